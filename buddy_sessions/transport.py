@@ -1,0 +1,330 @@
+"""The one place that talks HTTP: an authenticated GET, retried, that gives a decoded answer or one of errors.py.
+
+What an answer means is decided by `interpret`, which is pure; `Transport` is the thin shell around it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import NamedTuple, Protocol, TypeVar
+
+import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
+from yarl import URL
+
+from .converter import error_messages
+from .errors import (
+    AuthenticationError,
+    BadRequestError,
+    BuddyError,
+    ClientClosedError,
+    ConfigError,
+    ForbiddenError,
+    NotFoundError,
+    RateLimitError,
+    ResponseError,
+    ServerError,
+    StatusError,
+    TransportError,
+)
+from .pacing import RateLimit, backoff
+
+__version__ = "0.1.0"
+
+MAX_BODY = 16 * 1024 * 1024
+"""The largest body that is read, in bytes, after decompression."""
+
+_SCHEME = "Bearer "
+
+_T = TypeVar("_T")
+_log = logging.getLogger("buddy_sessions")
+
+_STATUS_ERRORS: dict[int, type[StatusError]] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    403: ForbiddenError,
+    404: NotFoundError,
+}
+
+
+class Stats(Protocol):
+    """What a request adds to."""
+
+    requests: int
+    retries: int
+    waited: float
+
+
+class Answer(NamedTuple):
+    """An HTTP answer, read to its end."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def interpret(answer: Answer, url: URL) -> bytes:
+    """Return the body of an answer that may be decoded. Pure.
+
+    Raises:
+        StatusError: The status says no; the branch tells which.
+        ResponseError: A status that Buddy's API does not give, such as a redirect.
+    """
+    status, headers, body = answer
+    if status == 200:
+        return body
+    if status < 400:
+        where = f" to {headers.get('Location', '')[:200]!r}" if 300 <= status < 400 else ""
+        raise ResponseError(f"GET {url} answered {status}{where}: not followed; check the base URL")
+    messages = error_messages(body)
+    if status == 429:
+        limit = RateLimit.from_headers(headers) or RateLimit()
+        error: StatusError = RateLimitError(
+            messages=messages, url=str(url), reset_at=limit.reset_at, retry_after=limit.retry_after
+        )
+        error.transient = True
+        raise error
+    kind = _STATUS_ERRORS.get(status, ServerError if status >= 500 else StatusError)
+    error = kind(status=status, messages=messages, url=str(url))
+    # 501 says that the server will never do it; 408 that it gave up on a request that came too slowly.
+    error.transient = status == 408 or (status >= 500 and status != 501)
+    raise error
+
+
+class Credentials:
+    """The `Authorization` header, from a token or from a callable that is awaited for one."""
+
+    def __init__(self, token: str | Callable[[], Awaitable[str]]) -> None:
+        self._header = _Secret()  # empty: not known yet
+        self._ask: Callable[[], Awaitable[str]] | None = None
+        self._lock = asyncio.Lock()
+        if callable(token):
+            self._ask = token
+        else:
+            self._header = _bearer(token)
+
+    async def header(self) -> _Secret:
+        """Return the header's value."""
+        return self._header or await self._renew(self._header)
+
+    async def renew(self, stale: _Secret) -> _Secret | None:
+        """Return another value than `stale`, which was refused; None where there is nobody to ask for one."""
+        return await self._renew(stale) if self._ask else None
+
+    async def _renew(self, stale: _Secret) -> _Secret:
+        async with self._lock:  # a thousand callers that are refused at once ask once
+            if self._ask and self._header is stale:
+                token = self._ask()
+                if not inspect.isawaitable(token):
+                    raise ConfigError("the token callable must be async: it is awaited")
+                self._header = _bearer(await token)
+            return self._header
+
+
+class _Secret(str):
+    """A text that is itself on the wire, and hidden in a `repr`, and so in a traceback's local variables."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+    def hidden_in(self, body: bytes) -> bytes:
+        """Return `body` without the token, should a server have repeated it."""
+        return body.replace(self.removeprefix(_SCHEME).encode(), b"***")
+
+
+def _bearer(token: object) -> _Secret:
+    if not isinstance(token, str) or not token:
+        raise ConfigError("the token is empty: create one in Buddy with the scope UNIT_TEST_INFO")
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise ConfigError("the token holds a space, a line break or another character that no token has")
+    return _Secret(_SCHEME + token)
+
+
+class Transport:
+    """Sends authenticated GETs through an aiohttp session of its own, or through the caller's."""
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        *,
+        http_session: aiohttp.ClientSession | None,
+        ssl_context: ssl.SSLContext | None,
+        max_concurrency: int,
+        timeout: float,
+        attempts: int,
+        max_wait: float,
+    ) -> None:
+        self.rate_limit: RateLimit | None = None
+        self._credentials = credentials
+        self._session = http_session
+        self._owned = http_session is None
+        self._closed = False
+        self._ssl = ssl_context or True  # True: the connector's own rules
+        self._limit = max_concurrency
+        self._slots = asyncio.Semaphore(max_concurrency)
+        self._seconds = timeout
+        self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._attempts = attempts
+        self._max_wait = max_wait
+
+    @property
+    def open(self) -> bool:
+        """Whether an aiohttp session of its own is open, and has to be closed."""
+        return self._owned and self._session is not None and not self._session.closed
+
+    async def close(self) -> None:
+        """Close what it opened. Requests made later raise `ClientClosedError`."""
+        self._closed = True
+        if self._owned and self._session is not None:
+            await self._session.close()
+
+    async def get(self, url: URL, decode: Callable[[bytes], _T], stats: Stats) -> _T:
+        """Return what `decode` makes of the body found at `url`.
+
+        A failure that another attempt could cure is retried within `attempts` and `max_wait`; `decode` belongs to the
+        attempt, since a body that was cut short, or a proxy's page, may show only there.
+
+        Raises:
+            BuddyError: Every branch but `ConfigError`; `decode`'s errors among them.
+        """
+        try:
+            return await self._attempt(url, decode, stats)
+        except BuddyError as error:
+            if not error.transient or self._attempts == 1:
+                raise
+            first = error
+        return await self._retry(first, url, decode, stats)
+
+    async def _retry(self, first: BuddyError, url: URL, decode: Callable[[bytes], _T], stats: Stats) -> _T:
+        # Imported, and paid for, only now that something has failed.
+        import stamina  # noqa: PLC0415
+
+        logging.getLogger("stamina").addHandler(_SILENT)
+        retries, waited = 0, 0.0
+
+        def delay(error: Exception) -> float | bool:
+            nonlocal retries, waited
+            retries += 1
+            if not isinstance(error, BuddyError) or not error.transient:
+                return False
+            if isinstance(error, ResponseError) and retries > 1:
+                return False  # a page that is no JSON twice in a row is no accident
+            seconds = backoff(retries)
+            if isinstance(error, RateLimitError):
+                seconds += error.retry_after or 0.0
+            if waited + seconds > self._max_wait or retries == self._attempts:
+                return False
+            waited += seconds
+            stats.waited += seconds
+            return seconds
+
+        async def attempt() -> _T:
+            if not retries:
+                raise first
+            stats.retries += 1
+            return await self._attempt(url, decode, stats)
+
+        return await stamina.AsyncRetryingCaller(attempts=self._attempts, timeout=None)(delay, attempt)
+
+    async def _attempt(self, url: URL, decode: Callable[[bytes], _T], stats: Stats) -> _T:
+        header = await self._credentials.header()
+        answer = await self._exchange(url, header, stats)
+        if answer.status == 401 and (fresh := await self._credentials.renew(header)):
+            answer = await self._exchange(url, fresh, stats)
+        return decode(interpret(answer, url))
+
+    async def _exchange(self, url: URL, header: _Secret, stats: Stats) -> Answer:
+        async with self._slots:
+            session = self._open_session()
+            stats.requests += 1
+            started = time.perf_counter()
+            try:
+                async with session.get(
+                    url,
+                    headers={
+                        "Authorization": header,
+                        "Accept": "application/json",
+                        "User-Agent": f"buddy_sessions/{__version__}",
+                    },
+                    allow_redirects=False,
+                    raise_for_status=False,
+                    ssl=self._ssl,
+                    timeout=self._timeout,
+                ) as response:
+                    body = await _read(response)
+                    if response.status != 200:
+                        body = header.hidden_in(body)
+                    answer = Answer(response.status, response.headers, body)
+            except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
+                failure = self._translate(error, url)
+            else:
+                self.rate_limit = RateLimit.from_headers(answer.headers) or self.rate_limit
+                _log.debug(
+                    "GET %s %d %.1f ms %d bytes",
+                    url.raw_path_qs,
+                    answer.status,
+                    (time.perf_counter() - started) * 1000,
+                    len(answer.body),
+                )
+                return answer
+        _log.debug(
+            "GET %s failed after %.1f ms: %s",
+            url.raw_path_qs,
+            (time.perf_counter() - started) * 1000,
+            failure,
+        )
+        raise failure  # here, where no context is kept: aiohttp's errors carry the request's headers
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._closed:
+            raise ClientClosedError("the client is closed")
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=self._limit), cookie_jar=aiohttp.DummyCookieJar()
+            )
+        elif self._session.closed:
+            raise ClientClosedError("the aiohttp session that the client borrowed is closed")
+        return self._session
+
+    def _translate(self, error: Exception, url: URL) -> BuddyError:
+        """Return this package's error for one of aiohttp's."""
+        if self._session is None or self._session.closed:
+            return ClientClosedError("the client, or the aiohttp session that it borrowed, was closed in flight")
+        if isinstance(error, TimeoutError):
+            return TransportError(f"GET {url}: no answer within {self._seconds:g} s")
+        if isinstance(error, aiohttp.ClientSSLError | aiohttp.ServerFingerprintMismatch):
+            failure: BuddyError = TransportError(f"GET {url}: TLS failed: {error}")
+            failure.transient = False
+        elif isinstance(error, aiohttp.ClientResponseError | HttpProcessingError):
+            # aiohttp reports what it cannot parse as a status of 400: the status is its own, and no answer's.
+            failure = ResponseError(f"GET {url}: the answer is not HTTP: {error.message[:200]}")
+        else:
+            failure = TransportError(f"GET {url}: {str(error) or type(error).__name__}")
+        return failure
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    """Return the decompressed body, and stop at `MAX_BODY`: aiohttp's own `read` has no limit."""
+    chunks: list[bytes] = []
+    size = response.content_length or 0
+    if size <= MAX_BODY:
+        size = 0
+        async for chunk in response.content.iter_any():
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > MAX_BODY:
+                break
+        else:
+            return b"".join(chunks)
+    raise ResponseError(f"GET {response.url}: the answer is too large: over {MAX_BODY // 2**20} MiB")
+
+
+# stamina's default hook warns of each retry; where nobody has configured logging, that would end up on stderr.
+_SILENT = logging.NullHandler()
