@@ -1,0 +1,76 @@
+"""Every unit-test session of your Buddy.works suites, as one `async for`.
+
+async with BuddyClient.from_env() as buddy:
+    async for session in buddy.sessions("my-company", "my-project", "MNbyVedg"):
+        print(session.relative_id, session.status, session.duration)
+"""
+
+from .client import BuddyClient
+from .converter import to_json
+from .endpoints import Region
+from .errors import (
+    AuthenticationError,
+    BadRequestError,
+    BuddyError,
+    ClientClosedError,
+    ConfigError,
+    DecodeError,
+    ForbiddenError,
+    HarvestError,
+    NotFoundError,
+    RateLimitError,
+    ResponseError,
+    ServerError,
+    StatusError,
+    TransportError,
+    UnstableListingError,
+)
+from .models import (
+    CIProvider,
+    Cursor,
+    Member,
+    RefType,
+    Session,
+    SessionPage,
+    SessionStatus,
+    Suite,
+    SuiteKey,
+    WalkStats,
+)
+from .pacing import RateLimit
+from .paging import SessionPaginator
+from .transport import __version__
+
+__all__ = [
+    "AuthenticationError",
+    "BadRequestError",
+    "BuddyClient",
+    "BuddyError",
+    "CIProvider",
+    "ClientClosedError",
+    "ConfigError",
+    "Cursor",
+    "DecodeError",
+    "ForbiddenError",
+    "HarvestError",
+    "Member",
+    "NotFoundError",
+    "RateLimit",
+    "RateLimitError",
+    "RefType",
+    "Region",
+    "ResponseError",
+    "ServerError",
+    "Session",
+    "SessionPage",
+    "SessionPaginator",
+    "SessionStatus",
+    "StatusError",
+    "Suite",
+    "SuiteKey",
+    "TransportError",
+    "UnstableListingError",
+    "WalkStats",
+    "__version__",
+    "to_json",
+]

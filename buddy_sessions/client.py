@@ -1,0 +1,211 @@
+"""The client: puts the parts together, and checks every argument before any I/O."""
+
+from __future__ import annotations
+
+import math
+import os
+import ssl
+import warnings
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+from yarl import URL
+
+from .converter import DecodedPage, decode_page, decode_suites
+from .endpoints import Region, check_branch, parse_base_url, sessions_url, suites_url
+from .errors import ConfigError
+from .models import Cursor, Suite, SuiteKey, WalkStats
+from .pacing import RateLimit
+from .paging import SessionPaginator
+from .transport import Credentials, Transport
+from .walk import ServerTraits, Walk, Window
+
+
+class BuddyClient:
+    """Reads the unit-test sessions of Buddy suites.
+
+    Use it as `async with BuddyClient(token) as buddy`, or `close` it. It may be made outside a running event loop, and
+    serves one loop.
+
+    Args:
+        token: A personal access token or an OAuth token with the scope UNIT_TEST_INFO; or an async callable that gives
+            one. It is called when a token is needed, its result is reused, and it is asked once more on a 401.
+        region: Where the account lives; a token of one region is not valid in another.
+        base_url: The API's URL on premises, such as `https://buddy.example.com/api`; it beats the region.
+        http_session: An aiohttp session to send requests through. It stays the caller's: never closed or changed.
+        ssl: How to check the server's certificate; the default rules if left out.
+        per_page: Sessions asked for in one page.
+        read_ahead: Pages of one walk that are in flight at once, at most.
+        max_concurrency: Requests of this client that are in flight at once, at most.
+        timeout: Seconds that one attempt may take, from connecting to the last byte.
+        attempts: Tries of one request, the first among them.
+        max_wait: Seconds that one request may wait between its attempts, together.
+
+    Raises:
+        ConfigError: An argument cannot work.
+    """
+
+    def __init__(
+        self,
+        token: str | Callable[[], Awaitable[str]],
+        *,
+        region: Region | str = Region.US,
+        base_url: str | URL | None = None,
+        http_session: aiohttp.ClientSession | None = None,
+        ssl: ssl.SSLContext | None = None,
+        per_page: int = 100,
+        read_ahead: int = 4,
+        max_concurrency: int = 8,
+        timeout: float = 30.0,
+        attempts: int = 4,
+        max_wait: float = 300.0,
+    ) -> None:
+        region = Region.parse(region)
+        self._base_url = region.base_url if base_url is None else parse_base_url(base_url)
+        self._per_page = _whole("per_page", per_page)
+        self._read_ahead = _whole("read_ahead", read_ahead)
+        self._traits = ServerTraits()
+        self._transport = Transport(
+            Credentials(token),
+            http_session=http_session,
+            ssl_context=ssl,
+            max_concurrency=_whole("max_concurrency", max_concurrency),
+            timeout=_seconds("timeout", timeout),
+            attempts=_whole("attempts", attempts),
+            max_wait=_seconds("max_wait", max_wait, zero=True),
+        )
+
+    @classmethod
+    def from_env(cls, **overrides: Any) -> Self:
+        """Return a client set up by the environment variables of Buddy's own tools.
+
+        `BUDDY_TOKEN` is the token. The base URL is the first that is set of `BUDDY_API_ENDPOINT` (Buddy's login
+        action), `BUDDY_API_URL` (its SDKs) and `BUDDY_BASE_URL` (its Terraform provider); else `BUDDY_REGION` decides:
+        US, EU or AS, in any case. An empty variable counts as not set.
+
+        Args:
+            overrides: Arguments of `BuddyClient`, which beat the environment.
+
+        Raises:
+            ConfigError: No token is to be found, or a setting cannot work.
+        """
+        settings = dict(overrides)
+        if "base_url" not in settings and "region" not in settings:
+            names = "BUDDY_API_ENDPOINT", "BUDDY_API_URL", "BUDDY_BASE_URL"
+            if base_url := next(filter(None, map(os.environ.get, names)), None):
+                settings["base_url"] = base_url
+            elif region := os.environ.get("BUDDY_REGION"):
+                settings["region"] = region
+        token = settings.pop("token", None) or os.environ.get("BUDDY_TOKEN")
+        if not token:
+            raise ConfigError(
+                "no token: set BUDDY_TOKEN to a personal access token with the scope UNIT_TEST_INFO "
+                "(a suite's BUDDY_UT_TOKEN does not serve)"
+            )
+        return cls(token, **settings)
+
+    def __repr__(self) -> str:
+        return f"<BuddyClient {self._base_url}>"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __del__(self, _warn: Callable[..., None] = warnings.warn) -> None:
+        # Not there when __init__ has failed.
+        transport: Transport | None = getattr(self, "_transport", None)
+        if transport is not None and transport.open:
+            _warn(f"unclosed {self!r}: use `async with`, or await its close()", ResourceWarning, source=self)
+
+    async def close(self) -> None:
+        """Close what this client opened; the caller's aiohttp session stays open. Closing twice is fine."""
+        await self._transport.close()
+
+    @property
+    def rate_limit(self) -> RateLimit | None:
+        """What the last answer said of the rate limit; None where none has said anything."""
+        return self._transport.rate_limit
+
+    def sessions(
+        self,
+        workspace: str,
+        project: str,
+        suite_id: str,
+        *,
+        branch: str | None = None,
+        since: int | None = None,
+        start: Cursor | None = None,
+        max_sessions: int | None = None,
+        per_page: int | None = None,
+        read_ahead: int | None = None,
+    ) -> SessionPaginator:
+        """Return the sessions of a suite, newest first, to be iterated. Nothing is requested before that.
+
+        Args:
+            workspace: The workspace's name in its URL.
+            project: The project's name in its URL.
+            suite_id: The suite's ID.
+            branch: Only sessions of this branch.
+            since: Only sessions with a higher `relative_id`; asking stops as soon as all of them are proved read.
+            start: Where to go on: the cursor of an earlier walk with the same arguments.
+            max_sessions: How many to yield at most. No request is made that this does not need.
+            per_page: Another page size than the client's.
+            read_ahead: Another number of pages in flight than the client's.
+
+        Raises:
+            ConfigError: An argument cannot work. Raised here, before any I/O.
+        """
+        key = SuiteKey(workspace, project, suite_id)
+        url = sessions_url(self._base_url, key)
+        check_branch(branch)
+        fixed = {} if branch is None else {"branch": branch}
+        if start is not None and not isinstance(start, Cursor):
+            raise ConfigError(f"start must be a Cursor, not {type(start).__name__}: Cursor.parse reads its text")
+        size = self._per_page if per_page is None else _whole("per_page", per_page)
+        ahead = self._read_ahead if read_ahead is None else _whole("read_ahead", read_ahead)
+        most = None if max_sessions is None else _whole("max_sessions", max_sessions, least=0)
+        floor = 0 if since is None else _whole("since", since, least=0)
+
+        async def fetch(window: Window, stats: WalkStats) -> DecodedPage:
+            address = url.with_query({"page": window.page, "per_page": window.per_page, **fixed})
+            return await self._transport.get(address, lambda body: decode_page(body, page=window.page), stats)
+
+        def walk() -> Walk:
+            return Walk(per_page=size, traits=self._traits, read_ahead=ahead, since=floor, most=most, start=start)
+
+        return SessionPaginator(key, fetch=fetch, walk=walk, start=start)
+
+    async def suites(self, workspace: str, project: str) -> list[Suite]:
+        """Return the suites of a project, in Buddy's order. Buddy does not paginate this list.
+
+        Args:
+            workspace: The workspace's name in its URL.
+            project: The project's name in its URL.
+
+        Raises:
+            ConfigError: A name cannot work. Raised before any I/O.
+            BuddyError: Any other branch.
+        """
+        url = suites_url(self._base_url, workspace, project)
+        return await self._transport.get(
+            url, lambda body: decode_suites(body, workspace=workspace, project=project), WalkStats()
+        )
+
+
+def _whole(name: str, value: object, *, least: int = 1) -> int:
+    if type(value) is not int or value < least:
+        raise ConfigError(f"{name} must be a whole number from {least}, not {value!r}")
+    return value
+
+
+def _seconds(name: str, value: float, *, zero: bool = False) -> float:
+    usable = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not usable or value < 0 or (value == 0 and not zero):
+        raise ConfigError(f"{name} must be a number of seconds{'' if zero else ' above 0'}, not {value!r}")
+    return float(value)

@@ -1,0 +1,102 @@
+"""Type-checked, never run: the public signatures, as users write against them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime
+from typing import Any, assert_type
+
+import aiohttp
+from yarl import URL
+
+from buddy_sessions import (
+    BuddyClient,
+    BuddyError,
+    CIProvider,
+    Cursor,
+    DecodeError,
+    HarvestError,
+    Member,
+    RateLimit,
+    RateLimitError,
+    RefType,
+    Region,
+    Session,
+    SessionPage,
+    SessionPaginator,
+    SessionStatus,
+    StatusError,
+    Suite,
+    SuiteKey,
+    WalkStats,
+    to_json,
+)
+from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
+
+
+async def clients(http_session: aiohttp.ClientSession, token: Callable[[], Awaitable[str]]) -> None:
+    BuddyClient("token")
+    BuddyClient(token, region="eu", base_url=URL("https://h"), http_session=http_session)
+    BuddyClient("token", region=Region.AS, per_page=50, read_ahead=1, max_concurrency=2, timeout=1, attempts=1)
+    async with BuddyClient.from_env(max_wait=0.5) as buddy:
+        assert_type(buddy, BuddyClient)
+        assert_type(buddy.rate_limit, RateLimit | None)
+        assert_type(await buddy.suites("w", "p"), list[Suite])
+    assert_type(await buddy.close(), None)
+
+
+async def walks(buddy: BuddyClient, suite: Suite) -> None:
+    paginator = buddy.sessions(*suite.key)
+    assert_type(paginator, SessionPaginator)
+    assert_type(buddy.sessions(*SuiteKey.parse("w/p/s"), branch="main", since=1), SessionPaginator)
+    buddy.sessions("w", "p", "s", start=Cursor.parse("1@2"), max_sessions=1, per_page=1, read_ahead=1)
+    async for session in paginator:
+        assert_type(session, Session)
+    async for page in paginator.pages():
+        assert_type(page, SessionPage)
+        assert_type(page.sessions, tuple[Session, ...])
+        assert_type(page.covers, tuple[int, int] | None)
+        assert_type(page.last, bool)
+    pages: AsyncIterator[SessionPage] = paginator.pages()
+    del pages
+    assert_type(await paginator.collect(), list[Session])
+    assert_type(paginator.cursor, Cursor | None)
+    assert_type(paginator.stats, WalkStats)
+
+
+def models(session: Session) -> None:
+    assert_type(session.id, str)
+    assert_type(session.relative_id, int)
+    assert_type(session.status, SessionStatus)
+    assert_type(session.create_date, datetime | None)
+    assert_type(session.created_by, Member | None)
+    assert_type(session.ci_provider, CIProvider | None)
+    assert_type(session.ref_type, RefType | None)
+    assert_type(session.duration, int | float | None)
+    assert_type(session.passed_count, int | None)
+    assert_type(session.finished, bool)
+    assert_type(to_json(session), dict[str, Any])
+
+
+def errors(error: BuddyError, harvest: HarvestError) -> None:
+    assert_type(error.cursor, Cursor | None)
+    assert_type(error.transient, bool)
+    if isinstance(error, StatusError):
+        assert_type(error.status, int)
+        assert_type(error.messages, tuple[str, ...])
+    if isinstance(error, RateLimitError):
+        assert_type(error.reset_at, datetime | None)
+        assert_type(error.retry_after, float | None)
+    if isinstance(error, DecodeError):
+        assert_type(error.item, int | None)
+    for key, failure in harvest.failures.items():
+        assert_type(key, SuiteKey)
+        assert_type(failure, BuddyError)
+
+
+async def fakes() -> None:
+    async with FakeBuddy(seed=1) as fake:
+        assert_type(fake, FakeBuddy)
+        assert_type(fake.base_url, URL)
+        assert_type(fake.add_suite("w", "p", "s").populate(10), FakeSuite)
+        fake.inject(Fault.status(503), times=2)
