@@ -1,0 +1,60 @@
+"""What the README shows works, and what it names exists."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import io
+import re
+from pathlib import Path
+
+import pytest
+
+import buddy_sessions
+from buddy_sessions import BuddyClient, BuddyError, StatusError
+from buddy_sessions.testing import FakeBuddy
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: f"line {README[: README.index(block)].count(chr(10)) + 1}")
+async def test_every_example_runs(fake: FakeBuddy, block: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake.add_suite("my-company", "my-project", "MNbyVedg").populate(250)
+    monkeypatch.setenv("BUDDY_TOKEN", fake.token)
+    monkeypatch.setenv("BUDDY_API_URL", str(fake.base_url))
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        await asyncio.to_thread(exec, compile(block, "README.md", "exec"), {"__name__": "__main__"})
+    assert printed.getvalue()
+
+
+def test_the_first_example_is_an_async_for_of_at_most_ten_lines() -> None:
+    lines = BLOCKS[0].strip().splitlines()
+    assert len(lines) <= 10
+    assert any("async for" in line for line in lines)
+
+
+def test_the_table_of_settings_names_every_argument_with_its_default() -> None:
+    table = README.partition("| argument of `BuddyClient`")[2].partition("\n\n")[0]
+    for name, parameter in inspect.signature(BuddyClient).parameters.items():
+        assert f"`{name}`" in table
+        if isinstance(parameter.default, int | float):
+            (row,) = [row for row in table.splitlines() if f"`{name}`" in row]
+            assert f"{parameter.default:g}" in row
+
+
+def test_the_table_of_errors_names_every_error_that_a_client_raises() -> None:
+    table = README.partition("| error | what to do |")[2].partition("\n\n")[0]
+    raised = {name for name in buddy_sessions.__all__ if name.endswith("Error")}
+    bases = {BuddyError.__name__, StatusError.__name__, "HarvestError"}
+    assert set(re.findall(r"`(\w+Error)`", table)) - {"ValueError"} == raised - bases
+
+
+def test_the_two_commands_stand_in_it_each_on_one_line() -> None:
+    commands = [line.strip() for line in README.splitlines() if line.startswith("    python3 -m venv")]
+    assert commands == [
+        "python3 -m venv .venv && .venv/bin/pip install -q '.[cli]' && .venv/bin/buddy-sessions demo",
+        "python3 -m venv .venv && .venv/bin/pip install -q nox && .venv/bin/nox -s tests",
+    ]
