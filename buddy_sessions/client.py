@@ -14,12 +14,13 @@ import aiohttp
 from yarl import URL
 
 from .converter import DecodedPage, decode_page, decode_suites
+from .credentials import Credentials
 from .endpoints import Region, check_branch, parse_base_url, sessions_url, suites_url
 from .errors import ConfigError
 from .models import Cursor, Suite, SuiteKey, WalkStats
 from .pacing import RateLimit
 from .paging import SessionPaginator
-from .transport import Credentials, Transport
+from .transport import Transport
 from .walk import ServerTraits, Walk, Window
 
 

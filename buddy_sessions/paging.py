@@ -79,12 +79,16 @@ class PageIterator(AsyncIterator[SessionPage]):
         self._walk = walk
         self._position = position
         self._flights: dict[Window, asyncio.Task[DecodedPage]] = {}
+        self._running = False
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> SessionPage:
         walk, position = self._walk, self._position
+        if self._running:  # as an async generator has it
+            raise RuntimeError("this walk is waiting for a page already: one task at a time can iterate over it")
+        self._running = True
         try:
             while not walk.done:
                 window = walk.wanted()[0]
@@ -112,6 +116,8 @@ class PageIterator(AsyncIterator[SessionPage]):
             if isinstance(error, BuddyError):
                 error.cursor = position.cursor
             raise
+        finally:
+            self._running = False
         self._land()
         raise StopAsyncIteration
 

@@ -6,11 +6,10 @@ What an answer means is decided by `interpret`, which is pure; `Transport` is th
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol, TypeVar
 
 import aiohttp
@@ -18,6 +17,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from .converter import error_messages
+from .credentials import Credentials, Secret
 from .errors import (
     AuthenticationError,
     BadRequestError,
@@ -38,8 +38,6 @@ __version__ = "0.1.0"
 
 MAX_BODY = 16 * 1024 * 1024
 """The largest body that is read, in bytes, after decompression."""
-
-_SCHEME = "Bearer "
 
 _T = TypeVar("_T")
 _log = logging.getLogger("buddy_sessions")
@@ -94,57 +92,6 @@ def interpret(answer: Answer, url: URL) -> bytes:
     # 501 says that the server will never do it; 408 that it gave up on a request that came too slowly.
     error.transient = status == 408 or (status >= 500 and status != 501)
     raise error
-
-
-class Credentials:
-    """The `Authorization` header, from a token or from a callable that is awaited for one."""
-
-    def __init__(self, token: str | Callable[[], Awaitable[str]]) -> None:
-        self._header = _Secret()  # empty: not known yet
-        self._ask: Callable[[], Awaitable[str]] | None = None
-        self._lock = asyncio.Lock()
-        if callable(token):
-            self._ask = token
-        else:
-            self._header = _bearer(token)
-
-    async def header(self) -> _Secret:
-        """Return the header's value."""
-        return self._header or await self._renew(self._header)
-
-    async def renew(self, stale: _Secret) -> _Secret | None:
-        """Return another value than `stale`, which was refused; None where there is nobody to ask for one."""
-        return await self._renew(stale) if self._ask else None
-
-    async def _renew(self, stale: _Secret) -> _Secret:
-        async with self._lock:  # a thousand callers that are refused at once ask once
-            if self._ask and self._header is stale:
-                token = self._ask()
-                if not inspect.isawaitable(token):
-                    raise ConfigError("the token callable must be async: it is awaited")
-                self._header = _bearer(await token)
-            return self._header
-
-
-class _Secret(str):
-    """A text that is itself on the wire, and hidden in a `repr`, and so in a traceback's local variables."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "'***'"
-
-    def hidden_in(self, body: bytes) -> bytes:
-        """Return `body` without the token, should a server have repeated it."""
-        return body.replace(self.removeprefix(_SCHEME).encode(), b"***")
-
-
-def _bearer(token: object) -> _Secret:
-    if not isinstance(token, str) or not token:
-        raise ConfigError("the token is empty: create one in Buddy with the scope UNIT_TEST_INFO")
-    if not token.isascii() or not token.isprintable() or " " in token:
-        raise ConfigError("the token holds a space, a line break or another character that no token has")
-    return _Secret(_SCHEME + token)
 
 
 class Transport:
@@ -240,7 +187,7 @@ class Transport:
             answer = await self._exchange(url, fresh, stats)
         return decode(interpret(answer, url))
 
-    async def _exchange(self, url: URL, header: _Secret, stats: Stats) -> Answer:
+    async def _exchange(self, url: URL, header: Secret, stats: Stats) -> Answer:
         async with self._slots:
             session = self._open_session()
             stats.requests += 1
@@ -262,7 +209,7 @@ class Transport:
                     if response.status != 200:
                         body = header.hidden_in(body)
                     answer = Answer(response.status, response.headers, body)
-            except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
+            except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as error:
                 failure = self._translate(error, url)
             else:
                 self.rate_limit = RateLimit.from_headers(answer.headers) or self.rate_limit
@@ -297,6 +244,9 @@ class Transport:
         """Return this package's error for one of aiohttp's."""
         if self._session is None or self._session.closed:
             return ClientClosedError("the client, or the aiohttp session that it borrowed, was closed in flight")
+        if isinstance(error, ValueError) and not isinstance(error, aiohttp.ClientError):
+            # Raised before anything is sent: the caller's session brings credentials of its own, for instance.
+            return ConfigError(f"the aiohttp session cannot send this request: {error}")
         if isinstance(error, TimeoutError):
             return TransportError(f"GET {url}: no answer within {self._seconds:g} s")
         if isinstance(error, aiohttp.ClientSSLError | aiohttp.ServerFingerprintMismatch):

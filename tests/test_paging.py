@@ -195,7 +195,7 @@ class TestPageSizes:
 
 
 class TestAMovingList:
-    @pytest.mark.parametrize("seed", range(100))
+    @pytest.mark.parametrize("seed", range(300))
     async def test_what_stays_comes_exactly_once_newest_first(
         self, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, seed: int
     ) -> None:
@@ -389,6 +389,14 @@ async def fail_ahead(paginator: SessionPaginator) -> None:
         if session.relative_id == 850:
             await asyncio.sleep(0.05)  # what is read ahead fails meanwhile, and nobody comes for it
             break
+
+
+async def test_two_tasks_cannot_iterate_over_one_walk_at_once(buddy: BuddyClient, suite: FakeSuite) -> None:
+    suite.populate(5)
+    walk = aiter(buddy.sessions(*KEY))
+    results = await asyncio.gather(anext(walk), anext(walk), return_exceptions=True)
+    assert [type(result) for result in results] == [Session, RuntimeError]
+    assert (await anext(walk)).relative_id == 4
 
 
 class TestLeaving:

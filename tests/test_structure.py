@@ -17,7 +17,7 @@ PACKAGE = Path(buddy_sessions.__file__).parent
 
 LAYERS: list[set[str]] = [
     {"errors", "models"},
-    {"converter", "endpoints", "pacing", "walk"},
+    {"converter", "credentials", "endpoints", "pacing", "walk"},
     {"transport"},
     {"paging"},
     {"client"},

@@ -8,6 +8,7 @@ import ssl
 import traceback
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -383,6 +384,17 @@ class TestSession:
             assert not session.closed
             assert dict(session.headers) == headers
         assert fake.requests[0].headers["X-Mine"] == "1"
+
+    async def test_a_session_with_credentials_of_its_own_is_refused(
+        self, fake: FakeBuddy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        netrc = tmp_path / "netrc"
+        netrc.write_text("machine 127.0.0.1 login me password hunter2")
+        monkeypatch.setenv("NETRC", str(netrc))
+        async with aiohttp.ClientSession(trust_env=True) as session:
+            error = await fail(fake.base_url, ConfigError, http_session=session)
+        assert "the aiohttp session cannot send this request" in str(error)
+        assert not fake.requests
 
     async def test_a_session_that_is_closed_before_is_named(self, fake: FakeBuddy) -> None:
         session = aiohttp.ClientSession()
