@@ -18,7 +18,7 @@ from .credentials import Credentials
 from .endpoints import Region, check_branch, parse_base_url, sessions_url, suites_url
 from .errors import ConfigError
 from .models import Cursor, Suite, SuiteKey, WalkStats
-from .pacing import RateLimit
+from .pacing import Budget, Gate, RateLimit
 from .paging import SessionPaginator
 from .transport import Transport
 from .walk import ServerTraits, Walk, Window
@@ -42,7 +42,8 @@ class BuddyClient:
         max_concurrency: Requests of this client that are in flight at once, at most.
         timeout: Seconds that one attempt may take, from connecting to the last byte.
         attempts: Tries of one request, the first among them.
-        max_wait: Seconds that one request may wait between its attempts, together.
+        max_wait: Seconds that one request may wait, for the rate limit and between its attempts, together.
+        budget: An allowance shared with other clients, on other machines too: awaited before each request.
 
     Raises:
         ConfigError: An argument cannot work.
@@ -62,20 +63,25 @@ class BuddyClient:
         timeout: float = 30.0,
         attempts: int = 4,
         max_wait: float = 300.0,
+        budget: Budget | None = None,
     ) -> None:
         region = Region.parse(region)
         self._base_url = region.base_url if base_url is None else parse_base_url(base_url)
         self._per_page = _whole("per_page", per_page)
         self._read_ahead = _whole("read_ahead", read_ahead)
         self._traits = ServerTraits()
+        slots = _whole("max_concurrency", max_concurrency)
+        patience = _seconds("max_wait", max_wait, zero=True)
+        self._gate = Gate(max_concurrency=slots, max_wait=patience, budget=budget)
         self._transport = Transport(
             Credentials(token),
+            self._gate,
             http_session=http_session,
             ssl_context=ssl,
-            max_concurrency=_whole("max_concurrency", max_concurrency),
+            max_concurrency=slots,
             timeout=_seconds("timeout", timeout),
             attempts=_whole("attempts", attempts),
-            max_wait=_seconds("max_wait", max_wait, zero=True),
+            max_wait=patience,
         )
 
     @classmethod
@@ -131,7 +137,7 @@ class BuddyClient:
     @property
     def rate_limit(self) -> RateLimit | None:
         """What the last answer said of the rate limit; None where none has said anything."""
-        return self._transport.rate_limit
+        return self._gate.rate_limit
 
     def sessions(
         self,

@@ -227,7 +227,7 @@ class WalkStats:
     Attributes:
         requests: Requests sent, repeated ones counted.
         retries: Requests among them that repeated a failed one.
-        waited: Seconds spent waiting before retries.
+        waited: Seconds that its requests have waited, for the rate limit and before retries, added up.
         pages: Pages read.
         sessions: Sessions yielded.
         duplicates: Sessions that came again and were dropped.

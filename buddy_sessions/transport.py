@@ -5,12 +5,11 @@ What an answer means is decided by `interpret`, which is pure; `Transport` is th
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import ssl
 import time
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, TypeVar
 
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
@@ -32,7 +31,8 @@ from .errors import (
     StatusError,
     TransportError,
 )
-from .pacing import RateLimit, backoff
+from .models import WalkStats
+from .pacing import Gate, Patience, RateLimit, RetryQuota, backoff
 
 __version__ = "0.1.0"
 
@@ -48,14 +48,6 @@ _STATUS_ERRORS: dict[int, type[StatusError]] = {
     403: ForbiddenError,
     404: NotFoundError,
 }
-
-
-class Stats(Protocol):
-    """What a request adds to."""
-
-    requests: int
-    retries: int
-    waited: float
 
 
 class Answer(NamedTuple):
@@ -100,6 +92,7 @@ class Transport:
     def __init__(
         self,
         credentials: Credentials,
+        gate: Gate,
         *,
         http_session: aiohttp.ClientSession | None,
         ssl_context: ssl.SSLContext | None,
@@ -108,14 +101,14 @@ class Transport:
         attempts: int,
         max_wait: float,
     ) -> None:
-        self.rate_limit: RateLimit | None = None
         self._credentials = credentials
+        self._gate = gate
+        self._quota = RetryQuota()
         self._session = http_session
         self._owned = http_session is None
         self._closed = False
         self._ssl = ssl_context or True  # True: the connector's own rules
         self._limit = max_concurrency
-        self._slots = asyncio.Semaphore(max_concurrency)
         self._seconds = timeout
         self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._attempts = attempts
@@ -132,7 +125,7 @@ class Transport:
         if self._owned and self._session is not None:
             await self._session.close()
 
-    async def get(self, url: URL, decode: Callable[[bytes], _T], stats: Stats) -> _T:
+    async def get(self, url: URL, decode: Callable[[bytes], _T], stats: WalkStats) -> _T:
         """Return what `decode` makes of the body found at `url`.
 
         A failure that another attempt could cure is retried within `attempts` and `max_wait`; `decode` belongs to the
@@ -141,92 +134,92 @@ class Transport:
         Raises:
             BuddyError: Every branch but `ConfigError`; `decode`'s errors among them.
         """
+        patience = Patience(self._max_wait, stats)
         try:
-            return await self._attempt(url, decode, stats)
+            result = await self._attempt(url, decode, stats, patience)
         except BuddyError as error:
             if not error.transient or self._attempts == 1:
                 raise
             first = error
-        return await self._retry(first, url, decode, stats)
+        else:
+            self._quota.succeeded(retried=False)
+            return result
+        return await self._retry(first, url, decode, stats, patience)
 
-    async def _retry(self, first: BuddyError, url: URL, decode: Callable[[bytes], _T], stats: Stats) -> _T:
+    async def _retry(
+        self, first: BuddyError, url: URL, decode: Callable[[bytes], _T], stats: WalkStats, patience: Patience
+    ) -> _T:
         # Imported, and paid for, only now that something has failed.
         import stamina  # noqa: PLC0415
 
         logging.getLogger("stamina").addHandler(_SILENT)
-        retries, waited = 0, 0.0
+        failures = 0
 
         def delay(error: Exception) -> float | bool:
-            nonlocal retries, waited
-            retries += 1
-            if not isinstance(error, BuddyError) or not error.transient:
+            nonlocal failures
+            failures += 1
+            if not isinstance(error, BuddyError) or not error.transient or failures == self._attempts:
                 return False
-            if isinstance(error, ResponseError) and retries > 1:
+            if isinstance(error, ResponseError) and failures > 1:
                 return False  # a page that is no JSON twice in a row is no accident
-            seconds = backoff(retries)
-            if isinstance(error, RateLimitError):
-                seconds += error.retry_after or 0.0
-            if waited + seconds > self._max_wait or retries == self._attempts:
+            limited = isinstance(error, RateLimitError)
+            seconds = 0.0 if limited else backoff(failures)
+            # Everyone waits for the allowance together, at the gate.
+            if max(seconds, limited * self._gate.pause()) > patience.left or not self._quota.take():
                 return False
-            waited += seconds
-            stats.waited += seconds
+            patience.spend(seconds)
             return seconds
 
         async def attempt() -> _T:
-            if not retries:
+            if not failures:
                 raise first
             stats.retries += 1
-            return await self._attempt(url, decode, stats)
+            result = await self._attempt(url, decode, stats, patience)
+            self._quota.succeeded(retried=True)
+            return result
 
         return await stamina.AsyncRetryingCaller(attempts=self._attempts, timeout=None)(delay, attempt)
 
-    async def _attempt(self, url: URL, decode: Callable[[bytes], _T], stats: Stats) -> _T:
+    async def _attempt(self, url: URL, decode: Callable[[bytes], _T], stats: WalkStats, patience: Patience) -> _T:
         header = await self._credentials.header()
-        answer = await self._exchange(url, header, stats)
+        answer = await self._exchange(url, header, stats, patience)
         if answer.status == 401 and (fresh := await self._credentials.renew(header)):
-            answer = await self._exchange(url, fresh, stats)
+            answer = await self._exchange(url, fresh, stats, patience)
         return decode(interpret(answer, url))
 
-    async def _exchange(self, url: URL, header: Secret, stats: Stats) -> Answer:
-        async with self._slots:
+    async def _exchange(self, url: URL, header: Secret, stats: WalkStats, patience: Patience) -> Answer:
+        await self._gate.enter(patience)
+        started = time.perf_counter()
+        try:
             session = self._open_session()
             stats.requests += 1
-            started = time.perf_counter()
-            try:
-                async with session.get(
-                    url,
-                    headers={
-                        "Authorization": header,
-                        "Accept": "application/json",
-                        "User-Agent": f"buddy_sessions/{__version__}",
-                    },
-                    allow_redirects=False,
-                    raise_for_status=False,
-                    ssl=self._ssl,
-                    timeout=self._timeout,
-                ) as response:
-                    body = await _read(response)
-                    if response.status != 200:
-                        body = header.hidden_in(body)
-                    answer = Answer(response.status, response.headers, body)
-            except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as error:
-                failure = self._translate(error, url)
-            else:
-                self.rate_limit = RateLimit.from_headers(answer.headers) or self.rate_limit
-                _log.debug(
-                    "GET %s %d %.1f ms %d bytes",
-                    url.raw_path_qs,
-                    answer.status,
-                    (time.perf_counter() - started) * 1000,
-                    len(answer.body),
-                )
-                return answer
-        _log.debug(
-            "GET %s failed after %.1f ms: %s",
-            url.raw_path_qs,
-            (time.perf_counter() - started) * 1000,
-            failure,
-        )
+            async with session.get(
+                url,
+                headers={
+                    "Authorization": header,
+                    "Accept": "application/json",
+                    "User-Agent": f"buddy_sessions/{__version__}",
+                },
+                allow_redirects=False,
+                raise_for_status=False,
+                ssl=self._ssl,
+                timeout=self._timeout,
+            ) as response:
+                body = await _read(response)
+                if response.status != 200:
+                    body = header.hidden_in(body)
+                answer = Answer(response.status, response.headers, body)
+        except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as error:
+            failure = self._translate(error, url)
+        else:
+            self._gate.learn(RateLimit.from_headers(answer.headers), refused=answer.status == 429)
+            if _log.isEnabledFor(logging.DEBUG):
+                took = (time.perf_counter() - started) * 1000
+                _log.debug("GET %s %d %.1f ms %d bytes", url.raw_path_qs, answer.status, took, len(body))
+            return answer
+        finally:
+            self._gate.leave()
+        _log.debug("GET %s failed after %.1f ms: %s", url.raw_path_qs, (time.perf_counter() - started) * 1000, failure)
         raise failure  # here, where no context is kept: aiohttp's errors carry the request's headers
 
     def _open_session(self) -> aiohttp.ClientSession:
