@@ -25,6 +25,7 @@ from .errors import (
     TransportError,
     UnstableListingError,
 )
+from .harvest import Harvest, HarvestStats
 from .models import (
     CIProvider,
     Cursor,
@@ -37,7 +38,7 @@ from .models import (
     SuiteKey,
     WalkStats,
 )
-from .pacing import RateLimit
+from .pacing import Budget, RateLimit
 from .paging import SessionPaginator
 from .transport import __version__
 
@@ -46,13 +47,16 @@ __all__ = [
     "BadRequestError",
     "BuddyClient",
     "BuddyError",
+    "Budget",
     "CIProvider",
     "ClientClosedError",
     "ConfigError",
     "Cursor",
     "DecodeError",
     "ForbiddenError",
+    "Harvest",
     "HarvestError",
+    "HarvestStats",
     "Member",
     "NotFoundError",
     "RateLimit",

@@ -6,7 +6,7 @@ import math
 import os
 import ssl
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,6 +17,7 @@ from .converter import DecodedPage, decode_page, decode_suites
 from .credentials import Credentials
 from .endpoints import Region, check_branch, parse_base_url, sessions_url, suites_url
 from .errors import ConfigError
+from .harvest import Harvest, OnFailure
 from .models import Cursor, Suite, SuiteKey, WalkStats
 from .pacing import Budget, Gate, RateLimit
 from .paging import SessionPaginator
@@ -70,15 +71,15 @@ class BuddyClient:
         self._per_page = _whole("per_page", per_page)
         self._read_ahead = _whole("read_ahead", read_ahead)
         self._traits = ServerTraits()
-        slots = _whole("max_concurrency", max_concurrency)
+        self._max_concurrency = _whole("max_concurrency", max_concurrency)
         patience = _seconds("max_wait", max_wait, zero=True)
-        self._gate = Gate(max_concurrency=slots, max_wait=patience, budget=budget)
+        self._gate = Gate(max_concurrency=self._max_concurrency, max_wait=patience, budget=budget)
         self._transport = Transport(
             Credentials(token),
             self._gate,
             http_session=http_session,
             ssl_context=ssl,
-            max_concurrency=slots,
+            max_concurrency=self._max_concurrency,
             timeout=_seconds("timeout", timeout),
             attempts=_whole("attempts", attempts),
             max_wait=patience,
@@ -187,6 +188,37 @@ class BuddyClient:
             return Walk(per_page=size, traits=self._traits, read_ahead=ahead, since=floor, most=most, start=start)
 
         return SessionPaginator(key, fetch=fetch, walk=walk, start=start)
+
+    def harvest(
+        self,
+        suites: Iterable[SuiteKey] | AsyncIterable[SuiteKey],
+        *,
+        branch: str | None = None,
+        since: Mapping[SuiteKey, int] | None = None,
+        concurrency: int | None = None,
+        on_failure: OnFailure = "raise",
+    ) -> Harvest:
+        """Return the sessions of many suites as one stream of `(key, session)`, to be iterated once.
+
+        Args:
+            suites: Their keys, from any iterable: they are taken one by one, as they are needed.
+            branch: Only sessions of this branch.
+            since: For each suite in it, only sessions with a higher `relative_id` than this.
+            concurrency: Suites read at once; `max_concurrency` of the client if left out.
+            on_failure: "raise" raises `HarvestError` after all other suites were yielded; "collect" leaves it at
+                `harvest.failures`.
+
+        Raises:
+            ConfigError: An argument cannot work. A key that cannot is a failure of its suite.
+        """
+        check_branch(branch)
+        floors = since or {}
+        workers = self._max_concurrency if concurrency is None else _whole("concurrency", concurrency)
+
+        def read(key: SuiteKey) -> SessionPaginator:
+            return self.sessions(*key, branch=branch, since=floors.get(key))
+
+        return Harvest(suites, read, concurrency=workers, on_failure=on_failure)
 
     async def suites(self, workspace: str, project: str) -> list[Suite]:
         """Return the suites of a project, in Buddy's order. Buddy does not paginate this list.

@@ -48,7 +48,7 @@ def test_the_table_of_settings_names_every_argument_with_its_default() -> None:
 def test_the_table_of_errors_names_every_error_that_a_client_raises() -> None:
     table = README.partition("| error | what to do |")[2].partition("\n\n")[0]
     raised = {name for name in buddy_sessions.__all__ if name.endswith("Error")}
-    bases = {BuddyError.__name__, StatusError.__name__, "HarvestError"}
+    bases = {BuddyError.__name__, StatusError.__name__}
     assert set(re.findall(r"`(\w+Error)`", table)) - {"ValueError"} == raised - bases
 
 

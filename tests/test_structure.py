@@ -18,7 +18,7 @@ PACKAGE = Path(buddy_sessions.__file__).parent
 LAYERS: list[set[str]] = [
     {"errors", "models"},
     {"converter", "credentials", "endpoints", "pacing", "walk"},
-    {"transport"},
+    {"transport", "harvest"},
     {"paging"},
     {"client"},
     {"__init__"},

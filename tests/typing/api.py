@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any, assert_type
 
@@ -15,7 +15,9 @@ from buddy_sessions import (
     CIProvider,
     Cursor,
     DecodeError,
+    Harvest,
     HarvestError,
+    HarvestStats,
     Member,
     RateLimit,
     RateLimitError,
@@ -62,6 +64,19 @@ async def walks(buddy: BuddyClient, suite: Suite) -> None:
     assert_type(await paginator.collect(), list[Session])
     assert_type(paginator.cursor, Cursor | None)
     assert_type(paginator.stats, WalkStats)
+
+
+async def harvests(buddy: BuddyClient, keys: AsyncIterator[SuiteKey]) -> None:
+    async with buddy.harvest(keys, since={SuiteKey("w", "p", "s"): 7}, on_failure="collect") as harvest:
+        assert_type(harvest, Harvest)
+        async for key, session in harvest:
+            assert_type(key, SuiteKey)
+            assert_type(session, Session)
+        async for page in harvest.pages():
+            assert_type(page, SessionPage)
+        assert_type(harvest.stats, HarvestStats)
+        assert_type(harvest.failures, Mapping[SuiteKey, BuddyError])
+    buddy.harvest([SuiteKey("w", "p", "s")], branch="main", concurrency=2)
 
 
 def models(session: Session) -> None:
