@@ -6,7 +6,10 @@ import asyncio
 import contextlib
 import inspect
 import io
+import os
 import re
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -20,7 +23,10 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: f"line {README[: README.index(block)].count(chr(10)) + 1}")
-async def test_every_example_runs(fake: FakeBuddy, block: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_every_example_runs(
+    fake: FakeBuddy, block: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
     fake.add_suite("my-company", "my-project", "MNbyVedg").populate(250)
     monkeypatch.setenv("BUDDY_TOKEN", fake.token)
     monkeypatch.setenv("BUDDY_API_URL", str(fake.base_url))
@@ -58,3 +64,23 @@ def test_the_two_commands_stand_in_it_each_on_one_line() -> None:
         "python3 -m venv .venv && .venv/bin/pip install -q '.[cli]' && .venv/bin/buddy-sessions demo",
         "python3 -m venv .venv && .venv/bin/pip install -q nox && .venv/bin/nox -s tests",
     ]
+
+
+async def test_two_processes_with_the_recipes_budget_stay_within_it_together(fake: FakeBuddy, tmp_path: Path) -> None:
+    """The recipe allows 10 requests a second."""
+    (recipe,) = [block for block in BLOCKS if "SharedBudget" in block]
+    fake.add_suite("my-company", "my-project", "MNbyVedg").populate(250)
+    times: list[float] = []
+    fake.on_request = lambda _: times.append(time.monotonic())
+    environment = {**os.environ, "BUDDY_TOKEN": fake.token, "BUDDY_API_URL": str(fake.base_url)}
+    processes = [
+        await asyncio.create_subprocess_exec(
+            sys.executable, "-c", recipe, cwd=tmp_path, env=environment, stdout=asyncio.subprocess.PIPE
+        )
+        for _ in range(2)
+    ]
+    printed = [(await process.communicate())[0] for process in processes]
+    assert printed == [b"250 sessions\n"] * 2
+    assert len(times) == 26
+    # A little less than a second: what is allowed is measured where it is sent, not where it arrives.
+    assert all(later - earlier > 0.9 for earlier, later in zip(times, times[10:], strict=False))
