@@ -87,6 +87,7 @@ class TestTheStream:
 
         async def asynchronous() -> AsyncIterator[SuiteKey]:
             for key in one_by_one():
+                await asyncio.sleep(0)  # while one worker waits for a key, another comes for one
                 yield key
 
         source: Any = {"list": keys(suites), "generator": one_by_one(), "asynchronous": asynchronous()}[kind]
@@ -176,6 +177,15 @@ class TestFailures:
             assert session.relative_id == 1
             with pytest.raises(ConfigError, match="a suite is named by a SuiteKey"):
                 await anext(harvest)
+
+    async def test_once_it_is_to_end_no_other_suite_is_begun(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
+        first, *others = keys(add_suites(fake, 100, 1))
+        suites: Any = [first, "a/b/c", *others]
+        async with buddy.harvest(suites, concurrency=2) as harvest:
+            await anext(harvest)
+            with pytest.raises(ConfigError):
+                await anext(harvest)
+        assert len(fake.requests) == 1
 
     async def test_what_the_source_of_keys_raises_comes_out_as_it_is(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
         (first,) = keys(add_suites(fake, 1, 1))

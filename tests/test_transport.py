@@ -175,6 +175,7 @@ async def test_waiting_is_bounded_by_max_wait(fake: FakeBuddy) -> None:
     error = await fail(fake.base_url, RateLimitError, max_wait=60)
     assert isinstance(error, RateLimitError)
     assert error.status == 429
+    assert error.messages == ("The API rate limit is exceeded",)  # what Buddy said, not what the gate would say
     assert error.retry_after is not None
     assert 3500 < error.retry_after < 3602
     assert error.reset_at is not None
@@ -194,6 +195,36 @@ async def test_a_rate_limit_is_waited_out_and_the_wait_is_told(
     stats = paginator.stats
     assert (stats.requests, stats.retries, stats.pages) == (3, 2, 1)
     assert 0.07 <= stats.waited <= 0.07 + 0.1  # the pause, the wait after the 503, and some jitter
+
+
+async def test_after_a_429_nobody_waits_longer_than_it_says(
+    fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "backoff", lambda retry: 1000.0)
+    fake.inject(Fault.status(429, headers={"Retry-After": "0"}))
+    assert await read(fake.base_url) == 3
+
+
+@pytest.mark.usefixtures("no_waiting")
+async def test_retries_that_succeed_do_not_use_up_the_quota(fake: FakeBuddy) -> None:
+    async with BuddyClient(TOKEN, base_url=fake.base_url) as buddy:
+        for _ in range(150):
+            fake.inject(Fault.status(503))
+            assert len(await buddy.sessions(*KEY).collect()) == 3
+
+
+@pytest.mark.usefixtures("no_waiting")
+async def test_a_quota_that_is_used_up_is_earned_back_by_successes(fake: FakeBuddy) -> None:
+    async with BuddyClient(TOKEN, base_url=fake.base_url, attempts=5) as buddy:
+        fake.inject(Fault.status(503), times=25 * 5 + 1)
+        for _ in range(26):
+            with pytest.raises(ServerError):
+                await buddy.sessions(*KEY).collect()
+        assert len(fake.requests) == 25 * 5 + 1
+        for _ in range(5):
+            await buddy.sessions(*KEY).collect()
+        fake.inject(Fault.status(503))
+        assert len(await buddy.sessions(*KEY).collect()) == 3
 
 
 async def test_the_client_knows_what_the_last_answer_said_of_the_rate_limit(fake: FakeBuddy) -> None:
