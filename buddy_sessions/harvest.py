@@ -131,8 +131,9 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
         if not self._workers:
             crew.working = self._concurrency
             self._workers = [asyncio.create_task(crew.work()) for _ in range(self._concurrency)]
-        page = await crew.found.get()
-        if page is not None:
+            for worker in self._workers:
+                worker.add_done_callback(crew.left)
+        if (crew.working or not crew.found.empty()) and (page := await crew.found.get()) is not None:
             return page
         self._dismiss()
         if crew.fatal is not None:
@@ -142,7 +143,7 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
         raise StopAsyncIteration
 
     def _dismiss(self) -> list[asyncio.Task[None]]:
-        """Stop the workers, and return them."""
+        """Stop the workers, and return them. Who waits for what they find is woken by the last that leaves."""
         self._ended = True
         for worker in self._workers:
             worker.cancel()
@@ -159,9 +160,9 @@ class _Crew:
         concurrency: int,
     ) -> None:
         self.found: asyncio.Queue[SessionPage | None] = asyncio.Queue(concurrency)
-        """Pages; None when there are no more."""
+        """Pages; None wakes who waits when there are no more."""
         self.failures: dict[SuiteKey, BuddyError] = {}
-        self.fatal: Exception | None = None
+        self.fatal: BaseException | None = None
         self.working = 0
         self._suites = _asynchronous(suites)
         self._turn = asyncio.Lock()
@@ -184,9 +185,14 @@ class _Crew:
                 await self._read_suite(key)
         except Exception as error:  # noqa: BLE001 - handed to the harvest's reader, who raises it
             self.fatal = self.fatal or error
+
+    def left(self, worker: asyncio.Task[None]) -> None:
+        """Take note that a worker has ended, by whatever cause."""
         self.working -= 1
-        if not self.working:
-            await self.found.put(None)
+        if worker.cancelled() and self.fatal is None:
+            self.fatal = asyncio.CancelledError()
+        if not self.working and self.found.empty():
+            self.found.put_nowait(None)
 
     async def _next_suite(self) -> SuiteKey | None:
         async with self._turn:

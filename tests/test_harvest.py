@@ -238,6 +238,31 @@ async def never_begin(harvest: Harvest) -> None:
         pass
 
 
+async def test_closing_it_ends_a_loop_that_waits(fake: FakeBuddy, buddy: BuddyClient) -> None:
+    suites = add_suites(fake, 3, 1)
+    fake.inject(Fault.hang(), times=3)
+    harvest = buddy.harvest(keys(suites))
+    waiting = asyncio.create_task(anext(harvest))
+    while fake.in_flight < 3:
+        await asyncio.sleep(0.001)
+    await harvest.aclose()
+    async with asyncio.timeout(5):
+        with pytest.raises((asyncio.CancelledError, StopAsyncIteration)):
+            await waiting
+
+
+async def test_a_token_callable_that_is_cancelled_cancels_the_loop(fake: FakeBuddy) -> None:
+    suites = add_suites(fake, 3, 1)
+
+    async def token() -> str:
+        raise asyncio.CancelledError
+
+    async with BuddyClient(token, base_url=fake.base_url) as buddy, buddy.harvest(keys(suites)) as harvest:
+        async with asyncio.timeout(5):
+            with pytest.raises(asyncio.CancelledError):
+                await anext(harvest)
+
+
 class TestLeaving:
     @pytest.mark.parametrize("leave", [break_off, drop, cancel, never_begin])
     async def test_however_it_ends_nothing_of_it_goes_on(
