@@ -22,6 +22,7 @@ from .errors import (
     ResponseError,
     ServerError,
     StatusError,
+    StoreError,
     TransportError,
     UnstableListingError,
 )
@@ -40,7 +41,9 @@ from .models import (
 )
 from .pacing import Budget, RateLimit
 from .paging import SessionPaginator
+from .store import SessionStore
 from .transport import __version__
+from .watch import Change, ChangeKind, Watch
 
 __all__ = [
     "AuthenticationError",
@@ -49,6 +52,8 @@ __all__ = [
     "BuddyError",
     "Budget",
     "CIProvider",
+    "Change",
+    "ChangeKind",
     "ClientClosedError",
     "ConfigError",
     "Cursor",
@@ -69,12 +74,15 @@ __all__ = [
     "SessionPage",
     "SessionPaginator",
     "SessionStatus",
+    "SessionStore",
     "StatusError",
+    "StoreError",
     "Suite",
     "SuiteKey",
     "TransportError",
     "UnstableListingError",
     "WalkStats",
+    "Watch",
     "__version__",
     "to_json",
 ]

@@ -6,7 +6,7 @@ import math
 import os
 import ssl
 import warnings
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,12 +17,13 @@ from .converter import DecodedPage, decode_page, decode_suites
 from .credentials import Credentials
 from .endpoints import Region, check_branch, parse_base_url, sessions_url, suites_url
 from .errors import ConfigError
-from .harvest import Harvest, OnFailure
-from .models import Cursor, Suite, SuiteKey, WalkStats
+from .harvest import Harvest, OnFailure, Source
+from .models import Cursor, SessionPage, Suite, SuiteKey, WalkStats
 from .pacing import Budget, Gate, RateLimit
 from .paging import SessionPaginator
 from .transport import Transport
 from .walk import ServerTraits, Walk, Window
+from .watch import Watch
 
 
 class BuddyClient:
@@ -184,8 +185,10 @@ class BuddyClient:
             address = url.with_query({"page": window.page, "per_page": window.per_page, **fixed})
             return await self._transport.get(address, lambda body: decode_page(body, page=window.page), stats)
 
-        def walk() -> Walk:
-            return Walk(per_page=size, traits=self._traits, read_ahead=ahead, since=floor, most=most, start=start)
+        def walk(*, trim: bool = True) -> Walk:
+            return Walk(
+                per_page=size, traits=self._traits, read_ahead=ahead, since=floor, most=most, start=start, trim=trim
+            )
 
         return SessionPaginator(key, fetch=fetch, walk=walk, start=start)
 
@@ -212,13 +215,43 @@ class BuddyClient:
             ConfigError: An argument cannot work. A key that cannot is a failure of its suite.
         """
         check_branch(branch)
-        floors = since or {}
-        workers = self._max_concurrency if concurrency is None else _whole("concurrency", concurrency)
+        floors = {} if since is None else since
 
         def read(key: SuiteKey) -> SessionPaginator:
             return self.sessions(*key, branch=branch, since=floors.get(key))
 
+        return self._harvest(suites, read, concurrency=concurrency, on_failure=on_failure)
+
+    def _harvest(
+        self,
+        suites: Iterable[SuiteKey] | AsyncIterable[SuiteKey],
+        read: Callable[[SuiteKey], Source],
+        *,
+        concurrency: int | None,
+        on_failure: OnFailure,
+    ) -> Harvest:
+        """Return a harvest of what `read` makes of each suite, with this client's concurrency unless told another."""
+        workers = self._max_concurrency if concurrency is None else _whole("concurrency", concurrency)
         return Harvest(suites, read, concurrency=workers, on_failure=on_failure)
+
+    def watch(self, suites: Iterable[SuiteKey], *, every: float = 60.0, branch: str | None = None) -> Watch:
+        """Return what changes in many suites from now on, as one stream of `Change`.
+
+        Args:
+            suites: Their keys. One that comes twice counts once.
+            every: Seconds from one round of a suite to its next; a tenth more or less, by chance.
+            branch: Only sessions of this branch.
+
+        Raises:
+            ConfigError: An argument cannot work. Raised here, before any I/O.
+        """
+        check_branch(branch)
+
+        def read(key: SuiteKey) -> AsyncIterator[SessionPage]:
+            # Most rounds need one page: nothing is worth reading ahead.
+            return self.sessions(*key, branch=branch, read_ahead=1).pages()
+
+        return Watch(suites, read, every=_seconds("every", every), concurrency=self._max_concurrency)
 
     async def suites(self, workspace: str, project: str) -> list[Suite]:
         """Return the suites of a project, in Buddy's order. Buddy does not paginate this list.

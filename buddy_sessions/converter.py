@@ -128,6 +128,16 @@ def to_json(model: Session | Suite | Member) -> dict[str, Any]:
     return result
 
 
+def session_from_json(value: Any) -> Session:
+    """Return the session that `to_json` wrote.
+
+    Raises:
+        DecodeError: `value` is no session.
+    """
+    (session,) = _structure_all([value], Session)
+    return session
+
+
 def _load_object(body: bytes, *, page: int | None = None) -> dict[str, Any]:
     if not body or body.isspace():
         raise _not_json("the answer is empty")

@@ -13,6 +13,7 @@ BuddyError                        .cursor: where a walk stood, else None
 │   ├── NotFoundError             404
 │   ├── RateLimitError            429: .reset_at .retry_after
 │   └── ServerError               5xx
+├── StoreError                    the file of a SessionStore cannot be used
 ├── UnstableListingError          the list changes faster than it can be read
 └── HarvestError (ExceptionGroup) every suite that failed
 """
@@ -165,6 +166,10 @@ class RateLimitError(StatusError):
 
 class ServerError(StatusError):
     """5xx: Buddy, or something before it, failed."""
+
+
+class StoreError(BuddyError):
+    """The file of a `SessionStore` cannot be used: locked, full, not to be opened, not one of ours, or closed."""
 
 
 class UnstableListingError(BuddyError):

@@ -26,7 +26,9 @@ class SessionPaginator:
     it stood.
     """
 
-    def __init__(self, suite: SuiteKey, *, fetch: Fetch, walk: Callable[[], Walk], start: Cursor | None = None) -> None:
+    def __init__(
+        self, suite: SuiteKey, *, fetch: Fetch, walk: Callable[..., Walk], start: Cursor | None = None
+    ) -> None:
         self._suite = suite
         self._fetch = fetch
         self._walk = walk
@@ -45,8 +47,12 @@ class SessionPaginator:
         Raises (while iterating):
             BuddyError: With `cursor` set to where the walk stood.
         """
+        return self._pages()
+
+    def _pages(self, *, trim: bool = True) -> PageIterator:
+        """Return a new walk. Untrimmed, its pages bring what lies at or below `since` too, where it came along."""
         self._position = _Position(self._start)
-        return PageIterator(self._suite, self._fetch, self._walk(), self._position)
+        return PageIterator(self._suite, self._fetch, self._walk(trim=trim), self._position)
 
     async def collect(self) -> list[Session]:
         """Return all sessions of a new walk.

@@ -95,6 +95,7 @@ class Walk:
         since: Only sessions with a higher `relative_id` are wanted.
         most: How many sessions are wanted, at most; None for all.
         start: Where to go on; None for the newest session.
+        trim: Whether steps leave out what lies at or below `since`; else they bring, and cover, all that came with it.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class Walk:
         since: int = 0,
         most: int | None = None,
         start: Cursor | None = None,
+        trim: bool = True,
     ) -> None:
         self.certified = True
         self.complete = False
@@ -113,6 +115,7 @@ class Walk:
         self._traits = traits
         self._per_page = per_page
         self._since = since
+        self._floor = since if trim else 0
         self._left = math.inf if most is None else most
         self._below = start.below if start else None
         self._place = start.place if start else 0
@@ -221,10 +224,9 @@ class Walk:
                 self._traits.limit = self._per_page
         elif below is not None and numbers:  # the list has grown: leap forward, which the next proof checks
             self._forget()
-            certain = (
-                1.0 if self._density == 1 else 0.9
-            )  # too short a leap is followed by another, too long one by a search
-            self._place += int((numbers[-1] - below) * self._density * certain)
+            # Where the density is a guess, rather too short: another leap costs one request, a search several.
+            share = 1.0 if self._density == 1 else 0.9 * self._density
+            self._place += int((numbers[-1] - below) * share)
             self._overlap = 1
         if doubtful:  # the end, or a size cut by the server: one more page tells
             self._forget()
@@ -276,16 +278,16 @@ class Walk:
         return self._emit(tuple(fresh.values()), self._place, len(sessions) - len(fresh), None)
 
     def _emit(self, fresh: Sequence[Session], place: int, duplicates: int, covers: tuple[int, int] | None) -> Step:
-        """Return a step of what is wanted among `fresh`: `since` and the number still wanted cut it at its end."""
-        if self._since:
-            fresh = [session for session in fresh if session.relative_id > self._since]
+        """Return a step of what is wanted among `fresh`: the floor and the number still wanted cut it at its end."""
+        if self._floor:
+            fresh = [session for session in fresh if session.relative_id > self._floor]
         if len(fresh) > self._left:
             fresh = fresh[: int(self._left)]
             self.complete = False
             covers = covers and (fresh[-1].relative_id, covers[1])
         self._left -= len(fresh)
         if covers:
-            low, high = max(covers[0], self._since + 1), covers[1]
+            low, high = max(covers[0], self._floor + 1), covers[1]
             covers = (low, high) if low <= high else None
         return Step(tuple(fresh), place, duplicates, covers)
 

@@ -11,21 +11,25 @@ import re
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import buddy_sessions
-from buddy_sessions import BuddyClient, BuddyError, StatusError
+from buddy_sessions import BuddyClient, BuddyError, StatusError, SuiteKey
 from buddy_sessions.testing import FakeBuddy
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: f"line {README[: README.index(block)].count(chr(10)) + 1}")
-async def test_every_example_runs(
-    fake: FakeBuddy, block: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def _line(block: str) -> str:
+    return f"line {README[: README.index(block)].count(chr(10)) + 1}"
+
+
+# The bot never ends by itself: it has a test of its own.
+@pytest.mark.parametrize("block", [block for block in BLOCKS if "buddy.watch(" not in block], ids=_line)
+async def test_every_example_runs(fake: FakeBuddy, block: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     fake.add_suite("my-company", "my-project", "MNbyVedg").populate(250)
     monkeypatch.setenv("BUDDY_TOKEN", fake.token)
@@ -84,3 +88,34 @@ async def test_two_processes_with_the_recipes_budget_stay_within_it_together(fak
     assert len(times) == 26
     # A little less than a second: what is allowed is measured where it is sent, not where it arrives.
     assert all(later - earlier > 0.9 for earlier, later in zip(times, times[10:], strict=False))
+
+
+async def test_the_bot_posts_when_a_branch_turns_red_and_when_it_turns_green_again(fake: FakeBuddy) -> None:
+    (bot,) = [block for block in BLOCKS if "buddy.watch(" in block]
+    assert len(bot.splitlines()) <= 30
+    names: dict[str, Any] = {"__name__": "bot"}
+    exec(compile(bot.replace("every=60", "every=0.01"), "README.md", "exec"), names)
+    posts: asyncio.Queue[str] = asyncio.Queue()
+    names["post"] = posts.put
+    suite = fake.add_suite("my-company", "my-project", "MNbyVedg").populate(30)
+
+    async def run(status: str, branch: str = "main") -> None:
+        session = suite.create(branch=branch)
+        before = len(fake.requests)
+        while len(fake.requests) < before + 3:  # it is seen unfinished
+            await asyncio.sleep(0.005)
+        suite.finish(session["id"], status=status)
+        while len(fake.requests) < before + 6:
+            await asyncio.sleep(0.005)
+
+    async with asyncio.timeout(20), BuddyClient(fake.token, base_url=fake.base_url) as buddy:
+        watching = asyncio.create_task(names["watch"](buddy, [SuiteKey(*suite.key)]))
+        while not fake.requests or fake.in_flight:
+            await asyncio.sleep(0.005)
+        for status in ("SUCCESSFUL", "ERROR", "ERROR", "SUCCESSFUL", "SUCCESSFUL"):
+            await run(status)
+            await run("ERROR", branch="develop")
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+    texts = [posts.get_nowait() for _ in range(posts.qsize())]
+    assert [text.split(": ")[0].rsplit(" ", 1)[1] for text in texts] == ["green", "red", "green"]

@@ -17,12 +17,15 @@ PACKAGE = Path(buddy_sessions.__file__).parent
 
 LAYERS: list[set[str]] = [
     {"errors", "models"},
-    {"converter", "credentials", "endpoints", "pacing", "walk"},
-    {"transport", "harvest"},
+    {"converter", "credentials", "endpoints", "intervals", "pacing", "walk"},
+    {"database", "transport", "harvest", "watch"},
     {"paging"},
     {"client"},
+    {"store"},
     {"__init__"},
     {"render"},
+    {"out", "targets"},
+    {"progress"},
     {"demo"},
     {"cli"},
     {"__main__"},
@@ -60,9 +63,9 @@ def test_imports_run_one_way(module: str) -> None:
     assert above <= ({"testing"} if module in {"cli", "demo"} else set())
 
 
-@pytest.mark.parametrize("module", ["cli", "demo", "render"])
+@pytest.mark.parametrize("module", ["cli", "demo", "out", "progress", "render", "targets"])
 def test_the_command_line_takes_public_names_only(module: str) -> None:
-    assert imports(PACKAGE / f"{module}.py") <= {"__init__", "testing", "demo", "render"}
+    assert imports(PACKAGE / f"{module}.py") <= {"__init__", "testing", "demo", "out", "progress", "render", "targets"}
 
 
 @pytest.mark.parametrize("path", list((PACKAGE / "testing").glob("*.py")), ids=lambda path: path.stem)

@@ -12,6 +12,8 @@ from yarl import URL
 from buddy_sessions import (
     BuddyClient,
     BuddyError,
+    Change,
+    ChangeKind,
     CIProvider,
     Cursor,
     DecodeError,
@@ -27,10 +29,12 @@ from buddy_sessions import (
     SessionPage,
     SessionPaginator,
     SessionStatus,
+    SessionStore,
     StatusError,
     Suite,
     SuiteKey,
     WalkStats,
+    Watch,
     to_json,
 )
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
@@ -77,6 +81,29 @@ async def harvests(buddy: BuddyClient, keys: AsyncIterator[SuiteKey]) -> None:
         assert_type(harvest.stats, HarvestStats)
         assert_type(harvest.failures, Mapping[SuiteKey, BuddyError])
     buddy.harvest([SuiteKey("w", "p", "s")], branch="main", concurrency=2)
+
+
+async def watches(buddy: BuddyClient, suite: Suite) -> None:
+    async with buddy.watch([suite.key], every=60, branch="main") as watch:
+        assert_type(watch, Watch)
+        async for change in watch:
+            assert_type(change, Change)
+            assert_type(change.kind, ChangeKind)
+            assert_type(change.suite, SuiteKey)
+            assert_type(change.session, Session)
+            assert_type(change.previous, Session | None)
+        for key, failure in watch.failures.items():
+            assert_type(key, SuiteKey)
+            assert_type(failure, BuddyError)
+    assert_type(await watch.aclose(), None)
+
+
+async def stores(buddy: BuddyClient, keys: list[SuiteKey]) -> None:
+    async with SessionStore("sessions.db") as store:
+        assert_type(store.harvest(buddy, keys, branch="main", concurrency=2, on_failure="collect"), Harvest)
+        assert_type(await store.sessions(keys[0], branch="main"), list[Session])
+        assert_type(await store.suites(), list[SuiteKey])
+        assert_type(await store.covered(keys[0]), tuple[tuple[int, int], ...])
 
 
 def models(session: Session) -> None:

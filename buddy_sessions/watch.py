@@ -1,0 +1,309 @@
+"""The same suites again and again: what is new in them, and what has changed.
+
+A bounded number of workers takes the suites in the order in which they are due, and what they find waits in a bounded
+queue. What is compared with what is one suite's memory, without I/O.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+import math
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from enum import StrEnum
+from types import TracebackType
+from typing import Self
+
+from attrs import frozen
+
+from .errors import BuddyError, ClientClosedError, ConfigError, NotFoundError
+from .models import Session, SessionPage, SuiteKey
+
+_log = logging.getLogger("buddy_sessions")
+
+_REMEMBERED = 100
+"""Sessions of a suite, its newest, that are remembered, so that memory stays flat."""
+
+_JITTER = 0.1
+"""The share of the interval by which a round may come earlier or later, so that suites do not fall into step."""
+
+_LOOK_AGAIN = 0.05
+"""The share of the interval after which who waits looks again: a suite that is due earlier may have been put back."""
+
+_DOUBLINGS = 4
+"""How often the interval of a suite that keeps failing is doubled, at most."""
+
+
+class ChangeKind(StrEnum):
+    """What has happened to a session."""
+
+    NEW = "NEW"
+    CHANGED = "CHANGED"
+    FINISHED = "FINISHED"
+
+
+@frozen(kw_only=True)
+class Change:
+    """What has happened to one session from one round to the next.
+
+    Attributes:
+        kind: NEW for a session not seen before, be it finished already or not; FINISHED for one that was not finished
+            and is now; CHANGED for any other difference, such as a reopened session or counts that moved.
+        suite: Whose session it is.
+        session: What the session is now.
+        previous: What it was when last seen; None for a new one.
+    """
+
+    kind: ChangeKind
+    suite: SuiteKey
+    session: Session
+    previous: Session | None = None
+
+
+class Watch(AsyncIterator[Change]):
+    """What changes in many suites from now on, as one stream that ends only when it is closed.
+
+    Use it as `async with`, so that leaving the loop leaves nothing behind at once. Breaking out of the loop alone ends
+    nothing: the next loop goes on with the very next change. Without any suite the stream ends at once.
+
+    A suite's first round is where its watch begins: what is there already is not new, but what is unfinished among it
+    is watched until it finishes. A later round takes one request, whose page shows what is new, and is compared with
+    what is remembered; only what is new or unfinished further down takes more. The newest 100 sessions of a suite are
+    remembered (some 160 kB). What falls behind them is watched no longer, finished or not, and neither is a change to
+    a finished session that is not on the first page.
+
+    A round's changes of a suite come oldest first, each once. A suite is read again only when they have been taken or
+    wait in a short queue, so a slow reader slows the reading.
+
+    A suite that fails stops no other: it is logged once as a warning by the logger `buddy_sessions`, stands in
+    `failures`, and is tried again, half as often after each failure down to a sixteenth, until it succeeds. A closed
+    client raises `ClientClosedError`, and any error that is not a `BuddyError` comes out as it is; both end the watch.
+    """
+
+    def __init__(
+        self,
+        suites: Iterable[SuiteKey],
+        read: Callable[[SuiteKey], AsyncIterator[SessionPage]],
+        *,
+        every: float,
+        concurrency: int,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self._workers: list[asyncio.Task[None]] = []
+        if isinstance(suites, str | tuple) or not isinstance(suites, Iterable):
+            raise ConfigError("suites must be an iterable of SuiteKey, such as a list; SuiteKey.parse reads one's text")
+        keys: dict[SuiteKey, None] = {}
+        for key in suites:
+            if not isinstance(key, tuple) or len(key) != len(SuiteKey._fields):
+                raise ConfigError(f"a suite is named by a SuiteKey, not {key!r}; SuiteKey.parse reads its text")
+            read(SuiteKey(*key))  # requests nothing yet, but raises if a name cannot work
+            keys[SuiteKey(*key)] = None
+        self._crew = _Crew(keys, read, every=every, concurrency=concurrency, clock=clock, sleep=sleep)
+        self._concurrency = min(concurrency, len(keys))
+        self._ended = not keys
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __del__(self) -> None:
+        for worker in self._workers:
+            worker.cancel()
+
+    async def aclose(self) -> None:
+        """End the watch, and wait until nothing of it is under way. A loop that waits for a change ends, too."""
+        self._dismiss()
+        await asyncio.gather(*self._workers, return_exceptions=True)
+
+    @property
+    def failures(self) -> Mapping[SuiteKey, BuddyError]:
+        """The latest error of each suite whose latest round has failed."""
+        return self._crew.failures
+
+    async def __anext__(self) -> Change:
+        if self._ended:
+            raise StopAsyncIteration
+        crew = self._crew
+        if not self._workers:
+            self._workers = [asyncio.create_task(crew.work()) for _ in range(self._concurrency)]
+        change = await crew.found.get()
+        if change is not None:
+            return change
+        self._dismiss()
+        if crew.fatal is not None:
+            raise crew.fatal
+        raise StopAsyncIteration
+
+    def _dismiss(self) -> None:
+        """Stop the workers, and wake whoever waits for what they would have found."""
+        self._ended = True
+        for worker in self._workers:
+            worker.cancel()
+        if self._crew.found.empty():
+            self._crew.found.put_nowait(None)
+
+
+class _Crew:
+    """What the workers share. They do not know the watch, so that one that is dropped ends them."""
+
+    def __init__(
+        self,
+        keys: Iterable[SuiteKey],
+        read: Callable[[SuiteKey], AsyncIterator[SessionPage]],
+        *,
+        every: float,
+        concurrency: int,
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[object]],
+    ) -> None:
+        self.found: asyncio.Queue[Change | None] = asyncio.Queue(concurrency)
+        """Changes; None when there are no more."""
+        self.failures: dict[SuiteKey, BuddyError] = {}
+        self.fatal: Exception | None = None
+        self._read = read
+        self._every = every
+        self._clock = clock
+        self._sleep = sleep
+        self._turn = asyncio.Lock()
+        # When each suite is due, as a heap: a task for each would cost more than the watching.
+        self._due = [(-math.inf, number, _Memory(key)) for number, key in enumerate(keys)]
+        self._count = len(self._due)
+
+    async def work(self) -> None:
+        """Read one suite after the other as they are due, until something fails that is not one suite's."""
+        try:
+            while True:
+                number, suite = await self._next_suite()
+                started = self._clock()
+                first = suite.rounds == 0
+                await self._look_at(suite)
+                wait = self._every * 2 ** min(suite.failed, _DOUBLINGS)
+                if first:  # all suites begin at once; their second rounds are spread over the interval
+                    wait *= 1 - number / self._count
+                wait *= random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - dice, not a secret
+                heapq.heappush(self._due, (started + wait, number, suite))
+        except Exception as error:  # noqa: BLE001 - handed to the watch's reader, who raises it
+            self.fatal = self.fatal or error
+            await self.found.put(None)
+
+    async def _next_suite(self) -> tuple[int, _Memory]:
+        """Return the next suite and its number, once it is due."""
+        async with self._turn:
+            while (left := self._due[0][0] - self._clock() if self._due else math.inf) > 0:
+                await self._sleep(min(left, self._every * _LOOK_AGAIN))
+            _, number, suite = heapq.heappop(self._due)
+        return number, suite
+
+    async def _look_at(self, suite: _Memory) -> None:
+        """Do a suite's round, and hand out what it brings."""
+        suite.rounds += 1
+        try:
+            sessions, complete = await self._read_suite(suite)
+        except ClientClosedError:
+            raise  # no other suite can be read either
+        except BuddyError as error:
+            if not suite.failed:
+                _log.warning("%s cannot be read, and will be tried again less and less often: %s", suite.key, error)
+            suite.failed += 1
+            suite.missing = suite.missing or isinstance(error, NotFoundError)
+            self.failures[suite.key] = error
+            return
+        suite.failed = 0
+        self.failures.pop(suite.key, None)
+        for change in suite.compare(sessions, complete=complete):
+            await self.found.put(change)
+            suite.seen[change.session.id] = change.session
+        suite.forget(sessions)
+
+    async def _read_suite(self, suite: _Memory) -> tuple[Sequence[Session], bool]:
+        """Return the newest sessions of a suite, as many as its round needs, and whether they are all."""
+        pages = self._read(suite.key)
+        sessions: list[Session] = []
+        while True:
+            page = await anext(pages)
+            sessions += page.sessions
+            if page.last or suite.suffices(sessions):
+                return sessions, page.last
+
+
+class _Memory:
+    """What is known of one suite from its latest round."""
+
+    def __init__(self, key: SuiteKey) -> None:
+        self.key = key
+        self.rounds = 0
+        self.failed = 0
+        """Rounds that failed since the last that did not."""
+        self.missing = False
+        """Whether the suite was not found since the last round that did not fail."""
+        self.seen: dict[str, Session] = {}
+        """The newest sessions by their IDs, deleted ones among them: what comes back is not new."""
+        self._floor = 0  # sessions with no higher number are older than what is remembered
+        self._goal: int | None = None  # the number down to which a round reads; None before the first
+
+    def suffices(self, sessions: Sequence[Session]) -> bool:
+        """Return whether a round needs no more sessions than these."""
+        if self._goal is None:
+            return len(sessions) >= _REMEMBERED
+        return _lowest(sessions) <= self._goal
+
+    def compare(self, sessions: Sequence[Session], *, complete: bool) -> list[Change]:
+        """Return what has changed, oldest first. It stays so until `seen` has been brought up to date.
+
+        Args:
+            sessions: The suite's newest sessions.
+            complete: Whether they are all that it has.
+        """
+        first = self._goal is None
+        # Deleted, and created again: its numbers begin anew, and nothing that is there now has been there before.
+        anew = self.missing and not any(session.id in self.seen for session in sessions)
+        self.missing = False
+        if first or anew:
+            self._floor = 0 if complete else _lowest(sessions) - 1
+            self.seen = {session.id: session for session in sessions} if first else {}
+        changes: list[Change] = []
+        for session in sessions:
+            previous = self.seen.get(session.id)
+            if previous is None:
+                if session.relative_id <= self._floor:
+                    continue  # come up from below, where newer ones have been deleted
+                kind = ChangeKind.NEW
+            elif session == previous:
+                continue
+            else:
+                kind = ChangeKind.FINISHED if session.finished and not previous.finished else ChangeKind.CHANGED
+            changes.append(Change(kind=kind, suite=self.key, session=session, previous=previous))
+        changes.sort(key=lambda change: change.session.relative_id)
+        return changes
+
+    def forget(self, sessions: Sequence[Session]) -> None:
+        """Forget what is too old, and decide how far the next round reads.
+
+        Args:
+            sessions: What this round has read. What is unfinished and not among it is gone, and awaited no longer.
+        """
+        oldest_first = sorted(self.seen.values(), key=_number)
+        for session in oldest_first[:-_REMEMBERED]:
+            del self.seen[session.id]
+            self._floor = session.relative_id
+            if not session.finished:
+                _log.debug("%s: session %d is unfinished, but too old to be watched", self.key, session.relative_id)
+        newest = oldest_first[-1].relative_id if oldest_first else 0
+        awaited = [each.relative_id for each in sessions if not each.finished and each.id in self.seen]
+        self._goal = min([newest + 1, *awaited])
+
+
+def _number(session: Session) -> int:
+    return session.relative_id
+
+
+def _lowest(sessions: Sequence[Session]) -> int:
+    return min(map(_number, sessions))
