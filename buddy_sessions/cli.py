@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import ExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
-from typing import Annotated
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, TextIO
 
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
@@ -28,9 +30,12 @@ from buddy_sessions import (
 )
 
 from . import demo, render
-from .render import Csv, Format, JsonLines, Output, SessionTable, Writer
+from .out import NewFile, format_of
+from .progress import Reading
+from .render import Csv, DataFormat, Format, JsonLines, Output, SessionTable, SuiteSummary, SuiteWriter, Writer
+from .targets import Everywhere, Targets, open_lines
 
-DONE, FAILED, USAGE, NOT_AUTHORISED, INTERRUPTED = 0, 1, 2, 4, 130
+DONE, FAILED, USAGE, PARTLY_FAILED, NOT_AUTHORISED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 _TABLE_ROWS = 50
 """How many sessions a table shows unless told otherwise: a person reads no more, and Buddy sends them as one page."""
@@ -50,7 +55,7 @@ The token comes from BUDDY_TOKEN, never from an argument: a personal access toke
 scope UNIT_TEST_INFO. No account yet? Try "buddy-sessions demo".
 
 Exit codes: 0 done (also when a closed pipe ends it), 1 failed, 2 wrong usage, \
-4 not authorised, 130 interrupted.""",
+3 some suites failed, 4 not authorised, 130 interrupted.""",
 )
 
 
@@ -62,14 +67,14 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """
     tokens = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        app(tokens, console=Output(), exit_on_error=False, print_error=False, result_action="return_value")
+        code = app(tokens, console=Output(), exit_on_error=False, print_error=False, result_action="return_value")
     except BrokenPipeError:  # nobody reads any more, as with `| head`
         return DONE
     except (CycloptsError, BuddyError, OSError) as error:
         return _fail(error)
     except KeyboardInterrupt:
         return INTERRUPTED
-    return DONE
+    return code if isinstance(code, int) else DONE
 
 
 @Parameter(name="*")
@@ -109,11 +114,11 @@ class Connection:
     """Tell on stderr of each request."""
 
     @asynccontextmanager
-    async def open(self, messages: Output) -> AsyncIterator[BuddyClient]:
-        """Open the client; `messages` is told what it logs."""
-        given = {"region": self.region, "base_url": self.base_url}
+    async def open(self, messages: Output, **settings: Any) -> AsyncIterator[BuddyClient]:
+        """Open the client, with those `settings` that are not None; `messages` is told what it logs."""
+        given = {"region": self.region or None, "base_url": self.base_url or None, **settings}
         with messages.logs(debug=self.verbose):
-            async with BuddyClient.from_env(**{name: text for name, text in given.items() if text}) as buddy:
+            async with BuddyClient.from_env(**{name: it for name, it in given.items() if it is not None}) as buddy:
                 yield buddy
 
 
@@ -199,6 +204,67 @@ async def list_suites(
         JsonLines(sys.stdout).write(suites)
 
 
+@app.command(name="harvest")
+async def harvest_suites(
+    *key: str,
+    source: Annotated[str | None, Parameter(name="--from", allow_leading_hyphen=True)] = None,
+    branch: str | None = None,
+    since: Annotated[int | None, _NATURAL] = None,
+    concurrency: Annotated[int | None, _POSITIVE] = None,
+    format: DataFormat | None = None,  # noqa: A002 - the option's name
+    out: Path | None = None,
+    connection: Connection = Connection(),
+) -> int:
+    """Write the sessions of many suites as one stream, each suite's newest first.
+
+    Each line says which suite it is of. A suite that fails stops no other; at the end stderr tells which did.
+
+    Args:
+        key: WORKSPACE/PROJECT/SUITE_ID, or WORKSPACE/PROJECT for all suites of a project; any number of them.
+        source: A file with more of them, one a line; - is stdin. Blank lines and lines that begin with # do not count.
+        branch: Only sessions of this branch.
+        since: Only sessions with a higher number (relative_id) than this, in every suite.
+        concurrency: Suites read at once, and requests in flight at once; 8 unless given.
+        format: By default jsonl; on a terminal a summary of the suites instead of their sessions.
+        out: A file to write, FILE.jsonl or FILE.csv. It is replaced when all is read; until then it stays as it was.
+        connection: Where to read.
+    """
+    if not key and source is None:
+        raise ConfigError("nothing to harvest: name suites, projects, or a file with --from")
+    form = _data_format(format, out)
+    messages = Output(stderr=True)
+    with ExitStack() as files:
+        lines = None if source is None else open_lines(source, files)
+        file = None if out is None else files.enter_context(NewFile(out))
+        stream = sys.stdout if file is None else file.stream
+        writer = _suite_writer(form, stream)
+        async with connection.open(messages, max_concurrency=concurrency) as buddy:
+            targets = Targets(buddy, key, lines)
+            floors = None if since is None else Everywhere(targets.known, since)
+            async with buddy.harvest(targets.keys(), branch=branch, since=floors, on_failure="collect") as harvest:
+                reading = Reading(buddy, targets, harvest)
+                try:
+                    # Where data goes to a terminal, it is progress enough.
+                    with reading.shown(messages, shown=form is None or not stream.isatty()):
+                        async for page in harvest.pages():
+                            writer.write(page.sessions, page.suite)
+                except asyncio.CancelledError:
+                    untouched = "" if out is None else f"; {out} is untouched"
+                    messages.say(("interrupted", "bold red"), f": {reading.spent()}{render.one_line(untouched)}")
+                    raise
+        code = _code(reading)
+        if file is not None and code in {DONE, PARTLY_FAILED}:
+            file.complete()
+        if isinstance(writer, SuiteSummary):
+            table = writer.table(without=harvest.failures, now=datetime.now(UTC))
+            if table is not None:
+                Output().print(table)
+        elif code in {DONE, PARTLY_FAILED}:
+            writer.write((), SuiteKey("", "", ""))  # CSV has its head even where there is nothing else
+    reading.tell(messages, data=form is not None)
+    return code
+
+
 def _format(asked: Format | None) -> Format:
     return asked or ("table" if sys.stdout.isatty() else "jsonl")
 
@@ -225,6 +291,33 @@ async def _walk(paginator: SessionPaginator, writer: Writer, messages: Output) -
                     messages.say(*_resume(paginator.cursor))
                 raise
     return complete
+
+
+def _data_format(asked: DataFormat | None, out: Path | None) -> DataFormat | None:
+    """Return the format of the sessions; None for a summary instead."""
+    if out is None:
+        return asked or (None if sys.stdout.isatty() else "jsonl")
+    form = format_of(out)
+    if asked not in {None, form}:
+        raise ConfigError(f"--format {asked} and --out {out.name} contradict each other")
+    return form
+
+
+def _suite_writer(form: DataFormat | None, stream: TextIO) -> SuiteWriter:
+    if form is None:
+        return SuiteSummary()
+    return Csv(stream, render.harvest_columns()) if form == "csv" else JsonLines(stream)
+
+
+def _code(reading: Reading) -> int:
+    """Return the exit code of a harvest."""
+    failures = reading.failures().values()
+    if not failures:
+        return DONE
+    if reading.harvest.stats.suites:
+        return PARTLY_FAILED
+    refused = all(isinstance(error, AuthenticationError | ForbiddenError) for error in failures)
+    return NOT_AUTHORISED if refused else FAILED
 
 
 def _spent(paginator: SessionPaginator) -> str:

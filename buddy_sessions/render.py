@@ -9,8 +9,9 @@ from __future__ import annotations
 import csv
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from io import TextIOWrapper
 from typing import Any, Literal, NamedTuple, NoReturn, Protocol, TextIO
@@ -22,6 +23,7 @@ from rich.text import Text
 from buddy_sessions import RefType, Session, SessionStatus, Suite, SuiteKey, to_json
 
 Format = Literal["table", "jsonl", "csv"]
+DataFormat = Literal["jsonl", "csv"]
 
 _STATUSES = {
     SessionStatus.SUCCESSFUL: ("✔", "passed", "green"),
@@ -32,6 +34,7 @@ _STATUSES = {
 _REF_MARKS = {RefType.TAG: "tag ", RefType.PULL_REQUEST: "PR "}
 _NOTHING = "-"
 _GAP = 2  # places between two columns
+_RECENT = 12  # marks of a sparkline
 _AGES = (
     (60, "s", 1),
     (3600, "min", 60),
@@ -65,7 +68,12 @@ class Output(Console):
             yield lambda _: None
             return
         with self.status("reading…") as spinner:
-            yield lambda text: spinner.update(Text(text))
+            yield lambda text: spinner.update(self._fitted(text))
+
+    def _fitted(self, text: str) -> Text:
+        fitted = Text(text)
+        fitted.truncate(self.width - _GAP, overflow="ellipsis")  # the spinner takes two places
+        return fitted
 
     @contextmanager
     def logs(self, *, debug: bool) -> Iterator[None]:
@@ -97,17 +105,24 @@ class Writer(Protocol):
         """Write them, the first time with whatever belongs above them, and flush."""
 
 
+class SuiteWriter(Protocol):
+    """Writes the sessions of several suites, as they come."""
+
+    def write(self, models: Sequence[Session], suite: SuiteKey) -> None:
+        """Write some sessions of a suite, and flush."""
+
+
 class JsonLines:
-    """One JSON object a line: exactly what `to_json` returns."""
+    """One JSON object a line: exactly what `to_json` returns, after the names of the suite where there are several."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = _for_data(stream)
         self._safe = _safe(stream)
 
-    def write(self, models: Iterable[Session | Suite]) -> None:
+    def write(self, models: Iterable[Session | Suite], suite: SuiteKey | None = None) -> None:
         """Write one line for each."""
         for model in models:
-            self._stream.write(self._safe(json.dumps(to_json(model), ensure_ascii=False)) + "\n")
+            self._stream.write(self._safe(json.dumps(_fields(model, suite), ensure_ascii=False)) + "\n")
         self._stream.flush()
 
 
@@ -121,13 +136,13 @@ class Csv:
         self._columns = columns
         self._begun = False
 
-    def write(self, models: Iterable[Session | Suite]) -> None:
+    def write(self, models: Iterable[Session | Suite], suite: SuiteKey | None = None) -> None:
         """Write one row for each, and the head before the first."""
         if not self._begun:
             self._begun = True
             self._rows.writerow(self._columns)
         for model in models:
-            fields = to_json(model)
+            fields = _fields(model, suite)
             self._rows.writerow([self._cell(fields[name]) for name in self._columns])
         self._stream.flush()
 
@@ -198,16 +213,70 @@ def walk_table(rows: Iterable[WalkRow], *, now: datetime) -> Table:
     for suite, requests, read, new in rows:
         sessions = [*new, *read]
         ended = [session.status for session in sessions if session.finished]
-        rate = f"{100 * ended.count(SessionStatus.SUCCESSFUL) // len(ended)} %" if ended else _NOTHING
+        rate = _share(ended.count(SessionStatus.SUCCESSFUL), len(ended))
         numbers = (Text(text) for text in (str(len(read)), str(requests), str(len(new)), rate))
-        latest = (status(sessions[0]), Text(age(sessions[0].create_date, now))) if sessions else (Text(), Text())
-        table.add_row(_text(f"{suite.project}/{suite.suite_id}"), *numbers, *latest, sparkline(sessions[:12]))
+        recent = sparkline(sessions[:_RECENT])
+        table.add_row(_text(f"{suite.project}/{suite.suite_id}"), *numbers, *_latest(sessions, now), recent)
     return table
+
+
+class SuiteSummary:
+    """What was read of each suite, for a person: counts and the newest sessions are kept, and of few suites only."""
+
+    MOST = 50
+    """More suites than this make no table that a person reads."""
+
+    def __init__(self) -> None:
+        self._tallies: dict[SuiteKey, _Tally] = {}
+        self._too_many = False
+
+    def write(self, models: Sequence[Session], suite: SuiteKey) -> None:
+        """Take note of sessions of a suite, which come newest first."""
+        if self._too_many:
+            return
+        self._tallies.setdefault(suite, _Tally()).add(models)
+        if len(self._tallies) > self.MOST:
+            self._too_many = True
+            self._tallies.clear()
+
+    def table(self, *, without: Container[SuiteKey], now: datetime) -> Table | None:
+        """Return a table with one row for each suite, sorted; None where there is none, or where there are too many."""
+        rows = [(suite, tally) for suite, tally in sorted(self._tallies.items()) if suite not in without]
+        if not rows:
+            return None
+        table = _grid()
+        table.add_column("KEY", overflow="fold")  # to be copied, so never cut
+        for title in ("READ", "PASS", "LATEST", "AGE", "RECENT"):
+            table.add_column(title, justify="left" if title in {"LATEST", "RECENT"} else "right", no_wrap=True)
+        for suite, tally in rows:
+            numbers = Text(f"{tally.read:,}"), Text(_share(tally.passed, tally.ended))
+            table.add_row(_text(str(suite)), *numbers, *_latest(tally.newest, now), sparkline(tally.newest))
+        return table
+
+
+@dataclass
+class _Tally:
+    read: int = 0
+    ended: int = 0
+    passed: int = 0
+    newest: list[Session] = field(default_factory=list[Session])
+
+    def add(self, sessions: Sequence[Session]) -> None:
+        ended = [session.status for session in sessions if session.finished]
+        self.read += len(sessions)
+        self.ended += len(ended)
+        self.passed += ended.count(SessionStatus.SUCCESSFUL)
+        self.newest += sessions[: _RECENT - len(self.newest)]
 
 
 def session_columns() -> tuple[str, ...]:
     """Return the names of a session's fields."""
     return tuple(to_json(Session(id="", relative_id=1, status=SessionStatus.SKIPPED)))
+
+
+def harvest_columns() -> tuple[str, ...]:
+    """Return the names of a suite's key, and those of a session's fields."""
+    return (*SuiteKey._fields, *session_columns())
 
 
 def suite_columns() -> tuple[str, ...]:
@@ -325,6 +394,19 @@ def _number(number: int | None, style: str) -> Text:
 def _ref(session: Session) -> Text:
     mark = _REF_MARKS.get(session.ref_type, "") if session.ref_type else ""
     return Text.assemble((mark, "dim"), _text(session.ref_name or _NOTHING))
+
+
+def _latest(sessions: Sequence[Session], now: datetime) -> tuple[Text, Text]:
+    """Return the status and the age of the first."""
+    return (status(sessions[0]), Text(age(sessions[0].create_date, now))) if sessions else (Text(), Text())
+
+
+def _share(passed: int, ended: int) -> str:
+    return f"{100 * passed // ended} %" if ended else _NOTHING
+
+
+def _fields(model: Session | Suite, suite: SuiteKey | None) -> dict[str, Any]:
+    return to_json(model) if suite is None else {**suite._asdict(), **to_json(model)}
 
 
 def _text(text: str) -> Text:

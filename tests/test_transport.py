@@ -197,9 +197,7 @@ async def test_a_rate_limit_is_waited_out_and_the_wait_is_told(
     assert 0.07 <= stats.waited <= 0.07 + 0.1  # the pause, the wait after the 503, and some jitter
 
 
-async def test_after_a_429_nobody_waits_longer_than_it_says(
-    fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_after_a_429_nobody_waits_longer_than_it_says(fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport, "backoff", lambda retry: 1000.0)
     fake.inject(Fault.status(429, headers={"Retry-After": "0"}))
     assert await read(fake.base_url) == 3
