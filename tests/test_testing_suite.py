@@ -1,7 +1,6 @@
 """A suite of the fake Buddy: what tests may do to its sessions, and what its pages show then."""
 
 import json
-import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -216,12 +215,6 @@ def test_populate_refuses_to_go_back_in_time(suite: FakeSuite) -> None:
     suite.populate(1, until=UNTIL)
     with pytest.raises(ValueError, match="sessions up to 2026-01-30"):
         suite.populate(1, until=UNTIL - timedelta(days=30))
-
-
-def test_populate_is_fast(suite: FakeSuite) -> None:
-    began = time.process_time()
-    suite.populate(10_000)
-    assert time.process_time() - began < 3  # some 0.2 s; the rest is for a busy machine and coverage
 
 
 def test_pages_are_cut_newest_first_and_end_empty(suite: FakeSuite) -> None:
