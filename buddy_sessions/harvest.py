@@ -135,6 +135,9 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
                 worker.add_done_callback(crew.left)
         if (crew.working or not crew.found.empty()) and (page := await crew.found.get()) is not None:
             return page
+        crew.wake()  # another loop may wait, too
+        if self._ended:  # closed while this waited
+            raise StopAsyncIteration
         self._dismiss()
         if crew.fatal is not None:
             raise crew.fatal
@@ -191,7 +194,12 @@ class _Crew:
         self.working -= 1
         if worker.cancelled() and self.fatal is None:
             self.fatal = asyncio.CancelledError()
-        if not self.working and self.found.empty():
+        if not self.working:
+            self.wake()
+
+    def wake(self) -> None:
+        """Wake one who waits for what the workers would have found."""
+        if self.found.empty():
             self.found.put_nowait(None)
 
     async def _next_suite(self) -> SuiteKey | None:
@@ -202,9 +210,7 @@ class _Crew:
                 key = await anext(self._suites)
             except StopAsyncIteration:
                 return None
-        if not isinstance(key, tuple) or len(key) != len(SuiteKey._fields):
-            raise ConfigError(f"a suite is named by a SuiteKey, not {key!r}; SuiteKey.parse reads its text")
-        return SuiteKey(*key)
+        return SuiteKey.checked(key)
 
     async def _read_suite(self, key: SuiteKey) -> None:
         source: Source | None = None

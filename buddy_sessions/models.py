@@ -79,6 +79,17 @@ class SuiteKey(NamedTuple):
             raise ConfigError(f"a suite is written as workspace/project/suite_id, not {text!r}")
         return cls(*names)
 
+    @classmethod
+    def checked(cls, key: object) -> SuiteKey:
+        """Return a key that was handed in, which may be a plain tuple.
+
+        Raises:
+            ConfigError: It is not a tuple of three.
+        """
+        if not isinstance(key, tuple) or len(key) != len(cls._fields):
+            raise ConfigError(f"a suite is named by a SuiteKey, not {key!r}; SuiteKey.parse reads its text")
+        return cls(*key)
+
 
 @frozen(kw_only=True)
 class Member:

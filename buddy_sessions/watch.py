@@ -97,11 +97,9 @@ class Watch(AsyncIterator[Change]):
         if isinstance(suites, str | tuple) or not isinstance(suites, Iterable):
             raise ConfigError("suites must be an iterable of SuiteKey, such as a list; SuiteKey.parse reads one's text")
         keys: dict[SuiteKey, None] = {}
-        for key in suites:
-            if not isinstance(key, tuple) or len(key) != len(SuiteKey._fields):
-                raise ConfigError(f"a suite is named by a SuiteKey, not {key!r}; SuiteKey.parse reads its text")
-            read(SuiteKey(*key))  # requests nothing yet, but raises if a name cannot work
-            keys[SuiteKey(*key)] = None
+        for key in map(SuiteKey.checked, suites):
+            read(key)  # requests nothing yet, but raises if a name cannot work
+            keys[key] = None
         self._crew = _Crew(keys, read, every=every, concurrency=concurrency, clock=clock, sleep=sleep)
         self._concurrency = min(concurrency, len(keys))
         self._ended = not keys
@@ -134,21 +132,21 @@ class Watch(AsyncIterator[Change]):
         crew = self._crew
         if not self._workers:
             self._workers = [asyncio.create_task(crew.work()) for _ in range(self._concurrency)]
-        change = await crew.found.get()
-        if change is not None:
+            for worker in self._workers:
+                worker.add_done_callback(crew.left)
+        if (crew.fatal is None or not crew.found.empty()) and (change := await crew.found.get()) is not None:
             return change
+        crew.wake()  # another loop may wait, too
+        if self._ended:  # closed while this waited
+            raise StopAsyncIteration
         self._dismiss()
-        if crew.fatal is not None:
-            raise crew.fatal
-        raise StopAsyncIteration
+        raise crew.fatal or StopAsyncIteration
 
     def _dismiss(self) -> None:
-        """Stop the workers, and wake whoever waits for what they would have found."""
+        """Stop the workers. Who waits for what they would have found is woken by the first that leaves."""
         self._ended = True
         for worker in self._workers:
             worker.cancel()
-        if self._crew.found.empty():
-            self._crew.found.put_nowait(None)
 
 
 class _Crew:
@@ -165,9 +163,9 @@ class _Crew:
         sleep: Callable[[float], Awaitable[object]],
     ) -> None:
         self.found: asyncio.Queue[Change | None] = asyncio.Queue(concurrency)
-        """Changes; None when there are no more."""
+        """Changes; None wakes who waits when there are no more."""
         self.failures: dict[SuiteKey, BuddyError] = {}
-        self.fatal: Exception | None = None
+        self.fatal: BaseException | None = None
         self._read = read
         self._every = every
         self._clock = clock
@@ -192,7 +190,17 @@ class _Crew:
                 heapq.heappush(self._due, (started + wait, number, suite))
         except Exception as error:  # noqa: BLE001 - handed to the watch's reader, who raises it
             self.fatal = self.fatal or error
-            await self.found.put(None)
+
+    def left(self, worker: asyncio.Task[None]) -> None:
+        """Take note that a worker has ended: by a failure, by the watch's end, or cancelled from outside."""
+        if worker.cancelled() and self.fatal is None:
+            self.fatal = asyncio.CancelledError()
+        self.wake()
+
+    def wake(self) -> None:
+        """Wake one who waits for what the workers would have found."""
+        if self.found.empty():
+            self.found.put_nowait(None)
 
     async def _next_suite(self) -> tuple[int, _Memory]:
         """Return the next suite and its number, once it is due."""

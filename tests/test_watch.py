@@ -608,3 +608,15 @@ class TestLeaving:
                 await asyncio.sleep(0.001)
         await watch.aclose()
         assert [change async for change in watch] == []
+
+
+async def test_a_token_callable_that_is_cancelled_cancels_the_loop(fake: FakeBuddy) -> None:
+    keys = [SuiteKey(*fake.add_suite("acme", "shop", f"s{number}").key) for number in range(3)]
+
+    async def token() -> str:
+        raise asyncio.CancelledError
+
+    async with BuddyClient(token, base_url=fake.base_url) as buddy, buddy.watch(keys, every=60) as watch:
+        async with asyncio.timeout(5):
+            with pytest.raises(asyncio.CancelledError):
+                await anext(watch)
