@@ -23,9 +23,9 @@ from typing import Any, TextIO
 import pytest
 from rich.cells import cell_len
 
-from buddy_sessions import BuddyClient, Session, SessionStatus, SuiteKey, __version__, render, to_json
+from buddy_sessions import BuddyClient, Session, SessionStatus, SuiteKey, __version__, to_json
 from buddy_sessions.__main__ import main
-from buddy_sessions.cli import run
+from buddy_sessions.cli import data, output, run, tables
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
 
 KEY = ("acme", "shop", "MNbyVedg")
@@ -156,7 +156,7 @@ class TestList:
         (row,) = csv.DictReader(io.StringIO(out, newline=""))
         (sent,) = suite.sessions
         assert (code, err) == (0, "")
-        assert set(row) == set(render.session_columns()) >= set(sent)
+        assert set(row) == set(data.session_columns()) >= set(sent)
         assert row["ref_name"] == sent["ref_name"]
         assert row["error_message"] == "Wójcik"
         assert row["relative_id"] == "1"
@@ -165,7 +165,7 @@ class TestList:
 
     def test_csv_of_nothing_has_its_head(self, fake: FakeBuddy, call: Run) -> None:
         fake.add_suite(*KEY)
-        assert call("list", SUITE, "--format", "csv") == (0, ",".join(render.session_columns()) + "\r\n", "")
+        assert call("list", SUITE, "--format", "csv") == (0, ",".join(data.session_columns()) + "\r\n", "")
 
     @pytest.mark.usefixtures("suite")
     def test_csv_has_one_head_for_all_pages(self, call: Run) -> None:
@@ -574,8 +574,8 @@ class TestDemo:
         assert " sessions in " in terminal.getvalue()
 
     def test_a_suite_without_sessions_has_a_row_too(self) -> None:
-        row = render.WalkRow(SuiteKey(*KEY), 1, [], [])
-        table = render.walk_table([row], now=datetime.now(UTC))
+        row = tables.WalkRow(SuiteKey(*KEY), 1, [], [])
+        table = tables.walk_table([row], now=datetime.now(UTC))
         assert table.row_count == 1
 
 
@@ -598,10 +598,10 @@ class TestText:
     )
     def test_an_age_is_a_number_and_a_unit(self, seconds: float, text: str) -> None:
         now = datetime(2026, 1, 1, tzinfo=UTC)
-        assert render.age(now - timedelta(seconds=seconds), now) == text
+        assert output.age(now - timedelta(seconds=seconds), now) == text
 
     def test_an_unknown_age_or_duration_is_a_dash(self) -> None:
-        assert render.age(None, datetime.now(UTC)) == render.length(None) == "-"
+        assert output.age(None, datetime.now(UTC)) == output.length(None) == "-"
 
     @pytest.mark.parametrize(
         ("seconds", "text"),
@@ -618,16 +618,16 @@ class TestText:
         ],
     )
     def test_a_duration_is_short(self, seconds: float, text: str) -> None:
-        assert render.length(seconds) == text
+        assert output.length(seconds) == text
 
     def test_a_sparkline_has_the_newest_at_the_right(self) -> None:
         names = ["ERROR", "SUCCESSFUL", "SUCCESSFUL", "IN_PROGRESS", "NEW"]
         sessions = [Session(id="x", relative_id=1, status=SessionStatus(name)) for name in names]
-        assert render.sparkline(sessions).plain == "··▂▂█"
+        assert tables.sparkline(sessions).plain == "··▂▂█"
 
     def test_what_cannot_be_seen_is_escaped_as_json_does_it(self) -> None:
-        assert render.escape("ó 日 \x1b\n\u200b\U000e0001") == "ó 日 \\u001b\\n\\u200b\\udb40\\udc01"
-        assert render.one_line(" a\n\tb\x00 ") == "a b\\u0000"
+        assert output.escape("ó 日 \x1b\n\u200b\U000e0001") == "ó 日 \\u001b\\n\\u200b\\udb40\\udc01"
+        assert output.one_line(" a\n\tb\x00 ") == "a b\\u0000"
 
 
 @contextmanager
@@ -661,18 +661,15 @@ class TestMain:
                     raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
         for module in [*sys.modules]:
-            if module.partition(".")[0] == name or module in {
-                "buddy_sessions.cli",
-                "buddy_sessions.demo",
-                "buddy_sessions.render",
-            }:
+            if module.partition(".")[0] == name or module.startswith("buddy_sessions.cli"):
                 monkeypatch.delitem(sys.modules, module)
         monkeypatch.setattr(sys, "meta_path", [Absent(), *sys.meta_path])
         assert main() == 2
         assert capsys.readouterr().err == f"{name} is not installed; run: pip install 'buddy_sessions[cli]'\n"
 
     def test_does_not_hide_another_missing_module(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.delitem(sys.modules, "buddy_sessions.cli")
+        for module in [module for module in sys.modules if module.startswith("buddy_sessions.cli")]:
+            monkeypatch.delitem(sys.modules, module)
         monkeypatch.setitem(sys.modules, "cyclopts.validators", None)
         with pytest.raises(ModuleNotFoundError):
             main()

@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 import test_cli
-from buddy_sessions import Session, SessionStatus, SuiteKey, progress, render, targets
-from buddy_sessions.cli import run
+from buddy_sessions import Session, SessionStatus, SuiteKey
+from buddy_sessions.cli import data, output, progress, run, tables, targets
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
 from test_cli import Run, Terminal, closed_pipe, interrupt
 
@@ -206,14 +206,14 @@ class TestOutput:
     def test_csv_has_the_same(self, call: Run) -> None:
         code, out, _ = call("harvest", "acme/shop", "--format", "csv")
         head, *rows = csv.reader(io.StringIO(out, newline=""))
-        assert (code, tuple(head)) == (0, ("workspace", "project", "suite_id", *render.session_columns()))
+        assert (code, tuple(head)) == (0, ("workspace", "project", "suite_id", *data.session_columns()))
         assert len(rows) == 253
         assert ["acme", "shop", "b"] in [row[:3] for row in rows]
 
     def test_csv_of_nothing_has_its_head(self, call: Run, fake: FakeBuddy) -> None:
         fake.inject(Fault.body(b'{"suites": []}'))
         code, out, err = call("harvest", "acme/empty", "--format", "csv")
-        assert (code, out) == (0, ",".join(render.harvest_columns()) + "\r\n")
+        assert (code, out) == (0, ",".join(data.harvest_columns()) + "\r\n")
         assert err.startswith("0 suites, 0 sessions, 1 request in ")
 
     @pytest.mark.usefixtures("suites")
@@ -431,7 +431,7 @@ class TestSummary:
         assert capsys.readouterr().err.startswith("55 suites, 55 sessions, 56 requests in ")
 
     def test_keeps_few_sessions(self) -> None:
-        summary, key = render.SuiteSummary(), SuiteKey("w", "p", "s")
+        summary, key = tables.SuiteSummary(), SuiteKey("w", "p", "s")
         page = [Session(id=str(number), relative_id=number, status=SessionStatus.ERROR) for number in range(100, 0, -1)]
         for _ in range(3):
             summary.write(page, key)
@@ -484,7 +484,7 @@ class TestProgress:
     def test_is_cut_to_the_terminals_width(self, monkeypatch: pytest.MonkeyPatch) -> None:
         stderr = shown_on(monkeypatch, "stderr")
         monkeypatch.setenv("COLUMNS", "20")
-        with render.Output(stderr=True).progress() as show:
+        with output.Output(stderr=True).progress() as show:
             show("x" * 50)
             time.sleep(0.2)
         assert "x" * 17 + "…" in stderr.getvalue()

@@ -12,8 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from buddy_sessions import BuddyClient, BuddyError, Harvest, RateLimit
 
-from . import render
-from .render import Output
+from .output import Output, count, length, one_line
 from .targets import Targets
 
 _FAILURES_SHOWN = 20
@@ -60,7 +59,7 @@ class Reading:
             f"{stats.suites + stats.failed:,}/{len(self.targets.known):,}{more} suites",
             f"{failed:,} failed" if failed else "",
             f"waiting until {waiting:%H:%M:%S}" if waiting else pace,
-            render.count(stats.sessions, "session"),
+            count(stats.sessions, "session"),
             self._allowance(),
         )
         return " · ".join(filter(None, parts))
@@ -71,9 +70,9 @@ class Reading:
         failed = len(self.failures())
         again = f" ({stats.retries} repeated)" if stats.retries else ""
         return (
-            f"{render.count(stats.suites, 'suite')}, {f'{failed:,} failed, ' if failed else ''}"
-            f"{render.count(stats.sessions, 'session')}, "
-            f"{render.count(self._requests(), 'request')}{again} in {render.length(time.monotonic() - self.started)}"
+            f"{count(stats.suites, 'suite')}, {f'{failed:,} failed, ' if failed else ''}"
+            f"{count(stats.sessions, 'session')}, "
+            f"{count(self._requests(), 'request')}{again} in {length(time.monotonic() - self.started)}"
         )
 
     def tell(self, messages: Output, *, data: bool) -> None:
@@ -84,7 +83,7 @@ class Reading:
         failures = self.failures()
         for name, error in list(failures.items())[:_FAILURES_SHOWN]:
             rest = f"; read in part, the rest: list {name} --start {error.cursor}" if data and error.cursor else ""
-            messages.say(("failed", "bold red"), f": {render.one_line(f'{name}: {error}{rest}')}")
+            messages.say(("failed", "bold red"), f": {one_line(f'{name}: {error}{rest}')}")
         if len(failures) > _FAILURES_SHOWN:
             messages.say(f"and {len(failures) - _FAILURES_SHOWN:,} more")
 

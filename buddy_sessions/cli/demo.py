@@ -14,14 +14,12 @@ from cyclopts.validators import Number
 
 from buddy_sessions import BuddyClient, Session, SessionPaginator, SuiteKey
 
-from . import render
-from .render import Output, SessionTable
+from .options import NATURAL, POSITIVE
+from .output import Output, count
+from .tables import SessionTable, WalkRow, walk_table
 
 if TYPE_CHECKING:
     from buddy_sessions.testing import FakeSuite, RecordedRequest
-
-_POSITIVE = Parameter(validator=Number(gte=1))
-_NATURAL = Parameter(validator=Number(gte=0))
 
 _ARRIVALS = 0.25
 """The share of the requests that find a new session in their suite."""
@@ -32,12 +30,12 @@ async def serve(
     host: str = "127.0.0.1",
     port: Annotated[int, Parameter(validator=Number(gte=0, lte=65535))] = 0,
     seed: int = 0,
-    sessions: Annotated[int | None, _NATURAL] = None,
+    sessions: Annotated[int | None, NATURAL] = None,
     live: Annotated[float | None, Parameter(validator=Number(gt=0))] = None,
-    latency: Annotated[float, _NATURAL] = 0.0,
-    rate_limit: Annotated[int | None, _POSITIVE] = None,
-    largest_page: Annotated[int | None, _POSITIVE] = None,
-    refuse_above: Annotated[int | None, _POSITIVE] = None,
+    latency: Annotated[float, NATURAL] = 0.0,
+    rate_limit: Annotated[int | None, POSITIVE] = None,
+    largest_page: Annotated[int | None, POSITIVE] = None,
+    refuse_above: Annotated[int | None, POSITIVE] = None,
 ) -> None:
     """Serve a fake Buddy with believable suites, until Ctrl-C.
 
@@ -107,10 +105,10 @@ async def demo() -> None:
         ]
         new = await asyncio.gather(*(walk.collect() for walk in later))
     rows = [
-        render.WalkRow(SuiteKey(*suite.key), walk.stats.requests, old, fresh)
+        WalkRow(SuiteKey(*suite.key), walk.stats.requests, old, fresh)
         for suite, walk, old, fresh in zip(suites, walks, read, new, strict=True)
     ]
-    output.print(render.walk_table(rows, now=datetime.now(UTC)))
+    output.print(walk_table(rows, now=datetime.now(UTC)))
     ids = [session.id for row in rows for session in row.read]
     output.say(
         f"\n{_spent(walks)}. Of the {len(known):,} that were there before,\n"
@@ -137,7 +135,7 @@ async def _read(walk: SessionPaginator, tell: Callable[[], None]) -> list[Sessio
 
 def _spent(walks: list[SessionPaginator]) -> str:
     sessions, requests = (sum(getattr(walk.stats, name) for walk in walks) for name in ("sessions", "requests"))
-    return f"{render.count(sessions, 'session')} in {render.count(requests, 'request')}"
+    return f"{count(sessions, 'session')} in {count(requests, 'request')}"
 
 
 async def _keep_moving(suites: Sequence[FakeSuite], *, every: float, seed: int) -> NoReturn:

@@ -12,7 +12,7 @@ from typing import Self
 
 from buddy_sessions import ConfigError
 
-from .render import DataFormat
+from .data import DataFormat
 
 _ENDINGS: dict[str, DataFormat] = {".jsonl": "jsonl", ".csv": "csv"}
 
