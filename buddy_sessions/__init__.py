@@ -5,6 +5,7 @@ async with BuddyClient.from_env() as buddy:
         print(session.relative_id, session.status, session.duration)
 """
 
+from .changes import Change, ChangeKind
 from .client import BuddyClient
 from .converter import to_json
 from .endpoints import Region
@@ -43,7 +44,7 @@ from .pacing import Budget, RateLimit
 from .paging import SessionPaginator
 from .store import SessionStore
 from .transport import __version__
-from .watch import Change, ChangeKind, Watch
+from .watch import Watch
 
 __all__ = [
     "AuthenticationError",

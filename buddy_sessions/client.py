@@ -23,7 +23,7 @@ from .pacing import Budget, Gate, RateLimit
 from .paging import SessionPaginator
 from .transport import Transport
 from .walk import ServerTraits, Walk, Window
-from .watch import Watch
+from .watch import Notes, Watch
 
 
 class BuddyClient:
@@ -245,13 +245,19 @@ class BuddyClient:
         Raises:
             ConfigError: An argument cannot work. Raised here, before any I/O.
         """
+        return self._watch(suites, every=every, branch=branch)
+
+    def _watch(
+        self, suites: Iterable[SuiteKey], *, every: float, branch: str | None, notes: Notes | None = None
+    ) -> Watch:
+        """Return a watch that keeps notes, if it is given any."""
         check_branch(branch)
 
         def read(key: SuiteKey) -> AsyncIterator[SessionPage]:
             # Most rounds need one page: nothing is worth reading ahead.
             return self.sessions(*key, branch=branch, read_ahead=1).pages()
 
-        return Watch(suites, read, every=_seconds("every", every), concurrency=self._max_concurrency)
+        return Watch(suites, read, every=_seconds("every", every), concurrency=self._max_concurrency, notes=notes)
 
     async def suites(self, workspace: str, project: str) -> list[Suite]:
         """Return the suites of a project, in Buddy's order. Buddy does not paginate this list.

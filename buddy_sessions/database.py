@@ -1,4 +1,4 @@
-"""The SQLite file behind a store: its schema, and each thing done with it as one transaction. For one thread.
+"""The SQLite file behind a store: each thing done with it is one transaction. For one thread.
 
 `sqlite3` costs as much to import as a client, so that comes with the first file.
 """
@@ -18,6 +18,7 @@ from .converter import session_from_json, to_json
 from .errors import DecodeError, StoreError
 from .intervals import Interval, Intervals, contains, gaps, union
 from .models import Cursor, Session, SuiteKey
+from .schema import APPLICATION_ID, MIGRATIONS
 
 if TYPE_CHECKING:
     import sqlite3
@@ -25,38 +26,13 @@ if TYPE_CHECKING:
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-_APPLICATION_ID = 0x42645365
-"""Stands in the file's header and says whose it is: "BdSe"."""
-
 _BUSY_TIMEOUT = 5.0
 """Seconds to wait for another process that is writing."""
-
-_MIGRATIONS = (
-    """
-    CREATE TABLE sessions (
-        workspace TEXT NOT NULL, project TEXT NOT NULL, suite_id TEXT NOT NULL,
-        id TEXT NOT NULL, relative_id INTEGER NOT NULL, status TEXT NOT NULL, url TEXT, html_url TEXT,
-        create_date TEXT, start_date TEXT, finish_date TEXT, created_by TEXT, ci_provider TEXT, ci_run_url TEXT,
-        revision TEXT, ref_type TEXT, ref_name TEXT, execution_id TEXT, action_execution_id TEXT, error_message TEXT,
-        duration, tests_count INTEGER, failed_count INTEGER, skipped_count INTEGER, error_count INTEGER,
-        deleted_at TEXT,
-        PRIMARY KEY (workspace, project, suite_id, id)
-    );
-    CREATE INDEX sessions_newest ON sessions (workspace, project, suite_id, relative_id DESC, deleted_at);
-    CREATE INDEX sessions_unfinished ON sessions (workspace, project, suite_id, relative_id DESC)
-        WHERE deleted_at IS NULL AND status NOT IN ('SUCCESSFUL', 'ERROR', 'SKIPPED');
-    CREATE TABLE covered (
-        workspace TEXT NOT NULL, project TEXT NOT NULL, suite_id TEXT NOT NULL,
-        low INTEGER NOT NULL, high INTEGER NOT NULL,
-        PRIMARY KEY (workspace, project, suite_id, low)
-    )
-    """,
-)
-"""What takes the schema from each version to the next; their number is the newest version. Never change one."""
 
 _FIELDS = tuple(field.name for field in attrs.fields(Session))
 _COLUMNS = ", ".join(_FIELDS)
 _SUITE = "workspace = ? AND project = ? AND suite_id = ?"
+_WATCH = f"{_SUITE} AND branch = ?"
 # Made of this module's own names alone, which is why S608 is of no concern in what follows.
 _SELECT = f"SELECT {_COLUMNS} FROM sessions WHERE {_SUITE} AND deleted_at IS NULL"  # noqa: S608
 _SELECT_ONE = f"SELECT {_COLUMNS}, deleted_at FROM sessions WHERE {_SUITE} AND id = ?"  # noqa: S608
@@ -123,13 +99,13 @@ class Database:
         database.execute(
             "PRAGMA synchronous = NORMAL"
         )  # in WAL mode a power cut loses the latest pages, never the file
-        if version < len(_MIGRATIONS):
+        if version < len(MIGRATIONS):
             with self._transaction():
-                for migration in _MIGRATIONS[self._version() :]:  # another process may have been faster
+                for migration in MIGRATIONS[self._version() :]:  # another process may have been faster
                     for statement in migration.split(";"):
                         database.execute(statement)
-                database.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-                database.execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")
+                database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                database.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
 
     def close(self) -> None:
         """Close the file. What is not committed is rolled back."""
@@ -185,7 +161,7 @@ class Database:
         return changed
 
     def missing(
-        self, key: SuiteKey, below: int, settled: Intervals, after: Cursor | None
+        self, key: SuiteKey, since: int, below: int, settled: Intervals, after: Cursor | None
     ) -> tuple[Interval, Cursor] | None:
         """Return the topmost numbers that remain to be read, and where to begin; None if there are none.
 
@@ -193,14 +169,15 @@ class Database:
 
         Args:
             key: The suite.
+            since: Only numbers above this one.
             below: Only numbers below this one.
             settled: Numbers that were read just now, finished or not.
             after: Where the latest walk has ended. Its place is right, while the file may hold sessions above that
                 are gone, and nobody has noticed.
         """
-        uncovered = ((low, min(high, below - 1)) for low, high in gaps(self.covered(key)) if low < below)
-        target = max(next(uncovered, (0, 0)), (0, 0))
-        for session in self._unfinished(key, below):
+        within = ((max(low, since + 1), min(high, below - 1)) for low, high in gaps(self.covered(key)))
+        target = next(((low, high) for low, high in within if low <= high), (0, 0))
+        for session in self._unfinished(key, since, below):
             number = session.relative_id
             if not contains(settled, number):
                 target = max(target, (number, number), key=lambda interval: interval[1])
@@ -222,16 +199,46 @@ class Database:
         rows = self._execute(f"{_SELECT}{only} ORDER BY relative_id DESC", *_names(key), *names)
         return [_to_session(row) for row in rows]
 
+    def watched(self, key: SuiteKey, branch: str) -> list[Session] | None:
+        """Return the sessions that a watch of a suite has seen; None if it has never begun."""
+        names = *_names(key), _to_sql(branch)
+        if not self._execute(f"SELECT 1 FROM watches WHERE {_WATCH}", *names).fetchone():  # noqa: S608
+            return None
+        rows = self._execute(f"SELECT session FROM watched WHERE {_WATCH}", *names)  # noqa: S608
+        return [session_from_json(json.loads(text)) for (text,) in rows]
+
+    def begin_watch(self, key: SuiteKey, branch: str, seen: Sequence[Session]) -> None:
+        """Note that a watch of a suite begins with these sessions seen, and no others."""
+        names = *_names(key), _to_sql(branch)
+        with self._transaction():
+            self._execute("INSERT OR IGNORE INTO watches VALUES (?, ?, ?, ?)", *names)
+            self._execute(f"DELETE FROM watched WHERE {_WATCH}", *names)  # noqa: S608
+            for session in seen:
+                self._note(names, session)
+
+    def note_watched(self, key: SuiteKey, branch: str, session: Session, keep: int) -> None:
+        """Note a session as a watch has seen it, and keep so many of the newest."""
+        names = *_names(key), _to_sql(branch)
+        oldest = f"SELECT relative_id FROM watched WHERE {_WATCH} ORDER BY relative_id DESC LIMIT 1 OFFSET ?"  # noqa: S608
+        with self._transaction():
+            self._note(names, session)
+            sql = f"DELETE FROM watched WHERE {_WATCH} AND relative_id <= ({oldest})"  # noqa: S608
+            self._execute(sql, *names, *names, keep)
+
+    def _note(self, names: tuple[Any, ...], session: Session) -> None:
+        row = _to_sql(session.id), session.relative_id, json.dumps(to_json(session))
+        self._execute("INSERT OR REPLACE INTO watched VALUES (?, ?, ?, ?, ?, ?, ?)", *names, *row)
+
     def suites(self) -> list[SuiteKey]:
         """Return the suites that have sessions in the file."""
         sql = "SELECT DISTINCT workspace, project, suite_id FROM sessions ORDER BY 1, 2, 3"
         return [SuiteKey(*map(_from_sql, row)) for row in self._execute(sql)]
 
-    def _unfinished(self, key: SuiteKey, below: int) -> Iterator[Session]:
+    def _unfinished(self, key: SuiteKey, since: int, below: int) -> Iterator[Session]:
         # The statuses stand here as in the partial index, or SQLite would not use it; `finished` has the last word.
         unfinished = "status NOT IN ('SUCCESSFUL', 'ERROR', 'SKIPPED')"
-        sql = f"{_SELECT} AND {unfinished} AND relative_id < ? ORDER BY relative_id DESC"
-        for row in self._execute(sql, *_names(key), below):
+        sql = f"{_SELECT} AND {unfinished} AND relative_id > ? AND relative_id < ? ORDER BY relative_id DESC"
+        for row in self._execute(sql, *_names(key), since, below):
             session = _to_session(row)
             if not session.finished:
                 yield session
@@ -245,12 +252,12 @@ class Database:
         (owner,) = self._execute("PRAGMA application_id").fetchone()
         (version,) = self._execute("PRAGMA user_version").fetchone()
         (tables,) = self._execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if owner != _APPLICATION_ID and (owner or version or tables):
+        if owner != APPLICATION_ID and (owner or version or tables):
             raise StoreError(f"{self._path} is another program's SQLite file, and was not changed: choose another path")
-        if version > len(_MIGRATIONS):
+        if version > len(MIGRATIONS):
             raise StoreError(
                 f"{self._path} was written by a newer buddy_sessions (schema {version}, known up to "
-                f"{len(_MIGRATIONS)}), and was not changed: upgrade this one, or choose another path"
+                f"{len(MIGRATIONS)}), and was not changed: upgrade this one, or choose another path"
             )
         return int(version)
 

@@ -10,30 +10,26 @@ from __future__ import annotations
 import asyncio
 import os
 import warnings
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self, TypeVar
 
-import attrs
-
+from .changes import REMEMBERED
 from .client import BuddyClient
 from .database import Database
 from .endpoints import check_branch
 from .errors import StoreError
 from .harvest import Harvest, OnFailure
-from .intervals import Interval, Intervals, union
-from .models import Cursor, Session, SessionPage, SuiteKey, WalkStats
-from .paging import PageIterator, SessionPaginator
+from .models import Session, SuiteKey
+from .reading import Reading
+from .watch import Watch
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
-
-_ABOVE_ALL = 2**63 - 1
-"""The highest number that SQLite knows."""
 
 
 class SessionStore:
@@ -102,6 +98,7 @@ class SessionStore:
         suites: Iterable[SuiteKey] | AsyncIterable[SuiteKey],
         *,
         branch: str | None = None,
+        since: Mapping[SuiteKey, int] | None = None,
         concurrency: int | None = None,
         on_failure: OnFailure = "raise",
     ) -> Harvest:
@@ -116,6 +113,8 @@ class SessionStore:
             suites: Their keys, from any iterable: they are taken one by one, as they are needed.
             branch: Only sessions of this branch. That tells nothing of the others: such a harvest reads the branch
                 from its newest session to its oldest each time, and marks nothing as covered or deleted.
+            since: For each suite in it, only sessions with a higher `relative_id` than this. Those further down remain
+                to be read by a harvest that asks for them.
             concurrency: Suites read at once; `max_concurrency` of the client if left out.
             on_failure: "raise" raises `HarvestError` after all other suites were yielded; "collect" leaves it at
                 `harvest.failures`.
@@ -126,6 +125,7 @@ class SessionStore:
         """
         check_branch(branch)
         self._opened()
+        floors = {} if since is None else since
         failed: list[StoreError] = []
 
         async def save(work: Callable[Concatenate[Database, _P], _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -138,10 +138,33 @@ class SessionStore:
                     failed.append(error)
                 raise
 
-        def read(key: SuiteKey) -> _Reading:
-            return _Reading(buddy, key, branch, save)
+        def read(key: SuiteKey) -> Reading:
+            return Reading(buddy, key, branch=branch, since=floors.get(key, 0), save=save)
 
         return buddy._harvest(suites, read, concurrency=concurrency, on_failure=on_failure)  # noqa: SLF001 - same package
+
+    def watch(
+        self, buddy: BuddyClient, suites: Iterable[SuiteKey], *, every: float = 60.0, branch: str | None = None
+    ) -> Watch:
+        """Return what changes in many suites, as one stream of `Change`, from where the latest such watch stood.
+
+        What has happened meanwhile is told first. A change counts as dealt with, and is noted in the file, when the
+        next one is asked for; after a crash in between it comes again. What is noted is the watch's own, apart for each
+        branch: harvests into the same file neither disturb it nor see it.
+
+        Args:
+            buddy: The client to read with.
+            suites: Their keys. One that comes twice counts once.
+            every: Seconds from one round of a suite to its next; a tenth more or less, by chance.
+            branch: Only sessions of this branch.
+
+        Raises:
+            ConfigError: An argument cannot work. Raised here, before any I/O.
+            StoreError: The store is not open. While iterating: a change could not be noted, and the loop may go on;
+                it is noted before the next one comes.
+        """
+        self._opened()
+        return buddy._watch(suites, every=every, branch=branch, notes=_Notes(self, branch or ""))  # noqa: SLF001 - same package
 
     async def sessions(self, key: SuiteKey, *, branch: str | None = None) -> list[Session]:
         """Return the sessions of a suite that are alive as far as is known, newest first.
@@ -181,93 +204,18 @@ class SessionStore:
         return await asyncio.wrap_future(self._opened().submit(partial(self._file.guard, work, *args, **kwargs)))
 
 
-class _Save(Protocol):
-    """Has something done with the file."""
+class _Notes:
+    """What the watches of a branch, or of no branch, have seen."""
 
-    async def __call__(
-        self, work: Callable[Concatenate[Database, _P], _T], *args: _P.args, **kwargs: _P.kwargs
-    ) -> _T: ...
-
-
-class _Reading(AsyncIterator[SessionPage]):
-    """One suite, read into the file: a walk from the top, and one for each gap and each unfinished session below."""
-
-    def __init__(self, buddy: BuddyClient, key: SuiteKey, branch: str | None, save: _Save) -> None:
-        self._buddy = buddy
-        self._key = key
+    def __init__(self, store: SessionStore, branch: str) -> None:
+        self._store = store
         self._branch = branch
-        self._save = save
-        self._walks: list[SessionPaginator] = []
-        self._pages: PageIterator | None = None
-        self._settled: Intervals = ()
-        """The numbers that this harvest has read."""
-        self._below = 0
-        """What remains to be looked at has lower numbers; for the walk from the top, the newest known before it."""
-        self._found = 0
 
-    @property
-    def stats(self) -> WalkStats:
-        total = WalkStats(sessions=self._found)
-        for walk in self._walks:
-            stats = walk.stats
-            total.requests += stats.requests
-            total.retries += stats.retries
-            total.waited += stats.waited
-            total.pages += stats.pages
-            total.duplicates += stats.duplicates
-            total.rereads += stats.rereads
-            total.certified &= stats.certified
-        return total
+    async def recall(self, key: SuiteKey) -> list[Session] | None:
+        return await self._store._call(Database.watched, key, self._branch)  # noqa: SLF001 - same module
 
-    def pages(self) -> AsyncIterator[SessionPage]:
-        return self
+    async def begin(self, key: SuiteKey, seen: Iterable[Session]) -> None:
+        await self._store._call(Database.begin_watch, key, self._branch, list(seen))  # noqa: SLF001 - likewise
 
-    async def __anext__(self) -> SessionPage:
-        if not self._walks:
-            known = await self._save(Database.newest, self._key)
-            self._below = known[0]
-            self._begin(since=0 if self._branch else known[1])
-        while self._pages is not None:
-            page = await anext(self._pages)
-            settles = self._settles(page)
-            fresh = await self._save(
-                Database.save, self._key, page.sessions, None if self._branch else page.covers, settles
-            )
-            self._found += len(fresh)
-            if page.last:
-                await self._go_on()
-            if fresh or self._pages is None:
-                return attrs.evolve(page, sessions=fresh, last=self._pages is None)
-        raise StopAsyncIteration
-
-    def _begin(self, *, since: int, start: Cursor | None = None) -> None:
-        walk = self._buddy.sessions(*self._key, branch=self._branch, since=since, start=start)
-        self._walks.append(walk)
-        self._pages = walk._pages(trim=False)  # noqa: SLF001 - same package
-
-    def _settles(self, page: SessionPage) -> Interval | None:
-        """Return the numbers of which the page tells all by itself: whoever has one and is not on it is gone."""
-        walk = self._walks[-1]
-        if self._branch or not walk.stats.certified:
-            return None
-        covers = page.covers
-        if len(self._walks) == 1 and not self._settled:
-            # The top of the list: nothing known before lies above it. What others have saved since may.
-            low, high = covers or (1, 0)
-            covers = low, max(high, self._below)
-        if covers and covers[0] <= covers[1]:
-            self._settled = union(self._settled, covers)
-            return covers
-        return None
-
-    async def _go_on(self) -> None:
-        """Begin the next walk, if there is one to come."""
-        self._pages = None
-        if self._branch or not self._walks[-1].stats.certified:
-            return  # a list that is not in order was read to its end
-        below = self._below if len(self._walks) > 1 else _ABOVE_ALL
-        target = await self._save(Database.missing, self._key, below, self._settled, self._walks[-1].cursor)
-        if target is not None:
-            (low, _), start = target
-            self._below = low
-            self._begin(since=low - 1, start=start)
+    async def add(self, key: SuiteKey, session: Session) -> None:
+        await self._store._call(Database.note_watched, key, self._branch, session, REMEMBERED)  # noqa: SLF001 - likewise

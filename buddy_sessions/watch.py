@@ -1,7 +1,7 @@
 """The same suites again and again: what is new in them, and what has changed.
 
 A bounded number of workers takes the suites in the order in which they are due, and what they find waits in a bounded
-queue. What is compared with what is one suite's memory, without I/O.
+queue. What is compared with what: changes.py.
 """
 
 from __future__ import annotations
@@ -13,19 +13,14 @@ import math
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from enum import StrEnum
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
-from attrs import frozen
-
+from .changes import Change, SuiteMemory
 from .errors import BuddyError, ClientClosedError, ConfigError, NotFoundError
 from .models import Session, SessionPage, SuiteKey
 
 _log = logging.getLogger("buddy_sessions")
-
-_REMEMBERED = 100
-"""Sessions of a suite, its newest, that are remembered, so that memory stays flat."""
 
 _JITTER = 0.1
 """The share of the interval by which a round may come earlier or later, so that suites do not fall into step."""
@@ -37,30 +32,17 @@ _DOUBLINGS = 4
 """How often the interval of a suite that keeps failing is doubled, at most."""
 
 
-class ChangeKind(StrEnum):
-    """What has happened to a session."""
+class Notes(Protocol):
+    """What outlives a watch: the sessions that it has seen, as they were then."""
 
-    NEW = "NEW"
-    CHANGED = "CHANGED"
-    FINISHED = "FINISHED"
+    async def recall(self, key: SuiteKey) -> list[Session] | None:
+        """Return what was seen of a suite; None if its watch has never begun."""
 
+    async def begin(self, key: SuiteKey, seen: Iterable[Session]) -> None:
+        """Note that a suite's watch begins, with these sessions seen, and no others."""
 
-@frozen(kw_only=True)
-class Change:
-    """What has happened to one session from one round to the next.
-
-    Attributes:
-        kind: NEW for a session not seen before, be it finished already or not; FINISHED for one that was not finished
-            and is now; CHANGED for any other difference, such as a reopened session or counts that moved.
-        suite: Whose session it is.
-        session: What the session is now.
-        previous: What it was when last seen; None for a new one.
-    """
-
-    kind: ChangeKind
-    suite: SuiteKey
-    session: Session
-    previous: Session | None = None
+    async def add(self, key: SuiteKey, session: Session) -> None:
+        """Note a session as it was seen now."""
 
 
 class Watch(AsyncIterator[Change]):
@@ -78,6 +60,9 @@ class Watch(AsyncIterator[Change]):
     A round's changes of a suite come oldest first, each once. A suite is read again only when they have been taken or
     wait in a short queue, so a slow reader slows the reading.
 
+    Given a store (`SessionStore.watch`), a watch goes on where the one before it stood, and tells what has happened
+    meanwhile. A change counts as dealt with when the next one is asked for: after a crash in between it comes again.
+
     A suite that fails stops no other: it is logged once as a warning by the logger `buddy_sessions`, stands in
     `failures`, and is tried again, half as often after each failure down to a sixteenth, until it succeeds. A closed
     client raises `ClientClosedError`, and any error that is not a `BuddyError` comes out as it is; both end the watch.
@@ -90,6 +75,7 @@ class Watch(AsyncIterator[Change]):
         *,
         every: float,
         concurrency: int,
+        notes: Notes | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
@@ -100,7 +86,9 @@ class Watch(AsyncIterator[Change]):
         for key in map(SuiteKey.checked, suites):
             read(key)  # requests nothing yet, but raises if a name cannot work
             keys[key] = None
-        self._crew = _Crew(keys, read, every=every, concurrency=concurrency, clock=clock, sleep=sleep)
+        self._crew = _Crew(keys, read, every=every, concurrency=concurrency, notes=notes, clock=clock, sleep=sleep)
+        self._notes = notes
+        self._handed_out: Change | None = None
         self._concurrency = min(concurrency, len(keys))
         self._ended = not keys
 
@@ -129,18 +117,26 @@ class Watch(AsyncIterator[Change]):
     async def __anext__(self) -> Change:
         if self._ended:
             raise StopAsyncIteration
+        await self._note()
         crew = self._crew
         if not self._workers:
             self._workers = [asyncio.create_task(crew.work()) for _ in range(self._concurrency)]
             for worker in self._workers:
                 worker.add_done_callback(crew.left)
         if (crew.fatal is None or not crew.found.empty()) and (change := await crew.found.get()) is not None:
+            self._handed_out = change
             return change
         crew.wake()  # another loop may wait, too
         if self._ended:  # closed while this waited
             raise StopAsyncIteration
         self._dismiss()
         raise crew.fatal or StopAsyncIteration
+
+    async def _note(self) -> None:
+        """Note the change that was handed out last: whoever asks for the next has dealt with it."""
+        if self._notes is not None and (change := self._handed_out) is not None:
+            await self._notes.add(change.suite, change.session)
+        self._handed_out = None
 
     def _dismiss(self) -> None:
         """Stop the workers. Who waits for what they would have found is woken by the first that leaves."""
@@ -159,6 +155,7 @@ class _Crew:
         *,
         every: float,
         concurrency: int,
+        notes: Notes | None,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[object]],
     ) -> None:
@@ -168,11 +165,12 @@ class _Crew:
         self.fatal: BaseException | None = None
         self._read = read
         self._every = every
+        self._notes = notes
         self._clock = clock
         self._sleep = sleep
         self._turn = asyncio.Lock()
         # When each suite is due, as a heap: a task for each would cost more than the watching.
-        self._due = [(-math.inf, number, _Memory(key)) for number, key in enumerate(keys)]
+        self._due = [(-math.inf, number, SuiteMemory(key)) for number, key in enumerate(keys)]
         self._count = len(self._due)
 
     async def work(self) -> None:
@@ -202,7 +200,7 @@ class _Crew:
         if self.found.empty():
             self.found.put_nowait(None)
 
-    async def _next_suite(self) -> tuple[int, _Memory]:
+    async def _next_suite(self) -> tuple[int, SuiteMemory]:
         """Return the next suite and its number, once it is due."""
         async with self._turn:
             while (left := self._due[0][0] - self._clock() if self._due else math.inf) > 0:
@@ -210,11 +208,14 @@ class _Crew:
             _, number, suite = heapq.heappop(self._due)
         return number, suite
 
-    async def _look_at(self, suite: _Memory) -> None:
+    async def _look_at(self, suite: SuiteMemory) -> None:
         """Do a suite's round, and hand out what it brings."""
         suite.rounds += 1
         try:
+            await self._recall(suite)
             sessions, complete = await self._read_suite(suite)
+            if suite.begin(sessions, complete=complete) and self._notes is not None:
+                await self._notes.begin(suite.key, suite.seen.values())
         except ClientClosedError:
             raise  # no other suite can be read either
         except BuddyError as error:
@@ -224,14 +225,19 @@ class _Crew:
             suite.missing = suite.missing or isinstance(error, NotFoundError)
             self.failures[suite.key] = error
             return
-        suite.failed = 0
+        suite.failed, suite.missing = 0, False
         self.failures.pop(suite.key, None)
-        for change in suite.compare(sessions, complete=complete):
+        for change in suite.compare(sessions):
             await self.found.put(change)
             suite.seen[change.session.id] = change.session
         suite.forget(sessions)
 
-    async def _read_suite(self, suite: _Memory) -> tuple[Sequence[Session], bool]:
+    async def _recall(self, suite: SuiteMemory) -> None:
+        """Go on where an earlier watch stood, if there was one."""
+        if self._notes is not None and not suite.begun and (seen := await self._notes.recall(suite.key)) is not None:
+            suite.restore(seen)
+
+    async def _read_suite(self, suite: SuiteMemory) -> tuple[Sequence[Session], bool]:
         """Return the newest sessions of a suite, as many as its round needs, and whether they are all."""
         pages = self._read(suite.key)
         sessions: list[Session] = []
@@ -240,78 +246,3 @@ class _Crew:
             sessions += page.sessions
             if page.last or suite.suffices(sessions):
                 return sessions, page.last
-
-
-class _Memory:
-    """What is known of one suite from its latest round."""
-
-    def __init__(self, key: SuiteKey) -> None:
-        self.key = key
-        self.rounds = 0
-        self.failed = 0
-        """Rounds that failed since the last that did not."""
-        self.missing = False
-        """Whether the suite was not found since the last round that did not fail."""
-        self.seen: dict[str, Session] = {}
-        """The newest sessions by their IDs, deleted ones among them: what comes back is not new."""
-        self._floor = 0  # sessions with no higher number are older than what is remembered
-        self._goal: int | None = None  # the number down to which a round reads; None before the first
-
-    def suffices(self, sessions: Sequence[Session]) -> bool:
-        """Return whether a round needs no more sessions than these."""
-        if self._goal is None:
-            return len(sessions) >= _REMEMBERED
-        return _lowest(sessions) <= self._goal
-
-    def compare(self, sessions: Sequence[Session], *, complete: bool) -> list[Change]:
-        """Return what has changed, oldest first. It stays so until `seen` has been brought up to date.
-
-        Args:
-            sessions: The suite's newest sessions.
-            complete: Whether they are all that it has.
-        """
-        first = self._goal is None
-        # Deleted, and created again: its numbers begin anew, and nothing that is there now has been there before.
-        anew = self.missing and not any(session.id in self.seen for session in sessions)
-        self.missing = False
-        if first or anew:
-            self._floor = 0 if complete else _lowest(sessions) - 1
-            self.seen = {session.id: session for session in sessions} if first else {}
-        changes: list[Change] = []
-        for session in sessions:
-            previous = self.seen.get(session.id)
-            if previous is None:
-                if session.relative_id <= self._floor:
-                    continue  # come up from below, where newer ones have been deleted
-                kind = ChangeKind.NEW
-            elif session == previous:
-                continue
-            else:
-                kind = ChangeKind.FINISHED if session.finished and not previous.finished else ChangeKind.CHANGED
-            changes.append(Change(kind=kind, suite=self.key, session=session, previous=previous))
-        changes.sort(key=lambda change: change.session.relative_id)
-        return changes
-
-    def forget(self, sessions: Sequence[Session]) -> None:
-        """Forget what is too old, and decide how far the next round reads.
-
-        Args:
-            sessions: What this round has read. What is unfinished and not among it is gone, and awaited no longer.
-        """
-        oldest_first = sorted(self.seen.values(), key=_number)
-        for session in oldest_first[:-_REMEMBERED]:
-            del self.seen[session.id]
-            self._floor = session.relative_id
-            if not session.finished:
-                _log.debug("%s: session %d is unfinished, but too old to be watched", self.key, session.relative_id)
-        newest = oldest_first[-1].relative_id if oldest_first else 0
-        awaited = [each.relative_id for each in sessions if not each.finished and each.id in self.seen]
-        self._goal = min([newest + 1, *awaited])
-
-
-def _number(session: Session) -> int:
-    return session.relative_id
-
-
-def _lowest(sessions: Sequence[Session]) -> int:
-    return min(map(_number, sessions))

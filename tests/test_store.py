@@ -38,6 +38,7 @@ from buddy_sessions import (
 )
 from buddy_sessions.converter import session_from_json
 from buddy_sessions.database import Database
+from buddy_sessions.schema import APPLICATION_ID, MIGRATIONS
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 
 KEY = SuiteKey("acme", "shop", "MNbyVedg")
@@ -274,6 +275,55 @@ class TestAHarvest:
         assert sorted(came[0] + came[1]) == list(range(1, 201))
         assert await store.sessions(KEY) == truth(suite)
         assert await store.covered(KEY) == ((1, 200),)
+
+
+class TestSince:
+    async def test_it_reads_no_further_down_and_what_lies_there_remains_to_be_read(
+        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
+    ) -> None:
+        finished(suite, 50)
+        suite.create(status="IN_PROGRESS")
+        finished(suite, 9)
+        assert await bring_up_to_date(store, buddy, since={KEY: 55}) == [60, 59, 58, 57, 56]
+        assert len(fake.requests) == 1
+        assert (await store.covered(KEY))[-1][1] == 60
+        finished(suite, 2)
+        assert await bring_up_to_date(store, buddy, since={KEY: 55, OTHER: 3}) == [62, 61]
+        assert len(fake.requests) == 2
+        await bring_up_to_date(store, buddy)
+        assert await store.covered(KEY) == ((1, 62),)
+        assert await store.sessions(KEY) == truth(suite)
+
+    @pytest.mark.parametrize("since", [0, 20, 45, 60])
+    async def test_a_gap_is_read_only_above_it(
+        self, store: SessionStore, buddy: BuddyClient, suite: FakeSuite, since: int
+    ) -> None:
+        finished(suite, 20)
+        await bring_up_to_date(store, buddy)
+        finished(suite, 60)
+        await bring_up_to_date(store, buddy, since={KEY: 60})
+        assert await store.covered(KEY) == ((1, 20), (61, 80))
+        await bring_up_to_date(store, buddy, since={KEY: since})
+        *below, (low, high) = await store.covered(KEY)
+        assert (low <= since + 1, high) == (True, 80)
+        assert below == ([] if since <= 20 else [(1, 20)])
+
+    async def test_an_unfinished_session_is_read_again_only_above_it(
+        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
+    ) -> None:
+        running = suite.create(status="IN_PROGRESS")
+        finished(suite, 50)
+        await bring_up_to_date(store, buddy)
+        suite.finish(running["id"], status="ERROR")
+        fake.requests.clear()
+        assert await bring_up_to_date(store, buddy, since={KEY: 1}) == []
+        assert len(fake.requests) == 1
+        assert await bring_up_to_date(store, buddy, since={KEY: 0}) == [1]
+
+    async def test_it_holds_for_a_branch_too(self, store: SessionStore, buddy: BuddyClient, suite: FakeSuite) -> None:
+        for _ in range(4):
+            suite.create(branch="main")
+        assert await bring_up_to_date(store, buddy, branch="main", since={KEY: 2}) == [4, 3]
 
 
 class TestDeletions:
@@ -549,7 +599,7 @@ class TestTheFile:
         assert names == ["workspace", "project", "suite_id", *attrs.fields_dict(Session), "deleted_at"]
 
     async def test_it_says_whose_it_is_and_which_version(self, store: SessionStore, path: Path) -> None:
-        assert rows(path, "PRAGMA user_version") == [(1,)]
+        assert rows(path, "PRAGMA user_version") == [(len(MIGRATIONS),)]
         assert rows(path, "PRAGMA application_id") == [(0x42645365,)]
         assert rows(path, "PRAGMA journal_mode") == [("wal",)]
 
@@ -628,11 +678,28 @@ class TestTheFile:
     async def test_a_newer_schema_is_left_alone(self, path: Path) -> None:
         async with SessionStore(path):
             pass
-        rows(path, "PRAGMA user_version = 2")
+        rows(path, f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
         before = content_of(path)
         with pytest.raises(StoreError, match="newer buddy_sessions"):
             await SessionStore(path).open()
         assert content_of(path) == before
+
+    @pytest.mark.parametrize("version", range(1, len(MIGRATIONS)))
+    async def test_an_older_schema_is_brought_up_to_date_and_keeps_what_it_has(
+        self, path: Path, buddy: BuddyClient, suite: FakeSuite, version: int
+    ) -> None:
+        finished(suite, 3)
+        with closing(sqlite3.connect(path)) as connection:
+            for migration in MIGRATIONS[:version]:
+                connection.executescript(migration)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {version}")
+            connection.execute("INSERT INTO covered VALUES ('acme', 'shop', 'MNbyVedg', 1, 2)")
+            connection.commit()
+        async with SessionStore(path) as store:
+            assert await bring_up_to_date(store, buddy, since={KEY: 2}) == [3]
+            assert await store.covered(KEY) == ((1, 3),)
+        assert rows(path, "PRAGMA user_version") == [(len(MIGRATIONS),)]
 
     async def test_an_empty_file_is_as_good_as_none(self, path: Path) -> None:
         os.close(os.open(path, os.O_CREAT))
@@ -644,7 +711,7 @@ class TestTheFile:
     ) -> None:
         async with SessionStore(path):
             pass
-        versions = iter([0, 1])
+        versions = iter([0, len(MIGRATIONS)])
         monkeypatch.setattr(Database, "_version", lambda _: next(versions))
         async with SessionStore(path) as store:
             assert await store.suites() == []

@@ -17,10 +17,11 @@ PACKAGE = Path(buddy_sessions.__file__).parent
 
 LAYERS: list[set[str]] = [
     {"errors", "models"},
-    {"converter", "credentials", "endpoints", "intervals", "pacing", "walk"},
+    {"changes", "converter", "credentials", "endpoints", "intervals", "pacing", "schema", "walk"},
     {"database", "transport", "harvest", "watch"},
     {"paging"},
     {"client"},
+    {"reading"},
     {"store"},
     {"__init__"},
     {"cli"},
