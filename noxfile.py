@@ -35,7 +35,7 @@ def install_wheel(session: nox.Session, extras: str) -> None:
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """Run the tests on the built wheel, and measure branch coverage."""
-    install_wheel(session, "cli,speed")
+    install_wheel(session, "cli,parquet,speed")
     # Safe path: without it, the checkout would shadow the installed wheel.
     environment = {"PYTHONSAFEPATH": "1", "COVERAGE_FILE": str(Path(session.create_tmp(), "coverage").resolve())}
     session.run("coverage", "run", "-m", "pytest", *session.posargs, env=environment)
@@ -46,7 +46,7 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def walk(session: nox.Session) -> None:
     """Search for a listing that makes the walk lose or repeat a session: 10,000 examples and more."""
-    install_wheel(session, "cli,speed")
+    install_wheel(session, "cli,parquet,speed")
     environment = {"PYTHONSAFEPATH": "1", "HYPOTHESIS_PROFILE": "long"}
     session.run("python", "-m", "pytest", "tests/test_walk_model.py", *session.posargs, env=environment)
 
@@ -62,7 +62,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check the types, with two checkers."""
-    session.install(".[cli,speed]", *groups("types"))
+    session.install(".[cli,parquet,speed]", *groups("types"))
     session.run("mypy")
     session.run("pyright")
 
@@ -70,7 +70,7 @@ def types(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Print what the README promises in numbers, as ratios measured in one run."""
-    install_wheel(session, "cli,speed")
+    install_wheel(session, "cli,parquet,speed")
     environment = {"PYTHONSAFEPATH": "1"}
     for script in sorted(Path("benchmarks").glob("bench_*.py")):
         session.run("python", str(script), *session.posargs, env=environment)

@@ -164,8 +164,8 @@ class TestTargets:
             ([A, "--concurrency", "0"], "--concurrency"),
             ([A, "--since", "-1"], "--since"),
             ([A, "--format", "table"], "--format"),
-            ([A, "--out", "x.txt"], ".jsonl or .csv"),
-            ([A, "--out", "x"], ".jsonl or .csv"),
+            ([A, "--out", "x.txt"], ".jsonl, .csv, .db or .parquet"),
+            ([A, "--out", "x"], ".jsonl, .csv, .db or .parquet"),
             ([A, "--out", "x.csv", "--format", "jsonl"], "contradict"),
             ([A, "--branch", ""], "branch"),
         ],
@@ -314,7 +314,7 @@ class TestFile:
         during: list[Path] = []
 
         def on_request(_: RecordedRequest) -> None:
-            if len(fake.requests) == 3:
+            if len(fake.requests) == 3 and not during:
                 during.extend(tmp_path.iterdir())
                 fake.inject(Fault.hang(), times=9)
                 interrupt()

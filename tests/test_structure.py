@@ -32,7 +32,7 @@ LAYERS: list[set[str]] = [
 CLI_LAYERS: list[set[str]] = [
     {"output"},
     {"data", "options", "tables"},
-    {"files", "targets"},
+    {"files", "parquet", "targets"},
     {"progress"},
     {"demo", "harvesting", "listing"},
     {"app"},

@@ -29,6 +29,9 @@ class SuiteWriter(Protocol):
     def write(self, models: Sequence[Session], suite: SuiteKey) -> None:
         """Write some sessions of a suite, and flush."""
 
+    def finish(self) -> None:
+        """Write what belongs below all, and what belongs above where there was nothing."""
+
 
 class JsonLines:
     """One JSON object a line: exactly what `to_json` returns, after the names of the suite where there are several."""
@@ -40,8 +43,11 @@ class JsonLines:
     def write(self, models: Iterable[Session | Suite], suite: SuiteKey | None = None) -> None:
         """Write one line for each."""
         for model in models:
-            self._stream.write(self._safe(json.dumps(_fields(model, suite), ensure_ascii=False)) + "\n")
+            self._stream.write(self._safe(json.dumps(fields_of(model, suite), ensure_ascii=False)) + "\n")
         self._stream.flush()
+
+    def finish(self) -> None:
+        """Write nothing."""
 
 
 class Csv:
@@ -60,9 +66,13 @@ class Csv:
             self._begun = True
             self._rows.writerow(self._columns)
         for model in models:
-            fields = _fields(model, suite)
+            fields = fields_of(model, suite)
             self._rows.writerow([self._cell(fields[name]) for name in self._columns])
         self._stream.flush()
+
+    def finish(self) -> None:
+        """Write the head, if there was nothing else."""
+        self.write(())
 
     def _cell(self, value: Any) -> str:
         if value is None:
@@ -85,7 +95,8 @@ def suite_columns() -> tuple[str, ...]:
     return tuple(to_json(Suite(key=SuiteKey("", "", ""), id="")))
 
 
-def _fields(model: Session | Suite, suite: SuiteKey | None) -> dict[str, Any]:
+def fields_of(model: Session | Suite, suite: SuiteKey | None) -> dict[str, Any]:
+    """Return a model as plain JSON values, after the names of its suite where there are several."""
     return to_json(model) if suite is None else {**suite._asdict(), **to_json(model)}
 
 

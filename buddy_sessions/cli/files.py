@@ -5,19 +5,18 @@ from __future__ import annotations
 import os
 import secrets
 import stat
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from buddy_sessions import ConfigError
 
-from .data import DataFormat
+FileFormat = Literal["jsonl", "csv", "db", "parquet"]
 
-_ENDINGS: dict[str, DataFormat] = {".jsonl": "jsonl", ".csv": "csv"}
+_ENDINGS: dict[str, FileFormat] = {".jsonl": "jsonl", ".csv": "csv", ".db": "db", ".parquet": "parquet"}
 
 
-def format_of(path: Path) -> DataFormat:
+def format_of(path: Path) -> FileFormat:
     """Return the format that a file's name asks for.
 
     Raises:
@@ -25,12 +24,15 @@ def format_of(path: Path) -> DataFormat:
     """
     form = _ENDINGS.get(path.suffix.lower())
     if form is None:
-        raise ConfigError(f"a file to write ends in {' or '.join(_ENDINGS)}, not {path.name!r}")
+        *most, last = _ENDINGS
+        raise ConfigError(f"a file to write ends in {', '.join(most)} or {last}, not {path.name!r}")
     return form
 
 
 class NewFile:
     """A file that takes the place of another, or of none, once it is complete. Until then nothing is touched.
+
+    Whoever writes it opens `beside`, and has closed it when the block ends.
 
     Args:
         path: Where it goes. What a link leads to is replaced, not the link; the other file's mode is kept.
@@ -43,11 +45,10 @@ class NewFile:
         self._path = Path(os.path.realpath(path))
         if self._path.exists() and not self._path.is_file():
             raise ConfigError(f"{str(path)!r} is there already, and no file")
-        self._beside = self._path.with_name(f".buddy-sessions-{secrets.token_hex(6)}.tmp")
+        self.beside = self._path.with_name(f".buddy-sessions-{secrets.token_hex(6)}.tmp")
         self._complete = False
 
     def __enter__(self) -> Self:
-        self.stream = open(self._beside, "x", encoding="utf-8", newline="")
         return self
 
     def complete(self) -> None:
@@ -59,13 +60,11 @@ class NewFile:
     ) -> None:
         try:
             if kind is None and self._complete:
-                self.stream.flush()
-                os.fsync(self.stream.fileno())
-                self.stream.close()  # Windows renames no open file
+                with self.beside.open("rb+") as written:
+                    os.fsync(written.fileno())
                 if self._path.exists():
-                    self._beside.chmod(stat.S_IMODE(self._path.stat().st_mode))
-                self._beside.replace(self._path)
+                    self.beside.chmod(stat.S_IMODE(self._path.stat().st_mode))
+                self.beside.replace(self._path)
         finally:
-            with suppress(OSError):  # a full disk, which has been told of
-                self.stream.close()
-            self._beside.unlink(missing_ok=True)
+            for ending in ("", "-wal", "-shm"):  # what SQLite leaves where it could not close a file properly
+                self.beside.with_name(self.beside.name + ending).unlink(missing_ok=True)

@@ -1,22 +1,29 @@
-"""The command `harvest`: many suites into one stream, or one file."""
+"""The command `harvest`: many suites into one stream, or into one file."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated
 
 from cyclopts import Parameter
 
-from buddy_sessions import AuthenticationError, ConfigError, ForbiddenError, SuiteKey
+from buddy_sessions import (
+    AuthenticationError,
+    ConfigError,
+    ForbiddenError,
+    SessionStore,
+)
 
 from .data import Csv, DataFormat, JsonLines, SuiteWriter, harvest_columns
-from .files import NewFile, format_of
+from .files import FileFormat, NewFile, format_of
 from .options import DONE, FAILED, NATURAL, NOT_AUTHORISED, PARTLY_FAILED, POSITIVE, Connection
 from .output import Output, one_line
+from .parquet import ParquetFile
 from .progress import Reading
 from .tables import SuiteSummary
 from .targets import Everywhere, Targets, open_lines
@@ -30,6 +37,7 @@ async def harvest_suites(
     concurrency: Annotated[int | None, POSITIVE] = None,
     format: DataFormat | None = None,  # noqa: A002 - the option's name
     out: Path | None = None,
+    db: Path | None = None,
     connection: Connection = Connection(),
 ) -> int:
     """Write the sessions of many suites as one stream, each suite's newest first.
@@ -42,59 +50,82 @@ async def harvest_suites(
         branch: Only sessions of this branch.
         since: Only sessions with a higher number (relative_id) than this, in every suite.
         concurrency: Suites read at once, and requests in flight at once; 8 unless given.
-        format: By default jsonl; on a terminal a summary of the suites instead of their sessions.
-        out: A file to write, FILE.jsonl or FILE.csv. It is replaced when all is read; until then it stays as it was.
+        format: By default jsonl; on a terminal, and with --db, a summary of the suites instead of their sessions.
+        out: A file to write: FILE.jsonl, .csv, .parquet, or .db for SQLite. It is replaced when all is read; until then
+            it stays as it was.
+        db: A SQLite file that is kept up to date: only what is missing, new or unfinished is read, page by page, and
+            saved at once. Only sessions that are new or have changed are written elsewhere.
         connection: Where to read.
     """
     if not key and source is None:
         raise ConfigError("nothing to harvest: name suites, projects, or a file with --from")
-    form = _data_format(format, out)
+    form = _file_format(format, out, db)
     messages = Output(stderr=True)
-    with ExitStack() as files:
+    async with AsyncExitStack() as files:
         lines = None if source is None else open_lines(source, files)
         file = None if out is None else files.enter_context(NewFile(out))
-        stream = sys.stdout if file is None else file.stream
-        writer = _suite_writer(form, stream)
+        writer = _writer(form, None if file is None else file.beside, files)
+        path = file.beside if file is not None and form == "db" else db
+        store = None if path is None else await files.enter_async_context(SessionStore(path))
         async with connection.open(messages, max_concurrency=concurrency) as buddy:
             targets = Targets(buddy, key, lines)
             floors = None if since is None else Everywhere(targets.known, since)
-            async with buddy.harvest(targets.keys(), branch=branch, since=floors, on_failure="collect") as harvest:
+            begin = buddy.harvest if store is None else partial(store.harvest, buddy)
+            async with begin(targets.keys(), branch=branch, since=floors, on_failure="collect") as harvest:
                 reading = Reading(buddy, targets, harvest)
-                try:
-                    # Where data goes to a terminal, it is progress enough.
-                    with reading.shown(messages, shown=form is None or not stream.isatty()):
-                        async for page in harvest.pages():
-                            writer.write(page.sessions, page.suite)
-                except asyncio.CancelledError:
-                    untouched = "" if out is None else f"; {out} is untouched"
-                    messages.say(("interrupted", "bold red"), f": {reading.spent()}{one_line(untouched)}")
-                    raise
+                kept = f"what was read is kept in {db}" if db else f"{out} is untouched" if out else ""
+                # Where data goes to a terminal, it is progress enough.
+                to_terminal = out is None and form is not None and sys.stdout.isatty()
+                with reading.shown(messages, shown=not to_terminal):
+                    await _write(reading, writer, messages, kept=kept)
         code = _code(reading)
-        if file is not None and code in {DONE, PARTLY_FAILED}:
-            file.complete()
-        if isinstance(writer, SuiteSummary):
-            table = writer.table(without=harvest.failures, now=datetime.now(UTC))
-            if table is not None:
-                Output().print(table)
-        elif code in {DONE, PARTLY_FAILED}:
-            writer.write((), SuiteKey("", "", ""))  # CSV has its head even where there is nothing else
-    reading.tell(messages, data=form is not None)
+        if code in {DONE, PARTLY_FAILED}:
+            writer.finish()
+            if file is not None:
+                file.complete()
+    if isinstance(writer, SuiteSummary) and sys.stdout.isatty():
+        table = writer.table(without=harvest.failures, now=datetime.now(UTC))
+        if table is not None:
+            Output().print(table)
+    reading.tell(messages, hint=_hint(form, db), resumes=form is not None and store is None)
     return code
 
 
-def _data_format(asked: DataFormat | None, out: Path | None) -> DataFormat | None:
+async def _write(reading: Reading, writer: SuiteWriter, messages: Output, *, kept: str) -> None:
+    """Write what is read, and say what is `kept` where that is interrupted."""
+    try:
+        async for page in reading.harvest.pages():
+            writer.write(page.sessions, page.suite)
+    except asyncio.CancelledError:
+        messages.say(("interrupted", "bold red"), one_line(f": {reading.spent()}{kept and f'; {kept}'}"))
+        raise
+
+
+def _hint(form: FileFormat | None, db: Path | None) -> str:
+    """Return where the sessions are, or how to have them, where that is not what was asked for."""
+    if db is not None:
+        return f"all that is known is in {db}, table sessions"
+    return "" if form else "the sessions themselves: --format jsonl|csv, or --out FILE"
+
+
+def _file_format(asked: DataFormat | None, out: Path | None, db: Path | None) -> FileFormat | None:
     """Return the format of the sessions; None for a summary instead."""
     if out is None:
-        return asked or (None if sys.stdout.isatty() else "jsonl")
+        return asked or (None if db is not None or sys.stdout.isatty() else "jsonl")
     form = format_of(out)
     if asked not in {None, form}:
         raise ConfigError(f"--format {asked} and --out {out.name} contradict each other")
+    if form == "db" and db is not None:
+        raise ConfigError("--out FILE.db and --db exclude each other: the one is new each time, the other kept")
     return form
 
 
-def _suite_writer(form: DataFormat | None, stream: TextIO) -> SuiteWriter:
-    if form is None:
+def _writer(form: FileFormat | None, path: Path | None, files: AsyncExitStack) -> SuiteWriter:
+    if form is None or form == "db":
         return SuiteSummary()
+    if form == "parquet" and path is not None:
+        return files.enter_context(ParquetFile(path))
+    stream = sys.stdout if path is None else files.enter_context(path.open("x", encoding="utf-8", newline=""))
     return Csv(stream, harvest_columns()) if form == "csv" else JsonLines(stream)
 
 

@@ -75,17 +75,27 @@ class Reading:
             f"{count(self._requests(), 'request')}{again} in {length(time.monotonic() - self.started)}"
         )
 
-    def tell(self, messages: Output, *, data: bool) -> None:
-        """Say what was read, and what was not; `data` is whether sessions were written."""
+    def tell(self, messages: Output, *, hint: str, resumes: bool) -> None:
+        """Say what was read, a hint, and what was not read.
+
+        Args:
+            messages: Where.
+            hint: One more line; none where it is empty.
+            resumes: Whether to tell how the rest of a suite that failed is read.
+        """
         messages.say((self.spent(), "dim"))
-        if not data:
-            messages.say(("the sessions themselves: --format jsonl|csv, or --out FILE", "dim"))
-        failures = self.failures()
-        for name, error in list(failures.items())[:_FAILURES_SHOWN]:
-            rest = f"; read in part, the rest: list {name} --start {error.cursor}" if data and error.cursor else ""
-            messages.say(("failed", "bold red"), f": {one_line(f'{name}: {error}{rest}')}")
+        if hint:
+            messages.say((one_line(hint), "dim"))
+        failures: dict[str, list[str]] = {}
+        for name, error in self.failures().items():
+            rest = f"; read in part, the rest: list {name} --start {error.cursor}" if resumes and error.cursor else ""
+            failures.setdefault(f"{error}{rest}", []).append(name)
+        for text, names in list(failures.items())[:_FAILURES_SHOWN]:
+            more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
+            messages.say(("failed", "bold red"), f": {one_line(f'{names[0]}{more}: {text}')}")
         if len(failures) > _FAILURES_SHOWN:
-            messages.say(f"and {len(failures) - _FAILURES_SHOWN:,} more")
+            left = sum(len(names) for names in list(failures.values())[_FAILURES_SHOWN:])
+            messages.say(f"and {left:,} more")
 
     def failures(self) -> dict[str, BuddyError]:
         """Return the error of each suite, and of each project, that has failed."""

@@ -112,6 +112,9 @@ class SuiteSummary:
             self._too_many = True
             self._tallies.clear()
 
+    def finish(self) -> None:
+        """Do nothing: a summary is asked for its `table`."""
+
     def table(self, *, without: Container[SuiteKey], now: datetime) -> Table | None:
         """Return a table with one row for each suite, sorted; None where there is none, or where there are too many."""
         rows = [(suite, tally) for suite, tally in sorted(self._tallies.items()) if suite not in without]

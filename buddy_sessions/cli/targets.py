@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 from threading import Thread
 from typing import TextIO
 
@@ -112,7 +112,7 @@ class Everywhere(Mapping[SuiteKey, int]):
         return len(self._suites)
 
 
-def open_lines(source: str, files: ExitStack) -> TextIO:
+def open_lines(source: str, files: AsyncExitStack) -> TextIO:
     """Open a file, or stdin, to be read by lines. What is no UTF-8 is kept, and then refused as part of a name."""
     stdin = source == "-"
     lines = open(0 if stdin else source, encoding="utf-8-sig", errors="surrogateescape", closefd=not stdin)  # noqa: SIM115 - see below
