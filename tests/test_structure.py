@@ -34,7 +34,7 @@ CLI_LAYERS: list[set[str]] = [
     {"data", "options", "tables"},
     {"files", "parquet", "targets"},
     {"progress"},
-    {"demo", "harvesting", "listing"},
+    {"demo", "harvesting", "listing", "watching"},
     {"app"},
     {"__init__"},
 ]

@@ -12,7 +12,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from buddy_sessions import AuthenticationError, BuddyError, ConfigError, ForbiddenError, __version__
 
-from . import demo, harvesting, listing
+from . import demo, harvesting, listing, watching
 from .options import DONE, FAILED, INTERRUPTED, NOT_AUTHORISED, USAGE
 from .output import Output, one_line, resume
 
@@ -70,5 +70,6 @@ def _fail(error: Exception) -> int:
 app.command(listing.list_sessions, name="list")
 app.command(listing.list_suites, name="suites")
 app.command(harvesting.harvest_suites, name="harvest")
+app.command(watching.watch_suites, name="watch")
 app.command(demo.serve)
 app.command(demo.demo)

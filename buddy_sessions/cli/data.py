@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from io import TextIOWrapper
 from typing import Any, Literal, Protocol, TextIO
 
@@ -42,8 +42,12 @@ class JsonLines:
 
     def write(self, models: Iterable[Session | Suite], suite: SuiteKey | None = None) -> None:
         """Write one line for each."""
-        for model in models:
-            self._stream.write(self._safe(json.dumps(fields_of(model, suite), ensure_ascii=False)) + "\n")
+        self.write_rows(fields_of(model, suite) for model in models)
+
+    def write_rows(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Write one line for each object."""
+        for row in rows:
+            self._stream.write(self._safe(json.dumps(row, ensure_ascii=False)) + "\n")
         self._stream.flush()
 
     def finish(self) -> None:
@@ -62,12 +66,15 @@ class Csv:
 
     def write(self, models: Iterable[Session | Suite], suite: SuiteKey | None = None) -> None:
         """Write one row for each, and the head before the first."""
+        self.write_rows(fields_of(model, suite) for model in models)
+
+    def write_rows(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Write one row for each object, and the head before the first."""
         if not self._begun:
             self._begun = True
             self._rows.writerow(self._columns)
-        for model in models:
-            fields = fields_of(model, suite)
-            self._rows.writerow([self._cell(fields[name]) for name in self._columns])
+        for row in rows:
+            self._rows.writerow([self._cell(row[name]) for name in self._columns])
         self._stream.flush()
 
     def finish(self) -> None:

@@ -71,7 +71,7 @@ async def harvest_suites(
             targets = Targets(buddy, key, lines)
             floors = None if since is None else Everywhere(targets.known, since)
             begin = buddy.harvest if store is None else partial(store.harvest, buddy)
-            async with begin(targets.keys(), branch=branch, since=floors, on_failure="collect") as harvest:
+            async with begin(targets.suites(), branch=branch, since=floors, on_failure="collect") as harvest:
                 reading = Reading(buddy, targets, harvest)
                 kept = f"what was read is kept in {db}" if db else f"{out} is untouched" if out else ""
                 # Where data goes to a terminal, it is progress enough.

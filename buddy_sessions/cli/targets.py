@@ -39,7 +39,7 @@ class Targets:
         """Whether no more suites can become known."""
         return not self._to_look_at
 
-    async def keys(self) -> AsyncIterator[SuiteKey]:
+    async def suites(self) -> AsyncIterator[SuiteKey]:
         """Iterate over the suites.
 
         Raises:
