@@ -7,17 +7,21 @@ import csv
 import io
 import json
 import os
+import re
 import runpy
 import signal
+import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from importlib.abc import MetaPathFinder
+from pathlib import Path
 from typing import Any, TextIO
 
 import pytest
@@ -559,23 +563,41 @@ class TestServe:
 
 
 class TestDemo:
-    def test_shows_a_moving_list_read_without_loss(self, call: Run) -> None:
-        code, out, err = call("demo")
+    def test_harvests_a_moving_list_into_a_file_without_loss(self, call: Run, tmp_path: Path) -> None:
+        path = tmp_path / "demo.db"
+        code, out, err = call("demo", "--db", str(path))
         assert (code, err) == (0, "")
-        assert "Of the 1,190 that were there before,\n0 were missed, and 0 came twice." in out
-        assert "acme/storefront/MNbyVedg, the latest\n" in out
-        assert "buddy-sessions suites WORKSPACE/PROJECT" in out
-        assert max(map(len, out.splitlines())) <= 80
+        assert "of the 1,190 that were there\nbefore, 0 were missed, and 0 came twice." in out
+        assert re.search(r"^Again, for what is new: \d+ sessions in 6 requests\.$", out, re.MULTILINE)
+        assert "buddy-sessions harvest WORKSPACE/PROJECT --db sessions.db" in out
+        assert max(len(line) for line in out.splitlines() if str(path) not in line) <= 80
         assert "\x1b" not in out
+        with closing(sqlite3.connect(path)) as connection:
+            (held,) = connection.execute("SELECT count(*) FROM sessions").fetchone()
+        totals = re.findall(r"^acme/\S+ +([\d,]+)", out, re.MULTILINE)
+        assert sum(int(total.replace(",", "")) for total in totals) == held > 1190
 
-    def test_shows_its_progress_on_a_terminal(self, call: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_shows_its_progress_on_a_terminal_and_keeps_its_file(
+        self, call: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
         monkeypatch.setattr(sys, "stderr", terminal := Terminal())
-        assert call("demo")[0] == 0
-        assert " sessions in " in terminal.getvalue()
+        code, out, _ = call("demo")
+        assert (code, "/6 suites · " in terminal.getvalue()) == (0, True)
+        (path,) = tmp_path.glob("buddy-sessions-*/demo.db")
+        assert f"  sqlite3 {path} " in out
+
+    def test_touches_no_file_that_is_there(self, call: Run, tmp_path: Path) -> None:
+        path = tmp_path / "mine.db"
+        path.write_text("mine")
+        assert call("demo", "--db", str(path))[0] == 2
+        assert path.read_text() == "mine"
 
     def test_a_suite_without_sessions_has_a_row_too(self) -> None:
-        row = tables.WalkRow(SuiteKey(*KEY), 1, [], [])
-        table = tables.walk_table([row], now=datetime.now(UTC))
+        summary = tables.SuiteSummary()
+        summary.write([], SuiteKey(*KEY))
+        table = summary.table(without=(), now=datetime.now(UTC))
+        assert table is not None
         assert table.row_count == 1
 
 

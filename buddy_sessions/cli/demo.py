@@ -4,22 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
-from contextlib import aclosing
+import sqlite3
+import tempfile
+from collections.abc import Sequence
+from contextlib import closing
 from datetime import UTC, datetime
+from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
+from rich.padding import Padding
+from rich.table import Table
 
-from buddy_sessions import BuddyClient, Session, SessionPaginator, SuiteKey
+from buddy_sessions import BuddyClient, ConfigError, Session, SessionStore, SuiteKey
 
 from .options import NATURAL, POSITIVE
 from .output import Output, count
-from .tables import SessionTable, WalkRow, walk_table
+from .progress import Reading
+from .tables import SuiteSummary, grid
+from .targets import Targets
 
 if TYPE_CHECKING:
     from buddy_sessions.testing import FakeSuite, RecordedRequest
+
+_QUESTION = """\
+SELECT suite_id, ref_name AS branch, count(*) AS sessions,
+       sum(status = 'ERROR') AS failed, max(duration) AS longest
+FROM sessions WHERE finish_date > '2025' GROUP BY suite_id, branch
+ORDER BY failed DESC LIMIT 5"""
 
 _ARRIVALS = 0.25
 """The share of the requests that find a new session in their suite."""
@@ -77,14 +91,19 @@ async def serve(
         await (asyncio.Event().wait() if live is None else _keep_moving(suites, every=live, seed=seed))
 
 
-async def demo() -> None:
-    """Show what this does, with no account: read six suites of a fake Buddy while new sessions arrive."""
+async def demo(*, db: Path | None = None) -> None:
+    """Show what this does, with no account: harvest a fake Buddy into a SQLite file while new sessions arrive.
+
+    Args:
+        db: The file to make; one among the temporary files unless given.
+    """
     from buddy_sessions.testing import FakeBuddy  # noqa: PLC0415 - other commands need no server
 
+    path = _new_path(db)
     output, messages = Output(), Output(stderr=True)
     fake = FakeBuddy(seed=50, latency=0.1)
     suites = fake.add_demo_suites()
-    known = {session["id"] for suite in suites for session in suite.sessions}
+    before = {session["id"] for suite in suites for session in suite.sessions}
     chance = random.Random(fake.seed)  # noqa: S311 - nothing secret
 
     def on_request(request: RecordedRequest) -> None:
@@ -93,49 +112,60 @@ async def demo() -> None:
             _begin(fake.suites[workspace, project, suite_id], chance)
 
     fake.on_request = on_request
-    output.say("Six suites of a fake Buddy, read all at once while new sessions arrive:\n")
-    async with fake, BuddyClient(fake.token, base_url=fake.base_url, per_page=25) as buddy:
-        walks = [buddy.sessions(*suite.key) for suite in suites]
-        with messages.progress() as show:
-            read = await asyncio.gather(*(_read(walk, lambda: show(_spent(walks))) for walk in walks))
+    output.say("Six suites of a fake Buddy, harvested into a file while new sessions arrive:\n")
+    async with fake, BuddyClient(fake.token, base_url=fake.base_url, per_page=25) as buddy, SessionStore(path) as store:
+        keys = [SuiteKey(*suite.key) for suite in suites]
+        read, spent = await _harvest(store, buddy, keys, messages)
         fake.on_request = None
-        later = [
-            buddy.sessions(*suite.key, since=sessions[0].relative_id)
-            for suite, sessions in zip(suites, read, strict=True)
-        ]
-        new = await asyncio.gather(*(walk.collect() for walk in later))
-    rows = [
-        WalkRow(SuiteKey(*suite.key), walk.stats.requests, old, fresh)
-        for suite, walk, old, fresh in zip(suites, walks, read, new, strict=True)
-    ]
-    output.print(walk_table(rows, now=datetime.now(UTC)))
-    ids = [session.id for row in rows for session in row.read]
+        _, spent_again = await _harvest(store, buddy, keys, messages)
+        summary = SuiteSummary()
+        for key in keys:
+            summary.write(await store.sessions(key), key)
+    table = summary.table(without=(), now=datetime.now(UTC))
+    if table is not None:
+        output.print(table)
+    ids = [session.id for session in read]
     output.say(
-        f"\n{_spent(walks)}. Of the {len(known):,} that were there before,\n"
-        f"{len(known.difference(ids))} were missed, and {len(ids) - len(set(ids))} came twice.\n"
-        f"Asked again for what is new: {_spent(later)}.\n"
+        f"\n{spent}: of the {len(before):,} that were there\n"
+        f"before, {len(before.difference(ids))} were missed, and {len(ids) - len(set(ids))} came twice."
+        f"\nAgain, for what is new: {spent_again}.\n"
     )
-    SessionTable(output, title=f"{rows[0].suite}, the latest").write([*new[0], *read[0]][:10])
+    output.say("It is all in a SQLite file, to be asked anything:\n")
+    output.say(f'  sqlite3 {path} "\n{indent(_QUESTION, "    ")}"\n')
+    output.print(Padding(_answer(path), (0, 0, 0, 4), expand=False))
     output.say(
         "\nNow yours, with a personal access token that has the scope UNIT_TEST_INFO:\n"
         "  export BUDDY_TOKEN=…\n"
-        "  buddy-sessions suites WORKSPACE/PROJECT\n"
+        "  buddy-sessions harvest WORKSPACE/PROJECT --db sessions.db\n"
         "  buddy-sessions list WORKSPACE/PROJECT/SUITE_ID"
     )
 
 
-async def _read(walk: SessionPaginator, tell: Callable[[], None]) -> list[Session]:
-    sessions: list[Session] = []
-    async with aclosing(walk.pages()) as pages:
-        async for page in pages:
-            sessions += page.sessions
-            tell()
-    return sessions
+def _new_path(path: Path | None) -> Path:
+    if path is not None and path.exists():
+        raise ConfigError(f"{str(path)!r} is there already: the demo makes a file of its own")
+    return path or Path(tempfile.mkdtemp(prefix="buddy-sessions-"), "demo.db")
 
 
-def _spent(walks: list[SessionPaginator]) -> str:
-    sessions, requests = (sum(getattr(walk.stats, name) for walk in walks) for name in ("sessions", "requests"))
-    return f"{count(sessions, 'session')} in {count(requests, 'request')}"
+async def _harvest(
+    store: SessionStore, buddy: BuddyClient, keys: list[SuiteKey], messages: Output
+) -> tuple[list[Session], str]:
+    """Return what is new or has changed, and what that has cost."""
+    async with store.harvest(buddy, keys) as harvest:
+        reading = Reading(buddy, Targets(buddy, map(str, keys), None), harvest)
+        with reading.shown(messages, shown=True):
+            sessions = [session async for _, session in harvest]
+    return sessions, f"{count(len(sessions), 'session')} in {count(harvest.stats.requests, 'request')}"
+
+
+def _answer(path: Path) -> Table:
+    """Return what the file says to the question."""
+    with closing(sqlite3.connect(path)) as connection:
+        answer = connection.execute(_QUESTION)
+        table = grid(*(name for name, *_ in answer.description))
+        for row in answer:
+            table.add_row(*map(str, row))
+    return table
 
 
 async def _keep_moving(suites: Sequence[FakeSuite], *, every: float, seed: int) -> NoReturn:

@@ -60,36 +60,12 @@ class SessionTable:
 
 def suite_table(suites: Iterable[Suite]) -> Table:
     """Return a table of suites: each with the key that `list` takes."""
-    table = _grid()
+    table = grid()
     table.add_column("KEY", overflow="fold")  # to be copied, so never cut
     table.add_column("NAME")
     table.add_column("IDENTIFIER")
     for suite in suites:
         table.add_row(*(_text(str(text or NOTHING)) for text in (suite.key, suite.name, suite.identifier)))
-    return table
-
-
-class WalkRow(NamedTuple):
-    """A suite that was read: what the walk brought and cost, and what had come since when it was asked again."""
-
-    suite: SuiteKey
-    requests: int
-    read: Sequence[Session]
-    new: Sequence[Session]
-
-
-def walk_table(rows: Iterable[WalkRow], *, now: datetime) -> Table:
-    """Return a table with one row for each suite that was read."""
-    table = _grid()
-    for title in ("SUITE", "READ", "REQS", "NEW", "PASS", "LATEST", "AGE", "RECENT"):
-        table.add_column(title, justify="left" if title in {"SUITE", "LATEST", "RECENT"} else "right", no_wrap=True)
-    for suite, requests, read, new in rows:
-        sessions = [*new, *read]
-        ended = [session.status for session in sessions if session.finished]
-        rate = _share(ended.count(SessionStatus.SUCCESSFUL), len(ended))
-        numbers = (Text(text) for text in (str(len(read)), str(requests), str(len(new)), rate))
-        recent = sparkline(sessions[:_RECENT])
-        table.add_row(_text(f"{suite.project}/{suite.suite_id}"), *numbers, *_latest(sessions, now), recent)
     return table
 
 
@@ -120,7 +96,7 @@ class SuiteSummary:
         rows = [(suite, tally) for suite, tally in sorted(self._tallies.items()) if suite not in without]
         if not rows:
             return None
-        table = _grid()
+        table = grid()
         table.add_column("KEY", overflow="fold")  # to be copied, so never cut
         for title in ("READ", "PASS", "LATEST", "AGE", "RECENT"):
             table.add_column(title, justify="left" if title in {"LATEST", "RECENT"} else "right", no_wrap=True)
@@ -229,5 +205,6 @@ def _text(text: str) -> Text:
     return Text(one_line(text))
 
 
-def _grid() -> Table:
-    return Table(box=None, header_style="dim", pad_edge=False, padding=(0, _GAP, 0, 0))
+def grid(*titles: str) -> Table:
+    """Return a table with columns of these titles, and no lines."""
+    return Table(*titles, box=None, header_style="dim", pad_edge=False, padding=(0, _GAP, 0, 0))
