@@ -48,11 +48,11 @@ class TestStore:
         code, out, err = call(*arguments)
         assert (code, out) == (0, "")
         spent, hint = err.splitlines()
-        assert spent.startswith("2 suites, 253 sessions, ")
+        assert spent.startswith("2 suites, 253 new or changed sessions, ")
         assert hint == f"all that is known is in {path}, table sessions"
         assert query(path, COUNTS) == [("a", 250), ("b", 3)]
         fake.requests.clear()
-        assert call(*arguments)[2].startswith("2 suites, 0 sessions, 2 requests in ")
+        assert call(*arguments)[2].startswith("2 suites, 0 new or changed sessions, 2 requests in ")
         assert len(fake.requests) == 2
 
     @pytest.mark.parametrize("where", ["stdout", "file"])
@@ -77,11 +77,11 @@ class TestStore:
 
     @pytest.mark.usefixtures("suites")
     def test_on_a_terminal_a_summary_tells_what_was_new(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        for expected in ([A, "250"], [A, "0"]):
+        monkeypatch.setenv("TERM", "dumb")
+        for expected in ([["KEY", "NEW"], [A, "250"]], []):
             terminal = shown_on(monkeypatch, "stdout")
             assert run(["harvest", A, "--db", str(tmp_path / "sessions.db")]) == 0
-            rows = [line.split()[:2] for line in terminal.getvalue().splitlines()[1:]]
-            assert rows == [expected]
+            assert [line.split()[:2] for line in terminal.getvalue().splitlines()] == expected
 
     @pytest.mark.usefixtures("suites")
     def test_an_interrupt_keeps_what_was_read(self, call: Run, fake: FakeBuddy, tmp_path: Path) -> None:

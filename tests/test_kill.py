@@ -5,9 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import sqlite3
 import sys
+from contextlib import closing
+from pathlib import Path
 
-from buddy_sessions.testing import FakeBuddy
+from buddy_sessions.testing import FakeBuddy, FakeSuite
+
+KILLS = 100 if os.environ.get("TESTS") == "long" else 12
 
 WALK = """
 import asyncio, os, sys
@@ -59,3 +64,62 @@ async def test_a_walk_that_is_killed_twenty_times_resumes_with_nothing_lost_and_
     assert kills == 20
     assert seen == sorted(set(seen), reverse=True)
     assert stable <= set(seen)
+
+
+def something_happens(chance: random.Random, suite: FakeSuite) -> None:
+    """Let a suite move where the next harvest can see it without reading everything again: near its top."""
+    suite.create()
+    newest = suite.page(1, 20)["sessions"]
+    running = [session["id"] for session in newest if session["status"] == "IN_PROGRESS"]
+    if running and chance.random() < 0.9:
+        suite.finish(chance.choice(running))
+    if chance.random() < 0.1:
+        suite.delete(chance.choice(newest[:3])["id"])
+
+
+async def test_a_harvest_that_is_killed_again_and_again_ends_with_the_truth_in_its_file(
+    fake: FakeBuddy, tmp_path: Path
+) -> None:
+    """By the command line, at moments that chance picks, while sessions begin, end, are opened again and deleted."""
+    chance = random.Random(7)
+    suites = [fake.add_suite("acme", "shop", f"s{number}") for number in range(5)]
+    for suite in suites:
+        suite.populate(chance.randrange(100, 700))
+    fake.latency = 0.01
+    path = tmp_path / "sessions.db"
+    command = [sys.executable, "-m", "buddy_sessions", "harvest", "acme/shop", "--db", str(path)]
+    environment = {**os.environ, "BUDDY_TOKEN": fake.token, "BUDDY_API_URL": str(fake.base_url)}
+
+    async def harvest(*, seconds: float | None) -> None:
+        process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL, env=environment)
+        if seconds is not None:
+            await asyncio.sleep(seconds)
+            if process.returncode is None:
+                process.kill()
+        assert await process.wait() in {0, -9}
+
+    fake.on_request = lambda _: something_happens(chance, chance.choice(suites))
+    interrupted = 0
+    for _ in range(KILLS):
+        before = len(fake.requests)
+        await harvest(seconds=chance.uniform(0.2, 1.2))
+        interrupted += len(fake.requests) > before
+    fake.on_request = None
+    await harvest(seconds=None)
+    assert interrupted > KILLS / 4  # the others were killed before their first request
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        held = connection.execute(
+            "SELECT suite_id, id, status FROM sessions WHERE deleted_at IS NULL ORDER BY suite_id, relative_id DESC"
+        ).fetchall()
+    assert held == [(suite.key[2], one["id"], one["status"]) for suite in suites for one in suite.sessions]
+
+    fake.requests.clear()
+    for suite in suites:
+        for session in suite.sessions:
+            if session["status"] == "IN_PROGRESS":
+                suite.finish(session["id"])
+    await harvest(seconds=None)
+    fake.requests.clear()
+    await harvest(seconds=None)
+    assert len(fake.requests) == 1 + len(suites)  # the project's list, and one for each suite

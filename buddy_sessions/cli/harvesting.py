@@ -64,7 +64,7 @@ async def harvest_suites(
     async with AsyncExitStack() as files:
         lines = None if source is None else open_lines(source, files)
         file = None if out is None else files.enter_context(NewFile(out))
-        writer = _writer(form, None if file is None else file.beside, files)
+        writer = _writer(form, None if file is None else file.beside, files, news=db is not None)
         path = file.beside if file is not None and form == "db" else db
         store = None if path is None else await files.enter_async_context(SessionStore(path))
         async with connection.open(messages, max_concurrency=concurrency) as buddy:
@@ -72,7 +72,7 @@ async def harvest_suites(
             floors = None if since is None else Everywhere(targets.known, since)
             begin = buddy.harvest if store is None else partial(store.harvest, buddy)
             async with begin(targets.suites(), branch=branch, since=floors, on_failure="collect") as harvest:
-                reading = Reading(buddy, targets, harvest)
+                reading = Reading(buddy, targets, harvest, "new or changed session" if db else "session")
                 kept = f"what was read is kept in {db}" if db else f"{out} is untouched" if out else ""
                 # Where data goes to a terminal, it is progress enough.
                 to_terminal = out is None and form is not None and sys.stdout.isatty()
@@ -120,9 +120,9 @@ def _file_format(asked: DataFormat | None, out: Path | None, db: Path | None) ->
     return form
 
 
-def _writer(form: FileFormat | None, path: Path | None, files: AsyncExitStack) -> SuiteWriter:
+def _writer(form: FileFormat | None, path: Path | None, files: AsyncExitStack, *, news: bool) -> SuiteWriter:
     if form is None or form == "db":
-        return SuiteSummary()
+        return SuiteSummary(news=news)
     if form == "parquet" and path is not None:
         return files.enter_context(ParquetFile(path))
     stream = sys.stdout if path is None else files.enter_context(path.open("x", encoding="utf-8", newline=""))

@@ -27,6 +27,8 @@ class Reading:
     buddy: BuddyClient
     targets: Targets
     harvest: Harvest
+    thing: str = "session"
+    """What it finds."""
     started: float = field(default_factory=time.monotonic)
     samples: deque[tuple[float, int]] = field(default_factory=deque[tuple[float, int]])
     """When so many requests had been sent."""
@@ -59,7 +61,7 @@ class Reading:
             f"{stats.suites + stats.failed:,}/{len(self.targets.known):,}{more} suites",
             f"{failed:,} failed" if failed else "",
             f"waiting until {waiting:%H:%M:%S}" if waiting else pace,
-            count(stats.sessions, "session"),
+            count(stats.sessions, self.thing),
             self._allowance(),
         )
         return " · ".join(filter(None, parts))
@@ -71,7 +73,7 @@ class Reading:
         again = f" ({stats.retries} repeated)" if stats.retries else ""
         return (
             f"{count(stats.suites, 'suite')}, {f'{failed:,} failed, ' if failed else ''}"
-            f"{count(stats.sessions, 'session')}, "
+            f"{count(stats.sessions, self.thing)}, "
             f"{count(self._requests(), 'request')}{again} in {length(time.monotonic() - self.started)}"
         )
 

@@ -70,18 +70,23 @@ def suite_table(suites: Iterable[Suite]) -> Table:
 
 
 class SuiteSummary:
-    """What was read of each suite, for a person: counts and the newest sessions are kept, and of few suites only."""
+    """What was read of each suite, for a person: counts and the newest sessions are kept, and of few suites only.
+
+    Args:
+        news: Whether only what is new is read, so that suites without any are left out.
+    """
 
     MOST = 50
     """More suites than this make no table that a person reads."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, news: bool = False) -> None:
+        self._news = news
         self._tallies: dict[SuiteKey, _Tally] = {}
         self._too_many = False
 
     def write(self, models: Sequence[Session], suite: SuiteKey) -> None:
         """Take note of sessions of a suite, which come newest first."""
-        if self._too_many:
+        if self._too_many or (self._news and not models):
             return
         self._tallies.setdefault(suite, _Tally()).add(models)
         if len(self._tallies) > self.MOST:
@@ -98,7 +103,7 @@ class SuiteSummary:
             return None
         table = grid()
         table.add_column("KEY", overflow="fold")  # to be copied, so never cut
-        for title in ("READ", "PASS", "LATEST", "AGE", "RECENT"):
+        for title in ("NEW" if self._news else "READ", "PASS", "LATEST", "AGE", "RECENT"):
             table.add_column(title, justify="left" if title in {"LATEST", "RECENT"} else "right", no_wrap=True)
         for suite, tally in rows:
             numbers = Text(f"{tally.read:,}"), Text(_share(tally.passed, tally.ended))
