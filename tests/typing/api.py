@@ -101,6 +101,8 @@ async def watches(buddy: BuddyClient, suite: Suite) -> None:
 async def stores(buddy: BuddyClient, keys: list[SuiteKey]) -> None:
     async with SessionStore("sessions.db") as store:
         assert_type(store.harvest(buddy, keys, branch="main", concurrency=2, on_failure="collect"), Harvest)
+        assert_type(store.harvest(buddy, keys, since={keys[0]: 7}), Harvest)
+        assert_type(store.watch(buddy, keys, every=60, branch="main"), Watch)
         assert_type(await store.sessions(keys[0], branch="main"), list[Session])
         assert_type(await store.suites(), list[SuiteKey])
         assert_type(await store.covered(keys[0]), tuple[tuple[int, int], ...])
