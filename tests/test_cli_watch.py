@@ -14,7 +14,7 @@ import pytest
 
 import test_cli
 from buddy_sessions.cli import data, run
-from buddy_sessions.testing import FakeBuddy, FakeSuite
+from buddy_sessions.testing import FakeBuddy, FakeSuite, RecordedRequest
 from test_cli import Run, closed_pipe, interrupt
 from test_cli_harvest import A, shown_on
 
@@ -125,11 +125,17 @@ def test_whole_projects_files_and_branches_can_be_watched(
     names = tmp_path / "names"
     names.write_text("# mine\nacme/other\n")
 
-    def begin() -> None:
-        suite.create(branch="dev")
-        other.create(branch="main")
+    looks = iter(range(99))  # at the other suite
 
-    happens(fake, lambda: None, begin, lambda: None)
+    def on_request(request: RecordedRequest) -> None:
+        look = next(looks) if "/x/" in request.path else 0
+        if look == 2:
+            suite.create(branch="dev")
+            other.create(branch="main")
+        elif look == 5:
+            interrupt()
+
+    fake.on_request = on_request
     code, out, _ = call("watch", "acme/shop", "--from", str(names), *OFTEN, "--branch", "main")
     assert (code, [row["suite_id"] for row in rows(out)]) == (130, ["x"])
 

@@ -8,7 +8,6 @@ import sqlite3
 import tempfile
 from collections.abc import Sequence
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 from textwrap import indent
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -121,9 +120,7 @@ async def demo(*, db: Path | None = None) -> None:
         summary = SuiteSummary()
         for key in keys:
             summary.write(await store.sessions(key), key)
-    table = summary.table(without=(), now=datetime.now(UTC))
-    if table is not None:
-        output.print(table)
+    summary.print_to(output)
     ids = [session.id for session in read]
     output.say(
         f"\n{spent}: of the {len(before):,} that were there\n"

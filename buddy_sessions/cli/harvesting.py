@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -84,9 +83,7 @@ async def harvest_suites(
             if file is not None:
                 file.complete()
     if isinstance(writer, SuiteSummary) and sys.stdout.isatty():
-        table = writer.table(without=harvest.failures, now=datetime.now(UTC))
-        if table is not None:
-            Output().print(table)
+        writer.print_to(Output(), without=harvest.failures)
     reading.tell(messages, hint=_hint(form, db), resumes=form is not None and store is None)
     return code
 

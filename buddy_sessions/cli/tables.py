@@ -94,7 +94,13 @@ class SuiteSummary:
             self._tallies.clear()
 
     def finish(self) -> None:
-        """Do nothing: a summary is asked for its `table`."""
+        """Do nothing: a summary is for `print_to`."""
+
+    def print_to(self, output: Output, *, without: Container[SuiteKey] = ()) -> None:
+        """Print the table, if there is one."""
+        table = self.table(without=without, now=datetime.now(UTC))
+        if table is not None:
+            output.print(table)
 
     def table(self, *, without: Container[SuiteKey], now: datetime) -> Table | None:
         """Return a table with one row for each suite, sorted; None where there is none, or where there are too many."""
