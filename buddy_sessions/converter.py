@@ -20,6 +20,7 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 
 from .errors import DecodeError, ResponseError
 from .models import CIProvider, Member, RefType, Session, SessionStatus, Suite, SuiteKey
+from .structuring import make_structure_fn
 
 _MAX_MESSAGES = 10
 _MAX_MESSAGE_LENGTH = 500  # characters
@@ -54,20 +55,25 @@ def configure_converter(converter: cattrs.Converter) -> None:
         (str, _string),
         (int, _integer),
         (bool, _boolean),
+        (int | float, _number),
+        (int | float | None, _number_or_null),
         (datetime, _utc_datetime),
         *((enum, _open_enum(enum)) for enum in _ENUMS),
     ]
     for kind, hook in hooks:
         converter.register_structure_hook(kind, hook)
-        converter.register_structure_hook(kind | None, _nullable(hook))
-    converter.register_structure_hook(int | float | None, _nullable(_number))
-    text_id = override(struct_hook=_identifier)
-    member = _only_objects(make_dict_structure_fn(Member, converter))
-    converter.register_structure_hook(Member | None, _nullable(member))
-    session = make_dict_structure_fn(Session, converter, id=text_id, relative_id=override(struct_hook=_relative_id))
-    converter.register_structure_hook(Session, _only_objects(session))
-    suite = make_dict_structure_fn(Suite, converter, id=text_id, key=override(struct_hook=_as_it_is))
-    converter.register_structure_hook(Suite, _only_objects(suite))
+    models: list[tuple[Any, dict[str, Any]]] = [
+        (Member, {}),
+        (Session, {"id": _identifier, "relative_id": _relative_id}),
+        (Suite, {"id": _identifier, "key": _as_it_is}),
+    ]
+    for model, own in models:
+        if converter.detailed_validation:
+            overrides: dict[str, Any] = {name: override(struct_hook=hook) for name, hook in own.items()}
+            structure = _only_objects(make_dict_structure_fn(model, converter, **overrides))
+        else:
+            structure = make_structure_fn(model, converter, _refuse_as_object, **own)
+        converter.register_structure_hook(model, structure)
     converter.register_unstructure_hook(Suite, make_dict_unstructure_fn(Suite, converter, key=override(omit=True)))
     converter.register_unstructure_hook(datetime, _isoformat)
     for enum in _ENUMS:
@@ -188,7 +194,7 @@ def _fast_decoder() -> Callable[[bytes], DecodedPage | None] | None:
         import msgspec  # noqa: PLC0415 - an extra, and paid for only when the first page comes
     except ImportError:
         return None
-    wire = msgspec.defstruct("Page", [("sessions", list[Session]), ("url", Any, None), ("html_url", Any, None)])
+    wire = msgspec.defstruct("Page", [("sessions", tuple[Session, ...]), ("url", Any, None), ("html_url", Any, None)])
     decoder = msgspec.json.Decoder(wire)
 
     def decode(body: bytes) -> DecodedPage | None:
@@ -205,7 +211,7 @@ def _fast_decoder() -> Callable[[bytes], DecodedPage | None] | None:
                 # Other zones are not in UTC yet; fractions of more than six digits are rounded, not cut.
                 if moment and (moment.tzinfo is not UTC or moment.microsecond):
                     return None
-        return DecodedPage(tuple(page.sessions), _link(page.url), _link(page.html_url))
+        return DecodedPage(page.sessions, _link(page.url), _link(page.html_url))
 
     return decode
 
@@ -272,7 +278,21 @@ def _number(value: Any, _: Any) -> int | float:
     raise _FieldError(f"must be a number, not {_kind(value) if type(value) is not float else value}")
 
 
+def _number_or_null(value: Any, kind: Any) -> int | float | None:
+    return None if value is None else _number(value, kind)
+
+
 def _utc_datetime(value: Any, _: Any) -> datetime:
+    try:
+        moment = datetime.fromisoformat(value)
+        if moment.tzinfo is UTC and value.isascii():
+            return moment
+    except (TypeError, ValueError):
+        pass
+    return _utc_datetime_of_rare_form(value)
+
+
+def _utc_datetime_of_rare_form(value: Any) -> datetime:
     if type(value) is str and len(value) > len("2025-10-21"):
         try:
             moment = datetime.fromisoformat(value.upper())
@@ -284,7 +304,9 @@ def _utc_datetime(value: Any, _: Any) -> datetime:
 
 
 def _identifier(value: Any, _: Any) -> str:
-    if type(value) is str or type(value) is int:
+    if type(value) is str:
+        return value
+    if type(value) is int:
         return str(value)
     raise _FieldError(f"must be a string or a whole number, not {_kind(value)}")
 
@@ -300,27 +322,22 @@ def _as_it_is(value: Any, _: Any) -> Any:
 
 
 def _open_enum(enum: type[StrEnum]) -> Any:
-    known = {member.value: member for member in enum}
+    known = {member.value: member for member in enum}.get
 
     def structure(value: Any, _: Any) -> Any:
         if type(value) is str:
-            return known.get(value) or enum(value)
+            return known(value) or enum(value)
         raise _FieldError(f"must be a string, not {_kind(value)}")
 
     return structure
 
 
-def _nullable(hook: Any) -> Any:
-    return lambda value, kind: None if value is None else hook(value, kind)
-
-
 def _only_objects(hook: Any) -> Any:
-    def structure(value: Any, kind: Any) -> Any:
-        if type(value) is dict:
-            return hook(value, kind)
-        raise _FieldError(f"must be an object, not {_kind(value)}")
+    return lambda value, kind: hook(value, kind) if type(value) is dict else _refuse_as_object(value)
 
-    return structure
+
+def _refuse_as_object(value: Any) -> NoReturn:
+    raise _FieldError(f"must be an object, not {_kind(value)}")
 
 
 def _isoformat(moment: datetime) -> str:

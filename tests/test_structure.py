@@ -16,7 +16,7 @@ from buddy_sessions import testing
 PACKAGE = Path(buddy_sessions.__file__).parent
 
 LAYERS: list[set[str]] = [
-    {"errors", "models"},
+    {"errors", "models", "structuring"},
     {"changes", "converter", "credentials", "endpoints", "intervals", "pacing", "schema", "walk"},
     {"database", "transport", "harvest", "watch"},
     {"paging"},
