@@ -148,17 +148,23 @@ def _load_object(body: bytes, *, page: int | None = None) -> dict[str, Any]:
     if not body or body.isspace():
         raise _not_json("the answer is empty")
     try:
-        document = json.loads(body.decode("utf-8-sig"), parse_constant=_refuse_constant)
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # ValueError: bad UTF-8, bad JSON, an int of too many digits
+        document = _parse(body.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:  # ValueError: bad UTF-8, bad JSON
         reason = str(error) or type(error).__name__
     else:
         if type(document) is dict:
             return document
         raise DecodeError("the answer is not a JSON object", page=page)
     raise _not_json(f"the answer is not JSON: {reason}; it begins {body[:40]!r}")
+
+
+def _parse(text: str) -> Any:
+    try:
+        return _JSON.decode(text)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:  # an int of more digits than Python converts
+        return _JSON_WITH_LONG_INTS.decode(text)
 
 
 def _not_json(message: str) -> ResponseError:
@@ -169,6 +175,18 @@ def _not_json(message: str) -> ResponseError:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+def _long_int(digits: str) -> int | float:
+    try:
+        return int(digits)
+    except ValueError:
+        return math.inf  # as 1e999: no field takes it, and what is no field of ours may be anything
+
+
+_JSON = json.JSONDecoder(parse_constant=_refuse_constant)
+# Not the first choice: it costs a call for each int.
+_JSON_WITH_LONG_INTS = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_long_int)
 
 
 def _items(document: dict[str, Any], name: str, page: int | None = None) -> list[Any]:

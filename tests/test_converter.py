@@ -228,7 +228,7 @@ class TestPages:
             b'{"sessions": [], "x": NaN}',
             b'{"sessions": [], "x": "\xff"}',
             b'{"sessions": [], "x": ' + b"[" * 100_000,
-            b'{"sessions": [{"relative_id": ' + b"1" * 5_000 + b"}]}",
+            b'{"sessions": [], "x": ' + b"1" * 5_000 + b", }",
         ],
     )
     def test_what_is_no_json_is_a_response_error_that_another_attempt_could_cure(self, body: bytes) -> None:
@@ -237,6 +237,12 @@ class TestPages:
         assert not isinstance(caught.value, DecodeError)
         assert caught.value.transient
         assert len(str(caught.value)) < 400
+
+    def test_a_number_of_more_digits_than_python_converts_fails_only_where_a_field_would_hold_it(self) -> None:
+        long = b"1" * 5_000
+        assert decode_page(page(MINIMAL, x="long").replace(b'"long"', long)).sessions == (decode_one(),)
+        with pytest.raises(DecodeError, match=r"item 1, field tests_count: must be a whole number, not inf"):
+            decode_page(page(MINIMAL, {**MINIMAL, "tests_count": "long"}).replace(b'"long"', long))
 
     def test_a_byte_order_mark_does_no_harm(self) -> None:
         assert decode_page(b"\xef\xbb\xbf" + page(MINIMAL)).sessions
