@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cache
 from typing import Any, NamedTuple, NoReturn, TypeVar
@@ -226,8 +227,7 @@ def _fast_decoder() -> Callable[[bytes], DecodedPage | None] | None:
             if session.relative_id < 1:
                 return None
             for moment in (session.create_date, session.start_date, session.finish_date):
-                # Other zones are not in UTC yet; fractions of more than six digits are rounded, not cut.
-                if moment and (moment.tzinfo is not UTC or moment.microsecond):
+                if moment and moment.tzinfo is not UTC:
                     return None
         return DecodedPage(page.sessions, _link(page.url), _link(page.html_url))
 
@@ -303,11 +303,15 @@ def _number_or_null(value: Any, kind: Any) -> int | float | None:
 def _utc_datetime(value: Any, _: Any) -> datetime:
     try:
         moment = datetime.fromisoformat(value)
-        if moment.tzinfo is UTC and value.isascii():
+        if moment.tzinfo is UTC and len(value) < _SHORTEST_TO_ROUND and value[10] == "T":
             return moment
     except (TypeError, ValueError):
         pass
     return _utc_datetime_of_rare_form(value)
+
+
+_SHORTEST_TO_ROUND = len("2025-10-21T064216.1234567Z")
+_ROUNDED_UP = re.compile(r".{8,10}.[0-9:]+[.,][0-9]{6}[5-9]")  # not a fraction in the offset
 
 
 def _utc_datetime_of_rare_form(value: Any) -> datetime:
@@ -315,7 +319,9 @@ def _utc_datetime_of_rare_form(value: Any) -> datetime:
         try:
             moment = datetime.fromisoformat(value.upper())
             # "Dates are ISO 8601 UTC": one without an offset means UTC.
-            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+            moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+            # Python cuts what is less than a microsecond, msgspec rounds it.
+            return moment + timedelta(microseconds=1) if _ROUNDED_UP.match(value) else moment
         except (ValueError, OverflowError):
             pass
     raise _FieldError(f"must be an ISO 8601 time, not {repr(value[:40]) if type(value) is str else _kind(value)}")

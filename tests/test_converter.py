@@ -133,10 +133,17 @@ class TestPages:
             ("2025-10-21T06:42:16", datetime(2025, 10, 21, 6, 42, 16, tzinfo=UTC)),
             ("2025-10-21t06:42:16z", datetime(2025, 10, 21, 6, 42, 16, tzinfo=UTC)),
             ("2025-10-21T08:42:16+02:00", datetime(2025, 10, 21, 6, 42, 16, tzinfo=UTC)),
-            ("2025-10-21T06:42:16.1234567Z", datetime(2025, 10, 21, 6, 42, 16, 123456, tzinfo=UTC)),
+            ("2025-10-21T06:42:16.123Z", datetime(2025, 10, 21, 6, 42, 16, 123000, tzinfo=UTC)),
+            ("2025-10-21T06:42:16.123456Z", datetime(2025, 10, 21, 6, 42, 16, 123456, tzinfo=UTC)),
+            ("2025-10-21T06:42:16.12345649Z", datetime(2025, 10, 21, 6, 42, 16, 123456, tzinfo=UTC)),
+            ("2025-10-21T06:42:16.1234565Z", datetime(2025, 10, 21, 6, 42, 16, 123457, tzinfo=UTC)),
+            ("2025-10-21T06:42:59.999999999Z", datetime(2025, 10, 21, 6, 43, tzinfo=UTC)),
+            ("2025-10-21T08:42:59.9999995+02:00", datetime(2025, 10, 21, 6, 43, tzinfo=UTC)),
+            ("2025-10-21T064259.9999999Z", datetime(2025, 10, 21, 6, 43, tzinfo=UTC)),
+            ("20251021T064259.9999999Z", datetime(2025, 10, 21, 6, 43, tzinfo=UTC)),
         ],
     )
-    def test_times_are_aware_and_in_utc(self, text: str, moment: datetime) -> None:
+    def test_times_are_aware_in_utc_and_rounded_to_microseconds(self, text: str, moment: datetime) -> None:
         finish_date = decode_one(finish_date=text).finish_date
         assert finish_date is not None
         assert finish_date == moment
@@ -172,6 +179,8 @@ class TestPages:
             ("create_date", "2025-10-21"),
             ("create_date", "2025-13-21T06:42:16Z"),
             ("create_date", "0001-01-01T00:00:00+01:00"),
+            ("create_date", "9999-12-31T23:59:59.9999995Z"),
+            ("create_date", "2025-10-21ß06:42:16Z"),
             ("created_by", "John"),
             ("created_by", []),
         ],
