@@ -29,6 +29,39 @@ from buddy_sessions.converter import decode_page, decode_suites, error_messages
 
 MINIMAL: dict[str, Any] = {"id": "YDnagwGk", "relative_id": 2, "status": "SUCCESSFUL"}
 
+FULL_MEMBER: dict[str, Any] = {
+    "url": "https://api.buddy.works/workspaces/w/members/1",
+    "html_url": "https://app.buddy.works/w/-/profile/1",
+    "id": 1,
+    "name": "John Doe",
+    "avatar_url": "https://app.buddy.works/a.png",
+    "email": "john.doe@company.com",
+    "admin": True,
+    "workspace_owner": False,
+}
+FULL: dict[str, Any] = {
+    **MINIMAL,
+    "url": "https://api.buddy.works/s",
+    "html_url": "https://app.buddy.works/s",
+    "create_date": "2025-10-21T06:42:16Z",
+    "start_date": "2025-10-21T06:42:17Z",
+    "finish_date": "2025-10-21T06:43:16Z",
+    "created_by": FULL_MEMBER,
+    "ci_provider": "GITHUB_ACTION",
+    "ci_run_url": "https://github.com/x/y/actions/runs/1",
+    "revision": "755b691cfff32e08aba35f2c9b1451ed76cfd583",
+    "ref_type": "PULL_REQUEST",
+    "ref_name": "pull/7",
+    "execution_id": "68f72b4466907cbc77887a08",
+    "action_execution_id": "68f72b4466907cbc77887a0a",
+    "error_message": "out of memory",
+    "duration": 60,
+    "tests_count": 109,
+    "failed_count": 1,
+    "skipped_count": 2,
+    "error_count": 3,
+}
+
 
 @pytest.fixture(params=["msgspec", "cattrs"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
@@ -53,38 +86,7 @@ def decode_one(**fields: Any) -> Session:
 @pytest.mark.usefixtures("way")
 class TestPages:
     def test_every_field_of_the_api_arrives_under_its_own_name(self) -> None:
-        member: dict[str, Any] = {
-            "url": "https://api.buddy.works/workspaces/w/members/1",
-            "html_url": "https://app.buddy.works/w/-/profile/1",
-            "id": 1,
-            "name": "John Doe",
-            "avatar_url": "https://app.buddy.works/a.png",
-            "email": "john.doe@company.com",
-            "admin": True,
-            "workspace_owner": False,
-        }
-        fields: dict[str, Any] = {
-            **MINIMAL,
-            "url": "https://api.buddy.works/s",
-            "html_url": "https://app.buddy.works/s",
-            "create_date": "2025-10-21T06:42:16Z",
-            "start_date": "2025-10-21T06:42:17Z",
-            "finish_date": "2025-10-21T06:43:16Z",
-            "created_by": member,
-            "ci_provider": "GITHUB_ACTION",
-            "ci_run_url": "https://github.com/x/y/actions/runs/1",
-            "revision": "755b691cfff32e08aba35f2c9b1451ed76cfd583",
-            "ref_type": "PULL_REQUEST",
-            "ref_name": "pull/7",
-            "execution_id": "68f72b4466907cbc77887a08",
-            "action_execution_id": "68f72b4466907cbc77887a0a",
-            "error_message": "out of memory",
-            "duration": 60,
-            "tests_count": 109,
-            "failed_count": 1,
-            "skipped_count": 2,
-            "error_count": 3,
-        }
+        fields, member = FULL, FULL_MEMBER
         decoded = decode_page(page(fields, url="https://a", html_url="https://b"))
         (session,) = decoded.sessions
         assert (decoded.url, decoded.html_url) == ("https://a", "https://b")
@@ -315,38 +317,192 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
     max_leaves=4,
 )
+ODD_NUMBERS = [
+    *("0", "-0", "-0.0", "1e0", "1E+2", "10e-1", "0.1e1", "1.0", "1e400", "-1e400", "1e-400", "5e-324", "0.1e-7"),
+    *("9007199254740993", "9007199254740993.0", "0.30000000000000004441", "9" * 19, "9" * 20, "-" + "9" * 40),
+    *("01", "1.", ".5", "-", "+1", "1e", "0x1", "1_0", "NaN", "Infinity", "-Infinity", "9" * 5_000, "1." + "1" * 5_000),
+]
+ODD_TEXTS = [
+    *('"7"', '""', '"\\ud83d\\ude00"', '"\\ud800"', '"\\udc00\\ud800"', '"\\u0000"', '"\\/\\b"', '"\\x41"', '"\\u12"'),
+    *('"\t"', '"\x7f"', "'x'", '"', '"SUCC\\u0045SSFUL"', '"successful"', '"SUCCESSFUL "', '"TIMED_OUT"', '"BRANCH"'),
+]
+ODD_REST = ["{}", "[]", "[1,]", '{"a": 1,}', '{"a" 1}', "[[[[]]]]", "true", "True", "nul", "null", "", "/**/1"]
+ODD_TIMES = [
+    *(
+        "2025-10-21T06:42:16",
+        "2025-10-21t06:42:16z",
+        "2025-10-21 06:42:16Z",
+        "2025-10-21ß06:42:16Z",
+        "2025-10-21T06:42Z",
+    ),
+    *(
+        "20251021T064216Z",
+        "2025-W43-2T06:42:16Z",
+        "2025-10-21T24:00:00Z",
+        "2025-10-21T06:42:60Z",
+        "0001-01-01T00:00:00Z",
+    ),
+    *("9999-12-31T23:59:59.9999999Z", "2025-02-29T06:42:16Z", "2025-10-21T06:42:16.Z", "2025-10-21T06:42:16,5Z", ""),
+    *(
+        "2025-10-21",
+        "2025-10-21Z",
+        "2025-10-21T06",
+        "٢٠٢٥-10-21T06:42:16Z",
+        "2025-10-21T06:42:16Z ",
+        "2025-10-21T06:42:16ZZ",
+    ),
+]
+times = st.sampled_from(ODD_TIMES) | st.builds(
+    "2025-10-21{}06:42:{}{}{}".format,
+    st.sampled_from("Tt _"),
+    st.sampled_from(["00", "16", "59"]),
+    st.just("") | st.text("0459", max_size=10).map(".{}".format),
+    st.sampled_from(
+        ["Z", "z", "", "+00:00", "-00:00", "+02:00", "-0330", "+00:00:30", "+23:59", "+24:00", "+02:00:00.5000005"]
+    ),
+)
+tokens = (
+    st.sampled_from(ODD_NUMBERS + ODD_TEXTS + ODD_REST)
+    | times.map(json.dumps)
+    | st.tuples(json_values, st.booleans()).map(lambda drawn: json.dumps(drawn[0], ensure_ascii=drawn[1]))
+)
+SESSION_FIELDS, MEMBER_FIELDS = ([field.name for field in attrs.fields(model)] for model in (Session, Member))
 
 
 @st.composite
-def damaged_pages(draw: st.DrawFn) -> bytes:
-    """A page as Buddy sends it, but for one value, and perhaps cut or with a byte changed."""
-    items: list[Any] = [to_json(session) for session in draw(st.lists(sessions, min_size=1, max_size=3))]
-    item = draw(st.sampled_from(items))
-    field = draw(st.sampled_from(list(item)))
-    item[field] = draw(json_values | st.sampled_from(["2025-10-21T06:42:16+02:00", "2025-10-21T06:42:16", 7, "7"]))
-    if draw(st.booleans()):
-        del item[draw(st.sampled_from(list(item)))]
-    body = json.dumps({"sessions": items}, ensure_ascii=draw(st.booleans())).encode()
-    if draw(st.booleans()):
-        cut = draw(st.integers(0, len(body) - 1))
-        body = body[:cut] + draw(st.binary(max_size=2)) + body[cut + draw(st.integers(0, 2)) :]
-    return body
+def objects(draw: st.DrawFn, fields: dict[str, Any], names: list[str], changes: int) -> str:
+    """The text of a JSON object, with some fields changed, left out, added or there twice."""
+    ascii_only = draw(st.booleans())
+    pairs = [(name, json.dumps(value, ensure_ascii=ascii_only)) for name, value in fields.items()]
+    for _ in range(changes):
+        kind = draw(st.sampled_from(["change", "change", "null", "drop", "add"]))
+        if kind == "add" or not pairs:
+            place = draw(st.integers(0, len(pairs)))
+            pairs.insert(place, (draw(st.sampled_from([*names, "flaky_count"])), draw(tokens)))
+            continue
+        place = draw(st.integers(0, len(pairs) - 1))
+        name = pairs.pop(place)[0]
+        if kind != "drop":
+            fitting = times.map(json.dumps) if name.endswith("_date") else tokens
+            pairs.insert(place, (name, "null" if kind == "null" else draw(fitting | tokens)))
+    return "{" + ", ".join(f'"{name}": {value}' for name, value in pairs) + "}"
+
+
+@st.composite
+def pages(draw: st.DrawFn) -> bytes:
+    """A page as Buddy sends it, or with a few values of other kinds and spellings, or with a few bytes changed."""
+    items = []
+    for session in draw(st.lists(sessions, min_size=1, max_size=3)):
+        fields = to_json(session)
+        member = fields.pop("created_by")
+        item = draw(objects(fields, SESSION_FIELDS, draw(st.integers(0, 2))))
+        if member:
+            created_by = draw(objects(member, MEMBER_FIELDS, draw(st.integers(0, 1))))
+            item = f'{{"created_by": {created_by}, {item[1:]}'
+        items.append(item)
+    around = draw(objects({"url": "https://a"}, ["url", "html_url", "sessions"], draw(st.integers(0, 1))))
+    body = f'{{"sessions": [{", ".join(items)}], {around[1:]}'.encode("utf-8", "surrogatepass")
+    for _ in range(draw(st.sampled_from([0, 0, 1, 2]))):
+        place = draw(st.integers(0, len(body)))
+        replacement = draw(
+            st.sampled_from([b"", b"\xff", b"\xc3", b'"', b"\\", b"\x00", b"\n", b",", b"}", b"9"])
+            | st.binary(max_size=2)
+        )
+        body = body[:place] + replacement + body[place + draw(st.integers(0, 2)) :]
+    return body[: draw(st.integers(0, len(body)))] if draw(st.integers(0, 9)) == 9 else body
+
+
+def exact(value: Any) -> Any:
+    """Return what tells apart also what is equal: 1, 1.0 and True, 0.0 and -0.0, UTC and another zone of no offset."""
+    if attrs.has(type(value)):
+        return type(value), [exact(getattr(value, field.name)) for field in attrs.fields(type(value))]
+    if isinstance(value, tuple):
+        return type(value), [exact(item) for item in value]
+    if isinstance(value, datetime):
+        return value.isoformat(), value.fold, value.tzinfo is UTC
+    return type(value), repr(value)
 
 
 def outcome(body: bytes) -> Any:
     try:
-        return decode_page(body, page=1)
+        return exact(decode_page(body, page=1))
     except BuddyError as error:
-        return type(error), str(error)
+        facts = (getattr(error, name, None) for name in ("page", "item", "field", "transient"))
+        return type(error), str(error), *facts
 
 
-@given(damaged_pages() | st.binary(max_size=30))
-@example(page({**MINIMAL, "create_date": "2025-10-21T06:42:16.1234567Z"}))
+def session_with(name: str, value: str) -> bytes:
+    return page({**MINIMAL, name: 0}).replace(f'"{name}": 0'.encode(), f'"{name}": {value}'.encode())
+
+
+@given(pages() | st.binary(max_size=30))
+@example(session_with("create_date", '"2025-10-21T06:42:16.\\u0039999999Z"'))
 def test_both_ways_of_decoding_give_the_same_models_and_the_same_errors(body: bytes) -> None:
     fast = outcome(body)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(converter, "_fast_decoder", lambda: None)
         assert outcome(body) == fast
+
+
+@pytest.mark.parametrize("value", ODD_NUMBERS + ODD_TEXTS + ODD_REST + [json.dumps(time) for time in ODD_TIMES])
+def test_both_ways_of_decoding_agree_on_every_odd_value_in_every_field(value: str) -> None:
+    for name in [*SESSION_FIELDS, "flaky_count"]:
+        body = session_with(name, value)
+        with pytest.MonkeyPatch.context() as patch:
+            fast = outcome(body)
+            patch.setattr(converter, "_fast_decoder", lambda: None)
+            assert outcome(body) == fast
+
+
+def python_calls(body: bytes) -> int:
+    """Return how many Python functions are called to decode a page: the work, which is the same on every machine."""
+    decode_page(body)
+    calls = 0
+
+    def count(_: Any, event: str, __: Any) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        decode_page(body)
+    finally:
+        sys.setprofile(before)
+    return calls
+
+
+FAST_PAGES = {
+    "nulls": [dict.fromkeys(FULL) | MINIMAL, {**FULL, "created_by": dict.fromkeys(FULL_MEMBER)}],
+    "unknown values": [{**FULL, "status": "TIMED_OUT", "ci_provider": "GITLAB", "ref_type": "NOTE"}],
+    "unknown fields": [{**FULL, "flaky_count": 3, "labels": [{"name": "x"}]}],
+    "text beyond ASCII": [{**FULL, "ref_name": "żółw"}],
+    "fractions": [{**FULL, "create_date": "2025-10-21T06:42:16.1234567Z", "duration": 1.5}],
+}
+
+
+@pytest.mark.parametrize("items", FAST_PAGES.values(), ids=list(FAST_PAGES))
+@pytest.mark.parametrize("ascii_only", [True, False])
+def test_what_is_ordinary_in_a_page_does_not_take_it_off_the_fast_path(
+    items: list[dict[str, Any]], ascii_only: bool
+) -> None:
+    fast = converter._fast_decoder()
+    assert fast
+    assert fast(json.dumps({"sessions": items}, ensure_ascii=ascii_only).encode())
+
+
+def test_with_msgspec_no_python_is_called_for_a_session() -> None:
+    assert python_calls(page(*[FULL] * 100)) == python_calls(page(FULL))
+
+
+def test_without_msgspec_a_session_costs_one_call_for_each_value_that_needs_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """For itself and its member, and for what is checked or made anew: three times, three enums, two numbers."""
+    monkeypatch.setattr(converter, "_fast_decoder", lambda: None)
+    assert python_calls(page(*[FULL] * 101)) - python_calls(page(FULL)) <= 100 * (2 + 3 + 3 + 2)
+    nulls = dict.fromkeys(FULL) | MINIMAL
+    assert python_calls(page(*[nulls] * 101)) - python_calls(page(nulls)) <= 100 * (1 + 1 + 2)
 
 
 def test_a_project_lists_its_suites() -> None:
