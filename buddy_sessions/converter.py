@@ -162,9 +162,7 @@ def _load_object(body: bytes, *, page: int | None = None) -> dict[str, Any]:
 def _parse(text: str) -> Any:
     try:
         return _JSON.decode(text)
-    except json.JSONDecodeError:
-        raise
-    except ValueError:  # an int of more digits than Python converts
+    except ValueError:  # perhaps an int of more digits than Python converts
         return _JSON_WITH_LONG_INTS.decode(text)
 
 

@@ -128,6 +128,10 @@ class TestPages:
         assert duration == seconds
         assert type(duration) is type(seconds)
 
+    def test_a_duration_that_no_float_can_hold_is_refused(self) -> None:
+        with pytest.raises(DecodeError, match="item 0, field duration: must be a number, not inf"):
+            decode_page(page({**MINIMAL, "duration": "huge"}).replace(b'"huge"', b"1e999"))
+
     @pytest.mark.parametrize(
         ("text", "moment"),
         [
@@ -141,6 +145,7 @@ class TestPages:
             ("2025-10-21T06:42:16.1234565Z", datetime(2025, 10, 21, 6, 42, 16, 123457, tzinfo=UTC)),
             ("2025-10-21T06:42:59.999999999Z", datetime(2025, 10, 21, 6, 43, tzinfo=UTC)),
             ("2025-10-21T08:42:59.9999995+02:00", datetime(2025, 10, 21, 6, 43, tzinfo=UTC)),
+            ("2025-10-21T06:42:16.5+00:00:00.0000009", datetime(2025, 10, 21, 6, 42, 16, 500000, tzinfo=UTC)),
             ("2025-10-21T064259.9999999Z", datetime(2025, 10, 21, 6, 43, tzinfo=UTC)),
             ("20251021T064259.9999999Z", datetime(2025, 10, 21, 6, 43, tzinfo=UTC)),
         ],
