@@ -338,24 +338,11 @@ ODD_TIMES = [
         "2025-10-21t06:42:16z",
         "2025-10-21 06:42:16Z",
         "2025-10-21ß06:42:16Z",
-        "2025-10-21T06:42Z",
-    ),
-    *(
         "20251021T064216Z",
-        "2025-W43-2T06:42:16Z",
-        "2025-10-21T24:00:00Z",
-        "2025-10-21T06:42:60Z",
-        "0001-01-01T00:00:00Z",
     ),
-    *("9999-12-31T23:59:59.9999999Z", "2025-02-29T06:42:16Z", "2025-10-21T06:42:16.Z", "2025-10-21T06:42:16,5Z", ""),
-    *(
-        "2025-10-21",
-        "2025-10-21Z",
-        "2025-10-21T06",
-        "٢٠٢٥-10-21T06:42:16Z",
-        "2025-10-21T06:42:16Z ",
-        "2025-10-21T06:42:16ZZ",
-    ),
+    *("2025-W43-2T06:42:16Z", "2025-10-21T24:00:00Z", "2025-10-21T06:42:60Z", "2025-10-21T06:42Z", "2025-10-21T06"),
+    *("2025-02-29T06:42:16Z", "0001-01-01T00:00:00Z", "2025-10-21T06:42:16.Z", "2025-10-21T06:42:16,5Z", "2025-10-21"),
+    *("9999-12-31T23:59:59.9999999Z", "٢٠٢٥-10-21T06:42:16Z", "2025-10-21T06:42:16Z ", "2025-10-21Z", ""),
 ]
 times = st.sampled_from(ODD_TIMES) | st.builds(
     "2025-10-21{}06:42:{}{}{}".format,
@@ -440,23 +427,25 @@ def session_with(name: str, value: str) -> bytes:
     return page({**MINIMAL, name: 0}).replace(f'"{name}": 0'.encode(), f'"{name}": {value}'.encode())
 
 
-@given(pages() | st.binary(max_size=30))
-@example(session_with("create_date", '"2025-10-21T06:42:16.\\u0039999999Z"'))
-def test_both_ways_of_decoding_give_the_same_models_and_the_same_errors(body: bytes) -> None:
+def check_that_both_ways_agree(body: bytes) -> None:
     fast = outcome(body)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(converter, "_fast_decoder", lambda: None)
         assert outcome(body) == fast
 
 
-@pytest.mark.parametrize("value", ODD_NUMBERS + ODD_TEXTS + ODD_REST + [json.dumps(time) for time in ODD_TIMES])
+@given(pages() | st.binary(max_size=30))
+@example(session_with("create_date", '"2025-10-21T06:42:16.\\u0039999999Z"'))
+def test_both_ways_of_decoding_give_the_same_models_and_the_same_errors(body: bytes) -> None:
+    check_that_both_ways_agree(body)
+
+
+@pytest.mark.parametrize(
+    "value", ODD_NUMBERS + ODD_TEXTS + ODD_REST + [json.dumps(time) for time in ODD_TIMES], ids=lambda value: value[:30]
+)
 def test_both_ways_of_decoding_agree_on_every_odd_value_in_every_field(value: str) -> None:
     for name in [*SESSION_FIELDS, "flaky_count"]:
-        body = session_with(name, value)
-        with pytest.MonkeyPatch.context() as patch:
-            fast = outcome(body)
-            patch.setattr(converter, "_fast_decoder", lambda: None)
-            assert outcome(body) == fast
+        check_that_both_ways_agree(session_with(name, value))
 
 
 def python_calls(body: bytes) -> int:
