@@ -10,8 +10,9 @@ overlaps what is covered.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import pairwise
+from operator import le, neg
 from typing import NamedTuple
 
 from .errors import UnstableListingError
@@ -190,7 +191,7 @@ class Walk:
     def _take(self, window: Window, sessions: Sequence[Session]) -> Step:
         numbers = [session.relative_id for session in sessions]
         count = len(numbers)
-        if self.certified and any(upper <= lower for upper, lower in pairwise(numbers)):
+        if self.certified and any(map(le, numbers, numbers[1:])):
             self.certified = False
             self._forget()
         ended = count < min(window.per_page, self._traits.honoured)
@@ -213,7 +214,7 @@ class Walk:
         self._place = self._anchor = start + count
         if count > 1:
             self._density = count / (numbers[0] - numbers[-1] + 1)
-        known = 0 if below is None else sum(number >= below for number in numbers)
+        known = 0 if below is None else bisect_right(numbers, -below, key=neg)
         high = below - 1 if below is not None else max(numbers, default=0)
         if known < count:
             self._below = numbers[-1]
