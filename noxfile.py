@@ -52,6 +52,14 @@ def walk(session: nox.Session) -> None:
 
 
 @nox.session
+def soak(session: nox.Session) -> None:
+    """Harvest for 20 minutes while answers break, and kill 100 harvests: nothing grows, nothing is lost."""
+    install_wheel(session, "cli,parquet,speed")
+    session.run("python", "benchmarks/soak.py", *session.posargs, env={"PYTHONSAFEPATH": "1"})
+    session.run("python", "-m", "pytest", "tests/test_kill.py", env={"PYTHONSAFEPATH": "1", "TESTS": "long"})
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check the style."""
     session.install(*groups("lint"))
