@@ -1,20 +1,14 @@
-"""Fifty pages at fifty milliseconds each: what reading ahead saves, and whether it wastes a request.
-
-The server runs in a process of its own and has its pages ready, so that its work is not counted as the client's.
-"""
+"""Fifty pages at fifty milliseconds each: what reading ahead saves, and whether it wastes a request."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 import statistics
-import subprocess
-import sys
 import time
 
-from yarl import URL
-
 from buddy_sessions import BuddyClient, SuiteKey
+from server import running
 
 PAGES = 50
 LATENCY = 0.05  # seconds
@@ -22,31 +16,8 @@ ROUNDS = 3
 PROMISE = 1.15
 KEY = SuiteKey("acme", "shop", "MNbyVedg")
 
-SERVER = f"""
-import asyncio, json
-from aiohttp import web
-from buddy_sessions.testing import FakeSuite
 
-suite = FakeSuite(*{tuple(KEY)}).populate({PAGES * 100})
-pages = {{str(page): json.dumps(suite.page(page, 100)).encode() for page in range(1, {PAGES + 2})}}
-
-async def answer(request):
-    assert request.query["per_page"] == "100"
-    await asyncio.sleep({LATENCY})
-    return web.Response(body=pages[request.query["page"]], content_type="application/json")
-
-async def main():
-    runner = web.ServerRunner(web.Server(answer))
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    print("http://%s:%s" % runner.addresses[0], flush=True)
-    await asyncio.Event().wait()
-
-asyncio.run(main())
-"""
-
-
-async def measure(base_url: URL) -> None:
+async def measure(base_url: str) -> None:
     """Walk the same suite at several depths in one run, and print each time over that of one page at a time."""
     times: dict[int, list[float]] = {1: [], 4: [], 16: []}
     async with BuddyClient("token", base_url=base_url, max_concurrency=16) as buddy:
@@ -68,14 +39,9 @@ async def measure(base_url: URL) -> None:
 
 
 def main() -> None:
-    """Start the server, measure, and stop it."""
-    with subprocess.Popen([sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout
-        base_url = URL(server.stdout.readline().strip())
-        try:
-            asyncio.run(measure(base_url))
-        finally:
-            server.kill()
+    """Measure."""
+    with running() as server:
+        asyncio.run(measure(server.url(PAGES * 100, round(LATENCY * 1000))))
 
 
 if __name__ == "__main__":
