@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from buddy_sessions.walk import ServerTraits, Walk, Window
 from listing import Listing, PlainWalk
+from svg import Bar, chart
 
 PLACES = 2_000
 PER_PAGE = 50
@@ -112,46 +113,18 @@ COLOURS = {
 
 def picture(results: dict[str, dict[str, Result]]) -> str:
     """Return a bar chart of what is wrong in an average walk: sessions lost, and sessions repeated."""
-    width, left, bar, gap = 820, 210, 13, 26
-    room = width - left - 150
-    unit = room / max(one.lost for row in results.values() for one in row.values())
-    parts, tall = [], 'height="10"'
-    y = 64
+    most = max(one.lost for row in results.values() for one in row.values())
+    groups: dict[str, list[Bar]] = {}
     for churn, row in list(results.items())[1:]:
-        parts.append(f'<text x="{left - 12}" y="{y + bar * 2.4}" text-anchor="end">{churn}</text>')
+        groups[churn] = []
         for name, colour in COLOURS.items():
-            one = row[name]
-            lost, repeated = one.lost * unit, one.repeated * unit
-            cut = lost + repeated > room  # the longest would dwarf all others
-            repeated = min(repeated, room - lost)
-            said = ", ".join(
-                [
-                    f"{value:.0f} {what}"
-                    for value, what in ((one.lost, "lost"), (one.repeated, "repeated"))
-                    if value >= 0.5
-                ]
-                + ["bar cut"] * cut
-            )
-            parts += [
-                f'<rect x="{left}" y="{y}" width="{max(lost, 1.5):.1f}" {tall} fill="{colour}"/>',
-                f'<rect x="{left + lost:.1f}" y="{y}" width="{repeated:.1f}" {tall} fill="{colour}" class="r"/>',
-                f'<text x="{left + lost + repeated + 8:.1f}" y="{y + bar - 4}" class="s">{said or "nothing"}</text>',
-            ]
-            y += bar
-        y += gap
-    legend, x = "", left
-    for name, colour in COLOURS.items():
-        legend += f'<rect x="{x}" y="34" width="10" {tall} fill="{colour}"/>'
-        legend += f'<text x="{x + 15}" y="43" class="s">{name}</text>'
-        x += 40 + 7 * len(name)
+            lost, repeated, _ = row[name]
+            cut = lost + repeated > most  # the longest would dwarf all others
+            told = [f"{value:.0f} {what}" for value, what in ((lost, "lost"), (repeated, "repeated")) if value >= 0.5]
+            said = ", ".join(told + ["bar cut"] * cut) or "nothing"
+            groups[churn].append(Bar(colour, said, lost / most, repeated / most))
     title = f"Wrong in one walk over {PLACES} sessions, {PER_PAGE} a page, while the list moves (per request)"
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {y - 10}" role="img" aria-label="{title}">\n'
-        "<style>text{font:13px system-ui,sans-serif;fill:#57606a}.s{font-size:11px}.r{fill-opacity:.35}</style>\n"
-        f'<path d="M0 0h9999v9999H0z" fill="#fff"/>\n<text x="12" y="22">{title}</text>\n{legend}\n'
-        + "\n".join(parts)
-        + "\n</svg>\n"
-    )
+    return chart(title, groups, legend=COLOURS)
 
 
 def main() -> None:
