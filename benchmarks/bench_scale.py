@@ -22,10 +22,9 @@ SESSIONS, PER_PAGE = 25, 20  # of each suite: two pages
 LATENCY = 20  # milliseconds
 CONCURRENCY = 64
 LENGTHS = (1_000, 10_000) if QUICK else (1_000, 10_000, 100_000, 1_000_000)  # sessions
-BASE = 10_000  # what more sessions may not take much more memory than
 
 
-def suites(server: Server) -> tuple[dict[str, Numbers], list[dict[str, Any]]]:
+def suites(server: Server) -> dict[str, Numbers]:
     """Measure more and more suites."""
     figures: dict[str, Numbers] = {}
     with Worker("ours") as ours, Worker("floor") as floor:
@@ -63,20 +62,10 @@ def suites(server: Server) -> tuple[dict[str, Numbers], list[dict[str, Any]]]:
             for count, one in figures.items()
         },
     )
-    *_, most = figures
-    full = [one for count, one in figures.items() if count != "10"]
-    costs, ratios = ([one[figure] for one in full] for figure in ("cpu_us_per_suite", "cpu_of_floor"))
-    return figures, [
-        report.promise(f"{most} suites, time over the bound", figures[most]["over_bound"], most=1.15),
-        # The connections are opened once, so that more suites make each of them cheaper: for the floor, too.
-        report.promise(f"CPU per suite from 100 to {most}, dearest over cheapest", max(costs) / min(costs), most=1.1),
-        report.promise(f"CPU per suite from 100 to {most}, dearest over that of 100", max(costs) / costs[0], most=1.1),
-        report.promise(f"CPU over the floor's from 100 to {most}, the like", max(ratios) / min(ratios), most=1.1),
-        report.promise(f"{most} suites, tasks over concurrency", figures[most]["tasks"] / CONCURRENCY, most=2.0),
-    ]
+    return figures
 
 
-def lengths(server: Server) -> tuple[dict[str, Numbers], list[dict[str, Any]]]:
+def lengths(server: Server) -> dict[str, Numbers]:
     """Measure longer and longer suites."""
     figures: dict[str, Numbers] = {}
     with Worker("ours") as ours:
@@ -97,21 +86,40 @@ def lengths(server: Server) -> tuple[dict[str, Numbers], list[dict[str, Any]]]:
             for length, one in figures.items()
         },
     )
-    *_, most = figures
-    more = figures[most]["mib"] - figures[f"{BASE:,}"]["mib"]
-    return figures, [report.promise(f"{most} sessions, MiB more than for {BASE:,}", more, most=15)]
+    return figures
+
+
+def promises(by_suites: dict[str, Numbers], by_length: dict[str, Numbers]) -> list[dict[str, Any]]:
+    """Print whether the promises are kept, which speak of the most that was measured."""
+    *_, suites = by_suites.values()
+    costs, ratios = (
+        [one[figure] for count, one in by_suites.items() if count != "10"]
+        for figure in ("cpu_us_per_suite", "cpu_of_floor")
+    )
+    *_, length = by_length.values()
+    more = length["mib"] - by_length["10,000"]["mib"]
+    print()
+    return [
+        report.promise("10,000 suites, time over the bound", suites["over_bound"], most=1.15),
+        # The connections are opened once, so that more suites make each of them cheaper: for the floor, too.
+        report.promise("CPU per suite from 100 to 10,000, dearest over cheapest", max(costs) / min(costs), most=1.1),
+        report.promise("CPU per suite from 100 to 10,000, dearest over that of 100", max(costs) / costs[0], most=1.1),
+        report.promise(
+            "CPU over the floor's, from 100 to 10,000, dearest over cheapest", max(ratios) / min(ratios), most=1.1
+        ),
+        report.promise("10,000 suites, tasks over concurrency", suites["tasks"] / CONCURRENCY, most=2.0),
+        report.promise("1,000,000 sessions, MiB more than for 10,000", more, most=15),
+    ]
 
 
 def main() -> None:
     """Measure, print it, and keep it."""
     machine = report.machine()
     with running() as server:
-        by_suites, promised = suites(server)
-        by_length, also_promised = lengths(server)
-    if QUICK:
-        return
-    results = {"machine": machine, "suites": by_suites, "sessions": by_length, "promises": promised + also_promised}
-    report.save("scale", results)
+        by_suites, by_length = suites(server), lengths(server)
+    if not QUICK:
+        kept = promises(by_suites, by_length)
+        report.save("scale", {"machine": machine, "suites": by_suites, "sessions": by_length, "promises": kept})
 
 
 if __name__ == "__main__":
