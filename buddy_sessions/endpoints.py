@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from enum import StrEnum
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
 from yarl import URL
@@ -104,6 +105,11 @@ def _segment(what: str, name: str) -> str:
     """Return `name` as one percent-encoded path segment."""
     if not isinstance(name, str) or not name:
         raise ConfigError(f"{what} must be a name, not {name!r}")
+    return _quoted(what, name)
+
+
+@lru_cache(maxsize=512)  # a harvest asks for thousands of suites, of few projects
+def _quoted(what: str, name: str) -> str:
     _utf8(what, name)
     # A server, or a proxy before it, may decode once more than it should: what would then move is refused as well.
     for text in (name, unquote(name)):
