@@ -47,6 +47,8 @@ class Window(NamedTuple):
     @classmethod
     def reaching(cls, place: int, largest: int) -> Window:
         """Return the page that starts at `place` or before, and reaches farthest."""
+        if place % largest == 0:
+            return cls(place // largest + 1, largest)
         best, size = cls(place + 1, 1), largest
         while place + size > best.end:  # a smaller size may yet reach farther
             best = max(best, cls(place // size + 1, size), key=lambda window: window.end)
