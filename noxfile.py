@@ -61,6 +61,16 @@ def soak(session: nox.Session) -> None:
 
 
 @nox.session
+def faults(session: nox.Session) -> None:
+    """Print what came of every fault that must be survived, then let thousands of broken answers be made up."""
+    install_wheel(session, "cli,parquet,speed")
+    environment = {"PYTHONSAFEPATH": "1"}
+    session.run("python", "-m", "pytest", "-q", "-m", "fault", *session.posargs, env=environment)
+    environment["HYPOTHESIS_PROFILE"] = "long"
+    session.run("python", "-m", "pytest", "tests/test_fuzz_answers.py", *session.posargs, env=environment)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check the style."""
     session.install(*groups("lint"))

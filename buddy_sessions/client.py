@@ -14,7 +14,7 @@ import aiohttp
 from yarl import URL
 
 from .converter import DecodedPage, decode_page, decode_suites
-from .credentials import Credentials
+from .credentials import Credentials, concealed
 from .endpoints import Region, check_branch, parse_base_url, sessions_url, suites_url
 from .errors import ConfigError
 from .harvest import Harvest, OnFailure, Source
@@ -67,6 +67,7 @@ class BuddyClient:
         max_wait: float = 300.0,
         budget: Budget | None = None,
     ) -> None:
+        token = concealed(token)
         region = Region.parse(region)
         self._base_url = region.base_url if base_url is None else parse_base_url(base_url)
         self._per_page = _whole("per_page", per_page)
@@ -100,23 +101,23 @@ class BuddyClient:
         Raises:
             ConfigError: No token is to be found, or a setting cannot work.
         """
-        settings = dict(overrides)
-        if "base_url" not in settings and "region" not in settings:
+        if "base_url" not in overrides and "region" not in overrides:
             names = "BUDDY_API_ENDPOINT", "BUDDY_API_URL", "BUDDY_BASE_URL"
             if base_url := next(filter(None, map(os.environ.get, names)), None):
-                settings["base_url"] = base_url
+                overrides["base_url"] = base_url
             elif region := os.environ.get("BUDDY_REGION"):
-                settings["region"] = region
-        token = settings.pop("token", None) or os.environ.get("BUDDY_TOKEN")
+                overrides["region"] = region
+        token = concealed(overrides.pop("token", None) or os.environ.get("BUDDY_TOKEN", ""))
         if not token:
             raise ConfigError(
                 "no token: set BUDDY_TOKEN to a personal access token with the scope UNIT_TEST_INFO "
                 "(a suite's BUDDY_UT_TOKEN does not serve)"
             )
-        return cls(token, **settings)
+        return cls(token, **overrides)
 
     def __repr__(self) -> str:
-        return f"<BuddyClient {self._base_url}>"
+        # A traceback shows one that __init__ has refused, too.
+        return f"<BuddyClient {getattr(self, '_base_url', 'unusable')}>"
 
     async def __aenter__(self) -> Self:
         return self

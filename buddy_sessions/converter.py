@@ -149,14 +149,18 @@ def _load_object(body: bytes, *, page: int | None = None) -> dict[str, Any]:
     if not body or body.isspace():
         raise _not_json("the answer is empty")
     try:
-        document = _parse(body.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:  # ValueError: bad UTF-8, bad JSON
-        reason = str(error) or type(error).__name__
+        document = _parse(body.decode("utf-8-sig", "replace"))
+        body.decode()
+    except UnicodeDecodeError as error:
+        # In JSON that came whole: another attempt would bring the same.
+        failure = ResponseError(f"the answer is not UTF-8: {error}")
+    except (ValueError, RecursionError) as error:  # ValueError: bad JSON
+        failure = _not_json(f"the answer is not JSON: {str(error) or type(error).__name__}; it begins {body[:40]!r}")
     else:
         if type(document) is dict:
             return document
-        raise DecodeError("the answer is not a JSON object", page=page)
-    raise _not_json(f"the answer is not JSON: {reason}; it begins {body[:40]!r}")
+        failure = DecodeError("the answer is not a JSON object", page=page)
+    raise failure  # here, where no context is kept: json's errors hold the whole text
 
 
 def _parse(text: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
+from typing import AnyStr
 
 from .errors import ConfigError
 
@@ -19,9 +20,10 @@ class Secret(str):
     def __repr__(self) -> str:
         return "'***'"
 
-    def hidden_in(self, body: bytes) -> bytes:
-        """Return `body` without the token, should a server have repeated it."""
-        return body.replace(self.removeprefix(_SCHEME).encode(), b"***")
+    def hidden_in(self, text: AnyStr) -> AnyStr:
+        """Return `text` without the token, should a server have repeated it."""
+        token = self.removeprefix(_SCHEME)
+        return text.replace(token, "***") if isinstance(text, str) else text.replace(token.encode(), b"***")
 
 
 class Credentials:
@@ -54,8 +56,14 @@ class Credentials:
             return self._header
 
 
-def _bearer(token: object) -> Secret:
-    if not isinstance(token, str) or not token:
+def concealed(token: str | Callable[[], Awaitable[str]]) -> Secret | Callable[[], Awaitable[str]]:
+    """Return a token that no traceback shows; a callable as it is. What is neither is as good as no token."""
+    return token if callable(token) else Secret(token if isinstance(token, str) else "")
+
+
+def _bearer(token: str) -> Secret:
+    token = Secret(token if isinstance(token, str) else "")
+    if not token:
         raise ConfigError("the token is empty: create one in Buddy with the scope UNIT_TEST_INFO")
     if not token.isascii() or not token.isprintable() or " " in token:
         raise ConfigError("the token holds a space, a line break or another character that no token has")

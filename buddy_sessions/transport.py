@@ -8,11 +8,11 @@ from __future__ import annotations
 import logging
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 import aiohttp
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
 from yarl import URL
 
 from .converter import error_messages
@@ -51,10 +51,11 @@ _STATUS_ERRORS: dict[int, type[StatusError]] = {
 
 
 class Answer(NamedTuple):
-    """An HTTP answer, read to its end."""
+    """What matters of an HTTP answer that was read to its end."""
 
     status: int
-    headers: Mapping[str, str]
+    limit: RateLimit | None
+    location: str
     body: bytes
 
 
@@ -65,15 +66,15 @@ def interpret(answer: Answer, url: URL) -> bytes:
         StatusError: The status says no; the branch tells which.
         ResponseError: A status that Buddy's API does not give, such as a redirect.
     """
-    status, headers, body = answer
+    status, limit, location, body = answer
     if status == 200:
         return body
     if status < 400:
-        where = f" to {headers.get('Location', '')[:200]!r}" if 300 <= status < 400 else ""
+        where = f" to {location[:200]!r}" if 300 <= status < 400 else ""
         raise ResponseError(f"GET {url} answered {status}{where}: not followed; check the base URL")
     messages = error_messages(body)
     if status == 429:
-        limit = RateLimit.from_headers(headers) or RateLimit()
+        limit = limit or RateLimit()
         error: StatusError = RateLimitError(
             messages=messages, url=str(url), reset_at=limit.reset_at, retry_after=limit.retry_after
         )
@@ -184,8 +185,20 @@ class Transport:
         header = await self._credentials.header()
         answer = await self._exchange(url, header, stats, patience)
         if answer.status == 401 and (fresh := await self._credentials.renew(header)):
-            answer = await self._exchange(url, fresh, stats, patience)
-        return decode(interpret(answer, url))
+            header = fresh
+            answer = await self._exchange(url, header, stats, patience)
+        result = _result(answer, url, decode)
+        if isinstance(result, BuddyError):
+            # What an error tells must not hold the token, should a server have repeated it.
+            result = _result(
+                answer._replace(location=header.hidden_in(answer.location), body=header.hidden_in(answer.body)),
+                url,
+                decode,
+            )
+        del answer  # a traceback keeps alive, and shows, what is left in its frames
+        if isinstance(result, BuddyError):
+            raise result
+        return result
 
     async def _exchange(self, url: URL, header: Secret, stats: WalkStats, patience: Patience) -> Answer:
         await self._gate.enter(patience)
@@ -193,34 +206,41 @@ class Transport:
         try:
             session = self._open_session()
             stats.requests += 1
-            async with session.get(
-                url,
-                headers={
-                    "Authorization": header,
-                    "Accept": "application/json",
-                    "User-Agent": f"buddy_sessions/{__version__}",
-                },
-                allow_redirects=False,
-                raise_for_status=False,
-                ssl=self._ssl,
-                timeout=self._timeout,
-            ) as response:
-                body = await _read(response)
-                if response.status != 200:
-                    body = header.hidden_in(body)
-                answer = Answer(response.status, response.headers, body)
+            answer = await self._send(session, url, header)
         except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as error:
-            failure = self._translate(error, url)
+            failure = self._translate(error, url, header)
+        except ResponseError as error:
+            failure = error.with_traceback(None)
         else:
-            self._gate.learn(RateLimit.from_headers(answer.headers), refused=answer.status == 429)
+            self._gate.learn(answer.limit, refused=answer.status == 429)
             if _log.isEnabledFor(logging.DEBUG):
                 took = (time.perf_counter() - started) * 1000
-                _log.debug("GET %s %d %.1f ms %d bytes", url.raw_path_qs, answer.status, took, len(body))
+                _log.debug("GET %s %d %.1f ms %d bytes", url.raw_path_qs, answer.status, took, len(answer.body))
             return answer
         finally:
             self._gate.leave()
         _log.debug("GET %s failed after %.1f ms: %s", url.raw_path_qs, (time.perf_counter() - started) * 1000, failure)
-        raise failure  # here, where no context is kept: aiohttp's errors carry the request's headers
+        # Here, where no context is kept, nor frames of those who hold the answer: aiohttp's errors carry the request's
+        # headers.
+        raise failure
+
+    async def _send(self, session: aiohttp.ClientSession, url: URL, header: Secret) -> Answer:
+        async with session.get(
+            url,
+            headers={
+                "Authorization": header,
+                "Accept": "application/json",
+                "User-Agent": f"buddy_sessions/{__version__}",
+            },
+            allow_redirects=False,
+            raise_for_status=False,
+            ssl=self._ssl,
+            timeout=self._timeout,
+        ) as response:
+            headers = response.headers
+            return Answer(
+                response.status, RateLimit.from_headers(headers), headers.get("Location", ""), await _read(response)
+            )
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._closed:
@@ -233,7 +253,7 @@ class Transport:
             raise ClientClosedError("the aiohttp session that the client borrowed is closed")
         return self._session
 
-    def _translate(self, error: Exception, url: URL) -> BuddyError:
+    def _translate(self, error: Exception, url: URL, header: Secret) -> BuddyError:
         """Return this package's error for one of aiohttp's."""
         if self._session is None or self._session.closed:
             return ClientClosedError("the client, or the aiohttp session that it borrowed, was closed in flight")
@@ -242,15 +262,37 @@ class Transport:
             return ConfigError(f"the aiohttp session cannot send this request: {error}")
         if isinstance(error, TimeoutError):
             return TransportError(f"GET {url}: no answer within {self._seconds:g} s")
-        if isinstance(error, aiohttp.ClientSSLError | aiohttp.ServerFingerprintMismatch):
-            failure: BuddyError = TransportError(f"GET {url}: TLS failed: {error}")
+        # What aiohttp could not read may be what the server repeated of the request.
+        text = header.hidden_in(str(getattr(error, "message", "") or error) or type(error).__name__)[:300]
+        if isinstance(error, aiohttp.ClientHttpProxyError):
+            proxy = error.request_info.real_url.with_user(None)
+            failure: BuddyError = TransportError(f"GET {url}: the proxy {proxy} answered {error.status} {text}")
+            failure.transient = error.status >= 500
+        elif isinstance(error, aiohttp.ClientSSLError | aiohttp.ServerFingerprintMismatch):
+            failure = TransportError(f"GET {url}: TLS failed: {text}")
             failure.transient = False
+        elif isinstance(_root(error), ContentEncodingError):
+            failure = TransportError(f"GET {url}: the body cannot be decompressed: {text}")
         elif isinstance(error, aiohttp.ClientResponseError | HttpProcessingError):
             # aiohttp reports what it cannot parse as a status of 400: the status is its own, and no answer's.
-            failure = ResponseError(f"GET {url}: the answer is not HTTP: {error.message[:200]}")
+            failure = ResponseError(f"GET {url}: the answer is not HTTP: {text}")
         else:
-            failure = TransportError(f"GET {url}: {str(error) or type(error).__name__}")
+            failure = TransportError(f"GET {url}: {text}")
         return failure
+
+
+def _result(answer: Answer, url: URL, decode: Callable[[bytes], _T]) -> _T | BuddyError:
+    """Return what `decode` makes of an answer, or the error; its frames hold the answer, and are left behind."""
+    try:
+        return decode(interpret(answer, url))
+    except BuddyError as error:
+        return error.with_traceback(None)
+
+
+def _root(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

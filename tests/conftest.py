@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 import stamina
 from hypothesis import HealthCheck, settings
 
+from bench import Bench
 from buddy_sessions.testing import FakeBuddy
 
 settings.register_profile("default", deadline=None, report_multiple_bugs=False)
@@ -36,3 +38,38 @@ def no_waiting() -> Iterator[None]:
 async def fake() -> AsyncIterator[FakeBuddy]:
     async with FakeBuddy() as server:
         yield server
+
+
+@pytest.fixture
+def bench(
+    no_waiting: None, record_property: Callable[[str, object], None], caplog: pytest.LogCaptureFixture
+) -> Iterator[Bench]:
+    with caplog.at_level(logging.DEBUG):
+        yield Bench(record_property, caplog)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        item.user_properties += [("row", marker.args[0]) for marker in item.iter_markers("fault")]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Where the rows of faults are what is run, print what was seen of each."""
+    if config.getoption("markexpr") != "fault":
+        return
+    reports = [one for some in terminalreporter.stats.values() for one in some if getattr(one, "when", "") == "call"]
+    lines = []
+    for report in reports:
+        seen = dict(report.user_properties)
+        name = report.nodeid.rpartition("[")[2].rstrip("]") if "outcome" in seen else report.nodeid.rpartition("::")[2]
+        outcome = seen.get("outcome", report.outcome) if report.passed else f"FAILED {seen.get('outcome', '')}"
+        seconds = seen.get("seconds", report.duration)
+        lines += [
+            (row, name, seen.get("hits", "-"), seconds, " ".join(outcome.split())[:110])
+            for row in [value for name, value in report.user_properties if name == "row"]
+        ]
+    terminalreporter.section("what came of each fault: row, case, hits, seconds, outcome")
+    for row, name, hits, seconds, outcome in sorted(lines):
+        terminalreporter.write_line(f"{row:2}  {name:58} {hits:>5} {seconds:7.2f}  {outcome}")
+    missing = [str(row) for row in range(1, 31) if row not in {line[0] for line in lines}]
+    terminalreporter.write_line(f"{len(lines)} cases; rows without a case: {', '.join(missing) or 'none'}")

@@ -242,7 +242,6 @@ class TestPages:
             b'{"sessions": [',
             b'{"sessions": []} x',
             b'{"sessions": [], "x": NaN}',
-            b'{"sessions": [], "x": "\xff"}',
             b'{"sessions": [], "x": ' + b"[" * 100_000,
             b'{"sessions": [], "x": ' + b"1" * 5_000 + b", }",
         ],
@@ -259,6 +258,12 @@ class TestPages:
         assert decode_page(page(MINIMAL, x="long").replace(b'"long"', long)).sessions == (decode_one(),)
         with pytest.raises(DecodeError, match=r"item 1, field tests_count: must be a whole number, not inf"):
             decode_page(page(MINIMAL, {**MINIMAL, "tests_count": "long"}).replace(b'"long"', long))
+
+    @pytest.mark.parametrize("body", [b'{"sessions": [], "x": "\xff"}', b'{"sessions": [], "x": "\xed\xa0\xbd"}'])
+    def test_json_that_came_whole_but_is_not_utf_8_is_past_cure(self, body: bytes) -> None:
+        with pytest.raises(ResponseError, match="the answer is not UTF-8") as caught:
+            decode_page(body)
+        assert not caught.value.transient
 
     def test_a_byte_order_mark_does_no_harm(self) -> None:
         assert decode_page(b"\xef\xbb\xbf" + page(MINIMAL)).sessions

@@ -11,6 +11,8 @@ import sys
 from contextlib import closing, suppress
 from pathlib import Path
 
+import pytest
+
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 
 KILLS = 100 if os.environ.get("TESTS") == "long" else 12
@@ -30,6 +32,7 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
+@pytest.mark.fault(30)
 async def test_a_walk_that_is_killed_twenty_times_resumes_with_nothing_lost_and_nothing_twice(fake: FakeBuddy) -> None:
     chance = random.Random(11)
     suite = fake.add_suite("acme", "shop", "MNbyVedg").populate(1200)

@@ -547,6 +547,7 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
+@pytest.mark.fault(30)
 async def test_a_harvest_that_is_killed_ten_times_comes_to_the_truth(fake: FakeBuddy, path: Path) -> None:
     chance = random.Random(11)
     suites = [finished(fake.add_suite("acme", "shop", name), 500) for name in ("one", "two")]
@@ -656,6 +657,7 @@ class TestTheFile:
         with pytest.raises(StoreError, match="not open"):
             await store.suites()
 
+    @pytest.mark.fault(30)
     @pytest.mark.parametrize("content", [b"x", b"xy", b"SQLite format 3", b"this is a diary\n" * 1000])
     def test_what_is_not_sqlite_is_left_alone(self, path: Path, content: bytes) -> None:
         path.write_bytes(content)
@@ -663,6 +665,7 @@ class TestTheFile:
             asyncio.run(SessionStore(path).open())
         assert content_of(path) == content
 
+    @pytest.mark.fault(30)
     @pytest.mark.parametrize(
         "sql",
         ["CREATE TABLE sessions (x)", "PRAGMA application_id = 7", "PRAGMA user_version = 1"],
@@ -727,6 +730,7 @@ class TestTheFile:
         for name in ("", ":memory:"):
             assert str(Path.cwd()) in repr(SessionStore(name))
 
+    @pytest.mark.fault(30)
     @pytest.mark.usefixtures("impatient")
     async def test_a_locked_file_is_told_and_later_suites_cost_no_request(
         self, path: Path, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
@@ -745,6 +749,7 @@ class TestTheFile:
             assert len(fake.requests) == 1
             assert len(await bring_up_to_date(store, buddy, KEY, OTHER)) == 6
 
+    @pytest.mark.fault(30)
     async def test_a_full_disk_is_told_and_what_was_saved_stays(
         self, store: SessionStore, buddy: BuddyClient, suite: FakeSuite
     ) -> None:
