@@ -263,7 +263,10 @@ class Transport:
         if isinstance(error, TimeoutError):
             return TransportError(f"GET {url}: no answer within {self._seconds:g} s")
         # What aiohttp could not read may be what the server repeated of the request.
-        text = header.hidden_in(str(getattr(error, "message", "") or error) or type(error).__name__)[:300]
+        text = (
+            " ".join(header.hidden_in(str(getattr(error, "message", "") or error)).split())[:300]
+            or type(error).__name__
+        )
         if isinstance(error, aiohttp.ClientHttpProxyError):
             proxy = error.request_info.real_url.with_user(None)
             failure: BuddyError = TransportError(f"GET {url}: the proxy {proxy} answered {error.status} {text}")

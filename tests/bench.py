@@ -81,8 +81,11 @@ def related(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def shown(error: BaseException) -> str:
-    """Return all that can be seen of an error, local variables in its traceback included."""
-    report = traceback.TracebackException.from_exception(error, capture_locals=True)
+    """Return all that can be seen of an error, the local variables in its traceback included."""
+    trace = error.__traceback__
+    while trace and not trace.tb_frame.f_globals["__name__"].startswith("buddy_sessions"):
+        trace = trace.tb_next  # what the caller's own frames hold is the caller's to hide
+    report = traceback.TracebackException(type(error), error, trace, capture_locals=True)
     texts = [str(one) + repr(one) + repr(one.args) + repr(one.__dict__) for one in related(error)]
     return "".join([*report.format(), *texts])
 
@@ -123,15 +126,13 @@ class Bench:
         read: Callable[[BuddyClient], Awaitable[list[Session]]] | None = None,
         **options: Any,
     ) -> list[Session] | BuddyError:
+        options = {"token": TOKEN, "base_url": server.base_url, "attempts": 3, **options}
         before = len(server.requests)
         result: list[Session] | BuddyError
         async with leaving_nothing():
             started = asyncio.get_running_loop().time()
             try:
-                # The token stays out of this frame, whose variables a traceback shows.
-                async with BuddyClient(
-                    **{"token": options.pop("token", TOKEN), "base_url": server.base_url, "attempts": 3, **options}
-                ) as buddy:
+                async with BuddyClient(**options) as buddy:
                     result = await (read(buddy) if read else self._collect(buddy))
             except BuddyError as error:
                 result = error

@@ -28,7 +28,7 @@ Script = bytes | Iterable[Step]
 """One answer, which may be endless. It ends early when the client hangs up."""
 
 
-@define(eq=False, repr=False)
+@define(eq=False)
 class RawServer:
     base_url: URL = field(init=False)
     script: tuple[Script, ...]
@@ -60,7 +60,7 @@ class Connection(asyncio.Protocol):
             script = self._raw.script[min(len(self._raw.requests), len(self._raw.script)) - 1]
             self._playing = asyncio.create_task(self._play([script] if isinstance(script, bytes) else script))
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         self._raw.connections.discard(self)
         if self._playing is not None:
             self._playing.cancel()
