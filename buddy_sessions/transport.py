@@ -58,6 +58,10 @@ class Answer(NamedTuple):
     location: str
     body: bytes
 
+    def without(self, secret: Secret) -> Answer:
+        """Return the answer without the token, should the server have repeated it."""
+        return self._replace(location=secret.hidden_in(self.location), body=secret.hidden_in(self.body))
+
 
 def interpret(answer: Answer, url: URL) -> bytes:
     """Return the body of an answer that may be decoded. Pure.
@@ -188,13 +192,8 @@ class Transport:
             header = fresh
             answer = await self._exchange(url, header, stats, patience)
         result = _result(answer, url, decode)
-        if isinstance(result, BuddyError):
-            # What an error tells must not hold the token, should a server have repeated it.
-            result = _result(
-                answer._replace(location=header.hidden_in(answer.location), body=header.hidden_in(answer.body)),
-                url,
-                decode,
-            )
+        if isinstance(result, BuddyError):  # it tells of the answer, and that may tell of the token
+            result = _result(answer.without(header), url, decode)
         del answer  # a traceback keeps alive, and shows, what is left in its frames
         if isinstance(result, BuddyError):
             raise result
@@ -220,9 +219,7 @@ class Transport:
         finally:
             self._gate.leave()
         _log.debug("GET %s failed after %.1f ms: %s", url.raw_path_qs, (time.perf_counter() - started) * 1000, failure)
-        # Here, where no context is kept, nor frames of those who hold the answer: aiohttp's errors carry the request's
-        # headers.
-        raise failure
+        raise failure  # here, where no context is kept: aiohttp's errors carry the request's headers
 
     async def _send(self, session: aiohttp.ClientSession, url: URL, header: Secret) -> Answer:
         async with session.get(
@@ -263,10 +260,8 @@ class Transport:
         if isinstance(error, TimeoutError):
             return TransportError(f"GET {url}: no answer within {self._seconds:g} s")
         # What aiohttp could not read may be what the server repeated of the request.
-        text = (
-            " ".join(header.hidden_in(str(getattr(error, "message", "") or error)).split())[:300]
-            or type(error).__name__
-        )
+        told = str(getattr(error, "message", "") or error) or type(error).__name__
+        text = " ".join(header.hidden_in(told).split())[:300]
         if isinstance(error, aiohttp.ClientHttpProxyError):
             proxy = error.request_info.real_url.with_user(None)
             failure: BuddyError = TransportError(f"GET {url}: the proxy {proxy} answered {error.status} {text}")

@@ -54,22 +54,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Where the rows of faults are what is run, print what was seen of each."""
+    """Where the cases of faults are what was run, print what was seen of each."""
     if config.getoption("markexpr") != "fault":
         return
     reports = [one for some in terminalreporter.stats.values() for one in some if getattr(one, "when", "") == "call"]
-    lines = []
+    lines: list[tuple[int, str, str]] = []
     for report in reports:
         seen = dict(report.user_properties)
-        name = report.nodeid.rpartition("[")[2].rstrip("]") if "outcome" in seen else report.nodeid.rpartition("::")[2]
-        outcome = seen.get("outcome", report.outcome) if report.passed else f"FAILED {seen.get('outcome', '')}"
-        seconds = seen.get("seconds", report.duration)
-        lines += [
-            (row, name, seen.get("hits", "-"), seconds, " ".join(outcome.split())[:110])
-            for row in [value for name, value in report.user_properties if name == "row"]
-        ]
-    terminalreporter.section("what came of each fault: row, case, hits, seconds, outcome")
-    for row, name, hits, seconds, outcome in sorted(lines):
-        terminalreporter.write_line(f"{row:2}  {name:58} {hits:>5} {seconds:7.2f}  {outcome}")
+        test, _, parameters = report.nodeid.rpartition("::")[2].partition("[")
+        name = parameters.rstrip("]") if parameters[:1].isdigit() else test
+        outcome = " ".join(seen.get("outcome", report.outcome).split()) if report.passed else "FAILED"
+        text = f"{seen.get('hits', '-'):>5} {seen.get('seconds', report.duration):7.2f}  {outcome[:110]}"
+        lines += [(value, name, text) for key, value in report.user_properties if key == "row"]
+    terminalreporter.section("row, case, hits, seconds, outcome")
+    for row, name, text in sorted(lines):
+        terminalreporter.write_line(f"{row:2}  {name[:60]:60} {text}")
     missing = [str(row) for row in range(1, 31) if row not in {line[0] for line in lines}]
     terminalreporter.write_line(f"{len(lines)} cases; rows without a case: {', '.join(missing) or 'none'}")

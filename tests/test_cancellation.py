@@ -220,7 +220,8 @@ async def ended_at(number: int, work: Work, ending: Ending, fake: FakeBuddy, pat
     return strike.left <= 0
 
 
-async def end_everywhere(work: Work, ending: Ending, folder: Path) -> None:
+async def end_everywhere(work: Work, ending: Ending, folder: Path) -> str:
+    """End the work at each of its awaits in turn; return how many there were."""
     async with FakeBuddy(token=TOKEN) as fake:
         for key, count in zip(KEYS, (70, 30, 0), strict=True):
             suite = fake.add_suite(*key)
@@ -230,6 +231,10 @@ async def end_everywhere(work: Work, ending: Ending, folder: Path) -> None:
         while await ended_at(number, work, ending, fake, folder / f"{number}.db"):
             number += 1
         assert number > 9
+        return f"ended at each of {number - 1} awaits"
+
+
+Record = Callable[[str, object], None]
 
 
 def works(*some: Work) -> pytest.MarkDecorator:
@@ -238,20 +243,24 @@ def works(*some: Work) -> pytest.MarkDecorator:
 
 @pytest.mark.parametrize("ending", [cancelled, cancelled_late])
 @works(a_client, a_walk, a_harvest, a_watch, a_store)
-def test_what_is_cancelled_at_any_await_leaves_nothing_behind(work: Work, ending: Ending, tmp_path: Path) -> None:
+def test_what_is_cancelled_at_any_await_leaves_nothing_behind(
+    work: Work, ending: Ending, tmp_path: Path, record_property: Record
+) -> None:
     with asyncio.Runner() as runner:
-        runner.run(end_everywhere(work, ending, tmp_path))
+        record_property("outcome", runner.run(end_everywhere(work, ending, tmp_path)))
 
 
 @pytest.mark.parametrize("ending", [timed_out, let_down])
 @works(a_client, a_walk, a_harvest, a_watch)
-def test_what_is_ended_otherwise_at_any_await_leaves_nothing_behind(work: Work, ending: Ending, tmp_path: Path) -> None:
+def test_what_is_ended_otherwise_at_any_await_leaves_nothing_behind(
+    work: Work, ending: Ending, tmp_path: Path, record_property: Record
+) -> None:
     with asyncio.Runner() as runner:
-        runner.run(end_everywhere(work, ending, tmp_path))
+        record_property("outcome", runner.run(end_everywhere(work, ending, tmp_path)))
 
 
 @works(a_client, a_walk, a_harvest, a_watch, a_store)
-def test_it_is_the_same_on_uvloop(work: Work, tmp_path: Path) -> None:
+def test_it_is_the_same_on_uvloop(work: Work, tmp_path: Path, record_property: Record) -> None:
     uvloop = pytest.importorskip("uvloop")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(end_everywhere(work, cancelled, tmp_path))
+        record_property("outcome", runner.run(end_everywhere(work, cancelled, tmp_path)))

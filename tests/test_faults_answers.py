@@ -242,6 +242,7 @@ async def test_a_failure_that_does_not_pass_is_an_error_after_the_last_attempt(
     assert (error.status, error.transient) == (status, True)
 
 
+@pytest.mark.parametrize("status", ["301 Moved Permanently", "302 Found", "307 Temporary Redirect"])
 @pytest.mark.parametrize(
     "location",
     [
@@ -253,7 +254,6 @@ async def test_a_failure_that_does_not_pass_is_an_error_after_the_last_attempt(
         case("22-to-nowhere", ""),
     ],
 )
-@pytest.mark.parametrize("status", ["301 Moved Permanently", "302 Found", "307 Temporary Redirect"])
 async def test_a_redirect_is_not_followed(bench: Bench, location: str, status: str) -> None:
     async with raw_server(GOOD) as other, raw_server(b"") as server:
         path = f"/workspaces/{KEY.workspace}/projects/{KEY.project}/unit-tests/suites/{KEY.suite_id}/sessions"

@@ -136,6 +136,7 @@ async def test_a_thousand_callers_do_not_storm_a_server_that_refuses_for_ever(
     await bench.error(fake, kind, range(1, 1000 + quota + 1), read=together(1000), max_wait=1)
 
 
+@pytest.mark.parametrize("place", range(3), ids=["workspace", "project", "suite"])
 @pytest.mark.parametrize(
     "name",
     [
@@ -151,7 +152,6 @@ async def test_a_thousand_callers_do_not_storm_a_server_that_refuses_for_ever(
         case("23-no-text", None),
     ],
 )
-@pytest.mark.parametrize("place", range(3), ids=["workspace", "project", "suite"])
 async def test_a_name_that_cannot_be_one_segment_is_refused_before_any_io(
     bench: Bench, fake: FakeBuddy, name: Any, place: int
 ) -> None:

@@ -183,7 +183,10 @@ def runner() -> Iterator[asyncio.Runner]:
 
 
 @given(st.lists(answers(), min_size=1, max_size=3))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=min(settings().max_examples, 5000),
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @pytest.mark.usefixtures("no_waiting")
 def test_whatever_comes_over_the_wire_is_sessions_or_one_error_of_ours(
     runner: asyncio.Runner, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, script: list[list[Step]]
