@@ -51,6 +51,7 @@ class Credentials:
             if self._ask and self._header is stale:
                 token = self._ask()
                 if not inspect.isawaitable(token):
+                    del token  # it may well be one, and a traceback would show it
                     raise ConfigError("the token callable must be async: it is awaited")
                 self._header = _bearer(await token)
             return self._header

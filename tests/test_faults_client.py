@@ -184,11 +184,20 @@ async def test_a_setting_that_would_give_the_token_away_is_refused_before_any_io
     assert "hunter2" not in str(await bench.error(fake, ConfigError, 0, **options))
 
 
-@only("23-line-break-in-a-token-that-was-asked-for")
-async def test_a_token_that_was_asked_for_is_checked_as_well(bench: Bench, fake: FakeBuddy) -> None:
-    async def token() -> str:
-        return f"{TOKEN}\r\nHost: evil"
+async def bad_token() -> str:
+    return f"{TOKEN}\r\nHost: evil"
 
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        case("23-line-break-in-a-token-that-was-asked-for", bad_token),
+        case("23-callable-that-is-not-async", lambda: TOKEN),
+    ],
+)
+async def test_a_token_that_is_asked_for_is_checked_as_well(
+    bench: Bench, fake: FakeBuddy, token: Callable[[], object]
+) -> None:
     await bench.error(fake, ConfigError, 0, token=token)
 
 
