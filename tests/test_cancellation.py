@@ -78,6 +78,8 @@ class Place:
     fake: FakeBuddy
     buddy: BuddyClient
     path: Path
+    kept: object = None
+    """What its owner still holds when the work has ended."""
 
 
 def new_client(fake: FakeBuddy) -> BuddyClient:
@@ -90,7 +92,8 @@ async def a_client(place: Place) -> None:
 
 
 async def a_walk(place: Place) -> None:
-    assert len([session async for session in place.buddy.sessions(*KEY)]) == 70
+    place.kept = pages = place.buddy.sessions(*KEY).pages()
+    assert sum([len(page.sessions) async for page in pages]) == 70
 
 
 async def read_all(harvest: Harvest) -> None:
@@ -213,8 +216,11 @@ async def ended_at(number: int, work: Work, ending: Ending, fake: FakeBuddy, pat
         finally:
             loop.set_task_factory(None)
         fake.on_request = None
+        before = len(fake.requests)
         async with asyncio.timeout(10):
-            assert len(await buddy.sessions(*KEY).collect()) == 70
+            walk = buddy.sessions(*KEY)
+            assert len(await walk.collect()) == 70
+            assert len(fake.requests) - before <= walk.stats.requests + 1  # which was on its way when the work ended
             if work is a_store:
                 await check_store(place)
     return strike.left <= 0
