@@ -39,13 +39,6 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-@pytest.fixture
-async def fake() -> AsyncIterator[FakeBuddy]:
-    async with FakeBuddy(token=TOKEN) as server:
-        server.add_suite(*KEY).populate(3)
-        yield server
-
-
 class Resolver(AbstractResolver):
     """Resolves every name to one port of this machine after the other; 0 is a failure."""
 
