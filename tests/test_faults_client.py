@@ -208,19 +208,19 @@ class TestClosing:
         await bench.error(fake, ClientClosedError, 0, http_session=session)
 
     @pytest.mark.parametrize(
-        "fault",
+        ("fault", "attempts"),
         [
-            case("28-session-closed-in-flight", Fault.stall(5)),
-            case("28-session-closed-before-the-retry", Fault.status(503)),
+            case("28-session-closed-in-flight", Fault.stall(5), 1),
+            case("28-session-closed-before-the-retry", Fault.status(503), 2),
         ],
     )
     async def test_a_session_that_is_closed_in_flight_is_told(
-        self, bench: Bench, fake: FakeBuddy, fault: Fault
+        self, bench: Bench, fake: FakeBuddy, fault: Fault, attempts: int
     ) -> None:
         async with aiohttp.ClientSession() as session:
             fake.on_request = lambda _: asyncio.create_task(session.close())
             fake.inject(fault)
-            await bench.error(fake, ClientClosedError, 1, http_session=session)
+            await bench.error(fake, ClientClosedError, 1, http_session=session, attempts=attempts)
 
     @only("28-client-closed-in-flight")
     async def test_a_client_that_is_closed_in_flight_is_told(self, bench: Bench, fake: FakeBuddy) -> None:
@@ -229,7 +229,7 @@ class TestClosing:
             return await buddy.sessions(*KEY).collect()
 
         fake.inject(Fault.stall(5))
-        await bench.error(fake, ClientClosedError, 1, read=read)
+        await bench.error(fake, ClientClosedError, 1, read=read, attempts=1)
 
 
 @only("29-walk-within-a-walk")

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import pytest
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 
 from bench import KEY, PAGE, TOKEN, leaving_nothing, logged, shown
@@ -163,12 +163,20 @@ async def read(script: list[list[Step]]) -> tuple[list[Session] | BuddyError, Wa
     async with raw_server(*script) as server, leaving_nothing():
         started = asyncio.get_running_loop().time()
         async with BuddyClient(
-            TOKEN, base_url=server.base_url, attempts=ATTEMPTS, timeout=SECONDS, max_wait=0.2, per_page=20, read_ahead=1
+            TOKEN,
+            base_url=server.base_url,
+            max_concurrency=1,
+            attempts=ATTEMPTS,
+            timeout=SECONDS,
+            max_wait=0.2,
+            per_page=20,
+            read_ahead=1,
         ) as buddy:
             walk = buddy.sessions(*KEY)
             result: list[Session] | BuddyError
             try:
-                result = await walk.collect()
+                async with asyncio.timeout(20):
+                    result = await walk.collect()
             except BuddyError as error:
                 result = error
             stats = walk.stats
@@ -182,6 +190,11 @@ def runner() -> Iterator[asyncio.Runner]:
         yield runner
 
 
+@example([[b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(TOKEN) + TOKEN.encode()]])
+@example([[b"HTTP/1.1 200 OK\r\nX: \0" + TOKEN.encode() + b"\r\n\r\n"]])
+@example([[TOKEN.encode() + b"\r\n\r\n"]])
+@example([[b"HTTP/1.1 302 So\r\nLocation: /?" + TOKEN.encode() + b"\r\nContent-Length: 0\r\n\r\n"]])
+@example([[b"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: 1\r\n\r\nx"]])
 @given(st.lists(answers(), min_size=1, max_size=3))
 @settings(
     max_examples=min(settings().max_examples, 5000),
