@@ -51,7 +51,7 @@ class ClientClosedError(BuddyError):
 class TransportError(BuddyError):
     """No usable answer came after all attempts: DNS, connect, TLS, reset, timeout or a body cut short."""
 
-    transient = True  # but for a TLS failure
+    transient = True  # but for a TLS failure, or a proxy that forbids
 
 
 class ResponseError(BuddyError):

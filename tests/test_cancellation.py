@@ -1,11 +1,11 @@
-"""A walk, a harvest, a watch and a harvest into a store, ended from outside at each await of all their tasks."""
+"""A walk, a harvest, a watch and a harvest into a store: ended at each await of all their tasks, or left by a loop."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
-from collections.abc import Callable, Coroutine, Generator
-from contextlib import closing
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +128,7 @@ async def a_store(place: Place) -> None:
 async def check_store(place: Place) -> None:
     """What was saved is consistent, and the next harvest comes to the truth."""
     if place.path.exists():
-        with closing(sqlite3.connect(place.path)) as file:
+        with contextlib.closing(sqlite3.connect(place.path)) as file:
             assert file.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     async with SessionStore(place.path) as store:
         for key in KEYS:
@@ -226,13 +226,17 @@ async def ended_at(number: int, work: Work, ending: Ending, fake: FakeBuddy, pat
     return strike.left <= 0
 
 
+def add_suites(fake: FakeBuddy) -> None:
+    for key, count in zip(KEYS, (70, 30, 0), strict=True):
+        suite = fake.add_suite(*key)
+        for _ in range(count):
+            suite.create(status="SUCCESSFUL")
+
+
 async def end_everywhere(work: Work, ending: Ending, folder: Path) -> str:
     """End the work at each of its awaits in turn; return how many there were."""
     async with FakeBuddy(token=TOKEN) as fake:
-        for key, count in zip(KEYS, (70, 30, 0), strict=True):
-            suite = fake.add_suite(*key)
-            for _ in range(count):
-                suite.create(status="SUCCESSFUL")
+        add_suites(fake)
         number = 1
         while await ended_at(number, work, ending, fake, folder / f"{number}.db"):
             number += 1
@@ -270,3 +274,28 @@ def test_it_is_the_same_on_uvloop(work: Work, tmp_path: Path, record_property: R
     uvloop = pytest.importorskip("uvloop")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         record_property("outcome", runner.run(end_everywhere(work, cancelled, tmp_path)))
+
+
+@pytest.mark.parametrize("how", [case("27-break", None), case("27-exception", LookupError)])
+@pytest.mark.parametrize("number", [1, 19, 20, 21, 70])
+async def test_a_loop_that_is_left_at_any_session_leaves_nothing_behind(
+    how: type[Exception] | None, number: int
+) -> None:
+    async def take(stream: AsyncIterator[object]) -> None:
+        taken = 0
+        async for _ in stream:
+            taken += 1
+            if taken == number and how is not None:
+                raise how
+            if taken == number:
+                break
+
+    async with FakeBuddy(token=TOKEN) as fake:
+        add_suites(fake)
+        async with leaving_nothing(), new_client(fake) as buddy, asyncio.timeout(10):
+            with contextlib.suppress(LookupError):
+                await take(aiter(buddy.sessions(*KEY)))
+            with contextlib.suppress(LookupError):
+                async with buddy.harvest(KEYS) as harvest:
+                    await take(harvest)
+            assert len(await buddy.sessions(*KEY).collect()) == 70
