@@ -223,7 +223,8 @@ class _Crew:
         except ClientClosedError:
             raise  # no other suite can be read either
         except BuddyError as error:
-            self.failures[key] = error
+            # Its frames would keep the page before it: 160 kB for each suite that fails.
+            self.failures[key] = error.with_traceback(None)
             self._ended.failed += 1
         finally:
             if source is not None:

@@ -158,6 +158,7 @@ class TestFailures:
         assert isinstance(error, ServerError)
         assert error.cursor is not None
         assert error.cursor.below == 51
+        assert error.__traceback__ is None  # whose frames would keep the page that came before
 
     @pytest.mark.parametrize("suites", ["a/b/c", SuiteKey("a", "b", "c"), 7, None])
     def test_what_are_no_suites_is_refused_at_once(self, suites: Any) -> None:
