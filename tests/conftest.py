@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
@@ -63,7 +64,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         seen = dict(report.user_properties)
         test, _, parameters = report.nodeid.rpartition("::")[2].partition("[")
         name = parameters.rstrip("]") if parameters[:1].isdigit() else test
-        outcome = " ".join(seen.get("outcome", report.outcome).split()) if report.passed else "FAILED"
+        outcome = seen.get("outcome", report.outcome) if report.passed else "FAILED"
+        outcome = re.sub(r"\s+", " ", re.sub(r"https?://\S+[^\s:]", "URL", outcome))
         text = f"{seen.get('hits', '-'):>5} {seen.get('seconds', report.duration):7.2f}  {outcome[:110]}"
         lines += [(value, name, text) for key, value in report.user_properties if key == "row"]
     terminalreporter.section("row, case, hits, seconds, outcome")

@@ -276,8 +276,8 @@ def test_it_is_the_same_on_uvloop(work: Work, tmp_path: Path, record_property: R
         record_property("outcome", runner.run(end_everywhere(work, cancelled, tmp_path)))
 
 
-@pytest.mark.parametrize("how", [case("27-break", None), case("27-exception", LookupError)])
 @pytest.mark.parametrize("number", [1, 19, 20, 21, 70])
+@pytest.mark.parametrize("how", [case("27-break", None), case("27-exception", LookupError)])
 async def test_a_loop_that_is_left_at_any_session_leaves_nothing_behind(
     how: type[Exception] | None, number: int
 ) -> None:
