@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Awaitable, Callable
 from types import FrameType
@@ -22,11 +23,14 @@ async def own_calls(work: Callable[[], Awaitable[object]]) -> int:
         calls += event == "call" and name.startswith("buddy_sessions.") and ".testing" not in name
 
     before = sys.getprofile()
+    gc.collect()
+    gc.disable()  # what other tests have left would be counted, too
     sys.setprofile(count)
     try:
         await work()
     finally:
         sys.setprofile(before)
+        gc.enable()
     return calls
 
 
