@@ -106,7 +106,8 @@ class StatusError(BuddyError):
         reason: str = "",
     ) -> None:
         said = "; ".join(messages) or reason or "no message"
-        super().__init__(f"{method} {url} answered {status}: {said}{self.hint and f' ({self.hint})'}")
+        answered = f"{method} {url} answered {status}: " if url else ""  # the gate sends some requests not at all
+        super().__init__(f"{answered}{said}{self.hint and f' ({self.hint})'}")
         self.status = status
         self.messages = tuple(messages)
         self.method = method

@@ -73,6 +73,11 @@ def test_an_answer_without_messages_is_described_all_the_same() -> None:
     assert str(ServerError(status=502, url="u")) == "GET u answered 502: no message"
 
 
+def test_a_request_that_was_not_even_sent_names_no_answer() -> None:
+    error = RateLimitError(messages=["not sent: there is no allowance for 300 s"])
+    assert str(error) == "not sent: there is no allowance for 300 s (wait, or allow a longer max_wait)"
+
+
 def test_a_harvest_error_names_its_suites_and_groups_their_errors() -> None:
     failures = {KEY._replace(suite_id=f"s{number}"): ServerError(status=500) for number in range(5)}
     error = HarvestError(failures)
