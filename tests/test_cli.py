@@ -314,7 +314,7 @@ class TestTable:
 
         assert (code, err) == (0, "5 sessions, 1 request\n")
         assert [line.rstrip() for line in out.splitlines()] == [
-            "acme/shop/MNbyVedg",
+            "acme/shop/MNbyVedg  ▂█···",
             "#  STATUS            AGE    TIME   PASS  FAIL  SKIP  ERR  BRANCH",
             "5  ◌ running           -       -      0     0     0    0  -",
             "4  ? paused      3 h ago       -      -     0     0    0  feature/one-letter-to…",
@@ -356,7 +356,9 @@ class TestTable:
         ):
             code, out, err = call("list", SUITE, "--format", "table", *arguments)
             assert (code, err) == (0, said)
-            assert out.splitlines()[0] == SUITE + (", branch none" if "none" in arguments else "")
+            title, _, recent = out.splitlines()[0].partition("  ")
+            assert title == SUITE + (", branch none" if "none" in arguments else "")
+            assert len(recent) == min(rows, 30)
             assert len(out.splitlines()) == rows + (2 if rows else 1)
 
     @pytest.mark.usefixtures("suite")

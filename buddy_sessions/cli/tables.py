@@ -22,7 +22,7 @@ _STATUSES = {
 }
 _REF_MARKS = {RefType.TAG: "tag ", RefType.PULL_REQUEST: "PR "}
 _GAP = 2  # places between two columns
-_RECENT = 12  # marks of a sparkline
+_RECENT, _LONG_RECENT = 12, 30  # marks of a sparkline, beside other columns and alone
 
 
 class SessionTable:
@@ -37,7 +37,11 @@ class SessionTable:
         """Print a row for each, and the title and the columns' heads before the first."""
         sessions, now = tuple(models), datetime.now(UTC)
         if self._title:
-            self._output.print(Text(one_line(self._title), "bold"))
+            title = Text(one_line(self._title), "bold")
+            room = min(self._output.width - title.cell_len - _GAP, _LONG_RECENT)
+            if sessions and room > 0:
+                title = Text.assemble(title, " " * _GAP, sparkline(sessions[:room]))
+            self._output.print(title)
             self._title = ""
         if not sessions:
             return
