@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
 
 import buddy_sessions
-from buddy_sessions import BuddyClient, BuddyError, StatusError, SuiteKey
+from buddy_sessions import BuddyClient, BuddyError, ClientClosedError, StatusError, SuiteKey
 from buddy_sessions.testing import FakeBuddy
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
@@ -27,8 +28,11 @@ def _line(block: str) -> str:
     return f"line {README[: README.index(block)].count(chr(10)) + 1}"
 
 
-# The bot never ends by itself: it has a test of its own.
-@pytest.mark.parametrize("block", [block for block in BLOCKS if "buddy.watch(" not in block], ids=_line)
+# Bots and servers never end by themselves: they have tests of their own; frameworks among tests/integrations.
+SERVICES = ("buddy.watch(", "make_app", "fastapi", "discord")
+
+
+@pytest.mark.parametrize("block", [one for one in BLOCKS if not any(word in one for word in SERVICES)], ids=_line)
 async def test_every_example_runs(fake: FakeBuddy, block: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     fake.add_suite("my-company", "my-project", "MNbyVedg").populate(250)
@@ -90,8 +94,25 @@ async def test_two_processes_with_the_recipes_budget_stay_within_it_together(fak
     assert all(later - earlier > 0.9 for earlier, later in zip(times, times[10:], strict=False))
 
 
+async def test_the_server_has_one_client_for_its_whole_life(fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch) -> None:
+    (server,) = [block for block in BLOCKS if "make_app" in block]
+    names: dict[str, Any] = {"__name__": "server"}
+    exec(compile(server, "README.md", "exec"), names)
+    fake.add_suite("my-company", "my-project", "MNbyVedg").populate(30)
+    monkeypatch.setenv("BUDDY_TOKEN", fake.token)
+    monkeypatch.setenv("BUDDY_API_URL", str(fake.base_url))
+    app = names["make_app"]()
+    async with TestClient(TestServer(app)) as http:
+        for _ in range(2):
+            async with http.get("/my-company/my-project/MNbyVedg") as response:
+                assert [row["relative_id"] for row in await response.json()] == list(range(30, 20, -1))
+        buddy = app[names["BUDDY"]]
+    with pytest.raises(ClientClosedError):
+        await buddy.suites("my-company", "my-project")
+
+
 async def test_the_bot_posts_when_a_branch_turns_red_and_when_it_turns_green_again(fake: FakeBuddy) -> None:
-    (bot,) = [block for block in BLOCKS if "buddy.watch(" in block]
+    bot = next(block for block in BLOCKS if "buddy.watch(" in block)
     assert len(bot.splitlines()) <= 30
     names: dict[str, Any] = {"__name__": "bot"}
     exec(compile(bot.replace("every=60", "every=0.01"), "README.md", "exec"), names)
