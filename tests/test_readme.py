@@ -90,8 +90,8 @@ async def test_two_processes_with_the_recipes_budget_stay_within_it_together(fak
     printed = [(await process.communicate())[0] for process in processes]
     assert printed == [b"250 sessions\n"] * 2
     assert len(times) == 26
-    # A little less than a second: what is allowed is measured where it is sent, not where it arrives.
-    assert all(later - earlier > 0.9 for earlier, later in zip(times, times[10:], strict=False))
+    # The last six may be sent two seconds after the first; with a budget for each process it would be one.
+    assert times[-1] - times[0] > 1.5
 
 
 async def test_the_server_has_one_client_for_its_whole_life(fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch) -> None:
