@@ -36,7 +36,7 @@ def install_wheel(session: nox.Session, extras: str) -> None:
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """Run the tests on the built wheel, and measure branch coverage."""
-    install_wheel(session, "cli,parquet,speed")
+    install_wheel(session, "cli,parquet,report,speed")
     # Safe path: without it, the checkout would shadow the installed wheel.
     environment = {"PYTHONSAFEPATH": "1", "COVERAGE_FILE": str(Path(session.create_tmp(), "coverage").resolve())}
     session.run("coverage", "run", "-m", "pytest", *session.posargs, env=environment)
@@ -47,7 +47,7 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def walk(session: nox.Session) -> None:
     """Search for a listing that makes the walk lose or repeat a session: 10,000 examples and more."""
-    install_wheel(session, "cli,parquet,speed")
+    install_wheel(session, "cli,parquet,report,speed")
     environment = {"PYTHONSAFEPATH": "1", "HYPOTHESIS_PROFILE": "long"}
     session.run("python", "-m", "pytest", "tests/test_walk_model.py", *session.posargs, env=environment)
 
@@ -55,7 +55,7 @@ def walk(session: nox.Session) -> None:
 @nox.session
 def soak(session: nox.Session) -> None:
     """Harvest for 20 minutes while answers break, and kill 100 harvests: nothing grows, nothing is lost."""
-    install_wheel(session, "cli,parquet,speed")
+    install_wheel(session, "cli,parquet,report,speed")
     session.run("python", "benchmarks/soak.py", *session.posargs, env={"PYTHONSAFEPATH": "1"})
     session.run("python", "-m", "pytest", "tests/test_kill.py", env={"PYTHONSAFEPATH": "1", "TESTS": "long"})
 
@@ -63,7 +63,7 @@ def soak(session: nox.Session) -> None:
 @nox.session
 def faults(session: nox.Session) -> None:
     """Print what came of every fault that must be survived, then let thousands of broken answers be made up."""
-    install_wheel(session, "cli,parquet,speed")
+    install_wheel(session, "cli,parquet,report,speed")
     environment = {"PYTHONSAFEPATH": "1"}
     session.run("python", "-m", "pytest", "-q", "-m", "fault", *session.posargs, env=environment)
     environment["HYPOTHESIS_PROFILE"] = "long"
@@ -81,7 +81,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check the types, with two checkers."""
-    session.install(".[cli,parquet,speed]", *groups("types"))
+    session.install(".[cli,parquet,report,speed]", *groups("types"))
     session.run("mypy")
     session.run("pyright")
 
@@ -89,7 +89,7 @@ def types(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Print what the README promises in numbers, as ratios measured in one run."""
-    install_wheel(session, "cli,parquet,speed")
+    install_wheel(session, "cli,parquet,report,speed")
     session.install(*groups("bench"))
     # What the benchmarks share, by name; the package itself is the installed one.
     environment = {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(map(os.path.abspath, ("benchmarks", "tests")))}

@@ -30,11 +30,12 @@ LAYERS: list[set[str]] = [
 """From the ground up: a module imports from the layers below its own, and no others."""
 
 CLI_LAYERS: list[set[str]] = [
-    {"output"},
+    {"figures", "output"},
     {"data", "options", "tables"},
-    {"files", "parquet", "targets"},
-    {"progress"},
-    {"demo", "harvesting", "listing", "watching"},
+    {"files", "parquet", "targets", "words"},
+    {"charts", "progress"},
+    {"page"},
+    {"demo", "harvesting", "listing", "reporting", "watching"},
     {"app"},
     {"__init__"},
 ]

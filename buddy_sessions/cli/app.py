@@ -12,7 +12,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from buddy_sessions import AuthenticationError, BuddyError, ConfigError, ForbiddenError, __version__
 
-from . import demo, harvesting, listing, watching
+from . import demo, harvesting, listing, reporting, watching
 from .options import DONE, FAILED, INTERRUPTED, NOT_AUTHORISED, USAGE
 from .output import Output, one_line, resume
 
@@ -71,5 +71,6 @@ app.command(listing.list_sessions, name="list")
 app.command(listing.list_suites, name="suites")
 app.command(harvesting.harvest_suites, name="harvest")
 app.command(watching.watch_suites, name="watch")
+app.command(reporting.report)
 app.command(demo.serve)
 app.command(demo.demo)

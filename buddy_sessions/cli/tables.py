@@ -142,6 +142,11 @@ def status(session: Session) -> Text:
     return Text(f"{symbol} {word}", style)
 
 
+def ref(kind: RefType | None, name: str | None) -> Text:
+    """Return a branch's name; that of anything else after the word for what it is."""
+    return Text.assemble((_REF_MARKS.get(kind, "") if kind else "", "dim"), _text(name or NOTHING))
+
+
 def sparkline(sessions: Sequence[Session]) -> Text:
     """Return how sessions ended, one mark each, the newest at the right: low is passed, high is failed."""
     marks = {SessionStatus.SUCCESSFUL: "▂", SessionStatus.ERROR: "█"}
@@ -156,7 +161,7 @@ class _Column(NamedTuple):
     cell: Callable[[Session, datetime], Text]
 
 
-_BRANCH = _Column("BRANCH", 17, "left", lambda session, _: _ref(session))
+_BRANCH = _Column("BRANCH", 17, "left", lambda session, _: ref(session.ref_type, session.ref_name))
 _COLUMNS = (
     _Column("#", 1, "right", lambda session, _: Text(str(session.relative_id), "bold")),
     _Column("STATUS", 9, "left", lambda session, _: status(session)),
@@ -200,11 +205,6 @@ def _duration(session: Session) -> str:
 
 def _number(number: int | None, style: str) -> Text:
     return Text(NOTHING if number is None else str(number), style if number else "dim")
-
-
-def _ref(session: Session) -> Text:
-    mark = _REF_MARKS.get(session.ref_type, "") if session.ref_type else ""
-    return Text.assemble((mark, "dim"), _text(session.ref_name or NOTHING))
 
 
 def _latest(sessions: Sequence[Session], now: datetime) -> tuple[Text, Text]:
