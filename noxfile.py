@@ -71,6 +71,15 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session
+def integrations(session: nox.Session) -> None:
+    """Run what needs a program that pip does not install: each test that lacks one is skipped, and says so."""
+    install_wheel(session, "cli,parquet,report,speed")
+    session.install("selenium>=4.20")
+    files = map(str, sorted(Path("tests/integrations").glob("test_*.py")))
+    session.run("python", "-m", "pytest", *(session.posargs or files), env={"PYTHONSAFEPATH": "1"})
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check the style."""
     session.install(*groups("lint"))

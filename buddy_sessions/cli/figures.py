@@ -159,11 +159,11 @@ def _failures(refs: dict[Ref, list[Session]]) -> Iterator[Failures]:
 
 
 def _growths(suite: SuiteKey, ended: Sequence[Session], refs: dict[Ref, list[Session]]) -> Iterator[Growth]:
-    parts: dict[Ref | None, Sequence[Session]] = {None: ended}
+    parts: list[tuple[Ref | None, Sequence[Session]]] = [(None, ended)]
     if len(refs) > 1:  # the only branch would be the suite over again
-        parts.update(refs)
+        parts.extend(refs.items())
     measures: tuple[Measure, ...] = ("duration", "tests")
-    for ref, sessions in parts.items():
+    for ref, sessions in parts:
         for measure in measures:
             growth = _growth(suite, ref, measure, sessions)
             if growth is not None:

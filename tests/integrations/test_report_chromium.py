@@ -1,0 +1,163 @@
+"""The page of `report` in a real browser: headless Chromium, driven over its own protocol."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import test_cli_report
+from buddy_sessions.cli import run
+
+demo = test_cli_report.demo
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER), reason="Chromium and its chromedriver are not on the PATH (Debian: chromium-driver)"
+)
+
+DESKTOP, PHONE, SMALL = (1280, 900), (360, 740), (320, 640)
+
+CONTRASTS = """
+const luminance = colour => {
+  const [r, g, b] = colour.match(/[\\d.]+/g).slice(0, 3).map(part => part / 255)
+    .map(part => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+};
+const paper = element => {
+  for (; element; element = element.parentElement) {
+    const colour = getComputedStyle(element).backgroundColor;
+    if (colour !== "rgba(0, 0, 0, 0)") return colour;
+  }
+};
+return Object.fromEntries(
+  ["h1", ".note", "a", "summary", "caption", ".good", ".bad", ".other", "small", "dt", "svg text"].map(selector => {
+    const element = document.querySelector(selector), style = getComputedStyle(element);
+    const ink = luminance(selector === "svg text" ? style.fill : style.color), back = luminance(paper(element));
+    return [selector, (Math.max(ink, back) + 0.05) / (Math.min(ink, back) + 0.05)];
+  }));
+"""
+
+FOCUSED = """
+const element = document.activeElement, style = getComputedStyle(element);
+return [element.outerHTML, element.tagName, style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2];
+"""
+
+
+@pytest.fixture(scope="module")
+def page(demo: Path) -> str:
+    path = demo.with_name("report.html")
+    assert run(["report", "--db", str(demo), "-o", str(path)]) == 0
+    return path.as_uri()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    for argument in ("headless=new", "disable-gpu", "no-first-run", f"user-data-dir={tmp_path_factory.mktemp('user')}"):
+        options.add_argument(f"--{argument}")
+    if hasattr(os, "geteuid") and not os.geteuid():
+        options.add_argument("--no-sandbox")  # Chromium has none for root
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    yield driver
+    driver.quit()
+
+
+def show(browser: Any, page: str, size: tuple[int, int], *, dark: bool = False) -> None:
+    """Load the page anew, with nothing in the logs but what it causes."""
+    width, height = size
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+    media = {"features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    browser.get("about:blank")
+    for log in ("browser", "performance"):
+        browser.get_log(log)
+    browser.get(page)
+
+
+def test_loads_the_file_and_nothing_else_and_has_nothing_to_complain_of(browser: Any, page: str) -> None:
+    show(browser, page, DESKTOP)
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    asked = [it["params"]["request"]["url"] for it in events if it["method"] == "Network.requestWillBeSent"]
+    assert asked == [page]
+    assert browser.get_log("browser") == []
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE, SMALL], ids=["desktop", "phone", "small"])
+def test_is_never_wider_than_the_window(browser: Any, page: str, size: tuple[int, int]) -> None:
+    show(browser, page, size)
+    browser.execute_script("document.querySelectorAll('details').forEach(it => it.open = true)")
+    width, window = browser.execute_script("return [document.scrollingElement.scrollWidth, innerWidth]")
+    assert window == size[0]
+    assert width <= window
+
+
+def test_the_keyboard_reaches_every_link_in_order_and_shows_where_it_is(browser: Any, page: str) -> None:
+    show(browser, page, DESKTOP)
+    expected = browser.execute_script("return [...document.querySelectorAll('a, summary')].map(it => it.outerHTML)")
+    assert len(expected) > 80
+    reached: list[str] = []
+    keyboard = webdriver.ActionChains(browser)
+    for _ in expected:
+        keyboard.send_keys("\ue004").perform()  # Tab
+        html, tag, outlined = browser.execute_script(FOCUSED)
+        assert outlined, html
+        assert tag in {"A", "SUMMARY"}
+        reached.append(html)
+    assert reached == expected
+
+
+def test_a_link_of_the_overview_leads_to_its_section(browser: Any, page: str) -> None:
+    show(browser, page, PHONE)
+    browser.execute_script("document.querySelector('tbody a').focus()")
+    webdriver.ActionChains(browser).send_keys("\ue007").perform()  # Enter
+    top = "return document.querySelector(':target').getBoundingClientRect().top"
+    assert abs(browser.execute_script(top)) < 1
+    assert browser.execute_script("return document.querySelector(':target').matches('section.suite')")
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_every_text_stands_out_from_its_ground(browser: Any, page: str, *, dark: bool) -> None:
+    show(browser, page, DESKTOP, dark=dark)
+    contrasts = browser.execute_script(CONTRASTS)
+    assert {selector: it for selector, it in contrasts.items() if it < 4.5} == {}
+
+
+def test_dark_mode_is_dark(browser: Any, page: str) -> None:
+    grounds = []
+    for dark in (False, True):
+        show(browser, page, DESKTOP, dark=dark)
+        grounds.append(browser.execute_script("return getComputedStyle(document.body).backgroundColor"))
+    assert grounds == ["rgb(255, 255, 255)", "rgb(20, 23, 28)"]
+
+
+def test_a_screen_reader_hears_charts_captions_and_headings(browser: Any, page: str) -> None:
+    show(browser, page, DESKTOP)
+    nodes = [
+        (node["role"]["value"], node.get("name", {}).get("value", ""))
+        for node in browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+        if not node["ignored"]
+    ]
+    charts = [name for role, name in nodes if role == "image"]
+    assert len(charts) >= 8
+    assert all(name.startswith(("Pass rate per ", "Median duration per ")) for name in charts)
+    assert all(name for role, name in nodes if role in {"table", "heading", "link", "columnheader", "rowheader"})
+    assert ("main", "") in nodes
+    assert ("heading", "All suites") in nodes
+
+
+def test_prints_on_pages_of_paper(browser: Any, page: str) -> None:
+    show(browser, page, DESKTOP, dark=True)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    assert browser.execute_script("return getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert browser.execute_script("return document.querySelector('details').checkVisibility()") is False
