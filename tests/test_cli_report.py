@@ -381,7 +381,13 @@ class TestPage:
     def test_sessions_without_dates_counts_or_names_have_their_place(
         self, call: Run, fake: FakeBuddy, db: Path, page: Path
     ) -> None:
-        bare = {"create_date": None, "created_by": None, "tests_count": None, "duration": None, "ref_name": None}
+        bare: dict[str, Any] = {
+            "create_date": None,
+            "created_by": None,
+            "tests_count": None,
+            "duration": None,
+            "ref_name": None,
+        }
         fake.add_suite(*KEY).create(status="ERROR", html_url=None, ref_type=None, **bare)
         harvest(fake, db)
         assert call("report", "--db", str(db), "-o", str(page))[0] == 0
@@ -460,6 +466,11 @@ class TestCommand:
         assert (code, out) == (2, "")
         assert err == f"error: {library} is not installed; run: pip install 'buddy_sessions[report]'\n"
         assert not page.exists()
+
+    def test_leaves_the_imports_of_the_process_as_they_were(self, call: Run, demo: Path, page: Path) -> None:
+        assert call("report", "--db", str(demo), "-o", str(page))[0] == 0
+        assert "pygal" in sys.modules
+        assert not [finder for finder in sys.meta_path if type(finder).__module__.startswith("pygal")]
 
     def test_the_file_of_another_program_is_left_alone(self, call: Run, db: Path, page: Path) -> None:
         db.write_text("not a database, and long enough to be looked at")

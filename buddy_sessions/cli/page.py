@@ -6,6 +6,7 @@ alone.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -43,7 +44,7 @@ class Page:
     """
 
     def __init__(self) -> None:
-        self._pygal, jinja = _import("pygal"), _import("jinja2")
+        self._pygal, jinja = _import_pygal(), _import("jinja2")
         self._templates = jinja.Environment(
             loader=jinja.PackageLoader("buddy_sessions.cli"),
             autoescape=True,
@@ -94,6 +95,14 @@ class Page:
 def _printable(value: object) -> object:
     # What a template marks as safe was escaped when it was made.
     return one_line(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+
+
+def _import_pygal() -> ModuleType:
+    pygal = _import("pygal")
+    # For plug-ins that are not used here it looks into every import of the process, by a protocol that Python 3.12 has
+    # dropped and Python 3.11 warns of.
+    sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__module__ != pygal.__name__]
+    return pygal
 
 
 def _import(name: str) -> ModuleType:
