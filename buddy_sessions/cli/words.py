@@ -21,9 +21,14 @@ def day(of: date) -> str:
     return f"{of.day} {of:%b} {of.year}"
 
 
+def clock(of: datetime) -> str:
+    """Return the time of day, to the minute: `10:16`."""
+    return f"{of:%H:%M}"
+
+
 def moment(of: datetime | None) -> str:
     """Return a moment, to the minute: `2 Nov 2026, 10:16`."""
-    return NOTHING if of is None else f"{day(of)}, {of:%H:%M}"
+    return NOTHING if of is None else f"{day(of)}, {clock(of)}"
 
 
 def duration(session: Session) -> str:
