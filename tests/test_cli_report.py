@@ -163,7 +163,7 @@ class TestFigures:
         assert figures(duration=[0] * 5 + [5] * 5).growths == []
 
     def test_numbers_beyond_belief_do_not_count(self) -> None:
-        it = figures(duration=[1, 1.7e308, -4, 2])
+        it = figures(duration=[1, 1.7e308, -4, 10**9, 2])
         assert (it.duration, it.periods[0].duration) == (1.5, 1.5)
 
     def test_branches_grow_on_their_own_the_fastest_first(self) -> None:

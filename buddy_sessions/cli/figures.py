@@ -19,7 +19,7 @@ _POINTS = 31
 _PERIODS = (1, 7, 28, 91, 364)  # days
 _HALF = 5  # fewer sessions than this say nothing of a growth
 _LEAST = 0.001  # growth from less than this is one from nothing
-_MOST = 2**53  # a number that is beyond belief spoils no chart
+_MOST = 10**9  # a number that is beyond belief spoils no chart
 
 Measure = Literal["duration", "tests"]
 

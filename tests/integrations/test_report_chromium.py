@@ -13,6 +13,8 @@ import pytest
 
 import test_cli_report
 from buddy_sessions.cli import run
+from buddy_sessions.testing import FakeBuddy
+from test_cli import served
 
 demo = test_cli_report.demo
 
@@ -59,6 +61,31 @@ def page(demo: Path) -> str:
 
 
 @pytest.fixture(scope="module")
+def long_page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A page in which everything that a server sends is as long as it can be, without a space."""
+    folder = tmp_path_factory.mktemp("long")
+    with served(FakeBuddy()) as fake:
+        for name in ("s" * 60, "t" * 60):
+            suite = fake.add_suite("w" * 40, "p" * 40, name)
+            for number in range(24):
+                suite.create(
+                    branch="b" * 300 if number % 2 else "c" * 300,
+                    status="ERROR" if number < 20 else "N" * 100,
+                    finish_date="2026-03-01T10:00:00Z",
+                    create_date=f"2026-03-{number + 1:02}T10:00:00Z",
+                    duration=1e300 if number == 23 else 9e8 if number > 12 else 4e8,
+                    tests_count=2**62 if number > 20 else 9 * 10**8 if number > 12 else 4 * 10**8,
+                    failed_count=2**62,
+                    error_message="e" * 500,
+                    created_by={"name": "a" * 200},
+                )
+        test_cli_report.harvest(fake, folder / "sessions.db")
+    path = folder / "report.html"
+    assert run(["report", "--db", str(folder / "sessions.db"), "-o", str(path)]) == 0
+    return path.as_uri()
+
+
+@pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
@@ -94,8 +121,11 @@ def test_loads_the_file_and_nothing_else_and_has_nothing_to_complain_of(browser:
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE, SMALL], ids=["desktop", "phone", "small"])
-def test_is_never_wider_than_the_window(browser: Any, page: str, size: tuple[int, int]) -> None:
-    show(browser, page, size)
+@pytest.mark.parametrize("which", ["page", "long_page"])
+def test_is_never_wider_than_the_window(
+    which: str, size: tuple[int, int], browser: Any, request: pytest.FixtureRequest
+) -> None:
+    show(browser, request.getfixturevalue(which), size)
     browser.execute_script("document.querySelectorAll('details').forEach(it => it.open = true)")
     width, window = browser.execute_script("return [document.scrollingElement.scrollWidth, innerWidth]")
     assert window == size[0]
