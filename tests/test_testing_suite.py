@@ -1,6 +1,10 @@
 """A suite of the fake Buddy: what tests may do to its sessions, and what its pages show then."""
 
 import json
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buddy_sessions.testing import FakeSuite
+from buddy_sessions.testing.data import Session
 
 ALWAYS = [
     *(
@@ -261,3 +266,65 @@ def test_pages_put_together_are_the_sessions_whatever_happened(steps: list[tuple
     relative_ids = [session["relative_id"] for session in suite.sessions]
     assert relative_ids == sorted(set(relative_ids), reverse=True)
     assert json.loads(json.dumps(suite.page(1, 100))) == suite.page(1, 100)
+
+
+@pytest.fixture
+def threads_take_turns_all_the_time() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.parametrize("branch", [None, "main"])
+@pytest.mark.usefixtures("threads_take_turns_all_the_time")
+def test_what_another_thread_reads_is_the_suite_at_one_moment(suite: FakeSuite, branch: str | None) -> None:
+    alive = deque(suite.create()["id"] for _ in range(100))
+
+    def change() -> None:
+        for _ in range(3000):
+            alive.append(suite.create()["id"])
+            suite.delete(alive.popleft())
+
+    with ThreadPoolExecutor(1) as other:
+        changing = other.submit(change)
+        while not changing.done():
+            for seen in (ids(suite.page(1, 200, branch=branch)), [each["relative_id"] for each in suite.sessions]):
+                assert len(seen) in {100, 101}
+                assert seen == list(range(seen[0], seen[0] - len(seen), -1))
+        changing.result()
+
+
+class Guarded(dict[str, Session]):
+    """Sessions by ID that nobody touches without the suite's lock."""
+
+    def __init__(self, suite: FakeSuite) -> None:
+        super().__init__(suite._by_id)
+        self.is_locked: Callable[[], bool] = suite._lock._is_owned  # type: ignore[attr-defined] # not in its stubs
+
+    def __getitem__(self, key: str) -> Session:
+        assert self.is_locked()
+        return super().__getitem__(key)
+
+    def __setitem__(self, key: str, value: Session) -> None:
+        assert self.is_locked()
+        super().__setitem__(key, value)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda suite, _: suite.sessions,
+        lambda suite, _: suite.create(),
+        lambda suite, newest: suite.finish(newest),
+        lambda suite, newest: suite.reopen(newest),
+        lambda suite, newest: suite.delete(newest),
+        lambda suite, _: suite.populate(1),
+        lambda suite, _: suite.page(1, 20),
+    ],
+)
+def test_sessions_are_touched_under_the_lock_alone(suite: FakeSuite, use: Callable[[FakeSuite, str], object]) -> None:
+    newest = suite.populate(3).sessions[0]["id"]
+    suite._by_id = Guarded(suite)
+    use(suite, newest)
+    assert not suite._by_id.is_locked()

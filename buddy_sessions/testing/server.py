@@ -241,7 +241,8 @@ class FakeBuddy:
         return error(404, "Suite not found") if suite is None else self._list_sessions(suite, record.query)
 
     def _list_suites(self, workspace: str, project: str) -> Answer:
-        found = [suite for key, suite in self.suites.items() if key[:2] == (workspace, project)]
+        # A copy, since suites may be added from another thread.
+        found = [suite for key, suite in self.suites.copy().items() if key[:2] == (workspace, project)]
         if not found:
             return error(404, "Project not found")
         url, html_url = found[0].url.rpartition("/")[0], found[0].html_url.rpartition("/")[0]

@@ -1,6 +1,7 @@
 """One suite of the fake Buddy: its sessions, and whatever may happen to them. No HTTP."""
 
 import random
+import threading
 import time
 from collections.abc import Sequence
 from datetime import datetime
@@ -22,7 +23,8 @@ _FIELDS = (
 class FakeSuite:
     """A suite that tests fill and change. Made by `FakeBuddy.add_suite`, or alone where no server is needed.
 
-    What its methods return are copies: a session that was handed out stays as it was at that moment.
+    What its methods return are copies: a session that was handed out stays as it was at that moment. They may be
+    called from any thread: each takes effect as a whole, and a page shows the suite before or after it.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class FakeSuite:
         self._by_id: dict[str, Session] = {}
         self._relative_id = 0
         self._clock: int | None = None  # the latest time (Unix seconds) that was given to a session here
+        self._lock = threading.RLock()  # held by every method from what it reads to what it writes
 
     def __repr__(self) -> str:
         return f"<FakeSuite {'/'.join(self.key)} with {len(self._ids)} sessions>"
@@ -70,7 +73,8 @@ class FakeSuite:
     @property
     def sessions(self) -> Sequence[Session]:
         """All sessions alive at this moment, newest first, as copies."""
-        return [dict(self._by_id[session_id]) for session_id in reversed(self._ids)]
+        with self._lock:
+            return [dict(self._by_id[session_id]) for session_id in reversed(self._ids)]
 
     def create(self, branch: str = "main", status: str = "IN_PROGRESS", **fields: Any) -> Session:
         """Add a session on top of the list.
@@ -88,7 +92,8 @@ class FakeSuite:
         Raises:
             ValueError: A session with this `id` exists.
         """
-        return self._add(self._now(), {"ref_type": "BRANCH", "ref_name": branch, "status": status, **fields})
+        with self._lock:
+            return self._add(self._now(), {"ref_type": "BRANCH", "ref_name": branch, "status": status, **fields})
 
     def finish(self, session_id: str, status: str = "SUCCESSFUL", **fields: Any) -> Session:
         """Close a session, and return what it is now.
@@ -102,14 +107,15 @@ class FakeSuite:
         Raises:
             KeyError: There is no such session.
         """
-        session, now = self._find(session_id), self._now()
-        changes: Session = {"status": status, "finish_date": data.timestamp(now)}
-        if session["start_date"] is not None:
-            started = datetime.fromisoformat(session["start_date"])
-            changes["duration"] = max(0, now - int(started.timestamp()))
-        if not session["tests_count"]:
-            changes |= self._history.counts(status)
-        return self._store({**session, **changes, **fields})
+        with self._lock:
+            session, now = self._find(session_id), self._now()
+            changes: Session = {"status": status, "finish_date": data.timestamp(now)}
+            if session["start_date"] is not None:
+                started = datetime.fromisoformat(session["start_date"])
+                changes["duration"] = max(0, now - int(started.timestamp()))
+            if not session["tests_count"]:
+                changes |= self._history.counts(status)
+            return self._store({**session, **changes, **fields})
 
     def reopen(self, session_id: str) -> Session:
         """Make a session `IN_PROGRESS` again, without `finish_date` and `error_message`, and return it.
@@ -117,10 +123,11 @@ class FakeSuite:
         Raises:
             KeyError: There is no such session.
         """
-        session = {**self._find(session_id), "status": "IN_PROGRESS"}
-        for field in ("finish_date", "error_message"):
-            session.pop(field, None)
-        return self._store(session)
+        with self._lock:
+            session = {**self._find(session_id), "status": "IN_PROGRESS"}
+            for field in ("finish_date", "error_message"):
+                session.pop(field, None)
+            return self._store(session)
 
     def delete(self, session_id: str) -> None:
         """Remove a session. Its `relative_id` is not used again.
@@ -128,9 +135,10 @@ class FakeSuite:
         Raises:
             KeyError: There is no such session.
         """
-        self._find(session_id)
-        del self._by_id[session_id]
-        self._ids.remove(session_id)
+        with self._lock:
+            self._find(session_id)
+            del self._by_id[session_id]
+            self._ids.remove(session_id)
 
     def populate(self, count: int, *, until: datetime | None = None) -> Self:
         """Add `count` believable sessions on top of the list, and return the suite.
@@ -147,11 +155,12 @@ class FakeSuite:
         """
         if until is not None and until.tzinfo is None:
             raise ValueError("until needs a time zone")
-        end = self._now() if until is None else int(until.timestamp())
-        if self._clock is not None and end < self._clock:
-            raise ValueError(f"the suite has sessions up to {data.timestamp(self._clock)}, which is after until")
-        for moment, fields in self._history.sessions(count, until=end, after=self._clock):
-            self._add(moment, fields)
+        with self._lock:
+            end = self._now() if until is None else int(until.timestamp())
+            if self._clock is not None and end < self._clock:
+                raise ValueError(f"the suite has sessions up to {data.timestamp(self._clock)}, which is after until")
+            for moment, fields in self._history.sessions(count, until=end, after=self._clock):
+                self._add(moment, fields)
         return self
 
     def summary(self) -> dict[str, Any]:
@@ -170,19 +179,17 @@ class FakeSuite:
                 is all that the documentation says; what Buddy does with tags and pull requests is not known.
         """
         skip = (number - 1) * size
-        if branch is None:
-            stop = max(0, len(self._ids) - skip)
-            listed = [self._by_id[session_id] for session_id in reversed(self._ids[max(0, stop - size) : stop])]
-        else:
-            newest_first = (self._by_id[session_id] for session_id in reversed(self._ids))
-            wanted = ("BRANCH", branch)
-            matching = (each for each in newest_first if (each["ref_type"], each["ref_name"]) == wanted)
-            listed = list(islice(matching, skip, skip + size))
-        return {
-            "url": f"{self.url}/sessions",
-            "html_url": self.html_url,
-            "sessions": [dict(session) for session in listed],
-        }
+        with self._lock:
+            if branch is None:
+                stop = max(0, len(self._ids) - skip)
+                listed = [self._by_id[session_id] for session_id in reversed(self._ids[max(0, stop - size) : stop])]
+            else:
+                newest_first = (self._by_id[session_id] for session_id in reversed(self._ids))
+                wanted = ("BRANCH", branch)
+                matching = (each for each in newest_first if (each["ref_type"], each["ref_name"]) == wanted)
+                listed = list(islice(matching, skip, skip + size))
+            sessions = [dict(session) for session in listed]
+        return {"url": f"{self.url}/sessions", "html_url": self.html_url, "sessions": sessions}
 
     def _now(self) -> int:
         return max(int(time.time()), self._clock or 0)
