@@ -78,16 +78,23 @@ def test_the_command_line_takes_public_names_only(module: str, below: set[str]) 
     assert imports(PACKAGE / "cli" / f"{module}.py") <= below | {door} | ({fake} if module == "demo" else set())
 
 
-@pytest.mark.parametrize("path", list((PACKAGE / "testing").glob("*.py")), ids=lambda path: path.stem)
-def test_the_fake_buddy_shares_nothing_with_the_client(path: Path) -> None:
-    own = {path.stem for path in (PACKAGE / "testing").glob("*.py")}
-    tree = ast.parse(path.read_text())
+TESTING = {path.stem: path for path in sorted((PACKAGE / "testing").glob("*.py"))}
+
+
+@pytest.mark.parametrize("module", sorted(TESTING.keys() - {"plugin"}))
+def test_the_fake_buddy_shares_nothing_with_the_client(module: str) -> None:
+    own = TESTING.keys() - {"plugin"}
+    tree = ast.parse(TESTING[module].read_text())
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level:
             assert node.level == 1
             assert not node.module or node.module in own
         elif isinstance(node, ast.ImportFrom):
             assert not (node.module or "").startswith("buddy_sessions")
+
+
+def test_the_pytest_plugin_alone_brings_the_fake_buddy_and_the_client_together() -> None:
+    assert imports(TESTING["plugin"]) == {"__init__", "server"}
 
 
 @pytest.mark.parametrize("module", [buddy_sessions, testing], ids=lambda module: module.__name__)
