@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
+import tarfile
+import zipfile
+from itertools import chain
 from pathlib import Path
 
 import nox
@@ -16,6 +21,21 @@ nox.options.download_python = "never"
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PROJECT)
+
+SMOKE = """
+import asyncio
+from buddy_sessions import BuddyClient
+from buddy_sessions.testing import FakeBuddy, Fault
+
+async def main():
+    async with FakeBuddy() as fake, BuddyClient(fake.token, base_url=fake.base_url) as buddy:
+        suite = fake.add_suite("acme", "shop", "MNbyVedg").populate(250)
+        fake.inject(Fault.status(503))
+        print(len(await buddy.sessions(*suite.key).collect()), "sessions")
+
+asyncio.run(main())
+"""
+"""What takes every dependency, the one for retries too, and no extra."""
 
 
 def groups(name: str) -> list[str]:
@@ -89,10 +109,11 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Check the types, with two checkers."""
+    """Check the types, with two checkers; and what users see of them, with a third."""
     session.install(".[cli,parquet,report,speed]", *groups("types"))
     session.run("mypy")
     session.run("pyright")
+    session.run("ty", "check", "--error-on-warning", "tests/typing")
 
 
 @nox.session
@@ -104,3 +125,76 @@ def bench(session: nox.Session) -> None:
     environment = {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(map(os.path.abspath, ("benchmarks", "tests")))}
     for script in sorted(Path("benchmarks").glob("bench_*.py")):
         session.run("python", str(script), *session.posargs, env=environment)
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """Build what is released, and check it: its names, its metadata, and that it installs and can be built again."""
+    session.install(*groups("package"))
+    folder = Path(session.create_tmp()).resolve()
+    shutil.rmtree(folder)
+    session.run("hatchling", "build", "-d", str(folder), silent=True)
+    (wheel,), (sdist,) = folder.glob("*.whl"), folder.glob("*.tar.gz")
+    session.run("twine", "check", "--strict", str(wheel), str(sdist))
+    session.run("check-wheel-contents", str(wheel))
+
+    release, info = sdist.name.removesuffix(".tar.gz"), ("METADATA", "RECORD", "WHEEL", "entry_points.txt")
+    modules = files("buddy_sessions")
+    same_names(
+        session,
+        zipfile.ZipFile(wheel).namelist(),
+        modules.union(f"{release}.dist-info/{name}" for name in (*info, "licenses/LICENSE")),
+    )
+    besides = files("tests") | files("benchmarks") | {".gitignore", "CHANGELOG.md", "LICENSE", "PKG-INFO", "README.md", "noxfile.py", "pyproject.toml"}
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder, filter="data")
+        same_names(session, archive.getnames(), {f"{release}/{name}" for name in modules | besides})
+
+    with session.chdir(folder / release):
+        session.run("hatchling", "build", "-t", "wheel", "-d", "dist", silent=True)
+    if (folder / release / "dist" / wheel.name).read_bytes() != wheel.read_bytes():
+        session.error("the sdist builds another wheel than the checkout")
+
+    session.run("python", "-m", "venv", str(folder / "venv"))
+    python = str(folder / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python")
+    session.run(python, "-m", "pip", "install", "--quiet", str(wheel), external=True)
+    session.run(python, "-m", "pip", "check", external=True)
+    # Isolated, so that the checkout is not what is imported.
+    session.run(python, "-I", "-W", "error", "-c", SMOKE, external=True)
+
+
+def files(folder: str) -> set[str]:
+    """Return the names of all files in a folder that are not made by running something."""
+    return {path.as_posix() for path in Path(folder).rglob("*") if path.is_file() and path.suffix != ".pyc"}
+
+
+def same_names(session: nox.Session, found: list[str], wanted: set[str]) -> None:
+    """Fail unless an archive has the names that it should have, and no others."""
+    if different := sorted(wanted.symmetric_difference(found)):
+        session.error(f"too much, or missing: {', '.join(different)}")
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Look for known vulnerabilities in what the package and its extras depend on. Needs the network."""
+    session.install(*groups("audit"))
+    folder = Path(session.create_tmp()).resolve()
+    requirements, report = folder / "requirements.txt", folder / "audit.json"
+    extras = PROJECT["project"]["optional-dependencies"].values()
+    requirements.write_text("\n".join(chain(PROJECT["project"]["dependencies"], *extras)), encoding="utf-8")
+    report.unlink(missing_ok=True)
+    # It ends with 1 if it finds something, and also if it reaches nobody.
+    session.run(
+        "pip-audit", "-r", str(requirements), "-f", "json", "-o", str(report), silent=True, success_codes=[0, 1]
+    )
+    if not report.exists():
+        session.warn("NOT AUDITED: pip-audit gave no report; is the network there?")
+        return
+    audited = json.loads(report.read_text(encoding="utf-8"))["dependencies"]
+    skipped = [each["name"] for each in audited if "skip_reason" in each]
+    if skipped:
+        session.warn(f"NOT AUDITED, since the vulnerability service does not know them: {', '.join(skipped)}")
+    found = [f"{each['name']} {each['version']}: {flaw['id']}" for each in audited for flaw in each.get("vulns", ())]
+    if found:
+        session.error("\n".join(found))
+    session.log(f"{len(audited) - len(skipped)} of {len(audited)} packages audited, nothing found")
