@@ -73,8 +73,9 @@ def anyio_backend():
 
 
 @pytest.fixture(autouse=True)
-def alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run loads the plugins that it names, so that none makes up for another."""
+def alone(monkeypatch: pytest.MonkeyPatch, pytester: pytest.Pytester) -> None:
+    """A run loads the plugins that it names, so that none makes up for another, and has no settings of this project."""
+    pytester.makeini("[pytest]")  # nox keeps temporary folders inside the checkout
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     # Where the machine that the tests run on has it set, it would beat what the plugin sets.
     monkeypatch.setenv("BUDDY_API_ENDPOINT", "https://buddy.example.com/api")
