@@ -145,7 +145,11 @@ def package(session: nox.Session) -> None:
         zipfile.ZipFile(wheel).namelist(),
         modules.union(f"{release}.dist-info/{name}" for name in (*info, "licenses/LICENSE")),
     )
-    besides = files("tests") | files("benchmarks") | {".gitignore", "CHANGELOG.md", "LICENSE", "PKG-INFO", "README.md", "noxfile.py", "pyproject.toml"}
+    besides = (
+        files("tests")
+        | files("benchmarks")
+        | {".gitignore", "CHANGELOG.md", "LICENSE", "PKG-INFO", "README.md", "noxfile.py", "pyproject.toml"}
+    )
     with tarfile.open(sdist) as archive:
         archive.extractall(folder, filter="data")
         same_names(session, archive.getnames(), {f"{release}/{name}" for name in modules | besides})

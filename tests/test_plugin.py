@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -108,6 +109,13 @@ def test_a_test_of_anyio_reads_what_it_has_made(pytester: pytest.Pytester) -> No
 def test_a_synchronous_test_has_loops_and_processes_of_its_own(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(SYNCHRONOUS)
     pytester.runpytest_inprocess("-W", "error", "-p", PLUGIN).assert_outcomes(passed=4)
+
+
+def test_the_example_of_the_readme_passes_as_it_stands(pytester: pytest.Pytester) -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    (example,) = [block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "fake_buddy" in block]
+    options = ("-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=function")
+    run(pytester, "-p", "pytest_asyncio.plugin", *options, tests=example).assert_outcomes(passed=1)
 
 
 def test_the_project_names_the_plugin_to_pytest() -> None:

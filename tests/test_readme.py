@@ -28,8 +28,9 @@ def _line(block: str) -> str:
     return f"line {README[: README.index(block)].count(chr(10)) + 1}"
 
 
-# Bots and servers never end by themselves: they have tests of their own; frameworks among tests/integrations.
-SERVICES = ("buddy.watch(", "make_app", "fastapi", "discord")
+# Bots and servers never end by themselves, and a test is run by pytest: they have tests of their own; frameworks
+# among tests/integrations.
+SERVICES = ("buddy.watch(", "make_app", "fastapi", "discord", "def test_")
 
 
 @pytest.mark.parametrize("block", [one for one in BLOCKS if not any(word in one for word in SERVICES)], ids=_line)
