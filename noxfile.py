@@ -92,11 +92,14 @@ def faults(session: nox.Session) -> None:
 
 @nox.session
 def integrations(session: nox.Session) -> None:
-    """Run what needs a program that pip does not install: each test that lacks one is skipped, and says so."""
-    install_wheel(session, "cli,parquet,report,speed")
-    session.install("selenium>=4.20")
+    """Test what the package works with, the report in a browser, and the README's recipes; say what is missing here."""
+    install_wheel(session, "cli,dlt,parquet,report,speed")
+    session.install(*groups("integrations"))
     files = map(str, sorted(Path("tests/integrations").glob("test_*.py")))
-    session.run("python", "-m", "pytest", *(session.posargs or files), env={"PYTHONSAFEPATH": "1"})
+    environment = {"PYTHONSAFEPATH": "1", "COVERAGE_FILE": str(Path(session.create_tmp(), "coverage").resolve())}
+    session.run("coverage", "run", "-m", "pytest", *(session.posargs or files), env=environment)
+    if not session.posargs:
+        session.run("coverage", "report", "--omit=tests/*", "--include=*/buddy_sessions/dlt.py", env=environment)
 
 
 @nox.session

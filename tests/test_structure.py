@@ -21,7 +21,7 @@ LAYERS: list[set[str]] = [
     {"database", "transport", "harvest", "watch"},
     {"paging"},
     {"client"},
-    {"reading"},
+    {"dlt", "reading"},
     {"store"},
     {"__init__"},
     {"cli"},
@@ -115,7 +115,7 @@ def test_importing_the_package_imports_no_more_than_it_needs() -> None:
     code = "import sys, json, buddy_sessions; print(json.dumps(sorted(sys.modules)))"
     loaded = set(json.loads(subprocess.check_output([sys.executable, "-c", code])))
     assert "buddy_sessions.client" in loaded
-    unwanted = {"cyclopts", "rich", "pytest", "hypothesis", "stamina", "tenacity", "msgspec", "orjson"}
+    unwanted = {"cyclopts", "rich", "pytest", "hypothesis", "stamina", "tenacity", "msgspec", "orjson", "dlt"}
     assert not unwanted & loaded
     assert not {"buddy_sessions.cli", "buddy_sessions.testing"} & loaded
 
