@@ -72,9 +72,16 @@ async def sessions(
         async for page in harvest.pages():
             reading = readings.setdefault(page.suite, _Reading(since[page.suite]))
             reading.take(page)
-            yield [{**page.suite._asdict(), **to_json(session)} for session in page.sessions]
+            yield [_unicode({**page.suite._asdict(), **to_json(session)}) for session in page.sessions]
             if page.last:
                 proved[str(page.suite)] = readings.pop(page.suite).proved
+
+
+def _unicode(value: Any) -> Any:
+    """Return a JSON value without halves of surrogate pairs, which JSON can hold and dlt refuses: as JSON escapes."""
+    if isinstance(value, dict):
+        return {name: _unicode(part) for name, part in value.items()}
+    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
 
 
 class _Reading:

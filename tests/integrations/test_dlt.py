@@ -223,6 +223,14 @@ async def test_who_created_a_session_is_json_and_times_are_times(warehouse: Ware
     assert moment > 1_000_000_000
 
 
+async def test_half_a_character_stops_nothing(warehouse: Warehouse, suites: list[FakeSuite]) -> None:
+    half = "half a pair: \ud83d"
+    session = suites[1].create(status="ERROR", error_message=half, created_by={"id": 1, "name": half})
+    await warehouse.load(suites[1])
+    texts = warehouse.rows("error_message, created_by->>'name'", f"WHERE id = '{session['id']}'")
+    assert texts == [("half a pair: \\ud83d",) * 2]
+
+
 async def test_a_wrong_argument_is_told_before_any_request(warehouse: Warehouse, suites: list[FakeSuite]) -> None:
     with pytest.raises(PipelineStepFailed, match="per_page"):
         await warehouse.load(*suites, per_page=0)
