@@ -46,7 +46,8 @@ async def sessions(
     It makes the table `sessions`: `workspace`, `project`, `suite_id`, and the API's fields under their names
     (`created_by` as JSON, `duration` in seconds). The first run reads everything. Each other one reads a suite from its
     newest session down to the lowest that was not finished when it was last read, or else the newest: one request for a
-    suite in which nothing has happened. A deletion is not seen, nor a change to a finished session.
+    suite in which nothing has happened. A session that never ends keeps the reading that deep. A deletion is not seen,
+    nor a change to a finished session. Where the table is dropped, `refresh="drop_sources"` begins anew.
 
     Args:
         suites: Their keys.

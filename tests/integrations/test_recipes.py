@@ -59,10 +59,10 @@ async def test_dlt_loads_into_duckdb(filled: FakeBuddy, tmp_path: Path) -> None:
 
 
 async def test_duckdb_reads_a_stores_file(filled: FakeBuddy, tmp_path: Path) -> None:
-    try:
-        duckdb.sql("LOAD sqlite")
-    except duckdb.IOException as error:
-        pytest.skip(f"DuckDB's extension for SQLite is not installed here: {str(error).splitlines()[0]}")
+    with duckdb.connect() as database:
+        sql = "SELECT installed FROM duckdb_extensions() WHERE extension_name = 'sqlite_scanner'"
+        if database.execute(sql).fetchall() != [(True,)]:
+            pytest.skip("DuckDB's extension for SQLite is not installed: `INSTALL sqlite` downloads it")
     await harvest(filled, tmp_path, "--db", "sessions.db")
     assert "MNbyVedg" in await run(filled, tmp_path, RECIPES / "duckdb_store.py")
 
