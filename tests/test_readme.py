@@ -28,9 +28,9 @@ def _line(block: str) -> str:
     return f"line {README[: README.index(block)].count(chr(10)) + 1}"
 
 
-# Bots and servers never end by themselves, and a test is run by pytest: they have tests of their own; frameworks
-# among tests/integrations.
-SERVICES = ("buddy.watch(", "make_app", "fastapi", "discord", "def test_")
+# Bots and servers never end by themselves, and a test is run by pytest: they have tests of their own. What needs other
+# tools is run by tests/integrations.
+SERVICES = ("buddy.watch(", "make_app", "fastapi", "discord", "def test_", "duckdb", "pandas", "import dlt", "prefect")
 
 
 @pytest.mark.parametrize("block", [one for one in BLOCKS if not any(word in one for word in SERVICES)], ids=_line)

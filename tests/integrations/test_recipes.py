@@ -25,6 +25,12 @@ def filled(fake: FakeBuddy) -> FakeBuddy:
     return fake
 
 
+@pytest.mark.parametrize("recipe", sorted(RECIPES.glob("*.py")), ids=lambda path: path.stem)
+def test_each_recipe_stands_in_the_readme(recipe: Path) -> None:
+    readme = (RECIPES.parents[2] / "README.md").read_text(encoding="utf-8")
+    assert f"```python\n{recipe.read_text(encoding='utf-8')}```" in readme
+
+
 async def run(fake: FakeBuddy, folder: Path, *command: str | Path) -> str:
     """Run Python in a folder; return what it prints."""
     environment = {
