@@ -57,6 +57,7 @@ def test_without_a_date_the_wait_counts_from_this_machines_clock() -> None:
         ("-5", None),
         ("soon", None),
         ("Tue, 99 Oct 2025 06:42:16 GMT", None),
+        ("Tue, 21 Oct 99999999999999999999 06:42:16 GMT", None),
     ],
 )
 def test_retry_after_is_seconds_or_a_date(after: str, seconds: float | None) -> None:
@@ -231,6 +232,19 @@ class TestGate:
         assert clock.now == 1000
         for _ in range(4):  # nobody has kept a place
             await enter(gate)
+
+    async def test_what_a_request_has_waited_counts_against_what_it_may_still_wait(
+        self, gate: Gate, clock: Clock
+    ) -> None:
+        stats = WalkStats()
+        patience = Patience(50, stats)
+        gate.learn(clock.limit(10, 0, reset=30), refused=False)
+        await gate.enter(patience)
+        gate.leave()
+        gate.learn(clock.limit(10, 0, reset=60), refused=False)
+        with pytest.raises(RateLimitError):
+            await gate.enter(patience)
+        assert stats.waited == pytest.approx(30)
 
     async def test_what_headers_say_is_believed_for_max_wait_at_most(self, gate: Gate, clock: Clock) -> None:
         gate.learn(clock.limit(10, 0, reset=1e9), refused=False)

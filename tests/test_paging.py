@@ -104,10 +104,12 @@ class TestTheList:
         assert pages[0].html_url == suite.html_url
 
     async def test_an_empty_suite_is_one_last_page_without_sessions(self, buddy: BuddyClient, suite: FakeSuite) -> None:
-        (page,) = [page async for page in buddy.sessions(*KEY).pages()]
+        paginator = buddy.sessions(*KEY)
+        (page,) = [page async for page in paginator.pages()]
         assert page == SessionPage(
             suite=KEY, number=1, sessions=(), url=suite.url + "/sessions", html_url=suite.html_url, last=True
         )
+        assert (paginator.stats.pages, paginator.stats.rereads) == (1, 0)
 
     async def test_each_loop_is_a_new_walk(self, buddy: BuddyClient, suite: FakeSuite) -> None:
         suite.populate(3)
