@@ -143,7 +143,7 @@ class Transport:
         try:
             result = await self._attempt(url, decode, stats, patience)
         except BuddyError as error:
-            if not error.transient or self._attempts == 1:
+            if not error.transient:
                 raise
             first = error
         else:

@@ -128,7 +128,10 @@ async def test_an_answer_that_came_to_harm_is_asked_for_again(fake: FakeBuddy, f
 
 
 @pytest.mark.usefixtures("no_waiting")
-@pytest.mark.parametrize(("fault", "kind"), [(Fault.status(503), ServerError), (Fault.truncate(9), TransportError)])
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [(Fault.status(500), ServerError), (Fault.status(503), ServerError), (Fault.truncate(9), TransportError)],
+)
 async def test_after_the_last_attempt_the_error_is_raised(
     fake: FakeBuddy, fault: Fault, kind: type[BuddyError]
 ) -> None:
@@ -453,6 +456,19 @@ class TestSession:
         async with BuddyClient(TOKEN, base_url=fake.base_url, max_concurrency=3) as buddy:
             await asyncio.gather(*(buddy.sessions(*KEY).collect() for _ in range(20)))
         assert fake.max_in_flight == 3
+
+    async def test_max_concurrency_may_be_more_than_the_hundred_connections_of_aiohttp(self, fake: FakeBuddy) -> None:
+        fake.inject(Fault.hang(), times=120)
+        async with (
+            BuddyClient(TOKEN, base_url=fake.base_url, max_concurrency=120) as buddy,
+            asyncio.timeout(10),
+            asyncio.TaskGroup() as group,
+        ):
+            walks = [group.create_task(buddy.sessions(*KEY).collect()) for _ in range(120)]
+            while fake.in_flight < 120:
+                await asyncio.sleep(0.001)
+            for walk in walks:
+                walk.cancel()
 
 
 @pytest.fixture
