@@ -18,6 +18,7 @@ from buddy_sessions import (
     ServerError,
     Session,
     SuiteKey,
+    transport,
 )
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 
@@ -66,6 +67,28 @@ class TestTheStream:
         stats = harvest.stats
         assert (stats.suites, stats.failed, stats.sessions) == (30, 0, 750)
         assert stats.requests == stats.pages == len(fake.requests)
+
+    @pytest.mark.usefixtures("no_waiting")
+    async def test_what_retries_have_cost_is_told(self, fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(transport, "backoff", lambda retry: 7.0)
+        suites = add_suites(fake, 3, 1)
+        fake.inject(Fault.status(503), times=2)
+        async with (
+            BuddyClient(fake.token, base_url=fake.base_url) as buddy,
+            buddy.harvest(keys(suites), concurrency=1) as harvest,
+        ):
+            assert len([session async for session in harvest]) == 3
+        assert (harvest.stats.requests, harvest.stats.retries, harvest.stats.waited) == (5, 2, 14.0)
+
+    async def test_who_comes_when_all_is_read_finds_what_waits_and_then_the_end(
+        self, fake: FakeBuddy, buddy: BuddyClient
+    ) -> None:
+        suites = add_suites(fake, 2, 1)
+        async with asyncio.timeout(5), buddy.harvest(keys(suites), concurrency=1) as harvest:
+            first = await anext(harvest)
+            while tasks():
+                await asyncio.sleep(0.001)
+            assert [key for key, _ in [first, *[found async for found in harvest]]] == keys(suites)
 
     async def test_pages_say_whose_they_are(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
         suites = add_suites(fake, 3, 2)

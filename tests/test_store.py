@@ -35,6 +35,7 @@ from buddy_sessions import (
     StoreError,
     SuiteKey,
     database,
+    transport,
 )
 from buddy_sessions.converter import session_from_json
 from buddy_sessions.database import Database
@@ -238,6 +239,44 @@ class TestAHarvest:
         assert [([one.relative_id for one in page.sessions], page.last) for page in pages] == [([20], True)]
         stats = harvest.stats
         assert (stats.suites, stats.sessions, stats.pages, stats.requests) == (1, 1, 2, 2)
+
+    async def test_only_the_last_page_of_all_walks_is_the_last_and_it_comes_though_nothing_is_new(
+        self, store: SessionStore, buddy: BuddyClient, suite: FakeSuite
+    ) -> None:
+        running = suite.create()["id"]
+        finished(suite, 60)
+        await bring_up_to_date(store, buddy)
+        async with store.harvest(buddy, [KEY]) as harvest:
+            assert [(page.sessions, page.last) async for page in harvest.pages()] == [((), True)]
+        suite.finish(running)
+        finished(suite, 1)
+        async with store.harvest(buddy, [KEY]) as harvest:
+            pages = [page async for page in harvest.pages()]
+        assert [([one.relative_id for one in page.sessions], page.last) for page in pages] == [
+            ([62], False),
+            ([1], True),
+        ]
+
+    async def test_the_newest_known_is_read_again_though_the_page_above_it_ends_just_there(
+        self, store: SessionStore, buddy: BuddyClient, suite: FakeSuite
+    ) -> None:
+        finished(suite, 30)
+        running = suite.create()["id"]
+        await bring_up_to_date(store, buddy)
+        suite.finish(running)
+        finished(suite, 20)
+        assert await bring_up_to_date(store, buddy) == [*range(51, 31, -1), 31]
+
+    @pytest.mark.usefixtures("no_waiting")
+    async def test_what_its_walks_have_waited_adds_up(
+        self, fake: FakeBuddy, store: SessionStore, suite: FakeSuite, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(transport, "backoff", lambda retry: 7.0)
+        finished(suite, 1)
+        fake.inject(Fault.status(503))
+        async with BuddyClient(fake.token, base_url=fake.base_url) as buddy, store.harvest(buddy, [KEY]) as harvest:
+            assert len([session async for session in harvest]) == 1
+        assert (harvest.stats.retries, harvest.stats.waited) == (1, 7.0)
 
     async def test_a_finished_reading_stays_finished(
         self, store: SessionStore, buddy: BuddyClient, suite: FakeSuite
@@ -501,7 +540,7 @@ class TestAnInterruption:
         def slow(file: Database) -> None:
             with file._transaction():
                 begun.set()
-                go_on.wait(5)
+                assert go_on.wait(5)  # the event loop does not wait for this thread meanwhile
                 file._execute("INSERT INTO covered VALUES ('w', 'p', 's', 1, 2)")
 
         writing = asyncio.create_task(store._call(slow))
