@@ -91,9 +91,7 @@ class Database:
 
         if Path(self._path).is_file() and Path(self._path).stat().st_size == 1:  # SQLite takes that for an empty file
             raise StoreError(f"{self._path}: {_ADVICE['NOTADB']}")
-        database = self._connection = sqlite3.connect(
-            self._path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
-        )
+        database = self._connection = sqlite3.connect(self._path, timeout=_BUSY_TIMEOUT, isolation_level=None)
         version = self._version()
         database.execute("PRAGMA journal_mode = WAL")
         database.execute(

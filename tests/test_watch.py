@@ -293,6 +293,21 @@ class TestWhatIsRead:
             assert await rounds.next() == []
             assert len(fake.requests) - begun == 1
 
+    async def test_an_unfinished_session_at_the_end_of_a_page_takes_no_further_one(
+        self, fake: FakeBuddy, suite: FakeSuite
+    ) -> None:
+        suite.create(status="SUCCESSFUL")
+        suite.create()
+        for _ in range(19):
+            suite.create(status="SUCCESSFUL")
+        async with (
+            BuddyClient(fake.token, base_url=fake.base_url, per_page=20) as buddy,
+            watching(buddy, suite) as rounds,
+        ):
+            begun = len(fake.requests)
+            assert await rounds.next() == []
+            assert len(fake.requests) - begun == 1
+
     async def test_one_that_was_deleted_is_not_looked_for_again(self, fake: FakeBuddy, suite: FakeSuite) -> None:
         running = suite.create()["id"]
         for _ in range(60):
