@@ -195,6 +195,13 @@ class TestWhatIsReported:
             suite.create()
             assert short(await rounds.next()) == [(NEW, 1)]
 
+    async def test_all_sessions_of_a_suite_that_was_empty_be_it_one_more_than_a_page_holds(
+        self, buddy: BuddyClient, suite: FakeSuite
+    ) -> None:
+        async with watching(buddy, suite) as rounds:
+            suite.populate(101)
+            assert [change.session.relative_id for change in await rounds.next()] == list(range(1, 102))
+
     async def test_more_new_sessions_than_a_page_holds(self, buddy: BuddyClient, suite: FakeSuite) -> None:
         suite.populate(130)
         async with watching(buddy, suite) as rounds:
