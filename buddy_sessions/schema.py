@@ -12,7 +12,7 @@ MIGRATIONS = (
         id TEXT NOT NULL, relative_id INTEGER NOT NULL, status TEXT NOT NULL, url TEXT, html_url TEXT,
         create_date TEXT, start_date TEXT, finish_date TEXT, created_by TEXT, ci_provider TEXT, ci_run_url TEXT,
         revision TEXT, ref_type TEXT, ref_name TEXT, execution_id TEXT, action_execution_id TEXT, error_message TEXT,
-        duration NUMERIC, tests_count INTEGER, failed_count INTEGER, skipped_count INTEGER, error_count INTEGER,
+        duration, tests_count INTEGER, failed_count INTEGER, skipped_count INTEGER, error_count INTEGER,
         deleted_at TEXT,
         PRIMARY KEY (workspace, project, suite_id, id)
     );

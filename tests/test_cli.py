@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import inspect
 import io
 import json
 import os
 import re
-import runpy
 import signal
 import sqlite3
 import subprocess
@@ -707,10 +707,11 @@ class TestMain:
             stream.flush()
 
     def test_is_what_python_m_runs(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        monkeypatch.delitem(sys.modules, "buddy_sessions.__main__")
         monkeypatch.setattr(sys, "argv", ["buddy_sessions", "--version"])
+        # As `runpy` does it, which cannot take a module that pytest has loaded for its plugin's sake.
+        file = Path(inspect.getfile(main))
         with pytest.raises(SystemExit, match="0"):
-            runpy.run_module("buddy_sessions", run_name="__main__")
+            exec(compile(file.read_text(), file, "exec"), {"__name__": "__main__", "__package__": "buddy_sessions"})
         assert capsys.readouterr().out == f"buddy-sessions {__version__}\n"
 
 
