@@ -77,7 +77,7 @@ def test_the_two_commands_stand_in_it_each_on_one_line() -> None:
 
 async def test_two_processes_with_the_recipes_budget_stay_within_it_together(fake: FakeBuddy, tmp_path: Path) -> None:
     """The recipe allows 10 requests a second."""
-    (recipe,) = [block for block in BLOCKS if "SharedBudget" in block]
+    (recipe,) = [block for block in BLOCKS if "SQLiteBucket" in block]
     fake.add_suite("my-company", "my-project", "MNbyVedg").populate(250)
     times: list[float] = []
     fake.on_request = lambda _: times.append(time.monotonic())
