@@ -167,7 +167,7 @@ class _Crew:
         self.failures: dict[SuiteKey, BuddyError] = {}
         self.fatal: BaseException | None = None
         self.working = 0
-        self._suites = _asynchronous(suites)
+        self._suites = _Suites(suites)
         self._turn = asyncio.Lock()
         self._read = read
         self._reading: set[Source] = set()
@@ -232,11 +232,19 @@ class _Crew:
                 self._ended.add(source.stats)
 
 
-async def _asynchronous(suites: Iterable[SuiteKey] | AsyncIterable[SuiteKey]) -> AsyncIterator[SuiteKey]:
-    """Iterate over either kind of iterable, one suite at a time: there may be more than the memory holds."""
-    if isinstance(suites, AsyncIterable):
-        async for suite in suites:
-            yield suite
-    else:
-        for suite in suites:
-            yield suite
+class _Suites(AsyncIterator[SuiteKey]):
+    """Either kind of iterable, one suite at a time: there may be more than the memory holds.
+
+    No generator, which would want to be closed by whoever leaves it unfinished.
+    """
+
+    def __init__(self, suites: Iterable[SuiteKey] | AsyncIterable[SuiteKey]) -> None:
+        self._later = aiter(suites) if isinstance(suites, AsyncIterable) else None
+        self._here = iter(()) if isinstance(suites, AsyncIterable) else iter(suites)
+
+    async def __anext__(self) -> SuiteKey:
+        if self._later is not None:
+            return await anext(self._later)
+        for suite in self._here:
+            return suite
+        raise StopAsyncIteration

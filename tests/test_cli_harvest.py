@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -404,7 +404,7 @@ class TestSummary:
     ) -> None:
         terminal = shown_on(monkeypatch, "stdout")
         monkeypatch.setenv("TERM", "dumb")
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        now = (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")  # what is to come counts as now
         suite = fake.add_suite("acme", "shop", "a")
         for status in ["SUCCESSFUL"] * 150 + ["ERROR"] * 50 + ["IN_PROGRESS"]:
             suite.create(status=status, create_date=now)

@@ -42,7 +42,7 @@ UNREADABLE = [
     case("08-token-in-the-page", answer(f"<html>{TOKEN}".encode())),
     case("08-token-in-a-header", answer(b"<html>", f"X-Authorization: Bearer {TOKEN}")),
     case("08-json-cut-short", answer(PAGE[:-1])),
-    case("08-nested-too-deep", answer(b'{"sessions": ' + b"[" * 5000 + b"]" * 5000 + b"}")),
+    case("08-nested-too-deep", answer(b'{"sessions": ' + b"[" * 100_000 + b"]" * 100_000 + b"}")),
     case("08-not-a-number", answer(b'{"sessions": [], "x": NaN}')),
     case("10-empty", answer(b"")),
     case("10-spaces", answer(b" \r\n")),
