@@ -396,16 +396,17 @@ class TestDeletions:
         assert deleted(path) == []
         assert await store.sessions(KEY) == truth(suite)
 
+    @pytest.mark.parametrize("count", [1, 30])
     async def test_a_suite_that_was_emptied_is_empty(
-        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, path: Path
+        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, path: Path, count: int
     ) -> None:
-        finished(suite, 30)
+        finished(suite, count)
         await bring_up_to_date(store, buddy)
         for session in suite.sessions:
             suite.delete(session["id"])
         assert await bring_up_to_date(store, buddy) == []
         assert await store.sessions(KEY) == []
-        assert len(deleted(path)) == 30
+        assert len(deleted(path)) == count
         assert await store.suites() == [KEY]
 
     async def test_the_end_of_the_list_tells_that_nothing_older_is_left(

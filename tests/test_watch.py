@@ -153,6 +153,13 @@ class TestWhatIsReported:
         async with watching(buddy, suite) as rounds:
             assert await rounds.next() == []
 
+    async def test_where_it_begins_costs_one_request(
+        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
+    ) -> None:
+        suite.populate(150)
+        async with watching(buddy, suite):
+            assert len(fake.requests) == 1
+
     async def test_new_sessions_come_oldest_first_and_once(self, buddy: BuddyClient, suite: FakeSuite) -> None:
         suite.populate(5)
         async with watching(buddy, suite) as rounds:
