@@ -490,6 +490,21 @@ def test_what_is_ordinary_in_a_page_does_not_take_it_off_the_fast_path(
     assert fast(json.dumps({"sessions": items}, ensure_ascii=ascii_only).encode())
 
 
+@pytest.mark.parametrize("shift", range(4))
+def test_a_character_may_lie_across_the_pieces_in_which_a_page_is_looked_over(shift: int) -> None:
+    text = "x" * shift + "\u017c\u20ac\U0001d11e" * 2_000
+    body = json.dumps({"sessions": [{**FULL, "labels": text}]}, ensure_ascii=False).encode()
+    fast = converter._fast_decoder()
+    assert fast
+    assert fast(body)
+    for place in (converter._PIECE - 1, converter._PIECE, converter._PIECE + 1, len(body) - 4):
+        broken = body[:place] + b"\xff" + body[place:]
+        assert not fast(broken)
+        with pytest.raises(ResponseError, match="not UTF-8"):
+            decode_page(broken)
+    assert not fast(body[:-4] + b'\xf0"}]}')  # the first of four bytes at the very end
+
+
 def test_with_msgspec_no_python_is_called_for_a_session() -> None:
     assert python_calls(page(*[FULL] * 100)) == python_calls(page(FULL))
 
