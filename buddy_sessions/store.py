@@ -139,7 +139,9 @@ class SessionStore:
                 raise
 
         def read(key: SuiteKey) -> Reading:
-            return Reading(buddy, key, branch=branch, since=floors.get(key, 0), save=save)
+            since = floors.get(key)
+            buddy.sessions(*key, since=since)  # requests nothing, but raises if a name or the number cannot work
+            return Reading(buddy, key, branch=branch, since=since or 0, save=save)
 
         return buddy._harvest(suites, read, concurrency=concurrency, on_failure=on_failure)  # noqa: SLF001 - same package
 

@@ -359,6 +359,16 @@ class TestSince:
         assert len(fake.requests) == 1
         assert await bring_up_to_date(store, buddy, since={KEY: 0}) == [1]
 
+    @pytest.mark.parametrize("since", [-1, "7", 1.5])
+    async def test_a_number_that_cannot_work_is_a_failure_of_its_suite_and_nothing_is_asked(
+        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, since: Any
+    ) -> None:
+        finished(suite, 3)
+        with pytest.raises(HarvestError) as caught:
+            await bring_up_to_date(store, buddy, since={KEY: since})
+        assert isinstance(caught.value.failures[KEY], ConfigError)
+        assert not fake.requests
+
     async def test_it_holds_for_a_branch_too(self, store: SessionStore, buddy: BuddyClient, suite: FakeSuite) -> None:
         for _ in range(4):
             suite.create(branch="main")
