@@ -9,8 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
-
 from buddy_sessions import (
     AuthenticationError,
     ConfigError,
@@ -20,7 +18,7 @@ from buddy_sessions import (
 
 from .data import Csv, DataFormat, JsonLines, SuiteWriter, harvest_columns
 from .files import FileFormat, NewFile, format_of
-from .options import DONE, FAILED, NATURAL, NOT_AUTHORISED, PARTLY_FAILED, POSITIVE, Connection
+from .options import DONE, FAILED, FROM, NATURAL, NOT_AUTHORISED, PARTLY_FAILED, POSITIVE, Connection
 from .output import Output, one_line
 from .parquet import ParquetFile
 from .progress import Reading
@@ -30,7 +28,7 @@ from .targets import Everywhere, Targets, open_lines
 
 async def harvest_suites(
     *key: str,
-    source: Annotated[str | None, Parameter(name="--from", allow_leading_hyphen=True)] = None,
+    source: Annotated[str | None, FROM] = None,
     branch: str | None = None,
     since: Annotated[int | None, NATURAL] = None,
     concurrency: Annotated[int | None, POSITIVE] = None,

@@ -19,6 +19,7 @@ DONE, FAILED, USAGE, PARTLY_FAILED, NOT_AUTHORISED, INTERRUPTED = 0, 1, 2, 3, 4,
 
 POSITIVE = Parameter(validator=Number(gte=1))
 NATURAL = Parameter(validator=Number(gte=0))
+FROM = Parameter(name="--from", allow_leading_hyphen=True)  # whose value may be -, for stdin
 
 
 @Parameter(name="*")

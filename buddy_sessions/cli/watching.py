@@ -17,7 +17,7 @@ from rich.text import Text
 from buddy_sessions import Change, ConfigError, SessionStore, to_json
 
 from .data import Csv, Format, JsonLines, fields_of, harvest_columns
-from .options import DONE, Connection
+from .options import DONE, FROM, Connection
 from .output import Output, count, length, one_line
 from .tables import status
 from .targets import Targets, open_lines
@@ -25,7 +25,7 @@ from .targets import Targets, open_lines
 
 async def watch_suites(
     *key: str,
-    source: Annotated[str | None, Parameter(name="--from", allow_leading_hyphen=True)] = None,
+    source: Annotated[str | None, FROM] = None,
     every: Annotated[float, Parameter(validator=Number(gt=0))] = 60.0,
     branch: str | None = None,
     format: Format | None = None,  # noqa: A002 - the option's name
