@@ -13,10 +13,11 @@ from typing import Any, Self
 import aiohttp
 from yarl import URL
 
-from .converter import DecodedPage, decode_page, decode_suites
+from .converter import decode_page, decode_suites
 from .credentials import Credentials, concealed
 from .endpoints import Region, check_branch, parse_base_url, sessions_url, suites_url
 from .errors import ConfigError
+from .fast import DecodedPage
 from .harvest import Harvest, OnFailure, Source
 from .models import Cursor, SessionPage, Suite, SuiteKey, WalkStats
 from .pacing import Budget, Gate, RateLimit

@@ -9,36 +9,27 @@ from __future__ import annotations
 
 import json
 import math
-import re
-from codecs import utf_8_decode
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from enum import StrEnum
+from datetime import datetime
 from functools import cache
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import cattrs
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
+from . import fields
 from .errors import DecodeError, ResponseError
+from .fast import DecodedPage, fast_decoder
 from .models import CIProvider, Member, RefType, Session, SessionStatus, Suite, SuiteKey
-from .structuring import make_structure_fn
+from .structuring import Hook, make_structure_fn
 
-_PIECE = 4096  # bytes
 _MAX_MESSAGES = 10
 _MAX_MESSAGE_LENGTH = 500  # characters
 
 _ENUMS = (SessionStatus, CIProvider, RefType)
 
 _M = TypeVar("_M", Member, Session, Suite)
-
-
-class DecodedPage(NamedTuple):
-    """What one page of sessions holds."""
-
-    sessions: tuple[Session, ...]
-    url: str | None
-    html_url: str | None
+_T = TypeVar("_T")
 
 
 def make_converter(*, detailed: bool = False) -> cattrs.Converter:
@@ -55,33 +46,34 @@ def make_converter(*, detailed: bool = False) -> cattrs.Converter:
 def configure_converter(converter: cattrs.Converter) -> None:
     """Teach `converter` this package's rules for `Session`, `Member` and `Suite`."""
     hooks: list[tuple[Any, Any]] = [
-        (str, _string),
-        (int, _integer),
-        (bool, _boolean),
-        (int | float, _number),
-        (int | float | None, _number_or_null),
-        (datetime, _utc_datetime),
-        *((enum, _open_enum(enum)) for enum in _ENUMS),
+        (str, fields.string),
+        (int, fields.integer),
+        (bool, fields.boolean),
+        (int | float, fields.number),
+        (int | float | None, fields.number_or_null),
+        (datetime, fields.utc_datetime),
+        *((enum, fields.open_enum(enum)) for enum in _ENUMS),
     ]
     for kind, hook in hooks:
         converter.register_structure_hook(kind, hook)
-    models: list[tuple[Any, dict[str, Any]]] = [
+    identifier = fields.identifier, "type(value) is str"
+    models: list[tuple[Any, dict[str, tuple[Hook, str]]]] = [
         (Member, {}),
-        (Session, {"id": _identifier, "relative_id": _relative_id}),
-        (Suite, {"id": _identifier, "key": _as_it_is}),
+        (Session, {"id": identifier, "relative_id": (fields.relative_id, "type(value) is int and value > 0")}),
+        (Suite, {"id": identifier, "key": (fields.as_it_is, "")}),
     ]
     for model, own in models:
         if converter.detailed_validation:
-            overrides: dict[str, Any] = {name: override(struct_hook=hook) for name, hook in own.items()}
-            structure = _only_objects(make_dict_structure_fn(model, converter, **overrides))
+            overrides: dict[str, Any] = {name: override(struct_hook=hook) for name, (hook, _) in own.items()}
+            structure = fields.only_objects(make_dict_structure_fn(model, converter, **overrides))
         else:
-            structure = make_structure_fn(model, converter, _refuse_as_object, **own)
+            structure = make_structure_fn(model, converter, fields.refuse_as_object, **own)
         converter.register_structure_hook(model, structure)
     converter.register_unstructure_hook(Suite, make_dict_unstructure_fn(Suite, converter, key=override(omit=True)))
-    converter.register_unstructure_hook(datetime, _isoformat)
+    converter.register_unstructure_hook(datetime, fields.isoformat)
     for enum in _ENUMS:
-        converter.register_unstructure_hook(enum, _plain_string)
-        converter.register_unstructure_hook(enum | None, lambda member: member and _plain_string(member))
+        converter.register_unstructure_hook(enum, fields.plain_string)
+        converter.register_unstructure_hook(enum | None, lambda member: member and fields.plain_string(member))
 
 
 def decode_page(body: bytes, *, page: int | None = None) -> DecodedPage:
@@ -92,15 +84,19 @@ def decode_page(body: bytes, *, page: int | None = None) -> DecodedPage:
         page: The page's number, for the error.
 
     Raises:
-        ResponseError: The body is not JSON.
+        ResponseError: The body is not JSON, or what a field holds is not UTF-8.
         DecodeError: It is JSON of another shape.
     """
-    fast = _fast_decoder()
+    fast = fast_decoder()
     if fast and (decoded := fast(body)):
         return decoded
-    document = _load_object(body, page=page)
-    sessions = _structure_all(_items(document, "sessions", page), Session, page)
-    return DecodedPage(tuple(sessions), _link(document.get("url")), _link(document.get("html_url")))
+
+    def read(text: str) -> DecodedPage:
+        document = _load_object(text, page)
+        sessions = _structure_all(_items(document, "sessions", page), Session, page)
+        return DecodedPage.of(tuple(sessions), document.get("url"), document.get("html_url"))
+
+    return _read(body, read)
 
 
 def decode_suites(body: bytes, *, workspace: str, project: str) -> list[Suite]:
@@ -110,11 +106,15 @@ def decode_suites(body: bytes, *, workspace: str, project: str) -> list[Suite]:
         ResponseError: The body is not JSON.
         DecodeError: It is JSON of another shape.
     """
-    items = _items(_load_object(body), "suites")
-    for item in items:
-        if type(item) is dict:
-            item["key"] = SuiteKey(workspace, project, str(item.get("id")))
-    return _structure_all(items, Suite)
+
+    def read(text: str) -> list[Suite]:
+        items = _items(_load_object(text), "suites")
+        for item in items:
+            if type(item) is dict:
+                item["key"] = SuiteKey(workspace, project, str(item.get("id")))
+        return _structure_all(items, Suite)
+
+    return _read(body, read)
 
 
 def error_messages(body: bytes) -> tuple[str, ...]:
@@ -123,7 +123,7 @@ def error_messages(body: bytes) -> tuple[str, ...]:
     Never raises: an error's body can be anything. At most ten messages come back, each cut at 500 characters.
     """
     try:
-        errors = _load_object(body).get("errors")
+        errors = _load_object(body.decode("utf-8-sig", "replace")).get("errors")
     except ResponseError:
         return ()
     messages = (item.get("message") for item in errors if type(item) is dict) if type(errors) is list else ()
@@ -147,33 +147,35 @@ def session_from_json(value: Any) -> Session:
     return session
 
 
-def _load_object(body: bytes, *, page: int | None = None) -> dict[str, Any]:
-    if not body or body.isspace():
+def _read(body: bytes, read: Callable[[str], _T]) -> _T:
+    """Return what `read` makes of a body, in which bytes that are no UTF-8 matter only where a field takes them."""
+    try:
+        return read(body.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        failure = ResponseError(f"the answer is not UTF-8: {error}")
+    try:
+        # Where such bytes are replaced in two ways, a field that holds them comes out as two things.
+        one, other = (read(body.decode("utf-8-sig", how)) for how in ("replace", "surrogateescape"))
+    except DecodeError:
+        raise failure from None
+    if one != other:
+        raise failure
+    return one
+
+
+def _load_object(text: str, page: int | None = None) -> dict[str, Any]:
+    if not text or text.isspace():
         raise _not_json("the answer is empty")
     try:
-        document = _parse(body.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        failure = _not_utf8(body, error)
+        document = _parse(text)
     except (ValueError, RecursionError) as error:  # ValueError: bad JSON
-        failure = _not_json(_what_is_wrong(body, error))
+        reason = str(error) or type(error).__name__
+        failure: ResponseError = _not_json(f"the answer is not JSON: {reason}; it begins {text[:40]!r}")
     else:
         if type(document) is dict:
             return document
         failure = DecodeError("the answer is not a JSON object", page=page)
     raise failure  # here, where no context is kept: json's errors hold the whole text
-
-
-def _not_utf8(body: bytes, error: UnicodeDecodeError) -> ResponseError:
-    try:
-        _parse(body.decode("utf-8-sig", "replace"))
-    except (ValueError, RecursionError) as other:
-        return _not_json(_what_is_wrong(body, other))
-    # In JSON that came whole: another attempt would bring the same.
-    return ResponseError(f"the answer is not UTF-8: {error}")
-
-
-def _what_is_wrong(body: bytes, error: Exception) -> str:
-    return f"the answer is not JSON: {str(error) or type(error).__name__}; it begins {body[:40]!r}"
 
 
 def _parse(text: str) -> Any:
@@ -209,56 +211,8 @@ def _items(document: dict[str, Any], name: str, page: int | None = None) -> list
     items = document.get(name)
     if type(items) is list:
         return items
-    problem = f"must be a list, not {_kind(items)}" if name in document else "is missing"
+    problem = f"must be a list, not {fields.kind(items)}" if name in document else "is missing"
     raise DecodeError(problem, page=page, field=name)
-
-
-def _link(value: Any) -> str | None:
-    return value if type(value) is str else None
-
-
-@cache
-def _fast_decoder() -> Callable[[bytes], DecodedPage | None] | None:
-    """Return what decodes a page by msgspec, the extra `[speed]`; None where that is not installed.
-
-    It gives None for whatever it does not take, or takes otherwise than the rules above: cattrs then says what is
-    wrong with it, or that nothing is.
-    """
-    try:
-        import msgspec  # noqa: PLC0415 - an extra, and paid for only when the first page comes
-    except ImportError:
-        return None
-    wire = msgspec.defstruct("Page", [("sessions", tuple[Session, ...]), ("url", Any, None), ("html_url", Any, None)])
-    decoder = msgspec.json.Decoder(wire)
-
-    def decode(body: bytes) -> DecodedPage | None:
-        try:
-            page: Any = decoder.decode(body)
-            if not body.isascii():
-                _check_utf8(body)  # msgspec does not look at the text that it skips
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return None
-        for session in page.sessions:
-            # Written out: a loop over the three would cost half as much again.
-            created, started, finished = session.create_date, session.start_date, session.finish_date
-            if (
-                session.relative_id < 1
-                or (created and created.tzinfo is not UTC)
-                or (started and started.tzinfo is not UTC)
-                or (finished and finished.tzinfo is not UTC)
-            ):
-                return None
-        return DecodedPage(page.sessions, _link(page.url), _link(page.html_url))
-
-    return decode
-
-
-def _check_utf8(body: bytes) -> None:
-    """Raise UnicodeDecodeError unless this is UTF-8. In small pieces: one text of it all costs four times as much."""
-    view, start, end = memoryview(body), 0, len(body)
-    while start < end:
-        last = start + _PIECE >= end
-        start += utf_8_decode(view[start : start + _PIECE], "strict", last)[1]
 
 
 def _structure_all(items: list[Any], model: type[_M], page: int | None = None) -> list[_M]:
@@ -267,7 +221,7 @@ def _structure_all(items: list[Any], model: type[_M], page: int | None = None) -
     try:
         for item in items:
             done.append(structure(item, model))  # noqa: PERF401 - their number tells which one fails
-    except (_FieldError, KeyError):
+    except (fields.FieldError, KeyError):
         index = len(done)
         field, reason = _explain(items[index], model)
     else:
@@ -281,122 +235,12 @@ def _explain(item: Any, model: type[_M]) -> tuple[str | None, str]:
     failure: Exception | None = None
     try:
         make_converter(detailed=True).structure(item, model)
-    except (_FieldError, cattrs.ClassValidationError) as error:
+    except (fields.FieldError, cattrs.ClassValidationError) as error:
         failure = error
     while isinstance(failure, cattrs.ClassValidationError):
         failure, note = failure.group_exceptions()[0][0]
         names.append(note.name)
     return ".".join(names) or None, "is missing" if isinstance(failure, KeyError) else str(failure)
-
-
-class _FieldError(ValueError):
-    """A value that its field does not take."""
-
-
-def _kind(value: object) -> str:
-    """Name a JSON value's kind, never the value: it may be long, or private."""
-    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
-    return names.get(type(value), "a number")
-
-
-def _string(value: Any, _: Any) -> str:
-    if type(value) is str:
-        return value
-    raise _FieldError(f"must be a string, not {_kind(value)}")
-
-
-def _integer(value: Any, _: Any) -> int:
-    if type(value) is int:
-        return value
-    raise _FieldError(f"must be a whole number, not {_kind(value) if type(value) is not float else value}")
-
-
-def _boolean(value: Any, _: Any) -> bool:
-    if type(value) is bool:
-        return value
-    raise _FieldError(f"must be true or false, not {_kind(value)}")
-
-
-def _number(value: Any, _: Any) -> int | float:
-    if type(value) is int or (type(value) is float and math.isfinite(value)):
-        return value
-    raise _FieldError(f"must be a number, not {_kind(value) if type(value) is not float else value}")
-
-
-def _number_or_null(value: Any, kind: Any) -> int | float | None:
-    return None if value is None else _number(value, kind)
-
-
-def _utc_datetime(value: Any, _: Any) -> datetime:
-    try:
-        moment = datetime.fromisoformat(value)
-        if moment.tzinfo is UTC and len(value) < _SHORTEST_TO_ROUND and value[10] == "T":
-            return moment
-    except (TypeError, ValueError):
-        pass
-    return _utc_datetime_of_rare_form(value)
-
-
-_SHORTEST_TO_ROUND = len("2025-10-21T064216.1234567Z")
-_ROUNDED_UP = re.compile(r".{8,10}.[0-9:]+[.,][0-9]{6}[5-9]")  # not a fraction in the offset
-
-
-def _utc_datetime_of_rare_form(value: Any) -> datetime:
-    if type(value) is str and len(value) > len("2025-10-21"):
-        try:
-            moment = datetime.fromisoformat(value.upper())
-            # "Dates are ISO 8601 UTC": one without an offset means UTC.
-            moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-            # Python cuts what is less than a microsecond, msgspec rounds it.
-            return moment + timedelta(microseconds=1) if _ROUNDED_UP.match(value) else moment
-        except (ValueError, OverflowError):
-            pass
-    raise _FieldError(f"must be an ISO 8601 time, not {repr(value[:40]) if type(value) is str else _kind(value)}")
-
-
-def _identifier(value: Any, _: Any) -> str:
-    if type(value) is str:
-        return value
-    if type(value) is int:
-        return str(value)
-    raise _FieldError(f"must be a string or a whole number, not {_kind(value)}")
-
-
-def _relative_id(value: Any, _: Any) -> int:
-    if type(value) is int and value > 0:
-        return value
-    raise _FieldError(f"must be a whole number from 1, not {value if type(value) in (int, float) else _kind(value)}")
-
-
-def _as_it_is(value: Any, _: Any) -> Any:
-    return value
-
-
-def _open_enum(enum: type[StrEnum]) -> Any:
-    known = {member.value: member for member in enum}.get
-
-    def structure(value: Any, _: Any) -> Any:
-        if type(value) is str:
-            return known(value) or enum(value)
-        raise _FieldError(f"must be a string, not {_kind(value)}")
-
-    return structure
-
-
-def _only_objects(hook: Any) -> Any:
-    return lambda value, kind: hook(value, kind) if type(value) is dict else _refuse_as_object(value)
-
-
-def _refuse_as_object(value: Any) -> NoReturn:
-    raise _FieldError(f"must be an object, not {_kind(value)}")
-
-
-def _isoformat(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
-def _plain_string(member: StrEnum) -> str:
-    return member.value
 
 
 @cache

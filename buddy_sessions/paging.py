@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from operator import length_hint
 from typing import Any, Self
 
-from .converter import DecodedPage
 from .errors import BadRequestError, BuddyError
+from .fast import DecodedPage
 from .models import Cursor, Session, SessionPage, SuiteKey, WalkStats
 from .walk import Step, Walk, Window
 

@@ -23,6 +23,7 @@ from buddy_sessions import (
     Suite,
     SuiteKey,
     converter,
+    fast,
     to_json,
 )
 from buddy_sessions.converter import decode_page, decode_suites, error_messages
@@ -68,10 +69,10 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
     """Everything holds with the extra `[speed]` and without it."""
     if request.param == "cattrs":
         monkeypatch.setitem(sys.modules, "msgspec", None)
-    converter._fast_decoder.cache_clear()
-    assert (converter._fast_decoder() is None) == (request.param == "cattrs")
+    fast.fast_decoder.cache_clear()
+    assert (fast.fast_decoder() is None) == (request.param == "cattrs")
     yield
-    converter._fast_decoder.cache_clear()
+    fast.fast_decoder.cache_clear()
 
 
 def page(*items: Any, **rest: Any) -> bytes:
@@ -259,11 +260,22 @@ class TestPages:
         with pytest.raises(DecodeError, match=r"item 1, field tests_count: must be a whole number, not inf"):
             decode_page(page(MINIMAL, {**MINIMAL, "tests_count": "long"}).replace(b'"long"', long))
 
-    @pytest.mark.parametrize("body", [b'{"sessions": [], "x": "\xff"}', b'{"sessions": [], "x": "\xed\xa0\xbd"}'])
-    def test_json_that_came_whole_but_is_not_utf_8_is_past_cure(self, body: bytes) -> None:
+    @pytest.mark.parametrize("broken", [b"\xff", b"\xed\xa0\xbd", b"\xc3", b"x\xf0\x9f"])
+    @pytest.mark.parametrize("name", FULL)
+    def test_a_field_that_is_not_utf_8_is_past_cure(self, name: str, broken: bytes) -> None:
         with pytest.raises(ResponseError, match="the answer is not UTF-8") as caught:
-            decode_page(body)
+            decode_page(session_with(name, '"broken"').replace(b"broken", broken))
         assert not caught.value.transient
+
+    @pytest.mark.parametrize("broken", [b"\xff", b"\xed\xa0\xbd", b"\xc3", b"x\xf0\x9f"])
+    def test_what_no_field_takes_may_be_no_utf_8(self, broken: bytes) -> None:
+        body = page({**MINIMAL, "labels": ["broken"], "broken": 1}, x="broken").replace(b"broken", broken)
+        assert decode_page(body).sessions == (decode_one(),)
+        with pytest.raises(ResponseError, match="not UTF-8"):
+            decode_page(body.replace(b"status", broken))
+        with pytest.raises(ResponseError, match="not JSON") as caught:
+            decode_page(body[:-1])
+        assert caught.value.transient
 
     def test_a_byte_order_mark_does_no_harm(self) -> None:
         assert decode_page(b"\xef\xbb\xbf" + page(MINIMAL)).sessions
@@ -435,7 +447,7 @@ def session_with(name: str, value: str) -> bytes:
 def check_that_both_ways_agree(body: bytes) -> None:
     fast = outcome(body)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(converter, "_fast_decoder", lambda: None)
+        patch.setattr(converter, "fast_decoder", lambda: None)
         assert outcome(body) == fast
 
 
@@ -485,38 +497,46 @@ FAST_PAGES = {
 def test_what_is_ordinary_in_a_page_does_not_take_it_off_the_fast_path(
     items: list[dict[str, Any]], ascii_only: bool
 ) -> None:
-    fast = converter._fast_decoder()
-    assert fast
-    assert fast(json.dumps({"sessions": items}, ensure_ascii=ascii_only).encode())
+    decode = fast.fast_decoder()
+    assert decode
+    assert decode(json.dumps({"sessions": items}, ensure_ascii=ascii_only).encode())
 
 
-@pytest.mark.parametrize("shift", range(4))
-def test_a_character_may_lie_across_the_pieces_in_which_a_page_is_looked_over(shift: int) -> None:
-    text = "x" * shift + "\u017c\u20ac\U0001d11e" * 2_000
-    body = json.dumps({"sessions": [{**FULL, "labels": text}]}, ensure_ascii=False).encode()
-    fast = converter._fast_decoder()
-    assert fast
-    assert fast(body)
-    for place in (converter._PIECE - 1, converter._PIECE, converter._PIECE + 1, len(body) - 4):
-        broken = body[:place] + b"\xff" + body[place:]
-        assert not fast(broken)
-        with pytest.raises(ResponseError, match="not UTF-8"):
-            decode_page(broken)
-    assert not fast(body[:-4] + b'\xf0"}]}')  # the first of four bytes at the very end
+def test_a_member_is_made_once_and_shared() -> None:
+    other = {**FULL_MEMBER, "admin": not FULL_MEMBER["admin"]}
+    items = [FULL, {**FULL, "created_by": other}, FULL, {**FULL, "created_by": None}]
+    first, second, third, nobody = decode_page(page(*items)).sessions
+    assert first.created_by is third.created_by
+    assert decode_page(page(FULL)).sessions[0].created_by is first.created_by
+    assert (first.created_by, second.created_by, nobody.created_by) == (Member(**FULL_MEMBER), Member(**other), None)
 
 
-def test_with_msgspec_no_python_is_called_for_a_session() -> None:
-    assert python_calls(page(*[FULL] * 100)) == python_calls(page(FULL))
+def test_members_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fast, "_MOST_MEMBERS", 3)
+
+    def member(number: int) -> Member | None:
+        return decode_page(page({**FULL, "created_by": {"id": number}})).sessions[0].created_by
+
+    first = member(0)
+    assert member(0) is first
+    assert [member(number) for number in range(1, 10)] == [Member(id=number) for number in range(1, 10)]
+    assert member(0) == first
+    assert member(0) is not first
+
+
+def test_with_msgspec_a_session_costs_one_call() -> None:
+    """It sets what is mostly not there."""
+    assert python_calls(page(*[FULL] * 101)) - python_calls(page(FULL)) <= 100
 
 
 def test_without_msgspec_a_session_costs_one_call_for_each_value_that_needs_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """For itself and its member, and for what is checked or made anew: three times, three enums, two numbers."""
-    monkeypatch.setattr(converter, "_fast_decoder", lambda: None)
-    assert python_calls(page(*[FULL] * 101)) - python_calls(page(FULL)) <= 100 * (2 + 3 + 3 + 2)
+    """For itself and its member, and for its three times."""
+    monkeypatch.setattr(converter, "fast_decoder", lambda: None)
+    assert python_calls(page(*[FULL] * 101)) - python_calls(page(FULL)) <= 100 * (2 + 3)
     nulls = dict.fromkeys(FULL) | MINIMAL
-    assert python_calls(page(*[nulls] * 101)) - python_calls(page(nulls)) <= 100 * (1 + 1 + 2)
+    assert python_calls(page(*[nulls] * 101)) - python_calls(page(nulls)) <= 100
 
 
 def test_a_project_lists_its_suites() -> None:

@@ -34,7 +34,7 @@ async def own_calls(work: Callable[[], Awaitable[object]]) -> int:
     return calls
 
 
-@pytest.mark.parametrize(("read_ahead", "most"), [(1, 60), (4, 60)])
+@pytest.mark.parametrize(("read_ahead", "most"), [(1, 80), (4, 80)])
 async def test_a_page_costs_so_many_calls_and_no_more(fake: FakeBuddy, read_ahead: int, most: int) -> None:
     costs: list[int] = []
     for pages in (2, 12):
@@ -47,7 +47,8 @@ async def test_a_page_costs_so_many_calls_and_no_more(fake: FakeBuddy, read_ahea
     assert (costs[1] - costs[0]) / 10 <= most
 
 
-async def test_a_session_costs_one_call(fake: FakeBuddy) -> None:
+async def test_a_session_costs_two_calls(fake: FakeBuddy) -> None:
+    """It is made, and it is handed out."""
     costs: list[int] = []
     for count in (30, 90):
         fake.add_suite("acme", "shop", f"s{count}").populate(count)
@@ -60,7 +61,7 @@ async def test_a_session_costs_one_call(fake: FakeBuddy) -> None:
 
             await every_one()
             costs.append(await own_calls(every_one))
-    assert (costs[1] - costs[0]) / 60 <= 1.05
+    assert (costs[1] - costs[0]) / 60 <= 2.05
 
 
 async def test_a_suite_of_a_harvest_costs_so_many_calls_and_no_more(fake: FakeBuddy) -> None:

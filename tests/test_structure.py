@@ -16,7 +16,8 @@ from buddy_sessions import testing
 PACKAGE = Path(buddy_sessions.__file__).parent
 
 LAYERS: list[set[str]] = [
-    {"errors", "models", "structuring"},
+    {"errors", "fields", "models", "structuring"},
+    {"fast"},
     {"changes", "converter", "credentials", "endpoints", "intervals", "pacing", "schema", "walk"},
     {"database", "transport", "harvest", "watch"},
     {"paging"},
