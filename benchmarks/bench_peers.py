@@ -154,7 +154,8 @@ def footprint(workers: dict[str, Worker], server: Server) -> dict[str, Numbers]:
         if name != "dlt_rest":  # has no event loop
             seen = [worker.watch(server.url(LONG)) for _ in range(1 if QUICK else 3)]
             figures[name] |= {
-                "block_ms": statistics.median(one["block"] for one in seen) * 1000,
+                "step_ms": statistics.median(one["step"] for one in seen) * 1000,
+                "turn_ms": statistics.median(one["turn"] for one in seen) * 1000,
                 "tasks": max(one["tasks"] for one in seen),
             }
     for name in workers:
@@ -164,13 +165,17 @@ def footprint(workers: dict[str, Worker], server: Server) -> dict[str, Numbers]:
         one["import_ms"] = statistics.median(row[name] for row in times) * 1000
     report.table(
         "Beside that: import, memory above it, and the longest that the event loop was held while reading one suite",
-        ("import", f"MiB, {FEW:,}", f"MiB, {MANY:,}", "longest block", "tasks"),
+        ("import", f"MiB, {FEW:,}", f"MiB, {MANY:,}", "longest step", "longest turn", "tasks"),
         {
             PEERS[name]: (
                 f"{one['import_ms']:.0f} ms",
                 f"{one['mib_few']:.1f}",
                 f"{one['mib_many']:.1f}",
-                *((f"{one['block_ms']:.2f} ms", f"{one['tasks']}") if "tasks" in one else ("-", "-")),
+                *(
+                    (f"{one['step_ms']:.2f} ms", f"{one['turn_ms']:.2f} ms", f"{one['tasks']}")
+                    if "tasks" in one
+                    else ("-", "-", "-")
+                ),
             )
             for name, one in figures.items()
         },
