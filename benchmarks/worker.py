@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import json
 import re
@@ -136,6 +137,8 @@ def watch(peer: ModuleType, *, base_url: str, suites: int, concurrency: int, per
         await peer.read(base_url, keys(suites), concurrency, per_page)
         ticking.cancel()
 
+    gc.collect()
+    gc.freeze()  # what was made before is not for the collector to look through meanwhile
     with mock.patch.object(asyncio.Handle, "_run", timed):
         asyncio.run(main())
     return {"step": step, "turn": turn, "tasks": most}
