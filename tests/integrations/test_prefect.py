@@ -113,10 +113,11 @@ async def test_a_flow_that_is_killed_and_run_again_has_every_session_once_and_re
     async with asyncio.timeout(280):
         async with flow_run(fake, postgres, tmp_path) as process:
             assert process.stdout
-            done = 0
+            done, told = 0, ""
             while done < 2:
                 line = (await process.stdout.readline()).decode()
-                assert line, "the flow has ended by itself"
+                assert line, f"the flow has ended by itself: {told}"
+                told += line
                 done += "Task run" in line and "Completed()" in line
             # The third batch has begun, and its last suite is half read.
             while not any("/s44/" in request.path and request.page == 2 for request in fake.requests):
