@@ -43,13 +43,13 @@ def groups(name: str) -> list[str]:
     return list(nox.project.dependency_groups(PROJECT, name))
 
 
-def install_wheel(session: nox.Session, extras: str) -> None:
+def install_wheel(session: nox.Session, extras: str, *options: str) -> None:
     """Build the wheel and install it: what is tested is what users get, not the checkout."""
     folder = Path(session.create_tmp()).resolve()
     session.install("hatchling")
     session.run("hatchling", "build", "-t", "wheel", "-d", str(folder), silent=True)
     (wheel,) = folder.glob("*.whl")
-    session.install(f"{wheel}[{extras}]", *groups("test"))
+    session.install(*options, f"{wheel}[{extras}]", *groups("test"))
     wheel.unlink()
 
 
@@ -62,6 +62,15 @@ def tests(session: nox.Session) -> None:
     session.run("coverage", "run", "-m", "pytest", *session.posargs, env=environment)
     if not session.posargs:
         session.run("coverage", "report", env=environment)
+
+
+@nox.session(venv_backend="uv")
+def lowest(session: nox.Session) -> None:
+    """Run the tests with the oldest releases that the package allows."""
+    extras = PROJECT["project"]["optional-dependencies"]
+    direct = chain(PROJECT["project"]["dependencies"], *(extras[name] for name in ("cli", "parquet", "report", "speed")))
+    install_wheel(session, "cli,parquet,report,speed", "--resolution=lowest-direct", *direct)
+    session.run("python", "-m", "pytest", *session.posargs, env={"PYTHONSAFEPATH": "1"})
 
 
 @nox.session

@@ -71,7 +71,7 @@ def test_the_two_commands_stand_in_it_each_on_one_line() -> None:
     commands = [line.strip() for line in README.splitlines() if line.startswith("    python3 -m venv")]
     assert commands == [
         "python3 -m venv .venv && .venv/bin/pip install -q '.[cli]' && .venv/bin/buddy-sessions demo",
-        "python3 -m venv .venv && .venv/bin/pip install -q nox && .venv/bin/nox -s tests",
+        "python3 -m venv .venv && .venv/bin/pip install -q 'nox[uv]' && .venv/bin/nox -s tests",
     ]
 
 
