@@ -68,7 +68,9 @@ def tests(session: nox.Session) -> None:
 def lowest(session: nox.Session) -> None:
     """Run the tests with the oldest releases that the package allows."""
     extras = PROJECT["project"]["optional-dependencies"]
-    direct = chain(PROJECT["project"]["dependencies"], *(extras[name] for name in ("cli", "parquet", "report", "speed")))
+    direct = chain(
+        PROJECT["project"]["dependencies"], *(extras[name] for name in ("cli", "parquet", "report", "speed"))
+    )
     install_wheel(session, "cli,parquet,report,speed", "--resolution=lowest-direct", *direct)
     session.run("python", "-m", "pytest", *session.posargs, env={"PYTHONSAFEPATH": "1"})
 

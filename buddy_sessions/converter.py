@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from functools import cache
 from typing import Any, NoReturn, TypeVar
@@ -153,14 +154,12 @@ def _read(body: bytes, read: Callable[[str], _T]) -> _T:
         return read(body.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         failure = ResponseError(f"the answer is not UTF-8: {error}")
-    try:
+    with suppress(DecodeError):
         # Where such bytes are replaced in two ways, a field that holds them comes out as two things.
         one, other = (read(body.decode("utf-8-sig", how)) for how in ("replace", "surrogateescape"))
-    except DecodeError:
-        raise failure from None
-    if one != other:
-        raise failure
-    return one
+        if one == other:
+            return one
+    raise failure  # here, where no context is kept
 
 
 def _load_object(text: str, page: int | None = None) -> dict[str, Any]:

@@ -266,6 +266,7 @@ class TestPages:
         with pytest.raises(ResponseError, match="the answer is not UTF-8") as caught:
             decode_page(session_with(name, '"broken"').replace(b"broken", broken))
         assert not caught.value.transient
+        assert caught.value.__context__ is None  # it would keep the answer alive
 
     @pytest.mark.parametrize("broken", [b"\xff", b"\xed\xa0\xbd", b"\xc3", b"x\xf0\x9f"])
     def test_what_no_field_takes_may_be_no_utf_8(self, broken: bytes) -> None:
