@@ -80,6 +80,22 @@ class TestTheStream:
             assert len([session async for session in harvest]) == 3
         assert (harvest.stats.requests, harvest.stats.retries, harvest.stats.waited) == (5, 2, 14.0)
 
+    @pytest.mark.usefixtures("no_waiting")
+    async def test_what_a_suite_under_way_has_cost_counts_already(
+        self, fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(transport, "backoff", lambda retry: 7.0)
+        suites = add_suites(fake, 1, 150)
+        fake.inject(Fault.status(503), Fault.stall(0), Fault.hang())
+        async with (
+            BuddyClient(fake.token, base_url=fake.base_url) as buddy,
+            buddy.harvest(keys(suites)) as harvest,
+        ):
+            await anext(harvest)
+            stats = harvest.stats
+            assert (stats.suites, stats.sessions, stats.pages) == (0, 100, 1)
+            assert (stats.retries, stats.waited) == (1, 7.0)
+
     async def test_who_comes_when_all_is_read_finds_what_waits_and_then_the_end(
         self, fake: FakeBuddy, buddy: BuddyClient
     ) -> None:
