@@ -422,6 +422,14 @@ class TestFailures:
                 suite.create()
                 assert short(await rounds.next()) == [(NEW, number)]
 
+    async def test_one_that_falls_due_early_does_not_wait_until_who_waits_has_slept_an_interval(
+        self, buddy: BuddyClient, suite: FakeSuite
+    ) -> None:
+        async with watching(buddy, SuiteKey("acme", "shop", "missing"), suite) as rounds:
+            suite.create()
+            # The second round comes after half an interval, since there are two suites.
+            assert short(await rounds.next(EVERY * 0.62)) == [(NEW, 1)]
+
     async def test_it_is_tried_less_and_less_often(self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
         clock, times = HurryingClock(), list[float]()
 
@@ -463,6 +471,30 @@ class TestFailures:
             with pytest.raises(LookupError, match="the vault is shut"):
                 await next_change(watch)
         assert not tasks()
+
+    async def test_what_waits_comes_before_the_error_that_ends_it(
+        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
+    ) -> None:
+        reads = 0
+
+        def read(key: SuiteKey) -> AsyncIterator[SessionPage]:
+            nonlocal reads
+            reads += 1
+            if reads == 5:  # after the check, the round that begins, and two with a change
+                raise LookupError("the list is gone")
+            return buddy.sessions(*key).pages()
+
+        fake.on_request = lambda _: suite.create()
+        async with Watch(keys([suite]), read, every=0.001, concurrency=1) as watch:
+            changes = [await next_change(watch)]
+            async with asyncio.timeout(5):
+                while tasks():
+                    await asyncio.sleep(0.001)
+            await asyncio.sleep(0.001)  # its end has been told, too
+            changes.append(await next_change(watch))
+            assert short(changes) == [(NEW, 2), (NEW, 3)]
+            with pytest.raises(LookupError, match="the list is gone"):
+                await next_change(watch)
 
 
 class TestArguments:
