@@ -429,10 +429,11 @@ class TestDeletions:
         assert await bring_up_to_date(store, buddy) == []
         assert deleted(path) == list(range(1, 31))
 
+    @pytest.mark.parametrize("known", [0, 5])
     async def test_what_another_harvest_saved_meanwhile_is_not_taken_for_gone(
-        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, path: Path
+        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, path: Path, known: int
     ) -> None:
-        finished(suite, 5)
+        finished(suite, known)
         await bring_up_to_date(store, buddy)
 
         async def answer_late(request: Any, answer: Callable[[], Any]) -> Any:
@@ -464,6 +465,20 @@ class TestABranch:
         assert deleted(path) == []
         assert await store.covered(KEY) == ((1, 90),)
 
+    async def test_it_is_read_once_and_what_is_unfinished_in_it_or_missing_elsewhere_costs_no_more(
+        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
+    ) -> None:
+        suite.create(branch="feature")
+        finished(suite, 60)
+        suite.create(branch="feature")
+        await bring_up_to_date(store, buddy)
+        finished(suite, 60)
+        await bring_up_to_date(store, buddy, since={KEY: 100})
+        assert len(await store.covered(KEY)) == 2
+        fake.requests.clear()
+        assert await bring_up_to_date(store, buddy, branch="feature") == []
+        assert len(fake.requests) == 1
+
     async def test_it_can_be_asked_for(self, store: SessionStore, buddy: BuddyClient, suite: FakeSuite) -> None:
         suite.create(branch="main")
         suite.create(branch="feature")
@@ -484,6 +499,14 @@ class TestAListThatIsNotInOrder:
         assert {one.id for one in await store.sessions(KEY)} == {one["id"] for one in suite.sessions}
         assert await bring_up_to_date(store, buddy) == []
         assert "not strictly newest first" in caplog.text
+
+    async def test_it_is_read_once_and_what_is_unfinished_in_it_costs_no_more(
+        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
+    ) -> None:
+        for number in (2, 1, 3):
+            suite.create(relative_id=number)
+        assert sorted(await bring_up_to_date(store, buddy)) == [1, 2, 3]
+        assert len(fake.requests) == 1
 
 
 class TestAnInterruption:
