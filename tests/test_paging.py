@@ -484,8 +484,11 @@ class TestLeaving:
         assert hung == [3, 4, 5]
         assert in_flight[-1] == 1
 
-    async def test_pages_read_ahead_are_bounded(self, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite) -> None:
+    @pytest.mark.parametrize("read_ahead", [2, 3])
+    async def test_pages_read_ahead_are_bounded(
+        self, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, read_ahead: int
+    ) -> None:
         suite.populate(2000)
         fake.latency = 0.002
-        assert len(await buddy.sessions(*KEY, per_page=20, read_ahead=3).collect()) == 2000
-        assert fake.max_in_flight == 3
+        assert len(await buddy.sessions(*KEY, per_page=20, read_ahead=read_ahead).collect()) == 2000
+        assert fake.max_in_flight == read_ahead
