@@ -31,6 +31,10 @@ def test_an_answer_that_says_nothing_gives_nothing() -> None:
     assert parse(Content_Type="application/json") is None
 
 
+def test_what_is_left_is_read_though_nothing_else_is_told() -> None:
+    assert parse(X_Rate_Limit_Remaining="7") == RateLimit(remaining=7)
+
+
 def test_the_wait_counts_from_the_servers_own_clock() -> None:
     limit = RateLimit.from_headers({"X-Rate-Limit-Reset": str(int(NOW.timestamp()) + 30), "Date": DATE})
     assert limit is not None
@@ -192,6 +196,10 @@ class TestGate:
         assert (await enter(gate)).waited == 0
         assert gate.rate_limit == RateLimit(limit=10, reset_at=NOW)
 
+    async def test_a_window_that_does_not_tell_what_is_left_of_it_holds_nobody(self, gate: Gate) -> None:
+        gate.learn(RateLimit(limit=10, reset_at=datetime.now(UTC) + timedelta(hours=1)), refused=False)
+        assert (await enter(gate)).waited == 0
+
     async def test_a_limit_that_is_not_told_is_found_out_in_each_window(self, gate: Gate, clock: Clock) -> None:
         gate.learn(clock.limit(None, 0, reset=10), refused=False)
         await enter(gate)
@@ -233,6 +241,10 @@ class TestGate:
         assert clock.now == 1000
         for _ in range(4):  # nobody has kept a place
             await enter(gate)
+
+    async def test_a_wait_of_just_what_is_allowed_is_waited(self, gate: Gate, clock: Clock) -> None:
+        gate.learn(clock.limit(10, 0, reset=0.05), refused=False)
+        assert (await enter(gate, seconds=0.1)).waited == 0.1  # a tenth of a second is the shortest wait
 
     async def test_what_a_request_has_waited_counts_against_what_it_may_still_wait(
         self, gate: Gate, clock: Clock
