@@ -416,6 +416,19 @@ class TestFailures:
                 suite.delete(session["id"])
             assert await rounds.next() == []
 
+    async def test_one_that_was_missing_is_known_to_have_been_though_it_failed_otherwise_since(
+        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
+    ) -> None:
+        suite.populate(200)
+        async with watching(buddy, suite) as rounds:
+            del fake.suites[suite.key]
+            assert await rounds.next() == []
+            fake.inject(Fault.status(503))
+            assert await rounds.next(EVERY * 3) == []
+            assert {type(error) for error in rounds.watch.failures.values()} == {ServerError}
+            fake.add_suite(*suite.key).create(id="other")
+            assert short(await rounds.next(EVERY * 5)) == [(NEW, 1)]
+
     async def test_one_that_waits_long_does_not_hold_up_the_others(self, buddy: BuddyClient, suite: FakeSuite) -> None:
         async with watching(buddy, SuiteKey("acme", "shop", "missing"), suite) as rounds:
             for number in range(1, 9):
