@@ -392,6 +392,21 @@ class TestToken:
             with pytest.raises(LookupError, match="vault"):
                 await buddy.sessions(*KEY).collect()
 
+    @pytest.mark.usefixtures("no_waiting")
+    async def test_what_a_callable_raises_between_two_attempts_comes_out_as_it_is(self, fake: FakeBuddy) -> None:
+        fake.inject(Fault.status(503), Fault.status(401))
+        tokens = [TOKEN]
+
+        async def token() -> str:
+            if not tokens:
+                raise LookupError("the vault is shut")
+            return tokens.pop()
+
+        async with BuddyClient(token, base_url=fake.base_url) as buddy:
+            with pytest.raises(LookupError, match="vault"):
+                await buddy.sessions(*KEY).collect()
+        assert len(fake.requests) == 2
+
     async def test_a_callable_that_is_not_async_is_refused(self, fake: FakeBuddy) -> None:
         token: Any = lambda: TOKEN  # noqa: E731 - this very mistake
         async with BuddyClient(token, base_url=fake.base_url) as buddy:
