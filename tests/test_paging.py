@@ -484,6 +484,25 @@ class TestLeaving:
         assert hung == [3, 4, 5]
         assert in_flight[-1] == 1
 
+    async def test_what_is_in_flight_when_a_walk_is_over_is_cancelled_at_once(
+        self, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
+    ) -> None:
+        suite.populate(400)
+
+        def shorten(request: Any) -> None:
+            if request.page == 2:
+                for session in suite.sessions[150:]:
+                    suite.delete(session["id"])
+            elif request.page > 2:
+                fake.inject(Fault.hang())
+
+        fake.on_request = shorten
+        walk = buddy.sessions(*KEY, per_page=100, read_ahead=4).pages()
+        async with asyncio.timeout(5):
+            assert [len(page.sessions) async for page in walk] == [100, 50]
+        await settle(fake)
+        assert max(request.page for request in fake.requests) > 2
+
     @pytest.mark.parametrize("read_ahead", [2, 3])
     async def test_pages_read_ahead_are_bounded(
         self, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, read_ahead: int
