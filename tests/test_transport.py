@@ -299,6 +299,15 @@ async def test_a_body_that_is_too_large_is_left_unread(monkeypatch: pytest.Monke
     assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize("told", [True, False])
+async def test_a_body_of_just_the_largest_size_is_read(monkeypatch: pytest.MonkeyPatch, told: bool) -> None:
+    monkeypatch.setattr(transport, "MAX_BODY", 2**20)
+    body = EMPTY.ljust(2**20)
+    whole = answer(body) if told else answer(gzip.compress(body), "Content-Encoding: gzip")
+    async with raw_server(whole) as server:
+        assert await read(server.base_url) == 0
+
+
 async def test_an_attempt_ends_with_its_time(fake: FakeBuddy) -> None:
     fake.inject(Fault.hang())
     error = await fail(fake.base_url, TransportError, timeout=0.05, attempts=1)
