@@ -248,6 +248,22 @@ class TestAMovingList:
         assert paginator.stats.rereads > 50
 
 
+class TestStats:
+    async def test_what_came_again_is_counted(self, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite) -> None:
+        suite.populate(60)
+
+        def grow(request: Any) -> None:
+            if len(fake.requests) == 2:
+                for _ in range(5):
+                    suite.create()
+
+        fake.on_request = grow
+        paginator = buddy.sessions(*KEY, per_page=20, read_ahead=1)
+        assert len(await paginator.collect()) == 60
+        stats = paginator.stats
+        assert (stats.sessions, stats.duplicates, stats.rereads) == (60, 5, 0)
+
+
 class TestDisorder:
     @pytest.mark.parametrize("largest", [None, 30])
     async def test_a_list_that_is_not_in_order_is_read_by_the_plain_rule_and_said_to_be(
