@@ -97,7 +97,7 @@ class TestTheStream:
             assert (stats.retries, stats.waited) == (1, 7.0)
 
     async def test_who_comes_when_all_is_read_finds_what_waits_and_then_the_end(
-        self, fake: FakeBuddy, buddy: BuddyClient
+        self, fake: FakeBuddy, buddy: BuddyClient, caplog: pytest.LogCaptureFixture
     ) -> None:
         suites = add_suites(fake, 2, 1)
         async with asyncio.timeout(5), buddy.harvest(keys(suites), concurrency=1) as harvest:
@@ -105,6 +105,13 @@ class TestTheStream:
             while tasks():
                 await asyncio.sleep(0.001)
             assert [key for key, _ in [first, *[found async for found in harvest]]] == keys(suites)
+        assert not caplog.records  # asyncio would log what the end of a worker raises
+
+    async def test_suites_that_are_over_are_not_kept(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
+        suites = [*keys(add_suites(fake, 20, 1)), SuiteKey("acme", "shop", "missing")]
+        async with buddy.harvest(suites, on_failure="collect") as harvest:
+            assert len([pair async for pair in harvest]) == 20
+        assert not harvest._crew._reading
 
     async def test_pages_say_whose_they_are(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
         suites = add_suites(fake, 3, 2)
