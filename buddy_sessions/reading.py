@@ -55,9 +55,6 @@ class Reading(AsyncIterator[SessionPage]):
             total.retries += stats.retries
             total.waited += stats.waited
             total.pages += stats.pages
-            total.duplicates += stats.duplicates
-            total.rereads += stats.rereads
-            total.certified &= stats.certified
         return total
 
     def pages(self) -> AsyncIterator[SessionPage]:
