@@ -263,6 +263,22 @@ class TestStats:
         stats = paginator.stats
         assert (stats.sessions, stats.duplicates, stats.rereads) == (60, 5, 0)
 
+    async def test_a_page_that_brought_nothing_new_is_counted_and_not_handed_out(
+        self, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
+    ) -> None:
+        suite.populate(60)
+
+        def grow(request: Any) -> None:
+            if len(fake.requests) == 2:
+                for _ in range(20):
+                    suite.create()
+
+        fake.on_request = grow
+        paginator = buddy.sessions(*KEY, per_page=20, read_ahead=1)
+        counts = [len(page.sessions) async for page in paginator.pages()]
+        assert (sum(counts), min(counts) > 0) == (60, True)
+        assert (paginator.stats.pages, paginator.stats.rereads) == (len(counts) + 1, 1)
+
 
 class TestDisorder:
     @pytest.mark.parametrize("largest", [None, 30])
