@@ -242,6 +242,11 @@ class TestGate:
         for _ in range(4):  # nobody has kept a place
             await enter(gate)
 
+    async def test_without_a_date_a_window_ends_by_this_machines_clock(self, gate: Gate) -> None:
+        reset = datetime.now(UTC) + timedelta(hours=1)
+        gate.learn(RateLimit(limit=10, remaining=0, reset_at=reset), refused=False)
+        assert 3500 < gate.delay() < 3700
+
     async def test_a_wait_of_just_what_is_allowed_is_waited(self, gate: Gate, clock: Clock) -> None:
         gate.learn(clock.limit(10, 0, reset=0.05), refused=False)
         assert (await enter(gate, seconds=0.1)).waited == 0.1  # a tenth of a second is the shortest wait
