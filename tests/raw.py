@@ -73,6 +73,8 @@ class Connection(asyncio.Protocol):
 
     async def _play(self, steps: Iterable[Step]) -> None:
         for step in steps:
+            if self.transport.is_closing():  # the client has hung up: nothing would make an endless answer pause
+                return None
             if isinstance(step, bytes):
                 self.transport.write(step)
                 await self._writable.wait()
