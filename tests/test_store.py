@@ -620,6 +620,13 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
+async def test_opening_twice_is_opening_once(path: Path) -> None:
+    async with SessionStore(path) as store:
+        threads = threading.enumerate()
+        await store.open()
+        assert not set(threading.enumerate()).difference(threads)
+
+
 @pytest.mark.fault(30)
 async def test_a_harvest_that_is_killed_ten_times_comes_to_the_truth(fake: FakeBuddy, path: Path) -> None:
     chance = random.Random(11)
