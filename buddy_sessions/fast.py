@@ -44,12 +44,14 @@ def fast_decoder() -> Callable[[bytes], DecodedPage | None] | None:
     fields: list[Any] = [("sessions", tuple[raw, ...]), ("url", Any, None), ("html_url", Any, None)]
     decode_page = msgspec.json.Decoder(msgspec.defstruct("Page", fields)).decode
     decode_member = msgspec.json.Decoder(Member).decode
-    members: dict[bytes, Member | None] = {}
+    members: dict[bytes, Member] = {}
 
     def member_of(raw: bytes) -> Member | None:
+        if raw == b"null":
+            return None
         if len(members) >= _MOST_MEMBERS:
             members.clear()
-        return members.setdefault(raw, None if raw == b"null" else decode_member(raw))
+        return members.setdefault(raw, decode_member(raw))
 
     def decode(body: bytes) -> DecodedPage | None:
         try:
@@ -66,7 +68,8 @@ def fast_decoder() -> Callable[[bytes], DecodedPage | None] | None:
                     return None
                 if session.created_by is not None:
                     raw = bytes(session.created_by)
-                    session.created_by = members[raw] if raw in members else member_of(raw)
+                    # In one step: another thread may forget them meanwhile.
+                    session.created_by = members.get(raw) or member_of(raw)
                 session.__class__ = Session
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
