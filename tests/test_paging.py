@@ -249,32 +249,34 @@ class TestAMovingList:
 
 
 class TestStats:
-    async def test_what_came_again_is_counted(self, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite) -> None:
+    @pytest.fixture
+    def paginator(self, buddy: BuddyClient, suite: FakeSuite) -> SessionPaginator:
         suite.populate(60)
+        return buddy.sessions(*KEY, per_page=20, read_ahead=1)
 
-        def grow(request: Any) -> None:
+    @staticmethod
+    def grow(fake: FakeBuddy, suite: FakeSuite, count: int) -> None:
+        """Let so many sessions come before the second request."""
+
+        def on_request(request: Any) -> None:
             if len(fake.requests) == 2:
-                for _ in range(5):
+                for _ in range(count):
                     suite.create()
 
-        fake.on_request = grow
-        paginator = buddy.sessions(*KEY, per_page=20, read_ahead=1)
+        fake.on_request = on_request
+
+    async def test_what_came_again_is_counted(
+        self, fake: FakeBuddy, suite: FakeSuite, paginator: SessionPaginator
+    ) -> None:
+        self.grow(fake, suite, 5)
         assert len(await paginator.collect()) == 60
         stats = paginator.stats
         assert (stats.sessions, stats.duplicates, stats.rereads) == (60, 5, 0)
 
     async def test_a_page_that_brought_nothing_new_is_counted_and_not_handed_out(
-        self, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
+        self, fake: FakeBuddy, suite: FakeSuite, paginator: SessionPaginator
     ) -> None:
-        suite.populate(60)
-
-        def grow(request: Any) -> None:
-            if len(fake.requests) == 2:
-                for _ in range(20):
-                    suite.create()
-
-        fake.on_request = grow
-        paginator = buddy.sessions(*KEY, per_page=20, read_ahead=1)
+        self.grow(fake, suite, 20)
         counts = [len(page.sessions) async for page in paginator.pages()]
         assert (sum(counts), min(counts) > 0) == (60, True)
         assert (paginator.stats.pages, paginator.stats.rereads) == (len(counts) + 1, 1)
