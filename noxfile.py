@@ -7,6 +7,7 @@ import os
 import shutil
 import tarfile
 import zipfile
+from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 
@@ -21,6 +22,8 @@ nox.options.download_python = "never"
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PROJECT)
+EXTRAS = ["cli", "parquet", "report", "speed"]
+"""What the tests need; dlt, which brings much, is for the integrations alone."""
 
 SMOKE = """
 import asyncio
@@ -43,20 +46,20 @@ def groups(name: str) -> list[str]:
     return list(nox.project.dependency_groups(PROJECT, name))
 
 
-def install_wheel(session: nox.Session, extras: str, *options: str) -> None:
+def install_wheel(session: nox.Session, *options: str, extras: Iterable[str] = EXTRAS) -> None:
     """Build the wheel and install it: what is tested is what users get, not the checkout."""
     folder = Path(session.create_tmp()).resolve()
     session.install("hatchling")
     session.run("hatchling", "build", "-t", "wheel", "-d", str(folder), silent=True)
     (wheel,) = folder.glob("*.whl")
-    session.install(*options, f"{wheel}[{extras}]", *groups("test"))
+    session.install(*options, f"{wheel}[{','.join(extras)}]", *groups("test"))
     wheel.unlink()
 
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """Run the tests on the built wheel, and measure branch coverage."""
-    install_wheel(session, "cli,parquet,report,speed")
+    install_wheel(session)
     # Safe path: without it, the checkout would shadow the installed wheel.
     environment = {"PYTHONSAFEPATH": "1", "COVERAGE_FILE": str(Path(session.create_tmp(), "coverage").resolve())}
     session.run("coverage", "run", "-m", "pytest", *session.posargs, env=environment)
@@ -68,17 +71,15 @@ def tests(session: nox.Session) -> None:
 def lowest(session: nox.Session) -> None:
     """Run the tests with the oldest releases that the package allows."""
     extras = PROJECT["project"]["optional-dependencies"]
-    direct = chain(
-        PROJECT["project"]["dependencies"], *(extras[name] for name in ("cli", "parquet", "report", "speed"))
-    )
-    install_wheel(session, "cli,parquet,report,speed", "--resolution=lowest-direct", *direct)
+    direct = chain(PROJECT["project"]["dependencies"], *(extras[name] for name in EXTRAS))
+    install_wheel(session, "--resolution=lowest-direct", *direct)
     session.run("python", "-m", "pytest", *session.posargs, env={"PYTHONSAFEPATH": "1"})
 
 
 @nox.session
 def walk(session: nox.Session) -> None:
     """Search for a listing that makes the walk lose or repeat a session: 10,000 examples and more."""
-    install_wheel(session, "cli,parquet,report,speed")
+    install_wheel(session)
     environment = {"PYTHONSAFEPATH": "1", "HYPOTHESIS_PROFILE": "long"}
     session.run("python", "-m", "pytest", "tests/test_walk_model.py", *session.posargs, env=environment)
 
@@ -86,7 +87,7 @@ def walk(session: nox.Session) -> None:
 @nox.session
 def soak(session: nox.Session) -> None:
     """Harvest for 20 minutes while answers break, and kill 100 harvests: nothing grows, nothing is lost."""
-    install_wheel(session, "cli,parquet,report,speed")
+    install_wheel(session)
     session.run("python", "benchmarks/soak.py", *session.posargs, env={"PYTHONSAFEPATH": "1"})
     session.run("python", "-m", "pytest", "tests/test_kill.py", env={"PYTHONSAFEPATH": "1", "TESTS": "long"})
 
@@ -94,7 +95,7 @@ def soak(session: nox.Session) -> None:
 @nox.session
 def faults(session: nox.Session) -> None:
     """Print what came of every fault that must be survived, then let thousands of broken answers be made up."""
-    install_wheel(session, "cli,parquet,report,speed")
+    install_wheel(session)
     environment = {"PYTHONSAFEPATH": "1"}
     session.run("python", "-m", "pytest", "-q", "-m", "fault", *session.posargs, env=environment)
     environment["HYPOTHESIS_PROFILE"] = "long"
@@ -104,7 +105,7 @@ def faults(session: nox.Session) -> None:
 @nox.session
 def integrations(session: nox.Session) -> None:
     """Test what the package works with, the report in a browser, and the README's recipes; say what is missing here."""
-    install_wheel(session, "cli,dlt,parquet,report,speed")
+    install_wheel(session, extras=[*EXTRAS, "dlt"])
     session.install(*groups("integrations"))
     files = map(str, sorted(Path("tests/integrations").glob("test_*.py")))
     environment = {"PYTHONSAFEPATH": "1", "COVERAGE_FILE": str(Path(session.create_tmp(), "coverage").resolve())}
@@ -124,7 +125,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check the types, with two checkers; and what users see of them, with a third."""
-    session.install(".[cli,parquet,report,speed]", *groups("types"))
+    session.install(f".[{','.join(EXTRAS)}]", *groups("types"))
     session.run("mypy")
     session.run("pyright")
     session.run("ty", "check", "--error-on-warning", "tests/typing")
@@ -133,7 +134,7 @@ def types(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Print what the README promises in numbers, as ratios measured in one run."""
-    install_wheel(session, "cli,parquet,report,speed")
+    install_wheel(session)
     session.install(*groups("bench"))
     # What the benchmarks share, by name; the package itself is the installed one.
     environment = {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(map(os.path.abspath, ("benchmarks", "tests")))}
