@@ -89,7 +89,11 @@ def lengths(server: Server) -> dict[str, Numbers]:
 
 def promises(by_suites: dict[str, Numbers], by_length: dict[str, Numbers]) -> list[dict[str, Any]]:
     """Print whether the promises are kept, which speak of the most that was measured."""
-    hundred, thousand, most = (by_suites[count]["cpu_us_per_suite"] for count in ("100", "1,000", "10,000"))
+    costs, ratios = (
+        [by_suites[count][figure] for count in ("100", "1,000", "10,000")]
+        for figure in ("cpu_us_per_suite", "cpu_of_floor")
+    )
+    hundred, thousand, most = costs
     # What comes once, such as opening the connections, is not what a further suite costs.
     further = (1_000 * thousand - 100 * hundred) / 900, (10_000 * most - 1_000 * thousand) / 9_000
     suites, length = by_suites["10,000"], by_length["1,000,000"]
@@ -97,7 +101,11 @@ def promises(by_suites: dict[str, Numbers], by_length: dict[str, Numbers]) -> li
     print()
     return [
         report.promise("10,000 suites, time over the bound", suites["over_bound"], most=1.15),
-        report.promise("CPU per suite, of 1,000 or 10,000 over of 100", max(thousand, most) / hundred, most=1.1),
+        report.promise("CPU per suite from 100 to 10,000, dearest over cheapest", max(costs) / min(costs), most=1.1),
+        report.promise("CPU per suite from 100 to 10,000, dearest over that of 100", max(costs) / hundred, most=1.1),
+        report.promise(
+            "CPU over the floor's, from 100 to 10,000, dearest over cheapest", max(ratios) / min(ratios), most=1.1
+        ),
         report.promise("CPU per further suite, of 10,000 over of 1,000", further[1] / further[0], most=1.1),
         report.promise("10,000 suites, tasks over concurrency", suites["tasks"] / CONCURRENCY, most=2.0),
         report.promise("1,000,000 sessions, MiB more than for 10,000", more, most=15),
