@@ -1,14 +1,16 @@
-"""Every unit-test session of your Buddy.works suites, as one `async for`.
+"""Read the unit-test sessions of Buddy.works suites: every session exactly once, while the list changes.
 
 async with BuddyClient.from_env() as buddy:
-    async for session in buddy.sessions("my-company", "my-project", "MNbyVedg"):
+    async for session in buddy.sessions("my-company/my-project/MNbyVedg"):
         print(session.relative_id, session.status, session.duration)
 """
 
-from .changes import Change, ChangeKind
+from ._decoding.converter import to_dict
+from ._http.rate_limit import RequestLimiter
+from ._paging.paginator import SessionPaginator
+from ._stats import Stats
+from ._version import __version__
 from .client import BuddyClient
-from .converter import to_json
-from .endpoints import Region
 from .errors import (
     AuthenticationError,
     BadRequestError,
@@ -27,31 +29,29 @@ from .errors import (
     TransportError,
     UnstableListingError,
 )
-from .harvest import Harvest, HarvestStats
+from .harvest import Harvest
 from .models import (
     CIProvider,
     Cursor,
     Member,
+    RateLimit,
     RefType,
+    Region,
     Session,
     SessionPage,
     SessionStatus,
     Suite,
     SuiteKey,
-    WalkStats,
+    SuiteRef,
 )
-from .pacing import Budget, RateLimit
-from .paging import SessionPaginator
 from .store import SessionStore
-from .transport import __version__
-from .watch import Watch
+from .watch import Change, ChangeKind, Watch
 
 __all__ = [
     "AuthenticationError",
     "BadRequestError",
     "BuddyClient",
     "BuddyError",
-    "Budget",
     "CIProvider",
     "Change",
     "ChangeKind",
@@ -62,13 +62,13 @@ __all__ = [
     "ForbiddenError",
     "Harvest",
     "HarvestError",
-    "HarvestStats",
     "Member",
     "NotFoundError",
     "RateLimit",
     "RateLimitError",
     "RefType",
     "Region",
+    "RequestLimiter",
     "ResponseError",
     "ServerError",
     "Session",
@@ -76,14 +76,15 @@ __all__ = [
     "SessionPaginator",
     "SessionStatus",
     "SessionStore",
+    "Stats",
     "StatusError",
     "StoreError",
     "Suite",
     "SuiteKey",
+    "SuiteRef",
     "TransportError",
     "UnstableListingError",
-    "WalkStats",
     "Watch",
     "__version__",
-    "to_json",
+    "to_dict",
 ]

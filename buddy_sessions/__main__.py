@@ -1,4 +1,4 @@
-"""The entry of the command line, which must also tell what to do where its extra is not installed."""
+"""The entry point of the command line. It reports a missing extra instead of a traceback."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import sys
 
 
 def main() -> int:
-    """Run the command line on the process's arguments, and return its exit code."""
+    """Run the command line with the arguments of the process, and return the exit code."""
     try:
-        from .cli import run  # noqa: PLC0415 - what it needs may be missing
+        from .cli import run  # noqa: PLC0415 - the extra [cli] may not be installed
     except ModuleNotFoundError as error:
-        if error.name not in ("cyclopts", "rich"):
+        if error.name not in {"cyclopts", "rich"}:
             raise
-        sys.stderr.write(f"{error.name} is not installed; run: pip install 'buddy_sessions[cli]'\n")
+        sys.stderr.write(f"error: {error.name} is not installed; run: pip install 'buddy_sessions[cli]'\n")
         return 2
     code = run()
     try:
         sys.stdout.flush()
     except OSError:
-        # A closed pipe or a full disk, which `run` has dealt with. Python flushes once more on its way out, and would
-        # complain: what is left goes nowhere.
+        # The pipe is closed or the disk is full, which `run` has handled. Python flushes again at exit and would
+        # report the error: discard the rest.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return code
 

@@ -1,55 +1,78 @@
-"""The client: puts the parts together, and checks every argument before any I/O."""
+"""`BuddyClient`: checks the arguments, and connects the parts of the package."""
 
 from __future__ import annotations
 
-import math
 import os
 import ssl
 import warnings
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping
+from datetime import datetime
+from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import aiohttp
 from yarl import URL
 
-from .converter import decode_page, decode_suites
-from .credentials import Credentials, concealed
-from .endpoints import Region, check_branch, parse_base_url, sessions_url, suites_url
+from ._decoding.converter import DecodedPage, decode_page, decode_suites
+from ._http.credentials import Credentials, hide_token
+from ._http.rate_limit import RateLimiter, RequestLimiter
+from ._http.transport import Transport
+from ._http.urls import parse_base_url, region_url, sessions_url, suites_url
+from ._paging.paginator import SessionPaginator
+from ._paging.reconciler import Reconciler, ServerTraits, Window
+from ._stats import Fetched
+from ._validate import (
+    validate_branch,
+    validate_cursor,
+    validate_int,
+    validate_name,
+    validate_names,
+    validate_region,
+    validate_seconds,
+    validate_since,
+    validate_suite,
+    validate_suites,
+)
 from .errors import ConfigError
-from .fast import DecodedPage
-from .harvest import Harvest, OnFailure, Source
-from .models import Cursor, SessionPage, Suite, SuiteKey, WalkStats
-from .pacing import Budget, Gate, RateLimit
-from .paging import SessionPaginator
-from .transport import Transport
-from .walk import ServerTraits, Walk, Window
-from .watch import Notes, Watch
+from .harvest import Harvest, OnFailure
+from .models import Cursor, RateLimit, Region, SessionPage, Suite, SuiteKey, SuiteRef
+from .watch import Watch
+
+_BASE_URL_VARIABLES = "BUDDY_API_ENDPOINT", "BUDDY_API_URL", "BUDDY_BASE_URL"
 
 
 class BuddyClient:
     """Reads the unit-test sessions of Buddy suites.
 
-    Use it as `async with BuddyClient(token) as buddy`, or `close` it. It may be made outside a running event loop, and
-    serves one loop.
+    Use it as `async with BuddyClient(token) as buddy` or `async with BuddyClient.from_env() as buddy`, or call `close`.
+    It can be created before the event loop runs. Any number of tasks of one event loop can share it.
 
     Args:
-        token: A personal access token or an OAuth token with the scope UNIT_TEST_INFO; or an async callable that gives
-            one. It is called when a token is needed, its result is reused, and it is asked once more on a 401.
-        region: Where the account lives; a token of one region is not valid in another.
-        base_url: The API's URL on premises, such as `https://buddy.example.com/api`; it beats the region.
-        http_session: An aiohttp session to send requests through. It stays the caller's: never closed or changed.
-        ssl: How to check the server's certificate; the default rules if left out.
-        per_page: Sessions asked for in one page.
-        read_ahead: Pages of one walk that are in flight at once, at most.
-        max_concurrency: Requests of this client that are in flight at once, at most.
-        timeout: Seconds that one attempt may take, from connecting to the last byte.
-        attempts: Tries of one request, the first among them.
-        max_wait: Seconds that one request may wait, for the rate limit and between its attempts, together.
-        budget: An allowance shared with other clients, on other machines too: awaited before each request.
+        token: A personal access token or an OAuth token with the scope UNIT_TEST_INFO (named UNIT_TEST_READ in newer
+            documentation), or an async callable that returns one. The client caches its result, and calls it once more
+            after a 401.
+        region: The region of the account. A token of one region is not valid in another.
+        base_url: The URL of the API on premises, such as `https://buddy.example.com/api`; it takes precedence over
+            `region`.
+        http_session: An aiohttp session to send requests with. The client never closes or changes it.
+        ssl: How to check the certificate of the server (default: the certificates of the system).
+        per_page: The number of sessions to request per page.
+        read_ahead: The maximum number of pages of one suite that are requested at once.
+        max_concurrency: The maximum number of requests of this client at once.
+        timeout: Seconds for one attempt, from connecting to the last byte.
+        max_attempts: The number of attempts for a request that fails, including the first one.
+        max_wait: Total seconds that one request may wait for the rate limit and between its attempts.
+        limiter: A limiter that is shared with other clients, also on other machines: its `acquire` is awaited before
+            each request.
 
     Raises:
-        ConfigError: An argument cannot work.
+        ConfigError: An argument is invalid.
+
+    Example:
+        >>> async with BuddyClient("my-token") as buddy:
+        ...     async for session in buddy.sessions("acme/storefront/MNbyVedg"):
+        ...         print(session.relative_id, session.status)
     """
 
     def __init__(
@@ -64,61 +87,96 @@ class BuddyClient:
         read_ahead: int = 4,
         max_concurrency: int = 8,
         timeout: float = 30.0,
-        attempts: int = 4,
+        max_attempts: int = 4,
         max_wait: float = 300.0,
-        budget: Budget | None = None,
+        limiter: RequestLimiter | None = None,
     ) -> None:
-        token = concealed(token)
-        region = Region.parse(region)
-        self._base_url = region.base_url if base_url is None else parse_base_url(base_url)
-        self._per_page = _whole("per_page", per_page)
-        self._read_ahead = _whole("read_ahead", read_ahead)
+        token = hide_token(token)  # a traceback that shows local variables does not show the token
+        region = validate_region(region)
+        self._base_url = region_url(region) if base_url is None else parse_base_url(base_url)
+        self._per_page = validate_int("per_page", per_page)
+        self._read_ahead = validate_int("read_ahead", read_ahead)
         self._traits = ServerTraits()
-        self._max_concurrency = _whole("max_concurrency", max_concurrency)
-        patience = _seconds("max_wait", max_wait, zero=True)
-        self._gate = Gate(max_concurrency=self._max_concurrency, max_wait=patience, budget=budget)
+        self._max_concurrency = validate_int("max_concurrency", max_concurrency)
+        max_wait = validate_seconds("max_wait", max_wait, zero_allowed=True)
+        self._rate_limiter = RateLimiter(max_concurrency=self._max_concurrency, max_wait=max_wait, limiter=limiter)
         self._transport = Transport(
             Credentials(token),
-            self._gate,
+            self._rate_limiter,
             http_session=http_session,
             ssl_context=ssl,
             max_concurrency=self._max_concurrency,
-            timeout=_seconds("timeout", timeout),
-            attempts=_whole("attempts", attempts),
-            max_wait=patience,
+            timeout=validate_seconds("timeout", timeout),
+            max_attempts=validate_int("max_attempts", max_attempts),
+            max_wait=max_wait,
         )
 
     @classmethod
-    def from_env(cls, **overrides: Any) -> Self:
-        """Return a client set up by the environment variables of Buddy's own tools.
+    def from_env(
+        cls,
+        *,
+        token: str | Callable[[], Awaitable[str]] | None = None,
+        region: Region | str | None = None,
+        base_url: str | URL | None = None,
+        http_session: aiohttp.ClientSession | None = None,
+        ssl: ssl.SSLContext | None = None,
+        per_page: int = 100,
+        read_ahead: int = 4,
+        max_concurrency: int = 8,
+        timeout: float = 30.0,
+        max_attempts: int = 4,
+        max_wait: float = 300.0,
+        limiter: RequestLimiter | None = None,
+    ) -> Self:
+        """Return a client that is configured by the environment variables of Buddy's own tools.
 
         `BUDDY_TOKEN` is the token. The base URL is the first that is set of `BUDDY_API_ENDPOINT` (Buddy's login
-        action), `BUDDY_API_URL` (its SDKs) and `BUDDY_BASE_URL` (its Terraform provider); else `BUDDY_REGION` decides:
-        US, EU or AS, in any case. An empty variable counts as not set.
+        action), `BUDDY_API_URL` (its SDKs) and `BUDDY_BASE_URL` (its Terraform provider); otherwise `BUDDY_REGION`
+        selects the region: US, EU or AS, in any case. An empty variable counts as not set.
 
         Args:
-            overrides: Arguments of `BuddyClient`, which beat the environment.
+            token: The token, or an async callable that returns one (default: `BUDDY_TOKEN`).
+            region: The region (default: `BUDDY_REGION`). Takes precedence over a base URL of the environment.
+            base_url: The URL of the API. Takes precedence over the environment.
+            http_session: As in `BuddyClient`.
+            ssl: As in `BuddyClient`.
+            per_page: As in `BuddyClient`.
+            read_ahead: As in `BuddyClient`.
+            max_concurrency: As in `BuddyClient`.
+            timeout: As in `BuddyClient`.
+            max_attempts: As in `BuddyClient`.
+            max_wait: As in `BuddyClient`.
+            limiter: As in `BuddyClient`.
 
         Raises:
-            ConfigError: No token is to be found, or a setting cannot work.
+            ConfigError: There is no token, or a setting is invalid.
         """
-        if "base_url" not in overrides and "region" not in overrides:
-            names = "BUDDY_API_ENDPOINT", "BUDDY_API_URL", "BUDDY_BASE_URL"
-            if base_url := next(filter(None, map(os.environ.get, names)), None):
-                overrides["base_url"] = base_url
-            elif region := os.environ.get("BUDDY_REGION"):
-                overrides["region"] = region
-        token = concealed(overrides.pop("token", None) or os.environ.get("BUDDY_TOKEN", ""))
+        token = hide_token(token or os.environ.get("BUDDY_TOKEN", ""))
         if not token:
             raise ConfigError(
                 "no token: set BUDDY_TOKEN to a personal access token with the scope UNIT_TEST_INFO "
-                "(a suite's BUDDY_UT_TOKEN does not serve)"
+                "(the BUDDY_UT_TOKEN of a suite can only write)"
             )
-        return cls(token, **overrides)
+        if base_url is None and region is None:
+            base_url = next(filter(None, map(os.environ.get, _BASE_URL_VARIABLES)), None)
+        return cls(
+            token,
+            region=region or os.environ.get("BUDDY_REGION") or Region.US,
+            base_url=base_url,
+            http_session=http_session,
+            ssl=ssl,
+            per_page=per_page,
+            read_ahead=read_ahead,
+            max_concurrency=max_concurrency,
+            timeout=timeout,
+            max_attempts=max_attempts,
+            max_wait=max_wait,
+            limiter=limiter,
+        )
 
     def __repr__(self) -> str:
-        # A traceback shows one that __init__ has refused, too.
-        return f"<BuddyClient {getattr(self, '_base_url', 'unusable')}>"
+        # A traceback also shows a client whose __init__ has failed.
+        return f"<BuddyClient {getattr(self, '_base_url', 'not initialised')}>"
 
     async def __aenter__(self) -> Self:
         return self
@@ -129,163 +187,147 @@ class BuddyClient:
         await self.close()
 
     def __del__(self, _warn: Callable[..., None] = warnings.warn) -> None:
-        # Not there when __init__ has failed.
-        transport: Transport | None = getattr(self, "_transport", None)
-        if transport is not None and transport.open:
+        transport: Transport | None = getattr(self, "_transport", None)  # None if __init__ has failed
+        if transport is not None and transport.is_open:
             _warn(f"unclosed {self!r}: use `async with`, or await its close()", ResourceWarning, source=self)
 
     async def close(self) -> None:
-        """Close what this client opened; the caller's aiohttp session stays open. Closing twice is fine."""
+        """Close the connections of this client. Your own aiohttp session stays open. You can call it more than once."""
         await self._transport.close()
 
     @property
     def rate_limit(self) -> RateLimit | None:
-        """What the last answer said of the rate limit; None where none has said anything."""
-        return self._gate.rate_limit
+        """The rate limit as reported by the last response; None if no response has reported one."""
+        return self._rate_limiter.rate_limit
+
+    @property
+    def max_concurrency(self) -> int:
+        """The maximum number of requests of this client at once."""
+        return self._max_concurrency
+
+    async def suites(self, workspace: str, project: str) -> list[Suite]:
+        """Return the suites of a project, in the order of the API, with one request.
+
+        Args:
+            workspace: The name of the workspace in its URL.
+            project: The name of the project in its URL.
+
+        Raises:
+            ConfigError: A name is invalid. Raised before any I/O.
+            BuddyError: The request failed.
+        """
+        validate_name("workspace", workspace)
+        validate_name("project", project)
+        url = suites_url(self._base_url, workspace, project)
+        fetched = await self._transport.get(url, partial(decode_suites, workspace=workspace, project=project))
+        return fetched.result()
 
     def sessions(
         self,
-        workspace: str,
-        project: str,
-        suite_id: str,
+        suite: SuiteRef,
         *,
         branch: str | None = None,
-        since: int | None = None,
-        start: Cursor | None = None,
+        after: int | None = None,
+        since: datetime | None = None,
+        cursor: Cursor | None = None,
         max_sessions: int | None = None,
         per_page: int | None = None,
         read_ahead: int | None = None,
     ) -> SessionPaginator:
-        """Return the sessions of a suite, newest first, to be iterated. Nothing is requested before that.
+        """Return a paginator over the sessions of a suite, newest first. The first request is sent when you iterate.
 
         Args:
-            workspace: The workspace's name in its URL.
-            project: The project's name in its URL.
-            suite_id: The suite's ID.
+            suite: The suite: a `SuiteKey`, `"workspace/project/suite_id"`, a tuple of these names, or its URL.
             branch: Only sessions of this branch.
-            since: Only sessions with a higher `relative_id`; asking stops as soon as all of them are proved read.
-            start: Where to go on: the cursor of an earlier walk with the same arguments.
-            max_sessions: How many to yield at most. No request is made that this does not need.
-            per_page: Another page size than the client's.
-            read_ahead: Another number of pages in flight than the client's.
+            after: Only sessions with a higher `relative_id`. Reading stops when all of them were read.
+            since: Only sessions created at this time or later; an aware datetime. Reading stops at the first page that
+                is entirely older. A session without a date is included.
+            cursor: The position to resume from: the cursor of an earlier read with the same arguments.
+            max_sessions: The maximum number of sessions to yield. No more pages are requested than needed.
+            per_page: The page size (default: the client's).
+            read_ahead: The maximum number of pages to request at once (default: the client's).
 
         Raises:
-            ConfigError: An argument cannot work. Raised here, before any I/O.
+            ConfigError: An argument is invalid. Raised here, before any I/O.
         """
-        key = SuiteKey(workspace, project, suite_id)
+        key = validate_names(validate_suite(suite))
         url = sessions_url(self._base_url, key)
-        check_branch(branch)
-        fixed = {} if branch is None else {"branch": branch}
-        if start is not None and not isinstance(start, Cursor):
-            raise ConfigError(f"start must be a Cursor, not {type(start).__name__}: Cursor.parse reads its text")
-        size = self._per_page if per_page is None else _whole("per_page", per_page)
-        ahead = self._read_ahead if read_ahead is None else _whole("read_ahead", read_ahead)
-        most = None if max_sessions is None else _whole("max_sessions", max_sessions, least=0)
-        floor = 0 if since is None else _whole("since", since, least=0)
+        validate_branch(branch)
+        filters = {} if branch is None else {"branch": branch}
+        new_reconciler = partial(
+            Reconciler,
+            per_page=self._per_page if per_page is None else validate_int("per_page", per_page),
+            traits=self._traits,
+            read_ahead=self._read_ahead if read_ahead is None else validate_int("read_ahead", read_ahead),
+            after=0 if after is None else validate_int("after", after, minimum=0),
+            since=validate_since(since),
+            max_sessions=None if max_sessions is None else validate_int("max_sessions", max_sessions, minimum=0),
+            cursor=validate_cursor(cursor),
+        )
 
-        async def fetch(window: Window, stats: WalkStats) -> DecodedPage:
-            address = url.with_query({"page": window.page, "per_page": window.per_page, **fixed})
-            return await self._transport.get(address, lambda body: decode_page(body, page=window.page), stats)
+        async def fetch(window: Window) -> Fetched[DecodedPage]:
+            page_url = url.with_query({"page": window.page, "per_page": window.per_page, **filters})
+            return await self._transport.get(page_url, partial(decode_page, page=window.page))
 
-        def walk(*, trim: bool = True) -> Walk:
-            return Walk(
-                per_page=size, traits=self._traits, read_ahead=ahead, since=floor, most=most, start=start, trim=trim
-            )
-
-        return SessionPaginator(key, fetch=fetch, walk=walk, start=start)
+        return SessionPaginator(key, fetch=fetch, new_reconciler=new_reconciler, cursor=cursor)
 
     def harvest(
         self,
-        suites: Iterable[SuiteKey] | AsyncIterable[SuiteKey],
+        suites: Iterable[SuiteRef] | AsyncIterable[SuiteRef],
         *,
         branch: str | None = None,
-        since: Mapping[SuiteKey, int] | None = None,
+        after: int | Mapping[SuiteKey, int] | None = None,
+        since: datetime | None = None,
         concurrency: int | None = None,
         on_failure: OnFailure = "raise",
     ) -> Harvest:
-        """Return the sessions of many suites as one stream of `(key, session)`, to be iterated once.
+        """Return the sessions of many suites as one stream of `(key, session)`. You can iterate over it once.
 
         Args:
-            suites: Their keys, from any iterable: they are taken one by one, as they are needed.
+            suites: The suites: any iterable or async iterable. It is consumed lazily.
             branch: Only sessions of this branch.
-            since: For each suite in it, only sessions with a higher `relative_id` than this.
-            concurrency: Suites read at once; `max_concurrency` of the client if left out.
-            on_failure: "raise" raises `HarvestError` after all other suites were yielded; "collect" leaves it at
-                `harvest.failures`.
+            after: Only sessions with a higher `relative_id`: one number for all suites, or a number for each suite.
+            since: Only sessions created at this time or later; an aware datetime.
+            concurrency: The number of suites to read at once (default: `max_concurrency` of the client).
+            on_failure: "raise" raises `HarvestError` after all other suites were yielded; "collect" only lists the
+                failed suites in `harvest.failures`.
 
         Raises:
-            ConfigError: An argument cannot work. A key that cannot is a failure of its suite.
+            ConfigError: An argument is invalid. While iterating: an element of `suites` references no suite. (A suite
+                with an invalid name fails only that suite.)
         """
-        check_branch(branch)
-        floors = {} if since is None else since
+        validate_branch(branch)
+        validate_since(since)
+        if after is not None and not isinstance(after, Mapping):
+            validate_int("after", after, minimum=0)
 
         def read(key: SuiteKey) -> SessionPaginator:
-            return self.sessions(*key, branch=branch, since=floors.get(key))
+            suite_after = after.get(key) if isinstance(after, Mapping) else after
+            return self.sessions(key, branch=branch, after=suite_after, since=since)
 
-        return self._harvest(suites, read, concurrency=concurrency, on_failure=on_failure)
+        size = self._max_concurrency if concurrency is None else validate_int("concurrency", concurrency)
+        return Harvest(suites, read, concurrency=size, on_failure=on_failure)
 
-    def _harvest(
-        self,
-        suites: Iterable[SuiteKey] | AsyncIterable[SuiteKey],
-        read: Callable[[SuiteKey], Source],
-        *,
-        concurrency: int | None,
-        on_failure: OnFailure,
-    ) -> Harvest:
-        """Return a harvest of what `read` makes of each suite, with this client's concurrency unless told another."""
-        workers = self._max_concurrency if concurrency is None else _whole("concurrency", concurrency)
-        return Harvest(suites, read, concurrency=workers, on_failure=on_failure)
-
-    def watch(self, suites: Iterable[SuiteKey], *, every: float = 60.0, branch: str | None = None) -> Watch:
-        """Return what changes in many suites from now on, as one stream of `Change`.
+    def watch(self, suites: Iterable[SuiteRef], *, interval: float = 60.0, branch: str | None = None) -> Watch:
+        """Return the changes in many suites from now on, as one stream of `Change`.
 
         Args:
-            suites: Their keys. One that comes twice counts once.
-            every: Seconds from one round of a suite to its next; a tenth more or less, by chance.
+            suites: The suites. A suite that is listed twice is watched once.
+            interval: Seconds between two reads of a suite, with a jitter of 10 %.
             branch: Only sessions of this branch.
 
         Raises:
-            ConfigError: An argument cannot work. Raised here, before any I/O.
+            ConfigError: An argument is invalid. Raised here, before any I/O.
         """
-        return self._watch(suites, every=every, branch=branch)
+        validate_branch(branch)
 
-    def _watch(
-        self, suites: Iterable[SuiteKey], *, every: float, branch: str | None, notes: Notes | None = None
-    ) -> Watch:
-        """Return a watch that keeps notes, if it is given any."""
-        check_branch(branch)
+        def read(key: SuiteKey) -> AsyncGenerator[SessionPage, None]:
+            # Most rounds need one page: there is nothing to read ahead.
+            return self.sessions(key, branch=branch, read_ahead=1).pages()
 
-        def read(key: SuiteKey) -> AsyncIterator[SessionPage]:
-            # Most rounds need one page: nothing is worth reading ahead.
-            return self.sessions(*key, branch=branch, read_ahead=1).pages()
-
-        return Watch(suites, read, every=_seconds("every", every), concurrency=self._max_concurrency, notes=notes)
-
-    async def suites(self, workspace: str, project: str) -> list[Suite]:
-        """Return the suites of a project, in Buddy's order. Buddy does not paginate this list.
-
-        Args:
-            workspace: The workspace's name in its URL.
-            project: The project's name in its URL.
-
-        Raises:
-            ConfigError: A name cannot work. Raised before any I/O.
-            BuddyError: Any other branch.
-        """
-        url = suites_url(self._base_url, workspace, project)
-        return await self._transport.get(
-            url, lambda body: decode_suites(body, workspace=workspace, project=project), WalkStats()
+        return Watch(
+            [validate_names(validate_suite(suite)) for suite in validate_suites(suites)],
+            read,
+            interval=validate_seconds("interval", interval),
+            concurrency=self._max_concurrency,
         )
-
-
-def _whole(name: str, value: object, *, least: int = 1) -> int:
-    if type(value) is not int or value < least:
-        raise ConfigError(f"{name} must be a whole number from {least}, not {value!r}")
-    return value
-
-
-def _seconds(name: str, value: float, *, zero: bool = False) -> float:
-    usable = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not usable or value < 0 or (value == 0 and not zero):
-        raise ConfigError(f"{name} must be a number of seconds{'' if zero else ' above 0'}, not {value!r}")
-    return float(value)

@@ -1,7 +1,7 @@
-"""A source for dlt, the extra `[dlt]`: the sessions of suites as a table that each run brings up to date.
+"""A source for dlt, with the extra `[dlt]`: a table of the sessions of suites, which each run updates.
 
-What a run has proved is kept in the state that dlt loads together with the rows, one number for each suite: at or below
-it, every session was loaded, and was finished by then. So the next run reads what lies above, and no more.
+dlt loads a state together with the rows. For each suite it contains one number: every session up to this number was
+loaded, and was finished when it was loaded. So the next run reads only the sessions above it.
 """
 
 from __future__ import annotations
@@ -13,95 +13,79 @@ from typing import Any, get_args
 import attrs
 import dlt
 
+from ._decoding.converter import to_dict
+from ._validate import validate_suite, validate_suites
 from .client import BuddyClient
-from .converter import to_json
-from .intervals import Intervals, union
-from .models import Session, SessionPage, SuiteKey
+from .models import Session, SuiteKey, SuiteRef
 
-_KEY = (*SuiteKey._fields, "id")
-_TYPES: dict[type, Any] = {datetime: "timestamp", bool: "bool", float: "double", int: "bigint", str: "text"}
-"""dlt's types; the first that fits counts: a bool is an int, an int may be a float, an enum is its text."""
+_PRIMARY_KEY = (*SuiteKey._fields, "id")
+
+_DATA_TYPES: dict[type, str] = {datetime: "timestamp", bool: "bool", float: "double", int: "bigint", str: "text"}
+"""dlt's data type for each Python type. The first match counts: a bool is also an int, and an enum is also a str."""
 
 
 def _columns() -> dict[str, Any]:
-    """Return each column with its type, so that one of which nothing is known yet is there all the same."""
-    types: dict[str, Any] = dict.fromkeys(SuiteKey._fields, "text")
+    """Return the columns with their types, so that the table also has the columns that contain only nulls."""
+    types: dict[str, str] = dict.fromkeys(SuiteKey._fields, "text")
     for field in attrs.fields(attrs.resolve_types(Session)):
-        kinds = [kind for kind in get_args(field.type) or (field.type,) if kind is not type(None)]
-        fits = (name for python, name in _TYPES.items() if any(issubclass(kind, python) for kind in kinds))
-        types[field.name] = next(fits, "json")
-    return {name: {"name": name, "data_type": kind, "nullable": name not in _KEY} for name, kind in types.items()}
+        python_types = [kind for kind in get_args(field.type) or (field.type,) if kind is not type(None)]
+        matches = (name for kind, name in _DATA_TYPES.items() if any(issubclass(each, kind) for each in python_types))
+        types[field.name] = next(matches, "json")
+    return {
+        name: {"name": name, "data_type": data_type, "nullable": name not in _PRIMARY_KEY}
+        for name, data_type in types.items()
+    }
 
 
-@dlt.resource(section="buddy", primary_key=_KEY, write_disposition="merge", columns=_columns())
+@dlt.resource(section="buddy", primary_key=_PRIMARY_KEY, write_disposition="merge", columns=_columns())
 async def sessions(
-    suites: Iterable[SuiteKey],
+    suites: Iterable[SuiteRef],
     token: str = dlt.secrets.value,
     region: str = "US",
     base_url: str | None = None,
     **settings: Any,
 ) -> AsyncIterator[list[dict[str, Any]]]:
-    """Return a dlt resource: what is new, or was not finished, in the sessions of many suites, page by page.
+    """Return a dlt resource: the new and the unfinished sessions of many suites, page by page.
 
-    It makes the table `sessions`: `workspace`, `project`, `suite_id`, and the API's fields under their names
-    (`created_by` as JSON, `duration` in seconds). The first run reads everything. Each other one reads a suite from its
-    newest session down to the lowest that was not finished when it was last read, or else the newest: one request for a
-    suite in which nothing has happened. A session that never ends keeps the reading that deep. A deletion is not seen,
-    nor a change to a finished session. Where the table is dropped, `refresh="drop_sources"` begins anew.
+    It fills the table `sessions`: `workspace`, `project`, `suite_id`, and the API's fields under their names
+    (`created_by` as JSON, `duration` in seconds). The first run reads everything. Each later run reads a suite from its
+    newest session down to the oldest one that was not finished when it was last read: one request for an unchanged
+    suite. A session that never finishes makes every run read down to it. Deletions and changes of finished sessions are
+    not detected. If you drop the table, start again with `refresh="drop_sources"`.
 
     Args:
-        suites: Their keys.
-        token: As in `BuddyClient`. Like the next two, it is looked for in dlt's configuration if it is left out, under
-            `sources.buddy`.
+        suites: The suites: `SuiteKey`s, texts such as `"workspace/project/suite_id"`, or URLs.
+        token: As in `BuddyClient`. Like `region` and `base_url`, it is read from dlt's configuration under
+            `sources.buddy` by default.
         region: As in `BuddyClient`.
         base_url: As in `BuddyClient`.
         settings: Other arguments of `BuddyClient`.
 
     Raises:
-        ConfigError: An argument cannot work.
-        HarvestError: Suites have failed. Raised when all others were read; dlt then loads nothing of this run, and the
-            next one reads the same again.
+        ConfigError: An argument is invalid.
+        HarvestError: Suites have failed. Raised after all others were read; dlt then loads nothing of this run, and the
+            next run reads the same sessions again.
     """
-    proved: dict[str, int] = dlt.current.resource_state().setdefault("proved", {})
-    since = {key: proved.get(str(key), 0) for key in map(SuiteKey.checked, suites)}
-    readings: dict[SuiteKey, _Reading] = {}
+    state: dict[str, int] = dlt.current.resource_state().setdefault("read_up_to", {})
+    after = {key: state.get(str(key), 0) for key in map(validate_suite, validate_suites(suites))}
+    read_up_to = dict(after)
     async with (
-        # Made here, in the event loop that dlt runs this in: a client serves one.
+        # Created here, in the event loop in which dlt runs this function: a client serves one event loop.
         BuddyClient(token, region=region, base_url=base_url, **settings) as buddy,
-        buddy.harvest(since, since=since) as harvest,
+        buddy.harvest(after, after=after) as harvest,  # the keys of `after` are the suites
     ):
         async for page in harvest.pages():
-            reading = readings.setdefault(page.suite, _Reading(since[page.suite]))
-            reading.take(page)
-            yield [_unicode({**page.suite._asdict(), **to_json(session)}) for session in page.sessions]
-            if page.last:
-                proved[str(page.suite)] = readings.pop(page.suite).proved
+            key = page.suite
+            for session in page.sessions:  # newest first: the oldest unfinished session decides
+                number = session.relative_id
+                read_up_to[key] = max(number, read_up_to[key]) if session.is_finished else number - 1
+            yield [_escape_surrogates({**key._asdict(), **to_dict(session)}) for session in page.sessions]
+            if page.is_last and page.covers is not None:  # None if the list is out of order, or nothing is new
+                state[str(key)] = read_up_to[key]
 
 
-def _unicode(value: Any) -> Any:
-    """Return a JSON value without halves of surrogate pairs, which JSON can hold and dlt refuses: as JSON escapes."""
+def _escape_surrogates(value: Any) -> Any:
+    """Return a JSON value in which lone surrogates are escaped: JSON can contain them, dlt rejects them."""
     if isinstance(value, dict):
-        return {name: _unicode(part) for name, part in value.items()}
+        return {name: _escape_surrogates(part) for name, part in value.items()}
     return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
-
-
-class _Reading:
-    """What one run has proved of a suite."""
-
-    def __init__(self, since: int) -> None:
-        self._settled: Intervals = ((0, since),)
-        self._unfinished: int | None = None
-
-    def take(self, page: SessionPage) -> None:
-        """Take note of what a page holds, and of what it proves."""
-        if page.covers:
-            self._settled = union(self._settled, page.covers)
-        for session in page.sessions:
-            if not session.finished:
-                self._unfinished = session.relative_id
-
-    @property
-    def proved(self) -> int:
-        """The highest number at or below which every session has been read, finished."""
-        highest = self._settled[0][1]
-        return highest if self._unfinished is None else min(highest, self._unfinished - 1)

@@ -1,12 +1,12 @@
 """Every error that this package raises, in one tree.
 
-BuddyError                        .cursor: where a walk stood, else None
-├── ConfigError (ValueError)      bad token, base URL, region, key or argument: raised before any I/O
-├── ClientClosedError             the client, or the aiohttp session that it borrowed, is closed
-├── TransportError                no usable answer after all attempts: DNS, connect, TLS, reset, timeout, cut body
-├── ResponseError                 an answer that is no Buddy answer: not JSON, too large, a redirect, not HTTP
+BuddyError                        .cursor: the position of the read, or None; .retryable
+├── ConfigError (ValueError)      a bad token, base URL, region, suite or argument: raised before a request is sent
+├── ClientClosedError             the client, or your aiohttp session, is closed
+├── TransportError                no usable response after all attempts: DNS, connect, TLS, reset, timeout, truncation
+├── ResponseError                 a response that is not Buddy's: not JSON, too large, a redirect, not HTTP
 │   └── DecodeError               JSON of the wrong shape: .page .item .field
-├── StatusError                   an HTTP status that says no: .status .messages .method .url
+├── StatusError                   an HTTP status that reports an error: .status .messages .method .url
 │   ├── BadRequestError           400
 │   ├── AuthenticationError       401
 │   ├── ForbiddenError            403
@@ -15,56 +15,66 @@ BuddyError                        .cursor: where a walk stood, else None
 │   └── ServerError               5xx
 ├── StoreError                    the file of a SessionStore cannot be used
 ├── UnstableListingError          the list changes faster than it can be read
-└── HarvestError (ExceptionGroup) every suite that failed
+└── HarvestError (ExceptionGroup) .failures: every suite that failed
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
-if TYPE_CHECKING:  # models raise ConfigError; errors only name the models that they carry
-    from .models import Cursor, SuiteKey
+from .models import Cursor, SuiteKey
 
 
 class BuddyError(Exception):
-    """The base of all errors of this package.
+    """The base class of all errors of this package.
 
     Attributes:
-        cursor: Where the walk stood that this error ended, so that it can be resumed; None where there was no walk.
-        transient: Whether the same request may succeed later, with nothing changed on this side.
+        cursor: The position of the read that failed, to resume it; None if there was no read.
+        retryable: Whether the same call may succeed later.
     """
 
     cursor: Cursor | None = None
-    transient: bool = False
+    retryable: bool = False
+
+    def __init__(self, message: str, *, retryable: bool | None = None) -> None:
+        super().__init__(message)
+        if retryable is not None:
+            self.retryable = retryable
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _restore, (type(self), self.args, self.__dict__)
 
 
 class ConfigError(BuddyError, ValueError):
-    """An argument or a setting that cannot work. Raised before any I/O."""
+    """A bad argument or setting. Raised before a request is sent."""
 
 
 class ClientClosedError(BuddyError):
-    """The client, or the aiohttp session that it borrowed, is closed."""
+    """The client, or your aiohttp session, is closed."""
 
 
 class TransportError(BuddyError):
-    """No usable answer came after all attempts: DNS, connect, TLS, reset, timeout or a body cut short."""
+    """No usable response after all attempts: DNS, connect, TLS, reset, timeout or a truncated body.
 
-    transient = True  # but for a TLS failure, or a proxy that forbids
+    Retryable, except for a TLS failure and for a proxy that refuses the request.
+    """
+
+    retryable = True
 
 
 class ResponseError(BuddyError):
-    """Something answered, but not as Buddy does: not JSON, too large, a redirect, or not HTTP at all."""
+    """A response that is not Buddy's: not JSON, too large, a redirect, or not HTTP."""
 
 
 class DecodeError(ResponseError):
-    """An answer in JSON that has not the documented shape.
+    """A JSON response that does not have the documented shape.
 
     Attributes:
-        page: The page's number, from 1; None where the answer has no pages.
-        item: The item's index on that page, from 0; None where the page itself is wrong.
-        field: The field's name, with dots where it is nested; None where the item itself is wrong.
+        page: The number of the page, from 1; None if the response has no pages.
+        item: The index of the item on that page, from 0; None if the page itself is wrong.
+        field: The name of the field, with dots if it is nested; None if the item itself is wrong.
         reason: What is wrong with it.
     """
 
@@ -79,22 +89,21 @@ class DecodeError(ResponseError):
         self.item = item
         self.field = field
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (type(self), self.args, self.__dict__)
-
 
 class StatusError(BuddyError):
-    """An answer whose HTTP status says no.
+    """A response whose HTTP status reports an error.
 
     Attributes:
         status: The HTTP status.
-        messages: What Buddy said, from the body's `errors`; empty where the body held none.
-        method: The request's method.
-        url: The request's URL. It never holds the token.
+        messages: Buddy's messages, from `errors` in the body; empty if the body contained none.
+        method: The method of the request.
+        url: The URL of the request; empty if the request was not sent. It never contains the token.
     """
 
-    hint = ""
-    """What to do about it; added to the message."""
+    _cause = "the request failed"
+    """The cause, if Buddy gave no message."""
+    _hint = ""
+    """What to do, added to the message."""
 
     def __init__(
         self,
@@ -103,51 +112,56 @@ class StatusError(BuddyError):
         messages: Sequence[str] = (),
         method: str = "GET",
         url: str = "",
-        reason: str = "",
+        retryable: bool | None = None,
     ) -> None:
-        said = "; ".join(messages) or reason or "no message"
-        answered = f"{method} {url} answered {status}: " if url else ""  # the gate sends some requests not at all
-        super().__init__(f"{answered}{said}{self.hint and f' ({self.hint})'}")
+        cause = "; ".join(messages) or self._cause
+        hint = f": {self._hint}" if self._hint else ""
+        request = f"; {method} {url}" if url else ""
+        super().__init__(f"{cause} ({status}){hint}{request}", retryable=retryable)
         self.status = status
         self.messages = tuple(messages)
         self.method = method
         self.url = url
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (type(self), self.args, self.__dict__)
-
 
 class BadRequestError(StatusError):
-    """400: Buddy does not accept a parameter."""
+    """400: Buddy rejects a parameter."""
+
+    _cause = "bad request"
 
 
 class AuthenticationError(StatusError):
     """401: the token is missing, wrong or expired."""
 
-    hint = "check the token, and the region: a token of one region is not valid in another"
+    _cause = "the token was rejected"
+    _hint = "check the token and the region (a token of one region is not valid in another)"
 
 
 class ForbiddenError(StatusError):
-    """403: the token may not read this."""
+    """403: the token is not allowed to read this."""
 
-    hint = "the token needs the scope UNIT_TEST_INFO, and the workspace its API switched on"
+    _cause = "access denied"
+    _hint = "give the token the scope UNIT_TEST_INFO (UNIT_TEST_READ), and enable the API in the workspace"
 
 
 class NotFoundError(StatusError):
-    """404: no such workspace, project or suite, or the token's owner cannot see it."""
+    """404: the workspace, project or suite does not exist, or the token's owner cannot see it."""
 
-    hint = "check the names of workspace, project and suite, and that the token's owner can see them"
+    _cause = "not found"
+    _hint = "check the names of workspace, project and suite, and that the token's owner can see them"
 
 
 class RateLimitError(StatusError):
-    """429: too many requests, and waiting longer than `max_wait` or `attempts` allow would be needed.
+    """429: too many requests, and the wait would be longer than `max_wait` allows.
 
     Attributes:
-        reset_at: When the allowance is renewed, in UTC; None where the answer did not say.
-        retry_after: Seconds to wait, as the answer said; None where it did not.
+        reset_at: The end of the rate limit's window, in UTC; None if the response did not report it.
+        retry_after: Seconds to wait; None if the response did not report it.
     """
 
-    hint = "wait, or allow a longer max_wait"
+    _cause = "too many requests"
+    _hint = "wait, or allow a longer max_wait"
+    retryable = True
 
     def __init__(
         self,
@@ -156,29 +170,33 @@ class RateLimitError(StatusError):
         messages: Sequence[str] = (),
         method: str = "GET",
         url: str = "",
-        reason: str = "",
         reset_at: datetime | None = None,
         retry_after: float | None = None,
     ) -> None:
-        super().__init__(status=status, messages=messages, method=method, url=url, reason=reason)
+        super().__init__(status=status, messages=messages, method=method, url=url)
         self.reset_at = reset_at
         self.retry_after = retry_after
 
 
 class ServerError(StatusError):
-    """5xx: Buddy, or something before it, failed."""
+    """5xx: Buddy, or a proxy in front of it, failed. Retryable, except for 501."""
+
+    _cause = "the server failed"
+    retryable = True
 
 
 class StoreError(BuddyError):
-    """The file of a `SessionStore` cannot be used: locked, full, not to be opened, not one of ours, or closed."""
+    """The file of a `SessionStore` cannot be used: locked, full, unreadable, of another program, or closed."""
 
 
 class UnstableListingError(BuddyError):
-    """The list changes faster than it can be read, or the same page is served again and again."""
+    """The list changes faster than it can be read, or the server returns the same page again and again."""
+
+    retryable = True
 
 
 class HarvestError(BuddyError, ExceptionGroup[BuddyError]):
-    """Every suite of a harvest that failed, raised after all others were yielded.
+    """Some suites of a harvest failed. Raised after all the others were yielded. Retryable if all failures are.
 
     Attributes:
         failures: The error of each suite that failed.
@@ -187,21 +205,22 @@ class HarvestError(BuddyError, ExceptionGroup[BuddyError]):
     failures: Mapping[SuiteKey, BuddyError]
 
     def __new__(cls, failures: Mapping[SuiteKey, BuddyError]) -> Self:
-        """Make the group of the failures' errors; `failures` must not be empty."""
+        """Create the group from the errors of the failed suites; `failures` must not be empty."""
         names = ", ".join(map(str, list(failures)[:3]))
         more = f" and {len(failures) - 3} more" if len(failures) > 3 else ""
         return super().__new__(cls, f"could not read {names}{more}", list(failures.values()))
 
     def __init__(self, failures: Mapping[SuiteKey, BuddyError]) -> None:
-        super().__init__(self.message, list(failures.values()))
+        super().__init__(self.message, retryable=all(error.retryable for error in failures.values()))
+        self.args = (self.message, self.exceptions)  # those of an ExceptionGroup; BuddyError sets only the message
         self.failures = dict(failures)
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.failures,), self.__dict__
 
 
-def _rebuild(kind: type[BuddyError], args: tuple[object, ...], state: dict[str, object]) -> BuddyError:
-    """Make an error again from what pickling kept: keyword arguments do not survive `Exception`'s own way."""
+def _restore(kind: type[BuddyError], args: tuple[object, ...], state: dict[str, object]) -> BuddyError:
+    """Restore a pickled error: `Exception` itself does not pickle keyword arguments."""
     error = kind.__new__(kind, *args)
     error.args = args
     error.__dict__.update(state)

@@ -1,7 +1,7 @@
-"""What this package hands out: frozen values that know nothing of JSON or HTTP.
+"""The values that this package returns: frozen attrs classes and enums that know nothing of JSON or HTTP.
 
-The fields of `Session`, `Member` and `Suite` are the API's own, under the API's own names (the session list of Buddy's
-API documentation, and Buddy's OpenAPI types). A field that the API leaves out or sends as null is None.
+The fields of `Session`, `Member` and `Suite` have the names that the API gives them (Buddy's API documentation of the
+session list, and Buddy's OpenAPI types). A field that the API omits or sends as null is None.
 """
 
 from __future__ import annotations
@@ -9,15 +9,14 @@ from __future__ import annotations
 import re
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TypeAlias
+from urllib.parse import unquote, urlsplit
 
-from attrs import define, frozen
-
-from .errors import ConfigError
+from attrs import frozen
 
 
 class _OpenEnum(StrEnum):
-    """A string enum that keeps values it does not know: Buddy adds some without warning."""
+    """A string enum that keeps unknown values, because Buddy adds values without warning."""
 
     @classmethod
     def _missing_(cls, value: object) -> Self | None:
@@ -25,11 +24,14 @@ class _OpenEnum(StrEnum):
             return None
         member = str.__new__(cls, value)
         member._name_ = member._value_ = str(value)
-        return member  # not remembered: what a server sends must not fill the memory
+        return member  # not cached: a server must not be able to fill the memory
+
+    def __reduce_ex__(self, _: object) -> tuple[type[Self], tuple[str]]:
+        return type(self), (self.value,)  # some versions of Python pickle by name, which finds no unknown value
 
 
 class SessionStatus(_OpenEnum):
-    """How a session stands. A value not listed here is kept as it is, and equals its string."""
+    """The status of a session. An unknown value is kept, and equals its string."""
 
     IN_PROGRESS = "IN_PROGRESS"
     SUCCESSFUL = "SUCCESSFUL"
@@ -38,7 +40,7 @@ class SessionStatus(_OpenEnum):
 
 
 class CIProvider(_OpenEnum):
-    """What ran the tests. A value not listed here is kept as it is, and equals its string."""
+    """The service that ran the tests. An unknown value is kept, and equals its string."""
 
     NONE = "NONE"
     BUDDY = "BUDDY"
@@ -47,18 +49,47 @@ class CIProvider(_OpenEnum):
 
 
 class RefType(_OpenEnum):
-    """What kind of Git reference was tested. A value not listed here is kept as it is, and equals its string."""
+    """The kind of Git reference that was tested. An unknown value is kept, and equals its string."""
 
     BRANCH = "BRANCH"
     TAG = "TAG"
     PULL_REQUEST = "PULL_REQUEST"
 
 
+class Region(StrEnum):
+    """The region of a Buddy account. A token of one region is not valid in another (Buddy's documentation)."""
+
+    US = "US"
+    EU = "EU"
+    AS = "AS"
+
+    @classmethod
+    def parse(cls, text: str) -> Region:
+        """Return the region with this name, in any case.
+
+        Raises:
+            ValueError: There is no such region.
+        """
+        try:
+            return cls(text.strip().upper())
+        except (ValueError, AttributeError):
+            raise ValueError(
+                f"unknown region {text!r}: use {', '.join(cls)}, or base_url for your own server"
+            ) from None
+
+
 _FINISHED = frozenset({SessionStatus.SUCCESSFUL, SessionStatus.ERROR, SessionStatus.SKIPPED})
+_API_PATH = r"/workspaces/([^/]+)/projects/([^/]+)/unit-tests/suites/([^/]+)(?:/|$)"
+_BROWSER_PATH = r"/([^/]+)/([^/]+)/unit-tests/([^/]+)(?:/|$)"
 
 
 class SuiteKey(NamedTuple):
-    """The three names that lead to a suite. `str(key)` is `"workspace/project/suite_id"`."""
+    """The names of a suite: workspace, project and suite ID. `str(key)` is `"workspace/project/suite_id"`.
+
+    Example:
+        >>> SuiteKey.parse("https://app.buddy.works/acme/storefront/unit-tests/MNbyVedg")
+        SuiteKey(workspace='acme', project='storefront', suite_id='MNbyVedg')
+    """
 
     workspace: str
     project: str
@@ -69,26 +100,30 @@ class SuiteKey(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> SuiteKey:
-        """Return the key that `str(key)` wrote.
+        """Return the key of a suite.
+
+        Args:
+            text: `workspace/project/suite_id`, or the URL of the suite in the browser or in the API. What follows the
+                suite in a URL, such as a session, is ignored.
 
         Raises:
-            ConfigError: `text` is not three names with slashes between them.
+            ValueError: `text` is neither.
         """
-        names = text.split("/") if isinstance(text, str) else ()
+        names: list[str] = []
+        if isinstance(text, str) and "://" in text:
+            path = urlsplit(text).path
+            match = re.search(_API_PATH, path) or re.search(_BROWSER_PATH, path)
+            names = [unquote(name) for name in match.groups()] if match else []
+        elif isinstance(text, str):
+            names = text.split("/")
         if len(names) != 3 or not all(names):
-            raise ConfigError(f"a suite is written as workspace/project/suite_id, not {text!r}")
+            raise ValueError(f"not a suite: {text!r}; write workspace/project/suite_id, or paste the URL of the suite")
         return cls(*names)
 
-    @classmethod
-    def checked(cls, key: object) -> SuiteKey:
-        """Return a key that was handed in, which may be a plain tuple.
 
-        Raises:
-            ConfigError: It is not a tuple of three.
-        """
-        if not isinstance(key, tuple) or len(key) != len(cls._fields):
-            raise ConfigError(f"a suite is named by a SuiteKey, not {key!r}; SuiteKey.parse reads its text")
-        return cls(*key)
+SuiteRef: TypeAlias = SuiteKey | tuple[str, str, str] | str
+"""How a suite is referenced in this package: a `SuiteKey` (or a plain tuple of its names), or any text that
+`SuiteKey.parse` accepts."""
 
 
 @frozen(kw_only=True)
@@ -107,10 +142,13 @@ class Member:
 
 @frozen(kw_only=True)
 class Suite:
-    """A unit-test suite, as its project lists it."""
+    """A unit-test suite, as listed by its project.
+
+    Attributes:
+        key: The names of the suite; `client.sessions(suite.key)` reads it.
+    """
 
     key: SuiteKey
-    """Where the suite is: `client.sessions(*suite.key)` reads it."""
     id: str
     url: str | None = None
     html_url: str | None = None
@@ -120,11 +158,25 @@ class Suite:
 
 @frozen(kw_only=True)
 class Session:
-    """One run of a suite's tests. It can change: a session is created in progress, finished, reopened, deleted."""
+    """One run of a suite's tests. A session can change: it is created in progress, finished, reopened, deleted.
+
+    Times are aware datetimes in UTC. `id`, `relative_id` and `status` are always present.
+
+    Attributes:
+        relative_id: Sequential number within the suite; 1 is the oldest.
+        url: The session in the API.
+        html_url: The session in the browser.
+        created_by: The member who started the run.
+        ci_run_url: The run in the CI provider's web interface.
+        revision: The commit that was tested.
+        ref_name: The branch, tag or pull request that was tested; `ref_type` says which.
+        duration: Seconds.
+        tests_count: The number of tests, including failed and skipped ones.
+        error_count: The number of tests that ended with an error, which `failed_count` does not include.
+    """
 
     id: str
     relative_id: int
-    """The sequential number within the suite, from 1 for the oldest."""
     status: SessionStatus
     url: str | None = None
     html_url: str | None = None
@@ -141,17 +193,16 @@ class Session:
     action_execution_id: str | None = None
     error_message: str | None = None
     duration: int | float | None = None
-    """Seconds."""
     tests_count: int | None = None
     failed_count: int | None = None
     skipped_count: int | None = None
     error_count: int | None = None
 
     @property
-    def finished(self) -> bool:
-        """Whether the session has come to its end, until someone reopens it.
+    def is_finished(self) -> bool:
+        """Whether the session has ended. A finished session can be reopened.
 
-        A status that this version does not know counts as finished once there is a `finish_date`.
+        A status that this version does not know counts as finished if there is a `finish_date`.
         """
         if self.status in _FINISHED:
             return True
@@ -159,67 +210,67 @@ class Session:
 
     @property
     def passed_count(self) -> int | None:
-        """The tests that passed: those that neither failed, nor were skipped, nor broke.
+        """The number of tests that passed: neither failed, nor skipped, nor in error.
 
-        None where one of the four counts is missing, or where they do not add up.
+        None if one of the four counts is missing, or if they do not add up.
         """
-        tests, failed, skipped, errors = (
-            self.tests_count,
-            self.failed_count,
-            self.skipped_count,
-            self.error_count,
-        )
+        tests, failed, skipped, errors = self.tests_count, self.failed_count, self.skipped_count, self.error_count
         if tests is None or failed is None or skipped is None or errors is None:
             return None
         passed = tests - failed - skipped - errors
         return passed if passed >= 0 else None
 
 
+_CURSOR = r"([1-9][0-9]{0,18})@(0|[1-9][0-9]{0,18})"
+
+
 @frozen
 class Cursor:
-    """Where a walk stands: valid after every single session, at any later time. `str(cursor)` is short text.
+    """The position of a read: valid after every session, at any later time, in any process.
 
     Attributes:
-        below: What remains has a lower `relative_id` than this.
-        place: How many places of the list lay above what remains, when it was last seen. A hint: a wrong one costs
-            requests, never sessions.
+        lowest_id: The lowest `relative_id` read so far. Sessions with lower numbers remain to be read.
+        offset: The number of rows of the list at or above `lowest_id`, when they were read. Only a hint: if it is
+            wrong, the read makes extra requests, but loses no session.
+
+    Example:
+        >>> str(Cursor(118, 40))
+        '118@40'
     """
 
-    below: int
-    place: int
+    lowest_id: int
+    offset: int
 
     def __str__(self) -> str:
-        return f"{self.below}@{self.place}"
+        return f"{self.lowest_id}@{self.offset}"
 
     @classmethod
     def parse(cls, text: str) -> Cursor:
-        """Return the cursor that `str(cursor)` wrote.
+        """Return the cursor whose `str` is `text`.
 
         Raises:
-            ConfigError: `text` is not such a text.
+            ValueError: `text` is not a cursor.
         """
-        match = _CURSOR.fullmatch(text) if isinstance(text, str) else None
+        match = re.fullmatch(_CURSOR, text) if isinstance(text, str) else None
         if match is None:
-            raise ConfigError(f"a cursor is written as 118@40, not {text!r}")
+            raise ValueError(f"not a cursor: {text!r}; a cursor looks like 118@40")
         return cls(int(match[1]), int(match[2]))
-
-
-_CURSOR = re.compile(r"([1-9][0-9]{0,18})@(0|[1-9][0-9]{0,18})", re.ASCII)
 
 
 @frozen(kw_only=True)
 class SessionPage:
-    """One page of a walk: only what the walk had not yielded before, newest first.
+    """One page of a read, with the sessions that were not yielded before, newest first.
 
     Attributes:
         suite: The suite that was read.
-        number: The number of the page as it was asked for, from 1.
-        sessions: The sessions that are new to this walk.
+        number: The page number that was requested, from 1.
+        sessions: The sessions that are new in this read.
         url: The API's URL of the list.
-        html_url: The web page of the list.
-        covers: `(low, high)`: every session alive with such a `relative_id`, and on the walk's branch if it has one,
-            is known once this page is. None where the list's order allows no such proof.
-        last: Whether the walk is complete with this page (which may be empty).
+        html_url: The URL of the suite in the browser.
+        covers: `(low, high)`: after this page, every existing session with a `relative_id` from `low` to `high` has
+            been yielded (if the read is limited to a branch: every session of that branch). None if the order of the
+            list does not prove this.
+        is_last: Whether the read is complete with this page, which may be empty.
     """
 
     suite: SuiteKey
@@ -228,29 +279,24 @@ class SessionPage:
     url: str | None = None
     html_url: str | None = None
     covers: tuple[int, int] | None = None
-    last: bool = False
+    is_last: bool = False
 
 
-@define(kw_only=True)
-class WalkStats:
-    """What a walk has cost so far, and what it is worth.
+@frozen(kw_only=True)
+class RateLimit:
+    """The rate limit as reported by a response. A value that is absent or invalid is None.
 
     Attributes:
-        requests: Requests sent, repeated ones counted.
-        retries: Requests among them that repeated a failed one.
-        waited: Seconds that its requests have waited, for the rate limit and before retries, added up.
-        pages: Pages read.
-        sessions: Sessions yielded.
-        duplicates: Sessions that came again and were dropped.
-        rereads: Pages that brought nothing new.
-        certified: Whether it is proved that nothing was lost; False where the list was not in strict order.
+        limit: Requests allowed in a window (`X-Rate-Limit-Limit`).
+        remaining: Requests still allowed in this window (`X-Rate-Limit-Remaining`).
+        reset_at: The end of the window, in UTC, by the server's clock (`X-Rate-Limit-Reset`).
+        retry_after: Seconds to wait before the next request: from `Retry-After`, or from the time of the response to
+            `reset_at`, by the server's clock.
+        responded_at: The time of the response, in UTC, by the server's clock, in whole seconds (`Date`).
     """
 
-    requests: int = 0
-    retries: int = 0
-    waited: float = 0.0
-    pages: int = 0
-    sessions: int = 0
-    duplicates: int = 0
-    rereads: int = 0
-    certified: bool = True
+    limit: int | None = None
+    remaining: int | None = None
+    reset_at: datetime | None = None
+    retry_after: float | None = None
+    responded_at: datetime | None = None

@@ -1,8 +1,4 @@
-"""The same suites again and again: what is new in them, and what has changed.
-
-A bounded number of workers takes the suites in the order in which they are due, and what they find waits in a bounded
-queue. What is compared with what: changes.py.
-"""
+"""`Watch`: the changes in many suites, as one stream."""
 
 from __future__ import annotations
 
@@ -11,86 +7,118 @@ import heapq
 import logging
 import math
 import random
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing, suppress
+from enum import StrEnum
 from types import TracebackType
 from typing import Protocol, Self
 
-from .changes import Change, SuiteMemory
-from .errors import BuddyError, ClientClosedError, ConfigError, NotFoundError
+from attrs import frozen
+
+from ._workers import WorkerPool
+from .errors import BuddyError, ClientClosedError, NotFoundError
 from .models import Session, SessionPage, SuiteKey
 
 _log = logging.getLogger("buddy_sessions")
 
+REMEMBERED_SESSIONS = 100
+"""The number of sessions of a suite, the newest, that are kept to detect changes. This bounds the memory."""
+
 _JITTER = 0.1
-"""The share of the interval by which a round may come earlier or later, so that suites do not fall into step."""
+"""The share of the interval by which a round is earlier or later, at random, so that suites do not synchronise."""
 
-_LOOK_AGAIN = 0.05
-"""The share of the interval after which who waits looks again: a suite that is due earlier may have been put back."""
-
-_DOUBLINGS = 4
-"""How often the interval of a suite that keeps failing is doubled, at most."""
+_MAX_DOUBLINGS = 4
+"""The maximum number of times that the interval of a failing suite is doubled."""
 
 
-class Notes(Protocol):
-    """What outlives a watch: the sessions that it has seen, as they were then."""
+class ChangeKind(StrEnum):
+    """The kind of a change."""
 
-    async def recall(self, key: SuiteKey) -> list[Session] | None:
-        """Return what was seen of a suite; None if its watch has never begun."""
+    NEW = "NEW"
+    CHANGED = "CHANGED"
+    FINISHED = "FINISHED"
 
-    async def begin(self, key: SuiteKey, seen: Iterable[Session]) -> None:
-        """Note that a suite's watch begins, with these sessions seen, and no others."""
 
-    async def add(self, key: SuiteKey, session: Session) -> None:
-        """Note a session as it was seen now."""
+@frozen(kw_only=True)
+class Change:
+    """A change of one session.
+
+    Attributes:
+        kind: NEW for a session that was not seen before, whether it is finished or not; FINISHED if it was unfinished
+            and is finished now; CHANGED for any other difference, such as a reopened session or other counts.
+        suite: The suite of the session.
+        session: The session as it is now.
+        previous: The session as it was when last seen; None for a new one.
+    """
+
+    kind: ChangeKind
+    suite: SuiteKey
+    session: Session
+    previous: Session | None = None
+
+
+class WatchState(Protocol):
+    """Keeps what a watch has seen beyond the end of the process."""
+
+    async def load(self, key: SuiteKey) -> list[Session] | None:
+        """Return the sessions of a suite that were saved; None if the suite was never watched."""
+
+    async def start(self, key: SuiteKey, sessions: Iterable[Session]) -> None:
+        """Save the sessions that exist when the watch of a suite starts, in place of all that were saved before."""
+
+    async def save(self, key: SuiteKey, session: Session) -> None:
+        """Save a session whose change was acknowledged."""
 
 
 class Watch(AsyncIterator[Change]):
-    """What changes in many suites from now on, as one stream that ends only when it is closed.
+    """The changes in many suites, as one stream that ends when it is closed.
 
-    Use it as `async with`, so that leaving the loop leaves nothing behind at once. Breaking out of the loop alone ends
-    nothing: the next loop goes on with the very next change. Without any suite the stream ends at once.
+    Created by `BuddyClient.watch` and `SessionStore.watch`. Use it as `async with`, so that leaving the block stops the
+    requests at once. Only one task can iterate over it. After a `break`, the next loop continues with the next change.
+    Without any suite the stream ends at once.
 
-    A suite's first round is where its watch begins: what is there already is not new, but what is unfinished among it
-    is watched until it finishes. A later round takes one request, whose page shows what is new, and is compared with
-    what is remembered; only what is new or unfinished further down takes more. The newest 100 sessions of a suite are
-    remembered (some 160 kB). What falls behind them is watched no longer, finished or not, and neither is a change to
-    a finished session that is not on the first page.
+    Each suite is read once per interval: this is a round. Sessions that exist in the first round are not reported; the
+    unfinished ones among them are watched until they finish. A later round costs one request, or more if there are new
+    or unfinished sessions farther down. Only the newest 100 sessions of a suite are watched (about 160 kB). A change of
+    a finished session is noticed only on the pages that a round reads: always the first one.
 
-    A round's changes of a suite come oldest first, each once. A suite is read again only when they have been taken or
-    wait in a short queue, so a slow reader slows the reading.
+    The changes of a round arrive oldest first, each once. They wait in a short queue, and a suite is not read again
+    before its changes are in the queue, so a slow loop slows the watch down.
 
-    Given a store (`SessionStore.watch`), a watch goes on where the one before it stood, and tells what has happened
-    meanwhile. A change counts as dealt with when the next one is asked for: after a crash in between it comes again.
+    With a store (`SessionStore.watch`), a watch continues where the last one stopped, and reports what has happened in
+    between. A change is acknowledged when you ask for the next one, so it is delivered at least once.
 
-    A suite that fails stops no other: it is logged once as a warning by the logger `buddy_sessions`, stands in
-    `failures`, and is tried again, half as often after each failure down to a sixteenth, until it succeeds. A closed
-    client raises `ClientClosedError`, and any error that is not a `BuddyError` comes out as it is; both end the watch.
+    A suite that fails does not stop the others: one warning is logged, `failures` lists the suite, and it is read again
+    after 2, 4, 8, then 16 intervals, until it succeeds. A closed client ends the watch with
+    `ClientClosedError`, and any error that is not a `BuddyError` ends it, too.
+
+    Example:
+        >>> async with buddy.watch(["acme/storefront/MNbyVedg"], interval=60) as watch:
+        ...     async for change in watch:
+        ...         print(change.kind, change.suite, change.session.status)
     """
 
     def __init__(
         self,
         suites: Iterable[SuiteKey],
-        read: Callable[[SuiteKey], AsyncIterator[SessionPage]],
+        read: Callable[[SuiteKey], AsyncGenerator[SessionPage, None]],
         *,
-        every: float,
+        interval: float,
         concurrency: int,
-        notes: Notes | None = None,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        state: WatchState | None = None,
     ) -> None:
-        self._workers: list[asyncio.Task[None]] = []
-        if isinstance(suites, str | tuple) or not isinstance(suites, Iterable):
-            raise ConfigError("suites must be an iterable of SuiteKey, such as a list; SuiteKey.parse reads one's text")
-        keys: dict[SuiteKey, None] = {}
-        for key in map(SuiteKey.checked, suites):
-            read(key)  # requests nothing yet, but raises if a name cannot work
-            keys[key] = None
-        self._crew = _Crew(keys, read, every=every, concurrency=concurrency, notes=notes, clock=clock, sleep=sleep)
-        self._notes = notes
-        self._handed_out: Change | None = None
-        self._concurrency = min(concurrency, len(keys))
-        self._ended = not keys
+        watched = [_WatchedSuite(key) for key in dict.fromkeys(suites)]
+        self._read = read
+        self._interval = interval
+        self._state = state
+        self._schedule = _Schedule(watched)
+        self._suite_count = len(watched)
+        self._failures: dict[SuiteKey, BuddyError] = {}
+        self._pool: WorkerPool[Change] = WorkerPool(
+            self._work, size=max(1, min(concurrency, len(watched))), name="watch"
+        )
+        self._is_ended = not watched
+        self._unacknowledged: Change | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -100,149 +128,216 @@ class Watch(AsyncIterator[Change]):
     ) -> None:
         await self.aclose()
 
-    def __del__(self) -> None:
-        for worker in self._workers:
-            worker.cancel()
-
     async def aclose(self) -> None:
-        """End the watch, and wait until nothing of it is under way. A loop that waits for a change ends, too."""
-        self._dismiss()
-        await asyncio.gather(*self._workers, return_exceptions=True)
+        """Stop the watch, and wait until its requests have ended. A loop that waits for a change ends, too."""
+        self._is_ended = True
+        await self._pool.close()
 
     @property
     def failures(self) -> Mapping[SuiteKey, BuddyError]:
         """The latest error of each suite whose latest round has failed."""
-        return self._crew.failures
+        return self._failures
 
     async def __anext__(self) -> Change:
-        if self._ended:
+        if self._is_ended:
             raise StopAsyncIteration
-        await self._note()
-        crew = self._crew
-        if not self._workers:
-            self._workers = [asyncio.create_task(crew.work()) for _ in range(self._concurrency)]
-            for worker in self._workers:
-                worker.add_done_callback(crew.left)
-        if (crew.fatal is None or not crew.found.empty()) and (change := await crew.found.get()) is not None:
-            self._handed_out = change
-            return change
-        crew.wake()  # another loop may wait, too
-        if self._ended:  # closed while this waited
+        await self._acknowledge()
+        change = await self._pool.get()
+        if change is None:
             raise StopAsyncIteration
-        self._dismiss()
-        raise crew.fatal or StopAsyncIteration
+        self._unacknowledged = change
+        return change
 
-    async def _note(self) -> None:
-        """Note the change that was handed out last: whoever asks for the next has dealt with it."""
-        if self._notes is not None and (change := self._handed_out) is not None:
-            await self._notes.add(change.suite, change.session)
-        self._handed_out = None
+    async def _acknowledge(self) -> None:
+        """Save the last change that was returned: the consumer has handled it, since it asks for the next one."""
+        if self._state is not None and (change := self._unacknowledged) is not None:
+            await self._state.save(change.suite, change.session)
+        self._unacknowledged = None
 
-    def _dismiss(self) -> None:
-        """Stop the workers. Who waits for what they would have found is woken by the first that leaves."""
-        self._ended = True
-        for worker in self._workers:
-            worker.cancel()
+    async def _work(self) -> None:
+        now = asyncio.get_running_loop().time
+        while True:
+            suite = await self._schedule.next()
+            started = now()
+            is_first = suite.rounds == 0
+            await self._check(suite)
+            wait = self._interval * 2 ** min(suite.failed_rounds, _MAX_DOUBLINGS)
+            if is_first:  # all suites start at once; spread their second rounds over the interval
+                wait *= 1 - suite.rank / self._suite_count
+            wait *= random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - not used for security
+            self._schedule.add(started + wait, suite)
 
-
-class _Crew:
-    """What the workers share. They do not know the watch, so that one that is dropped ends them."""
-
-    def __init__(
-        self,
-        keys: Iterable[SuiteKey],
-        read: Callable[[SuiteKey], AsyncIterator[SessionPage]],
-        *,
-        every: float,
-        concurrency: int,
-        notes: Notes | None,
-        clock: Callable[[], float],
-        sleep: Callable[[float], Awaitable[object]],
-    ) -> None:
-        self.found: asyncio.Queue[Change | None] = asyncio.Queue(concurrency)
-        """Changes; None wakes who waits when there are no more."""
-        self.failures: dict[SuiteKey, BuddyError] = {}
-        self.fatal: BaseException | None = None
-        self._read = read
-        self._every = every
-        self._notes = notes
-        self._clock = clock
-        self._sleep = sleep
-        self._turn = asyncio.Lock()
-        # When each suite is due, as a heap: a task for each would cost more than the watching.
-        self._due = [(-math.inf, number, SuiteMemory(key)) for number, key in enumerate(keys)]
-        self._count = len(self._due)
-
-    async def work(self) -> None:
-        """Read one suite after the other as they are due, until something fails that is not one suite's."""
-        try:
-            while True:
-                number, suite = await self._next_suite()
-                started = self._clock()
-                first = suite.rounds == 0
-                await self._look_at(suite)
-                wait = self._every * 2 ** min(suite.failed, _DOUBLINGS)
-                if first:  # all suites begin at once; their second rounds are spread over the interval
-                    wait *= 1 - number / self._count
-                wait *= random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - dice, not a secret
-                heapq.heappush(self._due, (started + wait, number, suite))
-        except Exception as error:  # noqa: BLE001 - handed to the watch's reader, who raises it
-            self.fatal = self.fatal or error
-
-    def left(self, worker: asyncio.Task[None]) -> None:
-        """Take note that a worker has ended: by a failure, by the watch's end, or cancelled from outside."""
-        if worker.cancelled() and self.fatal is None:
-            self.fatal = asyncio.CancelledError()
-        self.wake()
-
-    def wake(self) -> None:
-        """Wake one who waits for what the workers would have found."""
-        if self.found.empty():
-            self.found.put_nowait(None)
-
-    async def _next_suite(self) -> tuple[int, SuiteMemory]:
-        """Return the next suite and its number, once it is due."""
-        async with self._turn:
-            while (left := self._due[0][0] - self._clock() if self._due else math.inf) > 0:
-                await self._sleep(min(left, self._every * _LOOK_AGAIN))
-            _, number, suite = heapq.heappop(self._due)
-        return number, suite
-
-    async def _look_at(self, suite: SuiteMemory) -> None:
-        """Do a suite's round, and hand out what it brings."""
+    async def _check(self, suite: _WatchedSuite) -> None:
+        """Do one round of a suite, and report its changes."""
         suite.rounds += 1
         try:
-            await self._recall(suite)
-            sessions, complete = await self._read_suite(suite)
-            if suite.begin(sessions, complete=complete) and self._notes is not None:
-                await self._notes.begin(suite.key, suite.seen.values())
+            await self._load_state(suite)
+            sessions, is_complete = await self._read_newest(suite)
+            if suite.start(sessions, is_complete=is_complete) and self._state is not None:
+                await self._state.start(suite.key, suite.sessions.values())
         except ClientClosedError:
             raise  # no other suite can be read either
         except BuddyError as error:
-            if not suite.failed:
-                _log.warning("%s cannot be read, and will be tried again less and less often: %s", suite.key, error)
-            suite.failed += 1
-            suite.missing = suite.missing or isinstance(error, NotFoundError)
-            self.failures[suite.key] = error
+            self._on_failed_round(suite, error)
             return
-        suite.failed, suite.missing = 0, False
-        self.failures.pop(suite.key, None)
+        suite.failed_rounds, suite.is_missing = 0, False
+        self._failures.pop(suite.key, None)
         for change in suite.compare(sessions):
-            await self.found.put(change)
-            suite.seen[change.session.id] = change.session
-        suite.forget(sessions)
+            await self._pool.put(change)
+            suite.sessions[change.session.id] = change.session
+        suite.forget_old(sessions)
 
-    async def _recall(self, suite: SuiteMemory) -> None:
-        """Go on where an earlier watch stood, if there was one."""
-        if self._notes is not None and not suite.begun and (seen := await self._notes.recall(suite.key)) is not None:
-            suite.restore(seen)
+    def _on_failed_round(self, suite: _WatchedSuite, error: BuddyError) -> None:
+        if not suite.failed_rounds:
+            _log.warning("cannot read %s, trying again at longer intervals: %s", suite.key, error)
+        suite.failed_rounds += 1
+        suite.is_missing = suite.is_missing or isinstance(error, NotFoundError)
+        self._failures[suite.key] = error.with_traceback(None)  # the frames would keep the sessions of the round
 
-    async def _read_suite(self, suite: SuiteMemory) -> tuple[Sequence[Session], bool]:
-        """Return the newest sessions of a suite, as many as its round needs, and whether they are all."""
-        pages = self._read(suite.key)
+    async def _load_state(self, suite: _WatchedSuite) -> None:
+        if self._state is None or suite.is_started:
+            return
+        sessions = await self._state.load(suite.key)
+        if sessions is not None:
+            suite.restore(sessions)
+
+    async def _read_newest(self, suite: _WatchedSuite) -> tuple[Sequence[Session], bool]:
+        """Return the newest sessions of a suite, as many as this round needs, and whether these are all."""
         sessions: list[Session] = []
-        while True:
-            page = await anext(pages)
-            sessions += page.sessions
-            if page.last or suite.suffices(sessions):
-                return sessions, page.last
+        is_complete = False
+        async with aclosing(self._read(suite.key)) as pages:
+            async for page in pages:
+                sessions += page.sessions
+                is_complete = page.is_last
+                if sessions and suite.has_enough(sessions):
+                    break
+        return sessions, is_complete
+
+
+class _Schedule:
+    """The suites in the order in which they are due. All are due at the start. A suite that waits needs no task."""
+
+    def __init__(self, suites: Iterable[_WatchedSuite]) -> None:
+        self._next_lock = asyncio.Lock()
+        self._changed = asyncio.Event()
+        self._due: list[tuple[float, int, _WatchedSuite]] = []
+        for rank, suite in enumerate(suites):
+            suite.rank = rank
+            self._due.append((-math.inf, rank, suite))
+
+    def add(self, due: float, suite: _WatchedSuite) -> None:
+        """Add a suite that is due at `due`, in seconds of the event loop's clock."""
+        heapq.heappush(self._due, (due, suite.rank, suite))
+        self._changed.set()
+
+    async def next(self) -> _WatchedSuite:
+        """Wait until a suite is due, and take it out of the schedule."""
+        async with self._next_lock:
+            while True:
+                due = self._due[0][0] if self._due else None
+                if due is not None and due <= asyncio.get_running_loop().time():
+                    return heapq.heappop(self._due)[2]
+                self._changed.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout_at(due):
+                        await self._changed.wait()
+
+
+class _WatchedSuite:
+    """What is known of one suite, to detect changes. No I/O.
+
+    Attributes:
+        rank: The place of the suite in the list of suites.
+        rounds: The number of rounds so far.
+        failed_rounds: The number of rounds that failed since the last success.
+        is_missing: Whether the suite was not found since the last success.
+        sessions: The newest sessions by id, including deleted ones, so that one that returns is not reported as new.
+    """
+
+    def __init__(self, key: SuiteKey) -> None:
+        self.key = key
+        self.rank = 0
+        self.rounds = 0
+        self.failed_rounds = 0
+        self.is_missing = False
+        self.sessions: dict[str, Session] = {}
+        self._forgotten_id = 0  # sessions up to this number are older than what is kept
+        self._read_down_to: int | None = None  # a round reads down to this number; None before the first one
+
+    @property
+    def is_started(self) -> bool:
+        """Whether there is anything to compare a round with."""
+        return self._read_down_to is not None
+
+    def has_enough(self, sessions: Sequence[Session]) -> bool:
+        """Return whether a round needs no more sessions than these."""
+        if self._read_down_to is None:
+            return len(sessions) >= REMEMBERED_SESSIONS
+        return _lowest_id(sessions) <= self._read_down_to
+
+    def restore(self, sessions: Sequence[Session]) -> None:
+        """Continue from the sessions that an earlier watch has seen."""
+        self.sessions = {session.id: session for session in sessions}
+        self._forgotten_id = _lowest_id(sessions) - 1 if sessions else 0
+        self.forget_old(sessions)
+
+    def start(self, sessions: Sequence[Session], *, is_complete: bool) -> bool:
+        """Start from the newest sessions, in the first round or if the suite was created again.
+
+        Args:
+            sessions: The newest sessions of the suite.
+            is_complete: Whether these are all.
+
+        Returns:
+            Whether the watch of this suite starts with this round.
+        """
+        # Deleted, and created again under the same key: the numbers start again, and what this round has read is new.
+        is_recreated = self.is_missing and not any(session.id in self.sessions for session in sessions)
+        if self.is_started and not is_recreated:
+            return False
+        self._forgotten_id = 0 if is_complete else _lowest_id(sessions) - 1
+        self.sessions = {} if self.is_started else {session.id: session for session in sessions}
+        return True
+
+    def compare(self, sessions: Sequence[Session]) -> list[Change]:
+        """Return the changes, oldest first."""
+        changes: list[Change] = []
+        for session in sessions:
+            previous = self.sessions.get(session.id)
+            if previous is None:
+                if session.relative_id <= self._forgotten_id:
+                    continue  # an old session that moved up because newer ones were deleted
+                kind = ChangeKind.NEW
+            elif session == previous:
+                continue
+            else:
+                is_now_finished = session.is_finished and not previous.is_finished
+                kind = ChangeKind.FINISHED if is_now_finished else ChangeKind.CHANGED
+            changes.append(Change(kind=kind, suite=self.key, session=session, previous=previous))
+        changes.sort(key=lambda change: change.session.relative_id)
+        return changes
+
+    def forget_old(self, sessions: Sequence[Session]) -> None:
+        """Forget the oldest sessions, and decide how far down the next round reads.
+
+        Args:
+            sessions: The sessions that this round has read. An unfinished session that is not among them was deleted.
+        """
+        oldest_first = sorted(self.sessions.values(), key=_relative_id)
+        for session in oldest_first[:-REMEMBERED_SESSIONS]:
+            del self.sessions[session.id]
+            self._forgotten_id = session.relative_id
+            if not session.is_finished:
+                _log.debug("%s: session %d is unfinished, but too old to be watched", self.key, session.relative_id)
+        newest_id = oldest_first[-1].relative_id if oldest_first else 0
+        unfinished = [each.relative_id for each in sessions if not each.is_finished and each.id in self.sessions]
+        # A new session has a higher number than `newest_id`, so a round that reads down to the next one has read all.
+        self._read_down_to = min([newest_id + 1, *unfinished])
+
+
+def _relative_id(session: Session) -> int:
+    return session.relative_id
+
+
+def _lowest_id(sessions: Sequence[Session]) -> int:
+    return min(map(_relative_id, sessions))

@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Fixtures of all tests, the profiles of Hypothesis, and the fault table."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import pytest
 import stamina
 from hypothesis import HealthCheck, settings
 
-from bench import Bench
 from buddy_sessions.testing import FakeBuddy
+from helpers.faults import CheckedReader
+
+pytest_plugins = ["helpers.virtual_time"]
 
 settings.register_profile("default", deadline=None, report_multiple_bugs=False)
 settings.register_profile(
@@ -22,15 +24,15 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
 @pytest.fixture(autouse=True)
-def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test sees what the machine that it runs on is set up for."""
-    for name in [name for name in os.environ if name.startswith("BUDDY_")]:
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Remove this machine's settings for Buddy, and those of coverage, so that it does not measure other processes."""
+    for name in [name for name in os.environ if name.startswith(("BUDDY_", "COVERAGE_"))]:
         monkeypatch.delenv(name)
 
 
 @pytest.fixture
 def no_waiting() -> Iterator[None]:
-    """Retries come at once, as many as the code under test asks for."""
+    """Let retries start at once. Waits for the rate limit remain."""
     with stamina.set_testing(True, attempts=100, cap=True):
         yield
 
@@ -42,34 +44,27 @@ async def fake() -> AsyncIterator[FakeBuddy]:
 
 
 @pytest.fixture
-def bench(
+def reader(
     no_waiting: None, record_property: Callable[[str, object], None], caplog: pytest.LogCaptureFixture
-) -> Iterator[Bench]:
+) -> Iterator[CheckedReader]:
     with caplog.at_level(logging.DEBUG):
-        yield Bench(record_property, caplog)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        item.user_properties += [("row", marker.args[0]) for marker in item.iter_markers("fault")]
+        yield CheckedReader(record_property, caplog)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Where the cases of faults are what was run, print what was seen of each."""
+    """Print the fault table, if the option `-m fault` selects its cases."""
     if config.getoption("markexpr") != "fault":
         return
-    reports = [one for some in terminalreporter.stats.values() for one in some if getattr(one, "when", "") == "call"]
-    lines: list[tuple[int, str, str]] = []
-    for report in reports:
-        seen = dict(report.user_properties)
-        test, _, parameters = report.nodeid.rpartition("::")[2].partition("[")
-        name = parameters.rstrip("]") if parameters[:1].isdigit() else test
-        outcome = seen.get("outcome", report.outcome) if report.passed else "FAILED"
+    terminalreporter.section("requests, seconds, case, outcome")
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.getreports(outcome)]
+    cases = [report for report in reports if report.when == "call"]
+    for report in sorted(cases, key=lambda report: report.nodeid):
+        properties = dict(report.user_properties)
+        test, _, parameters = report.nodeid.rpartition("::test_")[2].partition("[")
+        name = ": ".join(filter(None, [test.replace("_", " "), parameters.removesuffix("]")]))
+        outcome = str(properties.get("outcome", "passed")) if report.passed else "FAILED"
         outcome = re.sub(r"\s+", " ", re.sub(r"https?://\S+[^\s:]", "URL", outcome))
-        text = f"{seen.get('hits', '-'):>5} {seen.get('seconds', report.duration):7.2f}  {outcome[:110]}"
-        lines += [(value, name, text) for key, value in report.user_properties if key == "row"]
-    terminalreporter.section("row, case, hits, seconds, outcome")
-    for row, name, text in sorted(lines):
-        terminalreporter.write_line(f"{row:2}  {name[:60]:60} {text}")
-    missing = [str(row) for row in range(1, 31) if row not in {line[0] for line in lines}]
-    terminalreporter.write_line(f"{len(lines)} cases; rows without a case: {', '.join(missing) or 'none'}")
+        seconds = float(properties.get("seconds", report.duration))
+        requests = properties.get("requests", "-")
+        terminalreporter.write_line(f"{requests:>5} {seconds:7.2f}  {name[:80]:80}  {outcome[:100]}")
+    terminalreporter.write_line(f"{len(cases)} cases")

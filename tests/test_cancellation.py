@@ -1,4 +1,4 @@
-"""A walk, a harvest, a watch and a harvest into a store: ended at each await of all their tasks, or left by a loop."""
+"""Reads, harvests, watches and syncs that are ended at each await of all their tasks, or left at any session."""
 
 from __future__ import annotations
 
@@ -12,53 +12,63 @@ from typing import Any
 import pytest
 from attrs import define
 
-from bench import KEY, TOKEN, case, leaving_nothing
-from buddy_sessions import BuddyClient, Harvest, SessionStore, SuiteKey, harvest
+import buddy_sessions
+from buddy_sessions import BuddyClient, Harvest, SessionStore, SuiteKey
 from buddy_sessions.testing import FakeBuddy
+from helpers.faults import KEY, TOKEN, assert_nothing_left_open
+
+pytestmark = pytest.mark.fault
 
 KEYS = [KEY, SuiteKey("acme", "shop", "other"), SuiteKey("acme", "shop", "third")]
-PACKAGE = str(Path(harvest.__file__).parent)
+PACKAGE = str(Path(buddy_sessions.__file__).parent)
 
 
 @define
-class Strike:
-    """Counts the awaits of all tasks of the package, and strikes once at one of them."""
+class Trigger:
+    """Counts the awaits of all tasks of the package, and calls a function once, at one of them.
 
-    left: int
-    strike: Callable[[], object] = bool
+    Attributes:
+        remaining: The number of awaits up to the chosen one.
+        action: The function to call. It returns whether it had an effect.
+        late: Whether to call it when the awaited future is done, but the task has not continued yet; otherwise when the
+            task starts to wait.
+        had_effect: Whether the call had an effect.
+    """
+
+    remaining: int
+    action: Callable[[], object] = bool
     late: bool = False
-    """Whether to strike when what is awaited has come, but the task has not yet been told; else when it begins."""
-    struck: bool = False
+    had_effect: bool = False
 
-    def awaits(self, awaited: asyncio.Future[Any] | None) -> None:
-        self.left -= 1
-        if self.left == 0:
+    def count(self, awaited: asyncio.Future[Any] | None) -> None:
+        self.remaining -= 1
+        if self.remaining == 0:
             if not self.late:
-                self._now()
-            elif awaited is None:  # a turn of the loop
-                asyncio.get_running_loop().call_soon(self._now)
+                self._call()
+            elif awaited is None:  # one iteration of the loop
+                asyncio.get_running_loop().call_soon(self._call)
             else:
-                awaited.add_done_callback(self._now)
+                awaited.add_done_callback(self._call)
 
-    def _now(self, _: object = None) -> None:
-        self.struck = bool(self.strike()) or self.struck
+    def _call(self, _: object = None) -> None:
+        self.had_effect = bool(self.action()) or self.had_effect
 
-    def factory(self, loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Task[Any]:
-        """Make a task, as an event loop does it."""
-        ours = work.cr_code.co_filename.startswith((PACKAGE, __file__))
-        return asyncio.Task(_Counted(work, self) if ours else work, loop=loop, **options)
+    def create_task(self, loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Task[Any]:
+        """Create a task. It is the task factory of the event loop."""
+        is_counted = work.cr_code.co_filename.startswith((PACKAGE, __file__))
+        return asyncio.Task(_CountedAwaits(work, self) if is_counted else work, loop=loop, **options)
 
 
 @define(eq=False)
-class _Counted(Coroutine[Any, Any, Any]):
+class _CountedAwaits(Coroutine[Any, Any, Any]):
     work: Coroutine[Any, Any, Any]
-    strike: Strike
+    trigger: Trigger
 
     def send(self, value: Any) -> Any:
-        return self._awaits(self.work.send(value))
+        return self._count(self.work.send(value))
 
     def throw(self, *error: Any) -> Any:
-        return self._awaits(self.work.throw(*error))
+        return self._count(self.work.throw(*error))
 
     def close(self) -> None:
         self.work.close()
@@ -66,33 +76,36 @@ class _Counted(Coroutine[Any, Any, Any]):
     def __await__(self) -> Generator[Any, Any, Any]:
         return self.work.__await__()
 
-    def _awaits(self, awaited: Any) -> Any:
-        self.strike.awaits(awaited)
+    def _count(self, awaited: Any) -> Any:
+        self.trigger.count(awaited)
         return awaited
 
 
 @define
-class Place:
-    """What work is done with."""
+class Setup:
+    """What the work uses.
+
+    Attributes:
+        kept: An object that its owner still holds when the work has ended.
+    """
 
     fake: FakeBuddy
     buddy: BuddyClient
     path: Path
     kept: object = None
-    """What its owner still holds when the work has ended."""
 
 
 def new_client(fake: FakeBuddy) -> BuddyClient:
     return BuddyClient(TOKEN, base_url=fake.base_url, max_concurrency=1, per_page=20, read_ahead=3)
 
 
-async def a_client(place: Place) -> None:
-    async with new_client(place.fake) as buddy:
-        await buddy.sessions(*KEY).collect()
+async def use_client(setup: Setup) -> None:
+    async with new_client(setup.fake) as buddy:
+        await buddy.sessions(KEY).collect()
 
 
-async def a_walk(place: Place) -> None:
-    place.kept = pages = place.buddy.sessions(*KEY).pages()
+async def read_suite(setup: Setup) -> None:
+    setup.kept = pages = setup.buddy.sessions(KEY).pages()
     assert sum([len(page.sessions) async for page in pages]) == 70
 
 
@@ -102,75 +115,75 @@ async def read_all(harvest: Harvest) -> None:
             pass
 
 
-async def a_harvest(place: Place) -> None:
-    await read_all(place.buddy.harvest(KEYS, concurrency=2))
+async def harvest_suites(setup: Setup) -> None:
+    await read_all(setup.buddy.harvest(KEYS, concurrency=2))
 
 
-async def a_watch(place: Place) -> None:
-    suite = place.fake.suites[KEYS[1]]
+async def watch_suites(setup: Setup) -> None:
+    suite = setup.fake.suites[KEYS[1]]
 
     def change(_: object) -> None:
         suite.create()
         suite.delete(suite.sessions[-1]["id"])
 
-    place.fake.on_request = change
-    async with place.buddy.watch(KEYS[1:], every=0.001) as changes:
-        async for _ in changes:
+    setup.fake.on_request = change
+    async with setup.buddy.watch(KEYS[1:], interval=0.001) as watch:
+        async for _ in watch:
             break
-    place.fake.on_request = None
+    setup.fake.on_request = None
 
 
-async def a_store(place: Place) -> None:
-    async with SessionStore(place.path) as store:
-        await read_all(store.harvest(place.buddy, KEYS, concurrency=2))
+async def sync_suites(setup: Setup) -> None:
+    async with SessionStore(setup.path) as store:
+        await read_all(store.sync(setup.buddy, KEYS, concurrency=2))
 
 
-async def check_store(place: Place) -> None:
-    """What was saved is consistent, and the next harvest comes to the truth."""
-    if place.path.exists():
-        with contextlib.closing(sqlite3.connect(place.path)) as file:
+async def check_store(setup: Setup) -> None:
+    """Assert that the saved sessions are consistent, and that the next sync completes them."""
+    if setup.path.exists():
+        with contextlib.closing(sqlite3.connect(setup.path)) as file:
             assert file.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    async with SessionStore(place.path) as store:
+    async with SessionStore(setup.path) as store:
         for key in KEYS:
             known = {session.relative_id for session in await store.sessions(key)}
             assert known == {number for low, high in await store.covered(key) for number in range(low, high + 1)}
-        await read_all(store.harvest(place.buddy, KEYS))
+        await read_all(store.sync(setup.buddy, KEYS))
         for key in KEYS:
-            alive = [session["relative_id"] for session in place.fake.suites[key].sessions]
+            alive = [session["relative_id"] for session in setup.fake.suites[key].sessions]
             assert [session.relative_id for session in await store.sessions(key)] == alive
 
 
-Work = Callable[[Place], Coroutine[Any, Any, None]]
-Ending = Callable[[Coroutine[Any, Any, None], Strike], Coroutine[Any, Any, None]]
+Work = Callable[[Setup], Coroutine[Any, Any, None]]
+Ending = Callable[[Coroutine[Any, Any, None], Trigger], Coroutine[Any, Any, None]]
 
 
-async def cancelled(work: Coroutine[Any, Any, None], strike: Strike) -> None:
-    """Be cancelled from outside."""
+async def cancelled(work: Coroutine[Any, Any, None], trigger: Trigger) -> None:
+    """Cancel the task from outside."""
     task = asyncio.create_task(work)
-    strike.strike = task.cancel
+    trigger.action = task.cancel
     await asyncio.wait({task})
-    assert task.cancelled() or (not strike.struck and task.exception() is None)
+    assert task.cancelled() or (not trigger.had_effect and task.exception() is None)
 
 
-async def cancelled_late(work: Coroutine[Any, Any, None], strike: Strike) -> None:
-    """Be cancelled from outside just when what was awaited has come."""
-    strike.late = True
-    await cancelled(work, strike)
+async def cancelled_late(work: Coroutine[Any, Any, None], trigger: Trigger) -> None:
+    """Cancel the task from outside when the awaited future is done."""
+    trigger.late = True
+    await cancelled(work, trigger)
 
 
-async def timed_out(work: Coroutine[Any, Any, None], strike: Strike) -> None:
-    """Run out of time."""
+async def timed_out(work: Coroutine[Any, Any, None], trigger: Trigger) -> None:
+    """Let a timeout expire."""
     ended = False
 
     async def limited() -> None:
         nonlocal ended
         async with asyncio.timeout(None) as scope:
 
-            def run_out() -> None:
+            def expire() -> None:
                 if not ended:
                     scope.reschedule(0)
 
-            strike.strike = run_out
+            trigger.action = expire
             await work
             ended = True
 
@@ -180,10 +193,10 @@ async def timed_out(work: Coroutine[Any, Any, None], strike: Strike) -> None:
     assert (task.exception() is None) == ended
 
 
-async def let_down(work: Coroutine[Any, Any, None], strike: Strike) -> None:
-    """Be in a group in which another task fails."""
+async def failed_group(work: Coroutine[Any, Any, None], trigger: Trigger) -> None:
+    """Let another task of the same group fail."""
     failing = asyncio.Event()
-    strike.strike = failing.set
+    trigger.action = failing.set
 
     async def fail() -> None:
         await failing.wait()
@@ -204,26 +217,26 @@ async def let_down(work: Coroutine[Any, Any, None], strike: Strike) -> None:
         assert list(map(type, error.exceptions)) == [LookupError]
 
 
-async def ended_at(number: int, work: Work, ending: Ending, fake: FakeBuddy, path: Path) -> bool:
-    """Do the work, end it at that await, and look at what is left; return whether there was such an await."""
-    strike = Strike(number)
+async def end_at(number: int, work: Work, ending: Ending, fake: FakeBuddy, path: Path) -> bool:
+    """End the work at one of its awaits, and check what is left; return whether there was such an await."""
+    trigger = Trigger(number)
     loop = asyncio.get_running_loop()
-    async with leaving_nothing(), new_client(fake) as buddy:
-        place = Place(fake, buddy, path)
-        loop.set_task_factory(strike.factory)
+    async with assert_nothing_left_open(), new_client(fake) as buddy:
+        setup = Setup(fake, buddy, path)
+        loop.set_task_factory(trigger.create_task)
         try:
-            await ending(work(place), strike)
+            await ending(work(setup), trigger)
         finally:
             loop.set_task_factory(None)
         fake.on_request = None
         before = len(fake.requests)
         async with asyncio.timeout(10):
-            walk = buddy.sessions(*KEY)
-            assert len(await walk.collect()) == 70
-            assert len(fake.requests) - before <= walk.stats.requests + 1  # which was on its way when the work ended
-            if work is a_store:
-                await check_store(place)
-    return strike.left <= 0
+            sessions = buddy.sessions(KEY)
+            assert len(await sessions.collect()) == 70
+            assert len(fake.requests) - before <= sessions.stats.requests + 1  # one was sent before the work ended
+            if work is sync_suites:
+                await check_store(setup)
+    return trigger.remaining <= 0
 
 
 def add_suites(fake: FakeBuddy) -> None:
@@ -238,7 +251,7 @@ async def end_everywhere(work: Work, ending: Ending, folder: Path) -> str:
     async with FakeBuddy(token=TOKEN) as fake:
         add_suites(fake)
         number = 1
-        while await ended_at(number, work, ending, fake, folder / f"{number}.db"):
+        while await end_at(number, work, ending, fake, folder / f"{number}.db"):
             number += 1
         assert number > 9
         return f"ended at each of {number - 1} awaits"
@@ -247,55 +260,49 @@ async def end_everywhere(work: Work, ending: Ending, folder: Path) -> str:
 Record = Callable[[str, object], None]
 
 
-def works(*some: Work) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("work", [case(f"27-{work.__name__.replace('_', '-')}", work) for work in some])
-
-
 @pytest.mark.parametrize("ending", [cancelled, cancelled_late])
-@works(a_client, a_walk, a_harvest, a_watch, a_store)
-def test_what_is_cancelled_at_any_await_leaves_nothing_behind(
+@pytest.mark.parametrize("work", [use_client, read_suite, harvest_suites, watch_suites, sync_suites])
+def test_cancellation_at_any_await_leaves_nothing_behind(
     work: Work, ending: Ending, tmp_path: Path, record_property: Record
 ) -> None:
     with asyncio.Runner() as runner:
         record_property("outcome", runner.run(end_everywhere(work, ending, tmp_path)))
 
 
-@pytest.mark.parametrize("ending", [timed_out, let_down])
-@works(a_client, a_walk, a_harvest, a_watch)
-def test_what_is_ended_otherwise_at_any_await_leaves_nothing_behind(
+@pytest.mark.parametrize("ending", [timed_out, failed_group])
+@pytest.mark.parametrize("work", [use_client, read_suite, harvest_suites, watch_suites])
+def test_timeout_or_failed_group_at_any_await_leaves_nothing_behind(
     work: Work, ending: Ending, tmp_path: Path, record_property: Record
 ) -> None:
     with asyncio.Runner() as runner:
         record_property("outcome", runner.run(end_everywhere(work, ending, tmp_path)))
 
 
-@works(a_client, a_walk, a_harvest, a_watch, a_store)
-def test_it_is_the_same_on_uvloop(work: Work, tmp_path: Path, record_property: Record) -> None:
+@pytest.mark.parametrize("work", [use_client, read_suite, harvest_suites, watch_suites, sync_suites])
+def test_cancellation_on_uvloop_leaves_nothing_behind(work: Work, tmp_path: Path, record_property: Record) -> None:
     uvloop = pytest.importorskip("uvloop")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         record_property("outcome", runner.run(end_everywhere(work, cancelled, tmp_path)))
 
 
 @pytest.mark.parametrize("number", [1, 19, 20, 21, 70])
-@pytest.mark.parametrize("how", [case("27-break", None), case("27-exception", LookupError)])
-async def test_a_loop_that_is_left_at_any_session_leaves_nothing_behind(
-    how: type[Exception] | None, number: int
-) -> None:
+@pytest.mark.parametrize("error", [None, LookupError])
+async def test_leaving_a_loop_at_any_session_leaves_nothing_behind(error: type[Exception] | None, number: int) -> None:
     async def take(stream: AsyncIterator[object]) -> None:
         taken = 0
         async for _ in stream:
             taken += 1
-            if taken == number and how is not None:
-                raise how
+            if taken == number and error is not None:
+                raise error
             if taken == number:
                 break
 
     async with FakeBuddy(token=TOKEN) as fake:
         add_suites(fake)
-        async with leaving_nothing(), new_client(fake) as buddy, asyncio.timeout(10):
+        async with assert_nothing_left_open(), new_client(fake) as buddy, asyncio.timeout(10):
             with contextlib.suppress(LookupError):
-                await take(aiter(buddy.sessions(*KEY)))
+                await take(aiter(buddy.sessions(KEY)))
             with contextlib.suppress(LookupError):
                 async with buddy.harvest(KEYS) as harvest:
                     await take(harvest)
-            assert len(await buddy.sessions(*KEY).collect()) == 70
+            assert len(await buddy.sessions(KEY).collect()) == 70

@@ -19,6 +19,8 @@ from buddy_sessions import (
     ServerError,
     StatusError,
     SuiteKey,
+    TransportError,
+    UnstableListingError,
     errors,
 )
 
@@ -29,31 +31,34 @@ def classes() -> list[type[BuddyError]]:
     return [value for value in vars(errors).values() if inspect.isclass(value) and issubclass(value, BuddyError)]
 
 
-def test_every_error_of_the_module_stands_in_the_tree_at_its_head() -> None:
+def test_tree_in_the_docstring_lists_every_error() -> None:
     assert errors.__doc__
     for kind in classes():
         assert f"{kind.__name__} " in errors.__doc__
 
 
-def test_every_error_is_a_buddy_error_that_knows_no_cursor_until_a_walk_sets_it() -> None:
+def test_errors_have_no_cursor_at_first() -> None:
     assert all(kind.cursor is None for kind in classes())
 
 
-def test_a_config_error_is_a_value_error() -> None:
+def test_config_error_is_a_value_error() -> None:
     assert issubclass(ConfigError, ValueError)
 
 
-def test_a_decode_error_says_where_and_why() -> None:
+def test_decode_error_names_place_and_reason() -> None:
     error = DecodeError("must be a string, not null", page=3, item=1, field="created_by.name")
     assert str(error) == "page 3, item 1, field created_by.name: must be a string, not null"
     assert (error.page, error.item, error.field) == (3, 1, "created_by.name")
-    assert str(DecodeError("the answer is not a JSON object")) == "the answer is not a JSON object"
+    assert str(DecodeError("the response is not a JSON object")) == "the response is not a JSON object"
 
 
-def test_a_status_error_carries_what_buddy_said() -> None:
+def test_status_error_carries_the_messages() -> None:
     error = NotFoundError(status=404, messages=["no such suite", "sorry"], url="https://api.example/x")
     assert (error.status, error.messages, error.method) == (404, ("no such suite", "sorry"), "GET")
-    assert str(error).startswith("GET https://api.example/x answered 404: no such suite; sorry")
+    assert str(error) == (
+        "no such suite; sorry (404): check the names of workspace, project and suite, "
+        "and that the token's owner can see them; GET https://api.example/x"
+    )
 
 
 @pytest.mark.parametrize(
@@ -65,20 +70,28 @@ def test_a_status_error_carries_what_buddy_said() -> None:
         (RateLimitError, "max_wait"),
     ],
 )
-def test_an_error_says_what_to_do_about_it(kind: type[StatusError], advice: str) -> None:
+def test_status_error_says_what_to_do(kind: type[StatusError], advice: str) -> None:
     assert advice in str(kind(status=400))
 
 
-def test_an_answer_without_messages_is_described_all_the_same() -> None:
-    assert str(ServerError(status=502, url="u")) == "GET u answered 502: no message"
+def test_status_error_without_messages() -> None:
+    assert str(ServerError(status=502, url="u")) == "the server failed (502); GET u"
+    assert str(StatusError(status=418)) == "the request failed (418)"
 
 
-def test_a_request_that_was_not_even_sent_names_no_answer() -> None:
-    error = RateLimitError(messages=["not sent: there is no allowance for 300 s"])
-    assert str(error) == "not sent: there is no allowance for 300 s (wait, or allow a longer max_wait)"
+def test_retryable_is_a_default_or_an_argument() -> None:
+    assert TransportError("reset").retryable
+    assert not TransportError("TLS failed", retryable=False).retryable
+    assert not ResponseError("a redirect").retryable
+    assert ResponseError("not JSON", retryable=True).retryable
+    assert RateLimitError().retryable
+    assert UnstableListingError("changes").retryable
+    failures = {KEY: ServerError(status=503)}
+    assert HarvestError(failures).retryable
+    assert not HarvestError({**failures, KEY._replace(suite_id="other"): NotFoundError(status=404)}).retryable
 
 
-def test_a_harvest_error_names_its_suites_and_groups_their_errors() -> None:
+def test_harvest_error_groups_the_failures() -> None:
     failures = {KEY._replace(suite_id=f"s{number}"): ServerError(status=500) for number in range(5)}
     error = HarvestError(failures)
     assert str(error).startswith("could not read acme/shop/s0, acme/shop/s1, acme/shop/s2 and 2 more")
@@ -91,7 +104,7 @@ def test_a_harvest_error_names_its_suites_and_groups_their_errors() -> None:
     assert len(matched.exceptions) == 5
 
 
-def test_a_harvest_error_with_few_failures_names_them_all() -> None:
+def test_harvest_error_names_few_suites_in_full() -> None:
     assert "more" not in str(HarvestError({KEY: ResponseError("no")}))
 
 
@@ -104,7 +117,7 @@ def test_a_harvest_error_with_few_failures_names_them_all() -> None:
         HarvestError({KEY: NotFoundError(status=404, url="u")}),
     ],
 )
-def test_errors_survive_pickling_and_copying(error: BuddyError) -> None:
+def test_errors_can_be_pickled_and_copied(error: BuddyError) -> None:
     for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
         assert type(twin) is type(error)
         assert str(twin) == str(error)

@@ -17,15 +17,18 @@ from buddy_sessions import (
     NotFoundError,
     ServerError,
     Session,
+    SessionPaginator,
     SuiteKey,
-    transport,
+    SuiteRef,
 )
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
+
+pytestmark = pytest.mark.virtual_time  # so a sleep returns when nothing more happens
 
 
 @pytest.fixture
 async def buddy(fake: FakeBuddy) -> AsyncIterator[BuddyClient]:
-    async with BuddyClient(fake.token, base_url=fake.base_url, attempts=1) as client:
+    async with BuddyClient(fake.token, base_url=fake.base_url, max_attempts=1) as client:
         yield client
 
 
@@ -41,21 +44,8 @@ def keys(suites: list[FakeSuite]) -> list[SuiteKey]:
     return [SuiteKey(*suite.key) for suite in suites]
 
 
-def tasks() -> list[asyncio.Task[Any]]:
-    """What is under way of a harvest: its workers, and the pages that they read ahead."""
-    return [task for task in asyncio.all_tasks() if "buddy_sessions" in repr(task) and "test_" not in repr(task)]
-
-
-async def settle(fake: FakeBuddy) -> None:
-    async with asyncio.timeout(5):
-        while fake.in_flight or tasks():
-            await asyncio.sleep(0.001)
-
-
-class TestTheStream:
-    async def test_all_sessions_of_all_suites_come_each_suites_newest_first(
-        self, fake: FakeBuddy, buddy: BuddyClient
-    ) -> None:
+class TestStream:
+    async def test_sessions_of_a_suite_arrive_newest_first(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
         suites = add_suites(fake, 30, 25)
         found: dict[SuiteKey, list[int]] = {}
         async with buddy.harvest(keys(suites)) as harvest:
@@ -65,26 +55,24 @@ class TestTheStream:
         assert set(found) == set(keys(suites))
         assert harvest.failures == {}
         stats = harvest.stats
-        assert (stats.suites, stats.failed, stats.sessions) == (30, 0, 750)
+        assert (stats.suites, stats.failed, stats.sessions, stats.verified) == (30, 0, 750, True)
         assert stats.requests == stats.pages == len(fake.requests)
 
-    @pytest.mark.usefixtures("no_waiting")
-    async def test_what_retries_have_cost_is_told(self, fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(transport, "backoff", lambda retry: 7.0)
+    async def test_stats_contain_the_cost_of_retries(self, fake: FakeBuddy) -> None:
         suites = add_suites(fake, 3, 1)
         fake.inject(Fault.status(503), times=2)
+        now = asyncio.get_running_loop().time
+        started = now()
         async with (
             BuddyClient(fake.token, base_url=fake.base_url) as buddy,
             buddy.harvest(keys(suites), concurrency=1) as harvest,
         ):
             assert len([session async for session in harvest]) == 3
-        assert (harvest.stats.requests, harvest.stats.retries, harvest.stats.waited) == (5, 2, 14.0)
+        assert (harvest.stats.requests, harvest.stats.retries) == (5, 2)
+        assert harvest.stats.waited > 0
+        assert harvest.stats.waited == pytest.approx(now() - started)
 
-    @pytest.mark.usefixtures("no_waiting")
-    async def test_what_a_suite_under_way_has_cost_counts_already(
-        self, fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(transport, "backoff", lambda retry: 7.0)
+    async def test_stats_contain_suites_that_are_being_read(self, fake: FakeBuddy) -> None:
         suites = add_suites(fake, 1, 150)
         fake.inject(Fault.status(503), Fault.stall(0), Fault.hang())
         async with (
@@ -94,34 +82,36 @@ class TestTheStream:
             await anext(harvest)
             stats = harvest.stats
             assert (stats.suites, stats.sessions, stats.pages) == (0, 100, 1)
-            assert (stats.retries, stats.waited) == (1, 7.0)
+            assert (stats.requests, stats.retries) == (2, 1)
+            assert stats.waited > 0
 
-    async def test_who_comes_when_all_is_read_finds_what_waits_and_then_the_end(
+    async def test_slow_consumer_gets_the_queued_pages_and_then_the_end(
         self, fake: FakeBuddy, buddy: BuddyClient, caplog: pytest.LogCaptureFixture
     ) -> None:
         suites = add_suites(fake, 2, 1)
-        async with asyncio.timeout(5), buddy.harvest(keys(suites), concurrency=1) as harvest:
+        async with buddy.harvest(keys(suites), concurrency=1) as harvest:
             first = await anext(harvest)
-            while tasks():
-                await asyncio.sleep(0.001)
+            await asyncio.sleep(1)
+            assert harvest.stats.suites == 2
             assert [key for key, _ in [first, *[found async for found in harvest]]] == keys(suites)
-        assert not caplog.records  # asyncio would log what the end of a worker raises
+        assert not caplog.records
 
-    async def test_suites_that_are_over_are_not_kept(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
+    async def test_finished_suites_are_not_kept(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
         suites = [*keys(add_suites(fake, 20, 1)), SuiteKey("acme", "shop", "missing")]
         async with buddy.harvest(suites, on_failure="collect") as harvest:
             assert len([pair async for pair in harvest]) == 20
-        assert not harvest._crew._reading
+        gc.collect()
+        assert not [each for each in gc.get_objects() if type(each) is SessionPaginator]
 
-    async def test_pages_say_whose_they_are(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
+    async def test_pages_name_their_suite(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
         suites = add_suites(fake, 3, 2)
         async with buddy.harvest(keys(suites)) as harvest:
             pages = [page async for page in harvest.pages()]
         assert {page.suite: len(page.sessions) for page in pages} == dict.fromkeys(keys(suites), 2)
-        assert all(page.last for page in pages)
+        assert all(page.is_last for page in pages)
 
     @pytest.mark.parametrize("kind", ["list", "generator", "asynchronous"])
-    async def test_keys_are_taken_as_they_are_needed(self, fake: FakeBuddy, buddy: BuddyClient, kind: str) -> None:
+    async def test_suites_are_taken_as_they_are_needed(self, fake: FakeBuddy, buddy: BuddyClient, kind: str) -> None:
         suites = add_suites(fake, 40, 3)
         taken = 0
 
@@ -133,27 +123,36 @@ class TestTheStream:
 
         async def asynchronous() -> AsyncIterator[SuiteKey]:
             for key in one_by_one():
-                await asyncio.sleep(0)  # while one worker waits for a key, another comes for one
+                await asyncio.sleep(0)  # while one worker waits for a suite, another asks for one
                 yield key
 
         source: Any = {"list": keys(suites), "generator": one_by_one(), "asynchronous": asynchronous()}[kind]
         async with buddy.harvest(source, concurrency=2) as harvest:
             await anext(harvest)
-            await asyncio.sleep(0.05)
-            assert taken <= 8  # two in work, and the pages of a few more in the queue
-            assert 1 <= harvest.stats.suites < harvest.stats.requests <= 8  # what is under way counts as well
+            await asyncio.sleep(1)
+            assert taken <= 8  # the two that are being read, and those whose pages are in the queue
+            assert 1 <= harvest.stats.suites < harvest.stats.requests <= 8
             assert len([pair async for pair in harvest]) == 119
 
-    async def test_a_branch_and_what_is_known_limit_it(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
+    async def test_any_reference_to_a_suite_is_accepted(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
+        suites = add_suites(fake, 4, 1)
+        references: list[SuiteRef] = [SuiteKey(*suites[0].key), "acme/shop/s1", suites[2].html_url, suites[3].url]
+        async with buddy.harvest(references) as harvest:
+            assert sorted([key async for key, _ in harvest]) == keys(suites)
+
+    async def test_branch_and_after_limit_each_suite(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
         suites = add_suites(fake, 2, 10)
         for suite in suites:
             suite.create(branch="develop")
         first, second = keys(suites)
-        async with buddy.harvest([first, second], since={first: 8}) as harvest:
+        async with buddy.harvest([first, second], after={first: 8}) as harvest:
             found = [(key, session.relative_id) async for key, session in harvest]
         assert sorted(found) == [(first, number) for number in (9, 10, 11)] + [
             (second, number) for number in range(1, 12)
         ]
+        async with buddy.harvest([first, second], after=9) as harvest:
+            found = [(key, session.relative_id) async for key, session in harvest]
+        assert sorted(found) == [(first, 10), (first, 11), (second, 10), (second, 11)]
         async with buddy.harvest([first, second], branch="develop") as harvest:
             assert [session.relative_id async for _, session in harvest] == [11, 11]
 
@@ -163,7 +162,19 @@ class TestTheStream:
             assert [pair async for pair in harvest] == []
             assert [page async for page in harvest.pages()] == []
 
-    async def test_a_giant_suite_does_not_starve_the_small_ones(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
+    @pytest.mark.parametrize(("concurrency", "expected"), [(None, 3), (2, 2)])
+    async def test_concurrency_limits_the_suites_that_are_read_at_once(
+        self, fake: FakeBuddy, concurrency: int | None, expected: int
+    ) -> None:
+        suites = add_suites(fake, 20, 1)
+        fake.latency = 0.01
+        async with BuddyClient(fake.token, base_url=fake.base_url, max_concurrency=3) as buddy:
+            assert buddy.max_concurrency == 3
+            async with buddy.harvest(keys(suites), concurrency=concurrency) as harvest:
+                assert len([pair async for pair in harvest]) == 20
+        assert fake.max_in_flight == expected
+
+    async def test_giant_suite_does_not_starve_the_small_ones(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
         giant = fake.add_suite("acme", "shop", "giant").populate(2000)
         small = add_suites(fake, 50, 2)
         fake.latency = 0.002
@@ -173,9 +184,7 @@ class TestTheStream:
 
 
 class TestFailures:
-    async def test_they_stop_no_other_suite_and_are_raised_at_the_end(
-        self, fake: FakeBuddy, buddy: BuddyClient
-    ) -> None:
+    async def test_failed_suites_are_raised_after_all_others(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
         suites = add_suites(fake, 20, 3)
         missing = [SuiteKey("acme", "shop", "nope"), SuiteKey("acme", "..", "x")]
         found: list[Session] = []
@@ -193,9 +202,9 @@ class TestFailures:
             missing[0]: NotFoundError,
             missing[1]: ConfigError,
         }
-        assert (harvest.stats.suites, harvest.stats.failed) == (20, 2)
+        assert (harvest.stats.suites, harvest.stats.failed, harvest.stats.verified) == (20, 2, False)
 
-    async def test_they_can_be_collected_instead(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
+    async def test_failures_can_be_collected(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
         suites = add_suites(fake, 1, 150)
         fake.inject(Fault.stall(0), Fault.status(503))
         async with buddy.harvest(keys(suites), on_failure="collect") as harvest:
@@ -203,38 +212,53 @@ class TestFailures:
         (error,) = harvest.failures.values()
         assert isinstance(error, ServerError)
         assert error.cursor is not None
-        assert error.cursor.below == 51
-        assert error.__traceback__ is None  # whose frames would keep the page that came before
+        assert error.cursor.lowest_id == 51
+        assert error.__traceback__ is None  # its frames would keep the previous page
 
     @pytest.mark.parametrize("suites", ["a/b/c", SuiteKey("a", "b", "c"), 7, None])
-    def test_what_are_no_suites_is_refused_at_once(self, suites: Any) -> None:
-        with pytest.raises(ConfigError, match="iterable of SuiteKey"):
+    def test_suites_must_be_an_iterable(self, suites: Any) -> None:
+        with pytest.raises(ConfigError, match="suites must be an iterable of suites"):
             BuddyClient("token").harvest(suites)
 
-    @pytest.mark.parametrize("arguments", [{"concurrency": 0}, {"on_failure": "ignore"}, {"branch": ""}], ids=str)
-    def test_other_arguments_are_checked_at_once(self, arguments: Any) -> None:
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            {"concurrency": 0},
+            {"on_failure": "ignore"},
+            {"branch": ""},
+            {"branch": "\ud800"},
+            {"after": -1},
+            {"since": 7},
+        ],
+        ids=str,
+    )
+    def test_other_arguments_must_be_valid(self, arguments: Any) -> None:
         with pytest.raises(ConfigError, match=next(iter(arguments))):
             BuddyClient("token").harvest([], **arguments)
 
-    @pytest.mark.parametrize("key", ["a/b/c", ("a", "b"), None])
-    async def test_what_is_no_key_ends_the_harvest(self, fake: FakeBuddy, buddy: BuddyClient, key: Any) -> None:
-        suites: list[Any] = [*keys(add_suites(fake, 1, 1)), key]
+    @pytest.mark.parametrize("suite", ["a/b", ("a", "b"), 7, None])
+    async def test_invalid_suite_ends_the_harvest_after_the_suites_before_it(
+        self, fake: FakeBuddy, buddy: BuddyClient, suite: Any
+    ) -> None:
+        suites: list[Any] = [*keys(add_suites(fake, 1, 1)), suite]
         async with buddy.harvest(suites) as harvest:
             _, session = await anext(harvest)
             assert session.relative_id == 1
-            with pytest.raises(ConfigError, match="a suite is named by a SuiteKey"):
+            with pytest.raises(ConfigError, match="not a suite"):
                 await anext(harvest)
 
-    async def test_once_it_is_to_end_no_other_suite_is_begun(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
+    async def test_no_suite_is_started_after_an_invalid_one(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
         first, *others = keys(add_suites(fake, 100, 1))
-        suites: Any = [first, "a/b/c", *others]
-        async with buddy.harvest(suites, concurrency=2) as harvest:
+        async with buddy.harvest([first, "a/b", *others], concurrency=2) as harvest:
             await anext(harvest)
             with pytest.raises(ConfigError):
                 await anext(harvest)
+            assert [pair async for pair in harvest] == []
         assert len(fake.requests) == 1
 
-    async def test_what_the_source_of_keys_raises_comes_out_as_it_is(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
+    async def test_error_of_the_iterable_is_raised_after_the_suites_before_it(
+        self, fake: FakeBuddy, buddy: BuddyClient
+    ) -> None:
         (first,) = keys(add_suites(fake, 1, 1))
 
         async def source() -> AsyncIterator[SuiteKey]:
@@ -246,7 +270,7 @@ class TestFailures:
             with pytest.raises(LookupError, match="gone"):
                 await anext(harvest)
 
-    async def test_a_closed_client_ends_it_at_once(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
+    async def test_closed_client_ends_the_harvest(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
         suites = keys(add_suites(fake, 100, 1))
         await buddy.close()
         async with buddy.harvest(suites) as harvest:
@@ -254,19 +278,67 @@ class TestFailures:
                 await anext(harvest)
         assert harvest.failures == {}
 
+    async def test_any_other_error_is_raised_after_the_queued_pages(self, fake: FakeBuddy) -> None:
+        calls = 0
 
-async def break_off(harvest: Harvest) -> None:
+        async def token() -> str:
+            nonlocal calls
+            calls += 1
+            if calls > 1:
+                raise LookupError("the vault is closed")
+            return fake.token
+
+        suites = add_suites(fake, 4, 1)
+        fake.inject(Fault.stall(0), Fault.stall(0), Fault.status(401))
+        tasks = len(asyncio.all_tasks())
+        async with (
+            BuddyClient(token, base_url=fake.base_url) as buddy,
+            buddy.harvest(keys(suites), concurrency=1) as harvest,
+        ):
+            found = [await anext(harvest), await anext(harvest)]
+            with pytest.raises(LookupError, match="the vault is closed"):
+                await anext(harvest)
+        assert [key for key, _ in found] == keys(suites)[:2]
+        assert len(fake.requests) == 3
+        await asyncio.sleep(1)
+        assert len(asyncio.all_tasks()) == tasks
+
+    async def test_cancelled_token_callable_cancels_the_loop(self, fake: FakeBuddy) -> None:
+        async def token() -> str:
+            raise asyncio.CancelledError
+
+        suites = keys(add_suites(fake, 3, 1))
+        async with BuddyClient(token, base_url=fake.base_url) as buddy, buddy.harvest(suites) as harvest:
+            with pytest.raises(asyncio.CancelledError):
+                await anext(harvest)
+
+
+async def test_second_task_that_iterates_gets_an_error(fake: FakeBuddy, buddy: BuddyClient) -> None:
+    """No session is lost or yielded twice."""
+    suites = add_suites(fake, 20, 0)
+    expected = {session["id"] for suite in suites for session in suite.populate(100).sessions}
+    found: list[str] = []
+
+    async def consume(harvest: Harvest) -> None:
+        async for _, session in harvest:
+            found.append(session.id)
+            await asyncio.sleep(0)
+
+    async with buddy.harvest(keys(suites)) as harvest:
+        results = await asyncio.gather(consume(harvest), consume(harvest), return_exceptions=True)
+    assert [type(result) for result in results] == [type(None), RuntimeError]
+    assert "another task is iterating over this harvest" in str(results[1])
+    assert len(found) == len(expected) == 2000
+    assert set(found) == expected
+
+
+async def leave_by_break(harvest: Harvest) -> None:
     async with harvest:
         async for _ in harvest:
             break
-    assert not tasks()
 
 
-async def drop(harvest: Harvest) -> None:
-    await anext(harvest)
-
-
-async def cancel(harvest: Harvest) -> None:
+async def leave_by_cancelling(harvest: Harvest) -> None:
     async def consume() -> None:
         async with harvest:
             async for _ in harvest:
@@ -277,93 +349,76 @@ async def cancel(harvest: Harvest) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert not tasks()
 
 
-async def never_begin(harvest: Harvest) -> None:
+async def leave_unused(harvest: Harvest) -> None:
     async with harvest:
         pass
 
 
-async def test_closing_it_ends_a_loop_that_waits(fake: FakeBuddy, buddy: BuddyClient) -> None:
-    suites = add_suites(fake, 3, 1)
-    fake.inject(Fault.hang(), times=3)
-    harvest = buddy.harvest(keys(suites))
-    waiting = [asyncio.create_task(anext(harvest)) for _ in range(2)]
-    while fake.in_flight < 3:
-        await asyncio.sleep(0.001)
-    await harvest.aclose()
-    async with asyncio.timeout(5):
-        results = await asyncio.gather(*waiting, return_exceptions=True)
-    assert [type(result) for result in results] == [StopAsyncIteration] * 2
-
-
-async def test_a_token_callable_that_is_cancelled_cancels_the_loop(fake: FakeBuddy) -> None:
-    suites = add_suites(fake, 3, 1)
-
-    async def token() -> str:
-        raise asyncio.CancelledError
-
-    async with BuddyClient(token, base_url=fake.base_url) as buddy, buddy.harvest(keys(suites)) as harvest:
-        async with asyncio.timeout(5):
-            with pytest.raises(asyncio.CancelledError):
-                await anext(harvest)
-
-
 class TestLeaving:
-    @pytest.mark.parametrize("leave", [break_off, drop, cancel, never_begin])
-    async def test_however_it_ends_nothing_of_it_goes_on(
-        self,
-        fake: FakeBuddy,
-        leave: Callable[[Harvest], Any],
-        caplog: pytest.LogCaptureFixture,
+    @pytest.mark.parametrize("leave", [leave_by_break, leave_by_cancelling, leave_unused])
+    async def test_leaving_a_harvest_leaves_nothing_behind(
+        self, fake: FakeBuddy, leave: Callable[[Harvest], Any], caplog: pytest.LogCaptureFixture
     ) -> None:
         suites = add_suites(fake, 50, 150)
         fake.latency = 0.005
+        tasks = len(asyncio.all_tasks())
         async with BuddyClient(fake.token, base_url=fake.base_url) as buddy:
             await leave(buddy.harvest(keys(suites)))
-            gc.collect()
-            await settle(fake)
+        await asyncio.sleep(1)  # the server notices later that connections are closed
+        assert (len(asyncio.all_tasks()), fake.in_flight) == (tasks, 0)
         assert len(fake.requests) < 90
         assert not caplog.records
 
-    async def test_a_slow_reader_stops_the_reading(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
+    async def test_slow_consumer_slows_the_harvest_down(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
         suites = add_suites(fake, 200, 1)
         async with buddy.harvest(keys(suites), concurrency=4) as harvest:
             await anext(harvest)
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(60)
             assert len(fake.requests) <= 10
 
+    async def test_closing_ends_a_loop_that_waits(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
+        suites = add_suites(fake, 3, 1)
+        fake.inject(Fault.hang(), times=3)
+        harvest = buddy.harvest(keys(suites))
+        waiting = asyncio.create_task(anext(harvest))
+        await asyncio.sleep(5)
+        assert fake.in_flight == 3
+        await harvest.aclose()
+        with pytest.raises(StopAsyncIteration):
+            await waiting
 
-async def test_a_thousand_suites_that_move_five_that_fail_and_a_giant_one(fake: FakeBuddy) -> None:
+
+async def test_thousand_changing_suites_a_giant_one_and_five_missing_ones(fake: FakeBuddy) -> None:
     chance = random.Random(5)
     suites = add_suites(fake, 1000, 3)
     giant = fake.add_suite("acme", "shop", "giant").populate(3000)
     missing = [SuiteKey("acme", "shop", f"missing-{number}") for number in range(5)]
     stable = {session["id"] for suite in [*suites, giant] for session in suite.sessions}
-    by_key = {tuple(suite.key): suite for suite in [*suites, giant]}
 
     def churn(request: Any) -> None:
-        suite = by_key.get(("acme", "shop", request.path.split("/")[-2]))
+        suite = fake.suites.get(("acme", "shop", request.path.split("/")[-2]))
         if suite is None:
             return
         suite.create()
         if chance.random() < 0.3:
-            gone = chance.choice(suite.sessions)
-            suite.delete(gone["id"])
-            stable.discard(gone["id"])
+            deleted = chance.choice(suite.sessions)
+            suite.delete(deleted["id"])
+            stable.discard(deleted["id"])
 
     fake.on_request = churn
     order = keys([*suites, giant]) + missing
     chance.shuffle(order)
     found: list[str] = []
-    most = 0
+    tasks = len(asyncio.all_tasks())
+    max_tasks = 0
 
     async def read(harvest: Harvest) -> None:
-        nonlocal most
+        nonlocal max_tasks
         async for _, session in harvest:
             found.append(session.id)
-            most = max(most, len(tasks()))
+            max_tasks = max(max_tasks, len(asyncio.all_tasks()) - tasks)
 
     async with BuddyClient(fake.token, base_url=fake.base_url) as buddy, buddy.harvest(order) as harvest:
         with pytest.raises(HarvestError) as caught:
@@ -371,4 +426,12 @@ async def test_a_thousand_suites_that_move_five_that_fail_and_a_giant_one(fake: 
     assert len(found) == len(set(found))
     assert stable <= set(found)
     assert set(caught.value.failures) == set(missing)
-    assert most <= 8 + 8 * 4
+    assert max_tasks <= 8 + 8 * 4 + 8  # workers, pages that are read ahead, connections of the server
+
+
+async def test_closed_harvest_yields_nothing(fake: FakeBuddy, buddy: BuddyClient) -> None:
+    """Not even the rest of a page."""
+    suites = add_suites(fake, 1, 20)
+    async with buddy.harvest(keys(suites)) as harvest:
+        await anext(harvest)
+    assert [pair async for pair in harvest] == []

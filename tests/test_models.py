@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buddy_sessions import CIProvider, ConfigError, Cursor, RefType, Session, SessionStatus, SuiteKey
+from buddy_sessions import CIProvider, Cursor, RefType, Region, Session, SessionStatus, SuiteKey
 
 
 def session(**fields: Any) -> Session:
@@ -18,7 +18,7 @@ def session(**fields: Any) -> Session:
 
 
 @pytest.mark.parametrize("enum", [SessionStatus, CIProvider, RefType])
-def test_an_unknown_value_is_kept_verbatim_and_behaves_as_its_string(enum: Any) -> None:
+def test_unknown_enum_value_is_kept(enum: Any) -> None:
     value: Any = enum("SOMETHING_NEW")
     assert value.value == value.name == str(value) == "SOMETHING_NEW"
     assert {value: 1}["SOMETHING_NEW"] == 1
@@ -29,13 +29,13 @@ def test_an_unknown_value_is_kept_verbatim_and_behaves_as_its_string(enum: Any) 
 
 
 @pytest.mark.parametrize("enum", [SessionStatus, CIProvider, RefType])
-def test_a_known_value_is_its_member(enum: Any) -> None:
+def test_known_enum_value_is_its_member(enum: Any) -> None:
     for member in enum:
         assert enum(str(member)) is member
         assert hash(member) == hash(str(member))
 
 
-def test_only_text_is_an_enum_value() -> None:
+def test_enum_value_must_be_text() -> None:
     with pytest.raises(ValueError, match="7"):
         SessionStatus(7)  # type: ignore[arg-type]  # on purpose
 
@@ -52,25 +52,24 @@ def test_only_text_is_an_enum_value() -> None:
         ("TIMED_OUT", datetime(2025, 1, 1, tzinfo=UTC), True),
     ],
 )
-def test_a_session_is_finished_by_its_status_or_if_that_is_unknown_by_its_date(
-    status: str, finish_date: datetime | None, finished: bool
-) -> None:
-    assert session(status=SessionStatus(status), finish_date=finish_date).finished is finished
+def test_is_finished(status: str, finish_date: datetime | None, finished: bool) -> None:
+    """An unknown status counts as finished if there is a finish date."""
+    assert session(status=SessionStatus(status), finish_date=finish_date).is_finished is finished
 
 
 COUNTS = {"tests_count": 10, "failed_count": 2, "skipped_count": 1, "error_count": 3}
 
 
-def test_passed_tests_are_those_that_did_nothing_else() -> None:
+def test_passed_count() -> None:
     assert session(**COUNTS).passed_count == 4
 
 
 @pytest.mark.parametrize("missing", COUNTS)
-def test_a_missing_count_is_never_made_up(missing: str) -> None:
+def test_passed_count_needs_every_count(missing: str) -> None:
     assert session(**COUNTS | {missing: None}).passed_count is None
 
 
-def test_counts_that_do_not_add_up_give_no_passed_count() -> None:
+def test_passed_count_is_none_if_counts_do_not_add_up() -> None:
     assert session(**COUNTS | {"tests_count": 5}).passed_count is None
 
 
@@ -82,28 +81,61 @@ def test_models_are_frozen_and_compare_by_value() -> None:
         one.id = "other"  # type: ignore[misc]  # on purpose
 
 
-names = st.text(min_size=1).filter(lambda text: "/" not in text)
+names = st.text(min_size=1).filter(lambda text: "/" not in text)  # so no text is taken for a URL
 
 
 @given(names, names, names)
-def test_a_key_reads_back_from_its_text(workspace: str, project: str, suite_id: str) -> None:
+def test_suite_key_round_trip(workspace: str, project: str, suite_id: str) -> None:
     key = SuiteKey(workspace, project, suite_id)
     assert SuiteKey.parse(str(key)) == key
 
 
 @pytest.mark.parametrize("text", ["", "a", "a/b", "a/b/c/d", "a//c", "/b/c", "a/b/", None, 7])
-def test_what_is_no_key_is_refused(text: Any) -> None:
-    with pytest.raises(ConfigError, match="workspace/project/suite_id"):
+def test_invalid_suite_key(text: Any) -> None:
+    with pytest.raises(ValueError, match="workspace/project/suite_id"):
         SuiteKey.parse(text)
 
 
+APP = "https://app.buddy.works"
+API = "https://api.eu.buddy.works/workspaces/acme/projects/my%20shop/unit-tests/suites/MNbyVedg"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"{APP}/acme/my%20shop/unit-tests/MNbyVedg",
+        f"{APP}/acme/my%20shop/unit-tests/MNbyVedg/",
+        f"{APP}/acme/my%20shop/unit-tests/MNbyVedg/YDnagwGk?tab=cases#top",
+        API,
+        f"{API}/sessions?page=2",
+        API.replace("https://api.eu.buddy.works", "http://localhost:8080/api"),
+    ],
+)
+def test_suite_key_from_a_url(url: str) -> None:
+    assert SuiteKey.parse(url) == SuiteKey("acme", "my shop", "MNbyVedg")
+
+
+@pytest.mark.parametrize("url", [APP, f"{APP}/acme/shop", f"{APP}/acme/shop/unit-tests/", "https://["])
+def test_url_without_a_suite(url: str) -> None:
+    with pytest.raises(ValueError, match=r"workspace/project/suite_id|Invalid"):
+        SuiteKey.parse(url)
+
+
+def test_region_in_any_case() -> None:
+    assert Region.parse(" eu ") is Region.EU
+    with pytest.raises(ValueError, match="unknown region 'moon': use US, EU, AS"):
+        Region.parse("moon")
+    with pytest.raises(ValueError, match="unknown region None"):
+        Region.parse(None)  # type: ignore[arg-type]  # on purpose
+
+
 @given(st.integers(1, 2**53), st.integers(0, 2**53))
-def test_a_cursor_reads_back_from_its_text(below: int, place: int) -> None:
-    cursor = Cursor(below, place)
+def test_cursor_round_trip(lowest_id: int, offset: int) -> None:
+    cursor = Cursor(lowest_id, offset)
     assert Cursor.parse(str(cursor)) == cursor
 
 
 @pytest.mark.parametrize("text", ["", "1", "@", "0@0", "1@", "1@-1", "01@2", "1@2 ", "1@٣", "9" * 30 + "@1", None])
-def test_what_is_no_cursor_is_refused(text: Any) -> None:
-    with pytest.raises(ConfigError, match="cursor"):
+def test_invalid_cursor(text: Any) -> None:
+    with pytest.raises(ValueError, match="cursor"):
         Cursor.parse(text)

@@ -1,4 +1,4 @@
-"""The house: which way imports run, what the door shows, what an import costs."""
+"""The structure of the package: the direction of imports, what is public, what an import loads."""
 
 from __future__ import annotations
 
@@ -16,111 +16,117 @@ from buddy_sessions import testing
 PACKAGE = Path(buddy_sessions.__file__).parent
 
 LAYERS: list[set[str]] = [
-    {"errors", "fields", "models", "structuring"},
-    {"fast"},
-    {"changes", "converter", "credentials", "endpoints", "intervals", "pacing", "schema", "walk"},
-    {"database", "transport", "harvest", "watch"},
-    {"paging"},
+    {"models", "_version"},
+    {"errors"},
+    {"_stats", "_validate", "_workers", "_decoding"},
+    {"_http", "_paging"},
+    {"harvest", "watch"},
     {"client"},
-    {"dlt", "reading"},
-    {"store"},
+    {"store", "dlt"},
     {"__init__"},
+    {"testing"},
     {"cli"},
     {"__main__"},
 ]
-"""From the ground up: a module imports from the layers below its own, and no others."""
+"""A module imports only from the layers above its own; a folder is one module here."""
 
-CLI_LAYERS: list[set[str]] = [
-    {"figures", "output"},
-    {"data", "options", "tables"},
-    {"files", "parquet", "targets", "words"},
-    {"charts", "progress"},
-    {"page"},
-    {"demo", "harvesting", "listing", "reporting", "watching"},
-    {"app"},
-    {"__init__"},
-]
-"""Likewise, inside the command line."""
-
-INSIDE = {("models", "errors"), ("errors", "models")}
-"""Within the ground layer models raise errors; errors name models, for type checkers alone."""
+INSIDE: dict[str, list[set[str]]] = {
+    "_decoding": [{"hooks"}, {"fast"}, {"converter"}],
+    "_http": [{"urls", "credentials", "rate_window", "retry"}, {"rate_limit", "responses"}, {"transport"}],
+    "_paging": [{"read_ahead"}, {"reconciler"}, {"paginator"}],
+    "store": [{"intervals", "schema"}, {"plan", "database"}, {"thread"}, {"sync"}, {"store"}, {"__init__"}],
+}
+"""The same within a folder."""
 
 
-def imports(path: Path) -> set[str]:
-    """Return the modules of this package that a module imports, wherever the statement stands."""
-    found: set[str] = set()
+def modules() -> list[Path]:
+    return [path for path in sorted(PACKAGE.rglob("*.py")) if path.name != "__init__.py" or path.parent == PACKAGE]
+
+
+def name_of(path: Path) -> tuple[str, str]:
+    """Return the module or folder at the top of the package, and the module inside that folder or ""."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return parts[0], "/".join(parts[1:])
+
+
+def imports_of(path: Path) -> set[tuple[str, str]]:
+    """Return what a module imports of this package, wherever the statement is, named as by `name_of`."""
+    package = list(path.relative_to(PACKAGE).parent.parts)
+    found: set[tuple[str, str]] = set()
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").startswith("buddy_sessions")):
-            module = (node.module or "").removeprefix("buddy_sessions").lstrip(".")
-            found.update([module.split(".")[0]] if module else [alias.name for alias in node.names])
-            if not node.level and not module:
-                found = found - {alias.name for alias in node.names} | {"__init__"}
+        if not isinstance(node, ast.ImportFrom):
+            continue
+        module = node.module or ""
+        if node.level:
+            base = package[: len(package) - node.level + 1]
+        elif module.split(".")[0] == "buddy_sessions":
+            base, module = [], module.partition(".")[2]
+        else:
+            continue
+        names = [*base, *filter(None, module.split("."))]
+        for alias in node.names:
+            target = PACKAGE.joinpath(*names, alias.name)
+            is_module = target.is_dir() or target.with_suffix(".py").exists()
+            full = [*names, alias.name] if is_module else names
+            found.add((full[0] if full else "__init__", "/".join(full[1:])))
     return found
 
 
-def levels(layers: list[set[str]]) -> list[tuple[str, set[str]]]:
-    """Return each module, and all that lie below it."""
-    return [(module, set().union(*layers[:level])) for level, layer in enumerate(layers) for module in sorted(layer)]
+def level_of(layers: list[set[str]], name: str) -> int:
+    return next(level for level, layer in enumerate(layers) if name in layer)
 
 
-def test_every_module_has_its_layer() -> None:
-    assert {path.stem for path in PACKAGE.glob("*.py")} | {"cli"} == set().union(*LAYERS)
-    assert {path.stem for path in (PACKAGE / "cli").glob("*.py")} == set().union(*CLI_LAYERS)
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_one_way(path: Path) -> None:
+    top, inside = name_of(path)
+    for other_top, other_inside in imports_of(path):
+        if other_top != top:
+            assert level_of(LAYERS, other_top) < level_of(LAYERS, top), f"{top} imports {other_top}"
+        elif top in INSIDE and other_inside:
+            layers = INSIDE[top]
+            assert level_of(layers, other_inside) < level_of(layers, inside), f"{inside} imports {other_inside}"
 
 
-@pytest.mark.parametrize(("module", "below"), [pair for pair in levels(LAYERS) if pair[0] != "cli"])
-def test_imports_run_one_way(module: str, below: set[str]) -> None:
-    assert {name for name in imports(PACKAGE / f"{module}.py") - below if (module, name) not in INSIDE} == set()
+def test_every_module_has_a_layer() -> None:
+    assert {name_of(path)[0] for path in modules()} == set().union(*LAYERS)
+    for folder, layers in INSIDE.items():
+        names = {path.stem for path in (PACKAGE / folder).glob("*.py")}
+        assert names - {"__init__"} == set().union(*layers) - {"__init__"}
 
 
-@pytest.mark.parametrize(("module", "below"), levels(CLI_LAYERS))
-def test_the_command_line_takes_public_names_only(module: str, below: set[str]) -> None:
-    door, fake = "__init__", "testing"
-    assert imports(PACKAGE / "cli" / f"{module}.py") <= below | {door} | ({fake} if module == "demo" else set())
+def test_command_line_imports_public_names_only() -> None:
+    for path in (PACKAGE / "cli").rglob("*.py"):
+        assert {top for top, _ in imports_of(path)} <= {"cli", "__init__", "testing"}, path
 
 
-TESTING = {path.stem: path for path in sorted((PACKAGE / "testing").glob("*.py"))}
-
-
-@pytest.mark.parametrize("module", sorted(TESTING.keys() - {"plugin"}))
-def test_the_fake_buddy_shares_nothing_with_the_client(module: str) -> None:
-    own = TESTING.keys() - {"plugin"}
-    tree = ast.parse(TESTING[module].read_text())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            assert node.level == 1
-            assert not node.module or node.module in own
-        elif isinstance(node, ast.ImportFrom):
-            assert not (node.module or "").startswith("buddy_sessions")
-
-
-def test_the_pytest_plugin_alone_brings_the_fake_buddy_and_the_client_together() -> None:
-    assert imports(TESTING["plugin"]) == {"__init__", "server"}
+def test_fake_buddy_imports_nothing_from_the_client() -> None:
+    """The pytest plugin alone knows both."""
+    for path in (PACKAGE / "testing").glob("*.py"):
+        allowed = {"testing", "__init__"} if path.name == "plugin.py" else {"testing"}
+        assert {top for top, _ in imports_of(path)} <= allowed, path
 
 
 @pytest.mark.parametrize("module", [buddy_sessions, testing], ids=lambda module: module.__name__)
-def test_the_door_shows_all_it_names_sorted(module: object) -> None:
+def test_public_names_exist_and_are_sorted(module: object) -> None:
     names = vars(module)["__all__"]
     assert names == sorted(names)
     assert all(name in vars(module) for name in names)
 
 
-def test_every_public_error_is_at_the_door() -> None:
-    public = {name for name, value in vars(buddy_sessions.errors).items() if isinstance(value, type)}
-    errors = {name for name in public if name.endswith("Error")}
+def test_every_error_is_public() -> None:
+    errors = {name for name in vars(buddy_sessions.errors) if name.endswith("Error") and name[0] != "_"}
     assert errors <= set(buddy_sessions.__all__)
 
 
-def test_importing_the_package_imports_no_more_than_it_needs() -> None:
-    """Neither the command line, nor the fake, nor what is paid for when it is first needed."""
+def test_import_loads_no_more_than_needed() -> None:
     code = "import sys, json, buddy_sessions; print(json.dumps(sorted(sys.modules)))"
     loaded = set(json.loads(subprocess.check_output([sys.executable, "-c", code])))
     assert "buddy_sessions.client" in loaded
-    unwanted = {"cyclopts", "rich", "pytest", "hypothesis", "stamina", "tenacity", "msgspec", "orjson", "dlt"}
+    unwanted = {"cyclopts", "rich", "pytest", "hypothesis", "msgspec", "orjson", "dlt", "sqlite3", "structlog"}
     assert not unwanted & loaded
     assert not {"buddy_sessions.cli", "buddy_sessions.testing"} & loaded
 
 
-def test_every_module_says_first_what_it_is_for() -> None:
+def test_every_module_has_a_docstring() -> None:
     for path in PACKAGE.rglob("*.py"):
         assert ast.get_docstring(ast.parse(path.read_text())), path

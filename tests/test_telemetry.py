@@ -1,4 +1,4 @@
-"""What a host sees of the client with the tools that it has: OpenTelemetry's spans, stamina's hooks, the log."""
+"""Telemetry: spans of OpenTelemetry, hooks of stamina, log records."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ from stamina.instrumentation import RetryDetails
 from buddy_sessions import BuddyClient, ForbiddenError, ServerError
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 
-TOKEN = "token-that-nobody-may-see"
+TOKEN = "secret-token"
 
 
 def value(span: ReadableSpan, older: str, newer: str) -> object:
-    """Return an attribute that OpenTelemetry is about to rename."""
+    """Return an attribute that newer versions of OpenTelemetry rename."""
     attributes = span.attributes or {}
     return attributes.get(newer, attributes.get(older))
 
 
 class Spans:
+    """Collects the spans that have ended."""
+
     def __init__(self) -> None:
         self._exporter = InMemorySpanExporter()
         self.provider = TracerProvider()
@@ -44,11 +46,11 @@ def spans() -> Iterator[Spans]:
     spans.provider.shutdown()
 
 
-@pytest.fixture(params=["the caller's session", "the client's own session"])
+@pytest.fixture(params=["borrowed session", "own session"])
 async def buddy(request: pytest.FixtureRequest, fake: FakeBuddy, spans: Spans) -> AsyncIterator[BuddyClient]:
-    """A client whose requests are traced, in both ways that OpenTelemetry offers."""
+    """A client whose requests are traced, by a trace configuration or by instrumenting aiohttp."""
     fake.token = TOKEN
-    if request.param == "the caller's session":
+    if request.param == "borrowed session":
         traced = [create_trace_config(tracer_provider=spans.provider)]
         async with aiohttp.ClientSession(trace_configs=traced) as session:
             yield BuddyClient(TOKEN, base_url=fake.base_url, http_session=session, per_page=50)
@@ -64,11 +66,11 @@ def suite(fake: FakeBuddy) -> FakeSuite:
     return fake.add_suite("acme", "shop", "MNbyVedg").populate(120)
 
 
-async def test_each_request_is_a_span_with_its_url_inside_the_hosts_own(
+async def test_each_request_is_a_span_inside_the_current_span(
     fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient, spans: Spans
 ) -> None:
     with spans.provider.get_tracer("bot").start_as_current_span("read"):
-        assert len(await buddy.sessions(*suite.key).collect()) == 120
+        assert len(await buddy.sessions(suite.key).collect()) == 120
     *requests, read = spans.ended
     sent = {f"{fake.base_url}{each.path}?page={each.page}&per_page=50" for each in fake.requests}
     assert {value(span, "http.url", "url.full") for span in requests} == sent
@@ -80,47 +82,49 @@ async def test_each_request_is_a_span_with_its_url_inside_the_hosts_own(
 @pytest.mark.usefixtures("no_waiting")
 async def test_each_attempt_is_a_span(fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient, spans: Spans) -> None:
     fake.inject(Fault.status(503), times=2)
-    await buddy.sessions(*suite.key, max_sessions=1).collect()
+    await buddy.sessions(suite.key, max_sessions=1).collect()
     statuses = [value(span, "http.status_code", "http.response.status_code") for span in spans.ended]
     assert statuses == [503, 503, 200]
     assert [span.status.is_ok for span in spans.ended] == [False, False, True]
 
 
-async def test_no_span_shows_the_token(fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient, spans: Spans) -> None:
+async def test_spans_do_not_contain_the_token(
+    fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient, spans: Spans
+) -> None:
     fake.inject(Fault.status(403, body=f'{{"errors": [{{"message": "bad token {TOKEN}"}}]}}'.encode()))
     with pytest.raises(ForbiddenError), spans.provider.get_tracer("bot").start_as_current_span("read"):
-        await buddy.sessions(*suite.key).collect()
+        await buddy.sessions(suite.key).collect()
     request, read = spans.ended
     assert "ForbiddenError" in read.to_json()
     assert TOKEN not in request.to_json() + read.to_json()
 
 
 @pytest.mark.usefixtures("no_waiting")
-async def test_a_hosts_retry_hook_hears_of_each_retry_and_not_of_the_token(fake: FakeBuddy, suite: FakeSuite) -> None:
-    heard: list[RetryDetails] = []
+async def test_retry_hook_is_called_for_each_retry_without_the_token(fake: FakeBuddy, suite: FakeSuite) -> None:
+    retries: list[RetryDetails] = []
 
-    def hear(details: RetryDetails) -> None:
-        heard.append(details)
+    def on_retry(details: RetryDetails) -> None:
+        retries.append(details)
 
     fake.inject(Fault.status(503), Fault.status(500))
     before = stamina.instrumentation.get_on_retry_hooks()
-    stamina.instrumentation.set_on_retry_hooks([hear])
+    stamina.instrumentation.set_on_retry_hooks([on_retry])
     try:
         async with BuddyClient(fake.token, base_url=fake.base_url) as buddy:
-            assert len(await buddy.sessions(*suite.key).collect()) == 120
+            assert len(await buddy.sessions(suite.key).collect()) == 120
     finally:
         stamina.instrumentation.set_on_retry_hooks(before)
-    assert [details.retry_num for details in heard] == [1, 2]
-    assert [details.caused_by.status for details in heard if isinstance(details.caused_by, ServerError)] == [503, 500]
-    assert fake.token not in repr(heard)
+    assert [details.retry_num for details in retries] == [1, 2]
+    assert [details.caused_by.status for details in retries if isinstance(details.caused_by, ServerError)] == [503, 500]
+    assert fake.token not in repr(retries)
 
 
-async def test_a_good_run_logs_one_debug_line_a_request_and_nothing_more(
+async def test_successful_read_logs_one_debug_record_per_request(
     fake: FakeBuddy, suite: FakeSuite, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG):
         async with BuddyClient(fake.token, base_url=fake.base_url, per_page=50) as buddy:
-            assert len(await buddy.sessions(*suite.key).collect()) == 120
+            assert len(await buddy.sessions(suite.key).collect()) == 120
     ours = [record for record in caplog.records if record.name.startswith("buddy_sessions")]
     assert len(ours) == len(fake.requests)
     assert {record.levelno for record in caplog.records} == {logging.DEBUG}

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from typing import Any
@@ -19,82 +18,56 @@ from buddy_sessions import (
     ConfigError,
     NotFoundError,
     ServerError,
+    Session,
     SessionPage,
     SuiteKey,
+    SuiteRef,
     Watch,
 )
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 
+pytestmark = pytest.mark.virtual_time
+
 NEW, CHANGED, FINISHED = ChangeKind.NEW, ChangeKind.CHANGED, ChangeKind.FINISHED
-EVERY = 60.0
-A_ROUND = EVERY * 1.2  # seconds in which every suite becomes due once: the interval, its jitter, and a last nap
-
-
-class Clock:
-    """Stands still until a test moves it."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    async def sleep(self, seconds: float) -> None:
-        until = self.now + seconds
-        while self.now < until:
-            await asyncio.sleep(0.0005)
-
-
-class HurryingClock(Clock):
-    """Moves on by what is slept."""
-
-    async def sleep(self, seconds: float) -> None:
-        self.now += seconds
-        await asyncio.sleep(0)
+INTERVAL = 60.0
+ONE_ROUND = INTERVAL * 1.2  # seconds in which every suite is due at least once
 
 
 class Rounds:
-    """A watch whose rounds a test calls for, one by one; what changes is collected."""
+    """Collects the changes of a watch while time passes."""
 
-    def __init__(self, buddy: BuddyClient, suites: list[SuiteKey], branch: str | None = None) -> None:
-        def read(key: SuiteKey) -> AsyncIterator[SessionPage]:
-            return buddy.sessions(*key, branch=branch, read_ahead=1).pages()
-
-        self.clock = Clock()
-        self.watch = Watch(suites, read, every=EVERY, concurrency=4, clock=self.clock, sleep=self.clock.sleep)
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
         self._changes: list[Change] = []
 
     async def collect(self) -> None:
         async for change in self.watch:
             self._changes.append(change)
 
-    async def next(self, seconds: float = A_ROUND) -> list[Change]:
-        """Let time pass, and return what the rounds that fall due bring."""
-        self.clock.now += seconds
-        crew = self.watch._crew
-        async with asyncio.timeout(5):
-            while len(crew._due) < crew._count or crew._due[0][0] <= self.clock.now or not crew.found.empty():
-                await asyncio.sleep(0.0005)
+    async def next(self, seconds: float = ONE_ROUND) -> list[Change]:
+        """Let time pass, and return the changes of the rounds that are due meanwhile."""
+        await asyncio.sleep(seconds)
         changes, self._changes = self._changes, []
         return changes
 
 
 @asynccontextmanager
 async def watching(
-    buddy: BuddyClient, *suites: FakeSuite | SuiteKey, branch: str | None = None
+    buddy: BuddyClient, *suites: FakeSuite | SuiteRef, branch: str | None = None
 ) -> AsyncIterator[Rounds]:
-    """A watch whose first round is over."""
-    rounds = Rounds(buddy, [SuiteKey(*(s.key if isinstance(s, FakeSuite) else s)) for s in suites], branch)
-    async with rounds.watch, asyncio.TaskGroup() as group:
+    """Watch suites, and yield after the first round."""
+    references = [suite.key if isinstance(suite, FakeSuite) else suite for suite in suites]
+    async with buddy.watch(references, interval=INTERVAL, branch=branch) as watch, asyncio.TaskGroup() as group:
+        rounds = Rounds(watch)
         consumer = group.create_task(rounds.collect())
-        assert await rounds.next() == []
+        assert await rounds.next(seconds=1) == []
         yield rounds
         consumer.cancel()
 
 
 @pytest.fixture
 async def buddy(fake: FakeBuddy) -> AsyncIterator[BuddyClient]:
-    async with BuddyClient(fake.token, base_url=fake.base_url, attempts=1) as client:
+    async with BuddyClient(fake.token, base_url=fake.base_url, max_attempts=1, max_concurrency=4) as client:
         yield client
 
 
@@ -110,28 +83,40 @@ def add_suites(fake: FakeBuddy, count: int) -> list[FakeSuite]:
     return suites
 
 
-def keys(suites: list[FakeSuite]) -> list[SuiteKey]:
+def keys(suites: Iterable[FakeSuite]) -> list[SuiteKey]:
     return [SuiteKey(*suite.key) for suite in suites]
 
 
-def short(changes: list[Change]) -> list[tuple[ChangeKind, int]]:
+def short(changes: Iterable[Change]) -> list[tuple[ChangeKind, int]]:
     return [(change.kind, change.session.relative_id) for change in changes]
 
 
-def tasks() -> list[asyncio.Task[Any]]:
-    """What is under way of a watch: its workers."""
-    return [task for task in asyncio.all_tasks() if "buddy_sessions" in repr(task) and "test_" not in repr(task)]
+def create_with_each_request(fake: FakeBuddy) -> None:
+    """Create a session in a suite whenever it is requested."""
+    fake.on_request = lambda request: fake.suites["acme", "shop", request.path.split("/")[-2]].create()
 
 
-async def settle(fake: FakeBuddy) -> None:
-    async with asyncio.timeout(5):
-        while fake.in_flight or tasks():
-            await asyncio.sleep(0.001)
+def record_times(fake: FakeBuddy) -> dict[str, list[float]]:
+    """Return the times at which each suite is requested from now on, by the path of the request."""
+    times: dict[str, list[float]] = {}
+    now = asyncio.get_running_loop().time
+
+    def record(request: Any) -> None:
+        times.setdefault(request.path, []).append(now())
+
+    fake.on_request = record
+    return times
 
 
-async def next_change(watch: Watch) -> Change:
-    async with asyncio.timeout(5):
-        return await anext(watch)
+async def assert_one_request_a_round(fake: FakeBuddy, rounds: Rounds, count: int = 1) -> None:
+    """Assert that nothing changes, and that each round costs one request: no two requests are at the same time."""
+    times = record_times(fake)
+    for _ in range(count):
+        assert await rounds.next() == []
+    (requested,) = times.values()
+    assert len(requested) >= count
+    assert all(later - earlier >= INTERVAL * 0.9 for earlier, later in pairwise(requested))
+    fake.on_request = None
 
 
 def churn(suite: FakeSuite, chance: random.Random) -> None:
@@ -147,20 +132,16 @@ def churn(suite: FakeSuite, chance: random.Random) -> None:
             suite.delete(session["id"])
 
 
-class TestWhatIsReported:
-    async def test_what_is_there_already_is_not(self, buddy: BuddyClient, suite: FakeSuite) -> None:
-        suite.populate(150)
-        async with watching(buddy, suite) as rounds:
-            assert await rounds.next() == []
-
-    async def test_where_it_begins_costs_one_request(
+class TestChanges:
+    async def test_sessions_that_exist_at_the_start_are_not_reported(
         self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
     ) -> None:
         suite.populate(150)
-        async with watching(buddy, suite):
+        async with watching(buddy, suite) as rounds:
             assert len(fake.requests) == 1
+            assert await rounds.next() == []
 
-    async def test_new_sessions_come_oldest_first_and_once(self, buddy: BuddyClient, suite: FakeSuite) -> None:
+    async def test_new_sessions_arrive_oldest_first_and_once(self, buddy: BuddyClient, suite: FakeSuite) -> None:
         suite.populate(5)
         async with watching(buddy, suite) as rounds:
             suite.create()
@@ -168,11 +149,11 @@ class TestWhatIsReported:
             suite.create()
             changes = await rounds.next()
             assert short(changes) == [(NEW, 6), (NEW, 7), (NEW, 8)]
-            assert [change.session.finished for change in changes] == [False, True, False]
+            assert [change.session.is_finished for change in changes] == [False, True, False]
             assert {(change.suite, change.previous) for change in changes} == {(SuiteKey(*suite.key), None)}
             assert await rounds.next() == []
 
-    async def test_a_session_that_finishes_with_what_it_was(self, buddy: BuddyClient, suite: FakeSuite) -> None:
+    async def test_finished_session_carries_its_previous_state(self, buddy: BuddyClient, suite: FakeSuite) -> None:
         first = suite.create()["id"]
         async with watching(buddy, suite) as rounds:
             suite.finish(first, "ERROR")
@@ -185,26 +166,26 @@ class TestWhatIsReported:
             assert short(await rounds.next()) == [(FINISHED, 2)]
             assert await rounds.next() == []
 
-    async def test_any_other_difference(self, buddy: BuddyClient, suite: FakeSuite) -> None:
-        finished = suite.create(status="SUCCESSFUL")["id"]
-        running = suite.create(tests_count=1)["id"]
+    async def test_any_other_difference_is_a_change(self, buddy: BuddyClient, suite: FakeSuite) -> None:
+        first = suite.create()["id"]
+        suite.finish(first, tests_count=1)
+        second = suite.create(status="SUCCESSFUL")["id"]
         async with watching(buddy, suite) as rounds:
-            suite.reopen(finished)
-            suite._store({**suite._find(running), "tests_count": 2})
+            suite.finish(first, tests_count=2)
+            suite.reopen(second)
             changes = await rounds.next()
             assert short(changes) == [(CHANGED, 1), (CHANGED, 2)]
-            assert [change.previous and change.previous.tests_count for change in changes][1] == 1
-            suite.finish(finished)
-            assert short(await rounds.next()) == [(FINISHED, 1)]
+            assert changes[0].previous is not None
+            assert (changes[0].previous.tests_count, changes[0].session.tests_count) == (1, 2)
+            suite.finish(second)
+            assert short(await rounds.next()) == [(FINISHED, 2)]
 
-    async def test_a_first_session_of_an_empty_suite(self, buddy: BuddyClient, suite: FakeSuite) -> None:
+    async def test_first_session_of_an_empty_suite(self, buddy: BuddyClient, suite: FakeSuite) -> None:
         async with watching(buddy, suite) as rounds:
             suite.create()
             assert short(await rounds.next()) == [(NEW, 1)]
 
-    async def test_all_sessions_of_a_suite_that_was_empty_be_it_one_more_than_a_page_holds(
-        self, buddy: BuddyClient, suite: FakeSuite
-    ) -> None:
+    async def test_suite_that_was_empty_fills_more_than_a_page(self, buddy: BuddyClient, suite: FakeSuite) -> None:
         async with watching(buddy, suite) as rounds:
             suite.populate(101)
             assert [change.session.relative_id for change in await rounds.next()] == list(range(1, 102))
@@ -217,14 +198,15 @@ class TestWhatIsReported:
             assert short(await rounds.next()) == [(NEW, number) for number in range(131, 381)]
             assert await rounds.next() == []
 
-    async def test_a_session_that_shows_late(self, buddy: BuddyClient, suite: FakeSuite) -> None:
-        suite.create(relative_id=2)
+    async def test_session_that_appears_below_known_ones_is_new(self, buddy: BuddyClient, suite: FakeSuite) -> None:
+        newest = suite.create(relative_id=2, status="SUCCESSFUL")
         async with watching(buddy, suite) as rounds:
+            suite.delete(newest["id"])
             suite.create(relative_id=1, status="SUCCESSFUL")
-            suite._ids.reverse()
+            suite.create(**newest)
             assert short(await rounds.next()) == [(NEW, 1)]
 
-    async def test_only_those_of_a_branch(self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
+    async def test_branch_limits_the_watch(self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
         suite.create()
         async with watching(buddy, suite, branch="main") as rounds:
             suite.create(branch="develop")
@@ -232,9 +214,7 @@ class TestWhatIsReported:
             assert short(await rounds.next()) == [(NEW, 3)]
         assert {request.query["branch"] for request in fake.requests} == {"main"}
 
-    async def test_no_older_sessions_that_come_up_when_newer_ones_are_deleted(
-        self, buddy: BuddyClient, suite: FakeSuite
-    ) -> None:
+    async def test_older_sessions_that_move_up_are_not_new(self, buddy: BuddyClient, suite: FakeSuite) -> None:
         suite.populate(200)
         async with watching(buddy, suite) as rounds:
             for session in suite.sessions[:5]:
@@ -244,99 +224,93 @@ class TestWhatIsReported:
             assert short(await rounds.next()) == [(NEW, 201)]
 
     @pytest.mark.parametrize("seed", range(4))
-    async def test_who_follows_the_changes_knows_the_suite(
+    async def test_changes_add_up_to_the_state_of_the_suite(
         self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, seed: int, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """Whatever happens in the suite, from round to round or while it is read, and though some rounds fail."""
+        """The suite changes between rounds and while it is read, and some rounds fail."""
         chance = random.Random(seed)
-        caplog.set_level(logging.ERROR)  # failures are ordinary here
+        caplog.set_level(logging.ERROR)  # failures are expected here
         fake.largest_page = chance.choice([20, 50, None])
         suite.populate(chance.choice([0, 10, 70]))
         known = {session["id"]: session["status"] for session in suite.sessions}
 
-        def stir(_: object) -> None:
+        def disturb(_: object) -> None:
             churn(suite, chance)
             if chance.random() < 0.1:
                 fake.inject(Fault.status(503))
 
+        def apply(changes: list[Change]) -> None:
+            for change in changes:
+                session = change.session
+                assert (change.kind is NEW) == (session.id not in known)
+                assert (change.previous and change.previous.status) == known.get(session.id)
+                if change.kind is FINISHED:
+                    assert session.is_finished > (known[session.id] != "IN_PROGRESS")
+                known[session.id] = session.status
+
         async with watching(buddy, suite) as rounds:
-            for quiet in [False] * 60 + [True] * 2:
-                fake.on_request = None if quiet else stir
-                if quiet:
-                    fake.faults.clear()
-                for change in await rounds.next(EVERY * 20):
-                    session = change.session
-                    assert (change.kind is NEW) == (session.id not in known)
-                    assert (change.previous and change.previous.status) == known.get(session.id)
-                    if change.kind is FINISHED:
-                        assert session.finished > (known[session.id] != "IN_PROGRESS")
-                    known[session.id] = session.status
+            fake.on_request = disturb
+            for _ in range(60):
+                apply(await rounds.next())
+            fake.on_request = None
+            fake.faults.clear()
+            apply(await rounds.next(INTERVAL * 20))  # longer than the longest wait after a failure
             newest = {session["id"]: session["status"] for session in suite.sessions[:100]}
             assert newest
             assert newest.items() <= known.items()
-            assert await rounds.next(EVERY * 20) == []
+            assert await rounds.next() == []
 
 
-class TestWhatIsRead:
+class TestRequests:
     @pytest.mark.parametrize("largest", [20, 50, None])
     @pytest.mark.parametrize("count", [0, 1, 30, 100, 101, 400])
-    async def test_one_request_for_an_idle_suite_and_round(
+    async def test_idle_suite_costs_one_request_a_round(
         self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, count: int, largest: int | None
     ) -> None:
         for _ in range(count):
             suite.create(status="SUCCESSFUL")
         fake.largest_page = largest
         async with watching(buddy, suite) as rounds:
-            begun = len(fake.requests)
-            for _ in range(5):
-                assert await rounds.next() == []
-            assert len(fake.requests) - begun == 5
+            await assert_one_request_a_round(fake, rounds, 5)
 
-    async def test_an_unfinished_session_is_watched_further_down(self, fake: FakeBuddy, suite: FakeSuite) -> None:
+    @pytest.fixture
+    async def buddy_with_small_pages(self, fake: FakeBuddy) -> AsyncIterator[BuddyClient]:
+        async with BuddyClient(fake.token, base_url=fake.base_url, per_page=20) as client:
+            yield client
+
+    async def test_unfinished_session_is_watched_farther_down(
+        self, fake: FakeBuddy, buddy_with_small_pages: BuddyClient, suite: FakeSuite
+    ) -> None:
         running = suite.create()["id"]
-        suite.create(status="SUCCESSFUL")
-        for _ in range(78):
+        for _ in range(79):
             suite.create(status="SUCCESSFUL")
-        async with (
-            BuddyClient(fake.token, base_url=fake.base_url, per_page=20) as buddy,
-            watching(buddy, suite) as rounds,
-        ):
+        async with watching(buddy_with_small_pages, suite) as rounds:
             suite.finish(running)
             assert short(await rounds.next()) == [(FINISHED, 1)]
-            begun = len(fake.requests)
-            assert await rounds.next() == []
-            assert len(fake.requests) - begun == 1
+            await assert_one_request_a_round(fake, rounds)
 
-    async def test_an_unfinished_session_at_the_end_of_a_page_takes_no_further_one(
-        self, fake: FakeBuddy, suite: FakeSuite
+    async def test_unfinished_session_at_the_end_of_a_page_costs_no_further_page(
+        self, fake: FakeBuddy, buddy_with_small_pages: BuddyClient, suite: FakeSuite
     ) -> None:
         suite.create(status="SUCCESSFUL")
         suite.create()
         for _ in range(19):
             suite.create(status="SUCCESSFUL")
-        async with (
-            BuddyClient(fake.token, base_url=fake.base_url, per_page=20) as buddy,
-            watching(buddy, suite) as rounds,
-        ):
-            begun = len(fake.requests)
-            assert await rounds.next() == []
-            assert len(fake.requests) - begun == 1
+        async with watching(buddy_with_small_pages, suite) as rounds:
+            await assert_one_request_a_round(fake, rounds)
 
-    async def test_one_that_was_deleted_is_not_looked_for_again(self, fake: FakeBuddy, suite: FakeSuite) -> None:
+    async def test_deleted_session_is_not_looked_for_again(
+        self, fake: FakeBuddy, buddy_with_small_pages: BuddyClient, suite: FakeSuite
+    ) -> None:
         running = suite.create()["id"]
         for _ in range(60):
             suite.create(status="SUCCESSFUL")
-        async with (
-            BuddyClient(fake.token, base_url=fake.base_url, per_page=20) as buddy,
-            watching(buddy, suite) as rounds,
-        ):
+        async with watching(buddy_with_small_pages, suite) as rounds:
             suite.delete(running)
             assert await rounds.next() == []
-            begun = len(fake.requests)
-            assert await rounds.next() == []
-            assert len(fake.requests) - begun == 1
+            await assert_one_request_a_round(fake, rounds)
 
-    async def test_one_behind_a_hundred_newer_ones_is_given_up(
+    async def test_session_behind_a_hundred_newer_ones_is_no_longer_watched(
         self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.DEBUG, "buddy_sessions")
@@ -345,21 +319,17 @@ class TestWhatIsRead:
             for _ in range(150):
                 suite.create(status="SUCCESSFUL")
             assert len(await rounds.next()) == 150
-            told = [message for message in caplog.messages if "too old" in message]
-            assert told == ["acme/shop/unit: session 1 is unfinished, but too old to be watched"]
-            begun = len(fake.requests)
+            reported = [message for message in caplog.messages if "too old" in message]
+            assert reported == ["acme/shop/unit: session 1 is unfinished, but too old to be watched"]
             suite.finish(running)
-            assert await rounds.next() == []
-            assert len(fake.requests) - begun == 1
-            ((_, _, memory),) = rounds.watch._crew._due
-            assert len(memory.seen) == 100
+            await assert_one_request_a_round(fake, rounds)
             for session in suite.sessions[:60]:
                 suite.delete(session["id"])
-            assert await rounds.next() == []  # older ones have come up, and are known to be old
+            assert await rounds.next() == []  # the older sessions that moved up are known to be old
 
 
 class TestFailures:
-    async def test_a_failing_suite_stops_no_other_and_is_logged_once_until_it_recovers(
+    async def test_failing_suite_stops_no_other_and_is_logged_once(
         self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, caplog: pytest.LogCaptureFixture
     ) -> None:
         suite.create()
@@ -368,12 +338,12 @@ class TestFailures:
             assert list(rounds.watch.failures) == [missing]
             assert isinstance(rounds.watch.failures[missing], NotFoundError)
             suite.create()
-            assert short(await rounds.next(EVERY * 3)) == [(NEW, 2)]
+            assert short(await rounds.next(INTERVAL * 3)) == [(NEW, 2)]
             assert [record.levelname for record in caplog.records] == ["WARNING"]
-            assert "acme/shop/late cannot be read" in caplog.text
+            assert "cannot read acme/shop/late" in caplog.text
             late = fake.add_suite(*missing)
             late.create()
-            assert await rounds.next(EVERY * 5) == []  # this is where its watch begins
+            assert await rounds.next(INTERVAL * 5) == []  # the watch of this suite starts here
             assert rounds.watch.failures == {}
             late.create()
             assert short(await rounds.next()) == [(NEW, 2)]
@@ -382,7 +352,7 @@ class TestFailures:
             assert {type(error) for error in rounds.watch.failures.values()} == {ServerError}
             assert len(caplog.records) == 3
 
-    async def test_what_changed_while_it_failed_is_not_lost(
+    async def test_changes_during_a_failure_are_not_lost(
         self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
     ) -> None:
         running = suite.create()["id"]
@@ -391,17 +361,18 @@ class TestFailures:
             fake.inject(Fault.status(500))
             assert await rounds.next() == []
             suite.create()
-            assert short(await rounds.next(EVERY * 3)) == [(FINISHED, 1), (NEW, 2)]
+            assert short(await rounds.next(INTERVAL * 3)) == [(FINISHED, 1), (NEW, 2)]
 
-    @pytest.mark.parametrize("again", [True, False], ids=["created again", "back"])
-    async def test_a_suite_that_was_missing(
-        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, again: bool
+    @pytest.mark.parametrize("recreated", [True, False])
+    async def test_suite_that_returns(
+        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, recreated: bool
     ) -> None:
+        """All sessions of a suite that was created again are new."""
         suite.populate(200)
         async with watching(buddy, suite) as rounds:
             del fake.suites[suite.key]
             assert await rounds.next() == []
-            if again:
+            if recreated:
                 other = fake.add_suite(*suite.key)
                 for number in range(3):
                     other.create(id=f"other{number}", status="SUCCESSFUL")
@@ -410,13 +381,13 @@ class TestFailures:
                 fake.suites[suite.key] = suite
                 suite.create()
                 expected = [(NEW, 201)]
-            assert short(await rounds.next(EVERY * 3)) == expected
+            assert short(await rounds.next(INTERVAL * 3)) == expected
             assert await rounds.next() == []
-            for session in suite.sessions[:101]:  # all that is remembered, if it is this one
+            for session in suite.sessions[:101]:  # all that are remembered, unless it was created again
                 suite.delete(session["id"])
             assert await rounds.next() == []
 
-    async def test_one_that_was_missing_is_known_to_have_been_though_it_failed_otherwise_since(
+    async def test_other_failure_does_not_hide_that_the_suite_was_missing(
         self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
     ) -> None:
         suite.populate(200)
@@ -424,121 +395,130 @@ class TestFailures:
             del fake.suites[suite.key]
             assert await rounds.next() == []
             fake.inject(Fault.status(503))
-            assert await rounds.next(EVERY * 3) == []
+            assert await rounds.next(INTERVAL * 3) == []
             assert {type(error) for error in rounds.watch.failures.values()} == {ServerError}
             fake.add_suite(*suite.key).create(id="other")
-            assert short(await rounds.next(EVERY * 5)) == [(NEW, 1)]
+            assert short(await rounds.next(INTERVAL * 5)) == [(NEW, 1)]
 
-    async def test_one_that_waits_long_does_not_hold_up_the_others(self, buddy: BuddyClient, suite: FakeSuite) -> None:
+    async def test_waiting_suite_does_not_delay_the_others(self, buddy: BuddyClient, suite: FakeSuite) -> None:
         async with watching(buddy, SuiteKey("acme", "shop", "missing"), suite) as rounds:
             for number in range(1, 9):
                 suite.create()
                 assert short(await rounds.next()) == [(NEW, number)]
 
-    async def test_one_that_falls_due_early_does_not_wait_until_who_waits_has_slept_an_interval(
-        self, buddy: BuddyClient, suite: FakeSuite
-    ) -> None:
+    async def test_suite_that_is_due_early_is_read_early(self, buddy: BuddyClient, suite: FakeSuite) -> None:
         async with watching(buddy, SuiteKey("acme", "shop", "missing"), suite) as rounds:
             suite.create()
-            # The second round comes after half an interval, since there are two suites.
-            assert short(await rounds.next(EVERY * 0.62)) == [(NEW, 1)]
+            # The second round of the second of two suites is due after half an interval.
+            assert short(await rounds.next(INTERVAL * 0.62)) == [(NEW, 1)]
 
-    async def test_it_is_tried_less_and_less_often(self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
-        clock, times = HurryingClock(), list[float]()
+    async def test_failing_suite_is_tried_at_longer_intervals(
+        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
+    ) -> None:
+        times = list[float]()
+        now = asyncio.get_running_loop().time
 
-        def note(_: object) -> None:
-            times.append(clock.now)
-            clock.now += EVERY / 2  # what reading takes is part of the interval
+        def fail_eight_times(_: object) -> None:
+            times.append(now())
             if len(times) < 9:
                 fake.inject(Fault.status(500))
             else:
                 suite.create()
 
-        def read(key: SuiteKey) -> AsyncIterator[SessionPage]:
-            return buddy.sessions(*key).pages()
+        fake.on_request = fail_eight_times
+        fake.latency = INTERVAL / 4  # an interval includes the time that reading takes
+        async with buddy.watch([suite.key], interval=INTERVAL) as watch:
+            assert short([await anext(watch)]) == [(NEW, 2)]
+        waits = [(later - earlier) / INTERVAL for earlier, later in pairwise(times)]
+        assert waits == pytest.approx([2, 4, 8, 16, 16, 16, 16, 16, 1], rel=0.101)
+        assert len({round(wait, 6) for wait in waits[3:8]}) == 5  # each wait is a little different
 
-        fake.on_request = note
-        async with Watch(keys([suite]), read, every=EVERY, concurrency=1, clock=clock, sleep=clock.sleep) as watch:
-            assert short([await next_change(watch)]) == [(NEW, 2)]
-        waits = [(later - earlier) / EVERY for earlier, later in pairwise(times)]
-        assert waits[:9] == pytest.approx([2, 4, 8, 16, 16, 16, 16, 16, 1], rel=0.101)
-        assert len({round(wait, 6) for wait in waits[3:8]}) == 5  # no two alike
-
-    async def test_a_closed_client_ends_it(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
+    async def test_closed_client_ends_the_watch(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
         suites = keys(add_suites(fake, 30))
         await buddy.close()
         async with buddy.watch(suites) as watch:
             with pytest.raises(ClientClosedError):
-                await next_change(watch)
+                await anext(watch)
             assert [change async for change in watch] == []
         assert watch.failures == {}
 
-    async def test_any_other_error_comes_out_as_it_is(self, fake: FakeBuddy) -> None:
+    async def test_any_other_error_ends_the_watch(self, fake: FakeBuddy) -> None:
         async def token() -> str:
-            raise LookupError("the vault is shut")
+            raise LookupError("the vault is closed")
 
+        tasks = len(asyncio.all_tasks())
         async with (
             BuddyClient(token, base_url=fake.base_url) as buddy,
             buddy.watch(keys(add_suites(fake, 3))) as watch,
         ):
-            with pytest.raises(LookupError, match="the vault is shut"):
-                await next_change(watch)
-        assert not tasks()
+            with pytest.raises(LookupError, match="the vault is closed"):
+                await anext(watch)
+        assert len(asyncio.all_tasks()) == tasks
 
-    async def test_what_waits_comes_before_the_error_that_ends_it(
-        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
-    ) -> None:
-        reads = 0
+    async def test_queued_changes_arrive_before_the_error(self, fake: FakeBuddy, suite: FakeSuite) -> None:
+        calls = 0
 
-        def read(key: SuiteKey) -> AsyncIterator[SessionPage]:
-            nonlocal reads
-            reads += 1
-            if reads == 5:  # after the check, the round that begins, and two with a change
-                raise LookupError("the list is gone")
-            return buddy.sessions(*key).pages()
+        async def token() -> str:
+            nonlocal calls
+            calls += 1
+            if calls > 1:
+                raise LookupError("the vault is closed")
+            return fake.token
 
-        fake.on_request = lambda _: suite.create()
-        async with Watch(keys([suite]), read, every=0.001, concurrency=1) as watch:
-            changes = [await next_change(watch)]
-            async with asyncio.timeout(5):
-                while tasks():
-                    await asyncio.sleep(0.001)
-            await asyncio.sleep(0.001)  # its end has been told, too
-            changes.append(await next_change(watch))
-            assert short(changes) == [(NEW, 2), (NEW, 3)]
-            with pytest.raises(LookupError, match="the list is gone"):
-                await next_change(watch)
+        create_with_each_request(fake)
+        async with (
+            BuddyClient(token, base_url=fake.base_url) as buddy,
+            buddy.watch([suite.key], interval=INTERVAL) as watch,
+        ):
+            assert short([await anext(watch)]) == [(NEW, 2)]
+            await asyncio.sleep(ONE_ROUND)
+            fake.inject(Fault.status(401))  # so the client asks for another token
+            await asyncio.sleep(ONE_ROUND)
+            assert short([await anext(watch)]) == [(NEW, 3)]
+            with pytest.raises(LookupError, match="the vault is closed"):
+                await anext(watch)
+
+    async def test_cancelled_token_callable_cancels_the_loop(self, fake: FakeBuddy) -> None:
+        async def token() -> str:
+            raise asyncio.CancelledError
+
+        suites = keys(add_suites(fake, 3))
+        async with BuddyClient(token, base_url=fake.base_url) as buddy, buddy.watch(suites) as watch:
+            with pytest.raises(asyncio.CancelledError):
+                await anext(watch)
 
 
 class TestArguments:
     @pytest.mark.parametrize("suites", ["a/b/c", SuiteKey("a", "b", "c"), 7, None])
-    def test_what_are_no_suites_is_refused_at_once(self, suites: Any) -> None:
-        with pytest.raises(ConfigError, match="iterable of SuiteKey"):
+    def test_suites_must_be_an_iterable(self, suites: Any) -> None:
+        with pytest.raises(ConfigError, match="suites must be an iterable of suites"):
             BuddyClient("token").watch(suites)
 
-    @pytest.mark.parametrize("key", ["a/b/c", ("a", "b"), None])
-    def test_what_is_no_key_is_refused_at_once(self, key: Any) -> None:
-        with pytest.raises(ConfigError, match="a suite is named by a SuiteKey"):
-            BuddyClient("token").watch([SuiteKey("a", "b", "c"), key])
+    @pytest.mark.parametrize("suite", ["a/b", ("a", "b"), None, 7])
+    def test_each_must_be_a_suite(self, suite: Any) -> None:
+        with pytest.raises(ConfigError, match="not a suite"):
+            BuddyClient("token").watch([SuiteKey("a", "b", "c"), suite])
 
     @pytest.mark.parametrize("key", [("a", "..", "c"), ("a", ["b"], "c"), ("", "b", "c")])
-    def test_names_that_cannot_work_are_refused_at_once(self, key: Any) -> None:
+    def test_names_must_be_valid(self, key: Any) -> None:
         with pytest.raises(ConfigError):
             BuddyClient("token").watch([key])
 
     @pytest.mark.parametrize(
-        "arguments", [{"every": 0}, {"every": "1"}, {"every": float("inf")}, {"branch": ""}], ids=str
+        "arguments", [{"interval": 0}, {"interval": "1"}, {"interval": float("inf")}, {"branch": ""}], ids=str
     )
-    def test_other_arguments_are_refused_at_once(self, arguments: Any) -> None:
+    def test_other_arguments_must_be_valid(self, arguments: Any) -> None:
         with pytest.raises(ConfigError, match=next(iter(arguments))):
             BuddyClient("token").watch([], **arguments)
 
-    async def test_a_suite_that_comes_twice_counts_once(
+    async def test_suite_that_is_listed_twice_is_watched_once(
         self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
     ) -> None:
         suite.create()
-        async with watching(buddy, suite, suite):
+        async with watching(buddy, suite, "acme/shop/unit", suite.html_url) as rounds:
             assert len(fake.requests) == 1
+            suite.create()
+            assert short(await rounds.next()) == [(NEW, 2)]
 
     async def test_no_suites_are_an_empty_stream(self, buddy: BuddyClient) -> None:
         async with buddy.watch([]) as watch:
@@ -546,103 +526,105 @@ class TestArguments:
 
 
 class TestManySuites:
-    async def test_the_first_rounds_come_at_once_the_others_spread(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
+    async def test_rounds_are_spread_over_the_interval(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
         suites = add_suites(fake, 200)
+        tasks = len(asyncio.all_tasks())
+        started = asyncio.get_running_loop().time()
+        times = record_times(fake)
         async with watching(buddy, *suites) as rounds:
-            assert len(fake.requests) == 200
-            assert len(tasks()) == 4
-            due = sorted((entry[0] - rounds.clock.now) / EVERY for entry in rounds.watch._crew._due)
-            for number in range(10):
-                tenth = sum(number / 10 < when <= (number + 1) / 10 for when in due)
-                assert 8 <= tenth <= 32
-            assert due[-1] <= 1.1
+            assert [requested[0] for requested in times.values()] == [started] * 200
+            assert len(asyncio.all_tasks()) - tasks <= 4 + 4 + 1  # workers, connections of the server, the consumer
             for suite in suites:
                 suite.create()
             changes = await rounds.next()
             assert sorted(change.suite for change in changes) == sorted(keys(suites))
-            assert all(0.9 <= (entry[0] - rounds.clock.now) / EVERY <= 1.1 for entry in rounds.watch._crew._due)
+            await rounds.next()
+        second = [(requested[1] - started) / INTERVAL for requested in times.values()]
+        for number in range(10):
+            assert 8 <= sum(number / 10 < when <= (number + 1) / 10 for when in second) <= 32
+        assert max(second) <= 1.1
+        assert all(0.9 <= (requested[2] - requested[1]) / INTERVAL <= 1.1 for requested in times.values())
         assert fake.max_in_flight <= 4
 
-    async def test_a_real_clock_will_do(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
-        suites = add_suites(fake, 20)
-        async with buddy.watch(keys(suites), every=0.02, branch="main") as watch:
-            reader = asyncio.ensure_future(next_change(watch))
-            async with asyncio.timeout(5):
-                while len(fake.requests) < 60:
-                    await asyncio.sleep(0.001)
-            suites[7].create()
-            change = await reader
-            assert (change.kind, change.suite) == (NEW, SuiteKey(*suites[7].key))
-            assert len(tasks()) == 8
-
-    async def test_a_slow_reader_stops_the_reading(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
+    async def test_slow_consumer_slows_the_watch_down(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
         suites = add_suites(fake, 60)
-        by_id = {suite.key[2]: suite for suite in suites}
-        fake.on_request = lambda request: by_id[request.path.split("/")[-2]].create()
-        async with buddy.watch(keys(suites), every=0.001) as watch:
-            await next_change(watch)
-            await asyncio.sleep(0.05)
+        create_with_each_request(fake)
+        async with buddy.watch(keys(suites), interval=INTERVAL) as watch:
+            await anext(watch)
+            await asyncio.sleep(INTERVAL * 10)
             before = len(fake.requests)
-            await asyncio.sleep(0.05)
-            assert len(fake.requests) == before <= 60 + 2 * 8 + 2
-            await next_change(watch)
+            await asyncio.sleep(INTERVAL * 10)
+            assert len(fake.requests) == before <= 60 + 2 * 4 + 2
+            for _ in range(10):
+                await anext(watch)
+            await asyncio.sleep(INTERVAL * 10)
+            assert len(fake.requests) > before
 
 
-async def break_off(watch: Watch, _: FakeBuddy) -> None:
+class TestOneConsumer:
+    async def test_second_task_that_iterates_gets_an_error(
+        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
+    ) -> None:
+        create_with_each_request(fake)
+        async with buddy.watch([suite.key], interval=INTERVAL) as watch:
+            first = asyncio.create_task(anext(watch))
+            await asyncio.sleep(1)
+            with pytest.raises(RuntimeError, match="another task is iterating over this watch"):
+                await anext(watch)
+            assert short([await first, await anext(watch)]) == [(NEW, 2), (NEW, 3)]
+
+
+async def leave_by_break(watch: Watch) -> None:
     async with watch:
-        async for _change in watch:
+        async for _ in watch:
             break
-    assert not tasks()
 
 
-async def drop(watch: Watch, _: FakeBuddy) -> None:
-    await next_change(watch)
-
-
-async def cancel(watch: Watch, fake: FakeBuddy) -> None:
+async def leave_by_cancelling(watch: Watch) -> None:
     async def consume() -> None:
         async with watch:
-            async for _change in watch:
+            async for _ in watch:
                 await asyncio.sleep(0)
 
     task = asyncio.create_task(consume())
-    async with asyncio.timeout(5):
-        while len(fake.requests) < 60:
-            await asyncio.sleep(0.001)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert not tasks()
-
-
-async def cancel_at_once(watch: Watch, _: FakeBuddy) -> None:
-    task = asyncio.create_task(next_change(watch))
-    await asyncio.sleep(0)
+    await asyncio.sleep(ONE_ROUND)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
 
 
-async def never_begin(watch: Watch, _: FakeBuddy) -> None:
+async def leave_by_cancelling_at_once(watch: Watch) -> None:
+    async with watch:
+        task = asyncio.create_task(anext(watch))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+async def leave_unused(watch: Watch) -> None:
     async with watch:
         pass
 
 
 class TestLeaving:
-    @pytest.mark.parametrize("leave", [break_off, drop, cancel, cancel_at_once, never_begin])
-    async def test_however_it_ends_nothing_of_it_goes_on(
-        self, fake: FakeBuddy, leave: Callable[[Watch, FakeBuddy], Any], caplog: pytest.LogCaptureFixture
+    @pytest.mark.parametrize("leave", [leave_by_break, leave_by_cancelling, leave_by_cancelling_at_once, leave_unused])
+    async def test_leaving_a_watch_leaves_nothing_behind(
+        self, fake: FakeBuddy, leave: Callable[[Watch], Any], caplog: pytest.LogCaptureFixture
     ) -> None:
         suites = add_suites(fake, 50)
-        by_id = {suite.key[2]: suite for suite in suites}
-        fake.on_request = lambda request: by_id[request.path.split("/")[-2]].create()
+        create_with_each_request(fake)
+        tasks = len(asyncio.all_tasks())
         async with BuddyClient(fake.token, base_url=fake.base_url) as buddy:
-            await leave(buddy.watch(keys(suites), every=0.02), fake)
-            gc.collect()
-            await settle(fake)
+            await leave(buddy.watch(keys(suites), interval=INTERVAL))
+        await asyncio.sleep(1)  # the server notices later that connections are closed
+        assert (len(asyncio.all_tasks()), fake.in_flight) == (tasks, 0)
+        requests = len(fake.requests)
+        await asyncio.sleep(INTERVAL * 2)
+        assert len(fake.requests) == requests
         assert not caplog.records
 
-    async def test_after_a_break_the_next_loop_goes_on(
+    async def test_next_loop_continues_after_a_break(
         self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
     ) -> None:
         def create_after_the_first_round(_: object) -> None:
@@ -652,7 +634,7 @@ class TestLeaving:
 
         fake.on_request = create_after_the_first_round
         found: list[Change] = []
-        async with asyncio.timeout(5), buddy.watch(keys([suite]), every=0.01) as watch:
+        async with buddy.watch([suite.key], interval=INTERVAL) as watch:
             for _ in range(3):
                 async for change in watch:
                     found.append(change)
@@ -660,37 +642,97 @@ class TestLeaving:
                         break
         assert short(found) == [(NEW, number) for number in range(1, 31)]
 
-    async def test_closing_ends_the_loops_that_wait(self, buddy: BuddyClient, suite: FakeSuite) -> None:
-        watch = buddy.watch(keys([suite]))
+    async def test_closing_ends_a_loop_that_waits(self, buddy: BuddyClient, suite: FakeSuite) -> None:
+        watch = buddy.watch([suite.key])
 
         async def consume() -> list[Change]:
             return [change async for change in watch]
 
-        loops = [asyncio.create_task(consume()) for _ in range(2)]
-        await asyncio.sleep(0.02)
+        loop = asyncio.create_task(consume())
+        await asyncio.sleep(1)
         await watch.aclose()
-        async with asyncio.timeout(5):
-            assert await asyncio.gather(*loops) == [[], []]
+        assert await loop == []
         await watch.aclose()
 
-    async def test_closing_drops_what_waits(self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
-        fake.on_request = lambda _: suite.create()
-        watch = buddy.watch(keys([suite]), every=0.001)
-        await next_change(watch)
-        async with asyncio.timeout(5):
-            while watch._crew.found.empty():
-                await asyncio.sleep(0.001)
+    async def test_closing_drops_queued_changes(self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
+        create_with_each_request(fake)
+        watch = buddy.watch([suite.key], interval=INTERVAL)
+        await anext(watch)
+        await asyncio.sleep(INTERVAL * 3)
         await watch.aclose()
         assert [change async for change in watch] == []
 
 
-async def test_a_token_callable_that_is_cancelled_cancels_the_loop(fake: FakeBuddy) -> None:
-    keys = [SuiteKey(*fake.add_suite("acme", "shop", f"s{number}").key) for number in range(3)]
+class MemoryState:
+    """Keeps the state of a watch in memory."""
 
-    async def token() -> str:
-        raise asyncio.CancelledError
+    def __init__(self) -> None:
+        self.sessions: dict[SuiteKey, dict[str, Session]] = {}
 
-    async with BuddyClient(token, base_url=fake.base_url) as buddy, buddy.watch(keys, every=60) as watch:
-        async with asyncio.timeout(5):
-            with pytest.raises(asyncio.CancelledError):
-                await anext(watch)
+    async def load(self, key: SuiteKey) -> list[Session] | None:
+        return list(self.sessions[key].values()) if key in self.sessions else None
+
+    async def start(self, key: SuiteKey, sessions: Iterable[Session]) -> None:
+        self.sessions[key] = {session.id: session for session in sessions}
+
+    async def save(self, key: SuiteKey, session: Session) -> None:
+        self.sessions[key][session.id] = session
+
+    def numbers(self, suite: FakeSuite) -> list[int]:
+        return sorted(session.relative_id for session in self.sessions[SuiteKey(*suite.key)].values())
+
+
+class TestState:
+    @pytest.fixture
+    def state(self) -> MemoryState:
+        return MemoryState()
+
+    @pytest.fixture
+    def new_watch(self, buddy: BuddyClient, suite: FakeSuite, state: MemoryState) -> Callable[[], Watch]:
+        def read(key: SuiteKey) -> AsyncGenerator[SessionPage, None]:
+            return buddy.sessions(key).pages()
+
+        return lambda: Watch(keys([suite]), read, interval=INTERVAL, concurrency=1, state=state)
+
+    async def test_watch_continues_where_the_last_one_stopped(
+        self, suite: FakeSuite, new_watch: Callable[[], Watch], state: MemoryState
+    ) -> None:
+        running = suite.create()["id"]
+        suite.populate(30)
+        async with new_watch() as watch:
+            waiting = asyncio.create_task(anext(watch))
+            await asyncio.sleep(1)
+            assert state.numbers(suite) == list(range(1, 32))
+        with pytest.raises(StopAsyncIteration):
+            await waiting
+        suite.finish(running)
+        suite.create()
+        async with new_watch() as watch:
+            assert short([await anext(watch), await anext(watch)]) == [(FINISHED, 1), (NEW, 32)]
+
+    async def test_change_is_acknowledged_when_the_next_one_is_requested(
+        self, suite: FakeSuite, new_watch: Callable[[], Watch], state: MemoryState
+    ) -> None:
+        await state.start(SuiteKey(*suite.key), [])
+        suite.populate(3)
+        async with new_watch() as watch:
+            assert short([await anext(watch)]) == [(NEW, 1)]
+        assert state.numbers(suite) == []
+        async with new_watch() as watch:
+            assert short([await anext(watch), await anext(watch)]) == [(NEW, 1), (NEW, 2)]
+        assert state.numbers(suite) == [1]
+        async with new_watch() as watch:
+            assert short([await anext(watch)]) == [(NEW, 2)]
+
+    async def test_suite_that_was_created_again_replaces_the_state(
+        self, fake: FakeBuddy, suite: FakeSuite, new_watch: Callable[[], Watch], state: MemoryState
+    ) -> None:
+        suite.populate(3)
+        async with new_watch() as watch:
+            waiting = asyncio.create_task(anext(watch))
+            await asyncio.sleep(1)
+            del fake.suites[suite.key]
+            await asyncio.sleep(ONE_ROUND)
+            fake.add_suite(*suite.key).create(id="other")
+            assert short([await waiting]) == [(NEW, 1)]
+            assert state.numbers(suite) == []

@@ -1,6 +1,6 @@
-"""The command line: reads the arguments, lets a command do the work, and turns what happens into an exit code.
+"""The app with all commands: run one, print its error, and return its exit code.
 
-Data goes to stdout, everything else to stderr. Only what the package exports is used here.
+Data goes to stdout, everything else to stderr.
 """
 
 from __future__ import annotations
@@ -12,9 +12,15 @@ from cyclopts import App, CycloptsError, Parameter
 
 from buddy_sessions import AuthenticationError, BuddyError, ConfigError, ForbiddenError, __version__
 
-from . import demo, harvesting, listing, reporting, watching
-from .options import DONE, FAILED, INTERRUPTED, NOT_AUTHORISED, USAGE
-from .output import Output, one_line, resume
+from .demo import demo
+from .exit_codes import ExitCode
+from .harvest import harvest_suites
+from .list import list_sessions
+from .output import Output
+from .report import report
+from .serve import serve
+from .suites import list_suites
+from .watch import watch_suites
 
 app = App(
     name="buddy-sessions",
@@ -22,55 +28,48 @@ app = App(
     help_format="plaintext",
     default_parameter=Parameter(negative=()),
     suppress_keyboard_interrupt=False,
-    help="""Read the unit-test sessions of your Buddy.works suites.
+    help="""Read the unit-test sessions of your Buddy suites.
 
-The token comes from BUDDY_TOKEN, never from an argument: a personal access token with the \
-scope UNIT_TEST_INFO. No account yet? Try "buddy-sessions demo".
+Set BUDDY_TOKEN to a personal access token with the scope UNIT_TEST_INFO. No account yet? Try "buddy-sessions demo".
 
-Exit codes: 0 done (also when a closed pipe ends it), 1 failed, 2 wrong usage, \
-3 some suites failed, 4 not authorised, 130 interrupted.""",
+Exit codes: 0 done (also if a pipe was closed), 1 failed, 2 wrong usage, 3 some suites failed, 4 not authorised, \
+130 interrupted.""",
 )
+app.command(list_sessions, name="list")
+app.command(list_suites, name="suites")
+app.command(harvest_suites, name="harvest")
+app.command(watch_suites, name="watch")
+app.command(report)
+app.command(serve)
+app.command(demo)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line, and return its exit code.
-
-    Args:
-        arguments: The arguments; those of the process if left out.
-    """
+    """Run the command line with `arguments` (default: those of the process), and return its exit code."""
     tokens = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        code = app(tokens, console=Output(), exit_on_error=False, print_error=False, result_action="return_value")
-    except BrokenPipeError:  # nobody reads any more, as with `| head`
-        return DONE
+        exit_code = app(tokens, console=Output(), exit_on_error=False, print_error=False, result_action="return_value")
+    except BrokenPipeError:  # the reader has closed the pipe, as `| head` does
+        return ExitCode.DONE
     except (CycloptsError, BuddyError, OSError) as error:
-        return _fail(error)
+        _print_error(error)
+        return _exit_code(error)
     except KeyboardInterrupt:
-        return INTERRUPTED
-    return code if isinstance(code, int) else DONE
+        return ExitCode.INTERRUPTED
+    return exit_code if isinstance(exit_code, ExitCode) else ExitCode.DONE
 
 
-def _fail(error: Exception) -> int:
-    """Say on stderr what went wrong, and return the exit code for it."""
-    code, hint = FAILED, ""
-    if isinstance(error, CycloptsError):
-        code, hint = USAGE, " (see --help)"
-    elif isinstance(error, ConfigError):
-        code = USAGE
-    elif isinstance(error, AuthenticationError | ForbiddenError):
-        code = NOT_AUTHORISED
+def _print_error(error: Exception) -> None:
     messages = Output(stderr=True)
-    messages.say(("error", "bold red"), f": {one_line(str(error))}{hint}")
-    cursor = getattr(error, "cursor", None)
-    if cursor:
-        messages.say(*resume(cursor))
-    return code
+    hint = " (see --help)" if isinstance(error, CycloptsError) else ""
+    messages.print_problem("error", f"{error}{hint}")
+    if isinstance(error, BuddyError) and error.cursor:
+        messages.print_resume_hint(error.cursor)
 
 
-app.command(listing.list_sessions, name="list")
-app.command(listing.list_suites, name="suites")
-app.command(harvesting.harvest_suites, name="harvest")
-app.command(watching.watch_suites, name="watch")
-app.command(reporting.report)
-app.command(demo.serve)
-app.command(demo.demo)
+def _exit_code(error: Exception) -> ExitCode:
+    if isinstance(error, CycloptsError | ConfigError):
+        return ExitCode.WRONG_USAGE
+    if isinstance(error, AuthenticationError | ForbiddenError):
+        return ExitCode.NOT_AUTHORISED
+    return ExitCode.FAILED

@@ -1,70 +1,99 @@
-"""Files that are there whole or not at all: written beside, and renamed when they are complete."""
+"""Files that are written atomically, or read line by line without blocking the event loop."""
 
 from __future__ import annotations
 
+import asyncio
 import os
-import secrets
 import stat
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Literal, Self
+from tempfile import TemporaryDirectory
+from threading import Thread
+from typing import Literal, TextIO
 
 from buddy_sessions import ConfigError
 
 FileFormat = Literal["jsonl", "csv", "db", "parquet"]
 
-_ENDINGS: dict[str, FileFormat] = {".jsonl": "jsonl", ".csv": "csv", ".db": "db", ".parquet": "parquet"}
+_FORMATS: dict[str, FileFormat] = {".jsonl": "jsonl", ".csv": "csv", ".db": "db", ".parquet": "parquet"}
 
 
 def format_of(path: Path) -> FileFormat:
-    """Return the format that a file's name asks for.
-
-    Raises:
-        ConfigError: Its ending is none that can be written.
-    """
-    form = _ENDINGS.get(path.suffix.lower())
-    if form is None:
-        *most, last = _ENDINGS
-        raise ConfigError(f"a file to write ends in {', '.join(most)} or {last}, not {path.name!r}")
-    return form
+    """Return the format that belongs to the ending of a file name. Raises ConfigError if the ending is unknown."""
+    file_format = _FORMATS.get(path.suffix.lower())
+    if file_format is None:
+        *first, last = _FORMATS
+        raise ConfigError(f"unknown ending of {path.name!r}: name a file that ends in {', '.join(first)} or {last}")
+    return file_format
 
 
+@dataclass
 class NewFile:
-    """A file that takes the place of another, or of none, once it is complete. Until then nothing is touched.
+    """A file with a temporary name. Set `is_complete` when it was written completely."""
 
-    Whoever writes it opens `beside`, and has closed it when the block ends.
+    path: Path
+    is_complete: bool = False
 
-    Args:
-        path: Where it goes. What a link leads to is replaced, not the link; the other file's mode is kept.
 
-    Raises:
-        ConfigError: Something is there that is no file.
+@contextmanager
+def replace_file(path: Path) -> Iterator[NewFile]:
+    """Create a new file, and move it to `path` at the end if it is complete; otherwise leave `path` unchanged.
+
+    Write and close the new file inside the block. The mode of an existing file is kept. If `path` is a link, its target
+    is replaced. Raises ConfigError if `path` exists and is not a file.
     """
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        raise ConfigError(f"{str(path)!r} exists and is not a file: choose another name")
+    with TemporaryDirectory(prefix=".buddy-sessions-", dir=target.parent) as folder:
+        file = NewFile(Path(folder, target.name))
+        yield file
+        if file.is_complete:
+            with file.path.open("rb+") as written:
+                os.fsync(written.fileno())
+            if target.exists():
+                file.path.chmod(stat.S_IMODE(target.stat().st_mode))
+            file.path.replace(target)
 
-    def __init__(self, path: Path) -> None:
-        self._path = Path(os.path.realpath(path))
-        if self._path.exists() and not self._path.is_file():
-            raise ConfigError(f"{str(path)!r} is there already, and no file")
-        self.beside = self._path.with_name(f".buddy-sessions-{secrets.token_hex(6)}.tmp")
-        self._complete = False
 
-    def __enter__(self) -> Self:
-        return self
+@contextmanager
+def open_lines(source: str) -> Iterator[TextIO]:
+    """Open a file for `read_lines`, or stdin if `source` is `-`. Invalid UTF-8 is decoded to surrogates."""
+    is_stdin = source == "-"
+    stream = open(0 if is_stdin else source, encoding="utf-8-sig", errors="surrogateescape", closefd=not is_stdin)  # noqa: SIM115 - closed below
+    try:
+        yield stream
+    finally:
+        if stream.seekable():  # closing a pipe would wait for a thread that is reading from it
+            stream.close()
 
-    def complete(self) -> None:
-        """Let the file take its place at the end; otherwise it goes."""
-        self._complete = True
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+async def read_lines(stream: TextIO) -> AsyncIterator[str]:
+    """Iterate over the lines of a file, or over the lines of a pipe as they arrive."""
+    if stream.seekable():  # a regular file never blocks for long
+        for line in stream:
+            yield line
+        return
+    while line := await _read_line(stream):
+        yield line
+
+
+async def _read_line(stream: TextIO) -> str:
+    """Return the next line, read in a daemon thread.
+
+    The thread may wait for a line forever. At exit, the process would wait for a thread of asyncio.to_thread.
+    """
+    future = Future[str]()
+    future.set_running_or_notify_cancel()  # from now on, it cannot be cancelled, so its result can always be set
+
+    def read() -> None:
         try:
-            if kind is None and self._complete:
-                with self.beside.open("rb+") as written:
-                    os.fsync(written.fileno())
-                if self._path.exists():
-                    self.beside.chmod(stat.S_IMODE(self._path.stat().st_mode))
-                self.beside.replace(self._path)
-        finally:
-            for ending in ("", "-wal", "-shm"):  # what SQLite leaves where it could not close a file properly
-                self.beside.with_name(self.beside.name + ending).unlink(missing_ok=True)
+            future.set_result(stream.readline())
+        except Exception as error:  # noqa: BLE001 - raised by `await` below
+            future.set_exception(error)
+
+    Thread(target=read, daemon=True).start()
+    return await asyncio.wrap_future(future)

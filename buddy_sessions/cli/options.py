@@ -1,67 +1,92 @@
-"""What several commands take, and what all of them answer with."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any
+from datetime import UTC, datetime
+from typing import Annotated, TypeVar
 
 from cyclopts import Parameter
-from cyclopts.validators import Number
 
-from buddy_sessions import BuddyClient, ConfigError
+from buddy_sessions import BuddyClient, ConfigError, SuiteKey
 
 from .output import Output
 
-DONE, FAILED, USAGE, PARTLY_FAILED, NOT_AUTHORISED, INTERRUPTED = 0, 1, 2, 3, 4, 130
-"""The exit codes."""
+_T = TypeVar("_T")
 
-POSITIVE = Parameter(validator=Number(gte=1))
-NATURAL = Parameter(validator=Number(gte=0))
-FROM = Parameter(name="--from", allow_leading_hyphen=True)  # whose value may be -, for stdin
+FROM = Parameter(name="--from", allow_leading_hyphen=True)  # the value - is stdin
+OUT = Parameter(name=("--out", "-o"))
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Names:
-    """The names that a key may leave out."""
+class KeyDefaults:
+    """The names that complete a key without a workspace or a project."""
 
     workspace: Annotated[str | None, Parameter(name=("--workspace", "-w"), env_var="BUDDY_WORKSPACE")] = None
-    """The workspace of a KEY that names none."""
+    """Workspace of a key without one."""
     project: Annotated[str | None, Parameter(name=("--project", "-p"), env_var="BUDDY_PROJECT")] = None
-    """The project of a KEY that names none."""
+    """Project of a key without one."""
 
-    def complete(self, text: str, shape: str) -> list[str]:
-        """Return the names in `text`, with those in front that it leaves out of `shape`.
+    def parse_suite(self, text: str) -> SuiteKey:
+        """Return the key of a suite from its URL, or from a key whose first names may be missing.
 
-        Raises:
-            ConfigError: A name is missing, or there is one too many.
+        Raises ConfigError if the text is neither, or if the defaults lack a missing name.
         """
+        if "://" in text:
+            return parse_argument(SuiteKey.parse, text)
+        return SuiteKey(*self._complete(text, "workspace/project/suite_id"))
+
+    def parse_project(self, text: str) -> tuple[str, ...]:
+        """Return the names of a workspace and a project from a key whose first names may be missing.
+
+        Raises ConfigError if the key has too many names, or if the defaults lack a missing name.
+        """
+        return self._complete(text, "workspace/project")
+
+    def _complete(self, text: str, form: str) -> tuple[str, ...]:
         given = text.split("/") if text else []
-        count = len(shape.split("/"))
-        names = [*(self.workspace, self.project)[: max(0, count - len(given))], *given]
-        if len(names) == count and all(names):
-            return [name for name in names if name]
-        raise ConfigError(f"not {shape}: {text!r} (names left out come from -w and -p, BUDDY_WORKSPACE, BUDDY_PROJECT)")
+        count = form.count("/") + 1
+        missing = (self.workspace, self.project)[: max(0, count - len(given))]
+        names = tuple(name for name in (*missing, *given) if name)
+        if len(names) != count or not all(given):
+            raise ConfigError(
+                f"not {form}: {text!r}; add the missing names, or set -w and -p (BUDDY_WORKSPACE, BUDDY_PROJECT)"
+            )
+        return names
 
 
 @Parameter(name="*", group="Connection")
 @dataclass(frozen=True)
 class Connection:
-    """Where Buddy is."""
+    """How to reach Buddy."""
 
     region: str | None = None
-    """US, EU or AS. Otherwise BUDDY_API_ENDPOINT, BUDDY_API_URL, BUDDY_BASE_URL or BUDDY_REGION decides."""
+    """US, EU or AS. Default: from BUDDY_API_ENDPOINT, BUDDY_API_URL, BUDDY_BASE_URL or BUDDY_REGION."""
     base_url: str | None = None
-    """The API's URL on premises, such as https://buddy.example.com/api; it beats the region."""
+    """URL of the API on premises, such as https://buddy.example.com/api. Takes precedence over --region."""
     verbose: Annotated[bool, Parameter(name=("--verbose", "-v"), show_default=False)] = False
-    """Tell on stderr of each request."""
+    """Log each request to stderr."""
 
     @asynccontextmanager
-    async def open(self, messages: Output, **settings: Any) -> AsyncIterator[BuddyClient]:
-        """Open the client, with those `settings` that are not None; `messages` is told what it logs."""
-        given = {"region": self.region or None, "base_url": self.base_url or None, **settings}
-        with messages.logs(debug=self.verbose):
-            async with BuddyClient.from_env(**{name: it for name, it in given.items() if it is not None}) as buddy:
+    async def open_client(self, messages: Output, *, max_concurrency: int = 8) -> AsyncIterator[BuddyClient]:
+        """Open a client, and print its log to `messages`."""
+        client = BuddyClient.from_env(region=self.region, base_url=self.base_url, max_concurrency=max_concurrency)
+        with messages.show_logs(debug=self.verbose):
+            async with client as buddy:
                 yield buddy
+
+
+def to_utc(time: datetime | None) -> datetime | None:
+    """Return an aware time. A time without a time zone is taken as UTC."""
+    return time.replace(tzinfo=UTC) if time is not None and time.tzinfo is None else time
+
+
+def parse_argument(parse: Callable[[str], _T], text: str) -> _T:
+    """Return `parse(text)`. A ValueError becomes a ConfigError, which is reported as wrong usage."""
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None

@@ -1,94 +1,58 @@
-"""Sessions as a Parquet file, by DuckDB, the extra `[parquet]`."""
+"""Parquet files of sessions, written by DuckDB (the extra `[parquet]`)."""
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Sequence
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from types import ModuleType, TracebackType
-from typing import Any, Self, get_args
+from typing import Any, TextIO, get_args
 
 import attrs
 
-from buddy_sessions import BuddyError, ConfigError, Member, Session, SuiteKey
+from buddy_sessions import BuddyError, Member, Session, SuiteKey
 
-from .data import fields_of
+from .extras import import_extra
+from .writers import JsonLines
 
 _TYPES = {datetime: "TIMESTAMPTZ", bool: "BOOLEAN", float: "DOUBLE", int: "BIGINT", str: "VARCHAR"}
-"""DuckDB's types; the first that fits counts: a bool is an int, an int may be a float, an enum is its text."""
+"""The DuckDB type of each Python type. The first match applies: a bool is an int, and a StrEnum is a str."""
 
-_HALF_A_PAIR = re.compile("[\ud800-\udfff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-class ParquetFile:
-    """A file that is written page by page, as JSON lines beside it, and made of them at the end.
+class ParquetWriter(JsonLines):
+    """Writes rows to a file of JSON lines; `finish` converts it to a Parquet file, so that memory stays small."""
 
-    So memory stays small, however many sessions come.
-
-    Args:
-        path: The file.
-
-    Raises:
-        ConfigError: DuckDB is not installed.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._duckdb = _import_duckdb()
+    def __init__(self, path: Path, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._duckdb = import_extra("duckdb", extra="parquet")
         self._path = path
-        self._lines = path.with_name(f"{path.name}.jsonl")
-
-    def __enter__(self) -> Self:
-        self._stream = self._lines.open("x", encoding="utf-8", newline="\n")
-        return self
-
-    def write(self, models: Sequence[Session], suite: SuiteKey) -> None:
-        """Write some sessions of a suite."""
-        for model in models:
-            text = json.dumps(fields_of(model, suite), ensure_ascii=False)
-            # Parquet knows no half of a surrogate pair, which JSON can hold: it stands there as its JSON escape.
-            self._stream.write(_HALF_A_PAIR.sub(lambda half: f"\\\\u{ord(half[0]):04x}", text) + "\n")
+        self._escape = _escape_surrogates
 
     def finish(self) -> None:
-        """Make the file of what was written.
-
-        Raises:
-            BuddyError: A number needs more than 64 bits, or the disk is full.
-        """
+        """Convert the file. Raises BuddyError if an integer needs more than 64 bits, or if the disk is full."""
         self._stream.close()
         columns = {**dict.fromkeys(SuiteKey._fields, "VARCHAR"), **_columns(Session)}
         with self._duckdb.connect() as database:
             try:
-                lines = database.read_json(str(self._lines), format="newline_delimited", columns=columns)
-                lines.write_parquet(str(self._path), compression="zstd")
+                rows = database.read_json(self._stream.name, format="newline_delimited", columns=columns)
+                rows.write_parquet(str(self._path), compression="zstd")
             except self._duckdb.Error as error:
-                raise BuddyError(f"no Parquet file can be made of what was read: {error}") from error
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with suppress(OSError):  # a full disk, which has been told of
-            self._stream.close()
-        self._lines.unlink()
+                raise BuddyError(f"could not write a Parquet file: {error}") from error
 
 
-def _import_duckdb() -> ModuleType:
-    try:
-        import duckdb  # noqa: PLC0415 - an extra
-    except ImportError as error:
-        raise ConfigError("duckdb is not installed; run: pip install 'buddy_sessions[parquet]'") from error
-    return duckdb
+def _escape_surrogates(text: str) -> str:
+    """Return a line of JSON in which a lone surrogate, which Parquet cannot hold, is the text of its JSON escape."""
+    return _SURROGATE.sub(lambda match: f"\\\\u{ord(match[0]):04x}", text)
 
 
 def _columns(model: type[Session | Member]) -> dict[str, str]:
-    """Return the column of each field of a model, with its type in DuckDB."""
-    return {field.name: _column(field.type) for field in attrs.fields(attrs.resolve_types(model))}
+    """Return the DuckDB types of a model's fields, by name."""
+    return {field.name: _column_type(field.type) for field in attrs.fields(attrs.resolve_types(model))}
 
 
-def _column(kind: Any) -> str:
-    kinds = [kind for kind in get_args(kind) or (kind,) if kind is not type(None)]
-    if kinds == [Member]:
-        return f"STRUCT({', '.join(f'{name} {column}' for name, column in _columns(Member).items())})"
-    return next(column for python, column in _TYPES.items() if any(issubclass(kind, python) for kind in kinds))
+def _column_type(annotation: Any) -> str:
+    types = [kind for kind in get_args(annotation) or (annotation,) if kind is not type(None)]
+    if types == [Member]:
+        return f"STRUCT({', '.join(f'{name} {column_type}' for name, column_type in _columns(Member).items())})"
+    return next(name for python_type, name in _TYPES.items() if any(issubclass(kind, python_type) for kind in types))

@@ -1,132 +1,116 @@
-"""What the command line tells of a harvest, while it goes on and at its end."""
+"""The progress of a harvest: one live line while it runs, a summary at its end."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
-from buddy_sessions import BuddyClient, BuddyError, Harvest, RateLimit
+from buddy_sessions import BuddyClient, BuddyError, Harvest, Stats
 
-from .output import Output, count, length, one_line
+from .formatting import format_count, format_duration, format_requests
+from .output import Output
 from .targets import Targets
 
-_FAILURES_SHOWN = 20
-_TICK = 0.25  # seconds between two looks at what is going on
-_PACE = 5.0  # seconds that requests a second are counted over
+_MAX_FAILURES = 20  # printed errors
+_INTERVAL = 0.25  # seconds between two updates of the line
 
 
-@dataclass
-class Reading:
-    """A harvest, and what is to be told of it."""
+class HarvestProgress:
+    """Reports the progress of a harvest of `targets` by `buddy`. `noun` names the sessions that it yields."""
 
-    buddy: BuddyClient
-    targets: Targets
-    harvest: Harvest
-    thing: str = "session"
-    """What it finds."""
-    started: float = field(default_factory=time.monotonic)
-    samples: deque[tuple[float, int]] = field(default_factory=deque[tuple[float, int]])
-    """When so many requests had been sent."""
-    limit: RateLimit | None = None
-    """What the last answer said of the rate limit, and when it was seen first."""
-    limit_seen: datetime = field(default_factory=lambda: datetime.now(UTC))
+    def __init__(self, buddy: BuddyClient, targets: Targets, harvest: Harvest, *, noun: str = "session") -> None:
+        self._buddy = buddy
+        self._targets = targets
+        self._harvest = harvest
+        self._noun = noun
+        self._started = time.monotonic()
+
+    @property
+    def stats(self) -> Stats:
+        """The statistics of the harvest so far, including the requests that list suites."""
+        return self._harvest.stats + self._targets.stats
+
+    @property
+    def failures(self) -> dict[str, BuddyError]:
+        """The error of each suite and each project that has failed so far, by its key."""
+        return self._targets.failures | {str(suite): error for suite, error in self._harvest.failures.items()}
 
     @contextmanager
-    def shown(self, messages: Output, *, shown: bool) -> Iterator[None]:
-        """Show what is going on, for as long as the block lasts."""
+    def show(self, messages: Output, *, enabled: bool) -> Iterator[None]:
+        """Show the progress on one line until the block ends, if `enabled` and if `messages` is a terminal."""
+        with messages.progress(enabled=enabled) as show_text:
 
-        async def tick() -> None:
-            while True:
-                show(self.line())
-                await asyncio.sleep(_TICK)
+            async def update() -> None:
+                while True:
+                    show_text(self._line())
+                    await asyncio.sleep(_INTERVAL)
 
-        with messages.progress(shown=shown) as show:
-            ticking = asyncio.create_task(tick())
+            task = asyncio.create_task(update())
             try:
                 yield
             finally:
-                ticking.cancel()
+                task.cancel()
 
-    def line(self) -> str:
-        """Return what is going on, the most telling first, for it may be cut."""
-        stats, more = self.harvest.stats, "" if self.targets.complete else "+"
-        failed = len(self.failures())
-        pace, waiting = f"{self._pace():.0f} requests/s", self._waiting_until()
+    def summary(self) -> str:
+        """Return the numbers of suites, failures, sessions and requests, and the elapsed time."""
+        stats, failed = self.stats, len(self.failures)
         parts = (
-            f"{stats.suites + stats.failed:,}/{len(self.targets.known):,}{more} suites",
+            format_count(stats.suites, "suite"),
             f"{failed:,} failed" if failed else "",
-            f"waiting until {waiting:%H:%M:%S}" if waiting else pace,
-            count(stats.sessions, self.thing),
-            self._allowance(),
+            format_count(stats.sessions, self._noun),
+            f"{format_requests(stats)} in {format_duration(self._elapsed())}",
+        )
+        return ", ".join(filter(None, parts))
+
+    def print_failures(self, messages: Output, *, resumable: bool) -> None:
+        """Print each error once, with the suites that failed with it.
+
+        If `resumable`, also print the command that reads the rest of a suite that was read in part.
+        """
+        names_by_error: dict[str, list[str]] = {}
+        for name, error in self.failures.items():
+            text = str(error)
+            if resumable and error.cursor:
+                text += f"; read in part; for the rest, run buddy-sessions list {name} --cursor {error.cursor}"
+            names_by_error.setdefault(text, []).append(name)
+        failures = list(names_by_error.items())
+        for text, (name, *others) in failures[:_MAX_FAILURES]:
+            more = f" and {len(others):,} more" if others else ""
+            messages.print_problem("failed", f"{name}{more}: {text}")
+        remaining = sum(len(names) for _, names in failures[_MAX_FAILURES:])
+        if remaining:
+            messages.print_line(f"and {remaining:,} more")
+
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._started
+
+    def _line(self) -> str:
+        """Return the progress, the most important part first, because a narrow terminal cuts the line."""
+        stats, failed = self.stats, len(self.failures)
+        more = "" if self._targets.is_complete else "+"
+        parts = (
+            f"{stats.suites + stats.failed:,}/{self._targets.count:,}{more} suites",
+            f"{failed:,} failed" if failed else "",
+            self._wait() or f"{stats.requests / max(self._elapsed(), 1):.0f} requests/s",
+            format_count(stats.sessions, self._noun),
+            self._remaining_quota(),
         )
         return " · ".join(filter(None, parts))
 
-    def spent(self) -> str:
-        """Return what was read, and what it cost."""
-        stats = self.harvest.stats
-        failed = len(self.failures())
-        again = f" ({stats.retries} repeated)" if stats.retries else ""
-        return (
-            f"{count(stats.suites, 'suite')}, {f'{failed:,} failed, ' if failed else ''}"
-            f"{count(stats.sessions, self.thing)}, "
-            f"{count(self._requests(), 'request')}{again} in {length(time.monotonic() - self.started)}"
-        )
+    def _wait(self) -> str:
+        """Return how long requests wait for the next window of the rate limit; an empty text if they do not wait."""
+        limit = self._buddy.rate_limit
+        if limit is None or limit.remaining != 0 or limit.reset_at is None:
+            return ""
+        seconds = math.ceil((limit.reset_at - datetime.now(UTC)).total_seconds())
+        return f"waiting {format_duration(seconds)} for the rate limit" if seconds > 0 else ""
 
-    def tell(self, messages: Output, *, hint: str, resumes: bool) -> None:
-        """Say what was read, a hint, and what was not read.
-
-        Args:
-            messages: Where.
-            hint: One more line; none where it is empty.
-            resumes: Whether to tell how the rest of a suite that failed is read.
-        """
-        messages.say((self.spent(), "dim"))
-        if hint:
-            messages.say((one_line(hint), "dim"))
-        failures: dict[str, list[str]] = {}
-        for name, error in self.failures().items():
-            rest = f"; read in part, the rest: list {name} --start {error.cursor}" if resumes and error.cursor else ""
-            failures.setdefault(f"{error}{rest}", []).append(name)
-        for text, names in list(failures.items())[:_FAILURES_SHOWN]:
-            more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
-            messages.say(("failed", "bold red"), f": {one_line(f'{names[0]}{more}: {text}')}")
-        if len(failures) > _FAILURES_SHOWN:
-            left = sum(len(names) for names in list(failures.values())[_FAILURES_SHOWN:])
-            messages.say(f"and {left:,} more")
-
-    def failures(self) -> dict[str, BuddyError]:
-        """Return the error of each suite, and of each project, that has failed."""
-        return {**self.targets.failures, **{str(suite): error for suite, error in self.harvest.failures.items()}}
-
-    def _requests(self) -> int:
-        return self.harvest.stats.requests + self.targets.listings
-
-    def _pace(self) -> float:
-        """Return requests a second, of late."""
-        now, requests = time.monotonic(), self._requests()
-        self.samples.append((now, requests))
-        while self.samples[0][0] < now - _PACE:
-            self.samples.popleft()
-        then, before = self.samples[0]
-        return (requests - before) / max(now - then, _TICK)
-
-    def _allowance(self) -> str:
-        limit = self.buddy.rate_limit
+    def _remaining_quota(self) -> str:
+        limit = self._buddy.rate_limit
         if limit is None or limit.remaining is None:
             return ""
-        return f"{limit.remaining:,}{'' if limit.limit is None else f' of {limit.limit:,}'} left"
-
-    def _waiting_until(self) -> datetime | None:
-        """Return until when the rate limit holds everything, by this machine's clock; None where it does not."""
-        limit, now = self.buddy.rate_limit, datetime.now(UTC)
-        if limit is not self.limit:
-            self.limit, self.limit_seen = limit, now
-        if limit is None or limit.remaining != 0 or limit.reset_at is None or limit.retry_after is None:
-            return None
-        until = self.limit_seen + timedelta(seconds=min(limit.retry_after, 86_400))
-        return until.astimezone() if until > now else None
+        return f"quota: {limit.remaining:,}{'' if limit.limit is None else f' of {limit.limit:,}'} left"

@@ -1,4 +1,4 @@
-"""Tables for a person: sessions as they come, suites, and what was read of each suite."""
+"""Tables for terminals: the sessions of a suite, the suites of a project, and a summary of many suites."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from rich.text import Text
 
 from buddy_sessions import RefType, Session, SessionStatus, Suite, SuiteKey
 
-from .output import NOTHING, Output, age, length, one_line
+from .formatting import UNKNOWN, format_age, format_duration, one_line
+from .output import Output
 
 _STATUSES = {
     SessionStatus.SUCCESSFUL: ("✔", "passed", "green"),
@@ -20,138 +21,144 @@ _STATUSES = {
     SessionStatus.SKIPPED: ("○", "skipped", "yellow"),
     SessionStatus.IN_PROGRESS: ("◌", "running", "cyan"),
 }
-_REF_MARKS = {RefType.TAG: "tag ", RefType.PULL_REQUEST: "PR "}
-_GAP = 2  # places between two columns
-_RECENT, _LONG_RECENT = 12, 30  # marks of a sparkline, beside other columns and alone
+_REF_LABELS = {RefType.TAG: "tag ", RefType.PULL_REQUEST: "PR "}
+_GAP = 2  # characters between two columns
+_SUMMARY_MARKS = 12  # length of a sparkline in a table
+_TITLE_MARKS = 30  # length of a sparkline next to a title
 
 
-class SessionTable:
-    """A table whose columns are as wide as the terminal allows, fixed by the first page: so it can be of any length."""
-
-    def __init__(self, output: Output, *, title: str) -> None:
-        self._output = output
-        self._title = title
-        self._columns: Sequence[_Column] = ()
-
-    def write(self, models: Iterable[Session]) -> None:
-        """Print a row for each, and the title and the columns' heads before the first."""
-        sessions, now = tuple(models), datetime.now(UTC)
-        if self._title:
-            title = Text(one_line(self._title), "bold")
-            room = min(self._output.width - title.cell_len - _GAP, _LONG_RECENT)
-            if sessions and room > 0:
-                title = Text.assemble(title, " " * _GAP, sparkline(sessions[:room]))
-            self._output.print(title)
-            self._title = ""
-        if not sessions:
-            return
-        if not self._columns:
-            self._columns = _columns(self._output.width, digits=len(str(sessions[0].relative_id)))
-            self._output.say(self._row(Text(column.title, "dim") for column in self._columns))
-        rows = (self._row(column.cell(session, now) for column in self._columns) for session in sessions)
-        self._output.say(Text("\n").join(rows))
-
-    def _row(self, cells: Iterable[Text]) -> Text:
-        fitted: list[Text] = []
-        for cell, column in zip(cells, self._columns, strict=True):
-            cell.truncate(column.width, overflow="ellipsis")
-            cell.align(column.justify, column.width)
-            fitted.append(cell)
-        row = Text(" " * _GAP).join(fitted)
-        row.rstrip()
-        return row
-
-
-def suite_table(suites: Iterable[Suite]) -> Table:
-    """Return a table of suites: each with the key that `list` takes."""
-    table = grid()
-    table.add_column("KEY", overflow="fold")  # to be copied, so never cut
-    table.add_column("NAME")
-    table.add_column("IDENTIFIER")
-    for suite in suites:
-        table.add_row(*(_text(str(text or NOTHING)) for text in (suite.key, suite.name, suite.identifier)))
-    return table
-
-
-class SuiteSummary:
-    """What was read of each suite, for a person: counts and the newest sessions are kept, and of few suites only.
-
-    Args:
-        news: Whether only what is new is read, so that suites without any are left out.
-    """
-
-    MOST = 50
-    """More suites than this make no table that a person reads."""
-
-    def __init__(self, *, news: bool = False) -> None:
-        self._news = news
-        self._tallies: dict[SuiteKey, _Tally] = {}
-        self._too_many = False
-
-    def write(self, models: Sequence[Session], suite: SuiteKey) -> None:
-        """Take note of sessions of a suite, which come newest first."""
-        if self._too_many or (self._news and not models):
-            return
-        self._tallies.setdefault(suite, _Tally()).add(models)
-        if len(self._tallies) > self.MOST:
-            self._too_many = True
-            self._tallies.clear()
-
-    def finish(self) -> None:
-        """Do nothing: a summary is for `print_to`."""
-
-    def print_to(self, output: Output, *, without: Container[SuiteKey] = ()) -> None:
-        """Print the table, if there is one."""
-        table = self.table(without=without, now=datetime.now(UTC))
-        if table is not None:
-            output.print(table)
-
-    def table(self, *, without: Container[SuiteKey], now: datetime) -> Table | None:
-        """Return a table with one row for each suite, sorted; None where there is none, or where there are too many."""
-        rows = [(suite, tally) for suite, tally in sorted(self._tallies.items()) if suite not in without]
-        if not rows:
-            return None
-        table = grid()
-        table.add_column("KEY", overflow="fold")  # to be copied, so never cut
-        for title in ("NEW" if self._news else "READ", "PASS", "LATEST", "AGE", "RECENT"):
-            table.add_column(title, justify="left" if title in {"LATEST", "RECENT"} else "right", no_wrap=True)
-        for suite, tally in rows:
-            numbers = Text(f"{tally.read:,}"), Text(_share(tally.passed, tally.ended))
-            table.add_row(_text(str(suite)), *numbers, *_latest(tally.newest, now), sparkline(tally.newest))
-        return table
-
-
-@dataclass
-class _Tally:
-    read: int = 0
-    ended: int = 0
-    passed: int = 0
-    newest: list[Session] = field(default_factory=list[Session])
-
-    def add(self, sessions: Sequence[Session]) -> None:
-        ended = [session.status for session in sessions if session.finished]
-        self.read += len(sessions)
-        self.ended += len(ended)
-        self.passed += ended.count(SessionStatus.SUCCESSFUL)
-        self.newest += sessions[: _RECENT - len(self.newest)]
-
-
-def status(session: Session) -> Text:
-    """Return a session's status as a symbol and a word, in its colour."""
+def status_text(session: Session) -> Text:
+    """Return the status of a session as a symbol and a word, in its colour."""
     symbol, word, style = _STATUSES.get(session.status) or ("?", one_line(session.status).lower(), "magenta")
     return Text(f"{symbol} {word}", style)
 
 
-def ref(kind: RefType | None, name: str | None) -> Text:
-    """Return a branch's name; that of anything else after the word for what it is."""
-    return Text.assemble((_REF_MARKS.get(kind, "") if kind else "", "dim"), _text(name or NOTHING))
+def ref_text(ref_type: RefType | None, name: str | None) -> Text:
+    """Return the name of a branch, tag or pull request: `main`, `tag v1.0`, `PR pull/7`."""
+    label = _REF_LABELS.get(ref_type, "") if ref_type else ""
+    return Text.assemble((label, "dim"), _text(name or UNKNOWN))
 
 
 def sparkline(sessions: Sequence[Session]) -> Text:
-    """Return how sessions ended, one mark each, the newest at the right: low is passed, high is failed."""
+    """Return one mark per session, the newest on the right: low if it passed, high if it failed.
+
+    Args:
+        sessions: The sessions, newest first.
+    """
     marks = {SessionStatus.SUCCESSFUL: "▂", SessionStatus.ERROR: "█"}
-    pairs = ((marks.get(session.status, "·"), _STATUSES.get(session.status, ("", "", ""))[2]) for session in sessions)
-    return Text.assemble(*reversed(list(pairs)))
+    styled = [
+        (marks.get(session.status, "·"), _STATUSES.get(session.status, ("", "", ""))[2])
+        for session in reversed(sessions)
+    ]
+    return Text.assemble(*styled)
+
+
+def grid(*titles: str) -> Table:
+    """Return an empty table with these columns and without borders."""
+    return Table(*titles, box=None, header_style="dim", pad_edge=False, padding=(0, _GAP, 0, 0))
+
+
+def suite_table(suites: Iterable[Suite]) -> Table:
+    """Return a table of suites: key, name and identifier."""
+    table = _key_table()
+    table.add_column("NAME")
+    table.add_column("IDENTIFIER")
+    for suite in suites:
+        table.add_row(*(_text(str(text or UNKNOWN)) for text in (suite.key, suite.name, suite.identifier)))
+    return table
+
+
+class SessionTable:
+    """A table of sessions that is printed page by page. The first page determines the widths of the columns."""
+
+    def __init__(self, output: Output, *, title: str) -> None:
+        self._output = output
+        self._title = Text(one_line(title), "bold")
+        self._columns: Sequence[_Column] | None = None
+
+    def write(self, sessions: Sequence[Session]) -> None:
+        """Print one row for each session. The first call prints the title and the header above them."""
+        is_first = self._columns is None
+        if self._columns is None:
+            number_width = len(str(sessions[0].relative_id)) if sessions else 1
+            self._columns = _fit_columns(self._output.width, number_width=number_width)
+            self._print_title(sessions)
+        if not sessions:
+            return
+        now = datetime.now(UTC)
+        table = grid()
+        table.show_header = is_first
+        for column in self._columns:
+            table.add_column(column.title, width=column.width, justify=column.justify, no_wrap=True)
+        for session in sessions:
+            table.add_row(*(column.cell(session, now) for column in self._columns))
+        self._output.print(table)
+
+    def _print_title(self, sessions: Sequence[Session]) -> None:
+        marks = min(self._output.width - self._title.cell_len - _GAP, _TITLE_MARKS)
+        if sessions and marks > 0:
+            self._title = Text.assemble(self._title, " " * _GAP, sparkline(sessions[:marks]))
+        self._output.print(self._title)
+
+
+class SuiteSummary:
+    """A table with one row per suite: the number of sessions read, the pass rate, and the newest sessions.
+
+    Only counts and the newest sessions are kept in memory. With `only_new`, for a read of new and changed sessions, a
+    suite without sessions has no row. No table is printed for more than `MAX_SUITES` suites.
+    """
+
+    MAX_SUITES = 50
+
+    def __init__(self, *, only_new: bool = False) -> None:
+        self._only_new = only_new
+        self._counts: dict[SuiteKey, _SuiteCounts] = {}
+
+    def add(self, suite: SuiteKey, sessions: Sequence[Session]) -> None:
+        """Add the next sessions of a suite, newest first."""
+        if self._only_new and not sessions:
+            return
+        if suite in self._counts or len(self._counts) <= self.MAX_SUITES:
+            self._counts.setdefault(suite, _SuiteCounts()).add(sessions)
+
+    def print_to(self, output: Output, *, exclude: Container[SuiteKey] = ()) -> None:
+        """Print the table, sorted by suite, without the suites in `exclude`. Print nothing without rows."""
+        rows = [(suite, counts) for suite, counts in sorted(self._counts.items()) if suite not in exclude]
+        if not rows or len(self._counts) > self.MAX_SUITES:
+            return
+        now = datetime.now(UTC)
+        table = _key_table()
+        for title in ("NEW" if self._only_new else "READ", "PASS"):
+            table.add_column(title, justify="right", no_wrap=True)
+        table.add_column("LATEST", no_wrap=True)
+        table.add_column("AGE", justify="right", no_wrap=True)
+        table.add_column("RECENT", no_wrap=True)
+        for suite, counts in rows:
+            latest = counts.newest[0] if counts.newest else None
+            table.add_row(
+                _text(str(suite)),
+                f"{counts.read:,}",
+                _percent(counts.passed, counts.finished),
+                status_text(latest) if latest else "",
+                format_age(latest.create_date, now) if latest else "",
+                sparkline(counts.newest),
+            )
+        output.print(table)
+
+
+@dataclass
+class _SuiteCounts:
+    read: int = 0
+    finished: int = 0
+    passed: int = 0
+    newest: list[Session] = field(default_factory=list[Session])
+
+    def add(self, sessions: Sequence[Session]) -> None:
+        finished = [session.status for session in sessions if session.is_finished]
+        self.read += len(sessions)
+        self.finished += len(finished)
+        self.passed += finished.count(SessionStatus.SUCCESSFUL)
+        self.newest += sessions[: _SUMMARY_MARKS - len(self.newest)]
 
 
 class _Column(NamedTuple):
@@ -161,65 +168,61 @@ class _Column(NamedTuple):
     cell: Callable[[Session, datetime], Text]
 
 
-_BRANCH = _Column("BRANCH", 17, "left", lambda session, _: ref(session.ref_type, session.ref_name))
+_BRANCH = _Column("BRANCH", 17, "left", lambda session, _: ref_text(session.ref_type, session.ref_name))
 _COLUMNS = (
     _Column("#", 1, "right", lambda session, _: Text(str(session.relative_id), "bold")),
-    _Column("STATUS", 9, "left", lambda session, _: status(session)),
-    _Column("AGE", 10, "right", lambda session, now: Text(age(session.create_date, now))),
+    _Column("STATUS", 9, "left", lambda session, _: status_text(session)),
+    _Column("AGE", 10, "right", lambda session, now: Text(format_age(session.create_date, now))),
     _Column("TIME", 6, "right", lambda session, _: Text(_duration(session))),
     _Column("PASS", 5, "right", lambda session, _: _number(session.passed_count, "green")),
     _Column("FAIL", 4, "right", lambda session, _: _number(session.failed_count, "bold red")),
     _Column("SKIP", 4, "right", lambda session, _: _number(session.skipped_count, "yellow")),
     _Column("ERR", 3, "right", lambda session, _: _number(session.error_count, "bold red")),
     _BRANCH,
-    _Column("COMMIT", 7, "left", lambda session, _: _text((session.revision or NOTHING)[:7])),
+    _Column("COMMIT", 7, "left", lambda session, _: _text((session.revision or UNKNOWN)[:7])),
     _Column(
-        "AUTHOR", 16, "left", lambda session, _: _text((session.created_by and session.created_by.name) or NOTHING)
+        "AUTHOR", 16, "left", lambda session, _: _text((session.created_by and session.created_by.name) or UNKNOWN)
     ),
     _Column("MESSAGE", 30, "left", lambda session, _: _text(session.error_message or "")),
 )
-_WANTED = ("#", "STATUS", "BRANCH", "AGE", "FAIL", "PASS", "TIME", "SKIP", "ERR", "COMMIT", "AUTHOR", "MESSAGE")
-"""The columns that are given room, the most needed first: the first nine fit in 80 places."""
-_LONGEST_BRANCH = 40
+_PRIORITY = ("#", "STATUS", "BRANCH", "AGE", "FAIL", "PASS", "TIME", "SKIP", "ERR", "COMMIT", "AUTHOR", "MESSAGE")
+"""The titles of the columns, most important first. The first nine fit in 80 characters."""
+_MAX_BRANCH_WIDTH = 40
 
 
-def _columns(width: int, *, digits: int) -> list[_Column]:
-    """Return the columns that fit in `width`, the first of them `digits` wide, and the branch in what is left."""
+def _fit_columns(width: int, *, number_width: int) -> list[_Column]:
+    """Return the columns that fit in `width` characters. The branch column takes the remaining space."""
     columns = {column.title: column for column in _COLUMNS}
-    columns["#"] = columns["#"]._replace(width=digits)
-    chosen, left = set[str](), width + _GAP  # the last one needs no gap
-    for title in _WANTED:
-        room = columns[title].width + _GAP
-        if room > left:
+    columns["#"] = columns["#"]._replace(width=number_width)
+    chosen, remaining = set[str](), width + _GAP  # no gap after the last column
+    for title in _PRIORITY:
+        needed = columns[title].width + _GAP
+        if needed > remaining:
             break
         chosen.add(title)
-        left -= room
-    columns["BRANCH"] = _BRANCH._replace(width=min(_BRANCH.width + left, _LONGEST_BRANCH))
+        remaining -= needed
+    columns["BRANCH"] = _BRANCH._replace(width=min(_BRANCH.width + remaining, _MAX_BRANCH_WIDTH))
     return [column for title, column in columns.items() if title in chosen]
 
 
+def _key_table() -> Table:
+    table = grid()
+    table.add_column("KEY", overflow="fold")  # never truncated, so that it can be copied
+    return table
+
+
 def _duration(session: Session) -> str:
-    # Buddy says 0 for as long as a session runs.
-    return length(session.duration if session.finished or session.duration else None)
+    # Buddy reports 0 while a session is running.
+    return format_duration(session.duration if session.is_finished or session.duration else None)
 
 
 def _number(number: int | None, style: str) -> Text:
-    return Text(NOTHING if number is None else str(number), style if number else "dim")
+    return Text(UNKNOWN if number is None else str(number), style if number else "dim")
 
 
-def _latest(sessions: Sequence[Session], now: datetime) -> tuple[Text, Text]:
-    """Return the status and the age of the first."""
-    return (status(sessions[0]), Text(age(sessions[0].create_date, now))) if sessions else (Text(), Text())
-
-
-def _share(passed: int, ended: int) -> str:
-    return f"{100 * passed // ended} %" if ended else NOTHING
+def _percent(passed: int, finished: int) -> str:
+    return f"{100 * passed // finished} %" if finished else UNKNOWN
 
 
 def _text(text: str) -> Text:
     return Text(one_line(text))
-
-
-def grid(*titles: str) -> Table:
-    """Return a table with columns of these titles, and no lines."""
-    return Table(*titles, box=None, header_style="dim", pad_edge=False, padding=(0, _GAP, 0, 0))

@@ -1,148 +1,115 @@
-"""What a harvest of the command line is to read: the suites that arguments and a file's lines name."""
+"""The suites that arguments and the lines of a file name."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
-from concurrent.futures import Future
-from contextlib import AsyncExitStack
-from threading import Thread
-from typing import TextIO
+from collections.abc import AsyncIterator, Sequence
+from typing import TextIO, TypeAlias
 
-from buddy_sessions import BuddyClient, BuddyError, ConfigError, SuiteKey
+from buddy_sessions import BuddyClient, BuddyError, ConfigError, Stats, SuiteKey
+
+from .files import read_lines
+
+Target: TypeAlias = SuiteKey | tuple[str, str]
+"""A suite, or the workspace and the name of a project, which stand for all its suites."""
 
 
 class Targets:
-    """The suites that arguments and lines name, each once. A project's are asked for when its turn comes.
+    """The suites that `arguments` and `lines` name: suites, and projects for all their suites. Each suite occurs once.
 
-    Raises:
-        ConfigError: An argument names neither a suite nor a project.
+    Raises ConfigError without arguments and lines, and for an argument that is neither a suite nor a project.
+
+    Attributes:
+        failures: The errors of projects whose suites could not be listed, by the key of the project.
+        stats: The requests that list the suites of projects.
     """
 
-    def __init__(self, buddy: BuddyClient, arguments: Iterable[str], lines: TextIO | None) -> None:
-        self.known: dict[SuiteKey, None] = {}
-        self.failures: dict[str, BuddyError] = {}
-        """The error of each project that could not be listed."""
-        self.listings = 0
-        self._buddy = buddy
+    def __init__(self, arguments: Sequence[str], lines: TextIO | None = None) -> None:
+        if not arguments and lines is None:
+            raise ConfigError("no suite given: name suites or projects, or pass a file with --from")
+        targets = list(dict.fromkeys(map(_parse_target, arguments)))
+        self._suites = [target for target in targets if isinstance(target, SuiteKey)]
+        self._projects = [target for target in targets if not isinstance(target, SuiteKey)]
         self._lines = lines
-        self._projects: dict[tuple[str, ...], None] = {}
-        for names in map(self._parse, arguments):
-            if len(names) == 3:
-                self.known[SuiteKey(*names)] = None
-            else:
-                self._projects[names] = None
-        self._to_look_at = len(self._projects) + (lines is not None)
+        self._known = set(self._suites)
+        self._pending_sources = len(self._projects) + (lines is not None)
+        self.failures: dict[str, BuddyError] = {}
+        self.stats = Stats()
 
     @property
-    def complete(self) -> bool:
-        """Whether no more suites can become known."""
-        return not self._to_look_at
+    def count(self) -> int:
+        """The number of suites that are known so far."""
+        return len(self._known)
 
-    async def suites(self) -> AsyncIterator[SuiteKey]:
-        """Iterate over the suites.
+    @property
+    def is_complete(self) -> bool:
+        """Whether all suites are known."""
+        return not self._pending_sources
 
-        Raises:
-            ConfigError: A line names neither a suite nor a project.
+    async def suites(self, buddy: BuddyClient) -> AsyncIterator[SuiteKey]:
+        """Iterate over the suites: first those of the arguments, then those of projects, then those of the lines.
+
+        Raises ConfigError for an invalid name; if it is in an argument, before the first request.
         """
-        for suite in list(self.known):
+        targets: list[Target] = [*self._suites, *self._projects]
+        for target in targets:
+            _validate_names(buddy, target)
+        for suite in self._suites:
             yield suite
-        for names in self._projects:
-            found = await self._find(names)
-            self._to_look_at -= 1
-            for suite in found:
+        for project in self._projects:
+            suites = await self._list(buddy, project)
+            self._pending_sources -= 1
+            for suite in suites:
                 yield suite
         if self._lines is not None:
-            async for names in self._parsed(self._lines):
-                for suite in await self._find(names):
+            async for target in self._read_targets(buddy, self._lines):
+                for suite in await self._list(buddy, target):
                     yield suite
-            self._to_look_at -= 1
+            self._pending_sources -= 1
 
-    async def _parsed(self, lines: TextIO) -> AsyncIterator[tuple[str, ...]]:
+    async def _read_targets(self, buddy: BuddyClient, lines: TextIO) -> AsyncIterator[Target]:
         number = 0
-        async for line in _lines(lines):
+        async for line in read_lines(lines):
             number += 1
             text = line.strip()
             if not text or text.startswith("#"):
                 continue
             try:
-                names = self._parse(text)
+                target = _parse_target(text)
+                _validate_names(buddy, target)
             except ConfigError as error:
-                source = lines.name if isinstance(lines.name, str) else "stdin"
-                raise ConfigError(f"{source}, line {number}: {error}") from None
-            yield names
+                name = lines.name if isinstance(lines.name, str) else "stdin"
+                raise ConfigError(f"{name}, line {number}: {error}") from None
+            yield target
 
-    async def _find(self, names: tuple[str, ...]) -> list[SuiteKey]:
-        """Return the suites of that name, or of the project of that name, that were not known."""
-        if len(names) == 3:
-            found = [SuiteKey(*names)]
+    async def _list(self, buddy: BuddyClient, target: Target) -> list[SuiteKey]:
+        """Return the suite, or the suites of the project, without those that are already known."""
+        if isinstance(target, SuiteKey):
+            suites = [target]
         else:
-            self.listings += 1
+            self.stats += Stats(requests=1)
             try:
-                found = [suite.key for suite in await self._buddy.suites(*names)]
+                suites = [suite.key for suite in await buddy.suites(*target)]
             except BuddyError as error:
-                self.failures["/".join(names)] = error
+                self.failures["/".join(target)] = error
                 return []
-        new = [suite for suite in dict.fromkeys(found) if suite not in self.known]
-        self.known.update(dict.fromkeys(new))
+        new = [suite for suite in dict.fromkeys(suites) if suite not in self._known]
+        self._known.update(new)
         return new
 
-    def _parse(self, text: str) -> tuple[str, ...]:
-        names = tuple(text.split("/"))
-        if len(names) not in {2, 3} or not all(names):
-            raise ConfigError(f"neither workspace/project/suite_id nor workspace/project: {text!r}")
-        self._buddy.sessions(*(*names, "any")[:3])  # refuses, before any I/O, a name that cannot be one
-        return names
+
+def _parse_target(text: str) -> Target:
+    names = text.split("/")
+    if len(names) == 2 and all(names):
+        return names[0], names[1]
+    try:
+        return SuiteKey.parse(text)
+    except ValueError:
+        raise ConfigError(
+            f"neither a suite nor a project: {text!r}; "
+            "write workspace/project/suite_id or workspace/project, or paste the URL of a suite"
+        ) from None
 
 
-class Everywhere(Mapping[SuiteKey, int]):
-    """The same number for every suite there is; those known so far are what it iterates over."""
-
-    def __init__(self, suites: Collection[SuiteKey], number: int) -> None:
-        self._suites = suites
-        self._number = number
-
-    def __getitem__(self, suite: SuiteKey) -> int:
-        return self._number
-
-    def __iter__(self) -> Iterator[SuiteKey]:
-        return iter(self._suites)
-
-    def __len__(self) -> int:
-        return len(self._suites)
-
-
-def open_lines(source: str, files: AsyncExitStack) -> TextIO:
-    """Open a file, or stdin, to be read by lines. What is no UTF-8 is kept, and then refused as part of a name."""
-    stdin = source == "-"
-    lines = open(0 if stdin else source, encoding="utf-8-sig", errors="surrogateescape", closefd=not stdin)  # noqa: SIM115 - see below
-    if lines.seekable():
-        files.enter_context(lines)
-    return lines  # a pipe is left open: to close it would be to wait for its next line
-
-
-async def _lines(stream: TextIO) -> AsyncIterator[str]:
-    """Iterate over the lines as they come; while none does, everything else goes on."""
-    if stream.seekable():  # a file on a disk, whose lines are at hand
-        for line in stream:
-            yield line
-        return
-    while line := await _elsewhere(stream.readline):
-        yield line
-
-
-async def _elsewhere(read: Callable[[], str]) -> str:
-    """Return what `read` returns, from a thread that nobody waits for: after an interrupt no line may ever come."""
-    future = Future[str]()
-
-    def work() -> None:
-        future.set_running_or_notify_cancel()
-        try:
-            text = read()
-        except Exception as error:  # noqa: BLE001 - raised where it is awaited
-            future.set_exception(error)
-        else:
-            future.set_result(text)
-
-    Thread(target=work, daemon=True).start()
-    return await asyncio.wrap_future(future)
+def _validate_names(buddy: BuddyClient, target: Target) -> None:
+    """Raise ConfigError if a name cannot be part of a URL. Sends no request."""
+    buddy.sessions(target if isinstance(target, SuiteKey) else SuiteKey(*target, "any"))

@@ -1,13 +1,12 @@
-"""A fake Buddy for tests and demos: a real HTTP server with the API's behaviour, and faults on demand.
+"""A fake Buddy for tests and demos: a real HTTP server that behaves like the API, with faults on demand.
 
 ```python
 async with FakeBuddy() as fake:
     suite = fake.add_suite("acme", "shop", "MNbyVedg").populate(250)
-    ...  # read it from fake.base_url with fake.token, by any client
+    ...  # read it from fake.base_url with fake.token, with any client
 ```
 
-Nothing here is shared with the client: the wire format is written down twice, so that a mistake has to be
-made twice to go unseen.
+It shares no code with the client: both define the wire format, so that a mistake in one of them fails a test.
 """
 
 from .faults import Fault

@@ -1,93 +1,105 @@
-"""What can go wrong with one answer, as values that a test queues with `FakeBuddy.inject`."""
+"""Faults of a response, to be queued with `FakeBuddy.inject`."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import cast
+from typing import TypeAlias, cast
 
 import attrs
 from aiohttp import web
 
-from .wire import error
+from .wire import error_response
 
-Answering = Callable[[], web.Response]
-"""Computes the undisturbed answer, as of the moment it is called."""
+MakeResponse: TypeAlias = Callable[[], web.Response]
+"""Returns the response that would be sent without the fault, made at the time of the call."""
 
-Play = Callable[[web.BaseRequest, Answering], Awaitable[web.Response | None]]
-"""Returns what to answer to a request, or None to close the connection without another byte."""
+FaultHandler: TypeAlias = Callable[[web.BaseRequest, MakeResponse], Awaitable[web.Response | None]]
+"""Handles a request. Returns the response to send, or None to close the connection without sending anything more."""
 
 
 @attrs.frozen
 class Fault:
-    """One disturbed answer. Make it with one of the constructors, or with a `Play` of your own.
+    """A fault of one response, created by a static method or from your own handler.
 
-    Faults that replace the answer happen in front of Buddy, as a proxy's or a network's would: the request is
-    recorded, but nobody looks at its token, and it spends nothing of the rate limit.
+    A fault whose handler does not call `make_response` happens in front of Buddy, like one of a proxy or a network: the
+    request is recorded, but its token is not checked, and it does not count against the rate limit.
+
+    Attributes:
+        name: The name of the fault, for `repr`.
+        handler: Handles the request in place of the server.
     """
 
     name: str
-    play: Play = attrs.field(repr=False)
+    handler: FaultHandler = attrs.field(repr=False)
 
     @staticmethod
     def status(code: int, *, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> "Fault":
-        """Return a fault that answers with another status.
+        """Return a fault that responds with this status.
 
         Args:
-            code: The HTTP status: any, so a redirect or a 204 can be had too.
-            body: The body as it is. Buddy's error JSON if left out.
-            headers: Headers besides the usual ones. The content type is JSON unless given here.
+            code: Any HTTP status, including redirects and 204.
+            body: The exact body (default: an error in the API's JSON).
+            headers: Additional headers. The content type is JSON unless it is given here.
         """
-        content = error(code, f"HTTP {code}, a fault that was injected")[1] if body is None else body
+        content = error_response(code, f"HTTP {code} (injected fault)").body if body is None else body
 
-        async def play(_request: web.BaseRequest, _answer: Answering) -> web.Response:
+        async def handler(_request: web.BaseRequest, _make_response: MakeResponse) -> web.Response:
             response = web.Response(status=code, body=content, headers=headers)
             response.headers.setdefault("Content-Type", "application/json")
             return response
 
-        return Fault(f"status({code})", play)
+        return Fault(f"status({code})", handler)
 
     @staticmethod
     def body(content: bytes, *, headers: Mapping[str, str] | None = None) -> "Fault":
-        """Return a fault that answers 200 with `content` as it is, as JSON unless `headers` say otherwise."""
-        return Fault(f"body({len(content)} bytes)", Fault.status(200, body=content, headers=headers).play)
+        """Return a fault that responds with status 200 and the exact body `content`.
+
+        Args:
+            content: The body.
+            headers: Additional headers. The content type is JSON unless it is given here.
+        """
+        return Fault(f"body({len(content)} bytes)", Fault.status(200, body=content, headers=headers).handler)
 
     @staticmethod
     def disconnect() -> "Fault":
-        """Return a fault that closes the connection before a byte is answered."""
+        """Return a fault that closes the connection before the first byte of a response."""
 
-        async def play(_request: web.BaseRequest, _answer: Answering) -> None:
+        async def handler(_request: web.BaseRequest, _make_response: MakeResponse) -> None:
             return None
 
-        return Fault("disconnect()", play)
+        return Fault("disconnect()", handler)
 
     @staticmethod
     def truncate(after: int = 100) -> "Fault":
-        """Return a fault that promises the whole body, and closes the connection `after` bytes into it."""
+        """Return a fault that closes the connection after `after` bytes of the body.
 
-        async def play(request: web.BaseRequest, answer: Answering) -> None:
-            whole = answer()
-            body = cast("bytes", whole.body)  # aiohttp would take other things too; FakeBuddy makes bytes
-            cut = web.StreamResponse(status=whole.status, headers=whole.headers)
-            cut.content_length = len(body)
-            await cut.prepare(request)
-            await cut.write(body[:after])
+        The `Content-Length` is that of the whole body.
+        """
 
-        return Fault(f"truncate({after})", play)
+        async def handler(request: web.BaseRequest, make_response: MakeResponse) -> None:
+            whole = make_response()
+            body = cast("bytes", whole.body)  # all bodies of FakeBuddy are bytes
+            truncated = web.StreamResponse(status=whole.status, headers=whole.headers)
+            truncated.content_length = len(body)
+            await truncated.prepare(request)
+            await truncated.write(body[:after])
+
+        return Fault(f"truncate({after})", handler)
 
     @staticmethod
     def stall(seconds: float) -> "Fault":
-        """Return a fault that answers as ever, but `seconds` late."""
+        """Return a fault that makes and sends the usual response after `seconds` seconds."""
 
-        async def play(_request: web.BaseRequest, answer: Answering) -> web.Response:
+        async def handler(_request: web.BaseRequest, make_response: MakeResponse) -> web.Response:
             await asyncio.sleep(seconds)
-            return answer()
+            return make_response()
 
-        return Fault(f"stall({seconds})", play)
+        return Fault(f"stall({seconds})", handler)
 
     @staticmethod
     def hang() -> "Fault":
-        """Return a fault that never answers. It ends when the client goes away or the server closes."""
+        """Return a fault that never responds. It ends when the client disconnects or the server closes."""
 
-        async def play(_request: web.BaseRequest, _answer: Answering) -> None:
+        async def handler(_request: web.BaseRequest, _make_response: MakeResponse) -> None:
             await asyncio.Event().wait()
 
-        return Fault("hang()", play)
+        return Fault("hang()", handler)

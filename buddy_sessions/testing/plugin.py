@@ -1,7 +1,7 @@
-"""The pytest plugin: a running fake Buddy, and a client that reads from it, for any kind of test.
+"""The pytest plugin: a running fake Buddy, and a client that reads from it.
 
-pytest loads this module in every run of a project that has the package installed, so what costs time is imported by
-the fixtures. It is the only one of `testing` that knows the client.
+pytest loads this module in every run where the package is installed, so slow imports are inside the fixtures. No other
+module of `testing` imports the client.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
     from .server import FakeBuddy
 
-_ELSEWHERE = "BUDDY_API_ENDPOINT", "BUDDY_BASE_URL", "BUDDY_REGION"
+_OTHER_VARIABLES = "BUDDY_API_ENDPOINT", "BUDDY_BASE_URL", "BUDDY_REGION"
 
 
 @pytest.fixture
 def fake_buddy(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBuddy]:
-    """A running `FakeBuddy`; `BUDDY_TOKEN` and `BUDDY_API_URL` lead to it, and no other variable leads elsewhere.
+    """A running `FakeBuddy`. `BUDDY_TOKEN` and `BUDDY_API_URL` point to it; the other variables are removed.
 
-    It serves in a thread of its own, so it is there for `async def` tests, for those that call `asyncio.run`, and for
-    processes that a test starts. Its suites and attributes may be changed at any time; `on_request` runs in its thread.
-    Its `start` and `close` are the plugin's to call: a test that stops the server makes a `FakeBuddy` itself.
+    It runs in its own thread, so it serves `async def` tests, tests that call `asyncio.run`, and processes that a test
+    starts. A test may change its suites and attributes at any time; `on_request` is called in the server's thread. The
+    plugin calls `start` and `close`: a test that stops the server must create its own `FakeBuddy`.
     """
     import asyncio  # noqa: PLC0415 - not at pytest's start
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - likewise
@@ -36,7 +36,7 @@ def fake_buddy(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBuddy]:
     from .server import FakeBuddy  # noqa: PLC0415 - likewise
 
     fake, stop = FakeBuddy(), asyncio.Event()
-    # A plain selector loop, whatever loops the tests run on.
+    # A plain selector loop, independent of the loops that the tests use.
     with (
         ThreadPoolExecutor(1, "fake-buddy") as thread,
         asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner,
@@ -45,7 +45,7 @@ def fake_buddy(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBuddy]:
         thread.submit(runner.run, stop.wait())
         monkeypatch.setenv("BUDDY_TOKEN", fake.token)
         monkeypatch.setenv("BUDDY_API_URL", str(fake.base_url))
-        for name in _ELSEWHERE:
+        for name in _OTHER_VARIABLES:
             monkeypatch.delenv(name, raising=False)
         yield fake
         runner.get_loop().call_soon_threadsafe(stop.set)
@@ -54,17 +54,17 @@ def fake_buddy(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBuddy]:
 
 @pytest.fixture
 def buddy_client(fake_buddy: FakeBuddy) -> BuddyClient:
-    """A `BuddyClient` that reads from `fake_buddy`, and that nobody needs to close."""
+    """A `BuddyClient` that reads from `fake_buddy`. You do not have to close it."""
     from buddy_sessions import BuddyClient  # noqa: PLC0415 - not at pytest's start
 
-    session = cast("ClientSession", _OneForEachRequest())
+    session = cast("ClientSession", _SessionPerRequest())
     return BuddyClient(fake_buddy.token, base_url=fake_buddy.base_url, http_session=session)
 
 
-class _OneForEachRequest:
-    """As much of an aiohttp session as a client uses, with nothing left open between requests.
+class _SessionPerRequest:
+    """The part of `aiohttp.ClientSession` that a client uses, with a new session for each request.
 
-    A fixture cannot close a session: only the test knows the event loop, which may have ended by then.
+    The fixture could not close one session for all requests: the event loop of the test may be closed by then.
     """
 
     closed = False

@@ -1,39 +1,43 @@
-"""What passes over the wire besides sessions: requests, errors, the rate limit's headers. No I/O."""
+"""Recorded requests, JSON responses, and the headers of the rate limit. No I/O."""
 
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 
 DEFAULT_PER_PAGE = 20  # documented
 
-Answer = tuple[int, bytes]
-"""A status and a body of JSON."""
+
+class JsonResponse(NamedTuple):
+    """The status and the JSON body of a response."""
+
+    status: int
+    body: bytes
 
 
-def ok(body: dict[str, Any]) -> Answer:
-    """Return an answer that carries `body`."""
-    # Half a character becomes the escape that JSON has for it.
-    return 200, json.dumps(body, ensure_ascii=False).encode(errors="backslashreplace")
+def success_response(content: dict[str, Any]) -> JsonResponse:
+    """Return a 200 response with this content."""
+    # A lone surrogate cannot be encoded in UTF-8; backslashreplace turns it into its JSON escape.
+    return JsonResponse(200, json.dumps(content, ensure_ascii=False).encode(errors="backslashreplace"))
 
 
-def error(status: int, message: str) -> Answer:
-    """Return an error in the shape that Buddy's Go SDK reads (`client.go`)."""
-    return status, json.dumps({"errors": [{"message": message}]}, ensure_ascii=False).encode()
+def error_response(status: int, message: str) -> JsonResponse:
+    """Return an error response in the shape that Buddy's Go SDK reads (`client.go`)."""
+    return JsonResponse(status, json.dumps({"errors": [{"message": message}]}, ensure_ascii=False).encode())
 
 
 @attrs.define(on_setattr=attrs.setters.frozen, eq=False)
 class RecordedRequest:
-    """A request that the server received. Frozen, but for `status`, which comes with the answer.
+    """A request that the server received. Frozen, except for `status`, which is set when the response is sent.
 
     Attributes:
         method: The HTTP method.
         path: The path as it was sent, percent-encoded, without the query.
-        query: The query's parameters, decoded; of a repeated one the first.
-        headers: The headers; a name is found in any case.
-        status: The status that was answered. None while that is under way, and for good if it was cut off.
+        query: The decoded parameters of the query. Only the first value of a repeated parameter is kept.
+        headers: The headers, with case-insensitive names.
+        status: The status of the response; None before it is sent, and if no complete response is sent.
     """
 
     method: str
@@ -44,42 +48,48 @@ class RecordedRequest:
 
     @property
     def page(self) -> int:
-        """The page that was asked for, 1 if none was. Raises ValueError where it is no number."""
+        """The requested page; 1 by default. Raises ValueError if it is not a number."""
         return int(self.query.get("page", 1))
 
     @property
     def per_page(self) -> int:
-        """The page size that was asked for, 20 if none was. Raises ValueError where it is no number."""
+        """The requested page size; 20 by default. Raises ValueError if it is not a number."""
         return int(self.query.get("per_page", DEFAULT_PER_PAGE))
 
 
 @attrs.define
-class RateWindows:
-    """Counts requests in fixed windows, and says so in the headers that Buddy's Go SDK reads.
+class RateLimitWindows:
+    """Counts requests in fixed windows, and reports the count in the headers that Buddy's Go SDK reads.
 
-    The first window begins with the first request and lasts up to a second longer than the others. So windows
-    of whole seconds end on whole seconds, as the reset is told, and no test begins just before a reset.
+    The first window starts with the first request, so that no test starts just before a reset. It is up to one second
+    longer than the others, so that windows of whole seconds end on whole seconds, as the reset is reported.
     """
 
-    first: int | None = None
-    window: int = 0
-    spent: int = 0
+    first: int | None = None  # start of the first window in Unix seconds, rounded up
+    window: int = 0  # number of the current window
+    used: int = 0  # requests in the current window
 
-    def spend(self, now: float, limit: int, seconds: float) -> tuple[bool, dict[str, str]]:
-        """Count a request at `now` (Unix seconds) against `limit` in `seconds`.
+    def count(self, now: float, limit: int, seconds: float) -> tuple[bool, dict[str, str]]:
+        """Count a request against the limit.
+
+        Args:
+            now: The time of the request, in Unix seconds.
+            limit: The number of requests allowed per window.
+            seconds: The length of a window, in seconds.
 
         Returns:
-            Whether it is allowed, and the headers that its answer carries.
+            Whether the request is allowed, and the headers of its response.
         """
         if self.first is None:
             self.first = math.ceil(now)
         window = max(0, int((now - self.first) // seconds))
         if window != self.window:
-            self.window, self.spent = window, 0
-        allowed = self.spent < limit
-        self.spent += allowed
-        return allowed, {
+            self.window, self.used = window, 0
+        is_allowed = self.used < limit
+        if is_allowed:
+            self.used += 1
+        return is_allowed, {
             "X-Rate-Limit-Limit": str(limit),
-            "X-Rate-Limit-Remaining": str(max(0, limit - self.spent)),
+            "X-Rate-Limit-Remaining": str(max(0, limit - self.used)),
             "X-Rate-Limit-Reset": str(math.ceil(self.first + (window + 1) * seconds)),
         }

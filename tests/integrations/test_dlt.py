@@ -1,4 +1,4 @@
-"""The source for dlt: real pipelines, in a thread of their own, into a DuckDB file."""
+"""The source for dlt: real pipelines, each in a thread, into a DuckDB file."""
 
 from __future__ import annotations
 
@@ -18,15 +18,25 @@ from buddy_sessions.testing import FakeBuddy, FakeSuite
 
 
 class Warehouse:
-    """A DuckDB file, and the pipeline into it."""
+    """A DuckDB file, and the pipeline into it.
+
+    Attributes:
+        pipelines_folder: The name of the folder for dlt's local state; another name is like another machine.
+    """
 
     def __init__(self, folder: Path, fake: FakeBuddy) -> None:
         self.folder = folder
         self.fake = fake
-        self.place = "pipelines"
+        self.pipelines_folder = "pipelines"
 
     async def load(self, *suites: FakeSuite, pages: int | None = None, **settings: Any) -> int:
-        """Run the pipeline once; return how many requests it has cost."""
+        """Run the pipeline once; return the number of requests.
+
+        Args:
+            suites: The suites to load.
+            pages: The number of pages after which dlt stops reading; None reads all.
+            settings: Arguments of the source.
+        """
         before = len(self.fake.requests)
 
         def run() -> None:
@@ -34,29 +44,32 @@ class Warehouse:
                 "buddy",
                 destination=dlt.destinations.duckdb(str(self.folder / "buddy.duckdb")),
                 dataset_name="ci",
-                pipelines_dir=str(self.folder / self.place),
+                pipelines_dir=str(self.folder / self.pipelines_folder),
             )
-            table = sessions([SuiteKey(*suite.key) for suite in suites], base_url=str(self.fake.base_url), **settings)
+            table = sessions([suite.key for suite in suites], base_url=str(self.fake.base_url), **settings)
             pipeline.run(table if pages is None else table.add_limit(pages))
 
         await asyncio.to_thread(run)
         return len(self.fake.requests) - before
 
     def rows(self, columns: str, rest: str = "") -> list[tuple[Any, ...]]:
+        """Return the rows of a query to the table."""
         with duckdb.connect(str(self.folder / "buddy.duckdb"), read_only=True) as database:
             return database.execute(f"SELECT {columns} FROM ci.sessions {rest}").fetchall()
 
-    def described(self) -> list[tuple[str, str]]:
-        """Return each column with its type."""
+    def column_types(self) -> dict[str, str]:
+        """Return the type of each column, in the order of the columns."""
         with duckdb.connect(str(self.folder / "buddy.duckdb"), read_only=True) as database:
-            return [(name, kind) for name, kind, *_ in database.execute("DESCRIBE ci.sessions").fetchall()]
+            return {name: data_type for name, data_type, *_ in database.execute("DESCRIBE ci.sessions").fetchall()}
 
-    def holds(self, *suites: FakeSuite) -> bool:
-        """Whether the table holds what the suites hold, each session once."""
-        alive = [
-            (*suite.key, one["id"], one["relative_id"], one["status"]) for suite in suites for one in suite.sessions
+    def equals(self, *suites: FakeSuite) -> bool:
+        """Return whether the table contains exactly the sessions of the suites, each once."""
+        expected = [
+            (*suite.key, session["id"], session["relative_id"], session["status"])
+            for suite in suites
+            for session in suite.sessions
         ]
-        return sorted(self.rows("workspace, project, suite_id, id, relative_id, status")) == sorted(alive)
+        return sorted(self.rows("workspace, project, suite_id, id, relative_id, status")) == sorted(expected)
 
 
 @pytest.fixture
@@ -64,8 +77,7 @@ def warehouse(fake: FakeBuddy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
     monkeypatch.setenv("SOURCES__BUDDY__TOKEN", fake.token)
-    # The configuration of another machine, or of the folder that the tests run in, is none of theirs.
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(tmp_path)  # dlt reads its configuration from the current folder
     return Warehouse(tmp_path, fake)
 
 
@@ -80,36 +92,36 @@ def suites(fake: FakeBuddy) -> list[FakeSuite]:
     return suites
 
 
-async def test_the_first_run_reads_everything_and_the_next_one_request_for_each_suite(
+async def test_first_run_reads_everything_and_an_unchanged_suite_costs_one_request(
     warehouse: Warehouse, suites: list[FakeSuite]
 ) -> None:
     assert await warehouse.load(*suites) == 5
-    assert warehouse.holds(*suites)
+    assert warehouse.equals(*suites)
     assert await warehouse.load(*suites) == 3
-    warehouse.place = "elsewhere"  # on another machine: the state comes from the destination
+    warehouse.pipelines_folder = "other"  # the state is restored from the destination
     assert await warehouse.load(*suites) == 3
-    assert warehouse.holds(*suites)
+    assert warehouse.equals(*suites)
 
 
-async def test_what_is_new_and_what_is_finished_later_is_merged(warehouse: Warehouse, suites: list[FakeSuite]) -> None:
+async def test_new_and_finished_sessions_are_merged(warehouse: Warehouse, suites: list[FakeSuite]) -> None:
     api, web, _ = suites
     running = [api.create() for _ in range(3)]
     await warehouse.load(*suites)
-    assert warehouse.holds(*suites)
+    assert warehouse.equals(*suites)
 
     web.create(status="SUCCESSFUL")
     api.create()
     for session in running[1:]:
         api.finish(session["id"], status="ERROR")
     assert await warehouse.load(*suites) == 3
-    assert warehouse.holds(*suites)
+    assert warehouse.equals(*suites)
 
     api.finish(running[0]["id"])
     assert await warehouse.load(*suites) == 3
-    assert warehouse.holds(*suites)
+    assert warehouse.equals(*suites)
 
 
-async def test_a_session_that_ends_below_many_newer_ones_is_read_again(
+async def test_unfinished_session_below_many_newer_ones_is_read_again(
     warehouse: Warehouse, suites: list[FakeSuite]
 ) -> None:
     api = suites[0]
@@ -120,11 +132,11 @@ async def test_a_session_that_ends_below_many_newer_ones_is_read_again(
     assert await warehouse.load(api) == 2
     api.finish(running["id"])
     assert await warehouse.load(api) == 2
-    assert warehouse.holds(api)
+    assert warehouse.equals(api)
     assert await warehouse.load(api) == 1
 
 
-async def test_what_it_does_not_see_is_a_deletion_and_a_change_to_a_finished_session(
+async def test_deletion_and_change_of_a_finished_session_are_not_detected(
     warehouse: Warehouse, suites: list[FakeSuite]
 ) -> None:
     web = suites[1]
@@ -136,9 +148,7 @@ async def test_what_it_does_not_see_is_a_deletion_and_a_change_to_a_finished_ses
     assert warehouse.rows("count(*)", f"WHERE id IN ('{first}', '{second}') AND status = 'SUCCESSFUL'") == [(2,)]
 
 
-async def test_an_unfinished_session_that_is_deleted_holds_up_nothing(
-    warehouse: Warehouse, suites: list[FakeSuite]
-) -> None:
+async def test_deleted_unfinished_session_is_not_read_for_ever(warehouse: Warehouse, suites: list[FakeSuite]) -> None:
     api = suites[0]
     running = api.create()
     for _ in range(150):
@@ -148,90 +158,90 @@ async def test_an_unfinished_session_that_is_deleted_holds_up_nothing(
     assert [await warehouse.load(api) for _ in range(2)] == [2, 1]
 
 
-async def test_a_suite_that_fails_stops_the_run_before_anything_is_loaded_and_names_itself(
+async def test_failed_suite_stops_the_run_before_anything_is_loaded(
     warehouse: Warehouse, suites: list[FakeSuite], fake: FakeBuddy
 ) -> None:
     await warehouse.load(*suites)
     before = sorted(warehouse.rows("*"))
     for suite in suites:
         suite.create(status="ERROR")
-    gone = fake.suites.pop(suites[1].key)
+    missing = fake.suites.pop(suites[1].key)
     with pytest.raises(PipelineStepFailed) as failed:
         await warehouse.load(*suites)
     error: BaseException | None = failed.value
     while error is not None and not isinstance(error, HarvestError):
         error = error.__cause__
     assert error is not None
-    assert {key: type(why) for key, why in error.failures.items()} == {SuiteKey(*gone.key): NotFoundError}
+    assert {key: type(failure) for key, failure in error.failures.items()} == {missing.key: NotFoundError}
     assert sorted(warehouse.rows("*")) == before
 
-    fake.suites[gone.key] = gone
+    fake.suites[missing.key] = missing
     assert await warehouse.load(*suites) == 3
-    assert warehouse.holds(*suites)
+    assert warehouse.equals(*suites)
 
 
-async def test_a_suite_that_was_not_read_to_its_end_is_read_again(
+async def test_suite_that_was_read_in_part_is_read_again(
     warehouse: Warehouse, suites: list[FakeSuite], fake: FakeBuddy
 ) -> None:
     api = suites[0]
     await warehouse.load(api, pages=1)
     assert warehouse.rows("count(*)") == [(100,)]
     assert await warehouse.load(api) == 3
-    assert warehouse.holds(api)
+    assert warehouse.equals(api)
 
 
-@pytest.mark.parametrize("disordered", [1, 2])
-async def test_what_a_list_proves_that_is_not_in_order_is_nothing(
-    warehouse: Warehouse, fake: FakeBuddy, disordered: int
+@pytest.mark.parametrize("page_number", [1, 2])
+async def test_list_out_of_order_is_read_completely_by_every_run(
+    warehouse: Warehouse, fake: FakeBuddy, page_number: int
 ) -> None:
     suite = fake.add_suite("acme", "shop", "disordered").populate(150)
     page = suite.page
 
-    def disorder(number: int, size: int, *, branch: str | None = None) -> dict[str, Any]:
-        answer = page(number, size, branch=branch)
-        if number == disordered:
-            first, second, *others = answer["sessions"]
-            answer["sessions"] = [second, first, *others]
-        return answer
+    def page_out_of_order(number: int, size: int, *, branch: str | None = None) -> dict[str, Any]:
+        response = page(number, size, branch=branch)
+        if number == page_number:
+            first, second, *others = response["sessions"]
+            response["sessions"] = [second, first, *others]
+        return response
 
-    suite.page = disorder  # type: ignore[method-assign]  # the fake has no such fault of its own
+    suite.page = page_out_of_order  # type: ignore[method-assign]  # the fake server has no such fault
     requests = await warehouse.load(suite)
     assert requests > 1
-    assert warehouse.holds(suite)
+    assert warehouse.equals(suite)
     suite.create(status="ERROR")
     assert await warehouse.load(suite) == requests
-    assert warehouse.holds(suite)
+    assert warehouse.equals(suite)
 
 
-async def test_every_field_has_its_column_whatever_is_null(warehouse: Warehouse, fake: FakeBuddy) -> None:
+async def test_every_field_has_a_column_even_if_it_is_null(warehouse: Warehouse, fake: FakeBuddy) -> None:
     suite = fake.add_suite("acme", "shop", "bare")
     suite.create(create_date=None, start_date=None, created_by=None, revision=None, tests_count=None, duration=1.5)
     await warehouse.load(suite)
-    columns = dict(warehouse.described())
+    columns = warehouse.column_types()
     names = [field.name for field in attrs.fields(Session)]
     assert [name for name in columns if not name.startswith("_dlt")] == [*SuiteKey._fields, *names]
     assert {columns[name] for name in ("create_date", "start_date", "finish_date")} == {"TIMESTAMP WITH TIME ZONE"}
     assert (columns["created_by"], columns["duration"], columns["tests_count"]) == ("JSON", "DOUBLE", "BIGINT")
 
 
-async def test_who_created_a_session_is_json_and_times_are_times(warehouse: Warehouse, suites: list[FakeSuite]) -> None:
+async def test_created_by_is_json_and_dates_are_timestamps(warehouse: Warehouse, suites: list[FakeSuite]) -> None:
     web = suites[1]
     await warehouse.load(web)
     newest = web.sessions[0]
-    ((name, moment),) = warehouse.rows("created_by->>'name', epoch(create_date)", f"WHERE id = '{newest['id']}'")
+    ((name, created_at),) = warehouse.rows("created_by->>'name', epoch(create_date)", f"WHERE id = '{newest['id']}'")
     assert name == newest["created_by"]["name"]
-    assert moment > 1_000_000_000
+    assert created_at > 1_000_000_000
 
 
-async def test_half_a_character_stops_nothing(warehouse: Warehouse, suites: list[FakeSuite]) -> None:
-    half = "half a pair: \ud83d"
-    session = suites[1].create(status="ERROR", error_message=half, created_by={"id": 1, "name": half})
+async def test_half_of_a_surrogate_pair_is_escaped(warehouse: Warehouse, suites: list[FakeSuite]) -> None:
+    text = "half a pair: \ud83d"
+    session = suites[1].create(status="ERROR", error_message=text, created_by={"id": 1, "name": text})
     await warehouse.load(suites[1])
     texts = warehouse.rows("error_message, created_by->>'name'", f"WHERE id = '{session['id']}'")
     assert texts == [("half a pair: \\ud83d",) * 2]
 
 
-async def test_a_wrong_argument_is_told_before_any_request(warehouse: Warehouse, suites: list[FakeSuite]) -> None:
+async def test_invalid_argument_is_reported_before_any_request(warehouse: Warehouse, suites: list[FakeSuite]) -> None:
     with pytest.raises(PipelineStepFailed, match="per_page"):
         await warehouse.load(*suites, per_page=0)
     assert warehouse.fake.requests == []

@@ -1,4 +1,4 @@
-"""The recipe for Prefect: a real server of its own, and a real PostgreSQL, in processes that are really killed."""
+"""The recipe for Prefect, with a real Prefect server and a real PostgreSQL, in processes that are really killed."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ RECIPE = Path(__file__).parent / "recipes" / "prefect_flow.py"
 
 @pytest.fixture
 def postgres() -> Iterator[str]:
-    """The address of a PostgreSQL that lives in a folder of its own and listens on no port."""
+    """The URL of a PostgreSQL server with its own folder, which listens on no port."""
     programs = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), default=None)
     initdb = shutil.which("initdb", path=programs or os.environ.get("PATH"))
     if initdb is None:
         pytest.skip("no PostgreSQL: initdb is neither in /usr/lib/postgresql/*/bin nor on the PATH")
-    # It refuses to run as root, for whom Debian's package makes it a user.
+    # It refuses to run as root. Debian's package creates a user for it.
     other: dict[str, Any] = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
-    with tempfile.TemporaryDirectory() as folder:  # pytest's own are closed to others, and long for a socket's address
+    with tempfile.TemporaryDirectory() as folder:  # pytest's are private, and too long for a socket
         if other:
             shutil.chown(folder, "postgres", "postgres")
         data, control = f"{folder}/data", Path(initdb).with_name("pg_ctl")
@@ -51,7 +51,7 @@ def postgres() -> Iterator[str]:
 
 @asynccontextmanager
 async def flow_run(fake: FakeBuddy, database: str, home: Path) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run the recipe; nothing of it outlives the context."""
+    """Run the recipe, and end all its processes at the end."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")} | {
         "BUDDY_TOKEN": fake.token,
         "BUDDY_API_URL": str(fake.base_url),
@@ -74,26 +74,24 @@ async def flow_run(fake: FakeBuddy, database: str, home: Path) -> AsyncIterator[
         yield process
     finally:
         if process.returncode is None:
-            os.killpg(process.pid, signal.SIGKILL)  # with Prefect's server, as when a machine dies
+            os.killpg(process.pid, signal.SIGKILL)  # including Prefect's server
             await process.wait()
 
 
-def held(database: str) -> list[tuple[Any, ...]]:
+def saved_rows(database: str) -> list[tuple[Any, ...]]:
     with psycopg.connect(database) as connection:
         return connection.execute(
             "SELECT suite_id, id, status FROM sessions ORDER BY suite_id, relative_id DESC"
         ).fetchall()
 
 
-def truth(suites: list[FakeSuite]) -> list[tuple[Any, ...]]:
+def expected_rows(suites: list[FakeSuite]) -> list[tuple[Any, ...]]:
     return [(suite.key[2], one["id"], one["status"]) for suite in suites for one in suite.sessions]
 
 
-async def test_a_flow_that_is_killed_and_run_again_has_every_session_once_and_repeats_no_batch(
-    fake: FakeBuddy, postgres: str, tmp_path: Path
-) -> None:
-    suites = [fake.add_suite("my-company", "my-project", f"s{number:02}").populate(20) for number in range(44)]
-    suites.append(fake.add_suite("my-company", "my-project", "s44").populate(250))
+async def test_killed_flow_resumes_and_repeats_no_batch(fake: FakeBuddy, postgres: str, tmp_path: Path) -> None:
+    suites = [fake.add_suite("acme", "storefront", f"s{number:02}").populate(20) for number in range(44)]
+    suites.append(fake.add_suite("acme", "storefront", "s44").populate(250))
     for suite in suites:
         for session in suite.sessions:
             if session["status"] == "IN_PROGRESS":
@@ -101,7 +99,7 @@ async def test_a_flow_that_is_killed_and_run_again_has_every_session_once_and_re
     suites[0].create(status="ERROR", error_message="half a pair, and a null: \ud83d \0")
     running = suites[40].create()
     killed = asyncio.Event()
-    asked: list[str] = []
+    requested: list[str] = []
     times: list[float] = []
 
     async def hold(request: RecordedRequest) -> None:
@@ -113,29 +111,29 @@ async def test_a_flow_that_is_killed_and_run_again_has_every_session_once_and_re
     async with asyncio.timeout(280):
         async with flow_run(fake, postgres, tmp_path) as process:
             assert process.stdout
-            done, told = 0, ""
+            done, output = 0, ""
             while done < 2:
                 line = (await process.stdout.readline()).decode()
-                assert line, f"the flow has ended by itself: {told}"
-                told += line
+                assert line, f"the flow ended early: {output}"
+                output += line
                 done += "Task run" in line and "Completed()" in line
-            # The third batch has begun, and its last suite is half read.
+            # The third batch has started, and half of its last suite is read.
             while not any("/s44/" in request.path and request.page == 2 for request in fake.requests):
                 await asyncio.sleep(0.01)
         killed.set()
-        # A little less than a second: what is allowed is measured where it is sent, not where it arrives.
+        # A little less than a second, because the limiter counts when a request is sent, not when it arrives.
         assert all(later - earlier > 0.9 for earlier, later in zip(times, times[10:], strict=False))
-        before = held(postgres)
-        assert set(before) < set(truth(suites))
+        before = saved_rows(postgres)
+        assert set(before) < set(expected_rows(suites))
         assert (suites[40].key[2], running["id"], "IN_PROGRESS") in before
         assert {name for name, *_ in before} >= {suite.key[2] for suite in suites[:40]}
 
         suites[40].finish(running["id"], status="ERROR")
 
         def fail_once(request: RecordedRequest) -> None:
-            asked.append(request.path)
-            if "/s44/" in request.path and sum("/s44/" in path for path in asked) == 1:
-                fake.inject(Fault.status(404))  # the client does not try that again
+            requested.append(request.path)
+            if "/s44/" in request.path and sum("/s44/" in path for path in requested) == 1:
+                fake.inject(Fault.status(404))  # the client does not retry this
 
         fake.on_request = fail_once
         async with flow_run(fake, postgres, tmp_path) as process:
@@ -143,5 +141,5 @@ async def test_a_flow_that_is_killed_and_run_again_has_every_session_once_and_re
     assert process.returncode == 0, printed
     assert "1132 sessions" in printed
     assert "Retry 1/3" in printed
-    assert held(postgres) == truth(suites)
-    assert not [path for path in asked for suite in suites[:40] if f"/{suite.key[2]}/" in path]
+    assert saved_rows(postgres) == expected_rows(suites)
+    assert not [path for path in requested for suite in suites[:40] if f"/{suite.key[2]}/" in path]

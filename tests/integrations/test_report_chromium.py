@@ -1,4 +1,4 @@
-"""The page of `report` in a real browser: headless Chromium, driven over its own protocol."""
+"""The page of `report` in a real browser: headless Chromium."""
 
 from __future__ import annotations
 
@@ -6,17 +6,13 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-import test_cli_report
 from buddy_sessions.cli import run
 from buddy_sessions.testing import FakeBuddy
-from test_cli import served
-
-demo = test_cli_report.demo
+from helpers.command_line import create_demo_database, served, sync_database
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -54,15 +50,17 @@ return [element.outerHTML, element.tagName, style.outlineStyle !== "none" && par
 
 
 @pytest.fixture(scope="module")
-def page(demo: Path) -> str:
-    path = demo.with_name("report.html")
-    assert run(["report", "--db", str(demo), "-o", str(path)]) == 0
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    database = tmp_path_factory.mktemp("report") / "sessions.db"
+    create_demo_database(database)
+    path = database.with_name("report.html")
+    assert run(["report", "--db", str(database), "-o", str(path)]) == 0
     return path.as_uri()
 
 
 @pytest.fixture(scope="module")
 def long_page(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A page in which everything that a server sends is as long as it can be, without a space."""
+    """A page on which every text of the server is long and has no space."""
     folder = tmp_path_factory.mktemp("long")
     with served(FakeBuddy()) as fake:
         for name in ("s" * 60, "t" * 60):
@@ -79,7 +77,7 @@ def long_page(tmp_path_factory: pytest.TempPathFactory) -> str:
                     error_message="e" * 500,
                     created_by={"name": "a" * 200},
                 )
-        test_cli_report.harvest(fake, folder / "sessions.db")
+        sync_database(fake, folder / "sessions.db")
     path = folder / "report.html"
     assert run(["report", "--db", str(folder / "sessions.db"), "-o", str(path)]) == 0
     return path.as_uri()
@@ -93,14 +91,14 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     for argument in ("headless=new", "disable-gpu", "no-first-run", f"user-data-dir={tmp_path_factory.mktemp('user')}"):
         options.add_argument(f"--{argument}")
     if hasattr(os, "geteuid") and not os.geteuid():
-        options.add_argument("--no-sandbox")  # Chromium has none for root
+        options.add_argument("--no-sandbox")  # Chromium has no sandbox for root
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
     yield driver
     driver.quit()
 
 
 def show(browser: Any, page: str, size: tuple[int, int], *, dark: bool = False) -> None:
-    """Load the page anew, with nothing in the logs but what it causes."""
+    """Load the page again, with empty logs."""
     width, height = size
     metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
     media = {"features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]}
@@ -112,17 +110,17 @@ def show(browser: Any, page: str, size: tuple[int, int], *, dark: bool = False) 
     browser.get(page)
 
 
-def test_loads_the_file_and_nothing_else_and_has_nothing_to_complain_of(browser: Any, page: str) -> None:
+def test_page_loads_no_other_file_and_logs_nothing(browser: Any, page: str) -> None:
     show(browser, page, DESKTOP)
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    asked = [it["params"]["request"]["url"] for it in events if it["method"] == "Network.requestWillBeSent"]
-    assert asked == [page]
+    requested = [it["params"]["request"]["url"] for it in events if it["method"] == "Network.requestWillBeSent"]
+    assert requested == [page]
     assert browser.get_log("browser") == []
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE, SMALL], ids=["desktop", "phone", "small"])
 @pytest.mark.parametrize("which", ["page", "long_page"])
-def test_is_never_wider_than_the_window(
+def test_page_fits_the_width_of_the_window(
     which: str, size: tuple[int, int], browser: Any, request: pytest.FixtureRequest
 ) -> None:
     show(browser, request.getfixturevalue(which), size)
@@ -132,7 +130,7 @@ def test_is_never_wider_than_the_window(
     assert width <= window
 
 
-def test_the_keyboard_reaches_every_link_in_order_and_shows_where_it_is(browser: Any, page: str) -> None:
+def test_tab_key_reaches_every_link_visibly(browser: Any, page: str) -> None:
     show(browser, page, DESKTOP)
     expected = browser.execute_script("return [...document.querySelectorAll('a, summary')].map(it => it.outerHTML)")
     assert len(expected) > 80
@@ -147,7 +145,7 @@ def test_the_keyboard_reaches_every_link_in_order_and_shows_where_it_is(browser:
     assert reached == expected
 
 
-def test_a_link_of_the_overview_leads_to_its_section(browser: Any, page: str) -> None:
+def test_link_in_the_overview_leads_to_its_section(browser: Any, page: str) -> None:
     show(browser, page, PHONE)
     browser.execute_script("document.querySelector('tbody a').focus()")
     webdriver.ActionChains(browser).send_keys("\ue007").perform()  # Enter
@@ -157,7 +155,7 @@ def test_a_link_of_the_overview_leads_to_its_section(browser: Any, page: str) ->
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_every_text_stands_out_from_its_ground(browser: Any, page: str, *, dark: bool) -> None:
+def test_contrast_of_every_text(browser: Any, page: str, *, dark: bool) -> None:
     show(browser, page, DESKTOP, dark=dark)
     contrasts = browser.execute_script(CONTRASTS)
     assert {selector: it for selector, it in contrasts.items() if it < 4.5} == {}
@@ -171,7 +169,7 @@ def test_dark_mode_is_dark(browser: Any, page: str) -> None:
     assert grounds == ["rgb(255, 255, 255)", "rgb(20, 23, 28)"]
 
 
-def test_a_screen_reader_hears_charts_captions_and_headings(browser: Any, page: str) -> None:
+def test_accessibility_tree_names_charts_tables_and_headings(browser: Any, page: str) -> None:
     show(browser, page, DESKTOP)
     nodes = [
         (node["role"]["value"], node.get("name", {}).get("value", ""))
@@ -186,7 +184,7 @@ def test_a_screen_reader_hears_charts_captions_and_headings(browser: Any, page: 
     assert ("heading", "All suites") in nodes
 
 
-def test_prints_on_pages_of_paper(browser: Any, page: str) -> None:
+def test_printed_page_is_light_and_folded(browser: Any, page: str) -> None:
     show(browser, page, DESKTOP, dark=True)
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
     assert browser.execute_script("return getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"

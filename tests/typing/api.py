@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, assert_type
 
 import aiohttp
@@ -19,7 +19,6 @@ from buddy_sessions import (
     DecodeError,
     Harvest,
     HarvestError,
-    HarvestStats,
     Member,
     RateLimit,
     RateLimitError,
@@ -30,61 +29,66 @@ from buddy_sessions import (
     SessionPaginator,
     SessionStatus,
     SessionStore,
+    Stats,
     StatusError,
     Suite,
     SuiteKey,
-    WalkStats,
     Watch,
-    to_json,
+    to_dict,
 )
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 
 
-async def clients(http_session: aiohttp.ClientSession, token: Callable[[], Awaitable[str]]) -> None:
+async def clients(http_session: aiohttp.ClientSession, token: Callable[[], Awaitable[str]], limiter: Limiter) -> None:
     BuddyClient("token")
-    BuddyClient(token, region="eu", base_url=URL("https://h"), http_session=http_session)
-    BuddyClient("token", region=Region.AS, per_page=50, read_ahead=1, max_concurrency=2, timeout=1, attempts=1)
-    async with BuddyClient.from_env(max_wait=0.5) as buddy:
+    BuddyClient(token, region="eu", base_url=URL("https://h"), http_session=http_session, limiter=limiter)
+    BuddyClient("token", region=Region.AS, per_page=50, read_ahead=1, max_concurrency=2, timeout=1, max_attempts=1)
+    async with BuddyClient.from_env(max_wait=0.5, limiter=limiter) as buddy:
         assert_type(buddy, BuddyClient)
         assert_type(buddy.rate_limit, RateLimit | None)
+        assert_type(buddy.max_concurrency, int)
         assert_type(await buddy.suites("w", "p"), list[Suite])
     assert_type(await buddy.close(), None)
 
 
-async def walks(buddy: BuddyClient, suite: Suite) -> None:
-    paginator = buddy.sessions(*suite.key)
+class Limiter:
+    async def acquire(self) -> None: ...
+
+
+async def reads(buddy: BuddyClient, suite: Suite, fake: FakeSuite) -> None:
+    paginator = buddy.sessions(suite.key)
     assert_type(paginator, SessionPaginator)
-    assert_type(buddy.sessions(*SuiteKey.parse("w/p/s"), branch="main", since=1), SessionPaginator)
-    buddy.sessions("w", "p", "s", start=Cursor.parse("1@2"), max_sessions=1, per_page=1, read_ahead=1)
+    assert_type(buddy.sessions("w/p/s", branch="main", after=1), SessionPaginator)
+    buddy.sessions(fake.key, cursor=Cursor.parse("1@2"), since=datetime.now(UTC), max_sessions=1, per_page=1)
     async for session in paginator:
         assert_type(session, Session)
     async for page in paginator.pages():
         assert_type(page, SessionPage)
         assert_type(page.sessions, tuple[Session, ...])
         assert_type(page.covers, tuple[int, int] | None)
-        assert_type(page.last, bool)
+        assert_type(page.is_last, bool)
     pages: AsyncIterator[SessionPage] = paginator.pages()
     del pages
     assert_type(await paginator.collect(), list[Session])
     assert_type(paginator.cursor, Cursor | None)
-    assert_type(paginator.stats, WalkStats)
+    assert_type(paginator.stats + paginator.stats, Stats)
 
 
 async def harvests(buddy: BuddyClient, keys: AsyncIterator[SuiteKey]) -> None:
-    async with buddy.harvest(keys, since={SuiteKey("w", "p", "s"): 7}, on_failure="collect") as harvest:
+    async with buddy.harvest(keys, after={SuiteKey("w", "p", "s"): 7}, on_failure="collect") as harvest:
         assert_type(harvest, Harvest)
         async for key, session in harvest:
             assert_type(key, SuiteKey)
             assert_type(session, Session)
         async for page in harvest.pages():
             assert_type(page, SessionPage)
-        assert_type(harvest.stats, HarvestStats)
+        assert_type(harvest.stats, Stats)
         assert_type(harvest.failures, Mapping[SuiteKey, BuddyError])
-    buddy.harvest([SuiteKey("w", "p", "s")], branch="main", concurrency=2)
+    buddy.harvest([SuiteKey("w", "p", "s"), "w/p/s"], branch="main", after=7, concurrency=2)
 
 
 async def watches(buddy: BuddyClient, suite: Suite) -> None:
-    async with buddy.watch([suite.key], every=60, branch="main") as watch:
+    async with buddy.watch([suite.key, "w/p/s"], interval=60, branch="main") as watch:
         assert_type(watch, Watch)
         async for change in watch:
             assert_type(change, Change)
@@ -100,12 +104,12 @@ async def watches(buddy: BuddyClient, suite: Suite) -> None:
 
 async def stores(buddy: BuddyClient, keys: list[SuiteKey]) -> None:
     async with SessionStore("sessions.db") as store:
-        assert_type(store.harvest(buddy, keys, branch="main", concurrency=2, on_failure="collect"), Harvest)
-        assert_type(store.harvest(buddy, keys, since={keys[0]: 7}), Harvest)
-        assert_type(store.watch(buddy, keys, every=60, branch="main"), Watch)
+        assert_type(store.sync(buddy, keys, branch="main", concurrency=2, on_failure="collect"), Harvest)
+        assert_type(store.sync(buddy, ["w/p/s"], after={keys[0]: 7}), Harvest)
+        assert_type(store.watch(buddy, keys, interval=60, branch="main"), Watch)
         assert_type(await store.sessions(keys[0], branch="main"), list[Session])
         assert_type(await store.suites(), list[SuiteKey])
-        assert_type(await store.covered(keys[0]), tuple[tuple[int, int], ...])
+        assert_type(await store.covered("w/p/s"), list[tuple[int, int]])
 
 
 def models(session: Session) -> None:
@@ -118,13 +122,13 @@ def models(session: Session) -> None:
     assert_type(session.ref_type, RefType | None)
     assert_type(session.duration, int | float | None)
     assert_type(session.passed_count, int | None)
-    assert_type(session.finished, bool)
-    assert_type(to_json(session), dict[str, Any])
+    assert_type(session.is_finished, bool)
+    assert_type(to_dict(session), dict[str, Any])
 
 
 def errors(error: BuddyError, harvest: HarvestError) -> None:
     assert_type(error.cursor, Cursor | None)
-    assert_type(error.transient, bool)
+    assert_type(error.retryable, bool)
     if isinstance(error, StatusError):
         assert_type(error.status, int)
         assert_type(error.messages, tuple[str, ...])

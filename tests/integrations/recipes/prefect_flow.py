@@ -10,7 +10,7 @@ from psycopg.types.json import Json
 from psycopg_pool import ConnectionPool
 from pyrate_limiter import Duration, Limiter, PostgresBucket, Rate
 
-from buddy_sessions import BuddyClient, SuiteKey, to_json
+from buddy_sessions import BuddyClient, to_dict
 
 DATABASE = os.environ["DATABASE_URL"]
 TABLE = """CREATE TABLE IF NOT EXISTS sessions (
@@ -20,7 +20,7 @@ UPSERT = """INSERT INTO sessions VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT
     DO UPDATE SET relative_id = excluded.relative_id, status = excluded.status, session = excluded.session"""
 
 
-class SharedBudget:
+class SharedLimiter:
     def __init__(self, limiter):
         self._limiter = limiter
 
@@ -30,21 +30,21 @@ class SharedBudget:
 
 @asynccontextmanager
 async def connected():
-    bucket = PostgresBucket(ConnectionPool(DATABASE, open=True), "buddy_budget", [Rate(10, Duration.SECOND)])
+    bucket = PostgresBucket(ConnectionPool(DATABASE, open=True), "buddy_limiter", [Rate(10, Duration.SECOND)])
     with Limiter(bucket) as limiter:
         async with (
-            BuddyClient.from_env(budget=SharedBudget(limiter)) as buddy,
+            BuddyClient.from_env(limiter=SharedLimiter(limiter)) as buddy,
             await psycopg.AsyncConnection.connect(DATABASE, autocommit=True) as database,
         ):
             yield buddy, database
 
 
 @task(retries=3, retry_delay_seconds=[5, 60, 600], cache_policy=INPUTS, persist_result=True)
-async def load(batch, day):  # a batch that was loaded on this day is not loaded again
-    async with connected() as (buddy, database), buddy.harvest(map(SuiteKey.parse, batch)) as harvest:
+async def load(batch, day):  # a batch is loaded once a day
+    async with connected() as (buddy, database), buddy.harvest(batch) as harvest:
         async for page in harvest.pages():
             rows = [
-                (*page.suite, one.id, one.relative_id, one.status.value, Json(to_json(one))) for one in page.sessions
+                (*page.suite, one.id, one.relative_id, one.status.value, Json(to_dict(one))) for one in page.sessions
             ]
             await database.cursor().executemany(UPSERT, rows)
         return harvest.stats.sessions
@@ -60,4 +60,4 @@ async def load_all(workspace, project, day):
 
 
 if __name__ == "__main__":
-    asyncio.run(load_all("my-company", "my-project", date.today().isoformat()))
+    asyncio.run(load_all("acme", "storefront", date.today().isoformat()))

@@ -1,0 +1,1 @@
+"""Decoding of response bodies into models, and models into JSON values."""

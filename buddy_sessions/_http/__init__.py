@@ -1,0 +1,1 @@
+"""HTTP: one authenticated GET, its retries, the rate limit, the token and the URLs."""

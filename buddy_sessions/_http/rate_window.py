@@ -1,0 +1,149 @@
+"""The rate limit as responses report it: their headers, and when the next request may be sent. Does no I/O.
+
+`X-Rate-Limit-Limit`, `-Remaining` and `-Reset` (Unix time in seconds) are read by Buddy's Go SDK; `Retry-After` is
+defined by RFC 9110. Any of them may be absent or invalid.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from ..models import RateLimit
+
+SHORTEST_PAUSE = 0.5  # seconds
+LONGEST_PAUSE = 20.0  # seconds, unless the response names a longer one
+_PROBE_TIMEOUT = 1.0  # seconds that other requests wait for the first response, which may report the rate limit
+
+
+class RateWindow:
+    """The rate limit's current window, as far as responses have reported it. Pure: every method is given the time.
+
+    The lowest `remaining` reported in this window, minus the requests in flight, may still be sent. A 429 pauses all
+    requests; after the pause, one request is sent alone, and the others wait for its response. Before the first
+    response, one request is sent alone, too, but only for a second.
+
+    Args:
+        max_wait: Seconds after which a report is too old to be believed; at least `SHORTEST_PAUSE` is used, so that
+            no request is repeated at once.
+        now: The time in seconds, by any monotonic clock.
+        clock_offset: Seconds from that clock to Unix time; used until a response reports the server's time.
+
+    Attributes:
+        expires_at: The time at which the last report is too old; infinity if there is no report.
+    """
+
+    def __init__(self, max_wait: float, now: float, clock_offset: float) -> None:
+        self.expires_at = math.inf
+        self._max_age = max(max_wait, SHORTEST_PAUSE)
+        self._clock_offset = clock_offset
+        self._knows_server_time = False
+        self._limit = math.inf
+        self._remaining = math.inf
+        self._reset_at = -math.inf  # Unix time, by the server's clock
+        self._pauses = 0  # in a row
+        self._paused_until = -math.inf
+        self._alone_until = now + _PROBE_TIMEOUT
+
+    def update(self, limit: RateLimit, now: float) -> None:
+        """Store what a response reports."""
+        if limit.responded_at is not None:
+            # The server sends whole seconds, so each response proves a lower bound: the highest one is the closest.
+            offset = limit.responded_at.timestamp() - now
+            self._clock_offset = max(self._clock_offset, offset) if self._knows_server_time else offset
+            self._knows_server_time = True
+        if limit.remaining is None or limit.reset_at is None:
+            return
+        reset_at = limit.reset_at.timestamp()
+        if reset_at > self._reset_at:
+            self._reset_at, self._remaining, self._limit = reset_at, limit.remaining, limit.limit or math.inf
+        elif reset_at == self._reset_at:  # an earlier one is a late response from the window before
+            self._remaining = min(self._remaining, limit.remaining)
+        self.expires_at = now + self._max_age
+
+    def pause(self, now: float, seconds: float) -> float:
+        """Pause after a 429. Further 429s during a pause can only extend it.
+
+        Args:
+            now: The time.
+            seconds: The wait that the response names, or 0.
+
+        Returns:
+            The length of the pause in seconds; 0 if it had begun before.
+        """
+        started = now >= self._paused_until
+        if started:
+            shortest = min(SHORTEST_PAUSE * 2.0 ** min(self._pauses, 10), LONGEST_PAUSE)
+            self._pauses += 1
+            seconds = max(seconds, shortest)
+        self._paused_until = max(self._paused_until, now + seconds)
+        self.expires_at = now + self._max_age
+        self._alone_until = math.inf
+        return seconds if started else 0.0
+
+    def resume(self, now: float) -> None:
+        """Resume after a response other than 429, unless it answers a request from before the pause."""
+        if now >= self._paused_until:
+            self._pauses = 0
+            self._alone_until = now
+
+    def next_turn(self, now: float, in_flight: int) -> float:
+        """Return the time at which one more request may be sent, if no response arrives before.
+
+        It is `now` if the request may be sent at once, and infinity if only a response can permit it.
+        """
+        if now < self._paused_until:
+            return self._paused_until
+        if in_flight and now < self._alone_until:
+            return self._alone_until
+        end = self._reset_at - self._clock_offset
+        if now < end:
+            return now if in_flight < self._remaining else end
+        return now if in_flight < self._limit else math.inf  # the next window, of which nothing is reported yet
+
+
+def parse_rate_limit(headers: Mapping[str, str]) -> RateLimit | None:
+    """Return the rate limit that headers report, or None. Without a `Date`, the time of this machine counts.
+
+    Args:
+        headers: The headers of the response, in a case-insensitive mapping.
+    """
+    limit = _parse_count(headers.get("X-Rate-Limit-Limit"))
+    remaining = _parse_count(headers.get("X-Rate-Limit-Remaining"))
+    reset_at = _parse_unix_time(headers.get("X-Rate-Limit-Reset"))
+    retry_after = headers.get("Retry-After")
+    if limit is None and remaining is None and reset_at is None and retry_after is None:
+        return None
+    responded_at = _parse_http_date(headers.get("Date"))
+    count, end = _parse_count(retry_after), _parse_http_date(retry_after) or reset_at
+    seconds = None
+    if count is not None:
+        seconds = float(count)
+    elif end is not None:
+        seconds = max(0.0, (end - (responded_at or datetime.now(UTC))).total_seconds())
+    return RateLimit(
+        limit=limit, remaining=remaining, reset_at=reset_at, retry_after=seconds, responded_at=responded_at
+    )
+
+
+def _parse_count(text: str | None) -> int | None:
+    return int(text) if text and len(text) < 16 and text.isascii() and text.isdigit() else None
+
+
+def _parse_unix_time(text: str | None) -> datetime | None:
+    seconds = _parse_count(text)
+    try:
+        return datetime.fromtimestamp(seconds, UTC) if seconds else None
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _parse_http_date(text: str | None) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(text) if text else None
+    except (ValueError, OverflowError):
+        return None
+    # The zone -0000 is parsed as no zone.
+    return date.replace(tzinfo=UTC) if date and date.tzinfo is None else date

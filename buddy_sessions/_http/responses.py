@@ -1,0 +1,116 @@
+"""The meaning of a response, and of an error of aiohttp in its place. Does no I/O."""
+
+from __future__ import annotations
+
+import aiohttp
+from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
+from attrs import evolve, field, frozen
+from yarl import URL
+
+from .._decoding.converter import error_messages
+from ..errors import (
+    AuthenticationError,
+    BadRequestError,
+    BuddyError,
+    ConfigError,
+    ForbiddenError,
+    NotFoundError,
+    RateLimitError,
+    ResponseError,
+    ServerError,
+    StatusError,
+    TransportError,
+)
+from ..models import RateLimit
+from .credentials import Secret
+
+_STATUS_ERRORS: dict[int, type[StatusError]] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    403: ForbiddenError,
+    404: NotFoundError,
+}
+
+
+@frozen
+class Response:
+    """The parts of an HTTP response that matter here. Its `repr` hides those in which a server may repeat the token."""
+
+    status: int
+    rate_limit: RateLimit | None
+    location: str = field(repr=False)
+    body: bytes = field(repr=False)
+
+    def redact(self, secret: Secret) -> Response:
+        """Return the response without the token."""
+        return evolve(self, location=secret.redact(self.location), body=secret.redact(self.body))
+
+
+def interpret(response: Response, url: URL) -> bytes:
+    """Return the body of a successful response.
+
+    Raises:
+        StatusError: The status reports an error.
+        ResponseError: Buddy's API does not send such a status, for instance a redirect.
+    """
+    status = response.status
+    if status == 200:
+        return response.body
+    if 300 <= status < 400:
+        location = response.location[:200]
+        raise ResponseError(f"unexpected redirect ({status}) to {location!r}: check the base URL; GET {url}")
+    if status < 300:
+        raise ResponseError(f"unexpected status {status}: check the base URL; GET {url}")
+    messages = error_messages(response.body)
+    if status == 429:
+        limit = response.rate_limit or RateLimit()
+        raise RateLimitError(messages=messages, url=str(url), reset_at=limit.reset_at, retry_after=limit.retry_after)
+    kind = _STATUS_ERRORS.get(status, ServerError if status >= 500 else StatusError)
+    # 408: the request arrived too slowly. 501: the server will never support it.
+    retryable = status == 408 or (status >= 500 and status != 501)
+    raise kind(status=status, messages=messages, url=str(url), retryable=retryable)
+
+
+def translate(error: Exception, url: URL, header: Secret, timeout: float | None) -> BuddyError:
+    """Return this package's error for one of aiohttp's.
+
+    Args:
+        error: An error of aiohttp or of this package.
+        url: The URL of the request.
+        header: The header with the token, which is redacted.
+        timeout: The timeout of the request in seconds.
+    """
+    if isinstance(error, BuddyError):
+        return error
+    if isinstance(error, ValueError) and not isinstance(error, aiohttp.ClientError):
+        # Raised before anything is sent, for instance if the session has credentials of its own.
+        return ConfigError(f"the aiohttp session cannot send this request: {error}")
+    if isinstance(error, TimeoutError):
+        return TransportError(f"no response within {timeout:g} s; GET {url}")
+    return _connection_error(error, url, header)
+
+
+def _connection_error(error: Exception, url: URL, header: Secret) -> BuddyError:
+    """Return the error for a broken connection or response."""
+    # The text may quote the response, and so the token.
+    text = str(getattr(error, "message", "") or error) or type(error).__name__
+    text = " ".join(header.redact(text).split())[:300]
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        proxy = error.request_info.real_url.with_user(None)
+        message = f"the proxy {proxy} responded with {error.status} {text}; GET {url}"
+        return TransportError(message, retryable=error.status >= 500)
+    if isinstance(error, aiohttp.ClientSSLError | aiohttp.ServerFingerprintMismatch):
+        return TransportError(f"TLS failed: {text}; GET {url}", retryable=False)
+    if isinstance(_root_cause(error), ContentEncodingError):
+        return TransportError(f"the body cannot be decompressed: {text}; GET {url}")
+    if isinstance(error, aiohttp.ClientResponseError | HttpProcessingError):
+        # aiohttp reports a response that it cannot parse as status 400, which the server has not sent.
+        return ResponseError(f"the response is not HTTP: {text}; GET {url}")
+    return TransportError(f"{text}; GET {url}")
+
+
+def _root_cause(error: BaseException) -> BaseException:
+    """Return the first error of a chain of causes: aiohttp wraps a `ContentEncodingError` in another error."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error

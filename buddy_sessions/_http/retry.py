@@ -1,0 +1,77 @@
+"""Retries: which failures are retried, after how many seconds, and how many in total. stamina makes the attempts."""
+
+from __future__ import annotations
+
+import random
+
+from stamina.instrumentation import get_on_retry_hooks, set_on_retry_hooks
+
+from ..errors import BuddyError, RateLimitError, ResponseError
+
+_SHORTEST_BACKOFF = 0.5  # seconds
+_LONGEST_BACKOFF = 20.0  # seconds
+_JITTER = 0.5  # of the backoff
+_LOGGING_HOOKS = {"stamina.instrumentation._logging", "stamina.instrumentation._structlog"}
+
+
+def backoff(retry: int) -> float:
+    """Return the seconds to wait before a retry: 0.5, 1, 2, …, plus up to half as much again.
+
+    Four attempts take at least 3.5 s, so that they outlast a short outage.
+
+    Args:
+        retry: The number of the retry, from 1.
+    """
+    seconds = min(_SHORTEST_BACKOFF * 2.0 ** min(retry - 1, 10), _LONGEST_BACKOFF / (1 + _JITTER))
+    return seconds * random.uniform(1, 1 + _JITTER)  # noqa: S311 - not a secret
+
+
+def is_worth_retrying(error: BaseException, failures: int) -> bool:
+    """Return whether another attempt may succeed.
+
+    Args:
+        error: The failure of the last attempt.
+        failures: The number of failed attempts.
+    """
+    if not isinstance(error, BuddyError) or isinstance(error, RateLimitError):
+        return False  # no error of this package, or the rate limiter has waited as long as it may
+    if isinstance(error, ResponseError) and failures > 1:
+        return False  # twice not JSON: probably the page of a proxy, not a truncated body
+    return error.retryable
+
+
+class RetryQuota:
+    """Limits the retries of all calls of a client together, so that a server that is down is not overloaded.
+
+    The numbers are those of botocore: 500 tokens; a retry costs 5, a retry that succeeds returns them, and any other
+    success returns 1.
+    """
+
+    CAPACITY = 500
+    COST = 5
+
+    def __init__(self) -> None:
+        self._tokens = self.CAPACITY
+
+    def acquire(self) -> bool:
+        """Pay for one retry. Return whether there were enough tokens."""
+        if self._tokens < self.COST:
+            return False
+        self._tokens -= self.COST
+        return True
+
+    def record_success(self, *, retried: bool) -> None:
+        """Return the tokens that a successful call earns."""
+        self._tokens = min(self.CAPACITY, self._tokens + (self.COST if retried else 1))
+
+
+def disable_logging_hooks() -> None:
+    """Disable the log records of stamina itself: with structlog installed, they are printed to stdout.
+
+    stamina has one list of hooks for the whole process, so this affects other users of stamina. Hooks of the
+    application, and stamina's counter for Prometheus, stay.
+    """
+    hooks = get_on_retry_hooks()
+    others = [hook for hook in hooks if hook.__module__ not in _LOGGING_HOOKS]
+    if len(others) < len(hooks):
+        set_on_retry_hooks(others)

@@ -1,0 +1,265 @@
+"""One authenticated GET, with retries and the rate limit, that results in a decoded value or in an error of errors.py.
+
+`Transport` sends requests with aiohttp. `_Call` is one `Transport.get`: its attempts, and what they have cost.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import time
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import aiohttp
+import stamina
+from aiohttp.http_exceptions import HttpProcessingError
+from attrs import define
+from yarl import URL
+
+from .._stats import Fetched, Stats
+from .._version import __version__
+from ..errors import BuddyError, ClientClosedError, RateLimitError, ResponseError
+from .credentials import Credentials, Secret
+from .rate_limit import RateLimiter, WaitBudget
+from .rate_window import parse_rate_limit
+from .responses import Response, interpret, translate
+from .retry import RetryQuota, backoff, disable_logging_hooks, is_worth_retrying
+
+MAX_BODY = 16 * 1024 * 1024
+"""The maximum size of a body in bytes, after decompression."""
+
+_USER_AGENT = f"buddy_sessions/{__version__}"
+
+_T = TypeVar("_T")
+_log = logging.getLogger("buddy_sessions")
+_log.addHandler(logging.NullHandler())  # without a configuration, logging would print warnings to stderr
+
+
+class Transport:
+    """Sends authenticated GETs with an aiohttp session of its own, or with the caller's.
+
+    Args:
+        credentials: The token.
+        rate_limiter: The queue of all requests.
+        http_session: The caller's session, which is never closed, or None.
+        ssl_context: How to check the server's certificate; None for the default of aiohttp.
+        max_concurrency: The maximum number of connections.
+        timeout: Seconds for one request, from connecting to the last byte.
+        max_attempts: The maximum number of attempts of a call.
+        max_wait: Seconds that a call may wait for the rate limit and between its attempts.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        rate_limiter: RateLimiter,
+        *,
+        http_session: aiohttp.ClientSession | None,
+        ssl_context: ssl.SSLContext | None,
+        max_concurrency: int,
+        timeout: float,
+        max_attempts: int,
+        max_wait: float,
+    ) -> None:
+        self.credentials = credentials
+        self.rate_limiter = rate_limiter
+        self.quota = RetryQuota()
+        self.max_attempts = max_attempts
+        self._max_wait = max_wait
+        self._retrying = stamina.AsyncRetryingCaller(attempts=max_attempts, timeout=None)
+        self._session = http_session
+        self._owns_session = http_session is None
+        self._is_closed = False
+        self._ssl = ssl_context or True  # True: the default of aiohttp
+        self._max_concurrency = max_concurrency
+        self._timeout = aiohttp.ClientTimeout(total=timeout)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its own aiohttp session is open and must be closed."""
+        return self._owns_session and self._session is not None and not self._session.closed
+
+    async def close(self) -> None:
+        """Close its own aiohttp session. Later calls result in a `ClientClosedError`."""
+        self._is_closed = True
+        if self._owns_session and self._session is not None:
+            await self._session.close()
+
+    async def get(self, url: URL, decode: Callable[[bytes], _T]) -> Fetched[_T]:
+        """Fetch and decode a URL. A failure that another attempt may fix is retried.
+
+        Args:
+            url: The URL.
+            decode: Decodes the body. Called in each attempt, so that a body that cannot be decoded is retried.
+
+        Returns:
+            The decoded value or any `BuddyError`, and the cost. Errors of the token callable or limiter are raised.
+        """
+        call = _Call(self, url, decode, WaitBudget(self._max_wait))
+        value: _T | None = None
+        failure: BuddyError | None = None
+        try:
+            value = await self._retrying(call.backoff, call.attempt)
+        except BuddyError as error:
+            failure = _detach(error)
+        else:
+            self.quota.record_success(retried=call.failures > 0)
+        stats = Stats(requests=call.requests, retries=max(0, call.requests - 1), waited=call.budget.waited)
+        return Fetched(stats=stats, value=value, error=failure)
+
+    def session(self) -> aiohttp.ClientSession:
+        """Return the aiohttp session, which is created if necessary.
+
+        Raises:
+            ClientClosedError: The client, or the caller's session, is closed.
+        """
+        if self._is_closed:
+            raise ClientClosedError("the client is closed")
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=self._max_concurrency), cookie_jar=aiohttp.DummyCookieJar()
+            )
+        elif self._session.closed:
+            raise ClientClosedError("the aiohttp session that the client borrowed is closed")
+        return self._session
+
+    async def send(self, session: aiohttp.ClientSession, url: URL, header: Secret) -> Response:
+        """Send one request, and log it.
+
+        Raises:
+            BuddyError: There is no usable response.
+        """
+        started = time.perf_counter()
+        try:
+            response = await self._exchange(session, url, header)
+        # A TimeoutError is an OSError.
+        except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError, ResponseError) as error:
+            failure = translate(error, url, header, self._timeout.total)
+            if session.closed:
+                failure = ClientClosedError("the client, or the aiohttp session that it borrowed, was closed in flight")
+            _log.debug("GET %s failed after %.1f ms: %s", url.raw_path_qs, _milliseconds_since(started), str(failure))
+            raise failure from None
+        if _log.isEnabledFor(logging.DEBUG):
+            arguments = url.raw_path_qs, response.status, _milliseconds_since(started), len(response.body)
+            _log.debug("GET %s %d %.1f ms %d bytes", *arguments)
+        return response
+
+    async def _exchange(self, session: aiohttp.ClientSession, url: URL, header: Secret) -> Response:
+        async with session.get(
+            url,
+            headers={"Authorization": header, "Accept": "application/json", "User-Agent": _USER_AGENT},
+            allow_redirects=False,
+            raise_for_status=False,
+            ssl=self._ssl,
+            timeout=self._timeout,
+        ) as response:
+            headers = response.headers
+            rate_limit, location = parse_rate_limit(headers), headers.get("Location", "")
+            return Response(response.status, rate_limit, location, await _read_body(response))
+
+
+@define(eq=False)
+class _Call(Generic[_T]):
+    """One call of `Transport.get`.
+
+    Attributes:
+        transport: The transport that sends the requests.
+        url: The URL.
+        decode: Decodes the body.
+        budget: The seconds that the call may wait.
+        requests: The number of requests that were sent.
+        failures: The number of attempts that failed.
+    """
+
+    transport: Transport
+    url: URL
+    decode: Callable[[bytes], _T]
+    budget: WaitBudget
+    requests: int = 0
+    failures: int = 0
+
+    def backoff(self, error: Exception) -> float | bool:
+        """Return the seconds to wait before the next attempt, or False if `error` is final. stamina calls this."""
+        self.failures += 1
+        # stamina also asks after the last attempt, which must not cost a retry.
+        if self.failures >= self.transport.max_attempts or not is_worth_retrying(error, self.failures):
+            return False
+        seconds = backoff(self.failures)
+        if seconds > self.budget.remaining or not self.transport.quota.acquire():
+            return False
+        self.budget.spend(seconds)
+        disable_logging_hooks()
+        retries = self.transport.max_attempts - 1
+        _log.warning("%s; retry %d of %d in %.1f s", error, self.failures, retries, seconds)
+        return seconds
+
+    async def attempt(self) -> _T:
+        """Make one attempt: one request, and another one after each 429 and after a first 401."""
+        self.transport.session()  # a closed client fails at once, without waiting for its turn
+        header = await self.transport.credentials.header()
+        response = await self._send_in_turn(header)
+        if response.status == 401 and (renewed := await self.transport.credentials.renew(header)):
+            header = renewed
+            response = await self._send_in_turn(header)
+        try:
+            return self.decode(interpret(response, self.url))
+        except BuddyError:
+            redacted = response.redact(header)
+        # The error may quote the token, so it is raised again, from the redacted response.
+        return self.decode(interpret(redacted, self.url))
+
+    async def _send_in_turn(self, header: Secret) -> Response:
+        """Send the request when the rate limiter permits, and again after each 429.
+
+        Returns:
+            A response; its status is 429 if the next wait would exceed the budget.
+
+        Raises:
+            BuddyError: There is no usable response.
+        """
+        rate_limiter = self.transport.rate_limiter
+        response: Response | None = None
+        while response is None or response.status == 429:
+            try:
+                await rate_limiter.acquire(self.budget)
+            except RateLimitError:
+                if response is None:
+                    raise
+                return response  # Buddy's own messages are more helpful
+            try:
+                session = self.transport.session()
+                self.requests += 1
+                response = await self.transport.send(session, self.url, header)
+                rate_limiter.update(response.rate_limit, rejected=response.status == 429)
+            finally:
+                rate_limiter.release()
+        return response
+
+
+def _detach(error: BuddyError) -> BuddyError:
+    """Return an error without the frames and errors that led to it, which hold the response and the token."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
+
+
+async def _read_body(response: aiohttp.ClientResponse) -> bytes:
+    """Return the decompressed body. Reading stops at `MAX_BODY`; aiohttp's own `read` has no limit."""
+    if (response.content_length or 0) > MAX_BODY:
+        raise _too_large(response.url)
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in response.content.iter_any():
+        size += len(chunk)
+        if size > MAX_BODY:
+            raise _too_large(response.url)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _too_large(url: URL) -> ResponseError:
+    return ResponseError(f"the response is too large: over {MAX_BODY // 2**20} MiB; GET {url}")
+
+
+def _milliseconds_since(started: float) -> float:
+    return (time.perf_counter() - started) * 1000

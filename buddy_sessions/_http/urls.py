@@ -1,0 +1,65 @@
+"""The URLs of the API. The names in them must be valid (see `validate_name`)."""
+
+from __future__ import annotations
+
+import ipaddress
+from urllib.parse import quote
+
+from yarl import URL
+
+from ..errors import ConfigError
+from ..models import Region, SuiteKey
+
+# The hosts in Buddy's documentation, SDKs and Terraform provider
+_HOSTS = {Region.US: "api.buddy.works", Region.EU: "api.eu.buddy.works", Region.AS: "api.asia.buddy.works"}
+
+
+def region_url(region: Region) -> URL:
+    """Return the base URL of the API in a region."""
+    return URL(f"https://{_HOSTS[region]}")
+
+
+def parse_base_url(base_url: str | URL) -> URL:
+    """Return a base URL of the API to which a token may be sent.
+
+    Raises:
+        ConfigError: It is not an absolute http(s) URL; it is plain http to another machine, so that the token would be
+            sent unencrypted; or it contains user info, a query or a fragment.
+    """
+    try:
+        url = URL(base_url)
+    except (ValueError, TypeError):
+        # The messages do not show the URL: it may contain a password, or be the token, in the wrong argument.
+        raise ConfigError("the base URL is invalid: use https://HOST, or https://HOST/api on premises") from None
+    if url.user is not None or url.password is not None:
+        raise ConfigError("the base URL contains a user or a password: remove it, the token authenticates")
+    if url.scheme not in ("http", "https") or not url.host:
+        raise ConfigError("the base URL is not absolute: use one like https://api.buddy.works")
+    if url.query_string or url.fragment:
+        raise ConfigError("the base URL contains a query or a fragment: it must end with its path")
+    if url.scheme == "http" and not _is_loopback(url.host):
+        raise ConfigError(f"the token would be sent unencrypted: use https instead of {base_url}")
+    return url.with_path(url.raw_path.rstrip("/"), encoded=True)
+
+
+def sessions_url(base_url: URL, key: SuiteKey) -> URL:
+    """Return the URL of a suite's sessions, without its query."""
+    suites = suites_url(base_url, key.workspace, key.project)
+    return suites.with_path(f"{suites.raw_path}/{_quote(key.suite_id)}/sessions", encoded=True)
+
+
+def suites_url(base_url: URL, workspace: str, project: str) -> URL:
+    """Return the URL of a project's suites."""
+    project_path = f"/workspaces/{_quote(workspace)}/projects/{_quote(project)}"
+    return base_url.with_path(f"{base_url.raw_path.rstrip('/')}{project_path}/unit-tests/suites", encoded=True)
+
+
+def _quote(name: str) -> str:
+    return quote(name, safe="")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,1 @@
+"""Reads a list by page number while the list changes: which pages to request, which to trust."""

@@ -1,0 +1,235 @@
+"""The async iterators over one suite: they fetch the pages that the reconciler requests, and yield what is new."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from .._decoding.converter import DecodedPage
+from .._stats import Fetched, Stats
+from ..errors import BadRequestError, BuddyError
+from ..models import Cursor, Session, SessionPage, SuiteKey
+from .reconciler import Reconciler, Step, Window
+
+_log = logging.getLogger("buddy_sessions")
+
+FetchPage = Callable[[Window], Coroutine[Any, Any, Fetched[DecodedPage]]]
+"""Fetches one page. An error is part of the result: the error of a page requested in advance must wait for its turn."""
+
+
+class SessionPaginator:
+    """The sessions of one suite, newest first. Each `async for` is a new read.
+
+    Created by `BuddyClient.sessions`. Leaving a loop ends the read: asyncio closes it in the next steps of the event
+    loop, and no task or connection stays open. After an error, resume with `cursor=error.cursor` and the same other
+    arguments.
+
+    Example:
+        >>> async for session in buddy.sessions("acme/storefront/MNbyVedg"):
+        ...     print(session.relative_id, session.status)
+    """
+
+    def __init__(
+        self,
+        suite: SuiteKey,
+        *,
+        fetch: FetchPage,
+        new_reconciler: Callable[..., Reconciler],
+        cursor: Cursor | None = None,
+    ) -> None:
+        self._suite = suite
+        self._fetch = fetch
+        self._new_reconciler = new_reconciler
+        self._start = cursor
+        self._latest = _Read(cursor)
+
+    def __repr__(self) -> str:
+        return f"<SessionPaginator {self._suite} cursor={self.cursor}>"
+
+    async def __aiter__(self) -> AsyncGenerator[Session, None]:
+        """Iterate over the sessions.
+
+        Raises:
+            BuddyError: The read failed. `error.cursor` is its position.
+        """
+        read = self._latest = _Read(self._start)
+        async with aclosing(self._iterate_pages(read, self._new_reconciler())) as pages:
+            async for page in pages:
+                read.consumed = 0
+                for session in page.sessions:
+                    read.consumed += 1
+                    yield session
+
+    def pages(self, *, trim: bool = True) -> AsyncGenerator[SessionPage, None]:
+        """Return an async iterator over the pages of a new read. Each has only sessions that were not yielded before.
+
+        Args:
+            trim: Whether to leave out sessions at or below `after` that arrived on the same page as wanted ones.
+
+        Raises:
+            BuddyError: The read failed. `error.cursor` is its position.
+        """
+        self._latest = _Read(self._start)
+        return self._iterate_pages(self._latest, self._new_reconciler(trim=trim))
+
+    async def collect(self) -> list[Session]:
+        """Return all sessions of a new read.
+
+        Raises:
+            BuddyError: The read failed. The sessions read so far are lost, so do not resume from `error.cursor`.
+        """
+        return [session async for page in self.pages() for session in page.sessions]
+
+    @property
+    def cursor(self) -> Cursor | None:
+        """The position of the latest read, valid after every session. At the beginning, the `cursor` argument.
+
+        If the list is out of order, it stays where the order was lost.
+        """
+        return self._latest.cursor
+
+    @property
+    def stats(self) -> Stats:
+        """The `Stats` of the latest read so far."""
+        return self._latest.stats
+
+    async def _iterate_pages(self, read: _Read, reconciler: Reconciler) -> AsyncGenerator[SessionPage, None]:
+        async def fetch(window: Window) -> Fetched[DecodedPage]:
+            fetched = await self._fetch(window)
+            read.add_cost(fetched.stats)
+            return fetched
+
+        pending = _PendingPages(fetch)
+        try:
+            while not reconciler.is_done:
+                windows = reconciler.windows()
+                number = windows[0].page
+                try:
+                    page = (await pending.get(windows)).result()
+                except BadRequestError:
+                    if not reconciler.on_bad_request():
+                        raise
+                    continue
+                step = reconciler.feed(page.sessions)
+                if read.verified and not reconciler.verified:
+                    _log.warning("%s is not listed newest first: sessions may be missed or repeated", self._suite)
+                read.add_page(step, is_complete=reconciler.is_complete, verified=reconciler.verified)
+                if step.sessions or reconciler.is_complete:
+                    read.add_sessions(step)
+                    yield SessionPage(
+                        suite=self._suite,
+                        number=number,
+                        sessions=step.sessions,
+                        url=page.url,
+                        html_url=page.html_url,
+                        covers=step.covers,
+                        is_last=reconciler.is_complete,
+                    )
+        except BuddyError as error:
+            error.cursor = read.cursor
+            raise
+        finally:
+            await pending.cancel()
+
+
+class _PendingPages:
+    """The pages of one read that are being fetched."""
+
+    def __init__(self, fetch: FetchPage) -> None:
+        self._fetch = fetch
+        self._tasks: dict[Window, asyncio.Task[Fetched[DecodedPage]]] = {}
+        self._cancelled: set[asyncio.Task[Fetched[DecodedPage]]] = set()
+
+    async def get(self, windows: Sequence[Window]) -> Fetched[DecodedPage]:
+        """Return the page of the first window. Start to fetch the other windows, and cancel any that is not listed."""
+        if len(windows) == 1 and not self._tasks:
+            return await self._fetch(windows[0])  # no task is needed
+        for outdated in self._tasks.keys() - set(windows):
+            self._cancel(outdated)
+        for window in windows:
+            if window not in self._tasks:
+                self._tasks[window] = asyncio.create_task(self._fetch(window))
+        first = windows[0]
+        fetched = await self._tasks[first]
+        del self._tasks[first]
+        return fetched
+
+    async def cancel(self) -> None:
+        """Cancel every fetch, and wait until it has ended."""
+        for window in list(self._tasks):
+            self._cancel(window)
+        await asyncio.gather(*self._cancelled, return_exceptions=True)
+
+    def _cancel(self, window: Window) -> None:
+        task = self._tasks.pop(window)
+        task.cancel()
+        self._cancelled.add(task)
+        task.add_done_callback(self._on_cancelled)
+
+    def _on_cancelled(self, task: asyncio.Task[Fetched[DecodedPage]]) -> None:
+        self._cancelled.discard(task)
+        if not task.cancelled():
+            task.exception()  # retrieved, so that asyncio does not log it
+
+
+class _Read:
+    """The position and the cost of one read.
+
+    Attributes:
+        consumed: How many sessions of the current page have been yielded.
+        verified: Whether it is proved so far that no session was missed or repeated.
+    """
+
+    def __init__(self, start: Cursor | None) -> None:
+        self.consumed = 0
+        self.verified = True
+        self._start = start  # the cursor before the current page
+        self._step = Step()  # the current page
+        self._sessions_before = 0  # yielded from earlier pages
+        self._pages = self._duplicates = self._rereads = 0
+        self._requests = self._retries = 0
+        self._waited = 0.0
+
+    @property
+    def cursor(self) -> Cursor | None:
+        if not self.consumed or not self.verified:
+            return self._start
+        return Cursor(self._step.sessions[self.consumed - 1].relative_id, self._step.offset + self.consumed)
+
+    @property
+    def stats(self) -> Stats:
+        return Stats(
+            requests=self._requests,
+            retries=self._retries,
+            waited=self._waited,
+            pages=self._pages,
+            sessions=self._sessions_before + self.consumed,
+            duplicates=self._duplicates,
+            rereads=self._rereads,
+            verified=self.verified,
+        )
+
+    def add_cost(self, stats: Stats) -> None:
+        """Count the requests for a page."""
+        self._requests += stats.requests
+        self._retries += stats.retries
+        self._waited += stats.waited
+
+    def add_page(self, step: Step, *, is_complete: bool, verified: bool) -> None:
+        """Count a page. Once the order is lost, the cursor stays at the page before."""
+        if not verified:
+            self._start, self.verified = self.cursor, False
+        self._pages += 1
+        self._duplicates += step.duplicates
+        if not step.sessions and not is_complete:
+            self._rereads += 1
+
+    def add_sessions(self, step: Step) -> None:
+        """Move on to a page. All its sessions count as consumed; an iterator over sessions sets `consumed` to 0."""
+        self._start = self.cursor
+        self._sessions_before += self.consumed
+        self._step = step
+        self.consumed = len(step.sessions)

@@ -1,0 +1,81 @@
+"""`Stats`: counts of requests, waits and results. `Fetched`: the result or error of one call, with its `Stats`."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+from attrs import frozen
+
+from .errors import BuddyError
+
+_T = TypeVar("_T")
+
+
+@frozen(kw_only=True)
+class Stats:
+    """The requests, waits and results of a read, a harvest or a sync so far. `a + b` adds every field.
+
+    Attributes:
+        requests: HTTP requests that got a response or failed, including retries. Cancelled requests are not counted.
+        retries: Requests that repeated a failed one.
+        waited: Total seconds that requests have waited for the rate limit and before retries.
+        pages: Pages read.
+        sessions: Sessions read. A harvest also counts those that are not yielded yet.
+        duplicates: Sessions that were received again, and dropped.
+        rereads: Pages, except the last one, that contained nothing new.
+        suites: Suites read completely. Only a harvest or a sync counts them.
+        failed: Suites that failed. Only a harvest or a sync counts them.
+        verified: Whether it is proved that no session was missed or repeated. A sum is verified if both parts are.
+
+    Example:
+        >>> Stats(requests=2, sessions=150) + Stats(requests=1, sessions=3)
+        Stats(requests=3, retries=0, waited=0.0, pages=0, sessions=153, ...)
+    """
+
+    requests: int = 0
+    retries: int = 0
+    waited: float = 0.0
+    pages: int = 0
+    sessions: int = 0
+    duplicates: int = 0
+    rereads: int = 0
+    suites: int = 0
+    failed: int = 0
+    verified: bool = True
+
+    def __add__(self, other: Stats) -> Stats:
+        if not isinstance(other, Stats):
+            return NotImplemented
+        return Stats(
+            requests=self.requests + other.requests,
+            retries=self.retries + other.retries,
+            waited=self.waited + other.waited,
+            pages=self.pages + other.pages,
+            sessions=self.sessions + other.sessions,
+            duplicates=self.duplicates + other.duplicates,
+            rereads=self.rereads + other.rereads,
+            suites=self.suites + other.suites,
+            failed=self.failed + other.failed,
+            verified=self.verified and other.verified,
+        )
+
+
+@frozen(kw_only=True)
+class Fetched(Generic[_T]):
+    """The result or error of one call to the API, with its requests and waits.
+
+    Attributes:
+        stats: The requests, retries and waits of this call.
+        value: The decoded response; None if the call failed.
+        error: The reason for a failure, or None.
+    """
+
+    stats: Stats
+    value: _T | None = None
+    error: BuddyError | None = None
+
+    def result(self) -> _T:
+        """Return the decoded response, or raise the error."""
+        if self.error is not None:
+            raise self.error
+        return self.value  # type: ignore[return-value]  # without an error there is a value, which may itself be None

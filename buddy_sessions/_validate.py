@@ -1,0 +1,109 @@
+"""Checks of arguments. Each function returns the valid value, or raises `ConfigError`; none does I/O."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterable, Iterable
+from datetime import datetime
+from typing import TypeVar
+from urllib.parse import unquote
+
+from .errors import ConfigError
+from .models import Cursor, Region, SuiteKey, SuiteRef
+
+_Text = TypeVar("_Text", bound=str)
+_Suites = TypeVar("_Suites")
+
+
+def validate_suite(suite: SuiteRef) -> SuiteKey:
+    """Return the key of a suite that is referenced by a key, a tuple of three names, or a text."""
+    if isinstance(suite, tuple) and len(suite) == len(SuiteKey._fields):
+        return SuiteKey(*suite)
+    if not isinstance(suite, str):
+        raise ConfigError(f"not a suite: {suite!r}; pass a SuiteKey, 'workspace/project/suite_id' or a URL")
+    try:
+        return SuiteKey.parse(suite)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
+def validate_names(key: SuiteKey) -> SuiteKey:
+    """Return a key whose names can be sent in a URL."""
+    for what, name in zip(SuiteKey._fields, key, strict=True):
+        validate_name(what, name)
+    return key
+
+
+def validate_name(what: str, name: str) -> str:
+    """Return a name that stays one segment of a URL's path, even if a proxy decodes it twice."""
+    if not isinstance(name, str) or not name:
+        raise ConfigError(f"{what} must be a name, not {name!r}")
+    validate_utf8(what, name)
+    for text in (name, unquote(name)):
+        if text in {".", ".."} or "/" in text or not text.isprintable():
+            raise ConfigError(f"{what} {name!r} is not a valid name: it cannot be one segment of a URL's path")
+    return name
+
+
+def validate_suites(suites: _Suites) -> _Suites:
+    """Return an iterable of suites. Passing a single suite is a common mistake."""
+    # A single suite can be a tuple of names, so no tuple is accepted.
+    if isinstance(suites, str | tuple) or not isinstance(suites, Iterable | AsyncIterable):
+        raise ConfigError(f"suites must be an iterable of suites, such as a list (not a tuple), not {suites!r}")
+    return suites
+
+
+def validate_region(region: Region | str) -> Region:
+    """Return the region with this name."""
+    try:
+        return Region.parse(region)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
+def validate_branch(branch: str | None) -> str | None:
+    """Return a branch name that can be sent in a URL, or None for all branches."""
+    if branch is None:
+        return None
+    if not isinstance(branch, str) or not branch:
+        raise ConfigError(f"branch must be the name of a branch, or None for all branches, not {branch!r}")
+    return validate_utf8("branch", branch)
+
+
+def validate_utf8(name: str, text: _Text) -> _Text:
+    """Return a text that can be encoded in UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(f"{name} {text!r} contains a lone surrogate") from None
+    return text
+
+
+def validate_cursor(cursor: Cursor | None) -> Cursor | None:
+    """Return a cursor, or None for the newest session."""
+    if cursor is not None and not isinstance(cursor, Cursor):
+        raise ConfigError(f"cursor must be a Cursor, not {cursor!r}; Cursor.parse reads one from text")
+    return cursor
+
+
+def validate_since(since: datetime | None) -> datetime | None:
+    """Return an aware time, or None for no limit."""
+    if since is not None and (not isinstance(since, datetime) or since.tzinfo is None):
+        raise ConfigError(f"since must be a datetime with a time zone, not {since!r}")
+    return since
+
+
+def validate_int(name: str, value: object, *, minimum: int = 1) -> int:
+    """Return a whole number that is at least `minimum`."""
+    if type(value) is not int or value < minimum:  # a bool is an int, too
+        raise ConfigError(f"{name} must be a whole number of at least {minimum}, not {value!r}")
+    return value
+
+
+def validate_seconds(name: str, value: object, *, zero_allowed: bool = False) -> float:
+    """Return a number of seconds: finite, and above zero unless zero is allowed."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        is_allowed = math.isfinite(value) and (value > 0 or (value == 0 and zero_allowed))
+        if is_allowed:
+            return float(value)
+    raise ConfigError(f"{name} must be a number of seconds{'' if zero_allowed else ' above 0'}, not {value!r}")

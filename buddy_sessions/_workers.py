@@ -1,0 +1,100 @@
+"""`WorkerPool`: a bounded number of workers that fill a bounded queue, and one consumer."""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic, TypeVar
+
+_T = TypeVar("_T")
+
+
+class WorkerPool(Generic[_T]):
+    """Runs workers, and passes the items that they `put` to one consumer.
+
+    The first worker that fails ends the pool: the other workers are cancelled, the consumer gets the items that are in
+    the queue, and then the error.
+
+    Attributes:
+        failure: The error of the first worker that failed, or None.
+
+    Args:
+        work: What each worker runs.
+        size: The number of workers, and of items in the queue.
+        name: The name of the stream, for messages.
+    """
+
+    def __init__(self, work: Callable[[], Coroutine[Any, Any, None]], *, size: int, name: str) -> None:
+        self._work = work
+        self._size = size
+        self._name = name
+        self._workers: list[asyncio.Task[None]] = []
+        # The semaphore bounds the items. The queue itself is unbounded, so that None, which marks the end, always fits.
+        self._queue: asyncio.Queue[_T | None] = asyncio.Queue()
+        self._free_slots = asyncio.Semaphore(size)
+        self._running = 0
+        self.failure: BaseException | None = None
+        self._is_closed = False
+        self._has_consumer = False
+
+    def __del__(self, _warn: Callable[..., None] = warnings.warn) -> None:
+        if self._running and not self._is_closed:
+            _warn(f"unclosed {self._name}: use `async with`, or await its aclose()", ResourceWarning, source=self)
+
+    async def put(self, item: _T) -> None:
+        """Append an item to the queue. Waits while the queue is full."""
+        await self._free_slots.acquire()
+        self._queue.put_nowait(item)
+
+    async def get(self) -> _T | None:
+        """Return the next item; None once all workers have ended, or the pool is closed. The first call starts them.
+
+        Raises:
+            RuntimeError: Another task is waiting for an item.
+            BaseException: The error of the worker that failed. Raised once.
+        """
+        if self._has_consumer:
+            raise RuntimeError(f"another task is iterating over this {self._name}: only one can at a time")
+        if self._is_closed:
+            return None
+        if not self._workers:
+            self._start()
+        self._has_consumer = True
+        try:
+            item = await self._queue.get()
+        finally:
+            self._has_consumer = False
+        if item is not None:
+            self._free_slots.release()
+            return item
+        self._is_closed = True
+        if self.failure is not None:
+            raise self.failure
+        return None
+
+    async def close(self) -> None:
+        """Cancel the workers, and wait until they have ended. A consumer that is waiting gets None."""
+        self._is_closed = True
+        self._cancel_workers()
+        await asyncio.gather(*self._workers, return_exceptions=True)
+
+    def _start(self) -> None:
+        self._running = self._size
+        self._workers = [asyncio.create_task(self._work()) for _ in range(self._size)]
+        for worker in self._workers:
+            worker.add_done_callback(self._on_worker_done)
+
+    def _on_worker_done(self, worker: asyncio.Task[None]) -> None:
+        self._running -= 1
+        # A worker that was cancelled from outside must not look like the end of the stream.
+        failure = asyncio.CancelledError() if worker.cancelled() else worker.exception()
+        if failure is not None and self.failure is None and not self._is_closed:
+            self.failure = failure
+            self._cancel_workers()
+        if not self._running:
+            self._queue.put_nowait(None)
+
+    def _cancel_workers(self) -> None:
+        for worker in self._workers:
+            worker.cancel()

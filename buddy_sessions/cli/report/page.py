@@ -1,0 +1,61 @@
+"""The HTML page of a report, rendered by Jinja (the extra `[report]`).
+
+Templates escape HTML in every text, and `_escape_text` escapes invisible characters. A URL becomes a link only through
+`formats.web_url`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from buddy_sessions import __version__
+
+from ..extras import import_extra
+from ..formatting import format_count, format_duration, one_line
+from ..tables import ref_text, status_text
+from . import formats
+from .charts import draw_charts, import_pygal
+from .suite_statistics import RECENT, SuiteStatistics, largest_growths
+
+_MAX_MESSAGE_LENGTH = 240  # characters
+
+
+def load_template() -> Any:
+    """Return the Jinja template of the page. Raises ConfigError if the extra `[report]` is not installed."""
+    jinja, pygal = import_extra("jinja2", extra="report"), import_pygal()
+    environment = jinja.Environment(
+        loader=jinja.PackageLoader(__package__),
+        autoescape=True,
+        finalize=_escape_text,
+        undefined=jinja.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(
+        formats=formats,
+        format_count=format_count,
+        format_duration=format_duration,
+        ref_text=ref_text,
+        status_text=status_text,
+        draw_charts=partial(draw_charts, pygal),
+        MAX_MESSAGE_LENGTH=_MAX_MESSAGE_LENGTH,
+        RECENT=RECENT,
+        version=__version__,
+    )
+    return environment.get_template("report.html")
+
+
+def render_page(template: Any, suites: Sequence[SuiteStatistics], now: datetime) -> Iterator[str]:
+    """Yield the HTML of the page, piece by piece. Suites that need attention come first."""
+    # Only the largest growth per suite and measure, so that one suite with many branches does not fill the list.
+    largest = {(growth.suite, growth.measure): growth for suite in suites for growth in reversed(suite.growths)}
+    ordered = sorted(suites, key=lambda suite: suite.sort_key)
+    yield from template.generate(suites=ordered, growths=largest_growths(largest.values()), now=now)
+
+
+def _escape_text(value: object) -> object:
+    """Escape invisible characters in a text. Markup that a template has marked as safe is returned unchanged."""
+    return one_line(value) if isinstance(value, str) and not hasattr(value, "__html__") else value

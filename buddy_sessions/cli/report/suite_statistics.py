@@ -1,0 +1,210 @@
+"""The statistics of one suite in a report, computed from its sessions. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from statistics import median
+from typing import Literal, NamedTuple
+
+from buddy_sessions import RefType, Session, SessionStatus, SuiteKey
+
+RECENT = 20
+"""The number of newest finished sessions that determine the current state of a suite."""
+
+_MAX_SESSIONS, _MAX_BRANCHES, _MAX_GROWTHS = 12, 8, 8  # rows of the lists
+_MAX_PERIODS = 31
+_PERIOD_DAYS = (1, 7, 28, 91, 364)  # the smallest that gives at most `_MAX_PERIODS` is used
+_MIN_HALF = 5  # sessions; growth is not computed for smaller halves
+_MIN_MEDIAN = 0.001  # growth relative to a smaller value is meaningless
+_MAX_VALUE = 10**9  # larger values are ignored, because they would hide all others in a chart
+
+Measure = Literal["duration", "tests"]
+
+
+class Ref(NamedTuple):
+    """A branch, tag or pull request."""
+
+    ref_type: RefType | None
+    name: str | None
+
+
+class PassRate(NamedTuple):
+    """The number of passed sessions among the finished ones."""
+
+    passed: int
+    finished: int
+
+    @property
+    def percent(self) -> int | None:
+        """The pass rate in whole percent, rounded down, so that 100 means that all passed; None without sessions."""
+        return 100 * self.passed // self.finished if self.finished else None
+
+
+class Period(NamedTuple):
+    """The finished sessions of consecutive days, the first of which is `start`."""
+
+    start: date
+    pass_rate: PassRate
+    duration: float | None  # median, in seconds
+
+
+class BranchFailures(NamedTuple):
+    """The number of failed sessions of a branch, tag or pull request, among its finished ones."""
+
+    ref: Ref
+    failed: int
+    finished: int
+    latest: Session  # the newest one that failed
+
+
+class Growth(NamedTuple):
+    """The growth of a median from the older half of the sessions to the newer half."""
+
+    suite: SuiteKey
+    ref: Ref | None  # None for the whole suite
+    measure: Measure
+    before: float  # seconds, or a number of tests
+    after: float
+    percent: int  # negative if it has shrunk
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuiteStatistics:
+    """The statistics of a suite. Days are days in UTC."""
+
+    key: SuiteKey
+    session_count: int
+    latest_finished: Session | None
+    pass_rate: PassRate  # of the recent sessions
+    duration: float | None  # median of the recent sessions, in seconds
+    slowdown: int | None  # growth of the median duration of the whole suite, in percent
+    span: tuple[datetime, datetime] | None  # creation times of the first and the last session
+    newest: Sequence[Session]  # newest first
+    period_days: int
+    periods: Sequence[Period]  # without gaps, oldest first
+    failures: Sequence[BranchFailures]  # most failures first
+    failed_branches: int  # including those that are not in `failures`
+    growths: Sequence[Growth]  # largest first
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the newest finished session failed."""
+        return self.latest_finished is not None and self.latest_finished.status == SessionStatus.ERROR
+
+    @property
+    def sort_key(self) -> tuple[bool, int, int, SuiteKey]:
+        """The key that sorts suites: failing ones first, then by lower pass rate, then by larger slowdown."""
+        percent = self.pass_rate.percent
+        return not self.is_failing, 101 if percent is None else percent, -(self.slowdown or 0), self.key
+
+
+def compute_statistics(suite: SuiteKey, sessions: Sequence[Session]) -> SuiteStatistics:
+    """Return the statistics of a suite's sessions, which must be sorted newest first."""
+    finished = [session for session in sessions if session.is_finished]
+    recent = finished[:RECENT]
+    by_ref = _group_by_ref(finished)
+    slowdown = _growth(suite, None, "duration", finished)
+    failures = _branch_failures(by_ref)
+    created = [session.create_date for session in sessions if session.create_date is not None]
+    period_days, periods = _periods(finished)
+    return SuiteStatistics(
+        key=suite,
+        session_count=len(sessions),
+        latest_finished=finished[0] if finished else None,
+        pass_rate=_pass_rate(recent),
+        duration=_median_or_none(_values("duration", recent)),
+        slowdown=None if slowdown is None else slowdown.percent,
+        span=(min(created), max(created)) if created else None,
+        newest=sessions[:_MAX_SESSIONS],
+        period_days=period_days,
+        periods=periods,
+        failures=failures[:_MAX_BRANCHES],
+        failed_branches=len(failures),
+        growths=largest_growths(_growths(suite, finished, by_ref)),
+    )
+
+
+def largest_growths(growths: Iterable[Growth]) -> list[Growth]:
+    """Return the largest growths, largest first, without those that are not positive."""
+    growing = (growth for growth in growths if growth.percent > 0)
+    return sorted(growing, key=lambda growth: -growth.percent)[:_MAX_GROWTHS]
+
+
+def _group_by_ref(sessions: Iterable[Session]) -> dict[Ref, list[Session]]:
+    groups: dict[Ref, list[Session]] = {}
+    for session in sessions:
+        groups.setdefault(Ref(session.ref_type, session.ref_name), []).append(session)
+    return groups
+
+
+def _branch_failures(by_ref: dict[Ref, list[Session]]) -> list[BranchFailures]:
+    """Return the branches that have failed: most failures first, then fewest sessions, then newest failure."""
+    failures: list[BranchFailures] = []
+    for ref, sessions in by_ref.items():
+        failed = [session for session in sessions if session.status == SessionStatus.ERROR]
+        if failed:
+            failures.append(BranchFailures(ref, len(failed), len(sessions), failed[0]))
+    return sorted(failures, key=lambda branch: (-branch.failed, branch.finished, -branch.latest.relative_id))
+
+
+def _growths(suite: SuiteKey, finished: Sequence[Session], by_ref: dict[Ref, list[Session]]) -> Iterator[Growth]:
+    groups: list[tuple[Ref | None, Sequence[Session]]] = [(None, finished)]
+    if len(by_ref) > 1:  # a single branch would repeat the whole suite
+        groups.extend(by_ref.items())
+    measures: tuple[Measure, ...] = ("duration", "tests")
+    for ref, sessions in groups:
+        for measure in measures:
+            growth = _growth(suite, ref, measure, sessions)
+            if growth is not None:
+                yield growth
+
+
+def _growth(suite: SuiteKey, ref: Ref | None, measure: Measure, sessions: Iterable[Session]) -> Growth | None:
+    """Return the growth; None if there are too few sessions or the older median is zero.
+
+    If the number of sessions is odd, the oldest one is left out.
+    """
+    values = _values(measure, sessions)
+    half = len(values) // 2
+    if half < _MIN_HALF:
+        return None
+    after, before = median(values[:half]), median(values[half : 2 * half])
+    if before < _MIN_MEDIAN:
+        return None
+    return Growth(suite, ref, measure, before, after, round(100 * (after - before) / before))
+
+
+def _periods(finished: Sequence[Session]) -> tuple[int, list[Period]]:
+    """Return the length of a period in days, and at most `_MAX_PERIODS` periods.
+
+    The periods end with the day of the newest session, so the first one may be shorter.
+    """
+    dated = [(session.create_date.toordinal(), session) for session in finished if session.create_date is not None]
+    if not dated:
+        return 1, []
+    first, last = min(day for day, _ in dated), max(day for day, _ in dated)
+    total = last - first + 1
+    days = next((days for days in _PERIOD_DAYS if total <= days * _MAX_PERIODS), -(-total // _MAX_PERIODS))
+    groups: list[list[Session]] = [[] for _ in range(-(-total // days))]
+    for day, session in dated:
+        groups[-1 - (last - day) // days].append(session)
+    starts = range(last + 1 - days * len(groups), last + 1, days)
+    return days, [
+        Period(date.fromordinal(max(start, first)), _pass_rate(group), _median_or_none(_values("duration", group)))
+        for start, group in zip(starts, groups, strict=True)
+    ]
+
+
+def _pass_rate(finished: Sequence[Session]) -> PassRate:
+    return PassRate(sum(session.status == SessionStatus.SUCCESSFUL for session in finished), len(finished))
+
+
+def _values(measure: Measure, sessions: Iterable[Session]) -> list[float]:
+    values = (session.duration if measure == "duration" else session.tests_count for session in sessions)
+    return [value for value in values if value is not None and 0 <= value < _MAX_VALUE]
+
+
+def _median_or_none(values: Sequence[float]) -> float | None:
+    return median(values) if values else None

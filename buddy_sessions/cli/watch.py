@@ -1,0 +1,105 @@
+"""The command `watch`: print new, changed and finished sessions as they happen."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts.types import PositiveFloat
+from rich.text import Text
+
+from buddy_sessions import Change, SessionStore, to_dict
+
+from .files import open_lines
+from .formatting import UNKNOWN, format_count, format_duration, one_line
+from .options import FROM, Connection
+from .output import Output
+from .tables import status_text
+from .targets import Targets
+from .writers import KEYED_SESSION_COLUMNS, Format, choose_format, keyed_row, make_writer
+
+_STATUS_WIDTH = len("✔ running")
+
+
+async def watch_suites(
+    *key: str,
+    source: Annotated[str | None, FROM] = None,
+    interval: PositiveFloat = 60.0,
+    branch: str | None = None,
+    format: Format | None = None,  # noqa: A002 - the name of the option
+    db: Path | None = None,
+    connection: Connection = Connection(),
+) -> None:
+    """Print new, changed and finished sessions as they happen, until Ctrl-C.
+
+    A suite that fails is reported once, and retried at longer intervals. It does not stop the others.
+
+    Args:
+        key: WORKSPACE/PROJECT/SUITE_ID, the URL of a suite, or WORKSPACE/PROJECT for its suites at the start.
+        source: File with more keys, one per line; - for stdin. Blank lines and lines that begin with # are ignored.
+        interval: Seconds between two checks of a suite.
+        branch: Only sessions of this branch.
+        format: Output format (default: table on a terminal, otherwise jsonl). jsonl has the previous version, too.
+        db: SQLite file for the state of the watch. The next watch with this file continues where this one stopped.
+        connection: How to reach Buddy.
+    """
+    messages = Output(stderr=True)
+    async with AsyncExitStack() as stack:
+        lines = stack.enter_context(open_lines(source)) if source is not None else None
+        targets = Targets(key, lines)
+        store = await stack.enter_async_context(SessionStore(db)) if db is not None else None
+        buddy = await stack.enter_async_context(connection.open_client(messages))
+        suites = [suite async for suite in targets.suites(buddy)]
+        if targets.failures:
+            raise next(iter(targets.failures.values()))
+        if store is None:
+            watch = buddy.watch(suites, interval=interval, branch=branch)
+        else:
+            watch = store.watch(buddy, suites, interval=interval, branch=branch)
+        await stack.enter_async_context(watch)
+        if messages.is_terminal:
+            messages.print_note(f"watching {format_count(len(suites), 'suite')} every {interval:g} s, until Ctrl-C")
+        write = _change_writer(choose_format(format))
+        changes = 0
+        try:
+            async for change in watch:
+                write(change)
+                changes += 1
+        except asyncio.CancelledError:
+            messages.print_problem("interrupted", format_count(changes, "change"))
+            raise
+
+
+def _change_writer(output_format: Format) -> Callable[[Change], None]:
+    if output_format == "table":
+        output = Output()
+        return lambda change: output.print_line(_line(change))
+    writer = make_writer(output_format, sys.stdout, ("kind", *KEYED_SESSION_COLUMNS))
+    return lambda change: writer.write([_row(change)])
+
+
+def _row(change: Change) -> dict[str, object]:
+    previous = None if change.previous is None else to_dict(change.previous)
+    return {"kind": change.kind.value, **keyed_row(change.suite, change.session), "previous": previous}
+
+
+def _line(change: Change) -> Text:
+    """Return a change as one line: the current time, and the kind, status, suite, branch and result."""
+    session = change.session
+    status = status_text(session)
+    status.pad_right(max(0, _STATUS_WIDTH - len(status)))
+    duration = f"  {format_duration(session.duration)}" if session.is_finished and session.duration is not None else ""
+    failed = f", {session.failed_count:,} failed" if session.failed_count else ""
+    return Text.assemble(
+        (f"{datetime.now().astimezone():%H:%M:%S}", "dim"),
+        f"  {change.kind.lower():8}  ",
+        status,
+        f"  {one_line(str(change.suite))} ",
+        (f"#{session.relative_id}", "bold"),
+        f"  {one_line(session.ref_name or UNKNOWN)}{duration}{failed}",
+    )

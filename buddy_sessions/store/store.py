@@ -1,0 +1,185 @@
+"""`SessionStore`: a SQLite database of sessions that is kept up to date.
+
+A page and the range of numbers that it covers are saved in one transaction. So a sync can be killed at any moment, and
+the next one reads only what is missing, new or unfinished.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
+from types import TracebackType
+from typing import Self
+
+from .._validate import validate_branch, validate_int, validate_names, validate_seconds, validate_suite, validate_suites
+from ..client import BuddyClient
+from ..harvest import Harvest, OnFailure
+from ..models import Session, SessionPage, SuiteKey, SuiteRef
+from ..watch import Watch
+from .sync import SuiteSync
+from .thread import DatabaseThread, StoreWatchState, SyncThread
+
+
+class SessionStore:
+    """A SQLite database of sessions that is kept up to date. Use it as `async with`, or `open` and `close` it.
+
+    Several processes may use one file. You can query its table `sessions`: `workspace`, `project`, `suite_id`, the
+    fields of `Session` (`created_by` as JSON, times as ISO 8601 text in UTC, `duration` in seconds), and
+    `deleted_at`, which is null unless the session was deleted. Text with a lone surrogate is stored as a blob.
+
+    Args:
+        path: The file. It is created if it does not exist; its folder is not.
+
+    Example:
+        >>> async with SessionStore("sessions.db") as store, store.sync(buddy, ["acme/storefront/MNbyVedg"]) as sync:
+        ...     async for key, session in sync:
+        ...         print(key, session.relative_id, session.status)
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        # SQLite takes "" and ":memory:" for databases without a file. An absolute path always means a file.
+        self._thread = DatabaseThread(os.path.abspath(os.fsdecode(path)))
+        self._database = self._thread.database
+
+    def __repr__(self) -> str:
+        return f"<SessionStore {self._database.path}>"
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def open(self) -> None:
+        """Open the file, and create it if it does not exist. You can call it more than once.
+
+        Raises:
+            StoreError: The file cannot be opened, or belongs to another program. It was not changed.
+        """
+        await self._thread.open()
+
+    async def close(self) -> None:
+        """Close the file, after the calls made before have ended. You can call it more than once."""
+        await self._thread.close()
+
+    def sync(
+        self,
+        buddy: BuddyClient,
+        suites: Iterable[SuiteRef] | AsyncIterable[SuiteRef],
+        *,
+        branch: str | None = None,
+        after: int | Mapping[SuiteKey, int] | None = None,
+        concurrency: int | None = None,
+        on_failure: OnFailure = "raise",
+    ) -> Harvest:
+        """Return the new and the changed sessions of many suites, as one stream of `(key, session)`.
+
+        Each page is saved before its sessions are yielded. A sync reads the new sessions, then the gaps between the
+        covered ranges of numbers and the sessions that were not finished when they were last read. A session that is
+        found to be deleted is marked in the database, and not yielded.
+
+        Args:
+            buddy: The client to read with.
+            suites: The suites: any iterable or async iterable. It is consumed lazily.
+            branch: Only sessions of this branch. Such a sync covers no numbers and marks no deletions, so each one
+                reads the whole branch.
+            after: Only sessions with a higher `relative_id`: one number for all suites, or a number for each suite. A
+                later sync can read the others.
+            concurrency: The number of suites to read at once (default: `max_concurrency` of the client).
+            on_failure: "raise" raises `HarvestError` after all other suites were yielded; "collect" only lists the
+                failed suites in `failures` of the returned `Harvest`.
+
+        Raises:
+            ConfigError: An argument is invalid. While iterating: an element of `suites` references no suite. (A suite
+                with an invalid name fails only that suite.)
+            StoreError: The store is not open. If the file fails during a sync, every suite that is not completely read
+                fails with this error, and no more requests are made.
+        """
+        validate_branch(branch)
+        if after is not None and not isinstance(after, Mapping):
+            validate_int("after", after, minimum=0)
+        self._thread.check_open()
+        thread = SyncThread(self._thread)
+
+        def read(key: SuiteKey) -> SuiteSync:
+            # An error that is raised here fails only this suite.
+            number = after.get(key) if isinstance(after, Mapping) else after
+            lowest = 0 if number is None else validate_int("after", number, minimum=0)
+            return SuiteSync(buddy, validate_names(key), thread, branch=branch, after=lowest)
+
+        size = buddy.max_concurrency if concurrency is None else validate_int("concurrency", concurrency)
+        return Harvest(suites, read, concurrency=size, on_failure=on_failure)
+
+    def watch(
+        self, buddy: BuddyClient, suites: Iterable[SuiteRef], *, interval: float = 60.0, branch: str | None = None
+    ) -> Watch:
+        """Return the changes in many suites, as one stream of `Change`, from where the last watch stopped.
+
+        Changes since then are reported first. A change is acknowledged, and saved in the database, when you ask for the
+        next one. After a crash, the change that was not acknowledged is reported again (at-least-once delivery). Each
+        branch has its own state, and so has a watch of all branches. Syncs neither read nor change this state.
+
+        Args:
+            buddy: The client to read with.
+            suites: The suites. A suite that is listed twice is watched once.
+            interval: Seconds between two reads of a suite, with a jitter of 10 %.
+            branch: Only sessions of this branch.
+
+        Raises:
+            ConfigError: An argument is invalid. Raised here, before any I/O.
+            StoreError: The store is not open. While iterating: a change cannot be saved; continue to iterate to try
+                again.
+        """
+        validate_branch(branch)
+        self._thread.check_open()
+
+        def read(key: SuiteKey) -> AsyncGenerator[SessionPage, None]:
+            # Most rounds need one page: there is nothing to read ahead.
+            return buddy.sessions(key, branch=branch, read_ahead=1).pages()
+
+        return Watch(
+            [validate_names(validate_suite(suite)) for suite in validate_suites(suites)],
+            read,
+            interval=validate_seconds("interval", interval),
+            concurrency=buddy.max_concurrency,
+            state=StoreWatchState(self._thread, branch=branch),
+        )
+
+    async def sessions(self, suite: SuiteRef, *, branch: str | None = None) -> list[Session]:
+        """Return the saved sessions of a suite, except deleted ones, newest first.
+
+        Args:
+            suite: The suite: a `SuiteKey`, `"workspace/project/suite_id"`, or its URL.
+            branch: Only sessions whose `ref_type` is `BRANCH` and whose `ref_name` is this name.
+
+        Raises:
+            ConfigError: The suite or the branch is invalid.
+            StoreError: The file cannot be read, or the store is not open.
+        """
+        key = validate_names(validate_suite(suite))
+        return await self._thread.run(self._database.sessions, key, branch=validate_branch(branch))
+
+    async def suites(self) -> list[SuiteKey]:
+        """Return the suites that have sessions in the database, deleted ones included, sorted by their names.
+
+        Raises:
+            StoreError: The file cannot be read, or the store is not open.
+        """
+        return await self._thread.run(self._database.suites)
+
+    async def covered(self, suite: SuiteRef) -> list[tuple[int, int]]:
+        """Return the ranges `(low, high)` of `relative_id` in which every existing session is in the database.
+
+        They are in ascending order, and not adjacent.
+
+        Args:
+            suite: The suite: a `SuiteKey`, `"workspace/project/suite_id"`, or its URL.
+
+        Raises:
+            ConfigError: The suite is invalid.
+            StoreError: The file cannot be read, or the store is not open.
+        """
+        return list(await self._thread.run(self._database.covered, validate_names(validate_suite(suite))))

@@ -1,0 +1,197 @@
+"""The rules for each field, with each decoder."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import attrs
+import pytest
+
+from buddy_sessions import (
+    CIProvider,
+    DecodeError,
+    Member,
+    RefType,
+    ResponseError,
+    Session,
+    SessionStatus,
+    to_dict,
+)
+from buddy_sessions._decoding.converter import decode_page
+from helpers.session_json import FULL_MEMBER, FULL_SESSION, MINIMAL_SESSION, page_body, session_body
+
+pytestmark = pytest.mark.usefixtures("each_decoder")
+
+
+def decode_one(**fields: Any) -> Session:
+    (session,) = decode_page(page_body({**MINIMAL_SESSION, **fields})).sessions
+    return session
+
+
+def test_every_field_is_decoded() -> None:
+    times = {
+        "create_date": datetime(2025, 10, 21, 6, 42, 16, tzinfo=UTC),
+        "start_date": datetime(2025, 10, 21, 6, 42, 17, tzinfo=UTC),
+        "finish_date": datetime(2025, 10, 21, 6, 43, 16, tzinfo=UTC),
+    }
+    enums = {
+        "status": SessionStatus.SUCCESSFUL,
+        "ci_provider": CIProvider.GITHUB_ACTION,
+        "ref_type": RefType.PULL_REQUEST,
+    }
+    session = decode_one(**FULL_SESSION)
+    assert session == Session(**{**FULL_SESSION, **times, **enums, "created_by": Member(**FULL_MEMBER)})
+    assert type(session) is Session
+
+
+def test_null_and_missing_fields_are_none() -> None:
+    optional = {field.name for field in attrs.fields(Session)} - MINIMAL_SESSION.keys()
+    assert decode_one() == decode_one(**dict.fromkeys(optional))
+    assert all(getattr(decode_one(), name) is None for name in optional)
+    assert decode_one(created_by={}).created_by == Member()
+
+
+def test_unknown_fields_are_ignored() -> None:
+    assert decode_one(flaky_count=3, labels=[{}], created_by={"team": "QA"}) == decode_one(created_by={})
+
+
+def test_unknown_enum_values_are_kept() -> None:
+    session = decode_one(status="TIMED_OUT", ci_provider="GITLAB", ref_type="")
+    assert (session.status, session.ci_provider, session.ref_type) == ("TIMED_OUT", "GITLAB", "")
+    assert isinstance(session.status, SessionStatus)
+    assert type(to_dict(session)["status"]) is str
+
+
+def test_numeric_id_becomes_a_string() -> None:
+    assert decode_one(id=7).id == "7"
+
+
+@pytest.mark.parametrize("number", [1, 2**31, 2**53, 2**53 + 1, 2**63, 2**80])
+def test_large_numbers_are_exact(number: int) -> None:
+    assert decode_one(relative_id=number).relative_id == number
+
+
+@pytest.mark.parametrize("seconds", [0, 1, 1.5, 2**70])
+def test_duration_is_a_whole_number_or_a_float(seconds: float) -> None:
+    duration = decode_one(duration=seconds).duration
+    assert duration == seconds
+    assert type(duration) is type(seconds)
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999"])
+def test_infinite_duration_is_rejected(number: str) -> None:
+    with pytest.raises(DecodeError, match="item 0, field duration: must be a finite number"):
+        decode_page(session_body("duration", number))
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2025-10-21T06:42:16Z", datetime(2025, 10, 21, 6, 42, 16, tzinfo=UTC)),
+        ("2025-10-21T06:42:16", datetime(2025, 10, 21, 6, 42, 16, tzinfo=UTC)),
+        ("2025-10-21t06:42:16z", datetime(2025, 10, 21, 6, 42, 16, tzinfo=UTC)),
+        ("2025-10-21 06:42:16Z", datetime(2025, 10, 21, 6, 42, 16, tzinfo=UTC)),
+        ("20251021T064216Z", datetime(2025, 10, 21, 6, 42, 16, tzinfo=UTC)),
+        ("2025-10-21T08:42:16+02:00", datetime(2025, 10, 21, 6, 42, 16, tzinfo=UTC)),
+        ("2025-10-21T06:42:16.123Z", datetime(2025, 10, 21, 6, 42, 16, 123000, tzinfo=UTC)),
+        ("2025-10-21T06:42:16.123456Z", datetime(2025, 10, 21, 6, 42, 16, 123456, tzinfo=UTC)),
+        ("2025-10-21T06:42:16.123456000Z", datetime(2025, 10, 21, 6, 42, 16, 123456, tzinfo=UTC)),
+        ("2025-10-21T08:42:59.5+02:00", datetime(2025, 10, 21, 6, 42, 59, 500000, tzinfo=UTC)),
+    ],
+)
+def test_times_are_aware_in_utc(text: str, moment: datetime) -> None:
+    finish_date = decode_one(finish_date=text).finish_date
+    assert finish_date is not None
+    assert finish_date == moment
+    assert finish_date.tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("id", None),
+        ("id", True),
+        ("id", 1.5),
+        ("relative_id", None),
+        ("relative_id", "7"),
+        ("relative_id", 0),
+        ("relative_id", -1),
+        ("relative_id", 1.0),
+        ("relative_id", True),
+        ("status", None),
+        ("status", 1),
+        ("tests_count", "7"),
+        ("tests_count", True),
+        ("tests_count", 1.5),
+        ("tests_count", 2.0),
+        ("tests_count", [1]),
+        ("duration", "1"),
+        ("duration", False),
+        ("revision", 1),
+        ("ref_name", {}),
+        ("ci_provider", 1),
+        ("create_date", 1761028936),
+        ("create_date", ""),
+        ("create_date", "yesterday"),
+        ("create_date", "2025-10-21"),
+        ("create_date", "2025-13-21T06:42:16Z"),
+        ("create_date", "0001-01-01T00:00:00+01:00"),
+        ("create_date", "2025-10-21ß06:42:16Z"),
+        ("created_by", "John"),
+        ("created_by", []),
+    ],
+)
+def test_wrong_value_is_located(field: str, value: Any) -> None:
+    with pytest.raises(DecodeError) as caught:
+        decode_page(page_body(MINIMAL_SESSION, {**MINIMAL_SESSION, field: value}, {}), page=3)
+    error = caught.value
+    assert (error.page, error.item, error.field) == (3, 1, field)
+    assert str(error).startswith(f"page 3, item 1, field {field}: must be ")
+    assert not error.retryable
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "problem"),
+    [
+        ("relative_id", 0, "relative_id: must be at least 1"),
+        ("tests_count", 1.5, "tests_count: must be a whole number, not a decimal number"),
+        ("relative_id", 1.0, "relative_id: must be a whole number, not a decimal number"),
+        ("create_date", "x" * 99, f"create_date: must be an ISO 8601 time, not '{'x' * 40}'"),
+        ("create_date", 0, "create_date: must be an ISO 8601 time, not a number"),
+        ("created_by", {"admin": 1}, "created_by.admin: must be true or false, not a number"),
+        ("created_by", "John", "created_by: must be an object, not a string"),
+    ],
+)
+def test_error_states_the_rule(field: str, value: Any, problem: str) -> None:
+    with pytest.raises(DecodeError) as caught:
+        decode_one(**{field: value})
+    assert str(caught.value) == f"item 0, field {problem}"
+
+
+@pytest.mark.parametrize("field", MINIMAL_SESSION)
+def test_missing_required_field_is_located(field: str) -> None:
+    session = {name: value for name, value in MINIMAL_SESSION.items() if name != field}
+    with pytest.raises(DecodeError, match=f"^page 1, item 0, field {field}: is missing$"):
+        decode_page(page_body(session), page=1)
+
+
+@pytest.mark.parametrize("broken", [b"\xff", b"\xed\xa0\xbd", b"\xc3", b"x\xf0\x9f"])
+@pytest.mark.parametrize("field", FULL_SESSION)
+def test_invalid_utf8_in_a_field_is_an_error(field: str, broken: bytes) -> None:
+    with pytest.raises(ResponseError, match=r"^the body is not valid UTF-8: ") as caught:
+        decode_page(session_body(field, '"broken"').replace(b"broken", broken))
+    assert not caught.value.retryable
+    assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize("field", ["id", "relative_id", "duration", "tests_count"])
+def test_number_with_thousands_of_digits_is_an_error(field: str) -> None:
+    with pytest.raises(ResponseError, match=r"^the response is not valid JSON: .* digits"):
+        decode_page(session_body(field, "1" * 5_000))
+
+
+def test_to_dict_converts_times_to_utc() -> None:
+    moment = datetime(2025, 10, 21, 8, 42, 16, tzinfo=timezone(timedelta(hours=2)))
+    session = Session(id="a", relative_id=1, status=SessionStatus.ERROR, create_date=moment)
+    assert to_dict(session)["create_date"] == "2025-10-21T06:42:16Z"

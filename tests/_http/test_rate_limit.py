@@ -1,0 +1,329 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from buddy_sessions._http.rate_limit import RateLimiter, WaitBudget
+from buddy_sessions.errors import RateLimitError
+from buddy_sessions.models import RateLimit
+from helpers.virtual_time import count_jumps, run_in_virtual_time
+
+NOW = datetime(2025, 10, 21, 6, 42, 16, tzinfo=UTC)
+
+
+def report(limit: int, remaining: int, reset: float, at: float = 0.0) -> RateLimit:
+    """Return the report of a response at the time `at`, of a window that ends at `reset`. The server's `NOW` is 0."""
+    responded_at = NOW + timedelta(seconds=at)
+    return RateLimit(
+        limit=limit, remaining=remaining, reset_at=NOW + timedelta(seconds=reset), responded_at=responded_at
+    )
+
+
+async def make_limiter(*, max_concurrency: int = 4, max_wait: float = 300.0, limiter: Any = None) -> RateLimiter:
+    """Return a limiter that has sent one request."""
+    result = RateLimiter(max_concurrency=max_concurrency, max_wait=max_wait, limiter=limiter)
+    await result.acquire(WaitBudget(0))
+    result.update(None, rejected=False)
+    result.release()
+    return result
+
+
+async def acquire(limiter: RateLimiter, seconds: float = 300.0) -> float:
+    """Acquire a turn; return the seconds that were charged."""
+    budget = WaitBudget(seconds)
+    await limiter.acquire(budget)
+    assert budget.remaining == pytest.approx(seconds - budget.waited)
+    return budget.waited
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def start(*waits: Coroutine[Any, Any, float]) -> list[asyncio.Task[float]]:
+    return [asyncio.create_task(wait) for wait in waits]
+
+
+class TestRateLimiter:
+    @run_in_virtual_time
+    async def test_max_concurrency_is_respected(self) -> None:
+        limiter = await make_limiter(max_concurrency=4)
+        tasks = start(*(acquire(limiter) for _ in range(6)))
+        await asyncio.sleep(1)
+        assert [task.done() for task in tasks] == [True, True, True, True, False, False]
+        limiter.release()
+        await asyncio.sleep(1)
+        assert [task.done() for task in tasks] == [True, True, True, True, True, False]
+        limiter.release()
+        assert await tasks[5] == 0.0, "waiting for a slot is not charged"
+
+    @run_in_virtual_time
+    async def test_quota_is_used_up_and_the_next_window_awaited(self) -> None:
+        limiter = await make_limiter()
+        begin = now()
+        limiter.update(report(10, 2, reset=30), rejected=False)
+        assert await acquire(limiter) == 0.0
+        assert await acquire(limiter) == 0.0
+        limiter.release()
+        limiter.release()
+        limiter.update(report(10, 0, reset=30), rejected=False)
+        assert await acquire(limiter) == pytest.approx(30)
+        assert now() == pytest.approx(begin + 30)
+
+    @run_in_virtual_time
+    async def test_failed_request_returns_its_turn(self) -> None:
+        limiter = await make_limiter()
+        begin = now()
+        limiter.update(report(10, 1, reset=200), rejected=False)
+        await acquire(limiter)
+        (second,) = start(acquire(limiter))
+        await asyncio.sleep(1)
+        assert not second.done()
+        limiter.release()
+        assert await second == pytest.approx(1)
+        assert now() == begin + 1
+
+    @run_in_virtual_time
+    async def test_response_of_the_next_window_wakes_waiters(self) -> None:
+        limiter = await make_limiter()
+        limiter.update(report(1, 0, reset=30), rejected=False)
+        await acquire(limiter)
+        (second,) = start(acquire(limiter))
+        await asyncio.sleep(1)
+        limiter.update(report(3, 2, reset=60, at=31), rejected=False)
+        limiter.release()
+        assert await second == pytest.approx(1)
+
+    @run_in_virtual_time
+    async def test_first_request_reports_the_limit_before_others_are_sent(self) -> None:
+        limiter = RateLimiter(max_concurrency=4, max_wait=300.0)
+        tasks = start(*(acquire(limiter) for _ in range(3)))
+        await asyncio.sleep(0.1)
+        assert [task.done() for task in tasks] == [True, False, False]
+        limiter.update(report(2, 1, reset=30), rejected=False)
+        limiter.release()
+        await asyncio.sleep(0.1)
+        assert [task.done() for task in tasks] == [True, True, False]
+
+    @run_in_virtual_time
+    async def test_first_request_that_hangs_delays_others_by_a_second(self) -> None:
+        limiter = RateLimiter(max_concurrency=4, max_wait=0.0)
+        await acquire(limiter, seconds=0.0)
+        budget = WaitBudget(0.0)
+        await limiter.acquire(budget)
+        assert budget.waited == pytest.approx(1)
+
+    @run_in_virtual_time
+    async def test_429_pauses_all_and_then_one_goes_first(self) -> None:
+        limiter = await make_limiter()
+        limiter.update(RateLimit(retry_after=20.0), rejected=True)
+        tasks = start(*(acquire(limiter) for _ in range(4)))
+        await asyncio.sleep(20.5)
+        assert [task.done() for task in tasks] == [True, False, False, False]
+        limiter.update(None, rejected=False)
+        limiter.release()
+        assert await asyncio.gather(*tasks) == [pytest.approx(20), *[pytest.approx(20.5)] * 3]
+
+    @run_in_virtual_time
+    async def test_next_one_goes_if_the_first_fails(self) -> None:
+        limiter = await make_limiter()
+        limiter.update(RateLimit(retry_after=20.0), rejected=True)
+        tasks = start(*(acquire(limiter) for _ in range(3)))
+        await asyncio.sleep(21)
+        limiter.release()
+        await asyncio.sleep(1)
+        assert [task.done() for task in tasks] == [True, True, False]
+
+    @run_in_virtual_time
+    async def test_pause_is_logged_once(self, caplog: pytest.LogCaptureFixture) -> None:
+        limiter = await make_limiter()
+        with caplog.at_level(logging.WARNING):
+            for _ in range(5):
+                limiter.update(None, rejected=True)
+        assert caplog.messages == ["too many requests (429): the next request is sent in 0.5 s"]
+
+    @run_in_virtual_time
+    async def test_wait_beyond_the_budget_is_an_error_at_once(self) -> None:
+        limiter = await make_limiter()
+        begin = now()
+        limiter.update(report(10, 0, reset=100), rejected=False)
+        with pytest.raises(RateLimitError, match=r"permits no request for 100\.0 s") as caught:
+            await acquire(limiter, seconds=60)
+        assert caught.value.reset_at == NOW + timedelta(seconds=100)
+        assert caught.value.retry_after == pytest.approx(100)
+        assert now() == begin
+        assert await acquire(limiter, seconds=100) == pytest.approx(100), "a wait of exactly the budget is allowed"
+
+    @run_in_virtual_time
+    async def test_pause_that_becomes_known_ends_waits_at_once(self) -> None:
+        limiter = await make_limiter()
+        limiter.update(report(10, 0, reset=30), rejected=False)
+        patient, impatient = WaitBudget(300), WaitBudget(60)
+        tasks = [asyncio.create_task(limiter.acquire(budget)) for budget in (patient, impatient)]
+        await asyncio.sleep(10)
+        limiter.update(RateLimit(retry_after=100.0), rejected=True)
+        with pytest.raises(RateLimitError):
+            await tasks[1]
+        assert impatient.waited == pytest.approx(10)
+        await tasks[0]
+        assert patient.waited == pytest.approx(110)
+
+    @run_in_virtual_time
+    async def test_all_waits_of_a_call_are_charged(self) -> None:
+        limiter = await make_limiter()
+        budget = WaitBudget(50)
+        limiter.update(report(10, 0, reset=30), rejected=False)
+        await limiter.acquire(budget)
+        limiter.release()
+        limiter.update(report(10, 0, reset=60, at=30), rejected=False)
+        with pytest.raises(RateLimitError):
+            await limiter.acquire(budget)
+        assert budget.waited == pytest.approx(30)
+
+    @run_in_virtual_time
+    async def test_requests_in_flight_may_still_report_more(self) -> None:
+        """The requests in flight may be among those that `remaining` counts already."""
+        limiter = await make_limiter()
+        limiter.update(report(10, 2, reset=100), rejected=False)
+        await acquire(limiter)
+        await acquire(limiter)
+        (third,) = start(acquire(limiter, seconds=1.0))
+        await asyncio.sleep(0.5)
+        limiter.release()
+        assert await third == pytest.approx(0.5)
+
+    @run_in_virtual_time
+    async def test_far_reset_is_believed_for_max_wait(self) -> None:
+        limiter = await make_limiter()
+        limiter.update(report(10, 0, reset=400), rejected=False)
+        with pytest.raises(RateLimitError):
+            await acquire(limiter)
+        await asyncio.sleep(200)
+        tasks = start(acquire(limiter), acquire(limiter))
+        assert await tasks[0] == pytest.approx(100)
+        assert await tasks[1] == pytest.approx(101), "nothing is known: the first one is sent alone for a second"
+
+    @run_in_virtual_time
+    async def test_requests_are_concurrent_if_max_wait_is_zero(self) -> None:
+        limiter = await make_limiter(max_wait=0.0)
+        for _ in range(4):
+            limiter.update(report(10, 9, reset=30), rejected=False)
+            assert await acquire(limiter, seconds=0.0) == 0.0
+
+    @run_in_virtual_time
+    async def test_earlier_calls_go_first(self) -> None:
+        """Also when they have to repeat a request, and so join the queue again."""
+        limiter = await make_limiter(max_concurrency=1)
+        order: list[int] = []
+
+        async def call(number: int, budget: WaitBudget) -> None:
+            await limiter.acquire(budget)
+            order.append(number)
+
+        limiter.update(None, rejected=True)
+        budgets = [WaitBudget(300) for _ in range(4)]
+        async with asyncio.TaskGroup() as group:
+            for number in (1, 3, 0, 2):
+                group.create_task(call(number, budgets[number]))
+            for _ in range(4):
+                await asyncio.sleep(1)
+                limiter.update(None, rejected=False)
+                limiter.release()
+        assert order == [0, 1, 2, 3]
+
+    @run_in_virtual_time
+    async def test_shared_limiter_is_awaited_and_not_charged(self) -> None:
+        calls = 0
+
+        class Shared:
+            async def acquire(self) -> None:
+                nonlocal calls
+                calls += 1
+                await asyncio.sleep(7)
+
+        limiter = RateLimiter(max_concurrency=4, max_wait=0.0, limiter=Shared())
+        budget = WaitBudget(0.0)
+        await limiter.acquire(budget)
+        limiter.release()
+        await limiter.acquire(budget)
+        assert (calls, budget.waited, budget.remaining) == (2, 14, 0)
+
+    @run_in_virtual_time
+    async def test_rate_limit_is_the_last_report(self) -> None:
+        limiter = await make_limiter()
+        assert limiter.rate_limit is None
+        limiter.update(report(10, 3, reset=30), rejected=False)
+        limiter.update(None, rejected=False)
+        assert limiter.rate_limit == report(10, 3, reset=30)
+
+
+class TestCancellation:
+    @run_in_virtual_time
+    async def test_cancelled_waiters_leave_the_queue(self) -> None:
+        limiter = await make_limiter()
+        begin = now()
+        limiter.update(report(10, 0, reset=250), rejected=False)
+        tasks = start(*(acquire(limiter) for _ in range(8)))
+        await asyncio.sleep(1)
+        for task in tasks[:6]:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [isinstance(result, asyncio.CancelledError) for result in results] == [True] * 6 + [False] * 2
+        assert now() == begin + 250
+        await acquire(limiter)
+        await acquire(limiter)
+
+    @run_in_virtual_time
+    async def test_turn_of_a_cancelled_waiter_goes_to_the_next_one(self) -> None:
+        limiter = await make_limiter(max_concurrency=1)
+        await acquire(limiter)
+        first, second = start(acquire(limiter), acquire(limiter))
+        await asyncio.sleep(1)
+        limiter.release()  # it is the turn of the first one, which does not know yet
+        first.cancel()
+        assert await second == 0.0
+        assert first.cancelled()
+
+    @run_in_virtual_time
+    async def test_rejected_waiter_can_be_cancelled(self) -> None:
+        limiter = await make_limiter(max_concurrency=1)
+        await acquire(limiter)
+        (waiter,) = start(acquire(limiter, seconds=1))
+        await asyncio.sleep(0)
+        limiter.update(RateLimit(retry_after=2.0), rejected=True)
+        limiter.release()
+        waiter.cancel()
+        await asyncio.wait([waiter])
+        assert waiter.cancelled()
+        assert await acquire(limiter) == pytest.approx(2)
+
+    @run_in_virtual_time
+    async def test_no_timer_is_left(self) -> None:
+        limiter = await make_limiter()
+        limiter.update(report(10, 0, reset=250), rejected=False)
+        (waiter,) = start(acquire(limiter))
+        await asyncio.sleep(0)
+        waiter.cancel()
+        await asyncio.wait([waiter])
+        with pytest.raises(RateLimitError):
+            await acquire(limiter, seconds=1)
+        jumps = count_jumps()
+        await asyncio.sleep(1000)
+        assert count_jumps() == jumps + 1
+
+    @run_in_virtual_time
+    async def test_ten_thousand_waiters_sleep_through_a_pause(self) -> None:
+        limiter = await make_limiter()
+        limiter.update(RateLimit(retry_after=60.0), rejected=True)
+        tasks = start(*(acquire(limiter) for _ in range(10_000)))
+        await asyncio.sleep(59.9)
+        assert count_jumps() == 1
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        assert await acquire(limiter) == pytest.approx(0.1)

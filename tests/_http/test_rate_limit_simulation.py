@@ -1,0 +1,173 @@
+"""Simulations of the rate limiter: thousands of calls, a server with a clock of its own, and virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from collections import Counter
+from datetime import UTC, datetime
+
+import pytest
+from attrs import define, field
+
+from buddy_sessions._http.rate_limit import RateLimiter, WaitBudget
+from buddy_sessions.errors import RateLimitError
+from buddy_sessions.models import RateLimit
+from helpers.virtual_time import count_jumps, run_in_virtual_time
+
+LATENCY = 0.05  # seconds
+
+
+@define
+class LimitedServer:
+    """A server that accepts `limit` requests per window of `seconds`.
+
+    Attributes:
+        skew: Seconds by which its clock differs from the client's.
+        accepted: The number of accepted requests in each window.
+        rejected: The number of 429s.
+    """
+
+    limit: int
+    seconds: float
+    skew: float = 0.0
+    accepted: Counter[int] = field(factory=Counter[int])
+    rejected: int = 0
+
+    def time(self) -> float:
+        return 1_700_000_000 + asyncio.get_running_loop().time() + self.skew
+
+    def spend(self) -> bool:
+        """Count a request; return whether it is accepted."""
+        window = int(self.time() // self.seconds)
+        if self.accepted[window] >= self.limit:
+            return False
+        self.accepted[window] += 1
+        return True
+
+    async def request(self) -> tuple[bool, RateLimit]:
+        """Answer a request as Buddy does: with whole seconds."""
+        await asyncio.sleep(LATENCY / 2)
+        accepted = self.spend()
+        self.rejected += not accepted
+        window = int(self.time() // self.seconds)
+        now, reset = int(self.time()), math.ceil((window + 1) * self.seconds)
+        report = RateLimit(
+            limit=self.limit,
+            remaining=self.limit - self.accepted[window],
+            reset_at=datetime.fromtimestamp(reset, UTC),
+            retry_after=float(reset - now),
+            responded_at=datetime.fromtimestamp(now, UTC),
+        )
+        await asyncio.sleep(LATENCY / 2)
+        return accepted, report
+
+    async def spend_randomly(self, per_second: float) -> None:
+        """Spend the quota as other clients do."""
+        chance = random.Random(0)
+        while True:
+            await asyncio.sleep(chance.expovariate(per_second))
+            self.spend()
+
+    def used(self) -> float:
+        """Return the used part of the quota, in the windows between the first and the last one."""
+        windows = range(min(self.accepted) + 1, max(self.accepted))
+        return sum(self.accepted[window] for window in windows) / (self.limit * len(windows))
+
+
+@define
+class Simulation:
+    """Calls that start at once.
+
+    Attributes:
+        order: The numbers of the calls, in the order in which they sent their first request.
+        waited: The seconds that each call has waited.
+        failed: The numbers of the calls that have ended with a RateLimitError.
+        jumps: The number of times that the event loop has waited for a timer.
+    """
+
+    server: LimitedServer
+    calls: int
+    max_wait: float = 1e6
+    max_concurrency: int = 8
+    order: dict[int, None] = field(factory=dict[int, None])
+    waited: dict[int, float] = field(factory=dict[int, float])
+    failed: set[int] = field(factory=set[int])
+    jumps: int = 0
+
+    async def run(self) -> None:
+        limiter = RateLimiter(max_concurrency=self.max_concurrency, max_wait=self.max_wait)
+        before = count_jumps()
+        async with asyncio.TaskGroup() as group:
+            for number in range(self.calls):
+                group.create_task(self._call(number, limiter))
+        self.jumps = count_jumps() - before
+
+    async def _call(self, number: int, limiter: RateLimiter) -> None:
+        budget = WaitBudget(self.max_wait)
+        accepted = False
+        try:
+            while not accepted:
+                await limiter.acquire(budget)
+                self.order[number] = None
+                accepted, report = await self.server.request()
+                limiter.update(report, rejected=not accepted)
+                limiter.release()
+        except RateLimitError:
+            self.failed.add(number)
+        self.waited[number] = budget.waited
+
+
+@pytest.mark.parametrize("skew", [0.0, 3600.37, -100.9])
+@pytest.mark.parametrize(("limit", "seconds"), [(1, 1), (1, 60), (2, 5), (7, 3), (20, 1), (60, 3), (60, 60)])
+@run_in_virtual_time
+async def test_single_client_uses_the_whole_quota_and_causes_no_429(limit: int, seconds: float, skew: float) -> None:
+    calls = min(limit * 40, 1000)
+    simulation = Simulation(LimitedServer(limit, seconds, skew), calls)
+    await simulation.run()
+    assert simulation.server.rejected == 0
+    assert simulation.server.used() >= 0.95
+    assert list(simulation.order) == list(range(calls)), "first come, first served"
+    assert simulation.jumps <= 2 * calls + 3 * len(simulation.server.accepted), "nothing polls"
+
+
+@pytest.mark.parametrize(("limit", "seconds"), [(1, 60), (20, 1), (60, 60)])
+@run_in_virtual_time
+async def test_calls_fail_only_if_their_turn_comes_after_max_wait(limit: int, seconds: float) -> None:
+    max_wait = 300.0
+    simulation = Simulation(LimitedServer(limit, seconds), 10_000, max_wait)
+    await simulation.run()
+    served = len(simulation.order)
+    assert list(simulation.order) == list(range(served))
+    assert simulation.failed == set(range(served, 10_000))
+    assert max(simulation.waited.values()) <= max_wait + 0.01
+    # The end of a window is known to the second, so the next one may begin a second late.
+    assert served >= limit * (1 + (max_wait - 1) // seconds)
+
+
+@pytest.mark.parametrize(("limit", "others"), [(1, 0.5), (20, 5.0), (20, 19.0)])
+@run_in_virtual_time
+async def test_no_call_starves_if_other_clients_use_the_quota(limit: int, others: float) -> None:
+    server = LimitedServer(limit, 1.0, skew=0.3)
+    simulation = Simulation(server, calls=50 * limit)
+    spender = asyncio.create_task(server.spend_randomly(others))
+    await simulation.run()
+    spender.cancel()
+    assert not simulation.failed
+    assert list(simulation.order) == list(range(simulation.calls)), "first come, first served"
+    windows = max(server.accepted) - min(server.accepted) + 1
+    assert server.rejected <= windows * simulation.max_concurrency * 2
+
+
+@run_in_virtual_time
+async def test_two_clients_share_a_quota() -> None:
+    """Most of it: a pause after a 429 may end a second late, because the server reports whole seconds."""
+    used: list[float] = []
+    for skew in range(10):
+        server = LimitedServer(20, 1.0, skew / 10)
+        one, other = Simulation(server, 500), Simulation(server, 500)
+        await asyncio.gather(one.run(), other.run())
+        assert not one.failed | other.failed
+        used.append(server.used())
+    assert sum(used) / len(used) >= 0.9

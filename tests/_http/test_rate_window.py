@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from buddy_sessions._http.rate_window import RateWindow, parse_rate_limit
+from buddy_sessions.models import RateLimit
+
+NOW = datetime(2025, 10, 21, 6, 42, 16, tzinfo=UTC)
+DATE = "Tue, 21 Oct 2025 06:42:16 GMT"
+IN_30_SECONDS = str(int(NOW.timestamp()) + 30)
+
+
+def parse(**headers: str) -> RateLimit | None:
+    """Parse the headers of a response that was sent at `NOW`."""
+    return parse_rate_limit({"Date": DATE} | {name.replace("_", "-"): value for name, value in headers.items()})
+
+
+class TestHeaders:
+    def test_buddy_headers_are_parsed(self) -> None:
+        limit = parse(X_Rate_Limit_Limit="100", X_Rate_Limit_Remaining="7", X_Rate_Limit_Reset=IN_30_SECONDS)
+        reset_at = NOW + timedelta(seconds=30)
+        assert limit == RateLimit(limit=100, remaining=7, reset_at=reset_at, retry_after=30.0, responded_at=NOW)
+
+    def test_other_headers_result_in_none(self) -> None:
+        assert parse(Content_Type="application/json") is None
+
+    def test_remaining_alone_is_parsed(self) -> None:
+        assert parse_rate_limit({"X-Rate-Limit-Remaining": "7"}) == RateLimit(remaining=7)
+
+    def test_without_date_this_machines_clock_counts(self) -> None:
+        reset = datetime.now(UTC) + timedelta(seconds=100)
+        limit = parse_rate_limit({"X-Rate-Limit-Reset": str(int(reset.timestamp()))})
+        assert limit is not None
+        assert limit.retry_after is not None
+        assert 90 < limit.retry_after <= 100
+
+    @pytest.mark.parametrize(
+        ("retry_after", "seconds"),
+        [
+            ("12", 12.0),
+            ("0", 0.0),
+            ("Tue, 21 Oct 2025 06:43:16 GMT", 60.0),
+            ("Tue, 21 Oct 2025 06:42:16 -0000", 0.0),
+            ("Tue, 21 Oct 2020 06:42:16 GMT", 0.0),
+            ("-5", None),
+            ("9" * 400, None),
+            ("soon", None),
+            ("Tue, 99 Oct 2025 06:42:16 GMT", None),
+            ("Tue, 21 Oct 99999999999999999999 06:42:16 GMT", None),
+        ],
+    )
+    def test_retry_after_is_seconds_or_a_date(self, retry_after: str, seconds: float | None) -> None:
+        assert parse(Retry_After=retry_after) == RateLimit(retry_after=seconds, responded_at=NOW)
+
+    def test_retry_after_overrides_reset(self) -> None:
+        limit = parse(Retry_After="3", X_Rate_Limit_Reset=IN_30_SECONDS)
+        assert limit is not None
+        assert limit.retry_after == 3.0
+
+    @pytest.mark.parametrize("reset", ["", "0", "-1", "soon", "1e9", "٣", "9" * 15, "9" * 40])
+    def test_invalid_reset_is_ignored(self, reset: str) -> None:
+        assert parse(X_Rate_Limit_Reset=reset, X_Rate_Limit_Limit="1") == RateLimit(limit=1, responded_at=NOW)
+
+    @given(st.dictionaries(st.sampled_from(["X-Rate-Limit-Reset", "Retry-After", "Date"]), st.text()))
+    def test_no_header_raises(self, headers: dict[str, str]) -> None:
+        limit = parse_rate_limit(headers)
+        assert limit is None or limit.retry_after is None or limit.retry_after >= 0
+
+
+def report(limit: int | None, remaining: int, reset: float, at: float = 0.0) -> RateLimit:
+    """Return the report of a response at the time `at`, of a window that ends at `reset`. The server's `NOW` is 0."""
+    responded_at = (NOW + timedelta(seconds=at)).replace(microsecond=0)
+    return RateLimit(
+        limit=limit, remaining=remaining, reset_at=NOW + timedelta(seconds=reset), responded_at=responded_at
+    )
+
+
+@pytest.fixture
+def window() -> RateWindow:
+    """A window at the time 0, after a first response that has reported nothing."""
+    window = RateWindow(max_wait=300.0, now=0.0, clock_offset=NOW.timestamp())
+    window.resume(0.0)
+    return window
+
+
+class TestRateWindow:
+    def test_first_request_is_sent_alone_for_a_second(self) -> None:
+        window = RateWindow(max_wait=300.0, now=0.0, clock_offset=0.0)
+        assert window.next_turn(0.0, in_flight=0) == 0.0
+        assert window.next_turn(0.5, in_flight=1) == 1.0
+        assert window.next_turn(1.0, in_flight=1) == 1.0
+
+    def test_first_response_ends_that(self) -> None:
+        window = RateWindow(max_wait=300.0, now=0.0, clock_offset=0.0)
+        window.resume(0.1)
+        assert window.next_turn(0.1, in_flight=5) == 0.1
+
+    def test_remaining_requests_minus_those_in_flight_may_be_sent(self, window: RateWindow) -> None:
+        window.update(report(10, 2, reset=30), now=0.0)
+        assert [window.next_turn(1.0, in_flight) for in_flight in range(4)] == [1.0, 1.0, 30.0, 30.0]
+
+    def test_next_turn_changes_nothing(self, window: RateWindow) -> None:
+        window.update(report(10, 0, reset=30), now=0.0)
+        assert window.next_turn(31.0, in_flight=0) == 31.0
+        assert window.next_turn(1.0, in_flight=0) == 30.0
+
+    def test_next_window_has_the_whole_limit(self, window: RateWindow) -> None:
+        window.update(report(3, 0, reset=30), now=0.0)
+        assert window.next_turn(29.9, in_flight=0) == 30.0
+        assert [window.next_turn(30.0, in_flight) for in_flight in range(4)] == [30.0, 30.0, 30.0, math.inf]
+        window.update(report(3, 2, reset=60, at=30), now=30.1)
+        assert [window.next_turn(30.1, in_flight) for in_flight in range(3)] == [30.1, 30.1, 60.0]
+
+    def test_unknown_limit_permits_any_number_in_the_next_window(self, window: RateWindow) -> None:
+        window.update(report(None, 0, reset=10), now=0.0)
+        assert window.next_turn(10.0, in_flight=1000) == 10.0
+
+    def test_lowest_remaining_counts_in_any_order(self, window: RateWindow) -> None:
+        for remaining in (5, 1, 4):
+            window.update(report(10, remaining, reset=30), now=0.0)
+        assert window.next_turn(0.0, in_flight=0) == 0.0
+        assert window.next_turn(0.0, in_flight=1) == 30.0
+
+    def test_late_response_of_the_previous_window_is_ignored(self, window: RateWindow) -> None:
+        window.update(report(10, 9, reset=60), now=0.0)
+        window.update(report(10, 0, reset=30), now=0.0)
+        assert window.next_turn(0.0, in_flight=0) == 0.0
+
+    @pytest.mark.parametrize(
+        "limit",
+        [
+            RateLimit(limit=10, remaining=0),
+            RateLimit(limit=10, reset_at=NOW + timedelta(hours=1)),
+            RateLimit(limit=10, remaining=0, reset_at=NOW - timedelta(hours=1)),
+        ],
+        ids=["no reset", "no remaining", "reset in the past"],
+    )
+    def test_incomplete_report_blocks_nothing(self, window: RateWindow, limit: RateLimit) -> None:
+        window.update(limit, now=0.0)
+        assert window.next_turn(0.0, in_flight=9) == 0.0
+
+    def test_window_without_date_ends_by_this_machines_clock(self, window: RateWindow) -> None:
+        window.update(RateLimit(limit=10, remaining=0, reset_at=NOW + timedelta(hours=1)), now=0.0)
+        assert window.next_turn(0.0, in_flight=0) == 3600.0
+
+    @pytest.mark.parametrize("skew", [-3600, 3600])
+    def test_window_ends_by_the_servers_clock(self, window: RateWindow, skew: float) -> None:
+        window.update(report(10, 0, reset=30 + skew, at=skew), now=0.0)
+        assert window.next_turn(0.0, in_flight=0) == 30.0
+
+    def test_latest_date_is_the_most_exact(self, window: RateWindow) -> None:
+        """`Date` has whole seconds: just after a full second it is exact, before the next one a second late."""
+        window.update(report(10, 9, reset=5, at=0.9), now=0.9)
+        window.update(report(10, 0, reset=5, at=1.1), now=1.1)
+        window.update(report(10, 0, reset=5, at=1.9), now=1.9)
+        assert window.next_turn(2.0, in_flight=0) == pytest.approx(5.1)
+
+    def test_429_pauses_and_then_one_request_is_sent_alone(self, window: RateWindow) -> None:
+        assert window.pause(0.0, 20.0) == 20.0
+        assert window.next_turn(0.0, in_flight=0) == 20.0
+        assert window.next_turn(20.0, in_flight=0) == 20.0
+        assert window.next_turn(20.0, in_flight=1) == math.inf
+        window.resume(21.0)
+        assert window.next_turn(21.0, in_flight=7) == 21.0
+
+    def test_response_to_a_request_from_before_the_pause_does_not_end_it(self, window: RateWindow) -> None:
+        window.pause(0.0, 20.0)
+        window.resume(19.0)
+        assert window.next_turn(19.0, in_flight=0) == 20.0
+        assert window.next_turn(20.0, in_flight=1) == math.inf
+
+    def test_429s_during_a_pause_count_once(self, window: RateWindow) -> None:
+        assert [window.pause(0.1 * number, 0.0) for number in range(4)] == [0.5, 0.0, 0.0, 0.0]
+        assert window.next_turn(0.3, in_flight=0) == 0.5
+        window.pause(0.4, 10.0)
+        assert window.next_turn(0.4, in_flight=0) == 10.4
+
+    def test_each_pause_in_a_row_is_longer(self, window: RateWindow) -> None:
+        now, pauses = 0.0, []
+        for _ in range(8):
+            pauses.append(window.pause(now, 0.0))
+            now += pauses[-1]
+        assert pauses == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 20.0, 20.0]
+        window.resume(now)
+        assert window.pause(now, 0.0) == 0.5
+
+    def test_reports_are_believed_for_max_wait(self, window: RateWindow) -> None:
+        assert window.expires_at == math.inf
+        window.update(report(10, 0, reset=1e6), now=0.0)
+        assert window.expires_at == 300.0
+        window.pause(1.0, 1e9)
+        assert window.expires_at == 301.0
+
+    def test_pause_outlasts_a_max_wait_of_zero(self) -> None:
+        """Otherwise a rejected request would be repeated at once, for ever."""
+        window = RateWindow(max_wait=0.0, now=0.0, clock_offset=0.0)
+        window.pause(0.0, 0.0)
+        assert window.expires_at == window.next_turn(0.4, in_flight=0) == 0.5

@@ -1,0 +1,52 @@
+"""Fixtures of the tests of the command line."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from buddy_sessions.cli import run
+from buddy_sessions.testing import FakeBuddy, FakeSuite
+from helpers.command_line import Call, Result, served
+
+TERMINAL_VARIABLES = {"NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"}
+
+
+@pytest.fixture(autouse=True)
+def terminal_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Set a width of 80 columns, and let SIGINT interrupt as in a shell, whatever runs the tests."""
+    for name in TERMINAL_VARIABLES & set(os.environ):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBuddy]:
+    with served(FakeBuddy()) as fake:
+        monkeypatch.setenv("BUDDY_API_URL", str(fake.base_url))
+        monkeypatch.setenv("BUDDY_TOKEN", fake.token)
+        yield fake
+
+
+@pytest.fixture
+def suites(fake: FakeBuddy) -> dict[str, FakeSuite]:
+    """Two suites of one project, and one suite of another."""
+    sizes = {"acme/shop/a": 250, "acme/shop/b": 3, "acme/other/x": 20}
+    return {key: fake.add_suite(*key.split("/")).populate(size) for key, size in sizes.items()}
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str]) -> Call:
+    def call(*arguments: str) -> Result:
+        code = run(arguments)
+        out, err = capsys.readouterr()
+        return Result(code, out, err)
+
+    return call

@@ -1,0 +1,211 @@
+"""Exit codes, help, and the program as other processes see it."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.abc import MetaPathFinder
+from pathlib import Path
+
+import pytest
+
+from buddy_sessions import __version__
+from buddy_sessions.__main__ import main
+from buddy_sessions.testing import FakeBuddy, Fault
+from helpers.command_line import COMMAND, Call, closed_pipe, down_from, numbers, rows, run_process
+
+SUITE = "acme/storefront/MNbyVedg"
+
+
+class TestExitCodes:
+    @pytest.mark.usefixtures("fake")
+    def test_unknown_suite_is_1(self, call: Call) -> None:
+        code, out, err = call("list", SUITE)
+        assert (code, out) == (1, "")
+        assert "Suite not found" in err
+        assert len(err.splitlines()) == 1
+
+    def test_messages_of_the_server_are_escaped(self, fake: FakeBuddy, call: Call) -> None:
+        fake.inject(Fault.status(404, body=json.dumps({"errors": [{"message": "a\x1b[2J\nb"}]}).encode()))
+        assert call("list", SUITE).err.startswith("error: a\\u001b[2J b (404)")
+
+    @pytest.mark.usefixtures("fake")
+    def test_missing_token_is_2(self, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("BUDDY_TOKEN")
+        code, out, err = call("list", SUITE)
+        assert (code, out) == (2, "")
+        assert err.startswith("error: no token: set BUDDY_TOKEN")
+
+    def test_wrong_token_is_4(self, fake: FakeBuddy, call: Call) -> None:
+        fake.token = "another"
+        code, _, err = call("suites", "acme/shop")
+        assert code == 4
+        assert "(401)" in err
+
+    def test_missing_scope_is_4(self, fake: FakeBuddy, call: Call) -> None:
+        fake.scopes = ()
+        code, _, err = call("suites", "acme/shop")
+        assert code == 4
+        assert "UNIT_TEST_INFO" in err
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["list"], "KEY"),
+            (["list", SUITE, "--bogus"], "--bogus"),
+            (["bogus"], "bogus"),
+            (["list", SUITE, "--limit", "0"], "--limit"),
+            (["list", SUITE, "--limit", "many"], "--limit"),
+            (["list", SUITE, "--limit", "3", "--all"], "--limit"),
+            (["list", SUITE, "--after", "-1"], "--after"),
+            (["list", SUITE, "--since", "yesterday"], "--since"),
+            (["list", SUITE, "--per-page", "0"], "--per-page"),
+            (["list", SUITE, "--format", "xml"], "--format"),
+            (["list", SUITE, "--cursor", "somewhere"], "118@40"),
+            (["serve", "--port", "65536"], "--port"),
+        ],
+    )
+    def test_wrong_usage_is_2(
+        self, arguments: list[str], message: str, call: Call, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("BUDDY_TOKEN", "any")
+        code, out, err = call(*arguments)
+        assert (code, out) == (2, "")
+        assert err.startswith("error: ")
+        assert message in err
+        assert len(err.splitlines()) == 1
+
+
+class TestHelp:
+    @pytest.mark.parametrize("command", ["list", "suites", "harvest", "watch", "report", "serve", "demo"])
+    def test_each_command_has_help(self, command: str, call: Call) -> None:
+        code, out, err = call(command, "--help")
+        assert (code, err) == (0, "")
+        assert f"buddy-sessions {command}" in out
+        assert command in call("--help").out
+
+    def test_help_lists_the_exit_codes(self, call: Call) -> None:
+        assert "4 not authorised" in " ".join(call("--help").out.split())
+
+    def test_version(self, call: Call) -> None:
+        assert call("--version") == (0, f"buddy-sessions {__version__}\n", "")
+
+
+class TestMain:
+    @pytest.mark.parametrize("name", ["cyclopts", "rich"])
+    def test_missing_extra_is_2(
+        self, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        class NotInstalled(MetaPathFinder):
+            def find_spec(self, fullname: str, *_: object) -> None:
+                if fullname == name:
+                    raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+        for module in [*sys.modules]:
+            if module.partition(".")[0] == name or module.startswith("buddy_sessions.cli"):
+                monkeypatch.delitem(sys.modules, module)
+        monkeypatch.setattr(sys, "meta_path", [NotInstalled(), *sys.meta_path])
+        assert main() == 2
+        assert capsys.readouterr().err == f"error: {name} is not installed; run: pip install 'buddy_sessions[cli]'\n"
+
+    def test_other_missing_module_is_raised(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for module in [module for module in sys.modules if module.startswith("buddy_sessions.cli")]:
+            monkeypatch.delitem(sys.modules, module)
+        monkeypatch.setitem(sys.modules, "cyclopts.types", None)
+        with pytest.raises(ModuleNotFoundError):
+            main()
+
+    def test_closed_pipe_is_not_flushed_at_exit(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with closed_pipe() as stream:
+            monkeypatch.setattr(sys, "stdout", stream)
+            monkeypatch.setattr(sys, "argv", ["buddy-sessions", "--version"])
+            stream.write("something left")
+            assert main() == 0
+            stream.flush()
+
+    def test_module_runs_main(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        monkeypatch.setattr(sys, "argv", ["buddy_sessions", "--version"])
+        # Like `runpy`, which rejects a module that is already imported.
+        file = Path(inspect.getfile(main))
+        with pytest.raises(SystemExit, match="0"):
+            exec(compile(file.read_text(), file, "exec"), {"__name__": "__main__", "__package__": "buddy_sessions"})
+        assert capsys.readouterr().out == f"buddy-sessions {__version__}\n"
+
+
+class TestProcess:
+    """Commands in processes of their own, with real pipes, terminals and signals."""
+
+    @pytest.fixture
+    def environment(self) -> Iterator[dict[str, str]]:
+        """Serve 250 sessions from another process; return the environment of its clients."""
+        with subprocess.Popen(
+            [*COMMAND, "serve", "--sessions", "250"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        ) as server:
+            try:
+                assert server.stdout is not None
+                export, *settings = server.stdout.readline().split()
+                assert export == "export"
+                yield {**os.environ, **dict(setting.split("=", 1) for setting in settings)}
+            finally:
+                server.send_signal(signal.SIGINT)
+            assert server.wait(10) == 130
+
+    def test_list_reads_from_serve(self, environment: dict[str, str]) -> None:
+        code, out, err = run_process(environment, "list", SUITE)
+        assert (code, err) == (0, "")
+        assert numbers(out) == down_from(250)
+        main_only = run_process(environment, "list", SUITE, "--branch", "main").out
+        assert len(numbers(main_only)) == [row["ref_name"] for row in rows(out)].count("main") > 0
+
+    def test_reader_that_leaves_is_not_an_error(self, environment: dict[str, str]) -> None:
+        with subprocess.Popen(
+            [*COMMAND, "list", SUITE], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            assert process.stdout.readline()
+            process.stdout.close()
+            assert b"rror" not in process.stderr.read()
+            assert process.wait(30) == 0
+
+    @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+    def test_full_disk_is_an_error(self, environment: dict[str, str]) -> None:
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(
+                [*COMMAND, "list", SUITE],
+                env=environment,
+                stdout=full,
+                stderr=subprocess.PIPE,
+                timeout=30,
+                check=False,
+            )
+        assert done.returncode == 1
+        assert done.stderr.startswith(b"error: ")
+        assert done.stderr.count(b"\n") == 1
+
+    def test_terminal_gets_a_table(self, environment: dict[str, str]) -> None:
+        pty = pytest.importorskip("pty")
+        ours, theirs = pty.openpty()
+        with subprocess.Popen(
+            [*COMMAND, "list", SUITE, "--limit", "3"], env=environment, stdout=theirs, stderr=theirs
+        ) as process:
+            os.close(theirs)
+            shown = b""
+            while chunk := read_terminal(ours):
+                shown += chunk
+            os.close(ours)
+            assert process.wait(30) == 0
+        assert f"\x1b[1m{SUITE}\x1b[0m" in shown.decode()
+        assert "3 sessions, 1 request; for older sessions add --all or --limit N" in shown.decode()
+
+
+def read_terminal(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 65_536)
+    except OSError:  # how Linux reports that the other side is closed
+        return b""

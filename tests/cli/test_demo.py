@@ -1,0 +1,46 @@
+"""The command `demo`."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from helpers.command_line import Call, use_terminal
+
+
+def test_misses_and_repeats_no_session(call: Call, tmp_path: Path) -> None:
+    path = tmp_path / "demo.db"
+    code, out, err = call("demo", "--db", str(path))
+    assert (code, err) == (0, "")
+    assert "of the 1,190 sessions that existed\nbefore, 0 were missed, and 0 were read twice." in out
+    assert re.search(
+        r"^A second harvest, of new and changed sessions only: \d+ sessions in 6 requests\.$", out, re.MULTILINE
+    )
+    assert "buddy-sessions harvest WORKSPACE/PROJECT --db sessions.db" in out
+    assert max(len(line) for line in out.splitlines() if str(path) not in line) <= 80
+    assert "\x1b" not in out
+    with closing(sqlite3.connect(path)) as connection:
+        (stored,) = connection.execute("SELECT count(*) FROM sessions").fetchone()
+    totals = re.findall(r"^acme/\S+ +([\d,]+)", out, re.MULTILINE)
+    assert sum(int(total.replace(",", "")) for total in totals) == stored > 1190
+
+
+def test_shows_progress_and_keeps_its_file(call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    terminal = use_terminal(monkeypatch, "stderr", dumb=False)
+    code, out, _ = call("demo")
+    assert (code, "/6 suites · " in terminal.getvalue()) == (0, True)
+    (path,) = tmp_path.glob("buddy-sessions-*/demo.db")
+    assert f"  sqlite3 {path} " in out
+
+
+def test_existing_file_is_not_touched(call: Call, tmp_path: Path) -> None:
+    path = tmp_path / "mine.db"
+    path.write_text("mine")
+    assert call("demo", "--db", str(path)).code == 2
+    assert path.read_text() == "mine"

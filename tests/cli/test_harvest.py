@@ -1,0 +1,356 @@
+"""The command `harvest`, as a stream and into text files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from buddy_sessions.cli import run
+from buddy_sessions.cli.output import Output
+from buddy_sessions.cli.writers import KEYED_SESSION_COLUMNS
+from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
+from helpers.command_line import (
+    COMMAND,
+    Call,
+    closed_pipe,
+    down_from,
+    interrupt_at_request,
+    lines_at_each_request,
+    numbers,
+    numbers_by_suite,
+    rows,
+    run_process,
+    use_terminal,
+)
+
+A, B, C, X = "acme/shop/a", "acme/shop/b", "acme/shop/c", "acme/other/x"
+
+
+class TestOptions:
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ([], "no suite given"),
+            ([A, "--concurrency", "0"], "--concurrency"),
+            ([A, "--after", "-1"], "--after"),
+            ([A, "--format", "table"], "--format"),
+            ([A, "--out", "x.txt"], ".jsonl, .csv, .db or .parquet"),
+            ([A, "--out", "x"], ".jsonl, .csv, .db or .parquet"),
+            ([A, "--out", "x.csv", "--format", "jsonl"], "contradicts"),
+            ([A, "--out", "x.db", "--format", "csv"], "contradicts"),
+            ([A, "--out", "x.parquet", "--format", "jsonl"], "contradicts"),
+            ([A, "--out", "x.db", "--db", "y.db"], "exclude each other"),
+            ([A, "--branch", ""], "branch"),
+        ],
+    )
+    def test_wrong_usage_is_2(self, arguments: list[str], message: str, call: Call, fake: FakeBuddy) -> None:
+        code, out, err = call("harvest", *arguments)
+        assert (code, out) == (2, "")
+        assert err.startswith("error: ")
+        assert message in err
+        assert not fake.requests
+
+    def test_options_select_sessions(self, call: Call, suites: dict[str, FakeSuite]) -> None:
+        suites[A].create(branch="only/here")
+        suites[B].create(branch="only/here")
+        assert numbers_by_suite(call("harvest", A, B, "--branch", "only/here").out) == {A: [251], B: [4]}
+        assert numbers_by_suite(call("harvest", "acme/shop", "--after", "3").out) == {A: [*range(251, 3, -1)], B: [4]}
+        assert numbers_by_suite(call("harvest", A, B, "--after", "250").out) == {A: [251]}
+
+    @pytest.mark.usefixtures("suites")
+    def test_concurrency_limits_the_requests(self, call: Call, fake: FakeBuddy) -> None:
+        fake.latency = 0.02
+        assert call("harvest", A, B, "--concurrency", "1").code == 0
+        assert fake.max_in_flight == 1
+
+
+class TestStream:
+    def test_line_begins_with_the_key(self, call: Call, suites: dict[str, FakeSuite]) -> None:
+        found = rows(call("harvest", B).out)
+        key = {"workspace": "acme", "project": "shop", "suite_id": "b"}
+        assert [list(row)[:4] for row in found] == [[*key, "id"]] * 3
+        for row, sent in zip(found, suites[B].sessions, strict=True):
+            assert row.items() >= {**key, "id": sent["id"], "created_by": sent["created_by"]}.items()
+
+    @pytest.mark.usefixtures("suites")
+    def test_csv_begins_with_the_key(self, call: Call) -> None:
+        code, out, _ = call("harvest", "acme/shop", "--format", "csv")
+        header, *lines = csv.reader(io.StringIO(out, newline=""))
+        assert (code, tuple(header)) == (0, KEYED_SESSION_COLUMNS)
+        assert len(lines) == 253
+        assert ["acme", "shop", "b"] in [line[:3] for line in lines]
+
+    def test_csv_without_sessions_has_a_header(self, call: Call, fake: FakeBuddy) -> None:
+        fake.inject(Fault.body(b'{"suites": []}'))
+        code, out, err = call("harvest", "acme/empty", "--format", "csv")
+        assert (code, out) == (0, ",".join(KEYED_SESSION_COLUMNS) + "\r\n")
+        assert err.startswith("0 suites, 0 sessions, 1 request in ")
+
+    @pytest.mark.usefixtures("suites")
+    def test_each_page_is_written_at_once(self, fake: FakeBuddy, call: Call) -> None:
+        lines = lines_at_each_request(fake)
+        fake.latency = 0.02
+        call("harvest", A, B, "--concurrency", "1")
+        assert lines[0] == 0
+        assert lines[-1] >= 200
+
+    @pytest.mark.usefixtures("suites")
+    @pytest.mark.parametrize("output_format", ["jsonl", "csv"])
+    def test_closed_pipe_is_not_an_error(
+        self, output_format: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with closed_pipe() as stream:
+            monkeypatch.setattr(sys, "stdout", stream)
+            code = run(["harvest", "acme/shop", "--format", output_format])
+        assert (code, capsys.readouterr().err) == (0, "")
+
+    def test_control_characters_do_not_reach_a_terminal(
+        self, fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        evil = "\x1b]0;owned\x07"
+        fake.add_suite("acme", "shop", "a").create(branch=evil, status=evil)
+        for arguments in ([A, "--format", "jsonl"], [A, "--format", "csv"], [A]):
+            terminal = use_terminal(monkeypatch, "stdout", dumb=False)
+            assert run(["harvest", *arguments]) == 0
+            assert "\\u001b]0;owned\\u0007" in terminal.getvalue()
+            assert "\x07" not in terminal.getvalue()
+        fake.inject(Fault.status(404, body=json.dumps({"errors": [{"message": evil}]}).encode()))
+        assert run(["harvest", A]) == 1
+        assert "\\u001b]0;owned\\u0007" in capsys.readouterr().err
+
+
+class TestTextFile:
+    @pytest.mark.parametrize("name", ["out.jsonl", "out.csv", "OUT.CSV"])
+    @pytest.mark.usefixtures("suites")
+    def test_file_is_replaced_at_the_end(self, name: str, call: Call, fake: FakeBuddy, tmp_path: Path) -> None:
+        path = tmp_path / name
+        path.write_text("old")
+        path.chmod(0o640)
+        seen: list[str] = []
+        fake.on_request = lambda _: seen.append(path.read_text())
+        code, out, err = call("harvest", "acme/shop", "-o", str(path))
+        assert (code, out) == (0, "")
+        assert "253 sessions" in err
+        assert set(seen) == {"old"}
+        assert [*tmp_path.iterdir()] == [path]
+        assert path.stat().st_mode & 0o777 == 0o640
+        content = path.read_bytes().decode()
+        if path.suffix == ".jsonl":
+            assert numbers_by_suite(content) == {A: down_from(250), B: down_from(3)}
+        else:
+            assert len([*csv.DictReader(io.StringIO(content, newline=""))]) == 253
+
+    @pytest.mark.usefixtures("suites")
+    def test_link_is_kept(self, call: Call, tmp_path: Path) -> None:
+        (tmp_path / "there").mkdir()
+        path, link = tmp_path / "there" / "real.csv", tmp_path / "link.csv"
+        link.symlink_to(path)
+        assert call("harvest", B, "--out", str(link), "--format", "csv").code == 0
+        assert link.is_symlink()
+        assert len(path.read_text().splitlines()) == 4
+
+    @pytest.mark.usefixtures("suites")
+    def test_file_is_written_if_some_suites_fail(self, call: Call, tmp_path: Path) -> None:
+        path = tmp_path / "out.jsonl"
+        code, _, err = call("harvest", B, C, "--out", str(path))
+        assert code == 3
+        assert numbers_by_suite(path.read_text()) == {B: down_from(3)}
+        assert "Suite not found" in err
+
+    @pytest.mark.usefixtures("suites")
+    def test_file_is_unchanged_after_an_interrupt(self, call: Call, fake: FakeBuddy, tmp_path: Path) -> None:
+        path = tmp_path / "out.jsonl"
+        path.write_text("old")
+        interrupt_at_request(fake, 3)
+        code, out, err = call("harvest", A, B, "--out", str(path))
+        assert (code, out) == (130, "")
+        assert err.startswith("interrupted: ")
+        assert err.endswith(f"; {path} is unchanged\n")
+        assert [*tmp_path.iterdir()] == [path]
+        assert path.read_text() == "old"
+
+    @pytest.mark.usefixtures("suites")
+    def test_invalid_path_is_an_error(self, call: Call, fake: FakeBuddy, tmp_path: Path) -> None:
+        (tmp_path / "dir.csv").mkdir()
+        code, _, err = call("harvest", B, "--out", str(tmp_path / "dir.csv"))
+        assert (code, "is not a file" in err) == (2, True)
+        assert call("harvest", B, "--out", str(tmp_path / "none" / "x.csv")).code == 1
+        assert not fake.requests
+
+
+class TestFailures:
+    @pytest.mark.usefixtures("suites")
+    def test_missing_suite_is_3(self, call: Call) -> None:
+        code, out, err = call("harvest", B, C)
+        assert code == 3
+        assert numbers_by_suite(out) == {B: down_from(3)}
+        summary, failed = err.splitlines()
+        assert summary.startswith("1 suite, 1 failed, 3 sessions, 2 requests in ")
+        assert failed.startswith(f"failed: {C}: Suite not found (404)")
+
+    @pytest.mark.usefixtures("suites")
+    def test_missing_project_is_3(self, call: Call) -> None:
+        code, out, err = call("harvest", "acme/none", B)
+        assert code == 3
+        assert numbers_by_suite(out) == {B: down_from(3)}
+        assert "failed: acme/none: Project not found (404)" in err
+
+    @pytest.mark.usefixtures("suites")
+    def test_no_suite_read_is_1(self, call: Call) -> None:
+        code, out, err = call("harvest", C, "acme/none", "--format", "csv")
+        assert (code, out) == (1, "")
+        assert err.startswith("0 suites, 2 failed, 0 sessions, 2 requests in ")
+
+    @pytest.mark.usefixtures("suites")
+    @pytest.mark.parametrize("scopes", [("UNIT_TEST_INFO",), ()])
+    def test_wrong_token_or_missing_scope_is_4(self, scopes: tuple[str, ...], call: Call, fake: FakeBuddy) -> None:
+        fake.scopes = scopes
+        fake.token = "another" if scopes else fake.token
+        code, out, err = call("harvest", A, "acme/other")
+        assert (code, out) == (4, "")
+        assert err.count("failed: ") == 2
+
+    @pytest.mark.usefixtures("fake")
+    def test_at_most_20_failures_are_printed(self, call: Call) -> None:
+        code, _, err = call("harvest", *(f"acme/shop/{number}" for number in range(25)))
+        assert code == 1
+        assert err.count("failed: ") == 20
+        assert err.splitlines()[-1] == "and 5 more"
+
+    @pytest.mark.usefixtures("suites")
+    def test_suite_read_in_part_can_be_resumed(self, call: Call, fake: FakeBuddy) -> None:
+        def on_request(request: RecordedRequest) -> None:
+            if request.page == 3:
+                fake.inject(Fault.status(501))
+
+        fake.on_request = on_request
+        code, first, err = call("harvest", A, B, "--concurrency", "1")
+        assert code == 3
+        cursor = err.split("--cursor ")[1].strip()
+        assert f"read in part; for the rest, run buddy-sessions list {A} --cursor {cursor}" in err
+        fake.on_request = None
+        assert numbers_by_suite(first)[A] + numbers(call("list", A, "--cursor", cursor).out) == down_from(250)
+
+    @pytest.mark.usefixtures("suites")
+    def test_repeated_requests_are_counted(self, call: Call, fake: FakeBuddy) -> None:
+        fake.inject(Fault.status(503))
+        assert "3 sessions, 2 requests (1 repeated) in " in call("harvest", B).err
+
+
+class TestSummary:
+    def test_terminal_gets_one_row_per_suite(
+        self, fake: FakeBuddy, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        terminal = use_terminal(monkeypatch, "stdout")
+        future = (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")  # counts as now
+        suite = fake.add_suite("acme", "shop", "a")
+        for status in ["SUCCESSFUL"] * 150 + ["ERROR"] * 50 + ["IN_PROGRESS"]:
+            suite.create(status=status, create_date=future)
+        fake.add_suite("acme", "shop", "none")
+        assert run(["harvest", "acme/shop", C]) == 3
+        assert [line.split() for line in terminal.getvalue().splitlines()] == [
+            ["KEY", "READ", "PASS", "LATEST", "AGE", "RECENT"],
+            ["acme/shop/a", "201", "75", "%", "◌", "running", "0", "s", "ago", "███████████·"],
+            ["acme/shop/none", "0", "-"],
+        ]
+        summary, hint, failed = capsys.readouterr().err.splitlines()
+        assert summary.startswith("2 suites, 1 failed, 201 sessions, ")
+        assert hint == "to write the sessions themselves, add --format jsonl|csv or --out FILE"
+        assert failed.startswith(f"failed: {C}: ")
+
+    def test_more_than_50_suites_have_no_table(
+        self, fake: FakeBuddy, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        terminal = use_terminal(monkeypatch, "stdout")
+        for number in range(55):
+            fake.add_suite("acme", "shop", f"s{number}").create()
+        assert run(["harvest", "acme/shop"]) == 0
+        assert terminal.getvalue() == ""
+        assert capsys.readouterr().err.startswith("55 suites, 55 sessions, 56 requests in ")
+
+
+class TestProgress:
+    @pytest.mark.usefixtures("suites")
+    def test_line_counts_suites_requests_and_sessions(
+        self, call: Call, fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        terminal = use_terminal(monkeypatch, "stderr", dumb=False)
+        fake.latency = 0.15
+        assert call("harvest", "acme/shop", "acme/none", A, "--concurrency", "1").code == 3
+        shown = terminal.getvalue()
+        assert "0/1+ suites · 0 requests/s · 0 sessions" in shown
+        assert "1/1+ suites · " in shown or "1/2+ suites · " in shown
+        assert "253 sessions" in shown
+        rates = [int(rate) for rate in re.findall(r"(\d+) requests/s", shown)]
+        assert 1 <= max(rates) <= 7  # one request at once, each of 0.15 s
+
+    @pytest.mark.usefixtures("suites")
+    def test_line_is_not_mixed_with_data(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        stderr = use_terminal(monkeypatch, "stderr", dumb=False)
+        use_terminal(monkeypatch, "stdout", dumb=False)
+        assert run(["harvest", A, "--format", "jsonl"]) == 0
+        assert "requests/s" not in stderr.getvalue()
+        assert run(["harvest", A]) == 0
+        assert "requests/s" in stderr.getvalue()
+
+    @pytest.mark.usefixtures("suites")
+    def test_line_shows_the_quota_and_the_end_of_the_wait(
+        self, call: Call, fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        terminal = use_terminal(monkeypatch, "stderr", dumb=False)
+        monkeypatch.setenv("COLUMNS", "120")
+        fake.rate_limit, fake.rate_window = 3, 2.0
+        assert call("harvest", A, B, X).code == 0
+        assert re.search(r" · waiting [12]s for the rate limit · ", terminal.getvalue())
+        assert " · quota: 0 of 3 left" in terminal.getvalue()
+
+    def test_line_is_cut_to_the_width_of_the_terminal(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        terminal = use_terminal(monkeypatch, "stderr", dumb=False)
+        monkeypatch.setenv("COLUMNS", "20")
+        with Output(stderr=True).progress() as show:
+            show("x" * 50)
+        assert "x" * 17 + "…" in terminal.getvalue()
+        assert "x" * 18 not in terminal.getvalue()
+
+
+class TestProcess:
+    """The command in a process of its own, with real pipes and signals."""
+
+    @pytest.fixture
+    def environment(self, fake: FakeBuddy, suites: dict[str, FakeSuite]) -> dict[str, str]:
+        return {**os.environ, "BUDDY_TOKEN": fake.token, "BUDDY_API_URL": str(fake.base_url)}
+
+    def test_stdin_names_the_suites(self, environment: dict[str, str]) -> None:
+        done = run_process(environment, "harvest", "--from", "-", stdin=f"# ours\n\n{B}\n{C}\nacme/other\n")
+        assert (done.code, numbers_by_suite(done.out)) == (3, {B: down_from(3), X: down_from(20)})
+        assert "Suite not found" in done.err
+
+    def test_interrupt_does_not_wait_for_the_next_line(self, environment: dict[str, str], fake: FakeBuddy) -> None:
+        started = threading.Event()
+        fake.on_request = lambda _: started.set()
+        with subprocess.Popen(
+            [*COMMAND, "harvest", "--from", "-"],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        ) as process:
+            assert process.stdin is not None
+            assert process.stderr is not None
+            process.stdin.write(f"{B}\n".encode())
+            process.stdin.flush()
+            assert started.wait(20)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(10) == 130
+            assert b"Error" not in process.stderr.read()

@@ -1,0 +1,327 @@
+"""The command `list`."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import json
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from rich.cells import cell_len
+
+from buddy_sessions import BuddyClient, Session, to_dict
+from buddy_sessions.cli import run
+from buddy_sessions.cli.writers import SESSION_COLUMNS
+from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
+from helpers.command_line import (
+    Call,
+    Terminal,
+    closed_pipe,
+    down_from,
+    interrupt_at_request,
+    lines_at_each_request,
+    numbers,
+    rows,
+    use_terminal,
+)
+
+KEY = ("acme", "shop", "MNbyVedg")
+SUITE = "/".join(KEY)
+
+
+@pytest.fixture
+def suite(fake: FakeBuddy) -> FakeSuite:
+    return fake.add_suite(*KEY).populate(250)
+
+
+class TestData:
+    @pytest.mark.usefixtures("suite")
+    def test_jsonl_equals_to_dict(self, fake: FakeBuddy, call: Call) -> None:
+        async def collect() -> list[Session]:
+            async with BuddyClient(fake.token, base_url=fake.base_url) as buddy:
+                return await buddy.sessions(KEY).collect()
+
+        code, out, err = call("list", SUITE)
+
+        assert (code, err) == (0, "")
+        assert rows(out) == [to_dict(session) for session in asyncio.run(collect())]
+        assert numbers(out) == down_from(250)
+
+    @pytest.mark.usefixtures("suite")
+    def test_each_page_is_written_at_once(self, fake: FakeBuddy, call: Call) -> None:
+        lines = lines_at_each_request(fake)
+        call("list", SUITE)
+        assert lines[:2] == [0, 100]
+
+    def test_csv_keeps_every_field(self, fake: FakeBuddy, call: Call) -> None:
+        suite = fake.add_suite(*KEY)
+        suite.create(branch='odd, "quoted"\r\nname', error_message="Wójcik", ci_provider=None)
+
+        code, out, err = call("list", SUITE, "--format", "csv")
+
+        (row,) = csv.DictReader(io.StringIO(out, newline=""))
+        (sent,) = suite.sessions
+        assert (code, err) == (0, "")
+        assert set(row) == set(SESSION_COLUMNS) >= set(sent)
+        assert row["ref_name"] == sent["ref_name"]
+        assert row["error_message"] == "Wójcik"
+        assert row["relative_id"] == "1"
+        assert row["finish_date"] == row["ci_provider"] == ""
+        assert json.loads(row["created_by"]) == sent["created_by"]
+
+    def test_csv_without_sessions_has_a_header(self, fake: FakeBuddy, call: Call) -> None:
+        fake.add_suite(*KEY)
+        assert call("list", SUITE, "--format", "csv") == (0, ",".join(SESSION_COLUMNS) + "\r\n", "")
+
+    def test_half_of_a_surrogate_pair_is_escaped(self, fake: FakeBuddy, call: Call) -> None:
+        session = {"id": "x", "relative_id": 1, "status": "ERROR", "ref_name": "odd\ud800"}
+        fake.inject(Fault.body(json.dumps({"sessions": [session]}).encode()), times=2)
+        assert rows(call("list", SUITE).out)[0]["ref_name"] == "odd\ud800"
+        assert ",odd\\ud800," in call("list", SUITE, "--format", "csv").out
+
+    def test_other_characters_are_not_escaped_in_a_pipe(self, fake: FakeBuddy, call: Call) -> None:
+        fake.add_suite(*KEY).create(branch="\x9bódd")
+        assert "\x9bódd" in call("list", SUITE).out
+
+    @pytest.mark.usefixtures("suite")
+    @pytest.mark.parametrize("output_format", ["jsonl", "csv", "table"])
+    def test_closed_pipe_is_not_an_error(
+        self, output_format: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with closed_pipe() as stream:
+            monkeypatch.setattr(sys, "stdout", stream)
+            code = run(["list", SUITE, "--format", output_format])
+        assert (code, capsys.readouterr().err) == (0, "")
+
+    @pytest.mark.usefixtures("suite")
+    def test_progress_is_shown_if_only_stderr_is_a_terminal(self, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+        terminal = use_terminal(monkeypatch, "stderr", dumb=False)
+        code, out, _ = call("list", SUITE)
+        assert (code, len(numbers(out))) == (0, 250)
+        assert "250 sessions, 3 requests" in terminal.getvalue()
+
+
+class TestOptions:
+    def test_options_select_sessions(self, fake: FakeBuddy, suite: FakeSuite, call: Call) -> None:
+        newest = suite.create(branch="only/here")["relative_id"]
+
+        assert numbers(call("list", SUITE, "--branch", "only/here").out) == [newest]
+        assert numbers(call("list", SUITE, "--after", "248").out) == [251, 250, 249]
+        assert numbers(call("list", SUITE, "--limit", "2", "--per-page", "7").out) == [251, 250]
+        assert fake.requests[-1].query["per_page"] == "7"
+        assert numbers(call("list", SUITE, "--cursor", "3@249").out) == [2, 1]
+
+    @pytest.mark.parametrize("since", ["2026-03-02", "2026-03-02T00:00:00", "2026-03-02T01:30:00+01:30"])
+    def test_since_is_utc_by_default(self, since: str, fake: FakeBuddy, call: Call) -> None:
+        suite = fake.add_suite(*KEY)
+        for date in ("2026-03-01T23:59:59Z", "2026-03-02T00:00:00Z", "2026-03-03T00:00:00Z"):
+            suite.create(create_date=date)
+        assert numbers(call("list", SUITE, "--since", since).out) == [3, 2]
+
+    @pytest.mark.parametrize(
+        ("arguments", "environment"),
+        [
+            ([SUITE], {}),
+            (["https://app.buddy.works/acme/shop/unit-tests/MNbyVedg/4hPx"], {}),
+            (["https://api.buddy.works/workspaces/acme/projects/shop/unit-tests/suites/MNbyVedg"], {}),
+            ([SUITE, "-w", "other", "-p", "other"], {}),
+            (["shop/MNbyVedg", "-w", "acme"], {}),
+            (["MNbyVedg", "--workspace", "acme", "--project", "shop"], {}),
+            (["MNbyVedg"], {"BUDDY_WORKSPACE": "acme", "BUDDY_PROJECT": "shop"}),
+            (["MNbyVedg", "-w", "acme"], {"BUDDY_WORKSPACE": "other", "BUDDY_PROJECT": "shop"}),
+        ],
+    )
+    def test_suite_is_given_by_key_or_url(
+        self,
+        arguments: list[str],
+        environment: dict[str, str],
+        fake: FakeBuddy,
+        call: Call,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """A partial key is completed by options, and then by the environment."""
+        fake.add_suite(*KEY).populate(1)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        assert numbers(call("list", *arguments).out) == [1]
+
+    @pytest.mark.parametrize("key", ["MNbyVedg", "shop/MNbyVedg", "acme/shop/x/y", "acme/shop/", "", "acme//MNbyVedg"])
+    def test_invalid_key_is_wrong_usage(self, key: str, fake: FakeBuddy, call: Call) -> None:
+        code, out, err = call("list", key)
+        assert (code, out) == (2, "")
+        assert err.startswith(f"error: not workspace/project/suite_id: {key!r}; ")
+        assert not fake.requests
+
+    def test_invalid_url_is_wrong_usage(self, fake: FakeBuddy, call: Call) -> None:
+        code, out, err = call("list", "https://app.buddy.works/acme/shop")
+        assert (code, out) == (2, "")
+        assert err.startswith("error: not a suite: 'https://app.buddy.works/acme/shop'; ")
+        assert not fake.requests
+
+    @pytest.mark.usefixtures("suite")
+    def test_options_take_precedence_over_the_environment(
+        self, fake: FakeBuddy, call: Call, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("BUDDY_API_URL", "http://127.0.0.1:1")
+        assert call("list", SUITE, "--base-url", str(fake.base_url)).code == 0
+        code, _, err = call("list", SUITE, "--region", "mars")
+        assert code == 2
+        assert err.startswith("error: unknown region 'mars': use US, EU, AS")
+
+    @pytest.mark.usefixtures("suite")
+    def test_verbose_logs_each_request(self, call: Call) -> None:
+        code, out, err = call("list", SUITE, "-v")
+        assert (code, numbers(out)[0]) == (0, 250)
+        requests = [line for line in err.splitlines() if line.startswith("GET ")]
+        assert len(requests) == 3
+        assert call("list", SUITE).err == ""
+
+    def test_warnings_of_the_library_are_printed(self, fake: FakeBuddy, call: Call) -> None:
+        suite = fake.add_suite(*KEY)
+        suite.create(relative_id=7)
+        suite.create(relative_id=3)
+        code, out, err = call("list", SUITE)
+        assert (code, numbers(out)) == (0, [3, 7])
+        assert "newest first" in err
+
+
+class TestResuming:
+    @pytest.mark.usefixtures("suite")
+    def test_failed_read_prints_the_cursor(self, fake: FakeBuddy, call: Call) -> None:
+        def on_request(request: RecordedRequest) -> None:
+            if request.page == 2:
+                fake.inject(Fault.status(501))
+
+        fake.on_request = on_request
+        code, first, err = call("list", SUITE)
+
+        assert code == 1
+        assert "(501)" in err.splitlines()[0]
+        fake.on_request = None
+        assert err.splitlines()[1] == "all sessions read so far were written; to continue, add --cursor 151@100"
+        code, rest, err = call("list", SUITE, "--cursor", "151@100")
+        assert (code, err) == (0, "")
+        assert numbers(first + rest) == down_from(250)
+
+    @pytest.mark.usefixtures("suite")
+    @pytest.mark.parametrize(
+        ("request_number", "message"),
+        [(1, ""), (2, "all sessions read so far were written; to continue, add --cursor 151@100\n")],
+    )
+    def test_interrupt_prints_the_cursor(self, request_number: int, message: str, fake: FakeBuddy, call: Call) -> None:
+        interrupt_at_request(fake, request_number)
+        code, out, err = call("list", SUITE)
+        assert (code, err) == (130, message)
+        assert len(numbers(out)) == 100 * (request_number - 1)
+
+
+class TestTable:
+    def add(self, suite: FakeSuite, **fields: Any) -> None:
+        created = (datetime.now(UTC) - timedelta(hours=3, minutes=10)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        suite.create(**{"create_date": created, "revision": "5cfe3f5799de2ba886e4e3099efa3649195ffa25", **fields})
+
+    def test_table_for_80_columns(self, fake: FakeBuddy, call: Call) -> None:
+        suite = fake.add_suite(*KEY)
+        counts = {"tests_count": 320, "failed_count": 4, "skipped_count": 5, "error_count": 1}
+        self.add(suite, status="SUCCESSFUL", branch="main", duration=185, tests_count=320)
+        self.add(suite, status="ERROR", ref_type="PULL_REQUEST", ref_name="pull/7", duration=42, **counts)
+        self.add(suite, status="SKIPPED", ref_type="TAG", ref_name="v2.1.0", duration=1, tests_count=9, skipped_count=9)
+        self.add(suite, status="PAUSED", branch="feature/one-letter-too-many", tests_count=None)
+        self.add(suite, branch="main", create_date=None, ref_type=None, ref_name=None)
+
+        code, out, err = call("list", SUITE, "--format", "table")
+
+        assert (code, err) == (0, "5 sessions, 1 request\n")
+        assert [line.rstrip() for line in out.splitlines()] == [
+            "acme/shop/MNbyVedg  ▂█···",
+            "#  STATUS            AGE    TIME   PASS  FAIL  SKIP  ERR  BRANCH",
+            "5  ◌ running           -       -      0     0     0    0  -",
+            "4  ? paused      3 h ago       -      -     0     0    0  feature/one-letter-to…",
+            "3  ○ skipped     3 h ago      1s      0     0     9    0  tag v2.1.0",
+            "2  ✘ failed      3 h ago     42s    310     4     5    1  PR pull/7",
+            "1  ✔ passed      3 h ago   3m05s    320     0     0    0  main",
+        ]
+
+    def test_wide_terminal_shows_more_columns(
+        self, fake: FakeBuddy, call: Call, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        suite = fake.add_suite(*KEY)
+        self.add(suite, created_by=None, revision=None)
+        self.add(suite, status="ERROR", error_message="The database did\nnot start")
+        monkeypatch.setenv("COLUMNS", "160")
+        _, header, first, second = call("list", SUITE, "--format", "table").out.splitlines()
+        assert header.split()[-4:] == ["BRANCH", "COMMIT", "AUTHOR", "MESSAGE"]
+        assert "main" in first
+        assert "5cfe3f5" in first
+        assert first.rstrip().endswith("The database did not start")
+        assert second.split()[-3:] == ["main", "-", "-"]
+
+    @pytest.mark.parametrize("width", [200, 120, 80, 60, 40, 20])
+    def test_table_fits_the_terminal(
+        self, width: int, suite: FakeSuite, call: Call, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        suite.create(branch="日本語" * 30)
+        monkeypatch.setenv("COLUMNS", str(width))
+        lines = call("list", SUITE, "--format", "table").out.splitlines()
+        assert len(lines) == 52
+        assert max(map(cell_len, lines)) <= width
+        assert not any("…" in line.partition("BRANCH")[0] for line in lines[:2])
+
+    @pytest.mark.usefixtures("suite")
+    def test_table_is_limited_to_50_sessions_by_default(self, call: Call) -> None:
+        more = "; for older sessions add --all or --limit N\n"
+        for arguments, count, message in (
+            ([], 50, f"50 sessions, 1 request{more}"),
+            (["--limit", "2"], 2, f"2 sessions, 1 request{more}"),
+            (["--all"], 250, "250 sessions, 3 requests\n"),
+            (["--limit", "250"], 250, "250 sessions, 3 requests\n"),
+            (["--branch", "none"], 0, "0 sessions, 1 request\n"),
+        ):
+            code, out, err = call("list", SUITE, "--format", "table", *arguments)
+            assert (code, err) == (0, message)
+            title, _, recent = out.splitlines()[0].partition("  ")
+            assert title == SUITE + (", branch none" if "none" in arguments else "")
+            assert len(recent) == min(count, 30)
+            assert len(out.splitlines()) == count + (2 if count else 1)
+
+    @pytest.mark.parametrize("no_color", [False, True])
+    def test_terminal_gets_colours_unless_no_color_is_set(
+        self, no_color: bool, fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.add(fake.add_suite(*KEY), status="ERROR", failed_count=3)
+        if no_color:
+            monkeypatch.setenv("NO_COLOR", "1")
+        monkeypatch.setattr(sys, "stdout", terminal := Terminal())
+        assert run(["list", SUITE]) == 0
+        assert "✘ failed" in terminal.getvalue()
+        assert ("\x1b[1;31m" in terminal.getvalue()) is not no_color
+
+    @pytest.mark.parametrize("output_format", ["table", "jsonl", "csv"])
+    def test_control_characters_do_not_reach_a_terminal(
+        self, output_format: str, fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        evil = "\x1b]0;owned\x07\x9b2J\u202e[red]\r"
+        suite = fake.add_suite(*KEY)
+        self.add(suite, status=evil, branch=evil, error_message=evil, ci_run_url=evil, created_by={"name": evil})
+        monkeypatch.setenv("COLUMNS", "200")
+        terminal = use_terminal(monkeypatch, "stdout", dumb=False)
+        assert run(["list", SUITE, "--format", output_format]) == 0
+        shown = terminal.getvalue()
+        assert "\\u001b]0;owned\\u0007\\u009b2J\\u202e[red]" in shown
+        assert not set(shown) & {"\x07", "\x9b", "\u202e"}
+        assert "\x1b]" not in shown
+        if output_format == "jsonl":
+            assert json.loads(shown)["ref_name"] == evil
+
+    def test_character_that_the_encoding_lacks_is_replaced(
+        self, fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.add(fake.add_suite(*KEY), status="ERROR")
+        written = io.BytesIO()
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+        assert run(["list", SUITE, "--format", "table"]) == 0
+        assert b"1  ? failed " in written.getvalue()

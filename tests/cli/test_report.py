@@ -1,0 +1,233 @@
+"""The command `report` and its page."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from buddy_sessions.testing import FakeBuddy
+from helpers.command_line import Call, create_demo_database, sync_database
+from helpers.html_page import HtmlPage
+
+KEY = ("acme", "shop", "MNbyVedg")
+SCRIPT = "<script>alert(1)</script>"
+
+Render = Callable[..., str]
+"""Writes the report of a database, with these options, and returns its HTML."""
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("demo") / "sessions.db"
+    create_demo_database(path)
+    return path
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Path:
+    return tmp_path / "sessions.db"
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Path:
+    return tmp_path / "report.html"
+
+
+@pytest.fixture
+def render(call: Call, page: Path) -> Render:
+    def render(db: Path, *options: str) -> str:
+        code, out, _ = call("report", "--db", str(db), *options, "-o", str(page))
+        assert (code, out) == (0, "")
+        return page.read_text("utf-8")
+
+    return render
+
+
+class TestPage:
+    def test_html_is_valid_and_accessible(self, render: Render, demo: Path) -> None:
+        page = HtmlPage(render(demo))
+        assert page.mistakes == []
+        assert len(page.has_caption) > 20
+        assert all(page.has_caption)
+        assert all(attrs.get("scope") in {"col", "row"} for tag, attrs in page.tags if tag == "th")
+        ids = page.values("id")
+        assert len(ids) == len(set(ids))
+        assert {link.removeprefix("#") for link in page.values("href") if link.startswith("#")} <= {*ids}
+        assert {*page.values("aria-labelledby")} <= {*ids}
+        assert {f"#suite-{number}" for number in range(1, 7)} <= {*page.values("href")}
+        assert [tag for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)][:3] == ["h1", "h2", "h3"]
+
+    def test_page_loads_nothing(self, render: Render, demo: Path) -> None:
+        html = render(demo)
+        page = HtmlPage(html)
+        links = [link for link in page.values("href", "a") if not link.startswith("#")]
+        assert len(links) == 6 * 12
+        assert len(re.findall("https?:", html)) == len(links)
+        assert not page.values("src") + page.values("style")
+        assert not {"script", "link", "img", "iframe", "object", "base", "form"} & {tag for tag, _ in page.tags}
+        assert not re.search(r"url\(|@import|\bon\w+=", html)
+        assert "default-src 'none'" in html
+
+    def test_suites_that_need_attention_come_first(self, render: Render, fake: FakeBuddy, db: Path) -> None:
+        for name, statuses in (
+            ("fine", ["SUCCESSFUL"]),
+            ("weak", ["ERROR", "SUCCESSFUL"]),
+            ("broken", ["SUCCESSFUL", "ERROR"]),
+        ):
+            suite = fake.add_suite("acme", "shop", name)
+            for status in statuses:
+                suite.create(status=status)
+        sync_database(fake, db)
+        html = render(db)
+        assert re.findall(r'<a href="#suite-\d">(\w+)</a>', html) == ["broken", "weak", "fine"]
+        assert re.findall(r'<h2 id="suite-\d-name">(\w+)', html) == ["broken", "weak", "fine"]
+        assert "3 suites, 5 sessions, 1 failing now." in HtmlPage(html).text
+
+    def test_numbers_are_shown(self, render: Render, fake: FakeBuddy, db: Path) -> None:
+        suite = fake.add_suite(*KEY)
+        for number in range(10):
+            suite.create(
+                branch=f"fix/{number}",
+                status="ERROR" if number < 9 else "SUCCESSFUL",
+                create_date=f"202{5 + number // 5}-03-0{number}T10:00:00Z" if number else None,
+                duration=60 if number < 5 else 90,
+                tests_count=1200,
+                failed_count=0 if number == 9 else 3,
+                error_count=0,
+                skipped_count=0,
+            )
+        suite.create(create_date="2026-03-09T11:00:00Z", duration=7)
+        sync_database(fake, db)
+        text = HtmlPage(render(db)).text
+        assert "1 suite, 11 sessions. As of " in text
+        assert "Latest session ◌ running ✔ passed before that" in text
+        assert "Pass rate 10 % 1 of the last 10 Median duration 1m15s +50 % from the older half" in text
+        assert "Sessions 11 1 Mar 2025 \N{EN DASH} 9 Mar 2026" in text
+        assert "Pass rate per four weeks" in text
+        assert "1 Mar 2025: 0 %, 4 sessions" in text
+        assert "fix/8 1 of 1 8 Mar 2026" in text
+        assert "and 1 more" in text
+        assert "all branches duration 1m00s → 1m30s +50 %" in text
+        assert "#10 9 Mar 2026, 10:00 ✔ passed 1,200 tests fix/9" in text
+        assert "✘ failed 1,200 tests, 3 failed" in text
+        assert "#1 - ✘ failed" in text
+        assert "All sessions, newest first" in text
+        assert "Back to all suites" not in text
+        assert "7s" not in text  # the duration of the running session
+
+    def test_text_of_the_server_is_escaped(self, render: Render, fake: FakeBuddy, db: Path) -> None:
+        suite = fake.add_suite(*KEY)
+        for url in ("javascript:alert(1)", " https://a.example/", "https://a.example/\x01", "data:text/html,x", None):
+            suite.create(html_url=url)
+        suite.create(
+            branch=SCRIPT,
+            status="NEW\" onclick='x' <b>",
+            finish_date="2026-03-01T10:00:00Z",
+            error_message=f"{SCRIPT} \u202e\ud800 {{{{ 7*7 }}}}",
+            created_by={"name": f'"{SCRIPT}'},
+            html_url="HTTPS://a.example/?a=1&b=%22'>",
+        )
+        suite.create(branch=f"{SCRIPT}2", status="ERROR", ref_type="TAG")
+        fake.add_suite("acme", "shop", "other").create()
+        sync_database(fake, db)
+        page = HtmlPage(render(db))
+        assert page.mistakes == []
+        assert not {"script", "b"} & {tag for tag, _ in page.tags}
+        assert not re.search("onclick", " ".join(name for _, attrs in page.tags for name in attrs))
+        links = [link for link in page.values("href") if not link.startswith("#")]
+        assert links[0].startswith("https://")  # of the tag's session, made by the fake server
+        assert links[1] == "HTTPS://a.example/?a=1&b=%22'>"
+        assert len(links) == 3
+        assert f'{SCRIPT} \\u202e\\ud800 {{{{ 7*7 }}}} {SCRIPT} "{SCRIPT}' in page.text
+        assert f"tag {SCRIPT}2" in page.text
+        assert {*page.values("class", "span")} == {"bad", "other", "nowrap"}
+
+    def test_missing_values_are_dashes(self, render: Render, fake: FakeBuddy, db: Path) -> None:
+        nothing: dict[str, Any] = dict.fromkeys(
+            ("create_date", "created_by", "tests_count", "duration", "ref_name", "ref_type", "html_url")
+        )
+        fake.add_suite(*KEY).create(status="ERROR", **nothing)
+        sync_database(fake, db)
+        text = HtmlPage(render(db)).text
+        latest = "Latest session ✘ failed - Pass rate 0 % 0 of the last 1 Median duration - of the last 1 Sessions 1 "
+        assert latest in text
+        assert "- 1 of 1 - " in text
+        assert "Neither the duration nor the number of tests has grown." in text
+        assert "#1 - ✘ failed - -" in text
+
+    def test_suite_whose_sessions_were_deleted(self, render: Render, fake: FakeBuddy, db: Path) -> None:
+        suite = fake.add_suite(*KEY)
+        deleted = suite.create(status="SUCCESSFUL")
+        sync_database(fake, db)
+        suite.delete(deleted["id"])
+        suite.create(status="SUCCESSFUL")
+        sync_database(fake, db)
+        suite.delete(suite.sessions[0]["id"])
+        sync_database(fake, db)
+        assert "All sessions of this suite were deleted." in render(db)
+
+    def test_empty_database(self, render: Render, fake: FakeBuddy, db: Path) -> None:
+        sync_database(fake, db)
+        assert "This file contains no sessions yet." in render(db)
+
+
+class TestCommand:
+    def test_summary_names_the_page(self, call: Call, demo: Path, page: Path) -> None:
+        code, out, err = call("report", "--db", str(demo), "-o", str(page))
+        assert (code, out) == (0, "")
+        assert re.fullmatch(rf"6 suites, 1,1\d\d sessions: written to {page}\n", err)
+
+    def test_suites_can_be_selected(self, render: Render, demo: Path) -> None:
+        key = "acme/payments/b9TfYc4N"
+        text = HtmlPage(render(demo, "--suite", key, key)).text
+        assert "1 suite, " in text
+        assert "b9TfYc4N acme/ payments" in text
+        assert "All suites" not in text
+        text = HtmlPage(
+            render(demo, "--suite", key, "https://app.buddy.works/acme/storefront/unit-tests/MNbyVedg")
+        ).text
+        assert "2 suites, " in text
+
+    def test_missing_database_is_wrong_usage(self, call: Call, db: Path, page: Path, tmp_path: Path) -> None:
+        code, out, err = call("report", "--db", str(db), "-o", str(page))
+        assert (code, out) == (2, "")
+        assert err == f"error: {str(db)!r} not found: create it with buddy-sessions harvest … --db FILE\n"
+        assert not [*tmp_path.iterdir()]
+
+    def test_missing_suite_is_wrong_usage(self, call: Call, demo: Path, page: Path) -> None:
+        page.write_text("old")
+        code, _, err = call("report", "--db", str(demo), "--suite", "a/b/c", "-o", str(page))
+        assert (code, err) == (2, f"error: a/b/c not found in {str(demo)!r}: harvest it first\n")
+        assert page.read_text() == "old"
+        assert [*page.parent.iterdir()] == [page]
+
+    def test_invalid_suite_is_wrong_usage(self, call: Call, demo: Path, page: Path) -> None:
+        code, _, err = call("report", "--db", str(demo), "--suite", "a/b", "-o", str(page))
+        assert (code, "workspace/project/suite_id" in err, page.exists()) == (2, True, False)
+
+    def test_page_does_not_replace_the_database(self, call: Call, demo: Path, page: Path) -> None:
+        os.link(demo, page)
+        code, _, err = call("report", "--db", str(demo), "-o", str(page))
+        assert (code, "would replace the database" in err) == (2, True)
+        assert demo.read_bytes().startswith(b"SQLite format 3")
+
+    @pytest.mark.parametrize("library", ["pygal", "jinja2"])
+    def test_missing_extra_is_wrong_usage(
+        self, library: str, call: Call, demo: Path, page: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, library, None)
+        code, out, err = call("report", "--db", str(demo), "-o", str(page))
+        assert (code, out) == (2, "")
+        assert err == f"error: {library} is not installed; run: pip install 'buddy_sessions[report]'\n"
+        assert not page.exists()
+
+    def test_import_hooks_are_unchanged(self, render: Render, demo: Path) -> None:
+        render(demo)
+        assert "pygal" in sys.modules
+        assert not [finder for finder in sys.meta_path if type(finder).__module__.startswith("pygal")]

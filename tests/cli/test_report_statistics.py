@@ -1,0 +1,151 @@
+"""The statistics of a report."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from buddy_sessions import RefType
+from buddy_sessions.cli.report.suite_statistics import Growth, PassRate, Period, Ref, compute_statistics
+from helpers.report_sessions import FAILED, FIRST, KEY, PASSED, RUNNING, SKIPPED, statistics
+
+MAIN = Ref(RefType.BRANCH, "main")
+
+
+def test_suite_without_sessions() -> None:
+    it = compute_statistics(KEY, [])
+    assert (it.session_count, it.span, it.latest_finished, it.duration) == (0, None, None, None)
+    assert (it.pass_rate.percent, it.slowdown, it.is_failing) == (None, None, False)
+    assert (it.periods, it.failures, it.growths) == ([], [], [])
+
+
+def test_newest_20_finished_sessions_determine_the_state() -> None:
+    it = statistics([FAILED] * 10 + [PASSED] * 18 + [SKIPPED] + [RUNNING] * 3, duration=[10] * 9 + [*range(23)])
+    assert it.pass_rate == PassRate(18, 20)
+    assert it.pass_rate.percent == 90
+    assert it.duration == 9.5  # of 0 to 19, without the running sessions
+    assert it.newest[0].status == RUNNING
+    assert it.latest_finished is not None
+    assert it.latest_finished.relative_id == 29
+    assert (it.session_count, it.is_failing) == (32, False)
+
+
+def test_pass_rate_is_rounded_down() -> None:
+    assert PassRate(199, 200).percent == 99
+    assert PassRate(2, 3).percent == 66
+
+
+def test_span_ignores_sessions_without_a_date() -> None:
+    it = statistics([PASSED, FAILED, RUNNING], create_date=[FIRST, None, FIRST + timedelta(days=2)])
+    assert it.span == (FIRST, FIRST + timedelta(days=2))
+    assert it.is_failing
+
+
+def test_newest_12_sessions_are_listed() -> None:
+    assert [session.relative_id for session in statistics([PASSED] * 15).newest] == [*range(15, 3, -1)]
+
+
+def test_periods_have_no_gaps() -> None:
+    it = statistics([PASSED, FAILED, PASSED, RUNNING], day=[0, 0, 2, 30], duration=[1, 2, None, 9])
+    assert it.period_days == 1
+    assert it.periods == [
+        Period(date(2026, 3, 1), PassRate(1, 2), 1.5),
+        Period(date(2026, 3, 2), PassRate(0, 0), None),
+        Period(date(2026, 3, 3), PassRate(1, 1), None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("total", "days", "periods"), [(31, 1, 31), (32, 7, 5), (217, 7, 31), (218, 28, 8), (11_285, 365, 31)]
+)
+def test_there_are_at_most_31_periods(total: int, days: int, periods: int) -> None:
+    it = statistics([PASSED] * 2, day=[0, total - 1])
+    assert (it.period_days, len(it.periods)) == (days, periods)
+
+
+def test_last_period_is_complete() -> None:
+    """The first period begins with the first session, and may be shorter."""
+    it = statistics([PASSED] * 4, day=[0, 3, 4, 31])
+    assert [(period.start, period.pass_rate.finished) for period in it.periods] == [
+        (date(2026, 3, 1), 2),
+        (date(2026, 3, 5), 1),
+        (date(2026, 3, 12), 0),
+        (date(2026, 3, 19), 0),
+        (date(2026, 3, 26), 1),
+    ]
+
+
+def test_periods_cover_every_possible_date() -> None:
+    it = statistics([PASSED] * 2, create_date=[datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)])
+    assert (it.periods[0].start, len(it.periods)) == (date.min, 31)
+
+
+def test_failures_are_counted_by_branch() -> None:
+    it = statistics(
+        [FAILED, PASSED, FAILED, FAILED, FAILED, RUNNING, PASSED],
+        branch=["main", "main", "main", "a", "main", "main", "b"],
+        ref_type=[*[RefType.BRANCH] * 4, RefType.TAG, *[RefType.BRANCH] * 2],
+    )
+    assert [(branch.ref, branch.failed, branch.finished, branch.latest.relative_id) for branch in it.failures] == [
+        (MAIN, 2, 3, 3),
+        (Ref(RefType.TAG, "main"), 1, 1, 5),
+        (Ref(RefType.BRANCH, "a"), 1, 1, 4),
+    ]
+
+
+def test_eight_failed_branches_are_listed() -> None:
+    it = statistics([FAILED] * 10, branch=[*"abcdefghij"])
+    assert (len(it.failures), it.failed_branches) == (8, 10)
+
+
+def test_growth_compares_the_medians_of_both_halves() -> None:
+    it = statistics(duration=[10, 10, 20, 20, 20, 25, 25, 30, 99, 1], tests_count=[100] * 5 + [104] * 5)
+    assert it.growths == [
+        Growth(KEY, None, "duration", 20, 25, 25),
+        Growth(KEY, None, "tests", 100, 104, 4),
+    ]
+    assert it.slowdown == 25
+
+
+def test_odd_number_of_sessions_leaves_out_the_oldest() -> None:
+    it = statistics(duration=[1000, 10, 10, 10, 20, 20, *[11] * 5])
+    assert [(growth.before, growth.after, growth.percent) for growth in it.growths] == [(10, 11, 10)]
+
+
+def test_shrinking_duration_is_a_negative_slowdown() -> None:
+    it = statistics(duration=[10] * 5 + [5] * 5)
+    assert (it.growths, it.slowdown) == ([], -50)
+
+
+def test_fewer_than_ten_sessions_have_no_growth() -> None:
+    it = statistics([*[PASSED] * 9, RUNNING], duration=[*range(1, 11)])
+    assert (it.growths, it.slowdown) == ([], None)
+
+
+def test_growth_from_zero_is_ignored() -> None:
+    assert statistics(duration=[0] * 5 + [5] * 5).growths == []
+
+
+def test_implausible_numbers_are_ignored() -> None:
+    it = statistics(duration=[1, 1.7e308, -4, 10**9, 2])
+    assert (it.duration, it.periods[0].duration) == (1.5, 1.5)
+
+
+def test_branches_have_their_own_growth() -> None:
+    it = statistics(branch=["a", "b"] * 10, duration=[10] * 10 + [20, 11] * 5)
+    growths = [(growth.ref and growth.ref.name, growth.percent) for growth in it.growths]
+    assert growths == [("a", 100), (None, 55), ("b", 10)]
+
+
+def test_suites_that_need_attention_come_first() -> None:
+    """Failing suites come first, then lower pass rates, then larger slowdowns."""
+    suites = {
+        "none": statistics([RUNNING]),
+        "steady": statistics([PASSED] * 10),
+        "slower": statistics(duration=[1] * 5 + [2] * 5),
+        "weak": statistics([FAILED, PASSED]),
+        "failing": statistics([PASSED, PASSED, FAILED]),
+    }
+    order = sorted(suites, key=lambda name: suites[name].sort_key)
+    assert order == ["failing", "weak", "slower", "steady", "none"]

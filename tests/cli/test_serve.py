@@ -1,0 +1,87 @@
+"""The command `serve`."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import threading
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from buddy_sessions.cli import run
+from buddy_sessions.testing import FakeBuddy
+from helpers.command_line import Call, interrupt
+
+
+class SignallingStream(io.StringIO):
+    """A stream that sets an event when text was flushed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = threading.Event()
+
+    def flush(self) -> None:
+        super().flush()
+        if self.getvalue():
+            self.written.set()
+
+
+def serve_until(
+    condition: Callable[[list[Any]], bool], monkeypatch: pytest.MonkeyPatch, *arguments: str
+) -> list[dict[str, Any]]:
+    """Run `serve` until the sessions of its first suite satisfy the condition; return them."""
+    stream, seen, ended = SignallingStream(), list[list[Any]](), threading.Event()
+
+    def read() -> None:
+        stream.written.wait(10)
+        url, token = (part.partition("=")[2] for part in stream.getvalue().split()[1:])
+        sessions_url = f"{url}/workspaces/acme/projects/storefront/unit-tests/suites/MNbyVedg/sessions?per_page=500"
+        request = urllib.request.Request(sessions_url, headers={"Authorization": f"Bearer {token}"})
+        try:
+            while not ended.is_set() and (not seen or not condition(seen[-1])):
+                with urllib.request.urlopen(request, timeout=10) as response:
+                    seen.append(json.load(response)["sessions"])
+        finally:
+            if not ended.is_set():
+                interrupt()
+
+    monkeypatch.setattr(sys, "stdout", stream)
+    thread = threading.Thread(target=read)
+    thread.start()
+    code = run(["serve", *arguments])
+    ended.set()
+    thread.join()
+    assert code == 130
+    assert stream.getvalue().startswith("export BUDDY_API_URL=http://127.0.0.1:")
+    return seen[-1]
+
+
+def test_serves_the_requested_number_of_sessions(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert len(serve_until(bool, monkeypatch, "--sessions", "250")) == 250
+    assert "buddy-sessions list acme/storefront/MNbyVedg" in capsys.readouterr().err
+
+
+def test_serves_realistic_suites_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(serve_until(bool, monkeypatch)) == 400
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_live_sessions_start_and_finish(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def has_new_sessions(sessions: list[Any]) -> bool:
+        return len(sessions) > number + 2
+
+    newest, *others = serve_until(has_new_sessions, monkeypatch, "--sessions", str(number), "--live", "0.01")
+    assert newest["status"] == "IN_PROGRESS"
+    assert all(session["finish_date"] for session in others)
+
+
+def test_port_in_use_is_an_error(fake: FakeBuddy, call: Call) -> None:
+    code, out, err = call("serve", "--port", str(fake.base_url.port))
+    assert (code, out) == (1, "")
+    assert err.startswith("error: ")

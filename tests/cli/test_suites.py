@@ -1,0 +1,43 @@
+"""The command `suites`."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+
+from buddy_sessions.testing import FakeBuddy
+from helpers.command_line import Call, rows
+
+
+@pytest.fixture(autouse=True)
+def suites(fake: FakeBuddy) -> None:
+    fake.add_suite("acme", "shop", "MNbyVedg", name="Unit tests", identifier="unit")
+    fake.add_suite("acme", "shop", "65OmRb8v", name="End-to-end", identifier="e2e")
+
+
+@pytest.mark.parametrize("arguments", [["acme/shop"], ["shop", "-w", "acme"], ["-w", "acme", "-p", "shop"]])
+def test_table_has_keys_for_list(arguments: list[str], call: Call) -> None:
+    code, out, err = call("suites", *arguments, "--format", "table")
+    assert (code, err) == (0, "")
+    assert [line.split() for line in out.splitlines()] == [
+        ["KEY", "NAME", "IDENTIFIER"],
+        ["acme/shop/MNbyVedg", "Unit", "tests", "unit"],
+        ["acme/shop/65OmRb8v", "End-to-end", "e2e"],
+    ]
+
+
+def test_jsonl_and_csv_equal_the_api(fake: FakeBuddy, call: Call) -> None:
+    sent = [suite.summary() for suite in fake.suites.values()]
+    assert rows(call("suites", "acme/shop").out) == sent
+    out = call("suites", "acme/shop", "--format", "csv").out
+    assert list(csv.DictReader(io.StringIO(out, newline=""))) == sent
+
+
+@pytest.mark.parametrize("arguments", [[], ["shop"], ["acme/shop/MNbyVedg"], ["acme/"]])
+def test_invalid_project_is_wrong_usage(arguments: list[str], call: Call, fake: FakeBuddy) -> None:
+    code, out, err = call("suites", *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: not workspace/project: {''.join(arguments)!r}; ")
+    assert not fake.requests

@@ -1,0 +1,89 @@
+"""The suites that arguments, files and stdin name, as `harvest` reads them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from buddy_sessions.testing import FakeBuddy, RecordedRequest
+from helpers.command_line import Call, down_from, numbers_by_suite, piped_stdin, stdin_replaced_by
+
+A, B, X = "acme/shop/a", "acme/shop/b", "acme/other/x"
+
+pytestmark = pytest.mark.usefixtures("suites")
+
+
+def test_each_suite_is_read_once(call: Call) -> None:
+    code, out, err = call("harvest", X, B, "acme/shop", A, B, "acme/shop")
+    assert code == 0
+    assert numbers_by_suite(out) == {A: down_from(250), B: down_from(3), X: down_from(20)}
+    assert err.startswith("3 suites, 273 sessions, 6 requests in ")
+    assert len(err.splitlines()) == 1
+
+
+def test_suite_can_be_given_by_url(call: Call) -> None:
+    out = call("harvest", "https://app.buddy.works/acme/shop/unit-tests/b", B).out
+    assert numbers_by_suite(out) == {B: down_from(3)}
+
+
+def test_file_names_more_suites(call: Call, tmp_path: Path) -> None:
+    names = tmp_path / "suites.txt"
+    names.write_text(f"\ufeff# ours\n\n  {A} \r\n{B}\n{B}\nacme/other\n", encoding="utf-8")
+    code, out, _ = call("harvest", "--from", str(names), B)
+    assert code == 0
+    assert numbers_by_suite(out) == {A: down_from(250), B: down_from(3), X: down_from(20)}
+
+
+def test_line_of_a_pipe_is_read_before_the_next_one_comes(call: Call, fake: FakeBuddy) -> None:
+    reader, writer = os.pipe()
+    os.write(writer, f"{B}\n".encode())
+
+    def on_request(request: RecordedRequest) -> None:
+        if "/b/" in request.path:
+            os.write(writer, f"{X}\n".encode())
+            os.close(writer)
+
+    fake.on_request = on_request
+    with stdin_replaced_by(reader):
+        assert [*numbers_by_suite(call("harvest", "--from", "-", "--concurrency", "1").out)] == [B, X]
+
+
+@pytest.mark.parametrize("name", ["acme", "acme/shop/a/b", "acme//a", "acme/shop/", "acme/..", "acme/shop/\ud800"])
+def test_invalid_argument_is_wrong_usage(name: str, call: Call, fake: FakeBuddy) -> None:
+    code, out, err = call("harvest", A, name)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert len(err.splitlines()) == 1
+    assert not fake.requests
+
+
+@pytest.mark.parametrize("line", [b"acme", b"acme/shop/\xff", b"acme/../x"])
+def test_invalid_line_is_wrong_usage(line: bytes, call: Call, tmp_path: Path) -> None:
+    content = f"{B}\n# no\n".encode() + line + b"\n"
+    names = tmp_path / "names"
+    names.write_bytes(content)
+    for source, shown in (("-", "stdin"), (str(names), str(names))):
+        with piped_stdin(content):
+            code, out, err = call("harvest", "--from", source, "--out", str(tmp_path / "out.csv"))
+        assert (code, out) == (2, "")
+        assert err.startswith(f"error: {shown}, line 3: ")
+    assert [*tmp_path.iterdir()] == [names]
+
+
+def test_missing_file_is_an_error(call: Call, fake: FakeBuddy, tmp_path: Path) -> None:
+    code, _, err = call("harvest", "--from", str(tmp_path / "none"))
+    assert (code, len(err.splitlines())) == (1, 1)
+    assert "none" in err
+    assert not fake.requests
+
+
+def test_stdin_that_cannot_be_read_is_an_error(call: Call, fake: FakeBuddy) -> None:
+    pty = pytest.importorskip("pty")
+    ours, theirs = pty.openpty()
+    os.close(theirs)
+    with stdin_replaced_by(ours):
+        code = call("harvest", "--from", "-").code
+    assert code in {0, 1}  # a closed terminal is an error on Linux, and the end of the file on other systems
+    assert not fake.requests

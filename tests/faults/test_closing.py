@@ -1,0 +1,75 @@
+"""Clients and aiohttp sessions that are closed too early; nested reads with a single connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import aiohttp
+import pytest
+from stamina.instrumentation import RetryDetails, set_on_retry_hooks
+
+from buddy_sessions import BuddyClient, ClientClosedError, Session
+from buddy_sessions.testing import FakeBuddy, Fault
+from helpers.faults import KEY, TOKEN, CheckedReader
+
+pytestmark = pytest.mark.fault
+
+
+@pytest.fixture
+async def fake() -> AsyncIterator[FakeBuddy]:
+    async with FakeBuddy(token=TOKEN) as server:
+        server.add_suite(*KEY).populate(3)
+        yield server
+
+
+@pytest.fixture
+def default_retry_hooks() -> Iterator[None]:
+    yield
+    set_on_retry_hooks(None)
+
+
+async def test_session_closed_before(reader: CheckedReader, fake: FakeBuddy) -> None:
+    session = aiohttp.ClientSession()
+    await session.close()
+    error = await reader.fail(fake, ClientClosedError, requests=0, http_session=session)
+    assert "borrowed" in str(error)
+    assert reader.stats.requests == 0
+
+
+async def test_session_closed_in_flight(reader: CheckedReader, fake: FakeBuddy) -> None:
+    async with aiohttp.ClientSession() as session:
+        fake.on_request = lambda _: asyncio.create_task(session.close())
+        fake.inject(Fault.hang())
+        await reader.fail(fake, ClientClosedError, requests=1, http_session=session, max_attempts=1)
+
+
+@pytest.mark.usefixtures("default_retry_hooks")
+async def test_session_closed_between_attempts(reader: CheckedReader, fake: FakeBuddy) -> None:
+    closing: list[asyncio.Task[None]] = []
+
+    def close_session(details: RetryDetails) -> None:
+        closing.append(asyncio.create_task(session.close()))
+
+    set_on_retry_hooks([close_session])
+    async with aiohttp.ClientSession() as session:
+        fake.inject(Fault.status(503))
+        error = await reader.fail(fake, ClientClosedError, requests=1, http_session=session)
+    assert len(closing) == 1
+    assert "in flight" not in str(error)
+
+
+async def test_client_closed_in_flight(reader: CheckedReader, fake: FakeBuddy) -> None:
+    async def close_while_reading(buddy: BuddyClient) -> list[Session]:
+        fake.on_request = lambda _: asyncio.create_task(buddy.close())
+        return await buddy.sessions(KEY).collect()
+
+    fake.inject(Fault.hang())
+    await reader.fail(fake, ClientClosedError, requests=1, function=close_while_reading, max_attempts=1)
+
+
+async def test_nested_read_with_one_connection(reader: CheckedReader, fake: FakeBuddy) -> None:
+    async def read_nested(buddy: BuddyClient) -> list[Session]:
+        return [inner async for _ in buddy.sessions(KEY, per_page=1) async for inner in buddy.sessions(KEY, per_page=1)]
+
+    assert len(await reader.read(fake, requests=12, function=read_nested, max_concurrency=1)) == 9

@@ -1,0 +1,398 @@
+"""Faults of a connection: addresses, TLS, proxies, broken and slow responses, size limits, malformed HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gzip
+import itertools
+import socket
+import ssl
+import tracemalloc
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from datetime import datetime
+from functools import partial
+
+import aiohttp
+import pytest
+import trustme
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
+
+from buddy_sessions import BuddyClient, BuddyError, ResponseError, Session, TransportError
+from buddy_sessions.testing import FakeBuddy
+from helpers.faults import KEY, PAGE, TOKEN, CheckedReader, UnreachableServer
+from helpers.raw_server import End, Script, Step, http_response, raw_server
+
+pytestmark = pytest.mark.fault
+
+GOOD = http_response(PAGE)
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+SIZED = HEAD + b"Content-Length: %d\r\n\r\n" % len(PAGE)
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+MIB = 2**20
+
+
+def encoded(body: bytes, encoding: str = "gzip") -> bytes:
+    return http_response(body, f"Content-Encoding: {encoding}")
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+class FakeResolver(AbstractResolver):
+    """Resolves every name to the next of these ports on the loopback interface; 0 is a failure."""
+
+    def __init__(self, *ports: int) -> None:
+        self._ports = iter(ports)
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        if port := next(self._ports):
+            flags = socket.AI_NUMERICHOST
+            return [
+                ResolveResult(hostname=host, host="127.0.0.1", port=port, family=socket.AF_INET, proto=0, flags=flags)
+            ]
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    async def close(self) -> None: ...
+
+
+def session_to(*ports: int) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=FakeResolver(*ports), use_dns_cache=False))
+
+
+@pytest.fixture
+def unused_port() -> Iterator[int]:
+    """A port that is taken, but has no server."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
+
+
+@pytest.mark.parametrize("refused", [pytest.param(True, id="refused"), pytest.param(False, id="no-such-host")])
+class TestUnreachable:
+    async def test_unreachable_for_ever(self, reader: CheckedReader, unused_port: int, refused: bool) -> None:
+        server = UnreachableServer(URL("http://localhost"))
+        async with session_to(*[unused_port if refused else 0] * 3) as session:
+            error = await reader.fail(server, TransportError, requests=0, http_session=session)
+        assert error.retryable
+        assert "Cannot connect to host localhost" in str(error)
+        assert (reader.stats.requests, reader.stats.retries) == (3, 2)
+
+    async def test_unreachable_at_first(self, reader: CheckedReader, unused_port: int, refused: bool) -> None:
+        async with (
+            raw_server(GOOD) as server,
+            session_to(unused_port if refused else 0, server.base_url.port or 0) as session,
+        ):
+            base_url = server.base_url.with_host("localhost")
+            assert len(await reader.read(server, requests=1, http_session=session, base_url=base_url)) == 3
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def trusting_context(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
+
+
+@contextlib.asynccontextmanager
+async def https_server(
+    authority: trustme.CA, *names: str, not_after: datetime | None = None
+) -> AsyncIterator[FakeBuddy]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(*names, not_after=not_after).configure_cert(context)
+    async with FakeBuddy(token=TOKEN, ssl_context=context) as server:
+        server.add_suite(*KEY).populate(3)
+        yield server
+
+
+class TestTLS:
+    @pytest.mark.parametrize(
+        ("name", "not_after", "is_trusted", "reason"),
+        [
+            pytest.param("127.0.0.1", None, False, "unable to get local issuer", id="untrusted"),
+            pytest.param("buddy.example.com", None, True, "IP address mismatch", id="wrong-host-name"),
+            pytest.param("127.0.0.1", datetime(2020, 1, 1), True, "expired", id="expired"),  # noqa: DTZ001 - for trustme
+        ],
+    )
+    async def test_bad_certificate(
+        self,
+        reader: CheckedReader,
+        authority: trustme.CA,
+        trusting_context: ssl.SSLContext,
+        name: str,
+        not_after: datetime | None,
+        is_trusted: bool,
+        reason: str,
+    ) -> None:
+        context = trusting_context if is_trusted else None
+        async with https_server(authority, name, not_after=not_after) as server:
+            error = await reader.fail(server, TransportError, requests=0, ssl=context)
+        assert "TLS failed" in str(error)
+        assert reason in str(error)
+        assert (error.retryable, reader.stats.requests) == (False, 1)
+
+    async def test_https_to_a_plaintext_port(self, reader: CheckedReader, fake: FakeBuddy) -> None:
+        base_url = fake.base_url.with_scheme("https")
+        error = await reader.fail(fake, TransportError, requests=0, base_url=base_url)
+        assert "TLS failed" in str(error)
+        assert (error.retryable, reader.stats.requests) == (False, 1)
+
+    async def test_own_ssl_context(
+        self, reader: CheckedReader, authority: trustme.CA, trusting_context: ssl.SSLContext
+    ) -> None:
+        async with https_server(authority, "127.0.0.1") as server:
+            assert len(await reader.read(server, requests=1, ssl=trusting_context)) == 3
+
+
+async def run_tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Handle a connection like a proxy that opens a tunnel to any address."""
+
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.closing(writer):
+            while data := await reader.read(2**16):
+                writer.write(data)
+
+    _, target, _ = (await reader.readuntil(b"\r\n\r\n")).split(maxsplit=2)
+    host, _, port = target.decode().partition(":")
+    server_reader, server_writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+    await asyncio.gather(copy(reader, server_writer), copy(server_reader, writer))
+
+
+class TestProxies:
+    """The caller's aiohttp session names the proxy."""
+
+    async def test_https_through_a_proxy(
+        self, reader: CheckedReader, authority: trustme.CA, trusting_context: ssl.SSLContext
+    ) -> None:
+        proxy = await asyncio.start_server(run_tunnel, "127.0.0.1", 0)
+        proxy_url = URL.build(scheme="http", host="127.0.0.1", port=proxy.sockets[0].getsockname()[1])
+        connector = aiohttp.TCPConnector(force_close=True)  # the caller's connections may stay open otherwise
+        async with (
+            proxy,
+            https_server(authority, "127.0.0.1") as server,
+            aiohttp.ClientSession(proxy=proxy_url, connector=connector) as session,
+        ):
+            assert len(await reader.read(server, requests=1, ssl=trusting_context, http_session=session)) == 3
+
+    async def test_plain_http_through_a_proxy(self, reader: CheckedReader) -> None:
+        async with raw_server(GOOD) as proxy, aiohttp.ClientSession(proxy=proxy.base_url) as session:
+            base_url = URL("http://localhost:9")
+            assert len(await reader.read(proxy, requests=1, base_url=base_url, http_session=session)) == 3
+        assert proxy.requests[0].startswith(b"GET http://localhost:9/workspaces/")
+
+    @pytest.mark.parametrize(
+        ("status", "requests"),
+        [
+            pytest.param("407 Proxy Authentication Required", 1, id="407"),
+            pytest.param("403 Forbidden", 1, id="403"),
+            pytest.param("502 Bad Gateway", 3, id="502"),
+        ],
+    )
+    async def test_proxy_responds_with_an_error(self, reader: CheckedReader, status: str, requests: int) -> None:
+        async with raw_server(http_response(b"<html>", status=status)) as proxy:
+            proxy_url = proxy.base_url.with_user("me").with_password("hunter2")
+            async with aiohttp.ClientSession(proxy=proxy_url) as session:
+                base_url = URL("https://buddy.example.com")
+                error = await reader.fail(
+                    proxy, TransportError, requests=requests, base_url=base_url, http_session=session
+                )
+        assert f"the proxy {proxy.base_url} responded with {status}" in str(error)
+        assert "hunter2" not in str(error)
+        assert error.retryable == (requests > 1)
+        assert proxy.requests[0].startswith(b"CONNECT buddy.example.com:443 ")
+        assert b"Bearer" not in b"".join(proxy.requests)
+
+    async def test_unreachable_proxy(self, reader: CheckedReader, unused_port: int) -> None:
+        server = UnreachableServer(URL("https://buddy.example.com"))
+        async with aiohttp.ClientSession(proxy=f"http://127.0.0.1:{unused_port}") as session:
+            error = await reader.fail(server, TransportError, requests=0, http_session=session)
+        assert f"127.0.0.1:{unused_port}" in str(error)
+        assert reader.stats.requests == 3
+
+
+class TestBrokenResponses:
+    @pytest.mark.parametrize(
+        ("script", "error_type", "requests"),
+        [
+            # aiohttp itself repeats a request once if there is no complete header: two requests per attempt.
+            pytest.param(b"", TransportError, 6, id="fin-before-status-line"),
+            pytest.param([End.FIN], TransportError, 6, id="half-close-before-status-line"),
+            pytest.param([End.RST], TransportError, 6, id="rst-before-status-line"),
+            pytest.param(b"HTTP/1.1 2", TransportError, 6, id="fin-in-status-line"),
+            pytest.param(HEAD, TransportError, 6, id="fin-in-headers"),
+            pytest.param([HEAD, End.RST], TransportError, 6, id="rst-in-headers"),
+            pytest.param(SIZED, TransportError, 3, id="fin-before-body"),
+            pytest.param([SIZED + PAGE[:100], End.FIN], TransportError, 3, id="half-close-in-body"),
+            pytest.param([SIZED + PAGE[:100], End.RST], TransportError, 3, id="rst-in-body"),
+            pytest.param(SIZED + PAGE[:-1], TransportError, 3, id="body-shorter-than-content-length"),
+            pytest.param(CHUNKED + chunk(PAGE), TransportError, 3, id="no-last-chunk"),
+            pytest.param(CHUNKED + chunk(PAGE)[:100], TransportError, 3, id="fin-in-chunk"),
+            pytest.param(CHUNKED + chunk(PAGE[:40]) + b"4", TransportError, 3, id="fin-in-chunk-size"),
+            pytest.param(encoded(b"nonsense"), TransportError, 3, id="invalid-gzip"),
+            pytest.param(encoded(gzip.compress(PAGE)[:-8] + b"\0" * 8), TransportError, 3, id="gzip-with-bad-crc"),
+            pytest.param(encoded(b"nonsense", "deflate"), TransportError, 3, id="invalid-deflate"),
+            pytest.param(encoded(zlib.compress(PAGE)[:-20], "deflate"), TransportError, 3, id="truncated-deflate"),
+            # Only the JSON shows that these are incomplete; invalid JSON is retried once.
+            pytest.param([HEAD + b"\r\n" + PAGE[:100], End.RST], ResponseError, 2, id="rst-in-body-without-length"),
+            pytest.param(HEAD + b"\r\n" + PAGE[:100], ResponseError, 2, id="fin-in-body-without-length"),
+            pytest.param(encoded(gzip.compress(PAGE)[:-20]), ResponseError, 2, id="truncated-gzip"),
+        ],
+    )
+    async def test_broken_response(
+        self, reader: CheckedReader, script: Script, error_type: type[BuddyError], requests: int
+    ) -> None:
+        async with raw_server(script, GOOD) as server:
+            assert len(await reader.read(server, requests=2)) == 3
+        async with raw_server(script) as server:
+            error = await reader.fail(server, error_type, requests=requests)
+        assert error.retryable
+
+    async def test_rst_in_tls_handshake(self, reader: CheckedReader) -> None:
+        server = await asyncio.start_server(lambda _, writer: writer.transport.abort(), "127.0.0.1", 0)
+        async with server:
+            base_url = URL(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+            error = await reader.fail(UnreachableServer(base_url), TransportError, requests=0)
+        assert error.retryable
+        assert reader.stats.requests == 3
+
+    async def test_idle_connection_is_closed(self, reader: CheckedReader) -> None:
+        async def read_twice(buddy: BuddyClient) -> list[Session]:
+            await buddy.sessions(KEY).collect()
+            (connection,) = server.connections
+            connection.transport.close()
+            return await buddy.sessions(KEY).collect()
+
+        async with raw_server([SIZED + PAGE, End.KEEP], GOOD) as server:
+            assert len(await reader.read(server, requests=2, function=read_twice)) == 3
+
+    async def test_kept_connection_is_reset_by_the_next_request(self, reader: CheckedReader) -> None:
+        async def read_twice(buddy: BuddyClient) -> list[Session]:
+            await buddy.sessions(KEY).collect()
+            return await buddy.sessions(KEY).collect()
+
+        async with raw_server([SIZED + PAGE, End.KEEP], [End.RST], GOOD) as server:
+            assert len(await reader.read(server, requests=3, function=read_twice)) == 3
+
+    async def test_gzip_without_trailer(self, reader: CheckedReader) -> None:
+        async with raw_server(encoded(gzip.compress(PAGE)[:-8])) as server:
+            assert len(await reader.read(server, requests=1)) == 3
+
+    @pytest.mark.parametrize("encoding", ["br", "zstd"])
+    async def test_unrequested_encoding(self, reader: CheckedReader, encoding: str) -> None:
+        async with raw_server(encoded(PAGE, encoding)) as server:
+            assert (await reader.fail(server, TransportError, requests=3)).retryable
+
+
+class TestSize:
+    @pytest.mark.parametrize(
+        "script",
+        [
+            pytest.param(encoded(gzip.compress(bytes(300 * MIB))), id="gzip-bomb"),
+            pytest.param(itertools.chain([HEAD + b"\r\n"], itertools.repeat(bytes(MIB))), id="endless-body"),
+            pytest.param(itertools.chain([CHUNKED], itertools.repeat(chunk(bytes(MIB)))), id="endless-chunks"),
+            pytest.param([HEAD + b"Content-Length: 16777217\r\n\r\n", End.KEEP], id="large-content-length"),
+            pytest.param(
+                http_response(gzip.compress(bytes(300 * MIB)), "Content-Encoding: gzip", status="403 Forbidden"),
+                id="gzip-bomb-in-an-error",
+            ),
+        ],
+    )
+    async def test_body_too_large(self, reader: CheckedReader, script: Script) -> None:
+        peak = 0
+
+        async def measure_memory(buddy: BuddyClient) -> list[Session]:
+            nonlocal peak
+            tracemalloc.start()
+            try:
+                return await buddy.sessions(KEY).collect()
+            finally:
+                peak = tracemalloc.get_traced_memory()[1]
+                tracemalloc.stop()
+
+        async with raw_server(script) as server:
+            error = await reader.fail(server, ResponseError, requests=1, function=measure_memory)
+        assert "too large: over 16 MiB" in str(error)
+        assert peak < 40 * MIB
+
+    async def test_endless_headers(self, reader: CheckedReader) -> None:
+        script = itertools.chain([b"HTTP/1.1 200 OK\r\n"], (b"X-%d: 1\r\n" % n for n in itertools.count()))
+        async with raw_server(script) as server:
+            assert "not HTTP" in str(await reader.fail(server, ResponseError, requests=1))
+
+
+def byte_by_byte(data: bytes) -> list[Step]:
+    return [step for byte in data for step in (bytes([byte]), partial(asyncio.sleep, 0.1))]
+
+
+def wait_for_ever() -> Awaitable[object]:
+    return asyncio.Event().wait()
+
+
+@pytest.mark.virtual_time
+class TestTimeouts:
+    @pytest.mark.parametrize(
+        "script",
+        [
+            pytest.param(byte_by_byte(SIZED + PAGE), id="one-byte-at-a-time"),
+            pytest.param([wait_for_ever], id="no-headers"),
+            pytest.param([HEAD, wait_for_ever], id="stall-in-headers"),
+            pytest.param([SIZED + PAGE[:100], wait_for_ever], id="stall-in-body"),
+            pytest.param([CHUNKED + chunk(PAGE), wait_for_ever], id="stall-after-chunk"),
+        ],
+    )
+    async def test_slow_response(self, reader: CheckedReader, script: Script) -> None:
+        async with raw_server(script) as server:
+            error = await reader.fail(server, TransportError, requests=2, timeout=30, max_attempts=2)
+        assert "no response within 30 s" in str(error)
+        assert error.retryable
+        assert reader.seconds == pytest.approx(2 * 30, abs=1)
+
+    async def test_malformed_chunk_after_the_headers(self, reader: CheckedReader) -> None:
+        """aiohttp closes the connection, but does not notify the reader of the body."""
+        script: Script = [CHUNKED, partial(asyncio.sleep, 1), b"nonsense\r\n"]
+        async with raw_server(script) as server:
+            await reader.fail(server, TransportError, requests=2, timeout=30, max_attempts=2)
+
+    async def test_no_tls_handshake(self, reader: CheckedReader) -> None:
+        async with raw_server(GOOD) as server:
+            base_url = server.base_url.with_scheme("https")
+            error = await reader.fail(server, TransportError, requests=0, base_url=base_url, timeout=30, max_attempts=2)
+        assert "no response within 30 s" in str(error)
+        assert reader.seconds == pytest.approx(2 * 30, abs=1)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        pytest.param(HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}", id="two-content-lengths"),
+        pytest.param(
+            HEAD + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}", id="content-length-and-chunks"
+        ),
+        pytest.param(HEAD + b"Content-Length: two\r\n\r\n{}", id="content-length-not-a-number"),
+        pytest.param(HEAD + b"X: " + b"x" * 9_000 + b"\r\n" + SIZED, id="header-of-9-kb"),
+        pytest.param(b"HTTP/1.1 200 " + b"x" * 9_000 + b"\r\n\r\n", id="status-line-of-9-kb"),
+        pytest.param(CHUNKED + b"nonsense\r\n", id="chunk-size-not-a-number"),
+        pytest.param(b"SSH-2.0-OpenSSH_9.6\r\n", id="other-protocol"),
+        pytest.param(b"HTTP/1.1 OK\r\n\r\n", id="status-not-a-number"),
+        pytest.param(PAGE, id="no-status-line"),
+        pytest.param(bytes(100), id="zero-bytes"),
+        pytest.param(HEAD + b"X: \0" + TOKEN.encode() + b"\r\n\r\n", id="token-in-invalid-header"),
+        pytest.param(TOKEN.encode() + b"\r\n\r\n", id="token-as-status-line"),
+    ],
+)
+async def test_malformed_http(reader: CheckedReader, script: bytes) -> None:
+    async with raw_server(script) as server:
+        error = await reader.fail(server, ResponseError, requests=1)
+    assert "not HTTP" in str(error)
+    assert not error.retryable

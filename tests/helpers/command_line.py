@@ -1,0 +1,201 @@
+"""Runs commands in this process, with a fake Buddy in another thread and streams that look like terminals."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple, TextIO
+
+import pytest
+
+from buddy_sessions import BuddyClient, SessionStore, SuiteKey
+from buddy_sessions.testing import FakeBuddy, Fault
+
+COMMAND = (sys.executable, "-m", "buddy_sessions")
+
+
+class Result(NamedTuple):
+    """The outcome of a command."""
+
+    code: int
+    out: str
+    err: str
+
+
+Call = Callable[..., Result]
+"""Runs a command with these arguments."""
+
+
+class Terminal(io.StringIO):
+    """A stream that claims to be a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@contextmanager
+def served(fake: FakeBuddy) -> Iterator[FakeBuddy]:
+    """Serve a fake Buddy from another thread, because a command runs its own event loop in this one."""
+    started = Future[Callable[[], object]]()
+
+    async def serve() -> None:
+        async with fake:
+            loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+            started.set_result(lambda: loop.call_soon_threadsafe(stopped.set))
+            await stopped.wait()
+
+    thread = threading.Thread(target=asyncio.run, args=[serve()])
+    thread.start()
+    stop = started.result(10)
+    try:
+        yield fake
+    finally:
+        stop()
+        thread.join()
+
+
+def use_terminal(monkeypatch: pytest.MonkeyPatch, name: str, *, dumb: bool = True) -> Terminal:
+    """Replace `stdout` or `stderr` by a terminal, without colours; return it. A dumb one shows no escape sequence."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, name, terminal)
+    monkeypatch.setenv("NO_COLOR", "1")
+    if dumb:
+        monkeypatch.setenv("TERM", "dumb")
+    return terminal
+
+
+@contextmanager
+def closed_pipe() -> Iterator[TextIO]:
+    """Yield a stream to a pipe whose reader has left."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    stream = open(writer, "w", encoding="utf-8")  # noqa: SIM115 - closed below, which raises
+    try:
+        yield stream
+    finally:
+        with suppress(BrokenPipeError):
+            stream.close()
+
+
+@contextmanager
+def stdin_replaced_by(descriptor: int) -> Iterator[None]:
+    """Let the standard input of the process be this open file, which is closed."""
+    before = os.dup(0)
+    os.dup2(descriptor, 0)
+    os.close(descriptor)
+    try:
+        yield
+    finally:
+        os.dup2(before, 0)
+        os.close(before)
+
+
+@contextmanager
+def piped_stdin(content: bytes) -> Iterator[None]:
+    """Let the standard input of the process be a pipe with this content."""
+    reader, writer = os.pipe()
+    os.write(writer, content)
+    os.close(writer)
+    with stdin_replaced_by(reader):
+        yield
+
+
+def interrupt() -> None:
+    """Interrupt the main thread, as Ctrl-C does."""
+    main_thread = threading.main_thread().ident
+    assert main_thread is not None
+    signal.pthread_kill(main_thread, signal.SIGINT)
+
+
+def interrupt_at_request(fake: FakeBuddy, number: int) -> None:
+    """Interrupt the command at its request with this number. Neither this nor later requests get a response."""
+    counter = itertools.count(1)
+
+    def on_request(_: object) -> None:
+        if next(counter) == number:
+            fake.inject(Fault.hang(), times=9)
+            interrupt()
+
+    fake.on_request = on_request
+
+
+def lines_at_each_request(fake: FakeBuddy) -> list[int]:
+    """Return a list of the number of lines on stdout when each request arrives, the next command included."""
+    counts: list[int] = []
+
+    def on_request(_: object) -> None:
+        assert isinstance(sys.stdout, io.TextIOWrapper)
+        assert isinstance(sys.stdout.buffer, io.BytesIO)
+        counts.append(sys.stdout.buffer.getvalue().count(b"\n"))
+
+    fake.on_request = on_request
+    return counts
+
+
+def run_process(environment: dict[str, str], *arguments: str, stdin: str | None = None) -> Result:
+    """Run a command in a process of its own."""
+    done = subprocess.run(
+        [*COMMAND, *arguments],
+        env=environment,
+        capture_output=True,
+        input=stdin,
+        encoding="utf-8",
+        timeout=30,
+        check=False,
+    )
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+def rows(jsonl: str) -> list[dict[str, Any]]:
+    """Return the objects of JSON lines."""
+    return [json.loads(line) for line in jsonl.splitlines()]
+
+
+def numbers(jsonl: str) -> list[int]:
+    """Return the numbers of the sessions, in their order."""
+    return [row["relative_id"] for row in rows(jsonl)]
+
+
+def numbers_by_suite(jsonl: str) -> dict[str, list[int]]:
+    """Return the numbers of the sessions of each suite, in their order."""
+    found: dict[str, list[int]] = {}
+    for row in rows(jsonl):
+        found.setdefault(f"{row['workspace']}/{row['project']}/{row['suite_id']}", []).append(row["relative_id"])
+    return found
+
+
+def down_from(number: int) -> list[int]:
+    return [*range(number, 0, -1)]
+
+
+def sync_database(fake: FakeBuddy, path: Path) -> None:
+    """Bring a database up to date with all suites of a fake Buddy that is running."""
+
+    async def sync() -> None:
+        keys = [SuiteKey(*key) for key in fake.suites]
+        async with (
+            BuddyClient(fake.token, base_url=fake.base_url) as buddy,
+            SessionStore(path) as store,
+            store.sync(buddy, keys) as harvest,
+        ):
+            _ = [pair async for pair in harvest]
+
+    asyncio.run(sync())
+
+
+def create_demo_database(path: Path) -> None:
+    """Create a database of six realistic suites. A session of the first one is running."""
+    with served(FakeBuddy()) as fake:
+        fake.add_demo_suites()[0].create()
+        sync_database(fake, path)

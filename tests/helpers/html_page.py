@@ -1,0 +1,55 @@
+"""A parser of HTML pages that reports mistakes."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+
+_VOID_TAGS = frozenset({"meta", "wbr", "path", "circle"})
+"""Tags without an end tag: void in HTML, or written as `<path />` in SVG."""
+
+
+class HtmlPage(HTMLParser):
+    """A parsed page.
+
+    Attributes:
+        tags: All start tags with their attributes.
+        has_caption: For each table, whether it has a caption.
+        mistakes: Tags that were closed in the wrong order, and tags that were not closed.
+    """
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.has_caption: list[bool] = []
+        self.mistakes: list[str] = []
+        self._open: list[str] = []
+        self._texts: list[str] = []
+        self.feed(html)
+        self.close()
+        self.mistakes += self._open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag == "table":
+            self.has_caption.append(False)
+        if tag == "caption":
+            assert self._open[-1] == "table"
+            self.has_caption[-1] = True
+        if tag not in _VOID_TAGS:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in _VOID_TAGS and self._open.pop() != tag:
+            self.mistakes.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        self._texts.append(data)
+
+    @property
+    def text(self) -> str:
+        """The visible text, with single spaces."""
+        return " ".join(" ".join(self._texts).split())
+
+    def values(self, name: str, tag: str | None = None) -> list[str]:
+        """Return the values of an attribute, of these tags only."""
+        return [attrs[name] or "" for it, attrs in self.tags if name in attrs and tag in {None, it}]

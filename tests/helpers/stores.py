@@ -1,0 +1,45 @@
+"""Helpers for the tests of stores: suites on a fake server, and the databases that they are synced into."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from buddy_sessions import BuddyClient, Session, SessionStore, SuiteKey, SuiteRef
+from buddy_sessions._decoding.converter import session_from_dict
+from buddy_sessions.testing import FakeSuite
+
+KEY = SuiteKey("acme", "shop", "MNbyVedg")
+OTHER_KEY = SuiteKey("acme", "shop", "other")
+
+
+async def sync(store: SessionStore, buddy: BuddyClient, *suites: SuiteRef, **options: Any) -> list[int]:
+    """Sync suites, by default `KEY`; return the numbers of the sessions that were yielded."""
+    async with store.sync(buddy, list(suites) or [KEY], **options) as harvest:
+        return [session.relative_id async for _, session in harvest]
+
+
+def create_finished(suite: FakeSuite, count: int) -> FakeSuite:
+    """Create finished sessions."""
+    for _ in range(count):
+        suite.create(status="SUCCESSFUL")
+    return suite
+
+
+def sessions_of(suite: FakeSuite) -> list[Session]:
+    """Return the sessions that exist on the server, newest first."""
+    return [session_from_dict(session) for session in suite.sessions]
+
+
+def query(path: Path, sql: str) -> list[Any]:
+    """Return the rows of a query to a database file."""
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def deleted_numbers(path: Path) -> list[int]:
+    """Return the numbers of the sessions that are marked as deleted, in ascending order."""
+    sql = "SELECT relative_id FROM sessions WHERE deleted_at IS NOT NULL ORDER BY relative_id"
+    return [number for (number,) in query(path, sql)]

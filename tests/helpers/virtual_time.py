@@ -1,0 +1,91 @@
+"""An event loop with virtual time: when nothing is ready to run, its clock jumps to the next timer.
+
+Tests run in it if they are decorated with `run_in_virtual_time`, or if they have the marker `virtual_time`; then their
+fixtures run in it as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+import sys
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+import pytest
+
+_DELIVERY = 0.0 if sys.platform == "linux" else 0.005
+"""Seconds that the loopback may take to deliver data. On Linux it has arrived when the call that sends it returns."""
+
+_DEADLOCK = 10.0
+"""Seconds to wait for sockets if no timer is set."""
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class _JumpingSelector(selectors.DefaultSelector):
+    """Does not wait: if no socket is ready, it adds to `now` the time that it was asked to wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 1000.0
+        self.jumps = 0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = super().select(_DEADLOCK if timeout is None else min(timeout, _DELIVERY))
+        if not ready and timeout is None:
+            raise RuntimeError("deadlock: no timer is set, and nothing is ready to run")
+        if not ready and timeout:
+            self.now += timeout
+            self.jumps += 1
+        return ready
+
+
+class VirtualTimeLoop(asyncio.SelectorEventLoop):
+    """An event loop that does not wait. Both ends of a connection must be in this loop. It does not wait for threads.
+
+    So `asyncio.sleep(60)` returns at once, but after everything that other tasks do in 60 seconds.
+    """
+
+    def __init__(self) -> None:
+        self._clock = _JumpingSelector()
+        super().__init__(self._clock)
+
+    def time(self) -> float:
+        return self._clock.now
+
+    @property
+    def jumps(self) -> int:
+        """The number of times that the clock has jumped."""
+        return self._clock.jumps
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "virtual_time: run the test and its fixtures in a VirtualTimeLoop")
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Choose the event loop of a test. This is a hook of pytest-asyncio."""
+    if item.get_closest_marker("virtual_time") is not None:
+        return {"virtual time": VirtualTimeLoop}
+    return {"real time": asyncio.new_event_loop}
+
+
+def run_in_virtual_time(test: Callable[_P, Coroutine[Any, Any, _T]]) -> Callable[_P, _T]:
+    """Decorate an async test so that it runs in an event loop with virtual time."""
+
+    @wraps(test)
+    def run(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+            return runner.run(test(*args, **kwargs))
+
+    return run
+
+
+def count_jumps() -> int:
+    """Return the number of times that the clock of the running loop has jumped."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualTimeLoop)
+    return loop.jumps

@@ -1,0 +1,40 @@
+"""Fixtures for the tests of stores."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from buddy_sessions import BuddyClient, SessionStore
+from buddy_sessions.testing import FakeBuddy, FakeSuite
+from helpers.stores import KEY
+
+
+@pytest.fixture
+def suite(fake: FakeBuddy) -> FakeSuite:
+    return fake.add_suite(*KEY)
+
+
+@pytest.fixture
+async def buddy(fake: FakeBuddy) -> AsyncIterator[BuddyClient]:
+    async with BuddyClient(fake.token, base_url=fake.base_url, max_attempts=1, per_page=20, read_ahead=1) as client:
+        yield client
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "sessions.db"
+
+
+@pytest.fixture
+async def store(path: Path) -> AsyncIterator[SessionStore]:
+    async with SessionStore(path) as opened:
+        yield opened
+
+
+@pytest.fixture
+def short_busy_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stores that are opened now do not wait for a locked file."""
+    monkeypatch.setattr("buddy_sessions.store.database.BUSY_TIMEOUT", 0.01)

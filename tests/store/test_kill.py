@@ -1,0 +1,302 @@
+"""Processes that are killed with SIGKILL while they read, sync and watch."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from attrs import define
+
+from buddy_sessions import SessionStore, SuiteKey
+from buddy_sessions._decoding.converter import session_from_dict
+from buddy_sessions.testing import FakeBuddy, FakeSuite
+from helpers.stores import KEY, create_finished, query
+
+pytestmark = pytest.mark.fault
+
+KILLS = 100 if os.environ.get("TESTS") == "long" else 12
+
+READ = """
+import asyncio, os, sys
+from buddy_sessions import BuddyClient, Cursor
+
+async def main(suite, cursor, pause):
+    async with BuddyClient.from_env() as buddy:
+        paginator = buddy.sessions(suite, cursor=Cursor.parse(cursor) if cursor else None, per_page=20)
+        async for session in paginator:
+            os.write(1, f"{session.relative_id} {paginator.cursor}\\n".encode())
+            await asyncio.sleep(float(pause))
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+SYNC = """
+import asyncio, sys
+from buddy_sessions import BuddyClient, SessionStore
+
+async def main(path, *suites):
+    async with BuddyClient.from_env(per_page=20) as buddy, SessionStore(path) as store:
+        async with store.sync(buddy, list(suites)) as harvest:
+            async for key, session in harvest:
+                pass
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+HARVEST = """
+import sys
+from buddy_sessions.__main__ import main
+
+sys.exit(main())
+"""
+
+WATCH = """
+import asyncio, json, os, sys
+from buddy_sessions import BuddyClient, SessionStore
+
+async def main(path, suite):
+    async with BuddyClient.from_env() as buddy, SessionStore(path) as store:
+        async with store.watch(buddy, [suite], interval=0.01) as watch:
+            async for change in watch:
+                os.write(1, json.dumps([change.session.relative_id, change.session.status]).encode() + b"\\n")
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+FORK = """
+import json, os, sys
+import buddy_sessions.cli, buddy_sessions.store.database
+
+for line in sys.stdin:
+    program, *sys.argv[1:] = json.loads(line)
+    if os.fork() == 0:
+        os.write(1, f"{os.getpid()}\\n".encode())
+        exec(program, {"__name__": "__main__"})
+        sys.exit()
+    _, status = os.wait()
+    os.write(1, f"exit {os.waitstatus_to_exitcode(status)}\\n".encode())
+"""
+"""Runs programs, one after the other, each in a fork of this process: importing the package takes long."""
+
+
+@define
+class Forks:
+    """Runs programs that read from the fake server, one after the other, each in a process of its own."""
+
+    parent: Process
+    pid: int = 0
+
+    async def start(self, program: str, *arguments: str | Path) -> None:
+        """Start a program. The previous one must have ended."""
+        assert self.parent.stdin
+        self.parent.stdin.write(json.dumps([program, *map(str, arguments)]).encode() + b"\n")
+        self.pid = int(await self.readline())
+
+    async def readline(self) -> bytes:
+        """Return the next line of the output of the program."""
+        assert self.parent.stdout
+        return await self.parent.stdout.readline()
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+    async def wait(self) -> tuple[list[bytes], int]:
+        """Wait until the program has ended; return the remaining lines of its output, and its exit code."""
+        lines = []
+        while not (line := await self.readline()).startswith(b"exit "):
+            lines.append(line)
+        return lines, int(line.split()[1])
+
+
+@pytest.fixture
+async def forks(fake: FakeBuddy) -> AsyncIterator[Forks]:
+    environment = {**os.environ, "BUDDY_TOKEN": fake.token, "BUDDY_API_URL": str(fake.base_url)}
+    parent = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", FORK), stdin=PIPE, stdout=PIPE, env=environment, start_new_session=True
+    )
+    yield Forks(parent)
+    os.killpg(parent.pid, signal.SIGKILL)  # also the program that a failed test has not ended
+    await parent.communicate()
+
+
+async def test_read_killed_twenty_times_resumes_without_loss_or_repetition(fake: FakeBuddy, forks: Forks) -> None:
+    chance = random.Random(11)
+    suite = fake.add_suite(*KEY).populate(1200)
+    stable = {session["relative_id"] for session in suite.sessions}
+
+    def change_list(_: object) -> None:
+        suite.create()
+        if chance.random() < 0.5:
+            deleted = chance.choice(suite.sessions)
+            suite.delete(deleted["id"])
+            stable.discard(deleted["relative_id"])
+
+    fake.on_request = change_list
+    seen: list[int] = []
+    cursor, kills, ended = "", 0, False
+    while not ended:
+        # The pauses let the kill arrive before the read ends.
+        await forks.start(READ, str(KEY), cursor, "0.001" if kills < 20 else "0")
+        lines: list[bytes] = []
+        if kills < 20:
+            lines += [await forks.readline() for _ in range(chance.randrange(1, 50))]
+            forks.kill()
+            kills += 1
+        remaining, exit_code = await forks.wait()
+        ended = exit_code == 0
+        for line in lines + remaining:
+            number, cursor = line.decode().split()
+            seen.append(int(number))
+    assert kills == 20
+    assert seen == sorted(set(seen), reverse=True)
+    assert stable <= set(seen)
+
+
+async def test_sync_killed_ten_times_saves_every_session(fake: FakeBuddy, forks: Forks, tmp_path: Path) -> None:
+    chance = random.Random(11)
+    path = tmp_path / "sessions.db"
+    suites = [create_finished(fake.add_suite("acme", "shop", name), 1500) for name in ("one", "two")]
+    stable = {suite.key: {session["id"]: session for session in suite.sessions} for suite in suites}
+    due, reached = 0, asyncio.Event()
+
+    def change_lists(_: object) -> None:
+        suite = chance.choice(suites)
+        suite.create()
+        if chance.random() < 0.5:
+            deleted = chance.choice(suite.sessions)
+            suite.delete(deleted["id"])
+            stable[suite.key].pop(deleted["id"], None)
+        if len(fake.requests) >= due:
+            reached.set()
+
+    fake.on_request = change_lists
+    kills = 0
+    while True:
+        due = len(fake.requests) + chance.randrange(1, 12)
+        reached.clear()
+        await forks.start(SYNC, path, *("/".join(suite.key) for suite in suites))
+        if kills == 10:
+            break
+        async with asyncio.timeout(20):
+            await reached.wait()
+        await asyncio.sleep(chance.random() * 0.005)
+        forks.kill()
+        await forks.wait()
+        kills += 1
+    assert await forks.wait() == ([], 0)
+    async with SessionStore(path) as store:
+        for suite in suites:
+            key = SuiteKey(*suite.key)
+            ((low, _),) = await store.covered(key)
+            assert low == 1
+            saved = {session.id: session for session in await store.sessions(key)}
+            wanted = stable[suite.key]
+            assert {session_id: session_from_dict(session) for session_id, session in wanted.items()} == {
+                session_id: session for session_id, session in saved.items() if session_id in wanted
+            }
+
+
+def change_near_the_top(chance: random.Random, suite: FakeSuite) -> None:
+    """Change a suite where the next sync can see it without reading everything again."""
+    for _ in range(chance.choice([1, 1, 1, 150])):
+        suite.create()
+    newest = suite.page(1, 20)["sessions"]
+    running = [session["id"] for session in newest if session["status"] == "IN_PROGRESS"]
+    if running and chance.random() < 0.9:
+        suite.finish(chance.choice(running))
+    if chance.random() < 0.1:
+        suite.delete(chance.choice(newest[:3])["id"])
+
+
+async def test_harvest_command_killed_many_times_leaves_a_complete_database(
+    fake: FakeBuddy, forks: Forks, tmp_path: Path
+) -> None:
+    """It is killed at random moments while sessions are created, finished and deleted."""
+    chance = random.Random(7)
+    suites = [fake.add_suite("acme", "shop", f"s{number}") for number in range(5)]
+    for suite in suites:
+        suite.populate(chance.randrange(100, 700))
+    fake.latency = 0.03
+    path = tmp_path / "sessions.db"
+    begun = asyncio.Event()
+
+    def on_request(_: object) -> None:
+        begun.set()
+        change_near_the_top(chance, chance.choice(suites))
+
+    async def harvest(*, killed_after: float | None = None) -> int:
+        begun.clear()
+        await forks.start(HARVEST, "harvest", "acme/shop", "--db", path)
+        if killed_after is not None:
+            await begun.wait()
+            await asyncio.sleep(killed_after)
+            with suppress(ProcessLookupError):  # it has ended before
+                forks.kill()
+        _, exit_code = await forks.wait()
+        return exit_code
+
+    fake.on_request = on_request
+    exit_codes = [await harvest(killed_after=chance.uniform(0, 0.2)) for _ in range(KILLS)]
+    assert set(exit_codes) <= {0, -signal.SIGKILL}
+    assert exit_codes.count(-signal.SIGKILL) > KILLS / 2
+    fake.on_request = None
+    assert await harvest() == 0
+    assert query(path, "PRAGMA integrity_check") == [("ok",)]
+    saved = query(
+        path, "SELECT suite_id, id, status FROM sessions WHERE deleted_at IS NULL ORDER BY suite_id, relative_id DESC"
+    )
+    assert saved == [(suite.key[2], session["id"], session["status"]) for suite in suites for session in suite.sessions]
+
+    fake.requests.clear()
+    for suite in suites:
+        for session in suite.sessions:
+            if session["status"] == "IN_PROGRESS":
+                suite.finish(session["id"])
+    assert await harvest() == 0
+    fake.requests.clear()
+    assert await harvest() == 0
+    assert len(fake.requests) == 1 + len(suites)  # the list of suites, and one page of each
+
+
+async def test_watch_killed_many_times_misses_no_change(fake: FakeBuddy, forks: Forks, tmp_path: Path) -> None:
+    chance = random.Random(5)
+    path = tmp_path / "watch.db"
+    suite = fake.add_suite(*KEY)
+    await forks.start(WATCH, path, str(KEY))
+    while len(fake.requests) < 2:  # the first watch starts with an empty suite
+        await asyncio.sleep(0.005)
+    forks.kill()
+    await forks.wait()
+
+    def on_request(_: object) -> None:
+        running = [session["id"] for session in suite.page(1, 20)["sessions"] if session["status"] == "IN_PROGRESS"]
+        if running and chance.random() < 0.5:
+            suite.finish(chance.choice(running))
+        suite.create()
+
+    lines: list[bytes] = []
+    for kill in range(13):
+        is_last = kill == 12
+        fake.on_request = None if is_last else on_request
+        await forks.start(WATCH, path, str(KEY))
+        if is_last:  # this watch sees everything that remains, up to this session
+            suite.create(status="SKIPPED")
+        while True:
+            lines.append(await forks.readline())
+            is_newest = json.loads(lines[-1])[0] == suite.sessions[0]["relative_id"]
+            if is_newest or (not is_last and chance.random() < 0.2):
+                break
+        forks.kill()
+        remaining, _ = await forks.wait()
+        lines += remaining
+    latest = dict(json.loads(line) for line in lines)
+    assert latest == {session["relative_id"]: session["status"] for session in suite.sessions}

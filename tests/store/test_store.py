@@ -1,0 +1,236 @@
+"""The store: its file, its thread and its arguments."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from buddy_sessions import BuddyClient, ConfigError, HarvestError, Session, SessionStore, StoreError
+from buddy_sessions.store.database import Database
+from buddy_sessions.store.schema import MIGRATIONS
+from buddy_sessions.testing import FakeBuddy, FakeSuite
+from helpers.stores import KEY, OTHER_KEY, create_finished, query, sessions_of, sync
+
+
+def store_threads() -> list[threading.Thread]:
+    """Return the threads of all open stores."""
+    return [thread for thread in threading.enumerate() if thread.name.startswith("buddy_sessions-store")]
+
+
+async def wait_until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+def is_closed(path: Path) -> bool:
+    """Return whether no program has the database open: SQLite deletes this file with the last connection."""
+    return not path.with_name(f"{path.name}-wal").exists()
+
+
+def check_rejected_unchanged(path: Path, message: str) -> None:
+    """Check that a file cannot be opened, and is not changed."""
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match=message):
+        asyncio.run(SessionStore(path).open())
+    assert path.read_bytes() == before
+
+
+class TestOpenAndClose:
+    async def test_store_can_be_opened_again(self, path: Path, buddy: BuddyClient, suite: FakeSuite) -> None:
+        create_finished(suite, 3)
+        store = SessionStore(str(path))
+        await store.open()
+        await store.open()
+        assert len(store_threads()) == 1
+        await sync(store, buddy)
+        await store.close()
+        await store.close()
+        with pytest.raises(StoreError, match="not open"):
+            await store.suites()
+        with pytest.raises(StoreError, match="not open"):
+            store.sync(buddy, [KEY])
+        async with store:
+            assert await store.sessions(KEY) == sessions_of(suite)
+
+    async def test_unclosed_store_warns_and_is_closed(self, path: Path) -> None:
+        stores = [SessionStore(path)]
+        await stores[0].open()
+        with pytest.warns(ResourceWarning, match="unclosed SessionStore"):
+            stores.clear()
+        await wait_until(lambda: is_closed(path) and not store_threads())
+
+    async def test_cancelled_open_leaves_nothing_open(self, path: Path) -> None:
+        store = SessionStore(path)
+        opening = asyncio.create_task(store.open())
+        await asyncio.sleep(0)
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        assert is_closed(path)
+        await wait_until(lambda: not store_threads())
+        with pytest.raises(StoreError, match="not open"):
+            await store.suites()
+
+    async def test_close_waits_for_the_transaction_in_progress(
+        self, path: Path, buddy: BuddyClient, suite: FakeSuite, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        create_finished(suite, 3)
+        begun, may_continue = threading.Event(), threading.Event()
+        save_page = Database.save_page
+
+        def slow_save_page(self: Database, *args: Any, **kwargs: Any) -> tuple[Session, ...]:
+            begun.set()
+            assert may_continue.wait(10)  # the event loop is not blocked meanwhile
+            return save_page(self, *args, **kwargs)
+
+        monkeypatch.setattr(Database, "save_page", slow_save_page)
+        store = SessionStore(path)
+        await store.open()
+        syncing = asyncio.create_task(sync(store, buddy))
+        await asyncio.to_thread(begun.wait, 10)
+        syncing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await syncing
+        closing_store = asyncio.create_task(store.close())
+        await asyncio.sleep(0)
+        assert not closing_store.done()
+        may_continue.set()
+        await closing_store
+        await wait_until(lambda: not store_threads())
+        assert query(path, "SELECT low, high FROM covered") == [(1, 3)]
+
+    async def test_closing_during_a_sync_fails_the_remaining_suites(
+        self, path: Path, buddy: BuddyClient, suite: FakeSuite
+    ) -> None:
+        create_finished(suite, 200)
+        async with SessionStore(path) as store:
+            harvest = store.sync(buddy, [KEY])
+            await anext(harvest)
+        with pytest.raises(HarvestError) as caught:
+            async for _ in harvest:
+                pass
+        assert isinstance(caught.value.failures[KEY], StoreError)
+        await harvest.aclose()
+
+
+class TestArguments:
+    @pytest.mark.parametrize(
+        "options", [{"branch": ""}, {"concurrency": 0}, {"on_failure": "ignore"}, {"after": -1}, {"after": "7"}]
+    )
+    def test_invalid_option_is_rejected_at_once(
+        self, store: SessionStore, buddy: BuddyClient, options: dict[str, Any]
+    ) -> None:
+        with pytest.raises(ConfigError):
+            store.sync(buddy, [KEY], **options)
+
+    async def test_invalid_suite_is_rejected(self, store: SessionStore, buddy: BuddyClient) -> None:
+        with pytest.raises(ConfigError):
+            store.sync(buddy, KEY)
+        for suite in ("not a suite", ("acme", "half \ud83d a pair", "x")):
+            with pytest.raises(ConfigError):
+                await store.sessions(suite)
+            with pytest.raises(ConfigError):
+                await store.covered(suite)
+
+    @pytest.mark.parametrize("name", ["", ":memory:"])
+    def test_path_is_always_a_file(self, name: str) -> None:
+        """SQLite treats these names as databases without a file."""
+        assert repr(SessionStore(name)) == f"<SessionStore {Path.cwd() / name}>"
+
+
+class TestFile:
+    @pytest.mark.fault
+    @pytest.mark.parametrize("content", [b"x", b"xy", b"SQLite format 3", b"this is a diary\n" * 1000])
+    def test_file_of_another_format_is_not_changed(self, path: Path, content: bytes) -> None:
+        path.write_bytes(content)
+        check_rejected_unchanged(path, "not a SQLite file")
+
+    @pytest.mark.fault
+    @pytest.mark.parametrize(
+        "sql",
+        ["CREATE TABLE sessions (x)", "PRAGMA application_id = 7", "PRAGMA user_version = 1"],
+        ids=["table", "application", "version"],
+    )
+    def test_file_of_another_program_is_not_changed(self, path: Path, sql: str) -> None:
+        query(path, sql)
+        check_rejected_unchanged(path, "another program's")
+
+    async def test_file_of_a_newer_version_is_not_changed(self, path: Path) -> None:
+        async with SessionStore(path):
+            pass
+        query(path, f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+        await asyncio.to_thread(check_rejected_unchanged, path, "newer buddy_sessions")
+
+    async def test_empty_file_is_treated_as_new(self, path: Path) -> None:
+        query(path, "SELECT 1")
+        async with SessionStore(path) as store:
+            assert await store.suites() == []
+
+    async def test_missing_folder_is_reported(self, tmp_path: Path) -> None:
+        for path in (tmp_path / "missing" / "sessions.db", tmp_path):
+            with pytest.raises(StoreError, match="folder exists"):
+                await SessionStore(path).open()
+
+    @pytest.mark.fault
+    async def test_locked_file_fails_the_remaining_suites_without_a_request(
+        self, path: Path, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, short_busy_timeout: None
+    ) -> None:
+        create_finished(suite, 3)
+        create_finished(fake.add_suite(*OTHER_KEY), 3)
+        async with SessionStore(path) as store:
+            with closing(sqlite3.connect(path, isolation_level=None)) as other:
+                other.execute("BEGIN IMMEDIATE")
+                with pytest.raises(HarvestError) as caught:
+                    await sync(store, buddy, KEY, OTHER_KEY, concurrency=1)
+            assert set(caught.value.failures) == {KEY, OTHER_KEY}
+            for failure in caught.value.failures.values():
+                assert isinstance(failure, StoreError)
+                assert "another program is writing" in str(failure)
+            assert len(fake.requests) == 1
+            assert len(await sync(store, buddy, KEY, OTHER_KEY)) == 6
+
+    @pytest.mark.fault
+    async def test_full_disk_is_reported_and_saved_pages_are_kept(
+        self, path: Path, buddy: BuddyClient, suite: FakeSuite, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        create_finished(suite, 20)
+        async with SessionStore(path) as store:
+            await sync(store, buddy)
+        create_finished(suite, 200)
+        connect = sqlite3.connect
+
+        def connect_to_full_disk(*args: Any, **kwargs: Any) -> sqlite3.Connection:
+            connection: sqlite3.Connection = connect(*args, **kwargs)
+            connection.execute("PRAGMA max_page_count = 1").close()  # no more than the file has now
+            return connection
+
+        monkeypatch.setattr(sqlite3, "connect", connect_to_full_disk)
+        async with SessionStore(path) as store:
+            with pytest.raises(HarvestError) as caught:
+                await sync(store, buddy)
+            assert "the disk is full" in str(caught.value.failures[KEY])
+            known = {session.relative_id for session in await store.sessions(KEY)}
+            assert known == {number for low, high in await store.covered(KEY) for number in range(low, high + 1)}
+        monkeypatch.undo()
+        async with SessionStore(path) as store:
+            await sync(store, buddy)
+            assert await store.sessions(KEY) == sessions_of(suite)
+
+    async def test_number_above_64_bits_fails_only_that_suite(
+        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
+    ) -> None:
+        suite.create(tests_count=2**63)
+        create_finished(fake.add_suite(*OTHER_KEY), 3)
+        with pytest.raises(HarvestError) as caught:
+            await sync(store, buddy, KEY, OTHER_KEY, concurrency=1)
+        assert set(caught.value.failures) == {KEY}
+        assert "64 bits" in str(caught.value.failures[KEY])
+        assert await store.suites() == [OTHER_KEY]

@@ -1,0 +1,158 @@
+"""Watches that continue where the last one stopped: real files and a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from buddy_sessions import BuddyClient, Change, ConfigError, SessionStore, StoreError, SuiteKey
+from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
+from helpers.stores import KEY, query, sync
+
+INTERVAL = 0.005  # seconds
+
+Summary = tuple[str, int, str | None]
+
+
+def summary(change: Change) -> Summary:
+    """Return the kind of a change, the number of the session, and its previous status."""
+    return change.kind, change.session.relative_id, None if change.previous is None else change.previous.status
+
+
+async def check_changes(
+    store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, *expected: Summary, branch: str | None = None
+) -> None:
+    """Watch the suite: check that these changes are reported, and no others in the next two rounds."""
+    async with asyncio.timeout(20), store.watch(buddy, [KEY], interval=INTERVAL, branch=branch) as watch:
+        assert [summary(await anext(watch)) for _ in expected] == list(expected)
+
+        async def next_change() -> Change | None:
+            return await anext(watch, None)
+
+        waiting = asyncio.create_task(next_change())
+        enough = len(fake.requests) + 4  # one may be in progress, and the last one may not be processed yet
+        while len(fake.requests) < enough:
+            await asyncio.sleep(INTERVAL)
+        assert not waiting.done()
+    assert await waiting is None
+
+
+async def test_changes_since_the_last_watch_are_reported_once(
+    store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
+) -> None:
+    running, finished = suite.create(), suite.create(status="SUCCESSFUL")
+    await check_changes(store, buddy, fake)
+    suite.finish(running["id"], status="ERROR")
+    suite.reopen(finished["id"])
+    suite.create(status="SUCCESSFUL")
+    expected = ("FINISHED", 1, "IN_PROGRESS"), ("CHANGED", 2, "SUCCESSFUL"), ("NEW", 3, None)
+    await check_changes(store, buddy, fake, *expected)
+    await check_changes(store, buddy, fake)
+
+
+async def test_more_new_sessions_than_are_remembered_are_reported(
+    store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, path: Path
+) -> None:
+    suite.create()
+    await check_changes(store, buddy, fake)
+    for _ in range(250):
+        suite.create()
+    await check_changes(store, buddy, fake, *(("NEW", number, None) for number in range(2, 252)))
+    assert query(path, "SELECT min(relative_id), count(*) FROM watched") == [(152, 100)]
+    await check_changes(store, buddy, fake)
+
+
+async def test_branches_have_separate_states(
+    store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
+) -> None:
+    suite.create(branch="main")
+    await check_changes(store, buddy, fake, branch="main")
+    suite.create(branch="main")
+    suite.create(branch="dev")
+    await check_changes(store, buddy, fake)  # the first watch of all branches
+    await check_changes(store, buddy, fake, ("NEW", 2, None), branch="main")
+
+
+async def test_syncs_and_watches_are_independent(
+    store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
+) -> None:
+    await check_changes(store, buddy, fake)
+    suite.create(status="SUCCESSFUL")
+    assert await sync(store, buddy) == [1]
+    await check_changes(store, buddy, fake, ("NEW", 1, None))
+    suite.create(status="SUCCESSFUL")
+    await check_changes(store, buddy, fake, ("NEW", 2, None))
+    assert await sync(store, buddy) == [2]
+
+
+async def test_recreated_suite_starts_anew(
+    store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
+) -> None:
+    for _ in range(3):
+        suite.create()
+    await check_changes(store, buddy, fake)
+    for session in suite.sessions:
+        suite.delete(session["id"])
+    del fake.suites[KEY]
+    recreated = fake.add_suite(*KEY)
+    recreated.create(id="another")
+    fake.inject(Fault.status(404))
+    await check_changes(store, buddy, fake, ("NEW", 1, None))
+    recreated.create(id="one more")
+    await check_changes(store, buddy, fake, ("NEW", 2, None))
+
+
+@pytest.mark.fault
+async def test_locked_file_delays_the_acknowledgement(
+    path: Path, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, short_busy_timeout: None
+) -> None:
+    async with SessionStore(path) as store:
+        await check_changes(store, buddy, fake)
+        suite.create()
+        async with store.watch(buddy, [KEY], interval=INTERVAL) as watch:
+            first = await anext(watch)
+            suite.create()
+            with closing(sqlite3.connect(path, isolation_level=None)) as other:
+                other.execute("BEGIN IMMEDIATE")
+                for _ in range(2):
+                    with pytest.raises(StoreError, match="another program is writing"):
+                        await anext(watch)
+                other.execute("ROLLBACK")
+            second = await anext(watch)
+        assert [summary(first), summary(second)] == [("NEW", 1, None), ("NEW", 2, None)]
+        await check_changes(store, buddy, fake, ("NEW", 2, None))
+
+
+async def test_invalid_state_fails_the_suite_until_it_is_repaired(
+    store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, path: Path
+) -> None:
+    suite.create()
+    await check_changes(store, buddy, fake)
+    suite.create()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        (text,) = other.execute("SELECT session FROM watched").fetchone()
+        other.execute("UPDATE watched SET session = '{'")
+        async with asyncio.timeout(20), store.watch(buddy, [KEY], interval=INTERVAL) as watch:
+            waiting = asyncio.ensure_future(anext(watch))
+            while not watch.failures:
+                await asyncio.sleep(INTERVAL)
+            assert "was changed" in str(watch.failures[KEY])
+            other.execute("UPDATE watched SET session = ?", [text])
+            assert summary(await waiting) == ("NEW", 2, None)
+            assert not watch.failures
+
+
+async def test_invalid_arguments_are_rejected_at_once(store: SessionStore, buddy: BuddyClient, path: Path) -> None:
+    with pytest.raises(ConfigError):
+        store.watch(buddy, [KEY], interval=0)
+    with pytest.raises(ConfigError):
+        store.watch(buddy, [KEY], branch="")
+    for suites in (KEY, [SuiteKey("acme", "..", "x")], ["not a suite"]):
+        with pytest.raises(ConfigError):
+            store.watch(buddy, suites)
+    with pytest.raises(StoreError, match="not open"):
+        SessionStore(path).watch(buddy, [KEY])

@@ -1,0 +1,123 @@
+"""The pytest plugin, in separate runs of pytest."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+PLUGIN = "buddy_sessions.testing.plugin"
+pytest_plugins = ["pytester"]
+
+ASYNC_TESTS = """
+async def test_newest_session(fake_buddy, buddy_client):
+    suite = fake_buddy.add_suite("acme", "shop", "MNbyVedg")
+    broken = suite.create(status="ERROR")
+    newest = await buddy_client.sessions(suite.key, max_sessions=1).collect()
+    assert newest[0].id == broken["id"]
+
+async def test_list_that_changes(fake_buddy, buddy_client):
+    suite = fake_buddy.add_suite("acme", "shop", "MNbyVedg").populate(250)
+    numbers = []
+    async for session in buddy_client.sessions(suite.key, per_page=10):
+        numbers.append(session.relative_id)
+        suite.create()
+        if session.relative_id % 2:
+            suite.delete(session.id)
+    assert numbers == list(range(250, 0, -1))
+    assert len(fake_buddy.requests) > 25
+
+async def test_break(fake_buddy, buddy_client):
+    suite = fake_buddy.add_suite("acme", "shop", "MNbyVedg").populate(250)
+    async for session in buddy_client.sessions(suite.key, per_page=10):
+        break
+"""
+SYNC_TESTS = """
+import asyncio, os, subprocess, sys
+from buddy_sessions import BuddyClient
+
+async def newest(client):
+    return [session.id for session in await client.sessions("acme/shop/MNbyVedg", max_sessions=1).collect()]
+
+def test_asyncio_run(fake_buddy, buddy_client):
+    suite = fake_buddy.add_suite("acme", "shop", "MNbyVedg")
+    created = suite.create()
+    assert asyncio.run(newest(buddy_client)) == [created["id"]]
+
+def test_from_env(fake_buddy):
+    suite = fake_buddy.add_suite("acme", "shop", "MNbyVedg").populate(2)
+    async def main():
+        async with BuddyClient.from_env() as client:
+            return await newest(client)
+    assert asyncio.run(main()) == [suite.sessions[0]["id"]]
+
+def test_command_line(fake_buddy):
+    suite = fake_buddy.add_suite("acme", "shop", "MNbyVedg").populate(2)
+    command = [sys.executable, "-m", "buddy_sessions", "list", "acme/shop/MNbyVedg", "--format", "jsonl"]
+    assert suite.sessions[0]["id"] in subprocess.check_output(command, text=True)
+
+def test_environment_is_restored():
+    assert not {"BUDDY_TOKEN", "BUDDY_API_URL"} & set(os.environ)
+    assert os.environ["BUDDY_API_ENDPOINT"] == "https://buddy.example.com/api"
+"""
+STRICT = "import pytest\npytestmark = pytest.mark.asyncio\n"
+ANYIO = """
+import pytest
+pytestmark = pytest.mark.anyio
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+"""
+
+
+@pytest.fixture(autouse=True)
+def isolated_runs(monkeypatch: pytest.MonkeyPatch, pytester: pytest.Pytester) -> None:
+    """Let a run load only the plugins that it names, and none of this project's settings."""
+    pytester.makeini("[pytest]")  # nox keeps temporary folders inside the checkout
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    # It would take precedence over the variables that the plugin sets.
+    monkeypatch.setenv("BUDDY_API_ENDPOINT", "https://buddy.example.com/api")
+
+
+def run(pytester: pytest.Pytester, *options: str, tests: str) -> pytest.RunResult:
+    pytester.makepyfile(tests)
+    return pytester.runpytest_subprocess("-W", "error", "-p", PLUGIN, *options, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("mark", "settings"),
+    [
+        pytest.param("", ["asyncio_mode=auto"], id="auto"),
+        pytest.param(STRICT, ["asyncio_mode=strict"], id="strict"),
+        pytest.param("", ["asyncio_mode=auto", "asyncio_default_test_loop_scope=session"], id="session-loop"),
+    ],
+)
+def test_pytest_asyncio(pytester: pytest.Pytester, mark: str, settings: list[str]) -> None:
+    options = [f"-o{setting}" for setting in ["asyncio_default_fixture_loop_scope=function", *settings]]
+    run(pytester, "-p", "pytest_asyncio.plugin", *options, tests=mark + ASYNC_TESTS).assert_outcomes(passed=3)
+
+
+def test_anyio(pytester: pytest.Pytester) -> None:
+    run(pytester, "-p", "anyio.pytest_plugin", tests=ANYIO + ASYNC_TESTS).assert_outcomes(passed=3)
+
+
+def test_synchronous_tests(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(SYNC_TESTS)
+    pytester.runpytest_inprocess("-W", "error", "-p", PLUGIN).assert_outcomes(passed=4)
+
+
+def test_readme_example(pytester: pytest.Pytester) -> None:
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    (example,) = [block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "fake_buddy" in block]
+    options = ("-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=function")
+    run(pytester, "-p", "pytest_asyncio.plugin", *options, tests=example).assert_outcomes(passed=1)
+
+
+def test_entry_point() -> None:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    (module,) = project["entry-points"]["pytest11"].values()
+    assert module == PLUGIN
