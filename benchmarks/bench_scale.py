@@ -1,125 +1,120 @@
-"""How the cost grows: from ten suites to ten thousand, and from a thousand sessions of one suite to a million.
+"""Measures how the cost grows: from ten suites to ten thousand, and from a thousand sessions of a suite to a million.
 
-The floor, aiohttp and orjson without any types, does the same work in turn.
+The baseline, aiohttp and orjson without types, does the same work in turn.
 
-Writes `results.json` beside this file; not with `--quick`, which stops a hundredfold earlier.
+Writes `results.json` next to this file; not with `--quick`, which stops at a hundredth of the sizes.
 """
 
 from __future__ import annotations
 
 import statistics
 import sys
-from typing import Any
 
 import report
-from server import Server, running
-from worker import Numbers, Worker
+from reader_process import Numbers, ReaderProcess
+from server import Server, run_server
 
 QUICK = "--quick" in sys.argv
 ROUNDS = 1 if QUICK else 3
-COUNTS = {10: 20, 100: 5} if QUICK else {10: 20, 100: 20, 1_000: 6, 10_000: 1}  # suites, and times in each round
+COUNTS = {10: 20, 100: 5} if QUICK else {10: 20, 100: 20, 1_000: 6, 10_000: 1}  # suites: reads in each round
 SESSIONS, PER_PAGE = 25, 20  # of each suite: two pages
 LATENCY = 20  # milliseconds
 CONCURRENCY = 64
+ONE_PAGE = 20  # sessions
 LENGTHS = (1_000, 10_000) if QUICK else (1_000, 10_000, 100_000, 1_000_000)  # sessions
 
+Pairs = list[tuple[Numbers, Numbers]]
 
-def suites(server: Server) -> dict[str, Numbers]:
-    """Measure more and more suites."""
-    figures: dict[str, Numbers] = {}
-    with Worker("ours") as ours, Worker("floor") as floor:
-        if missing := ours.missing or floor.missing:
-            sys.exit(f"  nothing to measure with: {missing}")
-        for count, times in COUNTS.items():
-            url, options = server.url(SESSIONS, LATENCY), {"concurrency": CONCURRENCY, "per_page": PER_PAGE}
-            pairs = []
-            for _ in range(ROUNDS):
-                mine, least = (worker.read(url, suites=count, times=times, **options) for worker in (ours, floor))
-                pairs.append((mine, least))
-            # Few suites cannot keep all places busy: the two pages of one come one after the other.
-            bound = max(2 * count / CONCURRENCY, 2) * LATENCY / 1000
-            figures[f"{count:,}"] = {
-                "seconds": statistics.median(mine["wall"] for mine, _ in pairs),
-                "over_bound": statistics.median(mine["wall"] for mine, _ in pairs) / bound,
-                "floor_over_bound": statistics.median(least["wall"] for _, least in pairs) / bound,
-                "cpu_us_per_suite": statistics.median(mine["cpu"] for mine, _ in pairs) / count * 1e6,
-                "cpu_of_floor": statistics.median(mine["cpu"] / least["cpu"] for mine, least in pairs),
-                "tasks": ours.watch(server.url(SESSIONS), suites=count, **options)["tasks"],
-            }
+
+def measure_in_turn(buddy: ReaderProcess, baseline: ReaderProcess, **options: object) -> Pairs:
+    """Let both readers read the same suites in turn, and return their numbers for each round."""
+    return [(buddy.measure("read", **options), baseline.measure("read", **options)) for _ in range(ROUNDS)]
+
+
+def cpu_ratio(pairs: Pairs) -> float:
+    """Return the median of the ratios of the CPU times."""
+    return statistics.median(mine["cpu"] / theirs["cpu"] for mine, theirs in pairs)
+
+
+def measure_suites(server: Server, buddy: ReaderProcess, baseline: ReaderProcess) -> dict[str, Numbers]:
+    """Measure increasing numbers of suites."""
+    numbers: dict[str, Numbers] = {}
+    for count, times in COUNTS.items():
+        options = {"suites": count, "concurrency": CONCURRENCY, "per_page": PER_PAGE}
+        pairs = measure_in_turn(buddy, baseline, base_url=server.url(SESSIONS, LATENCY), times=times, **options)
+        # The two pages of a suite are read one after the other, so few suites cannot use all slots.
+        bound = max(2 * count / CONCURRENCY, 2) * LATENCY / 1000
+        seconds = statistics.median(mine["wall"] for mine, _ in pairs)
+        numbers[f"{count:,}"] = {
+            "seconds": seconds,
+            "over_bound": seconds / bound,
+            "baseline_over_bound": statistics.median(theirs["wall"] for _, theirs in pairs) / bound,
+            "cpu_us_per_suite": statistics.median(mine["cpu"] for mine, _ in pairs) / count * 1e6,
+            "cpu_over_baseline": cpu_ratio(pairs),
+            "tasks": buddy.measure("observe_loop", base_url=server.url(SESSIONS), **options)["tasks"],
+        }
     report.table(
         f"Suites of two pages of {PER_PAGE}, {LATENCY} ms latency, {CONCURRENCY} at once: medians of {ROUNDS} rounds",
-        ("seconds", "over the bound", "floor over it", "CPU us/suite", "CPU of floor's", "tasks"),
         {
-            count: (
-                f"{one['seconds']:.2f}",
-                f"{one['over_bound']:.3f}",
-                f"{one['floor_over_bound']:.3f}",
-                f"{one['cpu_us_per_suite']:.0f}",
-                f"{one['cpu_of_floor']:.2f}",
-                f"{one['tasks']}",
-            )
-            for count, one in figures.items()
+            "seconds": "{seconds:.2f}",
+            "over lower bound": "{over_bound:.3f}",
+            "baseline over it": "{baseline_over_bound:.3f}",
+            "CPU us/suite": "{cpu_us_per_suite:.0f}",
+            "CPU over baseline": "{cpu_over_baseline:.2f}",
+            "tasks": "{tasks}",
         },
+        numbers,
     )
-    return figures
+    return numbers
 
 
-def lengths(server: Server) -> dict[str, Numbers]:
-    """Measure longer and longer suites."""
-    figures: dict[str, Numbers] = {}
-    with Worker("ours") as ours:
-        before = ours.peak()
+def measure_lengths(server: Server) -> dict[str, Numbers]:
+    """Measure suites of increasing length."""
+    numbers: dict[str, Numbers] = {}
+    with ReaderProcess("buddy") as buddy:
+        before = buddy.measure("peak_memory")["mib"]
         for length in LENGTHS:
-            cost = ours.read(server.url(length), times=max(1, 100_000 // length))
-            figures[f"{length:,}"] = {
+            cost = buddy.measure("read", base_url=server.url(length), times=max(1, 100_000 // length))
+            numbers[f"{length:,}"] = {
                 "seconds": cost["wall"],
                 "cpu_us_per_session": cost["cpu"] / length * 1e6,
-                "mib": ours.peak() - before,
+                "mib": buddy.measure("peak_memory")["mib"] - before,
             }
     report.table(
-        "One suite, streamed: memory above what the import takes",
-        ("seconds", "CPU us/session", "peak MiB"),
-        {
-            length: (f"{one['seconds']:.2f}", f"{one['cpu_us_per_session']:.2f}", f"{one['mib']:.1f}")
-            for length, one in figures.items()
-        },
+        "One suite as a stream: memory added to that of the import",
+        {"seconds": "{seconds:.2f}", "CPU us/session": "{cpu_us_per_session:.2f}", "peak MiB": "{mib:.1f}"},
+        numbers,
     )
-    return figures
-
-
-def promises(by_suites: dict[str, Numbers], by_length: dict[str, Numbers]) -> list[dict[str, Any]]:
-    """Print whether the promises are kept, which speak of the most that was measured."""
-    costs, ratios = (
-        [by_suites[count][figure] for count in ("100", "1,000", "10,000")]
-        for figure in ("cpu_us_per_suite", "cpu_of_floor")
-    )
-    hundred, thousand, most = costs
-    # What comes once, such as opening the connections, is not what a further suite costs.
-    further = (1_000 * thousand - 100 * hundred) / 900, (10_000 * most - 1_000 * thousand) / 9_000
-    suites, length = by_suites["10,000"], by_length["1,000,000"]
-    more = length["mib"] - by_length["10,000"]["mib"]
-    print()
-    return [
-        report.promise("10,000 suites, time over the bound", suites["over_bound"], most=1.15),
-        report.promise("CPU per suite from 100 to 10,000, dearest over cheapest", max(costs) / min(costs), most=1.1),
-        report.promise("CPU per suite from 100 to 10,000, dearest over that of 100", max(costs) / hundred, most=1.1),
-        report.promise(
-            "CPU over the floor's, from 100 to 10,000, dearest over cheapest", max(ratios) / min(ratios), most=1.1
-        ),
-        report.promise("CPU per further suite, of 10,000 over of 1,000", further[1] / further[0], most=1.1),
-        report.promise("10,000 suites, tasks over concurrency", suites["tasks"] / CONCURRENCY, most=2.0),
-        report.promise("1,000,000 sessions, MiB more than for 10,000", more, most=15),
-    ]
+    return numbers
 
 
 def main() -> None:
-    """Measure, print it, and keep it."""
+    """Measure, print the results, and save them."""
     machine = report.machine()
-    with running() as server:
-        by_suites, by_length = suites(server), lengths(server)
+    with run_server() as server, ReaderProcess("buddy") as buddy, ReaderProcess("bare_dicts") as baseline:
+        if error := buddy.import_error or baseline.import_error:
+            sys.exit(f"  nothing to measure: {error}")
+        suites, lengths = measure_suites(server, buddy, baseline), measure_lengths(server)
+        url, count = server.url(ONE_PAGE), max(COUNTS) // 10
+        one_page = measure_in_turn(buddy, baseline, base_url=url, suites=count, concurrency=CONCURRENCY, times=5)
+    largest, smaller, longest = list(suites)[-1], f"{LENGTHS[1]:,}", f"{LENGTHS[-1]:,}"
+    print()
+    checks = [
+        report.check_limit(
+            f"{largest} suites, time over the lower bound", suites[largest]["over_bound"], "at most", 1.15
+        ),
+        report.check_limit(
+            f"suites of {ONE_PAGE} sessions on one page, CPU over the baseline", cpu_ratio(one_page), "at most", 1.5
+        ),
+        report.check_limit(
+            f"{longest} sessions, MiB more than for {smaller}",
+            lengths[longest]["mib"] - lengths[smaller]["mib"],
+            "at most",
+            15,
+        ),
+    ]
     if not QUICK:
-        kept = promises(by_suites, by_length)
-        report.save("scale", {"machine": machine, "suites": by_suites, "sessions": by_length, "promises": kept})
+        report.save("scale", {"machine": machine, "suites": suites, "sessions": lengths, "limits": checks})
 
 
 if __name__ == "__main__":

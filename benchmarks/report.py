@@ -1,4 +1,4 @@
-"""How results are told: on what machine, whether a promise is kept, and the file that keeps the numbers."""
+"""Reports results: the machine, tables, whether promised limits are met, and `results.json` with the latest numbers."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import json
 import os
 import platform
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-RESULTS = Path(__file__).with_name("results.json")
+_RESULTS = Path(__file__).with_name("results.json")
 
-PACKAGES = (
+_PACKAGES = (
     *("aiohttp", "attrs", "cattrs", "msgspec", "orjson", "yarl"),
     *("httpx", "pydantic", "openapi-python-client", "dlt", "uvloop"),
 )
 
 
 def machine() -> dict[str, Any]:
-    """Print what the numbers depend on, and return it."""
+    """Print and return the facts that the numbers depend on."""
     info = Path("/proc/cpuinfo")
     model = re.search(r"model name\s*:\s*(.+)", info.read_text()) if info.exists() else None
     facts: dict[str, Any] = {
@@ -28,34 +28,51 @@ def machine() -> dict[str, Any]:
         "cpu": model[1] if model else platform.processor(),
         "cores": os.cpu_count(),
         "load": round(os.getloadavg()[0], 1),
-        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        "packages": {name: installed for name in _PACKAGES if (installed := _version(name))},
     }
-    packages = ", ".join(f"{name} {found}" for name, found in facts["packages"].items())
+    packages = ", ".join(f"{name} {installed}" for name, installed in facts["packages"].items())
     print(f"\nPython {facts['python']}, {facts['cores']} cores of {facts['cpu']}, load {facts['load']}; {packages}")
     return facts
 
 
-def table(title: str, heads: Iterable[str], rows: dict[str, Iterable[str]]) -> None:
-    """Print rows of cells under heads."""
+def table(title: str, columns: Mapping[str, str], rows: Mapping[str, Mapping[str, object]]) -> None:
+    """Print a table.
+
+    Args:
+        title: The line above it.
+        columns: The template of each column's cells by its heading, such as `"{cpu:.2f} s"`.
+        rows: The values of each row by its name. A cell without its value is `-`.
+    """
+    lines = [["", *columns]]
+    for name, values in rows.items():
+        lines.append([name, *(_cell(template, values) for template in columns.values())])
+    widths = [max(map(len, column)) + 2 for column in zip(*lines, strict=True)]
     print(f"\n{title}")
-    print(f"  {'':<28}" + "".join(f"{head:>17}" for head in heads))
-    for name, cells in rows.items():
-        print(f"  {name:<28}" + "".join(f"{cell:>17}" for cell in cells))
+    for name, *cells in lines:
+        print(
+            f"  {name:{widths[0]}}" + "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True))
+        )
 
 
-def promise(text: str, value: float, *, least: float | None = None, most: float | None = None) -> dict[str, Any]:
-    """Print whether a promise is kept, and return it with what was measured."""
-    kept = (least is None or value >= least) and (most is None or value <= most)
-    bound = f"at least {least:g}" if least is not None else f"at most {most:g}"
-    print(f"  {text}: {value:.3f}, promised {bound}: {'kept' if kept else 'NOT KEPT'}")
-    return {"promise": text, "measured": round(value, 3), "bound": bound, "kept": kept}
+def check_limit(name: str, value: float, kind: Literal["at least", "at most"], limit: float) -> dict[str, Any]:
+    """Print whether a measured value meets a promised limit, and return both for `results.json`."""
+    is_met = value >= limit if kind == "at least" else value <= limit
+    print(f"  {name}: {value:.3f}, promised {kind} {limit:g}: {'met' if is_met else 'NOT MET'}")
+    return {"name": name, "measured": round(value, 3), "promised": f"{kind} {limit:g}", "met": is_met}
 
 
 def save(section: str, results: dict[str, Any]) -> None:
-    """Put results into the file, and leave its other sections as they are."""
-    saved = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    """Replace one section of `results.json`. Numbers are rounded to four digits."""
+    saved = json.loads(_RESULTS.read_text()) if _RESULTS.exists() else {}
     saved[section] = json.loads(json.dumps(results), parse_float=lambda text: float(f"{float(text):.4g}"))
-    RESULTS.write_text(json.dumps(saved, indent=1, ensure_ascii=False) + "\n")
+    _RESULTS.write_text(json.dumps(saved, indent=1, ensure_ascii=False) + "\n")
+
+
+def _cell(template: str, values: Mapping[str, object]) -> str:
+    try:
+        return template.format(**values)
+    except KeyError:
+        return "-"
 
 
 def _version(package: str) -> str | None:

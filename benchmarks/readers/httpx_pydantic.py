@@ -1,19 +1,18 @@
-"""httpx and pydantic v2, which Buddy's own Python SDK stands on."""
+"""httpx and pydantic v2, which Buddy's own Python SDK uses."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import datetime
 
 import httpx
 from pydantic import BaseModel, ConfigDict
 
-from peers import HEADERS, Suite, path, spread
-from peers.enums import CIProvider, RefType, Status
+from readers import HEADERS, Suite, read_suites, sessions_path
+from readers.enums import CIProvider, RefType, Status
 
 
 class Member(BaseModel):
-    """Who began it."""
+    """The member who started a session."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -57,7 +56,7 @@ class Session(BaseModel):
 
 
 class Page(BaseModel):
-    """What the API answers."""
+    """One page."""
 
     url: str
     html_url: str
@@ -70,16 +69,11 @@ def decode(body: bytes) -> list[Session]:
 
 
 async def read(base_url: str, suites: list[Suite], concurrency: int, per_page: int) -> int:
-    """Read all pages of all suites, and return how many sessions they hold."""
+    """Read all sessions of all suites; return their number."""
     async with httpx.AsyncClient(base_url=base_url, headers=HEADERS) as http:
 
-        async def sessions(suite: Suite) -> AsyncIterator[Session]:
-            page, full = 1, True
-            while full:
-                response = await http.get(path(suite), params={"page": page, "per_page": per_page})
-                found = decode(response.raise_for_status().content)
-                for session in found:
-                    yield session
-                page, full = page + 1, len(found) == per_page
+        async def fetch(suite: Suite, page: int) -> list[Session]:
+            response = await http.get(sessions_path(suite), params={"page": page, "per_page": per_page})
+            return decode(response.raise_for_status().content)
 
-        return await spread(suites, concurrency, sessions)
+        return await read_suites(suites, concurrency, per_page, fetch)

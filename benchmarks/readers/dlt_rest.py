@@ -1,4 +1,4 @@
-"""dlt's REST client: not asynchronous, so that several suites at once take threads."""
+"""dlt's REST client. It is synchronous, so several suites at once need threads."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from peers import HEADERS, Suite, path
+from readers import HEADERS, Suite, sessions_path
 
 os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
 
-# Any on purpose: to have the types checked would take an installation of dlt, with all that it brings.
+# Any: checking the types would need dlt and its many dependencies.
 rest_client: Any = importlib.import_module("dlt.sources.helpers.rest_client")
 paginators: Any = importlib.import_module("dlt.sources.helpers.rest_client.paginators")
 
 
 def decode(body: bytes) -> list[dict[str, Any]]:
-    """Return the sessions of a page, as the client parses it."""
+    """Return the sessions of a page, parsed as by the client."""
     sessions: list[dict[str, Any]] = json.loads(body)["sessions"]
     return sessions
 
 
 async def read(base_url: str, suites: list[Suite], concurrency: int, per_page: int) -> int:
-    """Read all pages of all suites, and return how many sessions they hold. Blocks."""
-    left = iter(suites)
+    """Read all sessions of all suites; return their number. Blocks."""
+    remaining = iter(suites)
 
     def work() -> int:
-        # Its paginator goes on until an empty page comes: nothing tells it of a page that is short.
+        # This paginator stops at an empty page; it has no option for short pages.
         paginator = paginators.PageNumberPaginator(base_page=1, page_param="page", total_path=None)
         client = rest_client.RESTClient(base_url, headers=HEADERS, paginator=paginator, data_selector="sessions")
         count = 0
-        for suite in left:
-            for page in client.paginate(path(suite), params={"per_page": per_page}):
+        for suite in remaining:
+            for page in client.paginate(sessions_path(suite), params={"per_page": per_page}):
                 for _ in page:
                     count += 1
         return count

@@ -1,4 +1,4 @@
-"""The enums that one would write: plain ones, with the values that are known today."""
+"""Plain enums with the values that are known today."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class Status(Enum):
-    """How a session stands."""
+    """The status of a session."""
 
     IN_PROGRESS = "IN_PROGRESS"
     SUCCESSFUL = "SUCCESSFUL"
@@ -15,7 +15,7 @@ class Status(Enum):
 
 
 class CIProvider(Enum):
-    """What ran the tests."""
+    """The service that ran the tests."""
 
     NONE = "NONE"
     BUDDY = "BUDDY"
@@ -24,7 +24,7 @@ class CIProvider(Enum):
 
 
 class RefType(Enum):
-    """What was tested."""
+    """The kind of Git reference that was tested."""
 
     BRANCH = "BRANCH"
     TAG = "TAG"

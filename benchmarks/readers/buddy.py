@@ -6,10 +6,10 @@ import sys
 from importlib.util import find_spec
 
 from buddy_sessions import BuddyClient, Session, SuiteKey
-from buddy_sessions.converter import decode_page
-from peers import Suite
+from buddy_sessions._decoding.converter import decode_page
+from readers import Suite
 
-# msgspec itself is imported with the first page. Without it this would measure `ours_plain`, which has it barred.
+# The package imports msgspec with the first page, and works without it: then this would measure `buddy_plain`.
 if "msgspec" not in sys.modules and find_spec("msgspec") is None:
     raise ModuleNotFoundError("No module named 'msgspec'")
 
@@ -20,11 +20,11 @@ def decode(body: bytes) -> tuple[Session, ...]:
 
 
 async def read(base_url: str, suites: list[Suite], concurrency: int, per_page: int) -> int:
-    """Read all pages of all suites, and return how many sessions they hold."""
+    """Read all sessions of all suites; return their number."""
     count = 0
     async with BuddyClient("token", base_url=base_url, max_concurrency=concurrency, per_page=per_page) as buddy:
         if len(suites) == 1:
-            async for _ in buddy.sessions(*suites[0]):
+            async for _ in buddy.sessions(suites[0]):
                 count += 1
         else:
             async with buddy.harvest(SuiteKey(*suite) for suite in suites) as harvest:

@@ -1,9 +1,8 @@
-"""By hand: aiohttp, json, and cattrs as it comes, into frozen classes with plain enums."""
+"""The loop that people write by hand: aiohttp, json, and cattrs with its defaults, into frozen classes with enums."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
 
@@ -11,13 +10,13 @@ import aiohttp
 from attrs import frozen
 from cattrs.preconf.json import make_converter
 
-from peers import HEADERS, Suite, path, spread
-from peers.enums import CIProvider, RefType, Status
+from readers import HEADERS, Suite, read_suites, sessions_path
+from readers.enums import CIProvider, RefType, Status
 
 
 @frozen
 class Member:
-    """Who began it."""
+    """The member who started a session."""
 
     url: str
     html_url: str
@@ -61,7 +60,7 @@ converter = make_converter()
 
 
 def structure(document: Any) -> list[Session]:
-    """Return the sessions of a page that was parsed."""
+    """Return the sessions of a parsed page."""
     return converter.structure(document["sessions"], list[Session])
 
 
@@ -71,17 +70,12 @@ def decode(body: bytes) -> list[Session]:
 
 
 async def read(base_url: str, suites: list[Suite], concurrency: int, per_page: int) -> int:
-    """Read all pages of all suites, and return how many sessions they hold."""
+    """Read all sessions of all suites; return their number."""
     async with aiohttp.ClientSession(headers=HEADERS, raise_for_status=True) as http:
 
-        async def sessions(suite: Suite) -> AsyncIterator[Session]:
-            page, full = 1, True
-            while full:
-                query = {"page": page, "per_page": per_page}
-                async with http.get(base_url + path(suite), params=query) as response:
-                    found = structure(await response.json())
-                for session in found:
-                    yield session
-                page, full = page + 1, len(found) == per_page
+        async def fetch(suite: Suite, page: int) -> list[Session]:
+            query = {"page": page, "per_page": per_page}
+            async with http.get(base_url + sessions_path(suite), params=query) as response:
+                return structure(await response.json())
 
-        return await spread(suites, concurrency, sessions)
+        return await read_suites(suites, concurrency, per_page, fetch)

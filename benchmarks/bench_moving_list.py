@@ -1,0 +1,124 @@
+"""Counts the sessions that the usual loops and the reconciler lose and repeat while a list changes.
+
+A model without a network: every number follows from the seeds. Writes `moving_list.svg` next to this file.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import report
+from buddy_sessions import Session
+from buddy_sessions._paging.reconciler import Reconciler, ServerTraits, Window
+from helpers.fake_list import FakeList, NaiveReader
+from svg import Bar, chart
+
+SESSIONS = 2_000
+PER_PAGE = 50
+RUNS = 40
+
+CHANGES = {  # created and deleted per request, on average
+    "none": (0.0, 0.0),
+    "+1 created": (1.0, 0.0),
+    "0.5 deleted": (0.0, 0.5),
+    "+1 created, 0.5 deleted": (1.0, 0.5),
+    "+20 created": (20.0, 0.0),
+}
+
+READERS: dict[str, Callable[[], Reconciler | NaiveReader]] = {
+    "usual loop": lambda: NaiveReader(per_page=PER_PAGE),
+    "deduplicated": lambda: NaiveReader(per_page=PER_PAGE, deduplicates=True),
+    "4 ahead, deduplicated": lambda: NaiveReader(per_page=PER_PAGE, deduplicates=True, read_ahead=4),
+    "reconciler": lambda: Reconciler(per_page=PER_PAGE, traits=ServerTraits()),
+    "reconciler, 4 ahead": lambda: Reconciler(per_page=PER_PAGE, traits=ServerTraits(), read_ahead=4),
+}
+
+COLOURS = {
+    "usual loop": "#8c959f",
+    "deduplicated": "#bf8700",
+    "4 ahead, deduplicated": "#cf222e",
+    "reconciler, 4 ahead": "#1a7f37",
+}
+
+
+class Result(NamedTuple):
+    """The sessions that an average read lost and repeated, and its requests."""
+
+    lost: float
+    repeated: float
+    requests: float
+
+    def __str__(self) -> str:
+        return f"{self.lost:.1f} / {self.repeated:.1f} / {self.requests:.1f}"
+
+
+def poisson(mean: float, chance: random.Random) -> int:
+    """Return a random number with a Poisson distribution."""
+    count, product = 0, chance.random()
+    while product > math.exp(-mean):
+        count += 1
+        product *= chance.random()
+    return count
+
+
+def read(reader: Reconciler | NaiveReader, created: float, deleted: float, chance: random.Random) -> Result:
+    """Read a list that changes after each request. Requests in flight are served in random order."""
+    sessions = FakeList(range(1, SESSIONS + 1))
+    yielded: list[int] = []
+    pages: dict[Window, tuple[Session, ...]] = {}
+    requests = 0
+    while not reader.is_done:
+        windows = list(reader.windows())
+        pages = {window: pages[window] for window in windows if window in pages}
+        for window in chance.sample(windows, len(windows)):
+            if window not in pages:
+                pages[window] = sessions.read(window)
+                requests += 1
+                sessions.create(poisson(created, chance))
+                for _ in range(poisson(deleted, chance)):
+                    sessions.delete(chance.randrange(len(sessions.numbers)))
+        step = reader.feed(pages.pop(windows[0]))
+        yielded += [session.relative_id for session in step.sessions]
+    return Result(len(sessions.stable - set(yielded)), len(yielded) - len(set(yielded)), requests)
+
+
+def average_read(make_reader: Callable[[], Reconciler | NaiveReader], created: float, deleted: float) -> Result:
+    """Return the means of several reads."""
+    results = [read(make_reader(), created, deleted, random.Random(seed)) for seed in range(RUNS)]
+    return Result(*(sum(numbers) / RUNS for numbers in zip(*results, strict=True)))
+
+
+def draw(results: dict[str, dict[str, Result]]) -> str:
+    """Return a bar chart of the sessions lost and repeated."""
+    scale = max(one.lost for row in results.values() for one in row.values())
+    groups: dict[str, list[Bar]] = {}
+    for change, row in list(results.items())[1:]:
+        groups[change] = []
+        for name, colour in COLOURS.items():
+            lost, repeated, _ = row[name]
+            texts = [f"{value:.0f} {kind}" for value, kind in ((lost, "lost"), (repeated, "repeated")) if value >= 0.5]
+            if lost + repeated > scale:
+                texts.append("bar cut")  # otherwise, it would dwarf all others
+            groups[change].append(Bar(colour, ", ".join(texts) or "none", lost / scale, repeated / scale))
+    title = f"Errors in one read of {SESSIONS:,} sessions, {PER_PAGE} per page, by changes per request"
+    return chart(title, groups, legend=COLOURS)
+
+
+def main() -> None:
+    """Print the table and draw the chart."""
+    results = {
+        change: {name: average_read(make_reader, *means) for name, make_reader in READERS.items()}
+        for change, means in CHANGES.items()
+    }
+    title = f"A moving list of {SESSIONS:,} sessions, {PER_PAGE} per page, means of {RUNS} reads: "
+    columns = {name: "{" + name + "}" for name in READERS}
+    report.table(f"{title}lost / repeated / requests, by changes per request", columns, results)
+    Path(__file__).with_name("moving_list.svg").write_text(draw(results))
+
+
+if __name__ == "__main__":
+    main()
