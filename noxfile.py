@@ -1,10 +1,11 @@
-"""The checks: `nox` runs them all, `nox -s tests` is what a newcomer needs."""
+"""The checks: `nox` runs tests, linter and type checkers; `nox -l` lists all sessions."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
+import subprocess
 import tarfile
 import zipfile
 from collections.abc import Iterable
@@ -16,14 +17,16 @@ import nox
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.sessions = ["tests", "lint", "types"]
-# A Python that is not there is skipped, on a build server too; none is downloaded.
+# A Python that is not installed is skipped, also on a build server; none is downloaded.
 nox.options.error_on_missing_interpreters = False
 nox.options.download_python = "never"
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PROJECT)
 EXTRAS = ["cli", "parquet", "report", "speed"]
-"""What the tests need; dlt, which brings much, is for the integrations alone."""
+"""The extras that the tests need. Only the integrations need dlt, which has many dependencies."""
+PARALLEL = ["-n", str(2 * (os.cpu_count() or 1)), "--dist", "worksteal"]
+"""Options of pytest: two workers per core, because many tests wait for sockets and processes."""
 
 SMOKE = """
 import asyncio
@@ -34,11 +37,11 @@ async def main():
     async with FakeBuddy() as fake, BuddyClient(fake.token, base_url=fake.base_url) as buddy:
         suite = fake.add_suite("acme", "shop", "MNbyVedg").populate(250)
         fake.inject(Fault.status(503))
-        print(len(await buddy.sessions(*suite.key).collect()), "sessions")
+        print(len(await buddy.sessions(suite.key).collect()), "sessions")
 
 asyncio.run(main())
 """
-"""What takes every dependency, the one for retries too, and no extra."""
+"""A program that needs every dependency and no extra."""
 
 
 def groups(name: str) -> list[str]:
@@ -47,7 +50,7 @@ def groups(name: str) -> list[str]:
 
 
 def install_wheel(session: nox.Session, *options: str, extras: Iterable[str] = EXTRAS) -> None:
-    """Build the wheel and install it: what is tested is what users get, not the checkout."""
+    """Build the wheel and install it, so that the released files are tested, not the checkout."""
     folder = Path(session.create_tmp()).resolve()
     session.install("hatchling")
     session.run("hatchling", "build", "-t", "wheel", "-d", str(folder), silent=True)
@@ -56,15 +59,39 @@ def install_wheel(session: nox.Session, *options: str, extras: Iterable[str] = E
     wheel.unlink()
 
 
+def run_python(session: nox.Session, *arguments: str, **variables: str) -> None:
+    """Run Python without the current folder in its path, because the checkout would shadow the installed wheel."""
+    session.run("python", *arguments, env={"PYTHONSAFEPATH": "1", **variables})
+
+
+def measure_coverage(session: nox.Session, *arguments: str, report: Iterable[str] = ()) -> None:
+    """Run pytest with these arguments, and report branch coverage. Fails below the limit in `pyproject.toml`."""
+    data = str(Path(session.create_tmp(), "coverage").resolve())
+    run_python(session, "-m", "coverage", "erase", COVERAGE_FILE=data)
+    run_python(session, "-m", "coverage", "run", "-m", "pytest", *arguments, COVERAGE_FILE=data)
+    run_python(session, "-m", "coverage", "combine", "--quiet", COVERAGE_FILE=data)
+    run_python(session, "-m", "coverage", "report", *report, COVERAGE_FILE=data)
+
+
+def newest_python() -> str | None:
+    """Return the newest Python that is installed. Coverage costs least on it."""
+    for version in reversed(PYTHONS):
+        # Running it is the only proof: pyenv has commands for inactive versions, which fail.
+        if python := shutil.which(f"python{version}"):
+            done = subprocess.run([python, "-c", ""], capture_output=True, check=False)  # noqa: S603 - from the PATH
+            if done.returncode == 0:
+                return version
+    return None
+
+
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """Run the tests on the built wheel, and measure branch coverage."""
+    """Run the tests on the built wheel, and measure branch coverage on the newest Python."""
     install_wheel(session)
-    # Safe path: without it, the checkout would shadow the installed wheel.
-    environment = {"PYTHONSAFEPATH": "1", "COVERAGE_FILE": str(Path(session.create_tmp(), "coverage").resolve())}
-    session.run("coverage", "run", "-m", "pytest", *session.posargs, env=environment)
-    if not session.posargs:
-        session.run("coverage", "report", env=environment)
+    if session.python == newest_python() and not session.posargs:
+        measure_coverage(session, *PARALLEL)
+    else:
+        run_python(session, "-m", "pytest", *PARALLEL, *session.posargs)
 
 
 @nox.session(venv_backend="uv")
@@ -73,45 +100,44 @@ def lowest(session: nox.Session) -> None:
     extras = PROJECT["project"]["optional-dependencies"]
     direct = chain(PROJECT["project"]["dependencies"], *(extras[name] for name in EXTRAS))
     install_wheel(session, "--resolution=lowest-direct", *direct)
-    session.run("python", "-m", "pytest", *session.posargs, env={"PYTHONSAFEPATH": "1"})
+    run_python(session, "-m", "pytest", *PARALLEL, *session.posargs)
 
 
 @nox.session
-def walk(session: nox.Session) -> None:
-    """Search for a listing that makes the walk lose or repeat a session: 10,000 examples and more."""
+def model(session: nox.Session) -> None:
+    """Search for lists from which the reconciler loses or repeats a session, with more than 10,000 examples."""
     install_wheel(session)
-    environment = {"PYTHONSAFEPATH": "1", "HYPOTHESIS_PROFILE": "long"}
-    session.run("python", "-m", "pytest", "tests/test_walk_model.py", *session.posargs, env=environment)
+    test = "tests/_paging/test_reconciler_model.py"
+    run_python(session, "-m", "pytest", *PARALLEL, test, *session.posargs, HYPOTHESIS_PROFILE="long")
 
 
 @nox.session
 def soak(session: nox.Session) -> None:
-    """Harvest for 20 minutes while answers break, and kill 100 harvests: nothing grows, nothing is lost."""
+    """Harvest for 20 minutes while responses fail, and kill 100 harvests: no resource grows, no session is lost."""
     install_wheel(session)
-    session.run("python", "benchmarks/soak.py", *session.posargs, env={"PYTHONSAFEPATH": "1"})
-    session.run("python", "-m", "pytest", "tests/test_kill.py", env={"PYTHONSAFEPATH": "1", "TESTS": "long"})
+    run_python(session, "benchmarks/soak.py", *session.posargs)
+    run_python(session, "-m", "pytest", "tests/store/test_kill.py", TESTS="long")
 
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """Print what came of every fault that must be survived, then let thousands of broken answers be made up."""
+    """Print the outcome of every fault in a table, then test thousands of random responses."""
     install_wheel(session)
-    environment = {"PYTHONSAFEPATH": "1"}
-    session.run("python", "-m", "pytest", "-q", "-m", "fault", *session.posargs, env=environment)
-    environment["HYPOTHESIS_PROFILE"] = "long"
-    session.run("python", "-m", "pytest", "tests/test_fuzz_answers.py", *session.posargs, env=environment)
+    run_python(session, "-m", "pytest", "-q", "-m", "fault", *session.posargs)
+    test = "tests/faults/test_fuzz.py"
+    run_python(session, "-m", "pytest", *PARALLEL, test, *session.posargs, HYPOTHESIS_PROFILE="long")
 
 
 @nox.session
 def integrations(session: nox.Session) -> None:
-    """Test what the package works with, the report in a browser, and the README's recipes; say what is missing here."""
+    """Test the package with other tools, the report in a browser, and the README's recipes; list missing tools."""
     install_wheel(session, extras=[*EXTRAS, "dlt"])
     session.install(*groups("integrations"))
-    files = map(str, sorted(Path("tests/integrations").glob("test_*.py")))
-    environment = {"PYTHONSAFEPATH": "1", "COVERAGE_FILE": str(Path(session.create_tmp(), "coverage").resolve())}
-    session.run("coverage", "run", "-m", "pytest", *(session.posargs or files), env=environment)
-    if not session.posargs:
-        session.run("coverage", "report", "--omit=tests/*", "--include=*/buddy_sessions/dlt.py", env=environment)
+    if session.posargs:
+        run_python(session, "-m", "pytest", *session.posargs)
+    else:
+        files = map(str, sorted(Path("tests/integrations").glob("test_*.py")))
+        measure_coverage(session, *files, report=["--omit=tests/*", "--include=*/buddy_sessions/dlt.py"])
 
 
 @nox.session
@@ -124,7 +150,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Check the types, with two checkers; and what users see of them, with a third."""
+    """Check the types with two checkers, and the public signatures with a third."""
     session.install(f".[{','.join(EXTRAS)}]", *groups("types"))
     session.run("mypy")
     session.run("pyright")
@@ -133,18 +159,17 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Print what the README promises in numbers, as ratios measured in one run."""
+    """Compare the promised limits with measurements; update `results.json` and the charts in `benchmarks`."""
     install_wheel(session)
     session.install(*groups("bench"))
-    # What the benchmarks share, by name; the package itself is the installed one.
-    environment = {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(map(os.path.abspath, ("benchmarks", "tests")))}
+    path = os.pathsep.join(map(os.path.abspath, ("benchmarks", "tests")))  # their shared modules
     for script in sorted(Path("benchmarks").glob("bench_*.py")):
-        session.run("python", str(script), *session.posargs, env=environment)
+        run_python(session, str(script), *session.posargs, PYTHONPATH=path)
 
 
 @nox.session
 def package(session: nox.Session) -> None:
-    """Build what is released, and check it: its names, its metadata, and that it installs and can be built again."""
+    """Build the released files, and check their contents and metadata, that they install and can be built again."""
     session.install(*groups("package"))
     folder = Path(session.create_tmp()).resolve()
     shutil.rmtree(folder)
@@ -154,66 +179,62 @@ def package(session: nox.Session) -> None:
     session.run("check-wheel-contents", str(wheel))
 
     release, info = sdist.name.removesuffix(".tar.gz"), ("METADATA", "RECORD", "WHEEL", "entry_points.txt")
-    modules = files("buddy_sessions")
-    same_names(
-        session,
-        zipfile.ZipFile(wheel).namelist(),
-        modules.union(f"{release}.dist-info/{name}" for name in (*info, "licenses/LICENSE")),
-    )
-    besides = (
-        files("tests")
-        | files("benchmarks")
-        | {".gitignore", "CHANGELOG.md", "LICENSE", "PKG-INFO", "README.md", "noxfile.py", "pyproject.toml"}
-    )
+    modules = file_names("buddy_sessions")
+    metadata = {f"{release}.dist-info/{name}" for name in (*info, "licenses/LICENSE")}
+    check_names(session, zipfile.ZipFile(wheel).namelist(), modules | metadata)
+    others = {".gitignore", "CHANGELOG.md", "LICENSE", "PKG-INFO", "README.md", "noxfile.py", "pyproject.toml"}
+    sources = modules | file_names("tests") | file_names("benchmarks") | others
     with tarfile.open(sdist) as archive:
         archive.extractall(folder, filter="data")
-        same_names(session, archive.getnames(), {f"{release}/{name}" for name in modules | besides})
+        check_names(session, archive.getnames(), {f"{release}/{name}" for name in sources})
 
     with session.chdir(folder / release):
         session.run("hatchling", "build", "-t", "wheel", "-d", "dist", silent=True)
     if (folder / release / "dist" / wheel.name).read_bytes() != wheel.read_bytes():
-        session.error("the sdist builds another wheel than the checkout")
+        session.error("the sdist builds a different wheel than the checkout")
 
     session.run("python", "-m", "venv", str(folder / "venv"))
     python = str(folder / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python")
     session.run(python, "-m", "pip", "install", "--quiet", str(wheel), external=True)
     session.run(python, "-m", "pip", "check", external=True)
-    # Isolated, so that the checkout is not what is imported.
+    # Isolated mode, so that the installed package is imported, not the checkout.
     session.run(python, "-I", "-W", "error", "-c", SMOKE, external=True)
 
 
-def files(folder: str) -> set[str]:
-    """Return the names of all files in a folder that are not made by running something."""
+def file_names(folder: str) -> set[str]:
+    """Return the names of all files in a folder, except compiled ones."""
     return {path.as_posix() for path in Path(folder).rglob("*") if path.is_file() and path.suffix != ".pyc"}
 
 
-def same_names(session: nox.Session, found: list[str], wanted: set[str]) -> None:
-    """Fail unless an archive has the names that it should have, and no others."""
-    if different := sorted(wanted.symmetric_difference(found)):
-        session.error(f"too much, or missing: {', '.join(different)}")
+def check_names(session: nox.Session, names: list[str], expected: set[str]) -> None:
+    """Fail unless an archive contains exactly the expected names."""
+    if different := sorted(expected.symmetric_difference(names)):
+        session.error(f"unexpected or missing files: {', '.join(different)}")
 
 
 @nox.session
 def audit(session: nox.Session) -> None:
-    """Look for known vulnerabilities in what the package and its extras depend on. Needs the network."""
+    """Search the dependencies of the package and its extras for known vulnerabilities. Needs the network."""
     session.install(*groups("audit"))
     folder = Path(session.create_tmp()).resolve()
     requirements, report = folder / "requirements.txt", folder / "audit.json"
     extras = PROJECT["project"]["optional-dependencies"].values()
     requirements.write_text("\n".join(chain(PROJECT["project"]["dependencies"], *extras)), encoding="utf-8")
     report.unlink(missing_ok=True)
-    # It ends with 1 if it finds something, and also if it reaches nobody.
+    # It exits with 1 if it finds a vulnerability, but also without a network.
     session.run(
         "pip-audit", "-r", str(requirements), "-f", "json", "-o", str(report), silent=True, success_codes=[0, 1]
     )
     if not report.exists():
-        session.warn("NOT AUDITED: pip-audit gave no report; is the network there?")
+        session.warn("NOT AUDITED: pip-audit wrote no report; is there a network?")
         return
     audited = json.loads(report.read_text(encoding="utf-8"))["dependencies"]
     skipped = [each["name"] for each in audited if "skip_reason" in each]
     if skipped:
-        session.warn(f"NOT AUDITED, since the vulnerability service does not know them: {', '.join(skipped)}")
-    found = [f"{each['name']} {each['version']}: {flaw['id']}" for each in audited for flaw in each.get("vulns", ())]
-    if found:
-        session.error("\n".join(found))
-    session.log(f"{len(audited) - len(skipped)} of {len(audited)} packages audited, nothing found")
+        session.warn(f"NOT AUDITED, unknown to the vulnerability service: {', '.join(skipped)}")
+    vulnerabilities = [
+        f"{each['name']} {each['version']}: {flaw['id']}" for each in audited for flaw in each.get("vulns", ())
+    ]
+    if vulnerabilities:
+        session.error("\n".join(vulnerabilities))
+    session.log(f"{len(audited) - len(skipped)} of {len(audited)} packages audited, no vulnerability found")
