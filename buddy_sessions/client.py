@@ -37,7 +37,7 @@ from ._validate import (
 from .errors import ConfigError
 from .harvest import Harvest, OnFailure
 from .models import Cursor, RateLimit, Region, SessionPage, Suite, SuiteKey, SuiteRef
-from .watch import Watch
+from .watch import OnFirstFailure, Watch
 
 _BASE_URL_VARIABLES = "BUDDY_API_ENDPOINT", "BUDDY_API_URL", "BUDDY_BASE_URL"
 
@@ -308,13 +308,22 @@ class BuddyClient:
         size = self._max_concurrency if concurrency is None else validate_int("concurrency", concurrency)
         return Harvest(suites, read, concurrency=size, on_failure=on_failure)
 
-    def watch(self, suites: Iterable[SuiteRef], *, interval: float = 60.0, branch: str | None = None) -> Watch:
+    def watch(
+        self,
+        suites: Iterable[SuiteRef],
+        *,
+        interval: float = 60.0,
+        branch: str | None = None,
+        on_failure: OnFirstFailure = "raise",
+    ) -> Watch:
         """Return the changes in many suites from now on, as one stream of `Change`.
 
         Args:
             suites: The suites. A suite that is listed twice is watched once.
             interval: Seconds between two reads of a suite, with a jitter of 10 %.
             branch: Only sessions of this branch.
+            on_failure: "raise" ends the watch if the first round of a suite gets a 401, 403 or 404; "retry" reads the
+                suite again later.
 
         Raises:
             ConfigError: An argument is invalid. Raised here, before any I/O.
@@ -330,4 +339,5 @@ class BuddyClient:
             read,
             interval=validate_seconds("interval", interval),
             concurrency=self._max_concurrency,
+            on_failure=on_failure,
         )

@@ -11,12 +11,19 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, M
 from contextlib import aclosing, suppress
 from enum import StrEnum
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Literal, Protocol, Self, get_args
 
 from attrs import frozen
 
 from ._workers import WorkerPool
-from .errors import BuddyError, ClientClosedError, NotFoundError
+from .errors import (
+    AuthenticationError,
+    BuddyError,
+    ClientClosedError,
+    ConfigError,
+    ForbiddenError,
+    NotFoundError,
+)
 from .models import Session, SessionPage, SuiteKey
 
 _log = logging.getLogger("buddy_sessions")
@@ -29,6 +36,9 @@ _JITTER = 0.1
 
 _MAX_DOUBLINGS = 4
 """The maximum number of times that the interval of a failing suite is doubled."""
+
+
+OnFirstFailure = Literal["raise", "retry"]
 
 
 class ChangeKind(StrEnum):
@@ -88,6 +98,9 @@ class Watch(AsyncIterator[Change]):
     With a store (`SessionStore.watch`), a watch continues where the last one stopped, and reports what has happened in
     between. A change is acknowledged when you ask for the next one, so it is delivered at least once.
 
+    If the first round of a suite gets a 401, 403 or 404, the watch ends with that error, because the token or the name
+    of the suite is probably wrong. With `on_failure="retry"`, it is treated like other failures.
+
     A suite that fails does not stop the others: one warning is logged, `failures` lists the suite, and it is read again
     after 2, 4, 8, then 16 intervals, until it succeeds. A closed client ends the watch with
     `ClientClosedError`, and any error that is not a `BuddyError` ends it, too.
@@ -105,11 +118,15 @@ class Watch(AsyncIterator[Change]):
         *,
         interval: float,
         concurrency: int,
+        on_failure: OnFirstFailure = "raise",
         state: WatchState | None = None,
     ) -> None:
+        if on_failure not in get_args(OnFirstFailure):
+            raise ConfigError(f"on_failure must be 'raise' or 'retry', not {on_failure!r}")
         watched = [_WatchedSuite(key) for key in dict.fromkeys(suites)]
         self._read = read
         self._interval = interval
+        self._on_failure = on_failure
         self._state = state
         self._schedule = _Schedule(watched)
         self._suite_count = len(watched)
@@ -178,6 +195,9 @@ class Watch(AsyncIterator[Change]):
         except ClientClosedError:
             raise  # no other suite can be read either
         except BuddyError as error:
+            is_setup_error = isinstance(error, AuthenticationError | ForbiddenError | NotFoundError)
+            if is_setup_error and suite.rounds == 1 and self._on_failure == "raise":
+                raise
             self._on_failed_round(suite, error)
             return
         suite.failed_rounds, suite.is_missing = 0, False

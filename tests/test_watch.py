@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from buddy_sessions import (
+    AuthenticationError,
     BuddyClient,
     Change,
     ChangeKind,
@@ -20,6 +21,7 @@ from buddy_sessions import (
     ServerError,
     Session,
     SessionPage,
+    StatusError,
     SuiteKey,
     SuiteRef,
     Watch,
@@ -57,7 +59,8 @@ async def watching(
 ) -> AsyncIterator[Rounds]:
     """Watch suites, and yield after the first round."""
     references = [suite.key if isinstance(suite, FakeSuite) else suite for suite in suites]
-    async with buddy.watch(references, interval=INTERVAL, branch=branch) as watch, asyncio.TaskGroup() as group:
+    watch = buddy.watch(references, interval=INTERVAL, branch=branch, on_failure="retry")
+    async with watch, asyncio.TaskGroup() as group:
         rounds = Rounds(watch)
         consumer = group.create_task(rounds.collect())
         assert await rounds.next(seconds=1) == []
@@ -387,6 +390,40 @@ class TestFailures:
                 suite.delete(session["id"])
             assert await rounds.next() == []
 
+    @pytest.mark.parametrize("status", [401, 403, 404])
+    async def test_setup_error_in_the_first_round_is_raised(
+        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, status: int
+    ) -> None:
+        fake.inject(Fault.status(status))
+        async with buddy.watch([suite.key]) as watch:
+            with pytest.raises(StatusError) as caught:
+                await anext(watch)
+            assert [change async for change in watch] == []
+        assert caught.value.status == status
+        assert len(fake.requests) == 1
+
+    async def test_setup_error_in_a_later_round_is_retried(
+        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
+    ) -> None:
+        async with buddy.watch([suite.key], interval=INTERVAL) as watch:
+            waiting = asyncio.create_task(anext(watch))
+            await asyncio.sleep(1)
+            fake.inject(Fault.status(401))
+            await asyncio.sleep(ONE_ROUND)
+            assert [type(error) for error in watch.failures.values()] == [AuthenticationError]
+            suite.create()
+            assert short([await waiting]) == [(NEW, 1)]
+
+    async def test_other_failure_in_the_first_round_is_retried(
+        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
+    ) -> None:
+        fake.inject(Fault.status(500))
+        async with buddy.watch([suite.key], interval=INTERVAL) as watch:
+            waiting = asyncio.create_task(anext(watch))
+            await asyncio.sleep(ONE_ROUND * 3)
+            suite.create()
+            assert short([await waiting]) == [(NEW, 1)]
+
     async def test_other_failure_does_not_hide_that_the_suite_was_missing(
         self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
     ) -> None:
@@ -505,7 +542,9 @@ class TestArguments:
             BuddyClient("token").watch([key])
 
     @pytest.mark.parametrize(
-        "arguments", [{"interval": 0}, {"interval": "1"}, {"interval": float("inf")}, {"branch": ""}], ids=str
+        "arguments",
+        [{"interval": 0}, {"interval": "1"}, {"interval": float("inf")}, {"branch": ""}, {"on_failure": "ignore"}],
+        ids=str,
     )
     def test_other_arguments_must_be_valid(self, arguments: Any) -> None:
         with pytest.raises(ConfigError, match=next(iter(arguments))):

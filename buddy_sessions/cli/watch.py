@@ -37,7 +37,8 @@ async def watch_suites(
 ) -> None:
     """Print new, changed and finished sessions as they happen, until Ctrl-C.
 
-    A suite that fails is reported once, and retried at longer intervals. It does not stop the others.
+    A rejected token or an unknown suite ends the command. A suite that fails later is reported once, and retried at
+    longer intervals. It does not stop the others.
 
     Args:
         key: WORKSPACE/PROJECT/SUITE_ID, the URL of a suite, or WORKSPACE/PROJECT for its suites at the start.

@@ -15,7 +15,7 @@ from .._validate import validate_branch, validate_int, validate_names, validate_
 from ..client import BuddyClient
 from ..harvest import Harvest, OnFailure
 from ..models import Session, SessionPage, SuiteKey, SuiteRef
-from ..watch import Watch
+from ..watch import OnFirstFailure, Watch
 from .sync import SuiteSync
 from .thread import DatabaseThread, StoreWatchState, SyncThread
 
@@ -114,7 +114,13 @@ class SessionStore:
         return Harvest(suites, read, concurrency=size, on_failure=on_failure)
 
     def watch(
-        self, buddy: BuddyClient, suites: Iterable[SuiteRef], *, interval: float = 60.0, branch: str | None = None
+        self,
+        buddy: BuddyClient,
+        suites: Iterable[SuiteRef],
+        *,
+        interval: float = 60.0,
+        branch: str | None = None,
+        on_failure: OnFirstFailure = "raise",
     ) -> Watch:
         """Return the changes in many suites, as one stream of `Change`, from where the last watch stopped.
 
@@ -127,6 +133,8 @@ class SessionStore:
             suites: The suites. A suite that is listed twice is watched once.
             interval: Seconds between two reads of a suite, with a jitter of 10 %.
             branch: Only sessions of this branch.
+            on_failure: "raise" ends the watch if the first round of a suite gets a 401, 403 or 404; "retry" reads the
+                suite again later.
 
         Raises:
             ConfigError: An argument is invalid. Raised here, before any I/O.
@@ -145,6 +153,7 @@ class SessionStore:
             read,
             interval=validate_seconds("interval", interval),
             concurrency=buddy.max_concurrency,
+            on_failure=on_failure,
             state=StoreWatchState(self._thread, branch=branch),
         )
 

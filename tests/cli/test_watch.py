@@ -133,6 +133,18 @@ def test_missing_project_is_an_error(call: Call) -> None:
 
 
 @pytest.mark.usefixtures("fake")
+def test_missing_suite_is_an_error(call: Call) -> None:
+    code, out, err = call("watch", "acme/shop/none", *OFTEN)
+    assert (code, out, "404" in err) == (1, "", True)
+
+
+def test_rejected_token_ends_the_watch(call: Call, fake: FakeBuddy) -> None:
+    fake.token = "another"
+    code, out, err = call("watch", A, *OFTEN)
+    assert (code, out, "401" in err) == (4, "", True)
+
+
+@pytest.mark.usefixtures("fake")
 def test_no_suites_end_the_watch(call: Call) -> None:
     assert call("watch", "--from", "/dev/null") == (0, "", "")
 

@@ -69,9 +69,22 @@ async def test_discord_bot_posts_changes_until_it_is_closed(fake: FakeBuddy) -> 
     bot = Bot(intents=discord.Intents.none())
     await bot.setup_hook()
     async with asyncio.timeout(10):
-        while len(fake.requests) < 3:
+        while len(fake.requests) < 2:
             await asyncio.sleep(0.01)
         session = fake.suites["acme", "storefront", "MNbyVedg"].create()
         assert await posts.get() == f"acme/storefront/MNbyVedg: new {session['html_url']}"
     await bot.close()
     assert bot.watching.done()
+
+
+async def test_discord_bot_stops_with_a_message_if_the_token_is_rejected(
+    fake: FakeBuddy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    discord = pytest.importorskip("discord")
+    fake.token = "another"
+    bot = load_recipe("discord_bot")["Bot"](intents=discord.Intents.none())
+    await bot.setup_hook()
+    async with asyncio.timeout(10):
+        await bot.watching
+    assert "The bot stops:" in capsys.readouterr().out
+    assert bot.is_closed()

@@ -27,7 +27,8 @@ async def check_changes(
     store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, *expected: Summary, branch: str | None = None
 ) -> None:
     """Watch the suite: check that these changes are reported, and no others in the next two rounds."""
-    async with asyncio.timeout(20), store.watch(buddy, [KEY], interval=INTERVAL, branch=branch) as watch:
+    watch = store.watch(buddy, [KEY], interval=INTERVAL, branch=branch, on_failure="retry")
+    async with asyncio.timeout(20), watch:
         assert [summary(await anext(watch)) for _ in expected] == list(expected)
 
         async def next_change() -> Change | None:

@@ -5,7 +5,7 @@ import os
 
 import discord
 
-from buddy_sessions import BuddyClient
+from buddy_sessions import BuddyClient, BuddyError
 
 SUITES = ["acme/storefront/MNbyVedg"]
 CHANNEL = 1234567890
@@ -16,11 +16,13 @@ class Bot(discord.Client):
         self.watching = asyncio.create_task(self.watch(SUITES))
 
     async def watch(self, suites, interval=60):
-        async with BuddyClient.from_env() as buddy:
-            await buddy.sessions(suites[0], max_sessions=1).collect()  # raises if the token or the suite is wrong
-            async with buddy.watch(suites, interval=interval) as changes:
+        try:
+            async with BuddyClient.from_env() as buddy, buddy.watch(suites, interval=interval) as changes:
                 async for change in changes:
                     await self.post(f"{change.suite}: {change.kind.lower()} {change.session.html_url}")
+        except BuddyError as error:  # the token was rejected, or a suite was not found
+            print(f"The bot stops: {error}")
+            await super().close()
 
     async def post(self, text):
         await self.wait_until_ready()
