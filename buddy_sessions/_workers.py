@@ -36,7 +36,7 @@ class WorkerPool(Generic[_T]):
         self._running = 0
         self.failure: BaseException | None = None
         self._is_closed = False
-        self._has_consumer = False
+        self._is_waiting = False
 
     def __del__(self, _warn: Callable[..., None] = warnings.warn) -> None:
         if self._running and not self._is_closed:
@@ -54,17 +54,17 @@ class WorkerPool(Generic[_T]):
             RuntimeError: Another task is waiting for an item.
             BaseException: The error of the worker that failed. Raised once.
         """
-        if self._has_consumer:
+        if self._is_waiting:
             raise RuntimeError(f"another task is iterating over this {self._name}: only one can at a time")
         if self._is_closed:
             return None
         if not self._workers:
             self._start()
-        self._has_consumer = True
+        self._is_waiting = True
         try:
             item = await self._queue.get()
         finally:
-            self._has_consumer = False
+            self._is_waiting = False
         if item is not None:
             self._free_slots.release()
             return item

@@ -43,7 +43,7 @@ def is_worth_retrying(error: BaseException, failures: int) -> bool:
 class RetryQuota:
     """Limits the retries of all calls of a client together, so that a server that is down is not overloaded.
 
-    The numbers are those of botocore: 500 tokens; a retry costs 5, a retry that succeeds returns them, and any other
+    The numbers are those of botocore: 500 credits; a retry costs 5, a retry that succeeds returns them, and any other
     success returns 1.
     """
 
@@ -51,18 +51,18 @@ class RetryQuota:
     COST = 5
 
     def __init__(self) -> None:
-        self._tokens = self.CAPACITY
+        self._credits = self.CAPACITY
 
     def acquire(self) -> bool:
-        """Pay for one retry. Return whether there were enough tokens."""
-        if self._tokens < self.COST:
+        """Pay for one retry. Return whether there were enough credits."""
+        if self._credits < self.COST:
             return False
-        self._tokens -= self.COST
+        self._credits -= self.COST
         return True
 
     def record_success(self, *, retried: bool) -> None:
-        """Return the tokens that a successful call earns."""
-        self._tokens = min(self.CAPACITY, self._tokens + (self.COST if retried else 1))
+        """Return the credits that a successful call earns."""
+        self._credits = min(self.CAPACITY, self._credits + (self.COST if retried else 1))
 
 
 def disable_logging_hooks() -> None:
