@@ -6,15 +6,18 @@ are created at night and on weekends.
 
 import hashlib
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import quote
 
 import attrs
 
 Session = dict[str, Any]
 """A session in the API's JSON."""
+
+Snapshot: TypeAlias = tuple[Mapping[str, Any], ...]
+"""The sessions of a suite at one time, read-only, newest first."""
 
 _PEOPLE = (
     *("Ada Novak", "Bruno Silva", "Chioma Okafor", "Dariusz Wójcik", "Elif Kaya", "Femi Adeyemi"),
@@ -49,6 +52,11 @@ DEMO_SUITES: Sequence[tuple[str, str, str, str, int]] = (
 def format_time(seconds: int) -> str:
     """Return Unix seconds in the API's format: `2025-10-21T06:42:16Z`."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def is_on_branch(session: Mapping[str, Any], branch: str) -> bool:
+    """Return whether the API lists a session for a branch: one of the branch itself, not of a tag or pull request."""
+    return bool(session["ref_type"] == "BRANCH" and session["ref_name"] == branch)
 
 
 def new_id(rng: random.Random) -> str:

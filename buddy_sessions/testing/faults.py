@@ -7,13 +7,19 @@ from typing import TypeAlias, cast
 import attrs
 from aiohttp import web
 
+from .data import Session, Snapshot
+from .views import View
 from .wire import error_response
 
 MakeResponse: TypeAlias = Callable[[], web.Response]
-"""Returns the response that would be sent without the fault, made at the time of the call."""
+"""Returns the usual response, changed by the `view` of the fault. It is made at the time of the call."""
 
 FaultHandler: TypeAlias = Callable[[web.BaseRequest, MakeResponse], Awaitable[web.Response | None]]
 """Handles a request. Returns the response to send, or None to close the connection without sending anything more."""
+
+
+async def _respond(_request: web.BaseRequest, make_response: MakeResponse) -> web.Response:
+    return make_response()
 
 
 @attrs.frozen
@@ -23,13 +29,28 @@ class Fault:
     A fault whose handler does not call `make_response` happens in front of Buddy, like one of a proxy or a network: the
     request is recorded, but its token is not checked, and it does not count against the rate limit.
 
+    Six faults are wrong responses: the status is 200 and the content is plausible. Token, rate limit and parameters are
+    checked as usual.
+
+    - `stale`: an older state of the suite, as from a replica that is behind.
+    - `filtered`: a part of the sessions, as for a token that may not see the others.
+    - `short_page`: only the first rows of the page.
+    - `page_size`: a page of another size than requested.
+    - `swapped`: a list in which two neighbours are out of order.
+    - `missing_row`: a page without one of its rows.
+
+    `stale` and `filtered` change lists of sessions and single sessions, the others only lists of sessions. All other
+    responses remain as usual. A row that does not exist is neither swapped nor left out.
+
     Attributes:
         name: The name of the fault, for `repr`.
         handler: Handles the request in place of the server.
+        view: The changes to the sessions in the response that `make_response` returns; None for no change.
     """
 
     name: str
-    handler: FaultHandler = attrs.field(repr=False)
+    handler: FaultHandler = attrs.field(repr=False, default=_respond)
+    view: View | None = attrs.field(repr=False, default=None)
 
     @staticmethod
     def status(code: int, *, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> "Fault":
@@ -103,3 +124,55 @@ class Fault:
             await asyncio.Event().wait()
 
         return Fault("hang()", handler)
+
+    @staticmethod
+    def stale(snapshot: Snapshot) -> "Fault":
+        """Return a fault that responds as if the suite still were as in `snapshot`.
+
+        Args:
+            snapshot: The result of `FakeSuite.snapshot`, for the suite that the request reads.
+        """
+        return Fault(f"stale({len(snapshot)} sessions)", view=View(snapshot=snapshot))
+
+    @staticmethod
+    def filtered(hidden: Callable[[Session], bool], *, after_cut: bool = False) -> "Fault":
+        """Return a fault that leaves out sessions. A single session that is left out gets a 404.
+
+        Args:
+            hidden: Returns whether a session, in the API's JSON, is left out.
+            after_cut: Leave the sessions out after the page is cut, which makes the page shorter. By default, the page
+                is cut from the list without them.
+        """
+        return Fault(f"filtered(after_cut={after_cut})", view=View(is_hidden=hidden, hide_after_cut=after_cut))
+
+    @staticmethod
+    def short_page(rows: int) -> "Fault":
+        """Return a fault that responds with the first `rows` sessions of the page only; 0 for an empty page."""
+        return Fault(f"short_page({rows})", view=View(change_page=lambda page: page[:rows]))
+
+    @staticmethod
+    def page_size(size: int) -> "Fault":
+        """Return a fault that responds as if `per_page` were `size`, also if that is more than `largest_page`.
+
+        Page `n` starts after `(n - 1) * size` sessions.
+        """
+        return Fault(f"page_size({size})", view=View(page_size=size))
+
+    @staticmethod
+    def swapped(offset: int) -> "Fault":
+        """Return a fault that exchanges two neighbours in the list, before the page is cut.
+
+        Args:
+            offset: The position of the first one in the list, or in that of the requested branch; 0 is the newest.
+        """
+
+        def swap(rows: list[Session]) -> list[Session]:
+            return [*rows[:offset], *reversed(rows[offset : offset + 2]), *rows[offset + 2 :]]
+
+        return Fault(f"swapped({offset})", view=View(change_list=swap))
+
+    @staticmethod
+    def missing_row(index: int) -> "Fault":
+        """Return a fault that leaves out the row at `index` of the page, from 0. No other row takes its place."""
+        view = View(change_page=lambda page: [*page[:index], *page[index + 1 :]])
+        return Fault(f"missing_row({index})", view=view)

@@ -18,6 +18,7 @@ from yarl import URL
 from .data import DEMO_SUITES
 from .faults import Fault
 from .suite import FakeSuite
+from .views import View
 from .wire import (
     DEFAULT_PER_PAGE,
     JsonResponse,
@@ -28,7 +29,7 @@ from .wire import (
 )
 
 _SCOPES = {"UNIT_TEST_INFO", "UNIT_TEST_READ"}  # the older and the newer name of the same scope
-_PATH = re.compile(r"/workspaces/([^/]+)/projects/([^/]+)/unit-tests/suites(?:/([^/]+)/sessions)?")
+_PATH = re.compile(r"/workspaces/([^/]+)/projects/([^/]+)/unit-tests/suites(?:/([^/]+)/sessions(?:/([^/]+))?)?")
 _POSITIVE = re.compile(r"0*[1-9][0-9]{0,8}")
 _MIN_COMPRESSED_SIZE = 1024  # bytes
 _ACCEPT_ITERATIONS = 5  # event loop iterations after which aiohttp knows, and can close, a new connection
@@ -218,7 +219,8 @@ class FakeBuddy:
             if inspect.isawaitable(result):
                 await result
             if self.faults:
-                response = await self.faults.popleft().handler(request, lambda: self._respond(record))
+                fault = self.faults.popleft()
+                response = await fault.handler(request, lambda: self._respond(record, fault.view))
             else:
                 response = self._respond(record)
         finally:
@@ -229,16 +231,16 @@ class FakeBuddy:
         record.status = response.status
         return response
 
-    def _respond(self, record: RecordedRequest) -> web.Response:
+    def _respond(self, record: RecordedRequest, view: View | None = None) -> web.Response:
         headers: dict[str, str] = {}
         if record.headers.get("Authorization") != f"Bearer {self.token}":
             status, body = error_response(401, "Unauthorized: the access token is missing, unknown or expired")
         elif self.rate_limit is None:
-            status, body = self._route(record)
+            status, body = self._route(record, view)
         else:
             is_allowed, headers = self._rate_limit_windows.count(time(), self.rate_limit, self.rate_window)
             if is_allowed:
-                status, body = self._route(record)
+                status, body = self._route(record, view)
             else:
                 status, body = error_response(429, "The API rate limit is exceeded")
         response = web.Response(status=status, body=body, content_type="application/json", headers=headers)
@@ -247,7 +249,7 @@ class FakeBuddy:
             response.enable_compression(web.ContentCoding.gzip)
         return response
 
-    def _route(self, record: RecordedRequest) -> JsonResponse:
+    def _route(self, record: RecordedRequest, view: View | None) -> JsonResponse:
         path = _PATH.fullmatch(record.path)
         if path is None:
             return error_response(404, "Not found")
@@ -257,11 +259,10 @@ class FakeBuddy:
             return error_response(403, "API is disabled in this workspace")
         if _SCOPES.isdisjoint(self.scopes):
             return error_response(403, "The client cannot receive data: the token lacks the scope UNIT_TEST_INFO")
-        workspace, project, suite_id = (unquote(segment) for segment in path.groups(""))
+        workspace, project, suite_id, session_id = (unquote(segment) for segment in path.groups(""))
         if not suite_id:
             return self._list_suites(workspace, project)
-        suite = self.suites.get((workspace, project, suite_id))
-        return error_response(404, "Suite not found") if suite is None else self._list_sessions(suite, record.query)
+        return self._read_suite((workspace, project, suite_id), session_id, record.query, view)
 
     def _list_suites(self, workspace: str, project: str) -> JsonResponse:
         # A copy, because another thread may add suites.
@@ -271,7 +272,18 @@ class FakeBuddy:
         url, html_url = suites[0].url.rpartition("/")[0], suites[0].html_url.rpartition("/")[0]
         return success_response({"url": url, "html_url": html_url, "suites": [suite.summary() for suite in suites]})
 
-    def _list_sessions(self, suite: FakeSuite, query: Mapping[str, str]) -> JsonResponse:
+    def _read_suite(
+        self, key: tuple[str, str, str], session_id: str, query: Mapping[str, str], view: View | None
+    ) -> JsonResponse:
+        suite = self.suites.get(key)
+        if suite is None:
+            return error_response(404, "Suite not found")
+        if not session_id:
+            return self._list_sessions(suite, query, view)
+        session = (view or View()).session(suite.snapshot(), session_id)
+        return error_response(404, "Session not found") if session is None else success_response(session)
+
+    def _list_sessions(self, suite: FakeSuite, query: Mapping[str, str], view: View | None) -> JsonResponse:
         page, per_page = query.get("page", "1"), query.get("per_page", str(DEFAULT_PER_PAGE))
         for name, value in (("page", page), ("per_page", per_page)):
             if not _POSITIVE.fullmatch(value):
@@ -281,4 +293,8 @@ class FakeBuddy:
             return error_response(400, f"per_page must not be greater than {self.refuse_above}")
         if self.largest_page is not None:
             size = min(size, self.largest_page)
-        return success_response(suite.page(number, size, branch=query.get("branch")))
+        branch = query.get("branch")
+        content = suite.page(number, size, branch=branch)
+        if view is not None:
+            content["sessions"] = view.page(suite.snapshot(), number, size, branch)
+        return success_response(content)

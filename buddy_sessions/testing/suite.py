@@ -6,11 +6,12 @@ import time
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import islice
+from types import MappingProxyType
 from typing import Any, Self
 from urllib.parse import quote
 
 from . import data
-from .data import Session
+from .data import Session, Snapshot
 
 # The order of a session's fields in the documented example and in Buddy's OpenAPI types.
 _FIELDS = (
@@ -82,6 +83,12 @@ class FakeSuite:
         """Copies of all sessions that exist now, newest first."""
         with self._lock:
             return [dict(self._by_id[session_id]) for session_id in reversed(self._ids)]
+
+    def snapshot(self) -> Snapshot:
+        """Return an immutable copy of all sessions that exist now, newest first, for `Fault.stale`."""
+        with self._lock:
+            # A change replaces the stored session, so a read-only proxy of it is as good as a copy.
+            return tuple(MappingProxyType(self._by_id[session_id]) for session_id in reversed(self._ids))
 
     def create(self, branch: str = "main", status: str = "IN_PROGRESS", **fields: Any) -> Session:
         """Add a session at the top of the list.
@@ -206,7 +213,7 @@ class FakeSuite:
                 rows = [self._by_id[session_id] for session_id in reversed(self._ids[max(0, stop - size) : stop])]
             else:
                 newest_first = (self._by_id[session_id] for session_id in reversed(self._ids))
-                matching = (row for row in newest_first if row["ref_type"] == "BRANCH" and row["ref_name"] == branch)
+                matching = (row for row in newest_first if data.is_on_branch(row, branch))
                 rows = list(islice(matching, skip, skip + size))
             sessions = [dict(row) for row in rows]
         return {"url": f"{self.url}/sessions", "html_url": self.html_url, "sessions": sessions}

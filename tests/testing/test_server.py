@@ -190,6 +190,28 @@ async def test_branch(client: Client, suite: FakeSuite) -> None:
     assert (await client.get(branch="feature/žluťoučký kůň?&")).ids == [first["relative_id"]]
 
 
+async def test_single_session(fake: FakeBuddy, client: Client, suite: FakeSuite) -> None:
+    session = suite.sessions[7]
+    response = await client.get(f"{SESSIONS}/{session['id']}")
+    assert response.status == 200
+    assert list(response.json.items()) == list(session.items())
+    suite.delete(session["id"])
+    response = await client.get(f"{SESSIONS}/{session['id']}")
+    assert (response.status, response.message) == (404, "Session not found")
+    response = await client.get(f"{SUITES}/other/sessions/{session['id']}")
+    assert (response.status, response.message) == (404, "Suite not found")
+
+
+@pytest.mark.parametrize(
+    ("session_id", "segment"),
+    [("a/b %č?", "a%2Fb%20%25%C4%8D%3F"), ("com.example.Tests", "com.example.Tests"), (7, "7")],
+)
+async def test_id_in_the_path_is_decoded(client: Client, suite: FakeSuite, session_id: str | int, segment: str) -> None:
+    session = suite.create(id=session_id)
+    response = await client.get(f"{SESSIONS}/{segment}")
+    assert (response.status, response.json) == (200, session)
+
+
 @pytest.mark.parametrize("name", ["page", "per_page"])
 @pytest.mark.parametrize(
     "value", ["0", "-1", "", "x", "1.5", "+1", " 1", "1_0", "¹", pytest.param("9" * 5000, id="5000-digits")]
@@ -226,6 +248,8 @@ async def test_percent_encoded_names_are_decoded(fake: FakeBuddy, client: Client
         SUITES.replace("shop", "other"),
         SESSIONS + "/",
         SESSIONS + "/YDnagwGk",
+        SESSIONS + "/YDnagwGk/",
+        SESSIONS + "/YDnagwGk/cases",
         SESSIONS.replace("acme", ""),
         "/",
         "/workspaces",

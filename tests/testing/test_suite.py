@@ -101,6 +101,19 @@ def test_returned_sessions_are_copies(suite: FakeSuite) -> None:
     assert suite.sessions[0]["status"] == "SUCCESSFUL"
 
 
+def test_snapshot_does_not_change(suite: FakeSuite) -> None:
+    suite.populate(3)
+    before, snapshot = suite.sessions, suite.snapshot()
+    suite.create()
+    suite.finish(before[0]["id"], "ERROR", error_message="boom")
+    suite.delete(before[1]["id"])
+    assert list(snapshot) == list(before)
+    assert suite.snapshot()[1]["error_message"] == "boom"
+    newest: Any = snapshot[0]
+    with pytest.raises(TypeError):
+        newest["status"] = "nonsense"
+
+
 def test_finish_sets_date_duration_and_counts(suite: FakeSuite) -> None:
     started = (datetime.now(UTC) - timedelta(seconds=90)).strftime("%Y-%m-%dT%H:%M:%SZ")
     session = suite.create(start_date=started)

@@ -1,0 +1,62 @@
+"""Views of a suite: the sessions in one response, where a fault changes them. No HTTP."""
+
+from collections.abc import Callable
+
+import attrs
+
+from .data import Session, Snapshot, is_on_branch
+
+
+@attrs.frozen(kw_only=True)
+class View:
+    """The changes that a fault makes to the sessions in one response. The default changes nothing.
+
+    Attributes:
+        snapshot: The sessions to show in place of those that exist now; None for those.
+        is_hidden: Returns whether a session is left out.
+        hide_after_cut: Whether sessions are left out after the page is cut, which makes the page shorter.
+        change_list: Returns the list to cut the page from, for the list of the suite or of the requested branch.
+        page_size: The page size in place of the requested one; None for that.
+        change_page: Returns the page to show, for the page that was cut.
+    """
+
+    snapshot: Snapshot | None = None
+    is_hidden: Callable[[Session], bool] = lambda _: False
+    hide_after_cut: bool = False
+    change_list: Callable[[list[Session]], list[Session]] = lambda sessions: sessions
+    page_size: int | None = None
+    change_page: Callable[[list[Session]], list[Session]] = lambda sessions: sessions
+
+    def page(self, current: Snapshot, number: int, size: int, branch: str | None) -> list[Session]:
+        """Return the sessions on a page.
+
+        Args:
+            current: The sessions that exist now.
+            number: The page number, from 1.
+            size: The requested page size.
+            branch: Only sessions of this branch.
+        """
+        size = size if self.page_size is None else self.page_size
+        sessions = [dict(row) for row in self._rows(current) if branch is None or is_on_branch(row, branch)]
+        if not self.hide_after_cut:
+            sessions = self._without_hidden(sessions)
+        page = self.change_list(sessions)[(number - 1) * size : number * size]
+        if self.hide_after_cut:
+            page = self._without_hidden(page)
+        return self.change_page(page)
+
+    def session(self, current: Snapshot, session_id: str) -> Session | None:
+        """Return the session with this ID; None if there is none, or it is hidden.
+
+        Args:
+            current: The sessions that exist now.
+            session_id: The ID as text, also if it is a number in the API's JSON.
+        """
+        session = next((dict(row) for row in self._rows(current) if str(row["id"]) == session_id), None)
+        return None if session is None or self.is_hidden(session) else session
+
+    def _rows(self, current: Snapshot) -> Snapshot:
+        return current if self.snapshot is None else self.snapshot
+
+    def _without_hidden(self, sessions: list[Session]) -> list[Session]:
+        return [session for session in sessions if not self.is_hidden(session)]
