@@ -14,11 +14,11 @@ from typing import Self
 import aiohttp
 from yarl import URL
 
-from ._decoding.converter import DecodedPage, decode_page, decode_suites
+from ._decoding.converter import DecodedPage, decode_page, decode_session, decode_suites
 from ._http.credentials import Credentials, hide_token
 from ._http.rate_limit import RateLimiter, RequestLimiter
 from ._http.transport import Transport
-from ._http.urls import parse_base_url, region_url, sessions_url, suites_url
+from ._http.urls import parse_base_url, region_url, session_url, sessions_url, suites_url
 from ._paging.paginator import SessionPaginator
 from ._paging.reconciler import Reconciler, ServerTraits, Window
 from ._stats import Fetched
@@ -36,7 +36,7 @@ from ._validate import (
 )
 from .errors import ConfigError
 from .harvest import Harvest, OnFailure
-from .models import Cursor, RateLimit, Region, SessionPage, Suite, SuiteKey, SuiteRef
+from .models import Cursor, RateLimit, Region, Session, SessionPage, Suite, SuiteKey, SuiteRef
 from .watch import OnFirstFailure, Watch
 
 _BASE_URL_VARIABLES = "BUDDY_API_ENDPOINT", "BUDDY_API_URL", "BUDDY_BASE_URL"
@@ -270,6 +270,26 @@ class BuddyClient:
             return await self._transport.get(page_url, partial(decode_page, page=window.page))
 
         return SessionPaginator(key, fetch=fetch, new_reconciler=new_reconciler, cursor=cursor)
+
+    async def session(self, suite: SuiteRef, session_id: str) -> Session:
+        """Return one session of a suite as it is now, with one request.
+
+        Args:
+            suite: The suite, as in `sessions`.
+            session_id: The `id` of the session, not its `relative_id`.
+
+        Returns:
+            The session.
+
+        Raises:
+            ConfigError: An argument is invalid. Raised before any I/O.
+            NotFoundError: The session or the suite does not exist, or the token's owner cannot see it.
+            BuddyError: The request failed for another reason.
+        """
+        key = validate_names(validate_suite(suite))
+        url = session_url(self._base_url, key, validate_name("session_id", session_id))
+        fetched = await self._transport.get(url, decode_session)
+        return fetched.result()
 
     def harvest(
         self,

@@ -145,10 +145,10 @@ class ForbiddenError(StatusError):
 
 
 class NotFoundError(StatusError):
-    """404: the workspace, project or suite does not exist, or the token's owner cannot see it."""
+    """404: the workspace, project, suite or session does not exist, or the token's owner cannot see it."""
 
     _cause = "not found"
-    _hint = "check the names of workspace, project and suite, and that the token's owner can see them"
+    _hint = "check the workspace, the project and the IDs, and that the token's owner can see them"
 
 
 class RateLimitError(StatusError):

@@ -80,6 +80,13 @@ class TestArguments:
             buddy.sessions(key)
         with pytest.raises(ConfigError):
             await buddy.suites("w", "..")
+        with pytest.raises(ConfigError):
+            await buddy.session(key, "YDnagwGk")
+
+    @pytest.mark.parametrize("session_id", ["", ".", "..", "a/b", "%2e%2e", "a%2fb", "a\n", "\ud800", None, 7])
+    async def test_session_id(self, session_id: Any) -> None:
+        with pytest.raises(ConfigError, match=r"^session_id "):
+            await BuddyClient("token").session(KEY, session_id)
 
     def test_zero_is_valid_where_it_makes_sense(self) -> None:
         BuddyClient("token", max_wait=0, timeout=1).sessions(KEY, max_sessions=0, after=0, cursor=Cursor(1, 0))
@@ -145,6 +152,28 @@ async def test_suites_of_a_project(fake: FakeBuddy) -> None:
         assert len(await buddy.sessions(suites[0].key).collect()) == 1
         with pytest.raises(NotFoundError):
             await buddy.suites("acme", "nothing")
+
+
+async def test_single_session(fake: FakeBuddy) -> None:
+    suite = fake.add_suite(*KEY).populate(3)
+    created = suite.create(id="a b+%č")
+    async with BuddyClient(fake.token, base_url=fake.base_url) as buddy:
+        newest, *others = await buddy.sessions(KEY).collect()
+        assert await buddy.session(str(KEY), created["id"]) == newest
+        assert [await buddy.session(KEY, session.id) for session in others] == others
+        suite.finish(created["id"], "ERROR")
+        assert (await buddy.session(KEY, created["id"])).status == "ERROR"
+
+
+@pytest.mark.parametrize(("suite_id", "message"), [("MNbyVedg", "Session not found"), ("other", "Suite not found")])
+async def test_unknown_session(fake: FakeBuddy, suite_id: str, message: str) -> None:
+    fake.add_suite(*KEY)
+    async with BuddyClient(fake.token, base_url=fake.base_url) as buddy:
+        with pytest.raises(NotFoundError, match=message) as caught:
+            await buddy.session(("acme", "shop", suite_id), "YDnagwGk")
+    assert "check the workspace, the project and the IDs" in str(caught.value)
+    assert caught.value.url.endswith(f"/suites/{suite_id}/sessions/YDnagwGk")
+    assert len(fake.requests) == 1
 
 
 @pytest.mark.parametrize(("change", "message"), [({"scopes": ()}, "UNIT_TEST_INFO"), ({"api_enabled": False}, "API")])

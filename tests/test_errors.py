@@ -56,7 +56,7 @@ def test_status_error_carries_the_messages() -> None:
     error = NotFoundError(status=404, messages=["no such suite", "sorry"], url="https://api.example/x")
     assert (error.status, error.messages, error.method) == (404, ("no such suite", "sorry"), "GET")
     assert str(error) == (
-        "no such suite; sorry (404): check the names of workspace, project and suite, "
+        "no such suite; sorry (404): check the workspace, the project and the IDs, "
         "and that the token's owner can see them; GET https://api.example/x"
     )
 

@@ -22,6 +22,7 @@ __all__ = [
     "DecodedPage",
     "configure_converter",
     "decode_page",
+    "decode_session",
     "decode_suites",
     "error_messages",
     "make_converter",
@@ -72,6 +73,22 @@ def decode_page(body: bytes, *, page: int | None = None) -> DecodedPage:
     sessions = _structure_items(_items(document, "sessions", page), Session, page)
     url, html_url = document.get("url"), document.get("html_url")
     return DecodedPage(tuple(sessions), _text_or_none(url), _text_or_none(html_url))
+
+
+def decode_session(body: bytes) -> Session:
+    """Return the session in the body of a response that contains only this one.
+
+    Raises:
+        ResponseError: The body is not valid JSON, or not valid UTF-8.
+        DecodeError: The JSON does not have the documented shape.
+    """
+    document = _load_object(body)
+    try:
+        return _converter().structure(document, Session)
+    except hooks.FieldError as error:
+        field, reason = error.field, error.reason
+    # Outside the except block: the context of this error would keep the document in memory.
+    raise DecodeError(reason, field=field)
 
 
 def decode_suites(body: bytes, *, workspace: str, project: str) -> list[Suite]:

@@ -29,7 +29,11 @@ from .retry import RetryQuota, backoff, disable_logging_hooks, is_worth_retrying
 MAX_BODY = 16 * 1024 * 1024
 """The maximum size of a body in bytes, after decompression."""
 
-_USER_AGENT = f"buddy_sessions/{__version__}"
+_HEADERS = {
+    "Accept": "application/json",
+    "Cache-Control": "no-cache",  # a list that a cache has kept is outdated
+    "User-Agent": f"buddy_sessions/{__version__}",
+}
 
 _T = TypeVar("_T")
 _log = logging.getLogger("buddy_sessions")
@@ -149,7 +153,7 @@ class Transport:
     async def _exchange(self, session: aiohttp.ClientSession, url: URL, header: Secret) -> Response:
         async with session.get(
             url,
-            headers={"Authorization": header, "Accept": "application/json", "User-Agent": _USER_AGENT},
+            headers={**_HEADERS, "Authorization": header},
             allow_redirects=False,
             raise_for_status=False,
             ssl=self._ssl,

@@ -48,6 +48,12 @@ def sessions_url(base_url: URL, key: SuiteKey) -> URL:
     return suites.with_path(f"{suites.raw_path}/{_quote(key.suite_id)}/sessions", encoded=True)
 
 
+def session_url(base_url: URL, key: SuiteKey, session_id: str) -> URL:
+    """Return the URL of one session of a suite."""
+    sessions = sessions_url(base_url, key)
+    return sessions.with_path(f"{sessions.raw_path}/{_quote(session_id)}", encoded=True)
+
+
 def suites_url(base_url: URL, workspace: str, project: str) -> URL:
     """Return the URL of a project's suites."""
     project_path = f"/workspaces/{_quote(workspace)}/projects/{_quote(project)}"

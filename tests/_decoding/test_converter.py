@@ -11,6 +11,7 @@ from buddy_sessions import DecodeError, Member, ResponseError, Session, Suite, S
 from buddy_sessions._decoding.converter import (
     configure_converter,
     decode_page,
+    decode_session,
     decode_suites,
     error_messages,
     session_from_dict,
@@ -97,6 +98,36 @@ class TestDecodePage:
         page = {"sessions": [{**MINIMAL_SESSION, "ref_name": "żółw/日本/🐢"}]}
         body = json.dumps(page, ensure_ascii=ascii_only).encode()
         assert decode_page(body).sessions[0].ref_name == "żółw/日本/🐢"
+
+
+@pytest.mark.parametrize("session", [FULL_SESSION, MINIMAL_SESSION, {**MINIMAL_SESSION, "id": 7, "new": "field"}])
+def test_single_session_is_decoded_like_one_of_a_page(session: dict[str, Any]) -> None:
+    assert decode_session(json.dumps(session).encode()) == decode_page(page_body(session)).sessions[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "reason"),
+    [
+        ({"relative_id": "2"}, "relative_id", "must be a whole number, not a string"),
+        ({"status": None}, "status", "must be a string, not null"),
+        ({"created_by": {"id": "1"}}, "created_by.id", "must be a whole number, not a string"),
+    ],
+)
+def test_single_session_with_a_wrong_field_is_rejected(change: dict[str, Any], field: str, reason: str) -> None:
+    with pytest.raises(DecodeError) as caught:
+        decode_session(json.dumps({**MINIMAL_SESSION, **change}).encode())
+    assert str(caught.value) == f"field {field}: {reason}"
+    assert (caught.value.field, caught.value.item, caught.value.page) == (field, None, None)
+    assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [(b"[]", "not a JSON object"), (b"{}", "field id: is missing"), (b"", "is empty"), (b"\xff", "not valid JSON")],
+)
+def test_response_that_is_not_a_session_is_rejected(body: bytes, problem: str) -> None:
+    with pytest.raises(ResponseError, match=problem):
+        decode_session(body)
 
 
 def test_suites_of_a_project_are_decoded() -> None:

@@ -100,6 +100,7 @@ class TestRequest:
         )
         assert request.headers["Authorization"] == f"Bearer {TOKEN}"
         assert request.headers["User-Agent"] == f"buddy_sessions/{__version__}"
+        assert request.headers["Cache-Control"] == "no-cache"
         assert request.headers["Accept"] == "application/json"
 
     async def test_cost_is_reported(self, fake: FakeBuddy) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from buddy_sessions._http.urls import parse_base_url, region_url, sessions_url, suites_url
+from buddy_sessions._http.urls import parse_base_url, region_url, session_url, sessions_url, suites_url
 from buddy_sessions._validate import validate_name
 from buddy_sessions.errors import ConfigError
 from buddy_sessions.models import Region, SuiteKey
@@ -19,8 +19,9 @@ BASE = URL("https://api.buddy.works")
 def test_urls_are_the_documented_ones() -> None:
     path = "/workspaces/my-company/projects/my-project/unit-tests/suites"
     assert str(suites_url(BASE, "my-company", "my-project")) == f"https://api.buddy.works{path}"
-    sessions = sessions_url(BASE, SuiteKey("my-company", "my-project", "MNbyVedg"))
-    assert str(sessions) == f"https://api.buddy.works{path}/MNbyVedg/sessions"
+    key = SuiteKey("my-company", "my-project", "MNbyVedg")
+    assert str(sessions_url(BASE, key)) == f"https://api.buddy.works{path}/MNbyVedg/sessions"
+    assert str(session_url(BASE, key, "YDnagwGk")) == f"https://api.buddy.works{path}/MNbyVedg/sessions/YDnagwGk"
 
 
 @given(st.text())
@@ -33,9 +34,14 @@ def test_any_name_is_one_segment_or_rejected(name: str) -> None:
     before, encoded, after = url.raw_path.partition("/projects/")[2].partition("/unit-tests/")
     assert unquote(before) == name
     assert (encoded, after) == ("/unit-tests/", "suites/s/sessions")
-    assert url.host == "api.buddy.works"
-    assert not url.query_string
-    assert not url.fragment
+    session = session_url(BASE, SuiteKey("w", "p", "s"), name)
+    prefix, _, segment = session.raw_path.rpartition("/")
+    assert prefix == "/workspaces/w/projects/p/unit-tests/suites/s/sessions"
+    assert unquote(segment) == name
+    for each in (url, session):
+        assert each.host == "api.buddy.works"
+        assert not each.query_string
+        assert not each.fragment
 
 
 @pytest.mark.parametrize("name", ["a b", "ż", "a?b", "a#b", "a%41", "100%", "a+b", "a;b=c", "...", "~", "a\\b", "日本"])

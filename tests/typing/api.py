@@ -72,6 +72,7 @@ async def reads(buddy: BuddyClient, suite: Suite, fake: FakeSuite) -> None:
     assert_type(await paginator.collect(), list[Session])
     assert_type(paginator.cursor, Cursor | None)
     assert_type(paginator.stats + paginator.stats, Stats)
+    assert_type(await buddy.session("w/p/s", "YDnagwGk"), Session)
 
 
 async def harvests(buddy: BuddyClient, keys: AsyncIterator[SuiteKey]) -> None:
@@ -108,7 +109,7 @@ async def stores(buddy: BuddyClient, keys: list[SuiteKey]) -> None:
         assert_type(store.sync(buddy, ["w/p/s"], after={keys[0]: 7}), Harvest)
         assert_type(store.watch(buddy, keys, interval=60, branch="main"), Watch)
         assert_type(await store.sessions(keys[0], branch="main"), list[Session])
-        assert_type(await store.suites(), list[SuiteKey])
+        assert_type(await store.suites(), list[Suite])
         assert_type(await store.covered("w/p/s"), list[tuple[int, int]])
 
 
@@ -148,3 +149,6 @@ async def fakes() -> None:
         assert_type(fake.base_url, URL)
         assert_type(fake.add_suite("w", "p", "s").populate(10), FakeSuite)
         fake.inject(Fault.status(503), times=2)
+        snapshot = fake.add_suite("w", "p", "t").snapshot()
+        fake.inject(Fault.stale(snapshot), Fault.filtered(lambda session: session["status"] == "ERROR", after_cut=True))
+        fake.inject(Fault.short_page(0), Fault.page_size(20), Fault.swapped(0), Fault.missing_row(1))
