@@ -33,8 +33,17 @@ LAYERS: list[set[str]] = [
 INSIDE: dict[str, list[set[str]]] = {
     "_decoding": [{"hooks"}, {"fast"}, {"converter"}],
     "_http": [{"urls", "credentials", "rate_window", "retry"}, {"rate_limit", "responses"}, {"transport"}],
-    "_paging": [{"read_ahead"}, {"reconciler"}, {"paginator"}],
-    "store": [{"intervals", "schema"}, {"plan", "database"}, {"thread"}, {"sync"}, {"store"}, {"__init__"}],
+    "_paging": [{"window", "read_ahead", "recent_rows"}, {"server_traits"}, {"reconciler"}, {"paginator"}],
+    "store": [
+        {"intervals", "schema"},
+        {"plan", "evidence", "file"},
+        {"rows", "coverage"},
+        {"database"},
+        {"thread"},
+        {"sync"},
+        {"store"},
+        {"__init__"},
+    ],
 }
 """The same within a folder."""
 

@@ -63,17 +63,19 @@ class SessionPaginator:
                     read.consumed += 1
                     yield session
 
-    def pages(self, *, trim: bool = True) -> AsyncGenerator[SessionPage, None]:
+    def pages(self, *, trim: bool = True, check_end: bool = False) -> AsyncGenerator[SessionPage, None]:
         """Return an async iterator over the pages of a new read. Each has only sessions that were not yielded before.
 
         Args:
             trim: Whether to leave out sessions at or below `after` that arrived on the same page as wanted ones.
+            check_end: Whether to check the end of the list with two more requests in any case, unless it is number 1.
+                By default, one in about 50 ends is checked, and those of long lists.
 
         Raises:
             BuddyError: The read failed. `error.cursor` is its position.
         """
         self._latest = _Read(self._start)
-        return self._iterate_pages(self._latest, self._new_reconciler(trim=trim))
+        return self._iterate_pages(self._latest, self._new_reconciler(trim=trim, check_end=check_end))
 
     async def collect(self) -> list[Session]:
         """Return all sessions of a new read.

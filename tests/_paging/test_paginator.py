@@ -106,12 +106,56 @@ class TestSessions:
         assert pages[0].html_url == suite.html_url
 
     async def test_empty_suite_is_one_empty_page(self, buddy: BuddyClient, suite: FakeSuite) -> None:
+        await buddy.sessions(KEY).collect()  # the first end is checked
         paginator = buddy.sessions(KEY)
         (page,) = [page async for page in paginator.pages()]
         assert page == SessionPage(
             suite=KEY, number=1, sessions=(), url=suite.url + "/sessions", html_url=suite.html_url, is_last=True
         )
         assert (paginator.stats.pages, paginator.stats.rereads) == (1, 0)
+
+    async def test_checked_end_is_one_more_page(self, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite) -> None:
+        for number in range(11, 41):
+            suite.create(relative_id=number)
+        await buddy.sessions(KEY).collect()  # the client learns that the server honours 30
+        for session in suite.sessions[-5:]:
+            suite.delete(session["id"])
+        for check_end, expected in (
+            (False, [((16, 40), True)]),
+            (True, [((16, 40), False), ((1, 15), True)]),
+        ):
+            fake.requests.clear()
+            paginator = buddy.sessions(KEY)
+            pages = [page async for page in paginator.pages(check_end=check_end)]
+            assert [(page.covers, page.is_last) for page in pages] == expected
+            assert sum(len(page.sessions) for page in pages) == 25
+            assert len(fake.requests) == paginator.stats.requests == (3 if check_end else 1)
+            assert paginator.stats.verified
+
+    async def test_both_requests_of_a_check_are_sent_together(
+        self, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
+    ) -> None:
+        for number in range(11, 21):
+            suite.create(relative_id=number)
+        fake.latency = 0.01
+        await buddy.sessions(KEY, read_ahead=1).collect()
+        assert [(request.page, request.per_page) for request in fake.requests] == [(1, 100), (1, 20), (2, 100)]
+        assert fake.max_in_flight == 2
+
+    @pytest.mark.parametrize("count", [99, 100, 101, 199, 200, 250])
+    @pytest.mark.parametrize("read_ahead", [1, 4])
+    async def test_list_truncated_by_retention_costs_as_many_requests_as_the_usual_loop(
+        self, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, count: int, read_ahead: int
+    ) -> None:
+        full = fake.add_suite("acme", "shop", "full").populate(100)
+        await buddy.sessions(full.key).collect()  # the client learns that the server honours 100
+        for number in range(5001, 5001 + count):
+            suite.create(relative_id=number)
+        await buddy.sessions(KEY).collect()
+        fake.requests.clear()
+        paginator = buddy.sessions(KEY, read_ahead=read_ahead)
+        assert len(await paginator.collect()) == count
+        assert len(fake.requests) == count // 100 + 1
 
     async def test_each_loop_is_a_new_read(self, buddy: BuddyClient, suite: FakeSuite) -> None:
         suite.populate(3)
@@ -213,8 +257,8 @@ class TestPageSizes:
                 one.delete(session["id"])
         for one in suites:
             assert len(await buddy.sessions(one.key).collect()) == len(one.sessions)
-        # One more for each page that is at least as long as all pages before it.
-        assert len(fake.requests) <= 1020
+        # One more for each page that is at least as long as all pages before it, and two for each of 20 checks.
+        assert len(fake.requests) <= 1060
 
 
 class TestMovingList:
@@ -336,6 +380,23 @@ class TestUnorderedList:
         assert paginator.cursor is not None
         assert paginator.cursor.lowest_id >= 5
 
+    async def test_disorder_at_a_page_border_is_reported(
+        self, buddy: BuddyClient, suite: FakeSuite, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        order = [*range(100, 61, -1), 60, 61, *range(59, 0, -1)]  # page 1 ends with 60
+        for number in reversed(order):
+            suite.create(relative_id=number)
+        paginator = buddy.sessions(KEY, per_page=40)
+        seen = []
+        async for session in paginator:
+            seen.append(session.relative_id)
+            if session.relative_id == 60:
+                cursor = paginator.cursor
+        assert seen == order
+        assert not paginator.stats.verified
+        assert paginator.cursor == cursor == Cursor(60, 40)
+        assert [record.levelno for record in caplog.records] == [logging.WARNING]
+
     async def test_unordered_page_for_ever_raises(self, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite) -> None:
         for number in (1, 3, 2, *range(4, 30)):
             suite.create(relative_id=number)
@@ -443,7 +504,15 @@ async def test_second_task_that_iterates_gets_an_error(buddy: BuddyClient, suite
     sessions = aiter(buddy.sessions(KEY))
     results = await asyncio.gather(anext(sessions), anext(sessions), return_exceptions=True)
     assert [type(result) for result in results] == [Session, RuntimeError]
-    assert (await anext(sessions)).relative_id == 4
+    assert [session.relative_id async for session in sessions] == [4, 3, 2, 1]
+
+
+async def test_second_task_that_iterates_over_pages_gets_an_error(buddy: BuddyClient, suite: FakeSuite) -> None:
+    suite.populate(50)
+    pages = buddy.sessions(KEY, per_page=20).pages()
+    results = await asyncio.gather(anext(pages), anext(pages), return_exceptions=True)
+    assert [type(result) for result in results] == [SessionPage, RuntimeError]
+    assert [page.covers async for page in pages] == [(11, 30), (1, 10)]
 
 
 class TestLeaving:
@@ -534,6 +603,8 @@ class TestLeaving:
     async def test_end_of_read_cancels_pending_requests(
         self, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, settle: Callable[[], Awaitable[None]]
     ) -> None:
+        await buddy.sessions(fake.add_suite("acme", "shop", "empty").key).collect()  # the first end is checked
+        fake.requests.clear()
         suite.populate(400)
 
         def shorten(request: Any) -> None:

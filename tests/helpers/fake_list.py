@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from buddy_sessions import Session, SessionStatus
 from buddy_sessions._paging.reconciler import Step, Window
 
+T = TypeVar("T")
 
-def session(number: int) -> Session:
-    return Session(id=f"id{number}", relative_id=number, status=SessionStatus.SUCCESSFUL)
+
+def session(number: int, suffix: str = "") -> Session:
+    return Session(id=f"id{number}{suffix}", relative_id=number, status=SessionStatus.SUCCESSFUL)
 
 
 class FakeList:
     """Sessions by number, newest first, that are created and deleted.
 
     Attributes:
+        numbers: The numbers of the sessions that exist.
         stable: The visible numbers that have existed all the time.
+        cap: The size to which the server cuts larger pages.
 
     Args:
         numbers: The sessions at the beginning.
@@ -33,8 +39,8 @@ class FakeList:
     ) -> None:
         self.numbers = sorted(numbers, reverse=True)
         self.stable = {number for number in self.numbers if visible(number)}
+        self.cap = cap
         self._highest = self.numbers[0] if self.numbers else 0
-        self._cap = cap
         self._visible = visible
 
     def create(self, count: int = 1) -> None:
@@ -50,8 +56,68 @@ class FakeList:
         return [number for number in self.numbers if self._visible(number)]
 
     def read(self, window: Window) -> tuple[Session, ...]:
-        size = window.per_page if self._cap is None else min(window.per_page, self._cap)
-        return tuple(map(session, self.visible()[(window.page - 1) * size : window.page * size]))
+        return tuple(map(session, self._cut(self.visible(), window)))
+
+    def _cut(self, rows: list[T], window: Window) -> list[T]:
+        size = window.per_page if self.cap is None else min(window.per_page, self.cap)
+        return rows[(window.page - 1) * size : window.page * size]
+
+
+class FaultyList(FakeList):
+    """A list that cannot be read reliably.
+
+    Attributes:
+        age: The number of changes that the pages do not show yet: outdated snapshots are served.
+        newest_shown: The lowest `relative_id` of the newest sessions of all snapshots that were served.
+
+    Args:
+        numbers: The sessions at the beginning.
+        moved: Numbers that are out of order. Each is listed as if it were the other number.
+        doubled: Numbers that are listed twice, with two ids.
+        hidden: Numbers that a filter removes from a page after it was cut.
+    """
+
+    def __init__(
+        self,
+        numbers: Collection[int],
+        *,
+        moved: Mapping[int, float] | None = None,
+        doubled: Collection[int] = (),
+        hidden: Collection[int] = (),
+    ) -> None:
+        super().__init__(numbers)
+        self.age = 0
+        self.newest_shown = math.inf
+        self._moved = moved or {}
+        self._doubled = doubled
+        self._hidden = hidden
+        self._snapshots = [self.numbers.copy()]
+
+    def create(self, count: int = 1) -> None:
+        super().create(count)
+        self._snapshots.append(self.numbers.copy())
+
+    def delete(self, offset: int) -> None:
+        super().delete(offset)
+        self._snapshots.append(self.numbers.copy())
+
+    def read(self, window: Window) -> tuple[Session, ...]:
+        numbers = self._snapshots[max(-1 - self.age, -len(self._snapshots))]
+        self.newest_shown = min(self.newest_shown, max(numbers, default=0))
+        numbers = sorted(numbers, key=lambda number: self._moved.get(number, number), reverse=True)
+        return tuple(row for row in self._cut(self._rows(numbers), window) if row.relative_id not in self._hidden)
+
+    def stable_rows(self) -> list[Session]:
+        """Return the rows that have existed all the time and are not hidden."""
+        return self._rows(self.stable.difference(self._hidden))
+
+    def _rows(self, numbers: Iterable[int]) -> list[Session]:
+        rows: list[Session] = []
+        for number in numbers:
+            rows.append(session(number))
+            if number in self._doubled:
+                rows.append(session(number, "-2"))
+        return rows
 
 
 class NaiveReader:
@@ -65,6 +131,7 @@ class NaiveReader:
 
     def __init__(self, *, per_page: int, deduplicates: bool = False, read_ahead: int = 1) -> None:
         self.is_done = False
+        self.verified = True
         self._per_page = per_page
         self._deduplicates = deduplicates
         self._read_ahead = read_ahead

@@ -1,0 +1,47 @@
+"""The rows that a read has listed last: a later page that contradicts them shows that the list is out of order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ..models import Session
+
+_MAX_ROWS = 200
+
+
+class RecentRows:
+    """The lowest rows above the frontier, at most 200: the last page or two.
+
+    Between the highest and the lowest of them, they are all the rows that existed when their pages were requested.
+    Sessions are numbered in the order of their creation, so none can appear between them later.
+    """
+
+    def __init__(self) -> None:
+        self._sessions: tuple[Session, ...] = ()  # newest first
+
+    @property
+    def ids(self) -> Iterator[str]:
+        """The ids of the rows."""
+        return (session.id for session in self._sessions)
+
+    def add(self, sessions: Sequence[Session]) -> None:
+        """Add the new rows of an accepted page: all are lower than the rows before."""
+        self._sessions = (*self._sessions, *sessions)[-_MAX_ROWS:]
+
+    def contradict(self, sessions: Sequence[Session]) -> bool:
+        """Return whether a page lists a row between these rows that is not one of them, or has another id."""
+        if not sessions or not self._sessions or sessions[0].relative_id < self._sessions[-1].relative_id:
+            return False
+        known = {session.relative_id: session.id for session in self._sessions}
+        highest, lowest = self._sessions[0].relative_id, self._sessions[-1].relative_id
+        return any(
+            lowest <= session.relative_id <= highest and known.get(session.relative_id) != session.id
+            for session in sessions
+        )
+
+    def are_skipped_by(self, numbers: Sequence[int]) -> bool:
+        """Return whether a page continues from a higher row to a lower one, and lists none of these rows in between."""
+        if not numbers or not self._sessions or numbers[0] <= self._sessions[0].relative_id:
+            return False
+        known = {session.relative_id for session in self._sessions}
+        return numbers[-1] < self._sessions[-1].relative_id and known.isdisjoint(numbers)
