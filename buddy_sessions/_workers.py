@@ -1,17 +1,22 @@
-"""`WorkerPool`: a bounded number of workers that fill a bounded queue, and one consumer."""
+"""`WorkerPool`: a bounded number of workers that fill a bounded queue, and one task that consumes it."""
 
 from __future__ import annotations
 
 import asyncio
 import warnings
+import weakref
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
 _T = TypeVar("_T")
 
 
+def _no_task() -> None:
+    """Return None, as a weak reference to a task that is gone does."""
+
+
 class WorkerPool(Generic[_T]):
-    """Runs workers, and passes the items that they `put` to one consumer.
+    """Runs workers, and passes the items that they `put` to one consumer: the first task that asks for one.
 
     The first worker that fails ends the pool: the other workers are cancelled, the consumer gets the items that are in
     the queue, and then the error.
@@ -36,7 +41,7 @@ class WorkerPool(Generic[_T]):
         self._running = 0
         self.failure: BaseException | None = None
         self._is_closed = False
-        self._is_waiting = False
+        self._consumer: Callable[[], asyncio.Task[Any] | None] = _no_task
 
     def __del__(self, _warn: Callable[..., None] = warnings.warn) -> None:
         if self._running and not self._is_closed:
@@ -47,24 +52,32 @@ class WorkerPool(Generic[_T]):
         await self._free_slots.acquire()
         self._queue.put_nowait(item)
 
+    def claim(self) -> None:
+        """Make the current task the only consumer, until it has ended.
+
+        Raises:
+            RuntimeError: Another task is the consumer.
+        """
+        current, consumer = asyncio.current_task(), self._consumer()
+        if consumer is current:
+            return
+        if consumer is not None and not consumer.done():
+            raise RuntimeError(f"another task is iterating over this {self._name}: only one can at a time")
+        self._consumer = weakref.ref(current) if current else _no_task
+
     async def get(self) -> _T | None:
         """Return the next item; None once all workers have ended, or the pool is closed. The first call starts them.
 
         Raises:
-            RuntimeError: Another task is waiting for an item.
+            RuntimeError: Another task is the consumer.
             BaseException: The error of the worker that failed. Raised once.
         """
-        if self._is_waiting:
-            raise RuntimeError(f"another task is iterating over this {self._name}: only one can at a time")
+        self.claim()
         if self._is_closed:
             return None
         if not self._workers:
             self._start()
-        self._is_waiting = True
-        try:
-            item = await self._queue.get()
-        finally:
-            self._is_waiting = False
+        item = await self._queue.get()
         if item is not None:
             self._free_slots.release()
             return item

@@ -37,7 +37,7 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
     """The sessions of many suites as one stream of `(key, session)`. The sessions of a suite arrive newest first.
 
     Created by `BuddyClient.harvest` and `SessionStore.sync`. Use it as `async with`, so that leaving the loop stops the
-    requests at once. Only one task can iterate over it.
+    requests at once. Only one task can iterate over it: another one gets `RuntimeError`, until the first has ended.
 
     A suite that fails does not stop the others: `HarvestError` is raised after all others were yielded, unless failures
     are collected. If your iterable of suites raises, the harvest finishes the suites that it has started, then raises
@@ -101,6 +101,7 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
         return attrs.evolve(total, suites=self._suites_read, failed=failed, verified=total.verified and not failed)
 
     async def __anext__(self) -> tuple[SuiteKey, Session]:
+        self._pool.claim()
         while (item := next(self._items, None)) is None:
             page = await self._next_page()
             if page is None:
@@ -115,6 +116,7 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
 
         Raises:
             HarvestError: Suites have failed, and failures are not collected.
+            RuntimeError: Another task is iterating over the harvest.
         """
         while (page := await self._next_page()) is not None:
             yield page

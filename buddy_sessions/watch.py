@@ -84,8 +84,8 @@ class Watch(AsyncIterator[Change]):
     """The changes in many suites, as one stream that ends when it is closed.
 
     Created by `BuddyClient.watch` and `SessionStore.watch`. Use it as `async with`, so that leaving the block stops the
-    requests at once. Only one task can iterate over it. After a `break`, the next loop continues with the next change.
-    Without any suite the stream ends at once.
+    requests at once. Only one task can iterate over it: another one gets `RuntimeError`, until the first has ended.
+    After a `break`, the next loop continues with the next change. Without any suite the stream ends at once.
 
     Each suite is read once per interval: this is a round. Sessions that exist in the first round are not reported; the
     unfinished ones among them are watched until they finish. A later round costs one request, or more if there are new
@@ -158,6 +158,7 @@ class Watch(AsyncIterator[Change]):
     async def __anext__(self) -> Change:
         if self._is_ended:
             raise StopAsyncIteration
+        self._pool.claim()
         await self._acknowledge()
         change = await self._pool.get()
         if change is None:

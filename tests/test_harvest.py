@@ -332,6 +332,45 @@ async def test_second_task_that_iterates_gets_an_error(fake: FakeBuddy, buddy: B
     assert set(found) == expected
 
 
+@pytest.mark.parametrize("by_pages", [False, True])
+async def test_second_task_gets_an_error_while_the_first_is_between_two_items(
+    fake: FakeBuddy, buddy: BuddyClient, by_pages: bool
+) -> None:
+    suites = add_suites(fake, 20, 0)
+    expected = {session["id"] for suite in suites for session in suite.populate(100).sessions}
+    found: list[str] = []
+    intruded = 0
+
+    async def intrude(harvest: Harvest) -> None:
+        nonlocal intruded
+        with pytest.raises(RuntimeError, match="another task is iterating over this harvest"):
+            await (anext(harvest.pages()) if by_pages else anext(harvest))
+        intruded += 1
+
+    async with buddy.harvest(keys(suites)) as harvest:
+        async for _, session in harvest:
+            found.append(session.id)
+            if session.relative_id % 25 == 0:
+                await asyncio.create_task(intrude(harvest))
+    assert intruded == 20 * 4
+    assert len(found) == len(expected) == 2000
+    assert set(found) == expected
+
+
+async def test_task_continues_after_the_first_has_ended(fake: FakeBuddy, buddy: BuddyClient) -> None:
+    suites = add_suites(fake, 1, 30)
+
+    found: list[int] = []
+
+    async def read_some(harvest: Harvest) -> None:
+        found.extend([(await anext(harvest))[1].relative_id for _ in range(10)])
+
+    async with buddy.harvest(keys(suites)) as harvest:
+        for _ in range(3):
+            await asyncio.create_task(read_some(harvest))
+    assert found == list(range(30, 0, -1))
+
+
 async def leave_by_break(harvest: Harvest) -> None:
     async with harvest:
         async for _ in harvest:

@@ -612,6 +612,32 @@ class TestOneConsumer:
                 await anext(watch)
             assert short([await first, await anext(watch)]) == [(NEW, 2), (NEW, 3)]
 
+    async def test_second_task_does_not_acknowledge_a_change(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
+        """The first task is between two changes, and has not handled its change yet."""
+        (suite,) = add_suites(fake, 1)
+        create_with_each_request(fake)
+        state = MemoryState()
+
+        def read(key: SuiteKey) -> AsyncGenerator[SessionPage, None]:
+            return buddy.sessions(key).pages()
+
+        async with Watch(keys([suite]), read, interval=INTERVAL, concurrency=1, state=state) as watch:
+            assert short([await anext(watch)]) == [(NEW, 3)]
+            saved = state.numbers(suite)
+            with pytest.raises(RuntimeError, match="another task is iterating over this watch"):
+                await asyncio.create_task(anext(watch))
+            assert state.numbers(suite) == saved
+            assert short([await anext(watch)]) == [(NEW, 4)]
+            assert state.numbers(suite) == [*saved, 3]
+
+    async def test_task_continues_after_the_first_has_ended(
+        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
+    ) -> None:
+        create_with_each_request(fake)
+        async with buddy.watch([suite.key], interval=INTERVAL) as watch:
+            changes = [await asyncio.create_task(anext(watch)) for _ in range(3)]
+        assert short(changes) == [(NEW, number) for number in (2, 3, 4)]
+
 
 async def leave_by_break(watch: Watch) -> None:
     async with watch:
@@ -671,6 +697,7 @@ class TestLeaving:
                 for _number in range(30):
                     suite.create()
 
+        suite.create()
         fake.on_request = create_after_the_first_round
         found: list[Change] = []
         async with buddy.watch([suite.key], interval=INTERVAL) as watch:
@@ -679,7 +706,7 @@ class TestLeaving:
                     found.append(change)
                     if len(found) % 10 == 0:
                         break
-        assert short(found) == [(NEW, number) for number in range(1, 31)]
+        assert short(found) == [(NEW, number) for number in range(2, 32)]
 
     async def test_closing_ends_a_loop_that_waits(self, buddy: BuddyClient, suite: FakeSuite) -> None:
         watch = buddy.watch([suite.key])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import weakref
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -113,6 +114,43 @@ async def test_second_consumer_gets_an_error_and_the_first_loses_nothing() -> No
         await pool.get()
     release.set()
     assert await first == 1
+    assert await pool.get() is None
+
+
+async def test_first_consumer_keeps_the_pool_between_two_items() -> None:
+    async def work(pool: WorkerPool[int]) -> None:
+        for number in range(3):
+            await pool.put(number)
+
+    pool = make_pool(work, size=1)
+    assert await pool.get() == 0
+    with pytest.raises(RuntimeError, match="another task is iterating over this test"):
+        await asyncio.create_task(pool.get())
+    assert await get_all(pool) == [1, 2]
+
+
+async def test_another_task_continues_after_the_consumer_has_ended() -> None:
+    async def work(pool: WorkerPool[int]) -> None:
+        for number in range(3):
+            await pool.put(number)
+
+    pool = make_pool(work, size=1)
+    assert [await asyncio.create_task(pool.get()) for _ in range(2)] == [0, 1]
+    assert await get_all(pool) == [2]
+
+
+async def test_pool_does_not_keep_its_consumer() -> None:
+    async def work(pool: WorkerPool[int]) -> None:
+        await pool.put(1)
+
+    pool = make_pool(work, size=1)
+    consumer = asyncio.create_task(pool.get())
+    await consumer
+    reference = weakref.ref(consumer)
+    del consumer
+    await asyncio.sleep(0)  # the event loop releases it, too
+    gc.collect()
+    assert reference() is None
     assert await pool.get() is None
 
 
