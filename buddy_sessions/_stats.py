@@ -23,6 +23,8 @@ class Stats:
         sessions: Sessions read. A harvest also counts those that are not yielded yet.
         duplicates: Sessions that were received again, and dropped.
         rereads: Pages, except the last one, that contained nothing new.
+        repaired: Sessions that a sync has corrected in the database: they were not saved although they should have
+            been, or were marked as missing or deleted although they exist.
         suites: Suites read completely. Only a harvest or a sync counts them.
         failed: Suites that failed. Only a harvest or a sync counts them.
         verified: Whether it is proved that no session was missed or repeated. A sum is verified if both parts are.
@@ -39,6 +41,7 @@ class Stats:
     sessions: int = 0
     duplicates: int = 0
     rereads: int = 0
+    repaired: int = 0
     suites: int = 0
     failed: int = 0
     verified: bool = True
@@ -54,6 +57,7 @@ class Stats:
             sessions=self.sessions + other.sessions,
             duplicates=self.duplicates + other.duplicates,
             rereads=self.rereads + other.rereads,
+            repaired=self.repaired + other.repaired,
             suites=self.suites + other.suites,
             failed=self.failed + other.failed,
             verified=self.verified and other.verified,

@@ -269,7 +269,8 @@ class SessionPage:
         html_url: The URL of the suite in the browser.
         covers: `(low, high)`: after this page, every existing session with a `relative_id` from `low` to `high` has
             been yielded (if the read is limited to a branch: every session of that branch). None if the order of the
-            list does not prove this.
+            list does not prove this. On the last page, it reaches below the last session only if the end of the list
+            was checked.
         is_last: Whether the read is complete with this page, which may be empty.
     """
 

@@ -20,6 +20,7 @@ from .output import Output
 from .report import report
 from .serve import serve
 from .suites import list_suites
+from .sync import sync_suites
 from .watch import watch_suites
 
 app = App(
@@ -38,6 +39,7 @@ Exit codes: 0 done (also if a pipe was closed), 1 failed, 2 wrong usage, 3 some 
 app.command(list_sessions, name="list")
 app.command(list_suites, name="suites")
 app.command(harvest_suites, name="harvest")
+app.command(sync_suites, name="sync")
 app.command(watch_suites, name="watch")
 app.command(report)
 app.command(serve)

@@ -1,4 +1,4 @@
-"""The command `demo`: show a harvest of a fake Buddy, without an account."""
+"""The command `demo`: show a sync of a fake Buddy, without an account."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _NEW_SESSIONS = 0.25  # created per request, on average
 
 
 async def demo(*, db: Path | None = None) -> None:
-    """Harvest a fake Buddy into a SQLite file while sessions are created. Needs no account.
+    """Read a fake Buddy into a SQLite file while sessions are created. Needs no account.
 
     Args:
         db: The file to create (default: a temporary file).
@@ -48,7 +48,7 @@ async def demo(*, db: Path | None = None) -> None:
             rng.choice(suites).create()
 
     fake.on_request = on_request
-    output.print_line("Six suites of a fake Buddy, harvested into a file while sessions are created:\n")
+    output.print_line("Six suites of a fake Buddy, read into a file while sessions are created:\n")
     async with fake, BuddyClient(fake.token, base_url=fake.base_url, per_page=25) as buddy, SessionStore(path) as store:
         keys = [SuiteKey(*suite.key) for suite in suites]
         sessions, counts = await _sync(store, buddy, keys, messages)
@@ -62,7 +62,7 @@ async def demo(*, db: Path | None = None) -> None:
     output.print_line(
         f"\n{counts}: of the {len(ids_before):,} sessions that existed\n"
         f"before, {len(ids_before.difference(ids))} were missed, and {len(ids) - len(set(ids))} were read twice."
-        f"\nA second harvest, of new and changed sessions only: {second_counts}.\n"
+        f"\nA second sync, of new and changed sessions only: {second_counts}.\n"
     )
     output.print_line("Query the SQLite file with any tool:\n")
     output.print_line(f'  sqlite3 {path} "\n{indent(_QUERY, "    ")}"\n')
@@ -70,7 +70,7 @@ async def demo(*, db: Path | None = None) -> None:
     output.print_line(
         "\nNow read your own suites, with a personal access token that has the scope\nUNIT_TEST_INFO:\n"
         "  export BUDDY_TOKEN=…\n"
-        "  buddy-sessions harvest WORKSPACE/PROJECT --db sessions.db\n"
+        "  buddy-sessions sync WORKSPACE/PROJECT --db sessions.db\n"
         "  buddy-sessions list WORKSPACE/PROJECT/SUITE_ID"
     )
 
@@ -87,7 +87,7 @@ async def _sync(
     """Return the new and changed sessions, and the numbers of sessions and requests as text."""
     async with store.sync(buddy, keys) as sync:
         progress = HarvestProgress(buddy, Targets([str(key) for key in keys]), sync)
-        with progress.show(messages, enabled=True):
+        with progress.show(messages):
             sessions = [session async for _, session in sync]
     return sessions, f"{format_count(len(sessions), 'session')} in {format_count(sync.stats.requests, 'request')}"
 

@@ -38,16 +38,27 @@ class NewFile:
     is_complete: bool = False
 
 
+def resolve_file(path: Path) -> Path:
+    """Return the absolute path of a file to write, without symbolic links.
+
+    Raises ConfigError if `path` exists and is not a file, or if its folder does not exist.
+    """
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        raise ConfigError(f"{str(path)!r} exists and is not a file: choose another name")
+    if not target.parent.is_dir():
+        raise ConfigError(f"folder {str(target.parent)!r} not found: create it, or choose another path")
+    return target
+
+
 @contextmanager
 def replace_file(path: Path) -> Iterator[NewFile]:
     """Create a new file, and move it to `path` at the end if it is complete; otherwise leave `path` unchanged.
 
     Write and close the new file inside the block. The mode of an existing file is kept. If `path` is a link, its target
-    is replaced. Raises ConfigError if `path` exists and is not a file.
+    is replaced. Raises ConfigError as `resolve_file` does.
     """
-    target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file():
-        raise ConfigError(f"{str(path)!r} exists and is not a file: choose another name")
+    target = resolve_file(path)
     with TemporaryDirectory(prefix=".buddy-sessions-", dir=target.parent) as folder:
         file = NewFile(Path(folder, target.name))
         yield file

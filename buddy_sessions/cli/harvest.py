@@ -1,25 +1,25 @@
-"""The command `harvest`: write the sessions of many suites to stdout, a file or a database."""
+"""The command `harvest`: write the sessions of many suites to stdout or to a file."""
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated, TextIO
 
+from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt, PositiveInt
 
-from buddy_sessions import AuthenticationError, ConfigError, ForbiddenError, Harvest, SessionStore
+from buddy_sessions import ConfigError, Harvest, SessionStore
 
 from .exit_codes import ExitCode
-from .files import FileFormat, NewFile, format_of, open_lines, replace_file
+from .files import FileFormat, NewFile, format_of, replace_file
 from .options import FROM, OUT, Connection
 from .output import Output
 from .parquet import ParquetWriter
 from .progress import HarvestProgress
 from .tables import SuiteSummary
-from .targets import Targets
+from .targets import open_targets
 from .writers import KEYED_SESSION_COLUMNS, Csv, DataFormat, JsonLines, RowWriter, keyed_row
 
 
@@ -31,7 +31,7 @@ async def harvest_suites(
     concurrency: PositiveInt = 8,
     format: DataFormat | None = None,  # noqa: A002 - the name of the option
     out: Annotated[Path | None, OUT] = None,
-    db: Path | None = None,
+    db: Annotated[Path | None, Parameter(show=False)] = None,
     connection: Connection = Connection(),
 ) -> ExitCode:
     """Write the sessions of many suites, each suite's newest first.
@@ -44,60 +44,52 @@ async def harvest_suites(
         branch: Only sessions of this branch.
         after: Only sessions with a higher relative_id, in every suite.
         concurrency: Maximum number of suites read at once, and of requests at once.
-        format: Output format (default: jsonl, but a summary of the suites on a terminal or with --db).
+        format: Output format (default: jsonl, but a summary of the suites on a terminal).
         out: File to write: .jsonl, .csv, .parquet, or .db for SQLite. It is replaced only when the harvest ends.
-        db: SQLite file to keep up to date. Only sessions that are missing, new or unfinished are read and written.
+        db: Rejected, with a hint.
         connection: How to reach Buddy.
     """
-    output_format = _choose_format(format, out, db)
+    if db is not None:
+        raise ConfigError(f"harvest has no --db: to keep a database up to date, use buddy-sessions sync … --db {db}")
+    output_format = _choose_format(format, out)
     messages = Output(stderr=True)
-    summary = SuiteSummary(only_new=db is not None)
+    summary = SuiteSummary()
     async with AsyncExitStack() as stack:
-        lines = stack.enter_context(open_lines(source)) if source is not None else None
-        targets = Targets(key, lines)
+        targets = stack.enter_context(open_targets(key, source))
         file = stack.enter_context(replace_file(out)) if out is not None else None
         path = file.path if file is not None else None
         writer = _open_writer(output_format, path, stack)
-        store_path = path if output_format == "db" else db
-        store = await stack.enter_async_context(SessionStore(store_path)) if store_path is not None else None
         buddy = await stack.enter_async_context(connection.open_client(messages, max_concurrency=concurrency))
         suites = targets.suites(buddy)
-        if store is None:
-            harvest = buddy.harvest(suites, branch=branch, after=after, on_failure="collect")
-        else:
+        if path is not None and output_format == "db":
+            store = await stack.enter_async_context(SessionStore(path))
             harvest = store.sync(buddy, suites, branch=branch, after=after, on_failure="collect")
+        else:
+            harvest = buddy.harvest(suites, branch=branch, after=after, on_failure="collect")
         await stack.enter_async_context(harvest)
-        progress = HarvestProgress(buddy, targets, harvest, noun="session" if db is None else "new or changed session")
+        progress = HarvestProgress(buddy, targets, harvest)
         is_data_on_terminal = out is None and output_format is not None and sys.stdout.isatty()
-        try:
-            with progress.show(messages, enabled=not is_data_on_terminal):
-                await _write_pages(harvest, writer, summary)
-        except asyncio.CancelledError:
-            messages.print_problem("interrupted", progress.summary() + _after_interrupt(out, db))
-            raise
-        exit_code = _exit_code(progress)
-        if exit_code in {ExitCode.DONE, ExitCode.SOME_SUITES_FAILED}:
+        after_interrupt = f"{out} is unchanged" if out is not None else ""
+        with progress.show(messages, enabled=not is_data_on_terminal, after_interrupt=after_interrupt):
+            await _write_pages(harvest, writer, summary)
+        if progress.exit_code in {ExitCode.DONE, ExitCode.SOME_SUITES_FAILED}:
             _finish_output(writer, file)
     if writer is None and sys.stdout.isatty():
         summary.print_to(Output(), exclude=harvest.failures)
     messages.print_note(progress.summary())
-    if db is not None:
-        messages.print_note(f"all sessions are in {db}, table sessions")
-    elif output_format is None:
+    if output_format is None:
         messages.print_note("to write the sessions themselves, add --format jsonl|csv or --out FILE")
-    progress.print_failures(messages, resumable=writer is not None and store is None)
-    return exit_code
+    progress.print_failures(messages, resumable=writer is not None)
+    return progress.exit_code
 
 
-def _choose_format(requested: DataFormat | None, out: Path | None, db: Path | None) -> FileFormat | None:
+def _choose_format(requested: DataFormat | None, out: Path | None) -> FileFormat | None:
     """Return the format in which the sessions are written; None if only a summary of the suites is printed."""
     if out is None:
-        return requested or (None if db is not None or sys.stdout.isatty() else "jsonl")
+        return requested or (None if sys.stdout.isatty() else "jsonl")
     file_format = format_of(out)
     if requested not in {None, file_format}:
         raise ConfigError(f"--format {requested} contradicts --out {out.name}: leave out --format")
-    if file_format == "db" and db is not None:
-        raise ConfigError("--out FILE.db and --db exclude each other: --out writes a new file, --db updates one")
     return file_format
 
 
@@ -130,20 +122,3 @@ async def _write_pages(harvest: Harvest, writer: RowWriter | None, summary: Suit
             summary.add(page.suite, page.sessions)
         else:
             writer.write(keyed_row(page.suite, session) for session in page.sessions)
-
-
-def _after_interrupt(out: Path | None, db: Path | None) -> str:
-    if db is not None:
-        return f"; all sessions read so far are saved in {db}"
-    return f"; {out} is unchanged" if out is not None else ""
-
-
-def _exit_code(progress: HarvestProgress) -> ExitCode:
-    failures = progress.failures.values()
-    if not failures:
-        return ExitCode.DONE
-    if progress.stats.suites:
-        return ExitCode.SOME_SUITES_FAILED
-    if all(isinstance(error, AuthenticationError | ForbiddenError) for error in failures):
-        return ExitCode.NOT_AUTHORISED
-    return ExitCode.FAILED

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import NoReturn
 
-from buddy_sessions import BuddyClient, BuddyError, Harvest, Stats
+from buddy_sessions import AuthenticationError, BuddyClient, BuddyError, ForbiddenError, Harvest, Stats
 
+from .exit_codes import ExitCode
 from .formatting import format_count, format_duration, format_requests
 from .output import Output
 from .targets import Targets
@@ -39,21 +41,34 @@ class HarvestProgress:
         """The error of each suite and each project that has failed so far, by its key."""
         return self._targets.failures | {str(suite): error for suite, error in self._harvest.failures.items()}
 
+    @property
+    def exit_code(self) -> ExitCode:
+        """The exit code of the command, after the harvest has ended."""
+        failures = self.failures.values()
+        if not failures:
+            return ExitCode.DONE
+        if self.stats.suites:
+            return ExitCode.SOME_SUITES_FAILED
+        if all(isinstance(error, AuthenticationError | ForbiddenError) for error in failures):
+            return ExitCode.NOT_AUTHORISED
+        return ExitCode.FAILED
+
     @contextmanager
-    def show(self, messages: Output, *, enabled: bool) -> Iterator[None]:
-        """Show the progress on one line until the block ends, if `enabled` and if `messages` is a terminal."""
-        with messages.progress(enabled=enabled) as show_text:
+    def show(self, messages: Output, *, enabled: bool = True, after_interrupt: str = "") -> Iterator[None]:
+        """Show the progress on one line until the block ends, if `enabled` and if `messages` is a terminal.
 
-            async def update() -> None:
-                while True:
-                    show_text(self._line())
-                    await asyncio.sleep(_INTERVAL)
-
-            task = asyncio.create_task(update())
-            try:
-                yield
-            finally:
-                task.cancel()
+        After an interrupt, print a summary; `after_interrupt` says what was written.
+        """
+        try:
+            with messages.progress(enabled=enabled) as show_text:
+                task = asyncio.create_task(self._update(show_text))
+                try:
+                    yield
+                finally:
+                    task.cancel()
+        except asyncio.CancelledError:
+            messages.print_problem("interrupted", "; ".join(filter(None, (self.summary(), after_interrupt))))
+            raise
 
     def summary(self) -> str:
         """Return the numbers of suites, failures, sessions and requests, and the elapsed time."""
@@ -84,6 +99,11 @@ class HarvestProgress:
         remaining = sum(len(names) for _, names in failures[_MAX_FAILURES:])
         if remaining:
             messages.print_line(f"and {remaining:,} more")
+
+    async def _update(self, show_text: Callable[[str], None]) -> NoReturn:
+        while True:
+            show_text(self._line())
+            await asyncio.sleep(_INTERVAL)
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._started

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TextIO, TypeAlias
 
 from buddy_sessions import BuddyClient, BuddyError, ConfigError, Stats, SuiteKey
 
-from .files import read_lines
+from .files import open_lines, read_lines
 
 Target: TypeAlias = SuiteKey | tuple[str, str]
 """A suite, or the workspace and the name of a project, which stand for all its suites."""
@@ -95,6 +96,16 @@ class Targets:
         new = [suite for suite in dict.fromkeys(suites) if suite not in self._known]
         self._known.update(new)
         return new
+
+
+@contextmanager
+def open_targets(arguments: Sequence[str], source: str | None) -> Iterator[Targets]:
+    """Yield the targets that arguments and the lines of a file name. `source` is its path, - for stdin, or None."""
+    if source is None:
+        yield Targets(arguments)
+    else:
+        with open_lines(source) as lines:
+            yield Targets(arguments, lines)
 
 
 def _parse_target(text: str) -> Target:

@@ -15,12 +15,12 @@ from rich.text import Text
 
 from buddy_sessions import Change, SessionStore, to_dict
 
-from .files import open_lines
+from .files import resolve_file
 from .formatting import UNKNOWN, format_count, format_duration, one_line
 from .options import FROM, Connection
 from .output import Output
 from .tables import status_text
-from .targets import Targets
+from .targets import open_targets
 from .writers import KEYED_SESSION_COLUMNS, Format, choose_format, keyed_row, make_writer
 
 _STATUS_WIDTH = len("✔ running")
@@ -51,9 +51,8 @@ async def watch_suites(
     """
     messages = Output(stderr=True)
     async with AsyncExitStack() as stack:
-        lines = stack.enter_context(open_lines(source)) if source is not None else None
-        targets = Targets(key, lines)
-        store = await stack.enter_async_context(SessionStore(db)) if db is not None else None
+        targets = stack.enter_context(open_targets(key, source))
+        store = await stack.enter_async_context(SessionStore(resolve_file(db))) if db is not None else None
         buddy = await stack.enter_async_context(connection.open_client(messages))
         suites = [suite async for suite in targets.suites(buddy)]
         if targets.failures:

@@ -4,152 +4,290 @@
 from __future__ import annotations
 
 import json
-import os
-import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
 
-import attrs
+from attrs import evolve, frozen
 
 from .._decoding.converter import session_from_dict, to_dict
-from ..errors import DecodeError, StoreError
-from ..models import Session, SuiteKey
+from ..models import Session, Suite, SuiteKey
 from ..watch import REMEMBERED_SESSIONS
-from .intervals import Interval, Intervals, union
-from .schema import APPLICATION_ID, MIGRATIONS
+from .coverage import Coverage, change_coverage, settle, union_all
+from .evidence import ALL_NUMBERS, Evidence, KnownSession, Row, Verdict, judge
+from .file import DatabaseFile
+from .intervals import Interval, Intervals, contains
+from .plan import is_check_due
+from .rows import FIELDS, from_sql, to_row, to_session, to_sql
 
-BUSY_TIMEOUT = 5.0
-"""Seconds to wait for another program that is writing to the file."""
-
-_FIELDS = tuple(field.name for field in attrs.fields(Session))
-_COLUMNS = ", ".join(_FIELDS)
-_NEW_VALUES = ", ".join(f"excluded.{name}" for name in _FIELDS)
-
+_COLUMNS = ", ".join(FIELDS)
 _SUITE = "workspace = ? AND project = ? AND suite_id = ?"
+_ID, _NUMBER = FIELDS.index("id"), FIELDS.index("relative_id")
 _WATCH = f"{_SUITE} AND branch = ?"
 _FROM_SESSIONS = f"FROM sessions WHERE {_SUITE} AND deleted_at IS NULL"
+_NOW = "strftime('%Y-%m-%dT%H:%M:%SZ', 'now')"
 
 _SAVE_SESSION = f"""
-    INSERT INTO sessions (workspace, project, suite_id, {_COLUMNS}) VALUES (?, ?, ?{", ?" * len(_FIELDS)})
-    ON CONFLICT (workspace, project, suite_id, id) DO
-    UPDATE SET ({_COLUMNS}, deleted_at) = ({_NEW_VALUES}, NULL)
-    WHERE ({_COLUMNS}, deleted_at) IS NOT ({_NEW_VALUES}, NULL)
+    INSERT INTO sessions (workspace, project, suite_id, {_COLUMNS}, saved_in, saved_by)
+    VALUES (?, ?, ?{", ?" * len(FIELDS)}, ?, ?)
+    ON CONFLICT (workspace, project, suite_id, id) DO UPDATE SET
+    ({_COLUMNS}, saved_in, saved_by, missing_since, missing_by, deleted_at, deleted_by) =
+    ({", ".join(f"excluded.{name}" for name in FIELDS)}, excluded.saved_in, excluded.saved_by, NULL, NULL, NULL, NULL)
 """
-
-_ADVICE = {
-    sqlite3.SQLITE_BUSY: "another program is writing to it: wait until that has finished, and try again",
-    sqlite3.SQLITE_FULL: "the disk is full: free some space, and try again; all pages saved so far are kept",
-    sqlite3.SQLITE_NOTADB: "it is not a SQLite file, and was not changed: choose another path",
-    sqlite3.SQLITE_CORRUPT: "it is damaged: move it away, and sync into a new file",
-    sqlite3.SQLITE_CANTOPEN: "check that its folder exists, and that you may write to the file and the folder",
-    sqlite3.SQLITE_READONLY: "check that you may write to the file and its folder",
-    sqlite3.SQLITE_IOERR: "the disk fails, or its file system does not support SQLite",
-}
+_MARK_SESSION = """
+    UPDATE sessions SET saved_in = :commit, saved_by = :sync, {}
+    WHERE workspace = :workspace AND project = :project AND suite_id = :suite_id AND id = :id
+"""
+_MARK_RESTORED = _MARK_SESSION.format("missing_since = NULL, missing_by = NULL, deleted_at = NULL, deleted_by = NULL")
+_MARK_MISSING = _MARK_SESSION.format(f"missing_since = {_NOW}, missing_by = :sync")
+_MARK_DELETED = _MARK_SESSION.format("deleted_at = missing_since, deleted_by = :sync")
 
 
-class Database:
+@frozen(kw_only=True)
+class SuiteState:
+    """What the database knows of a suite before a read.
+
+    Attributes:
+        commit: The number of the last commit.
+        is_known: Whether the suite was synced before.
+        newest: The highest number of a session that is not deleted; 0 if there is none.
+        covered: The numbers of which the database contains every existing session.
+        older_than: A time; None if no session is known to be older.
+        older_id: The highest number of the sessions that are older than `older_than`.
+    """
+
+    commit: int
+    is_known: bool
+    newest: int
+    covered: Intervals
+    older_than: datetime | None
+    older_id: int
+
+
+@frozen(kw_only=True)
+class ReadPage:
+    """A page to be saved.
+
+    Attributes:
+        sessions: The sessions to save.
+        covers: The range of numbers whose existing sessions are all among these; None if there is no proof.
+        claims: Whether to add that range to the coverage.
+        commit: The number of the last commit before the page was requested.
+        sync: The sync that has read the page; None if it has not saved anything before.
+        first_page: For the first page of the list, all sessions on it; None for another page.
+        is_verified: Whether the read is verified so far. If not, all claims of this sync are withdrawn.
+        is_repair: Whether this sync has dropped all coverage before.
+    """
+
+    sessions: Sequence[Session]
+    covers: Interval | None
+    commit: int
+    claims: bool = True
+    sync: int | None = None
+    first_page: Sequence[Session] | None = None
+    is_verified: bool = True
+    is_repair: bool = False
+
+
+@frozen(kw_only=True)
+class SavedPage:
+    """The result of saving a page.
+
+    Attributes:
+        sync: The number of the sync, which is that of its first commit; None if it has not saved anything yet.
+        changed: The sessions that are new or have changed.
+        is_contradiction: Whether all coverage was dropped.
+        is_outdated: Whether the page is the first one of an older state of the list.
+        unknown: The number of sessions that were not in the database, although it should have contained them.
+        restored: The number of sessions that were marked as missing or deleted.
+    """
+
+    sync: int | None
+    changed: tuple[Session, ...] = ()
+    is_contradiction: bool = False
+    is_outdated: bool = False
+    unknown: int = 0
+    restored: int = 0
+
+
+class SessionName(NamedTuple):
+    """The number and the id of a session."""
+
+    relative_id: int
+    id: str
+
+
+class _SuiteRow(NamedTuple):
+    """The internal columns of a suite. The defaults are those of a suite that was not synced before."""
+
+    is_synced: bool = False
+    missing_since: str | None = None
+    uncovered_in: int = 0
+    uncovered_by: int | None = None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether a successful read changes the row: the suite is new, or was missing."""
+        return not self.is_synced or self.missing_since is not None
+
+
+class Database(DatabaseFile):
     """The sessions, the coverage and the state of watches in one SQLite file. A method that fails changes nothing."""
 
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self._connection: sqlite3.Connection | None = None
-
-    @contextmanager
-    def translate_errors(self) -> Iterator[None]:
-        """Raise `StoreError`, with advice if there is any, in place of the errors of SQLite and of invalid values."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            # The low byte is the kind of the error. Errors of the Python module itself have no code.
-            advice = _ADVICE.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
-            raise StoreError(f"{self.path}: {error}" + (f" ({advice})" if advice else "")) from error
-        except OverflowError as error:
-            raise StoreError(f"{self.path}: a number of a session has more than 64 bits, SQLite's limit") from error
-        except (DecodeError, ValueError) as error:  # ValueError: invalid JSON or text
-            raise StoreError(f"{self.path}: a saved session was changed, and is not valid any more: {error}") from error
-
-    def open(self) -> None:
-        """Open the file. Create it, or update its schema, if necessary.
-
-        Raises:
-            StoreError: The file belongs to another program, or to a newer version of this package.
-        """
-        # SQLite treats a file of one byte as empty, and would overwrite it.
-        if os.path.isfile(self.path) and os.path.getsize(self.path) == 1:
-            raise StoreError(f"{self.path} is not a SQLite file, and was not changed: choose another path")
-        self._connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT, isolation_level=None)
-        version = self._check_version()  # first, since the next statement changes the file
-        self._execute("PRAGMA journal_mode = WAL")
-        # In WAL mode, a power failure loses the latest transactions at most, and never damages the file.
-        self._execute("PRAGMA synchronous = NORMAL")
-        if version < len(MIGRATIONS):
-            self._migrate()
-
-    def close(self) -> None:
-        """Close the file. Can be repeated."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
-
-    def newest(self, key: SuiteKey) -> int:
-        """Return the highest number of a session that is not deleted; 0 if there is none."""
-        return self._select_number(f"SELECT max(relative_id) {_FROM_SESSIONS}", key)
-
-    def newest_unfinished(self, key: SuiteKey, *, above: int, below: int) -> int:
-        """Return the highest number of an unfinished session between `above` and `below`, both excluded; 0 for none."""
-        # Together, the two conditions on `status` mean `not Session.is_finished`. The first is that of the index
-        # sessions_unfinished, so that SQLite uses it. The second is for a status that this version does not know.
-        sql = f"""
-            SELECT max(relative_id) {_FROM_SESSIONS}
-            AND status NOT IN ('SUCCESSFUL', 'ERROR', 'SKIPPED') AND (status = 'IN_PROGRESS' OR finish_date IS NULL)
-            AND relative_id > ? AND relative_id < ?
-        """
-        return self._select_number(sql, (*key, above, below))
-
-    def count_sessions(self, key: SuiteKey, low: int, high: int) -> int:
-        """Return how many sessions that are not deleted have numbers from `low` to `high`."""
-        sql = f"SELECT count(*) {_FROM_SESSIONS} AND relative_id BETWEEN ? AND ?"
-        return self._select_number(sql, (*key, low, high))
+    def load_suite(self, key: SuiteKey) -> SuiteState:
+        """Return what is known of a suite before a read."""
+        sql = f"SELECT is_synced, older_than, older_id FROM suites WHERE {_SUITE}"
+        is_synced, older_than, older_id = self._execute(sql, key).fetchone() or (False, None, 0)
+        return SuiteState(
+            commit=self._number("SELECT number FROM commits"),
+            is_known=bool(is_synced),
+            newest=self._number(f"SELECT max(relative_id) {_FROM_SESSIONS}", key),
+            covered=self.covered(key),
+            older_than=older_than and datetime.fromisoformat(older_than),
+            older_id=older_id,
+        )
 
     def covered(self, key: SuiteKey) -> Intervals:
         """Return the numbers of which the database contains every existing session."""
-        return tuple(self._execute(f"SELECT low, high FROM covered WHERE {_SUITE} ORDER BY low", key))
+        return union_all(self._coverage(key).values())
+
+    def count_above(self, key: SuiteKey, number: int) -> int:
+        """Return how many sessions with higher numbers are neither missing nor deleted."""
+        sql = f"SELECT count(*) {_FROM_SESSIONS} AND missing_since IS NULL AND relative_id > ?"
+        return self._number(sql, (*key, number))
+
+    def unfinished(self, key: SuiteKey, *, above: int) -> list[SessionName]:
+        """Return the unfinished sessions above a number that are due for a check, newest first."""
+        # Together, the two conditions on `status` mean `not Session.is_finished`. The first is that of the index
+        # sessions_unfinished, so that SQLite uses it. The second is for a status that this version does not know.
+        sql = f"""
+            SELECT relative_id, id, coalesce(create_date, start_date), checked_at {_FROM_SESSIONS}
+            AND status NOT IN ('SUCCESSFUL', 'ERROR', 'SKIPPED') AND (status = 'IN_PROGRESS' OR finish_date IS NULL)
+            AND missing_since IS NULL AND relative_id > ? ORDER BY relative_id DESC
+        """
+        now = datetime.now(UTC)
+        rows = self._execute(sql, (*key, above)).fetchall()
+        return [SessionName(number, from_sql(id_)) for number, id_, *times in rows if is_check_due(*times, now=now)]
+
+    def newest(self, key: SuiteKey) -> SessionName | None:
+        """Return the session with the highest number that is neither missing nor deleted; None if there is none."""
+        sql = f"SELECT relative_id, id {_FROM_SESSIONS} AND missing_since IS NULL ORDER BY relative_id DESC LIMIT 1"
+        row = self._execute(sql, key).fetchone()
+        return None if row is None else SessionName(row[0], from_sql(row[1]))
 
     def sessions(self, key: SuiteKey, *, branch: str | None = None) -> list[Session]:
         """Return the sessions of a suite that are not deleted, newest first."""
         sql, parameters = f"SELECT {_COLUMNS} {_FROM_SESSIONS}", [*key]
         if branch is not None:
             sql += " AND ref_type = 'BRANCH' AND ref_name = ?"
-            parameters.append(_to_sql(branch))
-        return [_to_session(row) for row in self._execute(f"{sql} ORDER BY relative_id DESC", parameters)]
+            parameters.append(to_sql(branch))
+        return [to_session(row) for row in self._execute(f"{sql} ORDER BY relative_id DESC", parameters)]
 
-    def suites(self) -> list[SuiteKey]:
-        """Return the suites that have sessions in the database, deleted ones included, sorted by their names."""
-        rows = self._execute("SELECT DISTINCT workspace, project, suite_id FROM sessions ORDER BY 1, 2, 3")
-        return [SuiteKey(*row) for row in rows]
+    def suites(self) -> list[Suite]:
+        """Return the suites that were synced, sorted by their keys."""
+        columns = "workspace, project, suite_id, name, identifier, html_url"
+        sql = f"SELECT {columns} FROM suites WHERE is_synced ORDER BY 1, 2, 3"
+        return [
+            Suite(key=SuiteKey(*key), id=key[2], name=name, identifier=identifier, html_url=html_url)
+            for *key, name, identifier, html_url in (map(from_sql, row) for row in self._execute(sql))
+        ]
 
-    def save_page(
-        self, key: SuiteKey, sessions: Sequence[Session], covers: Interval | None, newest: int = 0
-    ) -> tuple[Session, ...]:
-        """Save a page. Return its sessions that are new or have changed.
-
-        Args:
-            key: The suite.
-            sessions: The sessions of the page.
-            covers: The range of numbers whose existing sessions are all on this page; None if there is no proof. The
-                other sessions in this range are marked as deleted.
-            newest: For a verified first page of a list: the newest number known before it was requested. Known
-                sessions up to this number that are above the top of the list are marked as deleted, too.
-        """
-        low, high = covers or (1, 0)  # a verified first page that covers nothing is that of an empty list
+    def save_page(self, key: SuiteKey, page: ReadPage) -> SavedPage:
+        """Save a page, and what it proves."""
+        rows = {to_sql(session.id): to_row(session) for session in page.sessions}
         with self._transaction():
-            changed = tuple(session for session in sessions if self._save_session(key, session))
-            if covers is not None or newest:
-                self._mark_deleted(key, (low, max(high, newest)), {_to_sql(session.id) for session in sessions})
-            if covers is not None:
-                self._add_coverage(key, covers)
-        return changed
+            commit = self._number("SELECT number FROM commits") + 1
+            sync = commit if page.sync is None else page.sync
+            suite = self._suite_row(key)
+            # After the page was requested, another sync has proved that such claims are wrong.
+            is_overruled = suite.uncovered_in > page.commit and suite.uncovered_by != sync
+            evidence = self._evidence(key, page, rows, sync)
+            verdict = judge(evidence, self._known_sessions(key, page, evidence))
+            before = self._coverage(key)
+            covered_before = union_all(before.values())
+            after = change_coverage(before, verdict, page.covers if page.claims and not is_overruled else None, sync)
+            if not page.is_verified:
+                after.pop(sync, None)
+                self._withdraw_marks(key, sync)
+            is_uncovered = bool(verdict.dropped or verdict.doubtful or not page.is_verified)
+            if not (verdict.is_change or after != before or is_uncovered or suite.is_new):
+                return SavedPage(sync=page.sync)
+            self._execute("UPDATE commits SET number = ?", (commit,))
+            if is_uncovered:
+                suite = suite._replace(uncovered_in=commit, uncovered_by=None if is_overruled else sync)
+            self._save_suite(key, suite)
+            self._save_sessions(key, verdict, rows, commit, sync)
+            self._save_coverage(key, before, after)
+        changed = set(verdict.changed)
+        return SavedPage(
+            sync=sync,
+            changed=tuple(session for session in page.sessions if to_sql(session.id) in changed),
+            is_contradiction=verdict.is_contradiction,
+            is_outdated=evidence.is_outdated,
+            unknown=sum(contains(covered_before, evidence.numbers[id_]) for id_ in verdict.unknown),
+            restored=len(verdict.restored),
+        )
+
+    def finish_sync(self, key: SuiteKey, sync: int) -> None:
+        """Record that all claims of a sync are verified."""
+        with self._transaction():
+            before = self._coverage(key)
+            self._save_coverage(key, before, settle(before, sync))
+
+    def mark_checked(self, key: SuiteKey, low: int, high: int) -> None:
+        """Record that the unfinished sessions with these numbers were requested now."""
+        with self._transaction():
+            sql = f"UPDATE sessions SET checked_at = {_NOW} WHERE {_SUITE} AND relative_id BETWEEN ? AND ?"
+            self._execute(sql, (*key, low, high))
+
+    def save_older(self, key: SuiteKey, time: datetime, number: int) -> None:
+        """Record that all sessions up to a number were created before a time."""
+        with self._transaction():
+            sql = f"UPDATE suites SET older_than = ?, older_id = ? WHERE {_SUITE}"
+            self._execute(sql, (time.astimezone(UTC).isoformat(), number, *key))
+
+    def mark_suite_missing(self, key: SuiteKey, sync: int | None) -> int | None:
+        """Record that the server does not know a suite: it is missing, and deleted if another sync has found the same.
+
+        Returns:
+            The number of the sync; None if it has not saved anything yet.
+        """
+        with self._transaction():
+            sql = f"SELECT missing_by, deleted_at FROM suites WHERE {_SUITE} AND is_synced"
+            suite = self._execute(sql, key).fetchone()
+            if suite is None or suite[1] is not None:
+                return sync
+            commit = self._number("SELECT number FROM commits") + 1
+            self._execute("UPDATE commits SET number = ?", (commit,))
+            sync = commit if sync is None else sync
+            if suite[0] is None:
+                change = f"UPDATE suites SET missing_since = {_NOW}, missing_by = ? WHERE {_SUITE}"
+                self._execute(change, (sync, *key))
+            elif suite[0] != sync:
+                self._execute(f"UPDATE suites SET deleted_at = missing_since WHERE {_SUITE}", key)
+        return sync
+
+    def is_listed(self, workspace: str, project: str) -> bool:
+        """Return whether the suites of a project were listed within the last day."""
+        is_recent = "julianday('now') - julianday(listed_at) < 1"
+        sql = f"SELECT 1 FROM projects WHERE workspace = ? AND project = ? AND {is_recent}"
+        return self._execute(sql, (workspace, project)).fetchone() is not None
+
+    def save_suites(self, workspace: str, project: str, suites: Sequence[Suite]) -> None:
+        """Save the names of the suites of a project, and that they were listed now."""
+        with self._transaction():
+            self._execute(f"INSERT OR REPLACE INTO projects VALUES (?, ?, {_NOW})", (workspace, project))
+            self._execute_many(
+                """
+                INSERT INTO suites (workspace, project, suite_id, name, identifier, html_url) VALUES (?, ?, ?, ?, ?, ?)
+                ON CONFLICT (workspace, project, suite_id) DO UPDATE
+                SET (name, identifier, html_url) = (excluded.name, excluded.identifier, excluded.html_url)
+                """,
+                [
+                    (*suite.key, to_sql(suite.name), to_sql(suite.identifier), to_sql(suite.html_url))
+                    for suite in suites
+                ],
+            )
 
     def load_watch(self, key: SuiteKey, branch: str) -> list[Session] | None:
         """Return the sessions that a watch of a suite has seen; None if the suite was never watched."""
@@ -173,95 +311,95 @@ class Database:
             old = f"SELECT rowid FROM watched WHERE {_WATCH} ORDER BY relative_id DESC LIMIT -1 OFFSET ?"
             self._execute(f"DELETE FROM watched WHERE rowid IN ({old})", (*key, branch, REMEMBERED_SESSIONS))
 
-    def _check_version(self) -> int:
-        """Return the version of the schema; 0 for a new file."""
-        # In one statement, since another process may be creating the schema. A new file has none of the three values.
-        sql = "SELECT * FROM pragma_application_id, pragma_user_version, (SELECT count(*) FROM sqlite_master)"
-        owner, version, tables = self._execute(sql).fetchone()
-        if owner != APPLICATION_ID and (owner or version or tables):
-            raise StoreError(f"{self.path} is another program's SQLite file, and was not changed: choose another path")
-        if version > len(MIGRATIONS):
-            raise StoreError(
-                f"{self.path} was written by a newer buddy_sessions (schema {version}, supported up to "
-                f"{len(MIGRATIONS)}), and was not changed: upgrade buddy_sessions, or choose another path"
+    def _suite_row(self, key: SuiteKey) -> _SuiteRow:
+        sql = f"SELECT is_synced, missing_since, uncovered_in, uncovered_by FROM suites WHERE {_SUITE}"
+        return _SuiteRow(*self._execute(sql, key).fetchone() or ())
+
+    def _evidence(self, key: SuiteKey, page: ReadPage, rows: Mapping[object, Row], sync: int) -> Evidence:
+        numbers = {to_sql(session.id): session.relative_id for session in page.sessions}
+        evidence = Evidence(rows=rows, numbers=numbers, covers=page.covers, sync=sync, is_repair=page.is_repair)
+        if page.first_page is None:
+            return evidence
+        listed = {(to_sql(session.id), session.relative_id) for session in page.first_page}
+        on_page = [number for _, number in listed]
+        low, high = min(on_page, default=1), max(on_page, default=0)
+        sql = f"SELECT id, relative_id FROM sessions WHERE {_SUITE} AND relative_id BETWEEN ? AND ?"
+        known = self._execute(sql, (*key, low, high)).fetchall()
+        # Not the sessions that another sync has saved since the page was requested.
+        sql = f"SELECT max(relative_id) {_FROM_SESSIONS} AND missing_since IS NULL AND (saved_in <= ? OR saved_by = ?)"
+        newest = self._number(sql, (*key, page.commit, sync))
+        return evolve(evidence, top=high, has_known=not listed.isdisjoint(known), newest=newest)
+
+    def _known_sessions(self, key: SuiteKey, page: ReadPage, evidence: Evidence) -> Iterator[KnownSession]:
+        """Iterate over the sessions about which a page may prove something."""
+        numbers = [*evidence.numbers.values(), *(page.covers or ())]
+        low, high = min(numbers, default=1), max(numbers, default=0)
+        if evidence.top is not None:
+            low, high = min(low, evidence.top + 1), ALL_NUMBERS[1]
+        state = "missing_by, deleted_at IS NOT NULL, saved_in > ? AND saved_by <> ?"
+        sql = f"SELECT {_COLUMNS}, {state} FROM sessions WHERE {_SUITE} AND relative_id BETWEEN ? AND ?"
+        for row in self._execute(sql, (page.commit, evidence.sync, *key, low, high)):
+            *values, missing_by, is_deleted, is_newer = row
+            yield KnownSession(
+                id=values[_ID],
+                relative_id=values[_NUMBER],
+                row=tuple(values),
+                missing_by=missing_by,
+                is_deleted=bool(is_deleted),
+                is_newer=bool(is_newer),
             )
-        return int(version)
 
-    def _migrate(self) -> None:
-        """Update the schema to the latest version."""
-        with self._transaction():
-            # Read the version again: another process may have migrated the file before this transaction began.
-            for migration in MIGRATIONS[self._check_version() :]:
-                for statement in migration:
-                    self._execute(statement)
-            self._execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            self._execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+    def _save_suite(self, key: SuiteKey, suite: _SuiteRow) -> None:
+        """Save that a suite exists, and when its coverage was reduced."""
+        self._execute(
+            """
+            INSERT INTO suites (workspace, project, suite_id, is_synced, uncovered_in, uncovered_by)
+            VALUES (?, ?, ?, 1, ?, ?)
+            ON CONFLICT (workspace, project, suite_id) DO UPDATE SET
+            (is_synced, uncovered_in, uncovered_by, missing_since, missing_by, deleted_at) =
+            (1, excluded.uncovered_in, excluded.uncovered_by, NULL, NULL, NULL)
+            """,
+            (*key, suite.uncovered_in, suite.uncovered_by),
+        )
 
-    def _save_session(self, key: SuiteKey, session: Session) -> bool:
-        """Save a session. Return whether it is new or has changed."""
-        return self._execute(_SAVE_SESSION, (*key, *map(_to_sql, to_dict(session).values()))).rowcount > 0
+    def _save_sessions(
+        self, key: SuiteKey, verdict: Verdict, rows: Mapping[object, Row], commit: int, sync: int
+    ) -> None:
+        self._execute_many(_SAVE_SESSION, [(*key, *rows[id_], commit, sync) for id_ in verdict.changed])
+        changed = set(verdict.changed)
+        restored = [id_ for id_ in verdict.restored if id_ not in changed]
+        marks = ((_MARK_RESTORED, restored), (_MARK_MISSING, verdict.missing), (_MARK_DELETED, verdict.deleted))
+        for sql, ids in marks:
+            self._execute_many(sql, [{**key._asdict(), "commit": commit, "sync": sync, "id": id_} for id_ in ids])
 
-    def _mark_deleted(self, key: SuiteKey, numbers: Interval, listed: set[Any]) -> None:
-        """Mark the sessions with these numbers as deleted, except those whose IDs are listed."""
-        known = self._execute(f"SELECT id {_FROM_SESSIONS} AND relative_id BETWEEN ? AND ?", (*key, *numbers))
-        for (session_id,) in known.fetchall():
-            if session_id not in listed:
-                self._execute(
-                    f"UPDATE sessions SET deleted_at = strftime('%Y-%m-%dT%H:%M:%SZ', 'now') WHERE {_SUITE} AND id = ?",
-                    (*key, session_id),
-                )
+    def _withdraw_marks(self, key: SuiteKey, sync: int) -> None:
+        """Remove the marks that a sync has set, because its pages were out of order."""
+        change = "deleted_at = NULL, deleted_by = NULL"
+        self._execute(f"UPDATE sessions SET {change} WHERE {_SUITE} AND deleted_by = ?", (*key, sync))
+        change = "missing_since = NULL, missing_by = NULL"
+        self._execute(f"UPDATE sessions SET {change} WHERE {_SUITE} AND missing_by = ?", (*key, sync))
 
-    def _add_coverage(self, key: SuiteKey, covers: Interval) -> None:
-        """Add an interval to the covered numbers."""
-        before = self.covered(key)
-        after = union(before, covers)
-        for low, _ in set(before) - set(after):
-            self._execute(f"DELETE FROM covered WHERE {_SUITE} AND low = ?", (*key, low))
-        for interval in set(after) - set(before):
-            self._execute("INSERT INTO covered VALUES (?, ?, ?, ?, ?)", (*key, *interval))
+    def _coverage(self, key: SuiteKey) -> Coverage:
+        coverage: dict[int | None, list[Interval]] = {}
+        for sync, low, high in self._execute(f"SELECT sync, low, high FROM covered WHERE {_SUITE} ORDER BY low", key):
+            coverage.setdefault(sync, []).append((low, high))
+        return {sync: tuple(intervals) for sync, intervals in coverage.items()}
+
+    def _save_coverage(self, key: SuiteKey, before: Coverage, after: Coverage) -> None:
+        old = {(sync, *interval) for sync, intervals in before.items() for interval in intervals}
+        new = {(sync, *interval) for sync, intervals in after.items() for interval in intervals}
+        delete = f"DELETE FROM covered WHERE {_SUITE} AND sync IS ? AND low = ? AND high = ?"
+        self._execute_many(delete, [(*key, *row) for row in old - new])
+        insert = "INSERT INTO covered (workspace, project, suite_id, sync, low, high) VALUES (?, ?, ?, ?, ?, ?)"
+        self._execute_many(insert, [(*key, *row) for row in new - old])
 
     def _save_watched_session(self, key: SuiteKey, branch: str, session: Session) -> None:
         self._execute(
             "INSERT OR REPLACE INTO watched VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (*key, branch, _to_sql(session.id), session.relative_id, json.dumps(to_dict(session))),
+            (*key, branch, to_sql(session.id), session.relative_id, json.dumps(to_dict(session))),
         )
 
-    def _select_number(self, sql: str, parameters: Sequence[object]) -> int:
+    def _number(self, sql: str, parameters: Sequence[object] = ()) -> int:
         """Return the number that a query selects; 0 if it is null."""
         (number,) = self._execute(sql, parameters).fetchone()
         return number or 0
-
-    def _execute(self, sql: str, parameters: Sequence[object] = ()) -> sqlite3.Cursor:
-        if self._connection is None:
-            raise StoreError(f"{self.path} is closed")
-        return self._connection.execute(sql, parameters)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        # IMMEDIATE waits for other writers here. A transaction that begins with a read cannot wait: it fails at its
-        # first write if another program has written since.
-        with self._execute("BEGIN IMMEDIATE").connection:  # commits, or rolls back after an error
-            yield
-
-
-def _to_sql(value: Any) -> Any:
-    """Return a JSON value as it is stored: an object as JSON, text with a lone surrogate as a blob."""
-    if type(value) is dict:
-        return json.dumps(value)
-    if type(value) is str and not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            return value.encode(errors="surrogatepass")
-    return value
-
-
-def _to_session(row: Sequence[Any]) -> Session:
-    """Return the session of a row of `_COLUMNS`."""
-    fields = {
-        name: value.decode(errors="surrogatepass") if type(value) is bytes else value
-        for name, value in zip(_FIELDS, row, strict=True)
-    }
-    if fields["created_by"] is not None:
-        fields["created_by"] = json.loads(fields["created_by"])
-    return session_from_dict(fields)

@@ -5,13 +5,13 @@ The intervals of a set are in ascending order; they neither overlap nor touch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 Interval = tuple[int, int]
 Intervals = tuple[Interval, ...]
 
 
-def union(intervals: Intervals, added: Interval) -> Intervals:
+def union(intervals: Iterable[Interval], added: Interval) -> Intervals:
     """Add an interval to a set. Return the new set."""
     low, high = added
     below: list[Interval] = []
@@ -26,7 +26,19 @@ def union(intervals: Intervals, added: Interval) -> Intervals:
     return (*below, (low, high), *above)
 
 
-def gaps(intervals: Intervals, *, above: int, below: int) -> Iterator[Interval]:
+def subtract(intervals: Iterable[Interval], removed: Interval) -> Intervals:
+    """Remove an interval from a set. Return the new set."""
+    low, high = removed
+    remaining: list[Interval] = []
+    for first, last in intervals:
+        if first < low:
+            remaining.append((first, min(last, low - 1)))
+        if last > high:
+            remaining.append((max(first, high + 1), last))
+    return tuple(remaining)
+
+
+def gaps(intervals: Iterable[Interval], *, above: int, below: int) -> Iterator[Interval]:
     """Iterate over the intervals that a set lacks between `above` and `below`, both excluded, in ascending order."""
     low = above + 1
     for first, last in (*intervals, (below, below)):  # the last one ends the gap above the set
@@ -34,3 +46,8 @@ def gaps(intervals: Intervals, *, above: int, below: int) -> Iterator[Interval]:
         if low <= high:
             yield low, high
         low = max(low, last + 1)
+
+
+def contains(intervals: Iterable[Interval], number: int) -> bool:
+    """Return whether a number is in a set."""
+    return any(low <= number <= high for low, high in intervals)

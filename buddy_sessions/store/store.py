@@ -8,24 +8,35 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
+from datetime import datetime
 from types import TracebackType
 from typing import Self
 
-from .._validate import validate_branch, validate_int, validate_names, validate_seconds, validate_suite, validate_suites
+from .._validate import (
+    validate_branch,
+    validate_int,
+    validate_names,
+    validate_seconds,
+    validate_since,
+    validate_suite,
+    validate_suites,
+)
 from ..client import BuddyClient
+from ..errors import ConfigError
 from ..harvest import Harvest, OnFailure
-from ..models import Session, SessionPage, SuiteKey, SuiteRef
+from ..models import Session, SessionPage, Suite, SuiteKey, SuiteRef
 from ..watch import OnFirstFailure, Watch
-from .sync import SuiteSync
 from .thread import DatabaseThread, StoreWatchState, SyncThread
 
 
 class SessionStore:
     """A SQLite database of sessions that is kept up to date. Use it as `async with`, or `open` and `close` it.
 
-    Several processes may use one file. You can query its table `sessions`: `workspace`, `project`, `suite_id`, the
-    fields of `Session` (`created_by` as JSON, times as ISO 8601 text in UTC, `duration` in seconds), and
-    `deleted_at`, which is null unless the session was deleted. Text with a lone surrogate is stored as a blob.
+    Several processes may use one file; a call waits up to 30 seconds for another program that is writing to it. You can
+    query its tables. `sessions` has `workspace`, `project`, `suite_id`, the fields of `Session` (`created_by` as JSON,
+    times as ISO 8601 text in UTC, `duration` in seconds), and `missing_since` and `deleted_at`, which are null unless
+    the session is missing or deleted (see `sync`). `suites` has `name`, `identifier`, `html_url`, and the same two
+    times. Text with a lone surrogate is stored as a blob. All other tables and columns are internal.
 
     Args:
         path: The file. It is created if it does not exist; its folder is not.
@@ -72,22 +83,33 @@ class SessionStore:
         *,
         branch: str | None = None,
         after: int | Mapping[SuiteKey, int] | None = None,
+        since: datetime | None = None,
+        full: bool = False,
         concurrency: int | None = None,
         on_failure: OnFailure = "raise",
     ) -> Harvest:
         """Return the new and the changed sessions of many suites, as one stream of `(key, session)`.
 
         Each page is saved before its sessions are yielded. A sync reads the new sessions, then the gaps between the
-        covered ranges of numbers and the sessions that were not finished when they were last read. A session that is
-        found to be deleted is marked in the database, and not yielded.
+        covered ranges of numbers, then at most ten sessions that were not finished when they were last read. An
+        unchanged suite costs one request, and each project one more per day, for the names of its suites.
+
+        No single wrong response makes the database wrong: a session that is not found is marked as missing
+        (`missing_since`), and as deleted (`deleted_at`) if the next sync does not find it, either. If a deleted session
+        reappears, the whole suite is read again. Neither mark is yielded. A suite that is listed twice is read once.
 
         Args:
             buddy: The client to read with.
             suites: The suites: any iterable or async iterable. It is consumed lazily.
             branch: Only sessions of this branch. Such a sync covers no numbers and marks no deletions, so each one
                 reads the whole branch.
-            after: Only sessions with a higher `relative_id`: one number for all suites, or a number for each suite. A
-                later sync can read the others.
+            after: Only sessions with a higher `relative_id` are saved and yielded: one number for all suites, or a
+                number for each suite. A later sync can read the others.
+            since: Only sessions created at this time or later are saved and yielded; an aware datetime. Reading stops
+                at the first page that is entirely older. A session without a date is included.
+            full: Whether to read every page again, whatever the database contains. Sessions that were not saved, or
+                were marked as missing or deleted, are corrected, logged, and counted in `stats.repaired`. Not allowed
+                with `branch`.
             concurrency: The number of suites to read at once (default: `max_concurrency` of the client).
             on_failure: "raise" raises `HarvestError` after all other suites were yielded; "collect" only lists the
                 failed suites in `failures` of the returned `Harvest`.
@@ -98,17 +120,22 @@ class SessionStore:
             StoreError: The store is not open. If the file fails during a sync, every suite that is not completely read
                 fails with this error, and no more requests are made.
         """
+        from .sync import SuiteSync, SyncRun  # noqa: PLC0415 - a program that uses no store does not need sqlite3
+
         validate_branch(branch)
+        validate_since(since)
         if after is not None and not isinstance(after, Mapping):
             validate_int("after", after, minimum=0)
+        if full and branch is not None:
+            raise ConfigError("full=True reads whole suites: leave out branch")
         self._thread.check_open()
-        thread = SyncThread(self._thread)
+        run = SyncRun(buddy, SyncThread(self._thread))
 
         def read(key: SuiteKey) -> SuiteSync:
             # An error that is raised here fails only this suite.
             number = after.get(key) if isinstance(after, Mapping) else after
             lowest = 0 if number is None else validate_int("after", number, minimum=0)
-            return SuiteSync(buddy, validate_names(key), thread, branch=branch, after=lowest)
+            return SuiteSync(run, validate_names(key), branch=branch, after=lowest, since=since, full=full)
 
         size = buddy.max_concurrency if concurrency is None else validate_int("concurrency", concurrency)
         return Harvest(suites, read, concurrency=size, on_failure=on_failure)
@@ -171,8 +198,10 @@ class SessionStore:
         key = validate_names(validate_suite(suite))
         return await self._thread.run(self._database.sessions, key, branch=validate_branch(branch))
 
-    async def suites(self) -> list[SuiteKey]:
-        """Return the suites that have sessions in the database, deleted ones included, sorted by their names.
+    async def suites(self) -> list[Suite]:
+        """Return the suites that were synced, sorted by their keys.
+
+        `name`, `identifier` and `html_url` are None until their project was listed; `url` is always None.
 
         Raises:
             StoreError: The file cannot be read, or the store is not open.

@@ -2,60 +2,123 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import logging
+from collections import deque
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from datetime import datetime
 from typing import NamedTuple
 
 import attrs
 
-from .._paging.paginator import SessionPaginator
 from .._stats import Stats
 from ..client import BuddyClient
-from ..models import Cursor, SessionPage, SuiteKey
-from .plan import plan_next
+from ..errors import BuddyError, NotFoundError
+from ..models import Cursor, Session, SessionPage, SuiteKey
+from .database import ReadPage
+from .intervals import Interval, Intervals, contains, union
+from .plan import MAX_CHECKS, plan_checks, plan_next
 from .thread import SyncThread
+
+_log = logging.getLogger("buddy_sessions")
+
+
+class SyncRun:
+    """What the syncs of all suites in one `SessionStore.sync` share.
+
+    Attributes:
+        buddy: The client to read with.
+        thread: The thread of the database.
+        started: The suites whose sync has started. A suite that is listed twice is read once.
+    """
+
+    def __init__(self, buddy: BuddyClient, thread: SyncThread) -> None:
+        self.buddy = buddy
+        self.thread = thread
+        self.started: set[SuiteKey] = set()
+        self._listed_projects: set[tuple[str, str]] = set()
+
+    async def save_names(self, key: SuiteKey) -> Stats:
+        """Save the names of the suites of a project, at most once per project and day. Return the cost."""
+        workspace, project, _ = key
+        if (workspace, project) in self._listed_projects:
+            return Stats()
+        self._listed_projects.add((workspace, project))
+        database = self.thread.database
+        if await self.thread.run(database.is_listed, workspace, project):
+            return Stats()
+        try:
+            suites = await self.buddy.suites(workspace, project)
+        except BuddyError as error:
+            _log.warning("cannot read the names of the suites of %s/%s: %s", workspace, project, error)
+            suites = []
+        await self.thread.run(database.save_suites, workspace, project, suites)
+        return Stats(requests=1)
 
 
 class _Part(NamedTuple):
-    """A part of the list: the sessions above the number `after`, from the position `cursor` (None: from the top)."""
+    """A part of the list to read next.
 
-    after: int
-    cursor: Cursor | None = None
+    Attributes:
+        low: The lowest number to read.
+        high: The highest number to read; None for the newest one.
+        commit: The number of the last commit before the first request.
+        offset: An estimate of the number of sessions above `high`. A wrong one costs requests, never sessions.
+        check_end: Whether to check the end of the list.
+        is_check: Whether the part is read only to check unfinished sessions.
+        session_id: The id of the session to request in place of a page; None for pages.
+    """
+
+    low: int
+    high: int | None
+    commit: int
+    offset: int = 0
+    check_end: bool = True
+    is_check: bool = False
+    session_id: str | None = None
 
 
 class SuiteSync:
     """Reads what is missing of one suite into the database: the `SuiteReader` of a sync.
 
     Args:
-        buddy: The client to read with.
+        run: The sync to which this one belongs.
         key: The suite.
-        thread: The thread of the database.
         branch: Only sessions of this branch. They are saved, but prove nothing about other branches: coverage is
-            neither used nor extended, and no session is marked as deleted.
-        after: Only sessions with a higher `relative_id` are read and yielded. Others that arrive on the same pages are
-            saved.
+            neither used nor extended, and no session is marked as missing.
+        after: Only sessions with a higher `relative_id` are saved.
+        since: Only sessions created at this time or later are saved, and sessions without a date.
+        full: Whether to read the whole list, whatever the database contains.
     """
 
     def __init__(
-        self, buddy: BuddyClient, key: SuiteKey, thread: SyncThread, *, branch: str | None, after: int
+        self, run: SyncRun, key: SuiteKey, *, branch: str | None, after: int, since: datetime | None, full: bool
     ) -> None:
-        self._buddy = buddy
+        self._run = run
+        self._thread = run.thread
+        self._database = run.thread.database
         self._key = key
-        self._thread = thread
-        self._database = thread.database
         self._branch = branch
         self._after = after
-        self._paginator: SessionPaginator | None = None
-        self._completed_reads = Stats()
-        self._changed_sessions = 0
+        self._since = since
+        self._full = full
+        self._floor = after  # only higher numbers are read
+        self._top = 0  # the highest number on the first page
+        self._done: Intervals = ()  # the numbers that this sync has read
+        self._sync: int | None = None  # its number in the database, once it has saved something
+        self._is_verified = True
+        self._is_outdated = False  # whether the first page lacks the newest known session
+        self._is_repair = False  # whether all coverage was dropped, so that the whole suite is read again
+        self._checks: deque[_Part] | None = None  # None before they were planned
+        self._unknown = self._restored = self._changed = 0
+        self._ended_parts = Stats()
+        self._part_stats = Stats()
 
     @property
     def stats(self) -> Stats:
         """The cost so far; of the sessions, only the new and the changed ones are counted."""
-        total = self._completed_reads
-        if self._paginator is not None:
-            total += self._paginator.stats
-        return attrs.evolve(total, sessions=self._changed_sessions)
+        repaired = self._unknown + self._restored
+        return attrs.evolve(self._ended_parts + self._part_stats, sessions=self._changed, repaired=repaired)
 
     async def pages(self) -> AsyncGenerator[SessionPage, None]:
         """Read and save what is missing, and iterate over the pages that contain new or changed sessions.
@@ -66,48 +129,189 @@ class SuiteSync:
             StoreError: A page cannot be saved.
             BuddyError: A page cannot be read.
         """
-        newest = 0  # the newest number known before the first request; 0 if its page cannot prove a deletion
-        part: _Part | None = _Part(self._after)
-        if self._branch is None:
-            newest, part = await self._thread.run(self._load_top)
+        if self._key in self._run.started:
+            return
+        self._run.started.add(self._key)
+        part: _Part | None = await self._thread.run(self._plan_top)
         while part is not None:
-            paginator = self._buddy.sessions(self._key, branch=self._branch, after=part.after, cursor=part.cursor)
-            self._paginator = paginator
+            reader = self._read_pages(part) if part.session_id is None else self._read_session(part, part.session_id)
             part = None
-            # Not trimmed: a known session on the same page may have changed.
-            async with aclosing(paginator.pages(trim=False)) as pages:
+            async with aclosing(reader) as pages:
                 async for page in pages:
-                    is_proof = self._branch is None and paginator.stats.verified
-                    covers = page.covers if is_proof else None
-                    known = newest if is_proof else 0
-                    changed = await self._thread.run(self._database.save_page, self._key, page.sessions, covers, known)
-                    newest = 0  # only the first page shows the top of the list
-                    wanted = tuple(session for session in changed if session.relative_id > self._after)
-                    self._changed_sessions += len(wanted)
-                    if page.is_last and covers is not None:  # without coverage, there is nothing to plan
-                        part = await self._thread.run(self._plan_below, covers[0], paginator.cursor)
+                    if page.is_last:
+                        part = await self._thread.run(self._plan_next)
                     is_last = page.is_last and part is None
-                    if wanted or is_last:
-                        yield attrs.evolve(page, sessions=wanted, is_last=is_last)
-            self._completed_reads += paginator.stats
-            self._paginator = None
+                    if page.sessions or is_last:
+                        yield attrs.evolve(page, is_last=is_last)
+            self._ended_parts, self._part_stats = self.stats, Stats()
+        self._ended_parts += await self._run.save_names(self._key)
 
-    def _load_top(self) -> tuple[int, _Part]:
-        """Return the newest known number, and the part above all covered numbers. Called in the database's thread."""
-        highest_covered = max((high for _, high in self._database.covered(self._key)), default=0)
-        return self._database.newest(self._key), _Part(max(highest_covered, self._after))
+    async def _read_pages(self, part: _Part) -> AsyncGenerator[SessionPage, None]:
+        """Read and save a part. Iterate over its pages, each with the sessions that are new or have changed."""
+        cursor = None if part.high is None else Cursor(part.high + 1, part.offset)
+        paginator = self._run.buddy.sessions(self._key, branch=self._branch, after=part.low - 1, cursor=cursor)
+        is_first, was_repair, oldest_wanted = cursor is None, self._is_repair, 0
+        try:
+            # Not trimmed: a known session on the same page may have changed.
+            async with aclosing(paginator.pages(trim=False, check_end=part.check_end)) as pages:
+                async for page in pages:
+                    self._part_stats = paginator.stats
+                    self._is_verified = self._is_verified and paginator.stats.verified
+                    wanted = [session for session in page.sessions if self._is_wanted(session)]
+                    changed = await self._save(part, page, wanted, is_first=is_first)
+                    is_first = False
+                    oldest_wanted = min(map(_number, wanted), default=oldest_wanted)
+                    is_older = bool(page.sessions) and all(map(self._is_older, page.sessions))
+                    is_last = page.is_last or is_older
+                    if is_last and self._is_repair == was_repair:
+                        self._done = union(self._done, (part.low, max(part.low, part.high or self._top)))
+                    if is_older and self._since is not None and self._is_proof:
+                        self._floor = oldest_wanted - 1 if oldest_wanted else max(map(_number, page.sessions))
+                        await self._thread.run(self._database.save_older, self._key, self._since, self._floor)
+                    if is_last and part.is_check:
+                        await self._thread.run(self._database.mark_checked, self._key, part.low, part.high or part.low)
+                    yield attrs.evolve(page, sessions=changed, is_last=is_last)
+                    if is_last:
+                        break
+        except NotFoundError:
+            self._sync = await self._thread.run(self._database.mark_suite_missing, self._key, self._sync)
+            raise
+        finally:
+            self._part_stats = paginator.stats
 
-    def _plan_below(self, below: int, position: Cursor | None) -> _Part | None:
-        """Return the next part below a number; None if nothing remains. Called in the database's thread.
+    async def _read_session(self, part: _Part, session_id: str) -> AsyncGenerator[SessionPage, None]:
+        """Request and save one session. Iterate over one page: with the session if it has changed, otherwise empty."""
+        sessions: tuple[Session, ...] = ()
+        covers: Interval | None = (part.low, part.high or part.low)
+        try:
+            sessions = (await self._run.buddy.session(self._key, session_id),)
+            covers = None
+        except NotFoundError:
+            pass  # a page without sessions is saved, so the sessions of this part are missing
+        self._part_stats = Stats(requests=1)
+        page = SessionPage(suite=self._key, number=0, sessions=sessions, covers=covers, is_last=True)
+        changed = await self._save(part, page, sessions)
+        if part.is_check:
+            await self._thread.run(self._database.mark_checked, self._key, part.low, part.low)
+        yield attrs.evolve(page, sessions=changed)
 
-        Its offset is an estimate: the offset of `position`, plus the number of known sessions in between. A wrong
-        offset costs requests, never sessions.
-        """
-        covered = self._database.covered(self._key)
-        unfinished = self._database.newest_unfinished(self._key, above=self._after, below=below)
-        target = plan_next(covered, unfinished, after=self._after, below=below)
-        if target is None or position is None:  # only an empty list has no position
+    async def _save(
+        self, part: _Part, page: SessionPage, wanted: Sequence[Session], *, is_first: bool = False
+    ) -> tuple[Session, ...]:
+        """Save the wanted sessions of a page, and what the page proves. Return those that are new or have changed."""
+        is_top = is_first and self._is_proof
+        if is_top:
+            self._top = max(map(_number, page.sessions), default=self._top)
+        saved = await self._thread.run(
+            self._database.save_page,
+            self._key,
+            ReadPage(
+                sessions=wanted,
+                covers=self._provable(page),
+                commit=part.commit,
+                claims=part.session_id is None,
+                sync=self._sync,
+                first_page=page.sessions if is_top else None,
+                is_verified=self._is_verified,
+                is_repair=self._is_repair,
+            ),
+        )
+        self._sync = saved.sync
+        self._changed += len(saved.changed)
+        self._unknown += saved.unknown
+        self._restored += saved.restored
+        if saved.is_outdated:
+            self._is_outdated = True
+            message = (
+                "%s: the list does not contain its newest known session: it was deleted, or the response is outdated"
+            )
+            _log.warning(message, self._key)
+        if saved.is_contradiction:
+            self._is_repair = True
+            self._done = ()
+            _log.warning("%s: sessions have reappeared, or the suite was created again; it is read again", self._key)
+        if page.covers is not None:
+            self._done = union(self._done, page.covers)
+        return saved.changed
+
+    def _provable(self, page: SessionPage) -> Interval | None:
+        """Return the range of numbers whose existing sessions are all among the wanted ones of a page."""
+        if page.covers is None or not self._is_proof:
             return None
-        low, high = target
-        between = self._database.count_sessions(self._key, high + 1, below - 1)
-        return _Part(low - 1, Cursor(high + 1, position.offset + between))
+        low, high = page.covers
+        omitted = [session.relative_id for session in page.sessions if not self._is_wanted(session)]
+        low = max(low, self._after + 1, *(number + 1 for number in omitted))
+        if page.number == 1 and page.sessions:  # the first row of a list proves nothing about higher numbers
+            high = min(high, max(map(_number, page.sessions)))
+        return (low, high) if low <= high else None
+
+    @property
+    def _is_proof(self) -> bool:
+        """Whether the pages prove anything about sessions that are not on them."""
+        return self._branch is None and self._is_verified
+
+    def _is_older(self, session: Session) -> bool:
+        return self._since is not None and session.create_date is not None and session.create_date < self._since
+
+    def _is_wanted(self, session: Session) -> bool:
+        return session.relative_id > self._after and not self._is_older(session)
+
+    def _plan_top(self) -> _Part:
+        """Return the first part: from the top down to the highest covered number. Called in the database's thread."""
+        state = self._database.load_suite(self._key)
+        if self._since is not None and state.older_than is not None and state.older_than <= self._since:
+            self._floor = max(self._after, state.older_id)
+        if self._branch is not None:
+            return _Part(self._floor + 1, None, state.commit, check_end=False)
+        # It includes that number, so that it shows whether the numbers belong to the same sessions as before.
+        highest = 0 if self._full else max((high for _, high in state.covered), default=0)
+        check_end = self._full or state.newest > 0 or not state.is_known
+        return _Part(max(self._floor + 1, highest), None, state.commit, check_end=check_end)
+
+    def _plan_next(self) -> _Part | None:
+        """Return the next part; None if nothing remains to be read. Called in the database's thread."""
+        if not self._is_proof:
+            return None
+        state = self._database.load_suite(self._key)
+        covered = () if self._full else state.covered
+        gap = plan_next(covered, self._done, after=self._floor, top=self._top)
+        if gap is not None:
+            low, high = gap
+            if high == self._top:
+                return _Part(low, None, state.commit)
+            return _Part(low, high, state.commit, offset=self._database.count_above(self._key, high))
+        if self._checks is None:
+            self._checks = deque(self._plan_checks(state.commit))
+        if self._checks:
+            return self._checks.popleft()
+        self._end()
+        return None
+
+    def _plan_checks(self, commit: int) -> list[_Part]:
+        """Return the parts for unfinished sessions that were not read. Called in the database's thread."""
+        parts: list[_Part] = []
+        newest = self._database.newest(self._key)
+        if self._is_outdated and newest is not None and newest.relative_id > self._top:
+            # If it does not exist, the list was up to date, and all sessions above its top are missing.
+            parts.append(_Part(self._top + 1, newest.relative_id, commit, session_id=newest.id))
+        unfinished = dict(self._database.unfinished(self._key, above=self._floor))
+        numbers = [number for number in unfinished if not contains(self._done, number)]
+        for low, high in plan_checks(numbers):
+            if low == high:
+                parts.append(_Part(low, high, commit, is_check=True, session_id=unfinished[low]))
+            else:
+                offset = self._database.count_above(self._key, high)
+                parts.append(_Part(low, high, commit, offset=offset, is_check=True))
+        return parts[:MAX_CHECKS]
+
+    def _end(self) -> None:
+        """Settle the claims of this sync. Called in the database's thread."""
+        if self._sync is not None:
+            self._database.finish_sync(self._key, self._sync)
+        if self._full and (self._unknown or self._restored):
+            message = "%s: the full check found %d sessions that were not saved, and %d marked as missing or deleted"
+            _log.warning(message, self._key, self._unknown, self._restored)
+
+
+def _number(session: Session) -> int:
+    return session.relative_id

@@ -79,25 +79,25 @@ class DatabaseThread:
 class SyncThread:
     """A `DatabaseThread` for one sync of many suites.
 
-    Once the file fails (locked, full, damaged), every later call fails at once with the same error, so that no more
+    Once the file fails (locked, full, damaged), every later call fails at once with the same message, so that no more
     requests are made for sessions that cannot be saved.
     """
 
     def __init__(self, thread: DatabaseThread) -> None:
         self.database = thread.database
         self._thread = thread
-        self._failure: StoreError | None = None
+        self._failure: str | None = None
 
     async def run(self, method: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Call a method in the thread, unless the file has failed before. See `DatabaseThread.run`."""
         if self._failure is not None:
-            raise self._failure
+            raise StoreError(self._failure)
         try:
             return await self._thread.run(method, *args, **kwargs)
         except StoreError as error:
             # An OverflowError concerns a number of one session. All other errors concern the file.
             if not isinstance(error.__cause__, OverflowError):
-                self._failure = error
+                self._failure = str(error)
             raise
 
 

@@ -19,9 +19,9 @@ def test_misses_and_repeats_no_session(call: Call, tmp_path: Path) -> None:
     assert (code, err) == (0, "")
     assert "of the 1,190 sessions that existed\nbefore, 0 were missed, and 0 were read twice." in out
     assert re.search(
-        r"^A second harvest, of new and changed sessions only: \d+ sessions in 6 requests\.$", out, re.MULTILINE
+        r"^A second sync, of new and changed sessions only: \d+ sessions in 6 requests\.$", out, re.MULTILINE
     )
-    assert "buddy-sessions harvest WORKSPACE/PROJECT --db sessions.db" in out
+    assert "buddy-sessions sync WORKSPACE/PROJECT --db sessions.db" in out
     assert max(len(line) for line in out.splitlines() if str(path) not in line) <= 80
     assert "\x1b" not in out
     with closing(sqlite3.connect(path)) as connection:

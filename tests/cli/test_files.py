@@ -1,123 +1,21 @@
-"""The command `harvest` with a database and with new files: what is written, and what a failure leaves behind."""
+"""The command `harvest` with new files: what is written, and what a failure leaves behind."""
 
 from __future__ import annotations
 
 import os
-import sqlite3
 import sys
-from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pytest
 
-from buddy_sessions.cli import run
-from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
-from helpers.command_line import Call, down_from, interrupt_at_request, numbers_by_suite, use_terminal
+from buddy_sessions.testing import FakeBuddy, FakeSuite
+from helpers.command_line import Call, down_from
+from helpers.stores import query
 
 A, B, C = "acme/shop/a", "acme/shop/b", "acme/shop/c"
 
 COUNTS = "SELECT suite_id, count(*) FROM sessions WHERE deleted_at IS NULL GROUP BY 1 ORDER BY 1"
-
-
-def query(path: Path, sql: str) -> list[Any]:
-    with closing(sqlite3.connect(path)) as connection:
-        return connection.execute(sql).fetchall()
-
-
-def finish_all(suites: dict[str, FakeSuite]) -> None:
-    for suite in suites.values():
-        for session in suite.sessions:
-            if session["status"] == "IN_PROGRESS":
-                suite.finish(session["id"])
-
-
-class TestDatabase:
-    def test_unchanged_suite_costs_one_request(
-        self, call: Call, fake: FakeBuddy, suites: dict[str, FakeSuite], tmp_path: Path
-    ) -> None:
-        finish_all(suites)
-        path = tmp_path / "sessions.db"
-        arguments = ("harvest", A, B, "--db", str(path))
-        code, out, err = call(*arguments)
-        assert (code, out) == (0, "")
-        summary, hint = err.splitlines()
-        assert summary.startswith("2 suites, 253 new or changed sessions, ")
-        assert hint == f"all sessions are in {path}, table sessions"
-        assert query(path, COUNTS) == [("a", 250), ("b", 3)]
-        fake.requests.clear()
-        assert call(*arguments).err.startswith("2 suites, 0 new or changed sessions, 2 requests in ")
-        assert len(fake.requests) == 2
-
-    @pytest.mark.parametrize("destination", ["stdout", "file"])
-    def test_new_sessions_can_be_written_elsewhere(
-        self, destination: str, call: Call, suites: dict[str, FakeSuite], tmp_path: Path
-    ) -> None:
-        finish_all(suites)
-        path, new = tmp_path / "sessions.db", tmp_path / "new.jsonl"
-        call("harvest", A, B, "--db", str(path))
-        suites[B].create()
-        options = ("--format", "jsonl") if destination == "stdout" else ("--out", str(new))
-        code, out, _ = call("harvest", A, B, "--db", str(path), *options)
-        assert (code, numbers_by_suite(out or new.read_text())) == (0, {B: [4]})
-
-    def test_after_and_branch_select_sessions(self, call: Call, suites: dict[str, FakeSuite], tmp_path: Path) -> None:
-        path = tmp_path / "sessions.db"
-        assert call("harvest", A, B, "--db", str(path), "--after", "240").code == 0
-        read = "SELECT min(relative_id) > 100, max(relative_id) FROM sessions WHERE suite_id = 'a'"
-        assert query(path, read) == [(True, 250)]  # one page of 100 was enough
-        suites[B].create(branch="only/here")
-        out = call("harvest", A, B, "--db", str(path), "--branch", "only/here", "--format", "jsonl").out
-        assert numbers_by_suite(out) == {B: [4]}
-
-    @pytest.mark.usefixtures("suites")
-    def test_terminal_gets_a_summary_of_new_sessions(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        for expected in ([["KEY", "NEW"], [A, "250"]], []):
-            terminal = use_terminal(monkeypatch, "stdout")
-            assert run(["harvest", A, "--db", str(tmp_path / "sessions.db")]) == 0
-            assert [line.split()[:2] for line in terminal.getvalue().splitlines()] == expected
-
-    @pytest.mark.usefixtures("suites")
-    def test_interrupt_keeps_the_pages_read(self, call: Call, fake: FakeBuddy, tmp_path: Path) -> None:
-        path = tmp_path / "sessions.db"
-        interrupt_at_request(fake, 2)
-        code, out, err = call("harvest", A, "--db", str(path), "--concurrency", "1")
-        assert (code, out) == (130, "")
-        assert err.startswith("interrupted: ")
-        assert err.endswith(f"; all sessions read so far are saved in {path}\n")
-        assert query(path, "SELECT count(*) FROM sessions") == [(100,)]
-
-    @pytest.mark.usefixtures("suites")
-    def test_failed_suite_is_continued_by_the_next_harvest(self, call: Call, fake: FakeBuddy, tmp_path: Path) -> None:
-        path = tmp_path / "sessions.db"
-        fake.on_request = lambda request: fake.inject(Fault.status(404)) if request.page == 2 else None
-        code, _, err = call("harvest", A, B, "--db", str(path), "--concurrency", "1")
-        assert (code, dict(query(path, COUNTS))["b"]) == (3, 3)
-        assert dict(query(path, COUNTS))["a"] in {100, 200}
-        assert "--cursor" not in err
-        fake.on_request = None
-        assert call("harvest", A, B, "--db", str(path)).code == 0
-        assert query(path, COUNTS) == [("a", 250), ("b", 3)]
-
-    @pytest.mark.usefixtures("suites")
-    def test_file_of_another_program_is_not_touched(self, call: Call, fake: FakeBuddy, tmp_path: Path) -> None:
-        path = tmp_path / "other.db"
-        path.write_text("not a database, and long enough to be looked at")
-        before = path.read_bytes()
-        code, out, err = call("harvest", A, "--db", str(path))
-        assert (code, out, path.read_bytes()) == (1, "", before)
-        assert "not a SQLite" in err
-        assert not fake.requests
-
-    @pytest.mark.usefixtures("suites")
-    def test_same_error_of_many_suites_is_printed_once(self, call: Call, tmp_path: Path) -> None:
-        path = tmp_path / "sessions.db"
-        assert call("harvest", A, "--db", str(path)).code == 0
-        query(path, "DROP TABLE covered")
-        code, _, err = call("harvest", "acme/shop", "acme/other", "--db", str(path), "--concurrency", "1")
-        assert (code, err.count("no such table")) == (1, 1)
-        assert f"failed: {A} and 2 more: " in err
 
 
 class TestNewFile:

@@ -50,7 +50,7 @@ class TestOptions:
             ([A, "--out", "x.csv", "--format", "jsonl"], "contradicts"),
             ([A, "--out", "x.db", "--format", "csv"], "contradicts"),
             ([A, "--out", "x.parquet", "--format", "jsonl"], "contradicts"),
-            ([A, "--out", "x.db", "--db", "y.db"], "exclude each other"),
+            ([A, "--db", "x.db"], "use buddy-sessions sync … --db x.db"),
             ([A, "--branch", ""], "branch"),
         ],
     )
@@ -183,9 +183,9 @@ class TestTextFile:
     @pytest.mark.usefixtures("suites")
     def test_invalid_path_is_an_error(self, call: Call, fake: FakeBuddy, tmp_path: Path) -> None:
         (tmp_path / "dir.csv").mkdir()
-        code, _, err = call("harvest", B, "--out", str(tmp_path / "dir.csv"))
-        assert (code, "is not a file" in err) == (2, True)
-        assert call("harvest", B, "--out", str(tmp_path / "none" / "x.csv")).code == 1
+        for name, message in (("dir.csv", "is not a file"), ("none/x.csv", "none' not found")):
+            code, _, err = call("harvest", B, "--out", str(tmp_path / name))
+            assert (code, message in err) == (2, True)
         assert not fake.requests
 
 

@@ -279,7 +279,7 @@ class TestTable:
             (["--limit", "2"], 2, f"2 sessions, 1 request{more}"),
             (["--all"], 250, "250 sessions, 3 requests\n"),
             (["--limit", "250"], 250, "250 sessions, 3 requests\n"),
-            (["--branch", "none"], 0, "0 sessions, 1 request\n"),
+            (["--branch", "none"], 0, "0 sessions, 3 requests\n"),  # the first end that is not number 1 is checked
         ):
             code, out, err = call("list", SUITE, "--format", "table", *arguments)
             assert (code, err) == (0, message)

@@ -97,10 +97,11 @@ def test_control_characters_do_not_reach_a_terminal(
 
 def test_database_remembers_the_last_watch(call: Call, fake: FakeBuddy, suite: FakeSuite, tmp_path: Path) -> None:
     path = str(tmp_path / "watch.db")
+    suite.create()
     run_events(fake)
     assert call("watch", A, *OFTEN, "--db", path).out == ""
     suite.create()
-    for expected in ([1], []):
+    for expected in ([2], []):
         fake.requests.clear()
         run_events(fake)
         code, out, _ = call("watch", A, *OFTEN, "--db", path)
@@ -149,7 +150,7 @@ def test_no_suites_end_the_watch(call: Call) -> None:
     assert call("watch", "--from", "/dev/null") == (0, "", "")
 
 
-@pytest.mark.parametrize("arguments", [[], [A, "--interval", "0"], [A, "--branch", ""], ["acme"]])
+@pytest.mark.parametrize("arguments", [[], [A, "--interval", "0"], [A, "--branch", ""], ["acme"], [A, "--db", "."]])
 @pytest.mark.usefixtures("suite")
 def test_wrong_usage_is_2(arguments: list[str], call: Call, fake: FakeBuddy) -> None:
     code, out, err = call("watch", *arguments)

@@ -9,7 +9,7 @@ from typing import Any
 
 from buddy_sessions import BuddyClient, Session, SessionStore, SuiteKey, SuiteRef
 from buddy_sessions._decoding.converter import session_from_dict
-from buddy_sessions.testing import FakeSuite
+from buddy_sessions.testing import FakeBuddy, FakeSuite, RecordedRequest
 
 KEY = SuiteKey("acme", "shop", "MNbyVedg")
 OTHER_KEY = SuiteKey("acme", "shop", "other")
@@ -39,7 +39,18 @@ def query(path: Path, sql: str) -> list[Any]:
         return connection.execute(sql).fetchall()
 
 
-def deleted_numbers(path: Path) -> list[int]:
-    """Return the numbers of the sessions that are marked as deleted, in ascending order."""
-    sql = "SELECT relative_id FROM sessions WHERE deleted_at IS NOT NULL ORDER BY relative_id"
+def execute(path: Path, sql: str) -> None:
+    """Change a database file, as another program would."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(sql)
+
+
+def marked_numbers(path: Path, column: str = "deleted_at") -> list[int]:
+    """Return the numbers of the sessions that are marked as deleted (or missing), in ascending order."""
+    sql = f"SELECT relative_id FROM sessions WHERE {column} IS NOT NULL ORDER BY relative_id"
     return [number for (number,) in query(path, sql)]
+
+
+def list_requests(fake: FakeBuddy) -> list[RecordedRequest]:
+    """Return the requests for sessions. A sync also requests the names of the suites, once per project and day."""
+    return [request for request in fake.requests if "/sessions" in request.path]

@@ -204,7 +204,7 @@ async def test_list_out_of_order_is_read_completely_by_every_run(
             response["sessions"] = [second, first, *others]
         return response
 
-    suite.page = page_out_of_order  # type: ignore[method-assign]  # the fake server has no such fault
+    suite.page = page_out_of_order  # type: ignore[method-assign]  # every read, not one request
     requests = await warehouse.load(suite)
     assert requests > 1
     assert warehouse.equals(suite)

@@ -53,8 +53,8 @@ async def run(fake: FakeBuddy, folder: Path, *command: str | Path) -> str:
     return printed
 
 
-async def harvest(fake: FakeBuddy, folder: Path, *into: str) -> None:
-    await run(fake, folder, "-m", "buddy_sessions", "harvest", "acme/storefront", *into)
+async def run_command(fake: FakeBuddy, folder: Path, command: str, *into: str) -> None:
+    await run(fake, folder, "-m", "buddy_sessions", command, "acme/storefront", *into)
 
 
 async def test_dlt_loads_into_duckdb(filled: FakeBuddy, tmp_path: Path) -> None:
@@ -70,19 +70,19 @@ async def test_duckdb_reads_a_database(filled: FakeBuddy, tmp_path: Path) -> Non
     if find_spec(EXTENSION) is None:
         pytest.skip(f"DuckDB's SQLite extension is not installed as a package: {EXTENSION}")
     await run(filled, tmp_path, "-c", INSTALL)
-    await harvest(filled, tmp_path, "--db", "sessions.db")
+    await run_command(filled, tmp_path, "sync", "--db", "sessions.db")
     assert "MNbyVedg" in await run(filled, tmp_path, RECIPES / "duckdb_store.py")
 
 
 async def test_duckdb_reads_a_database_through_pandas(filled: FakeBuddy, tmp_path: Path) -> None:
-    await harvest(filled, tmp_path, "--db", "sessions.db")
+    await run_command(filled, tmp_path, "sync", "--db", "sessions.db")
     printed = await run(filled, tmp_path, RECIPES / "store_without_extension.py")
     assert "MNbyVedg" in printed
     assert f" {SESSIONS} " in printed
 
 
 async def test_duckdb_reads_parquet(filled: FakeBuddy, tmp_path: Path) -> None:
-    await harvest(filled, tmp_path, "--out", "sessions.parquet")
+    await run_command(filled, tmp_path, "harvest", "--out", "sessions.parquet")
     assert "1000.5" in await run(filled, tmp_path, RECIPES / "duckdb_parquet.py")
     assert pl.read_parquet(tmp_path / "sessions.parquet").schema["duration"] == pl.Float64
 

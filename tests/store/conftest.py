@@ -37,4 +37,4 @@ async def store(path: Path) -> AsyncIterator[SessionStore]:
 @pytest.fixture
 def short_busy_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stores that are opened now do not wait for a locked file."""
-    monkeypatch.setattr("buddy_sessions.store.database.BUSY_TIMEOUT", 0.01)
+    monkeypatch.setattr("buddy_sessions.store.file.BUSY_TIMEOUT", 0.01)

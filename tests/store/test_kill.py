@@ -52,7 +52,7 @@ async def main(path, *suites):
 asyncio.run(main(*sys.argv[1:]))
 """
 
-HARVEST = """
+COMMAND = """
 import sys
 from buddy_sessions.__main__ import main
 
@@ -193,6 +193,10 @@ async def test_sync_killed_ten_times_saves_every_session(fake: FakeBuddy, forks:
         await forks.wait()
         kills += 1
     assert await forks.wait() == ([], 0)
+    fake.on_request = None
+    for _ in range(2):  # the first one finds sessions missing, the second one confirms that they are deleted
+        await forks.start(SYNC, path, *("/".join(suite.key) for suite in suites))
+        assert await forks.wait() == ([], 0)
     async with SessionStore(path) as store:
         for suite in suites:
             key = SuiteKey(*suite.key)
@@ -217,7 +221,7 @@ def change_near_the_top(chance: random.Random, suite: FakeSuite) -> None:
         suite.delete(chance.choice(newest[:3])["id"])
 
 
-async def test_harvest_command_killed_many_times_leaves_a_complete_database(
+async def test_sync_command_killed_many_times_leaves_a_complete_database(
     fake: FakeBuddy, forks: Forks, tmp_path: Path
 ) -> None:
     """It is killed at random moments while sessions are created, finished and deleted."""
@@ -233,9 +237,9 @@ async def test_harvest_command_killed_many_times_leaves_a_complete_database(
         begun.set()
         change_near_the_top(chance, chance.choice(suites))
 
-    async def harvest(*, killed_after: float | None = None) -> int:
+    async def sync(*, killed_after: float | None = None) -> int:
         begun.clear()
-        await forks.start(HARVEST, "harvest", "acme/shop", "--db", path)
+        await forks.start(COMMAND, "sync", "acme/shop", "--db", path)
         if killed_after is not None:
             await begun.wait()
             await asyncio.sleep(killed_after)
@@ -245,11 +249,11 @@ async def test_harvest_command_killed_many_times_leaves_a_complete_database(
         return exit_code
 
     fake.on_request = on_request
-    exit_codes = [await harvest(killed_after=chance.uniform(0, 0.2)) for _ in range(KILLS)]
+    exit_codes = [await sync(killed_after=chance.uniform(0, 0.2)) for _ in range(KILLS)]
     assert set(exit_codes) <= {0, -signal.SIGKILL}
     assert exit_codes.count(-signal.SIGKILL) > KILLS / 2
     fake.on_request = None
-    assert await harvest() == 0
+    assert [await sync() for _ in range(2)] == [0, 0]  # the second one confirms which sessions are deleted
     assert query(path, "PRAGMA integrity_check") == [("ok",)]
     saved = query(
         path, "SELECT suite_id, id, status FROM sessions WHERE deleted_at IS NULL ORDER BY suite_id, relative_id DESC"
@@ -261,9 +265,9 @@ async def test_harvest_command_killed_many_times_leaves_a_complete_database(
         for session in suite.sessions:
             if session["status"] == "IN_PROGRESS":
                 suite.finish(session["id"])
-    assert await harvest() == 0
+    assert await sync() == 0
     fake.requests.clear()
-    assert await harvest() == 0
+    assert await sync() == 0
     assert len(fake.requests) == 1 + len(suites)  # the list of suites, and one page of each
 
 

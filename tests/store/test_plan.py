@@ -2,50 +2,112 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from buddy_sessions.store.intervals import Interval, Intervals
-from buddy_sessions.store.plan import plan_next
+from buddy_sessions.store.intervals import Interval, Intervals, contains, union
+from buddy_sessions.store.plan import MAX_CHECKS, is_check_due, plan_checks, plan_next
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(
-    ("covered", "after", "below", "unfinished", "expected"),
-    [
-        (((1, 100),), 0, 81, 0, None),
-        (((81, 100),), 0, 81, 0, (1, 80)),
-        (((1, 20), (41, 60), (81, 100)), 0, 81, 0, (61, 80)),
-        (((1, 20), (41, 60), (81, 100)), 0, 61, 0, (21, 40)),
-        (((1, 20), (41, 60), (81, 100)), 0, 21, 0, None),
-        (((1, 20), (41, 60), (81, 100)), 30, 61, 0, (31, 40)),
-        (((1, 20), (41, 60), (81, 100)), 40, 61, 0, None),
-        (((81, 100),), 0, 71, 0, (1, 70)),
-        (((1, 100),), 0, 81, 50, (50, 50)),
-        (((1, 100),), 0, 1, 0, None),
-        (((1, 20), (41, 100)), 0, 81, 50, (50, 50)),
-        (((1, 20), (41, 100)), 0, 50, 10, (21, 40)),
-        (((1, 20), (41, 100)), 0, 81, 30, (21, 40)),
-        (((1, 20), (41, 100)), 0, 81, 40, (21, 40)),
-        ((), 0, 1, 0, None),
-    ],
-    ids=[
-        "nothing-remains",
-        "gap-at-the-bottom",
-        "highest-gap",
-        "next-gap",
-        "all-gaps-read",
-        "gap-cut-at-after",
-        "gap-at-or-below-after",
-        "gap-partly-read",
-        "unfinished",
-        "everything-read",
-        "unfinished-above-gap",
-        "unfinished-below-gap",
-        "unfinished-in-gap",
-        "unfinished-at-the-top-of-gap",
-        "empty-suite",
-    ],
-)
-def test_sync_continues_downwards(
-    covered: Intervals, after: int, below: int, unfinished: int, expected: Interval | None
-) -> None:
-    assert plan_next(covered, unfinished, after=after, below=below) == expected
+class TestNext:
+    @pytest.mark.parametrize(
+        ("covered", "done", "after", "expected"),
+        [
+            ((), (), 100, None),
+            ((), (), 0, (1, 100)),
+            (((1, 100),), (), 0, None),
+            (((1, 120),), (), 0, None),
+            (((1, 20), (41, 60)), ((81, 100),), 0, (61, 80)),
+            (((1, 20), (41, 60)), ((61, 100),), 0, (21, 40)),
+            (((1, 20), (41, 60)), ((21, 40), (61, 100)), 0, None),
+            (((1, 20), (41, 60)), ((61, 100),), 30, (31, 40)),
+            (((1, 20), (41, 60)), ((61, 100),), 40, None),
+            (((1, 60), (120, 130)), ((90, 100),), 0, (61, 89)),
+        ],
+        ids=[
+            "nothing-wanted",
+            "nothing-known",
+            "everything-covered",
+            "covered-above-the-top",
+            "highest-gap",
+            "next-gap",
+            "every-gap-read",
+            "gap-cut-at-after",
+            "gap-at-or-below-after",
+            "gap-in-the-middle",
+        ],
+    )
+    def test_highest_unread_range_is_next(
+        self, covered: Intervals, done: Intervals, after: int, expected: Interval | None
+    ) -> None:
+        assert plan_next(covered, done, after=after, top=100) == expected
+
+    @given(
+        covered=st.lists(st.tuples(st.integers(1, 60), st.integers(61, 90))),
+        after=st.integers(0, 80),
+        size=st.integers(1, 9),
+    )
+    def test_each_number_is_read_once(self, covered: list[Interval], after: int, size: int) -> None:
+        """The pages of a sync, read downwards, contain every wanted number that is not covered."""
+        known: Intervals = ()
+        done: Intervals = ()
+        read: list[int] = []
+        for interval in covered:
+            known = union(known, interval)
+        while (part := plan_next(known, done, after=after, top=100)) is not None:
+            low = max(part[0], part[1] - size)
+            read += range(part[1], low - 1, -1)
+            done = union(done, (low, part[1]))
+        assert read == [number for number in range(100, after, -1) if not contains(known, number)]
+
+
+class TestChecks:
+    @pytest.mark.parametrize(
+        ("numbers", "expected"),
+        [
+            ([], []),
+            ([700], [(700, 700)]),
+            ([700, 680, 679], [(679, 700)]),
+            ([700, 600, 598, 1], [(700, 700), (598, 600), (1, 1)]),
+        ],
+        ids=["none", "one", "near", "far"],
+    )
+    def test_near_sessions_share_a_request(self, numbers: list[int], expected: list[Interval]) -> None:
+        assert plan_checks(numbers) == expected
+
+    def test_group_fits_on_one_page(self) -> None:
+        groups = plan_checks(range(500, 0, -1))
+        assert 1 < len(groups) < MAX_CHECKS
+        assert all(high - low < 100 for low, high in groups)
+        assert [number for low, high in groups for number in range(high, low - 1, -1)] == [*range(500, 0, -1)]
+
+    def test_number_of_requests_is_limited(self) -> None:
+        """The newest sessions are checked first."""
+        numbers = range(5000, 0, -100)
+        assert plan_checks(numbers) == [(number, number) for number in numbers[:MAX_CHECKS]]
+
+
+class TestDue:
+    @pytest.mark.parametrize(
+        ("age", "pause"),
+        [
+            (timedelta(0), timedelta(minutes=1)),
+            (timedelta(minutes=10), timedelta(minutes=1)),
+            (timedelta(hours=5), timedelta(minutes=30)),
+            (timedelta(days=10), timedelta(days=1)),
+            (timedelta(days=1000), timedelta(days=1)),
+            (timedelta(hours=-3), timedelta(minutes=1)),
+            (None, timedelta(minutes=1)),
+        ],
+        ids=["new", "ten-minutes", "hours", "ten-days", "years", "in-the-future", "unknown"],
+    )
+    def test_pause_is_a_tenth_of_the_age(self, age: timedelta | None, pause: timedelta) -> None:
+        created = None if age is None else (NOW - age).isoformat()
+        assert is_check_due(created, None, now=NOW)
+        assert is_check_due(created, (NOW - pause).isoformat(), now=NOW)
+        assert not is_check_due(created, (NOW - pause + timedelta(seconds=1)).isoformat(), now=NOW)

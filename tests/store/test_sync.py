@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,17 @@ import pytest
 
 from buddy_sessions import BuddyClient, ConfigError, HarvestError, ServerError, SessionStore, SuiteKey, SuiteRef
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
-from helpers.stores import KEY, OTHER_KEY, create_finished, deleted_numbers, query, sessions_of, sync
+from helpers.stores import (
+    KEY,
+    OTHER_KEY,
+    create_finished,
+    execute,
+    list_requests,
+    marked_numbers,
+    query,
+    sessions_of,
+    sync,
+)
 
 
 class TestFirstSync:
@@ -22,16 +32,60 @@ class TestFirstSync:
         suite.populate(130)
         assert await sync(store, buddy) == list(range(130, 0, -1))
         assert await store.sessions(KEY) == sessions_of(suite)
-        assert await store.suites() == [KEY]
+        assert [each.key for each in await store.suites()] == [KEY]
         assert await store.covered(KEY) == [(1, 130)]
 
     async def test_empty_suite_costs_one_request_each_time(
         self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
     ) -> None:
-        for _ in range(2):
+        for requests in (3, 1, 1):  # the first sync checks the end of the list
+            fake.requests.clear()
             assert await sync(store, buddy) == []
+            assert len(list_requests(fake)) == requests
+        assert (await store.sessions(KEY), await store.covered(KEY)) == ([], [])
+        create_finished(suite, 30)
+        assert len(await sync(store, buddy)) == 30
+        assert await store.covered(KEY) == [(1, 30)]
+
+    async def test_names_are_read_once_per_project_and_day(
+        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, path: Path
+    ) -> None:
+        fake.add_suite(*OTHER_KEY, name="Other tests", identifier="other")
+        fake.add_suite("acme", "shop", "unused")
+        for _ in range(2):
+            await sync(store, buddy, KEY, OTHER_KEY)
+        listings = [request for request in fake.requests if request not in list_requests(fake)]
+        assert len(listings) == 1
+        names = [(each.key, each.name, each.identifier, each.html_url) for each in await store.suites()]
+        assert names == [
+            (KEY, "Unit tests", "unit-tests", suite.html_url),
+            (OTHER_KEY, "Other tests", "other", fake.suites[OTHER_KEY].html_url),
+        ]
+        execute(path, "UPDATE projects SET listed_at = '2025-01-01T00:00:00Z'")
+        fake.requests.clear()
+        await sync(store, buddy)
         assert len(fake.requests) == 2
-        assert (await store.sessions(KEY), await store.covered(KEY), await store.suites()) == ([], [], [])
+
+    async def test_unreadable_names_are_reported(
+        self,
+        store: SessionStore,
+        buddy: BuddyClient,
+        fake: FakeBuddy,
+        suite: FakeSuite,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        suite.create(relative_id=1)
+        fake.inject(Fault.stall(0), Fault.status(403))
+        assert await sync(store, buddy) == [1]
+        assert "cannot read the names of the suites of acme/shop" in caplog.text
+        assert [each.name for each in await store.suites()] == [None]
+
+    async def test_suite_listed_twice_is_read_once(
+        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
+    ) -> None:
+        suite.create(relative_id=1)
+        assert await sync(store, buddy, KEY, KEY) == [1]
+        assert len(list_requests(fake)) == 1
 
     async def test_suite_can_be_referenced_in_every_way(
         self, store: SessionStore, buddy: BuddyClient, suite: FakeSuite
@@ -54,7 +108,7 @@ class TestNextSync:
         await sync(store, buddy, KEY, OTHER_KEY)
         fake.requests.clear()
         assert await sync(store, buddy, KEY, OTHER_KEY) == []
-        assert len(fake.requests) == 2
+        assert len(list_requests(fake)) == 2
 
     @pytest.mark.parametrize("count", [1, 19, 20, 55])
     async def test_only_new_sessions_are_read(
@@ -65,7 +119,7 @@ class TestNextSync:
         create_finished(suite, count)
         fake.requests.clear()
         assert await sync(store, buddy) == list(range(100 + count, 100, -1))
-        assert len(fake.requests) == -(-count // 20)
+        assert len(list_requests(fake)) == -(-(count + 1) // 20)  # down to a known session
         assert await store.sessions(KEY) == sessions_of(suite)
         assert await store.covered(KEY) == [(1, 100 + count)]
 
@@ -78,7 +132,7 @@ class TestNextSync:
         create_finished(suite, 2)
         fake.requests.clear()
         assert await sync(store, buddy) == [32, 31, 27]
-        assert len(fake.requests) == 1
+        assert len(list_requests(fake)) == 1
         assert await store.sessions(KEY) == sessions_of(suite)
 
     async def test_concurrent_syncs_into_one_file_yield_each_session_once(
@@ -94,7 +148,7 @@ class TestNextSync:
 
 class TestUnfinishedSessions:
     async def test_unfinished_session_is_read_until_it_finishes(
-        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
+        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, path: Path
     ) -> None:
         create_finished(suite, 400)
         unfinished = suite.sessions[250]["id"]
@@ -104,12 +158,17 @@ class TestUnfinishedSessions:
         for expected in ([*range(410, 400, -1)], []):
             fake.requests.clear()
             assert await sync(store, buddy) == expected
-            assert len(fake.requests) == 2
+            assert len(list_requests(fake)) == 2
+            assert list_requests(fake)[1].path.endswith(f"/sessions/{unfinished}")
+            fake.requests.clear()
+            assert await sync(store, buddy) == []
+            assert len(list_requests(fake)) == 1, "it was checked less than a minute ago"
+            execute(path, "UPDATE sessions SET checked_at = '2025-01-01T00:00:00Z' WHERE checked_at IS NOT NULL")
         suite.finish(unfinished)
         assert await sync(store, buddy) == [150]
         fake.requests.clear()
         assert await sync(store, buddy) == []
-        assert len(fake.requests) == 1
+        assert len(list_requests(fake)) == 1
         assert await store.sessions(KEY) == sessions_of(suite)
 
     async def test_unfinished_sessions_near_each_other_share_a_request(
@@ -122,7 +181,7 @@ class TestUnfinishedSessions:
             await sync(store, buddy)
             fake.requests.clear()
             assert await sync(store, buddy) == []
-        assert len(fake.requests) == 3
+        assert len(list_requests(fake)) == 3
 
     async def test_unnoticed_deletions_cost_one_search(
         self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
@@ -136,7 +195,19 @@ class TestUnfinishedSessions:
             suite.delete(suite.sessions[60]["id"])
         fake.requests.clear()
         assert await sync(store, buddy) == []
-        assert len(fake.requests) <= 1 + 8 + 5
+        assert len(list_requests(fake)) <= 1 + 8 + 5
+
+    async def test_sync_checks_at_most_ten_of_them(
+        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
+    ) -> None:
+        create_finished(suite, 1500)
+        for index in range(100, 1500, 100):
+            suite.reopen(suite.sessions[index]["id"])
+        await sync(store, buddy)
+        for requests in (11, 5, 1):
+            fake.requests.clear()
+            assert await sync(store, buddy) == []
+            assert len(list_requests(fake)) == requests
 
     async def test_deleted_unfinished_session_is_marked(
         self, store: SessionStore, buddy: BuddyClient, suite: FakeSuite, path: Path
@@ -147,11 +218,13 @@ class TestUnfinishedSessions:
         await sync(store, buddy)
         suite.delete(unfinished)
         assert await sync(store, buddy) == []
-        assert deleted_numbers(path) == [50]
+        assert (marked_numbers(path), marked_numbers(path, "missing_since")) == ([], [50])
+        assert await sync(store, buddy) == []
+        assert marked_numbers(path) == [50]
         assert await store.sessions(KEY) == sessions_of(suite)
 
     async def test_unknown_status_is_unfinished_without_a_finish_date(
-        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
+        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, path: Path
     ) -> None:
         paused = suite.create(status="PAUSED")
         suite.create(status="LOST", finish_date="2025-10-21T08:00:00Z")
@@ -159,7 +232,8 @@ class TestUnfinishedSessions:
         await sync(store, buddy)
         fake.requests.clear()
         assert await sync(store, buddy) == []
-        assert len(fake.requests) == 2
+        assert len(list_requests(fake)) == 2
+        execute(path, "UPDATE sessions SET checked_at = NULL")
         suite.finish(paused["id"])
         assert await sync(store, buddy) == [1]
 
@@ -207,7 +281,7 @@ class TestPagesAndStats:
         async with store.sync(buddy, [KEY]) as harvest:
             assert [session.relative_id async for _, session in harvest] == [20]
         stats = harvest.stats
-        assert (stats.suites, stats.sessions, stats.pages, stats.requests) == (1, 1, 2, 2)
+        assert (stats.suites, stats.sessions, stats.pages, stats.requests) == (1, 1, 1, 2)
         assert stats.verified
 
 
@@ -219,11 +293,11 @@ class TestAfter:
         suite.create(status="IN_PROGRESS")
         create_finished(suite, 9)
         assert await sync(store, buddy, after={KEY: 55}) == [60, 59, 58, 57, 56]
-        assert len(fake.requests) == 1
+        assert len(list_requests(fake)) == 1
         assert (await store.covered(KEY))[-1][1] == 60
         create_finished(suite, 2)
         assert await sync(store, buddy, after={KEY: 55, OTHER_KEY: 3}) == [62, 61]
-        assert len(fake.requests) == 2
+        assert len(list_requests(fake)) == 2
         await sync(store, buddy)
         assert await store.covered(KEY) == [(1, 62)]
         assert await store.sessions(KEY) == sessions_of(suite)
@@ -258,7 +332,7 @@ class TestAfter:
         suite.finish(unfinished["id"], status="ERROR")
         fake.requests.clear()
         assert await sync(store, buddy, after={KEY: 1}) == []
-        assert len(fake.requests) == 1
+        assert len(list_requests(fake)) == 1
         assert await sync(store, buddy, after={KEY: 0}) == [1]
 
     async def test_branch_is_read_only_above(self, store: SessionStore, buddy: BuddyClient, suite: FakeSuite) -> None:
@@ -277,35 +351,53 @@ class TestAfter:
         assert not fake.requests
 
 
-class TestDeletions:
-    async def test_sessions_missing_on_a_page_are_marked(
+class TestMissingSessions:
+    async def test_second_sync_marks_missing_sessions_as_deleted(
         self, store: SessionStore, buddy: BuddyClient, suite: FakeSuite, path: Path
     ) -> None:
         create_finished(suite, 50)
         await sync(store, buddy)
-        for index in (30, 5, 0):  # numbers 20, 45 and 50; the next sync does not read the page of number 20
+        for index in (30, 5):  # numbers 20 and 45; the next sync does not read the page of number 20
             suite.delete(suite.sessions[index]["id"])
         assert await sync(store, buddy) == []
-        assert deleted_numbers(path) == [45, 50]
-        ((deleted_at,),) = query(path, "SELECT DISTINCT deleted_at FROM sessions WHERE deleted_at IS NOT NULL")
-        assert deleted_at.endswith("Z")
-        assert abs((datetime.fromisoformat(deleted_at) - datetime.now(UTC)).total_seconds()) < 60
-        remaining = [session.relative_id for session in await store.sessions(KEY)]
-        assert remaining == [number for number in range(49, 0, -1) if number != 45]
+        assert (marked_numbers(path), marked_numbers(path, "missing_since")) == ([], [45])
+        assert await store.covered(KEY) == [(1, 44), (46, 50)]
+        ((missing_since,),) = query(path, "SELECT missing_since FROM sessions WHERE missing_since IS NOT NULL")
+        assert missing_since.endswith("Z")
+        assert abs((datetime.fromisoformat(missing_since) - datetime.now(UTC)).total_seconds()) < 60
 
-    async def test_session_that_reappears_is_yielded(
+        execute(path, "UPDATE sessions SET missing_since = '2025-01-01T00:00:00Z' WHERE missing_since IS NOT NULL")
+        assert await sync(store, buddy) == []
+        assert query(path, "SELECT relative_id, deleted_at FROM sessions WHERE deleted_at IS NOT NULL") == [
+            (45, "2025-01-01T00:00:00Z")
+        ]
+        assert await store.covered(KEY) == [(1, 50)]
+        remaining = [session.relative_id for session in await store.sessions(KEY)]
+        assert remaining == [number for number in range(50, 0, -1) if number != 45]
+
+    async def test_session_that_is_found_again_is_not_missing(
+        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, path: Path
+    ) -> None:
+        create_finished(suite, 50)
+        await sync(store, buddy)
+        fake.inject(Fault.missing_row(3))
+        assert await sync(store, buddy) == []
+        assert marked_numbers(path, "missing_since") == [47]
+        assert await sync(store, buddy) == []
+        assert marked_numbers(path, "missing_since") == []
+        assert await store.covered(KEY) == [(1, 50)]
+
+    async def test_reappearing_session_makes_the_sync_read_everything(
         self, store: SessionStore, buddy: BuddyClient, suite: FakeSuite, path: Path
     ) -> None:
-        create_finished(suite, 10)
+        create_finished(suite, 130)
         await sync(store, buddy)
-        deleted = suite.sessions[0]
-        suite.delete(deleted["id"])
-        await sync(store, buddy)
-        assert deleted_numbers(path) == [10]
-        suite.create(**deleted)
-        assert await sync(store, buddy) == [10]
-        assert deleted_numbers(path) == []
+        execute(path, "UPDATE sessions SET deleted_at = '2025-01-01T00:00:00Z' WHERE relative_id IN (7, 60, 125)")
+        execute(path, "DELETE FROM sessions WHERE relative_id = 40")
+        assert await sync(store, buddy) == [40]
+        assert marked_numbers(path) == []
         assert await store.sessions(KEY) == sessions_of(suite)
+        assert await store.covered(KEY) == [(1, 130)]
 
     @pytest.mark.parametrize("count", [1, 30])
     async def test_emptied_suite_is_empty(
@@ -315,20 +407,11 @@ class TestDeletions:
         await sync(store, buddy)
         for session in suite.sessions:
             suite.delete(session["id"])
-        assert await sync(store, buddy) == []
+        for deleted in (0, count):
+            assert await sync(store, buddy) == []
+            assert len(marked_numbers(path)) == deleted
         assert await store.sessions(KEY) == []
-        assert len(deleted_numbers(path)) == count
-        assert await store.suites() == [KEY]
-
-    async def test_end_of_the_list_marks_everything_below(
-        self, store: SessionStore, buddy: BuddyClient, suite: FakeSuite, path: Path
-    ) -> None:
-        create_finished(suite, 40)
-        await sync(store, buddy)
-        for session in suite.sessions[10:]:
-            suite.delete(session["id"])
-        assert await sync(store, buddy) == []
-        assert deleted_numbers(path) == list(range(1, 31))
+        assert [each.key for each in await store.suites()] == [KEY]
 
     @pytest.mark.parametrize("known", [0, 5])
     async def test_sessions_saved_by_a_concurrent_sync_are_not_marked(
@@ -345,8 +428,196 @@ class TestDeletions:
 
         fake.inject(Fault("late", respond_late))
         await sync(store, buddy)
-        assert deleted_numbers(path) == []
+        assert marked_numbers(path, "missing_since") == []
         assert await store.sessions(KEY) == sessions_of(suite)
+
+
+class TestWrongResponses:
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            pytest.param(Fault.short_page(0), id="empty page"),
+            pytest.param(Fault.short_page(7), id="short page"),
+            pytest.param(Fault.filtered(lambda session: session["relative_id"] % 2), id="narrow token"),
+            pytest.param(Fault.filtered(lambda session: session["relative_id"] % 2, after_cut=True), id="cut first"),
+            pytest.param(Fault.swapped(19), id="swapped rows"),
+            pytest.param(Fault.missing_row(0), id="missing row"),
+            pytest.param(Fault.page_size(5), id="smaller page"),
+            pytest.param(Fault.status(404), id="not found"),
+        ],
+    )
+    async def test_healthy_sync_repairs_everything(
+        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, path: Path, fault: Fault
+    ) -> None:
+        create_finished(suite, 130)
+        await sync(store, buddy)
+        fake.inject(fault, times=5)
+        async with store.sync(buddy, [KEY], on_failure="collect") as harvest:
+            assert [session async for _, session in harvest] == []
+        assert marked_numbers(path) == []
+        fake.faults.clear()
+        assert await sync(store, buddy) == []
+        assert marked_numbers(path, "missing_since") == []
+        assert await store.sessions(KEY) == sessions_of(suite)
+
+    async def test_outdated_list_proves_nothing_above_its_top(
+        self,
+        store: SessionStore,
+        buddy: BuddyClient,
+        fake: FakeBuddy,
+        suite: FakeSuite,
+        path: Path,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        create_finished(suite, 40)
+        snapshot = suite.snapshot()
+        create_finished(suite, 10)
+        await sync(store, buddy)
+        fake.requests.clear()
+        fake.inject(Fault.stale(snapshot))
+        assert await sync(store, buddy) == []
+        assert len(list_requests(fake)) == 2, "the newest known session was checked"
+        assert "does not contain its newest known session" in caplog.text
+        assert marked_numbers(path, "missing_since") == []
+        assert await store.covered(KEY) == [(1, 40)]
+        assert await sync(store, buddy) == []
+        assert await store.covered(KEY) == [(1, 50)]
+
+    async def test_deleted_newest_sessions_are_marked(
+        self, store: SessionStore, buddy: BuddyClient, suite: FakeSuite, path: Path
+    ) -> None:
+        create_finished(suite, 50)
+        await sync(store, buddy)
+        for session in suite.sessions[:3]:
+            suite.delete(session["id"])
+        for column in ("missing_since", "deleted_at"):
+            assert await sync(store, buddy) == []
+            assert marked_numbers(path, column) == [48, 49, 50]
+        create_finished(suite, 1)
+        assert await sync(store, buddy) == [51]
+        assert await store.covered(KEY) == [(1, 51)]
+
+    async def test_responses_of_a_late_replica_do_not_undo_newer_ones(
+        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
+    ) -> None:
+        """Another sync saves a newer state while the response is on its way."""
+        suite.create()
+
+        async def respond_late(_request: Any, make_response: Callable[[], Any]) -> Any:
+            outdated = make_response()
+            suite.finish(suite.sessions[0]["id"])
+            assert await sync(store, buddy) == [1]
+            return outdated
+
+        fake.inject(Fault("late", respond_late))
+        assert await sync(store, buddy) == []
+        assert await store.sessions(KEY) == sessions_of(suite)
+
+    async def test_suite_is_missing_then_deleted_then_found(
+        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, path: Path
+    ) -> None:
+        create_finished(suite, 3)
+        await sync(store, buddy)
+        del fake.suites[KEY]
+        for marks in ((True, False), (True, True), (True, True)):
+            with pytest.raises(HarvestError):
+                await sync(store, buddy)
+            sql = "SELECT missing_since IS NOT NULL, deleted_at IS NOT NULL FROM suites"
+            assert query(path, sql) == [marks]
+        assert len(await store.sessions(KEY)) == 3
+        fake.suites[KEY] = suite
+        assert await sync(store, buddy) == []
+        assert query(path, sql) == [(False, False)]
+
+    async def test_recreated_suite_replaces_the_old_sessions(
+        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, path: Path
+    ) -> None:
+        create_finished(suite, 130)
+        await sync(store, buddy)
+        del fake.suites[KEY]
+        fake.seed += 1  # other ids
+        suite = create_finished(fake.add_suite(*KEY), 70)
+        assert await sync(store, buddy) == list(range(70, 0, -1))
+        await sync(store, buddy)
+        assert len(marked_numbers(path)) == 130
+        assert await store.sessions(KEY) == sessions_of(suite)
+
+
+class TestFullSync:
+    async def test_everything_is_read_and_corrected(
+        self,
+        store: SessionStore,
+        buddy: BuddyClient,
+        fake: FakeBuddy,
+        suite: FakeSuite,
+        path: Path,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        create_finished(suite, 130)
+        await sync(store, buddy)
+        execute(path, "UPDATE sessions SET deleted_at = '2025-01-01T00:00:00Z' WHERE relative_id < 10")
+        execute(path, "DELETE FROM sessions WHERE relative_id = 40")
+        execute(path, "UPDATE sessions SET tests_count = 7 WHERE relative_id = 50")
+        assert await sync(store, buddy) == []
+        async with store.sync(buddy, [KEY], full=True) as harvest:
+            assert [session.relative_id async for _, session in harvest] == [50, 40]
+        assert harvest.stats.repaired == 10
+        assert "found 1 sessions that were not saved, and 9 marked as missing or deleted" in caplog.text
+        assert await store.sessions(KEY) == sessions_of(suite)
+        assert await store.covered(KEY) == [(1, 130)]
+        fake.requests.clear()
+        caplog.clear()
+        assert await sync(store, buddy, full=True) == []
+        assert len(list_requests(fake)) == 7
+        assert caplog.text == ""
+
+    async def test_branch_is_rejected(self, store: SessionStore, buddy: BuddyClient) -> None:
+        with pytest.raises(ConfigError, match="leave out branch"):
+            store.sync(buddy, [KEY], full=True, branch="main")
+
+
+class TestSince:
+    @pytest.fixture
+    def dated_suite(self, suite: FakeSuite) -> FakeSuite:
+        """One session a day: number 1 on 1 January, number 120 on 30 April."""
+        for day in range(120):
+            suite.create(status="SUCCESSFUL", create_date=f"{date(2025, 1, 1) + timedelta(day)}T12:00:00Z")
+        return suite
+
+    async def test_only_newer_sessions_are_saved(
+        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, dated_suite: FakeSuite
+    ) -> None:
+        since = datetime(2025, 4, 1, tzinfo=UTC)
+        assert await sync(store, buddy, since=since) == list(range(120, 90, -1))
+        assert [session.relative_id for session in await store.sessions(KEY)] == list(range(120, 90, -1))
+        assert await store.covered(KEY) == [(91, 120)]
+        for later in (since, since + timedelta(5)):
+            fake.requests.clear()
+            assert await sync(store, buddy, since=later) == []
+            assert len(list_requests(fake)) == 1
+        assert await sync(store, buddy, since=since - timedelta(10)) == list(range(90, 80, -1))
+        assert len(await sync(store, buddy)) == 80
+        assert await store.covered(KEY) == [(1, 120)]
+
+    async def test_suite_without_newer_sessions_costs_one_request(
+        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, dated_suite: FakeSuite
+    ) -> None:
+        for _ in range(2):
+            fake.requests.clear()
+            assert await sync(store, buddy, since=datetime(2025, 6, 1, tzinfo=UTC)) == []
+            assert len(list_requests(fake)) == 1
+        dated_suite.create(status="SUCCESSFUL", create_date="2025-06-02T00:00:00Z")
+        assert await sync(store, buddy, since=datetime(2025, 6, 1, tzinfo=UTC)) == [121]
+
+    async def test_branch_is_limited_too(
+        self, store: SessionStore, buddy: BuddyClient, suite: FakeSuite, dated_suite: FakeSuite
+    ) -> None:
+        suite.create(branch="main", create_date="2025-06-02T00:00:00Z")
+        assert await sync(store, buddy, branch="main", since=datetime(2025, 6, 1, tzinfo=UTC)) == [121]
+
+    async def test_naive_time_is_rejected(self, store: SessionStore, buddy: BuddyClient) -> None:
+        with pytest.raises(ConfigError, match="time zone"):
+            store.sync(buddy, [KEY], since=datetime(2025, 6, 1))  # noqa: DTZ001 - the invalid value
 
 
 class TestBranch:
@@ -358,15 +629,15 @@ class TestBranch:
         assert await sync(store, buddy, branch="feature") == list(range(88, 0, -3))
         assert await store.covered(KEY) == []
         assert await sync(store, buddy, branch="feature") == []
-        assert {request.query.get("branch") for request in fake.requests} == {"feature"}
+        assert {request.query.get("branch") for request in list_requests(fake)} == {"feature"}
         assert len(await sync(store, buddy)) == 60
         assert await store.sessions(KEY) == sessions_of(suite)
         suite.delete(suite.sessions[2]["id"])
         assert await sync(store, buddy, branch="feature") == []
-        assert deleted_numbers(path) == []
+        assert marked_numbers(path) == []
         assert await store.covered(KEY) == [(1, 90)]
 
-    async def test_deleted_sessions_known_only_from_the_branch_are_marked_by_a_full_sync(
+    async def test_deleted_sessions_known_only_from_the_branch_are_marked(
         self, store: SessionStore, buddy: BuddyClient, suite: FakeSuite, path: Path
     ) -> None:
         for _ in range(3):
@@ -374,8 +645,9 @@ class TestBranch:
         await sync(store, buddy, branch="feature")
         for session in suite.sessions[:2]:
             suite.delete(session["id"])
-        assert await sync(store, buddy) == []
-        assert deleted_numbers(path) == [2, 3]
+        for column in ("missing_since", "deleted_at"):
+            assert await sync(store, buddy) == []
+            assert marked_numbers(path, column) == [2, 3]
         create_finished(suite, 1)
         assert await sync(store, buddy) == [4]
         assert await store.sessions(KEY) == sessions_of(suite)
@@ -392,7 +664,7 @@ class TestBranch:
         assert len(await store.covered(KEY)) == 2
         fake.requests.clear()
         assert await sync(store, buddy, branch="feature") == []
-        assert len(fake.requests) == 1
+        assert len(list_requests(fake)) == 1
 
 
 class TestListOutOfOrder:
@@ -414,7 +686,7 @@ class TestListOutOfOrder:
         for number in (2, 1, 3):
             suite.create(relative_id=number)
         assert sorted(await sync(store, buddy)) == [1, 2, 3]
-        assert len(fake.requests) == 1
+        assert len(list_requests(fake)) == 1
 
 
 class TestInterruption:
@@ -436,7 +708,7 @@ class TestInterruption:
         assert known == set(range(low, high + 1))
         fake.requests.clear()
         assert await sync(store, buddy) == [133, 132, 131, *range(low - 1, 0, -1)]
-        assert len(fake.requests) <= 1 + -(-(low - 1) // 19)
+        assert len(list_requests(fake)) <= 1 + -(-(low - 1) // 19)
         assert await store.sessions(KEY) == sessions_of(suite)
         assert await store.covered(KEY) == [(1, 133)]
 
@@ -452,7 +724,7 @@ class TestInterruption:
         missing = 300 - sum(high - low + 1 for low, high in covered)
         fake.requests.clear()
         assert len(await sync(store, buddy)) == missing
-        assert len(fake.requests) <= 1 + missing // 20 + 2 * 3
+        assert len(list_requests(fake)) <= 1 + missing // 20 + 2 * 3
         assert await store.sessions(KEY) == sessions_of(suite)
         assert await store.covered(KEY) == [(1, 300)]
 
@@ -475,4 +747,4 @@ class TestInterruption:
         async with store.sync(buddy, [invalid, KEY], on_failure="collect") as harvest:
             assert len([session async for _, session in harvest]) == 3
         assert isinstance(harvest.failures[invalid], ConfigError)
-        assert len(fake.requests) == 1
+        assert len(list_requests(fake)) == 1

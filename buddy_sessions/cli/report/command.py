@@ -30,7 +30,7 @@ async def report(
     The page loads nothing from the network: mail it, print it, read it on a phone.
 
     Args:
-        db: SQLite file, as written by `harvest --db` or `demo --db`.
+        db: SQLite file, as written by `sync` or `demo --db`.
         suite: Only these suites (default: all suites in the file).
         out: HTML file to write. It is replaced only when the page is complete.
     """
@@ -39,10 +39,10 @@ async def report(
     template = load_template()
     with replace_file(out) as file:
         async with SessionStore(db) as store:
-            stored = await store.suites()
+            stored = [each.key for each in await store.suites()]
             missing = [str(key) for key in requested if key not in stored]
             if missing:
-                raise ConfigError(f"{', '.join(missing)} not found in {str(db)!r}: harvest it first")
+                raise ConfigError(f"{', '.join(missing)} not found in {str(db)!r}: sync it first")
             suites = [compute_statistics(key, await store.sessions(key)) for key in requested or stored]
         with file.path.open("x", encoding="utf-8", newline="") as stream:
             stream.writelines(render_page(template, suites, datetime.now(UTC)))
@@ -55,6 +55,6 @@ async def report(
 def _validate_paths(db: Path, out: Path) -> None:
     """Raise ConfigError if the database does not exist, or if the page would replace it."""
     if not db.is_file():
-        raise ConfigError(f"{str(db)!r} not found: create it with buddy-sessions harvest … --db FILE")
+        raise ConfigError(f"{str(db)!r} not found: create it with buddy-sessions sync … --db FILE")
     if out.exists() and out.samefile(db):
         raise ConfigError(f"--out would replace the database {str(db)!r}: choose another name for the page")

@@ -1,0 +1,87 @@
+"""The command `sync`: keep a SQLite database of sessions up to date."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AsyncExitStack
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.types import NonNegativeInt, PositiveInt
+
+from buddy_sessions import ConfigError, SessionStore
+
+from .exit_codes import ExitCode
+from .files import resolve_file
+from .options import FROM, Connection, to_utc
+from .output import Output
+from .progress import HarvestProgress
+from .tables import SuiteSummary
+from .targets import open_targets
+
+
+async def sync_suites(
+    *key: str,
+    source: Annotated[str | None, FROM] = None,
+    db: Path,
+    branch: str | None = None,
+    after: NonNegativeInt | None = None,
+    since: datetime | None = None,
+    full: Annotated[bool, Parameter(show_default=False)] = False,
+    concurrency: PositiveInt = 8,
+    connection: Connection = Connection(),
+) -> ExitCode:
+    """Keep a SQLite database up to date with the sessions of many suites.
+
+    Reads only sessions that are missing, new or unfinished: one request for a
+    suite without such sessions. Each page is saved at once, so the next sync
+    continues after a failure or Ctrl-C. A suite that fails does not stop the
+    others.
+
+    Example: buddy-sessions sync acme/storefront --db sessions.db
+
+    Args:
+        key: WORKSPACE/PROJECT/SUITE_ID, the URL of a suite, or WORKSPACE/PROJECT for all suites of a project.
+        source: File with more keys, one per line; - for stdin. Blank lines and lines that begin with # are ignored.
+        db: SQLite file. It is created if it does not exist.
+        branch: Only sessions of this branch. Each sync reads the whole branch.
+        after: Only sessions with a higher relative_id, in every suite.
+        since: Only sessions created at this time or later, such as 2026-01-31 (UTC).
+        full: Read every page again, whatever the database contains, and report what was wrong.
+        concurrency: Maximum number of suites read at once, and of requests at once.
+        connection: How to reach Buddy.
+    """
+    if full and branch is not None:
+        raise ConfigError("--full and --branch exclude each other: each sync of a branch reads the whole branch")
+    path = resolve_file(db)
+    messages = Output(stderr=True)
+    summary = SuiteSummary(only_new=True)
+    async with AsyncExitStack() as stack:
+        targets = stack.enter_context(open_targets(key, source))
+        buddy = await stack.enter_async_context(connection.open_client(messages, max_concurrency=concurrency))
+        store = await stack.enter_async_context(SessionStore(path))
+        sync = store.sync(
+            buddy,
+            targets.suites(buddy),
+            branch=branch,
+            after=after,
+            since=to_utc(since),
+            full=full,
+            on_failure="collect",
+        )
+        await stack.enter_async_context(sync)
+        progress = HarvestProgress(buddy, targets, sync, noun="new or changed session")
+        with progress.show(messages, after_interrupt=f"all sessions read so far are saved in {db}"):
+            async for page in sync.pages():
+                summary.add(page.suite, page.sessions)
+    if sys.stdout.isatty():
+        summary.print_to(Output(), exclude=sync.failures)
+    messages.print_note(progress.summary())
+    is_complete = progress.exit_code == ExitCode.DONE
+    if full and is_complete and progress.stats.verified and not progress.stats.repaired:
+        messages.print_note("the full check found nothing wrong: no session was missing or wrongly marked")
+    messages.print_note(f"all sessions{'' if is_complete else ' read so far'} are in {db}, table sessions")
+    progress.print_failures(messages, resumable=False)
+    return progress.exit_code

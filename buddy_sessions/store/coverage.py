@@ -1,0 +1,59 @@
+"""The coverage of a suite: which sync has proved that the database contains every existing session of a range. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from .evidence import Verdict
+from .intervals import Interval, Intervals, gaps, subtract, union
+
+Coverage = dict[int | None, Intervals]
+"""The covered numbers by the number of the sync that has proved it; None for syncs that have ended."""
+
+
+def union_all(sets: Iterable[Intervals]) -> Intervals:
+    """Return the union of several sets."""
+    result: Intervals = ()
+    for intervals in sets:
+        for interval in intervals:
+            result = union(result, interval)
+    return result
+
+
+def change_coverage(before: Coverage, verdict: Verdict, covers: Interval | None, sync: int) -> Coverage:
+    """Return the coverage after a page of a sync.
+
+    Args:
+        before: The coverage before.
+        verdict: What the page proves.
+        covers: The range of numbers that the page covers; None if there is no proof.
+        sync: The number of the sync.
+    """
+    after = dict(before)
+    if verdict.dropped:
+        after = {owner: subtract(intervals, verdict.dropped) for owner, intervals in after.items()}
+    if covers is not None and any(gaps(union_all(after.values()), above=covers[0] - 1, below=covers[1] + 1)):
+        after[sync] = union(after.get(sync, ()), covers)
+    for number in verdict.doubtful:
+        after = {owner: subtract(intervals, (number, number)) for owner, intervals in after.items()}
+    return {owner: intervals for owner, intervals in after.items() if intervals}
+
+
+def settle(coverage: Coverage, sync: int) -> Coverage:
+    """Return the coverage after a sync has ended, and all its claims are verified.
+
+    Other syncs, which may have been killed, keep only the claims that no ended sync has made.
+    """
+    settled = union_all([coverage.get(None, ()), coverage.get(sync, ())])
+    after: Coverage = {None: settled}
+    for owner, intervals in coverage.items():
+        if owner not in {None, sync}:
+            after[owner] = subtract_all(intervals, settled)
+    return {owner: intervals for owner, intervals in after.items() if intervals}
+
+
+def subtract_all(intervals: Intervals, removed: Intervals) -> Intervals:
+    """Return the difference of two sets."""
+    for interval in removed:
+        intervals = subtract(intervals, interval)
+    return intervals

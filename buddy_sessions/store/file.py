@@ -1,0 +1,134 @@
+"""A SQLite file of this package: opened, checked, created. Its transactions and errors."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from ..errors import DecodeError, StoreError
+from .schema import APPLICATION_ID, DEVELOPMENT_IDS, SCHEMA, VERSION
+
+BUSY_TIMEOUT = 30.0
+"""Seconds to wait for another program that is writing to the file."""
+
+_ADVICE = {
+    sqlite3.SQLITE_BUSY: "another program is writing to it: wait until that has finished, and try again",
+    sqlite3.SQLITE_FULL: "the disk is full: free some space, and try again; all pages saved so far are kept",
+    sqlite3.SQLITE_NOTADB: "it is not a SQLite file, and was not changed: choose another path",
+    sqlite3.SQLITE_CORRUPT: "it is damaged: move it away, and sync into a new file",
+    sqlite3.SQLITE_CANTOPEN: "check that its folder exists, and that you may write to the file and the folder",
+    sqlite3.SQLITE_READONLY: "check that you may write to the file and its folder",
+    sqlite3.SQLITE_IOERR: "the disk fails, or its file system does not support SQLite",
+}
+
+
+class DatabaseFile:
+    """A SQLite file of this package. Used by one thread.
+
+    Attributes:
+        path: The path of the file.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._connection: sqlite3.Connection | None = None
+
+    @contextmanager
+    def translate_errors(self) -> Iterator[None]:
+        """Raise `StoreError`, with advice if there is any, in place of the errors of SQLite and of invalid values."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            # The low byte is the kind of the error. Errors of the Python module itself have no code.
+            advice = _ADVICE.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+            raise StoreError(f"{self.path}: {error}" + (f" ({advice})" if advice else "")) from error
+        except OverflowError as error:
+            raise StoreError(f"{self.path}: a number of a session has more than 64 bits, SQLite's limit") from error
+        except (DecodeError, ValueError) as error:  # ValueError: invalid JSON or text
+            raise StoreError(f"{self.path}: a saved session was changed, and is not valid any more: {error}") from error
+
+    def open(self) -> None:
+        """Open the file. Create it if it does not exist.
+
+        Raises:
+            StoreError: The file belongs to another program, or to another version of this package.
+        """
+        # SQLite treats a file of one byte as empty, and would overwrite it.
+        if os.path.isfile(self.path) and os.path.getsize(self.path) == 1:
+            raise StoreError(f"{self.path} is not a SQLite file, and was not changed: choose another path")
+        self._connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT, isolation_level=None)
+        is_new = self._is_new()  # first, since the next statement changes the file
+        self._use_wal()
+        # In WAL mode, a power failure loses the latest transactions at most, and never damages the file.
+        self._execute("PRAGMA synchronous = NORMAL")
+        if is_new:
+            self._create()
+
+    def close(self) -> None:
+        """Close the file. Can be repeated."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _use_wal(self) -> None:
+        """Switch to WAL mode. Unlike any other statement, this one does not wait for a program that is writing."""
+        end = time.monotonic() + BUSY_TIMEOUT
+        is_waiting = True
+        while is_waiting:
+            try:
+                self._execute("PRAGMA journal_mode = WAL")
+                is_waiting = False
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                    raise
+                time.sleep(0.01)
+
+    def _is_new(self) -> bool:
+        """Return whether the file has no schema yet."""
+        # In one statement, since another process may be creating the schema. A new file has none of the three values.
+        sql = "SELECT * FROM pragma_application_id, pragma_user_version, (SELECT count(*) FROM sqlite_master)"
+        owner, version, tables = self._execute(sql).fetchone()
+        if owner in DEVELOPMENT_IDS:
+            raise StoreError(
+                f"{self.path} was written by a version of buddy_sessions before its first release, and was not "
+                "changed: sync into a new file"
+            )
+        if owner != APPLICATION_ID and (owner or version or tables):
+            raise StoreError(f"{self.path} is another program's SQLite file, and was not changed: choose another path")
+        if version > VERSION:
+            raise StoreError(
+                f"{self.path} was written by a newer buddy_sessions (schema {version}, supported up to {VERSION}), and "
+                "was not changed: upgrade buddy_sessions, or choose another path"
+            )
+        return not version
+
+    def _create(self) -> None:
+        """Create the schema, unless another process has just done it."""
+        with self._transaction():
+            if self._is_new():
+                for statement in SCHEMA:
+                    self._execute(statement)
+                self._execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                self._execute(f"PRAGMA user_version = {VERSION}")
+
+    def _execute(self, sql: str, parameters: Sequence[object] = ()) -> sqlite3.Cursor:
+        return self._open_connection().execute(sql, parameters)
+
+    def _execute_many(self, sql: str, rows: Sequence[Sequence[object] | Mapping[str, object]]) -> None:
+        if rows:
+            self._open_connection().executemany(sql, rows)
+
+    def _open_connection(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise StoreError(f"{self.path} is closed")
+        return self._connection
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        # IMMEDIATE waits for other writers here. A transaction that begins with a read cannot wait: it fails at its
+        # first write if another program has written since.
+        with self._execute("BEGIN IMMEDIATE").connection:  # commits, or rolls back after an error
+            yield

@@ -1,0 +1,241 @@
+"""The command `sync`: what is read, what it prints, and what a failure leaves in the database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from buddy_sessions.cli import run
+from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
+from helpers.command_line import Call, interrupt_at_request, piped_stdin, use_terminal
+from helpers.stores import execute, query
+
+A, B, C = "acme/shop/a", "acme/shop/b", "acme/shop/c"
+
+COUNTS = "SELECT suite_id, count(*) FROM sessions WHERE deleted_at IS NULL GROUP BY 1 ORDER BY 1"
+NOTHING_WRONG = "the full check found nothing wrong: no session was missing or wrongly marked"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "sessions.db"
+
+
+@pytest.fixture
+def finished(suites: dict[str, FakeSuite]) -> dict[str, FakeSuite]:
+    """The suites, without sessions that are still running."""
+    for suite in suites.values():
+        for session in suite.sessions:
+            if session["status"] == "IN_PROGRESS":
+                suite.finish(session["id"])
+    return suites
+
+
+class TestOptions:
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ([A], "--db"),
+            (["--db", "x.db"], "no suite given"),
+            ([A, "--db", "."], "is not a file"),
+            ([A, "--db", "none/x.db"], "none' not found: create it"),
+            ([A, "--db", "x.db", "--after", "-1"], "--after"),
+            ([A, "--db", "x.db", "--since", "yesterday"], "--since"),
+            ([A, "--db", "x.db", "--full", "--branch", "main"], "exclude each other"),
+        ],
+    )
+    def test_wrong_usage_is_2(
+        self,
+        arguments: list[str],
+        message: str,
+        call: Call,
+        fake: FakeBuddy,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        code, out, err = call("sync", *arguments)
+        assert (code, out, len(err.splitlines())) == (2, "", 1)
+        assert err.startswith("error: ")
+        assert message in err
+        assert not fake.requests
+        assert not [*tmp_path.iterdir()]
+
+    def test_after_and_branch_select_sessions(self, call: Call, suites: dict[str, FakeSuite], path: Path) -> None:
+        assert call("sync", A, B, "--db", str(path), "--after", "240").code == 0
+        assert query(path, COUNTS) == [("a", 10)]
+        suites[B].create(branch="only/here")
+        assert call("sync", A, B, "--db", str(path), "--branch", "only/here").code == 0
+        assert query(path, "SELECT relative_id FROM sessions WHERE suite_id = 'b'") == [(4,)]
+
+    def test_since_is_utc_by_default(self, call: Call, fake: FakeBuddy, path: Path) -> None:
+        suite = fake.add_suite("acme", "shop", "a")
+        for date in ("2026-03-01T23:59:59Z", "2026-03-02T00:00:00Z", "2026-03-03T00:00:00Z"):
+            suite.create(create_date=date)
+        assert call("sync", A, "--db", str(path), "--since", "2026-03-02").code == 0
+        assert query(path, "SELECT relative_id FROM sessions ORDER BY 1") == [(2,), (3,)]
+
+    @pytest.mark.usefixtures("suites")
+    def test_stdin_names_the_suites(self, call: Call, path: Path) -> None:
+        with piped_stdin(f"{A}\nacme/shop\n".encode()):
+            assert call("sync", "--from", "-", "--db", str(path)).code == 0
+        assert query(path, COUNTS) == [("a", 250), ("b", 3)]
+
+    @pytest.mark.usefixtures("suites")
+    def test_concurrency_limits_the_requests(self, call: Call, fake: FakeBuddy, path: Path) -> None:
+        fake.latency = 0.02
+        assert call("sync", A, B, "--db", str(path), "--concurrency", "1").code == 0
+        assert fake.max_in_flight == 1
+
+
+class TestSync:
+    @pytest.mark.usefixtures("finished")
+    def test_unchanged_suite_costs_one_request(self, call: Call, fake: FakeBuddy, path: Path) -> None:
+        arguments = ("sync", A, B, "--db", str(path))
+        code, out, err = call(*arguments)
+        assert (code, out) == (0, "")
+        summary, note = err.splitlines()
+        assert summary.startswith("2 suites, 253 new or changed sessions, ")
+        assert note == f"all sessions are in {path}, table sessions"
+        assert query(path, COUNTS) == [("a", 250), ("b", 3)]
+        fake.requests.clear()
+        assert call(*arguments).err.startswith("2 suites, 0 new or changed sessions, 2 requests in ")
+        assert len(fake.requests) == 2
+
+    @pytest.mark.usefixtures("finished")
+    def test_link_is_kept(self, call: Call, path: Path, tmp_path: Path) -> None:
+        link = tmp_path / "link.db"
+        link.symlink_to(path)
+        assert call("sync", B, "--db", str(link)).code == 0
+        assert link.is_symlink()
+        assert query(path, COUNTS) == [("b", 3)]
+
+    @pytest.mark.usefixtures("suites")
+    def test_terminal_gets_a_summary_of_new_sessions(self, monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
+        for expected in ([["KEY", "NEW"], [A, "250"]], []):
+            terminal = use_terminal(monkeypatch, "stdout")
+            assert run(["sync", A, "--db", str(path)]) == 0
+            assert [line.split()[:2] for line in terminal.getvalue().splitlines()] == expected
+
+    @pytest.mark.usefixtures("suites")
+    def test_progress_counts_new_sessions(self, call: Call, monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
+        terminal = use_terminal(monkeypatch, "stderr", dumb=False)
+        assert call("sync", "acme/shop", "--db", str(path)).code == 0
+        assert "0/0+ suites · 0 requests/s · 0 new or changed sessions" in terminal.getvalue()
+
+
+class TestFull:
+    @pytest.fixture
+    def database(self, call: Call, finished: dict[str, FakeSuite], path: Path) -> Path:
+        """A complete database of two suites."""
+        assert finished
+        assert call("sync", A, B, "--db", str(path)).code == 0
+        return path
+
+    def test_nothing_wrong(self, call: Call, database: Path) -> None:
+        code, out, err = call("sync", A, B, "--db", str(database), "--full")
+        summary, *notes = err.splitlines()
+        assert (code, out) == (0, "")
+        assert summary.startswith("2 suites, 0 new or changed sessions, ")
+        assert notes == [NOTHING_WRONG, f"all sessions are in {database}, table sessions"]
+        assert NOTHING_WRONG not in call("sync", A, B, "--db", str(database)).err
+
+    def test_new_session_is_not_a_finding(self, call: Call, database: Path, suites: dict[str, FakeSuite]) -> None:
+        suites[B].create(status="SUCCESSFUL")
+        err = call("sync", A, B, "--db", str(database), "--full").err
+        assert err.startswith("2 suites, 1 new or changed session, ")
+        assert NOTHING_WRONG in err
+
+    @pytest.mark.parametrize(
+        ("damage", "found"),
+        [
+            ("DELETE FROM sessions WHERE suite_id = 'a' AND relative_id IN (70, 71)", "2 sessions that were not saved"),
+            (
+                "UPDATE sessions SET missing_since = 'now', missing_by = 1 WHERE suite_id = 'a' AND relative_id = 70",
+                "0 sessions that were not saved, and 1 marked as missing",
+            ),
+        ],
+        ids=["lost", "marked"],
+    )
+    def test_damage_is_reported_and_repaired(
+        self, damage: str, found: str, call: Call, database: Path, suites: dict[str, FakeSuite]
+    ) -> None:
+        execute(database, damage)
+        code, _, err = call("sync", A, B, "--db", str(database), "--full")
+        assert (code, err.count("the full check found")) == (0, 1)
+        assert err.startswith(f"{A}: the full check found {found}")
+        assert query(database, COUNTS) == [("a", 250), ("b", 3)]
+        assert not query(database, "SELECT id FROM sessions WHERE missing_since IS NOT NULL")
+        assert NOTHING_WRONG in call("sync", *suites, "--db", str(database), "--full").err
+
+    @pytest.mark.parametrize("key", [C, "acme/none"])
+    def test_failed_suite_is_not_checked(self, key: str, call: Call, database: Path) -> None:
+        code, _, err = call("sync", A, key, "--db", str(database), "--full")
+        assert (code, "the full check" in err) == (3, False)
+
+    def test_unverified_read_is_not_a_check(self, call: Call, fake: FakeBuddy, path: Path) -> None:
+        suite = fake.add_suite("acme", "shop", "a")
+        suite.create(relative_id=7)
+        suite.create(relative_id=3)
+        code, _, err = call("sync", A, "--db", str(path), "--full")
+        assert (code, "the full check" in err) == (0, False)
+
+
+class TestFailures:
+    @pytest.mark.usefixtures("suites")
+    def test_interrupt_keeps_the_pages_read(self, call: Call, fake: FakeBuddy, path: Path) -> None:
+        interrupt_at_request(fake, 2)
+        code, out, err = call("sync", A, "--db", str(path), "--concurrency", "1")
+        assert (code, out) == (130, "")
+        assert err.startswith("interrupted: 0 suites, 100 new or changed sessions, ")
+        assert err.endswith(f"; all sessions read so far are saved in {path}\n")
+        assert query(path, "SELECT count(*) FROM sessions") == [(100,)]
+
+    @pytest.mark.usefixtures("suites")
+    def test_failed_suite_is_continued_by_the_next_sync(
+        self, call: Call, fake: FakeBuddy, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        terminal = use_terminal(monkeypatch, "stdout")
+        fake.on_request = lambda request: fake.inject(Fault.status(404)) if request.page == 2 else None
+        code, _, err = call("sync", A, B, "--db", str(path), "--concurrency", "1")
+        assert (code, dict(query(path, COUNTS))["b"]) == (3, 3)
+        assert dict(query(path, COUNTS))["a"] in {100, 200}
+        assert [line.split()[0] for line in terminal.getvalue().splitlines()] == ["KEY", B]
+        summary, note, failed = err.splitlines()
+        assert summary.startswith("1 suite, 1 failed, ")
+        assert note == f"all sessions read so far are in {path}, table sessions"
+        assert failed.startswith(f"failed: {A}: ")
+        assert "--cursor" not in failed
+        fake.on_request = None
+        assert call("sync", A, B, "--db", str(path)).code == 0
+        assert query(path, COUNTS) == [("a", 250), ("b", 3)]
+
+    def test_wrong_token_is_4(self, call: Call, fake: FakeBuddy, path: Path) -> None:
+        fake.token = "another"
+        code, out, err = call("sync", A, "--db", str(path))
+        assert (code, out, err.count("failed: ")) == (4, "", 1)
+
+    def test_missing_token_creates_no_file(
+        self, call: Call, fake: FakeBuddy, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("BUDDY_TOKEN")
+        assert call("sync", A, "--db", str(path)).code == 2
+        assert not path.exists()
+        assert not fake.requests
+
+    def test_file_of_another_program_is_not_touched(self, call: Call, fake: FakeBuddy, path: Path) -> None:
+        path.write_text("not a database, and long enough to be looked at")
+        before = path.read_bytes()
+        code, out, err = call("sync", A, "--db", str(path))
+        assert (code, out, path.read_bytes()) == (1, "", before)
+        assert "not a SQLite" in err
+        assert not fake.requests
+
+    @pytest.mark.usefixtures("suites")
+    def test_same_error_of_many_suites_is_printed_once(self, call: Call, path: Path) -> None:
+        assert call("sync", A, "--db", str(path)).code == 0
+        execute(path, "DROP TABLE covered")
+        code, _, err = call("sync", "acme/shop", "acme/other", "--db", str(path), "--concurrency", "1")
+        assert (code, err.count("no such table")) == (1, 1)
+        assert f"failed: {A} and 2 more: " in err

@@ -1,0 +1,172 @@
+"""A suite on a server that sometimes responds wrongly, and a client for it. Both in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from random import Random
+
+import attrs
+
+from buddy_sessions import Cursor, NotFoundError, Session, SessionStatus, Stats, Suite, SuiteKey
+from buddy_sessions._decoding.converter import DecodedPage
+from buddy_sessions._paging.paginator import SessionPaginator
+from buddy_sessions._paging.reconciler import Reconciler, ServerTraits, Window
+from buddy_sessions._stats import Fetched
+
+WRONG_RESPONSES = ("empty", "short", "stale", "narrow", "swapped", "smaller", "lacking", "not found")
+
+
+class ModelServer:
+    """One suite. Its sessions are created, finished and deleted, also between the requests of one read.
+
+    Attributes:
+        rows: The sessions that exist, newest first.
+        requests: The number of requests so far.
+        wrong: The share of responses that are wrong.
+        kinds: The kinds of wrong responses.
+        changes: The share of requests before which the list changes.
+
+    Args:
+        random: Decides about changes and wrong responses.
+    """
+
+    def __init__(self, random: Random) -> None:
+        self.rows: list[Session] = []
+        self.requests = 0
+        self.wrong = 0.0
+        self.kinds: tuple[str, ...] = WRONG_RESPONSES
+        self.changes = 0.0
+        self._random = random
+        self._highest = 0
+        self._version = 0
+        self._history: list[list[Session]] = [[]]
+        self._interruption: tuple[int, Callable[[], Awaitable[None]]] | None = None
+
+    def interrupt(self, request: int, action: Callable[[], Awaitable[None]] | None) -> None:
+        """Run an action once, after this number of requests from now: before the client gets the response."""
+        self._interruption = None if action is None else (self.requests + request, action)
+
+    async def send(self) -> None:
+        """Send a response: the interruption runs if it is due."""
+        if self._interruption is not None and self.requests >= self._interruption[0]:
+            _, action = self._interruption
+            self._interruption = None
+            await action()
+
+    def create(self, count: int = 1) -> None:
+        for _ in range(count):
+            self._highest += 1
+            status = SessionStatus.IN_PROGRESS if self._random.random() < 0.1 else SessionStatus.SUCCESSFUL
+            self.rows.insert(
+                0, self._new_state(Session(id=f"{self._version}", relative_id=self._highest, status=status))
+            )
+        self._remember()
+
+    def change(self, offset: int) -> None:
+        """Finish or reopen a session."""
+        if self.rows:
+            index = offset % len(self.rows)
+            is_finished = self.rows[index].is_finished
+            status = SessionStatus.IN_PROGRESS if is_finished else SessionStatus.SUCCESSFUL
+            self.rows[index] = self._new_state(attrs.evolve(self.rows[index], status=status))
+            self._remember()
+
+    def delete(self, offset: int) -> None:
+        if self.rows:
+            del self.rows[offset % len(self.rows)]
+            self._remember()
+
+    def recreate(self, count: int) -> None:
+        """Delete the suite, and create another one with the same name."""
+        self.rows, self._highest = [], 0
+        self._history = [[]]
+        self.create(count)
+
+    def read_page(self, window: Window) -> tuple[Session, ...]:
+        rows, window = self._respond(window)
+        return tuple(rows[window.start : window.end])
+
+    def read_session(self, session_id: str) -> Session:
+        self._change_maybe()
+        rows = self.rows
+        if self._is_wrong():
+            rows = self._random.choice([[], self._random.choice(self._history)])
+        for session in rows:
+            if session.id == session_id:
+                return session
+        raise NotFoundError(status=404)
+
+    def _respond(self, window: Window) -> tuple[list[Session], Window]:
+        """Return the list and the window from which the response is cut."""
+        self._change_maybe()
+        rows, random = list(self.rows), self._random
+        kind = random.choice(self.kinds) if self._is_wrong() else None
+        row = window.end - 1 if random.random() < 0.5 else random.randrange(window.start, window.end)
+        match kind:
+            case "not found":
+                raise NotFoundError(status=404)
+            case "empty":
+                rows = []
+            case "short":
+                rows = rows[: window.start + random.randrange(window.per_page)]
+            case "stale":
+                rows = random.choice(self._history)
+            case "narrow":
+                rows = [session for session in rows if int(session.id) % 3]
+            case "smaller":
+                window = Window(window.page, max(window.per_page // 2, 1))
+            case "swapped":
+                rows[row : row + 2] = reversed(rows[row : row + 2])
+            case "lacking":
+                del rows[row : row + 1]
+            case _:
+                pass
+        return rows, window
+
+    def _is_wrong(self) -> bool:
+        return self._random.random() < self.wrong
+
+    def _change_maybe(self) -> None:
+        self.requests += 1
+        if self._random.random() < self.changes:
+            changes: list[Callable[[int], None]] = [self.create, self.change, self.delete]
+            self._random.choice(changes)(self._random.randrange(1, 4))
+
+    def _new_state(self, session: Session) -> Session:
+        self._version += 1
+        return attrs.evolve(session, id=session.id, revision=f"{self._version}")
+
+    def _remember(self) -> None:
+        self._history.append(list(self.rows))
+
+
+class ModelClient:
+    """Reads a `ModelServer`. It has the methods of `BuddyClient` that a sync calls."""
+
+    max_concurrency = 1
+
+    def __init__(self, server: ModelServer, *, per_page: int, read_ahead: int) -> None:
+        self._server = server
+        self._new_reconciler = partial(Reconciler, per_page=per_page, read_ahead=read_ahead, traits=ServerTraits())
+
+    def sessions(self, suite: SuiteKey, *, branch: None, after: int, cursor: Cursor | None) -> SessionPaginator:
+        async def fetch(window: Window) -> Fetched[DecodedPage]:
+            stats = Stats(requests=1)
+            try:
+                page = DecodedPage(self._server.read_page(window))
+            except NotFoundError as error:
+                return Fetched(stats=stats, error=error)
+            await self._server.send()
+            return Fetched(stats=stats, value=page)
+
+        new_reconciler = partial(self._new_reconciler, after=after, cursor=cursor)
+        return SessionPaginator(suite, fetch=fetch, new_reconciler=new_reconciler, cursor=cursor)
+
+    async def session(self, suite: SuiteKey, session_id: str) -> Session:
+        session = self._server.read_session(session_id)
+        await self._server.send()
+        return session
+
+    async def suites(self, workspace: str, project: str) -> list[Suite]:
+        return []

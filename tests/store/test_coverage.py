@@ -1,0 +1,99 @@
+"""The coverage of a suite, compared with sets of numbers."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from buddy_sessions.store.coverage import Coverage, change_coverage, settle, subtract_all, union_all
+from buddy_sessions.store.evidence import Verdict
+from buddy_sessions.store.intervals import Interval, Intervals, contains
+
+SYNC, OTHER = 2, 1
+
+LIMIT = 40
+
+single_intervals = st.tuples(st.integers(1, 20), st.integers(0, 15)).map(lambda pair: (pair[0], sum(pair)))
+interval_sets = st.lists(single_intervals, max_size=4).map(lambda intervals: union_all([(each,) for each in intervals]))
+coverages = st.dictionaries(st.sampled_from([None, OTHER, SYNC]), interval_sets.filter(bool))
+verdicts = st.builds(
+    Verdict, dropped=st.none() | single_intervals, doubtful=st.lists(st.integers(1, LIMIT), max_size=3)
+)
+
+
+def numbers(intervals: Intervals) -> set[int]:
+    return {number for number in range(LIMIT) if contains(intervals, number)}
+
+
+def all_numbers(coverage: Coverage) -> set[int]:
+    return numbers(union_all(coverage.values()))
+
+
+class TestSets:
+    @given(st.lists(interval_sets))
+    def test_union_of_all(self, sets: list[Intervals]) -> None:
+        assert numbers(union_all(sets)) == set().union(*map(numbers, sets))
+
+    @given(interval_sets, interval_sets)
+    def test_difference(self, intervals: Intervals, removed: Intervals) -> None:
+        assert numbers(subtract_all(intervals, removed)) == numbers(intervals) - numbers(removed)
+
+
+class TestChange:
+    def test_page_extends_the_claims_of_its_sync(self) -> None:
+        before: Coverage = {None: ((1, 5),), SYNC: ((11, 15),)}
+        assert change_coverage(before, Verdict(), (16, 20), SYNC) == {None: ((1, 5),), SYNC: ((11, 20),)}
+        assert change_coverage(before, Verdict(), None, SYNC) == before
+
+    def test_range_that_is_covered_already_adds_nothing(self) -> None:
+        """By one sync or by several: the claim would be lost if the read of this sync proved to be unverified."""
+        before: Coverage = {None: ((1, 5),), OTHER: ((6, 10),)}
+        assert change_coverage(before, Verdict(), (3, 8), SYNC) == before
+
+    def test_range_that_is_partly_covered_is_claimed_entirely(self) -> None:
+        before: Coverage = {OTHER: ((1, 5),)}
+        assert change_coverage(before, Verdict(), (3, 8), SYNC) == {OTHER: ((1, 5),), SYNC: ((3, 8),)}
+
+    def test_dropped_range_can_be_claimed_again(self) -> None:
+        before: Coverage = {None: ((1, 20),), OTHER: ((25, 30),)}
+        after = change_coverage(before, Verdict(dropped=(8, 40)), (15, 18), SYNC)
+        assert after == {None: ((1, 7),), SYNC: ((15, 18),)}
+
+    def test_doubtful_numbers_are_not_claimed(self) -> None:
+        before: Coverage = {None: ((1, 5), (9, 9))}
+        assert change_coverage(before, Verdict(doubtful=[9, 4, 7]), (4, 9), SYNC) == {
+            None: ((1, 3), (5, 5)),
+            SYNC: ((5, 6), (8, 8)),
+        }
+
+    @given(before=coverages, verdict=verdicts, covers=st.none() | single_intervals)
+    def test_change_is_that_of_sets(self, before: Coverage, verdict: Verdict, covers: Interval | None) -> None:
+        after = change_coverage(before, verdict, covers, SYNC)
+        claimed, dropped = (numbers((each,) if each else ()) for each in (covers, verdict.dropped))
+        assert all_numbers(after) == ((all_numbers(before) - dropped) | claimed) - set(verdict.doubtful)
+        for owner in (None, OTHER):
+            remaining = numbers(before.get(owner, ())) - dropped - set(verdict.doubtful)
+            assert numbers(after.get(owner, ())) == remaining
+        assert all(after.values())
+
+
+class TestSettle:
+    def test_claims_of_an_ended_sync_are_settled(self) -> None:
+        before: Coverage = {None: ((1, 5),), OTHER: ((20, 25),), SYNC: ((6, 10),)}
+        assert settle(before, SYNC) == {None: ((1, 10),), OTHER: ((20, 25),)}
+
+    def test_settled_claims_need_no_other_owner(self) -> None:
+        before: Coverage = {OTHER: ((1, 10),), SYNC: ((5, 20),)}
+        assert settle(before, SYNC) == {None: ((5, 20),), OTHER: ((1, 4),)}
+
+    def test_sync_without_claims_settles_nothing(self) -> None:
+        assert settle({}, SYNC) == {}
+        assert settle({OTHER: ((1, 5),)}, SYNC) == {OTHER: ((1, 5),)}
+
+    @given(coverages)
+    def test_settled_coverage_is_the_same_set(self, before: Coverage) -> None:
+        after = settle(before, SYNC)
+        assert all_numbers(after) == all_numbers(before)
+        assert numbers(after.get(None, ())) == numbers(before.get(None, ())) | numbers(before.get(SYNC, ()))
+        assert SYNC not in after
+        assert all(after.values())

@@ -1,0 +1,196 @@
+"""The file of a store: which files are opened, which are rejected, and what the errors advise."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from threading import Timer
+from typing import Any
+
+import pytest
+
+from buddy_sessions import DecodeError, StoreError
+from buddy_sessions.store.file import DatabaseFile
+from buddy_sessions.store.schema import APPLICATION_ID, DEVELOPMENT_IDS, VERSION
+from helpers.stores import execute, query
+
+
+@pytest.fixture
+def file(path: Path) -> Iterator[DatabaseFile]:
+    """A file that is not opened yet."""
+    with closing(DatabaseFile(str(path))) as new:
+        yield new
+
+
+def open_file(file: DatabaseFile) -> None:
+    with file.translate_errors():
+        file.open()
+
+
+def create_file(path: Path) -> None:
+    with closing(DatabaseFile(str(path))) as file:
+        file.open()
+
+
+def check_rejected_unchanged(file: DatabaseFile, message: str) -> None:
+    """Check that a file cannot be opened, is not changed, and that no other file remains in its folder."""
+    path = Path(file.path)
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match=message):
+        open_file(file)
+    file.close()
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+class TestOpen:
+    def test_new_file_identifies_package_and_version(self, file: DatabaseFile, path: Path) -> None:
+        file.open()
+        assert query(path, "PRAGMA application_id") == [(APPLICATION_ID,)]
+        assert query(path, "PRAGMA user_version") == [(VERSION,)]
+        assert query(path, "PRAGMA journal_mode") == [("wal",)]
+        assert APPLICATION_ID.to_bytes(4, "big") == b"BuSs"
+
+    def test_file_is_created_once(self, file: DatabaseFile, path: Path) -> None:
+        for _ in range(2):
+            file.open()
+            execute(path, "UPDATE commits SET number = number + 1")
+            file.close()
+            file.close()
+        assert query(path, "SELECT number FROM commits") == [(2,)]
+
+    @pytest.mark.parametrize("sql", ["SELECT 1", "PRAGMA journal_mode = WAL"], ids=["empty", "header-only"])
+    def test_file_without_content_is_treated_as_new(self, file: DatabaseFile, path: Path, sql: str) -> None:
+        query(path, sql)
+        file.open()
+        assert query(path, "SELECT count(*) FROM sessions") == [(0,)]
+
+    def test_schema_created_by_another_process_is_used(
+        self, file: DatabaseFile, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Another process creates the schema after this one has seen that there is none."""
+        connect = sqlite3.connect
+
+        def create_schema(sql: str) -> None:
+            if sql.startswith("BEGIN"):
+                monkeypatch.undo()
+                create_file(path)
+                execute(path, "UPDATE commits SET number = 7")
+
+        def connect_and_create(*args: Any, **kwargs: Any) -> sqlite3.Connection:
+            connection: sqlite3.Connection = connect(*args, **kwargs)
+            connection.set_trace_callback(create_schema)
+            return connection
+
+        monkeypatch.setattr(sqlite3, "connect", connect_and_create)
+        file.open()
+        assert query(path, "SELECT number FROM commits") == [(7,)]
+
+
+class TestRejectedFiles:
+    @pytest.mark.fault
+    @pytest.mark.parametrize("content", [b"x", b"xy", b"SQLite format 3", b"this is a diary\n" * 1000])
+    def test_file_of_another_format(self, file: DatabaseFile, path: Path, content: bytes) -> None:
+        path.write_bytes(content)
+        check_rejected_unchanged(file, "not a SQLite file, and was not changed: choose another path")
+
+    @pytest.mark.fault
+    @pytest.mark.parametrize(
+        "sql",
+        ["CREATE TABLE sessions (x)", "PRAGMA application_id = 7", "PRAGMA user_version = 1"],
+        ids=["table", "application", "version"],
+    )
+    def test_file_of_another_program(self, file: DatabaseFile, path: Path, sql: str) -> None:
+        query(path, sql)
+        check_rejected_unchanged(file, "another program's SQLite file, and was not changed: choose another path")
+
+    @pytest.mark.fault
+    @pytest.mark.parametrize("identifier", DEVELOPMENT_IDS)
+    def test_file_of_a_development_version(self, file: DatabaseFile, path: Path, identifier: int) -> None:
+        create_file(path)
+        query(path, f"PRAGMA application_id = {identifier}")
+        check_rejected_unchanged(file, "before its first release, and was not changed: sync into a new file")
+
+    @pytest.mark.fault
+    def test_file_of_a_newer_version(self, file: DatabaseFile, path: Path) -> None:
+        create_file(path)
+        query(path, f"PRAGMA user_version = {VERSION + 1}")
+        message = rf"newer buddy_sessions \(schema {VERSION + 1}, .* was not changed: upgrade buddy_sessions"
+        check_rejected_unchanged(file, message)
+
+    @pytest.mark.fault
+    def test_damaged_file(self, file: DatabaseFile, path: Path) -> None:
+        create_file(path)
+        content = path.read_bytes()
+        path.write_bytes(content[:100] + bytes(1000) + content[1100:])
+        check_rejected_unchanged(file, "it is damaged: move it away, and sync into a new file")
+
+    def test_path_where_no_file_can_be(self, tmp_path: Path) -> None:
+        for path in (tmp_path / "missing" / "sessions.db", tmp_path):
+            with closing(DatabaseFile(str(path))) as file, pytest.raises(StoreError, match="folder exists"):
+                open_file(file)
+
+
+class TestLock:
+    @pytest.mark.fault
+    def test_locked_file_is_reported(self, file: DatabaseFile, path: Path, short_busy_timeout: None) -> None:
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            with pytest.raises(StoreError, match="another program is writing to it: wait"):
+                open_file(file)
+
+    @pytest.mark.fault
+    @pytest.mark.parametrize("lock", ["IMMEDIATE", "EXCLUSIVE"])
+    def test_new_file_waits_for_another_program(self, file: DatabaseFile, path: Path, lock: str) -> None:
+        with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+            other.execute(f"BEGIN {lock}")
+            end = Timer(0.05, other.execute, ["ROLLBACK"])
+            end.start()
+            try:
+                open_file(file)
+            finally:
+                end.join()
+        assert query(path, "SELECT count(*) FROM sessions") == [(0,)]
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("code", "advice"),
+        [
+            (sqlite3.SQLITE_BUSY_SNAPSHOT, "another program is writing"),
+            (sqlite3.SQLITE_FULL, "free some space"),
+            (sqlite3.SQLITE_NOTADB, "choose another path"),
+            (sqlite3.SQLITE_CORRUPT_INDEX, "move it away"),
+            (sqlite3.SQLITE_CANTOPEN, "folder exists"),
+            (sqlite3.SQLITE_READONLY_DIRECTORY, "you may write"),
+            (sqlite3.SQLITE_IOERR_WRITE, "the disk fails"),
+        ],
+    )
+    def test_error_of_sqlite_gives_advice(self, file: DatabaseFile, path: Path, code: int, advice: str) -> None:
+        error = sqlite3.OperationalError("cause")
+        error.sqlite_errorcode = code
+        with pytest.raises(StoreError, match=advice) as caught, file.translate_errors():
+            raise error
+        assert str(caught.value).startswith(f"{path}: cause (")
+        assert caught.value.__cause__ is error
+
+    @pytest.mark.parametrize(
+        ("error", "message"),
+        [
+            (sqlite3.ProgrammingError("cause"), ": cause"),
+            (OverflowError("cause"), ": a number of a session has more than 64 bits, SQLite's limit"),
+            (ValueError("cause"), ": a saved session was changed, and is not valid any more: cause"),
+            (DecodeError("cause"), ": a saved session was changed, and is not valid any more: cause"),
+        ],
+        ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+    )
+    def test_other_error_gives_its_cause(self, file: DatabaseFile, path: Path, error: Exception, message: str) -> None:
+        with pytest.raises(StoreError) as caught, file.translate_errors():
+            raise error
+        assert str(caught.value) == f"{path}{message}"
+
+    def test_errors_of_programs_are_not_translated(self, file: DatabaseFile) -> None:
+        with pytest.raises(KeyError), file.translate_errors():
+            raise KeyError
