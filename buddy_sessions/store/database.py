@@ -11,7 +11,7 @@ from typing import NamedTuple
 from attrs import evolve, frozen
 
 from .._decoding.converter import session_from_dict, to_dict
-from ..models import Session, Suite, SuiteKey
+from ..models import Member, Session, Suite, SuiteKey
 from ..watch import REMEMBERED_SESSIONS
 from .coverage import Coverage, change_coverage, settle, union_all
 from .evidence import ALL_NUMBERS, Evidence, KnownSession, Row, Verdict, judge
@@ -177,7 +177,7 @@ class Database(DatabaseFile):
 
     def sessions(self, key: SuiteKey, *, branch: str | None = None) -> list[Session]:
         """Return the sessions of a suite that are not deleted, newest first."""
-        sql, parameters = f"SELECT {_COLUMNS} {_FROM_SESSIONS}", [*key]
+        sql, parameters = f"SELECT {_COLUMNS} {_FROM_SESSIONS}", list[object](key)
         if branch is not None:
             sql += " AND ref_type = 'BRANCH' AND ref_name = ?"
             parameters.append(to_sql(branch))
@@ -194,7 +194,8 @@ class Database(DatabaseFile):
 
     def save_page(self, key: SuiteKey, page: ReadPage) -> SavedPage:
         """Save a page, and what it proves."""
-        rows = {to_sql(session.id): to_row(session) for session in page.sessions}
+        members: dict[Member, str] = {}
+        rows: dict[object, Row] = {to_sql(session.id): to_row(session, members) for session in page.sessions}
         with self._transaction():
             commit = self._number("SELECT number FROM commits") + 1
             sync = commit if page.sync is None else page.sync
@@ -316,7 +317,7 @@ class Database(DatabaseFile):
         return _SuiteRow(*self._execute(sql, key).fetchone() or ())
 
     def _evidence(self, key: SuiteKey, page: ReadPage, rows: Mapping[object, Row], sync: int) -> Evidence:
-        numbers = {to_sql(session.id): session.relative_id for session in page.sessions}
+        numbers: dict[object, int] = {to_sql(session.id): session.relative_id for session in page.sessions}
         evidence = Evidence(rows=rows, numbers=numbers, covers=page.covers, sync=sync, is_repair=page.is_repair)
         if page.first_page is None:
             return evidence

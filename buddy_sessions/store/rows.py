@@ -4,21 +4,52 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 import attrs
 
 from .._decoding.converter import session_from_dict, to_dict
-from ..models import Session
+from .._decoding.hooks import unstructure_time
+from ..models import Member, Session
 from .evidence import Row
 
 FIELDS = tuple(field.name for field in attrs.fields(Session))
 """The columns of a row, in this order."""
 
 
-def to_row(session: Session) -> Row:
-    """Return the row of a session."""
-    return tuple(map(to_sql, to_dict(session).values()))
+def to_row(session: Session, members: dict[Member, str]) -> Row:
+    """Return the row of a session.
+
+    Args:
+        session: The session.
+        members: The JSON of members, which this function reads and extends: a page repeats few members many times.
+    """
+    return (
+        to_sql(session.id),
+        session.relative_id,
+        to_sql(session.status.value),
+        to_sql(session.url),
+        to_sql(session.html_url),
+        _time(session.create_date),
+        _time(session.start_date),
+        _time(session.finish_date),
+        _member(session.created_by, members),
+        _enum(session.ci_provider),
+        to_sql(session.ci_run_url),
+        to_sql(session.revision),
+        _enum(session.ref_type),
+        to_sql(session.ref_name),
+        to_sql(session.execution_id),
+        to_sql(session.action_execution_id),
+        to_sql(session.error_message),
+        session.duration,
+        session.tests_count,
+        session.failed_count,
+        session.skipped_count,
+        session.error_count,
+    )
 
 
 def to_session(row: Sequence[Any]) -> Session:
@@ -34,18 +65,32 @@ def to_session(row: Sequence[Any]) -> Session:
     return session_from_dict(fields)
 
 
-def to_sql(value: Any) -> Any:
-    """Return a JSON value as it is stored: an object as JSON, text with a lone surrogate as a blob."""
-    if type(value) is dict:
-        return json.dumps(value)
-    if type(value) is str and not value.isascii():
+def to_sql(text: str | None) -> str | bytes | None:
+    """Return a text as it is stored: with a lone surrogate, which SQLite does not accept, as a blob."""
+    if text is not None and not text.isascii():
         try:
-            value.encode()
+            text.encode()
         except UnicodeEncodeError:
-            return value.encode(errors="surrogatepass")
-    return value
+            return text.encode(errors="surrogatepass")
+    return text
 
 
 def from_sql(value: Any) -> Any:
     """Return a stored value; a blob is text with a lone surrogate."""
     return value.decode(errors="surrogatepass") if type(value) is bytes else value
+
+
+def _time(time: datetime | None) -> str | None:
+    return None if time is None else unstructure_time(time)
+
+
+def _enum(member: StrEnum | None) -> str | bytes | None:
+    return None if member is None else to_sql(member.value)
+
+
+def _member(member: Member | None, members: dict[Member, str]) -> str | None:
+    if member is None:
+        return None
+    if member not in members:
+        members[member] = json.dumps(to_dict(member))
+    return members[member]

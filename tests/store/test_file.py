@@ -135,9 +135,10 @@ class TestRejectedFiles:
 
 class TestLock:
     @pytest.mark.fault
-    def test_locked_file_is_reported(self, file: DatabaseFile, path: Path, short_busy_timeout: None) -> None:
+    @pytest.mark.parametrize("lock", ["IMMEDIATE", "EXCLUSIVE"])
+    def test_locked_file_is_reported(self, file: DatabaseFile, path: Path, lock: str, short_busy_timeout: None) -> None:
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
-            other.execute("BEGIN EXCLUSIVE")
+            other.execute(f"BEGIN {lock}")
             with pytest.raises(StoreError, match="another program is writing to it: wait"):
                 open_file(file)
 
