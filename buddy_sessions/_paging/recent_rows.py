@@ -12,7 +12,7 @@ _MAX_ROWS = 200
 class RecentRows:
     """The lowest rows above the frontier, at most 200: the last page or two.
 
-    Between the highest and the lowest of them, they are all the rows that existed when their pages were requested.
+    They have no gaps: no other row existed between the highest and the lowest when their pages were requested.
     Sessions are numbered in the order of their creation, so none can appear between them later.
     """
 
@@ -28,7 +28,7 @@ class RecentRows:
         """Add the new rows of an accepted page: all are lower than the rows before."""
         self._sessions = (*self._sessions, *sessions)[-_MAX_ROWS:]
 
-    def contradict(self, sessions: Sequence[Session]) -> bool:
+    def are_contradicted_by(self, sessions: Sequence[Session]) -> bool:
         """Return whether a page lists a row between these rows that is not one of them, or has another id."""
         if not sessions or not self._sessions or sessions[0].relative_id < self._sessions[-1].relative_id:
             return False

@@ -224,7 +224,7 @@ class Reconciler:
         if self.verified:
             if any(map(le, numbers, numbers[1:])):  # not strictly descending
                 self._lose_order()
-            elif self._recent.contradict(sessions):
+            elif self._recent.are_contradicted_by(sessions):
                 if is_early:  # it proves nothing: the row may have been deleted before the recent rows were requested
                     self._drop_plan()
                     return Step()
@@ -291,7 +291,7 @@ class Reconciler:
         low = self._lowest_id
         number_above = numbers[-2] if count > 1 else lowest_id
         if low == 1 and not self._after and not is_end and number_above != 2:
-            self._overlap = 1  # number 1 may have moved up to a page border: one more page shows this
+            self._overlap = 1  # the page ends in 3, 1: one more page shows whether 2 exists
         elif (low is not None and low <= self._after + 1) or self._is_older(sessions):
             self._finish(is_end=is_end)
         elif is_end and not self._needs_end_check(numbers):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from .window import DOCUMENTED_SIZE
 
 _ENDS_PER_CHECK = 50
-"""Of the ends above number 1, the first is checked, and then one in so many. A check costs two requests, so all checks
-together cost at most 4 %."""
+"""Of the lists that end above number 1, the client checks the end of the first one, and then of one in so many. A check
+costs two requests, so all checks together cost at most 4 %."""
 
 
 class ServerTraits:
@@ -15,9 +15,8 @@ class ServerTraits:
     Attributes:
         known_size: The largest page size that the server is known to honour.
         cap: The size to which the server cuts larger pages; None if none is known.
-        retained_rows: The number of rows of the last list that was read to its end, if that was above number 1, because
-            retention deletes old sessions; else None. Then a number says little about how many rows remain, and the
-            next list may have as many rows.
+        retained_rows: The length of the last list that ended above number 1, because the server deletes old sessions;
+            None if the last list reached number 1. It bounds the read-ahead: the next list may have the same length.
         trusts_short_pages: Whether a page with fewer rows than requested has always been the last one so far.
     """
 

@@ -32,6 +32,7 @@ def change_coverage(before: Coverage, verdict: Verdict, covers: Interval | None,
     after = dict(before)
     if verdict.dropped:
         after = {owner: subtract(intervals, verdict.dropped) for owner, intervals in after.items()}
+    # Only if a number is new, so that an unchanged page writes nothing.
     if covers is not None and any(gaps(union_all(after.values()), above=covers[0] - 1, below=covers[1] + 1)):
         after[sync] = union(after.get(sync, ()), covers)
     for number in verdict.doubtful:
@@ -40,9 +41,9 @@ def change_coverage(before: Coverage, verdict: Verdict, covers: Interval | None,
 
 
 def settle(coverage: Coverage, sync: int) -> Coverage:
-    """Return the coverage after a sync has ended, and all its claims are verified.
+    """Return the coverage after a sync has completed, verified: its ranges become permanent (owner None).
 
-    Other syncs, which may have been killed, keep only the claims that no ended sync has made.
+    Ranges of other, unfinished syncs are kept only where no permanent range covers them.
     """
     settled = union_all([coverage.get(None, ()), coverage.get(sync, ())])
     after: Coverage = {None: settled}

@@ -71,18 +71,18 @@ class ReadPage:
     Attributes:
         sessions: The sessions to save.
         covers: The range of numbers whose existing sessions are all among these; None if there is no proof.
-        claims: Whether to add that range to the coverage.
+        extends_coverage: Whether to add that range to the coverage.
         commit: The number of the last commit before the page was requested.
         sync: The sync that has read the page; None if it has not saved anything before.
         first_page: For the first page of the list, all sessions on it; None for another page.
         is_verified: Whether the read is verified so far. If not, all claims of this sync are withdrawn.
-        is_repair: Whether this sync has dropped all coverage before.
+        is_repair: Whether this sync has already dropped all coverage.
     """
 
     sessions: Sequence[Session]
     covers: Interval | None
     commit: int
-    claims: bool = True
+    extends_coverage: bool = True
     sync: int | None = None
     first_page: Sequence[Session] | None = None
     is_verified: bool = True
@@ -99,7 +99,7 @@ class SavedPage:
         is_contradiction: Whether all coverage was dropped.
         is_outdated: Whether the page is the first one of an older state of the list.
         unknown: The number of sessions that were not in the database, although it should have contained them.
-        restored: The number of sessions that were marked as missing or deleted.
+        restored: The number of sessions whose mark, missing or deleted, was removed.
     """
 
     sync: int | None
@@ -110,7 +110,7 @@ class SavedPage:
     restored: int = 0
 
 
-class SessionName(NamedTuple):
+class SessionRef(NamedTuple):
     """The number and the id of a session."""
 
     relative_id: int
@@ -156,7 +156,7 @@ class Database(DatabaseFile):
         sql = f"SELECT count(*) {_FROM_SESSIONS} AND missing_since IS NULL AND relative_id > ?"
         return self._number(sql, (*key, number))
 
-    def unfinished(self, key: SuiteKey, *, above: int) -> list[SessionName]:
+    def unfinished(self, key: SuiteKey, *, above: int) -> list[SessionRef]:
         """Return the unfinished sessions above a number that are due for a check, newest first."""
         # Together, the two conditions on `status` mean `not Session.is_finished`. The first is that of the index
         # sessions_unfinished, so that SQLite uses it. The second is for a status that this version does not know.
@@ -167,13 +167,13 @@ class Database(DatabaseFile):
         """
         now = datetime.now(UTC)
         rows = self._execute(sql, (*key, above)).fetchall()
-        return [SessionName(number, from_sql(id_)) for number, id_, *times in rows if is_check_due(*times, now=now)]
+        return [SessionRef(number, from_sql(id_)) for number, id_, *times in rows if is_check_due(*times, now=now)]
 
-    def newest(self, key: SuiteKey) -> SessionName | None:
+    def newest(self, key: SuiteKey) -> SessionRef | None:
         """Return the session with the highest number that is neither missing nor deleted; None if there is none."""
         sql = f"SELECT relative_id, id {_FROM_SESSIONS} AND missing_since IS NULL ORDER BY relative_id DESC LIMIT 1"
         row = self._execute(sql, key).fetchone()
-        return None if row is None else SessionName(row[0], from_sql(row[1]))
+        return None if row is None else SessionRef(row[0], from_sql(row[1]))
 
     def sessions(self, key: SuiteKey, *, branch: str | None = None) -> list[Session]:
         """Return the sessions of a suite that are not deleted, newest first."""
@@ -200,13 +200,15 @@ class Database(DatabaseFile):
             commit = self._number("SELECT number FROM commits") + 1
             sync = commit if page.sync is None else page.sync
             suite = self._suite_row(key)
-            # After the page was requested, another sync has proved that such claims are wrong.
+            # Another sync has reduced the coverage since the page was requested: do not extend it with older data.
             is_overruled = suite.uncovered_in > page.commit and suite.uncovered_by != sync
             evidence = self._evidence(key, page, rows, sync)
             verdict = judge(evidence, self._known_sessions(key, page, evidence))
             before = self._coverage(key)
             covered_before = union_all(before.values())
-            after = change_coverage(before, verdict, page.covers if page.claims and not is_overruled else None, sync)
+            after = change_coverage(
+                before, verdict, page.covers if page.extends_coverage and not is_overruled else None, sync
+            )
             if not page.is_verified:
                 after.pop(sync, None)
                 self._withdraw_marks(key, sync)
@@ -217,6 +219,8 @@ class Database(DatabaseFile):
             if is_uncovered:
                 suite = suite._replace(uncovered_in=commit, uncovered_by=None if is_overruled else sync)
             self._save_suite(key, suite)
+            if verdict.is_contradiction:
+                self._execute(f"UPDATE suites SET older_than = NULL, older_id = 0 WHERE {_SUITE}", key)
             self._save_sessions(key, verdict, rows, commit, sync)
             self._save_coverage(key, before, after)
         changed = set(verdict.changed)

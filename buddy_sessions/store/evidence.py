@@ -5,7 +5,7 @@ believed the second time: a session that a page should have contained is marked 
 another sync does not find it, either. So no single wrong response marks a session as deleted.
 
 Later evidence overrules earlier evidence: a session that was marked as deleted and reappears proves that a response
-was wrong, so nothing that the database claims to know completely is believed any more: the suite is read again.
+was wrong, so all coverage of the suite is dropped, and the suite is read again.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class Evidence:
         top: For the first page of the list, the highest number on it, 0 if it is empty; None for another page.
         has_known: For the first page of the list, whether the database knows a session on it, with this number.
         newest: For the first page of the list, the highest number of a session in the database that is neither missing
-            nor deleted, except of newer ones; 0 if there is none.
-        is_repair: Whether this sync has dropped all coverage before. It does so once, so that it ends.
+            nor deleted, and that no other sync has saved since the page was requested; 0 if there is none.
+        is_repair: Whether this sync has already dropped all coverage. It never does so twice, or it might not end.
     """
 
     rows: Mapping[object, Row]
@@ -75,8 +75,11 @@ class Evidence:
 
     @property
     def is_recreated(self) -> bool:
-        """Whether this is the first page of another list: no known session is on it, and its numbers are old ones."""
-        return self.top is not None and 0 < self.newest >= self.top and not self.has_known
+        """Whether the suite seems to have been created again. Also true for an empty first page.
+
+        The first page has no known session, and no number above the newest known one.
+        """
+        return self.top is not None and self.newest > 0 and self.newest >= self.top and not self.has_known
 
 
 @define

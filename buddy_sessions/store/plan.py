@@ -12,10 +12,10 @@ from datetime import datetime, timedelta
 from .intervals import Interval, Intervals, gaps, union
 
 MAX_CHECKS = 10
-"""The number of requests for unfinished sessions in one sync of a suite."""
+"""Maximum number of parts (one session, or one range) that a sync of a suite reads to check unfinished sessions."""
 
 _GROUP_SPAN = 80
-"""Unfinished sessions whose numbers differ by less are requested with one page."""
+"""Unfinished sessions whose numbers differ by less are read together: usually one page of the default size."""
 
 _SHORTEST_PAUSE = timedelta(minutes=1)
 _LONGEST_PAUSE = timedelta(days=1)
@@ -37,7 +37,7 @@ def plan_next(covered: Intervals, done: Intervals, *, after: int, top: int) -> I
 
 
 def plan_checks(numbers: Sequence[int]) -> list[Interval]:
-    """Return the ranges of numbers to request, one request each. A range of one number is one session.
+    """Return the ranges of numbers to read. A range of one number is one session.
 
     Args:
         numbers: The numbers of the sessions to check, in descending order.

@@ -40,8 +40,8 @@ SCHEMA = (
         missing_since TEXT, -- a sync got a 404 for the suite; the next one decides whether it is deleted
         deleted_at TEXT,
         -- internal: whether the suite was synced, or only listed; which sync has set `missing_since`; in which commit,
-        -- and by which sync (null if by several), numbers were last removed from `covered`; the sessions up to the
-        -- number `older_id` are older than the time `older_than`
+        -- and by which sync (null if by several), numbers were last removed from `covered`; every session up to the
+        -- number `older_id` was created before `older_than`, so a sync with `since` stops there
         is_synced INTEGER NOT NULL DEFAULT 0, missing_by INTEGER,
         uncovered_in INTEGER NOT NULL DEFAULT 0, uncovered_by INTEGER,
         older_than TEXT, older_id INTEGER NOT NULL DEFAULT 0,
@@ -54,8 +54,8 @@ SCHEMA = (
         workspace TEXT NOT NULL, project TEXT NOT NULL, listed_at TEXT NOT NULL, PRIMARY KEY (workspace, project)
     )
     """,
-    # Internal: the numbers of which the database contains every existing session. `sync` is the sync that has proved
-    # it; null once that sync has ended, and nothing on its pages was out of order.
+    # Internal: the numbers of which the database contains every existing session. `sync` is the sync that has read the
+    # range; null once that sync has completed, verified. A range of a killed sync keeps its number, and still counts.
     """
     CREATE TABLE covered (
         workspace TEXT NOT NULL, project TEXT NOT NULL, suite_id TEXT NOT NULL, sync INTEGER,

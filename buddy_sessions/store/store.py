@@ -91,8 +91,8 @@ class SessionStore:
         """Return the new and the changed sessions of many suites, as one stream of `(key, session)`.
 
         Each page is saved before its sessions are yielded. A sync reads the new sessions, then the gaps between the
-        covered ranges of numbers, then at most ten sessions that were not finished when they were last read. An
-        unchanged suite costs one request, and each project one more per day, for the names of its suites.
+        covered ranges of numbers, then unfinished sessions: at most ten single sessions or groups with neighbouring
+        numbers. An unchanged suite costs one request, and each project one more per day, for the names of its suites.
 
         No single wrong response makes the database wrong: a session that is not found is marked as missing
         (`missing_since`), and as deleted (`deleted_at`) if the next sync does not find it, either. If a deleted session

@@ -14,7 +14,7 @@ import attrs
 from .._stats import Stats
 from ..client import BuddyClient
 from ..errors import BuddyError, NotFoundError
-from ..models import Cursor, Session, SessionPage, SuiteKey
+from ..models import Cursor, Session, SessionPage, Suite, SuiteKey
 from .database import ReadPage
 from .intervals import Interval, Intervals, contains, union
 from .plan import MAX_CHECKS, plan_checks, plan_next
@@ -47,12 +47,15 @@ class SyncRun:
         database = self.thread.database
         if await self.thread.run(database.is_listed, workspace, project):
             return Stats()
+        suites: list[Suite] = []
+        is_final = True
         try:
             suites = await self.buddy.suites(workspace, project)
         except BuddyError as error:
+            is_final = not error.retryable  # otherwise the next sync tries again
             _log.warning("cannot read the names of the suites of %s/%s: %s", workspace, project, error)
-            suites = []
-        await self.thread.run(database.save_suites, workspace, project, suites)
+        if is_final:
+            await self.thread.run(database.save_suites, workspace, project, suites)
         return Stats(requests=1)
 
 
@@ -63,7 +66,8 @@ class _Part(NamedTuple):
         low: The lowest number to read.
         high: The highest number to read; None for the newest one.
         commit: The number of the last commit before the first request.
-        offset: An estimate of the number of sessions above `high`. A wrong one costs requests, never sessions.
+        offset: An estimate of the number of sessions above `high`. If it is wrong, the sync makes more requests, but
+            misses no session.
         check_end: Whether to check the end of the list.
         is_check: Whether the part is read only to check unfinished sessions.
         session_id: The id of the session to request in place of a page; None for pages.
@@ -84,8 +88,8 @@ class SuiteSync:
     Args:
         run: The sync to which this one belongs.
         key: The suite.
-        branch: Only sessions of this branch. They are saved, but prove nothing about other branches: coverage is
-            neither used nor extended, and no session is marked as missing.
+        branch: Only sessions of this branch. Such a sync neither uses nor extends the coverage, and marks no session as
+            missing.
         after: Only sessions with a higher `relative_id` are saved.
         since: Only sessions created at this time or later are saved, and sessions without a date.
         full: Whether to read the whole list, whatever the database contains.
@@ -102,7 +106,7 @@ class SuiteSync:
         self._after = after
         self._since = since
         self._full = full
-        self._floor = after  # only higher numbers are read
+        self._lower_limit = after  # only higher numbers are read
         self._top = 0  # the highest number on the first page
         self._done: Intervals = ()  # the numbers that this sync has read
         self._sync: int | None = None  # its number in the database, once it has saved something
@@ -143,7 +147,8 @@ class SuiteSync:
                     is_last = page.is_last and part is None
                     if page.sessions or is_last:
                         yield attrs.evolve(page, is_last=is_last)
-            self._ended_parts, self._part_stats = self.stats, Stats()
+            self._ended_parts += self._part_stats
+            self._part_stats = Stats()
         self._ended_parts += await self._run.save_names(self._key)
 
     async def _read_pages(self, part: _Part) -> AsyncGenerator[SessionPage, None]:
@@ -152,7 +157,7 @@ class SuiteSync:
         paginator = self._run.buddy.sessions(self._key, branch=self._branch, after=part.low - 1, cursor=cursor)
         is_first, was_repair, oldest_wanted = cursor is None, self._is_repair, 0
         try:
-            # Not trimmed: a known session on the same page may have changed.
+            # trim=False also yields the sessions at or below `after` on the last page, since they may have changed.
             async with aclosing(paginator.pages(trim=False, check_end=part.check_end)) as pages:
                 async for page in pages:
                     self._part_stats = paginator.stats
@@ -165,16 +170,20 @@ class SuiteSync:
                     is_last = page.is_last or is_older
                     if is_last and self._is_repair == was_repair:
                         self._done = union(self._done, (part.low, max(part.low, part.high or self._top)))
-                    if is_older and self._since is not None and self._is_proof:
-                        self._floor = oldest_wanted - 1 if oldest_wanted else max(map(_number, page.sessions))
-                        await self._thread.run(self._database.save_older, self._key, self._since, self._floor)
+                    if is_older and self._since is not None and self._can_prove_absence:
+                        self._lower_limit = oldest_wanted - 1 if oldest_wanted else max(map(_number, page.sessions))
+                        await self._thread.run(self._database.save_older, self._key, self._since, self._lower_limit)
                     if is_last and part.is_check:
                         await self._thread.run(self._database.mark_checked, self._key, part.low, part.high or part.low)
                     yield attrs.evolve(page, sessions=changed, is_last=is_last)
                     if is_last:
                         break
-        except NotFoundError:
-            self._sync = await self._thread.run(self._database.mark_suite_missing, self._key, self._sync)
+        except BuddyError as error:
+            if isinstance(error, NotFoundError):
+                self._sync = await self._thread.run(self._database.mark_suite_missing, self._key, self._sync)
+            if not paginator.stats.verified and self._branch is None and self._sync is not None:
+                withdrawal = ReadPage(sessions=(), covers=None, commit=part.commit, sync=self._sync, is_verified=False)
+                await self._thread.run(self._database.save_page, self._key, withdrawal)
             raise
         finally:
             self._part_stats = paginator.stats
@@ -199,7 +208,7 @@ class SuiteSync:
         self, part: _Part, page: SessionPage, wanted: Sequence[Session], *, is_first: bool = False
     ) -> tuple[Session, ...]:
         """Save the wanted sessions of a page, and what the page proves. Return those that are new or have changed."""
-        is_top = is_first and self._is_proof
+        is_top = is_first and self._can_prove_absence
         if is_top:
             self._top = max(map(_number, page.sessions), default=self._top)
         saved = await self._thread.run(
@@ -209,10 +218,10 @@ class SuiteSync:
                 sessions=wanted,
                 covers=self._provable(page),
                 commit=part.commit,
-                claims=part.session_id is None,
+                extends_coverage=part.session_id is None,
                 sync=self._sync,
                 first_page=page.sessions if is_top else None,
-                is_verified=self._is_verified,
+                is_verified=self._is_verified or self._branch is not None,
                 is_repair=self._is_repair,
             ),
         )
@@ -229,24 +238,29 @@ class SuiteSync:
         if saved.is_contradiction:
             self._is_repair = True
             self._done = ()
-            _log.warning("%s: sessions have reappeared, or the suite was created again; it is read again", self._key)
+            self._lower_limit = self._after
+            if page.sessions:
+                message = "%s: sessions have reappeared, or the suite was created again: it is read again"
+            else:
+                message = "%s: the list is empty: all sessions are marked as missing, and the next sync decides"
+            _log.warning(message, self._key)
         if page.covers is not None:
             self._done = union(self._done, page.covers)
         return saved.changed
 
     def _provable(self, page: SessionPage) -> Interval | None:
         """Return the range of numbers whose existing sessions are all among the wanted ones of a page."""
-        if page.covers is None or not self._is_proof:
+        if page.covers is None or not self._can_prove_absence:
             return None
         low, high = page.covers
         omitted = [session.relative_id for session in page.sessions if not self._is_wanted(session)]
         low = max(low, self._after + 1, *(number + 1 for number in omitted))
-        if page.number == 1 and page.sessions:  # the first row of a list proves nothing about higher numbers
+        if page.number == 1 and page.sessions:  # a newer session may be absent from an outdated response
             high = min(high, max(map(_number, page.sessions)))
         return (low, high) if low <= high else None
 
     @property
-    def _is_proof(self) -> bool:
+    def _can_prove_absence(self) -> bool:
         """Whether the pages prove anything about sessions that are not on them."""
         return self._branch is None and self._is_verified
 
@@ -260,21 +274,21 @@ class SuiteSync:
         """Return the first part: from the top down to the highest covered number. Called in the database's thread."""
         state = self._database.load_suite(self._key)
         if self._since is not None and state.older_than is not None and state.older_than <= self._since:
-            self._floor = max(self._after, state.older_id)
+            self._lower_limit = max(self._after, state.older_id)
         if self._branch is not None:
-            return _Part(self._floor + 1, None, state.commit, check_end=False)
-        # It includes that number, so that it shows whether the numbers belong to the same sessions as before.
+            return _Part(self._lower_limit + 1, None, state.commit, check_end=False)
+        # Includes the highest covered number: if it now belongs to another session, the suite was created again.
         highest = 0 if self._full else max((high for _, high in state.covered), default=0)
         check_end = self._full or state.newest > 0 or not state.is_known
-        return _Part(max(self._floor + 1, highest), None, state.commit, check_end=check_end)
+        return _Part(max(self._lower_limit + 1, highest), None, state.commit, check_end=check_end)
 
     def _plan_next(self) -> _Part | None:
         """Return the next part; None if nothing remains to be read. Called in the database's thread."""
-        if not self._is_proof:
+        if not self._can_prove_absence:
             return None
         state = self._database.load_suite(self._key)
         covered = () if self._full else state.covered
-        gap = plan_next(covered, self._done, after=self._floor, top=self._top)
+        gap = plan_next(covered, self._done, after=self._lower_limit, top=self._top)
         if gap is not None:
             low, high = gap
             if high == self._top:
@@ -292,9 +306,9 @@ class SuiteSync:
         parts: list[_Part] = []
         newest = self._database.newest(self._key)
         if self._is_outdated and newest is not None and newest.relative_id > self._top:
-            # If it does not exist, the list was up to date, and all sessions above its top are missing.
+            # A 404 shows that the first page was up to date: then all sessions above its top are marked as missing.
             parts.append(_Part(self._top + 1, newest.relative_id, commit, session_id=newest.id))
-        unfinished = dict(self._database.unfinished(self._key, above=self._floor))
+        unfinished = dict(self._database.unfinished(self._key, above=self._lower_limit))
         numbers = [number for number in unfinished if not contains(self._done, number)]
         for low, high in plan_checks(numbers):
             if low == high:

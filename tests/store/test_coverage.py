@@ -47,8 +47,9 @@ class TestChange:
 
     def test_range_that_is_covered_already_adds_nothing(self) -> None:
         """By one sync or by several: the claim would be lost if the read of this sync proved to be unverified."""
-        before: Coverage = {None: ((1, 5),), OTHER: ((6, 10),)}
-        assert change_coverage(before, Verdict(), (3, 8), SYNC) == before
+        before: Coverage = {None: ((2, 5),), OTHER: ((6, 10),)}
+        for covers in ((3, 8), (2, 10)):
+            assert change_coverage(before, Verdict(), covers, SYNC) == before
 
     def test_range_that_is_partly_covered_is_claimed_entirely(self) -> None:
         before: Coverage = {OTHER: ((1, 5),)}

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from buddy_sessions import CIProvider, Member, RefType, Session, SessionStatus, StoreError, Suite, SuiteKey
-from buddy_sessions.store.database import Database, ReadPage, SavedPage, SessionName, SuiteState
+from buddy_sessions.store.database import Database, ReadPage, SavedPage, SessionRef, SuiteState
 from buddy_sessions.store.intervals import Interval, contains
 from helpers.stores import KEY, OTHER_KEY, execute, marked_numbers, query
 
@@ -166,7 +166,7 @@ class TestSessions:
         assert database.newest(KEY) is None
         sync_once(database, (9, 8, 7, 1), (1, 9))
         sync_once(database, (8, 1), (8, 9))
-        assert database.newest(KEY) == SessionName(8, "id8")
+        assert database.newest(KEY) == SessionRef(8, "id8")
         assert database.load_suite(KEY).newest == 9
         assert [database.count_above(KEY, number) for number in (8, 7, 0)] == [0, 1, 3]
         sync_once(database, (8, 1), (8, 9))
@@ -289,7 +289,7 @@ class TestPages:
 
     def test_page_that_claims_nothing_marks_missing_sessions(self, database: Database, path: Path) -> None:
         save(database, new_sessions(3, 2), (2, 3))
-        save(database, [], (1, 2), claims=False)
+        save(database, [], (1, 2), extends_coverage=False)
         assert marked_numbers(path, "missing_since") == [2]
         assert database.covered(KEY) == ((3, 3),)
 

@@ -131,6 +131,11 @@ class TestFirstPage:
         assert judge(evidence, [known(8), known(9, missing_by=OTHER)]) == Verdict(deleted=["id9"])
         assert judge(evidence, [known(8), known(9, missing_by=SYNC)]) == Verdict(doubtful=[9])
 
+    def test_only_sessions_above_the_top_are_judged_without_a_range(self) -> None:
+        evidence = page_of_another(8, top=8, has_known=True, newest=8)
+        verdict = judge(evidence, [known(7, missing_by=OTHER), known(8, missing_by=OTHER)])
+        assert verdict == Verdict(unknown=["another"], changed=["another"])
+
     def test_page_of_a_recreated_suite_makes_all_others_missing(self) -> None:
         evidence = page_of_another(2, covers=(1, 2), top=2, newest=4)
         sessions = [known(1), known(2, missing_by=OTHER), known(3, missing_by=OTHER), known(4)]
@@ -148,7 +153,7 @@ class TestFirstPage:
     @pytest.mark.parametrize(
         ("fields", "is_outdated", "is_recreated"),
         [
-            ({"top": None, "newest": 0}, False, False),
+            ({"top": None, "newest": 6}, False, False),
             ({"top": 5, "newest": 0}, False, False),
             ({"top": 5, "newest": 4}, False, False),
             ({"top": 5, "newest": 5}, False, True),
@@ -236,6 +241,13 @@ def apply(verdict: Verdict, evidence: Evidence, sessions: Iterable[KnownSession]
     for id_ in verdict.deleted:
         result[id_] = evolve(result[id_], is_deleted=True)
     return list(result.values())
+
+
+@pytest.mark.parametrize("field", ["changed", "restored", "missing", "deleted"])
+def test_each_kind_of_verdict_is_a_change(field: str) -> None:
+    verdict = Verdict()
+    setattr(verdict, field, ["id1"])
+    assert verdict.is_change
 
 
 class TestAnyPage:

@@ -75,10 +75,12 @@ class TestFirstSync:
         caplog: pytest.LogCaptureFixture,
     ) -> None:
         suite.create(relative_id=1)
-        fake.inject(Fault.stall(0), Fault.status(403))
-        assert await sync(store, buddy) == [1]
-        assert "cannot read the names of the suites of acme/shop" in caplog.text
-        assert [each.name for each in await store.suites()] == [None]
+        for status, name in ((503, None), (403, None), (500, None)):
+            fake.inject(Fault.stall(0), Fault.status(status))
+            await sync(store, buddy)
+            fake.faults.clear()
+            assert [each.name for each in await store.suites()] == [name]
+        assert caplog.text.count("cannot read the names of the suites of acme/shop") == 2, "not again after the 403"
 
     async def test_suite_listed_twice_is_read_once(
         self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
@@ -609,6 +611,18 @@ class TestSince:
         dated_suite.create(status="SUCCESSFUL", create_date="2025-06-02T00:00:00Z")
         assert await sync(store, buddy, since=datetime(2025, 6, 1, tzinfo=UTC)) == [121]
 
+    async def test_recreated_suite_is_read_from_the_beginning(
+        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, dated_suite: FakeSuite
+    ) -> None:
+        since = datetime(2025, 4, 25, tzinfo=UTC)
+        assert len(await sync(store, buddy, since=since)) == 6
+        del fake.suites[KEY]
+        fake.seed += 1  # other ids
+        created = create_finished(fake.add_suite(*KEY), 70)
+        assert await sync(store, buddy, since=since) == list(range(70, 0, -1))
+        assert await store.covered(KEY) == [(1, 70)]
+        assert len(created.sessions) == 70
+
     async def test_branch_is_limited_too(
         self, store: SessionStore, buddy: BuddyClient, suite: FakeSuite, dated_suite: FakeSuite
     ) -> None:
@@ -679,6 +693,15 @@ class TestListOutOfOrder:
         assert {session.id for session in await store.sessions(KEY)} == {session["id"] for session in suite.sessions}
         assert await sync(store, buddy) == []
         assert "not listed newest first" in caplog.text
+
+    async def test_claims_are_withdrawn_if_the_read_also_fails(
+        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
+    ) -> None:
+        create_finished(suite, 60)
+        fake.inject(Fault.stall(0), Fault.swapped(25), Fault.status(500))
+        with pytest.raises(HarvestError):
+            await sync(store, buddy)
+        assert await store.covered(KEY) == []
 
     async def test_unfinished_sessions_cost_nothing(
         self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
