@@ -25,12 +25,12 @@ def suite(fake: FakeBuddy) -> FakeSuite:
 
 
 def run_events(fake: FakeBuddy, *events: Callable[[], object]) -> None:
-    """Run one event before every other request, and interrupt the command at the end."""
+    """Run one event before every other request after the first round, and interrupt the command at the end."""
     steps = iter((*events, interrupt))
 
     def on_request(_: object) -> None:
         round_number, is_second = divmod(len(fake.requests), 2)
-        if round_number and is_second:
+        if round_number > 1 and is_second:
             next(steps, lambda: None)()
 
     fake.on_request = on_request
@@ -116,10 +116,10 @@ def test_projects_files_and_branches(call: Call, fake: FakeBuddy, suite: FakeSui
 
     def on_request(request: RecordedRequest) -> None:
         round_number = next(rounds) if "/x/" in request.path else 0
-        if round_number == 2:
+        if round_number == 4:  # the first round sends up to three requests
             suite.create(branch="dev")
             other.create(branch="main")
-        elif round_number == 5:
+        elif round_number == 7:
             interrupt()
 
     fake.on_request = on_request
