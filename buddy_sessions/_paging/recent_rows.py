@@ -17,23 +17,24 @@ class RecentRows:
     """
 
     def __init__(self) -> None:
-        self._sessions: tuple[Session, ...] = ()  # newest first
+        self._rows: tuple[tuple[int, str], ...] = ()  # numbers and ids, newest first; a whole session may be large
 
     @property
     def ids(self) -> Iterator[str]:
         """The ids of the rows."""
-        return (session.id for session in self._sessions)
+        return (session_id for _, session_id in self._rows)
 
     def add(self, sessions: Sequence[Session]) -> None:
         """Add the new rows of an accepted page: all are lower than the rows before."""
-        self._sessions = (*self._sessions, *sessions)[-_MAX_ROWS:]
+        rows = [(session.relative_id, session.id) for session in sessions]
+        self._rows = (*self._rows, *rows)[-_MAX_ROWS:]
 
     def are_contradicted_by(self, sessions: Sequence[Session]) -> bool:
         """Return whether a page lists a row between these rows that is not one of them, or has another id."""
-        if not sessions or not self._sessions or sessions[0].relative_id < self._sessions[-1].relative_id:
+        if not sessions or not self._rows or sessions[0].relative_id < self._rows[-1][0]:
             return False
-        known = {session.relative_id: session.id for session in self._sessions}
-        highest, lowest = self._sessions[0].relative_id, self._sessions[-1].relative_id
+        known = dict(self._rows)
+        highest, lowest = self._rows[0][0], self._rows[-1][0]
         return any(
             lowest <= session.relative_id <= highest and known.get(session.relative_id) != session.id
             for session in sessions
@@ -41,7 +42,6 @@ class RecentRows:
 
     def are_skipped_by(self, numbers: Sequence[int]) -> bool:
         """Return whether a page continues from a higher row to a lower one, and lists none of these rows in between."""
-        if not numbers or not self._sessions or numbers[0] <= self._sessions[0].relative_id:
+        if not numbers or not self._rows or numbers[0] <= self._rows[0][0]:
             return False
-        known = {session.relative_id for session in self._sessions}
-        return numbers[-1] < self._sessions[-1].relative_id and known.isdisjoint(numbers)
+        return numbers[-1] < self._rows[-1][0] and dict(self._rows).keys().isdisjoint(numbers)

@@ -387,7 +387,8 @@ class TestUnorderedList:
         for number in reversed(order):
             suite.create(relative_id=number)
         paginator = buddy.sessions(KEY, per_page=40)
-        seen = []
+        seen: list[int] = []
+        cursor = None
         async for session in paginator:
             seen.append(session.relative_id)
             if session.relative_id == 60:

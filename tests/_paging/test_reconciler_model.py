@@ -191,7 +191,7 @@ class FaultyMachine(ReadMachine):
     grown looks the same as one whose newest rows are all farther down.
     """
 
-    listing: FaultyList
+    faulty: FaultyList  # the same as `listing`
 
     @initialize(
         fault=st.sampled_from(["cap", "outdated", "moved", "doubled", "hidden"]),
@@ -208,7 +208,7 @@ class FaultyMachine(ReadMachine):
         numbers = range(oldest, oldest + top)
         self.fault = fault
         chosen = random.sample(numbers, min(random.choice([1, 1, 2, 5]), top))
-        self.listing = FaultyList(
+        self.listing = self.faulty = FaultyList(
             numbers,
             moved={  # not below number 1, which is the end of every list, and number 1 only alone
                 number: max(number + random.choice([1.5, -1.5, 20.5, -20.5]), 1.5)
@@ -245,12 +245,12 @@ class FaultyMachine(ReadMachine):
     @precondition(lambda self: self.fault == "cap")
     @rule(cap=st.sampled_from([20, 25, 30, 60, None]))
     def change_cap(self, cap: int | None) -> None:
-        self.listing.cap = cap
+        self.faulty.cap = cap
 
     @precondition(lambda self: self.fault == "outdated")
     @rule(age=st.sampled_from([0, 1, 5, 30]))
     def serve_outdated_pages(self, age: int) -> None:
-        self.listing.age = age
+        self.faulty.age = age
 
     def take(self, step: Step) -> None:
         self.sessions += step.sessions
@@ -268,8 +268,8 @@ class FaultyMachine(ReadMachine):
         # Sessions that are newer than an outdated page, or below an end that could not be checked, may be missed.
         missed = {
             session.relative_id
-            for session in self.listing.stable_rows()
-            if session.id not in ids and self.covered <= session.relative_id <= self.listing.newest_shown
+            for session in self.faulty.stable_rows()
+            if session.id not in ids and self.covered <= session.relative_id <= self.faulty.newest_shown
         }
         assert not missed, f"lost, but verified: {missed}"
 
