@@ -16,6 +16,7 @@ from yarl import URL
 
 from ._decoding.converter import DecodedPage, decode_page, decode_session, decode_suites
 from ._http.credentials import Credentials, hide_token
+from ._http.proxies import environment_proxy
 from ._http.rate_limit import RateLimiter, RequestLimiter
 from ._http.transport import Transport
 from ._http.urls import parse_base_url, region_url, session_url, sessions_url, suites_url
@@ -46,12 +47,13 @@ class BuddyClient:
     """Reads the unit-test sessions of Buddy suites.
 
     Use it as `async with BuddyClient(token) as buddy` or `async with BuddyClient.from_env() as buddy`, or call `close`.
-    It can be created before the event loop runs. Any number of tasks of one event loop can share it.
+    It can be created before the event loop runs. Any number of tasks of one event loop can share it; another loop,
+    thread or process needs a client of its own.
 
     Args:
         token: A personal access token or an OAuth token with the scope UNIT_TEST_INFO (named UNIT_TEST_READ in newer
-            documentation), or an async callable that returns one. The client caches its result, and calls it once more
-            after a 401.
+            documentation), or an async callable that returns one within `timeout`. The client caches its result, and
+            calls it once more after a 401. The callable's own errors are raised unchanged.
         region: The region of the account. A token of one region is not valid in another.
         base_url: The URL of the API on premises, such as `https://buddy.example.com/api`; it takes precedence over
             `region`.
@@ -65,9 +67,11 @@ class BuddyClient:
         max_wait: Total seconds that one request may wait for the rate limit and between its attempts.
         limiter: A limiter that is shared with other clients, also on other machines: its `acquire` is awaited before
             each request.
+        trust_env: Whether to use the proxies of the environment (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`). With an
+            `http_session`, the `trust_env` of that session counts.
 
     Raises:
-        ConfigError: An argument is invalid.
+        ConfigError: An argument is invalid. Later: it is used in a second event loop or process, or without asyncio.
 
     Example:
         >>> async with BuddyClient("my-token") as buddy:
@@ -90,6 +94,7 @@ class BuddyClient:
         max_attempts: int = 4,
         max_wait: float = 300.0,
         limiter: RequestLimiter | None = None,
+        trust_env: bool = False,
     ) -> None:
         token = hide_token(token)  # a traceback that shows local variables does not show the token
         region = validate_region(region)
@@ -98,17 +103,19 @@ class BuddyClient:
         self._read_ahead = validate_int("read_ahead", read_ahead)
         self._traits = ServerTraits()
         self._max_concurrency = validate_int("max_concurrency", max_concurrency)
+        timeout = validate_seconds("timeout", timeout)
         max_wait = validate_seconds("max_wait", max_wait, zero_allowed=True)
         self._rate_limiter = RateLimiter(max_concurrency=self._max_concurrency, max_wait=max_wait, limiter=limiter)
         self._transport = Transport(
-            Credentials(token),
+            Credentials(token, timeout),
             self._rate_limiter,
             http_session=http_session,
             ssl_context=ssl,
             max_concurrency=self._max_concurrency,
-            timeout=validate_seconds("timeout", timeout),
+            timeout=timeout,
             max_attempts=validate_int("max_attempts", max_attempts),
             max_wait=max_wait,
+            proxy=environment_proxy(self._base_url) if trust_env and http_session is None else None,
         )
 
     @classmethod
@@ -127,6 +134,7 @@ class BuddyClient:
         max_attempts: int = 4,
         max_wait: float = 300.0,
         limiter: RequestLimiter | None = None,
+        trust_env: bool = False,
     ) -> Self:
         """Return a client that is configured by the environment variables of Buddy's own tools.
 
@@ -147,6 +155,7 @@ class BuddyClient:
             max_attempts: As in `BuddyClient`.
             max_wait: As in `BuddyClient`.
             limiter: As in `BuddyClient`.
+            trust_env: As in `BuddyClient`.
 
         Raises:
             ConfigError: There is no token, or a setting is invalid.
@@ -172,6 +181,7 @@ class BuddyClient:
             max_attempts=max_attempts,
             max_wait=max_wait,
             limiter=limiter,
+            trust_env=trust_env,
         )
 
     def __repr__(self) -> str:
@@ -179,6 +189,7 @@ class BuddyClient:
         return f"<BuddyClient {getattr(self, '_base_url', 'not initialised')}>"
 
     async def __aenter__(self) -> Self:
+        self._transport.check_event_loop()
         return self
 
     async def __aexit__(

@@ -32,7 +32,7 @@ LAYERS: list[set[str]] = [
 
 INSIDE: dict[str, list[set[str]]] = {
     "_decoding": [{"hooks"}, {"fast"}, {"converter"}],
-    "_http": [{"urls", "credentials", "rate_window", "retry"}, {"rate_limit", "responses"}, {"transport"}],
+    "_http": [{"urls", "credentials", "rate_window", "retry"}, {"rate_limit", "responses", "proxies"}, {"transport"}],
     "_paging": [{"window", "read_ahead", "recent_rows"}, {"server_traits"}, {"reconciler"}, {"paginator"}],
     "store": [
         {"intervals", "schema"},

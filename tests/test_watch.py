@@ -515,14 +515,25 @@ class TestFailures:
             with pytest.raises(LookupError, match="the vault is closed"):
                 await anext(watch)
 
-    async def test_cancelled_token_callable_cancels_the_loop(self, fake: FakeBuddy) -> None:
-        async def token() -> str:
-            raise asyncio.CancelledError
+    async def test_cancelled_token_callable_fails_the_round(self, fake: FakeBuddy, suite: FakeSuite) -> None:
+        """Like any failure, it is a failure of the suite, which is read again later."""
+        calls = 0
 
-        suites = keys(add_suites(fake, 3))
-        async with BuddyClient(token, base_url=fake.base_url) as buddy, buddy.watch(suites) as watch:
-            with pytest.raises(asyncio.CancelledError):
-                await anext(watch)
+        async def token() -> str:
+            nonlocal calls
+            calls += 1
+            if calls == 1:
+                raise asyncio.CancelledError
+            return fake.token
+
+        suite.create()
+        create_with_each_request(fake)
+        async with (
+            BuddyClient(token, base_url=fake.base_url) as buddy,
+            buddy.watch([suite.key], interval=INTERVAL) as watch,
+        ):
+            assert short([await anext(watch)]) == [(NEW, 3)]
+        assert calls == 2
 
 
 class TestArguments:

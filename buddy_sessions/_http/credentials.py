@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import inspect
+import math
 import re
 from collections.abc import Awaitable, Callable
 from typing import AnyStr
 
-from ..errors import ConfigError
+from ..errors import BuddyError, ConfigError, TransportError
 
 _SCHEME = "Bearer "
+_RENEWAL_INTERVAL = 60.0  # seconds between two renewals, if no request in between has succeeded
 
 
 class Secret(str):
@@ -22,7 +25,7 @@ class Secret(str):
         return "'***'"
 
     def redact(self, text: AnyStr) -> AnyStr:
-        """Return `text` with `***` in place of the token, which may be JSON-escaped or percent-encoded."""
+        """Return `text` with `***` in place of the token, which may be escaped or percent-encoded more than once."""
         # The digits of an escape may be in upper case, so the case is ignored.
         pattern = "".join(map(_match_encoded, self.removeprefix(_SCHEME)))
         if isinstance(text, str):
@@ -35,15 +38,26 @@ class Credentials:
 
     Args:
         token: The token, or an async callable that returns it.
+        timeout: Seconds that one call of the callable may take.
+
+    Attributes:
+        is_accepted: Whether the server has accepted the current token.
+        renewal_lock: Held by the call that renews the token.
 
     Raises:
         ConfigError: The token is invalid.
     """
 
-    def __init__(self, token: str | Callable[[], Awaitable[str]]) -> None:
+    def __init__(self, token: str | Callable[[], Awaitable[str]], timeout: float) -> None:
+        self.is_accepted = False
+        self.renewal_lock = asyncio.Lock()
+        self._is_rejected = False
         self._header = Secret()  # empty until the callable was called
         self._get_token: Callable[[], Awaitable[str]] | None = None
-        self._lock = asyncio.Lock()
+        self._timeout = timeout
+        self._call: asyncio.Task[Secret] | None = None  # shared by all tasks that need a token
+        self._waiting = 0  # the number of these tasks
+        self._next_renewal = -math.inf  # the time of the event loop before which the token is not renewed
         if callable(token):
             self._get_token = token
         else:
@@ -54,26 +68,73 @@ class Credentials:
 
         Raises:
             ConfigError: The callable is not async, or its token is invalid.
+            TransportError: The callable did not return in time, or was cancelled. Its own errors are raised unchanged.
         """
         return self._header or await self._renew(self._header)
 
-    async def renew(self, rejected: Secret) -> Secret | None:
-        """Return the header with a new token from the callable, or None if there is no callable.
+    async def renew(self) -> Secret | None:
+        """Return the header with a token that is not known to be rejected: the current one, or a new one.
+
+        Returns:
+            The header; None if there is no callable, or if it was called less than a minute ago and no request with
+            its token has succeeded.
 
         Raises:
             ConfigError: The token of the callable is invalid.
+            TransportError: As for `header`.
         """
-        return await self._renew(rejected) if self._get_token else None
+        if self._get_token is None or not self._is_rejected:
+            return self._header if self._get_token else None
+        if asyncio.get_running_loop().time() < self._next_renewal:
+            return None
+        return await self._renew(self._header)
+
+    def record(self, header: Secret, status: int) -> None:
+        """Record the status of a response to a header. After a success, the token may be renewed at once."""
+        if header is self._header and status in (200, 401):
+            self.is_accepted, self._is_rejected = status == 200, status == 401
+            if self.is_accepted:
+                self._next_renewal = -math.inf
 
     async def _renew(self, old: Secret) -> Secret:
-        async with self._lock:  # of many calls that need a token at once, only the first one calls the callable
-            if self._get_token and self._header is old:
-                token = self._get_token()
-                if not inspect.isawaitable(token):
-                    del token  # it may be a token, which a traceback would show
-                    raise ConfigError("the token callable must be async: it is awaited")
-                self._header = _make_header(await token)
+        """Return the current header. If it still is `old`, wait for one call of the callable, with all other tasks."""
+        if self._get_token is None or self._header is not old:
             return self._header
+        if self._call is None:
+            self._call = asyncio.create_task(self._call_callable(self._get_token))
+        call = self._call
+        self._waiting += 1
+        try:
+            await asyncio.wait([call])  # a caller that is cancelled does not cancel the call
+        finally:
+            self._waiting -= 1
+            if not self._waiting:
+                self._call = None
+                call.cancel()  # if it has failed, asyncio now logs nothing
+                await asyncio.wait([call])
+        if call.cancelled():
+            raise TransportError("the token callable was cancelled")
+        if isinstance(error := call.exception(), BuddyError):
+            raise copy.copy(error)  # each caller gets its own, with its own cursor
+        return call.result()
+
+    async def _call_callable(self, get_token: Callable[[], Awaitable[str]]) -> Secret:
+        token = get_token()
+        if not inspect.isawaitable(token):
+            del token  # it may be a token, which a traceback would show
+            raise ConfigError("the token callable must be async: it is awaited")
+        try:
+            async with asyncio.timeout(self._timeout) as timeout:
+                header = _make_header(await token)
+        except TimeoutError:
+            if not timeout.expired():
+                raise  # by the callable
+            raise TransportError(f"the token callable did not return within {self._timeout:g} s") from None
+        if self._header:
+            self._next_renewal = asyncio.get_running_loop().time() + _RENEWAL_INTERVAL
+        self._header = header
+        self.is_accepted = self._is_rejected = False
+        return header
 
 
 def hide_token(token: str | Callable[[], Awaitable[str]]) -> Secret | Callable[[], Awaitable[str]]:
@@ -93,6 +154,10 @@ def _make_header(token: str) -> Secret:
 
 
 def _match_encoded(character: str) -> str:
-    r"""Return a regular expression for `/`, `\/`, `\u002f` and `%2f`, or likewise for another character."""
+    r"""Return a regular expression for `/`, `\/`, `\u002f`, `%2f` and `%252f`, or likewise for another character.
+
+    The repetitions are limited, because the text can be any body, for instance one of backslashes only.
+    """
     literal, code = re.escape(character), f"{ord(character):02x}"
-    return rf"(?:{literal}|\\{literal}|\\u00{code}|%{code})"
+    percent = r"(?:%|\\{1,8}u0025)(?:25){0,4}"
+    return rf"(?:\\{{0,8}}{literal}|\\{{1,8}}u00{code}|{percent}{code})"

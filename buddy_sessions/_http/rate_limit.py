@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-import logging
 import time
 from typing import Protocol
 
@@ -17,7 +16,6 @@ from .rate_window import RateWindow
 
 _TOLERANCE = 0.001  # seconds; sums of waits are not exact
 
-_log = logging.getLogger("buddy_sessions")
 _call_numbers = itertools.count()
 
 
@@ -128,26 +126,30 @@ class RateLimiter:
         self._in_flight -= 1
         self._wake()
 
-    def update(self, limit: RateLimit | None, *, rejected: bool) -> None:
+    def update(self, limit: RateLimit | None, *, rejected: bool) -> float:
         """Record what a response reports.
 
         Args:
             limit: The rate limit as reported by its headers, or None.
-            rejected: Whether its status was 429.
+            rejected: Whether it asks the client to wait (see `is_rejection`).
+
+        Returns:
+            The length in seconds of the pause that the response starts; 0 if it starts none.
         """
         now = asyncio.get_running_loop().time()
         window = self._current_window(now)
         if limit is not None:
             self.rate_limit = limit
             window.update(limit, now)
+        seconds = 0.0
         if rejected:
             retry_after = limit.retry_after if limit else None
-            if seconds := window.pause(now, retry_after or 0.0):
-                _log.warning("too many requests (429): the next request is sent in %.1f s", seconds)
+            seconds = window.pause(now, retry_after or 0.0)
         else:
             window.resume(now)
         self._reject_late(self._waiters, now)
         self._wake()
+        return seconds
 
     def _current_window(self, now: float) -> RateWindow:
         """Return the window. It is replaced by a new one when its reports are too old."""
@@ -190,7 +192,7 @@ class RateLimiter:
         seconds = self._current_window(now).next_turn(now, in_flight=0) - now
         if seconds <= 0:
             return
-        message = f"the rate limit permits no request for {seconds:.1f} s"
+        message = f"the server permits no request for {seconds:.1f} s"
         reset_at = self.rate_limit.reset_at if self.rate_limit else None
         blocked = self._blocked_seconds(now)
         for waiter in waiters:

@@ -21,9 +21,9 @@ _PROBE_TIMEOUT = 1.0  # seconds that other requests wait for the first response,
 class RateWindow:
     """The rate limit's current window, as far as responses have reported it. Pure: every method is given the time.
 
-    The lowest `remaining` reported in this window, minus the requests in flight, may still be sent. A 429 pauses all
-    requests; after the pause, one request is sent alone, and the others wait for its response. Before the first
-    response, one request is sent alone, too, but only for a second.
+    The lowest `remaining` reported in this window, minus the requests in flight, may still be sent. A rejection (see
+    `is_rejection`) pauses all requests; after the pause, one request is sent alone, and the others wait for its
+    response. Before the first response, one request is sent alone, too, but only for a second.
 
     Args:
         max_wait: Seconds after which a report is too old to be believed; at least `SHORTEST_PAUSE` is used, so that
@@ -64,7 +64,7 @@ class RateWindow:
         self.expires_at = now + self._max_age
 
     def pause(self, now: float, seconds: float) -> float:
-        """Pause after a 429. Further 429s during a pause can only extend it.
+        """Pause after a rejection. Further rejections during a pause can only extend it.
 
         Args:
             now: The time.
@@ -84,7 +84,7 @@ class RateWindow:
         return seconds if started else 0.0
 
     def resume(self, now: float) -> None:
-        """Resume after a response other than 429, unless it answers a request from before the pause."""
+        """Resume after a response that is no rejection, unless its request was sent before the pause."""
         if now >= self._paused_until:
             self._pauses = 0
             self._alone_until = now
@@ -102,6 +102,13 @@ class RateWindow:
         if now < end:
             return now if in_flight < self._remaining else end
         return now if in_flight < self._limit else math.inf  # the next window, of which nothing is reported yet
+
+
+def is_rejection(status: int, headers: Mapping[str, str]) -> bool:
+    """Return whether a response asks the client to wait: a 429, or a 503 with a valid `Retry-After`."""
+    retry_after = headers.get("Retry-After")
+    is_valid = _parse_count(retry_after) is not None or _parse_http_date(retry_after) is not None
+    return status == 429 or (status == 503 and is_valid)
 
 
 def parse_rate_limit(headers: Mapping[str, str]) -> RateLimit | None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import re
+
 import aiohttp
 from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
 from attrs import evolve, field, frozen
@@ -31,6 +35,9 @@ _STATUS_ERRORS: dict[int, type[StatusError]] = {
     404: NotFoundError,
 }
 
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, line separators, controls of the text direction, and surrogates, which cannot be encoded."""
+
 
 @frozen
 class Response:
@@ -40,10 +47,15 @@ class Response:
     rate_limit: RateLimit | None
     location: str = field(repr=False)
     body: bytes = field(repr=False)
+    is_rejection: bool = False
+    """Whether it asks the client to wait."""
 
     def redact(self, secret: Secret) -> Response:
-        """Return the response without the token."""
-        return evolve(self, location=secret.redact(self.location), body=secret.redact(self.body))
+        """Return the response without the token. A body that is JSON is encoded again, without its escapes."""
+        body = self.body
+        with contextlib.suppress(ValueError, RecursionError):
+            body = json.dumps(json.loads(body.decode("utf-8-sig"))).encode()
+        return evolve(self, location=secret.redact(self.location), body=secret.redact(body))
 
 
 def interpret(response: Response, url: URL) -> bytes:
@@ -61,14 +73,16 @@ def interpret(response: Response, url: URL) -> bytes:
         raise ResponseError(f"unexpected redirect ({status}) to {location!r}: check the base URL; GET {url}")
     if status < 300:
         raise ResponseError(f"unexpected status {status}: check the base URL; GET {url}")
-    messages = error_messages(response.body)
+    messages = [_escape_controls(message) for message in error_messages(response.body)]
     if status == 429:
         limit = response.rate_limit or RateLimit()
         raise RateLimitError(messages=messages, url=str(url), reset_at=limit.reset_at, retry_after=limit.retry_after)
     kind = _STATUS_ERRORS.get(status, ServerError if status >= 500 else StatusError)
     # 408: the request arrived too slowly. 501: the server will never support it.
     retryable = status == 408 or (status >= 500 and status != 501)
-    raise kind(status=status, messages=messages, url=str(url), retryable=retryable)
+    # Buddy explains each 4xx. A proxy may leave the body empty, too, but then nothing shows that it was a proxy.
+    is_foreign = status < 500 and not messages and bool(response.body.strip())
+    raise kind(status=status, messages=messages, url=str(url), retryable=retryable, is_foreign=is_foreign)
 
 
 def translate(error: Exception, url: URL, header: Secret, timeout: float | None) -> BuddyError:
@@ -82,9 +96,9 @@ def translate(error: Exception, url: URL, header: Secret, timeout: float | None)
     """
     if isinstance(error, BuddyError):
         return error
-    if isinstance(error, ValueError) and not isinstance(error, aiohttp.ClientError):
-        # Raised before anything is sent, for instance if the session has credentials of its own.
-        return ConfigError(f"the aiohttp session cannot send this request: {error}")
+    if isinstance(error, ValueError) and not isinstance(error, aiohttp.ClientConnectionError):  # as for a certificate
+        # Raised before anything is sent: the session has credentials of its own, or the URL of a proxy is invalid.
+        return ConfigError(f"the aiohttp session cannot send this request: {_clean(str(error), header)}")
     if isinstance(error, TimeoutError):
         return TransportError(f"no response within {timeout:g} s; GET {url}")
     return _connection_error(error, url, header)
@@ -92,9 +106,7 @@ def translate(error: Exception, url: URL, header: Secret, timeout: float | None)
 
 def _connection_error(error: Exception, url: URL, header: Secret) -> BuddyError:
     """Return the error for a broken connection or response."""
-    # The text may quote the response, and so the token.
-    text = str(getattr(error, "message", "") or error) or type(error).__name__
-    text = " ".join(header.redact(text).split())[:300]
+    text = _clean(str(getattr(error, "message", "") or error) or type(error).__name__, header)
     if isinstance(error, aiohttp.ClientHttpProxyError):
         proxy = error.request_info.real_url.with_user(None)
         message = f"the proxy {proxy} responded with {error.status} {text}; GET {url}"
@@ -107,6 +119,18 @@ def _connection_error(error: Exception, url: URL, header: Secret) -> BuddyError:
         # aiohttp reports a response that it cannot parse as status 400, which the server has not sent.
         return ResponseError(f"the response is not HTTP: {text}; GET {url}")
     return TransportError(f"{text}; GET {url}")
+
+
+def _clean(text: str, header: Secret) -> str:
+    """Return the text of an error of aiohttp, which may quote the response, on one line and without secrets."""
+    words = header.redact(text).split()
+    words = ["***@" + word.rpartition("@")[2] if "@" in word else word for word in words]  # a proxy's password
+    return _escape_controls(" ".join(words)[:300])
+
+
+def _escape_controls(text: str) -> str:
+    r"""Return a text with its control characters as in a string literal, for instance `\x1b`."""
+    return _CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def _root_cause(error: BaseException) -> BaseException:

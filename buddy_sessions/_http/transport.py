@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import os
 import ssl
 import time
 from collections.abc import Callable
@@ -19,10 +21,10 @@ from yarl import URL
 
 from .._stats import Fetched, Stats
 from .._version import __version__
-from ..errors import BuddyError, ClientClosedError, RateLimitError, ResponseError
+from ..errors import BuddyError, ClientClosedError, ConfigError, RateLimitError, ResponseError
 from .credentials import Credentials, Secret
 from .rate_limit import RateLimiter, WaitBudget
-from .rate_window import parse_rate_limit
+from .rate_window import is_rejection, parse_rate_limit
 from .responses import Response, interpret, translate
 from .retry import RetryQuota, backoff, disable_logging_hooks, is_worth_retrying
 
@@ -52,6 +54,7 @@ class Transport:
         timeout: Seconds for one request, from connecting to the last byte.
         max_attempts: The maximum number of attempts of a call.
         max_wait: Seconds that a call may wait for the rate limit and between its attempts.
+        proxy: The proxy; None to use none, or that of the caller's session.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Transport:
         timeout: float,
         max_attempts: int,
         max_wait: float,
+        proxy: URL | None,
     ) -> None:
         self.credentials = credentials
         self.rate_limiter = rate_limiter
@@ -77,6 +81,8 @@ class Transport:
         self._is_closed = False
         self._ssl = ssl_context or True  # True: the default of aiohttp
         self._max_concurrency = max_concurrency
+        self._proxy = proxy
+        self._owner: tuple[int, asyncio.AbstractEventLoop] | None = None  # the process and event loop of its first use
         self._timeout = aiohttp.ClientTimeout(total=timeout)
 
     @property
@@ -85,7 +91,13 @@ class Transport:
         return self._owns_session and self._session is not None and not self._session.closed
 
     async def close(self) -> None:
-        """Close its own aiohttp session. Later calls result in a `ClientClosedError`."""
+        """Close its own aiohttp session. Later calls result in a `ClientClosedError`.
+
+        Raises:
+            ConfigError: The session belongs to another event loop or process, and stays open.
+        """
+        if self.is_open:
+            self.check_event_loop()
         self._is_closed = True
         if self._owns_session and self._session is not None:
             await self._session.close()
@@ -117,16 +129,40 @@ class Transport:
 
         Raises:
             ClientClosedError: The client, or the caller's session, is closed.
+            ConfigError: See `check_event_loop`.
         """
+        self.check_event_loop()
         if self._is_closed:
             raise ClientClosedError("the client is closed")
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._max_concurrency), cookie_jar=aiohttp.DummyCookieJar()
+                connector=aiohttp.TCPConnector(limit=self._max_concurrency),
+                cookie_jar=aiohttp.DummyCookieJar(),
             )
         elif self._session.closed:
             raise ClientClosedError("the aiohttp session that the client borrowed is closed")
         return self._session
+
+    def check_event_loop(self) -> None:
+        """Check that the running event loop is the one that used the client first.
+
+        Raises:
+            ConfigError: It is another one, it was copied by a fork, or no asyncio event loop is running.
+        """
+        if self._owner is not None and self._owner[0] != os.getpid():
+            raise ConfigError("this process was forked after the client was used: create a client in each process")
+        try:
+            owner = os.getpid(), asyncio.get_running_loop()
+        except RuntimeError:
+            message = "no asyncio event loop is running: the client needs asyncio, and does not run under trio"
+            raise ConfigError(message) from None
+        if self._owner is None:
+            self._owner = owner
+        elif self._owner != owner:
+            raise ConfigError(
+                "the client was first used in another event loop (of another thread, or of an earlier asyncio.run): "
+                "create a client in each event loop"
+            )
 
     async def send(self, session: aiohttp.ClientSession, url: URL, header: Secret) -> Response:
         """Send one request, and log it.
@@ -156,12 +192,18 @@ class Transport:
             headers={**_HEADERS, "Authorization": header},
             allow_redirects=False,
             raise_for_status=False,
+            proxy=self._proxy,
             ssl=self._ssl,
             timeout=self._timeout,
         ) as response:
             headers = response.headers
-            rate_limit, location = parse_rate_limit(headers), headers.get("Location", "")
-            return Response(response.status, rate_limit, location, await _read_body(response))
+            return Response(
+                status=response.status,
+                rate_limit=parse_rate_limit(headers),
+                location=headers.get("Location", ""),
+                body=await _read_body(response),
+                is_rejection=is_rejection(response.status, headers),
+            )
 
 
 @define(eq=False)
@@ -175,6 +217,8 @@ class _Call(Generic[_T]):
         budget: The seconds that the call may wait.
         requests: The number of requests that were sent.
         failures: The number of attempts that failed.
+        can_retry: Whether a failure may be retried: not while the token callable is called, and not if the next wait
+            would exceed the budget.
     """
 
     transport: Transport
@@ -183,6 +227,7 @@ class _Call(Generic[_T]):
     budget: WaitBudget
     requests: int = 0
     failures: int = 0
+    can_retry: bool = True
 
     async def run(self) -> _T:
         """Make the attempts. stamina takes over after the first one has failed.
@@ -209,7 +254,8 @@ class _Call(Generic[_T]):
         """Return the seconds to wait before the next attempt, or False if `error` is final. stamina calls this."""
         self.failures += 1
         # stamina also asks after the last attempt, which must not cost a retry.
-        if self.failures >= self.transport.max_attempts or not is_worth_retrying(error, self.failures):
+        is_last = self.failures >= self.transport.max_attempts
+        if is_last or not self.can_retry or not is_worth_retrying(error, self.failures):
             return False
         seconds = backoff(self.failures)
         if seconds > self.budget.remaining or not self.transport.quota.acquire():
@@ -221,13 +267,15 @@ class _Call(Generic[_T]):
         return seconds
 
     async def _attempt(self) -> _T:
-        """Make one attempt: one request, and another one after each 429 and after a first 401."""
+        """Make one attempt: one request, and another one after each rejection and after a first 401."""
         self.transport.session()  # a closed client fails at once, without waiting for its turn
-        header = await self.transport.credentials.header()
+        credentials = self.transport.credentials
+        self.can_retry = False  # a token callable that does not return is not called again
+        header = await credentials.header()
+        self.can_retry = True
         response = await self._send_in_turn(header)
-        if response.status == 401 and (renewed := await self.transport.credentials.renew(header)):
-            header = renewed
-            response = await self._send_in_turn(header)
+        if response.status == 401:
+            response, header = await self._send_with_new_token(response, header)
         try:
             return self.decode(interpret(response, self.url))
         except BuddyError:
@@ -235,29 +283,51 @@ class _Call(Generic[_T]):
         # The error may quote the token, so it is raised again, from the redacted response.
         return self.decode(interpret(redacted, self.url))
 
-    async def _send_in_turn(self, header: Secret) -> Response:
-        """Send the request when the rate limiter permits, and again after each 429.
+    async def _send_with_new_token(self, response: Response, header: Secret) -> tuple[Response, Secret]:
+        """Renew the token, and send the request again. One call shows whether a new token is valid; others wait for it.
 
         Returns:
-            A response; its status is 429 if the next wait would exceed the budget.
+            The last response and its header: those that were given, if there is no new token.
+        """
+        credentials = self.transport.credentials
+        self.can_retry = False
+        async with credentials.renewal_lock:
+            renewed = await credentials.renew()
+            self.can_retry = True
+            if renewed is None:
+                return response, header
+            if not credentials.is_accepted:
+                return await self._send_in_turn(renewed), renewed
+        return await self._send_in_turn(renewed), renewed
+
+    async def _send_in_turn(self, header: Secret) -> Response:
+        """Send the request when the rate limiter permits, and again after each rejection.
+
+        Returns:
+            A response; a rejection if the next wait would exceed the budget.
 
         Raises:
             BuddyError: There is no usable response.
         """
         rate_limiter = self.transport.rate_limiter
         response: Response | None = None
-        while response is None or response.status == 429:
+        while response is None or response.is_rejection:
             try:
                 await rate_limiter.acquire(self.budget)
             except RateLimitError:
                 if response is None:
                     raise
+                self.can_retry = False
                 return response  # Buddy's own messages are more helpful
             try:
                 session = self.transport.session()
                 self.requests += 1
                 response = await self.transport.send(session, self.url, header)
-                rate_limiter.update(response.rate_limit, rejected=response.status == 429)
+                self.transport.credentials.record(header, response.status)
+                pause = rate_limiter.update(response.rate_limit, rejected=response.is_rejection)
+                if pause:
+                    reason = "too many requests" if response.status == 429 else "the server is unavailable"
+                    _log.warning("%s (%d): the next request is sent in %.1f s", reason, response.status, pause)
             finally:
                 rate_limiter.release()
         return response

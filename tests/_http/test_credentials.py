@@ -43,10 +43,10 @@ class TestSecret:
 
 class TestCredentials:
     async def test_token_is_sent_as_bearer(self) -> None:
-        credentials = Credentials(TOKEN)
+        credentials = Credentials(TOKEN, timeout=30)
         header = await credentials.header()
         assert header == f"Bearer {TOKEN}"
-        assert await credentials.renew(header) is None
+        assert await credentials.renew() is None
 
     async def test_callable_is_called_once_for_many(self) -> None:
         calls = 0
@@ -57,11 +57,12 @@ class TestCredentials:
             await asyncio.sleep(0)
             return f"token-{calls}"
 
-        credentials = Credentials(token)
+        credentials = Credentials(token, timeout=30)
         assert calls == 0
         headers = await asyncio.gather(*(credentials.header() for _ in range(5)))
         assert set(headers) == {"Bearer token-1"}
-        renewed = await asyncio.gather(*(credentials.renew(header) for header in headers))
+        credentials.record(headers[0], 401)
+        renewed = await asyncio.gather(*(credentials.renew() for _ in headers))
         assert set(renewed) == {"Bearer token-2"}
         assert await credentials.header() == "Bearer token-2"
         assert calls == 2
@@ -76,7 +77,7 @@ class TestCredentials:
                 raise LookupError("the vault is locked")
             return TOKEN
 
-        credentials = Credentials(token)
+        credentials = Credentials(token, timeout=30)
         with pytest.raises(LookupError, match="locked"):
             await credentials.header()
         assert await credentials.header() == f"Bearer {TOKEN}"
@@ -84,7 +85,7 @@ class TestCredentials:
     async def test_callable_must_be_async(self) -> None:
         token: Any = lambda: TOKEN  # noqa: E731 - this very mistake
         with pytest.raises(ConfigError, match="must be async") as caught:
-            await Credentials(token).header()
+            await Credentials(token, timeout=30).header()
         report = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
         assert TOKEN not in "".join(report.format())
 
@@ -95,5 +96,5 @@ class TestCredentials:
 
         for source in (hide_token(token), get_token):
             with pytest.raises(ConfigError, match="token") as caught:
-                await Credentials(source).header()
+                await Credentials(source, timeout=30).header()
             assert str(token) not in str(caught.value) or not token

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -140,12 +139,10 @@ class TestRateLimiter:
         assert [task.done() for task in tasks] == [True, True, False]
 
     @run_in_virtual_time
-    async def test_pause_is_logged_once(self, caplog: pytest.LogCaptureFixture) -> None:
+    async def test_only_the_rejection_that_starts_a_pause_reports_it(self) -> None:
         limiter = await make_limiter()
-        with caplog.at_level(logging.WARNING):
-            for _ in range(5):
-                limiter.update(None, rejected=True)
-        assert caplog.messages == ["too many requests (429): the next request is sent in 0.5 s"]
+        assert [limiter.update(None, rejected=True) for _ in range(3)] == [0.5, 0, 0]
+        assert limiter.update(None, rejected=False) == 0
 
     @run_in_virtual_time
     async def test_wait_beyond_the_budget_is_an_error_at_once(self) -> None:

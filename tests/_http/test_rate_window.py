@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buddy_sessions._http.rate_window import RateWindow, parse_rate_limit
+from buddy_sessions._http.rate_window import RateWindow, is_rejection, parse_rate_limit
 from buddy_sessions.models import RateLimit
 
 NOW = datetime(2025, 10, 21, 6, 42, 16, tzinfo=UTC)
@@ -56,6 +56,24 @@ class TestHeaders:
     )
     def test_retry_after_is_seconds_or_a_date(self, retry_after: str, seconds: float | None) -> None:
         assert parse(Retry_After=retry_after) == RateLimit(retry_after=seconds, responded_at=NOW)
+
+    @pytest.mark.parametrize(
+        ("status", "retry_after", "expected"),
+        [
+            (429, None, True),
+            (503, "0", True),
+            (503, DATE, True),
+            (503, "soon", False),
+            (503, None, False),
+            (500, "3", False),
+            (200, "3", False),
+        ],
+    )
+    def test_429_and_503_with_retry_after_are_rejections(
+        self, status: int, retry_after: str | None, expected: bool
+    ) -> None:
+        headers = {"X-Rate-Limit-Reset": IN_30_SECONDS} | ({"Retry-After": retry_after} if retry_after else {})
+        assert is_rejection(status, headers) is expected
 
     def test_retry_after_overrides_reset(self) -> None:
         limit = parse(Retry_After="3", X_Rate_Limit_Reset=IN_30_SECONDS)

@@ -53,8 +53,10 @@ async def open_transport(
     token: Any = TOKEN, *, max_concurrency: int = 8, max_wait: float = 300.0, **options: Any
 ) -> AsyncIterator[Transport]:
     options = {"http_session": None, "ssl_context": None, "timeout": 30.0, "max_attempts": 4, **options}
+    options.setdefault("proxy", None)
     limiter = RateLimiter(max_concurrency=max_concurrency, max_wait=max_wait)
-    result = Transport(Credentials(token), limiter, max_concurrency=max_concurrency, max_wait=max_wait, **options)
+    credentials = Credentials(token, options["timeout"])
+    result = Transport(credentials, limiter, max_concurrency=max_concurrency, max_wait=max_wait, **options)
     try:
         yield result
     finally:

@@ -40,10 +40,10 @@ from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 
 
 async def clients(http_session: aiohttp.ClientSession, token: Callable[[], Awaitable[str]], limiter: Limiter) -> None:
-    BuddyClient("token")
+    BuddyClient("token", trust_env=True)
     BuddyClient(token, region="eu", base_url=URL("https://h"), http_session=http_session, limiter=limiter)
     BuddyClient("token", region=Region.AS, per_page=50, read_ahead=1, max_concurrency=2, timeout=1, max_attempts=1)
-    async with BuddyClient.from_env(max_wait=0.5, limiter=limiter) as buddy:
+    async with BuddyClient.from_env(max_wait=0.5, limiter=limiter, trust_env=True) as buddy:
         assert_type(buddy, BuddyClient)
         assert_type(buddy.rate_limit, RateLimit | None)
         assert_type(buddy.max_concurrency, int)

@@ -1,0 +1,156 @@
+"""The proxies of the environment, which `trust_env` enables."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+from attrs import define, field
+from yarl import URL
+
+from buddy_sessions import BuddyClient, ConfigError, StatusError, TransportError
+from buddy_sessions.testing import FakeBuddy
+from helpers.faults import KEY, TOKEN, CheckedReader, UnreachableServer, text_of_error, text_of_log
+
+pytestmark = pytest.mark.fault
+
+PASSWORD = "hunter2"
+
+
+@define
+class ForwardProxy:
+    """A small HTTP proxy that requires a password. One request per connection; no CONNECT.
+
+    Attributes:
+        url: Its URL, with the password.
+        requests: The URLs of the requests so far.
+    """
+
+    url: URL = field(init=False)
+    requests: list[str] = field(factory=list)
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.closing(writer):
+            head = await reader.readuntil(b"\r\n\r\n")
+            _, target, _ = head.decode().split(" ", 2)
+            self.requests.append(target)
+            if base64.b64encode(f"me:{PASSWORD}".encode()) not in head:
+                writer.write(b"HTTP/1.1 407 No\r\nContent-Length: 6\r\nConnection: close\r\n\r\n<html>")
+                return
+            url = URL(target)
+            server_reader, server_writer = await asyncio.open_connection(url.host, url.port)
+            with contextlib.closing(server_writer):
+                path = head.replace(target.encode(), url.raw_path_qs.encode(), 1)
+                server_writer.write(path.replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
+                while data := await server_reader.read(2**16):
+                    writer.write(data)
+
+
+@pytest.fixture
+def fake(fake: FakeBuddy) -> FakeBuddy:
+    fake.token = TOKEN
+    fake.add_suite(*KEY).populate(3)
+    return fake
+
+
+@pytest.fixture(autouse=True)
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "no_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture
+async def proxy(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ForwardProxy]:
+    """A proxy that `http_proxy` names."""
+    proxy = ForwardProxy()
+    server = await asyncio.start_server(proxy.handle, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    proxy.url = URL(f"http://me:{PASSWORD}@127.0.0.1:{port}")
+    monkeypatch.setenv("http_proxy", str(proxy.url))
+    async with server:
+        yield proxy
+
+
+async def test_proxy_is_used(reader: CheckedReader, fake: FakeBuddy, proxy: ForwardProxy) -> None:
+    assert len(await reader.read(fake, requests=1, trust_env=True)) == 3
+    assert [URL(url).origin() for url in proxy.requests] == [fake.base_url]
+
+
+async def test_proxy_is_used_by_a_client_from_the_environment(
+    fake: FakeBuddy, proxy: ForwardProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BUDDY_TOKEN", TOKEN)
+    async with BuddyClient.from_env(base_url=fake.base_url, trust_env=True) as buddy:
+        assert len(await buddy.sessions(KEY).collect()) == 3
+    assert len(proxy.requests) == 1
+
+
+async def test_proxy_is_not_used_by_default(reader: CheckedReader, fake: FakeBuddy, proxy: ForwardProxy) -> None:
+    assert len(await reader.read(fake, requests=1)) == 3
+    assert proxy.requests == []
+
+
+async def test_no_proxy_for_this_host(
+    reader: CheckedReader, fake: FakeBuddy, proxy: ForwardProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    assert len(await reader.read(fake, requests=1, trust_env=True)) == 3
+    assert proxy.requests == []
+
+
+@pytest.mark.parametrize("entry", ["default", "machine 127.0.0.1"])
+async def test_netrc_is_ignored(
+    reader: CheckedReader,
+    fake: FakeBuddy,
+    proxy: ForwardProxy,
+    entry: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """aiohttp would replace the token by a user and a password for the same host."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text(f"{entry} login me password {PASSWORD}")
+    monkeypatch.setenv("NETRC", str(netrc))
+    assert len(await reader.read(fake, requests=1, trust_env=True)) == 3
+    assert fake.requests[-1].headers["Authorization"] == f"Bearer {TOKEN}"
+    assert len(proxy.requests) == 1
+
+
+async def test_session_of_the_caller_decides(reader: CheckedReader, fake: FakeBuddy, proxy: ForwardProxy) -> None:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session:
+        assert len(await reader.read(fake, requests=1, trust_env=True, http_session=session)) == 3
+    assert proxy.requests == []
+
+
+async def test_proxy_rejects_the_password(
+    reader: CheckedReader, fake: FakeBuddy, proxy: ForwardProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", str(proxy.url.with_password(f"{PASSWORD}!")))
+    error = await reader.fail(fake, StatusError, requests=0, trust_env=True)
+    assert str(error).startswith("the request failed (407), but the response is not Buddy's: probably a proxy's")
+    assert PASSWORD not in text_of_error(error) + text_of_log(reader.log.records)
+
+
+@pytest.mark.parametrize(
+    ("proxy", "error_type"),
+    [
+        pytest.param("http://me:hunter2@127.0.0.1:1", TransportError, id="unreachable"),
+        pytest.param("http://me:hunter2@127.0.0.1:port", ConfigError, id="port-not-a-number"),
+        pytest.param("http://me:hun@ter2@", ConfigError, id="no-host"),
+        pytest.param("me:hunter2@127.0.0.1:1", ConfigError, id="no-scheme"),
+        pytest.param("http://me:hunter2/@127.0.0.1:1", ConfigError, id="slash-in-the-password"),
+    ],
+)
+async def test_unusable_proxy(
+    reader: CheckedReader, monkeypatch: pytest.MonkeyPatch, proxy: str, error_type: type[TransportError | ConfigError]
+) -> None:
+    """The password is not shown."""
+    monkeypatch.setenv("http_proxy", proxy)
+    error = await reader.fail(UnreachableServer(URL("http://localhost:1")), error_type, requests=0, trust_env=True)
+    assert "hun" not in text_of_error(error) + text_of_log(reader.log.records)

@@ -1,0 +1,108 @@
+"""One client that is used in a second event loop, thread or process, or without asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from buddy_sessions import BuddyClient, ConfigError
+from buddy_sessions.testing import FakeBuddy
+from helpers.faults import KEY, TOKEN
+
+pytestmark = pytest.mark.fault
+
+OTHER_LOOP = "^the client was first used in another event loop"
+
+
+@pytest.fixture
+def runner() -> Iterator[asyncio.Runner]:
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+@pytest.fixture
+def client(runner: asyncio.Runner) -> Iterator[BuddyClient]:
+    """A client that has read from a server in the event loop of `runner`."""
+
+    async def use() -> BuddyClient:
+        async with FakeBuddy(token=TOKEN) as fake:
+            fake.add_suite(*KEY).populate(3)
+            buddy = BuddyClient(TOKEN, base_url=fake.base_url)
+            assert len(await buddy.sessions(KEY).collect()) == 3
+        return buddy
+
+    buddy = runner.run(use())
+    yield buddy
+    runner.run(buddy.close())
+
+
+async def read(buddy: BuddyClient) -> None:
+    await buddy.sessions(KEY).collect()
+
+
+async def enter(buddy: BuddyClient) -> None:
+    async with buddy:
+        pass
+
+
+async def close(buddy: BuddyClient) -> None:
+    await buddy.close()
+
+
+@pytest.mark.parametrize("use", [read, enter, close])
+def test_second_event_loop(client: BuddyClient, use: type) -> None:
+    with pytest.raises(ConfigError, match=OTHER_LOOP):
+        asyncio.run(use(client))
+
+
+async def test_other_thread(fake: FakeBuddy) -> None:
+    fake.token = TOKEN
+    fake.add_suite(*KEY).populate(3)
+    async with BuddyClient(TOKEN, base_url=fake.base_url) as buddy:
+        await buddy.sessions(KEY).collect()
+        with pytest.raises(ConfigError, match=OTHER_LOOP):
+            await asyncio.to_thread(asyncio.run, read(buddy))
+    assert len(fake.requests) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_after_a_fork(client: BuddyClient) -> None:
+    receiver, sender = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            asyncio.run(read(client))
+        except ConfigError as error:
+            os.write(sender, str(error).encode())
+        finally:
+            os._exit(0)
+    os.close(sender)
+    os.waitpid(pid, 0)
+    with open(receiver, "rb") as pipe:
+        assert pipe.read() == b"this process was forked after the client was used: create a client in each process"
+
+
+def test_process_id_changes(client: BuddyClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As above, but without a second process."""
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getpid", lambda: 1)
+        with pytest.raises(ConfigError, match="forked"):
+            asyncio.run(read(client))
+
+
+def test_without_asyncio() -> None:
+    """The coroutine is run like by trio, whose tasks have no asyncio event loop."""
+    with pytest.raises(ConfigError, match=r"^no asyncio event loop is running: "):
+        enter(BuddyClient(TOKEN)).send(None)
+    with pytest.raises(ConfigError, match=r"^no asyncio event loop is running: "):
+        BuddyClient(TOKEN).suites("acme", "shop").send(None)
+
+
+def test_client_that_was_not_used_yet(runner: asyncio.Runner) -> None:
+    buddy = BuddyClient(TOKEN)
+    asyncio.run(close(buddy))
+    runner.run(close(buddy))

@@ -1,0 +1,192 @@
+"""A token callable that hangs, raises, is cancelled, or returns tokens that the server rejects."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import pytest
+
+from buddy_sessions import AuthenticationError, BuddyClient, Cursor, Session, TransportError
+from buddy_sessions.testing import FakeBuddy, Fault
+from helpers.faults import KEY, TOKEN, CheckedReader, assert_nothing_left_open
+
+pytestmark = [pytest.mark.fault, pytest.mark.virtual_time]
+
+
+@pytest.fixture
+def fake(fake: FakeBuddy) -> FakeBuddy:
+    fake.token = TOKEN
+    fake.add_suite(*KEY).populate(3)
+    return fake
+
+
+class TokenSource:
+    """A token callable that awaits one of these functions per call; the last one is repeated."""
+
+    def __init__(self, *functions: Callable[[], Awaitable[str]]) -> None:
+        self.calls = 0
+        self._functions = functions
+
+    async def __call__(self) -> str:
+        self.calls += 1
+        return await self._functions[min(self.calls, len(self._functions)) - 1]()
+
+
+async def hang() -> str:
+    return await asyncio.Future[str]()
+
+
+async def give(token: str) -> str:
+    await asyncio.sleep(1)
+    return token
+
+
+async def fail() -> str:
+    raise LookupError("the vault is locked")
+
+
+async def time_out() -> str:
+    raise TimeoutError("the vault is slow")
+
+
+async def read_100_times(buddy: BuddyClient) -> list[Session]:
+    """Read the suite many times at once. If one read fails, all must fail alike."""
+    results = await asyncio.gather(*(buddy.sessions(KEY).collect() for _ in range(100)), return_exceptions=True)
+    assert len({str(result) for result in results}) == 1
+    result = results[0]
+    if isinstance(result, BaseException):
+        raise result
+    return result
+
+
+async def test_callable_hangs(reader: CheckedReader, fake: FakeBuddy) -> None:
+    """No task waits longer than `timeout`, and the callable is called once for all."""
+    source = TokenSource(hang)
+    error = await reader.fail(fake, TransportError, requests=0, token=source, function=read_100_times)
+    assert str(error) == "the token callable did not return within 30 s"
+    assert (error.retryable, source.calls) == (True, 1)
+    assert reader.seconds == pytest.approx(30)
+
+
+async def test_callable_hangs_for_the_second_token(reader: CheckedReader, fake: FakeBuddy) -> None:
+    source = TokenSource(partial(give, "expired"), hang)
+    error = await reader.fail(fake, TransportError, requests=1, token=source, timeout=10)
+    assert "did not return within 10 s" in str(error)
+    assert source.calls == 2
+
+
+async def test_callable_hangs_once(reader: CheckedReader, fake: FakeBuddy) -> None:
+    async def read_twice(buddy: BuddyClient) -> list[Session]:
+        with pytest.raises(TransportError):
+            await buddy.sessions(KEY).collect()
+        return await buddy.sessions(KEY).collect()
+
+    source = TokenSource(hang, partial(give, TOKEN))
+    assert len(await reader.read(fake, requests=1, token=source, function=read_twice)) == 3
+
+
+async def test_each_read_has_its_own_cursor(fake: FakeBuddy) -> None:
+    async with BuddyClient(hang, base_url=fake.base_url) as buddy:
+        cursors = [Cursor(number, 0) for number in (3, 2)]
+        reads = (buddy.sessions(KEY, cursor=cursor).collect() for cursor in cursors)
+        errors = await asyncio.gather(*reads, return_exceptions=True)
+    assert [error.cursor for error in errors if isinstance(error, TransportError)] == cursors
+
+
+@pytest.mark.parametrize(("function", "error_type"), [(fail, LookupError), (time_out, TimeoutError)])
+async def test_callable_raises(
+    reader: CheckedReader, fake: FakeBuddy, function: Callable[[], Awaitable[str]], error_type: type[Exception]
+) -> None:
+    """Its own error is raised unchanged, for all tasks."""
+    source = TokenSource(function)
+    with pytest.raises(error_type, match="the vault"):
+        await reader.read(fake, requests=0, token=source, function=read_100_times)
+    assert source.calls == 1
+    assert not fake.requests
+
+
+async def test_callable_is_cancelled(reader: CheckedReader, fake: FakeBuddy) -> None:
+    """The tasks that wait for it were not cancelled, so they get an error."""
+
+    async def cancelled() -> str:
+        inner = asyncio.create_task(hang())
+        asyncio.get_running_loop().call_later(1, inner.cancel)
+        return await inner
+
+    error = await reader.fail(fake, TransportError, requests=0, token=TokenSource(cancelled), function=read_100_times)
+    assert str(error) == "the token callable was cancelled"
+
+
+async def test_one_caller_is_cancelled(reader: CheckedReader, fake: FakeBuddy) -> None:
+    """The call goes on for the others."""
+
+    async def cancel_first(buddy: BuddyClient) -> list[Session]:
+        first, second = (asyncio.create_task(buddy.sessions(KEY).collect()) for _ in range(2))
+        await asyncio.sleep(0.5)
+        first.cancel()
+        await asyncio.wait([first])
+        assert first.cancelled()
+        return await second
+
+    source = TokenSource(partial(give, TOKEN))
+    assert len(await reader.read(fake, requests=1, token=source, function=cancel_first)) == 3
+    assert source.calls == 1
+    assert reader.seconds == pytest.approx(1)
+
+
+@pytest.mark.parametrize("function", [hang, fail])
+async def test_all_callers_are_cancelled(
+    fake: FakeBuddy, caplog: pytest.LogCaptureFixture, function: Callable[[], Awaitable[str]]
+) -> None:
+    """The call is cancelled as well. If it fails at the same moment, asyncio logs nothing."""
+
+    async def cancel_callers() -> str:
+        await asyncio.sleep(1)
+        for task in tasks:
+            task.cancel()
+        return await function()
+
+    async with assert_nothing_left_open(), BuddyClient(cancel_callers, base_url=fake.base_url) as buddy:
+        started = asyncio.get_running_loop().time()
+        tasks = [asyncio.create_task(buddy.sessions(KEY).collect()) for _ in range(3)]
+        await asyncio.wait(tasks)
+        assert all(task.cancelled() for task in tasks)
+        assert asyncio.get_running_loop().time() == pytest.approx(started + 1)
+    tasks.clear()  # they keep the call, which asyncio would complain about when it is deleted
+    gc.collect()
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_every_token_is_rejected(reader: CheckedReader, fake: FakeBuddy) -> None:
+    """The callable is called once more for all calls of a minute, also for later ones."""
+
+    async def read_again_and_again(buddy: BuddyClient) -> list[Session]:
+        for _ in range(5):
+            with pytest.raises(AuthenticationError):
+                await read_100_times(buddy)
+        assert source.calls == 2
+        await asyncio.sleep(60)
+        fake.token = "third"
+        return await buddy.sessions(KEY).collect()
+
+    fake.token = "none of them"
+    source = TokenSource(partial(give, "first"), partial(give, "second"), partial(give, "third"))
+    sessions = await reader.read(fake, requests=range(500, 602 + 2), token=source, function=read_again_and_again)
+    assert (len(sessions), source.calls) == (3, 3)
+
+
+async def test_tokens_that_expire_again_and_again(reader: CheckedReader, fake: FakeBuddy) -> None:
+    """After a success, a token is renewed at once."""
+
+    async def read_5_times(buddy: BuddyClient) -> list[Session]:
+        for _ in range(5):
+            fake.inject(Fault.status(401))
+            sessions = await buddy.sessions(KEY).collect()
+        return sessions
+
+    source = TokenSource(partial(give, TOKEN))
+    await reader.read(fake, requests=10, token=source, function=read_5_times)
+    assert source.calls == 6
