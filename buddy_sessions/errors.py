@@ -33,15 +33,25 @@ class BuddyError(Exception):
     Attributes:
         cursor: The position of the read that failed, to resume it; None if there was no read.
         retryable: Whether the same call may succeed later.
+        not_tried: The number of suites that were not tried, if the error ended a harvest whose suites have a length,
+            such as a list; otherwise None.
     """
 
     cursor: Cursor | None = None
     retryable: bool = False
+    not_tried: int | None = None
 
     def __init__(self, message: str, *, retryable: bool | None = None) -> None:
         super().__init__(message)
         if retryable is not None:
             self.retryable = retryable
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        if not self.not_tried:
+            return message
+        suites = "1 suite was" if self.not_tried == 1 else f"{self.not_tried:,} suites were"
+        return f"{message}; {suites} not tried"
 
     def __reduce__(self) -> tuple[object, ...]:
         return _restore, (type(self), self.args, self.__dict__)
@@ -113,9 +123,12 @@ class StatusError(BuddyError):
         method: str = "GET",
         url: str = "",
         retryable: bool | None = None,
+        is_foreign: bool = False,
     ) -> None:
         cause = "; ".join(messages) or self._cause
         hint = f": {self._hint}" if self._hint else ""
+        if is_foreign:
+            hint = ", but the response is not Buddy's: probably a proxy's; check the base URL"
         request = f"; {method} {url}" if url else ""
         super().__init__(f"{cause} ({status}){hint}{request}", retryable=retryable)
         self.status = status

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sized
 from contextlib import aclosing
 from itertools import repeat
 from types import TracebackType
@@ -14,10 +14,13 @@ import attrs
 from ._stats import Stats
 from ._validate import validate_suite, validate_suites
 from ._workers import WorkerPool
-from .errors import BuddyError, ClientClosedError, ConfigError, HarvestError
+from .errors import AuthenticationError, BuddyError, ClientClosedError, ConfigError, HarvestError, StatusError
 from .models import Session, SessionPage, SuiteKey, SuiteRef
 
 OnFailure = Literal["raise", "collect"]
+
+_MAX_EQUAL_FAILURES = 20
+"""The number of suites in a row that may fail with the same retryable error."""
 
 
 class SuiteReader(Protocol):
@@ -44,6 +47,10 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
     that error. An element that references no suite ends it with `ConfigError`, and a closed client with
     `ClientClosedError`. A suite that is listed twice is read twice.
 
+    A rejected token ends the harvest at once with `AuthenticationError`, whether failures are collected or not. So do
+    20 suites in a row that fail with the same retryable error, such as 503, while no page is read: the server or the
+    network is down, and that error is raised. Its `not_tried` is the number of suites that were not started.
+
     Example:
         >>> async with buddy.harvest(["acme/storefront/MNbyVedg", "acme/payments/Rr8dLm2a"]) as harvest:
         ...     async for key, session in harvest:
@@ -62,10 +69,15 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
             raise ConfigError(f"on_failure must be 'raise' or 'collect', not {on_failure!r}")
         validate_suites(suites)
         self._suites = aiter(suites) if isinstance(suites, AsyncIterable) else iter(suites)
+        self._suite_count = len(suites) if isinstance(suites, Sized) else None
+        self._started = 0  # suites
         self._read = read
         self._on_failure = on_failure
         self._next_lock = asyncio.Lock()  # two tasks cannot advance one async generator
-        self._suites_error: Exception | None = None
+        self._suites_error: Exception | None = None  # of the iterable
+        self._is_stopped = False  # by an error after which no further suite is started
+        self._last_failure: tuple[object, ...] = ()
+        self._equal_failures = 0  # in a row, equal to the last one
         self._failures: dict[SuiteKey, BuddyError] = {}
         self._reading: set[SuiteReader] = set()
         self._ended_reads = Stats()
@@ -116,6 +128,8 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
 
         Raises:
             HarvestError: Suites have failed, and failures are not collected.
+            AuthenticationError: The token was rejected.
+            BuddyError: 20 suites in a row have failed with this retryable error.
             RuntimeError: Another task is iterating over the harvest.
         """
         while (page := await self._next_page()) is not None:
@@ -137,12 +151,12 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
 
     async def _next_suite(self) -> SuiteKey | None:
         async with self._next_lock:
-            if self._suites_error is not None:
+            if self._is_stopped or self._suites_error is not None:
                 return None
             try:
-                if isinstance(self._suites, AsyncIterator):
-                    return validate_suite(await anext(self._suites))
-                return validate_suite(next(self._suites))
+                suite = await anext(self._suites) if isinstance(self._suites, AsyncIterator) else next(self._suites)
+                self._started += 1
+                return validate_suite(suite)
             except (StopIteration, StopAsyncIteration):
                 return None
             except Exception as error:  # noqa: BLE001 - of the iterable or validate_suite; raised by _next_page
@@ -159,6 +173,7 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
         try:
             async with aclosing(reader.pages()) as pages:
                 async for page in pages:
+                    self._equal_failures = 0
                     await self._pool.put(page)
             self._suites_read += 1
         except ClientClosedError:
@@ -170,5 +185,15 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
             self._ended_reads += reader.stats
 
     def _add_failure(self, key: SuiteKey, error: BuddyError) -> None:
+        """Add the failure of a suite. Raises `error` if it ends the harvest."""
         self._failures[key] = error.with_traceback(None)  # the frames would keep a page of 160 kB for each failed suite
         self._suites_failed += 1
+        failure = (type(error), error.status if isinstance(error, StatusError) else None)
+        self._equal_failures = self._equal_failures + 1 if failure == self._last_failure else 1
+        self._last_failure = failure
+        is_down = error.retryable and self._equal_failures >= _MAX_EQUAL_FAILURES
+        if isinstance(error, AuthenticationError) or is_down:
+            if not self._is_stopped and self._suite_count is not None:
+                error.not_tried = self._suite_count - self._started
+            self._is_stopped = True
+            raise error

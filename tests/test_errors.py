@@ -79,6 +79,12 @@ def test_status_error_without_messages() -> None:
     assert str(StatusError(status=418)) == "the request failed (418)"
 
 
+def test_foreign_status_error_has_no_advice_of_buddy() -> None:
+    assert str(ForbiddenError(status=403, url="u", is_foreign=True)) == (
+        "access denied (403), but the response is not Buddy's: probably a proxy's; check the base URL; GET u"
+    )
+
+
 def test_retryable_is_a_default_or_an_argument() -> None:
     assert TransportError("reset").retryable
     assert not TransportError("TLS failed", retryable=False).retryable

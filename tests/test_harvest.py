@@ -4,24 +4,30 @@ import asyncio
 import gc
 import random
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from buddy_sessions import (
+    AuthenticationError,
     BuddyClient,
+    BuddyError,
     ClientClosedError,
     ConfigError,
     Harvest,
     HarvestError,
     NotFoundError,
+    RateLimitError,
     ServerError,
     Session,
     SessionPaginator,
+    SessionStore,
     SuiteKey,
     SuiteRef,
+    TransportError,
 )
-from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
+from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
 
 pytestmark = pytest.mark.virtual_time  # so a sleep returns when nothing more happens
 
@@ -303,14 +309,172 @@ class TestFailures:
         await asyncio.sleep(1)
         assert len(asyncio.all_tasks()) == tasks
 
-    async def test_cancelled_token_callable_cancels_the_loop(self, fake: FakeBuddy) -> None:
+    async def test_cancelled_token_callable_fails_each_suite(self, fake: FakeBuddy) -> None:
         async def token() -> str:
             raise asyncio.CancelledError
 
         suites = keys(add_suites(fake, 3, 1))
         async with BuddyClient(token, base_url=fake.base_url) as buddy, buddy.harvest(suites) as harvest:
-            with pytest.raises(asyncio.CancelledError):
+            with pytest.raises(HarvestError) as caught:
                 await anext(harvest)
+        assert [type(error) for error in caught.value.failures.values()] == [TransportError] * 3
+
+
+class TestRejectedToken:
+    @pytest.mark.parametrize("on_failure", ["raise", "collect"])
+    @pytest.mark.parametrize("concurrency", [None, 1, 50])
+    async def test_harvest_ends_at_once(self, fake: FakeBuddy, on_failure: Any, concurrency: int | None) -> None:
+        suites = keys(add_suites(fake, 3000, 0))
+        fake.latency = 0.01
+        async with (
+            BuddyClient("another", base_url=fake.base_url) as buddy,
+            buddy.harvest(suites, on_failure=on_failure, concurrency=concurrency) as harvest,
+        ):
+            with pytest.raises(AuthenticationError) as caught:
+                await anext(harvest)
+            assert [pair async for pair in harvest] == []
+            await asyncio.sleep(1)
+        started = concurrency or 8
+        assert len(fake.requests) <= 8 + 2
+        assert caught.value.not_tried == 3000 - started
+        assert str(caught.value).endswith(f"; {3000 - started:,} suites were not tried")
+        assert set(harvest.failures) <= set(suites[:started])
+        assert caught.value in harvest.failures.values()
+        assert not harvest.stats.verified
+
+    async def test_sync_ends_at_once(self, fake: FakeBuddy, tmp_path: Path) -> None:
+        suites = keys(add_suites(fake, 3000, 0))
+        async with (
+            BuddyClient("another", base_url=fake.base_url) as buddy,
+            SessionStore(tmp_path / "s.db") as store,
+            store.sync(buddy, suites, on_failure="collect") as sync,
+        ):
+            with pytest.raises(AuthenticationError, match="; 2,992 suites were not tried") as caught:
+                await anext(sync)
+        assert caught.value in sync.failures.values()
+        assert len(fake.requests) <= 8 + 2
+
+    async def test_queued_pages_come_first(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
+        suites = keys(add_suites(fake, 4, 1))
+        fake.inject(Fault.stall(0), Fault.stall(0), Fault.status(401))
+        async with buddy.harvest(suites, concurrency=1) as harvest:
+            await anext(harvest)
+            await asyncio.sleep(1)
+            found = await anext(harvest)
+            with pytest.raises(AuthenticationError, match=r"; 1 suite was not tried$"):
+                await anext(harvest)
+        assert found[0] == suites[1]
+        assert [*harvest.failures] == [suites[2]]
+
+    @pytest.mark.parametrize("is_callable", [False, True])
+    async def test_token_rejected_in_the_middle(self, fake: FakeBuddy, is_callable: bool) -> None:
+        first_token, calls = fake.token, 0
+
+        async def token() -> str:
+            nonlocal calls
+            calls += 1
+            return f"{first_token}-{calls}" if calls > 1 else first_token
+
+        suites = keys(add_suites(fake, 500, 250))
+        fake.latency = 0.01
+        rejected = 0
+
+        def reject(request: RecordedRequest) -> None:
+            nonlocal rejected
+            if len(fake.requests) > 100:
+                fake.token = "another"
+                rejected += 1
+
+        fake.on_request = reject
+        async with (
+            BuddyClient(token if is_callable else first_token, base_url=fake.base_url) as buddy,
+            buddy.harvest(suites) as harvest,
+        ):
+            with pytest.raises(AuthenticationError):
+                _ = [pair async for pair in harvest]
+        assert rejected <= 8 + 2  # those in flight are rejected, too
+        assert calls == 2 * is_callable
+
+    async def test_number_of_suites_is_unknown_without_a_length(self, fake: FakeBuddy) -> None:
+        suites = keys(add_suites(fake, 100, 0))
+        async with BuddyClient("another", base_url=fake.base_url) as buddy, buddy.harvest(iter(suites)) as harvest:
+            with pytest.raises(AuthenticationError) as caught:
+                await anext(harvest)
+        assert caught.value.not_tried is None
+        assert "not tried" not in str(caught.value)
+
+    async def test_last_suite_leaves_none(self, fake: FakeBuddy) -> None:
+        suites = keys(add_suites(fake, 1, 0))
+        async with BuddyClient("another", base_url=fake.base_url) as buddy, buddy.harvest(suites) as harvest:
+            with pytest.raises(AuthenticationError) as caught:
+                await anext(harvest)
+        assert caught.value.not_tried == 0
+        assert "not tried" not in str(caught.value)
+
+
+class TestEqualFailures:
+    """20 suites in a row that fail with the same retryable error."""
+
+    @pytest.mark.parametrize("on_failure", ["raise", "collect"])
+    @pytest.mark.parametrize(
+        ("fault", "kind"),
+        [
+            (Fault.status(503), ServerError),
+            (Fault.disconnect(), TransportError),
+            (Fault.status(429, headers={"Retry-After": "900"}), RateLimitError),
+        ],
+        ids=["503", "disconnect", "429"],
+    )
+    async def test_harvest_ends(
+        self, fake: FakeBuddy, buddy: BuddyClient, fault: Fault, kind: type[BuddyError], on_failure: Any
+    ) -> None:
+        suites = keys(add_suites(fake, 2000, 0))
+        fake.on_request = lambda _: fake.inject(fault)
+        async with buddy.harvest(suites, on_failure=on_failure) as harvest:
+            with pytest.raises(kind, match=r"; 1,97[0-9] suites were not tried$") as caught:
+                await anext(harvest)
+        assert caught.value.retryable
+        assert 20 <= len(harvest.failures) <= 27
+        assert caught.value in harvest.failures.values()
+        assert len(fake.requests) <= 2 * 28  # aiohttp sends a request again if a reused connection was closed
+
+    async def test_sync_ends(self, fake: FakeBuddy, buddy: BuddyClient, tmp_path: Path) -> None:
+        suites = keys(add_suites(fake, 100, 0))
+        fake.on_request = lambda _: fake.inject(Fault.status(503))
+        async with SessionStore(tmp_path / "s.db") as store, store.sync(buddy, suites, concurrency=1) as sync:
+            with pytest.raises(ServerError, match=r"; 80 suites were not tried$"):
+                await anext(sync)
+        assert len(fake.requests) == len(sync.failures) == 20
+
+    @pytest.mark.parametrize(
+        "sequence",
+        [
+            [*[503] * 19, 200],
+            [*[503] * 19, 500],
+            [503, 500],
+            [*[503] * 19, 404],
+            [404],
+            [501],
+            [403],
+        ],
+        ids=["success", "status", "alternating", "interrupted", "404", "501", "403"],
+    )
+    async def test_other_failures_do_not_end_it(self, fake: FakeBuddy, buddy: BuddyClient, sequence: list[int]) -> None:
+        suites = keys(add_suites(fake, 60, 1))
+        faults = {200: Fault.stall(0)}
+        fake.inject(*[faults.get(status) or Fault.status(status) for status in sequence], times=60)
+        async with buddy.harvest(suites, concurrency=1, on_failure="collect") as harvest:
+            found = [pair async for pair in harvest]
+        assert len(found) + len(harvest.failures) == 60
+        assert len(found) == (3 if 200 in sequence else 0)
+
+    async def test_page_of_another_suite_counts_as_success(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
+        giant = fake.add_suite("acme", "shop", "giant").populate(3000)
+        small = add_suites(fake, 25, 1)
+        fake.on_request = lambda request: None if "giant" in request.path else fake.inject(Fault.status(503))
+        async with buddy.harvest(keys([giant, *small]), concurrency=2, on_failure="collect") as harvest:
+            found = [pair async for pair in harvest]
+        assert (len(found), len(harvest.failures)) == (3000, 25)
 
 
 async def test_second_task_that_iterates_gets_an_error(fake: FakeBuddy, buddy: BuddyClient) -> None:
