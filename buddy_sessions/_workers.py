@@ -90,7 +90,8 @@ class WorkerPool(Generic[_T]):
         """Cancel the workers, and wait until they have ended. A consumer that is waiting gets None."""
         self._is_closed = True
         self._cancel_workers()
-        await asyncio.gather(*self._workers, return_exceptions=True)
+        if self._workers:
+            await asyncio.wait(self._workers)
 
     def _start(self) -> None:
         self._running = self._size

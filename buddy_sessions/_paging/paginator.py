@@ -163,7 +163,8 @@ class _PendingPages:
         """Cancel every fetch, and wait until it has ended."""
         for window in list(self._tasks):
             self._cancel(window)
-        await asyncio.gather(*self._cancelled, return_exceptions=True)
+        if self._cancelled:
+            await asyncio.wait(self._cancelled)
 
     def _cancel(self, window: Window) -> None:
         task = self._tasks.pop(window)

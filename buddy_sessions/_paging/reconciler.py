@@ -43,6 +43,9 @@ _MAX_STALLED_PAGES = 100
 MAX_UNORDERED_SESSIONS = 1_000_000
 """The number of sessions after which a list that is out of order is reported as unstable: it may never end."""
 
+_MAX_OFFSET = 10**9
+"""A cursor's offset is a hint, which may be wrong. Servers refuse page numbers that are too high."""
+
 _DENSE = 0.75
 """If a list uses a smaller share of its numbers, its pages overlap by one row: a number that is missing at a page
 border looks like a gap, and without a shared row the page is rejected."""
@@ -125,7 +128,8 @@ class Reconciler:
         self._since = since
         self._remaining = math.inf if max_sessions is None else max_sessions
         self._lowest_id = cursor.lowest_id if cursor else None
-        self._offset = cursor.offset if cursor else 0  # rows at or above `_lowest_id`; an estimate after a jump
+        # The number of rows at or above `_lowest_id`; an estimate after a jump
+        self._offset = min(cursor.offset, _MAX_OFFSET) if cursor else 0
         self._accepted_offset = self._offset  # after the last accepted page; a jump moves `_offset` beyond it
         self._overlap = 1 if cursor else 0  # rows by which a window overlaps the one before
         self._density = 1.0  # the share of the numbers on the last accepted page that exist
