@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from types import FrameType
 
 
 def main() -> int:
@@ -15,6 +17,7 @@ def main() -> int:
             raise
         sys.stderr.write(f"error: {error.name} is not installed; run: pip install 'buddy_sessions[cli]'\n")
         return 2
+    signal.signal(signal.SIGTERM, _interrupt)
     code = run()
     try:
         sys.stdout.flush()
@@ -23,6 +26,14 @@ def main() -> int:
         # report the error: discard the rest.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return code
+
+
+def _interrupt(_: int, frame: FrameType | None) -> None:
+    """Handle SIGTERM as SIGINT is handled, so that the command cleans up. asyncio then cancels the command."""
+    handler = signal.getsignal(signal.SIGINT)
+    if not callable(handler):  # SIGINT is ignored, as in a job that a shell script runs in the background
+        raise KeyboardInterrupt
+    handler(signal.SIGINT, frame)
 
 
 if __name__ == "__main__":

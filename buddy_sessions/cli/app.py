@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError, Parameter
 
-from buddy_sessions import AuthenticationError, BuddyError, ConfigError, ForbiddenError, __version__
+from buddy_sessions import BuddyError, __version__
 
 from .demo import demo
-from .exit_codes import ExitCode
+from .exit_codes import ExitCode, exit_code_of
 from .harvest import harvest_suites
 from .list import list_sessions
 from .output import Output
@@ -55,7 +55,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return ExitCode.DONE
     except (CycloptsError, BuddyError, OSError) as error:
         _print_error(error)
-        return _exit_code(error)
+        return exit_code_of(error)
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     return exit_code if isinstance(exit_code, ExitCode) else ExitCode.DONE
@@ -67,11 +67,3 @@ def _print_error(error: Exception) -> None:
     messages.print_problem("error", f"{error}{hint}")
     if isinstance(error, BuddyError) and error.cursor:
         messages.print_resume_hint(error.cursor)
-
-
-def _exit_code(error: Exception) -> ExitCode:
-    if isinstance(error, CycloptsError | ConfigError):
-        return ExitCode.WRONG_USAGE
-    if isinstance(error, AuthenticationError | ForbiddenError):
-        return ExitCode.NOT_AUTHORISED
-    return ExitCode.FAILED

@@ -2,6 +2,10 @@
 
 from enum import IntEnum
 
+from cyclopts import CycloptsError
+
+from buddy_sessions import AuthenticationError, ConfigError, ForbiddenError
+
 
 class ExitCode(IntEnum):
     """The exit code of a command."""
@@ -12,3 +16,12 @@ class ExitCode(IntEnum):
     SOME_SUITES_FAILED = 3
     NOT_AUTHORISED = 4
     INTERRUPTED = 130
+
+
+def exit_code_of(error: Exception) -> ExitCode:
+    """Return the exit code of a command that ends with this error."""
+    if isinstance(error, CycloptsError | ConfigError):
+        return ExitCode.WRONG_USAGE
+    if isinstance(error, AuthenticationError | ForbiddenError):
+        return ExitCode.NOT_AUTHORISED
+    return ExitCode.FAILED

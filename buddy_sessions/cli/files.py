@@ -38,27 +38,30 @@ class NewFile:
     is_complete: bool = False
 
 
-def resolve_file(path: Path) -> Path:
+def resolve_file(path: Path, *, source: str | None = None) -> Path:
     """Return the absolute path of a file to write, without symbolic links.
 
-    Raises ConfigError if `path` exists and is not a file, or if its folder does not exist.
+    Raises ConfigError if `path` exists and is not a file, if its folder does not exist, or if it is the file `source`,
+    from which the command reads.
     """
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
         raise ConfigError(f"{str(path)!r} exists and is not a file: choose another name")
     if not target.parent.is_dir():
         raise ConfigError(f"folder {str(target.parent)!r} not found: create it, or choose another path")
+    if source not in {None, "-"} and target == Path(os.path.realpath(source)):
+        raise ConfigError(f"{str(path)!r} is the input file: choose another name")
     return target
 
 
 @contextmanager
-def replace_file(path: Path) -> Iterator[NewFile]:
+def replace_file(path: Path, *, source: str | None = None) -> Iterator[NewFile]:
     """Create a new file, and move it to `path` at the end if it is complete; otherwise leave `path` unchanged.
 
     Write and close the new file inside the block. The mode of an existing file is kept. If `path` is a link, its target
     is replaced. Raises ConfigError as `resolve_file` does.
     """
-    target = resolve_file(path)
+    target = resolve_file(path, source=source)
     with TemporaryDirectory(prefix=".buddy-sessions-", dir=target.parent) as folder:
         file = NewFile(Path(folder, target.name))
         yield file

@@ -31,6 +31,7 @@ async def harvest_suites(
     concurrency: PositiveInt = 8,
     format: DataFormat | None = None,  # noqa: A002 - the name of the option
     out: Annotated[Path | None, OUT] = None,
+    allow_partial: Annotated[bool, Parameter(show_default=False)] = False,
     db: Annotated[Path | None, Parameter(show=False)] = None,
     connection: Connection = Connection(),
 ) -> ExitCode:
@@ -44,19 +45,24 @@ async def harvest_suites(
         branch: Only sessions of this branch.
         after: Only sessions with a higher relative_id, in every suite.
         concurrency: Maximum number of suites read at once, and of requests at once.
-        format: Output format (default: jsonl, but a summary of the suites on a terminal).
-        out: File to write: .jsonl, .csv, .parquet, or .db for SQLite. It is replaced only when the harvest ends.
+        format: Output format (default: jsonl, but a summary of the suites on a terminal). In csv, a text that a
+            spreadsheet would take for a formula is preceded by '.
+        out: File to write: .jsonl, .csv (see --format), .parquet, or .db for SQLite. An existing file is replaced when
+            all suites were read.
+        allow_partial: Replace an existing file even if some suites have failed.
         db: Rejected, with a hint.
         connection: How to reach Buddy.
     """
     if db is not None:
         raise ConfigError(f"harvest has no --db: to keep a database up to date, use buddy-sessions sync … --db {db}")
+    if allow_partial and out is None:
+        raise ConfigError("--allow-partial is for --out FILE: add it, or leave out --allow-partial")
     output_format = _choose_format(format, out)
     messages = Output(stderr=True)
     summary = SuiteSummary()
     async with AsyncExitStack() as stack:
         targets = stack.enter_context(open_targets(key, source))
-        file = stack.enter_context(replace_file(out)) if out is not None else None
+        file = stack.enter_context(replace_file(out, source=source)) if out is not None else None
         path = file.path if file is not None else None
         writer = _open_writer(output_format, path, stack)
         buddy = await stack.enter_async_context(connection.open_client(messages, max_concurrency=concurrency))
@@ -69,17 +75,28 @@ async def harvest_suites(
         await stack.enter_async_context(harvest)
         progress = HarvestProgress(buddy, targets, harvest)
         is_data_on_terminal = out is None and output_format is not None and sys.stdout.isatty()
-        after_interrupt = f"{out} is unchanged" if out is not None else ""
-        with progress.show(messages, enabled=not is_data_on_terminal, after_interrupt=after_interrupt):
+        not_written = _not_written(out) if out is not None else ""
+        with (
+            progress.keep_error(messages),
+            progress.show(messages, enabled=not is_data_on_terminal, after_interrupt=not_written),
+        ):
             await _write_pages(harvest, writer, summary)
-        if progress.exit_code in {ExitCode.DONE, ExitCode.SOME_SUITES_FAILED}:
+        is_partial = progress.exit_code == ExitCode.SOME_SUITES_FAILED
+        is_kept = is_partial and out is not None and out.exists() and not allow_partial
+        is_written = progress.exit_code == ExitCode.DONE or (is_partial and not is_kept)
+        if is_written:
             _finish_output(writer, file)
     if writer is None and sys.stdout.isatty():
         summary.print_to(Output(), exclude=harvest.failures)
     messages.print_note(progress.summary())
+    if is_written and out is not None:
+        messages.print_note(f"written to {out}{', without the rest of the failed suites' if is_partial else ''}")
+    elif out is not None:
+        hint = "; to replace it with the sessions of the other suites, add --allow-partial" if is_kept else ""
+        messages.print_note(f"{not_written}: what was read is discarded{hint}")
     if output_format is None:
         messages.print_note("to write the sessions themselves, add --format jsonl|csv or --out FILE")
-    progress.print_failures(messages, resumable=writer is not None)
+    progress.print_failures(messages, resumable=writer is not None and (out is None or is_written))
     return progress.exit_code
 
 
@@ -107,6 +124,10 @@ def _open_writer(output_format: FileFormat | None, path: Path | None, stack: Asy
         if output_format == "parquet":
             return ParquetWriter(path, stream)
     return Csv(stream, KEYED_SESSION_COLUMNS) if output_format == "csv" else JsonLines(stream)
+
+
+def _not_written(out: Path) -> str:
+    return f"{out} is unchanged" if out.exists() else f"{out} was not written"
 
 
 def _finish_output(writer: RowWriter | None, file: NewFile | None) -> None:

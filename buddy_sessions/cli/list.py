@@ -50,7 +50,8 @@ async def list_sessions(
         no_limit: Print all sessions, also in a table.
         cursor: Position from which to continue an earlier read, such as 118@40.
         per_page: Sessions per request.
-        format: Output format (default: table on a terminal, otherwise jsonl).
+        format: Output format (default: table on a terminal, otherwise jsonl). In csv, a text that a spreadsheet would
+            take for a formula is preceded by '.
         defaults: Completes the key.
         connection: How to reach Buddy.
     """

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Annotated, TypeVar
 
 from cyclopts import Parameter
+from cyclopts.types import PositiveInt
 
 from buddy_sessions import BuddyClient, ConfigError, SuiteKey
 
@@ -61,19 +62,27 @@ class KeyDefaults:
 @Parameter(name="*", group="Connection")
 @dataclass(frozen=True)
 class Connection:
-    """How to reach Buddy."""
+    """How to reach Buddy. HTTPS_PROXY, HTTP_PROXY and NO_PROXY are honoured."""
 
     region: str | None = None
     """US, EU or AS. Default: from BUDDY_API_ENDPOINT, BUDDY_API_URL, BUDDY_BASE_URL or BUDDY_REGION."""
     base_url: str | None = None
     """URL of the API on premises, such as https://buddy.example.com/api. Takes precedence over --region."""
+    attempts: PositiveInt = 4
+    """Maximum number of attempts for a request that fails, including the first one."""
     verbose: Annotated[bool, Parameter(name=("--verbose", "-v"), show_default=False)] = False
     """Log each request to stderr."""
 
     @asynccontextmanager
     async def open_client(self, messages: Output, *, max_concurrency: int = 8) -> AsyncIterator[BuddyClient]:
         """Open a client, and print its log to `messages`."""
-        client = BuddyClient.from_env(region=self.region, base_url=self.base_url, max_concurrency=max_concurrency)
+        client = BuddyClient.from_env(
+            region=self.region,
+            base_url=self.base_url,
+            max_attempts=self.attempts,
+            max_concurrency=max_concurrency,
+            trust_env=True,
+        )
         with messages.show_logs(debug=self.verbose):
             async with client as buddy:
                 yield buddy

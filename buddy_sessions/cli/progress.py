@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import NoReturn
 
-from buddy_sessions import AuthenticationError, BuddyClient, BuddyError, ForbiddenError, Harvest, Stats
+from buddy_sessions import BuddyClient, BuddyError, ConfigError, Harvest, Stats
 
-from .exit_codes import ExitCode
+from .exit_codes import ExitCode, exit_code_of
 from .formatting import format_count, format_duration, format_requests
 from .output import Output
 from .targets import Targets
@@ -22,7 +22,11 @@ _INTERVAL = 0.25  # seconds between two updates of the line
 
 
 class HarvestProgress:
-    """Reports the progress of a harvest of `targets` by `buddy`. `noun` names the sessions that it yields."""
+    """Reports the progress of a harvest of `targets` by `buddy`. `noun` names the sessions that it yields.
+
+    Attributes:
+        error: The error that has ended the harvest early, or None.
+    """
 
     def __init__(self, buddy: BuddyClient, targets: Targets, harvest: Harvest, *, noun: str = "session") -> None:
         self._buddy = buddy
@@ -30,6 +34,7 @@ class HarvestProgress:
         self._harvest = harvest
         self._noun = noun
         self._started = time.monotonic()
+        self.error: BuddyError | None = None
 
     @property
     def stats(self) -> Stats:
@@ -44,14 +49,15 @@ class HarvestProgress:
     @property
     def exit_code(self) -> ExitCode:
         """The exit code of the command, after the harvest has ended."""
+        if self.error is not None:
+            return exit_code_of(self.error)
         failures = self.failures.values()
         if not failures:
             return ExitCode.DONE
         if self.stats.suites:
             return ExitCode.SOME_SUITES_FAILED
-        if all(isinstance(error, AuthenticationError | ForbiddenError) for error in failures):
-            return ExitCode.NOT_AUTHORISED
-        return ExitCode.FAILED
+        codes = {exit_code_of(error) for error in failures}
+        return ExitCode.NOT_AUTHORISED if codes == {ExitCode.NOT_AUTHORISED} else ExitCode.FAILED
 
     @contextmanager
     def show(self, messages: Output, *, enabled: bool = True, after_interrupt: str = "") -> Iterator[None]:
@@ -70,24 +76,38 @@ class HarvestProgress:
             messages.print_problem("interrupted", "; ".join(filter(None, (self.summary(), after_interrupt))))
             raise
 
+    @contextmanager
+    def keep_error(self, messages: Output) -> Iterator[None]:
+        """Print an error that ends the harvest early, and keep it in `error`. Wrong usage is raised."""
+        try:
+            yield
+        except ConfigError:
+            raise
+        except BuddyError as error:
+            self.error = error
+            messages.print_problem("error", str(error))
+
     def summary(self) -> str:
         """Return the numbers of suites, failures, sessions and requests, and the elapsed time."""
         stats, failed = self.stats, len(self.failures)
         parts = (
             format_count(stats.suites, "suite"),
             f"{failed:,} failed" if failed else "",
+            self._not_tried(),
             format_count(stats.sessions, self._noun),
             f"{format_requests(stats)} in {format_duration(self._elapsed())}",
         )
         return ", ".join(filter(None, parts))
 
     def print_failures(self, messages: Output, *, resumable: bool) -> None:
-        """Print each error once, with the suites that failed with it.
+        """Print each error once, with the suites that failed with it. Errors like the one in `error` are left out.
 
         If `resumable`, also print the command that reads the rest of a suite that was read in part.
         """
         names_by_error: dict[str, list[str]] = {}
         for name, error in self.failures.items():
+            if type(error) is type(self.error):
+                continue
             text = str(error)
             if resumable and error.cursor:
                 text += f"; read in part; for the rest, run buddy-sessions list {name} --cursor {error.cursor}"
@@ -104,6 +124,13 @@ class HarvestProgress:
         while True:
             show_text(self._line())
             await asyncio.sleep(_INTERVAL)
+
+    def _not_tried(self) -> str:
+        """Return how many suites were not tried because of `error`; with a + if not all suites are known."""
+        remaining = self._targets.count - self._targets.started
+        if self.error is None or not remaining:
+            return ""
+        return f"{remaining:,}{'' if self._targets.is_complete else '+'} not tried"
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._started

@@ -27,7 +27,8 @@ async def list_suites(
 
     Args:
         project: WORKSPACE/PROJECT, or a part of it that -w and -p complete.
-        format: Output format (default: table on a terminal, otherwise jsonl).
+        format: Output format (default: table on a terminal, otherwise jsonl). In csv, a text that a spreadsheet would
+            take for a formula is preceded by '.
         defaults: Completes the project.
         connection: How to reach Buddy.
     """

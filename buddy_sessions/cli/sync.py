@@ -55,7 +55,7 @@ async def sync_suites(
     """
     if full and branch is not None:
         raise ConfigError("--full and --branch exclude each other: each sync of a branch reads the whole branch")
-    path = resolve_file(db)
+    path = resolve_file(db, source=source)
     messages = Output(stderr=True)
     summary = SuiteSummary(only_new=True)
     async with AsyncExitStack() as stack:
@@ -73,7 +73,8 @@ async def sync_suites(
         )
         await stack.enter_async_context(sync)
         progress = HarvestProgress(buddy, targets, sync, noun="new or changed session")
-        with progress.show(messages, after_interrupt=f"all sessions read so far are saved in {db}"):
+        after_interrupt = f"all sessions read so far are saved in {db}"
+        with progress.keep_error(messages), progress.show(messages, after_interrupt=after_interrupt):
             async for page in sync.pages():
                 summary.add(page.suite, page.sessions)
     if sys.stdout.isatty():

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TextIO, TypeAlias
 
-from buddy_sessions import BuddyClient, BuddyError, ConfigError, Stats, SuiteKey
+from buddy_sessions import AuthenticationError, BuddyClient, BuddyError, ConfigError, Stats, SuiteKey
 
 from .files import open_lines, read_lines
 
@@ -22,6 +22,7 @@ class Targets:
     Attributes:
         failures: The errors of projects whose suites could not be listed, by the key of the project.
         stats: The requests that list the suites of projects.
+        started: The number of suites that were yielded.
     """
 
     def __init__(self, arguments: Sequence[str], lines: TextIO | None = None) -> None:
@@ -35,6 +36,7 @@ class Targets:
         self._pending_sources = len(self._projects) + (lines is not None)
         self.failures: dict[str, BuddyError] = {}
         self.stats = Stats()
+        self.started = 0
 
     @property
     def count(self) -> int:
@@ -49,8 +51,14 @@ class Targets:
     async def suites(self, buddy: BuddyClient) -> AsyncIterator[SuiteKey]:
         """Iterate over the suites: first those of the arguments, then those of projects, then those of the lines.
 
-        Raises ConfigError for an invalid name; if it is in an argument, before the first request.
+        Raises ConfigError for an invalid name; if it is in an argument, before the first request. Raises
+        AuthenticationError if the token is rejected.
         """
+        async for suite in self._find(buddy):
+            self.started += 1
+            yield suite
+
+    async def _find(self, buddy: BuddyClient) -> AsyncIterator[SuiteKey]:
         targets: list[Target] = [*self._suites, *self._projects]
         for target in targets:
             _validate_names(buddy, target)
@@ -90,6 +98,8 @@ class Targets:
             self.stats += Stats(requests=1)
             try:
                 suites = [suite.key for suite in await buddy.suites(*target)]
+            except AuthenticationError:
+                raise  # nothing else can be read either
             except BuddyError as error:
                 self.failures["/".join(target)] = error
                 return []

@@ -45,14 +45,16 @@ async def watch_suites(
         source: File with more keys, one per line; - for stdin. Blank lines and lines that begin with # are ignored.
         interval: Seconds between two checks of a suite.
         branch: Only sessions of this branch.
-        format: Output format (default: table on a terminal, otherwise jsonl). jsonl has the previous version, too.
+        format: Output format (default: table on a terminal, otherwise jsonl). jsonl has the previous version, too. In
+            csv, a text that a spreadsheet would take for a formula is preceded by '.
         db: SQLite file for the state of the watch. The next watch with this file continues where this one stopped.
         connection: How to reach Buddy.
     """
+    path = resolve_file(db, source=source) if db is not None else None
     messages = Output(stderr=True)
     async with AsyncExitStack() as stack:
         targets = stack.enter_context(open_targets(key, source))
-        store = await stack.enter_async_context(SessionStore(resolve_file(db))) if db is not None else None
+        store = await stack.enter_async_context(SessionStore(path)) if path is not None else None
         buddy = await stack.enter_async_context(connection.open_client(messages))
         suites = [suite async for suite in targets.suites(buddy)]
         if targets.failures:

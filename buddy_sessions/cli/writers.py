@@ -19,6 +19,9 @@ from .formatting import escape
 Format = Literal["table", "jsonl", "csv"]
 DataFormat = Literal["jsonl", "csv"]
 
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+"""The first characters by which a spreadsheet recognises a formula (OWASP, CSV injection)."""
+
 Row: TypeAlias = Mapping[str, Any]
 """JSON values by column name."""
 
@@ -57,7 +60,10 @@ class JsonLines(RowWriter):
 
 
 class Csv(RowWriter):
-    """Writes CSV as in RFC 4180, with a header. Null is an empty field; an object is written as JSON."""
+    """Writes CSV as in RFC 4180, with a header. Null is an empty field; an object is written as JSON.
+
+    A text that a spreadsheet would execute as a formula is preceded by an apostrophe.
+    """
 
     def __init__(self, stream: TextIO, columns: Sequence[str]) -> None:
         super().__init__(stream)
@@ -80,7 +86,9 @@ class Csv(RowWriter):
     def _cell(self, value: Any) -> str:
         if value is None:
             return ""
-        return self._escape(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        if not isinstance(value, str):
+            return self._escape(json.dumps(value, ensure_ascii=False))
+        return self._escape(f"'{value}" if value.startswith(_FORMULA_STARTS) else value)
 
 
 def choose_format(requested: Format | None) -> Format:

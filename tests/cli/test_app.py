@@ -11,13 +11,14 @@ import sys
 from collections.abc import Iterator
 from importlib.abc import MetaPathFinder
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from buddy_sessions import __version__
 from buddy_sessions.__main__ import main
 from buddy_sessions.testing import FakeBuddy, Fault
-from helpers.command_line import COMMAND, Call, closed_pipe, down_from, numbers, rows, run_process
+from helpers.command_line import COMMAND, Call, closed_pipe, down_from, interrupt, numbers, rows, run_process
 
 SUITE = "acme/storefront/MNbyVedg"
 
@@ -32,7 +33,7 @@ class TestExitCodes:
 
     def test_messages_of_the_server_are_escaped(self, fake: FakeBuddy, call: Call) -> None:
         fake.inject(Fault.status(404, body=json.dumps({"errors": [{"message": "a\x1b[2J\nb"}]}).encode()))
-        assert call("list", SUITE).err.startswith("error: a\\u001b[2J b (404)")
+        assert call("list", SUITE).err.startswith("error: a\\x1b[2J b (404)")
 
     @pytest.mark.usefixtures("fake")
     def test_missing_token_is_2(self, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,6 +128,18 @@ class TestMain:
             stream.write("something left")
             assert main() == 0
             stream.flush()
+
+    @pytest.mark.parametrize("handler", [signal.default_int_handler, signal.SIG_IGN], ids=["default", "ignored"])
+    def test_sigterm_is_an_interrupt(
+        self, handler: Any, fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        fake.add_suite(*SUITE.split("/")).populate(150)
+        fake.on_request = lambda request: interrupt(signal.SIGTERM) if request.page == 2 else None
+        fake.inject(Fault.stall(0), Fault.hang(), Fault.hang())
+        monkeypatch.setattr(sys, "argv", ["buddy-sessions", "harvest", SUITE])
+        signal.signal(signal.SIGINT, handler)
+        assert main() == 130
+        assert capsys.readouterr().err.startswith("interrupted: 0 suites, 100 sessions, ")
 
     def test_module_runs_main(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         monkeypatch.setattr(sys, "argv", ["buddy_sessions", "--version"])

@@ -25,7 +25,7 @@ class TestNewFile:
         path.write_text("old")
         for _ in range(2):
             code, out, err = call("harvest", A, B, "--out", str(path))
-            assert (code, out, err.count("253 sessions"), len(err.splitlines())) == (0, "", 1, 1)
+            assert (code, out, err.count("253 sessions"), len(err.splitlines())) == (0, "", 1, 2)
             assert query(path, COUNTS) == [("a", 250), ("b", 3)]
             assert [*tmp_path.iterdir()] == [path]
 

@@ -33,6 +33,7 @@ from helpers.command_line import (
     run_process,
     use_terminal,
 )
+from helpers.stores import query
 
 A, B, C, X = "acme/shop/a", "acme/shop/b", "acme/shop/c", "acme/other/x"
 
@@ -50,6 +51,8 @@ class TestOptions:
             ([A, "--out", "x.csv", "--format", "jsonl"], "contradicts"),
             ([A, "--out", "x.db", "--format", "csv"], "contradicts"),
             ([A, "--out", "x.parquet", "--format", "jsonl"], "contradicts"),
+            ([A, "--allow-partial"], "--out FILE"),
+            ([A, "--attempts", "0"], "--attempts"),
             ([A, "--db", "x.db"], "use buddy-sessions sync … --db x.db"),
             ([A, "--branch", ""], "branch"),
         ],
@@ -97,6 +100,16 @@ class TestStream:
         assert (code, out) == (0, ",".join(KEYED_SESSION_COLUMNS) + "\r\n")
         assert err.startswith("0 suites, 0 sessions, 1 request in ")
 
+    @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+    def test_csv_has_no_formulas(self, start: str, call: Call, fake: FakeBuddy) -> None:
+        formula = f'{start}HYPERLINK("http://evil","x")'
+        fake.add_suite("acme", "shop", "a").create(branch=formula, duration=-1.5, created_by=None)
+        _, out, _ = call("harvest", A, "--format", "csv")
+        (row,) = csv.DictReader(io.StringIO(out, newline=""))
+        assert (row["ref_name"], row["duration"], row["created_by"]) == (f"'{formula}", "-1.5", "")
+        assert rows(call("harvest", A, "--format", "jsonl").out)[0]["ref_name"] == formula
+        assert "formula" in call("harvest", "--help").out
+
     @pytest.mark.usefixtures("suites")
     def test_each_page_is_written_at_once(self, fake: FakeBuddy, call: Call) -> None:
         lines = lines_at_each_request(fake)
@@ -127,7 +140,7 @@ class TestStream:
             assert "\x07" not in terminal.getvalue()
         fake.inject(Fault.status(404, body=json.dumps({"errors": [{"message": evil}]}).encode()))
         assert run(["harvest", A]) == 1
-        assert "\\u001b]0;owned\\u0007" in capsys.readouterr().err
+        assert "\\x1b]0;owned\\x07" in capsys.readouterr().err
 
 
 class TestTextFile:
@@ -161,12 +174,39 @@ class TestTextFile:
         assert len(path.read_text().splitlines()) == 4
 
     @pytest.mark.usefixtures("suites")
-    def test_file_is_written_if_some_suites_fail(self, call: Call, tmp_path: Path) -> None:
+    def test_new_file_is_written_if_some_suites_fail(self, call: Call, tmp_path: Path) -> None:
         path = tmp_path / "out.jsonl"
         code, _, err = call("harvest", B, C, "--out", str(path))
         assert code == 3
         assert numbers_by_suite(path.read_text()) == {B: down_from(3)}
         assert "Suite not found" in err
+        assert f"written to {path}, without the rest of the failed suites\n" in err
+
+    @pytest.mark.parametrize("name", ["out.jsonl", "out.csv", "out.db", "out.parquet"])
+    @pytest.mark.usefixtures("suites")
+    def test_partial_harvest_replaces_a_file_only_if_allowed(self, name: str, call: Call, tmp_path: Path) -> None:
+        path = tmp_path / name
+        path.write_text("old")
+        code, _, err = call("harvest", B, C, "--out", str(path))
+        assert (code, path.read_text()) == (3, "old")
+        assert f"{path} is unchanged: what was read is discarded; to replace it with" in err
+        assert "--allow-partial" in err
+        assert [*tmp_path.iterdir()] == [path]
+        code, _, err = call("harvest", B, C, "--out", str(path), "--allow-partial")
+        assert (code, path.read_bytes() == b"old") == (3, False)
+        assert f"written to {path}, without" in err
+
+    @pytest.mark.parametrize("link", [False, True])
+    def test_input_is_not_replaced(self, link: bool, call: Call, fake: FakeBuddy, tmp_path: Path) -> None:
+        names = tmp_path / "names.csv"
+        names.write_text(B)
+        out = tmp_path / "link.csv" if link else names
+        if link:
+            out.symlink_to(names)
+        code, _, err = call("harvest", "--from", str(names), "--out", str(out))
+        assert (code, "is the input file: choose another name" in err) == (2, True)
+        assert names.read_text() == B
+        assert not fake.requests
 
     @pytest.mark.usefixtures("suites")
     def test_file_is_unchanged_after_an_interrupt(self, call: Call, fake: FakeBuddy, tmp_path: Path) -> None:
@@ -213,13 +253,54 @@ class TestFailures:
         assert err.startswith("0 suites, 2 failed, 0 sessions, 2 requests in ")
 
     @pytest.mark.usefixtures("suites")
-    @pytest.mark.parametrize("scopes", [("UNIT_TEST_INFO",), ()])
-    def test_wrong_token_or_missing_scope_is_4(self, scopes: tuple[str, ...], call: Call, fake: FakeBuddy) -> None:
-        fake.scopes = scopes
-        fake.token = "another" if scopes else fake.token
+    def test_missing_scope_is_4(self, call: Call, fake: FakeBuddy) -> None:
+        fake.scopes = ()
         code, out, err = call("harvest", A, "acme/other")
         assert (code, out) == (4, "")
         assert err.count("failed: ") == 2
+
+    @pytest.mark.parametrize("exists", [False, True])
+    def test_wrong_token_is_4_at_once(self, exists: bool, call: Call, fake: FakeBuddy, tmp_path: Path) -> None:
+        path = tmp_path / "out.jsonl"
+        if exists:
+            path.write_text("old")
+        fake.token = "another"
+        keys = [f"acme/shop/{number}" for number in range(300)]
+        code, out, err = call("harvest", *keys, "acme/other", "--out", str(path))
+        error, summary, note = err.splitlines()
+        assert (code, out) == (4, "")
+        assert error.startswith("error: Unauthorized")
+        assert re.match("0 suites, [1-8] failed, 292[+] not tried, 0 sessions, [1-9] requests? in ", summary)
+        assert note == f"{path} {'is unchanged' if exists else 'was not written'}: what was read is discarded"
+        assert [*tmp_path.iterdir()] == [path] * exists
+        assert len(fake.requests) <= 8 + 2
+
+    def test_wrong_token_ends_the_list_of_projects(self, call: Call, fake: FakeBuddy) -> None:
+        fake.token = "another"
+        code, _, err = call("harvest", *(f"acme/{number}" for number in range(50)))
+        assert (code, len(err.splitlines()), len(fake.requests)) == (4, 2, 1)
+        assert err.startswith("error: Unauthorized")
+
+    @pytest.mark.usefixtures("suites")
+    def test_server_that_is_down_is_1(self, call: Call, fake: FakeBuddy, tmp_path: Path) -> None:
+        path = tmp_path / "out.jsonl"
+        path.write_text("old")
+        keys = [f"acme/shop/{number}" for number in range(40)]
+
+        def on_request(request: RecordedRequest) -> None:
+            if "/b/" not in request.path:
+                fake.inject(Fault.status(503 if len(fake.requests) > 2 else 404))
+
+        fake.on_request = on_request
+        code, _, err = call(
+            "harvest", B, *keys, "--out", str(path), "--attempts", "1", "--concurrency", "1", "--allow-partial"
+        )
+        error, summary, note, failed = err.splitlines()
+        assert (code, path.read_text()) == (1, "old")
+        assert error.startswith("error: HTTP 503 ")
+        assert summary.startswith("1 suite, 21 failed, 19 not tried, 3 sessions, 22 requests in ")
+        assert note == f"{path} is unchanged: what was read is discarded"
+        assert failed.startswith(f"failed: {keys[0]}: HTTP 404 ")
 
     @pytest.mark.usefixtures("fake")
     def test_at_most_20_failures_are_printed(self, call: Call) -> None:
@@ -354,3 +435,38 @@ class TestProcess:
             process.send_signal(signal.SIGINT)
             assert process.wait(10) == 130
             assert b"Error" not in process.stderr.read()
+
+    @pytest.mark.parametrize("command", ["harvest", "sync"])
+    @pytest.mark.parametrize("is_background", [False, True])
+    def test_sigterm_is_an_interrupt(
+        self, command: str, is_background: bool, environment: dict[str, str], fake: FakeBuddy, tmp_path: Path
+    ) -> None:
+        """Also in a background job of a shell script, in which SIGINT is ignored."""
+        path = tmp_path / "out.db"
+        arguments = ("harvest", A, "--out", str(path)) if command == "harvest" else ("sync", A, "--db", str(path))
+        started = threading.Event()
+
+        def on_request(request: RecordedRequest) -> None:
+            if request.page == 2:
+                fake.inject(Fault.hang(), times=9)
+                started.set()
+
+        fake.on_request = on_request
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN if is_background else signal.SIG_DFL)
+        try:
+            process = subprocess.Popen([*COMMAND, *arguments], env=environment, stderr=subprocess.PIPE, text=True)
+        finally:
+            signal.signal(signal.SIGINT, before)
+        with process:
+            assert started.wait(20)
+            process.send_signal(signal.SIGTERM)
+            _, err = process.communicate(timeout=20)
+        assert process.returncode == 130
+        assert re.match("interrupted: 0 suites, 100 (new or changed )?sessions, ", err)
+        assert len(err.splitlines()) == 1
+        if command == "harvest":
+            assert err.endswith(f"; {path} was not written\n")
+            assert not [*tmp_path.iterdir()]
+        else:
+            assert [*tmp_path.iterdir()] == [path]
+            assert query(path, "SELECT count(*) FROM sessions") == [(100,)]

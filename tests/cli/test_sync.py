@@ -39,6 +39,7 @@ class TestOptions:
             ([A], "--db"),
             (["--db", "x.db"], "no suite given"),
             ([A, "--db", "."], "is not a file"),
+            (["--from", "x.db", "--db", "x.db"], "is the input file"),
             ([A, "--db", "none/x.db"], "none' not found: create it"),
             ([A, "--db", "x.db", "--after", "-1"], "--after"),
             ([A, "--db", "x.db", "--since", "yesterday"], "--since"),
@@ -214,7 +215,19 @@ class TestFailures:
     def test_wrong_token_is_4(self, call: Call, fake: FakeBuddy, path: Path) -> None:
         fake.token = "another"
         code, out, err = call("sync", A, "--db", str(path))
-        assert (code, out, err.count("failed: ")) == (4, "", 1)
+        error, summary, note = err.splitlines()
+        assert (code, out) == (4, "")
+        assert error.startswith("error: Unauthorized")
+        assert summary.startswith("0 suites, 1 failed, 0 new or changed sessions, 1 request in ")
+        assert note == f"all sessions read so far are in {path}, table sessions"
+
+    def test_server_that_is_down_is_1(self, call: Call, fake: FakeBuddy, path: Path) -> None:
+        fake.on_request = lambda _: fake.inject(Fault.status(503))
+        keys = [f"acme/shop/{number}" for number in range(30)]
+        code, _, err = call("sync", *keys, "--db", str(path), "--attempts", "1", "--concurrency", "1")
+        error, summary, *_ = err.splitlines()
+        assert (code, error.startswith("error: HTTP 503 ")) == (1, True)
+        assert summary.startswith("0 suites, 20 failed, 10 not tried, 0 new or changed sessions, 20 requests in ")
 
     def test_missing_token_creates_no_file(
         self, call: Call, fake: FakeBuddy, path: Path, monkeypatch: pytest.MonkeyPatch

@@ -150,7 +150,10 @@ def test_no_suites_end_the_watch(call: Call) -> None:
     assert call("watch", "--from", "/dev/null") == (0, "", "")
 
 
-@pytest.mark.parametrize("arguments", [[], [A, "--interval", "0"], [A, "--branch", ""], ["acme"], [A, "--db", "."]])
+@pytest.mark.parametrize(
+    "arguments",
+    [[], [A, "--interval", "0"], [A, "--branch", ""], ["acme"], [A, "--db", "."], [A, "--from", "x", "--db", "x"]],
+)
 @pytest.mark.usefixtures("suite")
 def test_wrong_usage_is_2(arguments: list[str], call: Call, fake: FakeBuddy) -> None:
     code, out, err = call("watch", *arguments)

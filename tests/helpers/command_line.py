@@ -111,11 +111,11 @@ def piped_stdin(content: bytes) -> Iterator[None]:
         yield
 
 
-def interrupt() -> None:
-    """Interrupt the main thread, as Ctrl-C does."""
+def interrupt(number: signal.Signals = signal.SIGINT) -> None:
+    """Interrupt the main thread, as Ctrl-C does, or send it another signal."""
     main_thread = threading.main_thread().ident
     assert main_thread is not None
-    signal.pthread_kill(main_thread, signal.SIGINT)
+    signal.pthread_kill(main_thread, number)
 
 
 def interrupt_at_request(fake: FakeBuddy, number: int) -> None:
