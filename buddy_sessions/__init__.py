@@ -7,6 +7,7 @@ async with BuddyClient.from_env() as buddy:
 
 from ._decoding.converter import to_dict
 from ._http.rate_limit import RequestLimiter
+from ._paging.case_paginator import CasePaginator
 from ._paging.paginator import SessionPaginator
 from ._stats import Stats
 from ._version import __version__
@@ -33,6 +34,7 @@ from .harvest import Harvest
 from .models import (
     CIProvider,
     Cursor,
+    Failure,
     Member,
     RateLimit,
     RefType,
@@ -43,6 +45,9 @@ from .models import (
     Suite,
     SuiteKey,
     SuiteRef,
+    TestCase,
+    TestKey,
+    TestStatus,
 )
 from .store import SessionStore
 from .watch import Change, ChangeKind, Watch
@@ -53,12 +58,14 @@ __all__ = [
     "BuddyClient",
     "BuddyError",
     "CIProvider",
+    "CasePaginator",
     "Change",
     "ChangeKind",
     "ClientClosedError",
     "ConfigError",
     "Cursor",
     "DecodeError",
+    "Failure",
     "ForbiddenError",
     "Harvest",
     "HarvestError",
@@ -82,6 +89,9 @@ __all__ = [
     "Suite",
     "SuiteKey",
     "SuiteRef",
+    "TestCase",
+    "TestKey",
+    "TestStatus",
     "TransportError",
     "UnstableListingError",
     "Watch",

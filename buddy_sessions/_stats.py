@@ -21,13 +21,15 @@ class Stats:
         waited: Total seconds that requests have waited for the rate limit and before retries.
         pages: Pages read.
         sessions: Sessions read. A harvest also counts those that are not yielded yet.
-        duplicates: Sessions that were received again, and dropped.
+        cases: Test cases read.
+        duplicates: Sessions or test cases that were received again, and dropped.
         rereads: Pages, except the last one, that contained nothing new.
         repaired: Sessions that a sync has corrected in the database: they were not saved although they should have
             been, or were marked as missing or deleted although they exist.
         suites: Suites read completely. Only a harvest or a sync counts them.
         failed: Suites that failed. Only a harvest or a sync counts them.
-        verified: Whether it is proved that no session was missed or repeated. A sum is verified if both parts are.
+        verified: Whether it is proved that no session was missed or repeated. For test cases: whether the session is
+            finished, and counts as many. A sum is verified if both parts are.
 
     Example:
         >>> Stats(requests=2, sessions=150) + Stats(requests=1, sessions=3)
@@ -39,6 +41,7 @@ class Stats:
     waited: float = 0.0
     pages: int = 0
     sessions: int = 0
+    cases: int = 0
     duplicates: int = 0
     rereads: int = 0
     repaired: int = 0
@@ -55,6 +58,7 @@ class Stats:
             waited=self.waited + other.waited,
             pages=self.pages + other.pages,
             sessions=self.sessions + other.sessions,
+            cases=self.cases + other.cases,
             duplicates=self.duplicates + other.duplicates,
             rereads=self.rereads + other.rereads,
             repaired=self.repaired + other.repaired,

@@ -9,7 +9,7 @@ from typing import TypeVar
 from urllib.parse import unquote
 
 from .errors import ConfigError
-from .models import Cursor, Region, SuiteKey, SuiteRef
+from .models import Cursor, Region, Session, SuiteKey, SuiteRef, TestCase, TestStatus
 
 _Text = TypeVar("_Text", bound=str)
 _Suites = TypeVar("_Suites")
@@ -43,6 +43,29 @@ def validate_name(what: str, name: str) -> str:
         if text in {".", ".."} or "/" in text or not text.isprintable():
             raise ConfigError(f"{what} {name!r} is not a valid name: it cannot be one segment of a URL's path")
     return name
+
+
+def validate_session(session: Session | str) -> str:
+    """Return the ID of a session, which can be sent in a URL."""
+    return validate_name("session", session.id if isinstance(session, Session) else session)
+
+
+def validate_case(case: TestCase) -> str:
+    """Return the ID of a test case. It can be any text, because a client quotes it."""
+    if not isinstance(case, TestCase):
+        raise ConfigError(f"not a test case: {case!r}; pass a TestCase, such as one of client.cases")
+    if not case.id:
+        raise ConfigError("the test case has no ID")
+    return validate_utf8("case.id", case.id)
+
+
+def validate_status(status: TestStatus | str | None) -> TestStatus | None:
+    """Return a status of test cases. Buddy may add statuses, so any name is accepted."""
+    if status is None:
+        return None
+    if not isinstance(status, str) or not status:
+        raise ConfigError(f"status must be a TestStatus, not {status!r}")
+    return TestStatus(validate_utf8("status", status))
 
 
 def validate_suites(suites: _Suites) -> _Suites:

@@ -1,14 +1,44 @@
-"""`WorkerPool`: a bounded number of workers that fill a bounded queue, and one task that consumes it."""
+"""A bounded number of workers: `WorkerPool` for a stream with one consumer, `map_concurrently` for a list."""
 
 from __future__ import annotations
 
 import asyncio
 import warnings
 import weakref
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Generic, TypeVar
 
+_S = TypeVar("_S")
 _T = TypeVar("_T")
+
+
+async def map_concurrently(
+    function: Callable[[_S], Coroutine[Any, Any, _T]], items: Iterable[_S], *, limit: int
+) -> list[_T]:
+    """Return the results of an async function for each item, in the order of the items.
+
+    If one call fails, the others are cancelled, and its error is raised.
+
+    Args:
+        function: The function.
+        items: The items.
+        limit: The maximum number of calls at once.
+    """
+    remaining = enumerate(items)
+    results: dict[int, _T] = {}
+
+    async def work() -> None:
+        for index, item in remaining:
+            results[index] = await function(item)
+
+    workers = [asyncio.create_task(work()) for _ in range(limit)]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for worker in workers:
+            worker.cancel()
+        await asyncio.wait(workers)
+    return [results[index] for index in sorted(results)]
 
 
 def _no_task() -> None:

@@ -14,30 +14,65 @@ from typing import Self
 import aiohttp
 from yarl import URL
 
-from ._decoding.converter import DecodedPage, decode_page, decode_session, decode_suites
+from ._decoding.converter import (
+    DecodedPage,
+    decode_case,
+    decode_cases,
+    decode_page,
+    decode_session,
+    decode_suite,
+    decode_suites,
+)
 from ._http.credentials import Credentials, hide_token
 from ._http.proxies import environment_proxy
 from ._http.rate_limit import RateLimiter, RequestLimiter
 from ._http.transport import Transport
-from ._http.urls import parse_base_url, region_url, session_url, sessions_url, suites_url
+from ._http.urls import (
+    case_url,
+    cases_url,
+    parse_base_url,
+    region_url,
+    session_url,
+    sessions_url,
+    suite_url,
+    suites_url,
+)
+from ._paging.case_paginator import CasePaginator
+from ._paging.case_plan import CasePlan
 from ._paging.paginator import SessionPaginator
 from ._paging.reconciler import Reconciler, ServerTraits, Window
 from ._stats import Fetched
 from ._validate import (
     validate_branch,
+    validate_case,
     validate_cursor,
     validate_int,
     validate_name,
     validate_names,
     validate_region,
     validate_seconds,
+    validate_session,
     validate_since,
+    validate_status,
     validate_suite,
     validate_suites,
 )
-from .errors import ConfigError
+from ._workers import map_concurrently
+from .errors import ConfigError, NotFoundError
 from .harvest import Harvest, OnFailure
-from .models import Cursor, RateLimit, Region, Session, SessionPage, Suite, SuiteKey, SuiteRef
+from .models import (
+    FAILING,
+    Cursor,
+    RateLimit,
+    Region,
+    Session,
+    SessionPage,
+    Suite,
+    SuiteKey,
+    SuiteRef,
+    TestCase,
+    TestStatus,
+)
 from .watch import OnFirstFailure, Watch
 
 _BASE_URL_VARIABLES = "BUDDY_API_ENDPOINT", "BUDDY_API_URL", "BUDDY_BASE_URL"
@@ -102,6 +137,7 @@ class BuddyClient:
         self._per_page = validate_int("per_page", per_page)
         self._read_ahead = validate_int("read_ahead", read_ahead)
         self._traits = ServerTraits()
+        self._case_traits = ServerTraits()
         self._max_concurrency = validate_int("max_concurrency", max_concurrency)
         timeout = validate_seconds("timeout", timeout)
         max_wait = validate_seconds("max_wait", max_wait, zero_allowed=True)
@@ -233,6 +269,21 @@ class BuddyClient:
         fetched = await self._transport.get(url, partial(decode_suites, workspace=workspace, project=project))
         return fetched.result()
 
+    async def suite(self, suite: SuiteRef) -> Suite:
+        """Return one suite, with its timeout and the threshold of slow tests, with one request.
+
+        Args:
+            suite: The suite, as in `sessions`.
+
+        Raises:
+            ConfigError: The suite is invalid. Raised before any I/O.
+            NotFoundError: The suite does not exist, or the token's owner cannot see it.
+            BuddyError: The request failed for another reason.
+        """
+        key = validate_names(validate_suite(suite))
+        fetched = await self._transport.get(suite_url(self._base_url, key), partial(decode_suite, key=key))
+        return fetched.result()
+
     def sessions(
         self,
         suite: SuiteRef,
@@ -298,9 +349,124 @@ class BuddyClient:
             BuddyError: The request failed for another reason.
         """
         key = validate_names(validate_suite(suite))
-        url = session_url(self._base_url, key, validate_name("session_id", session_id))
-        fetched = await self._transport.get(url, decode_session)
-        return fetched.result()
+        validate_name("session_id", session_id)
+        return (await self._fetch_session(key, session_id)).result()
+
+    def cases(
+        self,
+        suite: SuiteRef,
+        session: Session | str,
+        *,
+        status: TestStatus | str | None = None,
+        max_cases: int | None = None,
+    ) -> CasePaginator:
+        """Return a paginator over the test cases of a session. The first request is sent when you iterate.
+
+        Args:
+            suite: The suite, as in `sessions`.
+            session: The session, or its `id`. An `id` costs one more request: the session says how many cases there
+                are. With this number, the pages are requested in advance, and `stats.verified` can be true.
+            status: Only cases with this status.
+            max_cases: The maximum number of cases to yield.
+
+        Raises:
+            ConfigError: An argument is invalid. Raised here, before any I/O.
+        """
+        key = validate_names(validate_suite(suite))
+        session_id = validate_session(session)
+        return self._case_paginator(
+            key,
+            session,
+            status=validate_status(status),
+            max_cases=None if max_cases is None else validate_int("max_cases", max_cases, minimum=0),
+            fetch_session=partial(self._fetch_session, key, session_id),
+        )
+
+    async def case(self, suite: SuiteRef, session: Session | str, case: TestCase) -> TestCase:
+        """Return a test case with its JUnit XML (`data`) and its `failure`, with one request.
+
+        Args:
+            suite: The suite, as in `sessions`.
+            session: The session of the case, or its `id`.
+            case: The case, as listed by `cases`.
+
+        Raises:
+            ConfigError: An argument is invalid. Raised before any I/O.
+            NotFoundError: The case does not exist any more.
+            BuddyError: The request failed for another reason.
+        """
+        key = validate_names(validate_suite(suite))
+        url = case_url(self._base_url, key, validate_session(session), validate_case(case))
+        return (await self._transport.get(url, decode_case)).result()
+
+    async def failures(self, suite: SuiteRef, session: Session | str, *, details: bool = False) -> list[TestCase]:
+        """Return the test cases that failed or ended with an error: two requests, or more for over 100 cases.
+
+        Args:
+            suite: The suite, as in `sessions`.
+            session: The session, or its `id`.
+            details: Whether to read the message of each failure, with one request for each case. A case that has been
+                deleted meanwhile is returned without.
+
+        Returns:
+            The cases with the status FAILED, then those with the status ERROR.
+
+        Raises:
+            ConfigError: An argument is invalid. Raised before any I/O.
+            NotFoundError: The session or the suite does not exist, or the token's owner cannot see it.
+            BuddyError: A request failed for another reason.
+        """
+        key = validate_names(validate_suite(suite))
+        validate_session(session)
+
+        async def read(status: TestStatus) -> list[TestCase]:
+            return await self._case_paginator(key, session, status=status).collect()
+
+        async def add_details(case: TestCase) -> TestCase:
+            try:
+                return await self.case(key, session, case)
+            except NotFoundError:
+                return case
+
+        lists = await map_concurrently(read, FAILING, limit=len(FAILING))
+        cases = list({case.id: case for cases in lists for case in cases}.values())
+        return await map_concurrently(add_details, cases, limit=self._max_concurrency) if details else cases
+
+    async def _fetch_session(self, key: SuiteKey, session_id: str) -> Fetched[Session]:
+        return await self._transport.get(session_url(self._base_url, key, session_id), decode_session)
+
+    def _case_paginator(
+        self,
+        key: SuiteKey,
+        session: Session | str,
+        *,
+        status: TestStatus | None,
+        max_cases: int | None = None,
+        fetch_session: Callable[[], Awaitable[Fetched[Session]]] | None = None,
+    ) -> CasePaginator:
+        session_id = validate_session(session)
+        url = cases_url(self._base_url, key, session_id)
+        filters = {} if status is None else {"status": status.value}
+
+        async def fetch(window: Window) -> Fetched[list[TestCase]]:
+            page_url = url.with_query({"page": window.page, "per_page": window.per_page, **filters})
+            return await self._transport.get(page_url, partial(decode_cases, page=window.page))
+
+        return CasePaginator(
+            session if isinstance(session, Session) else None,
+            name=f"{key}, session {session_id}",
+            status=status,
+            max_cases=max_cases,
+            fetch=fetch,
+            fetch_session=fetch_session,
+            new_plan=partial(
+                CasePlan,
+                per_page=self._per_page,
+                traits=self._case_traits,
+                read_ahead=self._read_ahead,
+                status=status,
+            ),
+        )
 
     def harvest(
         self,

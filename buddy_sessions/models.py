@@ -1,7 +1,7 @@
 """The values that this package returns: frozen attrs classes and enums that know nothing of JSON or HTTP.
 
-The fields of `Session`, `Member` and `Suite` have the names that the API gives them (Buddy's API documentation of the
-session list, and Buddy's OpenAPI types). A field that the API omits or sends as null is None.
+The fields of `Session`, `Member`, `Suite` and `TestCase` have the names that the API gives them (Buddy's API
+documentation of the session list, and Buddy's OpenAPI types). A field that the API omits or sends as null is None.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple, Self, TypeAlias
+from typing import ClassVar, Literal, NamedTuple, Self, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from attrs import frozen
@@ -37,6 +37,17 @@ class SessionStatus(_OpenEnum):
     SUCCESSFUL = "SUCCESSFUL"
     ERROR = "ERROR"
     SKIPPED = "SKIPPED"
+
+
+class TestStatus(_OpenEnum):
+    """The status of a test case. An unknown value is kept, and equals its string."""
+
+    __test__ = False  # pytest must not collect it
+
+    PASSED = "PASSED"
+    FAILED = "FAILED"
+    SKIPPED = "SKIPPED"
+    ERROR = "ERROR"
 
 
 class CIProvider(_OpenEnum):
@@ -142,10 +153,17 @@ class Member:
 
 @frozen(kw_only=True)
 class Suite:
-    """A unit-test suite, as listed by its project.
+    """A unit-test suite.
+
+    The last four fields are None in the list of a project; `client.suite` returns them. The suite's own token, which
+    writes test results, is never kept.
 
     Attributes:
         key: The names of the suite; `client.sessions(suite.key)` reads it.
+        timeout: Seconds after which a session is closed.
+        slow_threshold: Milliseconds from which on a test is slow.
+        error_pattern: The pattern by which Buddy recognises errors.
+        send_commit_status: Whether Buddy reports the result to the Git host.
     """
 
     key: SuiteKey
@@ -154,6 +172,10 @@ class Suite:
     html_url: str | None = None
     identifier: str | None = None
     name: str | None = None
+    timeout: int | float | None = None
+    slow_threshold: int | float | None = None
+    error_pattern: str | None = None
+    send_commit_status: bool | None = None
 
 
 @frozen(kw_only=True)
@@ -220,6 +242,82 @@ class Session:
         passed = tests - failed - skipped - errors
         return passed if passed >= 0 else None
 
+
+@frozen
+class TestKey:
+    """What names a test across sessions: its group, class and name. The `id` of a case may differ in each session.
+
+    Example:
+        >>> str(TestKey("tests/test_cart.py", "CartTest", "adds_discount"))
+        'tests/test_cart.py > CartTest > adds_discount'
+    """
+
+    __test__: ClassVar[bool] = False
+
+    group: str | None
+    classname: str | None
+    name: str
+
+    def __str__(self) -> str:
+        return " > ".join(part for part in (self.group, self.classname, self.name) if part)
+
+
+@frozen(kw_only=True)
+class Failure:
+    """Why a test failed, as its JUnit XML says.
+
+    Attributes:
+        kind: "failure" if an assertion failed, "error" if the test ended unexpectedly.
+        type: The type of the failure, such as `AssertionError`.
+        message: The message, usually one line.
+        text: The details, usually a stack trace.
+    """
+
+    kind: Literal["failure", "error"]
+    type: str | None = None
+    message: str | None = None
+    text: str | None = None
+
+
+@frozen(kw_only=True)
+class TestCase:
+    """The result of one test in one session. `id`, `name` and `status` are always present.
+
+    Attributes:
+        id: The ID within the session. Another session may use another one for the same test: compare `key`.
+        test_group_name: The group, for instance the file of the test.
+        time: Seconds.
+        data: The JUnit XML of the test. Only `client.case` and `client.failures(details=True)` return it.
+        failure: The first failure or error in `data`; None if there is none, or if `data` is not valid XML.
+    """
+
+    __test__: ClassVar[bool] = False
+
+    id: str
+    name: str
+    status: TestStatus
+    url: str | None = None
+    html_url: str | None = None
+    test_group_name: str | None = None
+    test_group_id: str | None = None
+    classname: str | None = None
+    time: int | float | None = None
+    data: str | None = None
+    failure: Failure | None = None
+
+    @property
+    def key(self) -> TestKey:
+        """The group, class and name of the test, which are the same in every session."""
+        return TestKey(self.test_group_name, self.classname, self.name)
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the test has failed or ended with an error."""
+        return self.status in FAILING
+
+
+FAILING = (TestStatus.FAILED, TestStatus.ERROR)
+"""The statuses of tests that fail."""
 
 _CURSOR = r"([1-9][0-9]{0,18})@(0|[1-9][0-9]{0,18})"
 

@@ -31,9 +31,14 @@ LAYERS: list[set[str]] = [
 """A module imports only from the layers above its own; a folder is one module here."""
 
 INSIDE: dict[str, list[set[str]]] = {
-    "_decoding": [{"hooks"}, {"fast"}, {"converter"}],
+    "_decoding": [{"junit"}, {"hooks"}, {"fast"}, {"converter"}],
     "_http": [{"urls", "credentials", "rate_window", "retry"}, {"rate_limit", "responses", "proxies"}, {"transport"}],
-    "_paging": [{"window", "read_ahead", "recent_rows"}, {"server_traits"}, {"reconciler"}, {"paginator"}],
+    "_paging": [
+        {"window", "read_ahead", "recent_rows"},
+        {"server_traits", "pending_pages"},
+        {"reconciler", "case_plan"},
+        {"paginator", "case_paginator"},
+    ],
     "store": [
         {"intervals", "schema"},
         {"plan", "evidence", "file"},

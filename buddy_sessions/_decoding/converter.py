@@ -14,15 +14,18 @@ import cattrs
 from cattrs.gen import make_dict_unstructure_fn, override
 
 from ..errors import DecodeError, ResponseError
-from ..models import CIProvider, Member, RefType, Session, SessionStatus, Suite
+from ..models import CIProvider, Failure, Member, RefType, Session, SessionStatus, Suite, SuiteKey, TestCase, TestStatus
 from . import hooks
 from .fast import DecodedPage, fast_decoder
 
 __all__ = [
     "DecodedPage",
     "configure_converter",
+    "decode_case",
+    "decode_cases",
     "decode_page",
     "decode_session",
+    "decode_suite",
     "decode_suites",
     "error_messages",
     "make_converter",
@@ -33,7 +36,7 @@ __all__ = [
 _MAX_MESSAGES = 10
 _MAX_MESSAGE_LENGTH = 500  # characters
 
-_M = TypeVar("_M", Session, Suite)
+_M = TypeVar("_M", Session, Suite, TestCase)
 
 
 def make_converter() -> cattrs.Converter:
@@ -44,13 +47,14 @@ def make_converter() -> cattrs.Converter:
 
 
 def configure_converter(converter: cattrs.Converter) -> None:
-    """Register this package's rules for `Session`, `Member` and `Suite` with a converter."""
+    """Register this package's rules for `Session`, `Member`, `Suite` and `TestCase` with a converter."""
     converter.register_structure_hook(Session, hooks.structure_session)
     converter.register_structure_hook(Member, hooks.structure_member)
     converter.register_structure_hook(Suite, hooks.structure_suite)
+    converter.register_structure_hook(TestCase, hooks.structure_case)
     converter.register_unstructure_hook(Suite, make_dict_unstructure_fn(Suite, converter, key=override(omit=True)))
     converter.register_unstructure_hook(datetime, hooks.unstructure_time)
-    for enum in (SessionStatus, CIProvider, RefType):
+    for enum in (SessionStatus, CIProvider, RefType, TestStatus):
         converter.register_unstructure_hook(enum, hooks.unstructure_enum)
 
 
@@ -82,13 +86,41 @@ def decode_session(body: bytes) -> Session:
         ResponseError: The body is not valid JSON, or not valid UTF-8.
         DecodeError: The JSON does not have the documented shape.
     """
-    document = _load_object(body)
-    try:
-        return _converter().structure(document, Session)
-    except hooks.FieldError as error:
-        field, reason = error.field, error.reason
-    # Outside the except block: the context of this error would keep the document in memory.
-    raise DecodeError(reason, field=field)
+    return _structure(_load_object(body), Session)
+
+
+def decode_suite(body: bytes, key: SuiteKey) -> Suite:
+    """Return the suite in the body of a response that contains only this one. Its token is dropped.
+
+    Raises:
+        ResponseError: The body is not valid JSON, or not valid UTF-8.
+        DecodeError: The JSON does not have the documented shape.
+    """
+    return _structure({**_load_object(body), "workspace": key.workspace, "project": key.project}, Suite)
+
+
+def decode_cases(body: bytes, *, page: int | None = None) -> list[TestCase]:
+    """Return the test cases in the body of a page.
+
+    Args:
+        body: The body of the response.
+        page: The number of the page, for errors.
+
+    Raises:
+        ResponseError: The body is not valid JSON, or not valid UTF-8.
+        DecodeError: The JSON does not have the documented shape.
+    """
+    return _structure_items(_items(_load_object(body, page), "cases", page), TestCase, page)
+
+
+def decode_case(body: bytes) -> TestCase:
+    """Return the test case in the body of a response that contains only this one.
+
+    Raises:
+        ResponseError: The body is not valid JSON, or not valid UTF-8.
+        DecodeError: The JSON does not have the documented shape.
+    """
+    return _structure(_load_object(body), TestCase)
 
 
 def decode_suites(body: bytes, *, workspace: str, project: str) -> list[Suite]:
@@ -118,7 +150,7 @@ def error_messages(body: bytes) -> tuple[str, ...]:
     return tuple(text[:_MAX_MESSAGE_LENGTH] for text in texts if text)[:_MAX_MESSAGES]
 
 
-def to_dict(model: Session | Suite | Member) -> dict[str, Any]:
+def to_dict(model: Session | Suite | Member | TestCase | Failure) -> dict[str, Any]:
     """Return a model as JSON values under the API's names.
 
     Times are ISO 8601 text in UTC, and a field without a value is None. The result for a `Suite` has no `key`.
@@ -193,6 +225,15 @@ def _items(document: dict[str, Any], name: str, page: int | None = None) -> list
         return items
     problem = f"must be a list, not {hooks.json_type(items)}" if name in document else "is missing"
     raise DecodeError(problem, page=page, field=name)
+
+
+def _structure(document: dict[str, Any], model: type[_M]) -> _M:
+    try:
+        return _converter().structure(document, model)
+    except hooks.FieldError as error:
+        field, reason = error.field, error.reason
+    # Outside the except block: the context of this error would keep the document in memory.
+    raise DecodeError(reason, field=field)
 
 
 def _structure_items(items: list[Any], model: type[_M], page: int | None = None) -> list[_M]:

@@ -44,14 +44,32 @@ def parse_base_url(base_url: str | URL) -> URL:
 
 def sessions_url(base_url: URL, key: SuiteKey) -> URL:
     """Return the URL of a suite's sessions, without its query."""
-    suites = suites_url(base_url, key.workspace, key.project)
-    return suites.with_path(f"{suites.raw_path}/{_quote(key.suite_id)}/sessions", encoded=True)
+    suite = suite_url(base_url, key)
+    return suite.with_path(f"{suite.raw_path}/sessions", encoded=True)
 
 
 def session_url(base_url: URL, key: SuiteKey, session_id: str) -> URL:
     """Return the URL of one session of a suite."""
     sessions = sessions_url(base_url, key)
     return sessions.with_path(f"{sessions.raw_path}/{_quote(session_id)}", encoded=True)
+
+
+def suite_url(base_url: URL, key: SuiteKey) -> URL:
+    """Return the URL of one suite."""
+    suites = suites_url(base_url, key.workspace, key.project)
+    return suites.with_path(f"{suites.raw_path}/{_quote(key.suite_id)}", encoded=True)
+
+
+def cases_url(base_url: URL, key: SuiteKey, session_id: str) -> URL:
+    """Return the URL of the test cases of a session, without its query."""
+    session = session_url(base_url, key, session_id)
+    return session.with_path(f"{session.raw_path}/cases", encoded=True)
+
+
+def case_url(base_url: URL, key: SuiteKey, session_id: str, case_id: str) -> URL:
+    """Return the URL of one test case of a session. Its ID can be any text."""
+    cases = cases_url(base_url, key, session_id)
+    return cases.with_path(f"{cases.raw_path}/{_quote(case_id).replace('.', '%2E')}", encoded=True)
 
 
 def suites_url(base_url: URL, workspace: str, project: str) -> URL:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from typing import Any
 
 from .._decoding.converter import DecodedPage
 from .._stats import Fetched, Stats
 from ..errors import BadRequestError, BuddyError
 from ..models import Cursor, Session, SessionPage, SuiteKey
+from .pending_pages import FetchPage, PendingPages
 from .reconciler import Reconciler, Step, Window
 
 _log = logging.getLogger("buddy_sessions")
-
-FetchPage = Callable[[Window], Coroutine[Any, Any, Fetched[DecodedPage]]]
-"""Fetches one page. An error is part of the result: the error of a page requested in advance must wait for its turn."""
 
 
 class SessionPaginator:
@@ -36,7 +32,7 @@ class SessionPaginator:
         self,
         suite: SuiteKey,
         *,
-        fetch: FetchPage,
+        fetch: FetchPage[DecodedPage],
         new_reconciler: Callable[..., Reconciler],
         cursor: Cursor | None = None,
     ) -> None:
@@ -104,7 +100,7 @@ class SessionPaginator:
             read.add_cost(fetched.stats)
             return fetched
 
-        pending = _PendingPages(fetch)
+        pending = PendingPages(fetch)
         try:
             while not reconciler.is_done:
                 windows = reconciler.windows()
@@ -135,47 +131,6 @@ class SessionPaginator:
             raise
         finally:
             await pending.cancel()
-
-
-class _PendingPages:
-    """The pages of one read that are being fetched."""
-
-    def __init__(self, fetch: FetchPage) -> None:
-        self._fetch = fetch
-        self._tasks: dict[Window, asyncio.Task[Fetched[DecodedPage]]] = {}
-        self._cancelled: set[asyncio.Task[Fetched[DecodedPage]]] = set()
-
-    async def get(self, windows: Sequence[Window]) -> Fetched[DecodedPage]:
-        """Return the page of the first window. Start to fetch the other windows, and cancel any that is not listed."""
-        if len(windows) == 1 and not self._tasks:
-            return await self._fetch(windows[0])  # no task is needed
-        for outdated in self._tasks.keys() - set(windows):
-            self._cancel(outdated)
-        for window in windows:
-            if window not in self._tasks:
-                self._tasks[window] = asyncio.create_task(self._fetch(window))
-        first = windows[0]
-        fetched = await self._tasks[first]
-        del self._tasks[first]
-        return fetched
-
-    async def cancel(self) -> None:
-        """Cancel every fetch, and wait until it has ended."""
-        for window in list(self._tasks):
-            self._cancel(window)
-        if self._cancelled:
-            await asyncio.wait(self._cancelled)
-
-    def _cancel(self, window: Window) -> None:
-        task = self._tasks.pop(window)
-        task.cancel()
-        self._cancelled.add(task)
-        task.add_done_callback(self._on_cancelled)
-
-    def _on_cancelled(self, task: asyncio.Task[Fetched[DecodedPage]]) -> None:
-        self._cancelled.discard(task)
-        if not task.cancelled():
-            task.exception()  # retrieved, so that asyncio does not log it
 
 
 class _Read:
