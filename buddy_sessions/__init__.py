@@ -47,6 +47,7 @@ from .models import (
     SuiteRef,
     TestCase,
     TestKey,
+    TestRun,
     TestStatus,
 )
 from .store import SessionStore
@@ -91,6 +92,7 @@ __all__ = [
     "SuiteRef",
     "TestCase",
     "TestKey",
+    "TestRun",
     "TestStatus",
     "TransportError",
     "UnstableListingError",

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterable, Iterable
 from datetime import datetime
-from typing import TypeVar
+from typing import TypeVar, get_args
 from urllib.parse import unquote
 
 from .errors import ConfigError
-from .models import Cursor, Region, Session, SuiteKey, SuiteRef, TestCase, TestStatus
+from .models import CaseScope, Cursor, Region, Session, SuiteKey, SuiteRef, TestCase, TestStatus
 
 _Text = TypeVar("_Text", bound=str)
 _Suites = TypeVar("_Suites")
@@ -66,6 +66,13 @@ def validate_status(status: TestStatus | str | None) -> TestStatus | None:
     if not isinstance(status, str) or not status:
         raise ConfigError(f"status must be a TestStatus, not {status!r}")
     return TestStatus(validate_utf8("status", status))
+
+
+def validate_scope(cases: CaseScope) -> CaseScope:
+    """Return the scope of the test cases that a store saves."""
+    if cases not in get_args(CaseScope):
+        raise ConfigError(f"cases must be 'failed' or 'all', not {cases!r}")
+    return cases
 
 
 def validate_suites(suites: _Suites) -> _Suites:

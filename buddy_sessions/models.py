@@ -316,8 +316,27 @@ class TestCase:
         return self.status in FAILING
 
 
+CaseScope: TypeAlias = Literal["failed", "all"]
+"""Which test cases of a session a store saves: those that fail, or all."""
+
 FAILING = (TestStatus.FAILED, TestStatus.ERROR)
 """The statuses of tests that fail."""
+
+
+@frozen
+class TestRun:
+    """A session with its test cases.
+
+    Attributes:
+        session: The session.
+        cases: All its cases, or some of them: the failing ones, or those of one test.
+    """
+
+    __test__: ClassVar[bool] = False
+
+    session: Session
+    cases: tuple[TestCase, ...]
+
 
 _CURSOR = r"([1-9][0-9]{0,18})@(0|[1-9][0-9]{0,18})"
 

@@ -20,6 +20,7 @@ from .fast import DecodedPage, fast_decoder
 
 __all__ = [
     "DecodedPage",
+    "case_from_dict",
     "configure_converter",
     "decode_case",
     "decode_cases",
@@ -167,6 +168,16 @@ def session_from_dict(value: Any) -> Session:
     """
     (session,) = _structure_items([value], Session)
     return session
+
+
+def case_from_dict(value: Any) -> TestCase:
+    """Return the test case from which `to_dict` made `value`. Its failure is read from `data`.
+
+    Raises:
+        DecodeError: `value` is not a valid test case.
+    """
+    (case,) = _structure_items([value], TestCase)
+    return case
 
 
 @cache

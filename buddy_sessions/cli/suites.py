@@ -39,4 +39,5 @@ async def list_suites(
     if output_format == "table":
         Output().print(suite_table(suites))
     else:
-        make_writer(output_format, sys.stdout, SUITE_COLUMNS).write(map(to_dict, suites))
+        rows = ({name: row[name] for name in SUITE_COLUMNS} for row in map(to_dict, suites))
+        make_writer(output_format, sys.stdout, SUITE_COLUMNS).write(rows)

@@ -12,7 +12,7 @@ from typing import Any, Literal, TextIO, TypeAlias
 
 import attrs
 
-from buddy_sessions import Session, Suite, SuiteKey, to_dict
+from buddy_sessions import Session, SuiteKey, to_dict
 
 from .formatting import escape
 
@@ -27,7 +27,8 @@ Row: TypeAlias = Mapping[str, Any]
 
 SESSION_COLUMNS = tuple(field.name for field in attrs.fields(Session))
 KEYED_SESSION_COLUMNS = (*SuiteKey._fields, *SESSION_COLUMNS)
-SUITE_COLUMNS = tuple(field.name for field in attrs.fields(Suite) if field.name != "key")
+SUITE_COLUMNS = ("url", "html_url", "id", "identifier", "name")
+"""What the API lists of a suite."""
 
 
 class RowWriter(ABC):

@@ -13,9 +13,9 @@ from attrs import evolve, frozen
 from .._decoding.converter import session_from_dict, to_dict
 from ..models import Member, Session, Suite, SuiteKey
 from ..watch import REMEMBERED_SESSIONS
+from .case_database import CaseDatabase
 from .coverage import Coverage, change_coverage, settle, union_all
 from .evidence import ALL_NUMBERS, Evidence, KnownSession, Row, Verdict, judge
-from .file import DatabaseFile
 from .intervals import Interval, Intervals, contains
 from .plan import is_check_due
 from .rows import FIELDS, from_sql, to_row, to_session, to_sql
@@ -131,8 +131,8 @@ class _SuiteRow(NamedTuple):
         return not self.is_synced or self.missing_since is not None
 
 
-class Database(DatabaseFile):
-    """The sessions, the coverage and the state of watches in one SQLite file. A method that fails changes nothing."""
+class Database(CaseDatabase):
+    """Sessions, cases, coverage and the state of watches in one SQLite file. A method that fails changes nothing."""
 
     def load_suite(self, key: SuiteKey) -> SuiteState:
         """Return what is known of a suite before a read."""

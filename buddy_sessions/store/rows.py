@@ -1,4 +1,4 @@
-"""Sessions as rows of the table `sessions`."""
+"""Sessions and test cases as rows of the tables `sessions` and `cases`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from typing import Any
 
 import attrs
 
-from .._decoding.converter import session_from_dict, to_dict
+from .._decoding.converter import case_from_dict, session_from_dict, to_dict
 from .._decoding.hooks import unstructure_time
-from ..models import Member, Session
+from ..models import Member, Session, TestCase
 from .evidence import Row
 
 FIELDS = tuple(field.name for field in attrs.fields(Session))
-"""The columns of a row, in this order."""
+"""The columns of a row of `sessions`, in this order."""
+
+CASE_FIELDS = tuple(field.name for field in attrs.fields(TestCase) if field.name != "failure")
+"""The columns of a row of `cases`, in this order. The failure is read from `data`."""
 
 
 def to_row(session: Session, members: dict[Member, str]) -> Row:
@@ -63,6 +66,31 @@ def to_session(row: Sequence[Any]) -> Session:
     if fields["created_by"] is not None:
         fields["created_by"] = json.loads(fields["created_by"])
     return session_from_dict(fields)
+
+
+def to_case_row(case: TestCase) -> Row:
+    """Return the row of a test case."""
+    return (
+        to_sql(case.id),
+        to_sql(case.name),
+        to_sql(case.status.value),
+        to_sql(case.url),
+        to_sql(case.html_url),
+        to_sql(case.test_group_name),
+        to_sql(case.test_group_id),
+        to_sql(case.classname),
+        case.time,
+        to_sql(case.data),
+    )
+
+
+def to_case(row: Sequence[Any]) -> TestCase:
+    """Return the test case of a row.
+
+    Raises:
+        DecodeError: A value of the row is not valid.
+    """
+    return case_from_dict(dict(zip(CASE_FIELDS, map(from_sql, row), strict=True)))
 
 
 def to_sql(text: str | None) -> str | bytes | None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-APPLICATION_ID = 0x42755373
-"""Identifies the files of this package: "BuSs" in the header of the file."""
+APPLICATION_ID = 0x42755374
+"""Identifies the files of this package: "BuSt" in the header of the file."""
 
-DEVELOPMENT_IDS = frozenset({0x42645365})
+DEVELOPMENT_IDS = frozenset({0x42645365, 0x42755373})
 """The identifiers of files that were written before the first release."""
 
 VERSION = 1
@@ -46,6 +46,25 @@ SCHEMA = (
         uncovered_in INTEGER NOT NULL DEFAULT 0, uncovered_by INTEGER,
         older_than TEXT, older_id INTEGER NOT NULL DEFAULT 0,
         PRIMARY KEY (workspace, project, suite_id)
+    )
+    """,
+    # The test cases of finished sessions. `time` has no type for the same reason as `duration`.
+    """
+    CREATE TABLE cases (
+        workspace TEXT NOT NULL, project TEXT NOT NULL, suite_id TEXT NOT NULL, session_id TEXT NOT NULL,
+        id TEXT NOT NULL, name TEXT NOT NULL, status TEXT NOT NULL, url TEXT, html_url TEXT, test_group_name TEXT,
+        test_group_id TEXT, classname TEXT, time, data TEXT,
+        PRIMARY KEY (workspace, project, suite_id, session_id, id)
+    )
+    """,
+    "CREATE INDEX cases_of_a_test ON cases (workspace, project, suite_id, name)",
+    # Internal: the sessions whose cases were read; in which scope, failed or all; the commit that had saved the session
+    # before; whether the number of cases was the one that the session counts; and how often they were read since then.
+    """
+    CREATE TABLE case_reads (
+        workspace TEXT NOT NULL, project TEXT NOT NULL, suite_id TEXT NOT NULL, session_id TEXT NOT NULL,
+        scope TEXT NOT NULL, commit_number INTEGER NOT NULL, is_verified INTEGER NOT NULL, reads INTEGER NOT NULL,
+        PRIMARY KEY (workspace, project, suite_id, session_id)
     )
     """,
     # Internal: when the suites of a project were last listed.

@@ -16,7 +16,9 @@ from .._validate import (
     validate_branch,
     validate_int,
     validate_names,
+    validate_scope,
     validate_seconds,
+    validate_session,
     validate_since,
     validate_suite,
     validate_suites,
@@ -24,7 +26,7 @@ from .._validate import (
 from ..client import BuddyClient
 from ..errors import ConfigError
 from ..harvest import Harvest, OnFailure
-from ..models import Session, SessionPage, Suite, SuiteKey, SuiteRef
+from ..models import CaseScope, Session, SessionPage, Suite, SuiteKey, SuiteRef, TestCase, TestKey, TestRun
 from ..watch import OnFirstFailure, Watch
 from .thread import DatabaseThread, StoreWatchState, SyncThread
 
@@ -84,6 +86,7 @@ class SessionStore:
         branch: str | None = None,
         after: int | Mapping[SuiteKey, int] | None = None,
         since: datetime | None = None,
+        cases: CaseScope | None = None,
         full: bool = False,
         concurrency: int | None = None,
         on_failure: OnFailure = "raise",
@@ -107,6 +110,9 @@ class SessionStore:
                 number for each suite. A later sync can read the others.
             since: Only sessions created at this time or later are saved and yielded; an aware datetime. Reading stops
                 at the first page that is entirely older. A session without a date is included.
+            cases: "failed" also saves the test cases that failed or ended with an error, of every finished session that
+                has any; "all" saves all cases. A session costs one request for each 100 cases, and one for the message
+                of each failing case, of 100 at most. Its cases are read once, and again after it has changed.
             full: Whether to read every page again, whatever the database contains. Sessions that were not saved, or
                 were marked as missing or deleted, are corrected, logged, and counted in `stats.repaired`. Not allowed
                 with `branch`.
@@ -128,6 +134,8 @@ class SessionStore:
             validate_int("after", after, minimum=0)
         if full and branch is not None:
             raise ConfigError("full=True reads whole suites: leave out branch")
+        if cases is not None:
+            validate_scope(cases)
         self._thread.check_open()
         run = SyncRun(buddy, SyncThread(self._thread))
 
@@ -135,7 +143,7 @@ class SessionStore:
             # An error that is raised here fails only this suite.
             number = after.get(key) if isinstance(after, Mapping) else after
             lowest = 0 if number is None else validate_int("after", number, minimum=0)
-            return SuiteSync(run, validate_names(key), branch=branch, after=lowest, since=since, full=full)
+            return SuiteSync(run, validate_names(key), branch=branch, after=lowest, since=since, full=full, cases=cases)
 
         size = buddy.max_concurrency if concurrency is None else validate_int("concurrency", concurrency)
         return Harvest(suites, read, concurrency=size, on_failure=on_failure)
@@ -197,6 +205,53 @@ class SessionStore:
         """
         key = validate_names(validate_suite(suite))
         return await self._thread.run(self._database.sessions, key, branch=validate_branch(branch))
+
+    async def cases(self, suite: SuiteRef, session: Session | str) -> list[TestCase]:
+        """Return the saved test cases of a session, in the order of the API.
+
+        Args:
+            suite: The suite, as in `sessions`.
+            session: The session, or its `id`.
+
+        Raises:
+            ConfigError: The suite or the session is invalid.
+            StoreError: The file cannot be read, or the store is not open.
+        """
+        key = validate_names(validate_suite(suite))
+        return await self._thread.run(self._database.cases, key, validate_session(session))
+
+    async def runs(
+        self, suite: SuiteRef, *, cases: CaseScope = "all", branch: str | None = None, last: int | None = None
+    ) -> list[TestRun]:
+        """Return the sessions whose test cases were saved, with these cases, oldest first.
+
+        Args:
+            suite: The suite, as in `sessions`.
+            cases: "all" for the sessions of which all cases were saved; "failed" for only the failing cases, also of
+                sessions of which only these were saved.
+            branch: Only sessions of this branch.
+            last: The maximum number of sessions, the newest ones.
+
+        Raises:
+            ConfigError: An argument is invalid.
+            StoreError: The file cannot be read, or the store is not open.
+        """
+        key, scope = validate_names(validate_suite(suite)), validate_scope(cases)
+        number = None if last is None else validate_int("last", last)
+        return await self._thread.run(self._database.runs, key, scope, branch=validate_branch(branch), last=number)
+
+    async def history(self, suite: SuiteRef, test: TestKey) -> list[TestRun]:
+        """Return the sessions in which one test was saved, each with the cases of this test, newest first.
+
+        Args:
+            suite: The suite, as in `sessions`.
+            test: The test: `case.key`.
+
+        Raises:
+            ConfigError: The suite is invalid.
+            StoreError: The file cannot be read, or the store is not open.
+        """
+        return await self._thread.run(self._database.history, validate_names(validate_suite(suite)), test)
 
     async def suites(self) -> list[Suite]:
         """Return the suites that were synced, sorted by their keys.

@@ -14,7 +14,8 @@ import attrs
 from .._stats import Stats
 from ..client import BuddyClient
 from ..errors import BuddyError, NotFoundError
-from ..models import Cursor, Session, SessionPage, Suite, SuiteKey
+from ..models import CaseScope, Cursor, Session, SessionPage, Suite, SuiteKey
+from .case_sync import CaseSync
 from .database import ReadPage
 from .intervals import Interval, Intervals, contains, union
 from .plan import MAX_CHECKS, plan_checks, plan_next
@@ -93,10 +94,19 @@ class SuiteSync:
         after: Only sessions with a higher `relative_id` are saved.
         since: Only sessions created at this time or later are saved, and sessions without a date.
         full: Whether to read the whole list, whatever the database contains.
+        cases: Which test cases of finished sessions to read, too; None for none.
     """
 
     def __init__(
-        self, run: SyncRun, key: SuiteKey, *, branch: str | None, after: int, since: datetime | None, full: bool
+        self,
+        run: SyncRun,
+        key: SuiteKey,
+        *,
+        branch: str | None,
+        after: int,
+        since: datetime | None,
+        full: bool,
+        cases: CaseScope | None = None,
     ) -> None:
         self._run = run
         self._thread = run.thread
@@ -106,6 +116,8 @@ class SuiteSync:
         self._after = after
         self._since = since
         self._full = full
+        self._cases = cases
+        self._case_sync = CaseSync(run.buddy, run.thread, key, cases or "failed")
         self._lower_limit = after  # only higher numbers are read
         self._top = 0  # the highest number on the first page
         self._done: Intervals = ()  # the numbers that this sync has read
@@ -122,7 +134,8 @@ class SuiteSync:
     def stats(self) -> Stats:
         """The cost so far; of the sessions, only the new and the changed ones are counted."""
         repaired = self._unknown + self._restored
-        return attrs.evolve(self._ended_parts + self._part_stats, sessions=self._changed, repaired=repaired)
+        stats = self._ended_parts + self._part_stats + self._case_sync.stats
+        return attrs.evolve(stats, sessions=self._changed, repaired=repaired)
 
     async def pages(self) -> AsyncGenerator[SessionPage, None]:
         """Read and save what is missing, and iterate over the pages that contain new or changed sessions.
@@ -150,6 +163,10 @@ class SuiteSync:
             self._ended_parts += self._part_stats
             self._part_stats = Stats()
         self._ended_parts += await self._run.save_names(self._key)
+        if self._cases is not None:
+            find = self._database.pending_sessions
+            pending = await self._thread.run(find, self._key, self._cases, branch=self._branch, after=self._after)
+            await self._case_sync.read([each for each in pending if self._is_wanted(each.session)])
 
     async def _read_pages(self, part: _Part) -> AsyncGenerator[SessionPage, None]:
         """Read and save a part. Iterate over its pages, each with the sessions that are new or have changed."""
