@@ -132,8 +132,15 @@ def test_response_that_is_not_a_session_is_rejected(body: bytes, problem: str) -
 
 def test_suites_of_a_project_are_decoded() -> None:
     suite: dict[str, Any] = {
-        **{"url": "u", "html_url": "h", "id": "65OmRb8v", "identifier": "unit", "name": "Unit tests"},
-        **{"timeout": None, "slow_threshold": None, "error_pattern": None, "send_commit_status": None},
+        "url": "u",
+        "html_url": "h",
+        "id": "65OmRb8v",
+        "identifier": "unit",
+        "name": "Unit tests",
+        "timeout": None,
+        "slow_threshold": None,
+        "error_pattern": None,
+        "send_commit_status": None,
     }
     body = json.dumps({"url": "x", "html_url": "y", "suites": [suite, {"id": 7, "workspace": "other"}]}).encode()
     first, second = decode_suites(body, workspace="w", project="p")
