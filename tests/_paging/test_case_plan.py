@@ -20,7 +20,13 @@ def make_cases(count: int, status: TestStatus = TestStatus.PASSED) -> list[TestC
 
 
 def make_plan(**options: Any) -> CasePlan:
-    defaults = {"per_page": 100, "traits": ServerTraits(), "read_ahead": 1, "status": None, "expected": None}
+    defaults: dict[str, Any] = {
+        "per_page": 100,
+        "traits": ServerTraits(),
+        "read_ahead": 1,
+        "status": None,
+        "expected": None,
+    }
     return CasePlan(**defaults | options)
 
 
