@@ -120,6 +120,17 @@ def soak(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Build the reference of the Python API in `build/docs`, from the docstrings. A warning is an error."""
+    session.install(".[dlt]", *groups("docs"))
+    modules = ["buddy_sessions", "buddy_sessions.testing", "buddy_sessions.dlt"]
+    options = ["-d", "google", "-o", str(Path("build/docs").resolve())]
+    with session.chdir(session.create_tmp()):  # away from the folder `buddy_sessions`
+        # dlt runs a program while it is imported.
+        run_python(session, "-W", "error::UserWarning", "-m", "pdoc", *options, *modules, PDOC_ALLOW_EXEC="1")
+
+
+@nox.session
 def faults(session: nox.Session) -> None:
     """Print the outcome of every fault in a table, then test thousands of random responses."""
     install_wheel(session)
