@@ -11,6 +11,7 @@ from ._paging.case_paginator import CasePaginator
 from ._paging.paginator import SessionPaginator
 from ._stats import Stats
 from ._version import __version__
+from .analysis import Comparison, FlakyTest, SlowTest, compare, flaky_tests, slowest_tests
 from .client import BuddyClient
 from .errors import (
     AuthenticationError,
@@ -63,10 +64,12 @@ __all__ = [
     "Change",
     "ChangeKind",
     "ClientClosedError",
+    "Comparison",
     "ConfigError",
     "Cursor",
     "DecodeError",
     "Failure",
+    "FlakyTest",
     "ForbiddenError",
     "Harvest",
     "HarvestError",
@@ -84,6 +87,7 @@ __all__ = [
     "SessionPaginator",
     "SessionStatus",
     "SessionStore",
+    "SlowTest",
     "Stats",
     "StatusError",
     "StoreError",
@@ -98,5 +102,8 @@ __all__ = [
     "UnstableListingError",
     "Watch",
     "__version__",
+    "compare",
+    "flaky_tests",
+    "slowest_tests",
     "to_dict",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, assert_type
 
@@ -15,8 +15,10 @@ from buddy_sessions import (
     Change,
     ChangeKind,
     CIProvider,
+    Comparison,
     Cursor,
     DecodeError,
+    FlakyTest,
     Harvest,
     HarvestError,
     Member,
@@ -29,11 +31,17 @@ from buddy_sessions import (
     SessionPaginator,
     SessionStatus,
     SessionStore,
+    SlowTest,
     Stats,
     StatusError,
     Suite,
     SuiteKey,
+    TestCase,
+    TestKey,
     Watch,
+    compare,
+    flaky_tests,
+    slowest_tests,
     to_dict,
 )
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
@@ -111,6 +119,24 @@ async def stores(buddy: BuddyClient, keys: list[SuiteKey]) -> None:
         assert_type(await store.sessions(keys[0], branch="main"), list[Session])
         assert_type(await store.suites(), list[Suite])
         assert_type(await store.covered("w/p/s"), list[tuple[int, int]])
+
+
+def analyses(runs: list[list[TestCase]], cases: Iterator[TestCase]) -> None:
+    assert_type(flaky_tests(runs, window=5, changes=2), list[FlakyTest])
+    assert_type(slowest_tests(iter(runs), threshold=1), list[SlowTest])
+    assert_type(compare(runs[0], cases), Comparison)
+    for flaky in flaky_tests(runs):
+        assert_type(flaky.key, TestKey)
+        assert_type(flaky.changes, int)
+        assert_type(flaky.failed, int)
+        assert_type(flaky.runs, int)
+    for slow in slowest_tests([cases], threshold=None):
+        assert_type(slow.key, TestKey)
+        assert_type(slow.median, float)
+        assert_type(slow.slowest, float)
+        assert_type(slow.runs, int)
+    assert_type(compare([], []).newly_failing, list[TestCase])
+    assert_type(compare([], []).slower, list[tuple[TestCase, TestCase]])
 
 
 def models(session: Session) -> None:
