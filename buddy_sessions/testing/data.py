@@ -8,16 +8,13 @@ import hashlib
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeAlias
+from typing import Any
 from urllib.parse import quote
 
 import attrs
 
 Session = dict[str, Any]
 """A session in the API's JSON."""
-
-Snapshot: TypeAlias = tuple[Mapping[str, Any], ...]
-"""The sessions of a suite at one time, read-only, newest first."""
 
 _PEOPLE = (
     *("Ada Novak", "Bruno Silva", "Chioma Okafor", "Dariusz Wójcik", "Elif Kaya", "Femi Adeyemi"),
@@ -54,6 +51,13 @@ def format_time(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def path_segment(name: object) -> str:
+    """Return a name or an ID percent-encoded as one segment of a URL's path."""
+    segment = quote(str(name), safe="", errors="backslashreplace")
+    # Clients resolve the segments "." and ".."; in an encoded form, some leave them alone.
+    return segment.replace(".", "%2E") if segment in {".", ".."} else segment
+
+
 def is_on_branch(session: Mapping[str, Any], branch: str) -> bool:
     """Return whether the API lists a session for a branch: one of the branch itself, not of a tag or pull request."""
     return bool(session["ref_type"] == "BRANCH" and session["ref_name"] == branch)
@@ -67,6 +71,11 @@ def new_id(rng: random.Random) -> str:
 def new_execution_id(rng: random.Random, created: int) -> str:
     """Return 24 hexadecimal digits that begin with the time in Unix seconds, like the documented examples."""
     return f"{created:08x}{rng.getrandbits(64):016x}"
+
+
+def new_suite_token(rng: random.Random) -> str:
+    """Return a token of reporters, like the documented one: `bud_ut_us_a1b2c3…`."""
+    return "bud_ut_us_" + "".join(rng.choices("abcdefghijklmnopqrstuvwxyz0123456789", k=30))
 
 
 def choose_members(rng: random.Random, *, workspace: str, api_url: str, app_url: str) -> list[dict[str, Any]]:

@@ -7,8 +7,9 @@ from typing import TypeAlias, cast
 import attrs
 from aiohttp import web
 
-from .data import Session, Snapshot
-from .views import View
+from .data import Session
+from .stored import Snapshot
+from .views import Row, View
 from .wire import error_response
 
 MakeResponse: TypeAlias = Callable[[], web.Response]
@@ -39,8 +40,9 @@ class Fault:
     - `swapped`: a list in which two neighbours are out of order.
     - `missing_row`: a page without one of its rows.
 
-    `stale` and `filtered` change lists of sessions and single sessions, the others only lists of sessions. All other
-    responses remain as usual. A row that does not exist is neither swapped nor left out.
+    `stale` and `filtered` change lists of sessions and single sessions: a session that is left out has no test cases or
+    test groups either, and a stale one has those of that time. The others change lists of sessions, of test cases and
+    of test groups. All other responses remain as usual. A row that does not exist is neither swapped nor left out.
 
     Attributes:
         name: The name of the fault, for `repr`.
@@ -136,7 +138,7 @@ class Fault:
 
     @staticmethod
     def filtered(hidden: Callable[[Session], bool], *, after_cut: bool = False) -> "Fault":
-        """Return a fault that leaves out sessions. A single session that is left out gets a 404.
+        """Return a fault that leaves out sessions. A single session that is left out gets a 404, as its test cases do.
 
         Args:
             hidden: Returns whether a session, in the API's JSON, is left out.
@@ -147,14 +149,14 @@ class Fault:
 
     @staticmethod
     def short_page(rows: int) -> "Fault":
-        """Return a fault that responds with the first `rows` sessions of the page only; 0 for an empty page."""
+        """Return a fault that responds with the first `rows` rows of the page only; 0 for an empty page."""
         return Fault(f"short_page({rows})", view=View(change_page=lambda page: page[:rows]))
 
     @staticmethod
     def page_size(size: int) -> "Fault":
         """Return a fault that responds as if `per_page` were `size`, also if that is more than `largest_page`.
 
-        Page `n` starts after `(n - 1) * size` sessions.
+        Page `n` starts after `(n - 1) * size` rows.
         """
         return Fault(f"page_size({size})", view=View(page_size=size))
 
@@ -166,7 +168,7 @@ class Fault:
             offset: The position of the first one in the list, or in that of the requested branch; 0 is the newest.
         """
 
-        def swap(rows: list[Session]) -> list[Session]:
+        def swap(rows: list[Row]) -> list[Row]:
             return [*rows[:offset], *reversed(rows[offset : offset + 2]), *rows[offset + 2 :]]
 
         return Fault(f"swapped({offset})", view=View(change_list=swap))

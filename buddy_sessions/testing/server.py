@@ -2,35 +2,25 @@
 
 import asyncio
 import inspect
-import re
 import ssl
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from datetime import datetime
 from time import time
 from typing import Self
-from urllib.parse import unquote
 
 import attrs
 from aiohttp import web
 from yarl import URL
 
 from .data import DEMO_SUITES
+from .endpoints import Call, find_endpoint
 from .faults import Fault
 from .suite import FakeSuite
 from .views import View
-from .wire import (
-    DEFAULT_PER_PAGE,
-    JsonResponse,
-    RateLimitWindows,
-    RecordedRequest,
-    error_response,
-    success_response,
-)
+from .wire import JsonResponse, RateLimitWindows, RecordedRequest, error_response
 
 _SCOPES = {"UNIT_TEST_INFO", "UNIT_TEST_READ"}  # the older and the newer name of the same scope
-_PATH = re.compile(r"/workspaces/([^/]+)/projects/([^/]+)/unit-tests/suites(?:/([^/]+)/sessions(?:/([^/]+))?)?")
-_POSITIVE = re.compile(r"0*[1-9][0-9]{0,8}")
 _MIN_COMPRESSED_SIZE = 1024  # bytes
 _ACCEPT_ITERATIONS = 5  # event loop iterations after which aiohttp knows, and can close, a new connection
 _SHUTDOWN_TIMEOUT = 0.05  # seconds
@@ -250,8 +240,8 @@ class FakeBuddy:
         return response
 
     def _route(self, record: RecordedRequest, view: View | None) -> JsonResponse:
-        path = _PATH.fullmatch(record.path)
-        if path is None:
+        endpoint, path = find_endpoint(record.path)
+        if endpoint is None:
             return error_response(404, "Not found")
         if record.method != "GET":
             return error_response(405, f"Method {record.method} is not allowed")
@@ -259,42 +249,12 @@ class FakeBuddy:
             return error_response(403, "API is disabled in this workspace")
         if _SCOPES.isdisjoint(self.scopes):
             return error_response(403, "The client cannot receive data: the token lacks the scope UNIT_TEST_INFO")
-        workspace, project, suite_id, session_id = (unquote(segment) for segment in path.groups(""))
-        if not suite_id:
-            return self._list_suites(workspace, project)
-        return self._read_suite((workspace, project, suite_id), session_id, record.query, view)
-
-    def _list_suites(self, workspace: str, project: str) -> JsonResponse:
-        # A copy, because another thread may add suites.
-        suites = [suite for key, suite in self.suites.copy().items() if key[:2] == (workspace, project)]
-        if not suites:
-            return error_response(404, "Project not found")
-        url, html_url = suites[0].url.rpartition("/")[0], suites[0].html_url.rpartition("/")[0]
-        return success_response({"url": url, "html_url": html_url, "suites": [suite.summary() for suite in suites]})
-
-    def _read_suite(
-        self, key: tuple[str, str, str], session_id: str, query: Mapping[str, str], view: View | None
-    ) -> JsonResponse:
-        suite = self.suites.get(key)
-        if suite is None:
-            return error_response(404, "Suite not found")
-        if not session_id:
-            return self._list_sessions(suite, query, view)
-        session = (view or View()).session(suite.snapshot(), session_id)
-        return error_response(404, "Session not found") if session is None else success_response(session)
-
-    def _list_sessions(self, suite: FakeSuite, query: Mapping[str, str], view: View | None) -> JsonResponse:
-        page, per_page = query.get("page", "1"), query.get("per_page", str(DEFAULT_PER_PAGE))
-        for name, value in (("page", page), ("per_page", per_page)):
-            if not _POSITIVE.fullmatch(value):
-                return error_response(400, f"{name} must be a positive integer")
-        number, size = int(page), int(per_page)
-        if self.refuse_above is not None and size > self.refuse_above:
-            return error_response(400, f"per_page must not be greater than {self.refuse_above}")
-        if self.largest_page is not None:
-            size = min(size, self.largest_page)
-        branch = query.get("branch")
-        content = suite.page(number, size, branch=branch)
-        if view is not None:
-            content["sessions"] = view.page(suite.snapshot(), number, size, branch)
-        return success_response(content)
+        call = Call(
+            suites=self.suites,
+            path=path,
+            query=record.query,
+            view=view,
+            largest_page=self.largest_page,
+            refuse_above=self.refuse_above,
+        )
+        return call.respond(endpoint)

@@ -172,8 +172,8 @@ def test_summary_has_the_documented_shape() -> None:
         ("url", "https://api.buddy.works/workspaces/acme/projects/shop/unit-tests/suites/65OmRb8v"),
         ("html_url", "https://app.eu/acme/shop/unit-tests/65OmRb8v"),
         ("id", "65OmRb8v"),
-        ("identifier", "jest"),
         ("name", "Jest"),
+        ("identifier", "jest"),
     ]
 
 
