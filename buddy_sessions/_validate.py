@@ -50,13 +50,13 @@ def validate_session(session: Session | str) -> str:
     return validate_name("session", session.id if isinstance(session, Session) else session)
 
 
-def validate_case(case: TestCase) -> str:
-    """Return the ID of a test case. It can be any text, because a client quotes it."""
+def validate_case(case: TestCase) -> tuple[str, str]:
+    """Return the IDs of the group and of the test case. They can be any text, because a client quotes them."""
     if not isinstance(case, TestCase):
         raise ConfigError(f"not a test case: {case!r}; pass a TestCase, such as one of client.cases")
-    if not case.id:
-        raise ConfigError("the test case has no ID")
-    return validate_utf8("case.id", case.id)
+    if not case.id or not case.test_group_id:
+        raise ConfigError(f"the test case {case.name!r} has no id or no test_group_id: list the cases again")
+    return validate_utf8("case.test_group_id", case.test_group_id), validate_utf8("case.id", case.id)
 
 
 def validate_status(status: TestStatus | str | None) -> TestStatus | None:

@@ -396,7 +396,8 @@ class BuddyClient:
             BuddyError: The request failed for another reason.
         """
         key = validate_names(validate_suite(suite))
-        url = case_url(self._base_url, key, validate_session(session), validate_case(case))
+        group_id, case_id = validate_case(case)
+        url = case_url(self._base_url, key, validate_session(session), group_id, case_id)
         return (await self._transport.get(url, decode_case)).result()
 
     async def failures(self, suite: SuiteRef, session: Session | str, *, details: bool = False) -> list[TestCase]:
@@ -406,7 +407,7 @@ class BuddyClient:
             suite: The suite, as in `sessions`.
             session: The session, or its `id`.
             details: Whether to read the message of each failure, with one request for each case. A case that has been
-                deleted meanwhile is returned without.
+                deleted meanwhile, or has no group, is returned without.
 
         Returns:
             The cases with the status FAILED, then those with the status ERROR.
@@ -423,6 +424,8 @@ class BuddyClient:
             return await self._case_paginator(key, session, status=status).collect()
 
         async def add_details(case: TestCase) -> TestCase:
+            if not case.test_group_id:
+                return case
             try:
                 return await self.case(key, session, case)
             except NotFoundError:

@@ -66,10 +66,11 @@ def cases_url(base_url: URL, key: SuiteKey, session_id: str) -> URL:
     return session.with_path(f"{session.raw_path}/cases", encoded=True)
 
 
-def case_url(base_url: URL, key: SuiteKey, session_id: str, case_id: str) -> URL:
-    """Return the URL of one test case of a session. Its ID can be any text."""
-    cases = cases_url(base_url, key, session_id)
-    return cases.with_path(f"{cases.raw_path}/{_quote(case_id).replace('.', '%2E')}", encoded=True)
+def case_url(base_url: URL, key: SuiteKey, session_id: str, group_id: str, case_id: str) -> URL:
+    """Return the URL of one test case of a session. Its ID and that of its group can be any text."""
+    session = session_url(base_url, key, session_id)
+    group, case = (_quote(text).replace(".", "%2E") for text in (group_id, case_id))
+    return session.with_path(f"{session.raw_path}/test-groups/{group}/cases/{case}", encoded=True)
 
 
 def suites_url(base_url: URL, workspace: str, project: str) -> URL:
