@@ -141,7 +141,7 @@ def faults(session: nox.Session) -> None:
 
 @nox.session
 def integrations(session: nox.Session) -> None:
-    """Test the package with other tools, the report in a browser, and the README's recipes; list missing tools."""
+    """Test the package with other tools and proxies, the report in a browser, and the recipes; list missing tools."""
     install_wheel(session, extras=[*EXTRAS, "dlt"])
     session.install(*groups("integrations"))
     if session.posargs:
