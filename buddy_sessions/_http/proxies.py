@@ -18,7 +18,9 @@ def environment_proxy(base_url: URL) -> URL | None:
         ConfigError: It is not an absolute http(s) URL.
     """
     proxy = Secret(getproxies().get(base_url.scheme, ""))
-    if not proxy or proxy_bypass(base_url.host or ""):
+    host = base_url.host or ""
+    # An entry of NO_PROXY may contain a port.
+    if not proxy or proxy_bypass(host) or proxy_bypass(f"{host}:{base_url.port}"):
         return None
     if not _is_proxy(proxy):  # the message does not show it: it may contain a password
         variable = f"{base_url.scheme}_proxy".upper()

@@ -96,10 +96,11 @@ async def test_proxy_is_not_used_by_default(reader: CheckedReader, fake: FakeBud
     assert proxy.requests == []
 
 
+@pytest.mark.parametrize("port", ["", ":port"])
 async def test_no_proxy_for_this_host(
-    reader: CheckedReader, fake: FakeBuddy, proxy: ForwardProxy, monkeypatch: pytest.MonkeyPatch
+    reader: CheckedReader, fake: FakeBuddy, proxy: ForwardProxy, port: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setenv("no_proxy", f"127.0.0.1{port.replace('port', str(fake.base_url.port))}")
     assert len(await reader.read(fake, requests=1, trust_env=True)) == 3
     assert proxy.requests == []
 
