@@ -38,6 +38,9 @@ _STATUS_ERRORS: dict[int, type[StatusError]] = {
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, line separators, controls of the text direction, and surrogates, which cannot be encoded."""
 
+_SSL_ARGUMENT = re.compile(r" ssl:(?:\w+|<[^>]*>)(?= \[)")
+"""The argument `ssl` in a message of aiohttp: noise, and the address of an `SSLContext` differs in each process."""
+
 
 @frozen
 class Response:
@@ -107,6 +110,7 @@ def translate(error: Exception, url: URL, header: Secret, timeout: float | None)
 def _connection_error(error: Exception, url: URL, header: Secret) -> BuddyError:
     """Return the error for a broken connection or response."""
     text = _clean(str(getattr(error, "message", "") or error) or type(error).__name__, header)
+    text = _SSL_ARGUMENT.sub("", text)
     if isinstance(error, aiohttp.ClientHttpProxyError):
         proxy = error.request_info.real_url.with_user(None)
         message = f"the proxy {proxy} responded with {error.status} {text}; GET {url}"

@@ -213,11 +213,14 @@ class TestProxies:
         assert proxy.requests[0].startswith(b"CONNECT buddy.example.com:443 ")
         assert b"Bearer" not in b"".join(proxy.requests)
 
-    async def test_unreachable_proxy(self, reader: CheckedReader, unused_port: int) -> None:
+    @pytest.mark.parametrize("context", [None, ssl.create_default_context()], ids=["default", "context"])
+    async def test_unreachable_proxy(
+        self, reader: CheckedReader, unused_port: int, context: ssl.SSLContext | None
+    ) -> None:
         server = UnreachableServer(URL("https://buddy.example.com"))
         async with aiohttp.ClientSession(proxy=f"http://127.0.0.1:{unused_port}") as session:
-            error = await reader.fail(server, TransportError, requests=0, http_session=session)
-        assert f"127.0.0.1:{unused_port}" in str(error)
+            error = await reader.fail(server, TransportError, requests=0, http_session=session, ssl=context)
+        assert str(error).startswith(f"Cannot connect to host 127.0.0.1:{unused_port} [")
         assert reader.stats.requests == 3
 
 
