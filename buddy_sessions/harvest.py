@@ -14,13 +14,21 @@ import attrs
 from ._stats import Stats
 from ._validate import validate_suite, validate_suites
 from ._workers import WorkerPool
-from .errors import AuthenticationError, BuddyError, ClientClosedError, ConfigError, HarvestError, StatusError
+from .errors import (
+    AuthenticationError,
+    BuddyError,
+    ClientClosedError,
+    ConfigError,
+    HarvestError,
+    StatusError,
+    TransportError,
+)
 from .models import Session, SessionPage, SuiteKey, SuiteRef
 
 OnFailure = Literal["raise", "collect"]
 
 _MAX_EQUAL_FAILURES = 20
-"""The number of suites in a row that may fail with the same retryable error."""
+"""The number of suites in a row that may fail with the same retryable error, or with a `TransportError`."""
 
 
 class SuiteReader(Protocol):
@@ -48,8 +56,9 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
     `ClientClosedError`. A suite that is listed twice is read twice.
 
     A rejected token ends the harvest at once with `AuthenticationError`, whether failures are collected or not. So do
-    20 suites in a row that fail with the same retryable error, such as 503, while no page is read: the server or the
-    network is down, and that error is raised. Its `not_tried` is the number of suites that were not started.
+    20 suites in a row that fail with the same retryable error, such as 503, or with a `TransportError`, while no page
+    is read: the server or the network is down, or a proxy refuses, and that error is raised. Its `not_tried` is the
+    number of suites that were not started.
 
     Example:
         >>> async with buddy.harvest(["acme/storefront/MNbyVedg", "acme/payments/Rr8dLm2a"]) as harvest:
@@ -129,7 +138,7 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
         Raises:
             HarvestError: Suites have failed, and failures are not collected.
             AuthenticationError: The token was rejected.
-            BuddyError: 20 suites in a row have failed with this retryable error.
+            BuddyError: 20 suites in a row have failed with this retryable error or `TransportError`.
             RuntimeError: Another task is iterating over the harvest.
         """
         while (page := await self._next_page()) is not None:
@@ -191,7 +200,8 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
         failure = (type(error), error.status if isinstance(error, StatusError) else None)
         self._equal_failures = self._equal_failures + 1 if failure == self._last_failure else 1
         self._last_failure = failure
-        is_down = error.retryable and self._equal_failures >= _MAX_EQUAL_FAILURES
+        concerns_all = error.retryable or isinstance(error, TransportError)  # TLS fails, or the proxy refuses
+        is_down = concerns_all and self._equal_failures >= _MAX_EQUAL_FAILURES
         if isinstance(error, AuthenticationError) or is_down:
             if not self._is_stopped and self._suite_count is not None:
                 error.not_tried = self._suite_count - self._started

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from buddy_sessions import (
@@ -28,6 +29,7 @@ from buddy_sessions import (
     TransportError,
 )
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
+from helpers.raw_server import http_response, raw_server
 
 pytestmark = pytest.mark.virtual_time  # so a sleep returns when nothing more happens
 
@@ -437,6 +439,23 @@ class TestEqualFailures:
         assert 20 <= len(harvest.failures) <= 27
         assert caught.value in harvest.failures.values()
         assert len(fake.requests) <= 2 * 28  # aiohttp sends a request again if a reused connection was closed
+
+    async def test_proxy_that_rejects_the_password_is_not_asked_for_each_suite(self) -> None:
+        """A proxy may lock an account after wrong passwords."""
+        suites = [SuiteKey("acme", "shop", f"s{number}") for number in range(200)]
+        script = http_response(b"<html>", status="407 Proxy Authentication Required")
+        async with (
+            raw_server(script) as proxy,
+            aiohttp.ClientSession(proxy=proxy.base_url) as session,
+            BuddyClient("t", base_url="https://buddy.example.com", http_session=session) as buddy,
+            buddy.harvest(suites, on_failure="collect") as harvest,
+        ):
+            with pytest.raises(
+                TransportError, match=r"responded with 407 .*; 1[0-9]{2} suites were not tried$"
+            ) as caught:
+                await anext(harvest)
+        assert not caught.value.retryable
+        assert len(proxy.requests) <= 28
 
     async def test_sync_ends(self, fake: FakeBuddy, buddy: BuddyClient, tmp_path: Path) -> None:
         suites = keys(add_suites(fake, 100, 0))
