@@ -44,14 +44,19 @@ class RetryQuota:
     """Limits the retries of all calls of a client together, so that a server that is down is not overloaded.
 
     The numbers are those of botocore: 500 credits; a retry costs 5, a retry that succeeds returns them, and any other
-    success returns 1.
+    success returns 1. With many requests at once, there are up to 2500 credits: a short outage fails all of them, each
+    up to three times, and more requests while these wait.
+
+    Args:
+        max_concurrency: The maximum number of requests at once.
     """
 
     CAPACITY = 500
+    MAX_CAPACITY = 2500
     COST = 5
 
-    def __init__(self) -> None:
-        self._credits = self.CAPACITY
+    def __init__(self, max_concurrency: int) -> None:
+        self._capacity = self._credits = max(self.CAPACITY, min(6 * self.COST * max_concurrency, self.MAX_CAPACITY))
 
     def acquire(self) -> bool:
         """Pay for one retry. Return whether there were enough credits."""
@@ -62,7 +67,7 @@ class RetryQuota:
 
     def record_success(self, *, retried: bool) -> None:
         """Return the credits that a successful call earns."""
-        self._credits = min(self.CAPACITY, self._credits + (self.COST if retried else 1))
+        self._credits = min(self._capacity, self._credits + (self.COST if retried else 1))
 
 
 def disable_logging_hooks() -> None:

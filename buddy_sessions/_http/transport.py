@@ -72,7 +72,7 @@ class Transport:
     ) -> None:
         self.credentials = credentials
         self.rate_limiter = rate_limiter
-        self.quota = RetryQuota()
+        self.quota = RetryQuota(max_concurrency)
         self.max_attempts = max_attempts
         self._max_wait = max_wait
         self.retrying = stamina.AsyncRetryingCaller(attempts=max_attempts, timeout=None)

@@ -29,7 +29,7 @@ def test_four_attempts_outlast_three_seconds() -> None:
 
 
 def test_quota_is_used_up_and_earned_back() -> None:
-    quota = RetryQuota()
+    quota = RetryQuota(8)
     assert sum(quota.acquire() for _ in range(1000)) == 100
     quota.record_success(retried=True)
     assert quota.acquire()
@@ -40,6 +40,12 @@ def test_quota_is_used_up_and_earned_back() -> None:
     for _ in range(2000):
         quota.record_success(retried=True)
     assert sum(quota.acquire() for _ in range(1000)) == 100
+
+
+@pytest.mark.parametrize(("max_concurrency", "retries"), [(1, 100), (16, 100), (32, 192), (1000, 500)])
+def test_quota_lets_many_requests_outlast_a_short_outage(max_concurrency: int, retries: int) -> None:
+    quota = RetryQuota(max_concurrency)
+    assert sum(quota.acquire() for _ in range(1000)) == retries
 
 
 @pytest.mark.parametrize(

@@ -194,7 +194,7 @@ class TestRateLimit:
         self, fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(rate_window, "SHORTEST_PAUSE", 0.0001)
-        monkeypatch.setattr(retry.RetryQuota, "CAPACITY", 0)
+        monkeypatch.setattr(retry.RetryQuota, "acquire", lambda _: False)
         fake.inject(Fault.status(429), times=6)
         fetched = await fetch(fake.base_url, max_attempts=1)
         assert len(fetched.result().sessions) == 3
