@@ -40,60 +40,48 @@ class Credentials:
         token: The token, or an async callable that returns it.
         timeout: Seconds that one call of the callable may take.
 
-    Attributes:
-        is_accepted: Whether the server has accepted the current token.
-        renewal_lock: Held by the call that renews the token.
-
     Raises:
         ConfigError: The token is invalid.
     """
 
     def __init__(self, token: str | Callable[[], Awaitable[str]], timeout: float) -> None:
-        self.is_accepted = False
-        self.renewal_lock = asyncio.Lock()
-        self._is_rejected = False
         self._header = Secret()  # empty until the callable was called
+        self._is_rejected = False
         self._get_token: Callable[[], Awaitable[str]] | None = None
         self._timeout = timeout
         self._call: asyncio.Task[Secret] | None = None  # shared by all tasks that need a token
         self._waiting = 0  # the number of these tasks
-        self._next_renewal = -math.inf  # the time of the event loop before which the token is not renewed
+        self._next_renewal = math.inf  # the time of the event loop before which the token is not renewed
         if callable(token):
             self._get_token = token
+            self._next_renewal = -math.inf
         else:
             self._header = _make_header(token)
 
     async def header(self) -> Secret:
-        """Return the value of the header.
+        """Return the value of the header. A token that was rejected is replaced first, if that is due.
 
         Raises:
             ConfigError: The callable is not async, or its token is invalid.
             TransportError: The callable did not return in time, or was cancelled. Its own errors are raised unchanged.
         """
-        return self._header or await self._renew(self._header)
+        if not self._header or self.is_outdated(self._header):
+            return await self._renew(self._header)
+        return self._header
 
-    async def renew(self) -> Secret | None:
-        """Return the header with a token that is not known to be rejected: the current one, or a new one.
+    def is_outdated(self, header: Secret) -> bool:
+        """Return whether a header has been replaced, or must be replaced because its token was rejected.
 
-        Returns:
-            The header; None if there is no callable, or if it was called less than a minute ago and no request with
-            its token has succeeded.
-
-        Raises:
-            ConfigError: The token of the callable is invalid.
-            TransportError: As for `header`.
+        The callable is called at most once a minute, unless a request has succeeded in between.
         """
-        if self._get_token is None or not self._is_rejected:
-            return self._header if self._get_token else None
-        if asyncio.get_running_loop().time() < self._next_renewal:
-            return None
-        return await self._renew(self._header)
+        is_due = asyncio.get_running_loop().time() >= self._next_renewal
+        return header is not self._header or (self._is_rejected and is_due)
 
     def record(self, header: Secret, status: int) -> None:
-        """Record the status of a response to a header. After a success, the token may be renewed at once."""
+        """Record the status of the response to a request with a header."""
         if header is self._header and status in (200, 401):
-            self.is_accepted, self._is_rejected = status == 200, status == 401
-            if self.is_accepted:
+            self._is_rejected = status == 401
+            if self._get_token is not None and not self._is_rejected:
                 self._next_renewal = -math.inf
 
     async def _renew(self, old: Secret) -> Secret:
@@ -133,7 +121,7 @@ class Credentials:
         if self._header:
             self._next_renewal = asyncio.get_running_loop().time() + _RENEWAL_INTERVAL
         self._header = header
-        self.is_accepted = self._is_rejected = False
+        self._is_rejected = False
         return header
 
 

@@ -126,12 +126,13 @@ class RateLimiter:
         self._in_flight -= 1
         self._wake()
 
-    def update(self, limit: RateLimit | None, *, rejected: bool) -> float:
+    def update(self, limit: RateLimit | None, *, rejected: bool, unauthorised: bool = False) -> float:
         """Record what a response reports.
 
         Args:
             limit: The rate limit as reported by its headers, or None.
             rejected: Whether it asks the client to wait (see `is_rejection`).
+            unauthorised: Whether it rejects the token.
 
         Returns:
             The length in seconds of the pause that the response starts; 0 if it starts none.
@@ -145,6 +146,8 @@ class RateLimiter:
         if rejected:
             retry_after = limit.retry_after if limit else None
             seconds = window.pause(now, retry_after or 0.0)
+        elif unauthorised:
+            window.probe()
         else:
             window.resume(now)
         self._reject_late(self._waiters, now)

@@ -22,8 +22,8 @@ class RateWindow:
     """The rate limit's current window, as far as responses have reported it. Pure: every method is given the time.
 
     The lowest `remaining` reported in this window, minus the requests in flight, may still be sent. A rejection (see
-    `is_rejection`) pauses all requests; after the pause, one request is sent alone, and the others wait for its
-    response. Before the first response, one request is sent alone, too, but only for a second.
+    `is_rejection`) pauses all requests; after the pause, and after a 401, one request is sent alone, and the others
+    wait for its response. Before the first response, one request is sent alone, too, but only for a second.
 
     Args:
         max_wait: Seconds after which a report is too old to be believed; at least `SHORTEST_PAUSE` is used, so that
@@ -82,6 +82,10 @@ class RateWindow:
         self.expires_at = now + self._max_age
         self._alone_until = math.inf
         return seconds if started else 0.0
+
+    def probe(self) -> None:
+        """Send the next request alone after a 401: its response shows whether a new token is valid."""
+        self._alone_until = math.inf
 
     def resume(self, now: float) -> None:
         """Resume after a response that is no rejection, unless its request was sent before the pause."""

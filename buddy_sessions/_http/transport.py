@@ -269,13 +269,9 @@ class _Call(Generic[_T]):
     async def _attempt(self) -> _T:
         """Make one attempt: one request, and another one after each rejection and after a first 401."""
         self.transport.session()  # a closed client fails at once, without waiting for its turn
-        credentials = self.transport.credentials
-        self.can_retry = False  # a token callable that does not return is not called again
-        header = await credentials.header()
-        self.can_retry = True
-        response = await self._send_in_turn(header)
-        if response.status == 401:
-            response, header = await self._send_with_new_token(response, header)
+        response, header = await self._send_in_turn()
+        if response.status == 401 and self.transport.credentials.is_outdated(header):
+            response, header = await self._send_in_turn()
         try:
             return self.decode(interpret(response, self.url))
         except BuddyError:
@@ -283,54 +279,46 @@ class _Call(Generic[_T]):
         # The error may quote the token, so it is raised again, from the redacted response.
         return self.decode(interpret(redacted, self.url))
 
-    async def _send_with_new_token(self, response: Response, header: Secret) -> tuple[Response, Secret]:
-        """Renew the token, and send the request again. One call shows whether a new token is valid; others wait for it.
-
-        Returns:
-            The last response and its header: those that were given, if there is no new token.
-        """
-        credentials = self.transport.credentials
-        self.can_retry = False
-        async with credentials.renewal_lock:
-            renewed = await credentials.renew()
-            self.can_retry = True
-            if renewed is None:
-                return response, header
-            if not credentials.is_accepted:
-                return await self._send_in_turn(renewed), renewed
-        return await self._send_in_turn(renewed), renewed
-
-    async def _send_in_turn(self, header: Secret) -> Response:
+    async def _send_in_turn(self) -> tuple[Response, Secret]:
         """Send the request when the rate limiter permits, and again after each rejection.
 
         Returns:
-            A response; a rejection if the next wait would exceed the budget.
+            A response, and the header with the token of the request. If the response is a rejection, the next wait
+            would exceed the budget.
 
         Raises:
             BuddyError: There is no usable response.
         """
-        rate_limiter = self.transport.rate_limiter
-        response: Response | None = None
-        while response is None or response.is_rejection:
+        rate_limiter, credentials = self.transport.rate_limiter, self.transport.credentials
+        sent: tuple[Response, Secret] | None = None
+        while sent is None or sent[0].is_rejection:
+            self.can_retry = False  # a token callable that does not return is not called again
+            header = await credentials.header()
+            self.can_retry = True
             try:
                 await rate_limiter.acquire(self.budget)
             except RateLimitError:
-                if response is None:
+                if sent is None:
                     raise
                 self.can_retry = False
-                return response  # Buddy's own messages are more helpful
+                return sent  # Buddy's own messages are more helpful
             try:
                 session = self.transport.session()
+                if credentials.is_outdated(header):  # the token was rejected while this request waited for its turn
+                    continue
                 self.requests += 1
                 response = await self.transport.send(session, self.url, header)
-                self.transport.credentials.record(header, response.status)
-                pause = rate_limiter.update(response.rate_limit, rejected=response.is_rejection)
+                credentials.record(header, response.status)
+                pause = rate_limiter.update(
+                    response.rate_limit, rejected=response.is_rejection, unauthorised=response.status == 401
+                )
                 if pause:
                     reason = "too many requests" if response.status == 429 else "the server is unavailable"
                     _log.warning("%s (%d): the next request is sent in %.1f s", reason, response.status, pause)
             finally:
                 rate_limiter.release()
-        return response
+            sent = response, header
+        return sent
 
 
 def _detach(error: BuddyError) -> BuddyError:

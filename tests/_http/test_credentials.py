@@ -46,7 +46,8 @@ class TestCredentials:
         credentials = Credentials(TOKEN, timeout=30)
         header = await credentials.header()
         assert header == f"Bearer {TOKEN}"
-        assert await credentials.renew() is None
+        credentials.record(header, 401)
+        assert not credentials.is_outdated(header)
 
     async def test_callable_is_called_once_for_many(self) -> None:
         calls = 0
@@ -62,7 +63,8 @@ class TestCredentials:
         headers = await asyncio.gather(*(credentials.header() for _ in range(5)))
         assert set(headers) == {"Bearer token-1"}
         credentials.record(headers[0], 401)
-        renewed = await asyncio.gather(*(credentials.renew() for _ in headers))
+        assert credentials.is_outdated(headers[0])
+        renewed = await asyncio.gather(*(credentials.header() for _ in headers))
         assert set(renewed) == {"Bearer token-2"}
         assert await credentials.header() == "Bearer token-2"
         assert calls == 2
