@@ -58,7 +58,7 @@ class CasePaginator:
         """
         read = self._latest = _CaseRead()
         expected = await self._expected_count(read)
-        plan = self._new_plan(expected=expected)
+        plan = self._new_plan(expected=expected, max_cases=self._max_cases)
 
         async def fetch(window: Window) -> Fetched[list[TestCase]]:
             fetched = await self._fetch(window)

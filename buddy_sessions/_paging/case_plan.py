@@ -34,6 +34,7 @@ class CasePlan:
         read_ahead: The maximum number of pages to request at once.
         status: Only cases with this status are wanted.
         expected: The number of cases, as reported by the session; None if it may still change, or is unknown.
+        max_cases: The number of cases wanted; None for all.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class CasePlan:
         read_ahead: int,
         status: TestStatus | None,
         expected: int | None,
+        max_cases: int | None,
     ) -> None:
         self.is_complete = False
         self.count = 0
@@ -53,6 +55,7 @@ class CasePlan:
         self._read_ahead = read_ahead
         self._status = status
         self._expected = expected
+        self._max_cases = max_cases
         self._offset = 0  # rows read so far
         self._planned: list[Window] = []
         self._ids: set[str] = set()
@@ -64,7 +67,10 @@ class CasePlan:
         if not self._planned:
             size = self._per_page if self._traits.cap is None else min(self._per_page, self._traits.cap)
             self._planned.append(Window(self._offset // size + 1, size))
-        while len(self._planned) < self._read_ahead and self._planned[-1].end < (self._expected or 0):
+        wanted = self._expected or 0
+        if self._max_cases is not None:
+            wanted = min(wanted, self._max_cases)
+        while len(self._planned) < self._read_ahead and self._planned[-1].end < wanted:
             self._planned.append(Window(self._planned[-1].page + 1, self._planned[-1].per_page))
         return tuple(self._planned)
 

@@ -25,6 +25,7 @@ def make_plan(**options: Any) -> CasePlan:
         "traits": ServerTraits(),
         "read_ahead": 1,
         "status": None,
+        "max_cases": None,
         "expected": None,
     }
     return CasePlan(**defaults | options)

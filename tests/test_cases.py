@@ -1,0 +1,458 @@
+"""`suite`, `cases`, `case` and `failures` of a client, with a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from buddy_sessions import (
+    BadRequestError,
+    BuddyClient,
+    ConfigError,
+    DecodeError,
+    Failure,
+    ForbiddenError,
+    NotFoundError,
+    ServerError,
+    Session,
+    SuiteKey,
+    TestCase,
+    TestKey,
+    TestStatus,
+    to_dict,
+)
+from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
+from helpers.faults import assert_nothing_left_open, text_of_log
+
+KEY = SuiteKey("acme", "shop", "MNbyVedg")
+HOSTILE_ID = "a/b . .. % ü <&> 50%25"
+
+
+@pytest.fixture
+def suite(fake: FakeBuddy) -> FakeSuite:
+    return fake.add_suite(*KEY)
+
+
+def new_client(fake: FakeBuddy) -> BuddyClient:
+    return BuddyClient(fake.token, base_url=fake.base_url, max_attempts=1)
+
+
+@pytest.fixture
+async def buddy(fake: FakeBuddy) -> AsyncIterator[BuddyClient]:
+    async with new_client(fake) as client:
+        yield client
+
+
+def some_cases(passed: int = 0, failed: int = 0, skipped: int = 0, errors: int = 0) -> list[dict[str, Any]]:
+    statuses = ["PASSED"] * passed + ["FAILED"] * failed + ["SKIPPED"] * skipped + ["ERROR"] * errors
+    return [{"name": f"test {number}", "status": status} for number, status in enumerate(statuses)]
+
+
+async def read_session(buddy: BuddyClient, suite: FakeSuite) -> Session:
+    """Return the newest session of a suite, and forget the request."""
+    (session,) = await buddy.sessions(KEY, max_sessions=1).collect()
+    return session
+
+
+def paths(fake: FakeBuddy) -> list[str]:
+    return [request.path.rpartition("/suites")[2] for request in fake.requests]
+
+
+class TestSuite:
+    async def test_suite_has_its_settings(self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient) -> None:
+        suite.timeout, suite.slow_threshold = 600, 250
+        result = await buddy.suite(KEY)
+        assert (result.key, result.id, result.name) == (KEY, "MNbyVedg", "Unit tests")
+        assert (result.timeout, result.slow_threshold) == (600, 250)
+        assert (result.error_pattern, result.send_commit_status) == ("(ERROR|FATAL|Exception)", False)
+        assert paths(fake) == ["/MNbyVedg"]
+
+    async def test_token_of_the_suite_is_dropped(
+        self, suite: FakeSuite, buddy: BuddyClient, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.DEBUG)
+        result = await buddy.suite(KEY)
+        text = repr(result) + str(to_dict(result)) + text_of_log(caplog.records)
+        assert suite.token is not None
+        assert suite.token not in text
+
+    @pytest.mark.parametrize("field", ["name", "timeout"])
+    async def test_token_of_the_suite_is_in_no_error(
+        self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient, field: str
+    ) -> None:
+        fake.inject(Fault.body(json.dumps({**suite.details(), field: [suite.token]}).encode()))
+        with pytest.raises(DecodeError, match=field) as caught:
+            await buddy.suite(KEY)
+        assert suite.token is not None
+        assert suite.token not in str(caught.value)
+
+    async def test_unknown_suite(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
+        with pytest.raises(NotFoundError, match="Suite not found"):
+            await buddy.suite("acme/shop/other")
+        with pytest.raises(ConfigError):
+            await buddy.suite("acme/shop")
+
+
+class TestCases:
+    async def test_cases_have_the_fields_of_the_api(
+        self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient
+    ) -> None:
+        case = {"name": "adds", "classname": "Cart", "test_group_name": "cart.py", "time": 0.25, "status": "PASSED"}
+        session = suite.create(cases=[case, {"name": "removes", "classname": None, "status": "QUARANTINED"}])
+        first, second = await buddy.cases(KEY, session["id"]).collect()
+        assert [to_dict(first), to_dict(second)] == [
+            {**listed, "data": None, "failure": None} for listed in suite.cases(session["id"])
+        ]
+        assert first.key == TestKey("cart.py", "Cart", "adds")
+        assert str(first.key) == "cart.py > Cart > adds"
+        assert (second.classname, second.status, second.is_failing) == (None, "QUARANTINED", False)
+
+    @pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 250])
+    async def test_session_costs_one_request_per_page(
+        self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient, count: int
+    ) -> None:
+        """The session says how many cases there are, so no further page is requested."""
+        suite.create(cases=some_cases(count), status="SUCCESSFUL")
+        session = await read_session(buddy, suite)
+        fake.requests.clear()
+        paginator = buddy.cases(KEY, session)
+        assert len(await paginator.collect()) == count
+        assert len(fake.requests) == max(1, -(-count // 100)) == paginator.stats.requests == paginator.stats.pages
+        assert (paginator.stats.cases, paginator.stats.verified) == (count, True)
+
+    async def test_id_of_a_session_costs_one_more_request(
+        self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient
+    ) -> None:
+        session = suite.create(cases=some_cases(200))
+        paginator = buddy.cases(KEY, session["id"])
+        assert len(await paginator.collect()) == 200
+        assert (
+            paths(fake) == [f"/MNbyVedg/sessions/{session['id']}"] + [f"/MNbyVedg/sessions/{session['id']}/cases"] * 2
+        )
+        assert paginator.stats.requests == 3
+        assert paginator.stats.verified
+
+    async def test_pages_are_read_ahead(self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient) -> None:
+        suite.create(status="ERROR", tests_count=10_000, failed_count=7)
+        session = await read_session(buddy, suite)
+        fake.requests.clear()
+        fake.latency, fake.max_in_flight = 0.01, 0
+        assert len(await buddy.cases(KEY, session).collect()) == 10_000
+        assert len(fake.requests) == 100
+        assert fake.max_in_flight == 4
+
+    @pytest.mark.parametrize("status", [TestStatus.SKIPPED, "SKIPPED"])
+    async def test_cases_of_one_status(
+        self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient, status: TestStatus | str
+    ) -> None:
+        suite.create(cases=some_cases(passed=30, failed=3, skipped=2, errors=1))
+        session = await read_session(buddy, suite)
+        fake.requests.clear()
+        paginator = buddy.cases(KEY, session, status=status)
+        assert [case.name for case in await paginator.collect()] == ["test 33", "test 34"]
+        assert fake.requests[0].query == {"page": "1", "per_page": "100", "status": "SKIPPED"}
+        assert (len(fake.requests), paginator.stats.verified) == (1, True)
+
+    async def test_unknown_status_is_sent(self, suite: FakeSuite, buddy: BuddyClient) -> None:
+        session = suite.create(cases=some_cases(3))
+        with pytest.raises(BadRequestError, match="status must be one of"):
+            await buddy.cases(KEY, session["id"], status="QUARANTINED").collect()
+
+    async def test_no_more_pages_than_max_cases_needs(
+        self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient
+    ) -> None:
+        suite.create(cases=some_cases(500))
+        session = await read_session(buddy, suite)
+        for max_cases, requests in [(0, 0), (50, 1), (100, 1), (150, 2)]:
+            fake.requests.clear()
+            paginator = buddy.cases(KEY, session, max_cases=max_cases)
+            assert len(await paginator.collect()) == max_cases == paginator.stats.cases
+            assert len(fake.requests) == requests
+            assert not paginator.stats.verified
+
+    async def test_stats_are_those_so_far(self, suite: FakeSuite, buddy: BuddyClient) -> None:
+        suite.create(cases=some_cases(150))
+        session = await read_session(buddy, suite)
+        paginator = buddy.cases(KEY, session)
+        assert (paginator.stats.cases, paginator.stats.verified) == (0, False)
+        async with assert_nothing_left_open():
+            async for _ in paginator:
+                if paginator.stats.cases == 7:
+                    break
+        assert (paginator.stats.cases, paginator.stats.verified) == (7, False)
+        assert repr(paginator) == f"<CasePaginator acme/shop/MNbyVedg, session {session.id}>"
+
+    @pytest.mark.parametrize("setting", [{"largest_page": 30}, {"refuse_above": 50}])
+    async def test_page_sizes_of_other_servers(
+        self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient, setting: dict[str, int]
+    ) -> None:
+        for name, value in setting.items():
+            setattr(fake, name, value)
+        suite.create(cases=some_cases(100))
+        session = await read_session(buddy, suite)
+        for requests in ({30: 5, 50: 6}, {30: 4, 50: 5}):  # the second read knows the size
+            paginator = buddy.cases(KEY, session)
+            assert [case.name for case in await paginator.collect()] == [f"test {number}" for number in range(100)]
+            assert paginator.stats.verified
+            assert paginator.stats.requests <= requests[next(iter(setting.values()))]
+
+    async def test_session_in_progress_is_not_verified(self, suite: FakeSuite, buddy: BuddyClient) -> None:
+        session = suite.create(status="IN_PROGRESS", cases=some_cases(120))
+        paginator = buddy.cases(KEY, session["id"])
+        assert len(await paginator.collect()) == 120
+        assert not paginator.stats.verified
+
+    async def test_cases_that_are_added_while_the_session_runs(
+        self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient
+    ) -> None:
+        session = suite.create(status="IN_PROGRESS", cases=some_cases(150))
+        added = iter(range(1000, 1100))
+
+        def add(request: RecordedRequest) -> None:
+            suite.add_cases(session["id"], [{"name": f"test {next(added)}"}])
+
+        fake.on_request = add
+        paginator = buddy.cases(KEY, session["id"])
+        names = [case.name for case in await paginator.collect()]
+        assert len(set(names)) == len(names) >= 150
+        assert not paginator.stats.verified
+
+    async def test_session_that_has_changed_since(
+        self, suite: FakeSuite, buddy: BuddyClient, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """The number of cases is another one, so the read is not verified."""
+        created = suite.create(cases=some_cases(150))
+        session = await read_session(buddy, suite)
+        suite.reopen(created["id"])
+        suite.add_cases(created["id"], [{"name": "one more"}])
+        paginator = buddy.cases(KEY, session)
+        assert len(await paginator.collect()) == 151
+        assert not paginator.stats.verified
+        (record,) = [record for record in caplog.records if record.levelname == "WARNING"]
+        assert "the session counts 150 test cases, but the API lists 151" in record.getMessage()
+
+    async def test_case_that_moves_to_the_next_page_is_yielded_once(
+        self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient
+    ) -> None:
+        created = suite.create(cases=some_cases(150))
+        session = await read_session(buddy, suite)
+        cases = suite.cases(created["id"])
+        for rows in (cases[:100], cases[90:150]):
+            fake.inject(Fault.body(json.dumps({"cases": rows}).encode()))
+        paginator = buddy.cases(KEY, session)
+        assert [case.id for case in await paginator.collect()] == [case["id"] for case in cases]
+        assert (paginator.stats.duplicates, paginator.stats.verified) == (10, True)
+
+    async def test_unknown_session(self, suite: FakeSuite, buddy: BuddyClient) -> None:
+        with pytest.raises(NotFoundError, match="Session not found"):
+            await buddy.cases(KEY, "unknown").collect()
+
+    async def test_failed_read_leaves_nothing_open(self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient) -> None:
+        suite.create(cases=some_cases(1000))
+        session = await read_session(buddy, suite)
+
+        def fail_on_page_3(request: RecordedRequest) -> None:
+            if request.query.get("page") == "3":
+                fake.inject(Fault.status(500))
+
+        fake.on_request, fake.latency = fail_on_page_3, 0.01
+        async with assert_nothing_left_open(), new_client(fake) as client:
+            with pytest.raises(ServerError):
+                await client.cases(KEY, session).collect()
+
+    @pytest.mark.parametrize("method", ["cases", "failures"])
+    @pytest.mark.parametrize("session", ["", "a/b", "..", None, 7])
+    async def test_invalid_session(self, buddy: BuddyClient, method: str, session: Any) -> None:
+        with pytest.raises(ConfigError, match="session"):
+            getattr(buddy, method)(KEY, session).send(None)
+
+    @pytest.mark.parametrize(
+        "arguments", [{"status": ""}, {"status": 7}, {"status": "\ud800"}, {"max_cases": -1}], ids=ascii
+    )
+    def test_invalid_arguments(self, buddy: BuddyClient, arguments: dict[str, Any]) -> None:
+        with pytest.raises(ConfigError, match=next(iter(arguments))):
+            buddy.cases(KEY, "YDnagwGk", **arguments)
+
+
+class TestSingleCase:
+    async def test_case_has_its_failure(self, suite: FakeSuite, buddy: BuddyClient) -> None:
+        failing = {
+            "name": "adds",
+            "status": "FAILED",
+            "type": "AssertionError",
+            "message": "1 != 2",
+            "text": "cart.py:7",
+        }
+        session = suite.create(cases=[failing])
+        (listed,) = await buddy.cases(KEY, session["id"]).collect()
+        assert (listed.data, listed.failure) == (None, None)
+        case = await buddy.case(KEY, session["id"], listed)
+        assert case.failure == Failure(kind="failure", type="AssertionError", message="1 != 2", text="cart.py:7")
+        assert case.data == suite.case(session["id"], listed.id)["data"]
+
+    @pytest.mark.parametrize("data", ["", "<testcase", "x" * 5_000_000, None])
+    async def test_malformed_data_is_kept(self, suite: FakeSuite, buddy: BuddyClient, data: str | None) -> None:
+        session = suite.create(cases=[{"name": "adds", "status": "ERROR", "data": data}])
+        (case,) = await buddy.failures(KEY, session["id"], details=True)
+        assert (case.data, case.failure) == (data, None)
+
+    @pytest.mark.parametrize(
+        "case_id", [HOSTILE_ID, ".", "..", "%2e%2e", "?page=2#x", "a\nb", "com.example.Tests.testLogin"]
+    )
+    async def test_ids_are_percent_encoded(
+        self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient, case_id: str
+    ) -> None:
+        session = suite.create(cases=[{"name": "adds", "status": "FAILED", "id": case_id, "test_group_id": case_id}])
+        (case,) = await buddy.failures(KEY, session["id"], details=True)
+        assert (case.id, case.test_group_id) == (case_id, case_id)
+        assert case.failure is not None
+        assert len(fake.requests) == 3
+
+    async def test_deleted_case(self, suite: FakeSuite, buddy: BuddyClient) -> None:
+        session = suite.create(cases=some_cases(1))
+        case = TestCase(id="gone", name="adds", status=TestStatus.FAILED, test_group_id="group")
+        with pytest.raises(NotFoundError, match="not found"):
+            await buddy.case(KEY, session["id"], case)
+
+    @pytest.mark.parametrize(
+        "case",
+        [
+            "an id",
+            TestCase(id="", name="adds", status=TestStatus.FAILED, test_group_id="group"),
+            TestCase(id="1", name="adds", status=TestStatus.FAILED),
+            TestCase(id="\ud800", name="adds", status=TestStatus.FAILED, test_group_id="group"),
+        ],
+        ids=["text", "no-id", "no-group", "surrogate"],
+    )
+    async def test_invalid_case(self, fake: FakeBuddy, buddy: BuddyClient, case: Any) -> None:
+        with pytest.raises(ConfigError, match="case"):
+            await buddy.case(KEY, "YDnagwGk", case)
+        assert not fake.requests
+
+
+class TestFailures:
+    async def test_failures_cost_two_requests(self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient) -> None:
+        created = suite.create(status="ERROR", tests_count=10_000, failed_count=5, error_count=2)
+        session = await read_session(buddy, suite)
+        for reference in (session, created["id"]):
+            fake.requests.clear()
+            cases = await buddy.failures(KEY, reference)
+            assert [case.status for case in cases] == ["FAILED"] * 5 + ["ERROR"] * 2
+            assert all(case.is_failing and case.failure is None for case in cases)
+            assert len(fake.requests) == 2
+
+    async def test_details_cost_one_request_per_failure(
+        self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient
+    ) -> None:
+        session = suite.create(status="ERROR", tests_count=10_000, failed_count=5, error_count=2)
+        cases = await buddy.failures(KEY, session["id"], details=True)
+        assert len(fake.requests) == 2 + 7
+        assert [case.failure.kind for case in cases if case.failure] == ["failure"] * 5 + ["error"] * 2
+
+    async def test_details_are_read_concurrently(self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient) -> None:
+        session = suite.create(status="ERROR", tests_count=100, failed_count=40)
+        fake.latency = 0.01
+        assert len(await buddy.failures(KEY, session["id"], details=True)) == 40
+        assert fake.max_in_flight == 8
+
+    async def test_session_without_failures(self, suite: FakeSuite, buddy: BuddyClient) -> None:
+        session = suite.create(cases=some_cases(10))
+        assert await buddy.failures(KEY, session["id"], details=True) == []
+
+    async def test_case_that_is_gone_is_returned_without_details(
+        self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient
+    ) -> None:
+        session = suite.create(cases=some_cases(failed=2))
+        listed = await buddy.failures(KEY, session["id"])
+
+        def delete(request: RecordedRequest) -> None:
+            if listed[0].id in request.path:
+                fake.inject(Fault.status(404))
+
+        fake.on_request = delete
+        first, second = await buddy.failures(KEY, session["id"], details=True)
+        assert first == listed[0]
+        assert second.failure is not None
+
+    async def test_case_without_a_group_is_returned_without_details(self, suite: FakeSuite, buddy: BuddyClient) -> None:
+        session = suite.create(cases=[{"name": "adds", "status": "FAILED", "test_group_id": None}])
+        (case,) = await buddy.failures(KEY, session["id"], details=True)
+        assert case.failure is None
+
+    async def test_case_that_changes_its_status_meanwhile_is_returned_once(
+        self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient
+    ) -> None:
+        session = suite.create(cases=some_cases(failed=1))
+        (row,) = suite.cases(session["id"])
+
+        def serve_both(request: RecordedRequest) -> None:
+            rows = [{**row, "status": request.query["status"]}]
+            fake.inject(Fault.body(json.dumps({"cases": rows}).encode()))
+
+        fake.on_request = serve_both
+        (case,) = await buddy.failures(KEY, session["id"])
+        assert case.id == row["id"]
+
+    @pytest.mark.parametrize("details", [False, True])
+    async def test_failed_request_cancels_the_others(
+        self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient, details: bool
+    ) -> None:
+        session = suite.create(cases=some_cases(failed=30))
+
+        def forbid(request: RecordedRequest) -> None:
+            if not details or "test-groups" in request.path:
+                fake.inject(Fault.status(403))
+
+        fake.on_request, fake.latency = forbid, 0.01
+        async with assert_nothing_left_open(), new_client(fake) as client:
+            with pytest.raises(ForbiddenError):
+                await client.failures(KEY, session["id"], details=details)
+
+    async def test_cancelled_call_leaves_nothing_open(
+        self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient
+    ) -> None:
+        session = suite.create(cases=some_cases(failed=30))
+
+        def slow_down(request: RecordedRequest) -> None:
+            if "test-groups" in request.path:
+                fake.latency = 10
+
+        fake.on_request = slow_down
+        async with assert_nothing_left_open(), new_client(fake) as client:
+            task = asyncio.create_task(client.failures(KEY, session["id"], details=True))
+            while fake.latency == 0:
+                await asyncio.sleep(0.01)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+
+async def test_documented_example(fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient) -> None:
+    """An ID that Buddy's documentation shows, in a session whose ID is a number."""
+    body = {
+        "cases": [
+            {
+                "id": "com.example.tests.IntegrationTests.testUserLogin",
+                "name": "testUserLogin",
+                "test_group_id": "com.example.tests.IntegrationTests",
+                "test_group_name": "Integration Tests",
+                "status": "PASSED",
+                "time": 2.345,
+            }
+        ]
+    }
+    fake.inject(Fault.body(json.dumps(body).encode()))
+    (case,) = await buddy.cases(KEY, Session(id="7", relative_id=1, status="SUCCESSFUL", tests_count=1)).collect()  # type: ignore[arg-type]
+    assert (case.name, case.time, case.status) == ("testUserLogin", 2.345, TestStatus.PASSED)
+
+
+def test_statuses_and_keys_are_values() -> None:
+    collected: Callable[[type], bool] = lambda kind: getattr(kind, "__test__", True)  # noqa: E731 - a short name
+    assert not any(map(collected, (TestCase, TestKey, TestStatus)))
+    assert {TestKey(None, None, "a"): 1}[TestKey(None, None, "a")] == 1
+    assert str(TestKey(None, None, "a")) == "a"
