@@ -12,7 +12,7 @@ import stamina
 from hypothesis import HealthCheck, settings
 
 from buddy_sessions.testing import FakeBuddy
-from helpers.faults import CheckedReader
+from helpers.faults import CheckedReader, CostRecorder
 
 pytest_plugins = ["helpers.virtual_time"]
 
@@ -49,6 +49,11 @@ def reader(
 ) -> Iterator[CheckedReader]:
     with caplog.at_level(logging.DEBUG):
         yield CheckedReader(record_property, caplog)
+
+
+@pytest.fixture
+def cost(record_property: Callable[[str, object], None]) -> CostRecorder:
+    return CostRecorder(record_property)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -24,10 +24,10 @@ class DatabaseThread:
     """
 
     def __init__(self, path: str) -> None:
+        self._executor: ThreadPoolExecutor | None = None  # first: an interrupt may end the import below
         from .database import Database  # noqa: PLC0415 - a program that uses no store does not need sqlite3
 
         self.database = Database(path)
-        self._executor: ThreadPoolExecutor | None = None
 
     # A default argument still exists while the interpreter is shutting down, when `warnings` may be gone.
     def __del__(self, _warn: Callable[..., None] = warnings.warn) -> None:

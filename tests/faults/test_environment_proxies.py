@@ -5,17 +5,22 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import os
+import ssl
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
 import pytest
+import trustme
 from attrs import define, field
 from yarl import URL
 
 from buddy_sessions import BuddyClient, ConfigError, StatusError, TransportError
 from buddy_sessions.testing import FakeBuddy
-from helpers.faults import KEY, TOKEN, CheckedReader, UnreachableServer, text_of_error, text_of_log
+from helpers.command_line import COMMAND, Result
+from helpers.faults import KEY, TOKEN, CheckedReader, CostRecorder, UnreachableServer, text_of_error, text_of_log
 
 pytestmark = pytest.mark.fault
 
@@ -24,11 +29,11 @@ PASSWORD = "hunter2"
 
 @define
 class ForwardProxy:
-    """A small HTTP proxy that requires a password. One request per connection; no CONNECT.
+    """A small HTTP proxy that requires a password. One request, or one tunnel, per connection.
 
     Attributes:
         url: Its URL, with the password.
-        requests: The URLs of the requests so far.
+        requests: The URLs of the requests so far; for a tunnel, the host and the port.
     """
 
     url: URL = field(init=False)
@@ -37,18 +42,35 @@ class ForwardProxy:
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.closing(writer):
             head = await reader.readuntil(b"\r\n\r\n")
-            _, target, _ = head.decode().split(" ", 2)
+            method, target, _ = head.decode().split(" ", 2)
             self.requests.append(target)
             if base64.b64encode(f"me:{PASSWORD}".encode()) not in head:
                 writer.write(b"HTTP/1.1 407 No\r\nContent-Length: 6\r\nConnection: close\r\n\r\n<html>")
+                return
+            if method == "CONNECT":
+                await self._tunnel(target, reader, writer)
                 return
             url = URL(target)
             server_reader, server_writer = await asyncio.open_connection(url.host, url.port)
             with contextlib.closing(server_writer):
                 path = head.replace(target.encode(), url.raw_path_qs.encode(), 1)
                 server_writer.write(path.replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
-                while data := await server_reader.read(2**16):
-                    writer.write(data)
+                await copy(server_reader, writer)
+
+    @staticmethod
+    async def _tunnel(target: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        host, _, port = target.partition(":")
+        server_reader, server_writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        with contextlib.closing(server_writer):
+            await asyncio.gather(copy(reader, server_writer), copy(server_reader, writer))
+
+
+async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Copy data to the other end of a connection, and close that end after the last byte."""
+    with contextlib.closing(writer), contextlib.suppress(ConnectionError):
+        while data := await reader.read(2**16):
+            writer.write(data)
 
 
 @pytest.fixture
@@ -83,11 +105,12 @@ async def test_proxy_is_used(reader: CheckedReader, fake: FakeBuddy, proxy: Forw
 
 
 async def test_proxy_is_used_by_a_client_from_the_environment(
-    fake: FakeBuddy, proxy: ForwardProxy, monkeypatch: pytest.MonkeyPatch
+    fake: FakeBuddy, proxy: ForwardProxy, monkeypatch: pytest.MonkeyPatch, cost: CostRecorder
 ) -> None:
     monkeypatch.setenv("BUDDY_TOKEN", TOKEN)
     async with BuddyClient.from_env(base_url=fake.base_url, trust_env=True) as buddy:
-        assert len(await buddy.sessions(KEY).collect()) == 3
+        with cost.measure(fake):
+            assert len(await buddy.sessions(KEY).collect()) == 3
     assert len(proxy.requests) == 1
 
 
@@ -155,3 +178,83 @@ async def test_unusable_proxy(
     monkeypatch.setenv("http_proxy", proxy)
     error = await reader.fail(UnreachableServer(URL("http://localhost:1")), error_type, requests=0, trust_env=True)
     assert "hun" not in text_of_error(error) + text_of_log(reader.log.records)
+
+
+class TestHttps:
+    """A server that is reached through a tunnel of the proxy."""
+
+    @pytest.fixture
+    def authority(self) -> trustme.CA:
+        return trustme.CA()
+
+    @pytest.fixture
+    async def secure_fake(self, authority: trustme.CA) -> AsyncIterator[FakeBuddy]:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("127.0.0.1").configure_cert(context)
+        async with FakeBuddy(token=TOKEN, ssl_context=context) as server:
+            server.add_suite(*KEY).populate(3)
+            yield server
+
+    @pytest.mark.parametrize("variable", ["https_proxy", "HTTPS_PROXY"])
+    async def test_https_proxy_is_used(
+        self,
+        reader: CheckedReader,
+        secure_fake: FakeBuddy,
+        authority: trustme.CA,
+        proxy: ForwardProxy,
+        variable: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """The proxy sees neither the path nor the token."""
+        monkeypatch.setenv(variable, str(proxy.url))
+        context = ssl.create_default_context()
+        authority.configure_trust(context)
+        assert len(await reader.read(secure_fake, requests=1, trust_env=True, ssl=context)) == 3
+        assert proxy.requests == [f"127.0.0.1:{secure_fake.base_url.port}"]
+
+    @pytest.mark.parametrize("no_proxy", [None, "127.0.0.1"], ids=["https-proxy", "no-proxy"])
+    async def test_https_proxy_of_a_command(
+        self,
+        secure_fake: FakeBuddy,
+        authority: trustme.CA,
+        proxy: ForwardProxy,
+        no_proxy: str | None,
+        cost: CostRecorder,
+        tmp_path: Path,
+    ) -> None:
+        authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+        environment = {"HTTPS_PROXY": str(proxy.url), "SSL_CERT_FILE": str(tmp_path / "ca.pem")}
+        if no_proxy:
+            environment["NO_PROXY"] = no_proxy
+        with cost.measure(secure_fake):
+            code, out, err = await run_list(secure_fake, environment)
+        assert (code, len(out.splitlines())) == (0, 3)
+        assert TOKEN not in err
+        assert PASSWORD not in err
+        assert len(proxy.requests) == (0 if no_proxy else 1)
+
+    async def test_https_proxy_that_rejects_the_password_of_a_command(
+        self, secure_fake: FakeBuddy, proxy: ForwardProxy, cost: CostRecorder
+    ) -> None:
+        environment = {"HTTPS_PROXY": str(proxy.url.with_password(f"{PASSWORD}!"))}
+        with cost.measure(secure_fake):
+            code, out, err = await run_list(secure_fake, environment)
+        cost.record_property("outcome", f"exit code {code} {err.splitlines()[-1]}")
+        assert (code, out, cost.requests) == (1, "", 0)
+        assert "407" in err
+        assert TOKEN not in err
+        assert PASSWORD not in err
+
+
+async def run_list(server: FakeBuddy, environment: dict[str, str]) -> Result:
+    """List the suite in a process of its own, with all messages."""
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND,
+        *("list", str(KEY), "--verbose", "--attempts", "2"),
+        env={**os.environ, **environment, "BUDDY_TOKEN": TOKEN, "BUDDY_API_URL": str(server.base_url)},
+        stdout=PIPE,
+        stderr=PIPE,
+    )
+    out, err = await process.communicate()
+    assert process.returncode is not None
+    return Result(process.returncode, out.decode(), err.decode())

@@ -7,12 +7,17 @@ import os
 from collections.abc import Iterator
 
 import pytest
+import trio
+from yarl import URL
 
 from buddy_sessions import BuddyClient, ConfigError
 from buddy_sessions.testing import FakeBuddy
-from helpers.faults import KEY, TOKEN
+from helpers.faults import KEY, TOKEN, CostRecorder, UnreachableServer
 
 pytestmark = pytest.mark.fault
+
+NO_SERVER = UnreachableServer(URL("http://127.0.0.1:1"))
+"""In place of the server of `client`, which is closed: a request would fail."""
 
 OTHER_LOOP = "^the client was first used in another event loop"
 
@@ -53,24 +58,24 @@ async def close(buddy: BuddyClient) -> None:
 
 
 @pytest.mark.parametrize("use", [read, enter, close])
-def test_second_event_loop(client: BuddyClient, use: type) -> None:
-    with pytest.raises(ConfigError, match=OTHER_LOOP):
+def test_second_event_loop(client: BuddyClient, use: type, cost: CostRecorder) -> None:
+    with cost.measure(NO_SERVER), pytest.raises(ConfigError, match=OTHER_LOOP):
         asyncio.run(use(client))
 
 
-async def test_other_thread(fake: FakeBuddy) -> None:
+async def test_other_thread(fake: FakeBuddy, cost: CostRecorder) -> None:
     fake.token = TOKEN
     fake.add_suite(*KEY).populate(3)
     async with BuddyClient(TOKEN, base_url=fake.base_url) as buddy:
         await buddy.sessions(KEY).collect()
-        with pytest.raises(ConfigError, match=OTHER_LOOP):
+        with cost.measure(fake), pytest.raises(ConfigError, match=OTHER_LOOP):
             await asyncio.to_thread(asyncio.run, read(buddy))
-    assert len(fake.requests) == 1
+    assert cost.requests == 0
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_after_a_fork(client: BuddyClient) -> None:
+def test_after_a_fork(client: BuddyClient, cost: CostRecorder) -> None:
     receiver, sender = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -81,28 +86,35 @@ def test_after_a_fork(client: BuddyClient) -> None:
         finally:
             os._exit(0)
     os.close(sender)
-    os.waitpid(pid, 0)
+    with cost.measure(NO_SERVER):
+        os.waitpid(pid, 0)
     with open(receiver, "rb") as pipe:
         assert pipe.read() == b"this process was forked after the client was used: create a client in each process"
 
 
-def test_process_id_changes(client: BuddyClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_process_id_changes(client: BuddyClient, monkeypatch: pytest.MonkeyPatch, cost: CostRecorder) -> None:
     """As above, but without a second process."""
-    with monkeypatch.context() as patch:
+    with monkeypatch.context() as patch, cost.measure(NO_SERVER):
         patch.setattr(os, "getpid", lambda: 1)
         with pytest.raises(ConfigError, match="forked"):
             asyncio.run(read(client))
 
 
-def test_without_asyncio() -> None:
+def test_without_asyncio(cost: CostRecorder) -> None:
     """The coroutine is run like by trio, whose tasks have no asyncio event loop."""
-    with pytest.raises(ConfigError, match=r"^no asyncio event loop is running: "):
+    with cost.measure(NO_SERVER), pytest.raises(ConfigError, match=r"^no asyncio event loop is running: "):
         enter(BuddyClient(TOKEN)).send(None)
     with pytest.raises(ConfigError, match=r"^no asyncio event loop is running: "):
         BuddyClient(TOKEN).suites("acme", "shop").send(None)
 
 
-def test_client_that_was_not_used_yet(runner: asyncio.Runner) -> None:
+def test_trio(cost: CostRecorder) -> None:
+    with cost.measure(NO_SERVER), pytest.raises(ConfigError, match=r"^no asyncio event loop is running: "):
+        trio.run(read, BuddyClient(TOKEN))
+
+
+def test_client_that_was_not_used_yet(runner: asyncio.Runner, cost: CostRecorder) -> None:
     buddy = BuddyClient(TOKEN)
-    asyncio.run(close(buddy))
-    runner.run(close(buddy))
+    with cost.measure(NO_SERVER):
+        asyncio.run(close(buddy))
+        runner.run(close(buddy))

@@ -158,6 +158,37 @@ async def test_control_characters_in_a_message(reader: CheckedReader, character:
         assert len(character) > 1 or character not in record.getMessage().replace(" ", "")
 
 
+CONTROLS = "\x1b[31m\x07\x9b\u202e\u2066"
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        pytest.param(http_response(f"<p>{CONTROLS}".encode()), id="page-that-is-not-json"),
+        pytest.param(
+            http_response(
+                json.dumps(
+                    {"sessions": [{"id": "1", "relative_id": 1, "status": "OK", "create_date": CONTROLS}]}
+                ).encode()
+            ),
+            id="invalid-field",
+        ),
+        pytest.param(
+            http_response(b"", status="302 Found").replace(b"\r\n\r\n", f"\r\nLocation: /{CONTROLS}\r\n\r\n".encode()),
+            id="location",
+        ),
+        pytest.param(f"HTTP/1.1 200 OK\r\n{CONTROLS}: x\r\n\r\n".encode(), id="header"),
+        pytest.param(f"{CONTROLS}\r\n\r\n".encode(), id="status-line"),
+    ],
+)
+async def test_control_characters_elsewhere_in_a_response(reader: CheckedReader, response: bytes) -> None:
+    async with raw_server(response) as server:
+        with pytest.raises(ResponseError) as caught:
+            await reader.read(server, requests=range(1, 3))
+    assert str(caught.value).isprintable()
+    assert all(record.getMessage().isprintable() for record in reader.log.records if record.name == "buddy_sessions")
+
+
 async def test_control_characters_in_the_reason_of_a_proxy(reader: CheckedReader) -> None:
     script = http_response(b"", status="403 No\x1b[31m\x9b way")
     async with raw_server(script) as proxy, aiohttp.ClientSession(proxy=proxy.base_url) as session:

@@ -11,7 +11,7 @@ import pytest
 
 from buddy_sessions import AuthenticationError, BuddyClient, Cursor, Session, TransportError
 from buddy_sessions.testing import FakeBuddy, Fault
-from helpers.faults import KEY, TOKEN, CheckedReader, assert_nothing_left_open
+from helpers.faults import KEY, TOKEN, CheckedReader, CostRecorder, assert_nothing_left_open
 
 pytestmark = [pytest.mark.fault, pytest.mark.virtual_time]
 
@@ -104,6 +104,7 @@ async def test_callable_raises(
     source = TokenSource(function)
     with pytest.raises(error_type, match="the vault"):
         await reader.read(fake, requests=0, token=source, function=read_100_times)
+    reader.record_property("requests", len(fake.requests))
     assert source.calls == 1
     assert not fake.requests
 
@@ -139,7 +140,7 @@ async def test_one_caller_is_cancelled(reader: CheckedReader, fake: FakeBuddy) -
 
 @pytest.mark.parametrize("function", [hang, fail])
 async def test_all_callers_are_cancelled(
-    fake: FakeBuddy, caplog: pytest.LogCaptureFixture, function: Callable[[], Awaitable[str]]
+    fake: FakeBuddy, cost: CostRecorder, caplog: pytest.LogCaptureFixture, function: Callable[[], Awaitable[str]]
 ) -> None:
     """The call is cancelled as well. If it fails at the same moment, asyncio logs nothing."""
 
@@ -151,8 +152,9 @@ async def test_all_callers_are_cancelled(
 
     async with assert_nothing_left_open(), BuddyClient(cancel_callers, base_url=fake.base_url) as buddy:
         started = asyncio.get_running_loop().time()
-        tasks = [asyncio.create_task(buddy.sessions(KEY).collect()) for _ in range(3)]
-        await asyncio.wait(tasks)
+        with cost.measure(fake):
+            tasks = [asyncio.create_task(buddy.sessions(KEY).collect()) for _ in range(3)]
+            await asyncio.wait(tasks)
         assert all(task.cancelled() for task in tasks)
         assert asyncio.get_running_loop().time() == pytest.approx(started + 1)
     tasks.clear()  # they keep the call, which asyncio would complain about when it is deleted

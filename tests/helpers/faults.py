@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import os
+import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sized
 from pathlib import Path
@@ -64,6 +65,37 @@ async def assert_nothing_left_open() -> AsyncIterator[None]:
 def _count_open() -> tuple[int, int]:
     """Return the numbers of asyncio tasks and, on Linux, of file descriptors."""
     return len(asyncio.all_tasks()), len(os.listdir(_DESCRIPTORS)) if _DESCRIPTORS.exists() else 0
+
+
+@define
+class CostRecorder:
+    """Records the requests and the seconds of a block for the fault table.
+
+    Attributes:
+        record_property: pytest's fixture.
+        requests: The number of requests of the last block.
+        seconds: Its duration, by the clock of the event loop if one is running.
+    """
+
+    record_property: Callable[[str, object], None]
+    requests: int = 0
+    seconds: float = 0.0
+
+    @contextlib.contextmanager
+    def measure(self, server: Server) -> Iterator[None]:
+        """Record the requests that the server receives in this block, and its duration."""
+        requests_before, started = len(server.requests), _now()
+        yield
+        self.requests, self.seconds = len(server.requests) - requests_before, _now() - started
+        self.record_property("requests", self.requests)
+        self.record_property("seconds", self.seconds)
+
+
+def _now() -> float:
+    try:
+        return asyncio.get_running_loop().time()
+    except RuntimeError:
+        return time.monotonic()
 
 
 def text_of_error(error: BaseException) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import sys
 import threading
+from asyncio.subprocess import PIPE
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -14,8 +16,19 @@ import pytest
 
 from buddy_sessions import BuddyClient, ConfigError, HarvestError, SessionStore, StoreError
 from buddy_sessions.store.database import Database, SavedPage
+from buddy_sessions.store.file import BUSY_TIMEOUT
 from buddy_sessions.testing import FakeBuddy, FakeSuite
+from helpers.faults import CostRecorder
 from helpers.stores import KEY, OTHER_KEY, create_finished, query, sessions_of, sync
+
+LOCK = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute(f"BEGIN {sys.argv[2]}")
+print("locked", flush=True)
+sys.stdin.readline()
+"""
+"""Locks a database until it gets a line."""
 
 
 def store_threads() -> list[threading.Thread]:
@@ -165,6 +178,30 @@ class TestFile:
                 assert "another program is writing" in str(failure)
             assert len(fake.requests) == 1
             assert len(await sync(store, buddy, KEY, OTHER_KEY)) == 6
+
+    @pytest.mark.fault
+    @pytest.mark.parametrize("lock", ["IMMEDIATE", "EXCLUSIVE"])
+    async def test_lock_of_another_process_is_waited_for(
+        self, path: Path, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, lock: str, cost: CostRecorder
+    ) -> None:
+        """For up to 30 seconds, without blocking the event loop."""
+        assert BUSY_TIMEOUT == 30
+        create_finished(suite, 50)
+        async with SessionStore(path) as store:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-c", LOCK, str(path), lock), stdin=PIPE, stdout=PIPE
+            )
+            assert process.stdin is not None
+            assert process.stdout is not None
+            assert await process.stdout.readline() == b"locked\n"
+            with cost.measure(fake):
+                syncing = asyncio.create_task(sync(store, buddy, KEY))
+                await asyncio.sleep(0.5)
+                assert not syncing.done()
+                process.stdin.write(b"\n")
+                assert await syncing == list(range(50, 0, -1))
+            assert await process.wait() == 0
+            assert await store.sessions(KEY) == sessions_of(suite)
 
     @pytest.mark.fault
     async def test_full_disk_is_reported_and_saved_pages_are_kept(

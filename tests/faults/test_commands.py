@@ -1,0 +1,358 @@
+"""Commands: unusable files, SIGTERM, formulas in CSV, and logging that others configure."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from attrs import define
+
+from buddy_sessions.cli import run
+from buddy_sessions.testing import FakeBuddy, Fault, RecordedRequest
+from helpers.command_line import COMMAND, Result, numbers, run_process, served, sync_database
+from helpers.faults import TOKEN, CostRecorder
+from helpers.stores import query
+
+pytestmark = pytest.mark.fault
+
+A, B, MISSING = "acme/shop/a", "acme/shop/b", "acme/shop/missing"
+
+TEMPORARY = ".buddy-sessions-"
+"""The beginning of the names of temporary folders."""
+
+
+@define
+class CommandRunner:
+    """Runs commands, checks that the token is not exposed, and records their cost.
+
+    Attributes:
+        fake: The server.
+        cost: Records the cost.
+        captured: The output of this process.
+        environment: The environment of other processes.
+    """
+
+    fake: FakeBuddy
+    cost: CostRecorder
+    captured: pytest.CaptureFixture[str]
+    environment: dict[str, str]
+
+    def run(self, *arguments: str | Path) -> Result:
+        """Run a command in this process, which is faster, and return its result."""
+        with self.cost.measure(self.fake):
+            code = run([*map(str, arguments)])
+        captured = self.captured.readouterr()
+        return self.check(Result(code, captured.out, captured.err))
+
+    def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
+        """Start a command in a process of its own, with pipes."""
+        return subprocess.Popen(
+            [*COMMAND, *map(str, arguments)],
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+        )
+
+    def terminate(self, process: subprocess.Popen[str]) -> Result:
+        """Send SIGTERM to a command, and return its result."""
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=20)
+        return self.check(Result(process.returncode, out, err))
+
+    def check(self, result: Result) -> Result:
+        """Check that the token is not exposed, and record the outcome."""
+        assert TOKEN not in result.out + result.err
+        assert "Traceback" not in result.err
+        self.cost.record_property("outcome", f"exit code {result.code} {result.err}")
+        return result
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeBuddy]:
+    with served(FakeBuddy(token=TOKEN)) as fake:
+        fake.add_suite(*A.split("/")).populate(250)
+        fake.add_suite(*B.split("/")).populate(3)
+        yield fake
+
+
+@pytest.fixture
+def command(
+    fake: FakeBuddy, cost: CostRecorder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> CommandRunner:
+    monkeypatch.setenv("BUDDY_TOKEN", TOKEN)
+    monkeypatch.setenv("BUDDY_API_URL", str(fake.base_url))
+    return CommandRunner(fake, cost, capsys, dict(os.environ))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with files that commands must not replace."""
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "names.csv").write_text(B)
+    (tmp_path / "old.csv").write_text("old")
+    return tmp_path
+
+
+@pytest.fixture
+def database(fake: FakeBuddy, tmp_path: Path) -> Path:
+    """A database of all suites."""
+    path = tmp_path / "sessions.db"
+    sync_database(fake, path)
+    fake.requests.clear()
+    return path
+
+
+def content_of(folder: Path) -> dict[str, bytes]:
+    """Return the content of the files of a folder. The files of SQLite next to a database come and go."""
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(("-wal", "-shm"))]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+class TestUnusableFile:
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            pytest.param(["harvest", B, "--out", "none/x.csv"], "none' not found", id="harvest-missing-folder"),
+            pytest.param(["harvest", B, "--out", "none/x.db"], "none' not found", id="harvest-db-missing-folder"),
+            pytest.param(["harvest", B, "--out", "folder.csv"], "not a file", id="harvest-folder"),
+            pytest.param(["harvest", B, "--out", "old.csv/x.csv"], "not found", id="harvest-file-as-folder"),
+            pytest.param(["harvest", "--from", "names.csv", "--out", "names.csv"], "input file", id="harvest-input"),
+            pytest.param(["harvest", B, "--out", "old.csv", "--db", "old.csv"], "has no --db", id="harvest-db"),
+            pytest.param(["sync", B, "--db", "none/x.db"], "none' not found", id="sync-missing-folder"),
+            pytest.param(["sync", B, "--db", "folder.csv"], "not a file", id="sync-folder"),
+            pytest.param(["sync", "--from", "names.csv", "--db", "names.csv"], "input file", id="sync-input"),
+            pytest.param(["watch", B, "--db", "none/x.db"], "none' not found", id="watch-missing-folder"),
+            pytest.param(["watch", B, "--db", "folder.csv"], "not a file", id="watch-folder"),
+            pytest.param(["report", "--db", "sessions.db", "--out", "sessions.db"], "database", id="report-database"),
+            pytest.param(["report", "--db", "sessions.db", "--out", "none/x.html"], "not found", id="report-no-folder"),
+            pytest.param(["report", "--db", "sessions.db", "--out", "folder.csv"], "not a file", id="report-folder"),
+        ],
+    )
+    def test_out_file_that_cannot_be_written(
+        self,
+        command: CommandRunner,
+        folder: Path,
+        database: Path,
+        arguments: list[str],
+        message: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """It is wrong usage before any request, and every file is kept."""
+        before = content_of(folder)
+        monkeypatch.chdir(folder)
+        result = command.run(*arguments)
+        assert (result.code, result.out) == (2, "")
+        assert result.err.startswith("error: ")
+        assert message in result.err
+        assert command.cost.requests == 0
+        assert content_of(folder) == before
+
+    @pytest.mark.parametrize("name", ["old.csv", "old.db"])
+    def test_partial_harvest_onto_an_existing_file(self, command: CommandRunner, tmp_path: Path, name: str) -> None:
+        """Only the requests show that a suite fails. The file is kept unless `--allow-partial` is given."""
+        path = tmp_path / name
+        path.write_text("old")
+        result = command.run("harvest", B, MISSING, "--out", path)
+        assert (result.code, result.out) == (3, "")
+        assert "add --allow-partial" in result.err
+        assert content_of(tmp_path) == {name: b"old"}
+
+
+class TestSigterm:
+    @pytest.mark.parametrize(
+        ("name", "exists"),
+        [
+            pytest.param("new.csv", False, id="csv"),
+            pytest.param("old.csv", True, id="existing-csv"),
+            pytest.param("new.jsonl", False, id="jsonl"),
+            pytest.param("new.db", False, id="db"),
+            pytest.param("new.parquet", False, id="parquet"),
+        ],
+    )
+    def test_sigterm_during_a_harvest(self, command: CommandRunner, tmp_path: Path, name: str, exists: bool) -> None:
+        path = tmp_path / name
+        if exists:
+            path.write_text("old")
+        result = self.terminate_at_page_2(command, "harvest", A, "--out", path)
+        assert (result.code, result.out) == (130, "")
+        assert result.err.startswith("interrupted: 0 suites, 100 sessions, ")
+        assert content_of(tmp_path) == ({name: b"old"} if exists else {})
+        assert not [path for path in tmp_path.iterdir() if path.name.startswith(TEMPORARY)]
+
+    def test_sigterm_during_a_sync(self, command: CommandRunner, tmp_path: Path) -> None:
+        """What was read is saved."""
+        path = tmp_path / "sessions.db"
+        result = self.terminate_at_page_2(command, "sync", A, "--db", path)
+        assert (result.code, result.out) == (130, "")
+        assert result.err.startswith("interrupted: 0 suites, 100 new or changed sessions, ")
+        assert query(path, "SELECT count(*) FROM sessions") == [(100,)]
+        assert [*tmp_path.iterdir()] == [path]
+
+    def test_sigterm_during_a_watch(self, command: CommandRunner, fake: FakeBuddy, tmp_path: Path) -> None:
+        """The changes that were printed are saved."""
+        path = tmp_path / "watch.db"
+        suite = fake.suites["acme", "shop", "b"]
+
+        def create_later(_: RecordedRequest) -> None:
+            if len(fake.requests) == 5:
+                suite.create()
+                suite.create()
+
+        fake.on_request = create_later
+        arguments = ("watch", B, "--interval", "0.05", "--db", path)
+        with command.cost.measure(fake), command.start(*arguments) as process:
+            assert process.stdout is not None
+            lines = [process.stdout.readline() for _ in range(2)]
+            time.sleep(0.2)
+            result = command.terminate(process)
+        assert numbers("".join(lines)) == [4, 5]
+        assert (result.code, result.out, result.err) == (130, "", "interrupted: 2 changes\n")
+        assert [*tmp_path.iterdir()] == [path]
+
+    def test_sigterm_during_a_report(self, command: CommandRunner, database: Path, tmp_path: Path) -> None:
+        """Another process locks the database, so that the command is in the middle of its work."""
+        page = tmp_path / "report.html"
+        page.write_text("old")
+        with closing(sqlite3.connect(database, isolation_level=None)) as other:
+            other.execute("PRAGMA locking_mode = EXCLUSIVE")
+            other.execute("BEGIN EXCLUSIVE")
+            with (
+                command.cost.measure(command.fake),
+                command.start("report", "--db", database, "--out", page) as process,
+            ):
+                self.wait_until(lambda: any(path.name.startswith(TEMPORARY) for path in tmp_path.iterdir()))
+                process.send_signal(signal.SIGTERM)
+                other.close()
+                out, err = process.communicate(timeout=20)
+                result = command.check(Result(process.returncode, out, err))
+        assert result.code == 130
+        assert page.read_text() == "old"
+        assert not [path for path in tmp_path.iterdir() if path.name.startswith(TEMPORARY)]
+
+    @staticmethod
+    def terminate_at_page_2(command: CommandRunner, *arguments: str | Path) -> Result:
+        """Run a command, and send SIGTERM while it waits for the second page."""
+        waiting = threading.Event()
+
+        def hang(request: RecordedRequest) -> None:
+            if request.page == 2:
+                command.fake.inject(Fault.hang(), times=9)
+                waiting.set()
+
+        command.fake.on_request = hang
+        with command.cost.measure(command.fake), command.start(*arguments) as process:
+            assert waiting.wait(20)
+            return command.terminate(process)
+
+    @staticmethod
+    def wait_until(condition: Callable[[], bool]) -> None:
+        end = time.monotonic() + 20
+        while not condition():
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+
+STARTS = ["=", "+", "-", "@", "\t", "\r"]
+FORMULAS = [f'{start}HYPERLINK("http://evil","x")' for start in STARTS]
+
+
+class TestFormulasInCsv:
+    """Formulas in all texts that users can choose. Spreadsheets take a cell with an apostrophe before it as a text."""
+
+    @pytest.mark.parametrize("arguments", [["list", "acme/sheet/x"], ["harvest", "acme/sheet"]], ids=" ".join)
+    def test_formulas_in_csv_of_sessions(self, command: CommandRunner, arguments: list[str]) -> None:
+        suite = command.fake.add_suite("acme", "sheet", "x")
+        for formula in FORMULAS:
+            suite.create(branch=formula, status=formula, error_message=formula, revision=formula, duration=-1.5)
+        found = self.read_csv(command, *arguments)
+        for column in ("ref_name", "status", "error_message", "revision"):
+            assert [row[column] for row in found] == [f"'{formula}" for formula in reversed(FORMULAS)]
+        assert [row["duration"] for row in found] == ["-1.5"] * len(FORMULAS)
+
+    def test_formulas_in_csv_of_suites(self, command: CommandRunner) -> None:
+        for number, formula in enumerate(FORMULAS):
+            command.fake.add_suite("acme", "sheet", f"{number}", name=formula, identifier=formula)
+        found = self.read_csv(command, "suites", "acme/sheet")
+        for column in ("name", "identifier"):
+            assert [row[column] for row in found] == [f"'{formula}" for formula in FORMULAS]
+
+    def test_formulas_in_csv_of_a_watch(self, command: CommandRunner, fake: FakeBuddy) -> None:
+        suite = fake.suites["acme", "shop", "b"]
+
+        def create_later(_: RecordedRequest) -> None:
+            if len(fake.requests) == 5:
+                suite.create(branch="=1+1")
+
+        fake.on_request = create_later
+        arguments = ("watch", B, "--interval", "0.05", "--format", "csv")
+        with command.cost.measure(fake), command.start(*arguments) as process:
+            assert process.stdout is not None
+            (row,) = csv.DictReader([process.stdout.readline() for _ in range(2)])
+            assert command.terminate(process).code == 130
+        assert (row["kind"], row["ref_name"]) == ("NEW", "'=1+1")
+
+    @staticmethod
+    def read_csv(command: CommandRunner, *arguments: str) -> list[dict[str, str]]:
+        """Return the rows that a command writes to stdout."""
+        result = command.run(*arguments, "--format", "csv")
+        assert result.code == 0
+        return [*csv.DictReader(io.StringIO(result.out, newline=""))]
+
+
+PROGRAM = """
+import asyncio, sys
+from buddy_sessions import BuddyClient, to_dict
+import json
+
+async def main():
+    async with BuddyClient.from_env() as buddy:
+        async for session in buddy.sessions("acme/shop/b"):
+            print(json.dumps(to_dict(session)))
+
+asyncio.run(main())
+"""
+
+RETRY = r"HTTP 503 \(injected fault\) \(503\); GET http://\S+; retry 1 of 3 in 0\.\d s"
+
+
+class TestLogging:
+    """With structlog, and with logging that is configured, stdout gets nothing but data."""
+
+    @pytest.fixture
+    def command(self, command: CommandRunner) -> CommandRunner:
+        """The first request that reads the suite fails."""
+        command.fake.inject(Fault.status(503))
+        return command
+
+    @pytest.mark.parametrize("is_configured", [False, True], ids=["default", "basicConfig"])
+    def test_structlog_with_a_retry_in_a_program(self, command: CommandRunner, is_configured: bool) -> None:
+        configuration = "import logging; logging.basicConfig()\n" if is_configured else ""
+        with command.cost.measure(command.fake):
+            program = ["-c", f"import structlog\n{configuration}{PROGRAM}"]
+            done = subprocess.run(
+                [sys.executable, *program], env=command.environment, capture_output=True, text=True, check=True
+            )
+        command.check(Result(done.returncode, done.stdout, done.stderr))
+        assert numbers(done.stdout) == [3, 2, 1]
+        assert re.fullmatch(rf"WARNING:buddy_sessions:{RETRY}\n" if is_configured else "", done.stderr)
+        assert command.cost.requests == 2
+
+    def test_structlog_with_a_retry_in_a_command(self, command: CommandRunner) -> None:
+        with command.cost.measure(command.fake):
+            result = command.check(run_process(command.environment, "list", B))
+        assert (result.code, numbers(result.out)) == (0, [3, 2, 1])
+        assert re.fullmatch(rf"{RETRY}\n", result.err)
+        assert command.cost.requests == 2

@@ -1,0 +1,275 @@
+"""Harvests of many suites with a rejected token, or with a server that is down for ever or for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from yarl import URL
+
+from buddy_sessions import (
+    AuthenticationError,
+    BuddyClient,
+    BuddyError,
+    Harvest,
+    RateLimitError,
+    ResponseError,
+    ServerError,
+    Session,
+    SessionStore,
+    SuiteKey,
+    TransportError,
+)
+from buddy_sessions.testing import FakeBuddy, Fault, RecordedRequest
+from helpers.faults import TOKEN, CheckedReader, CostRecorder, UnreachableServer
+
+pytestmark = pytest.mark.fault
+
+MAX_CONCURRENCY = 8
+"""The default of the client."""
+
+AT_ONCE = range(1, MAX_CONCURRENCY + 2 + 1)
+"""The permitted numbers of requests with a rejected token."""
+
+NO_SERVER = UnreachableServer(URL("http://127.0.0.1:1"))
+
+Read = Callable[[BuddyClient], Awaitable[list[Session]]]
+
+
+@pytest.fixture
+def fake(fake: FakeBuddy) -> FakeBuddy:
+    fake.token = TOKEN
+    fake.latency = 0.01
+    return fake
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "sessions.db"
+
+
+def suite_keys(count: int) -> list[SuiteKey]:
+    return [SuiteKey("acme", "shop", f"s{number}") for number in range(count)]
+
+
+def add_suites(fake: FakeBuddy, count: int, sessions: int) -> list[SuiteKey]:
+    for key in suite_keys(count):
+        fake.add_suite(*key).populate(sessions)
+    return suite_keys(count)
+
+
+async def collect(harvest: Harvest) -> list[Session]:
+    async with harvest:
+        return [session async for _, session in harvest]
+
+
+def harvest_of(suites: list[SuiteKey], **options: Any) -> Read:
+    """Return a function that harvests the suites."""
+
+    async def harvest(buddy: BuddyClient) -> list[Session]:
+        return await collect(buddy.harvest(suites, **options))
+
+    return harvest
+
+
+def sync_of(suites: list[SuiteKey], path: Path, **options: Any) -> Read:
+    """Return a function that syncs the suites into a database."""
+
+    async def sync(buddy: BuddyClient) -> list[Session]:
+        async with SessionStore(path) as store:
+            return await collect(store.sync(buddy, suites, **options))
+
+    return sync
+
+
+class ExpiringToken:
+    """A token callable. Only the first token is valid, until it is rejected as well."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    async def __call__(self) -> str:
+        self.calls += 1
+        return TOKEN if self.calls == 1 else f"another-{self.calls}"
+
+
+def reject_all(fake: FakeBuddy) -> None:
+    fake.token = "none of them"
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+@pytest.mark.virtual_time
+class TestRejectedToken:
+    @pytest.mark.parametrize("latency", [0.01, 5.0])
+    @pytest.mark.parametrize("max_concurrency", [1, MAX_CONCURRENCY, 50])
+    @pytest.mark.parametrize("is_callable", [False, True], ids=["token", "callable"])
+    async def test_harvest_with_a_rejected_token(
+        self, reader: CheckedReader, fake: FakeBuddy, is_callable: bool, max_concurrency: int, latency: float
+    ) -> None:
+        """It ends at once, whether the responses arrive before or after all workers have sent a request."""
+        fake.token, fake.latency = "none of them", latency
+        source = ExpiringToken()
+        error = await reader.fail(
+            fake,
+            AuthenticationError,
+            requests=range(1, max_concurrency + 2 + 1),
+            function=harvest_of(add_suites(fake, 3000, 0)),
+            token=source if is_callable else TOKEN,
+            max_concurrency=max_concurrency,
+        )
+        assert error.not_tried == 3000 - max_concurrency
+        assert source.calls == 2 * is_callable
+
+    async def test_harvest_that_collects_failures_with_a_rejected_token(
+        self, reader: CheckedReader, fake: FakeBuddy
+    ) -> None:
+        fake.token = "another"
+        function = harvest_of(add_suites(fake, 3000, 0), on_failure="collect")
+        error = await reader.fail(fake, AuthenticationError, requests=AT_ONCE, function=function)
+        assert str(error).endswith("; 2,992 suites were not tried")
+
+    async def test_harvest_whose_token_is_rejected_in_the_middle(self, reader: CheckedReader, fake: FakeBuddy) -> None:
+        source = ExpiringToken()
+        suites = add_suites(fake, 3000, 3)
+        fake.on_request = lambda _: reject_all(fake) if len(fake.requests) > 500 else None
+        requests = range(500, 500 + AT_ONCE.stop)
+        error = await reader.fail(
+            fake, AuthenticationError, requests=requests, function=harvest_of(suites), token=source
+        )
+        assert error.not_tried is not None
+        assert error.not_tried > 2000
+        assert source.calls == 2
+        assert len([request for request in fake.requests if request.status == 401]) in AT_ONCE
+
+
+@pytest.mark.virtual_time
+class TestServerIsDown:
+    @pytest.mark.parametrize("on_failure", ["raise", "collect"])
+    @pytest.mark.parametrize(
+        ("fault", "error_type"),
+        [
+            pytest.param(Fault.status(503), ServerError, id="503"),
+            pytest.param(Fault.disconnect(), TransportError, id="disconnect"),
+            pytest.param(Fault.hang(), TransportError, id="hang"),
+            pytest.param(Fault.body(b"<html>"), ResponseError, id="html"),
+            pytest.param(Fault.status(429, headers={"Retry-After": "900"}), RateLimitError, id="429"),
+        ],
+    )
+    async def test_harvest_from_a_server_that_is_down(
+        self, reader: CheckedReader, fake: FakeBuddy, fault: Fault, error_type: type[BuddyError], on_failure: str
+    ) -> None:
+        """It ends after 20 suites, and those that are being read then. Each is tried three times at most."""
+        fake.on_request = lambda _: fake.inject(fault)
+        # aiohttp sends a request again if a reused connection was closed.
+        requests = range(1, 2 * 3 * (20 + MAX_CONCURRENCY))
+        function = harvest_of(suite_keys(2000), on_failure=on_failure)
+        error = await reader.fail(fake, error_type, requests=requests, function=function)
+        assert re.search(r"; 1,9[78]\d suites were not tried$", str(error))
+        assert error.retryable
+
+    async def test_harvest_without_a_network(self, reader: CheckedReader) -> None:
+        function = harvest_of(suite_keys(2000), on_failure="collect", concurrency=1)
+        error = await reader.fail(NO_SERVER, TransportError, requests=0, function=function)
+        assert error.not_tried == 2000 - 20
+
+    async def test_harvest_from_a_server_that_goes_down(self, reader: CheckedReader, fake: FakeBuddy) -> None:
+        suites = add_suites(fake, 2000, 3)
+        fake.on_request = lambda _: fake.inject(Fault.status(503)) if len(fake.requests) > 300 else None
+        requests = range(300 + 20, 300 + 3 * (20 + MAX_CONCURRENCY))
+        error = await reader.fail(fake, ServerError, requests=requests, function=harvest_of(suites))
+        assert error.not_tried is not None
+        assert 1700 - 20 - MAX_CONCURRENCY <= error.not_tried <= 1700 - 20 + MAX_CONCURRENCY
+
+    async def test_harvest_from_a_server_that_fails_now_and_then(self, reader: CheckedReader, fake: FakeBuddy) -> None:
+        """A success resets the count of failures, so every suite is tried."""
+        fake.inject(*[Fault.status(503)] * 19, Fault.stall(0), times=10)
+        function = harvest_of(add_suites(fake, 200, 1), on_failure="collect", concurrency=1)
+        assert len(await reader.read(fake, requests=200, function=function, max_attempts=1)) == 10
+
+
+class TestSync:
+    """Syncs, in real time because their databases are in threads."""
+
+    async def test_sync_with_a_rejected_token(self, reader: CheckedReader, fake: FakeBuddy, path: Path) -> None:
+        fake.token = "another"
+        function = sync_of(add_suites(fake, 3000, 0), path, on_failure="collect")
+        error = await reader.fail(fake, AuthenticationError, requests=AT_ONCE, function=function)
+        assert error.not_tried == 3000 - MAX_CONCURRENCY
+
+    async def test_sync_whose_token_is_rejected_in_the_middle(
+        self, reader: CheckedReader, fake: FakeBuddy, path: Path
+    ) -> None:
+        source = ExpiringToken()
+        function = sync_of(add_suites(fake, 1000, 3), path)
+        fake.on_request = lambda _: reject_all(fake) if len(fake.requests) > 100 else None
+        requests = range(100, 100 + AT_ONCE.stop)
+        await reader.fail(fake, AuthenticationError, requests=requests, function=function, token=source)
+        assert source.calls == 2
+
+    async def test_sync_from_a_server_that_is_down(self, reader: CheckedReader, fake: FakeBuddy, path: Path) -> None:
+        fake.on_request = lambda _: fake.inject(Fault.status(503))
+        function = sync_of(suite_keys(2000), path, on_failure="collect", concurrency=1)
+        error = await reader.fail(fake, ServerError, requests=3 * 20, function=function)
+        assert error.not_tried == 2000 - 20
+
+    async def test_sync_without_a_network(self, reader: CheckedReader, path: Path) -> None:
+        function = sync_of(suite_keys(2000), path, concurrency=1)
+        error = await reader.fail(NO_SERVER, TransportError, requests=0, function=function)
+        assert error.not_tried == 2000 - 20
+
+
+@pytest.mark.virtual_time
+class TestOutage:
+    """An outage of 3 seconds. With the default settings, every suite is complete."""
+
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            pytest.param(Fault.status(503), id="503"),
+            pytest.param(Fault.disconnect(), id="disconnect"),
+            pytest.param(Fault.hang(), id="hang"),
+        ],
+    )
+    async def test_harvest_during_an_outage_of_3_seconds(
+        self, cost: CostRecorder, fake: FakeBuddy, fault: Fault
+    ) -> None:
+        outage_begins = now() + 0.5
+
+        def fail_for_3_seconds(_: RecordedRequest) -> None:
+            if outage_begins <= now() < outage_begins + 3:
+                fake.inject(fault)
+
+        fake.on_request = fail_for_3_seconds
+        await self.check_that_every_suite_is_complete(cost, fake)
+
+    async def test_harvest_from_a_server_that_restarts_after_3_seconds(
+        self, cost: CostRecorder, fake: FakeBuddy
+    ) -> None:
+        async def restart() -> None:
+            await asyncio.sleep(0.5)
+            await fake.close()
+            await asyncio.sleep(3)
+            assert fake.base_url.port is not None
+            fake.port = fake.base_url.port
+            await fake.start()
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(restart())
+            await self.check_that_every_suite_is_complete(cost, fake)
+
+    @staticmethod
+    async def check_that_every_suite_is_complete(cost: CostRecorder, fake: FakeBuddy) -> None:
+        suites = add_suites(fake, 400, 3)
+        with cost.measure(fake):
+            async with BuddyClient(TOKEN, base_url=fake.base_url) as buddy, buddy.harvest(suites) as harvest:
+                found = [session async for _, session in harvest]
+        assert (len(found), harvest.failures, harvest.stats.suites) == (400 * 3, {}, 400)
+        assert cost.seconds > 3
+        cost.record_property("outcome", f"{len(found):,} sessions")
