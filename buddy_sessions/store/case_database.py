@@ -70,7 +70,13 @@ class CaseDatabase(DatabaseFile):
         return [PendingSession(to_session(row), commit) for *row, commit in self._execute(sql, parameters)]
 
     def save_cases(
-        self, key: SuiteKey, pending: PendingSession, scope: CaseScope, cases: Sequence[TestCase], *, is_verified: bool
+        self,
+        key: SuiteKey,
+        pending: PendingSession,
+        scope: CaseScope,
+        cases: Sequence[TestCase] | None,
+        *,
+        is_verified: bool,
     ) -> None:
         """Save the cases of a session, in place of those that were saved before.
 
@@ -78,16 +84,17 @@ class CaseDatabase(DatabaseFile):
             key: The suite.
             pending: The session.
             scope: Which cases these are.
-            cases: The cases.
+            cases: The cases; None if the server does not know the session, so that those from before are kept.
             is_verified: Whether their number is the one that the session counts.
         """
         session = (*key, to_sql(pending.session.id))
         with self._transaction():
-            self._execute(f"DELETE FROM cases WHERE {_SESSION}", session)
-            self._execute_many(
-                f"INSERT INTO cases VALUES (?, ?, ?, ?{', ?' * len(CASE_FIELDS)})",
-                [(*session, *to_case_row(case)) for case in cases],
-            )
+            if cases is not None:
+                self._execute(f"DELETE FROM cases WHERE {_SESSION}", session)
+                self._execute_many(
+                    f"INSERT INTO cases VALUES (?, ?, ?, ?{', ?' * len(CASE_FIELDS)})",
+                    [(*session, *to_case_row(case)) for case in cases],
+                )
             self._execute(
                 """
                 INSERT INTO case_reads VALUES (?, ?, ?, ?, ?, ?, ?, 1)

@@ -48,6 +48,7 @@ class CaseSync:
         await map_concurrently(self._read_session, sessions, limit=self._buddy.max_concurrency)
 
     async def _read_session(self, pending: PendingSession) -> None:
+        save = self._thread.database.save_cases
         cases: list[TestCase] = []
         is_verified = True
         try:
@@ -58,11 +59,12 @@ class CaseSync:
                 self.stats += attrs.evolve(paginator.stats, cases=0)
                 is_verified = is_verified and paginator.stats.verified
         except NotFoundError:
-            return  # the session was deleted meanwhile, as the next sync will find
+            # The session was deleted, or the response is wrong: it is requested once more, by the next sync.
+            await self._thread.run(save, self._key, pending, self._scope, None, is_verified=False)
+            return
         failing = [index for index, case in enumerate(cases) if case.is_failing]
         for index in failing[:MAX_DETAILS]:
             cases[index] = await self._read_details(pending.session, cases[index])
-        save = self._thread.database.save_cases
         await self._thread.run(save, self._key, pending, self._scope, cases, is_verified=is_verified)
         self.stats += Stats(cases=len(cases))
 
