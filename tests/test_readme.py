@@ -20,7 +20,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 import buddy_sessions
-from buddy_sessions import BuddyClient, BuddyError, ClientClosedError, Session, StatusError
+from buddy_sessions import BuddyClient, BuddyError, ClientClosedError, Session, StatusError, TestCase
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 
 ROOT = Path(__file__).parent.parent
@@ -113,7 +113,8 @@ def test_table_of_errors_is_complete() -> None:
 
 def test_every_field_of_a_session_is_listed() -> None:
     section = README.partition("## Fields")[2].partition("## ")[0]
-    fields = [field.name for field in attrs.fields(Session)] + ["is_finished", "passed_count"]
+    names = [field.name for model in (Session, TestCase) for field in attrs.fields(model)]
+    fields = [*names, "is_finished", "passed_count", "key", "is_failing"]
     assert [name for name in fields if f"`{name}`" not in section] == []
 
 
@@ -176,6 +177,8 @@ async def test_bot_posts_when_a_branch_turns_red_and_green_again(fake: FakeBuddy
         before = len(fake.requests)
         while len(fake.requests) < before + 3:  # until it was seen unfinished
             await asyncio.sleep(0.005)
+        test_status = "FAILED" if status == "ERROR" else "PASSED"
+        suite.add_cases(session["id"], [{"name": "adds", "status": test_status}, {"name": "removes"}])
         suite.finish(session["id"], status=status)
         while len(fake.requests) < before + 6:
             await asyncio.sleep(0.005)
@@ -190,7 +193,9 @@ async def test_bot_posts_when_a_branch_turns_red_and_green_again(fake: FakeBuddy
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
     texts = [posts.get_nowait() for _ in range(posts.qsize())]
-    assert [text.split(": ")[0].rsplit(" ", 1)[1] for text in texts] == ["green", "red", "green"]
+    colors = [text.split(": ")[0].rsplit(" ", 1)[1] for text in texts if not text.startswith("- ")]
+    assert colors == ["green", "red", "green"]
+    assert [text for text in texts if text.startswith("- ")] == ["- tests/cart/test_total.py > CartTest > adds"]
 
 
 async def test_pytest_example(fake: FakeBuddy) -> None:
