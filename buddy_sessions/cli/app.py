@@ -12,13 +12,17 @@ from cyclopts import App, CycloptsError, Parameter
 
 from buddy_sessions import BuddyError, __version__
 
+from .compare import compare_sessions
 from .demo import demo
 from .exit_codes import ExitCode, exit_code_of
+from .failures import list_failures
+from .flaky import list_flaky_tests
 from .harvest import harvest_suites
 from .list import list_sessions
 from .output import Output
 from .report import report
 from .serve import serve
+from .slowest import list_slowest_tests
 from .suites import list_suites
 from .sync import sync_suites
 from .watch import watch_suites
@@ -38,6 +42,10 @@ Exit codes: 0 done (also if a pipe was closed), 1 failed, 2 wrong usage, 3 some 
 )
 app.command(list_sessions, name="list")
 app.command(list_suites, name="suites")
+app.command(list_failures, name="failures")
+app.command(list_flaky_tests, name="flaky")
+app.command(list_slowest_tests, name="slowest")
+app.command(compare_sessions, name="compare")
 app.command(harvest_suites, name="harvest")
 app.command(sync_suites, name="sync")
 app.command(watch_suites, name="watch")

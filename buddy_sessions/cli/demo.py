@@ -6,15 +6,18 @@ import random
 import sqlite3
 import tempfile
 from contextlib import closing
+from datetime import datetime
+from operator import itemgetter
 from pathlib import Path
 from textwrap import indent
 
 from rich.padding import Padding
 from rich.table import Table
 
-from buddy_sessions import BuddyClient, ConfigError, Session, SessionStore, SuiteKey
+from buddy_sessions import BuddyClient, ConfigError, Session, SessionStatus, SessionStore, SuiteKey
 from buddy_sessions.testing import FakeBuddy
 
+from .case_tables import case_table, print_sessions
 from .formatting import format_count
 from .output import Output
 from .progress import HarvestProgress
@@ -55,8 +58,17 @@ async def demo(*, db: Path | None = None) -> None:
         fake.on_request = None
         _, second_counts = await _sync(store, buddy, keys, messages)
         summary = SuiteSummary()
+        failed: list[tuple[datetime, SuiteKey, Session]] = []
         for key in keys:
-            summary.add(key, await store.sessions(key))
+            stored = await store.sessions(key)
+            summary.add(key, stored)
+            failed += [
+                (session.create_date, key, session)
+                for session in stored
+                if session.status == SessionStatus.ERROR and session.create_date is not None
+            ]
+        _, suite, newest = max(failed, key=itemgetter(0))
+        cases = await buddy.failures(suite, newest, details=True)
     summary.print_to(output)
     ids = [session.id for session in sessions]
     output.print_line(
@@ -67,11 +79,15 @@ async def demo(*, db: Path | None = None) -> None:
     output.print_line("Query the SQLite file with any tool:\n")
     output.print_line(f'  sqlite3 {path} "\n{indent(_QUERY, "    ")}"\n')
     output.print(Padding(_query(path), (0, 0, 0, 4), expand=False))
+    output.print_line("\nThe failing tests of the newest failed session:\n")
+    print_sessions(output, suite, newest)
+    output.print(case_table(cases))
     output.print_line(
         "\nNow read your own suites, with a personal access token that has the scope\nUNIT_TEST_INFO:\n"
         "  export BUDDY_TOKEN=…\n"
         "  buddy-sessions sync WORKSPACE/PROJECT --db sessions.db\n"
-        "  buddy-sessions list WORKSPACE/PROJECT/SUITE_ID"
+        "  buddy-sessions list WORKSPACE/PROJECT/SUITE_ID\n"
+        "  buddy-sessions failures WORKSPACE/PROJECT/SUITE_ID"
     )
 
 

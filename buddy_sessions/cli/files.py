@@ -54,6 +54,13 @@ def resolve_file(path: Path, *, source: str | None = None) -> Path:
     return target
 
 
+def find_database(path: Path) -> Path:
+    """Return the path of a database. Raises ConfigError if it does not exist, because SQLite would create it."""
+    if not path.is_file():
+        raise ConfigError(f"{str(path)!r} not found: create it with buddy-sessions sync … --db FILE")
+    return path
+
+
 @contextmanager
 def replace_file(path: Path, *, source: str | None = None) -> Iterator[NewFile]:
     """Create a new file, and move it to `path` at the end if it is complete; otherwise leave `path` unchanged.

@@ -73,3 +73,10 @@ def format_duration(seconds: float | None) -> str:
         if whole >= size:
             return f"{whole // size}{unit}{whole % size // smaller_size:02}{smaller_unit}"
     return f"{whole}s"
+
+
+def format_test_time(seconds: float | None) -> str:
+    """Return the duration of a test: `40ms`, or as `format_duration` from one second on."""
+    if seconds is None or not 0 < seconds < 0.9995:
+        return format_duration(seconds)
+    return f"{max(1, round(1000 * seconds))}ms"

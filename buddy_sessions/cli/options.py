@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, TypeVar
 
 from cyclopts import Parameter
@@ -14,11 +15,13 @@ from cyclopts.types import PositiveInt
 from buddy_sessions import BuddyClient, ConfigError, SuiteKey
 
 from .output import Output
+from .writers import Format
 
 _T = TypeVar("_T")
 
 FROM = Parameter(name="--from", allow_leading_hyphen=True)  # the value - is stdin
 OUT = Parameter(name=("--out", "-o"))
+_TABLE_LIMIT = 20  # the default number of tests in a table
 
 
 @Parameter(name="*")
@@ -57,6 +60,27 @@ class KeyDefaults:
                 f"not {form}: {text!r}; add the missing names, or set -w and -p (BUDDY_WORKSPACE, BUDDY_PROJECT)"
             )
         return names
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class RunOptions:
+    """Which sessions a command reads with their test cases, and what it prints of the result."""
+
+    branch: str | None = None
+    """Only sessions of this branch."""
+    last: PositiveInt = 10
+    """Number of finished sessions to look at, the newest ones."""
+    limit: PositiveInt | None = None
+    """Maximum number of tests (default: 20 in a table, otherwise all)."""
+    format: Format | None = None
+    """Output format (default: table on a terminal, otherwise jsonl). In csv, a formula is preceded by '."""
+    db: Path | None = None
+    """SQLite file, as written by `sync --cases all`, to read from. No request is made."""
+
+    def limit_for(self, output_format: Format) -> int | None:
+        """Return the maximum number of tests in an output format; None for all."""
+        return _TABLE_LIMIT if self.limit is None and output_format == "table" else self.limit
 
 
 @Parameter(name="*", group="Connection")

@@ -24,15 +24,20 @@ _INTERVAL = 0.25  # seconds between two updates of the line
 class HarvestProgress:
     """Reports the progress of a harvest of `targets` by `buddy`. `noun` names the sessions that it yields.
 
+    With `with_cases`, it counts test cases, too.
+
     Attributes:
         error: The error that has ended the harvest early, or None.
     """
 
-    def __init__(self, buddy: BuddyClient, targets: Targets, harvest: Harvest, *, noun: str = "session") -> None:
+    def __init__(
+        self, buddy: BuddyClient, targets: Targets, harvest: Harvest, *, noun: str = "session", with_cases: bool = False
+    ) -> None:
         self._buddy = buddy
         self._targets = targets
         self._harvest = harvest
         self._noun = noun
+        self._with_cases = with_cases
         self._started = time.monotonic()
         self.error: BuddyError | None = None
 
@@ -95,6 +100,7 @@ class HarvestProgress:
             f"{failed:,} failed" if failed else "",
             self._not_tried(),
             format_count(stats.sessions, self._noun),
+            self._cases(),
             f"{format_requests(stats)} in {format_duration(self._elapsed())}",
         )
         return ", ".join(filter(None, parts))
@@ -132,6 +138,9 @@ class HarvestProgress:
             return ""
         return f"{remaining:,}{'' if self._targets.is_complete else '+'} not tried"
 
+    def _cases(self) -> str:
+        return format_count(self.stats.cases, "test case") if self._with_cases else ""
+
     def _elapsed(self) -> float:
         return time.monotonic() - self._started
 
@@ -144,6 +153,7 @@ class HarvestProgress:
             f"{failed:,} failed" if failed else "",
             self._wait() or f"{stats.requests / max(self._elapsed(), 1):.0f} requests/s",
             format_count(stats.sessions, self._noun),
+            self._cases(),
             self._remaining_quota(),
         )
         return " · ".join(filter(None, parts))

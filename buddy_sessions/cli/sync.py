@@ -6,7 +6,7 @@ import sys
 from contextlib import AsyncExitStack
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt, PositiveInt
@@ -29,6 +29,7 @@ async def sync_suites(
     branch: str | None = None,
     after: NonNegativeInt | None = None,
     since: datetime | None = None,
+    cases: Literal["failed", "all"] | None = None,
     full: Annotated[bool, Parameter(show_default=False)] = False,
     concurrency: PositiveInt = 8,
     connection: Connection = Connection(),
@@ -49,6 +50,8 @@ async def sync_suites(
         branch: Only sessions of this branch. Each sync reads the whole branch.
         after: Only sessions with a higher relative_id, in every suite.
         since: Only sessions created at this time or later, such as 2026-01-31 (UTC).
+        cases: Save test cases of finished sessions, too: only those that failed, with their messages, or all. A session
+            costs one request for each 100 cases and each failed case.
         full: Read every page again, whatever the database contains, and report what was wrong.
         concurrency: Maximum number of suites read at once, and of requests at once.
         connection: How to reach Buddy.
@@ -68,11 +71,12 @@ async def sync_suites(
             branch=branch,
             after=after,
             since=to_utc(since),
+            cases=cases,
             full=full,
             on_failure="collect",
         )
         await stack.enter_async_context(sync)
-        progress = HarvestProgress(buddy, targets, sync, noun="new or changed session")
+        progress = HarvestProgress(buddy, targets, sync, noun="new or changed session", with_cases=cases is not None)
         after_interrupt = f"all sessions read so far are saved in {db}"
         with progress.keep_error(messages), progress.show(messages, after_interrupt=after_interrupt):
             async for page in sync.pages():

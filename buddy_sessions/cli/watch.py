@@ -4,26 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+from cyclopts import Parameter
 from cyclopts.types import PositiveFloat
 from rich.text import Text
 
-from buddy_sessions import Change, SessionStore, to_dict
+from buddy_sessions import (
+    BuddyClient,
+    BuddyError,
+    Change,
+    Session,
+    SessionStatus,
+    SessionStore,
+    TestCase,
+    to_dict,
+)
 
+from .case_tables import name_text, outcome_text
 from .files import resolve_file
 from .formatting import UNKNOWN, format_count, format_duration, one_line
 from .options import FROM, Connection
 from .output import Output
 from .tables import status_text
 from .targets import open_targets
-from .writers import KEYED_SESSION_COLUMNS, Format, choose_format, keyed_row, make_writer
+from .writers import KEYED_SESSION_COLUMNS, Format, case_row, choose_format, keyed_row, make_writer
 
 _STATUS_WIDTH = len("✔ running")
+_INDENT = " " * len("12:30:00  ")
+_MAX_FAILING = 20  # printed tests of one session
 
 
 async def watch_suites(
@@ -33,6 +46,7 @@ async def watch_suites(
     branch: str | None = None,
     format: Format | None = None,  # noqa: A002 - the name of the option
     db: Path | None = None,
+    failures: Annotated[bool, Parameter(show_default=False)] = False,
     connection: Connection = Connection(),
 ) -> None:
     """Print new, changed and finished sessions as they happen, until Ctrl-C.
@@ -48,6 +62,8 @@ async def watch_suites(
         format: Output format (default: table on a terminal, otherwise jsonl). jsonl has the previous version, too. In
             csv, a text that a spreadsheet would take for a formula is preceded by '.
         db: SQLite file for the state of the watch. The next watch with this file continues where this one stopped.
+        failures: Name the failing tests of each session that turns red, with two requests for each such session. jsonl
+            and csv list them in the field `failing`: null if they could not be read, empty for other sessions.
         connection: How to reach Buddy.
     """
     path = resolve_file(db, source=source) if db is not None else None
@@ -66,28 +82,64 @@ async def watch_suites(
         await stack.enter_async_context(watch)
         if messages.is_terminal:
             messages.print_note(f"watching {format_count(len(suites), 'suite')} every {interval:g} s, until Ctrl-C")
-        write = _change_writer(choose_format(format))
+        write = _change_writer(choose_format(format), with_failures=failures)
         changes = 0
         try:
             async for change in watch:
-                write(change)
+                write(change, await _read_failing(buddy, change, messages) if failures else [])
                 changes += 1
         except asyncio.CancelledError:
             messages.print_problem("interrupted", format_count(changes, "change"))
             raise
 
 
-def _change_writer(output_format: Format) -> Callable[[Change], None]:
+async def _read_failing(buddy: BuddyClient, change: Change, messages: Output) -> list[TestCase] | None:
+    """Return the failing tests of a session that turns red; for other changes, an empty list.
+
+    Return None if they cannot be read. The error is printed: the watch goes on.
+    """
+    if not _is_red(change.session) or (change.previous is not None and _is_red(change.previous)):
+        return []
+    try:
+        return await buddy.failures(change.suite, change.session)
+    except BuddyError as error:
+        messages.print_problem("failed", f"failing tests of {change.suite} #{change.session.relative_id}: {error}")
+        return None
+
+
+def _is_red(session: Session) -> bool:
+    has_failures = session.status == SessionStatus.ERROR or bool(session.failed_count or session.error_count)
+    return session.is_finished and has_failures
+
+
+def _change_writer(output_format: Format, *, with_failures: bool) -> Callable[[Change, list[TestCase] | None], None]:
     if output_format == "table":
         output = Output()
-        return lambda change: output.print_line(_line(change))
-    writer = make_writer(output_format, sys.stdout, ("kind", *KEYED_SESSION_COLUMNS))
-    return lambda change: writer.write([_row(change)])
+        return lambda change, failing: _print(output, change, failing or ())
+    columns = ("kind", *KEYED_SESSION_COLUMNS, *(["failing"] if with_failures else []))
+    writer = make_writer(output_format, sys.stdout, columns)
+
+    def write(change: Change, failing: list[TestCase] | None) -> None:
+        row = _row(change)
+        if with_failures:
+            row["failing"] = None if failing is None else [case_row(case) for case in failing]
+        writer.write([row])
+
+    return write
 
 
-def _row(change: Change) -> dict[str, object]:
+def _row(change: Change) -> dict[str, Any]:
     previous = None if change.previous is None else to_dict(change.previous)
     return {"kind": change.kind.value, **keyed_row(change.suite, change.session), "previous": previous}
+
+
+def _print(output: Output, change: Change, failing: Sequence[TestCase]) -> None:
+    """Print a change as one line, and the failing tests below it."""
+    output.print_line(_line(change))
+    for case in failing[:_MAX_FAILING]:
+        output.print_line(_INDENT, outcome_text(case.status), "  ", name_text(case.key))
+    if len(failing) > _MAX_FAILING:
+        output.print_line(_INDENT, (f"and {len(failing) - _MAX_FAILING:,} more", "dim"))
 
 
 def _line(change: Change) -> Text:

@@ -6,13 +6,13 @@ import csv
 import json
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from io import TextIOWrapper
 from typing import Any, Literal, TextIO, TypeAlias
 
 import attrs
 
-from buddy_sessions import Session, SuiteKey, to_dict
+from buddy_sessions import Session, SuiteKey, TestCase, TestKey, to_dict
 
 from .formatting import escape
 
@@ -29,17 +29,18 @@ SESSION_COLUMNS = tuple(field.name for field in attrs.fields(Session))
 KEYED_SESSION_COLUMNS = (*SuiteKey._fields, *SESSION_COLUMNS)
 SUITE_COLUMNS = ("url", "html_url", "id", "identifier", "name")
 """What the API lists of a suite."""
+CASE_COLUMNS = tuple(field.name for field in attrs.fields(TestCase) if field.name != "data")
+SESSION_CASE_COLUMNS = (*SuiteKey._fields, "session_id", "relative_id", *CASE_COLUMNS)
+KEYED_TEST_COLUMNS = (*SuiteKey._fields, "test_group_name", "classname", "name")
+"""What names a test across sessions."""
 
 
 class RowWriter(ABC):
     """Writes rows to a text stream. Text is escaped for a terminal, and unchanged for a file or a pipe."""
 
     def __init__(self, stream: TextIO) -> None:
-        if isinstance(stream, TextIOWrapper):
-            # The same on every system. A lone surrogate, which JSON allows and UTF-8 does not, becomes its JSON escape.
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace", newline="")
         self._stream = stream
-        self._escape = escape if stream.isatty() else str
+        self._escape = prepare_stream(stream)
 
     @abstractmethod
     def write(self, rows: Iterable[Row]) -> None:
@@ -92,6 +93,14 @@ class Csv(RowWriter):
         return self._escape(f"'{value}" if value.startswith(_FORMULA_STARTS) else value)
 
 
+def prepare_stream(stream: TextIO) -> Callable[[str], str]:
+    """Let a stream write the same bytes on every system; return the function that escapes a line for it."""
+    if isinstance(stream, TextIOWrapper):
+        # A lone surrogate, which JSON allows and UTF-8 does not, becomes its JSON escape.
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace", newline="")
+    return escape if stream.isatty() else str
+
+
 def choose_format(requested: Format | None) -> Format:
     """Return the requested format (default: table on a terminal, otherwise jsonl)."""
     return requested or ("table" if sys.stdout.isatty() else "jsonl")
@@ -105,3 +114,20 @@ def make_writer(data_format: DataFormat, stream: TextIO, columns: Sequence[str])
 def keyed_row(suite: SuiteKey, session: Session) -> dict[str, Any]:
     """Return a session as a row that begins with the names of its suite."""
     return {**suite._asdict(), **to_dict(session)}
+
+
+def case_row(case: TestCase) -> dict[str, Any]:
+    """Return a test case as a row, without its JUnit XML."""
+    row = to_dict(case)
+    del row["data"]
+    return row
+
+
+def session_case_row(suite: SuiteKey, session: Session, case: TestCase) -> dict[str, Any]:
+    """Return a test case as a row that begins with the names of its suite, and the ID and number of its session."""
+    return {**suite._asdict(), "session_id": session.id, "relative_id": session.relative_id, **case_row(case)}
+
+
+def keyed_test_row(suite: SuiteKey, test: TestKey) -> dict[str, Any]:
+    """Return what names a test as a row that begins with the names of its suite."""
+    return dict(zip(KEYED_TEST_COLUMNS, (*suite, test.group, test.classname, test.name), strict=True))

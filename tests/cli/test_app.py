@@ -83,7 +83,13 @@ class TestExitCodes:
 
 
 class TestHelp:
-    @pytest.mark.parametrize("command", ["list", "suites", "harvest", "sync", "watch", "report", "serve", "demo"])
+    @pytest.mark.parametrize(
+        "command",
+        [
+            *("list", "suites", "failures", "flaky", "slowest", "compare"),
+            *("harvest", "sync", "watch", "report", "serve", "demo"),
+        ],
+    )
     def test_each_command_has_help(self, command: str, call: Call) -> None:
         code, out, err = call(command, "--help")
         assert (code, err) == (0, "")

@@ -24,8 +24,18 @@ def test_misses_and_repeats_no_session(call: Call, tmp_path: Path) -> None:
     assert "buddy-sessions sync WORKSPACE/PROJECT --db sessions.db" in out
     assert max(len(line) for line in out.splitlines() if str(path) not in line) <= 80
     assert "\x1b" not in out
+    _, found, failing = out.partition("\nThe failing tests of the newest failed session:\n\n")
+    assert found
+    session = re.match(r"acme/\S+ #(\d+)  ✘ failed .*\nhttps://\S+\nSTATUS +TIME +TEST *\n✘ ", failing)
+    assert session
+    assert re.search(r"^ {14,}\w+: ", failing, re.MULTILINE)  # a message
+    assert "buddy-sessions failures WORKSPACE/PROJECT/SUITE_ID" in out
     with closing(sqlite3.connect(path)) as connection:
         (stored,) = connection.execute("SELECT count(*) FROM sessions").fetchone()
+        (newest,) = connection.execute(
+            "SELECT relative_id FROM sessions WHERE status = 'ERROR' ORDER BY create_date DESC LIMIT 1"
+        ).fetchone()
+    assert int(session[1]) == newest
     totals = re.findall(r"^acme/\S+ +([\d,]+)", out, re.MULTILINE)
     assert sum(int(total.replace(",", "")) for total in totals) == stored > 1190
 

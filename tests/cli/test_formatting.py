@@ -7,7 +7,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from buddy_sessions import Session, SessionStatus, Stats
-from buddy_sessions.cli.formatting import escape, format_age, format_count, format_duration, format_requests, one_line
+from buddy_sessions.cli.formatting import (
+    escape,
+    format_age,
+    format_count,
+    format_duration,
+    format_requests,
+    format_test_time,
+    one_line,
+)
 from buddy_sessions.cli.tables import sparkline
 
 
@@ -48,6 +56,14 @@ def test_age_has_one_unit(seconds: float, text: str) -> None:
 )
 def test_duration_has_at_most_two_units(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, "-"), (0, "0s"), (0.0002, "1ms"), (0.0404, "40ms"), (0.9994, "999ms"), (0.9996, "1.0s"), (61, "1m01s")],
+)
+def test_time_of_a_test_is_in_milliseconds_below_one_second(seconds: float | None, text: str) -> None:
+    assert format_test_time(seconds) == text
 
 
 def test_unknown_age_or_duration_is_a_dash() -> None:

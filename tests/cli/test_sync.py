@@ -44,6 +44,7 @@ class TestOptions:
             ([A, "--db", "x.db", "--after", "-1"], "--after"),
             ([A, "--db", "x.db", "--since", "yesterday"], "--since"),
             ([A, "--db", "x.db", "--full", "--branch", "main"], "exclude each other"),
+            ([A, "--db", "x.db", "--cases", "passed"], "--cases"),
         ],
     )
     def test_wrong_usage_is_2(
@@ -124,6 +125,42 @@ class TestSync:
         terminal = use_terminal(monkeypatch, "stderr", dumb=False)
         assert call("sync", "acme/shop", "--db", str(path)).code == 0
         assert "0/0+ suites · 0 requests/s · 0 new or changed sessions" in terminal.getvalue()
+
+
+class TestCases:
+    @pytest.fixture
+    def suite(self, fake: FakeBuddy) -> FakeSuite:
+        suite = fake.add_suite("acme", "shop", "a")
+        suite.create(cases=[{"name": "one"}, {"name": "two", "status": "FAILED", "message": "x"}])
+        suite.create(cases=[{"name": "one"}])
+        return suite
+
+    @pytest.mark.parametrize(
+        ("scope", "noun", "names"), [("failed", "1 test case", ["two"]), ("all", "3 test cases", ["one", "one", "two"])]
+    )
+    @pytest.mark.usefixtures("suite")
+    def test_summary_counts_the_saved_cases(
+        self, scope: str, noun: str, names: list[str], call: Call, path: Path
+    ) -> None:
+        code, out, err = call("sync", A, "--db", str(path), "--cases", scope)
+        assert (code, out) == (0, "")
+        assert err.startswith(f"1 suite, 2 new or changed sessions, {noun}, ")
+        assert query(path, "SELECT name FROM cases ORDER BY 1") == [(name,) for name in names]
+        err = call("sync", A, "--db", str(path), "--cases", scope).err
+        assert err.startswith("1 suite, 0 new or changed sessions, 0 test cases, 1 request in ")
+
+    @pytest.mark.usefixtures("suite")
+    def test_no_cases_by_default(self, call: Call, path: Path) -> None:
+        err = call("sync", A, "--db", str(path)).err
+        assert err.startswith("1 suite, 2 new or changed sessions, ")
+        assert "test case" not in err
+        assert not query(path, "SELECT name FROM cases")
+
+    @pytest.mark.usefixtures("suite")
+    def test_progress_counts_the_cases(self, call: Call, monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
+        terminal = use_terminal(monkeypatch, "stderr", dumb=False)
+        assert call("sync", A, "--db", str(path), "--cases", "all").code == 0
+        assert "0 new or changed sessions · 0 test cases" in terminal.getvalue()
 
 
 class TestFull:

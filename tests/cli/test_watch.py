@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from buddy_sessions.cli import run
 from buddy_sessions.cli.writers import KEYED_SESSION_COLUMNS
-from buddy_sessions.testing import FakeBuddy, FakeSuite, RecordedRequest
+from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
 from helpers.command_line import Call, closed_pipe, interrupt, numbers, rows, use_terminal
 
 A = "acme/shop/a"
 OFTEN = ("--interval", "0.01")
+READING = (lambda: None,) * 3
+"""Events during which nothing happens, so that test cases are read."""
 
 
 @pytest.fixture
@@ -24,14 +28,22 @@ def suite(fake: FakeBuddy) -> FakeSuite:
     return fake.add_suite("acme", "shop", "a")
 
 
-def run_events(fake: FakeBuddy, *events: Callable[[], object]) -> None:
-    """Run one event before every other request after the first round, and interrupt the command at the end."""
+def run_events(
+    fake: FakeBuddy, *events: Callable[[], object], fail: Callable[[str], Fault | None] | None = None
+) -> None:
+    """Run one event before every other request after the first round, and interrupt the command at the end.
+
+    `fail` returns the fault of a request with this path, or None.
+    """
     steps = iter((*events, interrupt))
 
-    def on_request(_: object) -> None:
+    def on_request(request: RecordedRequest) -> None:
         round_number, is_second = divmod(len(fake.requests), 2)
         if round_number > 1 and is_second:
             next(steps, lambda: None)()
+        fault = fail(request.path) if fail is not None else None
+        if fault is not None:
+            fake.inject(fault)
 
     fake.on_request = on_request
 
@@ -93,6 +105,108 @@ def test_control_characters_do_not_reach_a_terminal(
     assert run(["watch", A, *OFTEN, "--format", output_format]) == 130
     assert "\\u001b]0;owned\\u0007" in terminal.getvalue()
     assert "\x07" not in terminal.getvalue()
+
+
+class TestFailures:
+    def events(self, suite: FakeSuite, **finished: Any) -> tuple[Callable[[], object], ...]:
+        """Return the events of two sessions: one finishes with failing tests and is changed, one passes."""
+
+        def newest() -> str:
+            return str(suite.sessions[0]["id"])
+
+        cases = [failing("breaks"), {"name": "passes"}, failing("crashes", "ERROR")]
+        return (
+            suite.create,
+            lambda: suite.add_cases(newest(), cases),
+            lambda: suite.finish(newest(), duration=185, **finished),
+            lambda: suite.finish(newest(), status="ERROR", duration=186, error_message="late"),
+            lambda: suite.create(status="SUCCESSFUL", cases=[{"name": "passes"}]),
+        )
+
+    def test_jsonl_lists_the_failing_tests_of_a_session_that_turns_red(
+        self, call: Call, fake: FakeBuddy, suite: FakeSuite
+    ) -> None:
+        run_events(fake, *self.events(suite))
+        code, out, err = call("watch", A, *OFTEN, "--failures")
+        assert (code, err) == (130, "interrupted: 5 changes\n")
+        changes = [(row["kind"], row["status"], [case["name"] for case in row["failing"]]) for row in rows(out)]
+        assert changes == [
+            ("NEW", "IN_PROGRESS", []),
+            ("CHANGED", "IN_PROGRESS", []),
+            ("FINISHED", "ERROR", ["breaks", "crashes"]),
+            ("CHANGED", "ERROR", []),
+            ("NEW", "SUCCESSFUL", []),
+        ]
+        (case, _) = rows(out)[2]["failing"]
+        (sent,) = suite.cases(rows(out)[2]["id"], status="FAILED")
+        assert case == {**sent, "failure": None}
+        assert len([request for request in fake.requests if "/cases" in request.path]) == 2
+
+    def test_new_session_that_is_finished_and_red(self, call: Call, fake: FakeBuddy, suite: FakeSuite) -> None:
+        """The status alone does not say so: Buddy may report other ones."""
+        run_events(fake, lambda: suite.create(status="SKIPPED", cases=[failing("breaks")]), *READING)
+        (row,) = rows(call("watch", A, *OFTEN, "--failures").out)
+        assert (row["kind"], [case["name"] for case in row["failing"]]) == ("NEW", ["breaks"])
+
+    def test_csv_has_the_failing_tests_as_json(self, call: Call, fake: FakeBuddy, suite: FakeSuite) -> None:
+        run_events(fake, *self.events(suite))
+        out = call("watch", A, *OFTEN, "--failures", "--format", "csv").out
+        header, *lines = csv.reader(io.StringIO(out, newline=""))
+        assert tuple(header) == ("kind", *KEYED_SESSION_COLUMNS, "failing")
+        assert [len(json.loads(line[-1])) for line in lines] == [0, 0, 2, 0, 0]
+
+    def test_terminal_gets_lines_below_the_session(
+        self, fake: FakeBuddy, suite: FakeSuite, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run_events(fake, *self.events(suite))
+        terminal = use_terminal(monkeypatch, "stdout")
+        assert run(["watch", A, *OFTEN, "--failures"]) == 130
+        lines = [line[8:] for line in terminal.getvalue().splitlines()]
+        assert lines[2:6] == [
+            f"  finished  ✘ failed   {A} #1  main  3m05s, 1 failed",
+            "  ✘ failed  tests/cart/test_total.py > CartTest > breaks",
+            "  ✘ error  tests/cart/test_total.py > CartTest > crashes",
+            f"  changed   ✘ failed   {A} #1  main  3m06s, 1 failed",
+        ]
+
+    def test_terminal_gets_twenty_tests(
+        self, fake: FakeBuddy, suite: FakeSuite, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run_events(fake, lambda: suite.create(cases=[failing(f"t{number}") for number in range(23)]), *READING)
+        terminal = use_terminal(monkeypatch, "stdout")
+        assert run(["watch", A, *OFTEN, "--failures"]) == 130
+        lines = terminal.getvalue().splitlines()
+        assert (len(lines), lines[-1]) == (22, "          and 3 more")
+
+    @pytest.mark.parametrize("status", [404, 501])
+    def test_tests_that_cannot_be_read_do_not_end_the_watch(
+        self, status: int, call: Call, fake: FakeBuddy, suite: FakeSuite
+    ) -> None:
+        def create(session_id: str) -> Callable[[], object]:
+            return lambda: suite.create(id=session_id, cases=[failing(session_id)])
+
+        run_events(
+            fake,
+            *(create("first"), *READING, create("second"), *READING),
+            fail=lambda path: Fault.status(status) if path.endswith("/first/cases") else None,
+        )
+        code, out, err = call("watch", A, *OFTEN, "--failures")
+        first, second = rows(out)
+        assert (code, first["failing"], [case["name"] for case in second["failing"]]) == (130, None, ["second"])
+        failed, interrupted = err.splitlines()
+        assert failed.startswith(f"failed: failing tests of {A} #1: ")
+        assert f"({status})" in failed
+        assert interrupted == "interrupted: 2 changes"
+
+    def test_no_requests_and_no_field_by_default(self, call: Call, fake: FakeBuddy, suite: FakeSuite) -> None:
+        run_events(fake, *self.events(suite))
+        out = call("watch", A, *OFTEN).out
+        assert [row["kind"] for row in rows(out) if "failing" not in row] == [row["kind"] for row in rows(out)]
+        assert not [request for request in fake.requests if "/cases" in request.path]
+
+
+def failing(name: str, status: str = "FAILED") -> dict[str, Any]:
+    return {"name": name, "status": status, "message": "x"}
 
 
 def test_database_remembers_the_last_watch(call: Call, fake: FakeBuddy, suite: FakeSuite, tmp_path: Path) -> None:

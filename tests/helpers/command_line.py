@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, Literal, NamedTuple, TextIO
 
 import pytest
 
@@ -179,15 +179,15 @@ def down_from(number: int) -> list[int]:
     return [*range(number, 0, -1)]
 
 
-def sync_database(fake: FakeBuddy, path: Path) -> None:
-    """Bring a database up to date with all suites of a fake Buddy that is running."""
+def sync_database(fake: FakeBuddy, path: Path, *, cases: Literal["failed", "all"] | None = None) -> None:
+    """Bring a database up to date with all suites of a fake Buddy that is running, and with their test cases."""
 
     async def sync() -> None:
         keys = [SuiteKey(*key) for key in fake.suites]
         async with (
             BuddyClient(fake.token, base_url=fake.base_url) as buddy,
             SessionStore(path) as store,
-            store.sync(buddy, keys) as harvest,
+            store.sync(buddy, keys, cases=cases) as harvest,
         ):
             _ = [pair async for pair in harvest]
 

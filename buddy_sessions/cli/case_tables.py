@@ -1,0 +1,142 @@
+"""Tables of test cases for terminals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from buddy_sessions import Failure, Session, SuiteKey, TestCase, TestKey, TestRun, TestStatus
+
+from .formatting import escape, format_age, format_count, format_duration, format_test_time, one_line
+from .output import Output
+from .tables import grid, ref_text, status_text
+
+_STATUSES = {
+    TestStatus.PASSED: ("✔", "passed", "green"),
+    TestStatus.FAILED: ("✘", "failed", "bold red"),
+    TestStatus.ERROR: ("✘", "error", "bold red"),
+    TestStatus.SKIPPED: ("○", "skipped", "yellow"),
+}
+_PASSED, _FAILED, _NO_RUN = ("▂", "green"), ("█", "bold red"), ("·", "")
+_RECENT_MARKS = 12  # length of a sparkline
+_INDENT = " " * 4
+
+TEST = "TEST"
+"""The title of the column of names."""
+
+
+def outcome_text(status: TestStatus) -> Text:
+    """Return the status of a test as a symbol and a word, in its colour."""
+    symbol, word, style = _STATUSES.get(status) or ("?", one_line(status).lower(), "magenta")
+    return Text(f"{symbol} {word}", style)
+
+
+def name_text(key: TestKey) -> Text:
+    """Return the name of a test, its last part in bold."""
+    before, separator, name = one_line(str(key)).rpartition(" > ")
+    return Text.assemble(before, separator, (name, "bold"))
+
+
+def message_text(failure: Failure) -> Text:
+    """Return the type and the message of a failure on one line, which a table cuts to the width of the terminal."""
+    text = one_line(_message(failure)) or one_line((failure.text or "").partition("\n")[0])
+    return Text(text, "dim", no_wrap=True, overflow="ellipsis")
+
+
+def session_text(suite: SuiteKey, session: Session, now: datetime) -> Text:
+    """Return a session on one line: its suite, number, status, branch, age, duration and, if known, URL."""
+    text = Text.assemble(
+        f"{one_line(str(suite))} ",
+        (f"#{session.relative_id}", "bold"),
+        "  ",
+        status_text(session),
+        "  ",
+        ref_text(session.ref_type, session.ref_name),
+        f"  {format_age(session.create_date, now)}",
+    )
+    if session.is_finished and session.duration is not None:
+        text.append(f"  {format_duration(session.duration)}")
+    if session.html_url:
+        text.append(f"\n{one_line(session.html_url)}", "dim")
+    return text
+
+
+def count_runs(runs: Sequence[TestRun]) -> str:
+    """Return the number of sessions and the range of their numbers: `10 sessions, #373 to #382`."""
+    first, last = runs[0].session.relative_id, runs[-1].session.relative_id
+    return f"{format_count(len(runs), 'session')}, " + (f"#{first} to #{last}" if len(runs) > 1 else f"#{last}")
+
+
+def recent_statuses(runs: Sequence[TestRun], keys: Iterable[TestKey]) -> dict[TestKey, Text]:
+    """Return one mark per session for each test, the newest on the right: low if it passed, high if it failed.
+
+    Args:
+        runs: The sessions, oldest first.
+        keys: The tests.
+    """
+    marks = {key: Text() for key in keys}
+    for run in runs[-_RECENT_MARKS:]:
+        ran = [case for case in run.cases if case.status != TestStatus.SKIPPED]
+        passed = {case.key for case in ran}
+        failed = {case.key for case in ran if case.is_failing}
+        for key, text in marks.items():
+            text.append(*(_FAILED if key in failed else _PASSED if key in passed else _NO_RUN))
+    return marks
+
+
+def print_title(output: Output, suite: SuiteKey, branch: str | None) -> None:
+    """Print what a table is about."""
+    output.print_line((one_line(f"{suite}, branch {branch}" if branch else str(suite)), "bold"))
+
+
+def print_summary(output: Output, text: str) -> None:
+    """Print the result below a table."""
+    output.print_line((f"\n{text}", "bold"))
+
+
+def print_hidden(messages: Output, count: int) -> None:
+    """Print how to see the rows that a table has left out, if there are any."""
+    if count:
+        messages.print_note(f"for the other {format_count(count, 'test')} add --limit N")
+
+
+def print_sessions(output: Output, suite: SuiteKey, *sessions: Session) -> None:
+    """Print sessions above a table."""
+    now = datetime.now(UTC)
+    for session in sessions:
+        output.print_line(session_text(suite, session, now))
+
+
+def case_table(cases: Iterable[TestCase]) -> Table:
+    """Return a table of test cases: status, time and name, and below the name the message of a failure."""
+    table = grid()
+    table.add_column("STATUS", no_wrap=True)
+    table.add_column("TIME", justify="right", no_wrap=True)
+    table.add_column(TEST, overflow="fold")
+    for case in cases:
+        name = name_text(case.key)
+        cell = name if case.failure is None else Group(name, message_text(case.failure))
+        table.add_row(outcome_text(case.status), format_test_time(case.time), cell)
+    return table
+
+
+def print_details(output: Output, case: TestCase) -> None:
+    """Print a test case with all of the message and the text of its failure."""
+    time = format_test_time(case.time)
+    output.print_line(outcome_text(case.status), f"  {time}  ", name_text(case.key))
+    if case.failure is None:
+        return
+    for part, style in ((_message(case.failure), ""), (case.failure.text or "", "dim")):
+        for line in part.splitlines():
+            output.print_line((f"{_INDENT}{escape(line.expandtabs().rstrip())}".rstrip(), style))
+
+
+def _message(failure: Failure) -> str:
+    """Return the message of a failure after its type, unless the message begins with it."""
+    message = failure.message or ""
+    is_typed = failure.type is not None and message.startswith(failure.type)
+    return ": ".join(filter(None, ("" if is_typed else failure.type, message)))

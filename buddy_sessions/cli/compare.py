@@ -1,0 +1,100 @@
+"""The command `compare`: print how the tests of two sessions differ."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from buddy_sessions import Comparison, Session, SuiteKey, TestCase, compare
+
+from .case_tables import name_text, outcome_text, print_sessions
+from .formatting import format_test_time
+from .options import Connection, KeyDefaults
+from .output import Output
+from .runs import open_runs
+from .session_names import parse_session_of
+from .tables import grid
+from .writers import SESSION_CASE_COLUMNS, Format, choose_format, make_writer, session_case_row
+
+_COLUMNS = ("change", *SESSION_CASE_COLUMNS, "old_time")
+
+_Changes: TypeAlias = Mapping[str, Sequence[tuple[TestCase | None, TestCase]]]
+"""By kind of change: the old test case if it is of interest, and the one to print."""
+
+
+async def compare_sessions(
+    key: str,
+    old: str,
+    new: str,
+    /,
+    *,
+    format: Format | None = None,  # noqa: A002 - the name of the option
+    db: Path | None = None,
+    defaults: KeyDefaults = KeyDefaults(),
+    connection: Connection = Connection(),
+) -> None:
+    """Print how the tests of two sessions differ: newly failing, fixed, still failing, added, removed, slower.
+
+    A test is slower if it takes at least twice as long, and at least 0.1 seconds longer. A test that is skipped in one
+    of the sessions did not run there. Without --db, each session costs one request for each 100 tests, and one more.
+
+    Example: buddy-sessions compare acme/storefront/MNbyVedg 381 382
+
+    Args:
+        key: WORKSPACE/PROJECT/SUITE_ID, a part of it that -w and -p complete, or the URL of a suite.
+        old: ID or number of the old session, or its URL.
+        new: ID or number of the new session, or its URL.
+        format: Output format (default: table on a terminal, otherwise jsonl). In csv, a text that a spreadsheet would
+            take for a formula is preceded by '.
+        db: SQLite file, as written by `sync --cases all`, to read from. No request is made.
+        defaults: Completes the key.
+        connection: How to reach Buddy.
+    """
+    suite = defaults.parse_suite(key)
+    names = [parse_session_of(suite, text) for text in (old, new)]
+    output_format = choose_format(format)
+    async with open_runs(suite, db=db, connection=connection, messages=Output(stderr=True)) as source:
+        before, after = [await source.session(name) for name in names]
+        changes = _changes(compare(await source.cases(before), await source.cases(after)))
+    if output_format == "table":
+        _print_tables(Output(), suite, (before, after), changes)
+    else:
+        make_writer(output_format, sys.stdout, _COLUMNS).write(_rows(suite, before, after, changes))
+
+
+def _changes(comparison: Comparison) -> _Changes:
+    return {
+        "newly_failing": [(None, case) for case in comparison.newly_failing],
+        "fixed": [(None, case) for case in comparison.fixed],
+        "still_failing": [(None, case) for case in comparison.still_failing],
+        "added": [(None, case) for case in comparison.added],
+        "removed": [(None, case) for case in comparison.removed],
+        "slower": comparison.slower,
+    }
+
+
+def _rows(suite: SuiteKey, old: Session, new: Session, changes: _Changes) -> Iterator[dict[str, Any]]:
+    for change, pairs in changes.items():
+        for before, case in pairs:
+            row = session_case_row(suite, old if change == "removed" else new, case)
+            yield {"change": change, **row, "old_time": None if before is None else before.time}
+
+
+def _print_tables(output: Output, suite: SuiteKey, sessions: Sequence[Session], changes: _Changes) -> None:
+    print_sessions(output, suite, *sessions)
+    for change, pairs in changes.items():
+        if not pairs:
+            continue
+        output.print_line(("\n" + change.replace("_", " "), "bold"), f" ({len(pairs):,})")
+        table = grid()
+        table.show_header = False
+        for before, case in pairs:
+            time = format_test_time(case.time)
+            if before is not None:
+                time = f"{format_test_time(before.time)} → {time}"
+            table.add_row(outcome_text(case.status), time, name_text(case.key))
+        output.print(table)
+    counts = ", ".join(f"{len(pairs):,} {change.replace('_', ' ')}" for change, pairs in changes.items())
+    output.print_line(("\n" + counts, "bold"))

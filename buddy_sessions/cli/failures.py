@@ -1,0 +1,101 @@
+"""The command `failures`: print the failing tests of a session."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+from cyclopts.types import PositiveInt
+
+from buddy_sessions import ConfigError, Session, SuiteKey, TestCase
+
+from .case_tables import case_table, print_details, print_hidden, print_sessions, print_summary
+from .exit_codes import ExitCode
+from .formatting import format_count
+from .junit import write_junit
+from .options import Connection, KeyDefaults
+from .output import Output
+from .runs import open_runs
+from .session_names import parse_session
+from .writers import SESSION_CASE_COLUMNS, Format, choose_format, make_writer, session_case_row
+
+_TABLE_LIMIT = 50
+"""The default number of rows of a table: the message of each one costs a request."""
+
+
+async def list_failures(
+    key: str,
+    session: Annotated[str | None, Parameter(show_default=False)] = None,
+    /,
+    *,
+    branch: str | None = None,
+    details: Annotated[bool, Parameter(show_default=False)] = False,
+    limit: PositiveInt | None = None,
+    format: Format | Literal["junit"] | None = None,  # noqa: A002 - the name of the option
+    db: Path | None = None,
+    exit_code: Annotated[bool, Parameter(show_default=False)] = False,
+    defaults: KeyDefaults = KeyDefaults(),
+    connection: Connection = Connection(),
+) -> ExitCode:
+    """Print the failing tests of a session, with the messages of the failures.
+
+    The message of each failing test costs a request, unless it is read from a database.
+
+    Example: buddy-sessions failures acme/storefront/MNbyVedg --branch main
+
+    Args:
+        key: WORKSPACE/PROJECT/SUITE_ID, a part of it that -w and -p complete, or the URL of a suite or a session.
+        session: ID or number of the session, or its URL (default: the latest finished session).
+        branch: The latest finished session of this branch.
+        details: Print all of the messages and stack traces. Formats other than table always contain them.
+        limit: Maximum number of tests (default: 50 in a table, otherwise all).
+        format: Output format (default: table on a terminal, otherwise jsonl). junit is JUnit XML. In csv, a text that a
+            spreadsheet would take for a formula is preceded by '.
+        db: SQLite file, as written by `sync --cases failed`, to read from. No request is made.
+        exit_code: Exit with 1 if tests failed (default: 0 whether or not tests failed).
+        defaults: Completes the key.
+        connection: How to reach Buddy.
+    """
+    suite, name = parse_session(defaults, key, session)
+    if name is not None and branch is not None:
+        raise ConfigError("--branch selects the latest session: leave it out, or do not name a session")
+    output_format = format if format == "junit" else choose_format(format)
+    if output_format == "table" and limit is None:
+        limit = _TABLE_LIMIT
+    messages = Output(stderr=True)
+    async with open_runs(suite, db=db, connection=connection, messages=messages) as source:
+        found = await (source.latest_session(branch=branch) if name is None else source.session(name))
+        cases, count = await source.failing_cases(found, limit=limit)
+    if output_format == "table":
+        _print_table(Output(), suite, found, cases, count=count, details=details)
+        print_hidden(messages, count - len(cases))
+    elif output_format == "junit":
+        write_junit(sys.stdout, suite, found, cases)
+    else:
+        writer = make_writer(output_format, sys.stdout, SESSION_CASE_COLUMNS)
+        writer.write(session_case_row(suite, found, case) for case in cases)
+    return ExitCode.FAILED if exit_code and count else ExitCode.DONE
+
+
+def _print_table(
+    output: Output, suite: SuiteKey, session: Session, cases: Sequence[TestCase], *, count: int, details: bool
+) -> None:
+    print_sessions(output, suite, session)
+    if details:
+        for case in cases:
+            output.print()
+            print_details(output, case)
+    elif cases:
+        output.print()
+        output.print(case_table(cases))
+    print_summary(output, _summary(session, count))
+
+
+def _summary(session: Session, count: int) -> str:
+    """Return how many tests of a session failed: `3 of 412 tests failed`."""
+    if session.tests_count is None:
+        return f"{format_count(count, 'test')} failed"
+    return f"{count:,} of {format_count(session.tests_count, 'test')} failed"

@@ -1,0 +1,75 @@
+"""The command `flaky`: print the tests whose status changes from session to session."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from cyclopts.types import PositiveInt
+from rich.table import Table
+
+from buddy_sessions import FlakyTest, TestRun, flaky_tests
+
+from .case_tables import TEST, count_runs, name_text, print_hidden, print_summary, print_title, recent_statuses
+from .formatting import format_count
+from .options import Connection, KeyDefaults, RunOptions
+from .output import Output
+from .runs import open_runs
+from .tables import grid
+from .writers import KEYED_TEST_COLUMNS, choose_format, keyed_test_row, make_writer
+
+
+async def list_flaky_tests(
+    key: str,
+    /,
+    *,
+    changes: PositiveInt = 3,
+    options: RunOptions = RunOptions(),
+    defaults: KeyDefaults = KeyDefaults(),
+    connection: Connection = Connection(),
+) -> None:
+    """Print the flaky tests of a suite: those whose status changes often.
+
+    The defaults are Buddy's own definition: at least 3 changes in the last 10 sessions, skipped tests not counted.
+    Without --db, each session costs one request for each 100 tests.
+
+    Example: buddy-sessions flaky acme/storefront/MNbyVedg --branch main
+
+    Args:
+        key: WORKSPACE/PROJECT/SUITE_ID, a part of it that -w and -p complete, or the URL of a suite.
+        changes: Minimum number of changes of the status.
+        options: Which sessions to look at, and what to print.
+        defaults: Completes the key.
+        connection: How to reach Buddy.
+    """
+    suite = defaults.parse_suite(key)
+    output_format = choose_format(options.format)
+    messages = Output(stderr=True)
+    async with open_runs(suite, db=options.db, connection=connection, messages=messages) as source:
+        runs = await source.runs(branch=options.branch, last=options.last)
+    flaky = flaky_tests([run.cases for run in runs], window=options.last, changes=changes)
+    shown = flaky[: options.limit_for(output_format)]
+    if output_format == "table":
+        output = Output()
+        print_title(output, suite, options.branch)
+        if shown:
+            output.print(_table(shown, runs))
+        print_summary(output, f"{format_count(len(flaky), 'flaky test')} in {count_runs(runs)}")
+        print_hidden(messages, len(flaky) - len(shown))
+    else:
+        writer = make_writer(output_format, sys.stdout, (*KEYED_TEST_COLUMNS, "changes", "failed", "runs"))
+        counts = ({"changes": test.changes, "failed": test.failed, "runs": test.runs} for test in shown)
+        writer.write(keyed_test_row(suite, test.key) | row for test, row in zip(shown, counts, strict=True))
+
+
+def _table(tests: Sequence[FlakyTest], runs: Sequence[TestRun]) -> Table:
+    recent = recent_statuses(runs, [test.key for test in tests])
+    table = grid()
+    table.add_column("CHANGES", justify="right", no_wrap=True)
+    table.add_column("FAILED", justify="right", no_wrap=True)
+    table.add_column("RECENT", no_wrap=True)
+    table.add_column(TEST, overflow="fold")
+    for test in tests:
+        failed = f"{test.failed} of {test.runs}"
+        table.add_row(str(test.changes), failed, recent[test.key], name_text(test.key))
+    return table

@@ -1,0 +1,69 @@
+"""JUnit XML of failing test cases, as CI tools read it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import TextIO
+from xml.etree import ElementTree as ET
+
+from buddy_sessions import Failure, Session, SuiteKey, TestCase, TestStatus
+
+from .writers import prepare_stream
+
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""A character that XML 1.0 does not allow."""
+
+
+def write_junit(stream: TextIO, suite: SuiteKey, session: Session, cases: Sequence[TestCase]) -> None:
+    """Write failing test cases of a session as a document with one test suite.
+
+    A character that XML does not allow is escaped as in JSON.
+    """
+    escape_line = prepare_stream(stream)
+    root = _document(f"{suite} #{session.relative_id}", session, cases)
+    ET.indent(root)
+    stream.write('<?xml version="1.0" encoding="utf-8"?>\n')
+    stream.writelines(f"{escape_line(line)}\n" for line in ET.tostring(root, encoding="unicode").split("\n"))
+    stream.flush()
+
+
+def _document(name: str, session: Session, cases: Sequence[TestCase]) -> ET.Element:
+    elements = [_case_element(case) for case in cases]
+    kinds = [child.tag for element in elements for child in element]
+    totals: dict[str, str] = {
+        "tests": str(len(cases)),
+        "failures": str(kinds.count("failure")),
+        "errors": str(kinds.count("error")),
+        "time": _seconds(sum(case.time or 0 for case in cases)),
+    }
+    root = ET.Element("testsuites", totals)
+    suite = ET.SubElement(root, "testsuite", {"name": _clean(name), **totals})
+    if session.create_date is not None:
+        suite.set("timestamp", session.create_date.isoformat(timespec="seconds"))
+    suite.extend(elements)
+    return root
+
+
+def _case_element(case: TestCase) -> ET.Element:
+    element = ET.Element(
+        "testcase",
+        classname=_clean(case.classname or case.test_group_name or ""),
+        name=_clean(case.name),
+        time=_seconds(case.time or 0),
+    )
+    failure = case.failure or Failure(kind="error" if case.status == TestStatus.ERROR else "failure")
+    child = ET.SubElement(element, failure.kind, message=_clean(failure.message or ""))
+    if failure.type is not None:
+        child.set("type", _clean(failure.type))
+    child.text = _clean(failure.text or "")
+    return element
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.3f}"
+
+
+def _clean(text: str) -> str:
+    return _NOT_XML.sub(lambda match: json.dumps(match[0])[1:-1], text)

@@ -1,0 +1,46 @@
+"""The sessions that arguments name: by ID, by number, or by URL."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote, urlsplit
+
+from buddy_sessions import ConfigError, SuiteKey
+
+from .options import KeyDefaults, parse_argument
+
+_API_PATH = "/workspaces/[^/]+/projects/[^/]+/unit-tests/suites/[^/]+(?:/sessions/([^/]+))?"
+_BROWSER_PATH = "/[^/]+/[^/]+/unit-tests/[^/]+(?:/([^/]+))?"
+
+
+def parse_session(defaults: KeyDefaults, key: str, session: str | None) -> tuple[SuiteKey, str | None]:
+    """Return the suite of a key, and the ID or number of a session; None if neither `key` nor `session` names one.
+
+    Raises ConfigError if the key is invalid, or if both name a session.
+    """
+    suite, in_key = defaults.parse_suite(key), _session_in_url(key)
+    if session is None:
+        return suite, in_key
+    if in_key is not None:
+        raise ConfigError(f"two sessions: {key!r} is the URL of one, so leave out {session!r}")
+    return suite, parse_session_of(suite, session)
+
+
+def parse_session_of(suite: SuiteKey, text: str) -> str:
+    """Return the ID or number of a session of a suite. `text` is that, or the URL of the session.
+
+    Raises ConfigError if it is another URL.
+    """
+    if "://" not in text:
+        return text
+    key, session = parse_argument(SuiteKey.parse, text), _session_in_url(text)
+    if key != suite or session is None:
+        raise ConfigError(f"not a session of {suite}: {text!r}; write its ID or number, or paste its URL")
+    return session
+
+
+def _session_in_url(text: str) -> str | None:
+    """Return the ID of the session in a URL of the browser or the API; None if there is none."""
+    path = urlsplit(text).path if "://" in text else ""
+    match = re.search(_API_PATH, path) or re.search(_BROWSER_PATH, path)
+    return unquote(match[1]) if match is not None and match[1] is not None else None

@@ -1,0 +1,82 @@
+"""The command `slowest`: print the tests that take longest."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from cyclopts.types import NonNegativeFloat
+from rich.table import Table
+
+from buddy_sessions import SlowTest, slowest_tests
+
+from .case_tables import TEST, count_runs, name_text, print_hidden, print_summary, print_title
+from .formatting import format_count, format_test_time
+from .options import Connection, KeyDefaults, RunOptions
+from .output import Output
+from .runs import open_runs
+from .tables import grid
+from .writers import KEYED_TEST_COLUMNS, choose_format, keyed_test_row, make_writer
+
+
+async def list_slowest_tests(
+    key: str,
+    /,
+    *,
+    threshold: NonNegativeFloat | None = None,
+    options: RunOptions = RunOptions(),
+    defaults: KeyDefaults = KeyDefaults(),
+    connection: Connection = Connection(),
+) -> None:
+    """Print the tests of a suite that take longest, by the median of their times in the last sessions.
+
+    A table also says how many tests are slower than the threshold that is set in Buddy, unless --db is used. Without
+    --db, each session costs one request for each 100 tests.
+
+    Example: buddy-sessions slowest acme/storefront/MNbyVedg --threshold 0.5
+
+    Args:
+        key: WORKSPACE/PROJECT/SUITE_ID, a part of it that -w and -p complete, or the URL of a suite.
+        threshold: Only tests that take longer than this number of seconds.
+        options: Which sessions to look at, and what to print.
+        defaults: Completes the key.
+        connection: How to reach Buddy.
+    """
+    suite = defaults.parse_suite(key)
+    output_format = choose_format(options.format)
+    messages = Output(stderr=True)
+    suite_threshold = None
+    async with open_runs(suite, db=options.db, connection=connection, messages=messages) as source:
+        runs = await source.runs(branch=options.branch, last=options.last)
+        if output_format == "table" and threshold is None:
+            suite_threshold = await source.slow_threshold()
+    slowest = slowest_tests([run.cases for run in runs], threshold=threshold)
+    shown = slowest[: options.limit_for(output_format)]
+    if output_format == "table":
+        output = Output()
+        print_title(output, suite, options.branch)
+        if shown:
+            output.print(_table(shown))
+        slower = "" if threshold is None else f" slower than {format_test_time(threshold)}"
+        summary = f"{format_count(len(slowest), 'test')}{slower} in {count_runs(runs)}"
+        if suite_threshold is not None:
+            count = sum(test.median > suite_threshold for test in slowest)
+            summary += f"\n{count:,} slower than {format_test_time(suite_threshold)}, the threshold of the suite"
+        print_summary(output, summary)
+        print_hidden(messages, len(slowest) - len(shown))
+    else:
+        writer = make_writer(output_format, sys.stdout, (*KEYED_TEST_COLUMNS, "median", "slowest", "runs"))
+        times = ({"median": test.median, "slowest": test.slowest, "runs": test.runs} for test in shown)
+        writer.write(keyed_test_row(suite, test.key) | row for test, row in zip(shown, times, strict=True))
+
+
+def _table(tests: Sequence[SlowTest]) -> Table:
+    table = grid()
+    for title in ("MEDIAN", "SLOWEST", "SESSIONS"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column(TEST, overflow="fold")
+    for test in tests:
+        table.add_row(
+            format_test_time(test.median), format_test_time(test.slowest), f"{test.runs:,}", name_text(test.key)
+        )
+    return table

@@ -1,0 +1,185 @@
+"""The command `compare`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from buddy_sessions.cli import run
+from buddy_sessions.testing import FakeBuddy, FakeSuite
+from helpers.command_line import Call, rows, sync_database, use_terminal
+
+SUITE = "acme/shop/a"
+URL = "https://app.buddy.works/acme/shop/unit-tests/a"
+SUMMARY = "1 newly failing, 1 fixed, 1 still failing, 1 added, 1 removed, 1 slower"
+
+
+def failed(name: str, status: str = "FAILED") -> dict[str, Any]:
+    return {"name": name, "status": status, "message": "x"}
+
+
+@pytest.fixture
+def suite(fake: FakeBuddy) -> FakeSuite:
+    suite = fake.add_suite("acme", "shop", "a")
+    before = [{"name": "breaks"}, failed("heals"), failed("stays"), {"name": "goes"}, {"name": "slows", "time": 0.2}]
+    after = [failed("breaks"), {"name": "heals"}, failed("stays", "ERROR"), {"name": "comes"}]
+    suite.create(id="old", branch="main", duration=5, cases=[*before, {"name": "same"}])
+    suite.create(id="new", branch="dev", duration=6, cases=[*after, {"name": "slows", "time": 1.5}, {"name": "same"}])
+    return suite
+
+
+@pytest.fixture
+def database(fake: FakeBuddy, suite: FakeSuite, tmp_path: Path) -> str:
+    assert suite.key in fake.suites
+    path = tmp_path / "sessions.db"
+    sync_database(fake, path, cases="all")
+    fake.requests.clear()
+    return str(path)
+
+
+@pytest.mark.parametrize("source", ["api", "database"])
+def test_jsonl_names_the_change(source: str, database: str, suite: FakeSuite, fake: FakeBuddy, call: Call) -> None:
+    code, out, err = call("compare", SUITE, "old", "new", *(["--db", database] if source == "database" else []))
+    assert (code, err) == (0, "")
+    assert [(row["change"], row["session_id"], row["name"], row["status"], row["old_time"]) for row in rows(out)] == [
+        ("newly_failing", "new", "breaks", "FAILED", None),
+        ("fixed", "new", "heals", "PASSED", None),
+        ("still_failing", "new", "stays", "ERROR", None),
+        ("added", "new", "comes", "PASSED", None),
+        ("removed", "old", "goes", "PASSED", None),
+        ("slower", "new", "slows", "PASSED", 0.2),
+    ]
+    first, *_, removed, slower = rows(out)
+    assert [*first][:6] == ["change", "workspace", "project", "suite_id", "session_id", "relative_id"]
+    assert (first["relative_id"], removed["relative_id"], slower["time"]) == (2, 1, 1.5)
+    (listed,) = [case for case in suite.cases("new") if case["name"] == "slows"]
+    assert listed.items() <= slower.items()
+    assert "data" not in slower
+    assert (not fake.requests) is (source == "database")
+
+
+@pytest.mark.usefixtures("suite")
+def test_csv_has_the_same_columns(call: Call) -> None:
+    out = call("compare", SUITE, "old", "new", "--format", "csv").out
+    lines = [*csv.DictReader(io.StringIO(out, newline=""))]
+    assert [line["change"] for line in lines][::5] == ["newly_failing", "slower"]
+    assert (lines[-1]["old_time"], lines[-1]["time"]) == ("0.2", "1.5")
+    assert call("compare", SUITE, "old", "old", "--format", "csv").out.count("still_failing,") == 2
+
+
+@pytest.mark.usefixtures("suite")
+def test_table_for_80_columns(call: Call) -> None:
+    code, out, err = call("compare", SUITE, "old", "new", "--format", "table")
+    assert (code, err) == (0, "")
+    assert [re.sub(r"\d+ s ago", "0 s ago", line.rstrip()) for line in out.splitlines()] == [
+        f"{SUITE} #1  ✘ failed  main  0 s ago  5s",
+        f"{URL}/old",
+        f"{SUITE} #2  ✘ failed  dev  0 s ago  6s",
+        f"{URL}/new",
+        "",
+        "newly failing (1)",
+        "✘ failed  100ms  tests/cart/test_total.py > CartTest > breaks",
+        "",
+        "fixed (1)",
+        "✔ passed  100ms  tests/cart/test_total.py > CartTest > heals",
+        "",
+        "still failing (1)",
+        "✘ error  100ms  tests/cart/test_total.py > CartTest > stays",
+        "",
+        "added (1)",
+        "✔ passed  100ms  tests/cart/test_total.py > CartTest > comes",
+        "",
+        "removed (1)",
+        "✔ passed  100ms  tests/cart/test_total.py > CartTest > goes",
+        "",
+        "slower (1)",
+        "✔ passed  200ms → 1.5s  tests/cart/test_total.py > CartTest > slows",
+        "",
+        SUMMARY,
+    ]
+
+
+def test_equal_sessions_have_only_a_summary(fake: FakeBuddy, call: Call) -> None:
+    suite = fake.add_suite("acme", "shop", "b")
+    for _ in range(2):
+        suite.create(
+            cases=[{"name": "same"}, {"name": "odd", "status": "PAUSED"}, {"name": "off", "status": "SKIPPED"}]
+        )
+    assert call("compare", "acme/shop/b", "1", "2") == (0, "", "")
+    lines = call("compare", "acme/shop/b", "1", "2", "--format", "table").out.splitlines()
+    assert lines[4:] == ["", "0 newly failing, 0 fixed, 0 still failing, 0 added, 0 removed, 0 slower"]
+
+
+def test_unknown_status_is_shown(fake: FakeBuddy, call: Call) -> None:
+    suite = fake.add_suite("acme", "shop", "b")
+    suite.create(status="SUCCESSFUL", cases=[{"name": "same"}])
+    suite.create(status="SUCCESSFUL", cases=[{"name": "same"}, {"name": "odd", "status": "PAUSED"}])
+    out = call("compare", "acme/shop/b", "1", "2", "--format", "table").out
+    assert "\nadded (1)\n? paused  100ms  tests/cart/test_total.py > CartTest > odd" in out
+
+
+@pytest.mark.usefixtures("suite")
+@pytest.mark.parametrize(
+    ("key", "old", "new"),
+    [(SUITE, "1", "2"), (SUITE, f"{URL}/old", f"{URL}/new?tab=tests"), (f"{URL}/new", "old", "2")],
+)
+def test_sessions_are_named_by_id_number_or_url(key: str, old: str, new: str, call: Call) -> None:
+    assert len(rows(call("compare", key, old, new).out)) == 6
+
+
+@pytest.mark.usefixtures("suite")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([SUITE], "OLD"),
+        ([SUITE, "old"], "NEW"),
+        (["a", "old", "new"], "not workspace/project/suite_id: 'a'"),
+        ([SUITE, "old", "https://app.buddy.works/acme/shop/unit-tests/b/new"], f"not a session of {SUITE}: 'https"),
+        ([SUITE, "old", URL], f"not a session of {SUITE}: 'https"),
+        ([SUITE, "old", "new", "--db", "none.db"], "'none.db' not found: create it"),
+        ([SUITE, "old", "new", "--format", "junit"], "--format"),
+    ],
+)
+def test_wrong_usage_is_2(arguments: list[str], message: str, call: Call, fake: FakeBuddy) -> None:
+    code, out, err = call("compare", *arguments)
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert message in err
+    assert not fake.requests
+
+
+@pytest.mark.usefixtures("suite")
+@pytest.mark.parametrize("names", [("none", "new"), ("old", "none")])
+def test_unknown_session_is_an_error(names: tuple[str, str], call: Call) -> None:
+    code, out, err = call("compare", SUITE, *names)
+    assert (code, out) == (1, "")
+    assert err.startswith("error: Session not found (404)")
+    assert "/sessions/none" in err
+
+
+def test_database_without_all_cases_is_an_error(fake: FakeBuddy, suite: FakeSuite, database: str, call: Call) -> None:
+    suite.create(id="newest", status="SUCCESSFUL")
+    sync_database(fake, Path(database), cases="failed")
+    code, out, err = call("compare", SUITE, "old", "newest", "--db", database)
+    assert (code, out) == (2, "")
+    assert err == (
+        f"error: the test cases of session newest are not in {database!r}: "
+        f"run buddy-sessions sync {SUITE} --db {database} --cases all\n"
+    )
+
+
+@pytest.mark.parametrize("output_format", ["table", "jsonl", "csv"])
+def test_control_characters_do_not_reach_a_terminal(
+    output_format: str, fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = fake.add_suite("acme", "shop", "b")
+    suite.create(status="SUCCESSFUL", cases=[])
+    suite.create(status="SUCCESSFUL", cases=[{"name": "\x1b]0;owned\x07", "status": "\x1b]0;owned\x07"}])
+    terminal = use_terminal(monkeypatch, "stdout", dumb=False)
+    assert run(["compare", "acme/shop/b", "1", "2", "--format", output_format]) == 0
+    assert terminal.getvalue().count("\\u001b]0;owned\\u0007") == 2
+    assert "\x07" not in terminal.getvalue()

@@ -1,0 +1,568 @@
+"""The command `failures`: which session, what it prints of the failing tests, and what it costs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from junitparser import Error, JUnitXml, TestCase, TestSuite
+from junitparser import Failure as JUnitFailure
+from rich.cells import cell_len
+
+from buddy_sessions.cli import run
+from buddy_sessions.cli.writers import SESSION_CASE_COLUMNS
+from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
+from helpers.command_line import Call, closed_pipe, interrupt_at_request, rows, sync_database, use_terminal
+from helpers.stores import execute
+
+SUITE = "acme/shop/a"
+EVIL = "\x1b]0;owned\x07\x9b2J\u202e[red]"
+
+TRACEBACK = """\
+Traceback (most recent call last):
+  File "tests/cart/test_total.py", line 12, in adds_discount
+\tassert total == 4
+AssertionError: assert 3 == 4"""
+
+CASES: tuple[Mapping[str, Any], ...] = (
+    {"name": "removes_item", "time": 0.25},
+    {
+        "name": "adds_discount",
+        "status": "FAILED",
+        "time": 0.04,
+        "message": "assert 3 == 4",
+        "type": "AssertionError",
+        "text": TRACEBACK,
+    },
+    {
+        "name": "shows_prices",
+        "status": "ERROR",
+        "time": 61,
+        "test_group_name": "tests/catalog/test_prices.py",
+        "classname": "CatalogTest",
+        "message": "KeyError: 'currency' is not in the response",
+        "type": "KeyError",
+        "text": None,
+    },
+    {"name": "is_slow", "status": "SKIPPED", "time": 0},
+)
+
+
+@pytest.fixture
+def suite(fake: FakeBuddy) -> FakeSuite:
+    """A suite whose second session has failing tests, whose third one has none, and whose fourth one is running."""
+    suite = fake.add_suite("acme", "shop", "a")
+    suite.create(id="first", branch="main", status="ERROR", cases=[{"name": "old", "status": "FAILED", "message": "x"}])
+    suite.create(id="second", branch="dev", cases=CASES, duration=42)
+    suite.create(id="third", branch="main", status="SUCCESSFUL", tests_count=3)
+    suite.create(id="fourth", branch="dev", status="IN_PROGRESS")
+    return suite
+
+
+@pytest.fixture
+def database(fake: FakeBuddy, suite: FakeSuite, tmp_path: Path) -> str:
+    """A database with the failing tests of the suite. The requests are cleared."""
+    assert suite.key in fake.suites
+    path = tmp_path / "sessions.db"
+    sync_database(fake, path, cases="failed")
+    fake.requests.clear()
+    return str(path)
+
+
+def names(out: str) -> list[str]:
+    return [row["name"] for row in rows(out)]
+
+
+class TestSession:
+    @pytest.mark.parametrize(
+        ("arguments", "expected"),
+        [
+            ([SUITE], []),
+            ([SUITE, "--branch", "dev"], ["adds_discount", "shows_prices"]),
+            ([SUITE, "second"], ["adds_discount", "shows_prices"]),
+            ([SUITE, "2"], ["adds_discount", "shows_prices"]),
+            ([SUITE, "1"], ["old"]),
+            ([SUITE, "4"], []),
+            ([SUITE, "https://app.buddy.works/acme/shop/unit-tests/a/first"], ["old"]),
+            (["https://app.buddy.works/acme/shop/unit-tests/a/second"], ["adds_discount", "shows_prices"]),
+            (["https://app.buddy.works/acme/shop/unit-tests/a"], []),
+            (["https://app.buddy.works/acme/shop/unit-tests/a/", "first"], ["old"]),
+            (
+                [
+                    "https://api.buddy.works/workspaces/acme/projects/shop/unit-tests/suites/a/sessions/f%69rst/cases?page=1"
+                ],
+                ["old"],
+            ),
+            (["https://api.buddy.works/workspaces/acme/projects/shop/unit-tests/suites/a"], []),
+            (["a", "first", "-w", "acme", "-p", "shop"], ["old"]),
+        ],
+    )
+    def test_latest_finished_session_unless_one_is_named(
+        self, arguments: list[str], expected: list[str], suite: FakeSuite, call: Call
+    ) -> None:
+        code, out, err = call("failures", *arguments)
+        assert (code, names(out), err) == (0, expected, "")
+
+    @pytest.mark.usefixtures("suite")
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ([SUITE, "second", "--branch", "main"], "--branch selects the latest session: leave it out"),
+            (["https://app.buddy.works/acme/shop/unit-tests/a/first", "second"], "leave out 'second'"),
+            ([SUITE, "https://app.buddy.works/acme/shop/unit-tests/b/first"], f"not a session of {SUITE}: 'https"),
+            ([SUITE, "https://app.buddy.works/acme/shop/unit-tests/a"], f"not a session of {SUITE}: 'https"),
+            ([SUITE, "https://["], "Invalid IPv6 URL"),
+            (["https://["], "Invalid IPv6 URL"),
+            ([SUITE, ""], "session_id"),
+            (["a"], "not workspace/project/suite_id: 'a'"),
+            ([SUITE, "--limit", "0"], "--limit"),
+            ([SUITE, "--format", "xml"], "--format"),
+            ([SUITE, "--branch", ""], "branch must be"),
+        ],
+    )
+    def test_wrong_usage_is_2(self, arguments: list[str], message: str, call: Call, fake: FakeBuddy) -> None:
+        code, out, err = call("failures", *arguments)
+        assert (code, out, len(err.splitlines())) == (2, "", 1)
+        assert message in err
+        assert not fake.requests
+
+    @pytest.mark.usefixtures("suite")
+    @pytest.mark.parametrize("name", ["none", "0", "5", "9" * 18, "9" * 5000])
+    def test_unknown_session_is_an_error(self, name: str, call: Call) -> None:
+        code, out, err = call("failures", SUITE, name)
+        assert (code, out) == (1, "")
+        assert err.startswith("error: Session not found (404): check ")
+
+    def test_deleted_number_is_an_error(self, suite: FakeSuite, call: Call) -> None:
+        suite.delete("second")
+        code, out, err = call("failures", SUITE, "2")
+        assert (code, out) == (1, "")
+        assert err.startswith("error: Session not found (404)")
+
+    def test_id_takes_precedence_over_number(self, suite: FakeSuite, call: Call) -> None:
+        suite.create(id="1", cases=[{"name": "newest", "status": "FAILED", "message": "x"}])
+        assert names(call("failures", SUITE, "1").out) == ["newest"]
+
+    def test_number_far_down_is_found_with_few_requests(self, fake: FakeBuddy, call: Call) -> None:
+        suite = fake.add_suite("acme", "shop", "b").populate(900)
+        code, out, err = call("failures", "acme/shop/b", "7", "--format", "table")
+        assert (code, err) == (0, "")
+        assert suite.sessions[-7]["html_url"] in out
+        assert len([request for request in fake.requests if request.path.endswith("/sessions")]) <= 3
+
+    def test_unknown_suite_is_an_error(self, suite: FakeSuite, call: Call) -> None:
+        code, out, err = call("failures", "acme/shop/none")
+        assert (code, out) == (1, "")
+        assert err.startswith("error: Suite not found (404)")
+
+    def test_no_finished_session_is_an_error(self, fake: FakeBuddy, call: Call) -> None:
+        """Otherwise, a branch that is spelled wrong would look like one without failures."""
+        suite = fake.add_suite("acme", "shop", "b")
+        expected = "error: acme/shop/b has no finished session yet: try again when one has finished\n"
+        assert call("failures", "acme/shop/b") == (1, "", expected)
+        suite.create(branch="main")
+        assert call("failures", "acme/shop/b") == (1, "", expected)
+        expected = "error: acme/shop/b has no finished session of branch 'mian': check the name of the branch\n"
+        assert call("failures", "acme/shop/b", "--branch", "mian") == (1, "", expected)
+
+    def test_latest_finished_session_may_be_on_a_later_page(self, fake: FakeBuddy, call: Call) -> None:
+        suite = fake.add_suite("acme", "shop", "b")
+        suite.create(cases=[{"name": "old", "status": "FAILED", "message": "x"}])
+        for _ in range(120):
+            suite.create()
+        assert names(call("failures", "acme/shop/b").out) == ["old"]
+
+
+class TestRequests:
+    def test_each_message_costs_one_request(self, fake: FakeBuddy, suite: FakeSuite, call: Call) -> None:
+        """In addition to the list of sessions, and one list of test cases for each of two statuses."""
+        call("failures", SUITE, "--branch", "dev")
+        assert len(fake.requests) == 1 + 2 + 2
+
+    def test_long_suite_costs_no_more_requests(self, fake: FakeBuddy, call: Call) -> None:
+        fake.add_suite("acme", "shop", "b").populate(900)
+        assert call("failures", "acme/shop/b", "--limit", "1").code == 0
+        assert [request.page for request in fake.requests if request.path.endswith("/sessions")] == [1]
+
+    @pytest.mark.usefixtures("suite")
+    def test_limit_saves_requests(self, fake: FakeBuddy, call: Call) -> None:
+        code, out, err = call("failures", SUITE, "second", "--limit", "1")
+        assert (code, names(out), err) == (0, ["adds_discount"], "")
+        assert len(fake.requests) == 1 + 2 + 1
+
+    def test_messages_are_read_concurrently(self, fake: FakeBuddy, call: Call) -> None:
+        suite = fake.add_suite("acme", "shop", "b")
+        suite.create(cases=[{"name": f"test{n}", "status": "FAILED", "message": "x"} for n in range(30)])
+        fake.latency = 0.02
+        out = call("failures", "acme/shop/b").out
+        assert sorted(names(out)) == sorted(f"test{n}" for n in range(30))
+        assert fake.max_in_flight == 8
+
+    def test_case_that_is_deleted_meanwhile_has_no_message(self, fake: FakeBuddy, suite: FakeSuite, call: Call) -> None:
+        fake.on_request = lambda request: fake.inject(Fault.status(404)) if "/test-groups/" in request.path else None
+        code, out, _ = call("failures", SUITE, "second")
+        assert (code, [row["failure"] for row in rows(out)]) == (0, [None, None])
+        _, out, _ = call("failures", SUITE, "second", "--format", "table", "--details")
+        assert out.splitlines()[3:6] == [
+            "✘ failed  40ms  tests/cart/test_total.py > CartTest > adds_discount",
+            "",
+            "✘ error  1m01s  tests/catalog/test_prices.py > CatalogTest > shows_prices",
+        ]
+
+    def test_failed_request_cancels_the_others(self, fake: FakeBuddy, call: Call) -> None:
+        suite = fake.add_suite("acme", "shop", "b")
+        suite.create(cases=[{"name": f"test{n}", "status": "FAILED", "message": "x"} for n in range(30)])
+        fake.on_request = lambda request: fake.inject(Fault.status(501)) if "/test-groups/" in request.path else None
+        code, out, err = call("failures", "acme/shop/b")
+        assert (code, out, "(501)" in err, len(err.splitlines())) == (1, "", True, 1)
+        assert len(fake.requests) <= 3 + 16
+
+    def test_rejected_token_is_4(self, fake: FakeBuddy, suite: FakeSuite, call: Call) -> None:
+        fake.token = "another"
+        code, out, err = call("failures", SUITE)
+        assert (code, out, "(401)" in err) == (4, "", True)
+
+    @pytest.mark.usefixtures("suite")
+    def test_interrupt_is_130(self, fake: FakeBuddy, call: Call) -> None:
+        interrupt_at_request(fake, 3)
+        assert call("failures", SUITE, "--branch", "dev") == (130, "", "")
+
+
+class TestExitCode:
+    @pytest.mark.parametrize("output_format", ["table", "jsonl", "csv", "junit"])
+    def test_failing_tests_are_1_only_if_requested(self, output_format: str, suite: FakeSuite, call: Call) -> None:
+        arguments = ("--format", output_format)
+        assert call("failures", SUITE, "second", *arguments).code == 0
+        assert call("failures", SUITE, "second", *arguments, "--exit-code").code == 1
+        assert call("failures", SUITE, "third", *arguments, "--exit-code").code == 0
+
+
+class TestData:
+    @pytest.mark.parametrize("source", ["api", "database"])
+    def test_jsonl_names_the_session_and_has_the_failure(
+        self, source: str, suite: FakeSuite, database: str, fake: FakeBuddy, call: Call
+    ) -> None:
+        code, out, err = call("failures", SUITE, "second", *(["--db", database] if source == "database" else []))
+        assert (code, err) == (0, "")
+        first, second = rows(out)
+        assert tuple(first) == tuple(second) == SESSION_CASE_COLUMNS
+        (listed,) = suite.cases("second", status="FAILED")
+        assert first == {
+            "workspace": "acme",
+            "project": "shop",
+            "suite_id": "a",
+            "session_id": "second",
+            "relative_id": 2,
+            **listed,
+            "failure": {
+                "kind": "failure",
+                "type": "AssertionError",
+                "message": "assert 3 == 4",
+                "text": TRACEBACK,
+            },
+        }
+        assert (second["status"], second["failure"]["kind"], second["failure"]["text"]) == ("ERROR", "error", None)
+        assert (not fake.requests) is (source == "database")
+
+    @pytest.mark.usefixtures("suite")
+    def test_csv_has_the_failure_as_json(self, call: Call) -> None:
+        code, out, err = call("failures", SUITE, "second", "--format", "csv")
+        first, second = csv.DictReader(io.StringIO(out, newline=""))
+        assert (code, err, tuple(first)) == (0, "", SESSION_CASE_COLUMNS)
+        assert json.loads(first["failure"])["message"] == "assert 3 == 4"
+        assert second["name"] == "shows_prices"
+
+    @pytest.mark.usefixtures("suite")
+    def test_csv_without_failing_tests_has_a_header(self, call: Call) -> None:
+        assert call("failures", SUITE, "--format", "csv") == (0, ",".join(SESSION_CASE_COLUMNS) + "\r\n", "")
+
+    @pytest.mark.usefixtures("suite")
+    @pytest.mark.parametrize("output_format", ["table", "jsonl", "csv", "junit"])
+    def test_closed_pipe_is_not_an_error(
+        self, output_format: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with closed_pipe() as stream:
+            monkeypatch.setattr(sys, "stdout", stream)
+            code = run(["failures", SUITE, "second", "--format", output_format])
+        assert (code, capsys.readouterr().err) == (0, "")
+
+
+class TestJUnit:
+    def parse(self, out: str) -> TestSuite:
+        document = JUnitXml.fromstring(out.encode())
+        (suite,) = document
+        assert isinstance(suite, TestSuite)
+        assert (document.tests, document.failures, document.errors) == (suite.tests, suite.failures, suite.errors)
+        cases = [case for case in suite if isinstance(case, TestCase)]
+        results = [result for case in cases for result in case.result]
+        kinds = [type(result) for result in results]
+        assert suite.tests == len(cases) == len(results)
+        assert (suite.failures, suite.errors) == (kinds.count(JUnitFailure), kinds.count(Error))
+        assert suite.time == sum(case.time or 0 for case in cases)
+        return suite
+
+    @pytest.mark.usefixtures("suite")
+    def test_junitparser_reads_the_failing_tests(self, call: Call) -> None:
+        code, out, err = call("failures", SUITE, "second", "--format", "junit")
+        suite = self.parse(out)
+        assert (code, err) == (0, "")
+        assert (suite.name, suite.tests, suite.failures, suite.errors) == (f"{SUITE} #2", 2, 1, 1)
+        first, second = suite
+        assert isinstance(first, TestCase)
+        assert isinstance(second, TestCase)
+        assert (first.classname, first.name, first.time) == ("CartTest", "adds_discount", 0.04)
+        assert (second.classname, second.name, second.time) == ("CatalogTest", "shows_prices", 61)
+        (failure,), (error,) = first.result, second.result
+        assert isinstance(failure, JUnitFailure)
+        assert isinstance(error, Error)
+        assert (failure.type, failure.message, failure.text) == ("AssertionError", "assert 3 == 4", TRACEBACK)
+        assert (error.type, error.message, error.text) == (
+            "KeyError",
+            "KeyError: 'currency' is not in the response",
+            None,
+        )
+
+    @pytest.mark.usefixtures("suite")
+    def test_no_failing_test_is_an_empty_suite(self, call: Call) -> None:
+        suite = self.parse(call("failures", SUITE, "--format", "junit").out)
+        assert (suite.name, suite.tests, list(suite)) == (f"{SUITE} #3", 0, [])
+
+    def test_missing_fields_are_left_out(self, fake: FakeBuddy, call: Call) -> None:
+        suite = fake.add_suite("acme", "shop", "b")
+        missing = {"classname": None, "time": None, "data": None}
+        cases = [{"name": "x", "status": "FAILED", **missing}]
+        cases += [{"name": "y", "status": "ERROR", "test_group_name": None, **missing}]
+        suite.create(create_date=None, cases=cases)
+        parsed = self.parse(call("failures", "acme/shop/b", "--format", "junit").out)
+        assert (parsed.failures, parsed.errors, parsed.timestamp) == (1, 1, None)
+        assert [(case.classname, case.name, case.time) for case in parsed] == [
+            ("tests/cart/test_total.py", "x", 0.0),
+            ("", "y", 0.0),
+        ]
+
+    def test_characters_that_xml_forbids_are_escaped(self, fake: FakeBuddy, call: Call) -> None:
+        suite = fake.add_suite("acme", "shop", "b")
+        odd = "\x1b[31m]]> <&'\" \ud800\ufffe é日😀\x00"
+        data = f"<testcase><failure message='{chr(10)}a&amp;b' type='&lt;T>'><![CDATA[ ]] ></x>]]></failure></testcase>"
+        suite.create(cases=[{"name": odd, "classname": odd, "status": "FAILED", "data": data}])
+        out = call("failures", "acme/shop/b", "--format", "junit").out
+        (case,) = self.parse(out)
+        assert isinstance(case, TestCase)
+        shown = "\\u001b[31m]]> <&'\" \\ud800\\ufffe é日😀\\u0000"
+        assert (case.name, case.classname) == (shown, shown)
+        (failure,) = case.result
+        assert (failure.message, failure.type, failure.text) == (" a&b", "<T>", "]] ></x>")
+
+    def test_control_characters_do_not_reach_a_terminal(
+        self, fake: FakeBuddy, call: Call, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        suite = fake.add_suite("acme", "shop", "b")
+        suite.create(cases=[{"name": EVIL, "status": "FAILED", "message": EVIL, "text": "one\ntwo"}])
+        terminal = use_terminal(monkeypatch, "stdout", dumb=False)
+        assert run(["failures", "acme/shop/b", "--format", "junit"]) == 0
+        assert not set(terminal.getvalue()) & {"\x07", "\x1b", "\x9b", "\u202e"}
+        assert "one\ntwo" in terminal.getvalue()
+
+
+class TestTable:
+    @pytest.mark.usefixtures("suite")
+    def test_table_for_80_columns(self, call: Call) -> None:
+        code, out, err = call("failures", SUITE, "second", "--format", "table")
+        assert (code, err) == (0, "")
+        assert [re.sub(r"\d+ s ago", "0 s ago", line.rstrip()) for line in out.splitlines()] == [
+            "acme/shop/a #2  ✘ failed  dev  0 s ago  42s",
+            "https://app.buddy.works/acme/shop/unit-tests/a/second",
+            "",
+            "STATUS     TIME  TEST",
+            "✘ failed   40ms  tests/cart/test_total.py > CartTest > adds_discount",
+            "                 AssertionError: assert 3 == 4",
+            "✘ error   1m01s  tests/catalog/test_prices.py > CatalogTest > shows_prices",
+            "                 KeyError: 'currency' is not in the response",
+            "",
+            "2 of 4 tests failed",
+        ]
+
+    @pytest.mark.usefixtures("suite")
+    def test_details_are_the_whole_message_and_text(self, call: Call) -> None:
+        code, out, err = call("failures", SUITE, "second", "--format", "table", "--details")
+        assert (code, err) == (0, "")
+        assert out.splitlines()[2:] == [
+            "",
+            "✘ failed  40ms  tests/cart/test_total.py > CartTest > adds_discount",
+            "    AssertionError: assert 3 == 4",
+            "    Traceback (most recent call last):",
+            '      File "tests/cart/test_total.py", line 12, in adds_discount',
+            "            assert total == 4",
+            "    AssertionError: assert 3 == 4",
+            "",
+            "✘ error  1m01s  tests/catalog/test_prices.py > CatalogTest > shows_prices",
+            "    KeyError: 'currency' is not in the response",
+            "",
+            "2 of 4 tests failed",
+        ]
+
+    @pytest.mark.usefixtures("suite")
+    def test_no_failing_test(self, call: Call) -> None:
+        code, out, err = call("failures", SUITE, "--format", "table")
+        assert (code, err) == (0, "")
+        assert re.sub(r"\d+ s ago", "AGE", out).splitlines()[0] == "acme/shop/a #3  ✔ passed  main  AGE  0s"
+        assert out.splitlines()[2:] == ["", "0 of 3 tests failed"]
+
+    def test_session_without_optional_fields(self, fake: FakeBuddy, call: Call) -> None:
+        suite = fake.add_suite("acme", "shop", "b")
+        names = ("html_url", "create_date", "duration", "ref_type", "ref_name", "tests_count")
+        missing: dict[str, Any] = dict.fromkeys(names)
+        suite.create(status="ERROR", cases=[{"name": "x", "status": "FAILED", "data": None}], **missing)
+        out = call("failures", "acme/shop/b", "--format", "table").out
+        lines = [line.rstrip() for line in out.splitlines()]
+        assert (lines[0], lines[-1]) == ("acme/shop/b #1  ✘ failed  -  -", "1 test failed")
+        assert lines[2:4] == [
+            "STATUS     TIME  TEST",
+            "✘ failed  100ms  tests/cart/test_total.py > CartTest > x",
+        ]
+
+    @pytest.mark.parametrize("width", [200, 120, 80, 60, 40])
+    def test_message_is_cut_to_the_width_and_no_name_is(
+        self, width: int, fake: FakeBuddy, call: Call, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        suite = fake.add_suite("acme", "shop", "b")
+        name = "日本語" * 30
+        suite.create(cases=[{"name": name, "status": "FAILED", "message": "two\nlines " * 100}])
+        monkeypatch.setenv("COLUMNS", str(width))
+        lines = call("failures", "acme/shop/b", "--format", "table").out.splitlines()
+        _, *rest, message, _, _ = lines[4:]
+        assert max(map(cell_len, lines[3:])) <= width
+        assert name in re.sub(r"\s", "", "".join(rest))
+        assert message.strip().startswith("AssertionError: two lines"[: width - 30])
+        assert message.rstrip().endswith("…")
+
+    def test_first_line_of_the_text_replaces_a_missing_message(self, fake: FakeBuddy, call: Call) -> None:
+        suite = fake.add_suite("acme", "shop", "b")
+        failures: tuple[dict[str, Any], ...] = (
+            {"type": None, "text": "\n first\nsecond"},
+            {"type": None, "text": None},
+            {"type": "OSError"},
+        )
+        suite.create(
+            cases=[{"name": f"t{n}", "status": "FAILED", "message": None, **one} for n, one in enumerate(failures)]
+        )
+        lines = call("failures", "acme/shop/b", "--format", "table").out.splitlines()
+        assert [line.strip() for line in lines[5::2]] == ["first", "", "OSError", "3 of 3 tests failed"]
+
+    def test_table_is_limited_to_50_tests_by_default(self, fake: FakeBuddy, call: Call) -> None:
+        suite = fake.add_suite("acme", "shop", "b")
+        suite.create(cases=[{"name": f"t{n}", "status": "FAILED", "message": "x"} for n in range(51)])
+        for arguments, count, message in (
+            ([], 50, "for the other 1 test add --limit N\n"),
+            (["--limit", "3"], 3, "for the other 48 tests add --limit N\n"),
+            (["--limit", "51"], 51, ""),
+        ):
+            code, out, err = call("failures", "acme/shop/b", "--format", "table", *arguments)
+            assert (code, err, out.count("✘ failed  100ms")) == (0, message, count)
+            assert out.endswith("\n51 of 51 tests failed\n")
+        assert len(rows(call("failures", "acme/shop/b").out)) == 51
+
+    @pytest.mark.parametrize("arguments", [[], ["--details"], ["--format", "jsonl"], ["--format", "csv"]])
+    def test_control_characters_do_not_reach_a_terminal(
+        self, arguments: list[str], fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        suite = fake.add_suite("acme", "shop", "b")
+        data = f"<testcase><failure message='{EVIL[5:]}' type='{EVIL[6:]}'>{EVIL[6:]}</failure></testcase>"
+        evil = dict.fromkeys(("name", "test_group_name", "classname"), EVIL)
+        suite.create(branch=EVIL, html_url=EVIL, cases=[{**evil, "status": "FAILED", "data": data.replace("\x07", "")}])
+        monkeypatch.setenv("COLUMNS", "200")
+        terminal = use_terminal(monkeypatch, "stdout", dumb=False)
+        assert run(["failures", "acme/shop/b", *arguments]) == 0
+        shown = terminal.getvalue()
+        assert "\\u001b]0;owned\\u0007\\u009b2J\\u202e[red]" in shown
+        assert not set(shown) & {"\x07", "\x9b", "\u202e"}
+        assert "\x1b]" not in shown
+
+    @pytest.mark.usefixtures("suite")
+    def test_progress_is_shown_on_a_terminal(self, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+        terminal = use_terminal(monkeypatch, "stderr", dumb=False)
+        code, out, _ = call("failures", SUITE, "second")
+        assert (code, len(rows(out))) == (0, 2)
+        assert "2 of 2 messages" in terminal.getvalue()
+
+
+class TestDatabase:
+    @pytest.mark.parametrize("arguments", [["--branch", "dev"], ["second"], ["2"]])
+    def test_saved_messages_cost_no_request(
+        self, arguments: list[str], database: str, fake: FakeBuddy, call: Call, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("BUDDY_TOKEN")
+        code, out, err = call("failures", SUITE, *arguments, "--db", database, "--format", "table")
+        assert (code, err) == (0, "")
+        assert "AssertionError: assert 3 == 4" in out
+        assert out.endswith("\n2 of 4 tests failed\n")
+        assert not fake.requests
+
+    def test_latest_session_and_limit(self, database: str, call: Call) -> None:
+        assert call("failures", SUITE, "--db", database) == (0, "", "")
+        code, out, _ = call("failures", SUITE, "second", "--db", database, "--limit", "1", "--exit-code")
+        assert (code, names(out)) == (1, ["adds_discount"])
+
+    def test_all_cases_contain_the_failing_ones(self, fake: FakeBuddy, database: str, call: Call) -> None:
+        sync_database(fake, Path(database), cases="all")
+        assert names(call("failures", SUITE, "second", "--db", database).out) == ["adds_discount", "shows_prices"]
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (
+                ["acme/shop/none"],
+                "acme/shop/none not found in {db!r}: run buddy-sessions sync acme/shop/none --db {db}",
+            ),
+            ([SUITE, "none"], "session 'none' of acme/shop/a not found in {db!r}: run buddy-sessions sync"),
+            ([SUITE, "9"], "session '9' of acme/shop/a not found in {db!r}: run buddy-sessions sync"),
+            (
+                [SUITE, "fourth"],
+                "the failing test cases of session fourth are not in {db!r}: when it has finished, run buddy-sessions",
+            ),
+        ],
+    )
+    def test_what_is_not_saved_is_an_error(
+        self, arguments: list[str], message: str, database: str, fake: FakeBuddy, call: Call
+    ) -> None:
+        code, out, err = call("failures", *arguments, "--db", database)
+        assert (code, out, len(err.splitlines())) == (2, "", 1)
+        assert err.startswith("error: " + message.format(db=database))
+        assert not fake.requests
+
+    def test_no_session_of_the_branch_is_an_error(self, database: str, call: Call) -> None:
+        code, out, err = call("failures", SUITE, "--branch", "none", "--db", database)
+        assert (code, out) == (1, "")
+        assert err == f"error: {SUITE} has no finished session of branch 'none': check the name of the branch\n"
+
+    def test_latest_session_without_saved_cases_is_an_error(
+        self, fake: FakeBuddy, suite: FakeSuite, database: str, call: Call
+    ) -> None:
+        """An older session would look like the latest one."""
+        suite.create(id="fifth", status="SUCCESSFUL")
+        sync_database(fake, Path(database))
+        code, out, err = call("failures", SUITE, "--db", database)
+        assert (code, out) == (2, "")
+        assert err == (
+            f"error: the failing test cases of session fifth are not in {database!r}: "
+            f"run buddy-sessions sync {SUITE} --db {database} --cases failed\n"
+        )
+
+    def test_missing_file_is_not_created(self, tmp_path: Path, call: Call) -> None:
+        path = tmp_path / "none.db"
+        code, out, err = call("failures", SUITE, "--db", str(path))
+        assert (code, out) == (2, "")
+        assert err == f"error: {str(path)!r} not found: create it with buddy-sessions sync … --db FILE\n"
+        assert not path.exists()
+
+    def test_damaged_file_is_an_error(self, database: str, call: Call) -> None:
+        execute(Path(database), "DROP TABLE cases")
+        code, out, err = call("failures", SUITE, "second", "--db", database)
+        assert (code, out, "no such table" in err) == (1, "", True)

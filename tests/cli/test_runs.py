@@ -1,0 +1,158 @@
+"""Sessions with their test cases: the cost of a read from the API, and the same results from a database."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from buddy_sessions import BuddyClient, SuiteKey
+from buddy_sessions.cli.runs import ApiRuns
+from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
+from helpers.command_line import Call, interrupt_at_request, rows, sync_database, use_terminal
+from helpers.virtual_time import run_in_virtual_time
+
+SUITE = "acme/shop/a"
+COMMANDS = ("flaky", "slowest")
+
+
+@pytest.fixture
+def suite(fake: FakeBuddy) -> FakeSuite:
+    """A suite with 30 sessions of 250 tests on several branches; the newest one is running."""
+    suite = fake.add_suite("acme", "shop", "a")
+    for number in range(30):
+        branch = "dev" if number % 3 == 0 else "main"
+        suite.create(branch=branch, status="ERROR" if number % 5 == 0 else "SUCCESSFUL", tests_count=250)
+    suite.create(status="IN_PROGRESS", tests_count=10)
+    return suite
+
+
+@run_in_virtual_time
+async def test_sessions_are_read_at_once() -> None:
+    """The time is that of the requests, divided by their concurrency."""
+    fake = FakeBuddy(latency=0.1)
+    suite = fake.add_suite("acme", "shop", "a")
+    for _ in range(60):
+        suite.create(status="SUCCESSFUL", tests_count=500)
+    loop = asyncio.get_running_loop()
+    async with fake, BuddyClient(fake.token, base_url=fake.base_url, max_concurrency=8) as buddy:
+        started = loop.time()
+        runs = await ApiRuns(buddy, SuiteKey(*suite.key), show=lambda _: None).runs(branch=None, last=50)
+        seconds = loop.time() - started
+    assert [len(run.cases) for run in runs] == [500] * 50
+    assert [run.session.relative_id for run in runs] == [*range(11, 61)]
+    assert len(fake.requests) == 1 + 50 * 5
+    assert fake.max_in_flight == 8
+    assert seconds <= 1.15 * len(fake.requests) * fake.latency / 8
+
+
+@pytest.mark.parametrize("arguments", [[], ["--branch", "dev"], ["--last", "25"], ["--limit", "3"]])
+@pytest.mark.parametrize("command", ["flaky --changes 1", "slowest", "slowest --threshold 0.05"])
+def test_database_and_api_give_the_same_result(
+    command: str, arguments: list[str], fake: FakeBuddy, suite: FakeSuite, call: Call, tmp_path: Path
+) -> None:
+    path = tmp_path / "sessions.db"
+    sync_database(fake, path, cases="all")
+    assert suite.sessions
+    words = [*command.split(), SUITE, *arguments]
+    from_api = call(*words)
+    fake.requests.clear()
+    assert call(*words, "--db", str(path)) == from_api
+    assert (from_api.code, from_api.err) == (0, "")
+    assert rows(from_api.out)
+    assert not fake.requests
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+class TestEachCommand:
+    @pytest.mark.usefixtures("suite")
+    def test_ten_finished_sessions_by_default(self, command: str, call: Call) -> None:
+        for arguments, sessions in (
+            ([], "10 sessions, #21 to #30"),
+            (["--last", "1"], "1 session, #30"),
+            (["--last", "2", "--branch", "dev"], "2 sessions, #25 to #28"),
+            (["--last", "99"], "30 sessions, #1 to #30"),
+        ):
+            code, out, err = call(command, SUITE, "--format", "table", *arguments)
+            assert (code, f" in {sessions}\n" in out) == (0, True)
+            assert out.splitlines()[0] == SUITE + (", branch dev" if "dev" in arguments else "")
+            assert not err or err.startswith("for the other ")
+
+    @pytest.mark.usefixtures("suite")
+    def test_session_without_other_requests_than_its_cases(self, command: str, fake: FakeBuddy, call: Call) -> None:
+        assert call(command, SUITE, "--last", "5").code == 0
+        assert len(fake.requests) == 1 + 5 * 3
+
+    def test_deleted_session_is_left_out(self, command: str, fake: FakeBuddy, suite: FakeSuite, call: Call) -> None:
+        newest = suite.sessions[1]["id"]
+        fake.on_request = lambda request: fake.inject(Fault.status(404)) if f"/{newest}/" in request.path else None
+        code, out, _ = call(command, SUITE, "--last", "3", "--format", "table", "--limit", "999")
+        assert (code, " in 2 sessions, #28 to #29" in out) == (0, True)
+        fake.on_request = lambda request: fake.inject(Fault.status(404)) if "/cases" in request.path else None
+        code, out, err = call(command, SUITE, "--last", "3")
+        assert (code, out) == (1, "")
+        assert err == f"error: {SUITE} has no finished session yet: try again when one has finished\n"
+
+    def test_no_finished_session_is_an_error(self, command: str, fake: FakeBuddy, call: Call) -> None:
+        fake.add_suite("acme", "shop", "b").create()
+        assert call(command, "acme/shop/b").err.startswith("error: acme/shop/b has no finished session yet")
+        code, out, err = call(command, "acme/shop/b", "--branch", "x")
+        assert (code, out) == (1, "")
+        assert err.startswith("error: acme/shop/b has no finished session of branch 'x': check")
+
+    @pytest.mark.usefixtures("suite")
+    def test_failed_request_is_an_error(self, command: str, fake: FakeBuddy, call: Call) -> None:
+        fake.on_request = lambda request: fake.inject(Fault.status(501)) if "/cases" in request.path else None
+        code, out, err = call(command, SUITE)
+        assert (code, out, "(501)" in err, len(err.splitlines())) == (1, "", True, 1)
+
+    @pytest.mark.usefixtures("suite")
+    def test_interrupt_is_130(self, command: str, fake: FakeBuddy, call: Call) -> None:
+        interrupt_at_request(fake, 5)
+        assert call(command, SUITE) == (130, "", "")
+
+    @pytest.mark.usefixtures("suite")
+    def test_progress_is_shown_on_a_terminal(self, command: str, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+        terminal = use_terminal(monkeypatch, "stderr", dumb=False)
+        assert call(command, SUITE).code == 0
+        assert "10 of 10 sessions" in terminal.getvalue()
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["a"], "not workspace/project/suite_id: 'a'"),
+            ([SUITE, "--last", "0"], "--last"),
+            ([SUITE, "--limit", "0"], "--limit"),
+            ([SUITE, "--format", "junit"], "--format"),
+            ([SUITE, "--branch", ""], "branch must be"),
+            ([SUITE, "--db", "none.db"], "'none.db' not found: create it with buddy-sessions sync"),
+        ],
+    )
+    def test_wrong_usage_is_2(
+        self, command: str, arguments: list[str], message: str, call: Call, fake: FakeBuddy
+    ) -> None:
+        code, out, err = call(command, *arguments)
+        assert (code, out, len(err.splitlines())) == (2, "", 1)
+        assert message in err
+        assert not fake.requests
+
+    @pytest.mark.parametrize("saved", [None, "failed"])
+    def test_database_without_all_cases_is_an_error(
+        self, command: str, saved: str | None, fake: FakeBuddy, suite: FakeSuite, call: Call, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "sessions.db"
+        sync_database(fake, path, cases="failed" if saved else None)
+        code, out, err = call(command, SUITE, "--db", str(path))
+        assert (code, out) == (2, "")
+        assert err == (
+            f"error: {str(path)!r} has no session with all test cases: "
+            f"run buddy-sessions sync {SUITE} --db {path} --cases all\n"
+        )
+        code, out, err = call(command, SUITE, "--db", str(path), "--branch", "none")
+        assert (code, out) == (1, "")
+        assert err.startswith(f"error: {SUITE} has no finished session of branch 'none'")
+        code, out, err = call(command, "acme/shop/none", "--db", str(path))
+        assert (code, out) == (2, "")
+        assert err.startswith(f"error: acme/shop/none not found in {str(path)!r}: run buddy-sessions sync")
+        assert suite.sessions

@@ -1,0 +1,117 @@
+"""The command `slowest`. How it reads sessions is in test_runs.py."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+
+from buddy_sessions.testing import FakeBuddy, FakeSuite
+from helpers.command_line import Call, rows, sync_database
+
+SUITE = "acme/shop/a"
+
+
+@pytest.fixture
+def suite(fake: FakeBuddy) -> FakeSuite:
+    suite = fake.add_suite("acme", "shop", "a")
+    for time in (9.0, 2.0, 1.0):
+        cases = [{"name": "fast", "time": 0.004}, {"name": "slow", "time": time}, {"name": "medium", "time": time / 4}]
+        suite.create(cases=cases)
+    suite.create(cases=[{"name": "fast", "time": 0.006}, {"name": "slow", "time": 0, "status": "SKIPPED"}])
+    return suite
+
+
+@pytest.mark.usefixtures("suite")
+def test_jsonl_has_the_times_slowest_median_first(call: Call) -> None:
+    code, out, err = call("slowest", SUITE)
+    assert (code, err) == (0, "")
+    names = {"workspace": "acme", "project": "shop", "suite_id": "a"}
+    test = {"test_group_name": "tests/cart/test_total.py", "classname": "CartTest"}
+    assert rows(out) == [
+        {**names, **test, "name": "slow", "median": 2.0, "slowest": 9.0, "runs": 3},
+        {**names, **test, "name": "medium", "median": 0.5, "slowest": 2.25, "runs": 3},
+        {**names, **test, "name": "fast", "median": 0.004, "slowest": 0.006, "runs": 4},
+    ]
+
+
+@pytest.mark.usefixtures("suite")
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--threshold", "0.5"], ["slow"]),
+        (["--threshold", "0"], ["slow", "medium", "fast"]),
+        (["--limit", "2"], ["slow", "medium"]),
+        (["--last", "1"], ["fast"]),
+        (["--threshold", "60"], []),
+    ],
+)
+def test_options_select_tests(arguments: list[str], expected: list[str], call: Call) -> None:
+    code, out, err = call("slowest", SUITE, *arguments)
+    assert (code, [row["name"] for row in rows(out)], err) == (0, expected, "")
+
+
+@pytest.mark.usefixtures("suite")
+def test_csv_has_the_same_columns(call: Call) -> None:
+    out = call("slowest", SUITE, "--format", "csv").out
+    assert [row["median"] for row in csv.DictReader(io.StringIO(out, newline=""))] == ["2.0", "0.5", "0.004"]
+    header = out.partition("\r\n")[0]
+    assert header == "workspace,project,suite_id,test_group_name,classname,name,median,slowest,runs"
+    assert call("slowest", SUITE, "--threshold", "60", "--format", "csv").out == header + "\r\n"
+
+
+class TestTable:
+    @pytest.mark.usefixtures("suite")
+    def test_table_for_80_columns(self, call: Call) -> None:
+        code, out, err = call("slowest", SUITE, "--format", "table")
+        assert (code, err) == (0, "")
+        assert [line.rstrip() for line in out.splitlines()] == [
+            SUITE,
+            "MEDIAN  SLOWEST  SESSIONS  TEST",
+            "    2s       9s         3  tests/cart/test_total.py > CartTest > slow",
+            " 500ms     2.2s         3  tests/cart/test_total.py > CartTest > medium",
+            "   4ms      6ms         4  tests/cart/test_total.py > CartTest > fast",
+            "",
+            "3 tests in 4 sessions, #1 to #4",
+            "1 slower than 1s, the threshold of the suite",
+        ]
+
+    @pytest.mark.usefixtures("suite")
+    def test_threshold_replaces_that_of_the_suite(self, fake: FakeBuddy, call: Call) -> None:
+        out = call("slowest", SUITE, "--threshold", "0.3", "--format", "table").out
+        assert out.endswith("\n2 tests slower than 300ms in 4 sessions, #1 to #4\n")
+        assert len(fake.requests) == 1 + 4
+        expected = f"{SUITE}\n\n0 tests slower than 1m00s in 4 sessions, #1 to #4\n"
+        assert call("slowest", SUITE, "--threshold", "60", "--format", "table") == (0, expected, "")
+
+    def test_suite_without_a_threshold(self, suite: FakeSuite, call: Call) -> None:
+        suite.slow_threshold = None
+        assert call("slowest", SUITE, "--format", "table").out.endswith("\n3 tests in 4 sessions, #1 to #4\n")
+
+    def test_threshold_of_the_suite_is_read_only_for_a_table(
+        self, fake: FakeBuddy, suite: FakeSuite, call: Call
+    ) -> None:
+        assert call("slowest", SUITE).code == 0
+        assert len(fake.requests) == 1 + 4
+        assert call("slowest", SUITE, "--format", "table").code == 0
+        assert len(fake.requests) == 2 * (1 + 4) + 1
+
+    def test_database_knows_no_threshold(self, fake: FakeBuddy, suite: FakeSuite, call: Call, tmp_path: Path) -> None:
+        path = str(tmp_path / "sessions.db")
+        sync_database(fake, Path(path), cases="all")
+        fake.requests.clear()
+        out = call("slowest", SUITE, "--format", "table", "--db", path).out
+        assert out.endswith("\n3 tests in 4 sessions, #1 to #4\n")
+        assert not fake.requests
+
+    def test_table_is_limited_to_20_tests_by_default(self, fake: FakeBuddy, call: Call) -> None:
+        fake.add_suite("acme", "shop", "b").create(cases=[{"name": f"t{number}", "time": 3} for number in range(22)])
+        for arguments, count, message in (
+            ([], 20, "for the other 2 tests add --limit N\n"),
+            (["--limit", "30"], 22, ""),
+        ):
+            code, out, err = call("slowest", "acme/shop/b", "--format", "table", *arguments)
+            assert (code, err, out.count(" CartTest > t")) == (0, message, count)
+            assert out.endswith("\n22 tests in 1 session, #1\n22 slower than 1s, the threshold of the suite\n")
