@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from types import FrameType
+from typing import Any
 
 
 def main() -> int:
@@ -17,7 +18,7 @@ def main() -> int:
             raise
         sys.stderr.write(f"error: {error.name} is not installed; run: pip install 'buddy_sessions[cli]'\n")
         return 2
-    signal.signal(signal.SIGTERM, _interrupt)
+    _handle_sigterm()
     code = run()
     try:
         sys.stdout.flush()
@@ -28,11 +29,18 @@ def main() -> int:
     return code
 
 
+def _handle_sigterm() -> None:
+    """Handle SIGTERM like SIGINT: asyncio cancels the command, so that it cleans up."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell script runs this as a job in the background. asyncio has a handler for SIGINT only if it is not
+        # ignored: block it instead, which has the same effect.
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
 def _interrupt(_: int, frame: FrameType | None) -> None:
-    """Handle SIGTERM as SIGINT is handled, so that the command cleans up. asyncio then cancels the command."""
-    handler = signal.getsignal(signal.SIGINT)
-    if not callable(handler):  # SIGINT is ignored, as in a job that a shell script runs in the background
-        raise KeyboardInterrupt
+    handler: Any = signal.getsignal(signal.SIGINT)
     handler(signal.SIGINT, frame)
 
 

@@ -65,8 +65,8 @@ class Credentials:
             ConfigError: The callable is not async, or its token is invalid.
             TransportError: The callable did not return in time, or was cancelled. Its own errors are raised unchanged.
         """
-        if not self._header or self.is_outdated(self._header):
-            return await self._renew(self._header)
+        if self._get_token is not None and (not self._header or self.is_outdated(self._header)):
+            return await self._renew(self._get_token)
         return self._header
 
     def is_outdated(self, header: Secret) -> bool:
@@ -84,12 +84,10 @@ class Credentials:
             if self._get_token is not None and not self._is_rejected:
                 self._next_renewal = -math.inf
 
-    async def _renew(self, old: Secret) -> Secret:
-        """Return the current header. If it still is `old`, wait for one call of the callable, with all other tasks."""
-        if self._get_token is None or self._header is not old:
-            return self._header
+    async def _renew(self, get_token: Callable[[], Awaitable[str]]) -> Secret:
+        """Return a new header. All tasks that need one at the same time share one call of the callable."""
         if self._call is None:
-            self._call = asyncio.create_task(self._call_callable(self._get_token))
+            self._call = asyncio.create_task(self._call_callable(get_token))
         call = self._call
         self._waiting += 1
         try:
