@@ -28,7 +28,7 @@ class Targets:
     def __init__(self, arguments: Sequence[str], lines: TextIO | None = None) -> None:
         if not arguments and lines is None:
             raise ConfigError("no suite given: name suites or projects, or pass a file with --from")
-        targets = list(dict.fromkeys(map(_parse_target, arguments)))
+        targets = list(dict.fromkeys(map(parse_target, arguments)))
         self._suites = [target for target in targets if isinstance(target, SuiteKey)]
         self._projects = [target for target in targets if not isinstance(target, SuiteKey)]
         self._lines = lines
@@ -83,7 +83,7 @@ class Targets:
             if not text or text.startswith("#"):
                 continue
             try:
-                target = _parse_target(text)
+                target = parse_target(text)
                 _validate_names(buddy, target)
             except ConfigError as error:
                 name = lines.name if isinstance(lines.name, str) else "stdin"
@@ -118,7 +118,8 @@ def open_targets(arguments: Sequence[str], source: str | None) -> Iterator[Targe
             yield Targets(arguments, lines)
 
 
-def _parse_target(text: str) -> Target:
+def parse_target(text: str) -> Target:
+    """Return the suite or the project that a text names. Raises ConfigError if it names neither."""
     names = text.split("/")
     if len(names) == 2 and all(names):
         return names[0], names[1]

@@ -6,14 +6,18 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from buddy_sessions.cli.report import formats
 from buddy_sessions.testing import FakeBuddy
 from helpers.command_line import Call, create_demo_database, sync_database
 from helpers.html_page import HtmlPage
+from helpers.stores import execute
 
 KEY = ("acme", "shop", "MNbyVedg")
 SCRIPT = "<script>alert(1)</script>"
@@ -60,34 +64,75 @@ class TestPage:
         assert len(ids) == len(set(ids))
         assert {link.removeprefix("#") for link in page.values("href") if link.startswith("#")} <= {*ids}
         assert {*page.values("aria-labelledby")} <= {*ids}
-        assert {f"#suite-{number}" for number in range(1, 7)} <= {*page.values("href")}
-        assert [tag for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)][:3] == ["h1", "h2", "h3"]
+        levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
+        assert levels[:2] == [1, 2]
+        assert all(after <= before + 1 for before, after in pairwise(levels))
 
     def test_page_loads_nothing(self, render: Render, demo: Path) -> None:
         html = render(demo)
         page = HtmlPage(html)
         links = [link for link in page.values("href", "a") if not link.startswith("#")]
-        assert len(links) == 6 * 12
+        assert len(links) > 6 * 12
         assert len(re.findall("https?:", html)) == len(links)
         assert not page.values("src") + page.values("style")
         assert not {"script", "link", "img", "iframe", "object", "base", "form"} & {tag for tag, _ in page.tags}
         assert not re.search(r"url\(|@import|\bon\w+=", html)
         assert "default-src 'none'" in html
 
-    def test_suites_that_need_attention_come_first(self, render: Render, fake: FakeBuddy, db: Path) -> None:
+    def test_failing_suites_come_first_and_others_are_folded(self, render: Render, fake: FakeBuddy, db: Path) -> None:
         for name, statuses in (
             ("fine", ["SUCCESSFUL"]),
             ("weak", ["ERROR", "SUCCESSFUL"]),
+            ("worse", ["ERROR", "ERROR"]),
             ("broken", ["SUCCESSFUL", "ERROR"]),
+            ("new", ["IN_PROGRESS"]),
         ):
-            suite = fake.add_suite("acme", "shop", name)
+            suite = fake.add_suite("acme", "shop", name, name=f"The {name} suite")
             for status in statuses:
-                suite.create(status=status)
+                suite.create(status=status, create_date="2026-03-02T10:00:00Z")
         sync_database(fake, db)
         html = render(db)
-        assert re.findall(r'<a href="#suite-\d">(\w+)</a>', html) == ["broken", "weak", "fine"]
-        assert re.findall(r'<h2 id="suite-\d-name">(\w+)', html) == ["broken", "weak", "fine"]
-        assert "3 suites, 5 sessions, 1 failing now." in HtmlPage(html).text
+        assert re.findall(r'<a href="#suite-\d">The (\w+) suite</a>', html) == ["worse", "broken"]
+        assert re.findall(r'<section id="suite-(\d)"', html) == ["1", "2"]
+        assert re.findall(r"<h[23].*>The (\w+) suite", html) == ["weak", "fine", "new", "worse", "broken"]
+        page = HtmlPage(html)
+        assert page.values("class", "details").count("row") == 3
+        assert not page.values("open", "details")
+        assert "5 suites, 8 sessions, 2 failing now." in page.text
+        assert "3 suites not failing The weak suite acme/shop/weak 50 % passed" in page.text
+        assert "The worse suite acme/shop/worse 2 Mar 2026 (#1), 2 sessions main 0 %" in page.text
+        assert "The broken suite acme/shop/broken 2 Mar 2026 (#2), 1 session main 50 %" in page.text
+        assert "✘ failed 2 Mar 2026, 10:00 failing since 2 Mar 2026 (#2), 1 session" in page.text
+
+    def test_suites_are_listed_if_none_is_failing(self, render: Render, fake: FakeBuddy, db: Path) -> None:
+        for name in ("a", "b"):
+            fake.add_suite("acme", "shop", name).create(status="SUCCESSFUL")
+        sync_database(fake, db)
+        html = render(db)
+        assert "none failing now" in HtmlPage(html).text
+        assert "<details open>\n<summary>2 suites not failing</summary>" in html
+
+    def test_suites_are_shown_by_their_keys_until_their_names_are_known(
+        self, render: Render, fake: FakeBuddy, db: Path
+    ) -> None:
+        for name, status in (("a", "ERROR"), ("b", "SUCCESSFUL")):
+            suite = fake.add_suite("acme", "shop", name)
+            for number in range(10):
+                suite.create(status=status, duration=60 if number < 5 else 90)
+        sync_database(fake, db)
+        execute(db, "UPDATE suites SET name = NULL, html_url = NULL")
+        page = HtmlPage(render(db))
+        assert ">acme/shop/a</a>" in render(db)
+        assert "1 suite not failing acme/shop/b 100 % passed" in page.text
+        assert "acme/shop/a all branches duration 1m00s → 1m30s +50 %" in page.text
+        assert "Open in Buddy" not in page.text
+
+    def test_suites_and_sessions_link_to_buddy(self, render: Render, fake: FakeBuddy, db: Path) -> None:
+        suite = fake.add_suite(*KEY)
+        first, last = suite.create(status="ERROR"), suite.create(status="ERROR")
+        sync_database(fake, db)
+        links = [link for link in HtmlPage(render(db)).values("href", "a") if not link.startswith("#")]
+        assert links == [suite.html_url, *(it["html_url"] for it in (first, last, first))]
 
     def test_numbers_are_shown(self, render: Render, fake: FakeBuddy, db: Path) -> None:
         suite = fake.add_suite(*KEY)
@@ -110,7 +155,7 @@ class TestPage:
         assert "Pass rate 10 % 1 of the last 10 Median duration 1m15s +50 % from the older half" in text
         assert "Sessions 11 1 Mar 2025 \N{EN DASH} 9 Mar 2026" in text
         assert "Pass rate per four weeks" in text
-        assert "1 Mar 2025: 0 %, 4 sessions" in text
+        assert "1 Mar 2025 0 of 4 0 % 1m00s" in text
         assert "fix/8 1 of 1 8 Mar 2026" in text
         assert "and 1 more" in text
         assert "all branches duration 1m00s → 1m30s +50 %" in text
@@ -133,20 +178,20 @@ class TestPage:
             created_by={"name": f'"{SCRIPT}'},
             html_url="HTTPS://a.example/?a=1&b=%22'>",
         )
-        suite.create(branch=f"{SCRIPT}2", status="ERROR", ref_type="TAG")
-        fake.add_suite("acme", "shop", "other").create()
+        tag = suite.create(branch=f"{SCRIPT}2", status="ERROR", ref_type="TAG")
+        other = fake.add_suite("acme", "shop", "other", name=f"{SCRIPT}3").create()
         sync_database(fake, db)
         page = HtmlPage(render(db))
         assert page.mistakes == []
         assert not {"script", "b"} & {tag for tag, _ in page.tags}
         assert not re.search("onclick", " ".join(name for _, attrs in page.tags for name in attrs))
-        links = [link for link in page.values("href") if not link.startswith("#")]
-        assert links[0].startswith("https://")  # of the tag's session, made by the fake server
-        assert links[1] == "HTTPS://a.example/?a=1&b=%22'>"
-        assert len(links) == 3
+        links = {link for link in page.values("href") if not link.startswith("#")}
+        made_by_fake = {it.html_url for it in fake.suites.values()} | {tag["html_url"], other["html_url"]}
+        assert links == {"HTTPS://a.example/?a=1&b=%22'>"} | made_by_fake
         assert f'{SCRIPT} \\u202e\\ud800 {{{{ 7*7 }}}} {SCRIPT} "{SCRIPT}' in page.text
         assert f"tag {SCRIPT}2" in page.text
-        assert {*page.values("class", "span")} == {"bad", "other", "nowrap"}
+        assert f"not failing {SCRIPT}3 " in page.text
+        assert {*page.values("class", "span")} == {"bad", "other", "nowrap", "n", "n wide"}
 
     def test_missing_values_are_dashes(self, render: Render, fake: FakeBuddy, db: Path) -> None:
         nothing: dict[str, Any] = dict.fromkeys(
@@ -155,7 +200,10 @@ class TestPage:
         fake.add_suite(*KEY).create(status="ERROR", **nothing)
         sync_database(fake, db)
         text = HtmlPage(render(db)).text
-        latest = "Latest session ✘ failed - Pass rate 0 % 0 of the last 1 Median duration - of the last 1 Sessions 1 "
+        latest = (
+            "Latest session ✘ failed - failing since #1, 1 session Pass rate 0 % 0 of the last 1 "
+            "Median duration - of the last 1 Sessions 1 "
+        )
         assert latest in text
         assert "- 1 of 1 - " in text
         assert "Neither the duration nor the number of tests has grown." in text
@@ -188,12 +236,37 @@ class TestCommand:
         key = "acme/payments/b9TfYc4N"
         text = HtmlPage(render(demo, "--suite", key, key)).text
         assert "1 suite, " in text
-        assert "b9TfYc4N acme/ payments" in text
+        assert "Contract tests acme/payments/b9TfYc4N" in text
         assert "All suites" not in text
         text = HtmlPage(
             render(demo, "--suite", key, "https://app.buddy.works/acme/storefront/unit-tests/MNbyVedg")
         ).text
         assert "2 suites, " in text
+
+    def test_projects_can_be_selected(self, render: Render, demo: Path) -> None:
+        html = render(demo, "--suite", "acme/payments", "acme/payments/b9TfYc4N")
+        assert "3 suites, " in HtmlPage(html).text
+        assert "storefront" not in html
+
+    def test_days_can_be_limited(self, render: Render, fake: FakeBuddy, db: Path) -> None:
+        now = datetime.now(UTC)
+        for name, days in (("a", (40, 31, 29)), ("b", (50,))):
+            suite = fake.add_suite("acme", "shop", name)
+            for age in days:
+                suite.create(status="ERROR", create_date=f"{now - timedelta(days=age):%Y-%m-%dT%H:%M:%SZ}")
+        sync_database(fake, db)
+        text = HtmlPage(render(db, "--days", "30")).text
+        assert "2 suites, 1 session of the last 30 days, 1 failing now." in text
+        assert f"failing since {formats.day(now - timedelta(days=40))} (#1), 3 sessions" in text
+        assert "All sessions, newest first" in text
+        assert "This suite has no sessions of the last 30 days." in text
+        assert "4 sessions, 2 failing now." in HtmlPage(render(db)).text
+
+    @pytest.mark.parametrize("days", ["0", "-1", "36501", "x"])
+    def test_invalid_number_of_days_is_wrong_usage(self, days: str, call: Call, demo: Path, page: Path) -> None:
+        code, out, err = call("report", "--db", str(demo), f"--days={days}", "-o", str(page))
+        assert (code, out, page.exists()) == (2, "", False)
+        assert "--days" in err
 
     def test_missing_database_is_wrong_usage(self, call: Call, db: Path, page: Path, tmp_path: Path) -> None:
         code, out, err = call("report", "--db", str(db), "-o", str(page))
@@ -203,13 +276,13 @@ class TestCommand:
 
     def test_missing_suite_is_wrong_usage(self, call: Call, demo: Path, page: Path) -> None:
         page.write_text("old")
-        code, _, err = call("report", "--db", str(demo), "--suite", "a/b/c", "-o", str(page))
-        assert (code, err) == (2, f"error: a/b/c not found in {str(demo)!r}: sync it first\n")
+        code, _, err = call("report", "--db", str(demo), "--suite", "a/b/c", "a/b", "acme/payments", "-o", str(page))
+        assert (code, err) == (2, f"error: a/b, a/b/c not found in {str(demo)!r}: sync it first\n")
         assert page.read_text() == "old"
         assert [*page.parent.iterdir()] == [page]
 
     def test_invalid_suite_is_wrong_usage(self, call: Call, demo: Path, page: Path) -> None:
-        code, _, err = call("report", "--db", str(demo), "--suite", "a/b", "-o", str(page))
+        code, _, err = call("report", "--db", str(demo), "--suite", "a", "-o", str(page))
         assert (code, "workspace/project/suite_id" in err, page.exists()) == (2, True, False)
 
     def test_page_does_not_replace_the_database(self, call: Call, demo: Path, page: Path) -> None:
@@ -218,17 +291,11 @@ class TestCommand:
         assert (code, "would replace the database" in err) == (2, True)
         assert demo.read_bytes().startswith(b"SQLite format 3")
 
-    @pytest.mark.parametrize("library", ["pygal", "jinja2"])
     def test_missing_extra_is_wrong_usage(
-        self, library: str, call: Call, demo: Path, page: Path, monkeypatch: pytest.MonkeyPatch
+        self, call: Call, demo: Path, page: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setitem(sys.modules, library, None)
+        monkeypatch.setitem(sys.modules, "jinja2", None)
         code, out, err = call("report", "--db", str(demo), "-o", str(page))
         assert (code, out) == (2, "")
-        assert err == f"error: {library} is not installed; run: pip install 'buddy_sessions[report]'\n"
+        assert err == "error: jinja2 is not installed; run: pip install 'buddy_sessions[report]'\n"
         assert not page.exists()
-
-    def test_import_hooks_are_unchanged(self, render: Render, demo: Path) -> None:
-        render(demo)
-        assert "pygal" in sys.modules
-        assert not [finder for finder in sys.meta_path if type(finder).__module__.startswith("pygal")]

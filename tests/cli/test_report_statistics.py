@@ -5,19 +5,20 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
+from attrs import evolve
 
 from buddy_sessions import RefType
 from buddy_sessions.cli.report.suite_statistics import Growth, PassRate, Period, Ref, compute_statistics
-from helpers.report_sessions import FAILED, FIRST, KEY, PASSED, RUNNING, SKIPPED, statistics
+from helpers.report_sessions import FAILED, FIRST, PASSED, RUNNING, SKIPPED, SUITE, statistics
 
 MAIN = Ref(RefType.BRANCH, "main")
 
 
 def test_suite_without_sessions() -> None:
-    it = compute_statistics(KEY, [])
+    it = compute_statistics(SUITE, [])
     assert (it.session_count, it.span, it.latest_finished, it.duration) == (0, None, None, None)
     assert (it.pass_rate.percent, it.slowdown, it.is_failing) == (None, None, False)
-    assert (it.periods, it.failures, it.growths) == ([], [], [])
+    assert (it.periods, it.failures, it.growths, it.recent) == ([], [], [], [])
 
 
 def test_newest_20_finished_sessions_determine_the_state() -> None:
@@ -31,9 +32,37 @@ def test_newest_20_finished_sessions_determine_the_state() -> None:
     assert (it.session_count, it.is_failing) == (32, False)
 
 
-def test_pass_rate_is_rounded_down() -> None:
-    assert PassRate(199, 200).percent == 99
-    assert PassRate(2, 3).percent == 66
+def test_name_of_a_suite_is_its_key_until_it_is_known() -> None:
+    assert compute_statistics(SUITE, []).name == "Unit tests"
+    assert compute_statistics(evolve(SUITE, name=None), []).name == "acme/shop/MNbyVedg"
+
+
+def test_pass_rate_is_not_rounded() -> None:
+    assert PassRate(1999, 2000).percent == 99.95
+
+
+def test_statuses_of_the_newest_20_finished_sessions_are_kept() -> None:
+    assert statistics([FAILED] * 9 + [PASSED] * 19 + [SKIPPED, RUNNING]).recent == [SKIPPED, *[PASSED] * 19]
+
+
+def test_sessions_before_a_time_are_left_out() -> None:
+    """A session without a date may belong to the time."""
+    days = [FIRST, None, FIRST + timedelta(days=2), FIRST + timedelta(days=3)]
+    it = statistics([PASSED, PASSED, FAILED, RUNNING], create_date=days, since=FIRST + timedelta(days=2))
+    assert [session.relative_id for session in it.newest] == [4, 3, 2]
+    assert (it.session_count, it.pass_rate, it.failed_branches) == (3, PassRate(1, 2), 1)
+    assert it.span == (FIRST + timedelta(days=2), FIRST + timedelta(days=3))
+
+
+def test_streak_may_have_begun_before_the_time() -> None:
+    it = statistics([PASSED, FAILED, FAILED, FAILED], day=[0, 1, 2, 3], since=FIRST + timedelta(days=3))
+    assert it.streak is not None
+    assert (it.session_count, it.streak.first.relative_id, it.streak.length) == (1, 2, 3)
+
+
+def test_suite_without_sessions_since_a_time_is_not_failing() -> None:
+    it = statistics([FAILED], day=[0], since=FIRST + timedelta(days=1))
+    assert (it.session_count, it.is_failing, it.latest_finished) == (0, False, None)
 
 
 def test_span_ignores_sessions_without_a_date() -> None:
@@ -100,12 +129,18 @@ def test_eight_failed_branches_are_listed() -> None:
 
 
 def test_growth_compares_the_medians_of_both_halves() -> None:
-    it = statistics(duration=[10, 10, 20, 20, 20, 25, 25, 30, 99, 1], tests_count=[100] * 5 + [104] * 5)
+    it = statistics(duration=[10, 10, 20, 20, 20, 25, 25, 30, 99, 1], tests_count=[100] * 5 + [114] * 5)
     assert it.growths == [
-        Growth(KEY, None, "duration", 20, 25, 25),
-        Growth(KEY, None, "tests", 100, 104, 4),
+        Growth(SUITE, None, "duration", 20, 25, 25),
+        Growth(SUITE, None, "tests", 100, 114, 14),
     ]
     assert it.slowdown == 25
+
+
+@pytest.mark.parametrize(("after", "slowdown"), [(1096, None), (1100, 10), (904, None), (900, -10)])
+def test_change_under_10_percent_is_no_trend(after: int, slowdown: int | None) -> None:
+    it = statistics(duration=[1000] * 5 + [after] * 5)
+    assert (it.slowdown, len(it.growths)) == (slowdown, after == 1100)
 
 
 def test_odd_number_of_sessions_leaves_out_the_oldest() -> None:
@@ -134,7 +169,7 @@ def test_implausible_numbers_are_ignored() -> None:
 
 def test_branches_have_their_own_growth() -> None:
     it = statistics(branch=["a", "b"] * 10, duration=[10] * 10 + [20, 11] * 5)
-    growths = [(growth.ref and growth.ref.name, growth.percent) for growth in it.growths]
+    growths = [(growth.ref and growth.ref.name, round(growth.percent)) for growth in it.growths]
     assert growths == [("a", 100), (None, 55), ("b", 10)]
 
 

@@ -194,8 +194,10 @@ def sync_database(fake: FakeBuddy, path: Path, *, cases: Literal["failed", "all"
     asyncio.run(sync())
 
 
-def create_demo_database(path: Path) -> None:
-    """Create a database of six realistic suites. A session of the first one is running."""
+def create_demo_database(path: Path, *, cases: Literal["failed", "all"] | None = None) -> None:
+    """Create a database of six realistic suites. A session of the first one is running, the last one is failing."""
     with served(FakeBuddy()) as fake:
-        fake.add_demo_suites()[0].create()
-        sync_database(fake, path)
+        suites = fake.add_demo_suites()
+        suites[0].create()
+        suites[-1].create(status="ERROR")
+        sync_database(fake, path, cases=cases)

@@ -7,6 +7,9 @@ from html.parser import HTMLParser
 _VOID_TAGS = frozenset({"meta", "wbr", "path", "circle"})
 """Tags without an end tag: void in HTML, or written as `<path />` in SVG."""
 
+_INLINE_TAGS = frozenset({"a", "code", "span", "time", "wbr"})
+"""Tags that do not separate words."""
+
 
 class HtmlPage(HTMLParser):
     """A parsed page.
@@ -30,6 +33,7 @@ class HtmlPage(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
+        self._separate(tag)
         if tag == "table":
             self.has_caption.append(False)
         if tag == "caption":
@@ -39,6 +43,7 @@ class HtmlPage(HTMLParser):
             self._open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
+        self._separate(tag)
         if tag not in _VOID_TAGS and self._open.pop() != tag:
             self.mistakes.append(tag)
 
@@ -48,8 +53,12 @@ class HtmlPage(HTMLParser):
     @property
     def text(self) -> str:
         """The visible text, with single spaces."""
-        return " ".join(" ".join(self._texts).split())
+        return " ".join("".join(self._texts).split())
 
     def values(self, name: str, tag: str | None = None) -> list[str]:
         """Return the values of an attribute, of these tags only."""
         return [attrs[name] or "" for it, attrs in self.tags if name in attrs and tag in {None, it}]
+
+    def _separate(self, tag: str) -> None:
+        if tag not in _INLINE_TAGS:
+            self._texts.append(" ")

@@ -1,30 +1,28 @@
-"""Line charts as inline SVG, drawn by pygal (the extra `[report]`).
+"""Charts as inline SVG: a few paths and labels each, so that a page with a thousand suites opens quickly.
 
-Only the shapes and texts of pygal's SVG are kept, without scripts, styles and IDs. The CSS of the page colours them, so
-charts follow its light and dark mode.
+The CSS of the page colours them, so charts follow its light and dark mode.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
-from types import ModuleType
-from typing import Any, NamedTuple
-from xml.etree.ElementTree import Element, tostring
+from html import escape
+from typing import NamedTuple
 
-from ..extras import import_extra
-from ..formatting import format_count, format_duration
+from buddy_sessions import SessionStatus
+
 from . import formats
-from .suite_statistics import Period, SuiteStatistics
+from .suite_statistics import RECENT, Period, SuiteStatistics
 
-_KEPT_TAGS = {"svg", "g", "path", "circle", "text", "title"}
-_KEPT_ATTRIBUTES = {"viewBox", "class", "transform", "d", "x", "y", "cx", "cy", "r"}
-
-_DATE_LABELS = 3
-"""The number of dates on the x axis. More dates would overlap on a phone."""
+_WIDTH, _HEIGHT = 440, 190
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 432, 14, 158  # the area of the line
+_BAR, _BAR_STEP, _BARS_HEIGHT = 3, 4, 16
 
 _Point = tuple[Period, float | None]  # None interrupts the line
 _FormatValue = Callable[[float], str]
+
+_BARS = {SessionStatus.SUCCESSFUL: ("good", 6), SessionStatus.ERROR: ("bad", 16)}  # class and height
+_OTHER_BAR = ("other", 2)
 
 
 class Chart(NamedTuple):
@@ -34,33 +32,42 @@ class Chart(NamedTuple):
     svg: str
 
 
-def import_pygal() -> ModuleType:
-    """Import pygal, and remove the import hook that it installs for its plug-ins, which are not used here.
-
-    The protocol of the hook is deprecated in Python 3.11 and removed in Python 3.12. Raises ConfigError if the extra
-    `[report]` is not installed.
-    """
-    pygal = import_extra("pygal", extra="report")
-    sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__module__ != pygal.__name__]
-    return pygal
-
-
-def draw_charts(pygal: ModuleType, statistics: SuiteStatistics) -> list[Chart]:
+def draw_charts(statistics: SuiteStatistics) -> list[Chart]:
     """Return the charts of a suite: pass rates and durations, each only if it has at least two points."""
-    charts: list[Chart] = []
     every = formats.period(statistics.period_days)
     rates: list[_Point] = [(period, period.pass_rate.percent) for period in statistics.periods]
     durations: list[_Point] = [(period, period.duration) for period in statistics.periods]
-    percent_axis = {"range": (0, 100), "y_labels": [0, 50, 100]}
-    for title, points, format_value, axis in (
-        (f"Pass rate per {every}", rates, "{:.0f} %".format, percent_axis),
-        (f"Median duration per {every}", durations, format_duration, {"include_x_axis": True}),
-    ):
-        known = [(period, value) for period, value in points if value is not None]
-        if len(known) > 1:
-            description = f"{title}, {_summary(known, format_value)}. All numbers are in the table below."
-            charts.append(Chart(title, _draw_line(pygal, points, description, format_value, axis)))
-    return charts
+    highest_duration = max((duration for _, duration in durations if duration is not None), default=0)
+    charts = [
+        _draw_chart(f"Pass rate per {every}", rates, 100, formats.percent),
+        _draw_chart(f"Median duration per {every}", durations, highest_duration, formats.duration),
+    ]
+    return [chart for chart in charts if chart is not None]
+
+
+def draw_sparkline(statuses: Sequence[SessionStatus]) -> str:
+    """Return one bar per session as an `svg` element, the newest on the right: low if it passed, high if it failed.
+
+    Args:
+        statuses: The statuses of at most `RECENT` sessions, newest first.
+    """
+    paths: dict[str, str] = {}
+    for number, status in enumerate(statuses):
+        name, height = _BARS.get(status, _OTHER_BAR)
+        x = (RECENT - number) * _BAR_STEP - _BAR / 2
+        paths[name] = f"{paths.get(name, '')}M{x:g} {_BARS_HEIGHT}v-{height}"
+    bars = "".join(f'<path class="{name}" d="{path}"/>' for name, path in sorted(paths.items()))
+    view = f"0 0 {RECENT * _BAR_STEP} {_BARS_HEIGHT}"
+    return f'<svg class="spark" viewBox="{view}" aria-hidden="true">{bars}</svg>'
+
+
+def _draw_chart(title: str, points: Sequence[_Point], highest: float, format_value: _FormatValue) -> Chart | None:
+    """Return a line chart with a y axis from 0 to `highest`; None if it has fewer than two points."""
+    known = [(period, value) for period, value in points if value is not None]
+    if len(known) < 2:
+        return None
+    description = f"{title}, {_summary(known, format_value)}. All numbers are in the table below."
+    return Chart(title, _draw_line(points, highest, description, format_value))
 
 
 def _summary(known: Sequence[tuple[Period, float]], format_value: _FormatValue) -> str:
@@ -74,63 +81,33 @@ def _summary(known: Sequence[tuple[Period, float]], format_value: _FormatValue) 
     return f"from {first} to {last}; lowest {low}, highest {high}"
 
 
-def _draw_line(
-    pygal: ModuleType, points: Sequence[_Point], description: str, format_value: _FormatValue, axis: dict[str, Any]
-) -> str:
-    """Return a line chart as an `svg` element. `axis` holds pygal's options for the y axis."""
-    labels = _date_labels(points)
-    step = (len(points) - 1) / (_DATE_LABELS - 1)
-    chart = pygal.Line(
-        js=[],
-        css=[],
-        width=440,
-        height=210,
-        margin=8,
-        margin_right=40,  # for half of a date with its year
-        style=pygal.style.Style(label_font_size=14, major_label_font_size=14),
-        show_legend=False,
-        truncate_label=-1,
-        x_labels=labels,
-        x_labels_major=[labels[round(number * step)] for number in range(_DATE_LABELS)],
-        show_minor_x_labels=False,
-        allow_interruptions=True,
-        dots_size=3,
-        value_formatter=format_value,
-        min_scale=2,
-        max_scale=5,
-        **axis,
-    )
-    values = [
-        None if value is None else {"value": value, "tooltip": _tooltip(period, format_value(value))}
-        for period, value in points
+def _draw_line(points: Sequence[_Point], highest: float, description: str, format_value: _FormatValue) -> str:
+    """Return a line chart as an `svg` element, with a y axis from 0 to `highest`."""
+    middle = (_TOP + _BOTTOM) // 2
+    width = _RIGHT - _LEFT
+    grid = "".join(f"M{_LEFT} {y}h{width}" for y in (_TOP, middle, _BOTTOM))
+    line = dots = ""
+    command = "M"
+    for number, (_, value) in enumerate(points):
+        if value is None:
+            command = "M"
+            continue
+        x = _LEFT + width * number / (len(points) - 1)
+        y = _BOTTOM - (_BOTTOM - _TOP) * value / (highest or 1)
+        place = f"{x:.4g} {y:.4g}"
+        line += f"{command}{place}"
+        dots += f"M{place}h0"  # with round ends, a line of no length is a dot
+        command = "L"
+    labels = [
+        (_LEFT - 8, _TOP + 5, "end", format_value(highest)),
+        (_LEFT - 8, _BOTTOM + 5, "end", format_value(0)),
+        (_LEFT, _HEIGHT - 8, "start", formats.day(points[0][0].start)),
+        (_RIGHT, _HEIGHT - 8, "end", formats.day(points[-1][0].start)),
     ]
-    chart.add("", values)
-    svg = _clean_copy(chart.render_tree())
-    svg.attrib.update({"role": "img", "aria-label": description})
-    return tostring(svg, encoding="unicode")
-
-
-def _date_labels(points: Sequence[_Point]) -> list[str]:
-    """Return the first day of each period, without the year if it is the same for all."""
-    starts = [period.start for period, _ in points]
-    days = [formats.day(start) for start in starts]
-    return [day.rpartition(" ")[0] for day in days] if starts[0].year == starts[-1].year else days
-
-
-def _tooltip(period: Period, value: str) -> str:
-    return f"{formats.day(period.start)}: {value}, {format_count(period.pass_rate.finished, 'session')}"
-
-
-def _clean_copy(drawn: Any) -> Element:
-    """Return a copy of an element with only the kept tags and attributes, and without empty groups.
-
-    The title of the whole chart is dropped, because browsers would show it instead of the titles of the points.
-    """
-    copy = Element(drawn.tag, {name: value for name, value in drawn.attrib.items() if name in _KEPT_ATTRIBUTES})
-    copy.text = drawn.text
-    for part in drawn:
-        if part.tag in _KEPT_TAGS and not (part.tag == "title" and drawn.tag == "svg"):
-            kept = _clean_copy(part)
-            if part.tag != "g" or len(kept):
-                copy.append(kept)
-    return copy
+    texts = "".join(
+        f'<text x="{x}" y="{y}" text-anchor="{anchor}">{escape(text)}</text>' for x, y, anchor, text in labels
+    )
+    return (
+        f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(description)}">'
+        f'<path class="grid" d="{grid}"/><path class="line" d="{line}"/><path class="dots" d="{dots}"/>{texts}</svg>'
+    )

@@ -3,53 +3,72 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
-from buddy_sessions import ConfigError, SessionStore, SuiteKey
+from buddy_sessions import ConfigError, SessionStore, Suite
 
 from ..files import replace_file
 from ..formatting import format_count, one_line
-from ..options import OUT, parse_argument
+from ..options import OUT
 from ..output import Output
+from ..targets import parse_target
 from .page import load_template, render_page
-from .suite_statistics import compute_statistics
+from .reading import read_suite
+
+_MAX_DAYS = 36_500
 
 
 async def report(
     *,
     db: Path,
     suite: Annotated[Sequence[str], Parameter(consume_multiple=True, show_default=False)] = (),
+    days: Annotated[int | None, Parameter(validator=Number(gte=1, lte=_MAX_DAYS))] = None,
     out: Annotated[Path, OUT],
 ) -> None:
-    """Write a database as one HTML page: pass rates, durations, failures by branch, growth.
+    """Write a database as one HTML page: what fails since when, flaky and slow tests, pass rates, durations, growth.
 
     The page loads nothing from the network: mail it, print it, read it on a phone.
 
+    Example: buddy-sessions report --db sessions.db --days 30 -o report.html
+
     Args:
         db: SQLite file, as written by `sync` or `demo --db`.
-        suite: Only these suites (default: all suites in the file).
+        suite: Only these suites, or WORKSPACE/PROJECT for all suites of a project (default: all suites in the file).
+        days: Only the sessions of the last days.
         out: HTML file to write. It is replaced only when the page is complete.
     """
     _validate_paths(db, out)
-    requested = list(dict.fromkeys(parse_argument(SuiteKey.parse, text) for text in suite))
+    now = datetime.now(UTC)
+    since = None if days is None else now - timedelta(days=days)
     template = load_template()
     with replace_file(out) as file:
         async with SessionStore(db) as store:
-            stored = [each.key for each in await store.suites()]
-            missing = [str(key) for key in requested if key not in stored]
-            if missing:
-                raise ConfigError(f"{', '.join(missing)} not found in {str(db)!r}: sync it first")
-            suites = [compute_statistics(key, await store.sessions(key)) for key in requested or stored]
+            chosen = _choose_suites(await store.suites(), suite, db)
+            suites = [await read_suite(store, each, since=since) for each in chosen]
         with file.path.open("x", encoding="utf-8", newline="") as stream:
-            stream.writelines(render_page(template, suites, datetime.now(UTC)))
+            stream.writelines(render_page(template, suites, now, days=days))
         file.is_complete = True
     sessions = sum(statistics.session_count for statistics in suites)
     counts = f"{format_count(len(suites), 'suite')}, {format_count(sessions, 'session')}"
     Output(stderr=True).print_line(one_line(f"{counts}: written to {out}"))
+
+
+def _choose_suites(stored: Sequence[Suite], requested: Sequence[str], db: Path) -> list[Suite]:
+    """Return the suites that were requested by their keys or those of their projects; all if none were requested.
+
+    Raises ConfigError if a text is invalid, or names nothing in the file.
+    """
+    targets = set(map(parse_target, requested))
+    known = {each.key for each in stored} | {each.key[:2] for each in stored}
+    missing = sorted("/".join(target) for target in targets - known)
+    if missing:
+        raise ConfigError(f"{', '.join(missing)} not found in {str(db)!r}: sync it first")
+    return [each for each in stored if not targets or not targets.isdisjoint((each.key, each.key[:2]))]
 
 
 def _validate_paths(db: Path, out: Path) -> None:

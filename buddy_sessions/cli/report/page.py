@@ -8,24 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from buddy_sessions import __version__
 
 from ..extras import import_extra
-from ..formatting import format_count, format_duration, one_line
+from ..formatting import one_line
 from ..tables import ref_text, status_text
 from . import formats
-from .charts import draw_charts, import_pygal
+from .charts import draw_charts, draw_sparkline
 from .suite_statistics import RECENT, SuiteStatistics, largest_growths
 
-_MAX_MESSAGE_LENGTH = 240  # characters
+_MAX_MESSAGE_LENGTH = 160  # characters: two lines
 
 
 def load_template() -> Any:
     """Return the Jinja template of the page. Raises ConfigError if the extra `[report]` is not installed."""
-    jinja, pygal = import_extra("jinja2", extra="report"), import_pygal()
+    jinja = import_extra("jinja2", extra="report")
     environment = jinja.Environment(
         loader=jinja.PackageLoader(__package__),
         autoescape=True,
@@ -36,11 +35,11 @@ def load_template() -> Any:
     )
     environment.globals.update(
         formats=formats,
-        format_count=format_count,
-        format_duration=format_duration,
+        one_line=one_line,
         ref_text=ref_text,
         status_text=status_text,
-        draw_charts=partial(draw_charts, pygal),
+        draw_charts=draw_charts,
+        draw_sparkline=draw_sparkline,
         MAX_MESSAGE_LENGTH=_MAX_MESSAGE_LENGTH,
         RECENT=RECENT,
         version=__version__,
@@ -48,12 +47,21 @@ def load_template() -> Any:
     return environment.get_template("report.html")
 
 
-def render_page(template: Any, suites: Sequence[SuiteStatistics], now: datetime) -> Iterator[str]:
-    """Yield the HTML of the page, piece by piece. Suites that need attention come first."""
+def render_page(
+    template: Any, suites: Sequence[SuiteStatistics], now: datetime, *, days: int | None = None
+) -> Iterator[str]:
+    """Yield the HTML of the page, piece by piece. Suites that need attention come first.
+
+    Args:
+        template: The template.
+        suites: The statistics of the suites.
+        now: The time that the page shows.
+        days: The number of days that the statistics are limited to; None if they are not.
+    """
     # Only the largest growth per suite and measure, so that one suite with many branches does not fill the list.
-    largest = {(growth.suite, growth.measure): growth for suite in suites for growth in reversed(suite.growths)}
+    largest = {(growth.suite.key, growth.measure): growth for suite in suites for growth in reversed(suite.growths)}
     ordered = sorted(suites, key=lambda suite: suite.sort_key)
-    yield from template.generate(suites=ordered, growths=largest_growths(largest.values()), now=now)
+    yield from template.generate(suites=ordered, growths=largest_growths(largest.values()), now=now, days=days)
 
 
 def _escape_text(value: object) -> object:

@@ -8,7 +8,10 @@ from datetime import date, datetime
 from statistics import median
 from typing import Literal, NamedTuple
 
-from buddy_sessions import RefType, Session, SessionStatus, SuiteKey
+from buddy_sessions import RefType, Session, SessionStatus, Suite, SuiteKey
+
+from .case_statistics import CaseStatistics
+from .streaks import Streak, suite_streak
 
 RECENT = 20
 """The number of newest finished sessions that determine the current state of a suite."""
@@ -18,6 +21,7 @@ _MAX_PERIODS = 31
 _PERIOD_DAYS = (1, 7, 28, 91, 364)  # the smallest that gives at most `_MAX_PERIODS` is used
 _MIN_HALF = 5  # sessions; growth is not computed for smaller halves
 _MIN_MEDIAN = 0.001  # growth relative to a smaller value is meaningless
+_MIN_GROWTH = 10  # percent; smaller changes are no trend
 _MAX_VALUE = 10**9  # larger values are ignored, because they would hide all others in a chart
 
 Measure = Literal["duration", "tests"]
@@ -37,9 +41,9 @@ class PassRate(NamedTuple):
     finished: int
 
     @property
-    def percent(self) -> int | None:
-        """The pass rate in whole percent, rounded down, so that 100 means that all passed; None without sessions."""
-        return 100 * self.passed // self.finished if self.finished else None
+    def percent(self) -> float | None:
+        """The pass rate in percent, not rounded; None without sessions."""
+        return 100 * self.passed / self.finished if self.finished else None
 
 
 class Period(NamedTuple):
@@ -62,68 +66,101 @@ class BranchFailures(NamedTuple):
 class Growth(NamedTuple):
     """The growth of a median from the older half of the sessions to the newer half."""
 
-    suite: SuiteKey
+    suite: Suite
     ref: Ref | None  # None for the whole suite
     measure: Measure
     before: float  # seconds, or a number of tests
     after: float
-    percent: int  # negative if it has shrunk
+    percent: float  # negative if it has shrunk
 
 
 @dataclass(frozen=True, kw_only=True)
 class SuiteStatistics:
     """The statistics of a suite. Days are days in UTC."""
 
-    key: SuiteKey
+    suite: Suite
     session_count: int
     latest_finished: Session | None
+    streak: Streak | None  # of failures; None if the newest finished session did not fail
     pass_rate: PassRate  # of the recent sessions
     duration: float | None  # median of the recent sessions, in seconds
-    slowdown: int | None  # growth of the median duration of the whole suite, in percent
+    slowdown: float | None  # growth of the median duration of the whole suite in percent; None if it is no trend
     span: tuple[datetime, datetime] | None  # creation times of the first and the last session
+    recent: Sequence[SessionStatus]  # newest first
     newest: Sequence[Session]  # newest first
     period_days: int
     periods: Sequence[Period]  # without gaps, oldest first
     failures: Sequence[BranchFailures]  # most failures first
     failed_branches: int  # including those that are not in `failures`
     growths: Sequence[Growth]  # largest first
+    cases: CaseStatistics | None  # None if no test cases were saved
+
+    @property
+    def name(self) -> str:
+        """The name of the suite, or its key if the name is not known."""
+        return self.suite.name or str(self.suite.key)
 
     @property
     def is_failing(self) -> bool:
         """Whether the newest finished session failed."""
-        return self.latest_finished is not None and self.latest_finished.status == SessionStatus.ERROR
+        return self.streak is not None
 
     @property
-    def sort_key(self) -> tuple[bool, int, int, SuiteKey]:
+    def sort_key(self) -> tuple[bool, float, float, SuiteKey]:
         """The key that sorts suites: failing ones first, then by lower pass rate, then by larger slowdown."""
         percent = self.pass_rate.percent
-        return not self.is_failing, 101 if percent is None else percent, -(self.slowdown or 0), self.key
+        return not self.is_failing, 101 if percent is None else percent, -(self.slowdown or 0), self.suite.key
 
 
-def compute_statistics(suite: SuiteKey, sessions: Sequence[Session]) -> SuiteStatistics:
-    """Return the statistics of a suite's sessions, which must be sorted newest first."""
+def compute_statistics(
+    suite: Suite,
+    sessions: Sequence[Session],
+    *,
+    since: datetime | None = None,
+    cases: CaseStatistics | None = None,
+) -> SuiteStatistics:
+    """Return the statistics of a suite.
+
+    Args:
+        suite: The suite.
+        sessions: Its sessions, newest first.
+        since: The time from which on sessions are counted. A streak of failures may have begun before.
+        cases: The statistics of its test cases; None if none were saved.
+    """
+    all_finished = [session for session in sessions if session.is_finished]
+    sessions = [session for session in sessions if is_recent(session, since)]
     finished = [session for session in sessions if session.is_finished]
     recent = finished[:RECENT]
     by_ref = _group_by_ref(finished)
-    slowdown = _growth(suite, None, "duration", finished)
+    growths = list(_growths(suite, finished, by_ref))
     failures = _branch_failures(by_ref)
     created = [session.create_date for session in sessions if session.create_date is not None]
     period_days, periods = _periods(finished)
     return SuiteStatistics(
-        key=suite,
+        suite=suite,
         session_count=len(sessions),
         latest_finished=finished[0] if finished else None,
+        streak=suite_streak(all_finished) if finished else None,
         pass_rate=_pass_rate(recent),
         duration=_median_or_none(_values("duration", recent)),
-        slowdown=None if slowdown is None else slowdown.percent,
+        slowdown=next(
+            (growth.percent for growth in growths if growth.ref is None and growth.measure == "duration"), None
+        ),
         span=(min(created), max(created)) if created else None,
+        recent=[session.status for session in recent],
         newest=sessions[:_MAX_SESSIONS],
         period_days=period_days,
         periods=periods,
         failures=failures[:_MAX_BRANCHES],
         failed_branches=len(failures),
-        growths=largest_growths(_growths(suite, finished, by_ref)),
+        growths=largest_growths(growths),
+        cases=cases,
     )
+
+
+def is_recent(session: Session, since: datetime | None) -> bool:
+    """Return whether a session was created at a time or later. A session without a date always is."""
+    return since is None or session.create_date is None or session.create_date >= since
 
 
 def largest_growths(growths: Iterable[Growth]) -> list[Growth]:
@@ -149,7 +186,7 @@ def _branch_failures(by_ref: dict[Ref, list[Session]]) -> list[BranchFailures]:
     return sorted(failures, key=lambda branch: (-branch.failed, branch.finished, -branch.latest.relative_id))
 
 
-def _growths(suite: SuiteKey, finished: Sequence[Session], by_ref: dict[Ref, list[Session]]) -> Iterator[Growth]:
+def _growths(suite: Suite, finished: Sequence[Session], by_ref: dict[Ref, list[Session]]) -> Iterator[Growth]:
     groups: list[tuple[Ref | None, Sequence[Session]]] = [(None, finished)]
     if len(by_ref) > 1:  # a single branch would repeat the whole suite
         groups.extend(by_ref.items())
@@ -161,8 +198,8 @@ def _growths(suite: SuiteKey, finished: Sequence[Session], by_ref: dict[Ref, lis
                 yield growth
 
 
-def _growth(suite: SuiteKey, ref: Ref | None, measure: Measure, sessions: Iterable[Session]) -> Growth | None:
-    """Return the growth; None if there are too few sessions or the older median is zero.
+def _growth(suite: Suite, ref: Ref | None, measure: Measure, sessions: Iterable[Session]) -> Growth | None:
+    """Return the growth; None if there are too few sessions, the older median is zero, or the change is no trend.
 
     If the number of sessions is odd, the oldest one is left out.
     """
@@ -173,7 +210,8 @@ def _growth(suite: SuiteKey, ref: Ref | None, measure: Measure, sessions: Iterab
     after, before = median(values[:half]), median(values[half : 2 * half])
     if before < _MIN_MEDIAN:
         return None
-    return Growth(suite, ref, measure, before, after, round(100 * (after - before) / before))
+    percent = 100 * (after - before) / before
+    return Growth(suite, ref, measure, before, after, percent) if abs(percent) >= _MIN_GROWTH else None
 
 
 def _periods(finished: Sequence[Session]) -> tuple[int, list[Period]]:

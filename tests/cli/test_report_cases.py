@@ -1,0 +1,166 @@
+"""The test cases on the page of a report."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from buddy_sessions.testing import FakeBuddy, FakeSuite
+from helpers.command_line import Call, sync_database
+from helpers.html_page import HtmlPage
+from helpers.stores import execute
+
+ADVICE = "save them: buddy-sessions sync … --cases failed. With --cases all, flaky and slow tests are listed, too."
+
+Render = Callable[..., str]
+"""Syncs the fake server with this scope of cases, and returns the HTML of the report with these options."""
+
+
+@pytest.fixture
+def suite(fake: FakeBuddy) -> FakeSuite:
+    return fake.add_suite("acme", "shop", "MNbyVedg")
+
+
+@pytest.fixture
+def render(call: Call, fake: FakeBuddy, tmp_path: Path) -> Render:
+    db, page = tmp_path / "sessions.db", tmp_path / "report.html"
+
+    def render(cases: Any, *options: str) -> str:
+        sync_database(fake, db, cases=cases)
+        assert call("report", "--db", str(db), *options, "-o", str(page)).code == 0
+        return page.read_text("utf-8")
+
+    return render
+
+
+def finish(suite: FakeSuite, number: int, *, branch: str = "main", **results: str) -> dict[str, Any]:
+    """Add a finished session of a day in March. `results` are statuses of tests, or messages of failures."""
+    cases = [
+        {"name": name, "status": result}
+        if result in {"PASSED", "SKIPPED", "ERROR"}
+        else {"name": name, "status": "FAILED", "message": result}
+        for name, result in results.items()
+    ]
+    date = f"2026-03-{number:02}T10:00:00Z"
+    return suite.create(branch, cases=cases, create_date=date, finish_date=date)
+
+
+def test_failing_tests_are_shown_with_the_session_since_which_they_fail(suite: FakeSuite, render: Render) -> None:
+    finish(suite, 1, adds="PASSED", removes="expected 1", pays="PASSED")
+    since = finish(suite, 2, adds="expected 2", removes="PASSED", pays="PASSED")
+    finish(suite, 3, branch="other", adds="PASSED")
+    newest = finish(suite, 4, adds="expected 3", removes="expected 4", pays="PASSED")
+    html = render("failed")
+    page = HtmlPage(html)
+    assert page.mistakes == []
+    assert all(page.has_caption)
+    assert ADVICE not in page.text
+    assert (
+        "Failing now The tests that fail in #4, the newest finished session, and since when they have been failing on "
+        "main Test Failing since "
+        "removes tests/cart/test_total.py > CartTest expected 4 4 Mar 2026 (#4), 1 session "
+        "adds tests/cart/test_total.py > CartTest expected 3 2 Mar 2026 (#2), 2 sessions "
+    ) in page.text
+    assert f'<a href="{newest["html_url"]}" rel="noreferrer">adds</a>' in html
+    assert f'2 Mar 2026</span> (<span class="nowrap"><a href="{since["html_url"]}" rel="noreferrer">#2</a>' in html
+    assert "Flaky tests" not in page.text
+    assert "Slowest tests" not in page.text
+
+
+def test_page_without_cases_says_how_to_save_them(suite: FakeSuite, render: Render) -> None:
+    finish(suite, 1, adds="expected 1")
+    text = HtmlPage(render(None)).text
+    assert text.count(ADVICE) == 1
+    assert "Failing now" not in text
+
+
+def test_suites_without_sessions_need_no_cases(fake: FakeBuddy, suite: FakeSuite, render: Render) -> None:
+    finish(suite, 1, adds="PASSED")
+    fake.add_suite("acme", "shop", "empty")
+    text = HtmlPage(render("failed")).text
+    assert ADVICE not in text
+    assert "2 suites, 1 session, none failing now" in text
+
+
+def test_suite_that_passes_has_no_failing_tests(suite: FakeSuite, render: Render) -> None:
+    finish(suite, 1, adds="expected 1")
+    finish(suite, 2, adds="PASSED")
+    text = HtmlPage(render("failed")).text
+    assert "Failing now" not in text
+    assert "expected 1" not in text
+
+
+def test_flaky_and_slow_tests_are_shown_if_all_cases_were_saved(suite: FakeSuite, render: Render) -> None:
+    for number in range(1, 12):
+        finish(suite, number, adds="PASSED" if number % 2 else "expected 1", removes="PASSED")
+    suite.add_cases(suite.sessions[0]["id"], [{"name": "removes", "time": 75}])
+    text = HtmlPage(render("all")).text
+    assert "in the latest 10 sessions Test Changes Failed adds tests/cart/test_total.py > CartTest 9 5 of 10" in text
+    assert "In the latest 10 sessions Test Median Slowest adds tests/cart/test_total.py > CartTest 0.1s 0.1s" in text
+    assert "removes tests/cart/test_total.py > CartTest 0.1s 1m15s" in text
+
+
+def test_sessions_before_the_last_days_have_no_flaky_tests(suite: FakeSuite, render: Render) -> None:
+    for number in range(1, 5):
+        finish(suite, number, adds="PASSED" if number % 2 else "expected 1")
+    newest = suite.create(cases=[{"name": "adds"}])
+    suite.finish(newest["id"])
+    text = HtmlPage(render("all", "--days", "1")).text
+    assert "No test is flaky: in the latest 1 session, none has changed its result three times." in text
+    assert "In the latest 1 session Test Median Slowest adds" in text
+
+
+def test_tests_without_a_time_have_no_slowest(suite: FakeSuite, render: Render) -> None:
+    suite.create(cases=[{"name": "adds", "time": None}], finish_date="2026-03-01T10:00:00Z")
+    assert "No test has a time." in HtmlPage(render("all")).text
+
+
+def test_long_lists_are_cut(suite: FakeSuite, render: Render) -> None:
+    for number in range(1, 5):
+        results = {f"test{index}": "PASSED" if number % 2 else "expected 1" for index in range(23)}
+        finish(suite, number, **results)
+    page = HtmlPage(render("all"))
+    assert re.search(r"expected 1 4 Mar 2026 \(#4\), 1 session and 3 more Flaky tests", page.text)
+    assert "and 15 more Slowest tests" in page.text
+
+
+def test_cases_of_the_newest_session_may_be_missing(suite: FakeSuite, render: Render) -> None:
+    finish(suite, 1, adds="expected 1")
+    render("failed")
+    finish(suite, 2, adds="expected 2")
+    assert "Failing now The test cases of #2 were not saved." in HtmlPage(render(None)).text
+
+
+def test_session_can_fail_without_a_failing_test(suite: FakeSuite, render: Render) -> None:
+    suite.create(status="ERROR", cases=[], finish_date="2026-03-01T10:00:00Z", failed_count=0, error_count=0)
+    assert "Failing now No test has failed in #1, but the session has." in HtmlPage(render("failed")).text
+
+
+def test_streak_that_may_be_longer_says_so(suite: FakeSuite, render: Render, tmp_path: Path) -> None:
+    first = finish(suite, 1, adds="expected 1")
+    finish(suite, 2, adds="expected 2")
+    render("failed")
+    execute(tmp_path / "sessions.db", f"DELETE FROM case_reads WHERE session_id = '{first['id']}'")
+    assert "expected 2 2 Mar 2026 (#2), 1 session or more" in HtmlPage(render(None)).text
+
+
+def test_text_of_test_cases_is_escaped(suite: FakeSuite, render: Render) -> None:
+    script = "<script>alert(1)</script>"
+    case = {"name": f"{script}\u202e_x", "test_group_name": script, "classname": '"><b>', "html_url": "javascript:x"}
+    for number in range(1, 6):
+        status = {"status": "FAILED", "message": f"{script}\n{{{{ 7*7 }}}} " + "y " * 200} if number % 2 else {}
+        date = f"2026-03-{number:02}T10:00:00Z"
+        suite.create(cases=[{**case, **status}], create_date=date, finish_date=date)
+    page = HtmlPage(render("all"))
+    assert page.mistakes == []
+    assert not {"script", "b"} & {tag for tag, _ in page.tags}
+    assert not [link for link in page.values("href") if link.startswith("javascript")]
+    assert f'{script}\\u202e_x {script} > "><b> {script} {{{{ 7*7 }}}} y y ' in page.text
+    assert f'{script}\\u202e_x {script} > "><b> 4 3 of 5' in page.text
+    message = re.search(r"7\*7 \}\} ([y ]+…)", page.text)
+    assert message is not None
+    assert len(message[1]) < 160

@@ -1,0 +1,37 @@
+"""Creates large databases without a server.
+
+Run it to try the report of a thousand suites: `PYTHONPATH=tests python tests/helpers/large_database.py FILE 1000 100`.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+from buddy_sessions import Suite, SuiteKey
+from buddy_sessions.store.database import Database, ReadPage
+from buddy_sessions.testing import FakeSuite
+from helpers.stores import sessions_of
+
+UNTIL = datetime(2026, 3, 31, 12, tzinfo=UTC)
+
+
+def create_large_database(path: Path, suites: int, sessions: int) -> None:
+    """Create a database of realistic suites, 50 per project, with this number of sessions each."""
+    with closing(Database(str(path))) as database:
+        database.open()
+        for start in range(0, suites, 50):
+            project = f"project-{start // 50:03}"
+            keys = [SuiteKey("acme", project, f"suite{number:04}") for number in range(start, min(start + 50, suites))]
+            for number, key in enumerate(keys, start):
+                found = sessions_of(FakeSuite(*key).populate(sessions, until=UNTIL))
+                page = ReadPage(sessions=found, covers=(1, sessions), commit=number, first_page=found)
+                database.save_page(key, page)
+            listed = [Suite(key=key, id=key.suite_id, name=f"Tests of {key.suite_id}") for key in keys]
+            database.save_suites("acme", project, listed)
+
+
+if __name__ == "__main__":
+    create_large_database(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
