@@ -109,8 +109,9 @@ class Credentials:
         if not inspect.isawaitable(token):
             del token  # it may be a token, which a traceback would show
             raise ConfigError("the token callable must be async: it is awaited")
+        timeout = asyncio.timeout(self._timeout)
         try:
-            async with asyncio.timeout(self._timeout) as timeout:
+            async with timeout:
                 header = _make_header(await token)
         except TimeoutError:
             if not timeout.expired():

@@ -49,7 +49,7 @@ def resolve_file(path: Path, *, source: str | None = None) -> Path:
         raise ConfigError(f"{str(path)!r} exists and is not a file: choose another name")
     if not target.parent.is_dir():
         raise ConfigError(f"folder {str(target.parent)!r} not found: create it, or choose another path")
-    if source not in {None, "-"} and target == Path(os.path.realpath(source)):
+    if source is not None and source != "-" and target == Path(os.path.realpath(source)):
         raise ConfigError(f"{str(path)!r} is the input file: choose another name")
     return target
 

@@ -23,6 +23,7 @@ class CaseSync:
 
     Attributes:
         stats: The cost so far.
+        scope: Which cases to read.
 
     Args:
         buddy: The client to read with.
@@ -36,7 +37,7 @@ class CaseSync:
         self._buddy = buddy
         self._thread = thread
         self._key = key
-        self._scope: CaseScope = scope
+        self.scope: CaseScope = scope
 
     async def read(self, sessions: Iterable[PendingSession]) -> None:
         """Read and save the cases of sessions. The cases of one session are saved in one transaction.
@@ -60,17 +61,17 @@ class CaseSync:
                 is_verified = is_verified and paginator.stats.verified
         except NotFoundError:
             # The session was deleted, or the response is wrong: it is requested once more, by the next sync.
-            await self._thread.run(save, self._key, pending, self._scope, None, is_verified=False)
+            await self._thread.run(save, self._key, pending, self.scope, None, is_verified=False)
             return
         failing = [index for index, case in enumerate(cases) if case.is_failing]
         for index in failing[:MAX_DETAILS]:
             cases[index] = await self._read_details(pending.session, cases[index])
-        await self._thread.run(save, self._key, pending, self._scope, cases, is_verified=is_verified)
+        await self._thread.run(save, self._key, pending, self.scope, cases, is_verified=is_verified)
         self.stats += Stats(cases=len(cases))
 
     def _statuses(self, session: Session) -> list[TestStatus | None]:
         """Return the statuses whose cases are requested; None for all cases."""
-        if self._scope == "all":
+        if self.scope == "all":
             return [] if session.tests_count == 0 else [None]
         counts = {TestStatus.FAILED: session.failed_count, TestStatus.ERROR: session.error_count}
         return [status for status, count in counts.items() if count != 0]

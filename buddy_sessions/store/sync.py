@@ -116,8 +116,7 @@ class SuiteSync:
         self._after = after
         self._since = since
         self._full = full
-        self._cases = cases
-        self._case_sync = CaseSync(run.buddy, run.thread, key, cases or "failed")
+        self._case_sync = None if cases is None else CaseSync(run.buddy, run.thread, key, cases)
         self._lower_limit = after  # only higher numbers are read
         self._top = 0  # the highest number on the first page
         self._done: Intervals = ()  # the numbers that this sync has read
@@ -134,7 +133,9 @@ class SuiteSync:
     def stats(self) -> Stats:
         """The cost so far; of the sessions, only the new and the changed ones are counted."""
         repaired = self._unknown + self._restored
-        stats = self._ended_parts + self._part_stats + self._case_sync.stats
+        stats = self._ended_parts + self._part_stats
+        if self._case_sync is not None:
+            stats += self._case_sync.stats
         return attrs.evolve(stats, sessions=self._changed, repaired=repaired)
 
     async def pages(self) -> AsyncGenerator[SessionPage, None]:
@@ -163,9 +164,10 @@ class SuiteSync:
             self._ended_parts += self._part_stats
             self._part_stats = Stats()
         self._ended_parts += await self._run.save_names(self._key)
-        if self._cases is not None:
+        if self._case_sync is not None:
             find = self._database.pending_sessions
-            pending = await self._thread.run(find, self._key, self._cases, branch=self._branch, after=self._after)
+            scope = self._case_sync.scope
+            pending = await self._thread.run(find, self._key, scope, branch=self._branch, after=self._after)
             await self._case_sync.read([each for each in pending if self._is_wanted(each.session)])
 
     async def _read_pages(self, part: _Part) -> AsyncGenerator[SessionPage, None]:

@@ -184,6 +184,7 @@ async def test_tokens_that_expire_again_and_again(reader: CheckedReader, fake: F
     """After a success, a token is renewed at once."""
 
     async def read_5_times(buddy: BuddyClient) -> list[Session]:
+        sessions: list[Session] = []
         for _ in range(5):
             fake.inject(Fault.status(401))
             sessions = await buddy.sessions(KEY).collect()

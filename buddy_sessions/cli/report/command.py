@@ -12,7 +12,7 @@ from cyclopts.validators import Number
 
 from buddy_sessions import ConfigError, SessionStore, Suite
 
-from ..files import replace_file
+from ..files import find_database, replace_file
 from ..formatting import format_count, one_line
 from ..options import OUT
 from ..output import Output
@@ -73,7 +73,6 @@ def _choose_suites(stored: Sequence[Suite], requested: Sequence[str], db: Path) 
 
 def _validate_paths(db: Path, out: Path) -> None:
     """Raise ConfigError if the database does not exist, or if the page would replace it."""
-    if not db.is_file():
-        raise ConfigError(f"{str(db)!r} not found: create it with buddy-sessions sync … --db FILE")
+    find_database(db)
     if out.exists() and out.samefile(db):
         raise ConfigError(f"--out would replace the database {str(db)!r}: choose another name for the page")
