@@ -47,7 +47,9 @@ class SuiteReader(Protocol):
 class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
     """The sessions of many suites as one stream of `(key, session)`. The sessions of a suite arrive newest first.
 
-    Created by `BuddyClient.harvest` and `SessionStore.sync`. Use it as `async with`, so that leaving the loop stops the
+    Created by `BuddyClient.harvest` and `SessionStore.sync`; the constructor is not public.
+
+    Use it as `async with`, so that leaving the loop stops the
     requests at once. Only one task can iterate over it: another one gets `RuntimeError`, until the first has ended.
 
     A suite that fails does not stop the others: `HarvestError` is raised after all others were yielded, unless failures

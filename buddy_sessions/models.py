@@ -139,7 +139,22 @@ SuiteRef: TypeAlias = SuiteKey | tuple[str, str, str] | str
 
 @frozen(kw_only=True)
 class Member:
-    """A member of a workspace."""
+    """A member of a workspace.
+
+    Attributes:
+        url: The member in the API.
+        html_url: The member in the browser.
+        id: The number of the member.
+        name: The full name.
+        avatar_url: The picture.
+        email: The email address.
+        admin: Whether the member is an administrator of the workspace.
+        workspace_owner: Whether the member owns the workspace.
+
+    Example:
+        >>> Member(id=7, name="Ann").name
+        'Ann'
+    """
 
     url: str | None = None
     html_url: str | None = None
@@ -160,10 +175,20 @@ class Suite:
 
     Attributes:
         key: The names of the suite; `client.sessions(suite.key)` reads it.
+        id: The ID of the suite, the last name of its key.
+        url: The suite in the API.
+        html_url: The suite in the browser.
+        identifier: The readable ID that YAML files, variables and scripts use.
+        name: The name of the suite.
         timeout: Seconds after which a session is closed.
         slow_threshold: Milliseconds from which on a test is slow.
         error_pattern: The pattern by which Buddy recognises errors.
         send_commit_status: Whether Buddy reports the result to the Git host.
+
+    Example:
+        >>> suite = Suite(key=SuiteKey("acme", "storefront", "MNbyVedg"), id="MNbyVedg", name="Backend")
+        >>> print(suite.key, suite.name)
+        acme/storefront/MNbyVedg Backend
     """
 
     key: SuiteKey
@@ -182,19 +207,36 @@ class Suite:
 class Session:
     """One run of a suite's tests. A session can change: it is created in progress, finished, reopened, deleted.
 
-    Times are aware datetimes in UTC. `id`, `relative_id` and `status` are always present.
+    `id`, `relative_id` and `status` are always present. Any other field is None if the API does not send it.
 
     Attributes:
+        id: The ID, as `client.session` takes it.
         relative_id: Sequential number within the suite; 1 is the oldest.
+        status: IN_PROGRESS, SUCCESSFUL, ERROR or SKIPPED.
         url: The session in the API.
         html_url: The session in the browser.
+        create_date: When the session was created; an aware datetime in UTC.
+        start_date: When the tests started; an aware datetime in UTC.
+        finish_date: When the session ended; an aware datetime in UTC.
         created_by: The member who started the run.
+        ci_provider: The service that ran the tests.
         ci_run_url: The run in the CI provider's web interface.
         revision: The commit that was tested.
-        ref_name: The branch, tag or pull request that was tested; `ref_type` says which.
+        ref_type: BRANCH, TAG or PULL_REQUEST.
+        ref_name: The branch, tag or pull request that was tested.
+        execution_id: The ID of the pipeline execution, if a Buddy action ran the tests.
+        action_execution_id: The ID of the action's execution, if a Buddy action ran the tests.
+        error_message: Buddy's error message, if there is one.
         duration: Seconds.
         tests_count: The number of tests, including failed and skipped ones.
+        failed_count: The number of tests that failed.
+        skipped_count: The number of tests that were skipped.
         error_count: The number of tests that ended with an error, which `failed_count` does not include.
+
+    Example:
+        >>> session = Session(id="YDnagwGk", relative_id=118, status=SessionStatus.ERROR, failed_count=2)
+        >>> session.is_finished, session.status == "ERROR", session.duration
+        (True, True, None)
     """
 
     id: str
@@ -285,10 +327,21 @@ class TestCase:
 
     Attributes:
         id: The ID within the session. Another session may use another one for the same test: compare `key`.
+        name: The name of the test.
+        status: PASSED, FAILED, SKIPPED or ERROR.
+        url: The test case in the API.
+        html_url: The test case in the browser.
         test_group_name: The group, for instance the file of the test.
+        test_group_id: The ID of the group within the session.
+        classname: The class of the test.
         time: Seconds.
         data: The JUnit XML of the test. Only `client.case` and `client.failures(details=True)` return it.
         failure: The first failure or error in `data`; None if there is none, or if `data` is not valid XML.
+
+    Example:
+        >>> case = TestCase(id="7", name="adds_discount", status=TestStatus.FAILED, classname="CartTest")
+        >>> print(case.key, case.is_failing)
+        CartTest > adds_discount True
     """
 
     __test__: ClassVar[bool] = False

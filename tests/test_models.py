@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import copy
+import doctest
 import pickle
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +12,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buddy_sessions import CIProvider, Cursor, RefType, Region, Session, SessionStatus, SuiteKey
+from buddy_sessions import (
+    CIProvider,
+    Cursor,
+    Member,
+    RefType,
+    Region,
+    Session,
+    SessionStatus,
+    Suite,
+    SuiteKey,
+    TestCase,
+    models,
+)
 
 
 def session(**fields: Any) -> Session:
@@ -139,3 +153,15 @@ def test_cursor_round_trip(lowest_id: int, offset: int) -> None:
 def test_invalid_cursor(text: Any) -> None:
     with pytest.raises(ValueError, match="cursor"):
         Cursor.parse(text)
+
+
+def test_examples_of_the_docstrings_are_true() -> None:
+    results = doctest.testmod(models)
+    assert results.attempted > 0
+    assert results.failed == 0
+
+
+@pytest.mark.parametrize("model", [Session, TestCase, Suite, Member])
+def test_docstring_names_every_field(model: type[attrs.AttrsInstance]) -> None:
+    documented = re.findall(r"^ {4,8}(\w+): ", model.__doc__ or "", re.MULTILINE)
+    assert documented == [field.name for field in attrs.fields(model)]

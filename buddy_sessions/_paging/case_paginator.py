@@ -20,7 +20,9 @@ _log = logging.getLogger("buddy_sessions")
 class CasePaginator:
     """The test cases of one session, in the order of the API. Each `async for` is a new read.
 
-    Created by `BuddyClient.cases`. Leaving a loop ends the read, and leaves no task or connection open.
+    Created by `BuddyClient.cases`; the constructor is not public.
+
+    Leaving a loop ends the read, and leaves no task or connection open.
 
     Example:
         >>> async for case in buddy.cases("acme/storefront/MNbyVedg", "YDnagwGk"):

@@ -19,7 +19,9 @@ _log = logging.getLogger("buddy_sessions")
 class SessionPaginator:
     """The sessions of one suite, newest first. Each `async for` is a new read.
 
-    Created by `BuddyClient.sessions`. Leaving a loop ends the read: asyncio closes it in the next steps of the event
+    Created by `BuddyClient.sessions`; the constructor is not public.
+
+    Leaving a loop ends the read: asyncio closes it in the next steps of the event
     loop, and no task or connection stays open. After an error, resume with `cursor=error.cursor` and the same other
     arguments.
 
