@@ -1,0 +1,72 @@
+"""Runs the recipes as programs of their own, as a user does who has copied and edited them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from buddy_sessions.testing import FakeBuddy
+
+RECIPES = Path(__file__).parents[1] / "integrations" / "recipes"
+TIMEOUT = 60  # seconds
+
+
+class Finished(NamedTuple):
+    """The outcome of a program."""
+
+    code: int | None
+    out: str
+    err: str
+
+
+def copy_recipe(name: str, folder: Path, **constants: object) -> Path:
+    """Copy a recipe to a folder, and set the constants at its top. Return the copy."""
+    text = (RECIPES / f"{name}.py").read_text(encoding="utf-8")
+    for constant, value in constants.items():
+        text, count = re.subn(rf"(?m)^{constant} = .*", f"{constant} = {value!r}", text)
+        assert count == 1
+    copy = folder / f"{name}.py"
+    copy.write_text(text, encoding="utf-8")
+    return copy
+
+
+@asynccontextmanager
+async def running(
+    fake: FakeBuddy, folder: Path, *command: str | Path, **environment: str
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run Python in a folder, with a fake Buddy; kill it if it has not ended by the end of the block."""
+    inherited = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    buddy = {"BUDDY_TOKEN": fake.token, "BUDDY_API_URL": str(fake.base_url)}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *command,
+        cwd=folder,
+        env={**inherited, "PYTHONIOENCODING": "utf-8", **buddy, **environment},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+
+
+async def finish(process: asyncio.subprocess.Process) -> Finished:
+    """Wait until a program ends, and return what it has written."""
+    out, err = await process.communicate()
+    return Finished(process.returncode, out.decode(), err.decode())
+
+
+async def run_program(fake: FakeBuddy, folder: Path, *command: str | Path, **environment: str) -> Finished:
+    """Run Python in a folder until it ends."""
+    async with running(fake, folder, *command, **environment) as process:
+        return await finish(process)

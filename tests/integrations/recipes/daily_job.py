@@ -1,0 +1,71 @@
+"""A daily job for cron that prints which tests fail, since when, and which of them are new. Set BUDDY_TOKEN.
+
+    0 7 * * *  cd /srv/buddy && .venv/bin/python daily_job.py
+
+It prints nothing, so cron sends no mail, if no test fails. Exit codes: 0 done, 1 something could not be read, 2 a test
+newly fails. After an error or a kill, the next run continues. Two runs at once do no harm: they share the database.
+"""
+
+import asyncio
+import sys
+from datetime import UTC, datetime, timedelta
+
+from buddy_sessions import BuddyClient, BuddyError, SessionStore
+
+WORKSPACE, PROJECT = "acme", "storefront"
+BRANCH = "main"
+DAYS = 30  # how many days the first run reads
+
+
+async def sync(store):
+    """Save new sessions and their failing tests. Return the suites, and the errors of those that failed."""
+    async with BuddyClient.from_env() as buddy:
+        suites = await buddy.suites(WORKSPACE, PROJECT)
+        since = datetime.now(UTC) - timedelta(days=DAYS)
+        keys = [suite.key for suite in suites]
+        async with store.sync(buddy, keys, since=since, cases="failed", on_failure="collect") as changes:
+            async for _ in changes:
+                pass
+    return suites, changes.failures
+
+
+def failing_tests(runs):
+    """Return the tests that fail in the last run, each with the session since which it has failed every time."""
+    failing = {}
+    for run in runs:
+        if run.cases or run.session.status == "SUCCESSFUL":  # otherwise the tests did not run
+            before = failing
+            failing = {case.key: (case, before.get(case.key, (case, run.session))[1]) for case in run.cases}
+    return list(failing.values())
+
+
+def one_line(case):
+    message = case.failure.message if case.failure else None
+    return " ".join(f"{case.key}: {message or case.status}".split())[:300]
+
+
+async def main():
+    """Print the summary, and return the exit code."""
+    yesterday, any_new = datetime.now(UTC) - timedelta(days=1), False
+    async with SessionStore("buddy.db") as store:
+        suites, failures = await sync(store)
+        for suite in suites:
+            failing = failing_tests(await store.runs(suite.key, cases="failed", branch=BRANCH))
+            if failing:
+                print(f"{suite.name}, {BRANCH}: {len(failing)} failing tests, {suite.html_url}")
+            for case, first in failing:
+                is_new = (first.create_date or yesterday) > yesterday
+                any_new = any_new or is_new
+                since = f"since {str(first.create_date)[:10]} (#{first.relative_id})"
+                print(f"  {'NEW ' if is_new else ''}{since} {one_line(case)}")
+    for suite, error in failures.items():
+        print(f"could not read {suite}: {error}", file=sys.stderr)
+    return 1 if failures else 2 if any_new else 0
+
+
+if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="backslashreplace")  # the names of tests may contain any character
+    try:
+        sys.exit(asyncio.run(main()))
+    except BuddyError as error:
+        sys.exit(f"the daily job failed: {error}")
