@@ -1,38 +1,75 @@
-"""A Discord bot that posts the changes of a suite. It stops with a clear message if the token is rejected."""
+"""A Discord bot that names the failing tests of a session that turns red. Set BUDDY_TOKEN and DISCORD_TOKEN.
+
+It stops with a message and exit code 1 if a token is rejected, or a message cannot be posted. Let systemd or Docker
+restart it: the database knows what was posted, so no red session is lost. Keep the file on a disk that lasts.
+"""
 
 import asyncio
+import logging
 import os
+import sys
 
+import aiohttp
 import discord
 
-from buddy_sessions import BuddyClient, BuddyError
+from buddy_sessions import BuddyClient, BuddyError, SessionStore
 
 SUITES = ["acme/storefront/MNbyVedg"]
+BRANCH = "main"
 CHANNEL = 1234567890
+INTERVAL = 60  # seconds
+MAX_LENGTH = 2000  # characters of a message: the limit of Discord
+
+log = logging.getLogger("discord_bot")
 
 
-class Bot(discord.Client):
-    async def setup_hook(self):
-        self.watching = asyncio.create_task(self.watch(SUITES))
+def escape(text):
+    line = " ".join(text.split())
+    return discord.utils.escape_mentions(discord.utils.escape_markdown(line, ignore_links=False))
 
-    async def watch(self, suites, interval=60):
+
+async def describe(buddy, suite, session):
+    lines = [escape(f"{suite} is red on {BRANCH}:"), session.html_url or f"session {session.relative_id}"]
+    try:
+        lines += [f"- {escape(str(case.key))}" for case in await buddy.failures(suite, session)]
+    except BuddyError as error:
+        log.warning("cannot read the failing tests: %s", error)
+    text = "\n".join(lines)
+    return text if len(text) <= MAX_LENGTH else text[: MAX_LENGTH - 2].rpartition("\n")[0] + "\n…"
+
+
+async def watch(channel):
+    async with (
+        BuddyClient.from_env() as buddy,
+        SessionStore("discord_bot.db") as store,
+        store.watch(buddy, SUITES, interval=INTERVAL, branch=BRANCH) as changes,
+    ):
+        async for change in changes:
+            was_red = change.previous is not None and change.previous.status == "ERROR"
+            if change.session.status == "ERROR" and not was_red:
+                await channel.send(await describe(buddy, change.suite, change.session), suppress_embeds=True)
+
+
+async def main():
+    """Run the bot until an error stops it, and return the message for stderr."""
+    message = "The bot stops"
+    bot = discord.Client(intents=discord.Intents(guilds=True), allowed_mentions=discord.AllowedMentions.none())
+    async with bot:
         try:
-            async with BuddyClient.from_env() as buddy, buddy.watch(suites, interval=interval) as changes:
-                async for change in changes:
-                    await self.post(f"{change.suite}: {change.kind.lower()} {change.session.html_url}")
-        except BuddyError as error:  # the token was rejected, or a suite was not found
-            print(f"The bot stops: {error}")
-            await super().close()
-
-    async def post(self, text):
-        await self.wait_until_ready()
-        await self.get_channel(CHANNEL).send(text)
-
-    async def close(self):
-        self.watching.cancel()
-        await asyncio.gather(self.watching, return_exceptions=True)
-        await super().close()
+            async with asyncio.TaskGroup() as tasks:
+                await bot.login(os.environ.get("DISCORD_TOKEN", ""))
+                tasks.create_task(watch(await bot.fetch_channel(CHANNEL)))
+                await bot.connect()
+        except* BuddyError as errors:
+            message = f"The bot stops, because of Buddy: {errors.exceptions[0]}"
+        except* (discord.DiscordException, aiohttp.ClientError, TimeoutError) as errors:
+            message = f"The bot stops, because of Discord: {errors.exceptions[0]}"
+    return message
 
 
 if __name__ == "__main__":
-    Bot(intents=discord.Intents.default()).run(os.environ["DISCORD_TOKEN"])
+    discord.utils.setup_logging()
+    try:
+        sys.exit(asyncio.run(main()))
+    except KeyboardInterrupt:
+        sys.exit(130)

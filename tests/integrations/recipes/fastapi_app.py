@@ -1,17 +1,45 @@
 """A FastAPI application with one client for its whole life. Run it with `uvicorn fastapi_app:app`."""
 
+import logging
+import math
 from contextlib import asynccontextmanager
+from datetime import datetime
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict
 
-from buddy_sessions import BuddyClient, BuddyError, NotFoundError, RateLimitError, to_dict
+from buddy_sessions import BuddyClient, BuddyError, ConfigError, NotFoundError
+
+log = logging.getLogger("uvicorn.error")
+
+
+class Session(BaseModel):  # only what everyone who can reach the application may see
+    model_config = ConfigDict(from_attributes=True)
+
+    id: str
+    relative_id: int
+    status: str
+    ref_name: str | None
+    create_date: datetime | None
+    tests_count: int | None
+    failed_count: int | None
+    html_url: str | None
+
+
+class FailingTest(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    test_group_name: str | None
+    classname: str | None
+    name: str
+    status: str
 
 
 @asynccontextmanager
 async def lifespan(app):
     # A web request should not wait for minutes: fail early, and tell the caller when to come back.
-    async with BuddyClient.from_env(max_wait=2, timeout=10) as app.state.buddy:
+    async with BuddyClient.from_env(max_wait=2, timeout=10, max_attempts=2) as app.state.buddy:
         yield
 
 
@@ -20,13 +48,22 @@ app = FastAPI(lifespan=lifespan)
 
 @app.exception_handler(BuddyError)
 async def on_buddy_error(request: Request, error: BuddyError):
-    if isinstance(error, NotFoundError):
-        return JSONResponse({"detail": "there is no such suite"}, status_code=404)
-    seconds = error.retry_after if isinstance(error, RateLimitError) and error.retry_after else 5
-    return JSONResponse({"detail": str(error)}, status_code=503, headers={"Retry-After": f"{seconds:.0f}"})
+    log.warning("%s", error)  # the details are for the log only
+    if isinstance(error, NotFoundError | ConfigError):  # a ConfigError: an impossible name in the path
+        return JSONResponse({"detail": "there is no such suite or session"}, status_code=404)
+    if error.retryable:  # the rate limit, a failing server, no connection
+        seconds = getattr(error, "retry_after", None) or 5
+        headers = {"Retry-After": str(max(1, math.ceil(seconds)))}
+        return JSONResponse({"detail": "Buddy is not available"}, status_code=503, headers=headers)
+    return JSONResponse({"detail": "Buddy cannot be read"}, status_code=502)
 
 
 @app.get("/{workspace}/{project}/{suite_id}")
-async def latest(request: Request, workspace: str, project: str, suite_id: str):
+async def latest(request: Request, workspace: str, project: str, suite_id: str) -> list[Session]:
     paginator = request.app.state.buddy.sessions((workspace, project, suite_id), max_sessions=10)
-    return [to_dict(session) async for session in paginator]
+    return await paginator.collect()
+
+
+@app.get("/{workspace}/{project}/{suite_id}/{session_id}/failures")
+async def failures(request: Request, workspace: str, project: str, suite_id: str, session_id: str) -> list[FailingTest]:
+    return await request.app.state.buddy.failures((workspace, project, suite_id), session_id)
