@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
 import logging
-import math
 import random
+from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from enum import StrEnum
 from types import TracebackType
 from typing import Literal, Protocol, Self, get_args
 
 from attrs import frozen
 
+from ._validate import validate_suite
 from ._workers import WorkerPool
 from .errors import (
     AuthenticationError,
@@ -24,7 +24,7 @@ from .errors import (
     ForbiddenError,
     NotFoundError,
 )
-from .models import Session, SessionPage, SuiteKey
+from .models import Session, SessionPage, SuiteKey, SuiteRef
 
 _log = logging.getLogger("buddy_sessions")
 
@@ -93,7 +93,7 @@ class Watch(AsyncIterator[Change]):
     a finished session is noticed only on the pages that a round reads: always the first one.
 
     The changes of a round arrive oldest first, each once. They wait in a short queue, and a suite is not read again
-    before its changes are in the queue, so a slow loop slows the watch down.
+    before its changes are in the queue, so a slow loop slows the watch down. `refresh` does a round at once.
 
     With a store (`SessionStore.watch`), a watch continues where the last one stopped, and reports what has happened in
     between. A change is acknowledged when you ask for the next one, so it is delivered at least once.
@@ -123,18 +123,17 @@ class Watch(AsyncIterator[Change]):
     ) -> None:
         if on_failure not in get_args(OnFirstFailure):
             raise ConfigError(f"on_failure must be 'raise' or 'retry', not {on_failure!r}")
-        watched = [_WatchedSuite(key) for key in dict.fromkeys(suites)]
+        self._suites = {key: _WatchedSuite(key) for key in suites}
         self._read = read
         self._interval = interval
         self._on_failure = on_failure
         self._state = state
-        self._schedule = _Schedule(watched)
-        self._suite_count = len(watched)
+        self._schedule = _Schedule(self._suites.values())
         self._failures: dict[SuiteKey, BuddyError] = {}
         self._pool: WorkerPool[Change] = WorkerPool(
-            self._work, size=max(1, min(concurrency, len(watched))), name="watch"
+            self._work, size=max(1, min(concurrency, len(self._suites))), name="watch"
         )
-        self._is_ended = not watched
+        self._is_closed = False
         self._unacknowledged: Change | None = None
 
     async def __aenter__(self) -> Self:
@@ -147,8 +146,32 @@ class Watch(AsyncIterator[Change]):
 
     async def aclose(self) -> None:
         """Stop the watch, and wait until its requests have ended. A loop that waits for a change ends, too."""
-        self._is_ended = True
+        self._is_closed = True
         await self._pool.close()
+
+    async def refresh(self, *suites: SuiteRef) -> None:
+        """Check suites now, for instance because you were notified that a session has ended.
+
+        Returns at once, so that you can call it anywhere, also in the loop over the changes, which arrive there as
+        usual. The checks come before those that are due by the interval. If a suite is being checked at this moment,
+        it is checked once more afterwards. Its interval, or its wait after a failure, starts again with this check. It
+        does nothing before the loop has started, because every suite is checked then.
+
+        Args:
+            suites: The suites (default: all suites of the watch).
+
+        Raises:
+            ConfigError: A suite is invalid, or is not watched. None is checked then.
+            RuntimeError: The watch has ended.
+        """
+        keys = [validate_suite(suite) for suite in suites] or list(self._suites)
+        for key in keys:
+            if key not in self._suites:
+                raise ConfigError(f"the suite {key} is not watched: pass it to `watch` as well")
+        if self._is_closed or self._pool.failure is not None:
+            raise RuntimeError("this watch has ended: create another one")
+        for key in keys:
+            self._schedule.refresh(self._suites[key])
 
     @property
     def failures(self) -> Mapping[SuiteKey, BuddyError]:
@@ -156,7 +179,7 @@ class Watch(AsyncIterator[Change]):
         return self._failures
 
     async def __anext__(self) -> Change:
-        if self._is_ended:
+        if self._is_closed or not self._suites:
             raise StopAsyncIteration
         self._pool.claim()
         await self._acknowledge()
@@ -173,17 +196,22 @@ class Watch(AsyncIterator[Change]):
         self._unacknowledged = None
 
     async def _work(self) -> None:
-        now = asyncio.get_running_loop().time
-        while True:
-            suite = await self._schedule.next()
-            started = now()
-            is_first = suite.rounds == 0
-            await self._check(suite)
-            wait = self._interval * 2 ** min(suite.failed_rounds, _MAX_DOUBLINGS)
-            if is_first:  # all suites start at once; spread their second rounds over the interval
-                wait *= 1 - suite.rank / self._suite_count
-            wait *= random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - not used for security
-            self._schedule.add(started + wait, suite)
+        try:
+            while True:
+                await self._check_next()
+        finally:  # the watch ends
+            self._schedule.clear()
+
+    async def _check_next(self) -> None:
+        suite = await self._schedule.next()
+        started = asyncio.get_running_loop().time()
+        is_first = suite.rounds == 0
+        await self._check(suite)
+        wait = self._interval * 2 ** min(suite.failed_rounds, _MAX_DOUBLINGS)
+        if is_first:  # all suites start at once; spread their second rounds over the interval
+            wait *= 1 - suite.rank / len(self._suites)
+        wait *= random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - not used for security
+        self._schedule.add(started + wait, suite)
 
     async def _check(self, suite: _WatchedSuite) -> None:
         """Do one round of a suite, and report its changes."""
@@ -236,32 +264,56 @@ class Watch(AsyncIterator[Change]):
 
 
 class _Schedule:
-    """The suites in the order in which they are due. All are due at the start. A suite that waits needs no task."""
+    """The suites that are due, or will be. All are due at the start. A suite that waits needs no task."""
 
     def __init__(self, suites: Iterable[_WatchedSuite]) -> None:
-        self._next_lock = asyncio.Lock()
-        self._changed = asyncio.Event()
-        self._due: list[tuple[float, int, _WatchedSuite]] = []
+        self._due: OrderedDict[_WatchedSuite, None] = OrderedDict()
+        self._refreshed: OrderedDict[_WatchedSuite, None] = OrderedDict()  # these come first
+        self._timers: dict[_WatchedSuite, asyncio.TimerHandle] = {}  # of the suites that are not due
+        self._repeated: set[_WatchedSuite] = set()  # were refreshed while they were checked
         for rank, suite in enumerate(suites):
             suite.rank = rank
-            self._due.append((-math.inf, rank, suite))
+            self._due[suite] = None
+        self._available = asyncio.Semaphore(len(self._due))
 
     def add(self, due: float, suite: _WatchedSuite) -> None:
-        """Add a suite that is due at `due`, in seconds of the event loop's clock."""
-        heapq.heappush(self._due, (due, suite.rank, suite))
-        self._changed.set()
+        """Add a suite that was checked, and is due at `due`, in seconds of the event loop's clock."""
+        if suite in self._repeated:
+            self._repeated.discard(suite)
+            self._make_due(suite, self._refreshed)
+        else:
+            self._timers[suite] = asyncio.get_running_loop().call_at(due, self._on_timer, suite)
+
+    def refresh(self, suite: _WatchedSuite) -> None:
+        """Make a suite due now. If it is being checked, it is due again at the end of this check."""
+        if suite in self._timers:
+            self._timers.pop(suite).cancel()
+            self._make_due(suite, self._refreshed)
+        elif suite in self._due:
+            del self._due[suite]
+            self._refreshed[suite] = None
+        elif suite not in self._refreshed:
+            self._repeated.add(suite)
 
     async def next(self) -> _WatchedSuite:
         """Wait until a suite is due, and take it out of the schedule."""
-        async with self._next_lock:
-            while True:
-                due = self._due[0][0] if self._due else None
-                if due is not None and due <= asyncio.get_running_loop().time():
-                    return heapq.heappop(self._due)[2]
-                self._changed.clear()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout_at(due):
-                        await self._changed.wait()
+        await self._available.acquire()
+        suite, _ = (self._refreshed or self._due).popitem(last=False)
+        return suite
+
+    def clear(self) -> None:
+        """Cancel the timers of all suites that wait."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+
+    def _on_timer(self, suite: _WatchedSuite) -> None:
+        del self._timers[suite]
+        self._make_due(suite, self._due)
+
+    def _make_due(self, suite: _WatchedSuite, queue: OrderedDict[_WatchedSuite, None]) -> None:
+        queue[suite] = None
+        self._available.release()
 
 
 class _WatchedSuite:

@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from buddy_sessions import (
     AuthenticationError,
@@ -27,6 +28,8 @@ from buddy_sessions import (
     Watch,
 )
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
+from buddy_sessions.testing.faults import MakeResponse
+from helpers.virtual_time import count_jumps
 
 pytestmark = pytest.mark.virtual_time
 
@@ -611,6 +614,143 @@ class TestManySuites:
             assert len(fake.requests) > before
 
 
+class TestRefresh:
+    async def test_refreshed_suite_is_checked_at_once(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
+        suites = add_suites(fake, 3)
+        async with watching(buddy, *suites) as rounds:
+            for suite in suites:
+                suite.create()
+            await rounds.watch.refresh(suites[1].html_url)
+            assert [change.suite for change in await rounds.next(seconds=0.1)] == keys(suites[1:2])
+            assert len(fake.requests) == 3 + 1
+
+    async def test_without_arguments_all_suites_are_checked(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
+        suites = add_suites(fake, 30)
+        async with watching(buddy, *suites) as rounds:
+            for suite in suites:
+                suite.create()
+            await rounds.watch.refresh()
+            assert [change.suite for change in await rounds.next(seconds=0.1)] == keys(suites)
+            assert len(fake.requests) == 2 * 30
+
+    async def test_interval_starts_again_with_a_refresh(
+        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
+    ) -> None:
+        suite.create()
+        times = record_times(fake)
+        async with watching(buddy, suite) as rounds:
+            for _ in range(5):
+                await rounds.next(INTERVAL / 2)
+                await rounds.watch.refresh(suite.key)
+            await rounds.next(INTERVAL * 1.1)
+        (requested,) = times.values()
+        waits = [(later - earlier) / INTERVAL for earlier, later in pairwise(requested)]
+        assert waits == pytest.approx([0.5, 0.5, 0.5, 0.5, 0.5, 1], rel=0.101)
+
+    async def test_suite_whose_wait_after_a_failure_is_ended(
+        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
+    ) -> None:
+        async with watching(buddy, suite) as rounds:
+            fake.inject(Fault.status(500), times=4)
+            await rounds.next(INTERVAL * 20)  # the next round is in 16 intervals
+            assert rounds.watch.failures
+            suite.create()
+            await rounds.watch.refresh(suite.key)
+            assert short(await rounds.next(seconds=0.1)) == [(NEW, 1)]
+            assert not rounds.watch.failures
+            suite.create()
+            assert short(await rounds.next()) == [(NEW, 2)]
+
+    async def test_suite_that_is_being_checked_is_checked_once_more(
+        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
+    ) -> None:
+        suite.create()
+        async with watching(buddy, suite) as rounds:
+
+            async def change_after_the_response(_request: object, make_response: MakeResponse) -> web.Response:
+                response = make_response()
+                suite.create()
+                await rounds.watch.refresh(suite.key)
+                await rounds.watch.refresh(suite.key)
+                return response
+
+            fake.inject(Fault("late change", change_after_the_response))
+            await rounds.watch.refresh(suite.key)
+            assert short(await rounds.next(seconds=0.1)) == [(NEW, 2)]
+            assert len(fake.requests) == 1 + 2
+            await assert_one_request_a_round(fake, rounds, 3)
+
+    async def test_refreshed_suites_come_before_those_that_are_due(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
+        suites = add_suites(fake, 50)
+
+        async def refresh(_: object) -> None:
+            if len(fake.requests) >= 20:
+                fake.on_request = None
+                await watch.refresh(suites[45].key)  # was not checked yet
+                await watch.refresh(suites[0].key)  # waits for its second round
+                await watch.refresh(suites[45].key, suites[0].key)
+
+        fake.on_request = refresh
+        async with buddy.watch(keys(suites), interval=INTERVAL) as watch:
+            waiting = asyncio.create_task(anext(watch))
+            await asyncio.sleep(1)
+            waiting.cancel()
+        paths = [request.path.split("/")[-2] for request in fake.requests]
+        assert len(paths) == 50 + 1
+        assert {"s45", "s0"} <= set(paths[20 : 20 + 4 + 2])  # four requests at once
+
+    async def test_loop_over_the_changes_can_refresh(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
+        """Although the queue of changes is full, and no other task takes one."""
+        suites = add_suites(fake, 20)
+        create_with_each_request(fake)
+        changes = 0
+        async with asyncio.timeout(INTERVAL * 3), buddy.watch(keys(suites), interval=INTERVAL) as watch:
+            async for _ in watch:
+                await watch.refresh()
+                await asyncio.sleep(0.1)
+                changes += 1
+                if changes == 200:
+                    break
+
+    async def test_refresh_before_the_loop_has_started(
+        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
+    ) -> None:
+        suite.create()
+        async with buddy.watch([suite.key], interval=INTERVAL) as watch:
+            await watch.refresh(suite.key)
+            waiting = asyncio.create_task(anext(watch))
+            await asyncio.sleep(1)
+            assert len(fake.requests) == 1
+            suite.create()
+            assert short([await waiting]) == [(NEW, 2)]
+
+    @pytest.mark.parametrize("unknown", ["acme/shop/other", "acme/shop", 7, ["acme/shop/s0"]])
+    async def test_unknown_suite_is_an_error(self, fake: FakeBuddy, buddy: BuddyClient, unknown: Any) -> None:
+        (suite,) = add_suites(fake, 1)
+        async with watching(buddy, suite) as rounds:
+            with pytest.raises(ConfigError, match=r"not a suite|is not watched"):
+                await rounds.watch.refresh(suite.key, unknown)
+            assert await rounds.next(seconds=0.1) == []
+            assert len(fake.requests) == 1
+
+    async def test_closed_watch_cannot_be_refreshed(self, buddy: BuddyClient, suite: FakeSuite) -> None:
+        async with watching(buddy, suite) as rounds:
+            pass
+        with pytest.raises(RuntimeError, match="this watch has ended"):
+            await rounds.watch.refresh(suite.key)
+
+    async def test_failed_watch_cannot_be_refreshed(self, buddy: BuddyClient) -> None:
+        async with buddy.watch(["acme/shop/missing"]) as watch:
+            with pytest.raises(NotFoundError):
+                await anext(watch)
+            with pytest.raises(RuntimeError, match="this watch has ended"):
+                await watch.refresh()
+
+    async def test_watch_without_suites(self, buddy: BuddyClient) -> None:
+        async with buddy.watch([]) as watch:
+            await watch.refresh()
+
+
 class TestOneConsumer:
     async def test_second_task_that_iterates_gets_an_error(
         self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
@@ -696,8 +836,10 @@ class TestLeaving:
         await asyncio.sleep(1)  # the server notices later that connections are closed
         assert (len(asyncio.all_tasks()), fake.in_flight) == (tasks, 0)
         requests = len(fake.requests)
+        jumps = count_jumps()
         await asyncio.sleep(INTERVAL * 2)
         assert len(fake.requests) == requests
+        assert count_jumps() == jumps + 1  # no timer was left behind
         assert not caplog.records
 
     async def test_next_loop_continues_after_a_break(

@@ -110,6 +110,20 @@ async def test_recreated_suite_starts_anew(
     await check_changes(store, buddy, fake, ("NEW", 2, None))
 
 
+async def test_refresh_checks_a_suite_at_once(
+    store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
+) -> None:
+    await check_changes(store, buddy, fake)
+    requests = len(fake.requests)
+    async with asyncio.timeout(20), store.watch(buddy, [KEY], interval=3600) as watch:
+        waiting = asyncio.ensure_future(anext(watch))
+        while len(fake.requests) == requests:
+            await asyncio.sleep(INTERVAL)
+        suite.create()
+        await watch.refresh(KEY)
+        assert summary(await waiting) == ("NEW", 1, None)
+
+
 @pytest.mark.fault
 async def test_locked_file_delays_the_acknowledgement(
     path: Path, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, short_busy_timeout: None

@@ -108,6 +108,7 @@ async def watches(buddy: BuddyClient, suite: Suite) -> None:
         for key, failure in watch.failures.items():
             assert_type(key, SuiteKey)
             assert_type(failure, BuddyError)
+        assert_type(await watch.refresh(suite.key, "w/p/s"), None)
     assert_type(await watch.aclose(), None)
 
 
