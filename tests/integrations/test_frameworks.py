@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import html
 import importlib
 import signal
@@ -15,10 +16,11 @@ from typing import Any
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
 from helpers.chat_servers import ChatServer, FakeDiscord, FakeSlack, json_response
-from helpers.recipe_programs import RECIPES, Finished, copy_recipe, finish, running
+from helpers.recipe_programs import RECIPES, Finished, copy_recipe, finish, run_program, running
 
 ON_FAKE_DISCORD = """
 import runpy, sys, discord, yarl
@@ -31,7 +33,8 @@ runpy.run_path(sys.argv[1], run_name="__main__")
 
 @pytest.fixture
 async def suite(fake: FakeBuddy) -> FakeSuite:
-    return fake.add_suite("acme", "storefront", "MNbyVedg").populate(30)
+    """A suite of which a watch reads one page when it starts, because that has enough sessions."""
+    return fake.add_suite("acme", "storefront", "MNbyVedg").populate(120)
 
 
 @asynccontextmanager
@@ -66,7 +69,7 @@ async def test_fastapi_responds_with_sessions_and_failing_tests(
     async with fastapi_app(fake, monkeypatch) as url:
         status, _, sessions = await get(f"{url}/MNbyVedg")
         assert status == 200
-        assert [session["relative_id"] for session in sessions] == list(range(31, 21, -1))
+        assert [session["relative_id"] for session in sessions] == list(range(121, 111, -1))
         assert "email" not in str(sessions)
         status, _, tests = await get(f"{url}/MNbyVedg/{broken['id']}/failures")
         assert (status, [test["name"] for test in tests]) == (200, ["pays"])
@@ -148,9 +151,9 @@ class BotPrograms:
             yield process
 
     async def start_watching(self) -> None:
-        """Wait until the watch of the running bot has compared the sessions once."""
+        """Wait for the second request of the bot that was started: it reports each session from now on."""
         seen = len(self._fake.requests)
-        while len(self._fake.requests) < seen + 3:
+        while len(self._fake.requests) < seen + 2:
             await asyncio.sleep(0.01)
 
     async def next_post(self) -> list[str]:
@@ -327,3 +330,70 @@ async def test_slack_bot_waits_for_the_rate_limit(suite: FakeSuite, bot: BotProg
         assert "adds" in (await bot.next_post())[2]
         assert not bot.chat.faults
         await bot.interrupt(process)
+
+
+@asynccontextmanager
+async def webhook_program(fake: FakeBuddy, folder: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+    """Run the program with the webhook, and yield it with its URL. The watch alone finds no change in time."""
+    recipe = copy_recipe("webhook_refresh", folder, PORT=0, INTERVAL=3600)
+    async with running(fake, folder, recipe, WEBHOOK_SECRET="swordfish") as process:
+        assert process.stderr is not None
+        listening = await process.stderr.readline()
+        yield process, f"http://127.0.0.1:{int(listening.split()[-1])}/refresh"
+
+
+async def call(url: str, *, suite: str = "acme/storefront/MNbyVedg", **headers: str) -> int:
+    async with aiohttp.ClientSession() as http, http.post(f"{url}/{suite}", headers=headers) as response:
+        return response.status
+
+
+def basic(login: str, password: str) -> str:
+    return f"Basic {base64.b64encode(f'{login}:{password}'.encode()).decode()}"
+
+
+async def test_webhook_delivers_a_change_at_once(fake: FakeBuddy, suite: FakeSuite, tmp_path: Path) -> None:
+    async with webhook_program(fake, tmp_path) as (process, url):
+        while len(fake.requests) < 1:
+            await asyncio.sleep(0.01)
+        assert await call(url, Authorization=basic("buddy", "swordfish")) == 202
+        while len(fake.requests) < 2:  # the first check is over
+            await asyncio.sleep(0.01)
+        session = suite.create(cases=failing("adds"))
+        assert await call(url, Authorization=basic("buddy", "swordfish")) == 202
+        assert process.stdout is not None
+        line = (await process.stdout.readline()).decode()
+        assert line == f"acme/storefront/MNbyVedg NEW ERROR {session['html_url']}\n"
+        process.send_signal(signal.SIGINT)
+        finished = await finish(process)
+        assert finished.code == 130
+        assert "Traceback" not in finished.err
+
+
+async def test_webhook_accepts_only_calls_with_the_secret_for_a_watched_suite(
+    fake: FakeBuddy, suite: FakeSuite, tmp_path: Path
+) -> None:
+    async with webhook_program(fake, tmp_path) as (process, url):
+        assert await call(url) == 401
+        assert await call(url, Authorization=basic("buddy", "")) == 401
+        assert await call(url, Authorization=basic("buddy", "swordfish2")) == 401
+        reader, writer = await asyncio.open_connection("127.0.0.1", URL(url).port)
+        writer.write(b"POST /refresh/a/b/c HTTP/1.1\r\nHost: a\r\nAuthorization: B\xe4sic\r\n\r\n")
+        assert b" 401 " in await reader.readline()
+        writer.close()
+        assert await call(url, suite="acme/storefront/another", Authorization=basic("buddy", "swordfish")) == 404
+        process.kill()
+        finished = await finish(process)
+        assert "swordfish" not in finished.err
+    assert len(fake.requests) <= 1
+
+
+async def test_webhook_program_ends_without_a_secret(fake: FakeBuddy, tmp_path: Path) -> None:
+    finished = await run_program(fake, tmp_path, RECIPES / "webhook_refresh.py", WEBHOOK_SECRET="")
+    assert finished == (1, "", "set WEBHOOK_SECRET to a long random text\n")
+
+
+async def test_webhook_program_ends_if_the_token_is_rejected(fake: FakeBuddy, suite: FakeSuite, tmp_path: Path) -> None:
+    recipe = copy_recipe("webhook_refresh", tmp_path, PORT=0)
+    finished = await run_program(fake, tmp_path, recipe, WEBHOOK_SECRET="swordfish", BUDDY_TOKEN="wrong-token")
+    assert finished.code == 1
+    assert finished.err.splitlines()[-1].startswith("The watch ends: Unauthorized")
