@@ -106,7 +106,7 @@ def failing(*names: str) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def red(fake: FakeBuddy) -> FakeSuite:
-    """A suite in which one test fails for four days, and one since an hour ago. Another suite is green."""
+    """A suite in which a test fails for four days, and one since a session that ended today. Another suite is green."""
     fake.add_suite("acme", "storefront", "green", name="Green").create(cases=[{"name": "passes"}])
     suite = fake.add_suite("acme", "storefront", "red", name="Red")
     suite.create(cases=failing("old"), create_date=days_ago(6))
@@ -114,7 +114,7 @@ def red(fake: FakeBuddy) -> FakeSuite:
     suite.create(cases=failing("old", "fixed"), create_date=days_ago(4))
     suite.create(cases=[], status="ERROR", create_date=days_ago(3))  # the tests did not run
     suite.create(cases=failing("old"), create_date=days_ago(2))
-    suite.create(cases=failing("old", "new"), create_date=days_ago(0.04))
+    suite.create(cases=failing("old", "new"), create_date=days_ago(1.1), finish_date=days_ago(0.9))
     suite.create(branch="feature", cases=failing("hidden"))
     return suite
 
@@ -124,7 +124,7 @@ async def test_daily_job_prints_what_fails_since_when(fake: FakeBuddy, red: Fake
     expected = [
         f"Red, main: 2 failing tests, {red.html_url}",
         f"  since {days_ago(4)[:10]} (#3) cart > old: 1 != 2",
-        f"  NEW since {days_ago(0.04)[:10]} (#6) cart > new: 1 != 2",
+        f"  NEW since {days_ago(0.9)[:10]} (#6) cart > new: 1 != 2",
     ]
     for _ in range(2):
         fake.requests.clear()

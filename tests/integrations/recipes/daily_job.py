@@ -54,10 +54,10 @@ async def main():
             if failing:
                 print(f"{suite.name}, {BRANCH}: {len(failing)} failing tests, {suite.html_url}")
             for case, first in failing:
-                is_new = (first.create_date or yesterday) > yesterday
-                any_new = any_new or is_new
-                since = f"since {str(first.create_date)[:10]} (#{first.relative_id})"
-                print(f"  {'NEW ' if is_new else ''}{since} {one_line(case)}")
+                ended = first.finish_date or first.create_date or yesterday
+                any_new = any_new or ended > yesterday
+                since = f"{'NEW ' if ended > yesterday else ''}since {ended:%Y-%m-%d} (#{first.relative_id})"
+                print(f"  {since} {one_line(case)}")
     for suite, error in failures.items():
         print(f"could not read {suite}: {error}", file=sys.stderr)
     return 1 if failures else 2 if any_new else 0
