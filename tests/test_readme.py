@@ -10,6 +10,7 @@ import os
 import re
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,8 +26,9 @@ from buddy_sessions.testing import FakeBuddy, FakeSuite
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-EXAMPLES = re.findall(r"```python\n(.*?)```(?:\n\n```text\n(.*?)```)?", README, re.DOTALL)
-PROGRAMS = [(code, output) for code, output in EXAMPLES if "asyncio.run" in code and "buddy.watch(" not in code]
+EXAMPLES = re.findall(r"```python\n(.*?)```(?:\n```text\n(.*?)```)?", README, re.DOTALL)
+PROGRAMS = [(code, output) for code, output in EXAMPLES if output]
+(BOT,) = [code for code, _ in EXAMPLES if "buddy.watch(" in code]
 RECIPES = ROOT / "tests" / "integrations" / "recipes"
 
 
@@ -163,45 +165,55 @@ async def test_application_has_one_client_for_its_whole_life(demo: FakeBuddy) ->
         await buddy.suites("acme", "storefront")
 
 
-async def test_bot_posts_when_a_branch_turns_red_and_green_again(fake: FakeBuddy) -> None:
-    (bot,) = [code for code, _ in EXAMPLES if "buddy.watch(" in code]
-    assert len(bot.splitlines()) <= 30
-    names: dict[str, Any] = {"__name__": "bot"}
-    exec(compile(bot.replace("interval=60", "interval=0.01"), "README.md", "exec"), names)
-    posts: asyncio.Queue[str] = asyncio.Queue()
-    names["post"] = posts.put
+def test_readme_fits_in_300_lines() -> None:
+    assert len(README.splitlines()) <= 300
+
+
+async def test_bot_names_the_failing_tests_of_a_session_that_fails(
+    fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BUDDY_TOKEN", fake.token)
+    monkeypatch.setenv("BUDDY_API_URL", str(fake.base_url))
     suite = fake.add_suite("acme", "storefront", "MNbyVedg").populate(30)
+    printed = io.StringIO()
+    names: dict[str, Any] = {"__name__": "bot", "print": partial(print, file=printed)}
+    exec(compile(BOT.replace("interval=60", "interval=0.01"), "README.md", "exec"), names)
 
-    async def run(status: str, branch: str = "main") -> None:
-        session = suite.create(branch=branch)
-        before = len(fake.requests)
-        while len(fake.requests) < before + 3:  # until it was seen unfinished
+    async def wait_for_requests(count: int) -> None:
+        expected = len(fake.requests) + count
+        while len(fake.requests) < expected:
             await asyncio.sleep(0.005)
-        test_status = "FAILED" if status == "ERROR" else "PASSED"
-        suite.add_cases(session["id"], [{"name": "adds", "status": test_status}, {"name": "removes"}])
+
+    async def run(status: str) -> int:
+        session = suite.create()
+        await wait_for_requests(3)  # until it was seen unfinished
+        suite.add_cases(
+            session["id"],
+            [{"name": "adds", "status": "FAILED" if status == "ERROR" else "PASSED"}, {"name": "removes"}],
+        )
         suite.finish(session["id"], status=status)
-        while len(fake.requests) < before + 6:
-            await asyncio.sleep(0.005)
+        await wait_for_requests(5)
+        return int(session["relative_id"])
 
-    async with asyncio.timeout(20), BuddyClient(fake.token, base_url=fake.base_url) as buddy:
-        watching = asyncio.create_task(names["watch"](buddy, [suite.key]))
+    async with asyncio.timeout(20):
+        watching = asyncio.create_task(names["main"]())
         while not fake.requests or fake.in_flight:
             await asyncio.sleep(0.005)
-        for status in ("SUCCESSFUL", "ERROR", "ERROR", "SUCCESSFUL", "SUCCESSFUL"):
-            await run(status)
-            await run("ERROR", branch="develop")
+        numbers = [await run(status) for status in ("SUCCESSFUL", "ERROR", "SUCCESSFUL", "ERROR")]
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
-    texts = [posts.get_nowait() for _ in range(posts.qsize())]
-    colors = [text.split(": ")[0].rsplit(" ", 1)[1] for text in texts if not text.startswith("- ")]
-    assert colors == ["green", "red", "green"]
-    assert [text for text in texts if text.startswith("- ")] == ["- tests/cart/test_total.py > CartTest > adds"]
+    lines = [line.partition(": http")[0] for line in printed.getvalue().splitlines()]
+    test = "- tests/cart/test_total.py > CartTest > adds"
+    assert lines == [line for number in numbers[1::2] for line in (f"acme/storefront/MNbyVedg #{number} failed", test)]
 
 
-async def test_pytest_example(fake: FakeBuddy) -> None:
+async def test_pytest_example(fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch) -> None:
+    bot = ModuleType("bot")
+    exec(compile(BOT, "README.md", "exec"), vars(bot))
+    monkeypatch.setitem(sys.modules, "bot", bot)
     (code,) = [code for code, _ in EXAMPLES if "def test_" in code]
     names: dict[str, Any] = {}
     exec(compile(code, "README.md", "exec"), names)
     async with BuddyClient(fake.token, base_url=fake.base_url) as buddy:
-        await names["test_my_bot"](fake, buddy)
+        await names["test_bot_names_the_failing_test"](fake, buddy)
     assert [type(suite) for suite in fake.suites.values()] == [FakeSuite]
