@@ -51,12 +51,16 @@ async def run_command(fake: FakeBuddy, folder: Path, command: str, *into: str) -
 
 
 async def test_dlt_loads_into_duckdb(filled: FakeBuddy, tmp_path: Path) -> None:
-    for requests in (3, 1):
+    (suite,) = filled.suites.values()
+    counts = [s["failed_count"] + s["error_count"] for s in suite.sessions if s["status"] != "IN_PROGRESS"]
+    failed_sessions = len(list(filter(None, counts)))
+    for requests in (3 + 2 * failed_sessions, 1):
         filled.requests.clear()
         await run(filled, tmp_path, RECIPES / "dlt_pipeline.py")
         assert len(filled.requests) == requests
     with duckdb.connect(str(tmp_path / "buddy.duckdb")) as database:
         assert database.execute("SELECT count(*) FROM ci.sessions").fetchall() == [(SESSIONS,)]
+        assert database.execute("SELECT count(*) FROM ci.cases").fetchall() == [(sum(counts),)]
 
 
 async def test_duckdb_reads_a_database(filled: FakeBuddy, tmp_path: Path) -> None:

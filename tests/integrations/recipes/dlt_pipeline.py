@@ -1,6 +1,7 @@
 import dlt
 
-from buddy_sessions.dlt import sessions
+from buddy_sessions.dlt import buddy_source
 
 pipeline = dlt.pipeline("buddy", destination="duckdb", dataset_name="ci")
-print(pipeline.run(sessions(["acme/storefront/MNbyVedg"])))  # token: SOURCES__BUDDY__TOKEN, or secrets.toml
+source = buddy_source(["acme/storefront/MNbyVedg"])  # token: SOURCES__BUDDY__TOKEN, or secrets.toml
+print(pipeline.run(source))  # or only the sessions: source.with_resources("sessions")
