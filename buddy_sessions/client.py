@@ -6,6 +6,7 @@ import os
 import ssl
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping
+from contextlib import aclosing
 from datetime import datetime
 from functools import partial
 from types import TracebackType
@@ -40,6 +41,7 @@ from ._http.urls import (
 from ._paging.case_paginator import CasePaginator
 from ._paging.case_plan import CasePlan
 from ._paging.paginator import SessionPaginator
+from ._paging.pending_pages import FetchPage
 from ._paging.reconciler import Reconciler, ServerTraits, Window
 from ._stats import Fetched
 from ._validate import (
@@ -313,9 +315,7 @@ class BuddyClient:
             ConfigError: An argument is invalid. Raised here, before any I/O.
         """
         key = validate_names(validate_suite(suite))
-        url = sessions_url(self._base_url, key)
         validate_branch(branch)
-        filters = {} if branch is None else {"branch": branch}
         new_reconciler = partial(
             Reconciler,
             per_page=self._per_page if per_page is None else validate_int("per_page", per_page),
@@ -327,11 +327,20 @@ class BuddyClient:
             cursor=validate_cursor(cursor),
         )
 
-        async def fetch(window: Window) -> Fetched[DecodedPage]:
-            page_url = url.with_query({"page": window.page, "per_page": window.per_page, **filters})
-            return await self._transport.get(page_url, partial(decode_page, page=window.page))
-
+        fetch = self._page_fetcher(key, branch, decode_page)
         return SessionPaginator(key, fetch=fetch, new_reconciler=new_reconciler, cursor=cursor)
+
+    def _page_fetcher(
+        self, key: SuiteKey, branch: str | None, decode: Callable[..., DecodedPage | None]
+    ) -> FetchPage[DecodedPage | None]:
+        url = sessions_url(self._base_url, key)
+        filters = {} if branch is None else {"branch": branch}
+
+        async def fetch(window: Window) -> Fetched[DecodedPage | None]:
+            page_url = url.with_query({"page": window.page, "per_page": window.per_page, **filters})
+            return await self._transport.get(page_url, partial(decode, page=window.page))
+
+        return fetch
 
     async def session(self, suite: SuiteRef, session_id: str) -> Session:
         """Return one session of a suite as it is now, with one request.
@@ -529,15 +538,31 @@ class BuddyClient:
             ConfigError: An argument is invalid. Raised here, before any I/O.
         """
         validate_branch(branch)
-
-        def read(key: SuiteKey) -> AsyncGenerator[SessionPage, None]:
-            # Most rounds need one page: there is nothing to read ahead.
-            return self.sessions(key, branch=branch, read_ahead=1).pages()
-
         return Watch(
             [validate_names(validate_suite(suite)) for suite in validate_suites(suites)],
-            read,
+            partial(self._read_unless_known, branch),
             interval=validate_seconds("interval", interval),
             concurrency=self._max_concurrency,
             on_failure=on_failure,
         )
+
+    async def _read_unless_known(
+        self, branch: str | None, key: SuiteKey, known: int | None
+    ) -> AsyncGenerator[tuple[SessionPage, int | None], None]:
+        """Read a suite for a watch. See `watch.ReadSuite`."""
+        fingerprints: list[int] = []
+
+        def decode(body: bytes, *, page: int) -> DecodedPage | None:
+            fingerprint = hash(body)
+            if page == 1 and fingerprint == known:
+                return None
+            decoded = decode_page(body, page=page)
+            fingerprints.append(fingerprint)
+            return decoded
+
+        fetch = self._page_fetcher(key, branch, decode)
+        # Most rounds need one page: there is nothing to read ahead.
+        new_reconciler = partial(Reconciler, per_page=self._per_page, traits=self._traits)
+        async with aclosing(SessionPaginator(key, fetch=fetch, new_reconciler=new_reconciler).pages()) as pages:
+            async for page in pages:
+                yield page, fingerprints[0] if len(fingerprints) == 1 else None

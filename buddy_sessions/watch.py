@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import pickle
 import random
+import zlib
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from enum import StrEnum
 from types import TracebackType
-from typing import Literal, Protocol, Self, get_args
+from typing import Literal, NamedTuple, Protocol, Self, TypeAlias, get_args
 
-from attrs import frozen
+from attrs import define, frozen
 
 from ._validate import validate_suite
 from ._workers import WorkerPool
@@ -67,6 +69,14 @@ class Change:
     previous: Session | None = None
 
 
+ReadSuite: TypeAlias = Callable[[SuiteKey, int | None], AsyncGenerator[tuple[SessionPage, int | None], None]]
+"""Reads a suite, given the fingerprint of its first page in the last round, or None. A fingerprint is a hash.
+
+Yields each page with the fingerprint of the first page, which is None if more pages were read. Yields nothing if the
+first page has the given fingerprint; then the page was not decoded.
+"""
+
+
 class WatchState(Protocol):
     """Keeps what a watch has seen beyond the end of the process."""
 
@@ -89,7 +99,7 @@ class Watch(AsyncIterator[Change]):
 
     Each suite is read once per interval: this is a round. Sessions that exist in the first round are not reported; the
     unfinished ones among them are watched until they finish. A later round costs one request, or more if there are new
-    or unfinished sessions farther down. Only the newest 100 sessions of a suite are watched (about 160 kB). A change of
+    or unfinished sessions farther down. Only the newest 100 sessions of a suite are watched (about 15 kB). A change of
     a finished session is noticed only on the pages that a round reads: always the first one.
 
     The changes of a round arrive oldest first, each once. They wait in a short queue, and a suite is not read again
@@ -114,20 +124,19 @@ class Watch(AsyncIterator[Change]):
     def __init__(
         self,
         suites: Iterable[SuiteKey],
-        read: Callable[[SuiteKey], AsyncGenerator[SessionPage, None]],
+        read: ReadSuite,
         *,
         interval: float,
         concurrency: int,
         on_failure: OnFirstFailure = "raise",
-        state: WatchState | None = None,
     ) -> None:
         if on_failure not in get_args(OnFirstFailure):
             raise ConfigError(f"on_failure must be 'raise' or 'retry', not {on_failure!r}")
-        self._suites = {key: _WatchedSuite(key) for key in suites}
+        self._suites = {key: _WatchedSuite(key, rank) for rank, key in enumerate(dict.fromkeys(suites))}
         self._read = read
         self._interval = interval
         self._on_failure = on_failure
-        self._state = state
+        self._state: WatchState | None = None
         self._schedule = _Schedule(self._suites.values())
         self._failures: dict[SuiteKey, BuddyError] = {}
         self._pool: WorkerPool[Change] = WorkerPool(
@@ -135,6 +144,11 @@ class Watch(AsyncIterator[Change]):
         )
         self._is_closed = False
         self._unacknowledged: Change | None = None
+
+    def with_state(self, state: WatchState) -> Self:
+        """Return this watch, which continues from a saved state, and saves what it has seen. `SessionStore` has one."""
+        self._state = state
+        return self
 
     async def __aenter__(self) -> Self:
         return self
@@ -218,9 +232,8 @@ class Watch(AsyncIterator[Change]):
         suite.rounds += 1
         try:
             await self._load_state(suite)
-            sessions, is_complete = await self._read_newest(suite)
-            if suite.start(sessions, is_complete=is_complete) and self._state is not None:
-                await self._state.start(suite.key, suite.sessions.values())
+            newest = await self._read_newest(suite)
+            known = {} if newest is None else await self._known_sessions(suite, newest)
         except ClientClosedError:
             raise  # no other suite can be read either
         except BuddyError as error:
@@ -231,10 +244,12 @@ class Watch(AsyncIterator[Change]):
             return
         suite.failed_rounds, suite.is_missing = 0, False
         self._failures.pop(suite.key, None)
-        for change in suite.compare(sessions):
+        if newest is None:
+            return
+        for change in suite.compare(newest.sessions, known):
             await self._pool.put(change)
-            suite.sessions[change.session.id] = change.session
-        suite.forget_old(sessions)
+            known[change.session.id] = change.session
+        suite.remember(newest, known)
 
     def _on_failed_round(self, suite: _WatchedSuite, error: BuddyError) -> None:
         if not suite.failed_rounds:
@@ -250,30 +265,49 @@ class Watch(AsyncIterator[Change]):
         if sessions is not None:
             suite.restore(sessions)
 
-    async def _read_newest(self, suite: _WatchedSuite) -> tuple[Sequence[Session], bool]:
-        """Return the newest sessions of a suite, as many as this round needs, and whether these are all."""
+    async def _read_newest(self, suite: _WatchedSuite) -> _Newest | None:
+        """Return the newest sessions of a suite, as many as this round needs; None if nothing has changed."""
+        newest: _Newest | None = None
         sessions: list[Session] = []
-        is_complete = False
-        async with aclosing(self._read(suite.key)) as pages:
-            async for page in pages:
+        async with aclosing(self._read(suite.key, suite.fingerprint)) as pages:
+            async for page, fingerprint in pages:
                 sessions += page.sessions
-                is_complete = page.is_last
-                if sessions and suite.has_enough(sessions):
+                newest = _Newest(sessions, page.is_last, fingerprint)
+                if suite.has_enough(sessions):
                     break
-        return sessions, is_complete
+        return newest
+
+    async def _known_sessions(self, suite: _WatchedSuite, newest: _Newest) -> dict[str, Session]:
+        """Return the sessions to compare a round with, by ID."""
+        known = suite.known_sessions()
+        if suite.is_start(newest, known):
+            known = suite.start(newest)
+            if self._state is not None:
+                await self._state.start(suite.key, known.values())
+        return known
+
+
+class _Newest(NamedTuple):
+    """The newest sessions of a suite, as a round has read them.
+
+    Attributes:
+        is_complete: Whether these are all.
+        fingerprint: The fingerprint of the page, if it was a single one.
+    """
+
+    sessions: Sequence[Session]
+    is_complete: bool
+    fingerprint: int | None
 
 
 class _Schedule:
     """The suites that are due, or will be. All are due at the start. A suite that waits needs no task."""
 
     def __init__(self, suites: Iterable[_WatchedSuite]) -> None:
-        self._due: OrderedDict[_WatchedSuite, None] = OrderedDict()
+        self._due = OrderedDict.fromkeys(suites)
         self._refreshed: OrderedDict[_WatchedSuite, None] = OrderedDict()  # these come first
         self._timers: dict[_WatchedSuite, asyncio.TimerHandle] = {}  # of the suites that are not due
         self._repeated: set[_WatchedSuite] = set()  # were refreshed while they were checked
-        for rank, suite in enumerate(suites):
-            suite.rank = rank
-            self._due[suite] = None
         self._available = asyncio.Semaphore(len(self._due))
 
     def add(self, due: float, suite: _WatchedSuite) -> None:
@@ -316,67 +350,70 @@ class _Schedule:
         self._available.release()
 
 
+@define(eq=False)
 class _WatchedSuite:
     """What is known of one suite, to detect changes. No I/O.
 
     Attributes:
+        key: The key of the suite.
         rank: The place of the suite in the list of suites.
         rounds: The number of rounds so far.
         failed_rounds: The number of rounds that failed since the last success.
         is_missing: Whether the suite was not found since the last success.
-        sessions: The newest sessions by id, including deleted ones, so that one that returns is not reported as new.
     """
 
-    def __init__(self, key: SuiteKey) -> None:
-        self.key = key
-        self.rank = 0
-        self.rounds = 0
-        self.failed_rounds = 0
-        self.is_missing = False
-        self.sessions: dict[str, Session] = {}
-        self._forgotten_id = 0  # sessions up to this number are older than what is kept
-        self._read_down_to: int | None = None  # a round reads down to this number; None before the first one
+    key: SuiteKey
+    rank: int
+    rounds: int = 0
+    failed_rounds: int = 0
+    is_missing: bool = False
+    _fingerprint: int | None = None  # of the first page, if the last round needed no other page
+    _packed: bytes = b""  # the known sessions
+    _forgotten_id: int = 0  # sessions up to this number are older than what is kept
+    _read_down_to: int | None = None  # a round reads down to this number; None before the first one
 
     @property
     def is_started(self) -> bool:
         """Whether there is anything to compare a round with."""
         return self._read_down_to is not None
 
+    @property
+    def fingerprint(self) -> int | None:
+        """The fingerprint of a first page that shows that nothing has changed; None if every page must be compared."""
+        return None if self.is_missing else self._fingerprint
+
     def has_enough(self, sessions: Sequence[Session]) -> bool:
         """Return whether a round needs no more sessions than these."""
         if self._read_down_to is None:
             return len(sessions) >= REMEMBERED_SESSIONS
-        return _lowest_id(sessions) <= self._read_down_to
+        return bool(sessions) and _lowest_id(sessions) <= self._read_down_to
 
     def restore(self, sessions: Sequence[Session]) -> None:
         """Continue from the sessions that an earlier watch has seen."""
-        self.sessions = {session.id: session for session in sessions}
         self._forgotten_id = _lowest_id(sessions) - 1 if sessions else 0
-        self.forget_old(sessions)
+        self.remember(_Newest(sessions, False, None), {session.id: session for session in sessions})
 
-    def start(self, sessions: Sequence[Session], *, is_complete: bool) -> bool:
-        """Start from the newest sessions, in the first round or if the suite was created again.
+    def known_sessions(self) -> dict[str, Session]:
+        """Return the newest sessions by ID, including deleted ones, so that one that returns is not reported as new."""
+        sessions = pickle.loads(zlib.decompress(self._packed)) if self._packed else []  # noqa: S301 - this object has pickled them
+        return {session.id: session for session in sessions}
 
-        Args:
-            sessions: The newest sessions of the suite.
-            is_complete: Whether these are all.
-
-        Returns:
-            Whether the watch of this suite starts with this round.
-        """
+    def is_start(self, newest: _Newest, known: Mapping[str, Session]) -> bool:
+        """Return whether the watch of this suite starts with this round, which may not be its first one."""
         # Deleted, and created again under the same key: the numbers start again, and what this round has read is new.
-        is_recreated = self.is_missing and not any(session.id in self.sessions for session in sessions)
-        if self.is_started and not is_recreated:
-            return False
-        self._forgotten_id = 0 if is_complete else _lowest_id(sessions) - 1
-        self.sessions = {} if self.is_started else {session.id: session for session in sessions}
-        return True
+        is_recreated = self.is_missing and not any(session.id in known for session in newest.sessions)
+        return is_recreated or not self.is_started
 
-    def compare(self, sessions: Sequence[Session]) -> list[Change]:
+    def start(self, newest: _Newest) -> dict[str, Session]:
+        """Start with the newest sessions; return those that are not new."""
+        self._forgotten_id = 0 if newest.is_complete else _lowest_id(newest.sessions) - 1
+        return {} if self.is_started else {session.id: session for session in newest.sessions}
+
+    def compare(self, sessions: Sequence[Session], known: Mapping[str, Session]) -> list[Change]:
         """Return the changes, oldest first."""
         changes: list[Change] = []
         for session in sessions:
-            previous = self.sessions.get(session.id)
+            previous = known.get(session.id)
             if previous is None:
                 if session.relative_id <= self._forgotten_id:
                     continue  # an old session that moved up because newer ones were deleted
@@ -390,22 +427,26 @@ class _WatchedSuite:
         changes.sort(key=lambda change: change.session.relative_id)
         return changes
 
-    def forget_old(self, sessions: Sequence[Session]) -> None:
-        """Forget the oldest sessions, and decide how far down the next round reads.
+    def remember(self, newest: _Newest, known: Mapping[str, Session]) -> None:
+        """Keep the newest of the known sessions, and decide how far down the next round reads.
 
         Args:
-            sessions: The sessions that this round has read. An unfinished session that is not among them was deleted.
+            newest: What this round has read. An unfinished session that is not among them was deleted.
+            known: All sessions that were reported, or need not be.
         """
-        oldest_first = sorted(self.sessions.values(), key=_relative_id)
+        oldest_first = sorted(known.values(), key=_relative_id)
+        kept = oldest_first[-REMEMBERED_SESSIONS:]
         for session in oldest_first[:-REMEMBERED_SESSIONS]:
-            del self.sessions[session.id]
             self._forgotten_id = session.relative_id
             if not session.is_finished:
                 _log.debug("%s: session %d is unfinished, but too old to be watched", self.key, session.relative_id)
-        newest_id = oldest_first[-1].relative_id if oldest_first else 0
-        unfinished = [each.relative_id for each in sessions if not each.is_finished and each.id in self.sessions]
+        newest_id = kept[-1].relative_id if kept else 0
+        read_ids = {session.id for session in newest.sessions}
+        unfinished = [each.relative_id for each in kept if not each.is_finished and each.id in read_ids]
         # A new session has a higher number than `newest_id`, so a round that reads down to the next one has read all.
         self._read_down_to = min([newest_id + 1, *unfinished])
+        self._packed = zlib.compress(pickle.dumps(kept), level=1)  # the fastest level, and hardly larger
+        self._fingerprint = newest.fingerprint
 
 
 def _relative_id(session: Session) -> int:

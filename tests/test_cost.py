@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import sys
 from collections.abc import Awaitable, Callable
@@ -9,7 +10,7 @@ from types import FrameType
 
 import pytest
 
-from buddy_sessions import BuddyClient, SessionPaginator, SuiteKey
+from buddy_sessions import BuddyClient, SessionPaginator, SuiteKey, Watch
 from buddy_sessions.testing import FakeBuddy
 
 _NOT_COUNTED = ("buddy_sessions.testing", "buddy_sessions._decoding")  # the cost of decoding depends on the decoder
@@ -79,3 +80,27 @@ async def test_calls_per_suite_of_a_harvest(fake: FakeBuddy) -> None:
 
             costs.append(await count_calls(harvest))
     assert (costs[2] - costs[1]) / 40 <= 150
+
+
+@pytest.mark.virtual_time
+async def test_calls_per_suite_of_an_idle_round(fake: FakeBuddy) -> None:
+    """The sessions of an unchanged page are neither decoded nor compared."""
+    costs: list[float] = []
+    async with BuddyClient(fake.token, base_url=fake.base_url) as buddy:
+        for count in (10, 100):
+            keys = [fake.add_suite("acme", f"p{count}", f"s{n}").populate(count).key for n in range(20)]
+            async with buddy.watch([SuiteKey(*key) for key in keys], interval=3600) as watch:
+                consumer = asyncio.create_task(anext(watch))
+                await asyncio.sleep(1)
+                requests = len(fake.requests)
+
+                async def do_round(watch: Watch = watch) -> None:
+                    await watch.refresh()
+                    await asyncio.sleep(1)
+
+                costs.append(await count_calls(do_round) / 20)
+                assert len(fake.requests) == requests + 20
+            with pytest.raises(StopAsyncIteration):
+                await consumer
+    assert costs[0] <= 115
+    assert costs[1] - costs[0] <= 10  # a larger body arrives in more parts

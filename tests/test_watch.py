@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+import tracemalloc
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from itertools import pairwise
 from typing import Any
 
@@ -21,7 +23,6 @@ from buddy_sessions import (
     NotFoundError,
     ServerError,
     Session,
-    SessionPage,
     StatusError,
     SuiteKey,
     SuiteRef,
@@ -136,6 +137,21 @@ def churn(suite: FakeSuite, chance: random.Random) -> None:
             suite.finish(session["id"])
         else:
             suite.delete(session["id"])
+
+
+@contextmanager
+def traced_memory() -> Iterator[Callable[[], int]]:
+    """Yield a function that returns the number of bytes that were allocated since, and not released."""
+
+    def traced() -> int:
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        yield traced
+    finally:
+        tracemalloc.stop()
 
 
 class TestChanges:
@@ -316,6 +332,32 @@ class TestRequests:
             assert await rounds.next() == []
             await assert_one_request_a_round(fake, rounds)
 
+    async def test_known_page_that_moves_down_is_read(
+        self, fake: FakeBuddy, buddy_with_small_pages: BuddyClient, suite: FakeSuite
+    ) -> None:
+        """The first page of the last round is the second one now, and still has an unfinished session."""
+        running = suite.create()["id"]
+        for _ in range(19):
+            suite.create(status="SUCCESSFUL")
+        async with watching(buddy_with_small_pages, suite) as rounds:
+            for _ in range(20):
+                suite.create(status="SUCCESSFUL")
+            assert short(await rounds.next()) == [(NEW, number) for number in range(21, 41)]
+            suite.finish(running)
+            assert short(await rounds.next()) == [(FINISHED, 1)]
+
+    async def test_memory_of_a_suite(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
+        """The bytes that more suites add, so that what the client and the server need in any case is not counted."""
+        suites = [suite.populate(100) for suite in add_suites(fake, 80)]
+        sizes: list[int] = []
+        for count in (4, 10, 60):  # the first watch warms up
+            with traced_memory() as traced:
+                async with watching(buddy, *suites[:count]) as rounds:
+                    assert await rounds.next() == []
+                    fake.requests.clear()
+                    sizes.append(traced())
+        assert (sizes[2] - sizes[1]) / 50 <= 20_000
+
     async def test_session_behind_a_hundred_newer_ones_is_no_longer_watched(
         self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -368,6 +410,39 @@ class TestFailures:
             assert await rounds.next() == []
             suite.create()
             assert short(await rounds.next(INTERVAL * 3)) == [(FINISHED, 1), (NEW, 2)]
+
+    async def test_changes_of_a_round_that_fails_later_are_not_lost(self, fake: FakeBuddy, suite: FakeSuite) -> None:
+        """The first page of the round arrives, and is the same in the next round."""
+        running = suite.create()["id"]
+        for _ in range(30):
+            suite.create(status="SUCCESSFUL")
+        async with (
+            BuddyClient(fake.token, base_url=fake.base_url, per_page=20, max_attempts=1) as buddy,
+            watching(buddy, suite) as rounds,
+        ):
+            suite.finish(running)
+            suite.create(status="SUCCESSFUL")
+            fake.inject(Fault.stall(0), Fault.status(500))
+            assert await rounds.next() == []
+            assert short(await rounds.next(INTERVAL * 3)) == [(FINISHED, 1), (NEW, 32)]
+
+    async def test_empty_suite_that_was_created_again(
+        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
+    ) -> None:
+        """Its list is empty before and after that, but its numbers start again."""
+        suite.create(relative_id=150)
+        async with watching(buddy, suite) as rounds:
+            for _ in range(100):
+                suite.create(status="SUCCESSFUL")
+            await rounds.next()
+            for session in list(suite.sessions):
+                suite.delete(session["id"])
+            assert await rounds.next() == []
+            fake.inject(Fault.status(404))
+            assert await rounds.next() == []
+            assert await rounds.next(INTERVAL * 3) == []
+            suite.create(relative_id=1)
+            assert short(await rounds.next()) == [(NEW, 1)]
 
     @pytest.mark.parametrize("recreated", [True, False])
     async def test_suite_that_returns(
@@ -769,10 +844,7 @@ class TestOneConsumer:
         create_with_each_request(fake)
         state = MemoryState()
 
-        def read(key: SuiteKey) -> AsyncGenerator[SessionPage, None]:
-            return buddy.sessions(key).pages()
-
-        async with Watch(keys([suite]), read, interval=INTERVAL, concurrency=1, state=state) as watch:
+        async with buddy.watch([suite.key], interval=INTERVAL).with_state(state) as watch:
             assert short([await anext(watch)]) == [(NEW, 3)]
             saved = state.numbers(suite)
             with pytest.raises(RuntimeError, match="another task is iterating over this watch"):
@@ -908,10 +980,7 @@ class TestState:
 
     @pytest.fixture
     def new_watch(self, buddy: BuddyClient, suite: FakeSuite, state: MemoryState) -> Callable[[], Watch]:
-        def read(key: SuiteKey) -> AsyncGenerator[SessionPage, None]:
-            return buddy.sessions(key).pages()
-
-        return lambda: Watch(keys([suite]), read, interval=INTERVAL, concurrency=1, state=state)
+        return lambda: buddy.watch([suite.key], interval=INTERVAL).with_state(state)
 
     async def test_watch_continues_where_the_last_one_stopped(
         self, suite: FakeSuite, new_watch: Callable[[], Watch], state: MemoryState

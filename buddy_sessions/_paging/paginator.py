@@ -34,7 +34,7 @@ class SessionPaginator:
         self,
         suite: SuiteKey,
         *,
-        fetch: FetchPage[DecodedPage],
+        fetch: FetchPage[DecodedPage | None],
         new_reconciler: Callable[..., Reconciler],
         cursor: Cursor | None = None,
     ) -> None:
@@ -97,7 +97,7 @@ class SessionPaginator:
         return self._latest.stats
 
     async def _iterate_pages(self, read: _Read, reconciler: Reconciler) -> AsyncGenerator[SessionPage, None]:
-        async def fetch(window: Window) -> Fetched[DecodedPage]:
+        async def fetch(window: Window) -> Fetched[DecodedPage | None]:
             fetched = await self._fetch(window)
             read.add_cost(fetched.stats)
             return fetched
@@ -113,6 +113,8 @@ class SessionPaginator:
                     if not reconciler.on_bad_request():
                         raise
                     continue
+                if page is None:  # it was recognised as known
+                    return
                 step = reconciler.feed(page.sessions)
                 if read.verified and not reconciler.verified:
                     _log.warning("%s is not listed newest first: sessions may be missed or repeated", self._suite)

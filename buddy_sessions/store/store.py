@@ -7,7 +7,7 @@ the next one reads only what is missing, new or unfinished.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
+from collections.abc import AsyncIterable, Iterable, Mapping
 from datetime import datetime
 from types import TracebackType
 from typing import Self
@@ -17,16 +17,14 @@ from .._validate import (
     validate_int,
     validate_names,
     validate_scope,
-    validate_seconds,
     validate_session,
     validate_since,
     validate_suite,
-    validate_suites,
 )
 from ..client import BuddyClient
 from ..errors import ConfigError
 from ..harvest import Harvest, OnFailure
-from ..models import CaseScope, Session, SessionPage, Suite, SuiteKey, SuiteRef, TestCase, TestKey, TestRun
+from ..models import CaseScope, Session, Suite, SuiteKey, SuiteRef, TestCase, TestKey, TestRun
 from ..watch import OnFirstFailure, Watch
 from .thread import DatabaseThread, StoreWatchState, SyncThread
 
@@ -176,21 +174,9 @@ class SessionStore:
             StoreError: The store is not open. While iterating: a change cannot be saved; continue to iterate to try
                 again.
         """
-        validate_branch(branch)
         self._thread.check_open()
-
-        def read(key: SuiteKey) -> AsyncGenerator[SessionPage, None]:
-            # Most rounds need one page: there is nothing to read ahead.
-            return buddy.sessions(key, branch=branch, read_ahead=1).pages()
-
-        return Watch(
-            [validate_names(validate_suite(suite)) for suite in validate_suites(suites)],
-            read,
-            interval=validate_seconds("interval", interval),
-            concurrency=buddy.max_concurrency,
-            on_failure=on_failure,
-            state=StoreWatchState(self._thread, branch=branch),
-        )
+        watch = buddy.watch(suites, interval=interval, branch=branch, on_failure=on_failure)
+        return watch.with_state(StoreWatchState(self._thread, branch=branch))
 
     async def sessions(self, suite: SuiteRef, *, branch: str | None = None) -> list[Session]:
         """Return the saved sessions of a suite, except deleted ones, newest first.

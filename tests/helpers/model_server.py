@@ -151,7 +151,7 @@ class ModelClient:
         self._new_reconciler = partial(Reconciler, per_page=per_page, read_ahead=read_ahead, traits=ServerTraits())
 
     def sessions(self, suite: SuiteKey, *, branch: None, after: int, cursor: Cursor | None) -> SessionPaginator:
-        async def fetch(window: Window) -> Fetched[DecodedPage]:
+        async def fetch(window: Window) -> Fetched[DecodedPage | None]:
             stats = Stats(requests=1)
             try:
                 page = DecodedPage(self._server.read_page(window))
