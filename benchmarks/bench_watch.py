@@ -1,7 +1,7 @@
 """Measures a watch of up to 10,000 suites: memory and CPU of a suite, and how soon a change is seen.
 
 A hand-written polling loop, aiohttp and orjson without types, does the same work in turn. Each measurement has a
-process of its own, so that its memory is its own.
+process of its own, so that its memory is its own. That of ten suites is mostly noise.
 
 Writes `results.json` next to this file; not with `--quick`, which stops at a tenth of the suites.
 """

@@ -202,6 +202,17 @@ class TestChanges:
             suite.finish(second)
             assert short(await rounds.next()) == [(FINISHED, 2)]
 
+    async def test_unchanged_sessions_are_not_reported_with_a_changed_one(
+        self, buddy: BuddyClient, suite: FakeSuite
+    ) -> None:
+        """Whatever values they have."""
+        suite.populate(50)
+        suite.create(status="PAUSED", ref_type="COMMIT", ref_name="\ud800", ci_provider="OTHER")
+        suite.create(status="ERROR", duration=0.1, tests_count=None, error_message="\N{SNOWMAN}\0")
+        async with watching(buddy, suite) as rounds:
+            suite.create(status="SUCCESSFUL")
+            assert short(await rounds.next()) == [(NEW, 53)]
+
     async def test_first_session_of_an_empty_suite(self, buddy: BuddyClient, suite: FakeSuite) -> None:
         async with watching(buddy, suite) as rounds:
             suite.create()
