@@ -175,13 +175,19 @@ class Database(CaseDatabase):
         row = self._execute(sql, key).fetchone()
         return None if row is None else SessionRef(row[0], from_sql(row[1]))
 
-    def sessions(self, key: SuiteKey, *, branch: str | None = None) -> list[Session]:
-        """Return the sessions of a suite that are not deleted, newest first."""
+    def sessions(
+        self, key: SuiteKey, *, branch: str | None = None, up_to: int | None = None, limit: int | None = None
+    ) -> list[Session]:
+        """Return the sessions of a suite that are not deleted, newest first: at most `limit`, up to a number."""
         sql, parameters = f"SELECT {_COLUMNS} {_FROM_SESSIONS}", list[object](key)
         if branch is not None:
             sql += " AND ref_type = 'BRANCH' AND ref_name = ?"
             parameters.append(to_sql(branch))
-        return [to_session(row) for row in self._execute(f"{sql} ORDER BY relative_id DESC", parameters)]
+        if up_to is not None:
+            sql += " AND relative_id <= ?"
+            parameters.append(up_to)
+        parameters.append(-1 if limit is None else limit)
+        return [to_session(row) for row in self._execute(f"{sql} ORDER BY relative_id DESC LIMIT ?", parameters)]
 
     def suites(self) -> list[Suite]:
         """Return the suites that were synced, sorted by their keys."""

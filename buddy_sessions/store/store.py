@@ -7,7 +7,7 @@ the next one reads only what is missing, new or unfinished.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterable, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from datetime import datetime
 from types import TracebackType
 from typing import Self
@@ -27,6 +27,8 @@ from ..harvest import Harvest, OnFailure
 from ..models import CaseScope, Session, Suite, SuiteKey, SuiteRef, TestCase, TestKey, TestRun
 from ..watch import OnFirstFailure, Watch
 from .thread import DatabaseThread, StoreWatchState, SyncThread
+
+_PAGE_SIZE = 1000
 
 
 class SessionStore:
@@ -191,6 +193,37 @@ class SessionStore:
         """
         key = validate_names(validate_suite(suite))
         return await self._thread.run(self._database.sessions, key, branch=validate_branch(branch))
+
+    async def pages(self, suite: SuiteRef, *, branch: str | None = None) -> AsyncIterator[list[Session]]:
+        """Iterate over the saved sessions of a suite in lists of up to 1,000, so that memory does not grow with them.
+
+        The sessions are those of `sessions`, in the same order. A sync may run meanwhile: what it saves or deletes may
+        be in the next list or not.
+
+        Args:
+            suite: The suite, as in `sessions`.
+            branch: Only sessions of this branch, as in `sessions`.
+
+        Yields:
+            A list that is not empty.
+
+        Raises:
+            ConfigError: The suite or the branch is invalid.
+            StoreError: The file cannot be read, or the store is not open.
+        """
+        key, branch = validate_names(validate_suite(suite)), validate_branch(branch)
+        last: int | None = None
+        yielded = set[str]()  # the sessions with the number `last`: after a wrong response, it may not be unique
+        while True:
+            sessions = await self._thread.run(
+                self._database.sessions, key, branch=branch, up_to=last, limit=_PAGE_SIZE + len(yielded)
+            )
+            page = [session for session in sessions if session.id not in yielded]
+            if not page:
+                return
+            yield page
+            last = page[-1].relative_id
+            yielded = {session.id for session in sessions if session.relative_id == last}
 
     async def cases(self, suite: SuiteRef, session: Session | str) -> list[TestCase]:
         """Return the saved test cases of a session, in the order of the API.

@@ -162,6 +162,11 @@ class TestSessions:
         for branch, expected in (("main", 1), (SURROGATE, 4)):
             assert [session.relative_id for session in database.sessions(KEY, branch=branch)] == [expected]
 
+    def test_sessions_up_to_a_number_can_be_selected(self, database: Database) -> None:
+        save(database, new_sessions(9, 7, 6, 1))
+        assert [session.relative_id for session in database.sessions(KEY, up_to=7)] == [7, 6, 1]
+        assert [session.relative_id for session in database.sessions(KEY, up_to=8, limit=2)] == [7, 6]
+
     def test_newest_and_count_ignore_missing_sessions(self, database: Database) -> None:
         assert database.newest(KEY) is None
         sync_once(database, (9, 8, 7, 1), (1, 9))
@@ -566,6 +571,7 @@ class TestSchema:
         database.unfinished(KEY, above=0)
         database.count_above(KEY, 1)
         database.sessions(KEY)
+        database.sessions(KEY, up_to=1, limit=1)
         database.mark_checked(KEY, 1, 2)
         database.save_older(KEY, datetime.now(UTC), 1)
         for _ in range(2):

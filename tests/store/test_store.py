@@ -9,6 +9,7 @@ import threading
 from asyncio.subprocess import PIPE
 from collections.abc import Callable
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from buddy_sessions.store.database import Database, SavedPage
 from buddy_sessions.store.file import BUSY_TIMEOUT
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.faults import CostRecorder
-from helpers.stores import KEY, OTHER_KEY, create_finished, query, sessions_of, sync
+from helpers.large_database import create_large_database
+from helpers.stores import KEY, OTHER_KEY, create_finished, execute, query, sessions_of, sync
 
 LOCK = """
 import sqlite3, sys
@@ -143,11 +145,39 @@ class TestArguments:
                 await store.sessions(suite)
             with pytest.raises(ConfigError):
                 await store.covered(suite)
+            with pytest.raises(ConfigError):
+                await anext(store.pages(suite))
 
     @pytest.mark.parametrize("name", ["", ":memory:"])
     def test_path_is_always_a_file(self, name: str) -> None:
         """SQLite treats these names as databases without a file."""
         assert repr(SessionStore(name)) == f"<SessionStore {Path.cwd() / name}>"
+
+
+class TestPages:
+    async def test_pages_are_parts_of_all_sessions(self, path: Path) -> None:
+        create_large_database(path, suites=1, sessions=2010)
+        async with SessionStore(path) as store:
+            (suite,) = await store.suites()
+            pages = [page async for page in store.pages(suite.key)]
+            assert list(map(len, pages)) == [1000, 1000, 10]
+            assert [*chain(*pages)] == await store.sessions(suite.key)
+            branch = [session async for page in store.pages(suite.key, branch="main") for session in page]
+            assert branch == await store.sessions(suite.key, branch="main")
+            assert 0 < len(branch) < 2010
+
+    async def test_number_that_is_not_unique_is_in_two_pages(self, path: Path) -> None:
+        """After a wrong response, several sessions can have one number."""
+        create_large_database(path, suites=1, sessions=2010)
+        execute(path, "UPDATE sessions SET relative_id = 500 WHERE relative_id BETWEEN 500 AND 1600")
+        async with SessionStore(path) as store:
+            (suite,) = await store.suites()
+            pages = [page async for page in store.pages(suite.key)]
+            assert [*chain(*pages)] == await store.sessions(suite.key)
+            assert len(pages) == 3
+
+    async def test_suite_without_sessions_has_no_pages(self, store: SessionStore) -> None:
+        assert [page async for page in store.pages(KEY)] == []
 
 
 class TestFile:
