@@ -6,7 +6,7 @@ Data goes to stdout, everything else to stderr.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -27,31 +27,45 @@ from .suites import list_suites
 from .sync import sync_suites
 from .watch import watch_suites
 
+_COMMANDS: dict[str, Callable[..., object]] = {
+    "list": list_sessions,
+    "suites": list_suites,
+    "failures": list_failures,
+    "flaky": list_flaky_tests,
+    "slowest": list_slowest_tests,
+    "compare": compare_sessions,
+    "harvest": harvest_suites,
+    "sync": sync_suites,
+    "report": report,
+    "watch": watch_suites,
+    "serve": serve,
+    "demo": demo,
+}
+
 app = App(
     name="buddy-sessions",
     version=f"buddy-sessions {__version__}",
-    help_format="plaintext",
+    version_flags=("--version", "-V"),
+    help_format="markdown",
     default_parameter=Parameter(negative=()),
     suppress_keyboard_interrupt=False,
     help="""Read the unit-test sessions of your Buddy suites.
 
 Set BUDDY_TOKEN to a personal access token with the scope UNIT_TEST_INFO. No account yet? Try "buddy-sessions demo".
 
-Exit codes: 0 done (also if a pipe was closed), 1 failed, 2 wrong usage, 3 some suites failed, 4 not authorised, \
+For example:
+
+- buddy-sessions list https://app.buddy.works/acme/storefront/unit-tests/MNbyVedg
+- buddy-sessions sync acme/storefront --db sessions.db
+
+Exit codes: 0 done (also if a pipe was closed), 1 failed, 2 wrong usage, 3 some suites failed, 4 not authorised,
 130 interrupted.""",
 )
-app.command(list_sessions, name="list")
-app.command(list_suites, name="suites")
-app.command(list_failures, name="failures")
-app.command(list_flaky_tests, name="flaky")
-app.command(list_slowest_tests, name="slowest")
-app.command(compare_sessions, name="compare")
-app.command(harvest_suites, name="harvest")
-app.command(sync_suites, name="sync")
-app.command(watch_suites, name="watch")
-app.command(report)
-app.command(serve)
-app.command(demo)
+for _position, (_name, _command) in enumerate(_COMMANDS.items()):
+    app.command(_command, name=_name, sort_key=_position)
+app.register_install_completion_command(
+    help="Install the completion of commands and options for bash, zsh, fish or PowerShell."
+)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

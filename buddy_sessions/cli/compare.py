@@ -11,12 +11,13 @@ from buddy_sessions import Comparison, Session, SuiteKey, TestCase, compare
 
 from .case_tables import name_text, outcome_text, print_sessions
 from .formatting import format_test_time
-from .options import Connection, KeyDefaults
+from .keys import KeyDefaults
+from .options import Connection, Printing, Verbosity
 from .output import Output
 from .runs import open_runs
 from .session_names import parse_session_of
 from .tables import grid
-from .writers import SESSION_CASE_COLUMNS, Format, choose_format, make_writer, session_case_row
+from .writers import SESSION_CASE_COLUMNS, make_writer, session_case_row
 
 _COLUMNS = ("change", *SESSION_CASE_COLUMNS, "old_time")
 
@@ -30,8 +31,9 @@ async def compare_sessions(
     new: str,
     /,
     *,
-    format: Format | None = None,  # noqa: A002 - the name of the option
     db: Path | None = None,
+    printing: Printing = Printing(),
+    verbosity: Verbosity = Verbosity(),
     defaults: KeyDefaults = KeyDefaults(),
     connection: Connection = Connection(),
 ) -> None:
@@ -40,22 +42,25 @@ async def compare_sessions(
     A test is slower if it takes at least twice as long, and at least 0.1 seconds longer. A test that is skipped in one
     of the sessions did not run there. Without --db, each session costs one request for each 100 tests, and one more.
 
-    Example: buddy-sessions compare acme/storefront/MNbyVedg 381 382
+    For example:
+
+    - buddy-sessions compare acme/storefront/MNbyVedg 381 382
+    - buddy-sessions compare acme/storefront/MNbyVedg 381 382 --db sessions.db
 
     Args:
         key: WORKSPACE/PROJECT/SUITE_ID, a part of it that -w and -p complete, or the URL of a suite.
         old: ID or number of the old session, or its URL.
         new: ID or number of the new session, or its URL.
-        format: Output format (default: table on a terminal, otherwise jsonl). In csv, a text that a spreadsheet would
-            take for a formula is preceded by '.
         db: SQLite file, as written by `sync --cases all`, to read from. No request is made.
+        printing: How data is printed.
+        verbosity: What is printed to stderr.
         defaults: Completes the key.
         connection: How to reach Buddy.
     """
     suite = defaults.parse_suite(key)
     names = [parse_session_of(suite, text) for text in (old, new)]
-    output_format = choose_format(format)
-    async with open_runs(suite, db=db, connection=connection, messages=Output(stderr=True)) as source:
+    output_format = printing.choose()
+    async with open_runs(suite, db=db, connection=connection, messages=verbosity.open()) as source:
         before, after = [await source.session(name) for name in names]
         changes = _changes(compare(await source.cases(before), await source.cases(after)))
     if output_format == "table":
@@ -79,7 +84,7 @@ def _rows(suite: SuiteKey, old: Session, new: Session, changes: _Changes) -> Ite
     for change, pairs in changes.items():
         for before, case in pairs:
             row = session_case_row(suite, old if change == "removed" else new, case)
-            yield {"change": change, **row, "old_time": None if before is None else before.time}
+            yield {"key": str(suite), "change": change, **row, "old_time": None if before is None else before.time}
 
 
 def _print_tables(output: Output, suite: SuiteKey, sessions: Sequence[Session], changes: _Changes) -> None:

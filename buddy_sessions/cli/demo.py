@@ -36,6 +36,11 @@ _NEW_SESSIONS = 0.25  # created per request, on average
 async def demo(*, db: Path | None = None) -> None:
     """Read a fake Buddy into a SQLite file while sessions are created. Needs no account.
 
+    For example:
+
+    - buddy-sessions demo
+    - buddy-sessions demo --db demo.db
+
     Args:
         db: The file to create (default: a temporary file).
     """

@@ -16,11 +16,14 @@ from .case_tables import case_table, print_details, print_hidden, print_sessions
 from .exit_codes import ExitCode
 from .formatting import format_count
 from .junit import write_junit
-from .options import Connection, KeyDefaults
+from .keys import KeyDefaults
+from .options import Connection, Json, Verbosity, validate_json
 from .output import Output
 from .runs import open_runs
 from .session_names import parse_session
-from .writers import SESSION_CASE_COLUMNS, Format, choose_format, make_writer, session_case_row
+from .writers import SESSION_CASE_COLUMNS, choose_format, make_writer, session_case_row
+
+CaseFormat = Literal["table", "jsonl", "csv", "junit"]
 
 _TABLE_LIMIT = 50
 """The default number of rows of a table: the message of each one costs a request."""
@@ -34,9 +37,11 @@ async def list_failures(
     branch: str | None = None,
     details: Annotated[bool, Parameter(show_default=False)] = False,
     limit: PositiveInt | None = None,
-    format: Format | Literal["junit"] | None = None,  # noqa: A002 - the name of the option
+    format: CaseFormat | None = None,  # noqa: A002 - the name of the option
+    json: Json = False,
     db: Path | None = None,
     exit_code: Annotated[bool, Parameter(show_default=False)] = False,
+    verbosity: Verbosity = Verbosity(),
     defaults: KeyDefaults = KeyDefaults(),
     connection: Connection = Connection(),
 ) -> ExitCode:
@@ -44,7 +49,10 @@ async def list_failures(
 
     The message of each failing test costs a request, unless it is read from a database.
 
-    Example: buddy-sessions failures acme/storefront/MNbyVedg --branch main
+    For example:
+
+    - buddy-sessions failures acme/storefront/MNbyVedg --branch main
+    - buddy-sessions failures acme/storefront/MNbyVedg 383 --format junit
 
     Args:
         key: WORKSPACE/PROJECT/SUITE_ID, a part of it that -w and -p complete, or the URL of a suite or a session.
@@ -54,18 +62,21 @@ async def list_failures(
         limit: Maximum number of tests (default: 50 in a table, otherwise all).
         format: Output format (default: table on a terminal, otherwise jsonl). junit is JUnit XML. In csv, a text that a
             spreadsheet would take for a formula is preceded by '.
+        json: The same as --format jsonl.
         db: SQLite file, as written by `sync --cases failed`, to read from. No request is made.
         exit_code: Exit with 1 if tests failed (default: 0 whether or not tests failed).
+        verbosity: What is printed to stderr.
         defaults: Completes the key.
         connection: How to reach Buddy.
     """
     suite, name = parse_session(defaults, key, session)
     if name is not None and branch is not None:
         raise ConfigError("--branch selects the latest session: leave it out, or do not name a session")
-    output_format = format if format == "junit" else choose_format(format)
+    validate_json(format, json=json)
+    output_format: CaseFormat = "jsonl" if json else format or choose_format(None)
     if output_format == "table" and limit is None:
         limit = _TABLE_LIMIT
-    messages = Output(stderr=True)
+    messages = verbosity.open()
     async with open_runs(suite, db=db, connection=connection, messages=messages) as source:
         found = await (source.latest_session(branch=branch) if name is None else source.session(name))
         cases, count = await source.failing_cases(found, limit=limit)

@@ -12,11 +12,12 @@ from buddy_sessions import FlakyTest, TestRun, flaky_tests
 
 from .case_tables import TEST, count_runs, name_text, print_hidden, print_summary, print_title, recent_statuses
 from .formatting import format_count
-from .options import Connection, KeyDefaults, RunOptions
+from .keys import KeyDefaults
+from .options import Connection, Printing, RunOptions, Verbosity
 from .output import Output
 from .runs import open_runs
 from .tables import grid
-from .writers import KEYED_TEST_COLUMNS, choose_format, keyed_test_row, make_writer
+from .writers import KEYED_TEST_COLUMNS, keyed_test_row, make_writer
 
 
 async def list_flaky_tests(
@@ -25,6 +26,8 @@ async def list_flaky_tests(
     *,
     changes: PositiveInt = 3,
     options: RunOptions = RunOptions(),
+    printing: Printing = Printing(),
+    verbosity: Verbosity = Verbosity(),
     defaults: KeyDefaults = KeyDefaults(),
     connection: Connection = Connection(),
 ) -> None:
@@ -33,18 +36,23 @@ async def list_flaky_tests(
     The defaults are Buddy's own definition: at least 3 changes in the last 10 sessions, skipped tests not counted.
     Without --db, each session costs one request for each 100 tests.
 
-    Example: buddy-sessions flaky acme/storefront/MNbyVedg --branch main
+    For example:
+
+    - buddy-sessions flaky acme/storefront/MNbyVedg --branch main
+    - buddy-sessions flaky acme/storefront/MNbyVedg --db sessions.db --last 50
 
     Args:
         key: WORKSPACE/PROJECT/SUITE_ID, a part of it that -w and -p complete, or the URL of a suite.
         changes: Minimum number of changes of the status.
-        options: Which sessions to look at, and what to print.
+        options: Which sessions to look at, and how many tests to print.
+        printing: How data is printed.
+        verbosity: What is printed to stderr.
         defaults: Completes the key.
         connection: How to reach Buddy.
     """
     suite = defaults.parse_suite(key)
-    output_format = choose_format(options.format)
-    messages = Output(stderr=True)
+    output_format = printing.choose()
+    messages = verbosity.open()
     async with open_runs(suite, db=options.db, connection=connection, messages=messages) as source:
         runs = await source.runs(branch=options.branch, last=options.last)
     flaky = flaky_tests([run.cases for run in runs], window=options.last, changes=changes)

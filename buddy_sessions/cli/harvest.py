@@ -5,22 +5,25 @@ from __future__ import annotations
 import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated
 
 from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt, PositiveInt
 
 from buddy_sessions import ConfigError, Harvest, SessionStore
 
+from .destinations import choose_file_format, open_writer
 from .exit_codes import ExitCode
-from .files import FileFormat, NewFile, format_of, replace_file
-from .options import FROM, OUT, Connection
+from .files import NewFile, replace_file
+from .formatting import format_count
+from .keys import KeyDefaults
+from .options import FROM, OUT, Connection, Json, Verbosity
 from .output import Output
-from .parquet import ParquetWriter
 from .progress import HarvestProgress
 from .tables import SuiteSummary
 from .targets import open_targets
-from .writers import KEYED_SESSION_COLUMNS, Csv, DataFormat, JsonLines, RowWriter, keyed_row
+from .times import Since
+from .writers import DataFormat, RowWriter, keyed_row
 
 
 async def harvest_suites(
@@ -28,50 +31,66 @@ async def harvest_suites(
     source: Annotated[str | None, FROM] = None,
     branch: str | None = None,
     after: NonNegativeInt | None = None,
+    since: Since = None,
     concurrency: PositiveInt = 8,
     format: DataFormat | None = None,  # noqa: A002 - the name of the option
+    json: Json = False,
     out: Annotated[Path | None, OUT] = None,
     allow_partial: Annotated[bool, Parameter(show_default=False)] = False,
     db: Annotated[Path | None, Parameter(show=False)] = None,
+    verbosity: Verbosity = Verbosity(),
+    defaults: KeyDefaults = KeyDefaults(),
     connection: Connection = Connection(),
 ) -> ExitCode:
     """Write the sessions of many suites, each suite's newest first.
 
-    Each row begins with the names of the suite. A suite that fails does not stop the others.
+    Each row begins with the key and the names of the suite. A suite that fails does not stop the others.
+
+    For example:
+
+    - buddy-sessions harvest acme/storefront --since 2w --out sessions.parquet
+    - buddy-sessions harvest acme/storefront/MNbyVedg acme/api --json
 
     Args:
-        key: WORKSPACE/PROJECT/SUITE_ID, the URL of a suite, or WORKSPACE/PROJECT for all suites of a project.
+        key: WORKSPACE/PROJECT/SUITE_ID, WORKSPACE/PROJECT for all suites of a project, or a URL. With -w and -p,
+            SUITE_ID is enough, or no key for the project.
         source: File with more keys, one per line; - for stdin. Blank lines and lines that begin with # are ignored.
         branch: Only sessions of this branch.
         after: Only sessions with a higher relative_id, in every suite.
+        since: Only sessions created since then: 24h, 7d, 2w, or a time such as 2026-01-31 (UTC).
         concurrency: Maximum number of suites read at once, and of requests at once.
         format: Output format (default: jsonl, but a summary of the suites on a terminal). In csv, a text that a
             spreadsheet would take for a formula is preceded by '.
+        json: The same as --format jsonl.
         out: File to write: .jsonl, .csv (see --format), .parquet, or .db for SQLite. An existing file is replaced when
             all suites were read.
         allow_partial: Replace an existing file even if some suites have failed.
         db: Rejected, with a hint.
+        verbosity: What is printed to stderr.
+        defaults: Completes the keys.
         connection: How to reach Buddy.
     """
     if db is not None:
         raise ConfigError(f"harvest has no --db: to keep a database up to date, use buddy-sessions sync … --db {db}")
     if allow_partial and out is None:
         raise ConfigError("--allow-partial is for --out FILE: add it, or leave out --allow-partial")
-    output_format = _choose_format(format, out)
-    messages = Output(stderr=True)
+    output_format = choose_file_format(format, json=json, out=out) or (None if sys.stdout.isatty() else "jsonl")
+    messages = verbosity.open()
     summary = SuiteSummary()
     async with AsyncExitStack() as stack:
-        targets = stack.enter_context(open_targets(key, source))
+        targets = stack.enter_context(open_targets(key, source, defaults))
         file = stack.enter_context(replace_file(out, source=source)) if out is not None else None
         path = file.path if file is not None else None
-        writer = _open_writer(output_format, path, stack)
+        writer = None
+        if output_format is not None and output_format != "db":
+            writer = stack.enter_context(open_writer(output_format, path))
         buddy = await stack.enter_async_context(connection.open_client(messages, max_concurrency=concurrency))
         suites = targets.suites(buddy)
         if path is not None and output_format == "db":
             store = await stack.enter_async_context(SessionStore(path))
-            harvest = store.sync(buddy, suites, branch=branch, after=after, on_failure="collect")
+            harvest = store.sync(buddy, suites, branch=branch, after=after, since=since, on_failure="collect")
         else:
-            harvest = buddy.harvest(suites, branch=branch, after=after, on_failure="collect")
+            harvest = buddy.harvest(suites, branch=branch, after=after, since=since, on_failure="collect")
         await stack.enter_async_context(harvest)
         progress = HarvestProgress(buddy, targets, harvest)
         is_data_on_terminal = out is None and output_format is not None and sys.stdout.isatty()
@@ -90,7 +109,8 @@ async def harvest_suites(
         summary.print_to(Output(), exclude=harvest.failures)
     messages.print_note(progress.summary())
     if is_written and out is not None:
-        messages.print_note(f"written to {out}{', without the rest of the failed suites' if is_partial else ''}")
+        count = format_count(progress.stats.sessions, "session")
+        messages.print_written(out, count, "without the rest of the failed suites" if is_partial else "")
     elif out is not None:
         hint = "; to replace it with the sessions of the other suites, add --allow-partial" if is_kept else ""
         messages.print_note(f"{not_written}: what was read is discarded{hint}")
@@ -98,32 +118,6 @@ async def harvest_suites(
         messages.print_note("to write the sessions themselves, add --format jsonl|csv or --out FILE")
     progress.print_failures(messages, resumable=writer is not None and (out is None or is_written))
     return progress.exit_code
-
-
-def _choose_format(requested: DataFormat | None, out: Path | None) -> FileFormat | None:
-    """Return the format in which the sessions are written; None if only a summary of the suites is printed."""
-    if out is None:
-        return requested or (None if sys.stdout.isatty() else "jsonl")
-    file_format = format_of(out)
-    if requested not in {None, file_format}:
-        raise ConfigError(f"--format {requested} contradicts --out {out.name}: leave out --format")
-    return file_format
-
-
-def _open_writer(output_format: FileFormat | None, path: Path | None, stack: AsyncExitStack) -> RowWriter | None:
-    """Return a writer to `path`, or to stdout if it is None.
-
-    Return None if no rows are written: for a summary, and for a database, which the store writes.
-    """
-    if output_format is None or output_format == "db":
-        return None
-    stream: TextIO = sys.stdout
-    if path is not None:
-        text_path = path.with_suffix(".jsonl") if output_format == "parquet" else path
-        stream = stack.enter_context(text_path.open("x", encoding="utf-8", newline=""))
-        if output_format == "parquet":
-            return ParquetWriter(path, stream)
-    return Csv(stream, KEYED_SESSION_COLUMNS) if output_format == "csv" else JsonLines(stream)
 
 
 def _not_written(out: Path) -> str:

@@ -6,19 +6,20 @@ import asyncio
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from datetime import datetime
 from typing import Annotated
 
 from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt, PositiveInt
 
-from buddy_sessions import ConfigError, Cursor, Session, SessionPaginator, to_dict
+from buddy_sessions import ConfigError, Cursor, Session, SessionPaginator, SuiteKey, to_dict
 
 from .formatting import format_count, format_requests
-from .options import Connection, KeyDefaults, parse_argument, to_utc
+from .keys import KeyDefaults, parse_argument
+from .options import Connection, Printing, Verbosity
 from .output import Output
 from .tables import SessionTable
-from .writers import SESSION_COLUMNS, Format, choose_format, make_writer
+from .times import Since
+from .writers import SESSION_COLUMNS, Format, make_writer
 
 _TABLE_LIMIT = 50
 """The default number of rows of a table, which one request can return."""
@@ -30,36 +31,42 @@ async def list_sessions(
     *,
     branch: str | None = None,
     after: NonNegativeInt | None = None,
-    since: datetime | None = None,
+    since: Since = None,
     limit: PositiveInt | None = None,
     no_limit: Annotated[bool, Parameter(name="--all", show_default=False)] = False,
     cursor: str | None = None,
     per_page: PositiveInt = 100,
-    format: Format | None = None,  # noqa: A002 - the name of the option
+    printing: Printing = Printing(),
+    verbosity: Verbosity = Verbosity(),
     defaults: KeyDefaults = KeyDefaults(),
     connection: Connection = Connection(),
 ) -> None:
     """Print the sessions of a suite, newest first.
 
+    For example:
+
+    - buddy-sessions list acme/storefront/MNbyVedg --branch main --since 7d
+    - buddy-sessions list MNbyVedg -w acme -p storefront --json --limit 5
+
     Args:
         key: WORKSPACE/PROJECT/SUITE_ID, a part of it that -w and -p complete, or the URL of a suite.
         branch: Only sessions of this branch.
         after: Only sessions with a higher relative_id.
-        since: Only sessions created at this time or later, such as 2026-01-31 (UTC).
+        since: Only sessions created since then: 24h, 7d, 2w, or a time such as 2026-01-31 (UTC).
         limit: Maximum number of sessions (default: 50 in a table, otherwise all).
         no_limit: Print all sessions, also in a table.
         cursor: Position from which to continue an earlier read, such as 118@40.
         per_page: Sessions per request.
-        format: Output format (default: table on a terminal, otherwise jsonl). In csv, a text that a spreadsheet would
-            take for a formula is preceded by '.
+        printing: How data is printed.
+        verbosity: What is printed to stderr.
         defaults: Completes the key.
         connection: How to reach Buddy.
     """
     if no_limit and limit is not None:
         raise ConfigError("--all and --limit exclude each other: use one of them")
     suite = defaults.parse_suite(key)
-    output, messages = Output(), Output(stderr=True)
-    output_format = choose_format(format)
+    output, messages = Output(), verbosity.open()
+    output_format = printing.choose()
     if output_format == "table" and not no_limit and limit is None:
         limit = _TABLE_LIMIT
     async with connection.open_client(messages) as buddy:
@@ -67,23 +74,26 @@ async def list_sessions(
             suite,
             branch=branch,
             after=after,
-            since=to_utc(since),
+            since=since,
             cursor=parse_argument(Cursor.parse, cursor) if cursor is not None else None,
             max_sessions=limit,
             per_page=per_page,
         )
-        write = _session_writer(output_format, output, title=f"{suite}, branch {branch}" if branch else str(suite))
+        write = _session_writer(output_format, output, suite, branch=branch)
         is_complete = await _write_pages(paginator, write, messages)
     if output_format == "table":
         more = "" if is_complete else "; for older sessions add --all or --limit N"
         messages.print_note(_summary(paginator) + more)
 
 
-def _session_writer(output_format: Format, output: Output, *, title: str) -> Callable[[Sequence[Session]], None]:
+def _session_writer(
+    output_format: Format, output: Output, suite: SuiteKey, *, branch: str | None
+) -> Callable[[Sequence[Session]], None]:
+    key = str(suite)
     if output_format == "table":
-        return SessionTable(output, title=title).write
+        return SessionTable(output, title=f"{key}, branch {branch}" if branch else key).write
     writer = make_writer(output_format, sys.stdout, SESSION_COLUMNS)
-    return lambda sessions: writer.write(map(to_dict, sessions))
+    return lambda sessions: writer.write({"key": key, **to_dict(session)} for session in sessions)
 
 
 async def _write_pages(

@@ -2,64 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, TypeAlias
 
 from cyclopts import Parameter
 from cyclopts.types import PositiveInt
 
-from buddy_sessions import BuddyClient, ConfigError, SuiteKey
+from buddy_sessions import BuddyClient, ConfigError
 
 from .output import Output
-from .writers import Format
-
-_T = TypeVar("_T")
+from .writers import Format, choose_format
 
 FROM = Parameter(name="--from", allow_leading_hyphen=True)  # the value - is stdin
 OUT = Parameter(name=("--out", "-o"))
+Json: TypeAlias = Annotated[bool, Parameter(show_default=False)]
 _TABLE_LIMIT = 20  # the default number of tests in a table
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class KeyDefaults:
-    """The names that complete a key without a workspace or a project."""
+class Verbosity:
+    """What is printed to stderr."""
 
-    workspace: Annotated[str | None, Parameter(name=("--workspace", "-w"), env_var="BUDDY_WORKSPACE")] = None
-    """Workspace of a key without one."""
-    project: Annotated[str | None, Parameter(name=("--project", "-p"), env_var="BUDDY_PROJECT")] = None
-    """Project of a key without one."""
+    quiet: Annotated[bool, Parameter(name=("--quiet", "-q"), show_default=False)] = False
+    """Print only warnings and errors to stderr: no progress, no summary, no hints."""
 
-    def parse_suite(self, text: str) -> SuiteKey:
-        """Return the key of a suite from its URL, or from a key whose first names may be missing.
+    def open(self) -> Output:
+        """Return the console for messages."""
+        return Output(stderr=True, quiet=self.quiet)
 
-        Raises ConfigError if the text is neither, or if the defaults lack a missing name.
-        """
-        if "://" in text:
-            return parse_argument(SuiteKey.parse, text)
-        return SuiteKey(*self._complete(text, "workspace/project/suite_id"))
 
-    def parse_project(self, text: str) -> tuple[str, ...]:
-        """Return the names of a workspace and a project from a key whose first names may be missing.
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Printing:
+    """How data is printed."""
 
-        Raises ConfigError if the key has too many names, or if the defaults lack a missing name.
-        """
-        return self._complete(text, "workspace/project")
+    format: Format | None = None
+    """Output format (default: table on a terminal, otherwise jsonl). In csv, a formula is preceded by '."""
+    json: Json = False
+    """The same as --format jsonl."""
 
-    def _complete(self, text: str, form: str) -> tuple[str, ...]:
-        given = text.split("/") if text else []
-        count = form.count("/") + 1
-        missing = (self.workspace, self.project)[: max(0, count - len(given))]
-        names = tuple(name for name in (*missing, *given) if name)
-        if len(names) != count or not all(given):
-            raise ConfigError(
-                f"not {form}: {text!r}; add the missing names, or set -w and -p (BUDDY_WORKSPACE, BUDDY_PROJECT)"
-            )
-        return names
+    def choose(self) -> Format:
+        """Return the format to print. Raises ConfigError if the two options contradict each other."""
+        validate_json(self.format, json=self.json)
+        return "jsonl" if self.json else choose_format(self.format)
 
 
 @Parameter(name="*")
@@ -73,8 +62,6 @@ class RunOptions:
     """Number of finished sessions to look at, the newest ones."""
     limit: PositiveInt | None = None
     """Maximum number of tests (default: 20 in a table, otherwise all)."""
-    format: Format | None = None
-    """Output format (default: table on a terminal, otherwise jsonl). In csv, a formula is preceded by '."""
     db: Path | None = None
     """SQLite file, as written by `sync --cases all`, to read from. No request is made."""
 
@@ -112,14 +99,7 @@ class Connection:
                 yield buddy
 
 
-def to_utc(time: datetime | None) -> datetime | None:
-    """Return an aware time. A time without a time zone is taken as UTC."""
-    return time.replace(tzinfo=UTC) if time is not None and time.tzinfo is None else time
-
-
-def parse_argument(parse: Callable[[str], _T], text: str) -> _T:
-    """Return `parse(text)`. A ValueError becomes a ConfigError, which is reported as wrong usage."""
-    try:
-        return parse(text)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
+def validate_json(requested: str | None, *, json: bool) -> None:
+    """Raise ConfigError if --format and --json contradict each other."""
+    if json and requested not in {None, "jsonl"}:
+        raise ConfigError(f"--format {requested} and --json exclude each other: use one of them")

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
+from pathlib import Path
 from typing import NoReturn
 
 from rich.console import Console
@@ -19,10 +20,14 @@ _SPINNER_WIDTH = 2
 
 
 class Output(Console):
-    """A rich console that prints text without markup, and raises BrokenPipeError if the reader has closed the pipe."""
+    """A rich console that prints text without markup, and raises BrokenPipeError if the reader has closed the pipe.
 
-    def __init__(self, *, stderr: bool = False) -> None:
+    If it is `quiet`, it shows no notes and no progress.
+    """
+
+    def __init__(self, *, stderr: bool = False, quiet: bool = False) -> None:
         super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
+        self._is_quiet = quiet
         if isinstance(self.file, TextIOWrapper):  # replace characters that its encoding lacks
             self.file.reconfigure(errors="replace")
 
@@ -36,7 +41,12 @@ class Output(Console):
 
     def print_note(self, text: str) -> None:
         """Print a dimmed text on one line."""
-        self.print_line((one_line(text), "dim"))
+        if not self._is_quiet:
+            self.print_line((one_line(text), "dim"))
+
+    def print_written(self, path: Path, *contents: str) -> None:
+        """Print which file was written, and what it contains."""
+        self.print_note(f"Wrote {path} ({', '.join(filter(None, contents))})")
 
     def print_problem(self, label: str, text: str) -> None:
         """Print a text on one line after a red label, such as `error`."""
@@ -52,7 +62,7 @@ class Output(Console):
 
         The function does nothing unless `enabled` is true and this is a terminal.
         """
-        if not (enabled and self.is_terminal):
+        if self._is_quiet or not (enabled and self.is_terminal):
             yield lambda _: None
             return
         with self.status("reading…") as status:

@@ -34,6 +34,11 @@ async def serve(
 
     Prints one line to stdout: the shell command that sets BUDDY_API_URL and BUDDY_TOKEN for any client.
 
+    For example:
+
+    - buddy-sessions serve --live 1
+    - buddy-sessions serve --sessions 5000 --latency 0.05 --rate-limit 100
+
     Args:
         host: Interface to listen on. Clients send their token over plain http only if this is the loopback interface.
         port: Port to listen on; 0 for a free one.

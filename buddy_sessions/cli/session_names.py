@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 from buddy_sessions import ConfigError, SuiteKey
 
-from .options import KeyDefaults, parse_argument
+from .keys import KeyDefaults, parse_argument
 
 _API_PATH = "/workspaces/[^/]+/projects/[^/]+/unit-tests/suites/[^/]+(?:/sessions/([^/]+))?"
 _BROWSER_PATH = "/[^/]+/[^/]+/unit-tests/[^/]+(?:/([^/]+))?"

@@ -12,11 +12,12 @@ from buddy_sessions import SlowTest, slowest_tests
 
 from .case_tables import TEST, count_runs, name_text, print_hidden, print_summary, print_title
 from .formatting import format_count, format_test_time
-from .options import Connection, KeyDefaults, RunOptions
+from .keys import KeyDefaults
+from .options import Connection, Printing, RunOptions, Verbosity
 from .output import Output
 from .runs import open_runs
 from .tables import grid
-from .writers import KEYED_TEST_COLUMNS, choose_format, keyed_test_row, make_writer
+from .writers import KEYED_TEST_COLUMNS, keyed_test_row, make_writer
 
 
 async def list_slowest_tests(
@@ -25,6 +26,8 @@ async def list_slowest_tests(
     *,
     threshold: NonNegativeFloat | None = None,
     options: RunOptions = RunOptions(),
+    printing: Printing = Printing(),
+    verbosity: Verbosity = Verbosity(),
     defaults: KeyDefaults = KeyDefaults(),
     connection: Connection = Connection(),
 ) -> None:
@@ -33,18 +36,23 @@ async def list_slowest_tests(
     A table also says how many tests are slower than the threshold that is set in Buddy, unless --db is used. Without
     --db, each session costs one request for each 100 tests.
 
-    Example: buddy-sessions slowest acme/storefront/MNbyVedg --threshold 0.5
+    For example:
+
+    - buddy-sessions slowest acme/storefront/MNbyVedg --threshold 0.5
+    - buddy-sessions slowest acme/storefront/MNbyVedg --db sessions.db --limit 5
 
     Args:
         key: WORKSPACE/PROJECT/SUITE_ID, a part of it that -w and -p complete, or the URL of a suite.
         threshold: Only tests that take longer than this number of seconds.
-        options: Which sessions to look at, and what to print.
+        options: Which sessions to look at, and how many tests to print.
+        printing: How data is printed.
+        verbosity: What is printed to stderr.
         defaults: Completes the key.
         connection: How to reach Buddy.
     """
     suite = defaults.parse_suite(key)
-    output_format = choose_format(options.format)
-    messages = Output(stderr=True)
+    output_format = printing.choose()
+    messages = verbosity.open()
     suite_threshold = None
     async with open_runs(suite, db=options.db, connection=connection, messages=messages) as source:
         runs = await source.runs(branch=options.branch, last=options.last)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from contextlib import AsyncExitStack
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,11 +14,14 @@ from buddy_sessions import ConfigError, SessionStore
 
 from .exit_codes import ExitCode
 from .files import resolve_file
-from .options import FROM, Connection, to_utc
+from .formatting import format_count
+from .keys import KeyDefaults
+from .options import FROM, Connection, Verbosity
 from .output import Output
 from .progress import HarvestProgress
 from .tables import SuiteSummary
 from .targets import open_targets
+from .times import Since
 
 
 async def sync_suites(
@@ -28,41 +30,47 @@ async def sync_suites(
     db: Path,
     branch: str | None = None,
     after: NonNegativeInt | None = None,
-    since: datetime | None = None,
+    since: Since = None,
     cases: Literal["failed", "all"] | None = None,
     full: Annotated[bool, Parameter(show_default=False)] = False,
     concurrency: PositiveInt = 8,
+    verbosity: Verbosity = Verbosity(),
+    defaults: KeyDefaults = KeyDefaults(),
     connection: Connection = Connection(),
 ) -> ExitCode:
     """Keep a SQLite database up to date with the sessions of many suites.
 
-    Reads only sessions that are missing, new or unfinished: one request for a
-    suite without such sessions. Each page is saved at once, so the next sync
-    continues after a failure or Ctrl-C. A suite that fails does not stop the
-    others.
+    Reads only sessions that are missing, new or unfinished: one request for a suite without such sessions. Each page is
+    saved at once, so the next sync continues after a failure or Ctrl-C. A suite that fails does not stop the others.
 
-    Example: buddy-sessions sync acme/storefront --db sessions.db
+    For example:
+
+    - buddy-sessions sync acme/storefront --db sessions.db
+    - buddy-sessions sync --from suites.txt --db sessions.db --cases failed
 
     Args:
-        key: WORKSPACE/PROJECT/SUITE_ID, the URL of a suite, or WORKSPACE/PROJECT for all suites of a project.
+        key: WORKSPACE/PROJECT/SUITE_ID, WORKSPACE/PROJECT for all suites of a project, or a URL. With -w and -p,
+            SUITE_ID is enough, or no key for the project.
         source: File with more keys, one per line; - for stdin. Blank lines and lines that begin with # are ignored.
         db: SQLite file. It is created if it does not exist.
         branch: Only sessions of this branch. Each sync reads the whole branch.
         after: Only sessions with a higher relative_id, in every suite.
-        since: Only sessions created at this time or later, such as 2026-01-31 (UTC).
+        since: Only sessions created since then: 24h, 7d, 2w, or a time such as 2026-01-31 (UTC).
         cases: Save test cases of finished sessions, too: only those that failed, with their messages, or all. A session
             costs one request for each 100 cases and each failed case.
         full: Read every page again, whatever the database contains, and report what was wrong.
         concurrency: Maximum number of suites read at once, and of requests at once.
+        verbosity: What is printed to stderr.
+        defaults: Completes the keys.
         connection: How to reach Buddy.
     """
     if full and branch is not None:
         raise ConfigError("--full and --branch exclude each other: each sync of a branch reads the whole branch")
     path = resolve_file(db, source=source)
-    messages = Output(stderr=True)
+    messages = verbosity.open()
     summary = SuiteSummary(only_new=True)
     async with AsyncExitStack() as stack:
-        targets = stack.enter_context(open_targets(key, source))
+        targets = stack.enter_context(open_targets(key, source, defaults))
         buddy = await stack.enter_async_context(connection.open_client(messages, max_concurrency=concurrency))
         store = await stack.enter_async_context(SessionStore(path))
         sync = store.sync(
@@ -70,7 +78,7 @@ async def sync_suites(
             targets.suites(buddy),
             branch=branch,
             after=after,
-            since=to_utc(since),
+            since=since,
             cases=cases,
             full=full,
             on_failure="collect",
@@ -87,6 +95,12 @@ async def sync_suites(
     is_complete = progress.exit_code == ExitCode.DONE
     if full and is_complete and progress.stats.verified and not progress.stats.repaired:
         messages.print_note("the full check found nothing wrong: no session was missing or wrongly marked")
-    messages.print_note(f"all sessions{'' if is_complete else ' read so far'} are in {db}, table sessions")
+    stats = progress.stats
+    messages.print_written(
+        db,
+        format_count(stats.sessions, "new or changed session"),
+        format_count(stats.cases, "test case") if cases is not None else "",
+        "" if is_complete else "the next sync reads the rest",
+    )
     progress.print_failures(messages, resumable=False)
     return progress.exit_code

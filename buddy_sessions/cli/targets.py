@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TextIO, TypeAlias
+from typing import TextIO
 
 from buddy_sessions import AuthenticationError, BuddyClient, BuddyError, ConfigError, Stats, SuiteKey
 
 from .files import open_lines, read_lines
-
-Target: TypeAlias = SuiteKey | tuple[str, str]
-"""A suite, or the workspace and the name of a project, which stand for all its suites."""
+from .keys import KeyDefaults, Target
 
 
 class Targets:
     """The suites that `arguments` and `lines` name: suites, and projects for all their suites. Each suite occurs once.
 
-    Raises ConfigError without arguments and lines, and for an argument that is neither a suite nor a project.
+    `defaults` complete the keys; without arguments and lines, their project is read. Raises ConfigError if nothing is
+    named, and for an argument that is neither a suite nor a project.
 
     Attributes:
         failures: The errors of projects whose suites could not be listed, by the key of the project.
@@ -25,10 +24,13 @@ class Targets:
         started: The number of suites that were yielded.
     """
 
-    def __init__(self, arguments: Sequence[str], lines: TextIO | None = None) -> None:
-        if not arguments and lines is None:
+    def __init__(
+        self, arguments: Sequence[str], lines: TextIO | None = None, *, defaults: KeyDefaults = KeyDefaults()
+    ) -> None:
+        targets = defaults.parse_targets(arguments) if arguments or lines is None else []
+        if not targets and lines is None:
             raise ConfigError("no suite given: name suites or projects, or pass a file with --from")
-        targets = list(dict.fromkeys(map(parse_target, arguments)))
+        self._defaults = defaults
         self._suites = [target for target in targets if isinstance(target, SuiteKey)]
         self._projects = [target for target in targets if not isinstance(target, SuiteKey)]
         self._lines = lines
@@ -83,7 +85,7 @@ class Targets:
             if not text or text.startswith("#"):
                 continue
             try:
-                target = parse_target(text)
+                target = self._defaults.parse_target(text)
                 _validate_names(buddy, target)
             except ConfigError as error:
                 name = lines.name if isinstance(lines.name, str) else "stdin"
@@ -109,27 +111,13 @@ class Targets:
 
 
 @contextmanager
-def open_targets(arguments: Sequence[str], source: str | None) -> Iterator[Targets]:
+def open_targets(arguments: Sequence[str], source: str | None, defaults: KeyDefaults) -> Iterator[Targets]:
     """Yield the targets that arguments and the lines of a file name. `source` is its path, - for stdin, or None."""
     if source is None:
-        yield Targets(arguments)
+        yield Targets(arguments, defaults=defaults)
     else:
         with open_lines(source) as lines:
-            yield Targets(arguments, lines)
-
-
-def parse_target(text: str) -> Target:
-    """Return the suite or the project that a text names. Raises ConfigError if it names neither."""
-    names = text.split("/")
-    if len(names) == 2 and all(names):
-        return names[0], names[1]
-    try:
-        return SuiteKey.parse(text)
-    except ValueError:
-        raise ConfigError(
-            f"neither a suite nor a project: {text!r}; "
-            "write workspace/project/suite_id or workspace/project, or paste the URL of a suite"
-        ) from None
+            yield Targets(arguments, lines, defaults=defaults)
 
 
 def _validate_names(buddy: BuddyClient, target: Target) -> None:

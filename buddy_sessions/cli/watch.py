@@ -28,11 +28,12 @@ from buddy_sessions import (
 from .case_tables import name_text, outcome_text
 from .files import resolve_file
 from .formatting import UNKNOWN, format_count, format_duration, one_line
-from .options import FROM, Connection
+from .keys import KeyDefaults
+from .options import FROM, Connection, Printing, Verbosity
 from .output import Output
 from .tables import status_text
 from .targets import open_targets
-from .writers import KEYED_SESSION_COLUMNS, Format, case_row, choose_format, keyed_row, make_writer
+from .writers import KEYED_SESSION_COLUMNS, Format, case_row, keyed_row, make_writer
 
 _STATUS_WIDTH = len("✔ running")
 _INDENT = " " * len("12:30:00  ")
@@ -44,32 +45,42 @@ async def watch_suites(
     source: Annotated[str | None, FROM] = None,
     interval: PositiveFloat = 60.0,
     branch: str | None = None,
-    format: Format | None = None,  # noqa: A002 - the name of the option
     db: Path | None = None,
     failures: Annotated[bool, Parameter(show_default=False)] = False,
+    printing: Printing = Printing(),
+    verbosity: Verbosity = Verbosity(),
+    defaults: KeyDefaults = KeyDefaults(),
     connection: Connection = Connection(),
 ) -> None:
     """Print new, changed and finished sessions as they happen, until Ctrl-C.
 
     A rejected token or an unknown suite ends the command. A suite that fails later is reported once, and retried at
-    longer intervals. It does not stop the others.
+    longer intervals. It does not stop the others. JSON lines also contain the session before the change.
+
+    For example:
+
+    - buddy-sessions watch acme/storefront --branch main --failures
+    - buddy-sessions watch acme/storefront/MNbyVedg --db watch.db --json
 
     Args:
-        key: WORKSPACE/PROJECT/SUITE_ID, the URL of a suite, or WORKSPACE/PROJECT for its suites at the start.
+        key: WORKSPACE/PROJECT/SUITE_ID, WORKSPACE/PROJECT for its suites at the start, or a URL. With -w and -p,
+            SUITE_ID is enough, or no key for the project.
         source: File with more keys, one per line; - for stdin. Blank lines and lines that begin with # are ignored.
         interval: Seconds between two checks of a suite.
         branch: Only sessions of this branch.
-        format: Output format (default: table on a terminal, otherwise jsonl). jsonl has the previous version, too. In
-            csv, a text that a spreadsheet would take for a formula is preceded by '.
         db: SQLite file for the state of the watch. The next watch with this file continues where this one stopped.
         failures: Name the failing tests of each session that turns red, with two requests for each such session. jsonl
             and csv list them in the field `failing`: null if they could not be read, empty for other sessions.
+        printing: How data is printed.
+        verbosity: What is printed to stderr.
+        defaults: Completes the keys.
         connection: How to reach Buddy.
     """
+    output_format = printing.choose()
     path = resolve_file(db, source=source) if db is not None else None
-    messages = Output(stderr=True)
+    messages = verbosity.open()
     async with AsyncExitStack() as stack:
-        targets = stack.enter_context(open_targets(key, source))
+        targets = stack.enter_context(open_targets(key, source, defaults))
         store = await stack.enter_async_context(SessionStore(path)) if path is not None else None
         buddy = await stack.enter_async_context(connection.open_client(messages))
         suites = [suite async for suite in targets.suites(buddy)]
@@ -82,7 +93,7 @@ async def watch_suites(
         await stack.enter_async_context(watch)
         if messages.is_terminal:
             messages.print_note(f"watching {format_count(len(suites), 'suite')} every {interval:g} s, until Ctrl-C")
-        write = _change_writer(choose_format(format), with_failures=failures)
+        write = _change_writer(output_format, with_failures=failures)
         changes = 0
         try:
             async for change in watch:
@@ -130,7 +141,8 @@ def _change_writer(output_format: Format, *, with_failures: bool) -> Callable[[C
 
 def _row(change: Change) -> dict[str, Any]:
     previous = None if change.previous is None else to_dict(change.previous)
-    return {"kind": change.kind.value, **keyed_row(change.suite, change.session), "previous": previous}
+    row = keyed_row(change.suite, change.session)
+    return {"key": row["key"], "kind": change.kind.value, **row, "previous": previous}
 
 
 def _print(output: Output, change: Change, failing: Sequence[TestCase]) -> None:

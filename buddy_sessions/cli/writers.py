@@ -111,9 +111,14 @@ def make_writer(data_format: DataFormat, stream: TextIO, columns: Sequence[str])
     return Csv(stream, columns) if data_format == "csv" else JsonLines(stream)
 
 
+def suite_names(suite: SuiteKey) -> dict[str, Any]:
+    """Return the beginning of a row: the key of its suite, which is only in JSON lines, and the names in the key."""
+    return {"key": str(suite), **suite._asdict()}
+
+
 def keyed_row(suite: SuiteKey, session: Session) -> dict[str, Any]:
     """Return a session as a row that begins with the names of its suite."""
-    return {**suite._asdict(), **to_dict(session)}
+    return {**suite_names(suite), **to_dict(session)}
 
 
 def case_row(case: TestCase) -> dict[str, Any]:
@@ -125,9 +130,9 @@ def case_row(case: TestCase) -> dict[str, Any]:
 
 def session_case_row(suite: SuiteKey, session: Session, case: TestCase) -> dict[str, Any]:
     """Return a test case as a row that begins with the names of its suite, and the ID and number of its session."""
-    return {**suite._asdict(), "session_id": session.id, "relative_id": session.relative_id, **case_row(case)}
+    return {**suite_names(suite), "session_id": session.id, "relative_id": session.relative_id, **case_row(case)}
 
 
 def keyed_test_row(suite: SuiteKey, test: TestKey) -> dict[str, Any]:
     """Return what names a test as a row that begins with the names of its suite."""
-    return dict(zip(KEYED_TEST_COLUMNS, (*suite, test.group, test.classname, test.name), strict=True))
+    return {**suite_names(suite), "test_group_name": test.group, "classname": test.classname, "name": test.name}

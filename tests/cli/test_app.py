@@ -17,10 +17,22 @@ import pytest
 
 from buddy_sessions import __version__
 from buddy_sessions.__main__ import main
+from buddy_sessions.cli import run
 from buddy_sessions.testing import FakeBuddy, Fault
-from helpers.command_line import COMMAND, Call, closed_pipe, down_from, interrupt, numbers, rows, run_process
+from helpers.command_line import (
+    COMMAND,
+    Call,
+    closed_pipe,
+    down_from,
+    interrupt,
+    numbers,
+    rows,
+    run_process,
+    use_terminal,
+)
 
 SUITE = "acme/storefront/MNbyVedg"
+A, B = "acme/shop/a", "acme/shop/b"
 
 
 class TestExitCodes:
@@ -64,7 +76,14 @@ class TestExitCodes:
             (["list", SUITE, "--limit", "many"], "--limit"),
             (["list", SUITE, "--limit", "3", "--all"], "--limit"),
             (["list", SUITE, "--after", "-1"], "--after"),
-            (["list", SUITE, "--since", "yesterday"], "--since"),
+            (["list", SUITE, "--since", "yesterday"], "--since: 'yesterday' is not a time: write 24h, 7d or 2w"),
+            (["list", SUITE, "--json", "--format", "csv"], "--format csv and --json exclude each other"),
+            (["suites", "acme/shop", "--json", "--format", "table"], "--json"),
+            (["failures", SUITE, "--json", "--format", "junit"], "--json"),
+            (["flaky", SUITE, "--json", "--format", "csv"], "--json"),
+            (["slowest", SUITE, "--json", "--format", "csv"], "--json"),
+            (["compare", SUITE, "1", "2", "--json", "--format", "csv"], "--json"),
+            (["watch", SUITE, "--json", "--format", "csv"], "--json"),
             (["list", SUITE, "--per-page", "0"], "--per-page"),
             (["list", SUITE, "--format", "xml"], "--format"),
             (["list", SUITE, "--cursor", "somewhere"], "118@40"),
@@ -87,20 +106,82 @@ class TestHelp:
         "command",
         [
             *("list", "suites", "failures", "flaky", "slowest", "compare"),
-            *("harvest", "sync", "watch", "report", "serve", "demo"),
+            *("harvest", "sync", "report", "watch", "serve", "demo"),
         ],
     )
-    def test_each_command_has_help(self, command: str, call: Call) -> None:
+    def test_each_command_has_help_with_examples(self, command: str, call: Call) -> None:
         code, out, err = call(command, "--help")
         assert (code, err) == (0, "")
-        assert f"buddy-sessions {command}" in out
+        assert out.startswith(f"Usage: buddy-sessions {command} ")
+        assert f" \u2022 buddy-sessions {command}" in out
+        assert max(map(len, out.splitlines())) <= 80
         assert command in call("--help").out
+
+    def test_text_is_wrapped_at_the_width_of_the_terminal(self, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("COLUMNS", "200")
+        out = call("watch", "--help").out
+        assert "A suite that fails later is reported once, and retried at longer intervals. It does not stop" in out
+        assert "With -w and -p, SUITE_ID is enough, or no key for the project." in out
 
     def test_help_lists_the_exit_codes(self, call: Call) -> None:
         assert "4 not authorised" in " ".join(call("--help").out.split())
 
-    def test_version(self, call: Call) -> None:
-        assert call("--version") == (0, f"buddy-sessions {__version__}\n", "")
+    @pytest.mark.parametrize("option", ["--version", "-V"])
+    def test_version(self, option: str, call: Call) -> None:
+        assert call(option) == (0, f"buddy-sessions {__version__}\n", "")
+
+
+@pytest.mark.usefixtures("suites")
+class TestJson:
+    @pytest.mark.parametrize(
+        ("arguments", "count"),
+        [
+            (["list", A, "--limit", "2"], 2),
+            (["suites", "acme/shop"], 2),
+            (["harvest", B], 3),
+            (["failures", B], None),
+            (["flaky", B], None),
+            (["slowest", B, "--limit", "1"], 1),
+            (["compare", B, "1", "2"], None),
+        ],
+    )
+    def test_json_lines_are_printed_on_a_terminal(
+        self, arguments: list[str], count: int | None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        terminal = use_terminal(monkeypatch, "stdout", dumb=False)
+        assert run([*arguments, "--json"]) == 0
+        keys = [row["key"] for row in rows(terminal.getvalue())]
+        assert set(keys) <= {A, B}
+        if count is not None:
+            assert len(keys) == count
+
+
+@pytest.mark.usefixtures("suites")
+class TestQuiet:
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["list", A, "--limit", "2"],
+            ["suites", "acme/shop"],
+            ["failures", B],
+            ["slowest", B, "--limit", "1"],
+            ["harvest", "acme/shop"],
+            ["harvest", "acme/shop", "--out", "out.jsonl"],
+            ["sync", "acme/shop", "--db", "out.db"],
+        ],
+    )
+    def test_only_data_is_printed(self, arguments: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.chdir(tmp_path)
+        shown, messages = (use_terminal(monkeypatch, name, dumb=False) for name in ("stdout", "stderr"))
+        assert run([*arguments, "-q"]) == 0
+        assert (bool(shown.getvalue()), messages.getvalue()) == ("--out" not in arguments, "")
+
+    def test_errors_are_printed(self, call: Call, tmp_path: Path) -> None:
+        path = tmp_path / "out.jsonl"
+        code, _, err = call("harvest", B, "acme/shop/none", "--out", str(path), "--quiet")
+        assert (code, len(err.splitlines())) == (3, 1)
+        assert err.startswith("failed: acme/shop/none: Suite not found (404)")
+        assert call("list", "acme/shop/none", "-q").err.startswith("error: Suite not found (404)")
 
 
 class TestMain:

@@ -55,7 +55,8 @@ def test_jsonl_names_the_change(source: str, database: str, suite: FakeSuite, fa
         ("slower", "new", "slows", "PASSED", 0.2),
     ]
     first, *_, removed, slower = rows(out)
-    assert [*first][:6] == ["change", "workspace", "project", "suite_id", "session_id", "relative_id"]
+    assert [*first][:7] == ["key", "change", "workspace", "project", "suite_id", "session_id", "relative_id"]
+    assert first["key"] == SUITE
     assert (first["relative_id"], removed["relative_id"], slower["time"]) == (2, 1, 1.5)
     (listed,) = [case for case in suite.cases("new") if case["name"] == "slows"]
     assert listed.items() <= slower.items()

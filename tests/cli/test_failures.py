@@ -252,9 +252,10 @@ class TestData:
         code, out, err = call("failures", SUITE, "second", *(["--db", database] if source == "database" else []))
         assert (code, err) == (0, "")
         first, second = rows(out)
-        assert tuple(first) == tuple(second) == SESSION_CASE_COLUMNS
+        assert tuple(first) == tuple(second) == ("key", *SESSION_CASE_COLUMNS)
         (listed,) = suite.cases("second", status="FAILED")
         assert first == {
+            "key": SUITE,
             "workspace": "acme",
             "project": "shop",
             "suite_id": "a",

@@ -44,7 +44,7 @@ def suite(fake: FakeBuddy) -> FakeSuite:
 def test_jsonl_has_the_counts_of_the_last_ten_sessions(call: Call) -> None:
     code, out, err = call("flaky", SUITE)
     assert (code, err) == (0, "")
-    names = {"workspace": "acme", "project": "shop", "suite_id": "a"}
+    names = {"key": SUITE, "workspace": "acme", "project": "shop", "suite_id": "a"}
     test = {"test_group_name": "tests/cart/test_total.py", "classname": "CartTest"}
     assert rows(out) == [
         {**names, **test, "name": "alternates", "changes": 9, "failed": 5, "runs": 10},

@@ -81,8 +81,8 @@ class TestOptions:
 class TestStream:
     def test_line_begins_with_the_key(self, call: Call, suites: dict[str, FakeSuite]) -> None:
         found = rows(call("harvest", B).out)
-        key = {"workspace": "acme", "project": "shop", "suite_id": "b"}
-        assert [list(row)[:4] for row in found] == [[*key, "id"]] * 3
+        key = {"key": B, "workspace": "acme", "project": "shop", "suite_id": "b"}
+        assert [list(row)[:5] for row in found] == [[*key, "id"]] * 3
         for row, sent in zip(found, suites[B].sessions, strict=True):
             assert row.items() >= {**key, "id": sent["id"], "created_by": sent["created_by"]}.items()
 
@@ -180,7 +180,7 @@ class TestTextFile:
         assert code == 3
         assert numbers_by_suite(path.read_text()) == {B: down_from(3)}
         assert "Suite not found" in err
-        assert f"written to {path}, without the rest of the failed suites\n" in err
+        assert f"Wrote {path} (3 sessions, without the rest of the failed suites)\n" in err
 
     @pytest.mark.parametrize("name", ["out.jsonl", "out.csv", "out.db", "out.parquet"])
     @pytest.mark.usefixtures("suites")
@@ -194,7 +194,7 @@ class TestTextFile:
         assert [*tmp_path.iterdir()] == [path]
         code, _, err = call("harvest", B, C, "--out", str(path), "--allow-partial")
         assert (code, path.read_bytes() == b"old") == (3, False)
-        assert f"written to {path}, without" in err
+        assert f"Wrote {path} (3 sessions, without" in err
 
     @pytest.mark.parametrize("link", [False, True])
     def test_input_is_not_replaced(self, link: bool, call: Call, fake: FakeBuddy, tmp_path: Path) -> None:

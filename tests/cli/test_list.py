@@ -40,15 +40,15 @@ def suite(fake: FakeBuddy) -> FakeSuite:
 
 class TestData:
     @pytest.mark.usefixtures("suite")
-    def test_jsonl_equals_to_dict(self, fake: FakeBuddy, call: Call) -> None:
+    def test_jsonl_has_the_key_and_equals_to_dict(self, fake: FakeBuddy, call: Call) -> None:
         async def collect() -> list[Session]:
             async with BuddyClient(fake.token, base_url=fake.base_url) as buddy:
                 return await buddy.sessions(KEY).collect()
 
         code, out, err = call("list", SUITE)
 
-        assert (code, err) == (0, "")
-        assert rows(out) == [to_dict(session) for session in asyncio.run(collect())]
+        assert (code, err, next(iter(rows(out)[0]))) == (0, "", "key")
+        assert rows(out) == [{"key": SUITE, **to_dict(session)} for session in asyncio.run(collect())]
         assert numbers(out) == down_from(250)
 
     @pytest.mark.usefixtures("suite")
@@ -114,6 +114,14 @@ class TestOptions:
         assert numbers(call("list", SUITE, "--limit", "2", "--per-page", "7").out) == [251, 250]
         assert fake.requests[-1].query["per_page"] == "7"
         assert numbers(call("list", SUITE, "--cursor", "3@249").out) == [2, 1]
+
+    def test_since_can_be_relative(self, fake: FakeBuddy, call: Call) -> None:
+        suite = fake.add_suite(*KEY)
+        for hours in (49, 47, 1):
+            suite.create(create_date=f"{datetime.now(UTC) - timedelta(hours=hours):%Y-%m-%dT%H:%M:%SZ}")
+        assert numbers(call("list", SUITE, "--since", "2d").out) == [3, 2]
+        assert numbers(call("list", SUITE, "--since", "2h").out) == [3]
+        assert numbers(call("harvest", SUITE, "--since", "2w").out) == [3, 2, 1]
 
     @pytest.mark.parametrize("since", ["2026-03-02", "2026-03-02T00:00:00", "2026-03-02T01:30:00+01:30"])
     def test_since_is_utc_by_default(self, since: str, fake: FakeBuddy, call: Call) -> None:

@@ -227,10 +227,16 @@ class TestPage:
 
 
 class TestCommand:
+    def test_suite_is_completed_by_defaults(self, call: Call, demo: Path, page: Path) -> None:
+        arguments = ("report", "--db", str(demo), "-o", str(page), "--suite", "MNbyVedg", "-w", "acme")
+        assert call(*arguments, "-p", "storefront").err.startswith(f"Wrote {page} (1 suite, ")
+        assert call(*arguments, "-p", "storefront", "-q") == (0, "", "")
+        assert call(*arguments).code == 2
+
     def test_summary_names_the_page(self, call: Call, demo: Path, page: Path) -> None:
         code, out, err = call("report", "--db", str(demo), "-o", str(page))
         assert (code, out) == (0, "")
-        assert re.fullmatch(rf"6 suites, 1,1\d\d sessions: written to {page}\n", err)
+        assert re.fullmatch(rf"Wrote {page} \(6 suites, 1,1\d\d sessions\)\n", err)
 
     def test_suites_can_be_selected(self, render: Render, demo: Path) -> None:
         key = "acme/payments/b9TfYc4N"

@@ -28,7 +28,7 @@ def suite(fake: FakeBuddy) -> FakeSuite:
 def test_jsonl_has_the_times_slowest_median_first(call: Call) -> None:
     code, out, err = call("slowest", SUITE)
     assert (code, err) == (0, "")
-    names = {"workspace": "acme", "project": "shop", "suite_id": "a"}
+    names = {"key": SUITE, "workspace": "acme", "project": "shop", "suite_id": "a"}
     test = {"test_group_name": "tests/cart/test_total.py", "classname": "CartTest"}
     assert rows(out) == [
         {**names, **test, "name": "slow", "median": 2.0, "slowest": 9.0, "runs": 3},

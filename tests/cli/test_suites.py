@@ -17,7 +17,19 @@ def suites(fake: FakeBuddy) -> None:
     fake.add_suite("acme", "shop", "65OmRb8v", name="End-to-end", identifier="e2e")
 
 
-@pytest.mark.parametrize("arguments", [["acme/shop"], ["shop", "-w", "acme"], ["-w", "acme", "-p", "shop"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["acme/shop"],
+        ["shop", "-w", "acme"],
+        ["-w", "acme", "-p", "shop"],
+        ["https://app.buddy.works/acme/shop"],
+        ["https://app.buddy.works/acme/shop/unit-tests"],
+        ["https://app.buddy.works/acme/shop/unit-tests/MNbyVedg"],
+        ["https://api.buddy.works/workspaces/acme/projects/shop/unit-tests/suites"],
+        ["https://api.buddy.works/workspaces/acme/projects/shop/"],
+    ],
+)
 def test_table_has_keys_for_list(arguments: list[str], call: Call) -> None:
     code, out, err = call("suites", *arguments, "--format", "table")
     assert (code, err) == (0, "")
@@ -30,7 +42,10 @@ def test_table_has_keys_for_list(arguments: list[str], call: Call) -> None:
 
 def test_jsonl_and_csv_equal_the_api(fake: FakeBuddy, call: Call) -> None:
     sent = [suite.summary() for suite in fake.suites.values()]
-    assert rows(call("suites", "acme/shop").out) == sent
+    keys = ["acme/shop/MNbyVedg", "acme/shop/65OmRb8v"]
+    found = rows(call("suites", "acme/shop").out)
+    assert found == [{"key": key, **row} for key, row in zip(keys, sent, strict=True)]
+    assert next(iter(found[0])) == "key"
     out = call("suites", "acme/shop", "--format", "csv").out
     assert list(csv.DictReader(io.StringIO(out, newline=""))) == sent
 

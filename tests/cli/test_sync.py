@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -93,13 +94,18 @@ class TestOptions:
 
 class TestSync:
     @pytest.mark.usefixtures("finished")
+    def test_project_can_be_given_by_defaults(self, call: Call, path: Path) -> None:
+        assert call("sync", "-w", "acme", "-p", "shop", "--db", str(path), "--quiet") == (0, "", "")
+        assert query(path, COUNTS) == [("a", 250), ("b", 3)]
+
+    @pytest.mark.usefixtures("finished")
     def test_unchanged_suite_costs_one_request(self, call: Call, fake: FakeBuddy, path: Path) -> None:
         arguments = ("sync", A, B, "--db", str(path))
         code, out, err = call(*arguments)
         assert (code, out) == (0, "")
         summary, note = err.splitlines()
         assert summary.startswith("2 suites, 253 new or changed sessions, ")
-        assert note == f"all sessions are in {path}, table sessions"
+        assert note == f"Wrote {path} (253 new or changed sessions)"
         assert query(path, COUNTS) == [("a", 250), ("b", 3)]
         fake.requests.clear()
         assert call(*arguments).err.startswith("2 suites, 0 new or changed sessions, 2 requests in ")
@@ -145,6 +151,7 @@ class TestCases:
         code, out, err = call("sync", A, "--db", str(path), "--cases", scope)
         assert (code, out) == (0, "")
         assert err.startswith(f"1 suite, 2 new or changed sessions, {noun}, ")
+        assert err.endswith(f"Wrote {path} (2 new or changed sessions, {noun})\n")
         assert query(path, "SELECT name FROM cases ORDER BY 1") == [(name,) for name in names]
         err = call("sync", A, "--db", str(path), "--cases", scope).err
         assert err.startswith("1 suite, 0 new or changed sessions, 0 test cases, 1 request in ")
@@ -176,7 +183,7 @@ class TestFull:
         summary, *notes = err.splitlines()
         assert (code, out) == (0, "")
         assert summary.startswith("2 suites, 0 new or changed sessions, ")
-        assert notes == [NOTHING_WRONG, f"all sessions are in {database}, table sessions"]
+        assert notes == [NOTHING_WRONG, f"Wrote {database} (0 new or changed sessions)"]
         assert NOTHING_WRONG not in call("sync", A, B, "--db", str(database)).err
 
     def test_new_session_is_not_a_finding(self, call: Call, database: Path, suites: dict[str, FakeSuite]) -> None:
@@ -242,7 +249,7 @@ class TestFailures:
         assert [line.split()[0] for line in terminal.getvalue().splitlines()] == ["KEY", B]
         summary, note, failed = err.splitlines()
         assert summary.startswith("1 suite, 1 failed, ")
-        assert note == f"all sessions read so far are in {path}, table sessions"
+        assert re.fullmatch(rf"Wrote {path} \([12]03 new or changed sessions, the next sync reads the rest\)", note)
         assert failed.startswith(f"failed: {A}: ")
         assert "--cursor" not in failed
         fake.on_request = None
@@ -256,7 +263,7 @@ class TestFailures:
         assert (code, out) == (4, "")
         assert error.startswith("error: Unauthorized")
         assert summary.startswith("0 suites, 1 failed, 0 new or changed sessions, 1 request in ")
-        assert note == f"all sessions read so far are in {path}, table sessions"
+        assert note == f"Wrote {path} (0 new or changed sessions, the next sync reads the rest)"
 
     def test_server_that_is_down_is_1(self, call: Call, fake: FakeBuddy, path: Path) -> None:
         fake.on_request = lambda _: fake.inject(Fault.status(503))

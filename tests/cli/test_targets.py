@@ -23,8 +23,49 @@ def test_each_suite_is_read_once(call: Call) -> None:
     assert len(err.splitlines()) == 1
 
 
-def test_suite_can_be_given_by_url(call: Call) -> None:
-    out = call("harvest", "https://app.buddy.works/acme/shop/unit-tests/b", B).out
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["https://app.buddy.works/acme/shop/unit-tests/b", B],
+        ["https://app.buddy.works/acme/shop/unit-tests/b/4hPx"],
+        ["https://api.buddy.works/workspaces/acme/projects/shop/unit-tests/suites/b"],
+        ["b", "-w", "acme", "-p", "shop"],
+        ["acme/shop/b", "b", "-w", "acme", "-p", "shop"],
+        [B, "-w", "other", "-p", "other"],
+    ],
+)
+def test_suite_can_be_given_in_many_ways(arguments: list[str], call: Call) -> None:
+    assert numbers_by_suite(call("harvest", *arguments).out) == {B: down_from(3)}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["acme/other"],
+        ["acme/other", "-w", "acme", "-p", "shop"],
+        ["other", "-w", "acme"],
+        ["-w", "acme", "-p", "other"],
+        ["https://app.buddy.works/acme/other"],
+        ["https://app.buddy.works/acme/other/unit-tests"],
+        ["https://api.buddy.works/workspaces/acme/projects/other/unit-tests/suites"],
+    ],
+)
+def test_project_can_be_given_in_many_ways(arguments: list[str], call: Call) -> None:
+    assert numbers_by_suite(call("harvest", *arguments).out) == {X: down_from(20)}
+
+
+def test_environment_completes_keys(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BUDDY_WORKSPACE", "acme")
+    monkeypatch.setenv("BUDDY_PROJECT", "shop")
+    assert numbers_by_suite(call("harvest", "b").out) == {B: down_from(3)}
+    assert [*numbers_by_suite(call("harvest").out)] == [A, B]
+
+
+def test_file_is_completed_by_defaults(call: Call, tmp_path: Path) -> None:
+    """The project of the defaults is not read."""
+    names = tmp_path / "suites.txt"
+    names.write_text("b\n")
+    out = call("harvest", "--from", str(names), "-w", "acme", "-p", "shop").out
     assert numbers_by_suite(out) == {B: down_from(3)}
 
 
@@ -50,7 +91,13 @@ def test_line_of_a_pipe_is_read_before_the_next_one_comes(call: Call, fake: Fake
         assert [*numbers_by_suite(call("harvest", "--from", "-", "--concurrency", "1").out)] == [B, X]
 
 
-@pytest.mark.parametrize("name", ["acme", "acme/shop/a/b", "acme//a", "acme/shop/", "acme/..", "acme/shop/\ud800"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("acme", "acme/shop/a/b", "acme//a", "acme/shop/", "acme/..", "acme/shop/\ud800", ""),
+        *("https://app.buddy.works/acme", "https://app.buddy.works/acme/shop/pipelines", "https://[acme/shop"),
+    ],
+)
 def test_invalid_argument_is_wrong_usage(name: str, call: Call, fake: FakeBuddy) -> None:
     code, out, err = call("harvest", A, name)
     assert (code, out) == (2, "")
@@ -70,6 +117,12 @@ def test_invalid_line_is_wrong_usage(line: bytes, call: Call, tmp_path: Path) ->
         assert (code, out) == (2, "")
         assert err.startswith(f"error: {shown}, line 3: ")
     assert [*tmp_path.iterdir()] == [names]
+
+
+def test_project_alone_does_not_complete_a_key(call: Call, fake: FakeBuddy) -> None:
+    code, _, err = call("harvest", "a", "-p", "shop")
+    assert (code, err.startswith("error: neither a suite nor a project: 'a'; ")) == (2, True)
+    assert not fake.requests
 
 
 def test_missing_file_is_an_error(call: Call, fake: FakeBuddy, tmp_path: Path) -> None:

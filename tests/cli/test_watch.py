@@ -67,7 +67,8 @@ def test_jsonl_has_the_previous_version(call: Call, fake: FakeBuddy, suite: Fake
     code, out, err = call("watch", A, *OFTEN)
     assert (code, err) == (130, "interrupted: 3 changes\n")
     new, finished, changed = rows(out)
-    assert list(new)[:5] == ["kind", "workspace", "project", "suite_id", "id"]
+    assert list(new)[:6] == ["key", "kind", "workspace", "project", "suite_id", "id"]
+    assert new["key"] == A
     assert [row["kind"] for row in (new, finished, changed)] == ["NEW", "FINISHED", "CHANGED"]
     assert [row["relative_id"] for row in (new, finished, changed)] == [4, 4, 4]
     assert new["previous"] is None

@@ -10,13 +10,12 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from buddy_sessions import ConfigError, SessionStore, Suite
+from buddy_sessions import ConfigError, SessionStore
 
 from ..files import find_database, replace_file
-from ..formatting import format_count, one_line
-from ..options import OUT
-from ..output import Output
-from ..targets import parse_target
+from ..formatting import format_count
+from ..keys import KeyDefaults, select_suites
+from ..options import OUT, Verbosity
 from .page import load_template, render_page
 from .reading import read_suite
 
@@ -29,46 +28,40 @@ async def report(
     suite: Annotated[Sequence[str], Parameter(consume_multiple=True, show_default=False)] = (),
     days: Annotated[int | None, Parameter(validator=Number(gte=1, lte=_MAX_DAYS))] = None,
     out: Annotated[Path, OUT],
+    verbosity: Verbosity = Verbosity(),
+    defaults: KeyDefaults = KeyDefaults(),
 ) -> None:
     """Write a database as one HTML page: what fails since when, flaky and slow tests, pass rates, durations, growth.
 
     The page loads nothing from the network: mail it, print it, read it on a phone.
 
-    Example: buddy-sessions report --db sessions.db --days 30 -o report.html
+    For example:
+
+    - buddy-sessions report --db sessions.db --days 30 -o report.html
+    - buddy-sessions report --db sessions.db --suite acme/storefront -o report.html
 
     Args:
         db: SQLite file, as written by `sync` or `demo --db`.
         suite: Only these suites, or WORKSPACE/PROJECT for all suites of a project (default: all suites in the file).
         days: Only the sessions of the last days.
         out: HTML file to write. It is replaced only when the page is complete.
+        verbosity: What is printed to stderr.
+        defaults: Completes the keys.
     """
     _validate_paths(db, out)
+    targets = [defaults.parse_target(text) for text in suite]
     now = datetime.now(UTC)
     since = None if days is None else now - timedelta(days=days)
     template = load_template()
     with replace_file(out) as file:
         async with SessionStore(db) as store:
-            chosen = _choose_suites(await store.suites(), suite, db)
+            chosen = select_suites(await store.suites(), targets, db)
             suites = [await read_suite(store, each, since=since) for each in chosen]
         with file.path.open("x", encoding="utf-8", newline="") as stream:
             stream.writelines(render_page(template, suites, now, days=days))
         file.is_complete = True
     sessions = sum(statistics.session_count for statistics in suites)
-    counts = f"{format_count(len(suites), 'suite')}, {format_count(sessions, 'session')}"
-    Output(stderr=True).print_line(one_line(f"{counts}: written to {out}"))
-
-
-def _choose_suites(stored: Sequence[Suite], requested: Sequence[str], db: Path) -> list[Suite]:
-    """Return the suites that were requested by their keys or those of their projects; all if none were requested.
-
-    Raises ConfigError if a text is invalid, or names nothing in the file.
-    """
-    targets = set(map(parse_target, requested))
-    known = {each.key for each in stored} | {each.key[:2] for each in stored}
-    missing = sorted("/".join(target) for target in targets - known)
-    if missing:
-        raise ConfigError(f"{', '.join(missing)} not found in {str(db)!r}: sync it first")
-    return [each for each in stored if not targets or not targets.isdisjoint((each.key, each.key[:2]))]
+    verbosity.open().print_written(out, format_count(len(suites), "suite"), format_count(sessions, "session"))
 
 
 def _validate_paths(db: Path, out: Path) -> None:

@@ -1,0 +1,44 @@
+"""Times that options name: relative ones such as `7d`, and dates."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, TypeAlias
+
+from cyclopts import Parameter, Token
+
+_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+_RELATIVE = re.compile("([0-9]{1,5})([hdw])")
+
+
+def parse_since(text: str, now: datetime) -> datetime:
+    """Return the time that a text names, as an aware datetime. A time without an offset is taken as UTC.
+
+    Args:
+        text: A number of hours, days or weeks before now, such as `24h`, `7d` or `2w`; or a date or time in ISO 8601.
+        now: The current time.
+
+    Raises:
+        ValueError: The text is neither.
+    """
+    if match := _RELATIVE.fullmatch(text):
+        number, unit = match.groups()
+        return now - timedelta(**{_UNITS[unit]: int(number)})
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(
+            f"{text!r} is not a time: write 24h, 7d or 2w for the time since then, or a date such as 2026-01-31 or "
+            "2026-01-31T08:30+01:00 (without an offset, it is UTC)"
+        ) from None
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+
+
+def _convert(_: Any, tokens: Sequence[Token]) -> datetime:
+    return parse_since(tokens[0].value, datetime.now(UTC))
+
+
+Since: TypeAlias = Annotated[datetime | None, Parameter(converter=_convert, metavar="TIME")]
+"""The type of the option --since."""
