@@ -15,6 +15,7 @@ from buddy_sessions import BuddyError, __version__
 from .compare import compare_sessions
 from .demo import demo
 from .exit_codes import ExitCode, exit_code_of
+from .export import export_sessions
 from .failures import list_failures
 from .flaky import list_flaky_tests
 from .harvest import harvest_suites
@@ -36,6 +37,7 @@ _COMMANDS: dict[str, Callable[..., object]] = {
     "compare": compare_sessions,
     "harvest": harvest_suites,
     "sync": sync_suites,
+    "export": export_sessions,
     "report": report,
     "watch": watch_suites,
     "serve": serve,

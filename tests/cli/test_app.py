@@ -106,7 +106,7 @@ class TestHelp:
         "command",
         [
             *("list", "suites", "failures", "flaky", "slowest", "compare"),
-            *("harvest", "sync", "report", "watch", "serve", "demo"),
+            *("harvest", "sync", "export", "report", "watch", "serve", "demo"),
         ],
     )
     def test_each_command_has_help_with_examples(self, command: str, call: Call) -> None:

@@ -1,0 +1,211 @@
+"""The command `export`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+import tracemalloc
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from buddy_sessions.cli import run
+from buddy_sessions.testing import FakeBuddy, FakeSuite
+from helpers.command_line import (
+    Call,
+    closed_pipe,
+    down_from,
+    numbers,
+    numbers_by_suite,
+    rows,
+    sync_database,
+    use_terminal,
+)
+from helpers.large_database import create_large_database
+from helpers.stores import execute
+
+A, B, X = "acme/shop/a", "acme/shop/b", "acme/other/x"
+
+
+@pytest.fixture
+def database(fake: FakeBuddy, suites: dict[str, FakeSuite], tmp_path: Path) -> Path:
+    """A database of all suites; no request is recorded."""
+    folder = tmp_path / "databases"
+    folder.mkdir()
+    path = folder / "sessions.db"
+    suites[A].create(branch="only/here", created_by=None, duration=None)
+    sync_database(fake, path)
+    fake.requests.clear()
+    return path
+
+
+class TestSelection:
+    def test_all_suites_are_exported_without_a_request(self, call: Call, fake: FakeBuddy, database: Path) -> None:
+        code, out, err = call("export", "--db", str(database))
+        assert (code, err) == (0, "")
+        assert numbers_by_suite(out) == {X: down_from(20), A: down_from(251), B: down_from(3)}
+        assert not fake.requests
+
+    @pytest.mark.parametrize(
+        ("arguments", "expected"),
+        [
+            ([B], {B: down_from(3)}),
+            (["acme/other", B, B], {B: down_from(3), X: down_from(20)}),
+            (["https://app.buddy.works/acme/shop/unit-tests/b"], {B: down_from(3)}),
+            (["https://app.buddy.works/acme/other"], {X: down_from(20)}),
+            (["b", "-w", "acme", "-p", "shop"], {B: down_from(3)}),
+            (["acme/shop", "--branch", "only/here"], {A: [251]}),
+            ([B, "--branch", "none"], {}),
+        ],
+    )
+    def test_arguments_select_sessions(
+        self, arguments: list[str], expected: dict[str, list[int]], call: Call, database: Path
+    ) -> None:
+        code, out, err = call("export", "--db", str(database), *arguments)
+        assert (code, err) == (0, "")
+        assert numbers_by_suite(out) == expected
+
+    def test_environment_does_not_select_a_project(
+        self, call: Call, database: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("BUDDY_WORKSPACE", "acme")
+        monkeypatch.setenv("BUDDY_PROJECT", "shop")
+        assert [*numbers_by_suite(call("export", "--db", str(database)).out)] == [X, A, B]
+
+    def test_since_includes_sessions_without_a_date(self, call: Call, fake: FakeBuddy, tmp_path: Path) -> None:
+        suite, path = fake.add_suite("acme", "shop", "a"), tmp_path / "sessions.db"
+        recent = f"{datetime.now(UTC) - timedelta(days=6):%Y-%m-%dT%H:%M:%SZ}"
+        for date in ("2026-03-01T23:59:59Z", "2026-03-02T00:00:00Z", None, recent):
+            suite.create(create_date=date)
+        sync_database(fake, path)
+        assert numbers(call("export", "--db", str(path), "--since", "2026-03-02").out) == [4, 3, 2]
+        assert numbers(call("export", "--db", str(path), "--since", "1w").out) == [4, 3]
+
+    def test_deleted_sessions_are_left_out(self, call: Call, database: Path) -> None:
+        execute(database, "UPDATE sessions SET deleted_at = '2026-01-01T00:00:00Z' WHERE relative_id = 2")
+        assert numbers(call("export", B, "--db", str(database)).out) == [3, 1]
+
+
+class TestRows:
+    def test_jsonl_equals_harvest(self, call: Call, database: Path) -> None:
+        harvested, exported = rows(call("harvest", A).out), rows(call("export", A, "--db", str(database)).out)
+        assert exported == harvested
+        assert [*exported[0]] == [*harvested[0]]
+
+    def test_csv_equals_harvest(self, call: Call, database: Path) -> None:
+        exported = call("export", A, "--db", str(database), "--format", "csv").out
+        assert exported == call("harvest", A, "--format", "csv").out
+
+    @pytest.mark.parametrize("since", [[], ["--since", "0h"]])
+    def test_csv_has_a_header(self, since: list[str], call: Call, tmp_path: Path, fake: FakeBuddy) -> None:
+        fake.add_suite("acme", "shop", "a").populate(len(since))
+        path = tmp_path / "sessions.db"
+        sync_database(fake, path)
+        out = call("export", "--db", str(path), "--format", "csv", *since).out
+        assert [line[:3] for line in csv.reader(io.StringIO(out, newline=""))] == [["workspace", "project", "suite_id"]]
+
+    def test_parquet_equals_harvest(self, call: Call, database: Path, tmp_path: Path) -> None:
+        paths = [str(tmp_path / name) for name in ("exported.parquet", "harvested.parquet")]
+        assert (
+            call("export", A, "--db", str(database), "-o", paths[0]).err
+            == f"Wrote {paths[0]} (1 suite, 251 sessions)\n"
+        )
+        assert call("harvest", A, "--out", paths[1]).code == 0
+        with duckdb.connect() as connection:
+            exported, harvested = (connection.read_parquet(path) for path in paths)
+            assert exported.columns == harvested.columns
+            assert exported.types == harvested.types
+            assert exported.fetchall() == harvested.fetchall()
+
+
+class TestFile:
+    @pytest.mark.parametrize("name", ["out.jsonl", "OUT.CSV"])
+    def test_file_is_replaced_at_the_end(self, name: str, call: Call, database: Path, tmp_path: Path) -> None:
+        path = tmp_path / name
+        path.write_text("old")
+        path.chmod(0o640)
+        code, out, err = call("export", "--db", str(database), "--out", str(path))
+        assert (code, out, err) == (0, "", f"Wrote {path} (3 suites, 274 sessions)\n")
+        assert path.stat().st_mode & 0o777 == 0o640
+        assert sorted(tmp_path.iterdir()) == sorted([path, database.parent])
+        assert len(path.read_text().splitlines()) == 274 + path.name.endswith("CSV")
+
+    def test_file_is_unchanged_after_an_error(self, call: Call, database: Path, tmp_path: Path) -> None:
+        path = tmp_path / "out.jsonl"
+        path.write_text("old")
+        execute(database, "UPDATE sessions SET tests_count = 'many' WHERE suite_id = 'b' AND relative_id = 1")
+        code, out, err = call("export", "--db", str(database), "--out", str(path))
+        assert (code, out, "was changed" in err) == (1, "", True)
+        assert path.read_text() == "old"
+        assert sorted(tmp_path.iterdir()) == sorted([path, database.parent])
+
+    def test_quiet_prints_nothing(self, call: Call, database: Path, tmp_path: Path) -> None:
+        path = tmp_path / "out.jsonl"
+        assert call("export", "--db", str(database), "-q", "--out", str(path)) == (0, "", "")
+        assert path.exists()
+
+    def test_progress_is_shown(self, database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        terminal = use_terminal(monkeypatch, "stderr", dumb=False)
+        assert run(["export", "--db", str(database), "--out", str(tmp_path / "out.jsonl")]) == 0
+        assert "274 sessions" in terminal.getvalue().partition("Wrote")[0]
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ([], "--db"),
+            (["--db", "none.db"], "'none.db' not found"),
+            (["--db", "sessions.db", "--out", "x.txt"], ".jsonl, .csv"),
+            (["--db", "sessions.db", "--out", "x.db"], "name a .jsonl, .csv or .parquet file"),
+            (["--db", "sessions.db", "--out", "x.csv", "--json"], "--json contradicts --out x.csv: leave out --json"),
+            (["--db", "sessions.db", "--out", "x.jsonl", "--format", "csv"], "--format csv contradicts --out x.jsonl"),
+            (["--db", "sessions.db", "--format", "csv", "--json"], "exclude each other"),
+            (["--db", "sessions.db", "--out", "none/x.csv"], "none' not found"),
+            (
+                ["--db", "sessions.db", "acme/shop/none", "acme/none"],
+                "acme/none, acme/shop/none not found in",
+            ),
+            (["--db", "sessions.db", "acme"], "neither a suite nor a project: 'acme'"),
+            (["--db", "sessions.db", "--since", "yesterday"], "--since"),
+        ],
+    )
+    def test_wrong_usage_is_2(
+        self, arguments: list[str], message: str, call: Call, database: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(database.parent)
+        code, out, err = call("export", *arguments)
+        assert (code, out, len(err.splitlines())) == (2, "", 1)
+        assert err.startswith("error: ")
+        assert message in err
+        assert [*database.parent.iterdir()] == [database]
+
+    def test_database_is_not_replaced(self, call: Call, database: Path) -> None:
+        renamed = database.rename(database.with_suffix(".jsonl"))
+        before = renamed.read_bytes()
+        code, _, err = call("export", "--db", str(renamed), "--out", str(renamed))
+        assert (code, "is the input file: choose another name" in err) == (2, True)
+        assert renamed.read_bytes() == before
+
+    def test_closed_pipe_is_not_an_error(
+        self, database: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with closed_pipe() as stream:
+            monkeypatch.setattr(sys, "stdout", stream)
+            code = run(["export", "--db", str(database)])
+        assert (code, capsys.readouterr().err) == (0, "")
+
+
+def test_memory_does_not_grow_with_the_suite(tmp_path: Path) -> None:
+    peaks: list[int] = []
+    for sessions in (2_000, 10_000):
+        path = tmp_path / f"{sessions}.db"
+        create_large_database(path, suites=1, sessions=sessions)
+        tracemalloc.start()
+        try:
+            assert run(["export", "--db", str(path), "--out", str(tmp_path / "out.jsonl"), "-q"]) == 0
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    assert peaks[1] < 1.2 * peaks[0]
