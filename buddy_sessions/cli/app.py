@@ -18,6 +18,7 @@ from .exit_codes import ExitCode, exit_code_of
 from .export import export_sessions
 from .failures import list_failures
 from .flaky import list_flaky_tests
+from .formatting import one_line
 from .harvest import harvest_suites
 from .list import list_sessions
 from .output import Output
@@ -89,5 +90,7 @@ def _print_error(error: Exception) -> None:
     messages = Output(stderr=True)
     hint = " (see --help)" if isinstance(error, CycloptsError) else ""
     messages.print_problem("error", f"{error}{hint}")
+    for note in getattr(error, "__notes__", ()):
+        messages.print_line(one_line(note))
     if isinstance(error, BuddyError) and error.cursor:
         messages.print_resume_hint(error.cursor)

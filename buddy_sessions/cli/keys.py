@@ -91,7 +91,7 @@ class KeyDefaults:
         names = tuple(name for name in (*missing, *given) if name)
         if len(names) != count or not all(given):
             raise ConfigError(
-                f"not {form}: {text!r}; add the missing names, or set -w and -p (BUDDY_WORKSPACE, BUDDY_PROJECT)"
+                f"not {form}: {text!r}; write all names, or a URL, or set -w and -p (BUDDY_WORKSPACE, BUDDY_PROJECT)"
             )
         return names
 

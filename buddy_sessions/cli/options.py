@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +11,10 @@ from typing import Annotated, TypeAlias
 from cyclopts import Parameter
 from cyclopts.types import PositiveInt
 
-from buddy_sessions import BuddyClient, ConfigError
+from buddy_sessions import BuddyClient, BuddyError, ConfigError, NotFoundError
 
 from .output import Output
+from .suggestions import suggest_suites
 from .writers import Format, choose_format
 
 FROM = Parameter(name="--from", allow_leading_hyphen=True)  # the value - is stdin
@@ -28,7 +29,7 @@ class Verbosity:
     """What is printed to stderr."""
 
     quiet: Annotated[bool, Parameter(name=("--quiet", "-q"), show_default=False)] = False
-    """Print only warnings and errors to stderr: no progress, no summary, no hints."""
+    """Print only warnings and errors to stderr: no progress and no summaries."""
 
     def open(self) -> Output:
         """Return the console for messages."""
@@ -86,17 +87,31 @@ class Connection:
 
     @asynccontextmanager
     async def open_client(self, messages: Output, *, max_concurrency: int = 8) -> AsyncIterator[BuddyClient]:
-        """Open a client, and print its log to `messages`."""
-        client = BuddyClient.from_env(
+        """Open a client, and print its log to `messages`. If a suite is not found, its error suggests others."""
+        with messages.show_logs(debug=self.verbose):
+            async with self._client(max_attempts=self.attempts, max_concurrency=max_concurrency) as buddy:
+                try:
+                    yield buddy
+                except NotFoundError as error:
+                    await self.suggest_suites([error])
+                    raise
+
+    async def suggest_suites(self, errors: Iterable[BuddyError]) -> None:
+        """Add a note to the error of the first suite that was not found: suites with similar names. One request."""
+        for error in errors:
+            if isinstance(error, NotFoundError):
+                async with self._client(max_attempts=1) as buddy:
+                    await suggest_suites(buddy, error)
+                return
+
+    def _client(self, *, max_attempts: int, max_concurrency: int = 1) -> BuddyClient:
+        return BuddyClient.from_env(
             region=self.region,
             base_url=self.base_url,
-            max_attempts=self.attempts,
+            max_attempts=max_attempts,
             max_concurrency=max_concurrency,
             trust_env=True,
         )
-        with messages.show_logs(debug=self.verbose):
-            async with client as buddy:
-                yield buddy
 
 
 def validate_json(requested: str | None, *, json: bool) -> None:

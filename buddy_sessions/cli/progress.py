@@ -114,7 +114,7 @@ class HarvestProgress:
         for name, error in self.failures.items():
             if type(error) is type(self.error):
                 continue
-            text = str(error)
+            text = "; ".join((str(error), *getattr(error, "__notes__", ())))
             if resumable and error.cursor:
                 text += f"; read in part; for the rest, run buddy-sessions list {name} --cursor {error.cursor}"
             names_by_error.setdefault(text, []).append(name)

@@ -1,0 +1,115 @@
+"""Hints after the error of an unknown suite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from buddy_sessions.testing import FakeBuddy, Fault
+from helpers.command_line import Call
+
+HINT = "did you mean acme/shop/MNbyVedg (Backend unit tests)?"
+
+
+@pytest.fixture(autouse=True)
+def suites(fake: FakeBuddy) -> None:
+    fake.add_suite("acme", "shop", "MNbyVedg", name="Backend unit tests", identifier="backend").populate(1)
+    fake.add_suite("acme", "shop", "65OmRb8v", name="Browser tests, slow", identifier="slow")
+    fake.add_suite("acme", "shop", "ax9kQ3xW", name="Browser tests, fast", identifier="fast")
+
+
+def error_and_notes(err: str) -> tuple[str, list[str]]:
+    error, *notes = err.splitlines()
+    return error, notes
+
+
+@pytest.mark.parametrize(
+    "name", ["MNbyVedX", "mnbyvedg", "Backend unit tests", "backend unit test", "backend", "BACKEND", "bakcend"]
+)
+def test_similar_id_or_name_is_suggested(name: str, call: Call, fake: FakeBuddy) -> None:
+    code, out, err = call("list", name, "-w", "acme", "-p", "shop", "--quiet")
+    error, notes = error_and_notes(err)
+    assert (code, out, notes) == (1, "", [HINT])
+    assert error.startswith("error: Suite not found (404): ")
+    assert len(fake.requests) == 2
+
+
+@pytest.mark.parametrize(
+    "arguments", [["failures"], ["flaky"], ["slowest"], ["watch", "acme/shop/65OmRb8v"], ["compare", "-w", "acme"]]
+)
+def test_each_command_suggests_a_suite(arguments: list[str], call: Call) -> None:
+    sessions = ["1", "2"] if "compare" in arguments else []
+    code, out, err = call(*arguments, "acme/shop/MNby", *sessions)
+    assert (code, out, error_and_notes(err)[1]) == (1, "", [HINT])
+
+
+@pytest.mark.parametrize("command", ["harvest", "sync"])
+def test_many_suites_cost_one_request(command: str, call: Call, fake: FakeBuddy, tmp_path: Path) -> None:
+    keys = ["acme/shop/65OmRb8v", "acme/shop/MNby", "acme/shop/MNbyV"]
+    arguments = [*keys, "--concurrency", "1", *(["--db", str(tmp_path / "x.db")] if command == "sync" else [])]
+    code, _, err = call(command, *arguments)
+    first, second = [line for line in err.splitlines() if line.startswith("failed: ")]
+    assert code == 3
+    assert first.startswith("failed: acme/shop/MNby: Suite not found (404): ")
+    assert first.endswith(f"; {HINT}")
+    assert "did you mean" not in second
+    listed = [request for request in fake.requests if request.path.endswith("/unit-tests/suites")]
+    assert len(listed) == (2 if command == "sync" else 1)  # a sync lists the project for its names, too
+
+
+def test_several_similar_suites_are_suggested(call: Call) -> None:
+    notes = error_and_notes(call("list", "acme/shop/Browser tests").err)[1]
+    assert notes == [
+        "did you mean acme/shop/65OmRb8v (Browser tests, slow) or acme/shop/ax9kQ3xW (Browser tests, fast)?"
+    ]
+
+
+def test_at_most_three_suites_are_suggested(call: Call, fake: FakeBuddy) -> None:
+    for number in range(4):
+        fake.add_suite("acme", "other", f"suite{number}", name="Same", identifier="")
+    (note,) = error_and_notes(call("list", "acme/other/same").err)[1]
+    assert note == "did you mean acme/other/suite0 (Same) or acme/other/suite1 (Same) or acme/other/suite2 (Same)?"
+
+
+def test_suite_without_a_name(call: Call, fake: FakeBuddy) -> None:
+    fake.inject(Fault.status(404), Fault.body(b'{"suites": [{"id": "suite1"}]}'))
+    assert error_and_notes(call("list", "acme/shop/suite2").err)[1] == ["did you mean acme/shop/suite1?"]
+
+
+def test_no_similar_suite(call: Call) -> None:
+    notes = error_and_notes(call("list", "acme/shop/zzzzzz").err)[1]
+    assert notes == ["to see the suites of the project, run buddy-sessions suites acme/shop"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "requests"),
+    [
+        (["list", "acme/none/MNby"], 2),
+        (["suites", "acme/none"], 1),
+        (["failures", "acme/shop/MNbyVedg", "nosuchsession"], 2),
+    ],
+)
+def test_unknown_project_or_session_has_no_hint(
+    arguments: list[str], requests: int, call: Call, fake: FakeBuddy
+) -> None:
+    code, _, err = call(*arguments)
+    assert (code, error_and_notes(err)[1]) == (1, [])
+    assert len(fake.requests) == requests
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault.status(503), Fault.status(401), Fault.body(b"no"), Fault.body(b'{"suites": []}')]
+)
+def test_failed_request_is_ignored_and_not_repeated(fault: Fault, call: Call, fake: FakeBuddy) -> None:
+    fake.inject(Fault.status(404), fault)
+    code, _, err = call("list", "acme/shop/MNby")
+    assert (code, error_and_notes(err)[1]) == (1, [])
+    assert "(404)" in err
+    assert len(fake.requests) == 2
+
+
+def test_control_characters_are_escaped(call: Call, fake: FakeBuddy) -> None:
+    fake.add_suite("acme", "other", "MNbyVedg", name="\x1b]0;owned\x07\n")
+    (note,) = error_and_notes(call("list", "acme/other/MNby").err)[1]
+    assert note == "did you mean acme/other/MNbyVedg (\\u001b]0;owned\\u0007 )?"
