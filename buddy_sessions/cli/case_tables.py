@@ -13,7 +13,7 @@ from buddy_sessions import Failure, Session, SuiteKey, TestCase, TestKey, TestRu
 
 from .formatting import escape, format_age, format_count, format_duration, format_test_time, one_line
 from .output import Output
-from .tables import grid, ref_text, status_text
+from .tables import grid, number_text, ref_text, status_text
 
 _STATUSES = {
     TestStatus.PASSED: ("✔", "passed", "green"),
@@ -51,7 +51,7 @@ def session_text(suite: SuiteKey, session: Session, now: datetime) -> Text:
     """Return a session on one line: its suite, number, status, branch, age, duration and, if known, URL."""
     text = Text.assemble(
         f"{one_line(str(suite))} ",
-        (f"#{session.relative_id}", "bold"),
+        number_text(session),
         "  ",
         status_text(session),
         "  ",

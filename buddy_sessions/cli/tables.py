@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
+from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
@@ -22,6 +25,7 @@ _STATUSES = {
     SessionStatus.IN_PROGRESS: ("◌", "running", "cyan"),
 }
 _REF_LABELS = {RefType.TAG: "tag ", RefType.PULL_REQUEST: "PR "}
+_URL = re.compile("https?://[!-~]+")
 _GAP = 2  # characters between two columns
 _SUMMARY_MARKS = 12  # length of a sparkline in a table
 _TITLE_MARKS = 30  # length of a sparkline next to a title
@@ -31,6 +35,11 @@ def status_text(session: Session) -> Text:
     """Return the status of a session as a symbol and a word, in its colour."""
     symbol, word, style = _STATUSES.get(session.status) or ("?", one_line(session.status).lower(), "magenta")
     return Text(f"{symbol} {word}", style)
+
+
+def number_text(session: Session) -> Text:
+    """Return the number of a session, which links to the session in Buddy: `#7`."""
+    return _link(Text(f"#{session.relative_id}", "bold"), session.html_url)
 
 
 def ref_text(ref_type: RefType | None, name: str | None) -> Text:
@@ -59,12 +68,13 @@ def grid(*titles: str) -> Table:
 
 
 def suite_table(suites: Iterable[Suite]) -> Table:
-    """Return a table of suites: key, name and identifier."""
+    """Return a table of suites: key, name and identifier. The name links to the suite in Buddy."""
     table = _key_table()
     table.add_column("NAME")
     table.add_column("IDENTIFIER")
     for suite in suites:
-        table.add_row(*(_text(str(text or UNKNOWN)) for text in (suite.key, suite.name, suite.identifier)))
+        name = _link(_text(suite.name or UNKNOWN), suite.html_url)
+        table.add_row(_text(str(suite.key)), name, _text(suite.identifier or UNKNOWN))
     return table
 
 
@@ -139,7 +149,7 @@ class SuiteSummary:
                 _text(str(suite)),
                 f"{counts.read:,}",
                 _percent(counts.passed, counts.finished),
-                status_text(latest) if latest else "",
+                _link(status_text(latest), latest.html_url) if latest else "",
                 format_age(latest.create_date, now) if latest else "",
                 sparkline(counts.newest),
             )
@@ -170,7 +180,7 @@ class _Column(NamedTuple):
 
 _BRANCH = _Column("BRANCH", 17, "left", lambda session, _: ref_text(session.ref_type, session.ref_name))
 _COLUMNS = (
-    _Column("#", 1, "right", lambda session, _: Text(str(session.relative_id), "bold")),
+    _Column("#", 1, "right", lambda session, _: _link(Text(str(session.relative_id), "bold"), session.html_url)),
     _Column("STATUS", 9, "left", lambda session, _: status_text(session)),
     _Column("AGE", 10, "right", lambda session, now: Text(format_age(session.create_date, now))),
     _Column("TIME", 6, "right", lambda session, _: Text(_duration(session))),
@@ -226,3 +236,13 @@ def _percent(passed: int, finished: int) -> str:
 
 def _text(text: str) -> Text:
     return Text(one_line(text))
+
+
+def _link(text: Text, url: str | None) -> Text:
+    """Return the text as a link (OSC 8), except with NO_COLOR, or if the URL is not one of the web in plain ASCII.
+
+    A pipe, and a terminal that does not support links, gets the text alone.
+    """
+    if url is not None and _URL.fullmatch(url) and not os.environ.get("NO_COLOR"):
+        text.stylize(Style(link=url))
+    return text

@@ -31,7 +31,7 @@ from .formatting import UNKNOWN, format_count, format_duration, one_line
 from .keys import KeyDefaults
 from .options import FROM, Connection, Printing, Verbosity
 from .output import Output
-from .tables import status_text
+from .tables import number_text, status_text
 from .targets import open_targets
 from .writers import KEYED_SESSION_COLUMNS, Format, case_row, keyed_row, make_writer
 
@@ -166,6 +166,6 @@ def _line(change: Change) -> Text:
         f"  {change.kind.lower():8}  ",
         status,
         f"  {one_line(str(change.suite))} ",
-        (f"#{session.relative_id}", "bold"),
+        number_text(session),
         f"  {one_line(session.ref_name or UNKNOWN)}{duration}{failed}",
     )

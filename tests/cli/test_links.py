@@ -1,0 +1,90 @@
+"""Links (OSC 8) from tables and lines on a terminal to Buddy."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+import pytest
+
+from buddy_sessions.cli import run
+from buddy_sessions.testing import FakeBuddy, FakeSuite
+from helpers.command_line import Terminal, interrupt, use_terminal
+
+A = "acme/shop/a"
+
+
+@pytest.fixture
+def suite(fake: FakeBuddy) -> FakeSuite:
+    return fake.add_suite("acme", "shop", "a", name="Unit tests")
+
+
+def run_on_terminal(monkeypatch: pytest.MonkeyPatch, *arguments: str, code: int = 0) -> str:
+    """Run a command whose output is a terminal; return what it shows."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    assert run(arguments) == code
+    return terminal.getvalue()
+
+
+def links(shown: str) -> list[tuple[str, str]]:
+    """Return the text and the URL of each link."""
+    found = re.findall(r"\x1b\]8;id=[^;]*;([^\x1b]*)\x1b\\(.*?)\x1b\]8;;\x1b\\", shown)
+    return [(re.sub(r"\x1b\[[0-9;]*m", "", text).strip(), url) for url, text in found]
+
+
+def test_number_in_a_list_links_to_the_session(suite: FakeSuite, monkeypatch: pytest.MonkeyPatch) -> None:
+    urls = [suite.create()["html_url"] for _ in range(2)]
+    assert links(run_on_terminal(monkeypatch, "list", A)) == [("2", urls[1]), ("1", urls[0])]
+
+
+@pytest.mark.parametrize("arguments", [["failures", A], ["failures", A, "--details"], ["compare", A, "1", "2"]])
+def test_number_of_a_session_is_a_link(arguments: list[str], suite: FakeSuite, monkeypatch: pytest.MonkeyPatch) -> None:
+    suite.create(status="SUCCESSFUL")
+    newest = suite.create(status="ERROR", cases=[{"name": "fails", "status": "FAILED"}])
+    assert ("#2", newest["html_url"]) in links(run_on_terminal(monkeypatch, *arguments))
+
+
+def test_number_of_a_changed_session_is_a_link(
+    fake: FakeBuddy, suite: FakeSuite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def on_request(_: object) -> None:
+        if len(fake.requests) == 3:  # the first round sends one or two
+            suite.create()
+        elif len(fake.requests) == 6:
+            interrupt()
+
+    fake.on_request = on_request
+    shown = run_on_terminal(monkeypatch, "watch", A, "--interval", "0.01", code=130)
+    assert links(shown) == [("#1", suite.sessions[0]["html_url"])]
+
+
+def test_name_of_a_suite_links_to_the_suite(suite: FakeSuite, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert links(run_on_terminal(monkeypatch, "suites", "acme/shop")) == [("Unit tests", suite.summary()["html_url"])]
+
+
+def test_latest_status_links_to_the_session(suite: FakeSuite, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = suite.create(status="ERROR")
+    assert links(run_on_terminal(monkeypatch, "harvest", A)) == [("✘ failed", session["html_url"])]
+
+
+@pytest.mark.parametrize(
+    "url", [None, "", "javascript:alert(1)", "file:///etc/passwd", "https://a b", "https://\x07", "https://é"]
+)
+def test_other_urls_are_not_links(url: str | None, suite: FakeSuite, monkeypatch: pytest.MonkeyPatch) -> None:
+    suite.create(html_url=url)
+    assert "\x1b]8" not in run_on_terminal(monkeypatch, "list", A)
+
+
+@pytest.mark.parametrize("dumb", [True, False])
+def test_no_links_without_colours(dumb: bool, suite: FakeSuite, monkeypatch: pytest.MonkeyPatch) -> None:
+    suite.create()
+    terminal = use_terminal(monkeypatch, "stdout", dumb=dumb)
+    assert run(["list", A]) == 0
+    assert "\x1b]8" not in terminal.getvalue()
+
+
+def test_no_links_in_a_pipe(suite: FakeSuite, capsys: pytest.CaptureFixture[str]) -> None:
+    suite.create()
+    assert run(["list", A, "--format", "table"]) == 0
+    assert "\x1b" not in capsys.readouterr().out
