@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -129,6 +130,31 @@ class TestHelp:
     @pytest.mark.parametrize("option", ["--version", "-V"])
     def test_version(self, option: str, call: Call) -> None:
         assert call(option) == (0, f"buddy-sessions {__version__}\n", "")
+
+
+class TestCompletion:
+    @pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "powershell"])
+    def test_script_is_installed(self, shell: str, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HOME", str(tmp_path))  # of the file that loads the script at the start of the shell
+        script = tmp_path / "completions" / "script"
+        code, out, err = call("--install-completion", "--shell", shell, "--output", str(script))
+        assert (code, str(script) in out, err) == (0, True, "")
+        assert "--branch" in script.read_text()
+        assert "--install-completion" in call("--help").out
+
+    @pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
+    def test_bash_completes_options(self, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HOME", str(tmp_path))
+        script = tmp_path / "script"
+        assert call("--install-completion", "--shell", "bash", "--output", str(script)).code == 0
+        commands = """
+            source "$1"
+            COMP_WORDS=(buddy-sessions list KEY --br) COMP_CWORD=3
+            _buddy_sessions
+            echo "${COMPREPLY[@]}"
+        """
+        shown = subprocess.check_output(["bash", "-c", commands, "bash", str(script)], text=True, timeout=30)
+        assert shown == "--branch\n"
 
 
 @pytest.mark.usefixtures("suites")
