@@ -91,6 +91,6 @@ def _print_error(error: Exception) -> None:
     hint = " (see --help)" if isinstance(error, CycloptsError) else ""
     messages.print_problem("error", f"{error}{hint}")
     for note in getattr(error, "__notes__", ()):
-        messages.print_line(one_line(note))
+        messages.print_message(one_line(note))
     if isinstance(error, BuddyError) and error.cursor:
         messages.print_resume_hint(error.cursor)

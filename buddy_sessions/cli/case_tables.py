@@ -48,7 +48,7 @@ def message_text(failure: Failure) -> Text:
 
 
 def session_text(suite: SuiteKey, session: Session, now: datetime) -> Text:
-    """Return a session on one line: its suite, number, status, branch, age, duration and, if known, URL."""
+    """Return a session as text: its suite, number, status, branch, age and duration."""
     text = Text.assemble(
         f"{one_line(str(suite))} ",
         number_text(session),
@@ -60,8 +60,6 @@ def session_text(suite: SuiteKey, session: Session, now: datetime) -> Text:
     )
     if session.is_finished and session.duration is not None:
         text.append(f"  {format_duration(session.duration)}")
-    if session.html_url:
-        text.append(f"\n{one_line(session.html_url)}", "dim")
     return text
 
 
@@ -108,7 +106,9 @@ def print_sessions(output: Output, suite: SuiteKey, *sessions: Session) -> None:
     """Print sessions above a table."""
     now = datetime.now(UTC)
     for session in sessions:
-        output.print_line(session_text(suite, session, now))
+        output.print(session_text(suite, session, now))
+        if session.html_url:
+            output.print_line((one_line(session.html_url), "dim"))
 
 
 def case_table(cases: Iterable[TestCase]) -> Table:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
@@ -39,22 +41,35 @@ class Output(Console):
         """Print texts, or pairs of a text and its style, without wrapping them."""
         self.print(Text.assemble(*parts), soft_wrap=True)
 
+    def print_message(self, *parts: str | Text | tuple[str, str]) -> None:
+        """Print texts, or pairs of a text and its style. On a terminal, lines end between words.
+
+        A word that is longer than a line, such as a URL, is not divided, so that it can be copied.
+        """
+        text = Text.assemble(*parts)
+        width = self.width if self.is_terminal else sys.maxsize
+        end = 0
+        for line in textwrap.wrap(text.plain, width, break_long_words=False, break_on_hyphens=False):
+            start = text.plain.index(line, end)
+            end = start + len(line)
+            self.print_line(text[start:end])
+
     def print_note(self, text: str) -> None:
-        """Print a dimmed text on one line."""
+        """Print a dimmed message, without line breaks, unless this is quiet."""
         if not self._is_quiet:
-            self.print_line((one_line(text), "dim"))
+            self.print_message((one_line(text), "dim"))
 
     def print_written(self, path: Path, *contents: str) -> None:
         """Print which file was written, and what it contains."""
         self.print_note(f"Wrote {path} ({', '.join(filter(None, contents))})")
 
     def print_problem(self, label: str, text: str) -> None:
-        """Print a text on one line after a red label, such as `error`."""
-        self.print_line((label, "bold red"), f": {one_line(text)}")
+        """Print a message, without line breaks, after a red label, such as `error`."""
+        self.print_message((label, "bold red"), f": {one_line(text)}")
 
     def print_resume_hint(self, cursor: Cursor) -> None:
         """Print how to continue a read that was interrupted."""
-        self.print_line("all sessions read so far were written; to continue, add ", (f"--cursor {cursor}", "bold"))
+        self.print_message("all sessions read so far were written; to continue, add ", (f"--cursor {cursor}", "bold"))
 
     @contextmanager
     def progress(self, *, enabled: bool = True) -> Iterator[Callable[[str], None]]:
@@ -94,4 +109,4 @@ class _LogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         style = "yellow" if record.levelno > logging.DEBUG else "dim"
-        self._output.print_line((one_line(record.getMessage()), style))
+        self._output.print_message((one_line(record.getMessage()), style))

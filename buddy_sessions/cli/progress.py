@@ -124,7 +124,7 @@ class HarvestProgress:
             messages.print_problem("failed", f"{name}{more}: {text}")
         remaining = sum(len(names) for _, names in failures[_MAX_FAILURES:])
         if remaining:
-            messages.print_line(f"and {remaining:,} more")
+            messages.print_message(f"and {remaining:,} more")
 
     async def _update(self, show_text: Callable[[str], None]) -> NoReturn:
         while True:

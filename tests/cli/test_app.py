@@ -132,6 +132,20 @@ class TestHelp:
         assert call(option) == (0, f"buddy-sessions {__version__}\n", "")
 
 
+class TestMessages:
+    @pytest.mark.usefixtures("fake")
+    def test_message_is_wrapped_between_words_on_a_terminal(self, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A URL is never divided, so that it can be copied."""
+        message = call("list", SUITE).err
+        terminal = use_terminal(monkeypatch, "stderr")
+        assert run(["list", SUITE]) == 1
+        lines = terminal.getvalue().splitlines()
+        url = message.split()[-1]
+        assert (message.count("\n"), len(url) > 80) == (1, True)
+        assert " ".join(map(str.strip, lines)) == message.strip()
+        assert [line.strip() for line in lines if len(line.rstrip()) > 80] == [url]
+
+
 class TestCompletion:
     @pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "powershell"])
     def test_script_is_installed(self, shell: str, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
