@@ -66,9 +66,7 @@ Exit codes: 0 done (also if a pipe was closed), 1 failed, 2 wrong usage, 3 some 
 )
 for _position, (_name, _command) in enumerate(_COMMANDS.items()):
     app.command(_command, name=_name, sort_key=_position)
-app.register_install_completion_command(
-    help="Install the completion of commands and options for bash, zsh, fish or PowerShell."
-)
+app.register_install_completion_command(help="Let your shell complete commands and options (bash, zsh, fish).")
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -108,5 +108,8 @@ class _LogHandler(logging.Handler):
         self._output = output
 
     def emit(self, record: logging.LogRecord) -> None:
-        style = "yellow" if record.levelno > logging.DEBUG else "dim"
-        self._output.print_message((one_line(record.getMessage()), style))
+        text = one_line(record.getMessage())
+        if record.levelno > logging.DEBUG:
+            self._output.print_message((text, "yellow"))
+        else:
+            self._output.print_line((text, "dim"))

@@ -40,5 +40,5 @@ def _convert(_: Any, tokens: Sequence[Token]) -> datetime:
     return parse_since(tokens[0].value, datetime.now(UTC))
 
 
-Since: TypeAlias = Annotated[datetime | None, Parameter(converter=_convert, metavar="TIME")]
+Since: TypeAlias = Annotated[datetime | None, Parameter(converter=_convert)]
 """The type of the option --since."""

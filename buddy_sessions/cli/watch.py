@@ -21,6 +21,7 @@ from buddy_sessions import (
     Session,
     SessionStatus,
     SessionStore,
+    SuiteKey,
     TestCase,
     to_dict,
 )
@@ -31,12 +32,12 @@ from .formatting import UNKNOWN, format_count, format_duration, one_line
 from .keys import KeyDefaults
 from .options import FROM, Connection, Printing, Verbosity
 from .output import Output
-from .tables import number_text, status_text
+from .tables import grid, number_text, status_text
 from .targets import open_targets
 from .writers import KEYED_SESSION_COLUMNS, Format, case_row, keyed_row, make_writer
 
 _STATUS_WIDTH = len("✔ running")
-_INDENT = " " * len("12:30:00  ")
+_INDENT = " " * len("12:30:00")
 _MAX_FAILING = 20  # printed tests of one session
 
 
@@ -146,26 +147,35 @@ def _row(change: Change) -> dict[str, Any]:
 
 
 def _print(output: Output, change: Change, failing: Sequence[TestCase]) -> None:
-    """Print a change as one line, and the failing tests below it."""
-    output.print_line(_line(change))
-    for case in failing[:_MAX_FAILING]:
-        output.print_line(_INDENT, outcome_text(case.status), "  ", name_text(case.key))
-    if len(failing) > _MAX_FAILING:
-        output.print_line(_INDENT, (f"and {len(failing) - _MAX_FAILING:,} more", "dim"))
-
-
-def _line(change: Change) -> Text:
-    """Return a change as one line: the current time, and the kind, status, suite, branch and result."""
+    """Print a change, and the failing tests below it."""
     session = change.session
     status = status_text(session)
     status.pad_right(max(0, _STATUS_WIDTH - len(status)))
+    time = Text(f"{datetime.now().astimezone():%H:%M:%S}", "dim")
+    _print_row(output, time, f"{change.kind.lower():8}", status, _result_text(change.suite, session))
+    for case in failing[:_MAX_FAILING]:
+        _print_row(output, _INDENT, outcome_text(case.status), name_text(case.key))
+    if len(failing) > _MAX_FAILING:
+        _print_row(output, _INDENT, Text(f"and {len(failing) - _MAX_FAILING:,} more", "dim"))
+
+
+def _print_row(output: Output, *cells: str | Text) -> None:
+    """Print texts next to each other. If they are too long for the terminal, the last one is wrapped."""
+    table = grid()
+    table.show_header = False
+    for _ in cells[:-1]:
+        table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row(*cells)
+    output.print(table)
+
+
+def _result_text(suite: SuiteKey, session: Session) -> Text:
+    """Return the suite, number, branch and result of a session."""
     duration = f"  {format_duration(session.duration)}" if session.is_finished and session.duration is not None else ""
     failed = f", {session.failed_count:,} failed" if session.failed_count else ""
     return Text.assemble(
-        (f"{datetime.now().astimezone():%H:%M:%S}", "dim"),
-        f"  {change.kind.lower():8}  ",
-        status,
-        f"  {one_line(str(change.suite))} ",
+        f"{one_line(str(suite))} ",
         number_text(session),
         f"  {one_line(session.ref_name or UNKNOWN)}{duration}{failed}",
     )
