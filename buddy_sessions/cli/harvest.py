@@ -100,7 +100,7 @@ async def harvest_suites(
             progress.show(messages, enabled=not is_data_on_terminal, after_interrupt=not_written),
         ):
             await _write_pages(harvest, writer, summary)
-        await connection.suggest_suites(progress.failures.values())
+        await connection.add_suggestion(progress.failures.values())
         is_partial = progress.exit_code == ExitCode.SOME_SUITES_FAILED
         is_kept = is_partial and out is not None and out.exists() and not allow_partial
         is_written = progress.exit_code == ExitCode.DONE or (is_partial and not is_kept)

@@ -13,6 +13,8 @@ from cyclopts import Parameter
 
 from buddy_sessions import ConfigError, Suite, SuiteKey
 
+from .suggestions import suggest_suites
+
 _T = TypeVar("_T")
 
 Target: TypeAlias = SuiteKey | tuple[str, str]
@@ -111,9 +113,15 @@ def select_suites(stored: Sequence[Suite], targets: Iterable[Target], db: Path) 
     """
     requested = set(targets)
     known = {suite.key for suite in stored} | {suite.key[:2] for suite in stored}
-    missing = sorted("/".join(target) for target in requested - known)
+    missing = sorted(requested - known)
     if missing:
-        raise ConfigError(f"{', '.join(missing)} not found in {str(db)!r}: sync it first")
+        names = ["/".join(target) for target in missing]
+        command = f"buddy-sessions sync {' '.join(names)} --db {db}"
+        error = ConfigError(f"{', '.join(names)} not found in {str(db)!r}: run {command}")
+        hints = [suggest_suites(target, stored) for target in missing if isinstance(target, SuiteKey)]
+        for hint in filter(None, hints):
+            error.add_note(hint)
+        raise error
     return [suite for suite in stored if not requested or not requested.isdisjoint((suite.key, suite.key[:2]))]
 
 

@@ -14,7 +14,7 @@ from cyclopts.types import PositiveInt
 from buddy_sessions import BuddyClient, BuddyError, ConfigError, NotFoundError
 
 from .output import Output
-from .suggestions import suggest_suites
+from .suggestions import add_suggestion
 from .writers import Format, choose_format
 
 FROM = Parameter(name="--from", allow_leading_hyphen=True)  # the value - is stdin
@@ -93,15 +93,15 @@ class Connection:
                 try:
                     yield buddy
                 except NotFoundError as error:
-                    await self.suggest_suites([error])
+                    await self.add_suggestion([error])
                     raise
 
-    async def suggest_suites(self, errors: Iterable[BuddyError]) -> None:
+    async def add_suggestion(self, errors: Iterable[BuddyError]) -> None:
         """Add a note to the error of the first suite that was not found: suites with similar names. One request."""
         for error in errors:
             if isinstance(error, NotFoundError):
                 async with self._client(max_attempts=1) as buddy:
-                    await suggest_suites(buddy, error)
+                    await add_suggestion(buddy, error)
                 return
 
     def _client(self, *, max_attempts: int, max_concurrency: int = 1) -> BuddyClient:

@@ -25,6 +25,7 @@ from buddy_sessions import (
 
 from .files import find_database
 from .formatting import format_count
+from .keys import select_suites
 from .options import Connection
 from .output import Output
 
@@ -225,8 +226,8 @@ class SavedRuns(RunSource):
 
     async def _sessions(self, branch: str | None = None) -> list[Session]:
         sessions = await self._store.sessions(self.suite, branch=branch)
-        if not sessions and self.suite not in [suite.key for suite in await self._store.suites()]:
-            raise ConfigError(f"{self.suite} not found in {str(self._path)!r}: {self._sync()}")
+        if not sessions:
+            select_suites(await self._store.suites(), [self.suite], self._path)  # explains an unknown suite
         return sessions
 
     async def _cases(self, session: Session, scope: Literal["failed", "all"]) -> list[TestCase]:

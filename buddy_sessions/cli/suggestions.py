@@ -11,7 +11,7 @@ _MAX_SUITES = 3
 _MIN_SIMILARITY = 0.6  # as difflib.get_close_matches
 
 
-async def suggest_suites(buddy: BuddyClient, error: NotFoundError) -> None:
+async def add_suggestion(buddy: BuddyClient, error: NotFoundError) -> None:
     """Add a note to the error of an unknown suite: the suites of its project with similar IDs or names.
 
     This takes one request. Its errors are ignored.
@@ -23,21 +23,21 @@ async def suggest_suites(buddy: BuddyClient, error: NotFoundError) -> None:
         suites = await buddy.suites(key.workspace, key.project)
     except BuddyError:
         return
-    if not suites or key in [suite.key for suite in suites]:
-        return
-    similar = _similar_suites(key.suite_id, suites)
-    if similar:
-        error.add_note(f"did you mean {' or '.join(map(_describe, similar))}?")
-    else:
-        error.add_note(f"to see the suites of the project, run buddy-sessions suites {key.workspace}/{key.project}")
+    if suites and key not in [suite.key for suite in suites]:
+        list_suites = f"to see the suites of the project, run buddy-sessions suites {key.workspace}/{key.project}"
+        error.add_note(suggest_suites(key, suites) or list_suites)
 
 
-def _similar_suites(text: str, suites: Sequence[Suite]) -> list[Suite]:
-    """Return the suites whose ID, identifier or name is this text; or else is similar, the most similar ones first."""
-    scores = {suite.key: _similarity(text, suite) for suite in suites}
-    best = max(scores.values())
-    similar = [suite for suite in suites if scores[suite.key] >= (1 if best == 1 else _MIN_SIMILARITY)]
-    return sorted(similar, key=lambda suite: scores[suite.key], reverse=True)[:_MAX_SUITES]
+def suggest_suites(key: SuiteKey, suites: Sequence[Suite]) -> str:
+    """Return a question that names the suites that an unknown key may have meant; an empty text if there are none.
+
+    They are suites of the same project, whose ID, identifier or name is the unknown ID, or is similar.
+    """
+    scores = {suite: _similarity(key.suite_id, suite) for suite in suites if suite.key[:2] == key[:2]}
+    required = 1 if 1 in scores.values() else _MIN_SIMILARITY
+    similar = [suite for suite, score in scores.items() if score >= required]
+    nearest = sorted(similar, key=lambda suite: scores[suite], reverse=True)[:_MAX_SUITES]
+    return f"did you mean {' or '.join(map(_describe, nearest))}?" if nearest else ""
 
 
 def _similarity(text: str, suite: Suite) -> float:

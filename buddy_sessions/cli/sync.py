@@ -89,7 +89,7 @@ async def sync_suites(
         with progress.keep_error(messages), progress.show(messages, after_interrupt=after_interrupt):
             async for page in sync.pages():
                 summary.add(page.suite, page.sessions)
-        await connection.suggest_suites(progress.failures.values())
+        await connection.add_suggestion(progress.failures.values())
     if sys.stdout.isatty():
         summary.print_to(Output(), exclude=sync.failures)
     messages.print_note(progress.summary())

@@ -101,7 +101,8 @@ async def watch_suites(
                 write(change, await _read_failing(buddy, change, messages) if failures else [])
                 changes += 1
         except asyncio.CancelledError:
-            messages.print_problem("interrupted", format_count(changes, "change"))
+            saved = f"; the next watch with --db {db} continues from here" if db is not None else ""
+            messages.print_problem("interrupted", format_count(changes, "change") + saved)
             raise
 
 

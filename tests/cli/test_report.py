@@ -283,7 +283,10 @@ class TestCommand:
     def test_missing_suite_is_wrong_usage(self, call: Call, demo: Path, page: Path) -> None:
         page.write_text("old")
         code, _, err = call("report", "--db", str(demo), "--suite", "a/b/c", "a/b", "acme/payments", "-o", str(page))
-        assert (code, err) == (2, f"error: a/b, a/b/c not found in {str(demo)!r}: sync it first\n")
+        assert (code, err) == (
+            2,
+            f"error: a/b, a/b/c not found in {str(demo)!r}: run buddy-sessions sync a/b a/b/c --db {demo}\n",
+        )
         assert page.read_text() == "old"
         assert [*page.parent.iterdir()] == [page]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from buddy_sessions.testing import FakeBuddy, Fault
-from helpers.command_line import Call
+from helpers.command_line import Call, sync_database
 
 HINT = "did you mean acme/shop/MNbyVedg (Backend unit tests)?"
 
@@ -56,6 +56,24 @@ def test_many_suites_cost_one_request(command: str, call: Call, fake: FakeBuddy,
     assert "did you mean" not in second
     listed = [request for request in fake.requests if request.path.endswith("/unit-tests/suites")]
     assert len(listed) == (2 if command == "sync" else 1)  # a sync lists the project for its names, too
+
+
+@pytest.mark.parametrize("arguments", [["export"], ["report", "-o", "x.html", "--suite"], ["flaky"], ["failures"]])
+def test_suite_of_a_database_is_suggested_without_a_request(
+    arguments: list[str], call: Call, fake: FakeBuddy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    fake.add_suite("acme", "other", "backend")
+    sync_database(fake, Path("x.db"))
+    fake.requests.clear()
+    code, out, err = call(*arguments, "acme/shop/Backend", "--db", "x.db")
+    error, notes = error_and_notes(err)
+    assert (code, out, notes) == (2, "", [HINT])
+    assert error == (
+        "error: acme/shop/Backend not found in 'x.db': run buddy-sessions sync acme/shop/Backend --db x.db"
+    )
+    assert not fake.requests
+    assert error_and_notes(call(*arguments, "acme/shop/zzzzzz", "--db", "x.db").err)[1] == []
 
 
 def test_several_similar_suites_are_suggested(call: Call) -> None:

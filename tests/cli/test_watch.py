@@ -231,8 +231,10 @@ def test_database_remembers_the_last_watch(call: Call, fake: FakeBuddy, suite: F
     for expected in ([2], []):
         fake.requests.clear()
         run_events(fake)
-        code, out, _ = call("watch", A, *OFTEN, "--db", path)
+        code, out, err = call("watch", A, *OFTEN, "--db", path)
         assert (code, numbers(out)) == (130, expected)
+        count = "1 change" if expected else "0 changes"
+        assert err == f"interrupted: {count}; the next watch with --db {path} continues from here\n"
 
 
 def test_projects_files_and_branches(call: Call, fake: FakeBuddy, suite: FakeSuite, tmp_path: Path) -> None:
