@@ -127,7 +127,7 @@ def case_table(cases: Iterable[TestCase]) -> Table:
 def print_details(output: Output, case: TestCase) -> None:
     """Print a test case with all of the message and the text of its failure."""
     time = format_test_time(case.time)
-    output.print_line(outcome_text(case.status), f"  {time}  ", name_text(case.key))
+    output.print(Text.assemble(outcome_text(case.status), f"  {time}  ", name_text(case.key)))
     if case.failure is None:
         return
     for part, style in ((_message(case.failure), ""), (case.failure.text or "", "dim")):
