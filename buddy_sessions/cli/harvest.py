@@ -15,7 +15,7 @@ from buddy_sessions import ConfigError, Harvest, SessionStore
 from .destinations import choose_file_format, open_writer
 from .exit_codes import ExitCode
 from .files import NewFile, replace_file
-from .formatting import format_count
+from .formatting import format_count, one_line
 from .keys import KeyDefaults
 from .options import FROM, OUT, Connection, Json, Verbosity
 from .output import Output
@@ -114,7 +114,7 @@ async def harvest_suites(
         messages.print_written(out, count, "without the rest of the failed suites" if is_partial else "")
     elif out is not None:
         hint = "; to replace it with the sessions of the other suites, add --allow-partial" if is_kept else ""
-        messages.print_note(f"{not_written}: what was read is discarded{hint}")
+        messages.print_message((one_line(f"{not_written}: what was read is discarded{hint}"), "dim"))
     if output_format is None:
         messages.print_note("to write the sessions themselves, add --format jsonl|csv or --out FILE")
     progress.print_failures(messages, resumable=writer is not None and (out is None or is_written))

@@ -100,15 +100,16 @@ class Connection:
         """Add a note to the error of the first suite that was not found: suites with similar names. One request."""
         for error in errors:
             if isinstance(error, NotFoundError):
-                async with self._client(max_attempts=1) as buddy:
+                async with self._client(max_attempts=1, max_wait=1.0) as buddy:
                     await add_suggestion(buddy, error)
                 return
 
-    def _client(self, *, max_attempts: int, max_concurrency: int = 1) -> BuddyClient:
+    def _client(self, *, max_attempts: int, max_wait: float = 300.0, max_concurrency: int = 1) -> BuddyClient:
         return BuddyClient.from_env(
             region=self.region,
             base_url=self.base_url,
             max_attempts=max_attempts,
+            max_wait=max_wait,
             max_concurrency=max_concurrency,
             trust_env=True,
         )

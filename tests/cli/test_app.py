@@ -221,6 +221,9 @@ class TestQuiet:
         code, _, err = call("harvest", B, "acme/shop/none", "--out", str(path), "--quiet")
         assert (code, len(err.splitlines())) == (3, 1)
         assert err.startswith("failed: acme/shop/none: Suite not found (404)")
+        path.write_text("old")
+        note, _ = call("harvest", B, "acme/shop/none", "--out", str(path), "-q").err.splitlines()
+        assert note.startswith(f"{path} is unchanged: ")
         assert call("list", "acme/shop/none", "-q").err.startswith("error: Suite not found (404)")
 
 
