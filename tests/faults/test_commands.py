@@ -219,7 +219,8 @@ class TestSigterm:
             time.sleep(0.2)
             result = command.terminate(process)
         assert numbers("".join(lines)) == [4, 5]
-        assert (result.code, result.out, result.err) == (130, "", "interrupted: 2 changes\n")
+        saved = f"interrupted: 2 changes; the next watch with --db {path} continues from here"
+        assert (result.code, result.out, result.err) == (130, "", f"{saved}\n")
         assert [*tmp_path.iterdir()] == [path]
 
     def test_sigterm_during_a_report(self, command: CommandRunner, database: Path, tmp_path: Path) -> None:
