@@ -112,7 +112,10 @@ def test_synchronous_tests(pytester: pytest.Pytester) -> None:
 
 def test_readme_example(pytester: pytest.Pytester) -> None:
     readme = (PROJECT / "README.md").read_text(encoding="utf-8")
-    (example,) = [block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "fake_buddy" in block]
+    examples = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    (bot,) = [example for example in examples if "buddy.watch(" in example]
+    (example,) = [example for example in examples if "fake_buddy" in example]
+    pytester.makepyfile(bot=bot)
     options = ("-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=function")
     run(pytester, "-p", "pytest_asyncio.plugin", *options, tests=example).assert_outcomes(passed=1)
 
