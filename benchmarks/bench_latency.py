@@ -1,15 +1,20 @@
-"""Fifty pages at fifty milliseconds each: how much time reading ahead saves, and that it wastes no request."""
+"""Fifty milliseconds for each response: how much time reading ahead saves, and that it wastes no request.
+
+First one suite of fifty pages, then a giant suite among hundreds of small ones, read by a harvest and by a sync.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import math
 import statistics
+import tempfile
 import time
+from pathlib import Path
 
 import report
-from buddy_sessions import BuddyClient
-from server import run_server
+from buddy_sessions import BuddyClient, Harvest, SessionStore, SuiteKey
+from server import Server, run_server
 
 PAGES = 50
 LATENCY = 0.05  # seconds
@@ -17,8 +22,13 @@ ROUNDS = 3
 LIMIT = 1.15
 SUITE = "acme/shop/MNbyVedg"
 
+GIANT_PAGES, SMALL_SUITES = 100, 500
+PER_PAGE = 20
+CONCURRENCY = 8
+REQUESTS = GIANT_PAGES + SMALL_SUITES
 
-async def measure(base_url: str) -> None:
+
+async def measure_read_ahead(base_url: str) -> None:
     """Read the same suite with several values of `read_ahead`, and compare each with one page at a time."""
     times: dict[int, list[float]] = {1: [], 4: [], 16: []}
     async with BuddyClient("token", base_url=base_url, max_concurrency=16) as buddy:
@@ -37,10 +47,45 @@ async def measure(base_url: str) -> None:
         report.check_limit(name, ratio / bound, "at most", LIMIT)
 
 
+async def read_all(harvest: Harvest) -> float:
+    """Return the seconds that a harvest takes."""
+    start = time.perf_counter()
+    async with harvest:
+        async for _ in harvest:
+            pass
+    seconds = time.perf_counter() - start
+    assert (harvest.stats.pages, harvest.stats.verified) == (REQUESTS, True)
+    return seconds
+
+
+async def measure_giant(server: Server) -> None:
+    """Read a giant suite among small ones, wherever it comes in the order."""
+    milliseconds = round(LATENCY * 1000)
+    base_url = server.giant_url(PER_PAGE, GIANT_PAGES * PER_PAGE, milliseconds)
+    small = [SuiteKey("acme", "shop", f"suite{number:05}") for number in range(SMALL_SUITES)]
+    bound = max(REQUESTS / CONCURRENCY, 1 + math.ceil((GIANT_PAGES - 1) / CONCURRENCY)) * LATENCY
+    print(
+        f"\n{SMALL_SUITES} suites of one page, one of {GIANT_PAGES}, {CONCURRENCY} requests at once: {REQUESTS} pages"
+    )
+    for name, position in {"first": 0, "in the middle": SMALL_SUITES // 2, "last": SMALL_SUITES}.items():
+        suites = [*small[:position], SuiteKey("acme", "shop", "giant"), *small[position:]]
+        async with BuddyClient("token", base_url=base_url, max_concurrency=CONCURRENCY, per_page=PER_PAGE) as buddy:
+            server.count_requests()
+            seconds = await read_all(buddy.harvest(suites))
+            requests = server.count_requests()
+            report.check_limit(f"giant {name}, harvest, time over the lower bound", seconds / bound, "at most", LIMIT)
+            report.check_limit(f"giant {name}, harvest, requests per page", requests / REQUESTS, "at most", 1)
+            with tempfile.TemporaryDirectory() as folder:
+                async with SessionStore(Path(folder) / "sessions.db") as store:
+                    seconds = await read_all(store.sync(buddy, suites))
+            report.check_limit(f"giant {name}, sync, time over the lower bound", seconds / bound, "at most", LIMIT)
+
+
 def main() -> None:
     """Measure."""
     with run_server() as server:
-        asyncio.run(measure(server.url(PAGES * 100, round(LATENCY * 1000))))
+        asyncio.run(measure_read_ahead(server.url(PAGES * 100, round(LATENCY * 1000))))
+        asyncio.run(measure_giant(server))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """The server of all benchmarks, in a process of its own, so that its work is not counted as the client's.
 
 The URL selects what it serves: under `/SESSIONS/MILLISECONDS`, every suite has that many sessions, and every response
-has that latency. It is a bare protocol that serves prepared pages, because it must be much faster than the clients.
+has that latency; under `/SESSIONS-GIANT/MILLISECONDS`, suites whose ID is `giant` have `GIANT` sessions. It is a bare
+protocol that serves prepared pages, because it must be much faster than the clients. Lists of suites are empty.
 """
 
 from __future__ import annotations
@@ -34,6 +35,10 @@ class Server:
     def url(self, sessions: int, milliseconds: int = 0) -> str:
         """Return the base URL under which every suite has `sessions` sessions, and every response this latency."""
         return f"{self._root}/{sessions}/{milliseconds}"
+
+    def giant_url(self, sessions: int, giant: int, milliseconds: int) -> str:
+        """Return a base URL as `url` does, under which suites whose ID is `giant` have `giant` sessions."""
+        return f"{self._root}/{sessions}-{giant}/{milliseconds}"
 
     def count_requests(self) -> int:
         """Return the number of requests since the previous call."""
@@ -103,9 +108,14 @@ class Connection(asyncio.Protocol):
             self._transport.write(http_response(b"%d" % Connection.requests))
             return
         Connection.requests += 1
+        if not query:
+            self._transport.write(http_response(b'{"suites": []}'))
+            return
         _, sessions, milliseconds, *_ = path.split("/")
         parameters = dict(pair.split("=") for pair in query.split("&"))
-        page = page_response(int(sessions), int(parameters["page"]), int(parameters["per_page"]))
+        small, _, giant = sessions.partition("-")
+        count = int(giant if giant and "/giant/" in path else small)
+        page = page_response(count, int(parameters["page"]), int(parameters["per_page"]))
         if milliseconds == "0":
             self._transport.write(page)
         else:

@@ -97,7 +97,9 @@ class BuddyClient:
         http_session: An aiohttp session to send requests with. The client never closes or changes it.
         ssl: How to check the certificate of the server (default: the certificates of the system).
         per_page: The number of sessions to request per page.
-        read_ahead: The maximum number of pages of one suite that are requested at once.
+        read_ahead: The maximum number of pages of one suite that are requested at once. A harvest or a sync requests
+            one page of each suite at a time, and up to `max_concurrency` once no suite is waiting. With 1, no page is
+            requested in advance.
         max_concurrency: The maximum number of requests of this client at once.
         timeout: Seconds for one attempt, from connecting to the last byte.
         max_attempts: The number of attempts for a request that fails, including the first one.
@@ -320,15 +322,19 @@ class BuddyClient:
             Reconciler,
             per_page=self._per_page if per_page is None else validate_int("per_page", per_page),
             traits=self._traits,
-            read_ahead=self._read_ahead if read_ahead is None else validate_int("read_ahead", read_ahead),
             after=0 if after is None else validate_int("after", after, minimum=0),
             since=validate_since(since),
             max_sessions=None if max_sessions is None else validate_int("max_sessions", max_sessions, minimum=0),
             cursor=validate_cursor(cursor),
         )
 
-        fetch = self._page_fetcher(key, branch, decode_page)
-        return SessionPaginator(key, fetch=fetch, new_reconciler=new_reconciler, cursor=cursor)
+        return SessionPaginator(
+            key,
+            fetch=self._page_fetcher(key, branch, decode_page),
+            new_reconciler=new_reconciler,
+            read_ahead=self._read_ahead if read_ahead is None else validate_int("read_ahead", read_ahead),
+            cursor=cursor,
+        )
 
     def _page_fetcher(
         self, key: SuiteKey, branch: str | None, decode: Callable[..., DecodedPage | None]
@@ -515,7 +521,7 @@ class BuddyClient:
             return self.sessions(key, branch=branch, after=suite_after, since=since)
 
         size = self._max_concurrency if concurrency is None else validate_int("concurrency", concurrency)
-        return Harvest(suites, read, concurrency=size, on_failure=on_failure)
+        return Harvest(suites, read, concurrency=size, max_concurrency=self._max_concurrency, on_failure=on_failure)
 
     def watch(
         self,
@@ -560,9 +566,13 @@ class BuddyClient:
             fingerprints.append(fingerprint)
             return decoded
 
-        fetch = self._page_fetcher(key, branch, decode)
         # Most rounds need one page: there is nothing to read ahead.
-        new_reconciler = partial(Reconciler, per_page=self._per_page, traits=self._traits)
-        async with aclosing(SessionPaginator(key, fetch=fetch, new_reconciler=new_reconciler).pages()) as pages:
+        paginator = SessionPaginator(
+            key,
+            fetch=self._page_fetcher(key, branch, decode),
+            new_reconciler=partial(Reconciler, per_page=self._per_page, traits=self._traits),
+            read_ahead=1,
+        )
+        async with aclosing(paginator.pages()) as pages:
             async for page in pages:
                 yield page, fingerprints[0] if len(fingerprints) == 1 else None

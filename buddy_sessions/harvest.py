@@ -11,6 +11,7 @@ from typing import Literal, Protocol, Self, get_args
 
 import attrs
 
+from ._paging.read_ahead import RequestSlots
 from ._stats import Stats
 from ._validate import validate_suite, validate_suites
 from ._workers import WorkerPool
@@ -39,8 +40,8 @@ class SuiteReader(Protocol):
         """The cost so far."""
         ...
 
-    def pages(self) -> AsyncGenerator[SessionPage, None]:
-        """Iterate over the pages."""
+    def pages(self, *, slots: RequestSlots) -> AsyncGenerator[SessionPage, None]:
+        """Iterate over the pages. Pages are requested in advance only while slots are idle."""
         ...
 
 
@@ -74,6 +75,7 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
         read: Callable[[SuiteKey], SuiteReader],
         *,
         concurrency: int,
+        max_concurrency: int,
         on_failure: OnFailure = "raise",
     ) -> None:
         if on_failure not in get_args(OnFailure):
@@ -91,6 +93,7 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
         self._equal_failures = 0  # in a row, equal to the last one
         self._failures: dict[SuiteKey, BuddyError] = {}
         self._reading: set[SuiteReader] = set()
+        self._slots = RequestSlots(max_concurrency)
         self._ended_reads = Stats()
         self._suites_read = self._suites_failed = 0
         self._pool: WorkerPool[SessionPage] = WorkerPool(self._work, size=concurrency, name="harvest")
@@ -181,8 +184,9 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
             self._add_failure(key, error)
             return
         self._reading.add(reader)
+        self._slots.reads += 1
         try:
-            async with aclosing(reader.pages()) as pages:
+            async with aclosing(reader.pages(slots=self._slots)) as pages:
                 async for page in pages:
                     self._equal_failures = 0
                     await self._pool.put(page)
@@ -192,6 +196,7 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
         except BuddyError as error:
             self._add_failure(key, error)
         finally:
+            self._slots.reads -= 1
             self._reading.discard(reader)
             self._ended_reads += reader.stats
 

@@ -191,6 +191,145 @@ class TestStream:
         assert max(order.index(key) for key in keys(small)) < len(order) - 2
 
 
+class TestReadAhead:
+    """The giant suite has 60 pages, and the small ones one page each. Latency: 50 ms."""
+
+    GIANT = SuiteKey("acme", "shop", "giant")
+
+    @pytest.fixture
+    def small(self, fake: FakeBuddy) -> list[SuiteKey]:
+        fake.latency = 0.05
+        fake.add_suite(*self.GIANT).populate(60 * 20)
+        return keys(add_suites(fake, 300, 2))
+
+    @pytest.fixture
+    async def buddy(self, fake: FakeBuddy) -> AsyncIterator[BuddyClient]:
+        async with BuddyClient(fake.token, base_url=fake.base_url, max_attempts=1, per_page=20) as client:
+            yield client
+
+    @pytest.mark.parametrize("position", [0, 150, 300])
+    async def test_giant_suite_costs_no_time_wherever_it_comes(
+        self, fake: FakeBuddy, buddy: BuddyClient, small: list[SuiteKey], position: int
+    ) -> None:
+        now = asyncio.get_running_loop().time
+        started = now()
+        async with buddy.harvest([*small[:position], self.GIANT, *small[position:]]) as harvest:
+            assert len([pair async for pair in harvest]) == 60 * 20 + 300 * 2
+        assert now() - started <= 1.15 * 360 * 0.05 / 8
+        assert len(fake.requests) == 360
+        assert fake.max_in_flight == 8
+
+    async def test_no_page_is_requested_in_advance_while_suites_wait(
+        self, fake: FakeBuddy, buddy: BuddyClient, small: list[SuiteKey]
+    ) -> None:
+        overlaps = overlapping_requests(fake)
+        async with buddy.harvest([self.GIANT, *small]) as harvest:
+            async for _ in harvest:
+                pass
+        assert overlaps
+        assert overlaps[0] >= 300
+
+    async def test_sync_reads_ahead_like_a_harvest(
+        self, fake: FakeBuddy, buddy: BuddyClient, small: list[SuiteKey], tmp_path: Path
+    ) -> None:
+        overlaps = overlapping_requests(fake)
+        async with SessionStore(tmp_path / "alone.db") as store, store.sync(buddy, [self.GIANT]) as sync:
+            assert len([pair async for pair in sync]) == 60 * 20
+        assert fake.max_in_flight == 8
+        overlaps.clear()
+        fake.requests.clear()
+        async with SessionStore(tmp_path / "all.db") as store, store.sync(buddy, [self.GIANT, *small]) as sync:
+            assert len([pair async for pair in sync]) == 60 * 20 + 300 * 2
+        assert len(fake.requests) == 360 + 1
+        assert overlaps
+        assert overlaps[0] > 300 - 8  # the others were started, and wait for the database
+
+    async def test_read_ahead_of_one_page_is_kept(self, fake: FakeBuddy, small: list[SuiteKey]) -> None:
+        overlaps = overlapping_requests(fake)
+        async with (
+            BuddyClient(fake.token, base_url=fake.base_url, per_page=20, read_ahead=1) as buddy,
+            buddy.harvest([self.GIANT, small[0]]) as harvest,
+        ):
+            assert len([pair async for pair in harvest]) == 60 * 20 + 2
+        assert not overlaps
+
+    async def test_idle_slots_are_used_while_fewer_suites_are_read_at_once(
+        self, fake: FakeBuddy, buddy: BuddyClient, small: list[SuiteKey]
+    ) -> None:
+        async with buddy.harvest([self.GIANT, *small], concurrency=2) as harvest:
+            async for _ in harvest:
+                pass
+        assert fake.max_in_flight == 8
+
+    async def test_suite_that_arrives_late_does_not_wait_for_read_ahead(
+        self, fake: FakeBuddy, buddy: BuddyClient, small: list[SuiteKey]
+    ) -> None:
+        async def source() -> AsyncIterator[SuiteKey]:
+            yield self.GIANT
+            await asyncio.sleep(0.26)
+            for key in small:
+                yield key
+
+        overlaps = overlapping_requests(fake)
+        async with buddy.harvest(source()) as harvest:
+            async for _ in harvest:
+                pass
+        first = sum(count == 0 for count in overlaps)
+        assert 7 <= first < 40  # the source has named no other suite yet
+        assert not [count for count in overlaps if 8 < count < 300]
+
+    async def test_suites_share_the_pages_in_advance(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
+        suites = [fake.add_suite("acme", "shop", f"s{number}").populate(60 * 20) for number in range(3)]
+        async with buddy.harvest(keys(suites)) as harvest:
+            await anext(harvest)
+            await asyncio.sleep(1)
+            # One page was taken, the queue has 8, each worker holds one, and 8 slots are there.
+            assert len(fake.requests) <= 1 + 8 + 3 + 8
+
+    async def test_slots_of_a_failed_suite_are_used_by_the_others(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
+        fake.latency = 0.05
+        suites = [fake.add_suite("acme", "shop", f"s{number}").populate(60 * 20) for number in range(8)]
+
+        def fail(request: RecordedRequest) -> None:
+            if request.page == 3 and "/s7/" not in request.path:
+                fake.inject(Fault.status(500))
+
+        fake.on_request = fail
+        async with buddy.harvest(keys(suites), concurrency=4, on_failure="collect") as harvest:
+            async for key, session in harvest:
+                if key == SuiteKey(*suites[7].key) and session.relative_id < 60 * 20 - 100:
+                    break
+            fake.max_in_flight = 0
+            async for _ in harvest:
+                pass
+        assert len(harvest.failures) == 7
+        assert fake.max_in_flight == 8
+
+
+def overlapping_requests(fake: FakeBuddy) -> list[int]:
+    """Return a list that grows with each request for the giant suite that arrives while another one is in flight.
+
+    Its items are the numbers of requests for other suites so far.
+    """
+    overlaps: list[int] = []
+    in_flight = others = 0
+
+    async def on_request(request: RecordedRequest) -> None:
+        nonlocal in_flight, others
+        if "/giant/" not in request.path:
+            others += 1
+            return
+        if in_flight:
+            overlaps.append(others)
+        in_flight += 1
+        await asyncio.sleep(0.05)
+        in_flight -= 1
+
+    fake.latency = 0
+    fake.on_request = on_request
+    return overlaps
+
+
 class TestFailures:
     async def test_failed_suites_are_raised_after_all_others(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
         suites = add_suites(fake, 20, 3)

@@ -11,6 +11,7 @@ from .._stats import Fetched, Stats
 from ..errors import BadRequestError, BuddyError
 from ..models import Cursor, Session, SessionPage, SuiteKey
 from .pending_pages import FetchPage, PendingPages
+from .read_ahead import RequestSlots
 from .reconciler import Reconciler, Step, Window
 
 _log = logging.getLogger("buddy_sessions")
@@ -36,11 +37,13 @@ class SessionPaginator:
         *,
         fetch: FetchPage[DecodedPage | None],
         new_reconciler: Callable[..., Reconciler],
+        read_ahead: int,
         cursor: Cursor | None = None,
     ) -> None:
         self._suite = suite
         self._fetch = fetch
         self._new_reconciler = new_reconciler
+        self._read_ahead = read_ahead
         self._start = cursor
         self._latest = _Read(cursor)
 
@@ -54,26 +57,32 @@ class SessionPaginator:
             BuddyError: The read failed. `error.cursor` is its position.
         """
         read = self._latest = _Read(self._start)
-        async with aclosing(self._iterate_pages(read, self._new_reconciler())) as pages:
+        async with aclosing(self._iterate_pages(read, self._own_slots())) as pages:
             async for page in pages:
                 read.consumed = 0
                 for session in page.sessions:
                     read.consumed += 1
                     yield session
 
-    def pages(self, *, trim: bool = True, check_end: bool = False) -> AsyncGenerator[SessionPage, None]:
+    def pages(
+        self, *, trim: bool = True, check_end: bool = False, slots: RequestSlots | None = None
+    ) -> AsyncGenerator[SessionPage, None]:
         """Return an async iterator over the pages of a new read. Each has only sessions that were not yielded before.
 
         Args:
             trim: Whether to leave out sessions at or below `after` that arrived on the same page as wanted ones.
             check_end: Whether to check the end of the list with two more requests in any case, unless it is number 1.
                 By default, one in about 50 ends is checked, and those of long lists.
+            slots: The slots of a harvest, to which this read belongs: pages are requested in advance in all slots that
+                are idle, unless `read_ahead` is 1. None for a read of its own, with `read_ahead` slots.
 
         Raises:
             BuddyError: The read failed. `error.cursor` is its position.
         """
         self._latest = _Read(self._start)
-        return self._iterate_pages(self._latest, self._new_reconciler(trim=trim, check_end=check_end))
+        if slots is None or self._read_ahead == 1:
+            slots = self._own_slots()
+        return self._iterate_pages(self._latest, slots, trim=trim, check_end=check_end)
 
     async def collect(self) -> list[Session]:
         """Return all sessions of a new read.
@@ -96,7 +105,15 @@ class SessionPaginator:
         """The `Stats` of the latest read so far."""
         return self._latest.stats
 
-    async def _iterate_pages(self, read: _Read, reconciler: Reconciler) -> AsyncGenerator[SessionPage, None]:
+    def _own_slots(self) -> RequestSlots:
+        return RequestSlots(self._read_ahead, reads=1)
+
+    async def _iterate_pages(
+        self, read: _Read, slots: RequestSlots, *, trim: bool = True, check_end: bool = False
+    ) -> AsyncGenerator[SessionPage, None]:
+        reconciler = self._new_reconciler(read_ahead=slots.total, trim=trim, check_end=check_end)
+        pages_ahead = 0  # of this read
+
         async def fetch(window: Window) -> Fetched[DecodedPage | None]:
             fetched = await self._fetch(window)
             read.add_cost(fetched.stats)
@@ -105,7 +122,9 @@ class SessionPaginator:
         pending = PendingPages(fetch)
         try:
             while not reconciler.is_done:
-                windows = reconciler.windows()
+                windows = reconciler.windows(1 + max(pages_ahead + slots.idle, 0))
+                slots.pages_ahead += len(windows) - 1 - pages_ahead
+                pages_ahead = len(windows) - 1
                 number = windows[0].page
                 try:
                     page = (await pending.get(windows)).result()
@@ -134,6 +153,7 @@ class SessionPaginator:
             error.cursor = read.cursor
             raise
         finally:
+            slots.pages_ahead -= pages_ahead
             await pending.cancel()
 
 

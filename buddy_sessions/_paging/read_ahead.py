@@ -1,6 +1,31 @@
-"""How many pages of one list to request at once."""
+"""How many pages to request at once: of one list, and of all lists that a harvest reads at the same time."""
 
 from __future__ import annotations
+
+from attrs import define
+
+
+@define(eq=False)
+class RequestSlots:
+    """The requests that several reads may send at once, shared between them.
+
+    Each read has a slot for the page that it needs next, whether it uses it or not. A page is requested in advance only
+    if a slot is idle, so it delays no other read.
+
+    Attributes:
+        total: The maximum number of requests at once.
+        reads: The number of reads.
+        pages_ahead: The number of pages that they have requested in advance, and not used yet.
+    """
+
+    total: int
+    reads: int = 0
+    pages_ahead: int = 0
+
+    @property
+    def idle(self) -> int:
+        """The number of slots for more pages in advance. Negative if more reads were started than there are slots."""
+        return self.total - self.reads - self.pages_ahead
 
 
 class ReadAhead:

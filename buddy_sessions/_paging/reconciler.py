@@ -155,12 +155,17 @@ class Reconciler:
         """Whether no more pages are needed."""
         return self.is_complete or self._remaining == 0
 
-    def windows(self) -> Sequence[Window]:
-        """Return the pages to request now; `feed` takes the page of the first window."""
+    def windows(self, limit: float = math.inf) -> Sequence[Window]:
+        """Return the pages to request now; `feed` takes the page of the first window.
+
+        Args:
+            limit: The maximum number of windows, at least 1. Those that were returned before are kept.
+        """
         if not self._planned:
             self._planned.append(self._window_at(self._offset - self._overlap))
         end = self._offset + self._expected_rows()
-        while len(self._planned) < self._read_ahead.size and self._planned[-1].end < end:
+        limit = min(limit, self._read_ahead.size)
+        while len(self._planned) < limit and self._planned[-1].end < end:
             self._planned.append(self._window_at(self._planned[-1].end - self._overlap))
         return tuple(self._planned)
 

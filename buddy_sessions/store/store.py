@@ -146,7 +146,7 @@ class SessionStore:
             return SuiteSync(run, validate_names(key), branch=branch, after=lowest, since=since, full=full, cases=cases)
 
         size = buddy.max_concurrency if concurrency is None else validate_int("concurrency", concurrency)
-        return Harvest(suites, read, concurrency=size, on_failure=on_failure)
+        return Harvest(suites, read, concurrency=size, max_concurrency=buddy.max_concurrency, on_failure=on_failure)
 
     def watch(
         self,

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import attrs
 
+from .._paging.read_ahead import RequestSlots
 from .._stats import Stats
 from ..client import BuddyClient
 from ..errors import BuddyError, NotFoundError
@@ -138,10 +139,13 @@ class SuiteSync:
             stats += self._case_sync.stats
         return attrs.evolve(stats, sessions=self._changed, repaired=repaired)
 
-    async def pages(self) -> AsyncGenerator[SessionPage, None]:
+    async def pages(self, *, slots: RequestSlots | None = None) -> AsyncGenerator[SessionPage, None]:
         """Read and save what is missing, and iterate over the pages that contain new or changed sessions.
 
         The last page is included even if it is empty.
+
+        Args:
+            slots: As in `SessionPaginator.pages`.
 
         Raises:
             StoreError: A page cannot be saved.
@@ -152,7 +156,10 @@ class SuiteSync:
         self._run.started.add(self._key)
         part: _Part | None = await self._thread.run(self._plan_top)
         while part is not None:
-            reader = self._read_pages(part) if part.session_id is None else self._read_session(part, part.session_id)
+            if part.session_id is None:
+                reader = self._read_pages(part, slots)
+            else:
+                reader = self._read_session(part, part.session_id)
             part = None
             async with aclosing(reader) as pages:
                 async for page in pages:
@@ -170,14 +177,15 @@ class SuiteSync:
             pending = await self._thread.run(find, self._key, scope, branch=self._branch, after=self._after)
             await self._case_sync.read([each for each in pending if self._is_wanted(each.session)])
 
-    async def _read_pages(self, part: _Part) -> AsyncGenerator[SessionPage, None]:
+    async def _read_pages(self, part: _Part, slots: RequestSlots | None) -> AsyncGenerator[SessionPage, None]:
         """Read and save a part. Iterate over its pages, each with the sessions that are new or have changed."""
         cursor = None if part.high is None else Cursor(part.high + 1, part.offset)
         paginator = self._run.buddy.sessions(self._key, branch=self._branch, after=part.low - 1, cursor=cursor)
         is_first, was_repair, oldest_wanted = cursor is None, self._is_repair, 0
         try:
             # trim=False also yields the sessions at or below `after` on the last page, since they may have changed.
-            async with aclosing(paginator.pages(trim=False, check_end=part.check_end)) as pages:
+            reader = paginator.pages(trim=False, check_end=part.check_end, slots=slots)
+            async with aclosing(reader) as pages:
                 async for page in pages:
                     self._part_stats = paginator.stats
                     self._is_verified = self._is_verified and paginator.stats.verified

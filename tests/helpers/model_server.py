@@ -148,7 +148,8 @@ class ModelClient:
 
     def __init__(self, server: ModelServer, *, per_page: int, read_ahead: int) -> None:
         self._server = server
-        self._new_reconciler = partial(Reconciler, per_page=per_page, read_ahead=read_ahead, traits=ServerTraits())
+        self._read_ahead = read_ahead
+        self._new_reconciler = partial(Reconciler, per_page=per_page, traits=ServerTraits())
 
     def sessions(self, suite: SuiteKey, *, branch: None, after: int, cursor: Cursor | None) -> SessionPaginator:
         async def fetch(window: Window) -> Fetched[DecodedPage | None]:
@@ -161,7 +162,9 @@ class ModelClient:
             return Fetched(stats=stats, value=page)
 
         new_reconciler = partial(self._new_reconciler, after=after, cursor=cursor)
-        return SessionPaginator(suite, fetch=fetch, new_reconciler=new_reconciler, cursor=cursor)
+        return SessionPaginator(
+            suite, fetch=fetch, new_reconciler=new_reconciler, read_ahead=self._read_ahead, cursor=cursor
+        )
 
     async def session(self, suite: SuiteKey, session_id: str) -> Session:
         session = self._server.read_session(session_id)
