@@ -17,6 +17,8 @@ _Suites = TypeVar("_Suites")
 
 def validate_suite(suite: SuiteRef) -> SuiteKey:
     """Return the key of a suite that is referenced by a key, a tuple of three names, or a text."""
+    if type(suite) is SuiteKey:
+        return suite
     if isinstance(suite, tuple) and len(suite) == len(SuiteKey._fields):
         return SuiteKey(*suite)
     if not isinstance(suite, str):

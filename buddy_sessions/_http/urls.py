@@ -44,39 +44,50 @@ def parse_base_url(base_url: str | URL) -> URL:
 
 def sessions_url(base_url: URL, key: SuiteKey) -> URL:
     """Return the URL of a suite's sessions, without its query."""
-    suite = suite_url(base_url, key)
-    return suite.with_path(f"{suite.raw_path}/sessions", encoded=True)
+    return _with_path(base_url, f"{_suite_path(key)}/sessions")
 
 
 def session_url(base_url: URL, key: SuiteKey, session_id: str) -> URL:
     """Return the URL of one session of a suite."""
-    sessions = sessions_url(base_url, key)
-    return sessions.with_path(f"{sessions.raw_path}/{_quote(session_id)}", encoded=True)
+    return _with_path(base_url, _session_path(key, session_id))
 
 
 def suite_url(base_url: URL, key: SuiteKey) -> URL:
     """Return the URL of one suite."""
-    suites = suites_url(base_url, key.workspace, key.project)
-    return suites.with_path(f"{suites.raw_path}/{_quote(key.suite_id)}", encoded=True)
+    return _with_path(base_url, _suite_path(key))
 
 
 def cases_url(base_url: URL, key: SuiteKey, session_id: str) -> URL:
     """Return the URL of the test cases of a session, without its query."""
-    session = session_url(base_url, key, session_id)
-    return session.with_path(f"{session.raw_path}/cases", encoded=True)
+    return _with_path(base_url, f"{_session_path(key, session_id)}/cases")
 
 
 def case_url(base_url: URL, key: SuiteKey, session_id: str, group_id: str, case_id: str) -> URL:
     """Return the URL of one test case of a session. Its ID and that of its group can be any text."""
-    session = session_url(base_url, key, session_id)
     group, case = (_quote(text).replace(".", "%2E") for text in (group_id, case_id))
-    return session.with_path(f"{session.raw_path}/test-groups/{group}/cases/{case}", encoded=True)
+    return _with_path(base_url, f"{_session_path(key, session_id)}/test-groups/{group}/cases/{case}")
 
 
 def suites_url(base_url: URL, workspace: str, project: str) -> URL:
     """Return the URL of a project's suites."""
-    project_path = f"/workspaces/{_quote(workspace)}/projects/{_quote(project)}"
-    return base_url.with_path(f"{base_url.raw_path.rstrip('/')}{project_path}/unit-tests/suites", encoded=True)
+    return _with_path(base_url, _suites_path(workspace, project))
+
+
+def _suites_path(workspace: str, project: str) -> str:
+    return f"/workspaces/{_quote(workspace)}/projects/{_quote(project)}/unit-tests/suites"
+
+
+def _suite_path(key: SuiteKey) -> str:
+    return f"{_suites_path(key.workspace, key.project)}/{_quote(key.suite_id)}"
+
+
+def _session_path(key: SuiteKey, session_id: str) -> str:
+    return f"{_suite_path(key)}/sessions/{_quote(session_id)}"
+
+
+def _with_path(base_url: URL, path: str) -> URL:
+    """Return the URL of a path below the base URL, whose own path may be a lone slash."""
+    return base_url.with_path(base_url.raw_path.rstrip("/") + path, encoded=True)
 
 
 def _quote(name: str) -> str:
