@@ -139,6 +139,12 @@ def test_read_ahead_requests_no_more_than_wanted(after: int, max_sessions: int |
     assert [window.page for window in reconciler.windows()] == pages
 
 
+def test_limit_adds_no_window_and_keeps_those_returned_before() -> None:
+    reconciler = Reconciler(per_page=20, traits=ServerTraits(), read_ahead=8)
+    reconciler.feed(FakeList(range(1, 1001)).read(reconciler.windows()[0]))
+    assert [len(reconciler.windows(limit)) for limit in (1, 5, 2, 100)] == [1, 5, 5, 8]
+
+
 def test_read_ahead_starts_small_after_a_truncated_list() -> None:
     traits = ServerTraits()
     truncated = FakeList(range(1001, 1121))
