@@ -8,22 +8,27 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from io import TextIOWrapper
+from operator import attrgetter
 from typing import Any, Literal, TextIO, TypeAlias
 
 import attrs
+import msgspec
 
-from buddy_sessions import Session, SuiteKey, TestCase, TestKey, to_dict
+from buddy_sessions import Member, Session, SuiteKey, TestCase, TestKey, to_dict
 
 from .formatting import escape
 
 Format = Literal["table", "jsonl", "csv"]
 DataFormat = Literal["jsonl", "csv"]
 
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA_STARTS = frozenset("=+-@\t\r")
 """The first characters by which a spreadsheet recognises a formula (OWASP, CSV injection)."""
 
 Row: TypeAlias = Mapping[str, Any]
-"""JSON values by column name."""
+"""Values by column name: JSON values, enums, and times in UTC."""
+
+Cell: TypeAlias = str | float | None
+"""The value of a cell of CSV."""
 
 SESSION_COLUMNS = tuple(field.name for field in attrs.fields(Session))
 KEYED_SESSION_COLUMNS = (*SuiteKey._fields, *SESSION_COLUMNS)
@@ -33,6 +38,12 @@ CASE_COLUMNS = tuple(field.name for field in attrs.fields(TestCase) if field.nam
 SESSION_CASE_COLUMNS = (*SuiteKey._fields, "session_id", "relative_id", *CASE_COLUMNS)
 KEYED_TEST_COLUMNS = (*SuiteKey._fields, "test_group_name", "classname", "name")
 """What names a test across sessions."""
+
+_MEMBER_COLUMNS = tuple(field.name for field in attrs.fields(Member))
+_session_values, _member_values = attrgetter(*SESSION_COLUMNS), attrgetter(*_MEMBER_COLUMNS)
+_encode = msgspec.json.Encoder().encode
+_AS_THEY_ARE = frozenset({int, float, type(None)})
+"""The types of values that `csv` writes correctly."""
 
 
 class RowWriter(ABC):
@@ -56,9 +67,11 @@ class JsonLines(RowWriter):
 
     def write(self, rows: Iterable[Row]) -> None:
         """Write one line for each row, and flush."""
-        for row in rows:
-            self._stream.write(self._escape(json.dumps(row, ensure_ascii=False)) + "\n")
+        self._stream.write("".join([f"{self._line(row)}\n" for row in rows]))
         self._stream.flush()
+
+    def _line(self, row: Row) -> str:
+        return self._escape(_dump_json(row))
 
 
 class Csv(RowWriter):
@@ -71,6 +84,7 @@ class Csv(RowWriter):
         super().__init__(stream)
         self._writer = csv.writer(stream)
         self._columns = columns
+        self._is_terminal = stream.isatty()
         self._header_written = False
 
     def write(self, rows: Iterable[Row]) -> None:
@@ -78,19 +92,16 @@ class Csv(RowWriter):
         if not self._header_written:
             self._header_written = True
             self._writer.writerow(self._columns)
-        self._writer.writerows([self._cell(row[name]) for name in self._columns] for row in rows)
+        self._writer.writerows(self._cells(row) for row in rows)
         self._stream.flush()
 
     def finish(self) -> None:
         """Write the header if there were no rows."""
         self.write(())
 
-    def _cell(self, value: Any) -> str:
-        if value is None:
-            return ""
-        if not isinstance(value, str):
-            return self._escape(json.dumps(value, ensure_ascii=False))
-        return self._escape(f"'{value}" if value.startswith(_FORMULA_STARTS) else value)
+    def _cells(self, row: Row) -> list[Cell]:
+        cells = list(map(_to_cell, msgspec.to_builtins([row[name] for name in self._columns])))
+        return [self._escape(cell) if type(cell) is str else cell for cell in cells] if self._is_terminal else cells
 
 
 def prepare_stream(stream: TextIO) -> Callable[[str], str]:
@@ -118,7 +129,11 @@ def suite_names(suite: SuiteKey) -> dict[str, Any]:
 
 def keyed_row(suite: SuiteKey, session: Session) -> dict[str, Any]:
     """Return a session as a row that begins with the names of its suite."""
-    return {**suite_names(suite), **to_dict(session)}
+    row = {"key": str(suite), **dict(zip(KEYED_SESSION_COLUMNS, (*suite, *_session_values(session)), strict=True))}
+    member = session.created_by
+    if member is not None:
+        row["created_by"] = dict(zip(_MEMBER_COLUMNS, _member_values(member), strict=True))
+    return row
 
 
 def case_row(case: TestCase) -> dict[str, Any]:
@@ -136,3 +151,18 @@ def session_case_row(suite: SuiteKey, session: Session, case: TestCase) -> dict[
 def keyed_test_row(suite: SuiteKey, test: TestKey) -> dict[str, Any]:
     """Return what names a test as a row that begins with the names of its suite."""
     return {**suite_names(suite), "test_group_name": test.group, "classname": test.classname, "name": test.name}
+
+
+def _dump_json(value: Any) -> str:
+    """Return a value as compact JSON on one line."""
+    try:
+        return _encode(value).decode()
+    except UnicodeEncodeError:  # a lone surrogate, which JSON allows and UTF-8 does not
+        return json.dumps(msgspec.to_builtins(value), ensure_ascii=False, separators=(",", ":"))
+
+
+def _to_cell(value: Any) -> Cell:
+    """Return a JSON value as a cell of CSV."""
+    if type(value) is str:
+        return f"'{value}" if value[:1] in _FORMULA_STARTS else value
+    return value if type(value) in _AS_THEY_ARE else _dump_json(value)

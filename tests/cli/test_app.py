@@ -228,7 +228,7 @@ class TestQuiet:
 
 
 class TestMain:
-    @pytest.mark.parametrize("name", ["cyclopts", "rich"])
+    @pytest.mark.parametrize("name", ["cyclopts", "msgspec", "rich"])
     def test_missing_extra_is_2(
         self, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:

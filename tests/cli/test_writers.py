@@ -1,0 +1,84 @@
+"""The rows of sessions as JSON lines and CSV: the same values as those of `to_dict`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from buddy_sessions import Session, SuiteKey, to_dict
+from buddy_sessions.cli.writers import KEYED_SESSION_COLUMNS, DataFormat, keyed_row, make_writer
+from buddy_sessions.testing import FakeSuite
+from helpers.report_sessions import session
+from helpers.session_strategies import sessions, text
+from helpers.stores import sessions_of
+
+KEY = SuiteKey("acme", "shop", "MNbyVedg")
+keys = st.builds(SuiteKey, text, text, text)
+
+
+def expected_row(key: SuiteKey, session: Session) -> dict[str, Any]:
+    return {**key._asdict(), **to_dict(session)}
+
+
+def compact_json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def write(data_format: DataFormat, key: SuiteKey, sessions: Iterable[Session]) -> str:
+    stream = io.StringIO(newline="")
+    writer = make_writer(data_format, stream, KEYED_SESSION_COLUMNS)
+    writer.write(keyed_row(key, session) for session in sessions)
+    writer.finish()
+    return stream.getvalue()
+
+
+class TestJsonLines:
+    @given(keys, sessions)
+    def test_line_has_the_values_of_to_dict_in_their_order(self, key: SuiteKey, session: Session) -> None:
+        line = write("jsonl", key, [session])
+        assert line.count("\n") == line.endswith("\n") == 1
+        assert json.dumps(json.loads(line)) == json.dumps(expected_row(key, session))
+
+    def test_text_is_compact_json(self) -> None:
+        listed = sessions_of(FakeSuite(*KEY).populate(100, until=datetime(2026, 1, 1, tzinfo=UTC)))
+        lines = write("jsonl", KEY, listed).splitlines()
+        assert lines == [compact_json(expected_row(KEY, session)) for session in listed]
+
+    def test_lone_surrogate_is_kept(self) -> None:
+        odd = session(1, ref_name="\ud800é\n", duration=1.5)
+        assert write("jsonl", KEY, [odd]) == compact_json(expected_row(KEY, odd)) + "\n"
+
+    @pytest.mark.parametrize("number", [2**63, 2**64, 2**70])
+    def test_number_above_64_bits_is_kept(self, number: int) -> None:
+        assert json.loads(write("jsonl", KEY, [session(1, tests_count=number)]))["tests_count"] == number
+
+
+class TestCsv:
+    @given(keys, sessions)
+    def test_cells_have_the_values_of_to_dict(self, key: SuiteKey, session: Session) -> None:
+        header, *rows = csv.reader(io.StringIO(write("csv", key, [session]), newline=""))
+        assert header == list(expected_row(key, session))
+        assert rows == [[self.expected_cell(value) for value in expected_row(key, session).values()]]
+
+    @pytest.mark.parametrize("name", ["=1", "+1", "-1", "@x", "\tx", "\rx"])
+    def test_formula_is_preceded_by_an_apostrophe(self, name: str) -> None:
+        odd = session(1, ref_name=name, error_message=f" {name}")
+        _, row = csv.reader(io.StringIO(write("csv", SuiteKey(name, "shop", "x"), [odd]), newline=""))
+        cells = dict(zip(KEYED_SESSION_COLUMNS, row, strict=True))
+        assert (cells["workspace"], cells["ref_name"], cells["error_message"]) == (f"'{name}", f"'{name}", f" {name}")
+
+    @staticmethod
+    def expected_cell(value: Any) -> str:
+        if value is None:
+            return ""
+        if isinstance(value, str):
+            return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+        return compact_json(value)
