@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -56,7 +58,8 @@ async def report(
     with replace_file(out) as file:
         async with SessionStore(db) as store:
             chosen = select_suites(await store.suites(), targets, db)
-            suites = [await read_suite(store, each, since=since) for each in chosen]
+            with closing(sqlite3.connect(db)) as connection:
+                suites = [await read_suite(store, connection, each, since=since) for each in chosen]
         with file.path.open("x", encoding="utf-8", newline="") as stream:
             stream.writelines(render_page(template, suites, now, days=days))
         file.is_complete = True

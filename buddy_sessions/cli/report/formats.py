@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator
 from datetime import date, datetime
 
-from buddy_sessions import Session, SessionStatus
+from buddy_sessions import SessionStatus
 
 from ..formatting import UNKNOWN, format_duration
+from .session_rows import AnySession
 from .suite_statistics import Growth
 
 _WEB_URL = re.compile(r"https?://[!-~]+", re.IGNORECASE)
@@ -76,14 +77,14 @@ def growth_values(growth: Growth) -> tuple[str, str]:
     return format_value(growth.before), format_value(growth.after)
 
 
-def session_tests(session: Session) -> Iterator[str]:
+def session_tests(session: AnySession) -> Iterator[str]:
     """Yield the counts of a session: `482 tests`, `5 failed`, `1 with errors`."""
     yield count(session.tests_count or 0, "test")
     counts = (session.failed_count, "failed"), (session.error_count, "with errors"), (session.skipped_count, "skipped")
     yield from (f"{number(value)} {label}" for value, label in counts if value)
 
 
-def status_class(session: Session) -> str:
+def status_class(session: AnySession) -> str:
     """Return the CSS class that colours the status of a session."""
     return _STATUS_CLASSES.get(session.status, "other")
 

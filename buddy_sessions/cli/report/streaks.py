@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from buddy_sessions import Session, SessionStatus, TestKey
+from buddy_sessions import SessionStatus, TestKey
+
+from .session_rows import AnySession
 
 
 class Streak(NamedTuple):
@@ -17,12 +19,12 @@ class Streak(NamedTuple):
         is_complete: Whether the session before `first` is known not to fail, or does not exist.
     """
 
-    first: Session
+    first: AnySession
     length: int
     is_complete: bool = True
 
 
-def suite_streak(finished: Sequence[Session]) -> Streak | None:
+def suite_streak(finished: Sequence[AnySession]) -> Streak | None:
     """Return since when a suite has been failing; None if its newest finished session did not fail.
 
     Sessions that neither passed nor failed, such as skipped ones, are passed over.
@@ -41,7 +43,9 @@ def suite_streak(finished: Sequence[Session]) -> Streak | None:
     return Streak(first, length)
 
 
-def find_test_streak(finished: Sequence[Session], failing: Mapping[str, frozenset[TestKey]], test: TestKey) -> Streak:
+def find_test_streak(
+    finished: Sequence[AnySession], failing: Mapping[str, frozenset[TestKey]], test: TestKey
+) -> Streak:
     """Return since when a test has been failing, which fails in the newest finished session.
 
     Sessions in which no test failed, although they did not pass, are passed over: the tests were skipped, or did not
@@ -64,7 +68,7 @@ def find_test_streak(finished: Sequence[Session], failing: Mapping[str, frozense
     return Streak(first, length)
 
 
-def _same_ref(finished: Sequence[Session]) -> Iterator[Session]:
+def _same_ref(finished: Sequence[AnySession]) -> Iterator[AnySession]:
     """Iterate over the sessions of the branch, tag or pull request of the newest one."""
     newest = finished[0]
     for session in finished:

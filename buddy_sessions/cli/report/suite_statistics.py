@@ -8,9 +8,10 @@ from datetime import date, datetime
 from statistics import median
 from typing import Literal, NamedTuple
 
-from buddy_sessions import RefType, Session, SessionStatus, Suite, SuiteKey
+from buddy_sessions import RefType, SessionStatus, Suite, SuiteKey
 
 from .case_statistics import CaseStatistics
+from .session_rows import AnySession
 from .streaks import Streak, suite_streak
 
 RECENT = 20
@@ -60,7 +61,7 @@ class BranchFailures(NamedTuple):
     ref: Ref
     failed: int
     finished: int
-    latest: Session  # the newest one that failed
+    latest: AnySession  # the newest one that failed
 
 
 class Growth(NamedTuple):
@@ -80,14 +81,14 @@ class SuiteStatistics:
 
     suite: Suite
     session_count: int
-    latest_finished: Session | None
+    latest_finished: AnySession | None
     streak: Streak | None  # of failures; None if the newest finished session did not fail
     pass_rate: PassRate  # of the recent sessions
     duration: float | None  # median of the recent sessions, in seconds
     slowdown: float | None  # growth of the median duration of the whole suite in percent; None if it is no trend
     span: tuple[datetime, datetime] | None  # creation times of the first and the last session
     recent: Sequence[SessionStatus]  # newest first
-    newest: Sequence[Session]  # newest first
+    newest: Sequence[AnySession]  # newest first
     period_days: int
     periods: Sequence[Period]  # without gaps, oldest first
     failures: Sequence[BranchFailures]  # most failures first
@@ -114,7 +115,7 @@ class SuiteStatistics:
 
 def compute_statistics(
     suite: Suite,
-    sessions: Sequence[Session],
+    sessions: Sequence[AnySession],
     *,
     since: datetime | None = None,
     cases: CaseStatistics | None = None,
@@ -158,7 +159,7 @@ def compute_statistics(
     )
 
 
-def is_recent(session: Session, since: datetime | None) -> bool:
+def is_recent(session: AnySession, since: datetime | None) -> bool:
     """Return whether a session was created at a time or later. A session without a date always is."""
     return since is None or session.create_date is None or session.create_date >= since
 
@@ -169,14 +170,14 @@ def largest_growths(growths: Iterable[Growth]) -> list[Growth]:
     return sorted(growing, key=lambda growth: -growth.percent)[:_MAX_GROWTHS]
 
 
-def _group_by_ref(sessions: Iterable[Session]) -> dict[Ref, list[Session]]:
-    groups: dict[Ref, list[Session]] = {}
+def _group_by_ref(sessions: Iterable[AnySession]) -> dict[Ref, list[AnySession]]:
+    groups: dict[Ref, list[AnySession]] = {}
     for session in sessions:
         groups.setdefault(Ref(session.ref_type, session.ref_name), []).append(session)
     return groups
 
 
-def _branch_failures(by_ref: dict[Ref, list[Session]]) -> list[BranchFailures]:
+def _branch_failures(by_ref: dict[Ref, list[AnySession]]) -> list[BranchFailures]:
     """Return the branches that have failed: most failures first, then fewest sessions, then newest failure."""
     failures: list[BranchFailures] = []
     for ref, sessions in by_ref.items():
@@ -186,8 +187,8 @@ def _branch_failures(by_ref: dict[Ref, list[Session]]) -> list[BranchFailures]:
     return sorted(failures, key=lambda branch: (-branch.failed, branch.finished, -branch.latest.relative_id))
 
 
-def _growths(suite: Suite, finished: Sequence[Session], by_ref: dict[Ref, list[Session]]) -> Iterator[Growth]:
-    groups: list[tuple[Ref | None, Sequence[Session]]] = [(None, finished)]
+def _growths(suite: Suite, finished: Sequence[AnySession], by_ref: dict[Ref, list[AnySession]]) -> Iterator[Growth]:
+    groups: list[tuple[Ref | None, Sequence[AnySession]]] = [(None, finished)]
     if len(by_ref) > 1:  # a single branch would repeat the whole suite
         groups.extend(by_ref.items())
     measures: tuple[Measure, ...] = ("duration", "tests")
@@ -198,7 +199,7 @@ def _growths(suite: Suite, finished: Sequence[Session], by_ref: dict[Ref, list[S
                 yield growth
 
 
-def _growth(suite: Suite, ref: Ref | None, measure: Measure, sessions: Iterable[Session]) -> Growth | None:
+def _growth(suite: Suite, ref: Ref | None, measure: Measure, sessions: Iterable[AnySession]) -> Growth | None:
     """Return the growth; None if there are too few sessions, the older median is zero, or the change is no trend.
 
     If the number of sessions is odd, the oldest one is left out.
@@ -214,7 +215,7 @@ def _growth(suite: Suite, ref: Ref | None, measure: Measure, sessions: Iterable[
     return Growth(suite, ref, measure, before, after, percent) if abs(percent) >= _MIN_GROWTH else None
 
 
-def _periods(finished: Sequence[Session]) -> tuple[int, list[Period]]:
+def _periods(finished: Sequence[AnySession]) -> tuple[int, list[Period]]:
     """Return the length of a period in days, and at most `_MAX_PERIODS` periods.
 
     The periods end with the day of the newest session, so the first one may be shorter.
@@ -225,7 +226,7 @@ def _periods(finished: Sequence[Session]) -> tuple[int, list[Period]]:
     first, last = min(day for day, _ in dated), max(day for day, _ in dated)
     total = last - first + 1
     days = next((days for days in _PERIOD_DAYS if total <= days * _MAX_PERIODS), -(-total // _MAX_PERIODS))
-    groups: list[list[Session]] = [[] for _ in range(-(-total // days))]
+    groups: list[list[AnySession]] = [[] for _ in range(-(-total // days))]
     for day, session in dated:
         groups[-1 - (last - day) // days].append(session)
     starts = range(last + 1 - days * len(groups), last + 1, days)
@@ -235,11 +236,11 @@ def _periods(finished: Sequence[Session]) -> tuple[int, list[Period]]:
     ]
 
 
-def _pass_rate(finished: Sequence[Session]) -> PassRate:
+def _pass_rate(finished: Sequence[AnySession]) -> PassRate:
     return PassRate(sum(session.status == SessionStatus.SUCCESSFUL for session in finished), len(finished))
 
 
-def _values(measure: Measure, sessions: Iterable[Session]) -> list[float]:
+def _values(measure: Measure, sessions: Iterable[AnySession]) -> list[float]:
     values = (session.duration if measure == "duration" else session.tests_count for session in sessions)
     return [value for value in values if value is not None and 0 <= value < _MAX_VALUE]
 
