@@ -127,13 +127,18 @@ def suite_names(suite: SuiteKey) -> dict[str, Any]:
     return {"key": str(suite), **suite._asdict()}
 
 
-def keyed_row(suite: SuiteKey, session: Session) -> dict[str, Any]:
-    """Return a session as a row that begins with the names of its suite."""
-    row = {"key": str(suite), **dict(zip(KEYED_SESSION_COLUMNS, (*suite, *_session_values(session)), strict=True))}
+def session_row(session: Session) -> dict[str, Any]:
+    """Return a session as a row, several times as fast as `to_dict`."""
+    row = dict(zip(SESSION_COLUMNS, _session_values(session), strict=True))
     member = session.created_by
     if member is not None:
         row["created_by"] = dict(zip(_MEMBER_COLUMNS, _member_values(member), strict=True))
     return row
+
+
+def keyed_row(suite: SuiteKey, session: Session) -> dict[str, Any]:
+    """Return a session as a row that begins with the names of its suite."""
+    return {**suite_names(suite), **session_row(session)}
 
 
 def case_row(case: TestCase) -> dict[str, Any]:
