@@ -12,7 +12,7 @@ import attrs
 from buddy_sessions import BuddyError, Member, Session, SuiteKey
 
 from .extras import import_extra
-from .writers import JsonLines, Row
+from .writers import JsonLines
 
 _TYPES = {datetime: "TIMESTAMPTZ", bool: "BOOLEAN", float: "DOUBLE", int: "BIGINT", str: "VARCHAR"}
 """The DuckDB type of each Python type. The first match applies: a bool is an int, and a StrEnum is a str."""
@@ -31,8 +31,9 @@ class ParquetWriter(JsonLines):
         self._duckdb = import_extra("duckdb", extra="parquet")
         self._path = path
 
-    def _line(self, row: Row) -> str:
-        return _escape_surrogates(super()._line(row))
+    def _encode_surrogates(self, line: str) -> bytes:
+        """Return a line in UTF-8. A lone surrogate, which Parquet cannot hold, becomes the text of its escape."""
+        return _SURROGATE.sub(lambda match: f"\\\\u{ord(match[0]):04x}", line).encode()
 
     def finish(self) -> None:
         """Convert the file. Raises BuddyError if an integer needs more than 64 bits, or if the disk is full."""
@@ -44,11 +45,6 @@ class ParquetWriter(JsonLines):
                 rows.write_parquet(str(self._path), compression="zstd", row_group_size=_ROW_GROUP_SIZE)
             except self._duckdb.Error as error:
                 raise BuddyError(f"could not write a Parquet file: {error}") from error
-
-
-def _escape_surrogates(text: str) -> str:
-    """Return a line of JSON in which a lone surrogate, which Parquet cannot hold, is the text of its JSON escape."""
-    return _SURROGATE.sub(lambda match: f"\\\\u{ord(match[0]):04x}", text)
 
 
 def _columns(model: type[Session | Member]) -> dict[str, str]:

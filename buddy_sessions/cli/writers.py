@@ -41,7 +41,7 @@ KEYED_TEST_COLUMNS = (*SuiteKey._fields, "test_group_name", "classname", "name")
 
 _MEMBER_COLUMNS = tuple(field.name for field in attrs.fields(Member))
 _session_values, _member_values = attrgetter(*SESSION_COLUMNS), attrgetter(*_MEMBER_COLUMNS)
-_encode = msgspec.json.Encoder().encode
+_encoder = msgspec.json.Encoder()
 _AS_THEY_ARE = frozenset({int, float, type(None)})
 """The types of values that `csv` writes correctly."""
 
@@ -63,15 +63,32 @@ class RowWriter(ABC):
 
 
 class JsonLines(RowWriter):
-    """Writes one JSON object per line."""
+    """Writes one compact JSON object per line."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        # To a file or a pipe, bytes are written as msgspec encodes them: text would be decoded, and encoded again.
+        is_file = isinstance(stream, TextIOWrapper) and not stream.isatty()
+        self._buffer = stream.buffer if is_file else None
 
     def write(self, rows: Iterable[Row]) -> None:
         """Write one line for each row, and flush."""
-        self._stream.write("".join([f"{self._line(row)}\n" for row in rows]))
+        lines = self._encode(list(rows))
+        if self._buffer is not None:
+            self._buffer.write(lines)
+        else:
+            self._stream.writelines(f"{self._escape(line)}\n" for line in lines.decode().split("\n")[:-1])
         self._stream.flush()
 
-    def _line(self, row: Row) -> str:
-        return self._escape(_dump_json(row))
+    def _encode(self, rows: list[Row]) -> bytes:
+        try:
+            return _encoder.encode_lines(rows)
+        except UnicodeEncodeError:
+            return b"".join([self._encode_surrogates(f"{_dump_json(row)}\n") for row in rows])
+
+    def _encode_surrogates(self, line: str) -> bytes:
+        """Return a line in UTF-8. A lone surrogate, which UTF-8 does not allow, becomes its escape in JSON."""
+        return line.encode(errors="backslashreplace")
 
 
 class Csv(RowWriter):
@@ -161,7 +178,7 @@ def keyed_test_row(suite: SuiteKey, test: TestKey) -> dict[str, Any]:
 def _dump_json(value: Any) -> str:
     """Return a value as compact JSON on one line."""
     try:
-        return _encode(value).decode()
+        return _encoder.encode(value).decode()
     except UnicodeEncodeError:  # a lone surrogate, which JSON allows and UTF-8 does not
         return json.dumps(msgspec.to_builtins(value), ensure_ascii=False, separators=(",", ":"))
 

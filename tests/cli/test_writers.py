@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buddy_sessions import Session, SuiteKey, to_dict
-from buddy_sessions.cli.writers import KEYED_SESSION_COLUMNS, DataFormat, keyed_row, make_writer
+from buddy_sessions.cli.writers import KEYED_SESSION_COLUMNS, DataFormat, JsonLines, keyed_row, make_writer
 from buddy_sessions.testing import FakeSuite
 from helpers.report_sessions import session
 from helpers.session_strategies import sessions, text
@@ -33,11 +33,13 @@ def compact_json(value: object) -> str:
 
 
 def write(data_format: DataFormat, key: SuiteKey, sessions: Iterable[Session]) -> str:
-    stream = io.StringIO(newline="")
-    writer = make_writer(data_format, stream, KEYED_SESSION_COLUMNS)
-    writer.write(keyed_row(key, session) for session in sessions)
-    writer.finish()
-    return stream.getvalue()
+    """Write sessions to a file, and return its text."""
+    file = io.BytesIO()
+    with io.TextIOWrapper(file) as stream:
+        writer = make_writer(data_format, stream, KEYED_SESSION_COLUMNS)
+        writer.write(keyed_row(key, session) for session in sessions)
+        writer.finish()
+        return file.getvalue().decode()
 
 
 class TestJsonLines:
@@ -52,9 +54,17 @@ class TestJsonLines:
         lines = write("jsonl", KEY, listed).splitlines()
         assert lines == [compact_json(expected_row(KEY, session)) for session in listed]
 
-    def test_lone_surrogate_is_kept(self) -> None:
+    def test_lone_surrogate_is_escaped(self) -> None:
         odd = session(1, ref_name="\ud800é\n", duration=1.5)
-        assert write("jsonl", KEY, [odd]) == compact_json(expected_row(KEY, odd)) + "\n"
+        line = write("jsonl", KEY, [odd])
+        assert r'"\ud800é\n"' in line
+        assert json.loads(line) == expected_row(KEY, odd)
+
+    def test_stream_without_bytes_gets_the_same_text(self) -> None:
+        stream = io.StringIO()
+        listed = [session(1, ref_name="\ud800\u2028"), session(2, error_message="é\n")]
+        JsonLines(stream).write(keyed_row(KEY, session) for session in listed)
+        assert stream.getvalue() == write("jsonl", KEY, listed)
 
     @pytest.mark.parametrize("number", [2**63, 2**64, 2**70])
     def test_number_above_64_bits_is_kept(self, number: int) -> None:
