@@ -58,7 +58,7 @@ def read_sessions(connection: sqlite3.Connection, suite: SuiteKey) -> list[Sessi
         # A suite has many sessions, and few members.
         members = {text: _load_member(text) for text in {row[-1] for row in rows}}
         return _convert([(*row[:-1], members[row[-1]]) for row in rows])
-    except (sqlite3.Error, ValueError) as error:
+    except (sqlite3.Error, ValueError, msgspec.ValidationError) as error:
         raise StoreError(f"the saved sessions of {suite} cannot be read: {error}") from error
 
 
