@@ -25,7 +25,7 @@ keys = st.builds(SuiteKey, text, text, text)
 
 
 def expected_row(key: SuiteKey, session: Session) -> dict[str, Any]:
-    return {**key._asdict(), **to_dict(session)}
+    return {"key": str(key), **key._asdict(), **to_dict(session)}
 
 
 def compact_json(value: object) -> str:
@@ -75,8 +75,9 @@ class TestCsv:
     @given(keys, sessions)
     def test_cells_have_the_values_of_to_dict(self, key: SuiteKey, session: Session) -> None:
         header, *rows = csv.reader(io.StringIO(write("csv", key, [session]), newline=""))
-        assert header == list(expected_row(key, session))
-        assert rows == [[self.expected_cell(value) for value in expected_row(key, session).values()]]
+        row = {**key._asdict(), **to_dict(session)}
+        assert header == list(row)
+        assert rows == [[self.expected_cell(value) for value in row.values()]]
 
     @pytest.mark.parametrize("name", ["=1", "+1", "-1", "@x", "\tx", "\rx"])
     def test_formula_is_preceded_by_an_apostrophe(self, name: str) -> None:
