@@ -20,7 +20,8 @@ class Stats:
         retries: Requests that repeated a failed one.
         waited: Total seconds that requests have waited for the rate limit and before retries.
         pages: Pages read.
-        sessions: Sessions read. A harvest also counts those that are not yielded yet.
+        sessions: Sessions read. A harvest also counts those that are not yielded yet. A sync counts only new and
+            changed ones.
         cases: Test cases read.
         duplicates: Sessions or test cases that were received again, and dropped.
         rereads: Pages, except the last one, that contained nothing new.
@@ -28,8 +29,8 @@ class Stats:
             been, or were marked as missing or deleted although they exist.
         suites: Suites read completely. Only a harvest or a sync counts them.
         failed: Suites that failed. Only a harvest or a sync counts them.
-        verified: Whether it is proved that no session was missed or repeated. For test cases: whether the session is
-            finished, and counts as many. A sum is verified if both parts are.
+        verified: Whether the client has verified that no session was missed or repeated. For test cases: whether the
+            session is finished, and counts as many cases as were read. A sum is verified if both parts are.
 
     Example:
         >>> Stats(requests=2, sessions=150) + Stats(requests=1, sessions=3)

@@ -1,14 +1,14 @@
 """Compare the test cases of several sessions: flaky tests, slow tests, the difference between two sessions. No I/O.
 
-A run is the test cases of one session: `await buddy.cases(suite, session).collect()`. Pass several runs oldest first;
-a client lists sessions newest first. What all three functions have in common:
+A run is the list of test cases of one session: `await buddy.cases(suite, session).collect()`, or `cases` of a `TestRun`
+from a `SessionStore`. Pass several runs oldest first; a client lists sessions newest first. For all three functions:
 
-- `TestCase.key` names a test across sessions. The order of the cases within a run makes no difference.
-- Skipped cases are ignored: in a run in which a test is skipped, it did not run.
+- `TestCase.key` identifies a test in every session. The order of the cases within a run makes no difference.
+- Skipped cases are ignored: a test that was skipped did not run.
 - Cases of one run with the same key, such as parametrised ones, count as one test. It has the worst of their statuses
   (ERROR, then FAILED, then any unknown status, then PASSED) and the longest of their times.
-- FAILED and ERROR are failing. A status that this version does not know is not.
-- Tests that are equal by what a list is sorted by are sorted by their keys.
+- A test fails if its status is FAILED or ERROR. An unknown status is not a failure.
+- Tests with the same position in the order of a list are sorted by their keys.
 
 Example:
     >>> from buddy_sessions import TestCase, TestStatus, compare, flaky_tests, slowest_tests
@@ -106,7 +106,7 @@ def flaky_tests(runs: Iterable[Iterable[TestCase]], *, window: int = 10, changes
     """Return the tests whose status changes often, most changes first.
 
     The defaults are Buddy's definition of a flaky test. Any two different statuses are a change, so one from FAILED to
-    ERROR counts as well. Sessions in which a test did not run are passed over: PASSED, skipped, FAILED is one change.
+    ERROR counts as well. Sessions in which a test did not run are ignored: PASSED, skipped, FAILED is one change.
 
     Args:
         runs: The test cases of each session, oldest session first.

@@ -98,19 +98,20 @@ class BuddyClient:
         ssl: How to check the certificate of the server (default: the certificates of the system).
         per_page: The number of sessions to request per page.
         read_ahead: The maximum number of pages of one suite that are requested at once. A harvest or a sync requests
-            one page of each suite at a time, and up to `max_concurrency` once no suite is waiting. With 1, no page is
-            requested in advance.
+            one page of each suite at a time; once no suite is waiting, the remaining suites share `max_concurrency`.
+            With 1, no page is requested in advance.
         max_concurrency: The maximum number of requests of this client at once.
         timeout: Seconds for one attempt, from connecting to the last byte.
-        max_attempts: The number of attempts for a request that fails, including the first one.
+        max_attempts: The maximum number of attempts for a request that fails, including the first one.
         max_wait: Total seconds that one request may wait for the rate limit and between its attempts.
         limiter: A limiter that is shared with other clients, also on other machines: its `acquire` is awaited before
             each request.
         trust_env: Whether to use the proxies of the environment (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`). With an
-            `http_session`, the `trust_env` of that session counts.
+            `http_session`, the `trust_env` of that session applies.
 
     Raises:
-        ConfigError: An argument is invalid. Later: it is used in a second event loop or process, or without asyncio.
+        ConfigError: An argument is invalid. Later: the client is used in a second event loop or process, or without
+            asyncio.
 
     Example:
         >>> async with BuddyClient("my-token") as buddy:
@@ -379,8 +380,8 @@ class BuddyClient:
 
         Args:
             suite: The suite, as in `sessions`.
-            session: The session, or its `id`. An `id` costs one more request: the session says how many cases there
-                are. With this number, the pages are requested in advance, and `stats.verified` can be true.
+            session: The session, or its `id`, which costs one more request. The counts of the session allow the client
+                to request pages in advance, and to check the number of cases (`stats.verified`).
             status: Only cases with this status.
             max_cases: The maximum number of cases to yield.
 
@@ -416,13 +417,13 @@ class BuddyClient:
         return (await self._transport.get(url, decode_case)).result()
 
     async def failures(self, suite: SuiteRef, session: Session | str, *, details: bool = False) -> list[TestCase]:
-        """Return the test cases that failed or ended with an error: two requests, or more for over 100 cases.
+        """Return the test cases that failed or ended with an error, with two requests, or more for over 100 cases.
 
         Args:
             suite: The suite, as in `sessions`.
             session: The session, or its `id`.
-            details: Whether to read the message of each failure, with one request for each case. A case that has been
-                deleted meanwhile, or has no group, is returned without.
+            details: Whether to read `data` and `failure`, with one request for each case. They are None for a case that
+                has been deleted meanwhile, or has no group.
 
         Returns:
             The cases with the status FAILED, then those with the status ERROR.
@@ -504,12 +505,12 @@ class BuddyClient:
             after: Only sessions with a higher `relative_id`: one number for all suites, or a number for each suite.
             since: Only sessions created at this time or later; an aware datetime.
             concurrency: The number of suites to read at once (default: `max_concurrency` of the client).
-            on_failure: "raise" raises `HarvestError` after all other suites were yielded; "collect" only lists the
-                failed suites in `harvest.failures`.
+            on_failure: "raise" raises `HarvestError` after all other suites were read; "collect" only lists the failed
+                suites in `harvest.failures`.
 
         Raises:
-            ConfigError: An argument is invalid. While iterating: an element of `suites` references no suite. (A suite
-                with an invalid name fails only that suite.)
+            ConfigError: An argument is invalid. While iterating: an element of `suites` is not a suite. (A suite
+                with an invalid name is reported as a failed suite.)
         """
         validate_branch(branch)
         validate_since(since)
@@ -535,9 +536,9 @@ class BuddyClient:
 
         Args:
             suites: The suites. A suite that is listed twice is watched once.
-            interval: Seconds between two reads of a suite, with a jitter of 10 %.
+            interval: Seconds between two checks of a suite, with a jitter of 10 %.
             branch: Only sessions of this branch.
-            on_failure: "raise" ends the watch if the first round of a suite gets a 401, 403 or 404; "retry" reads the
+            on_failure: "raise" ends the watch if the first check of a suite gets a 401, 403 or 404; "retry" checks the
                 suite again later.
 
         Raises:

@@ -1,7 +1,7 @@
 """A source for dlt, with the extra `[dlt]`: tables of the sessions of suites and of their test cases.
 
-dlt loads a state together with the rows. For each table and suite, it contains the highest session that was read, and
-the lower ones that must be read again. So the next run reads a list of sessions down to the lowest of these.
+dlt loads a state together with the rows. For each table and suite, the state contains the number of the newest session
+that was read, and those of older ones that must be read again. The next run reads the list down to the oldest of these.
 """
 
 from __future__ import annotations
@@ -85,22 +85,22 @@ def buddy_source(
     again with `refresh="drop_sources"`. To limit a run, use `source.pages.add_limit`: both resources take their rows
     from the hidden resource `pages`.
 
-    The cases of a session are read when it is finished. If there are not as many as the session counts, or it is not
-    found, the next run reads them once more. If a run sees that a session was reopened, its cases are read again when
-    it is finished, and replace those from before; if there are none, those from before stay.
+    The cases of a session are read when it is finished. If their number differs from the count of the session, or the
+    session is not found, the next run reads them once more. If a run sees that a session was reopened, its cases are
+    read again when it is finished. They replace the earlier ones; if there are none, the earlier ones stay.
 
     Args:
         suites: The suites: `SuiteKey`s, texts such as `"workspace/project/suite_id"`, or URLs.
-        token: As in `BuddyClient`. Like the arguments up to `details`, it is read from dlt's configuration under
-            `sources.buddy` by default.
+        token: As in `BuddyClient`. By default, dlt reads this and the arguments up to `details` from its configuration,
+            under `sources.buddy`.
         region: As in `BuddyClient`.
         base_url: As in `BuddyClient`.
         cases: Which test cases to load: "failed" costs two requests for each session in which tests failed or ended
             with an error; "all" costs one for each session with tests, or more for over 100 cases. If you change it to
             "all", the next run reads everything again.
-        details: Whether to read the `data`, and with it the failure, of each failing case, with one request for each
-            (and with "all", two for each session that has any). If you change it, sessions that were read are not
-            read again; for that, run `with_resources("cases")` with `refresh="drop_resources"`.
+        details: Whether to read the `data` and the failure of each failing case, with one request for each (and with
+            "all", two for each session that has any). A change of this argument applies only to sessions that are read
+            later; to read all again, run `with_resources("cases")` with `refresh="drop_resources"`.
         settings: Other arguments of `BuddyClient`.
 
     Raises:

@@ -31,10 +31,10 @@ class BuddyError(Exception):
     """The base class of all errors of this package.
 
     Attributes:
-        cursor: The position of the read that failed, to resume it; None if there was no read.
+        cursor: The position of the read that failed, to resume it; None if no session was read.
         retryable: Whether the same call may succeed later.
-        not_tried: The number of suites that were not tried, if the error ended a harvest whose suites have a length,
-            such as a list; otherwise None.
+        not_tried: The number of suites that were not tried, if the error ended a harvest of a list or another iterable
+            with a length; otherwise None.
     """
 
     cursor: Cursor | None = None
@@ -209,7 +209,7 @@ class UnstableListingError(BuddyError):
 
 
 class HarvestError(BuddyError, ExceptionGroup[BuddyError]):
-    """Some suites of a harvest failed. Raised after all the others were yielded. Retryable if all failures are.
+    """Some suites of a harvest failed. Raised after all other suites were read. Retryable if all failures are.
 
     Attributes:
         failures: The error of each suite that failed.

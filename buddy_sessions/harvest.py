@@ -50,18 +50,18 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
 
     Created by `BuddyClient.harvest` and `SessionStore.sync`; the constructor is not public.
 
-    Use it as `async with`, so that leaving the loop stops the
-    requests at once. Only one task can iterate over it: another one gets `RuntimeError`, until the first has ended.
+    Use it as `async with`, so that leaving the block stops the requests at once. Only one task can iterate over it:
+    another one gets `RuntimeError`, until the first has ended.
 
-    A suite that fails does not stop the others: `HarvestError` is raised after all others were yielded, unless failures
-    are collected. If your iterable of suites raises, the harvest finishes the suites that it has started, then raises
-    that error. An element that references no suite ends it with `ConfigError`, and a closed client with
-    `ClientClosedError`. A suite that is listed twice is read twice.
+    A suite that fails does not stop the others: `HarvestError` is raised after the last session of the others, unless
+    `on_failure` is "collect". If your iterable of suites raises, the harvest finishes the suites that it has started,
+    then raises that error. An element that is not a suite does the same, with `ConfigError`. A closed client ends the
+    harvest with `ClientClosedError`. A suite that is listed twice is read twice.
 
-    A rejected token ends the harvest at once with `AuthenticationError`, whether failures are collected or not. So do
-    20 suites in a row that fail with the same retryable error, such as 503, or with a `TransportError`, while no page
-    is read: the server or the network is down, or a proxy refuses, and that error is raised. Its `not_tried` is the
-    number of suites that were not started.
+    A rejected token ends the harvest at once with `AuthenticationError`, whatever `on_failure` is. So do 20 suites in a
+    row that fail with the same retryable error, such as 503, or with a `TransportError`, while no page is read: that
+    error is raised, because the server or the network is probably down, or a proxy refuses the requests. Its
+    `not_tried` is the number of suites that were not started.
 
     Example:
         >>> async with buddy.harvest(["acme/storefront/MNbyVedg", "acme/payments/Rr8dLm2a"]) as harvest:
@@ -141,7 +141,7 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
         After a loop over sessions, the rest of its current page is skipped.
 
         Raises:
-            HarvestError: Suites have failed, and failures are not collected.
+            HarvestError: Suites have failed, and `on_failure` is "raise".
             AuthenticationError: The token was rejected.
             BuddyError: 20 suites in a row have failed with this retryable error or `TransportError`.
             RuntimeError: Another task is iterating over the harvest.

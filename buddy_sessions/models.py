@@ -1,4 +1,4 @@
-"""The values that this package returns: frozen attrs classes and enums that know nothing of JSON or HTTP.
+"""The values that this package returns: frozen attrs classes and enums, independent of JSON and HTTP.
 
 The fields of `Session`, `Member`, `Suite` and `TestCase` have the names that the API gives them (Buddy's API
 documentation of the session list, and Buddy's OpenAPI types). A field that the API omits or sends as null is None.
@@ -114,8 +114,8 @@ class SuiteKey(NamedTuple):
         """Return the key of a suite.
 
         Args:
-            text: `workspace/project/suite_id`, or the URL of the suite in the browser or in the API. What follows the
-                suite in a URL, such as a session, is ignored.
+            text: `workspace/project/suite_id`, or the URL of the suite in the browser or in the API. The rest
+                of a URL, such as a session, is ignored.
 
         Raises:
             ValueError: `text` is neither.
@@ -181,7 +181,7 @@ class Suite:
         identifier: The readable ID that YAML files, variables and scripts use.
         name: The name of the suite.
         timeout: Seconds after which a session is closed.
-        slow_threshold: Milliseconds from which on a test is slow.
+        slow_threshold: The duration in milliseconds from which Buddy calls a test slow.
         error_pattern: The pattern by which Buddy recognises errors.
         send_commit_status: Whether Buddy reports the result to the Git host.
 
@@ -205,12 +205,12 @@ class Suite:
 
 @frozen(kw_only=True)
 class Session:
-    """One run of a suite's tests. A session can change: it is created in progress, finished, reopened, deleted.
+    """One run of a suite's tests. It is created in progress, finishes, and can be reopened or deleted.
 
     `id`, `relative_id` and `status` are always present. Any other field is None if the API does not send it.
 
     Attributes:
-        id: The ID, as `client.session` takes it.
+        id: The ID, to pass to `client.session`.
         relative_id: Sequential number within the suite; 1 is the oldest.
         status: IN_PROGRESS, SUCCESSFUL, ERROR or SKIPPED.
         url: The session in the API.
@@ -227,7 +227,7 @@ class Session:
         execution_id: The ID of the pipeline execution, if a Buddy action ran the tests.
         action_execution_id: The ID of the action's execution, if a Buddy action ran the tests.
         error_message: Buddy's error message, if there is one.
-        duration: Seconds.
+        duration: The duration in seconds.
         tests_count: The number of tests, including failed and skipped ones.
         failed_count: The number of tests that failed.
         skipped_count: The number of tests that were skipped.
@@ -287,7 +287,7 @@ class Session:
 
 @frozen
 class TestKey:
-    """What names a test across sessions: its group, class and name. The `id` of a case may differ in each session.
+    """Identifies a test in every session: its group, class and name. The `id` of a case may differ in each session.
 
     Example:
         >>> str(TestKey("tests/test_cart.py", "CartTest", "adds_discount"))
@@ -306,7 +306,7 @@ class TestKey:
 
 @frozen(kw_only=True)
 class Failure:
-    """Why a test failed, as its JUnit XML says.
+    """The reason why a test failed, from its JUnit XML.
 
     Attributes:
         kind: "failure" if an assertion failed, "error" if the test ended unexpectedly.
@@ -334,7 +334,7 @@ class TestCase:
         test_group_name: The group, for instance the file of the test.
         test_group_id: The ID of the group within the session.
         classname: The class of the test.
-        time: Seconds.
+        time: The duration in seconds.
         data: The JUnit XML of the test. Only `client.case` and `client.failures(details=True)` return it.
         failure: The first failure or error in `data`; None if there is none, or if `data` is not valid XML.
 
@@ -396,11 +396,11 @@ _CURSOR = r"([1-9][0-9]{0,18})@(0|[1-9][0-9]{0,18})"
 
 @frozen
 class Cursor:
-    """The position of a read: valid after every session, at any later time, in any process.
+    """The position of a read. You can resume from it at any later time, in any process.
 
     Attributes:
         lowest_id: The lowest `relative_id` read so far. Sessions with lower numbers remain to be read.
-        offset: The number of rows of the list at or above `lowest_id`, when they were read. Only a hint: if it is
+        offset: The number of sessions in the list down to `lowest_id`, when they were read. Only a hint: if it is
             wrong, the read makes extra requests, but loses no session.
 
     Example:
@@ -439,8 +439,8 @@ class SessionPage:
         html_url: The URL of the suite in the browser.
         covers: `(low, high)`: after this page, every existing session with a `relative_id` from `low` to `high` has
             been yielded (if the read is limited to a branch: every session of that branch). None if the order of the
-            list does not prove this. On the last page, it reaches below the last session only if the end of the list
-            was checked.
+            list does not allow this conclusion. On the last page, `low` is below the last session only if the end of
+            the list was checked.
         is_last: Whether the read is complete with this page, which may be empty.
     """
 

@@ -78,7 +78,7 @@ first page has the given fingerprint; then the page was not decoded.
 
 
 class WatchState(Protocol):
-    """Keeps what a watch has seen beyond the end of the process."""
+    """Saves the sessions that a watch has seen, so that another process can continue it."""
 
     async def load(self, key: SuiteKey) -> list[Session] | None:
         """Return the sessions of a suite that were saved; None if the suite was never watched."""
@@ -97,13 +97,13 @@ class Watch(AsyncIterator[Change]):
     requests at once. Only one task can iterate over it: another one gets `RuntimeError`, until the first has ended.
     After a `break`, the next loop continues with the next change. Without any suite the stream ends at once.
 
-    Each suite is read once per interval: this is a round. Sessions that exist in the first round are not reported; the
-    unfinished ones among them are watched until they finish. A later round costs one request, or more if there are new
-    or unfinished sessions farther down. Only the newest 100 sessions of a suite are watched (about 15 kB). A change of
-    a finished session is noticed only on the pages that a round reads: always the first one.
+    Each suite is checked once per interval; one check is called a round. Sessions that exist in the first round are not
+    reported; the unfinished ones among them are watched until they finish. A later round reads the first page, with one
+    request, and more pages only if they contain new or unfinished sessions. A change of a finished session is noticed
+    only on the pages that are read. Only the newest 100 sessions of a suite are watched (about 15 kB of memory).
 
-    The changes of a round arrive oldest first, each once. They wait in a short queue, and a suite is not read again
-    before its changes are in the queue, so a slow loop slows the watch down. `refresh` does a round at once.
+    The changes of a round arrive oldest first, each once. They wait in a short queue, and a suite is not checked again
+    before its changes are in the queue, so a slow loop slows the watch down. `refresh` starts a round at once.
 
     With a store (`SessionStore.watch`), a watch continues where the last one stopped, and reports what has happened in
     between. A change is acknowledged when you ask for the next one, so it is delivered at least once.
@@ -111,9 +111,9 @@ class Watch(AsyncIterator[Change]):
     If the first round of a suite gets a 401, 403 or 404, the watch ends with that error, because the token or the name
     of the suite is probably wrong. With `on_failure="retry"`, it is treated like other failures.
 
-    A suite that fails does not stop the others: one warning is logged, `failures` lists the suite, and it is read again
-    after 2, 4, 8, then 16 intervals, until it succeeds. A closed client ends the watch with
-    `ClientClosedError`, and any error that is not a `BuddyError` ends it, too.
+    A suite that fails does not stop the others: one warning is logged, `failures` lists the suite, and it is checked
+    again after 2, 4, 8, then 16 intervals, until it succeeds. A closed client ends the watch with `ClientClosedError`,
+    and any error that is not a `BuddyError` ends it, too.
 
     Example:
         >>> async with buddy.watch(["acme/storefront/MNbyVedg"], interval=60) as watch:
@@ -146,7 +146,7 @@ class Watch(AsyncIterator[Change]):
         self._unacknowledged: Change | None = None
 
     def with_state(self, state: WatchState) -> Self:
-        """Return this watch, which continues from a saved state, and saves what it has seen. `SessionStore` has one."""
+        """Make this watch continue from a saved state, and save its progress there. Returns the watch itself."""
         self._state = state
         return self
 
@@ -166,10 +166,10 @@ class Watch(AsyncIterator[Change]):
     async def refresh(self, *suites: SuiteRef) -> None:
         """Check suites now, for instance because you were notified that a session has ended.
 
-        Returns at once, so that you can call it anywhere, also in the loop over the changes, which arrive there as
-        usual. The checks come before those that are due by the interval. If a suite is being checked at this moment,
-        it is checked once more afterwards. Its interval, or its wait after a failure, starts again with this check. It
-        does nothing before the loop has started, because every suite is checked then.
+        Returns at once, so you can also call it inside the loop; the changes arrive in the loop as usual. These checks
+        precede the scheduled ones. A suite that is being checked at this moment is checked once more afterwards. The
+        next interval of a suite, or its wait after a failure, starts with this check. Before the loop has started, the
+        call does nothing, because the loop starts with a check of every suite.
 
         Args:
             suites: The suites (default: all suites of the watch).
@@ -352,7 +352,7 @@ class _Schedule:
 
 @define(eq=False)
 class _WatchedSuite:
-    """What is known of one suite, to detect changes. No I/O.
+    """The state of one suite, to detect changes. No I/O.
 
     Attributes:
         key: The key of the suite.

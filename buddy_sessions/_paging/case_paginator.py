@@ -103,7 +103,7 @@ class CasePaginator:
     def stats(self) -> Stats:
         """The `Stats` of the latest read so far.
 
-        It is verified if the session is finished, and the number of cases is the one that the session counts.
+        `verified` is true after a complete read, if the session is finished and counts as many cases as were read.
         """
         return self._latest.stats
 

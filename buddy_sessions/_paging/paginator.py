@@ -22,9 +22,8 @@ class SessionPaginator:
 
     Created by `BuddyClient.sessions`; the constructor is not public.
 
-    Leaving a loop ends the read: asyncio closes it in the next steps of the event
-    loop, and no task or connection stays open. After an error, resume with `cursor=error.cursor` and the same other
-    arguments.
+    Leaving a loop ends the read: in the next steps of the event loop, its tasks and connections are closed. After an
+    error, resume with `cursor=error.cursor` and the same other arguments.
 
     Example:
         >>> async for session in buddy.sessions("acme/storefront/MNbyVedg"):
@@ -71,10 +70,10 @@ class SessionPaginator:
 
         Args:
             trim: Whether to leave out sessions at or below `after` that arrived on the same page as wanted ones.
-            check_end: Whether to check the end of the list with two more requests in any case, unless it is number 1.
-                By default, one in about 50 ends is checked, and those of long lists.
-            slots: The slots of a harvest, to which this read belongs: pages are requested in advance in all slots that
-                are idle, unless `read_ahead` is 1. None for a read of its own, with `read_ahead` slots.
+            check_end: Whether to always check the end of the list with two more requests, unless the read reaches
+                number 1. By default, the client checks its first list, then one in 50, and long lists.
+            slots: The request slots of the harvest that this read belongs to: pages are requested in advance while
+                slots are idle, unless `read_ahead` is 1. None if the read belongs to no harvest.
 
         Raises:
             BuddyError: The read failed. `error.cursor` is its position.
@@ -94,9 +93,9 @@ class SessionPaginator:
 
     @property
     def cursor(self) -> Cursor | None:
-        """The position of the latest read, valid after every session. At the beginning, the `cursor` argument.
+        """The position of the latest read, after the last session that was yielded. At first, the `cursor` argument.
 
-        If the list is out of order, it stays where the order was lost.
+        If a page is out of order, the cursor stays before that page.
         """
         return self._latest.cursor
 
@@ -162,7 +161,7 @@ class _Read:
 
     Attributes:
         consumed: How many sessions of the current page have been yielded.
-        verified: Whether it is proved so far that no session was missed or repeated.
+        verified: Whether the client has verified so far that no session was missed or repeated.
     """
 
     def __init__(self, start: Cursor | None) -> None:

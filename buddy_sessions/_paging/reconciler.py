@@ -91,7 +91,7 @@ class Reconciler:
     """Plans the requests of one read: `windows` returns the pages to request, `feed` takes the first of them.
 
     Attributes:
-        verified: Whether it is proved so far that no session was missed or repeated. False if the list is out of order.
+        verified: Whether no session was missed or repeated so far. False if the list is out of order.
         is_complete: Whether the list was read to its end, or down to `after` or `since`.
 
     Args:

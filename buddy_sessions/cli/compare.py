@@ -48,10 +48,10 @@ async def compare_sessions(
     - buddy-sessions compare acme/storefront/MNbyVedg 381 382 --db sessions.db
 
     Args:
-        key: WORKSPACE/PROJECT/SUITE_ID, a part of it that -w and -p complete, or the URL of a suite.
+        key: WORKSPACE/PROJECT/SUITE_ID, or the URL of a suite. With -w and -p, SUITE_ID is enough.
         old: ID or number of the old session, or its URL.
         new: ID or number of the new session, or its URL.
-        db: SQLite file, as written by `sync --cases all`, to read from. No request is made.
+        db: Read from this SQLite file, written by `sync --cases all`, and send no request.
         printing: How data is printed.
         verbosity: What is printed to stderr.
         defaults: Completes the key.

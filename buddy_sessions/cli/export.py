@@ -29,9 +29,9 @@ async def export_sessions(
     verbosity: Verbosity = Verbosity(),
     defaults: KeyDefaults = KeyDefaults(),
 ) -> None:
-    """Write the sessions of a database, each suite's newest first. No request is made.
+    """Write the sessions of a database, each suite's newest first, without a request.
 
-    The rows are those of harvest. Deleted sessions are left out.
+    The rows have the columns of harvest. Deleted sessions are left out.
 
     For example:
 
@@ -43,9 +43,8 @@ async def export_sessions(
             the database).
         db: SQLite file, as written by `sync` or `harvest --out FILE.db`.
         branch: Only sessions of this branch.
-        since: Only sessions created since then: 24h, 7d, 2w, or a time such as 2026-01-31 (UTC).
-        format: Output format (default: jsonl). In csv, a text that a spreadsheet would take for a formula is preceded
-            by '.
+        since: Only sessions created in the last 24h, 7d or 2w, or since a time such as 2026-01-31 (UTC).
+        format: Output format (default: jsonl). In csv, text that looks like a formula is prefixed with '.
         json: The same as --format jsonl.
         out: File to write: .jsonl, .csv (see --format) or .parquet. An existing file is replaced at the end.
         verbosity: What is printed to stderr.

@@ -55,15 +55,15 @@ async def list_failures(
     - buddy-sessions failures acme/storefront/MNbyVedg 383 --format junit
 
     Args:
-        key: WORKSPACE/PROJECT/SUITE_ID, a part of it that -w and -p complete, or the URL of a suite or a session.
+        key: WORKSPACE/PROJECT/SUITE_ID, or the URL of a suite or a session. With -w and -p, SUITE_ID is enough.
         session: ID or number of the session, or its URL (default: the latest finished session).
-        branch: The latest finished session of this branch.
-        details: Print all of the messages and stack traces. Formats other than table always contain them.
+        branch: Use the latest finished session of this branch.
+        details: Print complete messages and stack traces, also in a table. Other formats always contain them.
         limit: Maximum number of tests (default: 50 in a table, otherwise all).
-        format: Output format (default: table on a terminal, otherwise jsonl). junit is JUnit XML. In csv, a text that a
-            spreadsheet would take for a formula is preceded by '.
+        format: Output format (default: table on a terminal, otherwise jsonl). junit is JUnit XML. In csv, text that
+            looks like a formula is prefixed with '.
         json: The same as --format jsonl.
-        db: SQLite file, as written by `sync --cases failed`, to read from. No request is made.
+        db: Read from this SQLite file, written by `sync --cases failed`, and send no request.
         exit_code: Exit with 1 if tests failed (default: 0 whether or not tests failed).
         verbosity: What is printed to stderr.
         defaults: Completes the key.

@@ -42,7 +42,7 @@ async def list_flaky_tests(
     - buddy-sessions flaky acme/storefront/MNbyVedg --db sessions.db --last 50
 
     Args:
-        key: WORKSPACE/PROJECT/SUITE_ID, a part of it that -w and -p complete, or the URL of a suite.
+        key: WORKSPACE/PROJECT/SUITE_ID, or the URL of a suite. With -w and -p, SUITE_ID is enough.
         changes: Minimum number of changes of the status.
         options: Which sessions to look at, and how many tests to print.
         printing: How data is printed.

@@ -57,13 +57,13 @@ async def harvest_suites(
         source: File with more keys, one per line; - for stdin. Blank lines and lines that begin with # are ignored.
         branch: Only sessions of this branch.
         after: Only sessions with a higher relative_id, in every suite.
-        since: Only sessions created since then: 24h, 7d, 2w, or a time such as 2026-01-31 (UTC).
+        since: Only sessions created in the last 24h, 7d or 2w, or since a time such as 2026-01-31 (UTC).
         concurrency: Maximum number of suites read at once, and of requests at once.
-        format: Output format (default: jsonl, but a summary of the suites on a terminal). In csv, a text that a
-            spreadsheet would take for a formula is preceded by '.
+        format: Output format (default: jsonl, but a summary of the suites on a terminal). In csv, text that
+            looks like a formula is prefixed with '.
         json: The same as --format jsonl.
-        out: File to write: .jsonl, .csv (see --format), .parquet, or .db for SQLite. An existing file is replaced when
-            all suites were read.
+        out: File to write: .jsonl, .csv (see --format), .parquet, or .db for SQLite. An existing file is replaced only
+            if all suites were read.
         allow_partial: Replace an existing file even if some suites have failed.
         db: Rejected, with a hint.
         verbosity: What is printed to stderr.

@@ -32,9 +32,9 @@ class KeyDefaults:
     """The names that complete a key without a workspace or a project."""
 
     workspace: Annotated[str | None, Parameter(name=("--workspace", "-w"), env_var="BUDDY_WORKSPACE")] = None
-    """Workspace of a key without one."""
+    """Workspace, for a key without one."""
     project: Annotated[str | None, Parameter(name=("--project", "-p"), env_var="BUDDY_PROJECT")] = None
-    """Project of a key without one."""
+    """Project, for a key without one."""
 
     def parse_suite(self, text: str) -> SuiteKey:
         """Return the key of a suite from its URL, or from a key whose first names may be missing.

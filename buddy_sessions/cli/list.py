@@ -49,10 +49,10 @@ async def list_sessions(
     - buddy-sessions list MNbyVedg -w acme -p storefront --json --limit 5
 
     Args:
-        key: WORKSPACE/PROJECT/SUITE_ID, a part of it that -w and -p complete, or the URL of a suite.
+        key: WORKSPACE/PROJECT/SUITE_ID, or the URL of a suite. With -w and -p, SUITE_ID is enough.
         branch: Only sessions of this branch.
         after: Only sessions with a higher relative_id.
-        since: Only sessions created since then: 24h, 7d, 2w, or a time such as 2026-01-31 (UTC).
+        since: Only sessions created in the last 24h, 7d or 2w, or since a time such as 2026-01-31 (UTC).
         limit: Maximum number of sessions (default: 50 in a table, otherwise all).
         no_limit: Print all sessions, also in a table.
         cursor: Position from which to continue an earlier read, such as 118@40.

@@ -42,7 +42,8 @@ class Printing:
     """How data is printed."""
 
     format: Format | None = None
-    """Output format (default: table on a terminal, otherwise jsonl). In csv, a formula is preceded by '."""
+    """Output format (default: table on a terminal, otherwise jsonl). In csv, text that looks like a formula is prefixed
+    with '."""
     json: Json = False
     """The same as --format jsonl."""
 
@@ -60,11 +61,11 @@ class RunOptions:
     branch: str | None = None
     """Only sessions of this branch."""
     last: PositiveInt = 10
-    """Number of finished sessions to look at, the newest ones."""
+    """Number of sessions to look at: the newest finished ones."""
     limit: PositiveInt | None = None
     """Maximum number of tests (default: 20 in a table, otherwise all)."""
     db: Path | None = None
-    """SQLite file, as written by `sync --cases all`, to read from. No request is made."""
+    """Read from this SQLite file, written by `sync --cases all`, and send no request."""
 
     def limit_for(self, output_format: Format) -> int | None:
         """Return the maximum number of tests in an output format; None for all."""
@@ -74,7 +75,7 @@ class RunOptions:
 @Parameter(name="*", group="Connection")
 @dataclass(frozen=True)
 class Connection:
-    """How to reach Buddy. HTTPS_PROXY, HTTP_PROXY and NO_PROXY are honoured."""
+    """How to reach Buddy. HTTPS_PROXY, HTTP_PROXY and NO_PROXY are used."""
 
     region: str | None = None
     """US, EU or AS. Default: from BUDDY_API_ENDPOINT, BUDDY_API_URL, BUDDY_BASE_URL or BUDDY_REGION."""

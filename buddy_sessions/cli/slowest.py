@@ -42,8 +42,8 @@ async def list_slowest_tests(
     - buddy-sessions slowest acme/storefront/MNbyVedg --db sessions.db --limit 5
 
     Args:
-        key: WORKSPACE/PROJECT/SUITE_ID, a part of it that -w and -p complete, or the URL of a suite.
-        threshold: Only tests that take longer than this number of seconds.
+        key: WORKSPACE/PROJECT/SUITE_ID, or the URL of a suite. With -w and -p, SUITE_ID is enough.
+        threshold: Only tests whose median is above this number of seconds.
         options: Which sessions to look at, and how many tests to print.
         printing: How data is printed.
         verbosity: What is printed to stderr.

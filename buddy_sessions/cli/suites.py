@@ -31,7 +31,7 @@ async def list_suites(
     - buddy-sessions suites https://app.buddy.works/acme/storefront --json
 
     Args:
-        project: WORKSPACE/PROJECT, a part of it that -w and -p complete, or the URL of a project.
+        project: WORKSPACE/PROJECT, or the URL of a project. With -w, PROJECT is enough; with -w and -p, leave it out.
         printing: How data is printed.
         verbosity: What is printed to stderr.
         defaults: Completes the project.

@@ -40,8 +40,9 @@ async def sync_suites(
 ) -> ExitCode:
     """Keep a SQLite database up to date with the sessions of many suites.
 
-    Reads only sessions that are missing, new or unfinished: one request for a suite without such sessions. Each page is
-    saved at once, so the next sync continues after a failure or Ctrl-C. A suite that fails does not stop the others.
+    Reads only new and unfinished sessions, and those that earlier syncs did not reach: one request for a suite without
+    any. Each page is saved at once, so the next sync continues after a failure or Ctrl-C. A suite that fails does not
+    stop the others.
 
     For example:
 
@@ -55,9 +56,9 @@ async def sync_suites(
         db: SQLite file. It is created if it does not exist.
         branch: Only sessions of this branch. Each sync reads the whole branch.
         after: Only sessions with a higher relative_id, in every suite.
-        since: Only sessions created since then: 24h, 7d, 2w, or a time such as 2026-01-31 (UTC).
+        since: Only sessions created in the last 24h, 7d or 2w, or since a time such as 2026-01-31 (UTC).
         cases: Save test cases of finished sessions, too: only those that failed, with their messages, or all. A session
-            costs one request for each 100 cases and each failed case.
+            costs one request for each 100 cases, and one for each failed case.
         full: Read every page again, whatever the database contains, and report what was wrong.
         concurrency: Maximum number of suites read at once, and of requests at once.
         verbosity: What is printed to stderr.

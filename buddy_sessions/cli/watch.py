@@ -64,14 +64,14 @@ async def watch_suites(
     - buddy-sessions watch acme/storefront/MNbyVedg --db watch.db --json
 
     Args:
-        key: WORKSPACE/PROJECT/SUITE_ID, WORKSPACE/PROJECT for its suites at the start, or a URL. With -w and -p,
-            SUITE_ID is enough, or no key for the project.
+        key: WORKSPACE/PROJECT/SUITE_ID, WORKSPACE/PROJECT for the suites that the project has at the start, or a URL.
+            With -w and -p, SUITE_ID is enough, or no key for the project.
         source: File with more keys, one per line; - for stdin. Blank lines and lines that begin with # are ignored.
         interval: Seconds between two checks of a suite.
         branch: Only sessions of this branch.
         db: SQLite file for the state of the watch. The next watch with this file continues where this one stopped.
-        failures: Name the failing tests of each session that turns red, with two requests for each such session. jsonl
-            and csv list them in the field `failing`: null if they could not be read, empty for other sessions.
+        failures: Name the failing tests of each session that starts to fail, with two requests per session. jsonl and
+            csv list them in the field `failing`: null if they could not be read, empty for other sessions.
         printing: How data is printed.
         verbosity: What is printed to stderr.
         defaults: Completes the keys.
@@ -107,7 +107,7 @@ async def watch_suites(
 
 
 async def _read_failing(buddy: BuddyClient, change: Change, messages: Output) -> list[TestCase] | None:
-    """Return the failing tests of a session that turns red; for other changes, an empty list.
+    """Return the failing tests of a session that starts to fail; for other changes, an empty list.
 
     Return None if they cannot be read. The error is printed: the watch goes on.
     """

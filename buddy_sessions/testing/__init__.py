@@ -6,7 +6,7 @@ async with FakeBuddy() as fake:
     ...  # read it from fake.base_url with fake.token, with any client
 ```
 
-It shares no code with the client: both define the wire format, so that a mistake in one of them fails a test.
+It shares no code with the client: each defines the wire format itself, so that a mistake in either fails a test.
 """
 
 from .faults import Fault

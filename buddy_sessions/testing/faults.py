@@ -42,7 +42,8 @@ class Fault:
 
     `stale` and `filtered` change lists of sessions and single sessions: a session that is left out has no test cases or
     test groups either, and a stale one has those of that time. The others change lists of sessions, of test cases and
-    of test groups. All other responses remain as usual. A row that does not exist is neither swapped nor left out.
+    of test groups. All other responses remain as usual. `swapped` and `missing_row` have no effect if that row
+    does not exist.
 
     Attributes:
         name: The name of the fault, for `repr`.
@@ -129,7 +130,7 @@ class Fault:
 
     @staticmethod
     def stale(snapshot: Snapshot) -> "Fault":
-        """Return a fault that responds as if the suite still were as in `snapshot`.
+        """Return a fault that responds as if the suite were still in the state of `snapshot`.
 
         Args:
             snapshot: The result of `FakeSuite.snapshot`, for the suite that the request reads.
@@ -165,7 +166,7 @@ class Fault:
         """Return a fault that exchanges two neighbours in the list, before the page is cut.
 
         Args:
-            offset: The position of the first one in the list, or in that of the requested branch; 0 is the newest.
+            offset: The position of the first one in the list, or in the list of the requested branch; 0 is the newest.
         """
 
         def swap(rows: list[Row]) -> list[Row]:

@@ -73,7 +73,7 @@ def given_failure(case: Mapping[str, Any], given: Mapping[str, Any]) -> Failure:
 
     Args:
         case: The test case, in the API's JSON.
-        given: Some of `type`, `message` and `text`. By default, they fit to each other and to the status.
+        given: Some of `type`, `message` and `text`. The defaults fit each other and the status.
     """
     is_skipped = case["status"] == "SKIPPED"
     default_type = None if is_skipped else "RuntimeError" if case["status"] == "ERROR" else "AssertionError"

@@ -48,8 +48,8 @@ class FakeBuddy:
         ssl_context: Serve HTTPS with this context; None for HTTP.
         api_url: The base of `url` fields in responses. A change applies to suites that are added later.
         app_url: The base of `html_url` fields in responses. A change applies to suites that are added later.
-        on_request: Called with each request before its response is made; awaited if it returns an awaitable. Its
-            changes are visible in that response, and a fault that it injects applies to that request.
+        on_request: Called with each request before its response is made; awaited if it returns an awaitable. Changes
+            that it makes are visible in that response, and a fault that it injects applies to that request.
         suites: The suites by workspace, project and suite ID.
         requests: All requests so far, in the order of arrival.
         faults: The queue of injected faults. Each request takes the first one.
@@ -149,7 +149,7 @@ class FakeBuddy:
         name: str = "Unit tests",
         identifier: str = "unit-tests",
     ) -> FakeSuite:
-        """Add an empty suite. Its workspace and project need not exist.
+        """Add an empty suite, and its workspace and project if they do not exist.
 
         Args:
             workspace: The domain of the workspace.

@@ -25,8 +25,8 @@ _FIELDS = (
 class FakeSuite:
     """A suite whose sessions a test creates and changes. `FakeBuddy.add_suite` adds one to a server.
 
-    Its methods return copies, which do not change with the suite. They are thread-safe: each change is atomic, and a
-    page shows the suite before or after it.
+    Its methods return copies, which do not change when the suite changes. The methods are thread-safe: each change is
+    atomic, so a page shows all of it or nothing.
 
     Attributes:
         key: The workspace, the project and the ID of the suite.
@@ -34,12 +34,12 @@ class FakeSuite:
         identifier: The identifier of the suite.
         url: The URL of the suite in the API.
         html_url: The URL of the suite in the browser.
-        timeout: The timeout of a session in seconds. This and the following settings, which a test may change, appear
-            in the response for the single suite; None to leave one out.
+        timeout: The timeout of a session in seconds. A test may change this setting and those below. They appear in the
+            response for the single suite; None to leave one out.
         slow_threshold: The duration in milliseconds from which Buddy calls a test slow.
         error_pattern: The pattern of error messages.
         send_commit_status: Whether Buddy sends the status of commits to the repository.
-        token: The secret that reporters write with. The server does not accept it.
+        token: The secret with which CI jobs upload results. The server does not accept it.
     """
 
     def __init__(

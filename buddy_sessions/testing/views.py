@@ -17,12 +17,12 @@ class View:
     """The changes that a fault makes to the rows in one response. The default changes nothing.
 
     Attributes:
-        snapshot: The sessions to show in place of those that exist now; None for those.
+        snapshot: The sessions to show in place of those that exist now; None for no replacement.
         is_hidden: Returns whether a session is left out.
         hide_after_cut: Whether sessions are left out after the page is cut, which makes the page shorter.
-        change_list: Returns the list to cut the page from, for the list of the suite or of the requested branch.
-        page_size: The page size in place of the requested one; None for that.
-        change_page: Returns the page to show, for the page that was cut.
+        change_list: Changes the list, of the suite or of the requested branch, before the page is cut.
+        page_size: The page size in place of the requested one; None for no replacement.
+        change_page: Changes the page after it is cut.
     """
 
     snapshot: Snapshot | None = None

@@ -33,9 +33,9 @@ async def report(
     verbosity: Verbosity = Verbosity(),
     defaults: KeyDefaults = KeyDefaults(),
 ) -> None:
-    """Write a database as one HTML page: what fails since when, flaky and slow tests, pass rates, durations, growth.
+    """Write a database as HTML: failures and when they began, flaky and slow tests, pass rates, durations, growth.
 
-    The page loads nothing from the network: mail it, print it, read it on a phone.
+    The page is one file, which loads nothing from the network: mail it, print it, read it on a phone.
 
     For example:
 
@@ -45,7 +45,7 @@ async def report(
     Args:
         db: SQLite file, as written by `sync` or `demo --db`.
         suite: Only these suites, or WORKSPACE/PROJECT for all suites of a project (default: all suites in the file).
-        days: Only the sessions of the last days.
+        days: Only sessions of the last INT days.
         out: HTML file to write. It is replaced only when the page is complete.
         verbosity: What is printed to stderr.
         defaults: Completes the keys.

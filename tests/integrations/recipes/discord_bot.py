@@ -1,4 +1,4 @@
-"""A Discord bot that names the failing tests of a session that turns red. Set BUDDY_TOKEN and DISCORD_TOKEN.
+"""A Discord bot that names the failing tests of a session that fails. Set BUDDY_TOKEN and DISCORD_TOKEN.
 
 It stops with a message and exit code 1 if a token is rejected, or a message cannot be posted. Let systemd or Docker
 restart it: the database knows what was posted, so no red session is lost. Keep the file on a disk that lasts.

@@ -1,4 +1,4 @@
-"""A Slack bot that names the failing tests of a session that turns red. Set BUDDY_TOKEN and SLACK_BOT_TOKEN.
+"""A Slack bot that names the failing tests of a session that fails. Set BUDDY_TOKEN and SLACK_BOT_TOKEN.
 
 The token of the Slack app needs the scope `chat:write`, and the app must be invited to the channel. The bot stops with
 a message and exit code 1 if a token is rejected, or a message cannot be posted. Let systemd or Docker restart it: the
