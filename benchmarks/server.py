@@ -76,8 +76,9 @@ def page_response(sessions: int, page: int, per_page: int) -> bytes:
     """Return the response for one page of a list of `sessions` sessions, newest first."""
     newest = sessions - (page - 1) * per_page
     numbers = range(newest, max(newest - per_page, 0), -1)
-    # Each session contains its number four times: in two links, its ID and `relative_id`.
-    return http_response(page_template(len(numbers)) % tuple(number for number in numbers for _ in range(4)))
+    # Each session contains its ID in two links and as `id`, then its number. IDs are in no order, as Buddy's are.
+    values = [value for number in numbers for value in (*(number * 7_654_321 % 10_000_000,) * 3, number)]
+    return http_response(page_template(len(numbers)) % tuple(values))
 
 
 def http_response(body: bytes) -> bytes:

@@ -1,0 +1,248 @@
+"""Compares a store with a hand-written loop: aiohttp, orjson, and an `executemany` upsert of each page.
+
+Both save the same sessions in a SQLite file with the same settings, in turn, in one process. Measured are a first sync,
+the size of the file and reading it back, for increasing numbers of sessions; and syncs of unchanged suites.
+
+Writes `results.json` next to this file; not with `--quick`, which stops at 10,000 sessions. `--million` goes further.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+import statistics
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import aiohttp
+import attrs
+import orjson
+
+import report
+from buddy_sessions import BuddyClient, Session, SessionStore, SuiteKey
+from readers import HEADERS, sessions_path
+from server import run_server
+
+QUICK = "--quick" in sys.argv
+LENGTHS = (1_000, 10_000) if QUICK else (1_000, 10_000, 100_000)  # sessions of one suite
+if "--million" in sys.argv:
+    LENGTHS = (*LENGTHS, 1_000_000)
+ROUNDS = 3 if QUICK else 5
+SUITES = 200 if QUICK else 1_000
+SMALL = 25  # sessions of each of them
+CONCURRENCY = 16
+PER_PAGE = 100
+KEY = SuiteKey("acme", "shop", "MNbyVedg")
+KEYS = [SuiteKey("acme", "shop", f"suite{number:04}") for number in range(SUITES)]
+FIRST_BYTES = 945
+"""Bytes of a session in the database of the first version."""
+
+FIELDS = [field.name for field in attrs.fields(Session)]
+COLUMNS = ["workspace", "project", "suite_id", *FIELDS]
+TABLE = f"CREATE TABLE sessions ({', '.join(COLUMNS)}, PRIMARY KEY (workspace, project, suite_id, id))"
+UPSERT = f"""
+    INSERT INTO sessions VALUES ({", ".join("?" * len(COLUMNS))})
+    ON CONFLICT DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in FIELDS)}
+"""
+SELECT = f"SELECT {', '.join(FIELDS)} FROM sessions WHERE workspace = ? AND project = ? AND suite_id = ?"
+
+
+def to_row(key: SuiteKey, session: dict[str, Any]) -> list[Any]:
+    """Return the row of a session's JSON."""
+    member = session.get("created_by")
+    values = {**session, "created_by": None if member is None else json.dumps(member)}
+    return [*key, *map(values.get, FIELDS)]
+
+
+async def sync_by_hand(path: Path, base_url: str, keys: Iterable[SuiteKey]) -> None:
+    """Save all sessions of suites, as people write it by hand."""
+    remaining = iter(keys)
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = NORMAL")
+        database.execute(TABLE.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS"))
+        async with aiohttp.ClientSession(headers=HEADERS, raise_for_status=True) as http:
+
+            async def work() -> None:
+                for key in remaining:
+                    page, is_full = 1, True
+                    while is_full:
+                        query = {"page": page, "per_page": PER_PAGE}
+                        async with http.get(base_url + sessions_path(key), params=query) as response:
+                            sessions = orjson.loads(await response.read())["sessions"]
+                        with database:
+                            database.executemany(UPSERT, [to_row(key, session) for session in sessions])
+                        page, is_full = page + 1, len(sessions) == PER_PAGE
+
+            await asyncio.gather(*(work() for _ in range(CONCURRENCY)))
+
+
+async def sync_store(path: Path, base_url: str, keys: Iterable[SuiteKey]) -> None:
+    """Save all sessions of suites with a store."""
+    async with (
+        BuddyClient("token", base_url=base_url, max_concurrency=CONCURRENCY, per_page=PER_PAGE) as buddy,
+        SessionStore(path) as store,
+        store.sync(buddy, keys) as sync,
+    ):
+        async for _ in sync:
+            pass
+
+
+async def harvest(base_url: str, keys: Iterable[SuiteKey]) -> None:
+    """Read all sessions of suites without saving them."""
+    async with (
+        BuddyClient("token", base_url=base_url, max_concurrency=CONCURRENCY, per_page=PER_PAGE) as buddy,
+        buddy.harvest(keys) as stream,
+    ):
+        async for _ in stream:
+            pass
+
+
+def measure_cpu(function: Callable[..., Awaitable[None]], *args: object) -> float:
+    """Return the seconds of CPU time of a run, of all threads."""
+
+    async def run() -> None:
+        await function(*args)
+
+    start = time.process_time()
+    asyncio.run(run())
+    return time.process_time() - start
+
+
+def read_by_hand(path: Path) -> float:
+    """Return the seconds of CPU time of reading all rows of the hand-written file."""
+    with closing(sqlite3.connect(path)) as database:
+        start = time.process_time()
+        rows = database.execute(f"{SELECT} ORDER BY relative_id DESC", KEY).fetchall()
+        seconds = time.process_time() - start
+    assert rows
+    return seconds
+
+
+def read_store(path: Path) -> float:
+    """Return the seconds of CPU time of reading all sessions of a store."""
+
+    async def read() -> float:
+        async with SessionStore(path) as store:
+            start = time.process_time()
+            sessions = await store.sessions(KEY)
+            seconds = time.process_time() - start
+        assert sessions
+        return seconds
+
+    return asyncio.run(read())
+
+
+def measure_length(folder: Path, base_url: str, length: int) -> dict[str, float]:
+    """Measure a suite of this length in new files."""
+    rounds: list[tuple[float, float, float, float, int, int]] = []
+    for number in range(min(ROUNDS, max(1, 200_000 // length))):
+        mine, theirs = folder / f"{length}-{number}-store.db", folder / f"{length}-{number}-hand.db"
+        rounds.append(
+            (
+                measure_cpu(sync_store, mine, base_url, [KEY]),
+                measure_cpu(sync_by_hand, theirs, base_url, [KEY]),
+                read_store(mine),
+                read_by_hand(theirs),
+                mine.stat().st_size,
+                theirs.stat().st_size,
+            )
+        )
+        for path in (mine, theirs):
+            path.unlink()
+    synced, by_hand, read, selected, size, size_by_hand = map(statistics.median, zip(*rounds, strict=True))
+    return {
+        "sync_us": synced / length * 1e6,
+        "sync_by_hand_us": by_hand / length * 1e6,
+        "sync_ratio": statistics.median(row[0] / row[1] for row in rounds),
+        "read_us": read / length * 1e6,
+        "select_us": selected / length * 1e6,
+        "read_ratio": statistics.median(row[2] / row[3] for row in rounds),
+        "bytes": size / length,
+        "bytes_by_hand": size_by_hand / length,
+    }
+
+
+def measure_unchanged(folder: Path, base_url: str) -> dict[str, float]:
+    """Measure syncs of many unchanged suites, and a harvest of the same suites."""
+    mine, theirs = folder / "unchanged-store.db", folder / "unchanged-hand.db"
+    first = measure_cpu(sync_store, mine, base_url, KEYS), measure_cpu(sync_by_hand, theirs, base_url, KEYS)
+    rounds = [
+        (
+            measure_cpu(sync_store, mine, base_url, KEYS),
+            measure_cpu(sync_by_hand, theirs, base_url, KEYS),
+            measure_cpu(harvest, base_url, KEYS),
+        )
+        for _ in range(ROUNDS)
+    ]
+    synced, by_hand, harvested = (statistics.median(column) / SUITES * 1e3 for column in zip(*rounds, strict=True))
+    return {
+        "unchanged_ms": synced,
+        "upserted_by_hand_ms": by_hand,
+        "harvested_ms": harvested,
+        "first_ms": first[0] / SUITES * 1e3,
+        "first_by_hand_ms": first[1] / SUITES * 1e3,
+        "bytes": mine.stat().st_size / SUITES / SMALL,
+    }
+
+
+def main() -> None:
+    """Measure, print the results, and save them."""
+    machine = report.machine()
+    with run_server() as server, TemporaryDirectory() as name:
+        folder = Path(name)
+        measure_length(folder, server.url(1_000), 1_000)  # what is created on first use is not measured
+        lengths = {f"{length:,}": measure_length(folder, server.url(length), length) for length in LENGTHS}
+        unchanged = measure_unchanged(folder, server.url(SMALL))
+    report.table(
+        f"One suite: CPU and bytes per session, medians of up to {ROUNDS} rounds",
+        {
+            "first sync": "{sync_us:.1f} us",
+            "by hand": "{sync_by_hand_us:.1f} us",
+            "ratio": "{sync_ratio:.2f}",
+            "read back": "{read_us:.1f} us",
+            "SELECT": "{select_us:.1f} us",
+            " ratio": "{read_ratio:.2f}",
+            "bytes": "{bytes:.0f}",
+            "bytes by hand": "{bytes_by_hand:.0f}",
+        },
+        lengths,
+    )
+    report.table(
+        f"{SUITES:,} suites of {SMALL} sessions: CPU per suite, {CONCURRENCY} at once",
+        {
+            "first sync": "{first_ms:.2f} ms",
+            "by hand": "{first_by_hand_ms:.2f} ms",
+            "unchanged": "{unchanged_ms:.2f} ms",
+            "upserted by hand": "{upserted_by_hand_ms:.2f} ms",
+            "only harvested": "{harvested_ms:.2f} ms",
+            "bytes": "{bytes:.0f}",
+        },
+        {"": unchanged},
+    )
+    print()
+    shortest, longest = lengths[f"{LENGTHS[0]:,}"], lengths[f"{LENGTHS[-1]:,}"]
+    checks = [
+        report.check_limit("first sync, CPU over the hand-written loop", longest["sync_ratio"], "at most", 1.4),
+        report.check_limit("an unchanged suite, ms of CPU", unchanged["unchanged_ms"], "at most", 1.3),
+        report.check_limit("bytes a session", longest["bytes"], "at most", 0.65 * FIRST_BYTES),
+        report.check_limit("reading back, CPU over a SELECT", longest["read_ratio"], "at most", 2.5),
+        report.check_limit(
+            f"first sync of {LENGTHS[-1]:,} sessions, CPU per session over that of {LENGTHS[0]:,}",
+            longest["sync_us"] / shortest["sync_us"],
+            "at most",
+            1.2,
+        ),
+    ]
+    if not QUICK:
+        report.save("store", {"machine": machine, "sessions": lengths, "unchanged": unchanged, "limits": checks})
+
+
+if __name__ == "__main__":
+    main()
