@@ -151,7 +151,7 @@ def json_type(value: object) -> str:
 
 def unstructure_time(moment: datetime) -> str:
     """Return a time as ISO 8601 text in UTC."""
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"  # faster than with the time zone
 
 
 def unstructure_enum(member: StrEnum) -> str:
@@ -269,8 +269,8 @@ def _time(fields: dict[str, Any], name: str) -> datetime | None:
 
 def _member(fields: dict[str, Any], name: str) -> Member | None:
     value = fields.get(name)
-    if value is None:
-        return None
+    if value is None or type(value) is Member:  # a store reads each member once
+        return value
     try:
         return structure_member(value, Member)
     except FieldError as error:

@@ -10,7 +10,7 @@ from attrs import frozen
 
 from ..models import CaseScope, Session, SuiteKey, TestCase, TestKey, TestRun
 from .file import DatabaseFile
-from .rows import CASE_FIELDS, FIELDS, to_case, to_case_row, to_session, to_sql
+from .rows import CASE_FIELDS, FIELDS, Members, to_case, to_case_row, to_session, to_sql
 
 MAX_READS = 2
 """The number of times that the cases of a session are read if their number is not the one that the session counts."""
@@ -67,7 +67,8 @@ class CaseDatabase(DatabaseFile):
         """
         branch_name = to_sql(branch)
         parameters = (*key, after, branch_name, branch_name, scope)
-        return [PendingSession(to_session(row), commit) for *row, commit in self._execute(sql, parameters)]
+        members: Members = {}
+        return [PendingSession(to_session(row, members), commit) for *row, commit in self._execute(sql, parameters)]
 
     def save_cases(
         self,
@@ -119,7 +120,8 @@ class CaseDatabase(DatabaseFile):
             AND (? IS NULL OR (ref_type = 'BRANCH' AND ref_name = ?)) ORDER BY relative_id DESC LIMIT ?
         """
         parameters = (*key, scope, branch_name, branch_name, -1 if last is None else last)
-        sessions = [to_session(row) for row in self._execute(sql, parameters)]
+        members: Members = {}
+        sessions = [to_session(row, members) for row in self._execute(sql, parameters)]
         status = "AND status IN ('FAILED', 'ERROR')" if scope == "failed" else ""
         sql = f"SELECT {_CASE_COLUMNS} FROM cases WHERE {_SESSION} {status} ORDER BY rowid"
         return [
@@ -137,8 +139,9 @@ class CaseDatabase(DatabaseFile):
         """
         parameters = (*key, to_sql(test.name), to_sql(test.classname), to_sql(test.group))
         rows = self._execute(sql, parameters)
+        members: Members = {}
         return [
-            TestRun(to_session(session), tuple(to_case(row[len(FIELDS) :]) for row in group))
+            TestRun(to_session(session, members), tuple(to_case(row[len(FIELDS) :]) for row in group))
             for session, group in groupby(rows, key=_session_columns)
         ]
 

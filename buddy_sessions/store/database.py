@@ -4,40 +4,37 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from attrs import evolve, frozen
 
 from .._decoding.converter import session_from_dict, to_dict
-from ..models import Member, Session, Suite, SuiteKey
+from ..models import Session, Suite, SuiteKey
 from ..watch import REMEMBERED_SESSIONS
 from .case_database import CaseDatabase
 from .coverage import Coverage, change_coverage, settle, union_all
 from .evidence import ALL_NUMBERS, Evidence, KnownSession, Row, Verdict, judge
-from .intervals import Interval, Intervals, contains
+from .intervals import Interval, Intervals
 from .plan import is_check_due
-from .rows import FIELDS, from_sql, to_row, to_session, to_sql
+from .rows import FIELDS, Members, from_sql, to_rows, to_session, to_sql
 
 _COLUMNS = ", ".join(FIELDS)
 _SUITE = "workspace = ? AND project = ? AND suite_id = ?"
-_ID, _NUMBER = FIELDS.index("id"), FIELDS.index("relative_id")
+_IN_SUITE = f"suite = (SELECT number FROM suites WHERE {_SUITE})"
+_ID, _NUMBER, _CREATED_BY = map(FIELDS.index, ("id", "relative_id", "created_by"))
 _WATCH = f"{_SUITE} AND branch = ?"
 _FROM_SESSIONS = f"FROM sessions WHERE {_SUITE} AND deleted_at IS NULL"
 _NOW = "strftime('%Y-%m-%dT%H:%M:%SZ', 'now')"
 
 _SAVE_SESSION = f"""
-    INSERT INTO sessions (workspace, project, suite_id, {_COLUMNS}, saved_in, saved_by)
-    VALUES (?, ?, ?{", ?" * len(FIELDS)}, ?, ?)
-    ON CONFLICT (workspace, project, suite_id, id) DO UPDATE SET
+    INSERT INTO session_rows (suite, saved_in, saved_by, {_COLUMNS}) VALUES (?, ?, ?{", ?" * len(FIELDS)})
+    ON CONFLICT (suite, id) DO UPDATE SET
     ({_COLUMNS}, saved_in, saved_by, missing_since, missing_by, deleted_at, deleted_by) =
     ({", ".join(f"excluded.{name}" for name in FIELDS)}, excluded.saved_in, excluded.saved_by, NULL, NULL, NULL, NULL)
 """
-_MARK_SESSION = """
-    UPDATE sessions SET saved_in = :commit, saved_by = :sync, {}
-    WHERE workspace = :workspace AND project = :project AND suite_id = :suite_id AND id = :id
-"""
+_MARK_SESSION = "UPDATE session_rows SET saved_in = :commit, saved_by = :sync, {} WHERE suite = :suite AND id = :id"
 _MARK_RESTORED = _MARK_SESSION.format("missing_since = NULL, missing_by = NULL, deleted_at = NULL, deleted_by = NULL")
 _MARK_MISSING = _MARK_SESSION.format(f"missing_since = {_NOW}, missing_by = :sync")
 _MARK_DELETED = _MARK_SESSION.format("deleted_at = missing_since, deleted_by = :sync")
@@ -88,6 +85,11 @@ class ReadPage:
     is_verified: bool = True
     is_repair: bool = False
 
+    @property
+    def top(self) -> int | None:
+        """For the first page of the list, the highest number on it, 0 if it is empty; None for another page."""
+        return None if self.first_page is None else max((each.relative_id for each in self.first_page), default=0)
+
 
 @frozen(kw_only=True)
 class SavedPage:
@@ -118,12 +120,15 @@ class SessionRef(NamedTuple):
 
 
 class _SuiteRow(NamedTuple):
-    """The internal columns of a suite. The defaults are those of a suite that was not synced before."""
+    """The internal columns of a suite. The defaults are those of a suite that is not in the database."""
 
+    number: int | None = None
     is_synced: bool = False
     missing_since: str | None = None
     uncovered_in: int = 0
     uncovered_by: int | None = None
+    older_than: str | None = None
+    older_id: int = 0
 
     @property
     def is_new(self) -> bool:
@@ -136,20 +141,19 @@ class Database(CaseDatabase):
 
     def load_suite(self, key: SuiteKey) -> SuiteState:
         """Return what is known of a suite before a read."""
-        sql = f"SELECT is_synced, older_than, older_id FROM suites WHERE {_SUITE}"
-        is_synced, older_than, older_id = self._execute(sql, key).fetchone() or (False, None, 0)
+        suite = self._suite_row(key)
         return SuiteState(
             commit=self._number("SELECT number FROM commits"),
-            is_known=bool(is_synced),
+            is_known=bool(suite.is_synced),
             newest=self._number(f"SELECT max(relative_id) {_FROM_SESSIONS}", key),
-            covered=self.covered(key),
-            older_than=older_than and datetime.fromisoformat(older_than),
-            older_id=older_id,
+            covered=union_all(self._coverage(suite.number).values()),
+            older_than=None if suite.older_than is None else datetime.fromisoformat(suite.older_than),
+            older_id=suite.older_id,
         )
 
     def covered(self, key: SuiteKey) -> Intervals:
         """Return the numbers of which the database contains every existing session."""
-        return union_all(self._coverage(key).values())
+        return union_all(self._coverage(self._suite_row(key).number).values())
 
     def count_above(self, key: SuiteKey, number: int) -> int:
         """Return how many sessions with higher numbers are neither missing nor deleted."""
@@ -158,12 +162,12 @@ class Database(CaseDatabase):
 
     def unfinished(self, key: SuiteKey, *, above: int) -> list[SessionRef]:
         """Return the unfinished sessions above a number that are due for a check, newest first."""
-        # Together, the two conditions on `status` mean `not Session.is_finished`. The first is that of the index
-        # sessions_unfinished, so that SQLite uses it. The second is for a status that this version does not know.
+        # Together, the conditions on `status` mean `not Session.is_finished`. The first three are those of the index
+        # sessions_unfinished, so that SQLite uses it. The last one is for a status that this version does not know.
         sql = f"""
             SELECT relative_id, id, coalesce(create_date, start_date), checked_at {_FROM_SESSIONS}
-            AND status NOT IN ('SUCCESSFUL', 'ERROR', 'SKIPPED') AND (status = 'IN_PROGRESS' OR finish_date IS NULL)
-            AND missing_since IS NULL AND relative_id > ? ORDER BY relative_id DESC
+            AND status <> 'SUCCESSFUL' AND status <> 'ERROR' AND status <> 'SKIPPED' AND missing_since IS NULL
+            AND (status = 'IN_PROGRESS' OR finish_date IS NULL) AND relative_id > ? ORDER BY relative_id DESC
         """
         now = datetime.now(UTC)
         rows = self._execute(sql, (*key, above)).fetchall()
@@ -187,7 +191,9 @@ class Database(CaseDatabase):
             sql += " AND relative_id <= ?"
             parameters.append(up_to)
         parameters.append(-1 if limit is None else limit)
-        return [to_session(row) for row in self._execute(f"{sql} ORDER BY relative_id DESC LIMIT ?", parameters)]
+        rows = self._execute(f"{sql} ORDER BY relative_id DESC LIMIT ?", parameters)
+        members: Members = {}
+        return [to_session(row, members) for row in rows]
 
     def suites(self) -> list[Suite]:
         """Return the suites that were synced, sorted by their keys."""
@@ -200,17 +206,17 @@ class Database(CaseDatabase):
 
     def save_page(self, key: SuiteKey, page: ReadPage) -> SavedPage:
         """Save a page, and what it proves."""
-        members: dict[Member, str] = {}
-        rows: dict[object, Row] = {to_sql(session.id): to_row(session, members) for session in page.sessions}
+        rows: dict[object, Row] = {row[_ID]: row for row in to_rows(page.sessions)}
         with self._transaction():
+            suite = self._suite_row(key)
             commit = self._number("SELECT number FROM commits") + 1
             sync = commit if page.sync is None else page.sync
-            suite = self._suite_row(key)
+            known = self._known_sessions(key, page, sync)
+            evidence = _evidence(page, rows, known, sync)
+            verdict = judge(evidence, known)
             # Another sync has reduced the coverage since the page was requested: do not extend it with older data.
             is_overruled = suite.uncovered_in > page.commit and suite.uncovered_by != sync
-            evidence = self._evidence(key, page, rows, sync)
-            verdict = judge(evidence, self._known_sessions(key, page, evidence))
-            before = self._coverage(key)
+            before = self._coverage(suite.number)
             covered_before = union_all(before.values())
             after = change_coverage(
                 before, verdict, page.covers if page.extends_coverage and not is_overruled else None, sync
@@ -224,31 +230,32 @@ class Database(CaseDatabase):
             self._execute("UPDATE commits SET number = ?", (commit,))
             if is_uncovered:
                 suite = suite._replace(uncovered_in=commit, uncovered_by=None if is_overruled else sync)
-            self._save_suite(key, suite)
+            number = self._save_suite(key, suite)
             if verdict.is_contradiction:
-                self._execute(f"UPDATE suites SET older_than = NULL, older_id = 0 WHERE {_SUITE}", key)
-            self._save_sessions(key, verdict, rows, commit, sync)
-            self._save_coverage(key, before, after)
+                self._execute("UPDATE suites SET older_than = NULL, older_id = 0 WHERE number = ?", (number,))
+            self._save_sessions(number, commit, sync, verdict, rows)
+            self._save_coverage(number, before, after)
         changed = set(verdict.changed)
         return SavedPage(
             sync=sync,
             changed=tuple(session for session in page.sessions if to_sql(session.id) in changed),
             is_contradiction=verdict.is_contradiction,
             is_outdated=evidence.is_outdated,
-            unknown=sum(contains(covered_before, evidence.numbers[id_]) for id_ in verdict.unknown),
+            unknown=sum(low <= rows[id_][_NUMBER] <= high for low, high in covered_before for id_ in verdict.unknown),
             restored=len(verdict.restored),
         )
 
     def finish_sync(self, key: SuiteKey, sync: int) -> None:
         """Record that all claims of a sync are verified."""
         with self._transaction():
-            before = self._coverage(key)
-            self._save_coverage(key, before, settle(before, sync))
+            number = self._suite_row(key).number
+            before = self._coverage(number)
+            self._save_coverage(number, before, settle(before, sync))
 
     def mark_checked(self, key: SuiteKey, low: int, high: int) -> None:
         """Record that the unfinished sessions with these numbers were requested now."""
         with self._transaction():
-            sql = f"UPDATE sessions SET checked_at = {_NOW} WHERE {_SUITE} AND relative_id BETWEEN ? AND ?"
+            sql = f"UPDATE session_rows SET checked_at = {_NOW} WHERE {_IN_SUITE} AND relative_id BETWEEN ? AND ?"
             self._execute(sql, (*key, low, high))
 
     def save_older(self, key: SuiteKey, time: datetime, number: int) -> None:
@@ -323,45 +330,25 @@ class Database(CaseDatabase):
             self._execute(f"DELETE FROM watched WHERE rowid IN ({old})", (*key, branch, REMEMBERED_SESSIONS))
 
     def _suite_row(self, key: SuiteKey) -> _SuiteRow:
-        sql = f"SELECT is_synced, missing_since, uncovered_in, uncovered_by FROM suites WHERE {_SUITE}"
+        sql = f"SELECT {', '.join(_SuiteRow._fields)} FROM suites WHERE {_SUITE}"
         return _SuiteRow(*self._execute(sql, key).fetchone() or ())
 
-    def _evidence(self, key: SuiteKey, page: ReadPage, rows: Mapping[object, Row], sync: int) -> Evidence:
-        numbers: dict[object, int] = {to_sql(session.id): session.relative_id for session in page.sessions}
-        evidence = Evidence(rows=rows, numbers=numbers, covers=page.covers, sync=sync, is_repair=page.is_repair)
-        if page.first_page is None:
-            return evidence
-        listed = {(to_sql(session.id), session.relative_id) for session in page.first_page}
-        on_page = [number for _, number in listed]
-        low, high = min(on_page, default=1), max(on_page, default=0)
-        sql = f"SELECT id, relative_id FROM sessions WHERE {_SUITE} AND relative_id BETWEEN ? AND ?"
-        known = self._execute(sql, (*key, low, high)).fetchall()
-        # Not the sessions that another sync has saved since the page was requested.
-        sql = f"SELECT max(relative_id) {_FROM_SESSIONS} AND missing_since IS NULL AND (saved_in <= ? OR saved_by = ?)"
-        newest = self._number(sql, (*key, page.commit, sync))
-        return evolve(evidence, top=high, has_known=not listed.isdisjoint(known), newest=newest)
-
-    def _known_sessions(self, key: SuiteKey, page: ReadPage, evidence: Evidence) -> Iterator[KnownSession]:
-        """Iterate over the sessions about which a page may prove something."""
-        numbers = [*evidence.numbers.values(), *(page.covers or ())]
+    def _known_sessions(self, key: SuiteKey, page: ReadPage, sync: int) -> list[KnownSession]:
+        """Return the sessions about which a page may prove something, and those that are on it."""
+        numbers = [session.relative_id for session in page.first_page or page.sessions]
+        numbers += page.covers or ()
         low, high = min(numbers, default=1), max(numbers, default=0)
-        if evidence.top is not None:
-            low, high = min(low, evidence.top + 1), ALL_NUMBERS[1]
+        if page.top is not None:
+            low, high = min(low, page.top + 1), ALL_NUMBERS[1]
         state = "missing_by, deleted_at IS NOT NULL, saved_in > ? AND saved_by <> ?"
         sql = f"SELECT {_COLUMNS}, {state} FROM sessions WHERE {_SUITE} AND relative_id BETWEEN ? AND ?"
-        for row in self._execute(sql, (page.commit, evidence.sync, *key, low, high)):
-            *values, missing_by, is_deleted, is_newer = row
-            yield KnownSession(
-                id=values[_ID],
-                relative_id=values[_NUMBER],
-                row=tuple(values),
-                missing_by=missing_by,
-                is_deleted=bool(is_deleted),
-                is_newer=bool(is_newer),
-            )
+        return [
+            KnownSession(row[_ID], row[_NUMBER], row[:-3], row[-3], bool(row[-2]), bool(row[-1]))
+            for row in self._execute(sql, (page.commit, sync, *key, low, high))
+        ]
 
-    def _save_suite(self, key: SuiteKey, suite: _SuiteRow) -> None:
-        """Save that a suite exists, and when its coverage was reduced."""
+    def _save_suite(self, key: SuiteKey, suite: _SuiteRow) -> int:
+        """Save that a suite exists, and when its coverage was reduced. Return its number."""
         self._execute(
             """
             INSERT INTO suites (workspace, project, suite_id, is_synced, uncovered_in, uncovered_by)
@@ -372,37 +359,53 @@ class Database(CaseDatabase):
             """,
             (*key, suite.uncovered_in, suite.uncovered_by),
         )
+        return self._number(f"SELECT number FROM suites WHERE {_SUITE}", key)
 
-    def _save_sessions(
-        self, key: SuiteKey, verdict: Verdict, rows: Mapping[object, Row], commit: int, sync: int
-    ) -> None:
-        self._execute_many(_SAVE_SESSION, [(*key, *rows[id_], commit, sync) for id_ in verdict.changed])
+    def _save_sessions(self, suite: int, commit: int, sync: int, verdict: Verdict, rows: Mapping[object, Row]) -> None:
+        members = self._save_members({rows[id_][_CREATED_BY] for id_ in verdict.changed})
+        self._execute_many(
+            _SAVE_SESSION,
+            [
+                (suite, commit, sync, *row[:_CREATED_BY], members[row[_CREATED_BY]], *row[_CREATED_BY + 1 :])
+                for row in map(rows.__getitem__, verdict.changed)
+            ],
+        )
         changed = set(verdict.changed)
         restored = [id_ for id_ in verdict.restored if id_ not in changed]
         marks = ((_MARK_RESTORED, restored), (_MARK_MISSING, verdict.missing), (_MARK_DELETED, verdict.deleted))
         for sql, ids in marks:
-            self._execute_many(sql, [{**key._asdict(), "commit": commit, "sync": sync, "id": id_} for id_ in ids])
+            self._execute_many(sql, [{"commit": commit, "sync": sync, "suite": suite, "id": id_} for id_ in ids])
+
+    def _save_members(self, texts: Iterable[str | None]) -> dict[str | None, int | None]:
+        """Save members that were not saved before. Return the numbers of all by their JSON."""
+        numbers: dict[str | None, int | None] = {None: None}
+        for text in texts:
+            if text is not None:
+                row = self._execute("SELECT number FROM members WHERE member = ?", (text,)).fetchone()
+                insert = "INSERT INTO members (member) VALUES (?)"
+                numbers[text] = self._execute(insert, (text,)).lastrowid if row is None else row[0]
+        return numbers
 
     def _withdraw_marks(self, key: SuiteKey, sync: int) -> None:
         """Remove the marks that a sync has set, because its pages were out of order."""
         change = "deleted_at = NULL, deleted_by = NULL"
-        self._execute(f"UPDATE sessions SET {change} WHERE {_SUITE} AND deleted_by = ?", (*key, sync))
+        self._execute(f"UPDATE session_rows SET {change} WHERE {_IN_SUITE} AND deleted_by = ?", (*key, sync))
         change = "missing_since = NULL, missing_by = NULL"
-        self._execute(f"UPDATE sessions SET {change} WHERE {_SUITE} AND missing_by = ?", (*key, sync))
+        self._execute(f"UPDATE session_rows SET {change} WHERE {_IN_SUITE} AND missing_by = ?", (*key, sync))
 
-    def _coverage(self, key: SuiteKey) -> Coverage:
+    def _coverage(self, suite: int | None) -> Coverage:
         coverage: dict[int | None, list[Interval]] = {}
-        for sync, low, high in self._execute(f"SELECT sync, low, high FROM covered WHERE {_SUITE} ORDER BY low", key):
+        sql = "SELECT sync, low, high FROM covered WHERE suite = ? ORDER BY low"
+        for sync, low, high in self._execute(sql, (suite,)):
             coverage.setdefault(sync, []).append((low, high))
         return {sync: tuple(intervals) for sync, intervals in coverage.items()}
 
-    def _save_coverage(self, key: SuiteKey, before: Coverage, after: Coverage) -> None:
-        old = {(sync, *interval) for sync, intervals in before.items() for interval in intervals}
-        new = {(sync, *interval) for sync, intervals in after.items() for interval in intervals}
-        delete = f"DELETE FROM covered WHERE {_SUITE} AND sync IS ? AND low = ? AND high = ?"
-        self._execute_many(delete, [(*key, *row) for row in old - new])
-        insert = "INSERT INTO covered (workspace, project, suite_id, sync, low, high) VALUES (?, ?, ?, ?, ?, ?)"
-        self._execute_many(insert, [(*key, *row) for row in new - old])
+    def _save_coverage(self, suite: int | None, before: Coverage, after: Coverage) -> None:
+        old = {(suite, sync, *interval) for sync, intervals in before.items() for interval in intervals}
+        new = {(suite, sync, *interval) for sync, intervals in after.items() for interval in intervals}
+        delete = "DELETE FROM covered WHERE suite = ? AND sync IS ? AND low = ? AND high = ?"
+        self._execute_many(delete, list(old - new))
+        self._execute_many("INSERT INTO covered (suite, sync, low, high) VALUES (?, ?, ?, ?)", list(new - old))
 
     def _save_watched_session(self, key: SuiteKey, branch: str, session: Session) -> None:
         self._execute(
@@ -414,3 +417,23 @@ class Database(CaseDatabase):
         """Return the number that a query selects; 0 if it is null."""
         (number,) = self._execute(sql, parameters).fetchone()
         return number or 0
+
+
+def _evidence(page: ReadPage, rows: Mapping[object, Row], known: Iterable[KnownSession], sync: int) -> Evidence:
+    numbers: dict[object, int] = {id_: row[_NUMBER] for id_, row in rows.items()}
+    evidence = Evidence(rows=rows, numbers=numbers, covers=page.covers, sync=sync, is_repair=page.is_repair)
+    if page.first_page is None:
+        return evidence
+    listed = {(to_sql(session.id), session.relative_id) for session in page.first_page}
+    # Not the sessions that another sync has saved since the page was requested.
+    current = [
+        session.relative_id
+        for session in known
+        if session.missing_by is None and not session.is_deleted and not session.is_newer
+    ]
+    return evolve(
+        evidence,
+        top=page.top,
+        has_known=any((session.id, session.relative_id) in listed for session in known),
+        newest=max(current, default=0),
+    )

@@ -11,7 +11,7 @@ was wrong, so all coverage of the suite is dropped, and the suite is read again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from attrs import Factory, define, frozen
 
@@ -21,8 +21,7 @@ Row = tuple[Any, ...]
 """The values of a session's fields as they are stored, in the order of the columns."""
 
 
-@frozen(kw_only=True)
-class KnownSession:
+class KnownSession(NamedTuple):
     """A session in the database.
 
     Attributes:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from enum import StrEnum
+from functools import cache
+from operator import attrgetter
 from typing import Any
 
 import attrs
@@ -21,51 +23,39 @@ FIELDS = tuple(field.name for field in attrs.fields(Session))
 CASE_FIELDS = tuple(field.name for field in attrs.fields(TestCase) if field.name != "failure")
 """The columns of a row of `cases`, in this order. The failure is read from `data`."""
 
+_get_fields = attrgetter(*FIELDS)
 
-def to_row(session: Session, members: dict[Member, str]) -> Row:
-    """Return the row of a session.
+Members = dict[str | None, Member | None]
+"""Members by their JSON."""
+
+
+def to_rows(sessions: Sequence[Session]) -> list[Row]:
+    """Return the rows of sessions. They are converted field by field, which takes less time than row by row."""
+    if not sessions:
+        return []
+    columns = zip(*map(_get_fields, sessions), strict=True)
+    converted = [_CONVERSIONS.get(name, _texts)(column) for name, column in zip(FIELDS, columns, strict=True)]
+    return list(zip(*converted, strict=True))
+
+
+def to_session(row: Sequence[Any], members: Members) -> Session:
+    """Return the session of a row.
 
     Args:
-        session: The session.
-        members: The JSON of members, which this function reads and extends: a page repeats few members many times.
-    """
-    return (
-        to_sql(session.id),
-        session.relative_id,
-        to_sql(session.status.value),
-        to_sql(session.url),
-        to_sql(session.html_url),
-        _time(session.create_date),
-        _time(session.start_date),
-        _time(session.finish_date),
-        _member(session.created_by, members),
-        _enum(session.ci_provider),
-        to_sql(session.ci_run_url),
-        to_sql(session.revision),
-        _enum(session.ref_type),
-        to_sql(session.ref_name),
-        to_sql(session.execution_id),
-        to_sql(session.action_execution_id),
-        to_sql(session.error_message),
-        session.duration,
-        session.tests_count,
-        session.failed_count,
-        session.skipped_count,
-        session.error_count,
-    )
-
-
-def to_session(row: Sequence[Any]) -> Session:
-    """Return the session of a row.
+        row: The values, in the order of `FIELDS`.
+        members: The members of other rows, which this function reads and extends: few members create many sessions.
 
     Raises:
         DecodeError: A value of the row is not valid.
         ValueError: A value of the row is not valid JSON or text.
     """
     fields = dict(zip(FIELDS, map(from_sql, row), strict=True))
-    if fields["created_by"] is not None:
-        fields["created_by"] = json.loads(fields["created_by"])
-    return session_from_dict(fields)
+    text = fields["created_by"]
+    if text is not None:
+        fields["created_by"] = members.get(text) or json.loads(text)
+    session = session_from_dict(fields)
+    members[text] = session.created_by
+    return session
 
 
 def to_case_row(case: TestCase) -> Row:
@@ -108,17 +98,35 @@ def from_sql(value: Any) -> Any:
     return value.decode(errors="surrogatepass") if type(value) is bytes else value
 
 
-def _time(time: datetime | None) -> str | None:
-    return None if time is None else unstructure_time(time)
+def _numbers(values: Sequence[Any]) -> Sequence[Any]:
+    return values
 
 
-def _enum(member: StrEnum | None) -> str | bytes | None:
-    return None if member is None else to_sql(member.value)
+def _texts(values: Sequence[str | None]) -> list[str | bytes | None]:
+    return [to_sql(text) for text in values]
 
 
-def _member(member: Member | None, members: dict[Member, str]) -> str | None:
-    if member is None:
-        return None
-    if member not in members:
-        members[member] = json.dumps(to_dict(member))
-    return members[member]
+def _times(values: Sequence[datetime | None]) -> list[str | None]:
+    return [None if time is None else unstructure_time(time) for time in values]
+
+
+def _enums(values: Sequence[StrEnum | None]) -> list[str | bytes | None]:
+    return [None if member is None else to_sql(member.value) for member in values]
+
+
+def _members(values: Sequence[Member | None]) -> list[str | None]:
+    return list(map(cache(_member), values))  # a page repeats few members many times
+
+
+def _member(member: Member | None) -> str | None:
+    return None if member is None else json.dumps(to_dict(member))
+
+
+_CONVERSIONS: dict[str, Callable[[Sequence[Any]], Sequence[Any]]] = {
+    **dict.fromkeys(("relative_id", "duration"), _numbers),
+    **dict.fromkeys(("tests_count", "failed_count", "skipped_count", "error_count"), _numbers),
+    **dict.fromkeys(("create_date", "start_date", "finish_date"), _times),
+    **dict.fromkeys(("status", "ci_provider", "ref_type"), _enums),
+    "created_by": _members,
+}
+"""The functions that convert the values of a field. All other fields are texts."""

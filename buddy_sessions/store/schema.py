@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-APPLICATION_ID = 0x42755374
-"""Identifies the files of this package: "BuSt" in the header of the file."""
+APPLICATION_ID = 0x42755365
+"""Identifies the files of this package: "BuSe" in the header of the file."""
 
-DEVELOPMENT_IDS = frozenset({0x42645365, 0x42755373})
+DEVELOPMENT_IDS = frozenset({0x42645365, 0x42755373, 0x42755374})
 """The identifiers of files that were written before the first release."""
 
 VERSION = 1
 
 # `duration` has no type, so that SQLite does not convert whole numbers and fractions into each other.
 SCHEMA = (
+    # Internal: the rows of the view `sessions`, which has the names of the suite and the JSON of the member in place of
+    # their numbers.
     """
-    CREATE TABLE sessions (
-        workspace TEXT NOT NULL, project TEXT NOT NULL, suite_id TEXT NOT NULL,
+    CREATE TABLE session_rows (
+        suite INTEGER NOT NULL,
         id TEXT NOT NULL, relative_id INTEGER NOT NULL, status TEXT NOT NULL, url TEXT, html_url TEXT,
-        create_date TEXT, start_date TEXT, finish_date TEXT, created_by TEXT, ci_provider TEXT, ci_run_url TEXT,
+        create_date TEXT, start_date TEXT, finish_date TEXT, created_by INTEGER, ci_provider TEXT, ci_run_url TEXT,
         revision TEXT, ref_type TEXT, ref_name TEXT, execution_id TEXT, action_execution_id TEXT,
         error_message TEXT, duration, tests_count INTEGER, failed_count INTEGER, skipped_count INTEGER,
         error_count INTEGER,
@@ -25,13 +27,27 @@ SCHEMA = (
         -- internal: which syncs have set `missing_since` and `deleted_at`, which commit of which sync has saved the
         -- row, and when an unfinished session was last requested
         missing_by INTEGER, deleted_by INTEGER, saved_in INTEGER NOT NULL, saved_by INTEGER NOT NULL, checked_at TEXT,
-        PRIMARY KEY (workspace, project, suite_id, id)
+        UNIQUE (suite, id)
     )
     """,
-    "CREATE INDEX sessions_newest ON sessions (workspace, project, suite_id, relative_id DESC, deleted_at)",
+    "CREATE INDEX sessions_newest ON session_rows (suite, relative_id DESC, deleted_at)",
+    # Without IN, for which SQLite would create a temporary table with each row.
     """
-    CREATE INDEX sessions_unfinished ON sessions (workspace, project, suite_id, relative_id DESC)
-        WHERE deleted_at IS NULL AND status NOT IN ('SUCCESSFUL', 'ERROR', 'SKIPPED')
+    CREATE INDEX sessions_unfinished ON session_rows (suite, relative_id DESC)
+        WHERE status <> 'SUCCESSFUL' AND status <> 'ERROR' AND status <> 'SKIPPED' AND deleted_at IS NULL
+    """,
+    # Internal: the members in `created_by`, each once, as JSON.
+    "CREATE TABLE members (number INTEGER PRIMARY KEY, member TEXT NOT NULL UNIQUE)",
+    """
+    CREATE VIEW sessions AS SELECT
+        suites.workspace, suites.project, suites.suite_id, each.id, each.relative_id, each.status, each.url,
+        each.html_url, each.create_date, each.start_date, each.finish_date, members.member AS created_by,
+        each.ci_provider, each.ci_run_url, each.revision, each.ref_type, each.ref_name, each.execution_id,
+        each.action_execution_id, each.error_message, each.duration, each.tests_count, each.failed_count,
+        each.skipped_count, each.error_count, each.missing_since, each.deleted_at,
+        each.missing_by, each.deleted_by, each.saved_in, each.saved_by, each.checked_at
+    FROM suites JOIN session_rows AS each ON each.suite = suites.number
+    LEFT JOIN members ON members.number = each.created_by
     """,
     """
     CREATE TABLE suites (
@@ -39,13 +55,14 @@ SCHEMA = (
         name TEXT, identifier TEXT, html_url TEXT,
         missing_since TEXT, -- a sync got a 404 for the suite; the next one decides whether it is deleted
         deleted_at TEXT,
-        -- internal: whether the suite was synced, or only listed; which sync has set `missing_since`; in which commit,
-        -- and by which sync (null if by several), numbers were last removed from `covered`; every session up to the
-        -- number `older_id` was created before `older_than`, so a sync with `since` stops there
-        is_synced INTEGER NOT NULL DEFAULT 0, missing_by INTEGER,
+        -- internal: the number in other tables; whether the suite was synced, or only listed; which sync has set
+        -- `missing_since`; in which commit, and by which sync (null if by several), numbers were last removed from
+        -- `covered`; every session up to the number `older_id` was created before `older_than`, so a sync with `since`
+        -- stops there
+        number INTEGER PRIMARY KEY, is_synced INTEGER NOT NULL DEFAULT 0, missing_by INTEGER,
         uncovered_in INTEGER NOT NULL DEFAULT 0, uncovered_by INTEGER,
         older_than TEXT, older_id INTEGER NOT NULL DEFAULT 0,
-        PRIMARY KEY (workspace, project, suite_id)
+        UNIQUE (workspace, project, suite_id)
     )
     """,
     # The test cases of finished sessions. `time` has no type for the same reason as `duration`.
@@ -77,11 +94,10 @@ SCHEMA = (
     # range; null once that sync has completed, verified. A range of a killed sync keeps its number, and still counts.
     """
     CREATE TABLE covered (
-        workspace TEXT NOT NULL, project TEXT NOT NULL, suite_id TEXT NOT NULL, sync INTEGER,
-        low INTEGER NOT NULL, high INTEGER NOT NULL
+        suite INTEGER NOT NULL, low INTEGER NOT NULL, high INTEGER NOT NULL, sync INTEGER
     )
     """,
-    "CREATE INDEX covered_suite ON covered (workspace, project, suite_id)",
+    "CREATE INDEX covered_suite ON covered (suite, low)",
     # Internal: the number of the last transaction that has changed the tables above.
     "CREATE TABLE commits (number INTEGER NOT NULL)",
     "INSERT INTO commits VALUES (0)",

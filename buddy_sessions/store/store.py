@@ -35,10 +35,11 @@ class SessionStore:
     """A SQLite database of sessions that is kept up to date. Use it as `async with`, or `open` and `close` it.
 
     Several processes may use one file; a call waits up to 30 seconds for another program that is writing to it. You can
-    query its tables. `sessions` has `workspace`, `project`, `suite_id`, the fields of `Session` (`created_by` as JSON,
-    times as ISO 8601 text in UTC, `duration` in seconds), and `missing_since` and `deleted_at`, which are null unless
-    the session is missing or deleted (see `sync`). `suites` has `name`, `identifier`, `html_url`, and the same two
-    times. Text with a lone surrogate is stored as a blob. All other tables and columns are internal.
+    query it with any tool that reads SQLite. The view `sessions` has `workspace`, `project`, `suite_id`, the fields of
+    `Session` (`created_by` as JSON, times as ISO 8601 text in UTC, `duration` in seconds), and `missing_since` and
+    `deleted_at`, which are null unless the session is missing or deleted (see `sync`). The table `suites` has `name`,
+    `identifier`, `html_url`, and the same two times. Text with a lone surrogate is stored as a blob. All other tables
+    and columns are internal.
 
     Args:
         path: The file. It is created if it does not exist; its folder is not.

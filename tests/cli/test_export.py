@@ -85,7 +85,7 @@ class TestSelection:
         assert numbers(call("export", "--db", str(path), "--since", "1w").out) == [4, 3]
 
     def test_deleted_sessions_are_left_out(self, call: Call, database: Path) -> None:
-        execute(database, "UPDATE sessions SET deleted_at = '2026-01-01T00:00:00Z' WHERE relative_id = 2")
+        execute(database, "UPDATE session_rows SET deleted_at = '2026-01-01T00:00:00Z' WHERE relative_id = 2")
         assert numbers(call("export", B, "--db", str(database)).out) == [3, 1]
 
 
@@ -136,7 +136,8 @@ class TestFile:
     def test_file_is_unchanged_after_an_error(self, call: Call, database: Path, tmp_path: Path) -> None:
         path = tmp_path / "out.jsonl"
         path.write_text("old")
-        execute(database, "UPDATE sessions SET tests_count = 'many' WHERE suite_id = 'b' AND relative_id = 1")
+        suite = "(SELECT number FROM suites WHERE suite_id = 'b')"
+        execute(database, f"UPDATE session_rows SET tests_count = 'many' WHERE suite = {suite} AND relative_id = 1")
         code, out, err = call("export", "--db", str(database), "--out", str(path))
         assert (code, out, "was changed" in err) == (1, "", True)
         assert path.read_text() == "old"

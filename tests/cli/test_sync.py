@@ -195,9 +195,12 @@ class TestFull:
     @pytest.mark.parametrize(
         ("damage", "found"),
         [
-            ("DELETE FROM sessions WHERE suite_id = 'a' AND relative_id IN (70, 71)", "2 sessions that were not saved"),
             (
-                "UPDATE sessions SET missing_since = 'now', missing_by = 1 WHERE suite_id = 'a' AND relative_id = 70",
+                "DELETE FROM session_rows WHERE {a} AND relative_id IN (70, 71)",
+                "2 sessions that were not saved",
+            ),
+            (
+                "UPDATE session_rows SET missing_since = 'now', missing_by = 1 WHERE {a} AND relative_id = 70",
                 "0 sessions that were not saved, and 1 marked as missing",
             ),
         ],
@@ -206,7 +209,7 @@ class TestFull:
     def test_damage_is_reported_and_repaired(
         self, damage: str, found: str, call: Call, database: Path, suites: dict[str, FakeSuite]
     ) -> None:
-        execute(database, damage)
+        execute(database, damage.format(a="suite = (SELECT number FROM suites WHERE suite_id = 'a')"))
         code, _, err = call("sync", A, B, "--db", str(database), "--full")
         assert (code, err.count("the full check found")) == (0, 1)
         assert err.startswith(f"{A}: the full check found {found}")

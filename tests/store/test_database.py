@@ -177,15 +177,15 @@ class TestSessions:
         sync_once(database, (8, 1), (8, 9))
         assert database.load_suite(KEY).newest == 8
 
-    @pytest.mark.parametrize("change", ["tests_count = 'many'", "created_by = '{'"])
+    @pytest.mark.parametrize("change", ["session_rows SET tests_count = 'many'", "members SET member = '{'"])
     def test_changed_row_is_reported(self, database: Database, path: Path, change: str) -> None:
-        save(database, new_sessions(1))
-        execute(path, f"UPDATE sessions SET {change}")
+        save(database, [new_session(1, created_by=Member(name="John"))])
+        execute(path, f"UPDATE {change}")
         with pytest.raises(StoreError, match="was changed"), database.translate_errors():
             database.sessions(KEY)
 
     def test_missing_table_is_reported(self, database: Database, path: Path) -> None:
-        execute(path, "DROP TABLE sessions")
+        execute(path, "DROP VIEW sessions")
         with pytest.raises(StoreError, match="no such table"), database.translate_errors():
             database.sessions(KEY)
 
@@ -229,7 +229,7 @@ class TestUnfinishedSessions:
         )
         database.mark_checked(KEY, 7, 9)
         assert [number for number, _ in database.unfinished(KEY, above=0)] == [6]
-        execute(path, "UPDATE sessions SET checked_at = strftime('%Y-%m-%dT%H:%M:%SZ', 'now', '-5 minutes')")
+        execute(path, "UPDATE session_rows SET checked_at = strftime('%Y-%m-%dT%H:%M:%SZ', 'now', '-5 minutes')")
         assert [number for number, _ in database.unfinished(KEY, above=0)] == [9, 6]
 
 

@@ -235,11 +235,11 @@ def apply(verdict: Verdict, evidence: Evidence, sessions: Iterable[KnownSession]
     for id_ in verdict.changed:
         result[id_] = KnownSession(id=id_, relative_id=evidence.numbers[id_], row=evidence.rows[id_])
     for id_ in verdict.restored:
-        result[id_] = evolve(result[id_], missing_by=None, is_deleted=False)
+        result[id_] = result[id_]._replace(missing_by=None, is_deleted=False)
     for id_ in verdict.missing:
-        result[id_] = evolve(result[id_], missing_by=evidence.sync)
+        result[id_] = result[id_]._replace(missing_by=evidence.sync)
     for id_ in verdict.deleted:
-        result[id_] = evolve(result[id_], is_deleted=True)
+        result[id_] = result[id_]._replace(is_deleted=True)
     return list(result.values())
 
 

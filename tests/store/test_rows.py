@@ -8,30 +8,36 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from buddy_sessions import DecodeError, Member, Session
+from buddy_sessions import DecodeError, Session
 from buddy_sessions._decoding.converter import session_from_dict
-from buddy_sessions.store.rows import FIELDS, from_sql, to_row, to_session, to_sql
+from buddy_sessions.store.evidence import Row
+from buddy_sessions.store.rows import FIELDS, Members, from_sql, to_rows, to_session, to_sql
 from helpers.session_json import FULL_MEMBER, FULL_SESSION, MINIMAL_SESSION
 from helpers.session_strategies import sessions
 
 SURROGATE = "half \ud83d a pair"
 
 
+def to_row(session: Session) -> Row:
+    (row,) = to_rows([session])
+    return row
+
+
 def row_with(**values: Any) -> list[Any]:
     """Return the row of a session with these values."""
-    row = dict(zip(FIELDS, to_row(session_from_dict(MINIMAL_SESSION), {}), strict=True))
+    row = dict(zip(FIELDS, to_row(session_from_dict(MINIMAL_SESSION)), strict=True))
     return list((row | values).values())
 
 
 @given(sessions)
 def test_session_is_equal_to_that_of_its_row(session: Session) -> None:
-    row = to_row(session, {})
-    assert to_session(row) == session
+    row = to_row(session)
+    assert to_session(row, {}) == session
     assert {type(value) for value in row} <= {type(None), str, int, float}
 
 
 def test_row_has_the_values_of_the_api() -> None:
-    values = dict(zip(FIELDS, to_row(session_from_dict(FULL_SESSION), {}), strict=True))
+    values = dict(zip(FIELDS, to_row(session_from_dict(FULL_SESSION)), strict=True))
     assert values["status"] == "SUCCESSFUL"
     assert values["create_date"] == "2025-10-21T06:42:16Z"
     assert values["created_by"].startswith('{"url": "https://api.buddy.works/workspaces/w/members/1"')
@@ -53,16 +59,27 @@ def test_text_is_loaded_as_it_was_stored(value: str | None, stored: object) -> N
 
 
 def test_member_is_stored_as_json() -> None:
-    members: dict[Member, str] = {}
-    session = session_from_dict(FULL_SESSION)
-    text = dict(zip(FIELDS, to_row(session, members), strict=True))["created_by"]
-    assert json.loads(text) == FULL_MEMBER
-    assert members == {session.created_by: text}
+    row = dict(zip(FIELDS, to_row(session_from_dict(FULL_SESSION)), strict=True))
+    assert json.loads(row["created_by"]) == FULL_MEMBER
+
+
+def test_rows_are_those_of_each_session() -> None:
+    documents = (FULL_SESSION, MINIMAL_SESSION, {**FULL_SESSION, "created_by": {**FULL_MEMBER, "id": 2}})
+    sessions = [session_from_dict(document) for document in documents]
+    assert to_rows(sessions) == [to_row(session) for session in sessions]
+    assert to_rows([]) == []
+
+
+def test_sessions_of_one_member_share_it() -> None:
+    members: Members = {}
+    loaded = [to_session(row, members) for row in to_rows([session_from_dict(FULL_SESSION)] * 2)]
+    assert loaded[0] == session_from_dict(FULL_SESSION)
+    assert loaded[0].created_by is loaded[1].created_by
 
 
 def test_lone_surrogates_are_kept() -> None:
     session = session_from_dict({**FULL_SESSION, "id": SURROGATE, "created_by": {**FULL_MEMBER, "name": SURROGATE}})
-    assert to_session(to_row(session, {})) == session
+    assert to_session(to_row(session), {}) == session
 
 
 @pytest.mark.parametrize(
@@ -78,4 +95,4 @@ def test_lone_surrogates_are_kept() -> None:
 )
 def test_invalid_row_is_rejected(values: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error):
-        to_session(row_with(**values))
+        to_session(row_with(**values), {})

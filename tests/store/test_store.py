@@ -169,7 +169,7 @@ class TestPages:
     async def test_number_that_is_not_unique_is_in_two_pages(self, path: Path) -> None:
         """After a wrong response, several sessions can have one number."""
         create_large_database(path, suites=1, sessions=2010)
-        execute(path, "UPDATE sessions SET relative_id = 500 WHERE relative_id BETWEEN 500 AND 1600")
+        execute(path, "UPDATE session_rows SET relative_id = 500 WHERE relative_id BETWEEN 500 AND 1600")
         async with SessionStore(path) as store:
             (suite,) = await store.suites()
             pages = [page async for page in store.pages(suite.key)]

@@ -165,7 +165,7 @@ class TestUnfinishedSessions:
             fake.requests.clear()
             assert await sync(store, buddy) == []
             assert len(list_requests(fake)) == 1, "it was checked less than a minute ago"
-            execute(path, "UPDATE sessions SET checked_at = '2025-01-01T00:00:00Z' WHERE checked_at IS NOT NULL")
+            execute(path, "UPDATE session_rows SET checked_at = '2025-01-01T00:00:00Z' WHERE checked_at IS NOT NULL")
         suite.finish(unfinished)
         assert await sync(store, buddy) == [150]
         fake.requests.clear()
@@ -235,7 +235,7 @@ class TestUnfinishedSessions:
         fake.requests.clear()
         assert await sync(store, buddy) == []
         assert len(list_requests(fake)) == 2
-        execute(path, "UPDATE sessions SET checked_at = NULL")
+        execute(path, "UPDATE session_rows SET checked_at = NULL")
         suite.finish(paused["id"])
         assert await sync(store, buddy) == [1]
 
@@ -368,7 +368,7 @@ class TestMissingSessions:
         assert missing_since.endswith("Z")
         assert abs((datetime.fromisoformat(missing_since) - datetime.now(UTC)).total_seconds()) < 60
 
-        execute(path, "UPDATE sessions SET missing_since = '2025-01-01T00:00:00Z' WHERE missing_since IS NOT NULL")
+        execute(path, "UPDATE session_rows SET missing_since = '2025-01-01T00:00:00Z' WHERE missing_since IS NOT NULL")
         assert await sync(store, buddy) == []
         assert query(path, "SELECT relative_id, deleted_at FROM sessions WHERE deleted_at IS NOT NULL") == [
             (45, "2025-01-01T00:00:00Z")
@@ -394,8 +394,8 @@ class TestMissingSessions:
     ) -> None:
         create_finished(suite, 130)
         await sync(store, buddy)
-        execute(path, "UPDATE sessions SET deleted_at = '2025-01-01T00:00:00Z' WHERE relative_id IN (7, 60, 125)")
-        execute(path, "DELETE FROM sessions WHERE relative_id = 40")
+        execute(path, "UPDATE session_rows SET deleted_at = '2025-01-01T00:00:00Z' WHERE relative_id IN (7, 60, 125)")
+        execute(path, "DELETE FROM session_rows WHERE relative_id = 40")
         assert await sync(store, buddy) == [40]
         assert marked_numbers(path) == []
         assert await store.sessions(KEY) == sessions_of(suite)
@@ -557,9 +557,9 @@ class TestFullSync:
     ) -> None:
         create_finished(suite, 130)
         await sync(store, buddy)
-        execute(path, "UPDATE sessions SET deleted_at = '2025-01-01T00:00:00Z' WHERE relative_id < 10")
-        execute(path, "DELETE FROM sessions WHERE relative_id = 40")
-        execute(path, "UPDATE sessions SET tests_count = 7 WHERE relative_id = 50")
+        execute(path, "UPDATE session_rows SET deleted_at = '2025-01-01T00:00:00Z' WHERE relative_id < 10")
+        execute(path, "DELETE FROM session_rows WHERE relative_id = 40")
+        execute(path, "UPDATE session_rows SET tests_count = 7 WHERE relative_id = 50")
         assert await sync(store, buddy) == []
         async with store.sync(buddy, [KEY], full=True) as harvest:
             assert [session.relative_id async for _, session in harvest] == [50, 40]

@@ -189,7 +189,7 @@ class SyncMachine(RuleBasedStateMachine):
             assert not lost, f"living sessions are not saved: {lost}"
 
     def rows(self) -> set[Session]:
-        return {to_session(row) for row in self.query(f"SELECT {', '.join(FIELDS)} FROM sessions")}
+        return {to_session(row, {}) for row in self.query(f"SELECT {', '.join(FIELDS)} FROM sessions")}
 
     def revisions(self) -> dict[str, int]:
         """Return the state of each saved session: a later one has a higher number."""
