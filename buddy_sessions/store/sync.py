@@ -125,6 +125,9 @@ class SuiteSync:
         self._is_verified = True
         self._is_outdated = False  # whether the first page lacks the newest known session
         self._is_repair = False  # whether all coverage was dropped, so that the whole suite is read again
+        self._was_repair = False  # the same when the current part was begun
+        self._oldest_wanted = 0  # the lowest number of a wanted session in the current part; 0 if there is none
+        self._next_part: _Part | None = None  # None while a part is read, and when nothing remains to be read
         self._checks: deque[_Part] | None = None  # None before they were planned
         self._unknown = self._restored = self._changed = 0
         self._ended_parts = Stats()
@@ -154,20 +157,17 @@ class SuiteSync:
         if self._key in self._run.started:
             return
         self._run.started.add(self._key)
-        part: _Part | None = await self._thread.run(self._plan_top)
-        while part is not None:
+        self._next_part = await self._thread.run(self._plan_top)
+        while (part := self._next_part) is not None:
+            self._next_part = None
             if part.session_id is None:
                 reader = self._read_pages(part, slots)
             else:
                 reader = self._read_session(part, part.session_id)
-            part = None
             async with aclosing(reader) as pages:
                 async for page in pages:
-                    if page.is_last:
-                        part = await self._thread.run(self._plan_next)
-                    is_last = page.is_last and part is None
-                    if page.sessions or is_last:
-                        yield attrs.evolve(page, is_last=is_last)
+                    if page.sessions or page.is_last:
+                        yield page
             self._ended_parts += self._part_stats
             self._part_stats = Stats()
         self._ended_parts += await self._run.save_names(self._key)
@@ -178,10 +178,14 @@ class SuiteSync:
             await self._case_sync.read([each for each in pending if self._is_wanted(each.session)])
 
     async def _read_pages(self, part: _Part, slots: RequestSlots | None) -> AsyncGenerator[SessionPage, None]:
-        """Read and save a part. Iterate over its pages, each with the sessions that are new or have changed."""
+        """Read and save a part. Iterate over its pages, each with the sessions that are new or have changed.
+
+        The last page of the part is the last one of the sync if no part is planned after it.
+        """
         cursor = None if part.high is None else Cursor(part.high + 1, part.offset)
         paginator = self._run.buddy.sessions(self._key, branch=self._branch, after=part.low - 1, cursor=cursor)
-        is_first, was_repair, oldest_wanted = cursor is None, self._is_repair, 0
+        is_first = cursor is None
+        self._was_repair, self._oldest_wanted = self._is_repair, 0
         try:
             # trim=False also yields the sessions at or below `after` on the last page, since they may have changed.
             reader = paginator.pages(trim=False, check_end=part.check_end, slots=slots)
@@ -189,21 +193,10 @@ class SuiteSync:
                 async for page in pages:
                     self._part_stats = paginator.stats
                     self._is_verified = self._is_verified and paginator.stats.verified
-                    wanted = [session for session in page.sessions if self._is_wanted(session)]
-                    changed = await self._save(part, page, wanted, is_first=is_first)
+                    saved = await self._thread.run(self._save_page, part, page, is_first=is_first)
                     is_first = False
-                    oldest_wanted = min(map(_number, wanted), default=oldest_wanted)
-                    is_older = bool(page.sessions) and all(map(self._is_older, page.sessions))
-                    is_last = page.is_last or is_older
-                    if is_last and self._is_repair == was_repair:
-                        self._done = union(self._done, (part.low, max(part.low, part.high or self._top)))
-                    if is_older and self._since is not None and self._can_prove_absence:
-                        self._lower_limit = oldest_wanted - 1 if oldest_wanted else max(map(_number, page.sessions))
-                        await self._thread.run(self._database.save_older, self._key, self._since, self._lower_limit)
-                    if is_last and part.is_check:
-                        await self._thread.run(self._database.mark_checked, self._key, part.low, part.high or part.low)
-                    yield attrs.evolve(page, sessions=changed, is_last=is_last)
-                    if is_last:
+                    yield saved
+                    if saved.is_last or self._next_part is not None:
                         break
         except BuddyError as error:
             if isinstance(error, NotFoundError):
@@ -226,20 +219,53 @@ class SuiteSync:
             pass  # a page without sessions is saved, so the sessions of this part are missing
         self._part_stats = Stats(requests=1)
         page = SessionPage(suite=self._key, number=0, sessions=sessions, covers=covers, is_last=True)
-        changed = await self._save(part, page, sessions)
-        if part.is_check:
-            await self._thread.run(self._database.mark_checked, self._key, part.low, part.low)
-        yield attrs.evolve(page, sessions=changed)
+        yield await self._thread.run(self._save_session, part, page)
 
-    async def _save(
+    def _save_page(self, part: _Part, page: SessionPage, *, is_first: bool) -> SessionPage:
+        """Save a page of a part, and plan the next part after the last one. Called in the database's thread.
+
+        Returns:
+            The page with the sessions that are new or have changed.
+        """
+        wanted = [session for session in page.sessions if self._is_wanted(session)]
+        changed = self._save(part, page, wanted, is_first=is_first)
+        self._oldest_wanted = min(map(_number, wanted), default=self._oldest_wanted)
+        is_older = bool(page.sessions) and all(map(self._is_older, page.sessions))
+        is_last = page.is_last or is_older
+        if is_last and self._is_repair == self._was_repair:
+            self._done = union(self._done, (part.low, max(part.low, part.high or self._top)))
+        if is_older and self._since is not None and self._can_prove_absence:
+            oldest = self._oldest_wanted
+            self._lower_limit = oldest - 1 if oldest else max(map(_number, page.sessions))
+            self._database.save_older(self._key, self._since, self._lower_limit)
+        if is_last:
+            self._end_part(part)
+        return attrs.evolve(page, sessions=changed, is_last=is_last and self._next_part is None)
+
+    def _save_session(self, part: _Part, page: SessionPage) -> SessionPage:
+        """Save a session that was requested alone, and plan the next part. Called in the database's thread."""
+        changed = self._save(part, page, page.sessions)
+        self._end_part(part)
+        return attrs.evolve(page, sessions=changed, is_last=self._next_part is None)
+
+    def _end_part(self, part: _Part) -> None:
+        """Plan the next part. Called in the database's thread."""
+        if part.is_check:
+            self._database.mark_checked(self._key, part.low, part.high or part.low)
+        self._next_part = self._plan_next()
+
+    def _save(
         self, part: _Part, page: SessionPage, wanted: Sequence[Session], *, is_first: bool = False
     ) -> tuple[Session, ...]:
-        """Save the wanted sessions of a page, and what the page proves. Return those that are new or have changed."""
+        """Save the wanted sessions of a page, and what the page proves. Called in the database's thread.
+
+        Returns:
+            The sessions that are new or have changed.
+        """
         is_top = is_first and self._can_prove_absence
         if is_top:
             self._top = max(map(_number, page.sessions), default=self._top)
-        saved = await self._thread.run(
-            self._database.save_page,
+        saved = self._database.save_page(
             self._key,
             ReadPage(
                 sessions=wanted,
