@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -76,6 +77,23 @@ async def test_duckdb_reads_a_database_through_pandas(filled: FakeBuddy, tmp_pat
     printed = await run(filled, tmp_path, RECIPES / "store_without_extension.py")
     assert "MNbyVedg" in printed
     assert f" {SESSIONS} " in printed
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [
+        ("sqlite_utils", ["rows", "sessions.db", "sessions", "--limit", "1", "--order", "duration desc"]),
+        ("datasette", ["--get", "/sessions/sessions.json?_shape=array&_size=1&_sort_desc=duration", "sessions.db"]),
+    ],
+)
+async def test_tool_reads_a_database(filled: FakeBuddy, tmp_path: Path, module: str, arguments: list[str]) -> None:
+    """`sessions` is a view, which such tools list and read as a table."""
+    if find_spec(module) is None:
+        pytest.skip(f"{module} is not installed")
+    await run_command(filled, tmp_path, "sync", "--db", "sessions.db")
+    (row,) = json.loads(await run(filled, tmp_path, "-m", module, *arguments))
+    assert (row["suite_id"], row["ref_name"], row["duration"]) == ("MNbyVedg", "slow", 1000.5)
+    assert {"name", "email"} < json.loads(row["created_by"]).keys()
 
 
 async def test_duckdb_reads_parquet(filled: FakeBuddy, tmp_path: Path) -> None:
