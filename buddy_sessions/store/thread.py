@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import ParamSpec, TypeVar
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
 
 from ..errors import StoreError
 from ..models import Session, SuiteKey
@@ -25,6 +27,7 @@ class DatabaseThread:
 
     def __init__(self, path: str) -> None:
         self._executor: ThreadPoolExecutor | None = None  # first: an interrupt may end the import below
+        self._calls: deque[tuple[Future[Any], Callable[[], Any]]] = deque()  # not begun yet
         from .database import Database  # noqa: PLC0415 - a program that uses no store does not need sqlite3
 
         self.database = Database(path)
@@ -71,9 +74,30 @@ class DatabaseThread:
         Raises:
             StoreError: The thread is not open, or the method failed.
         """
-        future = self.check_open().submit(method, *args, **kwargs)
+        executor, future = self.check_open(), Future[_T]()
+        self._calls.append((future, partial(method, *args, **kwargs)))
+        executor.submit(self._run_calls)
         with self.database.translate_errors():
             return await asyncio.wrap_future(future)
+
+    def _run_calls(self) -> None:
+        """Run the calls that are waiting, then report all outcomes. Called in the thread.
+
+        A report wakes the event loop, which then competes with this thread for the GIL. That would take more time than
+        most calls do.
+        """
+        calls = [self._calls.popleft() for _ in range(len(self._calls))]
+        reports = [_run_call(future, call) for future, call in calls if future.set_running_or_notify_cancel()]
+        for report in reports:
+            report()
+
+
+def _run_call(future: Future[_T], call: Callable[[], _T]) -> Callable[[], object]:
+    """Run a call, and return the function that reports its outcome."""
+    try:
+        return partial(future.set_result, call())
+    except BaseException as error:  # noqa: BLE001 - raised by `DatabaseThread.run`
+        return partial(future.set_exception, error)
 
 
 class SyncThread:
