@@ -230,11 +230,12 @@ class Database(CaseDatabase):
             self._execute("UPDATE commits SET number = ?", (commit,))
             if is_uncovered:
                 suite = suite._replace(uncovered_in=commit, uncovered_by=None if is_overruled else sync)
-            number = self._save_suite(key, suite)
+            if is_uncovered or suite.is_new:
+                suite = self._save_suite(key, suite)
             if verdict.is_contradiction:
-                self._execute("UPDATE suites SET older_than = NULL, older_id = 0 WHERE number = ?", (number,))
-            self._save_sessions(number, commit, sync, verdict, rows)
-            self._save_coverage(number, before, after)
+                self._execute(f"UPDATE suites SET older_than = NULL, older_id = 0 WHERE {_SUITE}", key)
+            self._save_sessions(suite.number, commit, sync, verdict, rows)
+            self._save_coverage(suite.number, before, after)
         changed = set(verdict.changed)
         return SavedPage(
             sync=sync,
@@ -347,8 +348,8 @@ class Database(CaseDatabase):
             for row in self._execute(sql, (page.commit, sync, *key, low, high))
         ]
 
-    def _save_suite(self, key: SuiteKey, suite: _SuiteRow) -> int:
-        """Save that a suite exists, and when its coverage was reduced. Return its number."""
+    def _save_suite(self, key: SuiteKey, suite: _SuiteRow) -> _SuiteRow:
+        """Save that a suite exists, and when its coverage was reduced. Return its row."""
         self._execute(
             """
             INSERT INTO suites (workspace, project, suite_id, is_synced, uncovered_in, uncovered_by)
@@ -359,9 +360,11 @@ class Database(CaseDatabase):
             """,
             (*key, suite.uncovered_in, suite.uncovered_by),
         )
-        return self._number(f"SELECT number FROM suites WHERE {_SUITE}", key)
+        return self._suite_row(key)
 
-    def _save_sessions(self, suite: int, commit: int, sync: int, verdict: Verdict, rows: Mapping[object, Row]) -> None:
+    def _save_sessions(
+        self, suite: int | None, commit: int, sync: int, verdict: Verdict, rows: Mapping[object, Row]
+    ) -> None:
         members = self._save_members({rows[id_][_CREATED_BY] for id_ in verdict.changed})
         self._execute_many(
             _SAVE_SESSION,

@@ -78,7 +78,7 @@ def test_changed_session_is_the_only_one_that_is_written(database: Database, exe
     executed.clear()
     sessions[50] = attrs.evolve(sessions[50], tests_count=7)
     save_pages(database, sessions)
-    assert [sql.split()[2] for sql in executed if sql.startswith("INSERT")] == ["suites", "session_rows"]
+    assert [sql.split()[2] for sql in executed if sql.startswith("INSERT")] == ["session_rows"]
 
 
 def test_bytes_of_a_session(database: Database, path: Path) -> None:

@@ -221,9 +221,13 @@ def pages(draw: st.DrawFn, sessions: list[KnownSession]) -> Evidence:
 
 def as_first_page(evidence: Evidence, sessions: Iterable[KnownSession]) -> Evidence:
     living = [each.relative_id for each in sessions if each.missing_by is None and not each.is_newer]
+    top = max(evidence.numbers.values(), default=0)
+    if evidence.covers is not None and top:  # a sync claims nothing above its first page
+        low, high = evidence.covers
+        evidence = evolve(evidence, covers=(low, min(high, top)) if low <= top else None)
     return evolve(
         evidence,
-        top=max(evidence.numbers.values(), default=0),
+        top=top,
         has_known=any(each.id in evidence.numbers for each in sessions),
         newest=max(living, default=0),
     )
