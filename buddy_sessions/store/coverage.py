@@ -1,4 +1,4 @@
-"""The coverage of a suite: which sync has proved that the database contains every existing session of a range. Pure."""
+"""The coverage of a suite: which sync has verified that a range of sessions is complete in the database. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .evidence import Verdict
 from .intervals import Interval, Intervals, gaps, subtract, union
 
 Coverage = dict[int | None, Intervals]
-"""The covered numbers by the number of the sync that has proved it; None for syncs that have ended."""
+"""The covered numbers by the number of the sync that has verified it; None for syncs that have ended."""
 
 
 def union_all(sets: Iterable[Intervals]) -> Intervals:

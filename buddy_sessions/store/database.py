@@ -42,7 +42,7 @@ _MARK_DELETED = _MARK_SESSION.format("deleted_at = missing_since, deleted_by = :
 
 @frozen(kw_only=True)
 class SuiteState:
-    """What the database knows of a suite before a read.
+    """The state of a suite in the database before a read.
 
     Attributes:
         commit: The number of the last commit.

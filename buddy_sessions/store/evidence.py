@@ -44,7 +44,7 @@ class KnownSession(NamedTuple):
 
 @frozen(kw_only=True)
 class Evidence:
-    """What a page shows.
+    """The evidence on a page.
 
     Attributes:
         rows: The values of the sessions to be saved, by their ids.
@@ -83,7 +83,7 @@ class Evidence:
 
 @define
 class Verdict:
-    """What to change in the database.
+    """The changes to make in the database.
 
     Attributes:
         unknown: The ids of the sessions that are not in the database.
@@ -93,7 +93,7 @@ class Verdict:
         deleted: The ids of the sessions to be marked as deleted.
         dropped: The range of numbers to be removed from the coverage before `covers` is added; None if there is none.
         doubtful: The numbers to be removed from the coverage after that, so that the next sync reads them again.
-        is_contradiction: Whether the page contradicts what earlier pages have proved: a deleted session has reappeared,
+        is_contradiction: Whether the page contradicts what earlier pages have shown: a deleted session has reappeared,
             or the suite was created again. Then all coverage is dropped.
     """
 

@@ -38,8 +38,9 @@ class SessionStore:
     query it with any tool that reads SQLite. The view `sessions` has `workspace`, `project`, `suite_id`, the fields of
     `Session` (`created_by` as JSON, times as ISO 8601 text in UTC, `duration` in seconds), and `missing_since` and
     `deleted_at`, which are null unless the session is missing or deleted (see `sync`). The table `suites` has `name`,
-    `identifier`, `html_url`, and the same two times. Text with a lone surrogate is stored as a blob. All other tables
-    and columns are internal.
+    `identifier`, `html_url`, and the same two times. The table `cases` has `workspace`, `project`, `suite_id`,
+    `session_id`, and the fields of `TestCase` without `failure`. Text with a lone surrogate is stored as a blob. All
+    other tables and columns are internal.
 
     Args:
         path: The file. It is created if it does not exist; its folder is not.
@@ -100,7 +101,8 @@ class SessionStore:
 
         No single wrong response makes the database wrong: a session that is not found is marked as missing
         (`missing_since`), and as deleted (`deleted_at`) if the next sync does not find it, either. If a deleted session
-        reappears, the whole suite is read again. Neither mark is yielded. A suite that is listed twice is read once.
+        reappears, the whole suite is read again. A session that is only marked is not yielded. A suite that is
+        listed twice is read once.
 
         Args:
             buddy: The client to read with.
@@ -118,11 +120,11 @@ class SessionStore:
                 were marked as missing or deleted, are corrected, logged, and counted in `stats.repaired`. Not allowed
                 with `branch`.
             concurrency: The number of suites to read at once (default: `max_concurrency` of the client).
-            on_failure: "raise" raises `HarvestError` after all other suites were yielded; "collect" only lists the
+            on_failure: "raise" raises `HarvestError` after all other suites were read; "collect" only lists the
                 failed suites in `failures` of the returned `Harvest`.
 
         Raises:
-            ConfigError: An argument is invalid. While iterating: an element of `suites` references no suite. (A suite
+            ConfigError: An argument is invalid. While iterating: an element of `suites` is not a suite. (A suite
                 with an invalid name fails only that suite.)
             StoreError: The store is not open. If the file fails during a sync, every suite that is not completely read
                 fails with this error, and no more requests are made.
@@ -167,10 +169,10 @@ class SessionStore:
         Args:
             buddy: The client to read with.
             suites: The suites. A suite that is listed twice is watched once.
-            interval: Seconds between two reads of a suite, with a jitter of 10 %.
+            interval: Seconds between two checks of a suite, with a jitter of 10 %.
             branch: Only sessions of this branch.
-            on_failure: "raise" ends the watch if the first round of a suite gets a 401, 403 or 404; "retry" reads the
-                suite again later.
+            on_failure: "raise" ends the watch if the first check of a suite gets a 401, 403 or 404; "retry" checks
+                the suite again later.
 
         Raises:
             ConfigError: An argument is invalid. Raised here, before any I/O.

@@ -26,7 +26,7 @@ _log = logging.getLogger("buddy_sessions")
 
 
 class SyncRun:
-    """What the syncs of all suites in one `SessionStore.sync` share.
+    """State that the syncs of all suites in one `SessionStore.sync` share.
 
     Attributes:
         buddy: The client to read with.
