@@ -287,6 +287,18 @@ class TestReadAhead:
             # One page was taken, the queue has 8, each worker holds one, and 8 slots are there.
             assert len(fake.requests) <= 1 + 8 + 3 + 8
 
+    async def test_first_list_that_retention_has_truncated_wastes_few_requests(self, fake: FakeBuddy) -> None:
+        suite = fake.add_suite("acme", "shop", "unit")
+        for number in range(5001, 5001 + 350):
+            suite.create(relative_id=number)
+        fake.latency = 0.05
+        async with (
+            BuddyClient(fake.token, base_url=fake.base_url, max_concurrency=64) as buddy,
+            buddy.harvest([suite.key]) as harvest,
+        ):
+            assert len([pair async for pair in harvest]) == 350
+        assert len(fake.requests) <= 2 * 4 + 2  # its pages, as many in vain, and the check of its end
+
     async def test_slots_of_a_failed_suite_are_used_by_the_others(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
         fake.latency = 0.05
         suites = [fake.add_suite("acme", "shop", f"s{number}").populate(60 * 20) for number in range(8)]

@@ -73,7 +73,7 @@ class SessionPaginator:
             check_end: Whether to always check the end of the list with two more requests, unless the read reaches
                 number 1. By default, the client checks its first list, then one in 50, and long lists.
             slots: The request slots of the harvest that this read belongs to: pages are requested in advance while
-                slots are idle, unless `read_ahead` is 1. None if the read belongs to no harvest.
+                slots are idle, first up to `read_ahead`, unless it is 1. None if the read belongs to no harvest.
 
         Raises:
             BuddyError: The read failed. `error.cursor` is its position.
@@ -110,7 +110,9 @@ class SessionPaginator:
     async def _iterate_pages(
         self, read: _Read, slots: RequestSlots, *, trim: bool = True, check_end: bool = False
     ) -> AsyncGenerator[SessionPage, None]:
-        reconciler = self._new_reconciler(read_ahead=slots.total, trim=trim, check_end=check_end)
+        reconciler = self._new_reconciler(
+            read_ahead=slots.total, first_read_ahead=self._read_ahead, trim=trim, check_end=check_end
+        )
         pages_ahead = 0  # of this read
 
         async def fetch(window: Window) -> Fetched[DecodedPage | None]:

@@ -98,6 +98,8 @@ class Reconciler:
         per_page: The page size to request. To overlap, pages of up to 20 rows are requested even if this is smaller.
         traits: What is known of the server; updated here.
         read_ahead: The maximum number of pages to request at once.
+        first_read_ahead: The maximum until useful pages have raised it: the list may be shorter than its numbers say.
+            None for `read_ahead`.
         after: Only sessions with a higher `relative_id` are wanted.
         since: Only sessions that were created at this time or later are wanted, and sessions without a date.
         max_sessions: The number of sessions wanted; None for all.
@@ -112,6 +114,7 @@ class Reconciler:
         per_page: int,
         traits: ServerTraits,
         read_ahead: int = 1,
+        first_read_ahead: int | None = None,
         after: int = 0,
         since: datetime | None = None,
         max_sessions: int | None = None,
@@ -134,7 +137,7 @@ class Reconciler:
         self._overlap = 1 if cursor else 0  # rows by which a window overlaps the one before
         self._density = 1.0  # the share of the numbers on the last accepted page that exist
         self._read_ahead = (
-            ReadAhead(read_ahead, start=read_ahead)
+            ReadAhead(read_ahead, start=min(read_ahead, first_read_ahead or read_ahead))
             if traits.retained_rows is None
             else ReadAhead(read_ahead, start=1, delay=3)
         )
