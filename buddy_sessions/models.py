@@ -123,7 +123,7 @@ class SuiteKey(NamedTuple):
         names: list[str] = []
         if isinstance(text, str) and "://" in text:
             path = urlsplit(text).path
-            match = re.search(_API_PATH, path) or re.search(_BROWSER_PATH, path)
+            match = re.search(_API_PATH, path) or re.match(_BROWSER_PATH, path)
             names = [unquote(name) for name in match.groups()] if match else []
         elif isinstance(text, str):
             names = text.split("/")

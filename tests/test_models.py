@@ -129,7 +129,9 @@ def test_suite_key_from_a_url(url: str) -> None:
     assert SuiteKey.parse(url) == SuiteKey("acme", "my shop", "MNbyVedg")
 
 
-@pytest.mark.parametrize("url", [APP, f"{APP}/acme/shop", f"{APP}/acme/shop/unit-tests/", "https://["])
+@pytest.mark.parametrize(
+    "url", [APP, f"{APP}/acme/shop", f"{APP}/acme/shop/unit-tests/", API.removesuffix("/MNbyVedg"), "https://["]
+)
 def test_url_without_a_suite(url: str) -> None:
     with pytest.raises(ValueError, match=r"workspace/project/suite_id|Invalid"):
         SuiteKey.parse(url)

@@ -21,7 +21,7 @@ Target: TypeAlias = SuiteKey | tuple[str, str]
 """A suite, or the workspace and the name of a project, which stand for all its suites."""
 
 _PROJECT_PATHS = (
-    "/workspaces/([^/]+)/projects/([^/]+)(?:/unit-tests(?:/suites)?)?/?",  # of the API
+    ".*/workspaces/([^/]+)/projects/([^/]+)(?:/unit-tests(?:/suites)?)?/?",  # of the API, also on premises
     "/([^/]+)/([^/]+)(?:/unit-tests)?/?",  # of the browser
 )
 

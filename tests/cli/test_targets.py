@@ -48,6 +48,7 @@ def test_suite_can_be_given_in_many_ways(arguments: list[str], call: Call) -> No
         ["https://app.buddy.works/acme/other"],
         ["https://app.buddy.works/acme/other/unit-tests"],
         ["https://api.buddy.works/workspaces/acme/projects/other/unit-tests/suites"],
+        ["https://buddy.example.com/api/workspaces/acme/projects/other/unit-tests/suites"],
     ],
 )
 def test_project_can_be_given_in_many_ways(arguments: list[str], call: Call) -> None:
