@@ -19,6 +19,7 @@ from buddy_sessions import Cursor
 from .formatting import one_line
 
 _SPINNER_WIDTH = 2
+_DEFAULT_WIDTH = 80
 
 
 class Output(Console):
@@ -30,6 +31,8 @@ class Output(Console):
     def __init__(self, *, stderr: bool = False, quiet: bool = False) -> None:
         super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
         self._is_quiet = quiet
+        if not self.width:  # COLUMNS=0: it is unknown
+            self.width = _DEFAULT_WIDTH
         if isinstance(self.file, TextIOWrapper):  # replace characters that its encoding lacks
             self.file.reconfigure(errors="replace")
 

@@ -145,6 +145,15 @@ class TestMessages:
         assert " ".join(map(str.strip, lines)) == message.strip()
         assert [line.strip() for line in lines if len(line.rstrip()) > 80] == [url]
 
+    def test_width_of_the_terminal_is_unknown(self, fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch) -> None:
+        fake.add_suite(*SUITE.split("/")).populate(3)
+        out, err = (use_terminal(monkeypatch, name, dumb=False) for name in ("stdout", "stderr"))
+        monkeypatch.setenv("COLUMNS", "0")
+        assert run(["list", SUITE]) == 0
+        assert SUITE in out.getvalue()
+        assert len(out.getvalue().splitlines()) == 1 + 1 + 3  # the title, the header, the sessions
+        assert "3 sessions, 1 request" in err.getvalue()
+
 
 class TestCompletion:
     @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
