@@ -8,7 +8,7 @@ import pickle
 import random
 import zlib
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from enum import StrEnum
 from types import TracebackType
@@ -401,7 +401,8 @@ class _WatchedSuite:
     def is_start(self, newest: _Newest, known: Mapping[str, Session]) -> bool:
         """Return whether the watch of this suite starts with this round, which may not be its first one."""
         # Deleted, and created again under the same key: the numbers start again, and what this round has read is new.
-        is_recreated = self.is_missing and not any(session.id in known for session in newest.sessions)
+        is_other = not any(session.id in known for session in newest.sessions)
+        is_recreated = is_other and (self.is_missing or _numbers_restart(newest.sessions, known.values()))
         return is_recreated or not self.is_started
 
     def start(self, newest: _Newest) -> dict[str, Session]:
@@ -455,3 +456,16 @@ def _relative_id(session: Session) -> int:
 
 def _lowest_id(sessions: Sequence[Session]) -> int:
     return min(map(_relative_id, sessions))
+
+
+def _numbers_restart(sessions: Iterable[Session], known: Collection[Session]) -> bool:
+    """Return whether a session was created after all known ones, and has a lower number than one of them.
+
+    Older sessions that move up because the known ones were deleted have lower numbers, too.
+    """
+    highest_id = max(map(_relative_id, known), default=0)
+    latest = max((each.create_date for each in known if each.create_date is not None), default=None)
+    return latest is not None and any(
+        each.relative_id < highest_id and each.create_date is not None and each.create_date > latest
+        for each in sessions
+    )

@@ -7,6 +7,7 @@ import random
 import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
@@ -478,6 +479,20 @@ class TestFailures:
             for session in suite.sessions[:101]:  # all that are remembered, unless it was created again
                 suite.delete(session["id"])
             assert await rounds.next() == []
+
+    async def test_suite_that_is_created_again_between_two_rounds(
+        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
+    ) -> None:
+        """No round gets a 404. The numbers show it: they start again, with later sessions."""
+        suite.populate(200, until=datetime(2026, 1, 1, tzinfo=UTC))
+        async with watching(buddy, suite) as rounds:
+            del fake.suites[suite.key]
+            other = fake.add_suite(*suite.key)
+            for number in range(3):
+                other.create(id=f"other{number}", status="SUCCESSFUL")
+            assert short(await rounds.next()) == [(NEW, 1), (NEW, 2), (NEW, 3)]
+            other.create(id="other3")
+            assert short(await rounds.next()) == [(NEW, 4)]
 
     @pytest.mark.parametrize("status", [401, 403, 404])
     async def test_setup_error_in_the_first_round_is_raised(
