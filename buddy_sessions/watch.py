@@ -112,8 +112,8 @@ class Watch(AsyncIterator[Change]):
     of the suite is probably wrong. With `on_failure="retry"`, it is treated like other failures.
 
     A suite that fails does not stop the others: one warning is logged, `failures` lists the suite, and it is checked
-    again after 2, 4, 8, then 16 intervals, until it succeeds. A closed client ends the watch with `ClientClosedError`,
-    and any error that is not a `BuddyError` ends it, too.
+    again after 2, 4, 8, then 16 intervals, until it succeeds (after a first round that fails, 1 to 2). A closed client
+    ends the watch with `ClientClosedError`, and any error that is not a `BuddyError` ends it, too.
 
     Example:
         >>> async with buddy.watch(["acme/storefront/MNbyVedg"], interval=60) as watch:
@@ -223,7 +223,7 @@ class Watch(AsyncIterator[Change]):
         await self._check(suite)
         wait = self._interval * 2 ** min(suite.failed_rounds, _MAX_DOUBLINGS)
         if is_first:  # all suites start at once; spread their second rounds over the interval
-            wait *= 1 - suite.rank / len(self._suites)
+            wait -= self._interval * suite.rank / len(self._suites)
         wait *= random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - not used for security
         self._schedule.add(started + wait, suite)
 

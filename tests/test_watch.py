@@ -574,6 +574,20 @@ class TestFailures:
         assert waits == pytest.approx([2, 4, 8, 16, 16, 16, 16, 16, 1], rel=0.101)
         assert len({round(wait, 6) for wait in waits[3:8]}) == 5  # each wait is a little different
 
+    async def test_suite_whose_first_round_fails_waits_for_an_interval(
+        self, fake: FakeBuddy, buddy: BuddyClient
+    ) -> None:
+        """The first rounds of all suites are at the same time, and the next ones are not."""
+        suites = add_suites(fake, 10)
+        times = record_times(fake)
+        fake.inject(Fault.status(500), times=10)
+        async with watching(buddy, *suites) as rounds:
+            await rounds.next(INTERVAL * 2.2)
+        waits = [(second - first) / INTERVAL for first, second, *_ in times.values()]
+        assert len(waits) == 10
+        assert min(waits) > 0.95
+        assert max(waits) - min(waits) > 0.5
+
     async def test_closed_client_ends_the_watch(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
         suites = keys(add_suites(fake, 30))
         await buddy.close()
