@@ -371,6 +371,7 @@ class _WatchedSuite:
     _packed: bytes = b""  # the known sessions
     _forgotten_id: int = 0  # sessions up to this number are older than what is kept
     _read_down_to: int | None = None  # a round reads down to this number; None before the first one
+    _unlisted: frozenset[str] = frozenset()  # the ids of the unfinished sessions that the last round did not list
 
     @property
     def is_started(self) -> bool:
@@ -432,7 +433,8 @@ class _WatchedSuite:
         """Keep the newest of the known sessions, and decide how far down the next round reads.
 
         Args:
-            newest: What this round has read. An unfinished session that is not among them was deleted.
+            newest: What this round has read. An unfinished session that two rounds in a row do not list was deleted:
+                a single response may be wrong.
             known: All sessions that were reported, or need not be.
         """
         oldest_first = sorted(known.values(), key=_relative_id)
@@ -443,9 +445,10 @@ class _WatchedSuite:
                 _log.debug("%s: session %d is unfinished, but too old to be watched", self.key, session.relative_id)
         newest_id = kept[-1].relative_id if kept else 0
         read_ids = {session.id for session in newest.sessions}
-        unfinished = [each.relative_id for each in kept if not each.is_finished and each.id in read_ids]
+        unfinished = [each for each in kept if not each.is_finished and each.id not in self._unlisted - read_ids]
+        self._unlisted = frozenset(each.id for each in kept if not each.is_finished) - read_ids
         # A new session has a higher number than `newest_id`, so a round that reads down to the next one has read all.
-        self._read_down_to = min([newest_id + 1, *unfinished])
+        self._read_down_to = min([newest_id + 1, *map(_relative_id, unfinished)])
         self._packed = zlib.compress(pickle.dumps(kept), level=1)  # the fastest level, and hardly larger
         self._fingerprint = newest.fingerprint
 

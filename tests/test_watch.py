@@ -341,8 +341,21 @@ class TestRequests:
             suite.create(status="SUCCESSFUL")
         async with watching(buddy_with_small_pages, suite) as rounds:
             suite.delete(running)
-            assert await rounds.next() == []
+            assert await rounds.next(2 * ONE_ROUND) == []  # the second one looks again: one response may be wrong
             await assert_one_request_a_round(fake, rounds)
+
+    async def test_session_that_one_round_does_not_list_is_still_watched(
+        self, fake: FakeBuddy, buddy_with_small_pages: BuddyClient, suite: FakeSuite
+    ) -> None:
+        running = suite.create()["id"]
+        for _ in range(30):
+            suite.create(status="SUCCESSFUL")
+        async with watching(buddy_with_small_pages, suite) as rounds:
+            fake.on_request = lambda _: fake.inject(Fault.filtered(lambda session: session["id"] == running))
+            assert await rounds.next() == []
+            fake.on_request = None
+            suite.finish(running)
+            assert short(await rounds.next()) == [(FINISHED, 1)]
 
     async def test_known_page_that_moves_down_is_read(
         self, fake: FakeBuddy, buddy_with_small_pages: BuddyClient, suite: FakeSuite
