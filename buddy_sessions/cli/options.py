@@ -14,7 +14,7 @@ from cyclopts.types import PositiveInt
 from buddy_sessions import BuddyClient, BuddyError, ConfigError, NotFoundError
 
 from .output import Output
-from .suggestions import add_suggestion
+from .suggestions import add_suggestion, concerns_suite
 from .writers import Format, choose_format
 
 FROM = Parameter(name="--from", allow_leading_hyphen=True)  # the value - is stdin
@@ -100,7 +100,7 @@ class Connection:
     async def add_suggestion(self, errors: Iterable[BuddyError]) -> None:
         """Add a note to the error of the first suite that was not found: suites with similar names. One request."""
         for error in errors:
-            if isinstance(error, NotFoundError):
+            if isinstance(error, NotFoundError) and concerns_suite(error):
                 async with self._client(max_attempts=1, max_wait=1.0) as buddy:
                     await add_suggestion(buddy, error)
                 return

@@ -11,13 +11,16 @@ _MAX_SUITES = 3
 _MIN_SIMILARITY = 0.6  # as difflib.get_close_matches
 
 
+def concerns_suite(error: NotFoundError) -> bool:
+    """Return whether a suite, or something in it, was not found; not a project."""
+    return "/unit-tests/suites/" in error.url
+
+
 async def add_suggestion(buddy: BuddyClient, error: NotFoundError) -> None:
     """Add a note to the error of an unknown suite: the suites of its project with similar IDs or names.
 
     This takes one request. Its errors are ignored.
     """
-    if "/unit-tests/suites/" not in error.url:  # of a project
-        return
     key = SuiteKey.parse(error.url)
     try:
         suites = await buddy.suites(key.workspace, key.project)

@@ -95,6 +95,12 @@ def test_suite_without_a_name(call: Call, fake: FakeBuddy) -> None:
     assert error_and_notes(call("list", "acme/shop/suite2").err)[1] == ["did you mean acme/shop/suite1?"]
 
 
+def test_unknown_project_does_not_hide_the_hint_for_a_suite(call: Call) -> None:
+    err = call("harvest", "acme/none", "acme/shop/MNby").err
+    (failure,) = [line for line in err.splitlines() if line.startswith("failed: acme/shop/MNby: ")]
+    assert "; did you mean acme/shop/MNbyVedg " in failure
+
+
 def test_no_similar_suite(call: Call) -> None:
     notes = error_and_notes(call("list", "acme/shop/zzzzzz").err)[1]
     assert notes == ["to see the suites of the project, run buddy-sessions suites acme/shop"]
