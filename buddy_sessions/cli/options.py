@@ -20,6 +20,8 @@ from .writers import Format, choose_format
 FROM = Parameter(name="--from", allow_leading_hyphen=True)  # the value - is stdin
 OUT = Parameter(name=("--out", "-o"))
 Json: TypeAlias = Annotated[bool, Parameter(show_default=False)]
+HINT_TIMEOUT = 3.0
+"""Seconds that a command waits for the request for a hint, before it prints its error."""
 _TABLE_LIMIT = 20  # the default number of tests in a table
 
 
@@ -101,16 +103,19 @@ class Connection:
         """Add a note to the error of the first suite that was not found: suites with similar names. One request."""
         for error in errors:
             if isinstance(error, NotFoundError) and concerns_suite(error):
-                async with self._client(max_attempts=1, max_wait=1.0) as buddy:
+                async with self._client(max_attempts=1, max_wait=1.0, timeout=HINT_TIMEOUT) as buddy:
                     await add_suggestion(buddy, error)
                 return
 
-    def _client(self, *, max_attempts: int, max_wait: float = 300.0, max_concurrency: int = 1) -> BuddyClient:
+    def _client(
+        self, *, max_attempts: int, max_wait: float = 300.0, timeout: float = 30.0, max_concurrency: int = 1
+    ) -> BuddyClient:
         return BuddyClient.from_env(
             region=self.region,
             base_url=self.base_url,
             max_attempts=max_attempts,
             max_wait=max_wait,
+            timeout=timeout,
             max_concurrency=max_concurrency,
             trust_env=True,
         )

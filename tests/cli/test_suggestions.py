@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from buddy_sessions.cli import options
 from buddy_sessions.testing import FakeBuddy, Fault
 from helpers.command_line import Call, sync_database
 
@@ -134,6 +135,14 @@ def test_failed_request_is_ignored_and_not_repeated(fault: Fault, call: Call, fa
     code, _, err = call("list", "acme/shop/MNby")
     assert (code, "did you mean" in err) == (1, False)
     assert err.splitlines()[-1].startswith("error: HTTP 404 (injected fault) (404): ")
+    assert len(fake.requests) == 2
+
+
+def test_request_without_a_response_is_given_up(call: Call, fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(options, "HINT_TIMEOUT", 0.05)
+    fake.inject(Fault.status(404), Fault.hang())
+    code, _, err = call("list", "acme/shop/MNby")
+    assert (code, error_and_notes(err)[1]) == (1, [])
     assert len(fake.requests) == 2
 
 
