@@ -78,11 +78,14 @@ async def list_failures(
         limit = _TABLE_LIMIT
     messages = verbosity.open()
     async with open_runs(suite, db=db, connection=connection, messages=messages) as source:
-        found = await (source.latest_session(branch=branch) if name is None else source.session(name))
+        sessions = await source.newest_sessions(branch=branch) if name is None else [await source.session(name)]
+        found = sessions[0]
         cases, count = await source.failing_cases(found, limit=limit)
     if output_format == "table":
         _print_table(Output(), suite, found, cases, count=count, details=details)
         print_hidden(messages, count - len(cases))
+        if not count:
+            _print_older(messages, suite, sessions, branch=branch, db=db)
     elif output_format == "junit":
         write_junit(sys.stdout, suite, found, cases)
     else:
@@ -103,6 +106,19 @@ def _print_table(
         output.print()
         output.print(case_table(cases))
     print_summary(output, _summary(session, count))
+
+
+def _print_older(
+    messages: Output, suite: SuiteKey, sessions: Sequence[Session], *, branch: str | None, db: Path | None
+) -> None:
+    """Print how to see the newest failing tests of older sessions, if some of these have failing tests."""
+    for session in sessions[1:]:
+        if session.failed_count or session.error_count:
+            of_branch = "" if branch is None else f" of branch {branch}"
+            messages.print_note(f"the latest session{of_branch} with failing tests is #{session.relative_id}:")
+            from_db = "" if db is None else f" --db {db}"
+            messages.print_note(f"buddy-sessions failures {suite} {session.relative_id}{from_db}")
+            return
 
 
 def _summary(session: Session, count: int) -> str:

@@ -50,8 +50,8 @@ class RunSource(ABC):
         """Return the session with this ID, or else with this number."""
 
     @abstractmethod
-    async def finished_sessions(self, *, branch: str | None, last: int) -> list[Session]:
-        """Return the newest finished sessions, newest first: at most `last`."""
+    async def finished_sessions(self, *, branch: str | None) -> list[Session]:
+        """Return the newest finished session, if there is one, and all others that were read with it, newest first."""
 
     @abstractmethod
     async def failing_cases(self, session: Session, *, limit: int | None) -> tuple[list[TestCase], int]:
@@ -72,11 +72,12 @@ class RunSource(ABC):
         """Return the time in seconds from which on Buddy calls a test slow; None if it is unknown."""
         return None
 
-    async def latest_session(self, *, branch: str | None) -> Session:
-        """Return the newest finished session. Raises BuddyError if there is none."""
-        for session in await self.finished_sessions(branch=branch, last=1):
-            return session
-        raise self._no_session(branch)
+    async def newest_sessions(self, *, branch: str | None) -> list[Session]:
+        """Return the newest finished session, and the older ones that were read with it. Raises BuddyError if none."""
+        sessions = await self.finished_sessions(branch=branch)
+        if not sessions:
+            raise self._no_session(branch)
+        return sessions
 
     def _no_session(self, branch: str | None) -> BuddyError:
         if branch is None:
@@ -102,15 +103,15 @@ class ApiRuns(RunSource):
                 raise
             return session
 
-    async def finished_sessions(self, *, branch: str | None, last: int) -> list[Session]:
-        """Return the newest finished sessions, newest first. Usually one request."""
+    async def finished_sessions(self, *, branch: str | None, last: int = 1) -> list[Session]:
+        """Return the finished sessions on the first pages, at least `last`, newest first. Usually one request."""
         finished: list[Session] = []
         async with aclosing(self._buddy.sessions(self.suite, branch=branch, read_ahead=1).pages()) as pages:
             async for page in pages:
                 finished += [session for session in page.sessions if session.is_finished]
                 if len(finished) >= last:
                     break
-        return finished[:last]
+        return finished
 
     async def failing_cases(self, session: Session, *, limit: int | None) -> tuple[list[TestCase], int]:
         """Return the first test cases that fail, and the number of all: two requests, and one for each of the first.
@@ -140,7 +141,7 @@ class ApiRuns(RunSource):
             except NotFoundError:
                 return None  # it was deleted meanwhile
 
-        sessions = await self.finished_sessions(branch=branch, last=last)
+        sessions = (await self.finished_sessions(branch=branch, last=last))[:last]
         runs = await self._map(read, sessions[::-1], noun="session")
         found = [run for run in runs if run is not None]
         if not found:
@@ -203,9 +204,9 @@ class SavedRuns(RunSource):
             raise ConfigError(f"session {name!r} of {self.suite} not found in {str(self._path)!r}: {self._sync()}")
         return session
 
-    async def finished_sessions(self, *, branch: str | None, last: int) -> list[Session]:
-        """Return the newest finished sessions, newest first."""
-        return [session for session in await self._sessions(branch) if session.is_finished][:last]
+    async def finished_sessions(self, *, branch: str | None) -> list[Session]:
+        """Return all finished sessions, newest first."""
+        return [session for session in await self._sessions(branch) if session.is_finished]
 
     async def failing_cases(self, session: Session, *, limit: int | None) -> tuple[list[TestCase], int]:
         """Return the first test cases that fail, and the number of all. Raises ConfigError if they were not saved."""
@@ -220,7 +221,7 @@ class SavedRuns(RunSource):
         """Return the newest sessions of which all test cases were saved. Raises ConfigError if there is none."""
         runs = await self._store.runs(self.suite, cases="all", branch=branch, last=last)
         if not runs:
-            await self.latest_session(branch=branch)  # explains a suite or branch without sessions
+            await self.newest_sessions(branch=branch)  # explains a suite or branch without sessions
             raise ConfigError(f"{str(self._path)!r} has no session with all test cases: {self._sync('all')}")
         return runs
 

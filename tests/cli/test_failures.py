@@ -411,10 +411,46 @@ class TestTable:
 
     @pytest.mark.usefixtures("suite")
     def test_no_failing_test(self, call: Call) -> None:
-        code, out, err = call("failures", SUITE, "--format", "table")
+        code, out, err = call("failures", SUITE, "3", "--format", "table")
         assert (code, err) == (0, "")
         assert re.sub(r"\d+ s ago", "AGE", out).splitlines()[0] == "acme/shop/a #3  ✔ passed  main  AGE  0s"
         assert out.splitlines()[2:] == ["", "0 of 3 tests failed"]
+
+    @pytest.mark.parametrize(
+        ("arguments", "hint"),
+        [
+            ([], f"the latest session with failing tests is #2:\nbuddy-sessions failures {SUITE} 2"),
+            (
+                ["--branch", "main"],
+                f"the latest session of branch main with failing tests is #1:\nbuddy-sessions failures {SUITE} 1",
+            ),
+        ],
+    )
+    def test_older_session_with_failing_tests_is_named(
+        self, arguments: list[str], hint: str, suite: FakeSuite, database: str, fake: FakeBuddy, call: Call
+    ) -> None:
+        assert suite.sessions
+        code, out, err = call("failures", SUITE, "--format", "table", *arguments)
+        assert (code, err) == (0, f"{hint}\n")
+        assert out.endswith("\n0 of 3 tests failed\n")
+        assert len(fake.requests) == 1 + 2
+        assert (
+            call("failures", SUITE, "--format", "table", *arguments, "--db", database).err
+            == f"{hint} --db {database}\n"
+        )
+        assert call("failures", SUITE, "--format", "table", *arguments, "--quiet").err == ""
+
+    @pytest.mark.parametrize(
+        ("older", "newest", "hint"),
+        [("PASSED", "PASSED", ""), ("FAILED", "FAILED", ""), ("ERROR", "PASSED", "the latest session with")],
+    )
+    def test_older_session_is_named_only_if_its_failing_tests_are_the_latest(
+        self, older: str, newest: str, hint: str, fake: FakeBuddy, call: Call
+    ) -> None:
+        suite = fake.add_suite("acme", "shop", "b")
+        for status in (older, newest):
+            suite.create(status="SUCCESSFUL", cases=[{"name": "adds", "status": status}])
+        assert call("failures", "acme/shop/b", "--format", "table").err[:23] == hint
 
     def test_session_without_optional_fields(self, fake: FakeBuddy, call: Call) -> None:
         suite = fake.add_suite("acme", "shop", "b")
