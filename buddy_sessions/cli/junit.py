@@ -17,9 +17,10 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def write_junit(stream: TextIO, suite: SuiteKey, session: Session, cases: Sequence[TestCase]) -> None:
-    """Write failing test cases of a session as a document with one test suite.
+    """Write failing test cases of a session as a document with one test suite for each group of tests.
 
-    A character that XML does not allow is escaped as in JSON.
+    Test cases without a group are in a test suite with the name of the document. A character that XML does not allow is
+    escaped as in JSON.
     """
     escape_line = prepare_stream(stream)
     root = _document(f"{suite} #{session.relative_id}", session, cases)
@@ -30,20 +31,26 @@ def write_junit(stream: TextIO, suite: SuiteKey, session: Session, cases: Sequen
 
 
 def _document(name: str, session: Session, cases: Sequence[TestCase]) -> ET.Element:
-    elements = [_case_element(case) for case in cases]
-    kinds = [child.tag for element in elements for child in element]
-    totals: dict[str, str] = {
+    groups: dict[str, list[TestCase]] = {}
+    for case in cases:
+        groups.setdefault(case.test_group_name or name, []).append(case)
+    root = ET.Element("testsuites", {"name": _clean(name), **_totals(cases)})
+    for group, members in (groups or {name: []}).items():
+        suite = ET.SubElement(root, "testsuite", {"name": _clean(group), **_totals(members)})
+        if session.create_date is not None:
+            suite.set("timestamp", session.create_date.isoformat(timespec="seconds"))
+        suite.extend(_case_element(case) for case in members)
+    return root
+
+
+def _totals(cases: Sequence[TestCase]) -> dict[str, str]:
+    kinds = [_failure(case).kind for case in cases]
+    return {
         "tests": str(len(cases)),
         "failures": str(kinds.count("failure")),
         "errors": str(kinds.count("error")),
         "time": _seconds(sum(case.time or 0 for case in cases)),
     }
-    root = ET.Element("testsuites", totals)
-    suite = ET.SubElement(root, "testsuite", {"name": _clean(name), **totals})
-    if session.create_date is not None:
-        suite.set("timestamp", session.create_date.isoformat(timespec="seconds"))
-    suite.extend(elements)
-    return root
 
 
 def _case_element(case: TestCase) -> ET.Element:
@@ -53,12 +60,16 @@ def _case_element(case: TestCase) -> ET.Element:
         name=_clean(case.name),
         time=_seconds(case.time or 0),
     )
-    failure = case.failure or Failure(kind="error" if case.status == TestStatus.ERROR else "failure")
+    failure = _failure(case)
     child = ET.SubElement(element, failure.kind, message=_clean(failure.message or ""))
     if failure.type is not None:
         child.set("type", _clean(failure.type))
     child.text = _clean(failure.text or "")
     return element
+
+
+def _failure(case: TestCase) -> Failure:
+    return case.failure or Failure(kind="error" if case.status == TestStatus.ERROR else "failure")
 
 
 def _seconds(seconds: float) -> str:

@@ -296,28 +296,31 @@ class TestData:
 
 
 class TestJUnit:
-    def parse(self, out: str) -> TestSuite:
+    def parse(self, out: str) -> dict[str, list[TestCase]]:
+        """Return the test cases of each test suite of a document, after its counts were checked."""
         document = JUnitXml.fromstring(out.encode())
-        (suite,) = document
-        assert isinstance(suite, TestSuite)
-        assert (document.tests, document.failures, document.errors) == (suite.tests, suite.failures, suite.errors)
-        cases = [case for case in suite if isinstance(case, TestCase)]
-        results = [result for case in cases for result in case.result]
-        kinds = [type(result) for result in results]
-        assert suite.tests == len(cases) == len(results)
-        assert (suite.failures, suite.errors) == (kinds.count(JUnitFailure), kinds.count(Error))
-        assert suite.time == sum(case.time or 0 for case in cases)
-        return suite
+        suites = [suite for suite in document if isinstance(suite, TestSuite)]
+        for count in ("tests", "failures", "errors"):
+            assert getattr(document, count) == sum(getattr(suite, count) for suite in suites)
+        for suite in suites:
+            cases = [case for case in suite if isinstance(case, TestCase)]
+            results = [result for case in cases for result in case.result]
+            kinds = [type(result) for result in results]
+            assert suite.tests == len(cases) == len(results)
+            assert (suite.failures, suite.errors) == (kinds.count(JUnitFailure), kinds.count(Error))
+            assert suite.time == sum(case.time or 0 for case in cases)
+        names = [suite.name for suite in suites]
+        assert len(names) == len(set(names))
+        return {str(suite.name): [case for case in suite if isinstance(case, TestCase)] for suite in suites}
 
     @pytest.mark.usefixtures("suite")
     def test_junitparser_reads_the_failing_tests(self, call: Call) -> None:
         code, out, err = call("failures", SUITE, "second", "--format", "junit")
-        suite = self.parse(out)
+        suites = self.parse(out)
         assert (code, err) == (0, "")
-        assert (suite.name, suite.tests, suite.failures, suite.errors) == (f"{SUITE} #2", 2, 1, 1)
-        first, second = suite
-        assert isinstance(first, TestCase)
-        assert isinstance(second, TestCase)
+        assert JUnitXml.fromstring(out.encode()).name == f"{SUITE} #2"
+        assert [*suites] == ["tests/cart/test_total.py", "tests/catalog/test_prices.py"]
+        (first,), (second,) = suites.values()
         assert (first.classname, first.name, first.time) == ("CartTest", "adds_discount", 0.04)
         assert (second.classname, second.name, second.time) == ("CatalogTest", "shows_prices", 61)
         (failure,), (error,) = first.result, second.result
@@ -330,10 +333,21 @@ class TestJUnit:
             None,
         )
 
+    def test_tests_with_the_same_name_in_different_groups_are_in_different_suites(
+        self, fake: FakeBuddy, call: Call
+    ) -> None:
+        suite = fake.add_suite("acme", "shop", "b")
+        tests = [("a.py", "adds"), ("b.py", "adds"), ("a.py", "removes")]
+        suite.create(cases=[{"name": name, "test_group_name": group, "status": "FAILED"} for group, name in tests])
+        suites = self.parse(call("failures", "acme/shop/b", "--format", "junit").out)
+        assert {name: [(case.classname, case.name) for case in cases] for name, cases in suites.items()} == {
+            "a.py": [("CartTest", "adds"), ("CartTest", "removes")],
+            "b.py": [("CartTest", "adds")],
+        }
+
     @pytest.mark.usefixtures("suite")
     def test_no_failing_test_is_an_empty_suite(self, call: Call) -> None:
-        suite = self.parse(call("failures", SUITE, "--format", "junit").out)
-        assert (suite.name, suite.tests, list(suite)) == (f"{SUITE} #3", 0, [])
+        assert self.parse(call("failures", SUITE, "--format", "junit").out) == {f"{SUITE} #3": []}
 
     def test_missing_fields_are_left_out(self, fake: FakeBuddy, call: Call) -> None:
         suite = fake.add_suite("acme", "shop", "b")
@@ -341,23 +355,25 @@ class TestJUnit:
         cases = [{"name": "x", "status": "FAILED", **missing}]
         cases += [{"name": "y", "status": "ERROR", "test_group_name": None, **missing}]
         suite.create(create_date=None, cases=cases)
-        parsed = self.parse(call("failures", "acme/shop/b", "--format", "junit").out)
-        assert (parsed.failures, parsed.errors, parsed.timestamp) == (1, 1, None)
-        assert [(case.classname, case.name, case.time) for case in parsed] == [
-            ("tests/cart/test_total.py", "x", 0.0),
-            ("", "y", 0.0),
-        ]
+        out = call("failures", "acme/shop/b", "--format", "junit").out
+        assert "timestamp" not in out
+        suites = self.parse(out)
+        assert {name: [(case.classname, case.name, case.time) for case in cases] for name, cases in suites.items()} == {
+            "tests/cart/test_total.py": [("tests/cart/test_total.py", "x", 0.0)],
+            "acme/shop/b #1": [("", "y", 0.0)],
+        }
+        assert [type(case.result[0]) for cases in suites.values() for case in cases] == [JUnitFailure, Error]
 
     def test_characters_that_xml_forbids_are_escaped(self, fake: FakeBuddy, call: Call) -> None:
         suite = fake.add_suite("acme", "shop", "b")
         odd = "\x1b[31m]]> <&'\" \ud800\ufffe é日😀\x00"
         data = f"<testcase><failure message='{chr(10)}a&amp;b' type='&lt;T>'><![CDATA[ ]] ></x>]]></failure></testcase>"
-        suite.create(cases=[{"name": odd, "classname": odd, "status": "FAILED", "data": data}])
+        odd_names = dict.fromkeys(("name", "classname", "test_group_name"), odd)
+        suite.create(cases=[{**odd_names, "status": "FAILED", "data": data}])
         out = call("failures", "acme/shop/b", "--format", "junit").out
-        (case,) = self.parse(out)
-        assert isinstance(case, TestCase)
+        ((name, (case,)),) = self.parse(out).items()
         shown = "\\u001b[31m]]> <&'\" \\ud800\\ufffe é日😀\\u0000"
-        assert (case.name, case.classname) == (shown, shown)
+        assert (name, case.name, case.classname) == (shown, shown, shown)
         (failure,) = case.result
         assert (failure.message, failure.type, failure.text) == (" a&b", "<T>", "]] ></x>")
 
