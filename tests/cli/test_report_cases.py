@@ -69,6 +69,7 @@ def test_failing_tests_are_shown_with_the_session_since_which_they_fail(suite: F
     assert f'2 Mar 2026</span> (<span class="nowrap"><a href="{since["html_url"]}" rel="noreferrer">#2</a>' in html
     assert "Flaky tests" not in page.text
     assert "Slowest tests" not in page.text
+    assert "Flaky and slow tests To find them, save all test cases: buddy-sessions sync … --cases all" in page.text
 
 
 def test_page_without_cases_says_how_to_save_them(suite: FakeSuite, render: Render) -> None:
@@ -102,6 +103,36 @@ def test_flaky_and_slow_tests_are_shown_if_all_cases_were_saved(suite: FakeSuite
     assert "in the latest 10 sessions Test Changes Failed adds tests/cart/test_total.py > CartTest 9 5 of 10" in text
     assert "In the latest 10 sessions Test Median Slowest adds tests/cart/test_total.py > CartTest 0.1s 0.1s" in text
     assert "removes tests/cart/test_total.py > CartTest 0.1s 1m15s" in text
+
+
+def test_overview_counts_flaky_tests(fake: FakeBuddy, suite: FakeSuite, render: Render) -> None:
+    others = [fake.add_suite("acme", "shop", name) for name in ("fine", "weak")]
+    for number in range(1, 6):
+        result = "PASSED" if number % 2 else "expected 1"
+        finish(suite, number, adds=result, removes=result)
+        finish(others[0], number, adds="PASSED")
+        finish(others[1], number, adds=result)
+    assert not re.search("[0-9] flaky|with flaky", HtmlPage(render("failed")).text)
+    page = HtmlPage(render("all"))
+    assert page.mistakes == []
+    assert "3 suites not failing, 2 with flaky tests" in page.text
+    assert "acme/shop/MNbyVedg 2 flaky tests 60 % passed" in page.text
+    assert "acme/shop/weak 1 flaky test 60 % passed" in page.text
+    assert "acme/shop/fine 100 % passed" in page.text
+    finish(suite, 6, adds="PASSED", removes="expected 1")
+    text = HtmlPage(render("all")).text
+    assert "2 suites not failing, 1 with flaky tests" in text
+    assert "acme/shop/MNbyVedg 2 flaky tests 6 Mar 2026 (#6), 1 session" in text
+
+
+@pytest.mark.parametrize(("scope", "days", "is_advised"), [("failed", (), True), ("all", ("--days", "1"), False)])
+def test_advice_to_save_all_cases_needs_a_recent_finished_session(
+    scope: str, days: tuple[str, ...], is_advised: bool, suite: FakeSuite, render: Render
+) -> None:
+    finish(suite, 1, adds="PASSED")
+    suite.create(status="IN_PROGRESS")
+    text = HtmlPage(render(scope, *days)).text
+    assert ("Flaky and slow tests" in text) is is_advised
 
 
 def test_sessions_before_the_last_days_have_no_flaky_tests(suite: FakeSuite, render: Render) -> None:

@@ -102,6 +102,11 @@ class SuiteStatistics:
         return self.suite.name or str(self.suite.key)
 
     @property
+    def flaky_count(self) -> int:
+        """The number of flaky tests; 0 if it is not known."""
+        return self.cases.flaky_count if self.cases is not None else 0
+
+    @property
     def is_failing(self) -> bool:
         """Whether the newest finished session failed."""
         return self.streak is not None
