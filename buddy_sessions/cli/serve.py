@@ -66,7 +66,7 @@ async def serve(
     key = SuiteKey(*suites[0].key)
     async with fake:
         messages = Output(stderr=True)
-        messages.print_line(f"A fake Buddy is running at {fake.base_url} until Ctrl-C. In another terminal, run:")
+        messages.print_message(f"A fake Buddy is running at {fake.base_url} until Ctrl-C. In another terminal, run:")
         Output().print_line(f"export BUDDY_API_URL={fake.base_url} BUDDY_TOKEN={fake.token}")
         messages.print_line(f"buddy-sessions suites {key.workspace}/{key.project}")
         messages.print_line(f"buddy-sessions list {key}")

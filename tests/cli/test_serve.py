@@ -14,7 +14,7 @@ import pytest
 
 from buddy_sessions.cli import run
 from buddy_sessions.testing import FakeBuddy
-from helpers.command_line import Call, interrupt
+from helpers.command_line import Call, interrupt, use_terminal
 
 
 class SignallingStream(io.StringIO):
@@ -65,6 +65,13 @@ def test_serves_the_requested_number_of_sessions(
 ) -> None:
     assert len(serve_until(bool, monkeypatch, "--sessions", "250")) == 250
     assert "buddy-sessions list acme/storefront/MNbyVedg" in capsys.readouterr().err
+
+
+def test_lines_end_between_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = use_terminal(monkeypatch, "stderr")
+    serve_until(bool, monkeypatch, "--sessions", "1")
+    assert max(map(len, terminal.getvalue().splitlines())) <= 80
+    assert " In another terminal, run: buddy-sessions suites" in " ".join(terminal.getvalue().split())
 
 
 def test_serves_realistic_suites_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
