@@ -72,6 +72,8 @@ app.register_install_completion_command(help="Let your shell complete commands a
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line with `arguments` (default: those of the process), and return its exit code."""
     tokens = sys.argv[1:] if arguments is None else list(arguments)
+    if tokens[:1] == ["help"]:
+        tokens = [*tokens[1:], "--help"]
     try:
         exit_code = app(tokens, console=Output(), exit_on_error=False, print_error=False, result_action="return_value")
     except BrokenPipeError:  # the reader has closed the pipe, as `| head` does
@@ -86,8 +88,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def _print_error(error: Exception) -> None:
     messages = Output(stderr=True)
-    hint = " (see --help)" if isinstance(error, CycloptsError) else ""
-    messages.print_problem("error", f"{error}{hint}")
+    text = str(error)
+    if isinstance(error, CycloptsError):
+        text = f"{text if text.endswith('...') else text.removesuffix('.')} (see --help)"
+    messages.print_problem("error", text)
     for note in getattr(error, "__notes__", ()):
         messages.print_message(one_line(note))
     if isinstance(error, BuddyError) and error.cursor:

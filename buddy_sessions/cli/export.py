@@ -31,7 +31,7 @@ async def export_sessions(
 ) -> None:
     """Write the sessions of a database, each suite's newest first, without a request.
 
-    The rows have the columns of harvest. Deleted sessions are left out.
+    The rows are those that harvest writes. Deleted sessions are left out.
 
     For example:
 
@@ -44,7 +44,7 @@ async def export_sessions(
         db: SQLite file, as written by `sync` or `harvest --out FILE.db`.
         branch: Only sessions of this branch.
         since: Only sessions created in the last 24h, 7d or 2w, or since a time such as 2026-01-31 (UTC).
-        format: Output format (default: jsonl). In csv, text that looks like a formula is prefixed with '.
+        format: Output format (default: jsonl). In csv, an apostrophe is put before text that looks like a formula.
         json: The same as --format jsonl.
         out: File to write: .jsonl, .csv (see --format) or .parquet. An existing file is replaced at the end.
         verbosity: What is printed to stderr.

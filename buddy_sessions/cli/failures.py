@@ -60,8 +60,8 @@ async def list_failures(
         branch: Use the latest finished session of this branch.
         details: Print complete messages and stack traces, also in a table. Other formats always contain them.
         limit: Maximum number of tests (default: 50 in a table, otherwise all).
-        format: Output format (default: table on a terminal, otherwise jsonl). junit is JUnit XML. In csv, text that
-            looks like a formula is prefixed with '.
+        format: Output format (default: table on a terminal, otherwise jsonl). junit is JUnit XML. In csv, an
+            apostrophe is put before text that looks like a formula.
         json: The same as --format jsonl.
         db: Read from this SQLite file, written by `sync --cases failed`, and send no request.
         exit_code: Exit with 1 if tests failed (default: 0 whether or not tests failed).

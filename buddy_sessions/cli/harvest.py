@@ -44,7 +44,8 @@ async def harvest_suites(
 ) -> ExitCode:
     """Write the sessions of many suites, each suite's newest first.
 
-    Each row begins with the key and the names of the suite. A suite that fails does not stop the others.
+    Each row begins with the workspace, the project and the ID of the suite; in jsonl, with its key before them. A suite
+    that fails does not stop the others.
 
     For example:
 
@@ -59,8 +60,8 @@ async def harvest_suites(
         after: Only sessions with a higher relative_id, in every suite.
         since: Only sessions created in the last 24h, 7d or 2w, or since a time such as 2026-01-31 (UTC).
         concurrency: Maximum number of suites read at once, and of requests at once.
-        format: Output format (default: jsonl, but a summary of the suites on a terminal). In csv, text that
-            looks like a formula is prefixed with '.
+        format: Output format (default: jsonl, but a summary of the suites on a terminal). In csv, an
+            apostrophe is put before text that looks like a formula.
         json: The same as --format jsonl.
         out: File to write: .jsonl, .csv (see --format), .parquet, or .db for SQLite. An existing file is replaced only
             if all suites were read.

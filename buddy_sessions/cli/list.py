@@ -55,7 +55,8 @@ async def list_sessions(
         since: Only sessions created in the last 24h, 7d or 2w, or since a time such as 2026-01-31 (UTC).
         limit: Maximum number of sessions (default: 50 in a table, otherwise all).
         no_limit: Print all sessions, also in a table.
-        cursor: Position from which to continue an earlier read, such as 118@40.
+        cursor: Position from which to continue an earlier read, such as 118@40. An interrupted list prints it; in
+            Python, it is str(sessions.cursor).
         per_page: Sessions per request.
         printing: How data is printed.
         verbosity: What is printed to stderr.
@@ -67,7 +68,8 @@ async def list_sessions(
     suite = defaults.parse_suite(key)
     output, messages = Output(), verbosity.open()
     output_format = printing.choose()
-    if output_format == "table" and not no_limit and limit is None:
+    is_default_limit = output_format == "table" and not no_limit and limit is None
+    if is_default_limit:
         limit = _TABLE_LIMIT
     async with connection.open_client(messages) as buddy:
         paginator = buddy.sessions(
@@ -82,7 +84,7 @@ async def list_sessions(
         write = _session_writer(output_format, output, suite, branch=branch)
         is_complete = await _write_pages(paginator, write, messages)
     if output_format == "table":
-        more = "" if is_complete else "; for older sessions add --all or --limit N"
+        more = "; for older sessions add --all or --limit N" if is_default_limit and not is_complete else ""
         messages.print_note(_summary(paginator) + more)
 
 

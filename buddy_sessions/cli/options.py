@@ -44,8 +44,8 @@ class Printing:
     """How data is printed."""
 
     format: Format | None = None
-    """Output format (default: table on a terminal, otherwise jsonl). In csv, text that looks like a formula is prefixed
-    with '."""
+    """Output format (default: table on a terminal, otherwise jsonl). In csv, an apostrophe is put before text
+    that looks like a formula."""
     json: Json = False
     """The same as --format jsonl."""
 

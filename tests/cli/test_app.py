@@ -101,8 +101,38 @@ class TestExitCodes:
         assert message in err
         assert len(err.splitlines()) == 1
 
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["list", SUITE, "--status", "x"], "Unknown option: --status"),
+            (["list"], 'Command "list" parameter KEY requires an argument'),
+            (["bogus"], "harvest, sync, ..."),
+        ],
+    )
+    def test_reference_to_the_help_is_part_of_the_sentence(
+        self, arguments: list[str], message: str, call: Call
+    ) -> None:
+        assert call(*arguments).err.endswith(f"{message} (see --help)\n")
+
 
 class TestHelp:
+    @pytest.mark.parametrize("command", [[], ["list"], ["list", "--help"]])
+    def test_help_is_also_a_command(self, command: list[str], call: Call) -> None:
+        assert call("help", *command) == call(*command, "--help")
+
+    @pytest.mark.parametrize("command", ["list", "failures", "harvest", "export"])
+    def test_apostrophe_before_a_formula_is_explained(self, command: str, call: Call) -> None:
+        text = " ".join(call(command, "--help").out.replace("│", " ").split())
+        assert "In csv, an apostrophe is put before text that looks like a formula." in text
+
+    def test_origin_of_a_cursor_is_explained(self, call: Call) -> None:
+        text = " ".join(call("list", "--help").out.replace("│", " ").split())
+        assert "An interrupted list prints it; in Python, it is str(sessions.cursor)." in text
+
+    def test_only_json_lines_begin_with_the_key(self, call: Call) -> None:
+        text = " ".join(call("harvest", "--help").out.split())
+        assert "Each row begins with the workspace, the project and the ID of the suite; in jsonl, with its key" in text
+
     @pytest.mark.parametrize(
         "command",
         [
@@ -366,7 +396,7 @@ class TestProcess:
             os.close(ours)
             assert process.wait(30) == 0
         assert f"\x1b[1m{SUITE}\x1b[0m" in shown.decode()
-        assert "3 sessions, 1 request; for older sessions add --all or --limit N" in shown.decode()
+        assert "3 sessions, 1 request" in shown.decode()
 
 
 def read_terminal(descriptor: int) -> bytes:
