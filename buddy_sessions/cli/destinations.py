@@ -16,17 +16,20 @@ from .parquet import ParquetWriter
 from .writers import KEYED_SESSION_COLUMNS, Csv, DataFormat, JsonLines, RowWriter
 
 
-def choose_file_format(requested: DataFormat | None, *, json: bool, out: Path | None) -> FileFormat | None:
+def choose_file_format(
+    requested: DataFormat | None, *, json: bool, out: Path | None, with_database: bool = True
+) -> FileFormat | None:
     """Return the format of the file, or else the requested one.
 
-    Raises ConfigError if the ending of the file is unknown, or contradicts the requested format.
+    Raises ConfigError if the ending of the file is unknown, if it is that of a database without `with_database`, or if
+    it contradicts the requested format.
     """
     validate_json(requested, json=json)
     if json:
         requested = "jsonl"
     if out is None:
         return requested
-    file_format = format_of(out)
+    file_format = format_of(out, with_database=with_database)
     if requested not in {None, file_format}:
         option = "--json" if json else f"--format {requested}"
         raise ConfigError(f"{option} contradicts --out {out.name}: leave out {option.split(maxsplit=1)[0]}")

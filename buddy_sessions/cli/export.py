@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
-from buddy_sessions import ConfigError, Session, SessionStore
+from buddy_sessions import Session, SessionStore
 
 from .destinations import choose_file_format, open_writer
 from .files import find_database, replace_file
@@ -50,9 +50,7 @@ async def export_sessions(
         verbosity: What is printed to stderr.
         defaults: Completes the keys.
     """
-    output_format = choose_file_format(format, json=json, out=out) or "jsonl"
-    if output_format == "db":
-        raise ConfigError(f"--out {out} would be a database, as --db is: name a .jsonl, .csv or .parquet file")
+    output_format = choose_file_format(format, json=json, out=out, with_database=False) or "jsonl"
     targets = [defaults.parse_target(text) for text in key]
     find_database(db)
     messages = verbosity.open()

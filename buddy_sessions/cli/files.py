@@ -21,12 +21,18 @@ FileFormat = Literal["jsonl", "csv", "db", "parquet"]
 _FORMATS: dict[str, FileFormat] = {".jsonl": "jsonl", ".csv": "csv", ".db": "db", ".parquet": "parquet"}
 
 
-def format_of(path: Path) -> FileFormat:
-    """Return the format that belongs to the ending of a file name. Raises ConfigError if the ending is unknown."""
-    file_format = _FORMATS.get(path.suffix.lower())
+def format_of(path: Path, *, with_database: bool = True) -> FileFormat:
+    """Return the format that belongs to the ending of a file name.
+
+    Raises ConfigError if the ending is unknown, or if it is that of a database without `with_database`.
+    """
+    formats = dict(_FORMATS)
+    if not with_database:
+        del formats[".db"]
+    file_format = formats.get(path.suffix.lower())
     if file_format is None:
-        *first, last = _FORMATS
-        raise ConfigError(f"unknown ending of {path.name!r}: name a file that ends in {', '.join(first)} or {last}")
+        *first, last = formats
+        raise ConfigError(f"cannot write {path.name!r}: name a file that ends in {', '.join(first)} or {last}")
     return file_format
 
 

@@ -94,10 +94,12 @@ class HarvestProgress:
 
     def summary(self) -> str:
         """Return the numbers of suites, failures, sessions and requests, and the elapsed time."""
-        stats, failed = self.stats, len(self.failures)
+        stats, failed = self.stats, len(self._harvest.failures)
+        failed_projects = len(self._targets.failures)
         parts = (
             format_count(stats.suites, "suite"),
             f"{failed:,} failed" if failed else "",
+            f"{format_count(failed_projects, 'project')} failed" if failed_projects else "",
             self._not_tried(),
             format_count(stats.sessions, self._noun),
             self._cases(),

@@ -98,11 +98,14 @@ async def sync_suites(
     if full and is_complete and progress.stats.verified and not progress.stats.repaired:
         messages.print_note("the full check found nothing wrong: no session was missing or wrongly marked")
     stats = progress.stats
-    messages.print_written(
-        db,
-        format_count(stats.sessions, "new or changed session"),
-        format_count(stats.cases, "test case") if cases is not None else "",
-        "" if is_complete else "the next sync reads the rest",
-    )
+    if stats.suites or stats.sessions or stats.cases:
+        messages.print_written(
+            db,
+            format_count(stats.sessions, "new or changed session"),
+            format_count(stats.cases, "test case") if cases is not None else "",
+            "" if is_complete else "the next sync reads the rest",
+        )
+    else:
+        messages.print_note(f"Nothing was saved in {db}: no suite was read")
     progress.print_failures(messages, resumable=False)
     return progress.exit_code

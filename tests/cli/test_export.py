@@ -158,8 +158,14 @@ class TestFile:
         [
             ([], "--db"),
             (["--db", "none.db"], "'none.db' not found"),
-            (["--db", "sessions.db", "--out", "x.txt"], ".jsonl, .csv"),
-            (["--db", "sessions.db", "--out", "x.db"], "name a .jsonl, .csv or .parquet file"),
+            (
+                ["--db", "sessions.db", "--out", "x.xlsx"],
+                "cannot write 'x.xlsx': name a file that ends in .jsonl, .csv or .parquet\n",
+            ),
+            (
+                ["--db", "sessions.db", "--out", "x.db"],
+                "cannot write 'x.db': name a file that ends in .jsonl, .csv or .parquet\n",
+            ),
             (["--db", "sessions.db", "--out", "x.csv", "--json"], "--json contradicts --out x.csv: leave out --json"),
             (["--db", "sessions.db", "--out", "x.jsonl", "--format", "csv"], "--format csv contradicts --out x.jsonl"),
             (["--db", "sessions.db", "--format", "csv", "--json"], "exclude each other"),

@@ -244,13 +244,14 @@ class TestFailures:
         code, out, err = call("harvest", "acme/none", B)
         assert code == 3
         assert numbers_by_suite(out) == {B: down_from(3)}
+        assert err.startswith("1 suite, 1 project failed, 3 sessions, 2 requests in ")
         assert "failed: acme/none: Project not found (404)" in err
 
     @pytest.mark.usefixtures("suites")
     def test_no_suite_read_is_1(self, call: Call) -> None:
         code, out, err = call("harvest", C, "acme/none", "--format", "csv")
         assert (code, out) == (1, "")
-        assert err.startswith("0 suites, 2 failed, 0 sessions, 2 requests in ")
+        assert err.startswith("0 suites, 1 failed, 1 project failed, 0 sessions, 2 requests in ")
 
     @pytest.mark.usefixtures("suites")
     def test_missing_scope_is_4(self, call: Call, fake: FakeBuddy) -> None:

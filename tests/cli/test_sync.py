@@ -266,7 +266,20 @@ class TestFailures:
         assert (code, out) == (4, "")
         assert error.startswith("error: Unauthorized")
         assert summary.startswith("0 suites, 1 failed, 0 new or changed sessions, 1 request in ")
-        assert note == f"Wrote {path} (0 new or changed sessions, the next sync reads the rest)"
+        assert note == f"Nothing was saved in {path}: no suite was read"
+
+    @pytest.mark.usefixtures("suites")
+    def test_unknown_project_is_1(self, call: Call, path: Path) -> None:
+        code, out, err = call("sync", "acme/none", "--db", str(path))
+        summary, note, failed = err.splitlines()
+        assert (code, out) == (1, "")
+        assert summary.startswith("0 suites, 1 project failed, 0 new or changed sessions, 1 request in ")
+        assert note == f"Nothing was saved in {path}: no suite was read"
+        assert failed.startswith("failed: acme/none: Project not found (404)")
+
+    def test_suite_without_sessions_is_saved(self, call: Call, fake: FakeBuddy, path: Path) -> None:
+        fake.add_suite("acme", "shop", "a")
+        assert call("sync", A, "--db", str(path)).err.endswith(f"Wrote {path} (0 new or changed sessions)\n")
 
     def test_server_that_is_down_is_1(self, call: Call, fake: FakeBuddy, path: Path) -> None:
         fake.on_request = lambda _: fake.inject(Fault.status(503))
