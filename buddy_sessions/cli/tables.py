@@ -112,7 +112,7 @@ class SessionTable:
 
 
 class SuiteSummary:
-    """A table with one row per suite: the number of sessions read, the pass rate, and the newest sessions.
+    """A table with one row per suite: the number of sessions read, their pass rate, and the newest sessions.
 
     Only counts and the newest sessions are kept in memory. With `only_new`, for a read of new and changed sessions, a
     suite without sessions has no row. No table is printed for more than `MAX_SUITES` suites.
@@ -138,7 +138,8 @@ class SuiteSummary:
             return
         now = datetime.now(UTC)
         table = _key_table()
-        for title in ("NEW" if self._only_new else "READ", "PASS"):
+        count_title = "NEW" if self._only_new else "READ"
+        for title in (count_title, "PASS"):
             table.add_column(title, justify="right", no_wrap=True)
         table.add_column("LATEST", no_wrap=True)
         table.add_column("AGE", justify="right", no_wrap=True)
@@ -154,6 +155,7 @@ class SuiteSummary:
                 sparkline(counts.newest),
             )
         output.print(table)
+        output.print_line((f"PASS: the share of the finished sessions in {count_title} that passed", "dim"))
 
 
 @dataclass

@@ -345,6 +345,7 @@ class TestSummary:
             ["KEY", "READ", "PASS", "LATEST", "AGE", "RECENT"],
             ["acme/shop/a", "201", "75", "%", "◌", "running", "0", "s", "ago", "███████████·"],
             ["acme/shop/none", "0", "-"],
+            ["PASS:", "the", "share", "of", "the", "finished", "sessions", "in", "READ", "that", "passed"],
         ]
         summary, hint, failed = capsys.readouterr().err.splitlines()
         assert summary.startswith("2 suites, 1 failed, 201 sessions, ")

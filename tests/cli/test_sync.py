@@ -121,10 +121,13 @@ class TestSync:
 
     @pytest.mark.usefixtures("suites")
     def test_terminal_gets_a_summary_of_new_sessions(self, monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
-        for expected in ([["KEY", "NEW"], [A, "250"]], []):
+        footnote = ["PASS:", "the", "share", "of", "the", "finished", "sessions", "in", "NEW", "that", "passed"]
+        for expected in ([["KEY", "NEW"], [A, "250"], footnote[:2]], []):
             terminal = use_terminal(monkeypatch, "stdout")
             assert run(["sync", A, "--db", str(path)]) == 0
-            assert [line.split()[:2] for line in terminal.getvalue().splitlines()] == expected
+            lines = [line.split() for line in terminal.getvalue().splitlines()]
+            assert [line[:2] for line in lines] == expected
+            assert not lines or lines[-1] == footnote
 
     @pytest.mark.usefixtures("suites")
     def test_progress_counts_new_sessions(self, call: Call, monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
@@ -249,7 +252,7 @@ class TestFailures:
         code, _, err = call("sync", A, B, "--db", str(path), "--concurrency", "1")
         assert (code, dict(query(path, COUNTS))["b"]) == (3, 3)
         assert dict(query(path, COUNTS))["a"] in {100, 200}
-        assert [line.split()[0] for line in terminal.getvalue().splitlines()] == ["KEY", B]
+        assert [line.split()[0] for line in terminal.getvalue().splitlines()] == ["KEY", B, "PASS:"]
         summary, note, failed = err.splitlines()
         assert summary.startswith("1 suite, 1 failed, ")
         assert re.fullmatch(rf"Wrote {path} \([12]03 new or changed sessions, the next sync reads the rest\)", note)
