@@ -48,19 +48,17 @@ def message_text(failure: Failure) -> Text:
 
 
 def session_text(suite: SuiteKey, session: Session, now: datetime) -> Text:
-    """Return a session as text: its suite, number, status, branch, age and duration."""
+    """Return a session as text: its suite, number, status, age, duration, and its branch, which may be long."""
     text = Text.assemble(
         f"{one_line(str(suite))} ",
         number_text(session),
         "  ",
         status_text(session),
-        "  ",
-        ref_text(session.ref_type, session.ref_name),
         f"  {format_age(session.create_date, now)}",
     )
     if session.is_finished and session.duration is not None:
         text.append(f"  {format_duration(session.duration)}")
-    return text
+    return text.append("  ").append_text(ref_text(session.ref_type, session.ref_name))
 
 
 def count_runs(runs: Sequence[TestRun]) -> str:

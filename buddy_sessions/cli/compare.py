@@ -95,6 +95,9 @@ def _print_tables(output: Output, suite: SuiteKey, sessions: Sequence[Session], 
         output.print_line(("\n" + change.replace("_", " "), "bold"), f" ({len(pairs):,})")
         table = grid()
         table.show_header = False
+        table.add_column()
+        table.add_column(justify="right")
+        table.add_column(overflow="fold")
         for before, case in pairs:
             time = format_test_time(case.time)
             if before is not None:

@@ -394,7 +394,7 @@ class TestTable:
         code, out, err = call("failures", SUITE, "second", "--format", "table")
         assert (code, err) == (0, "")
         assert [re.sub(r"\d+ s ago", "0 s ago", line.rstrip()) for line in out.splitlines()] == [
-            "acme/shop/a #2  ✘ failed  dev  0 s ago  42s",
+            "acme/shop/a #2  ✘ failed  0 s ago  42s  dev",
             "https://app.buddy.works/acme/shop/unit-tests/a/second",
             "",
             "STATUS     TIME  TEST",
@@ -429,7 +429,7 @@ class TestTable:
     def test_no_failing_test(self, call: Call) -> None:
         code, out, err = call("failures", SUITE, "3", "--format", "table")
         assert (code, err) == (0, "")
-        assert re.sub(r"\d+ s ago", "AGE", out).splitlines()[0] == "acme/shop/a #3  ✔ passed  main  AGE  0s"
+        assert re.sub(r"\d+ s ago", "AGE", out).splitlines()[0] == "acme/shop/a #3  ✔ passed  AGE  0s  main"
         assert out.splitlines()[2:] == ["", "0 of 3 tests failed"]
 
     @pytest.mark.parametrize(
