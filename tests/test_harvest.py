@@ -229,22 +229,6 @@ class TestReadAhead:
         assert overlaps
         assert overlaps[0] >= 300
 
-    async def test_sync_reads_ahead_like_a_harvest(
-        self, fake: FakeBuddy, buddy: BuddyClient, small: list[SuiteKey], tmp_path: Path
-    ) -> None:
-        overlaps = overlapping_requests(fake)
-        async with SessionStore(tmp_path / "alone.db") as store, store.sync(buddy, [self.GIANT]) as sync:
-            assert len([pair async for pair in sync]) == 60 * 20
-        assert fake.max_in_flight == 8
-        overlaps.clear()
-        fake.requests.clear()
-        few = small[:100]  # so that the giant takes longer than all of them
-        async with SessionStore(tmp_path / "all.db") as store, store.sync(buddy, [self.GIANT, *few]) as sync:
-            assert len([pair async for pair in sync]) == 60 * 20 + 100 * 2
-        assert len(fake.requests) == 160 + 1
-        assert overlaps
-        assert overlaps[0] > 100 - 8  # the others were started, and wait for the database
-
     async def test_read_ahead_of_one_page_is_kept(self, fake: FakeBuddy, small: list[SuiteKey]) -> None:
         overlaps = overlapping_requests(fake)
         async with (

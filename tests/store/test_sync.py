@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from buddy_sessions import BuddyClient, ConfigError, HarvestError, ServerError, SessionStore, SuiteKey, SuiteRef
-from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
+from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
 from helpers.stores import (
     KEY,
     OTHER_KEY,
@@ -771,3 +771,32 @@ class TestInterruption:
             assert len([session async for _, session in harvest]) == 3
         assert isinstance(harvest.failures[invalid], ConfigError)
         assert len(list_requests(fake)) == 1
+
+
+async def test_pages_are_requested_in_advance_once_no_suite_is_waiting(fake: FakeBuddy, path: Path) -> None:
+    giant = fake.add_suite("acme", "shop", "giant").populate(24 * 20)
+    small = [fake.add_suite("acme", "shop", f"s{number}").populate(2) for number in range(40)]
+    in_flight = others = 0
+    others_before: list[int] = []  # for each page of the giant that is requested in advance
+
+    async def on_request(request: RecordedRequest) -> None:
+        nonlocal in_flight, others
+        if "/giant/" not in request.path:
+            others += 1
+            return
+        if in_flight:
+            others_before.append(others)
+        in_flight += 1
+        await asyncio.sleep(0.1)
+        in_flight -= 1
+
+    fake.on_request = on_request
+    async with (
+        BuddyClient(fake.token, base_url=fake.base_url, per_page=20) as client,
+        SessionStore(path) as store,
+        store.sync(client, [giant.key, *(suite.key for suite in small)]) as changes,
+    ):
+        assert len([pair async for pair in changes]) == 24 * 20 + 40 * 2
+    assert len(list_requests(fake)) == 24 + 40
+    assert others_before
+    assert others_before[0] > 40 - 8  # the others were started, and wait for the database
