@@ -9,13 +9,16 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 from ..errors import StoreError
 from ..models import Session, SuiteKey
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+
+_Calls: TypeAlias = deque[tuple[Future[Any], Callable[[], Any]]]
+"""Calls that have not begun, each with the future that reports its outcome."""
 
 
 class DatabaseThread:
@@ -27,7 +30,7 @@ class DatabaseThread:
 
     def __init__(self, path: str) -> None:
         self._executor: ThreadPoolExecutor | None = None  # first: an interrupt may end the import below
-        self._calls: deque[tuple[Future[Any], Callable[[], Any]]] = deque()  # not begun yet
+        self._calls: _Calls = deque()
         from .database import Database  # noqa: PLC0415 - a program that uses no store does not need sqlite3
 
         self.database = Database(path)
@@ -76,20 +79,21 @@ class DatabaseThread:
         """
         executor, future = self.check_open(), Future[_T]()
         self._calls.append((future, partial(method, *args, **kwargs)))
-        executor.submit(self._run_calls)
+        executor.submit(_run_calls, self._calls)  # not a method: the thread must not keep an unclosed store alive
         with self.database.translate_errors():
             return await asyncio.wrap_future(future)
 
-    def _run_calls(self) -> None:
-        """Run the calls that are waiting, then report all outcomes. Called in the thread.
 
-        A report wakes the event loop, which then competes with this thread for the GIL. That would take more time than
-        most calls do.
-        """
-        calls = [self._calls.popleft() for _ in range(len(self._calls))]
-        reports = [_run_call(future, call) for future, call in calls if future.set_running_or_notify_cancel()]
-        for report in reports:
-            report()
+def _run_calls(waiting: _Calls) -> None:
+    """Run the calls that are waiting, then report all outcomes. Called in the thread.
+
+    A report wakes the event loop, which then competes with this thread for the GIL. That would take more time than most
+    calls do.
+    """
+    calls = [waiting.popleft() for _ in range(len(waiting))]
+    reports = [_run_call(future, call) for future, call in calls if future.set_running_or_notify_cancel()]
+    for report in reports:
+        report()
 
 
 def _run_call(future: Future[_T], call: Callable[[], _T]) -> Callable[[], object]:
