@@ -148,7 +148,9 @@ def integrations(session: nox.Session) -> None:
         run_python(session, "-m", "pytest", *session.posargs)
     else:
         files = map(str, sorted(Path("tests/integrations").glob("test_*.py")))
-        measure_coverage(session, *files, report=["--omit=tests/*", "--include=*/buddy_sessions/dlt.py"])
+        parallel = ["-n", "2", "--dist", "loadfile"]  # the tests of a file share servers
+        report = ["--omit=tests/*", "--include=*/buddy_sessions/dlt.py"]
+        measure_coverage(session, *parallel, *files, report=report)
 
 
 @nox.session

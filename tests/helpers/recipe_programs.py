@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,6 +52,8 @@ async def running(
         env={**inherited, "PYTHONIOENCODING": "utf-8", **buddy, **environment},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        # A shell makes its background jobs ignore Ctrl-C, and so would the program if the tests run in one.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     try:
         async with asyncio.timeout(TIMEOUT):
