@@ -51,7 +51,7 @@ async def compare_sessions(
         key: WORKSPACE/PROJECT/SUITE_ID, or the URL of a suite. With -w and -p, SUITE_ID is enough.
         old: ID or number of the old session, or its URL.
         new: ID or number of the new session, or its URL.
-        db: Read from this SQLite file, written by `sync --cases all`, and send no request.
+        db: Read from this SQLite file, written by "sync --cases all", and send no request.
         printing: How data is printed.
         verbosity: What is printed to stderr.
         defaults: Completes the key.

@@ -41,7 +41,7 @@ async def export_sessions(
     Args:
         key: WORKSPACE/PROJECT/SUITE_ID, WORKSPACE/PROJECT for all suites of a project, or a URL (default: all suites in
             the database).
-        db: SQLite file, as written by `sync` or `harvest --out FILE.db`.
+        db: SQLite file, as written by sync or "harvest --out FILE.db".
         branch: Only sessions of this branch.
         since: Only sessions created in the last 24h, 7d or 2w, or since a time such as 2026-01-31 (UTC).
         format: Output format (default: jsonl). In csv, an apostrophe is put before text that looks like a formula.

@@ -63,7 +63,7 @@ async def list_failures(
         format: Output format (default: table on a terminal, otherwise jsonl). junit is JUnit XML. In csv, an
             apostrophe is put before text that looks like a formula.
         json: The same as --format jsonl.
-        db: Read from this SQLite file, written by `sync --cases failed`, and send no request.
+        db: Read from this SQLite file, written by "sync --cases failed", and send no request.
         exit_code: Exit with 1 if tests failed (default: 0 whether or not tests failed).
         verbosity: What is printed to stderr.
         defaults: Completes the key.

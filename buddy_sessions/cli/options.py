@@ -67,7 +67,7 @@ class RunOptions:
     limit: PositiveInt | None = None
     """Maximum number of tests (default: 20 in a table, otherwise all)."""
     db: Path | None = None
-    """Read from this SQLite file, written by `sync --cases all`, and send no request."""
+    """Read from this SQLite file, written by "sync --cases all", and send no request."""
 
     def limit_for(self, output_format: Format) -> int | None:
         """Return the maximum number of tests in an output format; None for all."""

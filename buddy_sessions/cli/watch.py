@@ -71,7 +71,7 @@ async def watch_suites(
         branch: Only sessions of this branch.
         db: SQLite file for the state of the watch. The next watch with this file continues where this one stopped.
         failures: Name the failing tests of each session that starts to fail, with two requests per session. jsonl and
-            csv list them in the field `failing`: null if they could not be read, empty for other sessions.
+            csv list them in the field "failing": null if they could not be read, empty for other sessions.
         printing: How data is printed.
         verbosity: What is printed to stderr.
         defaults: Completes the keys.

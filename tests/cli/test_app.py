@@ -148,6 +148,16 @@ class TestHelp:
         assert max(map(len, out.splitlines())) <= 80
         assert command in call("--help").out
 
+    @pytest.mark.parametrize("command", ["compare", "export", "failures", "flaky", "report", "watch"])
+    def test_help_sets_no_background(self, command: str, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Inline code would be shown on black, also on a light terminal."""
+        monkeypatch.delenv("NO_COLOR", raising=False)
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        monkeypatch.setenv("TERM", "xterm-256color")
+        out = call(command, "--help").out
+        assert "\x1b[" in out
+        assert ";40m" not in out
+
     def test_text_is_wrapped_at_the_width_of_the_terminal(self, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("COLUMNS", "200")
         out = call("watch", "--help").out

@@ -43,7 +43,7 @@ async def report(
     - buddy-sessions report --db sessions.db --suite acme/storefront -o report.html
 
     Args:
-        db: SQLite file, as written by `sync` or `demo --db`.
+        db: SQLite file, as written by sync or "demo --db".
         suite: Only these suites, or WORKSPACE/PROJECT for all suites of a project (default: all suites in the file).
         days: Only sessions of the last INT days.
         out: HTML file to write. It is replaced only when the page is complete.
