@@ -10,7 +10,7 @@ from contextlib import aclosing
 from datetime import datetime
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import aiohttp
 from yarl import URL
@@ -76,6 +76,8 @@ from .models import (
     TestStatus,
 )
 from .watch import OnFirstFailure, Watch
+
+_T = TypeVar("_T")
 
 _BASE_URL_VARIABLES = "BUDDY_API_ENDPOINT", "BUDDY_API_URL", "BUDDY_BASE_URL"
 
@@ -331,19 +333,22 @@ class BuddyClient:
 
         return SessionPaginator(
             key,
-            fetch=self._page_fetcher(key, branch, decode_page),
+            fetch=self._session_fetcher(key, branch, decode_page),
             new_reconciler=new_reconciler,
             read_ahead=self._read_ahead if read_ahead is None else validate_int("read_ahead", read_ahead),
             cursor=cursor,
         )
 
-    def _page_fetcher(
+    def _session_fetcher(
         self, key: SuiteKey, branch: str | None, decode: Callable[..., DecodedPage | None]
     ) -> FetchPage[DecodedPage | None]:
-        url = sessions_url(self._base_url, key)
         filters = {} if branch is None else {"branch": branch}
+        return self._page_fetcher(sessions_url(self._base_url, key), filters, decode)
 
-        async def fetch(window: Window) -> Fetched[DecodedPage | None]:
+    def _page_fetcher(self, url: URL, filters: Mapping[str, str], decode: Callable[..., _T]) -> FetchPage[_T]:
+        """Return a function that requests a page of a list, and decodes it."""
+
+        async def fetch(window: Window) -> Fetched[_T]:
             page_url = url.with_query({"page": window.page, "per_page": window.per_page, **filters})
             return await self._transport.get(page_url, partial(decode, page=window.page))
 
@@ -464,19 +469,13 @@ class BuddyClient:
         fetch_session: Callable[[], Awaitable[Fetched[Session]]] | None = None,
     ) -> CasePaginator:
         session_id = validate_session(session)
-        url = cases_url(self._base_url, key, session_id)
         filters = {} if status is None else {"status": status.value}
-
-        async def fetch(window: Window) -> Fetched[list[TestCase]]:
-            page_url = url.with_query({"page": window.page, "per_page": window.per_page, **filters})
-            return await self._transport.get(page_url, partial(decode_cases, page=window.page))
-
         return CasePaginator(
             session if isinstance(session, Session) else None,
             name=f"{key}, session {session_id}",
             status=status,
             max_cases=max_cases,
-            fetch=fetch,
+            fetch=self._page_fetcher(cases_url(self._base_url, key, session_id), filters, decode_cases),
             fetch_session=fetch_session,
             new_plan=partial(
                 CasePlan,
@@ -570,7 +569,7 @@ class BuddyClient:
         # Most rounds need one page: there is nothing to read ahead.
         paginator = SessionPaginator(
             key,
-            fetch=self._page_fetcher(key, branch, decode),
+            fetch=self._session_fetcher(key, branch, decode),
             new_reconciler=partial(Reconciler, per_page=self._per_page, traits=self._traits),
             read_ahead=1,
         )
