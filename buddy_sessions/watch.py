@@ -445,10 +445,11 @@ class _WatchedSuite:
                 _log.debug("%s: session %d is unfinished, but too old to be watched", self.key, session.relative_id)
         newest_id = kept[-1].relative_id if kept else 0
         read_ids = {session.id for session in newest.sessions}
-        unfinished = [each for each in kept if not each.is_finished and each.id not in self._unlisted - read_ids]
-        self._unlisted = frozenset(each.id for each in kept if not each.is_finished) - read_ids
+        unfinished = [each for each in kept if not each.is_finished]
+        watched = [each for each in unfinished if each.id in read_ids or each.id not in self._unlisted]
+        self._unlisted = frozenset(each.id for each in unfinished) - read_ids
         # A new session has a higher number than `newest_id`, so a round that reads down to the next one has read all.
-        self._read_down_to = min([newest_id + 1, *map(_relative_id, unfinished)])
+        self._read_down_to = min([newest_id + 1, *map(_relative_id, watched)])
         self._packed = zlib.compress(pickle.dumps(kept), level=1)  # the fastest level, and hardly larger
         self._fingerprint = newest.fingerprint
 
