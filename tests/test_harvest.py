@@ -29,6 +29,7 @@ from buddy_sessions import (
     TransportError,
 )
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
+from helpers.overlaps import overlapping_requests
 from helpers.raw_server import http_response, raw_server
 
 pytestmark = pytest.mark.virtual_time  # so a sleep returns when nothing more happens
@@ -222,7 +223,7 @@ class TestReadAhead:
     async def test_no_page_is_requested_in_advance_while_suites_wait(
         self, fake: FakeBuddy, buddy: BuddyClient, small: list[SuiteKey]
     ) -> None:
-        overlaps = overlapping_requests(fake)
+        overlaps = overlapping_requests(fake, latency=0.05)
         async with buddy.harvest([self.GIANT, *small]) as harvest:
             async for _ in harvest:
                 pass
@@ -230,7 +231,7 @@ class TestReadAhead:
         assert overlaps[0] >= 300
 
     async def test_read_ahead_of_one_page_is_kept(self, fake: FakeBuddy, small: list[SuiteKey]) -> None:
-        overlaps = overlapping_requests(fake)
+        overlaps = overlapping_requests(fake, latency=0.05)
         async with (
             BuddyClient(fake.token, base_url=fake.base_url, per_page=20, read_ahead=1) as buddy,
             buddy.harvest([self.GIANT, small[0]]) as harvest,
@@ -255,7 +256,7 @@ class TestReadAhead:
             for key in small:
                 yield key
 
-        overlaps = overlapping_requests(fake)
+        overlaps = overlapping_requests(fake, latency=0.05)
         async with buddy.harvest(source()) as harvest:
             async for _ in harvest:
                 pass
@@ -301,30 +302,6 @@ class TestReadAhead:
                 pass
         assert len(harvest.failures) == 7
         assert fake.max_in_flight == 8
-
-
-def overlapping_requests(fake: FakeBuddy) -> list[int]:
-    """Return a list that grows with each request for the giant suite that arrives while another one is in flight.
-
-    Its items are the numbers of requests for other suites so far.
-    """
-    overlaps: list[int] = []
-    in_flight = others = 0
-
-    async def on_request(request: RecordedRequest) -> None:
-        nonlocal in_flight, others
-        if "/giant/" not in request.path:
-            others += 1
-            return
-        if in_flight:
-            overlaps.append(others)
-        in_flight += 1
-        await asyncio.sleep(0.05)
-        in_flight -= 1
-
-    fake.latency = 0
-    fake.on_request = on_request
-    return overlaps
 
 
 class TestFailures:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from buddy_sessions import BuddyClient, ConfigError, HarvestError, ServerError, SessionStore, SuiteKey, SuiteRef
-from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
+from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
+from helpers.overlaps import overlapping_requests
 from helpers.stores import (
     KEY,
     OTHER_KEY,
@@ -776,21 +777,7 @@ class TestInterruption:
 async def test_pages_are_requested_in_advance_once_no_suite_is_waiting(fake: FakeBuddy, path: Path) -> None:
     giant = fake.add_suite("acme", "shop", "giant").populate(24 * 20)
     small = [fake.add_suite("acme", "shop", f"s{number}").populate(2) for number in range(40)]
-    in_flight = others = 0
-    others_before: list[int] = []  # for each page of the giant that is requested in advance
-
-    async def on_request(request: RecordedRequest) -> None:
-        nonlocal in_flight, others
-        if "/giant/" not in request.path:
-            others += 1
-            return
-        if in_flight:
-            others_before.append(others)
-        in_flight += 1
-        await asyncio.sleep(0.1)
-        in_flight -= 1
-
-    fake.on_request = on_request
+    overlaps = overlapping_requests(fake, latency=0.1)
     async with (
         BuddyClient(fake.token, base_url=fake.base_url, per_page=20) as client,
         SessionStore(path) as store,
@@ -798,5 +785,5 @@ async def test_pages_are_requested_in_advance_once_no_suite_is_waiting(fake: Fak
     ):
         assert len([pair async for pair in changes]) == 24 * 20 + 40 * 2
     assert len(list_requests(fake)) == 24 + 40
-    assert others_before
-    assert others_before[0] > 40 - 8  # the others were started, and wait for the database
+    assert overlaps
+    assert overlaps[0] > 40 - 8  # the others were started, and wait for the database
