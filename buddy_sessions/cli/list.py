@@ -11,7 +11,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt, PositiveInt
 
-from buddy_sessions import ConfigError, Cursor, Session, SessionPaginator, SuiteKey, to_dict
+from buddy_sessions import ConfigError, Cursor, Session, SessionPaginator, SuiteKey
 
 from .formatting import format_count, format_requests
 from .keys import KeyDefaults, parse_argument
@@ -19,7 +19,7 @@ from .options import Connection, Printing, Verbosity
 from .output import Output
 from .tables import SessionTable
 from .times import Since
-from .writers import SESSION_COLUMNS, Format, make_writer
+from .writers import SESSION_COLUMNS, Format, make_writer, session_row
 
 _TABLE_LIMIT = 50
 """The default number of rows of a table, which one request can return."""
@@ -95,7 +95,7 @@ def _session_writer(
     if output_format == "table":
         return SessionTable(output, title=f"{key}, branch {branch}" if branch else key).write
     writer = make_writer(output_format, sys.stdout, SESSION_COLUMNS)
-    return lambda sessions: writer.write({"key": key, **to_dict(session)} for session in sessions)
+    return lambda sessions: writer.write({"key": key, **session_row(session)} for session in sessions)
 
 
 async def _write_pages(
