@@ -181,7 +181,7 @@ class Suite:
         identifier: The readable ID that YAML files, variables and scripts use.
         name: The name of the suite.
         timeout: Seconds after which a session is closed.
-        slow_threshold: The duration in milliseconds from which Buddy calls a test slow.
+        slow_threshold: The duration in milliseconds above which Buddy calls a test slow.
         error_pattern: The pattern by which Buddy recognises errors.
         send_commit_status: Whether Buddy reports the result to the Git host.
 

@@ -69,7 +69,7 @@ class RunSource(ABC):
         """
 
     async def slow_threshold(self) -> float | None:
-        """Return the time in seconds from which on Buddy calls a test slow; None if it is unknown."""
+        """Return the time in seconds above which Buddy calls a test slow; None if it is unknown."""
         return None
 
     async def newest_sessions(self, *, branch: str | None) -> list[Session]:
@@ -149,7 +149,7 @@ class ApiRuns(RunSource):
         return found
 
     async def slow_threshold(self) -> float | None:
-        """Return the time in seconds from which on Buddy calls a test slow, with one request."""
+        """Return the time in seconds above which Buddy calls a test slow, with one request."""
         milliseconds = (await self._buddy.suite(self.suite)).slow_threshold
         return None if milliseconds is None else milliseconds / 1000
 

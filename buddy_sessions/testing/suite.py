@@ -36,7 +36,7 @@ class FakeSuite:
         html_url: The URL of the suite in the browser.
         timeout: The timeout of a session in seconds. A test may change this setting and those below. They appear in the
             response for the single suite; None to leave one out.
-        slow_threshold: The duration in milliseconds from which Buddy calls a test slow.
+        slow_threshold: The duration in milliseconds above which Buddy calls a test slow.
         error_pattern: The pattern of error messages.
         send_commit_status: Whether Buddy sends the status of commits to the repository.
         token: The secret with which CI jobs upload results. The server does not accept it.
