@@ -102,7 +102,9 @@ def _numbers(values: Sequence[Any]) -> Sequence[Any]:
     return values
 
 
-def _texts(values: Sequence[str | None]) -> list[str | bytes | None]:
+def _texts(values: Sequence[str | None]) -> Sequence[str | bytes | None]:
+    if "".join(filter(None, values)).isascii():
+        return values
     return [to_sql(text) for text in values]
 
 
@@ -110,8 +112,8 @@ def _times(values: Sequence[datetime | None]) -> list[str | None]:
     return [None if time is None else unstructure_time(time) for time in values]
 
 
-def _enums(values: Sequence[StrEnum | None]) -> list[str | bytes | None]:
-    return [None if member is None else to_sql(member.value) for member in values]
+def _enums(values: Sequence[StrEnum | None]) -> Sequence[str | bytes | None]:
+    return _texts([None if member is None else str(member) for member in values])
 
 
 def _members(values: Sequence[Member | None]) -> list[str | None]:
