@@ -38,7 +38,7 @@ def choose_file_format(
 
 @contextmanager
 def open_writer(output_format: FileFormat, path: Path | None) -> Iterator[RowWriter]:
-    """Open a writer of `keyed_row`s to a new file, or to stdout if `path` is None. Not for a database."""
+    """Open a writer of `keyed_rows` to a new file, or to stdout if `path` is None. Not for a database."""
     if path is None:
         yield _text_writer(output_format, sys.stdout)
         return

@@ -15,7 +15,7 @@ from .formatting import format_count
 from .keys import KeyDefaults, select_suites
 from .options import OUT, Json, Verbosity
 from .times import Since
-from .writers import DataFormat, keyed_row
+from .writers import DataFormat, keyed_rows
 
 
 async def export_sessions(
@@ -64,7 +64,7 @@ async def export_sessions(
             for suite in suites:
                 async for page in store.pages(suite.key, branch=branch):
                     sessions = [session for session in page if _is_recent(session, since)]
-                    writer.write(keyed_row(suite.key, session) for session in sessions)
+                    writer.write(keyed_rows(suite.key, sessions))
                     count += len(sessions)
                     show(format_count(count, "session"))
         writer.finish()

@@ -23,7 +23,7 @@ from .progress import HarvestProgress
 from .tables import SuiteSummary
 from .targets import open_targets
 from .times import Since
-from .writers import DataFormat, RowWriter, keyed_row
+from .writers import DataFormat, RowWriter, keyed_rows
 
 
 async def harvest_suites(
@@ -138,4 +138,4 @@ async def _write_pages(harvest: Harvest, writer: RowWriter | None, summary: Suit
         if writer is None:
             summary.add(page.suite, page.sessions)
         else:
-            writer.write(keyed_row(page.suite, session) for session in page.sessions)
+            writer.write(keyed_rows(page.suite, page.sessions))

@@ -34,7 +34,7 @@ from .options import FROM, Connection, Printing, Verbosity
 from .output import Output
 from .tables import grid, number_text, status_text
 from .targets import open_targets
-from .writers import KEYED_SESSION_COLUMNS, Format, case_row, keyed_row, make_writer
+from .writers import KEYED_SESSION_COLUMNS, Format, case_row, keyed_rows, make_writer
 
 _STATUS_WIDTH = len("✔ running")
 _INDENT = " " * len("12:30:00")
@@ -143,7 +143,7 @@ def _change_writer(output_format: Format, *, with_failures: bool) -> Callable[[C
 
 def _row(change: Change) -> dict[str, Any]:
     previous = None if change.previous is None else to_dict(change.previous)
-    row = keyed_row(change.suite, change.session)
+    (row,) = keyed_rows(change.suite, [change.session])
     return {"key": row["key"], "kind": change.kind.value, **row, "previous": previous}
 
 

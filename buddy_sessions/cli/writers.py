@@ -153,9 +153,10 @@ def session_row(session: Session) -> dict[str, Any]:
     return row
 
 
-def keyed_row(suite: SuiteKey, session: Session) -> dict[str, Any]:
-    """Return a session as a row that begins with the names of its suite."""
-    return {**suite_names(suite), **session_row(session)}
+def keyed_rows(suite: SuiteKey, sessions: Iterable[Session]) -> list[Row]:
+    """Return sessions of a suite as rows that begin with the names of the suite."""
+    names = suite_names(suite)
+    return [{**names, **session_row(session)} for session in sessions]
 
 
 def case_row(case: TestCase) -> dict[str, Any]:

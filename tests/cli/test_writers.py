@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buddy_sessions import Session, SuiteKey, to_dict
-from buddy_sessions.cli.writers import KEYED_SESSION_COLUMNS, DataFormat, JsonLines, keyed_row, make_writer
+from buddy_sessions.cli.writers import KEYED_SESSION_COLUMNS, DataFormat, JsonLines, keyed_rows, make_writer
 from buddy_sessions.testing import FakeSuite
 from helpers.report_sessions import session
 from helpers.session_strategies import sessions, text
@@ -37,7 +37,7 @@ def write(data_format: DataFormat, key: SuiteKey, sessions: Iterable[Session]) -
     file = io.BytesIO()
     with io.TextIOWrapper(file) as stream:
         writer = make_writer(data_format, stream, KEYED_SESSION_COLUMNS)
-        writer.write(keyed_row(key, session) for session in sessions)
+        writer.write(keyed_rows(key, sessions))
         writer.finish()
         return file.getvalue().decode()
 
@@ -63,7 +63,7 @@ class TestJsonLines:
     def test_stream_without_bytes_gets_the_same_text(self) -> None:
         stream = io.StringIO()
         listed = [session(1, ref_name="\ud800\u2028"), session(2, error_message="é\n")]
-        JsonLines(stream).write(keyed_row(KEY, session) for session in listed)
+        JsonLines(stream).write(keyed_rows(KEY, listed))
         assert stream.getvalue() == write("jsonl", KEY, listed)
 
     @pytest.mark.parametrize("number", [2**63, 2**64, 2**70])
