@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
-
-from stamina.instrumentation import get_on_retry_hooks, set_on_retry_hooks
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from ..errors import BuddyError, RateLimitError, ResponseError
+
+_T = TypeVar("_T")
 
 _SHORTEST_BACKOFF = 0.5  # seconds
 _LONGEST_BACKOFF = 20.0  # seconds
@@ -14,15 +16,15 @@ _JITTER = 0.5  # of the backoff
 _LOGGING_HOOKS = {"stamina.instrumentation._logging", "stamina.instrumentation._structlog"}
 
 
-def backoff(retry: int) -> float:
+def backoff(number: int) -> float:
     """Return the seconds to wait before a retry: 0.5, 1, 2, …, plus up to half as much again.
 
     Four attempts take at least 3.5 s, so that they outlast a short outage.
 
     Args:
-        retry: The number of the retry, from 1.
+        number: The number of the retry, from 1.
     """
-    seconds = min(_SHORTEST_BACKOFF * 2.0 ** min(retry - 1, 10), _LONGEST_BACKOFF / (1 + _JITTER))
+    seconds = min(_SHORTEST_BACKOFF * 2.0 ** min(number - 1, 10), _LONGEST_BACKOFF / (1 + _JITTER))
     return seconds * random.uniform(1, 1 + _JITTER)  # noqa: S311 - not a secret
 
 
@@ -38,6 +40,21 @@ def is_worth_retrying(error: BaseException, failures: int) -> bool:
     if isinstance(error, ResponseError) and failures > 1:
         return False  # twice not JSON: probably the page of a proxy, not a truncated body
     return error.retryable
+
+
+async def retry(
+    attempt: Callable[[], Awaitable[_T]], on_failure: Callable[[Exception], float | bool], *, max_attempts: int
+) -> _T:
+    """Return the result of the first attempt that does not fail, or raise the error of the last one.
+
+    Args:
+        attempt: Makes one attempt.
+        on_failure: Returns the seconds to wait after a failed attempt; False to stop.
+        max_attempts: The maximum number of attempts.
+    """
+    import stamina  # noqa: PLC0415 - only needed after a failure, and slow to import
+
+    return await stamina.AsyncRetryingCaller(attempts=max_attempts, timeout=None)(on_failure, attempt)
 
 
 class RetryQuota:
@@ -76,6 +93,8 @@ def disable_logging_hooks() -> None:
     stamina has one list of hooks for the whole process, so this affects other users of stamina. Hooks of the
     application, and stamina's counter for Prometheus, stay.
     """
+    from stamina.instrumentation import get_on_retry_hooks, set_on_retry_hooks  # noqa: PLC0415 - see `retry`
+
     hooks = get_on_retry_hooks()
     others = [hook for hook in hooks if hook.__module__ not in _LOGGING_HOOKS]
     if len(others) < len(hooks):

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 import aiohttp
-import stamina
 from aiohttp.http_exceptions import HttpProcessingError
 from attrs import define
 from yarl import URL
@@ -26,7 +25,7 @@ from .credentials import Credentials, Secret
 from .rate_limit import RateLimiter, WaitBudget
 from .rate_window import is_rejection, parse_rate_limit
 from .responses import Response, interpret, translate
-from .retry import RetryQuota, backoff, disable_logging_hooks, is_worth_retrying
+from .retry import RetryQuota, backoff, disable_logging_hooks, is_worth_retrying, retry
 
 MAX_BODY = 16 * 1024 * 1024
 """The maximum size of a body in bytes, after decompression."""
@@ -75,7 +74,6 @@ class Transport:
         self.quota = RetryQuota(max_concurrency)
         self.max_attempts = max_attempts
         self._max_wait = max_wait
-        self.retrying = stamina.AsyncRetryingCaller(attempts=max_attempts, timeout=None)
         self._session = http_session
         self._owns_session = http_session is None
         self._is_closed = False
@@ -248,7 +246,7 @@ class _Call(Generic[_T]):
                 raise first_failure  # stamina's first attempt is the one that has failed
             return await self._attempt()
 
-        return await self.transport.retrying(self._backoff, attempt)
+        return await retry(attempt, self._backoff, max_attempts=self.transport.max_attempts)
 
     def _backoff(self, error: Exception) -> float | bool:
         """Return the seconds to wait before the next attempt, or False if `error` is final. stamina calls this."""
