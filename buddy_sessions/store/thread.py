@@ -118,10 +118,15 @@ class SyncThread:
 
     async def run(self, method: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Call a method in the thread, unless the file has failed before. See `DatabaseThread.run`."""
+        return await self._thread.run(self._call, partial(method, *args, **kwargs))
+
+    def _call(self, call: Callable[[], _T]) -> _T:
+        """Call a function, unless the file has failed while the call was waiting. Called in the thread."""
         if self._failure is not None:
             raise StoreError(self._failure)
         try:
-            return await self._thread.run(method, *args, **kwargs)
+            with self.database.translate_errors():
+                return call()
         except StoreError as error:
             # An OverflowError concerns a number of one session. All other errors concern the file.
             if not isinstance(error.__cause__, OverflowError):

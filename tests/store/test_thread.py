@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from buddy_sessions import StoreError
-from buddy_sessions.store.thread import DatabaseThread
+from buddy_sessions.store.thread import DatabaseThread, SyncThread
 
 
 @pytest.fixture
@@ -50,3 +51,18 @@ async def test_call_that_has_not_begun_is_cancelled_with_its_caller(thread: Data
     release.set()
     assert await other == 7
     assert done == ["begun"]
+
+
+async def test_calls_that_wait_while_the_file_fails_are_not_begun(thread: DatabaseThread) -> None:
+    """Otherwise, each of them would wait 30 s for a locked file."""
+    begun: list[str] = []
+
+    def fail_for_a_lock() -> None:
+        begun.append("call")
+        raise sqlite3.OperationalError("database is locked")
+
+    sync = SyncThread(thread)
+    outcomes = await asyncio.gather(*(sync.run(fail_for_a_lock) for _ in range(3)), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [StoreError] * 3
+    assert len({str(outcome) for outcome in outcomes}) == 1
+    assert begun == ["call"]
