@@ -104,6 +104,11 @@ class SessionPaginator:
         """The `Stats` of the latest read so far."""
         return self._latest.stats
 
+    @property
+    def is_next_page_ready(self) -> bool:
+        """Whether the next page has already arrived. A program that saves pages can then save several at once."""
+        return self._latest.is_next_page_ready
+
     def _own_slots(self) -> RequestSlots:
         return RequestSlots(self._read_ahead, reads=1)
 
@@ -141,6 +146,7 @@ class SessionPaginator:
                 read.add_page(step, is_complete=reconciler.is_complete, verified=reconciler.verified)
                 if step.sessions or reconciler.is_complete:
                     read.add_sessions(step)
+                    read.is_next_page_ready = not reconciler.is_done and pending.is_ready(reconciler.windows(1)[0])
                     yield SessionPage(
                         suite=self._suite,
                         number=number,
@@ -163,11 +169,13 @@ class _Read:
 
     Attributes:
         consumed: How many sessions of the current page have been yielded.
+        is_next_page_ready: Whether the page after the current one has arrived.
         verified: Whether the client has verified so far that no session was missed or repeated.
     """
 
     def __init__(self, start: Cursor | None) -> None:
         self.consumed = 0
+        self.is_next_page_ready = False
         self.verified = True
         self._start = start  # the cursor before the current page
         self._step = Step()  # the current page

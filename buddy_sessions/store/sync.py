@@ -14,7 +14,7 @@ import attrs
 from .._paging.read_ahead import RequestSlots
 from .._stats import Stats
 from ..client import BuddyClient
-from ..errors import BuddyError, NotFoundError
+from ..errors import BuddyError, NotFoundError, StoreError
 from ..models import CaseScope, Cursor, Session, SessionPage, Suite, SuiteKey
 from .case_sync import CaseSync
 from .database import ReadPage
@@ -23,6 +23,9 @@ from .plan import MAX_CHECKS, plan_checks, plan_next
 from .thread import SyncThread
 
 _log = logging.getLogger("buddy_sessions")
+
+_MAX_PAGES_PER_CALL = 4
+"""The maximum number of pages of a suite that are saved in one call of the thread, if they have arrived already."""
 
 
 class SyncRun:
@@ -82,6 +85,20 @@ class _Part(NamedTuple):
     check_end: bool = True
     is_check: bool = False
     session_id: str | None = None
+
+
+class _UnsavedPage(NamedTuple):
+    """A page that was read, and not saved yet.
+
+    Attributes:
+        page: The page.
+        is_first: Whether it is the first page of the list.
+        is_verified: Whether the client has verified so far that no session was missed or repeated.
+    """
+
+    page: SessionPage
+    is_first: bool
+    is_verified: bool
 
 
 class SuiteSync:
@@ -184,26 +201,36 @@ class SuiteSync:
         """
         cursor = None if part.high is None else Cursor(part.high + 1, part.offset)
         paginator = self._run.buddy.sessions(self._key, branch=self._branch, after=part.low - 1, cursor=cursor)
-        is_first = cursor is None
         self._was_repair, self._oldest_wanted = self._is_repair, 0
+        unsaved: deque[_UnsavedPage] = deque()
+        saved: deque[SessionPage] = deque()
+        is_first = cursor is None
         try:
             # trim=False also yields the sessions at or below `after` on the last page, since they may have changed.
             reader = paginator.pages(trim=False, check_end=part.check_end, slots=slots)
             async with aclosing(reader) as pages:
                 async for page in pages:
                     self._part_stats = paginator.stats
-                    self._is_verified = self._is_verified and paginator.stats.verified
-                    saved = await self._thread.run(self._save_page, part, page, is_first=is_first)
+                    unsaved.append(_UnsavedPage(page, is_first, paginator.stats.verified))
                     is_first = False
-                    yield saved
-                    if saved.is_last or self._next_part is not None:
+                    is_last = page.is_last or self._is_all_older(page)
+                    if paginator.is_next_page_ready and not is_last and len(unsaved) < _MAX_PAGES_PER_CALL:
+                        continue
+                    await self._thread.run(self._save_pages, part, unsaved, saved)
+                    while saved:
+                        yield saved.popleft()
+                    if is_last:
                         break
         except BuddyError as error:
+            if unsaved and not isinstance(error, StoreError):
+                await self._thread.run(self._save_pages, part, unsaved, saved)
             if isinstance(error, NotFoundError):
                 self._sync = await self._thread.run(self._database.mark_suite_missing, self._key, self._sync)
             if not paginator.stats.verified and self._branch is None and self._sync is not None:
                 withdrawal = ReadPage(sessions=(), covers=None, commit=part.commit, sync=self._sync, is_verified=False)
                 await self._thread.run(self._database.save_page, self._key, withdrawal)
+            while saved:
+                yield saved.popleft()
             raise
         finally:
             self._part_stats = paginator.stats
@@ -221,6 +248,16 @@ class SuiteSync:
         page = SessionPage(suite=self._key, number=0, sessions=sessions, covers=covers, is_last=True)
         yield await self._thread.run(self._save_session, part, page)
 
+    def _save_pages(self, part: _Part, unsaved: deque[_UnsavedPage], saved: deque[SessionPage]) -> None:
+        """Move pages from `unsaved` to `saved`, one after another. Called in the database's thread.
+
+        If a page cannot be saved, the pages before it are in `saved`.
+        """
+        while unsaved:
+            page, is_first, is_verified = unsaved.popleft()
+            self._is_verified = self._is_verified and is_verified
+            saved.append(self._save_page(part, page, is_first=is_first))
+
     def _save_page(self, part: _Part, page: SessionPage, *, is_first: bool) -> SessionPage:
         """Save a page of a part, and plan the next part after the last one. Called in the database's thread.
 
@@ -230,7 +267,7 @@ class SuiteSync:
         wanted = [session for session in page.sessions if self._is_wanted(session)]
         changed = self._save(part, page, wanted, is_first=is_first)
         self._oldest_wanted = min(map(_number, wanted), default=self._oldest_wanted)
-        is_older = bool(page.sessions) and all(map(self._is_older, page.sessions))
+        is_older = self._is_all_older(page)
         is_last = page.is_last or is_older
         if is_last and self._is_repair == self._was_repair:
             self._done = union(self._done, (part.low, max(part.low, part.high or self._top)))
@@ -319,6 +356,9 @@ class SuiteSync:
 
     def _is_older(self, session: Session) -> bool:
         return self._since is not None and session.create_date is not None and session.create_date < self._since
+
+    def _is_all_older(self, page: SessionPage) -> bool:
+        return bool(page.sessions) and all(map(self._is_older, page.sessions))
 
     def _is_wanted(self, session: Session) -> bool:
         return session.relative_id > self._after and not self._is_older(session)

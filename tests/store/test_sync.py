@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,36 @@ class TestFirstSync:
         assert await store.sessions(KEY) == sessions_of(suite)
         assert [each.key for each in await store.suites()] == [KEY]
         assert await store.covered(KEY) == [(1, 130)]
+
+    async def test_pages_that_have_arrived_are_saved_in_one_call(
+        self, store: SessionStore, fake: FakeBuddy, suite: FakeSuite, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        suite.populate(40 * 20)
+        calls: list[object] = []
+        submit = ThreadPoolExecutor.submit
+
+        def count_and_submit(executor: ThreadPoolExecutor, *args: Any) -> Any:
+            calls.append(args)
+            return submit(executor, *args)
+
+        monkeypatch.setattr(ThreadPoolExecutor, "submit", count_and_submit)
+        async with BuddyClient(fake.token, base_url=fake.base_url, per_page=20, read_ahead=8) as client:
+            assert await sync(store, client) == list(range(800, 0, -1))
+        assert len(list_requests(fake)) == 40
+        assert len(calls) < 40
+
+    async def test_pages_before_a_failure_are_saved_and_yielded(
+        self, store: SessionStore, fake: FakeBuddy, suite: FakeSuite
+    ) -> None:
+        """Also if the failed page has arrived before they were saved."""
+        create_finished(suite, 200)
+        fake.inject(*[Fault.stall(0)] * 6, Fault.status(500))
+        async with BuddyClient(fake.token, base_url=fake.base_url, per_page=20, max_attempts=1) as client:
+            numbers = await sync(store, client, on_failure="collect")
+        assert numbers
+        assert numbers == list(range(200, 200 - len(numbers), -1))
+        assert await store.covered(KEY) == [(numbers[-1], 200)]
+        assert [session.relative_id for session in await store.sessions(KEY)] == numbers
 
     async def test_empty_suite_costs_one_request_each_time(
         self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
