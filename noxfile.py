@@ -172,12 +172,13 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Compare the promised limits with measurements; update `results.json` and the charts in `benchmarks`."""
+    """Compare the promised limits with measurements; update `results.json` and the charts, and print all limits."""
     install_wheel(session)
     session.install(*groups("bench"))
     path = os.pathsep.join(map(os.path.abspath, ("benchmarks", "tests")))  # their shared modules
     for script in sorted(Path("benchmarks").glob("bench_*.py")):
         run_python(session, str(script), *session.posargs, PYTHONPATH=path)
+    run_python(session, "benchmarks/report.py")
 
 
 @nox.session

@@ -1,4 +1,7 @@
-"""300 requests under a rate limit of 60 in 3 seconds: the share of the quota that is used, and the number of 429s."""
+"""300 requests under a rate limit of 60 in 3 seconds: the share of the quota that is used, and the number of 429s.
+
+Writes `results.json` next to this file.
+"""
 
 from __future__ import annotations
 
@@ -32,9 +35,12 @@ async def main() -> None:
     print(f"\nRate limit: {windows.total()} requests in {seconds:.2f} s, a quota of {QUOTA} in {WINDOW:g} s")
     # The read starts in the first window and ends in the last one: it cannot use all of these.
     complete = [windows[window] for window in range(min(windows) + 1, max(windows))]
-    report.check_limit("share of the quota used, worst window", min(complete) / QUOTA, "at least", LIMIT)
-    report.check_limit("responses with status 429", rejected, "at most", 0)
-    report.check_limit("requests", windows.total(), "at most", REQUESTS)
+    checks = [
+        report.check_limit("share of the quota used, worst window", min(complete) / QUOTA, "at least", LIMIT),
+        report.check_limit("responses with status 429", rejected, "at most", 0),
+        report.check_limit("requests", windows.total(), "at most", REQUESTS),
+    ]
+    report.save("rate_limit", {"machine": report.machine(), "limits": checks})
 
 
 if __name__ == "__main__":

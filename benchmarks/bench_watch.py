@@ -232,9 +232,22 @@ def main() -> None:
     largest = list(suites)[-1]
     print()
     checks = [
-        report.check_limit(f"{largest} suites, kB per suite", suites[largest]["kb"], "at most", MAX_KB),
         report.check_limit(
-            f"{largest} suites, ms of CPU per suite in an idle round", suites[largest]["cpu_ms"], "at most", MAX_CPU_MS
+            f"{largest} suites, kB per suite", suites[largest]["kb"], "at most", MAX_KB, first_version=106
+        ),
+        report.check_limit(
+            f"{largest} suites, ms of CPU per suite in an idle round",
+            suites[largest]["cpu_ms"],
+            "at most",
+            MAX_CPU_MS,
+            first_version=1.2,
+        ),
+        report.check_limit(
+            "seconds until a change is seen after a refresh, longest",
+            delays["with refresh"]["longest"],
+            "at most",
+            1,
+            first_version=34,
         ),
     ]
     if not QUICK:

@@ -1,4 +1,7 @@
-"""Reports results: the machine, tables, whether promised limits are met, and `results.json` with the latest numbers."""
+"""Reports results: the machine, tables, whether promised limits are met, and `results.json` with the latest numbers.
+
+Run it to print all limits in `results.json`, next to the values of the first version, from another machine.
+"""
 
 from __future__ import annotations
 
@@ -54,11 +57,23 @@ def table(title: str, columns: Mapping[str, str], rows: Mapping[str, Mapping[str
         )
 
 
-def check_limit(name: str, value: float, kind: Literal["at least", "at most"], limit: float) -> dict[str, Any]:
-    """Print whether a measured value meets a promised limit, and return both for `results.json`."""
+def check_limit(
+    name: str, value: float, kind: Literal["at least", "at most"], limit: float, *, first_version: float | None = None
+) -> dict[str, Any]:
+    """Print whether a measured value meets a promised limit, and return the result for `results.json`.
+
+    Args:
+        name: What was measured.
+        value: The measured value.
+        kind: Whether the limit is the lowest or the highest value that is promised.
+        limit: The limit.
+        first_version: The value of the first version, measured on another machine; None if it is unknown.
+    """
     is_met = value >= limit if kind == "at least" else value <= limit
-    print(f"  {name}: {value:.3f}, promised {kind} {limit:g}: {'met' if is_met else 'NOT MET'}")
-    return {"name": name, "measured": round(value, 3), "promised": f"{kind} {limit:g}", "met": is_met}
+    before = "" if first_version is None else f" (first version: {first_version:g})"
+    print(f"  {name}: {value:.3f}{before}, promised {kind} {limit:g}: {_met(is_met)}")
+    known = {} if first_version is None else {"first_version": first_version}
+    return {"name": name, **known, "measured": round(value, 3), "promised": f"{kind} {limit:g}", "met": is_met}
 
 
 def save(section: str, results: dict[str, Any]) -> None:
@@ -66,6 +81,24 @@ def save(section: str, results: dict[str, Any]) -> None:
     saved = json.loads(_RESULTS.read_text()) if _RESULTS.exists() else {}
     saved[section] = json.loads(json.dumps(results), parse_float=lambda text: float(f"{float(text):.4g}"))
     _RESULTS.write_text(json.dumps(saved, indent=1, ensure_ascii=False) + "\n")
+
+
+def main() -> None:
+    """Print all limits."""
+    for section, results in json.loads(_RESULTS.read_text()).items():
+        facts = results["machine"]
+        rows = {each["name"]: {**each, "met": _met(each["met"])} for each in results["limits"]}
+        columns = {
+            "first version": "{first_version}",
+            "measured": "{measured:g}",
+            "promised": "{promised}",
+            "": "{met}",
+        }
+        table(f"{section} (Python {facts['python']}, {facts['cores']} cores of {facts['cpu']})", columns, rows)
+
+
+def _met(is_met: bool) -> str:
+    return "met" if is_met else "NOT MET"
 
 
 def _cell(template: str, values: Mapping[str, object]) -> str:
@@ -80,3 +113,7 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+if __name__ == "__main__":
+    main()
