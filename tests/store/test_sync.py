@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -55,15 +58,24 @@ class TestFirstSync:
         assert len(calls) < 40
 
     async def test_pages_before_a_failure_are_saved_and_yielded(
-        self, store: SessionStore, fake: FakeBuddy, suite: FakeSuite
+        self, store: SessionStore, fake: FakeBuddy, suite: FakeSuite, path: Path
     ) -> None:
-        """Also if the failed page has arrived before they were saved."""
+        """Also if the failure has arrived before the pages were saved, here because the file is locked meanwhile."""
         create_finished(suite, 200)
-        fake.inject(*[Fault.stall(0)] * 6, Fault.status(500))
-        async with BuddyClient(fake.token, base_url=fake.base_url, per_page=20, max_attempts=1) as client:
-            numbers = await sync(store, client, on_failure="collect")
-        assert numbers
-        assert numbers == list(range(200, 200 - len(numbers), -1))
+        fake.inject(*[Fault.stall(0)] * 4, Fault.status(500))
+        requests = itertools.count(1)
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            fake.on_request = lambda _: other.execute("BEGIN IMMEDIATE") if next(requests) == 2 else None
+            async with BuddyClient(fake.token, base_url=fake.base_url, per_page=20, max_attempts=1) as client:
+                syncing = asyncio.create_task(sync(store, client, on_failure="collect"))
+                async with asyncio.timeout(20):
+                    while len(fake.requests) < 5:
+                        await asyncio.sleep(0.01)
+                await asyncio.sleep(0.1)  # until the responses have arrived
+                other.execute("ROLLBACK")
+                numbers = await syncing
+        (failed,) = (request.page for request in fake.requests if request.status == 500)
+        assert numbers == list(range(200, 200 - 20 * (failed - 1), -1))
         assert await store.covered(KEY) == [(numbers[-1], 200)]
         assert [session.relative_id for session in await store.sessions(KEY)] == numbers
 
