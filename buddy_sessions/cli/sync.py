@@ -60,7 +60,7 @@ async def sync_suites(
         cases: Save test cases of finished sessions, too: only those that failed, with their messages, or all. A session
             costs one request for each 100 cases, and one for each failed case.
         full: Read every page again, whatever the database contains, and report what was wrong.
-        concurrency: Maximum number of suites read at once, and of requests at once.
+        concurrency: Maximum number of requests at once.
         verbosity: What is printed to stderr.
         defaults: Completes the keys.
         connection: How to reach Buddy.

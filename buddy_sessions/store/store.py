@@ -119,7 +119,8 @@ class SessionStore:
             full: Whether to read every page again, whatever the database contains. Sessions that were not saved, or
                 were marked as missing or deleted, are corrected, logged, and counted in `stats.repaired`. Not allowed
                 with `branch`.
-            concurrency: The number of suites to read at once (default: `max_concurrency` of the client).
+            concurrency: The number of suites to read at once (default: a quarter more than `max_concurrency` of the
+                client, because a suite sends no request while its page is saved).
             on_failure: "raise" raises `HarvestError` after all other suites were read; "collect" only lists the
                 failed suites in `failures` of the returned `Harvest`.
 
@@ -148,7 +149,8 @@ class SessionStore:
             lowest = 0 if number is None else validate_int("after", number, minimum=0)
             return SuiteSync(run, validate_names(key), branch=branch, after=lowest, since=since, full=full, cases=cases)
 
-        size = buddy.max_concurrency if concurrency is None else validate_int("concurrency", concurrency)
+        default = buddy.max_concurrency * 5 // 4
+        size = default if concurrency is None else validate_int("concurrency", concurrency)
         return Harvest(suites, read, concurrency=size, max_concurrency=buddy.max_concurrency, on_failure=on_failure)
 
     def watch(

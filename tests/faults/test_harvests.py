@@ -201,7 +201,7 @@ class TestSync:
         fake.token = "another"
         function = sync_of(add_suites(fake, 3000, 0), path, on_failure="collect")
         error = await reader.fail(fake, AuthenticationError, requests=AT_ONCE, function=function)
-        assert error.not_tried == 3000 - MAX_CONCURRENCY
+        assert error.not_tried == 3000 - MAX_CONCURRENCY * 5 // 4
 
     async def test_sync_whose_token_is_rejected_in_the_middle(
         self, reader: CheckedReader, fake: FakeBuddy, path: Path

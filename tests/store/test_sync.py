@@ -57,6 +57,23 @@ class TestFirstSync:
         assert len(list_requests(fake)) == 40
         assert len(calls) < 40
 
+    async def test_another_suite_is_read_while_one_is_saved(
+        self, store: SessionStore, fake: FakeBuddy, path: Path
+    ) -> None:
+        keys = [fake.add_suite("acme", "shop", f"suite{number}").populate(3).key for number in range(10)]
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")  # so that no page can be saved
+            async with BuddyClient(fake.token, base_url=fake.base_url, max_concurrency=4) as client:
+                syncing = asyncio.create_task(sync(store, client, *keys))
+                async with asyncio.timeout(20):
+                    while len(list_requests(fake)) < 5:
+                        await asyncio.sleep(0.01)
+                await asyncio.sleep(0.1)
+                assert len(list_requests(fake)) == 5
+                other.execute("ROLLBACK")
+                assert len(await syncing) == 30
+        assert len(list_requests(fake)) == 10
+
     async def test_pages_before_a_failure_are_saved_and_yielded(
         self, store: SessionStore, fake: FakeBuddy, suite: FakeSuite, path: Path
     ) -> None:
