@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING
 
 from ..errors import BuddyError, RateLimitError, ResponseError
 
-_T = TypeVar("_T")
+if TYPE_CHECKING:
+    import stamina
+
 
 _SHORTEST_BACKOFF = 0.5  # seconds
 _LONGEST_BACKOFF = 20.0  # seconds
@@ -42,19 +43,11 @@ def is_worth_retrying(error: BaseException, failures: int) -> bool:
     return error.retryable
 
 
-async def retry(
-    attempt: Callable[[], Awaitable[_T]], on_failure: Callable[[Exception], float | bool], *, max_attempts: int
-) -> _T:
-    """Return the result of the first attempt that does not fail, or raise the error of the last one.
+def make_retrying_caller(max_attempts: int) -> stamina.AsyncRetryingCaller:
+    """Return the caller of stamina that makes the attempts. A function decides about each wait."""
+    import stamina  # noqa: PLC0415 - a twentieth of the package's import, and only clients need it
 
-    Args:
-        attempt: Makes one attempt.
-        on_failure: Returns the seconds to wait after a failed attempt; False to stop.
-        max_attempts: The maximum number of attempts.
-    """
-    import stamina  # noqa: PLC0415 - only needed after a failure, and slow to import
-
-    return await stamina.AsyncRetryingCaller(attempts=max_attempts, timeout=None)(on_failure, attempt)
+    return stamina.AsyncRetryingCaller(attempts=max_attempts, timeout=None)
 
 
 class RetryQuota:
@@ -93,7 +86,7 @@ def disable_logging_hooks() -> None:
     stamina has one list of hooks for the whole process, so this affects other users of stamina. Hooks of the
     application, and stamina's counter for Prometheus, stay.
     """
-    from stamina.instrumentation import get_on_retry_hooks, set_on_retry_hooks  # noqa: PLC0415 - see `retry`
+    from stamina.instrumentation import get_on_retry_hooks, set_on_retry_hooks  # noqa: PLC0415 - see above
 
     hooks = get_on_retry_hooks()
     others = [hook for hook in hooks if hook.__module__ not in _LOGGING_HOOKS]

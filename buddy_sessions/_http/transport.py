@@ -25,7 +25,7 @@ from .credentials import Credentials, Secret
 from .rate_limit import RateLimiter, WaitBudget
 from .rate_window import is_rejection, parse_rate_limit
 from .responses import Response, interpret, translate
-from .retry import RetryQuota, backoff, disable_logging_hooks, is_worth_retrying, retry
+from .retry import RetryQuota, backoff, disable_logging_hooks, is_worth_retrying, make_retrying_caller
 
 MAX_BODY = 16 * 1024 * 1024
 """The maximum size of a body in bytes, after decompression."""
@@ -73,6 +73,7 @@ class Transport:
         self.rate_limiter = rate_limiter
         self.quota = RetryQuota(max_concurrency)
         self.max_attempts = max_attempts
+        self.retrying = make_retrying_caller(max_attempts)
         self._max_wait = max_wait
         self._session = http_session
         self._owns_session = http_session is None
@@ -246,7 +247,7 @@ class _Call(Generic[_T]):
                 raise first_failure  # stamina's first attempt is the one that has failed
             return await self._attempt()
 
-        return await retry(attempt, self._backoff, max_attempts=self.transport.max_attempts)
+        return await self.transport.retrying(self._backoff, attempt)
 
     def _backoff(self, error: Exception) -> float | bool:
         """Return the seconds to wait before the next attempt, or False if `error` is final. stamina calls this."""
