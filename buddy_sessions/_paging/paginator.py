@@ -106,7 +106,10 @@ class SessionPaginator:
 
     @property
     def is_next_page_ready(self) -> bool:
-        """Whether the next page has already arrived. A program that saves pages can then save several at once."""
+        """Whether the request for the next page had ended when the current page was yielded.
+
+        A program that saves pages can then save several at once. The next page may also turn out to be an error.
+        """
         return self._latest.is_next_page_ready
 
     def _own_slots(self) -> RequestSlots:
@@ -169,7 +172,7 @@ class _Read:
 
     Attributes:
         consumed: How many sessions of the current page have been yielded.
-        is_next_page_ready: Whether the page after the current one has arrived.
+        is_next_page_ready: Whether the request for the next page had ended when the current page was yielded.
         verified: Whether the client has verified so far that no session was missed or repeated.
     """
 

@@ -38,7 +38,7 @@ class PendingPages(Generic[_T]):
         return fetched
 
     def is_ready(self, window: Window) -> bool:
-        """Return whether a page that was requested in advance has arrived."""
+        """Return whether a page was requested in advance, and its request has ended."""
         return window in self._tasks and self._tasks[window].done()
 
     async def cancel(self) -> None:

@@ -119,8 +119,8 @@ class SessionStore:
             full: Whether to read every page again, whatever the database contains. Sessions that were not saved, or
                 were marked as missing or deleted, are corrected, logged, and counted in `stats.repaired`. Not allowed
                 with `branch`.
-            concurrency: The number of suites to read at once (default: a quarter more than `max_concurrency` of the
-                client, because a suite sends no request while its page is saved).
+            concurrency: The number of suites to read at once (default: 5/4 of the client's `max_concurrency`, rounded
+                down, so that requests are sent while other suites are saved).
             on_failure: "raise" raises `HarvestError` after all other suites were read; "collect" only lists the
                 failed suites in `failures` of the returned `Harvest`.
 

@@ -25,7 +25,7 @@ from .thread import SyncThread
 _log = logging.getLogger("buddy_sessions")
 
 _MAX_PAGES_PER_CALL = 4
-"""The maximum number of pages of a suite that are saved in one call of the thread, if they have arrived already."""
+"""The maximum number of pages that are saved in one call of the thread. Only pages that have arrived are collected."""
 
 
 class SyncRun:
@@ -93,7 +93,7 @@ class _UnsavedPage(NamedTuple):
     Attributes:
         page: The page.
         is_first: Whether it is the first page of the list.
-        is_verified: Whether the client has verified so far that no session was missed or repeated.
+        is_verified: Whether the client had verified, when it was read, that no session was missed or repeated.
     """
 
     page: SessionPage
@@ -204,6 +204,7 @@ class SuiteSync:
         self._was_repair, self._oldest_wanted = self._is_repair, 0
         unsaved: deque[_UnsavedPage] = deque()
         saved: deque[SessionPage] = deque()
+        failure: BuddyError | None = None
         is_first = cursor is None
         try:
             # trim=False also yields the sessions at or below `after` on the last page, since they may have changed.
@@ -222,18 +223,20 @@ class SuiteSync:
                     if is_last:
                         break
         except BuddyError as error:
-            if unsaved and not isinstance(error, StoreError):
-                await self._thread.run(self._save_pages, part, unsaved, saved)
-            if isinstance(error, NotFoundError):
-                self._sync = await self._thread.run(self._database.mark_suite_missing, self._key, self._sync)
-            if not paginator.stats.verified and self._branch is None and self._sync is not None:
-                withdrawal = ReadPage(sessions=(), covers=None, commit=part.commit, sync=self._sync, is_verified=False)
-                await self._thread.run(self._database.save_page, self._key, withdrawal)
-            while saved:
-                yield saved.popleft()
-            raise
+            failure = error
+            if isinstance(error, StoreError):
+                unsaved.clear()
+            is_verified = paginator.stats.verified
+            try:
+                await self._thread.run(self._save_failure, part, error, unsaved, saved, is_verified=is_verified)
+            except StoreError as later:
+                failure = later
         finally:
             self._part_stats = paginator.stats
+        while saved:
+            yield saved.popleft()
+        if failure is not None:
+            raise failure
 
     async def _read_session(self, part: _Part, session_id: str) -> AsyncGenerator[SessionPage, None]:
         """Request and save one session. Iterate over one page: with the session if it has changed, otherwise empty."""
@@ -249,14 +252,41 @@ class SuiteSync:
         yield await self._thread.run(self._save_session, part, page)
 
     def _save_pages(self, part: _Part, unsaved: deque[_UnsavedPage], saved: deque[SessionPage]) -> None:
-        """Move pages from `unsaved` to `saved`, one after another. Called in the database's thread.
+        """Save the pages in `unsaved`, in order, until one cannot be saved. Called in the database's thread.
 
-        If a page cannot be saved, the pages before it are in `saved`.
+        Each is appended to `saved`, with only the sessions that are new or have changed.
         """
         while unsaved:
             page, is_first, is_verified = unsaved.popleft()
             self._is_verified = self._is_verified and is_verified
             saved.append(self._save_page(part, page, is_first=is_first))
+
+    def _save_failure(
+        self,
+        part: _Part,
+        error: BuddyError,
+        unsaved: deque[_UnsavedPage],
+        saved: deque[SessionPage],
+        *,
+        is_verified: bool,
+    ) -> None:
+        """Save the pages before a failed request, and what the failure proves. Called in the database's thread.
+
+        Args:
+            part: The part.
+            error: The failure.
+            unsaved: As in `_save_pages`.
+            saved: As in `_save_pages`.
+            is_verified: Whether the read was verified. If not, all claims of this sync are withdrawn.
+        """
+        try:
+            self._save_pages(part, unsaved, saved)
+        finally:
+            if isinstance(error, NotFoundError):
+                self._sync = self._database.mark_suite_missing(self._key, self._sync)
+            if not is_verified and self._branch is None and self._sync is not None:
+                withdrawal = ReadPage(sessions=(), covers=None, commit=part.commit, sync=self._sync, is_verified=False)
+                self._database.save_page(self._key, withdrawal)
 
     def _save_page(self, part: _Part, page: SessionPage, *, is_first: bool) -> SessionPage:
         """Save a page of a part, and plan the next part after the last one. Called in the database's thread.

@@ -121,7 +121,7 @@ class SyncThread:
         return await self._thread.run(self._call, partial(method, *args, **kwargs))
 
     def _call(self, call: Callable[[], _T]) -> _T:
-        """Call a function, unless the file has failed while the call was waiting. Called in the thread."""
+        """Call a function, unless the file has failed, also while this call was waiting. Called in the thread."""
         if self._failure is not None:
             raise StoreError(self._failure)
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +13,19 @@ from typing import Any
 
 import pytest
 
-from buddy_sessions import BuddyClient, ConfigError, HarvestError, ServerError, SessionStore, SuiteKey, SuiteRef
-from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
+from buddy_sessions import (
+    BuddyClient,
+    BuddyError,
+    ConfigError,
+    Harvest,
+    HarvestError,
+    ServerError,
+    SessionStore,
+    StoreError,
+    SuiteKey,
+    SuiteRef,
+)
+from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
 from helpers.overlaps import overlapping_requests
 from helpers.stores import (
     KEY,
@@ -28,6 +38,10 @@ from helpers.stores import (
     sessions_of,
     sync,
 )
+
+
+async def collect(harvest: Harvest) -> list[int]:
+    return [session.relative_id async for _, session in harvest]
 
 
 class TestFirstSync:
@@ -57,7 +71,7 @@ class TestFirstSync:
         assert len(list_requests(fake)) == 40
         assert len(calls) < 40
 
-    async def test_another_suite_is_read_while_one_is_saved(
+    async def test_more_suites_than_requests_are_read_while_pages_are_saved(
         self, store: SessionStore, fake: FakeBuddy, path: Path
     ) -> None:
         keys = [fake.add_suite("acme", "shop", f"suite{number}").populate(3).key for number in range(10)]
@@ -74,25 +88,42 @@ class TestFirstSync:
                 assert len(await syncing) == 30
         assert len(list_requests(fake)) == 10
 
+    @pytest.mark.parametrize(("number", "pages", "error"), [(None, 4, ServerError), (130, 3, StoreError)])
     async def test_pages_before_a_failure_are_saved_and_yielded(
-        self, store: SessionStore, fake: FakeBuddy, suite: FakeSuite, path: Path
+        self,
+        store: SessionStore,
+        fake: FakeBuddy,
+        suite: FakeSuite,
+        path: Path,
+        number: int | None,
+        pages: int,
+        error: type[BuddyError],
     ) -> None:
-        """Also if the failure has arrived before the pages were saved, here because the file is locked meanwhile."""
-        create_finished(suite, 200)
-        fake.inject(*[Fault.stall(0)] * 4, Fault.status(500))
-        requests = itertools.count(1)
+        """Even if the failure arrives before they are saved, and one of them cannot be saved."""
+        for each in range(1, 201):
+            suite.create(status="SUCCESSFUL", tests_count=2**63 if each == number else 1)
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
-            fake.on_request = lambda _: other.execute("BEGIN IMMEDIATE") if next(requests) == 2 else None
-            async with BuddyClient(fake.token, base_url=fake.base_url, per_page=20, max_attempts=1) as client:
-                syncing = asyncio.create_task(sync(store, client, on_failure="collect"))
+
+            def on_request(request: RecordedRequest) -> None:
+                if request.page == 2:
+                    other.execute("BEGIN IMMEDIATE")  # page 2 cannot be saved before pages 3 to 5 have arrived
+                if request.page == 5:
+                    fake.inject(Fault.status(500))
+
+            fake.on_request = on_request
+            async with (
+                BuddyClient(fake.token, base_url=fake.base_url, per_page=20, max_attempts=1) as client,
+                store.sync(client, [KEY], on_failure="collect") as harvest,
+            ):
+                reading = asyncio.create_task(collect(harvest))
                 async with asyncio.timeout(20):
-                    while len(fake.requests) < 5:
+                    while len(fake.requests) < 5 or not all(request.status for request in fake.requests):
                         await asyncio.sleep(0.01)
-                await asyncio.sleep(0.1)  # until the responses have arrived
+                await asyncio.sleep(0.1)  # until the client has read the responses
                 other.execute("ROLLBACK")
-                numbers = await syncing
-        (failed,) = (request.page for request in fake.requests if request.status == 500)
-        assert numbers == list(range(200, 200 - 20 * (failed - 1), -1))
+                numbers = await reading
+        assert numbers == list(range(200, 200 - 20 * pages, -1))
+        assert type(harvest.failures[KEY]) is error
         assert await store.covered(KEY) == [(numbers[-1], 200)]
         assert [session.relative_id for session in await store.sessions(KEY)] == numbers
 
