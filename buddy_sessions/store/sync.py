@@ -223,20 +223,32 @@ class SuiteSync:
                     if is_last:
                         break
         except BuddyError as error:
-            failure = error
-            if isinstance(error, StoreError):
-                unsaved.clear()
-            is_verified = paginator.stats.verified
-            try:
-                await self._thread.run(self._save_failure, part, error, unsaved, saved, is_verified=is_verified)
-            except StoreError as later:
-                failure = later
+            failure = await self._end_failed_part(part, error, unsaved, saved, is_verified=paginator.stats.verified)
         finally:
             self._part_stats = paginator.stats
         while saved:
             yield saved.popleft()
         if failure is not None:
             raise failure
+
+    async def _end_failed_part(
+        self,
+        part: _Part,
+        error: BuddyError,
+        unsaved: deque[_UnsavedPage],
+        saved: deque[SessionPage],
+        *,
+        is_verified: bool,
+    ) -> BuddyError:
+        """Save the pages before a failure, and what it proves. Return it, or the error if they cannot be saved."""
+        if isinstance(error, StoreError):
+            unsaved.clear()
+        if unsaved or not is_verified or isinstance(error, NotFoundError):
+            try:
+                await self._thread.run(self._save_failure, part, error, unsaved, saved, is_verified=is_verified)
+            except StoreError as later:
+                return later
+        return error
 
     async def _read_session(self, part: _Part, session_id: str) -> AsyncGenerator[SessionPage, None]:
         """Request and save one session. Iterate over one page: with the session if it has changed, otherwise empty."""
