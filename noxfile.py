@@ -178,7 +178,8 @@ def bench(session: nox.Session) -> None:
     path = os.pathsep.join(map(os.path.abspath, ("benchmarks", "tests")))  # their shared modules
     for script in sorted(Path("benchmarks").glob("bench_*.py")):
         run_python(session, str(script), *session.posargs, PYTHONPATH=path)
-    run_python(session, "benchmarks/report.py")
+    if not session.posargs:  # otherwise, no results were saved
+        run_python(session, "benchmarks/report.py")
 
 
 @nox.session

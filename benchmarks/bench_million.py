@@ -1,4 +1,4 @@
-"""A million sessions in a thousand suites: the time, the peak memory and the file of each command.
+"""A million sessions in a thousand suites: the time and the peak memory of each command, and the size of its file.
 
 `sync` runs twice: all sessions are new, then none. `report` and `export` read the database. Each command is a process
 of its own.

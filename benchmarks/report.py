@@ -84,7 +84,7 @@ def save(section: str, results: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Print all limits."""
+    """Print each saved limit, and whether it is met."""
     for section, results in json.loads(_RESULTS.read_text()).items():
         facts = results["machine"]
         rows = {each["name"]: {**each, "met": _met(each["met"])} for each in results["limits"]}
