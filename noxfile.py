@@ -113,7 +113,7 @@ def model(session: nox.Session) -> None:
 
 @nox.session
 def soak(session: nox.Session) -> None:
-    """Harvest for 20 minutes while responses fail, and kill 100 harvests: no resource grows, no session is lost."""
+    """Harvest for 20 minutes while responses fail, and kill 100 syncs: no resource grows, no session is lost."""
     install_wheel(session)
     run_python(session, "benchmarks/soak.py", *session.posargs)
     run_python(session, "-m", "pytest", "tests/store/test_kill.py", TESTS="long")

@@ -44,8 +44,8 @@ def is_worth_retrying(error: BaseException, failures: int) -> bool:
 
 
 def make_retrying_caller(max_attempts: int) -> stamina.AsyncRetryingCaller:
-    """Return the caller of stamina that makes the attempts. A function decides about each wait."""
-    import stamina  # noqa: PLC0415 - a twentieth of the package's import, and only clients need it
+    """Return the object of stamina that calls a function again after a failure, at most `max_attempts` times in all."""
+    import stamina  # noqa: PLC0415 - slow to import, and only clients need it
 
     return stamina.AsyncRetryingCaller(attempts=max_attempts, timeout=None)
 
@@ -86,7 +86,7 @@ def disable_logging_hooks() -> None:
     stamina has one list of hooks for the whole process, so this affects other users of stamina. Hooks of the
     application, and stamina's counter for Prometheus, stay.
     """
-    from stamina.instrumentation import get_on_retry_hooks, set_on_retry_hooks  # noqa: PLC0415 - see above
+    from stamina.instrumentation import get_on_retry_hooks, set_on_retry_hooks  # noqa: PLC0415 - slow to import
 
     hooks = get_on_retry_hooks()
     others = [hook for hook in hooks if hook.__module__ not in _LOGGING_HOOKS]

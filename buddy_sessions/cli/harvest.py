@@ -59,7 +59,7 @@ async def harvest_suites(
         branch: Only sessions of this branch.
         after: Only sessions with a higher relative_id, in every suite.
         since: Only sessions created in the last 24h, 7d or 2w, or since a time such as 2026-01-31 (UTC).
-        concurrency: Maximum number of suites read at once, and of requests at once.
+        concurrency: Maximum number of requests at once.
         format: Output format (default: jsonl, but a summary of the suites on a terminal). In csv, an
             apostrophe is put before text that looks like a formula.
         json: The same as --format jsonl.

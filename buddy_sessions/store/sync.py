@@ -145,6 +145,8 @@ class SuiteSync:
         self._was_repair = False  # the same when the current part was begun
         self._oldest_wanted = 0  # the lowest number of a wanted session in the current part; 0 if there is none
         self._next_part: _Part | None = None  # None while a part is read, and when nothing remains to be read
+        self._unsaved: deque[_UnsavedPage] = deque()
+        self._saved: deque[SessionPage] = deque()  # and not yielded yet
         self._checks: deque[_Part] | None = None  # None before they were planned
         self._unknown = self._restored = self._changed = 0
         self._ended_parts = Stats()
@@ -202,8 +204,6 @@ class SuiteSync:
         cursor = None if part.high is None else Cursor(part.high + 1, part.offset)
         paginator = self._run.buddy.sessions(self._key, branch=self._branch, after=part.low - 1, cursor=cursor)
         self._was_repair, self._oldest_wanted = self._is_repair, 0
-        unsaved: deque[_UnsavedPage] = deque()
-        saved: deque[SessionPage] = deque()
         failure: BuddyError | None = None
         is_first = cursor is None
         try:
@@ -212,40 +212,32 @@ class SuiteSync:
             async with aclosing(reader) as pages:
                 async for page in pages:
                     self._part_stats = paginator.stats
-                    unsaved.append(_UnsavedPage(page, is_first, paginator.stats.verified))
+                    self._unsaved.append(_UnsavedPage(page, is_first, paginator.stats.verified))
                     is_first = False
                     is_last = page.is_last or self._is_all_older(page)
-                    if paginator.is_next_page_ready and not is_last and len(unsaved) < _MAX_PAGES_PER_CALL:
+                    if paginator.is_next_page_ready and not is_last and len(self._unsaved) < _MAX_PAGES_PER_CALL:
                         continue
-                    await self._thread.run(self._save_pages, part, unsaved, saved)
-                    while saved:
-                        yield saved.popleft()
+                    await self._thread.run(self._save_pages, part)
+                    while self._saved:
+                        yield self._saved.popleft()
                     if is_last:
                         break
         except BuddyError as error:
-            failure = await self._end_failed_part(part, error, unsaved, saved, is_verified=paginator.stats.verified)
+            failure = await self._end_failed_part(part, error, is_verified=paginator.stats.verified)
         finally:
             self._part_stats = paginator.stats
-        while saved:
-            yield saved.popleft()
+        while self._saved:
+            yield self._saved.popleft()
         if failure is not None:
             raise failure
 
-    async def _end_failed_part(
-        self,
-        part: _Part,
-        error: BuddyError,
-        unsaved: deque[_UnsavedPage],
-        saved: deque[SessionPage],
-        *,
-        is_verified: bool,
-    ) -> BuddyError:
+    async def _end_failed_part(self, part: _Part, error: BuddyError, *, is_verified: bool) -> BuddyError:
         """Save the pages before a failure, and what it proves. Return it, or the error if they cannot be saved."""
         if isinstance(error, StoreError):
-            unsaved.clear()
-        if unsaved or not is_verified or isinstance(error, NotFoundError):
+            self._unsaved.clear()
+        if self._unsaved or not is_verified or isinstance(error, NotFoundError):
             try:
-                await self._thread.run(self._save_failure, part, error, unsaved, saved, is_verified=is_verified)
+                await self._thread.run(self._save_failure, part, error, is_verified=is_verified)
             except StoreError as later:
                 return later
         return error
@@ -263,36 +255,23 @@ class SuiteSync:
         page = SessionPage(suite=self._key, number=0, sessions=sessions, covers=covers, is_last=True)
         yield await self._thread.run(self._save_session, part, page)
 
-    def _save_pages(self, part: _Part, unsaved: deque[_UnsavedPage], saved: deque[SessionPage]) -> None:
-        """Save the pages in `unsaved`, in order, until one cannot be saved. Called in the database's thread.
-
-        Each is appended to `saved`, with only the sessions that are new or have changed.
-        """
-        while unsaved:
-            page, is_first, is_verified = unsaved.popleft()
+    def _save_pages(self, part: _Part) -> None:
+        """Save the unsaved pages, in order, until one cannot be saved. Called in the database's thread."""
+        while self._unsaved:
+            page, is_first, is_verified = self._unsaved.popleft()
             self._is_verified = self._is_verified and is_verified
-            saved.append(self._save_page(part, page, is_first=is_first))
+            self._saved.append(self._save_page(part, page, is_first=is_first))
 
-    def _save_failure(
-        self,
-        part: _Part,
-        error: BuddyError,
-        unsaved: deque[_UnsavedPage],
-        saved: deque[SessionPage],
-        *,
-        is_verified: bool,
-    ) -> None:
+    def _save_failure(self, part: _Part, error: BuddyError, *, is_verified: bool) -> None:
         """Save the pages before a failed request, and what the failure proves. Called in the database's thread.
 
         Args:
             part: The part.
             error: The failure.
-            unsaved: As in `_save_pages`.
-            saved: As in `_save_pages`.
             is_verified: Whether the read was verified. If not, all claims of this sync are withdrawn.
         """
         try:
-            self._save_pages(part, unsaved, saved)
+            self._save_pages(part)
         finally:
             if isinstance(error, NotFoundError):
                 self._sync = self._database.mark_suite_missing(self._key, self._sync)

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from buddy_sessions import BuddyClient, Session, SessionStore, SuiteKey, SuiteRef
+from buddy_sessions import BuddyClient, Harvest, Session, SessionStore, SuiteKey, SuiteRef
 from buddy_sessions._decoding.converter import session_from_dict
 from buddy_sessions.testing import FakeBuddy, FakeSuite, RecordedRequest
 
@@ -18,7 +18,12 @@ OTHER_KEY = SuiteKey("acme", "shop", "other")
 async def sync(store: SessionStore, buddy: BuddyClient, *suites: SuiteRef, **options: Any) -> list[int]:
     """Sync suites, by default `KEY`; return the numbers of the sessions that were yielded."""
     async with store.sync(buddy, list(suites) or [KEY], **options) as harvest:
-        return [session.relative_id async for _, session in harvest]
+        return await collect_numbers(harvest)
+
+
+async def collect_numbers(harvest: Harvest) -> list[int]:
+    """Return the numbers of the sessions that a harvest or a sync yields."""
+    return [session.relative_id async for _, session in harvest]
 
 
 def create_finished(suite: FakeSuite, count: int) -> FakeSuite:

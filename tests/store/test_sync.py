@@ -17,7 +17,6 @@ from buddy_sessions import (
     BuddyClient,
     BuddyError,
     ConfigError,
-    Harvest,
     HarvestError,
     ServerError,
     SessionStore,
@@ -30,6 +29,7 @@ from helpers.overlaps import overlapping_requests
 from helpers.stores import (
     KEY,
     OTHER_KEY,
+    collect_numbers,
     create_finished,
     execute,
     list_requests,
@@ -38,10 +38,6 @@ from helpers.stores import (
     sessions_of,
     sync,
 )
-
-
-async def collect(harvest: Harvest) -> list[int]:
-    return [session.relative_id async for _, session in harvest]
 
 
 class TestFirstSync:
@@ -115,7 +111,7 @@ class TestFirstSync:
                 BuddyClient(fake.token, base_url=fake.base_url, per_page=20, max_attempts=1) as client,
                 store.sync(client, [KEY], on_failure="collect") as harvest,
             ):
-                reading = asyncio.create_task(collect(harvest))
+                reading = asyncio.create_task(collect_numbers(harvest))
                 async with asyncio.timeout(20):
                     while len(fake.requests) < 5 or not all(request.status for request in fake.requests):
                         await asyncio.sleep(0.01)
