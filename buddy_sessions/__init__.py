@@ -5,6 +5,7 @@ async with BuddyClient.from_env() as buddy:
         print(session.relative_id, session.status, session.duration)
 """
 
+from ._changes import Change, ChangeKind
 from ._decoding.converter import to_dict
 from ._http.rate_limit import RequestLimiter
 from ._paging.case_paginator import CasePaginator
@@ -52,7 +53,7 @@ from .models import (
     TestStatus,
 )
 from .store import SessionStore
-from .watch import Change, ChangeKind, Watch
+from .watch import Watch
 
 __all__ = [
     "AuthenticationError",

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 from functools import partial
 from types import TracebackType
@@ -17,8 +16,10 @@ from yarl import URL
 
 from ._decoding.converter import (
     DecodedPage,
+    NotModified,
     decode_case,
     decode_cases,
+    decode_if_modified,
     decode_page,
     decode_session,
     decode_suite,
@@ -40,8 +41,9 @@ from ._http.urls import (
 )
 from ._paging.case_paginator import CasePaginator
 from ._paging.case_plan import CasePlan
-from ._paging.paginator import SessionPaginator
+from ._paging.paginator import PageReader, SessionPaginator
 from ._paging.pending_pages import FetchPage
+from ._paging.read_ahead import RequestSlots
 from ._paging.reconciler import Reconciler, ServerTraits, Window
 from ._stats import Fetched
 from ._validate import (
@@ -68,14 +70,13 @@ from .models import (
     RateLimit,
     Region,
     Session,
-    SessionPage,
     Suite,
     SuiteKey,
     SuiteRef,
     TestCase,
     TestStatus,
 )
-from .watch import OnFirstFailure, Watch
+from .watch import OnFirstFailure, Watch, WatchState
 
 _T = TypeVar("_T")
 
@@ -320,30 +321,75 @@ class BuddyClient:
             ConfigError: An argument is invalid. Raised here, before any I/O.
         """
         key = validate_names(validate_suite(suite))
-        validate_branch(branch)
-        new_reconciler = partial(
-            Reconciler,
-            per_page=self._per_page if per_page is None else validate_int("per_page", per_page),
-            traits=self._traits,
+        new_reader = partial(
+            self._new_reader,
+            key,
+            branch=validate_branch(branch),
             after=0 if after is None else validate_int("after", after, minimum=0),
             since=validate_since(since),
-            max_sessions=None if max_sessions is None else validate_int("max_sessions", max_sessions, minimum=0),
             cursor=validate_cursor(cursor),
+            max_sessions=None if max_sessions is None else validate_int("max_sessions", max_sessions, minimum=0),
+            per_page=None if per_page is None else validate_int("per_page", per_page),
+            read_ahead=None if read_ahead is None else validate_int("read_ahead", read_ahead),
         )
+        return SessionPaginator(key, new_reader)
 
-        return SessionPaginator(
-            key,
-            fetch=self._session_fetcher(key, branch, decode_page),
-            new_reconciler=new_reconciler,
-            read_ahead=self._read_ahead if read_ahead is None else validate_int("read_ahead", read_ahead),
+    def _new_reader(
+        self,
+        key: SuiteKey,
+        *,
+        branch: str | None = None,
+        after: int = 0,
+        since: datetime | None = None,
+        cursor: Cursor | None = None,
+        max_sessions: int | None = None,
+        per_page: int | None = None,
+        read_ahead: int | None = None,
+        trim: bool = True,
+        check_end: bool = False,
+        slots: RequestSlots | None = None,
+        known_digest: bytes | None = None,
+    ) -> PageReader:
+        """Return a new read of a suite. The arguments of `sessions` are valid.
+
+        Args:
+            key: The suite.
+            branch: As in `sessions`, and so the next six.
+            after: As in `sessions`.
+            since: As in `sessions`.
+            cursor: As in `sessions`.
+            max_sessions: As in `sessions`.
+            per_page: As in `sessions`.
+            read_ahead: As in `sessions`.
+            trim: Whether to leave out sessions at or below `after` that arrive on the same page as wanted ones.
+            check_end: Whether to always check the end of the list with two more requests, unless the read reaches
+                number 1. By default, the client checks its first list, then one in 50, and long lists.
+            slots: The request slots of a harvest: pages are requested in advance only while slots are idle, first up to
+                `read_ahead`. None, or a `read_ahead` of 1: the read has slots of its own.
+            known_digest: The digest of page 1 in an earlier read, empty if there is none. Asks for the digest of
+                page 1, and ends the read if it is the same. None: no digest is needed.
+        """
+        read_ahead = self._read_ahead if read_ahead is None else read_ahead
+        if slots is None or read_ahead == 1:
+            slots = RequestSlots(read_ahead, reads=1)
+        reconciler = Reconciler(
+            per_page=self._per_page if per_page is None else per_page,
+            traits=self._traits,
+            read_ahead=slots.total,
+            first_read_ahead=read_ahead,
+            after=after,
+            since=since,
+            max_sessions=max_sessions,
             cursor=cursor,
+            trim=trim,
+            check_end=check_end,
         )
-
-    def _session_fetcher(
-        self, key: SuiteKey, branch: str | None, decode: Callable[..., DecodedPage | None]
-    ) -> FetchPage[DecodedPage | None]:
-        filters = {} if branch is None else {"branch": branch}
-        return self._page_fetcher(sessions_url(self._base_url, key), filters, decode)
+        url, filters = sessions_url(self._base_url, key), {} if branch is None else {"branch": branch}
+        decode: Callable[..., DecodedPage | NotModified] = decode_page
+        if known_digest is not None:
+            decode = partial(decode_if_modified, known_digest=known_digest)
+        fetch = self._page_fetcher(url, filters, decode)
+        return PageReader(key, fetch=fetch, reconciler=reconciler, slots=slots, cursor=cursor)
 
     def _page_fetcher(self, url: URL, filters: Mapping[str, str], decode: Callable[..., _T]) -> FetchPage[_T]:
         """Return a function that requests a page of a list, and decodes it."""
@@ -516,9 +562,11 @@ class BuddyClient:
         if after is not None and not isinstance(after, Mapping):
             validate_int("after", after, minimum=0)
 
-        def read(key: SuiteKey) -> SessionPaginator:
-            suite_after = after.get(key) if isinstance(after, Mapping) else after
-            return self.sessions(key, branch=branch, after=suite_after, since=since)
+        def read(key: SuiteKey, slots: RequestSlots) -> PageReader:
+            # An error that is raised here fails only this suite.
+            number = after.get(key, 0) if isinstance(after, Mapping) else after or 0
+            lowest = validate_int("after", number, minimum=0)
+            return self._new_reader(validate_names(key), branch=branch, after=lowest, since=since, slots=slots)
 
         size = self._max_concurrency if concurrency is None else validate_int("concurrency", concurrency)
         return Harvest(suites, read, concurrency=size, max_concurrency=self._max_concurrency, on_failure=on_failure)
@@ -543,36 +591,23 @@ class BuddyClient:
         Raises:
             ConfigError: An argument is invalid. Raised here, before any I/O.
         """
-        validate_branch(branch)
+        return self._new_watch(suites, interval=interval, branch=branch, on_failure=on_failure)
+
+    def _new_watch(
+        self,
+        suites: Iterable[SuiteRef],
+        *,
+        interval: float,
+        branch: str | None,
+        on_failure: OnFirstFailure,
+        state: WatchState | None = None,
+    ) -> Watch:
+        """Return a watch that continues from a saved state; None to start a new one."""
         return Watch(
             [validate_names(validate_suite(suite)) for suite in validate_suites(suites)],
-            partial(self._read_unless_known, branch),
+            partial(self._new_reader, branch=validate_branch(branch), read_ahead=1),  # most rounds need one page
             interval=validate_seconds("interval", interval),
             concurrency=self._max_concurrency,
             on_failure=on_failure,
+            state=state,
         )
-
-    async def _read_unless_known(
-        self, branch: str | None, key: SuiteKey, known: int | None
-    ) -> AsyncGenerator[tuple[SessionPage, int | None], None]:
-        """Read a suite for a watch. See `watch.ReadSuite`."""
-        fingerprints: list[int] = []
-
-        def decode(body: bytes, *, page: int) -> DecodedPage | None:
-            fingerprint = hash(body)
-            if page == 1 and fingerprint == known:
-                return None
-            decoded = decode_page(body, page=page)
-            fingerprints.append(fingerprint)
-            return decoded
-
-        # Most rounds need one page: there is nothing to read ahead.
-        paginator = SessionPaginator(
-            key,
-            fetch=self._session_fetcher(key, branch, decode),
-            new_reconciler=partial(Reconciler, per_page=self._per_page, traits=self._traits),
-            read_ahead=1,
-        )
-        async with aclosing(paginator.pages()) as pages:
-            async for page in pages:
-                yield page, fingerprints[0] if len(fingerprints) == 1 else None

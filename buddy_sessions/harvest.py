@@ -33,15 +33,15 @@ _MAX_EQUAL_FAILURES = 20
 
 
 class SuiteReader(Protocol):
-    """Reads one suite: a `SessionPaginator`, or the sync of a store."""
+    """Reads one suite: a `PageReader`, or the sync of a store."""
 
     @property
     def stats(self) -> Stats:
         """The cost so far."""
         ...
 
-    def pages(self, *, slots: RequestSlots) -> AsyncGenerator[SessionPage, None]:
-        """Iterate over the pages. Pages are requested in advance only while slots are idle."""
+    def pages(self) -> AsyncGenerator[SessionPage, None]:
+        """Iterate over the pages."""
         ...
 
 
@@ -72,7 +72,7 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
     def __init__(
         self,
         suites: Iterable[SuiteRef] | AsyncIterable[SuiteRef],
-        read: Callable[[SuiteKey], SuiteReader],
+        new_reader: Callable[[SuiteKey, RequestSlots], SuiteReader],
         *,
         concurrency: int,
         max_concurrency: int,
@@ -84,7 +84,7 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
         self._suites = aiter(suites) if isinstance(suites, AsyncIterable) else iter(suites)
         self._suite_count = len(suites) if isinstance(suites, Sized) else None
         self._started = 0  # suites
-        self._read = read
+        self._new_reader = new_reader
         self._on_failure = on_failure
         self._next_lock = asyncio.Lock()  # two tasks cannot advance one async generator
         self._suites_error: Exception | None = None  # of the iterable
@@ -179,14 +179,14 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
 
     async def _read_suite(self, key: SuiteKey) -> None:
         try:
-            reader = self._read(key)
+            reader = self._new_reader(key, self._slots)
         except BuddyError as error:
             self._add_failure(key, error)
             return
         self._reading.add(reader)
         self._slots.reads += 1
         try:
-            async with aclosing(reader.pages(slots=self._slots)) as pages:
+            async with aclosing(reader.pages()) as pages:
                 async for page in pages:
                     self._equal_failures = 0
                     await self._pool.put(page)

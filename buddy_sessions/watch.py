@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import pickle
 import random
-import zlib
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import aclosing
-from enum import StrEnum
 from types import TracebackType
-from typing import Literal, NamedTuple, Protocol, Self, TypeAlias, get_args
+from typing import Literal, Protocol, Self, get_args
 
-from attrs import define, frozen
-
+from ._changes import Change, Newest, WatchedSuite
+from ._decoding.converter import NotModified
+from ._paging.paginator import NewReader
 from ._validate import validate_suite
 from ._workers import WorkerPool
 from .errors import (
@@ -26,12 +24,9 @@ from .errors import (
     ForbiddenError,
     NotFoundError,
 )
-from .models import Session, SessionPage, SuiteKey, SuiteRef
+from .models import Session, SuiteKey, SuiteRef
 
 _log = logging.getLogger("buddy_sessions")
-
-REMEMBERED_SESSIONS = 100
-"""The number of sessions of a suite, the newest, that are kept to detect changes. This bounds the memory."""
 
 _JITTER = 0.1
 """The share of the interval by which a round is earlier or later, at random, so that suites do not synchronise."""
@@ -41,40 +36,6 @@ _MAX_DOUBLINGS = 4
 
 
 OnFirstFailure = Literal["raise", "retry"]
-
-
-class ChangeKind(StrEnum):
-    """The kind of a change."""
-
-    NEW = "NEW"
-    CHANGED = "CHANGED"
-    FINISHED = "FINISHED"
-
-
-@frozen(kw_only=True)
-class Change:
-    """A change of one session.
-
-    Attributes:
-        kind: NEW for a session that was not seen before, whether it is finished or not; FINISHED if it was unfinished
-            and is finished now; CHANGED for any other difference, such as a reopened session or other counts.
-        suite: The suite of the session.
-        session: The session as it is now.
-        previous: The session as it was when last seen; None for a new one.
-    """
-
-    kind: ChangeKind
-    suite: SuiteKey
-    session: Session
-    previous: Session | None = None
-
-
-ReadSuite: TypeAlias = Callable[[SuiteKey, int | None], AsyncGenerator[tuple[SessionPage, int | None], None]]
-"""Reads a suite, given the fingerprint of its first page in the last round, or None. A fingerprint is a hash.
-
-Yields each page with the fingerprint of the first page, which is None if more pages were read. Yields nothing if the
-first page has the given fingerprint; then the page was not decoded.
-"""
 
 
 class WatchState(Protocol):
@@ -124,19 +85,20 @@ class Watch(AsyncIterator[Change]):
     def __init__(
         self,
         suites: Iterable[SuiteKey],
-        read: ReadSuite,
+        new_reader: NewReader,
         *,
         interval: float,
         concurrency: int,
-        on_failure: OnFirstFailure = "raise",
+        on_failure: OnFirstFailure,
+        state: WatchState | None = None,
     ) -> None:
         if on_failure not in get_args(OnFirstFailure):
             raise ConfigError(f"on_failure must be 'raise' or 'retry', not {on_failure!r}")
-        self._suites = {key: _WatchedSuite(key, rank) for rank, key in enumerate(dict.fromkeys(suites))}
-        self._read = read
+        self._suites = {key: WatchedSuite(key, index) for index, key in enumerate(dict.fromkeys(suites))}
+        self._new_reader = new_reader
         self._interval = interval
         self._on_failure = on_failure
-        self._state: WatchState | None = None
+        self._state = state
         self._schedule = _Schedule(self._suites.values())
         self._failures: dict[SuiteKey, BuddyError] = {}
         self._pool: WorkerPool[Change] = WorkerPool(
@@ -144,11 +106,6 @@ class Watch(AsyncIterator[Change]):
         )
         self._is_closed = False
         self._unacknowledged: Change | None = None
-
-    def with_state(self, state: WatchState) -> Self:
-        """Make this watch continue from a saved state, and save its progress there. Returns the watch itself."""
-        self._state = state
-        return self
 
     async def __aenter__(self) -> Self:
         return self
@@ -223,17 +180,17 @@ class Watch(AsyncIterator[Change]):
         await self._check(suite)
         wait = self._interval * 2 ** min(suite.failed_rounds, _MAX_DOUBLINGS)
         if is_first:  # all suites start at once; spread their second rounds over the interval
-            wait -= self._interval * suite.rank / len(self._suites)
+            wait -= self._interval * suite.index / len(self._suites)
         wait *= random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - not used for security
         self._schedule.add(started + wait, suite)
 
-    async def _check(self, suite: _WatchedSuite) -> None:
+    async def _check(self, suite: WatchedSuite) -> None:
         """Do one round of a suite, and report its changes."""
         suite.rounds += 1
         try:
             await self._load_state(suite)
             newest = await self._read_newest(suite)
-            known = {} if newest is None else await self._known_sessions(suite, newest)
+            known = {} if isinstance(newest, NotModified) else await self._known_sessions(suite, newest)
         except ClientClosedError:
             raise  # no other suite can be read either
         except BuddyError as error:
@@ -244,73 +201,64 @@ class Watch(AsyncIterator[Change]):
             return
         suite.failed_rounds, suite.is_missing = 0, False
         self._failures.pop(suite.key, None)
-        if newest is None:
+        if isinstance(newest, NotModified):
             return
         for change in suite.compare(newest.sessions, known):
             await self._pool.put(change)
             known[change.session.id] = change.session
         suite.remember(newest, known)
 
-    def _on_failed_round(self, suite: _WatchedSuite, error: BuddyError) -> None:
+    def _on_failed_round(self, suite: WatchedSuite, error: BuddyError) -> None:
         if not suite.failed_rounds:
             _log.warning("cannot read %s, trying again at longer intervals: %s", suite.key, error)
         suite.failed_rounds += 1
         suite.is_missing = suite.is_missing or isinstance(error, NotFoundError)
         self._failures[suite.key] = error.with_traceback(None)  # the frames would keep the sessions of the round
 
-    async def _load_state(self, suite: _WatchedSuite) -> None:
+    async def _load_state(self, suite: WatchedSuite) -> None:
         if self._state is None or suite.is_started:
             return
         sessions = await self._state.load(suite.key)
         if sessions is not None:
             suite.restore(sessions)
 
-    async def _read_newest(self, suite: _WatchedSuite) -> _Newest | None:
-        """Return the newest sessions of a suite, as many as this round needs; None if nothing has changed."""
-        newest: _Newest | None = None
+    async def _read_newest(self, suite: WatchedSuite) -> Newest | NotModified:
+        """Return the newest sessions of a suite, as many as this round needs."""
+        reader = self._new_reader(suite.key, known_digest=suite.known_digest)
         sessions: list[Session] = []
-        async with aclosing(self._read(suite.key, suite.fingerprint)) as pages:
-            async for page, fingerprint in pages:
+        is_complete = False
+        async with aclosing(reader.pages()) as pages:
+            async for page in pages:
                 sessions += page.sessions
-                newest = _Newest(sessions, page.is_last, fingerprint)
+                is_complete = page.is_last
                 if suite.has_enough(sessions):
                     break
-        return newest
+        if reader.is_not_modified:
+            return NotModified()
+        digest = reader.first_digest if reader.stats.pages == 1 else None
+        return Newest(sessions, is_complete, digest or b"")
 
-    async def _known_sessions(self, suite: _WatchedSuite, newest: _Newest) -> dict[str, Session]:
+    async def _known_sessions(self, suite: WatchedSuite, newest: Newest) -> dict[str, Session]:
         """Return the sessions to compare a round with, by ID."""
         known = suite.known_sessions()
-        if suite.is_start(newest, known):
+        if suite.needs_baseline(newest, known):
             known = suite.start(newest)
             if self._state is not None:
                 await self._state.start(suite.key, known.values())
         return known
 
 
-class _Newest(NamedTuple):
-    """The newest sessions of a suite, as a round has read them.
-
-    Attributes:
-        is_complete: Whether these are all.
-        fingerprint: The fingerprint of the page, if it was a single one.
-    """
-
-    sessions: Sequence[Session]
-    is_complete: bool
-    fingerprint: int | None
-
-
 class _Schedule:
     """The suites that are due, or will be. All are due at the start. A suite that waits needs no task."""
 
-    def __init__(self, suites: Iterable[_WatchedSuite]) -> None:
+    def __init__(self, suites: Iterable[WatchedSuite]) -> None:
         self._due = OrderedDict.fromkeys(suites)
-        self._refreshed: OrderedDict[_WatchedSuite, None] = OrderedDict()  # these come first
-        self._timers: dict[_WatchedSuite, asyncio.TimerHandle] = {}  # of the suites that are not due
-        self._repeated: set[_WatchedSuite] = set()  # were refreshed while they were checked
+        self._refreshed: OrderedDict[WatchedSuite, None] = OrderedDict()  # these come first
+        self._timers: dict[WatchedSuite, asyncio.TimerHandle] = {}  # of the suites that are not due
+        self._repeated: set[WatchedSuite] = set()  # were refreshed while they were checked
         self._available = asyncio.Semaphore(len(self._due))
 
-    def add(self, due: float, suite: _WatchedSuite) -> None:
+    def add(self, due: float, suite: WatchedSuite) -> None:
         """Add a suite that was checked, and is due at `due`, in seconds of the event loop's clock."""
         if suite in self._repeated:
             self._repeated.discard(suite)
@@ -318,7 +266,7 @@ class _Schedule:
         else:
             self._timers[suite] = asyncio.get_running_loop().call_at(due, self._on_timer, suite)
 
-    def refresh(self, suite: _WatchedSuite) -> None:
+    def refresh(self, suite: WatchedSuite) -> None:
         """Make a suite due now. If it is being checked, it is due again at the end of this check."""
         if suite in self._timers:
             self._timers.pop(suite).cancel()
@@ -329,7 +277,7 @@ class _Schedule:
         elif suite not in self._refreshed:
             self._repeated.add(suite)
 
-    async def next(self) -> _WatchedSuite:
+    async def next(self) -> WatchedSuite:
         """Wait until a suite is due, and take it out of the schedule."""
         await self._available.acquire()
         suite, _ = (self._refreshed or self._due).popitem(last=False)
@@ -341,135 +289,10 @@ class _Schedule:
             timer.cancel()
         self._timers.clear()
 
-    def _on_timer(self, suite: _WatchedSuite) -> None:
+    def _on_timer(self, suite: WatchedSuite) -> None:
         del self._timers[suite]
         self._make_due(suite, self._due)
 
-    def _make_due(self, suite: _WatchedSuite, queue: OrderedDict[_WatchedSuite, None]) -> None:
+    def _make_due(self, suite: WatchedSuite, queue: OrderedDict[WatchedSuite, None]) -> None:
         queue[suite] = None
         self._available.release()
-
-
-@define(eq=False)
-class _WatchedSuite:
-    """The state of one suite, to detect changes. No I/O.
-
-    Attributes:
-        key: The key of the suite.
-        rank: The place of the suite in the list of suites.
-        rounds: The number of rounds so far.
-        failed_rounds: The number of rounds that failed since the last success.
-        is_missing: Whether the suite was not found since the last success.
-    """
-
-    key: SuiteKey
-    rank: int
-    rounds: int = 0
-    failed_rounds: int = 0
-    is_missing: bool = False
-    _fingerprint: int | None = None  # of the first page, if the last round needed no other page
-    _packed: bytes = b""  # the known sessions
-    _forgotten_id: int = 0  # sessions up to this number are older than what is kept
-    _read_down_to: int | None = None  # a round reads down to this number; None before the first one
-    _unlisted: frozenset[str] = frozenset()  # the ids of the unfinished sessions that the last round did not list
-
-    @property
-    def is_started(self) -> bool:
-        """Whether there is anything to compare a round with."""
-        return self._read_down_to is not None
-
-    @property
-    def fingerprint(self) -> int | None:
-        """The fingerprint of a first page that shows that nothing has changed; None if every page must be compared."""
-        return None if self.is_missing else self._fingerprint
-
-    def has_enough(self, sessions: Sequence[Session]) -> bool:
-        """Return whether a round needs no more sessions than these."""
-        if self._read_down_to is None:
-            return len(sessions) >= REMEMBERED_SESSIONS
-        return bool(sessions) and _lowest_id(sessions) <= self._read_down_to
-
-    def restore(self, sessions: Sequence[Session]) -> None:
-        """Continue from the sessions that an earlier watch has seen."""
-        self._forgotten_id = _lowest_id(sessions) - 1 if sessions else 0
-        self.remember(_Newest(sessions, False, None), {session.id: session for session in sessions})
-
-    def known_sessions(self) -> dict[str, Session]:
-        """Return the newest sessions by ID, including deleted ones, so that one that returns is not reported as new."""
-        sessions = pickle.loads(zlib.decompress(self._packed)) if self._packed else []  # noqa: S301 - this object has pickled them
-        return {session.id: session for session in sessions}
-
-    def is_start(self, newest: _Newest, known: Mapping[str, Session]) -> bool:
-        """Return whether the watch of this suite starts with this round, which may not be its first one."""
-        # Deleted, and created again under the same key: the numbers start again, and what this round has read is new.
-        is_other = not any(session.id in known for session in newest.sessions)
-        is_recreated = is_other and (self.is_missing or _numbers_restart(newest.sessions, known.values()))
-        return is_recreated or not self.is_started
-
-    def start(self, newest: _Newest) -> dict[str, Session]:
-        """Start with the newest sessions; return those that are not new."""
-        self._forgotten_id = 0 if newest.is_complete else _lowest_id(newest.sessions) - 1
-        return {} if self.is_started else {session.id: session for session in newest.sessions}
-
-    def compare(self, sessions: Sequence[Session], known: Mapping[str, Session]) -> list[Change]:
-        """Return the changes, oldest first."""
-        changes: list[Change] = []
-        for session in sessions:
-            previous = known.get(session.id)
-            if previous is None:
-                if session.relative_id <= self._forgotten_id:
-                    continue  # an old session that moved up because newer ones were deleted
-                kind = ChangeKind.NEW
-            elif session == previous:
-                continue
-            else:
-                is_now_finished = session.is_finished and not previous.is_finished
-                kind = ChangeKind.FINISHED if is_now_finished else ChangeKind.CHANGED
-            changes.append(Change(kind=kind, suite=self.key, session=session, previous=previous))
-        changes.sort(key=lambda change: change.session.relative_id)
-        return changes
-
-    def remember(self, newest: _Newest, known: Mapping[str, Session]) -> None:
-        """Keep the newest of the known sessions, and decide how far down the next round reads.
-
-        Args:
-            newest: What this round has read. An unfinished session that two rounds in a row do not list was deleted:
-                a single response may be wrong.
-            known: All sessions that were reported, or need not be.
-        """
-        oldest_first = sorted(known.values(), key=_relative_id)
-        kept = oldest_first[-REMEMBERED_SESSIONS:]
-        for session in oldest_first[:-REMEMBERED_SESSIONS]:
-            self._forgotten_id = session.relative_id
-            if not session.is_finished:
-                _log.debug("%s: session %d is unfinished, but too old to be watched", self.key, session.relative_id)
-        newest_id = kept[-1].relative_id if kept else 0
-        read_ids = {session.id for session in newest.sessions}
-        unfinished = [each for each in kept if not each.is_finished]
-        watched = [each for each in unfinished if each.id in read_ids or each.id not in self._unlisted]
-        self._unlisted = frozenset(each.id for each in unfinished) - read_ids
-        # A new session has a higher number than `newest_id`, so a round that reads down to the next one has read all.
-        self._read_down_to = min([newest_id + 1, *map(_relative_id, watched)])
-        self._packed = zlib.compress(pickle.dumps(kept), level=1)  # the fastest level, and hardly larger
-        self._fingerprint = newest.fingerprint
-
-
-def _relative_id(session: Session) -> int:
-    return session.relative_id
-
-
-def _lowest_id(sessions: Sequence[Session]) -> int:
-    return min(map(_relative_id, sessions))
-
-
-def _numbers_restart(sessions: Iterable[Session], known: Collection[Session]) -> bool:
-    """Return whether a session was created after all known ones, and has a lower number than one of them.
-
-    Older sessions that move up because the known ones were deleted have lower numbers, too.
-    """
-    highest_id = max(map(_relative_id, known), default=0)
-    latest = max((each.create_date for each in known if each.create_date is not None), default=None)
-    return latest is not None and any(
-        each.relative_id < highest_id and each.create_date is not None and each.create_date > latest
-        for each in sessions
-    )

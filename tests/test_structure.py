@@ -18,7 +18,7 @@ PACKAGE = Path(buddy_sessions.__file__).parent
 LAYERS: list[set[str]] = [
     {"models", "_version"},
     {"errors"},
-    {"_stats", "_validate", "_workers", "_decoding"},
+    {"_stats", "_validate", "_workers", "_decoding", "_changes"},
     {"_http", "_paging"},
     {"harvest", "watch", "analysis"},
     {"client"},

@@ -897,7 +897,7 @@ class TestOneConsumer:
         create_with_each_request(fake)
         state = MemoryState()
 
-        async with buddy.watch([suite.key], interval=INTERVAL).with_state(state) as watch:
+        async with resumable_watch(buddy, suite, state) as watch:
             assert short([await anext(watch)]) == [(NEW, 3)]
             saved = state.numbers(suite)
             with pytest.raises(RuntimeError, match="another task is iterating over this watch"):
@@ -1026,6 +1026,12 @@ class MemoryState:
         return sorted(session.relative_id for session in self.sessions[SuiteKey(*suite.key)].values())
 
 
+def resumable_watch(buddy: BuddyClient, suite: FakeSuite, state: MemoryState) -> Watch:
+    return buddy._new_watch(  # noqa: SLF001 - a state in memory, which runs in virtual time
+        [suite.key], interval=INTERVAL, branch=None, on_failure="raise", state=state
+    )
+
+
 class TestState:
     @pytest.fixture
     def state(self) -> MemoryState:
@@ -1033,7 +1039,7 @@ class TestState:
 
     @pytest.fixture
     def new_watch(self, buddy: BuddyClient, suite: FakeSuite, state: MemoryState) -> Callable[[], Watch]:
-        return lambda: buddy.watch([suite.key], interval=INTERVAL).with_state(state)
+        return lambda: resumable_watch(buddy, suite, state)
 
     async def test_watch_continues_where_the_last_one_stopped(
         self, suite: FakeSuite, new_watch: Callable[[], Watch], state: MemoryState

@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 from datetime import datetime
 from functools import cache
+from hashlib import blake2b
 from typing import Any, NoReturn, TypeVar
 
 import cattrs
+from attrs import frozen
 from cattrs.gen import make_dict_unstructure_fn, override
 
 from ..errors import DecodeError, ResponseError
@@ -20,10 +22,13 @@ from .fast import DecodedPage, fast_decoder
 
 __all__ = [
     "DecodedPage",
+    "FirstPage",
+    "NotModified",
     "case_from_dict",
     "configure_converter",
     "decode_case",
     "decode_cases",
+    "decode_if_modified",
     "decode_page",
     "decode_session",
     "decode_suite",
@@ -38,6 +43,17 @@ _MAX_MESSAGES = 10
 _MAX_MESSAGE_LENGTH = 500  # characters
 
 _M = TypeVar("_M", Session, Suite, TestCase)
+
+
+@frozen
+class FirstPage(DecodedPage):
+    """The content of page 1, with the digest of its body."""
+
+    digest: bytes = b""
+
+
+class NotModified:
+    """Page 1 has the body of an earlier read, and was not decoded."""
 
 
 def make_converter() -> cattrs.Converter:
@@ -78,6 +94,27 @@ def decode_page(body: bytes, *, page: int | None = None) -> DecodedPage:
     sessions = _structure_items(_items(document, "sessions", page), Session, page)
     url, html_url = document.get("url"), document.get("html_url")
     return DecodedPage(tuple(sessions), _text_or_none(url), _text_or_none(html_url))
+
+
+def decode_if_modified(body: bytes, *, page: int, known_digest: bytes) -> DecodedPage | NotModified:
+    """Return the content of a page, as `decode_page` does. Page 1 is not decoded if its body has the known digest.
+
+    Args:
+        body: The body of the response.
+        page: The number of the page.
+        known_digest: The digest of page 1 in an earlier read; empty if there is none.
+
+    Raises:
+        ResponseError: The body is not valid JSON, or not valid UTF-8.
+        DecodeError: The JSON does not have the documented shape.
+    """
+    if page > 1:
+        return decode_page(body, page=page)
+    digest = blake2b(body, digest_size=16).digest()
+    if digest == known_digest:
+        return NotModified()
+    decoded = decode_page(body, page=page)
+    return FirstPage(decoded.sessions, decoded.url, decoded.html_url, digest)
 
 
 def decode_session(body: bytes) -> Session:

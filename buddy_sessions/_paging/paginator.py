@@ -1,12 +1,15 @@
-"""The async iterators over one suite: they fetch the pages that the reconciler requests, and yield what is new."""
+"""Reads one suite: fetches the pages that the reconciler requests, and yields what is new."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from typing import TypeAlias
 
-from .._decoding.converter import DecodedPage
+import attrs
+
+from .._decoding.converter import DecodedPage, FirstPage, NotModified
 from .._stats import Fetched, Stats
 from ..errors import BadRequestError, BuddyError
 from ..models import Cursor, Session, SessionPage, SuiteKey
@@ -15,6 +18,126 @@ from .read_ahead import RequestSlots
 from .reconciler import Reconciler, Step, Window
 
 _log = logging.getLogger("buddy_sessions")
+
+
+class PageReader:
+    """One read of one suite.
+
+    Attributes:
+        consumed: How many sessions of the current page were yielded: all, unless sessions are yielded one by one.
+        is_not_modified: Whether page 1 had the known digest. Then no page is yielded.
+        first_digest: The digest of page 1; None if none was asked for.
+
+    Args:
+        suite: The suite.
+        fetch: Fetches a page.
+        reconciler: Decides which pages to fetch.
+        slots: The request slots of the harvest that this read belongs to, or of this read alone.
+        cursor: The position at which the read starts; None for the newest session.
+    """
+
+    def __init__(
+        self,
+        suite: SuiteKey,
+        *,
+        fetch: FetchPage[DecodedPage | NotModified],
+        reconciler: Reconciler,
+        slots: RequestSlots,
+        cursor: Cursor | None = None,
+    ) -> None:
+        self.consumed = 0
+        self.is_not_modified = False
+        self.first_digest: bytes | None = None
+        self._suite = suite
+        self._fetch = fetch
+        self._reconciler = reconciler
+        self._slots = slots
+        self._start = cursor  # the position before the current page
+        self._step = Step()  # the current page
+        self._stats = Stats()  # without the sessions of the current page
+
+    @property
+    def cursor(self) -> Cursor | None:
+        """The position after the last session that was yielded. It stays before a page that is out of order."""
+        if not self.consumed or not self._stats.verified:
+            return self._start
+        return Cursor(self._step.sessions[self.consumed - 1].relative_id, self._step.offset + self.consumed)
+
+    @property
+    def stats(self) -> Stats:
+        """The cost so far."""
+        return attrs.evolve(self._stats, sessions=self._stats.sessions + self.consumed)
+
+    async def pages(self) -> AsyncGenerator[SessionPage, None]:
+        """Iterate over the pages, each with the sessions that were not yielded before. Call it once.
+
+        Raises:
+            BuddyError: The read failed. `error.cursor` is its position.
+        """
+        reconciler, slots = self._reconciler, self._slots
+        pages_ahead = 0  # of this read
+        pending = PendingPages(self._fetch_page)
+        try:
+            while not reconciler.is_done:
+                windows = reconciler.windows(1 + max(pages_ahead + slots.idle, 0))
+                slots.pages_ahead += len(windows) - 1 - pages_ahead
+                pages_ahead = len(windows) - 1
+                try:
+                    page = (await pending.get(windows)).result()
+                except BadRequestError:
+                    if not reconciler.on_bad_request():
+                        raise
+                    continue
+                if isinstance(page, NotModified):
+                    self.is_not_modified = True
+                    return
+                if isinstance(page, FirstPage):
+                    self.first_digest = page.digest
+                step = reconciler.feed(page.sessions)
+                self._count_page(step)
+                if step.sessions or reconciler.is_complete:
+                    self._begin_page(step)
+                    yield SessionPage(
+                        suite=self._suite,
+                        number=windows[0].page,
+                        sessions=step.sessions,
+                        url=page.url,
+                        html_url=page.html_url,
+                        covers=step.covers,
+                        is_last=reconciler.is_complete,
+                    )
+        except BuddyError as error:
+            error.cursor = self.cursor
+            raise
+        finally:
+            slots.pages_ahead -= pages_ahead
+            await pending.cancel()
+
+    async def _fetch_page(self, window: Window) -> Fetched[DecodedPage | NotModified]:
+        """Fetch a page, and count its requests."""
+        fetched = await self._fetch(window)
+        self._stats += fetched.stats
+        return fetched
+
+    def _count_page(self, step: Step) -> None:
+        """Count a page that the reconciler has taken."""
+        verified = self._reconciler.verified
+        if self._stats.verified and not verified:
+            _log.warning("%s is not listed newest first: sessions may be missed or repeated", self._suite)
+            self._start = self.cursor
+        is_reread = not step.sessions and not self._reconciler.is_complete
+        self._stats += Stats(pages=1, duplicates=step.duplicates, rereads=int(is_reread), verified=verified)
+
+    def _begin_page(self, step: Step) -> None:
+        """Make a page the current one."""
+        self._start = self.cursor
+        self._stats += Stats(sessions=self.consumed)
+        self._step = step
+        self.consumed = len(step.sessions)
+
+
+NewReader: TypeAlias = Callable[..., PageReader]
+"""Returns a new read of a suite. Its arguments are those of `BuddyClient._new_reader`."""
 
 
 class SessionPaginator:
@@ -30,21 +153,10 @@ class SessionPaginator:
         ...     print(session.relative_id, session.status)
     """
 
-    def __init__(
-        self,
-        suite: SuiteKey,
-        *,
-        fetch: FetchPage[DecodedPage | None],
-        new_reconciler: Callable[..., Reconciler],
-        read_ahead: int,
-        cursor: Cursor | None = None,
-    ) -> None:
+    def __init__(self, suite: SuiteKey, new_reader: Callable[[], PageReader]) -> None:
         self._suite = suite
-        self._fetch = fetch
-        self._new_reconciler = new_reconciler
-        self._read_ahead = read_ahead
-        self._start = cursor
-        self._latest = _Read(cursor)
+        self._new_reader = new_reader
+        self._latest = new_reader()
 
     def __repr__(self) -> str:
         return f"<SessionPaginator {self._suite} cursor={self.cursor}>"
@@ -55,33 +167,22 @@ class SessionPaginator:
         Raises:
             BuddyError: The read failed. `error.cursor` is its position.
         """
-        read = self._latest = _Read(self._start)
-        async with aclosing(self._iterate_pages(read, self._own_slots())) as pages:
+        reader = self._latest = self._new_reader()
+        async with aclosing(reader.pages()) as pages:
             async for page in pages:
-                read.consumed = 0
+                reader.consumed = 0
                 for session in page.sessions:
-                    read.consumed += 1
+                    reader.consumed += 1
                     yield session
 
-    def pages(
-        self, *, trim: bool = True, check_end: bool = False, slots: RequestSlots | None = None
-    ) -> AsyncGenerator[SessionPage, None]:
+    def pages(self) -> AsyncGenerator[SessionPage, None]:
         """Return an async iterator over the pages of a new read. Each has only sessions that were not yielded before.
-
-        Args:
-            trim: Whether to leave out sessions at or below `after` that arrived on the same page as wanted ones.
-            check_end: Whether to always check the end of the list with two more requests, unless the read reaches
-                number 1. By default, the client checks its first list, then one in 50, and long lists.
-            slots: The request slots of the harvest that this read belongs to: pages are requested in advance while
-                slots are idle, first up to `read_ahead`, unless it is 1. None if the read belongs to no harvest.
 
         Raises:
             BuddyError: The read failed. `error.cursor` is its position.
         """
-        self._latest = _Read(self._start)
-        if slots is None or self._read_ahead == 1:
-            slots = self._own_slots()
-        return self._iterate_pages(self._latest, slots, trim=trim, check_end=check_end)
+        self._latest = self._new_reader()
+        return self._latest.pages()
 
     async def collect(self) -> list[Session]:
         """Return all sessions of a new read.
@@ -103,127 +204,3 @@ class SessionPaginator:
     def stats(self) -> Stats:
         """The `Stats` of the latest read so far."""
         return self._latest.stats
-
-    @property
-    def is_next_page_ready(self) -> bool:
-        """Whether the request for the next page had ended when the current page was yielded.
-
-        A program that saves pages can then save several at once. The next page may also turn out to be an error.
-        """
-        return self._latest.is_next_page_ready
-
-    def _own_slots(self) -> RequestSlots:
-        return RequestSlots(self._read_ahead, reads=1)
-
-    async def _iterate_pages(
-        self, read: _Read, slots: RequestSlots, *, trim: bool = True, check_end: bool = False
-    ) -> AsyncGenerator[SessionPage, None]:
-        reconciler = self._new_reconciler(
-            read_ahead=slots.total, first_read_ahead=self._read_ahead, trim=trim, check_end=check_end
-        )
-        pages_ahead = 0  # of this read
-
-        async def fetch(window: Window) -> Fetched[DecodedPage | None]:
-            fetched = await self._fetch(window)
-            read.add_cost(fetched.stats)
-            return fetched
-
-        pending = PendingPages(fetch)
-        try:
-            while not reconciler.is_done:
-                windows = reconciler.windows(1 + max(pages_ahead + slots.idle, 0))
-                slots.pages_ahead += len(windows) - 1 - pages_ahead
-                pages_ahead = len(windows) - 1
-                number = windows[0].page
-                try:
-                    page = (await pending.get(windows)).result()
-                except BadRequestError:
-                    if not reconciler.on_bad_request():
-                        raise
-                    continue
-                if page is None:  # it was recognised as known
-                    return
-                step = reconciler.feed(page.sessions)
-                if read.verified and not reconciler.verified:
-                    _log.warning("%s is not listed newest first: sessions may be missed or repeated", self._suite)
-                read.add_page(step, is_complete=reconciler.is_complete, verified=reconciler.verified)
-                if step.sessions or reconciler.is_complete:
-                    read.add_sessions(step)
-                    read.is_next_page_ready = not reconciler.is_done and pending.is_ready(reconciler.windows(1)[0])
-                    yield SessionPage(
-                        suite=self._suite,
-                        number=number,
-                        sessions=step.sessions,
-                        url=page.url,
-                        html_url=page.html_url,
-                        covers=step.covers,
-                        is_last=reconciler.is_complete,
-                    )
-        except BuddyError as error:
-            error.cursor = read.cursor
-            raise
-        finally:
-            slots.pages_ahead -= pages_ahead
-            await pending.cancel()
-
-
-class _Read:
-    """The position and the cost of one read.
-
-    Attributes:
-        consumed: How many sessions of the current page have been yielded.
-        is_next_page_ready: Whether the request for the next page had ended when the current page was yielded.
-        verified: Whether the client has verified so far that no session was missed or repeated.
-    """
-
-    def __init__(self, start: Cursor | None) -> None:
-        self.consumed = 0
-        self.is_next_page_ready = False
-        self.verified = True
-        self._start = start  # the cursor before the current page
-        self._step = Step()  # the current page
-        self._sessions_before = 0  # yielded from earlier pages
-        self._pages = self._duplicates = self._rereads = 0
-        self._requests = self._retries = 0
-        self._waited = 0.0
-
-    @property
-    def cursor(self) -> Cursor | None:
-        if not self.consumed or not self.verified:
-            return self._start
-        return Cursor(self._step.sessions[self.consumed - 1].relative_id, self._step.offset + self.consumed)
-
-    @property
-    def stats(self) -> Stats:
-        return Stats(
-            requests=self._requests,
-            retries=self._retries,
-            waited=self._waited,
-            pages=self._pages,
-            sessions=self._sessions_before + self.consumed,
-            duplicates=self._duplicates,
-            rereads=self._rereads,
-            verified=self.verified,
-        )
-
-    def add_cost(self, stats: Stats) -> None:
-        """Count the requests for a page."""
-        self._requests += stats.requests
-        self._retries += stats.retries
-        self._waited += stats.waited
-
-    def add_page(self, step: Step, *, is_complete: bool, verified: bool) -> None:
-        """Count a page. Once the order is lost, the cursor stays at the page before."""
-        if not verified:
-            self._start, self.verified = self.cursor, False
-        self._pages += 1
-        self._duplicates += step.duplicates
-        if not step.sessions and not is_complete:
-            self._rereads += 1
-
-    def add_sessions(self, step: Step) -> None:
-        """Move on to a page. All its sessions count as consumed; an iterator over sessions sets `consumed` to 0."""
-        self._start = self.cursor
-        self._sessions_before += self.consumed
-        self._step = step
-        self.consumed = len(step.sessions)

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from attrs import evolve, frozen
 
+from .._changes import REMEMBERED_SESSIONS
 from .._decoding.converter import session_from_dict, to_dict
 from ..models import Session, Suite, SuiteKey
-from ..watch import REMEMBERED_SESSIONS
 from .case_database import CaseDatabase
 from .coverage import Coverage, change_coverage, settle, union_all
 from .evidence import ALL_NUMBERS, Evidence, KnownSession, Row, Verdict, judge

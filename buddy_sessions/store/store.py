@@ -12,6 +12,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Self
 
+from .._paging.read_ahead import RequestSlots
 from .._validate import (
     validate_branch,
     validate_int,
@@ -143,11 +144,20 @@ class SessionStore:
         self._thread.check_open()
         run = SyncRun(buddy, SyncThread(self._thread))
 
-        def read(key: SuiteKey) -> SuiteSync:
+        def read(key: SuiteKey, slots: RequestSlots) -> SuiteSync:
             # An error that is raised here fails only this suite.
             number = after.get(key) if isinstance(after, Mapping) else after
             lowest = 0 if number is None else validate_int("after", number, minimum=0)
-            return SuiteSync(run, validate_names(key), branch=branch, after=lowest, since=since, full=full, cases=cases)
+            return SuiteSync(
+                run,
+                validate_names(key),
+                branch=branch,
+                after=lowest,
+                since=since,
+                full=full,
+                cases=cases,
+                slots=slots,
+            )
 
         default = buddy.max_concurrency * 5 // 4
         size = default if concurrency is None else validate_int("concurrency", concurrency)
@@ -182,8 +192,13 @@ class SessionStore:
                 again.
         """
         self._thread.check_open()
-        watch = buddy.watch(suites, interval=interval, branch=branch, on_failure=on_failure)
-        return watch.with_state(StoreWatchState(self._thread, branch=branch))
+        return buddy._new_watch(  # noqa: SLF001 - the store is the only one that saves the state of a watch
+            suites,
+            interval=interval,
+            branch=branch,
+            on_failure=on_failure,
+            state=StoreWatchState(self._thread, branch=branch),
+        )
 
     async def sessions(self, suite: SuiteRef, *, branch: str | None = None) -> list[Session]:
         """Return the saved sessions of a suite, except deleted ones, newest first.

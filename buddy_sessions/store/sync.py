@@ -24,9 +24,6 @@ from .thread import SyncThread
 
 _log = logging.getLogger("buddy_sessions")
 
-_MAX_PAGES_PER_CALL = 4
-"""The maximum number of pages that are saved in one call of the thread. Only pages that have arrived are collected."""
-
 
 class SyncRun:
     """State that the syncs of all suites in one `SessionStore.sync` share.
@@ -113,6 +110,7 @@ class SuiteSync:
         since: Only sessions created at this time or later are saved, and sessions without a date.
         full: Whether to read the whole list, whatever the database contains.
         cases: Which test cases of finished sessions to read, too; None for none.
+        slots: The request slots of the harvest that this sync belongs to.
     """
 
     def __init__(
@@ -125,8 +123,10 @@ class SuiteSync:
         since: datetime | None,
         full: bool,
         cases: CaseScope | None = None,
+        slots: RequestSlots | None = None,
     ) -> None:
         self._run = run
+        self._slots = slots
         self._thread = run.thread
         self._database = run.thread.database
         self._key = key
@@ -161,13 +161,10 @@ class SuiteSync:
             stats += self._case_sync.stats
         return attrs.evolve(stats, sessions=self._changed, repaired=repaired)
 
-    async def pages(self, *, slots: RequestSlots | None = None) -> AsyncGenerator[SessionPage, None]:
+    async def pages(self) -> AsyncGenerator[SessionPage, None]:
         """Read and save what is missing, and iterate over the pages that contain new or changed sessions.
 
         The last page is included even if it is empty.
-
-        Args:
-            slots: As in `SessionPaginator.pages`.
 
         Raises:
             StoreError: A page cannot be saved.
@@ -179,10 +176,7 @@ class SuiteSync:
         self._next_part = await self._thread.run(self._plan_top)
         while (part := self._next_part) is not None:
             self._next_part = None
-            if part.session_id is None:
-                reader = self._read_pages(part, slots)
-            else:
-                reader = self._read_session(part, part.session_id)
+            reader = self._read_pages(part) if part.session_id is None else self._read_session(part, part.session_id)
             async with aclosing(reader) as pages:
                 async for page in pages:
                     if page.sessions or page.is_last:
@@ -196,36 +190,41 @@ class SuiteSync:
             pending = await self._thread.run(find, self._key, scope, branch=self._branch, after=self._after)
             await self._case_sync.read([each for each in pending if self._is_wanted(each.session)])
 
-    async def _read_pages(self, part: _Part, slots: RequestSlots | None) -> AsyncGenerator[SessionPage, None]:
+    async def _read_pages(self, part: _Part) -> AsyncGenerator[SessionPage, None]:
         """Read and save a part. Iterate over its pages, each with the sessions that are new or have changed.
 
         The last page of the part is the last one of the sync if no part is planned after it.
         """
         cursor = None if part.high is None else Cursor(part.high + 1, part.offset)
-        paginator = self._run.buddy.sessions(self._key, branch=self._branch, after=part.low - 1, cursor=cursor)
+        # trim=False also yields the sessions at or below `after` on the last page, since they may have changed.
+        reader = self._run.buddy._new_reader(  # noqa: SLF001 - options that are no part of the public API
+            self._key,
+            branch=self._branch,
+            after=part.low - 1,
+            cursor=cursor,
+            trim=False,
+            check_end=part.check_end,
+            slots=self._slots,
+        )
         self._was_repair, self._oldest_wanted = self._is_repair, 0
         failure: BuddyError | None = None
         is_first = cursor is None
         try:
-            # trim=False also yields the sessions at or below `after` on the last page, since they may have changed.
-            reader = paginator.pages(trim=False, check_end=part.check_end, slots=slots)
-            async with aclosing(reader) as pages:
+            async with aclosing(reader.pages()) as pages:
                 async for page in pages:
-                    self._part_stats = paginator.stats
-                    self._unsaved.append(_UnsavedPage(page, is_first, paginator.stats.verified))
+                    self._part_stats = reader.stats
+                    self._unsaved.append(_UnsavedPage(page, is_first, reader.stats.verified))
                     is_first = False
                     is_last = page.is_last or self._is_all_older(page)
-                    if paginator.is_next_page_ready and not is_last and len(self._unsaved) < _MAX_PAGES_PER_CALL:
-                        continue
                     await self._thread.run(self._save_pages, part)
                     while self._saved:
                         yield self._saved.popleft()
                     if is_last:
                         break
         except BuddyError as error:
-            failure = await self._end_failed_part(part, error, is_verified=paginator.stats.verified)
+            failure = await self._end_failed_part(part, error, is_verified=reader.stats.verified)
         finally:
-            self._part_stats = paginator.stats
+            self._part_stats = reader.stats
         while self._saved:
             yield self._saved.popleft()
         if failure is not None:

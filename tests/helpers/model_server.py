@@ -9,8 +9,9 @@ from random import Random
 import attrs
 
 from buddy_sessions import Cursor, NotFoundError, Session, SessionStatus, Stats, Suite, SuiteKey
-from buddy_sessions._decoding.converter import DecodedPage
-from buddy_sessions._paging.paginator import SessionPaginator
+from buddy_sessions._decoding.converter import DecodedPage, NotModified
+from buddy_sessions._paging.paginator import PageReader
+from buddy_sessions._paging.read_ahead import RequestSlots
 from buddy_sessions._paging.reconciler import Reconciler, ServerTraits, Window
 from buddy_sessions._stats import Fetched
 
@@ -151,8 +152,18 @@ class ModelClient:
         self._read_ahead = read_ahead
         self._new_reconciler = partial(Reconciler, per_page=per_page, traits=ServerTraits())
 
-    def sessions(self, suite: SuiteKey, *, branch: None, after: int, cursor: Cursor | None) -> SessionPaginator:
-        async def fetch(window: Window) -> Fetched[DecodedPage | None]:
+    def _new_reader(
+        self,
+        suite: SuiteKey,
+        *,
+        branch: None,
+        after: int,
+        cursor: Cursor | None,
+        trim: bool,
+        check_end: bool,
+        slots: None,
+    ) -> PageReader:
+        async def fetch(window: Window) -> Fetched[DecodedPage | NotModified]:
             stats = Stats(requests=1)
             try:
                 page = DecodedPage(self._server.read_page(window))
@@ -161,10 +172,11 @@ class ModelClient:
             await self._server.send()
             return Fetched(stats=stats, value=page)
 
-        new_reconciler = partial(self._new_reconciler, after=after, cursor=cursor)
-        return SessionPaginator(
-            suite, fetch=fetch, new_reconciler=new_reconciler, read_ahead=self._read_ahead, cursor=cursor
+        own_slots = RequestSlots(self._read_ahead, reads=1)
+        reconciler = self._new_reconciler(
+            read_ahead=self._read_ahead, after=after, cursor=cursor, trim=trim, check_end=check_end
         )
+        return PageReader(suite, fetch=fetch, reconciler=reconciler, slots=own_slots, cursor=cursor)
 
     async def session(self, suite: SuiteKey, session_id: str) -> Session:
         session = self._server.read_session(session_id)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -49,23 +48,6 @@ class TestFirstSync:
         assert await store.sessions(KEY) == sessions_of(suite)
         assert [each.key for each in await store.suites()] == [KEY]
         assert await store.covered(KEY) == [(1, 130)]
-
-    async def test_pages_that_have_arrived_are_saved_in_one_call(
-        self, store: SessionStore, fake: FakeBuddy, suite: FakeSuite, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        suite.populate(40 * 20)
-        calls: list[object] = []
-        submit = ThreadPoolExecutor.submit
-
-        def count_and_submit(executor: ThreadPoolExecutor, *args: Any) -> Any:
-            calls.append(args)
-            return submit(executor, *args)
-
-        monkeypatch.setattr(ThreadPoolExecutor, "submit", count_and_submit)
-        async with BuddyClient(fake.token, base_url=fake.base_url, per_page=20, read_ahead=8) as client:
-            assert await sync(store, client) == list(range(800, 0, -1))
-        assert len(list_requests(fake)) == 40
-        assert len(calls) < 40
 
     async def test_more_suites_than_requests_are_read_while_pages_are_saved(
         self, store: SessionStore, fake: FakeBuddy, path: Path
