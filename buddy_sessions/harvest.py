@@ -80,22 +80,14 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
     ) -> None:
         if on_failure not in get_args(OnFailure):
             raise ConfigError(f"on_failure must be 'raise' or 'collect', not {on_failure!r}")
-        validate_suites(suites)
-        self._suites = aiter(suites) if isinstance(suites, AsyncIterable) else iter(suites)
-        self._suite_count = len(suites) if isinstance(suites, Sized) else None
-        self._started = 0  # suites
+        self._source = _SuiteSource(suites)
         self._new_reader = new_reader
         self._on_failure = on_failure
-        self._next_lock = asyncio.Lock()  # two tasks cannot advance one async generator
-        self._suites_error: Exception | None = None  # of the iterable
-        self._is_stopped = False  # by an error after which no further suite is started
-        self._last_failure: tuple[object, ...] = ()
-        self._equal_failures = 0  # in a row, equal to the last one
         self._failures: dict[SuiteKey, BuddyError] = {}
+        self._streak = _FailureStreak()
         self._reading: set[SuiteReader] = set()
         self._slots = RequestSlots(max_concurrency)
         self._ended_reads = Stats()
-        self._suites_read = self._suites_failed = 0
         self._pool: WorkerPool[SessionPage] = WorkerPool(self._work, size=concurrency, name="harvest")
         self._is_ended = False
         self._items: Iterator[tuple[SuiteKey, Session]] = iter(())  # the rest of the current page
@@ -123,8 +115,7 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
     def stats(self) -> Stats:
         """The `Stats` of the harvest so far."""
         total = sum((reader.stats for reader in self._reading), self._ended_reads)
-        failed = self._suites_failed
-        return attrs.evolve(total, suites=self._suites_read, failed=failed, verified=total.verified and not failed)
+        return attrs.evolve(total, verified=total.verified and not total.failed)
 
     async def __anext__(self) -> tuple[SuiteKey, Session]:
         self._pool.claim()
@@ -153,64 +144,106 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
         page = await self._pool.get()
         if page is None and not self._is_ended and self._pool.failure is None:
             self._is_ended = True
-            if self._suites_error is not None:
-                raise self._suites_error
+            if self._source.error is not None:
+                raise self._source.error
             if self._failures and self._on_failure == "raise":
                 raise HarvestError(self._failures)
         return page
 
     async def _work(self) -> None:
-        while (key := await self._next_suite()) is not None:
+        while (key := await self._source.next()) is not None:
             await self._read_suite(key)
-
-    async def _next_suite(self) -> SuiteKey | None:
-        async with self._next_lock:
-            if self._is_stopped or self._suites_error is not None:
-                return None
-            try:
-                suite = await anext(self._suites) if isinstance(self._suites, AsyncIterator) else next(self._suites)
-                self._started += 1
-                return validate_suite(suite)
-            except (StopIteration, StopAsyncIteration):
-                return None
-            except Exception as error:  # noqa: BLE001 - of the iterable or validate_suite; raised by _next_page
-                self._suites_error = error
-                return None
 
     async def _read_suite(self, key: SuiteKey) -> None:
         try:
             reader = self._new_reader(key, self._slots)
         except BuddyError as error:
-            self._add_failure(key, error)
+            self._on_failed_suite(key, error)
             return
         self._reading.add(reader)
         self._slots.reads += 1
         try:
             async with aclosing(reader.pages()) as pages:
                 async for page in pages:
-                    self._equal_failures = 0
+                    self._streak.end()
                     await self._pool.put(page)
-            self._suites_read += 1
+            self._ended_reads += Stats(suites=1)
         except ClientClosedError:
             raise  # no other suite can be read either
         except BuddyError as error:
-            self._add_failure(key, error)
+            self._on_failed_suite(key, error)
         finally:
             self._slots.reads -= 1
             self._reading.discard(reader)
             self._ended_reads += reader.stats
 
-    def _add_failure(self, key: SuiteKey, error: BuddyError) -> None:
-        """Add the failure of a suite. Raises `error` if it ends the harvest."""
+    def _on_failed_suite(self, key: SuiteKey, error: BuddyError) -> None:
+        """Add the failure of a suite. Raise it if it ends the harvest."""
         self._failures[key] = error.with_traceback(None)  # the frames would keep a page of 160 kB for each failed suite
-        self._suites_failed += 1
-        failure = (type(error), error.status if isinstance(error, StatusError) else None)
-        self._equal_failures = self._equal_failures + 1 if failure == self._last_failure else 1
-        self._last_failure = failure
-        concerns_all = error.retryable or isinstance(error, TransportError)  # TLS fails, or the proxy refuses
-        is_down = concerns_all and self._equal_failures >= _MAX_EQUAL_FAILURES
-        if isinstance(error, AuthenticationError) or is_down:
-            if not self._is_stopped and self._suite_count is not None:
-                error.not_tried = self._suite_count - self._started
-            self._is_stopped = True
+        self._ended_reads += Stats(failed=1)
+        is_down = self._streak.add(error) >= _MAX_EQUAL_FAILURES and _affects_every_suite(error)
+        if is_down or isinstance(error, AuthenticationError):
+            error.not_tried = self._source.stop()
             raise error
+
+
+class _SuiteSource:
+    """The suites of a harvest, taken one by one from an iterable.
+
+    Attributes:
+        error: The error of the iterable, or of an element that is no suite. No suite follows it.
+    """
+
+    def __init__(self, suites: Iterable[SuiteRef] | AsyncIterable[SuiteRef]) -> None:
+        validate_suites(suites)
+        self.error: Exception | None = None
+        self._suites = aiter(suites) if isinstance(suites, AsyncIterable) else iter(suites)
+        self._remaining = len(suites) if isinstance(suites, Sized) else None
+        self._is_stopped = False
+        self._lock = asyncio.Lock()  # two tasks cannot advance one async generator
+
+    async def next(self) -> SuiteKey | None:
+        """Return the next suite; None if there is none, after an error, and after `stop`."""
+        async with self._lock:
+            if self._is_stopped or self.error is not None:
+                return None
+            try:
+                suite = await anext(self._suites) if isinstance(self._suites, AsyncIterator) else next(self._suites)
+                if self._remaining is not None:
+                    self._remaining -= 1
+                return validate_suite(suite)
+            except (StopIteration, StopAsyncIteration):
+                return None
+            except Exception as error:  # noqa: BLE001 - of the iterable or validate_suite; raised by the harvest
+                self.error = error
+                return None
+
+    def stop(self) -> int | None:
+        """Return no more suites. Return how many were left; None if that is unknown, or was returned before."""
+        self._is_stopped = True
+        remaining, self._remaining = self._remaining, None
+        return remaining
+
+
+class _FailureStreak:
+    """Counts suites in a row that fail with the same error, while no page is read."""
+
+    def __init__(self) -> None:
+        self._failure: tuple[object, ...] = ()
+        self._count = 0
+
+    def add(self, error: BuddyError) -> int:
+        """Count a failed suite. Return the number of equal failures in a row."""
+        failure = (type(error), error.status if isinstance(error, StatusError) else None)
+        self._count = self._count + 1 if failure == self._failure else 1
+        self._failure = failure
+        return self._count
+
+    def end(self) -> None:
+        """Start again: a page was read."""
+        self._count = 0
+
+
+def _affects_every_suite(error: BuddyError) -> bool:
+    """Return whether the cause may be outside the suite: an outage, TLS, or a proxy that refuses requests."""
+    return error.retryable or isinstance(error, TransportError)
