@@ -1,31 +1,30 @@
-"""Decodes response bodies, with one cattrs converter that defines the rules for every field (see hooks.py).
+"""Decodes response bodies, with a cattrs converter that defines the rules for every field (see hooks.py).
 
 Pages are decoded by msgspec where it is installed (see fast.py); whatever it does not accept is decoded here.
+Each function that decodes a body raises `ResponseError` if the body is not valid JSON or not valid UTF-8, and
+`DecodeError` if the JSON does not have the documented shape.
 """
 
 from __future__ import annotations
 
 import json
-from datetime import datetime
 from functools import cache
 from hashlib import blake2b
 from typing import Any, NoReturn, TypeVar
 
 import cattrs
 from attrs import frozen
-from cattrs.gen import make_dict_unstructure_fn, override
 
 from ..errors import DecodeError, ResponseError
-from ..models import CIProvider, Failure, Member, RefType, Session, SessionStatus, Suite, SuiteKey, TestCase, TestStatus
-from . import hooks
+from ..models import Failure, Member, Session, Suite, SuiteKey, TestCase
 from .fast import DecodedPage, fast_decoder
+from .hooks import make_converter, wrong_type
 
 __all__ = [
     "DecodedPage",
     "FirstPage",
     "NotModified",
     "case_from_dict",
-    "configure_converter",
     "decode_case",
     "decode_cases",
     "decode_if_modified",
@@ -34,7 +33,6 @@ __all__ = [
     "decode_suite",
     "decode_suites",
     "error_messages",
-    "make_converter",
     "session_from_dict",
     "to_dict",
 ]
@@ -56,36 +54,8 @@ class NotModified:
     """Page 1 has the body of an earlier read, and was not decoded."""
 
 
-def make_converter() -> cattrs.Converter:
-    """Return a new converter that follows this package's rules."""
-    converter = cattrs.Converter()
-    configure_converter(converter)
-    return converter
-
-
-def configure_converter(converter: cattrs.Converter) -> None:
-    """Register this package's rules for `Session`, `Member`, `Suite` and `TestCase` with a converter."""
-    converter.register_structure_hook(Session, hooks.structure_session)
-    converter.register_structure_hook(Member, hooks.structure_member)
-    converter.register_structure_hook(Suite, hooks.structure_suite)
-    converter.register_structure_hook(TestCase, hooks.structure_case)
-    converter.register_unstructure_hook(Suite, make_dict_unstructure_fn(Suite, converter, key=override(omit=True)))
-    converter.register_unstructure_hook(datetime, hooks.unstructure_time)
-    for enum in (SessionStatus, CIProvider, RefType, TestStatus):
-        converter.register_unstructure_hook(enum, hooks.unstructure_enum)
-
-
 def decode_page(body: bytes, *, page: int | None = None) -> DecodedPage:
-    """Return the sessions and links in the body of a page.
-
-    Args:
-        body: The body of the response.
-        page: The number of the page, for errors.
-
-    Raises:
-        ResponseError: The body is not valid JSON, or not valid UTF-8.
-        DecodeError: The JSON does not have the documented shape.
-    """
+    """Return the sessions and links in the body of a page, whose number is for errors."""
     decode_fast = fast_decoder()
     decoded = decode_fast(body) if decode_fast else None
     if decoded is not None:
@@ -103,10 +73,6 @@ def decode_if_modified(body: bytes, *, page: int, known_digest: bytes) -> Decode
         body: The body of the response.
         page: The number of the page.
         known_digest: The digest of page 1 in an earlier read; empty if there is none.
-
-    Raises:
-        ResponseError: The body is not valid JSON, or not valid UTF-8.
-        DecodeError: The JSON does not have the documented shape.
     """
     if page > 1:
         return decode_page(body, page=page)
@@ -118,59 +84,32 @@ def decode_if_modified(body: bytes, *, page: int, known_digest: bytes) -> Decode
 
 
 def decode_session(body: bytes) -> Session:
-    """Return the session in the body of a response that contains only this one.
-
-    Raises:
-        ResponseError: The body is not valid JSON, or not valid UTF-8.
-        DecodeError: The JSON does not have the documented shape.
-    """
+    """Return the session in the body of a response that contains only this one."""
     return _structure(_load_object(body), Session)
 
 
 def decode_suite(body: bytes, key: SuiteKey) -> Suite:
-    """Return the suite in the body of a response that contains only this one. Its token is dropped.
-
-    Raises:
-        ResponseError: The body is not valid JSON, or not valid UTF-8.
-        DecodeError: The JSON does not have the documented shape.
-    """
-    return _structure({**_load_object(body), "workspace": key.workspace, "project": key.project}, Suite)
+    """Return the suite in the body of a response that contains only this one. Its token is dropped."""
+    return _structure({**_load_object(body), "key": key}, Suite)
 
 
 def decode_cases(body: bytes, *, page: int | None = None) -> list[TestCase]:
-    """Return the test cases in the body of a page.
-
-    Args:
-        body: The body of the response.
-        page: The number of the page, for errors.
-
-    Raises:
-        ResponseError: The body is not valid JSON, or not valid UTF-8.
-        DecodeError: The JSON does not have the documented shape.
-    """
+    """Return the test cases in the body of a page, whose number is for errors."""
     return _structure_items(_items(_load_object(body, page), "cases", page), TestCase, page)
 
 
 def decode_case(body: bytes) -> TestCase:
-    """Return the test case in the body of a response that contains only this one.
-
-    Raises:
-        ResponseError: The body is not valid JSON, or not valid UTF-8.
-        DecodeError: The JSON does not have the documented shape.
-    """
+    """Return the test case in the body of a response that contains only this one."""
     return _structure(_load_object(body), TestCase)
 
 
 def decode_suites(body: bytes, *, workspace: str, project: str) -> list[Suite]:
-    """Return the suites in the body of a project's list.
-
-    Raises:
-        ResponseError: The body is not valid JSON, or not valid UTF-8.
-        DecodeError: The JSON does not have the documented shape.
-    """
-    names = {"workspace": workspace, "project": project}
+    """Return the suites in the body of a project's list."""
     items = _items(_load_object(body), "suites")
-    return _structure_items([{**item, **names} if type(item) is dict else item for item in items], Suite)
+    for item in items:
+        if type(item) is dict:
+            item["key"] = SuiteKey(workspace, project, str(item.get("id")))
+    return _structure_items(items, Suite)
 
 
 def error_messages(body: bytes) -> tuple[str, ...]:
@@ -198,38 +137,23 @@ def to_dict(model: Session | Suite | Member | TestCase | Failure) -> dict[str, A
 
 
 def session_from_dict(value: Any) -> Session:
-    """Return the session from which `to_dict` made `value`.
-
-    Raises:
-        DecodeError: `value` is not a valid session.
-    """
-    (session,) = _structure_items([value], Session)
-    return session
+    """Return the session from which `to_dict` made `value`. Raises `DecodeError` if it is not valid."""
+    return _structure(value, Session, item=0)
 
 
 def case_from_dict(value: Any) -> TestCase:
-    """Return the test case from which `to_dict` made `value`. Its failure is read from `data`.
-
-    Raises:
-        DecodeError: `value` is not a valid test case.
-    """
-    (case,) = _structure_items([value], TestCase)
-    return case
+    """Return the test case from which `to_dict` made `value`; its failure is read from `data`. Raises `DecodeError`."""
+    return _structure(value, TestCase, item=0)
 
 
 @cache
-def _converter() -> cattrs.Converter:
+def _converter(*, detailed_validation: bool = False) -> cattrs.Converter:
     """Return the converter of this package. It is created on first use, which keeps the import fast."""
-    return make_converter()
+    return make_converter(detailed_validation=detailed_validation)
 
 
 def _load_object(body: bytes, page: int | None = None) -> dict[str, Any]:
-    """Return the JSON object in a body.
-
-    Raises:
-        ResponseError: The body is not valid JSON, or not valid UTF-8.
-        DecodeError: The JSON value is not an object.
-    """
+    """Return the JSON object in a body."""
     invalid = ""
     try:
         text = body.decode("utf-8-sig")
@@ -245,11 +169,7 @@ def _load_object(body: bytes, page: int | None = None) -> dict[str, Any]:
 
 
 def _load_json(text: str) -> Any:
-    """Return the JSON value in a text.
-
-    Raises:
-        ResponseError: The text is not valid JSON. Retryable: a proxy's page, or a body that was cut short.
-    """
+    """Return the JSON value in a text. An error is retryable: a proxy's page, or a body that was cut short."""
     if not text or text.isspace():
         raise ResponseError("the response is empty", retryable=True)
     try:
@@ -271,31 +191,42 @@ def _items(document: dict[str, Any], name: str, page: int | None = None) -> list
     items = document.get(name)
     if type(items) is list:
         return items
-    problem = f"must be a list, not {hooks.json_type(items)}" if name in document else "is missing"
+    problem = str(wrong_type("a list", items)) if name in document else "is missing"
     raise DecodeError(problem, page=page, field=name)
-
-
-def _structure(document: dict[str, Any], model: type[_M]) -> _M:
-    try:
-        return _converter().structure(document, model)
-    except hooks.FieldError as error:
-        field, reason = error.field, error.reason
-    # Outside the except block: the context of this error would keep the document in memory.
-    raise DecodeError(reason, field=field)
 
 
 def _structure_items(items: list[Any], model: type[_M], page: int | None = None) -> list[_M]:
     structure = _converter().get_structure_hook(model)
-    models: list[_M] = []
     try:
-        for item in items:
-            models.append(structure(item, model))  # noqa: PERF401 - their number is the index of the wrong item
-    except hooks.FieldError as error:
-        field, reason = error.field, error.reason
-    else:
-        return models
+        return [structure(item, model) for item in items]
+    except (KeyError, TypeError, ValueError):
+        pass
+    return [_structure(item, model, page=page, item=index) for index, item in enumerate(items)]
+
+
+def _structure(value: Any, model: type[_M], *, page: int | None = None, item: int | None = None) -> _M:
+    """Return the model of a JSON value. An error names its page, item and field."""
+    try:
+        return _converter().structure(value, model)
+    except (KeyError, TypeError, ValueError):
+        pass
+    if type(value) is not dict:
+        raise DecodeError(str(wrong_type("an object", value)), page=page, item=item)
+    try:
+        return _converter(detailed_validation=True).structure(value, model)
+    except cattrs.ClassValidationError as error:
+        field, reason = _first_problem(error)
     # Outside the except block: the context of this error would keep the page in memory.
-    raise DecodeError(reason, page=page, item=len(models), field=field)
+    raise DecodeError(reason, page=page, item=item, field=field)
+
+
+def _first_problem(error: cattrs.ClassValidationError) -> tuple[str, str]:
+    """Return the first wrong field, with dots if it is nested, and what is wrong with it."""
+    cause, note = error.group_exceptions()[0][0]
+    if isinstance(cause, cattrs.ClassValidationError):
+        field, reason = _first_problem(cause)
+        return f"{note.name}.{field}", reason
+    return note.name, "is missing" if isinstance(cause, KeyError) else str(cause)
 
 
 def _text_or_none(value: Any) -> str | None:

@@ -15,6 +15,7 @@ from functools import cache
 from attrs import frozen
 
 from ..models import Session
+from .hooks import MAX_INTEGER, MIN_INTEGER
 
 _log = logging.getLogger("buddy_sessions")
 
@@ -54,11 +55,18 @@ def fast_decoder() -> Callable[[bytes], DecodedPage | None] | None:
 
 
 def _follow_rules(sessions: Iterable[Session]) -> bool:
-    """Return whether sessions follow the rules that msgspec does not check: numbers from 1, times in UTC."""
+    """Return whether sessions follow the rules that msgspec does not check: the limits of numbers, times in UTC."""
     for session in sessions:
         created, started, finished = session.create_date, session.start_date, session.finish_date
+        member = session.created_by
         if (
-            session.relative_id < 1
+            not 1 <= session.relative_id <= MAX_INTEGER
+            or not MIN_INTEGER <= (session.duration or 0) <= MAX_INTEGER
+            or not MIN_INTEGER <= (session.tests_count or 0) <= MAX_INTEGER
+            or not MIN_INTEGER <= (session.failed_count or 0) <= MAX_INTEGER
+            or not MIN_INTEGER <= (session.skipped_count or 0) <= MAX_INTEGER
+            or not MIN_INTEGER <= (session.error_count or 0) <= MAX_INTEGER
+            or (member is not None and not MIN_INTEGER <= (member.id or 0) <= MAX_INTEGER)
             or (created is not None and created.tzinfo is not UTC)
             or (started is not None and started.tzinfo is not UTC)
             or (finished is not None and finished.tzinfo is not UTC)

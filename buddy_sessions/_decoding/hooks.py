@@ -1,26 +1,28 @@
-"""The rules for the fields of the API's objects, as hooks for cattrs.
+"""The rules for the fields of the API's objects: one hook for cattrs for each kind of field.
 
 Strict where coercion would mislead: `"7"` is not a whole number, neither are `true` and `1.5`. Tolerant where Buddy may
 change: unknown fields are ignored, unknown enum values are kept, and each field except `id`, `relative_id` and `status`
-may be null or missing; of a test case, except `id`, `name` and `status`. A numeric `id` becomes a string: Buddy's
-OpenAPI types say int32, its responses contain strings.
+may be null or missing; of a test case, except `id`, `name` and `status`. A whole number must fit in 64 bits, as in
+SQLite. A numeric `id` becomes a string: Buddy's OpenAPI types say int32, its responses contain strings.
+
+Each hook handles null itself: a wrapper for optional fields would cost a second call for each of them.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 
-from ..models import CIProvider, Member, RefType, Session, SessionStatus, Suite, SuiteKey, TestCase, TestStatus
+import cattrs
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+
+from ..models import CIProvider, Failure, Member, RefType, Session, SessionStatus, Suite, TestCase, TestStatus
 from .junit import read_failure
 
-_E = TypeVar("_E", bound=StrEnum)
-
-_ENUMS = (SessionStatus, CIProvider, RefType, TestStatus)
-_MEMBERS: dict[Any, dict[str, Any]] = {enum: {member.value: member for member in enum} for enum in _ENUMS}
-"""The known members of each enum by value: this lookup takes a quarter of the time of `enum(value)`."""
+MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1
 
 _JSON_TYPES = {
     dict: "an object",
@@ -33,120 +35,43 @@ _JSON_TYPES = {
 }
 
 
-class FieldError(ValueError):
-    """A field, or a whole object, breaks a rule.
+def make_converter(*, detailed_validation: bool) -> cattrs.Converter:
+    """Return a converter that follows the rules. Detailed validation takes longer; its errors name the field."""
+    converter = cattrs.Converter(detailed_validation=detailed_validation)
+    converter.register_structure_hook(str, _structure_text)
+    converter.register_structure_hook(str | None, _structure_optional_text)
+    converter.register_structure_hook(bool | None, _structure_optional_boolean)
+    converter.register_structure_hook(int | None, _structure_optional_integer)
+    converter.register_structure_hook(int | float | None, _structure_optional_number)
+    converter.register_structure_hook(datetime | None, _structure_optional_time)
+    converter.register_unstructure_hook(datetime, unstructure_time)
+    for enum in (SessionStatus, TestStatus, CIProvider, RefType):
+        converter.register_structure_hook(enum, _enum_hook(enum, optional=False))
+        converter.register_structure_hook(enum | None, _enum_hook(enum, optional=True))
+        converter.register_unstructure_hook(enum, _unstructure_enum)
 
-    Attributes:
-        field: The name of the field, with dots if it is nested; None if the object itself is wrong.
-        reason: What is wrong with it.
-    """
-
-    def __init__(self, field: str | None, reason: str) -> None:
-        super().__init__(f"{field}: {reason}" if field else reason)
-        self.field = field
-        self.reason = reason
-
-
-def structure_session(value: Any, _: Any) -> Session:
-    """Return the session that a JSON object describes.
-
-    Raises:
-        FieldError: `value` is not an object, or a field breaks a rule.
-    """
-    fields = _object(value)
-    return Session(
-        id=_identifier(fields, "id"),
-        relative_id=_relative_id(fields, "relative_id"),
-        status=_required_enum(fields, "status", SessionStatus),
-        url=_text(fields, "url"),
-        html_url=_text(fields, "html_url"),
-        create_date=_time(fields, "create_date"),
-        start_date=_time(fields, "start_date"),
-        finish_date=_time(fields, "finish_date"),
-        created_by=_member(fields, "created_by"),
-        ci_provider=_enum(fields, "ci_provider", CIProvider),
-        ci_run_url=_text(fields, "ci_run_url"),
-        revision=_text(fields, "revision"),
-        ref_type=_enum(fields, "ref_type", RefType),
-        ref_name=_text(fields, "ref_name"),
-        execution_id=_text(fields, "execution_id"),
-        action_execution_id=_text(fields, "action_execution_id"),
-        error_message=_text(fields, "error_message"),
-        duration=_number(fields, "duration"),
-        tests_count=_whole_number(fields, "tests_count"),
-        failed_count=_whole_number(fields, "failed_count"),
-        skipped_count=_whole_number(fields, "skipped_count"),
-        error_count=_whole_number(fields, "error_count"),
+    converter.register_structure_hook(Member | None, _member_hook(make_dict_structure_fn(Member, converter)))
+    identifier = override(struct_hook=_structure_identifier)
+    relative_id = override(struct_hook=_structure_relative_id)
+    session = make_dict_structure_fn(Session, converter, id=identifier, relative_id=relative_id)
+    suite = make_dict_structure_fn(Suite, converter, id=identifier, key=override(struct_hook=_keep))
+    case = make_dict_structure_fn(
+        TestCase,
+        converter,
+        id=identifier,
+        test_group_id=override(struct_hook=_structure_optional_identifier),
+        failure=override(rename="data", struct_hook=_structure_failure),
     )
+    converter.register_structure_hook(Session, session)
+    converter.register_structure_hook(Suite, suite)
+    converter.register_structure_hook(TestCase, case)
+    converter.register_unstructure_hook(Suite, make_dict_unstructure_fn(Suite, converter, key=override(omit=True)))
+    return converter
 
 
-def structure_member(value: Any, _: Any) -> Member:
-    """Return the member that a JSON object describes.
-
-    Raises:
-        FieldError: `value` is not an object, or a field breaks a rule.
-    """
-    fields = _object(value)
-    return Member(
-        url=_text(fields, "url"),
-        html_url=_text(fields, "html_url"),
-        id=_whole_number(fields, "id"),
-        name=_text(fields, "name"),
-        avatar_url=_text(fields, "avatar_url"),
-        email=_text(fields, "email"),
-        admin=_boolean(fields, "admin"),
-        workspace_owner=_boolean(fields, "workspace_owner"),
-    )
-
-
-def structure_suite(value: Any, _: Any) -> Suite:
-    """Return the suite that a JSON object describes, with the names `workspace` and `project` added to it.
-
-    Raises:
-        FieldError: `value` is not an object, or a field breaks a rule.
-    """
-    fields = _object(value)
-    suite_id = _identifier(fields, "id")
-    return Suite(
-        key=SuiteKey(_required_text(fields, "workspace"), _required_text(fields, "project"), suite_id),
-        id=suite_id,
-        url=_text(fields, "url"),
-        html_url=_text(fields, "html_url"),
-        identifier=_text(fields, "identifier"),
-        name=_text(fields, "name"),
-        timeout=_number(fields, "timeout"),
-        slow_threshold=_number(fields, "slow_threshold"),
-        error_pattern=_text(fields, "error_pattern"),
-        send_commit_status=_boolean(fields, "send_commit_status"),
-    )
-
-
-def structure_case(value: Any, _: Any) -> TestCase:
-    """Return the test case that a JSON object describes. Its failure is read from `data`.
-
-    Raises:
-        FieldError: `value` is not an object, or a field breaks a rule.
-    """
-    fields = _object(value)
-    data = _text(fields, "data")
-    return TestCase(
-        id=_identifier(fields, "id"),
-        name=_required_text(fields, "name"),
-        status=_required_enum(fields, "status", TestStatus),
-        url=_text(fields, "url"),
-        html_url=_text(fields, "html_url"),
-        test_group_name=_text(fields, "test_group_name"),
-        test_group_id=_optional_identifier(fields, "test_group_id"),
-        classname=_text(fields, "classname"),
-        time=_number(fields, "time"),
-        data=data,
-        failure=read_failure(data) if data else None,
-    )
-
-
-def json_type(value: object) -> str:
-    """Return the name of a value's JSON type. Errors show it in place of the value, which may be long or private."""
-    return _JSON_TYPES.get(type(value), type(value).__name__)
+def wrong_type(expected: str, value: object) -> ValueError:
+    """Return the error for a value of another type. It names the type: the value may be long or private."""
+    return ValueError(f"must be {expected}, not {_JSON_TYPES.get(type(value), type(value).__name__)}")
 
 
 def unstructure_time(moment: datetime) -> str:
@@ -154,106 +79,73 @@ def unstructure_time(moment: datetime) -> str:
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"  # faster than with the time zone
 
 
-def unstructure_enum(member: StrEnum) -> str:
-    """Return the value of an enum's member as a plain string."""
+def _unstructure_enum(member: StrEnum) -> str:
     return member.value
 
 
-def _object(value: Any) -> dict[str, Any]:
-    if type(value) is dict:
-        return value
-    raise FieldError(None, f"must be an object, not {json_type(value)}")
-
-
-def _type_error(fields: dict[str, Any], name: str, expected: str) -> FieldError:
-    if name not in fields:
-        return FieldError(name, "is missing")
-    return FieldError(name, f"must be {expected}, not {json_type(fields[name])}")
-
-
-def _identifier(fields: dict[str, Any], name: str) -> str:
-    value = fields.get(name)
+def _structure_text(value: Any, _: object) -> str:
     if type(value) is str:
         return value
-    if type(value) is int:
+    raise wrong_type("a string", value)
+
+
+def _structure_optional_text(value: Any, _: object) -> str | None:
+    if type(value) is str or value is None:
+        return value
+    raise wrong_type("a string", value)
+
+
+def _structure_identifier(value: Any, _: object) -> str:
+    if type(value) is str:
+        return value
+    if type(value) is int and MIN_INTEGER <= value <= MAX_INTEGER:
         return str(value)
-    raise _type_error(fields, name, "a string or a whole number")
+    raise _wrong_number("a string or a whole number", value)
 
 
-def _optional_identifier(fields: dict[str, Any], name: str) -> str | None:
-    return None if fields.get(name) is None else _identifier(fields, name)
+def _structure_optional_identifier(value: Any, _: object) -> str | None:
+    return None if value is None else _structure_identifier(value, _)
 
 
-def _relative_id(fields: dict[str, Any], name: str) -> int:
-    value = fields.get(name)
-    if type(value) is not int:
-        raise _type_error(fields, name, "a whole number")
-    if value < 1:
-        raise FieldError(name, "must be at least 1")
-    return value
-
-
-def _required_text(fields: dict[str, Any], name: str) -> str:
-    value = fields.get(name)
-    if type(value) is str:
+def _structure_relative_id(value: Any, _: object) -> int:
+    if type(value) is int and 1 <= value <= MAX_INTEGER:
         return value
-    raise _type_error(fields, name, "a string")
+    if type(value) is int and value < 1:
+        raise ValueError("must be at least 1")
+    raise _wrong_number("a whole number", value)
 
 
-def _text(fields: dict[str, Any], name: str) -> str | None:
-    value = fields.get(name)
-    if value is None or type(value) is str:
+def _structure_optional_integer(value: Any, _: object) -> int | None:
+    if value is None or (type(value) is int and MIN_INTEGER <= value <= MAX_INTEGER):
         return value
-    raise _type_error(fields, name, "a string")
+    raise _wrong_number("a whole number", value)
 
 
-def _enum(fields: dict[str, Any], name: str, enum: type[_E]) -> _E | None:
-    value = fields.get(name)
-    if value is None:
-        return None
-    if type(value) is str:
-        return _MEMBERS[enum].get(value) or enum(value)
-    raise _type_error(fields, name, "a string")
-
-
-def _required_enum(fields: dict[str, Any], name: str, enum: type[_E]) -> _E:
-    member = _enum(fields, name, enum)
-    if member is None:
-        raise _type_error(fields, name, "a string")
-    return member
-
-
-def _boolean(fields: dict[str, Any], name: str) -> bool | None:
-    value = fields.get(name)
-    if value is None or type(value) is bool:
-        return value
-    raise _type_error(fields, name, "true or false")
-
-
-def _whole_number(fields: dict[str, Any], name: str) -> int | None:
-    value = fields.get(name)
-    if value is None or type(value) is int:
-        return value
-    raise _type_error(fields, name, "a whole number")
-
-
-def _number(fields: dict[str, Any], name: str) -> int | float | None:
-    value = fields.get(name)
-    if value is None or type(value) is int:
+def _structure_optional_number(value: Any, _: object) -> int | float | None:
+    if value is None or (type(value) is int and MIN_INTEGER <= value <= MAX_INTEGER):
         return value
     if type(value) is not float:
-        raise _type_error(fields, name, "a number")
+        raise _wrong_number("a number", value)
     if not math.isfinite(value):
-        raise FieldError(name, "must be a finite number")
+        raise ValueError("must be a finite number")
     return value
 
 
-def _time(fields: dict[str, Any], name: str) -> datetime | None:
-    value = fields.get(name)
+def _wrong_number(expected: str, value: object) -> ValueError:
+    return ValueError("must fit in 64 bits") if type(value) is int else wrong_type(expected, value)
+
+
+def _structure_optional_boolean(value: Any, _: object) -> bool | None:
+    if value is None or type(value) is bool:
+        return value
+    raise wrong_type("true or false", value)
+
+
+def _structure_optional_time(value: Any, _: object) -> datetime | None:
     if value is None:
         return None
     if type(value) is not str:
-        raise _type_error(fields, name, "an ISO 8601 time")
+        raise wrong_type("an ISO 8601 time", value)
     try:
         moment = datetime.fromisoformat(value.upper())  # Python does not accept "z", which RFC 3339 allows
         if moment.tzinfo is UTC:
@@ -264,15 +156,36 @@ def _time(fields: dict[str, Any], name: str) -> datetime | None:
             return moment.replace(tzinfo=UTC)  # Buddy's times are in UTC
     except (ValueError, OverflowError):
         pass
-    raise FieldError(name, f"must be an ISO 8601 time, not {value[:40]!r}")
+    raise ValueError(f"must be an ISO 8601 time, not {value[:40]!r}")
 
 
-def _member(fields: dict[str, Any], name: str) -> Member | None:
-    value = fields.get(name)
-    if value is None or type(value) is Member:  # a store reads each member once
-        return value
-    try:
-        return structure_member(value, Member)
-    except FieldError as error:
-        field = name if error.field is None else f"{name}.{error.field}"
-        raise FieldError(field, error.reason) from None
+def _enum_hook(enum: type[StrEnum], *, optional: bool) -> Callable[[Any, object], StrEnum | None]:
+    members = {member.value: member for member in enum}  # this lookup takes a quarter of the time of `enum(value)`
+
+    def structure_enum(value: Any, _: object) -> StrEnum | None:
+        if type(value) is str:
+            return members.get(value) or enum(value)
+        if value is None and optional:
+            return None
+        raise wrong_type("a string", value)
+
+    return structure_enum
+
+
+def _member_hook(structure: Callable[[dict[str, Any], Any], Member]) -> Callable[[Any, object], Member | None]:
+    def structure_member(value: Any, _: object) -> Member | None:
+        if value is None or type(value) is Member:  # a store reads each member once
+            return value
+        if type(value) is dict:
+            return structure(value, Member)
+        raise wrong_type("an object", value)
+
+    return structure_member
+
+
+def _structure_failure(data: Any, _: object) -> Failure | None:
+    return read_failure(data) if data and type(data) is str else None
+
+
+def _keep(value: Any, _: object) -> Any:
+    return value

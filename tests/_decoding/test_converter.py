@@ -3,13 +3,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import cattrs
 import pytest
 from hypothesis import given
 
 from buddy_sessions import DecodeError, Member, ResponseError, Session, Suite, SuiteKey, to_dict
 from buddy_sessions._decoding.converter import (
-    configure_converter,
     decode_page,
     decode_session,
     decode_suites,
@@ -205,16 +203,3 @@ def test_to_dict_has_the_fields_of_the_api() -> None:
 def test_session_from_dict_rejects_an_invalid_session() -> None:
     with pytest.raises(DecodeError, match=r"^item 0, field status: is missing$"):
         session_from_dict({"id": "a", "relative_id": 1})
-
-
-def test_configured_converter_follows_the_rules() -> None:
-    converter = cattrs.Converter()
-    configure_converter(converter)
-    assert converter.structure([FULL_SESSION], list[Session]) == [session_from_dict(FULL_SESSION)]
-    assert converter.structure(FULL_MEMBER, Member) == Member(**FULL_MEMBER)
-    with pytest.raises(ValueError, match=r"^created_by\.id: must be a whole number, not a string$"):
-        converter.structure({**MINIMAL_SESSION, "created_by": {"id": "1"}}, Session)
-    with pytest.raises(ValueError, match=r"^must be an object, not null$"):
-        converter.structure(None, Session)
-    with pytest.raises(ValueError, match=r"^project: is missing$"):
-        converter.structure({"id": "MNbyVedg", "workspace": "w"}, Suite)

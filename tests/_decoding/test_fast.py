@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -212,31 +211,3 @@ def test_choice_of_cattrs_is_logged_once(caplog: pytest.LogCaptureFixture) -> No
         decode_page(page_body())
     message = "decoding pages with cattrs: msgspec (extra [speed]) is not installed"
     assert caplog.record_tuples == [("buddy_sessions", logging.DEBUG, message)]
-
-
-def count_python_calls(body: bytes) -> int:
-    """Return the number of Python functions that are called to decode a page, which is the same on every machine."""
-    decode_page(body)
-    calls = 0
-
-    def count(_: Any, event: str, __: Any) -> None:
-        nonlocal calls
-        calls += event == "call"
-
-    before = sys.getprofile()
-    sys.setprofile(count)
-    try:
-        decode_page(body)
-    finally:
-        sys.setprofile(before)
-    return calls
-
-
-def test_msgspec_calls_no_python_function_per_session() -> None:
-    assert count_python_calls(page_body(*[FULL_SESSION] * 100)) < 50
-
-
-@pytest.mark.usefixtures("without_msgspec")
-def test_cattrs_calls_few_python_functions_per_session() -> None:
-    """A session with its member has 30 fields."""
-    assert count_python_calls(page_body(*[FULL_SESSION] * 100)) < 100 * 45

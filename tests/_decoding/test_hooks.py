@@ -67,12 +67,28 @@ def test_numeric_id_becomes_a_string() -> None:
     assert decode_one(id=7).id == "7"
 
 
-@pytest.mark.parametrize("number", [1, 2**31, 2**53, 2**53 + 1, 2**63, 2**80])
+@pytest.mark.parametrize("number", [1, 2**31, 2**53, 2**53 + 1, 2**63 - 1])
 def test_large_numbers_are_exact(number: int) -> None:
     assert decode_one(relative_id=number).relative_id == number
 
 
-@pytest.mark.parametrize("seconds", [0, 1, 1.5, 2**70])
+@pytest.mark.parametrize(
+    "number", [2**63, -(2**63) - 1, 2**64, 10**400, -(10**400)], ids=["2^63", "-2^63-1", "2^64", "10^400", "-10^400"]
+)
+@pytest.mark.parametrize("field", ["id", "duration", "tests_count", "failed_count", "skipped_count", "error_count"])
+def test_number_beyond_64_bits_is_located(field: str, number: int) -> None:
+    with pytest.raises(DecodeError, match=f"^item 0, field {field}: must fit in 64 bits$"):
+        decode_one(**{field: number})
+    with pytest.raises(DecodeError, match=r"^item 0, field created_by\.id: must fit in 64 bits$"):
+        decode_one(created_by={"id": number})
+
+
+def test_relative_id_fits_in_64_bits() -> None:
+    with pytest.raises(DecodeError, match=r"^item 0, field relative_id: must fit in 64 bits$"):
+        decode_one(relative_id=2**63)
+
+
+@pytest.mark.parametrize("seconds", [0, 1, 1.5, 2**63 - 1, -(2**63), 1e300])
 def test_duration_is_a_whole_number_or_a_float(seconds: float) -> None:
     duration = decode_one(duration=seconds).duration
     assert duration == seconds

@@ -125,6 +125,8 @@ async def test_unexpected_status(reader: CheckedReader, status: str, body: bytes
         pytest.param(page_response(SESSION, None), 1, None, id="item-null"),
         pytest.param(page_response(SESSION, {"relative_id": 1, "status": "ERROR"}), 1, "id", id="id-missing"),
         pytest.param(page_response({**SESSION, "relative_id": 0}), 0, "relative_id", id="relative-id-0"),
+        pytest.param(page_response({**SESSION, "relative_id": 10**400}), 0, "relative_id", id="number-of-400-digits"),
+        pytest.param(page_response({**SESSION, "tests_count": 2**63}), 0, "tests_count", id="number-beyond-64-bits"),
         pytest.param(page_response({**SESSION, "create_date": "yesterday"}), 0, "create_date", id="invalid-date"),
     ],
 )
