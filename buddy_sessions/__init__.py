@@ -8,6 +8,7 @@ async with BuddyClient.from_env() as buddy:
 from ._changes import Change, ChangeKind
 from ._decoding.converter import to_dict
 from ._http.rate_limit import RequestLimiter
+from ._options import ClientOptions
 from ._paging.case_paginator import CasePaginator
 from ._paging.paginator import SessionPaginator
 from ._stats import Stats
@@ -65,6 +66,7 @@ __all__ = [
     "Change",
     "ChangeKind",
     "ClientClosedError",
+    "ClientOptions",
     "Comparison",
     "ConfigError",
     "Cursor",

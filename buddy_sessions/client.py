@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import ssl
 import warnings
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 from functools import partial
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self, TypeVar, Unpack
 
-import aiohttp
 from yarl import URL
 
 from ._decoding.converter import (
@@ -27,7 +24,7 @@ from ._decoding.converter import (
 )
 from ._http.credentials import Credentials, hide_token
 from ._http.proxies import environment_proxy
-from ._http.rate_limit import RateLimiter, RequestLimiter
+from ._http.rate_limit import RateLimiter
 from ._http.transport import Transport
 from ._http.urls import (
     case_url,
@@ -39,6 +36,7 @@ from ._http.urls import (
     suite_url,
     suites_url,
 )
+from ._options import ClientOptions, options_from_environment, reject_unknown_options, token_from_environment
 from ._paging.case_paginator import CasePaginator
 from ._paging.case_plan import CasePlan
 from ._paging.paginator import PageReader, SessionPaginator
@@ -62,7 +60,7 @@ from ._validate import (
     validate_suites,
 )
 from ._workers import map_concurrently
-from .errors import ConfigError, NotFoundError
+from .errors import NotFoundError
 from .harvest import Harvest, OnFailure
 from .models import (
     FAILING,
@@ -80,8 +78,6 @@ from .watch import OnFirstFailure, Watch, WatchState
 
 _T = TypeVar("_T")
 
-_BASE_URL_VARIABLES = "BUDDY_API_ENDPOINT", "BUDDY_API_URL", "BUDDY_BASE_URL"
-
 
 class BuddyClient:
     """Reads the unit-test sessions of Buddy suites.
@@ -94,23 +90,7 @@ class BuddyClient:
         token: A personal access token or an OAuth token with the scope UNIT_TEST_INFO (named UNIT_TEST_READ in newer
             documentation), or an async callable that returns one within `timeout`. The client caches its result, and
             calls it once more after a 401. The callable's own errors are raised unchanged.
-        region: The region of the account. A token of one region is not valid in another.
-        base_url: The URL of the API on premises, such as `https://buddy.example.com/api`; it takes precedence over
-            `region`.
-        http_session: An aiohttp session to send requests with. The client never closes or changes it.
-        ssl: How to check the certificate of the server (default: the certificates of the system).
-        per_page: The number of sessions to request per page.
-        read_ahead: The maximum number of pages of one suite that are requested at once. A harvest or a sync requests
-            one page of each suite at a time; once no suite is waiting, the remaining suites share `max_concurrency`.
-            With 1, no page is requested in advance.
-        max_concurrency: The maximum number of requests of this client at once.
-        timeout: Seconds for one attempt, from connecting to the last byte.
-        max_attempts: The maximum number of attempts for a request that fails, including the first one.
-        max_wait: Total seconds that one request may wait for the rate limit and between its attempts.
-        limiter: A limiter that is shared with other clients, also on other machines: its `acquire` is awaited before
-            each request.
-        trust_env: Whether to use the proxies of the environment (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`). With an
-            `http_session`, the `trust_env` of that session applies.
+        options: Keyword arguments: see `ClientOptions`.
 
     Raises:
         ConfigError: An argument is invalid. Later: the client is used in a second event loop or process, or without
@@ -122,63 +102,39 @@ class BuddyClient:
         ...         print(session.relative_id, session.status)
     """
 
-    def __init__(
-        self,
-        token: str | Callable[[], Awaitable[str]],
-        *,
-        region: Region | str = Region.US,
-        base_url: str | URL | None = None,
-        http_session: aiohttp.ClientSession | None = None,
-        ssl: ssl.SSLContext | None = None,
-        per_page: int = 100,
-        read_ahead: int = 4,
-        max_concurrency: int = 8,
-        timeout: float = 30.0,
-        max_attempts: int = 4,
-        max_wait: float = 300.0,
-        limiter: RequestLimiter | None = None,
-        trust_env: bool = False,
-    ) -> None:
+    def __init__(self, token: str | Callable[[], Awaitable[str]], **options: Unpack[ClientOptions]) -> None:
         token = hide_token(token)  # a traceback that shows local variables does not show the token
-        region = validate_region(region)
+        reject_unknown_options(options)
+        region, base_url = options.get("region"), options.get("base_url")
+        region = Region.US if region is None else validate_region(region)
         self._base_url = region_url(region) if base_url is None else parse_base_url(base_url)
-        self._per_page = validate_int("per_page", per_page)
-        self._read_ahead = validate_int("read_ahead", read_ahead)
+        self._per_page = validate_int("per_page", options.get("per_page", 100))
+        self._read_ahead = validate_int("read_ahead", options.get("read_ahead", 4))
         self._traits = ServerTraits()
         self._case_traits = ServerTraits()
-        self._max_concurrency = validate_int("max_concurrency", max_concurrency)
-        timeout = validate_seconds("timeout", timeout)
-        max_wait = validate_seconds("max_wait", max_wait, zero_allowed=True)
-        self._rate_limiter = RateLimiter(max_concurrency=self._max_concurrency, max_wait=max_wait, limiter=limiter)
+        self._max_concurrency = validate_int("max_concurrency", options.get("max_concurrency", 8))
+        timeout = validate_seconds("timeout", options.get("timeout", 30.0))
+        max_wait = validate_seconds("max_wait", options.get("max_wait", 300.0), zero_allowed=True)
+        self._rate_limiter = RateLimiter(
+            max_concurrency=self._max_concurrency, max_wait=max_wait, limiter=options.get("limiter")
+        )
+        http_session = options.get("http_session")
+        uses_environment = options.get("trust_env", False) and http_session is None
         self._transport = Transport(
             Credentials(token, timeout),
             self._rate_limiter,
             http_session=http_session,
-            ssl_context=ssl,
+            ssl_context=options.get("ssl"),
             max_concurrency=self._max_concurrency,
             timeout=timeout,
-            max_attempts=validate_int("max_attempts", max_attempts),
+            max_attempts=validate_int("max_attempts", options.get("max_attempts", 4)),
             max_wait=max_wait,
-            proxy=environment_proxy(self._base_url) if trust_env and http_session is None else None,
+            proxy=environment_proxy(self._base_url) if uses_environment else None,
         )
 
     @classmethod
     def from_env(
-        cls,
-        *,
-        token: str | Callable[[], Awaitable[str]] | None = None,
-        region: Region | str | None = None,
-        base_url: str | URL | None = None,
-        http_session: aiohttp.ClientSession | None = None,
-        ssl: ssl.SSLContext | None = None,
-        per_page: int = 100,
-        read_ahead: int = 4,
-        max_concurrency: int = 8,
-        timeout: float = 30.0,
-        max_attempts: int = 4,
-        max_wait: float = 300.0,
-        limiter: RequestLimiter | None = None,
-        trust_env: bool = False,
+        cls, *, token: str | Callable[[], Awaitable[str]] | None = None, **options: Unpack[ClientOptions]
     ) -> Self:
         """Return a client that is configured by the environment variables of Buddy's own tools.
 
@@ -188,45 +144,14 @@ class BuddyClient:
 
         Args:
             token: The token, or an async callable that returns one (default: `BUDDY_TOKEN`).
-            region: The region (default: `BUDDY_REGION`). Takes precedence over a base URL of the environment.
-            base_url: The URL of the API. Takes precedence over the environment.
-            http_session: As in `BuddyClient`.
-            ssl: As in `BuddyClient`.
-            per_page: As in `BuddyClient`.
-            read_ahead: As in `BuddyClient`.
-            max_concurrency: As in `BuddyClient`.
-            timeout: As in `BuddyClient`.
-            max_attempts: As in `BuddyClient`.
-            max_wait: As in `BuddyClient`.
-            limiter: As in `BuddyClient`.
-            trust_env: As in `BuddyClient`.
+            options: Keyword arguments: see `ClientOptions`. `region` and `base_url` take precedence over the
+                environment.
 
         Raises:
             ConfigError: There is no token, or a setting is invalid.
         """
-        token = hide_token(token or os.environ.get("BUDDY_TOKEN", ""))
-        if not token:
-            raise ConfigError(
-                "no token: set BUDDY_TOKEN to a personal access token with the scope UNIT_TEST_INFO "
-                "(the BUDDY_UT_TOKEN of a suite can only write)"
-            )
-        if base_url is None and region is None:
-            base_url = next(filter(None, map(os.environ.get, _BASE_URL_VARIABLES)), None)
-        return cls(
-            token,
-            region=region or os.environ.get("BUDDY_REGION") or Region.US,
-            base_url=base_url,
-            http_session=http_session,
-            ssl=ssl,
-            per_page=per_page,
-            read_ahead=read_ahead,
-            max_concurrency=max_concurrency,
-            timeout=timeout,
-            max_attempts=max_attempts,
-            max_wait=max_wait,
-            limiter=limiter,
-            trust_env=trust_env,
-        )
+        token = hide_token(token or token_from_environment())
+        return cls(token, **options_from_environment(options))
 
     def __repr__(self) -> str:
         # A traceback also shows a client whose __init__ has failed.

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import gc
+import inspect
+import re
 from datetime import datetime
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 
 from buddy_sessions import (
     BuddyClient,
+    ClientOptions,
     ConfigError,
     Cursor,
     ForbiddenError,
@@ -91,6 +94,16 @@ class TestArguments:
     def test_zero_is_valid_where_it_makes_sense(self) -> None:
         BuddyClient("token", max_wait=0, timeout=1).sessions(KEY, max_sessions=0, after=0, cursor=Cursor(1, 0))
 
+    def test_unknown_argument(self) -> None:
+        with pytest.raises(TypeError, match=r"^BuddyClient got an unexpected keyword argument 'perpage'$"):
+            BuddyClient("token", perpage=50)  # type: ignore[call-arg]  # on purpose
+
+
+def test_every_option_is_documented() -> None:
+    documented = re.findall(r"^ {4}(\w+): ", inspect.getdoc(ClientOptions) or "", re.MULTILINE)
+    assert documented == list(ClientOptions.__annotations__)
+    assert "**options: " in str(inspect.signature(BuddyClient))
+
 
 class TestEnvironment:
     def test_token_is_enough(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +136,7 @@ class TestEnvironment:
         monkeypatch.setenv("BUDDY_API_URL", "https://buddy.example")
         assert repr(BuddyClient.from_env(token="t", region=Region.EU)) == "<BuddyClient https://api.eu.buddy.works>"
         assert repr(BuddyClient.from_env(token="t", base_url="https://x.example")) == "<BuddyClient https://x.example>"
-        with pytest.raises(TypeError):
+        with pytest.raises(TypeError, match="'tokn'"):
             BuddyClient.from_env(token="t", tokn="t")  # type: ignore[call-arg]  # on purpose
 
     def test_invalid_setting(self, monkeypatch: pytest.MonkeyPatch) -> None:

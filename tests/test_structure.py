@@ -20,7 +20,7 @@ LAYERS: list[set[str]] = [
     {"errors"},
     {"_stats", "_validate", "_workers", "_decoding", "_changes"},
     {"_http", "_paging"},
-    {"harvest", "watch", "analysis"},
+    {"_options", "harvest", "watch", "analysis"},
     {"client"},
     {"store", "dlt"},
     {"__init__"},

@@ -15,6 +15,7 @@ from buddy_sessions import (
     Change,
     ChangeKind,
     CIProvider,
+    ClientOptions,
     Comparison,
     Cursor,
     DecodeError,
@@ -51,6 +52,10 @@ async def clients(http_session: aiohttp.ClientSession, token: Callable[[], Await
     BuddyClient("token", trust_env=True)
     BuddyClient(token, region="eu", base_url=URL("https://h"), http_session=http_session, limiter=limiter)
     BuddyClient("token", region=Region.AS, per_page=50, read_ahead=1, max_concurrency=2, timeout=1, max_attempts=1)
+    options: ClientOptions = {"region": "as", "timeout": 5}
+    BuddyClient("token", **options)
+    BuddyClient("token", perpage=50)  # type: ignore[call-arg]
+    BuddyClient("token", timeout="5")  # type: ignore[arg-type]  # ty: ignore[invalid-argument-type]
     async with BuddyClient.from_env(max_wait=0.5, limiter=limiter, trust_env=True) as buddy:
         assert_type(buddy, BuddyClient)
         assert_type(buddy.rate_limit, RateLimit | None)

@@ -1,0 +1,81 @@
+"""The keyword arguments of `BuddyClient`, and their values in the environment."""
+
+from __future__ import annotations
+
+import os
+from ssl import SSLContext
+from typing import TypedDict
+
+import aiohttp
+from yarl import URL
+
+from ._http.rate_limit import RequestLimiter
+from .errors import ConfigError
+from .models import Region
+
+_BASE_URL_VARIABLES = "BUDDY_API_ENDPOINT", "BUDDY_API_URL", "BUDDY_BASE_URL"
+
+
+class ClientOptions(TypedDict, total=False):
+    """The keyword arguments of `BuddyClient` and `BuddyClient.from_env`. All are optional.
+
+    Attributes:
+        region: The region of the account: "US" (default), "EU" or "AS", in any case. A token of one region is not valid
+            in another.
+        base_url: The URL of the API on premises, such as `https://buddy.example.com/api`; it takes precedence over
+            `region` (default: the API of the region).
+        http_session: An aiohttp session to send requests with (default: one of the client's own). The client never
+            closes or changes it.
+        ssl: How to check the certificate of the server (default: the certificates of the system).
+        trust_env: Whether to use the proxies of the environment: `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY` (default:
+            False). With an `http_session`, the `trust_env` of that session applies.
+        per_page: The number of sessions to request per page (default: 100).
+        read_ahead: The maximum number of pages of one suite that are requested at once (default: 4). A harvest or a
+            sync requests one page of each suite at a time; once no suite is waiting, the remaining suites share
+            `max_concurrency`. With 1, no page is requested in advance.
+        max_concurrency: The maximum number of requests of the client at once (default: 8).
+        timeout: Seconds for one attempt, from connecting to the last byte (default: 30).
+        max_attempts: The maximum number of attempts for a request that fails, including the first one (default: 4).
+        max_wait: Total seconds that one request may wait for the rate limit and between its attempts (default: 300).
+        limiter: A limiter that is shared with other clients, also on other machines: its `acquire` is awaited before
+            each request (default: none).
+    """
+
+    region: Region | str | None
+    base_url: str | URL | None
+    http_session: aiohttp.ClientSession | None
+    ssl: SSLContext | None
+    trust_env: bool
+    per_page: int
+    read_ahead: int
+    max_concurrency: int
+    timeout: float
+    max_attempts: int
+    max_wait: float
+    limiter: RequestLimiter | None
+
+
+def reject_unknown_options(options: ClientOptions) -> None:
+    """Raise TypeError for a keyword argument that does not exist, as Python does for listed ones."""
+    unknown = sorted(options.keys() - ClientOptions.__annotations__.keys())
+    if unknown:
+        raise TypeError(f"BuddyClient got an unexpected keyword argument {unknown[0]!r}")
+
+
+def token_from_environment() -> str:
+    """Return `BUDDY_TOKEN`. Raises `ConfigError` if it is not set."""
+    token = os.environ.get("BUDDY_TOKEN", "")
+    if not token:
+        raise ConfigError(
+            "no token: set BUDDY_TOKEN to a personal access token with the scope UNIT_TEST_INFO "
+            "(the BUDDY_UT_TOKEN of a suite can only write)"
+        )
+    return token
+
+
+def options_from_environment(options: ClientOptions) -> ClientOptions:
+    """Return the options, with the base URL and the region of the environment if the options have neither."""
+    region, base_url = options.get("region"), options.get("base_url")
+    if region is None and base_url is None:
+        base_url = next(filter(None, map(os.environ.get, _BASE_URL_VARIABLES)), None)
+    return {**options, "region": region or os.environ.get("BUDDY_REGION") or None, "base_url": base_url}
