@@ -52,6 +52,7 @@ from .models import (
     TestKey,
     TestRun,
     TestStatus,
+    parse_session_url,
 )
 from .store import SessionStore
 from .watch import Watch
@@ -107,6 +108,7 @@ __all__ = [
     "__version__",
     "compare",
     "flaky_tests",
+    "parse_session_url",
     "slowest_tests",
     "to_dict",
 ]

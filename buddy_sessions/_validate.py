@@ -6,27 +6,44 @@ import math
 from collections.abc import AsyncIterable, Iterable
 from datetime import datetime
 from typing import TypeVar, get_args
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from .errors import ConfigError
-from .models import CaseScope, Cursor, Region, Session, SuiteKey, SuiteRef, TestCase, TestStatus
+from .models import API_HOSTS, CaseScope, Cursor, Region, Session, SuiteKey, SuiteRef, TestCase, TestStatus
 
 _Text = TypeVar("_Text", bound=str)
 _Suites = TypeVar("_Suites")
 
 
-def validate_suite(suite: SuiteRef) -> SuiteKey:
-    """Return the key of a suite that is referenced by a key, a tuple of three names, or a text."""
-    if type(suite) is SuiteKey:
+def validate_suite(suite: SuiteRef, *, api_host: str | None = None) -> SuiteKey:
+    """Return the key of a suite. `api_host` is that of the client; without one, a URL can have any host."""
+    if isinstance(suite, SuiteKey):
         return suite
-    if isinstance(suite, tuple) and len(suite) == len(SuiteKey._fields):
-        return SuiteKey(*suite)
     if not isinstance(suite, str):
         raise ConfigError(f"not a suite: {suite!r}; pass a SuiteKey, 'workspace/project/suite_id' or a URL")
     try:
-        return SuiteKey.parse(suite)
+        key = SuiteKey.parse(suite)
     except ValueError as error:
         raise ConfigError(str(error)) from None
+    if api_host is not None and "://" in suite:
+        _validate_host(suite, api_host)
+    return key
+
+
+def _validate_host(url: str, api_host: str) -> None:
+    """Raise ConfigError for a URL of the API in another region, or of a host that is not Buddy's or the client's."""
+    host = urlsplit(url).hostname or ""
+    regions = {name: region for region, name in API_HOSTS.items()}
+    region, own_region = regions.get(host), regions.get(api_host)
+    if region is not own_region and region is not None and own_region is not None:
+        raise ConfigError(
+            f"the suite is in the region {region}, but the client reads {own_region}: "
+            f"set the region to {region}, with a token of that region; {url!r}"
+        )
+    if host != api_host and not f".{host}".endswith(".buddy.works"):
+        raise ConfigError(
+            f"unknown host {host!r}: paste a URL of buddy.works or {api_host}, or set the base URL; {url!r}"
+        )
 
 
 def validate_names(key: SuiteKey) -> SuiteKey:
@@ -79,9 +96,8 @@ def validate_scope(cases: CaseScope) -> CaseScope:
 
 def validate_suites(suites: _Suites) -> _Suites:
     """Return an iterable of suites. Passing a single suite is a common mistake."""
-    # A single suite can be a tuple of names, so no tuple is accepted.
-    if isinstance(suites, str | tuple) or not isinstance(suites, Iterable | AsyncIterable):
-        raise ConfigError(f"suites must be an iterable of suites, such as a list (not a tuple), not {suites!r}")
+    if isinstance(suites, str | SuiteKey) or not isinstance(suites, Iterable | AsyncIterable):
+        raise ConfigError(f"suites must be an iterable of suites, such as a list, not {suites!r}")
     return suites
 
 

@@ -185,6 +185,10 @@ class BuddyClient:
         """The maximum number of requests of this client at once."""
         return self._max_concurrency
 
+    def _parse_suite(self, suite: SuiteRef) -> SuiteKey:
+        """Return the key of a suite that this client can read."""
+        return validate_names(validate_suite(suite, api_host=self._base_url.host))
+
     async def suites(self, workspace: str, project: str) -> list[Suite]:
         """Return the suites of a project, in the order of the API, with one request.
 
@@ -213,7 +217,7 @@ class BuddyClient:
             NotFoundError: The suite does not exist, or the token's owner cannot see it.
             BuddyError: The request failed for another reason.
         """
-        key = validate_names(validate_suite(suite))
+        key = self._parse_suite(suite)
         fetched = await self._transport.get(suite_url(self._base_url, key), partial(decode_suite, key=key))
         return fetched.result()
 
@@ -232,7 +236,7 @@ class BuddyClient:
         """Return a paginator over the sessions of a suite, newest first. The first request is sent when you iterate.
 
         Args:
-            suite: The suite: a `SuiteKey`, `"workspace/project/suite_id"`, a tuple of these names, or its URL.
+            suite: The suite: a `SuiteKey`, `"workspace/project/suite_id"`, or its URL in the browser or in the API.
             branch: Only sessions of this branch.
             after: Only sessions with a higher `relative_id`. Reading stops when all of them were read.
             since: Only sessions created at this time or later; an aware datetime. Reading stops at the first page that
@@ -245,7 +249,7 @@ class BuddyClient:
         Raises:
             ConfigError: An argument is invalid. Raised here, before any I/O.
         """
-        key = validate_names(validate_suite(suite))
+        key = self._parse_suite(suite)
         new_reader = partial(
             self._new_reader,
             key,
@@ -340,7 +344,7 @@ class BuddyClient:
             NotFoundError: The session or the suite does not exist, or the token's owner cannot see it.
             BuddyError: The request failed for another reason.
         """
-        key = validate_names(validate_suite(suite))
+        key = self._parse_suite(suite)
         validate_name("session_id", session_id)
         return (await self._fetch_session(key, session_id)).result()
 
@@ -364,7 +368,7 @@ class BuddyClient:
         Raises:
             ConfigError: An argument is invalid. Raised here, before any I/O.
         """
-        key = validate_names(validate_suite(suite))
+        key = self._parse_suite(suite)
         session_id = validate_session(session)
         return self._case_paginator(
             key,
@@ -387,7 +391,7 @@ class BuddyClient:
             NotFoundError: The case does not exist any more.
             BuddyError: The request failed for another reason.
         """
-        key = validate_names(validate_suite(suite))
+        key = self._parse_suite(suite)
         group_id, case_id = validate_case(case)
         url = case_url(self._base_url, key, validate_session(session), group_id, case_id)
         return (await self._transport.get(url, decode_case)).result()
@@ -409,7 +413,7 @@ class BuddyClient:
             NotFoundError: The session or the suite does not exist, or the token's owner cannot see it.
             BuddyError: A request failed for another reason.
         """
-        key = validate_names(validate_suite(suite))
+        key = self._parse_suite(suite)
         validate_session(session)
 
         async def read(status: TestStatus) -> list[TestCase]:
@@ -494,7 +498,14 @@ class BuddyClient:
             return self._new_reader(validate_names(key), branch=branch, after=lowest, since=since, slots=slots)
 
         size = self._max_concurrency if concurrency is None else validate_int("concurrency", concurrency)
-        return Harvest(suites, read, concurrency=size, max_concurrency=self._max_concurrency, on_failure=on_failure)
+        return Harvest(
+            suites,
+            read,
+            api_host=self._base_url.host,
+            concurrency=size,
+            max_concurrency=self._max_concurrency,
+            on_failure=on_failure,
+        )
 
     def watch(
         self,
@@ -529,7 +540,7 @@ class BuddyClient:
     ) -> Watch:
         """Return a watch that continues from a saved state; None to start a new one."""
         return Watch(
-            [validate_names(validate_suite(suite)) for suite in validate_suites(suites)],
+            [self._parse_suite(suite) for suite in validate_suites(suites)],
             partial(self._new_reader, branch=validate_branch(branch), read_ahead=1),  # most rounds need one page
             interval=validate_seconds("interval", interval),
             concurrency=self._max_concurrency,

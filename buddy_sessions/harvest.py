@@ -74,13 +74,14 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
         suites: Iterable[SuiteRef] | AsyncIterable[SuiteRef],
         new_reader: Callable[[SuiteKey, RequestSlots], SuiteReader],
         *,
+        api_host: str | None,
         concurrency: int,
         max_concurrency: int,
         on_failure: OnFailure = "raise",
     ) -> None:
         if on_failure not in get_args(OnFailure):
             raise ConfigError(f"on_failure must be 'raise' or 'collect', not {on_failure!r}")
-        self._source = _SuiteSource(suites)
+        self._source = _SuiteSource(suites, api_host)
         self._new_reader = new_reader
         self._on_failure = on_failure
         self._failures: dict[SuiteKey, BuddyError] = {}
@@ -194,8 +195,9 @@ class _SuiteSource:
         error: The error of the iterable, or of an element that is no suite. No suite follows it.
     """
 
-    def __init__(self, suites: Iterable[SuiteRef] | AsyncIterable[SuiteRef]) -> None:
+    def __init__(self, suites: Iterable[SuiteRef] | AsyncIterable[SuiteRef], api_host: str | None) -> None:
         validate_suites(suites)
+        self._api_host = api_host
         self.error: Exception | None = None
         self._suites = aiter(suites) if isinstance(suites, AsyncIterable) else iter(suites)
         self._remaining = len(suites) if isinstance(suites, Sized) else None
@@ -211,7 +213,7 @@ class _SuiteSource:
                 suite = await anext(self._suites) if isinstance(self._suites, AsyncIterator) else next(self._suites)
                 if self._remaining is not None:
                     self._remaining -= 1
-                return validate_suite(suite)
+                return validate_suite(suite, api_host=self._api_host)
             except (StopIteration, StopAsyncIteration):
                 return None
             except Exception as error:  # noqa: BLE001 - of the iterable or validate_suite; raised by the harvest

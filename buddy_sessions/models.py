@@ -89,9 +89,12 @@ class Region(StrEnum):
             ) from None
 
 
+API_HOSTS = {Region.US: "api.buddy.works", Region.EU: "api.eu.buddy.works", Region.AS: "api.asia.buddy.works"}
+"""The host of the API in each region (Buddy's documentation, SDKs and Terraform provider)."""
+
 _FINISHED = frozenset({SessionStatus.SUCCESSFUL, SessionStatus.ERROR, SessionStatus.SKIPPED})
-_API_PATH = r"/workspaces/([^/]+)/projects/([^/]+)/unit-tests/suites/([^/]+)(?:/|$)"
-_BROWSER_PATH = r"/([^/]+)/([^/]+)/unit-tests/([^/]+)(?:/|$)"
+_API_PATH = r"/workspaces/([^/]+)/projects/([^/]+)/unit-tests/suites/([^/]+)(?:/sessions/([^/]+))?(?:/|$)"
+_BROWSER_PATH = r"/([^/]+)/([^/]+)/unit-tests/([^/]+)(?:/([^/]+))?(?:/|$)"
 
 
 class SuiteKey(NamedTuple):
@@ -120,21 +123,37 @@ class SuiteKey(NamedTuple):
         Raises:
             ValueError: `text` is neither.
         """
-        names: list[str] = []
         if isinstance(text, str) and "://" in text:
-            path = urlsplit(text).path
-            match = re.search(_API_PATH, path) or re.match(_BROWSER_PATH, path)
-            names = [unquote(name) for name in match.groups()] if match else []
-        elif isinstance(text, str):
-            names = text.split("/")
-        if len(names) != 3 or not all(names):
-            raise ValueError(f"not a suite: {text!r}; write workspace/project/suite_id, or paste the URL of the suite")
+            return parse_session_url(text)[0]
+        names = text.split("/") if isinstance(text, str) else []
+        if len(names) != len(cls._fields) or not all(names):
+            raise _no_suite(text)
         return cls(*names)
 
 
-SuiteRef: TypeAlias = SuiteKey | tuple[str, str, str] | str
-"""How a suite is referenced in this package: a `SuiteKey` (or a plain tuple of its names), or any text that
-`SuiteKey.parse` accepts."""
+SuiteRef: TypeAlias = SuiteKey | str
+"""How a suite is referenced in this package: a `SuiteKey`, or any text that `SuiteKey.parse` accepts.
+
+Only the names of a URL are used. A client refuses a URL of the API in another region, and one whose host is neither
+below `buddy.works` nor its own; without a client, as in `SessionStore.sessions`, any host is accepted."""
+
+
+def parse_session_url(url: str) -> tuple[SuiteKey, str | None]:
+    """Return the suite and the session ID in a URL of the browser or the API; None for the URL of a suite.
+
+    Raises:
+        ValueError: It is not the URL of a suite or session.
+    """
+    path = urlsplit(url).path
+    match = re.search(_API_PATH, path) or re.match(_BROWSER_PATH, path)
+    if match is None:
+        raise _no_suite(url)
+    *names, session_id = match.groups()
+    return SuiteKey(*map(unquote, names)), unquote(session_id) if session_id else None
+
+
+def _no_suite(text: object) -> ValueError:
+    return ValueError(f"not a suite: {text!r}; write workspace/project/suite_id, or paste the URL of the suite")
 
 
 @frozen(kw_only=True)
@@ -150,10 +169,6 @@ class Member:
         email: The email address.
         admin: Whether the member is an administrator of the workspace.
         workspace_owner: Whether the member owns the workspace.
-
-    Example:
-        >>> Member(id=7, name="Ann").name
-        'Ann'
     """
 
     url: str | None = None
@@ -396,16 +411,12 @@ _CURSOR = r"([1-9][0-9]{0,18})@(0|[1-9][0-9]{0,18})"
 
 @frozen
 class Cursor:
-    """The position of a read. You can resume from it at any later time, in any process.
+    """The position of a read. You can resume from it at any later time, in any process. `str(cursor)` is `118@40`.
 
     Attributes:
         lowest_id: The lowest `relative_id` read so far. Sessions with lower numbers remain to be read.
         offset: The number of sessions in the list down to `lowest_id`, when they were read. Only a hint: if it is
             wrong, the read makes extra requests, but loses no session.
-
-    Example:
-        >>> str(Cursor(118, 40))
-        '118@40'
     """
 
     lowest_id: int

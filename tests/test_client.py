@@ -76,7 +76,10 @@ class TestArguments:
         with pytest.raises(ConfigError, match=name):
             BuddyClient("token").sessions(KEY, **argument)
 
-    @pytest.mark.parametrize("key", [("..", "p", "s"), ("w", "a/b", "s"), ("w", "p", ""), ("w", "p"), "w/p", None, 7])
+    @pytest.mark.parametrize(
+        "key",
+        [SuiteKey("..", "p", "s"), SuiteKey("w", "a/b", "s"), SuiteKey("w", "p", ""), ("w", "p", "s"), "w/p", None, 7],
+    )
     async def test_names(self, key: Any) -> None:
         buddy = BuddyClient("token")
         with pytest.raises(ConfigError):
@@ -183,7 +186,7 @@ async def test_unknown_session(fake: FakeBuddy, suite_id: str, message: str) -> 
     fake.add_suite(*KEY)
     async with BuddyClient(fake.token, base_url=fake.base_url) as buddy:
         with pytest.raises(NotFoundError, match=message) as caught:
-            await buddy.session(("acme", "shop", suite_id), "YDnagwGk")
+            await buddy.session(f"acme/shop/{suite_id}", "YDnagwGk")
     assert "check the workspace, the project and the IDs" in str(caught.value)
     assert caught.value.url.endswith(f"/suites/{suite_id}/sessions/YDnagwGk")
     assert len(fake.requests) == 1

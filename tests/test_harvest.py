@@ -50,7 +50,7 @@ def add_suites(fake: FakeBuddy, count: int, sessions: int) -> list[FakeSuite]:
 
 
 def keys(suites: list[FakeSuite]) -> list[SuiteKey]:
-    return [SuiteKey(*suite.key) for suite in suites]
+    return [suite.key for suite in suites]
 
 
 class TestStream:
@@ -335,6 +335,10 @@ class TestFailures:
         assert error.cursor is not None
         assert error.cursor.lowest_id == 51
         assert error.__traceback__ is None  # its frames would keep the previous page
+
+    async def test_tuple_of_suites(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
+        suites = tuple(map(str, keys(add_suites(fake, 2, 1))))
+        assert sorted([str(key) async for key, _ in buddy.harvest(suites)]) == sorted(suites)
 
     @pytest.mark.parametrize("suites", ["a/b/c", SuiteKey("a", "b", "c"), 7, None])
     def test_suites_must_be_an_iterable(self, suites: Any) -> None:

@@ -24,6 +24,7 @@ from buddy_sessions import (
     SuiteKey,
     TestCase,
     models,
+    parse_session_url,
 )
 
 
@@ -130,11 +131,27 @@ def test_suite_key_from_a_url(url: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "session_id"),
+    [
+        (f"{APP}/acme/my%20shop/unit-tests/MNbyVedg/YDnagwGk?tab=cases#top", "YDnagwGk"),
+        (f"{APP}/acme/my%20shop/unit-tests/MNbyVedg/a%20b/", "a b"),
+        (f"{APP}/acme/my%20shop/unit-tests/MNbyVedg/", None),
+        (f"{API}/sessions/YDnagwGk/cases?page=1", "YDnagwGk"),
+        (f"{API}/sessions?page=2", None),
+        (API, None),
+    ],
+)
+def test_session_in_a_url(url: str, session_id: str | None) -> None:
+    assert parse_session_url(url) == (SuiteKey("acme", "my shop", "MNbyVedg"), session_id)
+
+
+@pytest.mark.parametrize(
     "url", [APP, f"{APP}/acme/shop", f"{APP}/acme/shop/unit-tests/", API.removesuffix("/MNbyVedg"), "https://["]
 )
 def test_url_without_a_suite(url: str) -> None:
-    with pytest.raises(ValueError, match=r"workspace/project/suite_id|Invalid"):
-        SuiteKey.parse(url)
+    for parse in (SuiteKey.parse, parse_session_url):
+        with pytest.raises(ValueError, match=r"workspace/project/suite_id|Invalid"):
+            parse(url)
 
 
 def test_region_in_any_case() -> None:

@@ -24,7 +24,7 @@ async def read(base_url: str, suites: list[Suite], concurrency: int, per_page: i
     count = 0
     async with BuddyClient("token", base_url=base_url, max_concurrency=concurrency, per_page=per_page) as buddy:
         if len(suites) == 1:
-            async for _ in buddy.sessions(suites[0]):
+            async for _ in buddy.sessions(SuiteKey(*suites[0])):
                 count += 1
         else:
             async with buddy.harvest(SuiteKey(*suite) for suite in suites) as harvest:

@@ -8,15 +8,12 @@ from urllib.parse import quote
 from yarl import URL
 
 from ..errors import ConfigError
-from ..models import Region, SuiteKey
-
-# The hosts in Buddy's documentation, SDKs and Terraform provider
-_HOSTS = {Region.US: "api.buddy.works", Region.EU: "api.eu.buddy.works", Region.AS: "api.asia.buddy.works"}
+from ..models import API_HOSTS, Region, SuiteKey
 
 
 def region_url(region: Region) -> URL:
     """Return the base URL of the API in a region."""
-    return URL(f"https://{_HOSTS[region]}")
+    return URL(f"https://{API_HOSTS[region]}")
 
 
 def parse_base_url(base_url: str | URL) -> URL:

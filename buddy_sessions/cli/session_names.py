@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from urllib.parse import unquote, urlsplit
-
-from buddy_sessions import ConfigError, SuiteKey
+from buddy_sessions import ConfigError, SuiteKey, parse_session_url
 
 from .keys import KeyDefaults, parse_argument
-
-_API_PATH = "/workspaces/[^/]+/projects/[^/]+/unit-tests/suites/[^/]+(?:/sessions/([^/]+))?"
-_BROWSER_PATH = "/[^/]+/[^/]+/unit-tests/[^/]+(?:/([^/]+))?"
 
 
 def parse_session(defaults: KeyDefaults, key: str, session: str | None) -> tuple[SuiteKey, str | None]:
@@ -18,7 +12,7 @@ def parse_session(defaults: KeyDefaults, key: str, session: str | None) -> tuple
 
     Raises ConfigError if the key is invalid, or if both name a session.
     """
-    suite, in_key = defaults.parse_suite(key), _session_in_url(key)
+    suite, in_key = parse_argument(parse_session_url, key) if "://" in key else (defaults.parse_suite(key), None)
     if session is None:
         return suite, in_key
     if in_key is not None:
@@ -33,14 +27,7 @@ def parse_session_of(suite: SuiteKey, text: str) -> str:
     """
     if "://" not in text:
         return text
-    key, session = parse_argument(SuiteKey.parse, text), _session_in_url(text)
+    key, session = parse_argument(parse_session_url, text)
     if key != suite or session is None:
         raise ConfigError(f"not a session of {suite}: {text!r}; write its ID or number, or paste its URL")
     return session
-
-
-def _session_in_url(text: str) -> str | None:
-    """Return the ID of the session in a URL of the browser or the API; None if there is none."""
-    path = urlsplit(text).path if "://" in text else ""
-    match = re.search(_API_PATH, path) or re.search(_BROWSER_PATH, path)
-    return unquote(match[1]) if match is not None and match[1] is not None else None

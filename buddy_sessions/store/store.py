@@ -161,7 +161,14 @@ class SessionStore:
 
         default = buddy.max_concurrency * 5 // 4
         size = default if concurrency is None else validate_int("concurrency", concurrency)
-        return Harvest(suites, read, concurrency=size, max_concurrency=buddy.max_concurrency, on_failure=on_failure)
+        return Harvest(
+            suites,
+            read,
+            api_host=buddy._base_url.host,  # noqa: SLF001 - to check URLs of suites, as the client does
+            concurrency=size,
+            max_concurrency=buddy.max_concurrency,
+            on_failure=on_failure,
+        )
 
     def watch(
         self,

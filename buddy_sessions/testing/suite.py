@@ -8,6 +8,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, Self
 
+from ..models import SuiteKey
 from . import data
 from .case_history import CaseHistory
 from .cases import Case, count_cases, list_cases, session_status, shown_in_list
@@ -66,7 +67,7 @@ class FakeSuite:
             api_url: The base of `url` fields.
             app_url: The base of `html_url` fields.
         """
-        self.key = (workspace, project, suite_id)
+        self.key = SuiteKey(workspace, project, suite_id)
         self.name = name
         self.identifier = identifier
         self.timeout: int | None = 3600

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from buddy_sessions import BuddyClient, Session, to_dict
+from buddy_sessions import BuddyClient, Session, SuiteKey, to_dict
 from buddy_sessions.cli import run
 from buddy_sessions.cli.writers import SESSION_COLUMNS
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
@@ -29,7 +29,7 @@ from helpers.command_line import (
     use_terminal,
 )
 
-KEY = ("acme", "shop", "MNbyVedg")
+KEY = SuiteKey("acme", "shop", "MNbyVedg")
 SUITE = "/".join(KEY)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from attrs import define
 
-from buddy_sessions import SessionStore, SuiteKey
+from buddy_sessions import SessionStore
 from buddy_sessions._decoding.converter import session_from_dict
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.stores import KEY, create_finished, query
@@ -202,7 +202,7 @@ async def test_sync_killed_ten_times_saves_every_session(fake: FakeBuddy, forks:
         assert await forks.wait() == ([], 0)
     async with SessionStore(path) as store:
         for suite in suites:
-            key = SuiteKey(*suite.key)
+            key = suite.key
             ((low, _),) = await store.covered(key)
             assert low == 1
             saved = {session.id: session for session in await store.sessions(key)}

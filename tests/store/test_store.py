@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from buddy_sessions import BuddyClient, ConfigError, HarvestError, SessionStore, StoreError
+from buddy_sessions import BuddyClient, ConfigError, HarvestError, SessionStore, StoreError, SuiteKey
 from buddy_sessions.store.database import Database, SavedPage
 from buddy_sessions.store.file import BUSY_TIMEOUT
 from buddy_sessions.testing import FakeBuddy, FakeSuite
@@ -140,7 +140,7 @@ class TestArguments:
     async def test_invalid_suite_is_rejected(self, store: SessionStore, buddy: BuddyClient) -> None:
         with pytest.raises(ConfigError):
             store.sync(buddy, KEY)
-        for suite in ("not a suite", ("acme", "half \ud83d a pair", "x")):
+        for suite in ("not a suite", SuiteKey("acme", "half \ud83d a pair", "x")):
             with pytest.raises(ConfigError):
                 await store.sessions(suite)
             with pytest.raises(ConfigError):
