@@ -97,13 +97,6 @@ class TestParquet:
             rows = database.read_parquet(str(path)).select("ref_name, created_by, duration").fetchall()
         assert rows == [("ó\\ud800\u2028\x00'\n", None, None)]
 
-    def test_number_above_64_bits_is_an_error(self, call: Call, suites: dict[str, FakeSuite], tmp_path: Path) -> None:
-        suites[B].create(tests_count=2**63)
-        code, out, err = call("harvest", B, "--out", str(tmp_path / "new.parquet"))
-        assert (code, out) == (1, "")
-        assert "9223372036854775808" in err
-        assert not [*tmp_path.iterdir()]
-
     def test_missing_extra_is_wrong_usage(
         self, call: Call, fake: FakeBuddy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
