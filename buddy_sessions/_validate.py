@@ -37,13 +37,11 @@ def _validate_host(url: str, api_host: str) -> None:
     region, own_region = regions.get(host), regions.get(api_host)
     if region is not own_region and region is not None and own_region is not None:
         raise ConfigError(
-            f"the suite is in the region {region}, but the client reads {own_region}: "
-            f"set the region to {region}, with a token of that region; {url!r}"
+            f"{host} is the API of the region {region}, but the client reads {own_region}: "
+            f"set the region to {region}, with a token of that region"
         )
     if host != api_host and not f".{host}".endswith(".buddy.works"):
-        raise ConfigError(
-            f"unknown host {host!r}: paste a URL of buddy.works or {api_host}, or set the base URL; {url!r}"
-        )
+        raise ConfigError(f"unknown host {host!r}: use a URL of buddy.works or {api_host}, or set the base URL")
 
 
 def validate_names(key: SuiteKey) -> SuiteKey:

@@ -60,7 +60,7 @@ async def compare_sessions(
     suite = defaults.parse_suite(key)
     names = [parse_session_of(suite, text) for text in (old, new)]
     output_format = printing.choose()
-    async with open_runs(suite, db=db, connection=connection, messages=verbosity.open()) as source:
+    async with open_runs(suite, key, db=db, connection=connection, messages=verbosity.open()) as source:
         before, after = [await source.session(name) for name in names]
         changes = _changes(compare(await source.cases(before), await source.cases(after)))
     if output_format == "table":

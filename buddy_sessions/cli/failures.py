@@ -77,7 +77,7 @@ async def list_failures(
     if output_format == "table" and limit is None:
         limit = _TABLE_LIMIT
     messages = verbosity.open()
-    async with open_runs(suite, db=db, connection=connection, messages=messages) as source:
+    async with open_runs(suite, key, db=db, connection=connection, messages=messages) as source:
         sessions = await source.newest_sessions(branch=branch) if name is None else [await source.session(name)]
         found = sessions[0]
         cases, count = await source.failing_cases(found, limit=limit)

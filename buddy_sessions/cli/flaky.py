@@ -53,7 +53,7 @@ async def list_flaky_tests(
     suite = defaults.parse_suite(key)
     output_format = printing.choose()
     messages = verbosity.open()
-    async with open_runs(suite, db=options.db, connection=connection, messages=messages) as source:
+    async with open_runs(suite, key, db=options.db, connection=connection, messages=messages) as source:
         runs = await source.runs(branch=options.branch, last=options.last)
     flaky = flaky_tests([run.cases for run in runs], window=options.last, changes=changes)
     shown = flaky[: options.limit_for(output_format)]

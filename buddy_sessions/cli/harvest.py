@@ -85,7 +85,8 @@ async def harvest_suites(
         writer = None
         if output_format is not None and output_format != "db":
             writer = stack.enter_context(open_writer(output_format, path))
-        buddy = await stack.enter_async_context(connection.open_client(messages, max_concurrency=concurrency))
+        client = connection.open_client(messages, keys=key, max_concurrency=concurrency)
+        buddy = await stack.enter_async_context(client)
         suites = targets.suites(buddy)
         if path is not None and output_format == "db":
             store = await stack.enter_async_context(SessionStore(path))

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from cyclopts import Parameter
 
-from buddy_sessions import ConfigError, Suite, SuiteKey
+from buddy_sessions import BuddyClient, ConfigError, Suite, SuiteKey
 
 from .suggestions import suggest_suites
 
@@ -104,6 +104,13 @@ def parse_argument(parse: Callable[[str], _T], text: str) -> _T:
         return parse(text)
     except ValueError as error:
         raise ConfigError(str(error)) from None
+
+
+def check_host(buddy: BuddyClient, text: str) -> None:
+    """Raise ConfigError if a URL is not of the Buddy that a client reads. Sends no request."""
+    if "://" in text:
+        scheme, host, *_ = urlsplit(text)
+        buddy.sessions(f"{scheme}://{host}/any/any/unit-tests/any")
 
 
 def select_suites(stored: Sequence[Suite], targets: Iterable[Target], db: Path) -> list[Suite]:

@@ -71,7 +71,7 @@ async def list_sessions(
     is_default_limit = output_format == "table" and not no_limit and limit is None
     if is_default_limit:
         limit = _TABLE_LIMIT
-    async with connection.open_client(messages) as buddy:
+    async with connection.open_client(messages, keys=[key]) as buddy:
         paginator = buddy.sessions(
             suite,
             branch=branch,

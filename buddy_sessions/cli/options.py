@@ -13,6 +13,7 @@ from cyclopts.types import PositiveInt
 
 from buddy_sessions import BuddyClient, BuddyError, ConfigError, NotFoundError
 
+from .keys import check_host
 from .output import Output
 from .suggestions import add_suggestion, concerns_suite
 from .writers import Format, choose_format
@@ -89,10 +90,17 @@ class Connection:
     """Log each request to stderr."""
 
     @asynccontextmanager
-    async def open_client(self, messages: Output, *, max_concurrency: int = 8) -> AsyncIterator[BuddyClient]:
-        """Open a client, and print its log to `messages`. If a suite is not found, its error suggests others."""
+    async def open_client(
+        self, messages: Output, *, keys: Iterable[str], max_concurrency: int = 8
+    ) -> AsyncIterator[BuddyClient]:
+        """Open a client, and print its log to `messages`. If a suite is not found, its error suggests others.
+
+        Raises ConfigError if one of the keys is a URL of another region or an unknown host.
+        """
         with messages.show_logs(debug=self.verbose):
             async with self._client(max_attempts=self.attempts, max_concurrency=max_concurrency) as buddy:
+                for key in keys:
+                    check_host(buddy, key)
                 try:
                     yield buddy
                 except NotFoundError as error:

@@ -250,16 +250,16 @@ class SavedRuns(RunSource):
 
 @asynccontextmanager
 async def open_runs(
-    suite: SuiteKey, *, db: Path | None, connection: Connection, messages: Output
+    suite: SuiteKey, key: str, *, db: Path | None, connection: Connection, messages: Output
 ) -> AsyncIterator[RunSource]:
     """Open the database `db`, or a client if it is None. The progress is shown in `messages`.
 
-    Raises ConfigError if the database does not exist.
+    Raises ConfigError if the database does not exist, or if `key`, which names the suite, is a URL of another region.
     """
     if db is not None:
         async with SessionStore(find_database(db)) as store:
             yield SavedRuns(store, suite, path=db)
     else:
         with messages.progress() as show:
-            async with connection.open_client(messages) as buddy:
+            async with connection.open_client(messages, keys=[key]) as buddy:
                 yield ApiRuns(buddy, suite, show=show)

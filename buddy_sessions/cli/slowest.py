@@ -54,7 +54,7 @@ async def list_slowest_tests(
     output_format = printing.choose()
     messages = verbosity.open()
     suite_threshold = None
-    async with open_runs(suite, db=options.db, connection=connection, messages=messages) as source:
+    async with open_runs(suite, key, db=options.db, connection=connection, messages=messages) as source:
         runs = await source.runs(branch=options.branch, last=options.last)
         if output_format == "table" and threshold is None:
             suite_threshold = await source.slow_threshold()

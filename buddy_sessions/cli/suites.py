@@ -39,7 +39,7 @@ async def list_suites(
     """
     output_format = printing.choose()
     workspace, name = defaults.parse_project(project)
-    async with connection.open_client(verbosity.open()) as buddy:
+    async with connection.open_client(verbosity.open(), keys=[project]) as buddy:
         suites = await buddy.suites(workspace, name)
     if output_format == "table":
         Output().print(suite_table(suites))

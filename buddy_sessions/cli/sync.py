@@ -72,7 +72,8 @@ async def sync_suites(
     summary = SuiteSummary(only_new=True)
     async with AsyncExitStack() as stack:
         targets = stack.enter_context(open_targets(key, source, defaults))
-        buddy = await stack.enter_async_context(connection.open_client(messages, max_concurrency=concurrency))
+        client = connection.open_client(messages, keys=key, max_concurrency=concurrency)
+        buddy = await stack.enter_async_context(client)
         store = await stack.enter_async_context(SessionStore(path))
         sync = store.sync(
             buddy,

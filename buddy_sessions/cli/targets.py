@@ -9,7 +9,7 @@ from typing import TextIO
 from buddy_sessions import AuthenticationError, BuddyClient, BuddyError, ConfigError, Stats, SuiteKey
 
 from .files import open_lines, read_lines
-from .keys import KeyDefaults, Target
+from .keys import KeyDefaults, Target, check_host
 
 
 class Targets:
@@ -86,6 +86,7 @@ class Targets:
                 continue
             try:
                 target = self._defaults.parse_target(text)
+                check_host(buddy, text)
                 _validate_names(buddy, target)
             except ConfigError as error:
                 name = lines.name if isinstance(lines.name, str) else "stdin"

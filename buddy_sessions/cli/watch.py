@@ -83,7 +83,7 @@ async def watch_suites(
     async with AsyncExitStack() as stack:
         targets = stack.enter_context(open_targets(key, source, defaults))
         store = await stack.enter_async_context(SessionStore(path)) if path is not None else None
-        buddy = await stack.enter_async_context(connection.open_client(messages))
+        buddy = await stack.enter_async_context(connection.open_client(messages, keys=key))
         suites = [suite async for suite in targets.suites(buddy)]
         if targets.failures:
             raise next(iter(targets.failures.values()))

@@ -48,7 +48,6 @@ def test_suite_can_be_given_in_many_ways(arguments: list[str], call: Call) -> No
         ["https://app.buddy.works/acme/other"],
         ["https://app.buddy.works/acme/other/unit-tests"],
         ["https://api.buddy.works/workspaces/acme/projects/other/unit-tests/suites"],
-        ["https://buddy.example.com/api/workspaces/acme/projects/other/unit-tests/suites"],
     ],
 )
 def test_project_can_be_given_in_many_ways(arguments: list[str], call: Call) -> None:
@@ -107,7 +106,30 @@ def test_invalid_argument_is_wrong_usage(name: str, call: Call, fake: FakeBuddy)
     assert not fake.requests
 
 
-@pytest.mark.parametrize("line", [b"acme", b"acme/shop/\xff", b"acme/../x"])
+SUITE_PATH = "workspaces/acme/projects/shop/unit-tests/suites/a"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(["list"], ["failures"], ["flaky"], ["slowest"], ["compare", "1", "2"], ["suites"]),
+        *(["harvest", A], ["watch", A], ["sync", "--db", "x.db"]),
+    ],
+    ids=lambda command: command[0],
+)
+def test_url_of_another_region_or_host_is_wrong_usage(command: list[str], call: Call, fake: FakeBuddy) -> None:
+    name, *others = command
+    for url, message in (
+        (f"https://api.eu.buddy.works/{SUITE_PATH}", "api.eu.buddy.works is the API of the region EU, but"),
+        (f"https://evil.example/{SUITE_PATH}", "unknown host 'evil.example': use a URL of buddy.works or "),
+    ):
+        code, out, err = call(name, url, *others, "--region", "US")
+        assert (code, out) == (2, "")
+        assert err.startswith(f"error: {message}")
+    assert not fake.requests
+
+
+@pytest.mark.parametrize("line", [b"https://evil.example/acme/shop", b"acme", b"acme/shop/\xff", b"acme/../x"])
 def test_invalid_line_is_wrong_usage(line: bytes, call: Call, tmp_path: Path) -> None:
     content = f"{B}\n# no\n".encode() + line + b"\n"
     names = tmp_path / "names"

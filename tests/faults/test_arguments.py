@@ -47,7 +47,9 @@ PATH = "workspaces/acme/projects/shop/unit-tests/suites/MNbyVedg"
 )
 def test_url_of_another_region(region: str, url: str) -> None:
     for read in readers_of(BuddyClient("token"), url):
-        with pytest.raises(ConfigError, match=f"^the suite is in the region {region}, but the client reads US: "):
+        with pytest.raises(
+            ConfigError, match=rf"^api\.\w+\.buddy\.works is the API of the region {region}, but the client reads US: "
+        ):
             read()
     BuddyClient("token", region=region).sessions(url)
 
@@ -55,7 +57,7 @@ def test_url_of_another_region(region: str, url: str) -> None:
 @pytest.mark.parametrize("host", ["evil.example", "buddy.works.evil.example", "notbuddy.works", ""])
 def test_url_of_an_unknown_host(host: str) -> None:
     for read in readers_of(BuddyClient("token"), f"https://{host}/acme/shop/unit-tests/MNbyVedg"):
-        with pytest.raises(ConfigError, match=f"^unknown host '{host}': paste a URL of "):
+        with pytest.raises(ConfigError, match=f"^unknown host '{host}': use a URL of "):
             read()
 
 
