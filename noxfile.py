@@ -25,8 +25,15 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PROJECT)
 EXTRAS = ["cli", "parquet", "report", "speed"]
 """The extras that the tests need. Only the integrations need dlt, which has many dependencies."""
-PARALLEL = ["-n", str(2 * (os.cpu_count() or 1)), "--dist", "worksteal"]
-"""Options of pytest: two workers per core, because many tests wait for sockets and processes."""
+PARALLEL = ["-n", str(1 + (os.cpu_count() or 1)), "--dist", "worksteal"]
+"""Options of pytest: one worker more than cores, because tests wait for processes, and each worker imports them all."""
+LONG_TESTS = [
+    "tests/_paging/test_reconciler_model.py",
+    "tests/faults/test_fuzz.py",
+    "tests/store/test_kill.py",
+    "tests/store/test_sync_fuzz.py",
+]
+"""The laws that `nox -s long` tests with many more examples."""
 
 SMOKE = """
 import asyncio
@@ -60,8 +67,11 @@ def install_wheel(session: nox.Session, *options: str, extras: Iterable[str] = E
 
 
 def run_python(session: nox.Session, *arguments: str, **variables: str) -> None:
-    """Run Python without the current folder in its path, because the checkout would shadow the installed wheel."""
-    session.run("python", *arguments, env={"PYTHONSAFEPATH": "1", **variables})
+    """Run Python without the current folder in its path, because the checkout would shadow the installed wheel.
+
+    It may save bytecode, whatever the environment says: otherwise, each process would compile all modules.
+    """
+    session.run("python", *arguments, env={"PYTHONSAFEPATH": "1", "PYTHONDONTWRITEBYTECODE": None, **variables})
 
 
 def measure_coverage(session: nox.Session, *arguments: str, report: Iterable[str] = ()) -> None:
@@ -84,19 +94,36 @@ def newest_python() -> str | None:
     return None
 
 
-@nox.session(python=PYTHONS)
+NEWEST = newest_python()
+
+
+@nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests on the built wheel, and measure branch coverage on the newest Python."""
+    """Run the tests on the built wheel, without the slow ones, on the Python that runs nox."""
     install_wheel(session)
-    if session.python == newest_python() and not session.posargs:
+    run_python(session, "-m", "pytest", *PARALLEL, *session.posargs, TESTS="quick")
+
+
+@nox.session(python=PYTHONS)
+def tests_all(session: nox.Session) -> None:
+    """Run all tests, the slow ones, too, on each Python, and measure branch coverage on the newest one."""
+    install_wheel(session)
+    if session.python == NEWEST and not session.posargs:
         measure_coverage(session, *PARALLEL)
     else:
         run_python(session, "-m", "pytest", *PARALLEL, *session.posargs)
 
 
+@nox.session(python=NEWEST)
+def coverage(session: nox.Session) -> None:
+    """Do what `tests_all` does on the newest Python, and nothing on the others."""
+    install_wheel(session)
+    measure_coverage(session, *PARALLEL)
+
+
 @nox.session(venv_backend="uv")
 def lowest(session: nox.Session) -> None:
-    """Run the tests with the oldest releases that the package allows."""
+    """Run all tests with the oldest releases that the package allows."""
     extras = PROJECT["project"]["optional-dependencies"]
     direct = chain(PROJECT["project"]["dependencies"], *(extras[name] for name in EXTRAS))
     install_wheel(session, "--resolution=lowest-direct", *direct)
@@ -104,19 +131,22 @@ def lowest(session: nox.Session) -> None:
 
 
 @nox.session
-def model(session: nox.Session) -> None:
-    """Search for lists from which the reconciler loses or repeats a session, with more than 10,000 examples."""
+def long(session: nox.Session) -> None:
+    """Search for an hour: random lists and responses, 100 killed syncs, and a harvest of 20 minutes with failures.
+
+    The arguments, such as the name of a test, select what pytest runs; then the harvest is left out.
+    """
     install_wheel(session)
-    test = "tests/_paging/test_reconciler_model.py"
-    run_python(session, "-m", "pytest", *PARALLEL, test, *session.posargs, HYPOTHESIS_PROFILE="long")
+    run_python(session, "-m", "pytest", *PARALLEL, *(session.posargs or LONG_TESTS), TESTS="long")
+    if not session.posargs:
+        run_python(session, "benchmarks/soak.py")
 
 
 @nox.session
-def soak(session: nox.Session) -> None:
-    """Harvest for 20 minutes while responses fail, and kill 100 syncs: no resource grows, no session is lost."""
+def faults(session: nox.Session) -> None:
+    """Print the outcome of every fault in a table."""
     install_wheel(session)
-    run_python(session, "benchmarks/soak.py", *session.posargs)
-    run_python(session, "-m", "pytest", "tests/store/test_kill.py", TESTS="long")
+    run_python(session, "-m", "pytest", "-q", "-m", "fault", *session.posargs)
 
 
 @nox.session
@@ -128,15 +158,6 @@ def docs(session: nox.Session) -> None:
     with session.chdir(session.create_tmp()):  # away from the folder `buddy_sessions`
         # dlt runs a program while it is imported.
         run_python(session, "-W", "error::UserWarning", "-m", "pdoc", *options, *modules, PDOC_ALLOW_EXEC="1")
-
-
-@nox.session
-def faults(session: nox.Session) -> None:
-    """Print the outcome of every fault in a table, then test thousands of random responses."""
-    install_wheel(session)
-    run_python(session, "-m", "pytest", "-q", "-m", "fault", *session.posargs)
-    test = "tests/faults/test_fuzz.py"
-    run_python(session, "-m", "pytest", *PARALLEL, test, *session.posargs, HYPOTHESIS_PROFILE="long")
 
 
 @nox.session

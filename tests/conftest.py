@@ -12,15 +12,23 @@ import stamina
 from hypothesis import HealthCheck, settings
 
 from buddy_sessions.testing import FakeBuddy
+from helpers.effort import EFFORT, LONG, QUICK, THOROUGH
 from helpers.faults import CheckedReader, CostRecorder
 
 pytest_plugins = ["helpers.virtual_time"]
 
-settings.register_profile("default", deadline=None, report_multiple_bugs=False)
+settings.register_profile(QUICK, deadline=None, report_multiple_bugs=False, max_examples=20)
+settings.register_profile(THOROUGH, deadline=None, report_multiple_bugs=False)
 settings.register_profile(
-    "long", deadline=None, max_examples=12_000, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+    LONG, deadline=None, max_examples=12_000, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+settings.load_profile(EFFORT)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Leave out the slow tests of a quick run, unless the option `-m` selects tests."""
+    if EFFORT == QUICK and not config.option.markexpr:
+        config.option.markexpr = "not slow"
 
 
 @pytest.fixture(autouse=True)

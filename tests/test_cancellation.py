@@ -278,6 +278,7 @@ def test_timeout_or_failed_group_at_any_await_leaves_nothing_behind(
         record_property("outcome", runner.run(end_everywhere(work, ending, tmp_path)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("work", [use_client, read_suite, harvest_suites, watch_suites, sync_suites])
 def test_cancellation_on_uvloop_leaves_nothing_behind(work: Work, tmp_path: Path, record_property: Record) -> None:
     uvloop = pytest.importorskip("uvloop")

@@ -371,6 +371,7 @@ class TestRequests:
             suite.finish(running)
             assert short(await rounds.next()) == [(FINISHED, 1)]
 
+    @pytest.mark.slow
     async def test_memory_of_a_suite(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
         """The bytes that more suites add, so that what the client and the server need in any case is not counted."""
         suites = [suite.populate(100) for suite in add_suites(fake, 80)]

@@ -133,7 +133,7 @@ async def test_single_client_uses_the_whole_quota_and_causes_no_429(limit: int, 
     assert simulation.jumps <= 2 * calls + 3 * len(simulation.server.accepted), "nothing polls"
 
 
-@pytest.mark.parametrize(("limit", "seconds"), [(1, 60), (20, 1), (60, 60)])
+@pytest.mark.parametrize(("limit", "seconds"), [(1, 60), pytest.param(20, 1, marks=pytest.mark.slow), (60, 60)])
 @run_in_virtual_time
 async def test_calls_fail_only_if_their_turn_comes_after_max_wait(limit: int, seconds: float) -> None:
     max_wait = 300.0
@@ -147,6 +147,7 @@ async def test_calls_fail_only_if_their_turn_comes_after_max_wait(limit: int, se
     assert served >= limit * (1 + (max_wait - 1) // seconds)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("limit", "seconds"), [(1, 60), (60, 60)])
 @run_in_virtual_time
 async def test_10000_waiters_use_no_cpu_during_a_pause_of_one_minute(limit: int, seconds: float) -> None:
@@ -180,6 +181,7 @@ async def test_no_call_starves_if_other_clients_use_the_quota(limit: int, others
     assert server.rejected <= windows * simulation.max_concurrency * 2
 
 
+@pytest.mark.slow
 @run_in_virtual_time
 async def test_two_clients_share_a_quota() -> None:
     """Most of it: a pause after a 429 may end a second late, because the server reports whole seconds."""

@@ -242,6 +242,7 @@ class TestPageSizes:
         await buddy.sessions(KEY).collect()
         assert fake.requests[-1].per_page == 100
 
+    @pytest.mark.slow
     async def test_learning_the_cap_costs_few_requests_over_a_thousand_suites(
         self, buddy: BuddyClient, fake: FakeBuddy
     ) -> None:

@@ -204,6 +204,7 @@ class TestFile:
         assert (code, capsys.readouterr().err) == (0, "")
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_suite(tmp_path: Path) -> None:
     peaks: list[int] = []
     for sessions in (2_000, 10_000):

@@ -107,6 +107,7 @@ async def test_read_of_64_members_of_1_mb(reader: CheckedReader, decoder: str, m
     assert peak < 8 * PAGE_BYTES
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
 async def test_sync_of_128_members_of_1_mb(cost: CostRecorder, tmp_path: Path) -> None:
     """It needs hardly more memory than one of 16 members."""

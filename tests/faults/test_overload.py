@@ -120,6 +120,7 @@ async def test_429_for_ever_with_1000_callers(reader: CheckedReader) -> None:
     assert reader.seconds < 61
 
 
+@pytest.mark.slow
 async def test_503_for_ever_with_1000_callers(reader: CheckedReader) -> None:
     """The callers share a quota of retries."""
     retries = RetryQuota.CAPACITY // RetryQuota.COST

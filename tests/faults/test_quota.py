@@ -98,7 +98,8 @@ def check_order(server: RawServer, count: int) -> None:
 
 class TestManyCallers:
     @pytest.mark.parametrize(
-        ("limit", "seconds", "callers"), [(1, 1, 60), (1, 60, 5), (2, 5, 60), (20, 1, 1000), (60, 60, 300)]
+        ("limit", "seconds", "callers"),
+        [(1, 1, 60), (1, 60, 5), (2, 5, 60), pytest.param(20, 1, 1000, marks=pytest.mark.slow), (60, 60, 300)],
     )
     async def test_few_requests_per_window_with_many_callers(
         self, reader: CheckedReader, limit: int, seconds: int, callers: int
@@ -112,7 +113,7 @@ class TestManyCallers:
         assert quota.rejected == 0
         assert reader.seconds <= math.ceil(callers / limit) * seconds
 
-    @pytest.mark.parametrize(("limit", "seconds"), [(1, 60), (2, 5), (60, 60)])
+    @pytest.mark.parametrize(("limit", "seconds"), [(1, 60), (2, 5), pytest.param(60, 60, marks=pytest.mark.slow)])
     async def test_few_requests_per_window_with_too_many_callers(
         self, reader: CheckedReader, limit: int, seconds: int
     ) -> None:
@@ -128,6 +129,7 @@ class TestManyCallers:
         assert quota.rejected == 0
         assert reader.seconds <= 301  # the requests that are sent in the last second take their time
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("cause", ["quota", "429"])
     async def test_10000_callers_use_no_cpu_while_they_wait(self, cost: CostRecorder, cause: str) -> None:
         """They wait for one minute."""
@@ -154,7 +156,7 @@ class TestManyCallers:
 
 
 class TestOtherClients:
-    @pytest.mark.parametrize(("limit", "others"), [(1, 0.5), (1, 0.9), (5, 0.9)])
+    @pytest.mark.parametrize(("limit", "others"), [(1, 0.5), pytest.param(1, 0.9, marks=pytest.mark.slow), (5, 0.9)])
     async def test_other_clients_use_most_of_the_quota(self, reader: CheckedReader, limit: int, others: float) -> None:
         """No 429 counts as an attempt. After a pause, one request is sent, and the others wait for its response."""
         quota = QuotaScript(limit, 1, others)

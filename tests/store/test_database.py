@@ -132,7 +132,7 @@ def numbers_in(database: Database, key: SuiteKey = KEY) -> list[int]:
 
 
 class TestSessions:
-    @settings(max_examples=200)
+    @settings(max_examples=2 * settings().max_examples)
     @given(session=sessions)
     def test_session_is_loaded_as_it_was_saved(self, shared_database: Database, session: Session) -> None:
         key = new_key()
@@ -196,7 +196,7 @@ class TestSessions:
 
 
 class TestUnfinishedSessions:
-    @settings(max_examples=200)
+    @settings(max_examples=2 * settings().max_examples)
     @given(session=sessions)
     def test_unfinished_sessions_are_those_that_are_not_finished(
         self, shared_database: Database, session: Session

@@ -19,12 +19,16 @@ from attrs import define
 from buddy_sessions import SessionStore
 from buddy_sessions._decoding.converter import session_from_dict
 from buddy_sessions.testing import FakeBuddy, FakeSuite
+from helpers.effort import repeats
 from helpers.stores import KEY, create_finished, query
 
 pytestmark = pytest.mark.fault
 
-DATABASES = 9 if os.environ.get("TESTS") == "long" else 1
-KILLS = 12  # of the syncs into each database
+DATABASES = repeats(quick=1, thorough=1, long=9)
+READ_KILLS = repeats(quick=3, thorough=20)
+SYNC_KILLS = repeats(quick=2, thorough=10)
+COMMAND_KILLS = repeats(quick=3, thorough=12)  # of the syncs into each database
+WATCH_KILLS = repeats(quick=3, thorough=13)
 
 READ = """
 import asyncio, os, sys
@@ -129,7 +133,7 @@ async def forks(fake: FakeBuddy) -> AsyncIterator[Forks]:
     await parent.communicate()
 
 
-async def test_read_killed_twenty_times_resumes_without_loss_or_repetition(fake: FakeBuddy, forks: Forks) -> None:
+async def test_read_killed_many_times_resumes_without_loss_or_repetition(fake: FakeBuddy, forks: Forks) -> None:
     chance = random.Random(11)
     suite = fake.add_suite(*KEY).populate(1200)
     stable = {session["relative_id"] for session in suite.sessions}
@@ -146,9 +150,9 @@ async def test_read_killed_twenty_times_resumes_without_loss_or_repetition(fake:
     cursor, kills, ended = "", 0, False
     while not ended:
         # The pauses let the kill arrive before the read ends.
-        await forks.start(READ, str(KEY), cursor, "0.001" if kills < 20 else "0")
+        await forks.start(READ, str(KEY), cursor, "0.001" if kills < READ_KILLS else "0")
         lines: list[bytes] = []
-        if kills < 20:
+        if kills < READ_KILLS:
             lines += [await forks.readline() for _ in range(chance.randrange(1, 50))]
             forks.kill()
             kills += 1
@@ -157,12 +161,12 @@ async def test_read_killed_twenty_times_resumes_without_loss_or_repetition(fake:
         for line in lines + remaining:
             number, cursor = line.decode().split()
             seen.append(int(number))
-    assert kills == 20
+    assert kills == READ_KILLS
     assert seen == sorted(set(seen), reverse=True)
     assert stable <= set(seen)
 
 
-async def test_sync_killed_ten_times_saves_every_session(fake: FakeBuddy, forks: Forks, tmp_path: Path) -> None:
+async def test_sync_killed_many_times_saves_every_session(fake: FakeBuddy, forks: Forks, tmp_path: Path) -> None:
     chance = random.Random(11)
     path = tmp_path / "sessions.db"
     suites = [create_finished(fake.add_suite("acme", "shop", name), 1500) for name in ("one", "two")]
@@ -185,7 +189,7 @@ async def test_sync_killed_ten_times_saves_every_session(fake: FakeBuddy, forks:
         due = len(fake.requests) + chance.randrange(1, 12)
         reached.clear()
         await forks.start(SYNC, path, *("/".join(suite.key) for suite in suites))
-        if kills == 10:
+        if kills == SYNC_KILLS:
             break
         async with asyncio.timeout(20):
             await reached.wait()
@@ -257,9 +261,9 @@ async def test_sync_command_killed_many_times_leaves_a_complete_database(
         return exit_code
 
     fake.on_request = on_request
-    exit_codes = [await sync(killed_after=chance.uniform(0, 0.2)) for _ in range(KILLS)]
+    exit_codes = [await sync(killed_after=chance.uniform(0, 0.2)) for _ in range(COMMAND_KILLS)]
     assert set(exit_codes) <= {0, -signal.SIGKILL}
-    assert exit_codes.count(-signal.SIGKILL) > KILLS / 2
+    assert exit_codes.count(-signal.SIGKILL) > COMMAND_KILLS / 2
     fake.on_request = None
     assert [await sync() for _ in range(5)] == [0] * 5  # see above: the later ones confirm which sessions are deleted
     assert query(path, "PRAGMA integrity_check") == [("ok",)]
@@ -297,8 +301,8 @@ async def test_watch_killed_many_times_misses_no_change(fake: FakeBuddy, forks: 
         suite.create()
 
     lines: list[bytes] = []
-    for kill in range(13):
-        is_last = kill == 12
+    for kill in range(WATCH_KILLS):
+        is_last = kill == WATCH_KILLS - 1
         fake.on_request = None if is_last else on_request
         await forks.start(WATCH, path, str(KEY))
         if is_last:  # this watch sees everything that remains, up to this session

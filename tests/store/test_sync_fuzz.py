@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
@@ -12,11 +11,12 @@ import pytest
 
 from buddy_sessions import BuddyClient, SessionStore
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
+from helpers.effort import repeats
 from helpers.stores import KEY, create_finished, marked_numbers, sessions_of
 
 pytestmark = pytest.mark.fault
 
-SEEDS = 500 if os.environ.get("TESTS") == "long" else 15
+SEEDS = repeats(quick=3, thorough=15, long=500)
 
 
 def wrong_response(random: Random, suite: FakeSuite, older: Sequence[Any]) -> Fault:

@@ -18,6 +18,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from buddy_sessions.testing import FakeBuddy, FakeSuite
+from helpers.effort import repeats
 
 UNTIL = datetime(2026, 1, 30, 15, 0, tzinfo=UTC)
 Test = tuple[str, str, str]
@@ -56,7 +57,7 @@ def counts_of(session: dict[str, Any]) -> list[int]:
     return [session[name] for name in ("tests_count", "failed_count", "skipped_count", "error_count")]
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(repeats(quick=1, thorough=3)))
 def test_cases_match_the_counts_of_populated_sessions(seed: int) -> None:
     suite = populated(seed=seed)
     assert {each["status"] for each in suite.sessions} >= {"SUCCESSFUL", "ERROR", "SKIPPED"}
@@ -137,6 +138,7 @@ def test_other_seed_or_name_gives_other_tests() -> None:
     assert len({str([test_of(case) for case in suite.cases(suite.sessions[-1]["id"])]) for suite in suites}) == 3
 
 
+@pytest.mark.slow
 def test_other_process_gives_same_cases() -> None:
     program = f"""
 import hashlib
@@ -179,6 +181,7 @@ def test_ids_differ_between_sessions() -> None:
     assert all(re.fullmatch("[0-9a-f]{24}", each) for each in ids)
 
 
+@pytest.mark.slow
 def test_same_tests_fail_in_successive_sessions() -> None:
     pairs = [pair for seed in range(5) for pair in pairwise(runs(seed=seed)) if failing(pair[0]) and failing(pair[1])]
     again = sum(len(failing(before) & failing(after)) for before, after in pairs)
@@ -186,12 +189,14 @@ def test_same_tests_fail_in_successive_sessions() -> None:
     assert again > fixed > 0
 
 
+@pytest.mark.slow
 def test_failures_cluster_in_few_files() -> None:
     several = [failing(run) for seed in range(5) for run in runs(seed=seed) if len(failing(run)) > 2]
     files = [len({group for group, _, _ in tests}) for tests in several]
     assert sum(files) < 0.6 * sum(map(len, several))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_few_tests_are_flaky(seed: int) -> None:
     """By Buddy's definition: at least three changes within ten sessions."""
