@@ -8,9 +8,9 @@ import re
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
-import stamina
 from hypothesis import HealthCheck, settings
 
+from buddy_sessions._http import retry
 from buddy_sessions.testing import FakeBuddy
 from helpers.effort import EFFORT, LONG, QUICK, THOROUGH
 from helpers.faults import CheckedReader, CostRecorder
@@ -39,10 +39,9 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def no_waiting() -> Iterator[None]:
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let retries start at once. Waits for the rate limit remain."""
-    with stamina.set_testing(True, attempts=100, cap=True):
-        yield
+    monkeypatch.setattr(retry, "SHORTEST_BACKOFF", 0.0)
 
 
 @pytest.fixture

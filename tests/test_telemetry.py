@@ -1,4 +1,4 @@
-"""Telemetry: spans of OpenTelemetry, hooks of stamina, log records."""
+"""Telemetry: spans of OpenTelemetry, and log records."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ from collections.abc import AsyncIterator, Iterator
 
 import aiohttp
 import pytest
-import stamina
 from opentelemetry.instrumentation.aiohttp_client import AioHttpClientInstrumentor, create_trace_config
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from stamina.instrumentation import RetryDetails
 
-from buddy_sessions import BuddyClient, ForbiddenError, ServerError
+from buddy_sessions import BuddyClient, ForbiddenError
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 
 TOKEN = "secret-token"
@@ -97,26 +95,6 @@ async def test_spans_do_not_contain_the_token(
     request, read = spans.ended
     assert "ForbiddenError" in read.to_json()
     assert TOKEN not in request.to_json() + read.to_json()
-
-
-@pytest.mark.usefixtures("no_waiting")
-async def test_retry_hook_is_called_for_each_retry_without_the_token(fake: FakeBuddy, suite: FakeSuite) -> None:
-    retries: list[RetryDetails] = []
-
-    def on_retry(details: RetryDetails) -> None:
-        retries.append(details)
-
-    fake.inject(Fault.status(503), Fault.status(500))
-    before = stamina.instrumentation.get_on_retry_hooks()
-    stamina.instrumentation.set_on_retry_hooks([on_retry])
-    try:
-        async with BuddyClient(fake.token, base_url=fake.base_url) as buddy:
-            assert len(await buddy.sessions(suite.key).collect()) == 120
-    finally:
-        stamina.instrumentation.set_on_retry_hooks(before)
-    assert [details.retry_num for details in retries] == [1, 2]
-    assert [details.caused_by.status for details in retries if isinstance(details.caused_by, ServerError)] == [503, 500]
-    assert fake.token not in repr(retries)
 
 
 async def test_successful_read_logs_one_debug_record_per_request(

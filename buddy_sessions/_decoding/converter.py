@@ -8,6 +8,7 @@ Each function that decodes a body raises `ResponseError` if the body is not vali
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import cache
 from hashlib import blake2b
 from typing import Any, NoReturn, TypeVar
@@ -112,10 +113,10 @@ def decode_suites(body: bytes, *, workspace: str, project: str) -> list[Suite]:
     return _structure_items(items, Suite)
 
 
-def error_messages(body: bytes) -> tuple[str, ...]:
+def error_messages(body: bytes, redact: Callable[[str], str] = str) -> tuple[str, ...]:
     """Return the messages in the body of an error, `{"errors": [{"message": …}]}` (Buddy's Go SDK).
 
-    Never raises, because the body can be anything. Returns at most 10 messages, each cut at 500 characters.
+    Never raises, because the body can be anything. Returns at most 10 messages, redacted, then cut at 500 characters.
     """
     try:
         document = _load_json(body.decode("utf-8-sig", "replace"))
@@ -124,7 +125,7 @@ def error_messages(body: bytes) -> tuple[str, ...]:
     errors = document.get("errors") if type(document) is dict else None
     messages = [error.get("message") for error in errors if type(error) is dict] if type(errors) is list else []
     texts = [" ".join(message.split()) for message in messages if type(message) is str]
-    return tuple(text[:_MAX_MESSAGE_LENGTH] for text in texts if text)[:_MAX_MESSAGES]
+    return tuple(redact(text)[:_MAX_MESSAGE_LENGTH] for text in list(filter(None, texts))[:_MAX_MESSAGES])
 
 
 def to_dict(model: Session | Suite | Member | TestCase | Failure) -> dict[str, Any]:

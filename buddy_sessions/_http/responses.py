@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+from collections.abc import Callable
+from typing import TypeVar
 
 import aiohttp
 from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 from yarl import URL
 
 from .._decoding.converter import error_messages
@@ -27,6 +29,9 @@ from ..errors import (
 )
 from ..models import RateLimit
 from .credentials import Secret
+
+_E = TypeVar("_E", bound=BaseException)
+_T = TypeVar("_T")
 
 _STATUS_ERRORS: dict[int, type[StatusError]] = {
     400: BadRequestError,
@@ -53,39 +58,56 @@ class Response:
     is_rejection: bool = False
     """Whether it asks the client to wait."""
 
-    def redact(self, secret: Secret) -> Response:
-        """Return the response without the token. A body that is JSON is encoded again, without its escapes."""
-        body = self.body
-        with contextlib.suppress(ValueError, RecursionError):
-            body = json.dumps(json.loads(body.decode("utf-8-sig"))).encode()
-        return evolve(self, location=secret.redact(self.location), body=secret.redact(body))
 
-
-def interpret(response: Response, url: URL) -> bytes:
-    """Return the body of a successful response.
+def decode_response(response: Response, url: URL, header: Secret, decode: Callable[[bytes], _T]) -> _T:
+    """Return the decoded body of a successful response. Its errors do not quote the token.
 
     Raises:
         StatusError: The status reports an error.
-        ResponseError: Buddy's API does not send such a status, for instance a redirect.
+        ResponseError: The response is not Buddy's, or cannot be decoded.
     """
+    error = response_error(response, url, header)
+    if error is not None:
+        raise error
+    try:
+        return decode(response.body)
+    except ResponseError as undecodable:
+        failure = strip_traceback(undecodable)  # its frames hold the decoded document
+    unescaped = _decode_escapes(response.body)
+    redacted = header.redact(unescaped)
+    if redacted == unescaped:
+        raise failure
+    return decode(redacted)
+
+
+def _decode_escapes(body: bytes) -> bytes:
+    """Return a body without the escapes of JSON, in which a token may be hidden. Other bodies are left alone."""
+    if b"\\" in body:
+        with contextlib.suppress(ValueError, RecursionError):
+            return json.dumps(json.loads(body.decode("utf-8-sig"))).encode()
+    return body
+
+
+def response_error(response: Response, url: URL, header: Secret) -> BuddyError | None:
+    """Return the error that a status reports, or None for a success. Its texts are redacted."""
     status = response.status
     if status == 200:
-        return response.body
+        return None
     if 300 <= status < 400:
-        location = response.location[:200]
-        raise ResponseError(f"unexpected redirect ({status}) to {location!r}: check the base URL; GET {url}")
+        location = header.redact(response.location)[:200]
+        return ResponseError(f"unexpected redirect ({status}) to {location!r}: check the base URL; GET {url}")
     if status < 300:
-        raise ResponseError(f"unexpected status {status}: check the base URL; GET {url}")
-    messages = [_escape_controls(message) for message in error_messages(response.body)]
+        return ResponseError(f"unexpected status {status}: check the base URL; GET {url}")
+    messages = [_escape_controls(message) for message in error_messages(response.body, header.redact)]
     if status == 429:
         limit = response.rate_limit or RateLimit()
-        raise RateLimitError(messages=messages, url=str(url), reset_at=limit.reset_at, retry_after=limit.retry_after)
+        return RateLimitError(messages=messages, url=str(url), reset_at=limit.reset_at, retry_after=limit.retry_after)
     kind = _STATUS_ERRORS.get(status, ServerError if status >= 500 else StatusError)
     # 408: the request arrived too slowly. 501: the server will never support it.
     retryable = status == 408 or (status >= 500 and status != 501)
     # Buddy explains each 4xx. A proxy may leave the body empty, too, but then nothing shows that it was a proxy.
     is_foreign = status < 500 and not messages and bool(response.body.strip())
-    raise kind(status=status, messages=messages, url=str(url), retryable=retryable, is_foreign=is_foreign)
+    return kind(status=status, messages=messages, url=str(url), retryable=retryable, is_foreign=is_foreign)
 
 
 def translate(error: Exception, url: URL, header: Secret, timeout: float | None) -> BuddyError:
@@ -135,6 +157,12 @@ def _clean(text: str, header: Secret) -> str:
 def _escape_controls(text: str) -> str:
     r"""Return a text with its control characters as in a string literal, for instance `\x1b`."""
     return _CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def strip_traceback(error: _E) -> _E:
+    """Return an error without the frames and errors that led to it, which hold the response and the token."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 def _root_cause(error: BaseException) -> BaseException:

@@ -1,7 +1,4 @@
-"""One authenticated GET, with retries and the rate limit, that results in a decoded value or in an error of errors.py.
-
-`Transport` sends requests with aiohttp. `_Call` is one `Transport.get`: its attempts, and what they have cost.
-"""
+"""One authenticated GET, with retries and the rate limit, that results in a decoded value or an error of errors.py."""
 
 from __future__ import annotations
 
@@ -11,11 +8,10 @@ import os
 import ssl
 import time
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
-from attrs import define
 from yarl import URL
 
 from .._stats import Fetched, Stats
@@ -24,8 +20,8 @@ from ..errors import BuddyError, ClientClosedError, ConfigError, RateLimitError,
 from .credentials import Credentials, Secret
 from .rate_limit import RateLimiter, WaitBudget
 from .rate_window import is_rejection, parse_rate_limit
-from .responses import Response, interpret, translate
-from .retry import RetryQuota, backoff, disable_logging_hooks, is_worth_retrying, make_retrying_caller
+from .responses import Response, decode_response, response_error, strip_traceback, translate
+from .retry import RetryQuota, backoff
 
 MAX_BODY = 16 * 1024 * 1024
 """The maximum size of a body in bytes, after decompression."""
@@ -69,11 +65,10 @@ class Transport:
         max_wait: float,
         proxy: URL | None,
     ) -> None:
-        self.credentials = credentials
-        self.rate_limiter = rate_limiter
-        self.quota = RetryQuota(max_concurrency)
-        self.max_attempts = max_attempts
-        self.retrying = make_retrying_caller(max_attempts)
+        self._credentials = credentials
+        self._rate_limiter = rate_limiter
+        self._quota = RetryQuota(max_concurrency)
+        self._max_attempts = max_attempts
         self._max_wait = max_wait
         self._session = http_session
         self._owns_session = http_session is None
@@ -104,26 +99,93 @@ class Transport:
     async def get(self, url: URL, decode: Callable[[bytes], _T]) -> Fetched[_T]:
         """Fetch and decode a URL. A failure that another attempt may fix is retried.
 
+        A response that asks the client to wait is no failed attempt. After a 401, a new token is tried once.
+
         Args:
             url: The URL.
             decode: Decodes the body. Called in each attempt, so that a body that cannot be decoded is retried.
 
         Returns:
-            The decoded value or any `BuddyError`, and the cost. Errors of the token callable or limiter are raised.
+            The decoded value or any `BuddyError`, and the cost. Other errors of the token callable or limiter are
+            raised.
         """
-        call = _Call(self, url, decode, WaitBudget(self._max_wait))
+        budget = WaitBudget(self._max_wait)
+        requests = failures = 0
+        throttled: BuddyError | None = None
+        may_renew_token = True
         value: _T | None = None
         failure: BuddyError | None = None
         try:
-            value = await call.run()
+            while True:
+                # Errors of the token callable and of the rate limiter are final: they are raised outside the inner try.
+                session, header = await self._take_turn(budget, throttled)
+                requests += 1
+                try:
+                    response = await self._send_in_turn(session, url, header)
+                    throttled = response_error(response, url, header) if response.is_rejection else None
+                    if throttled is not None:
+                        continue
+                    if response.status == 401 and may_renew_token and self._credentials.is_outdated(header):
+                        may_renew_token = False
+                        continue
+                    value = decode_response(response, url, header, decode)
+                    break
+                except BuddyError as error:
+                    failures += 1
+                    pause = self._pause_before_retry(error, failures, budget)
+                    if pause is None:
+                        raise
+                    retries = self._max_attempts - 1
+                    _log.warning("%s; retry %d of %d in %.1f s", str(error), failures, retries, pause)
+                budget.spend(pause)
+                await asyncio.sleep(pause)
         except BuddyError as error:
-            failure = _detach(error)
+            failure = strip_traceback(error)
         else:
-            self.quota.record_success(retried=call.failures > 0)
-        stats = Stats(requests=call.requests, retries=max(0, call.requests - 1), waited=call.budget.waited)
+            self._quota.record_success(retried=failures > 0)
+        stats = Stats(requests=requests, retries=max(0, requests - 1), waited=budget.waited)
         return Fetched(stats=stats, value=value, error=failure)
 
-    def session(self) -> aiohttp.ClientSession:
+    def _pause_before_retry(self, error: BuddyError, failures: int, budget: WaitBudget) -> float | None:
+        """Return the seconds to wait before the next attempt, or None if the error is final."""
+        if failures >= self._max_attempts or not error.retryable:
+            return None
+        if isinstance(error, ResponseError) and failures > 1:
+            return None  # twice not JSON: probably the page of a proxy, not a truncated body
+        pause = backoff(failures)
+        return pause if pause <= budget.remaining and self._quota.acquire() else None
+
+    async def _take_turn(
+        self, budget: WaitBudget, throttled: BuddyError | None
+    ) -> tuple[aiohttp.ClientSession, Secret]:
+        """Wait until a request may be sent, and return what to send it with. `RateLimiter.release` must follow."""
+        while True:
+            session = self._open_session()  # a closed client fails at once, without waiting for its turn
+            header = await self._credentials.header()
+            try:
+                await self._rate_limiter.acquire(budget)
+            except RateLimitError as error:
+                raise throttled or error from None  # Buddy's own messages are more helpful
+            if not session.closed and not self._credentials.is_outdated(header):
+                return session, header
+            self._rate_limiter.release()  # the session was closed, or the token rejected, during the wait
+
+    async def _send_in_turn(self, session: aiohttp.ClientSession, url: URL, header: Secret) -> Response:
+        """Send one request, and record what its response reports about the token and the rate limit."""
+        try:
+            response = await self._send(session, url, header)
+            self._credentials.record(header, response.status)
+            pause = self._rate_limiter.update(
+                response.rate_limit, rejected=response.is_rejection, unauthorised=response.status == 401
+            )
+            if pause:
+                reason = "too many requests" if response.status == 429 else "the server is unavailable"
+                _log.warning("%s (%d): the next request is sent in %.1f s", reason, response.status, pause)
+            return response
+        finally:
+            self._rate_limiter.release()
+
+    def _open_session(self) -> aiohttp.ClientSession:
         """Return the aiohttp session, which is created if necessary.
 
         Raises:
@@ -163,15 +225,26 @@ class Transport:
                 "create a client in each event loop"
             )
 
-    async def send(self, session: aiohttp.ClientSession, url: URL, header: Secret) -> Response:
-        """Send one request, and log it.
-
-        Raises:
-            BuddyError: There is no usable response.
-        """
+    async def _send(self, session: aiohttp.ClientSession, url: URL, header: Secret) -> Response:
+        """Send one request, and log it. A failure is raised as one of this package's errors."""
         started = time.perf_counter()
         try:
-            response = await self._exchange(session, url, header)
+            async with session.get(
+                url,
+                headers={**_HEADERS, "Authorization": header},
+                allow_redirects=False,
+                raise_for_status=False,
+                proxy=self._proxy,
+                ssl=self._ssl,
+                timeout=self._timeout,
+            ) as received:
+                response = Response(
+                    status=received.status,
+                    rate_limit=parse_rate_limit(received.headers),
+                    location=received.headers.get("Location", ""),
+                    body=await _read_body(received),
+                    is_rejection=is_rejection(received.status, received.headers),
+                )
         # A TimeoutError is an OSError.
         except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError, ResponseError) as error:
             failure = translate(error, url, header, self._timeout.total)
@@ -184,146 +257,6 @@ class Transport:
             arguments = url.raw_path_qs, response.status, _milliseconds_since(started), len(response.body)
             _log.debug("GET %s %d %.1f ms %d bytes", *arguments)
         return response
-
-    async def _exchange(self, session: aiohttp.ClientSession, url: URL, header: Secret) -> Response:
-        async with session.get(
-            url,
-            headers={**_HEADERS, "Authorization": header},
-            allow_redirects=False,
-            raise_for_status=False,
-            proxy=self._proxy,
-            ssl=self._ssl,
-            timeout=self._timeout,
-        ) as response:
-            headers = response.headers
-            return Response(
-                status=response.status,
-                rate_limit=parse_rate_limit(headers),
-                location=headers.get("Location", ""),
-                body=await _read_body(response),
-                is_rejection=is_rejection(response.status, headers),
-            )
-
-
-@define(eq=False)
-class _Call(Generic[_T]):
-    """One call of `Transport.get`.
-
-    Attributes:
-        transport: The transport that sends the requests.
-        url: The URL.
-        decode: Decodes the body.
-        budget: The seconds that the call may wait.
-        requests: The number of requests that were sent.
-        failures: The number of attempts that failed.
-        can_retry: Whether a failure may be retried: not while the token callable is called, and not if the next wait
-            would exceed the budget.
-    """
-
-    transport: Transport
-    url: URL
-    decode: Callable[[bytes], _T]
-    budget: WaitBudget
-    requests: int = 0
-    failures: int = 0
-    can_retry: bool = True
-
-    async def run(self) -> _T:
-        """Make the attempts. stamina takes over after the first one has failed.
-
-        Used for every call, stamina takes a third of the CPU time of a small suite (`benchmarks/bench_scale.py`): it
-        leaves reference cycles behind, so that the garbage collector runs all the time.
-
-        Raises:
-            BuddyError: The last attempt failed.
-        """
-        try:
-            return await self._attempt()
-        except BuddyError as error:
-            first_failure = error
-
-        async def attempt() -> _T:
-            if self.failures == 0:
-                raise first_failure  # stamina's first attempt is the one that has failed
-            return await self._attempt()
-
-        return await self.transport.retrying(self._backoff, attempt)
-
-    def _backoff(self, error: Exception) -> float | bool:
-        """Return the seconds to wait before the next attempt, or False if `error` is final. stamina calls this."""
-        self.failures += 1
-        # stamina also asks after the last attempt, which must not cost a retry.
-        is_last = self.failures >= self.transport.max_attempts
-        if is_last or not self.can_retry or not is_worth_retrying(error, self.failures):
-            return False
-        seconds = backoff(self.failures)
-        if seconds > self.budget.remaining or not self.transport.quota.acquire():
-            return False
-        self.budget.spend(seconds)
-        disable_logging_hooks()
-        retries = self.transport.max_attempts - 1
-        _log.warning("%s; retry %d of %d in %.1f s", str(error), self.failures, retries, seconds)
-        return seconds
-
-    async def _attempt(self) -> _T:
-        """Make one attempt: one request, and another one after each rejection and after a first 401."""
-        self.transport.session()  # a closed client fails at once, without waiting for its turn
-        response, header = await self._send_in_turn()
-        if response.status == 401 and self.transport.credentials.is_outdated(header):
-            response, header = await self._send_in_turn()
-        try:
-            return self.decode(interpret(response, self.url))
-        except BuddyError:
-            redacted = response.redact(header)
-        # The error may quote the token, so it is raised again, from the redacted response.
-        return self.decode(interpret(redacted, self.url))
-
-    async def _send_in_turn(self) -> tuple[Response, Secret]:
-        """Send the request when the rate limiter permits, and again after each rejection.
-
-        Returns:
-            A response, and the header with the token of the request. If the response is a rejection, the next wait
-            would exceed the budget.
-
-        Raises:
-            BuddyError: There is no usable response.
-        """
-        rate_limiter, credentials = self.transport.rate_limiter, self.transport.credentials
-        sent: tuple[Response, Secret] | None = None
-        while sent is None or sent[0].is_rejection:
-            self.can_retry = False  # a token callable that does not return is not called again
-            header = await credentials.header()
-            self.can_retry = True
-            try:
-                await rate_limiter.acquire(self.budget)
-            except RateLimitError:
-                if sent is None:
-                    raise
-                self.can_retry = False
-                return sent  # Buddy's own messages are more helpful
-            try:
-                session = self.transport.session()
-                if credentials.is_outdated(header):  # the token was rejected while this request waited for its turn
-                    continue
-                self.requests += 1
-                response = await self.transport.send(session, self.url, header)
-                credentials.record(header, response.status)
-                pause = rate_limiter.update(
-                    response.rate_limit, rejected=response.is_rejection, unauthorised=response.status == 401
-                )
-                if pause:
-                    reason = "too many requests" if response.status == 429 else "the server is unavailable"
-                    _log.warning("%s (%d): the next request is sent in %.1f s", reason, response.status, pause)
-            finally:
-                rate_limiter.release()
-            sent = response, header
-        return sent
-
-
-def _detach(error: BuddyError) -> BuddyError:
-    """Return an error without the frames and errors that led to it, which hold the response and the token."""
-    error.__cause__ = error.__context__ = None
-    return error.with_traceback(None)
 
 
 async def _read_body(response: aiohttp.ClientResponse) -> bytes:

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 import pytest
 from yarl import URL
 
-from buddy_sessions._http.responses import Response, interpret
+from buddy_sessions._http.credentials import Secret
+from buddy_sessions._http.responses import Response, response_error
 from buddy_sessions.errors import (
     AuthenticationError,
     BadRequestError,
+    BuddyError,
     ForbiddenError,
     NotFoundError,
     RateLimitError,
@@ -21,8 +24,14 @@ from buddy_sessions.models import RateLimit
 REQUEST_URL = URL("https://api.buddy.works/x")
 
 
-def test_body_of_a_200_is_returned() -> None:
-    assert interpret(Response(200, None, "", b"{}"), REQUEST_URL) == b"{}"
+def error_of(status: int, *, location: str = "", body: bytes = b"", rate_limit: RateLimit | None = None) -> BuddyError:
+    error = response_error(Response(status, rate_limit, location, body), REQUEST_URL, Secret("Bearer s3cr3t-t0ken"))
+    assert error is not None
+    return error
+
+
+def test_200_is_no_error() -> None:
+    assert response_error(Response(200, None, "", b"{}"), REQUEST_URL, Secret()) is None
 
 
 @pytest.mark.parametrize(
@@ -41,10 +50,8 @@ def test_body_of_a_200_is_returned() -> None:
     ],
 )
 def test_error_status_is_a_typed_error(status: int, kind: type[StatusError], retryable: bool) -> None:
-    body = b'{"errors": [{"message": "Not like this"}]}'
-    with pytest.raises(StatusError) as caught:
-        interpret(Response(status, None, "", body), REQUEST_URL)
-    error = caught.value
+    error = error_of(status, body=b'{"errors": [{"message": "Not like this"}]}')
+    assert isinstance(error, StatusError)
     assert (type(error), error.status, error.retryable) == (kind, status, retryable)
     assert (error.messages, error.method, error.url) == (("Not like this",), "GET", str(REQUEST_URL))
     assert str(error).startswith(f"Not like this ({status})")
@@ -53,13 +60,14 @@ def test_error_status_is_a_typed_error(status: int, kind: type[StatusError], ret
 
 def test_429_carries_the_reported_rate_limit() -> None:
     limit = RateLimit(reset_at=datetime(2025, 10, 21, tzinfo=UTC), retry_after=60.0)
-    with pytest.raises(RateLimitError) as caught:
-        interpret(Response(429, limit, "", b""), REQUEST_URL)
-    assert (caught.value.reset_at, caught.value.retry_after) == (limit.reset_at, 60.0)
+    error = error_of(429, rate_limit=limit)
+    assert isinstance(error, RateLimitError)
+    assert (error.reset_at, error.retry_after) == (limit.reset_at, 60.0)
 
 
 @pytest.mark.parametrize("status", [101, 201, 204, 206, 301, 304])
 def test_unexpected_status_is_not_a_response_of_buddy(status: int) -> None:
-    with pytest.raises(ResponseError, match=rf"unexpected .*{status}.*: check the base URL; GET https:") as caught:
-        interpret(Response(status, None, "/elsewhere", b""), REQUEST_URL)
-    assert not caught.value.retryable
+    error = error_of(status, location="/elsewhere")
+    assert type(error) is ResponseError
+    assert re.match(rf"unexpected .*{status}.*: check the base URL; GET https:", str(error))
+    assert not error.retryable

@@ -11,11 +11,10 @@ from typing import Any
 
 import aiohttp
 import pytest
-import stamina
 from yarl import URL
 
 from buddy_sessions._decoding.converter import DecodedPage, decode_page
-from buddy_sessions._http import rate_window, retry, transport
+from buddy_sessions._http import transport
 from buddy_sessions._http.credentials import Credentials
 from buddy_sessions._http.rate_limit import RateLimiter
 from buddy_sessions._http.transport import Transport
@@ -148,15 +147,6 @@ class TestRetries:
         await fail(fake.base_url, ServerError, max_attempts=1)
         assert len(fake.requests) == 1
 
-    async def test_application_can_deactivate_retries(self, fake: FakeBuddy) -> None:
-        fake.inject(Fault.status(503))
-        stamina.set_active(False)
-        try:
-            await fail(fake.base_url, ServerError)
-        finally:
-            stamina.set_active(True)
-        assert len(fake.requests) == 1
-
     async def test_final_failure_ends_the_retries(self, fake: FakeBuddy) -> None:
         fake.inject(Fault.status(503), Fault.status(404))
         await fail(fake.base_url, NotFoundError)
@@ -180,6 +170,7 @@ class TestRetries:
             assert len((await get(opened, fake.base_url)).result().sessions) == 3
 
 
+@pytest.mark.virtual_time
 class TestRateLimit:
     async def test_request_that_would_be_rejected_is_not_sent(self, fake: FakeBuddy) -> None:
         fake.rate_limit, fake.rate_window = 1, 3600.0
@@ -190,30 +181,21 @@ class TestRateLimit:
         assert "permits no request" in str(fetched.error)
         assert (fetched.stats.requests, fetched.stats.retries, len(fake.requests)) == (0, 0, 1)
 
-    async def test_429s_count_neither_as_attempts_nor_against_the_quota(
-        self, fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(rate_window, "SHORTEST_PAUSE", 0.0001)
-        monkeypatch.setattr(retry.RetryQuota, "acquire", lambda _: False)
-        fake.inject(Fault.status(429), times=6)
-        fetched = await fetch(fake.base_url, max_attempts=1)
+    async def test_429s_count_neither_as_attempts_nor_against_the_quota(self, fake: FakeBuddy) -> None:
+        """The quota would be used up after 100 retries."""
+        fake.inject(Fault.status(429), times=110)
+        fake.inject(Fault.status(503))
+        fetched = await fetch(fake.base_url, max_attempts=2, max_wait=10_000)
         assert len(fetched.result().sessions) == 3
-        assert (fetched.stats.requests, fetched.stats.retries) == (7, 6)
+        assert (fetched.stats.requests, fetched.stats.retries) == (112, 111)
 
-    async def test_pause_and_backoff_are_reported(self, fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(transport, "backoff", lambda number: 0.01 * number)
+    async def test_pause_and_backoff_are_reported(self, fake: FakeBuddy) -> None:
         fake.inject(Fault.status(429, headers={"Retry-After": "0"}), Fault.status(503))
+        started = asyncio.get_running_loop().time()
         stats = (await fetch(fake.base_url)).stats
         assert (stats.requests, stats.retries) == (3, 2)
-        assert 0.4 < stats.waited < 0.6, "a pause of 0.5 s and a backoff of 0.01 s"
-
-    async def test_503_that_follows_a_429_is_a_first_failure(
-        self, fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(rate_window, "SHORTEST_PAUSE", 0.0001)
-        monkeypatch.setattr(transport, "backoff", lambda number: 0.0)
-        fake.inject(Fault.status(429), Fault.status(503))
-        assert await read(fake.base_url, max_attempts=2) == 3
+        assert 0.5 + 0.5 <= stats.waited <= 0.5 + 0.75
+        assert asyncio.get_running_loop().time() - started == pytest.approx(stats.waited)
 
 
 def tokens(*results: str | Exception) -> Callable[[], Any]:

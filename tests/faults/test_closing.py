@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import logging
+from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
-from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from buddy_sessions import BuddyClient, ClientClosedError, Session
 from buddy_sessions.testing import FakeBuddy, Fault
@@ -21,12 +21,6 @@ async def fake() -> AsyncIterator[FakeBuddy]:
     async with FakeBuddy(token=TOKEN) as server:
         server.add_suite(*KEY).populate(3)
         yield server
-
-
-@pytest.fixture
-def default_retry_hooks() -> Iterator[None]:
-    yield
-    set_on_retry_hooks(None)
 
 
 async def test_session_closed_before(reader: CheckedReader, fake: FakeBuddy) -> None:
@@ -44,17 +38,21 @@ async def test_session_closed_in_flight(reader: CheckedReader, fake: FakeBuddy) 
         await reader.fail(fake, ClientClosedError, requests=1, http_session=session, max_attempts=1)
 
 
-@pytest.mark.usefixtures("default_retry_hooks")
 async def test_session_closed_between_attempts(reader: CheckedReader, fake: FakeBuddy) -> None:
+    class CloseSession(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            closing.append(asyncio.create_task(session.close()))
+
     closing: list[asyncio.Task[None]] = []
-
-    def close_session(details: RetryDetails) -> None:
-        closing.append(asyncio.create_task(session.close()))
-
-    set_on_retry_hooks([close_session])
-    async with aiohttp.ClientSession() as session:
-        fake.inject(Fault.status(503))
-        error = await reader.fail(fake, ClientClosedError, requests=1, http_session=session)
+    at_each_retry = CloseSession(logging.WARNING)
+    logger = logging.getLogger("buddy_sessions")
+    logger.addHandler(at_each_retry)
+    try:
+        async with aiohttp.ClientSession() as session:
+            fake.inject(Fault.status(503))
+            error = await reader.fail(fake, ClientClosedError, requests=1, http_session=session)
+    finally:
+        logger.removeHandler(at_each_retry)
     assert len(closing) == 1
     assert "in flight" not in str(error)
 
