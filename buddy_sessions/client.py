@@ -25,7 +25,7 @@ from ._decoding.converter import (
 from ._http.credentials import Credentials, hide_token
 from ._http.proxies import environment_proxy
 from ._http.rate_limit import RateLimiter
-from ._http.transport import Transport
+from ._http.transport import MAX_LONG_BODY, Transport
 from ._http.urls import (
     case_url,
     cases_url,
@@ -203,7 +203,8 @@ class BuddyClient:
         validate_name("workspace", workspace)
         validate_name("project", project)
         url = suites_url(self._base_url, workspace, project)
-        fetched = await self._transport.get(url, partial(decode_suites, workspace=workspace, project=project))
+        decode = partial(decode_suites, workspace=workspace, project=project)
+        fetched = await self._transport.get(url, decode, max_body=MAX_LONG_BODY)
         return fetched.result()
 
     async def suite(self, suite: SuiteRef) -> Suite:
@@ -394,7 +395,7 @@ class BuddyClient:
         key = self._parse_suite(suite)
         group_id, case_id = validate_case(case)
         url = case_url(self._base_url, key, validate_session(session), group_id, case_id)
-        return (await self._transport.get(url, decode_case)).result()
+        return (await self._transport.get(url, decode_case, max_body=MAX_LONG_BODY)).result()
 
     async def failures(self, suite: SuiteRef, session: Session | str, *, details: bool = False) -> list[TestCase]:
         """Return the test cases that failed or ended with an error, with two requests, or more for over 100 cases.

@@ -75,7 +75,10 @@ class TransportError(BuddyError):
 
 
 class ResponseError(BuddyError):
-    """A response that is not Buddy's: not JSON, too large, a redirect, or not HTTP."""
+    """A response that is not Buddy's: not JSON, too large, a redirect, or not HTTP.
+
+    Too large: over 4 MiB after decompression (a test case or the list of suites: 16 MiB), or over 524,288 JSON values.
+    """
 
 
 class DecodeError(ResponseError):

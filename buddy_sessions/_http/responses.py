@@ -6,6 +6,7 @@ import contextlib
 import json
 import re
 from collections.abc import Callable
+from itertools import islice
 from typing import TypeVar
 
 import aiohttp
@@ -40,6 +41,11 @@ _STATUS_ERRORS: dict[int, type[StatusError]] = {
     404: NotFoundError,
 }
 
+_MAX_VALUES = 2**19
+"""The maximum number of JSON values in a body: in memory, a short one such as `[]` takes 20 times its size."""
+
+_JSON_TEXT_OR_SEPARATOR = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|([,\[{])', re.DOTALL)
+
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, line separators, controls of the text direction, and surrogates, which cannot be encoded."""
 
@@ -69,6 +75,8 @@ def decode_response(response: Response, url: URL, header: Secret, decode: Callab
     error = response_error(response, url, header)
     if error is not None:
         raise error
+    if _has_too_many_values(response.body):
+        raise ResponseError(f"the response is too large: over {_MAX_VALUES:,} JSON values; GET {url}")
     try:
         return decode(response.body)
     except ResponseError as undecodable:
@@ -78,6 +86,15 @@ def decode_response(response: Response, url: URL, header: Secret, decode: Callab
     if redacted == unescaped:
         raise failure
     return decode(redacted)
+
+
+def _has_too_many_values(body: bytes) -> bool:
+    """Return whether a body has so many JSON values that decoding it would take too much memory."""
+    if sum(map(body.count, (b",", b"[", b"{"))) <= _MAX_VALUES:
+        return False
+    # A long text may contain as many, for instance the `data` of a test case.
+    separators = (match for match in _JSON_TEXT_OR_SEPARATOR.finditer(body) if match.lastindex)
+    return next(islice(separators, _MAX_VALUES, None), None) is not None
 
 
 def _decode_escapes(body: bytes) -> bytes:

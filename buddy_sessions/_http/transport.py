@@ -23,8 +23,10 @@ from .rate_window import is_rejection, parse_rate_limit
 from .responses import Response, decode_response, response_error, strip_traceback, translate
 from .retry import RetryQuota, backoff
 
-MAX_BODY = 16 * 1024 * 1024
-"""The maximum size of a body in bytes, after decompression."""
+MAX_BODY = 4 * 2**20
+"""The maximum size of a page or an error in bytes, after decompression."""
+MAX_LONG_BODY = 16 * 2**20
+"""The same for a response without pages that may be long: the suites of a project, or a test case with its `data`."""
 
 _HEADERS = {
     "Accept": "application/json",
@@ -96,7 +98,7 @@ class Transport:
         if self._owns_session and self._session is not None:
             await self._session.close()
 
-    async def get(self, url: URL, decode: Callable[[bytes], _T]) -> Fetched[_T]:
+    async def get(self, url: URL, decode: Callable[[bytes], _T], *, max_body: int = MAX_BODY) -> Fetched[_T]:
         """Fetch and decode a URL. A failure that another attempt may fix is retried.
 
         A response that asks the client to wait is no failed attempt. After a 401, a new token is tried once.
@@ -104,6 +106,7 @@ class Transport:
         Args:
             url: The URL.
             decode: Decodes the body. Called in each attempt, so that a body that cannot be decoded is retried.
+            max_body: The maximum size of the body in bytes. An error has at most `MAX_BODY`.
 
         Returns:
             The decoded value or any `BuddyError`, and the cost. Other errors of the token callable or limiter are
@@ -121,7 +124,7 @@ class Transport:
                 session, header = await self._take_turn(budget, throttled)
                 requests += 1
                 try:
-                    response = await self._send_in_turn(session, url, header)
+                    response = await self._send_in_turn(session, url, header, max_body)
                     throttled = response_error(response, url, header) if response.is_rejection else None
                     if throttled is not None:
                         continue
@@ -170,10 +173,10 @@ class Transport:
                 return session, header
             self._rate_limiter.release()  # the session was closed, or the token rejected, during the wait
 
-    async def _send_in_turn(self, session: aiohttp.ClientSession, url: URL, header: Secret) -> Response:
+    async def _send_in_turn(self, session: aiohttp.ClientSession, url: URL, header: Secret, max_body: int) -> Response:
         """Send one request, and record what its response reports about the token and the rate limit."""
         try:
-            response = await self._send(session, url, header)
+            response = await self._send(session, url, header, max_body)
             self._credentials.record(header, response.status)
             pause = self._rate_limiter.update(
                 response.rate_limit, rejected=response.is_rejection, unauthorised=response.status == 401
@@ -225,7 +228,7 @@ class Transport:
                 "create a client in each event loop"
             )
 
-    async def _send(self, session: aiohttp.ClientSession, url: URL, header: Secret) -> Response:
+    async def _send(self, session: aiohttp.ClientSession, url: URL, header: Secret, max_body: int) -> Response:
         """Send one request, and log it. A failure is raised as one of this package's errors."""
         started = time.perf_counter()
         try:
@@ -242,7 +245,7 @@ class Transport:
                     status=received.status,
                     rate_limit=parse_rate_limit(received.headers),
                     location=received.headers.get("Location", ""),
-                    body=await _read_body(received),
+                    body=await _read_body(received, max_body if received.status == 200 else MAX_BODY),
                     is_rejection=is_rejection(received.status, received.headers),
                 )
         # A TimeoutError is an OSError.
@@ -259,22 +262,19 @@ class Transport:
         return response
 
 
-async def _read_body(response: aiohttp.ClientResponse) -> bytes:
-    """Return the decompressed body. Reading stops at `MAX_BODY`; aiohttp's own `read` has no limit."""
-    if (response.content_length or 0) > MAX_BODY:
-        raise _too_large(response.url)
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in response.content.iter_any():
-        size += len(chunk)
-        if size > MAX_BODY:
-            raise _too_large(response.url)
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
-def _too_large(url: URL) -> ResponseError:
-    return ResponseError(f"the response is too large: over {MAX_BODY // 2**20} MiB; GET {url}")
+async def _read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    """Return the decompressed body. Reading stops at the limit; aiohttp's own `read` has none."""
+    if (response.content_length or 0) <= limit:
+        chunks: list[bytes] = []
+        size = 0
+        async for chunk in response.content.iter_any():
+            size += len(chunk)
+            if size > limit:
+                break
+            chunks.append(chunk)
+        else:
+            return b"".join(chunks)
+    raise ResponseError(f"the response is too large: over {limit // 2**20} MiB; GET {response.url}")
 
 
 def _milliseconds_since(started: float) -> float:

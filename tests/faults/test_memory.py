@@ -1,9 +1,10 @@
-"""Sessions with large members, each different: memory stays flat, because every cache is bounded in bytes."""
+"""Memory is bounded: any single response, and many members with large names, each different."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
+import gzip
 import re
 import sys
 import tracemalloc
@@ -21,6 +22,7 @@ from helpers.stores import query
 
 pytestmark = pytest.mark.fault
 
+MIB = 2**20
 MEMBER_SIZE = 2**20  # bytes
 PAGE_SIZE = 8  # sessions
 PAGE_BYTES = PAGE_SIZE * MEMBER_SIZE
@@ -35,6 +37,29 @@ async def main(base_url, key, path):
         async with store.sync(buddy, [key]) as sync:
             async for _ in sync:
                 pass
+
+asyncio.run(main(*sys.argv[1:]))
+print(*[line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")])
+"""
+
+READ = """
+import asyncio, sys
+from pathlib import Path
+from buddy_sessions import BuddyClient, BuddyError, TestCase
+
+async def main(base_url, key, method):
+    async with BuddyClient("secret-token", base_url=base_url) as buddy:
+        calls = {
+            "sessions": lambda: buddy.sessions(key).collect(),
+            "suites": lambda: buddy.suites("acme", "shop"),
+            "case": lambda: buddy.case(key, "1", TestCase(id="1", test_group_id="1", name="x", status="FAILED")),
+        }
+        try:
+            await calls[method]()
+        except BuddyError as error:
+            print(type(error).__name__)
+        else:
+            print("no error")
 
 asyncio.run(main(*sys.argv[1:]))
 print(*[line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")])
@@ -125,3 +150,51 @@ async def test_sync_of_128_members_of_1_mb(cost: CostRecorder, tmp_path: Path) -
         assert saved == [(count, 1)]
     cost.record_property("outcome", "peaks " + " and ".join(f"{peak / 1e6:.0f} MB" for peak in peaks))
     assert peaks[1] - peaks[0] < 3 * PAGE_BYTES
+
+
+def fill(start: str, item: str, size: int, end: str = "]}") -> bytes:
+    """Return JSON of about this size in bytes that repeats an item."""
+    return (start + item * ((size - len(start) - len(end) - 1) // len(item)) + "0" + end).encode()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+@pytest.mark.parametrize(
+    ("method", "status", "body", "outcome"),
+    [
+        pytest.param("sessions", 200, fill('{"sessions":[', "[],", 16 * MIB), "ResponseError", id="page-of-16-mib"),
+        pytest.param("sessions", 403, fill('{"errors":[', "[],", 16 * MIB), "ResponseError", id="error-of-16-mib"),
+        pytest.param("sessions", 200, fill('{"sessions":[', "[],", 4 * MIB), "ResponseError", id="page-of-4-mib"),
+        pytest.param("sessions", 403, fill('{"errors":[', "[],", 4 * MIB), "ForbiddenError", id="error-of-4-mib"),
+        pytest.param(
+            "sessions",
+            200,
+            fill('{"sessions":["secret-token\\/",', '"\\/",', 2 * MIB),
+            "DecodeError",
+            id="with-token",
+        ),
+        pytest.param("suites", 200, fill('{"suites":[', "{},", 16 * MIB), "ResponseError", id="suites-of-16-mib"),
+        pytest.param("suites", 200, fill('{"suites":[', '{"id":"1"},', 5 * MIB // 2), "DecodeError", id="tiny-suites"),
+        pytest.param("suites", 200, fill('{"suites":[],"x":"', "long", 16 * MIB, end='"}'), "no error", id="one-text"),
+        pytest.param("case", 200, fill('{"x":[', '"ab",', 16 * MIB), "ResponseError", id="case-of-16-mib"),
+        pytest.param(
+            "case",
+            200,
+            fill('{"id": "1", "name": "x", "status": "FAILED", "data": "', "[1], ", 16 * MIB, end='"}'),
+            "no error",
+            id="data-of-16-mib",
+        ),
+    ],
+)
+async def test_single_response(cost: CostRecorder, method: str, status: int, body: bytes, outcome: str) -> None:
+    """At most 250 MiB are needed, although lists and objects take 20 times the size of their JSON."""
+    script = http_response(gzip.compress(body, 1), "Content-Encoding: gzip", status=f"{status} X")
+    async with raw_server(script) as server:
+        with cost.measure(server):
+            arguments = (READ, str(server.base_url), str(KEY), method)
+            process = await asyncio.create_subprocess_exec(sys.executable, "-c", *arguments, stdout=PIPE)
+            out, _ = await process.communicate()
+    assert process.returncode == 0
+    result, _, kib, _ = out.decode().rsplit(maxsplit=3)
+    cost.record_property("outcome", f"{result}, peak {int(kib) // 1024} MiB")
+    assert result == outcome
+    assert int(kib) < 250 * 1024
