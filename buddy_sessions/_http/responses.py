@@ -177,7 +177,7 @@ def _escape_controls(text: str) -> str:
 
 
 def strip_traceback(error: _E) -> _E:
-    """Return an error without the frames and errors that led to it, which hold the response and the token."""
+    """Return an error without the frames and errors that led to it, which hold the response and secrets."""
     error.__cause__ = error.__context__ = None
     return error.with_traceback(None)
 

@@ -248,6 +248,9 @@ class Transport:
                     body=await _read_body(received, max_body if received.status == 200 else MAX_BODY),
                     is_rejection=is_rejection(received.status, received.headers),
                 )
+        except asyncio.CancelledError as error:
+            strip_traceback(error)  # the frames of aiohttp hold the URL of the proxy, with its password
+            raise
         # A TimeoutError is an OSError.
         except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError, ResponseError) as error:
             failure = translate(error, url, header, self._timeout.total)

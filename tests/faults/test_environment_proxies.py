@@ -21,6 +21,7 @@ from buddy_sessions import BuddyClient, ConfigError, StatusError, TransportError
 from buddy_sessions.testing import FakeBuddy
 from helpers.command_line import COMMAND, Result
 from helpers.faults import KEY, TOKEN, CheckedReader, CostRecorder, UnreachableServer, text_of_error, text_of_log
+from helpers.raw_server import raw_server
 
 pytestmark = pytest.mark.fault
 
@@ -178,6 +179,41 @@ async def test_unusable_proxy(
     monkeypatch.setenv("http_proxy", proxy)
     error = await reader.fail(UnreachableServer(URL("http://localhost:1")), error_type, requests=0, trust_env=True)
     assert "hun" not in text_of_error(error) + text_of_log(reader.log.records)
+
+
+@pytest.mark.parametrize(
+    "response",
+    [pytest.param(b"", id="in-headers"), pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{", id="in-body")],
+)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("is_borrowed", [False, True], ids=["environment", "borrowed-session"])
+async def test_cancellation_does_not_show_the_password(
+    monkeypatch: pytest.MonkeyPatch, response: bytes, scheme: str, is_borrowed: bool
+) -> None:
+    is_waiting = asyncio.Event()
+
+    async def respond() -> None:
+        is_waiting.set()
+        await asyncio.Event().wait()
+
+    async with raw_server([response, respond]) as server, contextlib.AsyncExitStack() as stack:
+        proxy = server.base_url.with_user("me").with_password(PASSWORD)
+        monkeypatch.setenv(f"{scheme}_proxy", str(proxy))
+        session = await stack.enter_async_context(aiohttp.ClientSession(proxy=proxy)) if is_borrowed else None
+        base_url = f"{scheme}://127.0.0.1:1"
+        client = BuddyClient(TOKEN, base_url=base_url, trust_env=True, http_session=session)
+        buddy = await stack.enter_async_context(client)
+        task = asyncio.create_task(buddy.sessions(KEY).collect())
+        await is_waiting.wait()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await task
+    text = text_of_error(caught.value)
+    assert "transport.py" in text
+    for secret in (PASSWORD, base64.b64encode(f"me:{PASSWORD}".encode()).decode(), TOKEN):
+        assert secret not in text
 
 
 class TestHttps:
