@@ -13,6 +13,7 @@ from typing import AnyStr
 from ..errors import BuddyError, ConfigError, TransportError
 
 _SCHEME = "Bearer "
+_SHORTEST_REDACTED = 8  # characters
 _RENEWAL_INTERVAL = 60.0  # seconds between two renewals, if no request in between has succeeded
 
 
@@ -25,9 +26,15 @@ class Secret(str):
         return "'***'"
 
     def redact(self, text: AnyStr) -> AnyStr:
-        """Return `text` with `***` in place of the token, which may be escaped or percent-encoded more than once."""
+        """Return `text` with `***` in place of the token, which may be escaped or percent-encoded more than once.
+
+        A token of fewer than 8 characters is not replaced: it may be part of any text.
+        """
+        token = self.removeprefix(_SCHEME)
+        if len(token) < _SHORTEST_REDACTED:
+            return text
         # The digits of an escape may be in upper case, so the case is ignored.
-        pattern = "".join(map(_match_encoded, self.removeprefix(_SCHEME)))
+        pattern = "".join(map(_match_encoded, token))
         if isinstance(text, str):
             return re.sub(pattern, "***", text, flags=re.IGNORECASE)
         return re.sub(pattern.encode(), b"***", text, flags=re.IGNORECASE)

@@ -121,6 +121,15 @@ async def test_token_in_a_page_that_is_not_json(reader: CheckedReader, escape: C
     assert_token_is_hidden(reader, error)
 
 
+@pytest.mark.parametrize(("token", "shown"), [("a", "a"), ("another", "another"), ("a-parame", "***")])
+async def test_short_token_hides_no_letters(reader: CheckedReader, token: str, shown: str) -> None:
+    """Only a token of at least 8 characters is redacted: a shorter one may be part of any message."""
+    body = f'{{"errors": [{{"message": "another bad parameter: {token}"}}]}}'.encode()
+    async with raw_server(http_response(body, status="403 Forbidden")) as server:
+        error = await reader.fail(server, ForbiddenError, requests=1, token=token)
+    assert error.messages == (f"another bad parameter: {shown}",)
+
+
 async def test_body_of_backslashes(reader: CheckedReader) -> None:
     """The search for the token stays fast."""
     async with raw_server(http_response(b"\\" * 2**20, status="403 Forbidden")) as server:
