@@ -126,11 +126,11 @@ class StatusError(BuddyError):
         method: str = "GET",
         url: str = "",
         retryable: bool | None = None,
-        is_foreign: bool = False,
+        not_from_buddy: bool = False,
     ) -> None:
         cause = "; ".join(messages) or self._cause
         hint = f": {self._hint}" if self._hint else ""
-        if is_foreign:
+        if not_from_buddy:
             hint = ", but the response is not Buddy's: probably a proxy's; check the base URL"
         request = f"; {method} {url}" if url else ""
         super().__init__(f"{cause} ({status}){hint}{request}", retryable=retryable)

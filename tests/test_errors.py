@@ -80,7 +80,7 @@ def test_status_error_without_messages() -> None:
 
 
 def test_foreign_status_error_has_no_advice_of_buddy() -> None:
-    assert str(ForbiddenError(status=403, url="u", is_foreign=True)) == (
+    assert str(ForbiddenError(status=403, url="u", not_from_buddy=True)) == (
         "access denied (403), but the response is not Buddy's: probably a proxy's; check the base URL; GET u"
     )
 

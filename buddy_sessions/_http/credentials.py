@@ -148,10 +148,8 @@ def _make_header(token: str) -> Secret:
 
 
 def _match_encoded(character: str) -> str:
-    r"""Return a regular expression for `/`, `\/`, `\u002f`, `%2f` and `%252f`, or likewise for another character.
-
-    The repetitions are limited, because the text can be any body, for instance one of backslashes only.
-    """
+    r"""Return a regular expression for `/`, `\/`, `\u002f`, `%2f` and `%252f`, or likewise for another character."""
+    # The repetitions are limited, because the text can be any body, for instance one of backslashes only.
     literal, code = re.escape(character), f"{ord(character):02x}"
     percent = r"(?:%|\\{1,8}u0025)(?:25){0,4}"
     return rf"(?:\\{{0,8}}{literal}|\\{{1,8}}u00{code}|{percent}{code})"

@@ -48,24 +48,18 @@ class WaitBudget:
 
 @define(eq=False)
 class _Waiter:
-    """A request in the queue.
-
-    Attributes:
-        budget: The budget of its call.
-        turn: Done when the request may be sent; it fails if the wait would exceed the budget.
-        blocked_before: Seconds for which the rate limit had blocked the queue when the request joined it.
-    """
+    """A request in the queue."""
 
     budget: WaitBudget
-    turn: asyncio.Future[None]
-    blocked_before: float
+    turn: asyncio.Future[None]  # done when the request may be sent; fails if the wait would exceed the budget
+    blocked_at_enqueue: float  # seconds for which the rate limit had blocked the queue before
 
     def __lt__(self, other: _Waiter) -> bool:
         return self.budget.number < other.budget.number
 
 
 class RateLimiter:
-    """Admits requests in order: no more at once than `max_concurrency`, and none that the rate limit would reject.
+    """Admits requests in order: no more at once than `max_concurrency`, and none that would exceed the rate limit.
 
     All requests wait in one queue. Each response, and one timer, admit the first ones. A waiter's `WaitBudget` is
     charged for the time in which the rate limit blocks the queue, not for the time in which only `max_concurrency`
@@ -88,7 +82,7 @@ class RateLimiter:
         self._limiter = limiter
         self._window: RateWindow | None = None
         self._in_flight = 0
-        self._waiters: list[_Waiter] = []  # a heap; one that was cancelled or rejected stays until it is the first
+        self._waiters: list[_Waiter] = []  # a heap; one that was cancelled or has failed stays until it is the first
         self._timer: asyncio.TimerHandle | None = None
         self._blocked_since: float | None = None  # None while the rate limit does not block the queue
         self._blocked_total = 0.0  # seconds for which it had blocked the queue before `_blocked_since`
@@ -110,13 +104,13 @@ class RateLimiter:
             return
         waiter = _Waiter(budget, loop.create_future(), self._blocked_seconds(now))
         heapq.heappush(self._waiters, waiter)
-        self._reject_late([waiter], now)
-        self._wake()
+        self._fail_expired([waiter], now)
+        self._admit_waiters()
         try:
             await waiter.turn
         except asyncio.CancelledError:
             if waiter.turn.cancelled() or waiter.turn.exception():
-                self._wake()
+                self._admit_waiters()
             else:
                 self.release()  # its turn had come: admit another request in its place
             raise
@@ -124,14 +118,14 @@ class RateLimiter:
     def release(self) -> None:
         """Record that a request has ended, and admit the next ones."""
         self._in_flight -= 1
-        self._wake()
+        self._admit_waiters()
 
-    def update(self, limit: RateLimit | None, *, rejected: bool, unauthorised: bool = False) -> float:
+    def update(self, limit: RateLimit | None, *, throttled: bool, unauthorised: bool = False) -> float:
         """Record what a response reports.
 
         Args:
             limit: The rate limit as reported by its headers, or None.
-            rejected: Whether it asks the client to wait (see `is_rejection`).
+            throttled: Whether it asks the client to wait: a 429, or a 503 with `Retry-After`.
             unauthorised: Whether it rejects the token.
 
         Returns:
@@ -143,15 +137,15 @@ class RateLimiter:
             self.rate_limit = limit
             window.update(limit, now)
         seconds = 0.0
-        if rejected:
+        if throttled:
             retry_after = limit.retry_after if limit else None
             seconds = window.pause(now, retry_after or 0.0)
         elif unauthorised:
             window.probe()
         else:
             window.resume(now)
-        self._reject_late(self._waiters, now)
-        self._wake()
+        self._fail_expired(self._waiters, now)
+        self._admit_waiters()
         return seconds
 
     def _current_window(self, now: float) -> RateWindow:
@@ -164,7 +158,7 @@ class RateLimiter:
         is_free = self._in_flight < self._max_concurrency
         return is_free and self._current_window(now).next_turn(now, self._in_flight) <= now
 
-    def _wake(self) -> None:
+    def _admit_waiters(self) -> None:
         """Admit the first waiters, as many as are permitted. If the rate limit blocks the next one, set the timer."""
         if not self._waiters:
             return
@@ -182,15 +176,15 @@ class RateLimiter:
                 next_turn = window.next_turn(now, self._in_flight)
                 if next_turn > now:
                     self._blocked_since = now
-                    self._timer = loop.call_at(min(next_turn, window.expires_at), self._wake)
+                    self._timer = loop.call_at(min(next_turn, window.expires_at), self._admit_waiters)
                     return
                 self._in_flight += 1
-                waiter.budget.spend(self._blocked_seconds(now) - waiter.blocked_before)
+                waiter.budget.spend(self._blocked_seconds(now) - waiter.blocked_at_enqueue)
                 waiter.turn.set_result(None)
             heapq.heappop(self._waiters)
 
-    def _reject_late(self, waiters: list[_Waiter], now: float) -> None:
-        """Reject the waiters whose budget does not last until the next turn."""
+    def _fail_expired(self, waiters: list[_Waiter], now: float) -> None:
+        """Fail the waiters whose budget does not last until the next turn."""
         # No turn is earlier than with no request in flight; the requests in flight may end before it.
         seconds = self._current_window(now).next_turn(now, in_flight=0) - now
         if seconds <= 0:
@@ -199,7 +193,7 @@ class RateLimiter:
         reset_at = self.rate_limit.reset_at if self.rate_limit else None
         blocked = self._blocked_seconds(now)
         for waiter in waiters:
-            charge = blocked - waiter.blocked_before
+            charge = blocked - waiter.blocked_at_enqueue
             if seconds > waiter.budget.remaining - charge + _TOLERANCE and not waiter.turn.done():
                 waiter.budget.spend(charge)
                 error = RateLimitError(messages=[message], reset_at=reset_at, retry_after=seconds)

@@ -21,9 +21,9 @@ _PROBE_TIMEOUT = 1.0  # seconds that other requests wait for the first response,
 class RateWindow:
     """The rate limit's current window, as far as responses have reported it. Pure: every method is given the time.
 
-    The lowest `remaining` reported in this window, minus the requests in flight, may still be sent. A rejection (see
-    `is_rejection`) pauses all requests; after the pause, and after a 401, one request is sent alone, and the others
-    wait for its response. Before the first response, one request is sent alone, too, but only for a second.
+    The lowest `remaining` reported in this window, minus the requests in flight, may still be sent. A throttled request
+    (see `is_throttled`) pauses all requests; after the pause, and after a 401, one request is sent, and the others wait
+    for its response. The others also wait for the first response of all, but only for a second.
 
     Args:
         max_wait: Seconds after which a report is too old to be believed; at least `SHORTEST_PAUSE` is used, so that
@@ -45,7 +45,7 @@ class RateWindow:
         self._reset_at = -math.inf  # Unix time, by the server's clock
         self._pauses = 0  # in a row
         self._paused_until = -math.inf
-        self._alone_until = now + _PROBE_TIMEOUT
+        self._probe_until = now + _PROBE_TIMEOUT
 
     def update(self, limit: RateLimit, now: float) -> None:
         """Store what a response reports."""
@@ -64,7 +64,7 @@ class RateWindow:
         self.expires_at = now + self._max_age
 
     def pause(self, now: float, seconds: float) -> float:
-        """Pause after a rejection. Further rejections during a pause can only extend it.
+        """Pause after a throttled request. Further ones during a pause can only extend it.
 
         Args:
             now: The time.
@@ -80,18 +80,18 @@ class RateWindow:
             seconds = max(seconds, shortest)
         self._paused_until = max(self._paused_until, now + seconds)
         self.expires_at = now + self._max_age
-        self._alone_until = math.inf
+        self._probe_until = math.inf
         return seconds if started else 0.0
 
     def probe(self) -> None:
-        """Send the next request alone after a 401: its response shows whether a new token is valid."""
-        self._alone_until = math.inf
+        """Let other requests wait for the next one after a 401: its response shows whether a new token is valid."""
+        self._probe_until = math.inf
 
     def resume(self, now: float) -> None:
-        """Resume after a response that is no rejection, unless its request was sent before the pause."""
+        """Resume after a request that was not throttled, unless it was sent before the pause."""
         if now >= self._paused_until:
             self._pauses = 0
-            self._alone_until = now
+            self._probe_until = now
 
     def next_turn(self, now: float, in_flight: int) -> float:
         """Return the time at which one more request may be sent, if no response arrives before.
@@ -100,16 +100,16 @@ class RateWindow:
         """
         if now < self._paused_until:
             return self._paused_until
-        if in_flight and now < self._alone_until:
-            return self._alone_until
+        if in_flight and now < self._probe_until:
+            return self._probe_until
         end = self._reset_at - self._clock_offset
         if now < end:
             return now if in_flight < self._remaining else end
         return now if in_flight < self._limit else math.inf  # the next window, of which nothing is reported yet
 
 
-def is_rejection(status: int, headers: Mapping[str, str]) -> bool:
-    """Return whether a response asks the client to wait: a 429, or a 503 with a valid `Retry-After`."""
+def is_throttled(status: int, headers: Mapping[str, str]) -> bool:
+    """Return whether the server throttles the client: a 429, or a 503 with a valid `Retry-After`."""
     retry_after = headers.get("Retry-After")
     is_valid = _parse_count(retry_after) is not None or _parse_http_date(retry_after) is not None
     return status == 429 or (status == 503 and is_valid)

@@ -61,8 +61,8 @@ class Response:
     rate_limit: RateLimit | None
     location: str = field(repr=False)
     body: bytes = field(repr=False)
-    is_rejection: bool = False
-    """Whether it asks the client to wait."""
+    is_throttled: bool = False
+    """Whether the server asks the client to wait."""
 
 
 def decode_response(response: Response, url: URL, header: Secret, decode: Callable[[bytes], _T]) -> _T:
@@ -123,19 +123,12 @@ def response_error(response: Response, url: URL, header: Secret) -> BuddyError |
     # 408: the request arrived too slowly. 501: the server will never support it.
     retryable = status == 408 or (status >= 500 and status != 501)
     # Buddy explains each 4xx. A proxy may leave the body empty, too, but then nothing shows that it was a proxy.
-    is_foreign = status < 500 and not messages and bool(response.body.strip())
-    return kind(status=status, messages=messages, url=str(url), retryable=retryable, is_foreign=is_foreign)
+    not_from_buddy = status < 500 and not messages and bool(response.body.strip())
+    return kind(status=status, messages=messages, url=str(url), retryable=retryable, not_from_buddy=not_from_buddy)
 
 
 def translate(error: Exception, url: URL, header: Secret, timeout: float | None) -> BuddyError:
-    """Return this package's error for one of aiohttp's.
-
-    Args:
-        error: An error of aiohttp or of this package.
-        url: The URL of the request.
-        header: The header with the token, which is redacted.
-        timeout: The timeout of the request in seconds.
-    """
+    """Return this package's error for one of aiohttp's. `timeout` is that of the request, in seconds."""
     if isinstance(error, BuddyError):
         return error
     if isinstance(error, ValueError) and not isinstance(error, aiohttp.ClientConnectionError):  # as for a certificate

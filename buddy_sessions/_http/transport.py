@@ -19,7 +19,7 @@ from .._version import __version__
 from ..errors import BuddyError, ClientClosedError, ConfigError, RateLimitError, ResponseError
 from .credentials import Credentials, Secret
 from .rate_limit import RateLimiter, WaitBudget
-from .rate_window import is_rejection, parse_rate_limit
+from .rate_window import is_throttled, parse_rate_limit
 from .responses import Response, decode_response, response_error, strip_traceback, translate
 from .retry import RetryQuota, backoff
 
@@ -125,7 +125,7 @@ class Transport:
                 requests += 1
                 try:
                     response = await self._send_in_turn(session, url, header, max_body)
-                    throttled = response_error(response, url, header) if response.is_rejection else None
+                    throttled = response_error(response, url, header) if response.is_throttled else None
                     if throttled is not None:
                         continue
                     if response.status == 401 and may_renew_token and self._credentials.is_outdated(header):
@@ -179,7 +179,7 @@ class Transport:
             response = await self._send(session, url, header, max_body)
             self._credentials.record(header, response.status)
             pause = self._rate_limiter.update(
-                response.rate_limit, rejected=response.is_rejection, unauthorised=response.status == 401
+                response.rate_limit, throttled=response.is_throttled, unauthorised=response.status == 401
             )
             if pause:
                 reason = "too many requests" if response.status == 429 else "the server is unavailable"
@@ -246,7 +246,7 @@ class Transport:
                     rate_limit=parse_rate_limit(received.headers),
                     location=received.headers.get("Location", ""),
                     body=await _read_body(received, max_body if received.status == 200 else MAX_BODY),
-                    is_rejection=is_rejection(received.status, received.headers),
+                    is_throttled=is_throttled(received.status, received.headers),
                 )
         except asyncio.CancelledError as error:
             strip_traceback(error)  # the frames of aiohttp hold the URL of the proxy, with its password

@@ -27,7 +27,7 @@ async def make_limiter(*, max_concurrency: int = 4, max_wait: float = 300.0, lim
     """Return a limiter that has sent one request."""
     result = RateLimiter(max_concurrency=max_concurrency, max_wait=max_wait, limiter=limiter)
     await result.acquire(WaitBudget(0))
-    result.update(None, rejected=False)
+    result.update(None, throttled=False)
     result.release()
     return result
 
@@ -65,12 +65,12 @@ class TestRateLimiter:
     async def test_quota_is_used_up_and_the_next_window_awaited(self) -> None:
         limiter = await make_limiter()
         begin = now()
-        limiter.update(report(10, 2, reset=30), rejected=False)
+        limiter.update(report(10, 2, reset=30), throttled=False)
         assert await acquire(limiter) == 0.0
         assert await acquire(limiter) == 0.0
         limiter.release()
         limiter.release()
-        limiter.update(report(10, 0, reset=30), rejected=False)
+        limiter.update(report(10, 0, reset=30), throttled=False)
         assert await acquire(limiter) == pytest.approx(30)
         assert now() == pytest.approx(begin + 30)
 
@@ -78,7 +78,7 @@ class TestRateLimiter:
     async def test_failed_request_returns_its_turn(self) -> None:
         limiter = await make_limiter()
         begin = now()
-        limiter.update(report(10, 1, reset=200), rejected=False)
+        limiter.update(report(10, 1, reset=200), throttled=False)
         await acquire(limiter)
         (second,) = start(acquire(limiter))
         await asyncio.sleep(1)
@@ -90,11 +90,11 @@ class TestRateLimiter:
     @run_in_virtual_time
     async def test_response_of_the_next_window_wakes_waiters(self) -> None:
         limiter = await make_limiter()
-        limiter.update(report(1, 0, reset=30), rejected=False)
+        limiter.update(report(1, 0, reset=30), throttled=False)
         await acquire(limiter)
         (second,) = start(acquire(limiter))
         await asyncio.sleep(1)
-        limiter.update(report(3, 2, reset=60, at=31), rejected=False)
+        limiter.update(report(3, 2, reset=60, at=31), throttled=False)
         limiter.release()
         assert await second == pytest.approx(1)
 
@@ -104,7 +104,7 @@ class TestRateLimiter:
         tasks = start(*(acquire(limiter) for _ in range(3)))
         await asyncio.sleep(0.1)
         assert [task.done() for task in tasks] == [True, False, False]
-        limiter.update(report(2, 1, reset=30), rejected=False)
+        limiter.update(report(2, 1, reset=30), throttled=False)
         limiter.release()
         await asyncio.sleep(0.1)
         assert [task.done() for task in tasks] == [True, True, False]
@@ -120,18 +120,18 @@ class TestRateLimiter:
     @run_in_virtual_time
     async def test_429_pauses_all_and_then_one_goes_first(self) -> None:
         limiter = await make_limiter()
-        limiter.update(RateLimit(retry_after=20.0), rejected=True)
+        limiter.update(RateLimit(retry_after=20.0), throttled=True)
         tasks = start(*(acquire(limiter) for _ in range(4)))
         await asyncio.sleep(20.5)
         assert [task.done() for task in tasks] == [True, False, False, False]
-        limiter.update(None, rejected=False)
+        limiter.update(None, throttled=False)
         limiter.release()
         assert await asyncio.gather(*tasks) == [pytest.approx(20), *[pytest.approx(20.5)] * 3]
 
     @run_in_virtual_time
     async def test_next_one_goes_if_the_first_fails(self) -> None:
         limiter = await make_limiter()
-        limiter.update(RateLimit(retry_after=20.0), rejected=True)
+        limiter.update(RateLimit(retry_after=20.0), throttled=True)
         tasks = start(*(acquire(limiter) for _ in range(3)))
         await asyncio.sleep(21)
         limiter.release()
@@ -139,16 +139,16 @@ class TestRateLimiter:
         assert [task.done() for task in tasks] == [True, True, False]
 
     @run_in_virtual_time
-    async def test_only_the_rejection_that_starts_a_pause_reports_it(self) -> None:
+    async def test_only_the_429_that_starts_a_pause_reports_it(self) -> None:
         limiter = await make_limiter()
-        assert [limiter.update(None, rejected=True) for _ in range(3)] == [0.5, 0, 0]
-        assert limiter.update(None, rejected=False) == 0
+        assert [limiter.update(None, throttled=True) for _ in range(3)] == [0.5, 0, 0]
+        assert limiter.update(None, throttled=False) == 0
 
     @run_in_virtual_time
     async def test_wait_beyond_the_budget_is_an_error_at_once(self) -> None:
         limiter = await make_limiter()
         begin = now()
-        limiter.update(report(10, 0, reset=100), rejected=False)
+        limiter.update(report(10, 0, reset=100), throttled=False)
         with pytest.raises(RateLimitError, match=r"permits no request for 100\.0 s") as caught:
             await acquire(limiter, seconds=60)
         assert caught.value.reset_at == NOW + timedelta(seconds=100)
@@ -159,11 +159,11 @@ class TestRateLimiter:
     @run_in_virtual_time
     async def test_pause_that_becomes_known_ends_waits_at_once(self) -> None:
         limiter = await make_limiter()
-        limiter.update(report(10, 0, reset=30), rejected=False)
+        limiter.update(report(10, 0, reset=30), throttled=False)
         patient, impatient = WaitBudget(300), WaitBudget(60)
         tasks = [asyncio.create_task(limiter.acquire(budget)) for budget in (patient, impatient)]
         await asyncio.sleep(10)
-        limiter.update(RateLimit(retry_after=100.0), rejected=True)
+        limiter.update(RateLimit(retry_after=100.0), throttled=True)
         with pytest.raises(RateLimitError):
             await tasks[1]
         assert impatient.waited == pytest.approx(10)
@@ -174,10 +174,10 @@ class TestRateLimiter:
     async def test_all_waits_of_a_call_are_charged(self) -> None:
         limiter = await make_limiter()
         budget = WaitBudget(50)
-        limiter.update(report(10, 0, reset=30), rejected=False)
+        limiter.update(report(10, 0, reset=30), throttled=False)
         await limiter.acquire(budget)
         limiter.release()
-        limiter.update(report(10, 0, reset=60, at=30), rejected=False)
+        limiter.update(report(10, 0, reset=60, at=30), throttled=False)
         with pytest.raises(RateLimitError):
             await limiter.acquire(budget)
         assert budget.waited == pytest.approx(30)
@@ -186,7 +186,7 @@ class TestRateLimiter:
     async def test_requests_in_flight_may_still_report_more(self) -> None:
         """The requests in flight may be among those that `remaining` counts already."""
         limiter = await make_limiter()
-        limiter.update(report(10, 2, reset=100), rejected=False)
+        limiter.update(report(10, 2, reset=100), throttled=False)
         await acquire(limiter)
         await acquire(limiter)
         (third,) = start(acquire(limiter, seconds=1.0))
@@ -197,7 +197,7 @@ class TestRateLimiter:
     @run_in_virtual_time
     async def test_far_reset_is_believed_for_max_wait(self) -> None:
         limiter = await make_limiter()
-        limiter.update(report(10, 0, reset=400), rejected=False)
+        limiter.update(report(10, 0, reset=400), throttled=False)
         with pytest.raises(RateLimitError):
             await acquire(limiter)
         await asyncio.sleep(200)
@@ -209,7 +209,7 @@ class TestRateLimiter:
     async def test_requests_are_concurrent_if_max_wait_is_zero(self) -> None:
         limiter = await make_limiter(max_wait=0.0)
         for _ in range(4):
-            limiter.update(report(10, 9, reset=30), rejected=False)
+            limiter.update(report(10, 9, reset=30), throttled=False)
             assert await acquire(limiter, seconds=0.0) == 0.0
 
     @run_in_virtual_time
@@ -222,14 +222,14 @@ class TestRateLimiter:
             await limiter.acquire(budget)
             order.append(number)
 
-        limiter.update(None, rejected=True)
+        limiter.update(None, throttled=True)
         budgets = [WaitBudget(300) for _ in range(4)]
         async with asyncio.TaskGroup() as group:
             for number in (1, 3, 0, 2):
                 group.create_task(call(number, budgets[number]))
             for _ in range(4):
                 await asyncio.sleep(1)
-                limiter.update(None, rejected=False)
+                limiter.update(None, throttled=False)
                 limiter.release()
         assert order == [0, 1, 2, 3]
 
@@ -254,8 +254,8 @@ class TestRateLimiter:
     async def test_rate_limit_is_the_last_report(self) -> None:
         limiter = await make_limiter()
         assert limiter.rate_limit is None
-        limiter.update(report(10, 3, reset=30), rejected=False)
-        limiter.update(None, rejected=False)
+        limiter.update(report(10, 3, reset=30), throttled=False)
+        limiter.update(None, throttled=False)
         assert limiter.rate_limit == report(10, 3, reset=30)
 
 
@@ -264,7 +264,7 @@ class TestCancellation:
     async def test_cancelled_waiters_leave_the_queue(self) -> None:
         limiter = await make_limiter()
         begin = now()
-        limiter.update(report(10, 0, reset=250), rejected=False)
+        limiter.update(report(10, 0, reset=250), throttled=False)
         tasks = start(*(acquire(limiter) for _ in range(8)))
         await asyncio.sleep(1)
         for task in tasks[:6]:
@@ -287,12 +287,12 @@ class TestCancellation:
         assert first.cancelled()
 
     @run_in_virtual_time
-    async def test_rejected_waiter_can_be_cancelled(self) -> None:
+    async def test_failed_waiter_can_be_cancelled(self) -> None:
         limiter = await make_limiter(max_concurrency=1)
         await acquire(limiter)
         (waiter,) = start(acquire(limiter, seconds=1))
         await asyncio.sleep(0)
-        limiter.update(RateLimit(retry_after=2.0), rejected=True)
+        limiter.update(RateLimit(retry_after=2.0), throttled=True)
         limiter.release()
         waiter.cancel()
         await asyncio.wait([waiter])
@@ -302,7 +302,7 @@ class TestCancellation:
     @run_in_virtual_time
     async def test_no_timer_is_left(self) -> None:
         limiter = await make_limiter()
-        limiter.update(report(10, 0, reset=250), rejected=False)
+        limiter.update(report(10, 0, reset=250), throttled=False)
         (waiter,) = start(acquire(limiter))
         await asyncio.sleep(0)
         waiter.cancel()
@@ -316,7 +316,7 @@ class TestCancellation:
     @run_in_virtual_time
     async def test_ten_thousand_waiters_sleep_through_a_pause(self) -> None:
         limiter = await make_limiter()
-        limiter.update(RateLimit(retry_after=60.0), rejected=True)
+        limiter.update(RateLimit(retry_after=60.0), throttled=True)
         tasks = start(*(acquire(limiter) for _ in range(10_000)))
         await asyncio.sleep(59.9)
         assert count_jumps() == 1

@@ -27,14 +27,14 @@ class LimitedServer:
     Attributes:
         skew: Seconds by which its clock differs from the client's.
         accepted: The number of accepted requests in each window.
-        rejected: The number of 429s.
+        throttled: The number of 429s.
     """
 
     limit: int
     seconds: float
     skew: float = 0.0
     accepted: Counter[int] = field(factory=Counter[int])
-    rejected: int = 0
+    throttled: int = 0
 
     def time(self) -> float:
         return 1_700_000_000 + asyncio.get_running_loop().time() + self.skew
@@ -51,7 +51,7 @@ class LimitedServer:
         """Answer a request as Buddy does: with whole seconds."""
         await asyncio.sleep(LATENCY / 2)
         accepted = self.spend()
-        self.rejected += not accepted
+        self.throttled += not accepted
         window = int(self.time() // self.seconds)
         now, reset = int(self.time()), math.ceil((window + 1) * self.seconds)
         report = RateLimit(
@@ -113,7 +113,7 @@ class Simulation:
                 await limiter.acquire(budget)
                 self.order[number] = None
                 accepted, report = await self.server.request()
-                limiter.update(report, rejected=not accepted)
+                limiter.update(report, throttled=not accepted)
                 limiter.release()
         except RateLimitError:
             self.failed.add(number)
@@ -127,7 +127,7 @@ async def test_single_client_uses_the_whole_quota_and_causes_no_429(limit: int, 
     calls = min(limit * 40, 2400)
     simulation = Simulation(LimitedServer(limit, seconds, skew), calls)
     await simulation.run()
-    assert simulation.server.rejected == 0
+    assert simulation.server.throttled == 0
     assert simulation.server.used() >= 0.95
     assert list(simulation.order) == list(range(calls)), "first come, first served"
     assert simulation.jumps <= 2 * calls + 3 * len(simulation.server.accepted), "nothing polls"
@@ -162,7 +162,7 @@ async def test_10000_waiters_use_no_cpu_during_a_pause_of_one_minute(limit: int,
         assert time.process_time() - started < 0.05
         assert count_jumps() - jumps <= 2
         assert len(simulation.order) < 4 * limit + 1
-    assert server.rejected == 0
+    assert server.throttled == 0
     running.cancel()
     await asyncio.wait([running])
 
@@ -178,7 +178,7 @@ async def test_no_call_starves_if_other_clients_use_the_quota(limit: int, others
     assert not simulation.failed
     assert list(simulation.order) == list(range(simulation.calls)), "first come, first served"
     windows = max(server.accepted) - min(server.accepted) + 1
-    assert server.rejected <= windows * simulation.max_concurrency * 2
+    assert server.throttled <= windows * simulation.max_concurrency * 2
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buddy_sessions._http.rate_window import RateWindow, is_rejection, parse_rate_limit
+from buddy_sessions._http.rate_window import RateWindow, is_throttled, parse_rate_limit
 from buddy_sessions.models import RateLimit
 
 NOW = datetime(2025, 10, 21, 6, 42, 16, tzinfo=UTC)
@@ -69,11 +69,11 @@ class TestHeaders:
             (200, "3", False),
         ],
     )
-    def test_429_and_503_with_retry_after_are_rejections(
+    def test_429_and_503_with_retry_after_throttle_the_client(
         self, status: int, retry_after: str | None, expected: bool
     ) -> None:
         headers = {"X-Rate-Limit-Reset": IN_30_SECONDS} | ({"Retry-After": retry_after} if retry_after else {})
-        assert is_rejection(status, headers) is expected
+        assert is_throttled(status, headers) is expected
 
     def test_retry_after_overrides_reset(self) -> None:
         limit = parse(Retry_After="3", X_Rate_Limit_Reset=IN_30_SECONDS)
@@ -215,7 +215,7 @@ class TestRateWindow:
         assert window.expires_at == 301.0
 
     def test_pause_outlasts_a_max_wait_of_zero(self) -> None:
-        """Otherwise a rejected request would be repeated at once, for ever."""
+        """Otherwise a throttled request would be repeated at once, for ever."""
         window = RateWindow(max_wait=0.0, now=0.0, clock_offset=0.0)
         window.pause(0.0, 0.0)
         assert window.expires_at == window.next_turn(0.4, in_flight=0) == 0.5

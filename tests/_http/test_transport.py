@@ -14,10 +14,9 @@ import pytest
 from yarl import URL
 
 from buddy_sessions._decoding.converter import DecodedPage, decode_page
-from buddy_sessions._http import transport
 from buddy_sessions._http.credentials import Credentials
 from buddy_sessions._http.rate_limit import RateLimiter
-from buddy_sessions._http.transport import Transport
+from buddy_sessions._http.transport import MAX_BODY, Transport
 from buddy_sessions._http.urls import sessions_url
 from buddy_sessions._stats import Fetched
 from buddy_sessions._version import __version__
@@ -113,9 +112,8 @@ class TestRequest:
         assert await read(fake.base_url) == 3
 
     @pytest.mark.parametrize("is_announced", [True, False])
-    async def test_body_of_the_maximum_size_is_read(self, monkeypatch: pytest.MonkeyPatch, is_announced: bool) -> None:
-        monkeypatch.setattr(transport, "MAX_BODY", 2**20)
-        body = EMPTY.ljust(2**20)
+    async def test_body_of_the_maximum_size_is_read(self, is_announced: bool) -> None:
+        body = EMPTY.ljust(MAX_BODY)
         script = http_response(body) if is_announced else http_response(gzip.compress(body), "Content-Encoding: gzip")
         async with raw_server(script) as server:
             assert await read(server.base_url) == 0

@@ -34,14 +34,14 @@ class QuotaScript:
         seconds: The length of a window.
         others: The share of the windows that other clients use up before this client.
         used: The number of requests that were permitted in each window.
-        rejected: The number of 429s.
+        throttled: The number of 429s.
     """
 
     limit: int
     seconds: int
     others: float = 0.0
     used: Counter[int] = field(factory=Counter[int])
-    rejected: int = 0
+    throttled: int = 0
     _random: random.Random = field(factory=lambda: random.Random(1))
 
     def __iter__(self) -> Iterator[Step]:
@@ -55,7 +55,7 @@ class QuotaScript:
             self.used[window] = self.limit
         is_permitted = self.used[window] < self.limit
         self.used[window] += is_permitted
-        self.rejected += not is_permitted
+        self.throttled += not is_permitted
         headers = (
             f"Date: {formatdate(int(now), usegmt=True)}",
             f"X-Rate-Limit-Limit: {self.limit}",
@@ -110,7 +110,7 @@ class TestManyCallers:
             sessions = await reader.read(server, requests=callers, function=read_suites(callers))
             check_order(server, callers)
         assert len(sessions) == callers * 3
-        assert quota.rejected == 0
+        assert quota.throttled == 0
         assert reader.seconds <= math.ceil(callers / limit) * seconds
 
     @pytest.mark.parametrize(("limit", "seconds"), [(1, 60), (2, 5), pytest.param(60, 60, marks=pytest.mark.slow)])
@@ -126,15 +126,15 @@ class TestManyCallers:
             count = len(server.requests)
             check_order(server, count)
         assert failed == list(range(count, 1000))
-        assert quota.rejected == 0
+        assert quota.throttled == 0
         assert reader.seconds <= 301  # the requests that are sent in the last second take their time
 
     @pytest.mark.slow
     @pytest.mark.parametrize("cause", ["quota", "429"])
     async def test_10000_callers_use_no_cpu_while_they_wait(self, cost: CostRecorder, cause: str) -> None:
         """They wait for one minute."""
-        rejection = http_response(b"", "Retry-After: 60", status="429 Too Many Requests")
-        script = QuotaScript(1, 60) if cause == "quota" else rejection
+        throttled = http_response(b"", "Retry-After: 60", status="429 Too Many Requests")
+        script = QuotaScript(1, 60) if cause == "quota" else throttled
         async with (
             raw_server(script) as server,
             assert_nothing_left_open(),
@@ -166,8 +166,8 @@ class TestOtherClients:
                 server, requests=range(50, 2000), function=function, max_attempts=1, max_wait=100_000
             )
         assert len(sessions) == 50 * 3
-        assert quota.rejected > 10
-        assert len(server.requests) == 50 + quota.rejected
+        assert quota.throttled > 10
+        assert len(server.requests) == 50 + quota.throttled
 
     async def test_429s_do_not_count_against_the_retry_quota(self, reader: CheckedReader) -> None:
         """It has 100 retries. After 300 429s, a failure is still retried."""
