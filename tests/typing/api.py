@@ -42,6 +42,7 @@ from buddy_sessions import (
     Watch,
     compare,
     flaky_tests,
+    parse_session_url,
     slowest_tests,
     to_dict,
 )
@@ -72,6 +73,9 @@ async def reads(buddy: BuddyClient, suite: Suite, fake: FakeSuite) -> None:
     paginator = buddy.sessions(suite.key)
     assert_type(paginator, SessionPaginator)
     assert_type(buddy.sessions("w/p/s", branch="main", after=1), SessionPaginator)
+    buddy.sessions(("w", "p", "s"))  # type: ignore[arg-type]  # ty: ignore[invalid-argument-type]
+    assert_type(fake.key, SuiteKey)
+    assert_type(parse_session_url("https://h/w/p/unit-tests/s"), tuple[SuiteKey, str | None])
     buddy.sessions(fake.key, cursor=Cursor.parse("1@2"), since=datetime.now(UTC), max_sessions=1, per_page=1)
     async for session in paginator:
         assert_type(session, Session)
