@@ -117,8 +117,11 @@ SUITE_PATH = "workspaces/acme/projects/shop/unit-tests/suites/a"
     ],
     ids=lambda command: command[0],
 )
-def test_url_of_another_region_or_host_is_wrong_usage(command: list[str], call: Call, fake: FakeBuddy) -> None:
+def test_url_of_another_region_or_host_is_wrong_usage(
+    command: list[str], call: Call, fake: FakeBuddy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     name, *others = command
+    monkeypatch.chdir(tmp_path)
     for url, message in (
         (f"https://api.eu.buddy.works/{SUITE_PATH}", "api.eu.buddy.works is the API of the region EU, but"),
         (f"https://evil.example/{SUITE_PATH}", "unknown host 'evil.example': use a URL of buddy.works or "),
@@ -127,6 +130,7 @@ def test_url_of_another_region_or_host_is_wrong_usage(command: list[str], call: 
         assert (code, out) == (2, "")
         assert err.startswith(f"error: {message}")
     assert not fake.requests
+    assert not [*tmp_path.iterdir()]
 
 
 @pytest.mark.parametrize("line", [b"https://evil.example/acme/shop", b"acme", b"acme/shop/\xff", b"acme/../x"])
