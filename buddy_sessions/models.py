@@ -482,3 +482,8 @@ class RateLimit:
     reset_at: datetime | None = None
     retry_after: float | None = None
     responded_at: datetime | None = None
+
+
+def is_before(session: Session, since: datetime | None) -> bool:
+    """Return whether a session was created before `since`. A session without a date, or no `since`: False."""
+    return since is not None and session.create_date is not None and session.create_date < since
