@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import report
 from buddy_sessions import Session
-from buddy_sessions._paging.reconciler import Reconciler, ServerTraits, Window
+from buddy_sessions._paging.reconciler import Reconciler, ServerLimits, Window
 from helpers.fake_list import FakeList, NaiveReader
 from svg import Bar, chart
 
@@ -33,8 +33,8 @@ READERS: dict[str, Callable[[], Reconciler | NaiveReader]] = {
     "usual loop": lambda: NaiveReader(per_page=PER_PAGE),
     "deduplicated": lambda: NaiveReader(per_page=PER_PAGE, deduplicates=True),
     "4 ahead, deduplicated": lambda: NaiveReader(per_page=PER_PAGE, deduplicates=True, read_ahead=4),
-    "reconciler": lambda: Reconciler(per_page=PER_PAGE, traits=ServerTraits()),
-    "reconciler, 4 ahead": lambda: Reconciler(per_page=PER_PAGE, traits=ServerTraits(), read_ahead=4),
+    "reconciler": lambda: Reconciler(per_page=PER_PAGE, limits=ServerLimits()),
+    "reconciler, 4 ahead": lambda: Reconciler(per_page=PER_PAGE, limits=ServerLimits(), read_ahead=4),
 }
 
 COLOURS = {
@@ -81,8 +81,8 @@ def read(reader: Reconciler | NaiveReader, created: float, deleted: float, chanc
                 sessions.create(poisson(created, chance))
                 for _ in range(poisson(deleted, chance)):
                     sessions.delete(chance.randrange(len(sessions.numbers)))
-        step = reader.feed(pages.pop(windows[0]))
-        yielded += [session.relative_id for session in step.sessions]
+        result = reader.accept_page(pages.pop(windows[0]))
+        yielded += [session.relative_id for session in result.sessions]
     return Result(len(sessions.stable - set(yielded)), len(yielded) - len(set(yielded)), requests)
 
 

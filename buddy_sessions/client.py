@@ -42,7 +42,7 @@ from ._paging.case_plan import CasePlan
 from ._paging.paginator import PageReader, SessionPaginator
 from ._paging.pending_pages import FetchPage
 from ._paging.read_ahead import RequestSlots
-from ._paging.reconciler import Reconciler, ServerTraits, Window
+from ._paging.reconciler import Reconciler, ServerLimits, Window
 from ._stats import Fetched
 from ._validate import (
     validate_branch,
@@ -110,8 +110,8 @@ class BuddyClient:
         self._base_url = region_url(region) if base_url is None else parse_base_url(base_url)
         self._per_page = validate_int("per_page", options.get("per_page", 100))
         self._read_ahead = validate_int("read_ahead", options.get("read_ahead", 4))
-        self._traits = ServerTraits()
-        self._case_traits = ServerTraits()
+        self._limits = ServerLimits()
+        self._case_limits = ServerLimits()
         self._max_concurrency = validate_int("max_concurrency", options.get("max_concurrency", 8))
         timeout = validate_seconds("timeout", options.get("timeout", 30.0))
         max_wait = validate_seconds("max_wait", options.get("max_wait", 300.0), zero_allowed=True)
@@ -304,14 +304,14 @@ class BuddyClient:
             slots = RequestSlots(read_ahead, reads=1)
         reconciler = Reconciler(
             per_page=self._per_page if per_page is None else per_page,
-            traits=self._traits,
+            limits=self._limits,
             read_ahead=slots.total,
             first_read_ahead=read_ahead,
             after=after,
             since=since,
             max_sessions=max_sessions,
             cursor=cursor,
-            trim=trim,
+            min_id=None if trim else 1,
             check_end=check_end,
         )
         url, filters = sessions_url(self._base_url, key), {} if branch is None else {"branch": branch}
@@ -456,7 +456,7 @@ class BuddyClient:
             new_plan=partial(
                 CasePlan,
                 per_page=self._per_page,
-                traits=self._case_traits,
+                limits=self._case_limits,
                 read_ahead=self._read_ahead,
                 status=status,
             ),

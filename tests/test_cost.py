@@ -44,7 +44,7 @@ async def test_calls_per_page(fake: FakeBuddy, read_ahead: int) -> None:
         fake.add_suite("acme", "shop", f"s{pages}").populate(20 * pages)
         async with BuddyClient(fake.token, base_url=fake.base_url, per_page=20, read_ahead=read_ahead) as buddy:
             paginator = buddy.sessions(f"acme/shop/s{pages}")
-            await paginator.collect()  # the client learns the traits of the server
+            await paginator.collect()  # the client learns the limits of the server
             costs.append(await count_calls(paginator.collect))
             assert paginator.stats.requests == pages
     assert (costs[1] - costs[0]) / 10 <= 95

@@ -35,8 +35,9 @@ INSIDE: dict[str, list[set[str]]] = {
     "_http": [{"urls", "credentials", "rate_window", "retry"}, {"rate_limit", "responses", "proxies"}, {"transport"}],
     "_paging": [
         {"window", "read_ahead", "recent_rows"},
-        {"server_traits", "pending_pages"},
-        {"reconciler", "case_plan"},
+        {"server_limits", "pending_pages"},
+        {"frontier", "pacing", "scope", "case_plan"},
+        {"reconciler"},
         {"paginator", "case_paginator"},
     ],
     "store": [

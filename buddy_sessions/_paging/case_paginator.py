@@ -76,7 +76,7 @@ class CasePaginator:
                     if not plan.on_bad_request():
                         raise
                     continue
-                new = plan.feed(page)
+                new = plan.accept_page(page)
                 read.pages += 1
                 read.duplicates = plan.duplicates
                 is_limited = self._max_cases is not None and plan.count > self._max_cases

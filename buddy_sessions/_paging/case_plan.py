@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from ..errors import UnstableListingError
 from ..models import TestCase, TestStatus
-from .server_traits import ServerTraits
-from .window import DOCUMENTED_SIZE, Window
+from .server_limits import PageLength, PageSize, ServerLimits
+from .window import Window
 
 _MAX_STALLED_PAGES = 100
 """The number of pages in a row that may contain nothing new before a list is reported as unstable."""
@@ -21,7 +21,7 @@ _MAX_CASES = 1_000_000
 
 
 class CasePlan:
-    """Plans the requests of one read: `windows` returns the pages to request, `feed` takes the first of them.
+    """Plans the requests of one read: `windows` returns the pages to request, `accept_page` takes the first of them.
 
     Attributes:
         is_complete: Whether the list was read to its end.
@@ -30,7 +30,7 @@ class CasePlan:
 
     Args:
         per_page: The page size to request.
-        traits: What is known of the server; updated here.
+        limits: What is known of the server; updated here.
         read_ahead: The maximum number of pages to request at once.
         status: Only cases with this status are wanted.
         expected: The number of cases, as reported by the session; None if it may still change, or is unknown.
@@ -41,7 +41,7 @@ class CasePlan:
         self,
         *,
         per_page: int,
-        traits: ServerTraits,
+        limits: ServerLimits,
         read_ahead: int,
         status: TestStatus | None,
         expected: int | None,
@@ -50,8 +50,8 @@ class CasePlan:
         self.is_complete = False
         self.count = 0
         self.duplicates = 0
-        self._per_page = per_page
-        self._traits = traits
+        self._page_size = PageSize(per_page, limits)
+        self._limits = limits
         self._read_ahead = read_ahead
         self._status = status
         self._expected = expected
@@ -60,12 +60,11 @@ class CasePlan:
         self._planned: list[Window] = []
         self._ids: set[str] = set()
         self._stalled_pages = 0
-        self._suspects_cap = False  # whether `_per_page` was lowered, and is not yet known to be the server's cap
 
     def windows(self) -> Sequence[Window]:
-        """Return the pages to request now; `feed` takes the page of the first window."""
+        """Return the pages to request now; `accept_page` takes the page of the first window."""
         if not self._planned:
-            size = self._per_page if self._traits.cap is None else min(self._per_page, self._traits.cap)
+            size = self._page_size.value
             self._planned.append(Window(self._offset // size + 1, size))
         wanted = self._expected or 0
         if self._max_cases is not None:
@@ -76,28 +75,25 @@ class CasePlan:
 
     def on_bad_request(self) -> bool:
         """Handle a 400 for the first window; return whether a smaller page is worth a request."""
-        if self._planned[0].per_page <= DOCUMENTED_SIZE:
+        if not self._page_size.refuse(self._planned[0]):
             return False
-        self._lower_size(DOCUMENTED_SIZE)
+        self._planned.clear()
         return True
 
-    def feed(self, cases: Sequence[TestCase]) -> list[TestCase]:
+    def accept_page(self, cases: Sequence[TestCase]) -> list[TestCase]:
         """Take the cases of the first window, and return the new ones.
 
         Raises:
             UnstableListingError: Too many pages in a row contained nothing new, or there are more than 1,000,000 cases.
         """
         window, rows = self._planned.pop(0), len(cases)
-        # A page that is shorter than a size that the server has honoured is probably the last one. Any other short page
-        # may be cut to a size that is not known yet.
-        is_short = rows < window.per_page
-        is_capped = is_short and rows >= self._traits.known_size
-        self._traits.known_size = max(self._traits.known_size, rows)
+        length = self._limits.classify(window, rows)
+        is_capped = length is PageLength.UNKNOWN
         if is_capped:
-            self._lower_size(rows)
-        elif rows and self._suspects_cap:
-            self._suspects_cap = False
-            self._traits.cap = self._per_page
+            self._page_size.lower(rows)
+            self._planned.clear()
+        elif rows:
+            self._page_size.confirm()
         # A server that cuts pages to its own size counts offsets by that size, too.
         self._offset = (window.page - 1) * rows + rows if is_capped else window.end
         unique = {case.id: case for case in cases if case.id not in self._ids}
@@ -107,15 +103,10 @@ class CasePlan:
         new = [case for case in unique.values() if self._status is None or case.status == self._status]
         self.count += len(new)
         if self._expected is None:
-            self.is_complete = not rows or (is_short and not is_capped)
+            self.is_complete = not rows or length is PageLength.END
         else:  # if a short page comes too early, the server may have hidden some of its rows
             self.is_complete = not rows or self.count == self._expected
         return new
-
-    def _lower_size(self, size: int) -> None:
-        self._per_page = size
-        self._suspects_cap = True
-        self._planned.clear()
 
     def _check_progress(self, *, has_new: bool) -> None:
         self._stalled_pages = 0 if has_new else self._stalled_pages + 1

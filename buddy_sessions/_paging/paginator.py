@@ -15,7 +15,7 @@ from ..errors import BadRequestError, BuddyError
 from ..models import Cursor, Session, SessionPage, SuiteKey
 from .pending_pages import FetchPage, PendingPages
 from .read_ahead import RequestSlots
-from .reconciler import Reconciler, Step, Window
+from .reconciler import PageResult, Reconciler, Window
 
 _log = logging.getLogger("buddy_sessions")
 
@@ -53,7 +53,7 @@ class PageReader:
         self._reconciler = reconciler
         self._slots = slots
         self._start = cursor  # the position before the current page
-        self._step = Step()  # the current page
+        self._result = PageResult()  # the current page
         self._stats = Stats()  # without the sessions of the current page
 
     @property
@@ -61,7 +61,7 @@ class PageReader:
         """The position after the last session that was yielded. It stays before a page that is out of order."""
         if not self.consumed or not self._stats.verified:
             return self._start
-        return Cursor(self._step.sessions[self.consumed - 1].relative_id, self._step.offset + self.consumed)
+        return Cursor(self._result.sessions[self.consumed - 1].relative_id, self._result.offset + self.consumed)
 
     @property
     def stats(self) -> Stats:
@@ -93,17 +93,17 @@ class PageReader:
                     return
                 if isinstance(page, FirstPage):
                     self.first_digest = page.digest
-                step = reconciler.feed(page.sessions)
-                self._count_page(step)
-                if step.sessions or reconciler.is_complete:
-                    self._begin_page(step)
+                result = reconciler.accept_page(page.sessions)
+                self._count_page(result)
+                if result.sessions or reconciler.is_complete:
+                    self._begin_page(result)
                     yield SessionPage(
                         suite=self._suite,
                         number=windows[0].page,
-                        sessions=step.sessions,
+                        sessions=result.sessions,
                         url=page.url,
                         html_url=page.html_url,
-                        covers=step.covers,
+                        covers=result.covers,
                         is_last=reconciler.is_complete,
                     )
         except BuddyError as error:
@@ -119,21 +119,21 @@ class PageReader:
         self._stats += fetched.stats
         return fetched
 
-    def _count_page(self, step: Step) -> None:
+    def _count_page(self, result: PageResult) -> None:
         """Count a page that the reconciler has taken."""
         verified = self._reconciler.verified
         if self._stats.verified and not verified:
             _log.warning("%s is not listed newest first: sessions may be missed or repeated", self._suite)
             self._start = self.cursor
-        is_reread = not step.sessions and not self._reconciler.is_complete
-        self._stats += Stats(pages=1, duplicates=step.duplicates, rereads=int(is_reread), verified=verified)
+        is_reread = not result.sessions and not self._reconciler.is_complete
+        self._stats += Stats(pages=1, duplicates=result.duplicates, rereads=int(is_reread), verified=verified)
 
-    def _begin_page(self, step: Step) -> None:
+    def _begin_page(self, result: PageResult) -> None:
         """Make a page the current one."""
         self._start = self.cursor
         self._stats += Stats(sessions=self.consumed)
-        self._step = step
-        self.consumed = len(step.sessions)
+        self._result = result
+        self.consumed = len(result.sessions)
 
 
 NewReader: TypeAlias = Callable[..., PageReader]

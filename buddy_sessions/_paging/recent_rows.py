@@ -13,11 +13,11 @@ class RecentRows:
     """The lowest rows above the frontier, at most 200: the last page or two.
 
     They have no gaps: no other row existed between the highest and the lowest when their pages were requested.
-    Sessions are numbered in the order of their creation, so none can appear between them later.
+    A session's `relative_id` follows the order of creation, so none can appear between them later.
     """
 
     def __init__(self) -> None:
-        self._rows: tuple[tuple[int, str], ...] = ()  # numbers and ids, newest first; a whole session may be large
+        self._rows: tuple[tuple[int, str], ...] = ()  # relative_id and id, newest first; a whole session may be large
 
     @property
     def ids(self) -> Iterator[str]:
@@ -40,8 +40,8 @@ class RecentRows:
             for session in sessions
         )
 
-    def are_skipped_by(self, numbers: Sequence[int]) -> bool:
-        """Return whether a page continues from a higher row to a lower one, and lists none of these rows in between."""
-        if not numbers or not self._rows or numbers[0] <= self._rows[0][0]:
+    def has_gap(self, relative_ids: Sequence[int]) -> bool:
+        """Return whether a page goes on from a higher row to a lower one, and lists none of these rows in between."""
+        if not relative_ids or not self._rows or relative_ids[0] <= self._rows[0][0]:
             return False
-        return numbers[-1] < self._rows[-1][0] and dict(self._rows).keys().isdisjoint(numbers)
+        return relative_ids[-1] < self._rows[-1][0] and dict(self._rows).keys().isdisjoint(relative_ids)

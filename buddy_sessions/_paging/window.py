@@ -25,7 +25,7 @@ class Window(NamedTuple):
         return self.page * self.per_page
 
     @classmethod
-    def reaching(cls, offset: int, max_size: int) -> Window:
+    def covering(cls, offset: int, max_size: int) -> Window:
         """Return the window that contains `offset` and ends as far down as possible, with at most `max_size` rows.
 
         A window starts at a multiple of its size, so a smaller one may end farther down.

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from buddy_sessions import TestCase, TestStatus, UnstableListingError
 from buddy_sessions._paging.case_plan import CasePlan
-from buddy_sessions._paging.server_traits import ServerTraits
+from buddy_sessions._paging.server_limits import ServerLimits
 from buddy_sessions._paging.window import Window
 
 
@@ -22,7 +22,7 @@ def make_cases(count: int, status: TestStatus = TestStatus.PASSED) -> list[TestC
 def make_plan(**options: Any) -> CasePlan:
     defaults: dict[str, Any] = {
         "per_page": 100,
-        "traits": ServerTraits(),
+        "limits": ServerLimits(),
         "read_ahead": 1,
         "status": None,
         "max_cases": None,
@@ -42,7 +42,7 @@ def read(plan: CasePlan, cases: Sequence[TestCase], cap: int = 10**9) -> tuple[l
     requests = 0
     while not plan.is_complete:
         requests += 1
-        result += plan.feed(page(cases, plan.windows()[0], cap))
+        result += plan.accept_page(page(cases, plan.windows()[0], cap))
     return result, requests
 
 
@@ -75,7 +75,7 @@ def test_hidden_rows_make_no_early_end() -> None:
     for rows in pages:
         assert not plan.is_complete
         plan.windows()
-        found += plan.feed(rows)
+        found += plan.accept_page(rows)
     assert plan.is_complete
     assert found == cases[:15] + cases[20:]
 
@@ -85,7 +85,7 @@ def test_pages_are_requested_in_advance_if_their_number_is_known(expected: int |
     cases = make_cases(350)
     plan = make_plan(read_ahead=4, expected=expected)
     assert [window.page for window in plan.windows()] == list(range(1, sizes[0] + 1))
-    plan.feed(cases[:100])
+    plan.accept_page(cases[:100])
     assert plan.windows()[0] == Window(2, 100)
 
 
@@ -99,18 +99,18 @@ def test_refused_size() -> None:
 
 
 def test_size_of_the_server_is_learned() -> None:
-    traits, cases = ServerTraits(), make_cases(130)
-    assert read(make_plan(traits=traits, expected=130), cases, cap=50) == (cases, 3)
-    assert traits.cap == 50
-    plan = make_plan(traits=traits, expected=130, read_ahead=3)
+    limits, cases = ServerLimits(), make_cases(130)
+    assert read(make_plan(limits=limits, expected=130), cases, cap=50) == (cases, 3)
+    assert limits.cap == 50
+    plan = make_plan(limits=limits, expected=130, read_ahead=3)
     assert [window.per_page for window in plan.windows()] == [50] * 3
     assert read(plan, cases, cap=50) == (cases, 3)
 
 
 def test_last_page_does_not_lower_the_size() -> None:
-    traits, cases = ServerTraits(), make_cases(150)
-    assert read(make_plan(traits=traits, expected=150), cases) == (cases, 2)
-    assert traits.cap is None
+    limits, cases = ServerLimits(), make_cases(150)
+    assert read(make_plan(limits=limits, expected=150), cases) == (cases, 2)
+    assert limits.cap is None
 
 
 def test_status_is_checked() -> None:
@@ -131,7 +131,7 @@ def test_same_page_for_ever() -> None:
         while True:
             plan.windows()
             requests += 1
-            plan.feed(cases)
+            plan.accept_page(cases)
 
     with pytest.raises(UnstableListingError, match="100 pages of test cases in a row contained nothing new"):
         read_for_ever()
@@ -155,9 +155,9 @@ def test_list_that_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_case_is_read_once(
     count: int, per_page: int, cap: int, read_ahead: int, is_known: bool, known_size: int
 ) -> None:
-    cases, traits = make_cases(count), ServerTraits()
-    traits.known_size = min(known_size, cap)
-    plan = make_plan(per_page=per_page, traits=traits, read_ahead=read_ahead, expected=count if is_known else None)
+    cases, limits = make_cases(count), ServerLimits()
+    limits.known_size = min(known_size, cap)
+    plan = make_plan(per_page=per_page, limits=limits, read_ahead=read_ahead, expected=count if is_known else None)
     found, requests = read(plan, cases, cap)
     assert found == cases
     assert plan.count == count

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from buddy_sessions import Cursor, Session, UnstableListingError
 from buddy_sessions._paging import reconciler as reconciler_module
-from buddy_sessions._paging.reconciler import Reconciler, Step
-from buddy_sessions._paging.server_traits import ServerTraits
+from buddy_sessions._paging.reconciler import PageResult, Reconciler
+from buddy_sessions._paging.server_limits import ServerLimits
 from buddy_sessions._paging.window import DOCUMENTED_SIZE, Window
 from helpers.fake_list import FakeList, FaultyList, session
 
@@ -24,13 +24,13 @@ def read_all(reconciler: Reconciler, listing: FakeList) -> tuple[list[Window], l
     numbers_read: list[int] = []
     while not reconciler.is_done:
         windows.append(reconciler.windows()[0])
-        numbers_read += [one.relative_id for one in reconciler.feed(listing.read(windows[-1])).sessions]
+        numbers_read += [one.relative_id for one in reconciler.accept_page(listing.read(windows[-1])).sessions]
     return windows, numbers_read
 
 
 @given(st.integers(0, 500), st.integers(1, 60))
-def test_window_reaching_picks_the_farthest_page(offset: int, cap: int) -> None:
-    window = Window.reaching(offset, cap)
+def test_window_covering_picks_the_farthest_page(offset: int, cap: int) -> None:
+    window = Window.covering(offset, cap)
     candidates = [Window(offset // size + 1, size) for size in range(1, cap + 1)]
     assert window in candidates
     assert window.start <= offset < window.end
@@ -47,7 +47,7 @@ def test_window_around_contains_both_rows(offset: int) -> None:
 
 @pytest.mark.parametrize("count", [1, 19, 40, 50, 99, 100, 101, 980, 1000])
 def test_quiet_list_costs_as_many_requests_as_the_usual_loop(count: int) -> None:
-    windows, numbers_read = read_all(Reconciler(per_page=20, traits=ServerTraits()), FakeList(range(1, count + 1)))
+    windows, numbers_read = read_all(Reconciler(per_page=20, limits=ServerLimits()), FakeList(range(1, count + 1)))
     assert numbers_read == list(range(count, 0, -1))
     saved = count % 20 == 0  # number 1 on a full last page proves the end
     assert len(windows) == count // 20 + 1 - saved
@@ -57,65 +57,65 @@ def test_quiet_list_costs_as_many_requests_as_the_usual_loop(count: int) -> None
 @pytest.mark.parametrize("read_ahead", [1, 4])
 def test_truncated_list_costs_as_many_requests_as_the_usual_loop(count: int, read_ahead: int) -> None:
     """Except the first one, whose end is checked."""
-    traits = ServerTraits()
+    limits = ServerLimits()
     listing = FakeList(range(5001, 5001 + count))
-    read_all(Reconciler(per_page=20, traits=traits), listing)
-    reconciler = Reconciler(per_page=20, traits=traits, read_ahead=read_ahead)
+    read_all(Reconciler(per_page=20, limits=limits), listing)
+    reconciler = Reconciler(per_page=20, limits=limits, read_ahead=read_ahead)
     numbers_read: list[int] = []
     requested: list[Window] = []
     while not reconciler.is_done:
         windows = reconciler.windows()
         requested += [window for window in windows if window not in requested]
-        numbers_read += [one.relative_id for one in reconciler.feed(listing.read(windows[0])).sessions]
+        numbers_read += [one.relative_id for one in reconciler.accept_page(listing.read(windows[0])).sessions]
     assert numbers_read == listing.numbers
     assert len(requested) == count // 20 + 1
 
 
 def test_list_with_holes_is_read_completely() -> None:
     listing = FakeList([number for number in range(1, 101) if number % 10])
-    windows, numbers_read = read_all(Reconciler(per_page=30, traits=ServerTraits()), listing)
+    windows, numbers_read = read_all(Reconciler(per_page=30, limits=ServerLimits()), listing)
     assert numbers_read == listing.numbers
     assert len(windows) <= 5
 
 
 def test_rejected_page_makes_it_step_back() -> None:
     listing = FakeList(range(1, 101))
-    reconciler = Reconciler(per_page=20, traits=ServerTraits())
-    reconciler.feed(listing.read(reconciler.windows()[0]))
+    reconciler = Reconciler(per_page=20, limits=ServerLimits())
+    reconciler.accept_page(listing.read(reconciler.windows()[0]))
     for _ in range(3):
         listing.delete(0)
     (window,) = reconciler.windows()
     assert window == Window(2, 20)
     rejected = listing.read(window)
     assert rejected[0].relative_id == 77
-    assert not reconciler.feed(rejected).sessions
+    assert not reconciler.accept_page(rejected).sessions
     (first, *rest) = reconciler.windows()
     assert first.start <= 19 < first.end
-    assert not reconciler.feed(listing.read(first)).sessions  # one row back is not enough: three were deleted
+    assert not reconciler.accept_page(listing.read(first)).sessions  # one row back is not enough: three were deleted
     assert not rest
-    step = reconciler.feed(listing.read(reconciler.windows()[0]))
-    assert step.sessions[0].relative_id == 80
-    assert step.covers is not None
-    assert step.covers[1] == 80
+    result = reconciler.accept_page(listing.read(reconciler.windows()[0]))
+    assert result.sessions[0].relative_id == 80
+    assert result.covers is not None
+    assert result.covers[1] == 80
 
 
 def test_rejected_page_is_taken_with_the_page_that_closes_the_gap() -> None:
     listing = FakeList(range(1, 101))
-    reconciler = Reconciler(per_page=20, traits=ServerTraits())
-    reconciler.feed(listing.read(reconciler.windows()[0]))
+    reconciler = Reconciler(per_page=20, limits=ServerLimits())
+    reconciler.accept_page(listing.read(reconciler.windows()[0]))
     listing.delete(0)
-    reconciler.feed(listing.read(reconciler.windows()[0]))
+    reconciler.accept_page(listing.read(reconciler.windows()[0]))
     bridge = reconciler.windows()[0]
-    step = reconciler.feed(listing.read(bridge))
-    numbers = [one.relative_id for one in step.sessions]
+    result = reconciler.accept_page(listing.read(bridge))
+    numbers = [one.relative_id for one in result.sessions]
     assert numbers == list(range(80, numbers[-1] - 1, -1))
     assert numbers[-1] == 60  # the last row of the rejected page
-    assert step.covers == (60, 80)
+    assert result.covers == (60, 80)
 
 
 def test_rows_added_before_a_resume_are_skipped() -> None:
     listing = FakeList(range(1, 1001))
-    reconciler = Reconciler(per_page=50, traits=ServerTraits(), cursor=Cursor(lowest_id=901, offset=100))
+    reconciler = Reconciler(per_page=50, limits=ServerLimits(), cursor=Cursor(lowest_id=901, offset=100))
     listing.create(5000)
     windows, numbers_read = read_all(reconciler, listing)
     assert numbers_read == list(range(900, 0, -1))
@@ -124,9 +124,9 @@ def test_rows_added_before_a_resume_are_skipped() -> None:
 
 def test_read_ahead_requests_no_more_than_remains() -> None:
     listing = FakeList(range(1, 91))
-    reconciler = Reconciler(per_page=20, traits=ServerTraits(), read_ahead=16)
+    reconciler = Reconciler(per_page=20, limits=ServerLimits(), read_ahead=16)
     assert list(reconciler.windows()) == [Window(1, 20)]
-    reconciler.feed(listing.read(Window(1, 20)))
+    reconciler.accept_page(listing.read(Window(1, 20)))
     assert list(reconciler.windows()) == [Window(2, 20), Window(3, 20), Window(4, 20), Window(5, 20)]
 
 
@@ -134,85 +134,85 @@ def test_read_ahead_requests_no_more_than_remains() -> None:
     ("after", "max_sessions", "pages"), [(0, 50, [2, 3]), (55, None, [2, 3]), (75, 1000, [2]), (0, None, [2, 3, 4, 5])]
 )
 def test_read_ahead_requests_no_more_than_wanted(after: int, max_sessions: int | None, pages: list[int]) -> None:
-    reconciler = Reconciler(per_page=20, traits=ServerTraits(), read_ahead=16, after=after, max_sessions=max_sessions)
-    reconciler.feed(FakeList(range(1, 101)).read(reconciler.windows()[0]))
+    reconciler = Reconciler(per_page=20, limits=ServerLimits(), read_ahead=16, after=after, max_sessions=max_sessions)
+    reconciler.accept_page(FakeList(range(1, 101)).read(reconciler.windows()[0]))
     assert [window.page for window in reconciler.windows()] == pages
 
 
 def test_limit_adds_no_window_and_keeps_those_returned_before() -> None:
-    reconciler = Reconciler(per_page=20, traits=ServerTraits(), read_ahead=8)
-    reconciler.feed(FakeList(range(1, 1001)).read(reconciler.windows()[0]))
+    reconciler = Reconciler(per_page=20, limits=ServerLimits(), read_ahead=8)
+    reconciler.accept_page(FakeList(range(1, 1001)).read(reconciler.windows()[0]))
     assert [len(reconciler.windows(limit)) for limit in (1, 5, 2, 100)] == [1, 5, 5, 8]
 
 
 def test_read_ahead_starts_small_after_a_truncated_list() -> None:
-    traits = ServerTraits()
+    limits = ServerLimits()
     truncated = FakeList(range(1001, 1121))
-    read_all(Reconciler(per_page=50, traits=traits, read_ahead=4), truncated)
-    assert traits.retained_rows == 120
+    read_all(Reconciler(per_page=50, limits=limits, read_ahead=4), truncated)
+    assert limits.retained_rows == 120
     longer = FakeList(range(1001, 1351))
-    reconciler = Reconciler(per_page=50, traits=traits, read_ahead=4)
+    reconciler = Reconciler(per_page=50, limits=limits, read_ahead=4)
     sizes = []
     while not reconciler.is_done:
         sizes.append(len(reconciler.windows()))
-        reconciler.feed(longer.read(reconciler.windows()[0]))
+        reconciler.accept_page(longer.read(reconciler.windows()[0]))
     assert sizes[:6] == [1, 1, 1, 1, 2, 3]
-    read_all(Reconciler(per_page=50, traits=traits, read_ahead=4), FakeList(range(1, 121)))
-    assert traits.retained_rows is None
+    read_all(Reconciler(per_page=50, limits=limits, read_ahead=4), FakeList(range(1, 121)))
+    assert limits.retained_rows is None
 
 
 def test_read_ahead_expects_as_many_rows_as_the_last_truncated_list() -> None:
-    traits = ServerTraits()
+    limits = ServerLimits()
     truncated = FakeList(range(1001, 1401))
-    read_all(Reconciler(per_page=50, traits=traits), truncated)
-    reconciler = Reconciler(per_page=50, traits=traits, read_ahead=4)
+    read_all(Reconciler(per_page=50, limits=limits), truncated)
+    reconciler = Reconciler(per_page=50, limits=limits, read_ahead=4)
     ends = []
     while not reconciler.is_done:
         ends.append(reconciler.windows()[-1].end)
-        reconciler.feed(truncated.read(reconciler.windows()[0]))
+        reconciler.accept_page(truncated.read(reconciler.windows()[0]))
     assert ends == [50, 100, 150, 200, 300, 400, 400, 400, 441]
 
 
 @pytest.mark.parametrize("cap", [20, 30, 99])
 def test_cap_is_learned_once_for_all_reads(cap: int) -> None:
-    traits = ServerTraits()
+    limits = ServerLimits()
     listing = FakeList(range(1, 301), cap=cap)
-    first, numbers_read = read_all(Reconciler(per_page=100, traits=traits), listing)
+    first, numbers_read = read_all(Reconciler(per_page=100, limits=limits), listing)
     assert numbers_read == listing.numbers
-    assert traits.cap == cap
-    second, numbers_read = read_all(Reconciler(per_page=100, traits=traits), listing)
+    assert limits.cap == cap
+    second, numbers_read = read_all(Reconciler(per_page=100, limits=limits), listing)
     assert numbers_read == listing.numbers
     assert {window.per_page for window in second} == {cap}
     assert len(second) == -(-300 // cap) <= len(first) <= len(second) + 2
 
 
 def test_short_page_ends_the_list_once_a_longer_one_was_seen() -> None:
-    traits = ServerTraits()
-    read_all(Reconciler(per_page=100, traits=traits), FakeList(range(501, 581)))
-    assert traits.known_size == 80
-    windows, _ = read_all(Reconciler(per_page=100, traits=traits), FakeList(range(501, 580)))
+    limits = ServerLimits()
+    read_all(Reconciler(per_page=100, limits=limits), FakeList(range(501, 581)))
+    assert limits.known_size == 80
+    windows, _ = read_all(Reconciler(per_page=100, limits=limits), FakeList(range(501, 580)))
     assert len(windows) == 1
-    assert traits.cap is None
+    assert limits.cap is None
 
 
 def test_bad_request_falls_back_to_the_documented_size() -> None:
-    traits = ServerTraits()
-    reconciler = Reconciler(per_page=100, traits=traits)
+    limits = ServerLimits()
+    reconciler = Reconciler(per_page=100, limits=limits)
     assert list(reconciler.windows()) == [Window(1, 100)]
     assert reconciler.on_bad_request()
     assert list(reconciler.windows()) == [Window(1, DOCUMENTED_SIZE)]
-    assert traits.cap is None
-    reconciler.feed(FakeList(range(1, 101)).read(Window(1, DOCUMENTED_SIZE)))
-    assert traits.cap == DOCUMENTED_SIZE
+    assert limits.cap is None
+    reconciler.accept_page(FakeList(range(1, 101)).read(Window(1, DOCUMENTED_SIZE)))
+    assert limits.cap == DOCUMENTED_SIZE
     reconciler.windows()
     assert not reconciler.on_bad_request()
 
 
 def test_stalled_pages_raise_and_reading_can_continue() -> None:
     listing = FakeList(range(1, 101))
-    reconciler = Reconciler(per_page=20, traits=ServerTraits())
+    reconciler = Reconciler(per_page=20, limits=ServerLimits())
     page = listing.read(reconciler.windows()[0])
-    reconciler.feed(page)
+    reconciler.accept_page(page)
     reads = 0
 
     def read_the_same_page() -> None:
@@ -220,7 +220,7 @@ def test_stalled_pages_raise_and_reading_can_continue() -> None:
         while True:
             reads += 1
             reconciler.windows()
-            reconciler.feed(page)
+            reconciler.accept_page(page)
 
     with pytest.raises(UnstableListingError, match="changes faster than it can be read"):
         read_the_same_page()
@@ -230,19 +230,19 @@ def test_stalled_pages_raise_and_reading_can_continue() -> None:
 
 
 def test_unordered_page_yields_a_repeated_session_once() -> None:
-    reconciler = Reconciler(per_page=20, traits=ServerTraits())
+    reconciler = Reconciler(per_page=20, limits=ServerLimits())
     reconciler.windows()
-    step = reconciler.feed([session(2), session(3), session(2)])
-    assert [one.relative_id for one in step.sessions] == [2, 3]
-    assert step.duplicates == 1
+    result = reconciler.accept_page([session(2), session(3), session(2)])
+    assert [one.relative_id for one in result.sessions] == [2, 3]
+    assert result.duplicates == 1
     assert reconciler.is_complete
     assert not reconciler.verified
 
 
 def test_all_rows_may_be_deleted_during_a_read() -> None:
     listing = FakeList(range(1, 101))
-    reconciler = Reconciler(per_page=20, traits=ServerTraits())
-    reconciler.feed(listing.read(reconciler.windows()[0]))
+    reconciler = Reconciler(per_page=20, limits=ServerLimits())
+    reconciler.accept_page(listing.read(reconciler.windows()[0]))
     for _ in range(100):
         listing.delete(0)
     _, numbers_read = read_all(reconciler, listing)
@@ -252,7 +252,7 @@ def test_all_rows_may_be_deleted_during_a_read() -> None:
 def test_resume_finds_its_offset_under_a_cap() -> None:
     listing = FakeList(range(1, 301), cap=30)
     windows, numbers_read = read_all(
-        Reconciler(per_page=100, traits=ServerTraits(), cursor=Cursor(lowest_id=71, offset=230)), listing
+        Reconciler(per_page=100, limits=ServerLimits(), cursor=Cursor(lowest_id=71, offset=230)), listing
     )
     assert numbers_read == list(range(70, 0, -1))
     assert len(windows) <= 5
@@ -260,7 +260,7 @@ def test_resume_finds_its_offset_under_a_cap() -> None:
 
 def test_too_long_a_jump_is_halved() -> None:
     listing = FakeList([*range(181, 201), *range(1, 28)])
-    reconciler = Reconciler(per_page=5, traits=ServerTraits(), cursor=Cursor(lowest_id=98, offset=68))
+    reconciler = Reconciler(per_page=5, limits=ServerLimits(), cursor=Cursor(lowest_id=98, offset=68))
     windows, numbers_read = read_all(reconciler, listing)
     assert numbers_read == list(range(27, 0, -1))
     assert len(windows) <= 15
@@ -268,7 +268,7 @@ def test_too_long_a_jump_is_halved() -> None:
 
 def test_jump_uses_the_density_of_a_filtered_list() -> None:
     listing = FakeList(range(1, 2001), visible=lambda number: number % 10 == 0)
-    reconciler = Reconciler(per_page=50, traits=ServerTraits(), cursor=Cursor(lowest_id=1901, offset=10))
+    reconciler = Reconciler(per_page=50, limits=ServerLimits(), cursor=Cursor(lowest_id=1901, offset=10))
     listing.create(20_000)
     windows, numbers_read = read_all(reconciler, listing)
     assert numbers_read == list(range(1900, 0, -10))
@@ -277,20 +277,20 @@ def test_jump_uses_the_density_of_a_filtered_list() -> None:
 
 def test_filtered_list_is_read_with_overlapping_pages() -> None:
     listing = FakeList(range(1, 2001), visible=lambda number: number * 7 % 11 in {1, 4, 8})
-    windows, numbers_read = read_all(Reconciler(per_page=50, traits=ServerTraits()), listing)
+    windows, numbers_read = read_all(Reconciler(per_page=50, limits=ServerLimits()), listing)
     assert numbers_read == listing.visible()
     assert len(windows) <= len(numbers_read) // 50 + 5
 
 
 def test_only_stalled_pages_in_a_row_raise() -> None:
     listing = FakeList(range(1, 4001))
-    reconciler = Reconciler(per_page=20, traits=ServerTraits())
+    reconciler = Reconciler(per_page=20, limits=ServerLimits())
     numbers_read: list[int] = []
     nothing_new = 0
     while not reconciler.is_done:
-        step = reconciler.feed(listing.read(reconciler.windows()[0]))
-        nothing_new += not step.sessions
-        numbers_read += [one.relative_id for one in step.sessions]
+        result = reconciler.accept_page(listing.read(reconciler.windows()[0]))
+        nothing_new += not result.sessions
+        numbers_read += [one.relative_id for one in result.sessions]
         listing.delete(0)
     assert nothing_new > 110
     assert listing.stable <= set(numbers_read)
@@ -298,10 +298,10 @@ def test_only_stalled_pages_in_a_row_raise() -> None:
 
 def test_read_ahead_shrinks_with_known_rows_and_grows_again() -> None:
     listing = FakeList(range(1, 2001))
-    reconciler = Reconciler(per_page=20, traits=ServerTraits(), read_ahead=4)
+    reconciler = Reconciler(per_page=20, limits=ServerLimits(), read_ahead=4)
 
     def read() -> int:
-        reconciler.feed(listing.read(reconciler.windows()[0]))
+        reconciler.accept_page(listing.read(reconciler.windows()[0]))
         return len(reconciler.windows())
 
     assert read() == 4
@@ -314,26 +314,26 @@ def test_read_ahead_shrinks_with_known_rows_and_grows_again() -> None:
 
 
 def test_two_sessions_with_one_number_are_out_of_order() -> None:
-    reconciler = Reconciler(per_page=20, traits=ServerTraits())
+    reconciler = Reconciler(per_page=20, limits=ServerLimits())
     reconciler.windows()
-    reconciler.feed([session(2), session(2)])
+    reconciler.accept_page([session(2), session(2)])
     assert not reconciler.verified
 
 
 def test_list_with_holes_does_not_count_as_truncated() -> None:
-    traits = ServerTraits()
-    read_all(Reconciler(per_page=50, traits=traits), FakeList(range(10, 500, 3)))
-    assert traits.retained_rows is None
+    limits = ServerLimits()
+    read_all(Reconciler(per_page=50, limits=limits), FakeList(range(10, 500, 3)))
+    assert limits.retained_rows is None
 
 
 def test_after_losing_order_covered_numbers_are_duplicates() -> None:
-    reconciler = Reconciler(per_page=20, traits=ServerTraits())
+    reconciler = Reconciler(per_page=20, limits=ServerLimits())
     reconciler.windows()
-    reconciler.feed([session(number) for number in range(100, 80, -1)])
+    reconciler.accept_page([session(number) for number in range(100, 80, -1)])
     reconciler.windows()
-    step = reconciler.feed([session(number) for number in (82, 81, 79, 80)])
-    assert [one.relative_id for one in step.sessions] == [79, 80]
-    assert step.duplicates == 2
+    result = reconciler.accept_page([session(number) for number in (82, 81, 79, 80)])
+    assert [one.relative_id for one in result.sessions] == [79, 80]
+    assert result.duplicates == 2
 
 
 def test_joined_pages_cover_no_number_that_since_left_out() -> None:
@@ -343,140 +343,140 @@ def test_joined_pages_cover_no_number_that_since_left_out() -> None:
     def dated(number: int) -> Session:
         return attrs.evolve(session(number), create_date=start if number == 79 else start + timedelta(days=1))
 
-    reconciler = Reconciler(per_page=20, traits=ServerTraits(), since=start + timedelta(hours=1))
+    reconciler = Reconciler(per_page=20, limits=ServerLimits(), since=start + timedelta(hours=1))
     reconciler.windows()
-    reconciler.feed([dated(number) for number in range(100, 80, -1)])
+    reconciler.accept_page([dated(number) for number in range(100, 80, -1)])
     reconciler.windows()
-    reconciler.feed([dated(number) for number in range(78, 58, -1)])
+    reconciler.accept_page([dated(number) for number in range(78, 58, -1)])
     reconciler.windows()
-    step = reconciler.feed([dated(number) for number in range(81, 61, -1)])
-    numbers = [one.relative_id for one in step.sessions]
+    result = reconciler.accept_page([dated(number) for number in range(81, 61, -1)])
+    numbers = [one.relative_id for one in result.sessions]
     assert numbers == [80, *range(78, 58, -1)]
-    assert step.covers == (80, 80)
+    assert result.covers == (80, 80)
 
 
-def experienced() -> ServerTraits:
-    """Return the traits of a client that has read a list to its end before, and knows that the server honours 100."""
-    traits = ServerTraits()
-    traits.count_short_end()
-    traits.known_size = 100
-    return traits
+def experienced() -> ServerLimits:
+    """Return the limits of a client that has read a list to its end before, and knows that the server honours 100."""
+    limits = ServerLimits()
+    limits.count_short_end()
+    limits.known_size = 100
+    return limits
 
 
 def rows(*numbers: int) -> list[Session]:
     return [session(number) for number in numbers]
 
 
-def numbers_of(step: Step) -> list[int]:
-    return [one.relative_id for one in step.sessions]
+def numbers_of(result: PageResult) -> list[int]:
+    return [one.relative_id for one in result.sessions]
 
 
 class TestEnd:
     def test_checked_end_covers_all_numbers_below(self) -> None:
-        reconciler = Reconciler(per_page=30, traits=ServerTraits())
+        reconciler = Reconciler(per_page=30, limits=ServerLimits())
         reconciler.windows()
         page = rows(*range(40, 30, -1))
-        assert reconciler.feed(page).covers == (31, 40)
+        assert reconciler.accept_page(page).covers == (31, 40)
         assert not reconciler.is_complete
         around, following = reconciler.windows()
         assert (around.start, around.end, following) == (0, 20, Window(2, 30))
-        step = reconciler.feed(page)
-        assert (step.sessions, step.covers, step.duplicates) == ((), None, 10)
+        result = reconciler.accept_page(page)
+        assert (result.sessions, result.covers, result.duplicates) == ((), None, 10)
         assert list(reconciler.windows()) == [following]
-        step = reconciler.feed([])
-        assert (step.sessions, step.covers) == ((), (1, 30))
+        result = reconciler.accept_page([])
+        assert (result.sessions, result.covers) == ((), (1, 30))
         assert reconciler.is_complete
         assert reconciler.verified
 
     def test_unchecked_end_covers_no_number_below(self) -> None:
-        reconciler = Reconciler(per_page=30, traits=experienced())
+        reconciler = Reconciler(per_page=30, limits=experienced())
         reconciler.windows()
-        assert reconciler.feed(rows(*range(40, 30, -1))).covers == (31, 40)
+        assert reconciler.accept_page(rows(*range(40, 30, -1))).covers == (31, 40)
         assert reconciler.is_complete
 
     def test_one_in_fifty_ends_is_checked(self) -> None:
-        traits = ServerTraits()
+        limits = ServerLimits()
         listing = FakeList(range(11, 21))
-        costs = [len(read_all(Reconciler(per_page=100, traits=traits), listing)[0]) for _ in range(101)]
+        costs = [len(read_all(Reconciler(per_page=100, limits=limits), listing)[0]) for _ in range(101)]
         assert costs == [3, *[1] * 49, 3, *[1] * 49, 3]
 
     @pytest.mark.parametrize(("count", "requests"), [(979, 49), (981, 52)])
     def test_end_of_a_long_list_is_checked(self, count: int, requests: int) -> None:
-        windows, _ = read_all(Reconciler(per_page=20, traits=experienced()), FakeList(range(11, 11 + count)))
+        windows, _ = read_all(Reconciler(per_page=20, limits=experienced()), FakeList(range(11, 11 + count)))
         assert len(windows) == requests
 
     def test_number_one_needs_no_check(self) -> None:
-        windows, _ = read_all(Reconciler(per_page=20, traits=ServerTraits(), check_end=True), FakeList([5, 3, 1]))
+        windows, _ = read_all(Reconciler(per_page=20, limits=ServerLimits(), check_end=True), FakeList([5, 3, 1]))
         assert len(windows) == 1
 
     @pytest.mark.parametrize(
         ("options", "requests"), [({}, 3), ({"after": 30}, 1), ({"after": 29}, 3), ({"max_sessions": 10}, 1)], ids=str
     )
     def test_end_is_checked_if_requested(self, options: dict[str, Any], requests: int) -> None:
-        reconciler = Reconciler(per_page=20, traits=experienced(), check_end=True, **options)
+        reconciler = Reconciler(per_page=20, limits=experienced(), check_end=True, **options)
         windows, _ = read_all(reconciler, FakeList(range(31, 41)))
         assert len(windows) == requests
 
     def test_since_needs_no_check(self) -> None:
         start = datetime(2026, 1, 1, tzinfo=UTC)
         old = [attrs.evolve(one, create_date=start) for one in rows(12, 11)]
-        reconciler = Reconciler(per_page=20, traits=ServerTraits(), since=start + timedelta(1), check_end=True)
+        reconciler = Reconciler(per_page=20, limits=ServerLimits(), since=start + timedelta(1), check_end=True)
         reconciler.windows()
-        assert reconciler.feed(old).covers is None
+        assert reconciler.accept_page(old).covers is None
         assert reconciler.is_complete
 
     @pytest.mark.parametrize("ahead", [1, 4])
     def test_page_cut_by_one_server_is_not_the_end(self, ahead: int) -> None:
-        traits = ServerTraits()
-        read_all(Reconciler(per_page=100, traits=traits), FakeList(range(1, 201)))
+        limits = ServerLimits()
+        read_all(Reconciler(per_page=100, limits=limits), FakeList(range(1, 201)))
         listing = FakeList(range(1, 201), cap=30)
-        reconciler = Reconciler(per_page=100, traits=traits, read_ahead=ahead)
+        reconciler = Reconciler(per_page=100, limits=limits, read_ahead=ahead)
         windows, numbers_read = read_all(reconciler, listing)
         assert numbers_read == listing.numbers
         assert reconciler.verified
-        assert not traits.trusts_short_pages
+        assert not limits.trusts_short_pages
         assert all(window.per_page <= 30 for window in windows if window.page > 2)
         assert len(windows) <= 12
-        windows, _ = read_all(Reconciler(per_page=100, traits=traits), FakeList(range(11, 21)))
+        windows, _ = read_all(Reconciler(per_page=100, limits=limits), FakeList(range(11, 21)))
         assert len(windows) == 3  # every end is checked from now on
 
     def test_page_cut_by_another_server_farther_down_is_checked(self) -> None:
         """The server counts offsets by its own size, so the page has only known rows."""
         listing = FakeList(range(1, 301))
-        reconciler = Reconciler(per_page=100, traits=experienced())
+        reconciler = Reconciler(per_page=100, limits=experienced())
         numbers_read = []
         for _ in range(2):
-            numbers_read += numbers_of(reconciler.feed(listing.read(reconciler.windows()[0])))
+            numbers_read += numbers_of(reconciler.accept_page(listing.read(reconciler.windows()[0])))
         listing.cap = 30
         numbers_read += read_all(reconciler, listing)[1]
         assert numbers_read == listing.numbers
 
     def test_list_with_too_many_hidden_rows_in_a_row_raises(self) -> None:
         """No page contains the rows before and after them."""
-        reconciler = Reconciler(per_page=20, traits=ServerTraits())
+        reconciler = Reconciler(per_page=20, limits=ServerLimits())
         with pytest.raises(UnstableListingError):
             read_all(reconciler, FaultyList(range(1, 121), hidden=range(81, 90)))
 
     def test_rows_created_before_the_next_page_start_the_check_again(self) -> None:
         listing = FakeList(range(101, 111))
-        reconciler = Reconciler(per_page=20, traits=ServerTraits())
-        reconciler.feed(listing.read(reconciler.windows()[0]))
-        reconciler.feed(listing.read(reconciler.windows()[0]))
+        reconciler = Reconciler(per_page=20, limits=ServerLimits())
+        reconciler.accept_page(listing.read(reconciler.windows()[0]))
+        reconciler.accept_page(listing.read(reconciler.windows()[0]))
         listing.create(15)
-        step = reconciler.feed(listing.read(reconciler.windows()[0]))
-        assert step.duplicates == 5
+        result = reconciler.accept_page(listing.read(reconciler.windows()[0]))
+        assert result.duplicates == 5
         assert not reconciler.is_complete
         assert read_all(reconciler, listing)[1] == []
 
     def test_new_rows_allow_as_many_attempts_again(self) -> None:
         listing = FakeList(range(101, 301), cap=30)
-        reconciler = Reconciler(per_page=100, traits=experienced(), check_end=True)
+        reconciler = Reconciler(per_page=100, limits=experienced(), check_end=True)
 
         def fail_to_check() -> None:
             while len(reconciler.windows()) == 1:
-                reconciler.feed(listing.read(reconciler.windows()[0]))
+                reconciler.accept_page(listing.read(reconciler.windows()[0]))
             listing.create(25)
-            reconciler.feed(listing.read(reconciler.windows()[0]))
+            reconciler.accept_page(listing.read(reconciler.windows()[0]))
 
         fail_to_check()
         listing.cap = None
@@ -484,24 +484,24 @@ class TestEnd:
         fail_to_check()
         covers = []
         while not reconciler.is_done:
-            covers.append(reconciler.feed(listing.read(reconciler.windows()[0])).covers)
+            covers.append(reconciler.accept_page(listing.read(reconciler.windows()[0])).covers)
         assert covers[-1] == (1, 100)
 
     @pytest.mark.parametrize("start", [97, 81, 41, 6])
     def test_page_with_hidden_rows_is_not_the_end(self, start: int) -> None:
         """A filter hides the last rows of a page after it was cut."""
         listing = FaultyList(range(1, 121), hidden=range(start, start + 8))
-        traits = ServerTraits()
-        reconciler = Reconciler(per_page=20, traits=traits)
+        limits = ServerLimits()
+        reconciler = Reconciler(per_page=20, limits=limits)
         _, numbers_read = read_all(reconciler, listing)
         assert numbers_read == [number for number in listing.numbers if number not in range(start, start + 8)]
         assert reconciler.verified
 
     def test_row_that_is_deleted_during_the_check_starts_it_again(self) -> None:
         listing = FakeList(range(101, 126))
-        reconciler = Reconciler(per_page=20, traits=ServerTraits())
+        reconciler = Reconciler(per_page=20, limits=ServerLimits())
         while len(reconciler.windows()) == 1:
-            reconciler.feed(listing.read(reconciler.windows()[0]))
+            reconciler.accept_page(listing.read(reconciler.windows()[0]))
         for _ in range(15):
             listing.delete(0)
         windows, _ = read_all(reconciler, listing)
@@ -510,14 +510,14 @@ class TestEnd:
 
     def test_end_that_many_changes_keep_from_being_checked_is_reported_as_unchecked(self) -> None:
         listing = FakeList(range(101, 111))
-        reconciler = Reconciler(per_page=50, traits=ServerTraits())
+        reconciler = Reconciler(per_page=50, limits=ServerLimits())
         covers = []
         requests = 0
         while not reconciler.is_done:
             windows = reconciler.windows()
             if len(windows) == 2:  # the end is being checked
                 listing.create(25)
-            covers.append(reconciler.feed(listing.read(windows[0])).covers)
+            covers.append(reconciler.accept_page(listing.read(windows[0])).covers)
             requests += 1
         assert [each for each in covers if each] == [(101, 110)]
         assert requests < 20
@@ -526,15 +526,15 @@ class TestEnd:
     def test_bad_request_during_the_check(self) -> None:
         """The size of the next page is honoured no longer."""
         listing = FakeList(range(101, 111))
-        reconciler = Reconciler(per_page=50, traits=ServerTraits())
-        reconciler.feed(listing.read(reconciler.windows()[0]))
-        reconciler.feed(listing.read(reconciler.windows()[0]))
+        reconciler = Reconciler(per_page=50, limits=ServerLimits())
+        reconciler.accept_page(listing.read(reconciler.windows()[0]))
+        reconciler.accept_page(listing.read(reconciler.windows()[0]))
         assert reconciler.on_bad_request()
         assert read_all(reconciler, listing)[1] == []
         assert reconciler.verified
 
     def test_empty_list_is_checked(self) -> None:
-        reconciler = Reconciler(per_page=100, traits=ServerTraits())
+        reconciler = Reconciler(per_page=100, limits=ServerLimits())
         windows, _ = read_all(reconciler, FakeList([]))
         assert windows == [Window(1, 100), Window(1, 20), Window(2, 100)]
 
@@ -542,44 +542,44 @@ class TestEnd:
     def test_list_that_was_empty_is_read_from_the_top(self, late: int) -> None:
         """No window but page 1 is accepted as the first one."""
         listing = FakeList([])
-        traits = ServerTraits()
-        reconciler = Reconciler(per_page=20, traits=traits)
+        limits = ServerLimits()
+        reconciler = Reconciler(per_page=20, limits=limits)
         for _ in range(late):
-            reconciler.feed(listing.read(reconciler.windows()[0]))
+            reconciler.accept_page(listing.read(reconciler.windows()[0]))
         listing.create(50)
         for _ in range(5):
             listing.delete(-1)
-        steps = []
+        results = []
         while not reconciler.is_done:
-            steps.append(reconciler.feed(listing.read(reconciler.windows()[0])))
-        assert [number for step in steps for number in numbers_of(step)] == listing.numbers
-        assert steps[-1].covers == (1, 5)  # this end is checked instead
-        assert traits.trusts_short_pages
+            results.append(reconciler.accept_page(listing.read(reconciler.windows()[0])))
+        assert [number for result in results for number in numbers_of(result)] == listing.numbers
+        assert results[-1].covers == (1, 5)  # this end is checked instead
+        assert limits.trusts_short_pages
 
 
 class TestOrder:
     def test_row_out_of_order_at_a_page_border_is_yielded(self) -> None:
-        reconciler = Reconciler(per_page=3, traits=ServerTraits())
+        reconciler = Reconciler(per_page=3, limits=ServerLimits())
         reconciler.windows()
-        reconciler.feed(rows(204, 202, 200))
+        reconciler.accept_page(rows(204, 202, 200))
         reconciler.windows()
-        step = reconciler.feed(rows(201, 199, 198))
-        assert numbers_of(step) == [201, 199, 198]
-        assert step.covers is None
+        result = reconciler.accept_page(rows(201, 199, 198))
+        assert numbers_of(result) == [201, 199, 198]
+        assert result.covers is None
         assert not reconciler.verified
 
     def test_same_number_with_two_ids_at_a_page_border(self) -> None:
-        reconciler = Reconciler(per_page=2, traits=ServerTraits())
+        reconciler = Reconciler(per_page=2, limits=ServerLimits())
         reconciler.windows()
-        reconciler.feed(rows(8, 7))
+        reconciler.accept_page(rows(8, 7))
         reconciler.windows()
-        step = reconciler.feed([session(7, "-2"), session(6)])
-        assert [one.id for one in step.sessions] == ["id7-2", "id6"]
+        result = reconciler.accept_page([session(7, "-2"), session(6)])
+        assert [one.id for one in result.sessions] == ["id7-2", "id6"]
         assert not reconciler.verified
 
     def test_row_that_has_moved_up_to_a_page_border(self) -> None:
         listing = FaultyList(range(1, 13), moved={3: 8.5})
-        reconciler = Reconciler(per_page=5, traits=ServerTraits())
+        reconciler = Reconciler(per_page=5, limits=ServerLimits())
         _, numbers_read = read_all(reconciler, listing)
         assert sorted(numbers_read) == list(range(1, 13))
         assert not reconciler.verified
@@ -587,7 +587,7 @@ class TestOrder:
     def test_row_that_has_moved_down_to_a_page_border(self) -> None:
         """It looks like a page that overlaps, whose other rows were deleted."""
         listing = FaultyList(range(1, 62), moved={61: 40.5})
-        reconciler = Reconciler(per_page=20, traits=ServerTraits())
+        reconciler = Reconciler(per_page=20, limits=ServerLimits())
         _, numbers_read = read_all(reconciler, listing)
         assert set(numbers_read) == set(listing.numbers)
         assert not reconciler.verified
@@ -595,21 +595,21 @@ class TestOrder:
     @pytest.mark.parametrize("per_page", [1, 3])
     def test_number_one_that_has_moved_up_to_a_page_border(self, per_page: int) -> None:
         listing = FaultyList(range(1, per_page + 3), moved={1: 3.5})
-        reconciler = Reconciler(per_page=per_page, traits=ServerTraits())
+        reconciler = Reconciler(per_page=per_page, limits=ServerLimits())
         _, numbers_read = read_all(reconciler, listing)
         assert set(numbers_read) == set(listing.numbers)
         assert not reconciler.verified
 
     def test_hole_above_number_one_at_a_page_border_costs_one_request(self) -> None:
-        reconciler = Reconciler(per_page=5, traits=ServerTraits())
+        reconciler = Reconciler(per_page=5, limits=ServerLimits())
         windows, numbers_read = read_all(reconciler, FakeList([6, 5, 4, 3, 1]))
         assert (numbers_read, len(windows)) == ([6, 5, 4, 3, 1], 2)
         assert reconciler.verified
 
     def test_deletion_of_all_recent_rows_is_in_order(self) -> None:
         listing = FakeList(range(1, 31))
-        reconciler = Reconciler(per_page=3, traits=ServerTraits())
-        reconciler.feed(listing.read(reconciler.windows()[0]))
+        reconciler = Reconciler(per_page=3, limits=ServerLimits())
+        reconciler.accept_page(listing.read(reconciler.windows()[0]))
         listing.create(5)
         for number in (30, 29, 28):
             listing.delete(listing.numbers.index(number))
@@ -620,8 +620,8 @@ class TestOrder:
     def test_deletion_of_all_rows_that_were_read_is_in_order(self) -> None:
         """No page of at most 20 rows has both the rows that were created before it and the last one."""
         listing = FakeList(range(1, 4))
-        reconciler = Reconciler(per_page=1, traits=ServerTraits())
-        reconciler.feed(listing.read(reconciler.windows()[0]))
+        reconciler = Reconciler(per_page=1, limits=ServerLimits())
+        reconciler.accept_page(listing.read(reconciler.windows()[0]))
         listing.delete(0)
         listing.delete(0)
         listing.create(20)
@@ -630,16 +630,16 @@ class TestOrder:
 
     def test_page_that_was_served_before_a_row_was_deleted_is_requested_again(self) -> None:
         listing = FakeList(range(1, 101))
-        reconciler = Reconciler(per_page=20, traits=ServerTraits(), read_ahead=4)
-        numbers_read = numbers_of(reconciler.feed(listing.read(reconciler.windows()[0])))
+        reconciler = Reconciler(per_page=20, limits=ServerLimits(), read_ahead=4)
+        numbers_read = numbers_of(reconciler.accept_page(listing.read(reconciler.windows()[0])))
         early = listing.read(reconciler.windows()[1])
         assert early[0].relative_id == 60
         for number in (*range(70, 80), 60):
             listing.delete(listing.numbers.index(number))
-        numbers_read += numbers_of(reconciler.feed(listing.read(reconciler.windows()[0])))
+        numbers_read += numbers_of(reconciler.accept_page(listing.read(reconciler.windows()[0])))
         assert numbers_read[-1] == 50
         reconciler.windows()
-        assert reconciler.feed(early).sessions == ()  # 60 was not on the page before
+        assert reconciler.accept_page(early).sessions == ()  # 60 was not on the page before
         assert len(reconciler.windows()) == 1
         numbers_read += read_all(reconciler, listing)[1]
         assert numbers_read == listing.numbers
@@ -647,44 +647,44 @@ class TestOrder:
 
     def test_rejected_page_is_dropped_if_a_row_was_deleted_meanwhile(self) -> None:
         listing = FakeList(range(1, 101))
-        reconciler = Reconciler(per_page=20, traits=ServerTraits())
-        reconciler.feed(listing.read(reconciler.windows()[0]))
+        reconciler = Reconciler(per_page=20, limits=ServerLimits())
+        reconciler.accept_page(listing.read(reconciler.windows()[0]))
         listing.delete(0)
-        reconciler.feed(listing.read(reconciler.windows()[0]))  # 79 to 60: rejected
+        reconciler.accept_page(listing.read(reconciler.windows()[0]))  # 79 to 60: rejected
         listing.delete(listing.numbers.index(70))
-        step = reconciler.feed(listing.read(reconciler.windows()[0]))
-        assert numbers_of(step) == [*range(80, 70, -1), *range(69, 60, -1)]
+        result = reconciler.accept_page(listing.read(reconciler.windows()[0]))
+        assert numbers_of(result) == [*range(80, 70, -1), *range(69, 60, -1)]
         assert reconciler.verified
         assert read_all(reconciler, listing)[1] == list(range(60, 0, -1))
 
     def test_only_the_recent_rows_are_remembered(self) -> None:
         """A list that is out of order may repeat a session that was read long before."""
         listing = FakeList(range(1, 401))
-        reconciler = Reconciler(per_page=100, traits=ServerTraits())
+        reconciler = Reconciler(per_page=100, limits=ServerLimits())
         for _ in range(3):
-            reconciler.feed(listing.read(reconciler.windows()[0]))
+            reconciler.accept_page(listing.read(reconciler.windows()[0]))
         reconciler.windows()
-        step = reconciler.feed(rows(400, 250, 100, 99, 98, 350, 97))
-        assert numbers_of(step) == [400, 100, 99, 98, 350, 97]
-        assert step.duplicates == 1
+        result = reconciler.accept_page(rows(400, 250, 100, 99, 98, 350, 97))
+        assert numbers_of(result) == [400, 100, 99, 98, 350, 97]
+        assert result.duplicates == 1
 
     def test_unordered_list_is_read_to_an_empty_page_if_short_pages_are_not_trusted(self) -> None:
-        traits = ServerTraits()
-        traits.trusts_short_pages = False
+        limits = ServerLimits()
+        limits.trusts_short_pages = False
         listing = FaultyList(range(1, 61), moved={60: 58.5}, hidden=[50, 30])
-        reconciler = Reconciler(per_page=20, traits=traits)
+        reconciler = Reconciler(per_page=20, limits=limits)
         _, numbers_read = read_all(reconciler, listing)
         assert set(numbers_read) == set(listing.numbers) - {50, 30}
 
     def test_unordered_list_that_never_ends_raises(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(reconciler_module, "MAX_UNORDERED_SESSIONS", 1000)
-        reconciler = Reconciler(per_page=20, traits=ServerTraits())
+        reconciler = Reconciler(per_page=20, limits=ServerLimits())
         numbers = iter(range(1, 10_000))
 
         def read_for_ever() -> None:
             while True:
                 reconciler.windows()
-                reconciler.feed(rows(*[next(numbers) for _ in range(20)]))
+                reconciler.accept_page(rows(*[next(numbers) for _ in range(20)]))
 
         with pytest.raises(UnstableListingError, match=r"more than 1,000 sessions"):
             read_for_ever()

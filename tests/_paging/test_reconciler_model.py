@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from buddy_sessions import Cursor, Session, UnstableListingError
-from buddy_sessions._paging.reconciler import DOCUMENTED_SIZE, Reconciler, ServerTraits, Step, Window
+from buddy_sessions._paging.reconciler import DOCUMENTED_SIZE, PageResult, Reconciler, ServerLimits, Window
 from helpers.fake_list import FakeList, FaultyList, NaiveReader
 
 GENERATE_ONLY = settings(
@@ -64,19 +64,19 @@ class ReadMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: not self.is_over)
     @rule()
-    def feed(self) -> None:
+    def accept_page(self) -> None:
         self.serve(0)
         windows = self.reader.windows()
         for stale in self.served.keys() - set(windows):
             del self.served[stale]
         try:
-            step = self.reader.feed(self.served.pop(windows[0]))
+            result = self.reader.accept_page(self.served.pop(windows[0]))
         except UnstableListingError:
             self.is_unstable = True
         else:
-            self.take(step)
+            self.take(result)
 
-    def take(self, step: Step) -> None:
+    def take(self, result: PageResult) -> None:
         """Take the new sessions of a page."""
         raise NotImplementedError
 
@@ -84,7 +84,7 @@ class ReadMachine(RuleBasedStateMachine):
         """Read the rest of the list, which does not change any more."""
         before = self.reads
         while not self.is_over:
-            self.feed()
+            self.accept_page()
             assert self.reads - before <= max_reads, "too many requests"
 
 
@@ -127,7 +127,7 @@ class ReconcilerMachine(ReadMachine):
         )
         self.after = after
         self.check_end = check_end
-        self.traits = ServerTraits()
+        self.limits = ServerLimits()
         self.yielded: list[int] = []
         self.start(per_page, read_ahead)
 
@@ -135,23 +135,23 @@ class ReconcilerMachine(ReadMachine):
         self.per_page = min(per_page, DOCUMENTED_SIZE)
         self.reader = Reconciler(
             per_page=per_page,
-            traits=self.traits,
+            limits=self.limits,
             read_ahead=read_ahead,
             after=self.after,
             cursor=self.cursor,
             check_end=self.check_end,
         )
 
-    def take(self, step: Step) -> None:
-        numbers = [session.relative_id for session in step.sessions]
+    def take(self, result: PageResult) -> None:
+        numbers = [session.relative_id for session in result.sessions]
         assert self.reader.verified
         assert all(number > self.after for number in numbers)
         self.yielded += numbers
         assert self.yielded == sorted(set(self.yielded), reverse=True), "a session came twice, or out of order"
         if numbers:
-            self.cursor = Cursor(numbers[-1], step.offset + len(numbers))
-        if step.covers:
-            low, high = step.covers
+            self.cursor = Cursor(numbers[-1], result.offset + len(numbers))
+        if result.covers:
+            low, high = result.covers
             missed = {number for number in self.listing.stable if low <= number <= high} - set(self.yielded)
             assert not missed, f"covered, but not yielded: {missed}"
 
@@ -164,7 +164,7 @@ class ReconcilerMachine(ReadMachine):
             self.yielded = self.yielded[:-unsaved]
             self.cursor = Cursor(self.yielded[-1], self.cursor.offset - unsaved)
         if new_client:
-            self.traits = ServerTraits()
+            self.limits = ServerLimits()
         self.served.clear()
         self.start(per_page, read_ahead)
 
@@ -176,7 +176,7 @@ class ReconcilerMachine(ReadMachine):
         assert not self.is_unstable
         missed = {number for number in self.listing.stable if number > self.after} - set(self.yielded)
         assert not missed, f"lost: {missed}"
-        assert self.traits.trusts_short_pages
+        assert self.limits.trusts_short_pages
 
     def max_reads(self) -> float:
         """The number of requests for the rest of a list that does not change: twice the usual loop, plus a search."""
@@ -225,11 +225,11 @@ class FaultyMachine(ReadMachine):
         )
         self.sessions: list[Session] = []
         self.covered = math.inf  # the lowest number that is covered
-        traits = ServerTraits()
+        limits = ServerLimits()
         if not is_new_client:
-            traits.known_size, traits.retained_rows = 100, 100
-            traits.count_short_end()
-        self.reader = Reconciler(per_page=per_page, traits=traits, read_ahead=read_ahead, check_end=not is_new_client)
+            limits.known_size, limits.retained_rows = 100, 100
+            limits.count_short_end()
+        self.reader = Reconciler(per_page=per_page, limits=limits, read_ahead=read_ahead, check_end=not is_new_client)
 
     @rule(count=st.integers(1, 30))
     def create(self, count: int) -> None:
@@ -252,10 +252,10 @@ class FaultyMachine(ReadMachine):
     def serve_outdated_pages(self, age: int) -> None:
         self.faulty.age = age
 
-    def take(self, step: Step) -> None:
-        self.sessions += step.sessions
-        if step.covers:
-            self.covered = min(self.covered, step.covers[0])
+    def take(self, result: PageResult) -> None:
+        self.sessions += result.sessions
+        if result.covers:
+            self.covered = min(self.covered, result.covers[0])
 
     def teardown(self) -> None:
         if not hasattr(self, "reader"):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from buddy_sessions import Session, SessionStatus
-from buddy_sessions._paging.reconciler import Step, Window
+from buddy_sessions._paging.reconciler import PageResult, Window
 
 T = TypeVar("T")
 
@@ -142,9 +142,9 @@ class NaiveReader:
         batch_end = -(-self._page // self._read_ahead) * self._read_ahead
         return [Window(page, self._per_page) for page in range(self._page, batch_end + 1)]
 
-    def feed(self, sessions: Sequence[Session]) -> Step:
+    def accept_page(self, sessions: Sequence[Session]) -> PageResult:
         self._page += 1
         self.is_done = len(sessions) < self._per_page
         new = [session for session in sessions if not self._deduplicates or session.id not in self._seen]
         self._seen.update(session.id for session in sessions)
-        return Step(sessions=tuple(new))
+        return PageResult(sessions=tuple(new))

@@ -12,7 +12,7 @@ from buddy_sessions import Cursor, NotFoundError, Session, SessionStatus, Stats,
 from buddy_sessions._decoding.converter import DecodedPage, NotModified
 from buddy_sessions._paging.paginator import PageReader
 from buddy_sessions._paging.read_ahead import RequestSlots
-from buddy_sessions._paging.reconciler import Reconciler, ServerTraits, Window
+from buddy_sessions._paging.reconciler import Reconciler, ServerLimits, Window
 from buddy_sessions._stats import Fetched
 
 WRONG_RESPONSES = ("empty", "short", "stale", "narrow", "swapped", "smaller", "lacking", "not found")
@@ -150,7 +150,7 @@ class ModelClient:
     def __init__(self, server: ModelServer, *, per_page: int, read_ahead: int) -> None:
         self._server = server
         self._read_ahead = read_ahead
-        self._new_reconciler = partial(Reconciler, per_page=per_page, traits=ServerTraits())
+        self._new_reconciler = partial(Reconciler, per_page=per_page, limits=ServerLimits())
 
     def _new_reader(
         self,
@@ -174,7 +174,7 @@ class ModelClient:
 
         own_slots = RequestSlots(self._read_ahead, reads=1)
         reconciler = self._new_reconciler(
-            read_ahead=self._read_ahead, after=after, cursor=cursor, trim=trim, check_end=check_end
+            read_ahead=self._read_ahead, after=after, cursor=cursor, min_id=None if trim else 1, check_end=check_end
         )
         return PageReader(suite, fetch=fetch, reconciler=reconciler, slots=own_slots, cursor=cursor)
 

@@ -1,0 +1,112 @@
+"""The proof that a read misses no session: the frontier, and the one rule that accepts a page.
+
+A page number is an offset into a list that is sorted newest first and changes while it is read: new sessions shift rows
+down, deleted ones shift rows up. The frontier is the lowest `relative_id` read so far. Page 1 is always accepted,
+because no row is above it. Any other page is accepted only if its first `relative_id` is at least `lowest_id - 1`:
+
+    read so far   … 205 204 203 | 202          frontier: lowest_id = 203
+    accepted                204 203 202 201    overlaps
+    accepted                        202 201    touches: no relative_id is missing in between
+    gap                                 200    201 and 202 may exist: step back until a page overlaps
+
+A page has no gaps: it contains every session between its first and its last row that existed when it was requested. So
+an accepted page misses no session between the frontier and its last row. This holds whatever was created or deleted
+between two requests, and in whatever order the pages were requested, so also for pages that were requested in advance.
+
+The proof needs a list that is sorted newest first. If it is not, a page contradicts itself or the rows that were read
+last (`RecentRows`). Where the list ends is not part of this proof: see `reconciler`.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from operator import le, neg
+from typing import TypeAlias
+
+from attrs import frozen
+
+from ..models import Cursor, Session
+from .recent_rows import RecentRows
+from .window import Window
+
+_MAX_OFFSET = 10**9
+"""A cursor's offset is a hint, which may be wrong. Servers refuse page numbers that are too high."""
+
+
+@frozen
+class Accepted:
+    """The page leaves no gap. Its first `known` rows are at or above the frontier; the others are new."""
+
+    known: int
+
+
+@frozen
+class Gap:
+    """Between the frontier and the page, sessions may be missing: a row above was deleted, or a number is not used."""
+
+
+@frozen
+class Skipped:
+    """The page overlaps, but lists none of the recent rows: all were deleted, or its first row has moved down."""
+
+
+@frozen
+class Stale:
+    """The page contradicts the recent rows, but was requested before them: a row may have been deleted in between."""
+
+
+@frozen
+class Unordered:
+    """The page contradicts itself or the recent rows: the list is not sorted newest first."""
+
+
+Verdict: TypeAlias = Accepted | Gap | Skipped | Stale | Unordered
+
+
+class Frontier:
+    """How far a read has come: it has every session at or above `lowest_id` that has existed all the time.
+
+    Attributes:
+        lowest_id: The lowest `relative_id` read so far; None before the first row.
+        offset: The number of rows at or above it when the last page was accepted; a hint if resumed.
+        has_reread_above: Whether the rows above a skipping page were requested again, since the last new row.
+    """
+
+    def __init__(self, cursor: Cursor | None) -> None:
+        self.lowest_id = cursor.lowest_id if cursor else None
+        self.offset = min(cursor.offset, _MAX_OFFSET) if cursor else 0
+        self.has_reread_above = False
+        self._recent = RecentRows()
+
+    @property
+    def recent_ids(self) -> Iterator[str]:
+        """The ids of the sessions that were read last."""
+        return self._recent.ids
+
+    def check(self, window: Window, sessions: Sequence[Session], *, requested_before_last_accept: bool) -> Verdict:
+        """Return whether a page proves that no session is missed down to its last row, or why it does not."""
+        relative_ids = [session.relative_id for session in sessions]
+        if any(map(le, relative_ids, relative_ids[1:])):  # not strictly descending
+            return Unordered()
+        if self._recent.are_contradicted_by(sessions):
+            return Stale() if requested_before_last_accept else Unordered()
+        if window.page > 1:
+            # An empty page proves nothing: the list may have shrunk above it.
+            if self.lowest_id is None or not relative_ids or relative_ids[0] < self.lowest_id - 1:
+                return Gap()
+            if not self.has_reread_above and self._recent.has_gap(relative_ids):
+                return Skipped()
+        return Accepted(0 if self.lowest_id is None else bisect_right(relative_ids, -self.lowest_id, key=neg))
+
+    def move(self, sessions: Sequence[Session], known: int, offset: int) -> tuple[int, int] | None:
+        """Move down over an accepted page that ends at `offset`; return the range of numbers that it covers."""
+        highest = (
+            self.lowest_id - 1 if self.lowest_id is not None else max((one.relative_id for one in sessions), default=0)
+        )
+        self.offset = offset
+        if known < len(sessions):
+            self.lowest_id = sessions[-1].relative_id
+            self.has_reread_above = False
+            self._recent.add(sessions[known:])
+        return None if self.lowest_id is None else (self.lowest_id, highest)

@@ -1,0 +1,91 @@
+"""`Pacing`: where the next pages start, how large they are, and how many are requested at once.
+
+All of it is estimated: a wrong estimate costs requests, and never a session, because `Frontier` checks every page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .read_ahead import ReadAhead
+from .server_limits import PageSize, ServerLimits
+from .window import DOCUMENTED_SIZE, Window
+
+_DENSE = 0.75
+"""If a list uses a smaller share of its numbers, its pages overlap by one row: a number that is missing at a page
+border looks like a gap, and without a shared row the page is rejected."""
+
+
+class Pacing:
+    """Where a read goes on.
+
+    Attributes:
+        page_size: The page size to request. To overlap, pages of up to 20 rows are requested even if this is smaller.
+        read_ahead: How many pages to request at once.
+        offset: The offset of the next row: that of the frontier, or an estimate after rows were skipped.
+        overlap: The number of rows by which the next page overlaps the frontier.
+    """
+
+    def __init__(
+        self, per_page: int, limits: ServerLimits, read_ahead: ReadAhead, *, offset: int, overlap: int
+    ) -> None:
+        self.page_size = PageSize(per_page, limits)
+        self.read_ahead = read_ahead
+        self.offset = offset
+        self.overlap = overlap
+        self._limits = limits
+        self._density = 1.0  # the share of the numbers on the last accepted page that exist
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether many numbers are not used: of one branch, for example."""
+        return self._density <= _DENSE
+
+    def window_at(self, offset: int) -> Window:
+        """Return the window that contains the rows from `offset - overlap`, as far down as possible."""
+        # To overlap and still reach a new row, a window needs a size that does not divide the offset. Some size up to
+        # 20 does not divide it.
+        size = self.page_size.value
+        return Window.covering(max(offset - self.overlap, 0), max(size, DOCUMENTED_SIZE) if self.overlap else size)
+
+    def unordered_window(self) -> Window:
+        """Return the page with the next row: without an order, an overlap proves nothing."""
+        return Window(self.offset // self.page_size.value + 1, self.page_size.value)
+
+    def expected_end(self, max_id: int, remaining: float) -> float:
+        """Return the offset at which the read probably ends, if it needs `max_id` numbers and `remaining` sessions."""
+        rows = min(max_id * self._density, remaining)
+        retained = self._limits.retained_rows
+        return self.offset + (rows if retained is None or self.offset > retained else min(rows, retained - self.offset))
+
+    def on_accepted(self, relative_ids: Sequence[int], known: int, offset: int) -> None:
+        """Go on after an accepted page that ends at `offset`: after its new rows, or farther down if it has none."""
+        count = len(relative_ids)
+        self.offset = offset
+        if count > 1:
+            self._density = count / (relative_ids[0] - relative_ids[-1] + 1)
+        if known == count:
+            return
+        may_be_end = offset == self._limits.retained_rows  # and an empty page would prove nothing
+        self.overlap = 1 if may_be_end or self.is_sparse or not self._limits.trusts_short_pages else 0
+        if known * 2 < count:
+            self.read_ahead.grow()
+        else:
+            self.read_ahead.shrink()
+        self.page_size.confirm()
+
+    def skip_ahead(self, distance: int) -> None:
+        """Skip the rows of `distance` numbers: a page had only rows above the frontier, so the list has grown."""
+        # If the density is an estimate, skip a little less: a skip that is too short costs one request, one that is too
+        # long (`step_back` finds this out) costs several.
+        share = 1.0 if self._density == 1 else 0.9 * self._density
+        self.offset += int(distance * share)
+        self.overlap = 1
+
+    def step_back(self, window: Window, frontier_offset: int) -> None:
+        """Go back after a page that has a gap above it: farther each time, or by half of the rows that were skipped."""
+        if self.offset > frontier_offset:
+            self.offset = max(frontier_offset, (frontier_offset + window.start) // 2)
+            self.overlap = 1
+        else:
+            self.overlap = max(self.overlap * 4, 1)

@@ -1,0 +1,68 @@
+"""`Scope`: which sessions a read is asked for. `PageResult`: what a page has added to them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from ..models import Session, is_before
+
+
+class PageResult(NamedTuple):
+    """What one page has added to the read.
+
+    Attributes:
+        sessions: The new sessions, newest first.
+        offset: The number of rows above them.
+        duplicates: The number of sessions that were dropped because they had been read before.
+        covers: The range of numbers, `(low, high)`, whose existing sessions are all known now; None without a proof. It
+            reaches below the last row only if the end of the list was checked.
+    """
+
+    sessions: tuple[Session, ...] = ()
+    offset: int = 0
+    duplicates: int = 0
+    covers: tuple[int, int] | None = None
+
+
+class Scope:
+    """Which sessions a read is asked for.
+
+    Attributes:
+        after: Only sessions with a higher `relative_id` are needed.
+        remaining: The number of sessions still to be emitted; infinite without a limit.
+        is_exceeded: Whether more sessions in scope were read than `max_sessions`.
+    """
+
+    def __init__(self, *, after: int, min_id: int | None, since: datetime | None, max_sessions: int | None) -> None:
+        self.after = after
+        self.remaining = math.inf if max_sessions is None else max_sessions
+        self.is_exceeded = False
+        self._min_id = after + 1 if min_id is None else min_id
+        self._since = since
+
+    def ends_at(self, lowest_id: int | None, sessions: Sequence[Session]) -> bool:
+        """Return whether nothing below is in scope: `lowest_id` is the lowest, or a page is entirely before `since`."""
+        if lowest_id is not None and lowest_id <= self.after + 1:
+            return True
+        return bool(sessions) and all(is_before(session, self._since) for session in sessions)
+
+    def select(
+        self, new: Sequence[Session], offset: int, duplicates: int, covers: tuple[int, int] | None
+    ) -> PageResult:
+        """Return the new sessions in scope, at most `remaining`. The result covers no number that was left out."""
+        in_scope = [session for session in new if session.relative_id >= self._min_id]
+        old = [session.relative_id for session in in_scope if is_before(session, self._since)]
+        lowest_covered = max(self._min_id, max(old, default=0) + 1)
+        in_scope = [session for session in in_scope if not is_before(session, self._since)]
+        if len(in_scope) > self.remaining:
+            self.is_exceeded = True
+            in_scope = in_scope[: int(self.remaining)]
+            lowest_covered = max(lowest_covered, in_scope[-1].relative_id)
+        self.remaining -= len(in_scope)
+        if covers:
+            low, high = max(covers[0], lowest_covered), covers[1]
+            covers = (low, high) if low <= high else None
+        return PageResult(tuple(in_scope), offset, duplicates, covers)
