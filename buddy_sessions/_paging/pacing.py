@@ -76,10 +76,7 @@ class Pacing:
 
     def skip_ahead(self, distance: int) -> None:
         """Skip the rows of `distance` numbers: a page had only rows above the frontier, so the list has grown."""
-        # If the density is an estimate, skip a little less: a skip that is too short costs one request, one that is too
-        # long (`step_back` finds this out) costs several.
-        share = 1.0 if self._density == 1 else 0.9 * self._density
-        self.offset += int(distance * share)
+        self.offset += int(distance * self._density)
         self.overlap = 1
 
     def step_back(self, window: Window, frontier_offset: int) -> None:

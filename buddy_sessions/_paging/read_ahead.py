@@ -37,20 +37,15 @@ class ReadAhead:
     Args:
         maximum: The largest size.
         start: The first size.
-        delay: The number of useful pages before it starts to grow.
     """
 
-    def __init__(self, maximum: int, *, start: int, delay: int = 0) -> None:
+    def __init__(self, maximum: int, *, start: int) -> None:
         self.size = start
         self._maximum = maximum
-        self._delay = delay
 
     def grow(self) -> None:
         """Request one page more: the last page contained mostly new rows."""
-        if self._delay:
-            self._delay -= 1
-        else:
-            self.size = min(self.size + 1, self._maximum)
+        self.size = min(self.size + 1, self._maximum)
 
     def shrink(self) -> None:
         """Request half as many pages: the last page was rejected, or contained mostly known rows."""

@@ -95,11 +95,9 @@ class Reconciler:
         self._limits = limits
         self._scope = Scope(after=after, min_id=min_id, since=since, max_sessions=max_sessions)
         self._frontier = Frontier(cursor)
-        ahead = (
-            ReadAhead(read_ahead, start=min(read_ahead, first_read_ahead or read_ahead))
-            if limits.retained_rows is None
-            else ReadAhead(read_ahead, start=1, delay=3)
-        )
+        # After a list that ended early, its numbers promise too many rows of the next one, too: start small.
+        first = 1 if limits.retained_rows is not None else min(read_ahead, first_read_ahead or read_ahead)
+        ahead = ReadAhead(read_ahead, start=first)
         self._pacing = Pacing(per_page, limits, ahead, offset=self._frontier.offset, overlap=1 if cursor else 0)
         self._planned: list[Window] = []
         self._requested_before_last_accept: set[Window] = set()
