@@ -14,7 +14,7 @@ an accepted page misses no session between the frontier and its last row. This h
 between two requests, and in whatever order the pages were requested, so also for pages that were requested in advance.
 
 The proof needs a list that is sorted newest first. If it is not, a page contradicts itself or the rows that were read
-last (`RecentRows`). Where the list ends is not part of this proof: see `reconciler`.
+last (`RecentRows`), or the rows above it do (`Skipped`). The end of the list is not part of the proof: see `reconciler`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,13 @@ class Gap:
 
 @frozen
 class Skipped:
-    """The page overlaps, but lists none of the recent rows: all were deleted, or its first row has moved down."""
+    """The page begins above the recent rows and lists none of them, which the rows above it must explain.
+
+    Either the list has grown, or the recent rows were deleted: then the page can be accepted. Or it is out of order:
+
+        read: 3, then 13   list: … 14 13 12 … 4 3 2 1    grown: go on after the 3
+                           list:  3 13 12 … 4 2 1        out of order: to go on after the 3 would lose 13 to 4
+    """
 
 
 @frozen
@@ -70,7 +76,7 @@ class Frontier:
     Attributes:
         lowest_id: The lowest `relative_id` read so far; None before the first row.
         offset: The number of rows at or above it when the last page was accepted; a hint if resumed.
-        has_reread_above: Whether the rows above a skipping page were requested again, since the last new row.
+        has_reread_above: Whether the rows above a skipped page were requested since the last new row.
     """
 
     def __init__(self, cursor: Cursor | None) -> None:

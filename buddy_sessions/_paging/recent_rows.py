@@ -41,7 +41,7 @@ class RecentRows:
         )
 
     def has_gap(self, relative_ids: Sequence[int]) -> bool:
-        """Return whether a page goes on from a higher row to a lower one, and lists none of these rows in between."""
+        """Return whether a page begins above these rows, and lists none of them: it went past them, or ends above."""
         if not relative_ids or not self._rows or relative_ids[0] <= self._rows[0][0]:
             return False
-        return relative_ids[-1] < self._rows[-1][0] and dict(self._rows).keys().isdisjoint(relative_ids)
+        return dict(self._rows).keys().isdisjoint(relative_ids)

@@ -593,6 +593,18 @@ class TestOrder:
         assert set(numbers_read) == set(listing.numbers)
         assert not reconciler.verified
 
+    @pytest.mark.parametrize("per_page", [1, 3, 20, 100])
+    @pytest.mark.parametrize("read_ahead", [1, 4])
+    def test_page_of_rows_farther_up_the_order_is_no_growth(self, per_page: int, read_ahead: int) -> None:
+        """The first page is in order, and so is the second one, as if as many sessions had been created."""
+        top = 3 * per_page + 11
+        first = range(3, per_page + 3)
+        listing = FaultyList(range(1, top), moved={number: number + top for number in first})
+        reconciler = Reconciler(per_page=per_page, limits=ServerLimits(), read_ahead=read_ahead)
+        _, numbers_read = read_all(reconciler, listing)
+        assert set(numbers_read) == set(listing.numbers)
+        assert not reconciler.verified
+
     @pytest.mark.parametrize("per_page", [1, 3])
     def test_number_one_that_has_moved_up_to_a_page_border(self, per_page: int) -> None:
         listing = FaultyList(range(1, per_page + 3), moved={1: 3.5})

@@ -187,14 +187,13 @@ class FaultyMachine(ReadMachine):
     """Lists that cannot be read reliably: a read may miss sessions, but then it is not verified.
 
     Only lists with a changing cap or with outdated pages are also changed during the read. In a list that is out of
-    order or filtered, a deletion can hide every trace of the fault. Only a few rows are out of order: a list that has
-    grown looks the same as one whose newest rows are all farther down.
+    order or filtered, a deletion can hide every trace of the fault.
     """
 
     faulty: FaultyList  # the same as `listing`
 
     @initialize(
-        fault=st.sampled_from(["cap", "outdated", "moved", "doubled", "hidden"]),
+        fault=st.sampled_from(["cap", "outdated", "moved", "sunk", "raised", "doubled", "hidden"]),
         random=st.randoms(use_true_random=False),
         top=st.integers(1, 250),
         oldest=st.sampled_from([1, 1, 40]),
@@ -208,13 +207,19 @@ class FaultyMachine(ReadMachine):
         numbers = range(oldest, oldest + top)
         self.fault = fault
         chosen = random.sample(numbers, min(random.choice([1, 1, 2, 5]), top))
+        moved: dict[int, float] = {}
+        if fault == "moved":  # not below number 1, which is the end of every list, and number 1 only alone
+            for number in [1] if 1 in chosen else chosen:
+                moved[number] = max(number + random.choice([1.5, -1.5, 20.5, -20.5]), 1.5)
+        elif fault == "sunk":  # the first row is the first one of another page
+            moved[numbers[-1]] = max(numbers[-1] - per_page * random.choice([1, 1, 2, 5]) - 0.5, 1.5)
+        elif fault == "raised":  # rows in order, but above newer ones
+            lowest = random.choice([oldest + 1, oldest + 2, random.choice(numbers)])
+            rows = min(random.choice([1, per_page, 2 * per_page, random.randrange(1, 50)]), top)
+            moved = {number: number + 1000 for number in range(max(lowest, 2), lowest + rows)}
         self.listing = self.faulty = FaultyList(
             numbers,
-            moved={  # not below number 1, which is the end of every list, and number 1 only alone
-                number: max(number + random.choice([1.5, -1.5, 20.5, -20.5]), 1.5)
-                for number in ([1] if 1 in chosen else chosen)
-                if fault == "moved"
-            },
+            moved=moved,
             doubled={number for number in chosen if fault == "doubled" and number > 1},
             hidden={
                 number - number % 20 + more  # at least 11 rows between two runs
@@ -263,6 +268,8 @@ class FaultyMachine(ReadMachine):
         self.finish(max_reads=2000)
         if self.is_unstable or not self.reader.verified:
             return
+        if self.fault not in {"cap", "outdated"}:
+            assert self.covered == 1, "the first end of a client was not checked"
         ids = [session.id for session in self.sessions]
         assert len(ids) == len(set(ids)), "a session came twice"
         # Sessions that are newer than an outdated page, or below an end that could not be checked, may be missed.
