@@ -30,7 +30,7 @@ class Stats:
         suites: Suites read completely. Only a harvest or a sync counts them.
         failed: Suites that failed. Only a harvest or a sync counts them.
         verified: Whether the client has verified that no session was missed or repeated. For test cases: whether the
-            session is finished, and counts as many cases as were read. A sum is verified if both parts are.
+            list was read to its end, and a finished session counts as many cases. A sum is verified if both parts are.
 
     Example:
         >>> Stats(requests=2, sessions=150) + Stats(requests=1, sessions=3)

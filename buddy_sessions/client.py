@@ -398,7 +398,10 @@ class BuddyClient:
         return (await self._transport.get(url, decode_case, max_body=MAX_LONG_BODY)).result()
 
     async def failures(self, suite: SuiteRef, session: Session | str, *, details: bool = False) -> list[TestCase]:
-        """Return the test cases that failed or ended with an error, with two requests, or more for over 100 cases.
+        """Return the test cases that failed or ended with an error, with two requests, or more for long lists.
+
+        A list of fewer than 20 cases costs one request. A longer one costs one for each page, and one to see its end if
+        it fills the last page, or if the client has not read a page of that size before.
 
         Args:
             suite: The suite, as in `sessions`.
@@ -450,7 +453,6 @@ class BuddyClient:
             session if isinstance(session, Session) else None,
             name=f"{key}, session {session_id}",
             status=status,
-            max_cases=max_cases,
             fetch=self._page_fetcher(cases_url(self._base_url, key, session_id), filters, decode_cases),
             fetch_session=fetch_session,
             new_plan=partial(
@@ -459,6 +461,7 @@ class BuddyClient:
                 limits=self._case_limits,
                 read_ahead=self._read_ahead,
                 status=status,
+                max_cases=max_cases,
             ),
         )
 

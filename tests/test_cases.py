@@ -112,25 +112,30 @@ class TestCases:
         assert str(first.key) == "cart.py > Cart > adds"
         assert (second.classname, second.status, second.is_failing) == (None, "QUARANTINED", False)
 
-    @pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 250])
-    async def test_session_costs_one_request_per_page(
-        self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient, count: int
+    @pytest.mark.parametrize(
+        ("count", "first", "later"),
+        [(0, 1, 1), (1, 1, 1), (19, 1, 1), (20, 2, 1), (99, 2, 1), (100, 2, 2), (101, 2, 2), (250, 3, 3)],
+    )
+    async def test_number_of_requests(
+        self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient, count: int, first: int, later: int
     ) -> None:
-        """The session says how many cases there are, so no further page is requested."""
+        """A short page ends the list; a first one of 20 or more cases could have been cut by the server."""
         suite.create(cases=some_cases(count), status="SUCCESSFUL")
         session = await read_session(buddy, suite)
-        fake.requests.clear()
-        paginator = buddy.cases(KEY, session)
-        assert len(await paginator.collect()) == count
-        assert len(fake.requests) == max(1, -(-count // 100)) == paginator.stats.requests == paginator.stats.pages
-        assert (paginator.stats.cases, paginator.stats.verified) == (count, True)
+        for requests in (first, later):
+            fake.requests.clear()
+            paginator = buddy.cases(KEY, session)
+            assert len(await paginator.collect()) == count
+            assert len(fake.requests) == requests == paginator.stats.requests == paginator.stats.pages
+            assert (paginator.stats.cases, paginator.stats.verified) == (count, True)
+            await buddy.cases(KEY, suite.create(cases=some_cases(100))["id"]).collect()
 
     async def test_id_of_a_session_costs_one_more_request(
         self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient
     ) -> None:
-        session = suite.create(cases=some_cases(200))
+        session = suite.create(cases=some_cases(199))
         paginator = buddy.cases(KEY, session["id"])
-        assert len(await paginator.collect()) == 200
+        assert len(await paginator.collect()) == 199
         assert (
             paths(fake) == [f"/MNbyVedg/sessions/{session['id']}"] + [f"/MNbyVedg/sessions/{session['id']}/cases"] * 2
         )
@@ -138,12 +143,12 @@ class TestCases:
         assert paginator.stats.verified
 
     async def test_pages_are_read_ahead(self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient) -> None:
-        suite.create(status="ERROR", tests_count=10_000, failed_count=7)
+        suite.create(status="ERROR", tests_count=10_001, failed_count=7)
         session = await read_session(buddy, suite)
         fake.requests.clear()
         fake.latency, fake.max_in_flight = 0.01, 0
-        assert len(await buddy.cases(KEY, session).collect()) == 10_000
-        assert len(fake.requests) == 100
+        assert len(await buddy.cases(KEY, session).collect()) == 10_001
+        assert len(fake.requests) == 101
         assert fake.max_in_flight == 4
 
     @pytest.mark.parametrize("status", [TestStatus.SKIPPED, "SKIPPED"])
@@ -195,7 +200,7 @@ class TestCases:
             setattr(fake, name, value)
         suite.create(cases=some_cases(100))
         session = await read_session(buddy, suite)
-        for requests in ({30: 5, 50: 6}, {30: 4, 50: 5}):  # the second read knows the size
+        for requests in ({30: 5, 50: 7}, {30: 4, 50: 6}):  # the second read knows the size
             paginator = buddy.cases(KEY, session)
             assert [case.name for case in await paginator.collect()] == [f"test {number}" for number in range(100)]
             assert paginator.stats.verified
@@ -220,6 +225,20 @@ class TestCases:
         paginator = buddy.cases(KEY, session["id"])
         names = [case.name for case in await paginator.collect()]
         assert len(set(names)) == len(names) >= 150
+        assert not paginator.stats.verified
+
+    @pytest.mark.parametrize("largest_page", [None, 50], ids=["100-per-page", "50-per-page"])
+    @pytest.mark.parametrize(("counted", "listed"), [(100, 101), (100, 250), (50, 60), (20, 300), (0, 1)])
+    async def test_list_longer_than_the_session_counts_is_read_to_its_end(
+        self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient, counted: int, listed: int, largest_page: int | None
+    ) -> None:
+        fake.largest_page = largest_page
+        created = suite.create(cases=some_cases(counted), status="SUCCESSFUL")
+        session = await read_session(buddy, suite)
+        suite.reopen(created["id"])
+        suite.add_cases(created["id"], [{"name": f"added {number}"} for number in range(listed - counted)])
+        paginator = buddy.cases(KEY, session)
+        assert len(await paginator.collect()) == listed
         assert not paginator.stats.verified
 
     async def test_session_that_has_changed_since(

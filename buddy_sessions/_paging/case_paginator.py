@@ -35,7 +35,6 @@ class CasePaginator:
         *,
         name: str,
         status: TestStatus | None,
-        max_cases: int | None,
         fetch: FetchPage[list[TestCase]],
         fetch_session: Callable[[], Awaitable[Fetched[Session]]] | None,
         new_plan: Callable[..., CasePlan],
@@ -43,7 +42,6 @@ class CasePaginator:
         self._session = session
         self._name = name
         self._status = status
-        self._max_cases = max_cases
         self._fetch = fetch
         self._fetch_session = fetch_session
         self._new_plan = new_plan
@@ -59,8 +57,7 @@ class CasePaginator:
             BuddyError: The read failed.
         """
         read = self._latest = _CaseRead()
-        expected = await self._expected_count(read)
-        plan = self._new_plan(expected=expected, max_cases=self._max_cases)
+        plan = self._new_plan(expected=await self._expected_count(read))
 
         async def fetch(window: Window) -> Fetched[list[TestCase]]:
             fetched = await self._fetch(window)
@@ -69,27 +66,27 @@ class CasePaginator:
 
         pending = PendingPages(fetch)
         try:
-            while not plan.is_complete and read.cases != self._max_cases:
+            while not plan.is_done:
+                windows = plan.windows()
                 try:
-                    page = (await pending.get(plan.windows())).result()
+                    page = (await pending.get(windows)).result()
                 except BadRequestError:
-                    if not plan.on_bad_request():
+                    if not plan.on_bad_request(windows[0]):
                         raise
                     continue
-                new = plan.accept_page(page)
+                new = plan.accept_page(windows[0], page)
                 read.pages += 1
                 read.duplicates = plan.duplicates
-                is_limited = self._max_cases is not None and plan.count > self._max_cases
-                read.verified = plan.is_complete and plan.count == expected and not is_limited
+                read.verified = plan.is_verified
                 for case in new:
-                    if read.cases == self._max_cases:
-                        break
                     read.cases += 1
                     yield case
         finally:
             await pending.cancel()
-        if plan.is_complete and expected not in (None, plan.count):
-            _log.warning("%s: the session counts %d test cases, but the API lists %d", self._name, expected, plan.count)
+        if plan.is_complete and plan.expected not in (None, plan.count):
+            _log.warning(
+                "%s: the session counts %d test cases, but the API lists %d", self._name, plan.expected, plan.count
+            )
 
     async def collect(self) -> list[TestCase]:
         """Return all cases of a new read.
@@ -103,7 +100,7 @@ class CasePaginator:
     def stats(self) -> Stats:
         """The `Stats` of the latest read so far.
 
-        `verified` is true after a complete read, if the session is finished and counts as many cases as were read.
+        `verified` is true if the list was read to its end, and the session is finished and counts as many cases.
         """
         return self._latest.stats
 

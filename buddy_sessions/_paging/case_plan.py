@@ -1,7 +1,9 @@
 """Decides which pages of a session's test cases to request. No I/O, no clock, no asyncio.
 
 Cases have no number and no documented order, so that no overlap of pages proves anything. The pages are read one after
-another, a case is recognised by its ID, and the session says how many cases there are.
+another, and a case is recognised by its id. The session says how many cases there are, but the list may be longer. It
+is read to its end: to a page with fewer cases than requested, unless the server may have cut that page. So a list costs
+one request more if the cases fill its last page, or if it has 20 cases or more, and no page before was as long.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ class CasePlan:
 
     Attributes:
         is_complete: Whether the list was read to its end.
+        expected: The number of cases, as reported by the session; None if it may still change, or is unknown.
         count: The number of cases so far.
         duplicates: The number of cases that were dropped because they had been read before.
 
@@ -32,9 +35,9 @@ class CasePlan:
         per_page: The page size to request.
         limits: What is known of the server; updated here.
         read_ahead: The maximum number of pages to request at once.
-        status: Only cases with this status are wanted.
-        expected: The number of cases, as reported by the session; None if it may still change, or is unknown.
-        max_cases: The number of cases wanted; None for all.
+        status: Only cases with this status are needed.
+        expected: As above.
+        max_cases: The maximum number of cases; None for all.
     """
 
     def __init__(
@@ -48,64 +51,68 @@ class CasePlan:
         max_cases: int | None,
     ) -> None:
         self.is_complete = False
+        self.expected = expected
         self.count = 0
         self.duplicates = 0
         self._page_size = PageSize(per_page, limits)
         self._limits = limits
         self._read_ahead = read_ahead
         self._status = status
-        self._expected = expected
         self._max_cases = max_cases
         self._offset = 0  # rows read so far
-        self._planned: list[Window] = []
         self._ids: set[str] = set()
         self._stalled_pages = 0
 
+    @property
+    def is_done(self) -> bool:
+        """Whether no more pages are needed."""
+        return self.is_complete or self.count == self._max_cases
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether the list was read to its end, and has as many cases as the session reports."""
+        return self.is_complete and self.count == self.expected
+
     def windows(self) -> Sequence[Window]:
         """Return the pages to request now; `accept_page` takes the page of the first window."""
-        if not self._planned:
-            size = self._page_size.value
-            self._planned.append(Window(self._offset // size + 1, size))
-        wanted = self._expected or 0
+        size = self._page_size.value
+        first = self._offset // size + 1
+        last = 1 if self.expected is None else self.expected // size + 1  # with the row after the last one: the end
         if self._max_cases is not None:
-            wanted = min(wanted, self._max_cases)
-        while len(self._planned) < self._read_ahead and self._planned[-1].end < wanted:
-            self._planned.append(Window(self._planned[-1].page + 1, self._planned[-1].per_page))
-        return tuple(self._planned)
+            last = min(last, -(-self._max_cases // size))
+        end = max(min(first + self._read_ahead, last + 1), first + 1)
+        return [Window(page, size) for page in range(first, end)]
 
-    def on_bad_request(self) -> bool:
+    def on_bad_request(self, window: Window) -> bool:
         """Handle a 400 for the first window; return whether a smaller page is worth a request."""
-        if not self._page_size.refuse(self._planned[0]):
-            return False
-        self._planned.clear()
-        return True
+        return self._page_size.refuse(window)
 
-    def accept_page(self, cases: Sequence[TestCase]) -> list[TestCase]:
+    def accept_page(self, window: Window, cases: Sequence[TestCase]) -> list[TestCase]:
         """Take the cases of the first window, and return the new ones.
 
         Raises:
             UnstableListingError: Too many pages in a row contained nothing new, or there are more than 1,000,000 cases.
         """
-        window, rows = self._planned.pop(0), len(cases)
-        length = self._limits.classify(window, rows)
-        is_capped = length is PageLength.UNKNOWN
-        if is_capped:
-            self._page_size.lower(rows)
-            self._planned.clear()
-        elif rows:
-            self._page_size.confirm()
-        # A server that cuts pages to its own size counts offsets by that size, too.
-        self._offset = (window.page - 1) * rows + rows if is_capped else window.end
+        length = self._limits.classify(window, len(cases))
+        if length is PageLength.UNKNOWN:
+            self._page_size.lower(len(cases))
+            self._offset = window.page * len(cases)  # a server that cuts pages to its own size counts by that size
+        else:
+            self._offset = window.end
+            if cases:
+                self._page_size.confirm()
         unique = {case.id: case for case in cases if case.id not in self._ids}
         self._ids.update(unique)
-        self.duplicates += rows - len(unique)
+        self.duplicates += len(cases) - len(unique)
         self._check_progress(has_new=bool(unique))
         new = [case for case in unique.values() if self._status is None or case.status == self._status]
+        # If a short page comes too early, the server may have hidden some of its rows.
+        is_early = self.expected is not None and self.count + len(new) < self.expected
+        self.is_complete = not cases or (length is PageLength.END and not is_early)
+        if self._max_cases is not None and len(new) > self._max_cases - self.count:
+            new = new[: self._max_cases - self.count]
+            self.is_complete = False
         self.count += len(new)
-        if self._expected is None:
-            self.is_complete = not rows or length is PageLength.END
-        else:  # if a short page comes too early, the server may have hidden some of its rows
-            self.is_complete = not rows or self.count == self._expected
         return new
 
     def _check_progress(self, *, has_new: bool) -> None:

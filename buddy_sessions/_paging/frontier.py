@@ -14,7 +14,7 @@ an accepted page misses no session between the frontier and its last row. This h
 between two requests, and in whatever order the pages were requested, so also for pages that were requested in advance.
 
 The proof needs a list that is sorted newest first. If it is not, a page contradicts itself or the rows that were read
-last (`RecentRows`), or the rows above it do (`Skipped`). The end of the list is not part of the proof: see `reconciler`.
+last (`RecentRows`), or the rows above it do (`Skipped`). How the end of the list is recognised: see `reconciler`.
 """
 
 from __future__ import annotations
