@@ -106,7 +106,9 @@ def check_members(page: SessionPage) -> None:
 
 
 @pytest.mark.parametrize("decoder", ["msgspec", "cattrs"])
-async def test_read_of_64_members_of_400_kb(reader: CheckedReader, decoder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_read_of_64_members_of_400_kb(
+    reader: CheckedReader, decoder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     in_use: list[int] = []
 
     async def read(buddy: BuddyClient) -> list[Session]:
