@@ -7,43 +7,18 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mappin
 from datetime import datetime
 from functools import partial
 from types import TracebackType
-from typing import Self, TypeVar, Unpack
+from typing import Self, Unpack
 
-from yarl import URL
-
-from ._decoding.converter import (
-    DecodedPage,
-    NotModified,
-    decode_case,
-    decode_cases,
-    decode_if_modified,
-    decode_page,
-    decode_session,
-    decode_suite,
-    decode_suites,
-)
+from ._api import Api
 from ._http.credentials import Credentials, hide_token
 from ._http.proxies import environment_proxy
 from ._http.rate_limit import RateLimiter
-from ._http.transport import MAX_LONG_BODY, Transport
-from ._http.urls import (
-    case_url,
-    cases_url,
-    parse_base_url,
-    region_url,
-    session_url,
-    sessions_url,
-    suite_url,
-    suites_url,
-)
+from ._http.transport import Transport
+from ._http.urls import parse_base_url, region_url
 from ._options import ClientOptions, options_from_environment, reject_unknown_options, token_from_environment
 from ._paging.case_paginator import CasePaginator
-from ._paging.case_plan import CasePlan
-from ._paging.paginator import PageReader, SessionPaginator
-from ._paging.pending_pages import FetchPage
+from ._paging.paginator import NewReader, PageReader, SessionPaginator
 from ._paging.read_ahead import RequestSlots
-from ._paging.reconciler import Reconciler, ServerLimits, Window
-from ._stats import Fetched
 from ._validate import (
     validate_branch,
     validate_case,
@@ -76,8 +51,6 @@ from .models import (
 )
 from .watch import OnFirstFailure, Watch, WatchState
 
-_T = TypeVar("_T")
-
 
 class BuddyClient:
     """Reads the unit-test sessions of Buddy suites.
@@ -108,10 +81,8 @@ class BuddyClient:
         region, base_url = options.get("region"), options.get("base_url")
         region = Region.US if region is None else validate_region(region)
         self._base_url = region_url(region) if base_url is None else parse_base_url(base_url)
-        self._per_page = validate_int("per_page", options.get("per_page", 100))
-        self._read_ahead = validate_int("read_ahead", options.get("read_ahead", 4))
-        self._limits = ServerLimits()
-        self._case_limits = ServerLimits()
+        per_page = validate_int("per_page", options.get("per_page", 100))
+        read_ahead = validate_int("read_ahead", options.get("read_ahead", 4))
         self._max_concurrency = validate_int("max_concurrency", options.get("max_concurrency", 8))
         timeout = validate_seconds("timeout", options.get("timeout", 30.0))
         max_wait = validate_seconds("max_wait", options.get("max_wait", 300.0), zero_allowed=True)
@@ -131,6 +102,8 @@ class BuddyClient:
             max_wait=max_wait,
             proxy=environment_proxy(self._base_url) if uses_environment else None,
         )
+        self._api = Api(self._transport, self._base_url, per_page=per_page, read_ahead=read_ahead)
+        self._new_reader: NewReader = self._api.read_sessions
 
     @classmethod
     def from_env(
@@ -202,10 +175,7 @@ class BuddyClient:
         """
         validate_name("workspace", workspace)
         validate_name("project", project)
-        url = suites_url(self._base_url, workspace, project)
-        decode = partial(decode_suites, workspace=workspace, project=project)
-        fetched = await self._transport.get(url, decode, max_body=MAX_LONG_BODY)
-        return fetched.result()
+        return await self._api.suites(workspace, project)
 
     async def suite(self, suite: SuiteRef) -> Suite:
         """Return one suite, with its timeout and the threshold of slow tests, with one request.
@@ -219,8 +189,7 @@ class BuddyClient:
             BuddyError: The request failed for another reason.
         """
         key = self._parse_suite(suite)
-        fetched = await self._transport.get(suite_url(self._base_url, key), partial(decode_suite, key=key))
-        return fetched.result()
+        return await self._api.suite(key)
 
     def sessions(
         self,
@@ -264,72 +233,6 @@ class BuddyClient:
         )
         return SessionPaginator(key, new_reader)
 
-    def _new_reader(
-        self,
-        key: SuiteKey,
-        *,
-        branch: str | None = None,
-        after: int = 0,
-        since: datetime | None = None,
-        cursor: Cursor | None = None,
-        max_sessions: int | None = None,
-        per_page: int | None = None,
-        read_ahead: int | None = None,
-        trim: bool = True,
-        check_end: bool = False,
-        slots: RequestSlots | None = None,
-        known_digest: bytes | None = None,
-    ) -> PageReader:
-        """Return a new read of a suite. The arguments of `sessions` are valid.
-
-        Args:
-            key: The suite.
-            branch: As in `sessions`, and so the next six.
-            after: As in `sessions`.
-            since: As in `sessions`.
-            cursor: As in `sessions`.
-            max_sessions: As in `sessions`.
-            per_page: As in `sessions`.
-            read_ahead: As in `sessions`.
-            trim: Whether to leave out sessions at or below `after` that arrive on the same page as wanted ones.
-            check_end: Whether to always check the end of the list with two more requests, unless the read reaches
-                number 1. By default, the client checks its first list, then one in 50, and long lists.
-            slots: The request slots of a harvest: pages are requested in advance only while slots are idle, first up to
-                `read_ahead`. None, or a `read_ahead` of 1: the read has slots of its own.
-            known_digest: The digest of page 1 in an earlier read, empty if there is none. Asks for the digest of
-                page 1, and ends the read if it is the same. None: no digest is needed.
-        """
-        read_ahead = self._read_ahead if read_ahead is None else read_ahead
-        if slots is None or read_ahead == 1:
-            slots = RequestSlots(read_ahead, reads=1)
-        reconciler = Reconciler(
-            per_page=self._per_page if per_page is None else per_page,
-            limits=self._limits,
-            read_ahead=slots.total,
-            first_read_ahead=read_ahead,
-            after=after,
-            since=since,
-            max_sessions=max_sessions,
-            cursor=cursor,
-            min_id=None if trim else 1,
-            check_end=check_end,
-        )
-        url, filters = sessions_url(self._base_url, key), {} if branch is None else {"branch": branch}
-        decode: Callable[..., DecodedPage | NotModified] = decode_page
-        if known_digest is not None:
-            decode = partial(decode_if_modified, known_digest=known_digest)
-        fetch = self._page_fetcher(url, filters, decode)
-        return PageReader(key, fetch=fetch, reconciler=reconciler, slots=slots, cursor=cursor)
-
-    def _page_fetcher(self, url: URL, filters: Mapping[str, str], decode: Callable[..., _T]) -> FetchPage[_T]:
-        """Return a function that requests a page of a list, and decodes it."""
-
-        async def fetch(window: Window) -> Fetched[_T]:
-            page_url = url.with_query({"page": window.page, "per_page": window.per_page, **filters})
-            return await self._transport.get(page_url, partial(decode, page=window.page))
-
-        return fetch
-
     async def session(self, suite: SuiteRef, session_id: str) -> Session:
         """Return one session of a suite as it is now, with one request.
 
@@ -347,7 +250,7 @@ class BuddyClient:
         """
         key = self._parse_suite(suite)
         validate_name("session_id", session_id)
-        return (await self._fetch_session(key, session_id)).result()
+        return (await self._api.session(key, session_id)).result()
 
     def cases(
         self,
@@ -371,12 +274,13 @@ class BuddyClient:
         """
         key = self._parse_suite(suite)
         session_id = validate_session(session)
-        return self._case_paginator(
+        return self._api.cases(
             key,
-            session,
+            session_id,
+            session=session if isinstance(session, Session) else None,
             status=validate_status(status),
             max_cases=None if max_cases is None else validate_int("max_cases", max_cases, minimum=0),
-            fetch_session=partial(self._fetch_session, key, session_id),
+            reads_session=True,
         )
 
     async def case(self, suite: SuiteRef, session: Session | str, case: TestCase) -> TestCase:
@@ -394,8 +298,7 @@ class BuddyClient:
         """
         key = self._parse_suite(suite)
         group_id, case_id = validate_case(case)
-        url = case_url(self._base_url, key, validate_session(session), group_id, case_id)
-        return (await self._transport.get(url, decode_case, max_body=MAX_LONG_BODY)).result()
+        return await self._api.case(key, validate_session(session), group_id, case_id)
 
     async def failures(self, suite: SuiteRef, session: Session | str, *, details: bool = False) -> list[TestCase]:
         """Return the test cases that failed or ended with an error, with two requests, or more for long lists.
@@ -418,10 +321,11 @@ class BuddyClient:
             BuddyError: A request failed for another reason.
         """
         key = self._parse_suite(suite)
-        validate_session(session)
+        session_id = validate_session(session)
+        known = session if isinstance(session, Session) else None
 
         async def read(status: TestStatus) -> list[TestCase]:
-            return await self._case_paginator(key, session, status=status).collect()
+            return await self._api.cases(key, session_id, session=known, status=status).collect()
 
         async def add_details(case: TestCase) -> TestCase:
             if not case.test_group_id:
@@ -434,36 +338,6 @@ class BuddyClient:
         lists = await map_concurrently(read, FAILING, limit=len(FAILING))
         cases = list({case.id: case for cases in lists for case in cases}.values())
         return await map_concurrently(add_details, cases, limit=self._max_concurrency) if details else cases
-
-    async def _fetch_session(self, key: SuiteKey, session_id: str) -> Fetched[Session]:
-        return await self._transport.get(session_url(self._base_url, key, session_id), decode_session)
-
-    def _case_paginator(
-        self,
-        key: SuiteKey,
-        session: Session | str,
-        *,
-        status: TestStatus | None,
-        max_cases: int | None = None,
-        fetch_session: Callable[[], Awaitable[Fetched[Session]]] | None = None,
-    ) -> CasePaginator:
-        session_id = validate_session(session)
-        filters = {} if status is None else {"status": status.value}
-        return CasePaginator(
-            session if isinstance(session, Session) else None,
-            name=f"{key}, session {session_id}",
-            status=status,
-            fetch=self._page_fetcher(cases_url(self._base_url, key, session_id), filters, decode_cases),
-            fetch_session=fetch_session,
-            new_plan=partial(
-                CasePlan,
-                per_page=self._per_page,
-                limits=self._case_limits,
-                read_ahead=self._read_ahead,
-                status=status,
-                max_cases=max_cases,
-            ),
-        )
 
     def harvest(
         self,

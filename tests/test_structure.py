@@ -20,6 +20,7 @@ LAYERS: list[set[str]] = [
     {"errors"},
     {"_stats", "_validate", "_workers", "_decoding", "_changes"},
     {"_http", "_paging"},
+    {"_api"},
     {"_options", "harvest", "watch", "analysis"},
     {"client"},
     {"store", "dlt"},

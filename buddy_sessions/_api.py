@@ -1,0 +1,179 @@
+"""The endpoints of Buddy's API that this package reads: their URLs, decoders and body limits.
+
+The arguments of each method are valid: `BuddyClient` has checked them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import partial
+from typing import TypeVar
+
+from yarl import URL
+
+from ._decoding.converter import (
+    DecodedPage,
+    NotModified,
+    decode_case,
+    decode_cases,
+    decode_if_modified,
+    decode_page,
+    decode_session,
+    decode_suite,
+    decode_suites,
+)
+from ._http.transport import MAX_LONG_BODY, Transport
+from ._http.urls import case_url, cases_url, session_url, sessions_url, suite_url, suites_url
+from ._paging.case_paginator import CasePaginator
+from ._paging.case_plan import CasePlan
+from ._paging.paginator import PageReader
+from ._paging.pending_pages import FetchPage
+from ._paging.read_ahead import RequestSlots
+from ._paging.reconciler import Reconciler, ServerLimits, Window
+from ._stats import Fetched
+from .models import Cursor, Session, Suite, SuiteKey, TestCase, TestStatus
+
+_T = TypeVar("_T")
+
+
+class Api:
+    """Buddy's API, as one client reads it.
+
+    Args:
+        transport: Sends the requests.
+        base_url: The URL of the API.
+        per_page: The default page size.
+        read_ahead: The default maximum number of pages of one list to request at once.
+    """
+
+    def __init__(self, transport: Transport, base_url: URL, *, per_page: int, read_ahead: int) -> None:
+        self._transport = transport
+        self._base_url = base_url
+        self._per_page = per_page
+        self._read_ahead = read_ahead
+        self._limits = ServerLimits()
+        self._case_limits = ServerLimits()
+
+    async def suites(self, workspace: str, project: str) -> list[Suite]:
+        """Return the suites of a project."""
+        url = suites_url(self._base_url, workspace, project)
+        decode = partial(decode_suites, workspace=workspace, project=project)
+        return (await self._transport.get(url, decode, max_body=MAX_LONG_BODY)).result()
+
+    async def suite(self, key: SuiteKey) -> Suite:
+        """Return one suite."""
+        return (await self._transport.get(suite_url(self._base_url, key), partial(decode_suite, key=key))).result()
+
+    async def session(self, key: SuiteKey, session_id: str) -> Fetched[Session]:
+        """Return one session of a suite."""
+        return await self._transport.get(session_url(self._base_url, key, session_id), decode_session)
+
+    async def case(self, key: SuiteKey, session_id: str, group_id: str, case_id: str) -> TestCase:
+        """Return one test case of a session, with its `data`."""
+        url = case_url(self._base_url, key, session_id, group_id, case_id)
+        return (await self._transport.get(url, decode_case, max_body=MAX_LONG_BODY)).result()
+
+    def cases(
+        self,
+        key: SuiteKey,
+        session_id: str,
+        *,
+        session: Session | None,
+        status: TestStatus | None,
+        max_cases: int | None = None,
+        reads_session: bool = False,
+    ) -> CasePaginator:
+        """Return a paginator over the test cases of a session.
+
+        Args:
+            key: The suite.
+            session_id: The session.
+            session: The same session with its counts, or None.
+            status: Only cases with this status.
+            max_cases: The maximum number of cases to yield.
+            reads_session: Whether to request the session first if it is None.
+        """
+        return CasePaginator(
+            session,
+            name=f"{key}, session {session_id}",
+            status=status,
+            fetch=self._page_fetcher(
+                cases_url(self._base_url, key, session_id), {"status": status and status.value}, decode_cases
+            ),
+            fetch_session=partial(self.session, key, session_id) if reads_session else None,
+            new_plan=partial(
+                CasePlan,
+                per_page=self._per_page,
+                limits=self._case_limits,
+                read_ahead=self._read_ahead,
+                status=status,
+                max_cases=max_cases,
+            ),
+        )
+
+    def read_sessions(
+        self,
+        key: SuiteKey,
+        *,
+        branch: str | None = None,
+        after: int = 0,
+        since: datetime | None = None,
+        cursor: Cursor | None = None,
+        max_sessions: int | None = None,
+        per_page: int | None = None,
+        read_ahead: int | None = None,
+        trim: bool = True,
+        check_end: bool = False,
+        slots: RequestSlots | None = None,
+        known_digest: bytes | None = None,
+    ) -> PageReader:
+        """Return a new read of a suite.
+
+        Args:
+            key: The suite.
+            branch: As in `BuddyClient.sessions`, and so the next six.
+            after: Only sessions with a higher `relative_id` are read.
+            since: Only sessions created at this time or later are read.
+            cursor: The position to resume from.
+            max_sessions: The maximum number of sessions to yield.
+            per_page: The page size.
+            read_ahead: The maximum number of pages to request at once.
+            trim: Whether to leave out sessions at or below `after` that arrive on the same page as wanted ones.
+            check_end: Whether to always check the end of the list with two more requests, unless the read reaches
+                number 1. By default, the client checks its first list, then one in 50, and long lists.
+            slots: The request slots of a harvest: pages are requested in advance only while slots are idle, first up to
+                `read_ahead`. None, or a `read_ahead` of 1: the read has slots of its own.
+            known_digest: The digest of page 1 in an earlier read, empty if there is none. Asks for the digest of
+                page 1, and ends the read if it is the same. None: no digest is needed.
+        """
+        read_ahead = self._read_ahead if read_ahead is None else read_ahead
+        if slots is None or read_ahead == 1:
+            slots = RequestSlots(read_ahead, reads=1)
+        reconciler = Reconciler(
+            per_page=self._per_page if per_page is None else per_page,
+            limits=self._limits,
+            read_ahead=slots.total,
+            first_read_ahead=read_ahead,
+            after=after,
+            since=since,
+            max_sessions=max_sessions,
+            cursor=cursor,
+            min_id=None if trim else 1,
+            check_end=check_end,
+        )
+        decode: Callable[..., DecodedPage | NotModified] = decode_page
+        if known_digest is not None:
+            decode = partial(decode_if_modified, known_digest=known_digest)
+        fetch = self._page_fetcher(sessions_url(self._base_url, key), {"branch": branch}, decode)
+        return PageReader(key, fetch=fetch, reconciler=reconciler, slots=slots, cursor=cursor)
+
+    def _page_fetcher(self, url: URL, filters: Mapping[str, str | None], decode: Callable[..., _T]) -> FetchPage[_T]:
+        """Return a function that requests a page of a list, and decodes it. A filter that is None is left out."""
+        query = {name: value for name, value in filters.items() if value is not None}
+
+        async def fetch(window: Window) -> Fetched[_T]:
+            page_url = url.with_query({"page": window.page, "per_page": window.per_page, **query})
+            return await self._transport.get(page_url, partial(decode, page=window.page))
+
+        return fetch
