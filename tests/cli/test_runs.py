@@ -48,7 +48,9 @@ async def test_sessions_are_read_at_once() -> None:
 
 
 @pytest.mark.parametrize("arguments", [[], ["--branch", "dev"], ["--last", "25"], ["--limit", "3"]])
-@pytest.mark.parametrize("command", ["flaky --changes 1", "slowest", "slowest --threshold 0.05"])
+@pytest.mark.parametrize(
+    "command", ["flaky --changes 1", "slowest", pytest.param("slowest --threshold 0.05", marks=pytest.mark.slow)]
+)
 def test_database_and_api_give_the_same_result(
     command: str, arguments: list[str], fake: FakeBuddy, suite: FakeSuite, call: Call, tmp_path: Path
 ) -> None:
