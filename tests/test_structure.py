@@ -43,12 +43,10 @@ INSIDE: dict[str, list[set[str]]] = {
     ],
     "store": [
         {"intervals", "schema"},
-        {"plan", "evidence", "file"},
-        {"rows", "coverage"},
-        {"case_database"},
-        {"database"},
-        {"thread"},
-        {"case_sync"},
+        {"file", "rows", "messages"},
+        {"plan", "evidence", "cases", "sessions"},
+        {"coverage", "thread"},
+        {"pages", "watches", "case_sync"},
         {"sync"},
         {"store"},
         {"__init__"},
@@ -140,7 +138,7 @@ def test_import_loads_no_more_than_needed() -> None:
     code = "import sys, json, buddy_sessions; print(json.dumps(sorted(sys.modules)))"
     loaded = set(json.loads(subprocess.check_output([sys.executable, "-c", code])))
     assert "buddy_sessions.client" in loaded
-    unwanted = {"cyclopts", "rich", "pytest", "hypothesis", "msgspec", "orjson", "dlt", "sqlite3", "structlog"}
+    unwanted = {"cyclopts", "rich", "pytest", "hypothesis", "msgspec", "orjson", "dlt", "structlog"}
     assert not unwanted & loaded
     assert not {"buddy_sessions.cli", "buddy_sessions.testing"} & loaded
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 
 import attrs
@@ -9,10 +10,12 @@ import attrs
 from .._stats import Stats
 from .._workers import map_concurrently
 from ..client import BuddyClient
-from ..errors import NotFoundError
+from ..errors import ConfigError, NotFoundError
 from ..models import CaseScope, Session, SuiteKey, TestCase, TestStatus
-from .case_database import PendingSession
+from .cases import save_cases
 from .thread import SyncThread
+
+_log = logging.getLogger("buddy_sessions")
 
 MAX_DETAILS = 100
 """The number of failing cases of a session whose JUnit XML is read: each one costs a request."""
@@ -23,7 +26,6 @@ class CaseSync:
 
     Attributes:
         stats: The cost so far.
-        scope: Which cases to read.
 
     Args:
         buddy: The client to read with.
@@ -37,9 +39,9 @@ class CaseSync:
         self._buddy = buddy
         self._thread = thread
         self._key = key
-        self.scope: CaseScope = scope
+        self._scope: CaseScope = scope
 
-    async def read(self, sessions: Iterable[PendingSession]) -> None:
+    async def read(self, sessions: Iterable[Session]) -> None:
         """Read and save the cases of sessions. The cases of one session are saved in one transaction.
 
         Raises:
@@ -48,30 +50,37 @@ class CaseSync:
         """
         await map_concurrently(self._read_session, sessions, limit=self._buddy.max_concurrency)
 
-    async def _read_session(self, pending: PendingSession) -> None:
-        save = self._thread.database.save_cases
+    async def _read_session(self, session: Session) -> None:
         cases: list[TestCase] = []
         is_verified = True
         try:
-            for status in self._statuses(pending.session):
-                paginator = self._buddy.cases(self._key, pending.session, status=status)
+            for status in self._statuses(session):
+                paginator = self._buddy.cases(self._key, session, status=status)
                 cases += await paginator.collect()
                 # The cases are counted once they are saved.
                 self.stats += attrs.evolve(paginator.stats, cases=0)
                 is_verified = is_verified and paginator.stats.verified
         except NotFoundError:
             # The session was deleted, or the response is wrong: it is requested once more, by the next sync.
-            await self._thread.run(save, self._key, pending, self.scope, None, is_verified=False)
+            await self._save(session, None, is_verified=False)
+            return
+        except ConfigError as error:
+            _log.warning("%s: session %r: its cases are skipped: %s", self._key, session.id, error)
+            await self._save(session, None, is_verified=True)
             return
         failing = [index for index, case in enumerate(cases) if case.is_failing]
         for index in failing[:MAX_DETAILS]:
-            cases[index] = await self._read_details(pending.session, cases[index])
-        await self._thread.run(save, self._key, pending, self.scope, cases, is_verified=is_verified)
-        self.stats += Stats(cases=len(cases))
+            cases[index] = await self._read_details(session, cases[index])
+        unique = list({case.id: case for case in cases}.values())  # a case may have moved to another list meanwhile
+        await self._save(session, unique, is_verified=is_verified)
+        self.stats += Stats(cases=len(unique))
+
+    async def _save(self, session: Session, cases: list[TestCase] | None, *, is_verified: bool) -> None:
+        await self._thread.run(save_cases, self._key, session, self._scope, cases, is_verified=is_verified)
 
     def _statuses(self, session: Session) -> list[TestStatus | None]:
         """Return the statuses whose cases are requested; None for all cases."""
-        if self.scope == "all":
+        if self._scope == "all":
             return [] if session.tests_count == 0 else [None]
         counts = {TestStatus.FAILED: session.failed_count, TestStatus.ERROR: session.error_count}
         return [status for status, count in counts.items() if count != 0]
@@ -81,6 +90,7 @@ class CaseSync:
             return case  # the API has no path for a case without a group
         self.stats += Stats(requests=1)
         try:
-            return await self._buddy.case(self._key, session, case)
-        except NotFoundError:
-            return case  # it was deleted meanwhile
+            details = await self._buddy.case(self._key, session, case)
+        except (NotFoundError, ConfigError):
+            return case  # it was deleted meanwhile, or cannot be requested
+        return details if details.id == case.id else case

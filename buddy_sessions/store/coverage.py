@@ -20,36 +20,36 @@ def union_all(sets: Iterable[Intervals]) -> Intervals:
     return result
 
 
-def change_coverage(before: Coverage, verdict: Verdict, covers: Interval | None, sync: int) -> Coverage:
+def change_coverage(before: Coverage, verdict: Verdict, claimed: Interval | None, sync: int) -> Coverage:
     """Return the coverage after a page of a sync.
 
     Args:
         before: The coverage before.
         verdict: What the page proves.
-        covers: The range of numbers that the page covers; None if there is no proof.
+        claimed: The range to add; None for none.
         sync: The number of the sync.
     """
     after = dict(before)
     if verdict.dropped:
         after = {owner: subtract(intervals, verdict.dropped) for owner, intervals in after.items()}
     # Only if a number is new, so that an unchanged page writes nothing.
-    if covers is not None and any(gaps(union_all(after.values()), above=covers[0] - 1, below=covers[1] + 1)):
-        after[sync] = union(after.get(sync, ()), covers)
-    for number in verdict.doubtful:
+    if claimed is not None and any(gaps(union_all(after.values()), above=claimed[0] - 1, below=claimed[1] + 1)):
+        after[sync] = union(after.get(sync, ()), claimed)
+    for number in verdict.to_recheck:
         after = {owner: subtract(intervals, (number, number)) for owner, intervals in after.items()}
     return {owner: intervals for owner, intervals in after.items() if intervals}
 
 
-def settle(coverage: Coverage, sync: int) -> Coverage:
+def confirm(coverage: Coverage, sync: int) -> Coverage:
     """Return the coverage after a sync has completed, verified: its ranges become permanent (owner None).
 
     Ranges of other, unfinished syncs are kept only where no permanent range covers them.
     """
-    settled = union_all([coverage.get(None, ()), coverage.get(sync, ())])
-    after: Coverage = {None: settled}
+    confirmed = union_all([coverage.get(None, ()), coverage.get(sync, ())])
+    after: Coverage = {None: confirmed}
     for owner, intervals in coverage.items():
         if owner not in {None, sync}:
-            after[owner] = subtract_all(intervals, settled)
+            after[owner] = subtract_all(intervals, confirmed)
     return {owner: intervals for owner, intervals in after.items() if intervals}
 
 

@@ -5,20 +5,20 @@ believed the second time: a session that a page should have contained is marked 
 another sync does not find it, either. So no single wrong response marks a session as deleted.
 
 Later evidence overrules earlier evidence: a session that was marked as deleted and reappears proves that a response
-was wrong, so all coverage of the suite is dropped, and the suite is read again.
+was wrong, so all coverage of the suite is dropped, and the suite is read again. The same happens if the suite was
+created again: then a known `relative_id` has another id.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
 
-from attrs import Factory, define, frozen
+from attrs import Factory, define
 
-from .intervals import Interval
-
-Row = tuple[Any, ...]
-"""The values of a session's fields as they are stored, in the order of the columns."""
+from .intervals import Interval, Intervals, interval_at
+from .messages import ReadPage
+from .rows import Row, to_sql
 
 
 class KnownSession(NamedTuple):
@@ -26,7 +26,7 @@ class KnownSession(NamedTuple):
 
     Attributes:
         id: The id of the session, as it is stored.
-        relative_id: Its number.
+        relative_id: Its `relative_id`.
         row: Its values.
         missing_by: The sync that did not find it; None if it is not missing.
         is_deleted: Whether it is marked as deleted.
@@ -41,44 +41,10 @@ class KnownSession(NamedTuple):
     is_deleted: bool = False
     is_newer: bool = False
 
-
-@frozen(kw_only=True)
-class Evidence:
-    """The evidence on a page.
-
-    Attributes:
-        rows: The values of the sessions to be saved, by their ids.
-        numbers: The numbers of these sessions, by their ids.
-        covers: The range of numbers whose existing sessions are all on this page; None if there is no proof.
-        sync: The number of the sync that has read the page.
-        top: For the first page of the list, the highest number on it, 0 if it is empty; None for another page.
-        has_known: For the first page of the list, whether the database knows a session on it, with this number.
-        newest: For the first page of the list, the highest number of a session in the database that is neither missing
-            nor deleted, and that no other sync has saved since the page was requested; 0 if there is none.
-        is_repair: Whether this sync has already dropped all coverage. It never does so twice, or it might not end.
-    """
-
-    rows: Mapping[object, Row]
-    numbers: Mapping[object, int]
-    covers: Interval | None = None
-    sync: int
-    top: int | None = None
-    has_known: bool = False
-    newest: int = 0
-    is_repair: bool = False
-
     @property
-    def is_outdated(self) -> bool:
-        """Whether this is the first page of an older state of the list: it lacks the newest known session."""
-        return self.top is not None and self.newest > self.top and self.has_known
-
-    @property
-    def is_recreated(self) -> bool:
-        """Whether the suite seems to have been created again. Also true for an empty first page.
-
-        The first page has no known session, and no number above the newest known one.
-        """
-        return self.top is not None and self.newest > 0 and self.newest >= self.top and not self.has_known
+    def is_living(self) -> bool:
+        """Whether it is neither missing nor deleted."""
+        return self.missing_by is None and not self.is_deleted
 
 
 @define
@@ -91,10 +57,11 @@ class Verdict:
         restored: The ids of the sessions that are not missing or deleted any more.
         missing: The ids of the sessions to be marked as missing.
         deleted: The ids of the sessions to be marked as deleted.
-        dropped: The range of numbers to be removed from the coverage before `covers` is added; None if there is none.
-        doubtful: The numbers to be removed from the coverage after that, so that the next sync reads them again.
+        dropped: The range to be removed from the coverage before a claim is added; None if there is none.
+        to_recheck: The `relative_id`s to be removed from the coverage after that, so that the next sync reads them.
         is_contradiction: Whether the page contradicts what earlier pages have shown: a deleted session has reappeared,
             or the suite was created again. Then all coverage is dropped.
+        is_stale: Whether the page is the first one of an older state of the list: it lacks the newest known session.
     """
 
     unknown: list[object] = Factory(list)
@@ -103,8 +70,9 @@ class Verdict:
     missing: list[object] = Factory(list)
     deleted: list[object] = Factory(list)
     dropped: Interval | None = None
-    doubtful: list[int] = Factory(list)
+    to_recheck: list[int] = Factory(list)
     is_contradiction: bool = False
+    is_stale: bool = False
 
     @property
     def is_change(self) -> bool:
@@ -115,50 +83,71 @@ class Verdict:
 ALL_NUMBERS: Interval = (1, 2**63 - 1)
 
 
-def judge(evidence: Evidence, known: Iterable[KnownSession]) -> Verdict:
+def judge(page: ReadPage, rows: Mapping[object, Row], known: Collection[KnownSession], sync: int) -> Verdict:
     """Return what a page proves.
 
     Args:
-        evidence: The page.
-        known: The sessions in the database whose numbers are on the page, in the covered range or, if the page is the
+        page: The page.
+        rows: The values of the sessions to be saved, by their ids.
+        known: The sessions in the database whose numbers are on the page, in the proven range or, if the page is the
             first one, above its top.
+        sync: The number of the sync that has read the page.
     """
-    verdict = Verdict(is_contradiction=evidence.is_recreated)
-    unknown = dict(evidence.rows)
-    numbers = set(evidence.numbers.values())
-    low, high = evidence.covers or (1, 0)
+    listed = listed_ids(page)
+    numbers = set(listed.values())
+    is_known_list = any(listed.get(session.id) == session.relative_id for session in known)
+    # Not the sessions that another sync has saved since the page was requested.
+    newest = max((each.relative_id for each in known if each.is_living and not each.is_newer), default=0)
+    is_stale = page.top is not None and page.top < newest and is_known_list
+    is_empty = page.top == 0 and newest > 0
+    is_recreated = page.top is not None and 0 < page.top <= newest and not is_known_list
+    verdict = Verdict(is_contradiction=is_empty or is_recreated, is_stale=is_stale)
+    low, high = page.proven or (1, 0)
+    unknown = dict(rows)
     for session in known:
         row = unknown.pop(session.id, None)
         if session.is_newer:
             continue
         if row is not None:
             _judge_present(session, row, verdict)
-        elif not session.is_deleted:
-            is_covered = low <= session.relative_id <= high
-            if is_covered and session.relative_id in numbers and session.missing_by is None:
+        elif session.id not in listed and not session.is_deleted:
+            if session.relative_id in numbers and session.missing_by is None:
                 verdict.is_contradiction = True  # another session has its number
-            if is_covered or _is_gone_above(session, evidence):
-                _judge_absent(session, evidence.sync, verdict)
+            is_above_top = page.top is not None and session.relative_id > page.top
+            # The first page shows that sessions above its top do not exist if they are missing already, unless it is
+            # stale; and that none of them exists if the suite was created again.
+            is_gone = is_above_top and (is_empty or is_recreated or (session.missing_by is not None and not is_stale))
+            if is_gone or low <= session.relative_id <= high:
+                _judge_absent(session, sync, verdict)
     verdict.unknown += unknown
     verdict.changed += unknown
-    if evidence.is_repair:
+    if page.is_repair:
         verdict.is_contradiction = False
     if verdict.is_contradiction:
         verdict.dropped = ALL_NUMBERS
-    elif evidence.is_outdated:
-        verdict.dropped = (evidence.top or 0) + 1, ALL_NUMBERS[1]
+    elif page.top is not None and is_stale:
+        verdict.dropped = page.top + 1, ALL_NUMBERS[1]
     return verdict
 
 
-def _is_gone_above(session: KnownSession, evidence: Evidence) -> bool:
-    """Return whether the first page proves that a session above its top is missing.
+def touches_unknown(page: ReadPage, known: Collection[KnownSession], covered: Intervals) -> bool:
+    """Return whether a claim would touch coverage below it without a session on the page that is known there.
 
-    It proves this for all sessions if the suite was created again, and otherwise for those that are missing already,
-    unless the page is outdated.
+    The list below may be that of a suite that was created again, so the two ranges must not become one.
     """
-    if evidence.top is None or session.relative_id <= evidence.top:
+    below = page.claimed and interval_at(covered, page.claimed[0] - 1)
+    if not below:
         return False
-    return evidence.is_recreated or (session.missing_by is not None and not evidence.is_outdated)
+    low, high = below
+    listed = listed_ids(page)
+    return not any(
+        low <= session.relative_id <= high and listed.get(session.id) == session.relative_id for session in known
+    )
+
+
+def listed_ids(page: ReadPage) -> dict[object, int]:
+    """Return the `relative_id`s of the sessions on a page by their ids, as they are stored."""
+    return {to_sql(session.id): session.relative_id for session in page.listed}
 
 
 def _judge_present(session: KnownSession, row: Row, verdict: Verdict) -> None:
@@ -166,15 +155,15 @@ def _judge_present(session: KnownSession, row: Row, verdict: Verdict) -> None:
         verdict.is_contradiction = True
     if session.row != row:
         verdict.changed.append(session.id)
-    if session.is_deleted or session.missing_by is not None:
+    if not session.is_living:
         verdict.restored.append(session.id)
 
 
 def _judge_absent(session: KnownSession, sync: int, verdict: Verdict) -> None:
     if session.missing_by is None:
         verdict.missing.append(session.id)
-        verdict.doubtful.append(session.relative_id)
+        verdict.to_recheck.append(session.relative_id)
     elif session.missing_by == sync:
-        verdict.doubtful.append(session.relative_id)
+        verdict.to_recheck.append(session.relative_id)
     else:
         verdict.deleted.append(session.id)

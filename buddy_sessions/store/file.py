@@ -25,6 +25,11 @@ _ADVICE = {
 }
 
 
+def is_file_error(error: BaseException | None) -> bool:
+    """Return whether an error of SQLite concerns the whole file, not only the values of one suite."""
+    return isinstance(error, sqlite3.Error) and not isinstance(error, sqlite3.DataError | sqlite3.IntegrityError)
+
+
 class DatabaseFile:
     """A SQLite file of this package. Used by one thread.
 
@@ -47,6 +52,8 @@ class DatabaseFile:
             raise StoreError(f"{self.path}: {error}" + (f" ({advice})" if advice else "")) from error
         except OverflowError as error:
             raise StoreError(f"{self.path}: a number of a session has more than 64 bits, SQLite's limit") from error
+        except UnicodeEncodeError as error:
+            raise StoreError(f"{self.path}: a text cannot be stored: {error}") from error
         except (DecodeError, ValueError) as error:  # ValueError: invalid JSON or text
             raise StoreError(f"{self.path}: a saved session was changed, and is not valid any more: {error}") from error
 
@@ -63,7 +70,7 @@ class DatabaseFile:
         is_new = self._is_new()  # first, since the next statement changes the file
         self._use_wal()
         # In WAL mode, a power failure loses the latest transactions at most, and never damages the file.
-        self._execute("PRAGMA synchronous = NORMAL")
+        self.execute("PRAGMA synchronous = NORMAL")
         if is_new:
             self._create()
 
@@ -79,7 +86,7 @@ class DatabaseFile:
         is_waiting = True
         while is_waiting:
             try:
-                self._execute("PRAGMA journal_mode = WAL")
+                self.execute("PRAGMA journal_mode = WAL")
                 is_waiting = False
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
@@ -90,7 +97,7 @@ class DatabaseFile:
         """Return whether the file has no schema yet."""
         # In one statement, since another process may be creating the schema. A new file has none of the three values.
         sql = "SELECT * FROM pragma_application_id, pragma_user_version, (SELECT count(*) FROM sqlite_master)"
-        owner, version, tables = self._execute(sql).fetchone()
+        owner, version, tables = self.execute(sql).fetchone()
         if owner in DEVELOPMENT_IDS:
             raise StoreError(
                 f"{self.path} was written by a version of buddy_sessions before its first release, and was not "
@@ -107,28 +114,36 @@ class DatabaseFile:
 
     def _create(self) -> None:
         """Create the schema, unless another process has just done it."""
-        with self._transaction():
+        with self.transaction():
             if self._is_new():
                 for statement in SCHEMA:
-                    self._execute(statement)
-                self._execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                self._execute(f"PRAGMA user_version = {VERSION}")
+                    self.execute(statement)
+                self.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                self.execute(f"PRAGMA user_version = {VERSION}")
 
-    def _execute(self, sql: str, parameters: Sequence[object] = ()) -> sqlite3.Cursor:
+    def execute(self, sql: str, parameters: Sequence[object] = ()) -> sqlite3.Cursor:
+        """Execute a statement."""
         return self._open_connection().execute(sql, parameters)
 
-    def _execute_many(self, sql: str, rows: Sequence[Sequence[object] | Mapping[str, object]]) -> None:
+    def execute_many(self, sql: str, rows: Sequence[Sequence[object] | Mapping[str, object]]) -> None:
+        """Execute a statement for each row."""
         if rows:
             self._open_connection().executemany(sql, rows)
+
+    def number(self, sql: str, parameters: Sequence[object] = ()) -> int:
+        """Return the number that a query selects; 0 if it is null."""
+        (number,) = self.execute(sql, parameters).fetchone()
+        return number or 0
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Save all changes of a block, or none of them after an error."""
+        # IMMEDIATE waits for other writers here. A transaction that begins with a read cannot wait: it fails at its
+        # first write if another program has written since.
+        with self.execute("BEGIN IMMEDIATE").connection:  # commits, or rolls back after an error
+            yield
 
     def _open_connection(self) -> sqlite3.Connection:
         if self._connection is None:
             raise StoreError(f"{self.path} is closed")
         return self._connection
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        # IMMEDIATE waits for other writers here. A transaction that begins with a read cannot wait: it fails at its
-        # first write if another program has written since.
-        with self._execute("BEGIN IMMEDIATE").connection:  # commits, or rolls back after an error
-            yield

@@ -48,6 +48,11 @@ def gaps(intervals: Iterable[Interval], *, above: int, below: int) -> Iterator[I
         low = max(low, last + 1)
 
 
+def interval_at(intervals: Iterable[Interval], number: int) -> Interval | None:
+    """Return the interval of a set that contains a number; None if the set does not."""
+    return next(((low, high) for low, high in intervals if low <= number <= high), None)
+
+
 def contains(intervals: Iterable[Interval], number: int) -> bool:
     """Return whether a number is in a set."""
-    return any(low <= number <= high for low, high in intervals)
+    return interval_at(intervals, number) is not None

@@ -15,7 +15,6 @@ import attrs
 from .._decoding.converter import case_from_dict, session_from_dict, to_dict
 from .._decoding.hooks import unstructure_time
 from ..models import Member, Session, TestCase
-from .evidence import Row
 
 FIELDS = tuple(field.name for field in attrs.fields(Session))
 """The columns of a row of `sessions`, in this order."""
@@ -24,6 +23,9 @@ CASE_FIELDS = tuple(field.name for field in attrs.fields(TestCase) if field.name
 """The columns of a row of `cases`, in this order. The failure is read from `data`."""
 
 _get_fields = attrgetter(*FIELDS)
+
+Row = tuple[Any, ...]
+"""The values of a session or a test case as they are stored, in the order of the columns."""
 
 Members = dict[str | None, Member | None]
 """Members by their JSON."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-APPLICATION_ID = 0x42755365
-"""Identifies the files of this package: "BuSe" in the header of the file."""
+APPLICATION_ID = 0x42755574
+"""Identifies the files of this package: "BuUt" in the header of the file."""
 
-DEVELOPMENT_IDS = frozenset({0x42645365, 0x42755373, 0x42755374})
+DEVELOPMENT_IDS = frozenset({0x42645365, 0x42755365, 0x42755373, 0x42755374})
 """The identifiers of files that were written before the first release."""
 
 VERSION = 1
+
+NOW = "strftime('%Y-%m-%dT%H:%M:%SZ', 'now')"
+"""SQL for the current time, as it is stored."""
 
 # `duration` has no type, so that SQLite does not convert whole numbers and fractions into each other.
 SCHEMA = (
@@ -44,8 +47,7 @@ SCHEMA = (
         each.html_url, each.create_date, each.start_date, each.finish_date, members.member AS created_by,
         each.ci_provider, each.ci_run_url, each.revision, each.ref_type, each.ref_name, each.execution_id,
         each.action_execution_id, each.error_message, each.duration, each.tests_count, each.failed_count,
-        each.skipped_count, each.error_count, each.missing_since, each.deleted_at,
-        each.missing_by, each.deleted_by, each.saved_in, each.saved_by, each.checked_at
+        each.skipped_count, each.error_count, each.missing_since, each.deleted_at
     FROM suites JOIN session_rows AS each ON each.suite = suites.number
     LEFT JOIN members ON members.number = each.created_by
     """,
@@ -60,12 +62,16 @@ SCHEMA = (
         -- `covered`; every session up to the number `older_id` was created before `older_than`, so a sync with `since`
         -- stops there
         number INTEGER PRIMARY KEY, is_synced INTEGER NOT NULL DEFAULT 0, missing_by INTEGER,
-        uncovered_in INTEGER NOT NULL DEFAULT 0, uncovered_by INTEGER,
+        invalidated_at INTEGER NOT NULL DEFAULT 0, invalidated_by INTEGER,
         older_than TEXT, older_id INTEGER NOT NULL DEFAULT 0,
+        -- internal: the digest of the first page of the last sync, and its arguments, if it was complete and nothing
+        -- has changed since: then the same page needs no comparison
+        digest BLOB, digest_after INTEGER, digest_since TEXT, digest_cases TEXT,
         UNIQUE (workspace, project, suite_id)
     )
     """,
-    # The test cases of finished sessions. `time` has no type for the same reason as `duration`.
+    # The test cases of finished sessions: a session that changes loses them. `time` has no type for the same reason as
+    # `duration`.
     """
     CREATE TABLE cases (
         workspace TEXT NOT NULL, project TEXT NOT NULL, suite_id TEXT NOT NULL, session_id TEXT NOT NULL,
@@ -75,12 +81,13 @@ SCHEMA = (
     )
     """,
     "CREATE INDEX cases_of_a_test ON cases (workspace, project, suite_id, name)",
-    # Internal: the sessions whose cases were read; in which scope, failed or all; the commit that had saved the session
-    # before; whether the number of cases was the one that the session counts; and how often they were read since then.
+    # Internal: the sessions whose cases were read since they last changed: the scope (failed or all) of the cases that
+    # are saved, null if there are none; the scope that was read last; whether the number of cases was the one that the
+    # session counts; and how often they were read in this scope.
     """
     CREATE TABLE case_reads (
         workspace TEXT NOT NULL, project TEXT NOT NULL, suite_id TEXT NOT NULL, session_id TEXT NOT NULL,
-        scope TEXT NOT NULL, commit_number INTEGER NOT NULL, is_verified INTEGER NOT NULL, reads INTEGER NOT NULL,
+        scope TEXT, last_scope TEXT NOT NULL, is_verified INTEGER NOT NULL, reads INTEGER NOT NULL,
         PRIMARY KEY (workspace, project, suite_id, session_id)
     )
     """,

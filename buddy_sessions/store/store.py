@@ -27,7 +27,12 @@ from ..errors import ConfigError
 from ..harvest import Harvest, OnFailure
 from ..models import CaseScope, Session, Suite, SuiteKey, SuiteRef, TestCase, TestKey, TestRun
 from ..watch import OnFirstFailure, Watch
-from .thread import DatabaseThread, StoreWatchState, SyncThread
+from .cases import load_cases, load_history, load_runs
+from .messages import SyncScope
+from .sessions import load_covered, load_sessions, load_suites
+from .sync import SuiteSync, SyncRun
+from .thread import DatabaseThread, SyncThread
+from .watches import StoreWatchState
 
 _PAGE_SIZE = 1000
 
@@ -55,10 +60,9 @@ class SessionStore:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         # SQLite takes "" and ":memory:" for databases without a file. An absolute path always means a file.
         self._thread = DatabaseThread(os.path.abspath(os.fsdecode(path)))
-        self._database = self._thread.database
 
     def __repr__(self) -> str:
-        return f"<SessionStore {self._database.path}>"
+        return f"<SessionStore {self._thread.path}>"
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -120,8 +124,8 @@ class SessionStore:
             full: Whether to read every page again, whatever the database contains. Sessions that were not saved, or
                 were marked as missing or deleted, are corrected, logged, and counted in `stats.repaired`. Not allowed
                 with `branch`.
-            concurrency: The number of suites to read at once (default: 5/4 of the client's `max_concurrency`, rounded
-                down, so that requests are sent while other suites are saved).
+            concurrency: The number of suites to read at once (default: twice the client's `max_concurrency`, so that
+                requests are sent while other suites are saved).
             on_failure: "raise" raises `HarvestError` after all other suites were read; "collect" only lists the
                 failed suites in `failures` of the returned `Harvest`.
 
@@ -131,8 +135,6 @@ class SessionStore:
             StoreError: The store is not open. If the file fails during a sync, every suite that is not completely read
                 fails with this error, and no more requests are made.
         """
-        from .sync import SuiteSync, SyncRun  # noqa: PLC0415 - a program that uses no store does not need sqlite3
-
         validate_branch(branch)
         validate_since(since)
         if after is not None and not isinstance(after, Mapping):
@@ -148,18 +150,10 @@ class SessionStore:
             # An error that is raised here fails only this suite.
             number = after.get(key) if isinstance(after, Mapping) else after
             lowest = 0 if number is None else validate_int("after", number, minimum=0)
-            return SuiteSync(
-                run,
-                validate_names(key),
-                branch=branch,
-                after=lowest,
-                since=since,
-                full=full,
-                cases=cases,
-                slots=slots,
-            )
+            scope = SyncScope(branch=branch, after=lowest, since=since, cases=cases)
+            return SuiteSync(run, validate_names(key), scope, full=full, slots=slots)
 
-        default = buddy.max_concurrency * 5 // 4
+        default = 2 * buddy.max_concurrency
         size = default if concurrency is None else validate_int("concurrency", concurrency)
         return Harvest(
             suites,
@@ -219,7 +213,7 @@ class SessionStore:
             StoreError: The file cannot be read, or the store is not open.
         """
         key = validate_names(validate_suite(suite))
-        return await self._thread.run(self._database.sessions, key, branch=validate_branch(branch))
+        return await self._thread.run(load_sessions, key, branch=validate_branch(branch))
 
     async def pages(self, suite: SuiteRef, *, branch: str | None = None) -> AsyncIterator[list[Session]]:
         """Iterate over the saved sessions of a suite in lists of up to 1,000, so that memory does not grow with them.
@@ -243,7 +237,7 @@ class SessionStore:
         yielded = set[str]()  # the sessions with the number `last`: after a wrong response, it may not be unique
         while True:
             sessions = await self._thread.run(
-                self._database.sessions, key, branch=branch, up_to=last, limit=_PAGE_SIZE + len(yielded)
+                load_sessions, key, branch=branch, up_to=last, limit=_PAGE_SIZE + len(yielded)
             )
             page = [session for session in sessions if session.id not in yielded]
             if not page:
@@ -264,7 +258,7 @@ class SessionStore:
             StoreError: The file cannot be read, or the store is not open.
         """
         key = validate_names(validate_suite(suite))
-        return await self._thread.run(self._database.cases, key, validate_session(session))
+        return await self._thread.run(load_cases, key, validate_session(session))
 
     async def runs(
         self, suite: SuiteRef, *, cases: CaseScope = "all", branch: str | None = None, last: int | None = None
@@ -284,7 +278,7 @@ class SessionStore:
         """
         key, scope = validate_names(validate_suite(suite)), validate_scope(cases)
         number = None if last is None else validate_int("last", last)
-        return await self._thread.run(self._database.runs, key, scope, branch=validate_branch(branch), last=number)
+        return await self._thread.run(load_runs, key, scope, branch=validate_branch(branch), last=number)
 
     async def history(self, suite: SuiteRef, test: TestKey) -> list[TestRun]:
         """Return the sessions in which one test was saved, each with the cases of this test, newest first.
@@ -297,7 +291,7 @@ class SessionStore:
             ConfigError: The suite is invalid.
             StoreError: The file cannot be read, or the store is not open.
         """
-        return await self._thread.run(self._database.history, validate_names(validate_suite(suite)), test)
+        return await self._thread.run(load_history, validate_names(validate_suite(suite)), test)
 
     async def suites(self) -> list[Suite]:
         """Return the suites that were synced, sorted by their keys.
@@ -307,7 +301,7 @@ class SessionStore:
         Raises:
             StoreError: The file cannot be read, or the store is not open.
         """
-        return await self._thread.run(self._database.suites)
+        return await self._thread.run(load_suites)
 
     async def covered(self, suite: SuiteRef) -> list[tuple[int, int]]:
         """Return the ranges `(low, high)` of `relative_id` in which every existing session is in the database.
@@ -321,4 +315,4 @@ class SessionStore:
             ConfigError: The suite is invalid.
             StoreError: The file cannot be read, or the store is not open.
         """
-        return list(await self._thread.run(self._database.covered, validate_names(validate_suite(suite))))
+        return await self._thread.run(load_covered, validate_names(validate_suite(suite)))

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 from buddy_sessions import Member, Session, StoreError, SuiteKey
 from buddy_sessions.cli.report.session_rows import AnySession, SessionRow, read_sessions
-from buddy_sessions.store.database import Database, ReadPage
+from buddy_sessions.store.file import DatabaseFile
+from buddy_sessions.store.messages import ReadPage
+from buddy_sessions.store.pages import load_suite, save_page
 from helpers.report_sessions import KEY, session
 from helpers.session_strategies import sessions
 
@@ -28,7 +30,7 @@ class Saved:
     """A database, and a connection to it."""
 
     def __init__(self, path: Path) -> None:
-        self.database = Database(str(path))
+        self.database = DatabaseFile(str(path))
         self.database.open()
         self.connection = sqlite3.connect(path)
 
@@ -38,8 +40,8 @@ class Saved:
 
     def save_and_read(self, saved: Sequence[Session]) -> list[SessionRow]:
         key = SuiteKey("acme", "shop", f"suite-{next(numbers)}")
-        commit = self.database.load_suite(key).commit
-        self.database.save_page(key, ReadPage(sessions=saved, covers=None, commit=commit))
+        commit = load_suite(self.database, key).commit
+        save_page(self.database, key, ReadPage(sessions=saved, commit=commit))
         return read_sessions(self.connection, key)
 
 

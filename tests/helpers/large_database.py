@@ -11,7 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from buddy_sessions import Suite, SuiteKey
-from buddy_sessions.store.database import Database, ReadPage
+from buddy_sessions.store.file import DatabaseFile
+from buddy_sessions.store.messages import ReadPage
+from buddy_sessions.store.pages import save_page
+from buddy_sessions.store.sessions import save_names
 from buddy_sessions.testing import FakeSuite
 from helpers.stores import sessions_of
 
@@ -20,17 +23,17 @@ UNTIL = datetime(2026, 3, 31, 12, tzinfo=UTC)
 
 def create_large_database(path: Path, suites: int, sessions: int) -> None:
     """Create a database of realistic suites, 50 per project, with this number of sessions each."""
-    with closing(Database(str(path))) as database:
+    with closing(DatabaseFile(str(path))) as database:
         database.open()
         for start in range(0, suites, 50):
             project = f"project-{start // 50:03}"
             keys = [SuiteKey("acme", project, f"suite{number:04}") for number in range(start, min(start + 50, suites))]
             for number, key in enumerate(keys, start):
                 found = sessions_of(FakeSuite(*key).populate(sessions, until=UNTIL))
-                page = ReadPage(sessions=found, covers=(1, sessions), commit=number, first_page=found)
-                database.save_page(key, page)
+                page = ReadPage(sessions=found, listed=found, claimed=(1, sessions), commit=number, is_first=True)
+                save_page(database, key, page)
             listed = [Suite(key=key, id=key.suite_id, name=f"Tests of {key.suite_id}") for key in keys]
-            database.save_suites("acme", project, listed)
+            save_names(database, "acme", project, listed)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from random import Random
 import attrs
 
 from buddy_sessions import Cursor, NotFoundError, Session, SessionStatus, Stats, Suite, SuiteKey
-from buddy_sessions._decoding.converter import DecodedPage, NotModified
+from buddy_sessions._decoding.converter import DecodedPage, FirstPage, NotModified
 from buddy_sessions._paging.paginator import PageReader
 from buddy_sessions._paging.read_ahead import RequestSlots
 from buddy_sessions._paging.reconciler import Reconciler, ServerLimits, Window
@@ -162,15 +162,21 @@ class ModelClient:
         trim: bool,
         check_end: bool,
         slots: None,
+        known_digest: bytes | None,
     ) -> PageReader:
         async def fetch(window: Window) -> Fetched[DecodedPage | NotModified]:
             stats = Stats(requests=1)
             try:
-                page = DecodedPage(self._server.read_page(window))
+                rows = self._server.read_page(window)
             except NotFoundError as error:
                 return Fetched(stats=stats, error=error)
             await self._server.send()
-            return Fetched(stats=stats, value=page)
+            if known_digest is None or window.page > 1:
+                return Fetched(stats=stats, value=DecodedPage(rows))
+            digest = repr(rows).encode()
+            return Fetched(
+                stats=stats, value=NotModified() if digest == known_digest else FirstPage(rows, digest=digest)
+            )
 
         own_slots = RequestSlots(self._read_ahead, reads=1)
         reconciler = self._new_reconciler(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -285,6 +286,88 @@ class TestWhichSessions:
         assert await store.cases(KEY, session_id) == []
         await sync(store, buddy, cases="failed")
         assert len(await store.cases(KEY, session_id)) == 2
+
+
+class TestChangedSessions:
+    """The saved cases of a session belong to its saved state."""
+
+    async def check_left_out(self, store: SessionStore, session_id: str) -> None:
+        assert await store.cases(KEY, session_id) == []
+        assert await store.runs(KEY, cases="failed") == []
+        assert await store.runs(KEY) == []
+        assert await store.history(KEY, TestKey(*GROUP, "test 0")) == []
+
+    async def test_cases_from_before_a_change_are_left_out(
+        self, store: SessionStore, buddy: BuddyClient, suite: FakeSuite
+    ) -> None:
+        session_id = create(suite, "FAILED")
+        await sync(store, buddy, cases="all")
+        suite.reopen(session_id)
+        suite.finish(session_id, status="SUCCESSFUL")
+        await sync(store, buddy)
+        await self.check_left_out(store, session_id)
+        await sync(store, buddy, cases="all")
+        assert len(await store.cases(KEY, session_id)) == 1
+
+    async def test_unfinished_session_is_not_a_run(
+        self, store: SessionStore, buddy: BuddyClient, suite: FakeSuite
+    ) -> None:
+        session_id = create(suite, "FAILED")
+        await sync(store, buddy, cases="all")
+        suite.reopen(session_id)
+        await sync(store, buddy, cases="all")
+        await self.check_left_out(store, session_id)
+
+    async def test_session_that_changes_while_its_cases_are_read(
+        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
+    ) -> None:
+        """Another sync saves the change before the cases arrive."""
+        session_id = create(suite, "FAILED")
+
+        async def respond_late(_request: Any, make_response: Callable[[], Any]) -> Any:
+            response = make_response()
+            suite.reopen(session_id)
+            await sync(store, buddy)
+            return response
+
+        def delay(request: RecordedRequest) -> None:
+            if request.path.endswith("/cases"):
+                fake.on_request = None
+                fake.inject(Fault("late", respond_late))
+
+        fake.on_request = delay
+        await sync(store, buddy, cases="all")
+        await self.check_left_out(store, session_id)
+        suite.finish(session_id)
+        await sync(store, buddy, cases="all")
+        assert len(await store.runs(KEY)) == 1
+
+    async def test_missing_session_that_is_found_again_keeps_its_cases(
+        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
+    ) -> None:
+        ids = [create(suite, "FAILED") for _ in range(3)]
+        await sync(store, buddy, cases="all")
+        fake.inject(Fault.missing_row(1))
+        for _ in range(2):
+            await sync(store, buddy)
+        assert len(await store.cases(KEY, ids[1])) == 1
+        assert len(await store.runs(KEY)) == 3
+
+    async def test_failed_cases_are_not_all_cases_after_a_404(
+        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
+    ) -> None:
+        create(suite, "FAILED", "PASSED")
+        await sync(store, buddy, cases="failed")
+
+        def reject(request: RecordedRequest) -> None:
+            if request.path.endswith("/cases"):
+                fake.inject(Fault.status(404))
+
+        fake.on_request = reject
+        for _ in range(3):
+            await sync(store, buddy, cases="all")
+        assert await store.runs(KEY) == []
+        assert len(await store.runs(KEY, cases="failed")) == 1
 
 
 class TestFailures:

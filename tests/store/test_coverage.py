@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buddy_sessions.store.coverage import Coverage, change_coverage, settle, subtract_all, union_all
+from buddy_sessions.store.coverage import Coverage, change_coverage, confirm, subtract_all, union_all
 from buddy_sessions.store.evidence import Verdict
 from buddy_sessions.store.intervals import Interval, Intervals, contains
 
@@ -17,7 +17,7 @@ single_intervals = st.tuples(st.integers(1, 20), st.integers(0, 15)).map(lambda 
 interval_sets = st.lists(single_intervals, max_size=4).map(lambda intervals: union_all([(each,) for each in intervals]))
 coverages = st.dictionaries(st.sampled_from([None, OTHER, SYNC]), interval_sets.filter(bool))
 verdicts = st.builds(
-    Verdict, dropped=st.none() | single_intervals, doubtful=st.lists(st.integers(1, LIMIT), max_size=3)
+    Verdict, dropped=st.none() | single_intervals, to_recheck=st.lists(st.integers(1, LIMIT), max_size=3)
 )
 
 
@@ -60,9 +60,9 @@ class TestChange:
         after = change_coverage(before, Verdict(dropped=(8, 40)), (15, 18), SYNC)
         assert after == {None: ((1, 7),), SYNC: ((15, 18),)}
 
-    def test_doubtful_numbers_are_not_claimed(self) -> None:
+    def test_numbers_to_recheck_are_not_claimed(self) -> None:
         before: Coverage = {None: ((1, 5), (9, 9))}
-        assert change_coverage(before, Verdict(doubtful=[9, 4, 7]), (4, 9), SYNC) == {
+        assert change_coverage(before, Verdict(to_recheck=[9, 4, 7]), (4, 9), SYNC) == {
             None: ((1, 3), (5, 5)),
             SYNC: ((5, 6), (8, 8)),
         }
@@ -71,29 +71,29 @@ class TestChange:
     def test_change_is_that_of_sets(self, before: Coverage, verdict: Verdict, covers: Interval | None) -> None:
         after = change_coverage(before, verdict, covers, SYNC)
         claimed, dropped = (numbers((each,) if each else ()) for each in (covers, verdict.dropped))
-        assert all_numbers(after) == ((all_numbers(before) - dropped) | claimed) - set(verdict.doubtful)
+        assert all_numbers(after) == ((all_numbers(before) - dropped) | claimed) - set(verdict.to_recheck)
         for owner in (None, OTHER):
-            remaining = numbers(before.get(owner, ())) - dropped - set(verdict.doubtful)
+            remaining = numbers(before.get(owner, ())) - dropped - set(verdict.to_recheck)
             assert numbers(after.get(owner, ())) == remaining
         assert all(after.values())
 
 
-class TestSettle:
-    def test_claims_of_an_ended_sync_are_settled(self) -> None:
+class TestConfirm:
+    def test_claims_of_an_ended_sync_are_confirmed(self) -> None:
         before: Coverage = {None: ((1, 5),), OTHER: ((20, 25),), SYNC: ((6, 10),)}
-        assert settle(before, SYNC) == {None: ((1, 10),), OTHER: ((20, 25),)}
+        assert confirm(before, SYNC) == {None: ((1, 10),), OTHER: ((20, 25),)}
 
-    def test_settled_claims_need_no_other_owner(self) -> None:
+    def test_confirmed_claims_need_no_other_owner(self) -> None:
         before: Coverage = {OTHER: ((1, 10),), SYNC: ((5, 20),)}
-        assert settle(before, SYNC) == {None: ((5, 20),), OTHER: ((1, 4),)}
+        assert confirm(before, SYNC) == {None: ((5, 20),), OTHER: ((1, 4),)}
 
-    def test_sync_without_claims_settles_nothing(self) -> None:
-        assert settle({}, SYNC) == {}
-        assert settle({OTHER: ((1, 5),)}, SYNC) == {OTHER: ((1, 5),)}
+    def test_sync_without_claims_confirms_nothing(self) -> None:
+        assert confirm({}, SYNC) == {}
+        assert confirm({OTHER: ((1, 5),)}, SYNC) == {OTHER: ((1, 5),)}
 
     @given(coverages)
-    def test_settled_coverage_is_the_same_set(self, before: Coverage) -> None:
-        after = settle(before, SYNC)
+    def test_confirmed_coverage_is_the_same_set(self, before: Coverage) -> None:
+        after = confirm(before, SYNC)
         assert all_numbers(after) == all_numbers(before)
         assert numbers(after.get(None, ())) == numbers(before.get(None, ())) | numbers(before.get(SYNC, ()))
         assert SYNC not in after

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import pytest
-from attrs import evolve
+from attrs import evolve, frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buddy_sessions.store.evidence import ALL_NUMBERS, Evidence, KnownSession, Verdict, judge
+from buddy_sessions import Session, SessionStatus
+from buddy_sessions.store import evidence
+from buddy_sessions.store.evidence import ALL_NUMBERS, KnownSession, Verdict, touches_unknown
+from buddy_sessions.store.messages import ReadPage
 
 OTHER, SYNC, NEXT = 1, 2, 3
 """Syncs. The pages are those of the second one."""
@@ -27,21 +30,38 @@ def known(number: int, **fields: Any) -> KnownSession:
     return KnownSession(id=name(number), relative_id=number, row=(number,), **fields)
 
 
-def page(*numbers: int, **fields: Any) -> Evidence:
+@frozen
+class Page:
+    """A page, and the values of its sessions."""
+
+    read: ReadPage
+    rows: dict[object, Any]
+
+
+def new_page(sessions: dict[str, int], rows: dict[object, Any], **fields: Any) -> Page:
+    """Return a page with sessions, given by their ids and numbers."""
+    listed = [Session(id=id_, relative_id=number, status=SessionStatus.SUCCESSFUL) for id_, number in sessions.items()]
+    return Page(ReadPage(sessions=listed, listed=listed, commit=0, sync=SYNC, **fields), rows)
+
+
+def page(*numbers: int, **fields: Any) -> Page:
     """Return a page with these sessions, whose values are those in the database."""
-    rows: dict[object, Any] = {name(number): (number,) for number in numbers}
-    numbers_by_id: dict[object, int] = {name(number): number for number in numbers}
-    return Evidence(rows=rows, numbers=numbers_by_id, sync=SYNC, **fields)
+    sessions = {name(number): number for number in numbers}
+    return new_page(sessions, {name(number): (number,) for number in numbers}, **fields)
 
 
-def changed_page(number: int, **fields: Any) -> Evidence:
+def changed_page(number: int, **fields: Any) -> Page:
     """Return a page with one session, whose values differ from those in the database."""
-    return evolve(page(number, **fields), rows={name(number): CHANGED})
+    return new_page({name(number): number}, {name(number): CHANGED}, **fields)
 
 
-def page_of_another(number: int, **fields: Any) -> Evidence:
+def page_of_another(number: int, **fields: Any) -> Page:
     """Return a page with a session that has the number of another session."""
-    return Evidence(rows={"another": CHANGED}, numbers={"another": number}, sync=SYNC, **fields)
+    return new_page({"another": number}, {"another": CHANGED}, **fields)
+
+
+def judge(page: Page, known: Collection[KnownSession], sync: int = SYNC) -> Verdict:
+    return evidence.judge(page.read, page.rows, known, sync)
 
 
 class TestPresence:
@@ -64,22 +84,22 @@ class TestPresence:
 
 class TestAbsence:
     def test_absent_session_is_missing_at_first(self) -> None:
-        verdict = judge(page(3, 1, covers=(1, 3)), [known(1), known(2), known(3)])
-        assert verdict == Verdict(missing=["id2"], doubtful=[2])
+        verdict = judge(page(3, 1, proven=(1, 3)), [known(1), known(2), known(3)])
+        assert verdict == Verdict(missing=["id2"], to_recheck=[2])
 
     def test_another_sync_deletes_it(self) -> None:
-        assert judge(page(covers=(1, 3)), [known(2, missing_by=OTHER)]) == Verdict(deleted=["id2"])
+        assert judge(page(proven=(1, 3)), [known(2, missing_by=OTHER)]) == Verdict(deleted=["id2"])
 
     def test_the_same_sync_does_not_delete_it(self) -> None:
-        assert judge(page(covers=(1, 3)), [known(2, missing_by=SYNC)]) == Verdict(doubtful=[2])
+        assert judge(page(proven=(1, 3)), [known(2, missing_by=SYNC)]) == Verdict(to_recheck=[2])
 
     def test_deleted_session_stays_deleted(self) -> None:
-        assert judge(page(covers=(1, 3)), [known(2, missing_by=OTHER, is_deleted=True)]) == Verdict()
+        assert judge(page(proven=(1, 3)), [known(2, missing_by=OTHER, is_deleted=True)]) == Verdict()
 
-    @pytest.mark.parametrize("covers", [None, (1, 1), (3, 3)])
-    def test_page_proves_nothing_outside_its_range(self, covers: tuple[int, int] | None) -> None:
-        assert judge(page(3, 1, covers=covers), [known(1), known(2), known(3)]) == Verdict()
-        assert judge(page(3, 1, covers=covers), [known(1), known(2, missing_by=OTHER), known(3)]) == Verdict()
+    @pytest.mark.parametrize("proven", [None, (1, 1), (3, 3)])
+    def test_page_proves_nothing_outside_its_range(self, proven: tuple[int, int] | None) -> None:
+        assert judge(page(3, 1, proven=proven), [known(1), known(2), known(3)]) == Verdict()
+        assert judge(page(3, 1, proven=proven), [known(1), known(2, missing_by=OTHER), known(3)]) == Verdict()
 
 
 class TestNewer:
@@ -88,13 +108,9 @@ class TestNewer:
     @pytest.mark.parametrize("state", [{}, {"missing_by": OTHER}, {"missing_by": OTHER, "is_deleted": True}])
     def test_page_proves_nothing_about_it(self, state: dict[str, Any]) -> None:
         session = known(1, is_newer=True, **state)
-        for evidence in (
-            changed_page(1, covers=(1, 3)),
-            page(covers=(1, 3)),
-            evolve(page_of_another(1, covers=(1, 3)), rows={}),
-            page(top=0, newest=0),
-        ):
-            assert judge(evidence, [session]) == Verdict()
+        for each in (changed_page(1, proven=(1, 3)), page(proven=(1, 3)), page(is_first=True)):
+            assert judge(each, [session]) == Verdict()
+        assert not judge(page_of_another(1, proven=(1, 3)), [session]).is_contradiction
 
 
 class TestContradiction:
@@ -105,63 +121,102 @@ class TestContradiction:
         assert judge(page(1, is_repair=True), [session]) == Verdict(restored=["id1"])
 
     def test_another_session_with_the_same_number_drops_the_coverage(self) -> None:
-        saved = Verdict(unknown=["another"], changed=["another"], missing=["id2"], doubtful=[2])
-        evidence = page_of_another(2, covers=(1, 3))
-        assert judge(evidence, [known(2)]) == evolve(saved, is_contradiction=True, dropped=ALL_NUMBERS)
-        assert judge(evolve(evidence, is_repair=True), [known(2)]) == saved
+        saved = Verdict(unknown=["another"], changed=["another"], missing=["id2"], to_recheck=[2])
+        dropped = evolve(saved, is_contradiction=True, dropped=ALL_NUMBERS)
+        assert judge(page_of_another(2, proven=(1, 3)), [known(2)]) == dropped
+        assert judge(page_of_another(2, proven=(1, 3), is_repair=True), [known(2)]) == saved
 
     def test_number_of_a_missing_session_can_be_used_again(self) -> None:
-        verdict = judge(page_of_another(2, covers=(1, 3)), [known(2, missing_by=OTHER)])
+        verdict = judge(page_of_another(2, proven=(1, 3)), [known(2, missing_by=OTHER)])
         assert verdict == Verdict(unknown=["another"], changed=["another"], deleted=["id2"])
 
-    def test_number_outside_the_range_proves_nothing(self) -> None:
-        assert judge(page_of_another(2), [known(2)]) == Verdict(unknown=["another"], changed=["another"])
+    def test_another_session_out_of_scope_drops_the_coverage(self) -> None:
+        """It is not saved, and not in the proven range, but shows that this is another list."""
+        listed = page_of_another(2).read.listed
+        out_of_scope = Page(ReadPage(sessions=[], listed=listed, commit=0), {})
+        assert judge(out_of_scope, [known(2)]) == Verdict(is_contradiction=True, dropped=ALL_NUMBERS)
+
+    def test_list_out_of_order_proves_nothing(self) -> None:
+        """One number may have two ids there."""
+        unordered = page_of_another(2)
+        unordered = evolve(unordered, read=evolve(unordered.read, listed=()))
+        assert judge(unordered, [known(2)]) == Verdict(unknown=["another"], changed=["another"])
+
+
+class TestClaims:
+    """A claim becomes one range with the coverage below only if a session of the page is known there."""
+
+    @pytest.mark.parametrize(
+        ("covered", "sessions", "expected"),
+        [
+            ((), [known(3)], False),
+            (((1, 2),), [known(3)], False),
+            (((1, 3),), [known(3)], True),
+            (((1, 5),), [known(5)], False),
+            (((1, 5),), [known(3)], True),
+            (((1, 3), (6, 9)), [known(6)], True),
+            (((1, 5),), [KnownSession(id="another", relative_id=5, row=(5,))], True),
+        ],
+        ids=[
+            "nothing-covered",
+            "gap-below",
+            "known-session-is-not-listed",
+            "known-session",
+            "another-known-session",
+            "known-in-another-range",
+            "another-id",
+        ],
+    )
+    def test_claim_that_touches_unknown_coverage(
+        self, covered: tuple[tuple[int, int], ...], sessions: list[KnownSession], expected: bool
+    ) -> None:
+        assert touches_unknown(page(6, 5, 4, claimed=(4, 6)).read, sessions, covered) is expected
+
+    def test_page_that_claims_nothing(self) -> None:
+        assert not touches_unknown(page(6).read, [], ((1, 9),))
 
 
 class TestFirstPage:
-    def test_outdated_page_proves_nothing_above_its_top(self) -> None:
-        evidence = page(8, 7, covers=(7, 8), top=8, has_known=True, newest=10)
+    def test_stale_page_proves_nothing_above_its_top(self) -> None:
         sessions = [known(7), known(8), known(9, missing_by=OTHER), known(10)]
-        assert evidence.is_outdated
-        assert judge(evidence, sessions) == Verdict(dropped=(9, ALL_NUMBERS[1]))
+        verdict = judge(page(8, 7, proven=(7, 8), is_first=True), sessions)
+        assert verdict == Verdict(dropped=(9, ALL_NUMBERS[1]), is_stale=True)
 
     def test_session_above_the_top_is_deleted_the_second_time(self) -> None:
-        evidence = page(8, covers=(8, 8), top=8, has_known=True, newest=8)
-        assert not evidence.is_outdated
-        assert judge(evidence, [known(8), known(9, missing_by=OTHER)]) == Verdict(deleted=["id9"])
-        assert judge(evidence, [known(8), known(9, missing_by=SYNC)]) == Verdict(doubtful=[9])
+        first = page(8, proven=(8, 8), is_first=True)
+        assert judge(first, [known(8), known(9, missing_by=OTHER)]) == Verdict(deleted=["id9"])
+        assert judge(first, [known(8), known(9, missing_by=SYNC)]) == Verdict(to_recheck=[9])
 
     def test_only_sessions_above_the_top_are_judged_without_a_range(self) -> None:
-        evidence = page_of_another(8, top=8, has_known=True, newest=8)
-        verdict = judge(evidence, [known(7, missing_by=OTHER), known(8, missing_by=OTHER)])
-        assert verdict == Verdict(unknown=["another"], changed=["another"])
+        sessions = [known(7, missing_by=OTHER), known(8, missing_by=OTHER), known(6)]
+        verdict = judge(new_page({"another": 8, "id6": 6}, {}, is_first=True), sessions)
+        assert verdict == Verdict()
 
     def test_page_of_a_recreated_suite_makes_all_others_missing(self) -> None:
-        evidence = page_of_another(2, covers=(1, 2), top=2, newest=4)
         sessions = [known(1), known(2, missing_by=OTHER), known(3, missing_by=OTHER), known(4)]
         marked = Verdict(
             unknown=["another"],
             changed=["another"],
             missing=["id1", "id4"],
-            doubtful=[1, 4],
+            to_recheck=[1, 4],
             deleted=["id2", "id3"],
         )
-        assert evidence.is_recreated
-        assert judge(evidence, sessions) == evolve(marked, is_contradiction=True, dropped=ALL_NUMBERS)
-        assert judge(evolve(evidence, is_repair=True), sessions) == marked
+        dropped = evolve(marked, is_contradiction=True, dropped=ALL_NUMBERS)
+        assert judge(page_of_another(2, proven=(1, 2), is_first=True), sessions) == dropped
+        assert judge(page_of_another(2, proven=(1, 2), is_first=True, is_repair=True), sessions) == marked
 
     @pytest.mark.parametrize(
-        ("fields", "is_outdated", "is_recreated"),
+        ("listed", "known_numbers", "is_first", "is_stale", "is_contradiction"),
         [
-            ({"top": None, "newest": 6}, False, False),
-            ({"top": 5, "newest": 0}, False, False),
-            ({"top": 5, "newest": 4}, False, False),
-            ({"top": 5, "newest": 5}, False, True),
-            ({"top": 5, "newest": 6}, False, True),
-            ({"top": 5, "newest": 5, "has_known": True}, False, False),
-            ({"top": 5, "newest": 6, "has_known": True}, True, False),
-            ({"top": 0, "newest": 0}, False, False),
-            ({"top": 0, "newest": 1}, False, True),
+            ({"new": 5}, [6], False, False, False),
+            ({"new": 5}, [], True, False, False),
+            ({"new": 5}, [4], True, False, False),
+            ({"new": 5}, [5], True, False, True),
+            ({"new": 5}, [6], True, False, True),
+            ({"id5": 5}, [5], True, False, False),
+            ({"id5": 5}, [5, 6], True, True, False),
+            ({}, [], True, False, False),
+            ({}, [1], True, False, True),
         ],
         ids=[
             "other-page",
@@ -170,24 +225,25 @@ class TestFirstPage:
             "same-number",
             "lower-numbers",
             "up-to-date",
-            "outdated",
+            "stale",
             "empty-and-nothing-known",
             "empty",
         ],
     )
-    def test_kind_of_page(self, fields: dict[str, Any], is_outdated: bool, is_recreated: bool) -> None:
-        evidence = page(**fields)
-        assert (evidence.is_outdated, evidence.is_recreated) == (is_outdated, is_recreated)
+    def test_kind_of_page(
+        self, listed: dict[str, int], known_numbers: list[int], is_first: bool, is_stale: bool, is_contradiction: bool
+    ) -> None:
+        verdict = judge(new_page(listed, {}, is_first=is_first), [known(number) for number in known_numbers])
+        assert (verdict.is_stale, verdict.is_contradiction) == (is_stale, is_contradiction)
 
     def test_empty_page_makes_all_sessions_missing(self) -> None:
-        evidence = page(top=0, newest=2)
-        first = Verdict(missing=["id1", "id2"], doubtful=[1, 2], is_contradiction=True, dropped=ALL_NUMBERS)
-        assert judge(evidence, [known(1), known(2)]) == first
+        first = Verdict(missing=["id1", "id2"], to_recheck=[1, 2], is_contradiction=True, dropped=ALL_NUMBERS)
+        assert judge(page(is_first=True), [known(1), known(2)]) == first
         second = [known(1, missing_by=OTHER), known(2, missing_by=OTHER)]
-        assert judge(page(top=0), second) == Verdict(deleted=["id1", "id2"])
+        assert judge(page(is_first=True), second) == Verdict(deleted=["id1", "id2"])
 
     def test_empty_page_of_an_unknown_suite_proves_nothing(self) -> None:
-        assert judge(page(top=0), []) == Verdict()
+        assert judge(page(is_first=True), []) == Verdict()
 
 
 @st.composite
@@ -206,42 +262,32 @@ def sessions_in_database(draw: st.DrawFn) -> list[KnownSession]:
 
 
 @st.composite
-def pages(draw: st.DrawFn, sessions: list[KnownSession]) -> Evidence:
+def pages(draw: st.DrawFn) -> Page:
     """Return any page: the server may respond with anything."""
     rows: dict[object, Any] = {}
-    numbers: dict[object, int] = {}
+    sessions: dict[str, int] = {}
     for number in draw(st.sets(st.integers(1, 9))):
         id_ = draw(st.sampled_from([name(number), name(number), f"another{number}"]))
         rows[id_] = draw(st.sampled_from([(number,), CHANGED]))
-        numbers[id_] = number
-    covers = draw(st.none() | st.tuples(st.integers(1, 9), st.integers(1, 9)).map(lambda pair: (min(pair), max(pair))))
-    evidence = Evidence(rows=rows, numbers=numbers, covers=covers, sync=SYNC, is_repair=draw(st.booleans()))
-    return as_first_page(evidence, sessions) if draw(st.booleans()) else evidence
+        sessions[id_] = number
+    proven = draw(st.none() | st.tuples(st.integers(1, 9), st.integers(1, 9)).map(lambda pair: (min(pair), max(pair))))
+    is_first = draw(st.booleans())
+    if is_first and proven is not None and sessions:  # a sync claims nothing above its first page
+        top = max(sessions.values())
+        proven = (proven[0], min(proven[1], top)) if proven[0] <= top else None
+    return new_page(sessions, rows, proven=proven, is_first=is_first, is_repair=draw(st.booleans()))
 
 
-def as_first_page(evidence: Evidence, sessions: Iterable[KnownSession]) -> Evidence:
-    living = [each.relative_id for each in sessions if each.missing_by is None and not each.is_newer]
-    top = max(evidence.numbers.values(), default=0)
-    if evidence.covers is not None and top:  # a sync claims nothing above its first page
-        low, high = evidence.covers
-        evidence = evolve(evidence, covers=(low, min(high, top)) if low <= top else None)
-    return evolve(
-        evidence,
-        top=top,
-        has_known=any(each.id in evidence.numbers for each in sessions),
-        newest=max(living, default=0),
-    )
-
-
-def apply(verdict: Verdict, evidence: Evidence, sessions: Iterable[KnownSession]) -> list[KnownSession]:
+def apply(verdict: Verdict, page: Page, sync: int, sessions: Iterable[KnownSession]) -> list[KnownSession]:
     """Return the sessions in the database after a verdict."""
     result = {each.id: each for each in sessions}
+    numbers = {session.id: session.relative_id for session in page.read.listed}
     for id_ in verdict.changed:
-        result[id_] = KnownSession(id=id_, relative_id=evidence.numbers[id_], row=evidence.rows[id_])
+        result[id_] = KnownSession(id=id_, relative_id=numbers[str(id_)], row=page.rows[id_])
     for id_ in verdict.restored:
         result[id_] = result[id_]._replace(missing_by=None, is_deleted=False)
     for id_ in verdict.missing:
-        result[id_] = result[id_]._replace(missing_by=evidence.sync)
+        result[id_] = result[id_]._replace(missing_by=sync)
     for id_ in verdict.deleted:
         result[id_] = result[id_]._replace(is_deleted=True)
     return list(result.values())
@@ -255,58 +301,47 @@ def test_each_kind_of_verdict_is_a_change(field: str) -> None:
 
 
 class TestAnyPage:
-    @given(st.data())
-    def test_absence_is_believed_the_second_time(self, data: st.DataObject) -> None:
-        sessions = data.draw(sessions_in_database())
-        evidence = data.draw(pages(sessions))
-        verdict = judge(evidence, sessions)
+    @given(sessions=sessions_in_database(), page=pages())
+    def test_absence_is_believed_the_second_time(self, sessions: list[KnownSession], page: Page) -> None:
+        verdict = judge(page, sessions)
         by_id = {each.id: each for each in sessions}
-        low, high = evidence.covers or (1, 0)
+        low, high = page.read.proven or (1, 0)
+        top = page.read.top
         assert all(by_id[id_].missing_by is None for id_ in verdict.missing)
         assert all(by_id[id_].missing_by == OTHER for id_ in verdict.deleted)
         for id_ in (*verdict.missing, *verdict.deleted):
             number = by_id[id_].relative_id
-            assert id_ not in evidence.rows
+            assert id_ not in page.rows
             assert not by_id[id_].is_newer
             assert not by_id[id_].is_deleted
-            assert low <= number <= high or (evidence.top is not None and number > evidence.top)
-        assert {by_id[id_].relative_id for id_ in verdict.missing} <= set(verdict.doubtful)
+            assert low <= number <= high or (top is not None and number > top)
+        assert {by_id[id_].relative_id for id_ in verdict.missing} <= set(verdict.to_recheck)
 
-    @given(st.data())
-    def test_presence_is_believed_at_once(self, data: st.DataObject) -> None:
-        sessions = data.draw(sessions_in_database())
-        evidence = data.draw(pages(sessions))
-        verdict = judge(evidence, sessions)
-        after = {each.id: each for each in apply(verdict, evidence, sessions)}
-        older = [id_ for id_ in evidence.rows if not after[id_].is_newer]
-        assert all(after[id_].row == evidence.rows[id_] for id_ in older)
-        assert all(after[id_].missing_by is None and not after[id_].is_deleted for id_ in older)
-        assert set(verdict.unknown) == set(evidence.rows) - {each.id for each in sessions}
+    @given(sessions=sessions_in_database(), page=pages())
+    def test_presence_is_believed_at_once(self, sessions: list[KnownSession], page: Page) -> None:
+        verdict = judge(page, sessions)
+        after = {each.id: each for each in apply(verdict, page, SYNC, sessions)}
+        older = [id_ for id_ in page.rows if not after[id_].is_newer]
+        assert all(after[id_].row == page.rows[id_] for id_ in older)
+        assert all(after[id_].is_living for id_ in older)
+        assert set(verdict.unknown) == set(page.rows) - {each.id for each in sessions}
         assert set(verdict.unknown) <= set(verdict.changed) <= set(older)
         assert set(verdict.restored) <= set(older)
 
-    @given(st.data())
-    def test_same_page_again_changes_nothing(self, data: st.DataObject) -> None:
+    @given(sessions=sessions_in_database(), page=pages())
+    def test_same_page_again_changes_nothing(self, sessions: list[KnownSession], page: Page) -> None:
         """Neither in the same sync, nor after the next one, which may mark sessions as deleted."""
-        sessions = data.draw(sessions_in_database())
-        evidence = data.draw(pages(sessions))
         for sync in (SYNC, NEXT):
-            evidence = evolve(evidence, sync=sync)
             for is_again in (False, True):
-                if evidence.top is not None:
-                    evidence = as_first_page(evidence, sessions)
-                verdict = judge(evidence, sessions)
+                verdict = judge(page, sessions, sync)
                 assert not (is_again and verdict.is_change)
-                sessions = apply(verdict, evidence, sessions)
-        low, high = evidence.covers or (1, 0)
-        absent = [each for each in sessions if low <= each.relative_id <= high and each.id not in evidence.rows]
+                sessions = apply(verdict, page, sync, sessions)
+        low, high = page.read.proven or (1, 0)
+        absent = [each for each in sessions if low <= each.relative_id <= high and each.id not in page.rows]
         assert all(each.is_deleted or each.is_newer for each in absent)
 
-    @given(st.data())
-    def test_coverage_is_dropped_once(self, data: st.DataObject) -> None:
-        sessions = data.draw(sessions_in_database())
-        evidence = data.draw(pages(sessions))
-        verdict = judge(evidence, sessions)
+    @given(sessions=sessions_in_database(), page=pages())
+    def test_coverage_is_dropped_once(self, sessions: list[KnownSession], page: Page) -> None:
+        verdict = judge(page, sessions)
         assert verdict.is_contradiction == (verdict.dropped == ALL_NUMBERS)
-        assert not (evidence.is_repair and verdict.is_contradiction)
-        assert not (evidence.is_outdated and evidence.is_recreated)
+        assert not (page.read.is_repair and verdict.is_contradiction)

@@ -79,7 +79,7 @@ asyncio.run(main(*sys.argv[1:]))
 
 FORK = """
 import json, os, sys
-import buddy_sessions.cli, buddy_sessions.store.database
+import buddy_sessions.cli, buddy_sessions.store
 
 for line in sys.stdin:
     program, *sys.argv[1:] = json.loads(line)

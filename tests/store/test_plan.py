@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buddy_sessions.store.intervals import Interval, Intervals, contains, union
-from buddy_sessions.store.plan import MAX_CHECKS, is_check_due, plan_checks, plan_next
+from buddy_sessions.store.messages import SessionId, SuiteState
+from buddy_sessions.store.plan import MAX_CHECKS, Progress, is_check_due, next_gap, plan_checks
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -45,7 +47,7 @@ class TestNext:
     def test_highest_unread_range_is_next(
         self, covered: Intervals, done: Intervals, after: int, expected: Interval | None
     ) -> None:
-        assert plan_next(covered, done, after=after, top=100) == expected
+        assert next_gap(covered, Progress(done=done, above=after, top=100)) == expected
 
     @given(
         covered=st.lists(st.tuples(st.integers(1, 60), st.integers(61, 90))),
@@ -59,11 +61,17 @@ class TestNext:
         read: list[int] = []
         for interval in covered:
             known = union(known, interval)
-        while (part := plan_next(known, done, after=after, top=100)) is not None:
+        while (part := next_gap(known, Progress(done=done, above=after, top=100))) is not None:
             low = max(part[0], part[1] - size)
             read += range(part[1], low - 1, -1)
             done = union(done, (low, part[1]))
         assert read == [number for number in range(100, after, -1) if not contains(known, number)]
+
+
+def checks(numbers: Iterable[int]) -> list[Interval]:
+    """Return the ranges that are requested to check the unfinished sessions with these numbers."""
+    state = SuiteState(to_recheck=[SessionId(number, f"id{number}") for number in numbers])
+    return [(check.low, check.high or 0) for check in plan_checks(state, Progress())]
 
 
 class TestChecks:
@@ -78,10 +86,10 @@ class TestChecks:
         ids=["none", "one", "near", "far"],
     )
     def test_near_sessions_share_a_request(self, numbers: list[int], expected: list[Interval]) -> None:
-        assert plan_checks(numbers) == expected
+        assert checks(numbers) == expected
 
     def test_group_fits_on_one_page(self) -> None:
-        groups = plan_checks(range(500, 0, -1))
+        groups = checks(range(500, 0, -1))
         assert 1 < len(groups) < MAX_CHECKS
         assert all(high - low < 100 for low, high in groups)
         assert [number for low, high in groups for number in range(high, low - 1, -1)] == [*range(500, 0, -1)]
@@ -89,7 +97,7 @@ class TestChecks:
     def test_number_of_requests_is_limited(self) -> None:
         """The newest sessions are checked first."""
         numbers = range(5000, 0, -100)
-        assert plan_checks(numbers) == [(number, number) for number in numbers[:MAX_CHECKS]]
+        assert checks(numbers) == [(number, number) for number in numbers[:MAX_CHECKS]]
 
 
 class TestDue:
@@ -111,3 +119,8 @@ class TestDue:
         assert is_check_due(created, None, now=NOW)
         assert is_check_due(created, (NOW - pause).isoformat(), now=NOW)
         assert not is_check_due(created, (NOW - pause + timedelta(seconds=1)).isoformat(), now=NOW)
+
+    @pytest.mark.parametrize("ahead", [timedelta(seconds=1), timedelta(days=400)])
+    def test_check_in_the_future_does_not_count(self, ahead: timedelta) -> None:
+        """The clock of the machine was ahead."""
+        assert is_check_due(NOW.isoformat(), (NOW + ahead).isoformat(), now=NOW)

@@ -10,8 +10,7 @@ from hypothesis import given
 
 from buddy_sessions import DecodeError, Session
 from buddy_sessions._decoding.converter import session_from_dict
-from buddy_sessions.store.evidence import Row
-from buddy_sessions.store.rows import FIELDS, Members, from_sql, to_rows, to_session, to_sql
+from buddy_sessions.store.rows import FIELDS, Members, Row, from_sql, to_rows, to_session, to_sql
 from helpers.session_json import FULL_MEMBER, FULL_SESSION, MINIMAL_SESSION
 from helpers.session_strategies import sessions
 

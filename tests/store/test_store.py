@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 from buddy_sessions import BuddyClient, ConfigError, HarvestError, SessionStore, StoreError, SuiteKey
-from buddy_sessions.store.database import Database, SavedPage
 from buddy_sessions.store.file import BUSY_TIMEOUT
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.faults import CostRecorder
@@ -90,14 +89,19 @@ class TestOpenAndClose:
     ) -> None:
         create_finished(suite, 3)
         begun, may_continue = threading.Event(), threading.Event()
-        save_page = Database.save_page
+        connect = sqlite3.connect
 
-        def slow_save_page(self: Database, *args: Any, **kwargs: Any) -> SavedPage:
-            begun.set()
-            assert may_continue.wait(10)  # the event loop is not blocked meanwhile
-            return save_page(self, *args, **kwargs)
+        def wait(sql: str) -> None:
+            if "INSERT INTO session_rows" in sql and not begun.is_set():
+                begun.set()
+                assert may_continue.wait(10)  # the event loop is not blocked meanwhile
 
-        monkeypatch.setattr(Database, "save_page", slow_save_page)
+        def connect_and_wait(*args: Any, **kwargs: Any) -> sqlite3.Connection:
+            connection: sqlite3.Connection = connect(*args, **kwargs)
+            connection.set_trace_callback(wait)
+            return connection
+
+        monkeypatch.setattr(sqlite3, "connect", connect_and_wait)
         store = SessionStore(path)
         await store.open()
         syncing = asyncio.create_task(sync(store, buddy))

@@ -58,10 +58,10 @@ class TestFirstSync:
             async with BuddyClient(fake.token, base_url=fake.base_url, max_concurrency=4) as client:
                 syncing = asyncio.create_task(sync(store, client, *keys))
                 async with asyncio.timeout(20):
-                    while len(list_requests(fake)) < 5:
+                    while len(list_requests(fake)) < 8:
                         await asyncio.sleep(0.01)
                 await asyncio.sleep(0.1)
-                assert len(list_requests(fake)) == 5
+                assert len(list_requests(fake)) == 8
                 other.execute("ROLLBACK")
                 assert len(await syncing) == 30
         assert len(list_requests(fake)) == 10
@@ -311,6 +311,40 @@ class TestUnfinishedSessions:
         suite.finish(paused["id"])
         assert await sync(store, buddy) == [1]
 
+    async def test_sessions_near_each_other_count_by_their_requests(
+        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
+    ) -> None:
+        """Unnoticed deletions make the client search for each of the fourteen pairs."""
+        create_finished(suite, 3000)
+        for index in range(100, 1500, 100):
+            suite.reopen(suite.sessions[index]["id"])
+            suite.reopen(suite.sessions[index + 1]["id"])
+        await sync(store, buddy)
+        for index in range(90, 1500, 100):
+            for _ in range(40):
+                suite.delete(suite.sessions[index - 60]["id"])
+        fake.requests.clear()
+        await sync(store, buddy)
+        assert len(list_requests(fake)) <= 1 + 10 + 5  # the search of the last one is not interrupted
+
+    async def test_check_in_the_future_does_not_count(
+        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, path: Path
+    ) -> None:
+        """The clock of the machine was ahead."""
+        suite.create()
+        create_finished(suite, 60)
+        await sync(store, buddy)
+        await sync(store, buddy)
+        execute(path, "UPDATE session_rows SET checked_at = '2099-01-01T00:00:00Z' WHERE checked_at IS NOT NULL")
+        execute(path, "UPDATE projects SET listed_at = '2099-01-01T00:00:00Z'")
+        fake.requests.clear()
+        await sync(store, buddy)
+        assert len(list_requests(fake)) == 2
+        assert len(fake.requests) == 3
+        fake.requests.clear()
+        await sync(store, buddy)
+        assert len(fake.requests) == 1
+
     async def test_newest_known_session_is_read_again_below_a_full_page(
         self, store: SessionStore, buddy: BuddyClient, suite: FakeSuite
     ) -> None:
@@ -468,6 +502,7 @@ class TestMissingSessions:
         await sync(store, buddy)
         execute(path, "UPDATE session_rows SET deleted_at = '2025-01-01T00:00:00Z' WHERE relative_id IN (7, 60, 125)")
         execute(path, "DELETE FROM session_rows WHERE relative_id = 40")
+        execute(path, "UPDATE suites SET digest = NULL")
         assert await sync(store, buddy) == [40]
         assert marked_numbers(path) == []
         assert await store.sessions(KEY) == sessions_of(suite)
@@ -615,6 +650,178 @@ class TestWrongResponses:
         await sync(store, buddy)
         assert len(marked_numbers(path)) == 130
         assert await store.sessions(KEY) == sessions_of(suite)
+
+
+class TestRecreatedSuite:
+    """A suite was deleted, and another one was created with the same name."""
+
+    @pytest.fixture
+    async def recreated(self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite) -> FakeSuite:
+        """130 sessions were synced; the new suite has 150, so that page 1 contains no known number."""
+        create_finished(suite, 130)
+        await sync(store, buddy)
+        del fake.suites[KEY]
+        fake.seed += 1  # other ids
+        return create_finished(fake.add_suite(*KEY), 150)
+
+    async def check_healthy(self, store: SessionStore, buddy: BuddyClient, suite: FakeSuite) -> None:
+        """Check that syncs find the new list, and that the old sessions are deleted after two of them."""
+        for _ in range(3):
+            await sync(store, buddy)
+        assert await store.sessions(KEY) == sessions_of(suite)
+        assert await store.covered(KEY) == [(1, 150)]
+
+    @pytest.mark.parametrize("after", [0, 100, 129, 130, 131, 140, 150])
+    async def test_list_that_is_read_only_above_a_number(
+        self, store: SessionStore, buddy: BuddyClient, recreated: FakeSuite, after: int
+    ) -> None:
+        assert await sync(store, buddy, after=after) == list(range(150, after, -1))
+        await self.check_healthy(store, buddy, recreated)
+
+    async def test_sync_that_ends_where_the_old_list_begins(
+        self, store: SessionStore, buddy: BuddyClient, recreated: FakeSuite
+    ) -> None:
+        """Page 1 is saved: 150 to 131. The old list began at 130."""
+        async with store.sync(buddy, [KEY], concurrency=1) as harvest:
+            await anext(harvest)
+        await self.check_healthy(store, buddy, recreated)
+
+    async def test_failure_where_the_old_list_begins(
+        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, recreated: FakeSuite
+    ) -> None:
+        fake.inject(Fault.stall(0), Fault.status(500))
+        with pytest.raises(HarvestError):
+            await sync(store, buddy)
+        await self.check_healthy(store, buddy, recreated)
+
+    async def test_sessions_that_are_too_old_are_compared(
+        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
+    ) -> None:
+        def create(suite: FakeSuite, number: int) -> None:
+            suite.create(status="SUCCESSFUL", create_date=f"{date(2025, 1, 1) + timedelta(number)}T12:00:00Z")
+
+        since = datetime(2025, 5, 12, tzinfo=UTC)
+        for number in range(130):
+            create(suite, number)
+        await sync(store, buddy)
+        del fake.suites[KEY]
+        fake.seed += 1  # other ids
+        recreated = fake.add_suite(*KEY)
+        for number in range(150):
+            create(recreated, number)
+        await sync(store, buddy, since=since)
+        await self.check_healthy(store, buddy, recreated)
+
+
+class TestNotModified:
+    """The first page is the one of the last complete sync."""
+
+    async def pages(self, store: SessionStore, buddy: BuddyClient, **options: Any) -> int:
+        """Sync, and return the number of pages that were compared."""
+        async with store.sync(buddy, [KEY], **options) as harvest:
+            assert [session async for _, session in harvest] == []
+        assert harvest.stats.suites == 1
+        return harvest.stats.pages
+
+    async def test_page_is_not_compared(
+        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
+    ) -> None:
+        create_finished(suite, 130)
+        await sync(store, buddy)
+        fake.requests.clear()
+        assert await self.pages(store, buddy) == 0
+        assert len(fake.requests) == 1
+        create_finished(suite, 1)
+        assert await sync(store, buddy) == [131]
+        assert await self.pages(store, buddy) == 0
+        suite.reopen(suite.sessions[5]["id"])
+        assert await sync(store, buddy) == [126]
+
+    @pytest.mark.parametrize(
+        ("first", "second", "is_compared"),
+        [
+            ({"after": 10}, {"after": 10}, False),
+            ({"after": 10}, {"after": 20}, False),
+            ({"after": 20}, {"after": 10}, True),
+            ({"after": 10}, {}, True),
+            ({}, {"since": datetime(2025, 1, 1, tzinfo=UTC)}, False),
+            ({"since": datetime(2025, 1, 1, tzinfo=UTC)}, {}, True),
+            ({"since": datetime(2025, 1, 2, tzinfo=UTC)}, {"since": datetime(2025, 1, 1, tzinfo=UTC)}, True),
+            ({"cases": "all"}, {"cases": "failed"}, False),
+            ({"cases": "failed"}, {}, False),
+            ({"cases": "failed"}, {"cases": "failed"}, False),
+            ({"cases": "failed"}, {"cases": "all"}, True),
+            ({}, {"cases": "failed"}, True),
+            ({}, {"full": True}, True),
+            ({"full": True}, {}, False),
+            ({"branch": "main"}, {}, True),
+            ({}, {"branch": "main"}, True),
+        ],
+        ids=str,
+    )
+    async def test_page_is_compared_if_the_last_sync_was_narrower(
+        self,
+        store: SessionStore,
+        buddy: BuddyClient,
+        suite: FakeSuite,
+        first: dict[str, Any],
+        second: dict[str, Any],
+        is_compared: bool,
+    ) -> None:
+        for _ in range(30):
+            suite.create(cases=[{"name": "a", "status": "PASSED"}], branch="main", create_date="2025-06-01T00:00:00Z")
+        await sync(store, buddy, **first)
+        async with store.sync(buddy, [KEY], **second) as harvest:
+            _ = [pair async for pair in harvest]
+        assert (harvest.stats.pages > 0) is is_compared
+
+    async def test_page_is_compared_while_anything_is_in_doubt(
+        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, path: Path
+    ) -> None:
+        create_finished(suite, 130)
+        fake.inject(Fault.stall(0), Fault.stall(0), Fault.status(500))
+        with pytest.raises(HarvestError):
+            await sync(store, buddy)
+        assert len(await sync(store, buddy)) == 90
+        assert await self.pages(store, buddy) == 0
+        older = suite.snapshot()
+        create_finished(suite, 1)
+        await sync(store, buddy)
+        for fault in (Fault.missing_row(3), Fault.stale(older)):
+            fake.inject(fault)
+            assert await self.pages(store, buddy) > 0
+            assert await self.pages(store, buddy) > 0, "the next sync decides about what is missing"
+            assert await self.pages(store, buddy) == 0
+        assert marked_numbers(path, "missing_since") == []
+        assert await store.sessions(KEY) == sessions_of(suite)
+
+    async def test_page_is_compared_when_an_unfinished_session_is_due(
+        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
+    ) -> None:
+        suite.create()
+        create_finished(suite, 60)
+        await sync(store, buddy)
+        assert await self.pages(store, buddy) == 1
+        assert await self.pages(store, buddy) == 0, "it was checked less than a minute ago"
+
+    async def test_suite_that_was_not_found_is_compared(
+        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, path: Path
+    ) -> None:
+        create_finished(suite, 3)
+        await sync(store, buddy)
+        fake.inject(Fault.status(404))
+        with pytest.raises(HarvestError):
+            await sync(store, buddy)
+        assert await self.pages(store, buddy) == 1
+        assert query(path, "SELECT missing_since FROM suites") == [(None,)]
+
+    async def test_cases_that_remain_are_read(
+        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
+    ) -> None:
+        suite.create(cases=[{"name": "a", "status": "FAILED"}], tests_count=1, failed_count=2)
+        await sync(store, buddy, cases="failed")
+        for pages in (3, 0):  # the number of cases is wrong, so they are read twice
+            assert await self.pages(store, buddy, cases="failed") == pages
 
 
 class TestFullSync:

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from buddy_sessions import BuddyClient, NotFoundError, Session
-from buddy_sessions.store.database import Database
+from buddy_sessions.store.file import DatabaseFile
+from buddy_sessions.store.messages import SyncScope
 from buddy_sessions.store.rows import FIELDS, to_session
+from buddy_sessions.store.sessions import load_sessions
 from buddy_sessions.store.sync import SuiteSync, SyncRun
 from buddy_sessions.store.thread import SyncThread
 from helpers.model_server import WRONG_RESPONSES, ModelClient, ModelServer
@@ -27,11 +29,11 @@ PER_PAGE = 20
 class InlineThread:
     """Calls the database at once, so that an example can be repeated."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: DatabaseFile) -> None:
         self.database = database
 
-    async def run(self, method: Any, *args: Any, **kwargs: Any) -> Any:
-        return method(*args, **kwargs)
+    async def run(self, function: Any, *args: Any, **kwargs: Any) -> Any:
+        return function(self.database, *args, **kwargs)
 
 
 class SyncMachine(RuleBasedStateMachine):
@@ -41,7 +43,7 @@ class SyncMachine(RuleBasedStateMachine):
     def begin(self, random: Any, count: int) -> None:
         self.folder = tempfile.TemporaryDirectory()
         self.path = Path(self.folder.name) / "sessions.db"
-        self.databases = [Database(str(self.path)), Database(str(self.path))]
+        self.databases = [DatabaseFile(str(self.path)), DatabaseFile(str(self.path))]
         for database in self.databases:
             database.open()
         self.server = ModelServer(random)
@@ -136,7 +138,7 @@ class SyncMachine(RuleBasedStateMachine):
         client = ModelClient(self.server, per_page=PER_PAGE, read_ahead=self.random.choice([1, 4]))
         thread = cast("SyncThread", InlineThread(self.databases[writer]))
         run = SyncRun(cast("BuddyClient", client), thread)
-        return SuiteSync(run, KEY, branch=None, after=0, since=None, full=full)
+        return SuiteSync(run, KEY, SyncScope(), full=full)
 
     def run_sync(
         self,
@@ -209,7 +211,7 @@ class SyncMachine(RuleBasedStateMachine):
         try:
             for _ in range(2):
                 self.run_sync(0, full=True, changes=0.0)
-            saved = {(session.id, session.revision) for session in self.databases[0].sessions(KEY)}
+            saved = {(session.id, session.revision) for session in load_sessions(self.databases[0], KEY)}
             assert saved == {(session.id, session.revision) for session in self.server.rows}
         finally:
             for database in self.databases:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from buddy_sessions import StoreError
+from buddy_sessions.store.file import DatabaseFile
 from buddy_sessions.store.thread import DatabaseThread, SyncThread
 
 
@@ -22,12 +23,16 @@ async def thread(path: Path) -> AsyncIterator[DatabaseThread]:
     await opened.close()
 
 
-def fail() -> None:
+def to_int(_file: DatabaseFile, text: str) -> int:
+    return int(text)
+
+
+def fail(_file: DatabaseFile) -> None:
     raise ValueError("cause")
 
 
 async def test_each_call_has_its_own_outcome(thread: DatabaseThread) -> None:
-    calls = thread.run(int, "1"), thread.run(fail), thread.run(int, "3")
+    calls = thread.run(to_int, "1"), thread.run(fail), thread.run(to_int, "3")
     first, second, third = await asyncio.gather(*calls, return_exceptions=True)
     assert (first, type(second), third) == (1, StoreError, 3)
 
@@ -35,13 +40,13 @@ async def test_each_call_has_its_own_outcome(thread: DatabaseThread) -> None:
 async def test_call_that_has_not_begun_is_cancelled_with_its_caller(thread: DatabaseThread) -> None:
     started, release, done = threading.Event(), threading.Event(), list[str]()
 
-    def wait() -> None:
+    def wait(_file: DatabaseFile) -> None:
         started.set()
         release.wait(20)
         done.append("begun")
 
     begun, waiting, other = (
-        asyncio.create_task(thread.run(call)) for call in (wait, lambda: done.append("waiting"), lambda: 7)
+        asyncio.create_task(thread.run(call)) for call in (wait, lambda _: done.append("waiting"), lambda _: 7)
     )
     while not started.is_set():
         await asyncio.sleep(0)
@@ -57,7 +62,7 @@ async def test_calls_that_wait_while_the_file_fails_are_not_begun(thread: Databa
     """Otherwise, each of them would wait 30 s for a locked file."""
     begun: list[str] = []
 
-    def fail_for_a_lock() -> None:
+    def fail_for_a_lock(_file: DatabaseFile) -> None:
         begun.append("call")
         raise sqlite3.OperationalError("database is locked")
 
@@ -66,3 +71,16 @@ async def test_calls_that_wait_while_the_file_fails_are_not_begun(thread: Databa
     assert [type(outcome) for outcome in outcomes] == [StoreError] * 3
     assert len({str(outcome) for outcome in outcomes}) == 1
     assert begun == ["call"]
+
+
+async def test_value_that_cannot_be_saved_fails_only_its_call(thread: DatabaseThread) -> None:
+    """Whatever constraint or encoding it breaks: the calls for other suites continue."""
+
+    def insert(file: DatabaseFile, value: object) -> None:
+        file.execute("CREATE TABLE IF NOT EXISTS texts (value TEXT NOT NULL UNIQUE)")
+        file.execute("INSERT INTO texts VALUES (?)", (value,))
+
+    sync = SyncThread(thread)
+    values = ["a", "a", None, "half \ud83d a pair", 2**63, "b"]
+    outcomes = await asyncio.gather(*(sync.run(insert, value) for value in values), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [type(None), *[StoreError] * 4, type(None)]

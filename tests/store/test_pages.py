@@ -17,8 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from buddy_sessions import CIProvider, Member, RefType, Session, SessionStatus, StoreError, Suite, SuiteKey
-from buddy_sessions.store.database import Database, ReadPage, SavedPage, SessionRef, SuiteState
-from buddy_sessions.store.intervals import Interval, contains
+from buddy_sessions.store.file import DatabaseFile
+from buddy_sessions.store.intervals import Interval, Intervals, contains
+from buddy_sessions.store.messages import ReadPage, SavedPage, SessionId, SuiteState
+from buddy_sessions.store.pages import finish_sync, load_suite, locate, mark_suite_missing, save_page
+from buddy_sessions.store.sessions import is_listed, load_covered, load_sessions, load_suites, save_names
+from buddy_sessions.store.watches import load_watch, save_watched, start_watch
 from helpers.stores import KEY, OTHER_KEY, execute, marked_numbers, query
 
 SURROGATE = "half \ud83d a pair \0"
@@ -65,17 +69,17 @@ sessions = st.builds(
 
 
 @pytest.fixture
-def database(path: Path) -> Iterator[Database]:
-    opened = Database(str(path))
+def database(path: Path) -> Iterator[DatabaseFile]:
+    opened = DatabaseFile(str(path))
     opened.open()
     yield opened
     opened.close()
 
 
 @pytest.fixture(scope="module")
-def shared_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+def shared_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseFile]:
     """A database for the examples of a property: each uses a suite of its own."""
-    opened = Database(str(tmp_path_factory.mktemp("shared") / "sessions.db"))
+    opened = DatabaseFile(str(tmp_path_factory.mktemp("shared") / "sessions.db"))
     opened.open()
     yield opened
     opened.close()
@@ -100,55 +104,66 @@ def unfinished_sessions(*numbers: int) -> list[Session]:
     return [new_session(number, SessionStatus.IN_PROGRESS) for number in numbers]
 
 
-def commit_of(database: Database) -> int:
+def commit_of(database: DatabaseFile) -> int:
     """Return the number of the last commit."""
-    return database.load_suite(KEY).commit
+    return load_suite(database, KEY).commit
 
 
 def save(
-    database: Database,
+    database: DatabaseFile,
     sessions: Iterable[Session],
     covers: Interval | None = None,
     *,
     key: SuiteKey = KEY,
     commit: int | None = None,
+    listed: list[Session] | None = None,
     **fields: Any,
 ) -> SavedPage:
-    """Save a page. It was requested just before, unless the number of a commit is given."""
-    commit = commit_of(database) if commit is None else commit
-    return database.save_page(key, ReadPage(sessions=list(sessions), covers=covers, commit=commit, **fields))
+    """Save a page that claims what it proves. It was requested just before, unless the number of a commit is given."""
+    saved = list(sessions)
+    page = ReadPage(
+        sessions=saved,
+        listed=saved if listed is None else listed,
+        commit=commit_of(database) if commit is None else commit,
+        **{"proven": covers, "claimed": covers, **fields},
+    )
+    return save_page(database, key, page)
 
 
-def sync_once(database: Database, numbers: Iterable[int], covers: Interval) -> int | None:
+def sync_once(database: DatabaseFile, numbers: Iterable[int], covers: Interval) -> int | None:
     """Save a page as a whole sync. Return the number of that sync."""
     sync = save(database, new_sessions(*numbers), covers).sync
     if sync is not None:
-        database.finish_sync(KEY, sync)
+        finish_sync(database, KEY, sync, None, 0)
     return sync
 
 
-def numbers_in(database: Database, key: SuiteKey = KEY) -> list[int]:
-    return [session.relative_id for session in database.sessions(key)]
+def covered(database: DatabaseFile, key: SuiteKey) -> Intervals:
+    return tuple(load_covered(database, key))
+
+
+def numbers_in(database: DatabaseFile, key: SuiteKey = KEY) -> list[int]:
+    return [session.relative_id for session in load_sessions(database, key)]
 
 
 class TestSessions:
     @settings(max_examples=2 * settings().max_examples)
     @given(session=sessions)
-    def test_session_is_loaded_as_it_was_saved(self, shared_database: Database, session: Session) -> None:
+    def test_session_is_loaded_as_it_was_saved(self, shared_database: DatabaseFile, session: Session) -> None:
         key = new_key()
         assert save(shared_database, [session], key=key).changed == (session,)
-        (loaded,) = shared_database.sessions(key)
+        (loaded,) = load_sessions(shared_database, key)
         assert loaded == session
         assert type(loaded.duration) is type(session.duration)
         assert save(shared_database, [session], key=key) == SavedPage(sync=None)
 
-    def test_changed_session_is_saved(self, database: Database) -> None:
+    def test_changed_session_is_saved(self, database: DatabaseFile) -> None:
         save(database, new_sessions(3, 2, 1))
         changed = [new_session(2, tests_count=7), new_session(1, created_by=Member(name="John"))]
         assert save(database, [new_session(3), *changed]).changed == tuple(changed)
-        assert database.sessions(KEY) == [new_session(3), *changed]
+        assert load_sessions(database, KEY) == [new_session(3), *changed]
 
-    def test_only_sessions_of_a_branch_can_be_selected(self, database: Database) -> None:
+    def test_only_sessions_of_a_branch_can_be_selected(self, database: DatabaseFile) -> None:
         refs = [
             (RefType.BRANCH, "main"),
             (RefType.BRANCH, "feature"),
@@ -160,62 +175,62 @@ class TestSessions:
             [new_session(number, ref_type=kind, ref_name=name) for number, (kind, name) in enumerate(refs, 1)],
         )
         for branch, expected in (("main", 1), (SURROGATE, 4)):
-            assert [session.relative_id for session in database.sessions(KEY, branch=branch)] == [expected]
+            assert [session.relative_id for session in load_sessions(database, KEY, branch=branch)] == [expected]
 
-    def test_sessions_up_to_a_number_can_be_selected(self, database: Database) -> None:
+    def test_sessions_up_to_a_number_can_be_selected(self, database: DatabaseFile) -> None:
         save(database, new_sessions(9, 7, 6, 1))
-        assert [session.relative_id for session in database.sessions(KEY, up_to=7)] == [7, 6, 1]
-        assert [session.relative_id for session in database.sessions(KEY, up_to=8, limit=2)] == [7, 6]
+        assert [session.relative_id for session in load_sessions(database, KEY, up_to=7)] == [7, 6, 1]
+        assert [session.relative_id for session in load_sessions(database, KEY, up_to=8, limit=2)] == [7, 6]
 
-    def test_newest_and_count_ignore_missing_sessions(self, database: Database) -> None:
-        assert database.newest(KEY) is None
+    def test_newest_and_count_ignore_missing_sessions(self, database: DatabaseFile) -> None:
+        assert load_suite(database, KEY).newest is None
         sync_once(database, (9, 8, 7, 1), (1, 9))
         sync_once(database, (8, 1), (8, 9))
-        assert database.newest(KEY) == SessionRef(8, "id8")
-        assert database.load_suite(KEY).newest == 9
-        assert [database.count_above(KEY, number) for number in (8, 7, 0)] == [0, 1, 3]
+        assert load_suite(database, KEY).newest == SessionId(8, "id8")
+        assert load_suite(database, KEY).highest == 9
+        assert [locate(database, KEY, number, number)[0] for number in (8, 7, 0)] == [0, 1, 3]
         sync_once(database, (8, 1), (8, 9))
-        assert database.load_suite(KEY).newest == 8
+        assert load_suite(database, KEY).highest == 8
 
     @pytest.mark.parametrize("change", ["session_rows SET tests_count = 'many'", "members SET member = '{'"])
-    def test_changed_row_is_reported(self, database: Database, path: Path, change: str) -> None:
+    def test_changed_row_is_reported(self, database: DatabaseFile, path: Path, change: str) -> None:
         save(database, [new_session(1, created_by=Member(name="John"))])
         execute(path, f"UPDATE {change}")
         with pytest.raises(StoreError, match="was changed"), database.translate_errors():
-            database.sessions(KEY)
+            load_sessions(database, KEY)
 
-    def test_missing_table_is_reported(self, database: Database, path: Path) -> None:
+    def test_missing_table_is_reported(self, database: DatabaseFile, path: Path) -> None:
         execute(path, "DROP VIEW sessions")
         with pytest.raises(StoreError, match="no such table"), database.translate_errors():
-            database.sessions(KEY)
+            load_sessions(database, KEY)
 
-    def test_closed_database_is_reported(self, database: Database) -> None:
+    def test_closed_database_is_reported(self, database: DatabaseFile) -> None:
         database.close()
         with pytest.raises(StoreError, match="is closed"):
-            database.suites()
+            load_suites(database)
 
 
 class TestUnfinishedSessions:
     @settings(max_examples=2 * settings().max_examples)
     @given(session=sessions)
     def test_unfinished_sessions_are_those_that_are_not_finished(
-        self, shared_database: Database, session: Session
+        self, shared_database: DatabaseFile, session: Session
     ) -> None:
         key = new_key()
         save(shared_database, [session], key=key)
-        expected = [] if session.is_finished else [(session.relative_id, session.id)]
-        assert shared_database.unfinished(key, above=0) == expected
+        expected = () if session.is_finished else ((session.relative_id, session.id),)
+        assert load_suite(shared_database, key).to_recheck == expected
 
-    def test_they_are_sorted_and_limited(self, database: Database) -> None:
+    def test_they_are_sorted(self, database: DatabaseFile) -> None:
         save(database, unfinished_sessions(9, 6, 3))
-        assert [number for number, _ in database.unfinished(KEY, above=3)] == [9, 6]
+        assert [number for number, _ in load_suite(database, KEY).to_recheck] == [9, 6, 3]
 
-    def test_missing_ones_are_ignored(self, database: Database) -> None:
+    def test_missing_ones_are_ignored(self, database: DatabaseFile) -> None:
         save(database, unfinished_sessions(9, 6, 3))
         save(database, [], (6, 6))
-        assert [number for number, _ in database.unfinished(KEY, above=0)] == [9, 3]
+        assert [number for number, _ in load_suite(database, KEY).to_recheck] == [9, 3]
 
-    def test_checked_ones_are_due_later(self, database: Database, path: Path) -> None:
+    def test_checked_ones_are_due_later(self, database: DatabaseFile, path: Path) -> None:
         """After a tenth of their age, counted from the creation or else from the start."""
         hours = datetime.now(UTC) - timedelta(hours=5)
         save(
@@ -227,51 +242,51 @@ class TestUnfinishedSessions:
                 new_session(6, SessionStatus.IN_PROGRESS),
             ],
         )
-        database.mark_checked(KEY, 7, 9)
-        assert [number for number, _ in database.unfinished(KEY, above=0)] == [6]
+        save(database, [], checked=(7, 9))
+        assert [number for number, _ in load_suite(database, KEY).to_recheck] == [6]
         execute(path, "UPDATE session_rows SET checked_at = strftime('%Y-%m-%dT%H:%M:%SZ', 'now', '-5 minutes')")
-        assert [number for number, _ in database.unfinished(KEY, above=0)] == [9, 6]
+        assert [number for number, _ in load_suite(database, KEY).to_recheck] == [9, 6]
 
 
 class TestPages:
-    def test_coverage_of_pages_adds_up(self, database: Database) -> None:
+    def test_coverage_of_pages_adds_up(self, database: DatabaseFile) -> None:
         for covers in ((81, 100), (41, 60), (61, 80), (1, 20), None):
-            save(database, [], covers)
-        assert database.covered(KEY) == ((1, 20), (41, 100))
-        assert database.covered(OTHER_KEY) == ()
+            save(database, [], covers, sync=1)
+        assert covered(database, KEY) == ((1, 20), (41, 100))
+        assert covered(database, OTHER_KEY) == ()
 
-    def test_absent_session_is_missing_then_deleted(self, database: Database, path: Path) -> None:
+    def test_absent_session_is_missing_then_deleted(self, database: DatabaseFile, path: Path) -> None:
         save(database, new_sessions(3), key=OTHER_KEY)
         sync_once(database, range(5, 0, -1), (1, 5))
         first = save(database, new_sessions(5, 4, 2, 1), (1, 5)).sync
         for _ in range(2):
             assert (marked_numbers(path, "missing_since"), marked_numbers(path)) == ([3], [])
-            assert database.covered(KEY) == ((1, 2), (4, 5))
+            assert covered(database, KEY) == ((1, 2), (4, 5))
             assert numbers_in(database) == [5, 4, 3, 2, 1]
             save(database, new_sessions(5, 4, 2, 1), (1, 5), sync=first)
         save(database, new_sessions(4, 2), (2, 4))
         assert marked_numbers(path) == [3]
         assert query(path, "SELECT 1 FROM sessions WHERE deleted_at = missing_since") == [(1,)]
-        assert database.covered(KEY) == ((1, 5),)
+        assert covered(database, KEY) == ((1, 5),)
         assert numbers_in(database) == [5, 4, 2, 1]
         assert numbers_in(database, OTHER_KEY) == [3]
 
-    def test_time_of_a_mark_is_iso_8601(self, database: Database, path: Path) -> None:
+    def test_time_of_a_mark_is_iso_8601(self, database: DatabaseFile, path: Path) -> None:
         sync_once(database, (1,), (1, 1))
         save(database, [], (1, 1))
         ((time,),) = query(path, "SELECT missing_since FROM sessions")
         assert timedelta(0) <= datetime.now(UTC) - datetime.fromisoformat(time) < timedelta(minutes=1)
 
     @pytest.mark.parametrize("fields", [{}, {"tests_count": 7}], ids=["unchanged", "changed"])
-    def test_missing_session_is_restored(self, database: Database, path: Path, fields: dict[str, Any]) -> None:
+    def test_missing_session_is_restored(self, database: DatabaseFile, path: Path, fields: dict[str, Any]) -> None:
         sync_once(database, (2, 1), (1, 2))
         sync_once(database, (1,), (1, 2))
         saved = save(database, [new_session(2, **fields), new_session(1)], (1, 2))
         assert (saved.restored, len(saved.changed), saved.is_contradiction) == (1, len(fields), False)
         assert marked_numbers(path, "missing_since") == []
-        assert database.covered(KEY) == ((1, 2),)
+        assert covered(database, KEY) == ((1, 2),)
 
-    def test_deleted_session_that_reappears_drops_the_coverage(self, database: Database, path: Path) -> None:
+    def test_deleted_session_that_reappears_drops_the_coverage(self, database: DatabaseFile, path: Path) -> None:
         sync_once(database, range(9, 0, -1), (1, 9))
         for _ in range(2):
             sync_once(database, (), (5, 5))
@@ -279,91 +294,91 @@ class TestPages:
         saved = save(database, new_sessions(6, 5), (5, 6))
         assert (saved.restored, saved.changed, saved.is_contradiction) == (1, (), True)
         assert (marked_numbers(path), marked_numbers(path, "missing_since")) == ([], [])
-        assert database.covered(KEY) == ((5, 6),)
+        assert covered(database, KEY) == ((5, 6),)
 
-    def test_repair_keeps_the_coverage(self, database: Database) -> None:
+    def test_repair_keeps_the_coverage(self, database: DatabaseFile) -> None:
         sync_once(database, range(9, 0, -1), (1, 9))
         for _ in range(2):
-            sync_once(database, (), (5, 5))
+            sync_once(database, (4,), (4, 5))
         assert not save(database, new_sessions(5), (5, 5), is_repair=True).is_contradiction
-        assert database.covered(KEY) == ((1, 9),)
+        assert covered(database, KEY) == ((1, 9),)
 
-    def test_sessions_in_the_covered_range_should_be_known(self, database: Database) -> None:
+    def test_sessions_in_the_covered_range_should_be_known(self, database: DatabaseFile) -> None:
         sync_once(database, (3, 1), (1, 3))
         assert save(database, new_sessions(4, 2), (2, 4)).unknown == 1
 
-    def test_page_that_claims_nothing_marks_missing_sessions(self, database: Database, path: Path) -> None:
+    def test_page_that_claims_nothing_marks_missing_sessions(self, database: DatabaseFile, path: Path) -> None:
         save(database, new_sessions(3, 2), (2, 3))
-        save(database, [], (1, 2), extends_coverage=False)
+        save(database, [], (1, 2), claimed=None)
         assert marked_numbers(path, "missing_since") == [2]
-        assert database.covered(KEY) == ((3, 3),)
+        assert covered(database, KEY) == ((3, 3),)
 
-    def test_outdated_first_page_drops_the_coverage_above_its_top(self, database: Database, path: Path) -> None:
+    def test_outdated_first_page_drops_the_coverage_above_its_top(self, database: DatabaseFile, path: Path) -> None:
         sync_once(database, range(9, 0, -1), (1, 9))
         page = new_sessions(7, 6)
-        saved = save(database, page, (6, 7), first_page=page)
-        assert saved.is_outdated
-        assert database.covered(KEY) == ((1, 7),)
+        saved = save(database, page, (6, 7), listed=page, is_first=True)
+        assert saved.is_stale
+        assert covered(database, KEY) == ((1, 7),)
         assert marked_numbers(path, "missing_since") == []
 
-    def test_first_page_is_not_compared_with_newer_sessions(self, database: Database) -> None:
+    def test_first_page_is_not_compared_with_newer_sessions(self, database: DatabaseFile) -> None:
         """Another sync has read the list after the page was requested."""
         sync_once(database, (2, 1), (1, 2))
         commit = commit_of(database)
         sync_once(database, (3, 2), (2, 3))
         page = new_sessions(2, 1)
-        assert not save(database, page, (1, 2), commit=commit, first_page=page).is_outdated
-        assert database.covered(KEY) == ((1, 3),)
+        assert not save(database, page, (1, 2), commit=commit, listed=page, is_first=True).is_stale
+        assert covered(database, KEY) == ((1, 3),)
 
     @pytest.mark.parametrize("is_empty", [False, True])
     def test_first_page_of_a_recreated_suite_drops_the_coverage(
-        self, database: Database, path: Path, is_empty: bool
+        self, database: DatabaseFile, path: Path, is_empty: bool
     ) -> None:
         sync_once(database, (3, 2, 1), (1, 3))
         page = [] if is_empty else [attrs.evolve(new_session(1), id="another")]
-        saved = save(database, page, None if is_empty else (1, 1), first_page=page)
+        saved = save(database, page, None if is_empty else (1, 1), listed=page, is_first=True)
         assert (saved.is_contradiction, saved.changed) == (True, tuple(page))
-        assert database.covered(KEY) == ()
+        assert covered(database, KEY) == ()
         assert marked_numbers(path, "missing_since") == [1, 2, 3]
 
-    def test_omitted_sessions_of_the_first_page_are_not_saved(self, database: Database) -> None:
+    def test_omitted_sessions_of_the_first_page_are_not_saved(self, database: DatabaseFile) -> None:
         """They are older than a time, or below a number, but show that the list is the known one."""
         sync_once(database, (2, 1), (1, 2))
-        assert not save(database, [], first_page=new_sessions(2)).is_contradiction
-        assert save(database, [], first_page=new_sessions(1)).is_outdated
-        assert save(database, [], first_page=[attrs.evolve(new_session(1), id="another")]).is_contradiction
+        assert not save(database, [], listed=new_sessions(2), is_first=True).is_contradiction
+        assert save(database, [], listed=new_sessions(1), is_first=True).is_stale
+        assert save(database, [], listed=[attrs.evolve(new_session(1), id="another")], is_first=True).is_contradiction
         assert numbers_in(database) == [2, 1]
 
-    def test_failed_page_changes_nothing(self, database: Database) -> None:
+    def test_failed_page_changes_nothing(self, database: DatabaseFile) -> None:
         with pytest.raises(StoreError, match="64 bits"), database.translate_errors():
             save(database, [new_session(2), new_session(1, tests_count=2**63)], (1, 2))
-        assert (numbers_in(database), database.covered(KEY), database.suites()) == ([], (), [])
+        assert (numbers_in(database), covered(database, KEY), load_suites(database)) == ([], (), [])
 
 
 class TestWrites:
     @pytest.fixture
-    def versions(self, database: Database, path: Path) -> Iterator[Any]:
+    def versions(self, database: DatabaseFile, path: Path) -> Iterator[Any]:
         """Return a function that returns the version of the data, as another connection sees it."""
         with closing(sqlite3.connect(path)) as other:
             yield lambda: other.execute("PRAGMA data_version").fetchone()
 
     @pytest.mark.parametrize("sync", [None, 7])
-    def test_unchanged_page_writes_nothing(self, database: Database, versions: Any, sync: int | None) -> None:
+    def test_unchanged_page_writes_nothing(self, database: DatabaseFile, versions: Any, sync: int | None) -> None:
         sync_once(database, (3, 2, 1), (1, 3))
         before = versions()
         page = new_sessions(3, 2)
-        assert save(database, page, (2, 3), sync=sync, first_page=page) == SavedPage(sync=sync)
+        assert save(database, page, (2, 3), sync=sync, listed=page, is_first=True) == SavedPage(sync=sync)
         assert save(database, new_sessions(1), sync=sync) == SavedPage(sync=sync)
         assert versions() == before
 
-    def test_empty_suite_is_saved_once(self, database: Database, versions: Any) -> None:
-        assert save(database, [], first_page=[]).sync == 1
+    def test_empty_suite_is_saved_once(self, database: DatabaseFile, versions: Any) -> None:
+        assert save(database, [], listed=[], is_first=True).sync == 1
         before = versions()
-        assert save(database, [], first_page=[]).sync is None
+        assert save(database, [], listed=[], is_first=True).sync is None
         assert versions() == before
-        assert [suite.key for suite in database.suites()] == [KEY]
+        assert [suite.key for suite in load_suites(database)] == [KEY]
 
-    def test_each_change_has_a_commit(self, database: Database) -> None:
+    def test_each_change_has_a_commit(self, database: DatabaseFile) -> None:
         first = save(database, new_sessions(1))
         second = save(database, new_sessions(2), sync=first.sync)
         assert (first.sync, second.sync, commit_of(database)) == (1, 1, 2)
@@ -373,44 +388,44 @@ class TestWrites:
 class TestOlderPages:
     """A page was requested before another sync saved something."""
 
-    def test_newer_values_are_kept(self, database: Database) -> None:
+    def test_newer_values_are_kept(self, database: DatabaseFile) -> None:
         save(database, new_sessions(1))
         commit = commit_of(database)
         save(database, [new_session(1, tests_count=2)])
         assert save(database, [new_session(1, tests_count=1)], commit=commit) == SavedPage(sync=None)
-        assert database.sessions(KEY) == [new_session(1, tests_count=2)]
+        assert load_sessions(database, KEY) == [new_session(1, tests_count=2)]
 
-    def test_newer_marks_are_kept(self, database: Database, path: Path) -> None:
+    def test_newer_marks_are_kept(self, database: DatabaseFile, path: Path) -> None:
         sync_once(database, (2, 1), (1, 2))
         commit = commit_of(database)
         sync_once(database, (2,), (1, 2))
         assert save(database, new_sessions(2, 1), (1, 2), commit=commit) == SavedPage(sync=None)
         assert marked_numbers(path, "missing_since") == [1]
 
-    def test_newer_sessions_are_not_missing(self, database: Database, path: Path) -> None:
+    def test_newer_sessions_are_not_missing(self, database: DatabaseFile, path: Path) -> None:
         sync = save(database, new_sessions(3, 1), (1, 3)).sync
         save(database, new_sessions(2), commit=0)
         save(database, new_sessions(3, 1), (1, 3), commit=0, sync=sync)
         assert marked_numbers(path, "missing_since") == []
 
-    def test_own_values_are_changed(self, database: Database) -> None:
+    def test_own_values_are_changed(self, database: DatabaseFile) -> None:
         first = save(database, [new_session(1, tests_count=1)], commit=0)
         changed = new_session(1, tests_count=2)
         assert save(database, [changed], commit=0, sync=first.sync).changed == (changed,)
 
-    def test_coverage_that_another_sync_has_dropped_is_not_claimed(self, database: Database) -> None:
+    def test_coverage_that_another_sync_has_dropped_is_not_claimed(self, database: DatabaseFile) -> None:
         sync_once(database, (3, 2, 1), (1, 3))
         commit = commit_of(database)
         dropping = sync_once(database, (3, 1), (1, 3))
         saved = save(database, new_sessions(4, 3, 2), (2, 4), commit=commit)
         assert [session.relative_id for session in saved.changed] == [4]
-        assert database.covered(KEY) == ((1, 1), (3, 3))
-        save(database, new_sessions(4), (4, 4), commit=commit, sync=dropping)
-        assert database.covered(KEY) == ((1, 1), (3, 4))
-        save(database, new_sessions(4, 3, 2), (2, 4))
-        assert database.covered(KEY) == ((1, 4),)
+        assert covered(database, KEY) == ((1, 1), (3, 3))
+        save(database, new_sessions(4, 3), (3, 4), commit=commit, sync=dropping)
+        assert covered(database, KEY) == ((1, 1), (3, 4))
+        save(database, new_sessions(4, 3, 2, 1), (1, 4))
+        assert covered(database, KEY) == ((1, 4),)
 
-    def test_two_syncs_that_drop_coverage_do_not_overrule_themselves(self, database: Database, path: Path) -> None:
+    def test_two_syncs_that_drop_coverage_do_not_overrule_themselves(self, database: DatabaseFile, path: Path) -> None:
         sync_once(database, range(9, 0, -1), (1, 9))
         commit = commit_of(database)
         first = save(database, new_sessions(9, 7), (7, 9)).sync
@@ -418,33 +433,33 @@ class TestOlderPages:
         save(database, new_sessions(3, 1), (1, 3), commit=commit)
         save(database, new_sessions(3, 2, 1), (1, 3), commit=first_commit, sync=first)
         missing = marked_numbers(path, "missing_since")
-        assert [number for number in missing if contains(database.covered(KEY), number)] == []
+        assert [number for number in missing if contains(covered(database, KEY), number)] == []
 
 
 class TestEndOfSync:
-    def test_unverified_sync_withdraws_its_own_claims(self, database: Database, path: Path) -> None:
+    def test_unverified_sync_withdraws_its_own_claims(self, database: DatabaseFile, path: Path) -> None:
         sync_once(database, (9, 8, 5, 4, 3, 2, 1), (1, 5))
         other = save(database, new_sessions(5, 4, 2, 1), (1, 6))
-        sync = save(database, new_sessions(9, 8, 7), (7, 9)).sync
+        sync = save(database, new_sessions(9, 8), (8, 9)).sync
         save(database, new_sessions(5, 4, 2), (1, 5), sync=sync)
         assert (marked_numbers(path, "missing_since"), marked_numbers(path)) == ([1, 3], [3])
         save(database, new_sessions(10), sync=sync, is_verified=False)
         assert (marked_numbers(path, "missing_since"), marked_numbers(path)) == ([3], [])
-        assert query(path, "SELECT missing_by FROM sessions WHERE missing_since IS NOT NULL") == [(other.sync,)]
-        assert database.covered(KEY) == ((2, 2), (4, 6))
+        assert query(path, "SELECT missing_by FROM session_rows WHERE missing_since IS NOT NULL") == [(other.sync,)]
+        assert covered(database, KEY) == ((2, 2), (4, 6))
         assert numbers_in(database)[:2] == [10, 9]
 
-    def test_ended_sync_keeps_its_claims(self, database: Database) -> None:
+    def test_ended_sync_keeps_its_claims(self, database: DatabaseFile) -> None:
         sync = sync_once(database, (1,), (1, 5))
         save(database, new_sessions(6), (6, 6), sync=sync, is_verified=False)
-        assert database.covered(KEY) == ((1, 5),)
+        assert covered(database, KEY) == ((1, 5),)
 
-    def test_end_of_a_sync_changes_no_other_claims(self, database: Database, path: Path) -> None:
+    def test_end_of_a_sync_changes_no_other_claims(self, database: DatabaseFile, path: Path) -> None:
         other = save(database, [], (1, 5)).sync
-        sync = save(database, [], (6, 9)).sync
+        sync = save(database, [], (7, 9)).sync
         assert sync is not None
-        database.finish_sync(KEY, sync)
-        assert query(path, "SELECT sync, low, high FROM covered ORDER BY low") == [(other, 1, 5), (None, 6, 9)]
+        finish_sync(database, KEY, sync, None, 0)
+        assert query(path, "SELECT sync, low, high FROM covered ORDER BY low") == [(other, 1, 5), (None, 7, 9)]
 
     writers = st.integers(0, 2)
     pages = st.tuples(
@@ -453,14 +468,14 @@ class TestEndOfSync:
     steps = st.lists(pages | st.tuples(writers, st.sampled_from(["request", "end"])), max_size=15)
 
     @given(steps=steps)
-    def test_numbers_of_missing_sessions_are_not_covered(self, shared_database: Database, steps: list[Any]) -> None:
+    def test_numbers_of_missing_sessions_are_not_covered(self, shared_database: DatabaseFile, steps: list[Any]) -> None:
         """Whatever three syncs read at the same time: so the next sync reads these numbers again."""
         key, path = new_key(), Path(shared_database.path)
         syncs: list[int | None] = [None, None, None]
         commits = [commit_of(shared_database)] * 3
         for writer, *step in steps:
             if step == ["end"] and syncs[writer] is not None:
-                shared_database.finish_sync(key, syncs[writer] or 0)
+                finish_sync(shared_database, key, syncs[writer], None, 0)
                 syncs[writer] = None
             if len(step) == 1:
                 commits[writer] = commit_of(shared_database)
@@ -475,78 +490,77 @@ class TestEndOfSync:
                 key=key,
                 commit=commits[writer],
                 sync=syncs[writer],
-                first_page=page if is_first else None,
+                is_first=is_first,
             ).sync
             missing = "missing_since IS NOT NULL AND deleted_at IS NULL"
             rows = query(path, f"SELECT relative_id FROM sessions WHERE suite_id = '{key.suite_id}' AND {missing}")
-            assert [number for (number,) in rows if contains(shared_database.covered(key), number)] == []
+            assert [number for (number,) in rows if contains(covered(shared_database, key), number)] == []
 
 
 class TestSuites:
-    def test_unknown_suite(self, database: Database) -> None:
-        state = SuiteState(commit=0, is_known=False, newest=0, covered=(), older_than=None, older_id=0)
-        assert database.load_suite(KEY) == state
-        assert database.mark_suite_missing(KEY, None) is None
-        assert database.suites() == []
+    def test_unknown_suite(self, database: DatabaseFile) -> None:
+        state = SuiteState()
+        assert load_suite(database, KEY) == state
+        assert mark_suite_missing(database, KEY, None) is None
+        assert load_suites(database) == []
 
-    def test_missing_suite_is_deleted_by_another_sync(self, database: Database, path: Path) -> None:
+    def test_missing_suite_is_deleted_by_another_sync(self, database: DatabaseFile, path: Path) -> None:
         sync_once(database, (2, 1), (1, 2))
         sql = "SELECT missing_since IS NULL, deleted_at IS NULL, deleted_at = missing_since FROM suites"
-        first = database.mark_suite_missing(KEY, None)
+        first = mark_suite_missing(database, KEY, None)
         assert first == commit_of(database) == 2
-        assert database.mark_suite_missing(KEY, first) == first
+        assert mark_suite_missing(database, KEY, first) == first
         assert query(path, sql) == [(0, 1, None)]
-        second = database.mark_suite_missing(KEY, None)
+        second = mark_suite_missing(database, KEY, None)
         assert second == commit_of(database) == 4
         assert query(path, sql) == [(0, 0, 1)]
-        assert database.mark_suite_missing(KEY, None) is None
-        assert (numbers_in(database), database.covered(KEY)) == ([2, 1], ((1, 2),))
+        assert mark_suite_missing(database, KEY, None) is None
+        assert (numbers_in(database), covered(database, KEY)) == ([2, 1], ((1, 2),))
 
     @pytest.mark.parametrize("times", [1, 2], ids=["missing", "deleted"])
-    def test_suite_is_found_again(self, database: Database, path: Path, times: int) -> None:
+    def test_suite_is_found_again(self, database: DatabaseFile, path: Path, times: int) -> None:
         sync_once(database, (2, 1), (1, 2))
         for _ in range(times):
-            database.mark_suite_missing(KEY, None)
+            mark_suite_missing(database, KEY, None)
         assert save(database, new_sessions(2)).changed == ()
         assert query(path, "SELECT missing_since, missing_by, deleted_at FROM suites") == [(None, None, None)]
 
-    def test_names_are_those_of_the_last_listing(self, database: Database) -> None:
+    def test_names_are_those_of_the_last_listing(self, database: DatabaseFile) -> None:
         listed = [Suite(key=key, id=key.suite_id, name="Old", html_url="https://x") for key in (KEY, OTHER_KEY)]
-        database.save_suites("acme", "shop", listed)
-        assert database.suites() == []
+        save_names(database, "acme", "shop", listed)
+        assert load_suites(database) == []
         save(database, [])
-        assert database.suites() == [listed[0]]
+        assert load_suites(database) == [listed[0]]
         renamed = attrs.evolve(listed[0], name=SURROGATE, identifier="new", html_url=None)
-        database.save_suites("acme", "shop", [renamed])
-        assert database.suites() == [renamed]
+        save_names(database, "acme", "shop", [renamed])
+        assert load_suites(database) == [renamed]
         save(database, [], key=OTHER_KEY)
-        assert database.suites() == [renamed, listed[1]]
+        assert load_suites(database) == [renamed, listed[1]]
 
-    def test_listing_is_valid_for_a_day(self, database: Database, path: Path) -> None:
-        assert not database.is_listed("acme", "shop")
+    def test_listing_is_valid_for_a_day(self, database: DatabaseFile, path: Path) -> None:
+        assert not is_listed(database, "acme", "shop")
         for _ in range(2):
-            database.save_suites("acme", "shop", [])
-            assert database.is_listed("acme", "shop")
-            assert not database.is_listed("acme", "other")
+            save_names(database, "acme", "shop", [])
+            assert is_listed(database, "acme", "shop")
+            assert not is_listed(database, "acme", "other")
             execute(path, "UPDATE projects SET listed_at = strftime('%Y-%m-%dT%H:%M:%SZ', 'now', '-25 hours')")
-            assert not database.is_listed("acme", "shop")
+            assert not is_listed(database, "acme", "shop")
 
-    def test_older_sessions_are_remembered(self, database: Database) -> None:
+    def test_older_sessions_are_remembered(self, database: DatabaseFile) -> None:
         time = datetime(2026, 1, 1, 2, tzinfo=timezone(timedelta(hours=2)))
         sync_once(database, (9,), (9, 9))
-        database.save_older(KEY, time, 7)
+        save(database, [], older=(time, 7))
         sync_once(database, (10, 9), (9, 10))
-        state = database.load_suite(KEY)
+        state = load_suite(database, KEY)
         assert (state.older_than, state.older_id) == (datetime(2026, 1, 1, tzinfo=UTC), 7)
-        assert (state.is_known, state.newest, state.covered) == (True, 10, ((9, 10),))
+        assert (state.is_known, state.highest, state.covered) == (True, 10, ((9, 10),))
 
 
 class TestSchema:
-    def test_columns_are_the_fields_of_the_api(self, database: Database, path: Path) -> None:
+    def test_columns_are_the_fields_of_the_api(self, database: DatabaseFile, path: Path) -> None:
         names = [row[1] for row in query(path, "PRAGMA table_info(sessions)")]
-        internal = ["missing_by", "deleted_by", "saved_in", "saved_by", "checked_at"]
         key = ["workspace", "project", "suite_id"]
-        assert names == [*key, *attrs.fields_dict(Session), "missing_since", "deleted_at", *internal]
+        assert names == [*key, *attrs.fields_dict(Session), "missing_since", "deleted_at"]
         names = [row[1] for row in query(path, "PRAGMA table_info(suites)")]
         assert names[:8] == [*key, "name", "identifier", "html_url", "missing_since", "deleted_at"]
 
@@ -560,26 +574,25 @@ class TestSchema:
             return connection
 
         monkeypatch.setattr(sqlite3, "connect", connect_and_record)
-        database = Database(str(path))
+        database = DatabaseFile(str(path))
         database.open()
         executed.clear()
         sync_once(database, (2, 1), (1, 2))
-        save(database, new_sessions(2), (1, 2), first_page=new_sessions(2), is_verified=False)
+        save(database, new_sessions(2), (1, 2), listed=new_sessions(2), is_first=True, is_verified=False)
         save(database, new_sessions(2), (1, 2))
         save(database, [], (1, 2))
-        database.newest(KEY)
-        database.unfinished(KEY, above=0)
-        database.count_above(KEY, 1)
-        database.sessions(KEY)
-        database.sessions(KEY, up_to=1, limit=1)
-        database.mark_checked(KEY, 1, 2)
-        database.save_older(KEY, datetime.now(UTC), 1)
+        load_suite(database, KEY)
+        locate(database, KEY, 1, 1)
+        load_sessions(database, KEY)
+        load_sessions(database, KEY, up_to=1, limit=1)
+        save(database, [], checked=(1, 2))
+        save(database, [], older=(datetime.now(UTC), 1))
         for _ in range(2):
-            database.mark_suite_missing(KEY, None)
-        database.is_listed("acme", "shop")
-        database.start_watch(KEY, "", new_sessions(1))
-        database.save_watched(KEY, "", new_session(1))
-        database.load_watch(KEY, "")
+            mark_suite_missing(database, KEY, None)
+        is_listed(database, "acme", "shop")
+        start_watch(database, KEY, "", new_sessions(1))
+        save_watched(database, KEY, "", new_session(1))
+        load_watch(database, KEY, "")
         database.close()
         statements = {sql.strip() for sql in executed if sql.strip().startswith(("SELECT", "UPDATE", "DELETE"))}
         plans = {sql: str(query(path, f"EXPLAIN QUERY PLAN {sql}")) for sql in statements if "commits" not in sql}

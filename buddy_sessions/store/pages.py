@@ -1,0 +1,329 @@
+"""The SQL of a sync: what is known of a suite, and what a page changes. A function that writes is one transaction."""
+# ruff: noqa: S608 - the only variable parts of the SQL are the constants of this module
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from ..models import Session, SessionStatus, SuiteKey
+from .cases import forget_cases
+from .coverage import Coverage, change_coverage, confirm, union_all
+from .evidence import ALL_NUMBERS, KnownSession, Verdict, judge, touches_unknown
+from .file import DatabaseFile
+from .intervals import Interval, contains, gaps
+from .messages import CompleteSync, ReadPage, SavedPage, SessionId, SuiteState, SyncScope
+from .plan import is_check_due
+from .rows import FIELDS, Row, from_sql, to_rows, to_sql
+from .schema import NOW
+
+_COLUMNS = ", ".join(FIELDS)
+_VALUES = _COLUMNS.replace("created_by", "member")
+_SUITE = "workspace = ? AND project = ? AND suite_id = ?"
+_LIVING = "FROM session_rows WHERE suite = ? AND deleted_at IS NULL AND missing_since IS NULL"
+_ID, _RELATIVE_ID, _CREATED_BY = map(FIELDS.index, ("id", "relative_id", "created_by"))
+
+_SAVE_SESSION = f"""
+    INSERT INTO session_rows (suite, saved_in, saved_by, {_COLUMNS}) VALUES (?, ?, ?{", ?" * len(FIELDS)})
+    ON CONFLICT (suite, id) DO UPDATE SET
+    ({_COLUMNS}, saved_in, saved_by, missing_since, missing_by, deleted_at, deleted_by) =
+    ({", ".join(f"excluded.{name}" for name in FIELDS)}, excluded.saved_in, excluded.saved_by, NULL, NULL, NULL, NULL)
+"""
+_MARK_SESSION = "UPDATE session_rows SET saved_in = :commit, saved_by = :sync, {} WHERE suite = :suite AND id = :id"
+_MARK_RESTORED = _MARK_SESSION.format("missing_since = NULL, missing_by = NULL, deleted_at = NULL, deleted_by = NULL")
+_MARK_MISSING = _MARK_SESSION.format(f"missing_since = {NOW}, missing_by = :sync")
+_MARK_DELETED = _MARK_SESSION.format("deleted_at = missing_since, deleted_by = :sync")
+
+
+class _SuiteRow(NamedTuple):
+    """The internal columns of a suite. The defaults are those of a suite that is not in the database."""
+
+    number: int | None = None
+    is_synced: bool = False
+    missing_since: str | None = None
+    invalidated_at: int = 0
+    invalidated_by: int | None = None
+    older_than: str | None = None
+    older_id: int = 0
+    digest: bytes | None = None
+    digest_after: int = 0
+    digest_since: str | None = None
+    digest_cases: str | None = None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether a successful read changes the row: the suite is new, or was missing."""
+        return not self.is_synced or self.missing_since is not None
+
+    @property
+    def complete(self) -> CompleteSync | None:
+        if self.digest is None:
+            return None
+        since = None if self.digest_since is None else datetime.fromisoformat(self.digest_since)
+        return CompleteSync(
+            self.digest,
+            SyncScope(after=self.digest_after, since=since, cases=self.digest_cases),  # type: ignore[arg-type]
+        )
+
+
+def load_suite(file: DatabaseFile, key: SuiteKey) -> SuiteState:
+    """Return what is known of a suite."""
+    suite = _load_row(file, key)
+    covered = union_all(_load_coverage(file, suite.number).values())
+    highest = "SELECT max(relative_id) FROM session_rows WHERE suite = ? AND deleted_at IS NULL"
+    newest = file.execute(f"SELECT relative_id, id {_LIVING} ORDER BY relative_id DESC LIMIT 1", (suite.number,))
+    row = newest.fetchone()
+    return SuiteState(
+        commit=_last_commit(file),
+        is_known=bool(suite.is_synced),
+        highest=file.number(highest, (suite.number,)),
+        newest=None if row is None else SessionId(row[0], from_sql(row[1])),
+        covered=covered,
+        known_below=_newest_known(file, suite.number, covered[-1][1]) if covered else 0,
+        to_recheck=_sessions_to_recheck(file, suite.number),
+        older_than=None if suite.older_than is None else datetime.fromisoformat(suite.older_than),
+        older_id=suite.older_id,
+        complete=suite.complete,
+    )
+
+
+def locate(file: DatabaseFile, key: SuiteKey, low: int, high: int) -> tuple[int, int]:
+    """Return where to look for a range of a list.
+
+    Returns:
+        The number of living sessions above the range, and the highest `relative_id` of one below it; 0 if there is
+        none.
+    """
+    suite = _load_row(file, key).number
+    above = file.number(f"SELECT count(*) {_LIVING} AND relative_id > ?", (suite, high))
+    return above, _newest_known(file, suite, low - 1)
+
+
+def save_page(file: DatabaseFile, key: SuiteKey, page: ReadPage) -> SavedPage:
+    """Save a page, and what it proves."""
+    with file.transaction():
+        saved = _save_page(file, key, page)
+        if page.checked is not None:
+            sql = f"UPDATE session_rows SET checked_at = {NOW} WHERE suite = ? AND relative_id BETWEEN ? AND ?"
+            file.execute(sql, (_load_row(file, key).number, *page.checked))
+        if page.older is not None:
+            time, relative_id = page.older
+            sql = f"UPDATE suites SET older_than = ?, older_id = ? WHERE {_SUITE}"
+            file.execute(sql, (time.astimezone(UTC).isoformat(), relative_id, *key))
+    return saved
+
+
+def finish_sync(file: DatabaseFile, key: SuiteKey, sync: int | None, complete: CompleteSync | None, above: int) -> None:
+    """Record that all claims of a sync are verified.
+
+    Args:
+        file: The file.
+        key: The suite.
+        sync: The number of the sync; None if it has not saved anything.
+        complete: The digest and the scope of the sync, if nothing remains to be read. It is not recorded if a session
+            is missing, or if a range is not covered.
+        above: Only higher `relative_id`s were to be read.
+    """
+    with file.transaction():
+        suite = _load_row(file, key)
+        before = _load_coverage(file, suite.number)
+        after = before if sync is None else confirm(before, sync)
+        _save_coverage(file, suite.number, before, after)
+        highest = file.number(
+            "SELECT max(relative_id) FROM session_rows WHERE suite = ? AND deleted_at IS NULL", (suite.number,)
+        )
+        if complete is None or any(gaps(union_all(after.values()), above=above, below=highest + 1)):
+            return
+        since = None if complete.scope.since is None else complete.scope.since.astimezone(UTC).isoformat()
+        sql = "UPDATE suites SET (digest, digest_after, digest_since, digest_cases) = (?, ?, ?, ?) WHERE number = ?"
+        file.execute(sql, (complete.digest, complete.scope.after, since, complete.scope.cases, suite.number))
+
+
+def mark_suite_missing(file: DatabaseFile, key: SuiteKey, sync: int | None) -> int | None:
+    """Record that the server does not know a suite: it is missing, and deleted if another sync has found the same.
+
+    Returns:
+        The number of the sync; None if it has not saved anything yet.
+    """
+    with file.transaction():
+        sql = f"SELECT missing_by, deleted_at FROM suites WHERE {_SUITE} AND is_synced"
+        suite = file.execute(sql, key).fetchone()
+        if suite is None or suite[1] is not None:
+            return sync
+        commit = _last_commit(file) + 1
+        file.execute("UPDATE commits SET number = ?", (commit,))
+        sync = commit if sync is None else sync
+        if suite[0] is None:
+            change = f"UPDATE suites SET missing_since = {NOW}, missing_by = ?, digest = NULL WHERE {_SUITE}"
+            file.execute(change, (sync, *key))
+        elif suite[0] != sync:
+            file.execute(f"UPDATE suites SET deleted_at = missing_since WHERE {_SUITE}", key)
+    return sync
+
+
+def _save_page(file: DatabaseFile, key: SuiteKey, page: ReadPage) -> SavedPage:
+    rows: dict[object, Row] = {row[_ID]: row for row in to_rows(page.sessions)}
+    suite = _load_row(file, key)
+    commit = _last_commit(file) + 1
+    sync = commit if page.sync is None else page.sync
+    known = _load_known(file, suite.number, page, sync)
+    verdict = judge(page, rows, known, sync)
+    before = _load_coverage(file, suite.number)
+    covered = union_all(before.values())
+    others = union_all(intervals for owner, intervals in before.items() if owner != sync)
+    is_held = not verdict.is_contradiction and touches_unknown(page, known, others)
+    # Another sync has reduced the coverage since the page was requested: do not extend it with older data.
+    is_overruled = suite.invalidated_at > page.commit and suite.invalidated_by != sync
+    after = change_coverage(before, verdict, None if is_held or is_overruled else page.claimed, sync)
+    if not page.is_verified:
+        after.pop(sync, None)
+        _withdraw_marks(file, suite.number, sync)
+    changed = set(verdict.changed)
+    is_invalidated = bool(verdict.dropped or verdict.to_recheck or not page.is_verified)
+    if verdict.is_change or after != before or is_invalidated or suite.is_new:
+        file.execute("UPDATE commits SET number = ?", (commit,))
+        if is_invalidated:
+            suite = suite._replace(invalidated_at=commit, invalidated_by=None if is_overruled else sync)
+        if is_invalidated or suite.is_new:
+            suite = _save_suite(file, key, suite)
+        if verdict.is_contradiction:
+            file.execute("UPDATE suites SET older_than = NULL, older_id = 0 WHERE number = ?", (suite.number,))
+        if suite.digest is not None:
+            file.execute("UPDATE suites SET digest = NULL WHERE number = ?", (suite.number,))
+        _save_sessions(file, suite.number, verdict, rows, commit=commit, sync=sync)
+        forget_cases(file, key, changed - set(verdict.unknown))
+        _save_coverage(file, suite.number, before, after)
+    else:
+        sync = page.sync  # type: ignore[assignment]  # it has not saved anything
+    return SavedPage(
+        sync=sync,
+        changed=tuple(session for session in page.sessions if to_sql(session.id) in changed),
+        is_contradiction=verdict.is_contradiction,
+        is_stale=verdict.is_stale,
+        is_held=is_held,
+        unknown=sum(contains(covered, rows[id_][_RELATIVE_ID]) for id_ in verdict.unknown),
+        restored=len(verdict.restored),
+        state=load_suite(file, key) if page.is_last else None,
+    )
+
+
+def _load_row(file: DatabaseFile, key: SuiteKey) -> _SuiteRow:
+    sql = f"SELECT {', '.join(_SuiteRow._fields)} FROM suites WHERE {_SUITE}"
+    return _SuiteRow(*file.execute(sql, key).fetchone() or ())
+
+
+def _last_commit(file: DatabaseFile) -> int:
+    return file.number("SELECT number FROM commits")
+
+
+def _newest_known(file: DatabaseFile, suite: int | None, high: int) -> int:
+    """Return the highest `relative_id` of a living session, up to a limit; 0 if there is none."""
+    return file.number(f"SELECT max(relative_id) {_LIVING} AND relative_id <= ?", (suite, high))
+
+
+def _sessions_to_recheck(file: DatabaseFile, suite: int | None) -> tuple[SessionId, ...]:
+    """Return the unfinished sessions that are due for a check, newest first."""
+    # The conditions on `status` are those of the index sessions_unfinished, so that SQLite uses it.
+    sql = f"""
+        SELECT relative_id, id, status, finish_date, coalesce(create_date, start_date), checked_at {_LIVING}
+        AND status <> 'SUCCESSFUL' AND status <> 'ERROR' AND status <> 'SKIPPED' ORDER BY relative_id DESC
+    """
+    now = datetime.now(UTC)
+    due: list[SessionId] = []
+    for relative_id, stored_id, status, finished, created, checked in file.execute(sql, (suite,)):
+        session = Session(
+            id=from_sql(stored_id),
+            relative_id=relative_id,
+            status=SessionStatus(from_sql(status)),
+            finish_date=None if finished is None else datetime.fromisoformat(finished),
+        )
+        if not session.is_finished and is_check_due(created, checked, now=now):
+            due.append(SessionId(relative_id, session.id))
+    return tuple(due)
+
+
+def _load_known(file: DatabaseFile, suite: int | None, page: ReadPage, sync: int) -> list[KnownSession]:
+    """Return the sessions about which a page may prove something, and those that are on it."""
+    numbers = [session.relative_id for session in page.listed or page.sessions]
+    numbers += page.proven or ()
+    low, high = min(numbers, default=1), max(numbers, default=0)
+    if page.top is not None:
+        low, high = min(low, page.top + 1), ALL_NUMBERS[1]
+    sql = f"""
+        SELECT {_VALUES}, missing_by, deleted_at IS NOT NULL, saved_in > ? AND saved_by <> ?
+        FROM session_rows LEFT JOIN members ON members.number = created_by
+        WHERE suite = ? AND relative_id BETWEEN ? AND ?
+    """
+    return [
+        KnownSession(row[_ID], row[_RELATIVE_ID], row[:-3], row[-3], bool(row[-2]), bool(row[-1]))
+        for row in file.execute(sql, (page.commit, sync, suite, low, high))
+    ]
+
+
+def _save_suite(file: DatabaseFile, key: SuiteKey, suite: _SuiteRow) -> _SuiteRow:
+    """Save that a suite exists, and when its coverage was reduced. Return its row."""
+    file.execute(
+        """
+        INSERT INTO suites (workspace, project, suite_id, is_synced, invalidated_at, invalidated_by)
+        VALUES (?, ?, ?, 1, ?, ?)
+        ON CONFLICT (workspace, project, suite_id) DO UPDATE SET
+        (is_synced, invalidated_at, invalidated_by, missing_since, missing_by, deleted_at) =
+        (1, excluded.invalidated_at, excluded.invalidated_by, NULL, NULL, NULL)
+        """,
+        (*key, suite.invalidated_at, suite.invalidated_by),
+    )
+    return _load_row(file, key)
+
+
+def _save_sessions(
+    file: DatabaseFile, suite: int | None, verdict: Verdict, rows: Mapping[object, Row], *, commit: int, sync: int
+) -> None:
+    members = _save_members(file, {rows[id_][_CREATED_BY] for id_ in verdict.changed})
+    file.execute_many(
+        _SAVE_SESSION,
+        [
+            (suite, commit, sync, *row[:_CREATED_BY], members[row[_CREATED_BY]], *row[_CREATED_BY + 1 :])
+            for row in map(rows.__getitem__, verdict.changed)
+        ],
+    )
+    changed = set(verdict.changed)
+    restored = [id_ for id_ in verdict.restored if id_ not in changed]
+    marks = ((_MARK_RESTORED, restored), (_MARK_MISSING, verdict.missing), (_MARK_DELETED, verdict.deleted))
+    for sql, ids in marks:
+        file.execute_many(sql, [{"commit": commit, "sync": sync, "suite": suite, "id": id_} for id_ in ids])
+
+
+def _save_members(file: DatabaseFile, texts: Iterable[str | None]) -> dict[str | None, int | None]:
+    """Save members that were not saved before. Return the numbers of all by their JSON."""
+    numbers: dict[str | None, int | None] = {None: None}
+    for text in texts:
+        if text is not None:
+            row = file.execute("SELECT number FROM members WHERE member = ?", (text,)).fetchone()
+            insert = "INSERT INTO members (member) VALUES (?)"
+            numbers[text] = file.execute(insert, (text,)).lastrowid if row is None else row[0]
+    return numbers
+
+
+def _withdraw_marks(file: DatabaseFile, suite: int | None, sync: int) -> None:
+    """Remove the marks that a sync has set, because its pages were out of order."""
+    change = "deleted_at = NULL, deleted_by = NULL"
+    file.execute(f"UPDATE session_rows SET {change} WHERE suite = ? AND deleted_by = ?", (suite, sync))
+    change = "missing_since = NULL, missing_by = NULL"
+    file.execute(f"UPDATE session_rows SET {change} WHERE suite = ? AND missing_by = ?", (suite, sync))
+
+
+def _load_coverage(file: DatabaseFile, suite: int | None) -> Coverage:
+    coverage: dict[int | None, list[Interval]] = {}
+    sql = "SELECT sync, low, high FROM covered WHERE suite = ? ORDER BY low"
+    for sync, low, high in file.execute(sql, (suite,)):
+        coverage.setdefault(sync, []).append((low, high))
+    return {sync: tuple(intervals) for sync, intervals in coverage.items()}
+
+
+def _save_coverage(file: DatabaseFile, suite: int | None, before: Coverage, after: Coverage) -> None:
+    old = {(suite, sync, *interval) for sync, intervals in before.items() for interval in intervals}
+    new = {(suite, sync, *interval) for sync, intervals in after.items() for interval in intervals}
+    delete = "DELETE FROM covered WHERE suite = ? AND sync IS ? AND low = ? AND high = ?"
+    file.execute_many(delete, list(old - new))
+    file.execute_many("INSERT INTO covered (suite, sync, low, high) VALUES (?, ?, ?, ?)", list(new - old))

@@ -1,0 +1,87 @@
+"""The SQL of the sessions and suites of a store that are read back, and of the names of suites."""
+# ruff: noqa: S608 - the only variable parts of the SQL are the constants of this module
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..models import Session, Suite, SuiteKey
+from .file import DatabaseFile
+from .intervals import Interval
+from .rows import FIELDS, Members, from_sql, to_session, to_sql
+from .schema import NOW
+
+
+def load_sessions(
+    file: DatabaseFile,
+    key: SuiteKey,
+    *,
+    branch: str | None = None,
+    up_to: int | None = None,
+    limit: int | None = None,
+) -> list[Session]:
+    """Return the sessions of a suite that are not deleted, newest first: at most `limit`, up to a `relative_id`."""
+    sql = f"""
+        SELECT {", ".join(FIELDS)} FROM sessions
+        WHERE workspace = ? AND project = ? AND suite_id = ? AND deleted_at IS NULL
+    """
+    parameters: list[object] = [*key]
+    if branch is not None:
+        sql += " AND ref_type = 'BRANCH' AND ref_name = ?"
+        parameters.append(to_sql(branch))
+    if up_to is not None:
+        sql += " AND relative_id <= ?"
+        parameters.append(up_to)
+    parameters.append(-1 if limit is None else limit)
+    rows = file.execute(f"{sql} ORDER BY relative_id DESC LIMIT ?", parameters)
+    members: Members = {}
+    return [to_session(row, members) for row in rows]
+
+
+def load_covered(file: DatabaseFile, key: SuiteKey) -> list[Interval]:
+    """Return the ranges of `relative_id` of which the database contains every existing session."""
+    sql = """
+        SELECT low, high FROM covered JOIN suites ON suites.number = covered.suite
+        WHERE workspace = ? AND project = ? AND suite_id = ? ORDER BY low
+    """
+    ranges: list[Interval] = []
+    for low, high in file.execute(sql, key):
+        if ranges and low <= ranges[-1][1] + 1:
+            ranges[-1] = ranges[-1][0], max(high, ranges[-1][1])
+        else:
+            ranges.append((low, high))
+    return ranges
+
+
+def load_suites(file: DatabaseFile) -> list[Suite]:
+    """Return the suites that were synced, sorted by their keys."""
+    columns = "workspace, project, suite_id, name, identifier, html_url"
+    sql = f"SELECT {columns} FROM suites WHERE is_synced ORDER BY 1, 2, 3"
+    return [
+        Suite(key=SuiteKey(*key), id=key[2], name=name, identifier=identifier, html_url=html_url)
+        for *key, name, identifier, html_url in (map(from_sql, row) for row in file.execute(sql))
+    ]
+
+
+def is_listed(file: DatabaseFile, workspace: str, project: str) -> bool:
+    """Return whether the suites of a project were listed within the last day. A time in the future does not count."""
+    is_recent = "julianday('now') - julianday(listed_at) BETWEEN 0 AND 1"
+    sql = f"SELECT 1 FROM projects WHERE workspace = ? AND project = ? AND {is_recent}"
+    return file.execute(sql, (workspace, project)).fetchone() is not None
+
+
+def save_names(file: DatabaseFile, workspace: str, project: str, suites: Sequence[Suite]) -> None:
+    """Save the names of the suites of a project, and that they were listed now."""
+    with file.transaction():
+        file.execute(f"INSERT OR REPLACE INTO projects VALUES (?, ?, {NOW})", (workspace, project))
+        file.execute_many(
+            """
+            INSERT INTO suites (workspace, project, suite_id, name, identifier, html_url) VALUES (?, ?, ?, ?, ?, ?)
+            ON CONFLICT (workspace, project, suite_id) DO UPDATE
+            SET (name, identifier, html_url) = (excluded.name, excluded.identifier, excluded.html_url)
+            """,
+            [
+                tuple(map(to_sql, (workspace, project, suite.id, suite.name, suite.identifier, suite.html_url)))
+                for suite in suites
+            ],
+        )

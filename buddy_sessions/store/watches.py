@@ -1,0 +1,68 @@
+"""The sessions that the watches of a store have seen, so that a watch continues where the last one stopped."""
+# ruff: noqa: S608 - the only variable parts of the SQL are the constants of this module
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+
+from .._changes import REMEMBERED_SESSIONS
+from .._decoding.converter import session_from_dict, to_dict
+from ..models import Session, SuiteKey
+from .file import DatabaseFile
+from .rows import to_sql
+from .thread import DatabaseThread
+
+_WATCH = "workspace = ? AND project = ? AND suite_id = ? AND branch = ?"
+
+
+class StoreWatchState:
+    """The `WatchState` of the watches of one branch, or of all branches if it is None."""
+
+    def __init__(self, thread: DatabaseThread, *, branch: str | None) -> None:
+        self._thread = thread
+        self._branch = branch or ""  # not null: in SQL, null is not equal to null
+
+    async def load(self, key: SuiteKey) -> list[Session] | None:
+        """Return the sessions of a suite that were saved; None if the suite was never watched."""
+        return await self._thread.run(load_watch, key, self._branch)
+
+    async def start(self, key: SuiteKey, sessions: Iterable[Session]) -> None:
+        """Save the sessions that exist when the watch of a suite starts, in place of all that were saved before."""
+        await self._thread.run(start_watch, key, self._branch, list(sessions))
+
+    async def save(self, key: SuiteKey, session: Session) -> None:
+        """Save a session whose change was acknowledged. Of the saved sessions, keep only the newest."""
+        await self._thread.run(save_watched, key, self._branch, session)
+
+
+def load_watch(file: DatabaseFile, key: SuiteKey, branch: str) -> list[Session] | None:
+    """Return the sessions that a watch of a suite has seen; None if the suite was never watched."""
+    if file.execute(f"SELECT 1 FROM watches WHERE {_WATCH}", (*key, branch)).fetchone() is None:
+        return None
+    rows = file.execute(f"SELECT session FROM watched WHERE {_WATCH}", (*key, branch))
+    return [session_from_dict(json.loads(text)) for (text,) in rows]
+
+
+def start_watch(file: DatabaseFile, key: SuiteKey, branch: str, sessions: Sequence[Session]) -> None:
+    """Save the sessions that exist when the watch of a suite starts, in place of all that were saved before."""
+    with file.transaction():
+        file.execute("INSERT OR IGNORE INTO watches VALUES (?, ?, ?, ?)", (*key, branch))
+        file.execute(f"DELETE FROM watched WHERE {_WATCH}", (*key, branch))
+        for session in sessions:
+            _save_session(file, key, branch, session)
+
+
+def save_watched(file: DatabaseFile, key: SuiteKey, branch: str, session: Session) -> None:
+    """Save a session as a watch has seen it. Of the sessions saved for the suite, keep only the newest."""
+    with file.transaction():
+        _save_session(file, key, branch, session)
+        old = f"SELECT rowid FROM watched WHERE {_WATCH} ORDER BY relative_id DESC LIMIT -1 OFFSET ?"
+        file.execute(f"DELETE FROM watched WHERE rowid IN ({old})", (*key, branch, REMEMBERED_SESSIONS))
+
+
+def _save_session(file: DatabaseFile, key: SuiteKey, branch: str, session: Session) -> None:
+    file.execute(
+        "INSERT OR REPLACE INTO watched VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (*key, branch, to_sql(session.id), session.relative_id, json.dumps(to_dict(session))),
+    )
