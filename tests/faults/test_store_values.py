@@ -1,0 +1,157 @@
+"""Syncs of values that a server should not send: each fails at most its own suite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from buddy_sessions import BuddyClient, BuddyError, SessionStore, StoreError, SuiteKey, TestCase
+from helpers.script_server import Respond, script_server
+
+pytestmark = pytest.mark.fault
+
+KEYS = [SuiteKey("acme", "shop", f"s{number:02}") for number in range(30)]
+SURROGATE = "half \ud83d a pair"
+
+
+def new_session(number: int, **fields: Any) -> dict[str, Any]:
+    return {"id": f"id{number}", "relative_id": number, "status": "ERROR", "tests_count": 1, **fields}
+
+
+def new_case(number: int, status: str = "FAILED", **fields: Any) -> dict[str, Any]:
+    return {"id": f"case{number}", "name": f"test {number}", "status": status, "test_group_id": "group", **fields}
+
+
+def respond_well(path: str, query: dict[str, str]) -> Any:
+    """Respond as a server with a session in each suite, with one failed case."""
+    _, *parts = path.split("/")
+    if not parts:
+        return {"suites": [{"id": key.suite_id, "name": f"Tests {key.suite_id}"} for key in KEYS]}
+    if parts[1:] == ["sessions"]:
+        return {"sessions": [new_session(1, failed_count=1, error_count=0)] if query["page"] == "1" else []}
+    if parts[-1] == "cases" and len(parts) == 4:
+        return {"cases": [new_case(1)] if query.get("status") != "ERROR" else []}
+    return new_case(1, data="<testcase/>")
+
+
+async def sync(
+    path: Path, respond: Respond, **options: Any
+) -> tuple[dict[SuiteKey, BuddyError], dict[SuiteKey, list[TestCase]]]:
+    """Sync all suites with their failing cases. Return the failures, and the cases of session 1 of each suite."""
+    async with (
+        script_server(respond) as base_url,
+        BuddyClient("token", base_url=base_url, max_attempts=1) as buddy,
+        SessionStore(path) as store,
+    ):
+        async with store.sync(buddy, KEYS, on_failure="collect", **{"cases": "failed", **options}) as harvest:
+            _ = [pair async for pair in harvest]
+        return dict(harvest.failures), {key: await store.cases(key, "id1") for key in KEYS}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "sessions.db"
+
+
+async def test_case_whose_status_changes_between_the_two_requests(path: Path) -> None:
+    """It is listed as FAILED, then as ERROR."""
+
+    def respond(path: str, query: dict[str, str]) -> Any:
+        if path.startswith("/s07/") and path.endswith("/sessions"):
+            return {"sessions": [new_session(1, failed_count=1, error_count=1)] if query["page"] == "1" else []}
+        if path == "/s07/sessions/id1/cases":
+            return {"cases": [new_case(1, query["status"])]}
+        if path.startswith("/s07/sessions/id1/test-groups"):
+            return new_case(1, "ERROR")
+        return respond_well(path, query)
+
+    failures, cases = await sync(path, respond)
+    assert failures == {}
+    assert [(case.id, case.status) for case in cases[KEYS[7]]] == [("case1", "ERROR")]
+    assert all(len(found) == 1 for found in cases.values())
+
+
+async def test_single_case_with_the_id_of_another_case(path: Path) -> None:
+    """Its details are those of another test, and are not saved."""
+
+    def respond(path: str, query: dict[str, str]) -> Any:
+        if path == "/s07/sessions" and query["page"] == "1":
+            return {"sessions": [new_session(1, failed_count=2, error_count=0)]}
+        if path == "/s07/sessions/id1/cases":
+            return {"cases": [new_case(1), new_case(2)]}
+        if path.startswith("/s07/sessions/id1/test-groups"):
+            return new_case(2, data="<testcase/>")
+        return respond_well(path, query)
+
+    failures, cases = await sync(path, respond)
+    assert failures == {}
+    assert [(case.id, case.data is not None) for case in cases[KEYS[7]]] == [("case1", False), ("case2", True)]
+    assert all(cases.values())
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        [{"id": SURROGATE, "name": "x"}],
+        [{"id": "other", "name": SURROGATE}, {"id": "s00", "name": SURROGATE}],
+        [{"id": "s01", "name": "old"}, {"id": "s01", "name": "Tests s01"}],
+        [{"id": "", "name": "no id"}],
+    ],
+    ids=["surrogate-in-an-id", "surrogate-in-a-name", "listed-twice", "empty-id"],
+)
+async def test_names_that_cannot_be_stored(path: Path, listed: list[dict[str, str]]) -> None:
+    def respond(path: str, query: dict[str, str]) -> Any:
+        response = respond_well(path, query)
+        return {"suites": [*listed, *response["suites"][1:]]} if path == "" else response
+
+    failures, cases = await sync(path, respond)
+    assert failures == {}
+    assert all(cases.values())
+    async with SessionStore(path) as store:
+        names = {suite.key: suite.name for suite in await store.suites()}
+    assert [names[key] for key in KEYS[1:]] == [f"Tests {key.suite_id}" for key in KEYS[1:]]
+
+
+@pytest.mark.parametrize("session_id", ["..", "a/b", "", SURROGATE, "%2e%2e"])
+async def test_session_whose_id_is_not_a_segment_of_a_url(
+    path: Path, session_id: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its cases cannot be requested, nor can it alone."""
+    status = "ERROR"
+
+    def respond(path: str, query: dict[str, str]) -> Any:
+        if path == "/s07/sessions":
+            start = (int(query["page"]) - 1) * int(query["per_page"])
+            rows = [new_session(number) for number in range(300, 0, -1)]
+            rows[200] = new_session(100, id=session_id, status=status)
+            rows[299] = new_session(1, failed_count=1, error_count=0)
+            return {"sessions": rows[start : start + int(query["per_page"])]}
+        return respond_well(path, query)
+
+    failures, cases = await sync(path, respond)
+    assert failures == {}
+    assert f"session {session_id!r}" in caplog.text
+    assert "cases are skipped" in caplog.text
+    assert all(cases.values())
+    caplog.clear()
+    failures, _ = await sync(path, respond)
+    assert (failures, caplog.text) == ({}, "")
+    status = "IN_PROGRESS"
+    failures, _ = await sync(path, respond, full=True)
+    for _ in range(2):
+        failures, _ = await sync(path, respond)
+        assert failures == {}
+
+
+async def test_number_that_cannot_be_stored_fails_its_suite(path: Path) -> None:
+    def respond(path: str, query: dict[str, str]) -> Any:
+        if path.startswith("/s07/sessions/id1/"):
+            return {"cases": [new_case(1, time=2**63)]} if path.endswith("/id1/cases") else new_case(1, time=2**63)
+        return respond_well(path, query)
+
+    failures, cases = await sync(path, respond)
+    assert list(failures) == [KEYS[7]]
+    assert isinstance(failures[KEYS[7]], StoreError)
+    assert [key for key, found in cases.items() if not found] == [KEYS[7]]
