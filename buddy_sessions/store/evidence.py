@@ -12,7 +12,7 @@ created again: then a known `relative_id` has another id.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from attrs import Factory, define
 
@@ -95,14 +95,8 @@ def judge(page: ReadPage, rows: Mapping[object, Row], known: Collection[KnownSes
     """
     listed = listed_ids(page)
     numbers = set(listed.values())
-    is_known_list = any(listed.get(session.id) == session.relative_id for session in known)
-    # Not the sessions that another sync has saved since the page was requested.
-    newest = max((each.relative_id for each in known if each.is_living and not each.is_newer), default=0)
-    is_stale = page.top is not None and page.top < newest and is_known_list
-    is_empty = page.top == 0 and newest > 0
-    is_recreated = page.top is not None and 0 < page.top <= newest and not is_known_list
-    verdict = Verdict(is_contradiction=is_empty or is_recreated, is_stale=is_stale)
-    low, high = page.proven or (1, 0)
+    kind = kind_of(page, known)
+    verdict = Verdict(is_contradiction=kind in {"empty", "recreated"}, is_stale=kind == "stale")
     unknown = dict(rows)
     for session in known:
         row = unknown.pop(session.id, None)
@@ -113,21 +107,35 @@ def judge(page: ReadPage, rows: Mapping[object, Row], known: Collection[KnownSes
         elif session.id not in listed and not session.is_deleted:
             if session.relative_id in numbers and session.missing_by is None:
                 verdict.is_contradiction = True  # another session has its number
-            is_above_top = page.top is not None and session.relative_id > page.top
-            # The first page shows that sessions above its top do not exist if they are missing already, unless it is
-            # stale; and that none of them exists if the suite was created again.
-            is_gone = is_above_top and (is_empty or is_recreated or (session.missing_by is not None and not is_stale))
-            if is_gone or low <= session.relative_id <= high:
+            if _is_gone(session, page, kind):
                 _judge_absent(session, sync, verdict)
+            elif session.missing_by is not None and _is_in(page.claimed, session):
+                verdict.to_recheck.append(session.relative_id)  # this sync did not find it on the page before
     verdict.unknown += unknown
     verdict.changed += unknown
-    if page.is_repair:
-        verdict.is_contradiction = False
-    if verdict.is_contradiction:
-        verdict.dropped = ALL_NUMBERS
-    elif page.top is not None and is_stale:
-        verdict.dropped = page.top + 1, ALL_NUMBERS[1]
+    verdict.is_contradiction = verdict.is_contradiction and not page.is_repair
+    stale = ((page.top or 0) + 1, ALL_NUMBERS[1]) if verdict.is_stale else None
+    verdict.dropped = ALL_NUMBERS if verdict.is_contradiction else stale
     return verdict
+
+
+def kind_of(page: ReadPage, known: Collection[KnownSession]) -> Literal["stale", "empty", "recreated"] | None:
+    """Return what the first page says about the list; None if nothing special, or for another page.
+
+    - stale: an older state of the list. It lacks the newest known session.
+    - empty: no session exists any more.
+    - recreated: another list. It has no known session, and no `relative_id` above the newest known one.
+    """
+    # Not the sessions that another sync has saved since the page was requested.
+    newest = max((each.relative_id for each in known if each.is_living and not each.is_newer), default=0)
+    if page.top is None or page.top > newest or newest == 0:
+        return None
+    if page.top == 0:
+        return "empty"
+    listed = listed_ids(page)
+    if not any(listed.get(session.id) == session.relative_id for session in known):
+        return "recreated"
+    return "stale" if page.top < newest else None
 
 
 def touches_unknown(page: ReadPage, known: Collection[KnownSession], covered: Intervals) -> bool:
@@ -148,6 +156,18 @@ def touches_unknown(page: ReadPage, known: Collection[KnownSession], covered: In
 def listed_ids(page: ReadPage) -> dict[object, int]:
     """Return the `relative_id`s of the sessions on a page by their ids, as they are stored."""
     return {to_sql(session.id): session.relative_id for session in page.listed}
+
+
+def _is_gone(session: KnownSession, page: ReadPage, kind: str | None) -> bool:
+    """Return whether a page proves that a session, which is not on it, does not exist."""
+    if page.top is not None and session.relative_id > page.top:
+        # Sessions that are missing already are gone, unless the page is stale.
+        return kind in {"empty", "recreated"} or (session.missing_by is not None and kind != "stale")
+    return _is_in(page.proven, session)
+
+
+def _is_in(interval: Interval | None, session: KnownSession) -> bool:
+    return interval is not None and interval[0] <= session.relative_id <= interval[1]
 
 
 def _judge_present(session: KnownSession, row: Row, verdict: Verdict) -> None:

@@ -246,7 +246,7 @@ def _sessions_to_recheck(file: DatabaseFile, suite: int | None) -> tuple[Session
 def _load_known(file: DatabaseFile, suite: int | None, page: ReadPage, sync: int) -> list[KnownSession]:
     """Return the sessions about which a page may prove something, and those that are on it."""
     numbers = [session.relative_id for session in page.listed or page.sessions]
-    numbers += page.proven or ()
+    numbers += (*(page.proven or ()), *(page.claimed or ()))
     low, high = min(numbers, default=1), max(numbers, default=0)
     if page.top is not None:
         low, high = min(low, page.top + 1), ALL_NUMBERS[1]

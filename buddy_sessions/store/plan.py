@@ -43,7 +43,7 @@ class ReadRange(NamedTuple):
 
     low: int
     high: int | None
-    commit: int = 0
+    commit: int
     offset: int = 0
     check_end: bool = True
     is_check: bool = False
@@ -61,6 +61,7 @@ class Progress:
         top: The highest `relative_id` on the first page.
         done: The `relative_id`s that were read.
         is_verified: Whether no session was missed or repeated.
+        is_not_modified: Whether the first page is the one of the last complete sync, so that nothing else is read.
         is_stale: Whether the first page lacks the newest known session.
         is_repair: Whether all coverage was dropped, so that the whole suite is read again.
         checks: The ranges with unfinished sessions that remain to be checked; None before they were planned.
@@ -75,6 +76,7 @@ class Progress:
     top: int = 0
     done: Intervals = ()
     is_verified: bool = True
+    is_not_modified: bool = False
     is_stale: bool = False
     is_repair: bool = False
     checks: tuple[ReadRange, ...] | None = None
@@ -160,12 +162,12 @@ def next_gap(covered: Intervals, progress: Progress) -> Interval | None:
     return max(gaps(known, above=progress.above, below=progress.top + 1), default=None)
 
 
-def plan_gap(gap: Interval, covered: Intervals, progress: Progress, known_below: int) -> ReadRange:
+def plan_gap(gap: Interval, state: SuiteState, progress: Progress, known_below: int, *, full: bool) -> ReadRange:
     """Return the range for a gap. It ends at a session that is known below, so that the two lists are compared."""
     low, high = gap
-    if known_below and contains(covered, low - 1):
+    if known_below and not full and contains(state.covered, low - 1):
         low = known_below
-    return ReadRange(low, None if high == progress.top else high)
+    return ReadRange(low, None if high == progress.top else high, state.commit)
 
 
 def plan_checks(state: SuiteState, progress: Progress) -> tuple[ReadRange, ...]:
@@ -174,7 +176,7 @@ def plan_checks(state: SuiteState, progress: Progress) -> tuple[ReadRange, ...]:
     newest = state.newest
     if progress.is_stale and newest is not None and newest.relative_id > progress.top:
         # A 404 shows that the first page was up to date: then all sessions above its top are marked as missing.
-        checks.append(ReadRange(progress.top + 1, newest.relative_id, session_id=newest.id))
+        checks.append(ReadRange(progress.top + 1, newest.relative_id, state.commit, session_id=newest.id))
     unread = [
         session
         for session in state.to_recheck
@@ -183,7 +185,7 @@ def plan_checks(state: SuiteState, progress: Progress) -> tuple[ReadRange, ...]:
     for group in _group(unread):
         low, high = group[-1].relative_id, group[0].relative_id
         session_id = group[0].id if low == high else None
-        checks.append(ReadRange(low, high, is_check=True, session_id=session_id))
+        checks.append(ReadRange(low, high, state.commit, is_check=True, session_id=session_id))
     return tuple(checks[:MAX_CHECKS])
 
 

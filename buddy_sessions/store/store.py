@@ -101,8 +101,9 @@ class SessionStore:
         """Return the new and the changed sessions of many suites, as one stream of `(key, session)`.
 
         Each page is saved before its sessions are yielded. A sync reads the new sessions, then the gaps between the
-        covered ranges of numbers, then unfinished sessions: at most ten single sessions or groups with neighbouring
-        numbers. An unchanged suite costs one request, and each project one more per day, for the names of its suites.
+        covered ranges of numbers, then checks unfinished sessions: each after a tenth of its age, at least a minute, at
+        most a day, with ten requests at most. An unchanged suite costs one request, and each project one more per day,
+        for the names of its suites.
 
         No single wrong response makes the database wrong: a session that is not found is marked as missing
         (`missing_since`), and as deleted (`deleted_at`) if the next sync does not find it, either. If a deleted session
@@ -120,7 +121,8 @@ class SessionStore:
                 at the first page that is entirely older. A session without a date is included.
             cases: "failed" also saves the test cases that failed or ended with an error, of every finished session that
                 has any; "all" saves all cases. A session costs one request for each 100 cases, and one for the message
-                of each failing case, of 100 at most. Its cases are read once, and again after it has changed.
+                of each failing case, of 100 at most. Its cases are read once. When the session changes, they are
+                deleted, and read again.
             full: Whether to read every page again, whatever the database contains. Sessions that were not saved, or
                 were marked as missing or deleted, are corrected, logged, and counted in `stats.repaired`. Not allowed
                 with `branch`.
@@ -248,6 +250,8 @@ class SessionStore:
 
     async def cases(self, suite: SuiteRef, session: Session | str) -> list[TestCase]:
         """Return the saved test cases of a session, in the order of the API.
+
+        There are none if the session has changed since its cases were read.
 
         Args:
             suite: The suite, as in `sessions`.

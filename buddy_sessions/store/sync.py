@@ -143,7 +143,7 @@ class SuiteSync:
                         yield page
             part = self._next
         self._cost += await self._run.save_names(self._key)
-        if self._case_sync is not None:
+        if self._case_sync is not None and not self._progress.is_not_modified:
             await self._read_cases(self._case_sync)
 
     async def _read_range(self, part: ReadRange) -> AsyncGenerator[SessionPage, None]:
@@ -167,6 +167,7 @@ class SuiteSync:
                     if read.is_last:
                         break
             if reader.is_not_modified:
+                self._progress = attrs.evolve(self._progress, is_not_modified=True)
                 yield SessionPage(suite=self._key, number=1, sessions=(), is_last=True)
         except BuddyError as error:
             failure = error
@@ -296,19 +297,17 @@ class SuiteSync:
         if held is not None and held != part.held:  # the list below may be another one: read on to a known session
             low = held[0]
             offset, known_below = await self._run.thread.run(locate, self._key, low, low - 1)
-            self._next = ReadRange(known_below or low - 1, low - 1, offset=offset, held=held)
+            self._next = ReadRange(known_below or low - 1, low - 1, part.commit, offset, held=held)
         elif gap is not None:
             offset, known_below = await self._run.thread.run(locate, self._key, *gap)
-            self._next = plan_gap(gap, covered, self._progress, known_below)._replace(offset=offset)
+            self._next = plan_gap(gap, state, self._progress, known_below, full=self._full)._replace(offset=offset)
         else:
             self._progress = self._progress.with_checks(state)
             self._next = next(iter(self._progress.checks or ()), None)
             if self._next is not None and self._next.session_id is None:
                 offset, _ = await self._run.thread.run(locate, self._key, self._next.low, self._next.high or 0)
                 self._next = self._next._replace(offset=offset)
-        if self._next is not None:
-            self._next = self._next._replace(commit=state.commit)
-        else:
+        if self._next is None:
             await self._finish(state)
 
     async def _finish(self, state: SuiteState) -> None:

@@ -44,7 +44,7 @@ members = st.builds(
     Member,
     url=TEXTS,
     html_url=TEXTS,
-    id=st.none() | st.integers(),
+    id=st.none() | st.integers(-(2**63), 2**63 - 1),
     name=TEXTS,
     avatar_url=TEXTS,
     email=TEXTS,
@@ -306,6 +306,17 @@ class TestPages:
     def test_sessions_in_the_covered_range_should_be_known(self, database: DatabaseFile) -> None:
         sync_once(database, (3, 1), (1, 3))
         assert save(database, new_sessions(4, 2), (2, 4)).unknown == 1
+
+    def test_range_that_is_claimed_with_the_next_page(self, database: DatabaseFile, path: Path) -> None:
+        """Page 1 ends where the coverage begins. Page 2 shows that it is the same list, and claims both ranges."""
+        sync_once(database, (3, 2, 1), (1, 3))
+        save(database, new_sessions(5))
+        first = save(database, new_sessions(7, 6, 4), (4, 7))
+        assert first.is_held
+        assert covered(database, KEY) == ((1, 3),)
+        assert marked_numbers(path, "missing_since") == [5]
+        assert not save(database, new_sessions(3, 2), (2, 3), claimed=(2, 7), sync=first.sync).is_held
+        assert covered(database, KEY) == ((1, 4), (6, 7))
 
     def test_page_that_claims_nothing_marks_missing_sessions(self, database: DatabaseFile, path: Path) -> None:
         save(database, new_sessions(3, 2), (2, 3))
