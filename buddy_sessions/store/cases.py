@@ -55,15 +55,9 @@ def save_cases(
     *,
     is_verified: bool,
 ) -> None:
-    """Save the cases of a session, in place of those that were saved before, unless the session has changed meanwhile.
+    """Save the cases of a session, in place of those from before, unless the session has changed meanwhile.
 
-    Args:
-        file: The file.
-        key: The suite.
-        session: The session.
-        scope: Which cases these are.
-        cases: The cases, with different ids; None if they cannot be read, so that those from before are kept.
-        is_verified: Whether they need not be read again: their number is the one that the session counts.
+    `cases` is None if they cannot be read: then those from before are kept. They are read again if not `is_verified`.
     """
     row_key = (*key, to_sql(session.id))
     with file.transaction():

@@ -22,6 +22,7 @@ _COLUMNS = ", ".join(FIELDS)
 _VALUES = _COLUMNS.replace("created_by", "member")
 _SUITE = "workspace = ? AND project = ? AND suite_id = ?"
 _LIVING = "FROM session_rows WHERE suite = ? AND deleted_at IS NULL AND missing_since IS NULL"
+_HIGHEST = "SELECT max(relative_id) FROM session_rows WHERE suite = ? AND deleted_at IS NULL"
 _ID, _RELATIVE_ID, _CREATED_BY = map(FIELDS.index, ("id", "relative_id", "created_by"))
 
 _SAVE_SESSION = f"""
@@ -71,13 +72,12 @@ def load_suite(file: DatabaseFile, key: SuiteKey) -> SuiteState:
     """Return what is known of a suite."""
     suite = _load_row(file, key)
     covered = union_all(_load_coverage(file, suite.number).values())
-    highest = "SELECT max(relative_id) FROM session_rows WHERE suite = ? AND deleted_at IS NULL"
     newest = file.execute(f"SELECT relative_id, id {_LIVING} ORDER BY relative_id DESC LIMIT 1", (suite.number,))
     row = newest.fetchone()
     return SuiteState(
         commit=_last_commit(file),
         is_known=bool(suite.is_synced),
-        highest=file.number(highest, (suite.number,)),
+        highest=file.number(_HIGHEST, (suite.number,)),
         newest=None if row is None else SessionId(row[0], from_sql(row[1])),
         covered=covered,
         known_below=_newest_known(file, suite.number, covered[-1][1]) if covered else 0,
@@ -89,12 +89,7 @@ def load_suite(file: DatabaseFile, key: SuiteKey) -> SuiteState:
 
 
 def locate(file: DatabaseFile, key: SuiteKey, low: int, high: int) -> tuple[int, int]:
-    """Return where to look for a range of a list.
-
-    Returns:
-        The number of living sessions above the range, and the highest `relative_id` of one below it; 0 if there is
-        none.
-    """
+    """Return the number of living sessions above a range, and the highest `relative_id` of one below it, or 0."""
     suite = _load_row(file, key).number
     above = file.number(f"SELECT count(*) {_LIVING} AND relative_id > ?", (suite, high))
     return above, _newest_known(file, suite, low - 1)
@@ -115,24 +110,16 @@ def save_page(file: DatabaseFile, key: SuiteKey, page: ReadPage) -> SavedPage:
 
 
 def finish_sync(file: DatabaseFile, key: SuiteKey, sync: int | None, complete: CompleteSync | None, above: int) -> None:
-    """Record that all claims of a sync are verified.
+    """Record that all claims of a sync are verified, and that it is complete, unless a number `above` is uncovered.
 
-    Args:
-        file: The file.
-        key: The suite.
-        sync: The number of the sync; None if it has not saved anything.
-        complete: The digest and the scope of the sync, if nothing remains to be read. It is not recorded if a session
-            is missing, or if a range is not covered.
-        above: Only higher `relative_id`s were to be read.
+    The number of a missing session is never covered, so then nothing is in doubt.
     """
     with file.transaction():
         suite = _load_row(file, key)
         before = _load_coverage(file, suite.number)
         after = before if sync is None else confirm(before, sync)
         _save_coverage(file, suite.number, before, after)
-        highest = file.number(
-            "SELECT max(relative_id) FROM session_rows WHERE suite = ? AND deleted_at IS NULL", (suite.number,)
-        )
+        highest = file.number(_HIGHEST, (suite.number,))
         if complete is None or any(gaps(union_all(after.values()), above=above, below=highest + 1)):
             return
         since = None if complete.scope.since is None else complete.scope.since.astimezone(UTC).isoformat()

@@ -195,15 +195,7 @@ class SuiteSync:
     def _to_save(
         self, part: ReadRange, page: SessionPage, *, is_first: bool, held: Interval | None, lowest: int
     ) -> ReadPage:
-        """Return what to save of a page, and what it proves.
-
-        Args:
-            part: The range that is read.
-            page: The page.
-            is_first: Whether it is the first page of the list.
-            held: The range above it that was not claimed yet.
-            lowest: The lowest `relative_id` in scope so far, 0 if there is none.
-        """
+        """Return what to save of a page, and what it proves. `lowest` is the lowest `relative_id` in scope so far."""
         scope = self._scope
         is_verified = self._progress.is_verified and self.stats.verified
         can_prove = is_verified and scope.branch is None
