@@ -110,9 +110,9 @@ def save_page(file: DatabaseFile, key: SuiteKey, page: ReadPage) -> SavedPage:
 
 
 def finish_sync(file: DatabaseFile, key: SuiteKey, sync: int | None, complete: CompleteSync | None, above: int) -> None:
-    """Record that all claims of a sync are verified, and that it is complete, unless a number `above` is uncovered.
+    """Record that all claims of a sync are verified, and that it is complete if everything above `above` is covered.
 
-    The number of a missing session is never covered, so then nothing is in doubt.
+    The `relative_id` of a missing session is never covered, so nothing remains to be decided then.
     """
     with file.transaction():
         suite = _load_row(file, key)

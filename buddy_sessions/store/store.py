@@ -1,7 +1,7 @@
 """`SessionStore`: a SQLite database of sessions that is kept up to date.
 
-A page and the range of numbers that it covers are saved in one transaction. So a sync can be killed at any moment, and
-the next one reads only what is missing, new or unfinished.
+A page and the range of `relative_id`s that it covers are saved in one transaction. So a sync can be killed at any
+moment, and the next one reads only what is missing, new or unfinished.
 """
 
 from __future__ import annotations
@@ -101,9 +101,9 @@ class SessionStore:
         """Return the new and the changed sessions of many suites, as one stream of `(key, session)`.
 
         Each page is saved before its sessions are yielded. A sync reads the new sessions, then the gaps between the
-        covered ranges of numbers, then checks unfinished sessions: each after a tenth of its age, at least a minute, at
-        most a day, with ten requests at most. An unchanged suite costs one request, and each project one more per day,
-        for the names of its suites.
+        covered ranges of `relative_id`s, then checks unfinished sessions: each after a tenth of its age, at least a
+        minute, at most a day, with ten requests at most. An unchanged suite costs one request, and each project one
+        more per day, for the names of its suites.
 
         No single wrong response makes the database wrong: a session that is not found is marked as missing
         (`missing_since`), and as deleted (`deleted_at`) if the next sync does not find it, either. If a deleted session
@@ -113,7 +113,7 @@ class SessionStore:
         Args:
             buddy: The client to read with.
             suites: The suites: any iterable or async iterable. It is consumed lazily.
-            branch: Only sessions of this branch. Such a sync covers no numbers and marks no deletions, so each one
+            branch: Only sessions of this branch. Such a sync covers no range and marks no deletions, so each one
                 reads the whole branch.
             after: Only sessions with a higher `relative_id` are saved and yielded: one number for all suites, or a
                 number for each suite. A later sync can read the others.
@@ -236,7 +236,7 @@ class SessionStore:
         """
         key, branch = validate_names(validate_suite(suite)), validate_branch(branch)
         last: int | None = None
-        yielded = set[str]()  # the sessions with the number `last`: after a wrong response, it may not be unique
+        yielded = set[str]()  # the sessions with the `relative_id` `last`: after a wrong response, it may not be unique
         while True:
             sessions = await self._thread.run(
                 load_sessions, key, branch=branch, up_to=last, limit=_PAGE_SIZE + len(yielded)
