@@ -203,7 +203,7 @@ class TestSync:
         fake.token = "another"
         function = sync_of(add_suites(fake, 300, 0), path, on_failure="collect")
         error = await reader.fail(fake, AuthenticationError, requests=AT_ONCE, function=function)
-        assert error.not_tried == 300 - MAX_CONCURRENCY * 5 // 4
+        assert error.not_tried == 300 - 2 * MAX_CONCURRENCY
 
     async def test_sync_whose_token_is_rejected_in_the_middle(
         self, reader: CheckedReader, fake: FakeBuddy, path: Path
