@@ -260,7 +260,7 @@ async def end_everywhere(work: Work, ending: Ending, folder: Path) -> str:
 Record = Callable[[str, object], None]
 
 
-@pytest.mark.parametrize("ending", [cancelled, cancelled_late])
+@pytest.mark.parametrize("ending", [cancelled, pytest.param(cancelled_late, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("work", [use_client, read_suite, harvest_suites, watch_suites, sync_suites])
 def test_cancellation_at_any_await_leaves_nothing_behind(
     work: Work, ending: Ending, tmp_path: Path, record_property: Record
@@ -269,7 +269,7 @@ def test_cancellation_at_any_await_leaves_nothing_behind(
         record_property("outcome", runner.run(end_everywhere(work, ending, tmp_path)))
 
 
-@pytest.mark.parametrize("ending", [timed_out, failed_group])
+@pytest.mark.parametrize("ending", [timed_out, pytest.param(failed_group, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("work", [use_client, read_suite, harvest_suites, watch_suites])
 def test_timeout_or_failed_group_at_any_await_leaves_nothing_behind(
     work: Work, ending: Ending, tmp_path: Path, record_property: Record

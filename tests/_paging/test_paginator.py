@@ -24,6 +24,7 @@ from buddy_sessions import (
     UnstableListingError,
 )
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
+from helpers.effort import repeats
 
 KEY = SuiteKey("acme", "shop", "MNbyVedg")
 
@@ -260,7 +261,7 @@ class TestPageSizes:
 
 
 class TestMovingList:
-    @pytest.mark.parametrize("seed", range(300))
+    @pytest.mark.parametrize("seed", range(repeats(quick=30, thorough=300)))
     async def test_remaining_sessions_are_yielded_exactly_once(
         self, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, seed: int
     ) -> None:

@@ -196,7 +196,9 @@ class TestMessages:
 
 
 class TestCompletion:
-    @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+    @pytest.mark.parametrize(
+        "shell", ["bash", pytest.param("zsh", marks=pytest.mark.slow), pytest.param("fish", marks=pytest.mark.slow)]
+    )
     def test_script_is_installed(self, shell: str, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HOME", str(tmp_path))  # of the file that loads the script at the start of the shell
         script = tmp_path / "completions" / "script"

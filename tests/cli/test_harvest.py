@@ -439,7 +439,7 @@ class TestProcess:
             assert b"Error" not in process.stderr.read()
 
     @pytest.mark.parametrize("command", ["harvest", "sync"])
-    @pytest.mark.parametrize("is_background", [False, True])
+    @pytest.mark.parametrize("is_background", [False, pytest.param(True, marks=pytest.mark.slow)])
     def test_sigterm_is_an_interrupt(
         self, command: str, is_background: bool, environment: dict[str, str], fake: FakeBuddy, tmp_path: Path
     ) -> None:

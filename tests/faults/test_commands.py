@@ -176,10 +176,10 @@ class TestSigterm:
         ("name", "exists"),
         [
             pytest.param("new.csv", False, id="csv"),
-            pytest.param("old.csv", True, id="existing-csv"),
-            pytest.param("new.jsonl", False, id="jsonl"),
+            pytest.param("old.csv", True, id="existing-csv", marks=pytest.mark.slow),
+            pytest.param("new.jsonl", False, id="jsonl", marks=pytest.mark.slow),
             pytest.param("new.db", False, id="db"),
-            pytest.param("new.parquet", False, id="parquet"),
+            pytest.param("new.parquet", False, id="parquet", marks=pytest.mark.slow),
         ],
     )
     def test_sigterm_during_a_harvest(self, command: CommandRunner, tmp_path: Path, name: str, exists: bool) -> None:

@@ -26,7 +26,6 @@ pytestmark = pytest.mark.fault
 
 DATABASES = repeats(quick=1, thorough=1, long=9)
 READ_KILLS = repeats(quick=3, thorough=20)
-SYNC_KILLS = repeats(quick=2, thorough=10)
 COMMAND_KILLS = repeats(quick=3, thorough=12)  # of the syncs into each database
 WATCH_KILLS = repeats(quick=3, thorough=13)
 
@@ -166,6 +165,7 @@ async def test_read_killed_many_times_resumes_without_loss_or_repetition(fake: F
     assert stable <= set(seen)
 
 
+@pytest.mark.slow
 async def test_sync_killed_many_times_saves_every_session(fake: FakeBuddy, forks: Forks, tmp_path: Path) -> None:
     chance = random.Random(11)
     path = tmp_path / "sessions.db"
@@ -189,7 +189,7 @@ async def test_sync_killed_many_times_saves_every_session(fake: FakeBuddy, forks
         due = len(fake.requests) + chance.randrange(1, 12)
         reached.clear()
         await forks.start(SYNC, path, *("/".join(suite.key) for suite in suites))
-        if kills == SYNC_KILLS:
+        if kills == 10:
             break
         async with asyncio.timeout(20):
             await reached.wait()

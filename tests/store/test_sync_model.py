@@ -20,6 +20,7 @@ from buddy_sessions.store.rows import FIELDS, to_session
 from buddy_sessions.store.sessions import load_sessions
 from buddy_sessions.store.sync import SuiteSync, SyncRun
 from buddy_sessions.store.thread import SyncThread
+from helpers.effort import repeats
 from helpers.model_server import WRONG_RESPONSES, ModelClient, ModelServer
 from helpers.stores import KEY
 
@@ -225,4 +226,4 @@ async def anext_or_none(pages: Any) -> None:
 
 
 def test_database_recovers_from_wrong_responses() -> None:
-    run_state_machine_as_test(SyncMachine, settings=settings(stateful_step_count=15))
+    run_state_machine_as_test(SyncMachine, settings=settings(stateful_step_count=repeats(quick=8, thorough=15)))

@@ -92,8 +92,13 @@ def run(pytester: pytest.Pytester, *options: str, tests: str) -> pytest.RunResul
     ("mark", "settings"),
     [
         pytest.param("", ["asyncio_mode=auto"], id="auto"),
-        pytest.param(STRICT, ["asyncio_mode=strict"], id="strict"),
-        pytest.param("", ["asyncio_mode=auto", "asyncio_default_test_loop_scope=session"], id="session-loop"),
+        pytest.param(STRICT, ["asyncio_mode=strict"], id="strict", marks=pytest.mark.slow),
+        pytest.param(
+            "",
+            ["asyncio_mode=auto", "asyncio_default_test_loop_scope=session"],
+            id="session-loop",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_pytest_asyncio(pytester: pytest.Pytester, mark: str, settings: list[str]) -> None:
