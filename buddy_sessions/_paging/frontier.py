@@ -106,13 +106,18 @@ class Frontier:
         return Accepted(0 if self.lowest_id is None else bisect_right(relative_ids, -self.lowest_id, key=neg))
 
     def move(self, sessions: Sequence[Session], known: int, offset: int) -> tuple[int, int] | None:
-        """Move down over an accepted page that ends at `offset`; return the range of numbers that it covers."""
-        highest = (
-            self.lowest_id - 1 if self.lowest_id is not None else max((one.relative_id for one in sessions), default=0)
-        )
+        """Move down over an accepted page that ends at `offset`; return the range of numbers that it covers.
+
+        A page that begins below the frontier covers nothing above its first row: page 1 may be outdated.
+        """
+        highest = self.lowest_id - 1 if known and self.lowest_id is not None else _highest_id(sessions)
         self.offset = offset
         if known < len(sessions):
             self.lowest_id = sessions[-1].relative_id
             self.has_reread_above = False
             self._recent.add(sessions[known:])
         return None if self.lowest_id is None else (self.lowest_id, highest)
+
+
+def _highest_id(sessions: Sequence[Session]) -> int:
+    return max((session.relative_id for session in sessions), default=0)

@@ -214,8 +214,6 @@ def proven_range(page: SessionPage, scope: SyncScope) -> Interval | None:
     low, high = page.covers
     omitted = [session.relative_id for session in page.sessions if not scope.includes(session)]
     low = max(low, scope.after + 1, *(number + 1 for number in omitted))
-    if page.number == 1 and page.sessions:  # a newer session may be absent from a stale response
-        high = min(high, highest_of(page.sessions))
     return (low, high) if low <= high else None
 
 

@@ -852,6 +852,18 @@ class TestFullSync:
         assert len(list_requests(fake)) == 7
         assert caplog.text == ""
 
+    async def test_session_deleted_at_a_page_border_is_found(
+        self, store: SessionStore, fake: FakeBuddy, suite: FakeSuite, path: Path
+    ) -> None:
+        """The page that closes the gap at the border begins at the first row of the list, too."""
+        create_finished(suite, 12)
+        async with BuddyClient(fake.token, base_url=fake.base_url, per_page=5) as client:
+            await sync(store, client)
+            suite.delete(suite.sessions[5]["id"])
+            for column in ("missing_since", "deleted_at"):
+                await sync(store, client, full=True)
+                assert marked_numbers(path, column) == [7]
+
     async def test_branch_is_rejected(self, store: SessionStore, buddy: BuddyClient) -> None:
         with pytest.raises(ConfigError, match="leave out branch"):
             store.sync(buddy, [KEY], full=True, branch="main")
