@@ -12,6 +12,7 @@ created again: then a known `relative_id` has another id.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from datetime import datetime
 from typing import Literal, NamedTuple
 
 from attrs import Factory, define
@@ -83,7 +84,14 @@ class Verdict:
 ALL_NUMBERS: Interval = (1, 2**63 - 1)
 
 
-def judge(page: ReadPage, rows: Mapping[object, Row], known: Collection[KnownSession], sync: int) -> Verdict:
+def judge(
+    page: ReadPage,
+    rows: Mapping[object, Row],
+    known: Collection[KnownSession],
+    sync: int,
+    *,
+    older: tuple[datetime, int] | None = None,
+) -> Verdict:
     """Return what a page proves.
 
     Args:
@@ -92,11 +100,13 @@ def judge(page: ReadPage, rows: Mapping[object, Row], known: Collection[KnownSes
         known: The sessions in the database whose numbers are on the page, in the proven range or, if the page is the
             first one, above its top.
         sync: The number of the sync that has read the page.
+        older: A time, and the highest `relative_id` of the sessions that are known to be older; None if it is unknown.
     """
     listed = listed_ids(page)
     numbers = set(listed.values())
     kind = kind_of(page, known)
-    verdict = Verdict(is_contradiction=kind in {"empty", "recreated"}, is_stale=kind == "stale")
+    is_recreated = kind in {"empty", "recreated"} or _is_younger(page, older)
+    verdict = Verdict(is_contradiction=is_recreated, is_stale=kind == "stale")
     unknown = dict(rows)
     for session in known:
         row = unknown.pop(session.id, None)
@@ -156,6 +166,14 @@ def touches_unknown(page: ReadPage, known: Collection[KnownSession], covered: In
 def listed_ids(page: ReadPage) -> dict[object, int]:
     """Return the `relative_id`s of the sessions on a page by their ids, as they are stored."""
     return {to_sql(session.id): session.relative_id for session in page.listed}
+
+
+def _is_younger(page: ReadPage, older: tuple[datetime, int] | None) -> bool:
+    """Return whether a session on a page is not as old as its `relative_id` says."""
+    return older is not None and any(
+        session.relative_id <= older[1] and session.create_date is not None and session.create_date >= older[0]
+        for session in page.listed
+    )
 
 
 def _is_gone(session: KnownSession, page: ReadPage, kind: str | None) -> bool:

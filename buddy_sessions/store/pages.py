@@ -58,6 +58,11 @@ class _SuiteRow(NamedTuple):
         return not self.is_synced or self.missing_since is not None
 
     @property
+    def older(self) -> tuple[datetime, int] | None:
+        """A time, and the highest `relative_id` of the sessions that were created before; None if it is unknown."""
+        return None if self.older_than is None else (datetime.fromisoformat(self.older_than), self.older_id)
+
+    @property
     def complete(self) -> CompleteSync | None:
         if self.digest is None:
             return None
@@ -120,7 +125,8 @@ def finish_sync(file: DatabaseFile, key: SuiteKey, sync: int | None, complete: C
         after = before if sync is None else confirm(before, sync)
         _save_coverage(file, suite.number, before, after)
         highest = file.number(_HIGHEST, (suite.number,))
-        if complete is None or any(gaps(union_all(after.values()), above=above, below=highest + 1)):
+        is_found = suite.missing_since is None  # also by another sync meanwhile
+        if complete is None or not is_found or any(gaps(union_all(after.values()), above=above, below=highest + 1)):
             return
         since = None if complete.scope.since is None else complete.scope.since.astimezone(UTC).isoformat()
         sql = "UPDATE suites SET (digest, digest_after, digest_since, digest_cases) = (?, ?, ?, ?) WHERE number = ?"
@@ -155,7 +161,7 @@ def _save_page(file: DatabaseFile, key: SuiteKey, page: ReadPage) -> SavedPage:
     commit = _last_commit(file) + 1
     sync = commit if page.sync is None else page.sync
     known = _load_known(file, suite.number, page, sync)
-    verdict = judge(page, rows, known, sync)
+    verdict = judge(page, rows, known, sync, older=suite.older)
     before = _load_coverage(file, suite.number)
     covered = union_all(before.values())
     others = union_all(intervals for owner, intervals in before.items() if owner != sync)

@@ -129,7 +129,7 @@ def plan_top(state: SuiteState, progress: Progress, scope: SyncScope, *, full: b
     """
     if scope.branch is not None:
         return ReadRange(progress.above + 1, None, state.commit, check_end=False)
-    low = progress.above + 1
+    low = max(scope.after + 1, progress.above)  # also the first one that is too old: it may be another one now
     if state.covered and not full:
         highest = state.covered[-1][1]
         low = low if highest < progress.above else (state.known_below or highest)

@@ -319,5 +319,5 @@ class SuiteSync:
         if pending:
             await case_sync.read(pending)
             pending = await self._run.thread.run(load_pending, self._key, self._scope)
-        if not pending and self._complete is not None:
+        if not pending and self._complete is not None and self._progress.is_verified:
             await self._run.thread.run(finish_sync, self._key, None, self._complete, self._progress.above)

@@ -23,6 +23,7 @@ from buddy_sessions import (
     SuiteKey,
     SuiteRef,
 )
+from buddy_sessions.models import CaseScope
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
 from helpers.overlaps import overlapping_requests
 from helpers.stores import (
@@ -815,6 +816,37 @@ class TestNotModified:
         assert await self.pages(store, buddy) == 1
         assert query(path, "SELECT missing_since FROM suites") == [(None,)]
 
+    @pytest.mark.parametrize("cases", [None, "failed"])
+    async def test_list_out_of_order_is_compared(
+        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, cases: CaseScope | None
+    ) -> None:
+        create_finished(suite, 10)
+        await sync(store, buddy, cases=cases)
+        for _ in range(2):
+            fake.inject(Fault.swapped(5))
+            async with store.sync(buddy, [KEY], cases=cases) as harvest:
+                _ = [pair async for pair in harvest]
+            assert not harvest.stats.verified
+
+    async def test_suite_that_another_sync_did_not_find_is_compared(
+        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, path: Path
+    ) -> None:
+        suite.create(cases=[{"name": "a", "status": "FAILED"}])
+
+        async def fail_another_sync(request: RecordedRequest) -> None:
+            if request.path.endswith("/cases"):
+                fake.on_request = None
+                fake.inject(Fault.status(404))
+                async with SessionStore(path) as other:
+                    with pytest.raises(HarvestError):
+                        await sync(other, buddy)
+
+        fake.on_request = fail_another_sync
+        assert await sync(store, buddy, cases="failed") == [1]
+        assert query(path, "SELECT missing_since IS NULL FROM suites") == [(0,)]
+        await sync(store, buddy, cases="failed")
+        assert query(path, "SELECT missing_since FROM suites") == [(None,)]
+
     async def test_cases_that_remain_are_read(
         self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
     ) -> None:
@@ -913,6 +945,20 @@ class TestSince:
         assert await sync(store, buddy, since=since) == list(range(70, 0, -1))
         assert await store.covered(KEY) == [(1, 70)]
         assert len(created.sessions) == 70
+
+    @pytest.mark.parametrize("count", [50, 119, 120, 121, 150, 200])
+    async def test_recreated_suite_is_noticed_if_no_session_was_saved(
+        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, dated_suite: FakeSuite, count: int
+    ) -> None:
+        """All 120 sessions of the old list were too old, so that it is known to contain none."""
+        since = datetime(2025, 6, 1, tzinfo=UTC)
+        assert await sync(store, buddy, since=since) == []
+        del fake.suites[KEY]
+        fake.seed += 1  # other ids
+        create_finished(fake.add_suite(*KEY), count)
+        assert await sync(store, buddy, since=since) == list(range(count, 0, -1))
+        assert await store.covered(KEY) == [(1, count)]
+        assert await sync(store, buddy, since=since) == []
 
     async def test_branch_is_limited_too(
         self, store: SessionStore, buddy: BuddyClient, suite: FakeSuite, dated_suite: FakeSuite
