@@ -1,0 +1,74 @@
+"""The proof: which pages a frontier accepts, and which kind of doubt it names otherwise."""
+
+from __future__ import annotations
+
+import pytest
+
+from buddy_sessions import Cursor
+from buddy_sessions._paging.frontier import Accepted, Frontier, Gap, Skipped, Stale, Unordered, Verdict
+from buddy_sessions._paging.window import Window
+from helpers.fake_list import session
+
+
+def frontier_after(*relative_ids: int) -> Frontier:
+    frontier = Frontier(None)
+    frontier.move([session(each) for each in relative_ids], 0, len(relative_ids))
+    return frontier
+
+
+def check(frontier: Frontier, *relative_ids: int, page: int = 2, is_early: bool = False) -> Verdict:
+    sessions = [session(each) for each in relative_ids]
+    return frontier.check(Window(page, 3), sessions, requested_before_last_accept=is_early)
+
+
+@pytest.mark.parametrize(
+    ("page", "verdict"),
+    [
+        pytest.param((202, 201), Accepted(0), id="touches"),
+        pytest.param((204, 203, 202), Accepted(2), id="overlaps"),
+        pytest.param((204, 203), Accepted(2), id="known"),
+        pytest.param((201, 200), Gap(), id="202-may-exist"),
+        pytest.param((), Gap(), id="empty"),
+        pytest.param((205, 202, 201), Accepted(1), id="two-were-deleted"),
+        pytest.param((207, 206), Skipped(), id="all-are-newer"),
+        pytest.param((206, 202, 201), Skipped(), id="all-were-deleted"),
+        pytest.param((202, 202), Unordered(), id="twice"),
+        pytest.param((201, 202), Unordered(), id="rising"),
+    ],
+)
+def test_verdict_on_a_page(page: tuple[int, ...], verdict: Verdict) -> None:
+    assert check(frontier_after(205, 204, 203), *page) == verdict
+
+
+def test_row_between_the_recent_rows_contradicts_them() -> None:
+    frontier = frontier_after(205, 203, 202)
+    assert check(frontier, 204, 203, 202) == Unordered()
+    assert check(frontier, 204, 203, 202, is_early=True) == Stale()
+
+
+def test_rows_above_are_requested_once_until_the_next_new_row() -> None:
+    frontier = frontier_after(205, 204, 203)
+    frontier.has_reread_above = True
+    assert check(frontier, 207, 206) == Accepted(2)
+    frontier.move([session(202)], 0, 4)
+    assert check(frontier, 207, 206) == Skipped()
+
+
+def test_page_1_is_accepted_whatever_it_lists() -> None:
+    for page in ((), (5,), (300,)):
+        assert isinstance(check(frontier_after(205, 204, 203), *page, page=1), Accepted)
+    assert check(Frontier(None), 5, page=2) == Gap()
+
+
+def test_resumed_read_skips_newer_rows_at_once() -> None:
+    """They are not part of it, so their order proves nothing for it."""
+    frontier = Frontier(Cursor(203, 3))
+    assert check(frontier, 207, 206) == Accepted(2)
+    assert check(frontier, 202, 201) == Accepted(0)
+    assert check(frontier, 201, 200) == Gap()
+
+
+def test_accepted_page_covers_the_numbers_below_the_frontier() -> None:
+    frontier = frontier_after(205, 204, 203)
+    assert frontier.move([session(203), session(199)], 1, 5) == (199, 202)
+    assert (frontier.lowest_id, frontier.offset) == (199, 5)
