@@ -2,7 +2,7 @@
 
 First one suite of fifty pages, then a giant suite among hundreds of small ones, read by a harvest and by a sync.
 
-Writes `results.json` next to this file.
+Writes `results.json` next to this file; not with `--quick`, which reads everything once.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from server import Server, run_server
 
 PAGES = 50
 LATENCY = 0.05  # seconds
-ROUNDS = 3
-LIMIT = 1.15
+ROUNDS = 1 if report.QUICK else 3
+LIMIT, GIANT_LIMIT = 1.15, 1.3
 SUITE = "acme/shop/MNbyVedg"
 
 GIANT_PAGES, SMALL_SUITES = 100, 500
@@ -102,8 +102,8 @@ async def measure_giant(server: Server) -> list[dict[str, Any]]:
     most_requests = max(row["requests"] for row in rows.values())
     name = "with a giant suite at the worst position, time over the lower bound"
     return [
-        report.check_limit(f"harvest {name}", harvest_time, "at most", LIMIT, first_version=2.62),
-        report.check_limit(f"sync {name}", sync_time, "at most", LIMIT),
+        report.check_limit(f"harvest {name}", harvest_time, "at most", GIANT_LIMIT, first_version=2.62),
+        report.check_limit(f"sync {name}", sync_time, "at most", GIANT_LIMIT),
         report.check_limit("requests over pages", most_requests / REQUESTS, "at most", 1),
     ]
 

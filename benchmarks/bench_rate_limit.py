@@ -1,6 +1,6 @@
 """300 requests under a rate limit of 60 in 3 seconds: the share of the quota that is used, and the number of 429s.
 
-Writes `results.json` next to this file.
+Writes `results.json` next to this file; not with `--quick`.
 """
 
 from __future__ import annotations

@@ -84,16 +84,15 @@ def read(
 def observe_loop(
     reader: ModuleType, *, base_url: str, suites: int = 1, concurrency: int = 16, per_page: int = 100
 ) -> Numbers:
-    """Read suites: CPU seconds of the event loop's longest `iteration`, and the maximum of the reader's `tasks`."""
-    longest, most = 0.0, 0
+    """Read suites: CPU seconds of the event loop's longest `iteration`."""
+    longest = 0.0
 
     async def observe() -> None:
-        nonlocal longest, most
+        nonlocal longest
         while True:
             start = time.thread_time()  # CPU time, because other processes share the machine
             await asyncio.sleep(0)
             longest = max(longest, time.thread_time() - start)
-            most = max(most, len(asyncio.all_tasks()))
 
     async def main() -> None:
         observer = asyncio.create_task(observe())
@@ -103,7 +102,7 @@ def observe_loop(
     gc.collect()
     gc.freeze()  # the garbage collector must not search older objects meanwhile
     asyncio.run(main())
-    return {"iteration": longest, "tasks": most - 2}  # without `observe` and `main`
+    return {"iteration": longest}
 
 
 def peak_memory(_: ModuleType) -> Numbers:

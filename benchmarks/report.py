@@ -9,10 +9,14 @@ import json
 import os
 import platform
 import re
+import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
+
+QUICK = "--quick" in sys.argv
+"""Whether to measure less of everything, and to save nothing."""
 
 _RESULTS = Path(__file__).with_name("results.json")
 
@@ -77,7 +81,9 @@ def check_limit(
 
 
 def save(section: str, results: dict[str, Any]) -> None:
-    """Replace one section of `results.json`. Numbers are rounded to four digits."""
+    """Replace one section of `results.json`, unless `QUICK`. Numbers are rounded to four digits."""
+    if QUICK:
+        return
     saved = json.loads(_RESULTS.read_text()) if _RESULTS.exists() else {}
     saved[section] = json.loads(json.dumps(results), parse_float=lambda text: float(f"{float(text):.4g}"))
     _RESULTS.write_text(json.dumps(saved, indent=1, ensure_ascii=False) + "\n")
