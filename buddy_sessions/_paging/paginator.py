@@ -123,7 +123,10 @@ class PageReader:
         """Count a page that the reconciler has taken."""
         verified = self._reconciler.verified
         if self._stats.verified and not verified:
-            _log.warning("%s is not listed newest first: sessions may be missed or repeated", self._suite)
+            _log.warning(
+                "%s is not listed newest first, or its end cannot be confirmed: sessions may be missed or repeated",
+                self._suite,
+            )
             self._start = self.cursor
         is_reread = not result.sessions and not self._reconciler.is_complete
         self._stats += Stats(pages=1, duplicates=result.duplicates, rereads=int(is_reread), verified=verified)

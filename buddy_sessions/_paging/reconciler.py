@@ -46,11 +46,13 @@ class _EndCheck(NamedTuple):
 
     Attributes:
         rows: The number of rows of the short page.
+        last_id: The `relative_id` of its last row; 0 if it is empty. A lower one shows that it is not the end.
         next_page: The page after it, of the same size. It has the rows that a filter has displaced. The other request,
             of at most 20 rows around the last row, has the rows that follow if the server has cut the page.
     """
 
     rows: int
+    last_id: int
     next_page: Window
 
 
@@ -58,7 +60,8 @@ class Reconciler:
     """Plans the requests of one read: `windows` returns the pages to request, `accept_page` takes the first of them.
 
     Attributes:
-        verified: Whether no session was missed or repeated so far. False if the list is out of order.
+        verified: Whether no session was missed or repeated so far. False if the list is out of order, or its end is in
+            doubt: the server has shortened a page, and no check could confirm the end.
         is_complete: Whether the list was read to its end, or down to `after` or `since`.
 
     Args:
@@ -173,6 +176,9 @@ class Reconciler:
             return self._take_unordered(window, sessions, length)
         verdict = self._frontier.check(window, sessions, requested_before_last_accept=is_early)
         if self._end_check and not isinstance(verdict, Stale | Unordered):
+            # A row of a page that was requested earlier may have been deleted before the short page was read.
+            if not is_early and sessions and sessions[-1].relative_id < self._end_check.last_id:
+                self._limits.trusts_short_pages = False
             result = self._take_end_check(self._end_check, window, sessions, touches=not isinstance(verdict, Gap))
             if result is not None:
                 return result
@@ -216,8 +222,10 @@ class Reconciler:
         elif self._scope.ends_at(lowest_id, sessions):
             self._finish(is_end=is_end)
         elif is_end and self._needs_end_check(relative_ids):
-            self._start_end_check(_EndCheck(count, Window(window.page + 1, window.per_page)))
+            next_page = Window(window.page + 1, window.per_page)
+            self._start_end_check(_EndCheck(count, min(relative_ids, default=0), next_page))
         elif is_end:
+            self.verified = self._limits.trusts_short_pages  # otherwise, it was checked in vain
             self._finish(is_end=True)
         return self._scope.select(sessions[known:], start + known, known, covers)
 
@@ -274,12 +282,11 @@ class Reconciler:
         return self._scope.select((), self._frontier.offset, len(sessions), (1, (lowest_id or 1) - 1))
 
     def _on_false_end(self, check: _EndCheck) -> None:
-        """Stop to trust short pages: there are rows below the frontier."""
+        """Read on: there are rows below the frontier."""
         self._drop_plan()
         self._check_end = True
         self._end_checks = 0
-        if self._frontier.lowest_id is not None:  # otherwise, the list was empty, and the rows may be new
-            self._limits.trusts_short_pages = False
+        if not self._limits.trusts_short_pages:
             page_size = self._pacing.page_size
             page_size.requested = min(page_size.requested, max(check.rows, DOCUMENTED_SIZE))
             self._pacing.overlap = 1
@@ -320,11 +327,8 @@ class Reconciler:
 
         A session that was read before the recent rows is repeated if it is listed again: its id is not known any more.
         """
-        start, pacing, is_trusted = (
-            self._start_of(window, len(sessions), length),
-            self._pacing,
-            self._limits.trusts_short_pages,
-        )
+        start = self._start_of(window, len(sessions), length)
+        pacing, is_trusted = self._pacing, self._limits.trusts_short_pages
         if length is PageLength.UNKNOWN:
             pacing.page_size.lower(len(sessions))
         pacing.offset = start + len(sessions) if is_trusted else window.end

@@ -273,6 +273,16 @@ class TestEnd:
         numbers_read += read_all(reconciler, listing)[1]
         assert numbers_read == listing.numbers
 
+    @pytest.mark.parametrize(("cap", "per_page", "rows"), [(5, 100, 120), (4, 50, 42)])
+    def test_server_that_cuts_pages_below_the_documented_size_is_not_verified(
+        self, cap: int, per_page: int, rows: int
+    ) -> None:
+        listing = FakeList(range(1, 1 + rows), cap=cap)
+        reconciler = Reconciler(per_page=per_page, limits=ServerLimits(), read_ahead=4)
+        _, numbers_read = read_all(reconciler, listing)
+        assert numbers_read != listing.numbers
+        assert not reconciler.verified
+
     def test_list_with_too_many_hidden_rows_in_a_row_raises(self) -> None:
         """No page contains the rows before and after them."""
         reconciler = Reconciler(per_page=20, limits=ServerLimits())

@@ -193,7 +193,7 @@ class FaultyMachine(ReadMachine):
     faulty: FaultyList  # the same as `listing`
 
     @initialize(
-        fault=st.sampled_from(["cap", "outdated", "moved", "sunk", "raised", "doubled", "hidden"]),
+        fault=st.sampled_from(["cap", "small cap", "outdated", "moved", "sunk", "raised", "doubled", "hidden"]),
         random=st.randoms(use_true_random=False),
         top=st.integers(1, 250),
         oldest=st.sampled_from([1, 1, 40]),
@@ -228,6 +228,8 @@ class FaultyMachine(ReadMachine):
                 for more in range(min(random.randrange(1, 10), per_page - 1))
             },
         )
+        if fault == "small cap":  # not even the documented page size is honoured
+            self.faulty.cap = random.randrange(1, DOCUMENTED_SIZE)
         self.sessions: list[Session] = []
         self.covered = math.inf  # the lowest number that is covered
         limits = ServerLimits()
