@@ -16,20 +16,17 @@ from .parquet import ParquetWriter
 from .writers import KEYED_SESSION_COLUMNS, Csv, DataFormat, JsonLines, RowWriter
 
 
-def choose_file_format(
-    requested: DataFormat | None, *, json: bool, out: Path | None, with_database: bool = True
-) -> FileFormat | None:
+def choose_file_format(requested: DataFormat | None, *, json: bool, out: Path | None) -> FileFormat | None:
     """Return the format of the file, or else the requested one.
 
-    Raises ConfigError if the ending of the file is unknown, if it is that of a database without `with_database`, or if
-    it contradicts the requested format.
+    Raises ConfigError if the ending of the file is unknown, or if it contradicts the requested format.
     """
     validate_json(requested, json=json)
     if json:
         requested = "jsonl"
     if out is None:
         return requested
-    file_format = format_of(out, with_database=with_database)
+    file_format = format_of(out)
     if requested not in {None, file_format}:
         option = "--json" if json else f"--format {requested}"
         raise ConfigError(f"{option} contradicts --out {out.name}: leave out {option.split(maxsplit=1)[0]}")
@@ -38,7 +35,7 @@ def choose_file_format(
 
 @contextmanager
 def open_writer(output_format: FileFormat, path: Path | None) -> Iterator[RowWriter]:
-    """Open a writer of `keyed_rows` to a new file, or to stdout if `path` is None. Not for a database."""
+    """Open a writer of `keyed_rows` to a new file, or to stdout if `path` is None."""
     if path is None:
         yield _text_writer(output_format, sys.stdout)
         return

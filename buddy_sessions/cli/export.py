@@ -41,7 +41,7 @@ async def export_sessions(
     Args:
         key: WORKSPACE/PROJECT/SUITE_ID, WORKSPACE/PROJECT for all suites of a project, or a URL (default: all suites in
             the database).
-        db: SQLite file, as written by sync or "harvest --out FILE.db".
+        db: SQLite file, as written by sync.
         branch: Only sessions of this branch.
         since: Only sessions created in the last 24h, 7d or 2w, or since a time such as 2026-01-31 (UTC).
         format: Output format (default: jsonl). In csv, an apostrophe is put before text that looks like a formula.
@@ -50,7 +50,7 @@ async def export_sessions(
         verbosity: What is printed to stderr.
         defaults: Completes the keys.
     """
-    output_format = choose_file_format(format, json=json, out=out, with_database=False) or "jsonl"
+    output_format = choose_file_format(format, json=json, out=out) or "jsonl"
     targets = [defaults.parse_target(text) for text in key]
     find_database(db)
     messages = verbosity.open()

@@ -16,22 +16,17 @@ from typing import Literal, TextIO
 
 from buddy_sessions import ConfigError
 
-FileFormat = Literal["jsonl", "csv", "db", "parquet"]
+FileFormat = Literal["jsonl", "csv", "parquet"]
 
-_FORMATS: dict[str, FileFormat] = {".jsonl": "jsonl", ".csv": "csv", ".db": "db", ".parquet": "parquet"}
+_FORMATS: dict[str, FileFormat] = {".jsonl": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 
 
-def format_of(path: Path, *, with_database: bool = True) -> FileFormat:
-    """Return the format that belongs to the ending of a file name.
-
-    Raises ConfigError if the ending is unknown, or if it is that of a database without `with_database`.
-    """
-    formats = dict(_FORMATS)
-    if not with_database:
-        del formats[".db"]
-    file_format = formats.get(path.suffix.lower())
+def format_of(path: Path) -> FileFormat:
+    """Return the format that belongs to the ending of a file name. Raises ConfigError if there is none."""
+    file_format = _FORMATS.get(path.suffix.lower())
     if file_format is None:
-        *first, last = formats
+        _reject_database(path)
+        *first, last = _FORMATS
         raise ConfigError(f"cannot write {path.name!r}: name a file that ends in {', '.join(first)} or {last}")
     return file_format
 
@@ -67,14 +62,22 @@ def find_database(path: Path) -> Path:
     return path
 
 
+def _reject_database(path: Path) -> None:
+    """Raise ConfigError if a file to replace is a database: SQLite would read its old `-wal` with the new file."""
+    if path.suffix.lower() == ".db" or Path(f"{path}-wal").exists():
+        hint = "to keep one up to date, use buddy-sessions sync KEY… --db FILE"
+        raise ConfigError(f"cannot write {path.name!r}, a database: {hint}")
+
+
 @contextmanager
 def replace_file(path: Path, *, source: str | None = None) -> Iterator[NewFile]:
     """Create a new file, and move it to `path` at the end if it is complete; otherwise leave `path` unchanged.
 
     Write and close the new file inside the block. The mode of an existing file is kept. If `path` is a link, its target
-    is replaced. Raises ConfigError as `resolve_file` does.
+    is replaced. Raises ConfigError as `resolve_file` does, and if `path` is a database.
     """
     target = resolve_file(path, source=source)
+    _reject_database(target)
     with TemporaryDirectory(prefix=".buddy-sessions-", dir=target.parent) as folder:
         file = NewFile(Path(folder, target.name))
         yield file

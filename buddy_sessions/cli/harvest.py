@@ -10,7 +10,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt, PositiveInt
 
-from buddy_sessions import ConfigError, Harvest, SessionStore
+from buddy_sessions import ConfigError, Harvest
 
 from .destinations import choose_file_format, open_writer
 from .exit_codes import ExitCode
@@ -63,8 +63,8 @@ async def harvest_suites(
         format: Output format (default: jsonl, but a summary of the suites on a terminal). In csv, an
             apostrophe is put before text that looks like a formula.
         json: The same as --format jsonl.
-        out: File to write: .jsonl, .csv (see --format), .parquet, or .db for SQLite. An existing file is replaced only
-            if all suites were read.
+        out: File to write: .jsonl, .csv (see --format) or .parquet. An existing file is replaced only if all suites
+            were read. For a database, use sync.
         allow_partial: Replace an existing file even if some suites have failed.
         db: Rejected, with a hint.
         verbosity: What is printed to stderr.
@@ -81,18 +81,13 @@ async def harvest_suites(
     async with AsyncExitStack() as stack:
         targets = stack.enter_context(open_targets(key, source, defaults))
         file = stack.enter_context(replace_file(out, source=source)) if out is not None else None
-        path = file.path if file is not None else None
         writer = None
-        if output_format is not None and output_format != "db":
-            writer = stack.enter_context(open_writer(output_format, path))
+        if output_format is not None:
+            writer = stack.enter_context(open_writer(output_format, file.path if file is not None else None))
         client = connection.open_client(messages, keys=key, max_concurrency=concurrency)
         buddy = await stack.enter_async_context(client)
         suites = targets.suites(buddy)
-        if path is not None and output_format == "db":
-            store = await stack.enter_async_context(SessionStore(path))
-            harvest = store.sync(buddy, suites, branch=branch, after=after, since=since, on_failure="collect")
-        else:
-            harvest = buddy.harvest(suites, branch=branch, after=after, since=since, on_failure="collect")
+        harvest = buddy.harvest(suites, branch=branch, after=after, since=since, on_failure="collect")
         await stack.enter_async_context(harvest)
         progress = HarvestProgress(buddy, targets, harvest)
         is_data_on_terminal = out is None and output_format is not None and sys.stdout.isatty()

@@ -162,10 +162,6 @@ class TestFile:
                 ["--db", "sessions.db", "--out", "x.xlsx"],
                 "cannot write 'x.xlsx': name a file that ends in .jsonl, .csv or .parquet\n",
             ),
-            (
-                ["--db", "sessions.db", "--out", "x.db"],
-                "cannot write 'x.db': name a file that ends in .jsonl, .csv or .parquet\n",
-            ),
             (["--db", "sessions.db", "--out", "x.csv", "--json"], "--json contradicts --out x.csv: leave out --json"),
             (["--db", "sessions.db", "--out", "x.jsonl", "--format", "csv"], "--format csv contradicts --out x.jsonl"),
             (["--db", "sessions.db", "--format", "csv", "--json"], "exclude each other"),

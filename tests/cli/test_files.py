@@ -1,35 +1,29 @@
-"""The command `harvest` with new files: what is written, and what a failure leaves behind."""
+"""Commands with new files: what is written, what a failure leaves behind, and that no database is replaced."""
 
 from __future__ import annotations
 
 import os
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import duckdb
 import pytest
 
 from buddy_sessions.testing import FakeBuddy, FakeSuite
-from helpers.command_line import Call, down_from
-from helpers.stores import query
+from helpers.command_line import Call, down_from, sync_database
 
 A, B, C = "acme/shop/a", "acme/shop/b", "acme/shop/c"
 
-COUNTS = "SELECT suite_id, count(*) FROM sessions WHERE deleted_at IS NULL GROUP BY 1 ORDER BY 1"
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return the content of each file, except those in which SQLite coordinates processes."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.endswith("-shm")}
 
 
 class TestNewFile:
-    @pytest.mark.usefixtures("suites")
-    def test_sqlite_file_is_new_each_time(self, call: Call, tmp_path: Path) -> None:
-        path = tmp_path / "new.db"
-        path.write_text("old")
-        for _ in range(2):
-            code, out, err = call("harvest", A, B, "--out", str(path))
-            assert (code, out, err.splitlines()[1:]) == (0, "", [f"Wrote {path} (253 sessions)"])
-            assert query(path, COUNTS) == [("a", 250), ("b", 3)]
-            assert [*tmp_path.iterdir()] == [path]
-
-    @pytest.mark.parametrize("name", ["new.csv", "new.db", "new.parquet"])
+    @pytest.mark.parametrize("name", ["new.csv", "new.parquet"])
     @pytest.mark.usefixtures("suites")
     def test_mode_follows_the_umask(self, call: Call, tmp_path: Path, name: str) -> None:
         before = os.umask(0o027)
@@ -39,7 +33,7 @@ class TestNewFile:
             os.umask(before)
         assert (tmp_path / name).stat().st_mode & 0o777 == 0o640
 
-    @pytest.mark.parametrize("name", ["new.csv", "new.db", "new.parquet"])
+    @pytest.mark.parametrize("name", ["new.csv", "new.parquet"])
     @pytest.mark.usefixtures("suites")
     def test_file_is_unchanged_if_all_suites_fail(self, call: Call, tmp_path: Path, name: str) -> None:
         path = tmp_path / name
@@ -48,7 +42,7 @@ class TestNewFile:
         assert path.read_text() == "old"
         assert [*tmp_path.iterdir()] == [path]
 
-    @pytest.mark.parametrize("name", ["new.csv", "new.jsonl", "new.db", "new.parquet"])
+    @pytest.mark.parametrize("name", ["new.csv", "new.jsonl", "new.parquet"])
     @pytest.mark.usefixtures("suites")
     def test_full_disk_leaves_no_file(self, call: Call, tmp_path: Path, name: str) -> None:
         resource = pytest.importorskip("resource")
@@ -61,6 +55,47 @@ class TestNewFile:
         assert (code, out) == (1, "")
         assert "too large" in err or "disk I/O error" in err or "full" in err
         assert not [*tmp_path.iterdir()]
+
+
+class TestDatabase:
+    """A database is not replaced: SQLite would apply the changes in the `-wal` next to it to the new file."""
+
+    @pytest.mark.parametrize("name", ["kept.db", "KEPT.DB", "kept.jsonl", "link.jsonl"])
+    @pytest.mark.parametrize("command", [["harvest", A], ["export", "--db"], ["report", "--db"]], ids=" ".join)
+    @pytest.mark.usefixtures("suites")
+    def test_database_is_not_replaced(
+        self, command: list[str], name: str, call: Call, fake: FakeBuddy, tmp_path: Path
+    ) -> None:
+        other, kept = tmp_path / "other", tmp_path / ("kept.db" if name.startswith("link") else name)
+        for path in (other, kept):
+            sync_database(fake, path)
+        if name.startswith("link"):
+            (tmp_path / name).symlink_to(kept)
+        fake.requests.clear()
+        arguments = [*command, str(other)] if "--db" in command else command
+        with closing(sqlite3.connect(kept)) as connection, connection:
+            connection.execute("CREATE TABLE notes (text)")
+            connection.commit()
+            before = contents(tmp_path)
+            assert before[f"{kept.name}-wal"]
+            code, out, err = call(*arguments, "--out", str(tmp_path / name))
+            assert contents(tmp_path) == before
+        assert (code, out, fake.requests) == (2, "", [])
+        assert err.startswith("error: cannot write ")
+        assert err.endswith("use buddy-sessions sync KEY… --db FILE\n")
+
+    @pytest.mark.parametrize("command", [["harvest", A], ["export", "--db", "other"], ["report", "--db", "other"]])
+    @pytest.mark.usefixtures("suites")
+    def test_database_is_not_created(
+        self, command: list[str], call: Call, fake: FakeBuddy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        sync_database(fake, Path("other"))
+        fake.requests.clear()
+        hint = "to keep one up to date, use buddy-sessions sync KEY… --db FILE"
+        assert call(*command, "-o", "new.db") == (2, "", f"error: cannot write 'new.db', a database: {hint}\n")
+        assert [path.name for path in tmp_path.iterdir()] == ["other"]
+        assert not fake.requests
 
 
 class TestParquet:

@@ -46,10 +46,10 @@ class TestOptions:
             ([A, "--concurrency", "0"], "--concurrency"),
             ([A, "--after", "-1"], "--after"),
             ([A, "--format", "table"], "--format"),
-            ([A, "--out", "x.txt"], ".jsonl, .csv, .db or .parquet"),
-            ([A, "--out", "x"], ".jsonl, .csv, .db or .parquet"),
+            ([A, "--out", "x.txt"], ".jsonl, .csv or .parquet"),
+            ([A, "--out", "x"], ".jsonl, .csv or .parquet"),
+            ([A, "--out", "x.db", "--format", "csv"], "use buddy-sessions sync KEY… --db FILE"),
             ([A, "--out", "x.csv", "--format", "jsonl"], "contradicts"),
-            ([A, "--out", "x.db", "--format", "csv"], "contradicts"),
             ([A, "--out", "x.parquet", "--format", "jsonl"], "contradicts"),
             ([A, "--allow-partial"], "--out FILE"),
             ([A, "--attempts", "0"], "--attempts"),
@@ -182,7 +182,7 @@ class TestTextFile:
         assert "Suite not found" in err
         assert f"Wrote {path} (3 sessions, without the rest of the failed suites)\n" in err
 
-    @pytest.mark.parametrize("name", ["out.jsonl", "out.csv", "out.db", "out.parquet"])
+    @pytest.mark.parametrize("name", ["out.jsonl", "out.csv", "out.parquet"])
     @pytest.mark.usefixtures("suites")
     def test_partial_harvest_replaces_a_file_only_if_allowed(self, name: str, call: Call, tmp_path: Path) -> None:
         path = tmp_path / name
@@ -444,8 +444,9 @@ class TestProcess:
         self, command: str, is_background: bool, environment: dict[str, str], fake: FakeBuddy, tmp_path: Path
     ) -> None:
         """Also in a background job of a shell script, in which SIGINT is ignored."""
-        path = tmp_path / "out.db"
-        arguments = ("harvest", A, "--out", str(path)) if command == "harvest" else ("sync", A, "--db", str(path))
+        name, option = ("out.jsonl", "--out") if command == "harvest" else ("out.db", "--db")
+        path = tmp_path / name
+        arguments = (command, A, option, str(path))
         started = threading.Event()
 
         def on_request(request: RecordedRequest) -> None:

@@ -126,7 +126,7 @@ class TestUnusableFile:
         ("arguments", "message"),
         [
             pytest.param(["harvest", B, "--out", "none/x.csv"], "none' not found", id="harvest-missing-folder"),
-            pytest.param(["harvest", B, "--out", "none/x.db"], "none' not found", id="harvest-db-missing-folder"),
+            pytest.param(["harvest", B, "--out", "sessions.db"], "a database", id="harvest-database"),
             pytest.param(["harvest", B, "--out", "folder.csv"], "not a file", id="harvest-folder"),
             pytest.param(["harvest", B, "--out", "old.csv/x.csv"], "not found", id="harvest-file-as-folder"),
             pytest.param(["harvest", "--from", "names.csv", "--out", "names.csv"], "input file", id="harvest-input"),
@@ -160,7 +160,7 @@ class TestUnusableFile:
         assert command.cost.requests == 0
         assert content_of(folder) == before
 
-    @pytest.mark.parametrize("name", ["old.csv", "old.db"])
+    @pytest.mark.parametrize("name", ["old.csv", "old.parquet"])
     def test_partial_harvest_onto_an_existing_file(self, command: CommandRunner, tmp_path: Path, name: str) -> None:
         """Only the requests show that a suite fails. The file is kept unless `--allow-partial` is given."""
         path = tmp_path / name
@@ -178,7 +178,6 @@ class TestSigterm:
             pytest.param("new.csv", False, id="csv"),
             pytest.param("old.csv", True, id="existing-csv", marks=pytest.mark.slow),
             pytest.param("new.jsonl", False, id="jsonl", marks=pytest.mark.slow),
-            pytest.param("new.db", False, id="db"),
             pytest.param("new.parquet", False, id="parquet", marks=pytest.mark.slow),
         ],
     )
