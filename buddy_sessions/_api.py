@@ -123,7 +123,7 @@ class Api:
         max_sessions: int | None = None,
         per_page: int | None = None,
         read_ahead: int | None = None,
-        trim: bool = True,
+        min_id: int | None = None,
         check_end: bool = False,
         slots: RequestSlots | None = None,
         known_digest: bytes | None = None,
@@ -139,7 +139,8 @@ class Api:
             max_sessions: The maximum number of sessions to yield.
             per_page: The page size.
             read_ahead: The maximum number of pages to request at once.
-            trim: Whether to leave out sessions at or below `after` that arrive on the same page as wanted ones.
+            min_id: The lowest `relative_id` to yield, if it is on the same page as a session above `after`; None for
+                `after + 1`.
             check_end: Whether to always check the end of the list with two more requests, unless the read reaches
                 number 1. By default, the client checks its first list, then one in 50, and long lists.
             slots: The request slots of a harvest: pages are requested in advance only while slots are idle, first up to
@@ -159,7 +160,7 @@ class Api:
             since=since,
             max_sessions=max_sessions,
             cursor=cursor,
-            min_id=None if trim else 1,
+            min_id=min_id,
             check_end=check_end,
         )
         decode: Callable[..., DecodedPage | NotModified] = decode_page

@@ -186,7 +186,7 @@ class SuiteSync:
             branch=self._scope.branch,
             after=part.low - 1,
             cursor=None if part.high is None else Cursor(part.high + 1, part.offset),
-            trim=False,
+            min_id=1,
             check_end=part.check_end,
             slots=self._slots,
             known_digest=known_digest if is_top else None,

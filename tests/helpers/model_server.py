@@ -159,7 +159,7 @@ class ModelClient:
         branch: None,
         after: int,
         cursor: Cursor | None,
-        trim: bool,
+        min_id: int | None,
         check_end: bool,
         slots: None,
         known_digest: bytes | None,
@@ -180,7 +180,7 @@ class ModelClient:
 
         own_slots = RequestSlots(self._read_ahead, reads=1)
         reconciler = self._new_reconciler(
-            read_ahead=self._read_ahead, after=after, cursor=cursor, min_id=None if trim else 1, check_end=check_end
+            read_ahead=self._read_ahead, after=after, cursor=cursor, min_id=min_id, check_end=check_end
         )
         return PageReader(suite, fetch=fetch, reconciler=reconciler, slots=own_slots, cursor=cursor)
 
