@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import tarfile
 import zipfile
-from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 
@@ -24,7 +23,7 @@ nox.options.download_python = "never"
 PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PROJECT)
 EXTRAS = ["cli", "parquet", "report", "speed"]
-"""The extras that the tests need. Only the integrations need dlt, which has many dependencies."""
+"""The extras that the tests need."""
 PARALLEL = ["-n", str(1 + (os.cpu_count() or 1)), "--dist", "worksteal"]
 """Options of pytest: one worker more than cores, because tests wait for processes, and each worker imports them all."""
 LONG_TESTS = [
@@ -56,13 +55,13 @@ def groups(name: str) -> list[str]:
     return list(nox.project.dependency_groups(PROJECT, name))
 
 
-def install_wheel(session: nox.Session, *options: str, extras: Iterable[str] = EXTRAS) -> None:
+def install_wheel(session: nox.Session, *options: str) -> None:
     """Build the wheel and install it, so that the released files are tested, not the checkout."""
     folder = Path(session.create_tmp()).resolve()
     session.install("hatchling")
     session.run("hatchling", "build", "-t", "wheel", "-d", str(folder), silent=True)
     (wheel,) = folder.glob("*.whl")
-    session.install(*options, f"{wheel}[{','.join(extras)}]", *groups("test"))
+    session.install(*options, f"{wheel}[{','.join(EXTRAS)}]", *groups("test"))
     wheel.unlink()
 
 
@@ -74,13 +73,13 @@ def run_python(session: nox.Session, *arguments: str, **variables: str) -> None:
     session.run("python", *arguments, env={"PYTHONSAFEPATH": "1", "PYTHONDONTWRITEBYTECODE": None, **variables})
 
 
-def measure_coverage(session: nox.Session, *arguments: str, report: Iterable[str] = ()) -> None:
+def measure_coverage(session: nox.Session, *arguments: str) -> None:
     """Run pytest with these arguments, and report branch coverage. Fails below the limit in `pyproject.toml`."""
     data = str(Path(session.create_tmp(), "coverage").resolve())
     run_python(session, "-m", "coverage", "erase", COVERAGE_FILE=data)
     run_python(session, "-m", "coverage", "run", "-m", "pytest", *arguments, COVERAGE_FILE=data)
     run_python(session, "-m", "coverage", "combine", "--quiet", COVERAGE_FILE=data)
-    run_python(session, "-m", "coverage", "report", *report, COVERAGE_FILE=data)
+    run_python(session, "-m", "coverage", "report", COVERAGE_FILE=data)
 
 
 def newest_python() -> str | None:
@@ -152,26 +151,24 @@ def faults(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the reference of the Python API in `build/docs`, from the docstrings. A warning is an error."""
-    session.install(".[dlt]", *groups("docs"))
-    modules = ["buddy_sessions", "buddy_sessions.testing", "buddy_sessions.dlt"]
+    session.install(".", *groups("docs"))
+    modules = ["buddy_sessions", "buddy_sessions.testing"]
     options = ["-d", "google", "-o", str(Path("build/docs").resolve())]
     with session.chdir(session.create_tmp()):  # away from the folder `buddy_sessions`
-        # dlt runs a program while it is imported.
-        run_python(session, "-W", "error::UserWarning", "-m", "pdoc", *options, *modules, PDOC_ALLOW_EXEC="1")
+        run_python(session, "-W", "error::UserWarning", "-m", "pdoc", *options, *modules)
 
 
 @nox.session
 def integrations(session: nox.Session) -> None:
     """Test the package with other tools and proxies, the report in a browser, and the recipes; list missing tools."""
-    install_wheel(session, extras=[*EXTRAS, "dlt"])
+    install_wheel(session)
     session.install(*groups("integrations"))
     if session.posargs:
         run_python(session, "-m", "pytest", *session.posargs)
     else:
         files = map(str, sorted(Path("tests/integrations").glob("test_*.py")))
         parallel = ["-n", "2", "--dist", "loadfile"]  # the tests of a file share servers
-        report = ["--omit=tests/*", "--include=*/buddy_sessions/dlt.py"]
-        measure_coverage(session, *parallel, *files, report=report)
+        run_python(session, "-m", "pytest", *parallel, *files)
 
 
 @nox.session
