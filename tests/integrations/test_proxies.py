@@ -28,7 +28,10 @@ from buddy_sessions.testing import FakeBuddy, RecordedRequest
 from helpers.command_line import COMMAND, down_from, numbers_by_suite
 from helpers.faults import text_of_error, text_of_log
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the tests reserve ports as only Linux allows")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="the tests reserve ports as only Linux allows"),
+]
 
 SUITES = 200
 PASSWORD = "hun@t er:2/%"

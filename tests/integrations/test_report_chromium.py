@@ -18,9 +18,12 @@ from helpers.large_database import create_large_database
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="Chromium and its chromedriver are not on the PATH (Debian: chromium-driver)"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (CHROMIUM and DRIVER), reason="Chromium and its chromedriver are not on the PATH (Debian: chromium-driver)"
+    ),
+]
 
 DESKTOP, PHONE, SMALL = (1280, 900), (390, 844), (320, 640)
 UNFOLD = """
