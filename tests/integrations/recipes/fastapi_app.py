@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 
-from buddy_sessions import BuddyClient, BuddyError, ConfigError, NotFoundError
+from buddy_sessions import BuddyClient, BuddyError, ConfigError, NotFoundError, SuiteKey
 
 log = logging.getLogger("uvicorn.error")
 
@@ -60,10 +60,10 @@ async def on_buddy_error(request: Request, error: BuddyError):
 
 @app.get("/{workspace}/{project}/{suite_id}")
 async def latest(request: Request, workspace: str, project: str, suite_id: str) -> list[Session]:
-    paginator = request.app.state.buddy.sessions((workspace, project, suite_id), max_sessions=10)
-    return await paginator.collect()
+    suite = SuiteKey(workspace, project, suite_id)
+    return await request.app.state.buddy.sessions(suite, max_sessions=10).collect()
 
 
 @app.get("/{workspace}/{project}/{suite_id}/{session_id}/failures")
 async def failures(request: Request, workspace: str, project: str, suite_id: str, session_id: str) -> list[FailingTest]:
-    return await request.app.state.buddy.failures((workspace, project, suite_id), session_id)
+    return await request.app.state.buddy.failures(SuiteKey(workspace, project, suite_id), session_id)
