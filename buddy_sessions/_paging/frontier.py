@@ -110,14 +110,11 @@ class Frontier:
 
         A page that begins below the frontier covers nothing above its first row: page 1 may be outdated.
         """
-        highest = self.lowest_id - 1 if known and self.lowest_id is not None else _highest_id(sessions)
+        first_id = sessions[0].relative_id if sessions else 0
+        highest = self.lowest_id - 1 if known and self.lowest_id is not None else first_id
         self.offset = offset
         if known < len(sessions):
             self.lowest_id = sessions[-1].relative_id
             self.has_reread_above = False
             self._recent.add(sessions[known:])
         return None if self.lowest_id is None else (self.lowest_id, highest)
-
-
-def _highest_id(sessions: Sequence[Session]) -> int:
-    return max((session.relative_id for session in sessions), default=0)

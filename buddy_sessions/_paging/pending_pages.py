@@ -37,10 +37,6 @@ class PendingPages(Generic[_T]):
         del self._tasks[first]
         return fetched
 
-    def is_ready(self, window: Window) -> bool:
-        """Return whether a page was requested in advance, and its request has ended."""
-        return window in self._tasks and self._tasks[window].done()
-
     async def cancel(self) -> None:
         """Cancel every fetch, and wait until it has ended."""
         for window in list(self._tasks):

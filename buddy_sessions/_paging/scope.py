@@ -54,9 +54,11 @@ class Scope:
     ) -> PageResult:
         """Return the new sessions in scope, at most `remaining`. The result covers no number that was left out."""
         in_scope = [session for session in new if session.relative_id >= self._min_id]
-        old = [session.relative_id for session in in_scope if is_before(session, self._since)]
-        lowest_covered = max(self._min_id, max(old, default=0) + 1)
-        in_scope = [session for session in in_scope if not is_before(session, self._since)]
+        lowest_covered = self._min_id
+        if self._since is not None:
+            old = [session.relative_id for session in in_scope if is_before(session, self._since)]
+            lowest_covered = max(lowest_covered, max(old, default=0) + 1)
+            in_scope = [session for session in in_scope if not is_before(session, self._since)]
         if len(in_scope) > self.remaining:
             self.is_exceeded = True
             in_scope = in_scope[: int(self.remaining)]
