@@ -98,9 +98,13 @@ NEWEST = newest_python()
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests on the built wheel, without the slow ones, on the Python that runs nox."""
+    """Run the tests on the built wheel, without the slow ones, on the Python that runs nox.
+
+    If the variable `COVERAGE_FILE` is set, as in `.ci/run`, branch coverage is measured.
+    """
     install_wheel(session)
-    run_python(session, "-m", "pytest", *PARALLEL, *session.posargs, TESTS="quick")
+    measure = ["-m", "coverage", "run"] if "COVERAGE_FILE" in os.environ else []
+    run_python(session, *measure, "-m", "pytest", *PARALLEL, *session.posargs, TESTS="quick")
 
 
 @nox.session(python=PYTHONS)
@@ -111,13 +115,6 @@ def tests_all(session: nox.Session) -> None:
         measure_coverage(session, *PARALLEL)
     else:
         run_python(session, "-m", "pytest", *PARALLEL, *session.posargs)
-
-
-@nox.session(python=NEWEST)
-def coverage(session: nox.Session) -> None:
-    """Do what `tests_all` does on the newest Python, and nothing on the others."""
-    install_wheel(session)
-    measure_coverage(session, *PARALLEL)
 
 
 @nox.session(venv_backend="uv")
