@@ -448,8 +448,8 @@ class SessionPage:
         sessions: The sessions that are new in this read.
         url: The API's URL of the list.
         html_url: The URL of the suite in the browser.
-        covers: `(low, high)`: after this page, every existing session with a `relative_id` from `low` to `high` has
-            been yielded (if the read is limited to a branch: every session of that branch). None if the order of the
+        proven_range: `(low, high)`: every existing session with a `relative_id` from `low` to `high` has been yielded
+            after this page (if the read is limited to a branch: every session of that branch). None if the order of the
             list does not allow this conclusion. On the last page, `low` is below the last session only if the end of
             the list was checked.
         is_last: Whether the read is complete with this page, which may be empty.
@@ -460,7 +460,7 @@ class SessionPage:
     sessions: tuple[Session, ...]
     url: str | None = None
     html_url: str | None = None
-    covers: tuple[int, int] | None = None
+    proven_range: tuple[int, int] | None = None
     is_last: bool = False
 
 

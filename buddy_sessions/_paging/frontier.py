@@ -106,9 +106,9 @@ class Frontier:
         return Accepted(0 if self.lowest_id is None else bisect_right(relative_ids, -self.lowest_id, key=neg))
 
     def move(self, sessions: Sequence[Session], known: int, offset: int) -> tuple[int, int] | None:
-        """Move down over an accepted page that ends at `offset`; return the range of numbers that it covers.
+        """Move down over an accepted page that ends at `offset`; return the range that it proves, as in `PageResult`.
 
-        A page that begins below the frontier covers nothing above its first row: page 1 may be outdated.
+        A page that begins below the frontier proves nothing above its first row: page 1 may be outdated.
         """
         first_id = sessions[0].relative_id if sessions else 0
         highest = self.lowest_id - 1 if known and self.lowest_id is not None else first_id

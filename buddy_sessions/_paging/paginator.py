@@ -103,7 +103,7 @@ class PageReader:
                         sessions=result.sessions,
                         url=page.url,
                         html_url=page.html_url,
-                        covers=result.covers,
+                        proven_range=result.proven_range,
                         is_last=reconciler.is_complete,
                     )
         except BuddyError as error:

@@ -203,7 +203,7 @@ class Reconciler:
         count, relative_ids = len(sessions), [session.relative_id for session in sessions]
         start = self._start_of(window, count, length)
         above_last = relative_ids[-2] if count > 1 else self._frontier.lowest_id
-        covers = self._frontier.move(sessions, known, start + count)
+        proven_range = self._frontier.move(sessions, known, start + count)
         self._pacing.on_accepted(relative_ids, known, start + count)
         lowest_id = self._frontier.lowest_id
         if known < count:
@@ -227,7 +227,7 @@ class Reconciler:
         elif is_end:
             self.verified = self._limits.trusts_short_pages  # otherwise, it was checked in vain
             self._finish(is_end=True)
-        return self._scope.select(sessions[known:], start + known, known, covers)
+        return self._scope.select(sessions[known:], start + known, known, proven_range)
 
     @staticmethod
     def _start_of(window: Window, count: int, length: PageLength) -> int:
@@ -306,14 +306,14 @@ class Reconciler:
         """Take the rejected page again, now that a page has moved the frontier. Return both results as one."""
         self._rejected = None
         more = self._take_page(*rejected, is_early=True)
-        upper, lower = result.covers, more.covers
+        upper, lower = result.proven_range, more.proven_range
         if upper and lower and lower[1] + 1 >= upper[0]:
             upper = lower[0], upper[1]
         return PageResult(
             sessions=result.sessions + more.sessions,
             offset=result.offset,
             duplicates=result.duplicates + more.duplicates,
-            covers=upper,
+            proven_range=upper,
         )
 
     def _switch_to_unordered(self) -> None:

@@ -17,14 +17,14 @@ class PageResult(NamedTuple):
         sessions: The new sessions, newest first.
         offset: The number of rows above them.
         duplicates: The number of sessions that were dropped because they had been read before.
-        covers: The range of numbers, `(low, high)`, whose existing sessions are all known now; None without a proof. It
-            reaches below the last row only if the end of the list was checked.
+        proven_range: `(low, high)`: every existing session with a `relative_id` from `low` to `high` is known now. None
+            without a proof. `low` is below the last row only if the end of the list was checked.
     """
 
     sessions: tuple[Session, ...] = ()
     offset: int = 0
     duplicates: int = 0
-    covers: tuple[int, int] | None = None
+    proven_range: tuple[int, int] | None = None
 
 
 class Scope:
@@ -50,21 +50,21 @@ class Scope:
         return bool(sessions) and all(is_before(session, self._since) for session in sessions)
 
     def select(
-        self, new: Sequence[Session], offset: int, duplicates: int, covers: tuple[int, int] | None
+        self, new: Sequence[Session], offset: int, duplicates: int, proven_range: tuple[int, int] | None
     ) -> PageResult:
-        """Return the new sessions in scope, at most `remaining`. The result covers no number that was left out."""
+        """Return the new sessions in scope, at most `remaining`. The proven range has no session that was left out."""
         in_scope = [session for session in new if session.relative_id >= self._min_id]
-        lowest_covered = self._min_id
+        lowest_proven = self._min_id
         if self._since is not None:
             old = [session.relative_id for session in in_scope if is_before(session, self._since)]
-            lowest_covered = max(lowest_covered, max(old, default=0) + 1)
+            lowest_proven = max(lowest_proven, max(old, default=0) + 1)
             in_scope = [session for session in in_scope if not is_before(session, self._since)]
         if len(in_scope) > self.remaining:
             self.is_exceeded = True
             in_scope = in_scope[: int(self.remaining)]
-            lowest_covered = max(lowest_covered, in_scope[-1].relative_id)
+            lowest_proven = max(lowest_proven, in_scope[-1].relative_id)
         self.remaining -= len(in_scope)
-        if covers:
-            low, high = max(covers[0], lowest_covered), covers[1]
-            covers = (low, high) if low <= high else None
-        return PageResult(tuple(in_scope), offset, duplicates, covers)
+        if proven_range:
+            low, high = max(proven_range[0], lowest_proven), proven_range[1]
+            proven_range = (low, high) if low <= high else None
+        return PageResult(tuple(in_scope), offset, duplicates, proven_range)

@@ -209,9 +209,9 @@ def is_check_due(created: str | None, checked: str | None, *, now: datetime) -> 
 
 def proven_range(page: SessionPage, scope: SyncScope) -> Interval | None:
     """Return the range of `relative_id`s whose existing sessions are all among those of a page that are in scope."""
-    if page.covers is None:
+    if page.proven_range is None:
         return None
-    low, high = page.covers
+    low, high = page.proven_range
     omitted = [session.relative_id for session in page.sessions if not scope.includes(session)]
     low = max(low, scope.after + 1, *(number + 1 for number in omitted))
     return (low, high) if low <= high else None

@@ -156,7 +156,7 @@ class SuiteSync:
             async with aclosing(reader.pages()) as pages:
                 async for page in pages:
                     read = self._to_save(part, page, is_first=is_first, held=held, lowest=lowest)
-                    saved = await self._save(read, page.covers)
+                    saved = await self._save(read, page.proven_range)
                     is_first, held = False, read.claimed if saved.is_held else None
                     lowest = min((session.relative_id for session in read.sessions), default=lowest)
                     if saved.state is not None:

@@ -97,7 +97,7 @@ class TestSessions:
     async def test_pages_contain_new_sessions_and_what_they_cover(self, buddy: BuddyClient, suite: FakeSuite) -> None:
         suite.populate(50)
         pages = [page async for page in buddy.sessions(KEY, per_page=20).pages()]
-        assert [(page.number, len(page.sessions), page.covers, page.is_last) for page in pages] == [
+        assert [(page.number, len(page.sessions), page.proven_range, page.is_last) for page in pages] == [
             (1, 20, (31, 50), False),
             (2, 20, (11, 30), False),
             (3, 10, (1, 10), True),
@@ -125,7 +125,7 @@ class TestSessions:
             fake.requests.clear()
             paginator = buddy.sessions(KEY)
             pages = [page async for page in paginator.pages()]
-            assert [(page.covers, page.is_last) for page in pages] == expected
+            assert [(page.proven_range, page.is_last) for page in pages] == expected
             assert sum(len(page.sessions) for page in pages) == 15
             assert len(fake.requests) == paginator.stats.requests == requests
             assert paginator.stats.verified
@@ -177,7 +177,7 @@ class TestLimits:
     async def test_page_cut_by_max_sessions_covers_what_it_contains(self, buddy: BuddyClient, suite: FakeSuite) -> None:
         suite.populate(30)
         pages = [page async for page in buddy.sessions(KEY, max_sessions=25, per_page=20).pages()]
-        assert [(page.covers, page.is_last) for page in pages] == [((11, 30), False), ((6, 10), False)]
+        assert [(page.proven_range, page.is_last) for page in pages] == [((11, 30), False), ((6, 10), False)]
 
     @pytest.mark.parametrize(("after", "requests"), [(100, 1), (99, 1), (80, 1), (79, 2), (0, 5)])
     async def test_after_stops_once_all_newer_sessions_are_verified(
@@ -189,7 +189,7 @@ class TestLimits:
         assert [session.relative_id for page in pages for session in page.sessions] == list(range(100, after, -1))
         assert len(fake.requests) == requests
         assert pages[-1].is_last
-        assert [page.covers for page in pages if page.covers] == [
+        assert [page.proven_range for page in pages if page.proven_range] == [
             (max(high - 19, after + 1), high) for high in range(100, after, -20)
         ]
 
@@ -202,7 +202,7 @@ class TestLimits:
         paginator = buddy.sessions(KEY, since=start + timedelta(minutes=75), per_page=20, read_ahead=1)
         pages = [page async for page in paginator.pages()]
         assert [session.relative_id for page in pages for session in page.sessions] == list(range(100, 75, -1))
-        assert [page.covers for page in pages] == [(81, 100), (76, 80), None]
+        assert [page.proven_range for page in pages] == [(81, 100), (76, 80), None]
         assert pages[-1].is_last
         assert len(fake.requests) == 3
         assert paginator.stats.verified
@@ -212,7 +212,7 @@ class TestLimits:
             suite.create(create_date=None if minute == 1 else f"2026-01-01T00:0{minute}:00Z")
         pages = [page async for page in buddy.sessions(KEY, since=datetime(2026, 1, 1, 0, 3, tzinfo=UTC)).pages()]
         assert [session.relative_id for page in pages for session in page.sessions] == [5, 4, 2]
-        assert [page.covers for page in pages] == [(4, 5)]  # 3 was left out, so nothing below it is covered
+        assert [page.proven_range for page in pages] == [(4, 5)]  # 3 was left out, so nothing below it is covered
 
 
 class TestPageSizes:
@@ -361,7 +361,7 @@ class TestUnorderedList:
         pages = [page async for page in paginator.pages()]
         assert [session.relative_id for page in pages for session in page.sessions] == order[::-1]
         assert not paginator.stats.verified
-        assert {page.covers for page in pages} == {None}
+        assert {page.proven_range for page in pages} == {None}
         assert pages[-1].is_last
         assert paginator.cursor is None
         assert [record.levelno for record in caplog.records] == [logging.WARNING]
@@ -512,7 +512,7 @@ async def test_second_task_that_iterates_over_pages_gets_an_error(buddy: BuddyCl
     pages = buddy.sessions(KEY, per_page=20).pages()
     results = await asyncio.gather(anext(pages), anext(pages), return_exceptions=True)
     assert [type(result) for result in results] == [SessionPage, RuntimeError]
-    assert [page.covers async for page in pages] == [(11, 30), (1, 10)]
+    assert [page.proven_range async for page in pages] == [(11, 30), (1, 10)]
 
 
 class TestLeaving:

@@ -57,7 +57,7 @@ def test_rejected_page_is_taken_with_the_page_that_closes_the_gap() -> None:
     numbers = [one.relative_id for one in result.sessions]
     assert numbers == list(range(80, numbers[-1] - 1, -1))
     assert numbers[-1] == 60  # the last row of the rejected page
-    assert result.covers == (60, 80)
+    assert result.proven_range == (60, 80)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_joined_pages_cover_no_number_that_since_left_out() -> None:
     result = reconciler.accept_page([dated(number) for number in range(81, 61, -1)])
     numbers = [one.relative_id for one in result.sessions]
     assert numbers == [80, *range(78, 58, -1)]
-    assert result.covers == (80, 80)
+    assert result.proven_range == (80, 80)
 
 
 def experienced() -> ServerLimits:
@@ -205,22 +205,22 @@ class TestEnd:
         reconciler = Reconciler(per_page=30, limits=ServerLimits())
         reconciler.windows()
         page = rows(*range(40, 30, -1))
-        assert reconciler.accept_page(page).covers == (31, 40)
+        assert reconciler.accept_page(page).proven_range == (31, 40)
         assert not reconciler.is_complete
         around, following = reconciler.windows()
         assert (around.start, around.end, following) == (0, 20, Window(2, 30))
         result = reconciler.accept_page(page)
-        assert (result.sessions, result.covers, result.duplicates) == ((), None, 10)
+        assert (result.sessions, result.proven_range, result.duplicates) == ((), None, 10)
         assert list(reconciler.windows()) == [following]
         result = reconciler.accept_page([])
-        assert (result.sessions, result.covers) == ((), (1, 30))
+        assert (result.sessions, result.proven_range) == ((), (1, 30))
         assert reconciler.is_complete
         assert reconciler.verified
 
     def test_unchecked_end_covers_no_number_below(self) -> None:
         reconciler = Reconciler(per_page=30, limits=experienced())
         reconciler.windows()
-        assert reconciler.accept_page(rows(*range(40, 30, -1))).covers == (31, 40)
+        assert reconciler.accept_page(rows(*range(40, 30, -1))).proven_range == (31, 40)
         assert reconciler.is_complete
 
     @pytest.mark.parametrize(("count", "requests"), [(979, 49), (981, 52)])
@@ -245,7 +245,7 @@ class TestEnd:
         old = [attrs.evolve(one, create_date=start) for one in rows(12, 11)]
         reconciler = Reconciler(per_page=20, limits=ServerLimits(), since=start + timedelta(1), check_end=True)
         reconciler.windows()
-        assert reconciler.accept_page(old).covers is None
+        assert reconciler.accept_page(old).proven_range is None
         assert reconciler.is_complete
 
     @pytest.mark.parametrize("ahead", [1, 4])
@@ -305,15 +305,15 @@ class TestEnd:
     def test_end_that_many_changes_keep_from_being_checked_is_reported_as_unchecked(self) -> None:
         listing = FakeList(range(101, 111))
         reconciler = Reconciler(per_page=50, limits=ServerLimits())
-        covers = []
+        proven = []
         requests = 0
         while not reconciler.is_done:
             windows = reconciler.windows()
             if len(windows) == 2:  # the end is being checked
                 listing.create(25)
-            covers.append(reconciler.accept_page(listing.read(windows[0])).covers)
+            proven.append(reconciler.accept_page(listing.read(windows[0])).proven_range)
             requests += 1
-        assert [each for each in covers if each] == [(101, 110)]
+        assert [each for each in proven if each] == [(101, 110)]
         assert requests < 20
         assert reconciler.verified
 
@@ -337,7 +337,7 @@ class TestEnd:
         while not reconciler.is_done:
             results.append(reconciler.accept_page(listing.read(reconciler.windows()[0])))
         assert [number for result in results for number in numbers_of(result)] == listing.numbers
-        assert results[-1].covers == (1, 5)  # this end is checked instead
+        assert results[-1].proven_range == (1, 5)  # this end is checked instead
         assert limits.trusts_short_pages
 
     def test_new_rows_allow_as_many_attempts_again(self) -> None:
@@ -354,10 +354,10 @@ class TestEnd:
         listing.cap = None
         fail_to_check()
         fail_to_check()
-        covers = []
+        proven = []
         while not reconciler.is_done:
-            covers.append(reconciler.accept_page(listing.read(reconciler.windows()[0])).covers)
-        assert covers[-1] == (1, 100)
+            proven.append(reconciler.accept_page(listing.read(reconciler.windows()[0])).proven_range)
+        assert proven[-1] == (1, 100)
 
     def test_row_that_is_deleted_during_the_check_starts_it_again(self) -> None:
         listing = FakeList(range(101, 126))
@@ -379,7 +379,7 @@ class TestOrder:
         reconciler.windows()
         result = reconciler.accept_page(rows(201, 199, 198))
         assert numbers_of(result) == [201, 199, 198]
-        assert result.covers is None
+        assert result.proven_range is None
         assert not reconciler.verified
 
     def test_same_number_with_two_ids_at_a_page_border(self) -> None:

@@ -150,10 +150,10 @@ class ReconcilerMachine(ReadMachine):
         assert self.yielded == sorted(set(self.yielded), reverse=True), "a session came twice, or out of order"
         if numbers:
             self.cursor = Cursor(numbers[-1], result.offset + len(numbers))
-        if result.covers:
-            low, high = result.covers
+        if result.proven_range:
+            low, high = result.proven_range
             missed = {number for number in self.listing.stable if low <= number <= high} - set(self.yielded)
-            assert not missed, f"covered, but not yielded: {missed}"
+            assert not missed, f"proven, but not yielded: {missed}"
 
     @precondition(lambda self: not self.reader.is_done)
     @rule(per_page=sizes, read_ahead=read_aheads, unsaved=st.integers(0, 5), new_client=st.booleans())
@@ -231,7 +231,7 @@ class FaultyMachine(ReadMachine):
         if fault == "small cap":  # not even the documented page size is honoured
             self.faulty.cap = random.randrange(1, DOCUMENTED_SIZE)
         self.sessions: list[Session] = []
-        self.covered = math.inf  # the lowest number that is covered
+        self.lowest_proven = math.inf  # the lowest of all proven ranges
         limits = ServerLimits()
         if not is_new_client:
             limits.known_size, limits.retained_rows = 100, 100
@@ -261,8 +261,8 @@ class FaultyMachine(ReadMachine):
 
     def take(self, result: PageResult) -> None:
         self.sessions += result.sessions
-        if result.covers:
-            self.covered = min(self.covered, result.covers[0])
+        if result.proven_range:
+            self.lowest_proven = min(self.lowest_proven, result.proven_range[0])
 
     def teardown(self) -> None:
         if not hasattr(self, "reader"):
@@ -270,15 +270,15 @@ class FaultyMachine(ReadMachine):
         self.finish(max_reads=2000)
         if self.is_unstable or not self.reader.verified:
             return
-        if self.fault not in {"cap", "outdated"} and self.faulty.stable_rows():  # no rows cover nothing
-            assert self.covered == 1, "the first end of a client was not checked"
+        if self.fault not in {"cap", "outdated"} and self.faulty.stable_rows():  # no rows prove nothing
+            assert self.lowest_proven == 1, "the first end of a client was not checked"
         ids = [session.id for session in self.sessions]
         assert len(ids) == len(set(ids)), "a session came twice"
         # Sessions that are newer than an outdated page, or below an end that could not be checked, may be missed.
         missed = {
             session.relative_id
             for session in self.faulty.stable_rows()
-            if session.id not in ids and self.covered <= session.relative_id <= self.faulty.newest_shown
+            if session.id not in ids and self.lowest_proven <= session.relative_id <= self.faulty.newest_shown
         }
         assert not missed, f"lost, but verified: {missed}"
 

@@ -82,7 +82,7 @@ async def reads(buddy: BuddyClient, suite: Suite, fake: FakeSuite) -> None:
     async for page in paginator.pages():
         assert_type(page, SessionPage)
         assert_type(page.sessions, tuple[Session, ...])
-        assert_type(page.covers, tuple[int, int] | None)
+        assert_type(page.proven_range, tuple[int, int] | None)
         assert_type(page.is_last, bool)
     pages: AsyncIterator[SessionPage] = paginator.pages()
     del pages

@@ -60,7 +60,7 @@ async def sessions(errors):
                         next_after[suite] = session.relative_id - 1
                     elif next_after[suite] == after[suite]:
                         next_after[suite] = session.relative_id
-                if page.is_last and page.covers and suite not in errors:
+                if page.is_last and page.proven_range and suite not in errors:
                     positions[str(suite)] = next_after[suite]
     errors.update(harvest.failures)
 
