@@ -14,7 +14,9 @@ from typing import NamedTuple
 
 import report
 from buddy_sessions import Session
-from buddy_sessions._paging.reconciler import Reconciler, ServerLimits, Window
+from buddy_sessions._paging.reconciler import Reconciler
+from buddy_sessions._paging.server_limits import ServerLimits
+from buddy_sessions._paging.window import Window
 from helpers.fake_list import FakeList, NaiveReader
 from svg import Bar, chart
 

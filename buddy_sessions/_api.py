@@ -30,7 +30,9 @@ from ._paging.case_plan import CasePlan
 from ._paging.paginator import PageReader
 from ._paging.pending_pages import FetchPage
 from ._paging.read_ahead import RequestSlots
-from ._paging.reconciler import Reconciler, ServerLimits, Window
+from ._paging.reconciler import Reconciler
+from ._paging.server_limits import ServerLimits
+from ._paging.window import Window
 from ._stats import Fetched
 from .models import Cursor, Session, Suite, SuiteKey, TestCase, TestStatus
 
@@ -142,7 +144,7 @@ class Api:
             min_id: The lowest `relative_id` to yield, if it is on the same page as a session above `after`; None for
                 `after + 1`.
             check_end: Whether to always check the end of the list with two more requests, unless the read reaches
-                number 1. By default, the client checks its first list, then one in 50, and long lists.
+                `relative_id` 1. By default, the client checks its first list, then one in 50, and long lists.
             slots: The request slots of a harvest: pages are requested in advance only while slots are idle, first up to
                 `read_ahead`. None, or a `read_ahead` of 1: the read has slots of its own.
             known_digest: The digest of page 1 in an earlier read, empty if there is none. Asks for the digest of

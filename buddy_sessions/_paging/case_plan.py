@@ -1,25 +1,19 @@
 """Decides which pages of a session's test cases to request. No I/O, no clock, no asyncio.
 
-Cases have no number and no documented order, so that no overlap of pages proves anything. The pages are read one after
+Cases have no `relative_id` and no documented order, so an overlap of pages proves nothing. The pages are read one after
 another, and a case is recognised by its id. The session says how many cases there are, but the list may be longer. It
-is read to its end: to a page with fewer cases than requested, unless the server may have cut that page. So a list costs
-one request more if the cases fill its last page, or if it has 20 cases or more, and no page before was as long.
+is read to its end: to a page with fewer cases than requested, unless the server may have cut that page. So a list
+costs one request more if the cases fill its last page, or if it has 20 cases or more, and no page before was as long.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..errors import UnstableListingError
 from ..models import TestCase, TestStatus
 from .server_limits import PageLength, PageSize, ServerLimits
+from .stability import check_stability
 from .window import Window
-
-_MAX_STALLED_PAGES = 100
-"""The number of pages in a row that may contain nothing new before a list is reported as unstable."""
-
-_MAX_CASES = 1_000_000
-"""The number of cases after which a list is reported as unstable: it may never end."""
 
 
 class CasePlan:
@@ -91,7 +85,7 @@ class CasePlan:
         """Take the cases of the first window, and return the new ones.
 
         Raises:
-            UnstableListingError: Too many pages in a row contained nothing new, or there are more than 1,000,000 cases.
+            UnstableListingError: See `check_stability`.
         """
         length = self._limits.classify(window, len(cases))
         if length is PageLength.UNKNOWN:
@@ -104,7 +98,8 @@ class CasePlan:
         unique = {case.id: case for case in cases if case.id not in self._ids}
         self._ids.update(unique)
         self.duplicates += len(cases) - len(unique)
-        self._check_progress(has_new=bool(unique))
+        self._stalled_pages = 0 if unique else self._stalled_pages + 1
+        check_stability("test cases", stalled_pages=self._stalled_pages, rows_by_id=len(self._ids))
         new = [case for case in unique.values() if self._status is None or case.status == self._status]
         # If a short page comes too early, the server may have hidden some of its rows.
         is_early = self.expected is not None and self.count + len(new) < self.expected
@@ -114,13 +109,3 @@ class CasePlan:
             self.is_complete = False
         self.count += len(new)
         return new
-
-    def _check_progress(self, *, has_new: bool) -> None:
-        self._stalled_pages = 0 if has_new else self._stalled_pages + 1
-        if self._stalled_pages > _MAX_STALLED_PAGES:
-            raise UnstableListingError(
-                f"{_MAX_STALLED_PAGES} pages of test cases in a row contained nothing new: the server returns the same "
-                "page again and again; try later"
-            )
-        if len(self._ids) > _MAX_CASES:
-            raise UnstableListingError(f"the list has more than {_MAX_CASES:,} test cases: it may never end")

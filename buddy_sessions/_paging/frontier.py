@@ -43,7 +43,7 @@ class Accepted:
 
 @frozen
 class Gap:
-    """Between the frontier and the page, sessions may be missing: a row above was deleted, or a number is not used."""
+    """Sessions may be missing between the frontier and the page: a row above was deleted, or there is a hole."""
 
 
 @frozen
@@ -67,7 +67,7 @@ class Unordered:
     """The page contradicts itself or the recent rows: the list is not sorted newest first."""
 
 
-Verdict: TypeAlias = Accepted | Gap | Skipped | Stale | Unordered
+PageCheck: TypeAlias = Accepted | Gap | Skipped | Stale | Unordered
 
 
 class Frontier:
@@ -76,13 +76,12 @@ class Frontier:
     Attributes:
         lowest_id: The lowest `relative_id` read so far; None before the first row.
         offset: The number of rows at or above it when the last page was accepted; a hint if resumed.
-        has_reread_above: Whether the rows above a skipped page were requested since the last new row.
     """
 
     def __init__(self, cursor: Cursor | None) -> None:
         self.lowest_id = cursor.lowest_id if cursor else None
         self.offset = min(cursor.offset, _MAX_OFFSET) if cursor else 0
-        self.has_reread_above = False
+        self._has_reread_above = False
         self._recent = RecentRows()
 
     @property
@@ -90,7 +89,11 @@ class Frontier:
         """The ids of the sessions that were read last."""
         return self._recent.ids
 
-    def check(self, window: Window, sessions: Sequence[Session], *, requested_before_last_accept: bool) -> Verdict:
+    def mark_reread_above(self) -> None:
+        """Do not return `Skipped` before the next new row: the rows above the page are requested now."""
+        self._has_reread_above = True
+
+    def check(self, window: Window, sessions: Sequence[Session], *, requested_before_last_accept: bool) -> PageCheck:
         """Return whether a page proves that no session is missed down to its last row, or why it does not."""
         relative_ids = [session.relative_id for session in sessions]
         if any(map(le, relative_ids, relative_ids[1:])):  # not strictly descending
@@ -101,7 +104,7 @@ class Frontier:
             # An empty page proves nothing: the list may have shrunk above it.
             if self.lowest_id is None or not relative_ids or relative_ids[0] < self.lowest_id - 1:
                 return Gap()
-            if not self.has_reread_above and self._recent.has_gap(relative_ids):
+            if not self._has_reread_above and self._recent.has_gap(relative_ids):
                 return Skipped()
         return Accepted(0 if self.lowest_id is None else bisect_right(relative_ids, -self.lowest_id, key=neg))
 
@@ -115,6 +118,6 @@ class Frontier:
         self.offset = offset
         if known < len(sessions):
             self.lowest_id = sessions[-1].relative_id
-            self.has_reread_above = False
+            self._has_reread_above = False
             self._recent.add(sessions[known:])
         return None if self.lowest_id is None else (self.lowest_id, highest)

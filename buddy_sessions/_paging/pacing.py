@@ -12,7 +12,7 @@ from .server_limits import PageSize, ServerLimits
 from .window import DOCUMENTED_SIZE, Window
 
 _DENSE = 0.75
-"""If a list uses a smaller share of its numbers, its pages overlap by one row: a number that is missing at a page
+"""If a smaller share of the `relative_id`s exists, pages overlap by one row: a `relative_id` that is missing at a page
 border looks like a gap, and without a shared row the page is rejected."""
 
 
@@ -23,7 +23,8 @@ class Pacing:
         page_size: The page size to request. To overlap, pages of up to 20 rows are requested even if this is smaller.
         read_ahead: How many pages to request at once.
         offset: The offset of the next row: that of the frontier, or an estimate after rows were skipped.
-        overlap: The number of rows by which the next page overlaps the frontier.
+        overlap: The number of rows by which the next page overlaps the frontier. For example, after 40 rows, with an
+            overlap of 1 and pages of up to 20 rows: page 3 with 19 rows, of which the first two are known.
     """
 
     def __init__(
@@ -34,11 +35,11 @@ class Pacing:
         self.offset = offset
         self.overlap = overlap
         self._limits = limits
-        self._density = 1.0  # the share of the numbers on the last accepted page that exist
+        self._density = 1.0  # on the last accepted page, the share of the `relative_id`s that exist
 
     @property
     def is_sparse(self) -> bool:
-        """Whether many numbers are not used: of one branch, for example."""
+        """Whether many `relative_id`s are not listed: if a list is that of one branch, for example."""
         return self._density <= _DENSE
 
     def window_at(self, offset: int) -> Window:
@@ -53,7 +54,7 @@ class Pacing:
         return Window(self.offset // self.page_size.value + 1, self.page_size.value)
 
     def expected_end(self, max_id: int, remaining: float) -> float:
-        """Return the offset at which the read probably ends, if it needs `max_id` numbers and `remaining` sessions."""
+        """Return the offset of the probable end: after `max_id` more `relative_id`s, or `remaining` sessions."""
         rows = min(max_id * self._density, remaining)
         retained = self._limits.retained_rows
         return self.offset + (rows if retained is None or self.offset > retained else min(rows, retained - self.offset))
@@ -75,12 +76,13 @@ class Pacing:
         self.page_size.confirm()
 
     def skip_ahead(self, distance: int) -> None:
-        """Skip the rows of `distance` numbers: a page had only rows above the frontier, so the list has grown."""
+        """Skip the rows of `distance` ids: a page had only rows above the frontier, so the list has grown."""
         self.offset += int(distance * self._density)
         self.overlap = 1
 
     def step_back(self, window: Window, frontier_offset: int) -> None:
         """Go back after a page that has a gap above it: farther each time, or by half of the rows that were skipped."""
+        self.read_ahead.shrink()
         if self.offset > frontier_offset:
             self.offset = max(frontier_offset, (frontier_offset + window.start) // 2)
             self.overlap = 1

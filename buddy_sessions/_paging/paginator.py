@@ -15,7 +15,9 @@ from ..errors import BadRequestError, BuddyError
 from ..models import Cursor, Session, SessionPage, SuiteKey
 from .pending_pages import FetchPage, PendingPages
 from .read_ahead import RequestSlots
-from .reconciler import PageResult, Reconciler, Window
+from .reconciler import Reconciler
+from .scope import PageResult
+from .window import Window
 
 _log = logging.getLogger("buddy_sessions")
 
@@ -24,7 +26,6 @@ class PageReader:
     """One read of one suite.
 
     Attributes:
-        consumed: How many sessions of the current page were yielded: all, unless sessions are yielded one by one.
         is_not_modified: Whether page 1 had the known digest. Then no page is yielded.
         first_digest: The digest of page 1; None if none was asked for.
 
@@ -45,7 +46,6 @@ class PageReader:
         slots: RequestSlots,
         cursor: Cursor | None = None,
     ) -> None:
-        self.consumed = 0
         self.is_not_modified = False
         self.first_digest: bytes | None = None
         self._suite = suite
@@ -54,19 +54,20 @@ class PageReader:
         self._slots = slots
         self._start = cursor  # the position before the current page
         self._result = PageResult()  # the current page
+        self._consumed = 0  # how many of its sessions were yielded: all, unless they are yielded one by one
         self._stats = Stats()  # without the sessions of the current page
 
     @property
     def cursor(self) -> Cursor | None:
         """The position after the last session that was yielded. It stays before a page that is out of order."""
-        if not self.consumed or not self._stats.verified:
+        if not self._consumed or not self._stats.verified:
             return self._start
-        return Cursor(self._result.sessions[self.consumed - 1].relative_id, self._result.offset + self.consumed)
+        return Cursor(self._result.sessions[self._consumed - 1].relative_id, self._result.offset + self._consumed)
 
     @property
     def stats(self) -> Stats:
         """The cost so far."""
-        return attrs.evolve(self._stats, sessions=self._stats.sessions + self.consumed)
+        return attrs.evolve(self._stats, sessions=self._stats.sessions + self._consumed)
 
     async def pages(self) -> AsyncGenerator[SessionPage, None]:
         """Iterate over the pages, each with the sessions that were not yielded before. Call it once.
@@ -113,6 +114,15 @@ class PageReader:
             slots.pages_ahead -= pages_ahead
             await pending.cancel()
 
+    async def sessions(self) -> AsyncGenerator[Session, None]:
+        """Iterate over the sessions of the pages, one by one. Call it once, instead of `pages`."""
+        async with aclosing(self.pages()) as pages:
+            async for page in pages:
+                self._consumed = 0
+                for session in page.sessions:
+                    self._consumed += 1
+                    yield session
+
     async def _fetch_page(self, window: Window) -> Fetched[DecodedPage | NotModified]:
         """Fetch a page, and count its requests."""
         fetched = await self._fetch(window)
@@ -134,9 +144,9 @@ class PageReader:
     def _begin_page(self, result: PageResult) -> None:
         """Make a page the current one."""
         self._start = self.cursor
-        self._stats += Stats(sessions=self.consumed)
+        self._stats += Stats(sessions=self._consumed)
         self._result = result
-        self.consumed = len(result.sessions)
+        self._consumed = len(result.sessions)
 
 
 NewReader: TypeAlias = Callable[..., PageReader]
@@ -164,19 +174,14 @@ class SessionPaginator:
     def __repr__(self) -> str:
         return f"<SessionPaginator {self._suite} cursor={self.cursor}>"
 
-    async def __aiter__(self) -> AsyncGenerator[Session, None]:
+    def __aiter__(self) -> AsyncGenerator[Session, None]:
         """Iterate over the sessions.
 
         Raises:
             BuddyError: The read failed. `error.cursor` is its position.
         """
-        reader = self._latest = self._new_reader()
-        async with aclosing(reader.pages()) as pages:
-            async for page in pages:
-                reader.consumed = 0
-                for session in page.sessions:
-                    reader.consumed += 1
-                    yield session
+        self._latest = self._new_reader()
+        return self._latest.sessions()
 
     def pages(self) -> AsyncGenerator[SessionPage, None]:
         """Return an async iterator over the pages of a new read. Each has only sessions that were not yielded before.

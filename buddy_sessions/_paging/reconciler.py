@@ -7,7 +7,7 @@ open:
 - Where the list ends: at `relative_id` 1. A page with fewer rows than requested usually is the last one, too, but the
   server may have cut it to a smaller size, or may have filtered its rows. `_EndCheck` finds out.
 - A list that is out of order. It is read with deduplication by id, and the read is not verified.
-- A list that changes faster than it can be read, or that never ends: `UnstableListingError`.
+- A list that changes faster than it can be read, or that never ends: `check_stability`.
 """
 
 from __future__ import annotations
@@ -17,22 +17,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from ..errors import UnstableListingError
 from ..models import Cursor, Session
 from .frontier import Accepted, Frontier, Gap, Skipped, Stale, Unordered
 from .pacing import Pacing
 from .read_ahead import ReadAhead
 from .scope import PageResult, Scope
 from .server_limits import PageLength, ServerLimits
+from .stability import check_stability
 from .window import DOCUMENTED_SIZE, Window
-
-__all__ = ["DOCUMENTED_SIZE", "MAX_UNORDERED_SESSIONS", "PageResult", "Reconciler", "ServerLimits", "Window"]
-
-_MAX_STALLED_PAGES = 100
-"""The number of pages in a row that may contain nothing new before a list is reported as unstable."""
-
-MAX_UNORDERED_SESSIONS = 1_000_000
-"""The number of sessions after which a list that is out of order is reported as unstable: it may never end."""
 
 _LONG_LIST = 50
 """The end of a list of at least so many pages is always checked."""
@@ -68,8 +60,8 @@ class Reconciler:
         per_page: The page size to request.
         limits: What is known of the server; updated here.
         read_ahead: The maximum number of pages to request at once.
-        first_read_ahead: The maximum until useful pages have raised it: the list may be shorter than its numbers say.
-            None for `read_ahead`.
+        first_read_ahead: The maximum until useful pages have raised it: the list may be shorter than its first
+            `relative_id` says. None for `read_ahead`.
         after: Only sessions with a higher `relative_id` are needed.
         since: Only sessions created at this time or later are needed, and sessions without a date.
         max_sessions: The maximum number of sessions to emit; None for all.
@@ -98,7 +90,7 @@ class Reconciler:
         self._limits = limits
         self._scope = Scope(after=after, min_id=min_id, since=since, max_sessions=max_sessions)
         self._frontier = Frontier(cursor)
-        # After a list that ended early, its numbers promise too many rows of the next one, too: start small.
+        # If the last list ended above `relative_id` 1, the next one may be shorter than its first one says, too.
         first = 1 if limits.retained_rows is not None else min(read_ahead, first_read_ahead or read_ahead)
         ahead = ReadAhead(read_ahead, start=first)
         self._pacing = Pacing(per_page, limits, ahead, offset=self._frontier.offset, overlap=1 if cursor else 0)
@@ -143,52 +135,43 @@ class Reconciler:
         """Take the sessions of the first window, and return the new ones.
 
         Raises:
-            UnstableListingError: Too many pages in a row contained nothing new, or the list is out of order and has
-                more than 1,000,000 sessions.
+            UnstableListingError: See `check_stability`.
         """
         window = self._planned.pop(0)
         is_early = window in self._requested_before_last_accept
         self._requested_before_last_accept.discard(window)
         before = self._frontier.lowest_id, len(self._seen_ids)
         result = self._take_page(window, sessions, is_early=is_early)
-        if before == (self._frontier.lowest_id, len(self._seen_ids)):
-            self._count_stalled_page()
+        has_new = before != (self._frontier.lowest_id, len(self._seen_ids))
+        self._stalled_pages = 0 if has_new else self._stalled_pages + 1
+        check_stability("sessions", stalled_pages=self._stalled_pages, rows_by_id=len(self._seen_ids))
+        if not has_new:
             return result
-        self._stalled_pages = 0
         if self._rejected and not self.is_done:
             result = self._take_rejected(result, self._rejected)
         if self._scope.is_exceeded:
             self.is_complete = False  # the limit was reached before the end
         return result
 
-    def _count_stalled_page(self) -> None:
-        self._stalled_pages += 1
-        if self._stalled_pages > _MAX_STALLED_PAGES:
-            self._stalled_pages = 0  # a caller may continue to read after the error
-            raise UnstableListingError(
-                f"{_MAX_STALLED_PAGES} pages in a row contained nothing new: the list changes faster than it can be "
-                "read, or the server returns the same page again and again; try later, or use a larger per_page"
-            )
-
     def _take_page(self, window: Window, sessions: Sequence[Session], *, is_early: bool) -> PageResult:
         length = self._limits.classify(window, len(sessions))
         if not self.verified:
             return self._take_unordered(window, sessions, length)
-        verdict = self._frontier.check(window, sessions, requested_before_last_accept=is_early)
-        if self._end_check and not isinstance(verdict, Stale | Unordered):
+        check = self._frontier.check(window, sessions, requested_before_last_accept=is_early)
+        if self._end_check and not isinstance(check, Stale | Unordered):
             # A row of a page that was requested earlier may have been deleted before the short page was read.
             if not is_early and sessions and sessions[-1].relative_id < self._end_check.last_id:
                 self._limits.trusts_short_pages = False
-            result = self._take_end_check(self._end_check, window, sessions, touches=not isinstance(verdict, Gap))
+            result = self._take_end_check(self._end_check, window, sessions, touches=not isinstance(check, Gap))
             if result is not None:
                 return result
-        match verdict:
+        match check:
             case Accepted(known):
                 return self._continue(window, sessions, known, length)
             case Gap():
                 return self._step_back(window, sessions)
             case Skipped():
-                self._frontier.has_reread_above = True
+                self._frontier.mark_reread_above()
                 self._drop_plan()
                 self._planned.append(Window.around(window.start, DOCUMENTED_SIZE))
             case Stale():
@@ -225,7 +208,7 @@ class Reconciler:
             next_page = Window(window.page + 1, window.per_page)
             self._start_end_check(_EndCheck(count, min(relative_ids, default=0), next_page))
         elif is_end:
-            self.verified = self._limits.trusts_short_pages  # otherwise, it was checked in vain
+            self.verified = self._limits.trusts_short_pages  # otherwise, no check was conclusive
             self._finish(is_end=True)
         return self._scope.select(sessions[known:], start + known, known, proven_range)
 
@@ -287,8 +270,7 @@ class Reconciler:
         self._check_end = True
         self._end_checks = 0
         if not self._limits.trusts_short_pages:
-            page_size = self._pacing.page_size
-            page_size.requested = min(page_size.requested, max(check.rows, DOCUMENTED_SIZE))
+            self._pacing.page_size.limit(max(check.rows, DOCUMENTED_SIZE))
             self._pacing.overlap = 1
 
     def _step_back(self, window: Window, sessions: Sequence[Session]) -> PageResult:
@@ -297,7 +279,6 @@ class Reconciler:
             self._drop_plan()
         else:
             self._rejected = window, sessions
-            self._pacing.read_ahead.shrink()
         self._pacing.step_back(window, self._frontier.offset)
         self._planned.insert(0, self._pacing.window_at(self._pacing.offset))
         return PageResult()
@@ -334,10 +315,6 @@ class Reconciler:
         pacing.offset = start + len(sessions) if is_trusted else window.end
         new = {session.id: session for session in sessions if session.id not in self._seen_ids}
         self._seen_ids.update(new)
-        if len(self._seen_ids) > MAX_UNORDERED_SESSIONS:
-            raise UnstableListingError(
-                f"the list is out of order and has more than {MAX_UNORDERED_SESSIONS:,} sessions: it may never end"
-            )
         self.is_complete = not sessions or (length is PageLength.END and is_trusted)
         return self._scope.select(tuple(new.values()), start, len(sessions) - len(new), None)
 

@@ -78,6 +78,10 @@ class PageSize:
         self.requested = rows
         self.is_cap_unconfirmed = True
 
+    def limit(self, rows: int) -> None:
+        """Request at most as many rows in this read: some server of several seems to cut larger pages."""
+        self.requested = min(self.requested, rows)
+
     def refuse(self, window: Window) -> bool:
         """Handle a 400 for a window; return whether a smaller page is worth a request."""
         if window.per_page <= DOCUMENTED_SIZE:

@@ -145,7 +145,7 @@ def test_same_page_for_ever() -> None:
 
 
 def test_list_that_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("buddy_sessions._paging.case_plan._MAX_CASES", 1000)
+    monkeypatch.setattr("buddy_sessions._paging.stability.MAX_ROWS_BY_ID", 1000)
     with pytest.raises(UnstableListingError, match="more than 1,000 test cases"):
         read(make_plan(expected=10**9), make_cases(5000))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from buddy_sessions import Cursor
-from buddy_sessions._paging.frontier import Accepted, Frontier, Gap, Skipped, Stale, Unordered, Verdict
+from buddy_sessions._paging.frontier import Accepted, Frontier, Gap, PageCheck, Skipped, Stale, Unordered
 from buddy_sessions._paging.window import Window
 from helpers.fake_list import session
 
@@ -16,13 +16,13 @@ def frontier_after(*relative_ids: int) -> Frontier:
     return frontier
 
 
-def check(frontier: Frontier, *relative_ids: int, page: int = 2, is_early: bool = False) -> Verdict:
+def check(frontier: Frontier, *relative_ids: int, page: int = 2, is_early: bool = False) -> PageCheck:
     sessions = [session(each) for each in relative_ids]
     return frontier.check(Window(page, 3), sessions, requested_before_last_accept=is_early)
 
 
 @pytest.mark.parametrize(
-    ("page", "verdict"),
+    ("page", "expected"),
     [
         pytest.param((202, 201), Accepted(0), id="touches"),
         pytest.param((204, 203, 202), Accepted(2), id="overlaps"),
@@ -36,8 +36,8 @@ def check(frontier: Frontier, *relative_ids: int, page: int = 2, is_early: bool 
         pytest.param((201, 202), Unordered(), id="rising"),
     ],
 )
-def test_verdict_on_a_page(page: tuple[int, ...], verdict: Verdict) -> None:
-    assert check(frontier_after(205, 204, 203), *page) == verdict
+def test_which_pages_leave_no_gap(page: tuple[int, ...], expected: PageCheck) -> None:
+    assert check(frontier_after(205, 204, 203), *page) == expected
 
 
 def test_row_between_the_recent_rows_contradicts_them() -> None:
@@ -48,7 +48,7 @@ def test_row_between_the_recent_rows_contradicts_them() -> None:
 
 def test_rows_above_are_requested_once_until_the_next_new_row() -> None:
     frontier = frontier_after(205, 204, 203)
-    frontier.has_reread_above = True
+    frontier.mark_reread_above()
     assert check(frontier, 207, 206) == Accepted(2)
     frontier.move([session(202)], 0, 4)
     assert check(frontier, 207, 206) == Skipped()

@@ -16,7 +16,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from buddy_sessions import Cursor, Session, UnstableListingError
-from buddy_sessions._paging.reconciler import DOCUMENTED_SIZE, PageResult, Reconciler, ServerLimits, Window
+from buddy_sessions._paging.reconciler import Reconciler
+from buddy_sessions._paging.scope import PageResult
+from buddy_sessions._paging.server_limits import ServerLimits
+from buddy_sessions._paging.window import DOCUMENTED_SIZE, Window
 from helpers.fake_list import FakeList, FaultyList, NaiveReader
 
 GENERATE_ONLY = settings(

@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buddy_sessions import Cursor, Session
-from buddy_sessions._paging.reconciler import Reconciler, ServerLimits, Window
+from buddy_sessions._paging.reconciler import Reconciler
+from buddy_sessions._paging.server_limits import ServerLimits
+from buddy_sessions._paging.window import Window
 from helpers.fake_list import FakeList
 
 counts = st.integers(1, 1000)

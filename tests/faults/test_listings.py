@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from buddy_sessions import BuddyClient, Cursor, Session, SuiteKey, UnstableListingError
-from buddy_sessions._paging import reconciler
+from buddy_sessions._paging import stability
 from buddy_sessions.testing import FakeBuddy
 from helpers.faults import KEY, TOKEN, CheckedReader
 from helpers.raw_server import RawServer, Step, http_response, raw_server
@@ -103,18 +103,18 @@ class EndlessScript:
 class TestEndlessList:
     async def test_unordered_list_that_never_ends(self, reader: CheckedReader, monkeypatch: pytest.MonkeyPatch) -> None:
         """It fails after a million sessions, of which this test reads the first 10,000."""
-        assert reconciler.MAX_UNORDERED_SESSIONS == 1_000_000
-        monkeypatch.setattr(reconciler, "MAX_UNORDERED_SESSIONS", 10_000)
+        assert stability.MAX_ROWS_BY_ID == 1_000_000
+        monkeypatch.setattr(stability, "MAX_ROWS_BY_ID", 10_000)
         script = EndlessScript()
         async with raw_server(script) as script.server:
             error = await reader.fail(script.server, UnstableListingError, requests=101)
-        assert str(error).startswith("the list is out of order and has more than 10,000 sessions")
+        assert str(error).startswith("the list has more than 10,000 sessions, in no order")
 
     async def test_unordered_list_that_never_ends_in_a_harvest(
         self, reader: CheckedReader, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """It does not stop the other suites."""
-        monkeypatch.setattr(reconciler, "MAX_UNORDERED_SESSIONS", 1000)
+        monkeypatch.setattr(stability, "MAX_ROWS_BY_ID", 1000)
         suites = [SuiteKey("acme", "shop", f"s{number}") for number in range(3)]
 
         async def harvest_all(buddy: BuddyClient) -> list[Session]:

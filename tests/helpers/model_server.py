@@ -12,7 +12,9 @@ from buddy_sessions import Cursor, NotFoundError, Session, SessionStatus, Stats,
 from buddy_sessions._decoding.converter import DecodedPage, FirstPage, NotModified
 from buddy_sessions._paging.paginator import PageReader
 from buddy_sessions._paging.read_ahead import RequestSlots
-from buddy_sessions._paging.reconciler import Reconciler, ServerLimits, Window
+from buddy_sessions._paging.reconciler import Reconciler
+from buddy_sessions._paging.server_limits import ServerLimits
+from buddy_sessions._paging.window import Window
 from buddy_sessions._stats import Fetched
 
 WRONG_RESPONSES = ("empty", "short", "stale", "narrow", "swapped", "smaller", "lacking", "not found")
