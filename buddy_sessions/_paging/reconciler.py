@@ -161,7 +161,7 @@ class Reconciler:
         if self._end_check and not isinstance(check, Stale | Unordered):
             # A row of a page that was requested earlier may have been deleted before the short page was read.
             if not is_early and sessions and sessions[-1].relative_id < self._end_check.last_id:
-                self._limits.trusts_short_pages = False
+                self._limits.distrust_short_pages(self._end_check.rows)
             result = self._take_end_check(self._end_check, window, sessions, touches=not isinstance(check, Gap))
             if result is not None:
                 return result
@@ -208,7 +208,7 @@ class Reconciler:
             next_page = Window(window.page + 1, window.per_page)
             self._start_end_check(_EndCheck(count, min(relative_ids, default=0), next_page))
         elif is_end:
-            self.verified = self._limits.trusts_short_pages  # otherwise, no check was conclusive
+            self.verified = not self._end_checks  # otherwise, no check was conclusive
             self._finish(is_end=True)
         return self._scope.select(sessions[known:], start + known, known, proven_range)
 
@@ -239,7 +239,7 @@ class Reconciler:
         self._drop_plan()
         self._end_check = check
         self._end_checks += 1
-        self._planned = [Window.around(self._frontier.offset, DOCUMENTED_SIZE), check.next_page]
+        self._planned = [Window.around(self._frontier.offset, self._limits.uncut_size), check.next_page]
 
     def _take_end_check(
         self, check: _EndCheck, window: Window, sessions: Sequence[Session], *, touches: bool

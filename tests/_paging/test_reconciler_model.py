@@ -39,6 +39,8 @@ class ReadMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.is_unstable = False
+        self.may_change = True
+        self.changes = 0
         self.reads = 0
         self.served: dict[Window, tuple[Session, ...]] = {}
 
@@ -48,12 +50,16 @@ class ReadMachine(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 30))
     def create(self, count: int) -> None:
-        self.listing.create(count)
+        if self.may_change:
+            self.changes += 1
+            self.listing.create(count)
 
     @rule(offsets=st.lists(st.integers(0, 300), min_size=1, max_size=30))
     def delete(self, offsets: list[int]) -> None:
-        for offset in offsets:
-            self.listing.delete(offset)
+        if self.may_change:
+            self.changes += 1
+            for offset in offsets:
+                self.listing.delete(offset)
 
     @precondition(lambda self: not self.is_over)
     @rule(which=st.integers(0, 15))
@@ -147,7 +153,8 @@ class ReconcilerMachine(ReadMachine):
 
     def take(self, result: PageResult) -> None:
         numbers = [session.relative_id for session in result.sessions]
-        assert self.reader.verified
+        # Three changes may have kept the end from being checked.
+        assert self.reader.verified or (self.reader.is_done and self.changes >= 3)
         assert all(number > self.after for number in numbers)
         self.yielded += numbers
         assert self.yielded == sorted(set(self.yielded), reverse=True), "a session came twice, or out of order"
@@ -189,8 +196,9 @@ class ReconcilerMachine(ReadMachine):
 class FaultyMachine(ReadMachine):
     """Lists that cannot be read reliably: a read may miss sessions, but then it is not verified.
 
-    Only lists with a changing cap or with outdated pages are also changed during the read. In a list that is out of
-    order or filtered, a deletion can hide every trace of the fault.
+    Only lists with a cap or with outdated pages are also changed during the read. In a list that is out of order or
+    filtered, a deletion can hide every trace of the fault. So can one during the first check of an end, if the client
+    does not know yet that the server cuts even pages of the documented size.
     """
 
     faulty: FaultyList  # the same as `listing`
@@ -231,26 +239,18 @@ class FaultyMachine(ReadMachine):
                 for more in range(min(random.randrange(1, 10), per_page - 1))
             },
         )
-        if fault == "small cap":  # not even the documented page size is honoured
-            self.faulty.cap = random.randrange(1, DOCUMENTED_SIZE)
+        self.may_change = fault in {"cap", "outdated"} or (fault == "small cap" and not is_new_client)
         self.sessions: list[Session] = []
         self.lowest_proven = math.inf  # the lowest of all proven ranges
         limits = ServerLimits()
         if not is_new_client:
             limits.known_size, limits.retained_rows = 100, 100
             limits.count_short_end()
+        if fault == "small cap":  # not even the documented page size is honoured
+            self.faulty.cap = random.randrange(1, DOCUMENTED_SIZE)
+            if not is_new_client:
+                limits.distrust_short_pages(self.faulty.cap)
         self.reader = Reconciler(per_page=per_page, limits=limits, read_ahead=read_ahead, check_end=not is_new_client)
-
-    @rule(count=st.integers(1, 30))
-    def create(self, count: int) -> None:
-        if self.fault in {"cap", "outdated"}:
-            self.listing.create(count)
-
-    @rule(offsets=st.lists(st.integers(0, 300), min_size=1, max_size=30))
-    def delete(self, offsets: list[int]) -> None:
-        if self.fault in {"cap", "outdated"}:
-            for offset in offsets:
-                self.listing.delete(offset)
 
     @precondition(lambda self: self.fault == "cap")
     @rule(cap=st.sampled_from([20, 25, 30, 60, None]))
