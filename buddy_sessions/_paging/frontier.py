@@ -76,11 +76,13 @@ class Frontier:
     Attributes:
         lowest_id: The lowest `relative_id` read so far; None before the first row.
         offset: The number of rows at or above it when the last page was accepted; a hint if resumed.
+        has_holes: Whether this read has found a `relative_id` missing between two rows.
     """
 
     def __init__(self, cursor: Cursor | None) -> None:
         self.lowest_id = cursor.lowest_id if cursor else None
         self.offset = min(cursor.offset, _MAX_OFFSET) if cursor else 0
+        self.has_holes = False
         self._has_reread_above = False
         self._recent = RecentRows()
 
@@ -117,7 +119,9 @@ class Frontier:
         highest = self.lowest_id - 1 if known and self.lowest_id is not None else first_id
         self.offset = offset
         if known < len(sessions):
+            above = first_id + 1 if self.lowest_id is None else self.lowest_id
             self.lowest_id = sessions[-1].relative_id
+            self.has_holes |= above - self.lowest_id > len(sessions) - known
             self._has_reread_above = False
             self._recent.add(sessions[known:])
         return None if self.lowest_id is None else (self.lowest_id, highest)

@@ -185,7 +185,6 @@ class Reconciler:
         """Move on over an accepted page, or complete the read."""
         count, relative_ids = len(sessions), [session.relative_id for session in sessions]
         start = self._start_of(window, count, length)
-        above_last = relative_ids[-2] if count > 1 else self._frontier.lowest_id
         proven_range = self._frontier.move(sessions, known, start + count)
         self._pacing.on_accepted(relative_ids, known, start + count)
         lowest_id = self._frontier.lowest_id
@@ -200,8 +199,8 @@ class Reconciler:
             self._pacing.page_size.lower(count)
             self._pacing.overlap = 1
         is_end = length is PageLength.END
-        if lowest_id == 1 and not self._scope.after and not is_end and above_last != 2:
-            self._pacing.overlap = 1  # the page ends in 3, 1: one more page shows whether 2 exists
+        if lowest_id == 1 and not self._scope.after and not is_end and self._frontier.has_holes:
+            self._pacing.overlap = 1  # one more page: a list that is out of order may go on with the missing ones
         elif self._scope.ends_at(lowest_id, sessions):
             self._finish(is_end=is_end)
         elif is_end and self._needs_end_check(relative_ids):

@@ -402,10 +402,10 @@ class TestOrder:
         assert set(numbers_read) == set(listing.numbers)
         assert not reconciler.verified
 
-    @pytest.mark.parametrize("per_page", [1, 3])
-    def test_number_one_that_has_moved_up_to_a_page_border(self, per_page: int) -> None:
-        listing = FaultyList(range(1, per_page + 3), moved={1: 3.5})
-        reconciler = Reconciler(per_page=per_page, limits=ServerLimits())
+    @pytest.mark.parametrize("moved", [{1: 3.5}, {2: 0.5}, {4: 0.5}], ids=str)
+    def test_list_that_goes_on_after_number_one(self, moved: dict[int, float]) -> None:
+        listing = FaultyList(range(1, 6), moved=moved)
+        reconciler = Reconciler(per_page=4 if moved != {1: 3.5} else 3, limits=ServerLimits())
         _, numbers_read = read_all(reconciler, listing)
         assert set(numbers_read) == set(listing.numbers)
         assert not reconciler.verified

@@ -204,7 +204,7 @@ class FaultyMachine(ReadMachine):
     faulty: FaultyList  # the same as `listing`
 
     @initialize(
-        fault=st.sampled_from(["cap", "small cap", "outdated", "moved", "sunk", "raised", "doubled", "hidden"]),
+        fault=st.sampled_from(["cap", "small cap", "outdated", "moved", "sunk", "last", "raised", "doubled", "hidden"]),
         random=st.randoms(use_true_random=False),
         top=st.integers(1, 250),
         oldest=st.sampled_from([1, 1, 40]),
@@ -219,11 +219,13 @@ class FaultyMachine(ReadMachine):
         self.fault = fault
         chosen = random.sample(numbers, min(random.choice([1, 1, 2, 5]), top))
         moved: dict[int, float] = {}
-        if fault == "moved":  # not below number 1, which is the end of every list, and number 1 only alone
+        if fault == "moved":  # not below number 1, and number 1 only alone
             for number in [1] if 1 in chosen else chosen:
                 moved[number] = max(number + random.choice([1.5, -1.5, 20.5, -20.5]), 1.5)
         elif fault == "sunk":  # the first row is the first one of another page
             moved[numbers[-1]] = max(numbers[-1] - per_page * random.choice([1, 1, 2, 5]) - 0.5, 1.5)
+        elif fault == "last":  # not the newest one: without it, the list would have no hole
+            moved[random.choice(numbers[:-1] or numbers)] = 0.5
         elif fault == "raised":  # rows in order, but above newer ones
             lowest = random.choice([oldest + 1, oldest + 2, random.choice(numbers)])
             rows = min(random.choice([1, per_page, 2 * per_page, random.randrange(1, 50)]), top)
