@@ -2,7 +2,7 @@
 
 The result is the same as by the rules in hooks.py, with two exceptions. If a time has more than six digits of fraction,
 msgspec rounds to microseconds, and cattrs drops the rest. In fields that the models do not have, msgspec ignores
-invalid UTF-8 and numbers with thousands of digits, and cattrs rejects the page.
+numbers with thousands of digits, and cattrs rejects the page.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ def fast_decoder() -> Callable[[bytes], DecodedPage | None] | None:
 
     def decode(body: bytes) -> DecodedPage | None:
         try:
+            if not body.isascii():
+                body.decode()  # msgspec ignores invalid UTF-8 in fields that the models do not have
             page = decoder.decode(body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None

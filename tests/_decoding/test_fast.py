@@ -54,9 +54,6 @@ def check_that_decoders_agree(body: bytes) -> None:
         by_default = exact(decode_page(body, page=1))
     except ResponseError as error:
         by_default = describe(error)
-    if by_default != by_cattrs and "UTF-8" in by_cattrs[1]:
-        # msgspec does not look at text that is in no field of the models.
-        by_cattrs = exact(decode_by_cattrs(body.decode(errors="replace").encode()))
     assert by_default == by_cattrs
 
 
@@ -167,9 +164,8 @@ def test_decoders_differ_below_a_microsecond() -> None:
     assert decode_by_cattrs(body).sessions[0].finish_date == cut
 
 
-@pytest.mark.parametrize("ignored", [b'"\xff"', b"1" * 5_000])
-def test_decoders_differ_in_ignored_fields(ignored: bytes) -> None:
-    body = page_body({**MINIMAL_SESSION, "flaky_count": "ignored"}).replace(b'"ignored"', ignored)
+def test_decoders_differ_in_ignored_fields() -> None:
+    body = session_body("flaky_count", "1" * 5_000)
     assert decode_page(body) == decode_page(page_body(MINIMAL_SESSION))
     with pytest.raises(ResponseError, match="is not valid"):
         decode_by_cattrs(body)

@@ -193,7 +193,7 @@ def test_missing_required_field_is_located(field: str) -> None:
 
 
 @pytest.mark.parametrize("broken", [b"\xff", b"\xed\xa0\xbd", b"\xc3", b"x\xf0\x9f"])
-@pytest.mark.parametrize("field", FULL_SESSION)
+@pytest.mark.parametrize("field", [*FULL_SESSION, "unknown"])
 def test_invalid_utf8_in_a_field_is_an_error(field: str, broken: bytes) -> None:
     with pytest.raises(ResponseError, match=r"^the body is not valid UTF-8: ") as caught:
         decode_page(session_body(field, '"broken"').replace(b"broken", broken))
