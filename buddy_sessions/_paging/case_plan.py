@@ -89,7 +89,10 @@ class CasePlan:
         """
         length = self._limits.classify(window, len(cases))
         if length is PageLength.UNKNOWN:
-            self._page_size.lower(len(cases))
+            if self.expected is None:  # the rows that follow may be new: they do not prove a cap
+                self._page_size.limit(len(cases))
+            else:
+                self._page_size.lower(len(cases))
             self._offset = window.page * len(cases)  # a server that cuts pages to its own size counts by that size
         else:
             self._offset = window.end

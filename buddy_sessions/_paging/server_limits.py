@@ -87,7 +87,7 @@ class PageSize:
         self.is_cap_unconfirmed = True
 
     def limit(self, rows: int) -> None:
-        """Request at most as many rows in this read: some server of several seems to cut larger pages."""
+        """Request at most as many rows, in this read only."""
         self.requested = min(self.requested, rows)
 
     def refuse(self, window: Window) -> bool:

@@ -114,6 +114,15 @@ def test_size_of_the_server_is_learned() -> None:
     assert read(plan, cases, cap=50) == (cases, 3)
 
 
+def test_growing_list_does_not_look_like_a_cap() -> None:
+    """The session is still running: the cases that follow a short page may be new."""
+    limits, cases = ServerLimits(), make_cases(130)
+    plan = make_plan(limits=limits)
+    assert plan.accept_page(plan.windows()[0], cases[:45]) == cases[:45]
+    assert read(plan, cases)[0] == cases[45:]
+    assert limits.cap is None
+
+
 def test_last_page_does_not_lower_the_size() -> None:
     limits, cases = ServerLimits(), make_cases(150)
     assert read(make_plan(limits=limits, expected=150), cases) == (cases, 2)
