@@ -255,9 +255,8 @@ class Reconciler:
                 return PageResult()
             return None
         is_conclusive = (not sessions) if is_next_page else (touches and len(sessions) < window.per_page)
-        if not is_conclusive:  # many rows were created or deleted meanwhile
-            self._drop_plan()
-            return None
+        if not is_conclusive:
+            return None  # many rows were created or deleted meanwhile; a page with only known rows drops the check
         if self._planned:
             return PageResult(duplicates=len(sessions))
         self._finish(is_end=True)
