@@ -92,6 +92,13 @@ def test_cap_costs_two_requests_once(count: int, cap: int, read_ahead: int) -> N
     assert count_requests(listing, limits, per_page=100, read_ahead=read_ahead) == -(-count // cap)
 
 
+def test_thousand_truncated_lists_cost_six_percent_more_than_their_pages() -> None:
+    """One more for each page that is at least as long as all pages before it, and two for each of 20 checks."""
+    limits, sizes = ServerLimits(), Random(7)
+    lists = [FakeList(range(3, 3 + sizes.randrange(90))) for _ in range(1000)]
+    assert sum(count_requests(listing, limits, per_page=100) for listing in lists) <= 1060
+
+
 def test_one_end_in_fifty_is_checked() -> None:
     limits, listing = ServerLimits(), FakeList(range(11, 21))
     costs = [count_requests(listing, limits, per_page=100) for _ in range(101)]
