@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-import time
 from collections import Counter
 from datetime import UTC, datetime
 
@@ -145,26 +144,6 @@ async def test_calls_fail_only_if_their_turn_comes_after_max_wait(limit: int, se
     assert max(simulation.waited.values()) <= max_wait + 0.01
     # The end of a window is known to the second, so the next one may begin a second late.
     assert served >= limit * (1 + (max_wait - 1) // seconds)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("limit", "seconds"), [(1, 60), (60, 60)])
-@run_in_virtual_time
-async def test_10000_waiters_use_no_cpu_during_a_pause_of_one_minute(limit: int, seconds: float) -> None:
-    server = LimitedServer(limit, seconds)
-    simulation = Simulation(server, 10_000)
-    running = asyncio.create_task(simulation.run())
-    for _ in range(3):
-        window = seconds - server.time() % seconds
-        await asyncio.sleep(window + 5)  # now the quota of the next window is used up
-        jumps, started = count_jumps(), time.process_time()
-        await asyncio.sleep(seconds - 10)
-        assert time.process_time() - started < 0.05
-        assert count_jumps() - jumps <= 2
-        assert len(simulation.order) < 4 * limit + 1
-    assert server.throttled == 0
-    running.cancel()
-    await asyncio.wait([running])
 
 
 @pytest.mark.parametrize(("limit", "others"), [(1, 0.5), (20, 5.0), (20, 19.0)])

@@ -1,42 +1,25 @@
+"""Requests of a client: what is sent, what is retried, which aiohttp session is used, what is logged."""
+
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gzip
 import logging
-import traceback
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-from yarl import URL
 
-from buddy_sessions._decoding.converter import DecodedPage, decode_page
-from buddy_sessions._http.credentials import Credentials
-from buddy_sessions._http.rate_limit import RateLimiter
-from buddy_sessions._http.transport import MAX_BODY, Transport
-from buddy_sessions._http.urls import sessions_url
-from buddy_sessions._stats import Fetched
+from buddy_sessions import BuddyClient, BuddyError, ClientClosedError, ConfigError, NotFoundError, ServerError, Stats
+from buddy_sessions._http.transport import MAX_BODY
 from buddy_sessions._version import __version__
-from buddy_sessions.errors import (
-    BuddyError,
-    ClientClosedError,
-    ConfigError,
-    NotFoundError,
-    RateLimitError,
-    ResponseError,
-    ServerError,
-)
-from buddy_sessions.models import SuiteKey
 from buddy_sessions.testing import FakeBuddy, Fault
+from helpers.faults import KEY, TOKEN, Server, text_of_error
 from helpers.raw_server import http_response, raw_server
 
-TOKEN = "s3cr3t-t0ken"
-KEY = SuiteKey("acme", "shop", "MNbyVedg")
-URL_OF_TEST = URL("https://api.buddy.works/x")
-EMPTY = b'{"sessions": []}'
+PATH = f"/workspaces/{KEY.workspace}/projects/{KEY.project}/unit-tests/suites/{KEY.suite_id}/sessions"
 
 
 @pytest.fixture
@@ -46,219 +29,110 @@ async def fake() -> AsyncIterator[FakeBuddy]:
         yield server
 
 
-@contextlib.asynccontextmanager
-async def open_transport(
-    token: Any = TOKEN, *, max_concurrency: int = 8, max_wait: float = 300.0, **options: Any
-) -> AsyncIterator[Transport]:
-    options = {"http_session": None, "ssl_context": None, "timeout": 30.0, "max_attempts": 4, **options}
-    options.setdefault("proxy", None)
-    limiter = RateLimiter(max_concurrency=max_concurrency, max_wait=max_wait)
-    credentials = Credentials(token, options["timeout"])
-    result = Transport(credentials, limiter, max_concurrency=max_concurrency, max_wait=max_wait, **options)
-    try:
-        yield result
-    finally:
-        await result.close()
-        assert not result.is_open
+def client_of(server: Server, **options: Any) -> BuddyClient:
+    return BuddyClient(**{"token": TOKEN, "base_url": server.base_url, **options})
 
 
-async def get(opened: Transport, base_url: URL) -> Fetched[DecodedPage]:
-    return await opened.get(sessions_url(base_url, KEY), decode_page)
+async def read(server: Server, **options: Any) -> Stats:
+    """Read the suite with a new client; return the cost."""
+    async with client_of(server, **options) as buddy:
+        paginator = buddy.sessions(KEY)
+        await paginator.collect()
+        return paginator.stats
 
 
-async def fetch(base_url: URL, **options: Any) -> Fetched[DecodedPage]:
-    async with open_transport(**options) as opened:
-        return await get(opened, base_url)
-
-
-async def read(base_url: URL, **options: Any) -> int:
-    """Fetch the sessions; return their number."""
-    return len((await fetch(base_url, **options)).result().sessions)
-
-
-async def fail(base_url: URL, kind: type[BuddyError], **options: Any) -> BuddyError:
-    """Fetch the sessions; return the error, of exactly this type, which exposes neither token nor response."""
-    fetched = await fetch(base_url, **options)
-    error = fetched.error
-    assert error is not None
-    assert type(error) is kind, error
-    assert (error.__traceback__, error.__cause__, error.__context__) == (None, None, None)
+async def fail(server: Server, kind: type[BuddyError], **options: Any) -> BuddyError:
+    """Read the suite; return the error, which does not expose the token."""
     with pytest.raises(kind) as caught:
-        fetched.result()
-    report = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
-    assert TOKEN not in "".join(report.format()) + repr(error) + str(error.args) + str(error.__dict__)
-    return error
+        await read(server, **options)
+    assert TOKEN not in text_of_error(caught.value)
+    return caught.value
 
 
 class TestRequest:
-    async def test_request_identifies_the_client(self, fake: FakeBuddy) -> None:
-        assert await read(fake.base_url) == 3
+    @pytest.mark.parametrize("compress", [False, True])
+    async def test_request_identifies_the_client(self, fake: FakeBuddy, compress: bool) -> None:
+        fake.compress = compress
+        stats = await read(fake)
+        assert (stats.sessions, stats.requests, stats.retries, stats.waited) == (3, 1, 0, 0)
         (request,) = fake.requests
-        assert (request.method, request.path) == (
-            "GET",
-            "/workspaces/acme/projects/shop/unit-tests/suites/MNbyVedg/sessions",
-        )
-        assert request.headers["Authorization"] == f"Bearer {TOKEN}"
-        assert request.headers["User-Agent"] == f"buddy_sessions/{__version__}"
-        assert request.headers["Cache-Control"] == "no-cache"
-        assert request.headers["Accept"] == "application/json"
-
-    async def test_cost_is_reported(self, fake: FakeBuddy) -> None:
-        stats = (await fetch(fake.base_url)).stats
-        assert (stats.requests, stats.retries, stats.waited) == (1, 0, 0)
-
-    async def test_compressed_response_is_read(self, fake: FakeBuddy) -> None:
-        fake.compress = True
-        assert await read(fake.base_url) == 3
+        assert (request.method, request.path) == ("GET", PATH)
+        headers = {name: request.headers[name] for name in ("Authorization", "User-Agent", "Cache-Control", "Accept")}
+        assert headers == {
+            "Authorization": f"Bearer {TOKEN}",
+            "User-Agent": f"buddy_sessions/{__version__}",
+            "Cache-Control": "no-cache",
+            "Accept": "application/json",
+        }
 
     @pytest.mark.parametrize("is_announced", [True, False])
     async def test_body_of_the_maximum_size_is_read(self, is_announced: bool) -> None:
-        body = EMPTY.ljust(MAX_BODY)
+        body = b'{"sessions": []}'.ljust(MAX_BODY)
         script = http_response(body) if is_announced else http_response(gzip.compress(body), "Content-Encoding: gzip")
         async with raw_server(script) as server:
-            assert await read(server.base_url) == 0
-
-    async def test_cancellation_stays_a_cancellation(self, fake: FakeBuddy) -> None:
-        fake.inject(Fault.hang())
-        async with open_transport() as opened:
-            task = asyncio.create_task(get(opened, fake.base_url))
-            while not fake.in_flight:
-                await asyncio.sleep(0.001)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError) as caught:
-                await task
-            report = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
-            assert TOKEN not in "".join(report.format())
-            assert len((await get(opened, fake.base_url)).result().sessions) == 3
+            assert (await read(server)).sessions == 0
 
 
 @pytest.mark.usefixtures("no_waiting")
 class TestRetries:
     async def test_retries_are_counted(self, fake: FakeBuddy) -> None:
         fake.inject(Fault.status(503), times=3)
-        fetched = await fetch(fake.base_url)
-        assert len(fetched.result().sessions) == 3
-        assert (fetched.stats.requests, fetched.stats.retries, len(fake.requests)) == (4, 3, 4)
+        stats = await read(fake)
+        assert (stats.sessions, stats.requests, stats.retries, len(fake.requests)) == (3, 4, 3, 4)
 
-    async def test_single_attempt_is_not_repeated(self, fake: FakeBuddy) -> None:
-        fake.inject(Fault.status(503))
-        await fail(fake.base_url, ServerError, max_attempts=1)
-        assert len(fake.requests) == 1
+    @pytest.mark.parametrize(
+        ("statuses", "max_attempts", "error_type"),
+        [([503], 1, ServerError), ([503, 404], 4, NotFoundError), ([503, 503, 503], 3, ServerError)],
+    )
+    async def test_last_failure_is_raised(
+        self, fake: FakeBuddy, statuses: list[int], max_attempts: int, error_type: type[BuddyError]
+    ) -> None:
+        fake.inject(*map(Fault.status, statuses))
+        await fail(fake, error_type, max_attempts=max_attempts)
+        assert len(fake.requests) == len(statuses)
 
-    async def test_final_failure_ends_the_retries(self, fake: FakeBuddy) -> None:
-        fake.inject(Fault.status(503), Fault.status(404))
-        await fail(fake.base_url, NotFoundError)
+    async def test_error_of_the_token_callable_ends_the_retries(self, fake: FakeBuddy) -> None:
+        results = iter([TOKEN])
+
+        async def token() -> str:
+            for result in results:
+                return result
+            raise LookupError("the vault is locked")
+
+        fake.inject(Fault.status(503), Fault.status(401))
+        with pytest.raises(LookupError, match="vault"):
+            await read(fake, token=token)
         assert len(fake.requests) == 2
 
     async def test_successful_retries_do_not_use_up_the_quota(self, fake: FakeBuddy) -> None:
-        async with open_transport() as opened:
+        async with client_of(fake) as buddy:
             for _ in range(150):
                 fake.inject(Fault.status(503))
-                assert len((await get(opened, fake.base_url)).result().sessions) == 3
-
-    async def test_quota_is_earned_back_by_successes(self, fake: FakeBuddy) -> None:
-        async with open_transport(max_attempts=5) as opened:
-            fake.inject(Fault.status(503), times=25 * 5 + 1)
-            for _ in range(26):
-                assert type((await get(opened, fake.base_url)).error) is ServerError
-            assert len(fake.requests) == 25 * 5 + 1
-            for _ in range(5):
-                (await get(opened, fake.base_url)).result()
-            fake.inject(Fault.status(503))
-            assert len((await get(opened, fake.base_url)).result().sessions) == 3
+                assert len(await buddy.sessions(KEY).collect()) == 3
 
 
 @pytest.mark.virtual_time
-class TestRateLimit:
-    async def test_request_that_would_be_rejected_is_not_sent(self, fake: FakeBuddy) -> None:
-        fake.rate_limit, fake.rate_window = 1, 3600.0
-        async with open_transport(max_wait=60) as opened:
-            (await get(opened, fake.base_url)).result()
-            fetched = await get(opened, fake.base_url)
-        assert isinstance(fetched.error, RateLimitError)
-        assert "permits no request" in str(fetched.error)
-        assert (fetched.stats.requests, fetched.stats.retries, len(fake.requests)) == (0, 0, 1)
-
-    async def test_429s_count_neither_as_attempts_nor_against_the_quota(self, fake: FakeBuddy) -> None:
-        """The quota would be used up after 100 retries."""
-        fake.inject(Fault.status(429), times=110)
-        fake.inject(Fault.status(503))
-        fetched = await fetch(fake.base_url, max_attempts=2, max_wait=10_000)
-        assert len(fetched.result().sessions) == 3
-        assert (fetched.stats.requests, fetched.stats.retries) == (112, 111)
-
-    async def test_pause_and_backoff_are_reported(self, fake: FakeBuddy) -> None:
-        fake.inject(Fault.status(429, headers={"Retry-After": "0"}), Fault.status(503))
-        started = asyncio.get_running_loop().time()
-        stats = (await fetch(fake.base_url)).stats
-        assert (stats.requests, stats.retries) == (3, 2)
-        assert 0.5 + 0.5 <= stats.waited <= 0.5 + 0.75
-        assert asyncio.get_running_loop().time() - started == pytest.approx(stats.waited)
-
-
-def tokens(*results: str | Exception) -> Callable[[], Any]:
-    """Return an async callable that returns or raises these results, one after the other."""
-    remaining = list(results)
-
-    async def token() -> str:
-        await asyncio.sleep(0)
-        result = remaining.pop(0)
-        if isinstance(result, Exception):
-            raise result
-        return result
-
-    return token
-
-
-class TestToken:
-    async def test_callable_is_called_once(self, fake: FakeBuddy) -> None:
-        async with open_transport(tokens(TOKEN)) as opened:
-            await asyncio.gather(*(get(opened, fake.base_url) for _ in range(5)))
-        assert [request.status for request in fake.requests] == [200] * 5
-
-    async def test_expired_token_is_renewed_once_for_all_calls(self, fake: FakeBuddy) -> None:
-        async with open_transport(tokens("expired", TOKEN)) as opened:
-            results = await asyncio.gather(*(get(opened, fake.base_url) for _ in range(5)))
-        assert [len(fetched.result().sessions) for fetched in results] == [3] * 5
-        assert sum(request.status == 401 for request in fake.requests) <= 5
-
-    async def test_error_of_the_callable_is_raised_unchanged(self, fake: FakeBuddy) -> None:
-        with pytest.raises(LookupError, match="vault"):
-            await fetch(fake.base_url, token=tokens(LookupError("the vault is locked")))
-
-    @pytest.mark.usefixtures("no_waiting")
-    async def test_error_of_the_callable_ends_the_retries(self, fake: FakeBuddy) -> None:
-        fake.inject(Fault.status(503), Fault.status(401))
-        with pytest.raises(LookupError, match="vault"):
-            await fetch(fake.base_url, token=tokens(TOKEN, LookupError("the vault is locked")))
-        assert len(fake.requests) == 2
-
-    @pytest.mark.usefixtures("no_waiting")
-    async def test_token_is_redacted_in_a_body_that_cannot_be_decoded(self, fake: FakeBuddy) -> None:
-        fake.inject(Fault.body(f"<html>{TOKEN}".encode()), times=2)
-        assert "<html>***" in str(await fail(fake.base_url, ResponseError))
+async def test_pause_and_backoff_are_reported(fake: FakeBuddy) -> None:
+    fake.inject(Fault.status(429, headers={"Retry-After": "0"}), Fault.status(503))
+    started = asyncio.get_running_loop().time()
+    stats = await read(fake)
+    assert (stats.requests, stats.retries) == (3, 2)
+    assert 0.5 + 0.5 <= stats.waited <= 0.5 + 0.75
+    assert asyncio.get_running_loop().time() - started == pytest.approx(stats.waited)
 
 
 class TestSession:
-    """Who owns the aiohttp session, and what happens when it is closed."""
+    """Who owns the aiohttp session, and how many connections it has."""
 
     async def test_session_of_the_caller_is_not_changed(self, fake: FakeBuddy) -> None:
         async with aiohttp.ClientSession(headers={"X-Mine": "1"}, raise_for_status=True) as session:
             headers = dict(session.headers)
-            async with open_transport(http_session=session) as opened:
-                assert len((await get(opened, fake.base_url)).result().sessions) == 3
-                assert not opened.is_open
-                fake.inject(Fault.status(404))
-                assert type((await get(opened, fake.base_url)).error) is NotFoundError
+            assert (await read(fake, http_session=session)).sessions == 3
+            fake.inject(Fault.status(404))
+            await fail(fake, NotFoundError, http_session=session)
             assert not session.closed
             assert dict(session.headers) == headers
         assert fake.requests[0].headers["X-Mine"] == "1"
-
-    async def test_own_session_is_opened_on_demand(self, fake: FakeBuddy) -> None:
-        async with open_transport() as opened:
-            assert not opened.is_open
-            await get(opened, fake.base_url)
-            assert opened.is_open
 
     async def test_session_with_its_own_credentials_is_rejected(
         self, fake: FakeBuddy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -267,57 +141,55 @@ class TestSession:
         netrc.write_text("machine 127.0.0.1 login me password hunter2")
         monkeypatch.setenv("NETRC", str(netrc))
         async with aiohttp.ClientSession(trust_env=True) as session:
-            error = await fail(fake.base_url, ConfigError, http_session=session)
+            error = await fail(fake, ConfigError, http_session=session)
         assert "the aiohttp session cannot send this request" in str(error)
         assert not fake.requests
 
-    async def test_closed_transport_is_named(self, fake: FakeBuddy) -> None:
-        async with open_transport() as opened:
-            await get(opened, fake.base_url)
-            await opened.close()
-            await opened.close()
-            fetched = await get(opened, fake.base_url)
-        assert type(fetched.error) is ClientClosedError
-        assert str(fetched.error) == "the client is closed"
+    async def test_closed_client_is_named(self, fake: FakeBuddy) -> None:
+        buddy = client_of(fake)
+        await buddy.sessions(KEY).collect()
+        for _ in range(2):
+            await buddy.close()
+        with pytest.raises(ClientClosedError, match=r"^the client is closed$"):
+            await buddy.sessions(KEY).collect()
 
-    async def test_connections_are_limited_by_max_concurrency(self, fake: FakeBuddy) -> None:
-        fake.latency = 0.01
-        async with open_transport(max_concurrency=3) as opened:
-            await asyncio.gather(*(get(opened, fake.base_url) for _ in range(20)))
-        assert fake.max_in_flight == 3
-
-    async def test_max_concurrency_may_exceed_the_default_of_aiohttp(self, fake: FakeBuddy) -> None:
-        fake.inject(Fault.hang(), times=120)
-        async with open_transport(max_concurrency=120) as opened, asyncio.timeout(10), asyncio.TaskGroup() as group:
-            calls = [group.create_task(get(opened, fake.base_url)) for _ in range(120)]
-            while fake.in_flight < 120:
-                await asyncio.sleep(0.001)
-            for call in calls:
-                call.cancel()
+    @pytest.mark.parametrize("max_concurrency", [3, 120])
+    async def test_connections_are_limited_by_max_concurrency(self, fake: FakeBuddy, max_concurrency: int) -> None:
+        """The default of aiohttp is 100."""
+        fake.latency = 0.2
+        async with client_of(fake, max_concurrency=max_concurrency) as buddy:
+            await buddy.sessions(KEY).collect()
+            await asyncio.gather(*(buddy.sessions(KEY).collect() for _ in range(max_concurrency + 5)))
+        assert fake.max_in_flight == max_concurrency
 
 
-@pytest.fixture
-def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+@pytest.mark.usefixtures("no_waiting")
+@pytest.mark.parametrize(
+    ("fault", "records"),
+    [
+        pytest.param(None, [("DEBUG", f"GET {PATH}?page=1&per_page=100 200 ", " bytes")], id="success"),
+        pytest.param(
+            Fault.disconnect(),
+            [
+                ("DEBUG", f"GET {PATH}?page=1&per_page=100 failed after ", "disconnected"),
+                ("WARNING", "Server disconnected", "; retry 1 of 3 in 0.0 s"),
+                ("DEBUG", f"GET {PATH}?page=1&per_page=100 200 ", " bytes"),
+            ],
+            id="retry",
+        ),
+    ],
+)
+async def test_each_request_and_each_retry_is_one_log_record(
+    fake: FakeBuddy, caplog: pytest.LogCaptureFixture, fault: Fault | None, records: list[tuple[str, str, str]]
+) -> None:
+    if fault:
+        fake.inject(fault, times=2)  # aiohttp itself repeats a GET once
     with caplog.at_level(logging.DEBUG, "buddy_sessions"):
-        yield caplog
-
-
-class TestLog:
-    async def test_each_request_is_one_debug_record(self, fake: FakeBuddy, log: pytest.LogCaptureFixture) -> None:
-        await read(fake.base_url)
-        (record,) = [record for record in log.records if record.name == "buddy_sessions"]
-        assert record.levelname == "DEBUG"
-        path = "/workspaces/acme/projects/shop/unit-tests/suites/MNbyVedg/sessions"
-        assert record.getMessage().startswith(f"GET {path} 200 ")
-        assert record.getMessage().endswith(" bytes")
-        assert TOKEN not in log.text
-
-    @pytest.mark.usefixtures("no_waiting")
-    async def test_failed_request_is_logged(self, fake: FakeBuddy, log: pytest.LogCaptureFixture) -> None:
-        fake.inject(Fault.disconnect(), times=2)  # aiohttp itself repeats a GET once
-        await read(fake.base_url)
-        failed, retried, succeeded = [record.getMessage() for record in log.records if record.name == "buddy_sessions"]
-        assert "failed after" in failed
-        assert "retry 1 of 3" in retried
-        assert " 200 " in succeeded
-        assert TOKEN not in log.text
+        await read(fake)
+    logged = [record for record in caplog.records if record.name == "buddy_sessions" and "decoding" not in record.msg]
+    assert len(logged) == len(records)
+    for record, (level, start, end) in zip(logged, records, strict=True):
+        assert record.levelname == level
+        assert record.getMessage().startswith(start)
+        assert end in record.getMessage()
+    assert TOKEN not in caplog.text
