@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from buddy_sessions import BuddyError, Member, ResponseError, Session, to_dict
+from buddy_sessions import Member, ResponseError, Session, to_dict
 from buddy_sessions._decoding import converter
 from buddy_sessions._decoding.converter import decode_page
 from buddy_sessions._decoding.fast import fast_decoder
@@ -23,10 +24,10 @@ from helpers.session_strategies import sessions, text
 SESSION_FIELDS, MEMBER_FIELDS = ([field.name for field in attrs.fields(model)] for model in (Session, Member))
 
 
-def decode_by_cattrs(body: bytes) -> Any:
+def decode_by_cattrs(body: bytes, page: int | None = None) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(converter, "fast_decoder", lambda: None)
-        return decode_page(body, page=1)
+        return decode_page(body, page=page)
 
 
 def exact(value: Any) -> Any:
@@ -40,21 +41,13 @@ def exact(value: Any) -> Any:
     return type(value), repr(value)
 
 
-def describe(error: BuddyError) -> Any:
-    facts = (getattr(error, name, None) for name in ("page", "item", "field", "retryable"))
-    return type(error), str(error), *facts
-
-
-def check_that_decoders_agree(body: bytes) -> None:
+def outcome(decode: Callable[..., Any], body: bytes) -> Any:
+    """Return the exact page, or everything that its error says."""
     try:
-        by_cattrs = exact(decode_by_cattrs(body))
+        return exact(decode(body, page=1))
     except ResponseError as error:
-        by_cattrs = describe(error)
-    try:
-        by_default = exact(decode_page(body, page=1))
-    except ResponseError as error:
-        by_default = describe(error)
-    assert by_default == by_cattrs
+        facts = (getattr(error, name, None) for name in ("page", "item", "field", "retryable"))
+        return type(error), str(error), *facts
 
 
 json_values = st.recursive(
@@ -143,13 +136,14 @@ def bodies(draw: st.DrawFn) -> bytes:
 @given(bodies() | st.binary(max_size=30))
 def test_decoders_agree_on_any_page(body: bytes) -> None:
     assume(not re.search(rb":\d\d\.\d{7}", body))  # see test_decoders_differ_below_a_microsecond
-    check_that_decoders_agree(body)
+    assert outcome(decode_page, body) == outcome(decode_by_cattrs, body)
 
 
 @pytest.mark.parametrize("value", ODD_VALUES, ids=lambda value: value[:30])
 def test_decoders_agree_on_odd_values(value: str) -> None:
     for name in [*SESSION_FIELDS, "flaky_count"]:
-        check_that_decoders_agree(session_body(name, value))
+        body = session_body(name, value)
+        assert outcome(decode_page, body) == outcome(decode_by_cattrs, body)
 
 
 @given(st.lists(sessions, max_size=3))
@@ -192,18 +186,18 @@ def test_ordinary_pages_are_decoded_by_msgspec(items: list[dict[str, Any]], asci
     assert decode(json.dumps({"sessions": items}, ensure_ascii=ascii_only).encode())
 
 
-@pytest.mark.usefixtures("fresh_decoder")
-def test_choice_of_msgspec_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("fixture", "message"),
+    [
+        ("fresh_decoder", "decoding pages with msgspec"),
+        ("without_msgspec", "decoding pages with cattrs: msgspec (extra [speed]) is not installed"),
+    ],
+)
+def test_choice_is_logged_once(
+    request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture, fixture: str, message: str
+) -> None:
+    request.getfixturevalue(fixture)
     with caplog.at_level(logging.DEBUG, "buddy_sessions"):
-        decode_page(page_body())
-        decode_page(page_body())
-    assert caplog.record_tuples == [("buddy_sessions", logging.DEBUG, "decoding pages with msgspec")]
-
-
-@pytest.mark.usefixtures("without_msgspec")
-def test_choice_of_cattrs_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.DEBUG, "buddy_sessions"):
-        decode_page(page_body())
-        decode_page(page_body())
-    message = "decoding pages with cattrs: msgspec (extra [speed]) is not installed"
+        for _ in range(2):
+            decode_page(page_body())
     assert caplog.record_tuples == [("buddy_sessions", logging.DEBUG, message)]

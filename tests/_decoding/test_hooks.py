@@ -67,25 +67,21 @@ def test_numeric_id_becomes_a_string() -> None:
     assert decode_one(id=7).id == "7"
 
 
-@pytest.mark.parametrize("number", [1, 2**31, 2**53, 2**53 + 1, 2**63 - 1])
+@pytest.mark.parametrize("number", [1, 2**53 + 1, 2**63 - 1])
 def test_large_numbers_are_exact(number: int) -> None:
     assert decode_one(relative_id=number).relative_id == number
 
 
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**400], ids=["2^63", "-2^63-1", "10^400"])
 @pytest.mark.parametrize(
-    "number", [2**63, -(2**63) - 1, 2**64, 10**400, -(10**400)], ids=["2^63", "-2^63-1", "2^64", "10^400", "-10^400"]
+    "field", ["id", "relative_id", "duration", "tests_count", "failed_count", "skipped_count", "error_count"]
 )
-@pytest.mark.parametrize("field", ["id", "duration", "tests_count", "failed_count", "skipped_count", "error_count"])
 def test_number_beyond_64_bits_is_located(field: str, number: int) -> None:
-    with pytest.raises(DecodeError, match=f"^item 0, field {field}: must fit in 64 bits$"):
+    rule = "be at least 1" if field == "relative_id" and number < 0 else "fit in 64 bits"
+    with pytest.raises(DecodeError, match=f"^item 0, field {field}: must {rule}$"):
         decode_one(**{field: number})
     with pytest.raises(DecodeError, match=r"^item 0, field created_by\.id: must fit in 64 bits$"):
         decode_one(created_by={"id": number})
-
-
-def test_relative_id_fits_in_64_bits() -> None:
-    with pytest.raises(DecodeError, match=r"^item 0, field relative_id: must fit in 64 bits$"):
-        decode_one(relative_id=2**63)
 
 
 @pytest.mark.parametrize("seconds", [0, 1, 1.5, 2**63 - 1, -(2**63), 1e300])
@@ -123,40 +119,23 @@ def test_times_are_aware_in_utc(text: str, moment: datetime) -> None:
     assert finish_date.tzinfo is UTC
 
 
+WRONG_VALUES: dict[str, list[Any]] = {
+    "id": [None, True, 1.5],
+    "relative_id": [None, "7", 0, -1, 1.0, True],
+    "status": [None, 1],
+    "tests_count": ["7", True, 1.5, 2.0, [1]],
+    "duration": ["1", False],
+    "revision": [1],
+    "ref_name": [{}],
+    "ci_provider": [1],
+    "create_date": [1761028936, "", "yesterday", "2025-10-21", "2025-13-21T06:42:16Z", "0001-01-01T00:00:00+01:00"],
+    "start_date": ["2025-10-21ß06:42:16Z"],
+    "created_by": ["John", []],
+}
+
+
 @pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("id", None),
-        ("id", True),
-        ("id", 1.5),
-        ("relative_id", None),
-        ("relative_id", "7"),
-        ("relative_id", 0),
-        ("relative_id", -1),
-        ("relative_id", 1.0),
-        ("relative_id", True),
-        ("status", None),
-        ("status", 1),
-        ("tests_count", "7"),
-        ("tests_count", True),
-        ("tests_count", 1.5),
-        ("tests_count", 2.0),
-        ("tests_count", [1]),
-        ("duration", "1"),
-        ("duration", False),
-        ("revision", 1),
-        ("ref_name", {}),
-        ("ci_provider", 1),
-        ("create_date", 1761028936),
-        ("create_date", ""),
-        ("create_date", "yesterday"),
-        ("create_date", "2025-10-21"),
-        ("create_date", "2025-13-21T06:42:16Z"),
-        ("create_date", "0001-01-01T00:00:00+01:00"),
-        ("create_date", "2025-10-21ß06:42:16Z"),
-        ("created_by", "John"),
-        ("created_by", []),
-    ],
+    ("field", "value"), [(field, value) for field, values in WRONG_VALUES.items() for value in values]
 )
 def test_wrong_value_is_located(field: str, value: Any) -> None:
     with pytest.raises(DecodeError) as caught:
@@ -164,7 +143,7 @@ def test_wrong_value_is_located(field: str, value: Any) -> None:
     error = caught.value
     assert (error.page, error.item, error.field) == (3, 1, field)
     assert str(error).startswith(f"page 3, item 1, field {field}: must be ")
-    assert not error.retryable
+    assert (error.retryable, error.__context__) == (False, None)
 
 
 @pytest.mark.parametrize(
@@ -172,9 +151,7 @@ def test_wrong_value_is_located(field: str, value: Any) -> None:
     [
         ("relative_id", 0, "relative_id: must be at least 1"),
         ("tests_count", 1.5, "tests_count: must be a whole number, not a decimal number"),
-        ("relative_id", 1.0, "relative_id: must be a whole number, not a decimal number"),
         ("create_date", "x" * 99, f"create_date: must be an ISO 8601 time, not '{'x' * 40}'"),
-        ("create_date", 0, "create_date: must be an ISO 8601 time, not a number"),
         ("created_by", {"admin": 1}, "created_by.admin: must be true or false, not a number"),
         ("created_by", "John", "created_by: must be an object, not a string"),
     ],
@@ -193,7 +170,7 @@ def test_missing_required_field_is_located(field: str) -> None:
 
 
 @pytest.mark.parametrize("broken", [b"\xff", b"\xed\xa0\xbd", b"\xc3", b"x\xf0\x9f"])
-@pytest.mark.parametrize("field", [*FULL_SESSION, "unknown"])
+@pytest.mark.parametrize("field", ["id", "status", "create_date", "created_by", "ref_name", "unknown"])
 def test_invalid_utf8_in_a_field_is_an_error(field: str, broken: bytes) -> None:
     with pytest.raises(ResponseError, match=r"^the body is not valid UTF-8: ") as caught:
         decode_page(session_body(field, '"broken"').replace(b"broken", broken))
