@@ -13,7 +13,7 @@ from itertools import groupby
 from ..models import CaseScope, Session, SuiteKey, TestCase, TestKey, TestRun
 from .file import DatabaseFile
 from .messages import SyncScope
-from .rows import CASE_FIELDS, FIELDS, Members, to_case, to_case_row, to_rows, to_session, to_sql
+from .rows import CASE_FIELDS, FIELDS, Members, StoredId, to_case, to_case_row, to_rows, to_session, to_sql
 
 MAX_READS = 2
 """The number of times that the cases of a session are read if their number is not the one that the session counts."""
@@ -81,7 +81,7 @@ def save_cases(
         )
 
 
-def forget_cases(file: DatabaseFile, key: SuiteKey, session_ids: Iterable[object]) -> None:
+def forget_cases(file: DatabaseFile, key: SuiteKey, session_ids: Iterable[StoredId]) -> None:
     """Delete the cases of sessions that have changed. Called in the transaction that saves the change."""
     row_keys = [(*key, session_id) for session_id in session_ids]
     file.execute_many(f"DELETE FROM cases WHERE {_SESSION}", row_keys)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .evidence import Verdict
+from .evidence import PageChanges
 from .intervals import Interval, Intervals, gaps, subtract, union
 
 Coverage = dict[int | None, Intervals]
@@ -20,22 +20,22 @@ def union_all(sets: Iterable[Intervals]) -> Intervals:
     return result
 
 
-def change_coverage(before: Coverage, verdict: Verdict, claimed: Interval | None, sync: int) -> Coverage:
+def change_coverage(before: Coverage, changes: PageChanges, claimed: Interval | None, sync: int) -> Coverage:
     """Return the coverage after a page of a sync.
 
     Args:
         before: The coverage before.
-        verdict: What the page proves.
+        changes: What the page proves.
         claimed: The range to add; None for none.
         sync: The number of the sync.
     """
     after = dict(before)
-    if verdict.dropped:
-        after = {owner: subtract(intervals, verdict.dropped) for owner, intervals in after.items()}
+    if changes.dropped:
+        after = {owner: subtract(intervals, changes.dropped) for owner, intervals in after.items()}
     # Only if a number is new, so that an unchanged page writes nothing.
     if claimed is not None and any(gaps(union_all(after.values()), above=claimed[0] - 1, below=claimed[1] + 1)):
         after[sync] = union(after.get(sync, ()), claimed)
-    for number in verdict.to_recheck:
+    for number in changes.to_read_again:
         after = {owner: subtract(intervals, (number, number)) for owner, intervals in after.items()}
     return {owner: intervals for owner, intervals in after.items() if intervals}
 

@@ -6,7 +6,7 @@ another sync does not find it, either. So no single wrong response marks a sessi
 
 Later evidence overrules earlier evidence: a session that was marked as deleted and reappears proves that a response
 was wrong, so all coverage of the suite is dropped, and the suite is read again. The same happens if the suite was
-created again: then a known `relative_id` has another id.
+created again: then another session has the `relative_id` of a saved one.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from typing import Literal, NamedTuple
 from attrs import Factory, define
 
 from .intervals import Interval, Intervals, interval_at
-from .messages import ReadPage
-from .rows import Row, to_sql
+from .messages import PageToSave
+from .rows import Row, StoredId, to_sql
 
 
-class KnownSession(NamedTuple):
+class SavedSession(NamedTuple):
     """A session in the database.
 
     Attributes:
-        id: The id of the session, as it is stored.
+        id: Its id.
         relative_id: Its `relative_id`.
         row: Its values.
         missing_by: The sync that did not find it; None if it is not missing.
@@ -35,7 +35,7 @@ class KnownSession(NamedTuple):
             about it.
     """
 
-    id: object
+    id: StoredId
     relative_id: int
     row: Row
     missing_by: int | None = None
@@ -49,29 +49,29 @@ class KnownSession(NamedTuple):
 
 
 @define
-class Verdict:
+class PageChanges:
     """The changes to make in the database.
 
     Attributes:
-        unknown: The ids of the sessions that are not in the database.
-        changed: The ids of the sessions that are unknown or have other values than before.
+        new: The ids of the sessions that are not in the database.
+        changed: The ids of the sessions that are new or have other values than before.
         restored: The ids of the sessions that are not missing or deleted any more.
         missing: The ids of the sessions to be marked as missing.
         deleted: The ids of the sessions to be marked as deleted.
         dropped: The range to be removed from the coverage before a claim is added; None if there is none.
-        to_recheck: The `relative_id`s to be removed from the coverage after that, so that the next sync reads them.
+        to_read_again: The `relative_id`s to be removed from the coverage after that, so that the next sync reads them.
         is_contradiction: Whether the page contradicts what earlier pages have shown: a deleted session has reappeared,
             or the suite was created again. Then all coverage is dropped.
-        is_stale: Whether the page is the first one of an older state of the list: it lacks the newest known session.
+        is_stale: Whether the page is the first one of an older state of the list: it lacks the newest living session.
     """
 
-    unknown: list[object] = Factory(list)
-    changed: list[object] = Factory(list)
-    restored: list[object] = Factory(list)
-    missing: list[object] = Factory(list)
-    deleted: list[object] = Factory(list)
+    new: list[StoredId] = Factory(list)
+    changed: list[StoredId] = Factory(list)
+    restored: list[StoredId] = Factory(list)
+    missing: list[StoredId] = Factory(list)
+    deleted: list[StoredId] = Factory(list)
     dropped: Interval | None = None
-    to_recheck: list[int] = Factory(list)
+    to_read_again: list[int] = Factory(list)
     is_contradiction: bool = False
     is_stale: bool = False
 
@@ -85,71 +85,71 @@ ALL_NUMBERS: Interval = (1, 2**63 - 1)
 
 
 def judge(
-    page: ReadPage,
-    rows: Mapping[object, Row],
-    known: Collection[KnownSession],
+    page: PageToSave,
+    rows: Mapping[StoredId, Row],
+    saved: Collection[SavedSession],
     sync: int,
     *,
     older: tuple[datetime, int] | None = None,
-) -> Verdict:
+) -> PageChanges:
     """Return what a page proves.
 
     Args:
         page: The page.
         rows: The values of the sessions to be saved, by their ids.
-        known: The sessions in the database whose numbers are on the page, in the proven range or, if the page is the
-            first one, above its top.
+        saved: The sessions in the database whose `relative_id`s are on the page, in the proven range or, if the page
+            is the first one, above its top.
         sync: The number of the sync that has read the page.
-        older: A time, and the highest `relative_id` of the sessions that are known to be older; None if it is unknown.
+        older: A time, and the highest `relative_id` of the sessions that were created before; None for none.
     """
     listed = listed_ids(page)
-    numbers = set(listed.values())
-    kind = kind_of(page, known)
+    relative_ids = set(listed.values())
+    kind = kind_of(page, saved)
     is_recreated = kind in {"empty", "recreated"} or _is_younger(page, older)
-    verdict = Verdict(is_contradiction=is_recreated, is_stale=kind == "stale")
-    unknown = dict(rows)
-    for session in known:
-        row = unknown.pop(session.id, None)
+    changes = PageChanges(is_contradiction=is_recreated, is_stale=kind == "stale")
+    new = dict(rows)
+    for session in saved:
+        row = new.pop(session.id, None)
         if session.is_newer:
             continue
         if row is not None:
-            _judge_present(session, row, verdict)
+            _judge_present(session, row, changes)
         elif session.id not in listed and not session.is_deleted:
-            if session.relative_id in numbers and session.missing_by is None:
-                verdict.is_contradiction = True  # another session has its number
+            if session.relative_id in relative_ids and session.missing_by is None:
+                changes.is_contradiction = True  # another session has its `relative_id`
             if _is_gone(session, page, kind):
-                _judge_absent(session, sync, verdict)
+                _judge_absent(session, sync, changes)
             elif session.missing_by is not None and _is_in(page.claimed, session):
-                verdict.to_recheck.append(session.relative_id)  # this sync did not find it on the page before
-    verdict.unknown += unknown
-    verdict.changed += unknown
-    verdict.is_contradiction = verdict.is_contradiction and not page.is_repair
-    stale = ((page.top or 0) + 1, ALL_NUMBERS[1]) if verdict.is_stale else None
-    verdict.dropped = ALL_NUMBERS if verdict.is_contradiction else stale
-    return verdict
+                changes.to_read_again.append(session.relative_id)  # this sync did not find it on the page before
+    changes.new += new
+    changes.changed += new
+    changes.is_contradiction = changes.is_contradiction and not page.is_repair
+    stale = ((page.top or 0) + 1, ALL_NUMBERS[1]) if changes.is_stale else None
+    changes.dropped = ALL_NUMBERS if changes.is_contradiction else stale
+    return changes
 
 
-def kind_of(page: ReadPage, known: Collection[KnownSession]) -> Literal["stale", "empty", "recreated"] | None:
+def kind_of(page: PageToSave, saved: Collection[SavedSession]) -> Literal["stale", "empty", "recreated"] | None:
     """Return what the first page says about the list; None if nothing special, or for another page.
 
-    - stale: an older state of the list. It lacks the newest known session.
+    - stale: an older state of the list. It lacks the newest living session.
     - empty: no session exists any more.
-    - recreated: another list. It has no known session, and no `relative_id` above the newest known one.
+    - recreated: another list. It has no saved session, and no `relative_id` above the newest living one.
     """
     # Not the sessions that another sync has saved since the page was requested.
-    newest = max((each.relative_id for each in known if each.is_living and not each.is_newer), default=0)
+    newest = max((each.relative_id for each in saved if each.is_living and not each.is_newer), default=0)
     if page.top is None or page.top > newest or newest == 0:
         return None
     if page.top == 0:
         return "empty"
     listed = listed_ids(page)
-    if not any(listed.get(session.id) == session.relative_id for session in known):
+    if not any(listed.get(session.id) == session.relative_id for session in saved):
         return "recreated"
     return "stale" if page.top < newest else None
 
 
-def touches_unknown(page: ReadPage, known: Collection[KnownSession], covered: Intervals) -> bool:
-    """Return whether a claim would touch coverage below it without a session on the page that is known there.
+def touches_without_overlap(page: PageToSave, saved: Collection[SavedSession], covered: Intervals) -> bool:
+    """Return whether a claim would touch coverage below it without a session on the page that is saved there.
 
     The list below may be that of a suite that was created again, so the two ranges must not become one.
     """
@@ -159,16 +159,16 @@ def touches_unknown(page: ReadPage, known: Collection[KnownSession], covered: In
     low, high = below
     listed = listed_ids(page)
     return not any(
-        low <= session.relative_id <= high and listed.get(session.id) == session.relative_id for session in known
+        low <= session.relative_id <= high and listed.get(session.id) == session.relative_id for session in saved
     )
 
 
-def listed_ids(page: ReadPage) -> dict[object, int]:
+def listed_ids(page: PageToSave) -> dict[StoredId, int]:
     """Return the `relative_id`s of the sessions on a page by their ids, as they are stored."""
     return {to_sql(session.id): session.relative_id for session in page.listed}
 
 
-def _is_younger(page: ReadPage, older: tuple[datetime, int] | None) -> bool:
+def _is_younger(page: PageToSave, older: tuple[datetime, int] | None) -> bool:
     """Return whether a session on a page is not as old as its `relative_id` says."""
     return older is not None and any(
         session.relative_id <= older[1] and session.create_date is not None and session.create_date >= older[0]
@@ -176,7 +176,7 @@ def _is_younger(page: ReadPage, older: tuple[datetime, int] | None) -> bool:
     )
 
 
-def _is_gone(session: KnownSession, page: ReadPage, kind: str | None) -> bool:
+def _is_gone(session: SavedSession, page: PageToSave, kind: str | None) -> bool:
     """Return whether a page proves that a session, which is not on it, does not exist."""
     if page.top is not None and session.relative_id > page.top:
         # Sessions that are missing already are gone, unless the page is stale.
@@ -184,24 +184,24 @@ def _is_gone(session: KnownSession, page: ReadPage, kind: str | None) -> bool:
     return _is_in(page.proven, session)
 
 
-def _is_in(interval: Interval | None, session: KnownSession) -> bool:
+def _is_in(interval: Interval | None, session: SavedSession) -> bool:
     return interval is not None and interval[0] <= session.relative_id <= interval[1]
 
 
-def _judge_present(session: KnownSession, row: Row, verdict: Verdict) -> None:
+def _judge_present(session: SavedSession, row: Row, changes: PageChanges) -> None:
     if session.is_deleted:
-        verdict.is_contradiction = True
+        changes.is_contradiction = True
     if session.row != row:
-        verdict.changed.append(session.id)
+        changes.changed.append(session.id)
     if not session.is_living:
-        verdict.restored.append(session.id)
+        changes.restored.append(session.id)
 
 
-def _judge_absent(session: KnownSession, sync: int, verdict: Verdict) -> None:
+def _judge_absent(session: SavedSession, sync: int, changes: PageChanges) -> None:
     if session.missing_by is None:
-        verdict.missing.append(session.id)
-        verdict.to_recheck.append(session.relative_id)
+        changes.missing.append(session.id)
+        changes.to_read_again.append(session.relative_id)
     elif session.missing_by == sync:
-        verdict.to_recheck.append(session.relative_id)
+        changes.to_read_again.append(session.relative_id)
     else:
-        verdict.deleted.append(session.id)
+        changes.deleted.append(session.id)

@@ -73,32 +73,32 @@ class SuiteState:
 
     Attributes:
         commit: The number of the last commit.
-        is_known: Whether the suite was synced before.
+        was_synced: Whether the suite was synced before.
         highest: The highest `relative_id` of a session that is not deleted; 0 if there is none.
-        newest: The newest session that is neither missing nor deleted; None if there is none.
+        newest: The newest living session: neither missing nor deleted. None if there is none.
         covered: The range of `relative_id`s of which the database contains every existing session.
-        known_below: The highest `relative_id` at or below the end of the coverage whose session is neither missing nor
-            deleted; 0 if there is none.
-        to_recheck: The unfinished sessions that are due for a check, newest first.
-        older_than: A time; None if no session is known to be older.
-        older_id: The highest `relative_id` of the sessions that are older than `older_than`.
+        living_below: The highest `relative_id` of a living session at or below the end of the coverage; 0 if there is
+            none.
+        due_checks: The unfinished sessions that are due for a check, newest first.
+        older_than: The `since` of an earlier sync that stopped at sessions created before it; None if none did.
+        older_id: The highest `relative_id` of those sessions: they were not saved.
         complete: The last sync, if it was complete and nothing has changed since; None otherwise.
     """
 
     commit: int = 0
-    is_known: bool = False
+    was_synced: bool = False
     highest: int = 0
     newest: SessionId | None = None
     covered: Intervals = ()
-    known_below: int = 0
-    to_recheck: Sequence[SessionId] = ()
+    living_below: int = 0
+    due_checks: Sequence[SessionId] = ()
     older_than: datetime | None = None
     older_id: int = 0
     complete: CompleteSync | None = None
 
 
 @frozen(kw_only=True)
-class ReadPage:
+class PageToSave:
     """A page to be saved, and what it proves.
 
     Attributes:
@@ -113,8 +113,8 @@ class ReadPage:
         is_verified: Whether the read is verified so far. If not, all claims of this sync are withdrawn.
         is_repair: Whether this sync has already dropped all coverage. It never does so twice, or it might not end.
         checked: The range of `relative_id`s whose unfinished sessions were requested; None for none.
-        older: A time, and the highest `relative_id` of the sessions that were created before; None if it is unknown.
-        is_last: Whether to return the state of the suite, from which the next range is planned.
+        older: A time, and the highest `relative_id` of the sessions that were created before; None for none.
+        returns_state: Whether to return the state of the suite, from which the next range is planned.
     """
 
     sessions: Sequence[Session]
@@ -128,7 +128,7 @@ class ReadPage:
     is_repair: bool = False
     checked: Interval | None = None
     older: tuple[datetime, int] | None = None
-    is_last: bool = False
+    returns_state: bool = False
 
     @property
     def top(self) -> int | None:
@@ -145,8 +145,8 @@ class SavedPage:
         changed: The sessions that are new or have changed.
         is_contradiction: Whether all coverage was dropped.
         is_stale: Whether the page is the first one of an older state of the list.
-        is_held: Whether `claimed` was not added to the coverage, since the page has no session that is known below it.
-        unknown: The number of sessions that were not in the database, although it should have contained them.
+        is_held: Whether `claimed` was not added to the coverage, since no session on the page is saved below it.
+        unsaved: The number of sessions that were not in the database, although it should have contained them.
         restored: The number of sessions whose mark, missing or deleted, was removed.
         state: The state of the suite after this page, if it was asked for.
     """
@@ -156,6 +156,6 @@ class SavedPage:
     is_contradiction: bool = False
     is_stale: bool = False
     is_held: bool = False
-    unknown: int = 0
+    unsaved: int = 0
     restored: int = 0
     state: SuiteState | None = None

@@ -1,4 +1,4 @@
-"""The SQL of a sync: what is known of a suite, and what a page changes. A function that writes is one transaction."""
+"""The SQL of a sync: the state of a suite, and the changes of a page. A function that writes is one transaction."""
 # ruff: noqa: S608 - the only variable parts of the SQL are the constants of this module
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from typing import NamedTuple
 from ..models import Session, SessionStatus, SuiteKey
 from .cases import forget_cases
 from .coverage import Coverage, change_coverage, confirm, union_all
-from .evidence import ALL_NUMBERS, KnownSession, Verdict, judge, touches_unknown
+from .evidence import ALL_NUMBERS, PageChanges, SavedSession, judge, touches_without_overlap
 from .file import DatabaseFile
 from .intervals import Interval, contains, gaps
-from .messages import CompleteSync, ReadPage, SavedPage, SessionId, SuiteState, SyncScope
+from .messages import CompleteSync, PageToSave, SavedPage, SessionId, SuiteState, SyncScope
 from .plan import is_check_due
-from .rows import FIELDS, Row, from_sql, to_rows, to_sql
+from .rows import FIELDS, Row, StoredId, from_sql, to_rows, to_sql
 from .schema import NOW
 
 _COLUMNS = ", ".join(FIELDS)
@@ -59,7 +59,7 @@ class _SuiteRow(NamedTuple):
 
     @property
     def older(self) -> tuple[datetime, int] | None:
-        """A time, and the highest `relative_id` of the sessions that were created before; None if it is unknown."""
+        """A time, and the highest `relative_id` of the sessions that were created before; None for none."""
         return None if self.older_than is None else (datetime.fromisoformat(self.older_than), self.older_id)
 
     @property
@@ -74,19 +74,19 @@ class _SuiteRow(NamedTuple):
 
 
 def load_suite(file: DatabaseFile, key: SuiteKey) -> SuiteState:
-    """Return what is known of a suite."""
+    """Return what the database has of a suite."""
     suite = _load_row(file, key)
     covered = union_all(_load_coverage(file, suite.number).values())
     newest = file.execute(f"SELECT relative_id, id {_LIVING} ORDER BY relative_id DESC LIMIT 1", (suite.number,))
     row = newest.fetchone()
     return SuiteState(
         commit=_last_commit(file),
-        is_known=bool(suite.is_synced),
+        was_synced=bool(suite.is_synced),
         highest=file.number(_HIGHEST, (suite.number,)),
         newest=None if row is None else SessionId(row[0], from_sql(row[1])),
         covered=covered,
-        known_below=_newest_known(file, suite.number, covered[-1][1]) if covered else 0,
-        to_recheck=_sessions_to_recheck(file, suite.number),
+        living_below=_newest_living(file, suite.number, covered[-1][1]) if covered else 0,
+        due_checks=_load_due_checks(file, suite.number),
         older_than=None if suite.older_than is None else datetime.fromisoformat(suite.older_than),
         older_id=suite.older_id,
         complete=suite.complete,
@@ -97,10 +97,10 @@ def locate(file: DatabaseFile, key: SuiteKey, low: int, high: int) -> tuple[int,
     """Return the number of living sessions above a range, and the highest `relative_id` of one below it, or 0."""
     suite = _load_row(file, key).number
     above = file.number(f"SELECT count(*) {_LIVING} AND relative_id > ?", (suite, high))
-    return above, _newest_known(file, suite, low - 1)
+    return above, _newest_living(file, suite, low - 1)
 
 
-def save_page(file: DatabaseFile, key: SuiteKey, page: ReadPage) -> SavedPage:
+def save_page(file: DatabaseFile, key: SuiteKey, page: PageToSave) -> SavedPage:
     """Save a page, and what it proves."""
     with file.transaction():
         saved = _save_page(file, key, page)
@@ -155,49 +155,49 @@ def mark_suite_missing(file: DatabaseFile, key: SuiteKey, sync: int | None) -> i
     return sync
 
 
-def _save_page(file: DatabaseFile, key: SuiteKey, page: ReadPage) -> SavedPage:
-    rows: dict[object, Row] = {row[_ID]: row for row in to_rows(page.sessions)}
+def _save_page(file: DatabaseFile, key: SuiteKey, page: PageToSave) -> SavedPage:
+    rows: dict[StoredId, Row] = {row[_ID]: row for row in to_rows(page.sessions)}
     suite = _load_row(file, key)
     commit = _last_commit(file) + 1
     sync = commit if page.sync is None else page.sync
-    known = _load_known(file, suite.number, page, sync)
-    verdict = judge(page, rows, known, sync, older=suite.older)
+    saved = _load_saved(file, suite.number, page, sync)
+    changes = judge(page, rows, saved, sync, older=suite.older)
     before = _load_coverage(file, suite.number)
     covered = union_all(before.values())
     others = union_all(intervals for owner, intervals in before.items() if owner != sync)
-    is_held = not verdict.is_contradiction and touches_unknown(page, known, others)
+    is_held = not changes.is_contradiction and touches_without_overlap(page, saved, others)
     # Another sync has reduced the coverage since the page was requested: do not extend it with older data.
     is_overruled = suite.invalidated_at > page.commit and suite.invalidated_by != sync
-    after = change_coverage(before, verdict, None if is_held or is_overruled else page.claimed, sync)
+    after = change_coverage(before, changes, None if is_held or is_overruled else page.claimed, sync)
     if not page.is_verified:
         after.pop(sync, None)
         _withdraw_marks(file, suite.number, sync)
-    changed = set(verdict.changed)
-    is_invalidated = bool(verdict.dropped or verdict.to_recheck or not page.is_verified)
-    if verdict.is_change or after != before or is_invalidated or suite.is_new:
+    changed = set(changes.changed)
+    is_invalidated = bool(changes.dropped or changes.to_read_again or not page.is_verified)
+    if changes.is_change or after != before or is_invalidated or suite.is_new:
         file.execute("UPDATE commits SET number = ?", (commit,))
         if is_invalidated:
             suite = suite._replace(invalidated_at=commit, invalidated_by=None if is_overruled else sync)
         if is_invalidated or suite.is_new:
             suite = _save_suite(file, key, suite)
-        if verdict.is_contradiction:
+        if changes.is_contradiction:
             file.execute("UPDATE suites SET older_than = NULL, older_id = 0 WHERE number = ?", (suite.number,))
         if suite.digest is not None:
             file.execute("UPDATE suites SET digest = NULL WHERE number = ?", (suite.number,))
-        _save_sessions(file, suite.number, verdict, rows, commit=commit, sync=sync)
-        forget_cases(file, key, changed - set(verdict.unknown))
+        _save_sessions(file, suite.number, changes, rows, commit=commit, sync=sync)
+        forget_cases(file, key, changed - set(changes.new))
         _save_coverage(file, suite.number, before, after)
     else:
         sync = page.sync  # type: ignore[assignment]  # it has not saved anything
     return SavedPage(
         sync=sync,
         changed=tuple(session for session in page.sessions if to_sql(session.id) in changed),
-        is_contradiction=verdict.is_contradiction,
-        is_stale=verdict.is_stale,
+        is_contradiction=changes.is_contradiction,
+        is_stale=changes.is_stale,
         is_held=is_held,
-        unknown=sum(contains(covered, rows[id_][_RELATIVE_ID]) for id_ in verdict.unknown),
-        restored=len(verdict.restored),
-        state=load_suite(file, key) if page.is_last else None,
+        unsaved=sum(contains(covered, rows[id_][_RELATIVE_ID]) for id_ in changes.new),
+        restored=len(changes.restored),
+        state=load_suite(file, key) if page.returns_state else None,
     )
 
 
@@ -210,12 +210,12 @@ def _last_commit(file: DatabaseFile) -> int:
     return file.number("SELECT number FROM commits")
 
 
-def _newest_known(file: DatabaseFile, suite: int | None, high: int) -> int:
+def _newest_living(file: DatabaseFile, suite: int | None, high: int) -> int:
     """Return the highest `relative_id` of a living session, up to a limit; 0 if there is none."""
     return file.number(f"SELECT max(relative_id) {_LIVING} AND relative_id <= ?", (suite, high))
 
 
-def _sessions_to_recheck(file: DatabaseFile, suite: int | None) -> tuple[SessionId, ...]:
+def _load_due_checks(file: DatabaseFile, suite: int | None) -> tuple[SessionId, ...]:
     """Return the unfinished sessions that are due for a check, newest first."""
     # The conditions on `status` are those of the index sessions_unfinished, so that SQLite uses it.
     sql = f"""
@@ -236,7 +236,7 @@ def _sessions_to_recheck(file: DatabaseFile, suite: int | None) -> tuple[Session
     return tuple(due)
 
 
-def _load_known(file: DatabaseFile, suite: int | None, page: ReadPage, sync: int) -> list[KnownSession]:
+def _load_saved(file: DatabaseFile, suite: int | None, page: PageToSave, sync: int) -> list[SavedSession]:
     """Return the sessions about which a page may prove something, and those that are on it."""
     numbers = [session.relative_id for session in page.listed or page.sessions]
     numbers += (*(page.proven or ()), *(page.claimed or ()))
@@ -249,7 +249,7 @@ def _load_known(file: DatabaseFile, suite: int | None, page: ReadPage, sync: int
         WHERE suite = ? AND relative_id BETWEEN ? AND ?
     """
     return [
-        KnownSession(row[_ID], row[_RELATIVE_ID], row[:-3], row[-3], bool(row[-2]), bool(row[-1]))
+        SavedSession(row[_ID], row[_RELATIVE_ID], row[:-3], row[-3], bool(row[-2]), bool(row[-1]))
         for row in file.execute(sql, (page.commit, sync, suite, low, high))
     ]
 
@@ -270,19 +270,19 @@ def _save_suite(file: DatabaseFile, key: SuiteKey, suite: _SuiteRow) -> _SuiteRo
 
 
 def _save_sessions(
-    file: DatabaseFile, suite: int | None, verdict: Verdict, rows: Mapping[object, Row], *, commit: int, sync: int
+    file: DatabaseFile, suite: int | None, changes: PageChanges, rows: Mapping[StoredId, Row], *, commit: int, sync: int
 ) -> None:
-    members = _save_members(file, {rows[id_][_CREATED_BY] for id_ in verdict.changed})
+    members = _save_members(file, {rows[id_][_CREATED_BY] for id_ in changes.changed})
     file.execute_many(
         _SAVE_SESSION,
         [
             (suite, commit, sync, *row[:_CREATED_BY], members[row[_CREATED_BY]], *row[_CREATED_BY + 1 :])
-            for row in map(rows.__getitem__, verdict.changed)
+            for row in map(rows.__getitem__, changes.changed)
         ],
     )
-    changed = set(verdict.changed)
-    restored = [id_ for id_ in verdict.restored if id_ not in changed]
-    marks = ((_MARK_RESTORED, restored), (_MARK_MISSING, verdict.missing), (_MARK_DELETED, verdict.deleted))
+    changed = set(changes.changed)
+    restored = [id_ for id_ in changes.restored if id_ not in changed]
+    marks = ((_MARK_RESTORED, restored), (_MARK_MISSING, changes.missing), (_MARK_DELETED, changes.deleted))
     for sql, ids in marks:
         file.execute_many(sql, [{"commit": commit, "sync": sync, "suite": suite, "id": id_} for id_ in ids])
 

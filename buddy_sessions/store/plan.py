@@ -14,7 +14,7 @@ from attrs import evolve, frozen
 
 from ..models import Session, SessionPage
 from .intervals import Interval, Intervals, contains, gaps, union
-from .messages import CompleteSync, ReadPage, SavedPage, SessionId, SuiteState, SyncScope
+from .messages import CompleteSync, PageToSave, SavedPage, SessionId, SuiteState, SyncScope
 
 MAX_CHECKS = 10
 """The number of requests by which a sync of a suite checks unfinished sessions: of one session, or of a page."""
@@ -62,12 +62,12 @@ class Progress:
         done: The `relative_id`s that were read.
         is_verified: Whether no session was missed or repeated.
         is_not_modified: Whether the first page is the one of the last complete sync, so that nothing else is read.
-        is_stale: Whether the first page lacks the newest known session.
+        is_stale: Whether the first page lacks the newest living session.
         is_repair: Whether all coverage was dropped, so that the whole suite is read again.
         checks: The ranges with unfinished sessions that remain to be checked; None before they were planned.
         check_requests: The number of requests of checks.
         changed: The number of sessions that were saved.
-        unknown: The number of sessions that the database should have contained.
+        unsaved: The number of sessions that the database should have contained.
         restored: The number of sessions that were marked as missing or deleted, and exist.
     """
 
@@ -82,10 +82,10 @@ class Progress:
     checks: tuple[ReadRange, ...] | None = None
     check_requests: int = 0
     changed: int = 0
-    unknown: int = 0
+    unsaved: int = 0
     restored: int = 0
 
-    def after_page(self, read: ReadPage, read_range: Interval | None, saved: SavedPage, scope: SyncScope) -> Progress:
+    def after_page(self, read: PageToSave, read_range: Interval | None, saved: SavedPage, scope: SyncScope) -> Progress:
         """Return the progress after a page was saved. It has all sessions of a range; None without a proof."""
         above, done = (scope.after, ()) if saved.is_contradiction else (self.above, self.done)
         return evolve(
@@ -96,7 +96,7 @@ class Progress:
             is_stale=self.is_stale or saved.is_stale,
             is_repair=self.is_repair or saved.is_contradiction,
             changed=self.changed + len(saved.changed),
-            unknown=self.unknown + saved.unknown,
+            unsaved=self.unsaved + saved.unsaved,
             restored=self.restored + saved.restored,
         )
 
@@ -118,12 +118,12 @@ def begin(state: SuiteState, scope: SyncScope) -> Progress:
     """Return the progress before the first request."""
     above = scope.after
     if scope.since is not None and state.older_than is not None and state.older_than <= scope.since:
-        above = max(above, state.older_id)  # the sessions below are known to be too old
+        above = max(above, state.older_id)  # the sessions below were too old before
     return Progress(above=above)
 
 
 def plan_top(state: SuiteState, progress: Progress, scope: SyncScope, *, full: bool) -> ReadRange:
-    """Return the first range: from the top down to a session that is known and covered.
+    """Return the first range: from the top down to a living session that is covered.
 
     If another session has its `relative_id` now, the suite was created again.
     """
@@ -132,8 +132,8 @@ def plan_top(state: SuiteState, progress: Progress, scope: SyncScope, *, full: b
     low = max(scope.after + 1, progress.above)  # also the first one that is too old: it may be another one now
     if state.covered and not full:
         highest = state.covered[-1][1]
-        low = low if highest < progress.above else (state.known_below or highest)
-    check_end = full or state.highest > 0 or not state.is_known
+        low = low if highest < progress.above else (state.living_below or highest)
+    check_end = full or state.highest > 0 or not state.was_synced
     return ReadRange(low, None, state.commit, check_end=check_end)
 
 
@@ -144,7 +144,7 @@ def needs_no_comparison(state: SuiteState, progress: Progress, scope: SyncScope,
         and not full
         and scope.branch is None
         and scope.is_within(state.complete.scope)
-        and not any(session.relative_id > progress.above for session in state.to_recheck)
+        and not any(session.relative_id > progress.above for session in state.due_checks)
     )
 
 
@@ -156,17 +156,17 @@ def is_recorded(complete: CompleteSync, state: SuiteState) -> bool:
 
 def next_gap(covered: Intervals, progress: Progress) -> Interval | None:
     """Return the highest range that is neither covered nor read; None if nothing remains to be read."""
-    known = covered
+    present = covered
     for interval in progress.done:
-        known = union(known, interval)
-    return max(gaps(known, above=progress.above, below=progress.top + 1), default=None)
+        present = union(present, interval)
+    return max(gaps(present, above=progress.above, below=progress.top + 1), default=None)
 
 
-def plan_gap(gap: Interval, state: SuiteState, progress: Progress, known_below: int, *, full: bool) -> ReadRange:
-    """Return the range for a gap. It ends at a session that is known below, so that the two lists are compared."""
+def plan_gap(gap: Interval, state: SuiteState, progress: Progress, living_below: int, *, full: bool) -> ReadRange:
+    """Return the range for a gap. It ends at a living session below, so that the two lists are compared."""
     low, high = gap
-    if known_below and not full and contains(state.covered, low - 1):
-        low = known_below
+    if living_below and not full and contains(state.covered, low - 1):
+        low = living_below
     return ReadRange(low, None if high == progress.top else high, state.commit)
 
 
@@ -179,7 +179,7 @@ def plan_checks(state: SuiteState, progress: Progress) -> tuple[ReadRange, ...]:
         checks.append(ReadRange(progress.top + 1, newest.relative_id, state.commit, session_id=newest.id))
     unread = [
         session
-        for session in state.to_recheck
+        for session in state.due_checks
         if session.relative_id > progress.above and not contains(progress.done, session.relative_id)
     ]
     for group in _group(unread):

@@ -1,4 +1,4 @@
-"""Sessions and test cases as rows of the tables `sessions` and `cases`."""
+"""Sessions and test cases as rows of the view `sessions` and the table `cases`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from functools import cache
 from operator import attrgetter
-from typing import Any
+from typing import Any, overload
 
 import attrs
 
@@ -17,7 +17,7 @@ from .._decoding.hooks import unstructure_time
 from ..models import Member, Session, TestCase
 
 FIELDS = tuple(field.name for field in attrs.fields(Session))
-"""The columns of a row of `sessions`, in this order."""
+"""The columns of a row of `sessions` and of `session_rows`, in this order."""
 
 CASE_FIELDS = tuple(field.name for field in attrs.fields(TestCase) if field.name != "failure")
 """The columns of a row of `cases`, in this order. The failure is read from `data`."""
@@ -26,6 +26,9 @@ _get_fields = attrgetter(*FIELDS)
 
 Row = tuple[Any, ...]
 """The values of a session or a test case as they are stored, in the order of the columns."""
+
+StoredId = str | bytes
+"""An id as it is stored: bytes if it has a lone surrogate."""
 
 Members = dict[str | None, Member | None]
 """Members by their JSON."""
@@ -85,7 +88,11 @@ def to_case(row: Sequence[Any]) -> TestCase:
     return case_from_dict(dict(zip(CASE_FIELDS, map(from_sql, row), strict=True)))
 
 
-def to_sql(text: str | None) -> str | bytes | None:
+@overload
+def to_sql(text: str) -> StoredId: ...
+@overload
+def to_sql(text: str | None) -> StoredId | None: ...
+def to_sql(text: str | None) -> StoredId | None:
     """Return a text as it is stored: with a lone surrogate, which SQLite does not accept, as a blob."""
     if text is not None and not text.isascii():
         try:

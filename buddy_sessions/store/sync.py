@@ -22,7 +22,7 @@ from ..models import Cursor, Session, SessionPage, Suite, SuiteKey
 from .case_sync import CaseSync
 from .cases import load_pending
 from .intervals import Interval
-from .messages import CompleteSync, ReadPage, SavedPage, SuiteState, SyncScope
+from .messages import CompleteSync, PageToSave, SavedPage, SuiteState, SyncScope
 from .pages import finish_sync, load_suite, locate, mark_suite_missing, save_page
 from .plan import (
     Progress,
@@ -114,7 +114,7 @@ class SuiteSync:
             stats += self._reader.stats
         if self._case_sync is not None:
             stats += self._case_sync.stats
-        repaired = self._progress.unknown + self._progress.restored
+        repaired = self._progress.unsaved + self._progress.restored
         return attrs.evolve(stats, sessions=self._progress.changed, repaired=repaired)
 
     async def pages(self) -> AsyncGenerator[SessionPage, None]:
@@ -163,8 +163,8 @@ class SuiteSync:
                         requests = reader.stats.requests
                         self._progress = self._progress.after_range(part, was_repair=was_repair, requests=requests)
                         await self._end_range(part, saved.state, held)
-                    yield attrs.evolve(page, sessions=saved.changed, is_last=read.is_last and self._next is None)
-                    if read.is_last:
+                    yield attrs.evolve(page, sessions=saved.changed, is_last=read.returns_state and self._next is None)
+                    if read.returns_state:
                         break
             if reader.is_not_modified:
                 self._progress = attrs.evolve(self._progress, is_not_modified=True)
@@ -194,7 +194,7 @@ class SuiteSync:
 
     def _to_save(
         self, part: ReadRange, page: SessionPage, *, is_first: bool, held: Interval | None, lowest: int
-    ) -> ReadPage:
+    ) -> PageToSave:
         """Return what to save of a page, and what it proves. `lowest` is the lowest `relative_id` in scope so far."""
         scope = self._scope
         is_verified = self._progress.is_verified and self.stats.verified
@@ -207,7 +207,7 @@ class SuiteSync:
         older = None
         if is_too_old and scope.since is not None and can_prove:
             older = scope.since, lowest - 1 if lowest else highest_of(page.sessions)
-        return ReadPage(
+        return PageToSave(
             sessions=[session for session in page.sessions if scope.includes(session)],
             listed=page.sessions if is_verified else (),
             proven=proven,
@@ -219,7 +219,7 @@ class SuiteSync:
             is_repair=self._progress.is_repair,
             checked=(part.low, part.high or part.low) if part.is_check and is_last else None,
             older=older,
-            is_last=is_last,
+            returns_state=is_last,
         )
 
     async def _check(self, part: ReadRange, session_id: str) -> AsyncGenerator[SessionPage, None]:
@@ -234,14 +234,14 @@ class SuiteSync:
         except ConfigError as error:
             _log.warning("%s: session %r is not checked: %s", self._key, session_id, error)
         self._cost += Stats(requests=1)
-        read = ReadPage(
+        read = PageToSave(
             sessions=sessions,
             proven=proven,
             commit=part.commit,
             sync=self._progress.sync,
             is_repair=self._progress.is_repair,
             checked=place if part.is_check else None,
-            is_last=True,
+            returns_state=True,
         )
         was_repair = self._progress.is_repair
         saved = await self._save(read, proven)
@@ -250,7 +250,7 @@ class SuiteSync:
             await self._end_range(part, saved.state, None)
         yield SessionPage(suite=self._key, number=0, sessions=saved.changed, is_last=self._next is None)
 
-    async def _save(self, read: ReadPage, read_range: Interval | None) -> SavedPage:
+    async def _save(self, read: PageToSave, read_range: Interval | None) -> SavedPage:
         """Save a page: one call of the thread, one transaction."""
         saved = await self._run.thread.run(save_page, self._key, read)
         self._progress = self._progress.after_page(read, read_range, saved, self._scope)
@@ -260,7 +260,7 @@ class SuiteSync:
         elif saved.is_contradiction:
             message = "sessions have reappeared, or the suite was created again: it is read again"
         elif saved.is_stale:
-            message = "the list does not contain its newest known session: it was deleted, or the response is outdated"
+            message = "the list does not contain the newest saved session: it was deleted, or the response is outdated"
         if message is not None:
             _log.warning("%s: %s", self._key, message)
         return saved
@@ -272,7 +272,7 @@ class SuiteSync:
             if isinstance(error, NotFoundError):
                 sync = await thread.run(mark_suite_missing, self._key, sync)
             if not self.stats.verified and self._scope.branch is None and sync is not None:
-                withdrawal = ReadPage(sessions=(), commit=part.commit, sync=sync, is_verified=False)
+                withdrawal = PageToSave(sessions=(), commit=part.commit, sync=sync, is_verified=False)
                 await thread.run(save_page, self._key, withdrawal)
         except StoreError as later:
             return later
@@ -286,13 +286,13 @@ class SuiteSync:
             return
         covered = () if self._full else state.covered
         gap = next_gap(covered, self._progress)
-        if held is not None and held != part.held:  # the list below may be another one: read on to a known session
+        if held is not None and held != part.held:  # the list below may be another one: read on to a living session
             low = held[0]
-            offset, known_below = await self._run.thread.run(locate, self._key, low, low - 1)
-            self._next = ReadRange(known_below or low - 1, low - 1, part.commit, offset, held=held)
+            offset, living_below = await self._run.thread.run(locate, self._key, low, low - 1)
+            self._next = ReadRange(living_below or low - 1, low - 1, part.commit, offset, held=held)
         elif gap is not None:
-            offset, known_below = await self._run.thread.run(locate, self._key, *gap)
-            self._next = plan_gap(gap, state, self._progress, known_below, full=self._full)._replace(offset=offset)
+            offset, living_below = await self._run.thread.run(locate, self._key, *gap)
+            self._next = plan_gap(gap, state, self._progress, living_below, full=self._full)._replace(offset=offset)
         else:
             self._progress = self._progress.with_checks(state)
             self._next = next(iter(self._progress.checks or ()), None)
@@ -309,9 +309,9 @@ class SuiteSync:
             complete = None
         if progress.sync is not None or complete is not None:
             await self._run.thread.run(finish_sync, self._key, progress.sync, complete, progress.above)
-        if self._full and (progress.unknown or progress.restored):
+        if self._full and (progress.unsaved or progress.restored):
             message = "%s: the full check found %d sessions that were not saved, and %d marked as missing or deleted"
-            _log.warning(message, self._key, progress.unknown, progress.restored)
+            _log.warning(message, self._key, progress.unsaved, progress.restored)
 
     async def _read_cases(self, case_sync: CaseSync) -> None:
         """Read the cases that are missing. If none remain, the sync is complete, and its digest is saved."""

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from buddy_sessions import Member, Session, StoreError, SuiteKey
 from buddy_sessions.cli.report.session_rows import AnySession, SessionRow, read_sessions
 from buddy_sessions.store.file import DatabaseFile
-from buddy_sessions.store.messages import ReadPage
+from buddy_sessions.store.messages import PageToSave
 from buddy_sessions.store.pages import load_suite, save_page
 from helpers.report_sessions import KEY, session
 from helpers.session_strategies import sessions
@@ -41,7 +41,7 @@ class Saved:
     def save_and_read(self, saved: Sequence[Session]) -> list[SessionRow]:
         key = SuiteKey("acme", "shop", f"suite-{next(numbers)}")
         commit = load_suite(self.database, key).commit
-        save_page(self.database, key, ReadPage(sessions=saved, commit=commit))
+        save_page(self.database, key, PageToSave(sessions=saved, commit=commit))
         return read_sessions(self.connection, key)
 
 

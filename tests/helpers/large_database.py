@@ -12,7 +12,7 @@ from pathlib import Path
 
 from buddy_sessions import Suite, SuiteKey
 from buddy_sessions.store.file import DatabaseFile
-from buddy_sessions.store.messages import ReadPage
+from buddy_sessions.store.messages import PageToSave
 from buddy_sessions.store.pages import save_page
 from buddy_sessions.store.sessions import save_names
 from buddy_sessions.testing import FakeSuite
@@ -30,7 +30,7 @@ def create_large_database(path: Path, suites: int, sessions: int) -> None:
             keys = [SuiteKey("acme", project, f"suite{number:04}") for number in range(start, min(start + 50, suites))]
             for number, key in enumerate(keys, start):
                 found = sessions_of(FakeSuite(*key).populate(sessions, until=UNTIL))
-                page = ReadPage(sessions=found, listed=found, claimed=(1, sessions), commit=number, is_first=True)
+                page = PageToSave(sessions=found, listed=found, claimed=(1, sessions), commit=number, is_first=True)
                 save_page(database, key, page)
             listed = [Suite(key=key, id=key.suite_id, name=f"Tests of {key.suite_id}") for key in keys]
             save_names(database, "acme", project, listed)

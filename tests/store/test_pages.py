@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from buddy_sessions import CIProvider, Member, RefType, Session, SessionStatus, StoreError, Suite, SuiteKey
 from buddy_sessions.store.file import DatabaseFile
 from buddy_sessions.store.intervals import Interval, Intervals, contains
-from buddy_sessions.store.messages import ReadPage, SavedPage, SessionId, SuiteState
+from buddy_sessions.store.messages import PageToSave, SavedPage, SessionId, SuiteState
 from buddy_sessions.store.pages import finish_sync, load_suite, locate, mark_suite_missing, save_page
 from buddy_sessions.store.sessions import is_listed, load_covered, load_sessions, load_suites, save_names
 from buddy_sessions.store.watches import load_watch, save_watched, start_watch
@@ -121,7 +121,7 @@ def save(
 ) -> SavedPage:
     """Save a page that claims what it proves. It was requested just before, unless the number of a commit is given."""
     saved = list(sessions)
-    page = ReadPage(
+    page = PageToSave(
         sessions=saved,
         listed=saved if listed is None else listed,
         commit=commit_of(database) if commit is None else commit,
@@ -219,16 +219,16 @@ class TestUnfinishedSessions:
         key = new_key()
         save(shared_database, [session], key=key)
         expected = () if session.is_finished else ((session.relative_id, session.id),)
-        assert load_suite(shared_database, key).to_recheck == expected
+        assert load_suite(shared_database, key).due_checks == expected
 
     def test_they_are_sorted(self, database: DatabaseFile) -> None:
         save(database, unfinished_sessions(9, 6, 3))
-        assert [number for number, _ in load_suite(database, KEY).to_recheck] == [9, 6, 3]
+        assert [number for number, _ in load_suite(database, KEY).due_checks] == [9, 6, 3]
 
     def test_missing_ones_are_ignored(self, database: DatabaseFile) -> None:
         save(database, unfinished_sessions(9, 6, 3))
         save(database, [], (6, 6))
-        assert [number for number, _ in load_suite(database, KEY).to_recheck] == [9, 3]
+        assert [number for number, _ in load_suite(database, KEY).due_checks] == [9, 3]
 
     def test_checked_ones_are_due_later(self, database: DatabaseFile, path: Path) -> None:
         """After a tenth of their age, counted from the creation or else from the start."""
@@ -243,9 +243,9 @@ class TestUnfinishedSessions:
             ],
         )
         save(database, [], checked=(7, 9))
-        assert [number for number, _ in load_suite(database, KEY).to_recheck] == [6]
+        assert [number for number, _ in load_suite(database, KEY).due_checks] == [6]
         execute(path, "UPDATE session_rows SET checked_at = strftime('%Y-%m-%dT%H:%M:%SZ', 'now', '-5 minutes')")
-        assert [number for number, _ in load_suite(database, KEY).to_recheck] == [9, 6]
+        assert [number for number, _ in load_suite(database, KEY).due_checks] == [9, 6]
 
 
 class TestPages:
@@ -305,7 +305,7 @@ class TestPages:
 
     def test_sessions_in_the_covered_range_should_be_known(self, database: DatabaseFile) -> None:
         sync_once(database, (3, 1), (1, 3))
-        assert save(database, new_sessions(4, 2), (2, 4)).unknown == 1
+        assert save(database, new_sessions(4, 2), (2, 4)).unsaved == 1
 
     def test_range_that_is_claimed_with_the_next_page(self, database: DatabaseFile, path: Path) -> None:
         """Page 1 ends where the coverage begins. Page 2 shows that it is the same list, and claims both ranges."""
@@ -564,7 +564,7 @@ class TestSuites:
         sync_once(database, (10, 9), (9, 10))
         state = load_suite(database, KEY)
         assert (state.older_than, state.older_id) == (datetime(2026, 1, 1, tzinfo=UTC), 7)
-        assert (state.is_known, state.highest, state.covered) == (True, 10, ((9, 10),))
+        assert (state.was_synced, state.highest, state.covered) == (True, 10, ((9, 10),))
 
 
 class TestSchema:

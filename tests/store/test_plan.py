@@ -70,7 +70,7 @@ class TestNext:
 
 def checks(numbers: Iterable[int]) -> list[Interval]:
     """Return the ranges that are requested to check the unfinished sessions with these numbers."""
-    state = SuiteState(to_recheck=[SessionId(number, f"id{number}") for number in numbers])
+    state = SuiteState(due_checks=[SessionId(number, f"id{number}") for number in numbers])
     return [(check.low, check.high or 0) for check in plan_checks(state, Progress())]
 
 

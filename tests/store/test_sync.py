@@ -587,7 +587,7 @@ class TestWrongResponses:
         fake.inject(Fault.stale(snapshot))
         assert await sync(store, buddy) == []
         assert len(list_requests(fake)) == 2, "the newest known session was checked"
-        assert "does not contain its newest known session" in caplog.text
+        assert "does not contain the newest saved session" in caplog.text
         assert marked_numbers(path, "missing_since") == []
         assert await store.covered(KEY) == [(1, 40)]
         assert await sync(store, buddy) == []
