@@ -9,11 +9,10 @@ import attrs
 
 from .._stats import Stats
 from .._workers import map_concurrently
-from ..client import BuddyClient
 from ..errors import ConfigError, NotFoundError
 from ..models import CaseScope, Session, SuiteKey, TestCase, TestStatus
 from .cases import save_cases
-from .thread import SyncThread
+from .sync_run import SyncRun
 
 _log = logging.getLogger("buddy_sessions")
 
@@ -28,16 +27,14 @@ class CaseSync:
         stats: The cost so far.
 
     Args:
-        buddy: The client to read with.
-        thread: The thread of the database.
+        run: The sync to which this one belongs.
         key: The suite.
         scope: Which cases to read.
     """
 
-    def __init__(self, buddy: BuddyClient, thread: SyncThread, key: SuiteKey, scope: CaseScope) -> None:
+    def __init__(self, run: SyncRun, key: SuiteKey, scope: CaseScope) -> None:
         self.stats = Stats()
-        self._buddy = buddy
-        self._thread = thread
+        self._run = run
         self._key = key
         self._scope: CaseScope = scope
 
@@ -48,14 +45,14 @@ class CaseSync:
             StoreError: The cases cannot be saved.
             BuddyError: The cases cannot be read. Those of the sessions that were read before are saved.
         """
-        await map_concurrently(self._read_session, sessions, limit=self._buddy.max_concurrency)
+        await map_concurrently(self._read_session, sessions, limit=self._run.buddy.max_concurrency)
 
     async def _read_session(self, session: Session) -> None:
         cases: list[TestCase] = []
         is_verified = True
         try:
             for status in self._statuses(session):
-                paginator = self._buddy.cases(self._key, session, status=status)
+                paginator = self._run.buddy.cases(self._key, session, status=status)
                 cases += await paginator.collect()
                 # The cases are counted once they are saved.
                 self.stats += attrs.evolve(paginator.stats, cases=0)
@@ -76,7 +73,7 @@ class CaseSync:
         self.stats += Stats(cases=len(unique))
 
     async def _save(self, session: Session, cases: list[TestCase] | None, *, is_verified: bool) -> None:
-        await self._thread.run(save_cases, self._key, session, self._scope, cases, is_verified=is_verified)
+        await self._run.call(save_cases, self._key, session, self._scope, cases, is_verified=is_verified)
 
     def _statuses(self, session: Session) -> list[TestStatus | None]:
         """Return the statuses whose cases are requested; None for all cases."""
@@ -90,7 +87,7 @@ class CaseSync:
             return case  # the API has no path for a case without a group
         self.stats += Stats(requests=1)
         try:
-            details = await self._buddy.case(self._key, session, case)
+            details = await self._run.buddy.case(self._key, session, case)
         except (NotFoundError, ConfigError):
             return case  # it was deleted meanwhile, or cannot be requested
         return details if details.id == case.id else case

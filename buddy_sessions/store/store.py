@@ -30,8 +30,9 @@ from ..watch import OnFirstFailure, Watch
 from .cases import load_cases, load_history, load_runs
 from .messages import SyncScope
 from .sessions import load_covered, load_sessions, load_suites
-from .sync import SuiteSync, SyncRun
-from .thread import DatabaseThread, SyncThread
+from .sync import SuiteSync
+from .sync_run import SyncRun
+from .thread import DatabaseThread
 from .watches import StoreWatchState
 
 _PAGE_SIZE = 1000
@@ -146,7 +147,7 @@ class SessionStore:
         if cases is not None:
             validate_scope(cases)
         self._thread.check_open()
-        run = SyncRun(buddy, SyncThread(self._thread))
+        run = SyncRun(buddy, self._thread)
 
         def read(key: SuiteKey, slots: RequestSlots) -> SuiteSync:
             # An error that is raised here fails only this suite.

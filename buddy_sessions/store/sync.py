@@ -16,9 +16,8 @@ import attrs
 from .._paging.paginator import PageReader
 from .._paging.read_ahead import RequestSlots
 from .._stats import Stats
-from ..client import BuddyClient
 from ..errors import BuddyError, ConfigError, NotFoundError, StoreError
-from ..models import Cursor, Session, SessionPage, Suite, SuiteKey
+from ..models import Cursor, Session, SessionPage, SuiteKey
 from .case_sync import CaseSync
 from .cases import load_pending
 from .intervals import Interval
@@ -38,45 +37,9 @@ from .plan import (
     plan_top,
     proven_range,
 )
-from .sessions import is_listed, save_names
-from .thread import SyncThread
+from .sync_run import SyncRun
 
 _log = logging.getLogger("buddy_sessions")
-
-
-class SyncRun:
-    """State that the syncs of all suites in one `SessionStore.sync` share.
-
-    Attributes:
-        buddy: The client to read with.
-        thread: The thread of the database.
-        started: The suites whose sync has started. A suite that is listed twice is read once.
-    """
-
-    def __init__(self, buddy: BuddyClient, thread: SyncThread) -> None:
-        self.buddy = buddy
-        self.thread = thread
-        self.started: set[SuiteKey] = set()
-        self._listed_projects: set[tuple[str, str]] = set()
-
-    async def save_names(self, key: SuiteKey) -> Stats:
-        """Save the names of the suites of a project, at most once per project and day. Return the cost."""
-        workspace, project, _ = key
-        if (workspace, project) in self._listed_projects:
-            return Stats()
-        self._listed_projects.add((workspace, project))
-        if await self.thread.run(is_listed, workspace, project):
-            return Stats()
-        suites: list[Suite] = []
-        is_final = True
-        try:
-            suites = await self.buddy.suites(workspace, project)
-        except BuddyError as error:
-            is_final = not error.retryable  # otherwise the next sync tries again
-            _log.warning("cannot read the names of the suites of %s/%s: %s", workspace, project, error)
-        if is_final:
-            await self.thread.run(save_names, workspace, project, suites)
-        return Stats(requests=1)
 
 
 class SuiteSync:
@@ -98,7 +61,7 @@ class SuiteSync:
         self._scope = scope
         self._full = full
         self._slots = slots
-        self._case_sync = None if scope.cases is None else CaseSync(run.buddy, run.thread, key, scope.cases)
+        self._case_sync = None if scope.cases is None else CaseSync(run, key, scope.cases)
         self._progress = Progress()
         self._next: ReadRange | None = None  # planned once the range before was read to its end
         self._known_digest = b""  # of the first page, if it needs no comparison
@@ -129,7 +92,7 @@ class SuiteSync:
         if self._key in self._run.started:
             return
         self._run.started.add(self._key)
-        state = await self._run.thread.run(load_suite, self._key)
+        state = await self._run.call(load_suite, self._key)
         self._progress = begin(state, self._scope)
         if state.complete is not None and needs_no_comparison(state, self._progress, self._scope, full=self._full):
             self._known_digest = state.complete.digest
@@ -142,7 +105,7 @@ class SuiteSync:
                     if page.sessions or page.is_last:
                         yield page
             part = self._next
-        self._cost += await self._run.save_names(self._key)
+        self._cost += await self._run.update_names(self._key)
         if self._case_sync is not None and not self._progress.is_not_modified:
             await self._read_cases(self._case_sync)
 
@@ -252,7 +215,7 @@ class SuiteSync:
 
     async def _save(self, read: PageToSave, read_range: Interval | None) -> SavedPage:
         """Save a page: one call of the thread, one transaction."""
-        saved = await self._run.thread.run(save_page, self._key, read)
+        saved = await self._run.call(save_page, self._key, read)
         self._progress = self._progress.after_page(read, read_range, saved, self._scope)
         message = None
         if saved.is_contradiction and read.top == 0:
@@ -267,13 +230,13 @@ class SuiteSync:
 
     async def _save_failure(self, part: ReadRange, error: BuddyError) -> BuddyError:
         """Save what a failed read proves. Return its error, or the one of saving."""
-        thread, sync = self._run.thread, self._progress.sync
+        sync = self._progress.sync
         try:
             if isinstance(error, NotFoundError):
-                sync = await thread.run(mark_suite_missing, self._key, sync)
+                sync = await self._run.call(mark_suite_missing, self._key, sync)
             if not self.stats.verified and self._scope.branch is None and sync is not None:
                 withdrawal = PageToSave(sessions=(), commit=part.commit, sync=sync, is_verified=False)
-                await thread.run(save_page, self._key, withdrawal)
+                await self._run.call(save_page, self._key, withdrawal)
         except StoreError as later:
             return later
         return error
@@ -288,16 +251,16 @@ class SuiteSync:
         gap = next_gap(covered, self._progress)
         if held is not None and held != part.held:  # the list below may be another one: read on to a living session
             low = held[0]
-            offset, living_below = await self._run.thread.run(locate, self._key, low, low - 1)
+            offset, living_below = await self._run.call(locate, self._key, low, low - 1)
             self._next = ReadRange(living_below or low - 1, low - 1, part.commit, offset, held=held)
         elif gap is not None:
-            offset, living_below = await self._run.thread.run(locate, self._key, *gap)
+            offset, living_below = await self._run.call(locate, self._key, *gap)
             self._next = plan_gap(gap, state, self._progress, living_below, full=self._full)._replace(offset=offset)
         else:
             self._progress = self._progress.with_checks(state)
             self._next = next(iter(self._progress.checks or ()), None)
             if self._next is not None and self._next.session_id is None:
-                offset, _ = await self._run.thread.run(locate, self._key, self._next.low, self._next.high or 0)
+                offset, _ = await self._run.call(locate, self._key, self._next.low, self._next.high or 0)
                 self._next = self._next._replace(offset=offset)
         if self._next is None:
             await self._finish(state)
@@ -308,16 +271,16 @@ class SuiteSync:
         if complete is not None and is_recorded(complete, state):
             complete = None
         if progress.sync is not None or complete is not None:
-            await self._run.thread.run(finish_sync, self._key, progress.sync, complete, progress.above)
+            await self._run.call(finish_sync, self._key, progress.sync, complete, progress.above)
         if self._full and (progress.unsaved or progress.restored):
             message = "%s: the full check found %d sessions that were not saved, and %d marked as missing or deleted"
             _log.warning(message, self._key, progress.unsaved, progress.restored)
 
     async def _read_cases(self, case_sync: CaseSync) -> None:
         """Read the cases that are missing. If none remain, the sync is complete, and its digest is saved."""
-        pending = await self._run.thread.run(load_pending, self._key, self._scope)
+        pending = await self._run.call(load_pending, self._key, self._scope)
         if pending:
             await case_sync.read(pending)
-            pending = await self._run.thread.run(load_pending, self._key, self._scope)
+            pending = await self._run.call(load_pending, self._key, self._scope)
         if not pending and self._complete is not None and self._progress.is_verified:
-            await self._run.thread.run(finish_sync, self._key, None, self._complete, self._progress.above)
+            await self._run.call(finish_sync, self._key, None, self._complete, self._progress.above)

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 from ..errors import StoreError
-from .file import DatabaseFile, is_file_error
+from .file import DatabaseFile
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -105,37 +105,3 @@ def _run_call(future: Future[_T], call: Callable[[], _T]) -> Callable[[], object
         return partial(future.set_result, call())
     except BaseException as error:  # noqa: BLE001 - raised by `DatabaseThread.run`
         return partial(future.set_exception, error)
-
-
-class SyncThread:
-    """A `DatabaseThread` for one sync of many suites.
-
-    Once the file fails (locked, full, damaged), every later call fails at once with the same message, so that no more
-    requests are made for sessions that cannot be saved. A value that cannot be saved fails only its own call.
-    """
-
-    def __init__(self, thread: DatabaseThread) -> None:
-        self._thread = thread
-        self._failure: str | None = None
-
-    async def run(
-        self, function: Callable[Concatenate[DatabaseFile, _P], _T], *args: _P.args, **kwargs: _P.kwargs
-    ) -> _T:
-        """Call a function in the thread, unless the file has failed before. See `DatabaseThread.run`."""
-
-        def call(file: DatabaseFile) -> _T:
-            return function(file, *args, **kwargs)
-
-        return await self._thread.run(self._call, call)
-
-    def _call(self, file: DatabaseFile, function: Callable[[DatabaseFile], _T]) -> _T:
-        """Call a function, unless the file has failed, also while this call was waiting."""
-        if self._failure is not None:
-            raise StoreError(self._failure)
-        try:
-            with file.translate_errors():
-                return function(file)
-        except StoreError as error:
-            if error.__cause__ is None or is_file_error(error.__cause__):
-                self._failure = str(error)
-            raise

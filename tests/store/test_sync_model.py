@@ -18,8 +18,9 @@ from buddy_sessions.store.file import DatabaseFile
 from buddy_sessions.store.messages import SyncScope
 from buddy_sessions.store.rows import FIELDS, to_session
 from buddy_sessions.store.sessions import load_sessions
-from buddy_sessions.store.sync import SuiteSync, SyncRun
-from buddy_sessions.store.thread import SyncThread
+from buddy_sessions.store.sync import SuiteSync
+from buddy_sessions.store.sync_run import SyncRun
+from buddy_sessions.store.thread import DatabaseThread
 from helpers.effort import repeats
 from helpers.model_server import WRONG_RESPONSES, ModelClient, ModelServer
 from helpers.stores import KEY
@@ -137,7 +138,7 @@ class SyncMachine(RuleBasedStateMachine):
 
     def new_sync(self, writer: int, *, full: bool = False) -> SuiteSync:
         client = ModelClient(self.server, per_page=PER_PAGE, read_ahead=self.random.choice([1, 4]))
-        thread = cast("SyncThread", InlineThread(self.databases[writer]))
+        thread = cast("DatabaseThread", InlineThread(self.databases[writer]))
         run = SyncRun(cast("BuddyClient", client), thread)
         return SuiteSync(run, KEY, SyncScope(), full=full)
 

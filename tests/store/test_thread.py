@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from buddy_sessions import StoreError
+from buddy_sessions import BuddyClient, StoreError
 from buddy_sessions.store.file import DatabaseFile
-from buddy_sessions.store.thread import DatabaseThread, SyncThread
+from buddy_sessions.store.sync_run import SyncRun
+from buddy_sessions.store.thread import DatabaseThread
 
 
 @pytest.fixture
@@ -66,8 +67,8 @@ async def test_calls_that_wait_while_the_file_fails_are_not_begun(thread: Databa
         begun.append("call")
         raise sqlite3.OperationalError("database is locked")
 
-    sync = SyncThread(thread)
-    outcomes = await asyncio.gather(*(sync.run(fail_for_a_lock) for _ in range(3)), return_exceptions=True)
+    sync = SyncRun(BuddyClient("token"), thread)
+    outcomes = await asyncio.gather(*(sync.call(fail_for_a_lock) for _ in range(3)), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [StoreError] * 3
     assert len({str(outcome) for outcome in outcomes}) == 1
     assert begun == ["call"]
@@ -80,7 +81,7 @@ async def test_value_that_cannot_be_saved_fails_only_its_call(thread: DatabaseTh
         file.execute("CREATE TABLE IF NOT EXISTS texts (value TEXT NOT NULL UNIQUE)")
         file.execute("INSERT INTO texts VALUES (?)", (value,))
 
-    sync = SyncThread(thread)
+    sync = SyncRun(BuddyClient("token"), thread)
     values = ["a", "a", None, "half \ud83d a pair", 2**63, "b"]
-    outcomes = await asyncio.gather(*(sync.run(insert, value) for value in values), return_exceptions=True)
+    outcomes = await asyncio.gather(*(sync.call(insert, value) for value in values), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [type(None), *[StoreError] * 4, type(None)]
