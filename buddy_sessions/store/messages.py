@@ -110,7 +110,7 @@ class PageToSave:
         commit: The number of the last commit before the page was requested.
         sync: The sync that has read the page; None if it has not saved anything before.
         is_first: Whether this is the first page of the list, of all branches.
-        is_verified: Whether the read is verified so far. If not, all claims of this sync are withdrawn.
+        withdraws_claims: Whether the read has proved to be unverified, so that all claims of this sync are withdrawn.
         is_repair: Whether this sync has already dropped all coverage. It never does so twice, or it might not end.
         checked: The range of `relative_id`s whose unfinished sessions were requested; None for none.
         older: A time, and the highest `relative_id` of the sessions that were created before; None for none.
@@ -124,7 +124,7 @@ class PageToSave:
     commit: int
     sync: int | None = None
     is_first: bool = False
-    is_verified: bool = True
+    withdraws_claims: bool = False
     is_repair: bool = False
     checked: Interval | None = None
     older: tuple[datetime, int] | None = None

@@ -14,7 +14,7 @@ from .evidence import ALL_NUMBERS, PageChanges, SavedSession, judge, touches_wit
 from .file import DatabaseFile
 from .intervals import Interval, contains, gaps
 from .messages import CompleteSync, PageToSave, SavedPage, SessionId, SuiteState, SyncScope
-from .plan import is_check_due
+from .plan import ReadRange, is_check_due
 from .rows import FIELDS, Row, StoredId, from_sql, to_rows, to_sql
 from .schema import NOW
 
@@ -93,11 +93,13 @@ def load_suite(file: DatabaseFile, key: SuiteKey) -> SuiteState:
     )
 
 
-def locate(file: DatabaseFile, key: SuiteKey, low: int, high: int) -> tuple[int, int]:
-    """Return the number of living sessions above a range, and the highest `relative_id` of one below it, or 0."""
+def locate(file: DatabaseFile, key: SuiteKey, part: ReadRange) -> ReadRange:
+    """Return a range with its offset, and with the lowest `relative_id` at which it ends."""
     suite = _load_row(file, key).number
-    above = file.number(f"SELECT count(*) {_LIVING} AND relative_id > ?", (suite, high))
-    return above, _newest_living(file, suite, low - 1)
+    sql = f"SELECT count(*) {_LIVING} AND relative_id > ?"
+    offset = 0 if part.high is None else file.number(sql, (suite, part.high))
+    living = _newest_living(file, suite, part.low) if part.ends_at_living else 0
+    return part._replace(offset=offset, low=living or part.low)
 
 
 def save_page(file: DatabaseFile, key: SuiteKey, page: PageToSave) -> SavedPage:
@@ -124,9 +126,15 @@ def finish_sync(file: DatabaseFile, key: SuiteKey, sync: int | None, complete: C
         before = _load_coverage(file, suite.number)
         after = before if sync is None else confirm(before, sync)
         _save_coverage(file, suite.number, before, after)
+        if (
+            complete is None or suite.missing_since is not None
+        ):  # it is missing if another sync did not find it meanwhile
+            return
+        recorded = suite.complete
+        if recorded and recorded.digest == complete.digest and complete.scope.is_within(recorded.scope):
+            return
         highest = file.number(_HIGHEST, (suite.number,))
-        is_found = suite.missing_since is None  # also by another sync meanwhile
-        if complete is None or not is_found or any(gaps(union_all(after.values()), above=above, below=highest + 1)):
+        if any(gaps(union_all(after.values()), above=above, below=highest + 1)):
             return
         since = None if complete.scope.since is None else complete.scope.since.astimezone(UTC).isoformat()
         sql = "UPDATE suites SET (digest, digest_after, digest_since, digest_cases) = (?, ?, ?, ?) WHERE number = ?"
@@ -169,11 +177,11 @@ def _save_page(file: DatabaseFile, key: SuiteKey, page: PageToSave) -> SavedPage
     # Another sync has reduced the coverage since the page was requested: do not extend it with older data.
     is_overruled = suite.invalidated_at > page.commit and suite.invalidated_by != sync
     after = change_coverage(before, changes, None if is_held or is_overruled else page.claimed, sync)
-    if not page.is_verified:
+    if page.withdraws_claims:
         after.pop(sync, None)
         _withdraw_marks(file, suite.number, sync)
     changed = set(changes.changed)
-    is_invalidated = bool(changes.dropped or changes.to_read_again or not page.is_verified)
+    is_invalidated = bool(changes.dropped or changes.to_read_again or page.withdraws_claims)
     if changes.is_change or after != before or is_invalidated or suite.is_new:
         file.execute("UPDATE commits SET number = ?", (commit,))
         if is_invalidated:

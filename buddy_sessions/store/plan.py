@@ -14,16 +14,18 @@ from attrs import evolve, frozen
 
 from ..models import Session, SessionPage
 from .intervals import Interval, Intervals, contains, gaps, union
-from .messages import CompleteSync, PageToSave, SavedPage, SessionId, SuiteState, SyncScope
+from .messages import PageToSave, SavedPage, SessionId, SuiteState, SyncScope
 
 MAX_CHECKS = 10
 """The number of requests by which a sync of a suite checks unfinished sessions: of one session, or of a page."""
 
+PAUSE_PER_AGE = 1 / 10
+SHORTEST_PAUSE = timedelta(minutes=1)
+LONGEST_PAUSE = timedelta(days=1)
+"""The time between two checks of an unfinished session: a tenth of its age, at least a minute, at most a day."""
+
 _GROUP_SPAN = 80
 """Unfinished sessions whose numbers differ by less are read together: usually one page of the default size."""
-
-_SHORTEST_PAUSE = timedelta(minutes=1)
-_LONGEST_PAUSE = timedelta(days=1)
 
 
 class ReadRange(NamedTuple):
@@ -36,9 +38,12 @@ class ReadRange(NamedTuple):
         offset: An estimate of the number of sessions above `high`. If it is wrong, the sync makes more requests, but
             misses no session.
         check_end: Whether to check the end of the list.
+        ends_at_living: Whether to read further down, to the first living session at or below `low`, so that the list is
+            compared with the saved one.
         is_check: Whether the range is read only to check unfinished sessions.
         session_id: The id of the session to request in place of a page; None for pages.
         held: The range just above that is not claimed yet; None if there is none.
+        known_digest: The digest of a first page after which nothing else needs to be read; empty if there is none.
     """
 
     low: int
@@ -46,9 +51,11 @@ class ReadRange(NamedTuple):
     commit: int
     offset: int = 0
     check_end: bool = True
+    ends_at_living: bool = False
     is_check: bool = False
     session_id: str | None = None
     held: Interval | None = None
+    known_digest: bytes = b""
 
 
 @frozen(kw_only=True)
@@ -64,7 +71,6 @@ class Progress:
         is_not_modified: Whether the first page is the one of the last complete sync, so that nothing else is read.
         is_stale: Whether the first page lacks the newest living session.
         is_repair: Whether all coverage was dropped, so that the whole suite is read again.
-        checks: The ranges with unfinished sessions that remain to be checked; None before they were planned.
         check_requests: The number of requests of checks.
         changed: The number of sessions that were saved.
         unsaved: The number of sessions that the database should have contained.
@@ -79,7 +85,6 @@ class Progress:
     is_not_modified: bool = False
     is_stale: bool = False
     is_repair: bool = False
-    checks: tuple[ReadRange, ...] | None = None
     check_requests: int = 0
     changed: int = 0
     unsaved: int = 0
@@ -92,6 +97,7 @@ class Progress:
             self,
             above=above if read.older is None else read.older[1],
             sync=saved.sync,
+            top=read.top or self.top,
             done=done if read_range is None else union(done, read_range),
             is_stale=self.is_stale or saved.is_stale,
             is_repair=self.is_repair or saved.is_contradiction,
@@ -102,16 +108,13 @@ class Progress:
 
     def after_range(self, part: ReadRange, *, was_repair: bool, requests: int) -> Progress:
         """Return the progress after a range was read to its end: it is done, unless coverage was dropped meanwhile."""
-        done, checks, spent = self.done, self.checks, self.check_requests
-        if self.is_repair == was_repair:
-            done = union(done, (part.low, max(part.low, part.high or self.top)))
-        if checks and (part.is_check or part.session_id is not None):
-            checks, spent = checks[1:], spent + requests
-        return evolve(self, done=done, checks=checks if spent < MAX_CHECKS else (), check_requests=spent)
-
-    def with_checks(self, state: SuiteState) -> Progress:
-        """Return the progress with the checks that remain. They are planned once, after all gaps were read."""
-        return self if self.checks is not None else evolve(self, checks=plan_checks(state, self))
+        done, check_requests = self.done, self.check_requests
+        high = part.high or self.top
+        if self.is_repair == was_repair and part.low <= high:  # otherwise page 1 was stale
+            done = union(done, (part.low, high))
+        if part.is_check or part.session_id is not None:
+            check_requests += requests
+        return evolve(self, done=done, check_requests=check_requests)
 
 
 def begin(state: SuiteState, scope: SyncScope) -> Progress:
@@ -134,24 +137,42 @@ def plan_top(state: SuiteState, progress: Progress, scope: SyncScope, *, full: b
         highest = state.covered[-1][1]
         low = low if highest < progress.above else (state.living_below or highest)
     check_end = full or state.highest > 0 or not state.was_synced
-    return ReadRange(low, None, state.commit, check_end=check_end)
-
-
-def needs_no_comparison(state: SuiteState, progress: Progress, scope: SyncScope, *, full: bool) -> bool:
-    """Return whether the suite is right if its first page is still the one of the last complete sync."""
-    return (
+    needs_no_comparison = (
         state.complete is not None
         and not full
-        and scope.branch is None
         and scope.is_within(state.complete.scope)
         and not any(session.relative_id > progress.above for session in state.due_checks)
     )
+    known_digest = state.complete.digest if state.complete is not None and needs_no_comparison else b""
+    return ReadRange(low, None, state.commit, check_end=check_end, known_digest=known_digest)
 
 
-def is_recorded(complete: CompleteSync, state: SuiteState) -> bool:
-    """Return whether the database knows that a sync with this first page, and at least this scope, was complete."""
-    known = state.complete
-    return known is not None and known.digest == complete.digest and complete.scope.is_within(known.scope)
+def next_range(
+    part: ReadRange, state: SuiteState, progress: Progress, held: Interval | None, *, full: bool
+) -> ReadRange | None:
+    """Return the range to read after one that has ended; None if nothing remains to be read.
+
+    Args:
+        part: The range that has ended.
+        state: The state of the suite after it.
+        progress: The progress after it.
+        held: The range that was read, but is not claimed yet: the list below may be another one.
+        full: Whether to read the whole list, whatever the database contains.
+    """
+    if held is not None and held != part.held:
+        below = held[0] - 1
+        return ReadRange(below, below, part.commit, ends_at_living=True, held=held)
+    gap = next_gap(() if full else state.covered, progress)
+    if gap is None:
+        return next(iter(plan_checks(state, progress)), None)
+    low, high = gap
+    is_above_covered = not full and contains(state.covered, low - 1)
+    return ReadRange(
+        low - 1 if is_above_covered else low,
+        None if high == progress.top else high,
+        state.commit,
+        ends_at_living=is_above_covered,
+    )
 
 
 def next_gap(covered: Intervals, progress: Progress) -> Interval | None:
@@ -162,38 +183,30 @@ def next_gap(covered: Intervals, progress: Progress) -> Interval | None:
     return max(gaps(present, above=progress.above, below=progress.top + 1), default=None)
 
 
-def plan_gap(gap: Interval, state: SuiteState, progress: Progress, living_below: int, *, full: bool) -> ReadRange:
-    """Return the range for a gap. It ends at a living session below, so that the two lists are compared."""
-    low, high = gap
-    if living_below and not full and contains(state.covered, low - 1):
-        low = living_below
-    return ReadRange(low, None if high == progress.top else high, state.commit)
-
-
 def plan_checks(state: SuiteState, progress: Progress) -> tuple[ReadRange, ...]:
-    """Return the ranges of sessions that are checked at the end: a few requests, the newest sessions first."""
+    """Return the ranges of sessions that remain to be checked, the newest first."""
     checks: list[ReadRange] = []
-    newest = state.newest
-    if progress.is_stale and newest is not None and newest.relative_id > progress.top:
-        # A 404 shows that the first page was up to date: then all sessions above its top are marked as missing.
-        checks.append(ReadRange(progress.top + 1, newest.relative_id, state.commit, session_id=newest.id))
     unread = [
         session
         for session in state.due_checks
         if session.relative_id > progress.above and not contains(progress.done, session.relative_id)
     ]
+    newest = state.newest
+    is_newest_read = newest is None or newest.relative_id <= progress.top or contains(progress.done, newest.relative_id)
+    if newest is not None and progress.is_stale and not is_newest_read:
+        # A 404 shows that the first page was up to date: then all sessions above its top are marked as missing.
+        checks.append(ReadRange(progress.top + 1, newest.relative_id, state.commit, session_id=newest.id))
     for group in _group(unread):
         low, high = group[-1].relative_id, group[0].relative_id
         session_id = group[0].id if low == high else None
         checks.append(ReadRange(low, high, state.commit, is_check=True, session_id=session_id))
-    return tuple(checks[:MAX_CHECKS])
+    return tuple(checks[: max(MAX_CHECKS - progress.check_requests, 0)])
 
 
 def is_check_due(created: str | None, checked: str | None, *, now: datetime) -> bool:
     """Return whether an unfinished session is to be requested again.
 
-    The pause between two checks is a tenth of the session's age, at least a minute, at most a day. A check in the
-    future does not count: the clock was wrong.
+    A check in the future does not count: the clock was wrong.
 
     Args:
         created: The time at which the session was created, in ISO 8601; None if it is unknown.
@@ -203,7 +216,7 @@ def is_check_due(created: str | None, checked: str | None, *, now: datetime) -> 
     if checked is None:
         return True
     age = now - datetime.fromisoformat(created) if created else timedelta()
-    pause = min(max(age / 10, _SHORTEST_PAUSE), _LONGEST_PAUSE)
+    pause = min(max(age * PAUSE_PER_AGE, SHORTEST_PAUSE), LONGEST_PAUSE)
     return not timedelta() <= now - datetime.fromisoformat(checked) < pause
 
 
@@ -215,6 +228,50 @@ def proven_range(page: SessionPage, scope: SyncScope) -> Interval | None:
     omitted = [session.relative_id for session in page.sessions if not scope.includes(session)]
     low = max(low, scope.after + 1, *(number + 1 for number in omitted))
     return (low, high) if low <= high else None
+
+
+def page_to_save(
+    page: SessionPage,
+    part: ReadRange,
+    progress: Progress,
+    scope: SyncScope,
+    *,
+    is_first: bool,
+    held: Interval | None,
+    lowest: int,
+) -> PageToSave:
+    """Return what to save of a page, and what it proves.
+
+    Args:
+        page: The page.
+        part: The range that is read.
+        progress: The progress so far, which is verified only if this page is, too.
+        scope: What to save.
+        is_first: Whether it is the first page of a range that begins at the top.
+        held: The range just above that is not claimed yet.
+        lowest: The lowest `relative_id` in scope on the pages before; 0 if there is none.
+    """
+    proves_ranges = progress.is_verified and scope.branch is None
+    proven = proven_range(page, scope) if proves_ranges else None
+    is_too_old = is_all_too_old(page.sessions, scope)
+    is_last = page.is_last or is_too_old
+    older = None
+    if is_too_old and scope.since is not None and proves_ranges:
+        older = scope.since, lowest - 1 if lowest else highest_of(page.sessions)
+    return PageToSave(
+        sessions=[session for session in page.sessions if scope.includes(session)],
+        listed=page.sessions if progress.is_verified else (),
+        proven=proven,
+        claimed=join(proven, held) if proves_ranges else None,
+        commit=part.commit,
+        sync=progress.sync,
+        is_first=is_first and proves_ranges,
+        withdraws_claims=not progress.is_verified and scope.branch is None,
+        is_repair=progress.is_repair,
+        checked=(part.low, part.high or part.low) if part.is_check and is_last else None,
+        older=older,
+        returns_state=is_last,
+    )
 
 
 def join(proven: Interval | None, held: Interval | None) -> Interval | None:

@@ -23,20 +23,7 @@ from .cases import load_pending
 from .intervals import Interval
 from .messages import CompleteSync, PageToSave, SavedPage, SuiteState, SyncScope
 from .pages import finish_sync, load_suite, locate, mark_suite_missing, save_page
-from .plan import (
-    Progress,
-    ReadRange,
-    begin,
-    highest_of,
-    is_all_too_old,
-    is_recorded,
-    join,
-    needs_no_comparison,
-    next_gap,
-    plan_gap,
-    plan_top,
-    proven_range,
-)
+from .plan import Progress, ReadRange, begin, next_range, page_to_save, plan_top
 from .sync_run import SyncRun
 
 _log = logging.getLogger("buddy_sessions")
@@ -64,7 +51,6 @@ class SuiteSync:
         self._case_sync = None if scope.cases is None else CaseSync(run, key, scope.cases)
         self._progress = Progress()
         self._next: ReadRange | None = None  # planned once the range before was read to its end
-        self._known_digest = b""  # of the first page, if it needs no comparison
         self._complete: CompleteSync | None = None  # to be saved if nothing remains to be read
         self._reader: PageReader | None = None  # of the current range
         self._cost = Stats()  # of the ranges before
@@ -94,17 +80,14 @@ class SuiteSync:
         self._run.started.add(self._key)
         state = await self._run.call(load_suite, self._key)
         self._progress = begin(state, self._scope)
-        if state.complete is not None and needs_no_comparison(state, self._progress, self._scope, full=self._full):
-            self._known_digest = state.complete.digest
-        part: ReadRange | None = plan_top(state, self._progress, self._scope, full=self._full)
-        while part is not None:
+        self._next = plan_top(state, self._progress, self._scope, full=self._full)
+        while (part := self._next) is not None:
             self._next = None
             reader = self._read_range(part) if part.session_id is None else self._check(part, part.session_id)
             async with aclosing(reader) as pages:
                 async for page in pages:
                     if page.sessions or page.is_last:
                         yield page
-            part = self._next
         self._cost += await self._run.update_names(self._key)
         if self._case_sync is not None and not self._progress.is_not_modified:
             await self._read_cases(self._case_sync)
@@ -118,14 +101,20 @@ class SuiteSync:
         try:
             async with aclosing(reader.pages()) as pages:
                 async for page in pages:
-                    read = self._to_save(part, page, is_first=is_first, held=held, lowest=lowest)
+                    is_verified = self._progress.is_verified and reader.stats.verified
+                    self._progress = attrs.evolve(self._progress, is_verified=is_verified)
+                    read = page_to_save(
+                        page, part, self._progress, self._scope, is_first=is_first, held=held, lowest=lowest
+                    )
                     saved = await self._save(read, page.proven_range)
                     is_first, held = False, read.claimed if saved.is_held else None
                     lowest = min((session.relative_id for session in read.sessions), default=lowest)
+                    if reader.first_digest is not None:
+                        self._complete = CompleteSync(reader.first_digest, self._scope)
                     if saved.state is not None:
                         requests = reader.stats.requests
                         self._progress = self._progress.after_range(part, was_repair=was_repair, requests=requests)
-                        await self._end_range(part, saved.state, held)
+                        self._next = await self._plan_next(part, saved.state, held)
                     yield attrs.evolve(page, sessions=saved.changed, is_last=read.returns_state and self._next is None)
                     if read.returns_state:
                         break
@@ -143,7 +132,6 @@ class SuiteSync:
     def _new_reader(self, part: ReadRange) -> PageReader:
         """Return a read of a range. It also yields the sessions below the range that are on its last page."""
         is_top = part.high is None and self._scope.branch is None
-        known_digest, self._known_digest = self._known_digest, b""
         return self._run.buddy._new_reader(  # noqa: SLF001 - options that are no part of the public API
             self._key,
             branch=self._scope.branch,
@@ -152,37 +140,7 @@ class SuiteSync:
             min_id=1,
             check_end=part.check_end,
             slots=self._slots,
-            known_digest=known_digest if is_top else None,
-        )
-
-    def _to_save(
-        self, part: ReadRange, page: SessionPage, *, is_first: bool, held: Interval | None, lowest: int
-    ) -> PageToSave:
-        """Return what to save of a page, and what it proves. `lowest` is the lowest `relative_id` in scope so far."""
-        scope = self._scope
-        is_verified = self._progress.is_verified and self.stats.verified
-        can_prove = is_verified and scope.branch is None
-        top = highest_of(page.sessions) if is_first and can_prove else 0
-        self._progress = attrs.evolve(self._progress, is_verified=is_verified, top=top or self._progress.top)
-        proven = proven_range(page, scope) if can_prove else None
-        is_too_old = is_all_too_old(page.sessions, scope)
-        is_last = page.is_last or is_too_old
-        older = None
-        if is_too_old and scope.since is not None and can_prove:
-            older = scope.since, lowest - 1 if lowest else highest_of(page.sessions)
-        return PageToSave(
-            sessions=[session for session in page.sessions if scope.includes(session)],
-            listed=page.sessions if is_verified else (),
-            proven=proven,
-            claimed=join(proven, held) if can_prove else None,
-            commit=part.commit,
-            sync=self._progress.sync,
-            is_first=is_first and can_prove,
-            is_verified=is_verified or scope.branch is not None,
-            is_repair=self._progress.is_repair,
-            checked=(part.low, part.high or part.low) if part.is_check and is_last else None,
-            older=older,
-            returns_state=is_last,
+            known_digest=part.known_digest if is_top else None,
         )
 
     async def _check(self, part: ReadRange, session_id: str) -> AsyncGenerator[SessionPage, None]:
@@ -210,7 +168,7 @@ class SuiteSync:
         saved = await self._save(read, proven)
         if saved.state is not None:
             self._progress = self._progress.after_range(part, was_repair=was_repair, requests=1)
-            await self._end_range(part, saved.state, None)
+            self._next = await self._plan_next(part, saved.state, None)
         yield SessionPage(suite=self._key, number=0, sessions=saved.changed, is_last=self._next is None)
 
     async def _save(self, read: PageToSave, read_range: Interval | None) -> SavedPage:
@@ -235,41 +193,26 @@ class SuiteSync:
             if isinstance(error, NotFoundError):
                 sync = await self._run.call(mark_suite_missing, self._key, sync)
             if not self.stats.verified and self._scope.branch is None and sync is not None:
-                withdrawal = PageToSave(sessions=(), commit=part.commit, sync=sync, is_verified=False)
+                withdrawal = PageToSave(sessions=(), commit=part.commit, sync=sync, withdraws_claims=True)
                 await self._run.call(save_page, self._key, withdrawal)
         except StoreError as later:
             return later
         return error
 
-    async def _end_range(self, part: ReadRange, state: SuiteState, held: Interval | None) -> None:
-        """Plan the range to read after one that has ended, or finish if nothing remains to be read."""
-        if part.high is None and self._reader is not None and self._reader.first_digest is not None:
-            self._complete = CompleteSync(self._reader.first_digest, self._scope)
+    async def _plan_next(self, part: ReadRange, state: SuiteState, held: Interval | None) -> ReadRange | None:
+        """Return the range to read after one that has ended. If nothing remains to be read, confirm all claims."""
         if self._scope.branch is not None or not self._progress.is_verified:
-            return
-        covered = () if self._full else state.covered
-        gap = next_gap(covered, self._progress)
-        if held is not None and held != part.held:  # the list below may be another one: read on to a living session
-            low = held[0]
-            offset, living_below = await self._run.call(locate, self._key, low, low - 1)
-            self._next = ReadRange(living_below or low - 1, low - 1, part.commit, offset, held=held)
-        elif gap is not None:
-            offset, living_below = await self._run.call(locate, self._key, *gap)
-            self._next = plan_gap(gap, state, self._progress, living_below, full=self._full)._replace(offset=offset)
-        else:
-            self._progress = self._progress.with_checks(state)
-            self._next = next(iter(self._progress.checks or ()), None)
-            if self._next is not None and self._next.session_id is None:
-                offset, _ = await self._run.call(locate, self._key, self._next.low, self._next.high or 0)
-                self._next = self._next._replace(offset=offset)
-        if self._next is None:
-            await self._finish(state)
+            return None
+        next_part = next_range(part, state, self._progress, held, full=self._full)
+        if next_part is None:
+            await self._finish()
+        elif next_part.session_id is None:
+            next_part = await self._run.call(locate, self._key, next_part)
+        return next_part
 
-    async def _finish(self, state: SuiteState) -> None:
+    async def _finish(self) -> None:
         """Confirm the claims of this sync, and save its digest unless cases remain to be read."""
         progress, complete = self._progress, self._complete if self._case_sync is None else None
-        if complete is not None and is_recorded(complete, state):
-            complete = None
         if progress.sync is not None or complete is not None:
             await self._run.call(finish_sync, self._key, progress.sync, complete, progress.above)
         if self._full and (progress.unsaved or progress.restored):

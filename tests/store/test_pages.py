@@ -21,6 +21,7 @@ from buddy_sessions.store.file import DatabaseFile
 from buddy_sessions.store.intervals import Interval, Intervals, contains
 from buddy_sessions.store.messages import PageToSave, SavedPage, SessionId, SuiteState
 from buddy_sessions.store.pages import finish_sync, load_suite, locate, mark_suite_missing, save_page
+from buddy_sessions.store.plan import ReadRange
 from buddy_sessions.store.sessions import is_listed, load_covered, load_sessions, load_suites, save_names
 from buddy_sessions.store.watches import load_watch, save_watched, start_watch
 from helpers.stores import KEY, OTHER_KEY, execute, marked_numbers, query
@@ -188,7 +189,8 @@ class TestSessions:
         sync_once(database, (8, 1), (8, 9))
         assert load_suite(database, KEY).newest == SessionId(8, "id8")
         assert load_suite(database, KEY).highest == 9
-        assert [locate(database, KEY, number, number)[0] for number in (8, 7, 0)] == [0, 1, 3]
+        parts = [ReadRange(number, number, 0) for number in (8, 7, 0)]
+        assert [locate(database, KEY, part).offset for part in parts] == [0, 1, 3]
         sync_once(database, (8, 1), (8, 9))
         assert load_suite(database, KEY).highest == 8
 
@@ -454,7 +456,7 @@ class TestEndOfSync:
         sync = save(database, new_sessions(9, 8), (8, 9)).sync
         save(database, new_sessions(5, 4, 2), (1, 5), sync=sync)
         assert (marked_numbers(path, "missing_since"), marked_numbers(path)) == ([1, 3], [3])
-        save(database, new_sessions(10), sync=sync, is_verified=False)
+        save(database, new_sessions(10), sync=sync, withdraws_claims=True)
         assert (marked_numbers(path, "missing_since"), marked_numbers(path)) == ([3], [])
         assert query(path, "SELECT missing_by FROM session_rows WHERE missing_since IS NOT NULL") == [(other.sync,)]
         assert covered(database, KEY) == ((2, 2), (4, 6))
@@ -462,7 +464,7 @@ class TestEndOfSync:
 
     def test_ended_sync_keeps_its_claims(self, database: DatabaseFile) -> None:
         sync = sync_once(database, (1,), (1, 5))
-        save(database, new_sessions(6), (6, 6), sync=sync, is_verified=False)
+        save(database, new_sessions(6), (6, 6), sync=sync, withdraws_claims=True)
         assert covered(database, KEY) == ((1, 5),)
 
     def test_end_of_a_sync_changes_no_other_claims(self, database: DatabaseFile, path: Path) -> None:
@@ -589,11 +591,11 @@ class TestSchema:
         database.open()
         executed.clear()
         sync_once(database, (2, 1), (1, 2))
-        save(database, new_sessions(2), (1, 2), listed=new_sessions(2), is_first=True, is_verified=False)
+        save(database, new_sessions(2), (1, 2), listed=new_sessions(2), is_first=True, withdraws_claims=True)
         save(database, new_sessions(2), (1, 2))
         save(database, [], (1, 2))
         load_suite(database, KEY)
-        locate(database, KEY, 1, 1)
+        locate(database, KEY, ReadRange(1, 1, 0, ends_at_living=True))
         load_sessions(database, KEY)
         load_sessions(database, KEY, up_to=1, limit=1)
         save(database, [], checked=(1, 2))
