@@ -2,41 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from .evidence import PageChanges
-from .intervals import Interval, Intervals, gaps, subtract, union
+from .intervals import Intervals, gaps, subtract, subtract_all, union, union_all
+from .messages import PageToSave
 
 Coverage = dict[int | None, Intervals]
 """The covered numbers by the number of the sync that has verified it; None for syncs that have ended."""
 
 
-def union_all(sets: Iterable[Intervals]) -> Intervals:
-    """Return the union of several sets."""
-    result: Intervals = ()
-    for intervals in sets:
-        for interval in intervals:
-            result = union(result, interval)
-    return result
+def without(coverage: Coverage, sync: int) -> Intervals:
+    """Return the numbers that are covered by others than a sync."""
+    return union_all(intervals for owner, intervals in coverage.items() if owner != sync)
 
 
-def change_coverage(before: Coverage, changes: PageChanges, claimed: Interval | None, sync: int) -> Coverage:
+def change_coverage(
+    before: Coverage, page: PageToSave, changes: PageChanges, sync: int, *, is_overruled: bool = False
+) -> Coverage:
     """Return the coverage after a page of a sync.
 
     Args:
         before: The coverage before.
-        changes: What the page proves.
-        claimed: The range to add; None for none.
+        page: The page.
+        changes: What it proves.
         sync: The number of the sync.
+        is_overruled: Whether another sync has reduced the coverage since the page was requested: then it adds nothing.
     """
     after = dict(before)
     if changes.dropped:
         after = {owner: subtract(intervals, changes.dropped) for owner, intervals in after.items()}
+    claimed = None if is_overruled or changes.is_held else page.claimed
     # Only if a number is new, so that an unchanged page writes nothing.
     if claimed is not None and any(gaps(union_all(after.values()), above=claimed[0] - 1, below=claimed[1] + 1)):
         after[sync] = union(after.get(sync, ()), claimed)
     for number in changes.to_read_again:
         after = {owner: subtract(intervals, (number, number)) for owner, intervals in after.items()}
+    if page.withdraws_claims:
+        after.pop(sync, None)
     return {owner: intervals for owner, intervals in after.items() if intervals}
 
 
@@ -51,10 +52,3 @@ def confirm(coverage: Coverage, sync: int) -> Coverage:
         if owner not in {None, sync}:
             after[owner] = subtract_all(intervals, confirmed)
     return {owner: intervals for owner, intervals in after.items() if intervals}
-
-
-def subtract_all(intervals: Intervals, removed: Intervals) -> Intervals:
-    """Return the difference of two sets."""
-    for interval in removed:
-        intervals = subtract(intervals, interval)
-    return intervals

@@ -2,7 +2,8 @@
 
 Presence is believed at once: a session on a page existed with these values when the page was requested. Absence is
 believed the second time: a session that a page should have contained is marked as missing, and as deleted only when
-another sync does not find it, either. So no single wrong response marks a session as deleted.
+another sync does not find it, either. So no single wrong response marks a session as deleted. `deleted_at` is the time
+at which it was first missing.
 
 Later evidence overrules earlier evidence: a session that was marked as deleted and reappears proves that a response
 was wrong, so all coverage of the suite is dropped, and the suite is read again. The same happens if the suite was
@@ -63,6 +64,7 @@ class PageChanges:
         is_contradiction: Whether the page contradicts what earlier pages have shown: a deleted session has reappeared,
             or the suite was created again. Then all coverage is dropped.
         is_stale: Whether the page is the first one of an older state of the list: it lacks the newest living session.
+        is_held: Whether the range that the page claims is not to be added to the coverage yet.
     """
 
     new: list[StoredId] = Factory(list)
@@ -74,6 +76,7 @@ class PageChanges:
     to_read_again: list[int] = Factory(list)
     is_contradiction: bool = False
     is_stale: bool = False
+    is_held: bool = False
 
     @property
     def is_change(self) -> bool:
@@ -90,6 +93,7 @@ def judge(
     saved: Collection[SavedSession],
     sync: int,
     *,
+    others: Intervals = (),
     older: tuple[datetime, int] | None = None,
 ) -> PageChanges:
     """Return what a page proves.
@@ -100,6 +104,7 @@ def judge(
         saved: The sessions in the database whose `relative_id`s are on the page, in the proven range or, if the page
             is the first one, above its top.
         sync: The number of the sync that has read the page.
+        others: The `relative_id`s that other syncs have covered.
         older: A time, and the highest `relative_id` of the sessions that were created before; None for none.
     """
     listed = listed_ids(page)
@@ -126,6 +131,7 @@ def judge(
     changes.is_contradiction = changes.is_contradiction and not page.is_repair
     stale = ((page.top or 0) + 1, ALL_NUMBERS[1]) if changes.is_stale else None
     changes.dropped = ALL_NUMBERS if changes.is_contradiction else stale
+    changes.is_held = not changes.is_contradiction and _touches_without_overlap(page, saved, others)
     return changes
 
 
@@ -148,7 +154,12 @@ def kind_of(page: PageToSave, saved: Collection[SavedSession]) -> Literal["stale
     return "stale" if page.top < newest else None
 
 
-def touches_without_overlap(page: PageToSave, saved: Collection[SavedSession], covered: Intervals) -> bool:
+def listed_ids(page: PageToSave) -> dict[StoredId, int]:
+    """Return the `relative_id`s of the sessions on a page by their ids, as they are stored."""
+    return {to_sql(session.id): session.relative_id for session in page.listed}
+
+
+def _touches_without_overlap(page: PageToSave, saved: Collection[SavedSession], covered: Intervals) -> bool:
     """Return whether a claim would touch coverage below it without a session on the page that is saved there.
 
     The list below may be that of a suite that was created again, so the two ranges must not become one.
@@ -161,11 +172,6 @@ def touches_without_overlap(page: PageToSave, saved: Collection[SavedSession], c
     return not any(
         low <= session.relative_id <= high and listed.get(session.id) == session.relative_id for session in saved
     )
-
-
-def listed_ids(page: PageToSave) -> dict[StoredId, int]:
-    """Return the `relative_id`s of the sessions on a page by their ids, as they are stored."""
-    return {to_sql(session.id): session.relative_id for session in page.listed}
 
 
 def _is_younger(page: PageToSave, older: tuple[datetime, int] | None) -> bool:

@@ -6,12 +6,14 @@ The intervals of a set are in ascending order; they neither overlap nor touch.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import reduce
+from itertools import chain
 
 Interval = tuple[int, int]
 Intervals = tuple[Interval, ...]
 
 
-def union(intervals: Iterable[Interval], added: Interval) -> Intervals:
+def union(intervals: Intervals, added: Interval) -> Intervals:
     """Add an interval to a set. Return the new set."""
     low, high = added
     below: list[Interval] = []
@@ -26,7 +28,7 @@ def union(intervals: Iterable[Interval], added: Interval) -> Intervals:
     return (*below, (low, high), *above)
 
 
-def subtract(intervals: Iterable[Interval], removed: Interval) -> Intervals:
+def subtract(intervals: Intervals, removed: Interval) -> Intervals:
     """Remove an interval from a set. Return the new set."""
     low, high = removed
     remaining: list[Interval] = []
@@ -36,6 +38,16 @@ def subtract(intervals: Iterable[Interval], removed: Interval) -> Intervals:
         if last > high:
             remaining.append((max(first, high + 1), last))
     return tuple(remaining)
+
+
+def union_all(sets: Iterable[Intervals]) -> Intervals:
+    """Return the union of several sets."""
+    return reduce(union, chain.from_iterable(sets), ())
+
+
+def subtract_all(intervals: Intervals, removed: Intervals) -> Intervals:
+    """Return the difference of two sets."""
+    return reduce(subtract, removed, intervals)
 
 
 def gaps(intervals: Iterable[Interval], *, above: int, below: int) -> Iterator[Interval]:

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from ..models import Session, SessionStatus, SuiteKey
+from ..models import CaseScope, Session, SessionStatus, SuiteKey
 from .cases import forget_cases
-from .coverage import Coverage, change_coverage, confirm, union_all
-from .evidence import ALL_NUMBERS, PageChanges, SavedSession, judge, touches_without_overlap
+from .coverage import Coverage, change_coverage, confirm, without
+from .evidence import ALL_NUMBERS, PageChanges, SavedSession, judge
 from .file import DatabaseFile
-from .intervals import Interval, contains, gaps
+from .intervals import Interval, contains, gaps, union_all
 from .messages import CompleteSync, PageToSave, SavedPage, SessionId, SuiteState, SyncScope
 from .plan import ReadRange, is_check_due
 from .rows import FIELDS, Row, StoredId, from_sql, to_rows, to_sql
@@ -43,6 +43,8 @@ class _SuiteRow(NamedTuple):
     number: int | None = None
     is_synced: bool = False
     missing_since: str | None = None
+    missing_by: int | None = None
+    deleted_at: str | None = None
     invalidated_at: int = 0
     invalidated_by: int | None = None
     older_than: str | None = None
@@ -50,12 +52,7 @@ class _SuiteRow(NamedTuple):
     digest: bytes | None = None
     digest_after: int = 0
     digest_since: str | None = None
-    digest_cases: str | None = None
-
-    @property
-    def is_new(self) -> bool:
-        """Whether a successful read changes the row: the suite is new, or was missing."""
-        return not self.is_synced or self.missing_since is not None
+    digest_cases: CaseScope | None = None
 
     @property
     def older(self) -> tuple[datetime, int] | None:
@@ -64,13 +61,28 @@ class _SuiteRow(NamedTuple):
 
     @property
     def complete(self) -> CompleteSync | None:
+        """The last sync, if it was complete and nothing has changed since; None otherwise."""
         if self.digest is None:
             return None
         since = None if self.digest_since is None else datetime.fromisoformat(self.digest_since)
-        return CompleteSync(
-            self.digest,
-            SyncScope(after=self.digest_after, since=since, cases=self.digest_cases),  # type: ignore[arg-type]
-        )
+        return CompleteSync(self.digest, SyncScope(after=self.digest_after, since=since, cases=self.digest_cases))
+
+    def is_overruled(self, page: PageToSave, sync: int) -> bool:
+        """Whether another sync has reduced the coverage since a page was requested: then the page extends none."""
+        return self.invalidated_at > page.commit and self.invalidated_by != sync
+
+    def after_page(self, page: PageToSave, changes: PageChanges, *, commit: int, sync: int) -> _SuiteRow:
+        """Return the row after a page: the suite exists, and the page may reduce coverage."""
+        row = self._replace(is_synced=True, missing_since=None, missing_by=None, deleted_at=None)
+        if changes.dropped or changes.to_read_again or page.withdraws_claims:
+            by = None if self.is_overruled(page, sync) else sync
+            row = row._replace(invalidated_at=commit, invalidated_by=by)
+        if changes.is_contradiction:
+            row = row._replace(older_than=None, older_id=0)
+        if page.older is not None:
+            time, relative_id = page.older
+            row = row._replace(older_than=time.astimezone(UTC).isoformat(), older_id=relative_id)
+        return row
 
 
 def load_suite(file: DatabaseFile, key: SuiteKey) -> SuiteState:
@@ -104,16 +116,39 @@ def locate(file: DatabaseFile, key: SuiteKey, part: ReadRange) -> ReadRange:
 
 def save_page(file: DatabaseFile, key: SuiteKey, page: PageToSave) -> SavedPage:
     """Save a page, and what it proves."""
+    rows: dict[StoredId, Row] = {row[_ID]: row for row in to_rows(page.sessions)}
     with file.transaction():
-        saved = _save_page(file, key, page)
+        commit = _last_commit(file) + 1
+        sync = commit if page.sync is None else page.sync
+        suite = _load_row(file, key)
+        saved = _load_saved(file, suite.number, page, sync)
+        before = _load_coverage(file, suite.number)
+        changes = judge(page, rows, saved, sync, others=without(before, sync), older=suite.older)
+        after = change_coverage(before, page, changes, sync, is_overruled=suite.is_overruled(page, sync))
+        suite_after = suite.after_page(page, changes, commit=commit, sync=sync)
+        has_changes = changes.is_change or after != before or suite_after != suite
+        if has_changes:
+            file.execute("UPDATE commits SET number = ?", (commit,))
+            number = _save_suite(file, key, suite, suite_after._replace(digest=None))
+            _save_sessions(file, number, changes, rows, commit=commit, sync=sync)
+            forget_cases(file, key, set(changes.changed).difference(changes.new))
+            _save_coverage(file, number, before, after)
+            if page.withdraws_claims:
+                _withdraw_marks(file, number, sync)
         if page.checked is not None:
-            sql = f"UPDATE session_rows SET checked_at = {NOW} WHERE suite = ? AND relative_id BETWEEN ? AND ?"
-            file.execute(sql, (_load_row(file, key).number, *page.checked))
-        if page.older is not None:
-            time, relative_id = page.older
-            sql = f"UPDATE suites SET older_than = ?, older_id = ? WHERE {_SUITE}"
-            file.execute(sql, (time.astimezone(UTC).isoformat(), relative_id, *key))
-    return saved
+            _save_check(file, suite.number, page.checked)
+        state = load_suite(file, key) if page.returns_state else None
+    changed, covered = set(changes.changed), union_all(before.values())
+    return SavedPage(
+        sync=sync if has_changes else page.sync,
+        changed=tuple(session for session in page.sessions if to_sql(session.id) in changed),
+        is_contradiction=changes.is_contradiction,
+        is_stale=changes.is_stale,
+        is_held=changes.is_held,
+        unsaved=sum(contains(covered, rows[id_][_RELATIVE_ID]) for id_ in changes.new),
+        restored=len(changes.restored),
+        state=state,
+    )
 
 
 def finish_sync(file: DatabaseFile, key: SuiteKey, sync: int | None, complete: CompleteSync | None, above: int) -> None:
@@ -126,9 +161,7 @@ def finish_sync(file: DatabaseFile, key: SuiteKey, sync: int | None, complete: C
         before = _load_coverage(file, suite.number)
         after = before if sync is None else confirm(before, sync)
         _save_coverage(file, suite.number, before, after)
-        if (
-            complete is None or suite.missing_since is not None
-        ):  # it is missing if another sync did not find it meanwhile
+        if complete is None or suite.missing_since is not None:  # another sync did not find it meanwhile
             return
         recorded = suite.complete
         if recorded and recorded.digest == complete.digest and complete.scope.is_within(recorded.scope):
@@ -161,52 +194,6 @@ def mark_suite_missing(file: DatabaseFile, key: SuiteKey, sync: int | None) -> i
         elif suite[0] != sync:
             file.execute(f"UPDATE suites SET deleted_at = missing_since WHERE {_SUITE}", key)
     return sync
-
-
-def _save_page(file: DatabaseFile, key: SuiteKey, page: PageToSave) -> SavedPage:
-    rows: dict[StoredId, Row] = {row[_ID]: row for row in to_rows(page.sessions)}
-    suite = _load_row(file, key)
-    commit = _last_commit(file) + 1
-    sync = commit if page.sync is None else page.sync
-    saved = _load_saved(file, suite.number, page, sync)
-    changes = judge(page, rows, saved, sync, older=suite.older)
-    before = _load_coverage(file, suite.number)
-    covered = union_all(before.values())
-    others = union_all(intervals for owner, intervals in before.items() if owner != sync)
-    is_held = not changes.is_contradiction and touches_without_overlap(page, saved, others)
-    # Another sync has reduced the coverage since the page was requested: do not extend it with older data.
-    is_overruled = suite.invalidated_at > page.commit and suite.invalidated_by != sync
-    after = change_coverage(before, changes, None if is_held or is_overruled else page.claimed, sync)
-    if page.withdraws_claims:
-        after.pop(sync, None)
-        _withdraw_marks(file, suite.number, sync)
-    changed = set(changes.changed)
-    is_invalidated = bool(changes.dropped or changes.to_read_again or page.withdraws_claims)
-    if changes.is_change or after != before or is_invalidated or suite.is_new:
-        file.execute("UPDATE commits SET number = ?", (commit,))
-        if is_invalidated:
-            suite = suite._replace(invalidated_at=commit, invalidated_by=None if is_overruled else sync)
-        if is_invalidated or suite.is_new:
-            suite = _save_suite(file, key, suite)
-        if changes.is_contradiction:
-            file.execute("UPDATE suites SET older_than = NULL, older_id = 0 WHERE number = ?", (suite.number,))
-        if suite.digest is not None:
-            file.execute("UPDATE suites SET digest = NULL WHERE number = ?", (suite.number,))
-        _save_sessions(file, suite.number, changes, rows, commit=commit, sync=sync)
-        forget_cases(file, key, changed - set(changes.new))
-        _save_coverage(file, suite.number, before, after)
-    else:
-        sync = page.sync  # type: ignore[assignment]  # it has not saved anything
-    return SavedPage(
-        sync=sync,
-        changed=tuple(session for session in page.sessions if to_sql(session.id) in changed),
-        is_contradiction=changes.is_contradiction,
-        is_stale=changes.is_stale,
-        is_held=is_held,
-        unsaved=sum(contains(covered, rows[id_][_RELATIVE_ID]) for id_ in changes.new),
-        restored=len(changes.restored),
-        state=load_suite(file, key) if page.returns_state else None,
-    )
 
 
 def _load_row(file: DatabaseFile, key: SuiteKey) -> _SuiteRow:
@@ -262,23 +249,23 @@ def _load_saved(file: DatabaseFile, suite: int | None, page: PageToSave, sync: i
     ]
 
 
-def _save_suite(file: DatabaseFile, key: SuiteKey, suite: _SuiteRow) -> _SuiteRow:
-    """Save that a suite exists, and when its coverage was reduced. Return its row."""
-    file.execute(
-        """
-        INSERT INTO suites (workspace, project, suite_id, is_synced, invalidated_at, invalidated_by)
-        VALUES (?, ?, ?, 1, ?, ?)
-        ON CONFLICT (workspace, project, suite_id) DO UPDATE SET
-        (is_synced, invalidated_at, invalidated_by, missing_since, missing_by, deleted_at) =
-        (1, excluded.invalidated_at, excluded.invalidated_by, NULL, NULL, NULL)
-        """,
-        (*key, suite.invalidated_at, suite.invalidated_by),
-    )
-    return _load_row(file, key)
+def _save_suite(file: DatabaseFile, key: SuiteKey, before: _SuiteRow, after: _SuiteRow) -> int:
+    """Save the row of a suite if it has changed. Return its number."""
+    if before.number is not None and after == before:
+        return before.number
+    names, values = after._fields[1:], after[1:]
+    sql = f"""
+        INSERT INTO suites (workspace, project, suite_id, {", ".join(names)}) VALUES (?, ?, ?{", ?" * len(names)})
+        ON CONFLICT (workspace, project, suite_id) DO UPDATE
+        SET ({", ".join(names)}) = ({", ".join(f"excluded.{name}" for name in names)}) RETURNING number
+    """
+    number: int
+    (number,) = file.execute(sql, (*key, *values)).fetchone()
+    return number
 
 
 def _save_sessions(
-    file: DatabaseFile, suite: int | None, changes: PageChanges, rows: Mapping[StoredId, Row], *, commit: int, sync: int
+    file: DatabaseFile, suite: int, changes: PageChanges, rows: Mapping[StoredId, Row], *, commit: int, sync: int
 ) -> None:
     members = _save_members(file, {rows[id_][_CREATED_BY] for id_ in changes.changed})
     file.execute_many(
@@ -293,6 +280,12 @@ def _save_sessions(
     marks = ((_MARK_RESTORED, restored), (_MARK_MISSING, changes.missing), (_MARK_DELETED, changes.deleted))
     for sql, ids in marks:
         file.execute_many(sql, [{"commit": commit, "sync": sync, "suite": suite, "id": id_} for id_ in ids])
+
+
+def _save_check(file: DatabaseFile, suite: int | None, checked: Interval) -> None:
+    """Save that the unfinished sessions in a range were requested now."""
+    sql = f"UPDATE session_rows SET checked_at = {NOW} WHERE suite = ? AND relative_id BETWEEN ? AND ?"
+    file.execute(sql, (suite, *checked))
 
 
 def _save_members(file: DatabaseFile, texts: Iterable[str | None]) -> dict[str | None, int | None]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from attrs import evolve, frozen
 
 from ..models import Session, SessionPage
-from .intervals import Interval, Intervals, contains, gaps, union
+from .intervals import Interval, Intervals, contains, gaps, union, union_all
 from .messages import PageToSave, SavedPage, SessionId, SuiteState, SyncScope
 
 MAX_CHECKS = 10
@@ -177,9 +177,7 @@ def next_range(
 
 def next_gap(covered: Intervals, progress: Progress) -> Interval | None:
     """Return the highest range that is neither covered nor read; None if nothing remains to be read."""
-    present = covered
-    for interval in progress.done:
-        present = union(present, interval)
+    present = union_all((covered, progress.done))
     return max(gaps(present, above=progress.above, below=progress.top + 1), default=None)
 
 

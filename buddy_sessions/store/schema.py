@@ -26,7 +26,7 @@ SCHEMA = (
         error_message TEXT, duration, tests_count INTEGER, failed_count INTEGER, skipped_count INTEGER,
         error_count INTEGER,
         missing_since TEXT, -- a sync did not find the session; the next one decides whether it is deleted
-        deleted_at TEXT,
+        deleted_at TEXT, -- `missing_since`, once another sync did not find the session, either
         -- internal: which syncs have set `missing_since` and `deleted_at`, which commit of which sync has saved the
         -- row, and when an unfinished session was last requested
         missing_by INTEGER, deleted_by INTEGER, saved_in INTEGER NOT NULL, saved_by INTEGER NOT NULL, checked_at TEXT,
@@ -56,7 +56,7 @@ SCHEMA = (
         workspace TEXT NOT NULL, project TEXT NOT NULL, suite_id TEXT NOT NULL,
         name TEXT, identifier TEXT, html_url TEXT,
         missing_since TEXT, -- a sync got a 404 for the suite; the next one decides whether it is deleted
-        deleted_at TEXT,
+        deleted_at TEXT, -- `missing_since`, once another sync got a 404, too
         -- internal: the number in other tables; whether the suite was synced, or only listed; which sync has set
         -- `missing_since`; in which commit, and by which sync (null if by several), numbers were last removed from
         -- `covered`; every session up to the number `older_id` was created before `older_than`, so a sync with `since`

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ..models import Session, Suite, SuiteKey
 from .file import DatabaseFile
-from .intervals import Interval
+from .intervals import Interval, union_all
 from .rows import FIELDS, Members, from_sql, to_session, to_sql
 from .schema import NOW
 
@@ -42,15 +42,9 @@ def load_covered(file: DatabaseFile, key: SuiteKey) -> list[Interval]:
     """Return the ranges of `relative_id` of which the database contains every existing session."""
     sql = """
         SELECT low, high FROM covered JOIN suites ON suites.number = covered.suite
-        WHERE workspace = ? AND project = ? AND suite_id = ? ORDER BY low
+        WHERE workspace = ? AND project = ? AND suite_id = ?
     """
-    ranges: list[Interval] = []
-    for low, high in file.execute(sql, key):
-        if ranges and low <= ranges[-1][1] + 1:
-            ranges[-1] = ranges[-1][0], max(high, ranges[-1][1])
-        else:
-            ranges.append((low, high))
-    return ranges
+    return list(union_all(((low, high),) for low, high in file.execute(sql, key)))
 
 
 def load_suites(file: DatabaseFile) -> list[Suite]:

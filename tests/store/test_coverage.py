@@ -5,9 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buddy_sessions.store.coverage import Coverage, change_coverage, confirm, subtract_all, union_all
+from buddy_sessions.store.coverage import Coverage, change_coverage, confirm
 from buddy_sessions.store.evidence import PageChanges
-from buddy_sessions.store.intervals import Interval, Intervals, contains
+from buddy_sessions.store.intervals import Interval, Intervals, contains, subtract_all, union_all
+from buddy_sessions.store.messages import PageToSave
 
 SYNC, OTHER = 2, 1
 
@@ -19,6 +20,10 @@ coverages = st.dictionaries(st.sampled_from([None, OTHER, SYNC]), interval_sets.
 page_changes = st.builds(
     PageChanges, dropped=st.none() | single_intervals, to_read_again=st.lists(st.integers(1, LIMIT), max_size=3)
 )
+
+
+def change(before: Coverage, changes: PageChanges, claimed: Interval | None, sync: int) -> Coverage:
+    return change_coverage(before, PageToSave(sessions=(), commit=0, claimed=claimed), changes, sync)
 
 
 def numbers(intervals: Intervals) -> set[int]:
@@ -42,34 +47,34 @@ class TestSets:
 class TestChange:
     def test_page_extends_the_claims_of_its_sync(self) -> None:
         before: Coverage = {None: ((1, 5),), SYNC: ((11, 15),)}
-        assert change_coverage(before, PageChanges(), (16, 20), SYNC) == {None: ((1, 5),), SYNC: ((11, 20),)}
-        assert change_coverage(before, PageChanges(), None, SYNC) == before
+        assert change(before, PageChanges(), (16, 20), SYNC) == {None: ((1, 5),), SYNC: ((11, 20),)}
+        assert change(before, PageChanges(), None, SYNC) == before
 
     def test_range_that_is_covered_already_adds_nothing(self) -> None:
         """By one sync or by several: the claim would be lost if the read of this sync proved to be unverified."""
         before: Coverage = {None: ((2, 5),), OTHER: ((6, 10),)}
         for covers in ((3, 8), (2, 10)):
-            assert change_coverage(before, PageChanges(), covers, SYNC) == before
+            assert change(before, PageChanges(), covers, SYNC) == before
 
     def test_range_that_is_partly_covered_is_claimed_entirely(self) -> None:
         before: Coverage = {OTHER: ((1, 5),)}
-        assert change_coverage(before, PageChanges(), (3, 8), SYNC) == {OTHER: ((1, 5),), SYNC: ((3, 8),)}
+        assert change(before, PageChanges(), (3, 8), SYNC) == {OTHER: ((1, 5),), SYNC: ((3, 8),)}
 
     def test_dropped_range_can_be_claimed_again(self) -> None:
         before: Coverage = {None: ((1, 20),), OTHER: ((25, 30),)}
-        after = change_coverage(before, PageChanges(dropped=(8, 40)), (15, 18), SYNC)
+        after = change(before, PageChanges(dropped=(8, 40)), (15, 18), SYNC)
         assert after == {None: ((1, 7),), SYNC: ((15, 18),)}
 
     def test_numbers_to_recheck_are_not_claimed(self) -> None:
         before: Coverage = {None: ((1, 5), (9, 9))}
-        assert change_coverage(before, PageChanges(to_read_again=[9, 4, 7]), (4, 9), SYNC) == {
+        assert change(before, PageChanges(to_read_again=[9, 4, 7]), (4, 9), SYNC) == {
             None: ((1, 3), (5, 5)),
             SYNC: ((5, 6), (8, 8)),
         }
 
     @given(before=coverages, changes=page_changes, covers=st.none() | single_intervals)
     def test_change_is_that_of_sets(self, before: Coverage, changes: PageChanges, covers: Interval | None) -> None:
-        after = change_coverage(before, changes, covers, SYNC)
+        after = change(before, changes, covers, SYNC)
         claimed, dropped = (numbers((each,) if each else ()) for each in (covers, changes.dropped))
         assert all_numbers(after) == ((all_numbers(before) - dropped) | claimed) - set(changes.to_read_again)
         for owner in (None, OTHER):

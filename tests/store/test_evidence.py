@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from buddy_sessions import Session, SessionStatus
 from buddy_sessions.store import evidence
-from buddy_sessions.store.evidence import ALL_NUMBERS, PageChanges, SavedSession, touches_without_overlap
+from buddy_sessions.store.evidence import ALL_NUMBERS, PageChanges, SavedSession
+from buddy_sessions.store.intervals import Intervals
 from buddy_sessions.store.messages import PageToSave
 from buddy_sessions.store.rows import StoredId
 
@@ -61,8 +62,8 @@ def page_of_another(number: int, **fields: Any) -> Page:
     return new_page({"another": number}, {"another": CHANGED}, **fields)
 
 
-def judge(page: Page, known: Collection[SavedSession], sync: int = SYNC) -> PageChanges:
-    return evidence.judge(page.read, page.rows, known, sync)
+def judge(page: Page, saved: Collection[SavedSession], sync: int = SYNC, *, others: Intervals = ()) -> PageChanges:
+    return evidence.judge(page.read, page.rows, saved, sync, others=others)
 
 
 class TestPresence:
@@ -156,7 +157,6 @@ class TestClaims:
             (((1, 5),), [known(5)], False),
             (((1, 5),), [known(3)], True),
             (((1, 3), (6, 9)), [known(6)], True),
-            (((1, 5),), [SavedSession(id="another", relative_id=5, row=(5,))], True),
         ],
         ids=[
             "nothing-covered",
@@ -165,16 +165,15 @@ class TestClaims:
             "known-session",
             "another-known-session",
             "known-in-another-range",
-            "another-id",
         ],
     )
-    def test_claim_that_touches_without_overlap_coverage(
+    def test_claim_that_touches_coverage_without_overlap(
         self, covered: tuple[tuple[int, int], ...], sessions: list[SavedSession], expected: bool
     ) -> None:
-        assert touches_without_overlap(page(6, 5, 4, claimed=(4, 6)).read, sessions, covered) is expected
+        assert judge(page(6, 5, 4, claimed=(4, 6)), sessions, others=covered).is_held is expected
 
     def test_page_that_claims_nothing(self) -> None:
-        assert not touches_without_overlap(page(6).read, [], ((1, 9),))
+        assert not judge(page(6), [], others=((1, 9),)).is_held
 
 
 class TestFirstPage:
