@@ -77,9 +77,9 @@ class _SuiteRow(NamedTuple):
         if changes.dropped or changes.to_read_again or page.withdraws_claims:
             by = None if self.is_overruled(page, sync) else sync
             row = row._replace(invalidated_at=commit, invalidated_by=by)
-        if changes.is_contradiction:
+        if changes.is_contradiction or page.withdraws_claims:
             row = row._replace(older_than=None, older_id=0)
-        if page.older is not None:
+        if page.older is not None and not self.is_overruled(page, sync):
             time, relative_id = page.older
             row = row._replace(older_than=time.astimezone(UTC).isoformat(), older_id=relative_id)
         return row

@@ -559,14 +559,30 @@ class TestSuites:
             execute(path, "UPDATE projects SET listed_at = strftime('%Y-%m-%dT%H:%M:%SZ', 'now', '-25 hours')")
             assert not is_listed(database, "acme", "shop")
 
-    def test_older_sessions_are_remembered(self, database: DatabaseFile) -> None:
+    @pytest.mark.parametrize(
+        ("event", "expected"),
+        [
+            ({}, (datetime(2026, 1, 1, tzinfo=UTC), 7)),
+            ({"withdraws_claims": True}, (None, 0)),
+            ({"sessions": [attrs.evolve(new_session(9), id="another")]}, (None, 0)),
+        ],
+        ids=["next-page", "list-out-of-order", "another-list"],
+    )
+    def test_older_sessions_are_remembered(
+        self, database: DatabaseFile, event: dict[str, Any], expected: tuple[datetime | None, int]
+    ) -> None:
         time = datetime(2026, 1, 1, 2, tzinfo=timezone(timedelta(hours=2)))
-        sync_once(database, (9,), (9, 9))
-        save(database, [], older=(time, 7))
-        sync_once(database, (10, 9), (9, 10))
+        sync = save(database, new_sessions(9), (9, 9), older=(time, 7)).sync
+        save(database, **{"sessions": new_sessions(10, 9), "covers": (9, 10), "sync": sync, **event})
         state = load_suite(database, KEY)
-        assert (state.older_than, state.older_id) == (datetime(2026, 1, 1, tzinfo=UTC), 7)
-        assert (state.was_synced, state.highest, state.covered) == (True, 10, ((9, 10),))
+        assert (state.older_than, state.older_id) == expected
+
+    def test_older_sessions_of_an_overruled_page_are_forgotten(self, database: DatabaseFile) -> None:
+        sync_once(database, (3, 2, 1), (1, 3))
+        commit = commit_of(database)
+        sync_once(database, (3, 1), (1, 3))
+        save(database, [], older=(datetime.now(UTC), 1), commit=commit)
+        assert load_suite(database, KEY).older_than is None
 
 
 class TestSchema:
