@@ -79,7 +79,7 @@ class SuiteState:
         covered: The range of `relative_id`s of which the database contains every existing session.
         living_below: The highest `relative_id` of a living session at or below the end of the coverage; 0 if there is
             none.
-        due_checks: The unfinished sessions that are due for a check, newest first.
+        due_checks: The unfinished sessions that are due for a check: first those whose last check is the longest ago.
         older_than: The `since` of an earlier sync that stopped at sessions created before it; None if none did.
         older_id: The highest `relative_id` of those sessions: they were not saved.
         complete: The last sync, if it was complete and nothing has changed since; None otherwise.

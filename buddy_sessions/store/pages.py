@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import NamedTuple
 
 from ..models import CaseScope, Session, SessionStatus, SuiteKey
@@ -211,14 +212,14 @@ def _newest_living(file: DatabaseFile, suite: int | None, high: int) -> int:
 
 
 def _load_due_checks(file: DatabaseFile, suite: int | None) -> tuple[SessionId, ...]:
-    """Return the unfinished sessions that are due for a check, newest first."""
+    """Return the unfinished sessions that are due for a check: first those whose last check is the longest ago."""
     # The conditions on `status` are those of the index sessions_unfinished, so that SQLite uses it.
     sql = f"""
         SELECT relative_id, id, status, finish_date, coalesce(create_date, start_date), checked_at {_LIVING}
         AND status <> 'SUCCESSFUL' AND status <> 'ERROR' AND status <> 'SKIPPED' ORDER BY relative_id DESC
     """
     now = datetime.now(UTC)
-    due: list[SessionId] = []
+    due: list[tuple[str, SessionId]] = []
     for relative_id, stored_id, status, finished, created, checked in file.execute(sql, (suite,)):
         session = Session(
             id=from_sql(stored_id),
@@ -227,8 +228,8 @@ def _load_due_checks(file: DatabaseFile, suite: int | None) -> tuple[SessionId, 
             finish_date=None if finished is None else datetime.fromisoformat(finished),
         )
         if not session.is_finished and is_check_due(created, checked, now=now):
-            due.append(SessionId(relative_id, session.id))
-    return tuple(due)
+            due.append((checked or "", SessionId(relative_id, session.id)))
+    return tuple(session for _, session in sorted(due, key=itemgetter(0)))
 
 
 def _load_saved(file: DatabaseFile, suite: int | None, page: PageToSave, sync: int) -> list[SavedSession]:

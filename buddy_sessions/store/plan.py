@@ -182,7 +182,7 @@ def next_gap(covered: Intervals, progress: Progress) -> Interval | None:
 
 
 def plan_checks(state: SuiteState, progress: Progress) -> tuple[ReadRange, ...]:
-    """Return the ranges of sessions that remain to be checked, the newest first."""
+    """Return the ranges of sessions that remain to be checked: first those whose last check is the longest ago."""
     checks: list[ReadRange] = []
     unread = [
         session
@@ -280,14 +280,15 @@ def join(proven: Interval | None, held: Interval | None) -> Interval | None:
 
 
 def _group(sessions: Sequence[SessionId]) -> list[list[SessionId]]:
-    """Return groups of sessions that are near each other: each is one request."""
+    """Return groups of sessions that are near each other: each is one request. Keep the order of their first ones."""
     groups: list[list[SessionId]] = []
-    for session in sessions:
+    for session in sorted(sessions, reverse=True):
         if groups and groups[-1][0].relative_id - session.relative_id < _GROUP_SPAN:
             groups[-1].append(session)
         else:
             groups.append([session])
-    return groups
+    places = {session: place for place, session in enumerate(sessions)}
+    return sorted(groups, key=lambda group: min(map(places.__getitem__, group)))
 
 
 def highest_of(sessions: Sequence[Session]) -> int:

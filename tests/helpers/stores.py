@@ -50,6 +50,11 @@ def execute(path: Path, sql: str) -> None:
         connection.execute(sql)
 
 
+def make_due(path: Path) -> None:
+    """Move the last checks of all unfinished sessions two days back, so that all are due."""
+    execute(path, "UPDATE session_rows SET checked_at = strftime('%Y-%m-%dT%H:%M:%SZ', checked_at, '-2 days')")
+
+
 def marked_numbers(path: Path, column: str = "deleted_at") -> list[int]:
     """Return the numbers of the sessions that are marked as deleted (or missing), in ascending order."""
     sql = f"SELECT relative_id FROM sessions WHERE {column} IS NOT NULL ORDER BY relative_id"

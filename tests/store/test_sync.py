@@ -33,6 +33,7 @@ from helpers.stores import (
     create_finished,
     execute,
     list_requests,
+    make_due,
     marked_numbers,
     query,
     sessions_of,
@@ -272,17 +273,20 @@ class TestUnfinishedSessions:
         assert await sync(store, buddy) == []
         assert len(list_requests(fake)) <= 1 + 8 + 5
 
-    async def test_sync_checks_at_most_ten_of_them(
-        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
+    async def test_ten_of_them_are_checked_in_turn(
+        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, path: Path
     ) -> None:
         create_finished(suite, 1500)
-        for index in range(100, 1500, 100):
-            suite.reopen(suite.sessions[index]["id"])
+        unfinished = [suite.sessions[index]["id"] for index in range(100, 1500, 100)]
+        for session_id in unfinished:
+            suite.reopen(session_id)
         await sync(store, buddy)
-        for requests in (11, 5, 1):
-            fake.requests.clear()
+        fake.requests.clear()
+        for requests in (1 + 10, 2 + 2 * 10):
+            make_due(path)
             assert await sync(store, buddy) == []
             assert len(list_requests(fake)) == requests
+        assert {request.path.split("/")[-1] for request in list_requests(fake)} == {"sessions", *unfinished}
 
     async def test_deleted_unfinished_session_is_marked(
         self, store: SessionStore, buddy: BuddyClient, suite: FakeSuite, path: Path
