@@ -23,6 +23,8 @@ _COLUMNS = ", ".join(FIELDS)
 _VALUES = _COLUMNS.replace("created_by", "member")
 _SUITE = "workspace = ? AND project = ? AND suite_id = ?"
 _LIVING = "FROM session_rows WHERE suite = ? AND deleted_at IS NULL AND missing_since IS NULL"
+# The conditions are those of the index sessions_unfinished, so that SQLite uses it.
+_UNFINISHED = f"{_LIVING} AND status <> 'SUCCESSFUL' AND status <> 'ERROR' AND status <> 'SKIPPED'"
 _HIGHEST = "SELECT max(relative_id) FROM session_rows WHERE suite = ? AND deleted_at IS NULL"
 _ID, _RELATIVE_ID, _CREATED_BY = map(FIELDS.index, ("id", "relative_id", "created_by"))
 
@@ -137,7 +139,8 @@ def save_page(file: DatabaseFile, key: SuiteKey, page: PageToSave) -> SavedPage:
             if page.withdraws_claims:
                 _withdraw_marks(file, number, sync)
         if page.checked is not None:
-            _save_check(file, suite.number, page.checked)
+            sql = f"UPDATE session_rows SET checked_at = {NOW} WHERE suite = ? AND relative_id BETWEEN ? AND ?"
+            file.execute(sql, (suite.number, *page.checked))
         state = load_suite(file, key) if page.returns_state else None
     changed, covered = set(changes.changed), union_all(before.values())
     return SavedPage(
@@ -213,10 +216,9 @@ def _newest_living(file: DatabaseFile, suite: int | None, high: int) -> int:
 
 def _load_due_checks(file: DatabaseFile, suite: int | None) -> tuple[SessionId, ...]:
     """Return the unfinished sessions that are due for a check: first those whose last check is the longest ago."""
-    # The conditions on `status` are those of the index sessions_unfinished, so that SQLite uses it.
     sql = f"""
-        SELECT relative_id, id, status, finish_date, coalesce(create_date, start_date), checked_at {_LIVING}
-        AND status <> 'SUCCESSFUL' AND status <> 'ERROR' AND status <> 'SKIPPED' ORDER BY relative_id DESC
+        SELECT relative_id, id, status, finish_date, coalesce(create_date, start_date), checked_at {_UNFINISHED}
+        ORDER BY relative_id DESC
     """
     now = datetime.now(UTC)
     due: list[tuple[str, SessionId]] = []
@@ -281,12 +283,11 @@ def _save_sessions(
     marks = ((_MARK_RESTORED, restored), (_MARK_MISSING, changes.missing), (_MARK_DELETED, changes.deleted))
     for sql, ids in marks:
         file.execute_many(sql, [{"commit": commit, "sync": sync, "suite": suite, "id": id_} for id_ in ids])
-
-
-def _save_check(file: DatabaseFile, suite: int | None, checked: Interval) -> None:
-    """Save that the unfinished sessions in a range were requested now."""
-    sql = f"UPDATE session_rows SET checked_at = {NOW} WHERE suite = ? AND relative_id BETWEEN ? AND ?"
-    file.execute(sql, (suite, *checked))
+    # The page has shown the state of these, so they are checked later.
+    file.execute(
+        f"UPDATE session_rows SET checked_at = {NOW} WHERE rowid IN (SELECT rowid {_UNFINISHED} AND saved_in = ?)",
+        (suite, commit),
+    )
 
 
 def _save_members(file: DatabaseFile, texts: Iterable[str | None]) -> dict[str | None, int | None]:

@@ -208,7 +208,7 @@ def is_check_due(created: str | None, checked: str | None, *, now: datetime) -> 
 
     Args:
         created: The time at which the session was created, in ISO 8601; None if it is unknown.
-        checked: The time of the last check; None if there was none.
+        checked: The time at which the session was last saved or requested; None if it is unknown.
         now: The current time.
     """
     if checked is None:

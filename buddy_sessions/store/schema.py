@@ -28,7 +28,7 @@ SCHEMA = (
         missing_since TEXT, -- a sync did not find the session; the next one decides whether it is deleted
         deleted_at TEXT, -- `missing_since`, once another sync did not find the session, either
         -- internal: which syncs have set `missing_since` and `deleted_at`, which commit of which sync has saved the
-        -- row, and when an unfinished session was last requested
+        -- row, and when an unfinished session was last saved or requested
         missing_by INTEGER, deleted_by INTEGER, saved_in INTEGER NOT NULL, saved_by INTEGER NOT NULL, checked_at TEXT,
         UNIQUE (suite, id)
     )

@@ -24,7 +24,7 @@ from buddy_sessions.store.pages import finish_sync, load_suite, locate, mark_sui
 from buddy_sessions.store.plan import ReadRange
 from buddy_sessions.store.sessions import is_listed, load_covered, load_sessions, load_suites, save_names
 from buddy_sessions.store.watches import load_watch, save_watched, start_watch
-from helpers.stores import KEY, OTHER_KEY, execute, marked_numbers, query
+from helpers.stores import KEY, OTHER_KEY, execute, make_due, marked_numbers, query
 
 SURROGATE = "half \ud83d a pair \0"
 
@@ -99,10 +99,6 @@ def new_session(number: int, status: SessionStatus = SessionStatus.SUCCESSFUL, *
 
 def new_sessions(*numbers: int) -> list[Session]:
     return [new_session(number) for number in numbers]
-
-
-def unfinished_sessions(*numbers: int) -> list[Session]:
-    return [new_session(number, SessionStatus.IN_PROGRESS) for number in numbers]
 
 
 def commit_of(database: DatabaseFile) -> int:
@@ -220,34 +216,20 @@ class TestUnfinishedSessions:
     ) -> None:
         key = new_key()
         save(shared_database, [session], key=key)
+        assert load_suite(shared_database, key).due_checks == ()
+        make_due(Path(shared_database.path))
         expected = () if session.is_finished else ((session.relative_id, session.id),)
         assert load_suite(shared_database, key).due_checks == expected
 
-    def test_they_are_sorted(self, database: DatabaseFile) -> None:
-        save(database, unfinished_sessions(9, 6, 3))
-        assert [number for number, _ in load_suite(database, KEY).due_checks] == [9, 6, 3]
-
-    def test_missing_ones_are_ignored(self, database: DatabaseFile) -> None:
-        save(database, unfinished_sessions(9, 6, 3))
-        save(database, [], (6, 6))
-        assert [number for number, _ in load_suite(database, KEY).due_checks] == [9, 3]
-
-    def test_checked_ones_are_due_later(self, database: DatabaseFile, path: Path) -> None:
-        """After a tenth of their age, counted from the creation or else from the start."""
+    def test_next_check_depends_on_the_age(self, database: DatabaseFile, path: Path) -> None:
+        """Counted from the creation or else from the start."""
         hours = datetime.now(UTC) - timedelta(hours=5)
-        save(
-            database,
-            [
-                new_session(9, SessionStatus.IN_PROGRESS),
-                new_session(8, SessionStatus.IN_PROGRESS, create_date=hours),
-                new_session(7, SessionStatus.IN_PROGRESS, start_date=hours),
-                new_session(6, SessionStatus.IN_PROGRESS),
-            ],
-        )
-        save(database, [], checked=(7, 9))
-        assert [number for number, _ in load_suite(database, KEY).due_checks] == [6]
-        execute(path, "UPDATE session_rows SET checked_at = strftime('%Y-%m-%dT%H:%M:%SZ', 'now', '-5 minutes')")
-        assert [number for number, _ in load_suite(database, KEY).due_checks] == [9, 6]
+        times: list[dict[str, Any]] = [{}, {"create_date": hours}, {"start_date": hours}]
+        save(database, [new_session(9 - place, SessionStatus.IN_PROGRESS, **each) for place, each in enumerate(times)])
+        for minutes, due in ((5, [9]), (35, [9, 8, 7])):
+            time = f"strftime('%Y-%m-%dT%H:%M:%SZ', 'now', '-{minutes} minutes')"
+            execute(path, f"UPDATE session_rows SET checked_at = {time}")
+            assert [number for number, _ in load_suite(database, KEY).due_checks] == due
 
 
 class TestPages:

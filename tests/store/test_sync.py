@@ -223,55 +223,43 @@ class TestNextSync:
 
 
 class TestUnfinishedSessions:
-    async def test_unfinished_session_is_read_until_it_finishes(
+    async def test_unfinished_session_is_checked_until_it_finishes(
         self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, path: Path
     ) -> None:
         create_finished(suite, 400)
         unfinished = suite.sessions[250]["id"]
         suite.reopen(unfinished)
         await sync(store, buddy)
-        create_finished(suite, 10)
-        for expected in ([*range(410, 400, -1)], []):
+        for new in (10, 0):
+            create_finished(suite, new)
             fake.requests.clear()
-            assert await sync(store, buddy) == expected
-            assert len(list_requests(fake)) == 2
-            assert list_requests(fake)[1].path.endswith(f"/sessions/{unfinished}")
+            assert len(await sync(store, buddy)) == new
+            assert len(list_requests(fake)) == 1, "it was saved or checked less than a minute ago"
+            make_due(path)
             fake.requests.clear()
             assert await sync(store, buddy) == []
-            assert len(list_requests(fake)) == 1, "it was checked less than a minute ago"
-            execute(path, "UPDATE session_rows SET checked_at = '2025-01-01T00:00:00Z' WHERE checked_at IS NOT NULL")
+            assert [request.path.split("/")[-1] for request in list_requests(fake)] == ["sessions", unfinished]
         suite.finish(unfinished)
+        make_due(path)
         assert await sync(store, buddy) == [150]
+        make_due(path)
         fake.requests.clear()
         assert await sync(store, buddy) == []
         assert len(list_requests(fake)) == 1
         assert await store.sessions(KEY) == sessions_of(suite)
 
     async def test_unfinished_sessions_near_each_other_share_a_request(
-        self, store: SessionStore, fake: FakeBuddy, suite: FakeSuite
+        self, store: SessionStore, fake: FakeBuddy, suite: FakeSuite, path: Path
     ) -> None:
         create_finished(suite, 1000)
         for index in (*range(300, 380, 10), 700, 702):
             suite.reopen(suite.sessions[index]["id"])
         async with BuddyClient(fake.token, base_url=fake.base_url) as buddy:
             await sync(store, buddy)
+            make_due(path)
             fake.requests.clear()
             assert await sync(store, buddy) == []
         assert len(list_requests(fake)) == 3
-
-    async def test_unnoticed_deletions_cost_one_search(
-        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
-    ) -> None:
-        """They shift the offsets of all sessions below; the search is not repeated for each unfinished session."""
-        create_finished(suite, 1000)
-        for index in range(200, 1000, 100):
-            suite.reopen(suite.sessions[index]["id"])
-        await sync(store, buddy)
-        for _ in range(40):
-            suite.delete(suite.sessions[60]["id"])
-        fake.requests.clear()
-        assert await sync(store, buddy) == []
-        assert len(list_requests(fake)) <= 1 + 8 + 5
 
     async def test_ten_of_them_are_checked_in_turn(
         self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, path: Path
@@ -288,36 +276,8 @@ class TestUnfinishedSessions:
             assert len(list_requests(fake)) == requests
         assert {request.path.split("/")[-1] for request in list_requests(fake)} == {"sessions", *unfinished}
 
-    async def test_deleted_unfinished_session_is_marked(
-        self, store: SessionStore, buddy: BuddyClient, suite: FakeSuite, path: Path
-    ) -> None:
-        create_finished(suite, 200)
-        unfinished = suite.sessions[150]["id"]
-        suite.reopen(unfinished)
-        await sync(store, buddy)
-        suite.delete(unfinished)
-        assert await sync(store, buddy) == []
-        assert (marked_numbers(path), marked_numbers(path, "missing_since")) == ([], [50])
-        assert await sync(store, buddy) == []
-        assert marked_numbers(path) == [50]
-        assert await store.sessions(KEY) == sessions_of(suite)
-
-    async def test_unknown_status_is_unfinished_without_a_finish_date(
+    async def test_groups_count_by_their_requests(
         self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, path: Path
-    ) -> None:
-        paused = suite.create(status="PAUSED")
-        suite.create(status="LOST", finish_date="2025-10-21T08:00:00Z")
-        create_finished(suite, 60)
-        await sync(store, buddy)
-        fake.requests.clear()
-        assert await sync(store, buddy) == []
-        assert len(list_requests(fake)) == 2
-        execute(path, "UPDATE session_rows SET checked_at = NULL")
-        suite.finish(paused["id"])
-        assert await sync(store, buddy) == [1]
-
-    async def test_sessions_near_each_other_count_by_their_requests(
-        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
     ) -> None:
         """Unnoticed deletions make the client search for each of the fourteen pairs."""
         create_finished(suite, 3000)
@@ -328,42 +288,43 @@ class TestUnfinishedSessions:
         for index in range(90, 1500, 100):
             for _ in range(40):
                 suite.delete(suite.sessions[index - 60]["id"])
+        make_due(path)
         fake.requests.clear()
         await sync(store, buddy)
-        assert len(list_requests(fake)) <= 1 + 10 + 5  # the search of the last one is not interrupted
+        assert 5 < len(list_requests(fake)) <= 1 + 10 + 5  # the search of the last one is not interrupted
 
-    async def test_check_in_the_future_does_not_count(
+    async def test_deleted_unfinished_session_is_marked(
+        self, store: SessionStore, buddy: BuddyClient, suite: FakeSuite, path: Path
+    ) -> None:
+        create_finished(suite, 200)
+        unfinished = suite.sessions[150]["id"]
+        suite.reopen(unfinished)
+        await sync(store, buddy)
+        suite.delete(unfinished)
+        for column in ("missing_since", "deleted_at"):
+            make_due(path)
+            assert await sync(store, buddy) == []
+            assert marked_numbers(path, column) == [50]
+        assert await store.sessions(KEY) == sessions_of(suite)
+
+    async def test_times_in_the_future_do_not_count(
         self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, path: Path
     ) -> None:
         """The clock of the machine was ahead."""
         suite.create()
         create_finished(suite, 60)
         await sync(store, buddy)
-        await sync(store, buddy)
         execute(path, "UPDATE session_rows SET checked_at = '2099-01-01T00:00:00Z' WHERE checked_at IS NOT NULL")
         execute(path, "UPDATE projects SET listed_at = '2099-01-01T00:00:00Z'")
-        fake.requests.clear()
-        await sync(store, buddy)
-        assert len(list_requests(fake)) == 2
-        assert len(fake.requests) == 3
-        fake.requests.clear()
-        await sync(store, buddy)
-        assert len(fake.requests) == 1
-
-    async def test_newest_known_session_is_read_again_below_a_full_page(
-        self, store: SessionStore, buddy: BuddyClient, suite: FakeSuite
-    ) -> None:
-        create_finished(suite, 30)
-        unfinished = suite.create()["id"]
-        await sync(store, buddy)
-        suite.finish(unfinished)
-        create_finished(suite, 20)
-        assert await sync(store, buddy) == [*range(51, 31, -1), 31]
+        for requests in (3, 1):
+            fake.requests.clear()
+            await sync(store, buddy)
+            assert len(fake.requests) == requests
 
 
 class TestPagesAndStats:
     async def test_only_the_last_page_of_all_reads_is_last(
-        self, store: SessionStore, buddy: BuddyClient, suite: FakeSuite
+        self, store: SessionStore, buddy: BuddyClient, suite: FakeSuite, path: Path
     ) -> None:
         create_finished(suite, 100)
         suite.reopen(suite.sessions[80]["id"])
@@ -371,6 +332,7 @@ class TestPagesAndStats:
             pages = [page async for page in harvest.pages()]
         assert [(len(page.sessions), page.is_last) for page in pages] == [(20, False)] * 4 + [(20, True)]
         suite.finish(suite.sessions[80]["id"])
+        make_due(path)
         create_finished(suite, 1)
         async with store.sync(buddy, [KEY]) as harvest:
             pages = [page async for page in harvest.pages()]
@@ -378,19 +340,23 @@ class TestPagesAndStats:
         assert numbers == [([101], False), ([20], True)]
 
     async def test_last_page_is_yielded_without_new_sessions(
-        self, store: SessionStore, buddy: BuddyClient, suite: FakeSuite
+        self, store: SessionStore, buddy: BuddyClient, suite: FakeSuite, path: Path
     ) -> None:
         suite.create()
         create_finished(suite, 60)
         await sync(store, buddy)
+        make_due(path)
         async with store.sync(buddy, [KEY]) as harvest:
             assert [(page.sessions, page.is_last) async for page in harvest.pages()] == [((), True)]
 
-    async def test_stats_add_up_over_all_reads(self, store: SessionStore, buddy: BuddyClient, suite: FakeSuite) -> None:
+    async def test_stats_add_up_over_all_reads(
+        self, store: SessionStore, buddy: BuddyClient, suite: FakeSuite, path: Path
+    ) -> None:
         create_finished(suite, 100)
         suite.reopen(suite.sessions[80]["id"])
         await sync(store, buddy)
         suite.finish(suite.sessions[80]["id"])
+        make_due(path)
         async with store.sync(buddy, [KEY]) as harvest:
             assert [session.relative_id async for _, session in harvest] == [20]
         stats = harvest.stats
@@ -437,12 +403,13 @@ class TestAfter:
         assert below == ([] if after <= 20 else [(1, 20)])
 
     async def test_unfinished_session_is_read_only_above(
-        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
+        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, path: Path
     ) -> None:
         unfinished = suite.create(status="IN_PROGRESS")
         create_finished(suite, 50)
         await sync(store, buddy)
         suite.finish(unfinished["id"], status="ERROR")
+        make_due(path)
         fake.requests.clear()
         assert await sync(store, buddy, after={KEY: 1}) == []
         assert len(list_requests(fake)) == 1
@@ -801,11 +768,13 @@ class TestNotModified:
         assert await store.sessions(KEY) == sessions_of(suite)
 
     async def test_page_is_compared_when_an_unfinished_session_is_due(
-        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
+        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, path: Path
     ) -> None:
         suite.create()
         create_finished(suite, 60)
         await sync(store, buddy)
+        assert await self.pages(store, buddy) == 0, "it was saved less than a minute ago"
+        make_due(path)
         assert await self.pages(store, buddy) == 1
         assert await self.pages(store, buddy) == 0, "it was checked less than a minute ago"
 
