@@ -218,6 +218,11 @@ def is_check_due(created: str | None, checked: str | None, *, now: datetime) -> 
     return not timedelta() <= now - datetime.fromisoformat(checked) < pause
 
 
+def proves_ranges(progress: Progress, scope: SyncScope) -> bool:
+    """Return whether a sync proves which sessions exist: it reads all branches, and its list was in order so far."""
+    return progress.is_verified and scope.branch is None
+
+
 def proven_range(page: SessionPage, scope: SyncScope) -> Interval | None:
     """Return the range of `relative_id`s whose existing sessions are all among those of a page that are in scope."""
     if page.proven_range is None:
@@ -249,21 +254,21 @@ def page_to_save(
         held: The range just above that is not claimed yet.
         lowest: The lowest `relative_id` in scope on the pages before; 0 if there is none.
     """
-    proves_ranges = progress.is_verified and scope.branch is None
-    proven = proven_range(page, scope) if proves_ranges else None
+    is_proof = proves_ranges(progress, scope)
+    proven = proven_range(page, scope) if is_proof else None
     is_too_old = is_all_too_old(page.sessions, scope)
     is_last = page.is_last or is_too_old
     older = None
-    if is_too_old and scope.since is not None and proves_ranges:
+    if is_too_old and scope.since is not None and is_proof:
         older = scope.since, lowest - 1 if lowest else highest_of(page.sessions)
     return PageToSave(
         sessions=[session for session in page.sessions if scope.includes(session)],
         listed=page.sessions if progress.is_verified else (),
         proven=proven,
-        claimed=join(proven, held) if proves_ranges else None,
+        claimed=join(proven, held) if is_proof else None,
         commit=part.commit,
         sync=progress.sync,
-        is_first=is_first and proves_ranges,
+        is_first=is_first and is_proof,
         withdraws_claims=not progress.is_verified and scope.branch is None,
         is_repair=progress.is_repair,
         checked=(part.low, part.high or part.low) if part.is_check and is_last else None,

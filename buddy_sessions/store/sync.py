@@ -23,7 +23,7 @@ from .cases import load_pending
 from .intervals import Interval
 from .messages import CompleteSync, PageToSave, SavedPage, SuiteState, SyncScope
 from .pages import finish_sync, load_suite, locate, mark_suite_missing, save_page
-from .plan import Progress, ReadRange, begin, next_range, page_to_save, plan_top
+from .plan import Progress, ReadRange, begin, next_range, page_to_save, plan_top, proves_ranges
 from .sync_run import SyncRun
 
 _log = logging.getLogger("buddy_sessions")
@@ -65,6 +65,10 @@ class SuiteSync:
             stats += self._case_sync.stats
         repaired = self._progress.unsaved + self._progress.restored
         return attrs.evolve(stats, sessions=self._progress.changed, repaired=repaired)
+
+    @property
+    def _proves_ranges(self) -> bool:
+        return proves_ranges(self._progress, self._scope)
 
     async def pages(self) -> AsyncGenerator[SessionPage, None]:
         """Read and save what is missing, and iterate over the pages that contain new or changed sessions.
@@ -179,7 +183,9 @@ class SuiteSync:
         if saved.is_contradiction and read.top == 0:
             message = "the list is empty: all sessions are marked as missing, and the next sync decides"
         elif saved.is_contradiction:
-            message = "sessions have reappeared, or the suite was created again: it is read again"
+            message = "sessions have reappeared, or the suite was created again: " + (
+                "it is read again" if self._proves_ranges else "the next sync of the whole suite reads it again"
+            )
         elif saved.is_stale:
             message = "the list does not contain the newest saved session: it was deleted, or the response is outdated"
         if message is not None:
@@ -201,7 +207,7 @@ class SuiteSync:
 
     async def _plan_next(self, part: ReadRange, state: SuiteState, held: Interval | None) -> ReadRange | None:
         """Return the range to read after one that has ended. If nothing remains to be read, confirm all claims."""
-        if self._scope.branch is not None or not self._progress.is_verified:
+        if not self._proves_ranges:
             return None
         next_part = next_range(part, state, self._progress, held, full=self._full)
         if next_part is None:

@@ -992,6 +992,31 @@ class TestBranch:
 
 
 class TestListOutOfOrder:
+    @pytest.mark.parametrize("branch", ["main", None], ids=["branch", "list-out-of-order"])
+    async def test_next_sync_reads_the_suite_again(
+        self,
+        store: SessionStore,
+        buddy: BuddyClient,
+        fake: FakeBuddy,
+        suite: FakeSuite,
+        path: Path,
+        branch: str | None,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        """After a contradiction, if this sync proves nothing about the suite."""
+        for _ in range(60):
+            suite.create(branch="main", status="SUCCESSFUL")
+        await sync(store, buddy)
+        execute(path, "UPDATE session_rows SET deleted_at = '2025-01-01T00:00:00Z' WHERE relative_id IN (50, 10)")
+        execute(path, "UPDATE suites SET digest = NULL")
+        if branch is None:
+            fake.inject(Fault.swapped(2))
+        assert await sync(store, buddy, branch=branch, after=40) == []
+        assert "the next sync of the whole suite reads it again" in caplog.text
+        assert (marked_numbers(path), await store.covered(KEY)) == ([10], [])
+        assert await sync(store, buddy) == []
+        assert (marked_numbers(path), await store.covered(KEY)) == ([], [(1, 60)])
+
     async def test_everything_is_saved_and_nothing_is_covered(
         self, store: SessionStore, buddy: BuddyClient, suite: FakeSuite, caplog: pytest.LogCaptureFixture
     ) -> None:
