@@ -61,10 +61,14 @@ class CompleteSync:
     Attributes:
         digest: The digest of the first page that it read.
         scope: What it saved.
+        commit: The number of the last commit before that page was requested. Not saved.
+        lowest: The lowest `relative_id` on that page; 0 if it was empty. Not saved.
     """
 
     digest: bytes
     scope: SyncScope
+    commit: int = 0
+    lowest: int = 0
 
 
 @frozen(kw_only=True)

@@ -168,6 +168,8 @@ def finish_sync(file: DatabaseFile, key: SuiteKey, sync: int | None, complete: C
         if complete is None or suite.missing_since is not None:  # another sync did not find it meanwhile
             return
         recorded = suite.complete
+        if _is_overtaken(file, suite.number, sync, commit=complete.commit, lowest=complete.lowest):
+            return
         if recorded and recorded.digest == complete.digest and complete.scope.is_within(recorded.scope):
             return
         highest = file.number(_HIGHEST, (suite.number,))
@@ -178,26 +180,40 @@ def finish_sync(file: DatabaseFile, key: SuiteKey, sync: int | None, complete: C
         file.execute(sql, (complete.digest, complete.scope.after, since, complete.scope.cases, suite.number))
 
 
-def mark_suite_missing(file: DatabaseFile, key: SuiteKey, sync: int | None) -> int | None:
+def mark_suite_missing(file: DatabaseFile, key: SuiteKey, sync: int | None, *, commit: int) -> int | None:
     """Record that the server does not know a suite: it is missing, and deleted if another sync has found the same.
 
+    Args:
+        file: The file.
+        key: The suite.
+        sync: The number of the sync; None if it has not saved anything yet.
+        commit: The number of the last commit before the request.
+
     Returns:
-        The number of the sync; None if it has not saved anything yet.
+        The number of the sync; None if it still has not saved anything.
     """
     with file.transaction():
-        sql = f"SELECT missing_by, deleted_at FROM suites WHERE {_SUITE} AND is_synced"
-        suite = file.execute(sql, key).fetchone()
-        if suite is None or suite[1] is not None:
+        suite = _load_row(file, key)
+        is_marked = suite.deleted_at is not None or (sync is not None and suite.missing_by == sync)
+        if not suite.is_synced or is_marked or _is_overtaken(file, suite.number, sync, commit=commit):
             return sync
         commit = _last_commit(file) + 1
         file.execute("UPDATE commits SET number = ?", (commit,))
         sync = commit if sync is None else sync
-        if suite[0] is None:
-            change = f"UPDATE suites SET missing_since = {NOW}, missing_by = ?, digest = NULL WHERE {_SUITE}"
-            file.execute(change, (sync, *key))
-        elif suite[0] != sync:
-            file.execute(f"UPDATE suites SET deleted_at = missing_since WHERE {_SUITE}", key)
+        if suite.missing_since is None:
+            change = f"UPDATE suites SET missing_since = {NOW}, missing_by = ?, digest = NULL WHERE number = ?"
+            file.execute(change, (sync, suite.number))
+        else:
+            file.execute("UPDATE suites SET deleted_at = missing_since WHERE number = ?", (suite.number,))
     return sync
+
+
+def _is_overtaken(file: DatabaseFile, suite: int | None, sync: int | None, *, commit: int, lowest: int = 0) -> bool:
+    """Return whether another sync has saved a session of a suite since a request: one from a `relative_id` on."""
+    sql = (
+        "SELECT count(*) FROM session_rows WHERE suite = ? AND relative_id >= ? AND saved_in > ? AND saved_by IS NOT ?"
+    )
+    return file.number(sql, (suite, lowest, commit, sync)) > 0
 
 
 def _load_row(file: DatabaseFile, key: SuiteKey) -> _SuiteRow:

@@ -110,11 +110,12 @@ class SuiteSync:
                     read = page_to_save(
                         page, part, self._progress, self._scope, is_first=is_first, held=held, lowest=lowest
                     )
+                    if is_first and reader.first_digest is not None:
+                        lowest_on_page = min((session.relative_id for session in page.sessions), default=0)
+                        self._complete = CompleteSync(reader.first_digest, self._scope, part.commit, lowest_on_page)
                     saved = await self._save(read, page.proven_range)
                     is_first, held = False, read.claimed if saved.is_held else None
                     lowest = min((session.relative_id for session in read.sessions), default=lowest)
-                    if reader.first_digest is not None:
-                        self._complete = CompleteSync(reader.first_digest, self._scope)
                     if saved.state is not None:
                         requests = reader.stats.requests
                         self._progress = self._progress.after_range(part, was_repair=was_repair, requests=requests)
@@ -197,7 +198,7 @@ class SuiteSync:
         sync = self._progress.sync
         try:
             if isinstance(error, NotFoundError):
-                sync = await self._run.call(mark_suite_missing, self._key, sync)
+                sync = await self._run.call(mark_suite_missing, self._key, sync, commit=part.commit)
             if not self.stats.verified and self._scope.branch is None and sync is not None:
                 withdrawal = PageToSave(sessions=(), commit=part.commit, sync=sync, withdraws_claims=True)
                 await self._run.call(save_page, self._key, withdrawal)
@@ -232,4 +233,4 @@ class SuiteSync:
             await case_sync.read(pending)
             pending = await self._run.call(load_pending, self._key, self._scope)
         if not pending and self._complete is not None and self._progress.is_verified:
-            await self._run.call(finish_sync, self._key, None, self._complete, self._progress.above)
+            await self._run.call(finish_sync, self._key, self._progress.sync, self._complete, self._progress.above)

@@ -496,27 +496,27 @@ class TestSuites:
     def test_unknown_suite(self, database: DatabaseFile) -> None:
         state = SuiteState()
         assert load_suite(database, KEY) == state
-        assert mark_suite_missing(database, KEY, None) is None
+        assert mark_suite_missing(database, KEY, None, commit=commit_of(database)) is None
         assert load_suites(database) == []
 
     def test_missing_suite_is_deleted_by_another_sync(self, database: DatabaseFile, path: Path) -> None:
         sync_once(database, (2, 1), (1, 2))
         sql = "SELECT missing_since IS NULL, deleted_at IS NULL, deleted_at = missing_since FROM suites"
-        first = mark_suite_missing(database, KEY, None)
+        first = mark_suite_missing(database, KEY, None, commit=commit_of(database))
         assert first == commit_of(database) == 2
-        assert mark_suite_missing(database, KEY, first) == first
+        assert mark_suite_missing(database, KEY, first, commit=commit_of(database)) == first
         assert query(path, sql) == [(0, 1, None)]
-        second = mark_suite_missing(database, KEY, None)
-        assert second == commit_of(database) == 4
+        second = mark_suite_missing(database, KEY, None, commit=commit_of(database))
+        assert second == commit_of(database) == 3
         assert query(path, sql) == [(0, 0, 1)]
-        assert mark_suite_missing(database, KEY, None) is None
+        assert mark_suite_missing(database, KEY, None, commit=commit_of(database)) is None
         assert (numbers_in(database), covered(database, KEY)) == ([2, 1], ((1, 2),))
 
     @pytest.mark.parametrize("times", [1, 2], ids=["missing", "deleted"])
     def test_suite_is_found_again(self, database: DatabaseFile, path: Path, times: int) -> None:
         sync_once(database, (2, 1), (1, 2))
         for _ in range(times):
-            mark_suite_missing(database, KEY, None)
+            mark_suite_missing(database, KEY, None, commit=commit_of(database))
         assert save(database, new_sessions(2)).changed == ()
         assert query(path, "SELECT missing_since, missing_by, deleted_at FROM suites") == [(None, None, None)]
 
@@ -599,7 +599,7 @@ class TestSchema:
         save(database, [], checked=(1, 2))
         save(database, [], older=(datetime.now(UTC), 1))
         for _ in range(2):
-            mark_suite_missing(database, KEY, None)
+            mark_suite_missing(database, KEY, None, commit=commit_of(database))
         is_listed(database, "acme", "shop")
         start_watch(database, KEY, "", new_sessions(1))
         save_watched(database, KEY, "", new_session(1))

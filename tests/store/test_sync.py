@@ -594,6 +594,44 @@ class TestWrongResponses:
         assert await sync(store, buddy) == []
         assert await store.sessions(KEY) == sessions_of(suite)
 
+    async def test_late_404_does_not_undo_a_newer_response(
+        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, path: Path
+    ) -> None:
+        create_finished(suite, 3)
+        await sync(store, buddy)
+        not_found = Fault.status(404)
+
+        async def respond_late(request: Any, make_response: Callable[[], Any]) -> Any:
+            create_finished(suite, 1)
+            assert await sync(store, buddy) == [4]
+            return await not_found.handler(request, make_response)
+
+        fake.inject(Fault("late", respond_late))
+        with pytest.raises(HarvestError):
+            await sync(store, buddy)
+        assert query(path, "SELECT missing_since FROM suites") == [(None,)]
+
+    async def test_digest_of_an_overruled_page_is_not_recorded(
+        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, path: Path
+    ) -> None:
+        """The list becomes equal to the late response again: session 4 is deleted."""
+        create_finished(suite, 3)
+        await sync(store, buddy)
+        execute(path, "UPDATE suites SET digest = NULL")
+
+        async def respond_late(_request: Any, make_response: Callable[[], Any]) -> Any:
+            outdated = make_response()
+            create_finished(suite, 1)
+            assert await sync(store, buddy) == [4]
+            return outdated
+
+        fake.inject(Fault("late", respond_late))
+        await sync(store, buddy)
+        suite.delete(suite.sessions[0]["id"])
+        for column in ("missing_since", "deleted_at"):
+            assert await sync(store, buddy) == []
+            assert marked_numbers(path, column) == [4]
+
     async def test_suite_is_missing_then_deleted_then_found(
         self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, path: Path
     ) -> None:
