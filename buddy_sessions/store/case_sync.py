@@ -65,15 +65,17 @@ class CaseSync:
             _log.warning("%s: session %r: its cases are skipped: %s", self._key, session.id, error)
             await self._save(session, None, is_verified=True)
             return
-        failing = [index for index, case in enumerate(cases) if case.is_failing]
-        for index in failing[:MAX_DETAILS]:
-            cases[index] = await self._read_details(session, cases[index])
+        await self._add_details(session, cases)
         unique = list({case.id: case for case in cases}.values())  # a case may have moved to another list meanwhile
-        await self._save(session, unique, is_verified=is_verified)
-        self.stats += Stats(cases=len(unique))
+        if await self._save(session, unique, is_verified=is_verified):
+            self.stats += Stats(cases=len(unique))
 
-    async def _save(self, session: Session, cases: list[TestCase] | None, *, is_verified: bool) -> None:
-        await self._run.call(save_cases, self._key, session, self._scope, cases, is_verified=is_verified)
+    async def _save(self, session: Session, cases: list[TestCase] | None, *, is_verified: bool) -> bool:
+        """Save the cases of a session. Return whether that was still possible."""
+        is_saved = await self._run.call(save_cases, self._key, session, self._scope, cases, is_verified=is_verified)
+        if not is_saved:
+            _log.info("%s: session %r has changed meanwhile: the next sync reads its cases", self._key, session.id)
+        return is_saved
 
     def _statuses(self, session: Session) -> list[TestStatus | None]:
         """Return the statuses whose cases are requested; None for all cases."""
@@ -82,12 +84,23 @@ class CaseSync:
         counts = {TestStatus.FAILED: session.failed_count, TestStatus.ERROR: session.error_count}
         return [status for status, count in counts.items() if count != 0]
 
-    async def _read_details(self, session: Session, case: TestCase) -> TestCase:
-        if not case.test_group_id:
-            return case  # the API has no path for a case without a group
-        self.stats += Stats(requests=1)
-        try:
-            details = await self._run.buddy.case(self._key, session, case)
-        except (NotFoundError, ConfigError):
-            return case  # it was deleted meanwhile, or cannot be requested
-        return details if details.id == case.id else case
+    async def _add_details(self, session: Session, cases: list[TestCase]) -> None:
+        """Replace failing cases by those with details."""
+        # The API has no path for a case without a group.
+        failing = [index for index, case in enumerate(cases) if case.is_failing and case.test_group_id]
+        lost = 0
+        for index in failing[:MAX_DETAILS]:
+            self.stats += Stats(requests=1)
+            try:
+                details = await self._run.buddy.case(self._key, session, cases[index])
+            except (NotFoundError, ConfigError):
+                lost += 1  # it was deleted meanwhile, or cannot be requested
+                continue
+            if details.id == cases[index].id:
+                cases[index] = details
+            else:
+                lost += 1
+        if lost:
+            _log.warning(
+                "%s: session %r: %d failing cases were not found, and have no details", self._key, session.id, lost
+            )

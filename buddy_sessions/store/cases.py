@@ -13,7 +13,7 @@ from itertools import groupby
 from ..models import CaseScope, Session, SuiteKey, TestCase, TestKey, TestRun
 from .file import DatabaseFile
 from .messages import SyncScope
-from .rows import CASE_FIELDS, FIELDS, Members, StoredId, to_case, to_case_row, to_rows, to_session, to_sql
+from .rows import CASE_FIELDS, FIELDS, Members, StoredId, to_case, to_case_row, to_session, to_sql
 
 MAX_READS = 2
 """The number of times that the cases of a session are read if their number is not the one that the session counts."""
@@ -54,16 +54,19 @@ def save_cases(
     cases: Sequence[TestCase] | None,
     *,
     is_verified: bool,
-) -> None:
+) -> bool:
     """Save the cases of a session, in place of those from before, unless the session has changed meanwhile.
 
     `cases` is None if they cannot be read: then those from before are kept. They are read again if not `is_verified`.
+
+    Returns:
+        Whether the session has not changed.
     """
     row_key = (*key, to_sql(session.id))
     with file.transaction():
         sql = f"SELECT {_COLUMNS} FROM sessions WHERE {_SUITE} AND id = ?"
-        if file.execute(sql, row_key).fetchall() != to_rows([session]):
-            return
+        if [to_session(row, {}) for row in file.execute(sql, row_key)] != [session]:
+            return False
         if cases is not None:
             file.execute(f"DELETE FROM cases WHERE {_SESSION}", row_key)
             file.execute_many(
@@ -79,6 +82,7 @@ def save_cases(
             """,
             (*row_key, None if cases is None else scope, scope, is_verified),
         )
+    return True
 
 
 def forget_cases(file: DatabaseFile, key: SuiteKey, session_ids: Iterable[StoredId]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,7 +24,7 @@ from buddy_sessions import (
 )
 from buddy_sessions._decoding.converter import case_from_dict
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
-from helpers.stores import KEY, OTHER_KEY, execute, query, sync
+from helpers.stores import KEY, OTHER_KEY, collect_numbers, execute, query, sync
 
 FAILED_REQUESTS = ["cases?FAILED", "details", "details"]
 """The requests for a session with two failed cases."""
@@ -132,7 +133,13 @@ class TestScope:
 
     @pytest.mark.parametrize("change", [{"test_group_id": None}, {}])
     async def test_case_without_details_is_saved(
-        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, change: dict[str, Any]
+        self,
+        store: SessionStore,
+        buddy: BuddyClient,
+        fake: FakeBuddy,
+        suite: FakeSuite,
+        change: dict[str, Any],
+        caplog: pytest.LogCaptureFixture,
     ) -> None:
         """It has no group, so there is no path for it; or it was deleted after it was listed."""
         session = suite.create(cases=[{**cases("FAILED")[0], **change}])
@@ -145,6 +152,7 @@ class TestScope:
         await sync(store, buddy, cases="failed")
         (case,) = await store.cases(KEY, session["id"])
         assert (case.name, case.data) == ("test 0", None)
+        assert ("1 failing cases were not found" in caplog.text) == (not change)
 
     @pytest.mark.parametrize("scope", ["passed", "", True, 1])
     async def test_scope_must_be_known(self, store: SessionStore, buddy: BuddyClient, scope: Any) -> None:
@@ -319,7 +327,12 @@ class TestChangedSessions:
         await self.check_left_out(store, session_id)
 
     async def test_session_that_changes_while_its_cases_are_read(
-        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
+        self,
+        store: SessionStore,
+        buddy: BuddyClient,
+        fake: FakeBuddy,
+        suite: FakeSuite,
+        caplog: pytest.LogCaptureFixture,
     ) -> None:
         """Another sync saves the change before the cases arrive."""
         session_id = create(suite, "FAILED")
@@ -336,11 +349,28 @@ class TestChangedSessions:
                 fake.inject(Fault("late", respond_late))
 
         fake.on_request = delay
-        await sync(store, buddy, cases="all")
+        with caplog.at_level(logging.INFO, "buddy_sessions"):
+            async with store.sync(buddy, [KEY], cases="all") as harvest:
+                await collect_numbers(harvest)
+        assert harvest.stats.cases == 0
+        assert "has changed meanwhile" in caplog.text
         await self.check_left_out(store, session_id)
         suite.finish(session_id)
         await sync(store, buddy, cases="all")
         assert len(await store.runs(KEY)) == 1
+
+    async def test_row_that_another_program_has_written(
+        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, path: Path
+    ) -> None:
+        """The same session in other words is no change."""
+        ids = [create(suite, "FAILED") for _ in range(30)]
+        await sync(store, buddy)
+        execute(path, "UPDATE session_rows SET create_date = replace(create_date, 'Z', '+00:00')")
+        await sync(store, buddy, cases="failed")
+        assert len(await store.cases(KEY, ids[0])) == 1
+        case_requests(fake)
+        await sync(store, buddy, cases="failed")
+        assert case_requests(fake) == []
 
     async def test_missing_session_that_is_found_again_keeps_its_cases(
         self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
