@@ -43,7 +43,7 @@ class DatabaseFile:
 
     @contextmanager
     def translate_errors(self) -> Iterator[None]:
-        """Raise `StoreError`, with advice if there is any, in place of the errors of SQLite and of invalid values."""
+        """Raise `StoreError`, with advice if there is any, in place of errors of SQLite and of stored values."""
         try:
             yield
         except sqlite3.Error as error:
@@ -54,8 +54,8 @@ class DatabaseFile:
             raise StoreError(f"{self.path}: a number of a session has more than 64 bits, SQLite's limit") from error
         except UnicodeEncodeError as error:
             raise StoreError(f"{self.path}: a text cannot be stored: {error}") from error
-        except (DecodeError, ValueError) as error:  # ValueError: invalid JSON or text
-            raise StoreError(f"{self.path}: a saved session was changed, and is not valid any more: {error}") from error
+        except DecodeError as error:
+            raise StoreError(f"{self.path}: a saved value was changed, and is not valid any more: {error}") from error
 
     def open(self) -> None:
         """Open the file. Create it if it does not exist.

@@ -16,7 +16,7 @@ from .file import DatabaseFile
 from .intervals import Interval, contains, gaps, union_all
 from .messages import CompleteSync, PageToSave, SavedPage, SessionId, SuiteState, SyncScope
 from .plan import ReadRange, is_check_due
-from .rows import FIELDS, Row, StoredId, from_sql, to_rows, to_sql
+from .rows import FIELDS, Row, StoredId, from_sql, to_rows, to_sql, to_time
 from .schema import NOW
 
 _COLUMNS = ", ".join(FIELDS)
@@ -60,15 +60,16 @@ class _SuiteRow(NamedTuple):
     @property
     def older(self) -> tuple[datetime, int] | None:
         """A time, and the highest `relative_id` of the sessions that were created before; None for none."""
-        return None if self.older_than is None else (datetime.fromisoformat(self.older_than), self.older_id)
+        time = to_time(self.older_than)
+        return None if time is None else (time, self.older_id)
 
     @property
     def complete(self) -> CompleteSync | None:
         """The last sync, if it was complete and nothing has changed since; None otherwise."""
         if self.digest is None:
             return None
-        since = None if self.digest_since is None else datetime.fromisoformat(self.digest_since)
-        return CompleteSync(self.digest, SyncScope(after=self.digest_after, since=since, cases=self.digest_cases))
+        scope = SyncScope(after=self.digest_after, since=to_time(self.digest_since), cases=self.digest_cases)
+        return CompleteSync(self.digest, scope)
 
     def is_overruled(self, page: PageToSave, sync: int) -> bool:
         """Whether another sync has reduced the coverage since a page was requested: then the page extends none."""
@@ -102,7 +103,7 @@ def load_suite(file: DatabaseFile, key: SuiteKey) -> SuiteState:
         covered=covered,
         living_below=_newest_living(file, suite.number, covered[-1][1]) if covered else 0,
         due_checks=_load_due_checks(file, suite.number),
-        older_than=None if suite.older_than is None else datetime.fromisoformat(suite.older_than),
+        older_than=to_time(suite.older_than),
         older_id=suite.older_id,
         complete=suite.complete,
     )
@@ -243,9 +244,9 @@ def _load_due_checks(file: DatabaseFile, suite: int | None) -> tuple[SessionId, 
             id=from_sql(stored_id),
             relative_id=relative_id,
             status=SessionStatus(from_sql(status)),
-            finish_date=None if finished is None else datetime.fromisoformat(finished),
+            finish_date=to_time(finished),
         )
-        if not session.is_finished and is_check_due(created, checked, now=now):
+        if not session.is_finished and is_check_due(to_time(created), to_time(checked), now=now):
             due.append((checked or "", SessionId(relative_id, session.id)))
     return tuple(session for _, session in sorted(due, key=itemgetter(0)))
 

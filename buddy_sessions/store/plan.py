@@ -201,21 +201,21 @@ def plan_checks(state: SuiteState, progress: Progress) -> tuple[ReadRange, ...]:
     return tuple(checks[: max(MAX_CHECKS - progress.check_requests, 0)])
 
 
-def is_check_due(created: str | None, checked: str | None, *, now: datetime) -> bool:
+def is_check_due(created: datetime | None, checked: datetime | None, *, now: datetime) -> bool:
     """Return whether an unfinished session is to be requested again.
 
     A check in the future does not count: the clock was wrong.
 
     Args:
-        created: The time at which the session was created, in ISO 8601; None if it is unknown.
+        created: The time at which the session was created; None if it is unknown.
         checked: The time at which the session was last saved or requested; None if it is unknown.
         now: The current time.
     """
     if checked is None:
         return True
-    age = now - datetime.fromisoformat(created) if created else timedelta()
+    age = now - created if created else timedelta()
     pause = min(max(age * PAUSE_PER_AGE, SHORTEST_PAUSE), LONGEST_PAUSE)
-    return not timedelta() <= now - datetime.fromisoformat(checked) < pause
+    return not timedelta() <= now - checked < pause
 
 
 def proves_ranges(progress: Progress, scope: SyncScope) -> bool:

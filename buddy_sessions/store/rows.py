@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cache
 from operator import attrgetter
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 import attrs
 
 from .._decoding.converter import case_from_dict, session_from_dict, to_dict
 from .._decoding.hooks import unstructure_time
+from ..errors import DecodeError
 from ..models import Member, Session, TestCase
 
 FIELDS = tuple(field.name for field in attrs.fields(Session))
@@ -21,6 +22,8 @@ FIELDS = tuple(field.name for field in attrs.fields(Session))
 
 CASE_FIELDS = tuple(field.name for field in attrs.fields(TestCase) if field.name != "failure")
 """The columns of a row of `cases`, in this order. The failure is read from `data`."""
+
+_T = TypeVar("_T")
 
 _get_fields = attrgetter(*FIELDS)
 
@@ -52,12 +55,11 @@ def to_session(row: Sequence[Any], members: Members) -> Session:
 
     Raises:
         DecodeError: A value of the row is not valid.
-        ValueError: A value of the row is not valid JSON or text.
     """
     fields = dict(zip(FIELDS, map(from_sql, row), strict=True))
     text = fields["created_by"]
     if text is not None:
-        fields["created_by"] = members.get(text) or json.loads(text)
+        fields["created_by"] = members.get(text) or from_json(text)
     session = session_from_dict(fields)
     members[text] = session.created_by
     return session
@@ -103,8 +105,26 @@ def to_sql(text: str | None) -> StoredId | None:
 
 
 def from_sql(value: Any) -> Any:
-    """Return a stored value; a blob is text with a lone surrogate."""
-    return value.decode(errors="surrogatepass") if type(value) is bytes else value
+    """Return a stored value; a blob is text with a lone surrogate. Raises `DecodeError` if it is not valid."""
+    return _convert(lambda blob: blob.decode(errors="surrogatepass"), value) if type(value) is bytes else value
+
+
+def from_json(text: Any) -> Any:
+    """Return the value of a stored JSON text. Raises `DecodeError` if it is not valid."""
+    return _convert(json.loads, text)
+
+
+def to_time(text: Any) -> datetime | None:
+    """Return a stored time in UTC; None for null. Raises `DecodeError` if it is not valid."""
+    return None if text is None else _convert(datetime.fromisoformat, text).astimezone(UTC)
+
+
+def _convert(function: Callable[[Any], _T], value: Any) -> _T:
+    """Convert a stored value, which another program may have changed."""
+    try:
+        return function(value)
+    except (TypeError, ValueError) as error:
+        raise DecodeError(f"{value!r}: {error}") from error
 
 
 def _numbers(values: Sequence[Any]) -> Sequence[Any]:

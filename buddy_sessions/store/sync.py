@@ -203,6 +203,7 @@ class SuiteSync:
                 withdrawal = PageToSave(sessions=(), commit=part.commit, sync=sync, withdraws_claims=True)
                 await self._run.call(save_page, self._key, withdrawal)
         except StoreError as later:
+            _log.warning("%s: %s", self._key, error)  # only the later error is raised
             return later
         return error
 

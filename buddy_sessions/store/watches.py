@@ -10,7 +10,7 @@ from .._changes import REMEMBERED_SESSIONS
 from .._decoding.converter import session_from_dict, to_dict
 from ..models import Session, SuiteKey
 from .file import DatabaseFile
-from .rows import to_sql
+from .rows import from_json, to_sql
 from .thread import DatabaseThread
 
 _WATCH = "workspace = ? AND project = ? AND suite_id = ? AND branch = ?"
@@ -41,7 +41,7 @@ def load_watch(file: DatabaseFile, key: SuiteKey, branch: str) -> list[Session] 
     if file.execute(f"SELECT 1 FROM watches WHERE {_WATCH}", (*key, branch)).fetchone() is None:
         return None
     rows = file.execute(f"SELECT session FROM watched WHERE {_WATCH}", (*key, branch))
-    return [session_from_dict(json.loads(text)) for (text,) in rows]
+    return [session_from_dict(from_json(text)) for (text,) in rows]
 
 
 def start_watch(file: DatabaseFile, key: SuiteKey, branch: str, sessions: Sequence[Session]) -> None:

@@ -182,8 +182,7 @@ class TestErrors:
         [
             (sqlite3.ProgrammingError("cause"), ": cause"),
             (OverflowError("cause"), ": a number of a session has more than 64 bits, SQLite's limit"),
-            (ValueError("cause"), ": a saved session was changed, and is not valid any more: cause"),
-            (DecodeError("cause"), ": a saved session was changed, and is not valid any more: cause"),
+            (DecodeError("cause"), ": a saved value was changed, and is not valid any more: cause"),
         ],
         ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
     )
@@ -192,6 +191,7 @@ class TestErrors:
             raise error
         assert str(caught.value) == f"{path}{message}"
 
-    def test_errors_of_programs_are_not_translated(self, file: DatabaseFile) -> None:
-        with pytest.raises(KeyError), file.translate_errors():
-            raise KeyError
+    @pytest.mark.parametrize("error", [KeyError, ValueError, TypeError])
+    def test_errors_of_programs_are_not_translated(self, file: DatabaseFile, error: type[Exception]) -> None:
+        with pytest.raises(error), file.translate_errors():
+            raise error

@@ -115,12 +115,12 @@ class TestDue:
         ids=["new", "ten-minutes", "hours", "ten-days", "years", "in-the-future", "unknown"],
     )
     def test_pause_is_a_tenth_of_the_age(self, age: timedelta | None, pause: timedelta) -> None:
-        created = None if age is None else (NOW - age).isoformat()
+        created = None if age is None else NOW - age
         assert is_check_due(created, None, now=NOW)
-        assert is_check_due(created, (NOW - pause).isoformat(), now=NOW)
-        assert not is_check_due(created, (NOW - pause + timedelta(seconds=1)).isoformat(), now=NOW)
+        assert is_check_due(created, NOW - pause, now=NOW)
+        assert not is_check_due(created, NOW - pause + timedelta(seconds=1), now=NOW)
 
     @pytest.mark.parametrize("ahead", [timedelta(seconds=1), timedelta(days=400)])
     def test_check_in_the_future_does_not_count(self, ahead: timedelta) -> None:
         """The clock of the machine was ahead."""
-        assert is_check_due(NOW.isoformat(), (NOW + ahead).isoformat(), now=NOW)
+        assert is_check_due(NOW, NOW + ahead, now=NOW)

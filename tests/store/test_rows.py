@@ -82,16 +82,10 @@ def test_lone_surrogates_are_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "error"),
-    [
-        ({"tests_count": "many"}, DecodeError),
-        ({"create_date": "yesterday"}, DecodeError),
-        ({"created_by": "7"}, DecodeError),
-        ({"created_by": "{"}, ValueError),
-        ({"id": b"\xff"}, ValueError),
-    ],
+    "values",
+    [{"tests_count": "many"}, {"create_date": "yesterday"}, {"created_by": "7"}, {"created_by": "{"}, {"id": b"\xff"}],
     ids=["number", "time", "member", "JSON", "text"],
 )
-def test_invalid_row_is_rejected(values: dict[str, Any], error: type[Exception]) -> None:
-    with pytest.raises(error):
+def test_invalid_row_is_rejected(values: dict[str, Any]) -> None:
+    with pytest.raises(DecodeError):
         to_session(row_with(**values), {})

@@ -1135,6 +1135,24 @@ class TestInterruption:
         assert (harvest.stats.sessions, harvest.stats.requests) == (20, 2)
         assert await store.covered(KEY) == [(81, 100)]
 
+    async def test_error_of_the_server_is_logged_if_the_file_fails_too(
+        self,
+        store: SessionStore,
+        buddy: BuddyClient,
+        fake: FakeBuddy,
+        suite: FakeSuite,
+        path: Path,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        create_finished(suite, 3)
+        await sync(store, buddy)
+        fake.inject(Fault.status(404))
+        execute(path, "CREATE TRIGGER t BEFORE UPDATE ON suites BEGIN SELECT RAISE(ABORT, 'refused'); END")
+        with pytest.raises(HarvestError) as caught:
+            await sync(store, buddy)
+        assert "refused" in str(caught.value.failures[KEY])
+        assert "HTTP 404" in caplog.text
+
     async def test_invalid_name_fails_that_suite(
         self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
     ) -> None:

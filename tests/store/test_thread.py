@@ -35,7 +35,7 @@ def fail(_file: DatabaseFile) -> None:
 async def test_each_call_has_its_own_outcome(thread: DatabaseThread) -> None:
     calls = thread.run(to_int, "1"), thread.run(fail), thread.run(to_int, "3")
     first, second, third = await asyncio.gather(*calls, return_exceptions=True)
-    assert (first, type(second), third) == (1, StoreError, 3)
+    assert (first, type(second), third) == (1, ValueError, 3)
 
 
 async def test_call_that_has_not_begun_is_cancelled_with_its_caller(thread: DatabaseThread) -> None:
