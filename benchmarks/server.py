@@ -60,9 +60,10 @@ def run_server() -> Iterator[Server]:
 def page_template(count: int) -> bytes:
     """Return a page of `count` realistic sessions, with a `%d` of fixed width for each number and within each ID."""
     suite = FakeSuite("acme", "shop", "MNbyVedg").populate(_MAX_PAGE_SIZE, until=datetime(2026, 1, 1, tzinfo=UTC))
-    page = suite.page(1, count)
-    ids = [session["id"] for session in page["sessions"]]
-    for session in page["sessions"]:
+    sessions = suite.sessions[:count]
+    page = {"url": f"{suite.url}/sessions", "html_url": suite.html_url, "sessions": sessions}
+    ids = [session["id"] for session in sessions]
+    for session in sessions:
         session["relative_id"] = "NUMBER"
     # Compact and in UTF-8, as servers in other languages write JSON.
     text = json.dumps(page, ensure_ascii=False, separators=(",", ":")).replace("%", "%%")

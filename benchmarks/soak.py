@@ -57,7 +57,7 @@ class Resources(NamedTuple):
 
 def change(suite: FakeSuite, chance: random.Random) -> None:
     """Create a session, maybe finish, reopen or delete a recent one, and delete old ones."""
-    session = chance.choice(suite.page(1, 20)["sessions"])
+    session = chance.choice(suite.sessions[:20])
     suite.create(branch=chance.choice(["main", "develop"]))
     if session["status"] == "IN_PROGRESS":
         suite.finish(session["id"], status=chance.choice(["SUCCESSFUL", "ERROR"]))

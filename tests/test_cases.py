@@ -65,7 +65,7 @@ def paths(fake: FakeBuddy) -> list[str]:
 
 class TestSuite:
     async def test_suite_has_its_settings(self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient) -> None:
-        suite.timeout, suite.slow_threshold = 600, 250
+        suite.settings.update(timeout=600, slow_threshold=250)
         result = await buddy.suite(KEY)
         assert (result.key, result.id, result.name) == (KEY, "MNbyVedg", "Unit tests")
         assert (result.timeout, result.slow_threshold) == (600, 250)
@@ -78,18 +78,16 @@ class TestSuite:
         caplog.set_level(logging.DEBUG)
         result = await buddy.suite(KEY)
         text = repr(result) + str(to_dict(result)) + text_of_log(caplog.records)
-        assert suite.token is not None
-        assert suite.token not in text
+        assert suite.settings["token"] not in text
 
     @pytest.mark.parametrize("field", ["name", "timeout"])
     async def test_token_of_the_suite_is_in_no_error(
         self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient, field: str
     ) -> None:
-        fake.inject(Fault.body(json.dumps({**suite.details(), field: [suite.token]}).encode()))
+        fake.inject(Fault.body(json.dumps({**suite.summary(), field: [suite.settings["token"]]}).encode()))
         with pytest.raises(DecodeError, match=field) as caught:
             await buddy.suite(KEY)
-        assert suite.token is not None
-        assert suite.token not in str(caught.value)
+        assert suite.settings["token"] not in str(caught.value)
 
     async def test_unknown_suite(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
         with pytest.raises(NotFoundError, match="Suite not found"):

@@ -46,7 +46,7 @@ async def demo(*, db: Path | None = None) -> None:
     """
     path = _new_path(db)
     output, messages = Output(), Output(stderr=True)
-    fake = FakeBuddy(seed=50, latency=0.1)
+    fake = FakeBuddy(latency=0.1)
     suites = fake.add_demo_suites()
     ids_before = {session["id"] for suite in suites for session in suite.sessions}
     rng = random.Random(fake.seed)  # noqa: S311 - nothing secret

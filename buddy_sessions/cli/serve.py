@@ -84,8 +84,8 @@ async def _create_sessions(suites: Sequence[FakeSuite], *, interval: float, rng:
     while True:
         await asyncio.sleep(interval)
         suite = rng.choice(suites)
-        recent = suite.page(1, 30)["sessions"]
+        recent = suite.sessions[:30]
         if recent and recent[0]["status"] == "IN_PROGRESS":
-            suite.finish(recent[0]["id"], status="ERROR" if rng.random() < _FAILURE_RATE else "SUCCESSFUL")
+            suite.finish(recent[0], status="ERROR" if rng.random() < _FAILURE_RATE else "SUCCESSFUL")
         model = rng.choice(recent) if recent else {}
         suite.create(**{name: model[name] for name in _COPIED_FIELDS if name in model})

@@ -1,15 +1,17 @@
-"""Test cases and test groups of a session in the API's JSON: fields, counts, statuses. No HTTP."""
+"""Test cases of a session in the API's JSON: fields, counts, statuses. No HTTP."""
 
 import hashlib
+import random
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, TypeAlias
 
-from .data import Session, path_segment
-from .junit import given_failure, write_testcase
+import attrs
 
-Case = dict[str, Any]
-"""A test case in the API's JSON."""
+from .history import random_cause, random_statuses, random_tests
+from .junit import FAILURE_FIELDS, given_failure, random_failure, write_testcase
+from .wire import JsonObject, check_fields, path_segment
 
 CASE_STATUSES = ("PASSED", "FAILED", "SKIPPED", "ERROR")
 
@@ -18,67 +20,57 @@ _FIELDS = (
     *("url", "html_url", "id", "name", "test_group_name", "test_group_id", "classname", "status", "time"),
     "data",
 )
-_FAILURE_FIELDS = ("type", "message", "text")
-_DEFAULT_GROUP = "tests/cart/test_total.py"
-_DEFAULT_CLASS = "CartTest"
-_DEFAULT_TIME = 0.1  # seconds
+_GROUP, _CLASS, _TIME = "tests/cart/test_total.py", "CartTest", 0.1  # the defaults
 
 
-def make_case(session: Mapping[str, Any], given: Mapping[str, Any]) -> Case:
-    """Return a test case with all fields that a list shows.
+@attrs.frozen(eq=False)
+class StoredSession:
+    """A state of a session with its test cases, which never changes: a change of the session replaces it.
 
-    It has `data` only if that, or a part of the failure, is given.
-
-    Args:
-        session: The session that the test case belongs to.
-        given: The fields that are given; `message`, `type` and `text` describe the failure in `data`.
-
-    Raises:
-        ValueError: `name` is missing.
+    Attributes:
+        fields: The session in the API's JSON.
+        given: The test cases that a test gave, by ID as text; None for random ones that match the counts.
+        seed: The seed of the suite.
     """
-    if "name" not in given:
-        raise ValueError(f"a test case needs a name: {dict(given)!r}")
-    fields = {name: value for name, value in given.items() if name not in _FAILURE_FIELDS}
-    group, classname = fields.get("test_group_name", _DEFAULT_GROUP), fields.get("classname", _DEFAULT_CLASS)
-    group_id = fields.get("test_group_id", _new_id(session, group))
-    case_id = fields.get("id", _new_id(session, group, classname, fields["name"]))
-    case: Case = {
-        "url": f"{session['url']}/test-groups/{path_segment(group_id)}/cases/{path_segment(case_id)}",
-        "html_url": session["html_url"],
-        "id": case_id,
-        "test_group_name": group,
-        "test_group_id": group_id,
-        "classname": classname,
-        "status": "PASSED",
-        "time": _DEFAULT_TIME,
-        **fields,
-    }
-    if "data" not in case and len(fields) < len(given):
-        case["data"] = write_testcase(case, given_failure(case, given))
-    return {**{field: case[field] for field in _FIELDS if field in case}, **case}
+
+    fields: JsonObject
+    given: Mapping[str, JsonObject] | None
+    seed: str
+
+    def cases(self, *, status: str | None = None) -> list[JsonObject]:
+        """Return the test cases with this status; do not change them. Random ones have no `data`."""
+        cases = _random_cases(self) if self.given is None else self.given.values()
+        return [case for case in cases if status is None or case["status"] == status]
+
+    def case(self, case_id: str) -> JsonObject:
+        """Return a copy of one test case, with `data`; KeyError if there is none with this ID, as text."""
+        case = self.cases_by_id()[case_id]
+        cause = f"{self.seed}/{random_cause(_number(self.fields['relative_id']))}/{case['test_group_name']!r}"
+        return {**case, "data": case.get("data", write_testcase(case, random_failure(case, cause)))}
+
+    def cases_by_id(self, *, group_id: str | None = None) -> dict[str, JsonObject]:
+        """Return the test cases, or those of one group, by ID. IDs are given and returned as text."""
+        cases = (case for case in self.cases() if group_id is None or str(case["test_group_id"]) == group_id)
+        return {str(case["id"]): case for case in cases}
 
 
-def shown_in_list(case: Case) -> Case:
+Snapshot: TypeAlias = tuple[StoredSession, ...]
+"""The sessions of a suite at one time, newest first."""
+
+
+def make_cases(session: JsonObject, given: Iterable[Mapping[str, Any]]) -> dict[str, JsonObject]:
+    """Return the test cases that a test gives for a session, by ID as text. The last one with an ID wins."""
+    cases = (_make_case(session, fields) for fields in given)
+    return {str(case["id"]): case for case in cases}
+
+
+def shown_in_list(case: JsonObject) -> JsonObject:
     """Return a copy of a test case as a list shows it, without `data`."""
     return {field: value for field, value in case.items() if field != "data"}
 
 
-def list_cases(session: Mapping[str, Any], cases: Iterable[Mapping[str, Any]]) -> dict[str, Case]:
-    """Return test cases by ID. If two have the same ID, the second one replaces the first.
-
-    Args:
-        session: The session that the test cases belong to.
-        cases: The given fields of each test case.
-
-    Raises:
-        ValueError: A test case has no name.
-    """
-    made = (make_case(session, given) for given in cases)
-    return {str(case["id"]): case for case in made}
-
-
-def count_cases(cases: Iterable[Mapping[str, Any]]) -> Session:
-    """Return the counts of a session or test group with these test cases."""
+def count_cases(cases: Iterable[JsonObject]) -> dict[str, int]:
+    """Return the counts of a session with these test cases."""
     numbers = Counter(case["status"] for case in cases)
     return {
         "tests_count": numbers.total(),
@@ -95,36 +87,54 @@ def session_status(counts: Mapping[str, int]) -> str:
     return "SKIPPED" if 0 < counts["tests_count"] == counts["skipped_count"] else "SUCCESSFUL"
 
 
-def group_cases(session: Mapping[str, Any], cases: Iterable[Case]) -> list[dict[str, Any]]:
-    """Return the test groups of a session in the API's JSON, in the order of their first test cases."""
-    cases_by_group: dict[Any, list[Case]] = {}
-    for case in cases:
-        cases_by_group.setdefault(case["test_group_id"], []).append(case)
-    groups: list[dict[str, Any]] = []
-    for group_id, members in cases_by_group.items():
-        counts = count_cases(members)
-        group = {
-            "url": f"{session['url']}/test-groups/{path_segment(group_id)}",
-            "html_url": session["html_url"],
-            "id": group_id,
-            "name": members[0]["test_group_name"],
-            "time": round(sum(case["time"] or 0 for case in members), 3),
-            **counts,
-            "status": _group_status(counts),
-        }
-        groups.append(group)
-    return groups
+def _make_case(session: JsonObject, given: Mapping[str, Any]) -> JsonObject:
+    """Return a test case. It has `data` only if that, or a part of the failure, is given."""
+    check_fields("test case", given, (*_FIELDS, *FAILURE_FIELDS))
+    if "name" not in given:
+        raise TypeError(f"a test case needs a name: {dict(given)!r}")
+    fields = {name: value for name, value in given.items() if name not in FAILURE_FIELDS}
+    failure = {name: value for name, value in given.items() if name in FAILURE_FIELDS}
+    group, classname = fields.get("test_group_name", _GROUP), fields.get("classname", _CLASS)
+    group_id = fields.get("test_group_id", _new_id(session, group))
+    case_id = fields.get("id", _new_id(session, group, classname, fields["name"]))
+    case: JsonObject = {
+        "url": f"{session['url']}/test-groups/{path_segment(group_id)}/cases/{path_segment(case_id)}",
+        "html_url": session["html_url"],
+        "id": case_id,
+        "test_group_name": group,
+        "test_group_id": group_id,
+        "classname": classname,
+        "status": "PASSED",
+        "time": _TIME,
+        **fields,
+    }
+    if failure and "data" not in case:
+        case["data"] = write_testcase(case, given_failure(case, failure))
+    return {field: case[field] for field in _FIELDS if field in case}
 
 
-def _group_status(counts: Mapping[str, int]) -> str:
-    if counts["error_count"]:
-        return "ERROR"
-    if counts["failed_count"]:
-        return "FAILED"
-    return "SKIPPED" if counts["skipped_count"] == counts["tests_count"] else "PASSED"
+@lru_cache(maxsize=16)  # sessions of all suites together
+def _random_cases(session: StoredSession) -> Sequence[JsonObject]:
+    """Return random test cases that match the counts of a session, as far as these are possible."""
+    fields, seed, number = session.fields, session.seed, _number(session.fields["relative_id"])
+    tests, failed, errors, skipped = (
+        _number(fields[name]) for name in ("tests_count", "failed_count", "error_count", "skipped_count")
+    )
+    statuses = random_statuses(seed, number, tests=tests, failed=failed, errors=errors, skipped=skipped)
+    rng = random.Random(f"{seed}/times/{fields['id']!r}")  # noqa: S311 - nothing secret
+    cases: list[JsonObject] = []
+    for status, (names, seconds) in zip(statuses, random_tests(seed, tests), strict=True):
+        time = 0.0 if status == "SKIPPED" else max(0.001, round(seconds * rng.uniform(0.85, 1.2), 3))
+        cases.append(_make_case(fields, {**names, "status": status, "time": time}))
+    return cases
 
 
-def _new_id(session: Mapping[str, Any], *names: object) -> str:
+def _new_id(session: JsonObject, *names: object) -> str:
     """Return 24 hexadecimal digits, like the documented IDs. The same test has another one in each session."""
     key = "\0".join(map(str, (session["url"], *names)))
     return hashlib.sha256(key.encode(errors="backslashreplace")).hexdigest()[:24]
+
+
+def _number(value: object) -> int:
+    """Return a number of a session's JSON; 0 if a test serves an invalid one on purpose."""
+    return max(0, value) if isinstance(value, int) else 0

@@ -7,10 +7,9 @@ from typing import TypeAlias, cast
 import attrs
 from aiohttp import web
 
-from .data import Session
-from .stored import Snapshot
-from .views import Row, View
-from .wire import error_response
+from .cases import Snapshot
+from .views import View, cut_page
+from .wire import JsonObject, error_response
 
 MakeResponse: TypeAlias = Callable[[], web.Response]
 """Returns the usual response, changed by the `view` of the fault. It is made at the time of the call."""
@@ -27,28 +26,18 @@ async def _respond(_request: web.BaseRequest, make_response: MakeResponse) -> we
 class Fault:
     """A fault of one response, created by a static method or from your own handler.
 
-    A fault whose handler does not call `make_response` happens in front of Buddy, like one of a proxy or a network: the
-    request is recorded, but its token is not checked, and it does not count against the rate limit.
+    `status`, `body`, `disconnect`, `truncate`, `stall` and `hang` are faults of a network or a proxy. Unless their
+    handler calls `make_response`, the token is not checked, and the request does not count against the rate limit.
 
-    Six faults are wrong responses: the status is 200 and the content is plausible. Token, rate limit and parameters are
-    checked as usual.
-
-    - `stale`: an older state of the suite, as from a replica that is behind.
-    - `filtered`: a part of the sessions, as for a token that may not see the others.
-    - `short_page`: only the first rows of the page.
-    - `page_size`: a page of another size than requested.
-    - `swapped`: a list in which two neighbours are out of order.
-    - `missing_row`: a page without one of its rows.
-
-    `stale` and `filtered` change lists of sessions and single sessions: a session that is left out has no test cases or
-    test groups either, and a stale one has those of that time. The others change lists of sessions, of test cases and
-    of test groups. All other responses remain as usual. `swapped` and `missing_row` have no effect if that row
-    does not exist.
+    The other ones are wrong responses of Buddy: the status is 200 and the content is plausible. `stale` and `filtered`
+    change lists of sessions and single sessions: a session that is left out has no test cases either, and a stale one
+    has those of that time. `short_page`, `page_size`, `swapped` and `missing_row` change lists of sessions and of test
+    cases, if these have such a row.
 
     Attributes:
         name: The name of the fault, for `repr`.
         handler: Handles the request in place of the server.
-        view: The changes to the sessions in the response that `make_response` returns; None for no change.
+        view: What the response shows that `make_response` returns; None for no change.
     """
 
     name: str
@@ -64,7 +53,7 @@ class Fault:
             body: The exact body (default: an error in the API's JSON).
             headers: Additional headers. The content type is JSON unless it is given here.
         """
-        content = error_response(code, f"HTTP {code} (injected fault)").body if body is None else body
+        content = error_response(code, f"HTTP {code} (injected fault)")[1] if body is None else body
 
         async def handler(_request: web.BaseRequest, _make_response: MakeResponse) -> web.Response:
             response = web.Response(status=code, body=content, headers=headers)
@@ -75,12 +64,7 @@ class Fault:
 
     @staticmethod
     def body(content: bytes, *, headers: Mapping[str, str] | None = None) -> "Fault":
-        """Return a fault that responds with status 200 and the exact body `content`.
-
-        Args:
-            content: The body.
-            headers: Additional headers. The content type is JSON unless it is given here.
-        """
+        """Return a fault that responds with status 200 and the exact body `content`. For `headers`, see `status`."""
         return Fault(f"body({len(content)} bytes)", Fault.status(200, body=content, headers=headers).handler)
 
     @staticmethod
@@ -94,10 +78,7 @@ class Fault:
 
     @staticmethod
     def truncate(after: int = 100) -> "Fault":
-        """Return a fault that closes the connection after `after` bytes of the body.
-
-        The `Content-Length` is that of the whole body.
-        """
+        """Return a fault that closes the connection after `after` bytes of the body, and announces the whole body."""
 
         async def handler(request: web.BaseRequest, make_response: MakeResponse) -> None:
             whole = make_response()
@@ -130,7 +111,7 @@ class Fault:
 
     @staticmethod
     def stale(snapshot: Snapshot) -> "Fault":
-        """Return a fault that responds as if the suite were still in the state of `snapshot`.
+        """Return a fault that responds as if the suite were still in an older state, as a replica that is behind.
 
         Args:
             snapshot: The result of `FakeSuite.snapshot`, for the suite that the request reads.
@@ -138,8 +119,8 @@ class Fault:
         return Fault(f"stale({len(snapshot)} sessions)", view=View(snapshot=snapshot))
 
     @staticmethod
-    def filtered(hidden: Callable[[Session], bool], *, after_cut: bool = False) -> "Fault":
-        """Return a fault that leaves out sessions. A single session that is left out gets a 404, as its test cases do.
+    def filtered(hidden: Callable[[JsonObject], bool], *, after_cut: bool = False) -> "Fault":
+        """Return a fault that leaves out sessions, as for a token that may not see them: they get a 404.
 
         Args:
             hidden: Returns whether a session, in the API's JSON, is left out.
@@ -151,31 +132,29 @@ class Fault:
     @staticmethod
     def short_page(rows: int) -> "Fault":
         """Return a fault that responds with the first `rows` rows of the page only; 0 for an empty page."""
-        return Fault(f"short_page({rows})", view=View(change_page=lambda page: page[:rows]))
+        return Fault(f"short_page({rows})", view=View(cut=lambda *page: cut_page(*page)[:rows]))
 
     @staticmethod
     def page_size(size: int) -> "Fault":
-        """Return a fault that responds as if `per_page` were `size`, also if that is more than `largest_page`.
-
-        Page `n` starts after `(n - 1) * size` rows.
-        """
-        return Fault(f"page_size({size})", view=View(page_size=size))
+        """Return a fault that responds as if `per_page` were `size`, also if that is more than `largest_page`."""
+        return Fault(f"page_size({size})", view=View(cut=lambda rows, number, _: cut_page(rows, number, size)))
 
     @staticmethod
     def swapped(offset: int) -> "Fault":
-        """Return a fault that exchanges two neighbours in the list, before the page is cut.
+        """Return a fault that exchanges the rows at `offset` and `offset + 1` of the whole list; 0 is the newest."""
 
-        Args:
-            offset: The position of the first one in the list, or in the list of the requested branch; 0 is the newest.
-        """
+        def cut(rows: list[JsonObject], number: int, size: int) -> list[JsonObject]:
+            swapped = [*rows[:offset], *reversed(rows[offset : offset + 2]), *rows[offset + 2 :]]
+            return cut_page(swapped, number, size)
 
-        def swap(rows: list[Row]) -> list[Row]:
-            return [*rows[:offset], *reversed(rows[offset : offset + 2]), *rows[offset + 2 :]]
-
-        return Fault(f"swapped({offset})", view=View(change_list=swap))
+        return Fault(f"swapped({offset})", view=View(cut=cut))
 
     @staticmethod
     def missing_row(index: int) -> "Fault":
         """Return a fault that leaves out the row at `index` of the page, from 0. No other row takes its place."""
-        view = View(change_page=lambda page: [*page[:index], *page[index + 1 :]])
-        return Fault(f"missing_row({index})", view=view)
+
+        def cut(rows: list[JsonObject], number: int, size: int) -> list[JsonObject]:
+            page = cut_page(rows, number, size)
+            return [*page[:index], *page[index + 1 :]]
+
+        return Fault(f"missing_row({index})", view=View(cut=cut))

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from .server import FakeBuddy
 
-_OTHER_VARIABLES = "BUDDY_API_ENDPOINT", "BUDDY_BASE_URL", "BUDDY_REGION"
-
 
 @pytest.fixture
 def fake_buddy(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBuddy]:
@@ -45,7 +43,7 @@ def fake_buddy(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBuddy]:
         thread.submit(runner.run, stop.wait())
         monkeypatch.setenv("BUDDY_TOKEN", fake.token)
         monkeypatch.setenv("BUDDY_API_URL", str(fake.base_url))
-        for name in _OTHER_VARIABLES:
+        for name in ("BUDDY_API_ENDPOINT", "BUDDY_BASE_URL", "BUDDY_REGION"):
             monkeypatch.delenv(name, raising=False)
         yield fake
         runner.get_loop().call_soon_threadsafe(stop.set)

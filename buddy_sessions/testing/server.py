@@ -13,12 +13,12 @@ import attrs
 from aiohttp import web
 from yarl import URL
 
-from .data import DEMO_SUITES
-from .endpoints import Call, find_endpoint
+from .endpoints import Call, ErrorResponse, find_endpoint
 from .faults import Fault
+from .history import DEMO_SUITES
 from .suite import FakeSuite
 from .views import View
-from .wire import JsonResponse, RateLimitWindows, RecordedRequest, error_response
+from .wire import RateLimitWindows, RecordedRequest, error_response, success_response
 
 _SCOPES = {"UNIT_TEST_INFO", "UNIT_TEST_READ"}  # the older and the newer name of the same scope
 _MIN_COMPRESSED_SIZE = 1024  # bytes
@@ -46,8 +46,6 @@ class FakeBuddy:
         rate_window: Seconds per window. Windows are fixed; windows of whole seconds end on whole seconds.
         compress: Whether to compress bodies larger than 1 KiB with gzip, if the client accepts it.
         ssl_context: Serve HTTPS with this context; None for HTTP.
-        api_url: The base of `url` fields in responses. A change applies to suites that are added later.
-        app_url: The base of `html_url` fields in responses. A change applies to suites that are added later.
         on_request: Called with each request before its response is made; awaited if it returns an awaitable. Changes
             that it makes are visible in that response, and a fault that it injects applies to that request.
         suites: The suites by workspace, project and suite ID.
@@ -69,8 +67,6 @@ class FakeBuddy:
     rate_window: float = 60.0
     compress: bool = False
     ssl_context: ssl.SSLContext | None = None
-    api_url: str = "https://api.buddy.works"
-    app_url: str = "https://app.buddy.works"
     on_request: Callable[[RecordedRequest], object] | None = None
     suites: dict[tuple[str, str, str], FakeSuite] = attrs.field(
         init=False, factory=dict[tuple[str, str, str], FakeSuite]
@@ -78,6 +74,7 @@ class FakeBuddy:
     requests: list[RecordedRequest] = attrs.field(init=False, factory=list[RecordedRequest])
     faults: deque[Fault] = attrs.field(init=False, factory=deque[Fault])
     max_in_flight: int = attrs.field(init=False, default=0)
+    _deleted_suites: int = attrs.field(init=False, default=0)
     _runner: web.ServerRunner | None = attrs.field(init=False, default=None)
     _base_url: URL | None = attrs.field(init=False, default=None)
     _handler_tasks: set[asyncio.Task[None]] = attrs.field(init=False, factory=set[asyncio.Task[None]])
@@ -149,17 +146,7 @@ class FakeBuddy:
         name: str = "Unit tests",
         identifier: str = "unit-tests",
     ) -> FakeSuite:
-        """Add an empty suite, and its workspace and project if they do not exist.
-
-        Args:
-            workspace: The domain of the workspace.
-            project: The name of the project.
-            suite_id: The ID of the suite.
-            name: The name of the suite.
-            identifier: The identifier of the suite.
-
-        Returns:
-            The suite.
+        """Add an empty suite, and its workspace and project if they do not exist. The arguments are its attributes.
 
         Raises:
             ValueError: The suite already exists.
@@ -167,30 +154,34 @@ class FakeBuddy:
         key = (workspace, project, suite_id)
         if key in self.suites:
             raise ValueError(f"suite {'/'.join(key)} already exists")
-        suite = FakeSuite(
-            *key, name=name, identifier=identifier, seed=self.seed, api_url=self.api_url, app_url=self.app_url
-        )
-        self.suites[key] = suite
-        return suite
+        # A suite that is created again has other sessions than before.
+        seed = self.seed + self._deleted_suites
+        self.suites[key] = FakeSuite(*key, name=name, identifier=identifier, seed=seed)
+        return self.suites[key]
+
+    def delete_suite(self, suite: FakeSuite) -> None:
+        """Delete a suite. Requests for it get a 404, until `add_suite` creates it again, with other sessions.
+
+        Raises:
+            KeyError: The server has no such suite.
+        """
+        del self.suites[suite.key]
+        self._deleted_suites += 1
 
     def add_demo_suites(self, workspace: str = "acme", *, until: datetime | None = None) -> list[FakeSuite]:
-        """Add six realistic suites with 30 to 400 sessions each to the projects `storefront` and `payments`.
+        """Add six suites with 30 to 400 random sessions each, in the projects `storefront` and `payments`; return them.
 
         Args:
             workspace: The workspace to add them to.
             until: An aware time. No session is created or finished later (default: now).
 
-        Returns:
-            The added suites.
-
         Raises:
             ValueError: The suites already exist, or `until` has no time zone.
         """
-        added: list[FakeSuite] = []
-        for project, suite_id, identifier, name, count in DEMO_SUITES:
-            suite = self.add_suite(workspace, project, suite_id, name=name, identifier=identifier)
-            added.append(suite.populate(count, until=until))
-        return added
+        return [
+            self.add_suite(workspace, project, suite_id, name=name, identifier=identifier).populate(count, until=until)
+            for project, suite_id, identifier, name, count in DEMO_SUITES
+        ]
 
     def inject(self, *faults: Fault, times: int = 1) -> None:
         """Queue faults for the next requests, one per request. The sequence of faults is repeated `times` times."""
@@ -239,7 +230,7 @@ class FakeBuddy:
             response.enable_compression(web.ContentCoding.gzip)
         return response
 
-    def _route(self, record: RecordedRequest, view: View | None) -> JsonResponse:
+    def _route(self, record: RecordedRequest, view: View | None) -> tuple[int, bytes]:
         endpoint, path = find_endpoint(record.path)
         if endpoint is None:
             return error_response(404, "Not found")
@@ -253,8 +244,11 @@ class FakeBuddy:
             suites=self.suites,
             path=path,
             query=record.query,
-            view=view,
+            view=view or View(),
             largest_page=self.largest_page,
             refuse_above=self.refuse_above,
         )
-        return call.respond(endpoint)
+        try:
+            return success_response(endpoint(call))
+        except ErrorResponse as error:
+            return error_response(*error.args)

@@ -1,80 +1,55 @@
-"""Views of a suite: the rows in one response, where a fault changes them. No HTTP."""
+"""What a response shows of a suite, if a fault changes it. No HTTP."""
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import attrs
 
-from .data import Session, is_on_branch
-from .stored import Snapshot, StoredSession
+from .cases import Snapshot, StoredSession
+from .wire import JsonObject
 
-Row: TypeAlias = dict[str, Any]
-"""A session, a test case or a test group in the API's JSON."""
+Cut: TypeAlias = Callable[[list[JsonObject], int, int], list[JsonObject]]
+"""Returns a page of a list of sessions or test cases, for the number of the page, from 1, and its size."""
+
+
+def cut_page(rows: list[JsonObject], number: int, size: int) -> list[JsonObject]:
+    """Return one page of a list."""
+    return rows[(number - 1) * size : number * size]
 
 
 @attrs.frozen(kw_only=True)
 class View:
-    """The changes that a fault makes to the rows in one response. The default changes nothing.
+    """What a response shows. The default is what the suite contains.
 
     Attributes:
         snapshot: The sessions to show in place of those that exist now; None for no replacement.
         is_hidden: Returns whether a session is left out.
         hide_after_cut: Whether sessions are left out after the page is cut, which makes the page shorter.
-        change_list: Changes the list, of the suite or of the requested branch, before the page is cut.
-        page_size: The page size in place of the requested one; None for no replacement.
-        change_page: Changes the page after it is cut.
+        cut: Cuts the page.
     """
 
     snapshot: Snapshot | None = None
-    is_hidden: Callable[[Session], bool] = lambda _: False
+    is_hidden: Callable[[JsonObject], bool] = lambda _: False
     hide_after_cut: bool = False
-    change_list: Callable[[list[Row]], list[Row]] = lambda rows: rows
-    page_size: int | None = None
-    change_page: Callable[[list[Row]], list[Row]] = lambda rows: rows
+    cut: Cut = cut_page
 
-    def page(self, current: Snapshot, number: int, size: int, branch: str | None) -> list[Session]:
-        """Return the sessions on a page.
-
-        Args:
-            current: The sessions that exist now.
-            number: The page number, from 1.
-            size: The requested page size.
-            branch: Only sessions of this branch.
-        """
-        sessions = [row.copy() for row in self._rows(current) if branch is None or is_on_branch(row, branch)]
-        if not self.hide_after_cut:
-            sessions = self._without_hidden(sessions)
-        page = self._cut(sessions, number, size)
+    def page(self, current: Snapshot, number: int, size: int, branch: str | None) -> list[JsonObject]:
+        """Return a page of the sessions of a suite, or of one branch: neither tags nor pull requests."""
+        shown = (session.fields for session in self._sessions(current))
+        rows = [
+            row.copy() for row in shown if branch is None or (row["ref_type"], row["ref_name"]) == ("BRANCH", branch)
+        ]
         if self.hide_after_cut:
-            page = self._without_hidden(page)
-        return self.change_page(page)
-
-    def rows(self, rows: list[Row], number: int, size: int) -> list[Row]:
-        """Return the test cases or test groups on a page.
-
-        Args:
-            rows: All rows of the list.
-            number: The page number, from 1.
-            size: The requested page size.
-        """
-        return self.change_page(self._cut(rows, number, size))
+            return self._without_hidden(self.cut(rows, number, size))
+        return self.cut(self._without_hidden(rows), number, size)
 
     def session(self, current: Snapshot, session_id: str) -> StoredSession | None:
-        """Return the session with this ID; None if there is none, or it is hidden.
+        """Return the session with this ID, as text; None if there is none, or it is hidden."""
+        session = next((each for each in self._sessions(current) if str(each.fields["id"]) == session_id), None)
+        return None if session is None or self.is_hidden(session.fields.copy()) else session
 
-        Args:
-            current: The sessions that exist now.
-            session_id: The ID as text, also if it is a number in the API's JSON.
-        """
-        session = next((row for row in self._rows(current) if str(row["id"]) == session_id), None)
-        return None if session is None or self.is_hidden(session.copy()) else session
-
-    def _cut(self, rows: list[Row], number: int, size: int) -> list[Row]:
-        size = size if self.page_size is None else self.page_size
-        return self.change_list(rows)[(number - 1) * size : number * size]
-
-    def _rows(self, current: Snapshot) -> Snapshot:
+    def _sessions(self, current: Snapshot) -> Snapshot:
         return current if self.snapshot is None else self.snapshot
 
-    def _without_hidden(self, sessions: list[Session]) -> list[Session]:
-        return [session for session in sessions if not self.is_hidden(session)]
+    def _without_hidden(self, rows: list[JsonObject]) -> list[JsonObject]:
+        return [row for row in rows if not self.is_hidden(row.copy())]

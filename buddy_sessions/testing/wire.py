@@ -1,36 +1,56 @@
-"""Recorded requests, JSON responses, and the headers of the rate limit. No I/O."""
+"""The formats of the API: JSON responses, times, URLs, recorded requests, the headers of the rate limit. No I/O."""
 
 import json
 import math
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterable, Mapping
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from typing import Any, TypeAlias
+from urllib.parse import quote
 
 import attrs
+
+JsonObject: TypeAlias = dict[str, Any]
+"""A session, a test case, a test group or a suite in the API's JSON."""
 
 DEFAULT_PER_PAGE = 20  # documented
 
 
-class JsonResponse(NamedTuple):
-    """The status and the JSON body of a response."""
-
-    status: int
-    body: bytes
-
-
-def success_response(content: dict[str, Any]) -> JsonResponse:
-    """Return a 200 response with this content."""
+def success_response(content: JsonObject) -> tuple[int, bytes]:
+    """Return the status and the body of a response with this content."""
     # A lone surrogate cannot be encoded in UTF-8; backslashreplace turns it into its JSON escape.
-    return JsonResponse(200, json.dumps(content, ensure_ascii=False).encode(errors="backslashreplace"))
+    return 200, json.dumps(content, ensure_ascii=False).encode(errors="backslashreplace")
 
 
-def error_response(status: int, message: str) -> JsonResponse:
-    """Return an error response in the shape that Buddy's Go SDK reads (`client.go`)."""
-    return JsonResponse(status, json.dumps({"errors": [{"message": message}]}, ensure_ascii=False).encode())
+def error_response(status: int, message: str) -> tuple[int, bytes]:
+    """Return the status and the body of an error, in the shape that Buddy's Go SDK reads (`client.go`)."""
+    return status, json.dumps({"errors": [{"message": message}]}, ensure_ascii=False).encode()
 
 
-@attrs.define(on_setattr=attrs.setters.frozen, eq=False)
+def format_time(seconds: int) -> str:
+    """Return Unix seconds in the API's format: `2025-10-21T06:42:16Z`."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def path_segment(name: object) -> str:
+    """Return a name or an ID percent-encoded as one segment of a URL's path."""
+    segment = quote(str(name), safe="", errors="backslashreplace")
+    # Clients resolve the segments "." and ".."; in an encoded form, some leave them alone.
+    return segment.replace(".", "%2E") if segment in {".", ".."} else segment
+
+
+def check_fields(kind: str, given: Iterable[str], known: Collection[str]) -> None:
+    """Raise TypeError if one of the given fields is unknown, so that a typing error does not pass a test."""
+    for name in given:
+        if name not in known:
+            similar = get_close_matches(name, known, n=1)
+            hint = f": did you mean {similar[0]!r}?" if similar else f": it has {', '.join(known)}"
+            raise TypeError(f"a {kind} has no field {name!r}{hint}")
+
+
+@attrs.define(eq=False)
 class RecordedRequest:
-    """A request that the server received. Frozen, except for `status`, which is set when the response is sent.
+    """A request that the server received.
 
     Attributes:
         method: The HTTP method.
@@ -44,7 +64,7 @@ class RecordedRequest:
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
-    status: int | None = attrs.field(default=None, on_setattr=attrs.setters.NO_OP)
+    status: int | None = None
 
     @property
     def page(self) -> int:
@@ -70,15 +90,9 @@ class RateLimitWindows:
     used: int = 0  # requests in the current window
 
     def count(self, now: float, limit: int, seconds: float) -> tuple[bool, dict[str, str]]:
-        """Count a request against the limit.
+        """Return whether a request at `now`, in Unix seconds, is allowed, and the headers of its response.
 
-        Args:
-            now: The time of the request, in Unix seconds.
-            limit: The number of requests allowed per window.
-            seconds: The length of a window, in seconds.
-
-        Returns:
-            Whether the request is allowed, and the headers of its response.
+        A window of `seconds` seconds allows `limit` requests.
         """
         if self.first is None:
             self.first = math.ceil(now)

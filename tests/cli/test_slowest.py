@@ -87,7 +87,7 @@ class TestTable:
         assert call("slowest", SUITE, "--threshold", "60", "--format", "table") == (0, expected, "")
 
     def test_suite_without_a_threshold(self, suite: FakeSuite, call: Call) -> None:
-        suite.slow_threshold = None
+        suite.settings["slow_threshold"] = None
         assert call("slowest", SUITE, "--format", "table").out.endswith("\n3 tests in 4 sessions, #1 to #4\n")
 
     def test_threshold_of_the_suite_is_read_only_for_a_table(

@@ -278,6 +278,6 @@ async def test_limited_page_size(
 
 
 async def test_same_page_for_every_number(reader: CheckedReader) -> None:
-    page = json.dumps(FakeSuite(*KEY).populate(100).page(1, 20)).encode()
+    page = json.dumps({"sessions": FakeSuite(*KEY).populate(100).sessions[:20]}).encode()
     async with raw_server(http_response(page)) as server:
         await reader.fail(server, UnstableListingError, requests=range(101, 110), function=read_pages_of_20)

@@ -22,7 +22,7 @@ from buddy_sessions.testing import FakeSuite
 
 TOKEN = "s3cr3t-t0ken"
 KEY = SuiteKey("acme", "shop", "MNbyVedg")
-PAGE = json.dumps(FakeSuite(*KEY).populate(3).page(1, 100)).encode()
+PAGE = json.dumps({"sessions": FakeSuite(*KEY).populate(3).sessions}).encode()
 """A page with the whole list of three sessions."""
 
 _E = TypeVar("_E", bound=BuddyError)

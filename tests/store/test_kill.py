@@ -220,7 +220,7 @@ def change_near_the_top(chance: random.Random, suite: FakeSuite) -> None:
     """Change a suite where the next sync can see it without reading everything again."""
     for _ in range(chance.choice([1, 1, 1, 150])):
         suite.create()
-    newest = suite.page(1, 20)["sessions"]
+    newest = suite.sessions[:20]
     running = [session["id"] for session in newest if session["status"] == "IN_PROGRESS"]
     if running and chance.random() < 0.9:
         suite.finish(chance.choice(running))
@@ -297,7 +297,7 @@ async def test_watch_killed_many_times_misses_no_change(fake: FakeBuddy, forks: 
     await forks.wait()
 
     def on_request(_: object) -> None:
-        running = [session["id"] for session in suite.page(1, 20)["sessions"] if session["status"] == "IN_PROGRESS"]
+        running = [session["id"] for session in suite.sessions[:20] if session["status"] == "IN_PROGRESS"]
         if running and chance.random() < 0.5:
             suite.finish(chance.choice(running))
         suite.create()

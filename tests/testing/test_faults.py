@@ -1,30 +1,38 @@
-"""Wrong responses of `FakeBuddy` over real HTTP: status 200, plausible content."""
+"""The faults of `FakeBuddy` over real HTTP."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import aiohttp
 import attrs
 import pytest
+from aiohttp import web
 
-from buddy_sessions import BuddyClient, NotFoundError
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 
 SUITES = "/workspaces/acme/projects/shop/unit-tests/suites"
 SESSIONS = f"{SUITES}/MNbyVedg/sessions"
+CASES = f"{SESSIONS}/id10/cases"
+NOT_FOUND = (404, {"errors": [{"message": "Session not found"}]})
 
-ALL = [
-    Fault.stale(()),
-    Fault.filtered(lambda _: True),
-    Fault.filtered(lambda _: True, after_cut=True),
-    Fault.short_page(0),
-    Fault.page_size(1),
-    Fault.swapped(0),
-    Fault.missing_row(0),
-]
-each_fault = pytest.mark.parametrize("fault", ALL, ids=lambda fault: fault.name)
+
+def is_recent(session: dict[str, Any]) -> bool:
+    return bool(session["relative_id"] in {9, 8, 5})
+
+
+WRONG = {
+    "stale": Fault.stale(()),
+    "filtered": Fault.filtered(is_recent),
+    "filtered after the cut": Fault.filtered(is_recent, after_cut=True),
+    "short page": Fault.short_page(0),
+    "page size": Fault.page_size(1),
+    "swapped": Fault.swapped(0),
+    "missing row": Fault.missing_row(0),
+}
+wrong_responses = pytest.mark.parametrize("fault", WRONG.values(), ids=WRONG.keys())
 
 
 @attrs.frozen
@@ -34,27 +42,42 @@ class Reader:
     fake: FakeBuddy
     http: aiohttp.ClientSession
 
-    async def get(self, path: str, fault: Fault | None = None, **query: str | int) -> tuple[int, Any]:
+    async def get(self, path: str, *faults: Fault, **query: str | int) -> tuple[int, Any]:
         """Return the status and the content of one response."""
-        if fault is not None:
-            self.fake.inject(fault)
+        self.fake.inject(*faults)
         async with self.http.get(path, params=query) as response:
             return response.status, await response.json()
 
-    async def page(self, fault: Fault | None = None, **query: str | int) -> list[int]:
-        """Return the `relative_id`s on a page; on page 1 of size 4 if the query does not say otherwise."""
-        status, content = await self.get(SESSIONS, fault, **{"per_page": 4, **query})
+    async def status(self, path: str = SESSIONS, *faults: Fault, **query: str | int) -> int:
+        """Return the status of one response."""
+        return (await self.get(path, *faults, **query))[0]
+
+    async def page(self, *faults: Fault, path: str = SESSIONS, **query: str | int) -> list[int]:
+        """Return the numbers of the sessions or test cases on a page of 4."""
+        status, content = await self.get(path, *faults, **{"per_page": 4, **query})
         assert status == 200
-        assert list(content) == ["url", "html_url", "sessions"]
-        return [session["relative_id"] for session in content["sessions"]]
+        rows = content["sessions"] if path == SESSIONS else content["cases"]
+        return [row["relative_id"] if path == SESSIONS else int(row["name"]) for row in rows]
+
+    async def raw(self, fault: Fault) -> bytes:
+        """Return all bytes that the server sends until it closes the connection."""
+        self.fake.inject(fault)
+        reader, writer = await asyncio.open_connection(self.fake.base_url.host, self.fake.base_url.port)
+        writer.write(f"GET {SESSIONS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {self.fake.token}\r\n\r\n".encode())
+        async with asyncio.timeout(5):
+            data = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        return data
 
 
 @pytest.fixture
 def suite(fake: FakeBuddy) -> FakeSuite:
-    """Ten sessions; those with an even number are of the branch `dev`."""
+    """Ten sessions; those with an even number are of the branch `dev`. The newest one has ten test cases."""
     suite = fake.add_suite("acme", "shop", "MNbyVedg")
     for number in range(1, 11):
         suite.create(branch="main" if number % 2 else "dev", id=f"id{number}")
+    suite.add_cases("id10", [{"name": str(number)} for number in range(10, 0, -1)])
     return suite
 
 
@@ -65,137 +88,192 @@ async def reader(fake: FakeBuddy, suite: FakeSuite) -> AsyncIterator[Reader]:
         yield Reader(fake, http)
 
 
-def is_recent(session: dict[str, Any]) -> bool:
-    return bool(session["relative_id"] in {9, 8, 5})
+# Faults of a network or a proxy
 
 
-class TestStale:
-    async def test_list_and_branch_are_those_of_the_snapshot(self, suite: FakeSuite, reader: Reader) -> None:
-        snapshot = suite.snapshot()
-        suite.delete("id9")
-        suite.create(branch="dev")
-        assert await reader.page(Fault.stale(snapshot)) == [10, 9, 8, 7]
-        assert await reader.page(Fault.stale(snapshot), page=3) == [2, 1]
-        assert await reader.page(Fault.stale(snapshot), branch="dev") == [10, 8, 6, 4]
-        assert await reader.page() == [11, 10, 8, 7]
-
-    async def test_single_session_is_that_of_the_snapshot(self, suite: FakeSuite, reader: Reader) -> None:
-        snapshot = suite.snapshot()
-        suite.finish("id9")
-        suite.delete("id8")
-        suite.create(id="id11")
-        stale = Fault.stale(snapshot)
-        responses = [await reader.get(f"{SESSIONS}/{session_id}", stale) for session_id in ("id9", "id8", "id11")]
-        assert [status for status, _ in responses] == [200, 200, 404]
-        assert [content["status"] for status, content in responses if status == 200] == ["IN_PROGRESS"] * 2
-        assert (await reader.get(f"{SESSIONS}/id9"))[1]["status"] == "SUCCESSFUL"
+async def test_faults_apply_in_order_and_once(fake: FakeBuddy, reader: Reader) -> None:
+    fake.inject(Fault.status(500), Fault.body(b"{}"), times=2)
+    fake.inject(Fault.status(502))
+    assert [await reader.status() for _ in range(6)] == [500, 200, 500, 200, 502, 200]
+    assert [request.status for request in fake.requests] == [500, 200, 500, 200, 502, 200]
+    assert not fake.faults
 
 
-class TestFiltered:
-    async def test_page_is_filled_from_below(self, reader: Reader) -> None:
-        assert await reader.page(Fault.filtered(is_recent)) == [10, 7, 6, 4]
-        assert await reader.page(Fault.filtered(is_recent), page=2) == [3, 2, 1]
-        assert await reader.page(Fault.filtered(is_recent), branch="dev") == [10, 6, 4, 2]
-
-    async def test_page_gets_shorter_after_the_cut(self, reader: Reader) -> None:
-        assert await reader.page(Fault.filtered(is_recent, after_cut=True)) == [10, 7]
-        assert await reader.page(Fault.filtered(is_recent, after_cut=True), page=2) == [6, 4, 3]
-        assert await reader.page(Fault.filtered(is_recent, after_cut=True), branch="dev") == [10, 6, 4]
-
-    @pytest.mark.parametrize("after_cut", [False, True])
-    async def test_hidden_single_session_is_not_found(
-        self, fake: FakeBuddy, suite: FakeSuite, reader: Reader, after_cut: bool
-    ) -> None:
-        fault = Fault.filtered(is_recent, after_cut=after_cut)
-        status, content = await reader.get(f"{SESSIONS}/id9", fault)
-        assert (status, content) == (404, {"errors": [{"message": "Session not found"}]})
-        assert await reader.get(f"{SESSIONS}/id10", fault) == (200, suite.sessions[0])
-        async with BuddyClient(fake.token, base_url=fake.base_url) as buddy:
-            fake.inject(fault)
-            with pytest.raises(NotFoundError):
-                await buddy.session(suite.key, "id8")
-            assert (await buddy.session(suite.key, "id8")).relative_id == 8
-
-    async def test_function_gets_copies(self, suite: FakeSuite, reader: Reader) -> None:
-        assert await reader.page(Fault.filtered(lambda session: session.pop("status") is None))
-        await reader.get(f"{SESSIONS}/id9", Fault.filtered(lambda session: session.pop("status") is None))
-        assert all(session["status"] == "IN_PROGRESS" for session in suite.sessions)
+async def test_fault_precedes_token_and_rate_limit(fake: FakeBuddy, reader: Reader) -> None:
+    fake.token, fake.rate_limit = "renewed", 1
+    content = {"errors": [{"message": "HTTP 503 (injected fault)"}]}
+    assert await reader.get(SESSIONS, Fault.status(503)) == (503, content)
+    reader.http.headers["Authorization"] = "Bearer renewed"
+    assert [await reader.status(), await reader.status()] == [200, 429]
 
 
-async def test_short_page(reader: Reader) -> None:
-    assert await reader.page(Fault.short_page(3), page=2) == [6, 5, 4]
-    assert await reader.page(Fault.short_page(0)) == []
-    assert await reader.page(Fault.short_page(5)) == [10, 9, 8, 7]
+@pytest.mark.parametrize(
+    ("fault", "status", "body", "headers"),
+    [
+        (Fault.status(502, body=b"<html>", headers={"content-type": "text/html"}), 502, b"<html>", ["text/html"]),
+        (Fault.status(204), 204, b"", ["application/json"]),
+        (Fault.body(b"\xff\xfe"), 200, b"\xff\xfe", ["application/json"]),
+        (Fault.body(b"", headers={"Content-Type": "text/plain"}), 200, b"", ["text/plain"]),
+    ],
+    ids=lambda value: value.name if isinstance(value, Fault) else "",
+)
+async def test_status_body_and_headers(
+    reader: Reader, fault: Fault, status: int, body: bytes, headers: list[str]
+) -> None:
+    reader.fake.inject(fault)
+    async with reader.http.get(SESSIONS) as response:
+        assert (response.status, await response.read()) == (status, body)
+        assert response.headers.getall("Content-Type") == headers
 
 
-async def test_page_size(fake: FakeBuddy, reader: Reader) -> None:
-    assert await reader.page(Fault.page_size(3)) == [10, 9, 8]
-    assert await reader.page(Fault.page_size(3), page=2) == [7, 6, 5]
-    assert await reader.page(Fault.page_size(2), page=2, branch="main") == [5, 3]
-    fake.largest_page = 2
-    assert await reader.page(Fault.page_size(6), page=2) == [4, 3, 2, 1]
+async def test_disconnect(reader: Reader) -> None:
+    assert await reader.raw(Fault.disconnect()) == b""
+    assert [request.status for request in reader.fake.requests] == [None]
 
 
-async def test_swapped(reader: Reader) -> None:
-    assert await reader.page(Fault.swapped(0)) == [9, 10, 8, 7]
-    assert await reader.page(Fault.swapped(1), branch="dev") == [10, 6, 8, 4]
-    across_border = Fault.swapped(3)
-    assert await reader.page(across_border) == [10, 9, 8, 6]
-    assert await reader.page(across_border, page=2) == [7, 5, 4, 3]
-    assert await reader.page(Fault.swapped(9), page=3) == [2, 1]
+@pytest.mark.parametrize("after", [0, 100])
+async def test_truncate_announces_more_than_it_sends(reader: Reader, after: int) -> None:
+    async with reader.http.get(SESSIONS) as response:
+        whole = await response.read()
+    head, _, body = (await reader.raw(Fault.truncate(after))).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert f"Content-Length: {len(whole)}\r\n".encode() in head
+    assert body == whole[:after]
+    assert reader.fake.requests[-1].status is None
 
 
-async def test_missing_row(reader: Reader) -> None:
-    assert await reader.page(Fault.missing_row(0)) == [9, 8, 7]
-    assert await reader.page(Fault.missing_row(2), page=2) == [6, 5, 3]
-    assert await reader.page(Fault.missing_row(4)) == [10, 9, 8, 7]
+@pytest.mark.virtual_time
+async def test_stall(reader: Reader) -> None:
+    started = asyncio.get_running_loop().time()
+    assert await reader.page(Fault.stall(5)) == [10, 9, 8, 7]
+    assert asyncio.get_running_loop().time() - started == pytest.approx(5)
 
 
-@each_fault
-async def test_list_of_suites_is_as_usual(suite: FakeSuite, reader: Reader, fault: Fault) -> None:
+async def test_hang_ends_when_the_client_disconnects(fake: FakeBuddy, reader: Reader) -> None:
+    started, ended = asyncio.Event(), asyncio.Event()
+
+    async def observed_hang(request: web.BaseRequest, make_response: Callable[[], web.Response]) -> web.Response | None:
+        started.set()
+        try:
+            return await Fault.hang().handler(request, make_response)
+        finally:
+            ended.set()
+
+    request = asyncio.create_task(reader.status(SESSIONS, Fault("observed hang", observed_hang)))
+    await started.wait()
+    assert fake.in_flight == 1
+    request.cancel()
+    async with asyncio.timeout(5):
+        await ended.wait()
+    assert (fake.in_flight, fake.requests[0].status) == (0, None)
+    assert await reader.status() == 200
+
+
+async def test_own_fault(reader: Reader) -> None:
+    async def teapot(_request: web.BaseRequest, make_response: Callable[[], web.Response]) -> web.Response:
+        return web.Response(status=418, body=make_response().body, content_type="application/json")
+
+    status, content = await reader.get(SESSIONS, Fault("teapot", teapot, Fault.short_page(1).view))
+    assert (status, len(content["sessions"])) == (418, 1)
+
+
+# Wrong responses
+
+
+@pytest.mark.parametrize(
+    ("fault", "query", "numbers"),
+    [
+        (Fault.filtered(is_recent), {}, [10, 7, 6, 4]),
+        (Fault.filtered(is_recent), {"page": 2}, [3, 2, 1]),
+        (Fault.filtered(is_recent), {"branch": "dev"}, [10, 6, 4, 2]),
+        (Fault.filtered(is_recent, after_cut=True), {}, [10, 7]),
+        (Fault.filtered(is_recent, after_cut=True), {"page": 2}, [6, 4, 3]),
+        (Fault.filtered(is_recent, after_cut=True), {"branch": "dev"}, [10, 6, 4]),
+        (Fault.short_page(3), {"page": 2}, [6, 5, 4]),
+        (Fault.short_page(0), {}, []),
+        (Fault.short_page(5), {}, [10, 9, 8, 7]),
+        (Fault.short_page(1), {"path": CASES}, [10]),
+        (Fault.page_size(3), {}, [10, 9, 8]),
+        (Fault.page_size(3), {"page": 2}, [7, 6, 5]),
+        (Fault.page_size(6), {"page": 2}, [4, 3, 2, 1]),
+        (Fault.page_size(2), {"page": 2, "branch": "main"}, [5, 3]),
+        (Fault.page_size(2), {"page": 2, "path": CASES}, [8, 7]),
+        (Fault.swapped(0), {}, [9, 10, 8, 7]),
+        (Fault.swapped(3), {}, [10, 9, 8, 6]),
+        (Fault.swapped(3), {"page": 2}, [7, 5, 4, 3]),
+        (Fault.swapped(9), {"page": 3}, [2, 1]),
+        (Fault.swapped(1), {"branch": "dev"}, [10, 6, 8, 4]),
+        (Fault.swapped(3), {"path": CASES}, [10, 9, 8, 6]),
+        (Fault.missing_row(0), {}, [9, 8, 7]),
+        (Fault.missing_row(2), {"page": 2}, [6, 5, 3]),
+        (Fault.missing_row(4), {}, [10, 9, 8, 7]),
+        (Fault.missing_row(1), {"path": CASES}, [10, 8, 7]),
+    ],
+    ids=lambda value: value.name if isinstance(value, Fault) else str(value),
+)
+async def test_rows_on_a_page(reader: Reader, fault: Fault, query: dict[str, Any], numbers: list[int]) -> None:
+    usual = await reader.page(**query)
+    reader.fake.largest_page = 5
+    assert await reader.page(fault, **query) == numbers
+    assert await reader.page(**query) == usual
+
+
+async def test_stale_suite_is_that_of_the_snapshot(suite: FakeSuite, reader: Reader) -> None:
+    stale = Fault.stale(suite.snapshot())
+    suite.add_cases("id10", [{"name": "11"}])
+    suite.finish("id9")
+    suite.delete("id8")
+    suite.create(branch="dev", id="id11")
+    assert await reader.page(stale) == [10, 9, 8, 7]
+    assert await reader.page(stale, page=3) == [2, 1]
+    assert await reader.page(stale, branch="dev") == [10, 8, 6, 4]
+    assert await reader.page(stale, path=CASES, per_page=20) == list(range(10, 0, -1))
+    responses = [await reader.get(f"{SESSIONS}/{session_id}", stale) for session_id in ("id9", "id8", "id11")]
+    assert [status for status, _ in responses] == [200, 200, 404]
+    assert [content["status"] for _, content in responses[:2]] == ["IN_PROGRESS"] * 2
+    assert await reader.get(f"{SESSIONS}/id11/cases", stale) == NOT_FOUND
+    assert await reader.page() == [11, 10, 9, 7]
+
+
+@pytest.mark.parametrize("after_cut", [False, True])
+@pytest.mark.parametrize("path", [f"{SESSIONS}/id9", f"{SESSIONS}/id9/cases"])
+async def test_hidden_session_is_not_found(suite: FakeSuite, reader: Reader, path: str, after_cut: bool) -> None:
+    hides_9 = Fault.filtered(lambda session: session.pop("id") == "id9", after_cut=after_cut)  # it gets a copy
+    assert await reader.page(hides_9) in ([10, 8, 7, 6], [10, 8, 7])
+    assert await reader.get(path, hides_9) == NOT_FOUND
+    assert await reader.get(f"{SESSIONS}/id10", hides_9) == (200, suite.sessions[0])
+    assert await reader.status(path) == 200
+
+
+@wrong_responses
+async def test_other_responses_are_as_usual(suite: FakeSuite, reader: Reader, fault: Fault) -> None:
     status, content = await reader.get(SUITES, fault)
     assert (status, content["suites"]) == (200, [suite.summary()])
+    if "stale" not in fault.name:
+        assert await reader.get(f"{SESSIONS}/id10", fault) == (200, suite.sessions[0])
 
 
-@pytest.mark.parametrize("fault", ALL[3:], ids=lambda fault: fault.name)
-async def test_fault_of_a_page_does_not_change_a_single_session(suite: FakeSuite, reader: Reader, fault: Fault) -> None:
-    assert await reader.get(f"{SESSIONS}/id10", fault) == (200, suite.sessions[0])
-
-
-@each_fault
-@pytest.mark.parametrize("rate_limit", [None, 5])
-async def test_fault_changes_one_response(
-    fake: FakeBuddy, reader: Reader, fault: Fault, rate_limit: int | None
-) -> None:
-    fake.rate_limit = rate_limit
-    fake.inject(fault)
-    assert await reader.page() != [10, 9, 8, 7]
-    assert await reader.page() == [10, 9, 8, 7]
-
-
-@each_fault
+@wrong_responses
 async def test_request_is_checked_as_usual(fake: FakeBuddy, reader: Reader, fault: Fault) -> None:
     fake.refuse_above = 50
-    assert (await reader.get(SESSIONS, fault, per_page=51))[0] == 400
+    assert await reader.status(SESSIONS, fault, per_page=51) == 400
     fake.rate_limit = 1
-    assert [(await reader.get(SESSIONS, fault))[0] for _ in range(2)] == [200, 429]
+    assert [await reader.status(SESSIONS, fault) for _ in range(2)] == [200, 429]
     fake.token = "renewed"
-    assert (await reader.get(SESSIONS, fault))[0] == 401
-
-
-async def test_view_can_be_combined_with_a_handler(reader: Reader) -> None:
-    both = attrs.evolve(Fault.stall(0), view=Fault.short_page(1).view)
-    assert await reader.page(both) == [10]
+    assert await reader.status(SESSIONS, fault) == 401
 
 
 @pytest.mark.parametrize(
     ("fault", "name"),
     [
+        (Fault.status(503), "status(503)"),
+        (Fault.body(b"abc"), "body(3 bytes)"),
+        (Fault.disconnect(), "disconnect()"),
+        (Fault.truncate(), "truncate(100)"),
+        (Fault.stall(0.5), "stall(0.5)"),
+        (Fault.hang(), "hang()"),
         (Fault.stale(()), "stale(0 sessions)"),
         (Fault.filtered(is_recent), "filtered(after_cut=False)"),
-        (Fault.short_page(3), "short_page(3)"),
-        (Fault.page_size(10), "page_size(10)"),
-        (Fault.swapped(4), "swapped(4)"),
         (Fault.missing_row(2), "missing_row(2)"),
     ],
 )

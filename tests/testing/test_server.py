@@ -1,347 +1,282 @@
-"""`FakeBuddy` over real HTTP: the documented responses, errors, settings and faults."""
+"""`FakeBuddy` over real HTTP: the documented responses, errors and settings; start and close."""
+
+from __future__ import annotations
 
 import asyncio
 import gc
 import json
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import attrs
 import pytest
 import trustme
-from aiohttp import web
 from yarl import URL
 
-from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest, server
+from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
+from buddy_sessions.testing.wire import RateLimitWindows
 
-# The exact example in Buddy's documentation of "Get all test sessions for a suite".
-EXAMPLE = """
-{
-  "url": "https://api.buddy.works/workspaces/my-workspace/projects/my-project/unit-tests/suites/MNbyVedg/sessions",
-  "html_url": "https://app.buddy.works/my-workspace/my-project/unit-tests/MNbyVedg",
-  "sessions": [
-    {
-      "url": "https://api.buddy.works/workspaces/my-workspace/projects/my-project/unit-tests/suites/MNbyVedg/sessions/YDnagwGk",
-      "html_url": "https://app.buddy.works/my-workspace/my-project/unit-tests/MNbyVedg/YDnagwGk",
-      "id": "YDnagwGk",
-      "relative_id": 2,
-      "create_date": "2025-10-21T06:42:16Z",
-      "start_date": "2025-10-21T06:42:16Z",
-      "created_by": {
-        "url": "https://api.buddy.works/workspaces/my-workspace/members/1",
-        "html_url": "https://app.buddy.works/my-workspace/-/profile/1",
-        "id": 1,
-        "name": "John Doe",
-        "avatar_url": "https://app.buddy.works/image-server/user/0/0/0/0/0/0/1/d643744fbe5ebf2906a4d075a5b97110/w/32/32/AVATAR.png?ts=1760014081477",
-        "email": "john.doe@company.com",
-        "admin": true,
-        "workspace_owner": true
-      },
-      "ci_provider": "BUDDY",
-      "revision": "755b691cfff32e08aba35f2c9b1451ed76cfd583",
-      "ref_type": "BRANCH",
-      "ref_name": "master",
-      "execution_id": "68f72b4466907cbc77887a08",
-      "action_execution_id": "68f72b4466907cbc77887a0a",
-      "status": "SUCCESSFUL",
-      "duration": 0,
-      "tests_count": 109,
-      "failed_count": 0,
-      "skipped_count": 0,
-      "error_count": 0
-    },
-    {
-      "url": "https://api.buddy.works/workspaces/my-workspace/projects/my-project/unit-tests/suites/MNbyVedg/sessions/r4nBYXVq",
-      "html_url": "https://app.buddy.works/my-workspace/my-project/unit-tests/MNbyVedg/r4nBYXVq",
-      "id": "r4nBYXVq",
-      "relative_id": 1,
-      "create_date": "2025-10-21T06:42:08Z",
-      "start_date": "2025-10-21T06:42:08Z",
-      "created_by": {
-        "url": "https://api.buddy.works/workspaces/my-workspace/members/1",
-        "html_url": "https://app.buddy.works/my-workspace/-/profile/1",
-        "id": 1,
-        "name": "John Doe",
-        "avatar_url": "https://app.buddy.works/image-server/user/0/0/0/0/0/0/1/d643744fbe5ebf2906a4d075a5b97110/w/32/32/AVATAR.png?ts=1760014081477",
-        "email": "john.doe@company.com",
-        "admin": true,
-        "workspace_owner": true
-      },
-      "ci_provider": "BUDDY",
-      "revision": "755b691cfff32e08aba35f2c9b1451ed76cfd583",
-      "ref_type": "BRANCH",
-      "ref_name": "master",
-      "execution_id": "68f72b3d66907cbc77887986",
-      "action_execution_id": "68f72b3d66907cbc77887988",
-      "status": "SUCCESSFUL",
-      "duration": 1,
-      "tests_count": 109,
-      "failed_count": 0,
-      "skipped_count": 0,
-      "error_count": 0
-    }
-  ]
-}
-"""
-SESSIONS = "/workspaces/acme/projects/shop/unit-tests/suites/MNbyVedg/sessions"
+EXAMPLES = Path(__file__).parent / "examples"
+"""The examples in Buddy's documentation and its OpenAPI document; the list of test cases is shortened."""
+
 SUITES = "/workspaces/acme/projects/shop/unit-tests/suites"
+SUITE = f"{SUITES}/MNbyVedg"
+SESSIONS = f"{SUITE}/sessions"
+SESSION = f"{SESSIONS}/YDnagwGk"
+CASES = f"{SESSION}/cases"
+CASE = f"{SESSION}/test-groups/g0/cases/c0"
 
 
 @attrs.frozen
-class Response:
-    """A response that was read completely."""
-
-    status: int
-    body: bytes
-    headers: Any
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-    @property
-    def ids(self) -> list[int]:
-        return [session["relative_id"] for session in self.json["sessions"]]
-
-    @property
-    def message(self) -> str:
-        (error,) = self.json["errors"]
-        assert list(self.json) == ["errors"]
-        assert list(error) == ["message"]
-        return str(error["message"])
-
-
-@attrs.frozen
-class Client:
-    """A client of the fake server, independent of this package's client."""
+class Reader:
+    """Reads from the fake server, independently of this package's client."""
 
     fake: FakeBuddy
     http: aiohttp.ClientSession
 
-    async def get(
-        self, path: str = SESSIONS, *, method: str = "GET", token: str | None = None, **query: str | int
-    ) -> Response:
+    def request(
+        self, path: str, *, method: str = "GET", token: str | None = None, **query: str | int
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        """Send a request. The path is sent as it is."""
         url = URL(str(self.fake.base_url) + path, encoded=True)
         headers = {"Authorization": f"Bearer {self.fake.token if token is None else token}"}
-        async with self.http.request(
-            method, url, params=query or None, headers=headers, allow_redirects=False
-        ) as response:
-            return Response(response.status, await response.read(), response.headers)
+        return self.http.request(method, url, params=query or None, headers=headers)
+
+    async def get(self, path: str, **query: Any) -> tuple[int, Any]:
+        """Return the status of a response and its content, or its message if it is an error."""
+        async with self.request(path, **query) as response:
+            content = await response.json()
+            return response.status, content if response.status == 200 else content["errors"][0]["message"]
+
+    async def status(self, path: str = SESSIONS, **options: Any) -> int:
+        """Return the status of a response."""
+        async with self.request(path, **options) as response:
+            return response.status
+
+    async def numbers(self, path: str = SESSIONS, **query: str | int) -> list[int]:
+        """Return the `relative_id`s of sessions, or the numbers in the names of test cases."""
+        _, content = await self.get(path, **query)
+        rows = content.get("sessions", content.get("cases"))
+        return [row["relative_id"] if "relative_id" in row else int(row["name"]) for row in rows]
 
 
 @pytest.fixture
 def suite(fake: FakeBuddy) -> FakeSuite:
-    return fake.add_suite("acme", "shop", "MNbyVedg", name="unit", identifier="unit").populate(45)
+    """45 sessions. The newest one has 45 test cases, in 3 groups; every fifth one failed."""
+    suite = fake.add_suite("acme", "shop", "MNbyVedg", name="unit", identifier="unit").populate(44)
+    suite.create(
+        id="YDnagwGk",
+        cases=[
+            {
+                "name": str(number),
+                "id": f"c{number}",
+                "test_group_id": f"g{number % 3}",
+                "status": "PASSED" if number % 5 else "FAILED",
+            }
+            for number in range(45, 0, -1)
+        ]
+        + [{"name": "0", "id": "c0", "test_group_id": "g0"}],
+    )
+    return suite
 
 
 @pytest.fixture
-async def client(fake: FakeBuddy, suite: FakeSuite) -> AsyncIterator[Client]:
+async def reader(fake: FakeBuddy, suite: FakeSuite) -> AsyncIterator[Reader]:
     assert fake.suites[suite.key] is suite
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as http:
-        yield Client(fake, http)
+        yield Reader(fake, http)
 
 
-async def read_raw_response(fake: FakeBuddy) -> bytes:
-    """Send one request, and return all bytes that the server sends until it closes the connection."""
-    reader, writer = await asyncio.open_connection(fake.base_url.host, fake.base_url.port)
-    writer.write(f"GET {SESSIONS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {fake.token}\r\n\r\n".encode())
-    async with asyncio.timeout(5):
-        data = await reader.read()
-    writer.close()
-    await writer.wait_closed()
-    return data
+def example(name: str) -> str:
+    return (EXAMPLES / f"{name}.json").read_text(encoding="utf-8").strip()
 
 
-# Responses
+def without_urls(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in {"url", "html_url"}}
 
 
-async def test_documented_example(fake: FakeBuddy, client: Client) -> None:
-    example = json.loads(EXAMPLE)
-    suite = fake.add_suite("my-workspace", "my-project", "MNbyVedg", name="unit", identifier="unit")
-    for session in reversed(example["sessions"]):
-        given = {name: value for name, value in session.items() if name not in {"url", "html_url", "relative_id"}}
-        suite.create(**given)
-    response = await client.get("/workspaces/my-workspace/projects/my-project/unit-tests/suites/MNbyVedg/sessions")
-    assert response.status == 200
-    assert response.headers["Content-Type"] == "application/json"
-    # Serialised, so that the order of the fields counts too.
-    assert json.dumps(response.json, indent=2) == EXAMPLE.strip()
+class TestDocumentedExamples:
+    """Compared as text, so that the order of the fields counts too."""
+
+    async def text(self, reader: Reader, url: str) -> str:
+        status, content = await reader.get(urlsplit(url).path)
+        assert status == 200
+        return json.dumps(content, indent=2)
+
+    async def test_sessions(self, fake: FakeBuddy, reader: Reader) -> None:
+        suite = fake.add_suite("my-workspace", "my-project", "MNbyVedg")
+        for session in reversed(json.loads(example("sessions"))["sessions"]):
+            suite.create(**without_urls(session))
+        assert await self.text(reader, f"{suite.url}/sessions") == example("sessions")
+
+    async def test_suite(self, fake: FakeBuddy, reader: Reader) -> None:
+        names = {"name": "Backend Integration Tests", "identifier": "backend-tests"}
+        suite = fake.add_suite("my-workspace", "my-project", "65OmRb8v", **names)
+        suite.settings.update(token="bud_ut_us_a1b2c3d4e5f6g7h8i9j0k1l2m3n4o5", slow_threshold=5000)
+        del suite.settings["send_commit_status"]
+        assert await self.text(reader, suite.url) == example("suite")
+
+    async def test_cases(self, fake: FakeBuddy, reader: Reader) -> None:
+        suite = fake.add_suite("my-workspace", "my-project", "65OmRb8v")
+        session = suite.create(id="0eV0P3V7", cases=map(without_urls, json.loads(example("cases"))["cases"]))
+        assert await self.text(reader, f"{session['url']}/cases") == example("cases")
+
+    async def test_case(self, fake: FakeBuddy, reader: Reader) -> None:
+        case = json.loads(example("case"))
+        suite = fake.add_suite("my-workspace", "my-project", "5ddb7c180fb38be67bd78a88a")
+        suite.create(id="5ddb7c180fb38be67bd78a88b", cases=[{**without_urls(case), "html_url": case["html_url"]}])
+        assert await self.text(reader, case["url"]) == example("case")
 
 
-async def test_default_page_size_is_20(client: Client) -> None:
-    assert (await client.get()).ids == list(range(45, 25, -1))
-    assert (await client.get(page=2)).ids == list(range(25, 5, -1))
-    assert (await client.get(page=3)).ids == [5, 4, 3, 2, 1]
-    past = await client.get(page=4)
-    assert (past.status, past.ids) == (200, [])
-
-
-async def test_per_page(client: Client) -> None:
-    assert (await client.get(page=2, per_page=4)).ids == [41, 40, 39, 38]
-    assert len((await client.get(per_page=100)).ids) == 45
-
-
-async def test_branch(client: Client, suite: FakeSuite) -> None:
-    first = suite.create(branch="feature/žluťoučký kůň?&")
-    suite.create(branch="other")
-    assert (await client.get(branch="feature/žluťoučký kůň?&")).ids == [first["relative_id"]]
-
-
-async def test_single_session(fake: FakeBuddy, client: Client, suite: FakeSuite) -> None:
-    session = suite.sessions[7]
-    response = await client.get(f"{SESSIONS}/{session['id']}")
-    assert response.status == 200
-    assert list(response.json.items()) == list(session.items())
-    suite.delete(session["id"])
-    response = await client.get(f"{SESSIONS}/{session['id']}")
-    assert (response.status, response.message) == (404, "Session not found")
-    response = await client.get(f"{SUITES}/other/sessions/{session['id']}")
-    assert (response.status, response.message) == (404, "Suite not found")
-
-
-@pytest.mark.parametrize(
-    ("session_id", "segment"),
-    [("a/b %č?", "a%2Fb%20%25%C4%8D%3F"), ("com.example.Tests", "com.example.Tests"), (7, "7")],
-)
-async def test_id_in_the_path_is_decoded(client: Client, suite: FakeSuite, session_id: str | int, segment: str) -> None:
-    session = suite.create(id=session_id)
-    response = await client.get(f"{SESSIONS}/{segment}")
-    assert (response.status, response.json) == (200, session)
-
-
-@pytest.mark.parametrize("name", ["page", "per_page"])
-@pytest.mark.parametrize(
-    "value", ["0", "-1", "", "x", "1.5", "+1", " 1", "1_0", "¹", pytest.param("9" * 5000, id="5000-digits")]
-)
-async def test_invalid_page_or_per_page(client: Client, name: str, value: str) -> None:
-    response = await client.get(**{name: value})
-    assert (response.status, response.message) == (400, f"{name} must be a positive integer")
-
-
-async def test_list_of_suites(fake: FakeBuddy, client: Client, suite: FakeSuite) -> None:
+async def test_list_of_suites(fake: FakeBuddy, reader: Reader, suite: FakeSuite) -> None:
     other = fake.add_suite("acme", "shop", "65OmRb8v", name="Jest", identifier="jest")
     fake.add_suite("acme", "elsewhere", "kQ3xWz7P")
-    response = await client.get(SUITES)
-    assert list(response.json.items()) == [
-        ("url", "https://api.buddy.works/workspaces/acme/projects/shop/unit-tests/suites"),
-        ("html_url", "https://app.buddy.works/acme/shop/unit-tests"),
-        ("suites", [suite.summary(), other.summary()]),
-    ]
+    status, content = await reader.get(SUITES)
+    assert (status, list(content.items())) == (
+        200,
+        [
+            ("url", "https://api.buddy.works/workspaces/acme/projects/shop/unit-tests/suites"),
+            ("html_url", "https://app.buddy.works/acme/shop/unit-tests"),
+            ("suites", [suite.summary(), other.summary()]),
+        ],
+    )
+    assert str(suite.settings["token"]) not in repr([content, suite])
+    assert await reader.status(SUITES, token=suite.settings["token"]) == 401
 
 
-async def test_percent_encoded_names_are_decoded(fake: FakeBuddy, client: Client) -> None:
+@pytest.mark.parametrize(
+    ("path", "query", "numbers"),
+    [
+        pytest.param(SESSIONS, {}, range(45, 25, -1), id="20 by default"),
+        pytest.param(SESSIONS, {"page": 3}, range(5, 0, -1), id="the rest on the last page"),
+        pytest.param(SESSIONS, {"page": 4}, (), id="nothing past the end"),
+        pytest.param(SESSIONS, {"page": 2, "per_page": 4}, (41, 40, 39, 38), id="a page of another size"),
+        pytest.param(SESSIONS, {"per_page": 1000}, range(45, 0, -1), id="more than there are"),
+        pytest.param(CASES, {}, range(45, 25, -1), id="cases"),
+        pytest.param(CASES, {"page": 2, "per_page": 4}, (41, 40, 39, 38), id="second page of cases"),
+        pytest.param(CASES, {"status": "FAILED", "per_page": 4, "page": 3}, (5,), id="cases with a status"),
+        pytest.param(CASES, {"status": "SKIPPED"}, (), id="no case with a status"),
+    ],
+)
+async def test_pages(reader: Reader, path: str, query: dict[str, Any], numbers: range | tuple[int, ...]) -> None:
+    assert await reader.numbers(path, **query) == list(numbers)
+
+
+async def test_branch_is_neither_a_tag_nor_a_pull_request(reader: Reader, suite: FakeSuite) -> None:
+    first = suite.create(branch="feature/žluťoučký kůň?&")["relative_id"]
+    for ref_type in ("BRANCH", "TAG", "PULL_REQUEST"):
+        suite.create(branch="feature/žluťoučký kůň?&", ref_type=ref_type)
+    assert await reader.numbers(branch="feature/žluťoučký kůň?&") == [first + 1, first]
+    assert await reader.numbers(branch="feature/žluťoučký kůň?&", per_page=1, page=2) == [first]
+
+
+@pytest.mark.parametrize("path", [SESSIONS, CASES])
+@pytest.mark.parametrize("name", ["page", "per_page"])
+@pytest.mark.parametrize("value", ["0", "-1", "", "1.5", "+1", "1_0", "¹", pytest.param("9" * 5000, id="5000-digits")])
+async def test_invalid_page_or_per_page(reader: Reader, path: str, name: str, value: str) -> None:
+    assert await reader.get(path, **{name: value}) == (400, f"{name} must be a positive integer")
+
+
+@pytest.mark.parametrize("path", [SESSIONS, CASES])
+async def test_limits_of_the_page_size(fake: FakeBuddy, reader: Reader, path: str) -> None:
+    fake.largest_page = 18
+    assert len(await reader.numbers(path, per_page=17)) == 17
+    assert len(await reader.numbers(path)) == 18
+    fake.refuse_above = 19
+    assert await reader.get(path) == (400, "per_page must not be greater than 19")
+    assert len(await reader.numbers(path, per_page=19)) == 18
+
+
+@pytest.mark.parametrize("value", ["", "failed", "FAILED,ERROR"])
+async def test_unknown_status(reader: Reader, value: str) -> None:
+    assert await reader.get(CASES, status=value) == (400, "status must be one of PASSED, FAILED, SKIPPED, ERROR")
+
+
+SPECIAL = ["/ . .. % ü <&>", "..", "%2F", "a?b#c;d+e", "com.example.Tests.testLogin", 7]
+
+
+@pytest.mark.parametrize("row_id", SPECIAL)
+async def test_urls_lead_to_the_object(suite: FakeSuite, reader: Reader, row_id: str | int) -> None:
+    session = suite.create(id=row_id, cases=[{"name": "t", "id": row_id, "test_group_id": row_id}])
+    assert await reader.get(urlsplit(session["url"]).path) == (200, session)
+    _, content = await reader.get(urlsplit(session["url"]).path + "/cases")
+    assert [content["url"], content["html_url"]] == [f"{session['url']}/cases", session["html_url"]]
+    (case,) = content["cases"]
+    assert case["id"] == row_id
+    assert await reader.get(urlsplit(case["url"]).path) == (200, suite.case(session, row_id))
+    assert case == suite.cases(session)[0]
+
+
+async def test_names_in_the_path_are_decoded(fake: FakeBuddy, reader: Reader) -> None:
     fake.add_suite("a b", "c/d?", "žluť").create()
     path = "/workspaces/a%20b/projects/c%2Fd%3F/unit-tests/suites/%C5%BElu%C5%A5/sessions"
-    assert (await client.get(path)).ids == [1]
+    assert await reader.numbers(path) == [1]
     assert fake.requests[-1].path == path
 
 
 @pytest.mark.parametrize(
-    "path",
+    ("path", "message"),
     [
-        SESSIONS.replace("acme", "other"),
-        SESSIONS.replace("shop", "other"),
-        SESSIONS.replace("MNbyVedg", "other"),
-        SUITES.replace("shop", "other"),
-        SESSIONS + "/",
-        SESSIONS + "/YDnagwGk",
-        SESSIONS + "/YDnagwGk/",
-        SESSIONS + "/YDnagwGk/cases",
-        SESSIONS.replace("acme", ""),
-        "/",
-        "/workspaces",
+        ("/", "Not found"),
+        (SESSIONS.replace("acme", ""), "Not found"),
+        (f"{SUITES}/", "Not found"),
+        (f"{SESSION}/cases/c0", "Not found"),  # Buddy has no such path
+        (SUITES.replace("shop", "other"), "Project not found"),
+        (SUITE.replace("acme", "other"), "Suite not found"),
+        (SESSIONS.replace("MNbyVedg", "other"), "Suite not found"),
+        (CASES.replace("MNbyVedg", "other"), "Suite not found"),
+        (f"{SESSIONS}/other", "Session not found"),
+        (CASES.replace("YDnagwGk", "other"), "Session not found"),
+        (CASE.replace("g0", "g1"), "Test case not found"),
+        (CASE.replace("c0", "other"), "Test case not found"),
     ],
 )
-async def test_unknown_path(client: Client, path: str) -> None:
-    response = await client.get(path)
-    assert response.status == 404
-    assert "ot found" in response.message
+async def test_unknown_object_or_path(reader: Reader, path: str, message: str) -> None:
+    assert await reader.get(path) == (404, message)
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
-async def test_other_methods_are_not_allowed(client: Client, method: str) -> None:
-    response = await client.get(method=method)
-    assert (response.status, response.message) == (405, f"Method {method} is not allowed")
-
-
-async def test_wrong_token(fake: FakeBuddy, client: Client) -> None:
-    assert (await client.get(token="wrong")).status == 401
-    fake.token = "renewed"
-    assert (await client.get(token="fake-buddy-token")).status == 401
-    assert (await client.get()).status == 200
-
-
-async def test_missing_token(fake: FakeBuddy, client: Client) -> None:
-    async with client.http.get(fake.base_url.join(URL(SESSIONS))) as response:
+@pytest.mark.parametrize("path", [SUITES, SUITE, SESSIONS, SESSION, CASES, CASE])
+async def test_every_request_is_checked(fake: FakeBuddy, reader: Reader, path: str) -> None:
+    assert await reader.status(path) == 200
+    assert await reader.status(path, token="wrong") == 401
+    async with reader.http.get(fake.base_url.join(URL(path))) as response:
         assert response.status == 401
-        assert "token" in (await response.json())["errors"][0]["message"]
-
-
-async def test_missing_scope(fake: FakeBuddy, client: Client) -> None:
+    for method in ("POST", "PUT", "DELETE"):
+        assert await reader.status(path, method=method) == 405
     fake.scopes = {"WORKSPACE"}
-    response = await client.get()
-    assert response.status == 403
-    assert "cannot receive data" in response.message
-    assert "UNIT_TEST_INFO" in response.message
+    assert await reader.get(path) == (403, "The client cannot receive data: the token lacks the scope UNIT_TEST_INFO")
     fake.scopes = {"UNIT_TEST_READ"}
-    assert (await client.get()).status == 200
-
-
-async def test_api_switched_off(fake: FakeBuddy, client: Client) -> None:
+    assert await reader.status(path) == 200
+    fake.token = "renewed"
+    assert await reader.status(path) == 200
     fake.api_enabled = False
-    response = await client.get(SUITES)
-    assert (response.status, response.message) == (403, "API is disabled in this workspace")
-
-
-# Settings
-
-
-async def test_largest_page_reduces_per_page(fake: FakeBuddy, client: Client) -> None:
-    fake.largest_page = 30
-    assert len((await client.get(per_page=40)).ids) == 30
-    assert len((await client.get(per_page=25)).ids) == 25
-
-
-async def test_refuse_above_rejects_per_page(fake: FakeBuddy, client: Client) -> None:
-    fake.refuse_above = 30
-    response = await client.get(per_page=31)
-    assert (response.status, response.message) == (400, "per_page must not be greater than 30")
-    assert len((await client.get(per_page=30)).ids) == 30
+    assert await reader.get(path) == (403, "API is disabled in this workspace")
 
 
 @pytest.mark.virtual_time
-async def test_latency(fake: FakeBuddy, client: Client) -> None:
+async def test_latency(fake: FakeBuddy, reader: Reader) -> None:
     fake.latency = 5
     started = asyncio.get_running_loop().time()
-    await asyncio.gather(client.get(), client.get(), client.get())
+    await asyncio.gather(*(reader.status() for _ in range(3)))
     assert asyncio.get_running_loop().time() - started == pytest.approx(5)
     assert (fake.max_in_flight, fake.in_flight) == (3, 0)
 
 
-async def test_api_url_and_app_url() -> None:
-    fake = FakeBuddy(api_url="https://api.eu.buddy.works", app_url="https://app.eu.buddy.works")
-    session = fake.add_suite("acme", "shop", "MNbyVedg").create()
-    for value in (session["url"], session["created_by"]["url"]):
-        assert value.startswith("https://api.eu.buddy.works/workspaces/acme/")
-    for name in ("html_url", "avatar_url"):
-        assert session["created_by"][name].startswith("https://app.eu.buddy.works/")
-
-
-async def test_compress(fake: FakeBuddy, client: Client) -> None:
-    uncompressed = await client.get(per_page=45)
+async def test_compress(fake: FakeBuddy, reader: Reader) -> None:
     fake.compress = True
-    compressed = await client.get(per_page=45)
-    assert compressed.headers["Content-Encoding"] == "gzip"
-    assert compressed.body == uncompressed.body
-    assert "Content-Encoding" not in (await client.get(page=99)).headers
-    async with client.http.get(
-        fake.base_url.join(URL(SESSIONS)),
-        headers={"Authorization": f"Bearer {fake.token}", "Accept-Encoding": "identity"},
-    ) as response:
-        assert "Content-Encoding" not in response.headers
+    encodings: list[str | None] = []
+    for encoding, number in (("gzip", 1), ("identity", 1), ("gzip", 99)):
+        reader.http.headers["Accept-Encoding"] = encoding
+        async with reader.request(SESSIONS, page=number) as response:
+            encodings.append(response.headers.get("Content-Encoding"))
+            assert len((await response.json())["sessions"]) == (20 if number == 1 else 0)
+    assert encodings == ["gzip", None, None]
 
 
 async def test_https() -> None:
@@ -355,48 +290,38 @@ async def test_https() -> None:
             assert response.status == 401
 
 
-async def test_no_headers_without_a_rate_limit(client: Client) -> None:
-    assert not [name for name in (await client.get()).headers if name.startswith("X-Rate")]
-
-
-async def test_rate_limit_windows(fake: FakeBuddy, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [1_000_000.25]
-    monkeypatch.setattr(server, "time", lambda: clock[0])
-    fake.rate_limit, fake.rate_window = 2, 10
-
-    async def get_limit() -> tuple[int, list[str]]:
-        response = await client.get()
-        names = ("Limit", "Remaining", "Reset")
-        return response.status, [response.headers[f"X-Rate-Limit-{name}"] for name in names]
-
-    assert await get_limit() == (200, ["2", "1", "1000011"])
-    assert await get_limit() == (200, ["2", "0", "1000011"])
-    assert await get_limit() == (429, ["2", "0", "1000011"])
-    fake.rate_limit = 3
-    assert await get_limit() == (200, ["3", "0", "1000011"])
+async def test_rate_limit(fake: FakeBuddy, reader: Reader) -> None:
+    async with reader.request(SESSIONS) as response:
+        assert not [name for name in response.headers if name.startswith("X-Rate")]
     fake.rate_limit = 2
-    assert await get_limit() == (429, ["2", "0", "1000011"])
-    clock[0] = 1_000_010.99
-    assert (await client.get()).message == "The API rate limit is exceeded"
-    clock[0] = 1_000_011.0
-    assert await get_limit() == (200, ["2", "1", "1000021"])
-    clock[0] = 1_000_055.5
-    fake.rate_limit = 1
-    assert await get_limit() == (200, ["1", "0", "1000061"])
+    assert await reader.status(token="wrong") == 401  # does not count
+    remaining: list[tuple[int, str]] = []
+    for _ in range(3):
+        async with reader.request(SESSIONS) as response:
+            remaining.append((response.status, response.headers["X-Rate-Limit-Remaining"]))
+    assert remaining == [(200, "1"), (200, "0"), (429, "0")]
+    assert await reader.get(SESSIONS) == (429, "The API rate limit is exceeded")
 
 
-async def test_wrong_token_does_not_count_against_the_rate_limit(fake: FakeBuddy, client: Client) -> None:
-    fake.rate_limit = 1
-    assert (await client.get(token="wrong")).status == 401
-    assert (await client.get()).headers["X-Rate-Limit-Remaining"] == "0"
+def test_rate_limit_windows() -> None:
+    windows = RateLimitWindows()
+    steps = [(0.25, 2), (0.5, 2), (5, 2), (5, 3), (5, 2), (10.99, 2), (11.0, 2), (55.5, 1)]
+    results = [windows.count(1_000_000 + time, limit, 10) for time, limit in steps]
+    assert [(is_allowed, *headers.values()) for is_allowed, headers in results] == [
+        (True, "2", "1", "1000011"),
+        (True, "2", "0", "1000011"),
+        (False, "2", "0", "1000011"),
+        (True, "3", "0", "1000011"),
+        (False, "2", "0", "1000011"),
+        (False, "2", "0", "1000011"),
+        (True, "2", "1", "1000021"),
+        (True, "1", "0", "1000061"),
+    ]
 
 
-# Recorded requests
-
-
-async def test_requests_are_recorded(fake: FakeBuddy, client: Client) -> None:
-    await client.get(page=2, per_page=5, branch="main")
-    await client.get("/nowhere?x=1&x=2", token="wrong")
+async def test_requests_are_recorded(fake: FakeBuddy, reader: Reader) -> None:
+    await reader.status(page=2, per_page=5, branch="main")
+    await reader.status("/nowhere?x=1&x=2", token="wrong")
     first, second = fake.requests
     assert (first.method, first.path, first.status) == ("GET", SESSIONS, 200)
     assert first.query == {"page": "2", "per_page": "5", "branch": "main"}
@@ -406,163 +331,29 @@ async def test_requests_are_recorded(fake: FakeBuddy, client: Client) -> None:
     assert (second.page, second.per_page) == (1, 20)
 
 
-async def test_recorded_request_is_frozen(fake: FakeBuddy, client: Client) -> None:
-    await client.get()
-    with pytest.raises(attrs.exceptions.FrozenAttributeError):
-        fake.requests[0].path = "/other"
-
-
-async def test_on_request_changes_the_list_before_the_response(
-    fake: FakeBuddy, client: Client, suite: FakeSuite
-) -> None:
-    statuses: list[int | None] = []
-
+async def test_on_request_changes_the_response(fake: FakeBuddy, reader: Reader, suite: FakeSuite) -> None:
     def add_session(record: RecordedRequest) -> None:
-        statuses.append(record.status)
+        assert record.status is None
         suite.create()
 
-    fake.on_request = add_session
-    assert (await client.get(per_page=2)).ids == [46, 45]
-    assert (await client.get(page=2, per_page=2)).ids == [45, 44]
-    assert statuses == [None, None]
-
-
-async def test_on_request_may_be_async_and_inject_a_fault(fake: FakeBuddy, client: Client) -> None:
     async def fail_page_2(record: RecordedRequest) -> None:
         await asyncio.sleep(0)
         if record.page == 2:
             fake.inject(Fault.status(503))
 
+    fake.on_request = add_session
+    assert await reader.numbers(per_page=2) == [46, 45]
+    assert await reader.numbers(page=2, per_page=2) == [45, 44]
     fake.on_request = fail_page_2
-    assert [(await client.get(page=number)).status for number in (1, 2, 3)] == [200, 503, 200]
-
-
-# Faults
-
-
-async def test_faults_apply_in_order_and_once(fake: FakeBuddy, client: Client) -> None:
-    fake.inject(Fault.status(500), Fault.body(b"{}"), times=2)
-    fake.inject(Fault.status(502))
-    assert [(await client.get()).status for _ in range(6)] == [500, 200, 500, 200, 502, 200]
-    assert not fake.faults
-    assert [request.status for request in fake.requests] == [500, 200, 500, 200, 502, 200]
-
-
-async def test_fault_precedes_token_and_rate_limit(fake: FakeBuddy, client: Client) -> None:
-    fake.rate_limit = 1
-    fake.inject(Fault.status(503))
-    response = await client.get(token="wrong")
-    assert (response.status, response.message) == (503, "HTTP 503 (injected fault)")
-    assert response.headers["Content-Type"] == "application/json"
-    assert (await client.get()).status == 200
-
-
-async def test_status_with_body_and_headers(fake: FakeBuddy, client: Client) -> None:
-    fake.inject(Fault.status(502, body=b"<html>", headers={"content-type": "text/html", "Retry-After": "7"}))
-    fake.inject(Fault.status(302, headers={"Location": "/elsewhere"}), Fault.status(204))
-    page, redirect, empty = await client.get(), await client.get(), await client.get()
-    assert (page.status, page.body, page.headers["Retry-After"]) == (502, b"<html>", "7")
-    assert page.headers.getall("Content-Type") == ["text/html"]
-    assert (redirect.status, redirect.headers["Location"]) == (302, "/elsewhere")
-    assert (empty.status, empty.body) == (204, b"")
-
-
-async def test_body_is_sent_unchanged(fake: FakeBuddy, client: Client) -> None:
-    fake.inject(Fault.body(b"\xff\xfe"), Fault.body(b"", headers={"X-Proxy": "yes"}))
-    raw, empty = await client.get(), await client.get()
-    assert (raw.status, raw.body, raw.headers["Content-Type"]) == (200, b"\xff\xfe", "application/json")
-    assert (empty.body, empty.headers["X-Proxy"]) == (b"", "yes")
-
-
-async def test_disconnect(fake: FakeBuddy) -> None:
-    fake.inject(Fault.disconnect())
-    assert await read_raw_response(fake) == b""
-    assert [request.status for request in fake.requests] == [None]
-
-
-@pytest.mark.parametrize("after", [0, 100])
-async def test_truncate_announces_more_than_it_sends(fake: FakeBuddy, client: Client, after: int) -> None:
-    whole = await client.get()
-    fake.inject(Fault.truncate(after))
-    head, _, body = (await read_raw_response(fake)).partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
-    assert f"Content-Length: {len(whole.body)}\r\n".encode() in head
-    assert b"Content-Type: application/json\r\n" in head
-    assert body == whole.body[:after]
-    assert fake.requests[-1].status is None
-    assert (await client.get()).body == whole.body
-
-
-async def test_client_notices_a_truncated_response(fake: FakeBuddy, client: Client) -> None:
-    fake.inject(Fault.truncate())
-    with pytest.raises(aiohttp.ClientPayloadError):
-        await client.get()
+    assert [await reader.status(page=number) for number in (1, 2, 3)] == [200, 503, 200]
 
 
 @pytest.mark.virtual_time
-async def test_stall(fake: FakeBuddy, client: Client) -> None:
-    fake.inject(Fault.stall(5))
-    started = asyncio.get_running_loop().time()
-    assert len((await client.get()).ids) == 20
-    assert asyncio.get_running_loop().time() - started == pytest.approx(5)
-
-
-async def test_hang_ends_when_the_client_disconnects(fake: FakeBuddy, client: Client) -> None:
-    started, ended = asyncio.Event(), asyncio.Event()
-
-    async def observed_hang(request: web.BaseRequest, make_response: Callable[[], web.Response]) -> web.Response | None:
-        started.set()
-        try:
-            return await Fault.hang().handler(request, make_response)
-        finally:
-            ended.set()
-
-    fake.inject(Fault("observed hang", observed_hang))
-    request = asyncio.create_task(client.get())
-    await started.wait()
-    assert fake.in_flight == 1
-    request.cancel()
-    async with asyncio.timeout(5):
-        await ended.wait()
-    assert (fake.in_flight, fake.requests[0].status) == (0, None)
-    assert (await client.get()).status == 200
-
-
-async def test_own_fault(fake: FakeBuddy, client: Client) -> None:
-    async def teapot(_request: web.BaseRequest, make_response: Callable[[], web.Response]) -> web.Response:
-        return web.Response(status=418, body=make_response().body)
-
-    fault = Fault("teapot", teapot)
-    fake.inject(fault)
-    assert repr(fault) == "Fault(name='teapot')"
-    response = await client.get()
-    assert (response.status, len(response.ids)) == (418, 20)
-
-
-@pytest.mark.parametrize(
-    ("fault", "name"),
-    [
-        (Fault.status(503), "status(503)"),
-        (Fault.body(b"abc"), "body(3 bytes)"),
-        (Fault.disconnect(), "disconnect()"),
-        (Fault.truncate(), "truncate(100)"),
-        (Fault.stall(0.5), "stall(0.5)"),
-        (Fault.hang(), "hang()"),
-    ],
-)
-def test_fault_names(fault: Fault, name: str) -> None:
-    assert fault.name == name
-
-
-# Start and close
-
-
-@pytest.mark.virtual_time
-async def test_close_cancels_requests_in_flight(client: Client, fake: FakeBuddy) -> None:
+async def test_close_cancels_requests_in_flight(reader: Reader, fake: FakeBuddy) -> None:
     fake.inject(Fault.hang(), Fault.stall(60))
     arrived = asyncio.Semaphore(0)
     fake.on_request = lambda _: arrived.release()
-    requests = [asyncio.create_task(client.get()) for _ in range(2)]
+    requests = [asyncio.create_task(reader.status()) for _ in range(2)]
     for _ in requests:
         await arrived.acquire()
     assert fake.in_flight == 2
@@ -574,71 +365,22 @@ async def test_close_cancels_requests_in_flight(client: Client, fake: FakeBuddy)
     assert all(isinstance(result, aiohttp.ClientError) for result in results)
 
 
-async def test_close_twice_or_before_start() -> None:
-    fake = FakeBuddy()
-    await fake.close()
-    await fake.start()
-    await fake.close()
-    await fake.close()
-
-
-async def test_start_twice(fake: FakeBuddy) -> None:
+async def test_start_and_close_again(fake: FakeBuddy, reader: Reader) -> None:
     with pytest.raises(RuntimeError, match="already running"):
         await fake.start()
-
-
-async def test_port_in_use(fake: FakeBuddy) -> None:
     second = FakeBuddy(port=fake.base_url.port or 0)
+    await second.close()
     with pytest.raises(OSError, match="in use"):
         await second.start()
     await fake.close()
-    async with second:
-        assert second.base_url == fake.base_url
-
-
-async def test_restart_on_the_same_port(fake: FakeBuddy, client: Client) -> None:
     await fake.close()
     with pytest.raises(aiohttp.ClientConnectionError):
-        await client.get()
+        await reader.status()
+    async with second:
+        assert second.base_url == fake.base_url
     fake.port = fake.base_url.port or 0
     await fake.start()
-    assert (await client.get()).status == 200
-
-
-def test_suites_can_be_filled_outside_an_event_loop() -> None:
-    fake = FakeBuddy(seed=3)
-    suite = fake.add_suite("acme", "shop", "MNbyVedg").populate(3)
-    assert list(suite.sessions) != list(FakeSuite("acme", "shop", "MNbyVedg").populate(3).sessions)
-
-    async def read() -> int:
-        async with fake, aiohttp.ClientSession() as http:
-            return len((await Client(fake, http).get()).ids)
-
-    assert asyncio.run(read()) == 3
-
-
-def test_no_base_url_before_start() -> None:
-    with pytest.raises(RuntimeError, match="async with FakeBuddy"):
-        _ = FakeBuddy().base_url
-
-
-def test_duplicate_suite() -> None:
-    fake = FakeBuddy()
-    fake.add_suite("acme", "shop", "MNbyVedg")
-    with pytest.raises(ValueError, match="acme/shop/MNbyVedg already exists"):
-        fake.add_suite("acme", "shop", "MNbyVedg")
-
-
-async def test_demo_suites(fake: FakeBuddy, client: Client) -> None:
-    added = fake.add_demo_suites()
-    assert [len(suite.sessions) for suite in added] == [400, 220, 90, 310, 140, 30]
-    assert {suite.key[:2] for suite in added} == {("acme", "storefront"), ("acme", "payments")}
-    listed = await client.get("/workspaces/acme/projects/payments/unit-tests/suites")
-    assert [each["name"] for each in listed.json["suites"]] == [
-        "Unit tests",
-        "Contract tests",
-        "Nightly regression",
-    ]
+    assert await reader.status() == 200
 
 
 @pytest.mark.parametrize("iterations", range(8))
@@ -649,3 +391,35 @@ async def test_connection_accepted_during_close_is_closed(iterations: int) -> No
             await asyncio.sleep(0)
     connection.close()
     gc.collect()  # a connection left open would raise a ResourceWarning here
+
+
+def test_suites_are_added_outside_an_event_loop() -> None:
+    fake = FakeBuddy(seed=3)
+    with pytest.raises(RuntimeError, match="async with FakeBuddy"):
+        _ = fake.base_url
+    suite = fake.add_suite("acme", "shop", "MNbyVedg").populate(3)
+    with pytest.raises(ValueError, match="acme/shop/MNbyVedg already exists"):
+        fake.add_suite("acme", "shop", "MNbyVedg")
+
+    async def read() -> list[int]:
+        async with fake, aiohttp.ClientSession() as http:
+            return await Reader(fake, http).numbers()
+
+    assert asyncio.run(read()) == [session["relative_id"] for session in suite.sessions] == [3, 2, 1]
+
+
+async def test_suite_that_is_created_again_has_other_sessions(
+    fake: FakeBuddy, reader: Reader, suite: FakeSuite
+) -> None:
+    before = suite.create()
+    fake.delete_suite(suite)
+    assert await reader.get(SESSIONS) == (404, "Suite not found")
+    assert await reader.get(SUITES) == (404, "Project not found")
+    with pytest.raises(KeyError):
+        fake.delete_suite(suite)
+    again = fake.add_suite(*suite.key)
+    created = again.create()
+    assert await reader.numbers() == [created["relative_id"]] == [1]
+    assert {created["id"], created["revision"]}.isdisjoint(
+        each for row in [*suite.sessions, before] for each in (row["id"], row["revision"])
+    )
