@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import attrs
+import pytest
+from hypothesis import example, given
+
+from buddy_sessions import TestKey, compare
+from helpers.case_histories import LETTERS, Run, case, history, names, runs_of_cases, timed
+
+LISTS = ("newly_failing", "fixed", "still_failing", "added", "removed", "slower")
+
+
+class TestCompare:
+    @pytest.mark.parametrize(
+        ("old", "new", "lists"),
+        [
+            ("P", "P", set()),
+            ("P", "F", {"newly_failing"}),
+            ("P", "E", {"newly_failing"}),
+            ("F", "P", {"fixed"}),
+            ("F", "E", {"still_failing"}),
+            ("F", "F", {"still_failing"}),
+            ("T", "F", {"newly_failing"}),
+            ("E", "T", {"fixed"}),
+            ("P", "T", set()),
+            (" ", "P", {"added"}),
+            (" ", "F", {"added", "newly_failing"}),
+            ("S", "F", {"added", "newly_failing"}),
+            ("P", " ", {"removed"}),
+            ("F", " ", {"removed"}),
+            ("F", "S", {"removed"}),
+            ("S", "S", set()),
+            (" ", "S", set()),
+        ],
+    )
+    def test_lists_of_a_test(self, old: str, new: str, lists: set[str]) -> None:
+        (old_run, new_run) = history(old + new)
+        comparison = compare(old_run, new_run)
+        assert {name for name in LISTS if getattr(comparison, name)} == lists
+        for name in lists:
+            (listed,) = getattr(comparison, name)
+            assert listed is (old_run if name == "removed" else new_run)[0]
+
+    @pytest.mark.parametrize(
+        ("old", "new", "is_slower"),
+        [
+            (1, 2, True),
+            (1, 1.999, False),
+            (0, 0.1, True),
+            (0, 0.099, False),
+            (0.05, 0.15, True),
+            (0.05, 0.149, False),
+            (0.3, 0.6, True),
+            (0.01, 0.02, False),
+            (2, 1, False),
+            (None, 5, False),
+            (5, None, False),
+            (None, None, False),
+        ],
+    )
+    def test_slower_is_twice_as_long_and_a_tenth_of_a_second_longer(
+        self, old: float | None, new: float | None, is_slower: bool
+    ) -> None:
+        (old_run, new_run) = timed(old, new)
+        assert compare(old_run, new_run).slower == ([(old_run[0], new_run[0])] if is_slower else [])
+
+    def test_lists_are_sorted_by_key(self) -> None:
+        old = [case("F", name, time=0) for name in "dbca"]
+        new = [case("P", name, time=1) for name in "cdab"]
+        comparison = compare(old, new)
+        assert names(comparison.fixed) == list("abcd")
+        assert [old.name + new.name for old, new in comparison.slower] == ["aa", "bb", "cc", "dd"]
+        assert names(compare(old, []).removed) == names(compare([], new).added) == list("abcd")
+        assert names(compare([], old).newly_failing) == names(compare(old, old).still_failing) == list("abcd")
+
+    @pytest.mark.parametrize(
+        ("statuses", "worst"),
+        [("PFP", "F"), ("FEF", "E"), ("EFT", "E"), ("TFT", "F"), ("PTP", "T"), ("ATA", "T"), ("SPS", "P")],
+    )
+    def test_cases_with_one_key_have_the_worst_status(self, statuses: str, worst: str) -> None:
+        """Of two unknown statuses, it is the last one in alphabetical order."""
+        (added,) = compare([], [case(status, id=str(number)) for number, status in enumerate(statuses)]).added
+        assert added.status == LETTERS[worst]
+
+    def test_cases_with_one_key_count_as_one_test(self) -> None:
+        """It has the worst status and the longest time, which two different cases may have."""
+        old = [case("P", id="1", time=1), case("P", id="2", time=2), case("P", id="3")]
+        new = [case("P", id="4", time=4), case("E", id="5", time=1), case("F", id="6", time=9), case("E", id="7")]
+        comparison = compare(old, new)
+        assert [listed.id for listed in comparison.newly_failing] == ["5"]
+        assert [(before.id, after.id) for before, after in comparison.slower] == [("2", "6")]
+
+    def test_order_of_equal_cases_changes_nothing(self) -> None:
+        cases = [case("F"), case("F", data="<testcase/>")]
+        assert compare([], cases) == compare([], cases[::-1])
+
+    def test_tests_are_compared_by_key_not_by_id(self) -> None:
+        old, new = case("P", id="1", classname="Cart"), case("F", id="2", classname="Cart")
+        assert compare([old], [new]).newly_failing == [new]
+        other = attrs.evolve(old, classname="Checkout")
+        assert (compare([old], [other]).added, compare([old], [other]).removed) == ([other], [old])
+
+    @given(runs_of_cases)
+    def test_session_does_not_differ_from_itself(self, run: Run) -> None:
+        comparison = compare(run, run)
+        assert attrs.evolve(comparison, still_failing=[]) == compare([], [])
+        assert {listed.key for listed in comparison.still_failing} == {one.key for one in run if one.is_failing}
+
+    @given(runs_of_cases, runs_of_cases)
+    def test_swapped_sessions_swap_the_lists(self, old: Run, new: Run) -> None:
+        forward, backward = compare(old, new), compare(new, old)
+        assert (forward.added, forward.removed) == (backward.removed, backward.added)
+        added = {added.key for added in forward.added}
+        newly_failing = [listed.key for listed in forward.newly_failing if listed.key not in added]
+        assert newly_failing == [listed.key for listed in backward.fixed]
+        assert [one.key for one in forward.still_failing] == [one.key for one in backward.still_failing]
+        assert not {one.key for one, _ in forward.slower} & {one.key for one, _ in backward.slower}
+
+    @given(runs_of_cases, runs_of_cases)
+    @example([case("F")], [case("S")])
+    def test_each_failing_test_is_in_one_list(self, old: Run, new: Run) -> None:
+        comparison = compare(old, new)
+        failing = [one.key for one in comparison.newly_failing + comparison.still_failing]
+        assert sorted(failing, key=repr) == sorted({one.key for one in new if one.is_failing}, key=repr)
+        failed = comparison.fixed + comparison.still_failing + [one for one in comparison.removed if one.is_failing]
+        assert sorted((one.key for one in failed), key=repr) == sorted({o.key for o in old if o.is_failing}, key=repr)
+
+    @given(runs_of_cases, runs_of_cases)
+    def test_model(self, old: Run, new: Run) -> None:
+        expected: dict[str, set[TestKey]] = {name: set() for name in LISTS}
+        for key in {one.key for one in old + new}:
+            before, after = ([c for c in run if c.key == key and c.status != "SKIPPED"] for run in (old, new))
+            failed, fails = ({"FAILED", "ERROR"} & {str(c.status) for c in cases} != set() for cases in (before, after))
+            was, now = ([c.time for c in cases if c.time is not None] for cases in (before, after))
+            is_slower = bool(was and now) and max(now) >= 2 * max(was) and max(now) - max(was) >= 0.1 - 5e-7
+            verdicts = (
+                fails and not failed,
+                failed and not fails and bool(after),
+                failed and fails,
+                bool(after and not before),
+                bool(before and not after),
+                is_slower,
+            )
+            for name, verdict in zip(LISTS, verdicts, strict=True):
+                expected[name] |= {key} if verdict else set()
+        comparison = compare(old, new)
+        for name in LISTS[:-1]:
+            assert {listed.key for listed in getattr(comparison, name)} == expected[name]
+        assert {before.key for before, _ in comparison.slower} == expected["slower"]
+        assert all(before.key == after.key for before, after in comparison.slower)
