@@ -13,7 +13,7 @@ from ._paging.case_paginator import CasePaginator
 from ._paging.paginator import SessionPaginator
 from ._stats import Stats
 from ._version import __version__
-from .analysis import Comparison, FlakyTest, SlowTest, compare, flaky_tests, slowest_tests
+from .analysis import Comparison, FlakyTest, SlowTest, compare, flaky_tests, main_branch, pass_rate, slowest_tests
 from .client import BuddyClient
 from .errors import (
     AuthenticationError,
@@ -108,7 +108,9 @@ __all__ = [
     "__version__",
     "compare",
     "flaky_tests",
+    "main_branch",
     "parse_session_url",
+    "pass_rate",
     "slowest_tests",
     "to_dict",
 ]

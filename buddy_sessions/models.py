@@ -288,6 +288,11 @@ class Session:
         return self.status != SessionStatus.IN_PROGRESS and self.finish_date is not None
 
     @property
+    def is_failing(self) -> bool:
+        """Whether the session finished with the status ERROR: tests failed, or the run did (see `error_message`)."""
+        return self.is_finished and self.status == SessionStatus.ERROR
+
+    @property
     def passed_count(self) -> int | None:
         """The number of tests that passed: neither failed, nor skipped, nor in error.
 

@@ -56,20 +56,24 @@ def test_enum_value_must_be_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "finish_date", "finished"),
+    ("status", "finish_date", "finished", "failing"),
     [
-        ("SUCCESSFUL", None, True),
-        ("ERROR", None, True),
-        ("SKIPPED", None, True),
-        ("IN_PROGRESS", None, False),
-        ("IN_PROGRESS", datetime(2025, 1, 1, tzinfo=UTC), False),
-        ("QUEUED", None, False),
-        ("TIMED_OUT", datetime(2025, 1, 1, tzinfo=UTC), True),
+        ("SUCCESSFUL", None, True, False),
+        ("ERROR", None, True, True),
+        ("SKIPPED", None, True, False),
+        ("IN_PROGRESS", None, False, False),
+        ("IN_PROGRESS", datetime(2025, 1, 1, tzinfo=UTC), False, False),
+        ("QUEUED", None, False, False),
+        ("TIMED_OUT", datetime(2025, 1, 1, tzinfo=UTC), True, False),
     ],
 )
-def test_is_finished(status: str, finish_date: datetime | None, finished: bool) -> None:
-    """An unknown status counts as finished if there is a finish date."""
-    assert session(status=SessionStatus(status), finish_date=finish_date).is_finished is finished
+@pytest.mark.parametrize("failed_count", [None, 2])
+def test_finished_and_failing(
+    status: str, finish_date: datetime | None, finished: bool, failing: bool, failed_count: int | None
+) -> None:
+    """An unknown status is finished if there is a finish date. Counts say nothing: only the status fails a session."""
+    one = session(status=SessionStatus(status), finish_date=finish_date, failed_count=failed_count)
+    assert (one.is_finished, one.is_failing) == (finished, failing)
 
 
 COUNTS = {"tests_count": 10, "failed_count": 2, "skipped_count": 1, "error_count": 3}

@@ -27,8 +27,18 @@ Example:
     ['0.25 s -> 1.5 s']
 """
 
+from .branches import main_branch, pass_rate
 from .comparison import Comparison, compare
 from .flaky import FlakyTest, flaky_tests
 from .slow import SlowTest, slowest_tests
 
-__all__ = ["Comparison", "FlakyTest", "SlowTest", "compare", "flaky_tests", "slowest_tests"]
+__all__ = [
+    "Comparison",
+    "FlakyTest",
+    "SlowTest",
+    "compare",
+    "flaky_tests",
+    "main_branch",
+    "pass_rate",
+    "slowest_tests",
+]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import importlib
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -32,9 +33,10 @@ def results_of(runs: Sequence[Run], **arguments: Any) -> tuple[list[FlakyTest], 
     return flaky_tests(runs, changes=1, **arguments), slowest_tests(runs), comparisons
 
 
-def test_example_of_the_module_runs() -> None:
-    results = doctest.testmod(analysis)
-    assert results.attempted >= 5
+@pytest.mark.parametrize(("module", "examples"), [("", 5), (".branches", 4)])
+def test_examples_of_docstrings_run(module: str, examples: int) -> None:
+    results = doctest.testmod(importlib.import_module(analysis.__name__ + module))
+    assert results.attempted >= examples
     assert results.failed == 0
 
 

@@ -42,7 +42,9 @@ from buddy_sessions import (
     Watch,
     compare,
     flaky_tests,
+    main_branch,
     parse_session_url,
+    pass_rate,
     slowest_tests,
     to_dict,
 )
@@ -131,7 +133,7 @@ async def stores(buddy: BuddyClient, keys: list[SuiteKey]) -> None:
         assert_type(await store.covered("w/p/s"), list[tuple[int, int]])
 
 
-def analyses(runs: list[list[TestCase]], cases: Iterator[TestCase]) -> None:
+def analyses(runs: list[list[TestCase]], cases: Iterator[TestCase], sessions: list[Session]) -> None:
     assert_type(flaky_tests(runs, window=5, changes=2), list[FlakyTest])
     assert_type(slowest_tests(iter(runs), threshold=1), list[SlowTest])
     assert_type(compare(runs[0], cases), Comparison)
@@ -145,6 +147,8 @@ def analyses(runs: list[list[TestCase]], cases: Iterator[TestCase]) -> None:
         assert_type(slow.median, float)
         assert_type(slow.slowest, float)
         assert_type(slow.runs, int)
+    assert_type(main_branch(sessions), str | None)
+    assert_type(pass_rate(iter(sessions)), float | None)
     assert_type(compare([], []).newly_failing, list[TestCase])
     assert_type(compare([], []).slower, list[tuple[TestCase, TestCase]])
 
@@ -160,6 +164,7 @@ def models(session: Session) -> None:
     assert_type(session.duration, int | float | None)
     assert_type(session.passed_count, int | None)
     assert_type(session.is_finished, bool)
+    assert_type(session.is_failing, bool)
     assert_type(to_dict(session), dict[str, Any])
 
 

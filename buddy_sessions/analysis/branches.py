@@ -1,0 +1,58 @@
+"""The branch that a verdict about a suite is about, and how often it passes."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Iterable
+
+from ..models import RefType, Session, SessionStatus
+
+_NEWEST = 100
+_MAIN_NAMES = ("main", "master")
+_VERDICTS = (SessionStatus.SUCCESSFUL, SessionStatus.ERROR)
+
+
+def main_branch(sessions: Iterable[Session]) -> str | None:
+    """Return the main branch of a suite, judging by its newest 100 sessions.
+
+    It is `main`, or else `master`, if a session tested a branch of that name; otherwise the branch with most sessions,
+    and of those with equally many the one that was tested last. Tags and pull requests do not count.
+
+    Args:
+        sessions: Sessions of one suite, in any order. Those with the highest `relative_id` are the newest.
+
+    Returns:
+        The `ref_name` of the sessions to look at; None if no session is known to have tested a branch: look at all.
+
+    Example:
+        >>> def tested(number: int, branch: str, status: SessionStatus) -> Session:
+        ...     fields = {"relative_id": number, "ref_type": RefType.BRANCH, "ref_name": branch, "status": status}
+        ...     return Session(id=str(number), **fields)
+        >>> passed, failed = SessionStatus.SUCCESSFUL, SessionStatus.ERROR
+        >>> sessions = [tested(3, "fix", failed), tested(2, "main", passed), tested(1, "main", failed)]
+        >>> main_branch(sessions)
+        'main'
+        >>> pass_rate(session for session in sessions if session.ref_name == "main")
+        0.5
+    """
+    newest = heapq.nlargest(_NEWEST, sessions, key=lambda session: session.relative_id)
+    counts = Counter(each.ref_name for each in newest if each.ref_type == RefType.BRANCH and each.ref_name)
+    if not counts:
+        return None
+    return next((name for name in _MAIN_NAMES if name in counts), counts.most_common(1)[0][0])
+
+
+def pass_rate(sessions: Iterable[Session]) -> float | None:
+    """Return the fraction of sessions that are SUCCESSFUL, of those that are SUCCESSFUL or ERROR: from 0.0 to 1.0.
+
+    None if there is no such session: SKIPPED, unknown and unfinished ones say nothing. The figure is meaningful for
+    the sessions of one branch, see `main_branch`.
+    """
+    verdicts = [session.status for session in sessions if has_verdict(session)]
+    return verdicts.count(SessionStatus.SUCCESSFUL) / len(verdicts) if verdicts else None
+
+
+def has_verdict(session: Session) -> bool:
+    """Return whether a session says that its commit is good or bad. Others change no verdict."""
+    return session.status in _VERDICTS

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from buddy_sessions import RefType, Session, SessionStatus, main_branch, pass_rate
+
+
+def numbered(refs: Sequence[tuple[str | None, RefType | None]]) -> list[Session]:
+    """Return sessions that tested these references, newest first."""
+    count = len(refs)
+    return [
+        Session(
+            id=str(index), relative_id=count - index, status=SessionStatus.SKIPPED, ref_name=name, ref_type=ref_type
+        )
+        for index, (name, ref_type) in enumerate(refs)
+    ]
+
+
+def on_branches(names: str) -> list[Session]:
+    """Return a session for each word, newest first."""
+    return numbered([(name, RefType.BRANCH) for name in names.split()])
+
+
+def ended(statuses: Sequence[str]) -> list[Session]:
+    return [
+        Session(id=str(number), relative_id=number, status=SessionStatus(status))
+        for number, status in enumerate(statuses, 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("branches", "expected"),
+    [
+        pytest.param("fix fix master fix main", "main", id="main"),
+        pytest.param("fix fix master fix", "master", id="master"),
+        pytest.param("trunk fix fix trunk fix", "fix", id="most frequent"),
+        pytest.param("trunk fix fix trunk", "trunk", id="equally frequent: tested last"),
+        pytest.param("", None, id="no session"),
+        pytest.param("trunk " * 99 + "main", "main", id="main within the newest 100"),
+        pytest.param("trunk " * 100 + "main", "trunk", id="main before the newest 100"),
+    ],
+)
+def test_main_branch(branches: str, expected: str | None) -> None:
+    assert main_branch(on_branches(branches)) == expected
+
+
+@pytest.mark.parametrize("ref", [("main", RefType.TAG), ("main", RefType.PULL_REQUEST), ("main", None)])
+def test_only_branches_are_main(ref: tuple[str, RefType | None]) -> None:
+    assert main_branch(numbered([ref, ref, ("trunk", RefType.BRANCH)])) == "trunk"
+    assert main_branch(numbered([ref, (None, RefType.BRANCH), ("", RefType.BRANCH)])) is None
+
+
+_refs = st.tuples(
+    st.sampled_from(["main", "master", "trunk", "fix", "", None]), st.sampled_from([*RefType, RefType("NOTE"), None])
+)
+
+
+@given(st.lists(_refs, max_size=150), st.randoms(use_true_random=False))
+def test_order_does_not_change_main_branch(
+    refs: list[tuple[str | None, RefType | None]], shuffler: random.Random
+) -> None:
+    sessions = numbered(refs)
+    expected = main_branch(iter(sessions))
+    tested = [name for name, ref_type in refs[:100] if ref_type == RefType.BRANCH]
+    assert expected is None or expected in tested
+    shuffler.shuffle(sessions)
+    assert main_branch(sessions) == expected
+
+
+@pytest.mark.parametrize(
+    ("statuses", "rate"),
+    [
+        (["SUCCESSFUL", "ERROR", "SUCCESSFUL", "SUCCESSFUL"], 0.75),
+        (["SUCCESSFUL", "SKIPPED", "IN_PROGRESS", "TIMED_OUT"], 1.0),
+        (["ERROR"], 0.0),
+        (["SKIPPED", "IN_PROGRESS", "TIMED_OUT"], None),
+        ([], None),
+    ],
+)
+def test_pass_rate(statuses: list[str], rate: float | None) -> None:
+    assert pass_rate(iter(ended(statuses))) == rate
+
+
+_statuses = st.lists(st.sampled_from([*SessionStatus, "TIMED_OUT"]))
+
+
+@given(_statuses, _statuses)
+def test_pass_rate_is_between_those_of_both_parts(first: list[str], second: list[str]) -> None:
+    rates = [rate for rate in (pass_rate(ended(first)), pass_rate(ended(second))) if rate is not None]
+    both = pass_rate(ended(first + second))
+    if both is None:
+        assert not rates
+    else:
+        assert 0 <= min(rates) <= both <= max(rates) <= 1
