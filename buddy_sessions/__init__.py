@@ -13,7 +13,18 @@ from ._paging.case_paginator import CasePaginator
 from ._paging.paginator import SessionPaginator
 from ._stats import Stats
 from ._version import __version__
-from .analysis import Comparison, FlakyTest, SlowTest, compare, flaky_tests, main_branch, pass_rate, slowest_tests
+from .analysis import (
+    Comparison,
+    FailureGroup,
+    FlakyTest,
+    SlowTest,
+    compare,
+    flaky_tests,
+    group_failures,
+    main_branch,
+    pass_rate,
+    slowest_tests,
+)
 from .client import BuddyClient
 from .errors import (
     AuthenticationError,
@@ -73,6 +84,7 @@ __all__ = [
     "Cursor",
     "DecodeError",
     "Failure",
+    "FailureGroup",
     "FlakyTest",
     "ForbiddenError",
     "Harvest",
@@ -108,6 +120,7 @@ __all__ = [
     "__version__",
     "compare",
     "flaky_tests",
+    "group_failures",
     "main_branch",
     "parse_session_url",
     "pass_rate",

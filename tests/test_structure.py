@@ -41,7 +41,7 @@ INSIDE: dict[str, list[set[str]]] = {
         {"reconciler"},
         {"paginator", "case_paginator"},
     ],
-    "analysis": [{"by_test", "branches"}, {"flaky", "slow", "comparison"}],
+    "analysis": [{"by_test", "branches", "messages", "normalise"}, {"causes", "comparison", "flaky", "slow"}],
     "store": [
         {"intervals", "schema"},
         {"file", "rows", "messages"},

@@ -28,16 +28,19 @@ Example:
 """
 
 from .branches import main_branch, pass_rate
+from .causes import FailureGroup, group_failures
 from .comparison import Comparison, compare
 from .flaky import FlakyTest, flaky_tests
 from .slow import SlowTest, slowest_tests
 
 __all__ = [
     "Comparison",
+    "FailureGroup",
     "FlakyTest",
     "SlowTest",
     "compare",
     "flaky_tests",
+    "group_failures",
     "main_branch",
     "pass_rate",
     "slowest_tests",

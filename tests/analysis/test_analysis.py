@@ -33,7 +33,7 @@ def results_of(runs: Sequence[Run], **arguments: Any) -> tuple[list[FlakyTest], 
     return flaky_tests(runs, changes=1, **arguments), slowest_tests(runs), comparisons
 
 
-@pytest.mark.parametrize(("module", "examples"), [("", 5), (".branches", 4)])
+@pytest.mark.parametrize(("module", "examples"), [("", 5), (".branches", 4), (".causes", 4)])
 def test_examples_of_docstrings_run(module: str, examples: int) -> None:
     results = doctest.testmod(importlib.import_module(analysis.__name__ + module))
     assert results.attempted >= examples

@@ -19,6 +19,7 @@ from buddy_sessions import (
     Comparison,
     Cursor,
     DecodeError,
+    FailureGroup,
     FlakyTest,
     Harvest,
     HarvestError,
@@ -42,6 +43,7 @@ from buddy_sessions import (
     Watch,
     compare,
     flaky_tests,
+    group_failures,
     main_branch,
     parse_session_url,
     pass_rate,
@@ -147,6 +149,11 @@ def analyses(runs: list[list[TestCase]], cases: Iterator[TestCase], sessions: li
         assert_type(slow.median, float)
         assert_type(slow.slowest, float)
         assert_type(slow.runs, int)
+    for group in group_failures(cases):
+        assert_type(group, FailureGroup)
+        assert_type(group.type, str | None)
+        assert_type(group.template, str)
+        assert_type(group.cases, list[TestCase])
     assert_type(main_branch(sessions), str | None)
     assert_type(pass_rate(iter(sessions)), float | None)
     assert_type(compare([], []).newly_failing, list[TestCase])

@@ -1,0 +1,107 @@
+"""Group failing tests by cause: by what their messages have in common."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from attrs import frozen
+
+from ..models import TestCase
+from .by_test import sort_key
+from .messages import place_of, read_message
+from .normalise import normalise
+
+_MAX_MESSAGE = 2000  # characters to look at
+_MAX_TEMPLATE = 300
+_SILENT_TYPE = re.compile(r"Assert|Expectation|Comparison|NullPointer|NullReference")
+_VALUE = re.compile(
+    r"""<\w+>|"[^"]*+"|'[^']*+'|`[^`]*+`|\[[^\[\]]*+\]|\{[^{}]*+\}|\b(?:Assert\.|Is\.|to(?=[A-Z]))\w+"""
+)
+_WORD = re.compile(r"[^\W\d_]+")
+_FILLERS = """
+    a actual actually address an and are array arrays assert assertion asserting at be but called class collection
+    contain contains count deep deeply dereference differ differing differs empty equal equality equals error exactly
+    expect expected expecting fail failed failure false first for found got greater has have identical in index instance
+    invalid is item items key len length less list lists locator match matches memory nil no none not null object of on
+    option or page pointer pos received recovered reference result runtime same sequence sequences set single size
+    status strict strictly string strings than that the to true two undefined unwrap value values want wanted was were
+    with
+"""
+"""The words of messages that tell no more than that two values differ, or that one is missing."""
+_FILLER = frozenset(_FILLERS.split())
+
+
+@frozen(kw_only=True)
+class FailureGroup:
+    """Failing tests that probably have the same cause.
+
+    Attributes:
+        type: The type of the exception without its package, such as `AssertionError`; None if it is not known.
+        template: The message without what varies, such as `order <number> is 'confirmed', expected 'pending'`; the
+            place of the failure, such as `at tests/test_cart.py:42`, if the message tells nothing; empty if there is
+            none. Any version may write templates in another way.
+        cases: The failing test cases, sorted by their keys.
+    """
+
+    type: str | None
+    template: str
+    cases: list[TestCase]
+
+
+def group_failures(cases: Iterable[TestCase]) -> list[FailureGroup]:
+    """Return the failing tests grouped by cause, largest group first.
+
+    Failures have the same cause if their types are equal, and their messages differ only in numbers, IDs, times,
+    addresses, folders and the like. Where a message tells nothing, as in `assert 1 == 2`, they must also happen in the
+    same line: the innermost one that is not a library's. All cases without a message are one group: `failure` is None
+    unless the details were read, see `BuddyClient.failures`.
+
+    Args:
+        cases: Test cases of one or more sessions, in any order. Those that do not fail are ignored.
+
+    Example:
+        >>> from buddy_sessions import Failure, TestStatus
+        >>> def failed(name: str, message: str) -> TestCase:
+        ...     failure = Failure(kind="failure", message=message)
+        ...     return TestCase(id=name, name=name, status=TestStatus.FAILED, failure=failure)
+        >>> cases = [failed("a", "KeyError: 'id'"), failed("b", "order 8 is lost"), failed("c", "order 17 is lost")]
+        >>> for group in group_failures(cases):
+        ...     print(group.type, "|", group.template, "|", [case.name for case in group.cases])
+        None | order <number> is lost | ['b', 'c']
+        KeyError | 'id' | ['a']
+    """
+    groups: dict[tuple[str | None, str], list[TestCase]] = {}
+    for case in cases:
+        if case.is_failing:
+            groups.setdefault(_cause(case), []).append(case)
+    found = [
+        FailureGroup(
+            type=kind, template=template, cases=sorted(group, key=lambda case: (sort_key(case.key), repr(case)))
+        )
+        for (kind, template), group in groups.items()
+    ]
+    return sorted(found, key=lambda group: (-len(group.cases), group.type or "", group.template))
+
+
+def _cause(case: TestCase) -> tuple[str | None, str]:
+    """Return the type and the template of a failure."""
+    if case.failure is None:
+        return None, ""
+    kind, message = read_message(case.failure)
+    template = normalise(message[:_MAX_MESSAGE])[:_MAX_TEMPLATE]
+    if template.startswith("assert "):  # pytest leaves out the type
+        kind = "AssertionError"
+    elif _tells_something(kind, template):
+        return kind, template
+    place = place_of(case.failure)
+    if place is None and (kind or template):
+        place = case.test_group_name or case.classname
+    return kind, f"at {place}" if place else template
+
+
+def _tells_something(kind: str | None, template: str) -> bool:
+    """Return whether a message tells more than that two values differ, or that one is missing."""
+    if kind is not None and not _SILENT_TYPE.search(kind):
+        return bool(template)
+    return not _FILLER.issuperset(word.lower() for word in _WORD.findall(_VALUE.sub(" ", template)))

@@ -1,0 +1,141 @@
+"""Read what a failure says: the type of the exception, its message, and the place in the code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from ..models import Failure
+
+_MAX_LENGTH = 4000  # characters at both ends of a message or text; the rest is ignored, apart from
+_MAX_CAUSES = 100_000  # characters at the end, for the causes of Java's exceptions
+_COLOUR = re.compile(r"\x1b\[[0-9;?]*+[A-Za-z]|\[(?:[0-9]{1,2};)*+[0-9]{1,2}m")  # some reporters lose the ESC
+
+_TYPE = re.compile(r"((?:[\w$]++[.\\])*+)([A-Z]\w*+)(?: ?: +(?=\S)| ?:?$)")
+_TYPE_ENDINGS = ("Error", "Exception", "Exit", "Failed", "Failure", "Interrupt", "Timeout", "Violation", "Warning")
+_GENERIC_TYPES = {"AggregateError", "Error", "Exception", "FAILURE", "Failed", "Failure", "RuntimeException"}
+
+_PREFIX = re.compile(
+    r"failed on (?:setup|teardown) with \"|[\w./-]+\.go:\d++: ?|panic: |thrown: \"?|(?:locator|page|frame)\.\w++: "
+    r"|thread '[^']*+' (?:\(\d++\) )?panicked at '|called `Result::\w+\(\)` on an `Err` value: \"?"
+)
+"""What tools write before a message."""
+
+_NOISE = re.compile(
+    r"""(?x)
+      \W*$                                                              # separators
+    | ===|---|(?:Error\ Trace|Test|Call\ log|Hint|Expecting\ \w+):      # headings
+    | (?:to\ contain|but\ there\ were)\b
+    | (?:Failed|panic|collection\ failure|Test\ failed)$
+    | (?:ImportError\ while\ importing\ test\ module|Failed\ to\ load\ ApplicationContext|Traceback)\b
+    | \[\S+\]\ \u203a|[\w./-]+\.\w+:\d+:\d+\ \S                         # titles: Playwright, PHPUnit, Rust
+    | [\w\\]+::\w+(?:\ with\ data\ set\ .*)?$
+    | thread\ '[^']*'\ (?:\(\d+\)\ )?panicked\ at\ \S+:\d+:\d+:?$
+    """
+)
+"""Lines that do not say what is wrong."""
+
+_VALUES = re.compile(
+    r"""(?x)
+      (?i:expected|received|actual|but\ was|left|right|got|want)[\w ]{0,20}:    # the values of an assertion
+    | [-+?@"'\[{(<]|\w+\ [{\[]$                                                 # a diff, the lines of a value
+    | (?:>\ )?(?:\d+\ )?\|                                                      # an excerpt of code
+    """
+)
+"""Likewise, unless a type precedes."""
+
+_STACK = re.compile(r'(?:-> )?at \S|Caused by: |File "|goroutine \d|stack backtrace:|\u276f|\S+\.\w+:\d+(?::\d+)?$')
+"""The first line of a stack trace."""
+
+_CAUSE = re.compile(r"^Caused by: (.+)$", re.MULTILINE)
+_SUBJECT = re.compile(r"^ *(?:Locator: |- waiting for )(.+)$", re.MULTILINE)  # of Playwright
+_FRAME = re.compile(
+    r"(?<![\w.@+-])((?:[\w.@+-]++[/\\])?[\w.@+-]+\.(?:py|[cm]?[jt]sx?|java|kt|go|rs|cs|fs|php|rb|scala))"
+    r'(?:", line |:line |:)(\d+)'
+)
+_LIBRARY = re.compile(
+    r"site-packages|dist-packages|node_modules|/lib/python|/usr/lib|/usr/local/go/|/pkg/mod/|/rustc/|\.cargo/|/vendor/"
+    r"|at (?:\S+//?)?(?:java|jdk|sun|kotlin|scala|junit"
+    r"|org\.(?:junit|opentest4j|assertj|hamcrest|mockito|springframework))\."
+)
+
+
+def read_message(failure: Failure) -> tuple[str | None, str]:
+    """Return the type of the exception, without its package, and what it says: one line, or several joined."""
+    kind, parts = _short_type(failure.type), []
+    for found, line in _lines(failure):
+        kind = found or kind
+        if line:
+            parts.append(line)
+            if not line.endswith(":"):  # "Received unexpected error:" announces the next line
+                break
+    subject = _SUBJECT.search(_clean(failure.text))
+    return kind, " ".join([*parts, subject[1]] if subject else parts)
+
+
+def place_of(failure: Failure) -> str | None:
+    """Return the innermost line of code that is not a library's, such as `tests/test_cart.py:42`; None if unknown."""
+    lines = [line for line in _clean(failure.text).splitlines() if not _LIBRARY.search(line)]
+    frames = [frame for frame in map(_FRAME.search, lines) if frame]
+    if not frames:
+        return None
+    frame = frames[-1] if frames[0][1].endswith(".py") else frames[0]  # Python alone writes the innermost frame last
+    return f"{frame[1]}:{frame[2]}".replace("\\", "/")
+
+
+def _lines(failure: Failure) -> list[tuple[str | None, str]]:
+    """Return the types and lines that may say what is wrong: of the message, else of the text or the root cause."""
+    found: list[tuple[str | None, str]] = []
+    for lines in (_clean(failure.message).splitlines(), _without_stack(failure), _root_cause(failure)):
+        found = list(filter(any, map(_split_type, lines))) or found
+        if any(line for _, line in found):
+            break
+    return found
+
+
+def _without_stack(failure: Failure) -> Iterator[str]:
+    """Yield the lines before the stack trace, or those after it: Python and pytest write the error there."""
+    lines = _clean(failure.text).splitlines()
+    if errors := [line[1:] for line in lines if line.startswith("E  ")]:
+        yield from errors
+        return
+    ends = [index for index, line in enumerate(lines) if line.startswith('  File "')]
+    for line in lines[ends[-1] + 1 :] if ends else lines:
+        if _STACK.match(line.strip()):
+            return
+        if not (ends and line.startswith(" ")):
+            yield line
+
+
+def _root_cause(failure: Failure) -> Iterator[str]:
+    """Yield the last cause of Java's exception, or the last one that is more than the JDK's."""
+    causes = _CAUSE.findall(_COLOUR.sub("", (failure.text or "")[-_MAX_CAUSES:]))
+    yield from [cause for cause in causes if not cause.startswith("java.")][-1:] or causes[-1:]
+
+
+def _split_type(line: str) -> tuple[str | None, str]:
+    """Return the type that a line begins with, and the rest of the line if it may say what is wrong."""
+    kind, line = None, line.strip()
+    while True:
+        if prefix := _PREFIX.match(line):
+            line = line[prefix.end() :]
+        elif (found := _TYPE.match(line)) and found[0] and (found[1] or found[2].endswith(_TYPE_ENDINGS)):
+            kind, line = _short_type(found[2]) or kind, line[found.end() :]
+        else:
+            break
+    is_noise = _NOISE.match(line) or (kind is None and _VALUES.match(line))
+    return kind, "" if is_noise else line
+
+
+def _short_type(name: str | None) -> str | None:
+    """Return the name of a type without its package; None if it says nothing, such as Playwright's "FAILURE"."""
+    short = re.split(r"[.\\$]", name or "")[-1]
+    return short if short[:1].isupper() and short.isidentifier() and short not in _GENERIC_TYPES else None
+
+
+def _clean(text: str | None) -> str:
+    """Return both ends of a text, without colours."""
+    text = text or ""
+    if len(text) > 2 * _MAX_LENGTH:
+        text = f"{text[:_MAX_LENGTH]}\n{text[-_MAX_LENGTH:]}"
+    return _COLOUR.sub("", text)
