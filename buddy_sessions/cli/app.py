@@ -12,22 +12,22 @@ from cyclopts import App, CycloptsError, Parameter
 
 from buddy_sessions import BuddyError, __version__
 
-from .compare import compare_sessions
-from .demo import demo
+from .commands.compare import compare_sessions
+from .commands.demo import demo
+from .commands.export import export_sessions
+from .commands.failures import list_failures
+from .commands.flaky import list_flaky_tests
+from .commands.harvest import harvest_suites
+from .commands.list import list_sessions
+from .commands.report import report
+from .commands.serve import serve
+from .commands.slowest import list_slowest_tests
+from .commands.suites import list_suites
+from .commands.sync import sync_suites
+from .commands.watch import watch_suites
 from .exit_codes import ExitCode, exit_code_of
-from .export import export_sessions
-from .failures import list_failures
-from .flaky import list_flaky_tests
-from .formatting import one_line
-from .harvest import harvest_suites
-from .list import list_sessions
+from .formats.formatting import one_line
 from .output import Output
-from .report import report
-from .serve import serve
-from .slowest import list_slowest_tests
-from .suites import list_suites
-from .sync import sync_suites
-from .watch import watch_suites
 
 _COMMANDS: dict[str, Callable[..., object]] = {
     "list": list_sessions,

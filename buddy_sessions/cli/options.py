@@ -13,10 +13,10 @@ from cyclopts.types import PositiveInt
 
 from buddy_sessions import BuddyClient, BuddyError, ConfigError, NotFoundError
 
+from .formats.writers import Format, choose_format
 from .keys import check_host
 from .output import Output
 from .suggestions import add_suggestion, concerns_suite
-from .writers import Format, choose_format
 
 FROM = Parameter(name="--from", allow_leading_hyphen=True)  # the value - is stdin
 OUT = Parameter(name=("--out", "-o"))

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from buddy_sessions import Cursor
 
-from .formatting import one_line
+from .formats.formatting import one_line
 
 _SPINNER_WIDTH = 2
 _DEFAULT_WIDTH = 80

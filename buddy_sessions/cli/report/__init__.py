@@ -1,5 +1,1 @@
-"""The command `report`: write a database as one HTML page."""
-
-from .command import report
-
-__all__ = ["report"]
+"""The page of the command `report`: what it reads, computes and draws."""

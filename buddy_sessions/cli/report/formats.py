@@ -8,7 +8,7 @@ from datetime import date, datetime
 
 from buddy_sessions import SessionStatus
 
-from ..formatting import UNKNOWN, format_duration
+from ..formats.formatting import UNKNOWN, format_duration
 from .session_rows import AnySession
 from .suite_statistics import Growth
 

@@ -13,8 +13,8 @@ from typing import Any
 from buddy_sessions import __version__
 
 from ..extras import import_extra
-from ..formatting import one_line
-from ..tables import ref_text, status_text
+from ..formats.formatting import one_line
+from ..formats.tables import ref_text, status_text
 from . import formats
 from .charts import draw_charts, draw_sparkline
 from .suite_statistics import RECENT, SuiteStatistics, largest_growths

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buddy_sessions import Session, SuiteKey, to_dict
-from buddy_sessions.cli.writers import KEYED_SESSION_COLUMNS, DataFormat, JsonLines, keyed_rows, make_writer
+from buddy_sessions.cli.formats.writers import KEYED_SESSION_COLUMNS, DataFormat, JsonLines, keyed_rows, make_writer
 from buddy_sessions.testing import FakeSuite
 from helpers.report_sessions import session
 from helpers.session_strategies import sessions, text

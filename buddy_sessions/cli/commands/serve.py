@@ -12,7 +12,7 @@ from cyclopts.types import NonNegativeFloat, NonNegativeInt, Port, PositiveFloat
 from buddy_sessions import SuiteKey
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 
-from .output import Output
+from ..output import Output
 
 _COPIED_FIELDS = ("created_by", "ci_provider", "ref_type", "ref_name")
 _FAILURE_RATE = 0.1  # of live sessions

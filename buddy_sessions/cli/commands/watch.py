@@ -26,15 +26,15 @@ from buddy_sessions import (
     to_dict,
 )
 
-from .case_tables import name_text, outcome_text
-from .files import resolve_file
-from .formatting import UNKNOWN, format_count, format_duration, one_line
-from .keys import KeyDefaults
-from .options import FROM, Connection, Printing, Verbosity
-from .output import Output
-from .tables import grid, number_text, status_text
-from .targets import open_targets
-from .writers import KEYED_SESSION_COLUMNS, Format, case_row, keyed_rows, make_writer
+from ..files import resolve_file
+from ..formats.case_tables import name_text, outcome_text
+from ..formats.formatting import UNKNOWN, format_count, format_duration, one_line
+from ..formats.tables import grid, number_text, status_text
+from ..formats.writers import KEYED_SESSION_COLUMNS, Format, case_row, keyed_rows, make_writer
+from ..keys import KeyDefaults
+from ..options import FROM, Connection, Printing, Verbosity
+from ..output import Output
+from ..suite_selection import open_selection
 
 _STATUS_WIDTH = len("✔ running")
 _INDENT = " " * len("12:30:00")
@@ -81,7 +81,7 @@ async def watch_suites(
     path = resolve_file(db, source=source) if db is not None else None
     messages = verbosity.open()
     async with AsyncExitStack() as stack:
-        targets = stack.enter_context(open_targets(key, source, defaults))
+        targets = stack.enter_context(open_selection(key, source, defaults))
         store = await stack.enter_async_context(SessionStore(path)) if path is not None else None
         buddy = await stack.enter_async_context(connection.open_client(messages, keys=key))
         suites = [suite async for suite in targets.suites(buddy)]

@@ -9,15 +9,15 @@ from typing import Any, TypeAlias
 
 from buddy_sessions import Comparison, Session, SuiteKey, TestCase, compare
 
-from .case_tables import name_text, outcome_text, print_sessions
-from .formatting import format_test_time
-from .keys import KeyDefaults
-from .options import Connection, Printing, Verbosity
-from .output import Output
-from .runs import open_runs
-from .session_names import parse_session_of
-from .tables import grid
-from .writers import SESSION_CASE_COLUMNS, make_writer, session_case_row
+from ..case_source import open_cases
+from ..formats.case_tables import name_text, outcome_text, print_sessions
+from ..formats.formatting import format_test_time
+from ..formats.tables import grid
+from ..formats.writers import SESSION_CASE_COLUMNS, make_writer, session_case_row
+from ..keys import KeyDefaults
+from ..options import Connection, Printing, Verbosity
+from ..output import Output
+from ..session_names import parse_session_of
 
 _COLUMNS = ("change", *SESSION_CASE_COLUMNS, "old_time")
 
@@ -60,7 +60,7 @@ async def compare_sessions(
     suite = defaults.parse_suite(key)
     names = [parse_session_of(suite, text) for text in (old, new)]
     output_format = printing.choose()
-    async with open_runs(suite, key, db=db, connection=connection, messages=verbosity.open()) as source:
+    async with open_cases(suite, key, db=db, connection=connection, messages=verbosity.open()) as source:
         before, after = [await source.session(name) for name in names]
         changes = _changes(compare(await source.cases(before), await source.cases(after)))
     if output_format == "table":

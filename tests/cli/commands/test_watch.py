@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from buddy_sessions.cli import run
-from buddy_sessions.cli.writers import KEYED_SESSION_COLUMNS
+from buddy_sessions.cli.formats.writers import KEYED_SESSION_COLUMNS
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
 from helpers.command_line import Call, closed_pipe, interrupt, numbers, rows, use_terminal
 

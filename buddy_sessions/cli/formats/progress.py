@@ -12,10 +12,10 @@ from typing import NoReturn
 
 from buddy_sessions import BuddyClient, BuddyError, ConfigError, Harvest, Stats
 
-from .exit_codes import ExitCode, exit_code_of
+from ..exit_codes import ExitCode, exit_code_of
+from ..output import Output
+from ..suite_selection import SuiteSelection
 from .formatting import format_count, format_duration, format_requests
-from .output import Output
-from .targets import Targets
 
 _MAX_FAILURES = 20  # printed errors
 _INTERVAL = 0.25  # seconds between two updates of the line
@@ -31,7 +31,13 @@ class HarvestProgress:
     """
 
     def __init__(
-        self, buddy: BuddyClient, targets: Targets, harvest: Harvest, *, noun: str = "session", with_cases: bool = False
+        self,
+        buddy: BuddyClient,
+        targets: SuiteSelection,
+        harvest: Harvest,
+        *,
+        noun: str = "session",
+        with_cases: bool = False,
     ) -> None:
         self._buddy = buddy
         self._targets = targets

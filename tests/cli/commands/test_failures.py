@@ -17,7 +17,7 @@ from junitparser import Failure as JUnitFailure
 from rich.cells import cell_len
 
 from buddy_sessions.cli import run
-from buddy_sessions.cli.writers import SESSION_CASE_COLUMNS
+from buddy_sessions.cli.formats.writers import SESSION_CASE_COLUMNS
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 from helpers.command_line import Call, closed_pipe, interrupt_at_request, rows, sync_database, use_terminal
 from helpers.stores import execute

@@ -12,16 +12,16 @@ from cyclopts.types import PositiveInt
 
 from buddy_sessions import ConfigError, Session, SuiteKey, TestCase
 
-from .case_tables import case_table, print_details, print_hidden, print_sessions, print_summary
-from .exit_codes import ExitCode
-from .formatting import format_count
-from .junit import write_junit
-from .keys import KeyDefaults
-from .options import Connection, Json, Verbosity, validate_json
-from .output import Output
-from .runs import open_runs
-from .session_names import parse_session
-from .writers import SESSION_CASE_COLUMNS, choose_format, make_writer, session_case_row
+from ..case_source import open_cases
+from ..exit_codes import ExitCode
+from ..formats.case_tables import case_table, print_details, print_hidden, print_sessions, print_summary
+from ..formats.formatting import format_count
+from ..formats.junit import write_junit
+from ..formats.writers import SESSION_CASE_COLUMNS, choose_format, make_writer, session_case_row
+from ..keys import KeyDefaults
+from ..options import Connection, Json, Verbosity, validate_json
+from ..output import Output
+from ..session_names import parse_session
 
 CaseFormat = Literal["table", "jsonl", "csv", "junit"]
 
@@ -77,7 +77,7 @@ async def list_failures(
     if output_format == "table" and limit is None:
         limit = _TABLE_LIMIT
     messages = verbosity.open()
-    async with open_runs(suite, key, db=db, connection=connection, messages=messages) as source:
+    async with open_cases(suite, key, db=db, connection=connection, messages=messages) as source:
         sessions = await source.newest_sessions(branch=branch) if name is None else [await source.session(name)]
         found = sessions[0]
         cases, count = await source.failing_cases(found, limit=limit)

@@ -10,14 +10,14 @@ from rich.table import Table
 
 from buddy_sessions import FlakyTest, TestRun, flaky_tests
 
-from .case_tables import TEST, count_runs, name_text, print_hidden, print_summary, print_title, recent_statuses
-from .formatting import format_count
-from .keys import KeyDefaults
-from .options import Connection, Printing, RunOptions, Verbosity
-from .output import Output
-from .runs import open_runs
-from .tables import grid
-from .writers import KEYED_TEST_COLUMNS, keyed_test_row, make_writer
+from ..case_source import open_cases
+from ..formats.case_tables import TEST, count_runs, name_text, print_hidden, print_summary, print_title, recent_statuses
+from ..formats.formatting import format_count
+from ..formats.tables import grid
+from ..formats.writers import KEYED_TEST_COLUMNS, keyed_test_row, make_writer
+from ..keys import KeyDefaults
+from ..options import Connection, Printing, RunOptions, Verbosity
+from ..output import Output
 
 
 async def list_flaky_tests(
@@ -53,7 +53,7 @@ async def list_flaky_tests(
     suite = defaults.parse_suite(key)
     output_format = printing.choose()
     messages = verbosity.open()
-    async with open_runs(suite, key, db=options.db, connection=connection, messages=messages) as source:
+    async with open_cases(suite, key, db=options.db, connection=connection, messages=messages) as source:
         runs = await source.runs(branch=options.branch, last=options.last)
     flaky = flaky_tests([run.cases for run in runs], window=options.last, changes=changes)
     shown = flaky[: options.limit_for(output_format)]

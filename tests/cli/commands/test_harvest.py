@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from buddy_sessions.cli import run
+from buddy_sessions.cli.formats.writers import KEYED_SESSION_COLUMNS
 from buddy_sessions.cli.output import Output
-from buddy_sessions.cli.writers import KEYED_SESSION_COLUMNS
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
 from helpers.command_line import (
     COMMAND,

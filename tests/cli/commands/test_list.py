@@ -15,7 +15,7 @@ from rich.cells import cell_len
 
 from buddy_sessions import BuddyClient, Session, SuiteKey, to_dict
 from buddy_sessions.cli import run
-from buddy_sessions.cli.writers import SESSION_COLUMNS
+from buddy_sessions.cli.formats.writers import SESSION_COLUMNS
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
 from helpers.command_line import (
     Call,

@@ -15,11 +15,11 @@ from cyclopts.validators import Number
 from buddy_sessions import ConfigError, SessionStore
 
 from ..files import find_database, replace_file
-from ..formatting import format_count
+from ..formats.formatting import format_count
 from ..keys import KeyDefaults, select_suites
 from ..options import OUT, Verbosity
-from .page import load_template, render_page
-from .reading import read_suite
+from ..report.page import load_template, render_page
+from ..report.reading import read_suite
 
 _MAX_DAYS = 36_500
 

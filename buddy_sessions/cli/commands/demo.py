@@ -17,12 +17,12 @@ from rich.table import Table
 from buddy_sessions import BuddyClient, ConfigError, Session, SessionStatus, SessionStore, SuiteKey
 from buddy_sessions.testing import FakeBuddy
 
-from .case_tables import case_table, print_sessions
-from .formatting import format_count
-from .output import Output
-from .progress import HarvestProgress
-from .tables import SuiteSummary, grid
-from .targets import Targets
+from ..formats.case_tables import case_table, print_sessions
+from ..formats.formatting import format_count
+from ..formats.progress import HarvestProgress
+from ..formats.tables import SuiteSummary, grid
+from ..output import Output
+from ..suite_selection import SuiteSelection
 
 _QUERY = """\
 SELECT suite_id, ref_name AS branch, count(*) AS sessions,
@@ -107,7 +107,7 @@ async def _sync(
 ) -> tuple[list[Session], str]:
     """Return the new and changed sessions, and the numbers of sessions and requests as text."""
     async with store.sync(buddy, keys) as sync:
-        progress = HarvestProgress(buddy, Targets([str(key) for key in keys]), sync)
+        progress = HarvestProgress(buddy, SuiteSelection([str(key) for key in keys]), sync)
         with progress.show(messages):
             sessions = [session async for _, session in sync]
     return sessions, f"{format_count(len(sessions), 'session')} in {format_count(sync.stats.requests, 'request')}"

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from buddy_sessions import Session, SessionStatus, Stats
-from buddy_sessions.cli.formatting import (
+from buddy_sessions.cli.formats.formatting import (
     escape,
     format_age,
     format_count,
@@ -16,7 +16,7 @@ from buddy_sessions.cli.formatting import (
     format_test_time,
     one_line,
 )
-from buddy_sessions.cli.tables import sparkline
+from buddy_sessions.cli.formats.tables import sparkline
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from rich.text import Text
 
 from buddy_sessions import RefType, Session, SessionStatus, Suite, SuiteKey
 
+from ..output import Output
 from .formatting import UNKNOWN, format_age, format_duration, one_line
-from .output import Output
 
 _STATUSES = {
     SessionStatus.SUCCESSFUL: ("✔", "passed", "green"),

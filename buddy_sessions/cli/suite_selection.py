@@ -12,7 +12,7 @@ from .files import open_lines, read_lines
 from .keys import KeyDefaults, Target, check_host
 
 
-class Targets:
+class SuiteSelection:
     """The suites that `arguments` and `lines` name: suites, and projects for all their suites. Each suite occurs once.
 
     `defaults` complete the keys; without arguments and lines, their project is read. Raises ConfigError if nothing is
@@ -112,13 +112,13 @@ class Targets:
 
 
 @contextmanager
-def open_targets(arguments: Sequence[str], source: str | None, defaults: KeyDefaults) -> Iterator[Targets]:
+def open_selection(arguments: Sequence[str], source: str | None, defaults: KeyDefaults) -> Iterator[SuiteSelection]:
     """Yield the targets that arguments and the lines of a file name. `source` is its path, - for stdin, or None."""
     if source is None:
-        yield Targets(arguments, defaults=defaults)
+        yield SuiteSelection(arguments, defaults=defaults)
     else:
         with open_lines(source) as lines:
-            yield Targets(arguments, lines, defaults=defaults)
+            yield SuiteSelection(arguments, lines, defaults=defaults)
 
 
 def _validate_names(buddy: BuddyClient, target: Target) -> None:

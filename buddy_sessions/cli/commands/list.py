@@ -13,13 +13,13 @@ from cyclopts.types import NonNegativeInt, PositiveInt
 
 from buddy_sessions import ConfigError, Cursor, Session, SessionPaginator, SuiteKey
 
-from .formatting import format_count, format_requests
-from .keys import KeyDefaults, parse_argument
-from .options import Connection, Printing, Verbosity
-from .output import Output
-from .tables import SessionTable
-from .times import Since
-from .writers import SESSION_COLUMNS, Format, make_writer, session_row
+from ..formats.formatting import format_count, format_requests
+from ..formats.tables import SessionTable
+from ..formats.writers import SESSION_COLUMNS, Format, make_writer, session_row
+from ..keys import KeyDefaults, parse_argument
+from ..options import Connection, Printing, Verbosity
+from ..output import Output
+from ..times import Since
 
 _TABLE_LIMIT = 50
 """The default number of rows of a table, which one request can return."""

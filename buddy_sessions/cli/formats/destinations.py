@@ -10,8 +10,8 @@ from typing import TextIO
 
 from buddy_sessions import ConfigError
 
-from .files import FileFormat, format_of
-from .options import validate_json
+from ..files import FileFormat, format_of
+from ..options import validate_json
 from .parquet import ParquetWriter
 from .writers import KEYED_SESSION_COLUMNS, Csv, DataFormat, JsonLines, RowWriter
 

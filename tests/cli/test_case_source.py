@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from buddy_sessions import BuddyClient
-from buddy_sessions.cli.runs import ApiRuns
+from buddy_sessions.cli.case_source import ApiCases
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 from helpers.command_line import Call, interrupt_at_request, rows, sync_database, use_terminal
 from helpers.virtual_time import run_in_virtual_time
@@ -38,7 +38,7 @@ async def test_sessions_are_read_at_once() -> None:
     loop = asyncio.get_running_loop()
     async with fake, BuddyClient(fake.token, base_url=fake.base_url, max_concurrency=8) as buddy:
         started = loop.time()
-        runs = await ApiRuns(buddy, suite.key, show=lambda _: None).runs(branch=None, last=50)
+        runs = await ApiCases(buddy, suite.key, show=lambda _: None).runs(branch=None, last=50)
         seconds = loop.time() - started
     assert [len(run.cases) for run in runs] == [500] * 50
     assert [run.session.relative_id for run in runs] == [*range(11, 61)]

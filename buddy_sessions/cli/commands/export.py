@@ -9,13 +9,13 @@ from typing import Annotated
 
 from buddy_sessions import Session, SessionStore
 
-from .destinations import choose_file_format, open_writer
-from .files import find_database, replace_file
-from .formatting import format_count
-from .keys import KeyDefaults, select_suites
-from .options import OUT, Json, Verbosity
-from .times import Since
-from .writers import DataFormat, keyed_rows
+from ..files import find_database, replace_file
+from ..formats.destinations import choose_file_format, open_writer
+from ..formats.formatting import format_count
+from ..formats.writers import DataFormat, keyed_rows
+from ..keys import KeyDefaults, select_suites
+from ..options import OUT, Json, Verbosity
+from ..times import Since
 
 
 async def export_sessions(

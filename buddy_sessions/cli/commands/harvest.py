@@ -12,18 +12,18 @@ from cyclopts.types import NonNegativeInt, PositiveInt
 
 from buddy_sessions import ConfigError, Harvest
 
-from .destinations import choose_file_format, open_writer
-from .exit_codes import ExitCode
-from .files import NewFile, replace_file
-from .formatting import format_count, one_line
-from .keys import KeyDefaults
-from .options import FROM, OUT, Connection, Json, Verbosity
-from .output import Output
-from .progress import HarvestProgress
-from .tables import SuiteSummary
-from .targets import open_targets
-from .times import Since
-from .writers import DataFormat, RowWriter, keyed_rows
+from ..exit_codes import ExitCode
+from ..files import NewFile, replace_file
+from ..formats.destinations import choose_file_format, open_writer
+from ..formats.formatting import format_count, one_line
+from ..formats.progress import HarvestProgress
+from ..formats.tables import SuiteSummary
+from ..formats.writers import DataFormat, RowWriter, keyed_rows
+from ..keys import KeyDefaults
+from ..options import FROM, OUT, Connection, Json, Verbosity
+from ..output import Output
+from ..suite_selection import open_selection
+from ..times import Since
 
 
 async def harvest_suites(
@@ -79,7 +79,7 @@ async def harvest_suites(
     messages = verbosity.open()
     summary = SuiteSummary()
     async with AsyncExitStack() as stack:
-        targets = stack.enter_context(open_targets(key, source, defaults))
+        targets = stack.enter_context(open_selection(key, source, defaults))
         file = stack.enter_context(replace_file(out, source=source)) if out is not None else None
         writer = None
         if output_format is not None:

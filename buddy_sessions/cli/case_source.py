@@ -24,7 +24,7 @@ from buddy_sessions import (
 )
 
 from .files import find_database
-from .formatting import format_count
+from .formats.formatting import format_count
 from .keys import select_suites
 from .options import Connection
 from .output import Output
@@ -35,7 +35,7 @@ _S = TypeVar("_S")
 _T = TypeVar("_T")
 
 
-class RunSource(ABC):
+class CaseSource(ABC):
     """Where the sessions of one suite and their test cases are read from.
 
     Attributes:
@@ -85,7 +85,7 @@ class RunSource(ABC):
         return BuddyError(f"{self.suite} has no finished session of branch {branch!r}: check the name of the branch")
 
 
-class ApiRuns(RunSource):
+class ApiCases(CaseSource):
     """Reads from the API. `show` gets the progress as text."""
 
     def __init__(self, buddy: BuddyClient, suite: SuiteKey, *, show: Callable[[str], None]) -> None:
@@ -186,7 +186,7 @@ class ApiRuns(RunSource):
         return [task.result() for task in tasks]
 
 
-class SavedRuns(RunSource):
+class SavedCases(CaseSource):
     """Reads from the database `path`, which `store` has opened."""
 
     def __init__(self, store: SessionStore, suite: SuiteKey, *, path: Path) -> None:
@@ -249,17 +249,17 @@ class SavedRuns(RunSource):
 
 
 @asynccontextmanager
-async def open_runs(
+async def open_cases(
     suite: SuiteKey, key: str, *, db: Path | None, connection: Connection, messages: Output
-) -> AsyncIterator[RunSource]:
+) -> AsyncIterator[CaseSource]:
     """Open the database `db`, or a client if it is None. The progress is shown in `messages`.
 
     Raises ConfigError if the database does not exist, or if `key`, which names the suite, is a URL of another region.
     """
     if db is not None:
         async with SessionStore(find_database(db)) as store:
-            yield SavedRuns(store, suite, path=db)
+            yield SavedCases(store, suite, path=db)
     else:
         with messages.progress() as show:
             async with connection.open_client(messages, keys=[key]) as buddy:
-                yield ApiRuns(buddy, suite, show=show)
+                yield ApiCases(buddy, suite, show=show)

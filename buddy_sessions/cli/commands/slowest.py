@@ -10,14 +10,14 @@ from rich.table import Table
 
 from buddy_sessions import SlowTest, slowest_tests
 
-from .case_tables import TEST, count_runs, name_text, print_hidden, print_summary, print_title
-from .formatting import format_count, format_test_time
-from .keys import KeyDefaults
-from .options import Connection, Printing, RunOptions, Verbosity
-from .output import Output
-from .runs import open_runs
-from .tables import grid
-from .writers import KEYED_TEST_COLUMNS, keyed_test_row, make_writer
+from ..case_source import open_cases
+from ..formats.case_tables import TEST, count_runs, name_text, print_hidden, print_summary, print_title
+from ..formats.formatting import format_count, format_test_time
+from ..formats.tables import grid
+from ..formats.writers import KEYED_TEST_COLUMNS, keyed_test_row, make_writer
+from ..keys import KeyDefaults
+from ..options import Connection, Printing, RunOptions, Verbosity
+from ..output import Output
 
 
 async def list_slowest_tests(
@@ -54,7 +54,7 @@ async def list_slowest_tests(
     output_format = printing.choose()
     messages = verbosity.open()
     suite_threshold = None
-    async with open_runs(suite, key, db=options.db, connection=connection, messages=messages) as source:
+    async with open_cases(suite, key, db=options.db, connection=connection, messages=messages) as source:
         runs = await source.runs(branch=options.branch, last=options.last)
         if output_format == "table" and threshold is None:
             suite_threshold = await source.slow_threshold()

@@ -12,16 +12,16 @@ from cyclopts.types import NonNegativeInt, PositiveInt
 
 from buddy_sessions import ConfigError, SessionStore
 
-from .exit_codes import ExitCode
-from .files import resolve_file
-from .formatting import format_count
-from .keys import KeyDefaults
-from .options import FROM, Connection, Verbosity
-from .output import Output
-from .progress import HarvestProgress
-from .tables import SuiteSummary
-from .targets import open_targets
-from .times import Since
+from ..exit_codes import ExitCode
+from ..files import resolve_file
+from ..formats.formatting import format_count
+from ..formats.progress import HarvestProgress
+from ..formats.tables import SuiteSummary
+from ..keys import KeyDefaults
+from ..options import FROM, Connection, Verbosity
+from ..output import Output
+from ..suite_selection import open_selection
+from ..times import Since
 
 
 async def sync_suites(
@@ -71,7 +71,7 @@ async def sync_suites(
     messages = verbosity.open()
     summary = SuiteSummary(only_new=True)
     async with AsyncExitStack() as stack:
-        targets = stack.enter_context(open_targets(key, source, defaults))
+        targets = stack.enter_context(open_selection(key, source, defaults))
         client = connection.open_client(messages, keys=key, max_concurrency=concurrency)
         buddy = await stack.enter_async_context(client)
         store = await stack.enter_async_context(SessionStore(path))

@@ -11,8 +11,8 @@ from rich.text import Text
 
 from buddy_sessions import Failure, Session, SuiteKey, TestCase, TestKey, TestRun, TestStatus
 
+from ..output import Output
 from .formatting import escape, format_age, format_count, format_duration, format_test_time, one_line
-from .output import Output
 from .tables import grid, number_text, ref_text, status_text
 
 _STATUSES = {

@@ -11,7 +11,7 @@ import attrs
 
 from buddy_sessions import BuddyError, Member, Session, SuiteKey
 
-from .extras import import_extra
+from ..extras import import_extra
 from .writers import JsonLines
 
 _TYPES = {datetime: "TIMESTAMPTZ", bool: "BOOLEAN", float: "DOUBLE", int: "BIGINT", str: "VARCHAR"}

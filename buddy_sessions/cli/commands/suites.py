@@ -7,11 +7,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from .keys import KeyDefaults
-from .options import Connection, Printing, Verbosity
-from .output import Output
-from .tables import suite_table
-from .writers import SUITE_COLUMNS, make_writer
+from ..formats.tables import suite_table
+from ..formats.writers import SUITE_COLUMNS, make_writer
+from ..keys import KeyDefaults
+from ..options import Connection, Printing, Verbosity
+from ..output import Output
 
 
 async def list_suites(

@@ -1,0 +1,1 @@
+"""How data and progress are written: tables, rows for programs, JUnit XML."""
