@@ -300,7 +300,7 @@ class BuddyClient:
         group_id, case_id = validate_case(case)
         return await self._api.case(key, validate_session(session), group_id, case_id)
 
-    async def failures(self, suite: SuiteRef, session: Session | str, *, details: bool = False) -> list[TestCase]:
+    async def failures(self, suite: SuiteRef, session: Session | str, *, details: bool | int = False) -> list[TestCase]:
         """Return the test cases that failed or ended with an error, with two requests, or more for long lists.
 
         A list of fewer than 20 cases costs one request. A longer one costs one for each page, and one to see its end if
@@ -309,8 +309,8 @@ class BuddyClient:
         Args:
             suite: The suite, as in `sessions`.
             session: The session, or its `id`.
-            details: Whether to read `data` and `failure`, with one request for each case. They are None for a case that
-                has been deleted meanwhile, or has no group.
+            details: Whether to read `data` and `failure`, with one request for each case; a number for only the first
+                cases. They are None for a case that has been deleted meanwhile, or has no group.
 
         Returns:
             The cases with the status FAILED, then those with the status ERROR.
@@ -322,6 +322,7 @@ class BuddyClient:
         """
         key = self._parse_suite(suite)
         session_id = validate_session(session)
+        count = validate_int("details", details, minimum=0) if type(details) is not bool else None if details else 0
         known = session if isinstance(session, Session) else None
 
         async def read(status: TestStatus) -> list[TestCase]:
@@ -337,7 +338,8 @@ class BuddyClient:
 
         lists = await map_concurrently(read, FAILING, limit=len(FAILING))
         cases = list({case.id: case for cases in lists for case in cases}.values())
-        return await map_concurrently(add_details, cases, limit=self._max_concurrency) if details else cases
+        cases[:count] = await map_concurrently(add_details, cases[:count], limit=self._max_concurrency)
+        return cases
 
     def harvest(
         self,

@@ -377,6 +377,21 @@ class TestFailures:
         assert len(await buddy.failures(KEY, session["id"], details=True)) == 40
         assert fake.max_in_flight == 8
 
+    @pytest.mark.parametrize(("details", "expected"), [(False, 0), (0, 0), (1, 1), (3, 3), (9, 3), (True, 3)])
+    async def test_details_of_the_first_cases(
+        self, details: bool | int, expected: int, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient
+    ) -> None:
+        session = suite.create(cases=some_cases(passed=1, failed=2, errors=1))
+        cases = await buddy.failures(KEY, session["id"], details=details)
+        assert [case.failure is not None for case in cases] == [True] * expected + [False] * (3 - expected)
+        assert len(fake.requests) == 2 + expected
+
+    @pytest.mark.parametrize("details", [-1, 1.5, "all", None])
+    async def test_invalid_details(self, details: Any, fake: FakeBuddy, buddy: BuddyClient) -> None:
+        with pytest.raises(ConfigError, match="details must be a whole number"):
+            await buddy.failures(KEY, "any", details=details)
+        assert not fake.requests
+
     async def test_session_without_failures(self, suite: FakeSuite, buddy: BuddyClient) -> None:
         session = suite.create(cases=some_cases(10))
         assert await buddy.failures(KEY, session["id"], details=True) == []
