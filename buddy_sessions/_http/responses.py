@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 from collections.abc import Callable
 from itertools import islice
@@ -155,6 +156,10 @@ def _connection_error(error: Exception, url: URL, header: Secret) -> BuddyError:
     if isinstance(error, aiohttp.ClientResponseError | HttpProcessingError):
         # aiohttp reports a response that it cannot parse as status 400, which the server has not sent.
         return ResponseError(f"the response is not HTTP: {text}; GET {url}")
+    if isinstance(error, aiohttp.ClientConnectorError) and not isinstance(error, aiohttp.ClientProxyConnectionError):
+        number = error.os_error.errno or 0  # negative: of the resolver; none if several addresses were tried
+        reason = os.strerror(number).lower() if number > 0 else text.rpartition("[")[2].rstrip("]")
+        text = f"cannot connect to {url.host}:{url.port} ({reason}): check the base URL and the network"
     return TransportError(f"{text}; GET {url}")
 
 

@@ -116,4 +116,4 @@ async def test_server_is_down_for_3_seconds(
     assert 3 <= paginator.stats.waited < 6
     warnings = [record.getMessage() for record in caplog.records if record.name == "buddy_sessions"]
     assert len(warnings) == paginator.stats.retries
-    assert all("Cannot connect to host 127.0.0.1" in warning for warning in warnings)
+    assert all(f"cannot connect to 127.0.0.1:{base_url.port} (connection refused)" in warning for warning in warnings)
