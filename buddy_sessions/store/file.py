@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from ..errors import DecodeError, StoreError
 from .schema import APPLICATION_ID, DEVELOPMENT_IDS, SCHEMA, VERSION
@@ -35,10 +36,12 @@ class DatabaseFile:
 
     Attributes:
         path: The path of the file.
+        is_read_only: Whether it can only be read.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self.is_read_only = False
         self._connection: sqlite3.Connection | None = None
 
     @contextmanager
@@ -67,12 +70,33 @@ class DatabaseFile:
         if os.path.isfile(self.path) and os.path.getsize(self.path) == 1:
             raise StoreError(f"{self.path} is not a SQLite file, and was not changed: choose another path")
         self._connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT, isolation_level=None)
-        is_new = self._is_new()  # first, since the next statement changes the file
-        self._use_wal()
+        try:
+            is_new = self._is_new()  # first, since the next statement changes the file
+            self._use_wal()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}:
+                raise
+            self._open_immutable(error)
+            return
         # In WAL mode, a power failure loses the latest transactions at most, and never damages the file.
         self.execute("PRAGMA synchronous = NORMAL")
         if is_new:
             self._create()
+
+    def _open_immutable(self, error: sqlite3.OperationalError) -> None:
+        """Open a file that this process may only read, in a folder in which it may create no file.
+
+        SQLite then ignores the `-wal` file, and does not notice other writers. So that file must be missing or empty,
+        as it is when no program has the database open.
+        """
+        wal = f"{self.path}-wal"
+        if not os.path.isfile(self.path) or (os.path.exists(wal) and os.path.getsize(wal)):
+            raise error
+        self.close()
+        uri = f"{Path(self.path).as_uri()}?immutable=1"
+        self._connection = sqlite3.connect(uri, uri=True, isolation_level=None)
+        self.is_read_only = True
+        self._is_new()
 
     def close(self) -> None:
         """Close the file. Can be repeated."""

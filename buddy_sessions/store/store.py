@@ -77,6 +77,8 @@ class SessionStore:
     async def open(self) -> None:
         """Open the file, and create it if it does not exist. You can call it more than once.
 
+        A complete database in a folder in which this process may create no file can be read, but not synced.
+
         Raises:
             StoreError: The file cannot be opened, or belongs to another program. It was not changed.
         """
@@ -146,7 +148,7 @@ class SessionStore:
             raise ConfigError("full=True reads whole suites: leave out branch")
         if cases is not None:
             validate_scope(cases)
-        self._thread.check_open()
+        self._thread.check_writable()
         run = SyncRun(buddy, self._thread)
 
         def read(key: SuiteKey, slots: RequestSlots) -> SuiteSync:
@@ -195,7 +197,7 @@ class SessionStore:
             StoreError: The store is not open. While iterating: a change cannot be saved; continue to iterate to try
                 again.
         """
-        self._thread.check_open()
+        self._thread.check_writable()
         return buddy._new_watch(  # noqa: SLF001 - the store is the only one that saves the state of a watch
             suites,
             interval=interval,

@@ -54,6 +54,16 @@ class DatabaseThread:
             raise StoreError(f"the store {self.path} is not open: use `async with`, or await its open()")
         return self._executor
 
+    def check_writable(self) -> None:
+        """Check that the file is open, and can be written.
+
+        Raises:
+            StoreError: It is not.
+        """
+        self.check_open()
+        if self._file.is_read_only:
+            raise StoreError(f"{self.path} can only be read: check that you may write to the file and its folder")
+
     async def open(self) -> None:
         """Start the thread and open the database. Does nothing if it is open."""
         if self._executor is None:

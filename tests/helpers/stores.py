@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from buddy_sessions import BuddyClient, Harvest, Session, SessionStore, SuiteKey, SuiteRef
@@ -64,3 +67,31 @@ def marked_numbers(path: Path, column: str = "deleted_at") -> list[int]:
 def list_requests(fake: FakeBuddy) -> list[RecordedRequest]:
     """Return the requests for sessions. A sync also requests the names of the suites, once per project and day."""
     return [request for request in fake.requests if "/sessions" in request.path]
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Let this process write nothing in a folder, even if it is root's."""
+    user = os.geteuid()
+    files = [*folder.iterdir()]
+    for file in files:
+        file.chmod(0o444)
+    folder.chmod(0o555)
+    if not user:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+        folder.chmod(0o755)
+        for file in files:
+            file.chmod(0o644)
+
+
+@contextmanager
+def public_folder() -> Iterator[Path]:
+    """Yield a new folder that every user can read."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder

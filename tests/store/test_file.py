@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from buddy_sessions import DecodeError, StoreError
+from buddy_sessions import BuddyClient, DecodeError, SessionStore, StoreError
 from buddy_sessions.store.file import DatabaseFile
 from buddy_sessions.store.schema import APPLICATION_ID, DEVELOPMENT_IDS, VERSION
-from helpers.stores import execute, query
+from helpers.stores import execute, public_folder, query, read_only
 
 
 @pytest.fixture
@@ -87,6 +87,36 @@ class TestOpen:
         monkeypatch.setattr(sqlite3, "connect", connect_and_create)
         file.open()
         assert query(path, "SELECT number FROM commits") == [(7,)]
+
+
+class TestReadOnly:
+    def test_complete_file_in_a_folder_that_cannot_be_written(self) -> None:
+        with public_folder() as folder:
+            path = folder / "sessions.db"
+            create_file(path)
+            with read_only(folder), closing(DatabaseFile(str(path))) as file:
+                file.open()
+                assert file.is_read_only
+                assert file.number("SELECT count(*) FROM sessions") == 0
+
+    def test_file_with_changes_beside_it_is_not_read_without_them(self) -> None:
+        with public_folder() as folder:
+            path = folder / "sessions.db"
+            create_file(path)
+            Path(f"{path}-wal").write_bytes(b"changes")
+            with read_only(folder), closing(DatabaseFile(str(path))) as file, pytest.raises(StoreError):
+                open_file(file)
+
+    async def test_nothing_is_synced_into_it(self) -> None:
+        with public_folder() as folder:
+            path = folder / "sessions.db"
+            create_file(path)
+            buddy = BuddyClient("token")
+            with read_only(folder):
+                async with SessionStore(path) as store:
+                    for start in store.sync, store.watch:
+                        with pytest.raises(StoreError, match="can only be read: check that you may write"):
+                            start(buddy, ["acme/shop/a"])
 
 
 class TestRejectedFiles:
