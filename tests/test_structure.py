@@ -6,6 +6,7 @@ import ast
 import json
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -30,30 +31,6 @@ LAYERS: list[set[str]] = [
     {"__main__"},
 ]
 """A module imports only from the layers above its own; a folder is one module here."""
-
-INSIDE: dict[str, list[set[str]]] = {
-    "_decoding": [{"junit"}, {"hooks"}, {"fast"}, {"converter"}],
-    "_http": [{"urls", "credentials", "rate_window", "retry"}, {"rate_limit", "responses", "proxies"}, {"transport"}],
-    "_paging": [
-        {"window", "read_ahead", "recent_rows"},
-        {"server_limits", "pending_pages"},
-        {"frontier", "pacing", "scope", "case_plan"},
-        {"reconciler"},
-        {"paginator", "case_paginator"},
-    ],
-    "analysis": [{"by_test", "branches", "messages", "normalise"}, {"causes", "comparison", "flaky", "slow"}],
-    "store": [
-        {"intervals", "schema"},
-        {"file", "rows", "messages"},
-        {"plan", "evidence", "cases", "sessions"},
-        {"coverage", "thread"},
-        {"pages", "watches", "case_sync"},
-        {"sync"},
-        {"store"},
-        {"__init__"},
-    ],
-}
-"""The same within a folder."""
 
 
 def modules() -> list[Path]:
@@ -89,26 +66,24 @@ def imports_of(path: Path) -> set[tuple[str, str]]:
     return found
 
 
-def level_of(layers: list[set[str]], name: str) -> int:
-    return next(level for level, layer in enumerate(layers) if name in layer)
-
-
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_go_one_way(path: Path) -> None:
-    top, inside = name_of(path)
-    for other_top, other_inside in imports_of(path):
-        if other_top != top:
-            assert level_of(LAYERS, other_top) < level_of(LAYERS, top), f"{top} imports {other_top}"
-        elif top in INSIDE and other_inside:
-            layers = INSIDE[top]
-            assert level_of(layers, other_inside) < level_of(layers, inside), f"{inside} imports {other_inside}"
+def level_of(name: str) -> int:
+    return next(level for level, layer in enumerate(LAYERS) if name in layer)
 
 
 def test_every_module_has_a_layer() -> None:
     assert {name_of(path)[0] for path in modules()} == set().union(*LAYERS)
-    for folder, layers in INSIDE.items():
-        names = {path.stem for path in (PACKAGE / folder).glob("*.py")}
-        assert names - {"__init__"} == set().union(*layers) - {"__init__"}
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_one_way(path: Path) -> None:
+    top, _ = name_of(path)
+    for other_top, _ in imports_of(path):
+        assert other_top == top or level_of(other_top) < level_of(top), f"{top} imports {other_top}"
+
+
+def test_no_import_cycles() -> None:
+    graph = {name_of(path): imports_of(path) - {name_of(path)} for path in modules()}
+    TopologicalSorter(graph).prepare()  # a cycle is an error
 
 
 def test_command_line_imports_public_names_only() -> None:

@@ -251,8 +251,8 @@ class TestCursor:
         assert paginator.cursor is None
         cursors: list[Cursor] = []
         async for session in paginator:
-            assert paginator.cursor == Cursor(session.relative_id, 46 - session.relative_id)
-            cursors.append(paginator.cursor)
+            cursors.append(Cursor(session.relative_id, 46 - session.relative_id))
+            assert paginator.cursor == cursors[-1]
             assert paginator.stats.sessions == len(cursors)
         for cursor in (cursors[0], cursors[19], cursors[20], cursors[44]):
             resumed = buddy.sessions(KEY, cursor=Cursor.parse(str(cursor)))
