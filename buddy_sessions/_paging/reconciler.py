@@ -30,7 +30,7 @@ _LONG_LIST = 50
 """The end of a list of at least so many pages is always checked."""
 
 _MAX_END_CHECKS = 3
-"""The number of attempts to check one end. An attempt is inconclusive if many rows are created or deleted meanwhile."""
+"""The number of attempts to check the end. An attempt is inconclusive if many rows are created or deleted meanwhile."""
 
 
 class _EndCheck(NamedTuple):
@@ -99,7 +99,7 @@ class Reconciler:
         self._rejected: tuple[Window, Sequence[Session]] | None = None  # kept until another page closes the gap
         self._check_end = check_end
         self._end_check: _EndCheck | None = None
-        self._end_checks = 0  # since the last new row
+        self._end_checks = 0  # none of which was conclusive so far
         self._stalled_pages = 0
         self._seen_ids: set[str] = set()  # used once the list is known to be out of order
 
@@ -189,7 +189,6 @@ class Reconciler:
         self._pacing.on_accepted(relative_ids, known, start + count)
         lowest_id = self._frontier.lowest_id
         if known < count:
-            self._end_checks = 0
             self._requested_before_last_accept = set(self._planned)
         elif lowest_id is not None and relative_ids:
             self._drop_plan()
