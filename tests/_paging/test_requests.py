@@ -124,6 +124,22 @@ def test_deleted_row_costs_two_requests(count: int, per_page: int, read_ahead: i
     assert requests <= -(-count // per_page) + 2
 
 
+def test_rejected_page_slows_the_read_ahead_down_for_a_while() -> None:
+    """It is halved, and grows by one with each page, up to its maximum."""
+    listing = FakeList(range(1, 1001))
+    widths: list[int] = []
+
+    def delete(steps: int, reconciler: Reconciler) -> None:
+        widths.append(len(reconciler.windows()))
+        if steps == 9:
+            listing.delete(0)
+
+    count_requests(listing, experienced(), delete, per_page=20, read_ahead=8)
+    assert widths[1:9] == [8] * 8
+    assert min(widths[9:30]) <= 5
+    assert widths[30] == 8
+
+
 @given(count=counts, per_page=sizes, created=st.integers(1, 10))
 def test_created_sessions_cost_the_rows_by_which_they_shift_the_list(count: int, per_page: int, created: int) -> None:
     listing = FakeList(range(1, count + 1))
