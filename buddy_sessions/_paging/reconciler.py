@@ -4,8 +4,8 @@
 request next; a wrong estimate costs requests, no session. The `Reconciler` joins them, and adds what the proof leaves
 open:
 
-- Where the list ends: at `relative_id` 1. A page with fewer rows than requested usually is the last one, too, but the
-  server may have cut it to a smaller size, or may have filtered its rows. `_EndCheck` finds out.
+- Where the list ends: at `relative_id` 1; if some are missing above it, one page later. A page with fewer rows than
+  requested usually is the last one, too, but the server may have cut or filtered it. `_EndCheck` finds out.
 - A list that is out of order. It is read with deduplication by id, and the read is not verified.
 - A list that changes faster than it can be read, or that never ends: `check_stability`.
 """

@@ -30,7 +30,8 @@ async def fake() -> AsyncIterator[FakeBuddy]:
 
 
 def client_of(server: Server, **options: Any) -> BuddyClient:
-    return BuddyClient(**{"token": TOKEN, "base_url": server.base_url, **options})
+    defaults: dict[str, Any] = {"token": TOKEN, "base_url": server.base_url}
+    return BuddyClient(**defaults | options)
 
 
 async def read(server: Server, **options: Any) -> Stats:

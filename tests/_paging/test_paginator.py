@@ -320,7 +320,7 @@ async def leave_by_cancelling(paginator: SessionPaginator) -> None:
 
 
 @pytest.fixture
-async def settle(fake: FakeBuddy, buddy: BuddyClient) -> Callable[[], Awaitable[None]]:
+async def wait_for_end(fake: FakeBuddy, buddy: BuddyClient) -> Callable[[], Awaitable[None]]:
     """Wait until no request is in flight; then close the client, and wait until every task of the read has ended."""
 
     async def wait() -> None:
@@ -353,13 +353,13 @@ class TestLeaving:
         suite: FakeSuite,
         leave: Callable[[SessionPaginator], Awaitable[None]],
         fault: Fault,
-        settle: Callable[[], Awaitable[None]],
+        wait_for_end: Callable[[], Awaitable[None]],
         caplog: pytest.LogCaptureFixture,
     ) -> None:
         suite.populate(1000)
         fake.on_request = lambda request: fake.inject(fault) if request.page > 2 else None
         await leave(buddy.sessions(KEY, per_page=100, read_ahead=8))
-        await settle()
+        await wait_for_end()
         gc.collect()
         assert len(fake.requests) <= 10
         assert not caplog.records
@@ -374,7 +374,12 @@ class TestLeaving:
 
     @pytest.mark.parametrize("kept", [slice(10, 400), slice(30)], ids=["rejected", "end"])
     async def test_outdated_requests_are_not_awaited(
-        self, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, kept: slice, settle: Callable[[], Awaitable[None]]
+        self,
+        buddy: BuddyClient,
+        fake: FakeBuddy,
+        suite: FakeSuite,
+        kept: slice,
+        wait_for_end: Callable[[], Awaitable[None]],
     ) -> None:
         """Page 2 and the pages requested in advance are rejected, or page 2 is the last one now."""
         await buddy.sessions(fake.add_suite("acme", "shop", "empty").key).collect()  # the first end is checked
@@ -396,4 +401,4 @@ class TestLeaving:
             seen = ids_of(await buddy.sessions(KEY, read_ahead=4).collect())
         assert seen == list(range(400, 0 if kept.start else 370, -1))
         assert hung
-        await settle()
+        await wait_for_end()

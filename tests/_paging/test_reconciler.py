@@ -162,20 +162,43 @@ class TestEnd:
         assert found == [each for each in listing.numbers if each not in hidden]
         assert reconciler.verified
 
-    def test_end_that_many_changes_keep_from_being_checked_is_not_verified(self) -> None:
+    def test_page_cut_by_another_server_farther_down_is_checked(self) -> None:
+        """The server counts offsets by its own size, so the page has only known rows."""
+        listing = FakeList(range(1, 301))
+        reconciler = Reconciler(per_page=100, limits=experienced())
+        found = [*ids_of(accept(reconciler, listing.read(Window(1, 100))).sessions)]
+        found += ids_of(accept(reconciler, listing.read(Window(2, 100))).sessions)
+        listing.cap = 30
+        found += read_all(reconciler, listing)[1]
+        assert found == listing.numbers
+
+    def test_check_does_not_rely_on_a_size_that_the_server_cuts(self) -> None:
+        """The rows after the first seven move up before the second request of the check."""
+        listing = FakeList(range(101, 115), cap=7)
+        limits = ServerLimits()
+        limits.distrust_short_pages(7)
+        reconciler = Reconciler(per_page=20, limits=limits)
+        found = [*ids_of(accept(reconciler, listing.read(Window(1, 20))).sessions)]
+        found += ids_of(accept(reconciler, listing.read(reconciler.windows()[0])).sessions)
+        for _ in range(7):
+            listing.delete(0)
+        found += read_all(reconciler, listing)[1]
+        assert listing.stable <= set(found) or not reconciler.verified
+
+    @pytest.mark.parametrize(("changes", "verified"), [(2, True), (3, False)])
+    def test_end_that_many_changes_keep_from_being_checked_is_not_verified(self, changes: int, verified: bool) -> None:
         listing = FakeList(range(101, 111))
         reconciler = Reconciler(per_page=50, limits=ServerLimits())
-        requests = 0
         proven = []
         while not reconciler.is_done:
             windows = reconciler.windows()
-            if len(windows) == 2:  # the end is being checked
+            if len(windows) == 2 and changes:  # the end is being checked
+                changes -= 1
                 listing.create(25)
             proven.append(reconciler.accept_page(listing.read(windows[0])).proven_range)
-            requests += 1
-        assert [each for each in proven if each] == [(101, 110)]
-        assert requests < 20
-        assert not reconciler.verified
+        assert [each for each in proven if each] == [(101, 110), (1, 100)][: 1 + verified]
+        assert len(proven) < 20
+        assert reconciler.verified == verified
 
 
 class TestOrder:
@@ -218,6 +241,18 @@ class TestOrder:
         reconciler = Reconciler(per_page=5, limits=ServerLimits())
         windows, found = read_all(reconciler, FakeList([6, 5, 4, 3, 1]))
         assert (found, len(windows), reconciler.verified) == ([6, 5, 4, 3, 1], 2, True)
+
+    def test_page_that_was_served_before_a_row_was_deleted_is_no_disorder(self) -> None:
+        listing = FakeList(range(1, 101))
+        reconciler = Reconciler(per_page=20, limits=ServerLimits(), read_ahead=4)
+        found = [*ids_of(accept(reconciler, listing.read(Window(1, 20))).sessions)]
+        early = listing.read(reconciler.windows()[1])
+        for relative_id in (*range(70, 80), early[0].relative_id):
+            listing.delete(listing.numbers.index(relative_id))
+        found += ids_of(accept(reconciler, listing.read(reconciler.windows()[0])).sessions)
+        assert accept(reconciler, early).sessions == ()
+        found += read_all(reconciler, listing)[1]
+        assert (found, reconciler.verified) == (listing.numbers, True)
 
     def test_unordered_list_is_read_to_an_empty_page_if_short_pages_are_not_trusted(self) -> None:
         limits = ServerLimits()

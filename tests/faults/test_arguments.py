@@ -83,7 +83,7 @@ def test_url_of_a_known_host(base_url: str | None) -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        pytest.param({"token": f"{TOKEN}\r\nHost: evil"}, id="line-break-in-token"),
+        pytest.param({"token": f"{TOKEN}\r\nHost:evil"}, id="line-break-in-token"),
         pytest.param({"token": f"{TOKEN} "}, id="space-in-token"),
         pytest.param({"token": f"{TOKEN}ż"}, id="token-beyond-ascii"),
         pytest.param({"token": ""}, id="empty-token"),
@@ -101,7 +101,7 @@ async def test_invalid_client_argument(reader: CheckedReader, fake: FakeBuddy, o
 
 
 async def token_with_line_break() -> str:
-    return f"{TOKEN}\r\nHost: evil"
+    return f"{TOKEN}\r\nHost:evil"
 
 
 @pytest.mark.parametrize(

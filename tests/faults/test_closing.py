@@ -31,11 +31,18 @@ async def test_session_closed_before(reader: CheckedReader, fake: FakeBuddy) -> 
     assert reader.stats.requests == 0
 
 
-async def test_session_closed_in_flight(reader: CheckedReader, fake: FakeBuddy) -> None:
+@pytest.mark.parametrize("is_borrowed", [False, True], ids=["client", "session"])
+async def test_closed_in_flight(reader: CheckedReader, fake: FakeBuddy, is_borrowed: bool) -> None:
     async with aiohttp.ClientSession() as session:
-        fake.on_request = lambda _: asyncio.create_task(session.close())
+
+        async def close_while_reading(buddy: BuddyClient) -> list[Session]:
+            fake.on_request = lambda _: asyncio.create_task(session.close() if is_borrowed else buddy.close())
+            return await buddy.sessions(KEY).collect()
+
         fake.inject(Fault.hang())
-        await reader.fail(fake, ClientClosedError, requests=1, http_session=session, max_attempts=1)
+        options = {"function": close_while_reading, "http_session": session if is_borrowed else None}
+        error = await reader.fail(fake, ClientClosedError, requests=1, **options)
+    assert "in flight" in str(error)
 
 
 async def test_session_closed_between_attempts(reader: CheckedReader, fake: FakeBuddy) -> None:
@@ -55,15 +62,6 @@ async def test_session_closed_between_attempts(reader: CheckedReader, fake: Fake
         logger.removeHandler(at_each_retry)
     assert len(closing) == 1
     assert "in flight" not in str(error)
-
-
-async def test_client_closed_in_flight(reader: CheckedReader, fake: FakeBuddy) -> None:
-    async def close_while_reading(buddy: BuddyClient) -> list[Session]:
-        fake.on_request = lambda _: asyncio.create_task(buddy.close())
-        return await buddy.sessions(KEY).collect()
-
-    fake.inject(Fault.hang())
-    await reader.fail(fake, ClientClosedError, requests=1, function=close_while_reading, max_attempts=1)
 
 
 async def test_nested_read_with_one_connection(reader: CheckedReader, fake: FakeBuddy) -> None:

@@ -92,25 +92,10 @@ def test_after_a_fork(client: BuddyClient, cost: CostRecorder) -> None:
         assert pipe.read() == b"this process was forked after the client was used: create a client in each process"
 
 
-def test_process_id_changes(client: BuddyClient, monkeypatch: pytest.MonkeyPatch, cost: CostRecorder) -> None:
-    """As above, but without a second process."""
-    with monkeypatch.context() as patch, cost.measure(NO_SERVER):
-        patch.setattr(os, "getpid", lambda: 1)
-        with pytest.raises(ConfigError, match="forked"):
-            asyncio.run(read(client))
-
-
-def test_without_asyncio(cost: CostRecorder) -> None:
-    """The coroutine is run like by trio, whose tasks have no asyncio event loop."""
+@pytest.mark.parametrize("use", [read, enter])
+def test_trio(use: type, cost: CostRecorder) -> None:
     with cost.measure(NO_SERVER), pytest.raises(ConfigError, match=r"^no asyncio event loop is running: "):
-        enter(BuddyClient(TOKEN)).send(None)
-    with pytest.raises(ConfigError, match=r"^no asyncio event loop is running: "):
-        BuddyClient(TOKEN).suites("acme", "shop").send(None)
-
-
-def test_trio(cost: CostRecorder) -> None:
-    with cost.measure(NO_SERVER), pytest.raises(ConfigError, match=r"^no asyncio event loop is running: "):
-        trio.run(read, BuddyClient(TOKEN))
+        trio.run(use, BuddyClient(TOKEN))
 
 
 def test_client_that_was_not_used_yet(runner: asyncio.Runner, cost: CostRecorder) -> None:

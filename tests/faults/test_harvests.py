@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from buddy_sessions import (
     SuiteKey,
     TransportError,
 )
-from buddy_sessions.testing import FakeBuddy, Fault, RecordedRequest
+from buddy_sessions.testing import FakeBuddy, Fault
 from helpers.faults import TOKEN, CheckedReader, CostRecorder, UnreachableServer
 
 pytestmark = pytest.mark.fault
@@ -107,11 +108,25 @@ def now() -> float:
 
 @pytest.mark.virtual_time
 class TestRejectedToken:
-    @pytest.mark.parametrize("latency", [0.01, 5.0])
-    @pytest.mark.parametrize("max_concurrency", [1, MAX_CONCURRENCY, 50])
-    @pytest.mark.parametrize("is_callable", [False, True], ids=["token", "callable"])
+    @pytest.mark.parametrize(
+        ("is_callable", "on_failure", "max_concurrency", "latency"),
+        [
+            (False, "raise", MAX_CONCURRENCY, 0.01),
+            (False, "raise", 50, 5.0),
+            (False, "collect", MAX_CONCURRENCY, 5.0),
+            (True, "raise", 1, 0.01),
+            (True, "raise", MAX_CONCURRENCY, 5.0),
+            (True, "collect", 50, 0.01),
+        ],
+    )
     async def test_harvest_with_a_rejected_token(
-        self, reader: CheckedReader, fake: FakeBuddy, is_callable: bool, max_concurrency: int, latency: float
+        self,
+        reader: CheckedReader,
+        fake: FakeBuddy,
+        is_callable: bool,
+        on_failure: str,
+        max_concurrency: int,
+        latency: float,
     ) -> None:
         """It ends at once, whether the responses arrive before or after all workers have sent a request."""
         fake.token, fake.latency = "none of them", latency
@@ -120,34 +135,13 @@ class TestRejectedToken:
             fake,
             AuthenticationError,
             requests=range(1, max_concurrency + 2 + 1),
-            function=harvest_of(add_suites(fake, 300, 0)),
+            function=harvest_of(add_suites(fake, 300, 0), on_failure=on_failure),
             token=source if is_callable else TOKEN,
             max_concurrency=max_concurrency,
         )
         assert error.not_tried == 300 - max_concurrency
+        assert str(error).endswith(f"; {error.not_tried} suites were not tried")
         assert source.calls == 2 * is_callable
-
-    async def test_harvest_that_collects_failures_with_a_rejected_token(
-        self, reader: CheckedReader, fake: FakeBuddy
-    ) -> None:
-        fake.token = "another"
-        function = harvest_of(add_suites(fake, 300, 0), on_failure="collect")
-        error = await reader.fail(fake, AuthenticationError, requests=AT_ONCE, function=function)
-        assert str(error).endswith("; 292 suites were not tried")
-
-    @pytest.mark.slow
-    async def test_harvest_whose_token_is_rejected_in_the_middle(self, reader: CheckedReader, fake: FakeBuddy) -> None:
-        source = ExpiringToken()
-        suites = add_suites(fake, 3000, 3)
-        fake.on_request = lambda _: reject_all(fake) if len(fake.requests) > 500 else None
-        requests = range(500, 500 + AT_ONCE.stop)
-        error = await reader.fail(
-            fake, AuthenticationError, requests=requests, function=harvest_of(suites), token=source
-        )
-        assert error.not_tried is not None
-        assert error.not_tried > 2000
-        assert source.calls == 2
-        assert len([request for request in fake.requests if request.status == 401]) in AT_ONCE
 
 
 @pytest.mark.virtual_time
@@ -180,15 +174,6 @@ class TestServerIsDown:
         error = await reader.fail(NO_SERVER, TransportError, requests=0, function=function)
         assert error.not_tried == 2000 - 20
 
-    @pytest.mark.slow
-    async def test_harvest_from_a_server_that_goes_down(self, reader: CheckedReader, fake: FakeBuddy) -> None:
-        suites = add_suites(fake, 2000, 3)
-        fake.on_request = lambda _: fake.inject(Fault.status(503)) if len(fake.requests) > 300 else None
-        requests = range(300 + 20, 300 + 3 * (20 + MAX_CONCURRENCY))
-        error = await reader.fail(fake, ServerError, requests=requests, function=harvest_of(suites))
-        assert error.not_tried is not None
-        assert 1700 - 20 - MAX_CONCURRENCY <= error.not_tried <= 1700 - 20 + MAX_CONCURRENCY
-
     async def test_harvest_from_a_server_that_fails_now_and_then(self, reader: CheckedReader, fake: FakeBuddy) -> None:
         """A success resets the count of failures, so every suite is tried."""
         fake.inject(*[Fault.status(503)] * 19, Fault.stall(0), times=10)
@@ -198,12 +183,6 @@ class TestServerIsDown:
 
 class TestSync:
     """Syncs, in real time because their databases are in threads."""
-
-    async def test_sync_with_a_rejected_token(self, reader: CheckedReader, fake: FakeBuddy, path: Path) -> None:
-        fake.token = "another"
-        function = sync_of(add_suites(fake, 300, 0), path, on_failure="collect")
-        error = await reader.fail(fake, AuthenticationError, requests=AT_ONCE, function=function)
-        assert error.not_tried == 300 - 2 * MAX_CONCURRENCY
 
     async def test_sync_whose_token_is_rejected_in_the_middle(
         self, reader: CheckedReader, fake: FakeBuddy, path: Path
@@ -221,57 +200,36 @@ class TestSync:
         error = await reader.fail(fake, ServerError, requests=3 * 20, function=function)
         assert error.not_tried == 2000 - 20
 
-    async def test_sync_without_a_network(self, reader: CheckedReader, path: Path) -> None:
-        function = sync_of(suite_keys(2000), path, concurrency=1)
-        error = await reader.fail(NO_SERVER, TransportError, requests=0, function=function)
-        assert error.not_tried == 2000 - 20
-
 
 @pytest.mark.virtual_time
-class TestOutage:
-    """An outage of 3 seconds. With the default settings, every suite is complete."""
+@pytest.mark.parametrize(
+    "fault", [Fault.status(503), Fault.disconnect(), Fault.hang(), None], ids=["503", "disconnect", "hang", "restart"]
+)
+async def test_outage_of_3_seconds(cost: CostRecorder, fake: FakeBuddy, fault: Fault | None) -> None:
+    """With the default settings, every suite is complete."""
 
-    @pytest.mark.parametrize(
-        "fault",
-        [
-            pytest.param(Fault.status(503), id="503"),
-            pytest.param(Fault.disconnect(), id="disconnect"),
-            pytest.param(Fault.hang(), id="hang"),
-        ],
-    )
-    async def test_harvest_during_an_outage_of_3_seconds(
-        self, cost: CostRecorder, fake: FakeBuddy, fault: Fault
-    ) -> None:
-        outage_begins = now() + 0.25  # in the middle: without an outage, the harvest takes 0.5 seconds
+    def inject(fault: Fault, _: object) -> None:
+        fake.inject(fault)
 
-        def fail_for_3_seconds(_: RecordedRequest) -> None:
-            if outage_begins <= now() < outage_begins + 3:
-                fake.inject(fault)
-
-        fake.on_request = fail_for_3_seconds
-        await self.check_that_every_suite_is_complete(cost, fake)
-
-    async def test_harvest_from_a_server_that_restarts_after_3_seconds(
-        self, cost: CostRecorder, fake: FakeBuddy
-    ) -> None:
-        async def restart() -> None:
-            await asyncio.sleep(0.25)  # in the middle: without an outage, the harvest takes 0.5 seconds
+    async def restart() -> None:
+        await asyncio.sleep(0.25)  # in the middle: without an outage, the harvest takes 0.5 seconds
+        if fault:
+            fake.on_request = partial(inject, fault)
+        else:
             await fake.close()
-            await asyncio.sleep(3)
+        await asyncio.sleep(3)
+        fake.on_request = None
+        if not fault:
             assert fake.base_url.port is not None
             fake.port = fake.base_url.port
             await fake.start()
 
-        async with asyncio.TaskGroup() as group:
-            group.create_task(restart())
-            await self.check_that_every_suite_is_complete(cost, fake)
-
-    @staticmethod
-    async def check_that_every_suite_is_complete(cost: CostRecorder, fake: FakeBuddy) -> None:
-        suites = add_suites(fake, 400, 3)
-        with cost.measure(fake):
-            async with BuddyClient(TOKEN, base_url=fake.base_url) as buddy, buddy.harvest(suites) as harvest:
-                found = [session async for _, session in harvest]
-        assert (len(found), harvest.failures, harvest.stats.suites) == (400 * 3, {}, 400)
-        assert cost.seconds > 3
-        cost.record_property("outcome", f"{len(found):,} sessions")
+    suites = add_suites(fake, 400, 3)
+    outage = asyncio.create_task(restart())
+    with cost.measure(fake):
+        async with BuddyClient(TOKEN, base_url=fake.base_url) as buddy, buddy.harvest(suites) as harvest:
+            found = [session async for _, session in harvest]
+    await outage
+    assert (len(found), harvest.failures, harvest.stats.suites) == (400 * 3, {}, 400)
+    assert cost.seconds > 3
+    cost.record_property("outcome", f"{len(found):,} sessions")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,29 @@ pytestmark = pytest.mark.fault
 OTHER_KEY = SuiteKey("acme", "shop", "other")
 KEYS = [KEY, OTHER_KEY]
 
-Open = Callable[[BuddyClient, AsyncExitStack, Path], Awaitable[AsyncIterator[Any]]]
-"""Opens a stream. The stack closes it."""
+Open = Callable[[BuddyClient, SessionStore], Any]
+"""Opens a stream: an async iterator, which may also be an async context manager."""
+
+READS: dict[str, Open] = {
+    "sessions": lambda buddy, _: aiter(buddy.sessions(KEY, per_page=20)),
+    "pages": lambda buddy, _: buddy.sessions(KEY, per_page=20).pages(),
+    "harvest": lambda buddy, _: buddy.harvest(KEYS),
+    "harvest-pages": lambda buddy, _: buddy.harvest(KEYS).pages(),
+    "sync": lambda buddy, store: store.sync(buddy, KEYS),
+}
+WATCHES: dict[str, Open] = {
+    "watch": lambda buddy, _: buddy.watch(KEYS, interval=0.01),
+    "stored-watch": lambda buddy, store: store.watch(buddy, KEYS, interval=0.01),
+}
+
+
+@asynccontextmanager
+async def opened(open_stream: Open, buddy: BuddyClient, path: Path) -> AsyncIterator[AsyncIterator[Any]]:
+    async with AsyncExitStack() as stack:
+        stream: Any = open_stream(buddy, await stack.enter_async_context(SessionStore(path)))
+        if hasattr(stream, "__aexit__"):
+            await stack.enter_async_context(stream)
+        yield stream
 
 
 @pytest.fixture
@@ -30,37 +51,6 @@ def fake(fake: FakeBuddy) -> FakeBuddy:
     for key in KEYS:
         fake.add_suite(*key).populate(120)
     return fake
-
-
-async def open_sessions(buddy: BuddyClient, _stack: AsyncExitStack, _path: Path) -> AsyncIterator[Any]:
-    return aiter(buddy.sessions(KEY, per_page=20))
-
-
-async def open_pages(buddy: BuddyClient, _stack: AsyncExitStack, _path: Path) -> AsyncIterator[Any]:
-    return buddy.sessions(KEY, per_page=20).pages()
-
-
-async def open_harvest(buddy: BuddyClient, stack: AsyncExitStack, _path: Path) -> AsyncIterator[Any]:
-    return await stack.enter_async_context(buddy.harvest(KEYS))
-
-
-async def open_harvest_pages(buddy: BuddyClient, stack: AsyncExitStack, _path: Path) -> AsyncIterator[Any]:
-    harvest = await stack.enter_async_context(buddy.harvest(KEYS))
-    return harvest.pages()
-
-
-async def open_sync(buddy: BuddyClient, stack: AsyncExitStack, path: Path) -> AsyncIterator[Any]:
-    store = await stack.enter_async_context(SessionStore(path))
-    return await stack.enter_async_context(store.sync(buddy, KEYS))
-
-
-async def open_watch(buddy: BuddyClient, stack: AsyncExitStack, _path: Path) -> AsyncIterator[Any]:
-    return await stack.enter_async_context(buddy.watch(KEYS, interval=0.01))
-
-
-async def open_stored_watch(buddy: BuddyClient, stack: AsyncExitStack, path: Path) -> AsyncIterator[Any]:
-    store = await stack.enter_async_context(SessionStore(path))
-    return await stack.enter_async_context(store.watch(buddy, KEYS, interval=0.01))
 
 
 async def next_item(stream: AsyncIterator[Any]) -> Any:
@@ -80,21 +70,12 @@ def sessions_of(item: Any) -> list[Session]:
             return [item.session]
 
 
-READS = [open_sessions, open_pages, open_harvest, open_harvest_pages, open_sync]
-WATCHES = [open_watch, open_stored_watch]
-
-
-def name_of(function: Open) -> str:
-    return function.__name__.removeprefix("open_").replace("_", "-")
-
-
-@pytest.mark.parametrize("open_stream", READS, ids=name_of)
+@pytest.mark.parametrize("name", READS)
 async def test_two_tasks_iterate_over_one_read(
-    reader: CheckedReader, fake: FakeBuddy, open_stream: Open, tmp_path: Path
+    reader: CheckedReader, fake: FakeBuddy, name: str, tmp_path: Path
 ) -> None:
     async def read(buddy: BuddyClient) -> list[Session]:
-        async with AsyncExitStack() as stack:
-            stream = await open_stream(buddy, stack, tmp_path / "sessions.db")
+        async with opened(READS[name], buddy, tmp_path / "sessions.db") as stream:
             first = asyncio.create_task(next_item(stream))
             await asyncio.sleep(0)
             for _ in range(3):
@@ -107,19 +88,18 @@ async def test_two_tasks_iterate_over_one_read(
 
     sessions = await reader.read(fake, requests=range(4, 16), function=read)
     ids = [session.id for session in sessions]
-    suites = [KEY] if open_stream in (open_sessions, open_pages) else KEYS
+    suites = [KEY] if name in ("sessions", "pages") else KEYS
     expected = {session["id"] for key in suites for session in fake.suites[key].sessions}
     assert len(ids) == len(set(ids))
     assert set(ids) == expected
 
 
-@pytest.mark.parametrize("open_stream", WATCHES, ids=name_of)
+@pytest.mark.parametrize("name", WATCHES)
 async def test_two_tasks_iterate_over_one_watch(
-    reader: CheckedReader, fake: FakeBuddy, open_stream: Open, tmp_path: Path
+    reader: CheckedReader, fake: FakeBuddy, name: str, tmp_path: Path
 ) -> None:
     async def watch(buddy: BuddyClient) -> list[Session]:
-        async with AsyncExitStack() as stack:
-            stream = await open_stream(buddy, stack, tmp_path / "watch.db")
+        async with opened(WATCHES[name], buddy, tmp_path / "watch.db") as stream:
             first = asyncio.create_task(next_item(stream))
             async with asyncio.timeout(10):
                 while len(fake.requests) < 8:  # each first round takes up to three requests

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -9,76 +10,51 @@ import pytest
 
 from buddy_sessions import BuddyClient, Cursor, Session, SuiteKey, UnstableListingError
 from buddy_sessions._paging import stability
-from buddy_sessions.testing import FakeBuddy
+from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.faults import KEY, TOKEN, CheckedReader
 from helpers.raw_server import RawServer, Step, http_response, raw_server
 
 pytestmark = pytest.mark.fault
 
-COUNT = 250
+LISTS = {
+    "whole": range(1, 251),
+    "with-holes": [number for number in range(20, 251) if number % 3],
+    "empty": [],
+}
 
 
-@pytest.fixture
-def fake(fake: FakeBuddy) -> FakeBuddy:
-    fake.token = TOKEN
-    fake.add_suite(*KEY).populate(COUNT)
-    return fake
+@pytest.mark.parametrize("largest_page", [None, 30], ids=["100-per-page", "30-per-page"])
+@pytest.mark.parametrize(
+    ("listed", "cursor", "requests"),
+    [
+        ("whole", "50@100000000000000000", 25),
+        ("whole", "50@1000000000", 25),
+        ("whole", "50@0", 5),
+        ("whole", "1@100000000000000000", 25),
+        ("whole", "1@0", 5),
+        ("whole", "251@100000000000000000", 30),
+        ("whole", "1000000@0", 15),
+        ("whole", "100000000000000000@100000000000000000", 30),
+        ("with-holes", "100@100000000000000000", 30),
+        ("empty", "50@100000000000000000", 20),
+    ],
+)
+async def test_absurd_cursor(
+    reader: CheckedReader, fake: FakeBuddy, listed: str, cursor: str, requests: int, largest_page: int | None
+) -> None:
+    """It costs requests, but is no error. Every session below it is read."""
+    fake.token, fake.largest_page = TOKEN, largest_page
+    suite = fake.add_suite(*KEY)
+    for relative_id in LISTS[listed]:
+        suite.create(relative_id=relative_id)
+    start = Cursor.parse(cursor)
 
+    async def read(buddy: BuddyClient) -> list[Session]:
+        return await buddy.sessions(KEY, cursor=start).collect()
 
-class TestAbsurdCursor:
-    """It costs requests, but is no error. Every session below its number is read."""
-
-    @pytest.mark.parametrize("largest_page", [None, 30], ids=["100-per-page", "30-per-page"])
-    @pytest.mark.parametrize(
-        ("cursor", "requests"),
-        [
-            pytest.param("50@100000000000000000", 25, id="50@10^17"),
-            pytest.param("50@1000000000", 25, id="50@10^9"),
-            pytest.param("50@0", 5, id="50@0"),
-            pytest.param("1@100000000000000000", 25, id="1@10^17"),
-            pytest.param("1@0", 5, id="1@0"),
-            pytest.param("251@100000000000000000", 30, id="251@10^17"),
-            pytest.param("1000000@0", 15, id="above-the-list@0"),
-            pytest.param("1000000@100000000000000000", 30, id="above-the-list@10^17"),
-            pytest.param("100000000000000000@100000000000000000", 30, id="10^17@10^17"),
-        ],
-    )
-    async def test_absurd_cursor(
-        self, reader: CheckedReader, fake: FakeBuddy, cursor: str, requests: int, largest_page: int | None
-    ) -> None:
-        fake.largest_page = largest_page
-        start = Cursor.parse(cursor)
-
-        async def read(buddy: BuddyClient) -> list[Session]:
-            return await buddy.sessions(KEY, cursor=start).collect()
-
-        sessions = await reader.read(fake, requests=range(1, requests + 1), function=read)
-        numbers = [session.relative_id for session in sessions]
-        assert numbers == list(range(min(start.lowest_id - 1, COUNT), 0, -1))
-
-    async def test_absurd_cursor_on_a_list_with_holes(self, reader: CheckedReader, fake: FakeBuddy) -> None:
-        suite = fake.suites[KEY]
-        for session in suite.sessions:
-            if session["relative_id"] % 3 == 0 or session["relative_id"] < 20:
-                suite.delete(session["id"])
-
-        async def read(buddy: BuddyClient) -> list[Session]:
-            return await buddy.sessions(KEY, cursor=Cursor(100, 10**17)).collect()
-
-        sessions = await reader.read(fake, requests=range(1, 31), function=read)
-        expected = [session["relative_id"] for session in suite.sessions if session["relative_id"] < 100]
-        assert [session.relative_id for session in sessions] == expected
-
-    async def test_absurd_cursor_of_a_list_that_does_not_exist_any_more(
-        self, reader: CheckedReader, fake: FakeBuddy
-    ) -> None:
-        empty = SuiteKey("acme", "shop", "empty")
-        fake.add_suite(*empty)
-
-        async def read(buddy: BuddyClient) -> list[Session]:
-            return await buddy.sessions(empty, cursor=Cursor(50, 10**17)).collect()
-
-        assert await reader.read(fake, requests=range(1, 21), function=read) == []
+    sessions = await reader.read(fake, requests=range(1, requests + 1), function=read)
+    expected = [relative_id for relative_id in reversed(LISTS[listed]) if relative_id < start.lowest_id]
+    assert [session.relative_id for session in sessions] == expected
 
 
 class EndlessScript:
@@ -100,30 +76,36 @@ class EndlessScript:
         yield http_response(f'{{"sessions": [{", ".join(rows)}]}}'.encode())
 
 
-class TestEndlessList:
-    async def test_unordered_list_that_never_ends(self, reader: CheckedReader, monkeypatch: pytest.MonkeyPatch) -> None:
-        """It fails after a million sessions, of which this test reads the first 10,000."""
-        assert stability.MAX_ROWS_BY_ID == 1_000_000
-        monkeypatch.setattr(stability, "MAX_ROWS_BY_ID", 10_000)
-        script = EndlessScript()
-        async with raw_server(script) as script.server:
-            error = await reader.fail(script.server, UnstableListingError, requests=101)
-        assert str(error).startswith("the list has more than 10,000 sessions, in no order")
+async def test_unordered_list_that_never_ends(reader: CheckedReader, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It fails after a million sessions, of which this test reads the first 1,000. Other suites are harvested."""
+    assert stability.MAX_ROWS_BY_ID == 1_000_000
+    monkeypatch.setattr(stability, "MAX_ROWS_BY_ID", 1000)
+    suites = [SuiteKey("acme", "shop", f"s{number}") for number in range(3)]
 
-    async def test_unordered_list_that_never_ends_in_a_harvest(
-        self, reader: CheckedReader, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """It does not stop the other suites."""
-        monkeypatch.setattr(stability, "MAX_ROWS_BY_ID", 1000)
-        suites = [SuiteKey("acme", "shop", f"s{number}") for number in range(3)]
+    async def harvest_all(buddy: BuddyClient) -> list[Session]:
+        async with buddy.harvest(suites, on_failure="collect", concurrency=1) as harvest:
+            sessions = [session async for _, session in harvest]
+        assert len(harvest.failures) == 3
+        for error in harvest.failures.values():
+            assert type(error) is UnstableListingError
+            assert str(error).startswith("the list has more than 1,000 sessions, in no order")
+        return sessions
 
-        async def harvest_all(buddy: BuddyClient) -> list[Session]:
-            async with buddy.harvest(suites, on_failure="collect", concurrency=1) as harvest:
-                sessions = [session async for _, session in harvest]
-            assert [type(error) for error in harvest.failures.values()] == [UnstableListingError] * 3
-            return sessions
+    script = EndlessScript()
+    async with raw_server(script) as script.server:
+        sessions = await reader.read(script.server, requests=range(33, 40), function=harvest_all)
+    assert len(sessions) == 3 * 1000
 
-        script = EndlessScript()
-        async with raw_server(script) as script.server:
-            sessions = await reader.read(script.server, requests=range(33, 40), function=harvest_all)
-        assert len(sessions) == 3 * 1000
+
+@pytest.mark.parametrize("is_ordered", [True, False])
+async def test_same_page_for_every_number(reader: CheckedReader, is_ordered: bool) -> None:
+    sessions = FakeSuite(*KEY).populate(100).sessions[:20]
+    if not is_ordered:
+        sessions[2:4] = reversed(sessions[2:4])
+
+    async def read(buddy: BuddyClient) -> list[Session]:
+        return await buddy.sessions(KEY, per_page=20).collect()
+
+    async with raw_server(http_response(json.dumps({"sessions": sessions}).encode())) as server:
+        error = await reader.fail(server, UnstableListingError, requests=range(101, 110), function=read)
+    assert error.cursor == (Cursor(81, 20) if is_ordered else None)

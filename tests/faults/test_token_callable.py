@@ -39,6 +39,12 @@ async def hang() -> str:
     return await asyncio.Future[str]()
 
 
+async def cancelled() -> str:
+    inner = asyncio.create_task(hang())
+    asyncio.get_running_loop().call_later(1, inner.cancel)
+    return await inner
+
+
 async def give(token: str) -> str:
     await asyncio.sleep(1)
     return token
@@ -62,30 +68,43 @@ async def read_100_times(buddy: BuddyClient) -> list[Session]:
     return result
 
 
-async def test_callable_hangs(reader: CheckedReader, fake: FakeBuddy) -> None:
-    """No task waits longer than `timeout`, and the callable is called once for all."""
-    source = TokenSource(hang)
-    error = await reader.fail(fake, TransportError, requests=0, token=source, function=read_100_times)
-    assert str(error) == "the token callable did not return within 30 s"
-    assert (error.retryable, source.calls) == (True, 1)
-    assert reader.seconds == pytest.approx(30)
+@pytest.mark.parametrize(
+    ("function", "error_type", "message", "seconds"),
+    [
+        (hang, TransportError, "the token callable did not return within 30 s", 30),
+        (cancelled, TransportError, "the token callable was cancelled", 1),
+        (fail, LookupError, "the vault is locked", 0),
+        (time_out, TimeoutError, "the vault is slow", 0),
+    ],
+)
+async def test_callable_fails(
+    reader: CheckedReader,
+    fake: FakeBuddy,
+    function: Callable[[], Awaitable[str]],
+    error_type: type[Exception],
+    message: str,
+    seconds: float,
+) -> None:
+    """It is called once for all tasks, none of which waits longer than `timeout`. Its own error is raised unchanged."""
+
+    async def read_again(buddy: BuddyClient) -> list[Session]:
+        started = asyncio.get_running_loop().time()
+        with pytest.raises(error_type, match=f"^{message}$"):
+            await read_100_times(buddy)
+        assert source.calls == 1
+        assert asyncio.get_running_loop().time() == pytest.approx(started + seconds)
+        return await read_100_times(buddy)
+
+    source = TokenSource(function, partial(give, TOKEN))
+    assert len(await reader.read(fake, requests=100, token=source, function=read_again)) == 3
+    assert source.calls == 2
 
 
 async def test_callable_hangs_for_the_second_token(reader: CheckedReader, fake: FakeBuddy) -> None:
     source = TokenSource(partial(give, "expired"), hang)
     error = await reader.fail(fake, TransportError, requests=1, token=source, timeout=10)
     assert "did not return within 10 s" in str(error)
-    assert source.calls == 2
-
-
-async def test_callable_hangs_once(reader: CheckedReader, fake: FakeBuddy) -> None:
-    async def read_twice(buddy: BuddyClient) -> list[Session]:
-        with pytest.raises(TransportError):
-            await buddy.sessions(KEY).collect()
-        return await buddy.sessions(KEY).collect()
-
-    source = TokenSource(hang, partial(give, TOKEN))
-    assert len(await reader.read(fake, requests=1, token=source, function=read_twice)) == 3
+    assert (error.retryable, source.calls) == (True, 2)
 
 
 async def test_each_read_has_its_own_cursor(fake: FakeBuddy) -> None:
@@ -94,31 +113,6 @@ async def test_each_read_has_its_own_cursor(fake: FakeBuddy) -> None:
         reads = (buddy.sessions(KEY, cursor=cursor).collect() for cursor in cursors)
         errors = await asyncio.gather(*reads, return_exceptions=True)
     assert [error.cursor for error in errors if isinstance(error, TransportError)] == cursors
-
-
-@pytest.mark.parametrize(("function", "error_type"), [(fail, LookupError), (time_out, TimeoutError)])
-async def test_callable_raises(
-    reader: CheckedReader, fake: FakeBuddy, function: Callable[[], Awaitable[str]], error_type: type[Exception]
-) -> None:
-    """Its own error is raised unchanged, for all tasks."""
-    source = TokenSource(function)
-    with pytest.raises(error_type, match="the vault"):
-        await reader.read(fake, requests=0, token=source, function=read_100_times)
-    reader.record_property("requests", len(fake.requests))
-    assert source.calls == 1
-    assert not fake.requests
-
-
-async def test_callable_is_cancelled(reader: CheckedReader, fake: FakeBuddy) -> None:
-    """The tasks that wait for it were not cancelled, so they get an error."""
-
-    async def cancelled() -> str:
-        inner = asyncio.create_task(hang())
-        asyncio.get_running_loop().call_later(1, inner.cancel)
-        return await inner
-
-    error = await reader.fail(fake, TransportError, requests=0, token=TokenSource(cancelled), function=read_100_times)
-    assert str(error) == "the token callable was cancelled"
 
 
 async def test_one_caller_is_cancelled(reader: CheckedReader, fake: FakeBuddy) -> None:
