@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from attrs import frozen
+
 from buddy_sessions import BuddyClient, Harvest, Session, SessionStore, SuiteKey, SuiteRef
 from buddy_sessions._decoding.converter import session_from_dict
-from buddy_sessions.testing import FakeBuddy, FakeSuite, RecordedRequest
+from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
 
 KEY = SuiteKey("acme", "shop", "MNbyVedg")
 OTHER_KEY = SuiteKey("acme", "shop", "other")
@@ -95,3 +97,50 @@ def public_folder() -> Iterator[Path]:
         folder = Path(name)
         folder.chmod(0o755)
         yield folder
+
+
+@frozen
+class SyncedSuite:
+    """A suite on a fake server, and the store into which it is synced."""
+
+    fake: FakeBuddy
+    suite: FakeSuite
+    path: Path
+    buddy: BuddyClient
+    store: SessionStore
+
+    async def sync(self, *suites: SuiteRef, **options: Any) -> list[int]:
+        """Sync suites, by default this one; return the numbers of the sessions that were yielded."""
+        return await sync(self.store, self.buddy, *suites, **options)
+
+    async def count_requests(self, *suites: SuiteRef, **options: Any) -> int:
+        """Sync suites; return the number of requests for sessions."""
+        self.fake.requests.clear()
+        await self.sync(*suites, **options)
+        return len(list_requests(self.fake))
+
+    async def covered(self) -> list[tuple[int, int]]:
+        return await self.store.covered(KEY)
+
+    async def is_complete(self) -> bool:
+        """Return whether the store has exactly the sessions that exist on the server."""
+        return await self.store.sessions(KEY) == sessions_of(self.fake.suites[KEY])
+
+    def marked(self, column: str = "deleted_at") -> list[int]:
+        return marked_numbers(self.path, column)
+
+    def recreate(self, count: int) -> FakeSuite:
+        """Delete the suite, and create another one of the same name, whose sessions have other ids."""
+        del self.fake.suites[KEY]
+        self.fake.seed += 1
+        return create_finished(self.fake.add_suite(*KEY), count)
+
+    def respond_late(self, interrupt: Callable[[], Awaitable[None]], fault: Fault | None = None) -> None:
+        """Let something happen between the next response of the server and its arrival."""
+
+        async def respond(request: Any, make_response: Callable[[], Any]) -> Any:
+            response = make_response() if fault is None else await fault.handler(request, make_response)
+            await interrupt()
+            return response
+
+        self.fake.inject(Fault("late", respond))

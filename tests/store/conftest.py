@@ -9,7 +9,7 @@ import pytest
 
 from buddy_sessions import BuddyClient, SessionStore
 from buddy_sessions.testing import FakeBuddy, FakeSuite
-from helpers.stores import KEY
+from helpers.stores import KEY, SyncedSuite
 
 
 @pytest.fixture
@@ -32,6 +32,11 @@ def path(tmp_path: Path) -> Path:
 async def store(path: Path) -> AsyncIterator[SessionStore]:
     async with SessionStore(path) as opened:
         yield opened
+
+
+@pytest.fixture
+def db(fake: FakeBuddy, suite: FakeSuite, path: Path, buddy: BuddyClient, store: SessionStore) -> SyncedSuite:
+    return SyncedSuite(fake, suite, path, buddy, store)
 
 
 @pytest.fixture

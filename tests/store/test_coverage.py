@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,8 +25,9 @@ page_changes = st.builds(
 )
 
 
-def change(before: Coverage, changes: PageChanges, claimed: Interval | None, sync: int) -> Coverage:
-    return change_coverage(before, PageToSave(sessions=(), commit=0, claimed=claimed), changes, sync)
+def change(before: Coverage, changes: PageChanges, claimed: Interval | None, *, is_overruled: bool = False) -> Coverage:
+    page = PageToSave(sessions=(), commit=0, claimed=claimed)
+    return change_coverage(before, page, changes, SYNC, is_overruled=is_overruled)
 
 
 def numbers(intervals: Intervals) -> set[int]:
@@ -45,36 +49,21 @@ class TestSets:
 
 
 class TestChange:
-    def test_page_extends_the_claims_of_its_sync(self) -> None:
-        before: Coverage = {None: ((1, 5),), SYNC: ((11, 15),)}
-        assert change(before, PageChanges(), (16, 20), SYNC) == {None: ((1, 5),), SYNC: ((11, 20),)}
-        assert change(before, PageChanges(), None, SYNC) == before
-
     def test_range_that_is_covered_already_adds_nothing(self) -> None:
         """By one sync or by several: the claim would be lost if the read of this sync proved to be unverified."""
         before: Coverage = {None: ((2, 5),), OTHER: ((6, 10),)}
-        for covers in ((3, 8), (2, 10)):
-            assert change(before, PageChanges(), covers, SYNC) == before
+        for claimed in ((3, 8), (2, 10)):
+            assert change(before, PageChanges(), claimed) == before
+        assert change(before, PageChanges(), (3, 12)) == {**before, SYNC: ((3, 12),)}
 
-    def test_range_that_is_partly_covered_is_claimed_entirely(self) -> None:
-        before: Coverage = {OTHER: ((1, 5),)}
-        assert change(before, PageChanges(), (3, 8), SYNC) == {OTHER: ((1, 5),), SYNC: ((3, 8),)}
-
-    def test_dropped_range_can_be_claimed_again(self) -> None:
-        before: Coverage = {None: ((1, 20),), OTHER: ((25, 30),)}
-        after = change(before, PageChanges(dropped=(8, 40)), (15, 18), SYNC)
-        assert after == {None: ((1, 7),), SYNC: ((15, 18),)}
-
-    def test_numbers_to_recheck_are_not_claimed(self) -> None:
-        before: Coverage = {None: ((1, 5), (9, 9))}
-        assert change(before, PageChanges(to_read_again=[9, 4, 7]), (4, 9), SYNC) == {
-            None: ((1, 3), (5, 5)),
-            SYNC: ((5, 6), (8, 8)),
-        }
+    @pytest.mark.parametrize("fields", [{"changes": PageChanges(is_held=True)}, {"is_overruled": True}])
+    def test_range_that_may_not_be_claimed_adds_nothing(self, fields: dict[str, Any]) -> None:
+        before: Coverage = {SYNC: ((1, 5),)}
+        assert change(before, **{"changes": PageChanges(), "claimed": (6, 9), **fields}) == before
 
     @given(before=coverages, changes=page_changes, covers=st.none() | single_intervals)
     def test_change_is_that_of_sets(self, before: Coverage, changes: PageChanges, covers: Interval | None) -> None:
-        after = change(before, changes, covers, SYNC)
+        after = change(before, changes, covers)
         claimed, dropped = (numbers((each,) if each else ()) for each in (covers, changes.dropped))
         assert all_numbers(after) == ((all_numbers(before) - dropped) | claimed) - set(changes.to_read_again)
         for owner in (None, OTHER):
@@ -84,18 +73,6 @@ class TestChange:
 
 
 class TestConfirm:
-    def test_claims_of_an_ended_sync_are_confirmed(self) -> None:
-        before: Coverage = {None: ((1, 5),), OTHER: ((20, 25),), SYNC: ((6, 10),)}
-        assert confirm(before, SYNC) == {None: ((1, 10),), OTHER: ((20, 25),)}
-
-    def test_confirmed_claims_need_no_other_owner(self) -> None:
-        before: Coverage = {OTHER: ((1, 10),), SYNC: ((5, 20),)}
-        assert confirm(before, SYNC) == {None: ((5, 20),), OTHER: ((1, 4),)}
-
-    def test_sync_without_claims_confirms_nothing(self) -> None:
-        assert confirm({}, SYNC) == {}
-        assert confirm({OTHER: ((1, 5),)}, SYNC) == {OTHER: ((1, 5),)}
-
     @given(coverages)
     def test_confirmed_coverage_is_the_same_set(self, before: Coverage) -> None:
         after = confirm(before, SYNC)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 import pytest
-from attrs import evolve, frozen
+from attrs import frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,7 +27,7 @@ def name(number: int) -> str:
     return f"id{number}"
 
 
-def known(number: int, **fields: Any) -> SavedSession:
+def saved(number: int, **fields: Any) -> SavedSession:
     """Return a session in the database."""
     return SavedSession(id=name(number), relative_id=number, row=(number,), **fields)
 
@@ -40,10 +40,11 @@ class Page:
     rows: dict[StoredId, Any]
 
 
-def new_page(sessions: dict[str, int], rows: dict[StoredId, Any], **fields: Any) -> Page:
+def new_page(ids: dict[str, int], rows: dict[StoredId, Any], **fields: Any) -> Page:
     """Return a page with sessions, given by their ids and numbers."""
-    listed = [Session(id=id_, relative_id=number, status=SessionStatus.SUCCESSFUL) for id_, number in sessions.items()]
-    return Page(PageToSave(sessions=listed, listed=listed, commit=0, sync=SYNC, **fields), rows)
+    listed = [Session(id=id_, relative_id=number, status=SessionStatus.SUCCESSFUL) for id_, number in ids.items()]
+    given: dict[str, Any] = {"sessions": listed, "listed": listed, "commit": 0, "sync": SYNC, **fields}
+    return Page(PageToSave(**given), rows if given["sessions"] else {})
 
 
 def page(*numbers: int, **fields: Any) -> Page:
@@ -62,188 +63,131 @@ def page_of_another(number: int, **fields: Any) -> Page:
     return new_page({"another": number}, {"another": CHANGED}, **fields)
 
 
-def judge(page: Page, saved: Collection[SavedSession], sync: int = SYNC, *, others: Intervals = ()) -> PageChanges:
-    return evidence.judge(page.read, page.rows, saved, sync, others=others)
+def judge(page: Page, sessions: Collection[SavedSession], sync: int = SYNC, *, others: Intervals = ()) -> PageChanges:
+    return evidence.judge(page.read, page.rows, sessions, sync, others=others)
 
 
-class TestPresence:
-    def test_new_session_is_saved(self) -> None:
-        assert judge(page(2, 1), [known(1)]) == PageChanges(new=["id2"], changed=["id2"])
-
-    def test_changed_session_is_saved(self) -> None:
-        assert judge(changed_page(1), [known(1)]) == PageChanges(changed=["id1"])
-
-    def test_unchanged_session_is_not_saved(self) -> None:
-        changes = judge(page(2, 1), [known(1), known(2)])
-        assert changes == PageChanges()
-        assert not changes.is_change
-
-    @pytest.mark.parametrize("sync", [OTHER, SYNC])
-    def test_missing_session_is_restored(self, sync: int) -> None:
-        assert judge(page(1), [known(1, missing_by=sync)]) == PageChanges(restored=["id1"])
-        assert judge(changed_page(1), [known(1, missing_by=sync)]) == PageChanges(changed=["id1"], restored=["id1"])
+GONE = saved(1, missing_by=OTHER, is_deleted=True)
+ANOTHER: dict[str, Any] = {"new": ["another"], "changed": ["another"]}
+DROPPED: dict[str, Any] = {"is_contradiction": True, "dropped": ALL_NUMBERS}
 
 
-class TestAbsence:
-    def test_absent_session_is_missing_at_first(self) -> None:
-        changes = judge(page(3, 1, proven=(1, 3)), [known(1), known(2), known(3)])
-        assert changes == PageChanges(missing=["id2"], to_read_again=[2])
-
-    def test_another_sync_deletes_it(self) -> None:
-        assert judge(page(proven=(1, 3)), [known(2, missing_by=OTHER)]) == PageChanges(deleted=["id2"])
-
-    def test_the_same_sync_does_not_delete_it(self) -> None:
-        assert judge(page(proven=(1, 3)), [known(2, missing_by=SYNC)]) == PageChanges(to_read_again=[2])
-
-    def test_deleted_session_stays_deleted(self) -> None:
-        assert judge(page(proven=(1, 3)), [known(2, missing_by=OTHER, is_deleted=True)]) == PageChanges()
-
-    @pytest.mark.parametrize("proven", [None, (1, 1), (3, 3)])
-    def test_page_proves_nothing_outside_its_range(self, proven: tuple[int, int] | None) -> None:
-        assert judge(page(3, 1, proven=proven), [known(1), known(2), known(3)]) == PageChanges()
-        assert judge(page(3, 1, proven=proven), [known(1), known(2, missing_by=OTHER), known(3)]) == PageChanges()
-
-
-class TestNewer:
-    """Another sync has saved or marked a session after the page was requested."""
-
-    @pytest.mark.parametrize("state", [{}, {"missing_by": OTHER}, {"missing_by": OTHER, "is_deleted": True}])
-    def test_page_proves_nothing_about_it(self, state: dict[str, Any]) -> None:
-        session = known(1, is_newer=True, **state)
-        for each in (changed_page(1, proven=(1, 3)), page(proven=(1, 3)), page(is_first=True)):
-            assert judge(each, [session]) == PageChanges()
-        assert not judge(page_of_another(1, proven=(1, 3)), [session]).is_contradiction
-
-
-class TestContradiction:
-    def test_reappeared_session_drops_the_coverage(self) -> None:
-        session = known(1, missing_by=OTHER, is_deleted=True)
-        dropped = PageChanges(restored=["id1"], is_contradiction=True, dropped=ALL_NUMBERS)
-        assert judge(page(1), [session]) == dropped
-        assert judge(page(1, is_repair=True), [session]) == PageChanges(restored=["id1"])
-
-    def test_another_session_with_the_same_number_drops_the_coverage(self) -> None:
-        saved = PageChanges(new=["another"], changed=["another"], missing=["id2"], to_read_again=[2])
-        dropped = evolve(saved, is_contradiction=True, dropped=ALL_NUMBERS)
-        assert judge(page_of_another(2, proven=(1, 3)), [known(2)]) == dropped
-        assert judge(page_of_another(2, proven=(1, 3), is_repair=True), [known(2)]) == saved
-
-    def test_number_of_a_missing_session_can_be_used_again(self) -> None:
-        changes = judge(page_of_another(2, proven=(1, 3)), [known(2, missing_by=OTHER)])
-        assert changes == PageChanges(new=["another"], changed=["another"], deleted=["id2"])
-
-    def test_another_session_out_of_scope_drops_the_coverage(self) -> None:
-        """It is not saved, and not in the proven range, but shows that this is another list."""
-        listed = page_of_another(2).read.listed
-        out_of_scope = Page(PageToSave(sessions=[], listed=listed, commit=0), {})
-        assert judge(out_of_scope, [known(2)]) == PageChanges(is_contradiction=True, dropped=ALL_NUMBERS)
-
-    def test_list_out_of_order_proves_nothing(self) -> None:
-        """One number may have two ids there."""
-        unordered = page_of_another(2)
-        unordered = evolve(unordered, read=evolve(unordered.read, listed=()))
-        assert judge(unordered, [known(2)]) == PageChanges(new=["another"], changed=["another"])
-
-
-class TestClaims:
-    """A claim becomes one range with the coverage below only if a session of the page is known there."""
-
-    @pytest.mark.parametrize(
-        ("covered", "sessions", "expected"),
-        [
-            ((), [known(3)], False),
-            (((1, 2),), [known(3)], False),
-            (((1, 3),), [known(3)], True),
-            (((1, 5),), [known(5)], False),
-            (((1, 5),), [known(3)], True),
-            (((1, 3), (6, 9)), [known(6)], True),
-        ],
-        ids=[
-            "nothing-covered",
-            "gap-below",
-            "known-session-is-not-listed",
-            "known-session",
-            "another-known-session",
-            "known-in-another-range",
-        ],
-    )
-    def test_claim_that_touches_coverage_without_overlap(
-        self, covered: tuple[tuple[int, int], ...], sessions: list[SavedSession], expected: bool
-    ) -> None:
-        assert judge(page(6, 5, 4, claimed=(4, 6)), sessions, others=covered).is_held is expected
-
-    def test_page_that_claims_nothing(self) -> None:
-        assert not judge(page(6), [], others=((1, 9),)).is_held
+@pytest.mark.parametrize(
+    ("page", "saved", "expected"),
+    [
+        pytest.param(page(2, 1), [saved(1)], {"new": ["id2"], "changed": ["id2"]}, id="new"),
+        pytest.param(changed_page(1), [saved(1)], {"changed": ["id1"]}, id="changed"),
+        pytest.param(page(1), [saved(1, missing_by=SYNC)], {"restored": ["id1"]}, id="found-again"),
+        pytest.param(page(proven=(1, 3)), [saved(2)], {"missing": ["id2"], "to_read_again": [2]}, id="missing"),
+        pytest.param(page(proven=(1, 3)), [saved(2, missing_by=OTHER)], {"deleted": ["id2"]}, id="missing-twice"),
+        pytest.param(page(proven=(1, 3)), [saved(2, missing_by=SYNC)], {"to_read_again": [2]}, id="still-missing"),
+        pytest.param(page(proven=(3, 3)), [saved(2), saved(4, missing_by=OTHER)], {}, id="out-of-the-proven-range"),
+        pytest.param(
+            page(1),
+            [saved(1, missing_by=OTHER, is_deleted=True)],
+            {"restored": ["id1"]} | DROPPED,
+            id="deleted-one-reappears",
+        ),
+        pytest.param(
+            page(1, is_repair=True),
+            [saved(1, missing_by=OTHER, is_deleted=True)],
+            {"restored": ["id1"]},
+            id="in-a-repair",
+        ),
+        pytest.param(
+            page_of_another(2, proven=(1, 3)),
+            [saved(2)],
+            {**ANOTHER, "missing": ["id2"], "to_read_again": [2], **DROPPED},
+            id="another-session-with-its-number",
+        ),
+        pytest.param(
+            page_of_another(2, proven=(1, 3)),
+            [saved(2, missing_by=OTHER)],
+            {**ANOTHER, "deleted": ["id2"]},
+            id="number-of-a-missing-one",
+        ),
+        pytest.param(page_of_another(2, sessions=()), [saved(2)], DROPPED, id="another-session-out-of-scope"),
+        pytest.param(page_of_another(2, listed=()), [saved(2)], ANOTHER, id="list-out-of-order"),
+        pytest.param(
+            page(8, 7, proven=(7, 8), is_first=True),
+            [saved(7), saved(8), saved(9, missing_by=OTHER), saved(10)],
+            {"dropped": (9, ALL_NUMBERS[1]), "is_stale": True},
+            id="stale-first-page",
+        ),
+        pytest.param(
+            page(8, proven=(8, 8), is_first=True),
+            [saved(8), saved(9, missing_by=OTHER)],
+            {"deleted": ["id9"]},
+            id="missing-above-the-top",
+        ),
+        pytest.param(
+            page_of_another(2, proven=(1, 2), is_first=True),
+            [saved(1), saved(2, missing_by=OTHER), saved(3, missing_by=OTHER), saved(4)],
+            {**ANOTHER, "missing": ["id1", "id4"], "to_read_again": [1, 4], "deleted": ["id2", "id3"], **DROPPED},
+            id="another-list",
+        ),
+        pytest.param(
+            page(is_first=True),
+            [saved(1), saved(2)],
+            {"missing": ["id1", "id2"], "to_read_again": [1, 2], **DROPPED},
+            id="empty-list",
+        ),
+    ],
+)
+def test_changes_of_a_page(page: Page, saved: list[SavedSession], expected: dict[str, Any]) -> None:
+    changes = judge(page, saved)
+    assert changes.is_change == any(expected.get(kind) for kind in ("changed", "restored", "missing", "deleted"))
+    assert changes == PageChanges(**expected)
 
 
-class TestFirstPage:
-    def test_stale_page_proves_nothing_above_its_top(self) -> None:
-        sessions = [known(7), known(8), known(9, missing_by=OTHER), known(10)]
-        changes = judge(page(8, 7, proven=(7, 8), is_first=True), sessions)
-        assert changes == PageChanges(dropped=(9, ALL_NUMBERS[1]), is_stale=True)
+@pytest.mark.parametrize("state", [{}, {"missing_by": OTHER}, {"missing_by": OTHER, "is_deleted": True}])
+def test_page_proves_nothing_about_newer_sessions(state: dict[str, Any]) -> None:
+    """Another sync has saved or marked them after the page was requested."""
+    session = saved(1, is_newer=True, **state)
+    for each in (changed_page(1, proven=(1, 3)), page(proven=(1, 3)), page(is_first=True)):
+        assert judge(each, [session]) == PageChanges()
+    assert not judge(page_of_another(1, proven=(1, 3)), [session]).is_contradiction
 
-    def test_session_above_the_top_is_deleted_the_second_time(self) -> None:
-        first = page(8, proven=(8, 8), is_first=True)
-        assert judge(first, [known(8), known(9, missing_by=OTHER)]) == PageChanges(deleted=["id9"])
-        assert judge(first, [known(8), known(9, missing_by=SYNC)]) == PageChanges(to_read_again=[9])
 
-    def test_only_sessions_above_the_top_are_judged_without_a_range(self) -> None:
-        sessions = [known(7, missing_by=OTHER), known(8, missing_by=OTHER), known(6)]
-        changes = judge(new_page({"another": 8, "id6": 6}, {}, is_first=True), sessions)
-        assert changes == PageChanges()
+@pytest.mark.parametrize(
+    ("covered", "sessions", "expected"),
+    [
+        ((), [saved(3)], False),
+        (((1, 2),), [saved(3)], False),
+        (((1, 3),), [saved(3)], True),
+        (((1, 5),), [saved(5)], False),
+        (((1, 3), (6, 9)), [saved(6)], True),
+    ],
+    ids=["nothing-covered", "gap-below", "session-is-not-listed", "listed-session", "listed-in-another-range"],
+)
+def test_claim_is_held_without_a_saved_session_below(
+    covered: Intervals, sessions: list[SavedSession], expected: bool
+) -> None:
+    """It would become one range with the coverage below, which may be another list's."""
+    assert judge(page(6, 5, 4, claimed=(4, 6)), sessions, others=covered).is_held is expected
 
-    def test_page_of_a_recreated_suite_makes_all_others_missing(self) -> None:
-        sessions = [known(1), known(2, missing_by=OTHER), known(3, missing_by=OTHER), known(4)]
-        marked = PageChanges(
-            new=["another"],
-            changed=["another"],
-            missing=["id1", "id4"],
-            to_read_again=[1, 4],
-            deleted=["id2", "id3"],
-        )
-        dropped = evolve(marked, is_contradiction=True, dropped=ALL_NUMBERS)
-        assert judge(page_of_another(2, proven=(1, 2), is_first=True), sessions) == dropped
-        assert judge(page_of_another(2, proven=(1, 2), is_first=True, is_repair=True), sessions) == marked
 
-    @pytest.mark.parametrize(
-        ("listed", "known_numbers", "is_first", "is_stale", "is_contradiction"),
-        [
-            ({"new": 5}, [6], False, False, False),
-            ({"new": 5}, [], True, False, False),
-            ({"new": 5}, [4], True, False, False),
-            ({"new": 5}, [5], True, False, True),
-            ({"new": 5}, [6], True, False, True),
-            ({"id5": 5}, [5], True, False, False),
-            ({"id5": 5}, [5, 6], True, True, False),
-            ({}, [], True, False, False),
-            ({}, [1], True, False, True),
-        ],
-        ids=[
-            "other-page",
-            "nothing-known",
-            "new-sessions-only",
-            "same-number",
-            "lower-numbers",
-            "up-to-date",
-            "stale",
-            "empty-and-nothing-known",
-            "empty",
-        ],
-    )
-    def test_kind_of_page(
-        self, listed: dict[str, int], known_numbers: list[int], is_first: bool, is_stale: bool, is_contradiction: bool
-    ) -> None:
-        changes = judge(new_page(listed, {}, is_first=is_first), [known(number) for number in known_numbers])
-        assert (changes.is_stale, changes.is_contradiction) == (is_stale, is_contradiction)
-
-    def test_empty_page_makes_all_sessions_missing(self) -> None:
-        first = PageChanges(missing=["id1", "id2"], to_read_again=[1, 2], is_contradiction=True, dropped=ALL_NUMBERS)
-        assert judge(page(is_first=True), [known(1), known(2)]) == first
-        second = [known(1, missing_by=OTHER), known(2, missing_by=OTHER)]
-        assert judge(page(is_first=True), second) == PageChanges(deleted=["id1", "id2"])
-
-    def test_empty_page_of_an_unknown_suite_proves_nothing(self) -> None:
-        assert judge(page(is_first=True), []) == PageChanges()
+@pytest.mark.parametrize(
+    ("listed", "numbers", "is_first", "kind"),
+    [
+        ({"new": 5}, [6], False, None),
+        ({"new": 5}, [], True, None),
+        ({"new": 5}, [4], True, None),
+        ({"new": 5}, [5], True, "recreated"),
+        ({"new": 5}, [6], True, "recreated"),
+        ({"id5": 5}, [5], True, None),
+        ({"id5": 5}, [5, 6], True, "stale"),
+        ({}, [], True, None),
+        ({}, [1], True, "empty"),
+    ],
+    ids=[
+        *("other-page", "nothing-saved", "new-sessions-only", "same-number", "lower-numbers", "up-to-date"),
+        *("stale", "empty-and-nothing-saved", "empty"),
+    ],
+)
+def test_kind_of_first_page(listed: dict[str, int], numbers: list[int], is_first: bool, kind: str | None) -> None:
+    first_page = new_page(listed, {}, is_first=is_first)
+    assert evidence.kind_of(first_page.read, [saved(number) for number in numbers]) == kind
 
 
 @st.composite
@@ -258,7 +202,7 @@ def sessions_in_database(draw: st.DrawFn) -> list[SavedSession]:
             {"missing_by": OTHER, "is_newer": True},
         ]
     )
-    return [known(number, **draw(states)) for number in draw(st.sets(st.integers(1, 9)))]
+    return [saved(number, **draw(states)) for number in draw(st.sets(st.integers(1, 9)))]
 
 
 @st.composite
@@ -291,13 +235,6 @@ def apply(changes: PageChanges, page: Page, sync: int, sessions: Iterable[SavedS
     for id_ in changes.deleted:
         result[id_] = result[id_]._replace(is_deleted=True)
     return list(result.values())
-
-
-@pytest.mark.parametrize("field", ["changed", "restored", "missing", "deleted"])
-def test_each_kind_of_verdict_is_a_change(field: str) -> None:
-    changes = PageChanges()
-    setattr(changes, field, ["id1"])
-    assert changes.is_change
 
 
 class TestAnyPage:

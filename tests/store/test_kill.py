@@ -16,11 +16,9 @@ from pathlib import Path
 import pytest
 from attrs import define
 
-from buddy_sessions import SessionStore
-from buddy_sessions._decoding.converter import session_from_dict
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.effort import repeats
-from helpers.stores import KEY, create_finished, make_due, query
+from helpers.stores import KEY, make_due, query
 
 pytestmark = pytest.mark.fault
 
@@ -39,19 +37,6 @@ async def main(suite, cursor, pause):
         async for session in paginator:
             os.write(1, f"{session.relative_id} {paginator.cursor}\\n".encode())
             await asyncio.sleep(float(pause))
-
-asyncio.run(main(*sys.argv[1:]))
-"""
-
-SYNC = """
-import asyncio, sys
-from buddy_sessions import BuddyClient, SessionStore
-
-async def main(path, *suites):
-    async with BuddyClient.from_env(per_page=20) as buddy, SessionStore(path) as store:
-        async with store.sync(buddy, list(suites)) as harvest:
-            async for key, session in harvest:
-                pass
 
 asyncio.run(main(*sys.argv[1:]))
 """
@@ -163,57 +148,6 @@ async def test_read_killed_many_times_resumes_without_loss_or_repetition(fake: F
     assert kills == READ_KILLS
     assert seen == sorted(set(seen), reverse=True)
     assert stable <= set(seen)
-
-
-@pytest.mark.slow
-async def test_sync_killed_many_times_saves_every_session(fake: FakeBuddy, forks: Forks, tmp_path: Path) -> None:
-    chance = random.Random(11)
-    path = tmp_path / "sessions.db"
-    suites = [create_finished(fake.add_suite("acme", "shop", name), 1500) for name in ("one", "two")]
-    stable = {suite.key: {session["id"]: session for session in suite.sessions} for suite in suites}
-    due, reached = 0, asyncio.Event()
-
-    def change_lists(_: object) -> None:
-        suite = chance.choice(suites)
-        suite.create()
-        if chance.random() < 0.5:
-            deleted = chance.choice(suite.sessions)
-            suite.delete(deleted["id"])
-            stable[suite.key].pop(deleted["id"], None)
-        if len(fake.requests) >= due:
-            reached.set()
-
-    fake.on_request = change_lists
-    kills = 0
-    while True:
-        due = len(fake.requests) + chance.randrange(1, 12)
-        reached.clear()
-        await forks.start(SYNC, path, *("/".join(suite.key) for suite in suites))
-        if kills == 10:
-            break
-        async with asyncio.timeout(20):
-            await reached.wait()
-        await asyncio.sleep(chance.random() * 0.005)
-        forks.kill()
-        await forks.wait()
-        kills += 1
-    assert await forks.wait() == ([], 0)
-    fake.on_request = None
-    # The first one finds sessions missing, the second one confirms that they are deleted. It reads whole pages, and may
-    # find other sessions missing on them.
-    for _ in range(5):
-        await forks.start(SYNC, path, *("/".join(suite.key) for suite in suites))
-        assert await forks.wait() == ([], 0)
-    async with SessionStore(path) as store:
-        for suite in suites:
-            key = suite.key
-            ((low, _),) = await store.covered(key)
-            assert low == 1
-            saved = {session.id: session for session in await store.sessions(key)}
-            wanted = stable[suite.key]
-            assert {session_id: session_from_dict(session) for session_id, session in wanted.items()} == {
-                session_id: session for session_id, session in saved.items() if session_id in wanted
-            }
 
 
 def change_near_the_top(chance: random.Random, suite: FakeSuite) -> None:

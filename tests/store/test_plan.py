@@ -17,38 +17,6 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 class TestNext:
-    @pytest.mark.parametrize(
-        ("covered", "done", "after", "expected"),
-        [
-            ((), (), 100, None),
-            ((), (), 0, (1, 100)),
-            (((1, 100),), (), 0, None),
-            (((1, 120),), (), 0, None),
-            (((1, 20), (41, 60)), ((81, 100),), 0, (61, 80)),
-            (((1, 20), (41, 60)), ((61, 100),), 0, (21, 40)),
-            (((1, 20), (41, 60)), ((21, 40), (61, 100)), 0, None),
-            (((1, 20), (41, 60)), ((61, 100),), 30, (31, 40)),
-            (((1, 20), (41, 60)), ((61, 100),), 40, None),
-            (((1, 60), (120, 130)), ((90, 100),), 0, (61, 89)),
-        ],
-        ids=[
-            "nothing-wanted",
-            "nothing-known",
-            "everything-covered",
-            "covered-above-the-top",
-            "highest-gap",
-            "next-gap",
-            "every-gap-read",
-            "gap-cut-at-after",
-            "gap-at-or-below-after",
-            "gap-in-the-middle",
-        ],
-    )
-    def test_highest_unread_range_is_next(
-        self, covered: Intervals, done: Intervals, after: int, expected: Interval | None
-    ) -> None:
-        assert next_gap(covered, Progress(done=done, above=after, top=100)) == expected
-
     @given(
         covered=st.lists(st.tuples(st.integers(1, 60), st.integers(61, 90))),
         after=st.integers(0, 80),
@@ -93,11 +61,6 @@ class TestChecks:
         assert 1 < len(groups) < MAX_CHECKS
         assert all(high - low < 100 for low, high in groups)
         assert [number for low, high in groups for number in range(high, low - 1, -1)] == [*range(500, 0, -1)]
-
-    def test_number_of_requests_is_limited(self) -> None:
-        """The newest sessions are checked first."""
-        numbers = range(5000, 0, -100)
-        assert checks(numbers) == [(number, number) for number in numbers[:MAX_CHECKS]]
 
 
 class TestDue:

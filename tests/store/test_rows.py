@@ -6,13 +6,11 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
 
 from buddy_sessions import DecodeError, Session
 from buddy_sessions._decoding.converter import session_from_dict
 from buddy_sessions.store.rows import FIELDS, Members, Row, from_sql, to_rows, to_session, to_sql
 from helpers.session_json import FULL_MEMBER, FULL_SESSION, MINIMAL_SESSION
-from helpers.session_strategies import sessions
 
 SURROGATE = "half \ud83d a pair"
 
@@ -28,18 +26,11 @@ def row_with(**values: Any) -> list[Any]:
     return list((row | values).values())
 
 
-@given(sessions)
-def test_session_is_equal_to_that_of_its_row(session: Session) -> None:
-    row = to_row(session)
-    assert to_session(row, {}) == session
-    assert {type(value) for value in row} <= {type(None), str, int, float}
-
-
 def test_row_has_the_values_of_the_api() -> None:
     values = dict(zip(FIELDS, to_row(session_from_dict(FULL_SESSION)), strict=True))
     assert values["status"] == "SUCCESSFUL"
     assert values["create_date"] == "2025-10-21T06:42:16Z"
-    assert values["created_by"].startswith('{"url": "https://api.buddy.works/workspaces/w/members/1"')
+    assert json.loads(values["created_by"]) == FULL_MEMBER
     assert values["duration"] == FULL_SESSION["duration"]
 
 
@@ -57,11 +48,6 @@ def test_text_is_loaded_as_it_was_stored(value: str | None, stored: object) -> N
     assert from_sql(stored) == value
 
 
-def test_member_is_stored_as_json() -> None:
-    row = dict(zip(FIELDS, to_row(session_from_dict(FULL_SESSION)), strict=True))
-    assert json.loads(row["created_by"]) == FULL_MEMBER
-
-
 def test_rows_are_those_of_each_session() -> None:
     documents = (FULL_SESSION, MINIMAL_SESSION, {**FULL_SESSION, "created_by": {**FULL_MEMBER, "id": 2}})
     sessions = [session_from_dict(document) for document in documents]
@@ -74,11 +60,6 @@ def test_sessions_of_one_member_share_it() -> None:
     loaded = [to_session(row, members) for row in to_rows([session_from_dict(FULL_SESSION)] * 2)]
     assert loaded[0] == session_from_dict(FULL_SESSION)
     assert loaded[0].created_by is loaded[1].created_by
-
-
-def test_lone_surrogates_are_kept() -> None:
-    session = session_from_dict({**FULL_SESSION, "id": SURROGATE, "created_by": {**FULL_MEMBER, "name": SURROGATE}})
-    assert to_session(to_row(session), {}) == session
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import threading
 from asyncio.subprocess import PIPE
 from collections.abc import Callable
 from contextlib import closing
+from datetime import datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -133,7 +134,17 @@ class TestOpenAndClose:
 
 class TestArguments:
     @pytest.mark.parametrize(
-        "options", [{"branch": ""}, {"concurrency": 0}, {"on_failure": "ignore"}, {"after": -1}, {"after": "7"}]
+        "options",
+        [
+            {"branch": ""},
+            {"concurrency": 0},
+            {"on_failure": "ignore"},
+            {"after": -1},
+            {"after": "7"},
+            {"full": True, "branch": "main"},
+            {"since": datetime(2025, 6, 1)},  # noqa: DTZ001 - the invalid value
+        ],
+        ids=str,
     )
     def test_invalid_option_is_rejected_at_once(
         self, store: SessionStore, buddy: BuddyClient, options: dict[str, Any]
@@ -274,15 +285,3 @@ class TestFile:
         assert set(caught.value.failures) == {KEY}
         assert "64 bits" in str(caught.value.failures[KEY])
         assert [each.key for each in await store.suites()] == [OTHER_KEY]
-
-    @pytest.mark.parametrize("read_ahead", [1, 8])
-    async def test_pages_before_the_one_that_cannot_be_saved_are_yielded(
-        self, store: SessionStore, fake: FakeBuddy, suite: FakeSuite, read_ahead: int
-    ) -> None:
-        create_finished(suite, 30)
-        suite.create(tests_count=2**63)
-        create_finished(suite, 50)
-        async with BuddyClient(fake.token, base_url=fake.base_url, per_page=20, read_ahead=read_ahead) as client:
-            numbers = await sync(store, client, on_failure="collect")
-        assert numbers == list(range(81, 41, -1))  # two pages of 20
-        assert [session.relative_id for session in await store.sessions(KEY)] == numbers

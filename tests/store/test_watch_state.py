@@ -11,7 +11,7 @@ import pytest
 
 from buddy_sessions import BuddyClient, Change, ConfigError, SessionStore, StoreError, SuiteKey
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
-from helpers.stores import KEY, query, sync
+from helpers.stores import KEY, SyncedSuite, query
 
 INTERVAL = 0.005  # seconds
 
@@ -23,11 +23,9 @@ def summary(change: Change) -> Summary:
     return change.kind, change.session.relative_id, None if change.previous is None else change.previous.status
 
 
-async def check_changes(
-    store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, *expected: Summary, branch: str | None = None
-) -> None:
+async def check_changes(db: SyncedSuite, *expected: Summary, branch: str | None = None) -> None:
     """Watch the suite: check that these changes are reported, and no others in the next two rounds."""
-    watch = store.watch(buddy, [KEY], interval=INTERVAL, branch=branch, on_failure="retry")
+    watch = db.store.watch(db.buddy, [KEY], interval=INTERVAL, branch=branch, on_failure="retry")
     async with asyncio.timeout(20), watch:
         changes: list[Summary] = []
 
@@ -38,88 +36,76 @@ async def check_changes(
         collecting = asyncio.create_task(collect())
         while len(changes) < len(expected):
             await asyncio.sleep(INTERVAL)
-        enough = len(fake.requests) + 4  # one may be in progress, and the last one may not be processed yet
-        while len(fake.requests) < enough:
+        enough = len(db.fake.requests) + 4  # one may be in progress, and the last one may not be processed yet
+        while len(db.fake.requests) < enough:
             await asyncio.sleep(INTERVAL)
         assert changes == list(expected)
     await collecting
 
 
-async def test_changes_since_the_last_watch_are_reported_once(
-    store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
-) -> None:
-    running, finished = suite.create(), suite.create(status="SUCCESSFUL")
-    await check_changes(store, buddy, fake)
-    suite.finish(running["id"], status="ERROR")
-    suite.reopen(finished["id"])
-    suite.create(status="SUCCESSFUL")
+async def test_changes_since_the_last_watch_are_reported_once(db: SyncedSuite) -> None:
+    running, finished = db.suite.create(), db.suite.create(status="SUCCESSFUL")
+    await check_changes(db)
+    db.suite.finish(running["id"], status="ERROR")
+    db.suite.reopen(finished["id"])
+    db.suite.create(status="SUCCESSFUL")
     expected = ("FINISHED", 1, "IN_PROGRESS"), ("CHANGED", 2, "SUCCESSFUL"), ("NEW", 3, None)
-    await check_changes(store, buddy, fake, *expected)
-    await check_changes(store, buddy, fake)
+    await check_changes(db, *expected)
+    await check_changes(db)
 
 
-async def test_more_new_sessions_than_are_remembered_are_reported(
-    store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, path: Path
-) -> None:
-    suite.create()
-    await check_changes(store, buddy, fake)
+async def test_more_new_sessions_than_are_remembered_are_reported(db: SyncedSuite) -> None:
+    db.suite.create()
+    await check_changes(db)
     for _ in range(250):
-        suite.create()
-    await check_changes(store, buddy, fake, *(("NEW", number, None) for number in range(2, 252)))
-    assert query(path, "SELECT min(relative_id), count(*) FROM watched") == [(152, 100)]
-    await check_changes(store, buddy, fake)
+        db.suite.create()
+    await check_changes(db, *(("NEW", number, None) for number in range(2, 252)))
+    assert query(db.path, "SELECT min(relative_id), count(*) FROM watched") == [(152, 100)]
+    await check_changes(db)
 
 
-async def test_branches_have_separate_states(
-    store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
-) -> None:
-    suite.create(branch="main")
-    await check_changes(store, buddy, fake, branch="main")
-    suite.create(branch="main")
-    suite.create(branch="dev")
-    await check_changes(store, buddy, fake)  # the first watch of all branches
-    await check_changes(store, buddy, fake, ("NEW", 2, None), branch="main")
+async def test_branches_have_separate_states(db: SyncedSuite) -> None:
+    db.suite.create(branch="main")
+    await check_changes(db, branch="main")
+    db.suite.create(branch="main")
+    db.suite.create(branch="dev")
+    await check_changes(db)  # the first watch of all branches
+    await check_changes(db, ("NEW", 2, None), branch="main")
 
 
-async def test_syncs_and_watches_are_independent(
-    store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
-) -> None:
-    await check_changes(store, buddy, fake)
-    suite.create(status="SUCCESSFUL")
-    assert await sync(store, buddy) == [1]
-    await check_changes(store, buddy, fake, ("NEW", 1, None))
-    suite.create(status="SUCCESSFUL")
-    await check_changes(store, buddy, fake, ("NEW", 2, None))
-    assert await sync(store, buddy) == [2]
+async def test_syncs_and_watches_are_independent(db: SyncedSuite) -> None:
+    await check_changes(db)
+    db.suite.create(status="SUCCESSFUL")
+    assert await db.sync() == [1]
+    await check_changes(db, ("NEW", 1, None))
+    db.suite.create(status="SUCCESSFUL")
+    await check_changes(db, ("NEW", 2, None))
+    assert await db.sync() == [2]
 
 
-async def test_recreated_suite_starts_anew(
-    store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
-) -> None:
+async def test_recreated_suite_starts_anew(db: SyncedSuite) -> None:
     for _ in range(3):
-        suite.create()
-    await check_changes(store, buddy, fake)
-    for session in suite.sessions:
-        suite.delete(session["id"])
-    del fake.suites[KEY]
-    recreated = fake.add_suite(*KEY)
+        db.suite.create()
+    await check_changes(db)
+    for session in db.suite.sessions:
+        db.suite.delete(session["id"])
+    del db.fake.suites[KEY]
+    recreated = db.fake.add_suite(*KEY)
     recreated.create(id="another")
-    fake.inject(Fault.status(404))
-    await check_changes(store, buddy, fake, ("NEW", 1, None))
+    db.fake.inject(Fault.status(404))
+    await check_changes(db, ("NEW", 1, None))
     recreated.create(id="one more")
-    await check_changes(store, buddy, fake, ("NEW", 2, None))
+    await check_changes(db, ("NEW", 2, None))
 
 
-async def test_refresh_checks_a_suite_at_once(
-    store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
-) -> None:
-    await check_changes(store, buddy, fake)
-    requests = len(fake.requests)
-    async with asyncio.timeout(20), store.watch(buddy, [KEY], interval=3600) as watch:
+async def test_refresh_checks_a_suite_at_once(db: SyncedSuite) -> None:
+    await check_changes(db)
+    requests = len(db.fake.requests)
+    async with asyncio.timeout(20), db.store.watch(db.buddy, [KEY], interval=3600) as watch:
         waiting = asyncio.ensure_future(anext(watch))
-        while len(fake.requests) == requests:
+        while len(db.fake.requests) == requests:
             await asyncio.sleep(INTERVAL)
-        suite.create()
+        db.suite.create()
         await watch.refresh(KEY)
         assert summary(await waiting) == ("NEW", 1, None)
 
@@ -129,7 +115,8 @@ async def test_locked_file_delays_the_acknowledgement(
     path: Path, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, short_busy_timeout: None
 ) -> None:
     async with SessionStore(path) as store:
-        await check_changes(store, buddy, fake)
+        db = SyncedSuite(fake, suite, path, buddy, store)
+        await check_changes(db)
         suite.create()
         async with store.watch(buddy, [KEY], interval=INTERVAL) as watch:
             first = await anext(watch)
@@ -142,19 +129,17 @@ async def test_locked_file_delays_the_acknowledgement(
                 other.execute("ROLLBACK")
             second = await anext(watch)
         assert [summary(first), summary(second)] == [("NEW", 1, None), ("NEW", 2, None)]
-        await check_changes(store, buddy, fake, ("NEW", 2, None))
+        await check_changes(db, ("NEW", 2, None))
 
 
-async def test_invalid_state_fails_the_suite_until_it_is_repaired(
-    store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, path: Path
-) -> None:
-    suite.create()
-    await check_changes(store, buddy, fake)
-    suite.create()
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+async def test_invalid_state_fails_the_suite_until_it_is_repaired(db: SyncedSuite) -> None:
+    db.suite.create()
+    await check_changes(db)
+    db.suite.create()
+    with closing(sqlite3.connect(db.path, isolation_level=None)) as other:
         (text,) = other.execute("SELECT session FROM watched").fetchone()
         other.execute("UPDATE watched SET session = '{'")
-        async with asyncio.timeout(20), store.watch(buddy, [KEY], interval=INTERVAL) as watch:
+        async with asyncio.timeout(20), db.store.watch(db.buddy, [KEY], interval=INTERVAL) as watch:
             waiting = asyncio.ensure_future(anext(watch))
             while not watch.failures:
                 await asyncio.sleep(INTERVAL)
@@ -164,13 +149,13 @@ async def test_invalid_state_fails_the_suite_until_it_is_repaired(
             assert not watch.failures
 
 
-async def test_invalid_arguments_are_rejected_at_once(store: SessionStore, buddy: BuddyClient, path: Path) -> None:
+async def test_invalid_arguments_are_rejected_at_once(db: SyncedSuite) -> None:
     with pytest.raises(ConfigError):
-        store.watch(buddy, [KEY], interval=0)
+        db.store.watch(db.buddy, [KEY], interval=0)
     with pytest.raises(ConfigError):
-        store.watch(buddy, [KEY], branch="")
+        db.store.watch(db.buddy, [KEY], branch="")
     for suites in (KEY, [SuiteKey("acme", "..", "x")], ["not a suite"]):
         with pytest.raises(ConfigError):
-            store.watch(buddy, suites)
+            db.store.watch(db.buddy, suites)
     with pytest.raises(StoreError, match="not open"):
-        SessionStore(path).watch(buddy, [KEY])
+        SessionStore(db.path).watch(db.buddy, [KEY])
