@@ -81,13 +81,6 @@ class TestScope:
         await db.sync(cases=scope)
         assert case_requests(db.fake) == []
 
-    async def test_session_without_counts(self, db: SyncedSuite) -> None:
-        """Without a count, the list decides. It cannot be verified, so it is read twice."""
-        create(db.suite, "FAILED", failed_count=None, error_count=None)
-        for requests in (["cases?FAILED", "cases?ERROR", "details"], ["cases?FAILED", "cases?ERROR", "details"], []):
-            await db.sync(cases="failed")
-            assert case_requests(db.fake) == requests
-
     async def test_details_of_100_cases_at_most(self, db: SyncedSuite) -> None:
         session_id = create(db.suite, *["FAILED"] * 130)
         await db.sync(cases="failed")
@@ -204,12 +197,22 @@ class TestWhichSessions:
         assert await db.store.runs(KEY) == []
         assert len(await db.store.runs(KEY, cases="failed")) == 1
 
-    async def test_wrong_number_of_cases_is_read_twice(self, db: SyncedSuite) -> None:
+    @pytest.mark.parametrize(
+        ("counts", "requests"),
+        [
+            ({"tests_count": 3, "failed_count": 2}, ["cases?FAILED", "cases?FAILED", "details"]),
+            ({"failed_count": None, "error_count": None}, ["cases?FAILED", "cases?ERROR", "details"]),
+        ],
+        ids=["wrong", "unknown"],
+    )
+    async def test_list_that_cannot_be_verified_is_read_twice(
+        self, db: SyncedSuite, counts: dict[str, Any], requests: list[str]
+    ) -> None:
         """A list that is shorter than the session's count may be incomplete, or the count may be wrong."""
-        create(db.suite, "FAILED", tests_count=3, failed_count=2)
-        for requests in (["cases?FAILED", "cases?FAILED", "details"],) * 2 + ([],):
+        create(db.suite, "FAILED", **counts)
+        for expected in (requests, requests, []):
             await db.sync(cases="failed")
-            assert case_requests(db.fake) == requests
+            assert case_requests(db.fake) == expected
 
     async def test_incomplete_list_is_corrected_by_the_next_sync(self, db: SyncedSuite) -> None:
         session_id = create(db.suite, "FAILED", "FAILED")

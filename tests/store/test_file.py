@@ -119,6 +119,11 @@ class TestReadOnly:
                             start(buddy, ["acme/shop/a"])
 
 
+ANOTHER_PROGRAM = "another program's SQLite file, and was not changed: choose another path"
+DEVELOPMENT = "before its first release, and was not changed: sync into a new file"
+NEWER = rf"newer buddy_sessions \(schema {VERSION + 1}, .* was not changed: upgrade buddy_sessions"
+
+
 class TestRejectedFiles:
     @pytest.mark.fault
     @pytest.mark.parametrize("content", [b"x", b"xy", b"SQLite format 3", b"this is a diary\n" * 1000])
@@ -128,26 +133,22 @@ class TestRejectedFiles:
 
     @pytest.mark.fault
     @pytest.mark.parametrize(
-        "sql",
-        ["CREATE TABLE sessions (x)", "PRAGMA application_id = 7", "PRAGMA user_version = 1"],
-        ids=["table", "application", "version"],
+        ("is_ours", "sql", "message"),
+        [
+            (False, "CREATE TABLE sessions (x)", ANOTHER_PROGRAM),
+            (False, "PRAGMA application_id = 7", ANOTHER_PROGRAM),
+            (False, "PRAGMA user_version = 1", ANOTHER_PROGRAM),
+            *((True, f"PRAGMA application_id = {each}", DEVELOPMENT) for each in DEVELOPMENT_IDS),
+            (True, f"PRAGMA user_version = {VERSION + 1}", NEWER),
+        ],
+        ids=str,
     )
-    def test_file_of_another_program(self, file: DatabaseFile, path: Path, sql: str) -> None:
+    def test_file_of_another_program_or_version(
+        self, file: DatabaseFile, path: Path, is_ours: bool, sql: str, message: str
+    ) -> None:
+        if is_ours:
+            create_file(path)
         query(path, sql)
-        check_rejected_unchanged(file, "another program's SQLite file, and was not changed: choose another path")
-
-    @pytest.mark.fault
-    @pytest.mark.parametrize("identifier", DEVELOPMENT_IDS)
-    def test_file_of_a_development_version(self, file: DatabaseFile, path: Path, identifier: int) -> None:
-        create_file(path)
-        query(path, f"PRAGMA application_id = {identifier}")
-        check_rejected_unchanged(file, "before its first release, and was not changed: sync into a new file")
-
-    @pytest.mark.fault
-    def test_file_of_a_newer_version(self, file: DatabaseFile, path: Path) -> None:
-        create_file(path)
-        query(path, f"PRAGMA user_version = {VERSION + 1}")
-        message = rf"newer buddy_sessions \(schema {VERSION + 1}, .* was not changed: upgrade buddy_sessions"
         check_rejected_unchanged(file, message)
 
     @pytest.mark.fault

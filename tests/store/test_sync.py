@@ -161,16 +161,6 @@ class TestNextSync:
         assert await db.is_complete()
         assert await db.covered() == [(1, 100 + count)]
 
-    async def test_changes_on_a_page_that_is_read_anyway_are_free(self, db: SyncedSuite) -> None:
-        create_finished(db.suite, 30)
-        await db.sync()
-        db.suite.reopen(db.suite.sessions[3]["id"])
-        create_finished(db.suite, 2)
-        db.fake.requests.clear()
-        assert await db.sync() == [32, 31, 27]
-        assert len(list_requests(db.fake)) == 1
-        assert await db.is_complete()
-
     async def test_concurrent_syncs_into_one_file_yield_each_session_once(self, db: SyncedSuite) -> None:
         create_finished(db.suite, 200)
         async with SessionStore(db.path) as other:
@@ -632,12 +622,6 @@ class TestNotModified:
         await db.sync(cases="failed")
         assert query(db.path, "SELECT missing_since FROM suites") == [(None,)]
 
-    async def test_page_is_compared_while_cases_remain(self, db: SyncedSuite) -> None:
-        db.suite.create(cases=[{"name": "a", "status": "FAILED"}], tests_count=1, failed_count=2)
-        await db.sync(cases="failed")
-        for pages in (3, 0):  # the number of cases is wrong, so they are read twice
-            assert await self.pages(db, cases="failed") == pages
-
 
 class TestFullSync:
     async def test_everything_is_read_and_corrected(self, db: SyncedSuite, caplog: pytest.LogCaptureFixture) -> None:
@@ -796,18 +780,6 @@ class TestInterruption:
         assert len(list_requests(db.fake)) <= 1 + -(-(low - 1) // 19)
         assert await db.is_complete()
         assert await db.covered() == [(1, 133)]
-
-    async def test_gaps_of_several_syncs_are_read(self, db: SyncedSuite) -> None:
-        for _ in range(3):
-            create_finished(db.suite, 100)
-            async with db.store.sync(db.buddy, [KEY], concurrency=1) as harvest:
-                await anext(harvest)
-        gaps = 300 - sum(high - low + 1 for low, high in await db.covered())
-        db.fake.requests.clear()
-        assert len(await db.sync()) == gaps
-        assert len(list_requests(db.fake)) <= 1 + gaps // 20 + 2 * 3
-        assert await db.is_complete()
-        assert await db.covered() == [(1, 300)]
 
     async def test_error_of_the_server_is_logged_if_the_file_fails_too(
         self, db: SyncedSuite, caplog: pytest.LogCaptureFixture
