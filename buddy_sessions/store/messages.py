@@ -81,8 +81,6 @@ class SuiteState:
         highest: The highest `relative_id` of a session that is not deleted; 0 if there is none.
         newest: The newest living session: neither missing nor deleted. None if there is none.
         covered: The range of `relative_id`s of which the database contains every existing session.
-        living_below: The highest `relative_id` of a living session at or below the end of the coverage; 0 if there is
-            none.
         due_checks: The unfinished sessions that are due for a check: first those whose last check is the longest ago.
         older_than: The `since` of an earlier sync that stopped at sessions created before it; None if none did.
         older_id: The highest `relative_id` of those sessions: they were not saved.
@@ -94,7 +92,6 @@ class SuiteState:
     highest: int = 0
     newest: SessionId | None = None
     covered: Intervals = ()
-    living_below: int = 0
     due_checks: Sequence[SessionId] = ()
     older_than: datetime | None = None
     older_id: int = 0

@@ -15,7 +15,7 @@ from .evidence import ALL_NUMBERS, PageChanges, SavedSession, judge
 from .file import DatabaseFile
 from .intervals import Interval, contains, gaps, union_all
 from .messages import CompleteSync, PageToSave, SavedPage, SessionId, SuiteState, SyncScope
-from .plan import ReadRange, is_check_due
+from .plan import is_check_due
 from .rows import FIELDS, Row, StoredId, from_sql, to_rows, to_sql, to_time
 from .schema import NOW
 
@@ -29,10 +29,12 @@ _HIGHEST = "SELECT max(relative_id) FROM session_rows WHERE suite = ? AND delete
 _ID, _RELATIVE_ID, _CREATED_BY = map(FIELDS.index, ("id", "relative_id", "created_by"))
 
 _SAVE_SESSION = f"""
-    INSERT INTO session_rows (suite, saved_in, saved_by, {_COLUMNS}) VALUES (?, ?, ?{", ?" * len(FIELDS)})
+    INSERT INTO session_rows (suite, saved_in, saved_by, checked_at, {_COLUMNS})
+    VALUES (?, ?, ?, iif(?, {NOW}, NULL){", ?" * len(FIELDS)})
     ON CONFLICT (suite, id) DO UPDATE SET
-    ({_COLUMNS}, saved_in, saved_by, missing_since, missing_by, deleted_at, deleted_by) =
-    ({", ".join(f"excluded.{name}" for name in FIELDS)}, excluded.saved_in, excluded.saved_by, NULL, NULL, NULL, NULL)
+    ({_COLUMNS}, saved_in, saved_by, checked_at, missing_since, missing_by, deleted_at, deleted_by) =
+    ({", ".join(f"excluded.{name}" for name in FIELDS)}, excluded.saved_in, excluded.saved_by, excluded.checked_at,
+    NULL, NULL, NULL, NULL)
 """
 _MARK_SESSION = "UPDATE session_rows SET saved_in = :commit, saved_by = :sync, {} WHERE suite = :suite AND id = :id"
 _MARK_RESTORED = _MARK_SESSION.format("missing_since = NULL, missing_by = NULL, deleted_at = NULL, deleted_by = NULL")
@@ -92,7 +94,6 @@ class _SuiteRow(NamedTuple):
 def load_suite(file: DatabaseFile, key: SuiteKey) -> SuiteState:
     """Return what the database has of a suite."""
     suite = _load_row(file, key)
-    covered = union_all(_load_coverage(file, suite.number).values())
     newest = file.execute(f"SELECT relative_id, id {_LIVING} ORDER BY relative_id DESC LIMIT 1", (suite.number,))
     row = newest.fetchone()
     return SuiteState(
@@ -100,8 +101,7 @@ def load_suite(file: DatabaseFile, key: SuiteKey) -> SuiteState:
         was_synced=bool(suite.is_synced),
         highest=file.number(_HIGHEST, (suite.number,)),
         newest=None if row is None else SessionId(row[0], from_sql(row[1])),
-        covered=covered,
-        living_below=_newest_living(file, suite.number, covered[-1][1]) if covered else 0,
+        covered=union_all(_load_coverage(file, suite.number).values()),
         due_checks=_load_due_checks(file, suite.number),
         older_than=to_time(suite.older_than),
         older_id=suite.older_id,
@@ -109,13 +109,9 @@ def load_suite(file: DatabaseFile, key: SuiteKey) -> SuiteState:
     )
 
 
-def locate(file: DatabaseFile, key: SuiteKey, part: ReadRange) -> ReadRange:
-    """Return a range with its offset, and with the lowest `relative_id` at which it ends."""
-    suite = _load_row(file, key).number
-    sql = f"SELECT count(*) {_LIVING} AND relative_id > ?"
-    offset = 0 if part.high is None else file.number(sql, (suite, part.high))
-    living = _newest_living(file, suite, part.low) if part.ends_at_living else 0
-    return part._replace(offset=offset, low=living or part.low)
+def count_above(file: DatabaseFile, key: SuiteKey, number: int) -> int:
+    """Return the number of living sessions with a higher `relative_id`."""
+    return file.number(f"SELECT count(*) {_LIVING} AND relative_id > ?", (_load_row(file, key).number, number))
 
 
 def save_page(file: DatabaseFile, key: SuiteKey, page: PageToSave) -> SavedPage:
@@ -134,7 +130,8 @@ def save_page(file: DatabaseFile, key: SuiteKey, page: PageToSave) -> SavedPage:
         if has_changes:
             file.execute("UPDATE commits SET number = ?", (commit,))
             number = _save_suite(file, key, suite, suite_after._replace(digest=None))
-            _save_sessions(file, number, changes, rows, commit=commit, sync=sync)
+            unfinished = {to_sql(session.id) for session in page.sessions if not session.is_finished}
+            _save_sessions(file, number, changes, rows, unfinished, commit=commit, sync=sync)
             forget_cases(file, key, set(changes.changed).difference(changes.new))
             _save_coverage(file, number, before, after)
             if page.withdraws_claims:
@@ -226,11 +223,6 @@ def _last_commit(file: DatabaseFile) -> int:
     return file.number("SELECT number FROM commits")
 
 
-def _newest_living(file: DatabaseFile, suite: int | None, high: int) -> int:
-    """Return the highest `relative_id` of a living session, up to a limit; 0 if there is none."""
-    return file.number(f"SELECT max(relative_id) {_LIVING} AND relative_id <= ?", (suite, high))
-
-
 def _load_due_checks(file: DatabaseFile, suite: int | None) -> tuple[SessionId, ...]:
     """Return the unfinished sessions that are due for a check: first those whose last check is the longest ago."""
     sql = f"""
@@ -285,13 +277,24 @@ def _save_suite(file: DatabaseFile, key: SuiteKey, before: _SuiteRow, after: _Su
 
 
 def _save_sessions(
-    file: DatabaseFile, suite: int, changes: PageChanges, rows: Mapping[StoredId, Row], *, commit: int, sync: int
+    file: DatabaseFile,
+    suite: int,
+    changes: PageChanges,
+    rows: Mapping[StoredId, Row],
+    unfinished: set[StoredId],
+    *,
+    commit: int,
+    sync: int,
 ) -> None:
+    """Save and mark sessions. An unfinished one counts as checked now: the page has just shown its state."""
     members = _save_members(file, {rows[id_][_CREATED_BY] for id_ in changes.changed})
     file.execute_many(
         _SAVE_SESSION,
         [
-            (suite, commit, sync, *row[:_CREATED_BY], members[row[_CREATED_BY]], *row[_CREATED_BY + 1 :])
+            (
+                *(suite, commit, sync, row[_ID] in unfinished),
+                *(*row[:_CREATED_BY], members[row[_CREATED_BY]], *row[_CREATED_BY + 1 :]),
+            )
             for row in map(rows.__getitem__, changes.changed)
         ],
     )
@@ -300,11 +303,6 @@ def _save_sessions(
     marks = ((_MARK_RESTORED, restored), (_MARK_MISSING, changes.missing), (_MARK_DELETED, changes.deleted))
     for sql, ids in marks:
         file.execute_many(sql, [{"commit": commit, "sync": sync, "suite": suite, "id": id_} for id_ in ids])
-    # The page has shown the state of these, so they are checked later.
-    file.execute(
-        f"UPDATE session_rows SET checked_at = {NOW} WHERE rowid IN (SELECT rowid {_UNFINISHED} AND saved_in = ?)",
-        (suite, commit),
-    )
 
 
 def _save_members(file: DatabaseFile, texts: Iterable[str | None]) -> dict[str | None, int | None]:

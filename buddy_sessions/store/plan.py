@@ -38,8 +38,6 @@ class ReadRange(NamedTuple):
         offset: An estimate of the number of sessions above `high`. If it is wrong, the sync makes more requests, but
             misses no session.
         check_end: Whether to check the end of the list.
-        ends_at_living: Whether to read further down, to the first living session at or below `low`, so that the list is
-            compared with the saved one.
         is_check: Whether the range is read only to check unfinished sessions.
         session_id: The id of the session to request in place of a page; None for pages.
         held: The range just above that is not claimed yet; None if there is none.
@@ -51,7 +49,6 @@ class ReadRange(NamedTuple):
     commit: int
     offset: int = 0
     check_end: bool = True
-    ends_at_living: bool = False
     is_check: bool = False
     session_id: str | None = None
     held: Interval | None = None
@@ -126,7 +123,7 @@ def begin(state: SuiteState, scope: SyncScope) -> Progress:
 
 
 def plan_top(state: SuiteState, progress: Progress, scope: SyncScope, *, full: bool) -> ReadRange:
-    """Return the first range: from the top down to a living session that is covered.
+    """Return the first range: from the top down to the first session that is covered.
 
     If another session has its `relative_id` now, the suite was created again.
     """
@@ -135,7 +132,7 @@ def plan_top(state: SuiteState, progress: Progress, scope: SyncScope, *, full: b
     low = max(scope.after + 1, progress.above)  # also the first one that is too old: it may be another one now
     if state.covered and not full:
         highest = state.covered[-1][1]
-        low = low if highest < progress.above else (state.living_below or highest)
+        low = low if highest < progress.above else highest
     check_end = full or state.highest > 0 or not state.was_synced
     needs_no_comparison = (
         state.complete is not None
@@ -161,18 +158,12 @@ def next_range(
     """
     if held is not None and held != part.held:
         below = held[0] - 1
-        return ReadRange(below, below, part.commit, ends_at_living=True, held=held)
+        return ReadRange(below, below, part.commit, held=held)
     gap = next_gap(() if full else state.covered, progress)
     if gap is None:
         return next(iter(plan_checks(state, progress)), None)
     low, high = gap
-    is_above_covered = not full and contains(state.covered, low - 1)
-    return ReadRange(
-        low - 1 if is_above_covered else low,
-        None if high == progress.top else high,
-        state.commit,
-        ends_at_living=is_above_covered,
-    )
+    return ReadRange(low, None if high == progress.top else high, state.commit)
 
 
 def next_gap(covered: Intervals, progress: Progress) -> Interval | None:

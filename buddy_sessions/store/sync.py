@@ -22,7 +22,7 @@ from .case_sync import CaseSync
 from .cases import load_pending
 from .intervals import Interval
 from .messages import CompleteSync, PageToSave, SavedPage, SuiteState, SyncScope
-from .pages import finish_sync, load_suite, locate, mark_suite_missing, save_page
+from .pages import count_above, finish_sync, load_suite, mark_suite_missing, save_page
 from .plan import Progress, ReadRange, begin, next_range, page_to_save, plan_top, proves_ranges
 from .sync_run import SyncRun
 
@@ -214,8 +214,9 @@ class SuiteSync:
         next_part = next_range(part, state, self._progress, held, full=self._full)
         if next_part is None:
             await self._finish()
-        elif next_part.session_id is None:
-            next_part = await self._run.call(locate, self._key, next_part)
+        elif next_part.session_id is None and next_part.high is not None:
+            offset = await self._run.call(count_above, self._key, next_part.high)
+            next_part = next_part._replace(offset=offset)
         return next_part
 
     async def _finish(self) -> None:

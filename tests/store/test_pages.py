@@ -19,8 +19,7 @@ from buddy_sessions import Member, RefType, Session, SessionStatus, StoreError, 
 from buddy_sessions.store.file import DatabaseFile
 from buddy_sessions.store.intervals import Interval, contains
 from buddy_sessions.store.messages import PageToSave, SavedPage, SuiteState
-from buddy_sessions.store.pages import finish_sync, load_suite, locate, mark_suite_missing, save_page
-from buddy_sessions.store.plan import ReadRange
+from buddy_sessions.store.pages import count_above, finish_sync, load_suite, mark_suite_missing, save_page
 from buddy_sessions.store.sessions import is_listed, load_covered, load_sessions, load_suites, save_names
 from buddy_sessions.store.watches import load_watch, save_watched, start_watch
 from helpers import session_strategies
@@ -295,7 +294,7 @@ class TestSchema:
         save(database, new_sessions(2), (1, 2), is_first=True, withdraws_claims=True)
         save(database, new_sessions(2), (1, 2))
         save(database, [], (1, 2))
-        locate(database, KEY, ReadRange(1, 1, 0, ends_at_living=True))
+        count_above(database, KEY, 1)
         load_sessions(database, KEY)
         load_sessions(database, KEY, up_to=1, limit=1)
         save(database, [], checked=(1, 2), older=(datetime.now(UTC), 1))

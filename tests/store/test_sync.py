@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
@@ -753,11 +754,21 @@ class TestListOutOfOrder:
         assert await db.sync() == []
         assert "not listed newest first" in caplog.text
 
-    async def test_claims_are_withdrawn_if_the_read_also_fails(self, db: SyncedSuite) -> None:
+    @pytest.mark.parametrize(
+        ("has_new_rows", "fails"),
+        [(True, False), (True, True), (False, True)],
+        ids=["read-to-the-end", "failed", "no-row"],
+    )
+    async def test_claims_of_earlier_pages_are_withdrawn(
+        self, db: SyncedSuite, has_new_rows: bool, fails: bool
+    ) -> None:
+        """Page 2 is out of order; maybe without a new row, so that there is nothing to save."""
         create_finished(db.suite, 60)
-        db.fake.inject(Fault.stall(0), Fault.swapped(25), Fault.status(500))
-        with pytest.raises(HarvestError):
-            await db.sync()
+        seen = json.dumps({"sessions": [*db.suite.sessions[15:20][::-1], *db.suite.sessions[:15]]}).encode()
+        db.fake.inject(Fault.stall(0), Fault.swapped(25) if has_new_rows else Fault.body(seen))
+        if fails:
+            db.fake.inject(Fault.status(500))
+        await db.sync(on_failure="collect")
         assert await db.covered() == []
 
 
