@@ -95,6 +95,17 @@ class WorkerPool(Generic[_T]):
             raise RuntimeError(f"another task is iterating over this {self._name}: only one can at a time")
         self._consumer = weakref.ref(current) if current else _no_task
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no item waits for the consumer."""
+        return self._queue.empty()
+
+    def raise_if_unconsumed(self) -> None:
+        """Raise RuntimeError if the current task is the consumer, or the last consumer has ended."""
+        consumer = self._consumer()
+        if self._workers and (consumer is None or consumer.done() or consumer is asyncio.current_task()):
+            raise RuntimeError(f"no other task is iterating over this {self._name}: start its loop in a task")
+
     async def get(self) -> _T | None:
         """Return the next item; None once all workers have ended, or the pool is closed. The first call starts them.
 

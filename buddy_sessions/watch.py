@@ -35,6 +35,10 @@ _MAX_DOUBLINGS = 4
 """The maximum number of times that the interval of a failing suite is doubled."""
 
 
+_POLL = 0.01
+"""Seconds between two looks of `settled`."""
+
+
 OnFirstFailure = Literal["raise", "retry"]
 
 
@@ -139,10 +143,31 @@ class Watch(AsyncIterator[Change]):
         for key in keys:
             if key not in self._suites:
                 raise ConfigError(f"the suite {key} is not watched: pass it to `watch` as well")
-        if self._is_closed or self._pool.failure is not None:
-            raise RuntimeError("this watch has ended: create another one")
+        self._raise_if_ended()
         for key in keys:
             self._schedule.refresh(self._suites[key])
+
+    async def settled(self) -> None:
+        """Check all suites now, and wait until the loop has handled every change. For tests, in place of a `sleep`.
+
+        The loop runs in another task. If it has not started yet, this waits until it has.
+
+        Example:
+            >>> async with asyncio.TaskGroup() as group, buddy.watch([suite.key]) as changes:
+            ...     group.create_task(report(buddy, changes, posts.append))
+            ...     await changes.settled()  # sessions that exist now are not reported
+            ...     suite.create(status="ERROR")
+            ...     await changes.settled()
+            >>> assert len(posts) == 1
+
+        Raises:
+            RuntimeError: The watch has ended, or no other task iterates over it any more.
+        """
+        await self.refresh()
+        while not (self._schedule.are_waiting(len(self._suites)) and self._pool.is_empty and not self._unacknowledged):
+            self._raise_if_ended()
+            self._pool.raise_if_unconsumed()
+            await asyncio.sleep(_POLL)
 
     @property
     def failures(self) -> Mapping[SuiteKey, BuddyError]:
@@ -159,6 +184,10 @@ class Watch(AsyncIterator[Change]):
             raise StopAsyncIteration
         self._unacknowledged = change
         return change
+
+    def _raise_if_ended(self) -> None:
+        if self._is_closed or self._pool.failure is not None:
+            raise RuntimeError("this watch has ended: create another one")
 
     async def _acknowledge(self) -> None:
         """Save the last change that was returned: the consumer has handled it, since it asks for the next one."""
@@ -282,6 +311,10 @@ class _Schedule:
         await self._available.acquire()
         suite, _ = (self._refreshed or self._due).popitem(last=False)
         return suite
+
+    def are_waiting(self, count: int) -> bool:
+        """Return whether this number of suites, or more, are neither due nor being checked."""
+        return len(self._timers) >= count
 
     def clear(self) -> None:
         """Cancel the timers of all suites that wait."""

@@ -21,8 +21,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 import buddy_sessions
-from buddy_sessions import BuddyClient, BuddyError, ClientClosedError, ClientOptions, Session, StatusError, TestCase
-from buddy_sessions.testing import FakeBuddy, FakeSuite
+from buddy_sessions import BuddyError, ClientClosedError, ClientOptions, Session, StatusError, TestCase
+from buddy_sessions.testing import FakeBuddy
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -159,51 +159,24 @@ def test_readme_fits_in_300_lines() -> None:
     assert len(README.splitlines()) <= 300
 
 
-async def test_bot_names_the_failing_tests_of_a_session_that_fails(
-    fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_bot_names_the_failing_tests(fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BUDDY_TOKEN", fake.token)
     monkeypatch.setenv("BUDDY_API_URL", str(fake.base_url))
     suite = fake.add_suite("acme", "storefront", "MNbyVedg").populate(30)
     printed = io.StringIO()
     names: dict[str, Any] = {"__name__": "bot", "print": partial(print, file=printed)}
     exec(compile(BOT.replace("interval=60", "interval=0.01"), "README.md", "exec"), names)
-
-    async def wait_for_requests(count: int) -> None:
-        expected = len(fake.requests) + count
-        while len(fake.requests) < expected:
-            await asyncio.sleep(0.005)
-
-    async def run(status: str) -> int:
-        session = suite.create()
-        await wait_for_requests(3)  # until it was seen unfinished
-        suite.add_cases(
-            session["id"],
-            [{"name": "adds", "status": "FAILED" if status == "ERROR" else "PASSED"}, {"name": "removes"}],
-        )
-        suite.finish(session["id"], status=status)
-        await wait_for_requests(5)
-        return int(session["relative_id"])
-
+    watching = asyncio.create_task(names["main"]())
     async with asyncio.timeout(20):
-        watching = asyncio.create_task(names["main"]())
         while not fake.requests or fake.in_flight:
             await asyncio.sleep(0.005)
-        numbers = [await run(status) for status in ("SUCCESSFUL", "ERROR", "SUCCESSFUL", "ERROR")]
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
-    lines = [line.partition(": http")[0] for line in printed.getvalue().splitlines()]
-    test = "- tests/cart/test_total.py > CartTest > adds"
-    assert lines == [line for number in numbers[1::2] for line in (f"acme/storefront/MNbyVedg #{number} failed", test)]
-
-
-async def test_pytest_example(fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch) -> None:
-    bot = ModuleType("bot")
-    exec(compile(BOT, "README.md", "exec"), vars(bot))
-    monkeypatch.setitem(sys.modules, "bot", bot)
-    (code,) = [code for code, _ in EXAMPLES if "def test_" in code]
-    names: dict[str, Any] = {}
-    exec(compile(code, "README.md", "exec"), names)
-    async with BuddyClient(fake.token, base_url=fake.base_url) as buddy:
-        await names["test_bot_names_the_failing_test"](fake, buddy)
-    assert [type(suite) for suite in fake.suites.values()] == [FakeSuite]
+        for status in ("PASSED", "FAILED"):
+            suite.create(cases=[{"name": "adds", "status": status}, {"name": "removes"}])
+        while "adds" not in printed.getvalue():
+            await asyncio.sleep(0.005)
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    assert [line.partition(": http")[0] for line in printed.getvalue().splitlines()] == [
+        "acme/storefront/MNbyVedg #32 failed",
+        "- tests/cart/test_total.py > CartTest > adds",
+    ]

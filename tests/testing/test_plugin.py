@@ -115,14 +115,23 @@ def test_synchronous_tests(pytester: pytest.Pytester) -> None:
     pytester.runpytest_inprocess("-W", "error", "-p", PLUGIN).assert_outcomes(passed=4)
 
 
-def test_readme_example(pytester: pytest.Pytester) -> None:
-    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
-    examples = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
-    (bot,) = [example for example in examples if "buddy.watch(" in example]
-    (example,) = [example for example in examples if "fake_buddy" in example]
+@pytest.mark.parametrize(("guide", "tests"), [("README.md", 1), ("buddy_sessions/testing/README.md", 2)])
+def test_examples_of_the_guides(pytester: pytest.Pytester, guide: str, tests: int) -> None:
+    examples = [each for path in ("README.md", guide) for each in python_examples(PROJECT / path)]
+    (bot,) = [each for each in examples if "buddy.watch(" in each][:1]
     pytester.makepyfile(bot=bot)
+    code = "\n".join(each for each in python_examples(PROJECT / guide) if "def test_" in each)
     options = ("-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=function")
-    run(pytester, "-p", "pytest_asyncio.plugin", *options, tests=example).assert_outcomes(passed=1)
+    run(pytester, "-p", "pytest_asyncio.plugin", *options, tests=code).assert_outcomes(passed=tests)
+
+
+def test_example_without_pytest(capsys: pytest.CaptureFixture[str]) -> None:
+    exec(python_examples(PROJECT / "buddy_sessions/testing/README.md")[0], {})
+    assert capsys.readouterr().out == "250\n"
+
+
+def python_examples(guide: Path) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL)
 
 
 def test_entry_point() -> None:
