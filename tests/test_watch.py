@@ -1,3 +1,5 @@
+"""`Watch` over a real server, in virtual time."""
+
 from __future__ import annotations
 
 import asyncio
@@ -38,6 +40,10 @@ pytestmark = pytest.mark.virtual_time
 NEW, CHANGED, FINISHED = ChangeKind.NEW, ChangeKind.CHANGED, ChangeKind.FINISHED
 INTERVAL = 60.0
 ONE_ROUND = INTERVAL * 1.2  # seconds in which every suite is due at least once
+DONE: dict[str, Any] = {"status": "SUCCESSFUL"}
+
+Short = tuple[ChangeKind, int]
+Act = Callable[[FakeSuite], object]
 
 
 class Rounds:
@@ -51,11 +57,15 @@ class Rounds:
         async for change in self.watch:
             self._changes.append(change)
 
-    async def next(self, seconds: float = ONE_ROUND) -> list[Change]:
+    async def changes(self, seconds: float = ONE_ROUND) -> list[Change]:
         """Let time pass, and return the changes of the rounds that are due meanwhile."""
         await asyncio.sleep(seconds)
         changes, self._changes = self._changes, []
         return changes
+
+    async def next(self, seconds: float = ONE_ROUND) -> list[Short]:
+        """Let time pass, and return the kinds of the changes, and the numbers of their sessions."""
+        return short(await self.changes(seconds))
 
 
 @asynccontextmanager
@@ -65,17 +75,23 @@ async def watching(
     """Watch suites, and yield after the first round."""
     references = [suite.key if isinstance(suite, FakeSuite) else suite for suite in suites]
     watch = buddy.watch(references, interval=INTERVAL, branch=branch, on_failure="retry")
-    async with watch, asyncio.TaskGroup() as group:
+    async with asyncio.TaskGroup() as group, watch:
         rounds = Rounds(watch)
-        consumer = group.create_task(rounds.collect())
+        group.create_task(rounds.collect())
         assert await rounds.next(seconds=1) == []
         yield rounds
-        consumer.cancel()
 
 
 @pytest.fixture
 async def buddy(fake: FakeBuddy) -> AsyncIterator[BuddyClient]:
     async with BuddyClient(fake.token, base_url=fake.base_url, max_attempts=1, max_concurrency=4) as client:
+        yield client
+
+
+@pytest.fixture
+async def buddy_20(fake: FakeBuddy) -> AsyncIterator[BuddyClient]:
+    """A client whose pages are small."""
+    async with BuddyClient(fake.token, base_url=fake.base_url, max_attempts=1, per_page=20) as client:
         yield client
 
 
@@ -91,11 +107,21 @@ def add_suites(fake: FakeBuddy, count: int) -> list[FakeSuite]:
     return suites
 
 
+def create(suite: FakeSuite, count: int, **fields: Any) -> list[dict[str, Any]]:
+    return [suite.create(**fields) for _ in range(count)]
+
+
+def delete(suite: FakeSuite, sessions: list[dict[str, Any]]) -> object:
+    for session in sessions:
+        suite.delete(session)
+    return sessions
+
+
 def keys(suites: Iterable[FakeSuite]) -> list[SuiteKey]:
-    return [SuiteKey(*suite.key) for suite in suites]
+    return [suite.key for suite in suites]
 
 
-def short(changes: Iterable[Change]) -> list[tuple[ChangeKind, int]]:
+def short(changes: Iterable[Change]) -> list[Short]:
     return [(change.kind, change.session.relative_id) for change in changes]
 
 
@@ -108,11 +134,7 @@ def record_times(fake: FakeBuddy) -> dict[str, list[float]]:
     """Return the times at which each suite is requested from now on, by the path of the request."""
     times: dict[str, list[float]] = {}
     now = asyncio.get_running_loop().time
-
-    def record(request: Any) -> None:
-        times.setdefault(request.path, []).append(now())
-
-    fake.on_request = record
+    fake.on_request = lambda request: times.setdefault(request.path, []).append(now())
     return times
 
 
@@ -127,17 +149,246 @@ async def assert_one_request_a_round(fake: FakeBuddy, rounds: Rounds, count: int
     fake.on_request = None
 
 
-def churn(suite: FakeSuite, chance: random.Random) -> None:
-    for _ in range(chance.randrange(4)):
-        session = chance.choice([None, *suite.sessions[:8]])
-        if session is None or chance.random() < 0.3:
-            suite.create(status=chance.choice(["IN_PROGRESS", "ERROR"]))
-        elif session["status"] != "IN_PROGRESS":
-            suite.reopen(session["id"])
-        elif chance.random() < 0.8:
-            suite.finish(session["id"])
-        else:
-            suite.delete(session["id"])
+NOTHING: Act = lambda _: None  # noqa: E731 - a short name for a table
+ODD: dict[str, Any] = {
+    "status": "PAUSED",
+    "ref_type": "COMMIT",
+    "ref_name": "\ud800",
+    "ci_provider": "OTHER",
+    "duration": 0.1,
+}
+
+CHANGES: dict[str, tuple[Act, list[tuple[Act, list[Short]]]]] = {
+    "sessions that exist at the start": (lambda suite: suite.populate(150), [(NOTHING, [])]),
+    "new sessions, oldest first": (
+        lambda suite: suite.populate(5),
+        [(lambda suite: [suite.create(), suite.create(**DONE)], [(NEW, 6), (NEW, 7)])],
+    ),
+    "finished sessions": (
+        lambda suite: suite.create(id="1"),
+        [
+            (lambda suite: [suite.finish("1", "ERROR"), suite.create(id="2")], [(FINISHED, 1), (NEW, 2)]),
+            (lambda suite: suite.finish("2"), [(FINISHED, 2)]),
+        ],
+    ),
+    "other differences": (
+        lambda suite: [suite.create(id="1", **DONE), suite.create(id="2", **DONE)],
+        [
+            (lambda suite: [suite.finish("1", tests_count=2), suite.reopen("2")], [(CHANGED, 1), (CHANGED, 2)]),
+            (lambda suite: suite.finish("2"), [(FINISHED, 2)]),
+        ],
+    ),
+    "unchanged sessions, whatever values they have": (
+        lambda suite: [suite.populate(50), suite.create(**ODD), suite.create(tests_count=None, error_message="☃\0")],
+        [(lambda suite: suite.create(**DONE), [(NEW, 53)])],
+    ),
+    "first session of an empty suite": (NOTHING, [(lambda suite: suite.create(), [(NEW, 1)])]),
+    "more than a page in a suite that was empty": (
+        NOTHING,
+        [(lambda suite: suite.populate(101), [(NEW, number) for number in range(1, 102)])],
+    ),
+    "more new sessions than a page holds": (
+        lambda suite: suite.populate(130),
+        [(lambda suite: create(suite, 250, **DONE), [(NEW, number) for number in range(131, 381)])],
+    ),
+    "session that appears below known ones": (
+        lambda suite: suite.create(relative_id=2, **DONE),
+        [
+            (
+                lambda suite: [
+                    delete(suite, [newest := suite.sessions[0]]),
+                    suite.create(relative_id=1),
+                    suite.create(**newest),
+                ],
+                [(NEW, 1)],
+            )
+        ],
+    ),
+    "older sessions that move up": (
+        lambda suite: suite.populate(200),
+        [(lambda suite: delete(suite, suite.sessions[:5]), []), (lambda suite: suite.create(), [(NEW, 201)])],
+    ),
+    "suite that is created again between two rounds": (
+        lambda suite: suite.populate(200, until=datetime(2026, 1, 1, tzinfo=UTC)),
+        [
+            (
+                lambda suite: [delete(suite, suite.sessions), *(suite.create(relative_id=i, **DONE) for i in (1, 2))],
+                [(NEW, 1), (NEW, 2)],
+            ),
+            (lambda suite: suite.create(relative_id=3), [(NEW, 3)]),
+        ],
+    ),
+}
+
+
+class TestChanges:
+    @pytest.mark.parametrize(("before", "steps"), CHANGES.values(), ids=CHANGES.keys())
+    async def test_reported(
+        self, buddy: BuddyClient, suite: FakeSuite, before: Act, steps: list[tuple[Act, list[Short]]]
+    ) -> None:
+        before(suite)
+        async with watching(buddy, suite) as rounds:
+            for change, expected in steps:
+                change(suite)
+                assert await rounds.next() == expected
+            assert await rounds.next() == []
+
+    async def test_change_has_the_session_before_and_after(self, buddy: BuddyClient, suite: FakeSuite) -> None:
+        first = suite.create()
+        async with watching(buddy, suite) as rounds:
+            suite.finish(first, "ERROR", tests_count=2)
+            suite.create()
+            finished, new = await rounds.changes()
+        assert finished.previous is not None
+        assert (finished.previous.status, finished.session.status) == ("IN_PROGRESS", "ERROR")
+        assert (finished.previous.tests_count, finished.session.tests_count) == (0, 2)
+        assert {finished.suite, new.suite} == {suite.key}
+        assert new.previous is None
+
+    async def test_branch_limits_the_watch(self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
+        suite.create()
+        async with watching(buddy, suite, branch="main") as rounds:
+            suite.create(branch="develop")
+            suite.create()
+            assert await rounds.next() == [(NEW, 3)]
+        assert {request.query["branch"] for request in fake.requests} == {"main"}
+
+    @pytest.mark.parametrize("seed", range(4))
+    async def test_changes_add_up_to_the_state_of_the_suite(
+        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, seed: int, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """The suite changes between rounds and while it is read, and some rounds fail."""
+        chance = random.Random(seed)
+        caplog.set_level(logging.ERROR)  # failures are expected here
+        fake.largest_page = chance.choice([20, 50, None])
+        suite.populate(chance.choice([0, 10, 70]))
+        known = {session["id"]: session["status"] for session in suite.sessions}
+
+        def disturb(_: object) -> None:
+            for _ in range(chance.randrange(4)):
+                change_at_random(suite, chance)
+            if chance.random() < 0.1:
+                fake.inject(Fault.status(503))
+
+        def apply(changes: list[Change]) -> None:
+            for change in changes:
+                session = change.session
+                assert (change.kind is NEW) == (session.id not in known)
+                assert (change.previous and change.previous.status) == known.get(session.id)
+                if change.kind is FINISHED:
+                    assert session.is_finished > (known[session.id] != "IN_PROGRESS")
+                known[session.id] = session.status
+
+        async with watching(buddy, suite) as rounds:
+            fake.on_request = disturb
+            for _ in range(60):
+                apply(await rounds.changes())
+            fake.on_request = None
+            fake.faults.clear()
+            apply(await rounds.changes(INTERVAL * 20))  # longer than the longest wait after a failure
+            newest = {session["id"]: session["status"] for session in suite.sessions[:100]}
+            assert newest
+            assert newest.items() <= known.items()
+            assert await rounds.next() == []
+
+
+def change_at_random(suite: FakeSuite, chance: random.Random) -> None:
+    session = chance.choice([None, *suite.sessions[:8]])
+    if session is None or chance.random() < 0.3:
+        suite.create(status=chance.choice(["IN_PROGRESS", "ERROR"]))
+    elif session["status"] != "IN_PROGRESS":
+        suite.reopen(session)
+    elif chance.random() < 0.8:
+        suite.finish(session)
+    else:
+        suite.delete(session)
+
+
+class TestRequests:
+    @pytest.mark.parametrize("largest", [20, None])
+    @pytest.mark.parametrize("count", [0, 1, 100, 101])
+    async def test_idle_suite_costs_one_request_a_round(
+        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, count: int, largest: int | None
+    ) -> None:
+        create(suite, count, **DONE)
+        fake.largest_page = largest
+        async with watching(buddy, suite) as rounds:
+            await assert_one_request_a_round(fake, rounds, 5)
+
+    @pytest.mark.parametrize(
+        ("newer", "expected"), [(79, [(FINISHED, 1)]), (19, [(FINISHED, 1)]), (20, [(FINISHED, 1)])]
+    )
+    async def test_unfinished_session_is_watched_on_every_page(
+        self, fake: FakeBuddy, buddy_20: BuddyClient, suite: FakeSuite, newer: int, expected: list[Short]
+    ) -> None:
+        running = suite.create()
+        create(suite, newer, **DONE)
+        async with watching(buddy_20, suite) as rounds:
+            if newer == 19:
+                await assert_one_request_a_round(fake, rounds)  # it is the last one on the first page
+            suite.finish(running)
+            assert await rounds.next() == expected
+            await assert_one_request_a_round(fake, rounds)
+
+    async def test_known_page_that_moves_down_is_read(self, buddy_20: BuddyClient, suite: FakeSuite) -> None:
+        """The first page of the last round is the second one now, and still has an unfinished session."""
+        running = suite.create()
+        create(suite, 19, **DONE)
+        async with watching(buddy_20, suite) as rounds:
+            create(suite, 20, **DONE)
+            assert await rounds.next() == [(NEW, number) for number in range(21, 41)]
+            suite.finish(running)
+            assert await rounds.next() == [(FINISHED, 1)]
+
+    async def test_deleted_session_is_not_looked_for_again(
+        self, fake: FakeBuddy, buddy_20: BuddyClient, suite: FakeSuite
+    ) -> None:
+        running = suite.create()
+        create(suite, 60, **DONE)
+        async with watching(buddy_20, suite) as rounds:
+            suite.delete(running)
+            assert await rounds.next(2 * ONE_ROUND) == []  # the second one looks again: one response may be wrong
+            await assert_one_request_a_round(fake, rounds)
+
+    async def test_session_that_one_round_does_not_list_is_still_watched(
+        self, fake: FakeBuddy, buddy_20: BuddyClient, suite: FakeSuite
+    ) -> None:
+        running = suite.create()
+        create(suite, 30, **DONE)
+        async with watching(buddy_20, suite) as rounds:
+            fake.on_request = lambda _: fake.inject(Fault.filtered(lambda session: session["id"] == running["id"]))
+            assert await rounds.next() == []
+            fake.on_request = None
+            suite.finish(running)
+            assert await rounds.next() == [(FINISHED, 1)]
+
+    async def test_session_behind_a_hundred_newer_ones_is_no_longer_watched(
+        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.DEBUG, "buddy_sessions")
+        running = suite.create()
+        async with watching(buddy, suite) as rounds:
+            create(suite, 150, **DONE)
+            assert len(await rounds.next()) == 150
+            reported = [message for message in caplog.messages if "too old" in message]
+            assert reported == ["acme/shop/unit: session 1 is unfinished, but too old to be watched"]
+            suite.finish(running)
+            await assert_one_request_a_round(fake, rounds)
+            delete(suite, suite.sessions[:60])
+            assert await rounds.next() == []  # the older sessions that moved up are known to be old
+
+    @pytest.mark.slow
+    async def test_memory_of_a_suite(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
+        """The bytes that more suites add, so that what the client and the server need in any case is not counted."""
+        suites = [suite.populate(100) for suite in add_suites(fake, 80)]
+        sizes: list[int] = []
+        for count in (4, 10, 60):  # the first watch warms up
+            with traced_memory() as traced:
+                async with watching(buddy, *suites[:count]) as rounds:
+                    assert await rounds.next() == []
+                    fake.requests.clear()
+                    sizes.append(traced())
+        assert (sizes[2] - sizes[1]) / 50 <= 20_000
 
 
 @contextmanager
@@ -155,358 +406,87 @@ def traced_memory() -> Iterator[Callable[[], int]]:
         tracemalloc.stop()
 
 
-class TestChanges:
-    async def test_sessions_that_exist_at_the_start_are_not_reported(
-        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
-    ) -> None:
-        suite.populate(150)
-        async with watching(buddy, suite) as rounds:
-            assert len(fake.requests) == 1
-            assert await rounds.next() == []
-
-    async def test_new_sessions_arrive_oldest_first_and_once(self, buddy: BuddyClient, suite: FakeSuite) -> None:
-        suite.populate(5)
-        async with watching(buddy, suite) as rounds:
-            suite.create()
-            suite.create(status="SUCCESSFUL")
-            suite.create()
-            changes = await rounds.next()
-            assert short(changes) == [(NEW, 6), (NEW, 7), (NEW, 8)]
-            assert [change.session.is_finished for change in changes] == [False, True, False]
-            assert {(change.suite, change.previous) for change in changes} == {(SuiteKey(*suite.key), None)}
-            assert await rounds.next() == []
-
-    async def test_finished_session_carries_its_previous_state(self, buddy: BuddyClient, suite: FakeSuite) -> None:
-        first = suite.create()["id"]
-        async with watching(buddy, suite) as rounds:
-            suite.finish(first, "ERROR")
-            second = suite.create()["id"]
-            changes = await rounds.next()
-            assert short(changes) == [(FINISHED, 1), (NEW, 2)]
-            assert changes[0].previous is not None
-            assert (changes[0].previous.status, changes[0].session.status) == ("IN_PROGRESS", "ERROR")
-            suite.finish(second)
-            assert short(await rounds.next()) == [(FINISHED, 2)]
-            assert await rounds.next() == []
-
-    async def test_any_other_difference_is_a_change(self, buddy: BuddyClient, suite: FakeSuite) -> None:
-        first = suite.create()["id"]
-        suite.finish(first, tests_count=1)
-        second = suite.create(status="SUCCESSFUL")["id"]
-        async with watching(buddy, suite) as rounds:
-            suite.finish(first, tests_count=2)
-            suite.reopen(second)
-            changes = await rounds.next()
-            assert short(changes) == [(CHANGED, 1), (CHANGED, 2)]
-            assert changes[0].previous is not None
-            assert (changes[0].previous.tests_count, changes[0].session.tests_count) == (1, 2)
-            suite.finish(second)
-            assert short(await rounds.next()) == [(FINISHED, 2)]
-
-    async def test_unchanged_sessions_are_not_reported_with_a_changed_one(
-        self, buddy: BuddyClient, suite: FakeSuite
-    ) -> None:
-        """Whatever values they have."""
-        suite.populate(50)
-        suite.create(status="PAUSED", ref_type="COMMIT", ref_name="\ud800", ci_provider="OTHER")
-        suite.create(status="ERROR", duration=0.1, tests_count=None, error_message="\N{SNOWMAN}\0")
-        async with watching(buddy, suite) as rounds:
-            suite.create(status="SUCCESSFUL")
-            assert short(await rounds.next()) == [(NEW, 53)]
-
-    async def test_first_session_of_an_empty_suite(self, buddy: BuddyClient, suite: FakeSuite) -> None:
-        async with watching(buddy, suite) as rounds:
-            suite.create()
-            assert short(await rounds.next()) == [(NEW, 1)]
-
-    async def test_suite_that_was_empty_fills_more_than_a_page(self, buddy: BuddyClient, suite: FakeSuite) -> None:
-        async with watching(buddy, suite) as rounds:
-            suite.populate(101)
-            assert [change.session.relative_id for change in await rounds.next()] == list(range(1, 102))
-
-    async def test_more_new_sessions_than_a_page_holds(self, buddy: BuddyClient, suite: FakeSuite) -> None:
-        suite.populate(130)
-        async with watching(buddy, suite) as rounds:
-            for _ in range(250):
-                suite.create(status="SUCCESSFUL")
-            assert short(await rounds.next()) == [(NEW, number) for number in range(131, 381)]
-            assert await rounds.next() == []
-
-    async def test_session_that_appears_below_known_ones_is_new(self, buddy: BuddyClient, suite: FakeSuite) -> None:
-        newest = suite.create(relative_id=2, status="SUCCESSFUL")
-        async with watching(buddy, suite) as rounds:
-            suite.delete(newest["id"])
-            suite.create(relative_id=1, status="SUCCESSFUL")
-            suite.create(**newest)
-            assert short(await rounds.next()) == [(NEW, 1)]
-
-    async def test_branch_limits_the_watch(self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
-        suite.create()
-        async with watching(buddy, suite, branch="main") as rounds:
-            suite.create(branch="develop")
-            suite.create()
-            assert short(await rounds.next()) == [(NEW, 3)]
-        assert {request.query["branch"] for request in fake.requests} == {"main"}
-
-    async def test_older_sessions_that_move_up_are_not_new(self, buddy: BuddyClient, suite: FakeSuite) -> None:
-        suite.populate(200)
-        async with watching(buddy, suite) as rounds:
-            for session in suite.sessions[:5]:
-                suite.delete(session["id"])
-            assert await rounds.next() == []
-            suite.create()
-            assert short(await rounds.next()) == [(NEW, 201)]
-
-    @pytest.mark.parametrize("seed", range(4))
-    async def test_changes_add_up_to_the_state_of_the_suite(
-        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, seed: int, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        """The suite changes between rounds and while it is read, and some rounds fail."""
-        chance = random.Random(seed)
-        caplog.set_level(logging.ERROR)  # failures are expected here
-        fake.largest_page = chance.choice([20, 50, None])
-        suite.populate(chance.choice([0, 10, 70]))
-        known = {session["id"]: session["status"] for session in suite.sessions}
-
-        def disturb(_: object) -> None:
-            churn(suite, chance)
-            if chance.random() < 0.1:
-                fake.inject(Fault.status(503))
-
-        def apply(changes: list[Change]) -> None:
-            for change in changes:
-                session = change.session
-                assert (change.kind is NEW) == (session.id not in known)
-                assert (change.previous and change.previous.status) == known.get(session.id)
-                if change.kind is FINISHED:
-                    assert session.is_finished > (known[session.id] != "IN_PROGRESS")
-                known[session.id] = session.status
-
-        async with watching(buddy, suite) as rounds:
-            fake.on_request = disturb
-            for _ in range(60):
-                apply(await rounds.next())
-            fake.on_request = None
-            fake.faults.clear()
-            apply(await rounds.next(INTERVAL * 20))  # longer than the longest wait after a failure
-            newest = {session["id"]: session["status"] for session in suite.sessions[:100]}
-            assert newest
-            assert newest.items() <= known.items()
-            assert await rounds.next() == []
-
-
-class TestRequests:
-    @pytest.mark.parametrize("largest", [20, 50, None])
-    @pytest.mark.parametrize("count", [0, 1, 30, 100, 101, 400])
-    async def test_idle_suite_costs_one_request_a_round(
-        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, count: int, largest: int | None
-    ) -> None:
-        for _ in range(count):
-            suite.create(status="SUCCESSFUL")
-        fake.largest_page = largest
-        async with watching(buddy, suite) as rounds:
-            await assert_one_request_a_round(fake, rounds, 5)
-
-    @pytest.fixture
-    async def buddy_with_small_pages(self, fake: FakeBuddy) -> AsyncIterator[BuddyClient]:
-        async with BuddyClient(fake.token, base_url=fake.base_url, per_page=20) as client:
-            yield client
-
-    async def test_unfinished_session_is_watched_farther_down(
-        self, fake: FakeBuddy, buddy_with_small_pages: BuddyClient, suite: FakeSuite
-    ) -> None:
-        running = suite.create()["id"]
-        for _ in range(79):
-            suite.create(status="SUCCESSFUL")
-        async with watching(buddy_with_small_pages, suite) as rounds:
-            suite.finish(running)
-            assert short(await rounds.next()) == [(FINISHED, 1)]
-            await assert_one_request_a_round(fake, rounds)
-
-    async def test_unfinished_session_at_the_end_of_a_page_costs_no_further_page(
-        self, fake: FakeBuddy, buddy_with_small_pages: BuddyClient, suite: FakeSuite
-    ) -> None:
-        suite.create(status="SUCCESSFUL")
-        suite.create()
-        for _ in range(19):
-            suite.create(status="SUCCESSFUL")
-        async with watching(buddy_with_small_pages, suite) as rounds:
-            await assert_one_request_a_round(fake, rounds)
-
-    async def test_deleted_session_is_not_looked_for_again(
-        self, fake: FakeBuddy, buddy_with_small_pages: BuddyClient, suite: FakeSuite
-    ) -> None:
-        running = suite.create()["id"]
-        for _ in range(60):
-            suite.create(status="SUCCESSFUL")
-        async with watching(buddy_with_small_pages, suite) as rounds:
-            suite.delete(running)
-            assert await rounds.next(2 * ONE_ROUND) == []  # the second one looks again: one response may be wrong
-            await assert_one_request_a_round(fake, rounds)
-
-    async def test_session_that_one_round_does_not_list_is_still_watched(
-        self, fake: FakeBuddy, buddy_with_small_pages: BuddyClient, suite: FakeSuite
-    ) -> None:
-        running = suite.create()["id"]
-        for _ in range(30):
-            suite.create(status="SUCCESSFUL")
-        async with watching(buddy_with_small_pages, suite) as rounds:
-            fake.on_request = lambda _: fake.inject(Fault.filtered(lambda session: session["id"] == running))
-            assert await rounds.next() == []
-            fake.on_request = None
-            suite.finish(running)
-            assert short(await rounds.next()) == [(FINISHED, 1)]
-
-    async def test_known_page_that_moves_down_is_read(
-        self, fake: FakeBuddy, buddy_with_small_pages: BuddyClient, suite: FakeSuite
-    ) -> None:
-        """The first page of the last round is the second one now, and still has an unfinished session."""
-        running = suite.create()["id"]
-        for _ in range(19):
-            suite.create(status="SUCCESSFUL")
-        async with watching(buddy_with_small_pages, suite) as rounds:
-            for _ in range(20):
-                suite.create(status="SUCCESSFUL")
-            assert short(await rounds.next()) == [(NEW, number) for number in range(21, 41)]
-            suite.finish(running)
-            assert short(await rounds.next()) == [(FINISHED, 1)]
-
-    @pytest.mark.slow
-    async def test_memory_of_a_suite(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
-        """The bytes that more suites add, so that what the client and the server need in any case is not counted."""
-        suites = [suite.populate(100) for suite in add_suites(fake, 80)]
-        sizes: list[int] = []
-        for count in (4, 10, 60):  # the first watch warms up
-            with traced_memory() as traced:
-                async with watching(buddy, *suites[:count]) as rounds:
-                    assert await rounds.next() == []
-                    fake.requests.clear()
-                    sizes.append(traced())
-        assert (sizes[2] - sizes[1]) / 50 <= 20_000
-
-    async def test_session_behind_a_hundred_newer_ones_is_no_longer_watched(
-        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        caplog.set_level(logging.DEBUG, "buddy_sessions")
-        running = suite.create()["id"]
-        async with watching(buddy, suite) as rounds:
-            for _ in range(150):
-                suite.create(status="SUCCESSFUL")
-            assert len(await rounds.next()) == 150
-            reported = [message for message in caplog.messages if "too old" in message]
-            assert reported == ["acme/shop/unit: session 1 is unfinished, but too old to be watched"]
-            suite.finish(running)
-            await assert_one_request_a_round(fake, rounds)
-            for session in suite.sessions[:60]:
-                suite.delete(session["id"])
-            assert await rounds.next() == []  # the older sessions that moved up are known to be old
-
-
 class TestFailures:
     async def test_failing_suite_stops_no_other_and_is_logged_once(
         self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, caplog: pytest.LogCaptureFixture
     ) -> None:
-        suite.create()
         missing = SuiteKey("acme", "shop", "late")
-        async with watching(buddy, suite, missing) as rounds:
+        async with watching(buddy, missing, suite) as rounds:
             assert list(rounds.watch.failures) == [missing]
             assert isinstance(rounds.watch.failures[missing], NotFoundError)
             suite.create()
-            assert short(await rounds.next(INTERVAL * 3)) == [(NEW, 2)]
+            # The second round of the second of two suites is due after half an interval.
+            assert await rounds.next(INTERVAL * 0.62) == [(NEW, 1)]
+            for number in range(2, 6):
+                suite.create()
+                assert await rounds.next() == [(NEW, number)]
             assert [record.levelname for record in caplog.records] == ["WARNING"]
             assert "cannot read acme/shop/late" in caplog.text
             late = fake.add_suite(*missing)
             late.create()
-            assert await rounds.next(INTERVAL * 5) == []  # the watch of this suite starts here
+            assert await rounds.next(INTERVAL * 16) == []  # the watch of this suite starts here
             assert rounds.watch.failures == {}
             late.create()
-            assert short(await rounds.next()) == [(NEW, 2)]
+            assert await rounds.next() == [(NEW, 2)]
             fake.inject(Fault.status(503), times=2)
             await rounds.next()
             assert {type(error) for error in rounds.watch.failures.values()} == {ServerError}
             assert len(caplog.records) == 3
 
-    async def test_changes_during_a_failure_are_not_lost(
-        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
+    @pytest.mark.parametrize(
+        "faults", [[Fault.status(500)], [Fault.stall(0), Fault.status(500)]], ids=["page 1", "page 2"]
+    )
+    async def test_changes_of_a_failed_round_are_not_lost(
+        self, fake: FakeBuddy, buddy_20: BuddyClient, suite: FakeSuite, faults: list[Fault]
     ) -> None:
-        running = suite.create()["id"]
-        async with watching(buddy, suite) as rounds:
+        running = suite.create()
+        create(suite, 30, **DONE)
+        async with watching(buddy_20, suite) as rounds:
             suite.finish(running)
-            fake.inject(Fault.status(500))
+            suite.create(**DONE)
+            fake.inject(*faults)
             assert await rounds.next() == []
-            suite.create()
-            assert short(await rounds.next(INTERVAL * 3)) == [(FINISHED, 1), (NEW, 2)]
+            assert await rounds.next(INTERVAL * 3) == [(FINISHED, 1), (NEW, 32)]
 
-    async def test_changes_of_a_round_that_fails_later_are_not_lost(self, fake: FakeBuddy, suite: FakeSuite) -> None:
-        """The first page of the round arrives, and is the same in the next round."""
-        running = suite.create()["id"]
-        for _ in range(30):
-            suite.create(status="SUCCESSFUL")
-        async with (
-            BuddyClient(fake.token, base_url=fake.base_url, per_page=20, max_attempts=1) as buddy,
-            watching(buddy, suite) as rounds,
-        ):
-            suite.finish(running)
-            suite.create(status="SUCCESSFUL")
-            fake.inject(Fault.stall(0), Fault.status(500))
-            assert await rounds.next() == []
-            assert short(await rounds.next(INTERVAL * 3)) == [(FINISHED, 1), (NEW, 32)]
-
-    async def test_empty_suite_that_was_created_again(
-        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
-    ) -> None:
-        """Its list is empty before and after that, but its numbers start again."""
-        suite.create(relative_id=150)
-        async with watching(buddy, suite) as rounds:
-            for _ in range(100):
-                suite.create(status="SUCCESSFUL")
-            await rounds.next()
-            for session in list(suite.sessions):
-                suite.delete(session["id"])
-            assert await rounds.next() == []
-            fake.inject(Fault.status(404))
-            assert await rounds.next() == []
-            assert await rounds.next(INTERVAL * 3) == []
-            suite.create(relative_id=1)
-            assert short(await rounds.next()) == [(NEW, 1)]
-
-    @pytest.mark.parametrize("recreated", [True, False])
-    async def test_suite_that_returns(
-        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, recreated: bool
+    @pytest.mark.parametrize("is_recreated", [True, False])
+    @pytest.mark.parametrize("fault", [None, Fault.status(503)], ids=["", "after another failure"])
+    async def test_suite_that_was_missing(
+        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, is_recreated: bool, fault: Fault | None
     ) -> None:
         """All sessions of a suite that was created again are new."""
         suite.populate(200)
         async with watching(buddy, suite) as rounds:
-            del fake.suites[suite.key]
+            fake.delete_suite(suite)
             assert await rounds.next() == []
-            if recreated:
-                other = fake.add_suite(*suite.key)
-                for number in range(3):
-                    other.create(id=f"other{number}", status="SUCCESSFUL")
+            if fault is not None:
+                fake.inject(fault)
+                assert await rounds.next(INTERVAL * 3) == []
+            if is_recreated:
+                suite = fake.add_suite(*suite.key)
+                create(suite, 3, **DONE)
                 expected = [(NEW, 1), (NEW, 2), (NEW, 3)]
             else:
                 fake.suites[suite.key] = suite
                 suite.create()
                 expected = [(NEW, 201)]
-            assert short(await rounds.next(INTERVAL * 3)) == expected
+            assert await rounds.next(INTERVAL * 5) == expected
             assert await rounds.next() == []
-            for session in suite.sessions[:101]:  # all that are remembered, unless it was created again
-                suite.delete(session["id"])
+            delete(suite, suite.sessions[:101])  # all that are remembered, unless it was created again
             assert await rounds.next() == []
 
-    async def test_suite_that_is_created_again_between_two_rounds(
-        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
-    ) -> None:
-        """No round gets a 404. The numbers show it: they start again, with later sessions."""
-        suite.populate(200, until=datetime(2026, 1, 1, tzinfo=UTC))
+    async def test_empty_suite_that_was_missing(self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
+        """Its list is empty before and after that, but its numbers start again."""
+        suite.create(relative_id=150)
         async with watching(buddy, suite) as rounds:
-            del fake.suites[suite.key]
-            other = fake.add_suite(*suite.key)
-            for number in range(3):
-                other.create(id=f"other{number}", status="SUCCESSFUL")
-            assert short(await rounds.next()) == [(NEW, 1), (NEW, 2), (NEW, 3)]
-            other.create(id="other3")
-            assert short(await rounds.next()) == [(NEW, 4)]
+            create(suite, 100, **DONE)
+            await rounds.next()
+            delete(suite, suite.sessions)
+            assert await rounds.next() == []
+            fake.inject(Fault.status(404))
+            assert await rounds.next() == []
+            assert await rounds.next(INTERVAL * 3) == []
+            suite.create(relative_id=1)
+            assert await rounds.next() == [(NEW, 1)]
 
     @pytest.mark.parametrize("status", [401, 403, 404])
     async def test_setup_error_in_the_first_round_is_raised(
@@ -517,55 +497,28 @@ class TestFailures:
             with pytest.raises(StatusError) as caught:
                 await anext(watch)
             assert [change async for change in watch] == []
+            for action in (watch.refresh, watch.settled):
+                with pytest.raises(RuntimeError, match="this watch has ended"):
+                    await action()
         assert caught.value.status == status
         assert len(fake.requests) == 1
 
-    async def test_setup_error_in_a_later_round_is_retried(
-        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
+    @pytest.mark.parametrize(
+        "faults", [[Fault.status(500)], [Fault.stall(0), Fault.status(401)]], ids=["500 at first", "401 later"]
+    )
+    async def test_other_failure_is_retried(
+        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, faults: list[Fault]
     ) -> None:
+        suite.create()
+        fake.inject(*faults)
         async with buddy.watch([suite.key], interval=INTERVAL) as watch:
             waiting = asyncio.create_task(anext(watch))
-            await asyncio.sleep(1)
-            fake.inject(Fault.status(401))
-            await asyncio.sleep(ONE_ROUND)
-            assert [type(error) for error in watch.failures.values()] == [AuthenticationError]
-            suite.create()
-            assert short([await waiting]) == [(NEW, 1)]
-
-    async def test_other_failure_in_the_first_round_is_retried(
-        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
-    ) -> None:
-        fake.inject(Fault.status(500))
-        async with buddy.watch([suite.key], interval=INTERVAL) as watch:
-            waiting = asyncio.create_task(anext(watch))
+            while fake.faults or fake.in_flight:
+                await asyncio.sleep(1)
+            assert [type(error) for error in watch.failures.values()] in ([ServerError], [AuthenticationError])
             await asyncio.sleep(ONE_ROUND * 3)
             suite.create()
-            assert short([await waiting]) == [(NEW, 1)]
-
-    async def test_other_failure_does_not_hide_that_the_suite_was_missing(
-        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
-    ) -> None:
-        suite.populate(200)
-        async with watching(buddy, suite) as rounds:
-            del fake.suites[suite.key]
-            assert await rounds.next() == []
-            fake.inject(Fault.status(503))
-            assert await rounds.next(INTERVAL * 3) == []
-            assert {type(error) for error in rounds.watch.failures.values()} == {ServerError}
-            fake.add_suite(*suite.key).create(id="other")
-            assert short(await rounds.next(INTERVAL * 5)) == [(NEW, 1)]
-
-    async def test_waiting_suite_does_not_delay_the_others(self, buddy: BuddyClient, suite: FakeSuite) -> None:
-        async with watching(buddy, SuiteKey("acme", "shop", "missing"), suite) as rounds:
-            for number in range(1, 9):
-                suite.create()
-                assert short(await rounds.next()) == [(NEW, number)]
-
-    async def test_suite_that_is_due_early_is_read_early(self, buddy: BuddyClient, suite: FakeSuite) -> None:
-        async with watching(buddy, SuiteKey("acme", "shop", "missing"), suite) as rounds:
-            suite.create()
-            # The second round of the second of two suites is due after half an interval.
-            assert short(await rounds.next(INTERVAL * 0.62)) == [(NEW, 1)]
+            assert short([await waiting]) == [(NEW, 2)]
 
     async def test_failing_suite_is_tried_at_longer_intervals(
         self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
@@ -592,10 +545,9 @@ class TestFailures:
         self, fake: FakeBuddy, buddy: BuddyClient
     ) -> None:
         """The first rounds of all suites are at the same time, and the next ones are not."""
-        suites = add_suites(fake, 10)
         times = record_times(fake)
         fake.inject(Fault.status(500), times=10)
-        async with watching(buddy, *suites) as rounds:
+        async with watching(buddy, *add_suites(fake, 10)) as rounds:
             await rounds.next(INTERVAL * 2.2)
         waits = [(second - first) / INTERVAL for first, second, *_ in times.values()]
         assert len(waits) == 10
@@ -611,30 +563,16 @@ class TestFailures:
             assert [change async for change in watch] == []
         assert watch.failures == {}
 
-    async def test_any_other_error_ends_the_watch(self, fake: FakeBuddy) -> None:
+    async def test_any_other_error_is_raised_after_the_queued_changes(self, fake: FakeBuddy, suite: FakeSuite) -> None:
+        tokens = iter([fake.token])
+
         async def token() -> str:
+            for each in tokens:
+                return each
             raise LookupError("the vault is closed")
 
-        tasks = len(asyncio.all_tasks())
-        async with (
-            BuddyClient(token, base_url=fake.base_url) as buddy,
-            buddy.watch(keys(add_suites(fake, 3))) as watch,
-        ):
-            with pytest.raises(LookupError, match="the vault is closed"):
-                await anext(watch)
-        assert len(asyncio.all_tasks()) == tasks
-
-    async def test_queued_changes_arrive_before_the_error(self, fake: FakeBuddy, suite: FakeSuite) -> None:
-        calls = 0
-
-        async def token() -> str:
-            nonlocal calls
-            calls += 1
-            if calls > 1:
-                raise LookupError("the vault is closed")
-            return fake.token
-
         create_with_each_request(fake)
+        tasks = len(asyncio.all_tasks())
         async with (
             BuddyClient(token, base_url=fake.base_url) as buddy,
             buddy.watch([suite.key], interval=INTERVAL) as watch,
@@ -646,15 +584,15 @@ class TestFailures:
             assert short([await anext(watch)]) == [(NEW, 3)]
             with pytest.raises(LookupError, match="the vault is closed"):
                 await anext(watch)
+        await asyncio.sleep(1)
+        assert len(asyncio.all_tasks()) == tasks
 
     async def test_cancelled_token_callable_fails_the_round(self, fake: FakeBuddy, suite: FakeSuite) -> None:
         """Like any failure, it is a failure of the suite, which is read again later."""
-        calls = 0
+        calls = iter(range(9))
 
         async def token() -> str:
-            nonlocal calls
-            calls += 1
-            if calls == 1:
+            if next(calls) == 0:
                 raise asyncio.CancelledError
             return fake.token
 
@@ -665,24 +603,23 @@ class TestFailures:
             buddy.watch([suite.key], interval=INTERVAL) as watch,
         ):
             assert short([await anext(watch)]) == [(NEW, 3)]
-        assert calls == 2
+        assert next(calls) == 2
 
 
 class TestArguments:
-    @pytest.mark.parametrize("suites", ["a/b/c", SuiteKey("a", "b", "c"), 7, None])
-    def test_suites_must_be_an_iterable(self, suites: Any) -> None:
-        with pytest.raises(ConfigError, match="suites must be an iterable of suites"):
+    @pytest.mark.parametrize(
+        ("suites", "message"),
+        [
+            *((suites, "suites must be an iterable of suites") for suites in ("a/b/c", SuiteKey("a", "b", "c"), None)),
+            *(([SuiteKey("a", "b", "c"), suite], "not a suite") for suite in ("a/b", ("a", "b"), None, 7)),
+            ([SuiteKey("a", "..", "c")], "project"),
+            ([SuiteKey("", "b", "c")], "workspace"),
+        ],
+        ids=str,
+    )
+    def test_suites_must_be_valid(self, suites: Any, message: str) -> None:
+        with pytest.raises(ConfigError, match=message):
             BuddyClient("token").watch(suites)
-
-    @pytest.mark.parametrize("suite", ["a/b", ("a", "b"), None, 7])
-    def test_each_must_be_a_suite(self, suite: Any) -> None:
-        with pytest.raises(ConfigError, match="not a suite"):
-            BuddyClient("token").watch([SuiteKey("a", "b", "c"), suite])
-
-    @pytest.mark.parametrize("key", [("a", "..", "c"), ("a", ["b"], "c"), ("", "b", "c")])
-    def test_names_must_be_valid(self, key: Any) -> None:
-        with pytest.raises(ConfigError):
-            BuddyClient("token").watch([key])
 
     @pytest.mark.parametrize(
         "arguments",
@@ -700,10 +637,12 @@ class TestArguments:
         async with watching(buddy, suite, "acme/shop/unit", suite.html_url) as rounds:
             assert len(fake.requests) == 1
             suite.create()
-            assert short(await rounds.next()) == [(NEW, 2)]
+            assert await rounds.next() == [(NEW, 2)]
 
     async def test_no_suites_are_an_empty_stream(self, buddy: BuddyClient) -> None:
         async with buddy.watch([]) as watch:
+            await watch.refresh()
+            await watch.settled()
             assert [change async for change in watch] == []
 
 
@@ -718,8 +657,7 @@ class TestManySuites:
             assert len(asyncio.all_tasks()) - tasks <= 4 + 4 + 1  # workers, connections of the server, the consumer
             for suite in suites:
                 suite.create()
-            changes = await rounds.next()
-            assert sorted(change.suite for change in changes) == sorted(keys(suites))
+            assert sorted(change.suite for change in await rounds.changes()) == sorted(keys(suites))
             await rounds.next()
         second = [(requested[1] - started) / INTERVAL for requested in times.values()]
         for number in range(10):
@@ -744,23 +682,16 @@ class TestManySuites:
 
 
 class TestRefresh:
-    async def test_refreshed_suite_is_checked_at_once(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
-        suites = add_suites(fake, 3)
-        async with watching(buddy, *suites) as rounds:
-            for suite in suites:
-                suite.create()
-            await rounds.watch.refresh(suites[1].html_url)
-            assert [change.suite for change in await rounds.next(seconds=0.1)] == keys(suites[1:2])
-            assert len(fake.requests) == 3 + 1
-
-    async def test_without_arguments_all_suites_are_checked(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
+    @pytest.mark.parametrize("is_all", [False, True])
+    async def test_suites_are_checked_at_once(self, fake: FakeBuddy, buddy: BuddyClient, is_all: bool) -> None:
         suites = add_suites(fake, 30)
         async with watching(buddy, *suites) as rounds:
             for suite in suites:
                 suite.create()
-            await rounds.watch.refresh()
-            assert [change.suite for change in await rounds.next(seconds=0.1)] == keys(suites)
-            assert len(fake.requests) == 2 * 30
+            await (rounds.watch.refresh() if is_all else rounds.watch.refresh(suites[1].html_url))
+            changed = suites if is_all else suites[1:2]
+            assert [change.suite for change in await rounds.changes(seconds=0.1)] == keys(changed)
+            assert len(fake.requests) == 30 + len(changed)
 
     async def test_interval_starts_again_with_a_refresh(
         self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
@@ -776,19 +707,17 @@ class TestRefresh:
         waits = [(later - earlier) / INTERVAL for earlier, later in pairwise(requested)]
         assert waits == pytest.approx([0.5, 0.5, 0.5, 0.5, 0.5, 1], rel=0.101)
 
-    async def test_suite_whose_wait_after_a_failure_is_ended(
-        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
-    ) -> None:
+    async def test_wait_after_a_failure_ends(self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
         async with watching(buddy, suite) as rounds:
             fake.inject(Fault.status(500), times=4)
             await rounds.next(INTERVAL * 20)  # the next round is in 16 intervals
             assert rounds.watch.failures
             suite.create()
             await rounds.watch.refresh(suite.key)
-            assert short(await rounds.next(seconds=0.1)) == [(NEW, 1)]
+            assert await rounds.next(seconds=0.1) == [(NEW, 1)]
             assert not rounds.watch.failures
             suite.create()
-            assert short(await rounds.next()) == [(NEW, 2)]
+            assert await rounds.next() == [(NEW, 2)]
 
     async def test_suite_that_is_being_checked_is_checked_once_more(
         self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
@@ -805,7 +734,7 @@ class TestRefresh:
 
             fake.inject(Fault("late change", change_after_the_response))
             await rounds.watch.refresh(suite.key)
-            assert short(await rounds.next(seconds=0.1)) == [(NEW, 2)]
+            assert await rounds.next(seconds=0.1) == [(NEW, 2)]
             assert len(fake.requests) == 1 + 2
             await assert_one_request_a_round(fake, rounds, 3)
 
@@ -834,24 +763,13 @@ class TestRefresh:
         create_with_each_request(fake)
         changes = 0
         async with asyncio.timeout(INTERVAL * 3), buddy.watch(keys(suites), interval=INTERVAL) as watch:
+            await watch.refresh()  # before the loop has started
             async for _ in watch:
                 await watch.refresh()
                 await asyncio.sleep(0.1)
                 changes += 1
                 if changes == 200:
                     break
-
-    async def test_refresh_before_the_loop_has_started(
-        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
-    ) -> None:
-        suite.create()
-        async with buddy.watch([suite.key], interval=INTERVAL) as watch:
-            await watch.refresh(suite.key)
-            waiting = asyncio.create_task(anext(watch))
-            await asyncio.sleep(1)
-            assert len(fake.requests) == 1
-            suite.create()
-            assert short([await waiting]) == [(NEW, 2)]
 
     @pytest.mark.parametrize("unknown", ["acme/shop/other", "acme/shop", 7, ["acme/shop/s0"]])
     async def test_unknown_suite_is_an_error(self, fake: FakeBuddy, buddy: BuddyClient, unknown: Any) -> None:
@@ -862,22 +780,68 @@ class TestRefresh:
             assert await rounds.next(seconds=0.1) == []
             assert len(fake.requests) == 1
 
-    async def test_closed_watch_cannot_be_refreshed(self, buddy: BuddyClient, suite: FakeSuite) -> None:
+
+class TestSettled:
+    async def test_every_change_was_handled(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
+        suites = add_suites(fake, 20)
+        fake.latency = 0.1
+        handled: list[int] = []
+
+        async def handle(watch: Watch) -> None:
+            await asyncio.sleep(5)  # the loop starts later
+            async for change in watch:
+                await asyncio.sleep(1)
+                handled.append(change.session.relative_id)
+
+        async with asyncio.TaskGroup() as group, buddy.watch(keys(suites)) as watch:
+            group.create_task(handle(watch))
+            await watch.settled()
+            assert (handled, len(fake.requests)) == ([], 20)
+            for number in (2, 3):
+                for suite in suites:
+                    suite.create()
+                await watch.settled()
+                assert (handled, len(fake.requests)) == ([number] * 20, 20 * number)
+                handled.clear()
+            fake.inject(Fault.status(503))
+            await watch.settled()
+            assert len(watch.failures) == 1
+
+    async def test_change_during_a_check_is_handled(
+        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
+    ) -> None:
+        """A check that began before the call is not enough."""
+        suite.create()
+        fake.latency = 10
         async with watching(buddy, suite) as rounds:
-            pass
+            await rounds.watch.settled()
+            await rounds.watch.refresh()
+            await asyncio.sleep(9)
+            asyncio.get_running_loop().call_later(2, suite.create)  # after the response that is in flight
+            await rounds.watch.settled()
+            assert await rounds.next(0) == [(NEW, 2)]
+
+    async def test_loop_that_has_ended_is_an_error(self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
+        create_with_each_request(fake)
+
+        async def fail(watch: Watch) -> None:
+            async for _ in watch:
+                raise LookupError
+
+        async def settled_twice(watch: Watch) -> None:
+            await watch.settled()
+            await watch.settled()
+
+        async with buddy.watch([suite.key]) as watch:
+            failing = asyncio.create_task(fail(watch))
+            with pytest.raises(RuntimeError, match="no other task is iterating over this watch"):
+                await settled_twice(watch)
+            assert isinstance(failing.exception(), LookupError)
+            await anext(watch)
+            with pytest.raises(RuntimeError, match="no other task is iterating over this watch"):
+                await watch.settled()
         with pytest.raises(RuntimeError, match="this watch has ended"):
-            await rounds.watch.refresh(suite.key)
-
-    async def test_failed_watch_cannot_be_refreshed(self, buddy: BuddyClient) -> None:
-        async with buddy.watch(["acme/shop/missing"]) as watch:
-            with pytest.raises(NotFoundError):
-                await anext(watch)
-            with pytest.raises(RuntimeError, match="this watch has ended"):
-                await watch.refresh()
-
-    async def test_watch_without_suites(self, buddy: BuddyClient) -> None:
-        async with buddy.watch([]) as watch:
-            await watch.refresh()
+            await watch.settled()
 
 
 class TestOneConsumer:
@@ -890,14 +854,15 @@ class TestOneConsumer:
             await asyncio.sleep(1)
             with pytest.raises(RuntimeError, match="another task is iterating over this watch"):
                 await anext(watch)
-            assert short([await first, await anext(watch)]) == [(NEW, 2), (NEW, 3)]
+            assert short([await first]) == [(NEW, 2)]
+            changes = [await asyncio.create_task(anext(watch)) for _ in range(3)]  # each has ended when the next starts
+        assert short(changes) == [(NEW, number) for number in (3, 4, 5)]
 
     async def test_second_task_does_not_acknowledge_a_change(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
         """The first task is between two changes, and has not handled its change yet."""
         (suite,) = add_suites(fake, 1)
         create_with_each_request(fake)
         state = MemoryState()
-
         async with resumable_watch(buddy, suite, state) as watch:
             assert short([await anext(watch)]) == [(NEW, 3)]
             saved = state.numbers(suite)
@@ -907,14 +872,6 @@ class TestOneConsumer:
             assert short([await anext(watch)]) == [(NEW, 4)]
             assert state.numbers(suite) == [*saved, 3]
 
-    async def test_task_continues_after_the_first_has_ended(
-        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
-    ) -> None:
-        create_with_each_request(fake)
-        async with buddy.watch([suite.key], interval=INTERVAL) as watch:
-            changes = [await asyncio.create_task(anext(watch)) for _ in range(3)]
-        assert short(changes) == [(NEW, number) for number in (2, 3, 4)]
-
 
 async def leave_by_break(watch: Watch) -> None:
     async with watch:
@@ -922,26 +879,31 @@ async def leave_by_break(watch: Watch) -> None:
             break
 
 
-async def leave_by_cancelling(watch: Watch) -> None:
+async def leave_by_cancelling(watch: Watch, seconds: float = ONE_ROUND) -> None:
     async def consume() -> None:
         async with watch:
             async for _ in watch:
                 await asyncio.sleep(0)
 
     task = asyncio.create_task(consume())
-    await asyncio.sleep(ONE_ROUND)
+    await asyncio.sleep(seconds)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
 
 
 async def leave_by_cancelling_at_once(watch: Watch) -> None:
-    async with watch:
-        task = asyncio.create_task(anext(watch))
-        await asyncio.sleep(0)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
+    await leave_by_cancelling(watch, 0)
+
+
+async def leave_by_closing(watch: Watch) -> None:
+    """A loop that waits ends, and queued changes are dropped."""
+    waiting = asyncio.create_task(leave_by_break(watch))
+    await asyncio.sleep(0)
+    await watch.aclose()
+    await watch.aclose()
+    await waiting
+    assert [change async for change in watch] == []
 
 
 async def leave_unused(watch: Watch) -> None:
@@ -950,7 +912,9 @@ async def leave_unused(watch: Watch) -> None:
 
 
 class TestLeaving:
-    @pytest.mark.parametrize("leave", [leave_by_break, leave_by_cancelling, leave_by_cancelling_at_once, leave_unused])
+    @pytest.mark.parametrize(
+        "leave", [leave_by_break, leave_by_cancelling, leave_by_cancelling_at_once, leave_by_closing, leave_unused]
+    )
     async def test_leaving_a_watch_leaves_nothing_behind(
         self, fake: FakeBuddy, leave: Callable[[Watch], Any], caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -971,13 +935,8 @@ class TestLeaving:
     async def test_next_loop_continues_after_a_break(
         self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
     ) -> None:
-        def create_after_the_first_round(_: object) -> None:
-            if len(fake.requests) == 2:
-                for _number in range(30):
-                    suite.create()
-
         suite.create()
-        fake.on_request = create_after_the_first_round
+        fake.on_request = lambda _: create(suite, 30) if len(fake.requests) == 2 else None
         found: list[Change] = []
         async with buddy.watch([suite.key], interval=INTERVAL) as watch:
             for _ in range(3):
@@ -986,26 +945,6 @@ class TestLeaving:
                     if len(found) % 10 == 0:
                         break
         assert short(found) == [(NEW, number) for number in range(2, 32)]
-
-    async def test_closing_ends_a_loop_that_waits(self, buddy: BuddyClient, suite: FakeSuite) -> None:
-        watch = buddy.watch([suite.key])
-
-        async def consume() -> list[Change]:
-            return [change async for change in watch]
-
-        loop = asyncio.create_task(consume())
-        await asyncio.sleep(1)
-        await watch.aclose()
-        assert await loop == []
-        await watch.aclose()
-
-    async def test_closing_drops_queued_changes(self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
-        create_with_each_request(fake)
-        watch = buddy.watch([suite.key], interval=INTERVAL)
-        await anext(watch)
-        await asyncio.sleep(INTERVAL * 3)
-        await watch.aclose()
-        assert [change async for change in watch] == []
 
 
 class MemoryState:
@@ -1024,7 +963,7 @@ class MemoryState:
         self.sessions[key][session.id] = session
 
     def numbers(self, suite: FakeSuite) -> list[int]:
-        return sorted(session.relative_id for session in self.sessions[SuiteKey(*suite.key)].values())
+        return sorted(session.relative_id for session in self.sessions[suite.key].values())
 
 
 def resumable_watch(buddy: BuddyClient, suite: FakeSuite, state: MemoryState) -> Watch:
@@ -1034,20 +973,11 @@ def resumable_watch(buddy: BuddyClient, suite: FakeSuite, state: MemoryState) ->
 
 
 class TestState:
-    @pytest.fixture
-    def state(self) -> MemoryState:
-        return MemoryState()
-
-    @pytest.fixture
-    def new_watch(self, buddy: BuddyClient, suite: FakeSuite, state: MemoryState) -> Callable[[], Watch]:
-        return lambda: resumable_watch(buddy, suite, state)
-
-    async def test_watch_continues_where_the_last_one_stopped(
-        self, suite: FakeSuite, new_watch: Callable[[], Watch], state: MemoryState
-    ) -> None:
-        running = suite.create()["id"]
+    async def test_watch_continues_where_the_last_one_stopped(self, buddy: BuddyClient, suite: FakeSuite) -> None:
+        state = MemoryState()
+        running = suite.create()
         suite.populate(30)
-        async with new_watch() as watch:
+        async with resumable_watch(buddy, suite, state) as watch:
             waiting = asyncio.create_task(anext(watch))
             await asyncio.sleep(1)
             assert state.numbers(suite) == list(range(1, 32))
@@ -1055,32 +985,30 @@ class TestState:
             await waiting
         suite.finish(running)
         suite.create()
-        async with new_watch() as watch:
+        async with resumable_watch(buddy, suite, state) as watch:
             assert short([await anext(watch), await anext(watch)]) == [(FINISHED, 1), (NEW, 32)]
 
     async def test_change_is_acknowledged_when_the_next_one_is_requested(
-        self, suite: FakeSuite, new_watch: Callable[[], Watch], state: MemoryState
+        self, buddy: BuddyClient, suite: FakeSuite
     ) -> None:
-        await state.start(SuiteKey(*suite.key), [])
+        state = MemoryState()
+        await state.start(suite.key, [])
         suite.populate(3)
-        async with new_watch() as watch:
-            assert short([await anext(watch)]) == [(NEW, 1)]
-        assert state.numbers(suite) == []
-        async with new_watch() as watch:
-            assert short([await anext(watch), await anext(watch)]) == [(NEW, 1), (NEW, 2)]
-        assert state.numbers(suite) == [1]
-        async with new_watch() as watch:
-            assert short([await anext(watch)]) == [(NEW, 2)]
+        for numbers, saved in (([1], []), ([1, 2], [1]), ([2], [1])):
+            async with resumable_watch(buddy, suite, state) as watch:
+                assert short([await anext(watch) for _ in numbers]) == [(NEW, number) for number in numbers]
+            assert state.numbers(suite) == saved
 
     async def test_suite_that_was_created_again_replaces_the_state(
-        self, fake: FakeBuddy, suite: FakeSuite, new_watch: Callable[[], Watch], state: MemoryState
+        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
     ) -> None:
+        state = MemoryState()
         suite.populate(3)
-        async with new_watch() as watch:
+        async with resumable_watch(buddy, suite, state) as watch:
             waiting = asyncio.create_task(anext(watch))
             await asyncio.sleep(1)
-            del fake.suites[suite.key]
+            fake.delete_suite(suite)
             await asyncio.sleep(ONE_ROUND)
-            fake.add_suite(*suite.key).create(id="other")
+            fake.add_suite(*suite.key).create()
             assert short([await waiting]) == [(NEW, 1)]
             assert state.numbers(suite) == []
