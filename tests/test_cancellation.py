@@ -109,6 +109,11 @@ async def read_suite(setup: Setup) -> None:
     assert sum([len(page.sessions) async for page in pages]) == 70
 
 
+async def read_failures(setup: Setup) -> None:
+    session = setup.fake.suites[KEY].sessions[0]["id"]
+    assert len(await setup.buddy.failures(KEY, session, details=True)) == 3
+
+
 async def read_all(harvest: Harvest) -> None:
     async with harvest:
         async for _ in harvest:
@@ -243,7 +248,7 @@ def add_suites(fake: FakeBuddy) -> None:
     for key, count in zip(KEYS, (70, 30, 0), strict=True):
         suite = fake.add_suite(*key)
         for _ in range(count):
-            suite.create(status="SUCCESSFUL")
+            suite.create(status="ERROR", tests_count=5, failed_count=3)
 
 
 async def end_everywhere(work: Work, ending: Ending, folder: Path) -> str:
@@ -260,30 +265,29 @@ async def end_everywhere(work: Work, ending: Ending, folder: Path) -> str:
 Record = Callable[[str, object], None]
 
 
-@pytest.mark.parametrize("ending", [cancelled, pytest.param(cancelled_late, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("work", [use_client, read_suite, harvest_suites, watch_suites, sync_suites])
-def test_cancellation_at_any_await_leaves_nothing_behind(
-    work: Work, ending: Ending, tmp_path: Path, record_property: Record
+READS = [use_client, read_suite, read_failures, harvest_suites, watch_suites]
+ENDINGS = [
+    *((work, ending, "asyncio") for ending in (cancelled, timed_out) for work in READS),
+    (sync_suites, cancelled, "asyncio"),
+    *(
+        pytest.param(work, ending, loop, marks=pytest.mark.slow)
+        for works, ending, loop in (
+            ([*READS, sync_suites], cancelled_late, "asyncio"),
+            (READS, failed_group, "asyncio"),
+            ([*READS, sync_suites], cancelled, "uvloop"),
+        )
+        for work in works
+    ),
+]
+
+
+@pytest.mark.parametrize(("work", "ending", "loop"), ENDINGS)
+def test_ending_at_any_await_leaves_nothing_behind(
+    work: Work, ending: Ending, loop: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    with asyncio.Runner() as runner:
+    new_loop = pytest.importorskip(loop).new_event_loop
+    with asyncio.Runner(loop_factory=new_loop) as runner:
         record_property("outcome", runner.run(end_everywhere(work, ending, tmp_path)))
-
-
-@pytest.mark.parametrize("ending", [timed_out, pytest.param(failed_group, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("work", [use_client, read_suite, harvest_suites, watch_suites])
-def test_timeout_or_failed_group_at_any_await_leaves_nothing_behind(
-    work: Work, ending: Ending, tmp_path: Path, record_property: Record
-) -> None:
-    with asyncio.Runner() as runner:
-        record_property("outcome", runner.run(end_everywhere(work, ending, tmp_path)))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("work", [use_client, read_suite, harvest_suites, watch_suites, sync_suites])
-def test_cancellation_on_uvloop_leaves_nothing_behind(work: Work, tmp_path: Path, record_property: Record) -> None:
-    uvloop = pytest.importorskip("uvloop")
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        record_property("outcome", runner.run(end_everywhere(work, cancelled, tmp_path)))
 
 
 @pytest.mark.parametrize("number", [1, 19, 20, 21, 70])

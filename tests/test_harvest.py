@@ -67,32 +67,18 @@ class TestStream:
         assert (stats.suites, stats.failed, stats.sessions, stats.verified) == (30, 0, 750, True)
         assert stats.requests == stats.pages == len(fake.requests)
 
-    async def test_stats_contain_the_cost_of_retries(self, fake: FakeBuddy) -> None:
-        suites = add_suites(fake, 3, 1)
-        fake.inject(Fault.status(503), times=2)
+    async def test_stats_contain_retries_and_suites_that_are_being_read(self, fake: FakeBuddy) -> None:
+        suites = add_suites(fake, 1, 150)
+        fake.inject(Fault.status(503), Fault.stall(0), Fault.stall(9))
         now = asyncio.get_running_loop().time
         started = now()
-        async with (
-            BuddyClient(fake.token, base_url=fake.base_url) as buddy,
-            buddy.harvest(keys(suites), concurrency=1) as harvest,
-        ):
-            assert len([session async for session in harvest]) == 3
-        assert (harvest.stats.requests, harvest.stats.retries) == (5, 2)
-        assert harvest.stats.waited > 0
-        assert harvest.stats.waited == pytest.approx(now() - started)
-
-    async def test_stats_contain_suites_that_are_being_read(self, fake: FakeBuddy) -> None:
-        suites = add_suites(fake, 1, 150)
-        fake.inject(Fault.status(503), Fault.stall(0), Fault.hang())
-        async with (
-            BuddyClient(fake.token, base_url=fake.base_url) as buddy,
-            buddy.harvest(keys(suites)) as harvest,
-        ):
+        async with BuddyClient(fake.token, base_url=fake.base_url) as buddy, buddy.harvest(keys(suites)) as harvest:
             await anext(harvest)
             stats = harvest.stats
-            assert (stats.suites, stats.sessions, stats.pages) == (0, 100, 1)
-            assert (stats.requests, stats.retries) == (2, 1)
-            assert stats.waited > 0
+            assert (stats.suites, stats.sessions, stats.pages, stats.requests, stats.retries) == (0, 100, 1, 2, 1)
+            assert 0 < stats.waited == pytest.approx(now() - started)
+            assert len([session async for session in harvest]) == 149
+            assert (harvest.stats.suites, harvest.stats.sessions, harvest.stats.requests) == (1, 150, 3)
 
     async def test_slow_consumer_gets_the_queued_pages_and_then_the_end(
         self, fake: FakeBuddy, buddy: BuddyClient, caplog: pytest.LogCaptureFixture
@@ -115,9 +101,8 @@ class TestStream:
     async def test_pages_name_their_suite(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
         suites = add_suites(fake, 3, 2)
         async with buddy.harvest(keys(suites)) as harvest:
-            pages = [page async for page in harvest.pages()]
-        assert {page.suite: len(page.sessions) for page in pages} == dict.fromkeys(keys(suites), 2)
-        assert all(page.is_last for page in pages)
+            pages = [(page.suite, len(page.sessions), page.is_last) async for page in harvest.pages()]
+        assert sorted(pages) == [(key, 2, True) for key in keys(suites)]
 
     @pytest.mark.parametrize("kind", ["list", "generator", "asynchronous"])
     async def test_suites_are_taken_as_they_are_needed(self, fake: FakeBuddy, buddy: BuddyClient, kind: str) -> None:
@@ -145,9 +130,8 @@ class TestStream:
 
     async def test_any_reference_to_a_suite_is_accepted(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
         suites = add_suites(fake, 4, 1)
-        references: list[SuiteRef] = [SuiteKey(*suites[0].key), "acme/shop/s1", suites[2].html_url, suites[3].url]
-        async with buddy.harvest(references) as harvest:
-            assert sorted([key async for key, _ in harvest]) == keys(suites)
+        references: tuple[SuiteRef, ...] = (suites[0].key, "acme/shop/s1", suites[2].html_url, suites[3].url)
+        assert sorted([key async for key, _ in buddy.harvest(references)]) == keys(suites)
 
     async def test_branch_and_after_limit_each_suite(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
         suites = add_suites(fake, 2, 10)
@@ -230,15 +214,6 @@ class TestReadAhead:
         assert overlaps
         assert overlaps[0] >= 300
 
-    async def test_read_ahead_of_one_page_is_kept(self, fake: FakeBuddy, small: list[SuiteKey]) -> None:
-        overlaps = overlapping_requests(fake, latency=0.05)
-        async with (
-            BuddyClient(fake.token, base_url=fake.base_url, per_page=20, read_ahead=1) as buddy,
-            buddy.harvest([self.GIANT, small[0]]) as harvest,
-        ):
-            assert len([pair async for pair in harvest]) == 60 * 20 + 2
-        assert not overlaps
-
     async def test_idle_slots_are_used_while_fewer_suites_are_read_at_once(
         self, fake: FakeBuddy, buddy: BuddyClient, small: list[SuiteKey]
     ) -> None:
@@ -247,23 +222,6 @@ class TestReadAhead:
                 pass
         assert fake.max_in_flight == 8
 
-    async def test_suite_that_arrives_late_does_not_wait_for_read_ahead(
-        self, fake: FakeBuddy, buddy: BuddyClient, small: list[SuiteKey]
-    ) -> None:
-        async def source() -> AsyncIterator[SuiteKey]:
-            yield self.GIANT
-            await asyncio.sleep(0.26)
-            for key in small:
-                yield key
-
-        overlaps = overlapping_requests(fake, latency=0.05)
-        async with buddy.harvest(source()) as harvest:
-            async for _ in harvest:
-                pass
-        first = sum(count == 0 for count in overlaps)
-        assert 7 <= first < 40  # the source has named no other suite yet
-        assert not [count for count in overlaps if 8 < count < 300]
-
     async def test_suites_share_the_pages_in_advance(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
         suites = [fake.add_suite("acme", "shop", f"s{number}").populate(60 * 20) for number in range(3)]
         async with buddy.harvest(keys(suites)) as harvest:
@@ -271,18 +229,6 @@ class TestReadAhead:
             await asyncio.sleep(1)
             # One page was taken, the queue has 8, each worker holds one, and 8 slots are there.
             assert len(fake.requests) <= 1 + 8 + 3 + 8
-
-    async def test_first_list_that_retention_has_truncated_wastes_few_requests(self, fake: FakeBuddy) -> None:
-        suite = fake.add_suite("acme", "shop", "unit")
-        for number in range(5001, 5001 + 350):
-            suite.create(relative_id=number)
-        fake.latency = 0.05
-        async with (
-            BuddyClient(fake.token, base_url=fake.base_url, max_concurrency=64) as buddy,
-            buddy.harvest([suite.key]) as harvest,
-        ):
-            assert len([pair async for pair in harvest]) == 350
-        assert len(fake.requests) <= 2 * 4 + 2  # its pages, as many in vain, and the check of its end
 
     async def test_slots_of_a_failed_suite_are_used_by_the_others(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
         fake.latency = 0.05
@@ -336,47 +282,34 @@ class TestFailures:
         assert error.cursor.lowest_id == 51
         assert error.__traceback__ is None  # its frames would keep the previous page
 
-    async def test_tuple_of_suites(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
-        suites = tuple(map(str, keys(add_suites(fake, 2, 1))))
-        assert sorted([str(key) async for key, _ in buddy.harvest(suites)]) == sorted(suites)
-
-    @pytest.mark.parametrize("suites", ["a/b/c", SuiteKey("a", "b", "c"), 7, None])
-    def test_suites_must_be_an_iterable(self, suites: Any) -> None:
-        with pytest.raises(ConfigError, match="suites must be an iterable of suites"):
-            BuddyClient("token").harvest(suites)
-
     @pytest.mark.parametrize(
-        "arguments",
+        ("arguments", "message"),
         [
-            {"concurrency": 0},
-            {"on_failure": "ignore"},
-            {"branch": ""},
-            {"branch": "\ud800"},
-            {"after": -1},
-            {"since": 7},
+            *(
+                ({"suites": suites}, "suites must be an iterable of suites")
+                for suites in ("a/b/c", SuiteKey("a", "b", "c"), 7)
+            ),
+            ({"concurrency": 0}, "concurrency"),
+            ({"on_failure": "ignore"}, "on_failure"),
+            ({"branch": ""}, "branch"),
+            ({"branch": "\ud800"}, "branch"),
+            ({"after": -1}, "after"),
+            ({"since": 7}, "since"),
         ],
-        ids=str,
+        ids=ascii,
     )
-    def test_other_arguments_must_be_valid(self, arguments: Any) -> None:
-        with pytest.raises(ConfigError, match=next(iter(arguments))):
-            BuddyClient("token").harvest([], **arguments)
+    def test_arguments_must_be_valid(self, arguments: Any, message: str) -> None:
+        with pytest.raises(ConfigError, match=message):
+            BuddyClient("token").harvest(**{"suites": [], **arguments})
 
     @pytest.mark.parametrize("suite", ["a/b", ("a", "b"), 7, None])
     async def test_invalid_suite_ends_the_harvest_after_the_suites_before_it(
         self, fake: FakeBuddy, buddy: BuddyClient, suite: Any
     ) -> None:
-        suites: list[Any] = [*keys(add_suites(fake, 1, 1)), suite]
-        async with buddy.harvest(suites) as harvest:
-            _, session = await anext(harvest)
-            assert session.relative_id == 1
-            with pytest.raises(ConfigError, match="not a suite"):
-                await anext(harvest)
-
-    async def test_no_suite_is_started_after_an_invalid_one(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
         first, *others = keys(add_suites(fake, 100, 1))
-        async with buddy.harvest([first, "a/b", *others], concurrency=2) as harvest:
-            await anext(harvest)
-            with pytest.raises(ConfigError):
+        async with buddy.harvest([first, suite, *others], concurrency=2) as harvest:
+            assert (await anext(harvest))[0] == first
+            with pytest.raises(ConfigError, match="not a suite"):
                 await anext(harvest)
             assert [pair async for pair in harvest] == []
         assert len(fake.requests) == 1
@@ -515,20 +448,15 @@ class TestRejectedToken:
         assert rejected <= 8 + 2  # those in flight are rejected, too
         assert calls == 2 * is_callable
 
-    async def test_number_of_suites_is_unknown_without_a_length(self, fake: FakeBuddy) -> None:
-        suites = keys(add_suites(fake, 100, 0))
-        async with BuddyClient("another", base_url=fake.base_url) as buddy, buddy.harvest(iter(suites)) as harvest:
-            with pytest.raises(AuthenticationError) as caught:
-                await anext(harvest)
-        assert caught.value.not_tried is None
-        assert "not tried" not in str(caught.value)
-
-    async def test_last_suite_leaves_none(self, fake: FakeBuddy) -> None:
-        suites = keys(add_suites(fake, 1, 0))
+    @pytest.mark.parametrize(("source", "not_tried"), [(iter, None), (lambda suites: suites[:1], 0)])
+    async def test_no_suite_is_known_to_be_left(
+        self, fake: FakeBuddy, source: Callable[[list[SuiteKey]], Any], not_tried: int | None
+    ) -> None:
+        suites = source(keys(add_suites(fake, 100, 0)))
         async with BuddyClient("another", base_url=fake.base_url) as buddy, buddy.harvest(suites) as harvest:
             with pytest.raises(AuthenticationError) as caught:
                 await anext(harvest)
-        assert caught.value.not_tried == 0
+        assert caught.value.not_tried == not_tried
         assert "not tried" not in str(caught.value)
 
 
@@ -614,25 +542,6 @@ class TestEqualFailures:
         assert (len(found), len(harvest.failures)) == (3000, 25)
 
 
-async def test_second_task_that_iterates_gets_an_error(fake: FakeBuddy, buddy: BuddyClient) -> None:
-    """No session is lost or yielded twice."""
-    suites = add_suites(fake, 20, 0)
-    expected = {session["id"] for suite in suites for session in suite.populate(100).sessions}
-    found: list[str] = []
-
-    async def consume(harvest: Harvest) -> None:
-        async for _, session in harvest:
-            found.append(session.id)
-            await asyncio.sleep(0)
-
-    async with buddy.harvest(keys(suites)) as harvest:
-        results = await asyncio.gather(consume(harvest), consume(harvest), return_exceptions=True)
-    assert [type(result) for result in results] == [type(None), RuntimeError]
-    assert "another task is iterating over this harvest" in str(results[1])
-    assert len(found) == len(expected) == 2000
-    assert set(found) == expected
-
-
 @pytest.mark.parametrize("by_pages", [False, True])
 async def test_second_task_gets_an_error_while_the_first_is_between_two_items(
     fake: FakeBuddy, buddy: BuddyClient, by_pages: bool
@@ -659,17 +568,10 @@ async def test_second_task_gets_an_error_while_the_first_is_between_two_items(
 
 
 async def test_task_continues_after_the_first_has_ended(fake: FakeBuddy, buddy: BuddyClient) -> None:
-    suites = add_suites(fake, 1, 30)
-
-    found: list[int] = []
-
-    async def read_some(harvest: Harvest) -> None:
-        found.extend([(await anext(harvest))[1].relative_id for _ in range(10)])
-
+    suites = add_suites(fake, 1, 3)
     async with buddy.harvest(keys(suites)) as harvest:
-        for _ in range(3):
-            await asyncio.create_task(read_some(harvest))
-    assert found == list(range(30, 0, -1))
+        found = [(await asyncio.create_task(anext(harvest)))[1].relative_id for _ in range(3)]
+    assert found == [3, 2, 1]
 
 
 async def leave_by_break(harvest: Harvest) -> None:
@@ -719,15 +621,13 @@ class TestLeaving:
             assert len(fake.requests) <= 10
 
     async def test_closing_ends_a_loop_that_waits(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
-        suites = add_suites(fake, 3, 1)
-        fake.inject(Fault.hang(), times=3)
-        harvest = buddy.harvest(keys(suites))
-        waiting = asyncio.create_task(anext(harvest))
-        await asyncio.sleep(5)
-        assert fake.in_flight == 3
-        await harvest.aclose()
-        with pytest.raises(StopAsyncIteration):
-            await waiting
+        suites = add_suites(fake, 3, 20)
+        fake.inject(Fault.stall(0), Fault.hang(), Fault.hang())
+        harvest = buddy.harvest(keys(suites), concurrency=2)
+        await anext(harvest)
+        waiting = asyncio.create_task(harvest.aclose())
+        await waiting
+        assert [pair async for pair in harvest] == []  # not even the rest of a page
 
 
 @pytest.mark.slow
@@ -768,11 +668,3 @@ async def test_thousand_changing_suites_a_giant_one_and_five_missing_ones(fake: 
     assert stable <= set(found)
     assert set(caught.value.failures) == set(missing)
     assert max_tasks <= 8 + 8 * 4 + 8  # workers, pages that are read ahead, connections of the server
-
-
-async def test_closed_harvest_yields_nothing(fake: FakeBuddy, buddy: BuddyClient) -> None:
-    """Not even the rest of a page."""
-    suites = add_suites(fake, 1, 20)
-    async with buddy.harvest(keys(suites)) as harvest:
-        await anext(harvest)
-    assert [pair async for pair in harvest] == []
