@@ -37,14 +37,6 @@ def test_tree_in_the_docstring_lists_every_error() -> None:
         assert f"{kind.__name__} " in errors.__doc__
 
 
-def test_errors_have_no_cursor_at_first() -> None:
-    assert all(kind.cursor is None for kind in classes())
-
-
-def test_config_error_is_a_value_error() -> None:
-    assert issubclass(ConfigError, ValueError)
-
-
 def test_decode_error_names_place_and_reason() -> None:
     error = DecodeError("must be a string, not null", page=3, item=1, field="created_by.name")
     assert str(error) == "page 3, item 1, field created_by.name: must be a string, not null"
@@ -52,37 +44,35 @@ def test_decode_error_names_place_and_reason() -> None:
     assert str(DecodeError("the response is not a JSON object")) == "the response is not a JSON object"
 
 
-def test_status_error_carries_the_messages() -> None:
-    error = NotFoundError(status=404, messages=["no such suite", "sorry"], url="https://api.example/x")
-    assert (error.status, error.messages, error.method) == (404, ("no such suite", "sorry"), "GET")
-    assert str(error) == (
-        "no such suite; sorry (404): check the workspace, the project and the IDs, "
-        "and that the token's owner can see them; GET https://api.example/x"
-    )
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            NotFoundError(status=404, messages=["no such suite", "sorry"], url="u"),
+            (
+                "no such suite; sorry (404): check the workspace, the project and the IDs, "
+                "and that the token's owner can see them; GET u"
+            ),
+        ),
+        (ServerError(status=502, url="u"), "the server failed (502); GET u"),
+        (StatusError(status=418), "the request failed (418)"),
+        (
+            ForbiddenError(status=403, url="u", not_from_buddy=True),
+            "access denied (403), but the response is not Buddy's: probably a proxy's; check the base URL; GET u",
+        ),
+    ],
+    ids=["with Buddy's messages", "without messages", "without a URL", "of a proxy"],
+)
+def test_status_error_says_cause_advice_and_url(error: StatusError, message: str) -> None:
+    assert str(error) == message
 
 
 @pytest.mark.parametrize(
     ("kind", "advice"),
-    [
-        (AuthenticationError, "region"),
-        (ForbiddenError, "UNIT_TEST_INFO"),
-        (NotFoundError, "project"),
-        (RateLimitError, "max_wait"),
-    ],
+    [(AuthenticationError, "region"), (ForbiddenError, "UNIT_TEST_INFO"), (RateLimitError, "max_wait")],
 )
-def test_status_error_says_what_to_do(kind: type[StatusError], advice: str) -> None:
+def test_advice_names_the_setting(kind: type[StatusError], advice: str) -> None:
     assert advice in str(kind(status=400))
-
-
-def test_status_error_without_messages() -> None:
-    assert str(ServerError(status=502, url="u")) == "the server failed (502); GET u"
-    assert str(StatusError(status=418)) == "the request failed (418)"
-
-
-def test_foreign_status_error_has_no_advice_of_buddy() -> None:
-    assert str(ForbiddenError(status=403, url="u", not_from_buddy=True)) == (
-        "access denied (403), but the response is not Buddy's: probably a proxy's; check the base URL; GET u"
-    )
 
 
 def test_retryable_is_a_default_or_an_argument() -> None:
@@ -108,10 +98,6 @@ def test_harvest_error_groups_the_failures() -> None:
     assert matched is not None
     assert rest is None
     assert len(matched.exceptions) == 5
-
-
-def test_harvest_error_names_few_suites_in_full() -> None:
-    assert "more" not in str(HarvestError({KEY: ResponseError("no")}))
 
 
 @pytest.mark.parametrize(
