@@ -832,7 +832,7 @@ class TestSettled:
             await watch.settled()
             await watch.settled()
 
-        async with buddy.watch([suite.key]) as watch:
+        async with asyncio.timeout(INTERVAL * 5), buddy.watch([suite.key]) as watch:
             failing = asyncio.create_task(fail(watch))
             with pytest.raises(RuntimeError, match="no other task is iterating over this watch"):
                 await settled_twice(watch)
