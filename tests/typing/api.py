@@ -122,6 +122,7 @@ async def watches(buddy: BuddyClient, suite: Suite) -> None:
             assert_type(key, SuiteKey)
             assert_type(failure, BuddyError)
         assert_type(await watch.refresh(suite.key, "w/p/s"), None)
+        assert_type(await watch.settled(), None)
     assert_type(await watch.aclose(), None)
 
 
@@ -197,6 +198,9 @@ async def fakes() -> None:
         assert_type(fake.base_url, URL)
         assert_type(fake.add_suite("w", "p", "s").populate(10), FakeSuite)
         fake.inject(Fault.status(503), times=2)
-        snapshot = fake.add_suite("w", "p", "t").snapshot()
+        suite = fake.add_suite("w", "p", "t")
+        session = suite.create(revision="755b691", cases=[{"name": "adds"}])
+        assert_type(suite.finish(suite.rerun(session)), dict[str, Any])
+        snapshot = suite.snapshot()
         fake.inject(Fault.stale(snapshot), Fault.filtered(lambda session: session["status"] == "ERROR", after_cut=True))
         fake.inject(Fault.short_page(0), Fault.page_size(20), Fault.swapped(0), Fault.missing_row(1))
