@@ -171,9 +171,9 @@ def test_invalid_counts_give_valid_cases(counts: tuple[object, ...], number: obj
 
 
 def test_populate_continues_the_history() -> None:
-    suite = populated(50).populate(50, until=UNTIL + timedelta(days=9)).populate(50, until=UNTIL + timedelta(days=9))
+    suite = populated(50).populate(50, until=UNTIL + timedelta(days=9)).populate(500, until=UNTIL + timedelta(days=9))
     sessions = suite.sessions[::-1]
-    assert [session["relative_id"] for session in sessions] == list(range(1, 151))
+    assert [session["relative_id"] for session in sessions] == list(range(1, 601))
     dates = [session["create_date"] for session in sessions]
     assert dates == sorted(dates)
     assert all(session["finish_date"] <= "2026-02-08T15:00:00Z" for session in sessions)

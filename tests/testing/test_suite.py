@@ -343,6 +343,7 @@ def test_names_are_percent_encoded_in_urls() -> None:
     assert suite.html_url == "https://app.buddy.works/a%20b/c%2Fd/unit-tests/%C3%A9%3F"
     assert suite.create()["created_by"]["url"] == "https://api.buddy.works/workspaces/a%20b/members/1"
     assert suite.create(id="a/b")["url"] == f"{suite.url}/sessions/a%2Fb"
+    assert suite.create(id="..")["url"] == f"{suite.url}/sessions/%2E%2E"  # clients resolve ".."
 
 
 @given(st.lists(st.tuples(st.sampled_from(["create", "finish", "reopen", "delete"]), st.integers(0)), max_size=40))
