@@ -27,21 +27,30 @@ Example:
     ['0.25 s -> 1.5 s']
 """
 
+from .baseline import BaselineComparison, compare_to_baseline
 from .branches import main_branch, pass_rate
 from .causes import FailureGroup, group_failures
 from .comparison import Comparison, compare
+from .conflicts import ConflictingTest, conflicting_tests
 from .flaky import FlakyTest, flaky_tests
+from .quarantine import QuarantinedTest, parse_quarantine
 from .slow import SlowTest, slowest_tests
 
 __all__ = [
+    "BaselineComparison",
     "Comparison",
+    "ConflictingTest",
     "FailureGroup",
     "FlakyTest",
+    "QuarantinedTest",
     "SlowTest",
     "compare",
+    "compare_to_baseline",
+    "conflicting_tests",
     "flaky_tests",
     "group_failures",
     "main_branch",
+    "parse_quarantine",
     "pass_rate",
     "slowest_tests",
 ]

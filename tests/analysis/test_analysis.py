@@ -33,7 +33,10 @@ def results_of(runs: Sequence[Run], **arguments: Any) -> tuple[list[FlakyTest], 
     return flaky_tests(runs, changes=1, **arguments), slowest_tests(runs), comparisons
 
 
-@pytest.mark.parametrize(("module", "examples"), [("", 5), (".branches", 4), (".causes", 4)])
+@pytest.mark.parametrize(
+    ("module", "examples"),
+    [("", 5), (".baseline", 4), (".branches", 4), (".causes", 4), (".conflicts", 4), (".quarantine", 2)],
+)
 def test_examples_of_docstrings_run(module: str, examples: int) -> None:
     results = doctest.testmod(importlib.import_module(analysis.__name__ + module))
     assert results.attempted >= examples

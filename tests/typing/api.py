@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, assert_type
 
 import aiohttp
 from yarl import URL
 
 from buddy_sessions import (
+    BaselineComparison,
     BuddyClient,
     BuddyError,
     Change,
@@ -17,6 +18,7 @@ from buddy_sessions import (
     CIProvider,
     ClientOptions,
     Comparison,
+    ConflictingTest,
     Cursor,
     DecodeError,
     FailureGroup,
@@ -24,6 +26,7 @@ from buddy_sessions import (
     Harvest,
     HarvestError,
     Member,
+    QuarantinedTest,
     RateLimit,
     RateLimitError,
     RefType,
@@ -40,11 +43,15 @@ from buddy_sessions import (
     SuiteKey,
     TestCase,
     TestKey,
+    TestRun,
     Watch,
     compare,
+    compare_to_baseline,
+    conflicting_tests,
     flaky_tests,
     group_failures,
     main_branch,
+    parse_quarantine,
     parse_session_url,
     pass_rate,
     slowest_tests,
@@ -134,6 +141,24 @@ async def stores(buddy: BuddyClient, keys: list[SuiteKey]) -> None:
         assert_type(await store.sessions(keys[0], branch="main"), list[Session])
         assert_type(await store.suites(), list[Suite])
         assert_type(await store.covered("w/p/s"), list[tuple[int, int]])
+
+
+def baselines(baseline: list[Iterator[TestCase]], cases: list[TestCase], runs: Iterator[TestRun]) -> None:
+    quarantine = parse_quarantine("")
+    assert_type(quarantine, list[QuarantinedTest])
+    QuarantinedTest("tests/*", date(2026, 12, 31), reason=None)
+    comparison = compare_to_baseline(baseline, cases, quarantine=iter(quarantine), today=date(2026, 11, 27))
+    assert_type(comparison, BaselineComparison)
+    assert_type(comparison.new, list[TestCase])
+    assert_type(comparison.failed_in, dict[TestKey, int])
+    assert_type(comparison.expired, list[QuarantinedTest])
+    compare_to_baseline(iter([cases]), cases)  # type: ignore[arg-type]  # ty: ignore[invalid-argument-type]
+    for test in conflicting_tests(runs, window=100):
+        assert_type(test, ConflictingTest)
+        assert_type(test.key, TestKey)
+        assert_type(test.revisions, tuple[str, ...])
+        assert_type(test.failed, int)
+        assert_type(test.runs, int)
 
 
 def analyses(runs: list[list[TestCase]], cases: Iterator[TestCase], sessions: list[Session]) -> None:

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from buddy_sessions import BaselineComparison, QuarantinedTest, TestKey, compare_to_baseline
+from helpers.case_histories import Run, case, history, names, runs_of_cases, sequences_of_runs
+
+LISTS = ("new", "known", "flaky", "quarantined")
+TODAY = date(2026, 11, 27)
+
+
+def lists_of(comparison: BaselineComparison) -> dict[str, list[str]]:
+    """Return the names of the tests in the lists that are not empty."""
+    return {name: names(found) for name in LISTS if (found := getattr(comparison, name))}
+
+
+def entry(pattern: str, *, days: int = 1) -> QuarantinedTest:
+    return QuarantinedTest(pattern, TODAY + timedelta(days))
+
+
+@pytest.mark.parametrize(
+    ("baseline", "status", "verdict", "failed_in"),
+    [
+        ("PPP", "F", "new", 0),
+        ("PSTP", "E", "new", 0),
+        ("", "F", "new", 0),
+        ("   ", "F", "new", 0),
+        ("PPF", "F", "known", 1),
+        ("FEE", "F", "known", 3),
+        ("FPF", "E", "known", 2),
+        ("FPP", "F", "flaky", 1),
+        ("FES", "F", "flaky", 2),
+        ("FF ", "F", "flaky", 2),
+        ("FFF", "P", None, 0),
+        ("FFF", "S", None, 0),
+        ("FFF", "T", None, 0),
+    ],
+)
+def test_verdict_of_a_test(baseline: str, status: str, verdict: str | None, failed_in: int) -> None:
+    """The baseline is written oldest session first."""
+    comparison = compare_to_baseline(history(baseline), [case(status)])
+    assert lists_of(comparison) == ({verdict: ["pays"]} if verdict else {})
+    assert comparison.failed_in == ({TestKey(None, None, "pays"): failed_in} if verdict else {})
+
+
+@pytest.mark.parametrize("baseline", ["P", "F", "FP"])
+@pytest.mark.parametrize(
+    ("days", "is_excused"), [(1, True), (0, True), (-1, False)], ids=["tomorrow", "today", "yesterday"]
+)
+def test_quarantine_excuses_until_the_end_of_its_last_day(baseline: str, days: int, is_excused: bool) -> None:
+    entries = [entry("pa*", days=days)]
+    comparison = compare_to_baseline(history(baseline), [case("F")], quarantine=entries, today=TODAY)
+    assert (lists_of(comparison) == {"quarantined": ["pays"]}) is is_excused
+    assert comparison.expired == ([] if is_excused else entries)
+    assert comparison.unused == []
+
+
+def test_day_is_today_in_utc() -> None:
+    today = datetime.now(UTC).date()
+    entries = [QuarantinedTest("pays", today + timedelta(1)), QuarantinedTest("sells", today - timedelta(1))]
+    comparison = compare_to_baseline([], [case("F"), case("F", "sells")], quarantine=entries)
+    assert lists_of(comparison) == {"new": ["sells"], "quarantined": ["pays"]}
+    assert comparison.expired == entries[1:]
+
+
+def test_entries_that_no_failing_test_matches_are_unused() -> None:
+    entries = [entry("sells"), entry("adds", days=-1), entry("pays"), entry("*")]
+    comparison = compare_to_baseline([], [case("F"), case("P", "sells")], quarantine=iter(entries), today=TODAY)
+    assert (comparison.expired, comparison.unused) == ([], entries[:2])
+
+
+def test_sessions_of_one_commit_are_judged_together() -> None:
+    """A test fails if it fails in one of them. It is listed once, with its worst case."""
+    sessions = [case("F", id="1"), case("E", id="2"), case("P", id="3"), case("P", "adds"), case("F", "adds")]
+    comparison = compare_to_baseline(history("P"), sessions)
+    assert [(listed.name, listed.id) for listed in comparison.new] == [("adds", "adds"), ("pays", "2")]
+
+
+entries_of_any_day = st.lists(
+    st.builds(entry, st.sampled_from(["a", "b", "g > *", "*", "x"]), days=st.integers(-1, 1)), max_size=4
+)
+
+
+@given(sequences_of_runs, runs_of_cases, entries_of_any_day)
+def test_each_failing_test_has_one_verdict(baseline: list[Run], new: Run, quarantine: list[QuarantinedTest]) -> None:
+    arguments: dict[str, Any] = {"quarantine": quarantine, "today": TODAY}
+    comparison = compare_to_baseline(baseline, new, **arguments)
+    failing = {one.key for one in new if one.is_failing}
+    listed = [one.key for name in LISTS for one in getattr(comparison, name)]
+    assert sorted(listed, key=repr) == sorted(failing, key=repr)
+    assert comparison.failed_in.keys() == failing
+    assert {one.key for one in comparison.new} <= {key for key, count in comparison.failed_in.items() if not count}
+    only_failing = [[one for one in run if one.is_failing] for run in [*baseline, new]]
+    assert compare_to_baseline(only_failing[:-1], iter(only_failing[-1]), **arguments) == comparison
+
+
+@given(st.lists(runs_of_cases, min_size=1, max_size=6), runs_of_cases)
+def test_longer_baseline_excuses_more(baseline: list[Run], new: Run) -> None:
+    newest = compare_to_baseline(baseline[-1:], new)
+    longer = compare_to_baseline(baseline, new)
+    assert {one.key for one in longer.new} <= {one.key for one in newest.new}
+    assert longer.known == newest.known
