@@ -16,10 +16,12 @@ _TYPE_ENDINGS = ("Error", "Exception", "Exit", "Failed", "Failure", "Interrupt",
 _GENERIC_TYPES = {"AggregateError", "Error", "Exception", "FAILURE", "Failed", "Failure", "RuntimeException"}
 
 _PREFIX = re.compile(
-    r"failed on (?:setup|teardown) with \"|[\w./-]+\.go:\d++: ?|panic: |thrown: \"?|(?:locator|page|frame)\.\w++: "
-    r"|thread '[^']*+' (?:\(\d++\) )?panicked at '|called `Result::\w+\(\)` on an `Err` value: \"?"
+    r"failed on (?:setup|teardown) with \"|[\w./-]+\.go:\d++: ?|panic: |thrown: \"?|Uncaught \["
+    r"|(?:locator|page|frame)\.\w++: |thread '[^']*+' (?:\(\d++\) )?panicked at '"
+    r"|called `Result::\w+\(\)` on an `Err` value: \"?"
 )
 """What tools write before a message."""
+_CLOSING = {'"': '"', "'": "'", "[": "]"}
 
 _NOISE = re.compile(
     r"""(?x)
@@ -48,13 +50,14 @@ _STACK = re.compile(r'(?:-> )?at \S|Caused by: |File "|goroutine \d|stack backtr
 """The first line of a stack trace."""
 
 _CAUSE = re.compile(r"^Caused by: (.+)$", re.MULTILINE)
-_SUBJECT = re.compile(r"^ *(?:Locator: |- waiting for )(.+)$", re.MULTILINE)  # of Playwright
+_PLAIN_CAUSES = ("java.io.", "java.net.", "java.nio.", "java.util.concurrent.")  # such as "Connection refused"
+_SUBJECT = re.compile(r"^ *(?:Locator: +|- waiting for )(.+)$", re.MULTILINE)  # of Playwright
 _FRAME = re.compile(
     r"(?<![\w.@+-])((?:[\w.@+-]++[/\\])?[\w.@+-]+\.(?:py|[cm]?[jt]sx?|java|kt|go|rs|cs|fs|php|rb|scala))"
     r'(?:", line |:line |:)(\d+)'
 )
 _LIBRARY = re.compile(
-    r"site-packages|dist-packages|node_modules|/lib/python|/usr/lib|/usr/local/go/|/pkg/mod/|/rustc/|\.cargo/|/vendor/"
+    r"\u203a|site-packages|dist-packages|node_modules|/lib/python|/usr/lib|/usr/local/go/|/pkg/mod/|/rustc/|\.cargo/|/vendor/"
     r"|at (?:\S+//?)?(?:java|jdk|sun|kotlin|scala|junit"
     r"|org\.(?:junit|opentest4j|assertj|hamcrest|mockito|springframework))\."
 )
@@ -76,7 +79,10 @@ def read_message(failure: Failure) -> tuple[str | None, str]:
 def place_of(failure: Failure) -> str | None:
     """Return the innermost line of code that is not a library's, such as `tests/test_cart.py:42`; None if unknown."""
     lines = [line for line in _clean(failure.text).splitlines() if not _LIBRARY.search(line)]
-    frames = [frame for frame in map(_FRAME.search, lines) if frame]
+    found = [frame for frame in map(_FRAME.search, lines) if frame]
+    frames = [
+        frame for frame in found if "/" in frame[1] or "\\" in frame[1]
+    ] or found  # Playwright also writes "at a.ts:1"
     if not frames:
         return None
     frame = frames[-1] if frames[0][1].endswith(".py") else frames[0]  # Python alone writes the innermost frame last
@@ -108,9 +114,9 @@ def _without_stack(failure: Failure) -> Iterator[str]:
 
 
 def _root_cause(failure: Failure) -> Iterator[str]:
-    """Yield the last cause of Java's exception, or the last one that is more than the JDK's."""
+    """Yield the last cause of Java's exception, or the last one that says who has it."""
     causes = _CAUSE.findall(_COLOUR.sub("", (failure.text or "")[-_MAX_CAUSES:]))
-    yield from [cause for cause in causes if not cause.startswith("java.")][-1:] or causes[-1:]
+    yield from [cause for cause in causes if not cause.startswith(_PLAIN_CAUSES)][-1:] or causes[-1:]
 
 
 def _split_type(line: str) -> tuple[str | None, str]:
@@ -118,7 +124,7 @@ def _split_type(line: str) -> tuple[str | None, str]:
     kind, line = None, line.strip()
     while True:
         if prefix := _PREFIX.match(line):
-            line = line[prefix.end() :]
+            line = line[prefix.end() :].removesuffix(_CLOSING.get(prefix[0][-1], ""))
         elif (found := _TYPE.match(line)) and found[0] and (found[1] or found[2].endswith(_TYPE_ENDINGS)):
             kind, line = _short_type(found[2]) or kind, line[found.end() :]
         else:

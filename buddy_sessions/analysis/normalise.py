@@ -6,7 +6,8 @@ import re
 
 _START, _END = r"(?<![\w>])", r"(?![\w<])"
 _TABLE = [
-    (r"(?<!\w)(?:status|exit|HTTP|code|errno|signal)(?: code)?[ :=]{1,2}\d{1,3}(?!\d)", "the same"),  # tells the cause
+    (r"(?<!\w)(?:status|exit|HTTP|code|errno|signal)(?: code)?[ :=]{1,2}\d{1,3}(?!\d)", ""),  # kept: it tells the cause
+    (r"""(?:(?<= = )|(?<=got )|(?<=want )|(?<=but was ))(?:"[^"]*+"|'[^']*+')""", "<value>"),
     (rf"""{_START}(?:"[^"]*+"|'[^']*+'|`[^`]*+`)""", "<text>"),  # unless it is short
     (r"\[\w*ContextConfiguration@.*+", "<context>"),  # of Spring: a dump of all settings
     (r"""(?<![\w>+])[a-z][a-z+]*+://(?:[^\s'"`<>()\[\]{},\w]*+\w++)+""", "<url>"),
@@ -14,6 +15,7 @@ _TABLE = [
     (rf"{_START}[0-9a-fA-F]{{8}}(?:-[0-9a-fA-F]{{4}}){{3}}-[0-9a-fA-F]{{12}}{_END}", "<uuid>"),
     (rf"{_START}\d{{4}}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?(?:[.,]\d++)?(?:Z|[+-]\d\d:?\d\d)?)?{_END}", "<time>"),
     (rf"{_START}\d\d?:\d\d:\d\d(?:[.,]\d++)?{_END}", "<time>"),
+    (rf"{_START}(?:\d++(?:\.\d++)?(?:[mnuµ]?s|[mhd]))++{_END}", "<time>"),
     (rf"{_START}\d{{1,3}}(?:\.\d{{1,3}}){{3}}(?::\d++)?{_END}", "<address>"),
     (rf"(?<![\w:>])(?:\[[0-9a-fA-F:]++\]:\d++|(?=[a-fA-F:]*\d)(?:[0-9a-fA-F]{{0,4}}:){{2,7}}\w++){_END}", "<address>"),
     (r"(?<![\w.~>/\\])(?:[A-Za-z]:|~)?(?:[\\/]++[\w.@+~-]++)+[\\/]", "<folder>/"),  # the name of a file is kept
@@ -44,13 +46,11 @@ def _replace(text: str) -> str:
 
 
 def _placeholder(match: re.Match[str]) -> str:
-    found, replacement = match[0], _TABLE[match.lastindex - 1][1] if match.lastindex else ""
-    if replacement == "the same":
-        return found
-    if replacement == "<text>":
+    found, replacement = match[0], _TABLE[(match.lastindex or 0) - 1][1]
+    if replacement in {"<text>", "<value>"}:  # with their quotes, so that the quotes of the rest stay in pairs
         inner = _replace(found[1:-1])
-        return f"{found[0]}{inner if _is_name(inner) else replacement}{found[-1]}"
-    return replacement
+        return f"{found[0]}{inner if replacement == '<text>' and _is_name(inner) else replacement}{found[-1]}"
+    return replacement or found
 
 
 def _is_name(text: str) -> bool:

@@ -1,4 +1,8 @@
-"""Failures of all test tools, labelled with their causes: those that the rules were tuned on, and others."""
+"""Failures of eleven tools in `failures/`, labelled with their causes: those that the rules were tuned on, and others.
+
+The same cause: a person would expect to fix them with one change. The failures in `held_out` were written after the
+rules; move them to `tuned` before changing a rule because of one of them, and write others.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +82,9 @@ CORPUS = [case for path in sorted(FAILURES.rglob("*.toml")) for _, case in label
         ("at 0x7f1e, Order@1f0a8fe, commit 9fceb02d", "at <hex>, Order@<hex>, commit <hex>"),
         ("no ord_9f8a7b6c5d", "no <id>"),
         ("no module 'numpy', key \"id\", `utf8`", "no module 'numpy', key \"id\", `utf<number>`"),
-        ("got 'a text of more than four words'", "got '<text>'"),
+        ("said 'a text of more than four words'", "said '<text>'"),
+        ("Phase() = 'Pending', want \"Ready\"", "Phase() = '<value>', want \"<value>\""),
+        ("timed out after 1m30s, 5000ms", "timed out after <time>, <time>"),
         ("status code 404, exit code: 137, HTTP 503", "status code 404, exit code: 137, HTTP 503"),
         ("two\n lines\tof  text", "two lines of text"),
         ("src/cart.py and i/o", "src/cart.py and i/o"),
@@ -90,7 +96,7 @@ def test_what_varies_is_replaced(text: str, template: str) -> None:
 
 _PIECES = r"""
     ' " ` 12 a é < > / \ . : @ - + ( ) ! _ Z http:// status exit 1 abcdef0 0x1f 2025-01-01 10:00:00 tmpabcdefgh 1.2.3.4
-    ::1 e-5 [::1]:80 [AContextConfiguration@ C:\a\ x@y.z <number> a1b2c3 ٣
+    ::1 e-5 = got want 5ms 1m30s [::1]:80 [AContextConfiguration@ C:\a\ x@y.z <number> a1b2c3 ٣
 """
 _pieces = st.sampled_from([*_PIECES.split(), " "])
 
