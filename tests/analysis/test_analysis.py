@@ -24,7 +24,7 @@ from buddy_sessions import (
     flaky_tests,
     slowest_tests,
 )
-from helpers.case_histories import Run, history, runs_of_cases, sequences_of_runs, timed
+from helpers.case_histories import Run, runs_of_cases, sequences_of_runs
 
 
 def results_of(runs: Sequence[Run], **arguments: Any) -> tuple[list[FlakyTest], list[SlowTest], list[Comparison]]:
@@ -90,10 +90,3 @@ class TestAllFunctions:
         (name,) = argument
         with pytest.raises(ConfigError, match=name):
             function([], **argument)
-
-    def test_results_are_frozen(self) -> None:
-        results: list[Any] = [*flaky_tests(history("PFPF")), *slowest_tests(timed(1)), compare([], [])]
-        assert len(results) == 3
-        for result in results:
-            with pytest.raises(attrs.exceptions.FrozenInstanceError):
-                setattr(result, attrs.fields(type(result))[0].name, None)

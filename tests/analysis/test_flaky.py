@@ -71,18 +71,3 @@ class TestFlakyTests:
         assert {test.key: test for test in flaky} == {test.key: test for test in expected}
         assert len(flaky) == len(expected)
         assert [test.changes for test in flaky] == sorted((test.changes for test in expected), reverse=True)
-
-    @given(sequences_of_runs, sequences_of_runs, st.integers(1, 9))
-    def test_sessions_before_the_window_change_nothing(self, older: list[Run], runs: list[Run], window: int) -> None:
-        newest = runs[-window:]
-        expected = flaky_tests(newest, window=len(newest) or 1, changes=1)
-        if len(newest) == window:
-            assert flaky_tests([*older, *runs], window=window, changes=1) == expected
-        assert flaky_tests(runs, window=window, changes=1) == expected
-
-    @given(sequences_of_runs)
-    def test_larger_window_finds_no_fewer_changes(self, runs: list[Run]) -> None:
-        for window in range(1, len(runs)):
-            larger = {test.key: test.changes for test in flaky_tests(runs, window=window + 1, changes=1)}
-            for test in flaky_tests(runs, window=window, changes=1):
-                assert larger[test.key] >= test.changes
