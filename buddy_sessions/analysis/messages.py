@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from ..models import Failure
 
-_MAX_LENGTH = 4000  # characters at both ends of a message or text; the rest is ignored, apart from
-_MAX_CAUSES = 100_000  # characters at the end, for the causes of Java's exceptions
+_MAX_LENGTH = 4000  # characters that are read at each end of a message or text
+_MAX_CAUSES = 100_000  # characters at the end of a text that are searched for the causes of Java's exceptions
 _COLOUR = re.compile(r"\x1b\[[0-9;?]*+[A-Za-z]|\[(?:[0-9]{1,2};)*+[0-9]{1,2}m")  # some reporters lose the ESC
 
 _TYPE = re.compile(r"((?:[\w$]++[.\\])*+)([A-Z]\w*+)(?: ?: +(?=\S)| ?:?$)")
@@ -125,7 +125,7 @@ def _split_type(line: str) -> tuple[str | None, str]:
     while True:
         if prefix := _PREFIX.match(line):
             line = line[prefix.end() :].removesuffix(_CLOSING.get(prefix[0][-1], ""))
-        elif (found := _TYPE.match(line)) and found[0] and (found[1] or found[2].endswith(_TYPE_ENDINGS)):
+        elif (found := _TYPE.match(line)) and (found[1] or found[2].endswith(_TYPE_ENDINGS)):
             kind, line = _short_type(found[2]) or kind, line[found.end() :]
         else:
             break
