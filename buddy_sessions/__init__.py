@@ -5,6 +5,8 @@ async with BuddyClient.from_env() as buddy:
         print(session.relative_id, session.status, session.duration)
 """
 
+from . import _interrupt as _interrupt  # isort: split
+
 from ._changes import Change, ChangeKind
 from ._decoding.converter import to_dict
 from ._http.rate_limit import RequestLimiter

@@ -13,8 +13,6 @@ def main() -> int:
     """Run the command line with the arguments of the process, and return the exit code."""
     try:
         from .cli import run  # noqa: PLC0415 - the extra [cli] may not be installed
-    except KeyboardInterrupt:  # the import takes a moment
-        return 130
     except ModuleNotFoundError as error:
         if error.name not in {"cyclopts", "msgspec", "rich"}:
             raise

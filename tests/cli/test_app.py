@@ -295,19 +295,6 @@ class TestMain:
         assert main() == 2
         assert capsys.readouterr().err == f"error: {name} is not installed; run: pip install 'buddy_sessions[cli]'\n"
 
-    def test_interrupt_at_the_start_is_130(
-        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        class Interrupted(MetaPathFinder):
-            def find_spec(self, *_: object) -> None:
-                raise KeyboardInterrupt
-
-        for module in [module for module in sys.modules if module.startswith("buddy_sessions.cli")]:
-            monkeypatch.delitem(sys.modules, module)
-        monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
-        assert main() == 130
-        assert capsys.readouterr() == ("", "")
-
     def test_other_missing_module_is_raised(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for module in [module for module in sys.modules if module.startswith("buddy_sessions.cli")]:
             monkeypatch.delitem(sys.modules, module)

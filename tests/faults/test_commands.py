@@ -171,6 +171,29 @@ class TestUnusableFile:
         assert content_of(tmp_path) == {name: b"old"}
 
 
+class TestInterruptAtTheStart:
+    @pytest.mark.parametrize("module", ["aiohttp", "cyclopts", "buddy_sessions.store"])
+    def test_interrupt_while_modules_are_imported(self, command: CommandRunner, tmp_path: Path, module: str) -> None:
+        """A module that interrupts the process stands in for a user who is fast."""
+        (tmp_path / "sitecustomize.py").write_text(INTERRUPTING.format(module=module))
+        environment = {**command.environment, "PYTHONPATH": str(tmp_path)}
+        environment.pop("PYTHONSAFEPATH", None)
+        result = command.check(run_process(environment, "list", B))
+        assert result == (130, "", "")
+
+
+INTERRUPTING = """
+import os, signal, sys
+
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting())
+"""
+
+
 class TestSigterm:
     @pytest.mark.parametrize(
         ("name", "exists"),

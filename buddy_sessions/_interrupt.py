@@ -1,0 +1,18 @@
+"""Ends the command quietly if Ctrl-C is pressed while its modules are imported: this one is the first."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import PurePath
+from types import TracebackType
+
+
+def _exit_quietly(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        os._exit(130)
+    sys.__excepthook__(kind, error, trace)
+
+
+if PurePath(sys.argv[0]).stem == "buddy-sessions" or sys.orig_argv[1:3] == ["-m", "buddy_sessions"]:
+    sys.excepthook = _exit_quietly
