@@ -6,12 +6,15 @@ A server can send any text, including escape sequences. It must reach a terminal
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime
 
 from buddy_sessions import Stats
 
 UNKNOWN = "-"
 """The text of an unknown value."""
+
+_WEB_URL = re.compile("https?://[!-~]+", re.IGNORECASE)
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 _MONTH, _YEAR = 2_629_800, 31_557_600  # on average
@@ -38,6 +41,11 @@ def escape(text: str) -> str:
 def one_line(text: str) -> str:
     """Return `text` on one line, escaped."""
     return escape(" ".join(text.split()))
+
+
+def web_url(url: str | None) -> str:
+    """Return the URL if it is safe as a link: of the web, in plain ASCII; otherwise an empty text."""
+    return url if url is not None and _WEB_URL.fullmatch(url) else ""
 
 
 def format_count(number: int, noun: str) -> str:

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from buddy_sessions import FlakyTest, SlowTest, TestCase, TestKey, TestRun, flaky_tests, slowest_tests
+from buddy_sessions import FlakyTest, Session, SlowTest, TestCase, TestKey, TestRun, flaky_tests, slowest_tests
 
-from .session_rows import AnySession
 from .streaks import Streak, find_test_streak
 
 WINDOW = 10
@@ -49,7 +48,7 @@ class CaseStatistics:
 
 
 def compute_case_statistics(
-    finished: Sequence[AnySession], failed_runs: Sequence[TestRun], complete_runs: Sequence[TestRun]
+    finished: Sequence[Session], failed_runs: Sequence[TestRun], complete_runs: Sequence[TestRun]
 ) -> CaseStatistics:
     """Return the statistics of saved test cases.
 
@@ -71,7 +70,7 @@ def compute_case_statistics(
     )
 
 
-def _failing_tests(finished: Sequence[AnySession], failed_runs: Sequence[TestRun]) -> list[FailingTest] | None:
+def _failing_tests(finished: Sequence[Session], failed_runs: Sequence[TestRun]) -> list[FailingTest] | None:
     failing = {run.session.id: frozenset(case.key for case in run.cases) for run in failed_runs}
     newest = next((run for run in failed_runs if finished and run.session.id == finished[0].id), None)
     if newest is None:

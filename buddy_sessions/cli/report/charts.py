@@ -34,9 +34,9 @@ class Chart(NamedTuple):
 
 def draw_charts(statistics: SuiteStatistics) -> list[Chart]:
     """Return the charts of a suite: pass rates and durations, each only if it has at least two points."""
-    every = formats.period(statistics.period_days)
-    rates: list[_Point] = [(period, period.pass_rate.percent) for period in statistics.periods]
-    durations: list[_Point] = [(period, period.duration) for period in statistics.periods]
+    every = formats.period(statistics.timeline.days)
+    rates: list[_Point] = [(period, period.pass_rate.percent) for period in statistics.timeline.periods]
+    durations: list[_Point] = [(period, period.duration) for period in statistics.timeline.periods]
     highest_duration = max((duration for _, duration in durations if duration is not None), default=0)
     charts = [
         _draw_chart(f"Pass rate per {every}", rates, 100, formats.percent),
@@ -48,8 +48,7 @@ def draw_charts(statistics: SuiteStatistics) -> list[Chart]:
 def draw_sparkline(statuses: Sequence[SessionStatus]) -> str:
     """Return one bar per session as an `svg` element, the newest on the right: low if it passed, high if it failed.
 
-    Args:
-        statuses: The statuses of at most `RECENT` sessions, newest first.
+    `statuses` are those of at most `RECENT` sessions, newest first.
     """
     paths: dict[str, str] = {}
     for number, status in enumerate(statuses):

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from datetime import date, datetime
 
-from buddy_sessions import SessionStatus
+from buddy_sessions import Session, SessionStatus
 
 from ..formats.formatting import UNKNOWN, format_duration
-from .session_rows import AnySession
-from .suite_statistics import Growth
 
-_WEB_URL = re.compile(r"https?://[!-~]+", re.IGNORECASE)
 _STATUS_CLASSES = {SessionStatus.SUCCESSFUL: "good", SessionStatus.ERROR: "bad"}
 _PERIODS = {1: "day", 7: "week", 28: "four weeks"}
 _MINUS = "\N{MINUS SIGN}"
@@ -71,24 +67,13 @@ def period(days: int) -> str:
     return _PERIODS.get(days, f"{days:,} days")
 
 
-def growth_values(growth: Growth) -> tuple[str, str]:
-    """Return the medians before and after a growth: `1m00s` and `1m30s`."""
-    format_value = duration if growth.measure == "duration" else number
-    return format_value(growth.before), format_value(growth.after)
-
-
-def session_tests(session: AnySession) -> Iterator[str]:
+def session_tests(session: Session) -> Iterator[str]:
     """Yield the counts of a session: `482 tests`, `5 failed`, `1 with errors`."""
     yield count(session.tests_count or 0, "test")
     counts = (session.failed_count, "failed"), (session.error_count, "with errors"), (session.skipped_count, "skipped")
     yield from (f"{number(value)} {label}" for value, label in counts if value)
 
 
-def status_class(session: AnySession) -> str:
+def status_class(session: Session) -> str:
     """Return the CSS class that colours the status of a session."""
     return _STATUS_CLASSES.get(session.status, "other")
-
-
-def web_url(url: str | None) -> str:
-    """Return the URL if it is safe as a link (http or https); otherwise an empty text."""
-    return url if url is not None and _WEB_URL.fullmatch(url) else ""

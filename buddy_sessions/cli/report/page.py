@@ -1,7 +1,7 @@
 """The HTML page of a report, rendered by Jinja (the extra `[report]`).
 
 Templates escape HTML in every text, and `_escape_text` escapes invisible characters. A URL becomes a link only through
-`formats.web_url`.
+`web_url`.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 from buddy_sessions import __version__
 
 from ..extras import import_extra
-from ..formats.formatting import one_line
+from ..formats.formatting import one_line, web_url
 from ..formats.tables import ref_text, status_text
 from . import formats
 from .charts import draw_charts, draw_sparkline
-from .suite_statistics import RECENT, SuiteStatistics, largest_growths
+from .suite_statistics import RECENT, SuiteStatistics
 
 _MAX_MESSAGE_LENGTH = 160  # characters: two lines
 
@@ -38,6 +38,7 @@ def load_template() -> Any:
         one_line=one_line,
         ref_text=ref_text,
         status_text=status_text,
+        web_url=web_url,
         draw_charts=draw_charts,
         draw_sparkline=draw_sparkline,
         MAX_MESSAGE_LENGTH=_MAX_MESSAGE_LENGTH,
@@ -58,10 +59,8 @@ def render_page(
         now: The time that the page shows.
         days: The number of days that the statistics are limited to; None if they are not.
     """
-    # Only the largest growth per suite and measure, so that one suite with many branches does not fill the list.
-    largest = {(growth.suite.key, growth.measure): growth for suite in suites for growth in reversed(suite.growths)}
     ordered = sorted(suites, key=lambda suite: suite.sort_key)
-    yield from template.generate(suites=ordered, growths=largest_growths(largest.values()), now=now, days=days)
+    yield from template.generate(suites=ordered, now=now, days=days)
 
 
 def _escape_text(value: object) -> object:

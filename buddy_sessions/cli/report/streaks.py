@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from buddy_sessions import SessionStatus, TestKey
-
-from .session_rows import AnySession
+from buddy_sessions import Session, SessionStatus, TestKey
 
 
 class Streak(NamedTuple):
@@ -19,12 +17,12 @@ class Streak(NamedTuple):
         is_complete: Whether the session before `first` is known not to fail, or does not exist.
     """
 
-    first: AnySession
+    first: Session
     length: int
     is_complete: bool = True
 
 
-def suite_streak(finished: Sequence[AnySession]) -> Streak | None:
+def suite_streak(finished: Sequence[Session]) -> Streak | None:
     """Return since when a suite has been failing; None if its newest finished session did not fail.
 
     Sessions that neither passed nor failed, such as skipped ones, are passed over.
@@ -32,20 +30,18 @@ def suite_streak(finished: Sequence[AnySession]) -> Streak | None:
     Args:
         finished: The finished sessions, newest first.
     """
-    if not finished or finished[0].status != SessionStatus.ERROR:
+    if not finished or not finished[0].is_failing:
         return None
     first, length = finished[0], 0
     for session in _same_ref(finished):
         if session.status == SessionStatus.SUCCESSFUL:
             break
-        if session.status == SessionStatus.ERROR:
+        if session.is_failing:
             first, length = session, length + 1
     return Streak(first, length)
 
 
-def find_test_streak(
-    finished: Sequence[AnySession], failing: Mapping[str, frozenset[TestKey]], test: TestKey
-) -> Streak:
+def find_test_streak(finished: Sequence[Session], failing: Mapping[str, frozenset[TestKey]], test: TestKey) -> Streak:
     """Return since when a test has been failing, which fails in the newest finished session.
 
     Sessions in which no test failed, although they did not pass, are passed over: the tests were skipped, or did not
@@ -63,12 +59,12 @@ def find_test_streak(
             first, length = session, length + 1
         elif keys or session.status == SessionStatus.SUCCESSFUL:
             break
-        elif session.id not in failing and session.status == SessionStatus.ERROR:
+        elif session.id not in failing and session.is_failing:
             return Streak(first, length, is_complete=False)
     return Streak(first, length)
 
 
-def _same_ref(finished: Sequence[AnySession]) -> Iterator[AnySession]:
+def _same_ref(finished: Sequence[Session]) -> Iterator[Session]:
     """Iterate over the sessions of the branch, tag or pull request of the newest one."""
     newest = finished[0]
     for session in finished:

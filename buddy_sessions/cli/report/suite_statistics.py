@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from statistics import median
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from buddy_sessions import RefType, SessionStatus, Suite, SuiteKey
+from buddy_sessions import RefType, Session, SessionStatus, Suite, SuiteKey
+from buddy_sessions.models import is_before
 
 from .case_statistics import CaseStatistics
-from .session_rows import AnySession
 from .streaks import Streak, suite_streak
 
 RECENT = 20
 """The number of newest finished sessions that determine the current state of a suite."""
 
-_MAX_SESSIONS, _MAX_BRANCHES, _MAX_GROWTHS = 12, 8, 8  # rows of the lists
+_MAX_SESSIONS, _MAX_BRANCHES = 12, 8  # rows of the lists
 _MAX_PERIODS = 31
 _PERIOD_DAYS = (1, 7, 28, 91, 364)  # the smallest that gives at most `_MAX_PERIODS` is used
 _MIN_HALF = 5  # sessions; growth is not computed for smaller halves
 _MIN_MEDIAN = 0.001  # growth relative to a smaller value is meaningless
 _MIN_GROWTH = 10  # percent; smaller changes are no trend
 _MAX_VALUE = 10**9  # larger values are ignored, because they would hide all others in a chart
-
-Measure = Literal["duration", "tests"]
 
 
 class Ref(NamedTuple):
@@ -61,18 +59,22 @@ class BranchFailures(NamedTuple):
     ref: Ref
     failed: int
     finished: int
-    latest: AnySession  # the newest one that failed
+    latest: Session  # the newest one that failed
 
 
-class Growth(NamedTuple):
-    """The growth of a median from the older half of the sessions to the newer half."""
+class Recent(NamedTuple):
+    """The latest `RECENT` finished sessions."""
 
-    suite: Suite
-    ref: Ref | None  # None for the whole suite
-    measure: Measure
-    before: float  # seconds, or a number of tests
-    after: float
-    percent: float  # negative if it has shrunk
+    pass_rate: PassRate
+    duration: float | None  # median, in seconds
+    statuses: Sequence[SessionStatus]  # newest first
+
+
+class Timeline(NamedTuple):
+    """Consecutive periods of the same number of days, without gaps, oldest first."""
+
+    days: int
+    periods: Sequence[Period]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,19 +83,15 @@ class SuiteStatistics:
 
     suite: Suite
     session_count: int
-    latest_finished: AnySession | None
+    latest_finished: Session | None
     streak: Streak | None  # of failures; None if the newest finished session did not fail
-    pass_rate: PassRate  # of the recent sessions
-    duration: float | None  # median of the recent sessions, in seconds
+    recent: Recent
     slowdown: float | None  # growth of the median duration of the whole suite in percent; None if it is no trend
     span: tuple[datetime, datetime] | None  # creation times of the first and the last session
-    recent: Sequence[SessionStatus]  # newest first
-    newest: Sequence[AnySession]  # newest first
-    period_days: int
-    periods: Sequence[Period]  # without gaps, oldest first
+    newest: Sequence[Session]  # newest first
+    timeline: Timeline
     failures: Sequence[BranchFailures]  # most failures first
     failed_branches: int  # including those that are not in `failures`
-    growths: Sequence[Growth]  # largest first
     cases: CaseStatistics | None  # None if no test cases were saved
 
     @property
@@ -114,13 +112,13 @@ class SuiteStatistics:
     @property
     def sort_key(self) -> tuple[bool, float, float, SuiteKey]:
         """The key that sorts suites: failing ones first, then by lower pass rate, then by larger slowdown."""
-        percent = self.pass_rate.percent
+        percent = self.recent.pass_rate.percent
         return not self.is_failing, 101 if percent is None else percent, -(self.slowdown or 0), self.suite.key
 
 
 def compute_statistics(
     suite: Suite,
-    sessions: Sequence[AnySession],
+    sessions: Sequence[Session],
     *,
     since: datetime | None = None,
     cases: CaseStatistics | None = None,
@@ -134,82 +132,47 @@ def compute_statistics(
         cases: The statistics of its test cases; None if none were saved.
     """
     all_finished = [session for session in sessions if session.is_finished]
-    sessions = [session for session in sessions if is_recent(session, since)]
+    sessions = [session for session in sessions if not is_before(session, since)]
     finished = [session for session in sessions if session.is_finished]
     recent = finished[:RECENT]
-    by_ref = _group_by_ref(finished)
-    growths = list(_growths(suite, finished, by_ref))
-    failures = _branch_failures(by_ref)
+    failures = _branch_failures(finished)
     created = [session.create_date for session in sessions if session.create_date is not None]
-    period_days, periods = _periods(finished)
     return SuiteStatistics(
         suite=suite,
         session_count=len(sessions),
         latest_finished=finished[0] if finished else None,
         streak=suite_streak(all_finished) if finished else None,
-        pass_rate=_pass_rate(recent),
-        duration=_median_or_none(_values("duration", recent)),
-        slowdown=next(
-            (growth.percent for growth in growths if growth.ref is None and growth.measure == "duration"), None
-        ),
+        recent=Recent(_pass_rate(recent), _median_duration(recent), [session.status for session in recent]),
+        slowdown=_slowdown(finished),
         span=(min(created), max(created)) if created else None,
-        recent=[session.status for session in recent],
         newest=sessions[:_MAX_SESSIONS],
-        period_days=period_days,
-        periods=periods,
+        timeline=_timeline(finished),
         failures=failures[:_MAX_BRANCHES],
         failed_branches=len(failures),
-        growths=largest_growths(growths),
         cases=cases,
     )
 
 
-def is_recent(session: AnySession, since: datetime | None) -> bool:
-    """Return whether a session was created at a time or later. A session without a date always is."""
-    return since is None or session.create_date is None or session.create_date >= since
-
-
-def largest_growths(growths: Iterable[Growth]) -> list[Growth]:
-    """Return the largest growths, largest first, without those that are not positive."""
-    growing = (growth for growth in growths if growth.percent > 0)
-    return sorted(growing, key=lambda growth: -growth.percent)[:_MAX_GROWTHS]
-
-
-def _group_by_ref(sessions: Iterable[AnySession]) -> dict[Ref, list[AnySession]]:
-    groups: dict[Ref, list[AnySession]] = {}
-    for session in sessions:
-        groups.setdefault(Ref(session.ref_type, session.ref_name), []).append(session)
-    return groups
-
-
-def _branch_failures(by_ref: dict[Ref, list[AnySession]]) -> list[BranchFailures]:
+def _branch_failures(finished: Iterable[Session]) -> list[BranchFailures]:
     """Return the branches that have failed: most failures first, then fewest sessions, then newest failure."""
+    by_ref: dict[Ref, list[Session]] = {}
+    for session in finished:
+        by_ref.setdefault(Ref(session.ref_type, session.ref_name), []).append(session)
     failures: list[BranchFailures] = []
     for ref, sessions in by_ref.items():
-        failed = [session for session in sessions if session.status == SessionStatus.ERROR]
+        failed = [session for session in sessions if session.is_failing]
         if failed:
             failures.append(BranchFailures(ref, len(failed), len(sessions), failed[0]))
     return sorted(failures, key=lambda branch: (-branch.failed, branch.finished, -branch.latest.relative_id))
 
 
-def _growths(suite: Suite, finished: Sequence[AnySession], by_ref: dict[Ref, list[AnySession]]) -> Iterator[Growth]:
-    groups: list[tuple[Ref | None, Sequence[AnySession]]] = [(None, finished)]
-    if len(by_ref) > 1:  # a single branch would repeat the whole suite
-        groups.extend(by_ref.items())
-    measures: tuple[Measure, ...] = ("duration", "tests")
-    for ref, sessions in groups:
-        for measure in measures:
-            growth = _growth(suite, ref, measure, sessions)
-            if growth is not None:
-                yield growth
+def _slowdown(finished: Iterable[Session]) -> float | None:
+    """Return by how many percent the median duration has grown from the older half of the sessions to the newer one.
 
-
-def _growth(suite: Suite, ref: Ref | None, measure: Measure, sessions: Iterable[AnySession]) -> Growth | None:
-    """Return the growth; None if there are too few sessions, the older median is zero, or the change is no trend.
-
-    If the number of sessions is odd, the oldest one is left out.
+    None if there are too few sessions, the older median is zero, or the change is no trend. Of an odd number of
+    sessions, the oldest one is left out.
     """
-    values = _values(measure, sessions)
+    values = _durations(finished)
     half = len(values) // 2
     if half < _MIN_HALF:
         return None
@@ -217,38 +180,40 @@ def _growth(suite: Suite, ref: Ref | None, measure: Measure, sessions: Iterable[
     if before < _MIN_MEDIAN:
         return None
     percent = 100 * (after - before) / before
-    return Growth(suite, ref, measure, before, after, percent) if abs(percent) >= _MIN_GROWTH else None
+    return percent if abs(percent) >= _MIN_GROWTH else None
 
 
-def _periods(finished: Sequence[AnySession]) -> tuple[int, list[Period]]:
-    """Return the length of a period in days, and at most `_MAX_PERIODS` periods.
+def _timeline(finished: Sequence[Session]) -> Timeline:
+    """Return at most `_MAX_PERIODS` periods.
 
-    The periods end with the day of the newest session, so the first one may be shorter.
+    They end with the day of the newest session, so the first one may be shorter.
     """
     dated = [(session.create_date.toordinal(), session) for session in finished if session.create_date is not None]
     if not dated:
-        return 1, []
+        return Timeline(1, [])
     first, last = min(day for day, _ in dated), max(day for day, _ in dated)
     total = last - first + 1
     days = next((days for days in _PERIOD_DAYS if total <= days * _MAX_PERIODS), -(-total // _MAX_PERIODS))
-    groups: list[list[AnySession]] = [[] for _ in range(-(-total // days))]
+    groups: list[list[Session]] = [[] for _ in range(-(-total // days))]
     for day, session in dated:
         groups[-1 - (last - day) // days].append(session)
     starts = range(last + 1 - days * len(groups), last + 1, days)
-    return days, [
-        Period(date.fromordinal(max(start, first)), _pass_rate(group), _median_or_none(_values("duration", group)))
+    periods = [
+        Period(date.fromordinal(max(start, first)), _pass_rate(group), _median_duration(group))
         for start, group in zip(starts, groups, strict=True)
     ]
+    return Timeline(days, periods)
 
 
-def _pass_rate(finished: Sequence[AnySession]) -> PassRate:
+def _pass_rate(finished: Sequence[Session]) -> PassRate:
     return PassRate(sum(session.status == SessionStatus.SUCCESSFUL for session in finished), len(finished))
 
 
-def _values(measure: Measure, sessions: Iterable[AnySession]) -> list[float]:
-    values = (session.duration if measure == "duration" else session.tests_count for session in sessions)
-    return [value for value in values if value is not None and 0 <= value < _MAX_VALUE]
+def _durations(sessions: Iterable[Session]) -> list[float]:
+    durations = (session.duration for session in sessions)
+    return [duration for duration in durations if duration is not None and 0 <= duration < _MAX_VALUE]
 
 
-def _median_or_none(values: Sequence[float]) -> float | None:
-    return median(values) if values else None
+def _median_duration(sessions: Iterable[Session]) -> float | None:
+    durations = _durations(sessions)
+    return median(durations) if durations else None

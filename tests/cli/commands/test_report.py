@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -57,7 +55,7 @@ class TestPage:
     def test_html_is_valid_and_accessible(self, render: Render, demo: Path) -> None:
         page = HtmlPage(render(demo))
         assert page.mistakes == []
-        assert len(page.has_caption) > 20
+        assert len(page.has_caption) > 15
         assert all(page.has_caption)
         assert all(attrs.get("scope") in {"col", "row"} for tag, attrs in page.tags if tag == "th")
         ids = page.values("id")
@@ -124,7 +122,6 @@ class TestPage:
         page = HtmlPage(render(db))
         assert ">acme/shop/a</a>" in render(db)
         assert "1 suite not failing acme/shop/b 100 % passed" in page.text
-        assert "acme/shop/a all branches duration 1m00s → 1m30s +50 %" in page.text
         assert "Open in Buddy" not in page.text
 
     def test_suites_and_sessions_link_to_buddy(self, render: Render, fake: FakeBuddy, db: Path) -> None:
@@ -158,7 +155,6 @@ class TestPage:
         assert "1 Mar 2025 0 of 4 0 % 1m00s" in text
         assert "fix/8 1 of 1 8 Mar 2026" in text
         assert "and 1 more" in text
-        assert "all branches duration 1m00s → 1m30s +50 %" in text
         assert "#10 9 Mar 2026, 10:00 ✔ passed 1,200 tests fix/9" in text
         assert "✘ failed 1,200 tests, 3 failed" in text
         assert "#1 - ✘ failed" in text
@@ -206,7 +202,6 @@ class TestPage:
         )
         assert latest in text
         assert "- 1 of 1 - " in text
-        assert "Neither the duration nor the number of tests has grown." in text
         assert "#1 - ✘ failed - -" in text
 
     def test_suite_whose_sessions_were_deleted(self, render: Render, fake: FakeBuddy, db: Path) -> None:
@@ -227,12 +222,6 @@ class TestPage:
 
 
 class TestCommand:
-    def test_suite_is_completed_by_defaults(self, call: Call, demo: Path, page: Path) -> None:
-        arguments = ("report", "--db", str(demo), "-o", str(page), "--suite", "MNbyVedg", "-w", "acme")
-        assert call(*arguments, "-p", "storefront").err.startswith(f"Wrote {page} (1 suite, ")
-        assert call(*arguments, "-p", "storefront", "-q") == (0, "", "")
-        assert call(*arguments).code == 2
-
     def test_summary_names_the_page(self, call: Call, demo: Path, page: Path) -> None:
         code, out, err = call("report", "--db", str(demo), "-o", str(page))
         assert (code, out) == (0, "")
@@ -268,18 +257,6 @@ class TestCommand:
         assert "This suite has no sessions of the last 30 days." in text
         assert "4 sessions, 2 failing now." in HtmlPage(render(db)).text
 
-    @pytest.mark.parametrize("days", ["0", "-1", "36501", "x"])
-    def test_invalid_number_of_days_is_wrong_usage(self, days: str, call: Call, demo: Path, page: Path) -> None:
-        code, out, err = call("report", "--db", str(demo), f"--days={days}", "-o", str(page))
-        assert (code, out, page.exists()) == (2, "", False)
-        assert "--days" in err
-
-    def test_missing_database_is_wrong_usage(self, call: Call, db: Path, page: Path, tmp_path: Path) -> None:
-        code, out, err = call("report", "--db", str(db), "-o", str(page))
-        assert (code, out) == (2, "")
-        assert err == f"error: {str(db)!r} not found: create it with buddy-sessions sync … --db FILE\n"
-        assert not [*tmp_path.iterdir()]
-
     def test_missing_suite_is_wrong_usage(self, call: Call, demo: Path, page: Path) -> None:
         page.write_text("old")
         code, _, err = call("report", "--db", str(demo), "--suite", "a/b/c", "a/b", "acme/payments", "-o", str(page))
@@ -289,22 +266,3 @@ class TestCommand:
         )
         assert page.read_text() == "old"
         assert [*page.parent.iterdir()] == [page]
-
-    def test_invalid_suite_is_wrong_usage(self, call: Call, demo: Path, page: Path) -> None:
-        code, _, err = call("report", "--db", str(demo), "--suite", "a", "-o", str(page))
-        assert (code, "workspace/project/suite_id" in err, page.exists()) == (2, True, False)
-
-    def test_page_does_not_replace_the_database(self, call: Call, demo: Path, page: Path) -> None:
-        os.link(demo, page)
-        code, _, err = call("report", "--db", str(demo), "-o", str(page))
-        assert (code, "would replace the database" in err) == (2, True)
-        assert demo.read_bytes().startswith(b"SQLite format 3")
-
-    def test_missing_extra_is_wrong_usage(
-        self, call: Call, demo: Path, page: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setitem(sys.modules, "jinja2", None)
-        code, out, err = call("report", "--db", str(demo), "-o", str(page))
-        assert (code, out) == (2, "")
-        assert err == "error: jinja2 is not installed; run: pip install 'buddy_sessions[report]'\n"
-        assert not page.exists()

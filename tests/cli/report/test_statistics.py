@@ -8,7 +8,7 @@ import pytest
 from attrs import evolve
 
 from buddy_sessions import RefType
-from buddy_sessions.cli.report.suite_statistics import Growth, PassRate, Period, Ref, compute_statistics
+from buddy_sessions.cli.report.suite_statistics import PassRate, Period, Ref, compute_statistics
 from helpers.report_sessions import FAILED, FIRST, PASSED, RUNNING, SKIPPED, SUITE, statistics
 
 MAIN = Ref(RefType.BRANCH, "main")
@@ -16,16 +16,16 @@ MAIN = Ref(RefType.BRANCH, "main")
 
 def test_suite_without_sessions() -> None:
     it = compute_statistics(SUITE, [])
-    assert (it.session_count, it.span, it.latest_finished, it.duration) == (0, None, None, None)
-    assert (it.pass_rate.percent, it.slowdown, it.is_failing) == (None, None, False)
-    assert (it.periods, it.failures, it.growths, it.recent) == ([], [], [], [])
+    assert (it.session_count, it.span, it.latest_finished, it.recent.duration) == (0, None, None, None)
+    assert (it.recent.pass_rate.percent, it.slowdown, it.is_failing) == (None, None, False)
+    assert (it.timeline.periods, it.failures, it.recent.statuses) == ([], [], [])
 
 
 def test_newest_20_finished_sessions_determine_the_state() -> None:
     it = statistics([FAILED] * 10 + [PASSED] * 18 + [SKIPPED] + [RUNNING] * 3, duration=[10] * 9 + [*range(23)])
-    assert it.pass_rate == PassRate(18, 20)
-    assert it.pass_rate.percent == 90
-    assert it.duration == 9.5  # of 0 to 19, without the running sessions
+    assert it.recent.pass_rate == PassRate(18, 20)
+    assert it.recent.pass_rate.percent == 90
+    assert it.recent.duration == 9.5  # of 0 to 19, without the running sessions
     assert it.newest[0].status == RUNNING
     assert it.latest_finished is not None
     assert it.latest_finished.relative_id == 29
@@ -42,7 +42,7 @@ def test_pass_rate_is_not_rounded() -> None:
 
 
 def test_statuses_of_the_newest_20_finished_sessions_are_kept() -> None:
-    assert statistics([FAILED] * 9 + [PASSED] * 19 + [SKIPPED, RUNNING]).recent == [SKIPPED, *[PASSED] * 19]
+    assert statistics([FAILED] * 9 + [PASSED] * 19 + [SKIPPED, RUNNING]).recent.statuses == [SKIPPED, *[PASSED] * 19]
 
 
 def test_sessions_before_a_time_are_left_out() -> None:
@@ -50,7 +50,7 @@ def test_sessions_before_a_time_are_left_out() -> None:
     days = [FIRST, None, FIRST + timedelta(days=2), FIRST + timedelta(days=3)]
     it = statistics([PASSED, PASSED, FAILED, RUNNING], create_date=days, since=FIRST + timedelta(days=2))
     assert [session.relative_id for session in it.newest] == [4, 3, 2]
-    assert (it.session_count, it.pass_rate, it.failed_branches) == (3, PassRate(1, 2), 1)
+    assert (it.session_count, it.recent.pass_rate, it.failed_branches) == (3, PassRate(1, 2), 1)
     assert it.span == (FIRST + timedelta(days=2), FIRST + timedelta(days=3))
 
 
@@ -77,8 +77,8 @@ def test_newest_12_sessions_are_listed() -> None:
 
 def test_periods_have_no_gaps() -> None:
     it = statistics([PASSED, FAILED, PASSED, RUNNING], day=[0, 0, 2, 30], duration=[1, 2, None, 9])
-    assert it.period_days == 1
-    assert it.periods == [
+    assert it.timeline.days == 1
+    assert it.timeline.periods == [
         Period(date(2026, 3, 1), PassRate(1, 2), 1.5),
         Period(date(2026, 3, 2), PassRate(0, 0), None),
         Period(date(2026, 3, 3), PassRate(1, 1), None),
@@ -90,13 +90,13 @@ def test_periods_have_no_gaps() -> None:
 )
 def test_there_are_at_most_31_periods(total: int, days: int, periods: int) -> None:
     it = statistics([PASSED] * 2, day=[0, total - 1])
-    assert (it.period_days, len(it.periods)) == (days, periods)
+    assert (it.timeline.days, len(it.timeline.periods)) == (days, periods)
 
 
 def test_last_period_is_complete() -> None:
     """The first period begins with the first session, and may be shorter."""
     it = statistics([PASSED] * 4, day=[0, 3, 4, 31])
-    assert [(period.start, period.pass_rate.finished) for period in it.periods] == [
+    assert [(period.start, period.pass_rate.finished) for period in it.timeline.periods] == [
         (date(2026, 3, 1), 2),
         (date(2026, 3, 5), 1),
         (date(2026, 3, 12), 0),
@@ -107,7 +107,7 @@ def test_last_period_is_complete() -> None:
 
 def test_periods_cover_every_possible_date() -> None:
     it = statistics([PASSED] * 2, create_date=[datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)])
-    assert (it.periods[0].start, len(it.periods)) == (date.min, 31)
+    assert (it.timeline.periods[0].start, len(it.timeline.periods)) == (date.min, 31)
 
 
 def test_failures_are_counted_by_branch() -> None:
@@ -128,49 +128,30 @@ def test_eight_failed_branches_are_listed() -> None:
     assert (len(it.failures), it.failed_branches) == (8, 10)
 
 
-def test_growth_compares_the_medians_of_both_halves() -> None:
-    it = statistics(duration=[10, 10, 20, 20, 20, 25, 25, 30, 99, 1], tests_count=[100] * 5 + [114] * 5)
-    assert it.growths == [
-        Growth(SUITE, None, "duration", 20, 25, 25),
-        Growth(SUITE, None, "tests", 100, 114, 14),
-    ]
-    assert it.slowdown == 25
-
-
 @pytest.mark.parametrize(("after", "slowdown"), [(1096, None), (1100, 10), (904, None), (900, -10)])
 def test_change_under_10_percent_is_no_trend(after: int, slowdown: int | None) -> None:
     it = statistics(duration=[1000] * 5 + [after] * 5)
-    assert (it.slowdown, len(it.growths)) == (slowdown, after == 1100)
+    assert it.slowdown == slowdown
 
 
 def test_odd_number_of_sessions_leaves_out_the_oldest() -> None:
     it = statistics(duration=[1000, 10, 10, 10, 20, 20, *[11] * 5])
-    assert [(growth.before, growth.after, growth.percent) for growth in it.growths] == [(10, 11, 10)]
+    assert it.slowdown == pytest.approx(10)
 
 
 def test_shrinking_duration_is_a_negative_slowdown() -> None:
     it = statistics(duration=[10] * 5 + [5] * 5)
-    assert (it.growths, it.slowdown) == ([], -50)
+    assert it.slowdown == -50
 
 
-def test_fewer_than_ten_sessions_have_no_growth() -> None:
-    it = statistics([*[PASSED] * 9, RUNNING], duration=[*range(1, 11)])
-    assert (it.growths, it.slowdown) == ([], None)
-
-
-def test_growth_from_zero_is_ignored() -> None:
-    assert statistics(duration=[0] * 5 + [5] * 5).growths == []
+def test_fewer_than_ten_sessions_or_zero_have_no_trend() -> None:
+    assert statistics([*[PASSED] * 9, RUNNING], duration=[*range(1, 11)]).slowdown is None
+    assert statistics(duration=[0] * 5 + [5] * 5).slowdown is None
 
 
 def test_implausible_numbers_are_ignored() -> None:
     it = statistics(duration=[1, 1.7e308, -4, 10**9, 2])
-    assert (it.duration, it.periods[0].duration) == (1.5, 1.5)
-
-
-def test_branches_have_their_own_growth() -> None:
-    it = statistics(branch=["a", "b"] * 10, duration=[10] * 10 + [20, 11] * 5)
-    growths = [(growth.ref and growth.ref.name, round(growth.percent)) for growth in it.growths]
-    assert growths == [("a", 100), (None, 55), ("b", 10)]
+    assert (it.recent.duration, it.timeline.periods[0].duration) == (1.5, 1.5)
 
 
 def test_suites_that_need_attention_come_first() -> None:

@@ -14,14 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buddy_sessions import Member, Session, StoreError, SuiteKey
-from buddy_sessions.cli.report.session_rows import AnySession, SessionRow, read_sessions
+from buddy_sessions.cli.report.reading import read_sessions
 from buddy_sessions.store.file import DatabaseFile
 from buddy_sessions.store.messages import PageToSave
 from buddy_sessions.store.pages import load_suite, save_page
 from helpers.report_sessions import KEY, session
 from helpers.session_strategies import sessions
 
-FIELDS = SessionRow.__struct_fields__
+FIELDS = (
+    *("id", "relative_id", "status", "html_url", "create_date", "finish_date", "ref_type", "ref_name", "created_by"),
+    *("error_message", "duration", "tests_count", "failed_count", "skipped_count", "error_count"),
+)
 VALID = {"id": "a", "relative_id": 1, "status": "ERROR"}
 numbers = itertools.count()
 
@@ -38,7 +41,7 @@ class Saved:
         self.connection.close()
         self.database.close()
 
-    def save_and_read(self, saved: Sequence[Session]) -> list[SessionRow]:
+    def save_and_read(self, saved: Sequence[Session]) -> list[Session]:
         key = SuiteKey("acme", "shop", f"suite-{next(numbers)}")
         commit = load_suite(self.database, key).commit
         save_page(self.database, key, PageToSave(sessions=saved, commit=commit))
@@ -65,7 +68,7 @@ def insert(table: sqlite3.Connection, **values: Any) -> None:
     table.execute(f"INSERT INTO sessions ({', '.join(row)}) VALUES ({marks})", tuple(row.values()))
 
 
-def values_of(each: AnySession) -> list[object]:
+def values_of(each: Session) -> list[object]:
     return [getattr(each, name) for name in (*FIELDS, "is_finished")]
 
 
