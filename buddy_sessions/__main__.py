@@ -11,6 +11,7 @@ from typing import Any
 
 def main() -> int:
     """Run the command line with the arguments of the process, and return the exit code."""
+    _replace_closed_streams()
     try:
         from .cli import run  # noqa: PLC0415 - the extra [cli] may not be installed
     except ModuleNotFoundError as error:
@@ -27,6 +28,19 @@ def main() -> int:
         # report the error: discard the rest.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return code
+
+
+def _replace_closed_streams() -> None:
+    """Let writing to a closed stdout fail, and discard what is written to a closed stderr.
+
+    Otherwise the next file that is opened, such as a database, would get the descriptor of the closed stream.
+    """
+    if sys.stdin is None:
+        os.open(os.devnull, os.O_RDONLY)
+    if sys.stdout is None:
+        sys.stdout = open(os.open(os.devnull, os.O_RDONLY), "w", encoding="utf-8")  # noqa: SIM115 - for the whole process
+    if sys.stderr is None:
+        sys.stderr = open(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8")  # noqa: SIM115 - for the whole process
 
 
 def _handle_sigterm() -> None:

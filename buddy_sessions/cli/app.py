@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -25,7 +26,7 @@ from .commands.slowest import list_slowest_tests
 from .commands.suites import list_suites
 from .commands.sync import sync_suites
 from .commands.watch import watch_suites
-from .exit_codes import ExitCode, exit_code_of
+from .errors import ExitCode, error_text, exit_code_of
 from .formats.formatting import one_line
 from .output import Output
 
@@ -61,12 +62,22 @@ For example:
 - buddy-sessions list https://app.buddy.works/acme/storefront/unit-tests/MNbyVedg
 - buddy-sessions sync acme/storefront --db sessions.db
 
-Exit codes: 0 done (also if a pipe was closed), 1 failed, 2 wrong usage, 3 some suites failed, 4 not authorised,
-130 interrupted.""",
+Exit codes: 0 done (also if a pipe was closed), 1 red (only with --exit-code), 2 wrong usage, 3 some suites failed,
+4 not authorised, 5 nothing to judge (no such session or branch), 7 any other error, 130 interrupted.""",
 )
 for _position, (_name, _command) in enumerate(_COMMANDS.items()):
     app.command(_command, name=_name, sort_key=_position)
-app.register_install_completion_command(help="Let your shell complete commands and options (bash, zsh, fish).")
+
+
+@app.command(name="--install-completion", help="Let your shell complete commands and options (bash, zsh, fish).")
+def _install_completion(*, shell: Literal["bash", "zsh", "fish"] | None = None) -> None:
+    """Write the script of a shell, and print how to load it: no start-up file is changed."""
+    path = app.install_completion(shell=shell, add_to_startup=False)
+    Output().print_line(f"Wrote {path}")
+    if path.suffix != ".fish":  # fish loads it by itself
+        is_zsh = path.name.startswith("_")
+        line = f"fpath=({path.parent} $fpath); autoload -Uz compinit && compinit" if is_zsh else f"source {path}"
+        Output().print_line(f"To load it, add this line to ~/.{'zshrc' if is_zsh else 'bashrc'}:\n{line}")
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -88,10 +99,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def _print_error(error: Exception) -> None:
     messages = Output(stderr=True)
-    text = str(error)
-    if isinstance(error, CycloptsError):
-        text = f"{text if text.endswith('...') else text.removesuffix('.')} (see --help)"
-    messages.print_problem("error", text)
+    messages.print_problem("error", error_text(error))
     for note in getattr(error, "__notes__", ()):
         messages.print_message(one_line(note))
     if isinstance(error, BuddyError) and error.cursor:

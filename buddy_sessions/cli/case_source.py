@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import re
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
-from typing import Any, Literal, TypeVar
 
-from buddy_sessions import (
-    BuddyClient,
-    BuddyError,
-    ConfigError,
-    Cursor,
-    NotFoundError,
-    Session,
-    SessionStore,
-    SuiteKey,
-    TestCase,
-    TestRun,
-)
+from buddy_sessions import BuddyClient, ConfigError, Cursor, NotFoundError, Session, SessionStore, TestCase, TestRun
+from buddy_sessions._workers import map_concurrently
+from buddy_sessions.models import CaseScope, SuiteKey
 
+from .errors import NothingToJudgeError
 from .files import find_database
 from .formats.formatting import format_count
-from .keys import select_suites
+from .keys import Target, choose_suite, find_suite, select_suites
 from .options import Connection
 from .output import Output
-
-_NUMBER = re.compile("[0-9]{1,18}")
-
-_S = TypeVar("_S")
-_T = TypeVar("_T")
+from .session_names import relative_id_of
+from .suggestions import suggest_branches
 
 
 class CaseSource(ABC):
@@ -46,43 +32,64 @@ class CaseSource(ABC):
         self.suite = suite
 
     @abstractmethod
-    async def session(self, name: str) -> Session:
-        """Return the session with this ID, or else with this number."""
+    async def sessions(self, *, branch: str | None = None, finished: int = 1) -> list[Session]:
+        """Return the newest sessions, newest first, with at least this number of finished ones if there are any."""
 
     @abstractmethod
-    async def finished_sessions(self, *, branch: str | None) -> list[Session]:
-        """Return the newest finished session, if there is one, and all others that were read with it, newest first."""
+    async def find(self, name: str, relative_id: int | None) -> Session | None:
+        """Return the session with this `relative_id`, or with the ID `name` if that is None; None if there is none."""
 
     @abstractmethod
-    async def failing_cases(self, session: Session, *, limit: int | None) -> tuple[list[TestCase], int]:
-        """Return the first test cases of a session that fail, with their failures, and the number of all that fail."""
+    async def failing_cases(self, session: Session, *, details: int | None) -> list[TestCase]:
+        """Return the test cases of a session that fail, the first `details` with their failures; None for all."""
 
     @abstractmethod
     async def cases(self, session: Session) -> list[TestCase]:
         """Return all test cases of a session."""
 
     @abstractmethod
-    async def runs(self, *, branch: str | None, last: int) -> list[TestRun]:
-        """Return the newest finished sessions with all their test cases, oldest first: at most `last`.
-
-        Raises BuddyError if there is none.
-        """
+    async def read_runs(self, *, branch: str | None, last: int) -> list[TestRun]:
+        """Return at most `last` of the newest finished sessions with all their test cases, oldest first."""
 
     async def slow_threshold(self) -> float | None:
         """Return the time in seconds above which Buddy calls a test slow; None if it is unknown."""
         return None
 
-    async def newest_sessions(self, *, branch: str | None) -> list[Session]:
-        """Return the newest finished session, and the older ones that were read with it. Raises BuddyError if none."""
-        sessions = await self.finished_sessions(branch=branch)
-        if not sessions:
-            raise self._no_session(branch)
-        return sessions
+    async def session(self, name: str) -> Session:
+        """Return the session with this `relative_id` or ID. Raises NothingToJudgeError if there is none."""
+        relative_id = relative_id_of(name)
+        session = await self.find(name, relative_id)
+        if session is None:
+            newest = await self.sessions(finished=0)
+            label = name if relative_id is None else f"#{relative_id}"
+            known = f"the newest is #{newest[0].relative_id}" if newest else "it has none yet"
+            raise NothingToJudgeError(f"no session {label} in {self.suite}: {known}")
+        return session
 
-    def _no_session(self, branch: str | None) -> BuddyError:
-        if branch is None:
-            return BuddyError(f"{self.suite} has no finished session yet: try again when one has finished")
-        return BuddyError(f"{self.suite} has no finished session of branch {branch!r}: check the name of the branch")
+    async def finished_sessions(self, *, branch: str | None) -> list[Session]:
+        """Return the newest finished session, and the older ones that were read with it, newest first.
+
+        Raises NothingToJudgeError if there is none.
+        """
+        sessions = await self.sessions(branch=branch)
+        finished = [session for session in sessions if session.is_finished]
+        if finished:
+            return finished
+        hint = suggest_branches(branch, self.suite, await self.sessions()) if branch and not sessions else ""
+        of_branch = f" of branch {branch!r}" if branch else ""
+        waiting = f"{self.suite} has no finished session{of_branch} yet: try again when one has finished"
+        raise NothingToJudgeError(hint or waiting)
+
+    async def runs(self, *, branch: str | None, last: int) -> list[TestRun]:
+        """Return at most `last` of the newest finished sessions with all their test cases, oldest first.
+
+        Raises NothingToJudgeError if there is none.
+        """
+        runs = await self.read_runs(branch=branch, last=last)
+        if not runs:
+            await self.finished_sessions(branch=branch)  # explains a suite or branch without sessions
+            raise NothingToJudgeError(f"the finished sessions of {self.suite} were deleted: try again later")
+        return runs
 
 
 class ApiCases(CaseSource):
@@ -93,97 +100,60 @@ class ApiCases(CaseSource):
         self._buddy = buddy
         self._show = show
 
-    async def session(self, name: str) -> Session:
-        """Return the session with this ID, or else with this number. Raises NotFoundError if there is none."""
-        try:
-            return await self._buddy.session(self.suite, name)
-        except NotFoundError:
-            session = await self._find_number(int(name)) if _NUMBER.fullmatch(name) else None
-            if session is None:
-                raise
-            return session
-
-    async def finished_sessions(self, *, branch: str | None, last: int = 1) -> list[Session]:
-        """Return the finished sessions on the first pages, at least `last`, newest first. Usually one request."""
-        finished: list[Session] = []
+    async def sessions(self, *, branch: str | None = None, finished: int = 1) -> list[Session]:
+        """Return the sessions on the first pages. Usually one request."""
+        sessions: list[Session] = []
         async with aclosing(self._buddy.sessions(self.suite, branch=branch, read_ahead=1).pages()) as pages:
             async for page in pages:
-                finished += [session for session in page.sessions if session.is_finished]
-                if len(finished) >= last:
+                sessions += page.sessions
+                if sum(session.is_finished for session in sessions) >= finished:
                     break
-        return finished
+        return sessions
 
-    async def failing_cases(self, session: Session, *, limit: int | None) -> tuple[list[TestCase], int]:
-        """Return the first test cases that fail, and the number of all: two requests, and one for each of the first.
-
-        A case that was deleted meanwhile is returned without its failure.
-        """
-
-        async def read(case: TestCase) -> TestCase:
+    async def find(self, name: str, relative_id: int | None) -> Session | None:
+        """Return the session. Usually two requests for a `relative_id`, one for an ID."""
+        if relative_id is None:
             try:
-                return await self._buddy.case(self.suite, session, case)
+                return await self._buddy.session(self.suite, name)
             except NotFoundError:
-                return case
+                return None
+        found = await self._buddy.sessions(self.suite, max_sessions=1).collect()
+        if found and found[0].relative_id > relative_id:
+            cursor = Cursor(relative_id + 1, found[0].relative_id - relative_id)
+            found = await self._buddy.sessions(self.suite, cursor=cursor, max_sessions=1).collect()
+        return found[0] if found and found[0].relative_id == relative_id else None
 
-        failing = await self._buddy.failures(self.suite, session)
-        return await self._map(read, failing[:limit], noun="message"), len(failing)
+    async def failing_cases(self, session: Session, *, details: int | None) -> list[TestCase]:
+        """Return the failing test cases: two requests, and one for each of the first `details`."""
+        return await self._buddy.failures(self.suite, session, details=True if details is None else details)
 
     async def cases(self, session: Session) -> list[TestCase]:
         """Return all test cases of a session: one request for each 100 of them."""
         return await self._buddy.cases(self.suite, session).collect()
 
-    async def runs(self, *, branch: str | None, last: int) -> list[TestRun]:
-        """Return the newest finished sessions with all their test cases, oldest first."""
+    async def read_runs(self, *, branch: str | None, last: int) -> list[TestRun]:
+        """Return the sessions with their test cases, without those that were deleted meanwhile."""
+        finished = [session for session in await self.sessions(branch=branch, finished=last) if session.is_finished]
+        sessions = finished[:last][::-1]
+        done = 0
 
         async def read(session: Session) -> TestRun | None:
+            nonlocal done
             try:
-                return TestRun(session, tuple(await self.cases(session)))
+                run = TestRun(session, tuple(await self.cases(session)))
             except NotFoundError:
-                return None  # it was deleted meanwhile
+                run = None
+            done += 1
+            self._show(f"{done:,} of {format_count(len(sessions), 'session')}")
+            return run
 
-        sessions = (await self.finished_sessions(branch=branch, last=last))[:last]
-        runs = await self._map(read, sessions[::-1], noun="session")
-        found = [run for run in runs if run is not None]
-        if not found:
-            raise self._no_session(branch)
-        return found
+        runs = await map_concurrently(read, sessions, limit=self._buddy.max_concurrency)
+        return [run for run in runs if run is not None]
 
     async def slow_threshold(self) -> float | None:
         """Return the time in seconds above which Buddy calls a test slow, with one request."""
         milliseconds = (await self._buddy.suite(self.suite)).slow_threshold
         return None if milliseconds is None else milliseconds / 1000
-
-    async def _find_number(self, number: int) -> Session | None:
-        """Return the session with this number: usually two requests."""
-        newest = await self._buddy.sessions(self.suite, max_sessions=1).collect()
-        if not newest or newest[0].relative_id < number:
-            return None
-        cursor = Cursor(number + 1, newest[0].relative_id - number)
-        found = await self._buddy.sessions(self.suite, cursor=cursor, max_sessions=1).collect()
-        return found[0] if found and found[0].relative_id == number else None
-
-    async def _map(self, function: Callable[[_S], Coroutine[Any, Any, _T]], items: list[_S], *, noun: str) -> list[_T]:
-        """Return the results of a function for each item, in the order of the items.
-
-        As many calls run at once as the client sends requests at once. If one fails, the others are cancelled.
-        """
-        semaphore = asyncio.Semaphore(self._buddy.max_concurrency)
-        done = 0
-
-        async def call(item: _S) -> _T:
-            nonlocal done
-            async with semaphore:
-                result = await function(item)
-            done += 1
-            self._show(f"{done:,} of {format_count(len(items), noun)}")
-            return result
-
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(call(item)) for item in items]
-        except ExceptionGroup as errors:
-            raise errors.exceptions[0] from None
-        return [task.result() for task in tasks]
 
 
 class SavedCases(CaseSource):
@@ -194,46 +164,35 @@ class SavedCases(CaseSource):
         self._store = store
         self._path = path
 
-    async def session(self, name: str) -> Session:
-        """Return the session with this ID, or else with this number. Raises ConfigError if there is none."""
-        sessions = await self._sessions()
-        by_number = {str(session.relative_id): session for session in sessions}
-        by_id = {session.id: session for session in sessions}
-        session = by_id.get(name) or by_number.get(name)
-        if session is None:
-            raise ConfigError(f"session {name!r} of {self.suite} not found in {str(self._path)!r}: {self._sync()}")
-        return session
+    async def sessions(self, *, branch: str | None = None, finished: int = 1) -> list[Session]:  # noqa: ARG002 - of the API
+        """Return all sessions, newest first."""
+        return await self._store.sessions(self.suite, branch=branch)
 
-    async def finished_sessions(self, *, branch: str | None) -> list[Session]:
-        """Return all finished sessions, newest first."""
-        return [session for session in await self._sessions(branch) if session.is_finished]
+    async def find(self, name: str, relative_id: int | None) -> Session | None:
+        """Return the session."""
+        for session in await self.sessions():
+            if session.id == name if relative_id is None else session.relative_id == relative_id:
+                return session
+        return None
 
-    async def failing_cases(self, session: Session, *, limit: int | None) -> tuple[list[TestCase], int]:
-        """Return the first test cases that fail, and the number of all. Raises ConfigError if they were not saved."""
-        failing = await self._cases(session, "failed")
-        return failing[:limit], len(failing)
+    async def failing_cases(self, session: Session, *, details: int | None) -> list[TestCase]:  # noqa: ARG002 - of the API
+        """Return the failing test cases. Raises ConfigError if they were not saved."""
+        return await self._cases(session, "failed")
 
     async def cases(self, session: Session) -> list[TestCase]:
         """Return all test cases of a session. Raises ConfigError if they were not saved."""
         return await self._cases(session, "all")
 
-    async def runs(self, *, branch: str | None, last: int) -> list[TestRun]:
+    async def read_runs(self, *, branch: str | None, last: int) -> list[TestRun]:
         """Return the newest sessions of which all test cases were saved. Raises ConfigError if there is none."""
         runs = await self._store.runs(self.suite, cases="all", branch=branch, last=last)
-        if not runs:
-            await self.newest_sessions(branch=branch)  # explains a suite or branch without sessions
+        if not runs and await self.finished_sessions(branch=branch):
             raise ConfigError(f"{str(self._path)!r} has no session with all test cases: {self._sync('all')}")
         return runs
 
-    async def _sessions(self, branch: str | None = None) -> list[Session]:
-        sessions = await self._store.sessions(self.suite, branch=branch)
-        if not sessions:
-            select_suites(await self._store.suites(), [self.suite], self._path)  # explains an unknown suite
-        return sessions
-
-    async def _cases(self, session: Session, scope: Literal["failed", "all"]) -> list[TestCase]:
+    async def _cases(self, session: Session, scope: CaseScope) -> list[TestCase]:
         # Each run is one of these sessions: so if it was saved, it is among as many of the newest runs.
-        newer = [other for other in await self._sessions() if other.relative_id > session.relative_id]
+        newer = [other for other in await self.sessions() if other.relative_id > session.relative_id]
         for run in await self._store.runs(self.suite, cases=scope, last=len(newer) + 1):
             if run.session.id == session.id:
                 return list(run.cases)
@@ -243,23 +202,26 @@ class SavedCases(CaseSource):
             f"{str(self._path)!r}: {when}{self._sync(scope)}"
         )
 
-    def _sync(self, scope: Literal["failed", "all"] | None = None) -> str:
-        """Return a hint to the command that saves the missing sessions, or their test cases."""
-        return f"run buddy-sessions sync {self.suite} --db {self._path}" + (f" --cases {scope}" if scope else "")
+    def _sync(self, scope: CaseScope) -> str:
+        """Return a hint to the command that saves the missing test cases."""
+        return f"run buddy-sessions sync {self.suite} --db {self._path} --cases {scope}"
 
 
 @asynccontextmanager
 async def open_cases(
-    suite: SuiteKey, key: str, *, db: Path | None, connection: Connection, messages: Output
+    target: Target, key: str, *, db: Path | None, connection: Connection, messages: Output
 ) -> AsyncIterator[CaseSource]:
     """Open the database `db`, or a client if it is None. The progress is shown in `messages`.
 
-    Raises ConfigError if the database does not exist, or if `key`, which names the suite, is a URL of another region.
+    Raises ConfigError if the target is not a suite, if the database or the suite in it does not exist, or if `key`,
+    which names the target, is a URL of another region.
     """
     if db is not None:
         async with SessionStore(find_database(db)) as store:
-            yield SavedCases(store, suite, path=db)
+            suites = await store.suites()
+            select_suites(suites, [target], db)
+            yield SavedCases(store, choose_suite(target, suites), path=db)
     else:
         with messages.progress() as show:
             async with connection.open_client(messages, keys=[key]) as buddy:
-                yield ApiCases(buddy, suite, show=show)
+                yield ApiCases(buddy, await find_suite(buddy, target), show=show)

@@ -14,9 +14,14 @@ from tempfile import TemporaryDirectory
 from threading import Thread
 from typing import Literal, TextIO
 
-from buddy_sessions import ConfigError
+from buddy_sessions import BuddyError, ConfigError
+
+from .errors import describe_os_error
 
 FileFormat = Literal["jsonl", "csv", "parquet"]
+
+_TEMPORARY = ".buddy-sessions-"
+"""The beginning of the names of temporary folders."""
 
 _FORMATS: dict[str, FileFormat] = {".jsonl": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 
@@ -78,22 +83,36 @@ def replace_file(path: Path, *, source: str | None = None) -> Iterator[NewFile]:
     """
     target = resolve_file(path, source=source)
     _reject_database(target)
-    with TemporaryDirectory(prefix=".buddy-sessions-", dir=target.parent) as folder:
-        file = NewFile(Path(folder, target.name))
-        yield file
-        if file.is_complete:
-            with file.path.open("rb+") as written:
-                os.fsync(written.fileno())
-            if target.exists():
-                file.path.chmod(stat.S_IMODE(target.stat().st_mode))
-            file.path.replace(target)
+    error_type: type[BuddyError] = ConfigError  # until the file is open
+    try:
+        with TemporaryDirectory(prefix=_TEMPORARY, dir=target.parent) as folder:
+            error_type = BuddyError
+            file = NewFile(Path(folder, target.name))
+            yield file
+            if file.is_complete:
+                with file.path.open("rb+") as written:
+                    os.fsync(written.fileno())
+                if target.exists():
+                    file.path.chmod(stat.S_IMODE(target.stat().st_mode))
+                file.path.replace(target)
+    except OSError as error:
+        is_other_file = error.filename is not None and _TEMPORARY not in str(error.filename)
+        if isinstance(error, BrokenPipeError) or is_other_file:
+            raise
+        raise error_type(f"cannot write {describe_os_error(error, path)}") from error
 
 
 @contextmanager
 def open_lines(source: str) -> Iterator[TextIO]:
-    """Open a file for `read_lines`, or stdin if `source` is `-`. Invalid UTF-8 is decoded to surrogates."""
+    """Open a file for `read_lines`, or stdin if `source` is `-`. Invalid UTF-8 is decoded to surrogates.
+
+    Raises ConfigError if it cannot be opened.
+    """
     is_stdin = source == "-"
-    stream = open(0 if is_stdin else source, encoding="utf-8-sig", errors="surrogateescape", closefd=not is_stdin)  # noqa: SIM115 - closed below
+    try:
+        stream = open(0 if is_stdin else source, encoding="utf-8-sig", errors="surrogateescape", closefd=not is_stdin)  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise ConfigError(f"cannot read {describe_os_error(error, 'stdin' if is_stdin else source)}") from error
     try:
         yield stream
     finally:

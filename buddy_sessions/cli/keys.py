@@ -5,17 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, TypeAlias, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
 from buddy_sessions import BuddyClient, ConfigError, Suite, SuiteKey
 
-from .suggestions import suggest_suites
+from .suggestions import describe_suite, suggest_in_database
 
 _T = TypeVar("_T")
+
+CONNECTION = Group("Connection", sort_key=9)
+"""The options that most commands have, at the end of each help page."""
 
 Target: TypeAlias = SuiteKey | tuple[str, str]
 """A suite, or the workspace and the name of a project, which stand for all its suites."""
@@ -26,7 +30,7 @@ _PROJECT_PATHS = (
 )
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=CONNECTION)
 @dataclass(frozen=True)
 class KeyDefaults:
     """The names that complete a key without a workspace or a project."""
@@ -36,45 +40,20 @@ class KeyDefaults:
     project: Annotated[str | None, Parameter(name=("--project", "-p"), env_var="BUDDY_PROJECT")] = None
     """Project, for a key without one."""
 
-    def parse_suite(self, text: str) -> SuiteKey:
-        """Return the key of a suite from its URL, or from a key whose first names may be missing.
+    def parse_suite(self, text: str) -> Target:
+        """Return the suite that a key or a URL names, or the project if it names one.
 
-        Raises ConfigError if the text is neither, or if the defaults lack a missing name.
+        The defaults complete one or two names. Raises ConfigError if the text names neither.
         """
-        if "://" in text:
-            return parse_argument(SuiteKey.parse, text)
-        return SuiteKey(*self._complete(text, "workspace/project/suite_id"))
-
-    def parse_project(self, text: str) -> tuple[str, str]:
-        """Return the names of a workspace and a project from a URL, or from a key whose first names may be missing.
-
-        The URL can also be that of a suite in the project. Raises ConfigError if the text is neither, or if the
-        defaults lack a missing name.
-        """
-        if "://" in text:
-            workspace, project, *_ = self.parse_target(text)
-        else:
-            workspace, project = self._complete(text, "workspace/project")
-        return workspace, project
+        return self._parse(text, self._complete(text, 3))
 
     def parse_target(self, text: str) -> Target:
-        """Return the suite or the project that a key or a URL names.
+        """Return the suite or the project that a key or a URL names. Raises ConfigError if the text names neither.
 
         Two names are a workspace and a project. One name is a suite if the defaults have a workspace and a project, and
-        a project if they have only a workspace. Raises ConfigError if the text names neither.
+        a project if they have only a workspace.
         """
-        names = text.split("/")
-        if len(names) == 1 and self.workspace:
-            names = [self.workspace, *filter(None, [self.project]), text]
-        if len(names) == 2 and all(names):
-            return names[0], names[1]
-        try:
-            return _project_in_url(text) or SuiteKey.parse(text if "://" in text else "/".join(names))
-        except ValueError:
-            raise ConfigError(
-                f"neither a suite nor a project: {text!r}; "
-                "write workspace/project/suite_id or workspace/project, or paste its URL"
-            ) from None
+        return self._parse(text, text.split("/") if "/" in text else self._complete(text, 3))
 
     def parse_targets(self, texts: Iterable[str]) -> list[Target]:
         """Return what the texts name, each once; without a text, the project of the defaults if they have one.
@@ -86,16 +65,35 @@ class KeyDefaults:
             return [(self.workspace, self.project)]
         return targets
 
-    def _complete(self, text: str, form: str) -> tuple[str, ...]:
-        given = text.split("/") if text else []
-        count = form.count("/") + 1
-        missing = (self.workspace, self.project)[: max(0, count - len(given))]
-        names = tuple(name for name in (*missing, *given) if name)
-        if len(names) != count or not all(given):
+    def parse_project(self, text: str) -> tuple[str, str]:
+        """Return the names of a workspace and a project from a URL, or from a key whose first names may be missing.
+
+        The URL can also be that of a suite in the project. Raises ConfigError if the text is neither.
+        """
+        names = self.parse_target(text)[:2] if "://" in text else tuple(self._complete(text, 2))
+        if len(names) != 2 or not all(names):
             raise ConfigError(
-                f"not {form}: {text!r}; write all names, or a URL, or set -w and -p (BUDDY_WORKSPACE, BUDDY_PROJECT)"
+                f"not workspace/project: {text!r}; write both names, or a URL, or set -w and -p "
+                "(BUDDY_WORKSPACE, BUDDY_PROJECT)"
             )
-        return names
+        return names[0], names[1]
+
+    def _complete(self, text: str, count: int) -> list[str]:
+        """Return the names in a text, after those of the defaults that are missing to `count`."""
+        given = text.split("/") if text else []
+        missing = (self.workspace or "", self.project or "")[: max(0, count - len(given))]
+        return [*takewhile(bool, missing), *given]
+
+    def _parse(self, text: str, names: Sequence[str]) -> Target:
+        if "://" not in text and len(names) == 2 and all(names):
+            return names[0], names[1]
+        try:
+            return _project_in_url(text) or SuiteKey.parse(text if "://" in text else "/".join(names))
+        except ValueError:
+            raise ConfigError(
+                f"neither a suite nor a project: {text!r}; write workspace/project/suite_id or workspace/project, or a "
+                "URL, or set -w and -p (BUDDY_WORKSPACE, BUDDY_PROJECT)"
+            ) from None
 
 
 def parse_argument(parse: Callable[[str], _T], text: str) -> _T:
@@ -113,6 +111,22 @@ def check_host(buddy: BuddyClient, text: str) -> None:
         buddy.sessions(f"{scheme}://{host}/any/any/unit-tests/any")
 
 
+async def find_suite(buddy: BuddyClient, target: Target) -> SuiteKey:
+    """Return the suite. Raises ConfigError for a project, which names its suites: one request."""
+    return target if isinstance(target, SuiteKey) else choose_suite(target, await buddy.suites(*target))
+
+
+def choose_suite(target: Target, suites: Sequence[Suite]) -> SuiteKey:
+    """Return the suite. Raises ConfigError for a project, which names those of the suites that are in the project."""
+    if isinstance(target, SuiteKey):
+        return target
+    error = ConfigError(f"{'/'.join(target)} is a project: name one of its suites")
+    for suite in suites:
+        if suite.key[:2] == target:
+            error.add_note(describe_suite(suite))
+    raise error
+
+
 def select_suites(stored: Sequence[Suite], targets: Iterable[Target], db: Path) -> list[Suite]:
     """Return the suites of a database that are targets, or are in a project that is one; all if there are no targets.
 
@@ -125,8 +139,7 @@ def select_suites(stored: Sequence[Suite], targets: Iterable[Target], db: Path) 
         names = ["/".join(target) for target in missing]
         command = f"buddy-sessions sync {' '.join(names)} --db {db}"
         error = ConfigError(f"{', '.join(names)} not found in {str(db)!r}: run {command}")
-        hints = [suggest_suites(target, stored) for target in missing if isinstance(target, SuiteKey)]
-        for hint in filter(None, hints):
+        for hint in filter(None, (suggest_in_database(target, stored) for target in missing)):
             error.add_note(hint)
         raise error
     return [suite for suite in stored if not requested or not requested.isdisjoint((suite.key, suite.key[:2]))]

@@ -5,22 +5,60 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, TypeAlias, TypedDict
 
 from cyclopts import Parameter
-from cyclopts.types import PositiveInt
+from cyclopts.types import NonNegativeInt, PositiveInt
 
-from buddy_sessions import BuddyClient, BuddyError, ConfigError, NotFoundError
+from buddy_sessions import BuddyClient, BuddyError, NotFoundError
 
-from .formats.writers import Format, choose_format
-from .keys import check_host
+from .formats.writers import DataFormat, Format, choose_format, validate_json
+from .keys import CONNECTION, check_host
 from .output import Output
-from .suggestions import add_suggestion, concerns_suite
+from .suggestions import add_suggestion
+from .times import Since
 
-FROM = Parameter(name="--from", allow_leading_hyphen=True)  # the value - is stdin
-OUT = Parameter(name=("--out", "-o"))
-Json: TypeAlias = Annotated[bool, Parameter(show_default=False)]
+Key: TypeAlias = Annotated[
+    str, Parameter(help="WORKSPACE/PROJECT/SUITE_ID, or the URL of a suite. With -w and -p, SUITE_ID is enough.")
+]
+Keys: TypeAlias = Annotated[
+    str,
+    Parameter(
+        help="WORKSPACE/PROJECT/SUITE_ID, WORKSPACE/PROJECT for all suites of a project, or a URL. With -w and -p, "
+        "SUITE_ID is enough, or no key for the project."
+    ),
+]
+SavedKeys: TypeAlias = Annotated[
+    str,
+    Parameter(
+        help="WORKSPACE/PROJECT/SUITE_ID, WORKSPACE/PROJECT for all suites of a project, or a URL (default: all suites "
+        "in the database)."
+    ),
+]
+Source: TypeAlias = Annotated[
+    str | None,
+    Parameter(
+        name="--from",
+        allow_leading_hyphen=True,  # the value - is stdin
+        help="File with more keys, one per line; - for stdin. Blank lines and lines that begin with # are ignored.",
+    ),
+]
+Branch: TypeAlias = Annotated[str | None, Parameter(help="Only sessions of this branch.")]
+SavedFile: TypeAlias = Annotated[Path, Parameter(help="SQLite file, as written by sync.")]
+OUT = Parameter(
+    name=("--out", "-o"),
+    help="File to write: .jsonl, .csv (see --format) or .parquet. An existing file is replaced only at the end, if all "
+    "suites were read.",
+)
+RowFormat: TypeAlias = Annotated[
+    DataFormat | None,
+    Parameter(
+        help="Output format (default: jsonl). In csv, an apostrophe is put before text that looks like a formula."
+    ),
+]
+Json: TypeAlias = Annotated[bool, Parameter(show_default=False, help="The same as --format jsonl.")]
 HINT_TIMEOUT = 3.0
 """Seconds that a command waits for the request for a hint, before it prints its error."""
 _TABLE_LIMIT = 20  # the default number of tests in a table
@@ -48,7 +86,6 @@ class Printing:
     """Output format (default: table on a terminal, otherwise jsonl). In csv, an apostrophe is put before text
     that looks like a formula."""
     json: Json = False
-    """The same as --format jsonl."""
 
     def choose(self) -> Format:
         """Return the format to print. Raises ConfigError if the two options contradict each other."""
@@ -56,13 +93,38 @@ class Printing:
         return "jsonl" if self.json else choose_format(self.format)
 
 
+class Filters(TypedDict):
+    """Which sessions of a suite are read."""
+
+    branch: str | None
+    after: int | None
+    since: datetime | None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class ReadOptions:
+    """Which sessions of which suites a command reads."""
+
+    source: Source = None
+    branch: Branch = None
+    after: NonNegativeInt | None = None
+    """Only sessions with a higher relative_id, in every suite."""
+    since: Since = None
+    concurrency: PositiveInt = 8
+    """Maximum number of requests at once."""
+
+    def filters(self) -> Filters:
+        """Return the sessions to read as keyword arguments of `BuddyClient.harvest` and `SessionStore.sync`."""
+        return {"branch": self.branch, "after": self.after, "since": self.since}
+
+
 @Parameter(name="*")
 @dataclass(frozen=True)
 class RunOptions:
     """Which sessions a command reads with their test cases, and what it prints of the result."""
 
-    branch: str | None = None
-    """Only sessions of this branch."""
+    branch: Branch = None
     last: PositiveInt = 10
     """Number of sessions to look at: the newest finished ones."""
     limit: PositiveInt | None = None
@@ -75,7 +137,7 @@ class RunOptions:
         return _TABLE_LIMIT if self.limit is None and output_format == "table" else self.limit
 
 
-@Parameter(name="*", group="Connection")
+@Parameter(name="*", group=CONNECTION)
 @dataclass(frozen=True)
 class Connection:
     """How to reach Buddy. HTTPS_PROXY, HTTP_PROXY and NO_PROXY are used."""
@@ -108,9 +170,9 @@ class Connection:
                     raise
 
     async def add_suggestion(self, errors: Iterable[BuddyError]) -> None:
-        """Add a note to the error of the first suite that was not found: suites with similar names. One request."""
+        """Add a note to the first error of a suite that was not found: suites with similar names. One request."""
         for error in errors:
-            if isinstance(error, NotFoundError) and concerns_suite(error):
+            if isinstance(error, NotFoundError) and "/unit-tests/suites/" in error.url:  # not the list of a project
                 async with self._client(max_attempts=1, max_wait=1.0, timeout=HINT_TIMEOUT) as buddy:
                     await add_suggestion(buddy, error)
                 return
@@ -127,9 +189,3 @@ class Connection:
             max_concurrency=max_concurrency,
             trust_env=True,
         )
-
-
-def validate_json(requested: str | None, *, json: bool) -> None:
-    """Raise ConfigError if --format and --json contradict each other."""
-    if json and requested not in {None, "jsonl"}:
-        raise ConfigError(f"--format {requested} and --json exclude each other: use one of them")

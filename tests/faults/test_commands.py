@@ -23,11 +23,12 @@ from buddy_sessions.cli import run
 from buddy_sessions.testing import FakeBuddy, Fault, RecordedRequest
 from helpers.command_line import COMMAND, Result, numbers, run_process, served, sync_database
 from helpers.faults import TOKEN, CostRecorder
-from helpers.stores import query
+from helpers.stores import public_folder, query, read_only
 
 pytestmark = pytest.mark.fault
 
-A, B, MISSING = "acme/shop/a", "acme/shop/b", "acme/shop/missing"
+A, B, MISSING, EMPTY = "acme/shop/a", "acme/shop/b", "acme/shop/missing", "acme/shop/empty"
+BRANCHES = f"no session of branch 'mian' in {A}: its latest sessions are of main"
 
 TEMPORARY = ".buddy-sessions-"
 """The beginning of the names of temporary folders."""
@@ -85,6 +86,7 @@ def fake() -> Iterator[FakeBuddy]:
     with served(FakeBuddy(token=TOKEN)) as fake:
         fake.add_suite(*A.split("/")).populate(250)
         fake.add_suite(*B.split("/")).populate(3)
+        fake.add_suite(*EMPTY.split("/"))
         yield fake
 
 
@@ -171,6 +173,119 @@ class TestUnusableFile:
         assert content_of(tmp_path) == {name: b"old"}
 
 
+class TestErrorOfTheSystem:
+    @pytest.mark.parametrize(
+        ("arguments", "code", "message"),
+        [
+            pytest.param(["harvest", "--from", "none.txt"], 2, "cannot read 'none.txt': no such file", id="source"),
+            pytest.param(["harvest", "--from", "folder.csv"], 2, "cannot read 'folder.csv': is a dir", id="folder"),
+            pytest.param(["harvest", B, "-o", "/proc/x.csv"], 2, "cannot write '/proc/x.csv': no such", id="no-files"),
+            pytest.param(["report", "--db", "sessions.db", "-o", "/proc/x"], 2, "cannot write '/proc/x'", id="page"),
+            pytest.param(["serve", "--port", "PORT"], 7, "address already in use; choose another --port", id="port"),
+        ],
+    )
+    def test_error_of_a_file_or_port(
+        self,
+        command: CommandRunner,
+        folder: Path,
+        database: Path,
+        arguments: list[str],
+        code: int,
+        message: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """One line: what failed, which file or port, and what to do."""
+        port = str(command.fake.base_url.port)
+        monkeypatch.chdir(folder)
+        result = command.run(*(argument.replace("PORT", port) for argument in arguments))
+        assert (result.code, result.out, result.err.count("\n")) == (code, "", 1)
+        assert f"error: cannot serve on '127.0.0.1:{port}': " in result.err or "serve" not in arguments
+        assert message in result.err
+        assert not re.search(f"(?i)errno|{TEMPORARY}", result.err)
+        assert command.cost.requests == 0
+
+
+class TestClosedStream:
+    @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&-"])
+    def test_sync_without_a_stream(self, command: CommandRunner, tmp_path: Path, closed: str) -> None:
+        """It does its work, and its messages do not get into the database."""
+        path = tmp_path / "sessions.db"
+        result = self.run(command, f"sync {B} --db {path} {closed}")
+        assert result.code == 0
+        assert query(path, "SELECT count(*) FROM sessions") == [(3,)]
+        assert query(path, "PRAGMA integrity_check") == [("ok",)]
+
+    @pytest.mark.parametrize(
+        ("closed", "code", "sessions", "message"),
+        [
+            pytest.param(">&-", 7, 0, "error: stdout is closed: nothing can be printed\n", id="stdout"),
+            pytest.param("2>&-", 0, 3, "", id="stderr"),
+        ],
+    )
+    def test_list_without_a_stream(
+        self, command: CommandRunner, closed: str, code: int, sessions: int, message: str
+    ) -> None:
+        result = self.run(command, f"list {B} {closed}")
+        assert (result.code, len(result.out.splitlines()), result.err) == (code, sessions, message)
+
+    @staticmethod
+    def run(command: CommandRunner, arguments: str) -> Result:
+        with command.cost.measure(command.fake):
+            done = subprocess.run(
+                ["sh", "-c", f"{' '.join(COMMAND)} {arguments}"],
+                env=command.environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        return command.check(Result(done.returncode, done.stdout, done.stderr))
+
+
+class TestDatabaseName:
+    @pytest.mark.parametrize("name", ["file:x.db", ":memory:", "file::memory:?cache=shared"])
+    def test_name_that_means_something_to_sqlite(
+        self, command: CommandRunner, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is a file of exactly that name, in every command."""
+        monkeypatch.chdir(tmp_path)
+        assert command.run("sync", B, "--db", name, "--cases", "all").code == 0
+        assert [path.name for path in tmp_path.iterdir()] == [name]
+        command.fake.requests.clear()
+        for line in (f"failures {B} 1", f"flaky {B}", f"slowest {B}", f"compare {B} 1 2", "export"):
+            assert command.run(*line.split(), "--db", name).code == 0
+        assert "1 suite, 3 sessions" in command.run("report", "--db", name, "-o", "x.html").err
+        assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "x.html"])
+        assert not command.fake.requests
+
+    def test_name_of_a_demo(self, command: CommandRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        assert command.run("demo", "--db", ":memory:").code == 0
+        assert [path.name for path in tmp_path.iterdir()] == [":memory:"]
+
+
+class TestReadOnly:
+    def test_complete_database_that_can_only_be_read(self, command: CommandRunner) -> None:
+        """Commands that only read do the same as before, the others say why they cannot, before any request."""
+        with public_folder() as folder, public_folder() as pages:
+            pages.chmod(0o777)
+            path = folder / "sessions.db"
+            sync_database(command.fake, path, cases="all")
+            commands: list[tuple[str, ...]] = [
+                *(("failures", B, "1"), ("flaky", B), ("slowest", B), ("compare", B, "1", "2"), ("export",)),
+                ("report", "-o", str(pages / "x.html")),
+            ]
+            before = [command.run(*arguments, "--db", path) for arguments in commands]
+            (pages / "x.html").unlink()
+            command.fake.requests.clear()
+            with read_only(folder):
+                found = [command.run(*arguments, "--db", path) for arguments in commands]
+                result = command.run("sync", B, "--db", path)
+        assert found == before
+        assert [result.code for result in before] == [0] * len(commands)
+        assert (result.code, "can only be read: check that you may write" in result.err) == (7, True)
+        assert not command.fake.requests
+
+
 class TestInterruptAtTheStart:
     @pytest.mark.parametrize("module", ["aiohttp", "cyclopts", "buddy_sessions.store"])
     def test_interrupt_while_modules_are_imported(self, command: CommandRunner, tmp_path: Path, module: str) -> None:
@@ -192,6 +307,56 @@ class Interrupting:
 
 sys.meta_path.insert(0, Interrupting())
 """
+
+
+class TestNothingFound:
+    @pytest.mark.parametrize("source", ["api", "database"])
+    @pytest.mark.parametrize(
+        ("arguments", "code", "message"),
+        [
+            (["list", A, "--branch", "mian"], 0, BRANCHES),
+            (["harvest", A, "--branch", "mian"], 0, BRANCHES),
+            (["sync", A, "--branch", "mian", "--db", "new.db"], 0, BRANCHES),
+            (["export", A, "--branch", "mian"], 0, BRANCHES),
+            (["failures", A, "--branch", "mian"], 5, BRANCHES),
+            (["flaky", A, "--branch", "mian"], 5, BRANCHES),
+            (["slowest", A, "--branch", "mian"], 5, BRANCHES),
+            (["failures", A, "9999"], 5, f"no session #9999 in {A}: the newest is #250"),
+            (["failures", A, "#0"], 5, f"no session #0 in {A}: the newest is #250"),
+            (["failures", A, "nosuchid"], 5, f"no session nosuchid in {A}: the newest is #250"),
+            (["failures", A, "9" * 5000], 5, f"in {A}: the newest is #250"),
+            (["compare", A, "1", "251"], 5, f"no session #251 in {A}: the newest is #250"),
+            (["failures", EMPTY], 5, f"{EMPTY} has no finished session yet: try again when one has finished"),
+            (["failures", EMPTY, "1"], 5, f"no session #1 in {EMPTY}: it has none yet"),
+        ],
+        ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
+    )
+    def test_branch_or_session_that_does_not_exist(
+        self,
+        command: CommandRunner,
+        database: Path,
+        source: str,
+        arguments: list[str],
+        code: int,
+        message: str,
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
+    ) -> None:
+        """One line: the branches that exist, or the newest session. A command that judges exits with 5."""
+        monkeypatch.chdir(tmp_path)
+        is_saved = source == "database" or "export" in arguments
+        if is_saved and {"list", "harvest", "sync"} & {*arguments}:
+            return
+        options: list[str] = ["--db", str(database)] if is_saved else []
+        result = command.run(*arguments, *options, "-q")
+        assert (result.code, result.out, result.err.count("\n")) == (code, "", 1)
+        assert message in result.err
+
+    def test_project_that_does_not_exist(self, command: CommandRunner, database: Path) -> None:
+        note = "there is no project acme/shoop, or the token's owner cannot see it: check both names"
+        assert command.run("list", "acme/shoop/a").err.splitlines()[1:] == [note]
+        notes = command.run("flaky", "acme/shoop/a", "--db", database).err.splitlines()[1:]
+        assert notes == ["did you mean acme/shop/a?"]
 
 
 class TestSigterm:
@@ -348,7 +513,8 @@ async def main():
 asyncio.run(main())
 """
 
-RETRY = r"HTTP 503 \(injected fault\) \(503\); GET http://\S+; retry 1 of 3 in 0\.\d s"
+RETRY = r"HTTP 503 \(injected fault\) \(503\){}; retry 1 of 3 in 0\.\d s"
+LOGGED, PRINTED = RETRY.format(r"; GET http://\S+"), RETRY.format("")
 
 
 class TestLogging:
@@ -370,12 +536,12 @@ class TestLogging:
             )
         command.check(Result(done.returncode, done.stdout, done.stderr))
         assert numbers(done.stdout) == [3, 2, 1]
-        assert re.fullmatch(rf"WARNING:buddy_sessions:{RETRY}\n" if is_configured else "", done.stderr)
+        assert re.fullmatch(rf"WARNING:buddy_sessions:{LOGGED}\n" if is_configured else "", done.stderr)
         assert command.cost.requests == 2
 
     def test_structlog_with_a_retry_in_a_command(self, command: CommandRunner) -> None:
         with command.cost.measure(command.fake):
             result = command.check(run_process(command.environment, "list", B))
         assert (result.code, numbers(result.out)) == (0, [3, 2, 1])
-        assert re.fullmatch(rf"{RETRY}\n", result.err)
+        assert re.fullmatch(rf"{PRINTED}\n", result.err)
         assert command.cost.requests == 2

@@ -15,7 +15,7 @@ from ..formats.formatting import format_test_time
 from ..formats.tables import grid
 from ..formats.writers import SESSION_CASE_COLUMNS, make_writer, session_case_row
 from ..keys import KeyDefaults
-from ..options import Connection, Printing, Verbosity
+from ..options import Connection, Key, Printing, Verbosity
 from ..output import Output
 from ..session_names import parse_session_of
 
@@ -26,7 +26,7 @@ _Changes: TypeAlias = Mapping[str, Sequence[tuple[TestCase | None, TestCase]]]
 
 
 async def compare_sessions(
-    key: str,
+    key: Key,
     old: str,
     new: str,
     /,
@@ -48,19 +48,15 @@ async def compare_sessions(
     - buddy-sessions compare acme/storefront/MNbyVedg 381 382 --db sessions.db
 
     Args:
-        key: WORKSPACE/PROJECT/SUITE_ID, or the URL of a suite. With -w and -p, SUITE_ID is enough.
-        old: ID or number of the old session, or its URL.
-        new: ID or number of the new session, or its URL.
+        old: relative_id or ID of the old session, or its URL.
+        new: relative_id or ID of the new session, or its URL.
         db: Read from this SQLite file, written by "sync --cases all", and send no request.
-        printing: How data is printed.
-        verbosity: What is printed to stderr.
-        defaults: Completes the key.
-        connection: How to reach Buddy.
     """
-    suite = defaults.parse_suite(key)
-    names = [parse_session_of(suite, text) for text in (old, new)]
+    target = defaults.parse_suite(key)
+    names = [parse_session_of(target, text) for text in (old, new)]
     output_format = printing.choose()
-    async with open_cases(suite, key, db=db, connection=connection, messages=verbosity.open()) as source:
+    async with open_cases(target, key, db=db, connection=connection, messages=verbosity.open()) as source:
+        suite = source.suite
         before, after = [await source.session(name) for name in names]
         changes = _changes(compare(await source.cases(before), await source.cases(after)))
     if output_format == "table":

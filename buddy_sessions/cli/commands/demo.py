@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 import sqlite3
 import tempfile
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from datetime import datetime
 from operator import itemgetter
 from pathlib import Path
 from textwrap import indent
@@ -14,13 +14,15 @@ from textwrap import indent
 from rich.padding import Padding
 from rich.table import Table
 
-from buddy_sessions import BuddyClient, ConfigError, Session, SessionStatus, SessionStore, SuiteKey
+from buddy_sessions import BuddyClient, ConfigError, Session, SessionStore, SuiteKey
 from buddy_sessions.testing import FakeBuddy
 
 from ..formats.case_tables import case_table, print_sessions
+from ..formats.forecast import Forecast
 from ..formats.formatting import format_count
 from ..formats.progress import HarvestProgress
 from ..formats.tables import SuiteSummary, grid
+from ..options import ReadOptions
 from ..output import Output
 from ..suite_selection import SuiteSelection
 
@@ -62,18 +64,12 @@ async def demo(*, db: Path | None = None) -> None:
         sessions, counts = await _sync(store, buddy, keys, messages)
         fake.on_request = None
         _, second_counts = await _sync(store, buddy, keys, messages)
-        summary = SuiteSummary()
-        failed: list[tuple[datetime, SuiteKey, Session]] = []
-        for key in keys:
-            stored = await store.sessions(key)
-            summary.add(key, stored)
-            failed += [
-                (session.create_date, key, session)
-                for session in stored
-                if session.status == SessionStatus.ERROR and session.create_date is not None
-            ]
-        _, suite, newest = max(failed, key=itemgetter(0))
+        stored = {key: await store.sessions(key) for key in keys}
+        suite, newest = _newest_failed(stored)
         cases = await buddy.failures(suite, newest, details=True)
+    summary = SuiteSummary()
+    for key in keys:
+        summary.add(key, stored[key])
     summary.print_to(output)
     ids = [session.id for session in sessions]
     output.print_line(
@@ -96,6 +92,18 @@ async def demo(*, db: Path | None = None) -> None:
     )
 
 
+def _newest_failed(stored: Mapping[SuiteKey, Sequence[Session]]) -> tuple[SuiteKey, Session]:
+    """Return the newest failed session of all suites."""
+    failed = [
+        (session.create_date, key, session)
+        for key, sessions in stored.items()
+        for session in sessions
+        if session.is_failing and session.create_date is not None
+    ]
+    _, suite, session = max(failed, key=itemgetter(0))
+    return suite, session
+
+
 def _new_path(path: Path | None) -> Path:
     if path is not None and path.exists():
         raise ConfigError(f"{str(path)!r} exists: choose another name, the demo creates a new file")
@@ -107,15 +115,18 @@ async def _sync(
 ) -> tuple[list[Session], str]:
     """Return the new and changed sessions, and the numbers of sessions and requests as text."""
     async with store.sync(buddy, keys) as sync:
-        progress = HarvestProgress(buddy, SuiteSelection([str(key) for key in keys]), sync)
-        with progress.show(messages):
-            sessions = [session async for _, session in sync]
+        progress = HarvestProgress(buddy, SuiteSelection([str(key) for key in keys]), sync, Forecast(ReadOptions()))
+        sessions: list[Session] = []
+        with progress.run(messages):
+            async for page in sync.pages():
+                progress.add(page)
+                sessions += page.sessions
     return sessions, f"{format_count(len(sessions), 'session')} in {format_count(sync.stats.requests, 'request')}"
 
 
 def _query(path: Path) -> Table:
     """Return the result of the query as a table."""
-    with closing(sqlite3.connect(path)) as connection:
+    with closing(sqlite3.connect(path.absolute())) as connection:  # SQLite takes ":memory:" for no file
         result = connection.execute(_QUERY)
         table = grid(*(name for name, *_ in result.description))
         for row in result:

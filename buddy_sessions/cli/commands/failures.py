@@ -13,13 +13,13 @@ from cyclopts.types import PositiveInt
 from buddy_sessions import ConfigError, Session, SuiteKey, TestCase
 
 from ..case_source import open_cases
-from ..exit_codes import ExitCode
+from ..errors import ExitCode
 from ..formats.case_tables import case_table, print_details, print_hidden, print_sessions, print_summary
-from ..formats.formatting import format_count
+from ..formats.formatting import format_count, one_line
 from ..formats.junit import write_junit
-from ..formats.writers import SESSION_CASE_COLUMNS, choose_format, make_writer, session_case_row
+from ..formats.writers import SESSION_CASE_COLUMNS, choose_format, make_writer, session_case_row, validate_json
 from ..keys import KeyDefaults
-from ..options import Connection, Json, Verbosity, validate_json
+from ..options import Connection, Json, Verbosity
 from ..output import Output
 from ..session_names import parse_session
 
@@ -56,20 +56,16 @@ async def list_failures(
 
     Args:
         key: WORKSPACE/PROJECT/SUITE_ID, or the URL of a suite or a session. With -w and -p, SUITE_ID is enough.
-        session: ID or number of the session, or its URL (default: the latest finished session).
+        session: relative_id or ID of the session, or its URL (default: the latest finished session).
         branch: Use the latest finished session of this branch.
         details: Print complete messages and stack traces, also in a table. Other formats always contain them.
         limit: Maximum number of tests (default: 50 in a table, otherwise all).
         format: Output format (default: table on a terminal, otherwise jsonl). junit is JUnit XML. In csv, an
             apostrophe is put before text that looks like a formula.
-        json: The same as --format jsonl.
         db: Read from this SQLite file, written by "sync --cases failed", and send no request.
-        exit_code: Exit with 1 if tests failed (default: 0 whether or not tests failed).
-        verbosity: What is printed to stderr.
-        defaults: Completes the key.
-        connection: How to reach Buddy.
+        exit_code: Exit with 1 if the session failed (default: 0 whether or not it failed).
     """
-    suite, name = parse_session(defaults, key, session)
+    target, name = parse_session(defaults, key, session)
     if name is not None and branch is not None:
         raise ConfigError("--branch selects the latest session: leave it out, or do not name a session")
     validate_json(format, json=json)
@@ -77,21 +73,23 @@ async def list_failures(
     if output_format == "table" and limit is None:
         limit = _TABLE_LIMIT
     messages = verbosity.open()
-    async with open_cases(suite, key, db=db, connection=connection, messages=messages) as source:
-        sessions = await source.newest_sessions(branch=branch) if name is None else [await source.session(name)]
+    async with open_cases(target, key, db=db, connection=connection, messages=messages) as source:
+        suite = source.suite
+        sessions = await source.finished_sessions(branch=branch) if name is None else [await source.session(name)]
         found = sessions[0]
-        cases, count = await source.failing_cases(found, limit=limit)
+        failing = await source.failing_cases(found, details=limit)
+    cases, count = failing[:limit], len(failing)
     if output_format == "table":
         _print_table(Output(), suite, found, cases, count=count, details=details)
         print_hidden(messages, count - len(cases))
-        if not count:
+        if not count and not found.is_failing:
             _print_older(messages, suite, sessions, branch=branch, db=db)
     elif output_format == "junit":
         write_junit(sys.stdout, suite, found, cases)
     else:
         writer = make_writer(output_format, sys.stdout, SESSION_CASE_COLUMNS)
         writer.write(session_case_row(suite, found, case) for case in cases)
-    return ExitCode.FAILED if exit_code and count else ExitCode.DONE
+    return ExitCode.RED if exit_code and (count or found.is_failing) else ExitCode.DONE
 
 
 def _print_table(
@@ -122,7 +120,9 @@ def _print_older(
 
 
 def _summary(session: Session, count: int) -> str:
-    """Return how many tests of a session failed: `3 of 412 tests failed`."""
+    """Return how many tests of a session failed, and why it did without any: `3 of 412 tests failed`."""
+    if session.is_failing and not count:
+        return f"no test failed, but the session did: {one_line(session.error_message or 'Buddy gives no reason')}"
     if session.tests_count is None:
         return f"{format_count(count, 'test')} failed"
     return f"{count:,} of {format_count(session.tests_count, 'test')} failed"

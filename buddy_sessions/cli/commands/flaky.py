@@ -13,15 +13,15 @@ from buddy_sessions import FlakyTest, TestRun, flaky_tests
 from ..case_source import open_cases
 from ..formats.case_tables import TEST, count_runs, name_text, print_hidden, print_summary, print_title, recent_statuses
 from ..formats.formatting import format_count
-from ..formats.tables import grid
+from ..formats.tables import RECENT_LEGEND, grid
 from ..formats.writers import KEYED_TEST_COLUMNS, keyed_test_row, make_writer
 from ..keys import KeyDefaults
-from ..options import Connection, Printing, RunOptions, Verbosity
+from ..options import Connection, Key, Printing, RunOptions, Verbosity
 from ..output import Output
 
 
 async def list_flaky_tests(
-    key: str,
+    key: Key,
     /,
     *,
     changes: PositiveInt = 3,
@@ -42,19 +42,13 @@ async def list_flaky_tests(
     - buddy-sessions flaky acme/storefront/MNbyVedg --db sessions.db --last 50
 
     Args:
-        key: WORKSPACE/PROJECT/SUITE_ID, or the URL of a suite. With -w and -p, SUITE_ID is enough.
         changes: Minimum number of changes of the status.
-        options: Which sessions to look at, and how many tests to print.
-        printing: How data is printed.
-        verbosity: What is printed to stderr.
-        defaults: Completes the key.
-        connection: How to reach Buddy.
     """
-    suite = defaults.parse_suite(key)
+    target = defaults.parse_suite(key)
     output_format = printing.choose()
     messages = verbosity.open()
-    async with open_cases(suite, key, db=options.db, connection=connection, messages=messages) as source:
-        runs = await source.runs(branch=options.branch, last=options.last)
+    async with open_cases(target, key, db=options.db, connection=connection, messages=messages) as source:
+        suite, runs = source.suite, await source.runs(branch=options.branch, last=options.last)
     flaky = flaky_tests([run.cases for run in runs], window=options.last, changes=changes)
     shown = flaky[: options.limit_for(output_format)]
     if output_format == "table":
@@ -62,6 +56,7 @@ async def list_flaky_tests(
         print_title(output, suite, options.branch)
         if shown:
             output.print(_table(shown, runs))
+            output.print_line((f"RECENT: {RECENT_LEGEND}", "dim"))
         print_summary(output, f"{format_count(len(flaky), 'flaky test')} in {count_runs(runs)}")
         print_hidden(messages, len(flaky) - len(shown))
     else:

@@ -14,11 +14,13 @@ from cyclopts.types import NonNegativeInt, PositiveInt
 from buddy_sessions import ConfigError, Cursor, Session, SessionPaginator, SuiteKey
 
 from ..formats.formatting import format_count, format_requests
-from ..formats.tables import SessionTable
-from ..formats.writers import SESSION_COLUMNS, Format, make_writer, session_row
-from ..keys import KeyDefaults, parse_argument
-from ..options import Connection, Printing, Verbosity
+from ..formats.tables import RECENT_LEGEND, SessionTable
+from ..formats.writers import KEYED_SESSION_COLUMNS, Format, keyed_rows, make_writer
+from ..keys import KeyDefaults, find_suite, parse_argument
+from ..options import Branch, Connection, Key, Printing, Verbosity
 from ..output import Output
+from ..session_names import parse_session
+from ..suggestions import check_branch
 from ..times import Since
 
 _TABLE_LIMIT = 50
@@ -26,10 +28,10 @@ _TABLE_LIMIT = 50
 
 
 async def list_sessions(
-    key: str,
+    key: Key,
     /,
     *,
-    branch: str | None = None,
+    branch: Branch = None,
     after: NonNegativeInt | None = None,
     since: Since = None,
     limit: PositiveInt | None = None,
@@ -41,7 +43,7 @@ async def list_sessions(
     defaults: KeyDefaults = KeyDefaults(),
     connection: Connection = Connection(),
 ) -> None:
-    """Print the sessions of a suite, newest first.
+    """Print the sessions of a suite, newest first; or one session, if KEY is its URL.
 
     For example:
 
@@ -49,53 +51,50 @@ async def list_sessions(
     - buddy-sessions list MNbyVedg -w acme -p storefront --json --limit 5
 
     Args:
-        key: WORKSPACE/PROJECT/SUITE_ID, or the URL of a suite. With -w and -p, SUITE_ID is enough.
-        branch: Only sessions of this branch.
         after: Only sessions with a higher relative_id.
-        since: Only sessions created in the last 24h, 7d or 2w, or since a time such as 2026-01-31 (UTC).
         limit: Maximum number of sessions (default: 50 in a table, otherwise all).
         no_limit: Print all sessions, also in a table.
         cursor: Position from which to continue an earlier read, such as 118@40. An interrupted list prints it; in
             Python, it is str(sessions.cursor).
         per_page: Sessions per request.
-        printing: How data is printed.
-        verbosity: What is printed to stderr.
-        defaults: Completes the key.
-        connection: How to reach Buddy.
     """
     if no_limit and limit is not None:
         raise ConfigError("--all and --limit exclude each other: use one of them")
-    suite = defaults.parse_suite(key)
+    target, session_id = parse_session(defaults, key)
     output, messages = Output(), verbosity.open()
     output_format = printing.choose()
     is_default_limit = output_format == "table" and not no_limit and limit is None
-    if is_default_limit:
-        limit = _TABLE_LIMIT
     async with connection.open_client(messages, keys=[key]) as buddy:
+        suite = await find_suite(buddy, target)
+        write = _session_writer(output_format, output, suite, branch=branch)
+        if session_id is not None:
+            write([await buddy.session(suite, session_id)])
+            messages.print_note(f"for its failing tests, run buddy-sessions failures {key}")
+            return
         paginator = buddy.sessions(
             suite,
             branch=branch,
             after=after,
             since=since,
             cursor=parse_argument(Cursor.parse, cursor) if cursor is not None else None,
-            max_sessions=limit,
+            max_sessions=_TABLE_LIMIT if is_default_limit else limit,
             per_page=per_page,
         )
-        write = _session_writer(output_format, output, suite, branch=branch)
         is_complete = await _write_pages(paginator, write, messages)
+        if branch is not None and not paginator.stats.sessions:
+            messages.print_warning(await check_branch(buddy, suite, branch))
     if output_format == "table":
         more = "; for older sessions add --all or --limit N" if is_default_limit and not is_complete else ""
-        messages.print_note(_summary(paginator) + more)
+        messages.print_note(f"{_summary(paginator)}{more}. {RECENT_LEGEND}")
 
 
 def _session_writer(
     output_format: Format, output: Output, suite: SuiteKey, *, branch: str | None
 ) -> Callable[[Sequence[Session]], None]:
-    key = str(suite)
     if output_format == "table":
-        return SessionTable(output, title=f"{key}, branch {branch}" if branch else key).write
-    writer = make_writer(output_format, sys.stdout, SESSION_COLUMNS)
-    return lambda sessions: writer.write({"key": key, **session_row(session)} for session in sessions)
+        return SessionTable(output, title=f"{suite}, branch {branch}" if branch else str(suite)).write
+    writer = make_writer(output_format, sys.stdout, KEYED_SESSION_COLUMNS)
+    return lambda sessions: writer.write(keyed_rows(suite, sessions))
 
 
 async def _write_pages(

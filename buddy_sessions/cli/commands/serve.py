@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from typing import NoReturn
 
 from cyclopts.types import NonNegativeFloat, NonNegativeInt, Port, PositiveFloat, PositiveInt
 
-from buddy_sessions import SuiteKey
+from buddy_sessions import BuddyError, SuiteKey
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 
+from ..errors import describe_os_error
 from ..output import Output
 
 _COPIED_FIELDS = ("created_by", "ci_provider", "ref_type", "ref_name")
@@ -64,7 +66,11 @@ async def serve(
     else:
         suites = [fake.add_suite("acme", "storefront", "MNbyVedg").populate(sessions)]
     key = SuiteKey(*suites[0].key)
-    async with fake:
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(fake)
+        except OSError as error:
+            raise BuddyError(f"cannot serve on {describe_os_error(error, f'{host}:{port}')}") from error
         messages = Output(stderr=True)
         messages.print_message(f"A fake Buddy is running at {fake.base_url} until Ctrl-C. In another terminal, run:")
         Output().print_line(f"export BUDDY_API_URL={fake.base_url} BUDDY_TOKEN={fake.token}")

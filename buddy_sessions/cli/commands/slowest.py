@@ -16,12 +16,12 @@ from ..formats.formatting import format_count, format_test_time
 from ..formats.tables import grid
 from ..formats.writers import KEYED_TEST_COLUMNS, keyed_test_row, make_writer
 from ..keys import KeyDefaults
-from ..options import Connection, Printing, RunOptions, Verbosity
+from ..options import Connection, Key, Printing, RunOptions, Verbosity
 from ..output import Output
 
 
 async def list_slowest_tests(
-    key: str,
+    key: Key,
     /,
     *,
     threshold: NonNegativeFloat | None = None,
@@ -42,20 +42,14 @@ async def list_slowest_tests(
     - buddy-sessions slowest acme/storefront/MNbyVedg --db sessions.db --limit 5
 
     Args:
-        key: WORKSPACE/PROJECT/SUITE_ID, or the URL of a suite. With -w and -p, SUITE_ID is enough.
         threshold: Only tests whose median is above this number of seconds.
-        options: Which sessions to look at, and how many tests to print.
-        printing: How data is printed.
-        verbosity: What is printed to stderr.
-        defaults: Completes the key.
-        connection: How to reach Buddy.
     """
-    suite = defaults.parse_suite(key)
+    target = defaults.parse_suite(key)
     output_format = printing.choose()
     messages = verbosity.open()
     suite_threshold = None
-    async with open_cases(suite, key, db=options.db, connection=connection, messages=messages) as source:
-        runs = await source.runs(branch=options.branch, last=options.last)
+    async with open_cases(target, key, db=options.db, connection=connection, messages=messages) as source:
+        suite, runs = source.suite, await source.runs(branch=options.branch, last=options.last)
         if output_format == "table" and threshold is None:
             suite_threshold = await source.slow_threshold()
     slowest = slowest_tests([run.cases for run in runs], threshold=threshold)

@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ..formats.tables import suite_table
-from ..formats.writers import SUITE_COLUMNS, make_writer
+from ..formats.writers import SUITE_COLUMNS, make_writer, suite_row
 from ..keys import KeyDefaults
 from ..options import Connection, Printing, Verbosity
 from ..output import Output
@@ -32,10 +32,6 @@ async def list_suites(
 
     Args:
         project: WORKSPACE/PROJECT, or the URL of a project. With -w, PROJECT is enough; with -w and -p, leave it out.
-        printing: How data is printed.
-        verbosity: What is printed to stderr.
-        defaults: Completes the project.
-        connection: How to reach Buddy.
     """
     output_format = printing.choose()
     workspace, name = defaults.parse_project(project)
@@ -44,5 +40,4 @@ async def list_suites(
     if output_format == "table":
         Output().print(suite_table(suites))
     else:
-        rows = ({"key": str(suite.key), **{name: getattr(suite, name) for name in SUITE_COLUMNS}} for suite in suites)
-        make_writer(output_format, sys.stdout, SUITE_COLUMNS).write(rows)
+        make_writer(output_format, sys.stdout, SUITE_COLUMNS).write(map(suite_row, suites))

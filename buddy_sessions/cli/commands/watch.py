@@ -19,20 +19,20 @@ from buddy_sessions import (
     BuddyError,
     Change,
     Session,
-    SessionStatus,
     SessionStore,
     SuiteKey,
     TestCase,
     to_dict,
 )
 
+from ..errors import error_text
 from ..files import resolve_file
 from ..formats.case_tables import name_text, outcome_text
 from ..formats.formatting import UNKNOWN, format_count, format_duration, one_line
 from ..formats.tables import grid, number_text, status_text
 from ..formats.writers import KEYED_SESSION_COLUMNS, Format, case_row, keyed_rows, make_writer
 from ..keys import KeyDefaults
-from ..options import FROM, Connection, Printing, Verbosity
+from ..options import Branch, Connection, Keys, Printing, Source, Verbosity
 from ..output import Output
 from ..suite_selection import open_selection
 
@@ -42,10 +42,10 @@ _MAX_FAILING = 20  # printed tests of one session
 
 
 async def watch_suites(
-    *key: str,
-    source: Annotated[str | None, FROM] = None,
+    *key: Keys,
+    source: Source = None,
     interval: PositiveFloat = 60.0,
-    branch: str | None = None,
+    branch: Branch = None,
     db: Path | None = None,
     failures: Annotated[bool, Parameter(show_default=False)] = False,
     printing: Printing = Printing(),
@@ -56,7 +56,8 @@ async def watch_suites(
     """Print new, changed and finished sessions as they happen, until Ctrl-C.
 
     A rejected token or an unknown suite ends the command. A suite that fails later is reported once, and retried at
-    longer intervals. It does not stop the others. JSON lines also contain the session before the change.
+    longer intervals. It does not stop the others. A project stands for the suites that it has at the start. JSON lines
+    also contain the session before the change.
 
     For example:
 
@@ -64,18 +65,10 @@ async def watch_suites(
     - buddy-sessions watch acme/storefront/MNbyVedg --db watch.db --json
 
     Args:
-        key: WORKSPACE/PROJECT/SUITE_ID, WORKSPACE/PROJECT for the suites that the project has at the start, or a URL.
-            With -w and -p, SUITE_ID is enough, or no key for the project.
-        source: File with more keys, one per line; - for stdin. Blank lines and lines that begin with # are ignored.
         interval: Seconds between two checks of a suite.
-        branch: Only sessions of this branch.
         db: SQLite file for the state of the watch. The next watch with this file continues where this one stopped.
         failures: Name the failing tests of each session that starts to fail, with two requests per session. jsonl and
             csv list them in the field "failing": null if they could not be read, empty for other sessions.
-        printing: How data is printed.
-        verbosity: What is printed to stderr.
-        defaults: Completes the keys.
-        connection: How to reach Buddy.
     """
     output_format = printing.choose()
     path = resolve_file(db, source=source) if db is not None else None
@@ -111,18 +104,15 @@ async def _read_failing(buddy: BuddyClient, change: Change, messages: Output) ->
 
     Return None if they cannot be read. The error is printed: the watch goes on.
     """
-    if not _is_red(change.session) or (change.previous is not None and _is_red(change.previous)):
+    if not change.session.is_failing or (change.previous is not None and change.previous.is_failing):
         return []
     try:
         return await buddy.failures(change.suite, change.session)
     except BuddyError as error:
-        messages.print_problem("failed", f"failing tests of {change.suite} #{change.session.relative_id}: {error}")
+        messages.print_problem(
+            "failed", f"failing tests of {change.suite} #{change.session.relative_id}: {error_text(error)}"
+        )
         return None
-
-
-def _is_red(session: Session) -> bool:
-    has_failures = session.status == SessionStatus.ERROR or bool(session.failed_count or session.error_count)
-    return session.is_finished and has_failures
 
 
 def _change_writer(output_format: Format, *, with_failures: bool) -> Callable[[Change, list[TestCase] | None], None]:

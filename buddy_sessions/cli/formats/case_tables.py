@@ -13,7 +13,7 @@ from buddy_sessions import Failure, Session, SuiteKey, TestCase, TestKey, TestRu
 
 from ..output import Output
 from .formatting import escape, format_age, format_count, format_duration, format_test_time, one_line
-from .tables import grid, number_text, ref_text, status_text
+from .tables import FAILED_MARK, OTHER_MARK, PASSED_MARK, grid, number_text, ref_text, status_text
 
 _STATUSES = {
     TestStatus.PASSED: ("✔", "passed", "green"),
@@ -21,7 +21,6 @@ _STATUSES = {
     TestStatus.ERROR: ("✘", "error", "bold red"),
     TestStatus.SKIPPED: ("○", "skipped", "yellow"),
 }
-_PASSED, _FAILED, _NO_RUN = ("▂", "green"), ("█", "bold red"), ("·", "")
 _RECENT_MARKS = 12  # length of a sparkline
 _INDENT = " " * 4
 
@@ -68,19 +67,14 @@ def count_runs(runs: Sequence[TestRun]) -> str:
 
 
 def recent_statuses(runs: Sequence[TestRun], keys: Iterable[TestKey]) -> dict[TestKey, Text]:
-    """Return one mark per session for each test, the newest on the right: low if it passed, high if it failed.
-
-    Args:
-        runs: The sessions, oldest first.
-        keys: The tests.
-    """
+    """Return one mark per session for each test, the newest on the right. `runs` are oldest first."""
     marks = {key: Text() for key in keys}
     for run in runs[-_RECENT_MARKS:]:
         ran = [case for case in run.cases if case.status != TestStatus.SKIPPED]
         passed = {case.key for case in ran}
         failed = {case.key for case in ran if case.is_failing}
         for key, text in marks.items():
-            text.append(*(_FAILED if key in failed else _PASSED if key in passed else _NO_RUN))
+            text.append(*(FAILED_MARK if key in failed else PASSED_MARK if key in passed else OTHER_MARK))
     return marks
 
 

@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from buddy_sessions import ConfigError
+from buddy_sessions import ConfigError, Session, SuiteKey
 
-from ..files import FileFormat, format_of
-from ..options import validate_json
+from ..files import FileFormat, NewFile, format_of, replace_file
 from .parquet import ParquetWriter
-from .writers import KEYED_SESSION_COLUMNS, Csv, DataFormat, JsonLines, RowWriter
+from .writers import KEYED_SESSION_COLUMNS, Csv, DataFormat, JsonLines, RowWriter, keyed_rows, validate_json
+
+
+class Destination:
+    """Where sessions are written: with `writer`, to the new `file` if there is one. Without a writer, nowhere."""
+
+    def __init__(self, writer: RowWriter | None, file: NewFile | None) -> None:
+        self._writer = writer
+        self._file = file
+
+    def write(self, suite: SuiteKey, sessions: Iterable[Session]) -> None:
+        """Write sessions of a suite."""
+        if self._writer is not None:
+            self._writer.write(keyed_rows(suite, sessions))
+
+    def finish(self) -> None:
+        """Complete the output; otherwise the file is not kept."""
+        if self._writer is not None:
+            self._writer.finish()
+        if self._file is not None:
+            self._file.is_complete = True
 
 
 def choose_file_format(requested: DataFormat | None, *, json: bool, out: Path | None) -> FileFormat | None:
@@ -34,15 +53,25 @@ def choose_file_format(requested: DataFormat | None, *, json: bool, out: Path | 
 
 
 @contextmanager
-def open_writer(output_format: FileFormat, path: Path | None) -> Iterator[RowWriter]:
-    """Open a writer of `keyed_rows` to a new file, or to stdout if `path` is None."""
-    if path is None:
-        yield _text_writer(output_format, sys.stdout)
-        return
-    text_path = path.with_suffix(".jsonl") if output_format == "parquet" else path
-    with text_path.open("x", encoding="utf-8", newline="") as stream:
-        yield ParquetWriter(path, stream) if output_format == "parquet" else _text_writer(output_format, stream)
+def open_destination(
+    output_format: FileFormat | None, out: Path | None, *, source: str | None = None
+) -> Iterator[Destination]:
+    """Open a new file that replaces `out` once it is finished, or stdout if `out` is None; nothing without a format.
+
+    Raises ConfigError if `out` cannot be written, or is the file `source`, from which the command reads.
+    """
+    with ExitStack() as stack:
+        file = stack.enter_context(replace_file(out, source=source)) if out is not None else None
+        writer = None
+        if file is None and output_format is not None:
+            writer = _text_writer(output_format, sys.stdout)
+        elif file is not None:
+            is_parquet = output_format == "parquet"
+            text_path = file.path.with_suffix(".jsonl") if is_parquet else file.path
+            stream = stack.enter_context(text_path.open("x", encoding="utf-8", newline=""))
+            writer = ParquetWriter(file.path, stream) if is_parquet else _text_writer(output_format, stream)
+        yield Destination(writer, file)
 
 
-def _text_writer(output_format: FileFormat, stream: TextIO) -> RowWriter:
+def _text_writer(output_format: FileFormat | None, stream: TextIO) -> RowWriter:
     return Csv(stream, KEYED_SESSION_COLUMNS) if output_format == "csv" else JsonLines(stream)

@@ -19,15 +19,23 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 def write_junit(stream: TextIO, suite: SuiteKey, session: Session, cases: Sequence[TestCase]) -> None:
     """Write failing test cases of a session as a document with one test suite for each group of tests.
 
-    Test cases without a group are in a test suite with the name of the document. A character that XML does not allow is
-    escaped as in JSON.
+    A session that failed without a failing test is a test case with an error. Test cases without a group are in a test
+    suite with the name of the document. A character that XML does not allow is escaped as in JSON.
     """
+    if session.is_failing and not cases:
+        cases = [_crash(session)]
     escape_line = prepare_stream(stream)
     root = _document(f"{suite} #{session.relative_id}", session, cases)
     ET.indent(root)
     stream.write('<?xml version="1.0" encoding="utf-8"?>\n')
     stream.writelines(f"{escape_line(line)}\n" for line in ET.tostring(root, encoding="unicode").split("\n"))
     stream.flush()
+
+
+def _crash(session: Session) -> TestCase:
+    """Return a test case that stands for the failure of the session itself."""
+    failure = Failure(kind="error", message=session.error_message or "the session failed without a failing test")
+    return TestCase(id="", name=f"session #{session.relative_id}", status=TestStatus.ERROR, failure=failure)
 
 
 def _document(name: str, session: Session, cases: Sequence[TestCase]) -> ET.Element:

@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import NoReturn
 
-from buddy_sessions import BuddyClient, BuddyError, ConfigError, Harvest, Stats
+from buddy_sessions import BuddyClient, BuddyError, ConfigError, Harvest, SessionPage, Stats, SuiteKey
 
-from ..exit_codes import ExitCode, exit_code_of
+from ..errors import ExitCode, error_text, exit_code_of
 from ..output import Output
 from ..suite_selection import SuiteSelection
+from .forecast import Forecast
 from .formatting import format_count, format_duration, format_requests
 
 _MAX_FAILURES = 20  # printed errors
@@ -22,40 +23,41 @@ _INTERVAL = 0.25  # seconds between two updates of the line
 
 
 class HarvestProgress:
-    """Reports the progress of a harvest of `targets` by `buddy`. `noun` names the sessions that it yields.
-
-    With `with_cases`, it counts test cases, too.
+    """Reports the progress of a harvest of `selection` by `buddy`.
 
     Attributes:
+        noun: The name of the sessions.
+        first_suite: The suite of the first page, or None.
         error: The error that has ended the harvest early, or None.
     """
 
     def __init__(
         self,
         buddy: BuddyClient,
-        targets: SuiteSelection,
+        selection: SuiteSelection,
         harvest: Harvest,
+        forecast: Forecast,
         *,
         noun: str = "session",
-        with_cases: bool = False,
     ) -> None:
         self._buddy = buddy
-        self._targets = targets
+        self._selection = selection
         self._harvest = harvest
-        self._noun = noun
-        self._with_cases = with_cases
+        self._forecast = forecast
+        self.noun = noun
         self._started = time.monotonic()
+        self.first_suite: SuiteKey | None = None
         self.error: BuddyError | None = None
 
     @property
     def stats(self) -> Stats:
         """The statistics of the harvest so far, including the requests that list suites."""
-        return self._harvest.stats + self._targets.stats
+        return self._harvest.stats + self._selection.stats
 
     @property
     def failures(self) -> dict[str, BuddyError]:
         """The error of each suite and each project that has failed so far, by its key."""
-        return self._targets.failures | {str(suite): error for suite, error in self._harvest.failures.items()}
+        return self._selection.failures | {str(suite): error for suite, error in self._harvest.failures.items()}
 
     @property
     def exit_code(self) -> ExitCode:
@@ -70,11 +72,17 @@ class HarvestProgress:
         codes = {exit_code_of(error) for error in failures}
         return ExitCode.NOT_AUTHORISED if codes == {ExitCode.NOT_AUTHORISED} else ExitCode.FAILED
 
+    def add(self, page: SessionPage) -> None:
+        """Count a page of the harvest."""
+        self.first_suite = self.first_suite or page.suite
+        self._forecast.add(page)
+
     @contextmanager
-    def show(self, messages: Output, *, enabled: bool = True, after_interrupt: str = "") -> Iterator[None]:
+    def run(self, messages: Output, *, enabled: bool = True, after_interrupt: str = "") -> Iterator[None]:
         """Show the progress on one line until the block ends, if `enabled` and if `messages` is a terminal.
 
-        After an interrupt, print a summary; `after_interrupt` says what was written.
+        An error that ends the harvest early is printed, and kept in `error`; wrong usage is raised. After an interrupt,
+        print a summary; `after_interrupt` says what was written.
         """
         try:
             with messages.progress(enabled=enabled) as show_text:
@@ -86,29 +94,23 @@ class HarvestProgress:
         except asyncio.CancelledError:
             messages.print_problem("interrupted", "; ".join(filter(None, (self.summary(), after_interrupt))))
             raise
-
-    @contextmanager
-    def keep_error(self, messages: Output) -> Iterator[None]:
-        """Print an error that ends the harvest early, and keep it in `error`. Wrong usage is raised."""
-        try:
-            yield
         except ConfigError:
             raise
         except BuddyError as error:
             self.error = error
-            messages.print_problem("error", str(error))
+            messages.print_problem("error", error_text(error))
 
     def summary(self) -> str:
         """Return the numbers of suites, failures, sessions and requests, and the elapsed time."""
         stats, failed = self.stats, len(self._harvest.failures)
-        failed_projects = len(self._targets.failures)
+        failed_projects = len(self._selection.failures)
         parts = (
             format_count(stats.suites, "suite"),
             f"{failed:,} failed" if failed else "",
             f"{format_count(failed_projects, 'project')} failed" if failed_projects else "",
             self._not_tried(),
-            format_count(stats.sessions, self._noun),
-            self._cases(),
+            format_count(stats.sessions, self.noun),
+            self.cases(),
             f"{format_requests(stats)} in {format_duration(self._elapsed())}",
         )
         return ", ".join(filter(None, parts))
@@ -122,7 +124,7 @@ class HarvestProgress:
         for name, error in self.failures.items():
             if type(error) is type(self.error):
                 continue
-            text = "; ".join((str(error), *getattr(error, "__notes__", ())))
+            text = "; ".join((error_text(error), *getattr(error, "__notes__", ())))
             if resumable and error.cursor:
                 text += f"; read in part; for the rest, run buddy-sessions list {name} --cursor {error.cursor}"
             names_by_error.setdefault(text, []).append(name)
@@ -141,13 +143,14 @@ class HarvestProgress:
 
     def _not_tried(self) -> str:
         """Return how many suites were not tried because of `error`; with a + if not all suites are known."""
-        remaining = self._targets.count - self._targets.started
+        remaining = self._selection.count - self._selection.started
         if self.error is None or not remaining:
             return ""
-        return f"{remaining:,}{'' if self._targets.is_complete else '+'} not tried"
+        return f"{remaining:,}{'' if self._selection.is_complete else '+'} not tried"
 
-    def _cases(self) -> str:
-        return format_count(self.stats.cases, "test case") if self._with_cases else ""
+    def cases(self) -> str:
+        """Return the number of test cases, if they are read; otherwise an empty text."""
+        return format_count(self.stats.cases, "test case") if self._forecast.scope else ""
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._started
@@ -155,13 +158,15 @@ class HarvestProgress:
     def _line(self) -> str:
         """Return the progress, the most important part first, because a narrow terminal cuts the line."""
         stats, failed = self.stats, len(self.failures)
-        more = "" if self._targets.is_complete else "+"
+        suites = self._selection.count if self._selection.is_complete else None
+        seconds = self._forecast.seconds_left(stats, self._elapsed(), suites)
         parts = (
-            f"{stats.suites + stats.failed:,}/{self._targets.count:,}{more} suites",
+            _progress(stats.sessions, self._forecast.sessions(suites), "session"),
+            _progress(stats.cases, self._forecast.cases, "test case") if self._forecast.scope else "",
+            self._wait() or ("" if seconds is None else f"about {format_duration(max(1, round(seconds)))} left"),
+            f"{stats.suites + stats.failed:,}/{self._selection.count:,}{'+' if suites is None else ''} suites",
             f"{failed:,} failed" if failed else "",
-            self._wait() or f"{stats.requests / max(self._elapsed(), 1):.0f} requests/s",
-            format_count(stats.sessions, self._noun),
-            self._cases(),
+            f"{stats.requests / max(self._elapsed(), 1):.0f} requests/s",
             self._remaining_quota(),
         )
         return " · ".join(filter(None, parts))
@@ -179,3 +184,8 @@ class HarvestProgress:
         if limit is None or limit.remaining is None:
             return ""
         return f"quota: {limit.remaining:,}{'' if limit.limit is None else f' of {limit.limit:,}'} left"
+
+
+def _progress(count: int, total: int | None, noun: str) -> str:
+    """Return how many were read, of how many if that is known: `1,200 of 3,400 sessions`."""
+    return format_count(count, noun) if total is None or total < count else f"{count:,} of {format_count(total, noun)}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,7 +15,7 @@ from rich.text import Text
 from buddy_sessions import RefType, Session, SessionStatus, Suite, SuiteKey
 
 from ..output import Output
-from .formatting import UNKNOWN, format_age, format_duration, one_line
+from .formatting import UNKNOWN, format_age, format_duration, one_line, web_url
 
 _STATUSES = {
     SessionStatus.SUCCESSFUL: ("✔", "passed", "green"),
@@ -25,7 +24,9 @@ _STATUSES = {
     SessionStatus.IN_PROGRESS: ("◌", "running", "cyan"),
 }
 _REF_LABELS = {RefType.TAG: "tag ", RefType.PULL_REQUEST: "PR "}
-_URL = re.compile("https?://[!-~]+")
+PASSED_MARK, FAILED_MARK, OTHER_MARK = ("▂", "green"), ("█", "bold red"), ("·", "")
+RECENT_LEGEND = "▂ passed, █ failed, · neither; the newest is on the right"
+"""What the marks of a sparkline mean."""
 _GAP = 2  # characters between two columns
 _SUMMARY_MARKS = 12  # length of a sparkline in a table
 _TITLE_MARKS = 30  # length of a sparkline next to a title
@@ -49,17 +50,9 @@ def ref_text(ref_type: RefType | None, name: str | None) -> Text:
 
 
 def sparkline(sessions: Sequence[Session]) -> Text:
-    """Return one mark per session, the newest on the right: low if it passed, high if it failed.
-
-    Args:
-        sessions: The sessions, newest first.
-    """
-    marks = {SessionStatus.SUCCESSFUL: "▂", SessionStatus.ERROR: "█"}
-    styled = [
-        (marks.get(session.status, "·"), _STATUSES.get(session.status, ("", "", ""))[2])
-        for session in reversed(sessions)
-    ]
-    return Text.assemble(*styled)
+    """Return one mark per session, the newest on the right. `sessions` are newest first."""
+    marks = {SessionStatus.SUCCESSFUL: PASSED_MARK, SessionStatus.ERROR: FAILED_MARK}
+    return Text.assemble(*(marks.get(session.status, OTHER_MARK) for session in reversed(sessions)))
 
 
 def grid(*titles: str) -> Table:
@@ -156,6 +149,7 @@ class SuiteSummary:
             )
         output.print(table)
         output.print_line((f"PASS: the share of the finished sessions in {count_title} that passed", "dim"))
+        output.print_line((f"RECENT: {RECENT_LEGEND}", "dim"))
 
 
 @dataclass
@@ -245,6 +239,6 @@ def _link(text: Text, url: str | None) -> Text:
 
     A pipe, and a terminal that does not support links, gets the text alone.
     """
-    if url is not None and _URL.fullmatch(url) and not os.environ.get("NO_COLOR"):
+    if web_url(url) and not os.environ.get("NO_COLOR"):
         text.stylize(Style(link=url))
     return text

@@ -8,13 +8,14 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from io import TextIOWrapper
+from itertools import chain
 from operator import attrgetter
 from typing import Any, Literal, TextIO, TypeAlias
 
 import attrs
 import msgspec
 
-from buddy_sessions import Member, Session, SuiteKey, TestCase, TestKey, to_dict
+from buddy_sessions import ConfigError, Failure, Member, Session, Suite, SuiteKey, TestCase, TestKey, to_dict
 
 from .formatting import escape
 
@@ -32,7 +33,7 @@ Cell: TypeAlias = str | float | None
 
 SESSION_COLUMNS = tuple(field.name for field in attrs.fields(Session))
 KEYED_SESSION_COLUMNS = (*SuiteKey._fields, *SESSION_COLUMNS)
-SUITE_COLUMNS = ("url", "html_url", "id", "identifier", "name")
+SUITE_COLUMNS = (*SuiteKey._fields, "url", "html_url", "id", "identifier", "name")
 """What the API lists of a suite."""
 CASE_COLUMNS = tuple(field.name for field in attrs.fields(TestCase) if field.name != "data")
 SESSION_CASE_COLUMNS = (*SuiteKey._fields, "session_id", "relative_id", *CASE_COLUMNS)
@@ -40,6 +41,8 @@ KEYED_TEST_COLUMNS = (*SuiteKey._fields, "test_group_name", "classname", "name")
 """What names a test across sessions."""
 
 _MEMBER_COLUMNS = tuple(field.name for field in attrs.fields(Member))
+_NESTED = {"created_by": _MEMBER_COLUMNS, "failure": tuple(field.name for field in attrs.fields(Failure))}
+"""The columns of CSV for the fields of an object: `created_by_name`."""
 _session_values, _member_values = attrgetter(*SESSION_COLUMNS), attrgetter(*_MEMBER_COLUMNS)
 _encoder = msgspec.json.Encoder()
 _AS_THEY_ARE = frozenset({int, float, type(None)})
@@ -92,7 +95,7 @@ class JsonLines(RowWriter):
 
 
 class Csv(RowWriter):
-    """Writes CSV as in RFC 4180, with a header. Null is an empty field; an object is written as JSON.
+    """Writes CSV as in RFC 4180, with a header. Null is an empty field; an object has a column for each of its fields.
 
     A text that a spreadsheet would execute as a formula is preceded by an apostrophe.
     """
@@ -101,6 +104,7 @@ class Csv(RowWriter):
         super().__init__(stream)
         self._writer = csv.writer(stream)
         self._columns = columns
+        self._nested = [(index, _NESTED[name]) for index, name in enumerate(columns) if name in _NESTED][::-1]
         self._is_terminal = stream.isatty()
         self._header_written = False
 
@@ -108,7 +112,10 @@ class Csv(RowWriter):
         """Write one line for each row, and flush. The first call writes the header before them."""
         if not self._header_written:
             self._header_written = True
-            self._writer.writerow(self._columns)
+            names = [
+                [f"{name}_{field}" for field in _NESTED[name]] if name in _NESTED else [name] for name in self._columns
+            ]
+            self._writer.writerow(chain.from_iterable(names))
         self._writer.writerows(self._cells(row) for row in rows)
         self._stream.flush()
 
@@ -117,7 +124,11 @@ class Csv(RowWriter):
         self.write(())
 
     def _cells(self, row: Row) -> list[Cell]:
-        cells = list(map(_to_cell, msgspec.to_builtins([row[name] for name in self._columns])))
+        values = msgspec.to_builtins([row[name] for name in self._columns])
+        for index, fields in self._nested:
+            members = values[index] or {}
+            values[index : index + 1] = [members.get(field) for field in fields]
+        cells = list(map(_to_cell, values))
         return [self._escape(cell) if type(cell) is str else cell for cell in cells] if self._is_terminal else cells
 
 
@@ -132,6 +143,12 @@ def prepare_stream(stream: TextIO) -> Callable[[str], str]:
 def choose_format(requested: Format | None) -> Format:
     """Return the requested format (default: table on a terminal, otherwise jsonl)."""
     return requested or ("table" if sys.stdout.isatty() else "jsonl")
+
+
+def validate_json(requested: str | None, *, json: bool) -> None:
+    """Raise ConfigError if --format and --json contradict each other."""
+    if json and requested not in {None, "jsonl"}:
+        raise ConfigError(f"--format {requested} and --json exclude each other: use one of them")
 
 
 def make_writer(data_format: DataFormat, stream: TextIO, columns: Sequence[str]) -> RowWriter:
@@ -151,6 +168,11 @@ def session_row(session: Session) -> dict[str, Any]:
     if member is not None:
         row["created_by"] = dict(zip(_MEMBER_COLUMNS, _member_values(member), strict=True))
     return row
+
+
+def suite_row(suite: Suite) -> dict[str, Any]:
+    """Return what the API lists of a suite as a row that begins with its names."""
+    return {**suite_names(suite.key), **{name: getattr(suite, name) for name in SUITE_COLUMNS[3:]}}
 
 
 def keyed_rows(suite: SuiteKey, sessions: Iterable[Session]) -> list[Row]:

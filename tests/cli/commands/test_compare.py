@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from buddy_sessions.cli import run
 from buddy_sessions.testing import FakeBuddy, FakeSuite
-from helpers.command_line import Call, rows, sync_database, use_terminal
+from helpers.command_line import Call, rows, sync_database
 
 SUITE = "acme/shop/a"
 URL = "https://app.buddy.works/acme/shop/unit-tests/a"
@@ -62,15 +59,6 @@ def test_jsonl_names_the_change(source: str, database: str, suite: FakeSuite, fa
     assert listed.items() <= slower.items()
     assert "data" not in slower
     assert (not fake.requests) is (source == "database")
-
-
-@pytest.mark.usefixtures("suite")
-def test_csv_has_the_same_columns(call: Call) -> None:
-    out = call("compare", SUITE, "old", "new", "--format", "csv").out
-    lines = [*csv.DictReader(io.StringIO(out, newline=""))]
-    assert [line["change"] for line in lines][::5] == ["newly_failing", "slower"]
-    assert (lines[-1]["old_time"], lines[-1]["time"]) == ("0.2", "1.5")
-    assert call("compare", SUITE, "old", "old", "--format", "csv").out.count("still_failing,") == 2
 
 
 @pytest.mark.usefixtures("suite")
@@ -137,14 +125,6 @@ def test_equal_sessions_have_only_a_summary(fake: FakeBuddy, call: Call) -> None
     assert lines[4:] == ["", "0 newly failing, 0 fixed, 0 still failing, 0 added, 0 removed, 0 slower"]
 
 
-def test_unknown_status_is_shown(fake: FakeBuddy, call: Call) -> None:
-    suite = fake.add_suite("acme", "shop", "b")
-    suite.create(status="SUCCESSFUL", cases=[{"name": "same"}])
-    suite.create(status="SUCCESSFUL", cases=[{"name": "same"}, {"name": "odd", "status": "PAUSED"}])
-    out = call("compare", "acme/shop/b", "1", "2", "--format", "table").out
-    assert "\nadded (1)\n? paused  100ms  tests/cart/test_total.py > CartTest > odd" in out
-
-
 @pytest.mark.usefixtures("suite")
 @pytest.mark.parametrize(
     ("key", "old", "new"),
@@ -152,35 +132,6 @@ def test_unknown_status_is_shown(fake: FakeBuddy, call: Call) -> None:
 )
 def test_sessions_are_named_by_id_number_or_url(key: str, old: str, new: str, call: Call) -> None:
     assert len(rows(call("compare", key, old, new).out)) == 6
-
-
-@pytest.mark.usefixtures("suite")
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ([SUITE], "OLD"),
-        ([SUITE, "old"], "NEW"),
-        (["a", "old", "new"], "not workspace/project/suite_id: 'a'"),
-        ([SUITE, "old", "https://app.buddy.works/acme/shop/unit-tests/b/new"], f"not a session of {SUITE}: 'https"),
-        ([SUITE, "old", URL], f"not a session of {SUITE}: 'https"),
-        ([SUITE, "old", "new", "--db", "none.db"], "'none.db' not found: create it"),
-        ([SUITE, "old", "new", "--format", "junit"], "--format"),
-    ],
-)
-def test_wrong_usage_is_2(arguments: list[str], message: str, call: Call, fake: FakeBuddy) -> None:
-    code, out, err = call("compare", *arguments)
-    assert (code, out, len(err.splitlines())) == (2, "", 1)
-    assert message in err
-    assert not fake.requests
-
-
-@pytest.mark.usefixtures("suite")
-@pytest.mark.parametrize("names", [("none", "new"), ("old", "none")])
-def test_unknown_session_is_an_error(names: tuple[str, str], call: Call) -> None:
-    code, out, err = call("compare", SUITE, *names)
-    assert (code, out) == (1, "")
-    assert err.startswith("error: Session not found (404)")
-    assert "/sessions/none" in err
 
 
 def test_database_without_all_cases_is_an_error(fake: FakeBuddy, suite: FakeSuite, database: str, call: Call) -> None:
@@ -192,16 +143,3 @@ def test_database_without_all_cases_is_an_error(fake: FakeBuddy, suite: FakeSuit
         f"error: the test cases of session newest are not in {database!r}: "
         f"run buddy-sessions sync {SUITE} --db {database} --cases all\n"
     )
-
-
-@pytest.mark.parametrize("output_format", ["table", "jsonl", "csv"])
-def test_control_characters_do_not_reach_a_terminal(
-    output_format: str, fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    suite = fake.add_suite("acme", "shop", "b")
-    suite.create(status="SUCCESSFUL", cases=[])
-    suite.create(status="SUCCESSFUL", cases=[{"name": "\x1b]0;owned\x07", "status": "\x1b]0;owned\x07"}])
-    terminal = use_terminal(monkeypatch, "stdout", dumb=False)
-    assert run(["compare", "acme/shop/b", "1", "2", "--format", output_format]) == 0
-    assert terminal.getvalue().count("\\u001b]0;owned\\u0007") == 2
-    assert "\x07" not in terminal.getvalue()

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import re
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,11 +12,9 @@ from junitparser import Error, JUnitXml, TestCase, TestSuite
 from junitparser import Failure as JUnitFailure
 from rich.cells import cell_len
 
-from buddy_sessions.cli import run
 from buddy_sessions.cli.formats.writers import SESSION_CASE_COLUMNS
-from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
-from helpers.command_line import Call, closed_pipe, interrupt_at_request, rows, sync_database, use_terminal
-from helpers.stores import execute
+from buddy_sessions.testing import FakeBuddy, FakeSuite
+from helpers.command_line import Call, rows, sync_database
 
 SUITE = "acme/shop/a"
 EVIL = "\x1b]0;owned\x07\x9b2J\u202e[red]"
@@ -110,67 +104,12 @@ class TestSession:
         code, out, err = call("failures", *arguments)
         assert (code, names(out), err) == (0, expected, "")
 
-    @pytest.mark.usefixtures("suite")
-    @pytest.mark.parametrize(
-        ("arguments", "message"),
-        [
-            ([SUITE, "second", "--branch", "main"], "--branch selects the latest session: leave it out"),
-            (["https://app.buddy.works/acme/shop/unit-tests/a/first", "second"], "leave out 'second'"),
-            ([SUITE, "https://app.buddy.works/acme/shop/unit-tests/b/first"], f"not a session of {SUITE}: 'https"),
-            ([SUITE, "https://app.buddy.works/acme/shop/unit-tests/a"], f"not a session of {SUITE}: 'https"),
-            ([SUITE, "https://["], "Invalid IPv6 URL"),
-            (["https://["], "Invalid IPv6 URL"),
-            ([SUITE, ""], "session_id"),
-            (["a"], "not workspace/project/suite_id: 'a'"),
-            ([SUITE, "--limit", "0"], "--limit"),
-            ([SUITE, "--format", "xml"], "--format"),
-            ([SUITE, "--branch", ""], "branch must be"),
-        ],
-    )
-    def test_wrong_usage_is_2(self, arguments: list[str], message: str, call: Call, fake: FakeBuddy) -> None:
-        code, out, err = call("failures", *arguments)
-        assert (code, out, len(err.splitlines())) == (2, "", 1)
-        assert message in err
-        assert not fake.requests
-
-    @pytest.mark.usefixtures("suite")
-    @pytest.mark.parametrize("name", ["none", "0", "5", "9" * 18, "9" * 5000])
-    def test_unknown_session_is_an_error(self, name: str, call: Call) -> None:
-        code, out, err = call("failures", SUITE, name)
-        assert (code, out) == (1, "")
-        assert err.startswith("error: Session not found (404): check ")
-
-    def test_deleted_number_is_an_error(self, suite: FakeSuite, call: Call) -> None:
-        suite.delete("second")
-        code, out, err = call("failures", SUITE, "2")
-        assert (code, out) == (1, "")
-        assert err.startswith("error: Session not found (404)")
-
-    def test_id_takes_precedence_over_number(self, suite: FakeSuite, call: Call) -> None:
-        suite.create(id="1", cases=[{"name": "newest", "status": "FAILED", "message": "x"}])
-        assert names(call("failures", SUITE, "1").out) == ["newest"]
-
     def test_number_far_down_is_found_with_few_requests(self, fake: FakeBuddy, call: Call) -> None:
         suite = fake.add_suite("acme", "shop", "b").populate(900)
         code, out, err = call("failures", "acme/shop/b", "7", "--format", "table")
         assert (code, err) == (0, "")
         assert suite.sessions[-7]["html_url"] in out
         assert len([request for request in fake.requests if request.path.endswith("/sessions")]) <= 3
-
-    def test_unknown_suite_is_an_error(self, suite: FakeSuite, call: Call) -> None:
-        code, out, err = call("failures", "acme/shop/none")
-        assert (code, out) == (1, "")
-        assert err.startswith("error: Suite not found (404)")
-
-    def test_no_finished_session_is_an_error(self, fake: FakeBuddy, call: Call) -> None:
-        """Otherwise, a branch that is spelled wrong would look like one without failures."""
-        suite = fake.add_suite("acme", "shop", "b")
-        expected = "error: acme/shop/b has no finished session yet: try again when one has finished\n"
-        assert call("failures", "acme/shop/b") == (1, "", expected)
-        suite.create(branch="main")
-        assert call("failures", "acme/shop/b") == (1, "", expected)
-        expected = "error: acme/shop/b has no finished session of branch 'mian': check the name of the branch\n"
-        assert call("failures", "acme/shop/b", "--branch", "mian") == (1, "", expected)
 
     def test_latest_finished_session_may_be_on_a_later_page(self, fake: FakeBuddy, call: Call) -> None:
         suite = fake.add_suite("acme", "shop", "b")
@@ -186,53 +125,11 @@ class TestRequests:
         call("failures", SUITE, "--branch", "dev")
         assert len(fake.requests) == 1 + 2 + 2
 
-    def test_long_suite_costs_no_more_requests(self, fake: FakeBuddy, call: Call) -> None:
-        fake.add_suite("acme", "shop", "b").populate(900)
-        assert call("failures", "acme/shop/b", "--limit", "1").code == 0
-        assert [request.page for request in fake.requests if request.path.endswith("/sessions")] == [1]
-
     @pytest.mark.usefixtures("suite")
     def test_limit_saves_requests(self, fake: FakeBuddy, call: Call) -> None:
         code, out, err = call("failures", SUITE, "second", "--limit", "1")
         assert (code, names(out), err) == (0, ["adds_discount"], "")
         assert len(fake.requests) == 1 + 2 + 1
-
-    def test_messages_are_read_concurrently(self, fake: FakeBuddy, call: Call) -> None:
-        suite = fake.add_suite("acme", "shop", "b")
-        suite.create(cases=[{"name": f"test{n}", "status": "FAILED", "message": "x"} for n in range(30)])
-        fake.latency = 0.02
-        out = call("failures", "acme/shop/b").out
-        assert sorted(names(out)) == sorted(f"test{n}" for n in range(30))
-        assert fake.max_in_flight == 8
-
-    def test_case_that_is_deleted_meanwhile_has_no_message(self, fake: FakeBuddy, suite: FakeSuite, call: Call) -> None:
-        fake.on_request = lambda request: fake.inject(Fault.status(404)) if "/test-groups/" in request.path else None
-        code, out, _ = call("failures", SUITE, "second")
-        assert (code, [row["failure"] for row in rows(out)]) == (0, [None, None])
-        _, out, _ = call("failures", SUITE, "second", "--format", "table", "--details")
-        assert out.splitlines()[3:6] == [
-            "✘ failed  40ms  tests/cart/test_total.py > CartTest > adds_discount",
-            "",
-            "✘ error  1m01s  tests/catalog/test_prices.py > CatalogTest > shows_prices",
-        ]
-
-    def test_failed_request_cancels_the_others(self, fake: FakeBuddy, call: Call) -> None:
-        suite = fake.add_suite("acme", "shop", "b")
-        suite.create(cases=[{"name": f"test{n}", "status": "FAILED", "message": "x"} for n in range(30)])
-        fake.on_request = lambda request: fake.inject(Fault.status(501)) if "/test-groups/" in request.path else None
-        code, out, err = call("failures", "acme/shop/b")
-        assert (code, out, "(501)" in err, len(err.splitlines())) == (1, "", True, 1)
-        assert len(fake.requests) <= 3 + 16
-
-    def test_rejected_token_is_4(self, fake: FakeBuddy, suite: FakeSuite, call: Call) -> None:
-        fake.token = "another"
-        code, out, err = call("failures", SUITE)
-        assert (code, out, "(401)" in err) == (4, "", True)
-
-    @pytest.mark.usefixtures("suite")
-    def test_interrupt_is_130(self, fake: FakeBuddy, call: Call) -> None:
-        interrupt_at_request(fake, 3)
-        assert call("failures", SUITE, "--branch", "dev") == (130, "", "")
 
 
 class TestExitCode:
@@ -271,28 +168,6 @@ class TestData:
         }
         assert (second["status"], second["failure"]["kind"], second["failure"]["text"]) == ("ERROR", "error", None)
         assert (not fake.requests) is (source == "database")
-
-    @pytest.mark.usefixtures("suite")
-    def test_csv_has_the_failure_as_json(self, call: Call) -> None:
-        code, out, err = call("failures", SUITE, "second", "--format", "csv")
-        first, second = csv.DictReader(io.StringIO(out, newline=""))
-        assert (code, err, tuple(first)) == (0, "", SESSION_CASE_COLUMNS)
-        assert json.loads(first["failure"])["message"] == "assert 3 == 4"
-        assert second["name"] == "shows_prices"
-
-    @pytest.mark.usefixtures("suite")
-    def test_csv_without_failing_tests_has_a_header(self, call: Call) -> None:
-        assert call("failures", SUITE, "--format", "csv") == (0, ",".join(SESSION_CASE_COLUMNS) + "\r\n", "")
-
-    @pytest.mark.usefixtures("suite")
-    @pytest.mark.parametrize("output_format", ["table", "jsonl", "csv", "junit"])
-    def test_closed_pipe_is_not_an_error(
-        self, output_format: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        with closed_pipe() as stream:
-            monkeypatch.setattr(sys, "stdout", stream)
-            code = run(["failures", SUITE, "second", "--format", output_format])
-        assert (code, capsys.readouterr().err) == (0, "")
 
 
 class TestJUnit:
@@ -377,16 +252,6 @@ class TestJUnit:
         (failure,) = case.result
         assert (failure.message, failure.type, failure.text) == (" a&b", "<T>", "]] ></x>")
 
-    def test_control_characters_do_not_reach_a_terminal(
-        self, fake: FakeBuddy, call: Call, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        suite = fake.add_suite("acme", "shop", "b")
-        suite.create(cases=[{"name": EVIL, "status": "FAILED", "message": EVIL, "text": "one\ntwo"}])
-        terminal = use_terminal(monkeypatch, "stdout", dumb=False)
-        assert run(["failures", "acme/shop/b", "--format", "junit"]) == 0
-        assert not set(terminal.getvalue()) & {"\x07", "\x1b", "\x9b", "\u202e"}
-        assert "one\ntwo" in terminal.getvalue()
-
 
 class TestTable:
     @pytest.mark.usefixtures("suite")
@@ -456,18 +321,6 @@ class TestTable:
         )
         assert call("failures", SUITE, "--format", "table", *arguments, "--quiet").err == ""
 
-    @pytest.mark.parametrize(
-        ("older", "newest", "hint"),
-        [("PASSED", "PASSED", ""), ("FAILED", "FAILED", ""), ("ERROR", "PASSED", "the latest session with")],
-    )
-    def test_older_session_is_named_only_if_its_failing_tests_are_the_latest(
-        self, older: str, newest: str, hint: str, fake: FakeBuddy, call: Call
-    ) -> None:
-        suite = fake.add_suite("acme", "shop", "b")
-        for status in (older, newest):
-            suite.create(status="SUCCESSFUL", cases=[{"name": "adds", "status": status}])
-        assert call("failures", "acme/shop/b", "--format", "table").err[:23] == hint
-
     def test_session_without_optional_fields(self, fake: FakeBuddy, call: Call) -> None:
         suite = fake.add_suite("acme", "shop", "b")
         names = ("html_url", "create_date", "duration", "ref_type", "ref_name", "tests_count")
@@ -522,29 +375,6 @@ class TestTable:
             assert out.endswith("\n51 of 51 tests failed\n")
         assert len(rows(call("failures", "acme/shop/b").out)) == 51
 
-    @pytest.mark.parametrize("arguments", [[], ["--details"], ["--format", "jsonl"], ["--format", "csv"]])
-    def test_control_characters_do_not_reach_a_terminal(
-        self, arguments: list[str], fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        suite = fake.add_suite("acme", "shop", "b")
-        data = f"<testcase><failure message='{EVIL[5:]}' type='{EVIL[6:]}'>{EVIL[6:]}</failure></testcase>"
-        evil = dict.fromkeys(("name", "test_group_name", "classname"), EVIL)
-        suite.create(branch=EVIL, html_url=EVIL, cases=[{**evil, "status": "FAILED", "data": data.replace("\x07", "")}])
-        monkeypatch.setenv("COLUMNS", "200")
-        terminal = use_terminal(monkeypatch, "stdout", dumb=False)
-        assert run(["failures", "acme/shop/b", *arguments]) == 0
-        shown = terminal.getvalue()
-        assert "\\u001b]0;owned\\u0007\\u009b2J\\u202e[red]" in shown
-        assert not set(shown) & {"\x07", "\x9b", "\u202e"}
-        assert "\x1b]" not in shown
-
-    @pytest.mark.usefixtures("suite")
-    def test_progress_is_shown_on_a_terminal(self, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-        terminal = use_terminal(monkeypatch, "stderr", dumb=False)
-        code, out, _ = call("failures", SUITE, "second")
-        assert (code, len(rows(out))) == (0, 2)
-        assert "2 of 2 messages" in terminal.getvalue()
-
 
 class TestDatabase:
     @pytest.mark.parametrize("arguments", [["--branch", "dev"], ["second"], ["2"]])
@@ -558,15 +388,6 @@ class TestDatabase:
         assert out.endswith("\n2 of 4 tests failed\n")
         assert not fake.requests
 
-    def test_latest_session_and_limit(self, database: str, call: Call) -> None:
-        assert call("failures", SUITE, "--db", database) == (0, "", "")
-        code, out, _ = call("failures", SUITE, "second", "--db", database, "--limit", "1", "--exit-code")
-        assert (code, names(out)) == (1, ["adds_discount"])
-
-    def test_all_cases_contain_the_failing_ones(self, fake: FakeBuddy, database: str, call: Call) -> None:
-        sync_database(fake, Path(database), cases="all")
-        assert names(call("failures", SUITE, "second", "--db", database).out) == ["adds_discount", "shows_prices"]
-
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
@@ -574,8 +395,6 @@ class TestDatabase:
                 ["acme/shop/none"],
                 "acme/shop/none not found in {db!r}: run buddy-sessions sync acme/shop/none --db {db}",
             ),
-            ([SUITE, "none"], "session 'none' of acme/shop/a not found in {db!r}: run buddy-sessions sync"),
-            ([SUITE, "9"], "session '9' of acme/shop/a not found in {db!r}: run buddy-sessions sync"),
             (
                 [SUITE, "fourth"],
                 "the failing test cases of session fourth are not in {db!r}: when it has finished, run buddy-sessions",
@@ -590,11 +409,6 @@ class TestDatabase:
         assert err.startswith("error: " + message.format(db=database))
         assert not fake.requests
 
-    def test_no_session_of_the_branch_is_an_error(self, database: str, call: Call) -> None:
-        code, out, err = call("failures", SUITE, "--branch", "none", "--db", database)
-        assert (code, out) == (1, "")
-        assert err == f"error: {SUITE} has no finished session of branch 'none': check the name of the branch\n"
-
     def test_latest_session_without_saved_cases_is_an_error(
         self, fake: FakeBuddy, suite: FakeSuite, database: str, call: Call
     ) -> None:
@@ -607,15 +421,3 @@ class TestDatabase:
             f"error: the failing test cases of session fifth are not in {database!r}: "
             f"run buddy-sessions sync {SUITE} --db {database} --cases failed\n"
         )
-
-    def test_missing_file_is_not_created(self, tmp_path: Path, call: Call) -> None:
-        path = tmp_path / "none.db"
-        code, out, err = call("failures", SUITE, "--db", str(path))
-        assert (code, out) == (2, "")
-        assert err == f"error: {str(path)!r} not found: create it with buddy-sessions sync … --db FILE\n"
-        assert not path.exists()
-
-    def test_damaged_file_is_an_error(self, database: str, call: Call) -> None:
-        execute(Path(database), "DROP TABLE cases")
-        code, out, err = call("failures", SUITE, "second", "--db", database)
-        assert (code, out, "no such table" in err) == (1, "", True)

@@ -9,7 +9,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,13 +16,11 @@ from pathlib import Path
 import pytest
 
 from buddy_sessions.cli import run
-from buddy_sessions.cli.formats.writers import KEYED_SESSION_COLUMNS
 from buddy_sessions.cli.output import Output
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
 from helpers.command_line import (
     COMMAND,
     Call,
-    closed_pipe,
     down_from,
     interrupt_at_request,
     lines_at_each_request,
@@ -33,37 +30,11 @@ from helpers.command_line import (
     run_process,
     use_terminal,
 )
-from helpers.stores import query
 
 A, B, C, X = "acme/shop/a", "acme/shop/b", "acme/shop/c", "acme/other/x"
 
 
 class TestOptions:
-    @pytest.mark.parametrize(
-        ("arguments", "message"),
-        [
-            ([], "no suite given"),
-            ([A, "--concurrency", "0"], "--concurrency"),
-            ([A, "--after", "-1"], "--after"),
-            ([A, "--format", "table"], "--format"),
-            ([A, "--out", "x.txt"], ".jsonl, .csv or .parquet"),
-            ([A, "--out", "x"], ".jsonl, .csv or .parquet"),
-            ([A, "--out", "x.db", "--format", "csv"], "use buddy-sessions sync KEY… --db FILE"),
-            ([A, "--out", "x.csv", "--format", "jsonl"], "contradicts"),
-            ([A, "--out", "x.parquet", "--format", "jsonl"], "contradicts"),
-            ([A, "--allow-partial"], "--out FILE"),
-            ([A, "--attempts", "0"], "--attempts"),
-            ([A, "--db", "x.db"], "use buddy-sessions sync … --db x.db"),
-            ([A, "--branch", ""], "branch"),
-        ],
-    )
-    def test_wrong_usage_is_2(self, arguments: list[str], message: str, call: Call, fake: FakeBuddy) -> None:
-        code, out, err = call("harvest", *arguments)
-        assert (code, out) == (2, "")
-        assert err.startswith("error: ")
-        assert message in err
-        assert not fake.requests
-
     def test_options_select_sessions(self, call: Call, suites: dict[str, FakeSuite]) -> None:
         suites[A].create(branch="only/here")
         suites[B].create(branch="only/here")
@@ -87,60 +58,12 @@ class TestStream:
             assert row.items() >= {**key, "id": sent["id"], "created_by": sent["created_by"]}.items()
 
     @pytest.mark.usefixtures("suites")
-    def test_csv_begins_with_the_key(self, call: Call) -> None:
-        code, out, _ = call("harvest", "acme/shop", "--format", "csv")
-        header, *lines = csv.reader(io.StringIO(out, newline=""))
-        assert (code, tuple(header)) == (0, KEYED_SESSION_COLUMNS)
-        assert len(lines) == 253
-        assert ["acme", "shop", "b"] in [line[:3] for line in lines]
-
-    def test_csv_without_sessions_has_a_header(self, call: Call, fake: FakeBuddy) -> None:
-        fake.inject(Fault.body(b'{"suites": []}'))
-        code, out, err = call("harvest", "acme/empty", "--format", "csv")
-        assert (code, out) == (0, ",".join(KEYED_SESSION_COLUMNS) + "\r\n")
-        assert err.startswith("0 suites, 0 sessions, 1 request in ")
-
-    @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
-    def test_csv_has_no_formulas(self, start: str, call: Call, fake: FakeBuddy) -> None:
-        formula = f'{start}HYPERLINK("http://evil","x")'
-        fake.add_suite("acme", "shop", "a").create(branch=formula, duration=-1.5, created_by=None)
-        _, out, _ = call("harvest", A, "--format", "csv")
-        (row,) = csv.DictReader(io.StringIO(out, newline=""))
-        assert (row["ref_name"], row["duration"], row["created_by"]) == (f"'{formula}", "-1.5", "")
-        assert rows(call("harvest", A, "--format", "jsonl").out)[0]["ref_name"] == formula
-        assert "formula" in call("harvest", "--help").out
-
-    @pytest.mark.usefixtures("suites")
     def test_each_page_is_written_at_once(self, fake: FakeBuddy, call: Call) -> None:
         lines = lines_at_each_request(fake)
         fake.latency = 0.02
         call("harvest", A, B, "--concurrency", "1")
         assert lines[0] == 0
         assert lines[-1] >= 200
-
-    @pytest.mark.usefixtures("suites")
-    @pytest.mark.parametrize("output_format", ["jsonl", "csv"])
-    def test_closed_pipe_is_not_an_error(
-        self, output_format: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        with closed_pipe() as stream:
-            monkeypatch.setattr(sys, "stdout", stream)
-            code = run(["harvest", "acme/shop", "--format", output_format])
-        assert (code, capsys.readouterr().err) == (0, "")
-
-    def test_control_characters_do_not_reach_a_terminal(
-        self, fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        evil = "\x1b]0;owned\x07"
-        fake.add_suite("acme", "shop", "a").create(branch=evil, status=evil)
-        for arguments in ([A, "--format", "jsonl"], [A, "--format", "csv"], [A]):
-            terminal = use_terminal(monkeypatch, "stdout", dumb=False)
-            assert run(["harvest", *arguments]) == 0
-            assert "\\u001b]0;owned\\u0007" in terminal.getvalue()
-            assert "\x07" not in terminal.getvalue()
-        fake.inject(Fault.status(404, body=json.dumps({"errors": [{"message": evil}]}).encode()))
-        assert run(["harvest", A]) == 1
-        assert "\\x1b]0;owned\\x07" in capsys.readouterr().err
 
 
 class TestTextFile:
@@ -196,18 +119,6 @@ class TestTextFile:
         assert (code, path.read_bytes() == b"old") == (3, False)
         assert f"Wrote {path} (3 sessions, without" in err
 
-    @pytest.mark.parametrize("link", [False, True])
-    def test_input_is_not_replaced(self, link: bool, call: Call, fake: FakeBuddy, tmp_path: Path) -> None:
-        names = tmp_path / "names.csv"
-        names.write_text(B)
-        out = tmp_path / "link.csv" if link else names
-        if link:
-            out.symlink_to(names)
-        code, _, err = call("harvest", "--from", str(names), "--out", str(out))
-        assert (code, "is the input file: choose another name" in err) == (2, True)
-        assert names.read_text() == B
-        assert not fake.requests
-
     @pytest.mark.usefixtures("suites")
     def test_file_is_unchanged_after_an_interrupt(self, call: Call, fake: FakeBuddy, tmp_path: Path) -> None:
         path = tmp_path / "out.jsonl"
@@ -219,14 +130,6 @@ class TestTextFile:
         assert err.endswith(f"; {path} is unchanged\n")
         assert [*tmp_path.iterdir()] == [path]
         assert path.read_text() == "old"
-
-    @pytest.mark.usefixtures("suites")
-    def test_invalid_path_is_an_error(self, call: Call, fake: FakeBuddy, tmp_path: Path) -> None:
-        (tmp_path / "dir.csv").mkdir()
-        for name, message in (("dir.csv", "is not a file"), ("none/x.csv", "none' not found")):
-            code, _, err = call("harvest", B, "--out", str(tmp_path / name))
-            assert (code, message in err) == (2, True)
-        assert not fake.requests
 
 
 class TestFailures:
@@ -240,25 +143,10 @@ class TestFailures:
         assert failed.startswith(f"failed: {C}: Suite not found (404)")
 
     @pytest.mark.usefixtures("suites")
-    def test_missing_project_is_3(self, call: Call) -> None:
-        code, out, err = call("harvest", "acme/none", B)
-        assert code == 3
-        assert numbers_by_suite(out) == {B: down_from(3)}
-        assert err.startswith("1 suite, 1 project failed, 3 sessions, 2 requests in ")
-        assert "failed: acme/none: Project not found (404)" in err
-
-    @pytest.mark.usefixtures("suites")
-    def test_no_suite_read_is_1(self, call: Call) -> None:
+    def test_no_suite_read_is_7(self, call: Call) -> None:
         code, out, err = call("harvest", C, "acme/none", "--format", "csv")
-        assert (code, out) == (1, "")
+        assert (code, out) == (7, "")
         assert err.startswith("0 suites, 1 failed, 1 project failed, 0 sessions, 2 requests in ")
-
-    @pytest.mark.usefixtures("suites")
-    def test_missing_scope_is_4(self, call: Call, fake: FakeBuddy) -> None:
-        fake.scopes = ()
-        code, out, err = call("harvest", A, "acme/other")
-        assert (code, out) == (4, "")
-        assert err.count("failed: ") == 2
 
     @pytest.mark.parametrize("exists", [False, True])
     def test_wrong_token_is_4_at_once(self, exists: bool, call: Call, fake: FakeBuddy, tmp_path: Path) -> None:
@@ -283,7 +171,7 @@ class TestFailures:
         assert err.startswith("error: Unauthorized")
 
     @pytest.mark.usefixtures("suites")
-    def test_server_that_is_down_is_1(self, call: Call, fake: FakeBuddy, tmp_path: Path) -> None:
+    def test_server_that_is_down_is_7(self, call: Call, fake: FakeBuddy, tmp_path: Path) -> None:
         path = tmp_path / "out.jsonl"
         path.write_text("old")
         keys = [f"acme/shop/{number}" for number in range(40)]
@@ -297,16 +185,25 @@ class TestFailures:
             "harvest", B, *keys, "--out", str(path), "--attempts", "1", "--concurrency", "1", "--allow-partial"
         )
         error, summary, note, failed = err.splitlines()
-        assert (code, path.read_text()) == (1, "old")
+        assert (code, path.read_text()) == (7, "old")
         assert error.startswith("error: HTTP 503 ")
         assert summary.startswith("1 suite, 21 failed, 19 not tried, 3 sessions, 22 requests in ")
         assert note == f"{path} is unchanged: what was read is discarded"
         assert failed.startswith(f"failed: {keys[0]}: HTTP 404 ")
 
     @pytest.mark.usefixtures("fake")
-    def test_at_most_20_failures_are_printed(self, call: Call) -> None:
+    def test_suites_with_the_same_error_are_one_line(self, call: Call) -> None:
+        code, _, err = call("harvest", *(f"acme/{number}/x" for number in range(25)))
+        assert (code, err.count("failed: ")) == (7, 2)  # the first one has a hint
+        assert "and 23 more: Suite not found (404): check" in err
+
+    def test_at_most_20_failures_are_printed(self, call: Call, fake: FakeBuddy) -> None:
+        def on_request(request: RecordedRequest) -> None:
+            fake.inject(Fault.status(404, body=json.dumps({"errors": [{"message": request.path}]}).encode()))
+
+        fake.on_request = on_request
         code, _, err = call("harvest", *(f"acme/shop/{number}" for number in range(25)))
-        assert code == 1
+        assert code == 7
         assert err.count("failed: ") == 20
         assert err.splitlines()[-1] == "and 5 more"
 
@@ -346,6 +243,7 @@ class TestSummary:
             ["acme/shop/a", "201", "75", "%", "◌", "running", "0", "s", "ago", "███████████·"],
             ["acme/shop/none", "0", "-"],
             ["PASS:", "the", "share", "of", "the", "finished", "sessions", "in", "READ", "that", "passed"],
+            ["RECENT:", "▂", "passed,", "█", "failed,", "·", "neither;", "the", "newest", "is", "on", "the", "right"],
         ]
         summary, hint, failed = capsys.readouterr().err.splitlines()
         assert summary.startswith("2 suites, 1 failed, 201 sessions, ")
@@ -364,19 +262,16 @@ class TestSummary:
 
 
 class TestProgress:
-    @pytest.mark.usefixtures("suites")
-    def test_line_counts_suites_requests_and_sessions(
+    def test_line_says_how_many_sessions_of_how_many(
         self, call: Call, fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        fake.add_suite("acme", "shop", "a").populate(1000)
+        fake.latency = 0.3
         terminal = use_terminal(monkeypatch, "stderr", dumb=False)
-        fake.latency = 0.15
-        assert call("harvest", "acme/shop", "acme/none", A, "--concurrency", "1").code == 3
-        shown = terminal.getvalue()
-        assert "0/1+ suites · 0 requests/s · 0 sessions" in shown
-        assert "1/1+ suites · " in shown or "1/2+ suites · " in shown
-        assert "253 sessions" in shown
-        rates = [int(rate) for rate in re.findall(r"(\d+) requests/s", shown)]
-        assert 1 <= max(rates) <= 7  # one request at once, each of 0.15 s
+        assert call("harvest", A, "--concurrency", "1").code == 0
+        assert re.search(
+            r"\d00 of 1,000 sessions · about [1-5]s left · 0/1 suites · \d requests/s", terminal.getvalue()
+        )
 
     @pytest.mark.usefixtures("suites")
     def test_line_is_not_mixed_with_data(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -437,39 +332,3 @@ class TestProcess:
             process.send_signal(signal.SIGINT)
             assert process.wait(10) == 130
             assert b"Error" not in process.stderr.read()
-
-    @pytest.mark.parametrize("command", ["harvest", "sync"])
-    @pytest.mark.parametrize("is_background", [False, pytest.param(True, marks=pytest.mark.slow)])
-    def test_sigterm_is_an_interrupt(
-        self, command: str, is_background: bool, environment: dict[str, str], fake: FakeBuddy, tmp_path: Path
-    ) -> None:
-        """Also in a background job of a shell script, in which SIGINT is ignored."""
-        name, option = ("out.jsonl", "--out") if command == "harvest" else ("out.db", "--db")
-        path = tmp_path / name
-        arguments = (command, A, option, str(path))
-        started = threading.Event()
-
-        def on_request(request: RecordedRequest) -> None:
-            if request.page == 2:
-                fake.inject(Fault.hang(), times=9)
-                started.set()
-
-        fake.on_request = on_request
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN if is_background else signal.SIG_DFL)
-        try:
-            process = subprocess.Popen([*COMMAND, *arguments], env=environment, stderr=subprocess.PIPE, text=True)
-        finally:
-            signal.signal(signal.SIGINT, before)
-        with process:
-            assert started.wait(20)
-            process.send_signal(signal.SIGTERM)
-            _, err = process.communicate(timeout=20)
-        assert process.returncode == 130
-        assert re.match("interrupted: 0 suites, 100 (new or changed )?sessions, ", err)
-        assert len(err.splitlines()) == 1
-        if command == "harvest":
-            assert err.endswith(f"; {path} was not written\n")
-            assert not [*tmp_path.iterdir()]
-        else:
-            assert [*tmp_path.iterdir()] == [path]
-            assert query(path, "SELECT count(*) FROM sessions") == [(100,)]

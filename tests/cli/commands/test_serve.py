@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 
 from buddy_sessions.cli import run
-from buddy_sessions.testing import FakeBuddy
-from helpers.command_line import Call, interrupt, use_terminal
+from helpers.command_line import interrupt
 
 
 class SignallingStream(io.StringIO):
@@ -67,13 +66,6 @@ def test_serves_the_requested_number_of_sessions(
     assert "buddy-sessions list acme/storefront/MNbyVedg" in capsys.readouterr().err
 
 
-def test_lines_end_between_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal = use_terminal(monkeypatch, "stderr")
-    serve_until(bool, monkeypatch, "--sessions", "1")
-    assert max(map(len, terminal.getvalue().splitlines())) <= 80
-    assert " In another terminal, run: buddy-sessions suites" in " ".join(terminal.getvalue().split())
-
-
 def test_serves_realistic_suites_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(serve_until(bool, monkeypatch)) == 400
 
@@ -86,9 +78,3 @@ def test_live_sessions_start_and_finish(number: int, monkeypatch: pytest.MonkeyP
     newest, *others = serve_until(has_new_sessions, monkeypatch, "--sessions", str(number), "--live", "0.01")
     assert newest["status"] == "IN_PROGRESS"
     assert all(session["finish_date"] for session in others)
-
-
-def test_port_in_use_is_an_error(fake: FakeBuddy, call: Call) -> None:
-    code, out, err = call("serve", "--port", str(fake.base_url.port))
-    assert (code, out) == (1, "")
-    assert err.startswith("error: ")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path
 
 import pytest
@@ -53,15 +51,6 @@ def test_options_select_tests(arguments: list[str], expected: list[str], call: C
     assert (code, [row["name"] for row in rows(out)], err) == (0, expected, "")
 
 
-@pytest.mark.usefixtures("suite")
-def test_csv_has_the_same_columns(call: Call) -> None:
-    out = call("slowest", SUITE, "--format", "csv").out
-    assert [row["median"] for row in csv.DictReader(io.StringIO(out, newline=""))] == ["2.0", "0.5", "0.004"]
-    header = out.partition("\r\n")[0]
-    assert header == "workspace,project,suite_id,test_group_name,classname,name,median,slowest,runs"
-    assert call("slowest", SUITE, "--threshold", "60", "--format", "csv").out == header + "\r\n"
-
-
 class TestTable:
     @pytest.mark.usefixtures("suite")
     def test_table_for_80_columns(self, call: Call) -> None:
@@ -85,18 +74,6 @@ class TestTable:
         assert len(fake.requests) == 1 + 4
         expected = f"{SUITE}\n\n0 tests slower than 1m00s in 4 sessions, #1 to #4\n"
         assert call("slowest", SUITE, "--threshold", "60", "--format", "table") == (0, expected, "")
-
-    def test_suite_without_a_threshold(self, suite: FakeSuite, call: Call) -> None:
-        suite.settings["slow_threshold"] = None
-        assert call("slowest", SUITE, "--format", "table").out.endswith("\n3 tests in 4 sessions, #1 to #4\n")
-
-    def test_threshold_of_the_suite_is_read_only_for_a_table(
-        self, fake: FakeBuddy, suite: FakeSuite, call: Call
-    ) -> None:
-        assert call("slowest", SUITE).code == 0
-        assert len(fake.requests) == 1 + 4
-        assert call("slowest", SUITE, "--format", "table").code == 0
-        assert len(fake.requests) == 2 * (1 + 4) + 1
 
     def test_database_knows_no_threshold(self, fake: FakeBuddy, suite: FakeSuite, call: Call, tmp_path: Path) -> None:
         path = str(tmp_path / "sessions.db")

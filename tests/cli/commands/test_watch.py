@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,9 +10,8 @@ from typing import Any
 import pytest
 
 from buddy_sessions.cli import run
-from buddy_sessions.cli.formats.writers import KEYED_SESSION_COLUMNS
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
-from helpers.command_line import Call, closed_pipe, interrupt, numbers, rows, use_terminal
+from helpers.command_line import Call, interrupt, numbers, rows, use_terminal
 
 A = "acme/shop/a"
 OFTEN = ("--interval", "0.01")
@@ -77,14 +72,6 @@ def test_jsonl_has_the_previous_version(call: Call, fake: FakeBuddy, suite: Fake
     assert changed["previous"].items() <= finished.items()
 
 
-def test_csv_begins_with_the_kind(call: Call, fake: FakeBuddy, suite: FakeSuite) -> None:
-    run_events(fake, *session_events(suite))
-    code, out, _ = call("watch", A, *OFTEN, "--format", "csv")
-    header, *lines = csv.reader(io.StringIO(out, newline=""))
-    assert (code, tuple(header)) == (130, ("kind", *KEYED_SESSION_COLUMNS))
-    assert [line[0] for line in lines] == ["NEW", "FINISHED", "CHANGED"]
-
-
 def test_terminal_gets_text(fake: FakeBuddy, suite: FakeSuite, monkeypatch: pytest.MonkeyPatch) -> None:
     run_events(fake, *session_events(suite))
     stdout, stderr = use_terminal(monkeypatch, "stdout"), use_terminal(monkeypatch, "stderr")
@@ -106,18 +93,6 @@ def test_long_line_is_wrapped_and_indented(fake: FakeBuddy, suite: FakeSuite, mo
         "  new       ◌ running  acme/shop/a #1",
         "                       feature/with-a-long-name",
     ]
-
-
-@pytest.mark.parametrize("output_format", ["table", "jsonl", "csv"])
-def test_control_characters_do_not_reach_a_terminal(
-    output_format: str, fake: FakeBuddy, suite: FakeSuite, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    evil = "\x1b]0;owned\x07"
-    run_events(fake, lambda: suite.create(branch=evil, status=evil))
-    terminal = use_terminal(monkeypatch, "stdout", dumb=False)
-    assert run(["watch", A, *OFTEN, "--format", output_format]) == 130
-    assert "\\u001b]0;owned\\u0007" in terminal.getvalue()
-    assert "\x07" not in terminal.getvalue()
 
 
 class TestFailures:
@@ -154,19 +129,6 @@ class TestFailures:
         (sent,) = suite.cases(rows(out)[2]["id"], status="FAILED")
         assert case == {**sent, "failure": None}
         assert len([request for request in fake.requests if "/cases" in request.path]) == 2
-
-    def test_new_session_that_is_finished_and_red(self, call: Call, fake: FakeBuddy, suite: FakeSuite) -> None:
-        """The status alone does not say so: Buddy may report other ones."""
-        run_events(fake, lambda: suite.create(status="SKIPPED", cases=[failing("breaks")]), *READING)
-        (row,) = rows(call("watch", A, *OFTEN, "--failures").out)
-        assert (row["kind"], [case["name"] for case in row["failing"]]) == ("NEW", ["breaks"])
-
-    def test_csv_has_the_failing_tests_as_json(self, call: Call, fake: FakeBuddy, suite: FakeSuite) -> None:
-        run_events(fake, *self.events(suite))
-        out = call("watch", A, *OFTEN, "--failures", "--format", "csv").out
-        header, *lines = csv.reader(io.StringIO(out, newline=""))
-        assert tuple(header) == ("kind", *KEYED_SESSION_COLUMNS, "failing")
-        assert [len(json.loads(line[-1])) for line in lines] == [0, 0, 2, 0, 0]
 
     def test_terminal_gets_lines_below_the_session(
         self, fake: FakeBuddy, suite: FakeSuite, monkeypatch: pytest.MonkeyPatch
@@ -257,44 +219,5 @@ def test_projects_files_and_branches(call: Call, fake: FakeBuddy, suite: FakeSui
 
 
 @pytest.mark.usefixtures("fake")
-def test_missing_project_is_an_error(call: Call) -> None:
-    code, out, err = call("watch", "acme/none", *OFTEN)
-    assert (code, out, "404" in err) == (1, "", True)
-
-
-@pytest.mark.usefixtures("fake")
-def test_missing_suite_is_an_error(call: Call) -> None:
-    code, out, err = call("watch", "acme/shop/none", *OFTEN)
-    assert (code, out, "404" in err) == (1, "", True)
-
-
-def test_rejected_token_ends_the_watch(call: Call, fake: FakeBuddy) -> None:
-    fake.token = "another"
-    code, out, err = call("watch", A, *OFTEN)
-    assert (code, out, "401" in err) == (4, "", True)
-
-
-@pytest.mark.usefixtures("fake")
 def test_no_suites_end_the_watch(call: Call) -> None:
     assert call("watch", "--from", "/dev/null") == (0, "", "")
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [[], [A, "--interval", "0"], [A, "--branch", ""], ["acme"], [A, "--db", "."], [A, "--from", "x", "--db", "x"]],
-)
-@pytest.mark.usefixtures("suite")
-def test_wrong_usage_is_2(arguments: list[str], call: Call, fake: FakeBuddy) -> None:
-    code, out, err = call("watch", *arguments)
-    assert (code, out, err.startswith("error: ")) == (2, "", True)
-    assert not fake.requests
-
-
-def test_closed_pipe_is_not_an_error(
-    fake: FakeBuddy, suite: FakeSuite, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run_events(fake, suite.create, lambda: None, lambda: None)
-    with closed_pipe() as stream:
-        monkeypatch.setattr(sys, "stdout", stream)
-        code = run(["watch", A, *OFTEN])
-    assert (code, capsys.readouterr().err) == (0, "")

@@ -1,0 +1,72 @@
+"""The exit codes of all commands, and the texts of their errors."""
+
+from __future__ import annotations
+
+import errno
+import re
+from enum import IntEnum
+
+from cyclopts import CycloptsError
+
+from buddy_sessions import AuthenticationError, BuddyError, ConfigError, ForbiddenError
+
+_REQUEST = re.compile(r"; GET \S+(?=; retry |$)")
+_ERRNO = re.compile(r"\[[Ee]rrno -?\d+\] ")
+_ADVICE = {
+    errno.ENOENT: "check the path",
+    errno.EACCES: "check its permissions",
+    errno.EROFS: "choose another folder",
+    errno.ENOSPC: "free some space, and try again",
+    errno.EADDRINUSE: "choose another --port, or 0 for a free one",
+}
+
+
+class ExitCode(IntEnum):
+    """The exit code of a command."""
+
+    DONE = 0
+    RED = 1  # only with --exit-code
+    WRONG_USAGE = 2
+    SOME_SUITES_FAILED = 3
+    NOT_AUTHORISED = 4
+    NOTHING_TO_JUDGE = 5
+    FAILED = 7
+    INTERRUPTED = 130
+
+
+class NothingToJudgeError(BuddyError):
+    """A suite has no such session, or none of such a branch."""
+
+
+def exit_code_of(error: Exception) -> ExitCode:
+    """Return the exit code of a command that ends with this error."""
+    if isinstance(error, CycloptsError | ConfigError):
+        return ExitCode.WRONG_USAGE
+    if isinstance(error, AuthenticationError | ForbiddenError):
+        return ExitCode.NOT_AUTHORISED
+    return ExitCode.NOTHING_TO_JUDGE if isinstance(error, NothingToJudgeError) else ExitCode.FAILED
+
+
+def error_text(error: Exception) -> str:
+    """Return the cause and what to do, without the URL of the request, which --verbose shows."""
+    if isinstance(error, OSError) and not isinstance(error, BuddyError):
+        return describe_os_error(error)
+    text = str(error)
+    if isinstance(error, CycloptsError):
+        return f"{text if text.endswith('...') else text.removesuffix('.')} (see --help)"
+    return without_request(text)
+
+
+def without_request(text: str) -> str:
+    """Return a message of the library without the URL of the request."""
+    return _REQUEST.sub("", text)
+
+
+def describe_os_error(error: OSError, file: object = None) -> str:
+    """Return what failed, for which file, and what to do."""
+    reason = _ERRNO.sub("", (error.strerror or str(error)).rpartition(": ")[2]).lower()
+    name = error.filename if file is None else file
+    if name is None and error.errno == errno.EBADF:
+        return "stdout is closed: nothing can be printed"
+    advice = _ADVICE.get(error.errno or 0)
+    return (f"{str(name)!r}: " if name is not None else "") + reason + (f"; {advice}" if advice else "")

@@ -1,0 +1,68 @@
+"""An estimate of what remains of a read of many suites, from the pages read so far. No I/O."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from buddy_sessions import Session, SessionPage, Stats, SuiteKey
+from buddy_sessions.models import CaseScope
+
+from ..options import ReadOptions
+
+_PAGE_SIZE = 100  # sessions or test cases of one request
+_MIN_SECONDS = 2.0  # before that, the rate of requests says little
+
+
+class Forecast:
+    """Estimates the sessions and test cases to read, and the time until the end.
+
+    The newest `relative_id` of a suite is about the number of its sessions. If `options` limit the read to a branch or
+    to a time, the number of sessions is not estimated.
+
+    Attributes:
+        scope: Which test cases are read, too; None for none.
+        cases: The number of test cases of the sessions read so far, in scope.
+    """
+
+    def __init__(self, options: ReadOptions, *, cases: CaseScope | None = None) -> None:
+        self.scope = cases
+        self._after = options.after or 0
+        self._is_limited = options.branch is not None or options.since is not None
+        self._expected = Counter[SuiteKey]()
+        self._read = Counter[SuiteKey]()
+        self._case_requests = 0.0
+        self.cases = 0
+
+    def add(self, page: SessionPage) -> None:
+        """Add the next page of a suite."""
+        self._read[page.suite] += len(page.sessions)
+        if page.is_last:
+            self._expected[page.suite] = self._read[page.suite]
+        elif page.sessions and page.suite not in self._expected:
+            self._expected[page.suite] = page.sessions[0].relative_id - self._after
+        for session in page.sessions if self.scope is not None else ():
+            self._add_cases(session)
+
+    def _add_cases(self, session: Session) -> None:
+        if not session.is_finished:
+            return
+        failing = (session.failed_count or 0) + (session.error_count or 0)
+        count = session.tests_count or 0 if self.scope == "all" else failing
+        self.cases += count
+        self._case_requests += failing + (-(-count // _PAGE_SIZE) if self.scope == "all" else min(failing, 2))
+
+    def sessions(self, suites: int | None) -> int | None:
+        """Return the number of sessions of all `suites`; None if it is not known, as while their number is not."""
+        if self._is_limited or suites is None or not self._expected:
+            return None
+        return round(sum(self._expected.values()) * max(1, suites / len(self._expected)))
+
+    def seconds_left(self, stats: Stats, elapsed: float, suites: int | None) -> float | None:
+        """Return the estimated seconds until the end; None if they are not known yet."""
+        total, read = self.sessions(suites), sum(self._read.values())
+        if total is None or not read or elapsed < _MIN_SECONDS or not stats.requests:
+            return None
+        unread = max(0, total - read)
+        done = min(1, stats.cases / self.cases) if self.cases else 0
+        requests = unread / _PAGE_SIZE + self._case_requests * (1 + unread / read - done)
+        return requests * elapsed / stats.requests

@@ -1,0 +1,188 @@
+"""What every command that prints data does with it: formats, terminals, closed pipes, control characters."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from buddy_sessions.cli import run
+from buddy_sessions.testing import FakeBuddy, FakeSuite
+from helpers.command_line import Call, closed_pipe, interrupt, rows, sync_database, use_terminal
+
+A = "acme/shop/a"
+EVIL = "\x1b]0;owned\x07\x9b2J\u202e[red]"
+SHOWN = "\\u001b]0;owned\\u0007\\u009b2J\\u202e[red]"
+
+COMMANDS = {
+    "list": ["list", A],
+    "suites": ["suites", "acme/shop"],
+    "failures": ["failures", A, "4"],
+    "details": ["failures", A, "4", "--details"],
+    "flaky": ["flaky", A],
+    "slowest": ["slowest", A],
+    "compare": ["compare", A, "1", "2"],
+    "harvest": ["harvest", A],
+    "export": ["export", A, "--db", "sessions.db"],
+    "watch": ["watch", A, "--interval", "0.01", "--failures"],
+}
+FORMATS = {name: ["table", "jsonl", "csv"] for name in COMMANDS} | {
+    "failures": ["table", "jsonl", "csv", "junit"],
+    "details": ["table"],
+    "harvest": ["jsonl", "csv"],
+    "export": ["jsonl", "csv"],
+}
+EACH = [(name, output_format) for name, formats in FORMATS.items() for output_format in formats]
+AUTHOR = ["url", "html_url", "id", "name", "avatar_url", "email", "admin", "workspace_owner"]
+FAILURE = ["kind", "type", "message", "text"]
+
+
+@pytest.fixture
+def suite(fake: FakeBuddy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSuite:
+    """A suite whose names are hostile, in the API and in a database."""
+    suite = fake.add_suite("acme", "shop", "a", name=EVIL, identifier=EVIL)
+    for status in ("PASSED", "FAILED", "PASSED", "FAILED"):
+        add_session(suite, status)
+    sync_database(fake, tmp_path / "sessions.db")
+    fake.requests.clear()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    return suite
+
+
+def add_session(suite: FakeSuite, status: str) -> None:
+    evil: dict[str, Any] = dict.fromkeys(("name", "test_group_name", "classname"), EVIL)
+    fields: dict[str, Any] = dict.fromkeys(("branch", "html_url", "error_message", "revision"), EVIL)
+    message = {"message": "\x9b2J\u202e[red]", "text": "\u202e"} if status == "FAILED" else {}
+    suite.create(**fields, created_by={"name": EVIL}, cases=[{**evil, "status": status, **message}])
+
+
+def prepare(name: str, output_format: str, fake: FakeBuddy, suite: FakeSuite) -> list[str]:
+    """Return the arguments of a command. A session is created during a watch, which is interrupted later."""
+
+    def on_request(_: object) -> None:
+        if len(fake.requests) == 4:
+            add_session(suite, "FAILED")
+        elif len(fake.requests) == 12:
+            interrupt()
+
+    if name == "watch":
+        fake.on_request = on_request
+    return [*COMMANDS[name], "--format", output_format]
+
+
+@pytest.mark.parametrize(("name", "output_format"), EACH)
+def test_control_characters_do_not_reach_a_terminal(
+    name: str, output_format: str, fake: FakeBuddy, suite: FakeSuite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = use_terminal(monkeypatch, "stdout", dumb=False)
+    code = run(prepare(name, output_format, fake, suite))
+    assert code == (130 if name == "watch" else 0)
+    shown = terminal.getvalue()
+    assert SHOWN in shown
+    assert not set(shown) & {"\x07", "\x9b", "\u202e"}
+    assert "\x1b]" not in shown
+
+
+@pytest.mark.parametrize(("name", "output_format"), EACH)
+def test_closed_pipe_is_not_an_error(
+    name: str,
+    output_format: str,
+    fake: FakeBuddy,
+    suite: FakeSuite,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with closed_pipe() as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        code = run([*prepare(name, output_format, fake, suite), "--quiet"])
+    assert (code, capsys.readouterr().err) == (0, "")
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in {"details", "watch"}])
+def test_json_lines_begin_with_the_key_on_a_terminal(
+    name: str, fake: FakeBuddy, suite: FakeSuite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown, messages = (use_terminal(monkeypatch, stream, dumb=False) for stream in ("stdout", "stderr"))
+    assert run([*prepare(name, "jsonl", fake, suite)[:-2], "--json", "--quiet"]) == 0
+    assert {next(iter(row.items())) for row in rows(shown.getvalue())} == {("key", A)}
+    assert messages.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "columns"),
+    [
+        (["list", A], ["id", "relative_id", "status", *(f"created_by_{name}" for name in AUTHOR), "error_count"]),
+        (["harvest", A], ["id", *(f"created_by_{name}" for name in AUTHOR), "ci_provider"]),
+        (["export", A, "--db", "x.db"], ["id", "created_by_email", "error_message"]),
+        (["suites", "acme/shop"], ["url", "html_url", "id", "identifier", "name"]),
+        (["failures", A], ["session_id", "relative_id", "id", "name", *(f"failure_{name}" for name in FAILURE)]),
+        (["flaky", A], ["test_group_name", "classname", "name", "changes", "failed", "runs"]),
+        (["slowest", A], ["test_group_name", "classname", "name", "median", "slowest", "runs"]),
+        (["compare", A, "1", "2"], ["change", "session_id", "name", "failure_message", "old_time"]),
+    ],
+    ids=lambda value: value[0],
+)
+def test_csv_has_a_header_and_flat_columns(
+    arguments: list[str],
+    columns: list[str],
+    fake: FakeBuddy,
+    call: Call,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also without rows, and always after the names of the suite."""
+    monkeypatch.chdir(tmp_path)
+    suite = fake.add_suite("acme", "shop", "a")
+    if arguments[0] not in {"list", "harvest", "export"}:
+        for _ in range(2):
+            suite.create(status="SUCCESSFUL", cases=[])
+    sync_database(fake, Path("x.db"))
+    code, out, _ = call(*arguments, "--format", "csv")
+    header, *lines = csv.reader(io.StringIO(out, newline=""))
+    assert (code, len(lines)) == (0, arguments[0] == "suites")
+    start = 1 if arguments[0] == "compare" else 0
+    assert header[start : start + 3] == ["workspace", "project", "suite_id"]
+    assert set(columns) <= set(header)
+
+
+def test_csv_cells_are_those_of_json(fake: FakeBuddy, call: Call) -> None:
+    suite = fake.add_suite("acme", "shop", "a")
+    suite.create(branch='odd, "quoted"\r\nname', error_message="Wójcik", ci_provider=None)
+    (row,) = csv.DictReader(io.StringIO(call("list", A, "--format", "csv").out, newline=""))
+    (sent,) = suite.sessions
+    author = {name: value for name, value in sent["created_by"].items() if isinstance(value, str)}
+    assert row.items() >= {f"created_by_{name}": value for name, value in author.items()}.items()
+    assert (row["ref_name"], row["error_message"], row["relative_id"]) == (sent["ref_name"], "Wójcik", "1")
+    assert row["finish_date"] == row["ci_provider"] == ""
+
+
+@pytest.mark.usefixtures("suites")
+@pytest.mark.parametrize(
+    "arguments",
+    [["harvest", "acme/shop"], ["harvest", "acme/shop", "-o", "out.csv"], ["sync", "acme/shop", "--db", "out.db"]],
+    ids=" ".join,
+)
+def test_quiet_prints_only_data(arguments: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    shown, messages = (use_terminal(monkeypatch, name, dumb=False) for name in ("stdout", "stderr"))
+    assert run([*arguments, "-q"]) == 0
+    assert (bool(shown.getvalue()), messages.getvalue()) == ("-o" not in arguments, "")
+
+
+@pytest.mark.parametrize("arguments", [["list", A], ["harvest", A], ["flaky", A, "--changes", "1"]], ids=" ".join)
+def test_marks_of_recent_sessions_are_explained(arguments: list[str], fake: FakeBuddy, call: Call) -> None:
+    suite = fake.add_suite("acme", "shop", "a")
+    for status in ("PASSED", "FAILED"):
+        suite.create(cases=[{"name": "adds", "status": status, "message": "x"}])
+    options = [] if arguments[0] == "harvest" else ["--format", "table"]
+    with pytest.MonkeyPatch.context() as patch:
+        terminal = use_terminal(patch, "stdout")
+        code, _, err = call(*arguments, *options)
+    assert code == 0
+    assert "▂█" in terminal.getvalue()
+    assert "▂ passed, █ failed, · neither; the newest is on the right" in terminal.getvalue() + err

@@ -1,0 +1,124 @@
+"""Wrong usage: exit code 2 and one line, before any request and any new file."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from buddy_sessions.testing import FakeBuddy
+from helpers.command_line import Call, served, sync_database
+
+A = "acme/shop/a"
+URL = "https://app.buddy.works/acme/shop/unit-tests"
+DB = ("--db", "sessions.db")
+NEITHER = "neither a suite nor a project: "
+
+CASES = {
+    "unknown command": ("bogus", "harvest, sync, ... (see --help)"),
+    "unknown option": (f"list {A} --status x", "Unknown option: --status (see --help)"),
+    "no suite": ("list", 'Command "list" parameter KEY requires an argument (see --help)'),
+    "no suites": ("harvest", "no suite given"),
+    "no session": (f"compare {A} 1", "NEW"),
+    "no database": (f"sync {A}", "--db"),
+    "incomplete key": ("list a", f"{NEITHER}'a'; write workspace/project/suite_id or"),
+    "key with an empty name": ("list acme//a", f"{NEITHER}'acme//a'"),
+    "key of four names": ("list acme/shop/a/b", f"{NEITHER}'acme/shop/a/b'"),
+    "dots": ("harvest acme/..", "'..'"),
+    "URL of something else": ("list https://app.buddy.works/acme/shop/pipelines", f"{NEITHER}'https"),
+    "URL that is none": ("failures https://[", NEITHER),
+    "project without workspace": ("harvest a -p shop", f"{NEITHER}'a'"),
+    "suite as project": (f"suites {A}", f"not workspace/project: '{A}'; "),
+    "half a project": ("suites shop", "not workspace/project: 'shop'; "),
+    "unknown region": (f"list {A} --region mars", "unknown region 'mars': use US, EU, AS"),
+    "two sessions": (f"failures {URL}/a/first second", "leave out 'second'"),
+    "session of another suite": (f"failures {A} {URL}/b/first", f"not a session of {A}: 'https"),
+    "suite as session": (f"compare {A} old {URL}/a", f"not a session of {A}: 'https"),
+    "empty session": (f"failures {A} ''", "session_id"),
+    "session and branch": (f"failures {A} 2 --branch main", "--branch selects the latest session: leave it out"),
+    "empty branch": (f"flaky {A} --branch ''", "branch must be"),
+    "limit and all": (f"list {A} --limit 3 --all", "--limit"),
+    "negative relative_id": (f"harvest {A} --after -1", "--after"),
+    "time": (f"list {A} --since yesterday", "--since: 'yesterday' is not a time: write 24h, 7d or 2w"),
+    "cursor": (f"list {A} --cursor somewhere", "118@40"),
+    "unknown format": (f"failures {A} --format xml", "--format"),
+    "format of another command": (f"flaky {A} --format junit", "--format"),
+    "two formats": (f"list {A} --json --format csv", "--format csv and --json exclude each other"),
+    "two formats of tests": (f"failures {A} --json --format junit", "--json"),
+    "ending": (f"harvest {A} --out x.xlsx", "cannot write 'x.xlsx': name a file that ends in .jsonl, .csv or .parquet"),
+    "ending and format": (f"harvest {A} --out x.csv --format jsonl", "--format jsonl contradicts --out x.csv: leave"),
+    "ending and --json": (f"export {' '.join(DB)} --out x.csv --json", "--json contradicts --out x.csv: leave out"),
+    "partial without a file": (f"harvest {A} --allow-partial", "--out FILE"),
+    "harvest into a database": (f"harvest {A} --db x.db", "use buddy-sessions sync … --db x.db"),
+    "full and branch": (f"sync {A} --db x.db --full --branch main", "exclude each other"),
+    "scope of cases": (f"sync {A} --db x.db --cases passed", "--cases"),
+    "attempts": (f"harvest {A} --attempts 0", "--attempts"),
+    "interval": (f"watch {A} --interval 0", "--interval"),
+    "port": ("serve --port 65536", "--port"),
+    "days": (f"report {' '.join(DB)} --days 0 -o x.html", "--days"),
+    "missing database": (f"flaky {A} --db none.db", "'none.db' not found: create it with buddy-sessions sync … --db"),
+    "report of a missing database": ("report --db none.db -o x.html", "'none.db' not found: create it with"),
+    "unsaved suites": (
+        "export --db sessions.db acme/shop/none acme/none",
+        "acme/none, acme/shop/none not found in 'sessions.db': run buddy-sessions sync acme/none acme/shop/none --db",
+    ),
+    "unsaved suite of a report": ("report --db sessions.db --suite a/b -o x.html", "a/b not found in 'sessions.db'"),
+    "page instead of the database": (f"report {' '.join(DB)} -o sessions.db", "would replace the database"),
+} | {f"{command} without a limit": (f"{command} {A} --limit 0", "--limit") for command in ("list", "failures", "flaky")}
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("saved") / "sessions.db"
+    with served(FakeBuddy()) as fake:
+        fake.add_suite("acme", "shop", "a").populate(3)
+        sync_database(fake, path)
+    return path
+
+
+@pytest.mark.parametrize(("command", "message"), CASES.values(), ids=CASES)
+def test_wrong_usage(
+    command: str,
+    message: str,
+    fake: FakeBuddy,
+    call: Call,
+    saved: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(saved, "sessions.db")
+    code, out, err = call(*(word.strip("'") for word in command.split()))
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("error: ")
+    assert message in err
+    assert not fake.requests
+    assert [path.name for path in tmp_path.iterdir()] == ["sessions.db"]
+
+
+@pytest.mark.parametrize(
+    ("module", "extra", "arguments"),
+    [
+        ("jinja2", "report", ["report", "--db", "sessions.db", "-o", "x.html"]),
+        ("duckdb", "parquet", ["harvest", A, "--out", "x.parquet"]),
+    ],
+)
+def test_missing_extra(
+    module: str,
+    extra: str,
+    arguments: list[str],
+    fake: FakeBuddy,
+    call: Call,
+    saved: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(saved, "sessions.db")
+    monkeypatch.setitem(sys.modules, module, None)
+    expected = f"error: {module} is not installed; run: pip install 'buddy_sessions[{extra}]'\n"
+    assert call(*arguments) == (2, "", expected)
+    assert not fake.requests
+    assert [path.name for path in tmp_path.iterdir()] == ["sessions.db"]
