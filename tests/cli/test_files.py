@@ -85,19 +85,6 @@ class TestDatabase:
         assert err.startswith("error: cannot write ")
         assert err.endswith("use buddy-sessions sync KEY… --db FILE\n")
 
-    @pytest.mark.parametrize("command", [["harvest", A], ["export", "--db", "other"], ["report", "--db", "other"]])
-    @pytest.mark.usefixtures("suites")
-    def test_database_is_not_created(
-        self, command: list[str], call: Call, fake: FakeBuddy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.chdir(tmp_path)
-        sync_database(fake, Path("other"))
-        fake.requests.clear()
-        hint = "to keep one up to date, use buddy-sessions sync KEY… --db FILE"
-        assert call(*command, "-o", "new.db") == (2, "", f"error: cannot write 'new.db', a database: {hint}\n")
-        assert [path.name for path in tmp_path.iterdir()] == ["other"]
-        assert not fake.requests
-
 
 class TestParquet:
     def test_columns_have_types(self, call: Call, suites: dict[str, FakeSuite], tmp_path: Path) -> None:

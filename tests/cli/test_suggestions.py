@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from buddy_sessions.cli import options
 from buddy_sessions.testing import FakeBuddy, Fault
 from helpers.command_line import Call, sync_database
 
@@ -77,24 +76,11 @@ def test_suite_of_a_database_is_suggested_without_a_request(
     assert error_and_notes(call(*arguments, "acme/shop/zzzzzz", "--db", "x.db").err)[1] == []
 
 
-def test_several_similar_suites_are_suggested(call: Call) -> None:
-    notes = error_and_notes(call("list", "acme/shop/Browser tests").err)[1]
-    assert notes == [
-        "did you mean acme/shop/65OmRb8v (Browser tests, slow) or acme/shop/ax9kQ3xW (Browser tests, fast)?"
-    ]
-
-
 def test_at_most_three_suites_are_suggested(call: Call, fake: FakeBuddy) -> None:
     for number in range(4):
         fake.add_suite("acme", "other", f"suite{number}", name="Same", identifier="")
     (note,) = error_and_notes(call("list", "acme/other/same").err)[1]
     assert note == "did you mean acme/other/suite0 (Same) or acme/other/suite1 (Same) or acme/other/suite2 (Same)?"
-
-
-def test_unknown_project_does_not_hide_the_hint_for_a_suite(call: Call) -> None:
-    err = call("harvest", "acme/none", "acme/shop/MNby").err
-    (failure,) = [line for line in err.splitlines() if line.startswith("failed: acme/shop/MNby: ")]
-    assert "; did you mean acme/shop/MNbyVedg " in failure
 
 
 def test_no_similar_suite(call: Call) -> None:
@@ -115,17 +101,3 @@ def test_failed_request_is_ignored_and_not_repeated(fault: Fault, call: Call, fa
     assert (code, "did you mean" in err) == (7, False)
     assert err.splitlines()[-1].startswith("error: HTTP 404 (injected fault) (404): ")
     assert len(fake.requests) == 2
-
-
-def test_request_without_a_response_is_given_up(call: Call, fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(options, "HINT_TIMEOUT", 0.05)
-    fake.inject(Fault.status(404), Fault.hang())
-    code, _, err = call("list", "acme/shop/MNby")
-    assert (code, error_and_notes(err)[1]) == (7, [])
-    assert len(fake.requests) == 2
-
-
-def test_control_characters_are_escaped(call: Call, fake: FakeBuddy) -> None:
-    fake.add_suite("acme", "other", "MNbyVedg", name="\x1b]0;owned\x07\n")
-    (note,) = error_and_notes(call("list", "acme/other/MNby").err)[1]
-    assert note == "did you mean acme/other/MNbyVedg (\\u001b]0;owned\\u0007 )?"

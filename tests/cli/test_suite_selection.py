@@ -61,14 +61,6 @@ def test_environment_completes_keys(call: Call, monkeypatch: pytest.MonkeyPatch)
     assert numbers_by_suite(call("harvest").out) == {A: down_from(250), B: down_from(3)}
 
 
-def test_file_is_completed_by_defaults(call: Call, tmp_path: Path) -> None:
-    """The project of the defaults is not read."""
-    names = tmp_path / "suites.txt"
-    names.write_text("b\n")
-    out = call("harvest", "--from", str(names), "-w", "acme", "-p", "shop").out
-    assert numbers_by_suite(out) == {B: down_from(3)}
-
-
 def test_file_names_more_suites(call: Call, tmp_path: Path) -> None:
     names = tmp_path / "suites.txt"
     names.write_text(f"\ufeff# ours\n\n  {A} \r\n{B}\n{B}\nacme/other\n", encoding="utf-8")
@@ -129,13 +121,3 @@ def test_invalid_line_is_wrong_usage(line: bytes, call: Call, tmp_path: Path) ->
         assert (code, out) == (2, "")
         assert err.startswith(f"error: {shown}, line 3: ")
     assert [*tmp_path.iterdir()] == [names]
-
-
-def test_stdin_that_cannot_be_read_is_an_error(call: Call, fake: FakeBuddy) -> None:
-    pty = pytest.importorskip("pty")
-    ours, theirs = pty.openpty()
-    os.close(theirs)
-    with stdin_replaced_by(ours):
-        code = call("harvest", "--from", "-").code
-    assert code in {0, 7}  # a closed terminal is an error on Linux, and the end of the file on other systems
-    assert not fake.requests

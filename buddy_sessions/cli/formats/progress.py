@@ -188,4 +188,4 @@ class HarvestProgress:
 
 def _progress(count: int, total: int | None, noun: str) -> str:
     """Return how many were read, of how many if that is known: `1,200 of 3,400 sessions`."""
-    return format_count(count, noun) if total is None or total < count else f"{count:,} of {format_count(total, noun)}"
+    return format_count(count, noun) if total is None or total <= count else f"{count:,} of {format_count(total, noun)}"

@@ -93,27 +93,6 @@ def test_table_for_80_columns(call: Call) -> None:
     ]
 
 
-def test_times_are_aligned_on_the_right(fake: FakeBuddy, call: Call) -> None:
-    suite = fake.add_suite("acme", "shop", "b")
-    suite.create(cases=[])
-    suite.create(cases=[{"name": "a", "time": 0.004}, {"name": "b", "time": 61}])
-    lines = call("compare", "acme/shop/b", "1", "2", "--format", "table").out.splitlines()
-    assert [line.rstrip() for line in lines[6:8]] == [
-        "✔ passed    4ms  tests/cart/test_total.py > CartTest > a",
-        "✔ passed  1m01s  tests/cart/test_total.py > CartTest > b",
-    ]
-
-
-def test_long_branch_does_not_divide_the_rest_of_a_session(fake: FakeBuddy, call: Call) -> None:
-    suite = fake.add_suite("acme", "shop", "a-suite-with-a-long-id")
-    for _ in range(2):
-        suite.create(branch="feature/validate-all-invites", status="SUCCESSFUL", duration=66, cases=[])
-    lines = call("compare", "acme/shop/a-suite-with-a-long-id", "1", "2", "--format", "table").out.splitlines()
-    shown = [re.sub(r"\d+ s ago", "AGE", line).split() for line in lines[:2]]
-    assert shown[0] == ["acme/shop/a-suite-with-a-long-id", "#1", "✔", "passed", "AGE", "1m06s"]
-    assert shown[1] == ["feature/validate-all-invites"]
-
-
 def test_equal_sessions_have_only_a_summary(fake: FakeBuddy, call: Call) -> None:
     suite = fake.add_suite("acme", "shop", "b")
     for _ in range(2):

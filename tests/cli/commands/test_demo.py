@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import re
 import sqlite3
-import tempfile
 from contextlib import closing
 from pathlib import Path
 
-import pytest
-
-from helpers.command_line import Call, use_terminal
+from helpers.command_line import Call
 
 
 def test_misses_and_repeats_no_session(call: Call, tmp_path: Path) -> None:
@@ -38,15 +35,6 @@ def test_misses_and_repeats_no_session(call: Call, tmp_path: Path) -> None:
     assert int(session[1]) == newest
     totals = re.findall(r"^acme/\S+ +([\d,]+)", out, re.MULTILINE)
     assert sum(int(total.replace(",", "")) for total in totals) == stored > 1190
-
-
-def test_shows_progress_and_keeps_its_file(call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    terminal = use_terminal(monkeypatch, "stderr", dumb=False)
-    code, out, _ = call("demo")
-    assert (code, "/6 suites · " in terminal.getvalue()) == (0, True)
-    (path,) = tmp_path.glob("buddy-sessions-*/demo.db")
-    assert f"  sqlite3 {path} " in out
 
 
 def test_existing_file_is_not_touched(call: Call, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tracemalloc
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -18,7 +17,6 @@ from helpers.command_line import (
     numbers_by_suite,
     rows,
     sync_database,
-    use_terminal,
 )
 from helpers.large_database import create_large_database
 from helpers.stores import execute
@@ -63,22 +61,6 @@ class TestSelection:
         assert (code, err) == (0, "")
         assert numbers_by_suite(out) == expected
 
-    def test_environment_does_not_select_a_project(
-        self, call: Call, database: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("BUDDY_WORKSPACE", "acme")
-        monkeypatch.setenv("BUDDY_PROJECT", "shop")
-        assert [*numbers_by_suite(call("export", "--db", str(database)).out)] == [X, A, B]
-
-    def test_since_includes_sessions_without_a_date(self, call: Call, fake: FakeBuddy, tmp_path: Path) -> None:
-        suite, path = fake.add_suite("acme", "shop", "a"), tmp_path / "sessions.db"
-        recent = f"{datetime.now(UTC) - timedelta(days=6):%Y-%m-%dT%H:%M:%SZ}"
-        for date in ("2026-03-01T23:59:59Z", "2026-03-02T00:00:00Z", None, recent):
-            suite.create(create_date=date)
-        sync_database(fake, path)
-        assert numbers(call("export", "--db", str(path), "--since", "2026-03-02").out) == [4, 3, 2]
-        assert numbers(call("export", "--db", str(path), "--since", "1w").out) == [4, 3]
-
     def test_deleted_sessions_are_left_out(self, call: Call, database: Path) -> None:
         execute(database, "UPDATE session_rows SET deleted_at = '2026-01-01T00:00:00Z' WHERE relative_id = 2")
         assert numbers(call("export", B, "--db", str(database)).out) == [3, 1]
@@ -114,11 +96,6 @@ class TestFile:
         assert (code, out, "was changed" in err) == (7, "", True)
         assert path.read_text() == "old"
         assert sorted(tmp_path.iterdir()) == sorted([path, database.parent])
-
-    def test_progress_is_shown(self, database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        terminal = use_terminal(monkeypatch, "stderr", dumb=False)
-        assert run(["export", "--db", str(database), "--out", str(tmp_path / "out.jsonl")]) == 0
-        assert "274 sessions" in terminal.getvalue().partition("Wrote")[0]
 
 
 @pytest.mark.slow

@@ -26,8 +26,6 @@ from helpers.command_line import (
     lines_at_each_request,
     numbers,
     numbers_by_suite,
-    rows,
-    run_process,
     use_terminal,
 )
 
@@ -50,13 +48,6 @@ class TestOptions:
 
 
 class TestStream:
-    def test_line_begins_with_the_key(self, call: Call, suites: dict[str, FakeSuite]) -> None:
-        found = rows(call("harvest", B).out)
-        key = {"key": B, "workspace": "acme", "project": "shop", "suite_id": "b"}
-        assert [list(row)[:5] for row in found] == [[*key, "id"]] * 3
-        for row, sent in zip(found, suites[B].sessions, strict=True):
-            assert row.items() >= {**key, "id": sent["id"], "created_by": sent["created_by"]}.items()
-
     @pytest.mark.usefixtures("suites")
     def test_each_page_is_written_at_once(self, fake: FakeBuddy, call: Call) -> None:
         lines = lines_at_each_request(fake)
@@ -95,15 +86,6 @@ class TestTextFile:
         assert call("harvest", B, "--out", str(link), "--format", "csv").code == 0
         assert link.is_symlink()
         assert len(path.read_text().splitlines()) == 4
-
-    @pytest.mark.usefixtures("suites")
-    def test_new_file_is_written_if_some_suites_fail(self, call: Call, tmp_path: Path) -> None:
-        path = tmp_path / "out.jsonl"
-        code, _, err = call("harvest", B, C, "--out", str(path))
-        assert code == 3
-        assert numbers_by_suite(path.read_text()) == {B: down_from(3)}
-        assert "Suite not found" in err
-        assert f"Wrote {path} (3 sessions, without the rest of the failed suites)\n" in err
 
     @pytest.mark.parametrize("name", ["out.jsonl", "out.csv", "out.parquet"])
     @pytest.mark.usefixtures("suites")
@@ -221,11 +203,6 @@ class TestFailures:
         fake.on_request = None
         assert numbers_by_suite(first)[A] + numbers(call("list", A, "--cursor", cursor).out) == down_from(250)
 
-    @pytest.mark.usefixtures("suites")
-    def test_repeated_requests_are_counted(self, call: Call, fake: FakeBuddy) -> None:
-        fake.inject(Fault.status(503))
-        assert "3 sessions, 2 requests (1 repeated) in " in call("harvest", B).err
-
 
 class TestSummary:
     def test_terminal_gets_one_row_per_suite(
@@ -308,11 +285,6 @@ class TestProcess:
     @pytest.fixture
     def environment(self, fake: FakeBuddy, suites: dict[str, FakeSuite]) -> dict[str, str]:
         return {**os.environ, "BUDDY_TOKEN": fake.token, "BUDDY_API_URL": str(fake.base_url)}
-
-    def test_stdin_names_the_suites(self, environment: dict[str, str]) -> None:
-        done = run_process(environment, "harvest", "--from", "-", stdin=f"# ours\n\n{B}\n{C}\nacme/other\n")
-        assert (done.code, numbers_by_suite(done.out)) == (3, {B: down_from(3), X: down_from(20)})
-        assert "Suite not found" in done.err
 
     def test_interrupt_does_not_wait_for_the_next_line(self, environment: dict[str, str], fake: FakeBuddy) -> None:
         started = threading.Event()

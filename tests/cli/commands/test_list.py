@@ -65,14 +65,6 @@ class TestOptions:
         assert fake.requests[-1].query["per_page"] == "7"
         assert numbers(call("list", SUITE, "--cursor", "3@249").out) == [2, 1]
 
-    def test_since_can_be_relative(self, fake: FakeBuddy, call: Call) -> None:
-        suite = fake.add_suite(*KEY)
-        for hours in (49, 47, 1):
-            suite.create(create_date=f"{datetime.now(UTC) - timedelta(hours=hours):%Y-%m-%dT%H:%M:%SZ}")
-        assert numbers(call("list", SUITE, "--since", "2d").out) == [3, 2]
-        assert numbers(call("list", SUITE, "--since", "2h").out) == [3]
-        assert numbers(call("harvest", SUITE, "--since", "2w").out) == [3, 2, 1]
-
     @pytest.mark.parametrize(
         ("arguments", "environment"),
         [

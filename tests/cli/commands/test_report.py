@@ -102,14 +102,6 @@ class TestPage:
         assert "The broken suite acme/shop/broken 2 Mar 2026 (#2), 1 session main 50 %" in page.text
         assert "✘ failed 2 Mar 2026, 10:00 failing since 2 Mar 2026 (#2), 1 session" in page.text
 
-    def test_suites_are_listed_if_none_is_failing(self, render: Render, fake: FakeBuddy, db: Path) -> None:
-        for name in ("a", "b"):
-            fake.add_suite("acme", "shop", name).create(status="SUCCESSFUL")
-        sync_database(fake, db)
-        html = render(db)
-        assert "none failing now" in HtmlPage(html).text
-        assert "<details open>\n<summary>2 suites not failing</summary>" in html
-
     def test_suites_are_shown_by_their_keys_until_their_names_are_known(
         self, render: Render, fake: FakeBuddy, db: Path
     ) -> None:
@@ -216,17 +208,8 @@ class TestPage:
             sync_database(fake, db)
         assert "All sessions of this suite were deleted." in render(db)
 
-    def test_empty_database(self, render: Render, fake: FakeBuddy, db: Path) -> None:
-        sync_database(fake, db)
-        assert "This file contains no sessions yet." in render(db)
-
 
 class TestCommand:
-    def test_summary_names_the_page(self, call: Call, demo: Path, page: Path) -> None:
-        code, out, err = call("report", "--db", str(demo), "-o", str(page))
-        assert (code, out) == (0, "")
-        assert re.fullmatch(rf"Wrote {page} \(6 suites, 1,1\d\d sessions\)\n", err)
-
     def test_suites_can_be_selected(self, render: Render, demo: Path) -> None:
         key = "acme/payments/b9TfYc4N"
         text = HtmlPage(render(demo, "--suite", key, key)).text
@@ -256,13 +239,3 @@ class TestCommand:
         assert "All sessions, newest first" in text
         assert "This suite has no sessions of the last 30 days." in text
         assert "4 sessions, 2 failing now." in HtmlPage(render(db)).text
-
-    def test_missing_suite_is_wrong_usage(self, call: Call, demo: Path, page: Path) -> None:
-        page.write_text("old")
-        code, _, err = call("report", "--db", str(demo), "--suite", "a/b/c", "a/b", "acme/payments", "-o", str(page))
-        assert (code, err) == (
-            2,
-            f"error: a/b, a/b/c not found in {str(demo)!r}: run buddy-sessions sync a/b a/b/c --db {demo}\n",
-        )
-        assert page.read_text() == "old"
-        assert [*page.parent.iterdir()] == [page]

@@ -108,47 +108,6 @@ def test_overview_counts_flaky_tests(fake: FakeBuddy, suite: FakeSuite, render: 
     assert "acme/shop/MNbyVedg 2 flaky tests 6 Mar 2026 (#6), 1 session" in text
 
 
-@pytest.mark.parametrize(("scope", "days", "is_advised"), [("failed", (), True), ("all", ("--days", "1"), False)])
-def test_advice_to_save_all_cases_needs_a_recent_finished_session(
-    scope: str, days: tuple[str, ...], is_advised: bool, suite: FakeSuite, render: Render
-) -> None:
-    finish(suite, 1, adds="PASSED")
-    suite.create(status="IN_PROGRESS")
-    text = HtmlPage(render(scope, *days)).text
-    assert ("Flaky and slow tests" in text) is is_advised
-
-
-def test_sessions_before_the_last_days_have_no_flaky_tests(suite: FakeSuite, render: Render) -> None:
-    for number in range(1, 5):
-        finish(suite, number, adds="PASSED" if number % 2 else "expected 1")
-    newest = suite.create(cases=[{"name": "adds"}])
-    suite.finish(newest["id"])
-    text = HtmlPage(render("all", "--days", "1")).text
-    assert "No test is flaky: in the latest 1 session, none has changed its result three times." in text
-    assert "In the latest 1 session Test Median Slowest adds" in text
-
-
-def test_long_lists_are_cut(suite: FakeSuite, render: Render) -> None:
-    for number in range(1, 5):
-        results = {f"test{index}": "PASSED" if number % 2 else "expected 1" for index in range(23)}
-        finish(suite, number, **results)
-    page = HtmlPage(render("all"))
-    assert re.search(r"expected 1 4 Mar 2026 \(#4\), 1 session and 3 more Flaky tests", page.text)
-    assert "and 15 more Slowest tests" in page.text
-
-
-def test_cases_of_the_newest_session_may_be_missing(suite: FakeSuite, render: Render) -> None:
-    finish(suite, 1, adds="expected 1")
-    render("failed")
-    finish(suite, 2, adds="expected 2")
-    assert "Failing now The test cases of #2 were not saved." in HtmlPage(render(None)).text
-
-
-def test_session_can_fail_without_a_failing_test(suite: FakeSuite, render: Render) -> None:
-    suite.create(status="ERROR", cases=[], finish_date="2026-03-01T10:00:00Z", failed_count=0, error_count=0)
-    assert "Failing now No test has failed in #1, but the session has." in HtmlPage(render("failed")).text
-
-
 def test_text_of_test_cases_is_escaped(suite: FakeSuite, render: Render) -> None:
     script = "<script>alert(1)</script>"
     case = {"name": f"{script}\u202e_x", "test_group_name": script, "classname": '"><b>', "html_url": "javascript:x"}

@@ -82,13 +82,3 @@ class TestTable:
         out = call("slowest", SUITE, "--format", "table", "--db", path).out
         assert out.endswith("\n3 tests in 4 sessions, #1 to #4\n")
         assert not fake.requests
-
-    def test_table_is_limited_to_20_tests_by_default(self, fake: FakeBuddy, call: Call) -> None:
-        fake.add_suite("acme", "shop", "b").create(cases=[{"name": f"t{number}", "time": 3} for number in range(22)])
-        for arguments, count, message in (
-            ([], 20, "for the other 2 tests add --limit N\n"),
-            (["--limit", "30"], 22, ""),
-        ):
-            code, out, err = call("slowest", "acme/shop/b", "--format", "table", *arguments)
-            assert (code, err, out.count(" CartTest > t")) == (0, message, count)
-            assert out.endswith("\n22 tests in 1 session, #1\n22 slower than 1s, the threshold of the suite\n")

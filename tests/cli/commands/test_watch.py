@@ -216,8 +216,3 @@ def test_projects_files_and_branches(call: Call, fake: FakeBuddy, suite: FakeSui
     fake.on_request = on_request
     code, out, _ = call("watch", "acme/shop", "--from", str(names), *OFTEN, "--branch", "main")
     assert (code, [row["suite_id"] for row in rows(out)]) == (130, ["x"])
-
-
-@pytest.mark.usefixtures("fake")
-def test_no_suites_end_the_watch(call: Call) -> None:
-    assert call("watch", "--from", "/dev/null") == (0, "", "")

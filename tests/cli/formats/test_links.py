@@ -9,7 +9,7 @@ import pytest
 
 from buddy_sessions.cli import run
 from buddy_sessions.testing import FakeBuddy, FakeSuite
-from helpers.command_line import Terminal, interrupt, use_terminal
+from helpers.command_line import Terminal, use_terminal
 
 A = "acme/shop/a"
 
@@ -45,20 +45,6 @@ def test_number_of_a_session_is_a_link(arguments: list[str], suite: FakeSuite, m
     assert ("#2", newest["html_url"]) in links(run_on_terminal(monkeypatch, *arguments))
 
 
-def test_number_of_a_changed_session_is_a_link(
-    fake: FakeBuddy, suite: FakeSuite, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def on_request(_: object) -> None:
-        if len(fake.requests) == 3:  # the first round sends one or two
-            suite.create()
-        elif len(fake.requests) == 6:
-            interrupt()
-
-    fake.on_request = on_request
-    shown = run_on_terminal(monkeypatch, "watch", A, "--interval", "0.01", code=130)
-    assert links(shown) == [("#1", suite.sessions[0]["html_url"])]
-
-
 def test_name_of_a_suite_links_to_the_suite(suite: FakeSuite, monkeypatch: pytest.MonkeyPatch) -> None:
     assert links(run_on_terminal(monkeypatch, "suites", "acme/shop")) == [("Unit tests", suite.summary()["html_url"])]
 
@@ -82,9 +68,3 @@ def test_no_links_without_colours(dumb: bool, suite: FakeSuite, monkeypatch: pyt
     terminal = use_terminal(monkeypatch, "stdout", dumb=dumb)
     assert run(["list", A]) == 0
     assert "\x1b]8" not in terminal.getvalue()
-
-
-def test_no_links_in_a_pipe(suite: FakeSuite, capsys: pytest.CaptureFixture[str]) -> None:
-    suite.create()
-    assert run(["list", A, "--format", "table"]) == 0
-    assert "\x1b" not in capsys.readouterr().out

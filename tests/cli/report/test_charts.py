@@ -35,13 +35,6 @@ def test_line_is_interrupted_where_there_are_no_sessions() -> None:
     assert page.text == "100 % 0 % 1 Mar 2026 5 Mar 2026"
 
 
-def test_highest_duration_is_at_the_top() -> None:
-    _, duration = draw_charts(statistics([PASSED] * 3, day=[0, 1, 2], duration=[30, 90, 45]))
-    page = HtmlPage(duration.svg)
-    assert page.values("d")[1] == "M64 110L248 14L432 86"
-    assert page.text == "1m30s 0s 1 Mar 2026 3 Mar 2026"
-
-
 def test_labels_are_escaped() -> None:
     _, duration = draw_charts(statistics([PASSED] * 2, day=[0, 1], duration=[0.0001, 0.0001]))
     assert "<text " in duration.svg
@@ -60,7 +53,3 @@ def test_sparkline_is_low_for_passed_and_high_for_failed_sessions() -> None:
 def test_chart_has_at_least_two_points(durations: list[int | None]) -> None:
     assert len(draw_charts(statistics([PASSED] * 2, day=[0, 1], duration=durations))) == 1
     assert not draw_charts(statistics([PASSED] * 2, day=[0, 0], duration=[1, 1]))
-
-
-def test_duration_of_zero_can_be_drawn() -> None:
-    assert len(draw_charts(statistics([PASSED] * 3, day=[0, 1, 3], duration=[0, 0, 0]))) == 2
