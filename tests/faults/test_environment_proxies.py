@@ -276,7 +276,7 @@ class TestHttps:
         with cost.measure(secure_fake):
             code, out, err = await run_list(secure_fake, environment)
         cost.record_property("outcome", f"exit code {code} {err.splitlines()[-1]}")
-        assert (code, out, cost.requests) == (1, "", 0)
+        assert (code, out, cost.requests) == (7, "", 0)
         assert "407" in err
         assert TOKEN not in err
         assert PASSWORD not in err

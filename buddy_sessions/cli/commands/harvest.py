@@ -71,21 +71,21 @@ async def harvest_suites(
             if options.branch and progress.first_suite and not progress.stats.sessions:
                 messages.print_warning(await check_branch(buddy, progress.first_suite, options.branch))
         is_partial = progress.exit_code == ExitCode.SOME_SUITES_FAILED
-        is_kept = is_partial and out is not None and out.exists() and not allow_partial
-        is_written = progress.exit_code == ExitCode.DONE or (is_partial and not is_kept)
+        is_replaceable = allow_partial or out is None or not out.exists()
+        is_written = progress.exit_code == ExitCode.DONE or (is_partial and is_replaceable)
         if is_written:
             destination.finish()
     if output_format is None:
         summary.print_to(Output(), exclude=harvest.failures)
     messages.print_note(progress.summary())
-    if is_written and out is not None:
+    if output_format is None:
+        messages.print_note("to write the sessions themselves, add --format jsonl|csv or --out FILE")
+    elif is_written and out is not None:
         count = format_count(progress.stats.sessions, "session")
         messages.print_written(out, count, "without the rest of the failed suites" if is_partial else "")
     elif out is not None:
-        hint = "; to replace it with the sessions of the other suites, add --allow-partial" if is_kept else ""
+        hint = "; to replace it with the sessions of the other suites, add --allow-partial" if is_partial else ""
         messages.print_message((one_line(f"{_not_written(out)}: what was read is discarded{hint}"), "dim"))
-    if output_format is None:
-        messages.print_note("to write the sessions themselves, add --format jsonl|csv or --out FILE")
     progress.print_failures(messages, resumable=output_format is not None and (out is None or is_written))
     return progress.exit_code
 
