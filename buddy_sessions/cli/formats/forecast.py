@@ -60,9 +60,10 @@ class Forecast:
     def seconds_left(self, stats: Stats, elapsed: float, suites: int | None) -> float | None:
         """Return the estimated seconds until the end; None if they are not known yet."""
         total, read = self.sessions(suites), sum(self._read.values())
-        if total is None or not read or elapsed < _MIN_SECONDS or not stats.requests:
+        if total is None or suites is None or elapsed < _MIN_SECONDS or not stats.requests:
             return None
-        unread = max(0, total - read)
-        done = min(1, stats.cases / self.cases) if self.cases else 0
-        requests = unread / _PAGE_SIZE + self._case_requests * (1 + unread / read - done)
-        return requests * elapsed / stats.requests
+        expected, begun = sum(self._expected.values()), len(self._expected)
+        requests = (expected - read) / _PAGE_SIZE + (suites - begun) * max(1, expected / begun / _PAGE_SIZE)
+        if self.cases and read:
+            requests += self._case_requests * (total / read - min(1, stats.cases / self.cases))
+        return max(0, requests) * elapsed / stats.requests

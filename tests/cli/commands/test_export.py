@@ -52,6 +52,7 @@ class TestSelection:
             (["https://app.buddy.works/acme/other"], {X: down_from(20)}),
             (["b", "-w", "acme", "-p", "shop"], {B: down_from(3)}),
             (["acme/shop", "--branch", "only/here"], {A: [251]}),
+            ([B, "--since", "0h"], {}),
         ],
     )
     def test_arguments_select_sessions(
