@@ -10,16 +10,13 @@ from pathlib import Path
 from typing import Annotated, TypeAlias, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from cyclopts import Group, Parameter
+from cyclopts import Parameter
 
 from buddy_sessions import BuddyClient, ConfigError, Suite, SuiteKey
 
 from .suggestions import describe_suite, suggest_in_database
 
 _T = TypeVar("_T")
-
-CONNECTION = Group("Connection", sort_key=9)
-"""The options that most commands have, at the end of each help page."""
 
 Target: TypeAlias = SuiteKey | tuple[str, str]
 """A suite, or the workspace and the name of a project, which stand for all its suites."""
@@ -30,7 +27,7 @@ _PROJECT_PATHS = (
 )
 
 
-@Parameter(name="*", group=CONNECTION)
+@Parameter(name="*", group="Connection")
 @dataclass(frozen=True)
 class KeyDefaults:
     """The names that complete a key without a workspace or a project."""

@@ -15,7 +15,7 @@ from cyclopts.types import NonNegativeInt, PositiveInt
 from buddy_sessions import BuddyClient, BuddyError, NotFoundError
 
 from .formats.writers import DataFormat, Format, choose_format, validate_json
-from .keys import CONNECTION, check_host
+from .keys import check_host
 from .output import Output
 from .suggestions import add_suggestion
 from .times import Since
@@ -137,7 +137,7 @@ class RunOptions:
         return _TABLE_LIMIT if self.limit is None and output_format == "table" else self.limit
 
 
-@Parameter(name="*", group=CONNECTION)
+@Parameter(name="*", group="Connection")
 @dataclass(frozen=True)
 class Connection:
     """How to reach Buddy. HTTPS_PROXY, HTTP_PROXY and NO_PROXY are used."""

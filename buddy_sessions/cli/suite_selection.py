@@ -113,7 +113,7 @@ class SuiteSelection:
 
 @contextmanager
 def open_selection(arguments: Sequence[str], source: str | None, defaults: KeyDefaults) -> Iterator[SuiteSelection]:
-    """Yield the targets that arguments and the lines of a file name. `source` is its path, - for stdin, or None."""
+    """Yield the suites that arguments and the lines of a file name. `source` is its path, - for stdin, or None."""
     if source is None:
         yield SuiteSelection(arguments, defaults=defaults)
     else:

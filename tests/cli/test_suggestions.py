@@ -76,13 +76,6 @@ def test_suite_of_a_database_is_suggested_without_a_request(
     assert error_and_notes(call(*arguments, "acme/shop/zzzzzz", "--db", "x.db").err)[1] == []
 
 
-def test_at_most_three_suites_are_suggested(call: Call, fake: FakeBuddy) -> None:
-    for number in range(4):
-        fake.add_suite("acme", "other", f"suite{number}", name="Same", identifier="")
-    (note,) = error_and_notes(call("list", "acme/other/same").err)[1]
-    assert note == "did you mean acme/other/suite0 (Same) or acme/other/suite1 (Same) or acme/other/suite2 (Same)?"
-
-
 def test_no_similar_suite(call: Call) -> None:
     notes = error_and_notes(call("list", "acme/shop/zzzzzz").err)[1]
     assert notes == ["to see the suites of the project, run buddy-sessions suites acme/shop"]

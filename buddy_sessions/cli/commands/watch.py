@@ -74,12 +74,12 @@ async def watch_suites(
     path = resolve_file(db, source=source) if db is not None else None
     messages = verbosity.open()
     async with AsyncExitStack() as stack:
-        targets = stack.enter_context(open_selection(key, source, defaults))
+        selection = stack.enter_context(open_selection(key, source, defaults))
         store = await stack.enter_async_context(SessionStore(path)) if path is not None else None
         buddy = await stack.enter_async_context(connection.open_client(messages, keys=key))
-        suites = [suite async for suite in targets.suites(buddy)]
-        if targets.failures:
-            raise next(iter(targets.failures.values()))
+        suites = [suite async for suite in selection.suites(buddy)]
+        if selection.failures:
+            raise next(iter(selection.failures.values()))
         if store is None:
             watch = buddy.watch(suites, interval=interval, branch=branch)
         else:

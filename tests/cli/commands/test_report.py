@@ -196,18 +196,6 @@ class TestPage:
         assert "- 1 of 1 - " in text
         assert "#1 - ✘ failed - -" in text
 
-    def test_suite_whose_sessions_were_deleted(self, render: Render, fake: FakeBuddy, db: Path) -> None:
-        suite = fake.add_suite(*KEY)
-        deleted = suite.create(status="SUCCESSFUL")
-        sync_database(fake, db)
-        suite.delete(deleted["id"])
-        suite.create(status="SUCCESSFUL")
-        sync_database(fake, db)
-        suite.delete(suite.sessions[0]["id"])
-        for _ in range(2):  # the first sync marks the session only as missing
-            sync_database(fake, db)
-        assert "All sessions of this suite were deleted." in render(db)
-
 
 class TestCommand:
     def test_suites_can_be_selected(self, render: Render, demo: Path) -> None:
@@ -220,11 +208,6 @@ class TestCommand:
             render(demo, "--suite", key, "https://app.buddy.works/acme/storefront/unit-tests/MNbyVedg")
         ).text
         assert "2 suites, " in text
-
-    def test_projects_can_be_selected(self, render: Render, demo: Path) -> None:
-        html = render(demo, "--suite", "acme/payments", "acme/payments/b9TfYc4N")
-        assert "3 suites, " in HtmlPage(html).text
-        assert "storefront" not in html
 
     def test_days_can_be_limited(self, render: Render, fake: FakeBuddy, db: Path) -> None:
         now = datetime.now(UTC)

@@ -171,14 +171,6 @@ class TestFailures:
         assert call("sync", A, B, "--db", str(path)).code == 0
         assert query(path, COUNTS) == [("a", 250), ("b", 3)]
 
-    def test_missing_token_creates_no_file(
-        self, call: Call, fake: FakeBuddy, path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.delenv("BUDDY_TOKEN")
-        assert call("sync", A, "--db", str(path)).code == 2
-        assert not path.exists()
-        assert not fake.requests
-
     @pytest.mark.usefixtures("suites")
     def test_same_error_of_many_suites_is_printed_once(self, call: Call, path: Path) -> None:
         assert call("sync", A, "--db", str(path)).code == 0

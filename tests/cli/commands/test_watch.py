@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -82,17 +81,6 @@ def test_terminal_gets_text(fake: FakeBuddy, suite: FakeSuite, monkeypatch: pyte
         "  changed   ◌ running  acme/shop/a #1  main, 2 failed",
     ]
     assert stderr.getvalue() == "watching 1 suite every 0.01 s, until Ctrl-C\ninterrupted: 3 changes\n"
-
-
-def test_long_line_is_wrapped_and_indented(fake: FakeBuddy, suite: FakeSuite, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_events(fake, lambda: suite.create(branch="feature/with-a-long-name"))
-    terminal = use_terminal(monkeypatch, "stdout", dumb=False)
-    monkeypatch.setenv("COLUMNS", "56")
-    assert run(["watch", A, *OFTEN]) == 130
-    assert [re.sub("\x1b\\[[0-9;]*m", "", line)[8:].rstrip() for line in terminal.getvalue().splitlines()] == [
-        "  new       ◌ running  acme/shop/a #1",
-        "                       feature/with-a-long-name",
-    ]
 
 
 class TestFailures:

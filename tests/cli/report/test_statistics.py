@@ -55,10 +55,6 @@ def test_suite_without_sessions_since_a_time_is_not_failing() -> None:
     assert (it.session_count, it.is_failing, it.latest_finished) == (0, False, None)
 
 
-def test_newest_12_sessions_are_listed() -> None:
-    assert [session.relative_id for session in statistics([PASSED] * 15).newest] == [*range(15, 3, -1)]
-
-
 def test_periods_have_no_gaps() -> None:
     it = statistics([PASSED, FAILED, PASSED, RUNNING], day=[0, 0, 2, 30], duration=[1, 2, None, 9])
     assert it.timeline.days == 1
@@ -105,11 +101,6 @@ def test_failures_are_counted_by_branch() -> None:
         (Ref(RefType.TAG, "main"), 1, 1, 5),
         (Ref(RefType.BRANCH, "a"), 1, 1, 4),
     ]
-
-
-def test_eight_failed_branches_are_listed() -> None:
-    it = statistics([FAILED] * 10, branch=[*"abcdefghij"])
-    assert (len(it.failures), it.failed_branches) == (8, 10)
 
 
 @pytest.mark.parametrize(("after", "slowdown"), [(1096, None), (1100, 10), (904, None), (900, -10)])
