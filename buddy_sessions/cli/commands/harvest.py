@@ -11,11 +11,13 @@ from cyclopts import Parameter
 from buddy_sessions import ConfigError
 
 from ..errors import ExitCode
+from ..files import FileFormat
 from ..formats.destinations import choose_file_format, open_destination
 from ..formats.forecast import Forecast
 from ..formats.formatting import format_count, one_line
 from ..formats.progress import HarvestProgress
 from ..formats.tables import SuiteSummary
+from ..formats.writers import DataFormat
 from ..keys import KeyDefaults
 from ..options import OUT, Connection, Json, Keys, ReadOptions, RowFormat, Verbosity
 from ..output import Output
@@ -49,8 +51,7 @@ async def harvest_suites(
         allow_partial: Replace an existing file even if some suites have failed.
         db: Rejected, with a hint.
     """
-    _validate(db, out, allow_partial=allow_partial)
-    output_format = choose_file_format(format, json=json, out=out) or (None if sys.stdout.isatty() else "jsonl")
+    output_format = _choose_format(db, out, format, json=json, allow_partial=allow_partial)
     messages, summary = verbosity.open(), SuiteSummary()
     with (
         open_selection(key, options.source, defaults) as selection,
@@ -90,12 +91,18 @@ async def harvest_suites(
     return progress.exit_code
 
 
-def _validate(db: Path | None, out: Path | None, *, allow_partial: bool) -> None:
-    """Raise ConfigError for options that `harvest` does not have, or that contradict each other."""
+def _choose_format(
+    db: Path | None, out: Path | None, requested: DataFormat | None, *, json: bool, allow_partial: bool
+) -> FileFormat | None:
+    """Return the format of the file or of stdout; None for a summary of the suites.
+
+    Raises ConfigError for options that `harvest` does not have, or that contradict each other.
+    """
     if db is not None:
         raise ConfigError(f"harvest has no --db: to keep a database up to date, use buddy-sessions sync … --db {db}")
     if allow_partial and out is None:
         raise ConfigError("--allow-partial is for --out FILE: add it, or leave out --allow-partial")
+    return choose_file_format(requested, json=json, out=out) or (None if sys.stdout.isatty() else "jsonl")
 
 
 def _not_written(out: Path | None) -> str:
