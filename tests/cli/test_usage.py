@@ -39,6 +39,7 @@ CASES = {
     "empty session": (f"failures {A} ''", "session_id"),
     "session and branch": (f"failures {A} 2 --branch main", "--branch selects the latest session: leave it out"),
     "empty branch": (f"flaky {A} --branch ''", "branch must be"),
+    "one session and a branch": (f"list {URL}/a/first --branch main", "is the URL of one session: leave out"),
     "limit and all": (f"list {A} --limit 3 --all", "--limit"),
     "negative relative_id": (f"harvest {A} --after -1", "--after"),
     "time": (f"list {A} --since yesterday", "--since: 'yesterday' is not a time: write 24h, 7d or 2w"),

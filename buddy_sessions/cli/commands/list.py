@@ -61,6 +61,8 @@ async def list_sessions(
     if no_limit and limit is not None:
         raise ConfigError("--all and --limit exclude each other: use one of them")
     target, session_id = parse_session(defaults, key)
+    if session_id is not None and any(option is not None for option in (branch, after, since, limit, cursor)):
+        raise ConfigError(f"{key!r} is the URL of one session: leave out the options that select sessions")
     output, messages = Output(), verbosity.open()
     output_format = printing.choose()
     is_default_limit = output_format == "table" and not no_limit and limit is None
