@@ -15,7 +15,7 @@ from cyclopts.types import NonNegativeInt, PositiveInt
 from buddy_sessions import BuddyClient, BuddyError, NotFoundError
 
 from .formats.writers import DataFormat, Format, choose_format, validate_json
-from .keys import check_host
+from .keys import KeyDefaults, check_host
 from .output import Output
 from .suggestions import add_suggestion
 from .times import Since
@@ -189,3 +189,13 @@ class Connection:
             max_concurrency=max_concurrency,
             trust_env=True,
         )
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Access:
+    """The options of each command that reads from Buddy."""
+
+    verbosity: Verbosity = Verbosity()
+    defaults: KeyDefaults = KeyDefaults()
+    connection: Connection = Connection()

@@ -14,8 +14,7 @@ from ..formats.case_tables import name_text, outcome_text, print_sessions
 from ..formats.formatting import format_test_time
 from ..formats.tables import grid
 from ..formats.writers import SESSION_CASE_COLUMNS, make_writer, session_case_row
-from ..keys import KeyDefaults
-from ..options import Connection, Key, Printing, Verbosity
+from ..options import Access, Key, Printing
 from ..output import Output
 from ..session_names import parse_session_of
 
@@ -33,9 +32,7 @@ async def compare_sessions(
     *,
     db: Path | None = None,
     printing: Printing = Printing(),
-    verbosity: Verbosity = Verbosity(),
-    defaults: KeyDefaults = KeyDefaults(),
-    connection: Connection = Connection(),
+    access: Access = Access(),
 ) -> None:
     """Print how the tests of two sessions differ: newly failing, fixed, still failing, added, removed, slower.
 
@@ -52,10 +49,10 @@ async def compare_sessions(
         new: relative_id or ID of the new session, or its URL.
         db: Read from this SQLite file, written by "sync --cases all", and send no request.
     """
-    target = defaults.parse_suite(key)
+    target = access.defaults.parse_suite(key)
     names = [parse_session_of(target, text) for text in (old, new)]
     output_format = printing.choose()
-    async with open_cases(target, key, db=db, connection=connection, messages=verbosity.open()) as source:
+    async with open_cases(target, key, db=db, connection=access.connection, messages=access.verbosity.open()) as source:
         suite = source.suite
         before, after = [await source.session(name) for name in names]
         changes = _changes(compare(await source.cases(before), await source.cases(after)))

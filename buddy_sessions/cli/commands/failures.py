@@ -18,8 +18,7 @@ from ..formats.case_tables import case_table, print_details, print_hidden, print
 from ..formats.formatting import format_count, one_line
 from ..formats.junit import write_junit
 from ..formats.writers import SESSION_CASE_COLUMNS, choose_format, make_writer, session_case_row, validate_json
-from ..keys import KeyDefaults
-from ..options import Connection, Json, Verbosity
+from ..options import Access, Json
 from ..output import Output
 from ..session_names import parse_session
 
@@ -41,9 +40,7 @@ async def list_failures(
     json: Json = False,
     db: Path | None = None,
     exit_code: Annotated[bool, Parameter(show_default=False)] = False,
-    verbosity: Verbosity = Verbosity(),
-    defaults: KeyDefaults = KeyDefaults(),
-    connection: Connection = Connection(),
+    access: Access = Access(),
 ) -> ExitCode:
     """Print the failing tests of a session, with the messages of the failures.
 
@@ -65,15 +62,15 @@ async def list_failures(
         db: Read from this SQLite file, written by "sync --cases failed", and send no request.
         exit_code: Exit with 1 if the session failed (default: 0 whether or not it failed).
     """
-    target, name = parse_session(defaults, key, session)
+    target, name = parse_session(access.defaults, key, session)
     if name is not None and branch is not None:
         raise ConfigError("--branch selects the latest session: leave it out, or do not name a session")
     validate_json(format, json=json)
     output_format: CaseFormat = "jsonl" if json else format or choose_format(None)
     if output_format == "table" and limit is None:
         limit = _TABLE_LIMIT
-    messages = verbosity.open()
-    async with open_cases(target, key, db=db, connection=connection, messages=messages) as source:
+    messages = access.verbosity.open()
+    async with open_cases(target, key, db=db, connection=access.connection, messages=messages) as source:
         suite = source.suite
         sessions = await source.finished_sessions(branch=branch) if name is None else [await source.session(name)]
         found = sessions[0]

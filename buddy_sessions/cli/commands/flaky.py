@@ -15,8 +15,7 @@ from ..formats.case_tables import TEST, count_runs, name_text, print_hidden, pri
 from ..formats.formatting import format_count
 from ..formats.tables import RECENT_LEGEND, grid
 from ..formats.writers import KEYED_TEST_COLUMNS, keyed_test_row, make_writer
-from ..keys import KeyDefaults
-from ..options import Connection, Key, Printing, RunOptions, Verbosity
+from ..options import Access, Key, Printing, RunOptions
 from ..output import Output
 
 
@@ -27,9 +26,7 @@ async def list_flaky_tests(
     changes: PositiveInt = 3,
     options: RunOptions = RunOptions(),
     printing: Printing = Printing(),
-    verbosity: Verbosity = Verbosity(),
-    defaults: KeyDefaults = KeyDefaults(),
-    connection: Connection = Connection(),
+    access: Access = Access(),
 ) -> None:
     """Print the flaky tests of a suite: those whose status changes often.
 
@@ -44,10 +41,10 @@ async def list_flaky_tests(
     Args:
         changes: Minimum number of changes of the status.
     """
-    target = defaults.parse_suite(key)
+    target = access.defaults.parse_suite(key)
     output_format = printing.choose()
-    messages = verbosity.open()
-    async with open_cases(target, key, db=options.db, connection=connection, messages=messages) as source:
+    messages = access.verbosity.open()
+    async with open_cases(target, key, db=options.db, connection=access.connection, messages=messages) as source:
         suite, runs = source.suite, await source.runs(branch=options.branch, last=options.last)
     flaky = flaky_tests([run.cases for run in runs], window=options.last, changes=changes)
     shown = flaky[: options.limit_for(output_format)]

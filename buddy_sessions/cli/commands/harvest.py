@@ -18,8 +18,7 @@ from ..formats.formatting import format_count, one_line
 from ..formats.progress import HarvestProgress
 from ..formats.tables import SuiteSummary
 from ..formats.writers import DataFormat
-from ..keys import KeyDefaults
-from ..options import OUT, Connection, Json, Keys, ReadOptions, RowFormat, Verbosity
+from ..options import OUT, Access, Json, Keys, ReadOptions, RowFormat
 from ..output import Output
 from ..suggestions import check_branch
 from ..suite_selection import open_selection
@@ -33,9 +32,7 @@ async def harvest_suites(
     out: Annotated[Path | None, OUT] = None,
     allow_partial: Annotated[bool, Parameter(show_default=False)] = False,
     db: Annotated[Path | None, Parameter(show=False)] = None,
-    verbosity: Verbosity = Verbosity(),
-    defaults: KeyDefaults = KeyDefaults(),
-    connection: Connection = Connection(),
+    access: Access = Access(),
 ) -> ExitCode:
     """Write the sessions of many suites, each suite's newest first. For a database, use sync.
 
@@ -52,13 +49,13 @@ async def harvest_suites(
         db: Rejected, with a hint.
     """
     output_format = _choose_format(db, out, format, json=json, allow_partial=allow_partial)
-    messages, summary = verbosity.open(), SuiteSummary()
+    messages, summary = access.verbosity.open(), SuiteSummary()
     with (
-        open_selection(key, options.source, defaults) as selection,
+        open_selection(key, options.source, access.defaults) as selection,
         open_destination(output_format, out, source=options.source) as destination,
     ):
         async with (
-            connection.open_client(messages, keys=key, max_concurrency=options.concurrency) as buddy,
+            access.connection.open_client(messages, keys=key, max_concurrency=options.concurrency) as buddy,
             buddy.harvest(selection.suites(buddy), **options.filters(), on_failure="collect") as harvest,
         ):
             progress = HarvestProgress(buddy, selection, harvest, Forecast(options))
@@ -68,7 +65,7 @@ async def harvest_suites(
                     progress.add(page)
                     summary.add(page.suite, page.sessions)
                     destination.write(page.suite, page.sessions)
-            await connection.add_suggestion(progress.failures.values())
+            await access.connection.add_suggestion(progress.failures.values())
             if options.branch and progress.first_suite and not progress.stats.sessions:
                 messages.print_warning(await check_branch(buddy, progress.first_suite, options.branch))
         is_partial = progress.exit_code == ExitCode.SOME_SUITES_FAILED

@@ -16,8 +16,8 @@ from buddy_sessions import ConfigError, Cursor, Session, SessionPaginator, Suite
 from ..formats.formatting import format_count, format_requests
 from ..formats.tables import RECENT_LEGEND, SessionTable
 from ..formats.writers import KEYED_SESSION_COLUMNS, Format, keyed_rows, make_writer
-from ..keys import KeyDefaults, find_suite, parse_argument
-from ..options import Branch, Connection, Key, Printing, Verbosity
+from ..keys import find_suite, parse_argument
+from ..options import Access, Branch, Key, Printing
 from ..output import Output
 from ..session_names import parse_session
 from ..suggestions import check_branch
@@ -39,9 +39,7 @@ async def list_sessions(
     cursor: str | None = None,
     per_page: PositiveInt = 100,
     printing: Printing = Printing(),
-    verbosity: Verbosity = Verbosity(),
-    defaults: KeyDefaults = KeyDefaults(),
-    connection: Connection = Connection(),
+    access: Access = Access(),
 ) -> None:
     """Print the sessions of a suite, newest first; or one session, if KEY is its URL.
 
@@ -60,13 +58,13 @@ async def list_sessions(
     """
     if no_limit and limit is not None:
         raise ConfigError("--all and --limit exclude each other: use one of them")
-    target, session_id = parse_session(defaults, key)
+    target, session_id = parse_session(access.defaults, key)
     if session_id is not None and any(option is not None for option in (branch, after, since, limit, cursor)):
         raise ConfigError(f"{key!r} is the URL of one session: leave out the options that select sessions")
-    output, messages = Output(), verbosity.open()
+    output, messages = Output(), access.verbosity.open()
     output_format = printing.choose()
     is_default_limit = output_format == "table" and not no_limit and limit is None
-    async with connection.open_client(messages, keys=[key]) as buddy:
+    async with access.connection.open_client(messages, keys=[key]) as buddy:
         suite = await find_suite(buddy, target)
         write = _session_writer(output_format, output, suite, branch=branch)
         if session_id is not None:

@@ -15,8 +15,7 @@ from ..formats.case_tables import TEST, count_runs, name_text, print_hidden, pri
 from ..formats.formatting import format_count, format_test_time
 from ..formats.tables import grid
 from ..formats.writers import KEYED_TEST_COLUMNS, keyed_test_row, make_writer
-from ..keys import KeyDefaults
-from ..options import Connection, Key, Printing, RunOptions, Verbosity
+from ..options import Access, Key, Printing, RunOptions
 from ..output import Output
 
 
@@ -27,9 +26,7 @@ async def list_slowest_tests(
     threshold: NonNegativeFloat | None = None,
     options: RunOptions = RunOptions(),
     printing: Printing = Printing(),
-    verbosity: Verbosity = Verbosity(),
-    defaults: KeyDefaults = KeyDefaults(),
-    connection: Connection = Connection(),
+    access: Access = Access(),
 ) -> None:
     """Print the tests of a suite that take longest, by the median of their times in the last sessions.
 
@@ -44,11 +41,11 @@ async def list_slowest_tests(
     Args:
         threshold: Only tests whose median is above this number of seconds.
     """
-    target = defaults.parse_suite(key)
+    target = access.defaults.parse_suite(key)
     output_format = printing.choose()
-    messages = verbosity.open()
+    messages = access.verbosity.open()
     suite_threshold = None
-    async with open_cases(target, key, db=options.db, connection=connection, messages=messages) as source:
+    async with open_cases(target, key, db=options.db, connection=access.connection, messages=messages) as source:
         suite, runs = source.suite, await source.runs(branch=options.branch, last=options.last)
         if output_format == "table" and threshold is None:
             suite_threshold = await source.slow_threshold()

@@ -9,8 +9,7 @@ from cyclopts import Parameter
 
 from ..formats.tables import suite_table
 from ..formats.writers import SUITE_COLUMNS, make_writer, suite_row
-from ..keys import KeyDefaults
-from ..options import Connection, Printing, Verbosity
+from ..options import Access, Printing
 from ..output import Output
 
 
@@ -19,9 +18,7 @@ async def list_suites(
     /,
     *,
     printing: Printing = Printing(),
-    verbosity: Verbosity = Verbosity(),
-    defaults: KeyDefaults = KeyDefaults(),
-    connection: Connection = Connection(),
+    access: Access = Access(),
 ) -> None:
     """Print the suites of a project.
 
@@ -34,8 +31,8 @@ async def list_suites(
         project: WORKSPACE/PROJECT, or the URL of a project. With -w, PROJECT is enough; with -w and -p, leave it out.
     """
     output_format = printing.choose()
-    workspace, name = defaults.parse_project(project)
-    async with connection.open_client(verbosity.open(), keys=[project]) as buddy:
+    workspace, name = access.defaults.parse_project(project)
+    async with access.connection.open_client(access.verbosity.open(), keys=[project]) as buddy:
         suites = await buddy.suites(workspace, name)
     if output_format == "table":
         Output().print(suite_table(suites))

@@ -17,8 +17,7 @@ from ..formats.forecast import Forecast
 from ..formats.formatting import format_count
 from ..formats.progress import HarvestProgress
 from ..formats.tables import SuiteSummary
-from ..keys import KeyDefaults
-from ..options import Connection, Keys, ReadOptions, Verbosity
+from ..options import Access, Keys, ReadOptions
 from ..output import Output
 from ..suggestions import check_branch
 from ..suite_selection import open_selection
@@ -30,9 +29,7 @@ async def sync_suites(
     options: ReadOptions = ReadOptions(),
     cases: CaseScope | None = None,
     full: Annotated[bool, Parameter(show_default=False)] = False,
-    verbosity: Verbosity = Verbosity(),
-    defaults: KeyDefaults = KeyDefaults(),
-    connection: Connection = Connection(),
+    access: Access = Access(),
 ) -> ExitCode:
     """Keep a SQLite database up to date with the sessions of many suites.
 
@@ -54,10 +51,10 @@ async def sync_suites(
     if full and options.branch is not None:
         raise ConfigError("--full and --branch exclude each other: each sync of a branch reads the whole branch")
     path = resolve_file(db, source=options.source)
-    messages, summary = verbosity.open(), SuiteSummary(only_new=True)
-    with open_selection(key, options.source, defaults) as selection:
+    messages, summary = access.verbosity.open(), SuiteSummary(only_new=True)
+    with open_selection(key, options.source, access.defaults) as selection:
         async with (
-            connection.open_client(messages, keys=key, max_concurrency=options.concurrency) as buddy,
+            access.connection.open_client(messages, keys=key, max_concurrency=options.concurrency) as buddy,
             SessionStore(path) as store,
             store.sync(
                 buddy, selection.suites(buddy), **options.filters(), cases=cases, full=full, on_failure="collect"
@@ -69,7 +66,7 @@ async def sync_suites(
                 async for page in sync.pages():
                     progress.add(page)
                     summary.add(page.suite, page.sessions)
-            await connection.add_suggestion(progress.failures.values())
+            await access.connection.add_suggestion(progress.failures.values())
             first = progress.first_suite
             if options.branch and first and not await store.sessions(first, branch=options.branch):
                 messages.print_warning(await check_branch(buddy, first, options.branch))

@@ -31,8 +31,7 @@ from ..formats.case_tables import name_text, outcome_text
 from ..formats.formatting import UNKNOWN, format_count, format_duration, one_line
 from ..formats.tables import grid, number_text, status_text
 from ..formats.writers import KEYED_SESSION_COLUMNS, Format, case_row, keyed_rows, make_writer
-from ..keys import KeyDefaults
-from ..options import Branch, Connection, Keys, Printing, Source, Verbosity
+from ..options import Access, Branch, Keys, Printing, Source
 from ..output import Output
 from ..suite_selection import open_selection
 
@@ -49,9 +48,7 @@ async def watch_suites(
     db: Path | None = None,
     failures: Annotated[bool, Parameter(show_default=False)] = False,
     printing: Printing = Printing(),
-    verbosity: Verbosity = Verbosity(),
-    defaults: KeyDefaults = KeyDefaults(),
-    connection: Connection = Connection(),
+    access: Access = Access(),
 ) -> None:
     """Print new, changed and finished sessions as they happen, until Ctrl-C.
 
@@ -72,11 +69,11 @@ async def watch_suites(
     """
     output_format = printing.choose()
     path = resolve_file(db, source=source) if db is not None else None
-    messages = verbosity.open()
+    messages = access.verbosity.open()
     async with AsyncExitStack() as stack:
-        selection = stack.enter_context(open_selection(key, source, defaults))
+        selection = stack.enter_context(open_selection(key, source, access.defaults))
         store = await stack.enter_async_context(SessionStore(path)) if path is not None else None
-        buddy = await stack.enter_async_context(connection.open_client(messages, keys=key))
+        buddy = await stack.enter_async_context(access.connection.open_client(messages, keys=key))
         suites = [suite async for suite in selection.suites(buddy)]
         if selection.failures:
             raise next(iter(selection.failures.values()))
