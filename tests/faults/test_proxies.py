@@ -255,7 +255,7 @@ class TestHttps:
         [
             pytest.param(PASSWORD, "", 0, 1, id="used"),
             pytest.param(PASSWORD, "127.0.0.1", 0, 0, id="no-proxy"),
-            pytest.param(f"{PASSWORD}!", "", 1, 1, id="wrong-password"),
+            pytest.param(f"{PASSWORD}!", "", 7, 1, id="wrong-password"),
         ],
     )
     async def test_https_proxy_of_a_command(
