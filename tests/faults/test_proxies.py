@@ -275,7 +275,7 @@ class TestHttps:
         with cost.measure(secure_fake):
             result = await run_list(secure_fake, variables | {"NO_PROXY": no_proxy})
         assert (result.code, len(result.out.splitlines()), len(proxy.requests)) == (code, 3 * (code == 0), requests)
-        assert ("407" in result.err) == (code == 1)
+        assert ("407" in result.err) == (code == 7)
         assert TOKEN not in result.err
         assert PASSWORD not in result.err
 
