@@ -30,7 +30,7 @@ _LONG_LIST = 50
 """The end of a list of at least so many pages is always checked."""
 
 _MAX_END_CHECKS = 3
-"""The number of attempts to check the end. An attempt is inconclusive if many rows are created or deleted meanwhile."""
+"""The number of attempts to check one end. An attempt is inconclusive if many rows are created or deleted meanwhile."""
 
 
 class _EndCheck(NamedTuple):
@@ -99,7 +99,7 @@ class Reconciler:
         self._rejected: tuple[Window, Sequence[Session]] | None = None  # kept until another page closes the gap
         self._check_end = check_end
         self._end_check: _EndCheck | None = None
-        self._end_checks = 0  # none of which was conclusive so far
+        self._end_checks = 0  # since the last new row
         self._stalled_pages = 0
         self._seen_ids: set[str] = set()  # used once the list is known to be out of order
 
@@ -161,7 +161,7 @@ class Reconciler:
         if self._end_check and not isinstance(check, Stale | Unordered):
             # A row of a page that was requested earlier may have been deleted before the short page was read.
             if not is_early and sessions and sessions[-1].relative_id < self._end_check.last_id:
-                self._limits.distrust_short_pages(self._end_check.rows)
+                self._limits.trusts_short_pages = False
             result = self._take_end_check(self._end_check, window, sessions, touches=not isinstance(check, Gap))
             if result is not None:
                 return result
@@ -189,6 +189,7 @@ class Reconciler:
         self._pacing.on_accepted(relative_ids, known, start + count)
         lowest_id = self._frontier.lowest_id
         if known < count:
+            self._end_checks = 0
             self._requested_before_last_accept = set(self._planned)
         elif lowest_id is not None and relative_ids:
             self._drop_plan()
@@ -237,7 +238,7 @@ class Reconciler:
         self._drop_plan()
         self._end_check = check
         self._end_checks += 1
-        self._planned = [Window.around(self._frontier.offset, self._limits.uncut_size), check.next_page]
+        self._planned = [Window.around(self._frontier.offset, DOCUMENTED_SIZE), check.next_page]
 
     def _take_end_check(
         self, check: _EndCheck, window: Window, sessions: Sequence[Session], *, touches: bool

@@ -31,8 +31,6 @@ class ServerLimits:
         retained_rows: The length of the last list that ended above `relative_id` 1, because the server deletes old
             sessions; None if the last list reached 1. It bounds the read-ahead: the next list may have the same length.
         trusts_short_pages: Whether a page with fewer rows than requested has always been the last one so far.
-        uncut_size: The size of pages that no server cuts: the documented one, or that of a shorter page that was not
-            the last one.
     """
 
     def __init__(self) -> None:
@@ -40,7 +38,6 @@ class ServerLimits:
         self.cap: int | None = None
         self.retained_rows: int | None = None
         self.trusts_short_pages = True
-        self.uncut_size = DOCUMENTED_SIZE
         self._short_ends = 0
 
     def classify(self, window: Window, rows: int) -> PageLength:
@@ -50,11 +47,6 @@ class ServerLimits:
         if not is_short:
             return PageLength.FULL
         return PageLength.END if is_below_known_size else PageLength.UNKNOWN
-
-    def distrust_short_pages(self, rows: int) -> None:
-        """Remember that a short page with so many rows was not the last one."""
-        self.trusts_short_pages = False
-        self.uncut_size = min(self.uncut_size, max(rows, 1))
 
     def count_short_end(self) -> bool:
         """Count an end that only a short page shows; return whether it is the turn of this one to be checked."""

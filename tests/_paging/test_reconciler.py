@@ -172,19 +172,6 @@ class TestEnd:
         found += read_all(reconciler, listing)[1]
         assert found == listing.numbers
 
-    def test_check_does_not_rely_on_a_size_that_the_server_cuts(self) -> None:
-        """The rows after the first seven move up before the second request of the check."""
-        listing = FakeList(range(101, 115), cap=7)
-        limits = ServerLimits()
-        limits.distrust_short_pages(7)
-        reconciler = Reconciler(per_page=20, limits=limits)
-        found = [*ids_of(accept(reconciler, listing.read(Window(1, 20))).sessions)]
-        found += ids_of(accept(reconciler, listing.read(reconciler.windows()[0])).sessions)
-        for _ in range(7):
-            listing.delete(0)
-        found += read_all(reconciler, listing)[1]
-        assert listing.stable <= set(found) or not reconciler.verified
-
     @pytest.mark.parametrize(("changes", "verified"), [(2, True), (3, False)])
     def test_end_that_many_changes_keep_from_being_checked_is_not_verified(self, changes: int, verified: bool) -> None:
         listing = FakeList(range(101, 111))

@@ -241,7 +241,7 @@ class FaultyMachine(ReadMachine):
                 for more in range(min(random.randrange(1, 10), per_page - 1))
             },
         )
-        self.may_change = fault in {"cap", "outdated"} or (fault == "small cap" and not is_new_client)
+        self.may_change = fault in {"cap", "outdated"}
         self.sessions: list[Session] = []
         self.lowest_proven = math.inf  # the lowest of all proven ranges
         limits = ServerLimits()
@@ -250,8 +250,6 @@ class FaultyMachine(ReadMachine):
             limits.count_short_end()
         if fault == "small cap":  # not even the documented page size is honoured
             self.faulty.cap = random.randrange(1, DOCUMENTED_SIZE)
-            if not is_new_client:
-                limits.distrust_short_pages(self.faulty.cap)
         self.reader = Reconciler(per_page=per_page, limits=limits, read_ahead=read_ahead, check_end=not is_new_client)
 
     @precondition(lambda self: self.fault == "cap")
