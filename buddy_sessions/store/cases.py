@@ -13,7 +13,18 @@ from itertools import groupby
 from ..models import CaseScope, Session, SuiteKey, TestCase, TestKey, TestRun
 from .file import DatabaseFile
 from .messages import SyncScope
-from .rows import CASE_FIELDS, FIELDS, Members, StoredId, to_case, to_case_row, to_session, to_sql
+from .rows import (
+    CASE_FIELDS,
+    FIELDS,
+    OF_BRANCH,
+    Members,
+    StoredId,
+    branch_parameters,
+    to_case,
+    to_case_row,
+    to_session,
+    to_sql,
+)
 
 MAX_READS = 2
 """The number of times that the cases of a session are read if their number is not the one that the session counts."""
@@ -35,13 +46,12 @@ def load_pending(file: DatabaseFile, key: SuiteKey, scope: SyncScope) -> list[Se
     sql = f"""
         SELECT {_COLUMNS} FROM sessions LEFT {_JOIN_READS}
         WHERE {_SUITE} AND {_IS_LIVE} AND relative_id > ?
-        AND (? IS NULL OR (ref_type = 'BRANCH' AND ref_name = ?))
+        AND {OF_BRANCH}
         AND (last_scope IS NULL OR (last_scope = 'failed' AND ? = 'all') OR (is_verified = 0 AND reads < {MAX_READS}))
         ORDER BY relative_id DESC
     """
-    branch = to_sql(scope.branch)
     members: Members = {}
-    rows = file.execute(sql, (*key, scope.after, branch, branch, scope.cases))
+    rows = file.execute(sql, (*key, scope.after, *branch_parameters(scope.branch), scope.cases))
     sessions = [to_session(row, members) for row in rows]
     return [session for session in sessions if session.is_finished and scope.includes(session)]
 
@@ -102,13 +112,12 @@ def load_runs(
     file: DatabaseFile, key: SuiteKey, scope: CaseScope, *, branch: str | None, last: int | None
 ) -> list[TestRun]:
     """Return the newest sessions whose cases were saved in a scope, with these cases, oldest first."""
-    branch_name = to_sql(branch)
     sql = f"""
         SELECT {_COLUMNS} FROM sessions {_JOIN_READS}
         WHERE {_SUITE} AND {_IS_LIVE} AND (scope = 'all' OR (scope = 'failed' AND ? = 'failed'))
-        AND (? IS NULL OR (ref_type = 'BRANCH' AND ref_name = ?)) ORDER BY relative_id DESC LIMIT ?
+        AND {OF_BRANCH} ORDER BY relative_id DESC LIMIT ?
     """
-    parameters = (*key, scope, branch_name, branch_name, -1 if last is None else last)
+    parameters = (*key, scope, *branch_parameters(branch), -1 if last is None else last)
     members: Members = {}
     sessions = [to_session(row, members) for row in file.execute(sql, parameters)]
     status = "AND status IN ('FAILED', 'ERROR')" if scope == "failed" else ""

@@ -1,4 +1,4 @@
-"""The coverage of a suite: which sync has verified that a range of sessions is complete in the database. Pure."""
+"""The coverage of a suite or a branch: which sync has verified that the database has all sessions of a range. Pure."""
 
 from __future__ import annotations
 

@@ -8,6 +8,9 @@ at which it was first missing.
 Later evidence overrules earlier evidence: a session that was marked as deleted and reappears proves that a response
 was wrong, so all coverage of the suite is dropped, and the suite is read again. The same happens if the suite was
 created again: then another session has the `relative_id` of a saved one.
+
+A page of a branch proves that its sessions exist, but marks none as missing. It contradicts earlier pages if it has a
+session that should have been saved already.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from typing import Literal, NamedTuple
 
 from attrs import Factory, define
 
-from .intervals import Interval, Intervals, interval_at
+from .intervals import Interval, Intervals, contains, interval_at
 from .messages import PageToSave
 from .rows import Row, StoredId, to_sql
 
@@ -102,15 +105,15 @@ def judge(
         page: The page.
         rows: The values of the sessions to be saved, by their ids.
         saved: The sessions in the database whose `relative_id`s are on the page, in the proven range or, if the page
-            is the first one, above its top.
+            is the first one of all branches, above its top.
         sync: The number of the sync that has read the page.
         others: The `relative_id`s that other syncs have covered.
         older: A time, and the highest `relative_id` of the sessions that were created before; None for none.
     """
     listed = listed_ids(page)
     relative_ids = set(listed.values())
-    kind = kind_of(page, saved)
-    is_recreated = kind in {"empty", "recreated"} or _is_younger(page, older)
+    kind = kind_of(page, saved) if page.branch is None else None
+    is_recreated = kind in {"empty", "recreated"} or _is_younger(page, older) or _is_unexpected(page, saved, others)
     changes = PageChanges(is_contradiction=is_recreated, is_stale=kind == "stale")
     new = dict(rows)
     for session in saved:
@@ -122,6 +125,8 @@ def judge(
         elif session.id not in listed and not session.is_deleted:
             if session.relative_id in relative_ids and session.missing_by is None:
                 changes.is_contradiction = True  # another session has its `relative_id`
+            if page.branch is not None:
+                continue
             if _is_gone(session, page, kind):
                 _judge_absent(session, sync, changes)
             elif session.missing_by is not None and _is_in(page.claimed, session):
@@ -172,6 +177,13 @@ def _touches_without_overlap(page: PageToSave, saved: Collection[SavedSession], 
     return not any(
         low <= session.relative_id <= high and listed.get(session.id) == session.relative_id for session in saved
     )
+
+
+def _is_unexpected(page: PageToSave, saved: Collection[SavedSession], covered: Intervals) -> bool:
+    """Return whether a page of a branch has a session that is not saved, although its `relative_id` is covered."""
+    ids = {session.id for session in saved}
+    listed = () if page.branch is None else listed_ids(page).items()
+    return any(id_ not in ids and contains(covered, relative_id) for id_, relative_id in listed)
 
 
 def _is_younger(page: PageToSave, older: tuple[datetime, int] | None) -> bool:

@@ -73,15 +73,16 @@ class CompleteSync:
 
 @frozen(kw_only=True)
 class SuiteState:
-    """What the database knows of a suite.
+    """What the database knows of a suite, or of one of its branches.
 
     Attributes:
         commit: The number of the last commit.
         was_synced: Whether the suite was synced before.
-        highest: The highest `relative_id` of a session that is not deleted; 0 if there is none.
+        highest: The highest `relative_id` of a session (of the branch) that is not deleted; 0 if there is none.
         newest: The newest living session: neither missing nor deleted. None if there is none.
-        covered: The range of `relative_id`s of which the database contains every existing session.
-        due_checks: The unfinished sessions that are due for a check: first those whose last check is the longest ago.
+        covered: The ranges of `relative_id`s of which the database contains every existing session (of the branch).
+        due_checks: The unfinished sessions (of the branch) that are due for a check: first those whose last check is
+            the longest ago.
         older_than: The `since` of an earlier sync that stopped at sessions created before it; None if none did.
         older_id: The highest `relative_id` of those sessions: they were not saved.
         complete: The last sync, if it was complete and nothing has changed since; None otherwise.
@@ -103,14 +104,15 @@ class PageToSave:
     """A page to be saved, and what it proves.
 
     Attributes:
+        branch: The branch whose list was read; None for the list of all. Its pages mark no session as missing.
         sessions: The sessions to save.
         listed: All sessions on the page of a list in order, also those that are out of scope. Their ids are compared
             with those in the database. Empty for a session that was requested alone, and if the list is out of order.
         proven: The range of `relative_id`s whose existing sessions are all among `sessions`; None without a proof.
-        claimed: The range to add to the coverage; None for none.
+        claimed: The range to add to the coverage of the suite or of the branch; None for none.
         commit: The number of the last commit before the page was requested.
         sync: The sync that has read the page; None if it has not saved anything before.
-        is_first: Whether this is the first page of the list, of all branches.
+        is_first: Whether this is the first page of the list.
         withdraws_claims: Whether the read has proved to be unverified, so that all claims of this sync are withdrawn.
         is_repair: Whether this sync has already dropped all coverage. It never does so twice, or it might not end.
         checked: The range of `relative_id`s whose unfinished sessions were requested; None for none.
@@ -118,6 +120,7 @@ class PageToSave:
         returns_state: Whether to return the state of the suite, from which the next range is planned.
     """
 
+    branch: str | None = None
     sessions: Sequence[Session]
     listed: Sequence[Session] = ()
     proven: Interval | None = None

@@ -10,13 +10,14 @@ from typing import NamedTuple
 
 from ..models import CaseScope, Session, SessionStatus, SuiteKey
 from .cases import forget_cases
-from .coverage import Coverage, change_coverage, confirm, without
+from .coverage import change_coverage, confirm, without
+from .covered import load_coverage, load_older, save_coverage, save_older
 from .evidence import ALL_NUMBERS, PageChanges, SavedSession, judge
 from .file import DatabaseFile
-from .intervals import Interval, contains, gaps, union_all
+from .intervals import contains, gaps, union_all
 from .messages import CompleteSync, PageToSave, SavedPage, SessionId, SuiteState, SyncScope
 from .plan import is_check_due
-from .rows import FIELDS, Row, StoredId, from_sql, to_rows, to_sql, to_time
+from .rows import FIELDS, OF_BRANCH, Row, StoredId, branch_parameters, from_sql, to_rows, to_sql, to_time
 from .schema import NOW
 
 _COLUMNS = ", ".join(FIELDS)
@@ -52,18 +53,10 @@ class _SuiteRow(NamedTuple):
     deleted_at: str | None = None
     invalidated_at: int = 0
     invalidated_by: int | None = None
-    older_than: str | None = None
-    older_id: int = 0
     digest: bytes | None = None
     digest_after: int = 0
     digest_since: str | None = None
     digest_cases: CaseScope | None = None
-
-    @property
-    def older(self) -> tuple[datetime, int] | None:
-        """A time, and the highest `relative_id` of the sessions that were created before; None for none."""
-        time = to_time(self.older_than)
-        return None if time is None else (time, self.older_id)
 
     @property
     def complete(self) -> CompleteSync | None:
@@ -83,35 +76,33 @@ class _SuiteRow(NamedTuple):
         if changes.dropped or changes.to_read_again or page.withdraws_claims:
             by = None if self.is_overruled(page, sync) else sync
             row = row._replace(invalidated_at=commit, invalidated_by=by)
-        if changes.is_contradiction or page.withdraws_claims:
-            row = row._replace(older_than=None, older_id=0)
-        if page.older is not None and not self.is_overruled(page, sync):
-            time, relative_id = page.older
-            row = row._replace(older_than=time.astimezone(UTC).isoformat(), older_id=relative_id)
         return row
 
 
-def load_suite(file: DatabaseFile, key: SuiteKey) -> SuiteState:
-    """Return what the database has of a suite."""
+def load_suite(file: DatabaseFile, key: SuiteKey, branch: str | None = None) -> SuiteState:
+    """Return what the database has of a suite, or of a branch: coverage of the suite is coverage of each branch."""
     suite = _load_row(file, key)
     newest = file.execute(f"SELECT relative_id, id {_LIVING} ORDER BY relative_id DESC LIMIT 1", (suite.number,))
     row = newest.fetchone()
+    older = load_older(file, suite.number, branch)
+    coverages = [load_coverage(file, suite.number, each) for each in {None, branch}]
     return SuiteState(
         commit=_last_commit(file),
         was_synced=bool(suite.is_synced),
-        highest=file.number(_HIGHEST, (suite.number,)),
+        highest=file.number(f"{_HIGHEST} AND {OF_BRANCH}", (suite.number, *branch_parameters(branch))),
         newest=None if row is None else SessionId(row[0], from_sql(row[1])),
-        covered=union_all(_load_coverage(file, suite.number).values()),
-        due_checks=_load_due_checks(file, suite.number),
-        older_than=to_time(suite.older_than),
-        older_id=suite.older_id,
-        complete=suite.complete,
+        covered=union_all(intervals for coverage in coverages for intervals in coverage.values()),
+        due_checks=_load_due_checks(file, suite.number, branch),
+        older_than=None if older is None else older[0],
+        older_id=0 if older is None else older[1],
+        complete=suite.complete if branch is None else None,
     )
 
 
-def count_above(file: DatabaseFile, key: SuiteKey, number: int) -> int:
-    """Return the number of living sessions with a higher `relative_id`."""
-    return file.number(f"SELECT count(*) {_LIVING} AND relative_id > ?", (_load_row(file, key).number, number))
+def count_above(file: DatabaseFile, key: SuiteKey, number: int, branch: str | None = None) -> int:
+    """Return the number of living sessions (of a branch) with a higher `relative_id`."""
+    sql = f"SELECT count(*) {_LIVING} AND relative_id > ? AND {OF_BRANCH}"
+    return file.number(sql, (_load_row(file, key).number, number, *branch_parameters(branch)))
 
 
 def save_page(file: DatabaseFile, key: SuiteKey, page: PageToSave) -> SavedPage:
@@ -122,25 +113,35 @@ def save_page(file: DatabaseFile, key: SuiteKey, page: PageToSave) -> SavedPage:
         sync = commit if page.sync is None else page.sync
         suite = _load_row(file, key)
         saved = _load_saved(file, suite.number, page, sync)
-        before = _load_coverage(file, suite.number)
-        changes = judge(page, rows, saved, sync, others=without(before, sync), older=suite.older)
-        after = change_coverage(before, page, changes, sync, is_overruled=suite.is_overruled(page, sync))
+        before = load_coverage(file, suite.number, page.branch)
+        implied = () if page.branch is None else union_all(load_coverage(file, suite.number).values())
+        older = load_older(file, suite.number, page.branch)
+        is_overruled = suite.is_overruled(page, sync)
+        changes = judge(page, rows, saved, sync, others=union_all((without(before, sync), implied)), older=older)
+        after = change_coverage(before, page, changes, sync, is_overruled=is_overruled)
+        older_after = None if changes.is_contradiction or page.withdraws_claims else older
+        older_after = page.older if page.older is not None and not is_overruled else older_after
         suite_after = suite.after_page(page, changes, commit=commit, sync=sync)
-        has_changes = changes.is_change or after != before or suite_after != suite
+        has_changes = changes.is_change or after != before or older_after != older or suite_after != suite
         if has_changes:
             file.execute("UPDATE commits SET number = ?", (commit,))
             number = _save_suite(file, key, suite, suite_after._replace(digest=None))
             unfinished = {to_sql(session.id) for session in page.sessions if not session.is_finished}
             _save_sessions(file, number, changes, rows, unfinished, commit=commit, sync=sync)
             forget_cases(file, key, set(changes.changed).difference(changes.new))
-            _save_coverage(file, number, before, after)
+            if changes.is_contradiction:  # also about other branches
+                file.execute("DELETE FROM covered WHERE suite = ?", (number,))
+                file.execute("DELETE FROM older WHERE suite = ?", (number,))
+            save_coverage(file, number, page.branch, {} if changes.is_contradiction else before, after)
+            if older_after != older or changes.is_contradiction:
+                save_older(file, number, page.branch, older_after)
             if page.withdraws_claims:
                 _withdraw_marks(file, number, sync)
         if page.checked is not None:
             sql = f"UPDATE session_rows SET checked_at = {NOW} WHERE suite = ? AND relative_id BETWEEN ? AND ?"
             file.execute(sql, (suite.number, *page.checked))
-        state = load_suite(file, key) if page.returns_state else None
-    changed, covered = set(changes.changed), union_all(before.values())
+        state = load_suite(file, key, page.branch) if page.returns_state else None
+    changed, covered = set(changes.changed), union_all((*before.values(), implied))
     return SavedPage(
         sync=sync if has_changes else page.sync,
         changed=tuple(session for session in page.sessions if to_sql(session.id) in changed),
@@ -153,16 +154,24 @@ def save_page(file: DatabaseFile, key: SuiteKey, page: PageToSave) -> SavedPage:
     )
 
 
-def finish_sync(file: DatabaseFile, key: SuiteKey, sync: int | None, complete: CompleteSync | None, above: int) -> None:
+def finish_sync(
+    file: DatabaseFile,
+    key: SuiteKey,
+    sync: int | None,
+    complete: CompleteSync | None = None,
+    above: int = 0,
+    *,
+    branch: str | None = None,
+) -> None:
     """Record that all claims of a sync are verified, and that it is complete if everything above `above` is covered.
 
     The `relative_id` of a missing session is never covered, so nothing remains to be decided then.
     """
     with file.transaction():
         suite = _load_row(file, key)
-        before = _load_coverage(file, suite.number)
+        before = load_coverage(file, suite.number, branch)
         after = before if sync is None else confirm(before, sync)
-        _save_coverage(file, suite.number, before, after)
+        save_coverage(file, suite.number, branch, before, after)
         if complete is None or suite.missing_since is not None:  # another sync did not find it meanwhile
             return
         recorded = suite.complete
@@ -223,15 +232,16 @@ def _last_commit(file: DatabaseFile) -> int:
     return file.number("SELECT number FROM commits")
 
 
-def _load_due_checks(file: DatabaseFile, suite: int | None) -> tuple[SessionId, ...]:
+def _load_due_checks(file: DatabaseFile, suite: int | None, branch: str | None) -> tuple[SessionId, ...]:
     """Return the unfinished sessions that are due for a check: first those whose last check is the longest ago."""
     sql = f"""
         SELECT relative_id, id, status, finish_date, coalesce(create_date, start_date), checked_at {_UNFINISHED}
-        ORDER BY relative_id DESC
+        AND {OF_BRANCH} ORDER BY relative_id DESC
     """
     now = datetime.now(UTC)
     due: list[tuple[str, SessionId]] = []
-    for relative_id, stored_id, status, finished, created, checked in file.execute(sql, (suite,)):
+    rows = file.execute(sql, (suite, *branch_parameters(branch)))
+    for relative_id, stored_id, status, finished, created, checked in rows:
         session = Session(
             id=from_sql(stored_id),
             relative_id=relative_id,
@@ -248,7 +258,7 @@ def _load_saved(file: DatabaseFile, suite: int | None, page: PageToSave, sync: i
     numbers = [session.relative_id for session in page.listed or page.sessions]
     numbers += (*(page.proven or ()), *(page.claimed or ()))
     low, high = min(numbers, default=1), max(numbers, default=0)
-    if page.top is not None:
+    if page.top is not None and page.branch is None:
         low, high = min(low, page.top + 1), ALL_NUMBERS[1]
     sql = f"""
         SELECT {_VALUES}, missing_by, deleted_at IS NOT NULL, saved_in > ? AND saved_by <> ?
@@ -322,19 +332,3 @@ def _withdraw_marks(file: DatabaseFile, suite: int | None, sync: int) -> None:
     file.execute(f"UPDATE session_rows SET {change} WHERE suite = ? AND deleted_by = ?", (suite, sync))
     change = "missing_since = NULL, missing_by = NULL"
     file.execute(f"UPDATE session_rows SET {change} WHERE suite = ? AND missing_by = ?", (suite, sync))
-
-
-def _load_coverage(file: DatabaseFile, suite: int | None) -> Coverage:
-    coverage: dict[int | None, list[Interval]] = {}
-    sql = "SELECT sync, low, high FROM covered WHERE suite = ? ORDER BY low"
-    for sync, low, high in file.execute(sql, (suite,)):
-        coverage.setdefault(sync, []).append((low, high))
-    return {sync: tuple(intervals) for sync, intervals in coverage.items()}
-
-
-def _save_coverage(file: DatabaseFile, suite: int | None, before: Coverage, after: Coverage) -> None:
-    old = {(suite, sync, *interval) for sync, intervals in before.items() for interval in intervals}
-    new = {(suite, sync, *interval) for sync, intervals in after.items() for interval in intervals}
-    delete = "DELETE FROM covered WHERE suite = ? AND sync IS ? AND low = ? AND high = ?"
-    file.execute_many(delete, list(old - new))
-    file.execute_many("INSERT INTO covered (suite, sync, low, high) VALUES (?, ?, ?, ?)", list(new - old))

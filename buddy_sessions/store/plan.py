@@ -127,8 +127,6 @@ def plan_top(state: SuiteState, progress: Progress, scope: SyncScope, *, full: b
 
     If another session has its `relative_id` now, the suite was created again.
     """
-    if scope.branch is not None:
-        return ReadRange(progress.above + 1, None, state.commit, check_end=False)
     low = max(scope.after + 1, progress.above)  # also the first one that is too old: it may be another one now
     if state.covered and not full:
         highest = state.covered[-1][1]
@@ -209,11 +207,6 @@ def is_check_due(created: datetime | None, checked: datetime | None, *, now: dat
     return not timedelta() <= now - checked < pause
 
 
-def proves_ranges(progress: Progress, scope: SyncScope) -> bool:
-    """Return whether a sync proves which sessions exist: it reads all branches, and its list was in order so far."""
-    return progress.is_verified and scope.branch is None
-
-
 def proven_range(page: SessionPage, scope: SyncScope) -> Interval | None:
     """Return the range of `relative_id`s whose existing sessions are all among those of a page that are in scope."""
     if page.proven_range is None:
@@ -245,7 +238,7 @@ def page_to_save(
         held: The range just above that is not claimed yet.
         lowest: The lowest `relative_id` in scope on the pages before; 0 if there is none.
     """
-    is_proof = proves_ranges(progress, scope)
+    is_proof = progress.is_verified
     proven = proven_range(page, scope) if is_proof else None
     is_too_old = is_all_too_old(page.sessions, scope)
     is_last = page.is_last or is_too_old
@@ -253,14 +246,15 @@ def page_to_save(
     if is_too_old and scope.since is not None and is_proof:
         older = scope.since, lowest - 1 if lowest else highest_of(page.sessions)
     return PageToSave(
+        branch=scope.branch,
         sessions=[session for session in page.sessions if scope.includes(session)],
-        listed=page.sessions if progress.is_verified else (),
+        listed=page.sessions if is_proof else (),
         proven=proven,
         claimed=join(proven, held) if is_proof else None,
         commit=part.commit,
         sync=progress.sync,
         is_first=is_first and is_proof,
-        withdraws_claims=not progress.is_verified and scope.branch is None,
+        withdraws_claims=not is_proof,
         is_repair=progress.is_repair,
         checked=(part.low, part.high or part.low) if part.is_check and is_last else None,
         older=older,

@@ -30,6 +30,9 @@ _get_fields = attrgetter(*FIELDS)
 Row = tuple[Any, ...]
 """The values of a session or a test case as they are stored, in the order of the columns."""
 
+OF_BRANCH = "(? IS NULL OR (ref_type = 'BRANCH' AND ref_name = ?))"
+"""The condition for sessions of a branch, or all sessions if it is null. Its parameters are `branch_parameters`."""
+
 StoredId = str | bytes
 """An id as it is stored: bytes if it has a lone surrogate."""
 
@@ -102,6 +105,12 @@ def to_sql(text: str | None) -> StoredId | None:
         except UnicodeEncodeError:
             return text.encode(errors="surrogatepass")
     return text
+
+
+def branch_parameters(branch: str | None) -> tuple[StoredId | None, StoredId | None]:
+    """Return the parameters of `OF_BRANCH`."""
+    name = to_sql(branch)
+    return name, name
 
 
 def from_sql(value: Any) -> Any:

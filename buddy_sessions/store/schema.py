@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-APPLICATION_ID = 0x42755574
-"""Identifies the files of this package: "BuUt" in the header of the file."""
+APPLICATION_ID = 0x42755575
+"""Identifies the files of this package: "BuUu" in the header of the file."""
 
-DEVELOPMENT_IDS = frozenset({0x42645365, 0x42755365, 0x42755373, 0x42755374})
+DEVELOPMENT_IDS = frozenset({0x42645365, 0x42755365, 0x42755373, 0x42755374, 0x42755574})
 """The identifiers of files that were written before the first release."""
 
 VERSION = 1
@@ -59,11 +59,9 @@ SCHEMA = (
         deleted_at TEXT, -- `missing_since`, once another sync got a 404, too
         -- internal: the number in other tables; whether the suite was synced, or only listed; which sync has set
         -- `missing_since`; in which commit, and by which sync (null if by several), numbers were last removed from
-        -- `covered`; every session up to the number `older_id` was created before `older_than`, so a sync with `since`
-        -- stops there
+        -- `covered`
         number INTEGER PRIMARY KEY, is_synced INTEGER NOT NULL DEFAULT 0, missing_by INTEGER,
         invalidated_at INTEGER NOT NULL DEFAULT 0, invalidated_by INTEGER,
-        older_than TEXT, older_id INTEGER NOT NULL DEFAULT 0,
         -- internal: the digest of the first page of the last sync, and its arguments, if it was complete and nothing
         -- has changed since: then the same page needs no comparison
         digest BLOB, digest_after INTEGER, digest_since TEXT, digest_cases TEXT,
@@ -97,14 +95,23 @@ SCHEMA = (
         workspace TEXT NOT NULL, project TEXT NOT NULL, listed_at TEXT NOT NULL, PRIMARY KEY (workspace, project)
     )
     """,
-    # Internal: the numbers of which the database contains every existing session. `sync` is the sync that has read the
-    # range; null once that sync has completed, verified. A range of a killed sync keeps its number, and still counts.
+    # Internal: the numbers of which the database contains every existing session, or every one of a branch. The branch
+    # "" stands for all branches. `sync` is the sync that has read the range; null once that sync has completed,
+    # verified. A range of a killed sync keeps its number, and still counts.
     """
     CREATE TABLE covered (
-        suite INTEGER NOT NULL, low INTEGER NOT NULL, high INTEGER NOT NULL, sync INTEGER
+        suite INTEGER NOT NULL, branch TEXT NOT NULL, low INTEGER NOT NULL, high INTEGER NOT NULL, sync INTEGER
     )
     """,
-    "CREATE INDEX covered_suite ON covered (suite, low)",
+    "CREATE INDEX covered_suite ON covered (suite, branch, low)",
+    # Internal: every session (of a branch) up to the number `id` was created before `than`, so a sync with `since`
+    # stops there.
+    """
+    CREATE TABLE older (
+        suite INTEGER NOT NULL, branch TEXT NOT NULL, than TEXT NOT NULL, id INTEGER NOT NULL,
+        PRIMARY KEY (suite, branch)
+    )
+    """,
     # Internal: the number of the last transaction that has changed the tables above.
     "CREATE TABLE commits (number INTEGER NOT NULL)",
     "INSERT INTO commits VALUES (0)",

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ..models import Session, Suite, SuiteKey
 from .file import DatabaseFile
 from .intervals import Interval, union_all
-from .rows import FIELDS, Members, from_sql, to_session, to_sql
+from .rows import FIELDS, OF_BRANCH, Members, branch_parameters, from_sql, to_session, to_sql
 from .schema import NOW
 
 
@@ -23,12 +23,9 @@ def load_sessions(
     """Return the sessions of a suite that are not deleted, newest first: at most `limit`, up to a `relative_id`."""
     sql = f"""
         SELECT {", ".join(FIELDS)} FROM sessions
-        WHERE workspace = ? AND project = ? AND suite_id = ? AND deleted_at IS NULL
+        WHERE workspace = ? AND project = ? AND suite_id = ? AND deleted_at IS NULL AND {OF_BRANCH}
     """
-    parameters: list[object] = [*key]
-    if branch is not None:
-        sql += " AND ref_type = 'BRANCH' AND ref_name = ?"
-        parameters.append(to_sql(branch))
+    parameters: list[object] = [*key, *branch_parameters(branch)]
     if up_to is not None:
         sql += " AND relative_id <= ?"
         parameters.append(up_to)
@@ -42,7 +39,7 @@ def load_covered(file: DatabaseFile, key: SuiteKey) -> list[Interval]:
     """Return the ranges of `relative_id` of which the database contains every existing session."""
     sql = """
         SELECT low, high FROM covered JOIN suites ON suites.number = covered.suite
-        WHERE workspace = ? AND project = ? AND suite_id = ?
+        WHERE workspace = ? AND project = ? AND suite_id = ? AND branch = ''
     """
     return list(union_all(((low, high),) for low, high in file.execute(sql, key)))
 

@@ -23,7 +23,6 @@ from .._validate import (
     validate_suite,
 )
 from ..client import BuddyClient
-from ..errors import ConfigError
 from ..harvest import Harvest, OnFailure
 from ..models import CaseScope, Session, Suite, SuiteKey, SuiteRef, TestCase, TestKey, TestRun
 from ..watch import OnFirstFailure, Watch
@@ -116,8 +115,8 @@ class SessionStore:
         Args:
             buddy: The client to read with.
             suites: The suites: any iterable or async iterable. It is consumed lazily.
-            branch: Only sessions of this branch. Such a sync covers no range and marks no deletions, so each one
-                reads the whole branch.
+            branch: Only sessions of this branch. What such a sync has read, later ones of the branch do not read again;
+                a sync of all branches does. It marks no session as missing or deleted.
             after: Only sessions with a higher `relative_id` are saved and yielded: one number for all suites, or a
                 number for each suite. A later sync can read the others.
             since: Only sessions created at this time or later are saved and yielded; an aware datetime. Reading stops
@@ -127,8 +126,7 @@ class SessionStore:
                 of each failing case, of 100 at most. Its cases are read once. When the session changes, they are
                 deleted, and read again.
             full: Whether to read every page again, whatever the database contains. Sessions that were not saved, or
-                were marked as missing or deleted, are corrected, logged, and counted in `stats.repaired`. Not allowed
-                with `branch`.
+                were marked as missing or deleted, are corrected, logged, and counted in `stats.repaired`.
             concurrency: The number of suites to read at once (default: twice the client's `max_concurrency`, so that
                 requests are sent while other suites are saved).
             on_failure: "raise" raises `HarvestError` after all other suites were read; "collect" only lists the
@@ -144,8 +142,6 @@ class SessionStore:
         validate_since(since)
         if after is not None and not isinstance(after, Mapping):
             validate_int("after", after, minimum=0)
-        if full and branch is not None:
-            raise ConfigError("full=True reads whole suites: leave out branch")
         if cases is not None:
             validate_scope(cases)
         self._thread.check_writable()

@@ -23,7 +23,7 @@ from .cases import load_pending
 from .intervals import Interval
 from .messages import CompleteSync, PageToSave, SavedPage, SuiteState, SyncScope
 from .pages import count_above, finish_sync, load_suite, mark_suite_missing, save_page
-from .plan import Progress, ReadRange, begin, next_range, page_to_save, plan_top, proves_ranges
+from .plan import Progress, ReadRange, begin, next_range, page_to_save, plan_top
 from .sync_run import SyncRun
 
 _log = logging.getLogger("buddy_sessions")
@@ -35,7 +35,8 @@ class SuiteSync:
     Args:
         run: The sync to which this one belongs.
         key: The suite.
-        scope: What to save. A sync of a branch neither uses nor extends the coverage, and marks no session as missing.
+        scope: What to save. A sync of a branch extends only the coverage of that branch, and marks no session as
+            missing.
         full: Whether to read the whole list, whatever the database contains.
         slots: The request slots of the harvest that this sync belongs to.
     """
@@ -66,10 +67,6 @@ class SuiteSync:
         repaired = self._progress.unsaved + self._progress.restored
         return attrs.evolve(stats, sessions=self._progress.changed, repaired=repaired)
 
-    @property
-    def _proves_ranges(self) -> bool:
-        return proves_ranges(self._progress, self._scope)
-
     async def pages(self) -> AsyncGenerator[SessionPage, None]:
         """Read and save what is missing, and iterate over the pages that contain new or changed sessions.
 
@@ -82,7 +79,7 @@ class SuiteSync:
         if self._key in self._run.started:
             return
         self._run.started.add(self._key)
-        state = await self._run.call(load_suite, self._key)
+        state = await self._run.call(load_suite, self._key, self._scope.branch)
         self._progress = begin(state, self._scope)
         self._next = plan_top(state, self._progress, self._scope, full=self._full)
         while (part := self._next) is not None:
@@ -161,6 +158,7 @@ class SuiteSync:
             _log.warning("%s: session %r is not checked: %s", self._key, session_id, error)
         self._cost += Stats(requests=1)
         read = PageToSave(
+            branch=self._scope.branch,
             sessions=sessions,
             proven=proven,
             commit=part.commit,
@@ -184,8 +182,9 @@ class SuiteSync:
         if saved.is_contradiction and read.top == 0:
             message = "the list is empty: all sessions are marked as missing, and the next sync decides"
         elif saved.is_contradiction:
+            reads_again = self._progress.is_verified and self._scope.branch is None
             message = "sessions have reappeared, or the suite was created again: " + (
-                "it is read again" if self._proves_ranges else "the next sync of the whole suite reads it again"
+                "it is read again" if reads_again else "the next sync of the whole suite reads it again"
             )
         elif saved.is_stale:
             message = "the list does not contain the newest saved session: it was deleted, or the response is outdated"
@@ -199,8 +198,11 @@ class SuiteSync:
         try:
             if isinstance(error, NotFoundError):
                 sync = await self._run.call(mark_suite_missing, self._key, sync, commit=part.commit)
-            if not self.stats.verified and self._scope.branch is None and sync is not None:
-                withdrawal = PageToSave(sessions=(), commit=part.commit, sync=sync, withdraws_claims=True)
+            if not self.stats.verified and sync is not None:
+                branch = self._scope.branch
+                withdrawal = PageToSave(
+                    branch=branch, sessions=(), commit=part.commit, sync=sync, withdraws_claims=True
+                )
                 await self._run.call(save_page, self._key, withdrawal)
         except StoreError as later:
             _log.warning("%s: %s", self._key, error)  # only the later error is raised
@@ -209,13 +211,13 @@ class SuiteSync:
 
     async def _plan_next(self, part: ReadRange, state: SuiteState, held: Interval | None) -> ReadRange | None:
         """Return the range to read after one that has ended. If nothing remains to be read, confirm all claims."""
-        if not self._proves_ranges:
+        if not self._progress.is_verified:
             return None
         next_part = next_range(part, state, self._progress, held, full=self._full)
         if next_part is None:
             await self._finish()
         elif next_part.session_id is None and next_part.high is not None:
-            offset = await self._run.call(count_above, self._key, next_part.high)
+            offset = await self._run.call(count_above, self._key, next_part.high, self._scope.branch)
             next_part = next_part._replace(offset=offset)
         return next_part
 
@@ -223,7 +225,8 @@ class SuiteSync:
         """Confirm the claims of this sync, and save its digest unless cases remain to be read."""
         progress, complete = self._progress, self._complete if self._case_sync is None else None
         if progress.sync is not None or complete is not None:
-            await self._run.call(finish_sync, self._key, progress.sync, complete, progress.above)
+            branch = self._scope.branch
+            await self._run.call(finish_sync, self._key, progress.sync, complete, progress.above, branch=branch)
         if self._full and (progress.unsaved or progress.restored):
             message = "%s: the full check found %d sessions that were not saved, and %d marked as missing or deleted"
             _log.warning(message, self._key, progress.unsaved, progress.restored)

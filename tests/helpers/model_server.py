@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from random import Random
 
 import attrs
 
-from buddy_sessions import Cursor, NotFoundError, Session, SessionStatus, Stats, Suite, SuiteKey
+from buddy_sessions import Cursor, NotFoundError, RefType, Session, SessionStatus, Stats, Suite, SuiteKey
 from buddy_sessions._decoding.converter import DecodedPage, FirstPage, NotModified
 from buddy_sessions._paging.paginator import PageReader
 from buddy_sessions._paging.read_ahead import RequestSlots
@@ -18,6 +18,12 @@ from buddy_sessions._paging.window import Window
 from buddy_sessions._stats import Fetched
 
 WRONG_RESPONSES = ("empty", "short", "stale", "narrow", "swapped", "smaller", "lacking", "not found")
+BRANCHES = ("main", "main", "main", "feature")
+
+
+def of_branch(sessions: Iterable[Session], branch: str | None) -> list[Session]:
+    """Return the sessions of a branch, or all."""
+    return [session for session in sessions if branch in {None, session.ref_name}]
 
 
 class ModelServer:
@@ -61,9 +67,15 @@ class ModelServer:
         for _ in range(count):
             self._highest += 1
             status = SessionStatus.IN_PROGRESS if self._random.random() < 0.1 else SessionStatus.SUCCESSFUL
-            self.rows.insert(
-                0, self._new_state(Session(id=f"{self._version}", relative_id=self._highest, status=status))
+            branch = self._random.choice(BRANCHES)
+            session = Session(
+                id=f"{self._version}",
+                relative_id=self._highest,
+                status=status,
+                ref_type=RefType.BRANCH,
+                ref_name=branch,
             )
+            self.rows.insert(0, self._new_state(session))
         self._remember()
 
     def change(self, offset: int) -> None:
@@ -86,8 +98,8 @@ class ModelServer:
         self._history = [[]]
         self.create(count)
 
-    def read_page(self, window: Window) -> tuple[Session, ...]:
-        rows, window = self._respond(window)
+    def read_page(self, window: Window, branch: str | None = None) -> tuple[Session, ...]:
+        rows, window = self._respond(window, branch)
         return tuple(rows[window.start : window.end])
 
     def read_session(self, session_id: str) -> Session:
@@ -100,10 +112,10 @@ class ModelServer:
                 return session
         raise NotFoundError(status=404)
 
-    def _respond(self, window: Window) -> tuple[list[Session], Window]:
+    def _respond(self, window: Window, branch: str | None) -> tuple[list[Session], Window]:
         """Return the list and the window from which the response is cut."""
         self._change_maybe()
-        rows, random = list(self.rows), self._random
+        rows, random = of_branch(self.rows, branch), self._random
         kind = random.choice(self.kinds) if self._is_wrong() else None
         row = window.end - 1 if random.random() < 0.5 else random.randrange(window.start, window.end)
         match kind:
@@ -114,7 +126,7 @@ class ModelServer:
             case "short":
                 rows = rows[: window.start + random.randrange(window.per_page)]
             case "stale":
-                rows = random.choice(self._history)
+                rows = of_branch(random.choice(self._history), branch)
             case "narrow":
                 rows = [session for session in rows if int(session.id) % 3]
             case "smaller":
@@ -158,7 +170,7 @@ class ModelClient:
         self,
         suite: SuiteKey,
         *,
-        branch: None,
+        branch: str | None,
         after: int,
         cursor: Cursor | None,
         min_id: int | None,
@@ -169,7 +181,7 @@ class ModelClient:
         async def fetch(window: Window) -> Fetched[DecodedPage | NotModified]:
             stats = Stats(requests=1)
             try:
-                rows = self._server.read_page(window)
+                rows = self._server.read_page(window, branch)
             except NotFoundError as error:
                 return Fetched(stats=stats, error=error)
             await self._server.send()

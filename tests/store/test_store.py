@@ -141,7 +141,6 @@ class TestArguments:
             {"on_failure": "ignore"},
             {"after": -1},
             {"after": "7"},
-            {"full": True, "branch": "main"},
             {"since": datetime(2025, 6, 1)},  # noqa: DTZ001 - the invalid value
         ],
         ids=str,

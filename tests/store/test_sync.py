@@ -665,6 +665,7 @@ class TestSince:
         self.create_dated(db.suite)
         since = datetime(2025, 4, 1, tzinfo=UTC)
         assert await db.sync(branch="main", since=since + timedelta(20)) == list(range(120, 110, -1))
+        assert await db.count_requests(branch="main", since=since + timedelta(21)) == 1
         assert await db.sync(since=since) == list(range(110, 90, -1))
         assert [session.relative_id for session in await db.store.sessions(KEY)] == list(range(120, 90, -1))
         assert await db.covered() == [(91, 120)]
@@ -702,41 +703,109 @@ class TestSince:
         assert await db.covered() == [(1, 150)]
 
 
+def create_on_branches(suite: FakeSuite, count: int) -> None:
+    """Create finished sessions: every third one on the branch `feature`, all others on `main`."""
+    for number in range(count):
+        suite.create(branch="main" if number % 3 else "feature", status="SUCCESSFUL")
+
+
 class TestBranch:
-    async def test_sync_of_a_branch_proves_nothing_about_the_suite(self, db: SyncedSuite) -> None:
-        for number in range(90):
-            db.suite.create(branch="main" if number % 3 else "feature", status="SUCCESSFUL")
-        assert await db.sync(branch="feature") == list(range(88, 0, -3))
-        assert await db.covered() == []
-        assert await db.sync(branch="feature") == []
-        assert {request.query.get("branch") for request in list_requests(db.fake)} == {"feature"}
-        assert len(await db.sync()) == 60
-        assert await db.is_complete()
-        db.suite.delete(db.suite.sessions[2]["id"])
-        assert await db.sync(branch="feature") == []
-        assert db.marked() == []
-        assert await db.covered() == [(1, 90)]
+    async def test_unchanged_branch_costs_one_request(self, db: SyncedSuite) -> None:
+        create_on_branches(db.suite, 150)
+        assert await db.sync(branch="feature") == list(range(148, 0, -3))
+        assert await db.count_requests(branch="feature") == 1
+        create_on_branches(db.suite, 6)
+        db.fake.requests.clear()
+        assert await db.sync(branch="feature") == [154, 151]
+        assert [request.query.get("branch") for request in list_requests(db.fake)] == ["feature"]
+        assert await db.sync(branch="feature", full=True) == []
+        assert len(list_requests(db.fake)) > 3
 
-    async def test_deleted_sessions_known_only_from_the_branch_are_marked(self, db: SyncedSuite) -> None:
-        for _ in range(3):
-            db.suite.create(branch="feature", status="SUCCESSFUL")
+    async def test_suite_and_other_branches_are_read_by_their_own_syncs(self, db: SyncedSuite) -> None:
+        create_on_branches(db.suite, 90)
         await db.sync(branch="feature")
-        for session in db.suite.sessions[:2]:
-            db.suite.delete(session["id"])
-        for column in ("missing_since", "deleted_at"):
-            assert await db.sync() == []
-            assert db.marked(column) == [2, 3]
+        assert await db.covered() == []
+        assert len(await db.sync(branch="main")) == 60
+        assert await db.covered() == []
+        db.suite.create(branch="other")
+        assert await db.sync() == [91]
+        assert await db.is_complete()
+        assert await db.covered() == [(1, 91)]
 
-    async def test_gaps_and_unfinished_sessions_cost_nothing(self, db: SyncedSuite) -> None:
+    async def test_coverage_of_the_suite_is_that_of_its_branches(self, db: SyncedSuite) -> None:
+        create_on_branches(db.suite, 90)
+        await db.sync()
+        create_on_branches(db.suite, 90)
+        db.fake.requests.clear()
+        assert await db.sync(branch="feature") == list(range(178, 90, -3))
+        assert len(list_requests(db.fake)) == 2
+
+    async def test_deleted_sessions_are_not_marked(self, db: SyncedSuite) -> None:
+        create_on_branches(db.suite, 9)
         db.suite.create(branch="feature")
-        create_finished(db.suite, 60)
-        db.suite.create(branch="feature")
+        await db.sync(branch="feature")
+        for session in [each for each in db.suite.sessions if each["ref_name"] == "feature"]:
+            db.suite.delete(session["id"])
+        make_due(db.path)
+        for _ in range(2):
+            assert await db.sync(branch="feature") == []
+        assert (db.marked("missing_since"), db.marked()) == ([], [])
+        for column in ("missing_since", "deleted_at"):
+            await db.sync()
+            assert db.marked(column) == [1, 4, 7, 10]
+
+    @pytest.mark.parametrize(
+        "faults",
+        [[Fault.stall(0), Fault.status(500)], [Fault.body(b'{"sessions": []}')], [Fault.short_page(5)]],
+        ids=["interrupted", "empty", "short"],
+    )
+    async def test_next_sync_reads_what_a_fault_has_hidden(self, db: SyncedSuite, faults: list[Fault]) -> None:
+        create_on_branches(db.suite, 150)
+        db.fake.inject(*faults)
+        await db.sync(branch="feature", on_failure="collect")
+        await db.sync(branch="feature")
+        assert len(await db.store.sessions(KEY)) == 50
+
+    async def test_unfinished_session_is_checked(self, db: SyncedSuite) -> None:
+        old = db.suite.create(branch="feature")
+        create_on_branches(db.suite, 90)
+        await db.sync(branch="feature")
+        db.suite.finish(old["id"])
+        make_due(db.path)
+        assert await db.sync(branch="feature") == [1]
+        assert await db.count_requests(branch="feature") == 1
+
+    async def test_unfinished_sessions_of_other_branches_cost_nothing(self, db: SyncedSuite) -> None:
+        db.suite.create(branch="other")
+        create_on_branches(db.suite, 60)
         await db.sync()
         create_finished(db.suite, 60)
         await db.sync(after={KEY: 100})
         make_due(db.path)
         assert len(await db.covered()) == 2
         assert await db.count_requests(branch="feature") == 1
+
+    @pytest.mark.parametrize("count", [89, 149])
+    async def test_recreated_suite_is_read_from_the_beginning(self, db: SyncedSuite, count: int) -> None:
+        """Even if no session of the old one has the same `relative_id`."""
+        create_on_branches(db.suite, 150)
+        await db.sync(branch="feature")
+        suite = db.recreate(1)
+        create_on_branches(suite, count)
+        feature = [session["id"] for session in suite.sessions if session["ref_name"] == "feature"]
+        await db.sync(branch="feature")
+        saved = {session.id for session in await db.store.sessions(KEY)}
+        assert saved.issuperset(feature)
+
+    async def test_contradiction_drops_the_coverage_of_every_branch(self, db: SyncedSuite) -> None:
+        create_on_branches(db.suite, 90)
+        for branch in ("main", "feature"):
+            await db.sync(branch=branch)
+        execute(db.path, "UPDATE session_rows SET deleted_at = '2025-01-01T00:00:00Z' WHERE relative_id IN (90, 4)")
+        await db.sync(branch="main")
+        assert db.marked() == [4]
+        await db.sync(branch="feature")
+        assert db.marked() == []
 
 
 class TestListOutOfOrder:

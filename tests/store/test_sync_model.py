@@ -22,7 +22,7 @@ from buddy_sessions.store.sync import SuiteSync
 from buddy_sessions.store.sync_run import SyncRun
 from buddy_sessions.store.thread import DatabaseThread
 from helpers.effort import repeats
-from helpers.model_server import WRONG_RESPONSES, ModelClient, ModelServer
+from helpers.model_server import BRANCHES, WRONG_RESPONSES, ModelClient, ModelServer, of_branch
 from helpers.stores import KEY
 
 PER_PAGE = 20
@@ -55,7 +55,9 @@ class SyncMachine(RuleBasedStateMachine):
         """The number of syncs with wrong responses since the last healthy one."""
         self.is_repairable = True
         """Whether bad syncs were always followed by a healthy one since the last full check."""
-        self.run_sync(0)
+        self.is_always_right = True
+        """Whether no response was wrong so far."""
+        self.run_sync(0, branch=random.choice([None, *BRANCHES]))
 
     @rule(count=st.integers(1, 60))
     def create(self, count: int) -> None:
@@ -101,12 +103,31 @@ class SyncMachine(RuleBasedStateMachine):
         lost = self.marked("missing_since") & self.interruption.keys() & {session.id for session in self.server.rows}
         assert not lost or not self.is_repairable or self.bad_syncs, f"living sessions are marked as missing: {lost}"
 
+    @rule(writer=st.integers(0, 1), branch=st.sampled_from(BRANCHES), full=st.sampled_from([False, False, True]))
+    def sync_branch(self, writer: int, branch: str, full: bool) -> None:
+        self.run_sync(writer, branch=branch, full=full)
+        known = {session.id for session in self.rows()}
+        living = {session.id for session in of_branch(self.server.rows, branch)}
+        stable = [id_ for id_ in self.existing if id_ in living]
+        lost = set(stable if full or self.is_always_right else stable[:PER_PAGE]) - known
+        assert not lost, f"living sessions of the branch are not saved: {lost}"
+
+    @rule(
+        branch=st.sampled_from(BRANCHES), wrong=st.sampled_from([0.0, 1 / 3]), crash_after=st.none() | st.integers(0, 3)
+    )
+    def sync_branch_with_wrong_responses(self, branch: str, wrong: float, crash_after: int | None) -> None:
+        self.server.wrong = wrong
+        self.run_sync(0, branch=branch, crash_after=crash_after)
+        self.server.wrong = 0.0
+        self.is_always_right = self.is_always_right and not wrong
+
     @rule(writer=st.integers(0, 1), crash_after=st.none() | st.integers(0, 3))
     def sync_with_wrong_responses(self, writer: int, crash_after: int | None) -> None:
         self.server.wrong = 1 / 3
         self.run_sync(writer, crash_after=crash_after)
         self.server.wrong = 0.0
         self.bad_syncs += 1
+        self.is_always_right = False
 
     @rule(kind=st.sampled_from(WRONG_RESPONSES), times=st.integers(1, 3))
     def syncs_with_the_same_wrong_responses(self, kind: str, times: int) -> None:
@@ -116,6 +137,7 @@ class SyncMachine(RuleBasedStateMachine):
             self.run_sync(0)
         self.server.wrong, self.server.kinds = 0.0, WRONG_RESPONSES
         self.bad_syncs += times
+        self.is_always_right = False
 
     @rule(writer=st.integers(0, 1), crash_after=st.integers(0, 3))
     def crash(self, writer: int, crash_after: int) -> None:
@@ -133,19 +155,21 @@ class SyncMachine(RuleBasedStateMachine):
         self.server.wrong = 0.0
         if wrong:
             self.bad_syncs += 2
+            self.is_always_right = False
         else:
             self.check_after_healthy_sync()
 
-    def new_sync(self, writer: int, *, full: bool = False) -> SuiteSync:
+    def new_sync(self, writer: int, *, branch: str | None = None, full: bool = False) -> SuiteSync:
         client = ModelClient(self.server, per_page=PER_PAGE, read_ahead=self.random.choice([1, 4]))
         thread = cast("DatabaseThread", InlineThread(self.databases[writer]))
         run = SyncRun(cast("BuddyClient", client), thread)
-        return SuiteSync(run, KEY, SyncScope(), full=full)
+        return SuiteSync(run, KEY, SyncScope(branch=branch), full=full)
 
     def run_sync(
         self,
         writer: int,
         *,
+        branch: str | None = None,
         full: bool = False,
         crash_after: int | None = None,
         changes: float | None = None,
@@ -156,10 +180,12 @@ class SyncMachine(RuleBasedStateMachine):
         deleted = self.marked("deleted_at")
         self.server.changes = self.random.choice([0.0, 0.0, 0.2]) if changes is None else changes
         self.existing = [session.id for session in self.server.rows]
-        yielded = asyncio.run(self.take(self.new_sync(writer, full=full), crash_after))
+        yielded = asyncio.run(self.take(self.new_sync(writer, branch=branch, full=full), crash_after))
         self.server.changes = 0.0
         new = self.marked("deleted_at") - deleted
         assert new <= missing or not is_alone, "one sync alone has marked a session as deleted"
+        is_marked = new or self.marked("missing_since") - missing
+        assert branch is None or not is_marked, "a sync of a branch has marked a session"
         states = [(session.id, session.revision) for session in yielded]
         assert len(states) == len(set(states)), "a state was yielded twice"
         if crash_after is None and is_alone:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from buddy_sessions import ConfigError, SessionStore
+from buddy_sessions import SessionStore
 from buddy_sessions.models import CaseScope
 
 from ..errors import ExitCode
@@ -35,7 +35,7 @@ async def sync_suites(
 
     Reads only new and unfinished sessions, and those that earlier syncs did not reach: one request for a suite without
     any. Each page is saved at once, so the next sync continues after a failure or Ctrl-C. A suite that fails does not
-    stop the others. Each sync of a branch reads the whole branch.
+    stop the others.
 
     For example:
 
@@ -48,8 +48,6 @@ async def sync_suites(
             costs one request for each 100 cases, and one for each failed case.
         full: Read every page again, whatever the database contains, and report what was wrong.
     """
-    if full and options.branch is not None:
-        raise ConfigError("--full and --branch exclude each other: each sync of a branch reads the whole branch")
     path = resolve_file(db, source=options.source)
     messages, summary = access.verbosity.open(), SuiteSummary(only_new=True)
     with open_selection(key, options.source, access.defaults) as selection:
