@@ -47,11 +47,12 @@ def load_pending(file: DatabaseFile, key: SuiteKey, scope: SyncScope) -> list[Se
         SELECT {_COLUMNS} FROM sessions LEFT {_JOIN_READS}
         WHERE {_SUITE} AND {_IS_LIVE} AND relative_id > ?
         AND {OF_BRANCH}
-        AND (last_scope IS NULL OR (last_scope = 'failed' AND ? = 'all') OR (is_verified = 0 AND reads < {MAX_READS}))
+        AND (last_scope IS NULL OR (last_scope = 'failed' AND ? = 'all')
+             OR (is_verified = 0 AND last_scope = ? AND reads < {MAX_READS}))
         ORDER BY relative_id DESC
     """
     members: Members = {}
-    rows = file.execute(sql, (*key, scope.after, *branch_parameters(scope.branch), scope.cases))
+    rows = file.execute(sql, (*key, scope.after, *branch_parameters(scope.branch), scope.cases, scope.cases))
     sessions = [to_session(row, members) for row in rows]
     return [session for session in sessions if session.is_finished and scope.includes(session)]
 

@@ -66,6 +66,7 @@ class DatabaseFile:
         Raises:
             StoreError: The file belongs to another program, or to another version of this package.
         """
+        self.is_read_only = False  # unlike at the time before, if it is opened again
         # SQLite treats a file of one byte as empty, and would overwrite it.
         if os.path.isfile(self.path) and os.path.getsize(self.path) == 1:
             raise StoreError(f"{self.path} is not a SQLite file, and was not changed: choose another path")

@@ -230,6 +230,13 @@ class TestWhichSessions:
         await db.sync(cases="failed")
         assert len(await db.store.cases(KEY, session_id)) == 2
 
+    async def test_cases_are_not_replaced_by_fewer(self, db: SyncedSuite) -> None:
+        """The list of all cases is shorter than the count: only the list of all cases is read again."""
+        session_id = create(db.suite, "PASSED", "FAILED", tests_count=3)
+        for cases in ("all", "failed"):
+            await db.sync(cases=cases)
+            assert len(await db.store.cases(KEY, session_id)) == 2
+
 
 class TestChangedSessions:
     """The saved cases of a session belong to its saved state."""

@@ -98,6 +98,9 @@ class TestReadOnly:
                 file.open()
                 assert file.is_read_only
                 assert file.number("SELECT count(*) FROM sessions") == 0
+            file.open()  # it can be written now
+            assert not file.is_read_only
+            file.close()
 
     def test_file_with_changes_beside_it_is_not_read_without_them(self) -> None:
         with public_folder() as folder:
