@@ -14,7 +14,7 @@ from .coverage import change_coverage, confirm, without
 from .covered import load_coverage, load_older, save_coverage, save_older
 from .evidence import ALL_NUMBERS, PageChanges, SavedSession, judge
 from .file import DatabaseFile
-from .intervals import contains, gaps, union_all
+from .intervals import Intervals, contains, gaps, subtract_all, union_all
 from .messages import CompleteSync, PageToSave, SavedPage, SessionId, SuiteState, SyncScope
 from .plan import is_check_due
 from .rows import FIELDS, OF_BRANCH, Row, StoredId, branch_parameters, from_sql, to_rows, to_sql, to_time
@@ -132,11 +132,11 @@ def save_page(file: DatabaseFile, key: SuiteKey, page: PageToSave) -> SavedPage:
             if changes.is_contradiction:  # also about other branches
                 file.execute("DELETE FROM covered WHERE suite = ?", (number,))
                 file.execute("DELETE FROM older WHERE suite = ?", (number,))
+            doubtful = _withdraw_marks(file, number, sync) if page.withdraws_claims else ()
+            after = {owner: subtract_all(intervals, doubtful) for owner, intervals in after.items()}
             save_coverage(file, number, page.branch, {} if changes.is_contradiction else before, after)
             if older_after != older or changes.is_contradiction:
                 save_older(file, number, page.branch, older_after)
-            if page.withdraws_claims:
-                _withdraw_marks(file, number, sync)
         if page.checked is not None:
             sql = f"UPDATE session_rows SET checked_at = {NOW} WHERE suite = ? AND relative_id BETWEEN ? AND ?"
             file.execute(sql, (suite.number, *page.checked))
@@ -326,9 +326,22 @@ def _save_members(file: DatabaseFile, texts: Iterable[str | None]) -> dict[str |
     return numbers
 
 
-def _withdraw_marks(file: DatabaseFile, suite: int | None, sync: int) -> None:
-    """Remove the marks that a sync has set, because its pages were out of order."""
+def _withdraw_marks(file: DatabaseFile, suite: int | None, sync: int) -> Intervals:
+    """Remove the marks that a sync has set, because its pages were out of order.
+
+    A session that another sync has deleted because of such a mark is missing again, as only that sync has proved.
+
+    Returns:
+        The `relative_id`s of these sessions, which are to be read again.
+    """
+    change = "deleted_at = NULL, deleted_by = NULL, missing_by = deleted_by"
+    sql = f"""
+        UPDATE session_rows SET {change} WHERE suite = ? AND missing_by = ? AND deleted_by <> missing_by
+        RETURNING relative_id
+    """
+    doubtful = union_all(((number, number),) for (number,) in file.execute(sql, (suite, sync)).fetchall())
     change = "deleted_at = NULL, deleted_by = NULL"
     file.execute(f"UPDATE session_rows SET {change} WHERE suite = ? AND deleted_by = ?", (suite, sync))
     change = "missing_since = NULL, missing_by = NULL"
     file.execute(f"UPDATE session_rows SET {change} WHERE suite = ? AND missing_by = ?", (suite, sync))
+    return doubtful

@@ -19,10 +19,10 @@ from .messages import PageToSave, SavedPage, SessionId, SuiteState, SyncScope
 MAX_CHECKS = 10
 """The number of requests by which a sync of a suite checks unfinished sessions: of one session, or of a page."""
 
+# The time between two checks of an unfinished session: a share of its age, within these limits.
 PAUSE_PER_AGE = 1 / 10
 SHORTEST_PAUSE = timedelta(minutes=1)
 LONGEST_PAUSE = timedelta(days=1)
-"""The time between two checks of an unfinished session: a tenth of its age, at least a minute, at most a day."""
 
 _GROUP_SPAN = 80
 """Unfinished sessions whose numbers differ by less are read together: usually one page of the default size."""
@@ -87,15 +87,17 @@ class Progress:
     unsaved: int = 0
     restored: int = 0
 
-    def after_page(self, read: PageToSave, read_range: Interval | None, saved: SavedPage, scope: SyncScope) -> Progress:
+    def after_page(
+        self, to_save: PageToSave, page_range: Interval | None, saved: SavedPage, scope: SyncScope
+    ) -> Progress:
         """Return the progress after a page was saved. It has all sessions of a range; None without a proof."""
         above, done = (scope.after, ()) if saved.is_contradiction else (self.above, self.done)
         return evolve(
             self,
-            above=above if read.older is None else read.older[1],
+            above=above if to_save.older is None else to_save.older[1],
             sync=saved.sync,
-            top=read.top or self.top,
-            done=done if read_range is None else union(done, read_range),
+            top=to_save.top or self.top,
+            done=done if page_range is None else union(done, page_range),
             is_stale=self.is_stale or saved.is_stale,
             is_repair=self.is_repair or saved.is_contradiction,
             changed=self.changed + len(saved.changed),
@@ -266,6 +268,8 @@ def join(proven: Interval | None, held: Interval | None) -> Interval | None:
     """Return the range to claim: what a page proves, and the range just above it that was not claimed yet."""
     if proven is None or held is None:
         return proven or held
+    if proven[1] + 1 < held[0]:
+        return proven  # the list has changed: between the two, sessions were not read
     return min(proven[0], held[0]), max(proven[1], held[1])
 
 

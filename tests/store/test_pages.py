@@ -192,6 +192,17 @@ class TestCoverage:
         assert query(path, "SELECT missing_by FROM session_rows WHERE missing_since IS NOT NULL") == [(other.sync,)]
         assert load_covered(database, KEY) == [(2, 2), (4, 6)]
 
+    def test_deletion_because_of_a_withdrawn_mark_is_withdrawn_too(self, database: DatabaseFile, path: Path) -> None:
+        """Only the other sync has proved that the session is missing."""
+        sync_once(database, (3, 2, 1), (1, 3))
+        sync = save(database, new_sessions(3, 1), (1, 3)).sync
+        other = save(database, new_sessions(3, 1), (1, 3)).sync
+        assert marked_numbers(path) == [2]
+        save(database, new_sessions(4), sync=sync, withdraws_claims=True)
+        assert (marked_numbers(path, "missing_since"), marked_numbers(path)) == ([2], [])
+        assert query(path, "SELECT missing_by FROM session_rows WHERE missing_since IS NOT NULL") == [(other,)]
+        assert load_covered(database, KEY) == [(1, 1), (3, 3)]
+
     writers = st.integers(0, 2)
     pages = st.tuples(
         writers, st.sets(st.integers(1, 6)), st.tuples(st.integers(1, 6), st.integers(1, 6)), st.booleans()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from buddy_sessions.store.intervals import Interval, Intervals, contains, union
 from buddy_sessions.store.messages import SessionId, SuiteState
-from buddy_sessions.store.plan import MAX_CHECKS, Progress, is_check_due, next_gap, plan_checks
+from buddy_sessions.store.plan import MAX_CHECKS, Progress, is_check_due, join, next_gap, plan_checks
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -34,6 +34,20 @@ class TestNext:
             read += range(part[1], low - 1, -1)
             done = union(done, (low, part[1]))
         assert read == [number for number in range(100, after, -1) if not contains(known, number)]
+
+    @pytest.mark.parametrize(
+        ("proven", "held", "claimed"),
+        [
+            pytest.param((3, 7), (8, 9), (3, 9), id="next"),
+            pytest.param((3, 8), (8, 9), (3, 9), id="overlapping"),
+            pytest.param((3, 5), (8, 9), (3, 5), id="gap"),
+            pytest.param(None, (8, 9), (8, 9), id="nothing-proven"),
+        ],
+    )
+    def test_held_range_is_claimed_without_a_gap(
+        self, proven: Interval | None, held: Interval, claimed: Interval
+    ) -> None:
+        assert join(proven, held) == claimed
 
 
 def checks(numbers: Iterable[int]) -> list[Interval]:
