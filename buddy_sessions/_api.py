@@ -165,11 +165,12 @@ class Api:
             min_id=min_id,
             check_end=check_end,
         )
+        url, filters = sessions_url(self._base_url, key), {"branch": branch}
         decode: Callable[..., DecodedPage | NotModified] = decode_page
+        fetch = fetch_first = self._page_fetcher(url, filters, decode)
         if known_digest is not None:
-            decode = partial(decode_if_modified, known_digest=known_digest)
-        fetch = self._page_fetcher(sessions_url(self._base_url, key), {"branch": branch}, decode)
-        return PageReader(key, fetch=fetch, reconciler=reconciler, slots=slots, cursor=cursor)
+            fetch_first = self._page_fetcher(url, filters, partial(decode_if_modified, known_digest=known_digest))
+        return PageReader(key, fetch=fetch, fetch_first=fetch_first, reconciler=reconciler, slots=slots, cursor=cursor)
 
     def _page_fetcher(self, url: URL, filters: Mapping[str, str | None], decode: Callable[..., _T]) -> FetchPage[_T]:
         """Return a function that requests a page of a list, and decodes it. A filter that is None is left out."""

@@ -105,8 +105,8 @@ class CasePlan:
         check_stability("test cases", stalled_pages=self._stalled_pages, rows_by_id=len(self._ids))
         new = [case for case in unique.values() if self._status is None or case.status == self._status]
         # If a short page comes too early, the server may have hidden some of its rows.
-        is_early = self.expected is not None and self.count + len(new) < self.expected
-        self.is_complete = not cases or (length is PageLength.END and not is_early)
+        ends_too_early = self.expected is not None and self.count + len(new) < self.expected
+        self.is_complete = not cases or (length is PageLength.END and not ends_too_early)
         if self._max_cases is not None and len(new) > self._max_cases - self.count:
             new = new[: self._max_cases - self.count]
             self.is_complete = False

@@ -58,7 +58,7 @@ class Skipped:
 
 
 @frozen
-class Stale:
+class Outdated:
     """The page contradicts the recent rows, but was requested before them: a row may have been deleted in between."""
 
 
@@ -67,7 +67,7 @@ class Unordered:
     """The page contradicts itself or the recent rows: the list is not sorted newest first."""
 
 
-PageCheck: TypeAlias = Accepted | Gap | Skipped | Stale | Unordered
+PageCheck: TypeAlias = Accepted | Gap | Skipped | Outdated | Unordered
 
 
 class Frontier:
@@ -101,7 +101,7 @@ class Frontier:
         if any(map(le, relative_ids, relative_ids[1:])):  # not strictly descending
             return Unordered()
         if self._recent.are_contradicted_by(sessions):
-            return Stale() if requested_before_last_accept else Unordered()
+            return Outdated() if requested_before_last_accept else Unordered()
         if window.page > 1:
             # An empty page proves nothing: the list may have shrunk above it.
             if self.lowest_id is None or not relative_ids or relative_ids[0] < self.lowest_id - 1:

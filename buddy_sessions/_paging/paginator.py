@@ -32,6 +32,7 @@ class PageReader:
     Args:
         suite: The suite.
         fetch: Fetches a page.
+        fetch_first: Fetches the first page that is requested; only this one may be `NotModified`.
         reconciler: Decides which pages to fetch.
         slots: The request slots of the harvest that this read belongs to, or of this read alone.
         cursor: The position at which the read starts; None for the newest session.
@@ -42,6 +43,7 @@ class PageReader:
         suite: SuiteKey,
         *,
         fetch: FetchPage[DecodedPage | NotModified],
+        fetch_first: FetchPage[DecodedPage | NotModified] | None = None,
         reconciler: Reconciler,
         slots: RequestSlots,
         cursor: Cursor | None = None,
@@ -50,6 +52,7 @@ class PageReader:
         self.first_digest: bytes | None = None
         self._suite = suite
         self._fetch = fetch
+        self._fetch_first = fetch_first or fetch
         self._reconciler = reconciler
         self._slots = slots
         self._start = cursor  # the position before the current page
@@ -125,7 +128,7 @@ class PageReader:
 
     async def _fetch_page(self, window: Window) -> Fetched[DecodedPage | NotModified]:
         """Fetch a page, and count its requests."""
-        fetched = await self._fetch(window)
+        fetched = await (self._fetch if self._stats.requests else self._fetch_first)(window)
         self._stats += fetched.stats
         return fetched
 

@@ -18,7 +18,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from ..models import Cursor, Session
-from .frontier import Accepted, Frontier, Gap, Skipped, Stale, Unordered
+from .frontier import Accepted, Frontier, Gap, Outdated, Skipped, Unordered
 from .pacing import Pacing
 from .read_ahead import ReadAhead
 from .scope import PageResult, Scope
@@ -138,10 +138,10 @@ class Reconciler:
             UnstableListingError: See `check_stability`.
         """
         window = self._planned.pop(0)
-        is_early = window in self._requested_before_last_accept
+        is_outdated = window in self._requested_before_last_accept
         self._requested_before_last_accept.discard(window)
         before = self._frontier.lowest_id, len(self._seen_ids)
-        result = self._take_page(window, sessions, is_early=is_early)
+        result = self._take_page(window, sessions, is_outdated=is_outdated)
         has_new = before != (self._frontier.lowest_id, len(self._seen_ids))
         self._stalled_pages = 0 if has_new else self._stalled_pages + 1
         check_stability("sessions", stalled_pages=self._stalled_pages, rows_by_id=len(self._seen_ids))
@@ -153,14 +153,14 @@ class Reconciler:
             self.is_complete = False  # the limit was reached before the end
         return result
 
-    def _take_page(self, window: Window, sessions: Sequence[Session], *, is_early: bool) -> PageResult:
+    def _take_page(self, window: Window, sessions: Sequence[Session], *, is_outdated: bool) -> PageResult:
         length = self._limits.classify(window, len(sessions))
         if not self.verified:
             return self._take_unordered(window, sessions, length)
-        check = self._frontier.check(window, sessions, requested_before_last_accept=is_early)
-        if self._end_check and not isinstance(check, Stale | Unordered):
+        check = self._frontier.check(window, sessions, requested_before_last_accept=is_outdated)
+        if self._end_check and not isinstance(check, Outdated | Unordered):
             # A row of a page that was requested earlier may have been deleted before the short page was read.
-            if not is_early and sessions and sessions[-1].relative_id < self._end_check.last_id:
+            if not is_outdated and sessions and sessions[-1].relative_id < self._end_check.last_id:
                 self._limits.trusts_short_pages = False
             result = self._take_end_check(self._end_check, window, sessions, touches=not isinstance(check, Gap))
             if result is not None:
@@ -174,7 +174,7 @@ class Reconciler:
                 self._frontier.mark_reread_above()
                 self._drop_plan()
                 self._planned.append(Window.around(window.start, DOCUMENTED_SIZE))
-            case Stale():
+            case Outdated():
                 self._drop_plan()
             case Unordered():
                 self._switch_to_unordered()
@@ -284,7 +284,7 @@ class Reconciler:
     def _take_rejected(self, result: PageResult, rejected: tuple[Window, Sequence[Session]]) -> PageResult:
         """Take the rejected page again, now that a page has moved the frontier. Return both results as one."""
         self._rejected = None
-        more = self._take_page(*rejected, is_early=True)
+        more = self._take_page(*rejected, is_outdated=True)
         upper, lower = result.proven_range, more.proven_range
         if upper and lower and lower[1] + 1 >= upper[0]:
             upper = lower[0], upper[1]

@@ -80,6 +80,7 @@ class PageSize:
 
     def limit(self, rows: int) -> None:
         """Request at most as many rows, in this read only."""
+        self.is_cap_unconfirmed = False
         self.requested = min(self.requested, rows)
 
     def refuse(self, window: Window) -> bool:

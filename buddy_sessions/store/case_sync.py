@@ -53,9 +53,10 @@ class CaseSync:
         try:
             for status in self._statuses(session):
                 paginator = self._run.buddy.cases(self._key, session, status=status)
-                cases += await paginator.collect()
-                # The cases are counted once they are saved.
-                self.stats += attrs.evolve(paginator.stats, cases=0)
+                try:
+                    cases += await paginator.collect()
+                finally:
+                    self.stats += attrs.evolve(paginator.stats, cases=0)  # they are counted once they are saved
                 is_verified = is_verified and paginator.stats.verified
         except NotFoundError:
             # The session was deleted, or the response is wrong: it is requested once more, by the next sync.

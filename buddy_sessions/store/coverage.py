@@ -1,4 +1,4 @@
-"""The coverage of a suite or a branch: which sync has verified that the database has all sessions of a range. Pure."""
+"""The coverage of a suite or a branch: which sync has claimed that the database has all sessions of a range. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from .intervals import Intervals, gaps, subtract, subtract_all, union, union_all
 from .messages import PageToSave
 
 Coverage = dict[int | None, Intervals]
-"""The covered numbers by the number of the sync that has verified it; None for syncs that have ended."""
+"""The covered numbers by the number of the sync that has claimed it; None for syncs that have ended."""
 
 
 def without(coverage: Coverage, sync: int) -> Intervals:
@@ -42,9 +42,9 @@ def change_coverage(
 
 
 def confirm(coverage: Coverage, sync: int) -> Coverage:
-    """Return the coverage after a sync has completed, verified: its ranges become permanent (owner None).
+    """Return the coverage after a sync has completed, verified: its ranges are confirmed (owner None).
 
-    Ranges of other, unfinished syncs are kept only where no permanent range covers them.
+    Ranges of other, unfinished syncs are kept only where no confirmed range covers them.
     """
     confirmed = union_all([coverage.get(None, ()), coverage.get(sync, ())])
     after: Coverage = {None: confirmed}

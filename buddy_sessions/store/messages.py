@@ -106,8 +106,9 @@ class PageToSave:
     Attributes:
         branch: The branch whose list was read; None for the list of all. Its pages mark no session as missing.
         sessions: The sessions to save.
-        listed: All sessions on the page of a list in order, also those that are out of scope. Their ids are compared
-            with those in the database. Empty for a session that was requested alone, and if the list is out of order.
+        listed: All sessions on the page of a list in order that this read has not yielded before, also those that are
+            out of scope. Their ids are compared with those in the database. Empty for a session that was requested
+            alone, and if the list is out of order.
         proven: The range of `relative_id`s whose existing sessions are all among `sessions`; None without a proof.
         claimed: The range to add to the coverage of the suite or of the branch; None for none.
         commit: The number of the last commit before the page was requested.

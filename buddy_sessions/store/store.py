@@ -1,7 +1,7 @@
 """`SessionStore`: a SQLite database of sessions that is kept up to date.
 
 A page and the range of `relative_id`s that it covers are saved in one transaction. So a sync can be killed at any
-moment, and the next one reads only what is missing, new or unfinished.
+moment, and the next one reads only what the database lacks, and what is unfinished.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reads what is missing of one suite into the database of a store.
+"""Reads what the database lacks of one suite into the database of a store.
 
 All state is in the event loop. The thread of the database gets a page, and returns what has come of it:
 
@@ -30,7 +30,7 @@ _log = logging.getLogger("buddy_sessions")
 
 
 class SuiteSync:
-    """Reads what is missing of one suite into the database: the `SuiteReader` of a sync.
+    """Reads what the database lacks of one suite into the database: the `SuiteReader` of a sync.
 
     Args:
         run: The sync to which this one belongs.
@@ -68,7 +68,7 @@ class SuiteSync:
         return attrs.evolve(stats, sessions=self._progress.changed, repaired=repaired)
 
     async def pages(self) -> AsyncGenerator[SessionPage, None]:
-        """Read and save what is missing, and iterate over the pages that contain new or changed sessions.
+        """Read and save what the database lacks, and iterate over the pages that contain new or changed sessions.
 
         The last page is included even if it is empty.
 
@@ -104,21 +104,23 @@ class SuiteSync:
                 async for page in pages:
                     is_verified = self._progress.is_verified and reader.stats.verified
                     self._progress = attrs.evolve(self._progress, is_verified=is_verified)
-                    read = page_to_save(
+                    to_save = page_to_save(
                         page, part, self._progress, self._scope, is_first=is_first, held=held, lowest=lowest
                     )
                     if is_first and reader.first_digest is not None:
                         lowest_on_page = min((session.relative_id for session in page.sessions), default=0)
                         self._complete = CompleteSync(reader.first_digest, self._scope, part.commit, lowest_on_page)
-                    saved = await self._save(read, page.proven_range)
-                    is_first, held = False, read.claimed if saved.is_held else None
-                    lowest = min((session.relative_id for session in read.sessions), default=lowest)
+                    saved = await self._save(to_save, page.proven_range)
+                    is_first, held = False, to_save.claimed if saved.is_held else None
+                    lowest = min((session.relative_id for session in to_save.sessions), default=lowest)
                     if saved.state is not None:
                         requests = reader.stats.requests
                         self._progress = self._progress.after_range(part, was_repair=was_repair, requests=requests)
                         self._next = await self._plan_next(part, saved.state, held)
-                    yield attrs.evolve(page, sessions=saved.changed, is_last=read.returns_state and self._next is None)
-                    if read.returns_state:
+                    yield attrs.evolve(
+                        page, sessions=saved.changed, is_last=to_save.returns_state and self._next is None
+                    )
+                    if to_save.returns_state:
                         break
             if reader.is_not_modified:
                 self._progress = attrs.evolve(self._progress, is_not_modified=True)
@@ -157,7 +159,7 @@ class SuiteSync:
         except ConfigError as error:
             _log.warning("%s: session %r is not checked: %s", self._key, session_id, error)
         self._cost += Stats(requests=1)
-        read = PageToSave(
+        to_save = PageToSave(
             branch=self._scope.branch,
             sessions=sessions,
             proven=proven,
@@ -168,18 +170,18 @@ class SuiteSync:
             returns_state=True,
         )
         was_repair = self._progress.is_repair
-        saved = await self._save(read, proven)
+        saved = await self._save(to_save, proven)
         if saved.state is not None:
             self._progress = self._progress.after_range(part, was_repair=was_repair, requests=1)
             self._next = await self._plan_next(part, saved.state, None)
         yield SessionPage(suite=self._key, number=0, sessions=saved.changed, is_last=self._next is None)
 
-    async def _save(self, read: PageToSave, read_range: Interval | None) -> SavedPage:
+    async def _save(self, to_save: PageToSave, page_range: Interval | None) -> SavedPage:
         """Save a page: one call of the thread, one transaction."""
-        saved = await self._run.call(save_page, self._key, read)
-        self._progress = self._progress.after_page(read, read_range, saved, self._scope)
+        saved = await self._run.call(save_page, self._key, to_save)
+        self._progress = self._progress.after_page(to_save, page_range, saved, self._scope)
         message = None
-        if saved.is_contradiction and read.top == 0:
+        if saved.is_contradiction and to_save.top == 0:
             message = "the list is empty: all sessions are marked as missing, and the next sync decides"
         elif saved.is_contradiction:
             reads_again = self._progress.is_verified and self._scope.branch is None
@@ -232,7 +234,7 @@ class SuiteSync:
             _log.warning(message, self._key, progress.unsaved, progress.restored)
 
     async def _read_cases(self, case_sync: CaseSync) -> None:
-        """Read the cases that are missing. If none remain, the sync is complete, and its digest is saved."""
+        """Read the cases that the database lacks. If none remain, the sync is complete, and its digest is saved."""
         pending = await self._run.call(load_pending, self._key, self._scope)
         if pending:
             await case_sync.read(pending)

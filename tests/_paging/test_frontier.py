@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from buddy_sessions import Cursor
-from buddy_sessions._paging.frontier import Accepted, Frontier, Gap, PageCheck, Skipped, Stale, Unordered
+from buddy_sessions._paging.frontier import Accepted, Frontier, Gap, Outdated, PageCheck, Skipped, Unordered
 from buddy_sessions._paging.window import Window
 from helpers.fake_list import session
 
@@ -43,7 +43,7 @@ def test_which_pages_leave_no_gap(page: tuple[int, ...], expected: PageCheck) ->
 def test_row_between_the_recent_rows_contradicts_them() -> None:
     frontier = frontier_after(205, 203, 202)
     assert check(frontier, 204, 203, 202) == Unordered()
-    assert check(frontier, 204, 203, 202, is_early=True) == Stale()
+    assert check(frontier, 204, 203, 202, is_early=True) == Outdated()
 
 
 def test_rows_above_are_requested_once_until_the_next_new_row() -> None:
