@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import random
-import tracemalloc
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 from buddy_sessions import (
     AuthenticationError,
@@ -25,14 +22,12 @@ from buddy_sessions import (
     ConfigError,
     NotFoundError,
     ServerError,
-    Session,
     StatusError,
     SuiteKey,
     SuiteRef,
     Watch,
 )
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
-from buddy_sessions.testing.faults import MakeResponse
 from helpers.virtual_time import count_jumps
 
 pytestmark = pytest.mark.virtual_time
@@ -150,16 +145,8 @@ async def assert_one_request_a_round(fake: FakeBuddy, rounds: Rounds, count: int
 
 
 NOTHING: Act = lambda _: None  # noqa: E731 - a short name for a table
-ODD: dict[str, Any] = {
-    "status": "PAUSED",
-    "ref_type": "COMMIT",
-    "ref_name": "\ud800",
-    "ci_provider": "OTHER",
-    "duration": 0.1,
-}
 
 CHANGES: dict[str, tuple[Act, list[tuple[Act, list[Short]]]]] = {
-    "sessions that exist at the start": (lambda suite: suite.populate(150), [(NOTHING, [])]),
     "new sessions, oldest first": (
         lambda suite: suite.populate(5),
         [(lambda suite: [suite.create(), suite.create(**DONE)], [(NEW, 6), (NEW, 7)])],
@@ -178,11 +165,6 @@ CHANGES: dict[str, tuple[Act, list[tuple[Act, list[Short]]]]] = {
             (lambda suite: suite.finish("2"), [(FINISHED, 2)]),
         ],
     ),
-    "unchanged sessions, whatever values they have": (
-        lambda suite: [suite.populate(50), suite.create(**ODD), suite.create(tests_count=None, error_message="☃\0")],
-        [(lambda suite: suite.create(**DONE), [(NEW, 53)])],
-    ),
-    "first session of an empty suite": (NOTHING, [(lambda suite: suite.create(), [(NEW, 1)])]),
     "more than a page in a suite that was empty": (
         NOTHING,
         [(lambda suite: suite.populate(101), [(NEW, number) for number in range(1, 102)])],
@@ -190,19 +172,6 @@ CHANGES: dict[str, tuple[Act, list[tuple[Act, list[Short]]]]] = {
     "more new sessions than a page holds": (
         lambda suite: suite.populate(130),
         [(lambda suite: create(suite, 250, **DONE), [(NEW, number) for number in range(131, 381)])],
-    ),
-    "session that appears below known ones": (
-        lambda suite: suite.create(relative_id=2, **DONE),
-        [
-            (
-                lambda suite: [
-                    delete(suite, [newest := suite.sessions[0]]),
-                    suite.create(relative_id=1),
-                    suite.create(**newest),
-                ],
-                [(NEW, 1)],
-            )
-        ],
     ),
     "older sessions that move up": (
         lambda suite: suite.populate(200),
@@ -232,18 +201,6 @@ class TestChanges:
                 change(suite)
                 assert await rounds.next() == expected
             assert await rounds.next() == []
-
-    async def test_change_has_the_session_before_and_after(self, buddy: BuddyClient, suite: FakeSuite) -> None:
-        first = suite.create()
-        async with watching(buddy, suite) as rounds:
-            suite.finish(first, "ERROR", tests_count=2)
-            suite.create()
-            finished, new = await rounds.changes()
-        assert finished.previous is not None
-        assert (finished.previous.status, finished.session.status) == ("IN_PROGRESS", "ERROR")
-        assert (finished.previous.tests_count, finished.session.tests_count) == (0, 2)
-        assert {finished.suite, new.suite} == {suite.key}
-        assert new.previous is None
 
     async def test_branch_limits_the_watch(self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
         suite.create()
@@ -330,16 +287,6 @@ class TestRequests:
             assert await rounds.next() == expected
             await assert_one_request_a_round(fake, rounds)
 
-    async def test_known_page_that_moves_down_is_read(self, buddy_20: BuddyClient, suite: FakeSuite) -> None:
-        """The first page of the last round is the second one now, and still has an unfinished session."""
-        running = suite.create()
-        create(suite, 19, **DONE)
-        async with watching(buddy_20, suite) as rounds:
-            create(suite, 20, **DONE)
-            assert await rounds.next() == [(NEW, number) for number in range(21, 41)]
-            suite.finish(running)
-            assert await rounds.next() == [(FINISHED, 1)]
-
     async def test_deleted_session_is_not_looked_for_again(
         self, fake: FakeBuddy, buddy_20: BuddyClient, suite: FakeSuite
     ) -> None:
@@ -377,34 +324,6 @@ class TestRequests:
             delete(suite, suite.sessions[:60])
             assert await rounds.next() == []  # the older sessions that moved up are known to be old
 
-    @pytest.mark.slow
-    async def test_memory_of_a_suite(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
-        """The bytes that more suites add, so that what the client and the server need in any case is not counted."""
-        suites = [suite.populate(100) for suite in add_suites(fake, 80)]
-        sizes: list[int] = []
-        for count in (4, 10, 60):  # the first watch warms up
-            with traced_memory() as traced:
-                async with watching(buddy, *suites[:count]) as rounds:
-                    assert await rounds.next() == []
-                    fake.requests.clear()
-                    sizes.append(traced())
-        assert (sizes[2] - sizes[1]) / 50 <= 20_000
-
-
-@contextmanager
-def traced_memory() -> Iterator[Callable[[], int]]:
-    """Yield a function that returns the number of bytes that were allocated since, and not released."""
-
-    def traced() -> int:
-        gc.collect()
-        return tracemalloc.get_traced_memory()[0]
-
-    tracemalloc.start()
-    try:
-        yield traced
-    finally:
-        tracemalloc.stop()
-
 
 class TestFailures:
     async def test_failing_suite_stops_no_other_and_is_logged_once(
@@ -433,34 +352,17 @@ class TestFailures:
             assert {type(error) for error in rounds.watch.failures.values()} == {ServerError}
             assert len(caplog.records) == 3
 
-    @pytest.mark.parametrize(
-        "faults", [[Fault.status(500)], [Fault.stall(0), Fault.status(500)]], ids=["page 1", "page 2"]
-    )
-    async def test_changes_of_a_failed_round_are_not_lost(
-        self, fake: FakeBuddy, buddy_20: BuddyClient, suite: FakeSuite, faults: list[Fault]
-    ) -> None:
-        running = suite.create()
-        create(suite, 30, **DONE)
-        async with watching(buddy_20, suite) as rounds:
-            suite.finish(running)
-            suite.create(**DONE)
-            fake.inject(*faults)
-            assert await rounds.next() == []
-            assert await rounds.next(INTERVAL * 3) == [(FINISHED, 1), (NEW, 32)]
-
     @pytest.mark.parametrize("is_recreated", [True, False])
-    @pytest.mark.parametrize("fault", [None, Fault.status(503)], ids=["", "after another failure"])
     async def test_suite_that_was_missing(
-        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, is_recreated: bool, fault: Fault | None
+        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, is_recreated: bool
     ) -> None:
         """All sessions of a suite that was created again are new."""
         suite.populate(200)
         async with watching(buddy, suite) as rounds:
             fake.delete_suite(suite)
             assert await rounds.next() == []
-            if fault is not None:
-                fake.inject(fault)
-                assert await rounds.next(INTERVAL * 3) == []
+            fake.inject(Fault.status(503))  # another failure in between
+            assert await rounds.next(INTERVAL * 3) == []
             if is_recreated:
                 suite = fake.add_suite(*suite.key)
                 create(suite, 3, **DONE)
@@ -473,20 +375,6 @@ class TestFailures:
             assert await rounds.next() == []
             delete(suite, suite.sessions[:101])  # all that are remembered, unless it was created again
             assert await rounds.next() == []
-
-    async def test_empty_suite_that_was_missing(self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
-        """Its list is empty before and after that, but its numbers start again."""
-        suite.create(relative_id=150)
-        async with watching(buddy, suite) as rounds:
-            create(suite, 100, **DONE)
-            await rounds.next()
-            delete(suite, suite.sessions)
-            assert await rounds.next() == []
-            fake.inject(Fault.status(404))
-            assert await rounds.next() == []
-            assert await rounds.next(INTERVAL * 3) == []
-            suite.create(relative_id=1)
-            assert await rounds.next() == [(NEW, 1)]
 
     @pytest.mark.parametrize("status", [401, 403, 404])
     async def test_setup_error_in_the_first_round_is_raised(
@@ -541,19 +429,6 @@ class TestFailures:
         assert waits == pytest.approx([2, 4, 8, 16, 16, 16, 16, 16, 1], rel=0.101)
         assert len({round(wait, 6) for wait in waits[3:8]}) == 5  # each wait is a little different
 
-    async def test_suite_whose_first_round_fails_waits_for_an_interval(
-        self, fake: FakeBuddy, buddy: BuddyClient
-    ) -> None:
-        """The first rounds of all suites are at the same time, and the next ones are not."""
-        times = record_times(fake)
-        fake.inject(Fault.status(500), times=10)
-        async with watching(buddy, *add_suites(fake, 10)) as rounds:
-            await rounds.next(INTERVAL * 2.2)
-        waits = [(second - first) / INTERVAL for first, second, *_ in times.values()]
-        assert len(waits) == 10
-        assert min(waits) > 0.95
-        assert max(waits) - min(waits) > 0.5
-
     async def test_closed_client_ends_the_watch(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
         suites = keys(add_suites(fake, 30))
         await buddy.close()
@@ -563,72 +438,24 @@ class TestFailures:
             assert [change async for change in watch] == []
         assert watch.failures == {}
 
-    async def test_any_other_error_is_raised_after_the_queued_changes(self, fake: FakeBuddy, suite: FakeSuite) -> None:
-        tokens = iter([fake.token])
-
-        async def token() -> str:
-            for each in tokens:
-                return each
-            raise LookupError("the vault is closed")
-
-        create_with_each_request(fake)
-        tasks = len(asyncio.all_tasks())
-        async with (
-            BuddyClient(token, base_url=fake.base_url) as buddy,
-            buddy.watch([suite.key], interval=INTERVAL) as watch,
-        ):
-            assert short([await anext(watch)]) == [(NEW, 2)]
-            await asyncio.sleep(ONE_ROUND)
-            fake.inject(Fault.status(401))  # so the client asks for another token
-            await asyncio.sleep(ONE_ROUND)
-            assert short([await anext(watch)]) == [(NEW, 3)]
-            with pytest.raises(LookupError, match="the vault is closed"):
-                await anext(watch)
-        await asyncio.sleep(1)
-        assert len(asyncio.all_tasks()) == tasks
-
-    async def test_cancelled_token_callable_fails_the_round(self, fake: FakeBuddy, suite: FakeSuite) -> None:
-        """Like any failure, it is a failure of the suite, which is read again later."""
-        calls = iter(range(9))
-
-        async def token() -> str:
-            if next(calls) == 0:
-                raise asyncio.CancelledError
-            return fake.token
-
-        suite.create()
-        create_with_each_request(fake)
-        async with (
-            BuddyClient(token, base_url=fake.base_url) as buddy,
-            buddy.watch([suite.key], interval=INTERVAL) as watch,
-        ):
-            assert short([await anext(watch)]) == [(NEW, 3)]
-        assert next(calls) == 2
-
 
 class TestArguments:
     @pytest.mark.parametrize(
-        ("suites", "message"),
+        ("arguments", "message"),
         [
-            *((suites, "suites must be an iterable of suites") for suites in ("a/b/c", SuiteKey("a", "b", "c"), None)),
-            *(([SuiteKey("a", "b", "c"), suite], "not a suite") for suite in ("a/b", ("a", "b"), None, 7)),
-            ([SuiteKey("a", "..", "c")], "project"),
-            ([SuiteKey("", "b", "c")], "workspace"),
+            ({"suites": "a/b/c"}, "suites must be an iterable of suites"),
+            ({"suites": [SuiteKey("a", "b", "c"), "a/b"]}, "not a suite"),
+            ({"suites": [SuiteKey("a", "..", "c")]}, "project"),
+            ({"interval": 0}, "interval"),
+            ({"interval": float("inf")}, "interval"),
+            ({"branch": ""}, "branch"),
+            ({"on_failure": "ignore"}, "on_failure"),
         ],
         ids=str,
     )
-    def test_suites_must_be_valid(self, suites: Any, message: str) -> None:
+    def test_arguments_must_be_valid(self, arguments: Any, message: str) -> None:
         with pytest.raises(ConfigError, match=message):
-            BuddyClient("token").watch(suites)
-
-    @pytest.mark.parametrize(
-        "arguments",
-        [{"interval": 0}, {"interval": "1"}, {"interval": float("inf")}, {"branch": ""}, {"on_failure": "ignore"}],
-        ids=str,
-    )
-    def test_other_arguments_must_be_valid(self, arguments: Any) -> None:
-        with pytest.raises(ConfigError, match=next(iter(arguments))):
-            BuddyClient("token").watch([], **arguments)
+            BuddyClient("token").watch(**{"suites": [], **arguments})
 
     async def test_suite_that_is_listed_twice_is_watched_once(
         self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
@@ -666,20 +493,6 @@ class TestManySuites:
         assert all(0.9 <= (requested[2] - requested[1]) / INTERVAL <= 1.1 for requested in times.values())
         assert fake.max_in_flight <= 4
 
-    async def test_slow_consumer_slows_the_watch_down(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
-        suites = add_suites(fake, 60)
-        create_with_each_request(fake)
-        async with buddy.watch(keys(suites), interval=INTERVAL) as watch:
-            await anext(watch)
-            await asyncio.sleep(INTERVAL * 10)
-            before = len(fake.requests)
-            await asyncio.sleep(INTERVAL * 10)
-            assert len(fake.requests) == before <= 60 + 2 * 4 + 2
-            for _ in range(10):
-                await anext(watch)
-            await asyncio.sleep(INTERVAL * 10)
-            assert len(fake.requests) > before
-
 
 class TestRefresh:
     @pytest.mark.parametrize("is_all", [False, True])
@@ -693,20 +506,6 @@ class TestRefresh:
             assert [change.suite for change in await rounds.changes(seconds=0.1)] == keys(changed)
             assert len(fake.requests) == 30 + len(changed)
 
-    async def test_interval_starts_again_with_a_refresh(
-        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
-    ) -> None:
-        suite.create()
-        times = record_times(fake)
-        async with watching(buddy, suite) as rounds:
-            for _ in range(5):
-                await rounds.next(INTERVAL / 2)
-                await rounds.watch.refresh(suite.key)
-            await rounds.next(INTERVAL * 1.1)
-        (requested,) = times.values()
-        waits = [(later - earlier) / INTERVAL for earlier, later in pairwise(requested)]
-        assert waits == pytest.approx([0.5, 0.5, 0.5, 0.5, 0.5, 1], rel=0.101)
-
     async def test_wait_after_a_failure_ends(self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
         async with watching(buddy, suite) as rounds:
             fake.inject(Fault.status(500), times=4)
@@ -718,25 +517,6 @@ class TestRefresh:
             assert not rounds.watch.failures
             suite.create()
             assert await rounds.next() == [(NEW, 2)]
-
-    async def test_suite_that_is_being_checked_is_checked_once_more(
-        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
-    ) -> None:
-        suite.create()
-        async with watching(buddy, suite) as rounds:
-
-            async def change_after_the_response(_request: object, make_response: MakeResponse) -> web.Response:
-                response = make_response()
-                suite.create()
-                await rounds.watch.refresh(suite.key)
-                await rounds.watch.refresh(suite.key)
-                return response
-
-            fake.inject(Fault("late change", change_after_the_response))
-            await rounds.watch.refresh(suite.key)
-            assert await rounds.next(seconds=0.1) == [(NEW, 2)]
-            assert len(fake.requests) == 1 + 2
-            await assert_one_request_a_round(fake, rounds, 3)
 
     async def test_refreshed_suites_come_before_those_that_are_due(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
         suites = add_suites(fake, 50)
@@ -756,20 +536,6 @@ class TestRefresh:
         paths = [request.path.split("/")[-2] for request in fake.requests]
         assert len(paths) == 50 + 1
         assert {"s45", "s0"} <= set(paths[20 : 20 + 4 + 2])  # four requests at once
-
-    async def test_loop_over_the_changes_can_refresh(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
-        """Although the queue of changes is full, and no other task takes one."""
-        suites = add_suites(fake, 20)
-        create_with_each_request(fake)
-        changes = 0
-        async with asyncio.timeout(INTERVAL * 3), buddy.watch(keys(suites), interval=INTERVAL) as watch:
-            await watch.refresh()  # before the loop has started
-            async for _ in watch:
-                await watch.refresh()
-                await asyncio.sleep(0.1)
-                changes += 1
-                if changes == 200:
-                    break
 
     @pytest.mark.parametrize("unknown", ["acme/shop/other", "acme/shop", 7, ["acme/shop/s0"]])
     async def test_unknown_suite_is_an_error(self, fake: FakeBuddy, buddy: BuddyClient, unknown: Any) -> None:
@@ -844,171 +610,26 @@ class TestSettled:
             await watch.settled()
 
 
-class TestOneConsumer:
-    async def test_second_task_that_iterates_gets_an_error(
-        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
-    ) -> None:
-        create_with_each_request(fake)
-        async with buddy.watch([suite.key], interval=INTERVAL) as watch:
-            first = asyncio.create_task(anext(watch))
-            await asyncio.sleep(1)
-            with pytest.raises(RuntimeError, match="another task is iterating over this watch"):
-                await anext(watch)
-            assert short([await first]) == [(NEW, 2)]
-            changes = [await asyncio.create_task(anext(watch)) for _ in range(3)]  # each has ended when the next starts
-        assert short(changes) == [(NEW, number) for number in (3, 4, 5)]
-
-    async def test_second_task_does_not_acknowledge_a_change(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
-        """The first task is between two changes, and has not handled its change yet."""
-        (suite,) = add_suites(fake, 1)
-        create_with_each_request(fake)
-        state = MemoryState()
-        async with resumable_watch(buddy, suite, state) as watch:
-            assert short([await anext(watch)]) == [(NEW, 3)]
-            saved = state.numbers(suite)
-            with pytest.raises(RuntimeError, match="another task is iterating over this watch"):
-                await asyncio.create_task(anext(watch))
-            assert state.numbers(suite) == saved
-            assert short([await anext(watch)]) == [(NEW, 4)]
-            assert state.numbers(suite) == [*saved, 3]
-
-
-async def leave_by_break(watch: Watch) -> None:
-    async with watch:
-        async for _ in watch:
-            break
-
-
-async def leave_by_cancelling(watch: Watch, seconds: float = ONE_ROUND) -> None:
-    async def consume() -> None:
-        async with watch:
-            async for _ in watch:
-                await asyncio.sleep(0)
-
-    task = asyncio.create_task(consume())
-    await asyncio.sleep(seconds)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-
-
-async def leave_by_cancelling_at_once(watch: Watch) -> None:
-    await leave_by_cancelling(watch, 0)
-
-
-async def leave_by_closing(watch: Watch) -> None:
-    """A loop that waits ends, and queued changes are dropped."""
-    waiting = asyncio.create_task(leave_by_break(watch))
-    await asyncio.sleep(0)
-    await watch.aclose()
-    await watch.aclose()
-    await waiting
-    assert [change async for change in watch] == []
-
-
-async def leave_unused(watch: Watch) -> None:
-    async with watch:
-        pass
-
-
 class TestLeaving:
-    @pytest.mark.parametrize(
-        "leave", [leave_by_break, leave_by_cancelling, leave_by_cancelling_at_once, leave_by_closing, leave_unused]
-    )
-    async def test_leaving_a_watch_leaves_nothing_behind(
-        self, fake: FakeBuddy, leave: Callable[[Watch], Any], caplog: pytest.LogCaptureFixture
+    @pytest.mark.parametrize("is_waiting", [False, True])
+    async def test_closing_a_watch_leaves_nothing_behind(
+        self, fake: FakeBuddy, is_waiting: bool, caplog: pytest.LogCaptureFixture
     ) -> None:
+        """A loop that waits ends, and queued changes are dropped."""
         suites = add_suites(fake, 50)
         create_with_each_request(fake)
         tasks = len(asyncio.all_tasks())
         async with BuddyClient(fake.token, base_url=fake.base_url) as buddy:
-            await leave(buddy.watch(keys(suites), interval=INTERVAL))
+            watch = buddy.watch(keys(suites), interval=INTERVAL)
+            waiting = asyncio.create_task(anext(watch, None))
+            await asyncio.sleep(0 if is_waiting else ONE_ROUND)
+            await watch.aclose()
+            assert (await waiting is None) == is_waiting
+            assert [change async for change in watch] == []
         await asyncio.sleep(1)  # the server notices later that connections are closed
         assert (len(asyncio.all_tasks()), fake.in_flight) == (tasks, 0)
-        requests = len(fake.requests)
-        jumps = count_jumps()
+        requests, jumps = len(fake.requests), count_jumps()
         await asyncio.sleep(INTERVAL * 2)
         assert len(fake.requests) == requests
         assert count_jumps() == jumps + 1  # no timer was left behind
         assert not caplog.records
-
-    async def test_next_loop_continues_after_a_break(
-        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
-    ) -> None:
-        suite.create()
-        fake.on_request = lambda _: create(suite, 30) if len(fake.requests) == 2 else None
-        found: list[Change] = []
-        async with buddy.watch([suite.key], interval=INTERVAL) as watch:
-            for _ in range(3):
-                async for change in watch:
-                    found.append(change)
-                    if len(found) % 10 == 0:
-                        break
-        assert short(found) == [(NEW, number) for number in range(2, 32)]
-
-
-class MemoryState:
-    """Keeps the state of a watch in memory."""
-
-    def __init__(self) -> None:
-        self.sessions: dict[SuiteKey, dict[str, Session]] = {}
-
-    async def load(self, key: SuiteKey) -> list[Session] | None:
-        return list(self.sessions[key].values()) if key in self.sessions else None
-
-    async def start(self, key: SuiteKey, sessions: Iterable[Session]) -> None:
-        self.sessions[key] = {session.id: session for session in sessions}
-
-    async def save(self, key: SuiteKey, session: Session) -> None:
-        self.sessions[key][session.id] = session
-
-    def numbers(self, suite: FakeSuite) -> list[int]:
-        return sorted(session.relative_id for session in self.sessions[suite.key].values())
-
-
-def resumable_watch(buddy: BuddyClient, suite: FakeSuite, state: MemoryState) -> Watch:
-    return buddy._new_watch(  # noqa: SLF001 - a state in memory, which runs in virtual time
-        [suite.key], interval=INTERVAL, branch=None, on_failure="raise", state=state
-    )
-
-
-class TestState:
-    async def test_watch_continues_where_the_last_one_stopped(self, buddy: BuddyClient, suite: FakeSuite) -> None:
-        state = MemoryState()
-        running = suite.create()
-        suite.populate(30)
-        async with resumable_watch(buddy, suite, state) as watch:
-            waiting = asyncio.create_task(anext(watch))
-            await asyncio.sleep(1)
-            assert state.numbers(suite) == list(range(1, 32))
-        with pytest.raises(StopAsyncIteration):
-            await waiting
-        suite.finish(running)
-        suite.create()
-        async with resumable_watch(buddy, suite, state) as watch:
-            assert short([await anext(watch), await anext(watch)]) == [(FINISHED, 1), (NEW, 32)]
-
-    async def test_change_is_acknowledged_when_the_next_one_is_requested(
-        self, buddy: BuddyClient, suite: FakeSuite
-    ) -> None:
-        state = MemoryState()
-        await state.start(suite.key, [])
-        suite.populate(3)
-        for numbers, saved in (([1], []), ([1, 2], [1]), ([2], [1])):
-            async with resumable_watch(buddy, suite, state) as watch:
-                assert short([await anext(watch) for _ in numbers]) == [(NEW, number) for number in numbers]
-            assert state.numbers(suite) == saved
-
-    async def test_suite_that_was_created_again_replaces_the_state(
-        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
-    ) -> None:
-        state = MemoryState()
-        suite.populate(3)
-        async with resumable_watch(buddy, suite, state) as watch:
-            waiting = asyncio.create_task(anext(watch))
-            await asyncio.sleep(1)
-            fake.delete_suite(suite)
-            await asyncio.sleep(ONE_ROUND)
-            fake.add_suite(*suite.key).create()
-            assert short([await waiting]) == [(NEW, 1)]
-            assert state.numbers(suite) == []
