@@ -140,9 +140,9 @@ def long(session: nox.Session) -> None:
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """Print the outcome of every fault in a table."""
+    """Run the tests of faults, and list their outcomes."""
     install_wheel(session)
-    run_python(session, "-m", "pytest", "-q", "-m", "fault", *session.posargs)
+    run_python(session, "-m", "pytest", "-v", "-m", "fault", *session.posargs)
 
 
 @nox.session
@@ -157,7 +157,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def integrations(session: nox.Session) -> None:
-    """Test the package with other tools and proxies, the report in a browser, and the recipes; list missing tools."""
+    """Test the recipes with their tools, and the report in a browser; list missing tools."""
     install_wheel(session)
     session.install(*groups("integrations"))
     if session.posargs:

@@ -1,11 +1,10 @@
-"""Fixtures of all tests, the profiles of Hypothesis, and the fault table."""
+"""Fixtures of all tests, and the profiles of Hypothesis."""
 
 from __future__ import annotations
 
 import logging
 import os
-import re
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -51,32 +50,11 @@ async def fake() -> AsyncIterator[FakeBuddy]:
 
 
 @pytest.fixture
-def reader(
-    no_waiting: None, record_property: Callable[[str, object], None], caplog: pytest.LogCaptureFixture
-) -> Iterator[CheckedReader]:
+def reader(no_waiting: None, caplog: pytest.LogCaptureFixture) -> Iterator[CheckedReader]:
     with caplog.at_level(logging.DEBUG):
-        yield CheckedReader(record_property, caplog)
+        yield CheckedReader(caplog)
 
 
 @pytest.fixture
-def cost(record_property: Callable[[str, object], None]) -> CostRecorder:
-    return CostRecorder(record_property)
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print the fault table, if the option `-m fault` selects its cases."""
-    if config.getoption("markexpr") != "fault":
-        return
-    terminalreporter.section("requests, seconds, case, outcome")
-    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.getreports(outcome)]
-    cases = [report for report in reports if report.when == "call"]
-    for report in sorted(cases, key=lambda report: report.nodeid):
-        properties = dict(report.user_properties)
-        test, _, parameters = report.nodeid.rpartition("::test_")[2].partition("[")
-        name = ": ".join(filter(None, [test.replace("_", " "), parameters.removesuffix("]")]))
-        outcome = str(properties.get("outcome", "passed")) if report.passed else "FAILED"
-        outcome = re.sub(r"\s+", " ", re.sub(r"https?://\S+[^\s:]", "URL", outcome))
-        seconds = float(properties.get("seconds", report.duration))
-        requests = properties.get("requests", "-")
-        terminalreporter.write_line(f"{requests:>5} {seconds:7.2f}  {name[:80]:80}  {outcome[:100]}")
-    terminalreporter.write_line(f"{len(cases)} cases")
+def cost() -> CostRecorder:
+    return CostRecorder()

@@ -26,7 +26,7 @@ from buddy_sessions import (
     TransportError,
 )
 from buddy_sessions.testing import FakeBuddy, Fault
-from helpers.faults import TOKEN, CheckedReader, CostRecorder, UnreachableServer
+from helpers.faults import TOKEN, CheckedReader, UnreachableServer
 
 pytestmark = pytest.mark.fault
 
@@ -111,11 +111,9 @@ class TestRejectedToken:
     @pytest.mark.parametrize(
         ("is_callable", "on_failure", "max_concurrency", "latency"),
         [
-            (False, "raise", MAX_CONCURRENCY, 0.01),
             (False, "raise", 50, 5.0),
             (False, "collect", MAX_CONCURRENCY, 5.0),
             (True, "raise", 1, 0.01),
-            (True, "raise", MAX_CONCURRENCY, 5.0),
             (True, "collect", 50, 0.01),
         ],
     )
@@ -194,18 +192,12 @@ class TestSync:
         await reader.fail(fake, AuthenticationError, requests=requests, function=function, token=source)
         assert source.calls == 2
 
-    async def test_sync_from_a_server_that_is_down(self, reader: CheckedReader, fake: FakeBuddy, path: Path) -> None:
-        fake.on_request = lambda _: fake.inject(Fault.status(503))
-        function = sync_of(suite_keys(2000), path, on_failure="collect", concurrency=1)
-        error = await reader.fail(fake, ServerError, requests=3 * 20, function=function)
-        assert error.not_tried == 2000 - 20
-
 
 @pytest.mark.virtual_time
 @pytest.mark.parametrize(
     "fault", [Fault.status(503), Fault.disconnect(), Fault.hang(), None], ids=["503", "disconnect", "hang", "restart"]
 )
-async def test_outage_of_3_seconds(cost: CostRecorder, fake: FakeBuddy, fault: Fault | None) -> None:
+async def test_outage_of_3_seconds(fake: FakeBuddy, fault: Fault | None) -> None:
     """With the default settings, every suite is complete."""
 
     def inject(fault: Fault, _: object) -> None:
@@ -226,10 +218,9 @@ async def test_outage_of_3_seconds(cost: CostRecorder, fake: FakeBuddy, fault: F
 
     suites = add_suites(fake, 400, 3)
     outage = asyncio.create_task(restart())
-    with cost.measure(fake):
-        async with BuddyClient(TOKEN, base_url=fake.base_url) as buddy, buddy.harvest(suites) as harvest:
-            found = [session async for _, session in harvest]
+    started = now()
+    async with BuddyClient(TOKEN, base_url=fake.base_url) as buddy, buddy.harvest(suites) as harvest:
+        found = [session async for _, session in harvest]
     await outage
     assert (len(found), harvest.failures, harvest.stats.suites) == (400 * 3, {}, 400)
-    assert cost.seconds > 3
-    cost.record_property("outcome", f"{len(found):,} sessions")
+    assert now() - started > 3

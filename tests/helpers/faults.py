@@ -7,7 +7,6 @@ import contextlib
 import json
 import logging
 import os
-import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sized
 from pathlib import Path
@@ -69,33 +68,16 @@ def _count_open() -> tuple[int, int]:
 
 @define
 class CostRecorder:
-    """Records the requests and the seconds of a block for the fault table.
+    """Counts the requests that a server receives in a block."""
 
-    Attributes:
-        record_property: pytest's fixture.
-        requests: The number of requests of the last block.
-        seconds: Its duration, by the clock of the event loop if one is running.
-    """
-
-    record_property: Callable[[str, object], None]
     requests: int = 0
-    seconds: float = 0.0
 
     @contextlib.contextmanager
     def measure(self, server: Server) -> Iterator[None]:
-        """Record the requests that the server receives in this block, and its duration."""
-        requests_before, started = len(server.requests), _now()
+        """Count the requests of this block."""
+        before = len(server.requests)
         yield
-        self.requests, self.seconds = len(server.requests) - requests_before, _now() - started
-        self.record_property("requests", self.requests)
-        self.record_property("seconds", self.seconds)
-
-
-def _now() -> float:
-    try:
-        return asyncio.get_running_loop().time()
-    except RuntimeError:
-        return time.monotonic()
+        self.requests = len(server.requests) - before
 
 
 def text_of_error(error: BaseException) -> str:
@@ -124,16 +106,14 @@ def text_of_log(records: list[logging.LogRecord]) -> str:
 
 @define
 class CheckedReader:
-    """Reads a suite with a new client, checks the effects, and records the outcome for the fault table.
+    """Reads a suite with a new client, and checks the effects.
 
     Attributes:
-        record_property: pytest's fixture.
         log: pytest's fixture.
         stats: The statistics of the last read.
         seconds: The duration of the last read.
     """
 
-    record_property: Callable[[str, object], None]
     log: pytest.LogCaptureFixture
     stats: Stats = field(factory=Stats)
     seconds: float = 0.0
@@ -177,18 +157,13 @@ class CheckedReader:
                 result = error
             self.seconds = asyncio.get_running_loop().time() - started
         if isinstance(result, BuddyError):
-            outcome = f"{type(result).__name__}: {result}"
             text = text_of_error(result)
             assert TOKEN not in text
             assert len(text) < _MAX_ERROR_SIZE
-        else:
-            outcome = f"{len(result)} sessions"
         assert TOKEN not in text_of_log(self.log.records)
         received = len(server.requests) - requests_before
-        for name, value in (("outcome", outcome), ("requests", received), ("seconds", self.seconds)):
-            self.record_property(name, value)
         expected = requests if isinstance(requests, range) else [requests]
-        assert received in expected, f"{received} requests: {outcome}"
+        assert received in expected, f"{received} requests: {result!r}"
         return result
 
     async def _read_suite(self, buddy: BuddyClient) -> list[Session]:
