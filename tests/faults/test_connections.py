@@ -147,12 +147,6 @@ class TestTLS:
         assert "TLS failed" in str(error)
         assert (error.retryable, reader.stats.requests) == (False, 1)
 
-    async def test_own_ssl_context(
-        self, reader: CheckedReader, authority: trustme.CA, trusting_context: ssl.SSLContext
-    ) -> None:
-        async with https_server(authority, "127.0.0.1") as server:
-            assert len(await reader.read(server, requests=1, ssl=trusting_context)) == 3
-
 
 class TestBrokenResponses:
     @pytest.mark.parametrize(
@@ -160,26 +154,17 @@ class TestBrokenResponses:
         [
             # aiohttp itself repeats a request once if there is no complete header: two requests per attempt.
             pytest.param(b"", TransportError, 6, id="fin-before-status-line"),
-            pytest.param([End.FIN], TransportError, 6, id="half-close-before-status-line"),
             pytest.param([End.RST], TransportError, 6, id="rst-before-status-line"),
-            pytest.param(b"HTTP/1.1 2", TransportError, 6, id="fin-in-status-line"),
             pytest.param(HEAD, TransportError, 6, id="fin-in-headers"),
             pytest.param([HEAD, End.RST], TransportError, 6, id="rst-in-headers"),
-            pytest.param(SIZED, TransportError, 3, id="fin-before-body"),
-            pytest.param([SIZED + PAGE[:100], End.FIN], TransportError, 3, id="half-close-in-body"),
             pytest.param([SIZED + PAGE[:100], End.RST], TransportError, 3, id="rst-in-body"),
             pytest.param(SIZED + PAGE[:-1], TransportError, 3, id="body-shorter-than-content-length"),
             pytest.param(CHUNKED + chunk(PAGE), TransportError, 3, id="no-last-chunk"),
             pytest.param(CHUNKED + chunk(PAGE)[:100], TransportError, 3, id="fin-in-chunk"),
-            pytest.param(CHUNKED + chunk(PAGE[:40]) + b"4", TransportError, 3, id="fin-in-chunk-size"),
             pytest.param(encoded(b"nonsense"), TransportError, 3, id="invalid-gzip"),
             pytest.param(encoded(gzip.compress(PAGE)[:-8] + b"\0" * 8), TransportError, 3, id="gzip-with-bad-crc"),
-            pytest.param(encoded(b"nonsense", "deflate"), TransportError, 3, id="invalid-deflate"),
             pytest.param(encoded(PAGE, "br"), TransportError, 3, id="unrequested-brotli"),
-            pytest.param(encoded(PAGE, "zstd"), TransportError, 3, id="unrequested-zstd"),
-            pytest.param(encoded(zlib.compress(PAGE)[:-20], "deflate"), TransportError, 3, id="truncated-deflate"),
             # Only the JSON shows that these are incomplete; invalid JSON is retried once.
-            pytest.param([HEAD + b"\r\n" + PAGE[:100], End.RST], ResponseError, 2, id="rst-in-body-without-length"),
             pytest.param(HEAD + b"\r\n" + PAGE[:100], ResponseError, 2, id="fin-in-body-without-length"),
             pytest.param(encoded(gzip.compress(PAGE)[:-20]), ResponseError, 2, id="truncated-gzip"),
         ],
@@ -213,10 +198,6 @@ class TestBrokenResponses:
         responses: list[Script] = [[SIZED + PAGE, End.KEEP], *([] if is_idle else [[End.RST]]), GOOD]
         async with raw_server(*responses) as server:
             assert len(await reader.read(server, requests=len(responses), function=read_twice)) == 3
-
-    async def test_gzip_without_trailer(self, reader: CheckedReader) -> None:
-        async with raw_server(encoded(gzip.compress(PAGE)[:-8])) as server:
-            assert len(await reader.read(server, requests=1)) == 3
 
 
 def gzip_bomb() -> bytes:
@@ -278,9 +259,7 @@ class TestTimeouts:
         [
             pytest.param(byte_by_byte(SIZED + PAGE), id="one-byte-at-a-time"),
             pytest.param([wait_for_ever], id="no-headers"),
-            pytest.param([HEAD, wait_for_ever], id="stall-in-headers"),
             pytest.param([SIZED + PAGE[:100], wait_for_ever], id="stall-in-body"),
-            pytest.param([CHUNKED + chunk(PAGE), wait_for_ever], id="stall-after-chunk"),
         ],
     )
     async def test_slow_response(self, reader: CheckedReader, script: Script) -> None:
@@ -296,13 +275,6 @@ class TestTimeouts:
         async with raw_server(script) as server:
             await reader.fail(server, TransportError, requests=2, timeout=30, max_attempts=2)
 
-    async def test_no_tls_handshake(self, reader: CheckedReader) -> None:
-        async with raw_server(GOOD) as server:
-            base_url = server.base_url.with_scheme("https")
-            error = await reader.fail(server, TransportError, requests=0, base_url=base_url, timeout=30, max_attempts=2)
-        assert "no response within 30 s" in str(error)
-        assert reader.seconds == pytest.approx(2 * 30, abs=1)
-
 
 @pytest.mark.parametrize(
     "script",
@@ -311,14 +283,11 @@ class TestTimeouts:
         pytest.param(
             HEAD + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}", id="content-length-and-chunks"
         ),
-        pytest.param(HEAD + b"Content-Length: two\r\n\r\n{}", id="content-length-not-a-number"),
         pytest.param(HEAD + b"X: " + b"x" * 9_000 + b"\r\n" + SIZED, id="header-of-9-kb"),
-        pytest.param(b"HTTP/1.1 200 " + b"x" * 9_000 + b"\r\n\r\n", id="status-line-of-9-kb"),
         pytest.param(CHUNKED + b"nonsense\r\n", id="chunk-size-not-a-number"),
         pytest.param(b"SSH-2.0-OpenSSH_9.6\r\n", id="other-protocol"),
         pytest.param(b"HTTP/1.1 OK\r\n\r\n", id="status-not-a-number"),
         pytest.param(PAGE, id="no-status-line"),
-        pytest.param(bytes(100), id="zero-bytes"),
         pytest.param(HEAD + b"X: \0" + TOKEN.encode() + b"\r\n\r\n", id="token-in-invalid-header"),
         pytest.param(TOKEN.encode() + b"\r\n\r\n", id="token-as-status-line"),
     ],

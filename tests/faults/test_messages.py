@@ -7,9 +7,7 @@ from collections.abc import Callable
 from itertools import product
 from urllib.parse import quote
 
-import aiohttp
 import pytest
-from yarl import URL
 
 from buddy_sessions import (
     AuthenticationError,
@@ -21,7 +19,6 @@ from buddy_sessions import (
     ResponseError,
     ServerError,
     StatusError,
-    TransportError,
 )
 from helpers.faults import KEY, CheckedReader, text_of_error, text_of_log
 from helpers.raw_server import http_response, raw_server
@@ -157,15 +154,6 @@ async def test_control_characters_elsewhere_in_a_response(reader: CheckedReader,
             await reader.read(server, requests=range(1, 3))
     assert str(caught.value).isprintable()
     assert all(record.getMessage().isprintable() for record in reader.log.records if record.name == "buddy_sessions")
-
-
-async def test_control_characters_in_the_reason_of_a_proxy(reader: CheckedReader) -> None:
-    script = http_response(b"", status="403 No\x1b[31m\x9b way")
-    async with raw_server(script) as proxy, aiohttp.ClientSession(proxy=proxy.base_url) as session:
-        base_url = URL("https://buddy.example.com")
-        error = await reader.fail(proxy, TransportError, requests=1, base_url=base_url, http_session=session)
-    assert r"responded with 403 No\x1b[31m" in str(error)
-    assert str(error).isprintable()
 
 
 @pytest.mark.parametrize(

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
 from buddy_sessions import BuddyClient, BuddyError, SessionStore, SuiteKey, TestCase
-from helpers.script_server import Respond, script_server
+from buddy_sessions.testing import FakeBuddy, Fault, RecordedRequest
 
 pytestmark = pytest.mark.fault
 
 KEYS = [SuiteKey("acme", "shop", f"s{number:02}") for number in range(30)]
 SURROGATE = "half \ud83d a pair"
+
+
+Respond = Callable[[str, dict[str, str]], Any]
+"""Gets the decoded path below the suites of the project, and the query. Returns JSON."""
 
 
 def new_session(number: int, **fields: Any) -> dict[str, Any]:
@@ -41,10 +48,16 @@ async def sync(
 ) -> tuple[dict[SuiteKey, BuddyError], dict[SuiteKey, list[TestCase]]]:
     """Sync all suites with their failing cases. Return the failures, and the cases of session 1 of each suite."""
     async with (
-        script_server(respond) as base_url,
-        BuddyClient("token", base_url=base_url, max_attempts=1) as buddy,
+        FakeBuddy() as fake,
+        BuddyClient(fake.token, base_url=fake.base_url, max_attempts=1) as buddy,
         SessionStore(path) as store,
     ):
+
+        def on_request(request: RecordedRequest) -> None:
+            content = respond(unquote(request.path.split("/unit-tests/suites")[-1]), dict(request.query))
+            fake.inject(Fault.body(json.dumps(content).encode()))
+
+        fake.on_request = on_request
         async with store.sync(buddy, KEYS, on_failure="collect", **{"cases": "failed", **options}) as harvest:
             _ = [pair async for pair in harvest]
         return dict(harvest.failures), {key: await store.cases(key, "id1") for key in KEYS}

@@ -51,12 +51,9 @@ def concurrent_reads(count: int) -> Callable[[BuddyClient], Awaitable[list[Sessi
     ("status", "header"),
     [
         pytest.param(429, "X-Rate-Limit-Reset: 1500000000", id="reset-in-the-past"),
-        pytest.param(429, "X-Rate-Limit-Reset: 0", id="reset-0"),
-        pytest.param(429, "X-Rate-Limit-Reset: -5", id="reset-negative"),
         pytest.param(429, "X-Rate-Limit-Reset: soon", id="reset-not-a-number"),
         pytest.param(429, "X: 1", id="no-reset"),
         pytest.param(429, "Retry-After: 0", id="retry-after-0"),
-        pytest.param(429, "Retry-After: Wed, 21 Oct 2015 07:28:00 GMT", id="retry-after-in-the-past"),
         pytest.param(503, "Retry-After: 0", id="503"),
     ],
 )
