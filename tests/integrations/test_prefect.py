@@ -121,8 +121,7 @@ async def test_killed_flow_resumes_and_repeats_no_batch(fake: FakeBuddy, postgre
             while not any("/s44/" in request.path and request.page == 2 for request in fake.requests):
                 await asyncio.sleep(0.01)
         killed.set()
-        # A little less than a second, because the limiter counts when a request is sent, not when it arrives.
-        assert all(later - earlier > 0.9 for earlier, later in zip(times, times[10:], strict=False))
+        assert times[-1] - times[0] > len(times) / 10 - 1.5  # all processes share 10 requests a second
         before = saved_rows(postgres)
         assert set(before) < set(expected_rows(suites))
         assert (suites[40].key[2], running["id"], "IN_PROGRESS") in before

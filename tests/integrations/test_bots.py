@@ -1,21 +1,36 @@
-"""Fake servers of Slack and Discord: as much of their APIs as a bot needs that posts messages."""
+"""The bots for Slack and Discord, as programs of their own, with as much of both services as they need."""
 
 from __future__ import annotations
 
 import asyncio
+import html
 import json
-from collections import deque
-from collections.abc import Mapping
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import pytest
 from aiohttp import WSMsgType, web
 from aiohttp.test_utils import TestServer
 
+from buddy_sessions.testing import FakeBuddy
+from helpers.recipe_programs import copy_recipe, finish, running
 
-def json_response(content: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+ON_FAKE_DISCORD = """
+import runpy, sys, discord, yarl
+url = sys.argv[2]
+discord.http.Route.BASE = url[:-1]
+discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(url.replace("http", "ws", 1) + "gateway")
+runpy.run_path(sys.argv[1], run_name="__main__")
+"""
+
+
+def json_response(content: object, *, status: int = 200) -> web.Response:
     """Return a response with JSON. discord.py decodes it only if its type has no parameters."""
-    types = {"Content-Type": "application/json"}
-    return web.Response(body=json.dumps(content).encode(), status=status, headers={**types, **(headers or {})})
+    headers = {"Content-Type": "application/json"}
+    return web.Response(body=json.dumps(content).encode(), status=status, headers=headers)
 
 
 class ChatServer:
@@ -23,14 +38,12 @@ class ChatServer:
 
     Attributes:
         posts: The messages that bots have posted, as JSON.
-        faults: The queue of responses to the next posts, in place of accepting them.
     """
 
     token: ClassVar[str]
 
     def __init__(self) -> None:
         self.posts: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self.faults: deque[web.Response] = deque()
         app = web.Application()
         app.add_routes(self.routes())
         self._server = TestServer(app)
@@ -52,9 +65,7 @@ class ChatServer:
         return str(self._server.make_url("/"))
 
     def accept(self, post: dict[str, Any], response: object) -> web.Response:
-        """Accept a post, unless a fault is queued."""
-        if self.faults:
-            return self.faults.popleft()
+        """Accept a post."""
         self.posts.put_nowait(post)
         return json_response(response)
 
@@ -78,8 +89,7 @@ class FakeSlack(ChatServer):
         header = request.headers.get("Authorization", "")
         if header == f"Bearer {self.token}":
             return None
-        error = "invalid_auth" if header.removeprefix("Bearer").strip() else "not_authed"
-        return json_response({"ok": False, "error": error})  # the status is 200
+        return json_response({"ok": False, "error": "invalid_auth"})  # the status is 200
 
 
 class FakeDiscord(ChatServer):
@@ -107,16 +117,12 @@ class FakeDiscord(ChatServer):
         texts = {"id": "7", "name": "bot", "description": "", "icon": None, "verify_key": "", "flags": 0}
         return json_response({**texts, "bot_public": False, "bot_require_code_grant": False, "owner": self._USER})
 
-    async def _channel(self, request: web.Request) -> web.Response:
-        if int(request.match_info["channel"]) != self.channel:
-            return json_response({"message": "Unknown Channel", "code": 10003}, status=404)
+    async def _channel(self, _: web.Request) -> web.Response:
         place = {"guild_id": "9", "position": 0, "parent_id": None, "permission_overwrites": []}
         return json_response({"id": str(self.channel), "type": 0, "name": "builds", **place})
 
     async def _post(self, request: web.Request) -> web.Response:
         post = await request.json()
-        if len(post["content"]) > 2000:
-            return json_response({"message": "Invalid Form Body", "code": 50035}, status=400)
         message = {"id": "1", "channel_id": str(self.channel), "type": 0, "author": self._USER, **post}
         lists: dict[str, list[Any]] = {"embeds": [], "attachments": [], "mentions": [], "mention_roles": []}
         flags = {"pinned": False, "mention_everyone": False, "tts": False}
@@ -137,3 +143,79 @@ class FakeDiscord(ChatServer):
                     data = {**ready, "resume_gateway_url": f"ws{self.url.removeprefix('http')}gateway"}
                     await gateway.send_json({"op": 0, "t": "READY", "s": 1, "d": data})
         return gateway
+
+
+@asynccontextmanager
+async def bot(
+    fake: FakeBuddy, folder: Path, chat: ChatServer, **environment: str
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run a bot, in a folder of its own that keeps its database."""
+    tokens = {"SLACK_BOT_TOKEN": chat.token, "DISCORD_TOKEN": chat.token}
+    command: tuple[str | Path, ...]
+    if isinstance(chat, FakeSlack):
+        command = (copy_recipe("slack_bot", folder, INTERVAL=0.05, SLACK_API=chat.url),)
+    else:
+        recipe = copy_recipe("discord_bot", folder, INTERVAL=0.05, CHANNEL=FakeDiscord.channel)
+        command = ("-c", ON_FAKE_DISCORD, recipe, chat.url)
+    async with running(fake, folder, *command, **(tokens | environment)) as process:
+        yield process
+
+
+def failing(*names: str) -> list[dict[str, str]]:
+    return [{"name": name, "classname": "", "test_group_name": "cart", "status": "FAILED"} for name in names]
+
+
+@pytest.fixture(params=[FakeDiscord, FakeSlack])
+async def chat(request: pytest.FixtureRequest) -> AsyncIterator[ChatServer]:
+    pytest.importorskip("discord")
+    pytest.importorskip("slack_sdk")
+    async with request.param() as chat:
+        yield chat
+
+
+async def test_bot_posts_the_failing_tests_of_each_session_that_turns_red(
+    fake: FakeBuddy, chat: ChatServer, tmp_path: Path
+) -> None:
+    """After a restart, it continues where it has stopped; the last post may be repeated. It mentions nobody."""
+    suite = fake.add_suite("acme", "storefront", "MNbyVedg").populate(120)
+
+    async def next_post() -> list[str]:
+        post = await chat.posts.get()
+        text = html.unescape(post["text"]) if isinstance(chat, FakeSlack) else post["content"].replace("\\", "")
+        return text.splitlines()
+
+    async def interrupt(process: asyncio.subprocess.Process) -> None:
+        process.send_signal(signal.SIGINT)
+        finished = await finish(process)
+        assert finished.code == 130
+        assert "Traceback" not in finished.err
+
+    async with bot(fake, tmp_path, chat) as process:
+        while len(fake.requests) < 2:  # it reports each session from now on
+            await asyncio.sleep(0.01)
+        suite.create(branch="feature", cases=failing("hidden"))
+        session = suite.create(cases=[{"name": "passes"}, *failing("adds", "pays")])
+        lines = await next_post()
+        assert "acme/storefront/MNbyVedg is red on main:" in lines[0]
+        assert [lines[1], *(line[2:] for line in lines[2:])] == [session["html_url"], "cart > adds", "cart > pays"]
+        await interrupt(process)
+    suite.create(cases=failing("@everyone <!channel>"))
+    async with bot(fake, tmp_path, chat) as process:
+        while "pays" in str(post := await chat.posts.get()):
+            pass
+        assert ("<!channel>" if isinstance(chat, FakeSlack) else "@everyone") not in str(post)
+        await interrupt(process)
+
+
+async def test_bot_stops_if_a_token_is_rejected(fake: FakeBuddy, chat: ChatServer, tmp_path: Path) -> None:
+    wrong = {"SLACK_BOT_TOKEN": "xoxb-wrong", "DISCORD_TOKEN": "wrong.token"}
+    for tokens, service in (
+        (wrong, type(chat).__name__.removeprefix("Fake")),
+        ({"BUDDY_TOKEN": "wrong-token"}, "Buddy"),
+    ):
+        async with bot(fake, tmp_path, chat, **tokens) as process:
+            finished = await finish(process)
+        assert finished.code == 1
+        assert f"The bot stops, because of {service}: " in finished.err
+        assert "Traceback" not in finished.err
+        assert not any(token in finished.err for token in tokens.values())
