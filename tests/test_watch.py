@@ -376,6 +376,20 @@ class TestFailures:
             delete(suite, suite.sessions[:101])  # all that are remembered, unless it was created again
             assert await rounds.next() == []
 
+    async def test_empty_suite_that_was_missing(self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
+        """Its list is empty before and after that, but its numbers start again."""
+        suite.create(relative_id=150)
+        async with watching(buddy, suite) as rounds:
+            create(suite, 100, **DONE)
+            await rounds.next()
+            delete(suite, suite.sessions)
+            assert await rounds.next() == []
+            fake.inject(Fault.status(404))
+            assert await rounds.next() == []
+            assert await rounds.next(INTERVAL * 3) == []
+            suite.create(relative_id=1)
+            assert await rounds.next() == [(NEW, 1)]
+
     @pytest.mark.parametrize("status", [401, 403, 404])
     async def test_setup_error_in_the_first_round_is_raised(
         self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, status: int
