@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 import attrs
 import pytest
-from aiohttp import web
 
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 
@@ -21,18 +20,6 @@ NOT_FOUND = (404, {"errors": [{"message": "Session not found"}]})
 
 def is_recent(session: dict[str, Any]) -> bool:
     return bool(session["relative_id"] in {9, 8, 5})
-
-
-WRONG = {
-    "stale": Fault.stale(()),
-    "filtered": Fault.filtered(is_recent),
-    "filtered after the cut": Fault.filtered(is_recent, after_cut=True),
-    "short page": Fault.short_page(0),
-    "page size": Fault.page_size(1),
-    "swapped": Fault.swapped(0),
-    "missing row": Fault.missing_row(0),
-}
-wrong_responses = pytest.mark.parametrize("fault", WRONG.values(), ids=WRONG.keys())
 
 
 @attrs.frozen
@@ -99,31 +86,23 @@ async def test_faults_apply_in_order_and_once(fake: FakeBuddy, reader: Reader) -
     assert not fake.faults
 
 
-async def test_fault_precedes_token_and_rate_limit(fake: FakeBuddy, reader: Reader) -> None:
-    fake.token, fake.rate_limit = "renewed", 1
-    content = {"errors": [{"message": "HTTP 503 (injected fault)"}]}
-    assert await reader.get(SESSIONS, Fault.status(503)) == (503, content)
-    reader.http.headers["Authorization"] = "Bearer renewed"
-    assert [await reader.status(), await reader.status()] == [200, 429]
-
-
 @pytest.mark.parametrize(
-    ("fault", "status", "body", "headers"),
+    ("fault", "expected"),
     [
-        (Fault.status(502, body=b"<html>", headers={"content-type": "text/html"}), 502, b"<html>", ["text/html"]),
-        (Fault.status(204), 204, b"", ["application/json"]),
-        (Fault.body(b"\xff\xfe"), 200, b"\xff\xfe", ["application/json"]),
-        (Fault.body(b"", headers={"Content-Type": "text/plain"}), 200, b"", ["text/plain"]),
+        (
+            Fault.status(502, body=b"<html>", headers={"content-type": "text/html"}),
+            (502, b"<html>", ["text/html"]),
+        ),
+        (Fault.status(204), (204, b"", ["application/json"])),
+        (Fault.body(b"\xff\xfe"), (200, b"\xff\xfe", ["application/json"])),
+        (Fault.body(b"", headers={"Content-Type": "text/plain"}), (200, b"", ["text/plain"])),
     ],
     ids=lambda value: value.name if isinstance(value, Fault) else "",
 )
-async def test_status_body_and_headers(
-    reader: Reader, fault: Fault, status: int, body: bytes, headers: list[str]
-) -> None:
+async def test_status_body_and_headers(reader: Reader, fault: Fault, expected: tuple[int, bytes, list[str]]) -> None:
     reader.fake.inject(fault)
     async with reader.http.get(SESSIONS) as response:
-        assert (response.status, await response.read()) == (status, body)
-        assert response.headers.getall("Content-Type") == headers
+        assert (response.status, await response.read(), response.headers.getall("Content-Type")) == expected
 
 
 async def test_disconnect(reader: Reader) -> None:
@@ -131,14 +110,13 @@ async def test_disconnect(reader: Reader) -> None:
     assert [request.status for request in reader.fake.requests] == [None]
 
 
-@pytest.mark.parametrize("after", [0, 100])
-async def test_truncate_announces_more_than_it_sends(reader: Reader, after: int) -> None:
+async def test_truncate_announces_more_than_it_sends(reader: Reader) -> None:
     async with reader.http.get(SESSIONS) as response:
         whole = await response.read()
-    head, _, body = (await reader.raw(Fault.truncate(after))).partition(b"\r\n\r\n")
+    head, _, body = (await reader.raw(Fault.truncate(100))).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200 OK\r\n")
     assert f"Content-Length: {len(whole)}\r\n".encode() in head
-    assert body == whole[:after]
+    assert body == whole[:100]
     assert reader.fake.requests[-1].status is None
 
 
@@ -150,31 +128,17 @@ async def test_stall(reader: Reader) -> None:
 
 
 async def test_hang_ends_when_the_client_disconnects(fake: FakeBuddy, reader: Reader) -> None:
-    started, ended = asyncio.Event(), asyncio.Event()
-
-    async def observed_hang(request: web.BaseRequest, make_response: Callable[[], web.Response]) -> web.Response | None:
-        started.set()
-        try:
-            return await Fault.hang().handler(request, make_response)
-        finally:
-            ended.set()
-
-    request = asyncio.create_task(reader.status(SESSIONS, Fault("observed hang", observed_hang)))
-    await started.wait()
+    arrived = asyncio.Event()
+    fake.on_request = lambda _: arrived.set()
+    request = asyncio.create_task(reader.status(SESSIONS, Fault.hang()))
+    await arrived.wait()
     assert fake.in_flight == 1
     request.cancel()
     async with asyncio.timeout(5):
-        await ended.wait()
-    assert (fake.in_flight, fake.requests[0].status) == (0, None)
+        while fake.in_flight:
+            await asyncio.sleep(0.001)
+    assert fake.requests[0].status is None
     assert await reader.status() == 200
-
-
-async def test_own_fault(reader: Reader) -> None:
-    async def teapot(_request: web.BaseRequest, make_response: Callable[[], web.Response]) -> web.Response:
-        return web.Response(status=418, body=make_response().body, content_type="application/json")
-
-    status, content = await reader.get(SESSIONS, Fault("teapot", teapot, Fault.short_page(1).view))
-    assert (status, len(content["sessions"])) == (418, 1)
 
 
 # Wrong responses
@@ -184,29 +148,20 @@ async def test_own_fault(reader: Reader) -> None:
     ("fault", "query", "numbers"),
     [
         (Fault.filtered(is_recent), {}, [10, 7, 6, 4]),
-        (Fault.filtered(is_recent), {"page": 2}, [3, 2, 1]),
         (Fault.filtered(is_recent), {"branch": "dev"}, [10, 6, 4, 2]),
         (Fault.filtered(is_recent, after_cut=True), {}, [10, 7]),
-        (Fault.filtered(is_recent, after_cut=True), {"page": 2}, [6, 4, 3]),
         (Fault.filtered(is_recent, after_cut=True), {"branch": "dev"}, [10, 6, 4]),
         (Fault.short_page(3), {"page": 2}, [6, 5, 4]),
         (Fault.short_page(0), {}, []),
-        (Fault.short_page(5), {}, [10, 9, 8, 7]),
         (Fault.short_page(1), {"path": CASES}, [10]),
-        (Fault.page_size(3), {}, [10, 9, 8]),
         (Fault.page_size(3), {"page": 2}, [7, 6, 5]),
         (Fault.page_size(6), {"page": 2}, [4, 3, 2, 1]),
         (Fault.page_size(2), {"page": 2, "branch": "main"}, [5, 3]),
-        (Fault.page_size(2), {"page": 2, "path": CASES}, [8, 7]),
         (Fault.swapped(0), {}, [9, 10, 8, 7]),
-        (Fault.swapped(3), {}, [10, 9, 8, 6]),
         (Fault.swapped(3), {"page": 2}, [7, 5, 4, 3]),
-        (Fault.swapped(9), {"page": 3}, [2, 1]),
         (Fault.swapped(1), {"branch": "dev"}, [10, 6, 8, 4]),
-        (Fault.swapped(3), {"path": CASES}, [10, 9, 8, 6]),
         (Fault.missing_row(0), {}, [9, 8, 7]),
         (Fault.missing_row(2), {"page": 2}, [6, 5, 3]),
-        (Fault.missing_row(4), {}, [10, 9, 8, 7]),
         (Fault.missing_row(1), {"path": CASES}, [10, 8, 7]),
     ],
     ids=lambda value: value.name if isinstance(value, Fault) else str(value),
@@ -235,47 +190,20 @@ async def test_stale_suite_is_that_of_the_snapshot(suite: FakeSuite, reader: Rea
     assert await reader.page() == [11, 10, 9, 7]
 
 
-@pytest.mark.parametrize("after_cut", [False, True])
 @pytest.mark.parametrize("path", [f"{SESSIONS}/id9", f"{SESSIONS}/id9/cases"])
-async def test_hidden_session_is_not_found(suite: FakeSuite, reader: Reader, path: str, after_cut: bool) -> None:
-    hides_9 = Fault.filtered(lambda session: session.pop("id") == "id9", after_cut=after_cut)  # it gets a copy
-    assert await reader.page(hides_9) in ([10, 8, 7, 6], [10, 8, 7])
+async def test_hidden_session_is_not_found(suite: FakeSuite, reader: Reader, path: str) -> None:
+    hides_9 = Fault.filtered(lambda session: session.pop("id") == "id9")  # it gets a copy
+    assert await reader.page(hides_9) == [10, 8, 7, 6]
     assert await reader.get(path, hides_9) == NOT_FOUND
     assert await reader.get(f"{SESSIONS}/id10", hides_9) == (200, suite.sessions[0])
     assert await reader.status(path) == 200
 
 
-@wrong_responses
-async def test_other_responses_are_as_usual(suite: FakeSuite, reader: Reader, fault: Fault) -> None:
-    status, content = await reader.get(SUITES, fault)
-    assert (status, content["suites"]) == (200, [suite.summary()])
-    if "stale" not in fault.name:
-        assert await reader.get(f"{SESSIONS}/id10", fault) == (200, suite.sessions[0])
-
-
-@wrong_responses
-async def test_request_is_checked_as_usual(fake: FakeBuddy, reader: Reader, fault: Fault) -> None:
+async def test_request_is_checked_as_usual(fake: FakeBuddy, reader: Reader) -> None:
+    fault = Fault.short_page(0)
     fake.refuse_above = 50
     assert await reader.status(SESSIONS, fault, per_page=51) == 400
     fake.rate_limit = 1
     assert [await reader.status(SESSIONS, fault) for _ in range(2)] == [200, 429]
     fake.token = "renewed"
     assert await reader.status(SESSIONS, fault) == 401
-
-
-@pytest.mark.parametrize(
-    ("fault", "name"),
-    [
-        (Fault.status(503), "status(503)"),
-        (Fault.body(b"abc"), "body(3 bytes)"),
-        (Fault.disconnect(), "disconnect()"),
-        (Fault.truncate(), "truncate(100)"),
-        (Fault.stall(0.5), "stall(0.5)"),
-        (Fault.hang(), "hang()"),
-        (Fault.stale(()), "stale(0 sessions)"),
-        (Fault.filtered(is_recent), "filtered(after_cut=False)"),
-        (Fault.missing_row(2), "missing_row(2)"),
-    ],
-)
-def test_names(fault: Fault, name: str) -> None:
-    assert repr(fault) == f"Fault(name='{name}')"

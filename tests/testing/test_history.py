@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
-import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from itertools import groupby, pairwise
@@ -13,7 +11,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from buddy_sessions.testing import FakeBuddy, FakeSuite
@@ -71,7 +69,6 @@ def test_demo_has_flaky_tests_and_red_streaks() -> None:
     fake = FakeBuddy()
     suites = fake.add_demo_suites(until=UNTIL)
     assert [len(suite.sessions) for suite in suites] == [400, 220, 90, 310, 140, 30]
-    assert {key[:2] for key in fake.suites} == {("acme", "storefront"), ("acme", "payments")}
     suite = suites[0]
     changes: Counter[str] = Counter()
     last: dict[str, str] = {}
@@ -83,11 +80,6 @@ def test_demo_has_flaky_tests_and_red_streaks() -> None:
     red = [session["status"] == "ERROR" for session in suite.sessions]
     assert 0.1 < sum(red) / len(red) < 0.4
     assert max(len(list(streak)) for is_red, streak in groupby(red) if is_red) >= 4
-    newest = max(
-        (each for suite in suites for each in suite.sessions if each["failed_count"]),
-        key=lambda row: row["create_date"],
-    )
-    assert newest["failed_count"] > 3
 
 
 def test_sessions_are_plausible() -> None:
@@ -96,7 +88,6 @@ def test_sessions_are_plausible() -> None:
     assert {each["status"] for each in sessions} == {"SUCCESSFUL", "ERROR", "SKIPPED"}
     assert {each["ref_type"] for each in sessions} == {"BRANCH", "TAG", "PULL_REQUEST"}
     assert 0.4 < sum(each["ref_name"] == "main" for each in sessions) / len(sessions) < 0.6
-    assert len({each["created_by"]["name"] for each in sessions}) > 3
     for before, each in pairwise(sessions):
         assert before["create_date"] <= each["create_date"]
         assert abs(each["tests_count"] - before["tests_count"]) <= 1
@@ -106,7 +97,6 @@ def test_sessions_are_plausible() -> None:
         assert each["create_date"] <= each["start_date"] <= each["finish_date"] <= "2026-01-30T15:00:00Z"
         assert count_statuses(suite, each) == [each[name] for name in COUNTS]
         assert (each["status"] == "ERROR") == bool(each["failed_count"] or each["error_count"])
-        assert "error_message" not in each or each["status"] == "ERROR"
 
 
 def test_cases_are_plausible() -> None:
@@ -117,13 +107,7 @@ def test_cases_are_plausible() -> None:
         assert more[: len(fewer)] == fewer
     cases = [case for run in runs for case in run]
     assert len({case["id"] for case in cases}) == len(cases)
-    groups = Counter(case["test_group_name"] for case in runs[0])
-    assert len(groups) > 4
-    assert max(groups.values()) <= 14
-    assert all(re.fullmatch(r"tests/[a-z]+/test_[a-z]+\.py", group) for group in groups)
-    for case in cases:
-        assert case["classname"].lower() == case["test_group_name"].split("/")[1] + "test"
-        assert (case["time"] == 0) == (case["status"] == "SKIPPED")
+    assert all((case["time"] == 0) == (case["status"] == "SKIPPED") for case in cases)
     for session, run in zip(suite.sessions[::-1], runs, strict=True):
         if session["status"] != "SKIPPED":
             assert 0.3 * session["duration"] < sum(case["time"] for case in run) < 2.5 * session["duration"]
@@ -135,11 +119,6 @@ def test_same_tests_fail_for_the_same_reason() -> None:
     for _ in range(2):
         session = suite.create(status="ERROR", tests_count=100, failed_count=8)
         cases = [suite.case(session, case["id"]) for case in suite.cases(session, status="FAILED")]
-        for case in cases:
-            (failure,) = ET.fromstring(case["data"])
-            place = f'File "{case["test_group_name"]}", line '
-            assert place in (failure.text or "")
-            assert not re.search(r"[{}]", failure.text or "")
         messages.append({case["name"]: ET.fromstring(case["data"])[0].get("message", "") for case in cases})
     both = messages[0].keys() & messages[1].keys()
     assert len(both) >= 7
@@ -161,36 +140,21 @@ def test_cases_match_any_consistent_counts(passed: int, failed: int, skipped: in
     assert len({case["id"] for case in suite.cases(session)}) == expected[0]
 
 
-@example(counts=(3, 2, 9, 2), number=-7)
 @given(counts=st.tuples(anything, anything, anything, anything), number=anything)
 def test_invalid_counts_give_valid_cases(counts: tuple[object, ...], number: object) -> None:
-    suite = FakeSuite("acme", "shop", "MNbyVedg")
     fields: dict[str, Any] = dict(zip(COUNTS, counts, strict=True))
+    suite = FakeSuite("acme", "shop", "MNbyVedg")
     session = suite.create(relative_id=number, **fields)
     assert len(suite.cases(session)) == (max(0, counts[0]) if isinstance(counts[0], int) else 0)
 
 
-def test_populate_continues_the_history() -> None:
-    suite = populated(50).populate(50, until=UNTIL + timedelta(days=9)).populate(500, until=UNTIL + timedelta(days=9))
+def test_populate_continues_the_history_until_now() -> None:
+    suite = populated(50).populate(50)
     sessions = suite.sessions[::-1]
-    assert [session["relative_id"] for session in sessions] == list(range(1, 601))
+    assert [session["relative_id"] for session in sessions] == list(range(1, 101))
     dates = [session["create_date"] for session in sessions]
     assert dates == sorted(dates)
-    assert all(session["finish_date"] <= "2026-02-08T15:00:00Z" for session in sessions)
-    assert suite.create()["create_date"] >= dates[-1]
-
-
-def test_populate_ends_now() -> None:
-    suite = FakeSuite("acme", "shop", "MNbyVedg").populate(20).populate(20)
-    newest = datetime.fromisoformat(suite.sessions[0]["create_date"])
-    assert timedelta(0) <= datetime.now(UTC) - newest < timedelta(hours=1)
-
-
-def test_session_is_never_older_than_the_newest() -> None:
-    suite = FakeSuite("acme", "shop", "MNbyVedg").populate(3, until=datetime.now(UTC) + timedelta(days=9))
-    newest, created = suite.sessions[0], suite.create()
-    assert created["create_date"] >= newest["create_date"]
-    assert suite.finish(created)["duration"] == 0
+    assert timedelta(0) <= datetime.now(UTC) - datetime.fromisoformat(dates[-1]) < timedelta(hours=1)
 
 
 @pytest.mark.parametrize(
@@ -200,14 +164,3 @@ def test_session_is_never_older_than_the_newest() -> None:
 def test_populate_rejects_a_wrong_time(until: datetime, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         populated(1).populate(1, until=until)
-
-
-def test_many_cases_are_cheap() -> None:
-    suite = FakeSuite("acme", "shop", "MNbyVedg")
-    session = suite.create(status="SUCCESSFUL", tests_count=20_000)
-    suite.cases(session)
-    started = time.process_time()
-    for _ in range(100):
-        assert len(suite.snapshot()[0].cases()) == 20_000
-    assert time.process_time() - started < 3  # it takes 0.1 s; without a cache, 30 s
-    assert len({test_of(case) for case in suite.cases(session)}) == 20_000

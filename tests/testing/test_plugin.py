@@ -25,10 +25,7 @@ async def test_list_that_changes(fake_buddy, buddy_client):
     async for session in buddy_client.sessions(suite.key, per_page=10):
         numbers.append(session.relative_id)
         suite.create()
-        if session.relative_id % 2:
-            suite.delete(session.id)
     assert numbers == list(range(250, 0, -1))
-    assert len(fake_buddy.requests) > 25
 
 async def test_break(fake_buddy, buddy_client):
     suite = fake_buddy.add_suite("acme", "shop", "MNbyVedg").populate(250)
@@ -93,12 +90,6 @@ def run(pytester: pytest.Pytester, *options: str, tests: str) -> pytest.RunResul
     [
         pytest.param("", ["asyncio_mode=auto"], id="auto"),
         pytest.param(STRICT, ["asyncio_mode=strict"], id="strict", marks=pytest.mark.slow),
-        pytest.param(
-            "",
-            ["asyncio_mode=auto", "asyncio_default_test_loop_scope=session"],
-            id="session-loop",
-            marks=pytest.mark.slow,
-        ),
     ],
 )
 def test_pytest_asyncio(pytester: pytest.Pytester, mark: str, settings: list[str]) -> None:

@@ -20,7 +20,6 @@ import trustme
 from yarl import URL
 
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
-from buddy_sessions.testing.wire import RateLimitWindows
 
 EXAMPLES = Path(__file__).parent / "examples"
 """The examples in Buddy's documentation and its OpenAPI document; the list of test cases is shortened."""
@@ -157,11 +156,8 @@ async def test_list_of_suites(fake: FakeBuddy, reader: Reader, suite: FakeSuite)
         pytest.param(SESSIONS, {"page": 3}, range(5, 0, -1), id="the rest on the last page"),
         pytest.param(SESSIONS, {"page": 4}, (), id="nothing past the end"),
         pytest.param(SESSIONS, {"page": 2, "per_page": 4}, (41, 40, 39, 38), id="a page of another size"),
-        pytest.param(SESSIONS, {"per_page": 1000}, range(45, 0, -1), id="more than there are"),
-        pytest.param(CASES, {}, range(45, 25, -1), id="cases"),
         pytest.param(CASES, {"page": 2, "per_page": 4}, (41, 40, 39, 38), id="second page of cases"),
         pytest.param(CASES, {"status": "FAILED", "per_page": 4, "page": 3}, (5,), id="cases with a status"),
-        pytest.param(CASES, {"status": "SKIPPED"}, (), id="no case with a status"),
     ],
 )
 async def test_pages(reader: Reader, path: str, query: dict[str, Any], numbers: range | tuple[int, ...]) -> None:
@@ -169,39 +165,20 @@ async def test_pages(reader: Reader, path: str, query: dict[str, Any], numbers: 
 
 
 async def test_branch_is_neither_a_tag_nor_a_pull_request(reader: Reader, suite: FakeSuite) -> None:
-    first = suite.create(branch="feature/žluťoučký kůň?&")["relative_id"]
-    for ref_type in ("BRANCH", "TAG", "PULL_REQUEST"):
-        suite.create(branch="feature/žluťoučký kůň?&", ref_type=ref_type)
-    assert await reader.numbers(branch="feature/žluťoučký kůň?&") == [first + 1, first]
-    assert await reader.numbers(branch="feature/žluťoučký kůň?&", per_page=1, page=2) == [first]
+    name = "feature/žluťoučký kůň?&"
+    numbers = [suite.create(branch=name, ref_type=kind)["relative_id"] for kind in ("TAG", "BRANCH", "PULL_REQUEST")]
+    assert await reader.numbers(branch=name) == [numbers[1]]
 
 
-@pytest.mark.parametrize("path", [SESSIONS, CASES])
-@pytest.mark.parametrize("name", ["page", "per_page"])
-@pytest.mark.parametrize("value", ["0", "-1", "", "1.5", "+1", "1_0", "¹", pytest.param("9" * 5000, id="5000-digits")])
-async def test_invalid_page_or_per_page(reader: Reader, path: str, name: str, value: str) -> None:
-    assert await reader.get(path, **{name: value}) == (400, f"{name} must be a positive integer")
-
-
-@pytest.mark.parametrize("path", [SESSIONS, CASES])
-async def test_limits_of_the_page_size(fake: FakeBuddy, reader: Reader, path: str) -> None:
+async def test_limits_of_the_page_size(fake: FakeBuddy, reader: Reader) -> None:
     fake.largest_page = 18
-    assert len(await reader.numbers(path, per_page=17)) == 17
-    assert len(await reader.numbers(path)) == 18
+    assert [len(await reader.numbers(per_page=17)), len(await reader.numbers())] == [17, 18]
     fake.refuse_above = 19
-    assert await reader.get(path) == (400, "per_page must not be greater than 19")
-    assert len(await reader.numbers(path, per_page=19)) == 18
+    assert await reader.get(SESSIONS) == (400, "per_page must not be greater than 19")
+    assert len(await reader.numbers(per_page=19)) == 18
 
 
-@pytest.mark.parametrize("value", ["", "failed", "FAILED,ERROR"])
-async def test_unknown_status(reader: Reader, value: str) -> None:
-    assert await reader.get(CASES, status=value) == (400, "status must be one of PASSED, FAILED, SKIPPED, ERROR")
-
-
-SPECIAL = ["/ . .. % ü <&>", "..", "%2F", "a?b#c;d+e", "com.example.Tests.testLogin", 7]
-
-
-@pytest.mark.parametrize("row_id", SPECIAL)
+@pytest.mark.parametrize("row_id", ["/ . .. % ü <&>", "..", "%2F", "a?b#c;d+e", 7])
 async def test_urls_lead_to_the_object(suite: FakeSuite, reader: Reader, row_id: str | int) -> None:
     session = suite.create(id=row_id, cases=[{"name": "t", "id": row_id, "test_group_id": row_id}])
     assert await reader.get(urlsplit(session["url"]).path) == (200, session)
@@ -213,35 +190,33 @@ async def test_urls_lead_to_the_object(suite: FakeSuite, reader: Reader, row_id:
     assert case == suite.cases(session)[0]
 
 
-async def test_names_in_the_path_are_decoded(fake: FakeBuddy, reader: Reader) -> None:
-    fake.add_suite("a b", "c/d?", "žluť").create()
-    path = "/workspaces/a%20b/projects/c%2Fd%3F/unit-tests/suites/%C5%BElu%C5%A5/sessions"
-    assert await reader.numbers(path) == [1]
-    assert fake.requests[-1].path == path
+WRONG_NUMBERS = ("0", "-1", "", "1.5", "+1", "1_0", "¹", "9" * 5000)
+ERRORS: list[tuple[str, dict[str, str], int, str]] = [
+    *((SESSIONS, {"page": value}, 400, "page must be a positive integer") for value in WRONG_NUMBERS),
+    (CASES, {"per_page": "0"}, 400, "per_page must be a positive integer"),
+    *(
+        (CASES, {"status": each}, 400, "status must be one of PASSED, FAILED, SKIPPED, ERROR")
+        for each in ("", "failed")
+    ),
+    ("/", {}, 404, "Not found"),
+    (SESSIONS.replace("acme", ""), {}, 404, "Not found"),
+    (f"{SUITES}/", {}, 404, "Not found"),
+    (f"{SESSION}/cases/c0", {}, 404, "Not found"),  # Buddy has no such path
+    (SUITES.replace("shop", "other"), {}, 404, "Project not found"),
+    (SESSIONS.replace("MNbyVedg", "other"), {}, 404, "Suite not found"),
+    (f"{SESSIONS}/other", {}, 404, "Session not found"),
+    (CASES.replace("YDnagwGk", "other"), {}, 404, "Session not found"),
+    (CASE.replace("g0", "g1"), {}, 404, "Test case not found"),
+    (CASE.replace("c0", "other"), {}, 404, "Test case not found"),
+]
 
 
-@pytest.mark.parametrize(
-    ("path", "message"),
-    [
-        ("/", "Not found"),
-        (SESSIONS.replace("acme", ""), "Not found"),
-        (f"{SUITES}/", "Not found"),
-        (f"{SESSION}/cases/c0", "Not found"),  # Buddy has no such path
-        (SUITES.replace("shop", "other"), "Project not found"),
-        (SUITE.replace("acme", "other"), "Suite not found"),
-        (SESSIONS.replace("MNbyVedg", "other"), "Suite not found"),
-        (CASES.replace("MNbyVedg", "other"), "Suite not found"),
-        (f"{SESSIONS}/other", "Session not found"),
-        (CASES.replace("YDnagwGk", "other"), "Session not found"),
-        (CASE.replace("g0", "g1"), "Test case not found"),
-        (CASE.replace("c0", "other"), "Test case not found"),
-    ],
-)
-async def test_unknown_object_or_path(reader: Reader, path: str, message: str) -> None:
-    assert await reader.get(path) == (404, message)
+@pytest.mark.parametrize(("path", "query", "status", "message"), ERRORS, ids=range(len(ERRORS)))
+async def test_wrong_request(reader: Reader, path: str, query: dict[str, str], status: int, message: str) -> None:
+    assert await reader.get(path, **query) == (status, message)
 
 
-@pytest.mark.parametrize("path", [SUITES, SUITE, SESSIONS, SESSION, CASES, CASE])
+@pytest.mark.parametrize("path", [SUITES, CASE])
 async def test_every_request_is_checked(fake: FakeBuddy, reader: Reader, path: str) -> None:
     assert await reader.status(path) == 200
     assert await reader.status(path, token="wrong") == 401
@@ -303,22 +278,6 @@ async def test_rate_limit(fake: FakeBuddy, reader: Reader) -> None:
     assert await reader.get(SESSIONS) == (429, "The API rate limit is exceeded")
 
 
-def test_rate_limit_windows() -> None:
-    windows = RateLimitWindows()
-    steps = [(0.25, 2), (0.5, 2), (5, 2), (5, 3), (5, 2), (10.99, 2), (11.0, 2), (55.5, 1)]
-    results = [windows.count(1_000_000 + time, limit, 10) for time, limit in steps]
-    assert [(is_allowed, *headers.values()) for is_allowed, headers in results] == [
-        (True, "2", "1", "1000011"),
-        (True, "2", "0", "1000011"),
-        (False, "2", "0", "1000011"),
-        (True, "3", "0", "1000011"),
-        (False, "2", "0", "1000011"),
-        (False, "2", "0", "1000011"),
-        (True, "2", "1", "1000021"),
-        (True, "1", "0", "1000061"),
-    ]
-
-
 async def test_requests_are_recorded(fake: FakeBuddy, reader: Reader) -> None:
     await reader.status(page=2, per_page=5, branch="main")
     await reader.status("/nowhere?x=1&x=2", token="wrong")
@@ -332,20 +291,17 @@ async def test_requests_are_recorded(fake: FakeBuddy, reader: Reader) -> None:
 
 
 async def test_on_request_changes_the_response(fake: FakeBuddy, reader: Reader, suite: FakeSuite) -> None:
-    def add_session(record: RecordedRequest) -> None:
-        assert record.status is None
-        suite.create()
-
-    async def fail_page_2(record: RecordedRequest) -> None:
+    async def on_request(record: RecordedRequest) -> None:
         await asyncio.sleep(0)
+        assert record.status is None
         if record.page == 2:
             fake.inject(Fault.status(503))
+        else:
+            suite.create()
 
-    fake.on_request = add_session
+    fake.on_request = on_request
     assert await reader.numbers(per_page=2) == [46, 45]
-    assert await reader.numbers(page=2, per_page=2) == [45, 44]
-    fake.on_request = fail_page_2
-    assert [await reader.status(page=number) for number in (1, 2, 3)] == [200, 503, 200]
+    assert await reader.status(page=2) == 503
 
 
 @pytest.mark.virtual_time
@@ -369,15 +325,12 @@ async def test_start_and_close_again(fake: FakeBuddy, reader: Reader) -> None:
     with pytest.raises(RuntimeError, match="already running"):
         await fake.start()
     second = FakeBuddy(port=fake.base_url.port or 0)
-    await second.close()
     with pytest.raises(OSError, match="in use"):
         await second.start()
     await fake.close()
     await fake.close()
     with pytest.raises(aiohttp.ClientConnectionError):
         await reader.status()
-    async with second:
-        assert second.base_url == fake.base_url
     fake.port = fake.base_url.port or 0
     await fake.start()
     assert await reader.status() == 200
@@ -397,7 +350,7 @@ def test_suites_are_added_outside_an_event_loop() -> None:
     fake = FakeBuddy(seed=3)
     with pytest.raises(RuntimeError, match="async with FakeBuddy"):
         _ = fake.base_url
-    suite = fake.add_suite("acme", "shop", "MNbyVedg").populate(3)
+    fake.add_suite("acme", "shop", "MNbyVedg").populate(3)
     with pytest.raises(ValueError, match="acme/shop/MNbyVedg already exists"):
         fake.add_suite("acme", "shop", "MNbyVedg")
 
@@ -405,7 +358,7 @@ def test_suites_are_added_outside_an_event_loop() -> None:
         async with fake, aiohttp.ClientSession() as http:
             return await Reader(fake, http).numbers()
 
-    assert asyncio.run(read()) == [session["relative_id"] for session in suite.sessions] == [3, 2, 1]
+    assert asyncio.run(read()) == [3, 2, 1]
 
 
 async def test_suite_that_is_created_again_has_other_sessions(
@@ -417,8 +370,7 @@ async def test_suite_that_is_created_again_has_other_sessions(
     assert await reader.get(SUITES) == (404, "Project not found")
     with pytest.raises(KeyError):
         fake.delete_suite(suite)
-    again = fake.add_suite(*suite.key)
-    created = again.create()
+    created = fake.add_suite(*suite.key).create()
     assert await reader.numbers() == [created["relative_id"]] == [1]
     assert {created["id"], created["revision"]}.isdisjoint(
         each for row in [*suite.sessions, before] for each in (row["id"], row["revision"])
