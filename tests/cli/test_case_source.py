@@ -33,24 +33,22 @@ async def test_sessions_are_read_at_once() -> None:
     """The time is that of the requests, divided by their concurrency."""
     fake = FakeBuddy(latency=0.1)
     suite = fake.add_suite("acme", "shop", "a")
-    for _ in range(60):
-        suite.create(status="SUCCESSFUL", tests_count=500)
+    for _ in range(40):
+        suite.create(status="SUCCESSFUL", tests_count=200)
     loop = asyncio.get_running_loop()
     async with fake, BuddyClient(fake.token, base_url=fake.base_url, max_concurrency=8) as buddy:
         started = loop.time()
-        runs = await ApiCases(buddy, suite.key, show=lambda _: None).runs(branch=None, last=50)
+        runs = await ApiCases(buddy, suite.key, show=lambda _: None).runs(branch=None, last=32)
         seconds = loop.time() - started
-    assert [len(run.cases) for run in runs] == [500] * 50
-    assert [run.session.relative_id for run in runs] == [*range(11, 61)]
-    assert len(fake.requests) == 1 + 50 * 6  # the last request of each session shows that its list has ended
+    assert [len(run.cases) for run in runs] == [200] * 32
+    assert [run.session.relative_id for run in runs] == [*range(9, 41)]
+    assert len(fake.requests) == 1 + 32 * 3  # the last request of each session shows that its list has ended
     assert fake.max_in_flight == 8
     assert seconds <= 1.15 * len(fake.requests) * fake.latency / 8
 
 
-@pytest.mark.parametrize("arguments", [[], ["--branch", "dev"], ["--last", "25"], ["--limit", "3"]])
-@pytest.mark.parametrize(
-    "command", ["flaky --changes 1", "slowest", pytest.param("slowest --threshold 0.05", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("arguments", [[], ["--branch", "dev", "--last", "25"]])
+@pytest.mark.parametrize("command", ["flaky --changes 1", "slowest"])
 def test_database_and_api_give_the_same_result(
     command: str, arguments: list[str], fake: FakeBuddy, suite: FakeSuite, call: Call, tmp_path: Path
 ) -> None:
@@ -80,11 +78,6 @@ class TestEachCommand:
             assert (code, f" in {sessions}\n" in out) == (0, True)
             assert out.splitlines()[0] == SUITE + (", branch dev" if "dev" in arguments else "")
             assert not err or err.startswith("for the other ")
-
-    @pytest.mark.usefixtures("suite")
-    def test_session_without_other_requests_than_its_cases(self, command: str, fake: FakeBuddy, call: Call) -> None:
-        assert call(command, SUITE, "--last", "5").code == 0
-        assert len(fake.requests) == 1 + 5 * 3
 
     def test_deleted_session_is_left_out(self, command: str, fake: FakeBuddy, suite: FakeSuite, call: Call) -> None:
         newest = suite.sessions[1]["id"]

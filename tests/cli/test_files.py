@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
-import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -33,15 +32,6 @@ class TestNewFile:
         finally:
             os.umask(before)
         assert (tmp_path / name).stat().st_mode & 0o777 == 0o640
-
-    @pytest.mark.parametrize("name", ["new.csv", "new.parquet"])
-    @pytest.mark.usefixtures("suites")
-    def test_file_is_unchanged_if_all_suites_fail(self, call: Call, tmp_path: Path, name: str) -> None:
-        path = tmp_path / name
-        path.write_text("old")
-        assert call("harvest", C, "--out", str(path)).code == 7
-        assert path.read_text() == "old"
-        assert [*tmp_path.iterdir()] == [path]
 
     @pytest.mark.parametrize("name", ["new.csv", "new.jsonl", "new.parquet"])
     @pytest.mark.usefixtures("suites")
@@ -119,13 +109,3 @@ class TestParquet:
         with duckdb.connect() as database:
             rows = database.read_parquet(str(path)).select("ref_name, created_by, duration").fetchall()
         assert rows == [("ó\\ud800\u2028\x00'\n", None, None)]
-
-    def test_missing_extra_is_wrong_usage(
-        self, call: Call, fake: FakeBuddy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setitem(sys.modules, "duckdb", None)
-        code, out, err = call("harvest", B, "--out", str(tmp_path / "new.parquet"))
-        assert (code, out) == (2, "")
-        assert err == "error: duckdb is not installed; run: pip install 'buddy_sessions[parquet]'\n"
-        assert not fake.requests
-        assert not [*tmp_path.iterdir()]

@@ -12,31 +12,19 @@ NOW = datetime(2026, 3, 29, 12, 30, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
-    ("text", "age"),
-    [
-        ("24h", timedelta(hours=24)),
-        ("7d", timedelta(days=7)),
-        ("2w", timedelta(days=14)),
-        ("0d", timedelta()),
-        ("99999w", timedelta(weeks=99_999)),
-    ],
-)
-def test_relative_time_is_before_now(text: str, age: timedelta) -> None:
-    assert parse_since(text, NOW) == NOW - age
-
-
-@pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("2026-01-31", "2026-01-31T00:00:00+00:00"),
-        ("20260131", "2026-01-31T00:00:00+00:00"),
-        ("2026-01-31T08:30", "2026-01-31T08:30:00+00:00"),
-        ("2026-01-31 08:30:15Z", "2026-01-31T08:30:15+00:00"),
-        ("2026-01-31T08:30:15.5+05:30", "2026-01-31T08:30:15.500000+05:30"),
+        ("24h", NOW - timedelta(hours=24)),
+        ("2w", NOW - timedelta(days=14)),
+        ("0d", NOW),
+        ("99999w", NOW - timedelta(weeks=99_999)),
+        ("2026-01-31", datetime(2026, 1, 31, tzinfo=UTC)),
+        ("2026-01-31 08:30:15Z", datetime(2026, 1, 31, 8, 30, 15, tzinfo=UTC)),
+        ("2026-01-31T08:30:15.5+05:30", datetime(2026, 1, 31, 3, 0, 15, 500_000, tzinfo=UTC)),
     ],
 )
-def test_time_without_an_offset_is_utc(text: str, expected: str) -> None:
-    assert parse_since(text, NOW).isoformat() == expected
+def test_time_without_an_offset_is_utc(text: str, expected: datetime) -> None:
+    assert parse_since(text, NOW) == expected
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def test_jsonl_names_the_change(source: str, database: str, suite: FakeSuite, fa
 
 @pytest.mark.usefixtures("suite")
 def test_table_for_80_columns(call: Call) -> None:
-    code, out, err = call("compare", SUITE, "old", "new", "--format", "table")
+    code, out, err = call("compare", f"{URL}/new", "#1", f"{URL}/new?tab=tests", "--format", "table")
     assert (code, err) == (0, "")
     assert [re.sub(r"\d+ s ago", "0 s ago", line.rstrip()) for line in out.splitlines()] == [
         f"{SUITE} #1  ✘ failed  0 s ago  5s  main",
@@ -102,15 +102,6 @@ def test_equal_sessions_have_only_a_summary(fake: FakeBuddy, call: Call) -> None
     assert call("compare", "acme/shop/b", "1", "2") == (0, "", "")
     lines = call("compare", "acme/shop/b", "1", "2", "--format", "table").out.splitlines()
     assert lines[4:] == ["", "0 newly failing, 0 fixed, 0 still failing, 0 added, 0 removed, 0 slower"]
-
-
-@pytest.mark.usefixtures("suite")
-@pytest.mark.parametrize(
-    ("key", "old", "new"),
-    [(SUITE, "1", "2"), (SUITE, f"{URL}/old", f"{URL}/new?tab=tests"), (f"{URL}/new", "old", "2")],
-)
-def test_sessions_are_named_by_id_number_or_url(key: str, old: str, new: str, call: Call) -> None:
-    assert len(rows(call("compare", key, old, new).out)) == 6
 
 
 def test_database_without_all_cases_is_an_error(fake: FakeBuddy, suite: FakeSuite, database: str, call: Call) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import tracemalloc
 from pathlib import Path
 
 import duckdb
 import pytest
 
-from buddy_sessions.cli import run
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.command_line import (
     Call,
@@ -18,7 +16,6 @@ from helpers.command_line import (
     rows,
     sync_database,
 )
-from helpers.large_database import create_large_database
 from helpers.stores import execute
 
 A, B, X = "acme/shop/a", "acme/shop/b", "acme/other/x"
@@ -48,9 +45,6 @@ class TestSelection:
         [
             ([B], {B: down_from(3)}),
             (["acme/other", B, B], {B: down_from(3), X: down_from(20)}),
-            (["https://app.buddy.works/acme/shop/unit-tests/b"], {B: down_from(3)}),
-            (["https://app.buddy.works/acme/other"], {X: down_from(20)}),
-            (["b", "-w", "acme", "-p", "shop"], {B: down_from(3)}),
             (["acme/shop", "--branch", "only/here"], {A: [251]}),
             ([B, "--since", "0h"], {}),
         ],
@@ -97,18 +91,3 @@ class TestFile:
         assert (code, out, "was changed" in err) == (7, "", True)
         assert path.read_text() == "old"
         assert sorted(tmp_path.iterdir()) == sorted([path, database.parent])
-
-
-@pytest.mark.slow
-def test_memory_does_not_grow_with_the_suite(tmp_path: Path) -> None:
-    peaks: list[int] = []
-    for sessions in (2_000, 10_000):
-        path = tmp_path / f"{sessions}.db"
-        create_large_database(path, suites=1, sessions=sessions)
-        tracemalloc.start()
-        try:
-            assert run(["export", "--db", str(path), "--out", str(tmp_path / "out.jsonl"), "-q"]) == 0
-            peaks.append(tracemalloc.get_traced_memory()[1])
-        finally:
-            tracemalloc.stop()
-    assert peaks[1] < 1.2 * peaks[0]

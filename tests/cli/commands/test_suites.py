@@ -20,14 +20,8 @@ def suites(fake: FakeBuddy) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["acme/shop"],
-        ["shop", "-w", "acme"],
         ["-w", "acme", "-p", "shop"],
-        ["https://app.buddy.works/acme/shop"],
-        ["https://app.buddy.works/acme/shop/unit-tests"],
         ["https://app.buddy.works/acme/shop/unit-tests/MNbyVedg"],
-        ["https://api.buddy.works/workspaces/acme/projects/shop/unit-tests/suites"],
-        ["https://api.buddy.works/workspaces/acme/projects/shop/"],
     ],
 )
 def test_table_has_keys_for_list(arguments: list[str], call: Call) -> None:

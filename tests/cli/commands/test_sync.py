@@ -9,7 +9,7 @@ import pytest
 
 from buddy_sessions.cli import run
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
-from helpers.command_line import Call, interrupt_at_request, use_terminal
+from helpers.command_line import Call, use_terminal
 from helpers.stores import execute, query
 
 A, B, C = "acme/shop/a", "acme/shop/b", "acme/shop/c"
@@ -94,7 +94,7 @@ class TestCases:
         suite = fake.add_suite("acme", "shop", "a")
         for _ in range(20):
             suite.create(status="SUCCESSFUL", tests_count=50)
-        fake.latency = 0.2
+        fake.latency = 0.1
         terminal = use_terminal(monkeypatch, "stderr", dumb=False)
         assert call("sync", A, "--db", str(path), "--cases", "all").code == 0
         assert re.search(r"20 sessions · \d+ of 1,000 test cases · ", terminal.getvalue())
@@ -107,14 +107,6 @@ class TestFull:
         assert finished
         assert call("sync", A, B, "--db", str(path)).code == 0
         return path
-
-    def test_nothing_wrong(self, call: Call, database: Path) -> None:
-        code, out, err = call("sync", A, B, "--db", str(database), "--full")
-        summary, *notes = err.splitlines()
-        assert (code, out) == (0, "")
-        assert summary.startswith("2 suites, 0 new or changed sessions, ")
-        assert notes == [NOTHING_WRONG, f"Wrote {database} (0 new or changed sessions)"]
-        assert NOTHING_WRONG not in call("sync", A, B, "--db", str(database)).err
 
     @pytest.mark.parametrize(
         ("damage", "found"),
@@ -144,15 +136,6 @@ class TestFull:
 
 class TestFailures:
     @pytest.mark.usefixtures("suites")
-    def test_interrupt_keeps_the_pages_read(self, call: Call, fake: FakeBuddy, path: Path) -> None:
-        interrupt_at_request(fake, 2)
-        code, out, err = call("sync", A, "--db", str(path), "--concurrency", "1")
-        assert (code, out) == (130, "")
-        assert err.startswith("interrupted: 0 suites, 100 new or changed sessions, ")
-        assert err.endswith(f"; all sessions read so far are saved in {path}\n")
-        assert query(path, "SELECT count(*) FROM sessions") == [(100,)]
-
-    @pytest.mark.usefixtures("suites")
     def test_failed_suite_is_continued_by_the_next_sync(
         self, call: Call, fake: FakeBuddy, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -170,11 +153,3 @@ class TestFailures:
         fake.on_request = None
         assert call("sync", A, B, "--db", str(path)).code == 0
         assert query(path, COUNTS) == [("a", 250), ("b", 3)]
-
-    @pytest.mark.usefixtures("suites")
-    def test_same_error_of_many_suites_is_printed_once(self, call: Call, path: Path) -> None:
-        assert call("sync", A, "--db", str(path)).code == 0
-        execute(path, "DROP TABLE covered")
-        code, _, err = call("sync", "acme/shop", "acme/other", "--db", str(path), "--concurrency", "1")
-        assert (code, err.count("no such table")) == (7, 1)
-        assert f"failed: {A} and 2 more: " in err

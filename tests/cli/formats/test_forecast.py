@@ -57,7 +57,7 @@ def test_time_is_that_of_the_remaining_requests() -> None:
     cost = 100 * (3 + 2)  # three pages of cases and two messages
     left = forecast.seconds_left(Stats(requests=251, cases=12_500), 251.0, 1)
     assert left == 300 / 100 + cost * 4 - cost / 2
-    assert forecast.seconds_left(Stats(requests=251), 1.0, 1) is None
+    assert forecast.seconds_left(Stats(requests=251), 0.9, 1) is None
 
 
 def test_unchanged_suite_is_one_request() -> None:

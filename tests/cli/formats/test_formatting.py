@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-import pytest
-
 from buddy_sessions import Session, SessionStatus, Stats
 from buddy_sessions.cli.formats.formatting import (
     escape,
@@ -18,56 +16,45 @@ from buddy_sessions.cli.formats.formatting import (
 )
 from buddy_sessions.cli.formats.tables import sparkline
 
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (-5, "0 s ago"),
-        (59.9, "59 s ago"),
-        (60, "1 min ago"),
-        (3599, "59 min ago"),
-        (3600, "1 h ago"),
-        (47.9 * 3600, "47 h ago"),
-        (48 * 3600, "2 d ago"),
-        (59 * 86_400, "59 d ago"),
-        (61 * 86_400, "2 mo ago"),
-        (729 * 86_400, "23 mo ago"),
-        (731 * 86_400, "2 y ago"),
-    ],
-)
-def test_age_has_one_unit(seconds: float, text: str) -> None:
-    now = datetime(2026, 1, 1, tzinfo=UTC)
-    assert format_age(now - timedelta(seconds=seconds), now) == text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0, "0s"),
-        (0.42, "0.4s"),
-        (9.5, "9.5s"),
-        (9.0, "9s"),
-        (59.7, "1m00s"),
-        (61, "1m01s"),
-        (3599, "59m59s"),
-        (7620, "2h07m"),
-        (86_400 * 3 + 3600 * 4, "3d04h"),
-    ],
-)
-def test_duration_has_at_most_two_units(seconds: float, text: str) -> None:
-    assert format_duration(seconds) == text
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+AGES = {
+    -5: "0 s ago",
+    59.9: "59 s ago",
+    60: "1 min ago",
+    3600: "1 h ago",
+    47.9 * 3600: "47 h ago",
+    48 * 3600: "2 d ago",
+    59 * 86_400: "59 d ago",
+    61 * 86_400: "2 mo ago",
+    729 * 86_400: "23 mo ago",
+    731 * 86_400: "2 y ago",
+}
+DURATIONS = {
+    None: "-",
+    0: "0s",
+    0.42: "0.4s",
+    9.5: "9.5s",
+    9.0: "9s",
+    59.7: "1m00s",
+    61: "1m01s",
+    3599: "59m59s",
+    7620: "2h07m",
+    86_400 * 3 + 3600 * 4: "3d04h",
+}
+TEST_TIMES = {None: "-", 0: "0s", 0.0002: "1ms", 0.0404: "40ms", 0.9994: "999ms", 0.9996: "1.0s", 61: "1m01s"}
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(None, "-"), (0, "0s"), (0.0002, "1ms"), (0.0404, "40ms"), (0.9994, "999ms"), (0.9996, "1.0s"), (61, "1m01s")],
-)
-def test_time_of_a_test_is_in_milliseconds_below_one_second(seconds: float | None, text: str) -> None:
-    assert format_test_time(seconds) == text
+def test_age_has_one_unit() -> None:
+    assert {seconds: format_age(NOW - timedelta(seconds=seconds), NOW) for seconds in AGES} == AGES
+    assert format_age(None, NOW) == "-"
 
 
-def test_unknown_age_or_duration_is_a_dash() -> None:
-    assert format_age(None, datetime.now(UTC)) == format_duration(None) == "-"
+def test_duration_has_at_most_two_units() -> None:
+    assert {seconds: format_duration(seconds) for seconds in DURATIONS} == DURATIONS
+
+
+def test_time_of_a_test_is_in_milliseconds_below_one_second() -> None:
+    assert {seconds: format_test_time(seconds) for seconds in TEST_TIMES} == TEST_TIMES
 
 
 def test_counts_have_a_plural() -> None:

@@ -150,17 +150,6 @@ def test_csv_has_a_header_and_flat_columns(
     assert set(columns) <= set(header)
 
 
-def test_csv_cells_are_those_of_json(fake: FakeBuddy, call: Call) -> None:
-    suite = fake.add_suite("acme", "shop", "a")
-    suite.create(branch='odd, "quoted"\r\nname', error_message="Wójcik", ci_provider=None)
-    (row,) = csv.DictReader(io.StringIO(call("list", A, "--format", "csv").out, newline=""))
-    (sent,) = suite.sessions
-    author = {name: value for name, value in sent["created_by"].items() if isinstance(value, str)}
-    assert row.items() >= {f"created_by_{name}": value for name, value in author.items()}.items()
-    assert (row["ref_name"], row["error_message"], row["relative_id"]) == (sent["ref_name"], "Wójcik", "1")
-    assert row["finish_date"] == row["ci_provider"] == ""
-
-
 @pytest.mark.usefixtures("suites")
 @pytest.mark.parametrize(
     "arguments",
@@ -172,17 +161,3 @@ def test_quiet_prints_only_data(arguments: list[str], monkeypatch: pytest.Monkey
     shown, messages = (use_terminal(monkeypatch, name, dumb=False) for name in ("stdout", "stderr"))
     assert run([*arguments, "-q"]) == 0
     assert (bool(shown.getvalue()), messages.getvalue()) == ("-o" not in arguments, "")
-
-
-@pytest.mark.parametrize("arguments", [["list", A], ["harvest", A], ["flaky", A, "--changes", "1"]], ids=" ".join)
-def test_marks_of_recent_sessions_are_explained(arguments: list[str], fake: FakeBuddy, call: Call) -> None:
-    suite = fake.add_suite("acme", "shop", "a")
-    for status in ("PASSED", "FAILED"):
-        suite.create(cases=[{"name": "adds", "status": status, "message": "x"}])
-    options = [] if arguments[0] == "harvest" else ["--format", "table"]
-    with pytest.MonkeyPatch.context() as patch:
-        terminal = use_terminal(patch, "stdout")
-        code, _, err = call(*arguments, *options)
-    assert code == 0
-    assert "▂█" in terminal.getvalue()
-    assert "▂ passed, █ failed, · neither; the newest is on the right" in terminal.getvalue() + err

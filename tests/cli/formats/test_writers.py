@@ -6,20 +6,16 @@ import csv
 import io
 import json
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Any
 
 import attrs
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from buddy_sessions import Member, Session, SuiteKey, to_dict
 from buddy_sessions.cli.formats.writers import KEYED_SESSION_COLUMNS, DataFormat, keyed_rows, make_writer
-from buddy_sessions.testing import FakeSuite
 from helpers.report_sessions import session
 from helpers.session_strategies import sessions, text
-from helpers.stores import sessions_of
 
 KEY = SuiteKey("acme", "shop", "MNbyVedg")
 keys = st.builds(SuiteKey, text, text, text)
@@ -50,20 +46,14 @@ class TestJsonLines:
         assert line.count("\n") == line.endswith("\n") == 1
         assert json.dumps(json.loads(line)) == json.dumps(expected_row(key, session))
 
-    def test_text_is_compact_json(self) -> None:
-        listed = sessions_of(FakeSuite(*KEY).populate(100, until=datetime(2026, 1, 1, tzinfo=UTC)))
-        lines = write("jsonl", KEY, listed).splitlines()
-        assert lines == [compact_json(expected_row(KEY, session)) for session in listed]
-
     def test_lone_surrogate_is_escaped(self) -> None:
         odd = session(1, ref_name="\ud800é\n", duration=1.5)
         line = write("jsonl", KEY, [odd])
         assert r'"\ud800é\n"' in line
         assert json.loads(line) == expected_row(KEY, odd)
 
-    @pytest.mark.parametrize("number", [2**63, 2**64, 2**70])
-    def test_number_above_64_bits_is_kept(self, number: int) -> None:
-        assert json.loads(write("jsonl", KEY, [session(1, tests_count=number)]))["tests_count"] == number
+    def test_number_above_64_bits_is_kept(self) -> None:
+        assert json.loads(write("jsonl", KEY, [session(1, tests_count=2**70)]))["tests_count"] == 2**70
 
 
 class TestCsv:
