@@ -22,11 +22,7 @@ from .suggestions import suggest_branches
 
 
 class CaseSource(ABC):
-    """Where the sessions of one suite and their test cases are read from.
-
-    Attributes:
-        suite: The suite.
-    """
+    """Where the sessions of one suite and their test cases are read from."""
 
     def __init__(self, suite: SuiteKey) -> None:
         self.suite = suite
@@ -67,10 +63,7 @@ class CaseSource(ABC):
         return session
 
     async def finished_sessions(self, *, branch: str | None) -> list[Session]:
-        """Return the newest finished session, and the older ones that were read with it, newest first.
-
-        Raises NothingToJudgeError if there is none.
-        """
+        """Return the newest finished session, and the older ones that were read with it, newest first."""
         sessions = await self.sessions(branch=branch)
         finished = [session for session in sessions if session.is_finished]
         if finished:
@@ -81,10 +74,7 @@ class CaseSource(ABC):
         raise NothingToJudgeError(hint or waiting)
 
     async def runs(self, *, branch: str | None, last: int) -> list[TestRun]:
-        """Return at most `last` of the newest finished sessions with all their test cases, oldest first.
-
-        Raises NothingToJudgeError if there is none.
-        """
+        """Return at most `last` of the newest finished sessions with all their test cases, oldest first."""
         runs = await self.read_runs(branch=branch, last=last)
         if not runs:
             await self.finished_sessions(branch=branch)  # explains a suite or branch without sessions
@@ -211,11 +201,7 @@ class SavedCases(CaseSource):
 async def open_cases(
     target: Target, key: str, *, db: Path | None, connection: Connection, messages: Output
 ) -> AsyncIterator[CaseSource]:
-    """Open the database `db`, or a client if it is None. The progress is shown in `messages`.
-
-    Raises ConfigError if the target is not a suite, if the database or the suite in it does not exist, or if `key`,
-    which names the target, is a URL of another region.
-    """
+    """Open the database `db`, or a client if it is None. The progress is shown in `messages`."""
     if db is not None:
         async with SessionStore(find_database(db)) as store:
             suites = await store.suites()

@@ -45,11 +45,7 @@ class NewFile:
 
 
 def resolve_file(path: Path, *, source: str | None = None) -> Path:
-    """Return the absolute path of a file to write, without symbolic links.
-
-    Raises ConfigError if `path` exists and is not a file, if its folder does not exist, or if it is the file `source`,
-    from which the command reads.
-    """
+    """Return the absolute path of a file to write, without symbolic links."""
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
         raise ConfigError(f"{str(path)!r} exists and is not a file: choose another name")
@@ -76,11 +72,7 @@ def _reject_database(path: Path) -> None:
 
 @contextmanager
 def replace_file(path: Path, *, source: str | None = None) -> Iterator[NewFile]:
-    """Create a new file, and move it to `path` at the end if it is complete; otherwise leave `path` unchanged.
-
-    Write and close the new file inside the block. The mode of an existing file is kept. If `path` is a link, its target
-    is replaced. Raises ConfigError as `resolve_file` does, and if `path` is a database.
-    """
+    """Create a new file, to be written and closed in the block, and move it to `path` if it is then complete."""
     target = resolve_file(path, source=source)
     _reject_database(target)
     error_type: type[BuddyError] = ConfigError  # until the file is open
@@ -104,10 +96,7 @@ def replace_file(path: Path, *, source: str | None = None) -> Iterator[NewFile]:
 
 @contextmanager
 def open_lines(source: str) -> Iterator[TextIO]:
-    """Open a file for `read_lines`, or stdin if `source` is `-`. Invalid UTF-8 is decoded to surrogates.
-
-    Raises ConfigError if it cannot be opened.
-    """
+    """Open a file for `read_lines`, or stdin if `source` is `-`. Invalid UTF-8 is decoded to surrogates."""
     is_stdin = source == "-"
     try:
         stream = open(0 if is_stdin else source, encoding="utf-8-sig", errors="surrogateescape", closefd=not is_stdin)  # noqa: SIM115 - closed below
@@ -131,10 +120,8 @@ async def read_lines(stream: TextIO) -> AsyncIterator[str]:
 
 
 async def _read_line(stream: TextIO) -> str:
-    """Return the next line, read in a daemon thread.
-
-    The thread may wait for a line forever. At exit, the process would wait for a thread of asyncio.to_thread.
-    """
+    """Return the next line, read in a daemon thread."""
+    # A daemon thread, because it may wait forever: at exit, the process would wait for a thread of asyncio.to_thread.
     future = Future[str]()
     future.set_running_or_notify_cancel()  # from now on, it cannot be cancelled, so its result can always be set
 

@@ -38,35 +38,23 @@ class KeyDefaults:
     """Project, for a key without one."""
 
     def parse_suite(self, text: str) -> Target:
-        """Return the suite that a key or a URL names, or the project if it names one.
-
-        The defaults complete one or two names. Raises ConfigError if the text names neither.
-        """
+        """Return the suite that a key or a URL names, or the project if it names one."""
         return self._parse(text, self._complete(text, 3))
 
     def parse_target(self, text: str) -> Target:
-        """Return the suite or the project that a key or a URL names. Raises ConfigError if the text names neither.
-
-        Two names are a workspace and a project. One name is a suite if the defaults have a workspace and a project, and
-        a project if they have only a workspace.
-        """
+        """Return the suite or the project that a key or a URL names. Raises ConfigError if the text names neither."""
+        # One name is a suite if the defaults have a project, and a project if they have only a workspace.
         return self._parse(text, text.split("/") if "/" in text else self._complete(text, 3))
 
     def parse_targets(self, texts: Iterable[str]) -> list[Target]:
-        """Return what the texts name, each once; without a text, the project of the defaults if they have one.
-
-        Raises ConfigError as `parse_target` does.
-        """
+        """Return what the texts name, each once; without a text, the project of the defaults if they have one."""
         targets: list[Target] = list(dict.fromkeys(map(self.parse_target, texts)))
         if not targets and self.workspace and self.project:
             return [(self.workspace, self.project)]
         return targets
 
     def parse_project(self, text: str) -> tuple[str, str]:
-        """Return the names of a workspace and a project from a URL, or from a key whose first names may be missing.
-
-        The URL can also be that of a suite in the project. Raises ConfigError if the text is neither.
-        """
+        """Return the names of a workspace and a project from a URL, or from a key whose first names may be missing."""
         names = self.parse_target(text)[:2] if "://" in text else tuple(self._complete(text, 2))
         if len(names) != 2 or not all(names):
             raise ConfigError(
@@ -125,10 +113,7 @@ def choose_suite(target: Target, suites: Sequence[Suite]) -> SuiteKey:
 
 
 def select_suites(stored: Sequence[Suite], targets: Iterable[Target], db: Path) -> list[Suite]:
-    """Return the suites of a database that are targets, or are in a project that is one; all if there are no targets.
-
-    Raises ConfigError if the database has nothing of a target.
-    """
+    """Return the suites of a database that are targets, or in a project that is one; all without targets."""
     requested = set(targets)
     known = {suite.key for suite in stored} | {suite.key[:2] for suite in stored}
     missing = sorted(requested - known)

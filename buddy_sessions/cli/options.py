@@ -155,10 +155,7 @@ class Connection:
     async def open_client(
         self, messages: Output, *, keys: Iterable[str], max_concurrency: int = 8
     ) -> AsyncIterator[BuddyClient]:
-        """Open a client, and print its log to `messages`. If a suite is not found, its error suggests others.
-
-        Raises ConfigError if one of the keys is a URL of another region or an unknown host.
-        """
+        """Open a client, and print its log to `messages`. If a suite is not found, its error suggests others."""
         with messages.show_logs(debug=self.verbose):
             async with self._client(max_attempts=self.attempts, max_concurrency=max_concurrency) as buddy:
                 for key in keys:

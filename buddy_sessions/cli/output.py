@@ -26,10 +26,7 @@ _NO_CONNECTION = "cannot connect to "
 
 
 class Output(Console):
-    """A rich console that prints text without markup, and raises BrokenPipeError if the reader has closed the pipe.
-
-    If it is `quiet`, it shows no notes and no progress.
-    """
+    """A rich console that prints text without markup, and raises BrokenPipeError if the reader has closed the pipe."""
 
     def __init__(self, *, stderr: bool = False, quiet: bool = False) -> None:
         super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
@@ -48,10 +45,7 @@ class Output(Console):
         self.print(Text.assemble(*parts), soft_wrap=True)
 
     def print_message(self, *parts: str | Text | tuple[str, str]) -> None:
-        """Print texts, or pairs of a text and its style. On a terminal, lines end between words.
-
-        A word that is longer than a line, such as a URL, is not divided, so that it can be copied.
-        """
+        """Print texts, or pairs of a text and its style. On a terminal, lines end between words."""
         text = Text.assemble(*parts)
         width = self.width if self.is_terminal else sys.maxsize
         end = 0
@@ -84,10 +78,7 @@ class Output(Console):
 
     @contextmanager
     def progress(self, *, enabled: bool = True) -> Iterator[Callable[[str], None]]:
-        """Yield a function that shows a text on the progress line, which is removed at the end.
-
-        The function does nothing unless `enabled` is true and this is a terminal.
-        """
+        """Yield a function that shows a text on the progress line, which is removed at the end."""
         if self._is_quiet or not (enabled and self.is_terminal):
             yield lambda _: None
             return

@@ -12,10 +12,7 @@ _RELATIVE_ID = re.compile("#([0-9]{1,18})|([0-9]{1,7})")
 
 
 def parse_session(defaults: KeyDefaults, key: str, session: str | None = None) -> tuple[Target, str | None]:
-    """Return the suite of a key, and the name of a session; None if neither `key` nor `session` names one.
-
-    Raises ConfigError if the key is invalid, or if both name a session.
-    """
+    """Return the suite of a key, and the name of a session; None if neither `key` nor `session` names one."""
     target, in_key = defaults.parse_suite(key), None
     if "://" in key and isinstance(target, SuiteKey):
         target, in_key = parse_argument(parse_session_url, key)
@@ -27,10 +24,7 @@ def parse_session(defaults: KeyDefaults, key: str, session: str | None = None) -
 
 
 def parse_session_of(suite: Target, text: str) -> str:
-    """Return the name of a session of a suite. `text` is that, or the URL of the session.
-
-    Raises ConfigError if it is another URL.
-    """
+    """Return the name of a session of a suite. `text` is that, or the URL of the session."""
     if "://" not in text:
         return text
     key, session = parse_argument(parse_session_url, text)

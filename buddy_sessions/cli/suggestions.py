@@ -15,10 +15,7 @@ _MIN_PROJECT_SIMILARITY = 0.8  # with the workspace, which is often the same
 
 
 async def add_suggestion(buddy: BuddyClient, error: NotFoundError) -> None:
-    """Add a note to the error of an unknown suite: suites of its project, or that the project is unknown. One request.
-
-    Other errors of this request are ignored.
-    """
+    """Add similar suites, or that the project is unknown, to the error of an unknown suite: one request."""
     key = SuiteKey.parse(error.url)
     project = f"{key.workspace}/{key.project}"
     try:
@@ -49,10 +46,7 @@ async def check_branch(buddy: BuddyClient, suite: SuiteKey, branch: str) -> str:
 
 
 def suggest_branches(branch: str, suite: SuiteKey, sessions: Iterable[Session]) -> str:
-    """Return that a suite has no session of a branch, and which branches its sessions have, the most frequent first.
-
-    The text is empty if some have this branch.
-    """
+    """Return that a suite has no session of a branch, and which branches its sessions have, the most frequent first."""
     names = [session.ref_name for session in sessions if session.ref_type in {None, RefType.BRANCH}]
     counts = Counter(filter(None, names))
     if branch in counts:
@@ -68,10 +62,7 @@ def describe_suite(suite: Suite) -> str:
 
 
 def _suggest_suites(key: SuiteKey, suites: Sequence[Suite]) -> str:
-    """Return a question that names the suites that an unknown key may have meant; an empty text if there are none.
-
-    They are suites of the same project, whose ID, identifier or name is the unknown ID, or is similar.
-    """
+    """Return a question that names the suites that an unknown key may have meant; an empty text if there are none."""
     scores = {suite: _similarity(key.suite_id, suite) for suite in suites if suite.key[:2] == key[:2]}
     required = 1 if 1 in scores.values() else _MIN_SIMILARITY
     similar = [suite for suite, score in scores.items() if score >= required]

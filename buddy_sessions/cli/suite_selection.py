@@ -13,16 +13,7 @@ from .keys import KeyDefaults, Target, check_host
 
 
 class SuiteSelection:
-    """The suites that `arguments` and `lines` name: suites, and projects for all their suites. Each suite occurs once.
-
-    `defaults` complete the keys; without arguments and lines, their project is read. Raises ConfigError if nothing is
-    named, and for an argument that is neither a suite nor a project.
-
-    Attributes:
-        failures: The errors of projects whose suites could not be listed, by the key of the project.
-        stats: The requests that list the suites of projects.
-        started: The number of suites that were yielded.
-    """
+    """The suites that `arguments` and `lines` name: suites, and projects for all their suites, each once."""
 
     def __init__(
         self, arguments: Sequence[str], lines: TextIO | None = None, *, defaults: KeyDefaults = KeyDefaults()
@@ -51,11 +42,7 @@ class SuiteSelection:
         return not self._pending_sources
 
     async def suites(self, buddy: BuddyClient) -> AsyncIterator[SuiteKey]:
-        """Iterate over the suites: first those of the arguments, then those of projects, then those of the lines.
-
-        Raises ConfigError for an invalid name; if it is in an argument, before the first request. Raises
-        AuthenticationError if the token is rejected.
-        """
+        """Iterate over the suites: first those of the arguments, then those of projects, then those of the lines."""
         async for suite in self._find(buddy):
             self.started += 1
             yield suite

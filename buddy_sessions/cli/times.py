@@ -14,10 +14,7 @@ _RELATIVE = re.compile("([0-9]{1,5})([hdw])")
 
 
 def parse_since(text: str, now: datetime) -> datetime:
-    """Return the time that a text names, as an aware datetime: `24h`, `7d` or `2w` before now, or a time in ISO 8601.
-
-    Raises ValueError if it is neither. A time without an offset is UTC.
-    """
+    """Return the time that a text names: `24h`, `7d` or `2w` before now, or a time in ISO 8601."""
     if match := _RELATIVE.fullmatch(text):
         number, unit = match.groups()
         return now - timedelta(**{_UNITS[unit]: int(number)})

@@ -91,10 +91,7 @@ async def harvest_suites(
 def _choose_format(
     db: Path | None, out: Path | None, requested: DataFormat | None, *, json: bool, allow_partial: bool
 ) -> FileFormat | None:
-    """Return the format of the file or of stdout; None for a summary of the suites.
-
-    Raises ConfigError for options that `harvest` does not have, or that contradict each other.
-    """
+    """Return the format of the file or of stdout; None for a summary of the suites."""
     if db is not None:
         raise ConfigError(f"harvest has no --db: to keep a database up to date, use buddy-sessions sync … --db {db}")
     if allow_partial and out is None:

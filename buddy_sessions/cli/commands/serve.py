@@ -83,10 +83,7 @@ async def serve(
 
 
 async def _create_sessions(suites: Sequence[FakeSuite], *, interval: float, rng: random.Random) -> NoReturn:
-    """Create a session every `interval` seconds in a random suite, and finish the session before it.
-
-    The new session has the author and the branch of a recent one.
-    """
+    """Create a session every `interval` seconds in a random suite, and finish the session before it."""
     while True:
         await asyncio.sleep(interval)
         suite = rng.choice(suites)

@@ -97,10 +97,7 @@ async def watch_suites(
 
 
 async def _read_failing(buddy: BuddyClient, change: Change, messages: Output) -> list[TestCase] | None:
-    """Return the failing tests of a session that starts to fail; for other changes, an empty list.
-
-    Return None if they cannot be read. The error is printed: the watch goes on.
-    """
+    """Return the failing tests of a session that starts to fail; for other changes, an empty list."""
     if not change.session.is_failing or (change.previous is not None and change.previous.is_failing):
         return []
     try:

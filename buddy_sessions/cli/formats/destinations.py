@@ -36,10 +36,7 @@ class Destination:
 
 
 def choose_file_format(requested: DataFormat | None, *, json: bool, out: Path | None) -> FileFormat | None:
-    """Return the format of the file, or else the requested one.
-
-    Raises ConfigError if the ending of the file is unknown, or if it contradicts the requested format.
-    """
+    """Return the format of the file, or else the requested one."""
     validate_json(requested, json=json)
     if json:
         requested = "jsonl"
@@ -56,10 +53,7 @@ def choose_file_format(requested: DataFormat | None, *, json: bool, out: Path | 
 def open_destination(
     output_format: FileFormat | None, out: Path | None, *, source: str | None = None
 ) -> Iterator[Destination]:
-    """Open a new file that replaces `out` once it is finished, or stdout if `out` is None; nothing without a format.
-
-    Raises ConfigError if `out` cannot be written, or is the file `source`, from which the command reads.
-    """
+    """Open a new file that replaces `out` once it is finished, or stdout if `out` is None; nothing without a format."""
     with ExitStack() as stack:
         file = stack.enter_context(replace_file(out, source=source)) if out is not None else None
         writer = None

@@ -14,15 +14,7 @@ _MIN_SECONDS = 2.0  # before that, the rate of requests says little
 
 
 class Forecast:
-    """Estimates the sessions and test cases to read, and the time until the end.
-
-    The newest `relative_id` of a suite is about the number of its sessions. If `options` limit the read to a branch or
-    to a time, the number of sessions is not estimated.
-
-    Attributes:
-        scope: Which test cases are read, too; None for none.
-        cases: The number of test cases of the sessions read so far, in scope.
-    """
+    """Estimates the sessions and test cases to read, and the time until the end."""
 
     def __init__(self, options: ReadOptions, *, cases: CaseScope | None = None) -> None:
         self.scope = cases

@@ -17,11 +17,7 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def write_junit(stream: TextIO, suite: SuiteKey, session: Session, cases: Sequence[TestCase]) -> None:
-    """Write failing test cases of a session as a document with one test suite for each group of tests.
-
-    A session that failed without a failing test is a test case with an error. Test cases without a group are in a test
-    suite with the name of the document. A character that XML does not allow is escaped as in JSON.
-    """
+    """Write failing test cases of a session as a document with one test suite for each group of tests."""
     if session.is_failing and not cases:
         cases = [_crash(session)]
     escape_line = prepare_stream(stream)

@@ -23,13 +23,7 @@ _INTERVAL = 0.25  # seconds between two updates of the line
 
 
 class HarvestProgress:
-    """Reports the progress of a harvest of `selection` by `buddy`.
-
-    Attributes:
-        noun: The name of the sessions.
-        first_suite: The suite of the first page, or None.
-        error: The error that has ended the harvest early, or None.
-    """
+    """Reports the progress of a harvest of `selection` by `buddy`."""
 
     def __init__(
         self,
@@ -79,11 +73,7 @@ class HarvestProgress:
 
     @contextmanager
     def run(self, messages: Output, *, enabled: bool = True, after_interrupt: str = "") -> Iterator[None]:
-        """Show the progress on one line until the block ends, if `enabled` and if `messages` is a terminal.
-
-        An error that ends the harvest early is printed, and kept in `error`; wrong usage is raised. After an interrupt,
-        print a summary; `after_interrupt` says what was written.
-        """
+        """Show the progress on one line until the block ends, if `enabled` and if `messages` is a terminal."""
         try:
             with messages.progress(enabled=enabled) as show_text:
                 task = asyncio.create_task(self._update(show_text))
@@ -116,10 +106,7 @@ class HarvestProgress:
         return ", ".join(filter(None, parts))
 
     def print_failures(self, messages: Output, *, resumable: bool) -> None:
-        """Print each error once, with the suites that failed with it. Errors like the one in `error` are left out.
-
-        If `resumable`, also print the command that reads the rest of a suite that was read in part.
-        """
+        """Print each error once, with the suites that failed with it. Errors like the one in `error` are left out."""
         names_by_error: dict[str, list[str]] = {}
         for name, error in self.failures.items():
             if type(error) is type(self.error):

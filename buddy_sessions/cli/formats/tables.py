@@ -105,11 +105,7 @@ class SessionTable:
 
 
 class SuiteSummary:
-    """A table with one row per suite: the number of sessions read, their pass rate, and the newest sessions.
-
-    Only counts and the newest sessions are kept in memory. With `only_new`, for a read of new and changed sessions, a
-    suite without sessions has no row. No table is printed for more than `MAX_SUITES` suites.
-    """
+    """A table with one row per suite: the number of sessions read, their pass rate, and the newest sessions."""
 
     MAX_SUITES = 50
 
