@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, TypeAlias, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -37,39 +36,11 @@ class KeyDefaults:
     project: Annotated[str | None, Parameter(name=("--project", "-p"), env_var="BUDDY_PROJECT")] = None
     """Project, for a key without one."""
 
-    def parse_suite(self, text: str) -> Target:
-        """Return the suite that a key or a URL names, or the project if it names one."""
-        return self._parse(text, self._complete(text, 3))
-
     def parse_target(self, text: str) -> Target:
-        """Return the suite or the project that a key or a URL names. Raises ConfigError if the text names neither."""
-        # One name is a suite if the defaults have a project, and a project if they have only a workspace.
-        return self._parse(text, text.split("/") if "/" in text else self._complete(text, 3))
-
-    def parse_targets(self, texts: Iterable[str]) -> list[Target]:
-        """Return what the texts name, each once; without a text, the project of the defaults if they have one."""
-        targets: list[Target] = list(dict.fromkeys(map(self.parse_target, texts)))
-        if not targets and self.workspace and self.project:
-            return [(self.workspace, self.project)]
-        return targets
-
-    def parse_project(self, text: str) -> tuple[str, str]:
-        """Return the names of a workspace and a project from a URL, or from a key whose first names may be missing."""
-        names = self.parse_target(text)[:2] if "://" in text else tuple(self._complete(text, 2))
-        if len(names) != 2 or not all(names):
-            raise ConfigError(
-                f"not workspace/project: {text!r}; write both names, or a URL, or set -w and -p "
-                "(BUDDY_WORKSPACE, BUDDY_PROJECT)"
-            )
-        return names[0], names[1]
-
-    def _complete(self, text: str, count: int) -> list[str]:
-        """Return the names in a text, after those of the defaults that are missing to `count`."""
-        given = text.split("/") if text else []
-        missing = (self.workspace or "", self.project or "")[: max(0, count - len(given))]
-        return [*takewhile(bool, missing), *given]
-
-    def _parse(self, text: str, names: Sequence[str]) -> Target:
+        """Return the suite or the project that a key or a URL names; without a text, the project of the defaults."""
+        names = text.split("/")
+        if len(names) == 1 and self.workspace and self.project:
+            names = [self.workspace, self.project, *filter(None, names)]
         if "://" not in text and len(names) == 2 and all(names):
             return names[0], names[1]
         try:

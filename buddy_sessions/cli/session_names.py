@@ -13,7 +13,7 @@ _RELATIVE_ID = re.compile("#([0-9]{1,18})|([0-9]{1,7})")
 
 def parse_session(defaults: KeyDefaults, key: str, session: str | None = None) -> tuple[Target, str | None]:
     """Return the suite of a key, and the name of a session; None if neither `key` nor `session` names one."""
-    target, in_key = defaults.parse_suite(key), None
+    target, in_key = defaults.parse_target(key), None
     if "://" in key and isinstance(target, SuiteKey):
         target, in_key = parse_argument(parse_session_url, key)
     if session is None:

@@ -18,9 +18,11 @@ class SuiteSelection:
     def __init__(
         self, arguments: Sequence[str], lines: TextIO | None = None, *, defaults: KeyDefaults = KeyDefaults()
     ) -> None:
-        targets = defaults.parse_targets(arguments) if arguments or lines is None else []
-        if not targets and lines is None:
-            raise ConfigError("no suite given: name suites or projects, or pass a file with --from")
+        if not arguments and lines is None:
+            if not (defaults.workspace and defaults.project):
+                raise ConfigError("no suite given: name suites or projects, or pass a file with --from")
+            arguments = [""]  # the project of the defaults
+        targets = dict.fromkeys(map(defaults.parse_target, arguments))
         self._defaults = defaults
         self._suites = [target for target in targets if isinstance(target, SuiteKey)]
         self._projects = [target for target in targets if not isinstance(target, SuiteKey)]

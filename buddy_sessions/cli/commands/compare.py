@@ -49,7 +49,7 @@ async def compare_sessions(
         new: relative_id or ID of the new session, or its URL.
         db: Read from this SQLite file, written by "sync --cases all", and send no request.
     """
-    target = access.defaults.parse_suite(key)
+    target = access.defaults.parse_target(key)
     names = [parse_session_of(target, text) for text in (old, new)]
     output_format = printing.choose()
     async with open_cases(target, key, db=db, connection=access.connection, messages=access.verbosity.open()) as source:

@@ -41,7 +41,7 @@ async def list_flaky_tests(
     Args:
         changes: Minimum number of changes of the status.
     """
-    target = access.defaults.parse_suite(key)
+    target = access.defaults.parse_target(key)
     output_format = printing.choose()
     messages = access.verbosity.open()
     async with open_cases(target, key, db=options.db, connection=access.connection, messages=messages) as source:

@@ -41,7 +41,7 @@ async def list_slowest_tests(
     Args:
         threshold: Only tests whose median is above this number of seconds.
     """
-    target = access.defaults.parse_suite(key)
+    target = access.defaults.parse_target(key)
     output_format = printing.choose()
     messages = access.verbosity.open()
     suite_threshold = None

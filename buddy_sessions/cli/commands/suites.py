@@ -28,10 +28,10 @@ async def list_suites(
     - buddy-sessions suites https://app.buddy.works/acme/storefront --json
 
     Args:
-        project: WORKSPACE/PROJECT, or the URL of a project. With -w, PROJECT is enough; with -w and -p, leave it out.
+        project: WORKSPACE/PROJECT, or the URL of a project. With -w and -p, leave it out.
     """
     output_format = printing.choose()
-    workspace, name = access.defaults.parse_project(project)
+    workspace, name, *_ = access.defaults.parse_target(project)
     async with access.connection.open_client(access.verbosity.open(), keys=[project]) as buddy:
         suites = await buddy.suites(workspace, name)
     if output_format == "table":
