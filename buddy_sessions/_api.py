@@ -33,7 +33,8 @@ from ._paging.read_ahead import RequestSlots
 from ._paging.reconciler import Reconciler
 from ._paging.server_limits import ServerLimits
 from ._paging.window import Window
-from ._stats import Fetched
+from ._stats import Fetched, Stats
+from .errors import NotFoundError
 from .models import Cursor, Session, Suite, SuiteKey, TestCase, TestStatus
 
 _T = TypeVar("_T")
@@ -67,9 +68,28 @@ class Api:
         """Return one suite."""
         return (await self._transport.get(suite_url(self._base_url, key), partial(decode_suite, key=key))).result()
 
-    async def session(self, key: SuiteKey, session_id: str) -> Fetched[Session]:
-        """Return one session of a suite."""
-        return await self._transport.get(session_url(self._base_url, key, session_id), decode_session)
+    async def session(self, key: SuiteKey, session: str | int) -> Fetched[Session]:
+        """Return one session of a suite: of this ID, or of this `relative_id`, which usually takes two requests."""
+        if isinstance(session, str):
+            return await self._transport.get(session_url(self._base_url, key, session), decode_session)
+        newest, stats = await self._first_session(key)
+        found = newest
+        if newest is not None and newest.relative_id > session:
+            # The session has this offset, unless newer ones were deleted.
+            cursor = Cursor(session + 1, newest.relative_id - session)
+            found, cost = await self._first_session(key, cursor)
+            stats += cost
+        if found is None or found.relative_id != session:
+            known = "the suite has none yet" if newest is None else f"the newest is #{newest.relative_id}"
+            error = NotFoundError(status=404, messages=[f"no session #{session}: {known}"])
+            return Fetched(stats=stats, error=error)
+        return Fetched(stats=stats, value=found)
+
+    async def _first_session(self, key: SuiteKey, cursor: Cursor | None = None) -> tuple[Session | None, Stats]:
+        """Return the newest session of a suite, or the newest one below a cursor, and what this took."""
+        reader = self.read_sessions(key, cursor=cursor, max_sessions=1)
+        found = [session async for session in reader.sessions()]
+        return (found[0] if found else None), reader.stats
 
     async def case(self, key: SuiteKey, session_id: str, group_id: str, case_id: str) -> TestCase:
         """Return one test case of a session, with its `data`."""
@@ -79,9 +99,8 @@ class Api:
     def cases(
         self,
         key: SuiteKey,
-        session_id: str,
+        session: Session | str | int,
         *,
-        session: Session | None,
         status: TestStatus | None,
         max_cases: int | None = None,
         reads_session: bool = False,
@@ -90,20 +109,22 @@ class Api:
 
         Args:
             key: The suite.
-            session_id: The session.
-            session: The same session with its counts, or None.
+            session: The session with its counts, its ID or its `relative_id`.
             status: Only cases with this status.
             max_cases: The maximum number of cases to yield.
-            reads_session: Whether to request the session first if it is None.
+            reads_session: Whether to request the session first, which a `relative_id` requires.
         """
+
+        def fetch_from(session_id: str) -> FetchPage[list[TestCase]]:
+            url = cases_url(self._base_url, key, session_id)
+            return self._page_fetcher(url, {"status": status and status.value}, decode_cases)
+
         return CasePaginator(
             session,
-            name=f"{key}, session {session_id}",
+            name=f"{key}, session {session.id if isinstance(session, Session) else session}",
             status=status,
-            fetch=self._page_fetcher(
-                cases_url(self._base_url, key, session_id), {"status": status and status.value}, decode_cases
-            ),
-            fetch_session=partial(self.session, key, session_id) if reads_session else None,
+            fetch_from=fetch_from,
+            fetch_session=partial(self.session, key) if reads_session else None,
             new_plan=partial(
                 CasePlan,
                 per_page=self._per_page,

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import AsyncIterable, Iterable
 from datetime import datetime
 from typing import TypeVar, get_args
 from urllib.parse import unquote, urlsplit
 
 from .errors import ConfigError
-from .models import API_HOSTS, CaseScope, Cursor, Region, Session, SuiteKey, SuiteRef, TestCase, TestStatus
+from .models import (
+    API_HOSTS,
+    CaseScope,
+    Cursor,
+    Region,
+    Session,
+    SessionRef,
+    SuiteKey,
+    SuiteRef,
+    TestCase,
+    TestStatus,
+    parse_session_url,
+)
 
 _Text = TypeVar("_Text", bound=str)
 _Suites = TypeVar("_Suites")
@@ -65,6 +78,21 @@ def validate_name(what: str, name: str) -> str:
 def validate_session(session: Session | str) -> str:
     """Return the ID of a session, which can be sent in a URL."""
     return validate_name("session", session.id if isinstance(session, Session) else session)
+
+
+def validate_session_ref(session: SessionRef, suite: SuiteKey, *, api_host: str | None) -> str | int:
+    """Return the ID of a session of a suite, which can be sent in a URL, or its `relative_id`."""
+    if isinstance(session, int):
+        return validate_int("session", session)
+    if not isinstance(session, str):
+        return validate_session(session)
+    if "://" in session:
+        key, session_id = validate_suite(session, api_host=api_host), parse_session_url(session)[1]
+        if key != suite or session_id is None:
+            raise ConfigError(f"not a session of {suite}: {session!r}; pass its relative_id, id or URL")
+        return validate_name("session", session_id)
+    match = re.fullmatch("#([1-9][0-9]{0,17})", session)
+    return int(match[1]) if match else validate_name("session", session)
 
 
 def validate_case(case: TestCase) -> tuple[str, str]:

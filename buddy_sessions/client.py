@@ -28,7 +28,7 @@ from ._validate import (
     validate_names,
     validate_region,
     validate_seconds,
-    validate_session,
+    validate_session_ref,
     validate_since,
     validate_status,
     validate_suite,
@@ -43,6 +43,7 @@ from .models import (
     RateLimit,
     Region,
     Session,
+    SessionRef,
     Suite,
     SuiteKey,
     SuiteRef,
@@ -162,6 +163,17 @@ class BuddyClient:
         """Return the key of a suite that this client can read."""
         return validate_names(validate_suite(suite, api_host=self._base_url.host))
 
+    def _parse_session(self, suite: SuiteKey, session: SessionRef) -> str | int:
+        """Return the ID or the `relative_id` of a session."""
+        return validate_session_ref(session, suite, api_host=self._base_url.host)
+
+    async def _find_session(self, suite: SuiteKey, session: SessionRef) -> Session | str:
+        """Return a session, or its ID. Only a `relative_id` costs a request."""
+        name = self._parse_session(suite, session)
+        if isinstance(session, Session):
+            return session
+        return (await self._api.session(suite, name)).result() if isinstance(name, int) else name
+
     async def suites(self, workspace: str, project: str) -> list[Suite]:
         """Return the suites of a project, in the order of the API, with one request.
 
@@ -233,29 +245,29 @@ class BuddyClient:
         )
         return SessionPaginator(key, new_reader)
 
-    async def session(self, suite: SuiteRef, session_id: str) -> Session:
-        """Return one session of a suite as it is now, with one request.
+    async def session(self, suite: SuiteRef, session: SessionRef) -> Session:
+        """Return one session of a suite as it is now, with one request; by its `relative_id`, usually with two.
 
         Args:
             suite: The suite, as in `sessions`.
-            session_id: The `id` of the session, not its `relative_id`.
-
-        Returns:
-            The session.
+            session: The session: a `Session`, its `id`, its `relative_id` (`383` or `"#383"`), or its URL.
 
         Raises:
-            ConfigError: An argument is invalid. Raised before any I/O.
+            ConfigError: An argument is invalid, or the URL is one of another suite. Raised before any I/O.
             NotFoundError: The session or the suite does not exist, or the token's owner cannot see it.
             BuddyError: The request failed for another reason.
+
+        Example:
+            >>> (await buddy.session("acme/storefront/MNbyVedg", 383)).relative_id
+            383
         """
         key = self._parse_suite(suite)
-        validate_name("session_id", session_id)
-        return (await self._api.session(key, session_id)).result()
+        return (await self._api.session(key, self._parse_session(key, session))).result()
 
     def cases(
         self,
         suite: SuiteRef,
-        session: Session | str,
+        session: SessionRef,
         *,
         status: TestStatus | str | None = None,
         max_cases: int | None = None,
@@ -264,8 +276,8 @@ class BuddyClient:
 
         Args:
             suite: The suite, as in `sessions`.
-            session: The session, or its `id`, which costs one more request. The counts of the session allow the client
-                to request pages in advance, and to check the number of cases (`stats.verified`).
+            session: The session, as in `session`. Anything else than a `Session` costs its requests, too: the counts
+                allow the client to request pages in advance, and to check the number of cases (`stats.verified`).
             status: Only cases with this status.
             max_cases: The maximum number of cases to yield.
 
@@ -273,22 +285,21 @@ class BuddyClient:
             ConfigError: An argument is invalid. Raised here, before any I/O.
         """
         key = self._parse_suite(suite)
-        session_id = validate_session(session)
+        name = self._parse_session(key, session)
         return self._api.cases(
             key,
-            session_id,
-            session=session if isinstance(session, Session) else None,
+            session if isinstance(session, Session) else name,
             status=validate_status(status),
             max_cases=None if max_cases is None else validate_int("max_cases", max_cases, minimum=0),
             reads_session=True,
         )
 
-    async def case(self, suite: SuiteRef, session: Session | str, case: TestCase) -> TestCase:
+    async def case(self, suite: SuiteRef, session: SessionRef, case: TestCase) -> TestCase:
         """Return a test case with its JUnit XML (`data`) and its `failure`, with one request.
 
         Args:
             suite: The suite, as in `sessions`.
-            session: The session of the case, or its `id`.
+            session: The session of the case, as in `session`. A `relative_id` usually costs two more requests.
             case: The case, as listed by `cases`.
 
         Raises:
@@ -298,9 +309,10 @@ class BuddyClient:
         """
         key = self._parse_suite(suite)
         group_id, case_id = validate_case(case)
-        return await self._api.case(key, validate_session(session), group_id, case_id)
+        found = await self._find_session(key, session)
+        return await self._api.case(key, found.id if isinstance(found, Session) else found, group_id, case_id)
 
-    async def failures(self, suite: SuiteRef, session: Session | str, *, details: bool | int = False) -> list[TestCase]:
+    async def failures(self, suite: SuiteRef, session: SessionRef, *, details: bool | int = False) -> list[TestCase]:
         """Return the test cases that failed or ended with an error, with two requests, or more for long lists.
 
         A list of fewer than 20 cases costs one request. A longer one costs one for each page, and one to see its end if
@@ -308,7 +320,7 @@ class BuddyClient:
 
         Args:
             suite: The suite, as in `sessions`.
-            session: The session, or its `id`.
+            session: The session, as in `session`. A `relative_id` usually costs two more requests.
             details: Whether to read `data` and `failure`, with one request for each case; a number for only the first
                 cases. They are None for a case that has been deleted meanwhile, or has no group.
 
@@ -321,18 +333,17 @@ class BuddyClient:
             BuddyError: A request failed for another reason.
         """
         key = self._parse_suite(suite)
-        session_id = validate_session(session)
         count = validate_int("details", details, minimum=0) if type(details) is not bool else None if details else 0
-        known = session if isinstance(session, Session) else None
+        found = await self._find_session(key, session)
 
         async def read(status: TestStatus) -> list[TestCase]:
-            return await self._api.cases(key, session_id, session=known, status=status).collect()
+            return await self._api.cases(key, found, status=status).collect()
 
         async def add_details(case: TestCase) -> TestCase:
             if not case.test_group_id:
                 return case
             try:
-                return await self.case(key, session, case)
+                return await self.case(key, found, case)
             except NotFoundError:
                 return case
 

@@ -305,6 +305,11 @@ class Session:
         return passed if passed >= 0 else None
 
 
+SessionRef: TypeAlias = Session | str | int
+"""How a session is referenced in this package: a `Session`; its `relative_id`, a number or a text such as `"#383"`; its
+`id`; or its URL in the browser or in the API, which must be one of the same suite."""
+
+
 @frozen
 class TestKey:
     """Identifies a test in every session: its group, class and name. The `id` of a case may differ in each session.

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,8 +14,11 @@ from buddy_sessions import (
     ForbiddenError,
     NotFoundError,
     Region,
+    Session,
     Suite,
     SuiteKey,
+    TestCase,
+    TestStatus,
 )
 from buddy_sessions.testing import FakeBuddy
 
@@ -77,10 +82,22 @@ class TestArguments:
         with pytest.raises(ConfigError):
             await buddy.session(key, "YDnagwGk")
 
-    @pytest.mark.parametrize("session_id", ["", "..", "a/b", "%2e%2e", "\ud800", None])
-    async def test_session_id(self, session_id: Any) -> None:
-        with pytest.raises(ConfigError, match=r"^session_id "):
-            await BuddyClient("token").session(KEY, session_id)
+    @pytest.mark.parametrize(
+        "session",
+        [
+            *("", ".", "..", "a/b", "%2e%2e", "a%2fb", "a\n", "\ud800", None, 0, -1, True, 1.0),
+            "https://app.buddy.works/acme/shop/unit-tests/MNbyVedg",
+            "https://app.buddy.works/acme/shop/unit-tests/other/YDnagwGk",
+            "https://api.eu.buddy.works/workspaces/acme/projects/shop/unit-tests/suites/MNbyVedg/sessions/YDnagwGk",
+        ],
+    )
+    async def test_session(self, session: Any) -> None:
+        buddy, case = BuddyClient("token"), TestCase(id="1", test_group_id="1", name="", status=TestStatus.FAILED)
+        for read in (buddy.session, buddy.failures, partial(buddy.case, case=case)):
+            with pytest.raises(ConfigError, match=r"session|EU"):
+                await read(KEY, session)
+        with pytest.raises(ConfigError, match=r"session|EU"):
+            buddy.cases(KEY, session)
 
     def test_zero_is_valid_where_it_makes_sense(self) -> None:
         BuddyClient("token", max_wait=0, timeout=1).sessions(KEY, max_sessions=0, after=0, cursor=Cursor(1, 0))
@@ -160,6 +177,72 @@ async def test_single_session(fake: FakeBuddy) -> None:
         assert [await buddy.session(KEY, session.id) for session in others] == others
         suite.finish(created["id"], "ERROR")
         assert (await buddy.session(KEY, created["id"])).status == "ERROR"
+
+
+class TestSessionRef:
+    @pytest.mark.parametrize(
+        "refer",
+        [
+            lambda session: session,
+            lambda session: session.id,
+            lambda session: session.relative_id,
+            lambda session: f"#{session.relative_id}",
+            lambda session: session.url,
+            lambda session: session.html_url,
+        ],
+        ids=["Session", "id", "relative_id", "#relative_id", "URL of the API", "URL in the browser"],
+    )
+    async def test_every_method_takes_it(self, fake: FakeBuddy, refer: Callable[[Session], Any]) -> None:
+        suite = fake.add_suite(*KEY).populate(150)
+        created = suite.create(cases=[{"name": "adds", "status": "FAILED"}, {"name": "pays"}])
+        suite.populate(150)
+        async with BuddyClient(fake.token, base_url=fake.base_url) as buddy:
+            session = await buddy.session(KEY, created["id"])
+            assert await buddy.session(KEY, refer(session)) == session
+            cases = buddy.cases(KEY, refer(session))
+            assert [case.name async for case in cases] == ["adds", "pays"]
+            assert cases.stats.verified
+            (failing,) = await buddy.failures(KEY, refer(session))
+            assert (await buddy.case(KEY, refer(session), failing)).name == "adds"
+            assert await buddy.failures(KEY, refer(session), details=True) == [await buddy.case(KEY, session, failing)]
+
+    @pytest.mark.parametrize("deleted", [0, 30])
+    async def test_relative_id_costs_few_requests(self, fake: FakeBuddy, deleted: int) -> None:
+        """Usually two; more if newer sessions were deleted."""
+        suite = fake.add_suite(*KEY).populate(400)
+        for session in suite.sessions[10 : 10 + deleted]:
+            suite.delete(session)
+        async with BuddyClient(fake.token, base_url=fake.base_url) as buddy:
+            for number in (400, 395, 200, 1):
+                fake.requests.clear()
+                assert (await buddy.session(KEY, number)).relative_id == number
+                assert len(fake.requests) <= (5 if deleted else 2)
+
+    async def test_digits_are_an_id(self, fake: FakeBuddy) -> None:
+        """So any `id` that a session has can be passed."""
+        suite = fake.add_suite(*KEY).populate(3)
+        suite.create(id="2")
+        async with BuddyClient(fake.token, base_url=fake.base_url) as buddy:
+            assert [(await buddy.session(KEY, name)).relative_id for name in ("2", 2)] == [4, 2]
+
+    @pytest.mark.parametrize(
+        ("count", "number", "message"),
+        [
+            (400, 9999, "no session #9999: the newest is #400"),
+            (400, 7, "no session #7: the newest is #400"),
+            (0, 1, "no session #1: the suite has none yet"),
+        ],
+    )
+    async def test_unknown_relative_id(self, fake: FakeBuddy, count: int, number: int, message: str) -> None:
+        suite = fake.add_suite(*KEY).populate(count)
+        if number < count:
+            suite.delete(suite.sessions[count - number])
+        async with BuddyClient(fake.token, base_url=fake.base_url) as buddy:
+            for read in (buddy.session, buddy.failures):
+                with pytest.raises(NotFoundError, match=message):
+                    await read(KEY, number)
+            with pytest.raises(NotFoundError, match=message):
+                await buddy.cases(KEY, number).collect()
 
 
 @pytest.mark.parametrize(("suite_id", "message"), [("MNbyVedg", "Session not found"), ("other", "Suite not found")])

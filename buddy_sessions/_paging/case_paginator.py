@@ -31,18 +31,18 @@ class CasePaginator:
 
     def __init__(
         self,
-        session: Session | None,
+        session: Session | str | int,
         *,
         name: str,
         status: TestStatus | None,
-        fetch: FetchPage[list[TestCase]],
-        fetch_session: Callable[[], Awaitable[Fetched[Session]]] | None,
+        fetch_from: Callable[[str], FetchPage[list[TestCase]]],
+        fetch_session: Callable[[str | int], Awaitable[Fetched[Session]]] | None,
         new_plan: Callable[..., CasePlan],
     ) -> None:
         self._session = session
         self._name = name
         self._status = status
-        self._fetch = fetch
+        self._fetch_from = fetch_from
         self._fetch_session = fetch_session
         self._new_plan = new_plan
         self._latest = _CaseRead()
@@ -57,10 +57,12 @@ class CasePaginator:
             BuddyError: The read failed.
         """
         read = self._latest = _CaseRead()
-        plan = self._new_plan(expected=await self._expected_count(read))
+        session = await self._read_session(read)
+        plan = self._new_plan(expected=self._expected_count(session))
+        fetch_page = self._fetch_from(session.id if isinstance(session, Session) else str(session))
 
         async def fetch(window: Window) -> Fetched[list[TestCase]]:
-            fetched = await self._fetch(window)
+            fetched = await fetch_page(window)
             read.cost += fetched.stats
             return fetched
 
@@ -104,14 +106,17 @@ class CasePaginator:
         """
         return self._latest.stats
 
-    async def _expected_count(self, read: _CaseRead) -> int | None:
+    async def _read_session(self, read: _CaseRead) -> Session | str | int:
+        """Return the session with its counts, if they are to be read."""
+        if isinstance(self._session, Session) or self._fetch_session is None:
+            return self._session
+        fetched = await self._fetch_session(self._session)
+        read.cost += fetched.stats
+        return fetched.result()
+
+    def _expected_count(self, session: Session | str | int) -> int | None:
         """Return the number of cases with the wanted status; None if it may still change, or is unknown."""
-        session = self._session
-        if session is None and self._fetch_session is not None:
-            fetched = await self._fetch_session()
-            read.cost += fetched.stats
-            session = fetched.result()
-        if session is None or not session.is_finished:
+        if not isinstance(session, Session) or not session.is_finished:
             return None
         counts = {
             None: session.tests_count,

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
-from buddy_sessions import BuddyClient, ConfigError, Cursor, NotFoundError, Session, SessionStore, TestCase, TestRun
+from buddy_sessions import BuddyClient, ConfigError, NotFoundError, Session, SessionStore, TestCase, TestRun
 from buddy_sessions._workers import map_concurrently
 from buddy_sessions.models import CaseScope, SuiteKey
 
@@ -102,16 +102,10 @@ class ApiCases(CaseSource):
 
     async def find(self, name: str, relative_id: int | None) -> Session | None:
         """Return the session. Usually two requests for a `relative_id`, one for an ID."""
-        if relative_id is None:
-            try:
-                return await self._buddy.session(self.suite, name)
-            except NotFoundError:
-                return None
-        found = await self._buddy.sessions(self.suite, max_sessions=1).collect()
-        if found and found[0].relative_id > relative_id:
-            cursor = Cursor(relative_id + 1, found[0].relative_id - relative_id)
-            found = await self._buddy.sessions(self.suite, cursor=cursor, max_sessions=1).collect()
-        return found[0] if found and found[0].relative_id == relative_id else None
+        try:
+            return await self._buddy.session(self.suite, name if relative_id is None else relative_id)
+        except NotFoundError:
+            return None
 
     async def failing_cases(self, session: Session, *, details: int | None) -> list[TestCase]:
         """Return the failing test cases: two requests, and one for each of the first `details`."""

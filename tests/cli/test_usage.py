@@ -51,6 +51,7 @@ CASES = {
     "ending and format": (f"harvest {A} --out x.csv --format jsonl", "--format jsonl contradicts --out x.csv: leave"),
     "ending and --json": (f"export {' '.join(DB)} --out x.csv --json", "--json contradicts --out x.csv: leave out"),
     "partial without a file": (f"harvest {A} --allow-partial", "--out FILE"),
+    "harvest into a database": (f"harvest {A} --db x.db", "use buddy-sessions sync … --db x.db"),
     "scope of cases": (f"sync {A} --db x.db --cases passed", "--cases"),
     "attempts": (f"harvest {A} --attempts 0", "--attempts"),
     "interval": (f"watch {A} --interval 0", "--interval"),

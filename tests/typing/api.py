@@ -96,6 +96,7 @@ async def reads(buddy: BuddyClient, suite: Suite, fake: FakeSuite) -> None:
     assert_type(paginator.cursor, Cursor | None)
     assert_type(paginator.stats + paginator.stats, Stats)
     assert_type(await buddy.session("w/p/s", "YDnagwGk"), Session)
+    assert_type(await buddy.session("w/p/s", 383), Session)
 
 
 async def harvests(buddy: BuddyClient, keys: AsyncIterator[SuiteKey]) -> None:
