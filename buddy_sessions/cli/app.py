@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -69,22 +68,14 @@ for _position, (_name, _command) in enumerate(_COMMANDS.items()):
     app.command(_command, name=_name, sort_key=_position)
 
 
-@app.command(name="--install-completion", help="Let your shell complete commands and options (bash, zsh, fish).")
-def _install_completion(*, shell: Literal["bash", "zsh", "fish"] | None = None) -> None:
-    """Write the script of a shell, and print how to load it: no start-up file is changed."""
-    path = app.install_completion(shell=shell, add_to_startup=False)
-    Output().print_line(f"Wrote {path}")
-    if path.suffix != ".fish":  # fish loads it by itself
-        is_zsh = path.name.startswith("_")
-        line = f"fpath=({path.parent} $fpath); autoload -Uz compinit && compinit" if is_zsh else f"source {path}"
-        Output().print_line(f"To load it, add this line to ~/.{'zshrc' if is_zsh else 'bashrc'}:\n{line}")
+app.register_install_completion_command(
+    add_to_startup=False, help="Write a script with which your shell completes commands and options."
+)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line with `arguments` (default: those of the process), and return its exit code."""
     tokens = sys.argv[1:] if arguments is None else list(arguments)
-    if tokens[:1] == ["help"]:
-        tokens = [*tokens[1:], "--help"]
     try:
         exit_code = app(tokens, console=Output(), exit_on_error=False, print_error=False, result_action="return_value")
     except BrokenPipeError:  # the reader has closed the pipe, as `| head` does

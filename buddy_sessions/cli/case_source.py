@@ -47,10 +47,6 @@ class CaseSource(ABC):
     async def read_runs(self, *, branch: str | None, last: int) -> list[TestRun]:
         """Return at most `last` of the newest finished sessions with all their test cases, oldest first."""
 
-    async def slow_threshold(self) -> float | None:
-        """Return the time in seconds above which Buddy calls a test slow; None if it is unknown."""
-        return None
-
     async def session(self, name: str) -> Session:
         """Return the session with this `relative_id` or ID. Raises NothingToJudgeError if there is none."""
         relative_id = relative_id_of(name)
@@ -133,11 +129,6 @@ class ApiCases(CaseSource):
 
         runs = await map_concurrently(read, sessions, limit=self._buddy.max_concurrency)
         return [run for run in runs if run is not None]
-
-    async def slow_threshold(self) -> float | None:
-        """Return the time in seconds above which Buddy calls a test slow, with one request."""
-        milliseconds = (await self._buddy.suite(self.suite)).slow_threshold
-        return None if milliseconds is None else milliseconds / 1000
 
 
 class SavedCases(CaseSource):

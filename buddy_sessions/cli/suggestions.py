@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from difflib import SequenceMatcher, get_close_matches
+from difflib import SequenceMatcher
 
 from buddy_sessions import BuddyClient, BuddyError, NotFoundError, RefType, Session, Suite, SuiteKey
 
 _MAX_SUITES = 3
 _MAX_BRANCHES = 8
 _MIN_SIMILARITY = 0.6  # as difflib.get_close_matches
-_MIN_PROJECT_SIMILARITY = 0.8  # with the workspace, which is often the same
 
 
 async def add_suggestion(buddy: BuddyClient, error: NotFoundError) -> None:
@@ -31,13 +30,8 @@ async def add_suggestion(buddy: BuddyClient, error: NotFoundError) -> None:
 
 
 def suggest_in_database(target: Sequence[str], stored: Sequence[Suite]) -> str:
-    """Return a question that names the suites or projects of a database that an unknown one may have meant."""
-    projects = {"/".join(suite.key[:2]) for suite in stored}
-    project = "/".join(target[:2])
-    if isinstance(target, SuiteKey) and project in projects:
-        return _suggest_suites(target, stored)
-    similar = get_close_matches(project, sorted(projects), n=_MAX_SUITES, cutoff=_MIN_PROJECT_SIMILARITY)
-    return _question(["/".join((name, *target[2:])) for name in similar])
+    """Return a question that names the suites of a database that an unknown one may have meant."""
+    return _suggest_suites(target, stored) if isinstance(target, SuiteKey) else ""
 
 
 async def check_branch(buddy: BuddyClient, suite: SuiteKey, branch: str) -> str:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import random
 import sqlite3
 import tempfile
-from collections.abc import Mapping, Sequence
 from contextlib import closing
-from operator import itemgetter
 from pathlib import Path
 from textwrap import indent
 
 from rich.padding import Padding
 from rich.table import Table
 
-from buddy_sessions import BuddyClient, ConfigError, Session, SessionStore, SuiteKey
+from buddy_sessions import BuddyClient, Session, SessionStore, SuiteKey
 from buddy_sessions.testing import FakeBuddy
 
 from ..formats.case_tables import case_table, print_sessions
@@ -35,18 +33,14 @@ ORDER BY failed DESC LIMIT 5"""
 _NEW_SESSIONS = 0.25  # created per request, on average
 
 
-async def demo(*, db: Path | None = None) -> None:
-    """Read a fake Buddy into a SQLite file while sessions are created. Needs no account.
+async def demo() -> None:
+    """Read a fake Buddy into a temporary SQLite file while sessions are created. Needs no account.
 
     For example:
 
     - buddy-sessions demo
-    - buddy-sessions demo --db demo.db
-
-    Args:
-        db: The file to create (default: a temporary file).
     """
-    path = _new_path(db)
+    path = Path(tempfile.mkdtemp(prefix="buddy-sessions-"), "demo.db")
     output, messages = Output(), Output(stderr=True)
     fake = FakeBuddy(latency=0.1)
     suites = fake.add_demo_suites()
@@ -65,7 +59,8 @@ async def demo(*, db: Path | None = None) -> None:
         fake.on_request = None
         _, second_counts = await _sync(store, buddy, keys, messages)
         stored = {key: await store.sessions(key) for key in keys}
-        suite, newest = _newest_failed(stored)
+        suite = keys[0]
+        newest = next(session for session in stored[suite] if session.is_failing)
         cases = await buddy.failures(suite, newest, details=True)
     summary = SuiteSummary()
     for key in keys:
@@ -80,7 +75,7 @@ async def demo(*, db: Path | None = None) -> None:
     output.print_line("Query the SQLite file with any tool:\n")
     output.print_line(f'  sqlite3 {path} "\n{indent(_QUERY, "    ")}"\n')
     output.print(Padding(_query(path), (0, 0, 0, 4), expand=False))
-    output.print_line("\nThe failing tests of the newest failed session:\n")
+    output.print_line("\nThe failing tests of the latest failed session:\n")
     print_sessions(output, suite, newest)
     output.print(case_table(cases))
     output.print_line(
@@ -90,24 +85,6 @@ async def demo(*, db: Path | None = None) -> None:
         "  buddy-sessions list WORKSPACE/PROJECT/SUITE_ID\n"
         "  buddy-sessions failures WORKSPACE/PROJECT/SUITE_ID"
     )
-
-
-def _newest_failed(stored: Mapping[SuiteKey, Sequence[Session]]) -> tuple[SuiteKey, Session]:
-    """Return the newest failed session of all suites."""
-    failed = [
-        (session.create_date, key, session)
-        for key, sessions in stored.items()
-        for session in sessions
-        if session.is_failing and session.create_date is not None
-    ]
-    _, suite, session = max(failed, key=itemgetter(0))
-    return suite, session
-
-
-def _new_path(path: Path | None) -> Path:
-    if path is not None and path.exists():
-        raise ConfigError(f"{str(path)!r} exists: choose another name, the demo creates a new file")
-    return path or Path(tempfile.mkdtemp(prefix="buddy-sessions-"), "demo.db")
 
 
 async def _sync(
@@ -126,7 +103,7 @@ async def _sync(
 
 def _query(path: Path) -> Table:
     """Return the result of the query as a table."""
-    with closing(sqlite3.connect(path.absolute())) as connection:  # SQLite takes ":memory:" for no file
+    with closing(sqlite3.connect(path)) as connection:
         result = connection.execute(_QUERY)
         table = grid(*(name for name, *_ in result.description))
         for row in result:

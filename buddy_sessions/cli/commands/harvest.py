@@ -31,7 +31,6 @@ async def harvest_suites(
     json: Json = False,
     out: Annotated[Path | None, OUT] = None,
     allow_partial: Annotated[bool, Parameter(show_default=False)] = False,
-    db: Annotated[Path | None, Parameter(show=False)] = None,
     access: Access = Access(),
 ) -> ExitCode:
     """Write the sessions of many suites, each suite's newest first. For a database, use sync.
@@ -46,9 +45,8 @@ async def harvest_suites(
 
     Args:
         allow_partial: Replace an existing file even if some suites have failed.
-        db: Rejected, with a hint.
     """
-    output_format = _choose_format(db, out, format, json=json, allow_partial=allow_partial)
+    output_format = _choose_format(out, format, json=json, allow_partial=allow_partial)
     messages, summary = access.verbosity.open(), SuiteSummary()
     with (
         open_selection(key, options.source, access.defaults) as selection,
@@ -89,11 +87,9 @@ async def harvest_suites(
 
 
 def _choose_format(
-    db: Path | None, out: Path | None, requested: DataFormat | None, *, json: bool, allow_partial: bool
+    out: Path | None, requested: DataFormat | None, *, json: bool, allow_partial: bool
 ) -> FileFormat | None:
     """Return the format of the file or of stdout; None for a summary of the suites."""
-    if db is not None:
-        raise ConfigError(f"harvest has no --db: to keep a database up to date, use buddy-sessions sync … --db {db}")
     if allow_partial and out is None:
         raise ConfigError("--allow-partial is for --out FILE: add it, or leave out --allow-partial")
     return choose_file_format(requested, json=json, out=out) or (None if sys.stdout.isatty() else "jsonl")

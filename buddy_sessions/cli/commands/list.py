@@ -37,7 +37,6 @@ async def list_sessions(
     limit: PositiveInt | None = None,
     no_limit: Annotated[bool, Parameter(name="--all", show_default=False)] = False,
     cursor: str | None = None,
-    per_page: PositiveInt = 100,
     printing: Printing = Printing(),
     access: Access = Access(),
 ) -> None:
@@ -54,7 +53,6 @@ async def list_sessions(
         no_limit: Print all sessions, also in a table.
         cursor: Position from which to continue an earlier read, such as 118@40. An interrupted list prints it; in
             Python, it is str(sessions.cursor).
-        per_page: Sessions per request.
     """
     if no_limit and limit is not None:
         raise ConfigError("--all and --limit exclude each other: use one of them")
@@ -78,7 +76,6 @@ async def list_sessions(
             since=since,
             cursor=parse_argument(Cursor.parse, cursor) if cursor is not None else None,
             max_sessions=_TABLE_LIMIT if is_default_limit else limit,
-            per_page=per_page,
         )
         is_complete = await _write_pages(paginator, write, messages)
         if branch is not None and not paginator.stats.sessions:

@@ -30,8 +30,7 @@ async def list_slowest_tests(
 ) -> None:
     """Print the tests of a suite that take longest, by the median of their times in the last sessions.
 
-    A table also says how many tests are slower than the threshold that is set in Buddy, unless --db is used. Without
-    --db, each session costs one request for each 100 tests.
+    Without --db, each session costs one request for each 100 tests.
 
     For example:
 
@@ -44,11 +43,8 @@ async def list_slowest_tests(
     target = access.defaults.parse_target(key)
     output_format = printing.choose()
     messages = access.verbosity.open()
-    suite_threshold = None
     async with open_cases(target, key, db=options.db, connection=access.connection, messages=messages) as source:
         suite, runs = source.suite, await source.runs(branch=options.branch, last=options.last)
-        if output_format == "table" and threshold is None:
-            suite_threshold = await source.slow_threshold()
     slowest = slowest_tests([run.cases for run in runs], threshold=threshold)
     shown = slowest[: options.limit_for(output_format)]
     if output_format == "table":
@@ -57,11 +53,7 @@ async def list_slowest_tests(
         if shown:
             output.print(_table(shown))
         slower = "" if threshold is None else f" slower than {format_test_time(threshold)}"
-        summary = f"{format_count(len(slowest), 'test')}{slower} in {count_runs(runs)}"
-        if suite_threshold is not None:
-            count = sum(test.median > suite_threshold for test in slowest)
-            summary += f"\n{count:,} slower than {format_test_time(suite_threshold)}, the threshold of the suite"
-        print_summary(output, summary)
+        print_summary(output, f"{format_count(len(slowest), 'test')}{slower} in {count_runs(runs)}")
         print_hidden(messages, len(slowest) - len(shown))
     else:
         writer = make_writer(output_format, sys.stdout, (*KEYED_TEST_COLUMNS, "median", "slowest", "runs"))

@@ -10,7 +10,7 @@ from buddy_sessions.models import CaseScope
 from ..options import ReadOptions
 
 _PAGE_SIZE = 100  # sessions or test cases of one request
-_MIN_SECONDS = 2.0  # before that, the rate of requests says little
+_MIN_SECONDS = 1.0  # before that, the rate of requests says little
 
 
 class Forecast:

@@ -154,7 +154,6 @@ class HarvestProgress:
             f"{stats.suites + stats.failed:,}/{self._selection.count:,}{'+' if suites is None else ''} suites",
             f"{failed:,} failed" if failed else "",
             f"{stats.requests / max(self._elapsed(), 1):.0f} requests/s",
-            self._remaining_quota(),
         )
         return " · ".join(filter(None, parts))
 
@@ -165,12 +164,6 @@ class HarvestProgress:
             return ""
         seconds = math.ceil((limit.reset_at - datetime.now(UTC)).total_seconds())
         return f"waiting {format_duration(seconds)} for the rate limit" if seconds > 0 else ""
-
-    def _remaining_quota(self) -> str:
-        limit = self._buddy.rate_limit
-        if limit is None or limit.remaining is None:
-            return ""
-        return f"quota: {limit.remaining:,}{'' if limit.limit is None else f' of {limit.limit:,}'} left"
 
 
 def _progress(count: int, total: int | None, noun: str) -> str:
