@@ -58,8 +58,7 @@ def describe_suite(suite: Suite) -> str:
 def _suggest_suites(key: SuiteKey, suites: Sequence[Suite]) -> str:
     """Return a question that names the suites that an unknown key may have meant; an empty text if there are none."""
     scores = {suite: _similarity(key.suite_id, suite) for suite in suites if suite.key[:2] == key[:2]}
-    required = 1 if 1 in scores.values() else _MIN_SIMILARITY
-    similar = [suite for suite, score in scores.items() if score >= required]
+    similar = [suite for suite, score in scores.items() if score >= _MIN_SIMILARITY]
     nearest = sorted(similar, key=lambda suite: scores[suite], reverse=True)[:_MAX_SUITES]
     return _question([describe_suite(suite) for suite in nearest])
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import NoReturn
 
-from cyclopts.types import NonNegativeFloat, NonNegativeInt, Port, PositiveFloat, PositiveInt
+from cyclopts.types import NonNegativeInt, Port, PositiveFloat
 
 from buddy_sessions import BuddyError, SuiteKey
 from buddy_sessions.testing import FakeBuddy, FakeSuite
@@ -24,8 +24,6 @@ async def serve(
     port: Port = 0,
     sessions: NonNegativeInt | None = None,
     live: PositiveFloat | None = None,
-    latency: NonNegativeFloat = 0.0,
-    rate_limit: PositiveInt | None = None,
 ) -> None:
     """Serve a fake Buddy with realistic suites, until Ctrl-C.
 
@@ -34,16 +32,14 @@ async def serve(
     For example:
 
     - buddy-sessions serve --live 1
-    - buddy-sessions serve --sessions 5000 --latency 0.05 --rate-limit 100
+    - buddy-sessions serve --sessions 5000
 
     Args:
         port: Port to listen on; 0 for a free one.
         sessions: Serve one suite of this many sessions (default: six suites of up to 400).
         live: Seconds between two new sessions (default: none are created).
-        latency: Seconds before each response.
-        rate_limit: Maximum number of requests per minute. Further requests get a 429.
     """
-    fake = FakeBuddy(port=port, latency=latency, rate_limit=rate_limit)
+    fake = FakeBuddy(port=port)
     if sessions is None:
         suites = fake.add_demo_suites()
     else:
