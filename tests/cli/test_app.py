@@ -19,6 +19,7 @@ from buddy_sessions.testing import FakeBuddy, Fault
 from helpers.command_line import (
     COMMAND,
     Call,
+    closed_pipe,
     interrupt,
     use_terminal,
 )
@@ -106,6 +107,14 @@ class TestMain:
         monkeypatch.setattr(sys, "meta_path", [NotInstalled(), *sys.meta_path])
         assert main() == 2
         assert capsys.readouterr().err == f"error: {name} is not installed; run: pip install 'buddy_sessions[cli]'\n"
+
+    def test_closed_pipe_is_not_flushed_at_exit(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with closed_pipe() as stream:
+            monkeypatch.setattr(sys, "stdout", stream)
+            monkeypatch.setattr(sys, "argv", ["buddy-sessions", "--version"])
+            stream.write("something left")
+            assert main() == 0
+            stream.flush()
 
     def test_sigterm_interrupts_a_job_in_the_background(
         self, fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -96,14 +96,6 @@ def test_message_is_wrapped_between_words_on_a_terminal(call: Call, monkeypatch:
     assert [len(line) > 80 for line in lines].count(True) == 1
 
 
-@pytest.mark.usefixtures("suites")
-def test_retry_is_one_short_line(call: Call, fake: FakeBuddy) -> None:
-    fake.inject(Fault.status(503))
-    code, _, err = call("list", B, "--quiet")
-    assert code == 0
-    assert re.fullmatch(r"HTTP 503 \(injected fault\) \(503\); retry 1 of 3 in 0\.\d s\n", err)
-
-
 class TestSession:
     @pytest.fixture(autouse=True)
     def suite(self, fake: FakeBuddy) -> FakeSuite:

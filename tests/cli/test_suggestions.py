@@ -33,15 +33,6 @@ def test_similar_id_or_name_is_suggested(name: str, call: Call, fake: FakeBuddy)
     assert len(fake.requests) == 2
 
 
-@pytest.mark.parametrize(
-    "arguments", [["failures"], ["flaky"], ["slowest"], ["watch", "acme/shop/65OmRb8v"], ["compare", "-w", "acme"]]
-)
-def test_each_command_suggests_a_suite(arguments: list[str], call: Call) -> None:
-    sessions = ["1", "2"] if "compare" in arguments else []
-    code, out, err = call(*arguments, "acme/shop/MNby", *sessions)
-    assert (code, out, error_and_notes(err)[1]) == (7, "", [HINT])
-
-
 def test_many_suites_get_one_suggestion(call: Call, fake: FakeBuddy) -> None:
     keys = ["acme/shop/65OmRb8v", "acme/shop/MNby", "acme/shop/MNbyV"]
     code, _, err = call("harvest", *keys, "--concurrency", "1")

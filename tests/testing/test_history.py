@@ -148,6 +148,13 @@ def test_invalid_counts_give_valid_cases(counts: tuple[object, ...], number: obj
     assert len(suite.cases(session)) == (max(0, counts[0]) if isinstance(counts[0], int) else 0)
 
 
+def test_session_is_never_older_than_the_newest() -> None:
+    suite = FakeSuite("acme", "shop", "MNbyVedg").populate(3, until=datetime.now(UTC) + timedelta(days=9))
+    newest, created = suite.sessions[0], suite.create()
+    assert created["create_date"] >= newest["create_date"]
+    assert suite.finish(created)["duration"] == 0
+
+
 def test_populate_continues_the_history_until_now() -> None:
     suite = populated(50).populate(50)
     sessions = suite.sessions[::-1]

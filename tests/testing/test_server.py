@@ -245,13 +245,11 @@ async def test_latency(fake: FakeBuddy, reader: Reader) -> None:
 
 async def test_compress(fake: FakeBuddy, reader: Reader) -> None:
     fake.compress = True
-    encodings: list[str | None] = []
-    for encoding, number in (("gzip", 1), ("identity", 1), ("gzip", 99)):
-        reader.http.headers["Accept-Encoding"] = encoding
-        async with reader.request(SESSIONS, page=number) as response:
-            encodings.append(response.headers.get("Content-Encoding"))
-            assert len((await response.json())["sessions"]) == (20 if number == 1 else 0)
-    assert encodings == ["gzip", None, None]
+    for accepted, sent in (("gzip", "gzip"), ("identity", None)):
+        reader.http.headers["Accept-Encoding"] = accepted
+        async with reader.request(SESSIONS) as response:
+            assert response.headers.get("Content-Encoding") == sent
+            assert len((await response.json())["sessions"]) == 20
 
 
 async def test_https() -> None:

@@ -148,6 +148,10 @@ class TestFinish:
         finished = suite.finish(session, cases=[{"name": "b"}, {"name": "c", "status": "SKIPPED"}])
         assert (finished["status"], counts(finished)) == ("SUCCESSFUL", (3, 0, 1, 0))
 
+    def test_no_cases_are_invented_for_an_empty_list(self, suite: FakeSuite) -> None:
+        finished = suite.finish(suite.create(cases=[]))
+        assert (finished["status"], counts(finished), suite.cases(finished)) == ("SUCCESSFUL", (0, 0, 0, 0), [])
+
     def test_reopen_removes_what_finish_set(self, suite: FakeSuite) -> None:
         session = suite.create()
         suite.finish(session, "ERROR", error_message="boom")

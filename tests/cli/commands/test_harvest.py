@@ -128,27 +128,6 @@ class TestFailures:
         assert (code, len(err.splitlines()), len(fake.requests)) == (4, 2, 1)
         assert err.startswith("error: Unauthorized")
 
-    @pytest.mark.usefixtures("suites")
-    def test_server_that_is_down_is_7(self, call: Call, fake: FakeBuddy, tmp_path: Path) -> None:
-        path = tmp_path / "out.jsonl"
-        path.write_text("old")
-        keys = [f"acme/shop/{number}" for number in range(40)]
-
-        def on_request(request: RecordedRequest) -> None:
-            if "/b/" not in request.path:
-                fake.inject(Fault.status(503 if len(fake.requests) > 2 else 404))
-
-        fake.on_request = on_request
-        code, _, err = call(
-            "harvest", B, *keys, "--out", str(path), "--attempts", "1", "--concurrency", "1", "--allow-partial"
-        )
-        error, summary, note, failed = err.splitlines()
-        assert (code, path.read_text()) == (7, "old")
-        assert error.startswith("error: HTTP 503 ")
-        assert summary.startswith("1 suite, 21 failed, 19 not tried, 3 sessions, 22 requests in ")
-        assert note == f"{path} is unchanged: what was read is discarded"
-        assert failed.startswith(f"failed: {keys[0]}: HTTP 404 ")
-
     @pytest.mark.usefixtures("fake")
     def test_suites_with_the_same_error_are_one_line(self, call: Call) -> None:
         code, _, err = call("harvest", *(f"acme/{number}/x" for number in range(25)))
