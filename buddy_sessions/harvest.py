@@ -50,8 +50,8 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
 
     Created by `BuddyClient.harvest` and `SessionStore.sync`; the constructor is not public.
 
-    Use it as `async with`, so that leaving the block stops the requests at once. Only one task can iterate over it:
-    another one gets `RuntimeError`, until the first has ended.
+    Use it as `async with`, so that leaving the block stops the requests at once, or await its `run`. Only one task can
+    iterate over it: another one gets `RuntimeError`, until the first has ended.
 
     A suite that fails does not stop the others: `HarvestError` is raised after the last session of the others, unless
     `on_failure` is "collect". If your iterable of suites raises, the harvest finishes the suites that it has started,
@@ -126,6 +126,18 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
                 raise StopAsyncIteration
             self._items = zip(repeat(page.suite), page.sessions)
         return item
+
+    async def run(self) -> Stats:
+        """Read to the end, keep no session, and return the `Stats`. Of a sync, all changes are saved.
+
+        Raises:
+            BuddyError: As in `pages`.
+            RuntimeError: Another task is iterating over the harvest.
+        """
+        async with self:
+            async for _ in self.pages():
+                pass
+        return self.stats
 
     async def pages(self) -> AsyncGenerator[SessionPage, None]:
         """Iterate over the pages; `page.suite` is the suite of a page.

@@ -72,6 +72,13 @@ class TestStream:
             assert len([session async for session in harvest]) == 149
             assert (harvest.stats.suites, harvest.stats.sessions, harvest.stats.requests) == (1, 150, 3)
 
+    async def test_run_reads_to_the_end(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
+        suites = [*keys(add_suites(fake, 3, 25)), SuiteKey("acme", "shop", "none")]
+        stats = await buddy.harvest(suites, on_failure="collect").run()
+        assert (stats.suites, stats.sessions, stats.failed) == (3, 75, 1)
+        with pytest.raises(HarvestError):
+            await buddy.harvest(suites).run()
+
     async def test_pages_name_their_suite(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
         suites = add_suites(fake, 3, 2)
         async with buddy.harvest(keys(suites)) as harvest:

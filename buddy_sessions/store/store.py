@@ -102,6 +102,8 @@ class SessionStore:
     ) -> Harvest:
         """Return the new and the changed sessions of many suites, as one stream of `(key, session)`.
 
+        If you do not need them, `await store.sync(…).run()` saves them all, and returns the `Stats`.
+
         Each page is saved before its sessions are yielded. A sync reads the new sessions, then the gaps between the
         covered ranges of `relative_id`s, then checks unfinished sessions: each after a tenth of its age, at least a
         minute, at most a day, with ten requests at most. An unchanged suite costs one request, and each project one

@@ -46,6 +46,12 @@ class TestFirstSync:
         assert [each.key for each in await db.store.suites()] == [KEY]
         assert await db.covered() == [(1, 130)]
 
+    async def test_run_saves_everything(self, db: SyncedSuite) -> None:
+        create_finished(db.suite, 130)
+        stats = await db.store.sync(db.buddy, [KEY]).run()
+        assert (stats.suites, stats.sessions, stats.verified) == (1, 130, True)
+        assert await db.is_complete()
+
     async def test_more_suites_than_requests_are_read_while_pages_are_saved(
         self, store: SessionStore, fake: FakeBuddy, path: Path
     ) -> None:
