@@ -144,6 +144,15 @@ def validate_branch(branch: str | None) -> str | None:
     return validate_utf8("branch", branch)
 
 
+def validate_revision(revision: str | None) -> str | None:
+    """Return the hash of a commit, or its beginning, in lower case; None for any commit."""
+    if revision is None:
+        return None
+    if not isinstance(revision, str) or not re.fullmatch("[0-9a-fA-F]{7,64}", revision):
+        raise ConfigError(f"revision must be at least 7 digits of the hash of a commit, not {revision!r}")
+    return revision.lower()
+
+
 def validate_utf8(name: str, text: _Text) -> _Text:
     """Return a text that can be encoded in UTF-8."""
     try:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mappin
 from datetime import datetime
 from functools import partial
 from types import TracebackType
-from typing import Self, Unpack
+from typing import Any, Self, Unpack
 
 from ._api import Api
 from ._http.credentials import Credentials, hide_token
@@ -15,6 +15,7 @@ from ._http.proxies import environment_proxy
 from ._http.rate_limit import RateLimiter
 from ._http.transport import Transport
 from ._http.urls import parse_base_url, region_url
+from ._latest import find_latest
 from ._options import ClientOptions, options_from_environment, reject_unknown_options, token_from_environment
 from ._paging.case_paginator import CasePaginator
 from ._paging.paginator import NewReader, PageReader, SessionPaginator
@@ -27,6 +28,7 @@ from ._validate import (
     validate_name,
     validate_names,
     validate_region,
+    validate_revision,
     validate_seconds,
     validate_session_ref,
     validate_since,
@@ -50,7 +52,7 @@ from .models import (
     TestCase,
     TestStatus,
 )
-from .watch import OnFirstFailure, Watch, WatchState
+from .watch import OnFirstFailure, Watch
 
 
 class BuddyClient:
@@ -264,6 +266,30 @@ class BuddyClient:
         key = self._parse_suite(suite)
         return (await self._api.session(key, self._parse_session(key, session))).result()
 
+    async def latest(
+        self, suite: SuiteRef, *, branch: str | None = None, revision: str | None = None
+    ) -> Session | None:
+        """Return the newest session that is SUCCESSFUL or ERROR; None if there is none. Usually takes one request.
+
+        Args:
+            suite: The suite, as in `sessions`.
+            branch: Only sessions of this branch (default: the main branch, as `main_branch` determines it from the
+                newest 100 sessions; with a `revision`, all sessions); `"*"` for all sessions.
+            revision: Only sessions of this commit: its hash, or 7 or more of the first digits. The newest 1,000
+                sessions are searched.
+
+        Raises:
+            ConfigError: An argument is invalid. Raised before any I/O.
+            BuddyError: A request failed.
+
+        Example:
+            >>> session = await buddy.latest("acme/storefront/MNbyVedg")
+            >>> print("red" if session and session.is_failing else "green")
+            red
+        """
+        read = partial(self.sessions, self._parse_suite(suite), read_ahead=1)
+        return await find_latest(read, branch=validate_branch(branch), revision=validate_revision(revision))
+
     def cases(
         self,
         suite: SuiteRef,
@@ -420,21 +446,12 @@ class BuddyClient:
         """
         return self._new_watch(suites, interval=interval, branch=branch, on_failure=on_failure)
 
-    def _new_watch(
-        self,
-        suites: Iterable[SuiteRef],
-        *,
-        interval: float,
-        branch: str | None,
-        on_failure: OnFirstFailure,
-        state: WatchState | None = None,
-    ) -> Watch:
-        """Return a watch that continues from a saved state; None to start a new one."""
+    def _new_watch(self, suites: Iterable[SuiteRef], *, interval: float, branch: str | None, **options: Any) -> Watch:
+        """Return a watch. `options` are the other arguments of `Watch`."""
         return Watch(
             [self._parse_suite(suite) for suite in validate_suites(suites)],
             partial(self._new_reader, branch=validate_branch(branch), read_ahead=1),  # most rounds need one page
             interval=validate_seconds("interval", interval),
             concurrency=self._max_concurrency,
-            on_failure=on_failure,
-            state=state,
+            **options,
         )

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -20,9 +20,10 @@ from buddy_sessions import (
     TestCase,
     TestStatus,
 )
-from buddy_sessions.testing import FakeBuddy
+from buddy_sessions.testing import FakeBuddy, FakeSuite
 
 KEY = SuiteKey("acme", "shop", "MNbyVedg")
+SHA = "0123456789abcdef0123456789abcdef01234567"
 
 
 class TestArguments:
@@ -243,6 +244,71 @@ class TestSessionRef:
                     await read(KEY, number)
             with pytest.raises(NotFoundError, match=message):
                 await buddy.cases(KEY, number).collect()
+
+
+class TestLatest:
+    @pytest.fixture
+    def suite(self, fake: FakeBuddy) -> FakeSuite:
+        return fake.add_suite(*KEY)
+
+    @pytest.fixture
+    async def buddy(self, fake: FakeBuddy) -> AsyncIterator[BuddyClient]:
+        async with BuddyClient(fake.token, base_url=fake.base_url) as client:
+            yield client
+
+    @pytest.mark.parametrize(
+        ("options", "expected"),
+        [
+            ({}, 3),
+            ({"branch": "main"}, 3),
+            ({"branch": "fix"}, 4),
+            ({"branch": "*"}, 5),
+            ({"branch": "other"}, None),
+            ({"revision": SHA}, 4),
+            ({"revision": SHA[:7].upper()}, 4),
+            ({"revision": SHA, "branch": "main"}, 2),
+            ({"revision": "f" * 40}, None),
+        ],
+        ids=str,
+    )
+    async def test_newest_session_with_a_verdict(
+        self, buddy: BuddyClient, suite: FakeSuite, options: dict[str, str], expected: int | None
+    ) -> None:
+        suite.create(status="SUCCESSFUL")
+        suite.create(status="ERROR", revision=SHA)
+        suite.create(status="SUCCESSFUL")
+        suite.create(status="ERROR", branch="fix", revision=SHA)
+        suite.create(status="ERROR", ref_type="PULL_REQUEST", ref_name="main")
+        suite.create(status="SKIPPED", revision=SHA)
+        suite.create(revision=SHA)
+        session = await buddy.latest(suite.key, **options)
+        assert (session and session.relative_id) == expected
+
+    @pytest.mark.parametrize("count", [0, 3])
+    async def test_suite_without_a_finished_session(self, buddy: BuddyClient, suite: FakeSuite, count: int) -> None:
+        for _ in range(count):
+            suite.create()
+        assert await buddy.latest(suite.key) is None
+
+    async def test_few_requests(self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
+        """However long the suite is, and although the main branch has no finished session among the newest 100."""
+        suite.populate(1000)
+        suite.create(status="ERROR", revision=SHA)
+        for branch in ["fix"] * 150 + ["main"]:
+            suite.create(branch=branch)
+        for options, number, requests in (
+            ({}, 1001, 2),
+            ({"revision": SHA}, 1001, 2),
+            ({"revision": "f" * 7}, None, 10),
+        ):
+            fake.requests.clear()
+            session = await buddy.latest(suite.key, **options)
+            assert ((session and session.relative_id), len(fake.requests)) == (number, requests)
+
+    @pytest.mark.parametrize("argument", [{"branch": ""}, {"revision": "abc123"}, {"revision": "main-2026"}], ids=str)
+    async def test_invalid_arguments(self, argument: dict[str, Any]) -> None:
+        with pytest.raises(ConfigError, match=next(iter(argument))):
+            await BuddyClient("token").latest("a/b/c", **argument)
 
 
 @pytest.mark.parametrize(("suite_id", "message"), [("MNbyVedg", "Session not found"), ("other", "Suite not found")])

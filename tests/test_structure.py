@@ -21,7 +21,7 @@ LAYERS: list[set[str]] = [
     {"errors"},
     {"_stats", "_validate", "_workers", "_decoding", "_changes"},
     {"_http", "_paging", "analysis"},
-    {"_api"},
+    {"_api", "_latest"},
     {"_options", "harvest", "watch"},
     {"client"},
     {"store"},

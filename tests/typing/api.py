@@ -97,6 +97,7 @@ async def reads(buddy: BuddyClient, suite: Suite, fake: FakeSuite) -> None:
     assert_type(paginator.stats + paginator.stats, Stats)
     assert_type(await buddy.session("w/p/s", "YDnagwGk"), Session)
     assert_type(await buddy.session("w/p/s", 383), Session)
+    assert_type(await buddy.latest("w/p/s", branch="main", revision="0123456"), Session | None)
 
 
 async def harvests(buddy: BuddyClient, keys: AsyncIterator[SuiteKey]) -> None:

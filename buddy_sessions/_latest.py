@@ -1,0 +1,42 @@
+"""Finds the newest session that says whether a branch or a commit is good."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import aclosing
+
+from ._paging.paginator import SessionPaginator
+from .analysis.branches import has_verdict, main_branch
+from .models import RefType, Session
+
+_MAX_SESSIONS = 1000
+"""How many sessions are searched at most, so that a wrong revision does not cost a read of the whole suite."""
+
+
+async def find_latest(
+    sessions: Callable[..., SessionPaginator], *, branch: str | None, revision: str | None
+) -> Session | None:
+    """Return the newest session that is SUCCESSFUL or ERROR. The arguments are those of `BuddyClient.latest`."""
+    if branch is None and revision is None:
+        newest = await sessions(max_sessions=100).collect()
+        branch = main_branch(newest)
+        found = next((each for each in newest if has_verdict(each) and is_of_branch(each, branch)), None)
+        if found is not None or len(newest) < 100:
+            return found
+    elif branch == "*":
+        branch = None
+    async with aclosing(aiter(sessions(branch=branch, max_sessions=_MAX_SESSIONS))) as reading:
+        async for session in reading:
+            if has_verdict(session) and has_revision(session, revision):
+                return session
+    return None
+
+
+def is_of_branch(session: Session, branch: str | None) -> bool:
+    """Return whether a session tested a branch, neither a tag nor a pull request; None: any session."""
+    return branch is None or (session.ref_type == RefType.BRANCH and session.ref_name == branch)
+
+
+def has_revision(session: Session, revision: str | None) -> bool:
+    """Return whether a session tested a commit whose hash begins with `revision`; None: any session."""
+    return revision is None or (session.revision or "").lower().startswith(revision)
