@@ -138,11 +138,25 @@ class TestCases:
             assert len(fake.requests) == requests
             assert not paginator.stats.verified
 
+    async def test_stats_are_those_so_far(self, suite: FakeSuite, buddy: BuddyClient) -> None:
+        suite.create(cases=some_cases(150))
+        session = await read_session(buddy, suite)
+        paginator = buddy.cases(KEY, session)
+        assert (paginator.stats.cases, paginator.stats.verified) == (0, False)
+        async with assert_nothing_left_open():
+            async for _ in paginator:
+                if paginator.stats.cases == 7:
+                    break
+        assert (paginator.stats.cases, paginator.stats.verified) == (7, False)
+        assert repr(paginator) == f"<CasePaginator acme/shop/MNbyVedg, session {session.id}>"
+
+    @pytest.mark.parametrize("is_changing", [False, True])
     async def test_session_in_progress_is_not_verified(
-        self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient
+        self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient, is_changing: bool
     ) -> None:
         session = suite.create(status="IN_PROGRESS", cases=some_cases(120))
-        fake.on_request = lambda _: suite.add_cases(session, [{"name": f"added {len(fake.requests)}"}])
+        if is_changing:
+            fake.on_request = lambda _: suite.add_cases(session, [{"name": f"added {len(fake.requests)}"}])
         paginator = buddy.cases(KEY, session["id"])
         names = [case.name for case in await paginator.collect()]
         assert 120 <= len(set(names)) == len(names)

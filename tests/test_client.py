@@ -73,16 +73,6 @@ class TestArguments:
         with pytest.raises(ConfigError, match=name):
             BuddyClient("token").sessions(KEY, **argument)
 
-    @pytest.mark.parametrize("key", [SuiteKey("..", "p", "s"), SuiteKey("w", "p", ""), ("w", "p", "s"), "w/p", None, 7])
-    async def test_names(self, key: Any) -> None:
-        buddy = BuddyClient("token")
-        with pytest.raises(ConfigError):
-            buddy.sessions(key)
-        with pytest.raises(ConfigError):
-            await buddy.suites("w", "..")
-        with pytest.raises(ConfigError):
-            await buddy.session(key, "YDnagwGk")
-
     @pytest.mark.parametrize(
         "session",
         [

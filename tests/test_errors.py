@@ -56,12 +56,8 @@ def test_decode_error_names_place_and_reason() -> None:
         ),
         (ServerError(status=502, url="u"), "the server failed (502); GET u"),
         (StatusError(status=418), "the request failed (418)"),
-        (
-            ForbiddenError(status=403, url="u", not_from_buddy=True),
-            "access denied (403), but the response is not Buddy's: probably a proxy's; check the base URL; GET u",
-        ),
     ],
-    ids=["with Buddy's messages", "without messages", "without a URL", "of a proxy"],
+    ids=["with Buddy's messages", "without messages", "without a URL"],
 )
 def test_status_error_says_cause_advice_and_url(error: StatusError, message: str) -> None:
     assert str(error) == message

@@ -106,21 +106,6 @@ API = "https://api.eu.buddy.works/workspaces/acme/projects/my%20shop/unit-tests/
 
 
 @pytest.mark.parametrize(
-    "url",
-    [
-        f"{APP}/acme/my%20shop/unit-tests/MNbyVedg",
-        f"{APP}/acme/my%20shop/unit-tests/MNbyVedg/",
-        f"{APP}/acme/my%20shop/unit-tests/MNbyVedg/YDnagwGk?tab=cases#top",
-        API,
-        f"{API}/sessions?page=2",
-        API.replace("https://api.eu.buddy.works", "http://localhost:8080/api"),
-    ],
-)
-def test_suite_key_from_a_url(url: str) -> None:
-    assert SuiteKey.parse(url) == SuiteKey("acme", "my shop", "MNbyVedg")
-
-
-@pytest.mark.parametrize(
     ("url", "session_id"),
     [
         (f"{APP}/acme/my%20shop/unit-tests/MNbyVedg/YDnagwGk?tab=cases#top", "YDnagwGk"),
@@ -129,10 +114,13 @@ def test_suite_key_from_a_url(url: str) -> None:
         (f"{API}/sessions/YDnagwGk/cases?page=1", "YDnagwGk"),
         (f"{API}/sessions?page=2", None),
         (API, None),
+        (API.replace("https://api.eu.buddy.works", "http://localhost:8080/api"), None),
     ],
 )
 def test_session_in_a_url(url: str, session_id: str | None) -> None:
-    assert parse_session_url(url) == (SuiteKey("acme", "my shop", "MNbyVedg"), session_id)
+    key = SuiteKey("acme", "my shop", "MNbyVedg")
+    assert parse_session_url(url) == (key, session_id)
+    assert SuiteKey.parse(url) == key
 
 
 @pytest.mark.parametrize(

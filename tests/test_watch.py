@@ -520,18 +520,6 @@ class TestRefresh:
             assert [change.suite for change in await rounds.changes(seconds=0.1)] == keys(changed)
             assert len(fake.requests) == 30 + len(changed)
 
-    async def test_wait_after_a_failure_ends(self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
-        async with watching(buddy, suite) as rounds:
-            fake.inject(Fault.status(500), times=4)
-            await rounds.next(INTERVAL * 20)  # the next round is in 16 intervals
-            assert rounds.watch.failures
-            suite.create()
-            await rounds.watch.refresh(suite.key)
-            assert await rounds.next(seconds=0.1) == [(NEW, 1)]
-            assert not rounds.watch.failures
-            suite.create()
-            assert await rounds.next() == [(NEW, 2)]
-
     async def test_refreshed_suites_come_before_those_that_are_due(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
         suites = add_suites(fake, 50)
 

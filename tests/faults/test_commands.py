@@ -105,7 +105,6 @@ class TestUnusableFile:
             pytest.param(["harvest", B, "--out", "sessions.db"], "a database", id="harvest-database"),
             pytest.param(["harvest", B, "--out", "folder.csv"], "not a file", id="harvest-folder"),
             pytest.param(["harvest", "--from", "names.csv", "--out", "names.csv"], "input file", id="harvest-input"),
-            pytest.param(["harvest", B, "--out", "old.csv", "--db", "old.csv"], "has no --db", id="harvest-db"),
             pytest.param(["sync", B, "--db", "folder.csv"], "not a file", id="sync-folder"),
             pytest.param(["sync", "--from", "names.csv", "--db", "names.csv"], "input file", id="sync-input"),
             pytest.param(["watch", B, "--db", "none/x.db"], "none' not found", id="watch-missing-folder"),
@@ -296,11 +295,9 @@ class TestNothingFound:
         assert (result.code, result.out, result.err.count("\n")) == (code, "", 1)
         assert message in result.err
 
-    def test_project_that_does_not_exist(self, command: CommandRunner, database: Path) -> None:
+    def test_project_that_does_not_exist(self, command: CommandRunner) -> None:
         note = "there is no project acme/shoop, or the token's owner cannot see it: check both names"
         assert command.run("list", "acme/shoop/a").err.splitlines()[1:] == [note]
-        notes = command.run("flaky", "acme/shoop/a", "--db", database).err.splitlines()[1:]
-        assert notes == ["did you mean acme/shop/a?"]
 
 
 @pytest.mark.parametrize("arguments", [["harvest", A, "--out", "old.csv"], ["sync", A, "--db", "new.db"]])

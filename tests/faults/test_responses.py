@@ -18,7 +18,6 @@ from buddy_sessions import (
     ResponseError,
     ServerError,
     Session,
-    SessionStatus,
     StatusError,
 )
 from buddy_sessions.testing import FakeBuddy
@@ -33,11 +32,6 @@ SESSION: dict[str, Any] = json.loads(PAGE)["sessions"][-1]  # number 1, which is
 
 def page_response(*sessions: object) -> bytes:
     return http_response(json.dumps({"sessions": sessions}).encode())
-
-
-def page_with_branch(name: str) -> bytes:
-    """Return a page with one session of this branch, in UTF-8."""
-    return json.dumps({"sessions": [{**SESSION, "ref_name": name}]}, ensure_ascii=False).encode()
 
 
 async def read_pages_of_20(buddy: BuddyClient) -> list[Session]:
@@ -69,20 +63,10 @@ async def test_page_that_is_not_json(reader: CheckedReader, script: bytes) -> No
 @pytest.mark.parametrize(
     ("script", "problem"),
     [
-        pytest.param(http_response(page_with_branch("ü").replace("ü".encode(), b"\xfc")), "UTF-8", id="latin-1"),
-        pytest.param(http_response(page_with_branch("x").replace(b'"x"', b'"\xed\xa0\xbd"')), "UTF-8", id="surrogate"),
-        pytest.param(http_response(PAGE.replace(b"relative_id", b"relativ\xe9_id")), "UTF-8", id="latin-1-field"),
-        pytest.param(http_response(PAGE[:-1] + b', "note": "\xff"}'), "UTF-8", id="latin-1-in-an-unknown-field"),
+        pytest.param(http_response(PAGE.replace(b"feature", b"f\xe9ature")), "UTF-8", id="latin-1"),
         pytest.param(http_response(b'{"suites": []}'), "page 1, field sessions: is missing", id="sessions-missing"),
-        pytest.param(http_response(b'{"sessions": {}}'), "page 1, field sessions: must be a list", id="an-object"),
-        pytest.param(http_response(b"[]"), "page 1: the response is not a JSON object", id="a-list"),
         pytest.param(page_response(SESSION, None), "page 1, item 1: must be an object, not null", id="item-null"),
         pytest.param(page_response({"relative_id": 1}), "page 1, item 0, field id: is missing", id="id-missing"),
-        pytest.param(
-            page_response({**SESSION, "relative_id": 10**400}),
-            "page 1, item 0, field relative_id: must fit in 64 bits",
-            id="number-of-400-digits",
-        ),
     ],
 )
 async def test_invalid_page(reader: CheckedReader, script: bytes, problem: str) -> None:
@@ -93,28 +77,16 @@ async def test_invalid_page(reader: CheckedReader, script: bytes, problem: str) 
 
 
 @pytest.mark.parametrize(
-    ("script", "field", "value"),
+    "script",
     [
-        pytest.param(GOOD, "ref_name", SESSION["ref_name"], id="no-content-type"),
-        pytest.param(http_response(PAGE, "Content-Type: text/html; charset=utf-16"), "id", SESSION["id"], id="html"),
-        pytest.param(http_response(b"\xef\xbb\xbf" + PAGE), "id", SESSION["id"], id="byte-order-mark"),
-        pytest.param(http_response(page_with_branch("żółw 🐢")), "ref_name", "żółw 🐢", id="text-beyond-ascii"),
-        pytest.param(page_response({**SESSION, "status": "NEW"}), "status", SessionStatus("NEW"), id="unknown-status"),
-        pytest.param(page_response({**SESSION, "mood": {"today": []}}), "id", SESSION["id"], id="unknown-field"),
-        pytest.param(page_response({**SESSION, "relative_id": 2**53}), "relative_id", 2**53, id="relative-id-2^53"),
-        pytest.param(page_response({**SESSION, "id": 77}), "id", "77", id="id-a-number"),
-        pytest.param(
-            page_response(dict.fromkeys(SESSION) | {name: SESSION[name] for name in ("id", "relative_id", "status")}),
-            "ref_name",
-            None,
-            id="optional-fields-null",
-        ),
+        pytest.param(GOOD, id="no-content-type"),
+        pytest.param(http_response(PAGE, "Content-Type: text/html; charset=utf-16"), id="html"),
+        pytest.param(http_response(b"\xef\xbb\xbf" + PAGE), id="byte-order-mark"),
     ],
 )
-async def test_unusual_page(reader: CheckedReader, script: bytes, field: str, value: object) -> None:
+async def test_unusual_page(reader: CheckedReader, script: bytes) -> None:
     async with raw_server(script) as server:
-        sessions = await reader.read(server, requests=range(1, 8))  # an end above `relative_id` 1 is checked
-    assert getattr(sessions[-1], field) == value
+        assert len(await reader.read(server, requests=1)) == 3
 
 
 @pytest.mark.parametrize(
