@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -43,25 +42,6 @@ async def test_closed_in_flight(reader: CheckedReader, fake: FakeBuddy, is_borro
         options = {"function": close_while_reading, "http_session": session if is_borrowed else None}
         error = await reader.fail(fake, ClientClosedError, requests=1, **options)
     assert "in flight" in str(error)
-
-
-async def test_session_closed_between_attempts(reader: CheckedReader, fake: FakeBuddy) -> None:
-    class CloseSession(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            closing.append(asyncio.create_task(session.close()))
-
-    closing: list[asyncio.Task[None]] = []
-    at_each_retry = CloseSession(logging.WARNING)
-    logger = logging.getLogger("buddy_sessions")
-    logger.addHandler(at_each_retry)
-    try:
-        async with aiohttp.ClientSession() as session:
-            fake.inject(Fault.status(503))
-            error = await reader.fail(fake, ClientClosedError, requests=1, http_session=session)
-    finally:
-        logger.removeHandler(at_each_retry)
-    assert len(closing) == 1
-    assert "in flight" not in str(error)
 
 
 async def test_nested_read_with_one_connection(reader: CheckedReader, fake: FakeBuddy) -> None:
