@@ -44,13 +44,6 @@ class TestHelp:
         assert max(map(len, out.splitlines())) <= 80
         assert command in call("--help").out
 
-    def test_help_sets_no_background(self, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Inline code would be shown on black, also on a light terminal."""
-        monkeypatch.setenv("FORCE_COLOR", "1")
-        out = call("compare", "--help").out
-        assert "\x1b[" in out
-        assert ";40m" not in out
-
     def test_version(self, call: Call) -> None:
         assert call("--version") == call("-V") == (0, f"buddy-sessions {__version__}\n", "")
 

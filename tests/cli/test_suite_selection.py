@@ -58,6 +58,7 @@ def test_environment_completes_keys(call: Call, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("BUDDY_WORKSPACE", "acme")
     monkeypatch.setenv("BUDDY_PROJECT", "shop")
     assert numbers_by_suite(call("harvest", "b").out) == {B: down_from(3)}
+    assert numbers_by_suite(call("harvest", "x", "-p", "other").out) == {X: down_from(20)}
     assert numbers_by_suite(call("harvest").out) == {A: down_from(250), B: down_from(3)}
 
 

@@ -64,28 +64,6 @@ class TestOptions:
         assert numbers(call("list", SUITE, "--limit", "2").out) == [251, 250]
         assert numbers(call("list", SUITE, "--cursor", "3@249").out) == [2, 1]
 
-    @pytest.mark.parametrize(
-        ("arguments", "environment"),
-        [
-            ([SUITE, "-w", "other", "-p", "other"], {}),
-            (["MNbyVedg"], {"BUDDY_WORKSPACE": "acme", "BUDDY_PROJECT": "shop"}),
-            (["MNbyVedg", "-w", "acme"], {"BUDDY_WORKSPACE": "other", "BUDDY_PROJECT": "shop"}),
-        ],
-    )
-    def test_suite_is_given_by_key_or_url(
-        self,
-        arguments: list[str],
-        environment: dict[str, str],
-        fake: FakeBuddy,
-        call: Call,
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        """A partial key is completed by options, and then by the environment."""
-        fake.add_suite(*KEY).populate(1)
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
-        assert numbers(call("list", *arguments).out) == [1]
-
     @pytest.mark.usefixtures("suite")
     def test_verbose_logs_each_request(self, call: Call) -> None:
         code, out, err = call("list", SUITE, "-v")
