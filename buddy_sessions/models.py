@@ -361,7 +361,8 @@ class TestCase:
         classname: The class of the test.
         time: The duration in seconds.
         data: The JUnit XML of the test. Only `client.case` and `client.failures(details=True)` return it.
-        failure: The first failure or error in `data`; None if there is none, or if `data` is not valid XML.
+        failure: The first failure or error in `data`; None if there is none, if `data` is not valid XML, or if it was
+            not read: see `has_details`.
 
     Example:
         >>> case = TestCase(id="7", name="adds_discount", status=TestStatus.FAILED, classname="CartTest")
@@ -392,6 +393,11 @@ class TestCase:
     def is_failing(self) -> bool:
         """Whether the test has failed or ended with an error."""
         return self.status in FAILING
+
+    @property
+    def has_details(self) -> bool:
+        """Whether the test has `data`, or needs none because it does not fail. If not, `failure` was not read."""
+        return self.data is not None or not self.is_failing
 
 
 CaseScope: TypeAlias = Literal["failed", "all"]

@@ -16,9 +16,6 @@ from .sync_run import SyncRun
 
 _log = logging.getLogger("buddy_sessions")
 
-MAX_DETAILS = 100
-"""The number of failing cases of a session whose JUnit XML is read: each one costs a request."""
-
 
 class CaseSync:
     """Reads the cases of finished sessions that have changed since their cases were read.
@@ -30,13 +27,15 @@ class CaseSync:
         run: The sync to which this one belongs.
         key: The suite.
         scope: Which cases to read.
+        details: The number of failing cases of a session whose `data` is read.
     """
 
-    def __init__(self, run: SyncRun, key: SuiteKey, scope: CaseScope) -> None:
+    def __init__(self, run: SyncRun, key: SuiteKey, scope: CaseScope, *, details: int) -> None:
         self.stats = Stats()
         self._run = run
         self._key = key
         self._scope: CaseScope = scope
+        self._details = details
 
     async def read(self, sessions: Iterable[Session]) -> None:
         """Read and save the cases of sessions. The cases of one session are saved in one transaction.
@@ -90,7 +89,7 @@ class CaseSync:
         # The API has no path for a case without a group.
         failing = [index for index, case in enumerate(cases) if case.is_failing and case.test_group_id]
         lost = 0
-        for index in failing[:MAX_DETAILS]:
+        for index in failing[: self._details]:
             self.stats += Stats(requests=1)
             try:
                 details = await self._run.buddy.case(self._key, session, cases[index])

@@ -11,6 +11,9 @@ from attrs import frozen
 from ..models import CaseScope, Session, is_before
 from .intervals import Interval, Intervals
 
+MAX_DETAILS = 100
+"""The default number of failing cases of a session whose JUnit XML is read: each one costs a request."""
+
 _CASE_SCOPES: tuple[CaseScope | None, ...] = (None, "failed", "all")
 
 
@@ -30,12 +33,14 @@ class SyncScope:
         after: Only sessions with a higher `relative_id`.
         since: Only sessions created at this time or later, and sessions without a date; None for all.
         cases: Which test cases of finished sessions; None for none.
+        details: The number of failing cases of a session whose `data` is read.
     """
 
     branch: str | None = None
     after: int = 0
     since: datetime | None = None
     cases: CaseScope | None = None
+    details: int = MAX_DETAILS
 
     def includes(self, session: Session) -> bool:
         """Whether a session of the list is in scope; its branch is not checked."""

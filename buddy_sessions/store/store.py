@@ -27,7 +27,7 @@ from ..harvest import Harvest, OnFailure
 from ..models import CaseScope, Session, Suite, SuiteKey, SuiteRef, TestCase, TestKey, TestRun
 from ..watch import OnFirstFailure, Watch
 from .cases import load_cases, load_history, load_runs
-from .messages import SyncScope
+from .messages import MAX_DETAILS, SyncScope
 from .sessions import load_covered, load_sessions, load_suites
 from .sync import SuiteSync
 from .sync_run import SyncRun
@@ -96,6 +96,7 @@ class SessionStore:
         after: int | Mapping[SuiteKey, int] | None = None,
         since: datetime | None = None,
         cases: CaseScope | None = None,
+        details: int = MAX_DETAILS,
         full: bool = False,
         concurrency: int | None = None,
         on_failure: OnFailure = "raise",
@@ -124,9 +125,10 @@ class SessionStore:
             since: Only sessions created at this time or later are saved and yielded; an aware datetime. Reading stops
                 at the first page that is entirely older. A session without a date is included.
             cases: "failed" also saves the test cases that failed or ended with an error, of every finished session that
-                has any; "all" saves all cases. A session costs one request for each 100 cases, and one for the message
-                of each failing case, of 100 at most. Its cases are read once. When the session changes, they are
-                deleted, and read again.
+                has any; "all" saves all cases. A session costs one request for each 100 cases, and those of
+                `details`. Its cases are read once. When the session changes, they are deleted, and read again.
+            details: The maximum number of failing cases of a session whose `data` and `failure` are read, with one
+                request each. `case.has_details` is False for the others. Sessions whose cases are saved keep theirs.
             full: Whether to read every page again, whatever the database contains. Sessions that were not saved, or
                 were marked as missing or deleted, are corrected, logged, and counted in `stats.repaired`.
             concurrency: The number of suites to read at once (default: twice the client's `max_concurrency`, so that
@@ -146,6 +148,7 @@ class SessionStore:
             validate_int("after", after, minimum=0)
         if cases is not None:
             validate_scope(cases)
+        validate_int("details", details, minimum=0)
         self._thread.check_writable()
         run = SyncRun(buddy, self._thread)
 
@@ -153,7 +156,7 @@ class SessionStore:
             # An error that is raised here fails only this suite.
             number = after.get(key) if isinstance(after, Mapping) else after
             lowest = 0 if number is None else validate_int("after", number, minimum=0)
-            scope = SyncScope(branch=branch, after=lowest, since=since, cases=cases)
+            scope = SyncScope(branch=branch, after=lowest, since=since, cases=cases, details=details)
             return SuiteSync(run, validate_names(key), scope, full=full, slots=slots)
 
         default = 2 * buddy.max_concurrency

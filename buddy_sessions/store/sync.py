@@ -49,7 +49,7 @@ class SuiteSync:
         self._scope = scope
         self._full = full
         self._slots = slots
-        self._case_sync = None if scope.cases is None else CaseSync(run, key, scope.cases)
+        self._case_sync = None if scope.cases is None else CaseSync(run, key, scope.cases, details=scope.details)
         self._progress = Progress()
         self._next: ReadRange | None = None  # planned once the range before was read to its end
         self._complete: CompleteSync | None = None  # to be saved if nothing remains to be read

@@ -81,11 +81,14 @@ class TestScope:
         await db.sync(cases=scope)
         assert case_requests(db.fake) == []
 
-    async def test_details_of_100_cases_at_most(self, db: SyncedSuite) -> None:
-        session_id = create(db.suite, *["FAILED"] * 130)
-        await db.sync(cases="failed")
-        assert case_requests(db.fake).count("details") == 100
-        assert [case.failure is None for case in await db.store.cases(KEY, session_id)] == [False] * 100 + [True] * 30
+    @pytest.mark.parametrize(("options", "count"), [({}, 100), ({"details": 3}, 3), ({"details": 0}, 0)])
+    async def test_details_of_the_first_cases(self, db: SyncedSuite, options: dict[str, Any], count: int) -> None:
+        session_id = create(db.suite, *["FAILED"] * 130, "PASSED")
+        await db.sync(cases="all", **options)
+        assert case_requests(db.fake).count("details") == count
+        saved = await db.store.cases(KEY, session_id)
+        assert [case.failure is not None for case in saved] == [True] * count + [False] * (131 - count)
+        assert [case.has_details for case in saved] == [True] * count + [False] * (130 - count) + [True]
 
     @pytest.mark.parametrize("change", [{"test_group_id": None}, {}])
     async def test_case_without_details_is_saved(

@@ -76,6 +76,9 @@ async def list_failures(
         found = sessions[0]
         failing = await source.failing_cases(found, details=limit)
     cases, count = failing[:limit], len(failing)
+    unread = sum(not case.has_details for case in cases)
+    if db is not None and unread:
+        messages.print_note(f"details not read: {format_count(unread, 'test')}; leave out --db to read them")
     if output_format == "table":
         _print_table(Output(), suite, found, cases, count=count, details=details)
         print_hidden(messages, count - len(cases))

@@ -15,6 +15,7 @@ from rich.cells import cell_len
 from buddy_sessions.cli.formats.writers import SESSION_CASE_COLUMNS
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.command_line import Call, rows, sync_database
+from helpers.stores import execute
 
 SUITE = "acme/shop/a"
 EVIL = "\x1b]0;owned\x07\x9b2J\u202e[red]"
@@ -339,6 +340,11 @@ class TestTable:
             assert (code, err, out.count("✘ failed  100ms")) == (0, message, count)
             assert out.endswith("\n51 of 51 tests failed\n")
         assert len(rows(call("failures", "acme/shop/b").out)) == 51
+
+
+def test_details_that_were_not_read_are_counted(database: str, call: Call) -> None:
+    execute(Path(database), "UPDATE cases SET data = NULL WHERE status = 'ERROR'")
+    assert call("failures", SUITE, "second", "--db", database).err.startswith("details not read: 1 test; ")
 
 
 def test_cases_that_are_not_saved_are_an_error(fake: FakeBuddy, suite: FakeSuite, database: str, call: Call) -> None:
