@@ -74,6 +74,7 @@ from .models import (
     TestStatus,
     parse_session_url,
 )
+from .status import StatusChange, StatusKind, StatusWatch
 from .store import SessionStore
 from .watch import Watch
 
@@ -118,7 +119,10 @@ __all__ = [
     "SessionStore",
     "SlowTest",
     "Stats",
+    "StatusChange",
     "StatusError",
+    "StatusKind",
+    "StatusWatch",
     "StoreError",
     "Suite",
     "SuiteKey",

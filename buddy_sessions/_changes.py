@@ -111,7 +111,7 @@ class WatchedSuite:
         """Return whether the watch of this suite starts with this round, which may not be its first one."""
         # Deleted, and created again under the same key: the numbers start again, and what this round has read is new.
         is_other = not any(session.id in known for session in newest.sessions)
-        is_recreated = is_other and (self.is_missing or _numbers_restart(newest.sessions, known.values()))
+        is_recreated = is_other and (self.is_missing or numbers_restart(newest.sessions, known.values()))
         return is_recreated or not self.is_started
 
     def start(self, newest: Newest) -> dict[str, Session]:
@@ -170,7 +170,7 @@ def _lowest_id(sessions: Sequence[Session]) -> int:
     return min(map(_relative_id, sessions))
 
 
-def _numbers_restart(sessions: Iterable[Session], known: Collection[Session]) -> bool:
+def numbers_restart(sessions: Iterable[Session], known: Collection[Session]) -> bool:
     """Return whether a session was created after all known ones, and has a lower number than one of them.
 
     Older sessions that move up because the known ones were deleted have lower numbers, too.

@@ -52,6 +52,7 @@ from .models import (
     TestCase,
     TestStatus,
 )
+from .status import StatusWatch
 from .watch import OnFirstFailure, Watch
 
 
@@ -275,8 +276,7 @@ class BuddyClient:
             suite: The suite, as in `sessions`.
             branch: Only sessions of this branch (default: the main branch, as `main_branch` determines it from the
                 newest 100 sessions; with a `revision`, all sessions); `"*"` for all sessions.
-            revision: Only sessions of this commit: its hash, or 7 or more of the first digits. The newest 1,000
-                sessions are searched.
+            revision: Only sessions of this commit: 7 or more digits of its hash. The newest 1,000 are searched.
 
         Raises:
             ConfigError: An argument is invalid. Raised before any I/O.
@@ -284,8 +284,7 @@ class BuddyClient:
 
         Example:
             >>> session = await buddy.latest("acme/storefront/MNbyVedg")
-            >>> print("red" if session and session.is_failing else "green")
-            red
+            >>> is_red = session is not None and session.is_failing
         """
         read = partial(self.sessions, self._parse_suite(suite), read_ahead=1)
         return await find_latest(read, branch=validate_branch(branch), revision=validate_revision(revision))
@@ -445,6 +444,30 @@ class BuddyClient:
             ConfigError: An argument is invalid. Raised here, before any I/O.
         """
         return self._new_watch(suites, interval=interval, branch=branch, on_failure=on_failure)
+
+    def watch_status(
+        self,
+        suites: Iterable[SuiteRef],
+        *,
+        branch: str | None = None,
+        interval: float = 60.0,
+        on_failure: OnFirstFailure = "raise",
+    ) -> StatusWatch:
+        """Return when suites turn red and green, as one stream of `StatusChange`. It begins with their current status.
+
+        Args:
+            suites: The suites. A suite that is listed twice is watched once.
+            branch: The branch whose status is reported (default: the main branch of each suite, as `main_branch`
+                determines it once from the newest 100 sessions); `"*"` for all sessions.
+            interval: Seconds between two checks of a suite, with a jitter of 10 %.
+            on_failure: As in `watch`.
+
+        Raises:
+            ConfigError: An argument is invalid. Raised here, before any I/O.
+        """
+        name = None if branch == "*" else branch
+        new_watch = partial(self._new_watch, suites, interval=interval, branch=name, on_failure=on_failure)
+        return StatusWatch(new_watch, self.failures, branch=branch)
 
     def _new_watch(self, suites: Iterable[SuiteRef], *, interval: float, branch: str | None, **options: Any) -> Watch:
         """Return a watch. `options` are the other arguments of `Watch`."""

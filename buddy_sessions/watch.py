@@ -6,10 +6,10 @@ import asyncio
 import logging
 import random
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
-from typing import Literal, Protocol, Self, get_args
+from typing import Literal, Protocol, Self, TypeAlias, get_args
 
 from ._changes import Change, Newest, WatchedSuite
 from ._decoding.converter import NotModified
@@ -40,6 +40,9 @@ _POLL = 0.01
 
 
 OnFirstFailure = Literal["raise", "retry"]
+
+Judge: TypeAlias = Callable[[SuiteKey, Sequence[Session], Sequence[Change]], Awaitable[Sequence[Change]]]
+"""Takes all sessions that a round has read, and their changes; returns the changes to report. It may fail the round."""
 
 
 class WatchState(Protocol):
@@ -95,6 +98,7 @@ class Watch(AsyncIterator[Change]):
         concurrency: int,
         on_failure: OnFirstFailure,
         state: WatchState | None = None,
+        judge: Judge | None = None,
     ) -> None:
         if on_failure not in get_args(OnFirstFailure):
             raise ConfigError(f"on_failure must be 'raise' or 'retry', not {on_failure!r}")
@@ -103,6 +107,7 @@ class Watch(AsyncIterator[Change]):
         self._interval = interval
         self._on_failure = on_failure
         self._state = state
+        self._judge = judge
         self._schedule = _Schedule(self._suites.values())
         self._failures: dict[SuiteKey, BuddyError] = {}
         self._pool: WorkerPool[Change] = WorkerPool(
@@ -219,7 +224,7 @@ class Watch(AsyncIterator[Change]):
         try:
             await self._load_state(suite)
             newest = await self._read_newest(suite)
-            known = {} if isinstance(newest, NotModified) else await self._known_sessions(suite, newest)
+            known, changes = await self._find_changes(suite, newest)
         except ClientClosedError:
             raise  # no other suite can be read either
         except BuddyError as error:
@@ -232,7 +237,7 @@ class Watch(AsyncIterator[Change]):
         self._failures.pop(suite.key, None)
         if isinstance(newest, NotModified):
             return
-        for change in suite.compare(newest.sessions, known):
+        for change in changes:
             await self._pool.put(change)
             known[change.session.id] = change.session
         suite.remember(newest, known)
@@ -267,14 +272,19 @@ class Watch(AsyncIterator[Change]):
         digest = reader.first_digest if reader.stats.pages == 1 else None
         return Newest(sessions, is_complete, digest or b"")
 
-    async def _known_sessions(self, suite: WatchedSuite, newest: Newest) -> dict[str, Session]:
-        """Return the sessions to compare a round with, by ID."""
+    async def _find_changes(
+        self, suite: WatchedSuite, newest: Newest | NotModified
+    ) -> tuple[dict[str, Session], Sequence[Change]]:
+        """Return the sessions that were known before a round, by ID, and the changes to report."""
+        if isinstance(newest, NotModified):
+            return {}, ()
         known = suite.known_sessions()
         if suite.needs_baseline(newest, known):
             known = suite.start(newest)
             if self._state is not None:
                 await self._state.start(suite.key, known.values())
-        return known
+        changes: Sequence[Change] = suite.compare(newest.sessions, known)
+        return known, changes if self._judge is None else await self._judge(suite.key, newest.sessions, changes)
 
 
 class _Schedule:

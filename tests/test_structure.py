@@ -23,6 +23,7 @@ LAYERS: list[set[str]] = [
     {"_http", "_paging", "analysis"},
     {"_api", "_latest"},
     {"_options", "harvest", "watch"},
+    {"status"},
     {"client"},
     {"store"},
     {"__init__"},

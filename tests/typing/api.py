@@ -34,7 +34,10 @@ from buddy_sessions import (
     SessionStore,
     SlowTest,
     Stats,
+    StatusChange,
     StatusError,
+    StatusKind,
+    StatusWatch,
     Suite,
     SuiteKey,
     TestCase,
@@ -125,6 +128,17 @@ async def watches(buddy: BuddyClient, suite: Suite) -> None:
         assert_type(await watch.refresh(suite.key, "w/p/s"), None)
         assert_type(await watch.settled(), None)
     assert_type(await watch.aclose(), None)
+
+
+async def statuses(buddy: BuddyClient, suite: Suite) -> None:
+    async with buddy.watch_status([suite.key, "w/p/s"], branch="*", interval=60, on_failure="retry") as watch:
+        assert_type(watch, StatusWatch)
+        async for change in watch:
+            assert_type(change, StatusChange)
+            assert_type(change.kind, StatusKind)
+            assert_type(change.previous, Session | None)
+            assert_type(change.newly_failing, tuple[TestCase, ...])
+        assert_type(await watch.settled(), None)
 
 
 async def stores(buddy: BuddyClient, keys: list[SuiteKey]) -> None:

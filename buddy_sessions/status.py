@@ -1,0 +1,202 @@
+"""`StatusWatch`: when suites turn red and green, as one stream."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from enum import StrEnum
+from types import TracebackType
+from typing import Self
+
+from attrs import frozen
+
+from ._changes import Change, ChangeKind, numbers_restart
+from ._latest import is_of_branch
+from .analysis.branches import has_verdict, main_branch
+from .errors import BuddyError, NotFoundError
+from .models import Session, SuiteKey, SuiteRef, TestCase, TestRun
+from .watch import Watch
+
+
+class StatusKind(StrEnum):
+    """The kind of a status change."""
+
+    CURRENT = "CURRENT"
+    FAILING = "FAILING"
+    STILL_FAILING = "STILL_FAILING"
+    RECOVERED = "RECOVERED"
+
+
+@frozen(kw_only=True)
+class StatusChange:
+    """A change of the status of one suite.
+
+    Attributes:
+        suite: The suite.
+        kind: CURRENT for the first event of each suite: its latest finished session, whether it fails or not; FAILING
+            if the session fails and the one before it did not; STILL_FAILING if both fail, but not the same tests;
+            RECOVERED if only the one before it fails.
+        session: The finished session that decides the status. `session.ref_name` is its branch.
+        previous: The session that decided the status before; None for CURRENT.
+        newly_failing: The tests that fail in `session` and not in `previous`; for CURRENT, all that fail.
+        fixed: The tests that failed in `previous` and do not fail in `session`, as they were in `previous`; empty if
+            `session` has no tests at all.
+
+    Example:
+        >>> red = Session(id="YDnagwGk", relative_id=383, status=SessionStatus.ERROR, ref_name="main")
+        >>> change = StatusChange(suite=SuiteKey("acme", "shop", "MNbyVedg"), kind=StatusKind.FAILING, session=red)
+        >>> print(f"{change.suite} {change.kind} on {change.session.ref_name}, since #{change.session.relative_id}")
+        acme/shop/MNbyVedg FAILING on main, since #383
+    """
+
+    suite: SuiteKey
+    kind: StatusKind
+    session: Session
+    previous: Session | None = None
+    newly_failing: tuple[TestCase, ...] = ()
+    fixed: tuple[TestCase, ...] = ()
+
+
+@frozen(kw_only=True)
+class _Judged(Change):
+    """A change of a session, and the change of the status that follows from it, if there is one."""
+
+    event: StatusChange | None
+
+
+class StatusWatch(AsyncIterator[StatusChange]):
+    """The status changes of many suites, as one stream that ends when it is closed.
+
+    Created by `BuddyClient.watch_status`. Use it as `async with`, so that leaving the block stops the requests at once.
+    It is a `Watch`, with the same rounds, requests, errors and limits, that reports the status in place of sessions:
+    only one task can iterate over it, and after a `break`, the next loop continues with the next event.
+
+    The status of a suite is that of one branch, and follows from its latest session that is SUCCESSFUL or ERROR. A
+    session that finishes after a newer one has finished does not change it. Neither does one that is reopened, before
+    it finishes again, nor one that is deleted. A suite that is created again under its name begins with CURRENT.
+
+    The failing tests of a session that fails are read with two requests or more. If they cannot be read, the round
+    fails: it is done again later, so that no event is lost. An event is acknowledged when you ask for the next one.
+
+    Example:
+        >>> async with buddy.watch_status(["acme/storefront/MNbyVedg"]) as changes:
+        ...     async for change in changes:
+        ...         await post(f"{change.suite} {change.kind}: {change.session.html_url}")
+    """
+
+    def __init__(
+        self,
+        new_watch: Callable[..., Watch],
+        read_failing: Callable[[SuiteKey, Session], Awaitable[list[TestCase]]],
+        *,
+        branch: str | None,
+    ) -> None:
+        self._read_failing = read_failing
+        self._branch = branch
+        self._main_branches: dict[SuiteKey, str | None] = {}
+        self._latest: dict[SuiteKey, TestRun] = {}  # the session that decides the status, with its failing tests
+        self._watch = new_watch(judge=self._judge)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Stop the watch, and wait until its requests have ended. A loop that waits for an event ends, too."""
+        await self._watch.aclose()
+
+    async def refresh(self, *suites: SuiteRef) -> None:
+        """Check suites now, as `Watch.refresh` does.
+
+        Args:
+            suites: The suites (default: all suites of the watch).
+
+        Raises:
+            ConfigError: A suite is invalid, or is not watched. None is checked then.
+            RuntimeError: The watch has ended.
+        """
+        await self._watch.refresh(*suites)
+
+    async def settled(self) -> None:
+        """Check all suites now, and wait until the loop, in another task, has handled every event. For tests.
+
+        Raises:
+            RuntimeError: The watch has ended, or no other task iterates over it any more.
+        """
+        await self._watch.settled()
+
+    @property
+    def failures(self) -> Mapping[SuiteKey, BuddyError]:
+        """The latest error of each suite whose latest round has failed."""
+        return self._watch.failures
+
+    async def __anext__(self) -> StatusChange:
+        async for change in self._watch:
+            if isinstance(change, _Judged) and change.event is not None:
+                return change.event
+        raise StopAsyncIteration
+
+    async def _judge(self, suite: SuiteKey, sessions: Sequence[Session], changes: Sequence[Change]) -> list[_Judged]:
+        """Return the changes of a round with the events that follow; without a status, the latest session."""
+        if suite not in self._main_branches and sessions:
+            self._main_branches[suite] = main_branch(sessions) if self._branch is None else None
+        run = self._latest.get(suite)
+        candidates = [session for session in sessions if self._decides(suite, session)]
+        if run is None and candidates and not changes:
+            latest = max(candidates, key=lambda session: session.relative_id)
+            changes = [Change(kind=ChangeKind.NEW, suite=suite, session=latest)]
+        judged: list[_Judged] = []
+        for change in changes:
+            session, event = change.session, None
+            if self._decides(suite, session):
+                run, event = await self._next_run(suite, run, session)
+            judged.append(
+                _Judged(kind=change.kind, suite=suite, session=session, previous=change.previous, event=event)
+            )
+        if run is not None:
+            self._latest[suite] = run  # not earlier: if the round fails, all its changes are judged again
+        return judged
+
+    def _decides(self, suite: SuiteKey, session: Session) -> bool:
+        """Return whether the status of a suite can follow from a session."""
+        return has_verdict(session) and is_of_branch(session, self._main_branches.get(suite))
+
+    async def _next_run(
+        self, suite: SuiteKey, before: TestRun | None, session: Session
+    ) -> tuple[TestRun | None, StatusChange | None]:
+        """Return the session that decides the status from now on, with its failing tests, and the event, if any."""
+        if before is not None and numbers_restart([session], [before.session]):
+            before = None  # the suite was created again
+        previous, failed_before = (None, ()) if before is None else (before.session, before.cases)
+        if previous is not None and session.relative_id < previous.relative_id:
+            return before, None
+        try:
+            failing = tuple(await self._read_failing(suite, session)) if session.is_failing else ()
+        except NotFoundError as error:  # it was deleted meanwhile, or the response is wrong: the next round shows which
+            message = f"the tests of session #{session.relative_id} are not found, trying again: {error}"
+            raise BuddyError(message, retryable=True) from None
+        is_empty = session.tests_count == 0  # for instance after a crash: it says nothing about the tests
+        newly_failing = _without(failing, failed_before)
+        fixed = () if is_empty else _without(failed_before, failing)
+        kind = None
+        if previous is None:
+            kind = StatusKind.CURRENT
+        elif session.is_failing != previous.is_failing:
+            kind = StatusKind.FAILING if session.is_failing else StatusKind.RECOVERED
+        elif newly_failing or fixed:
+            kind = StatusKind.STILL_FAILING
+        run = TestRun(session, failed_before if session.is_failing and is_empty else failing)
+        if kind is None:
+            return run, None
+        return run, StatusChange(
+            suite=suite, kind=kind, session=session, previous=previous, newly_failing=newly_failing, fixed=fixed
+        )
+
+
+def _without(cases: Sequence[TestCase], others: Sequence[TestCase]) -> tuple[TestCase, ...]:
+    """Return the cases of the tests that are not among the others."""
+    keys = {case.key for case in others}
+    return tuple(case for case in cases if case.key not in keys)

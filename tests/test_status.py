@@ -1,0 +1,462 @@
+"""`StatusWatch` over a real server, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from buddy_sessions import (
+    BuddyClient,
+    ConfigError,
+    NotFoundError,
+    StatusChange,
+    StatusKind,
+    StatusWatch,
+)
+from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
+from buddy_sessions.testing.faults import MakeResponse
+
+pytestmark = pytest.mark.virtual_time
+
+CURRENT, FAILING, STILL_FAILING, RECOVERED = StatusKind
+INTERVAL = 60.0
+
+Short = tuple[StatusKind, int, str, str]
+Act = Callable[[FakeSuite], object]
+
+
+class Events:
+    """Collects the events of a status watch. `delay` is the number of seconds that handling one takes."""
+
+    def __init__(self, watch: StatusWatch) -> None:
+        self.watch = watch
+        self.delay = 0.0
+        self._events: list[StatusChange] = []
+
+    async def collect(self) -> None:
+        async for event in self.watch:
+            await asyncio.sleep(self.delay)
+            self._events.append(event)
+
+    def take(self) -> list[StatusChange]:
+        events, self._events = self._events, []
+        return events
+
+    async def settled(self) -> list[Short]:
+        """Check all suites; return the kind, the relative_id, and the tests that newly fail and that are fixed."""
+        await self.watch.settled()
+        return short(self.take())
+
+    async def after(self, seconds: float) -> list[Short]:
+        """Let time pass, and return the same."""
+        await asyncio.sleep(seconds)
+        return short(self.take())
+
+
+def short(events: list[StatusChange]) -> list[Short]:
+    def names(cases: Any) -> str:
+        return " ".join(case.name for case in cases)
+
+    return [(event.kind, event.session.relative_id, names(event.newly_failing), names(event.fixed)) for event in events]
+
+
+@asynccontextmanager
+async def watching(buddy: BuddyClient, *suites: FakeSuite, **options: Any) -> AsyncIterator[Events]:
+    watch = buddy.watch_status([suite.key for suite in suites], interval=INTERVAL, **options)
+    async with asyncio.TaskGroup() as group, watch:
+        events = Events(watch)
+        group.create_task(events.collect())
+        yield events
+
+
+@pytest.fixture
+async def buddy(fake: FakeBuddy) -> AsyncIterator[BuddyClient]:
+    async with BuddyClient(fake.token, base_url=fake.base_url, max_attempts=1) as client:
+        yield client
+
+
+@pytest.fixture
+def suite(fake: FakeBuddy) -> FakeSuite:
+    return fake.add_suite("acme", "shop", "unit")
+
+
+def cases_of(names: str) -> list[dict[str, Any]]:
+    """Return test cases of which those with these names fail."""
+    return [{"name": "passes"}, *({"name": name, "status": "FAILED"} for name in names.split())]
+
+
+def red(suite: FakeSuite, names: str, **fields: Any) -> dict[str, Any]:
+    return suite.create(cases=cases_of(names), **fields)
+
+
+def green(suite: FakeSuite, **fields: Any) -> dict[str, Any]:
+    return suite.create(cases=cases_of(""), **fields)
+
+
+def crash(suite: FakeSuite) -> dict[str, Any]:
+    return suite.create(status="ERROR", cases=[], error_message="out of memory")
+
+
+def reopen_and_finish(suite: FakeSuite, names: str) -> None:
+    """Reopen the newest session, and run it again. Its tests with other names are passed then."""
+    session = suite.sessions[0]
+    suite.reopen(session)
+    ran = [{"name": case["name"], "status": "PASSED"} for case in suite.cases(session)]
+    suite.add_cases(session, ran)
+    suite.finish(session, "ERROR" if names else "SUCCESSFUL", cases=cases_of(names))
+
+
+def delete_newest(suite: FakeSuite) -> object:
+    session = suite.sessions[0]
+    suite.delete(session)
+    return session
+
+
+def finish_running(suite: FakeSuite, status: str) -> object:
+    """Finish the newest session that runs, without test cases."""
+    running = next(session for session in suite.sessions if session["status"] == "IN_PROGRESS")
+    return suite.finish(running, status, cases=[])
+
+
+STEPS: dict[str, list[tuple[Act, list[Short]]]] = {
+    "red, then green": [
+        (lambda suite: red(suite, "a b"), [(FAILING, 2, "a b", "")]),
+        (green, [(RECOVERED, 3, "", "a b")]),
+    ],
+    "red and green in one round": [
+        (lambda suite: [red(suite, "a"), green(suite)], [(FAILING, 2, "a", ""), (RECOVERED, 3, "", "a")]),
+    ],
+    "other tests fail": [
+        (lambda suite: red(suite, "a b"), [(FAILING, 2, "a b", "")]),
+        (lambda suite: red(suite, "b a"), []),
+        (lambda suite: red(suite, "b c"), [(STILL_FAILING, 4, "c", "a")]),
+        (lambda suite: red(suite, "b"), [(STILL_FAILING, 5, "", "c")]),
+        (green, [(RECOVERED, 6, "", "b")]),
+    ],
+    "green stays green": [(green, []), (green, [])],
+    "statuses that are no verdict": [
+        (lambda suite: [suite.create(status="SKIPPED"), suite.create(status="PAUSED"), suite.create()], []),
+        (lambda suite: finish_running(suite, "ERROR"), [(FAILING, 4, "", "")]),
+    ],
+    "session that finishes after a newer one": [
+        (lambda suite: [suite.create(), suite.create(), green(suite)], []),
+        (lambda suite: finish_running(suite, "ERROR"), []),
+        (lambda suite: [finish_running(suite, "ERROR"), red(suite, "a")], [(FAILING, 5, "a", "")]),
+    ],
+    "reopened session": [
+        (lambda suite: red(suite, "a"), [(FAILING, 2, "a", "")]),
+        (lambda suite: suite.reopen(suite.sessions[0]), []),
+        (lambda suite: reopen_and_finish(suite, "b"), [(STILL_FAILING, 2, "b", "a")]),
+        (lambda suite: reopen_and_finish(suite, ""), [(RECOVERED, 2, "", "b")]),
+        (lambda suite: reopen_and_finish(suite, "c"), [(FAILING, 2, "c", "")]),
+    ],
+    "deleted session": [
+        (lambda suite: red(suite, "a"), [(FAILING, 2, "a", "")]),
+        (delete_newest, []),
+        (lambda suite: red(suite, "a"), []),
+        (lambda suite: [delete_newest(suite), green(suite)], [(RECOVERED, 4, "", "a")]),
+    ],
+    "another run of the same commit": [
+        (lambda suite: red(suite, "a"), [(FAILING, 2, "a", "")]),
+        (lambda suite: suite.rerun(suite.sessions[0], cases=cases_of("")), [(RECOVERED, 3, "", "a")]),
+    ],
+    "crash without tests": [
+        (crash, [(FAILING, 2, "", "")]),
+        (lambda suite: red(suite, "a"), [(STILL_FAILING, 3, "a", "")]),
+        (crash, []),
+        (lambda suite: red(suite, "a"), []),
+        (lambda suite: suite.create(status="SUCCESSFUL", cases=[]), [(RECOVERED, 6, "", "")]),
+    ],
+    "another branch": [
+        (lambda suite: red(suite, "a", branch="fix"), []),
+        (lambda suite: green(suite, branch="fix"), []),
+    ],
+    "a tag and a pull request with the name of the branch": [
+        (lambda suite: [red(suite, "a", ref_type=kind) for kind in ("TAG", "PULL_REQUEST")], [])
+    ],
+}
+
+
+class TestChanges:
+    @pytest.mark.parametrize("steps", STEPS.values(), ids=STEPS.keys())
+    async def test_reported(self, buddy: BuddyClient, suite: FakeSuite, steps: list[tuple[Act, list[Short]]]) -> None:
+        green(suite)
+        async with watching(buddy, suite) as events:
+            assert await events.settled() == [(CURRENT, 1, "", "")]
+            for act, expected in steps:
+                act(suite)
+                assert await events.settled() == expected
+            assert await events.settled() == []
+
+    async def test_event_has_both_sessions(self, buddy: BuddyClient, suite: FakeSuite) -> None:
+        first, second = red(suite, "a"), green(suite)
+        suite.delete(second)
+        async with watching(buddy, suite) as events:
+            await events.settled()
+            third = green(suite)
+            await events.watch.settled()
+            (event,) = events.take()
+        assert event.previous is not None
+        assert (event.suite, event.previous.id, event.session.id) == (suite.key, first["id"], third["id"])
+
+    async def test_suite_that_is_created_again(self, buddy: BuddyClient, suite: FakeSuite) -> None:
+        """Between two rounds: its numbers start again."""
+        suite.populate(30, until=datetime(2026, 1, 1, tzinfo=UTC))
+        async with watching(buddy, suite) as events:
+            ((kind, *_),) = await events.settled()
+            for session in suite.sessions:
+                suite.delete(session)
+            red(suite, "a", relative_id=1)
+            suite.create(relative_id=2, cases=cases_of(""))
+            assert (kind, await events.settled()) == (CURRENT, [(CURRENT, 1, "a", ""), (RECOVERED, 2, "", "a")])
+
+    async def test_suite_that_disappears_and_returns(
+        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
+    ) -> None:
+        suite.populate(30, until=datetime(2026, 1, 1, tzinfo=UTC))
+        async with watching(buddy, suite) as events:
+            await events.settled()
+            fake.suites.clear()
+            assert await events.settled() == []
+            red(fake.add_suite(*suite.key), "a")
+            assert await events.settled() == [(CURRENT, 1, "a", "")]
+
+
+class TestStart:
+    async def test_each_suite_begins_with_its_latest_session(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
+        suites = [fake.add_suite("acme", "shop", name) for name in ("red", "green", "running", "empty")]
+        red(suites[0], "a b")
+        suites[0].create()
+        red(suites[1], "a")
+        green(suites[1])
+        suites[1].create(status="SKIPPED")
+        suites[2].create()
+        async with watching(buddy, *suites) as events:
+            assert sorted(await events.settled()) == [(CURRENT, 1, "a b", ""), (CURRENT, 2, "", "")]
+            finish_running(suites[2], "SUCCESSFUL")
+            red(suites[3], "c")
+            assert sorted(await events.settled()) == [(CURRENT, 1, "", ""), (CURRENT, 1, "c", "")]
+
+    @pytest.mark.parametrize("path", ["/sessions", "/cases"])
+    async def test_session_that_finishes_during_the_first_round(
+        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, path: str
+    ) -> None:
+        red(suite, "a")
+        running = suite.create()
+
+        async def finish_after_the_response(_: web.BaseRequest, make_response: MakeResponse) -> web.Response:
+            response = make_response()
+            suite.finish(running, cases=cases_of(""))
+            return response
+
+        def on_request(request: RecordedRequest) -> None:
+            if request.path.endswith(path) and suite.sessions[0]["status"] == "IN_PROGRESS":
+                fake.inject(Fault("finish", finish_after_the_response))
+
+        fake.on_request = on_request
+        async with watching(buddy, suite) as events:
+            assert await events.after(1) == [(CURRENT, 1, "a", "")]
+            assert await events.settled() == [(RECOVERED, 2, "", "a")]
+
+    @pytest.mark.parametrize(
+        ("branch", "expected"),
+        [
+            (None, [(CURRENT, 2, "b", "")]),
+            ("master", [(CURRENT, 2, "b", "")]),
+            ("fix", [(CURRENT, 3, "", "")]),
+            ("*", [(CURRENT, 4, "d", "")]),
+            ("other", []),
+        ],
+    )
+    async def test_branch(
+        self, buddy: BuddyClient, suite: FakeSuite, branch: str | None, expected: list[Short]
+    ) -> None:
+        green(suite, branch="master")
+        red(suite, "b", branch="master")
+        green(suite, branch="fix")
+        red(suite, "d", ref_type="TAG", ref_name="v1")
+        async with watching(buddy, suite, branch=branch) as events:
+            assert await events.settled() == expected
+
+    async def test_main_branch_is_determined_once(self, buddy: BuddyClient, suite: FakeSuite) -> None:
+        """As soon as the suite has a session."""
+        async with watching(buddy, suite) as events:
+            assert await events.settled() == []
+            green(suite, branch="master")
+            assert await events.settled() == [(CURRENT, 1, "", "")]
+            red(suite, "a", branch="main")
+            red(suite, "a", branch="master")
+            assert await events.settled() == [(FAILING, 3, "a", "")]
+
+    async def test_unknown_suite(self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
+        fake.suites.clear()
+        with pytest.raises(NotFoundError):
+            await anext(buddy.watch_status([suite.key]))
+        async with watching(buddy, suite, on_failure="retry") as events:
+            assert await events.settled() == []
+            assert set(events.watch.failures) == {suite.key}
+
+    @pytest.mark.parametrize("argument", [{"branch": ""}, {"interval": 0}, {"on_failure": "collect"}], ids=str)
+    def test_invalid_arguments(self, argument: dict[str, Any]) -> None:
+        with pytest.raises(ConfigError, match=next(iter(argument))):
+            BuddyClient("token").watch_status(["a/b/c"], **argument)
+
+
+class TestOutage:
+    @pytest.mark.parametrize("path", ["/sessions", "/cases"])
+    @pytest.mark.parametrize("is_started", [False, True])
+    async def test_no_event_is_lost(
+        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, path: str, is_started: bool
+    ) -> None:
+        def fail(request: RecordedRequest) -> None:
+            if request.path.endswith(path):
+                fake.inject(Fault.status(503))
+
+        red(suite, "a")
+        async with watching(buddy, suite) as events:
+            if is_started:
+                assert await events.settled() == [(CURRENT, 1, "a", "")]
+            fake.on_request = fail
+            if is_started:
+                green(suite)
+                red(suite, "b")
+            assert await events.after(INTERVAL * 10) == []
+            assert set(events.watch.failures) == {suite.key}
+            fake.on_request = None
+            expected = [(RECOVERED, 2, "", "a"), (FAILING, 3, "b", "")] if is_started else [(CURRENT, 1, "a", "")]
+            assert await events.after(INTERVAL * 20) == expected
+            assert not events.watch.failures
+
+    async def test_other_suites_go_on(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
+        suites = [fake.add_suite("acme", "shop", name) for name in ("broken", "fine")]
+
+        def fail(request: RecordedRequest) -> None:
+            if "/broken/" in request.path and request.path.endswith("/cases"):
+                fake.inject(Fault.status(500))
+
+        fake.on_request = fail
+        async with watching(buddy, *suites) as events:
+            for suite in suites:
+                red(suite, suite.key.suite_id)
+            assert await events.settled() == [(CURRENT, 1, "fine", "")]
+
+    async def test_session_that_is_deleted_before_its_tests_are_read(
+        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
+    ) -> None:
+        def fail(request: RecordedRequest) -> None:
+            if request.path.endswith("/cases"):
+                fake.inject(Fault.status(404))
+
+        green(suite)
+        async with watching(buddy, suite) as events:
+            assert await events.settled() == [(CURRENT, 1, "", "")]
+            for is_deleted in (True, False):  # otherwise the response is wrong
+                session = red(suite, "a")
+                fake.on_request = fail
+                assert await events.settled() == []
+                fake.on_request = None
+                if is_deleted:
+                    suite.delete(session)
+                    assert await events.settled() == []
+            assert await events.settled() == [(FAILING, 3, "a", "")]
+
+    async def test_tests_that_are_not_found_do_not_end_the_first_round(
+        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
+    ) -> None:
+        red(suite, "a")
+
+        def fail(request: RecordedRequest) -> None:
+            if request.path.endswith("/cases"):
+                fake.inject(Fault.status(404))
+
+        fake.on_request = fail
+        async with watching(buddy, suite) as events:
+            assert await events.settled() == []
+            fake.on_request = None
+            assert await events.settled() == [(CURRENT, 1, "a", "")]
+
+    @pytest.mark.parametrize("seed", range(4))
+    async def test_events_add_up_to_the_status(
+        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, seed: int, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Sessions of two branches finish in any order, while requests fail."""
+        chance = random.Random(seed)
+        caplog.set_level("ERROR")  # failures are expected here
+        green(suite)
+        failing: set[str] = set()
+        latest = 0
+
+        def disturb(_: object) -> None:
+            for session in [*suite.sessions[:5], None, None]:
+                names = " ".join(chance.sample("abc", chance.randrange(3)))
+                if chance.random() < 0.1:
+                    fake.inject(Fault.status(503))
+                elif session is None and chance.random() < 0.3:
+                    suite.create(branch=chance.choice(["main", "fix"]))
+                elif session is not None and session["status"] == "IN_PROGRESS" and chance.random() < 0.3:
+                    suite.finish(session, cases=cases_of(names))
+
+        async with watching(buddy, suite) as events:
+            assert await events.settled() == [(CURRENT, 1, "", "")]
+            fake.on_request = disturb
+            for step in range(40):
+                if step == 39:
+                    fake.on_request = None
+                    fake.faults.clear()
+                await events.watch.settled()
+                for kind, number, newly_failing, fixed in short(events.take()):
+                    was_red, latest = bool(failing), max(latest, number)
+                    assert latest == number
+                    assert failing.isdisjoint(newly_failing.split())
+                    assert failing.issuperset(fixed.split())
+                    failing = (failing | set(newly_failing.split())) - set(fixed.split())
+                    assert (kind in (FAILING, STILL_FAILING), was_red) == (
+                        bool(failing),
+                        kind in (STILL_FAILING, RECOVERED),
+                    )
+        finished = [each for each in suite.sessions if each["ref_name"] == "main" and each["status"] != "IN_PROGRESS"]
+        assert len(finished) > 5
+        assert failing == {case["name"] for case in suite.cases(finished[0], status="FAILED")}
+
+
+class TestStream:
+    async def test_event_is_acknowledged_when_the_next_one_is_requested(
+        self, buddy: BuddyClient, suite: FakeSuite
+    ) -> None:
+        red(suite, "a")
+        async with watching(buddy, suite) as events:
+            events.delay = INTERVAL * 3
+            waiting = asyncio.create_task(events.watch.settled())
+            assert await events.after(INTERVAL * 2) == []
+            assert not waiting.done()
+            await waiting
+            assert short(events.take()) == [(CURRENT, 1, "a", "")]
+
+    async def test_requests(self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
+        """One for a round, and two for the failing tests of a session that fails."""
+        suite.populate(100)
+        green(suite)
+        async with watching(buddy, suite) as events:
+            for act, count in ((lambda _: None, 1), (green, 1), (lambda suite: red(suite, "a"), 3), (green, 1)):
+                fake.requests.clear()
+                act(suite)
+                await events.settled()
+                assert len(fake.requests) == count
+
+    async def test_loop_continues_after_a_break(self, buddy: BuddyClient, suite: FakeSuite) -> None:
+        red(suite, "a")
+        async with buddy.watch_status([suite.key], interval=INTERVAL) as watch:
+            async for event in watch:
+                assert event.kind is CURRENT
+                break
+            green(suite)
+            await watch.refresh(suite.key)
+            assert (await anext(watch)).kind is RECOVERED
+        assert [event async for event in watch] == []
