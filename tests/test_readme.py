@@ -28,7 +28,7 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```(?:\n```text\n(.*?)```)?", README, re.DOTALL)
 PROGRAMS = [(code, output) for code, output in EXAMPLES if output]
-(BOT,) = [code for code, _ in EXAMPLES if "buddy.watch(" in code]
+(BOT,) = [code for code, _ in EXAMPLES if "def report(" in code]
 RECIPES = ROOT / "tests" / "integrations" / "recipes"
 
 
@@ -162,21 +162,22 @@ def test_readme_fits_in_300_lines() -> None:
 async def test_bot_names_the_failing_tests(fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BUDDY_TOKEN", fake.token)
     monkeypatch.setenv("BUDDY_API_URL", str(fake.base_url))
-    suite = fake.add_suite("acme", "storefront", "MNbyVedg").populate(30)
+    suite = fake.add_suite("acme", "storefront", "MNbyVedg")
+    suite.create(status="SUCCESSFUL")
     printed = io.StringIO()
     names: dict[str, Any] = {"__name__": "bot", "print": partial(print, file=printed)}
-    exec(compile(BOT.replace("interval=60", "interval=0.01"), "README.md", "exec"), names)
+    exec(compile(BOT.replace('MNbyVedg"]', 'MNbyVedg"], interval=0.01'), "README.md", "exec"), names)
     watching = asyncio.create_task(names["main"]())
     async with asyncio.timeout(20):
-        while not fake.requests or fake.in_flight:
+        while "CURRENT" not in printed.getvalue():
             await asyncio.sleep(0.005)
-        for status in ("PASSED", "FAILED"):
-            suite.create(cases=[{"name": "adds", "status": status}, {"name": "removes"}])
+        suite.create(cases=[{"name": "adds", "status": "FAILED"}, {"name": "removes"}])
         while "adds" not in printed.getvalue():
             await asyncio.sleep(0.005)
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
-    assert [line.partition(": http")[0] for line in printed.getvalue().splitlines()] == [
-        "acme/storefront/MNbyVedg #32 failed",
+    assert [line.partition(" http")[0] for line in printed.getvalue().splitlines()] == [
+        "acme/storefront/MNbyVedg CURRENT: #1",
+        "acme/storefront/MNbyVedg FAILING: #2",
         "- tests/cart/test_total.py > CartTest > adds",
     ]

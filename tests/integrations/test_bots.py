@@ -38,12 +38,14 @@ class ChatServer:
 
     Attributes:
         posts: The messages that bots have posted, as JSON.
+        rejections: How many of the next messages are rejected.
     """
 
     token: ClassVar[str]
 
     def __init__(self) -> None:
         self.posts: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.rejections = 0
         app = web.Application()
         app.add_routes(self.routes())
         self._server = TestServer(app)
@@ -65,7 +67,10 @@ class ChatServer:
         return str(self._server.make_url("/"))
 
     def accept(self, post: dict[str, Any], response: object) -> web.Response:
-        """Accept a post."""
+        """Accept a post, unless it is to be rejected."""
+        if self.rejections:
+            self.rejections -= 1
+            return json_response({"ok": False, "error": "channel_not_found"}, status=403)
         self.posts.put_nowait(post)
         return json_response(response)
 
@@ -149,13 +154,13 @@ class FakeDiscord(ChatServer):
 async def bot(
     fake: FakeBuddy, folder: Path, chat: ChatServer, **environment: str
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run a bot, in a folder of its own that keeps its database."""
+    """Run a bot, in a folder of its own."""
     tokens = {"SLACK_BOT_TOKEN": chat.token, "DISCORD_TOKEN": chat.token}
     command: tuple[str | Path, ...]
     if isinstance(chat, FakeSlack):
-        command = (copy_recipe("slack_bot", folder, INTERVAL=0.05, SLACK_API=chat.url),)
+        command = (copy_recipe("slack_bot", folder, INTERVAL=0.05, RETRY=0.05, SLACK_API=chat.url),)
     else:
-        recipe = copy_recipe("discord_bot", folder, INTERVAL=0.05, CHANNEL=FakeDiscord.channel)
+        recipe = copy_recipe("discord_bot", folder, INTERVAL=0.05, RETRY=0.05, CHANNEL=FakeDiscord.channel)
         command = ("-c", ON_FAKE_DISCORD, recipe, chat.url)
     async with running(fake, folder, *command, **(tokens | environment)) as process:
         yield process
@@ -173,11 +178,10 @@ async def chat(request: pytest.FixtureRequest) -> AsyncIterator[ChatServer]:
         yield chat
 
 
-async def test_bot_posts_the_failing_tests_of_each_session_that_turns_red(
-    fake: FakeBuddy, chat: ChatServer, tmp_path: Path
-) -> None:
-    """After a restart, it continues where it has stopped; the last post may be repeated. It mentions nobody."""
-    suite = fake.add_suite("acme", "storefront", "MNbyVedg").populate(120)
+async def test_bot_posts_the_tests_that_newly_fail(fake: FakeBuddy, chat: ChatServer, tmp_path: Path) -> None:
+    """When it starts, all that fail. It posts again what the chat has not accepted, and mentions nobody."""
+    suite = fake.add_suite("acme", "storefront", "MNbyVedg")
+    suite.create(status="SUCCESSFUL")
 
     async def next_post() -> list[str]:
         post = await chat.posts.get()
@@ -193,18 +197,24 @@ async def test_bot_posts_the_failing_tests_of_each_session_that_turns_red(
     async with bot(fake, tmp_path, chat) as process:
         while len(fake.requests) < 2:  # it reports each session from now on
             await asyncio.sleep(0.01)
+        chat.rejections = 2
         suite.create(branch="feature", cases=failing("hidden"))
         session = suite.create(cases=[{"name": "passes"}, *failing("adds", "pays")])
         lines = await next_post()
         assert "acme/storefront/MNbyVedg is red on main:" in lines[0]
         assert [lines[1], *(line[2:] for line in lines[2:])] == [session["html_url"], "cart > adds", "cart > pays"]
+        suite.create(cases=failing("adds", "next"))
+        assert [line[2:] for line in (await next_post())[2:]] == ["cart > next"]
+        suite.create(cases=[{"name": "passes"}])
+        assert "is green on main:" in (await next_post())[0]
         await interrupt(process)
     suite.create(cases=failing("@everyone <!channel>"))
     async with bot(fake, tmp_path, chat) as process:
-        while "pays" in str(post := await chat.posts.get()):
-            pass
-        assert ("<!channel>" if isinstance(chat, FakeSlack) else "@everyone") not in str(post)
+        post = str(await chat.posts.get())
+        assert "everyone" in post
+        assert ("<!channel>" if isinstance(chat, FakeSlack) else "@everyone") not in post
         await interrupt(process)
+    assert chat.posts.empty()
 
 
 async def test_bot_stops_if_a_token_is_rejected(fake: FakeBuddy, chat: ChatServer, tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def test_synchronous_tests(pytester: pytest.Pytester) -> None:
 @pytest.mark.parametrize(("guide", "tests"), [("README.md", 1), ("buddy_sessions/testing/README.md", 2)])
 def test_examples_of_the_guides(pytester: pytest.Pytester, guide: str, tests: int) -> None:
     examples = [each for path in ("README.md", guide) for each in python_examples(PROJECT / path)]
-    (bot,) = [each for each in examples if "buddy.watch(" in each][:1]
+    (bot,) = [each for each in examples if "def report(" in each][:1]
     pytester.makepyfile(bot=bot)
     code = "\n".join(each for each in python_examples(PROJECT / guide) if "def test_" in each)
     options = ("-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=function")

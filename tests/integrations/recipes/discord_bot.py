@@ -1,7 +1,7 @@
-"""A Discord bot that names the failing tests of a session that fails. Set BUDDY_TOKEN and DISCORD_TOKEN.
+"""A Discord bot that says when suites turn red and green, and names the tests. Set BUDDY_TOKEN and DISCORD_TOKEN.
 
-It stops with a message and exit code 1 if a token is rejected, or a message cannot be posted. Let systemd or Docker
-restart it: the database knows what was posted, so no red session is lost. Keep the file on a disk that lasts.
+A message that Discord does not accept is posted again until it does. The bot stops with a message and exit code 1 if a
+token is rejected. When it starts, it posts the suites that are red.
 """
 
 import asyncio
@@ -12,12 +12,12 @@ import sys
 import aiohttp
 import discord
 
-from buddy_sessions import BuddyClient, BuddyError, SessionStore
+from buddy_sessions import BuddyClient, BuddyError
 
 SUITES = ["acme/storefront/MNbyVedg"]
-BRANCH = "main"
 CHANNEL = 1234567890
 INTERVAL = 60  # seconds
+RETRY = 30  # seconds until a message is posted again
 MAX_LENGTH = 2000  # characters of a message: the limit of Discord
 
 log = logging.getLogger("discord_bot")
@@ -28,26 +28,28 @@ def escape(text):
     return discord.utils.escape_mentions(discord.utils.escape_markdown(line, ignore_links=False))
 
 
-async def describe(buddy, suite, session):
-    lines = [escape(f"{suite} is red on {BRANCH}:"), session.html_url or f"session {session.relative_id}"]
-    try:
-        lines += [f"- {escape(str(case.key))}" for case in await buddy.failures(suite, session)]
-    except BuddyError as error:
-        log.warning("cannot read the failing tests: %s", error)
-    text = "\n".join(lines)
+def describe(change):
+    status = "red" if change.session.is_failing else "green"
+    title = escape(f"{change.suite} is {status} on {change.session.ref_name}:")
+    lines = [title, change.session.html_url or change.session.id]
+    text = "\n".join([*lines, *(f"- {escape(str(case.key))}" for case in change.newly_failing)])
     return text if len(text) <= MAX_LENGTH else text[: MAX_LENGTH - 2].rpartition("\n")[0] + "\n…"
 
 
+async def post(channel, text):
+    while True:
+        try:
+            return await channel.send(text, suppress_embeds=True)
+        except (discord.DiscordException, aiohttp.ClientError, TimeoutError) as error:
+            log.warning("cannot post, trying again in %s s: %s", RETRY, error)
+            await asyncio.sleep(RETRY)
+
+
 async def watch(channel):
-    async with (
-        BuddyClient.from_env() as buddy,
-        SessionStore("discord_bot.db") as store,
-        store.watch(buddy, SUITES, interval=INTERVAL, branch=BRANCH) as changes,
-    ):
+    async with BuddyClient.from_env() as buddy, buddy.watch_status(SUITES, interval=INTERVAL) as changes:
         async for change in changes:
-            was_red = change.previous is not None and change.previous.status == "ERROR"
-            if change.session.status == "ERROR" and not was_red:
-                await channel.send(await describe(buddy, change.suite, change.session), suppress_embeds=True)
+            if change.session.is_failing or change.kind == "RECOVERED":
+                await post(channel, describe(change))
 
 
 async def main():

@@ -1,8 +1,8 @@
-"""A Slack bot that names the failing tests of a session that fails. Set BUDDY_TOKEN and SLACK_BOT_TOKEN.
+"""A Slack bot that says when suites turn red and green, and names the tests. Set BUDDY_TOKEN and SLACK_BOT_TOKEN.
 
-The token of the Slack app needs the scope `chat:write`, and the app must be invited to the channel. The bot stops with
-a message and exit code 1 if a token is rejected, or a message cannot be posted. Let systemd or Docker restart it: the
-database knows what was posted, so no red session is lost. Keep the file on a disk that lasts.
+The token of the Slack app needs the scope `chat:write`, and the app must be invited to the channel. A message that
+Slack does not accept is posted again until it does. The bot stops with a message and exit code 1 if a token is
+rejected. When it starts, it posts the suites that are red.
 """
 
 import asyncio
@@ -13,50 +13,44 @@ from html import escape
 
 import aiohttp
 from slack_sdk.errors import SlackApiError
-from slack_sdk.http_retry.builtin_async_handlers import (
-    AsyncConnectionErrorRetryHandler,
-    AsyncRateLimitErrorRetryHandler,
-    AsyncServerErrorRetryHandler,
-)
 from slack_sdk.web.async_client import AsyncWebClient
 
-from buddy_sessions import BuddyClient, BuddyError, SessionStore
+from buddy_sessions import BuddyClient, BuddyError
 
 SUITES = ["acme/storefront/MNbyVedg"]
-BRANCH = "main"
 CHANNEL = "C0123456789"
 INTERVAL = 60  # seconds
+RETRY = 30  # seconds until a message is posted again
 MAX_LENGTH = 4000  # characters of a message: Slack splits longer ones
 SLACK_API = "https://slack.com/api/"
 
 log = logging.getLogger("slack_bot")
 
 
-async def describe(buddy, suite, session):
-    lines = [f"{suite} is red on {BRANCH}:", session.html_url or f"session {session.relative_id}"]
-    try:
-        lines += [f"• {' '.join(str(case.key).split())}" for case in await buddy.failures(suite, session)]
-    except BuddyError as error:
-        log.warning("cannot read the failing tests: %s", error)
+def describe(change):
+    status = "red" if change.session.is_failing else "green"
+    lines = [f"{change.suite} is {status} on {change.session.ref_name}:", change.session.html_url or change.session.id]
+    lines += [f"• {' '.join(str(case.key).split())}" for case in change.newly_failing]
     text = escape("\n".join(lines), quote=False)  # the three characters that Slack interprets: & < >
     return text if len(text) <= MAX_LENGTH else text[: MAX_LENGTH - 2].rpartition("\n")[0] + "\n…"
 
 
+async def post(slack, text):
+    while True:
+        try:
+            return await slack.chat_postMessage(channel=CHANNEL, text=text, mrkdwn=False, unfurl_links=False)
+        except (SlackApiError, aiohttp.ClientError, TimeoutError) as error:
+            log.warning("cannot post, trying again in %s s: %s", RETRY, error)
+            await asyncio.sleep(RETRY)
+
+
 async def main():
-    retries = [AsyncConnectionErrorRetryHandler, AsyncRateLimitErrorRetryHandler, AsyncServerErrorRetryHandler]
-    retry_handlers = [handler(max_retry_count=5) for handler in retries]
-    slack = AsyncWebClient(os.environ.get("SLACK_BOT_TOKEN", ""), base_url=SLACK_API, retry_handlers=retry_handlers)
+    slack = AsyncWebClient(os.environ.get("SLACK_BOT_TOKEN", ""), base_url=SLACK_API)
     await slack.auth_test()  # find out now whether the token is valid
-    async with (
-        BuddyClient.from_env() as buddy,
-        SessionStore("slack_bot.db") as store,
-        store.watch(buddy, SUITES, interval=INTERVAL, branch=BRANCH) as changes,
-    ):
+    async with BuddyClient.from_env() as buddy, buddy.watch_status(SUITES, interval=INTERVAL) as changes:
         async for change in changes:
-            was_red = change.previous is not None and change.previous.status == "ERROR"
-            if change.session.status == "ERROR" and not was_red:
-                text = await describe(buddy, change.suite, change.session)
-                await slack.chat_postMessage(channel=CHANNEL, text=text, mrkdwn=False, unfurl_links=False)
+            if change.session.is_failing or change.kind == "RECOVERED":
+                await post(slack, describe(change))
 
 
 if __name__ == "__main__":
