@@ -791,13 +791,19 @@ class TestBranch:
         assert len(await db.covered()) == 2
         assert await db.count_requests(branch="feature") == 1
 
+    @pytest.mark.parametrize("is_interrupted", [False, True], ids=["at-once", "after-a-failure"])
     @pytest.mark.parametrize("count", [89, 149])
-    async def test_recreated_suite_is_read_from_the_beginning(self, db: SyncedSuite, count: int) -> None:
+    async def test_recreated_suite_is_read_from_the_beginning(
+        self, db: SyncedSuite, count: int, is_interrupted: bool
+    ) -> None:
         """Even if no session of the old one has the same `relative_id`."""
         create_on_branches(db.suite, 150)
         await db.sync(branch="feature")
         suite = db.recreate(1)
         create_on_branches(suite, count)
+        if is_interrupted:
+            db.fake.inject(Fault.stall(0), Fault.status(500))
+            await db.sync(branch="feature", on_failure="collect")
         feature = [session["id"] for session in suite.sessions if session["ref_name"] == "feature"]
         await db.sync(branch="feature")
         saved = {session.id for session in await db.store.sessions(KEY)}
