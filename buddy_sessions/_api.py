@@ -187,8 +187,8 @@ class Api:
             check_end=check_end,
         )
         url, filters = sessions_url(self._base_url, key), {"branch": branch}
-        decode: Callable[..., DecodedPage | NotModified] = decode_page
-        fetch = fetch_first = self._page_fetcher(url, filters, decode)
+        fetch: FetchPage[DecodedPage | NotModified] = self._page_fetcher(url, filters, decode_page)
+        fetch_first = fetch
         if known_digest is not None:
             fetch_first = self._page_fetcher(url, filters, partial(decode_if_modified, known_digest=known_digest))
         return PageReader(key, fetch=fetch, fetch_first=fetch_first, reconciler=reconciler, slots=slots, cursor=cursor)
