@@ -55,7 +55,7 @@ CASES = {
     "attempts": (f"harvest {A} --attempts 0", "--attempts"),
     "interval": (f"watch {A} --interval 0", "--interval"),
     "port": ("serve --port 65536", "--port"),
-    "days": (f"report {' '.join(DB)} --days 0 -o x.html", "--days"),
+    "new since": (f"report {' '.join(DB)} --new-since 0 -o x.html", "'0' is not a time"),
     "missing database": (f"flaky {A} --db none.db", "'none.db' not found: create it with buddy-sessions sync … --db"),
     "report of a missing database": ("report --db none.db -o x.html", "'none.db' not found: create it with"),
     "unsaved suites": (

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 _VOID_TAGS = frozenset({"meta", "wbr", "path", "circle"})
 """Tags without an end tag: void in HTML, or written as `<path />` in SVG."""
 
-_INLINE_TAGS = frozenset({"a", "code", "span", "time", "wbr"})
+_INLINE_TAGS = frozenset({"a", "b", "code", "span", "time", "wbr"})
 """Tags that do not separate words."""
 
 

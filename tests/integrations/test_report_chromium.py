@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from buddy_sessions.cli import run
-from buddy_sessions.testing import FakeBuddy
-from helpers.command_line import create_demo_database, served, sync_database
-from helpers.large_database import create_large_database
+from buddy_sessions.testing import FakeBuddy, FakeSuite
+from helpers.command_line import served, sync_database
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -26,7 +26,7 @@ pytestmark = [
     ),
 ]
 
-DESKTOP, PHONE = (1280, 900), (390, 844)
+DESKTOP, PHONE, SMALL = (1280, 900), (390, 844), (320, 640)
 UNFOLD = """
 document.querySelectorAll("details").forEach(it => it.open = true);
 const visible = document.createElement("style");
@@ -34,42 +34,111 @@ visible.textContent = "* { content-visibility: visible !important }";  // otherw
 document.head.append(visible);
 """
 
+CONTRASTS = """
+const luminance = colour => {
+  const [r, g, b] = colour.match(/[\\d.]+/g).slice(0, 3).map(part => part / 255)
+    .map(part => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+};
+const paper = element => {
+  for (; element; element = element.parentElement) {
+    const colour = getComputedStyle(element).backgroundColor;
+    if (colour !== "rgba(0, 0, 0, 0)") return colour;
+  }
+};
+return Object.fromEntries(
+  ["h1", ".soft", "a", "a.bad", "summary", "caption", ".good", ".bad", ".mark.new", ".mark.flaky", "small", ".message",
+   ".causes small"].map(selector => {
+    const element = document.querySelector(selector);
+    const ink = luminance(getComputedStyle(element).color), back = luminance(paper(element));
+    return [selector, (Math.max(ink, back) + 0.05) / (Math.min(ink, back) + 0.05)];
+  }));
+"""
+
+BROKEN_NUMBERS = """
+const unit = " %| [A-Z][a-z]{2} [0-9]{4}(, [0-9:]+)?|(d|h|m)[0-9]{2}(h|m|s)|s| (session|cause)s?";
+const withUnit = new RegExp(`#?[0-9][0-9.,:]*(e\\\\+[0-9]+)?(${unit})?`, "g");
+const ours = "header p, article > p, .flaky, td, h2 small";
+const broken = [];
+let found = 0;
+const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+for (let node; (node = walker.nextNode());) {
+  const parent = node.parentElement;
+  if (!parent.closest(ours) || parent.closest("a:not(.nowrap a), b, code, th") || !parent.checkVisibility()) continue;
+  for (const match of node.data.matchAll(withUnit)) {
+    const range = document.createRange();
+    range.setStart(node, match.index);
+    range.setEnd(node, match.index + match[0].length);
+    const lines = new Set([...range.getClientRects()].map(it => Math.round(it.top)));
+    found += 1;
+    if (lines.size > 1) broken.push(match[0]);
+  }
+}
+return [found, broken];
+"""
+
+FOCUSED = """
+const element = document.activeElement, style = getComputedStyle(element);
+return [element.outerHTML, element.tagName, style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2];
+"""
+
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> str:
-    database = tmp_path_factory.mktemp("report") / "sessions.db"
-    create_demo_database(database, cases="failed")
-    path = database.with_name("report.html")
-    assert run(["report", "--db", str(database), "-o", str(path)]) == 0
-    return path.as_uri()
+    """A page with suites that are newly red, still red, recovered and green, and with flaky tests."""
+    with served(FakeBuddy()) as fake:
+        for number in range(12):
+            suite = fake.add_suite("acme", "shop", f"suite{number}", name=f"Suite {number}")
+            add_history(suite, number)
+        return write_page(tmp_path_factory.mktemp("report"), fake)
 
 
 @pytest.fixture(scope="module")
-def page_with_cases(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A page with failing, flaky and slow tests, some of whose texts are long and have no space."""
-    folder = tmp_path_factory.mktemp("cases")
+def long_page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A page on which every text of the server is long and has no space."""
+    names = {"name": "n" * 150, "classname": "c" * 200, "type": "T" * 200}
     with served(FakeBuddy()) as fake:
-        suite = fake.add_suite("acme", "shop", "MNbyVedg")
-        for number in range(1, 12):
-            status = {"status": "FAILED", "message": "m" * 300} if number % 2 else {"status": "PASSED"}
-            cases = [
-                {"name": "n" * 150 if index else "short_name", "classname": "c" * index, "time": 4000 * index, **status}
-                for index in range(30)
-            ]
-            date = f"2026-03-{number:02}T10:00:00Z"
-            suite.create(cases=cases, create_date=date, finish_date=date)
-        sync_database(fake, folder / "sessions.db", cases="all")
-    path = folder / "report.html"
-    assert run(["report", "--db", str(folder / "sessions.db"), "-o", str(path)]) == 0
-    return path.as_uri()
+        for name in ("s" * 60, "t" * 60):
+            suite = fake.add_suite("w" * 40, "p" * 40, name)
+            for number in range(24):
+                suite.create(
+                    "b" * 300 if number % 2 else "c" * 300,
+                    cases=[{**names, "status": "FAILED", "message": "m" * 500}],
+                    status="ERROR",
+                    finish_date="2026-03-01T10:00:00Z",
+                    duration=1e300 if number > 20 else 9e8,
+                    error_message="e" * 500,
+                    created_by={"name": "a" * 200},
+                    revision="r" * 40,
+                )
+        return write_page(tmp_path_factory.mktemp("long"), fake)
 
 
 @pytest.fixture(scope="module")
 def large_page(tmp_path_factory: pytest.TempPathFactory) -> str:
-    database = tmp_path_factory.mktemp("large") / "sessions.db"
-    create_large_database(database, suites=200, sessions=15)
-    path = database.with_name("report.html")
-    assert run(["report", "--db", str(database), "-o", str(path)]) == 0
+    with served(FakeBuddy()) as fake:
+        for number in range(300):
+            add_history(fake.add_suite("acme", "shop", f"suite{number}"), number, sessions=5)
+        return write_page(tmp_path_factory.mktemp("large"), fake)
+
+
+def add_history(suite: FakeSuite, number: int, *, sessions: int = 30) -> None:
+    """Add a session every eight hours: of three suites, one is newly red, one still red, and one has recovered."""
+    red = {0: range(1), 1: range(sessions // 2), 2: range(1, 3)}[number % 3]
+    for index in reversed(range(sessions)):
+        names = [f"test_{test}_of_the_suite" for test in range(8)] if index in red else []
+        names += ["test_flaky"] if index in {0, 2} and number % 3 == 0 else []
+        failures = [{"name": name, "status": "FAILED", "message": f"order {name} is lost"} for name in names]
+        time = f"{datetime.now(UTC) - timedelta(hours=1 + 8 * index):%Y-%m-%dT%H:%M:%SZ}"
+        suite.create("main", cases=[{"name": "test_passes"}, *failures], create_date=time, finish_date=time)
+    suite.create("feature", status="ERROR")
+
+
+def write_page(folder: Path, fake: FakeBuddy) -> str:
+    """Write the report of all suites of a fake server; return its URL."""
+    sync_database(fake, folder / "sessions.db", cases="failed")
+    path = folder / "report.html"
+    assert run(["report", "--db", str(folder / "sessions.db"), "-o", str(path)]) == 0
     return path.as_uri()
 
 
@@ -100,26 +169,112 @@ def show(browser: Any, page: str, size: tuple[int, int], *, dark: bool = False) 
     browser.get(page)
 
 
-def test_large_page_opens_in_two_seconds_and_loads_nothing_else(browser: Any, large_page: str) -> None:
-    show(browser, large_page, DESKTOP)
+def test_page_loads_no_other_file_and_logs_nothing(browser: Any, page: str) -> None:
+    show(browser, page, DESKTOP)
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     requested = [it["params"]["request"]["url"] for it in events if it["method"] == "Network.requestWillBeSent"]
-    assert requested == [large_page]
+    assert requested == [page]
     assert browser.get_log("browser") == []
-    milliseconds = browser.execute_script("return performance.getEntriesByType('navigation')[0].loadEventEnd")
-    assert 0 < milliseconds < 2000
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-@pytest.mark.parametrize("which", ["page", "page_with_cases"])
+@pytest.mark.parametrize("size", [DESKTOP, PHONE, SMALL], ids=["desktop", "phone", "small"])
+@pytest.mark.parametrize("which", ["page", "long_page"])
 def test_page_fits_the_width_of_the_window(
-    which: str, size: tuple[int, int], dark: bool, browser: Any, request: pytest.FixtureRequest
+    which: str, size: tuple[int, int], browser: Any, request: pytest.FixtureRequest
 ) -> None:
-    show(browser, request.getfixturevalue(which), size, dark=dark)
+    show(browser, request.getfixturevalue(which), size)
     browser.execute_script(UNFOLD)
     width, window = browser.execute_script("return [document.scrollingElement.scrollWidth, innerWidth]")
     assert window == size[0]
     assert width <= window
-    ground = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
-    assert (max(map(int, re.findall(r"\d+", ground))) < 60) == dark
+
+
+@pytest.mark.parametrize("size", [PHONE, SMALL], ids=["phone", "small"])
+@pytest.mark.parametrize("which", ["page", "long_page"])
+def test_no_number_is_broken_across_lines(
+    which: str, size: tuple[int, int], browser: Any, request: pytest.FixtureRequest
+) -> None:
+    show(browser, request.getfixturevalue(which), size)
+    browser.execute_script(UNFOLD)
+    found, broken = browser.execute_script(BROKEN_NUMBERS)
+    assert found > 25
+    assert broken == []
+
+
+def test_message_of_a_failure_has_three_lines_at_most(browser: Any, long_page: str) -> None:
+    show(browser, long_page, SMALL)
+    lines = browser.execute_script("""
+        return [...document.querySelectorAll(".message")].map(
+          it => Math.round(it.clientHeight / parseFloat(getComputedStyle(it).lineHeight)));
+    """)
+    assert {*lines} == {3}
+
+
+def test_tab_key_reaches_every_link_visibly(browser: Any, page: str) -> None:
+    show(browser, page, DESKTOP)
+    browser.execute_script("document.querySelectorAll('details').forEach(it => it.open = true)")
+    expected = browser.execute_script("return [...document.querySelectorAll('a, summary')].map(it => it.outerHTML)")
+    assert len(expected) > 80
+    reached: list[str] = []
+    keyboard = webdriver.ActionChains(browser)
+    for _ in expected:
+        keyboard.send_keys("\ue004").perform()  # Tab
+        html, tag, outlined = browser.execute_script(FOCUSED)
+        assert outlined, html
+        assert tag in {"A", "SUMMARY"}
+        reached.append(html)
+    assert reached == expected
+
+
+def test_red_suite_in_the_table_leads_to_its_failures(browser: Any, page: str) -> None:
+    show(browser, page, PHONE)
+    browser.execute_script("document.querySelector('td a.bad').focus()")
+    webdriver.ActionChains(browser).send_keys("\ue007").perform()  # Enter
+    assert browser.execute_script("return document.querySelector(':target').matches('article')")
+    assert browser.execute_script("return document.querySelector(':target').getBoundingClientRect().top >= -1")
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_contrast_of_every_text(browser: Any, page: str, *, dark: bool) -> None:
+    show(browser, page, DESKTOP, dark=dark)
+    browser.execute_script(UNFOLD)
+    contrasts = browser.execute_script(CONTRASTS)
+    assert {selector: it for selector, it in contrasts.items() if it < 4.5} == {}
+
+
+def test_dark_mode_is_dark(browser: Any, page: str) -> None:
+    grounds = []
+    for dark in (False, True):
+        show(browser, page, DESKTOP, dark=dark)
+        grounds.append(browser.execute_script("return getComputedStyle(document.body).backgroundColor"))
+    assert grounds == ["rgb(255, 255, 255)", "rgb(20, 23, 28)"]
+
+
+def test_accessibility_tree_names_tables_and_headings(browser: Any, page: str) -> None:
+    """It contains the suites that are not laid out, too."""
+    browser.execute_cdp_cmd("Accessibility.enable", {})
+    show(browser, page, DESKTOP)
+    browser.execute_script("document.querySelectorAll('details').forEach(it => it.open = true)")
+    browser.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
+    nodes = [
+        (node["role"]["value"], node.get("name", {}).get("value", ""))
+        for node in browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+        if not node["ignored"]
+    ]
+    browser.execute_cdp_cmd("Accessibility.disable", {})
+    assert all(name for role, name in nodes if role in {"table", "heading", "link", "columnheader", "rowheader"})
+    assert ("main", "") in nodes
+    assert ("heading", "All suites") in nodes
+
+
+def test_large_page_opens_in_two_seconds(browser: Any, large_page: str) -> None:
+    show(browser, large_page, DESKTOP)
+    milliseconds = browser.execute_script("return performance.getEntriesByType('navigation')[0].loadEventEnd")
+    assert 0 < milliseconds < 2000
+    assert browser.execute_script("return document.querySelectorAll('details[open]').length") == 0
+
+
+def test_printed_page_is_light(browser: Any, page: str) -> None:
+    show(browser, page, DESKTOP, dark=True)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    assert browser.execute_script("return getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"

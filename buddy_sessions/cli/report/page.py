@@ -7,19 +7,20 @@ Templates escape HTML in every text, and `_escape_text` escapes invisible charac
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from buddy_sessions import __version__
 
 from ..extras import import_extra
-from ..formats.formatting import one_line, web_url
-from ..formats.tables import ref_text, status_text
-from . import formats
-from .charts import draw_charts, draw_sparkline
-from .suite_statistics import RECENT, SuiteStatistics
+from ..formats.formatting import UNKNOWN, format_count, format_duration, one_line, web_url
+from ..formats.tables import RECENT_LEGEND, ref_text
+from .suite_report import MAX_OTHERS, NEWEST, RECENT, Scope, SuiteReport, ended
 
-_MAX_MESSAGE_LENGTH = 160  # characters: two lines
+_MAX_MESSAGE = 300  # characters
+_MAX_CAUSES, _MAX_TESTS, _MAX_ROWS = 10, 5, 300  # of a suite, of a cause, of other branches
+_MAX_OPEN = 8  # red suites: if there are more, their failing tests are folded
+_STATES = ("newly red", "still red", "recovered")
 
 
 def load_template() -> Any:
@@ -34,33 +35,63 @@ def load_template() -> Any:
         lstrip_blocks=True,
     )
     environment.globals.update(
-        formats=formats,
-        one_line=one_line,
+        count=format_count,
+        duration=format_duration,
+        ended=ended,
+        moment=_moment,
+        percent=_percent,
         ref_text=ref_text,
-        status_text=status_text,
         web_url=web_url,
-        draw_charts=draw_charts,
-        draw_sparkline=draw_sparkline,
-        MAX_MESSAGE_LENGTH=_MAX_MESSAGE_LENGTH,
+        MAX_CAUSES=_MAX_CAUSES,
+        MAX_MESSAGE=_MAX_MESSAGE,
+        MAX_OPEN=_MAX_OPEN,
+        MAX_OTHERS=MAX_OTHERS,
+        MAX_TESTS=_MAX_TESTS,
+        NEWEST=NEWEST,
         RECENT=RECENT,
+        RECENT_LEGEND=RECENT_LEGEND,
         version=__version__,
     )
     return environment.get_template("report.html")
 
 
-def render_page(
-    template: Any, suites: Sequence[SuiteStatistics], now: datetime, *, days: int | None = None
-) -> Iterator[str]:
-    """Yield the HTML of the page, piece by piece. Suites that need attention come first.
+def render_page(template: Any, suites: Sequence[SuiteReport], scope: Scope, now: datetime) -> Iterator[str]:
+    """Yield the HTML of the page, piece by piece. `now` is the time that the page shows."""
+    oldest = datetime.min.replace(tzinfo=UTC)
+    newest_first = sorted(suites, key=lambda it: (it.streak and ended(it.streak.first)) or oldest, reverse=True)
+    newest_first.sort(key=SuiteReport.is_only_flaky)
+    by_state = {state: [it for it in newest_first if it.state == state] for state in _STATES}
+    others = [(it, session) for it in suites for session in it.others]
+    others.sort(key=lambda other: ended(other[1]) or oldest, reverse=True)
+    yield from template.generate(
+        red=by_state["newly red"] + by_state["still red"],
+        newly_red=by_state["newly red"],
+        still_red=by_state["still red"],
+        recovered=by_state["recovered"],
+        suites=sorted(suites, key=_attention),
+        others=others[:_MAX_ROWS],
+        others_count=sum(it.other_count for it in suites),
+        scope=scope,
+        now=now,
+    )
 
-    Args:
-        template: The template.
-        suites: The statistics of the suites.
-        now: The time that the page shows.
-        days: The number of days that the statistics are limited to; None if they are not.
-    """
-    ordered = sorted(suites, key=lambda suite: suite.sort_key)
-    yield from template.generate(suites=ordered, now=now, days=days)
+
+def _attention(report: SuiteReport) -> tuple[object, ...]:
+    """Return what the table of all suites is sorted by: red ones first, then by lower pass rate."""
+    rate = report.recent.pass_rate
+    return not report.is_red, 2.0 if rate is None else rate, report.suite.key
+
+
+def _moment(value: datetime | None) -> str:
+    """Return a day and a time: `2 Nov 2026, 10:16`."""
+    return UNKNOWN if value is None else f"{value.day} {value:%b %Y, %H:%M}"
+
+
+def _percent(fraction: float | None) -> str:
+    """Return a share: `93 %`. Only all is 100 %, and only none is 0 %: otherwise 99 % or 1 %."""
+    if fraction is None:
+        return UNKNOWN
+    return f"{round(100 * fraction) if fraction in {0, 1} else min(99, max(1, round(100 * fraction)))} %"
 
 
 def _escape_text(value: object) -> object:

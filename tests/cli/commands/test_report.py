@@ -11,52 +11,214 @@ from typing import Any
 
 import pytest
 
-from buddy_sessions.cli.report import formats
-from buddy_sessions.testing import FakeBuddy
+from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.command_line import Call, create_demo_database, sync_database
 from helpers.html_page import HtmlPage
-from helpers.stores import execute
 
-KEY = ("acme", "shop", "MNbyVedg")
 SCRIPT = "<script>alert(1)</script>"
+NOW = datetime.now(UTC)
 
-Render = Callable[..., str]
-"""Writes the report of a database, with these options, and returns its HTML."""
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("demo") / "sessions.db"
-    create_demo_database(path)
-    return path
+Render = Callable[..., HtmlPage]
+"""Syncs the fake server with the failing test cases, and returns the page of the report with these options."""
 
 
 @pytest.fixture
-def db(tmp_path: Path) -> Path:
-    return tmp_path / "sessions.db"
+def suite(fake: FakeBuddy) -> FakeSuite:
+    return fake.add_suite("acme", "shop", "MNbyVedg", name="Backend")
 
 
 @pytest.fixture
-def page(tmp_path: Path) -> Path:
-    return tmp_path / "report.html"
+def render(call: Call, fake: FakeBuddy, tmp_path: Path) -> Render:
+    db, path = tmp_path / "sessions.db", tmp_path / "report.html"
 
-
-@pytest.fixture
-def render(call: Call, page: Path) -> Render:
-    def render(db: Path, *options: str) -> str:
-        code, out, _ = call("report", "--db", str(db), *options, "-o", str(page))
+    def render(*options: str, cases: Any = "failed") -> HtmlPage:
+        sync_database(fake, db, cases=cases)
+        code, out, _ = call("report", "--db", str(db), *options, "-o", str(path))
         assert (code, out) == (0, "")
-        return page.read_text("utf-8")
+        page = HtmlPage(path.read_text("utf-8"))
+        assert page.mistakes == []
+        assert all(page.has_caption)
+        return page
 
     return render
 
 
+def finish(suite: FakeSuite, *messages: str | None, hours: float, branch: str = "main", **fields: Any) -> str:
+    """Add a session that finished some hours ago: for each message, a test that fails, or passes if it is None.
+
+    Return when it finished, as the page shows it.
+    """
+    cases = [
+        {"name": f"test_{number}", "status": "PASSED"}
+        if message is None
+        else {"name": f"test_{number}", "status": "FAILED", "type": "ValueError", "message": message}
+        for number, message in enumerate(messages)
+    ]
+    time = NOW - timedelta(hours=hours)
+    iso = f"{time:%Y-%m-%dT%H:%M:%SZ}"
+    defaults = {"create_date": iso, "finish_date": iso, "created_by": {"name": "Ann"}, "revision": "cafe" * 10}
+    suite.create(branch, **{"cases": cases, **defaults, **fields})
+    return f"{time.day} {time:%b %Y, %H:%M}"
+
+
+def section(page: HtmlPage, start: str, end: str) -> str:
+    """Return the text between two headings."""
+    return page.text.split(f" {start} ", 1)[1].split(f" {end} ", 1)[0]
+
+
+class TestVerdict:
+    def test_other_branches_change_no_verdict(self, render: Render, fake: FakeBuddy) -> None:
+        red, green = (fake.add_suite("acme", "shop", name, name=f"{name} suite") for name in ("red", "green"))
+        finish(red, "lost", hours=2)
+        finish(red, None, hours=1, branch="feature")
+        finish(green, None, hours=2)
+        finish(green, "lost", hours=1, branch="feature")
+        page = render()
+        assert "1 of 2 suites is red on their main branch" in page.text
+        assert "red suite acme/shop/red main is red since" in section(page, "Newly red", "Still red")
+        assert "green suite" not in section(page, "Newly red", "All suites")
+        assert "red suite acme/shop/red red main █ 0 % 0 of 1" in page.text
+        assert "green suite acme/shop/green green main ▂ 100 % 1 of 1" in page.text
+        assert "pull requests: 2" in page.text
+        assert re.search("feature green suite red #2 .* feature red suite green #2", page.text) is not None
+
+    @pytest.mark.parametrize(
+        ("options", "verdict"),
+        [
+            ((), "No suite is red on their main branch"),
+            (("--branch", "feature"), "1 of 1 suite is red on feature"),
+            (("--all-branches",), "1 of 1 suite is red on any branch"),
+            (("--branch", "none"), "No suite is red on none"),
+        ],
+    )
+    def test_branch_can_be_chosen(
+        self, render: Render, suite: FakeSuite, options: tuple[str, ...], verdict: str
+    ) -> None:
+        finish(suite, None, hours=2)
+        finish(suite, "lost", hours=1, branch="feature")
+        assert verdict in render(*options).text
+
+    def test_skipped_and_running_sessions_are_ignored(self, render: Render, suite: FakeSuite) -> None:
+        finish(suite, "lost", hours=60)
+        finish(suite, hours=1, status="SKIPPED")
+        suite.create("main", status="IN_PROGRESS")
+        page = render()
+        assert "main is red" in section(page, "Still red", "Recovered")
+        assert "on 1 session of main (all that are saved)" in page.text
+        assert "red main █ 0 % 0 of 1" in page.text
+
+
+class TestSections:
+    def test_newly_red(self, render: Render, suite: FakeSuite) -> None:
+        """With the author and the commit of the first red session, and the failing tests of the latest by cause."""
+        finish(suite, None, None, None, "lost", hours=30)
+        finish(suite, None, hours=29)
+        since = finish(suite, "order 7 is lost", hours=5)
+        latest: dict[str, Any] = {"created_by": {"name": "Bo"}, "revision": "beef" * 10}
+        finish(suite, "order 8 is lost", "order 9 is lost", "no price", "timeout", hours=3, **latest)
+        page = render()
+        found = section(page, "Newly red", "Still red")
+        assert f"main is red since {since} (#3) by Ann, commit cafecaf. Red for 5h" in found
+        assert "on 2 sessions of main." in found
+        assert (
+            "4 tests fail in #4, the latest session, for 3 causes; compared with the 2 sessions of main before #3, "
+            "3 new, 1 flaky ValueError: order <number> is lost test_0 tests/cart/test_total.py > CartTest new "
+            "test_1 tests/cart/test_total.py > CartTest new ValueError: no price test_2 tests/cart/test_total.py > "
+            "CartTest new ValueError: timeout test_3 tests/cart/test_total.py > CartTest flaky: failed in 1 of 2"
+        ) in found
+        assert (
+            "test_3 tests/cart/test_total.py > CartTest of Backend: failed in 1 of the 2 sessions of main before #3"
+            in (section(page, "Flaky tests that fail now", "All suites"))
+        )
+        assert section(page, "Still red", "Flaky tests").count("No suite.") == 2
+
+    def test_still_red(self, render: Render, suite: FakeSuite) -> None:
+        finish(suite, None, hours=200)
+        since = finish(suite, "lost", hours=170)
+        finish(suite, "lost", hours=48)
+        finish(suite, "lost", "no price", hours=1)
+        found = section(render(), "Still red", "Recovered")
+        assert f"main is red since {since} (#2) by Ann, commit cafecaf. Red for 7d02h, on 3 sessions of main." in found
+        assert "2 tests fail in #4, the latest session, for 2 causes; compared with the 3 sessions of main " in found
+        assert "no price test_1 tests/cart/test_total.py > CartTest new ValueError: lost test_0 tests" in found
+        assert ", 1 new ValueError: no price" in found
+
+    def test_recovered(self, render: Render, suite: FakeSuite) -> None:
+        finish(suite, None, hours=90)
+        red = finish(suite, "lost", hours=60)
+        finish(suite, "lost", hours=30)
+        green = finish(suite, None, hours=1)
+        found = section(render(), "Recovered", "Flaky tests")
+        assert f"main is green since {green} (#4) by Ann, commit cafecaf. It was red since {red} (#2), on 2" in found
+
+    @pytest.mark.parametrize(("since", "title"), [("24h", "Still red"), ("3d", "Newly red")])
+    def test_new_since_moves_a_suite_and_no_figure(
+        self, render: Render, suite: FakeSuite, since: str, title: str
+    ) -> None:
+        finish(suite, None, hours=90)
+        finish(suite, "lost", hours=48)
+        page = render("--new-since", since)
+        assert "main is red" in section(page, title, "Recovered" if title == "Still red" else "Still red")
+        assert "red main ▂█ 50 % 1 of 2" in page.text
+
+    def test_figures_name_their_sessions(self, render: Render, suite: FakeSuite) -> None:
+        for number in range(30):
+            finish(suite, None if number % 10 else "lost", hours=100 - number, duration=60 if number < 10 else 90)
+        finish(suite, "lost", hours=1, branch="other", duration=9999)
+        text = render().text
+        assert f"green main {'█▂▂▂▂▂▂▂▂▂' * 2} 90 % 18 of 20 before: 90 % 1m30s before: 1m00s" in text
+        assert "of the last 20 passed or failed sessions of the branch, and of the 20 before" in text
+
+    @pytest.mark.parametrize(
+        ("cases", "fields", "text"),
+        [
+            (None, {}, "failing tests of #1 are not in the file: save them with buddy-sessions sync … --cases failed"),
+            ("failed", {"status": "ERROR", "cases": [], "error_message": "no runner"}, "session does: no runner"),
+        ],
+        ids=["cases were not saved", "session without tests"],
+    )
+    def test_red_suite_without_failing_tests(
+        self, render: Render, suite: FakeSuite, cases: str | None, fields: dict[str, Any], text: str
+    ) -> None:
+        finish(suite, "lost", hours=1, **fields)
+        assert text in section(render(cases=cases), "Newly red", "Still red")
+
+    def test_missing_values(self, render: Render, suite: FakeSuite) -> None:
+        names = ("create_date", "finish_date", "created_by", "revision", "ref_name", "ref_type", "html_url", "duration")
+        nothing: dict[str, Any] = dict.fromkeys(names)
+        finish(suite, "lost", hours=1, **nothing)
+        text = render().text
+        assert "all branches is red since - (#1). Red on 1 session of all branches" in text
+        assert "red all branches █ 0 % 0 of 1 - " in text
+
+
 class TestPage:
-    def test_html_is_valid_and_accessible(self, render: Render, demo: Path) -> None:
-        page = HtmlPage(render(demo))
+    def test_text_of_the_server_is_escaped(self, render: Render, fake: FakeBuddy) -> None:
+        odd = fake.add_suite("acme", "shop", "a%20b", name=f"{SCRIPT}1")
+        case = {"name": f"{SCRIPT}2\u202e", "test_group_name": SCRIPT, "classname": '"><b>', "html_url": "javascript:x"}
+        failure = {"status": "FAILED", "type": SCRIPT, "message": f"{SCRIPT}3 {{{{ 7*7 }}}}\ny", "text": SCRIPT}
+        author: dict[str, Any] = {"created_by": {"name": f'"{SCRIPT}4'}, "revision": "<b>"}
+        finish(odd, hours=2, cases=[{**case, **failure}], html_url=" https://a.example/", **author)
+        finish(
+            odd, None, hours=1, branch=f"{SCRIPT}5", ref_type="TAG", html_url="https://a.example/?a=1&b='>", **author
+        )
+        broken = fake.add_suite("acme", "shop", "b")
+        finish(broken, hours=1, status="ERROR", cases=[], error_message=f"{SCRIPT}6 \u202e\ud800", html_url="data:x")
+        page = render()
+        assert not {"script", "x"} & {tag for tag, _ in page.tags}
+        links = {link for link in page.values("href") if not link.startswith("#")}
+        assert links == {"https://a.example/?a=1&b='>"} | {it.html_url for it in fake.suites.values()}
+        for text in ("1 acme", f'2\\u202e {SCRIPT} > "><b>', "3 {{ 7*7 }}", "4, commit <b>", "5 ", "6 \\u202e\\ud800"):
+            assert f"{SCRIPT}{text}" in page.text
+
+    def test_html_is_accessible_and_loads_nothing(self, call: Call, tmp_path: Path) -> None:
+        create_demo_database(tmp_path / "sessions.db", cases="failed")
+        path = tmp_path / "report.html"
+        assert call("report", "--db", str(tmp_path / "sessions.db"), "-o", str(path)).code == 0
+        html = path.read_text("utf-8")
+        page = HtmlPage(html)
         assert page.mistakes == []
-        assert len(page.has_caption) > 15
-        assert all(page.has_caption)
+        assert page.has_caption == [True, True]
         assert all(attrs.get("scope") in {"col", "row"} for tag, attrs in page.tags if tag == "th")
         ids = page.values("id")
         assert len(ids) == len(set(ids))
@@ -65,160 +227,21 @@ class TestPage:
         levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
         assert levels[:2] == [1, 2]
         assert all(after <= before + 1 for before, after in pairwise(levels))
-
-    def test_page_loads_nothing(self, render: Render, demo: Path) -> None:
-        html = render(demo)
-        page = HtmlPage(html)
-        links = [link for link in page.values("href", "a") if not link.startswith("#")]
-        assert len(links) > 6 * 12
-        assert len(re.findall("https?:", html)) == len(links)
+        assert len(re.findall("https?:", html)) == len([it for it in page.values("href", "a") if it[0] != "#"])
         assert not page.values("src") + page.values("style")
         assert not {"script", "link", "img", "iframe", "object", "base", "form"} & {tag for tag, _ in page.tags}
         assert not re.search(r"url\(|@import|\bon\w+=", html)
         assert "default-src 'none'" in html
 
-    def test_failing_suites_come_first_and_others_are_folded(self, render: Render, fake: FakeBuddy, db: Path) -> None:
-        for name, statuses in (
-            ("fine", ["SUCCESSFUL"]),
-            ("weak", ["ERROR", "SUCCESSFUL"]),
-            ("worse", ["ERROR", "ERROR"]),
-            ("broken", ["SUCCESSFUL", "ERROR"]),
-            ("new", ["IN_PROGRESS"]),
-        ):
-            suite = fake.add_suite("acme", "shop", name, name=f"The {name} suite")
-            for status in statuses:
-                suite.create(status=status, create_date="2026-03-02T10:00:00Z")
-        sync_database(fake, db)
-        html = render(db)
-        assert re.findall(r'<a href="#suite-\d">The (\w+) suite</a>', html) == ["worse", "broken"]
-        assert re.findall(r'<section id="suite-(\d)"', html) == ["1", "2"]
-        assert re.findall(r"<h[23].*>The (\w+) suite", html) == ["weak", "fine", "new", "worse", "broken"]
-        page = HtmlPage(html)
-        assert page.values("class", "details").count("row") == 3
-        assert not page.values("open", "details")
-        assert "5 suites, 8 sessions, 2 failing now." in page.text
-        assert "3 suites not failing The weak suite acme/shop/weak 50 % passed" in page.text
-        assert "The worse suite acme/shop/worse 2 Mar 2026 (#1), 2 sessions main 0 %" in page.text
-        assert "The broken suite acme/shop/broken 2 Mar 2026 (#2), 1 session main 50 %" in page.text
-        assert "✘ failed 2 Mar 2026, 10:00 failing since 2 Mar 2026 (#2), 1 session" in page.text
 
-    def test_suites_are_shown_by_their_keys_until_their_names_are_known(
-        self, render: Render, fake: FakeBuddy, db: Path
-    ) -> None:
-        for name, status in (("a", "ERROR"), ("b", "SUCCESSFUL")):
-            suite = fake.add_suite("acme", "shop", name)
-            for number in range(10):
-                suite.create(status=status, duration=60 if number < 5 else 90)
-        sync_database(fake, db)
-        execute(db, "UPDATE suites SET name = NULL, html_url = NULL")
-        page = HtmlPage(render(db))
-        assert ">acme/shop/a</a>" in render(db)
-        assert "1 suite not failing acme/shop/b 100 % passed" in page.text
-        assert "Open in Buddy" not in page.text
-
-    def test_suites_and_sessions_link_to_buddy(self, render: Render, fake: FakeBuddy, db: Path) -> None:
-        suite = fake.add_suite(*KEY)
-        first, last = suite.create(status="ERROR"), suite.create(status="ERROR")
-        sync_database(fake, db)
-        links = [link for link in HtmlPage(render(db)).values("href", "a") if not link.startswith("#")]
-        assert links == [suite.html_url, *(it["html_url"] for it in (first, last, first))]
-
-    def test_numbers_are_shown(self, render: Render, fake: FakeBuddy, db: Path) -> None:
-        suite = fake.add_suite(*KEY)
-        for number in range(10):
-            suite.create(
-                branch=f"fix/{number}",
-                status="ERROR" if number < 9 else "SUCCESSFUL",
-                create_date=f"202{5 + number // 5}-03-0{number}T10:00:00Z" if number else None,
-                duration=60 if number < 5 else 90,
-                tests_count=1200,
-                failed_count=0 if number == 9 else 3,
-                error_count=0,
-                skipped_count=0,
-            )
-        suite.create(create_date="2026-03-09T11:00:00Z", duration=7)
-        sync_database(fake, db)
-        text = HtmlPage(render(db)).text
-        assert "1 suite, 11 sessions. As of " in text
-        assert "Latest session ◌ running ✔ passed before that" in text
-        assert "Pass rate 10 % 1 of the last 10 Median duration 1m15s +50 % from the older half" in text
-        assert "Sessions 11 1 Mar 2025 \N{EN DASH} 9 Mar 2026" in text
-        assert "Pass rate per four weeks" in text
-        assert "1 Mar 2025 0 of 4 0 % 1m00s" in text
-        assert "fix/8 1 of 1 8 Mar 2026" in text
-        assert "and 1 more" in text
-        assert "#10 9 Mar 2026, 10:00 ✔ passed 1,200 tests fix/9" in text
-        assert "✘ failed 1,200 tests, 3 failed" in text
-        assert "#1 - ✘ failed" in text
-        assert "All sessions, newest first" in text
-        assert "Back to all suites" not in text
-        assert "7s" not in text  # the duration of the running session
-
-    def test_text_of_the_server_is_escaped(self, render: Render, fake: FakeBuddy, db: Path) -> None:
-        suite = fake.add_suite(*KEY)
-        for url in ("javascript:alert(1)", " https://a.example/", "https://a.example/\x01", "data:text/html,x", None):
-            suite.create(html_url=url)
-        suite.create(
-            branch=SCRIPT,
-            status="NEW\" onclick='x' <b>",
-            finish_date="2026-03-01T10:00:00Z",
-            error_message=f"{SCRIPT} \u202e\ud800 {{{{ 7*7 }}}}",
-            created_by={"name": f'"{SCRIPT}'},
-            html_url="HTTPS://a.example/?a=1&b=%22'>",
-        )
-        tag = suite.create(branch=f"{SCRIPT}2", status="ERROR", ref_type="TAG")
-        other = fake.add_suite("acme", "shop", "other", name=f"{SCRIPT}3").create()
-        sync_database(fake, db)
-        page = HtmlPage(render(db))
-        assert page.mistakes == []
-        assert not {"script", "b"} & {tag for tag, _ in page.tags}
-        assert not re.search("onclick", " ".join(name for _, attrs in page.tags for name in attrs))
-        links = {link for link in page.values("href") if not link.startswith("#")}
-        made_by_fake = {it.html_url for it in fake.suites.values()} | {tag["html_url"], other["html_url"]}
-        assert links == {"HTTPS://a.example/?a=1&b=%22'>"} | made_by_fake
-        assert f'{SCRIPT} \\u202e\\ud800 {{{{ 7*7 }}}} {SCRIPT} "{SCRIPT}' in page.text
-        assert f"tag {SCRIPT}2" in page.text
-        assert f"not failing {SCRIPT}3 " in page.text
-        assert {*page.values("class", "span")} == {"bad", "other", "nowrap", "n", "n wide"}
-
-    def test_missing_values_are_dashes(self, render: Render, fake: FakeBuddy, db: Path) -> None:
-        nothing: dict[str, Any] = dict.fromkeys(
-            ("create_date", "created_by", "tests_count", "duration", "ref_name", "ref_type", "html_url")
-        )
-        fake.add_suite(*KEY).create(status="ERROR", **nothing)
-        sync_database(fake, db)
-        text = HtmlPage(render(db)).text
-        latest = (
-            "Latest session ✘ failed - failing since #1, 1 session Pass rate 0 % 0 of the last 1 "
-            "Median duration - of the last 1 Sessions 1 "
-        )
-        assert latest in text
-        assert "- 1 of 1 - " in text
-        assert "#1 - ✘ failed - -" in text
+def test_suites_can_be_selected(render: Render, fake: FakeBuddy) -> None:
+    for project, name in (("shop", "a"), ("shop", "b"), ("other", "c")):
+        finish(fake.add_suite("acme", project, name, name=f"{name} suite"), None, hours=1)
+    text = render("--suite", "acme/shop/a", "https://app.buddy.works/acme/other/unit-tests/c").text
+    assert [name in text for name in ("a suite", "b suite", "c suite")] == [True, False, True]
+    assert "b suite" in render("--suite", "acme/shop").text
 
 
-class TestCommand:
-    def test_suites_can_be_selected(self, render: Render, demo: Path) -> None:
-        key = "acme/payments/b9TfYc4N"
-        text = HtmlPage(render(demo, "--suite", key, key)).text
-        assert "1 suite, " in text
-        assert "Contract tests acme/payments/b9TfYc4N" in text
-        assert "All suites" not in text
-        text = HtmlPage(
-            render(demo, "--suite", key, "https://app.buddy.works/acme/storefront/unit-tests/MNbyVedg")
-        ).text
-        assert "2 suites, " in text
-
-    def test_days_can_be_limited(self, render: Render, fake: FakeBuddy, db: Path) -> None:
-        now = datetime.now(UTC)
-        for name, days in (("a", (40, 31, 29)), ("b", (50,))):
-            suite = fake.add_suite("acme", "shop", name)
-            for age in days:
-                suite.create(status="ERROR", create_date=f"{now - timedelta(days=age):%Y-%m-%dT%H:%M:%SZ}")
-        sync_database(fake, db)
-        text = HtmlPage(render(db, "--days", "30")).text
-        assert "2 suites, 1 session of the last 30 days, 1 failing now." in text
-        assert f"failing since {formats.day(now - timedelta(days=40))} (#1), 3 sessions" in text
-        assert "All sessions, newest first" in text
-        assert "This suite has no sessions of the last 30 days." in text
-        assert "4 sessions, 2 failing now." in HtmlPage(render(db)).text
+def test_branch_and_all_branches_exclude_each_other(call: Call, tmp_path: Path) -> None:
+    code, _, err = call("report", "--db", str(tmp_path / "x.db"), "--branch", "a", "--all-branches", "-o", "x.html")
+    assert (code, "--branch and --all-branches exclude each other" in err) == (2, True)
