@@ -247,7 +247,7 @@ def _causes(baseline: Sequence[Iterable[TestCase]], failing: Sequence[TestCase])
     """Return the failing tests by cause: causes with most new failures first."""
     comparison = compare_to_baseline(baseline, failing)
     marks: dict[Mark, list[TestCase]] = {"new": comparison.new, "flaky": comparison.flaky, "known": comparison.known}
-    marked = {case.key: mark for mark, cases in marks.items() for case in cases}
+    marked: dict[TestKey, Mark] = {case.key: mark for mark, cases in marks.items() for case in cases}
     causes: list[Cause] = []
     for group in group_failures(case for cases in marks.values() for case in cases):
         tests = [FailingTest(it.key, it.html_url, marked[it.key], comparison.failed_in[it.key]) for it in group.cases]
