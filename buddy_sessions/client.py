@@ -270,13 +270,15 @@ class BuddyClient:
     async def latest(
         self, suite: SuiteRef, *, branch: str | None = None, revision: str | None = None
     ) -> Session | None:
-        """Return the newest session that is SUCCESSFUL or ERROR; None if there is none. Usually takes one request.
+        """Return the newest session that is SUCCESSFUL or ERROR; None if the newest 1,000 sessions have none.
+
+        Usually takes one request.
 
         Args:
             suite: The suite, as in `sessions`.
             branch: Only sessions of this branch (default: the main branch, as `main_branch` determines it from the
                 newest 100 sessions; with a `revision`, all sessions); `"*"` for all sessions.
-            revision: Only sessions of this commit: 7 or more digits of its hash. The newest 1,000 are searched.
+            revision: Only sessions of this commit: 7 or more digits of its hash.
 
         Raises:
             ConfigError: An argument is invalid. Raised before any I/O.
@@ -340,13 +342,13 @@ class BuddyClient:
     async def failures(self, suite: SuiteRef, session: SessionRef, *, details: bool | int = False) -> list[TestCase]:
         """Return the test cases that failed or ended with an error, with two requests, or more for long lists.
 
-        A list of fewer than 20 cases costs one request. A longer one costs one for each page, and one to see its end if
-        it fills the last page, or if the client has not read a page of that size before.
+        Each list (FAILED, ERROR) costs one request if it has fewer than 20 cases. A longer one costs one for
+        each page, and often one more to find its end.
 
         Args:
             suite: The suite, as in `sessions`.
             session: The session, as in `session`. A `relative_id` usually costs two more requests.
-            details: Whether to read `data` and `failure`, with one request for each case; a number for only the first
+            details: Whether to read `data` and `failure`, with one request for each case; `20` for only the first 20
                 cases. They are None for a case that has been deleted meanwhile, or has no group.
 
         Returns:
@@ -453,7 +455,7 @@ class BuddyClient:
         interval: float = 60.0,
         on_failure: OnFirstFailure = "raise",
     ) -> StatusWatch:
-        """Return when suites turn red and green, as one stream of `StatusChange`. It begins with their current status.
+        """Return the status changes of many suites as one stream. The first event of each suite is its current status.
 
         Args:
             suites: The suites. A suite that is listed twice is watched once.

@@ -128,7 +128,7 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
         return item
 
     async def run(self) -> Stats:
-        """Read to the end, keep no session, and return the `Stats`. Of a sync, all changes are saved.
+        """Read to the end, discard the sessions, and return the `Stats`. A sync has saved all changes.
 
         Raises:
             BuddyError: As in `pages`.

@@ -67,12 +67,12 @@ class StatusWatch(AsyncIterator[StatusChange]):
     """The status changes of many suites, as one stream that ends when it is closed.
 
     Created by `BuddyClient.watch_status`. Use it as `async with`, so that leaving the block stops the requests at once.
-    It is a `Watch`, with the same rounds, requests, errors and limits, that reports the status in place of sessions:
+    It works like a `Watch`, with the same rounds, requests, errors and limits, but reports the status of suites:
     only one task can iterate over it, and after a `break`, the next loop continues with the next event.
 
     The status of a suite is that of one branch, and follows from its latest session that is SUCCESSFUL or ERROR. A
-    session that finishes after a newer one has finished does not change it. Neither does one that is reopened, before
-    it finishes again, nor one that is deleted. A suite that is created again under its name begins with CURRENT.
+    session that finishes after a newer one has finished does not change it. Neither does a deleted one. A reopened one
+    counts when it finishes again. A suite that is created again under its name begins with CURRENT.
 
     The failing tests of a session that fails are read with two requests or more. If they cannot be read, the round
     fails: it is done again later, so that no event is lost. An event is acknowledged when you ask for the next one.

@@ -1,7 +1,8 @@
 """Answer questions about sessions and their test cases: which tests are flaky, slow, new, and why they fail. No I/O.
 
 A run is the list of test cases of one session: `await buddy.cases(suite, session).collect()`, or `cases` of a `TestRun`
-from a `SessionStore`. Pass several runs oldest first; a client lists sessions newest first. For all functions that
+from a `SessionStore`; only `conflicting_tests` takes the `TestRun`s. Pass several runs oldest first; a client lists
+sessions newest first. For all functions that
 compare runs:
 
 - `TestCase.key` identifies a test in every session. The order of the cases within a run makes no difference.

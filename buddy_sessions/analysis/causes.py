@@ -40,7 +40,7 @@ class FailureGroup:
     Attributes:
         type: The type of the exception without its package, such as `AssertionError`; None if it is not known.
         template: The message without what varies, such as `order <number> is 'confirmed', expected 'pending'`; the
-            place of the failure, such as `at tests/test_cart.py:42`, if the message tells nothing; empty if there is
+            place of the failure, such as `at tests/test_cart.py:42`, if the message is generic; empty if there is
             none. Any version may write templates in another way.
         cases: The failing test cases, sorted by their keys.
     """
@@ -54,7 +54,7 @@ def group_failures(cases: Iterable[TestCase]) -> list[FailureGroup]:
     """Return the failing tests grouped by cause, largest group first.
 
     Failures have the same cause if their types are equal, and their messages differ only in numbers, IDs, times,
-    addresses, folders and the like. Where a message tells nothing, as in `assert 1 == 2`, they must also happen in the
+    addresses, folders and the like. Where a message is generic, as in `assert 1 == 2`, they must also happen in the
     same line: the innermost one that is not a library's. All cases without a message are one group: `failure` is None
     unless the details were read, see `BuddyClient.failures`.
 

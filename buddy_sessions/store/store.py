@@ -107,7 +107,7 @@ class SessionStore:
 
         Each page is saved before its sessions are yielded. A sync reads the new sessions, then the gaps between the
         covered ranges of `relative_id`s, then checks unfinished sessions: each after a tenth of its age, at least a
-        minute, at most a day, with ten requests at most. An unchanged suite costs one request, and each project one
+        minute, at most a day; about ten requests per suite. An unchanged suite costs one request, and each project one
         more per day, for the names of its suites.
 
         No single wrong response makes the database wrong: a session that is not found is marked as missing

@@ -29,13 +29,13 @@ async def report(
     branch: str | None = None,
     all_branches: Annotated[bool, Parameter(show_default=False)] = False,
     new_since: Annotated[
-        Since, Parameter(help="What is new: 24h, 7d or 2w for the time since then, or a date (default: 24h).")
+        Since, Parameter(help="What counts as new: the last 24h, 7d or 2w, or since a date (default: 24h).")
     ] = None,
     out: Annotated[Path, Parameter(name=("--out", "-o"))],
     verbosity: Verbosity = Verbosity(),
     defaults: KeyDefaults = KeyDefaults(),
 ) -> None:
-    """Write a database as HTML: what is newly red on main, by whom and why, what is still red, and what recovered.
+    """Write an HTML report of a database: what is newly red on main, by whom and why, still red, or has recovered.
 
     The page is one file, which loads nothing from the network: mail it, print it, read it on a phone.
     The failing tests are on it if they were saved by "sync --cases failed".
