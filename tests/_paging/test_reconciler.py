@@ -172,6 +172,23 @@ class TestEnd:
         found += read_all(reconciler, listing)[1]
         assert found == listing.numbers
 
+    @pytest.mark.parametrize("late", [1, 2])
+    def test_end_of_a_list_that_was_empty_is_checked(self, late: int) -> None:
+        """Rows appear during the check of the empty page: it read no end, so that this one is checked instead."""
+        listing, limits = FakeList([]), ServerLimits()
+        reconciler = Reconciler(per_page=20, limits=limits)
+        for _ in range(late):
+            accept(reconciler, listing.read(reconciler.windows()[0]))
+        listing.create(50)
+        for _ in range(5):
+            listing.delete(-1)
+        results: list[PageResult] = []
+        while not reconciler.is_done:
+            results.append(accept(reconciler, listing.read(reconciler.windows()[0])))
+        assert [number for result in results for number in ids_of(result.sessions)] == listing.numbers
+        assert results[-1].proven_range == (1, 5)
+        assert limits.trusts_short_pages
+
     @pytest.mark.parametrize(("changes", "verified"), [(2, True), (3, False)])
     def test_end_that_many_changes_keep_from_being_checked_is_not_verified(self, changes: int, verified: bool) -> None:
         listing = FakeList(range(101, 111))
