@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from buddy_sessions._http import retry
 from buddy_sessions.testing import FakeBuddy
 from helpers.effort import EFFORT, LONG, QUICK, THOROUGH
-from helpers.faults import CheckedReader, CostRecorder
+from helpers.faults import CheckedReader
 
 pytest_plugins = ["helpers.virtual_time"]
 
@@ -53,8 +53,3 @@ async def fake() -> AsyncIterator[FakeBuddy]:
 def reader(no_waiting: None, caplog: pytest.LogCaptureFixture) -> Iterator[CheckedReader]:
     with caplog.at_level(logging.DEBUG):
         yield CheckedReader(caplog)
-
-
-@pytest.fixture
-def cost() -> CostRecorder:
-    return CostRecorder()

@@ -66,20 +66,6 @@ def _count_open() -> tuple[int, int]:
     return len(asyncio.all_tasks()), len(os.listdir(_DESCRIPTORS)) if _DESCRIPTORS.exists() else 0
 
 
-@define
-class CostRecorder:
-    """Counts the requests that a server receives in a block."""
-
-    requests: int = 0
-
-    @contextlib.contextmanager
-    def measure(self, server: Server) -> Iterator[None]:
-        """Count the requests of this block."""
-        before = len(server.requests)
-        yield
-        self.requests = len(server.requests) - before
-
-
 def text_of_error(error: BaseException) -> str:
     """Return all text that an error may expose, including the local variables of the package's frames."""
     trace = error.__traceback__

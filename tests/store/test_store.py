@@ -19,7 +19,6 @@ import pytest
 from buddy_sessions import BuddyClient, ConfigError, HarvestError, SessionStore, StoreError, SuiteKey
 from buddy_sessions.store.file import BUSY_TIMEOUT
 from buddy_sessions.testing import FakeBuddy, FakeSuite
-from helpers.faults import CostRecorder
 from helpers.large_database import create_large_database
 from helpers.stores import KEY, OTHER_KEY, create_finished, execute, query, sessions_of, sync
 
@@ -226,7 +225,7 @@ class TestFile:
     @pytest.mark.fault
     @pytest.mark.parametrize("lock", ["IMMEDIATE", "EXCLUSIVE"])
     async def test_lock_of_another_process_is_waited_for(
-        self, path: Path, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, lock: str, cost: CostRecorder
+        self, path: Path, buddy: BuddyClient, suite: FakeSuite, lock: str
     ) -> None:
         """For up to 30 seconds, without blocking the event loop."""
         assert BUSY_TIMEOUT == 30
@@ -238,12 +237,11 @@ class TestFile:
             assert process.stdin is not None
             assert process.stdout is not None
             assert await process.stdout.readline() == b"locked\n"
-            with cost.measure(fake):
-                syncing = asyncio.create_task(sync(store, buddy, KEY))
-                await asyncio.sleep(0.5)
-                assert not syncing.done()
-                process.stdin.write(b"\n")
-                assert await syncing == list(range(50, 0, -1))
+            syncing = asyncio.create_task(sync(store, buddy, KEY))
+            await asyncio.sleep(0.5)
+            assert not syncing.done()
+            process.stdin.write(b"\n")
+            assert await syncing == list(range(50, 0, -1))
             assert await process.wait() == 0
             assert await store.sessions(KEY) == sessions_of(suite)
 
