@@ -270,9 +270,7 @@ class BuddyClient:
     async def latest(
         self, suite: SuiteRef, *, branch: str | None = None, revision: str | None = None
     ) -> Session | None:
-        """Return the newest session that is SUCCESSFUL or ERROR; None if the newest 1,000 sessions have none.
-
-        Usually takes one request.
+        """Return the newest session that is SUCCESSFUL or ERROR; None if the last 1,000 have none. Usually one request.
 
         Args:
             suite: The suite, as in `sessions`.
