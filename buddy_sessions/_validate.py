@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import AsyncIterable, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar, get_args
 from urllib.parse import unquote, urlsplit
 
@@ -174,6 +174,13 @@ def validate_since(since: datetime | None) -> datetime | None:
     if since is not None and (not isinstance(since, datetime) or since.tzinfo is None):
         raise ConfigError(f"since must be a datetime with a time zone, not {since!r}")
     return since
+
+
+def validate_age(name: str, age: timedelta) -> timedelta:
+    """Return an age that can be subtracted from the current time."""
+    if not isinstance(age, timedelta) or not timedelta() < age < timedelta(days=365_000):
+        raise ConfigError(f"{name} must be a timedelta above zero, such as timedelta(days=90), not {age!r}")
+    return age
 
 
 def validate_int(name: str, value: object, *, minimum: int = 1) -> int:

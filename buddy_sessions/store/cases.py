@@ -8,9 +8,10 @@ the next sync that saves cases.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from itertools import groupby
 
-from ..models import CaseScope, Session, SuiteKey, TestCase, TestKey, TestRun
+from ..models import CaseScope, Session, SuiteKey, TestCase, TestKey, TestRun, is_before
 from .file import DatabaseFile
 from .messages import SyncScope
 from .rows import (
@@ -24,7 +25,9 @@ from .rows import (
     to_case_row,
     to_session,
     to_sql,
+    to_time,
 )
+from .suite_rows import load_suite_row
 
 MAX_READS = 2
 """The number of times that the cases of a session are read if their number is not the one that the session counts."""
@@ -54,6 +57,7 @@ def load_pending(file: DatabaseFile, key: SuiteKey, scope: SyncScope) -> list[Se
     members: Members = {}
     rows = file.execute(sql, (*key, scope.after, *branch_parameters(scope.branch), scope.cases, scope.cases))
     sessions = [to_session(row, members) for row in rows]
+    scope = scope.limit(_load_floor(file, key))
     return [session for session in sessions if session.is_finished and scope.includes(session)]
 
 
@@ -66,17 +70,18 @@ def save_cases(
     *,
     is_verified: bool,
 ) -> bool:
-    """Save the cases of a session, in place of those from before, unless the session has changed meanwhile.
+    """Save the cases of a session, in place of those from before, unless it was changed or pruned meanwhile.
 
     `cases` is None if they cannot be read: then those from before are kept. They are read again if not `is_verified`.
 
     Returns:
-        Whether the session has not changed.
+        Whether they were saved.
     """
     row_key = (*key, to_sql(session.id))
     with file.transaction():
         sql = f"SELECT {_COLUMNS} FROM sessions WHERE {_SUITE} AND id = ?"
-        if [to_session(row, {}) for row in file.execute(sql, row_key)] != [session]:
+        is_unchanged = [to_session(row, {}) for row in file.execute(sql, row_key)] == [session]
+        if not is_unchanged or is_before(session, _load_floor(file, key)):
             return False
         if cases is not None:
             file.execute(f"DELETE FROM cases WHERE {_SESSION}", row_key)
@@ -101,6 +106,11 @@ def forget_cases(file: DatabaseFile, key: SuiteKey, session_ids: Iterable[Stored
     row_keys = [(*key, session_id) for session_id in session_ids]
     file.execute_many(f"DELETE FROM cases WHERE {_SESSION}", row_keys)
     file.execute_many(f"DELETE FROM case_reads WHERE {_SESSION}", row_keys)
+
+
+def _load_floor(file: DatabaseFile, key: SuiteKey) -> datetime | None:
+    """Return the time before which the cases of a suite were pruned; None if they were not."""
+    return to_time(load_suite_row(file, key).cases_pruned_before)
 
 
 def load_cases(file: DatabaseFile, key: SuiteKey, session_id: str) -> list[TestCase]:

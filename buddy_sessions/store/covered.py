@@ -30,9 +30,12 @@ def save_coverage(file: DatabaseFile, suite: int | None, branch: str | None, bef
 
 
 def load_older(file: DatabaseFile, suite: int | None, branch: str | None = None) -> tuple[datetime, int] | None:
-    """Return a time, and the highest `relative_id` of the sessions that were created before; None for none."""
-    row = file.execute("SELECT than, id FROM older WHERE suite = ? AND branch = ?", (suite, to_sql(branch or "")))
-    values = row.fetchone()
+    """Return a time, and the highest `relative_id` of the sessions that were created before; None for none.
+
+    What is known of the suite is known of each branch.
+    """
+    sql = "SELECT than, id FROM older WHERE suite = ? AND branch IN (?, '') ORDER BY branch DESC LIMIT 1"
+    values = file.execute(sql, (suite, to_sql(branch or ""))).fetchone()
     if values is None or (than := to_time(values[0])) is None:
         return None
     return than, values[1]

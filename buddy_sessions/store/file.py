@@ -12,6 +12,9 @@ from pathlib import Path
 from ..errors import DecodeError, StoreError
 from .schema import APPLICATION_ID, DEVELOPMENT_IDS, SCHEMA, VERSION
 
+Parameters = Sequence[object] | Mapping[str, object]
+"""The parameters of a statement, by position or by name."""
+
 BUSY_TIMEOUT = 30.0
 """Seconds to wait for another program that is writing to the file."""
 
@@ -72,7 +75,9 @@ class DatabaseFile:
             raise StoreError(f"{self.path} is not a SQLite file, and was not changed: choose another path")
         self._connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT, isolation_level=None)
         try:
-            is_new = self._is_new()  # first, since the next statement changes the file
+            is_new = self._is_new()  # first, since the next statements change the file
+            if is_new:
+                self.execute("PRAGMA auto_vacuum = INCREMENTAL")  # so that what is pruned can be given back
             self._use_wal()
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF not in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}:
@@ -146,16 +151,16 @@ class DatabaseFile:
                 self.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 self.execute(f"PRAGMA user_version = {VERSION}")
 
-    def execute(self, sql: str, parameters: Sequence[object] = ()) -> sqlite3.Cursor:
+    def execute(self, sql: str, parameters: Parameters = ()) -> sqlite3.Cursor:
         """Execute a statement."""
         return self._open_connection().execute(sql, parameters)
 
-    def execute_many(self, sql: str, rows: Sequence[Sequence[object] | Mapping[str, object]]) -> None:
+    def execute_many(self, sql: str, rows: Sequence[Parameters]) -> None:
         """Execute a statement for each row."""
         if rows:
             self._open_connection().executemany(sql, rows)
 
-    def number(self, sql: str, parameters: Sequence[object] = ()) -> int:
+    def number(self, sql: str, parameters: Parameters = ()) -> int:
         """Return the number that a query selects; 0 if it is null."""
         (number,) = self.execute(sql, parameters).fetchone()
         return number or 0

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ..models import CaseScope, Session, is_before
 from .intervals import Interval, Intervals
@@ -50,6 +50,10 @@ class SyncScope:
         """Whether a session was created before `since`."""
         return is_before(session, self.since)
 
+    def limit(self, since: datetime | None) -> SyncScope:
+        """Return this scope without the sessions created before a time, if there is one."""
+        return self if since is None else evolve(self, since=max(since, self.since or since))
+
     def is_within(self, other: SyncScope) -> bool:
         """Whether a sync with the other scope saves everything that is in this one. Branches are not compared."""
         return (
@@ -90,6 +94,7 @@ class SuiteState:
             the longest ago.
         older_than: The `since` of an earlier sync that stopped at sessions created before it; None if none did.
         older_id: The highest `relative_id` of those sessions: they were not saved.
+        pruned_before: The sessions that were created before this time were pruned; None for none.
         complete: The last sync, if it was complete and nothing has changed since; None otherwise.
     """
 
@@ -101,6 +106,7 @@ class SuiteState:
     due_checks: Sequence[SessionId] = ()
     older_than: datetime | None = None
     older_id: int = 0
+    pruned_before: datetime | None = None
     complete: CompleteSync | None = None
 
 
@@ -144,6 +150,10 @@ class PageToSave:
     def top(self) -> int | None:
         """For the first page of the list, the highest `relative_id` on it, 0 if it is empty; None for another page."""
         return max((session.relative_id for session in self.listed), default=0) if self.is_first else None
+
+    def without_pruned(self, before: datetime | None) -> PageToSave:
+        """Return the page without the sessions created before a time: they were pruned, maybe after the request."""
+        return evolve(self, sessions=[session for session in self.sessions if not is_before(session, before)])
 
 
 @frozen(kw_only=True)

@@ -58,6 +58,7 @@ def load_suite(file: DatabaseFile, key: SuiteKey, branch: str | None = None) -> 
         due_checks=_load_due_checks(file, suite.number, branch),
         older_than=None if older is None else older[0],
         older_id=0 if older is None else older[1],
+        pruned_before=to_time(suite.pruned_before),
         complete=suite.complete if branch is None else None,
     )
 
@@ -70,11 +71,12 @@ def count_above(file: DatabaseFile, key: SuiteKey, number: int, branch: str | No
 
 def save_page(file: DatabaseFile, key: SuiteKey, page: PageToSave) -> SavedPage:
     """Save a page, and what it proves."""
-    rows: dict[StoredId, Row] = {row[_ID]: row for row in to_rows(page.sessions)}
     with file.transaction():
         commit = last_commit(file) + 1
         sync = commit if page.sync is None else page.sync
         suite = load_suite_row(file, key)
+        page = page.without_pruned(to_time(suite.pruned_before))
+        rows: dict[StoredId, Row] = {row[_ID]: row for row in to_rows(page.sessions)}
         saved = _load_saved(file, suite.number, page, sync)
         before = load_coverage(file, suite.number, page.branch)
         implied = () if page.branch is None else union_all(load_coverage(file, suite.number).values())

@@ -87,14 +87,11 @@ class Progress:
     unsaved: int = 0
     restored: int = 0
 
-    def after_page(
-        self, to_save: PageToSave, page_range: Interval | None, saved: SavedPage, scope: SyncScope
-    ) -> Progress:
+    def after_page(self, to_save: PageToSave, page_range: Interval | None, saved: SavedPage) -> Progress:
         """Return the progress after a page was saved. It has all sessions of a range; None without a proof."""
-        above, done = (scope.after, ()) if saved.is_contradiction else (self.above, self.done)
+        done = () if saved.is_contradiction else self.done
         return evolve(
             self,
-            above=above if to_save.older is None else to_save.older[1],
             sync=saved.sync,
             top=to_save.top or self.top,
             done=done if page_range is None else union(done, page_range),
@@ -116,12 +113,10 @@ class Progress:
         return evolve(self, done=done, check_requests=check_requests)
 
 
-def begin(state: SuiteState, scope: SyncScope) -> Progress:
-    """Return the progress before the first request."""
-    above = scope.after
-    if scope.since is not None and state.older_than is not None and state.older_than <= scope.since:
-        above = max(above, state.older_id)  # the sessions below were too old before
-    return Progress(above=above)
+def find_end(state: SuiteState, scope: SyncScope) -> int:
+    """Return the `relative_id` above which a sync reads: the sessions below are out of scope, or were pruned."""
+    is_known = scope.since is not None and state.older_than is not None and state.older_than <= scope.since
+    return max(scope.after, state.older_id) if is_known else scope.after
 
 
 def plan_top(state: SuiteState, progress: Progress, scope: SyncScope, *, full: bool) -> ReadRange:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-APPLICATION_ID = 0x42755575
-"""Identifies the files of this package: "BuUu" in the header of the file."""
+APPLICATION_ID = 0x42755576
+"""Identifies the files of this package: "BuUv" in the header of the file."""
 
-DEVELOPMENT_IDS = frozenset({0x42645365, 0x42755365, 0x42755373, 0x42755374, 0x42755574})
+DEVELOPMENT_IDS = frozenset({0x42645365, 0x42755365, 0x42755373, 0x42755374, 0x42755574, 0x42755575})
 """The identifiers of files that were written before the first release."""
 
 VERSION = 1
@@ -65,6 +65,9 @@ SCHEMA = (
         -- internal: the digest of the first page of the last sync, and its arguments, if it was complete and nothing
         -- has changed since: then the same page needs no comparison
         digest BLOB, digest_after INTEGER, digest_since TEXT, digest_cases TEXT,
+        -- internal: the sessions that were created before were pruned, and so were the test cases of sessions that were
+        -- created before: they are not saved again
+        pruned_before TEXT, cases_pruned_before TEXT,
         UNIQUE (workspace, project, suite_id)
     )
     """,

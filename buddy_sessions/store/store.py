@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self
 
 from .._paging.read_ahead import RequestSlots
 from .._validate import (
+    validate_age,
     validate_branch,
     validate_int,
     validate_names,
@@ -28,6 +29,7 @@ from ..models import CaseScope, Session, Suite, SuiteKey, SuiteRef, TestCase, Te
 from ..watch import OnFirstFailure, Watch
 from .cases import load_cases, load_history, load_runs
 from .messages import MAX_DETAILS, SyncScope
+from .prune import prune_suite, return_space, shrink_file, time_before
 from .sessions import load_covered, load_sessions, load_suites
 from .sync import SuiteSync
 from .sync_run import SyncRun
@@ -97,6 +99,7 @@ class SessionStore:
         since: datetime | None = None,
         cases: CaseScope | None = None,
         details: int = MAX_DETAILS,
+        keep: timedelta | None = None,
         full: bool = False,
         concurrency: int | None = None,
         on_failure: OnFailure = "raise",
@@ -129,6 +132,8 @@ class SessionStore:
                 `details`. Its cases are read once. When the session changes, they are deleted, and read again.
             details: The maximum number of failing cases of a session whose `data` and `failure` are read, with one
                 request each. `case.has_details` is False for the others. Sessions whose cases are saved keep theirs.
+            keep: Delete the sessions of these suites that were created longer ago, as `prune` does, and read none of
+                them; None to keep all.
             full: Whether to read every page again, whatever the database contains. Sessions that were not saved, or
                 were marked as missing or deleted, are corrected, logged, and counted in `stats.repaired`.
             concurrency: The number of suites to read at once (default: twice the client's `max_concurrency`, so that
@@ -149,6 +154,7 @@ class SessionStore:
         if cases is not None:
             validate_scope(cases)
         validate_int("details", details, minimum=0)
+        before = None if keep is None else time_before(validate_age("keep", keep))
         self._thread.check_writable()
         run = SyncRun(buddy, self._thread)
 
@@ -157,7 +163,7 @@ class SessionStore:
             number = after.get(key) if isinstance(after, Mapping) else after
             lowest = 0 if number is None else validate_int("after", number, minimum=0)
             scope = SyncScope(branch=branch, after=lowest, since=since, cases=cases, details=details)
-            return SuiteSync(run, validate_names(key), scope, full=full, slots=slots)
+            return SuiteSync(run, validate_names(key), scope, full=full, prune_before=before, slots=slots)
 
         default = 2 * buddy.max_concurrency
         size = default if concurrency is None else validate_int("concurrency", concurrency)
@@ -169,6 +175,33 @@ class SessionStore:
             max_concurrency=buddy.max_concurrency,
             on_failure=on_failure,
         )
+
+    async def prune(self, *, older_than: timedelta, cases_only: bool = False) -> int:
+        """Delete the sessions that were created longer ago, finished or not, with their cases, and shorten the file.
+
+        No later sync saves them again, not even with `full`. A session without a date is kept. Other programs can read
+        and write meanwhile; a program that keeps reading an old state delays only the shortening of the file.
+
+        Args:
+            older_than: The age, by `create_date`.
+            cases_only: Whether to delete only the test cases of these sessions.
+
+        Returns:
+            The number of sessions that were deleted, or whose cases were.
+
+        Raises:
+            ConfigError: `older_than` is not above zero.
+            StoreError: The store is not open, or the file cannot be written. The suites before are pruned.
+        """
+        before = time_before(validate_age("older_than", older_than))
+        self._thread.check_writable()
+        count = 0
+        for suite in await self.suites():
+            count += await self._thread.run(prune_suite, suite.key, before, cases_only=cases_only)
+        while await self._thread.run(return_space):
+            pass
+        await self._thread.run(shrink_file)
+        return count
 
     def watch(
         self,

@@ -26,6 +26,8 @@ class SuiteRow(NamedTuple):
     digest_after: int = 0
     digest_since: str | None = None
     digest_cases: CaseScope | None = None
+    pruned_before: str | None = None
+    cases_pruned_before: str | None = None
 
     @property
     def complete(self) -> CompleteSync | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from datetime import datetime
 
 import attrs
 
@@ -23,7 +24,8 @@ from .cases import load_pending
 from .intervals import Interval
 from .messages import CompleteSync, PageToSave, SavedPage, SuiteState, SyncScope
 from .pages import count_above, finish_sync, load_suite, mark_suite_missing, save_page
-from .plan import Progress, ReadRange, begin, next_range, page_to_save, plan_top
+from .plan import Progress, ReadRange, find_end, next_range, page_to_save, plan_top
+from .prune import is_prunable, prune_suite, return_space
 from .sync_run import SyncRun
 
 _log = logging.getLogger("buddy_sessions")
@@ -38,16 +40,25 @@ class SuiteSync:
         scope: What to save. A sync of a branch extends only the coverage of that branch, and marks no session as
             missing.
         full: Whether to read the whole list, whatever the database contains.
+        prune_before: First delete the sessions created before this time; None to keep all.
         slots: The request slots of the harvest that this sync belongs to.
     """
 
     def __init__(
-        self, run: SyncRun, key: SuiteKey, scope: SyncScope, *, full: bool = False, slots: RequestSlots | None = None
+        self,
+        run: SyncRun,
+        key: SuiteKey,
+        scope: SyncScope,
+        *,
+        full: bool = False,
+        prune_before: datetime | None = None,
+        slots: RequestSlots | None = None,
     ) -> None:
         self._run = run
         self._key = key
-        self._scope = scope
+        self._scope = scope.limit(prune_before)
         self._full = full
+        self._prune_before = prune_before
         self._slots = slots
         self._case_sync = None if scope.cases is None else CaseSync(run, key, scope.cases, details=scope.details)
         self._progress = Progress()
@@ -79,8 +90,11 @@ class SuiteSync:
         if self._key in self._run.started:
             return
         self._run.started.add(self._key)
+        if self._prune_before is not None:
+            await self._prune(self._prune_before)
         state = await self._run.call(load_suite, self._key, self._scope.branch)
-        self._progress = begin(state, self._scope)
+        self._scope = self._scope.limit(state.pruned_before)
+        self._progress = Progress(above=find_end(state, self._scope))
         self._next = plan_top(state, self._progress, self._scope, full=self._full)
         while (part := self._next) is not None:
             self._next = None
@@ -92,6 +106,13 @@ class SuiteSync:
         self._cost += await self._run.update_names(self._key)
         if self._case_sync is not None and not self._progress.is_not_modified:
             await self._read_cases(self._case_sync)
+
+    async def _prune(self, before: datetime) -> None:
+        """Delete old sessions, if there are any, and return their space."""
+        if await self._run.call(is_prunable, self._key, before):
+            await self._run.call(prune_suite, self._key, before)
+            while await self._run.call(return_space):
+                pass
 
     async def _read_range(self, part: ReadRange) -> AsyncGenerator[SessionPage, None]:
         """Read and save a range. Iterate over its pages, each with the sessions that are new or have changed."""
@@ -179,7 +200,7 @@ class SuiteSync:
     async def _save(self, to_save: PageToSave, page_range: Interval | None) -> SavedPage:
         """Save a page: one call of the thread, one transaction."""
         saved = await self._run.call(save_page, self._key, to_save)
-        self._progress = self._progress.after_page(to_save, page_range, saved, self._scope)
+        self._progress = self._progress.after_page(to_save, page_range, saved)
         message = None
         if saved.is_contradiction and to_save.top == 0:
             message = "the list is empty: all sessions are marked as missing, and the next sync decides"
@@ -213,6 +234,8 @@ class SuiteSync:
 
     async def _plan_next(self, part: ReadRange, state: SuiteState, held: Interval | None) -> ReadRange | None:
         """Return the range to read after one that has ended. If nothing remains to be read, confirm all claims."""
+        self._scope = self._scope.limit(state.pruned_before)  # by another process, since the last range
+        self._progress = attrs.evolve(self._progress, above=find_end(state, self._scope))
         if not self._progress.is_verified:
             return None
         next_part = next_range(part, state, self._progress, held, full=self._full)

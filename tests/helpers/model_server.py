@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from random import Random
 
@@ -18,6 +19,7 @@ from buddy_sessions._paging.window import Window
 from buddy_sessions._stats import Fetched
 
 WRONG_RESPONSES = ("empty", "short", "stale", "narrow", "swapped", "smaller", "lacking", "not found")
+FIRST_DATE = datetime(2026, 1, 1, tzinfo=UTC)
 BRANCHES = ("main", "main", "main", "feature")
 
 
@@ -30,8 +32,9 @@ class ModelServer:
     """One suite. Its sessions are created, finished and deleted, also between the requests of one read.
 
     Attributes:
-        rows: The sessions that exist, newest first.
+        rows: The sessions that exist, newest first: each was created a minute after the one before.
         requests: The number of requests so far.
+        created: The number of sessions created so far, also before the suite was created again.
         wrong: The share of responses that are wrong.
         kinds: The kinds of wrong responses.
         changes: The share of requests before which the list changes.
@@ -48,6 +51,7 @@ class ModelServer:
         self.changes = 0.0
         self._random = random
         self._highest = 0
+        self.created = 0
         self._version = 0
         self._history: list[list[Session]] = [[]]
         self._interruption: tuple[int, Callable[[], Awaitable[None]]] | None = None
@@ -66,11 +70,13 @@ class ModelServer:
     def create(self, count: int = 1) -> None:
         for _ in range(count):
             self._highest += 1
+            self.created += 1
             status = SessionStatus.IN_PROGRESS if self._random.random() < 0.1 else SessionStatus.SUCCESSFUL
             branch = self._random.choice(BRANCHES)
             session = Session(
                 id=f"{self._version}",
                 relative_id=self._highest,
+                create_date=FIRST_DATE + timedelta(minutes=self.created),
                 status=status,
                 ref_type=RefType.BRANCH,
                 ref_name=branch,

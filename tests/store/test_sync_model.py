@@ -6,23 +6,26 @@ import asyncio
 import sqlite3
 import tempfile
 from contextlib import closing, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from buddy_sessions import BuddyClient, NotFoundError, Session
+from buddy_sessions.models import is_before
 from buddy_sessions.store.file import DatabaseFile
 from buddy_sessions.store.messages import SyncScope
+from buddy_sessions.store.prune import prune_suite
 from buddy_sessions.store.rows import FIELDS, to_session
 from buddy_sessions.store.sessions import load_sessions
 from buddy_sessions.store.sync import SuiteSync
 from buddy_sessions.store.sync_run import SyncRun
 from buddy_sessions.store.thread import DatabaseThread
 from helpers.effort import repeats
-from helpers.model_server import BRANCHES, WRONG_RESPONSES, ModelClient, ModelServer, of_branch
+from helpers.model_server import BRANCHES, FIRST_DATE, WRONG_RESPONSES, ModelClient, ModelServer, of_branch
 from helpers.stores import KEY
 
 PER_PAGE = 20
@@ -57,6 +60,8 @@ class SyncMachine(RuleBasedStateMachine):
         """Whether bad syncs were always followed by a healthy one since the last full check."""
         self.is_always_right = True
         """Whether no response was wrong so far."""
+        self.pruned_before = FIRST_DATE
+        """All sessions created before this time were pruned."""
         self.run_sync(0, branch=random.choice([None, *BRANCHES]))
 
     @rule(count=st.integers(1, 60))
@@ -76,6 +81,32 @@ class SyncMachine(RuleBasedStateMachine):
     @rule(count=st.integers(0, 150))
     def recreate(self, count: int) -> None:
         self.server.recreate(count)
+
+    @rule(writer=st.integers(0, 1), share=st.floats(0, 1))
+    def prune(self, writer: int, share: float) -> None:
+        before = FIRST_DATE + timedelta(minutes=int(share * self.server.created))
+        old = {session.id for session in self.rows() if is_before(session, before)}
+        assert prune_suite(self.databases[writer], KEY, before) == len(old)
+        if old:
+            self.pruned_before = before
+
+    @rule(request=st.integers(1, 6), share=st.floats(0, 1), full=st.booleans())
+    def sync_while_another_process_prunes(self, request: int, share: float, full: bool) -> None:
+        async def interrupt() -> None:
+            self.prune(1, share)
+
+        self.server.interrupt(request, interrupt)
+        self.run_sync(0, full=full)
+        self.server.interrupt(0, None)
+        self.check_after_healthy_sync(repairs_everything=full)
+
+    @invariant()
+    def pruned_sessions_stay_away(self) -> None:
+        found = [session.relative_id for session in self.rows() if not self.is_kept(session)]
+        assert not found, f"pruned sessions have come back: {found}"
+
+    def is_kept(self, session: Session) -> bool:
+        return not is_before(session, self.pruned_before)
 
     @rule(writer=st.integers(0, 1), full=st.sampled_from([False, False, True]))
     def sync(self, writer: int, full: bool) -> None:
@@ -107,7 +138,7 @@ class SyncMachine(RuleBasedStateMachine):
     def sync_branch(self, writer: int, branch: str, full: bool) -> None:
         self.run_sync(writer, branch=branch, full=full)
         known = {session.id for session in self.rows()}
-        living = {session.id for session in of_branch(self.server.rows, branch)}
+        living = {session.id for session in of_branch(self.server.rows, branch) if self.is_kept(session)}
         stable = [id_ for id_ in self.existing if id_ in living]
         lost = set(stable if full or self.is_always_right else stable[:PER_PAGE]) - known
         assert not lost, f"living sessions of the branch are not saved: {lost}"
@@ -210,7 +241,7 @@ class SyncMachine(RuleBasedStateMachine):
         self.is_repairable = repairs_everything or (self.is_repairable and self.bad_syncs <= 1)
         self.bad_syncs = 0
         known = {session.id for session in self.rows()}
-        living = {session.id for session in self.server.rows}
+        living = {session.id for session in self.server.rows if self.is_kept(session)}
         stable = [id_ for id_ in self.existing if id_ in living]
         if self.is_repairable:
             lost = self.marked("missing_since") & set(stable)
@@ -240,7 +271,8 @@ class SyncMachine(RuleBasedStateMachine):
             for _ in range(2):
                 self.run_sync(0, full=True, changes=0.0)
             saved = {(session.id, session.revision) for session in load_sessions(self.databases[0], KEY)}
-            assert saved == {(session.id, session.revision) for session in self.server.rows}
+            kept = filter(self.is_kept, self.server.rows)
+            assert saved == {(session.id, session.revision) for session in kept}
         finally:
             for database in self.databases:
                 database.close()

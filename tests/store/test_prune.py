@@ -1,0 +1,218 @@
+"""Old sessions are deleted, or only their test cases, and no sync brings them back."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from buddy_sessions import ConfigError, SessionStore, StoreError
+from buddy_sessions.testing import FakeSuite, RecordedRequest
+from helpers.stores import KEY, OTHER_KEY, SyncedSuite, execute, list_requests, query
+
+MONTH = timedelta(days=30)
+CASES = [{"name": "test", "status": "FAILED"}]
+
+
+def create_daily(suite: FakeSuite, count: int, **fields: Any) -> None:
+    """Create one session a day: the newest one an hour ago."""
+    for age in reversed(range(count)):
+        created = datetime.now(UTC) - timedelta(days=age, hours=1)
+        suite.create(**{"status": "SUCCESSFUL", "create_date": created.isoformat(), "branch": "main", **fields})
+
+
+def size_of(path: Path) -> int:
+    """Return the bytes of a database, with those of its write-ahead log."""
+    return sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*"))
+
+
+async def numbers(store: SessionStore) -> list[int]:
+    return [session.relative_id for session in await store.sessions(KEY)]
+
+
+class TestSessions:
+    @pytest.mark.parametrize("status", ["SUCCESSFUL", "IN_PROGRESS"])
+    async def test_old_sessions_are_deleted_and_stay_away(self, db: SyncedSuite, status: str) -> None:
+        create_daily(db.suite, 90, status=status)
+        await db.sync()
+        assert await db.store.prune(older_than=MONTH) == 60
+        assert await numbers(db.store) == list(range(90, 60, -1))
+        assert await db.covered() == [(61, 90)]
+        create_daily(db.suite, 1)
+        for options, requests in (({}, 1), ({"full": True}, 3), ({"branch": "main"}, 1)):
+            assert await db.count_requests(**options) <= requests, options
+            assert await numbers(db.store) == list(range(91, 60, -1))
+        assert await db.covered() == [(61, 91)]
+
+    async def test_session_without_a_date_is_kept(self, db: SyncedSuite) -> None:
+        create_daily(db.suite, 1, create_date=None)
+        create_daily(db.suite, 90)
+        await db.sync()
+        assert await db.store.prune(older_than=MONTH) == 60
+        assert (await numbers(db.store))[-1] == 1
+
+    async def test_branch_is_not_read_again(self, db: SyncedSuite) -> None:
+        create_daily(db.suite, 90)
+        await db.sync(branch="main")
+        await db.store.prune(older_than=MONTH)
+        assert [await db.count_requests(branch="main") for _ in range(3)] == [2, 1, 1]  # the first finds the end
+        assert await numbers(db.store) == list(range(90, 60, -1))
+
+    async def test_recreated_suite_is_read_from_the_beginning(self, db: SyncedSuite) -> None:
+        """Its numbers start again, below those that were pruned. Its old sessions stay away, too."""
+        create_daily(db.suite, 90)
+        await db.sync()
+        await db.store.prune(older_than=MONTH)
+        create_daily(db.recreate(0), 50)
+        for _ in range(3):
+            await db.sync()
+        assert await numbers(db.store) == list(range(50, 20, -1))
+
+    async def test_what_was_not_covered_is_read(self, db: SyncedSuite) -> None:
+        """Sessions of a suite that was created again may have these numbers: the old ones prove nothing about them."""
+        create_daily(db.suite, 90)
+        await db.sync()
+        execute(db.path, "UPDATE covered SET low = 71")
+        assert await db.store.prune(older_than=timedelta(days=20)) == 70
+        db.suite.create()
+        assert [await db.count_requests() for _ in range(2)] == [2, 1]
+
+    @pytest.mark.parametrize(("full", "request_number", "requests"), [(False, 1, 1), (True, 4, 6)])
+    async def test_sync_in_another_process_saves_nothing_old(
+        self, db: SyncedSuite, full: bool, request_number: int, requests: int
+    ) -> None:
+        create_daily(db.suite, 90)
+        await db.sync()
+        create_daily(db.suite, 1)
+
+        async def prune() -> None:
+            async with SessionStore(db.path) as other:
+                assert await other.prune(older_than=MONTH) == 60
+
+        def on_request(_: RecordedRequest) -> None:
+            if len(list_requests(db.fake)) == request_number:
+                db.respond_late(prune)
+
+        db.fake.on_request = on_request
+        assert await db.count_requests(full=full) <= requests
+        assert await numbers(db.store) == list(range(91, 60, -1))
+        assert (await db.covered())[0][0] == 61
+
+    async def test_only_suites_with_old_sessions_are_limited(self, db: SyncedSuite) -> None:
+        create_daily(db.fake.add_suite(*OTHER_KEY), 90)
+        create_daily(db.suite, 90)
+        await db.sync()
+        await db.sync(OTHER_KEY, after=80)
+        assert await db.store.prune(older_than=MONTH) == 60
+        assert len(await db.sync(OTHER_KEY)) == 80
+
+
+class TestCases:
+    async def test_cases_go_with_their_sessions(self, db: SyncedSuite) -> None:
+        create_daily(db.suite, 60, cases=CASES)
+        await db.sync(cases="all")
+        await db.store.prune(older_than=MONTH)
+        assert len(await db.store.runs(KEY)) == 30
+        assert query(db.path, "SELECT count(*) FROM cases") == [(30,)]
+
+    async def test_cases_alone_are_deleted_and_stay_away(self, db: SyncedSuite) -> None:
+        create_daily(db.suite, 60, cases=CASES)
+        await db.sync(cases="failed")
+        assert await db.store.prune(older_than=MONTH, cases_only=True) == 30
+        db.suite.reopen(db.suite.sessions[-1]["id"])
+        db.suite.finish(db.suite.sessions[-1]["id"])
+        for options in ({"cases": "failed"}, {"cases": "all", "full": True}):
+            await db.sync(**options)
+            assert [run.session.relative_id for run in await db.store.runs(KEY, cases="failed")] == list(range(31, 61))
+        assert len(await numbers(db.store)) == 60
+        assert await db.count_requests(cases="all") == 1
+        assert await db.store.prune(older_than=MONTH, cases_only=True) == 0
+
+    async def test_cases_that_are_read_meanwhile_are_not_saved(self, db: SyncedSuite) -> None:
+        create_daily(db.suite, 60, cases=CASES)
+        await db.sync(cases="failed")
+        db.suite.reopen(db.suite.sessions[-1]["id"])
+        db.suite.finish(db.suite.sessions[-1]["id"])
+
+        async def prune() -> None:
+            async with SessionStore(db.path) as other:
+                await other.prune(older_than=MONTH, cases_only=True)
+
+        def on_request(request: RecordedRequest) -> None:
+            if request.path.endswith("/cases"):
+                db.respond_late(prune)
+
+        db.fake.on_request = on_request
+        assert await db.sync(cases="failed", full=True) == [1]
+        assert len(await db.store.runs(KEY, cases="failed")) == 30
+
+
+class TestKeep:
+    async def test_sync_prunes_its_suites_and_reads_nothing_older(self, db: SyncedSuite) -> None:
+        create_daily(db.fake.add_suite(*OTHER_KEY), 90)
+        create_daily(db.suite, 90)
+        await db.sync(KEY, OTHER_KEY)
+        create_daily(db.suite, 1)
+        assert await db.sync(keep=MONTH) == [91]
+        assert await numbers(db.store) == list(range(91, 60, -1))
+        assert len(await db.store.sessions(OTHER_KEY)) == 90
+        assert [await db.count_requests(keep=MONTH) for _ in range(2)] == [1, 1]
+        assert await db.sync() == []
+
+    async def test_new_suite_is_read_as_with_since(self, db: SyncedSuite) -> None:
+        create_daily(db.suite, 90)
+        assert await db.sync(keep=MONTH) == list(range(90, 60, -1))
+        assert await db.count_requests(keep=MONTH) == 1
+        assert len(await db.sync(keep=2 * MONTH)) == 30  # nothing was pruned
+
+    async def test_later_time_of_keep_and_since_applies(self, db: SyncedSuite) -> None:
+        create_daily(db.suite, 90)
+        assert len(await db.sync(keep=MONTH, since=datetime.now(UTC) - timedelta(10))) == 10
+        assert len(await db.sync(keep=MONTH, since=datetime.now(UTC) - timedelta(50))) == 20
+
+    async def test_age_must_be_above_zero(self, db: SyncedSuite) -> None:
+        with pytest.raises(ConfigError, match="keep must be a timedelta above zero"):
+            db.store.sync(db.buddy, [KEY], keep=timedelta(0))
+
+
+class TestFile:
+    async def test_file_becomes_smaller(self, db: SyncedSuite) -> None:
+        create_daily(db.suite, 1000)
+        await db.sync()
+        assert await db.store.prune(older_than=timedelta(days=10_000)) == 0
+        before = size_of(db.path)
+        await db.store.prune(older_than=MONTH)
+        assert size_of(db.path) < before / 3
+        assert query(db.path, "PRAGMA integrity_check") == [("ok",)]
+
+    async def test_reader_delays_only_the_shortening_of_the_file(self, db: SyncedSuite) -> None:
+        create_daily(db.suite, 1000)
+        await db.sync()
+        with closing(sqlite3.connect(db.path, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            count = "SELECT count(*) FROM sessions"
+            assert reader.execute(count).fetchone() == (1000,)
+            await asyncio.wait_for(db.store.prune(older_than=MONTH), 10)
+            assert reader.execute(count).fetchone() == (1000,)
+            reader.execute("COMMIT")
+            assert reader.execute(count).fetchone() == (30,)
+        before = size_of(db.path)
+        await db.store.prune(older_than=MONTH)
+        assert size_of(db.path) < before / 3
+
+
+class TestArguments:
+    @pytest.mark.parametrize("age", [timedelta(0), timedelta(-1), timedelta.max, 90, None], ids=str)
+    async def test_age_must_be_above_zero(self, db: SyncedSuite, age: Any) -> None:
+        with pytest.raises(ConfigError, match="older_than must be a timedelta above zero"):
+            await db.store.prune(older_than=age)
+
+    async def test_closed_store(self, db: SyncedSuite) -> None:
+        await db.store.close()
+        with pytest.raises(StoreError, match="not open"):
+            await db.store.prune(older_than=MONTH)
