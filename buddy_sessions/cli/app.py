@@ -19,6 +19,7 @@ from .commands.failures import list_failures
 from .commands.flaky import list_flaky_tests
 from .commands.harvest import harvest_suites
 from .commands.list import list_sessions
+from .commands.prune import prune_database
 from .commands.report import report
 from .commands.serve import serve
 from .commands.slowest import list_slowest_tests
@@ -39,6 +40,7 @@ _COMMANDS: dict[str, Callable[..., object]] = {
     "harvest": harvest_suites,
     "sync": sync_suites,
     "export": export_sessions,
+    "prune": prune_database,
     "report": report,
     "watch": watch_suites,
     "serve": serve,

@@ -13,11 +13,18 @@ _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 _RELATIVE = re.compile("([0-9]{1,5})([hdw])")
 
 
-def parse_since(text: str, now: datetime) -> datetime:
-    """Return the time that a text names: `24h`, `7d` or `2w` before now, or a time in ISO 8601."""
+def parse_age(text: str) -> timedelta | None:
+    """Return the age that a text such as `24h`, `7d` or `2w` names; None if it names none."""
     if match := _RELATIVE.fullmatch(text):
         number, unit = match.groups()
-        return now - timedelta(**{_UNITS[unit]: int(number)})
+        return timedelta(**{_UNITS[unit]: int(number)})
+    return None
+
+
+def parse_since(text: str, now: datetime) -> datetime:
+    """Return the time that a text names: `24h`, `7d` or `2w` before now, or a time in ISO 8601."""
+    if (age := parse_age(text)) is not None:
+        return now - age
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
@@ -32,6 +39,13 @@ def _convert(_: Any, tokens: Sequence[Token]) -> datetime:
     return parse_since(tokens[0].value, datetime.now(UTC))
 
 
+def _convert_age(_: Any, tokens: Sequence[Token]) -> timedelta:
+    age = parse_age(tokens[0].value)
+    if not age:
+        raise ValueError(f"{tokens[0].value!r} is not an age: write 24h, 90d or 12w")
+    return age
+
+
 Since: TypeAlias = Annotated[
     datetime | None,
     Parameter(
@@ -40,3 +54,6 @@ Since: TypeAlias = Annotated[
     ),
 ]
 """The type of the option --since."""
+
+Age: TypeAlias = Annotated[timedelta, Parameter(converter=_convert_age)]
+"""The type of the option --keep."""

@@ -11,6 +11,7 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ pytestmark = pytest.mark.fault
 DATABASES = repeats(quick=1, thorough=1, long=9)
 READ_KILLS = repeats(quick=3, thorough=20)
 COMMAND_KILLS = repeats(quick=3, thorough=12)  # of the syncs into each database
+PRUNE_KILLS = repeats(quick=3, thorough=12)
 WATCH_KILLS = repeats(quick=3, thorough=13)
 
 READ = """
@@ -217,6 +219,48 @@ async def test_sync_command_killed_many_times_leaves_a_complete_database(
     fake.requests.clear()
     assert await sync() == 0
     assert len(fake.requests) == 1 + len(suites)  # the list of suites, and one page of each
+
+
+async def test_prune_killed_many_times_deletes_a_suite_or_nothing(
+    fake: FakeBuddy, forks: Forks, tmp_path: Path
+) -> None:
+    chance = random.Random(3)
+    suites = [fake.add_suite("acme", "shop", f"s{number}").populate(2000) for number in range(8)]
+    path = tmp_path / "sessions.db"
+    await forks.start(COMMAND, "sync", "acme/shop", "--db", path)
+    assert (await forks.wait())[1] == 0
+    dates = sorted(session["create_date"] for suite in suites for session in suite.sessions)
+    exit_codes: list[int] = []
+    for kill in range(1, PRUNE_KILLS + 1):
+        before = counts_by_suite(path)
+        limit = datetime.fromisoformat(dates[kill * len(dates) // (PRUNE_KILLS + 2)])
+        keep = int((datetime.now(UTC) - limit) / timedelta(hours=1))
+        await forks.start(COMMAND, "prune", "--db", path, "--keep", f"{keep}h")
+        size = chance.randrange(1, 600_000)
+        with suppress(ProcessLookupError):  # it has ended before
+            while size_of(f"{path}-wal") < size:
+                os.kill(forks.pid, 0)
+                await asyncio.sleep(0.001)
+            forks.kill()
+        exit_codes.append((await forks.wait())[1])
+        floor = (datetime.now(UTC) - timedelta(hours=keep, seconds=5)).isoformat()
+        kept = counts_by_suite(path, f"create_date > '{floor}'")
+        found = counts_by_suite(path)
+        assert all(count in (before[name], kept[name]) for name, count in found.items())
+    assert -signal.SIGKILL in exit_codes
+    assert query(path, "PRAGMA integrity_check") == [("ok",)]
+    for command in (["prune", "--keep", f"{keep}h"], ["sync", "acme/shop", "--full"]):
+        await forks.start(COMMAND, *command, "--db", path)
+        assert (await forks.wait())[1] == 0
+    assert counts_by_suite(path) == kept
+
+
+def size_of(path: str) -> int:
+    return os.path.getsize(path) if os.path.exists(path) else 0
+
+
+def counts_by_suite(path: Path, condition: str = "true") -> dict[str, int]:
+    return dict(query(path, f"SELECT suite_id, count(*) FILTER (WHERE {condition}) FROM sessions GROUP BY 1"))
 
 
 async def test_watch_killed_many_times_misses_no_change(fake: FakeBuddy, forks: Forks, tmp_path: Path) -> None:

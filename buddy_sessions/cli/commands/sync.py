@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
+from cyclopts.types import NonNegativeInt
 
 from buddy_sessions import SessionStore
 from buddy_sessions.models import CaseScope
@@ -21,6 +22,7 @@ from ..options import Access, Keys, ReadOptions
 from ..output import Output
 from ..suggestions import check_branch
 from ..suite_selection import open_selection
+from ..times import Age
 
 
 async def sync_suites(
@@ -28,6 +30,8 @@ async def sync_suites(
     db: Path,
     options: ReadOptions = ReadOptions(),
     cases: CaseScope | None = None,
+    details: NonNegativeInt = 100,
+    keep: Age | None = None,
     full: Annotated[bool, Parameter(show_default=False)] = False,
     access: Access = Access(),
 ) -> ExitCode:
@@ -45,7 +49,9 @@ async def sync_suites(
     Args:
         db: SQLite file. It is created if it does not exist.
         cases: Save test cases of finished sessions, too: only those that failed, with their messages, or all. A session
-            costs one request for each 100 cases, and one for each failed case.
+            costs one request for each 100 cases, and one for each failed case whose message is read.
+        details: Maximum number of failed cases of a session whose messages are read.
+        keep: Delete the sessions of these suites that are older than 24h, 90d or 12w, and read none of them.
         full: Read every page again, whatever the database contains, and report what was wrong.
     """
     path = resolve_file(db, source=options.source)
@@ -55,10 +61,17 @@ async def sync_suites(
             access.connection.open_client(messages, keys=key, max_concurrency=options.concurrency) as buddy,
             SessionStore(path) as store,
             store.sync(
-                buddy, selection.suites(buddy), **options.filters(), cases=cases, full=full, on_failure="collect"
+                buddy,
+                selection.suites(buddy),
+                **options.filters(),
+                cases=cases,
+                details=details,
+                keep=keep,
+                full=full,
+                on_failure="collect",
             ) as sync,
         ):
-            forecast = Forecast(options, cases=cases)
+            forecast = Forecast(options, cases=cases, details=details, keep=keep)
             progress = HarvestProgress(buddy, selection, sync, forecast, noun="new or changed session")
             with progress.run(messages, after_interrupt=f"all sessions read so far are saved in {db}"):
                 async for page in sync.pages():

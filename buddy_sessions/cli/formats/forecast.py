@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import timedelta
 
 from buddy_sessions import Session, SessionPage, Stats, SuiteKey
 from buddy_sessions.models import CaseScope
@@ -16,10 +17,13 @@ _MIN_SECONDS = 1.0  # before that, the rate of requests says little
 class Forecast:
     """Estimates the sessions and test cases to read, and the time until the end."""
 
-    def __init__(self, options: ReadOptions, *, cases: CaseScope | None = None) -> None:
+    def __init__(
+        self, options: ReadOptions, *, cases: CaseScope | None = None, details: int = 100, keep: timedelta | None = None
+    ) -> None:
         self.scope = cases
         self._after = options.after or 0
-        self._is_limited = options.branch is not None or options.since is not None
+        self._details = details
+        self._is_limited = any(limit is not None for limit in (options.branch, options.since, keep))
         self._expected = Counter[SuiteKey]()
         self._read = Counter[SuiteKey]()
         self._case_requests = 0.0
@@ -41,7 +45,8 @@ class Forecast:
         failing = (session.failed_count or 0) + (session.error_count or 0)
         count = session.tests_count or 0 if self.scope == "all" else failing
         self.cases += count
-        self._case_requests += failing + (-(-count // _PAGE_SIZE) if self.scope == "all" else min(failing, 2))
+        lists = -(-count // _PAGE_SIZE) if self.scope == "all" else min(failing, 2)
+        self._case_requests += lists + min(failing, self._details)
 
     def sessions(self, suites: int | None) -> int | None:
         """Return the number of sessions of all `suites`; None if it is not known, as while their number is not."""

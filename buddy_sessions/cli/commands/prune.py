@@ -1,0 +1,41 @@
+"""The command `prune`: delete the old sessions of a database, or only their test cases."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from buddy_sessions import SessionStore
+
+from ..files import find_database
+from ..formats.formatting import format_count
+from ..options import SavedFile, Verbosity
+from ..times import Age
+
+
+async def prune_database(
+    *,
+    db: SavedFile,
+    keep: Age,
+    cases_only: Annotated[bool, Parameter(show_default=False)] = False,
+    verbosity: Verbosity = Verbosity(),
+) -> None:
+    """Delete the old sessions of a database with their test cases, and make the file smaller.
+
+    No later sync reads them again. To do this with each sync, use sync --keep. A sync may run meanwhile.
+
+    For example:
+
+    - buddy-sessions prune --db sessions.db --keep 90d
+    - buddy-sessions prune --db sessions.db --keep 2w --cases-only
+
+    Args:
+        keep: Delete what is older than 24h, 90d or 12w: the time since a session was created.
+        cases_only: Keep the sessions, and delete only their test cases.
+    """
+    async with SessionStore(find_database(db)) as store:
+        count = await store.prune(older_than=keep, cases_only=cases_only)
+    what = format_count(count, "old session")
+    deleted = f"the test cases of {what}" if cases_only else what
+    verbosity.open().print_note(f"Deleted {deleted} from {db} ({db.stat().st_size / 1e6:,.1f} MB)")

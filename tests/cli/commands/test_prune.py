@@ -1,0 +1,71 @@
+"""The command `prune`, and the options of `sync` that delete old sessions."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from buddy_sessions.cli import run
+from buddy_sessions.testing import FakeBuddy
+from helpers.command_line import Call
+from helpers.stores import query
+
+COUNTS = "SELECT (SELECT count(*) FROM sessions), (SELECT count(*) FROM cases)"
+
+
+@pytest.fixture
+def database(fake: FakeBuddy, tmp_path: Path) -> Path:
+    """A database of ten sessions with a failed test case each: one session a day."""
+    suite = fake.add_suite("acme", "shop", "a")
+    for age in range(10, 0, -1):
+        created = datetime.now(UTC) - timedelta(days=age, hours=-1)
+        suite.create(cases=[{"name": "test", "status": "FAILED"}], create_date=created.isoformat())
+    path = tmp_path / "sessions.db"
+    assert run(["sync", "acme/shop/a", "--db", str(path), "--cases", "failed", "--quiet"]) == 0
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "counts"),
+    [
+        (["prune", "--keep", "5d"], "Deleted 5 old sessions from ", (5, 5)),
+        (["prune", "--keep", "24h", "--cases-only"], "Deleted the test cases of 9 old sessions from ", (10, 1)),
+        (["sync", "acme/shop/a", "--keep", "1w", "--cases", "failed"], "1 suite, 0 new or changed sessions, ", (7, 7)),
+    ],
+    ids=lambda value: " ".join(value[::2]) if isinstance(value, list) else None,
+)
+def test_old_sessions_are_deleted(
+    call: Call, database: Path, arguments: list[str], message: str, counts: tuple[int, int]
+) -> None:
+    code, out, err = call(*arguments, "--db", str(database))
+    assert (code, out) == (0, "")
+    assert err.startswith(message)
+    assert query(database, COUNTS) == [counts]
+
+
+@pytest.mark.parametrize("details", [0, 1])
+def test_details_are_limited(call: Call, fake: FakeBuddy, tmp_path: Path, details: int) -> None:
+    path = tmp_path / "sessions.db"
+    fake.add_suite("acme", "shop", "a").create(cases=[{"name": f"{each}", "status": "FAILED"} for each in range(3)])
+    assert call("sync", "acme/shop/a", "--db", str(path), "--cases", "all", "--details", str(details)).code == 0
+    assert query(path, "SELECT count(data) FROM cases") == [(details,)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--keep", "0d"], 2, "'0d' is not an age: write 24h, 90d or 12w"),
+        (["--keep", "2026-01-31"], 2, "'2026-01-31' is not an age"),
+        ([], 2, "--keep"),
+        (["--keep", "90d", "--db", "missing.db"], 2, "'missing.db' not found"),
+    ],
+    ids=str,
+)
+def test_wrong_usage(call: Call, database: Path, arguments: list[str], code: int, message: str) -> None:
+    if "--db" not in arguments:
+        arguments = [*arguments, "--db", str(database)]
+    result = call("prune", *arguments)
+    assert (result.code, message in result.err) == (code, True), result.err
+    assert query(database, COUNTS) == [(10, 10)]
