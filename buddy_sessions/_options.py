@@ -10,8 +10,8 @@ import aiohttp
 from yarl import URL
 
 from ._http.rate_limit import RequestLimiter
+from ._regions import Region
 from .errors import ConfigError
-from .models import Region
 
 _BASE_URL_VARIABLES = "BUDDY_API_ENDPOINT", "BUDDY_API_URL", "BUDDY_BASE_URL"
 

@@ -20,6 +20,7 @@ from ._options import ClientOptions, options_from_environment, reject_unknown_op
 from ._paging.case_paginator import CasePaginator
 from ._paging.paginator import NewReader, PageReader, SessionPaginator
 from ._paging.read_ahead import RequestSlots
+from ._regions import Region
 from ._validate import (
     validate_branch,
     validate_case,
@@ -43,7 +44,6 @@ from .models import (
     FAILING,
     Cursor,
     RateLimit,
-    Region,
     Session,
     SessionRef,
     Suite,

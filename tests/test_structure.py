@@ -17,7 +17,7 @@ from buddy_sessions import testing
 PACKAGE = Path(buddy_sessions.__file__).parent
 
 LAYERS: list[set[str]] = [
-    {"models", "_version", "_interrupt"},
+    {"models", "_regions", "_version", "_interrupt"},
     {"errors"},
     {"_stats", "_validate", "_workers", "_decoding", "_changes"},
     {"_http", "_paging", "analysis"},

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
+from buddy_sessions import Region, SuiteKey
 from buddy_sessions._http.urls import parse_base_url, region_url, session_url, sessions_url, suites_url
 from buddy_sessions._validate import validate_name
 from buddy_sessions.errors import ConfigError
-from buddy_sessions.models import Region, SuiteKey
 
 BASE = URL("https://api.buddy.works")
 
