@@ -25,6 +25,7 @@ def main_branch(sessions: Iterable[Session]) -> str | None:
         The `ref_name` of the sessions to look at; None if no session is known to have tested a branch: look at all.
 
     Example:
+        >>> from buddy_sessions import RefType
         >>> def tested(number: int, branch: str, status: SessionStatus) -> Session:
         ...     fields = {"relative_id": number, "ref_type": RefType.BRANCH, "ref_name": branch, "status": status}
         ...     return Session(id=str(number), **fields)
@@ -32,7 +33,7 @@ def main_branch(sessions: Iterable[Session]) -> str | None:
         >>> sessions = [tested(3, "fix", failed), tested(2, "main", passed), tested(1, "main", failed)]
         >>> main_branch(sessions)
         'main'
-        >>> pass_rate(session for session in sessions if session.ref_name == "main")
+        >>> pass_rate(session for session in sessions if session.branch == "main")
         0.5
     """
     newest = heapq.nlargest(_NEWEST, sessions, key=lambda session: session.relative_id)
