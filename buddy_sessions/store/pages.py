@@ -6,23 +6,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from operator import itemgetter
-from typing import NamedTuple
 
-from ..models import CaseScope, Session, SessionStatus, SuiteKey
+from ..models import Session, SessionStatus, SuiteKey
 from .cases import forget_cases
 from .coverage import change_coverage, confirm, without
 from .covered import load_coverage, load_older, save_coverage, save_older
 from .evidence import ALL_NUMBERS, PageChanges, SavedSession, judge
 from .file import DatabaseFile
 from .intervals import Intervals, contains, gaps, subtract_all, union_all
-from .messages import CompleteSync, PageToSave, SavedPage, SessionId, SuiteState, SyncScope
+from .messages import CompleteSync, PageToSave, SavedPage, SessionId, SuiteState
 from .plan import is_check_due
 from .rows import FIELDS, OF_BRANCH, Row, StoredId, branch_parameters, from_sql, to_rows, to_sql, to_time
 from .schema import NOW
+from .suite_rows import last_commit, load_suite_row, save_suite_row
 
 _COLUMNS = ", ".join(FIELDS)
 _VALUES = _COLUMNS.replace("created_by", "member")
-_SUITE = "workspace = ? AND project = ? AND suite_id = ?"
 _LIVING = "FROM session_rows WHERE suite = ? AND deleted_at IS NULL AND missing_since IS NULL"
 # The conditions are those of the index sessions_unfinished, so that SQLite uses it.
 _UNFINISHED = f"{_LIVING} AND status <> 'SUCCESSFUL' AND status <> 'ERROR' AND status <> 'SKIPPED'"
@@ -43,51 +42,15 @@ _MARK_MISSING = _MARK_SESSION.format(f"missing_since = {NOW}, missing_by = :sync
 _MARK_DELETED = _MARK_SESSION.format("deleted_at = missing_since, deleted_by = :sync")
 
 
-class _SuiteRow(NamedTuple):
-    """The internal columns of a suite. The defaults are those of a suite that is not in the database."""
-
-    number: int | None = None
-    is_synced: bool = False
-    missing_since: str | None = None
-    missing_by: int | None = None
-    deleted_at: str | None = None
-    invalidated_at: int = 0
-    invalidated_by: int | None = None
-    digest: bytes | None = None
-    digest_after: int = 0
-    digest_since: str | None = None
-    digest_cases: CaseScope | None = None
-
-    @property
-    def complete(self) -> CompleteSync | None:
-        """The last sync, if it was complete and nothing has changed since; None otherwise."""
-        if self.digest is None:
-            return None
-        scope = SyncScope(after=self.digest_after, since=to_time(self.digest_since), cases=self.digest_cases)
-        return CompleteSync(self.digest, scope)
-
-    def is_overruled(self, page: PageToSave, sync: int) -> bool:
-        """Whether another sync has reduced the coverage since a page was requested: then the page extends none."""
-        return self.invalidated_at > page.commit and self.invalidated_by != sync
-
-    def after_page(self, page: PageToSave, changes: PageChanges, *, commit: int, sync: int) -> _SuiteRow:
-        """Return the row after a page: the suite exists, and the page may reduce coverage."""
-        row = self._replace(is_synced=True, missing_since=None, missing_by=None, deleted_at=None)
-        if changes.dropped or changes.to_read_again or page.withdraws_claims:
-            by = None if self.is_overruled(page, sync) else sync
-            row = row._replace(invalidated_at=commit, invalidated_by=by)
-        return row
-
-
 def load_suite(file: DatabaseFile, key: SuiteKey, branch: str | None = None) -> SuiteState:
     """Return what the database has of a suite, or of a branch: coverage of the suite is coverage of each branch."""
-    suite = _load_row(file, key)
+    suite = load_suite_row(file, key)
     newest = file.execute(f"SELECT relative_id, id {_LIVING} ORDER BY relative_id DESC LIMIT 1", (suite.number,))
     row = newest.fetchone()
     older = load_older(file, suite.number, branch)
     coverages = [load_coverage(file, suite.number, each) for each in {None, branch}]
     return SuiteState(
-        commit=_last_commit(file),
+        commit=last_commit(file),
         was_synced=bool(suite.is_synced),
         highest=file.number(f"{_HIGHEST} AND {OF_BRANCH}", (suite.number, *branch_parameters(branch))),
         newest=None if row is None else SessionId(row[0], from_sql(row[1])),
@@ -102,16 +65,16 @@ def load_suite(file: DatabaseFile, key: SuiteKey, branch: str | None = None) -> 
 def count_above(file: DatabaseFile, key: SuiteKey, number: int, branch: str | None = None) -> int:
     """Return the number of living sessions (of a branch) with a higher `relative_id`."""
     sql = f"SELECT count(*) {_LIVING} AND relative_id > ? AND {OF_BRANCH}"
-    return file.number(sql, (_load_row(file, key).number, number, *branch_parameters(branch)))
+    return file.number(sql, (load_suite_row(file, key).number, number, *branch_parameters(branch)))
 
 
 def save_page(file: DatabaseFile, key: SuiteKey, page: PageToSave) -> SavedPage:
     """Save a page, and what it proves."""
     rows: dict[StoredId, Row] = {row[_ID]: row for row in to_rows(page.sessions)}
     with file.transaction():
-        commit = _last_commit(file) + 1
+        commit = last_commit(file) + 1
         sync = commit if page.sync is None else page.sync
-        suite = _load_row(file, key)
+        suite = load_suite_row(file, key)
         saved = _load_saved(file, suite.number, page, sync)
         before = load_coverage(file, suite.number, page.branch)
         implied = () if page.branch is None else union_all(load_coverage(file, suite.number).values())
@@ -125,7 +88,7 @@ def save_page(file: DatabaseFile, key: SuiteKey, page: PageToSave) -> SavedPage:
         has_changes = changes.is_change or after != before or older_after != older or suite_after != suite
         if has_changes:
             file.execute("UPDATE commits SET number = ?", (commit,))
-            number = _save_suite(file, key, suite, suite_after._replace(digest=None))
+            number = save_suite_row(file, key, suite, suite_after._replace(digest=None))
             unfinished = {to_sql(session.id) for session in page.sessions if not session.is_finished}
             _save_sessions(file, number, changes, rows, unfinished, commit=commit, sync=sync)
             forget_cases(file, key, set(changes.changed).difference(changes.new))
@@ -168,7 +131,7 @@ def finish_sync(
     The `relative_id` of a missing session is never covered, so nothing remains to be decided then.
     """
     with file.transaction():
-        suite = _load_row(file, key)
+        suite = load_suite_row(file, key)
         before = load_coverage(file, suite.number, branch)
         after = before if sync is None else confirm(before, sync)
         save_coverage(file, suite.number, branch, before, after)
@@ -200,11 +163,11 @@ def mark_suite_missing(file: DatabaseFile, key: SuiteKey, sync: int | None, *, c
         The number of the sync; None if it still has not saved anything.
     """
     with file.transaction():
-        suite = _load_row(file, key)
+        suite = load_suite_row(file, key)
         is_marked = suite.deleted_at is not None or (sync is not None and suite.missing_by == sync)
         if not suite.is_synced or is_marked or _is_overtaken(file, suite.number, sync, commit=commit):
             return sync
-        commit = _last_commit(file) + 1
+        commit = last_commit(file) + 1
         file.execute("UPDATE commits SET number = ?", (commit,))
         sync = commit if sync is None else sync
         if suite.missing_since is None:
@@ -221,15 +184,6 @@ def _is_overtaken(file: DatabaseFile, suite: int | None, sync: int | None, *, co
         "SELECT count(*) FROM session_rows WHERE suite = ? AND relative_id >= ? AND saved_in > ? AND saved_by IS NOT ?"
     )
     return file.number(sql, (suite, lowest, commit, sync)) > 0
-
-
-def _load_row(file: DatabaseFile, key: SuiteKey) -> _SuiteRow:
-    sql = f"SELECT {', '.join(_SuiteRow._fields)} FROM suites WHERE {_SUITE}"
-    return _SuiteRow(*file.execute(sql, key).fetchone() or ())
-
-
-def _last_commit(file: DatabaseFile) -> int:
-    return file.number("SELECT number FROM commits")
 
 
 def _load_due_checks(file: DatabaseFile, suite: int | None, branch: str | None) -> tuple[SessionId, ...]:
@@ -269,21 +223,6 @@ def _load_saved(file: DatabaseFile, suite: int | None, page: PageToSave, sync: i
         SavedSession(row[_ID], row[_RELATIVE_ID], row[:-3], row[-3], bool(row[-2]), bool(row[-1]))
         for row in file.execute(sql, (page.commit, sync, suite, low, high))
     ]
-
-
-def _save_suite(file: DatabaseFile, key: SuiteKey, before: _SuiteRow, after: _SuiteRow) -> int:
-    """Save the row of a suite if it has changed. Return its number."""
-    if before.number is not None and after == before:
-        return before.number
-    names, values = after._fields[1:], after[1:]
-    sql = f"""
-        INSERT INTO suites (workspace, project, suite_id, {", ".join(names)}) VALUES (?, ?, ?{", ?" * len(names)})
-        ON CONFLICT (workspace, project, suite_id) DO UPDATE
-        SET ({", ".join(names)}) = ({", ".join(f"excluded.{name}" for name in names)}) RETURNING number
-    """
-    number: int
-    (number,) = file.execute(sql, (*key, *values)).fetchone()
-    return number
 
 
 def _save_sessions(
