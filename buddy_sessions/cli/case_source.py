@@ -160,15 +160,15 @@ class SavedCases(CaseSource):
 
     async def read_runs(self, *, branch: str | None, last: int) -> list[TestRun]:
         """Return the newest sessions of which all test cases were saved. Raises ConfigError if there is none."""
-        runs = await self._store.runs(self.suite, cases="all", branch=branch, last=last)
+        runs = await self._store.runs(self.suite, cases="all", branch=branch or "*", last=last)
         if not runs and await self.finished_sessions(branch=branch):
             raise ConfigError(f"{str(self._path)!r} has no session with all test cases: {self._sync('all')}")
         return runs
 
     async def _cases(self, session: Session, scope: CaseScope) -> list[TestCase]:
-        # Each run is one of these sessions: so if it was saved, it is among as many of the newest runs.
-        newer = [other for other in await self.sessions() if other.relative_id > session.relative_id]
-        for run in await self._store.runs(self.suite, cases=scope, last=len(newer) + 1):
+        if session.is_finished and not session.has_verdict:  # it is no run
+            return [case for case in await self._store.cases(self.suite, session) if scope == "all" or case.is_failing]
+        for run in await self._store.runs(self.suite, cases=scope, branch="*", up_to=session.relative_id, last=1):
             if run.session.id == session.id:
                 return list(run.cases)
         when = "" if session.is_finished else "when it has finished, "

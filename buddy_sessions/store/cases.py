@@ -8,7 +8,7 @@ the next sync that saves cases.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import groupby
+from itertools import groupby, islice
 
 from ..models import CaseScope, Session, SuiteKey, TestCase, TestKey, TestRun
 from .file import DatabaseFile
@@ -110,17 +110,18 @@ def load_cases(file: DatabaseFile, key: SuiteKey, session_id: str) -> list[TestC
 
 
 def load_runs(
-    file: DatabaseFile, key: SuiteKey, scope: CaseScope, *, branch: str | None, last: int | None
+    file: DatabaseFile, key: SuiteKey, scope: CaseScope, *, branch: str | None, up_to: int | None, last: int | None
 ) -> list[TestRun]:
-    """Return the newest sessions whose cases were saved in a scope, with these cases, oldest first."""
+    """Return the newest sessions with a verdict whose cases were saved in a scope, with these cases, oldest first."""
     sql = f"""
         SELECT {_COLUMNS} FROM sessions {_JOIN_READS}
         WHERE {_SUITE} AND {_IS_LIVE} AND (scope = 'all' OR (scope = 'failed' AND ? = 'failed'))
-        AND {OF_BRANCH} ORDER BY relative_id DESC LIMIT ?
+        AND {OF_BRANCH} AND relative_id <= coalesce(?, relative_id) ORDER BY relative_id DESC
     """
-    parameters = (*key, scope, *branch_parameters(branch), -1 if last is None else last)
     members: Members = {}
-    sessions = [to_session(row, members) for row in file.execute(sql, parameters)]
+    rows = file.execute(sql, (*key, scope, *branch_parameters(branch), up_to))
+    saved = (to_session(row, members) for row in rows)
+    sessions = [*islice((session for session in saved if session.has_verdict), last)]
     status = "AND status IN ('FAILED', 'ERROR')" if scope == "failed" else ""
     sql = f"SELECT {_CASE_COLUMNS} FROM cases WHERE {_SESSION} {status} ORDER BY rowid"
     return [
@@ -129,15 +130,15 @@ def load_runs(
     ]
 
 
-def load_history(file: DatabaseFile, key: SuiteKey, test: TestKey) -> list[TestRun]:
+def load_history(file: DatabaseFile, key: SuiteKey, test: TestKey, *, branch: str | None) -> list[TestRun]:
     """Return the sessions that contain a test, each with the cases of this test only, newest first."""
     sql = f"""
         SELECT {_COLUMNS}, {_CASE_COLUMNS} FROM sessions {_JOIN_CASES}
         WHERE {_SUITE} AND {_IS_LIVE}
-        AND cases.name = ? AND cases.classname IS ? AND cases.test_group_name IS ?
+        AND cases.name = ? AND cases.classname IS ? AND cases.test_group_name IS ? AND {OF_BRANCH}
         ORDER BY relative_id DESC, cases.rowid
     """
-    parameters = (*key, to_sql(test.name), to_sql(test.classname), to_sql(test.group))
+    parameters = (*key, to_sql(test.name), to_sql(test.classname), to_sql(test.group), *branch_parameters(branch))
     rows = file.execute(sql, parameters)
     members: Members = {}
     return [

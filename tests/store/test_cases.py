@@ -375,18 +375,34 @@ class TestReadingBack:
         assert saved == listed(db.suite, session_id)
         assert [type(case.time) for case in saved] == [type(None), float, int]
 
-    async def test_runs_are_oldest_first(self, db: SyncedSuite) -> None:
+    @pytest.mark.parametrize(
+        ("arguments", "expected"),
+        [
+            ({}, [1, 3, 5]),
+            ({"branch": "main", "last": 2}, [3, 5]),
+            ({"branch": "fix"}, [2, 4]),
+            ({"branch": "*"}, [1, 2, 3, 4, 5, 7]),
+            ({"branch": "*", "last": 2}, [5, 7]),
+            ({"up_to": 4, "last": 1}, [3]),
+        ],
+        ids=str,
+    )
+    async def test_runs_of_a_branch_are_oldest_first(
+        self, db: SyncedSuite, arguments: dict[str, Any], expected: list[int]
+    ) -> None:
+        """By default of the main one. A session without a verdict is no run."""
         for number in range(1, 6):
-            create(db.suite, "PASSED", "FAILED", branch="main" if number % 2 else "other")
+            create(db.suite, "PASSED", "FAILED", branch="main" if number % 2 else "fix")
+        cases = db.suite.cases(db.suite.sessions[0])
+        db.suite.create(status="SKIPPED", cases=cases)
+        db.suite.create(cases=cases, ref_type="TAG", ref_name="main")
         await db.sync(cases="all")
-        runs = await db.store.runs(KEY)
-        assert [run.session.relative_id for run in runs] == [1, 2, 3, 4, 5]
-        assert [case.status for case in runs[0].cases] == ["PASSED", "FAILED"]
-        assert [run.session.relative_id for run in await db.store.runs(KEY, last=2)] == [4, 5]
-        assert [run.session.relative_id for run in await db.store.runs(KEY, branch="main", last=2)] == [3, 5]
-        failed = await db.store.runs(KEY, cases="failed")
-        assert [[case.status for case in run.cases] for run in failed] == [["FAILED"]] * 5
-        assert await db.store.runs(OTHER_KEY) == []
+        runs = await db.store.runs(KEY, **arguments)
+        failed = await db.store.runs(KEY, cases="failed", **arguments)
+        for saved, statuses in ((runs, ["PASSED", "FAILED"]), (failed, ["FAILED"])):
+            assert [run.session.relative_id for run in saved] == expected
+            assert all([case.status for case in run.cases] == statuses for run in saved)
+        assert await db.store.runs(OTHER_KEY, **arguments) == []
 
     async def test_runs_have_only_sessions_whose_cases_were_saved(self, db: SyncedSuite) -> None:
         create(db.suite, "FAILED")
@@ -419,6 +435,8 @@ class TestReadingBack:
             (run,) = await db.store.history(KEY, key)
             assert [case.key for case in run.cases] == [key]
         assert await db.store.history(KEY, TestKey(None, None, "unknown")) == []
+        for branch, expected in ((None, history), ("main", history), ("*", history), ("fix", [])):
+            assert await db.store.history(KEY, TestKey(*GROUP, "test 1"), branch=branch) == expected
         db.suite.create(cases=[{"name": "test", "id": "1"}, {"name": "test", "id": "2"}])
         await db.sync(cases="all")
         (run,) = await db.store.history(KEY, TestKey(*GROUP, "test"))
