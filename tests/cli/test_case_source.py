@@ -69,10 +69,10 @@ class TestEachCommand:
     @pytest.mark.usefixtures("suite")
     def test_ten_finished_sessions_by_default(self, command: str, call: Call) -> None:
         for arguments, sessions in (
-            ([], "10 sessions, #21 to #30"),
+            ([], "10 sessions, #17 to #30"),
             (["--last", "1"], "1 session, #30"),
             (["--last", "2", "--branch", "dev"], "2 sessions, #25 to #28"),
-            (["--last", "99"], "30 sessions, #1 to #30"),
+            (["--last", "99"], "20 sessions, #2 to #30"),
         ):
             code, out, err = call(command, SUITE, "--format", "table", *arguments)
             assert (code, f" in {sessions}\n" in out) == (0, True)
@@ -83,7 +83,7 @@ class TestEachCommand:
         newest = suite.sessions[1]["id"]
         fake.on_request = lambda request: fake.inject(Fault.status(404)) if f"/{newest}/" in request.path else None
         code, out, _ = call(command, SUITE, "--last", "3", "--format", "table", "--limit", "999")
-        assert (code, " in 2 sessions, #28 to #29" in out) == (0, True)
+        assert (code, " in 2 sessions, #27 to #29" in out) == (0, True)
         fake.on_request = lambda request: fake.inject(Fault.status(404)) if "/cases" in request.path else None
         code, out, err = call(command, SUITE, "--last", "3")
         assert (code, out) == (5, "")

@@ -101,15 +101,6 @@ class TestSession:
     def suite(self, fake: FakeBuddy) -> FakeSuite:
         return fake.add_suite("acme", "shop", "a").populate(400)
 
-    @pytest.mark.parametrize("name", ["7", "#7", "0000007"])
-    def test_relative_id_far_down_is_found_with_few_requests(
-        self, name: str, suite: FakeSuite, fake: FakeBuddy, call: Call
-    ) -> None:
-        code, out, err = call("failures", A, name, "--format", "table")
-        assert (code, err) == (0, "")
-        assert suite.sessions[-7]["html_url"] in out
-        assert len([request for request in fake.requests if request.path.endswith("/sessions")]) <= 3
-
     def test_url_of_a_session_lists_that_session(self, suite: FakeSuite, call: Call) -> None:
         url = suite.sessions[3]["html_url"]
         code, out, err = call("list", url)

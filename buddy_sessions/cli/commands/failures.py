@@ -72,7 +72,7 @@ async def list_failures(
     messages = access.verbosity.open()
     async with open_cases(target, key, db=db, connection=access.connection, messages=messages) as source:
         suite = source.suite
-        sessions = await source.finished_sessions(branch=branch) if name is None else [await source.session(name)]
+        sessions = await source.verdicts(branch=branch) if name is None else await source.find(name)
         found = sessions[0]
         failing = await source.failing_cases(found, details=limit)
     cases, count = failing[:limit], len(failing)

@@ -272,7 +272,7 @@ class TestTable:
         ]
 
     @pytest.mark.parametrize(
-        ("arguments", "session", "number"), [([], "session", 2), (["--branch", "main"], "session of branch main", 1)]
+        ("arguments", "session", "number"), [([], "session", 1), (["--branch", "main"], "session of branch main", 1)]
     )
     @pytest.mark.usefixtures("suite")
     def test_older_session_with_failing_tests_is_named(
