@@ -34,8 +34,10 @@ from ._paging.reconciler import Reconciler
 from ._paging.server_limits import ServerLimits
 from ._paging.window import Window
 from ._stats import Fetched, Stats
+from ._validate import validate_case
+from ._workers import map_concurrently
 from .errors import NotFoundError
-from .models import Cursor, Session, Suite, SuiteKey, TestCase, TestStatus
+from .models import FAILING, Cursor, Session, Suite, SuiteKey, TestCase, TestStatus
 
 _T = TypeVar("_T")
 
@@ -84,6 +86,12 @@ class Api:
             error = NotFoundError(status=404, messages=[f"no session #{session}: {known}"])
             return Fetched(stats=stats, error=error)
         return Fetched(stats=stats, value=found)
+
+    async def find(self, key: SuiteKey, session: object, name: str | int) -> Session | str:
+        """Return a session that is one already; otherwise its ID. Only a `relative_id` as `name` costs requests."""
+        if isinstance(session, Session):
+            return session
+        return (await self.session(key, name)).result() if isinstance(name, int) else name
 
     async def _first_session(self, key: SuiteKey, cursor: Cursor | None = None) -> tuple[Session | None, Stats]:
         """Return the newest session of a suite, or the newest one below a cursor, and what this took."""
@@ -134,6 +142,28 @@ class Api:
                 max_cases=max_cases,
             ),
         )
+
+    async def failures(
+        self, key: SuiteKey, session: Session | str, *, details: int | None, concurrency: int
+    ) -> list[TestCase]:
+        """Return the failing test cases of a session, the first `details` of them with their `data`; None for all."""
+
+        async def read(status: TestStatus) -> list[TestCase]:
+            return await self.cases(key, session, status=status).collect()
+
+        async def add_details(case: TestCase) -> TestCase:
+            if not case.test_group_id:
+                return case
+            try:
+                return await self.case(key, session_id, *validate_case(case))
+            except NotFoundError:
+                return case
+
+        session_id = session.id if isinstance(session, Session) else session
+        lists = await map_concurrently(read, FAILING, limit=len(FAILING))
+        cases = list({case.id: case for cases in lists for case in cases}.values())
+        cases[:details] = await map_concurrently(add_details, cases[:details], limit=concurrency)
+        return cases
 
     def read_sessions(
         self,

@@ -10,13 +10,17 @@ from types import TracebackType
 from typing import Any, Self, Unpack
 
 from ._api import Api
-from ._http.credentials import Credentials, hide_token
-from ._http.proxies import environment_proxy
-from ._http.rate_limit import RateLimiter
+from ._http.credentials import hide_token
 from ._http.transport import Transport
-from ._http.urls import parse_base_url, region_url
 from ._latest import find_latest
-from ._options import ClientOptions, options_from_environment, reject_unknown_options, token_from_environment
+from ._options import (
+    ClientOptions,
+    base_url_of,
+    new_transport,
+    options_from_environment,
+    reject_unknown_options,
+    token_from_environment,
+)
 from ._paging.case_paginator import CasePaginator
 from ._paging.paginator import NewReader, PageReader, SessionPaginator
 from ._paging.read_ahead import RequestSlots
@@ -28,7 +32,6 @@ from ._validate import (
     validate_int,
     validate_name,
     validate_names,
-    validate_region,
     validate_revision,
     validate_seconds,
     validate_session_ref,
@@ -37,11 +40,8 @@ from ._validate import (
     validate_suite,
     validate_suites,
 )
-from ._workers import map_concurrently
-from .errors import NotFoundError
 from .harvest import Harvest, OnFailure
 from .models import (
-    FAILING,
     Cursor,
     RateLimit,
     Session,
@@ -82,30 +82,11 @@ class BuddyClient:
     def __init__(self, token: str | Callable[[], Awaitable[str]], **options: Unpack[ClientOptions]) -> None:
         token = hide_token(token)  # a traceback that shows local variables does not show the token
         reject_unknown_options(options)
-        region, base_url = options.get("region"), options.get("base_url")
-        region = Region.US if region is None else validate_region(region)
-        self._base_url = region_url(region) if base_url is None else parse_base_url(base_url)
+        self._base_url = base_url_of(options)
+        self._max_concurrency = validate_int("max_concurrency", options.get("max_concurrency", 8))
+        self._transport = new_transport(token, self._base_url, options, max_concurrency=self._max_concurrency)
         per_page = validate_int("per_page", options.get("per_page", 100))
         read_ahead = validate_int("read_ahead", options.get("read_ahead", 4))
-        self._max_concurrency = validate_int("max_concurrency", options.get("max_concurrency", 8))
-        timeout = validate_seconds("timeout", options.get("timeout", 30.0))
-        max_wait = validate_seconds("max_wait", options.get("max_wait", 300.0), zero_allowed=True)
-        self._rate_limiter = RateLimiter(
-            max_concurrency=self._max_concurrency, max_wait=max_wait, limiter=options.get("limiter")
-        )
-        http_session = options.get("http_session")
-        uses_environment = options.get("trust_env", False) and http_session is None
-        self._transport = Transport(
-            Credentials(token, timeout),
-            self._rate_limiter,
-            http_session=http_session,
-            ssl_context=options.get("ssl"),
-            max_concurrency=self._max_concurrency,
-            timeout=timeout,
-            max_attempts=validate_int("max_attempts", options.get("max_attempts", 4)),
-            max_wait=max_wait,
-            proxy=environment_proxy(self._base_url) if uses_environment else None,
-        )
         self._api = Api(self._transport, self._base_url, per_page=per_page, read_ahead=read_ahead)
         self._new_reader: NewReader = self._api.read_sessions
 
@@ -155,7 +136,7 @@ class BuddyClient:
     @property
     def rate_limit(self) -> RateLimit | None:
         """The rate limit as reported by the last response; None if no response has reported one."""
-        return self._rate_limiter.rate_limit
+        return self._transport.rate_limiter.rate_limit
 
     @property
     def max_concurrency(self) -> int:
@@ -169,13 +150,6 @@ class BuddyClient:
     def _parse_session(self, suite: SuiteKey, session: SessionRef) -> str | int:
         """Return the ID or the `relative_id` of a session."""
         return validate_session_ref(session, suite, api_host=self._base_url.host)
-
-    async def _find_session(self, suite: SuiteKey, session: SessionRef) -> Session | str:
-        """Return a session, or its ID. Only a `relative_id` costs a request."""
-        name = self._parse_session(suite, session)
-        if isinstance(session, Session):
-            return session
-        return (await self._api.session(suite, name)).result() if isinstance(name, int) else name
 
     async def suites(self, workspace: str, project: str) -> list[Suite]:
         """Return the suites of a project, in the order of the API, with one request.
@@ -334,7 +308,7 @@ class BuddyClient:
         """
         key = self._parse_suite(suite)
         group_id, case_id = validate_case(case)
-        found = await self._find_session(key, session)
+        found = await self._api.find(key, session, self._parse_session(key, session))
         return await self._api.case(key, found.id if isinstance(found, Session) else found, group_id, case_id)
 
     async def failures(self, suite: SuiteRef, session: SessionRef, *, details: bool | int = False) -> list[TestCase]:
@@ -359,23 +333,8 @@ class BuddyClient:
         """
         key = self._parse_suite(suite)
         count = validate_int("details", details, minimum=0) if type(details) is not bool else None if details else 0
-        found = await self._find_session(key, session)
-
-        async def read(status: TestStatus) -> list[TestCase]:
-            return await self._api.cases(key, found, status=status).collect()
-
-        async def add_details(case: TestCase) -> TestCase:
-            if not case.test_group_id:
-                return case
-            try:
-                return await self.case(key, found, case)
-            except NotFoundError:
-                return case
-
-        lists = await map_concurrently(read, FAILING, limit=len(FAILING))
-        cases = list({case.id: case for cases in lists for case in cases}.values())
-        cases[:count] = await map_concurrently(add_details, cases[:count], limit=self._max_concurrency)
-        return cases
+        found = await self._api.find(key, session, self._parse_session(key, session))
+        return await self._api.failures(key, found, details=count, concurrency=self._max_concurrency)
 
     def harvest(
         self,

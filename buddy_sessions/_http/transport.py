@@ -42,6 +42,9 @@ _log.addHandler(logging.NullHandler())  # without a configuration, logging would
 class Transport:
     """Sends authenticated GETs with an aiohttp session of its own, or with the caller's.
 
+    Attributes:
+        rate_limiter: The queue of all requests.
+
     Args:
         credentials: The token.
         rate_limiter: The queue of all requests.
@@ -68,7 +71,7 @@ class Transport:
         proxy: URL | None,
     ) -> None:
         self._credentials = credentials
-        self._rate_limiter = rate_limiter
+        self.rate_limiter = rate_limiter
         self._quota = RetryQuota(max_concurrency)
         self._max_attempts = max_attempts
         self._max_wait = max_wait
@@ -166,19 +169,19 @@ class Transport:
             session = self._open_session()  # a closed client fails at once, without waiting for its turn
             header = await self._credentials.header()
             try:
-                await self._rate_limiter.acquire(budget)
+                await self.rate_limiter.acquire(budget)
             except RateLimitError as error:
                 raise throttled or error from None  # Buddy's own messages are more helpful
             if not session.closed and not self._credentials.is_outdated(header):
                 return session, header
-            self._rate_limiter.release()  # the session was closed, or the token rejected, during the wait
+            self.rate_limiter.release()  # the session was closed, or the token rejected, during the wait
 
     async def _send_in_turn(self, session: aiohttp.ClientSession, url: URL, header: Secret, max_body: int) -> Response:
         """Send one request, and record what its response reports about the token and the rate limit."""
         try:
             response = await self._send(session, url, header, max_body)
             self._credentials.record(header, response.status)
-            pause = self._rate_limiter.update(
+            pause = self.rate_limiter.update(
                 response.rate_limit, throttled=response.is_throttled, unauthorised=response.status == 401
             )
             if pause:
@@ -186,7 +189,7 @@ class Transport:
                 _log.warning("%s (%d): the next request is sent in %.1f s", reason, response.status, pause)
             return response
         finally:
-            self._rate_limiter.release()
+            self.rate_limiter.release()
 
     def _open_session(self) -> aiohttp.ClientSession:
         """Return the aiohttp session, which is created if necessary.
