@@ -52,6 +52,7 @@ from .errors import (
     StoreError,
     TransportError,
     UnstableListingError,
+    WaitTimeoutError,
 )
 from .harvest import Harvest
 from .models import (
@@ -133,6 +134,7 @@ __all__ = [
     "TestStatus",
     "TransportError",
     "UnstableListingError",
+    "WaitTimeoutError",
     "Watch",
     "__version__",
     "compare",

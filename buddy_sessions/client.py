@@ -40,6 +40,7 @@ from ._validate import (
     validate_suite,
     validate_suites,
 )
+from ._wait import Wanted, wait_for_sessions
 from .harvest import Harvest, OnFailure
 from .models import (
     Cursor,
@@ -262,6 +263,56 @@ class BuddyClient:
         """
         read = partial(self.sessions, self._parse_suite(suite), read_ahead=1)
         return await find_latest(read, branch=validate_branch(branch), revision=validate_revision(revision))
+
+    async def wait(
+        self,
+        suite: SuiteRef,
+        *,
+        revision: str | None = None,
+        branch: str | None = None,
+        execution_id: str | None = None,
+        after: int | None = None,
+        count: int = 1,
+        interval: float = 10.0,
+        timeout: float = 1800.0,  # noqa: ASYNC109 - an error says which sessions there are
+        appear_timeout: float | None = None,
+    ) -> list[Session]:
+        """Wait until sessions exist and have finished, such as those of a commit; return all of them, newest first.
+
+        Without a `revision` or `execution_id`, only the newest `count` sessions are awaited. The newest 1,000 sessions
+        are searched once, then the newest 100: usually one request. Once the list was read, a failed request is tried
+        again until the timeout, also after a 401, 403 or 404.
+
+        Args:
+            suite: The suite, as in `sessions`.
+            revision: Only sessions of this commit: 7 or more digits of its hash.
+            branch: Only sessions of this branch; `"*"` for all sessions.
+            execution_id: Only sessions of this execution of a Buddy pipeline.
+            after: Only sessions with a higher `relative_id`, to wait for another run of the same commit.
+            count: The minimum number of sessions to wait for, such as one for each job of a matrix.
+            interval: Seconds between two looks, with a jitter of 10 %.
+            timeout: Seconds until all sessions must have finished.
+            appear_timeout: Seconds until `count` sessions must exist (default: `timeout`).
+
+        Raises:
+            ConfigError: An argument is invalid, or none says which sessions to wait for. Raised before any I/O.
+            WaitTimeoutError: `error.sessions` are those that exist: fewer than `count`, or some have not finished.
+            BuddyError: The first request failed, and another attempt would fail, too.
+
+        Example:
+            >>> (session,) = await buddy.wait("acme/storefront/MNbyVedg", revision="5ff36f3")
+            >>> is_red = session.is_failing
+        """
+        key = self._parse_suite(suite)
+        timeout = validate_seconds("timeout", timeout)
+        return await wait_for_sessions(
+            Wanted.parse(key, revision=revision, branch=branch, execution_id=execution_id, after=after, count=count),
+            self._new_reader,
+            partial(self.session, key),
+            interval=validate_seconds("interval", interval),
+            timeout=timeout,
+            appear_timeout=timeout if appear_timeout is None else validate_seconds("appear_timeout", appear_timeout),
+        )
 
     def cases(
         self,

@@ -22,7 +22,7 @@ LAYERS: list[set[str]] = [
     {"_stats", "_validate", "_workers", "_decoding", "_changes"},
     {"_http", "_paging", "analysis"},
     {"_api", "_latest"},
-    {"_options", "harvest", "watch"},
+    {"_options", "_wait", "harvest", "watch"},
     {"status"},
     {"client"},
     {"store"},
