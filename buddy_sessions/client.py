@@ -24,7 +24,6 @@ from ._options import (
 from ._paging.case_paginator import CasePaginator
 from ._paging.paginator import NewReader, PageReader, SessionPaginator
 from ._paging.read_ahead import RequestSlots
-from ._regions import Region
 from ._validate import (
     validate_branch,
     validate_case,

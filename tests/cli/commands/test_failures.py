@@ -343,7 +343,7 @@ class TestTable:
 
 
 def test_details_that_were_not_read_are_counted(database: str, call: Call) -> None:
-    execute(Path(database), "UPDATE cases SET data = NULL WHERE status = 'ERROR'")
+    execute(Path(database), "UPDATE case_rows SET data = NULL WHERE status = 'ERROR'")
     assert call("failures", SUITE, "second", "--db", database).err.startswith("details not read: 1 test; ")
 
 
