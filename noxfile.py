@@ -170,10 +170,11 @@ def integrations(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check the style."""
+    """Check the style, and the security of the workflows."""
     session.install(*groups("lint"))
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
+    session.run("zizmor", "--offline", "--quiet", ".github")
 
 
 @nox.session
@@ -209,11 +210,11 @@ def package(session: nox.Session) -> None:
     session.run("check-wheel-contents", str(wheel))
 
     release, info = sdist.name.removesuffix(".tar.gz"), ("METADATA", "RECORD", "WHEEL", "entry_points.txt")
-    modules = file_names("buddy_sessions")
+    modules = {name for name in file_names("buddy_sessions") if not name.endswith(".md")}  # the guides are not in it
     metadata = {f"{release}.dist-info/{name}" for name in (*info, "licenses/LICENSE")}
     check_names(session, zipfile.ZipFile(wheel).namelist(), modules | metadata)
     others = {".gitignore", "CHANGELOG.md", "LICENSE", "PKG-INFO", "README.md", "noxfile.py", "pyproject.toml"}
-    sources = modules | file_names("tests") | file_names("benchmarks") | others
+    sources = others.union(*map(file_names, ("buddy_sessions", "tests", "benchmarks", ".github")))
     with tarfile.open(sdist) as archive:
         archive.extractall(folder, filter="data")
         check_names(session, archive.getnames(), {f"{release}/{name}" for name in sources})
