@@ -108,11 +108,6 @@ def test_examples_of_the_guides(pytester: pytest.Pytester, guide: str, tests: in
     run(pytester, "-p", "pytest_asyncio.plugin", *options, tests=code).assert_outcomes(passed=tests)
 
 
-def test_example_without_pytest(capsys: pytest.CaptureFixture[str]) -> None:
-    exec(python_examples(PROJECT / "buddy_sessions/testing/README.md")[0], {})
-    assert capsys.readouterr().out == "250\n"
-
-
 def python_examples(guide: Path) -> list[str]:
     return re.findall(r"```python\n(.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL)
 
