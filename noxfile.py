@@ -147,12 +147,9 @@ def faults(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the reference of the Python API in `build/docs`, from the docstrings. A warning is an error."""
-    session.install(".", *groups("docs"))
-    modules = ["buddy_sessions", "buddy_sessions.testing"]
-    options = ["-d", "google", "-o", str(Path("build/docs").resolve())]
-    with session.chdir(session.create_tmp()):  # away from the folder `buddy_sessions`
-        run_python(session, "-W", "error::UserWarning", "-m", "pdoc", *options, *modules)
+    """Build the guides and the reference as one site in `build/docs`, with `llms.txt`. A warning is an error."""
+    session.install("-e", ".", *groups("docs"))
+    session.run("mkdocs", "build", "--strict", "-f", ".github/site/mkdocs.yml", env={"NO_MKDOCS_2_WARNING": "1"})
 
 
 @nox.session
