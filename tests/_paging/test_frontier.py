@@ -66,9 +66,3 @@ def test_resumed_read_skips_newer_rows_at_once() -> None:
     assert check(frontier, 207, 206) == Accepted(2)
     assert check(frontier, 202, 201) == Accepted(0)
     assert check(frontier, 201, 200) == Gap()
-
-
-def test_accepted_page_covers_the_numbers_below_the_frontier() -> None:
-    frontier = frontier_after(205, 204, 203)
-    assert frontier.move([session(203), session(199)], 1, 5) == (199, 202)
-    assert (frontier.lowest_id, frontier.offset) == (199, 5)
