@@ -50,24 +50,18 @@ async def enter(buddy: BuddyClient) -> None:
         pass
 
 
+async def read_in_a_thread(buddy: BuddyClient) -> None:
+    await asyncio.to_thread(asyncio.run, read(buddy))
+
+
 async def close(buddy: BuddyClient) -> None:
     await buddy.close()
 
 
-@pytest.mark.parametrize("use", [read, enter, close])
+@pytest.mark.parametrize("use", [read, read_in_a_thread, enter, close])
 def test_second_event_loop(client: BuddyClient, use: type) -> None:
     with pytest.raises(ConfigError, match=OTHER_LOOP):
         asyncio.run(use(client))
-
-
-async def test_other_thread(fake: FakeBuddy) -> None:
-    fake.token = TOKEN
-    fake.add_suite(*KEY).populate(3)
-    async with BuddyClient(TOKEN, base_url=fake.base_url) as buddy:
-        await buddy.sessions(KEY).collect()
-        with pytest.raises(ConfigError, match=OTHER_LOOP):
-            await asyncio.to_thread(asyncio.run, read(buddy))
-    assert len(fake.requests) == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
