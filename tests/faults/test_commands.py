@@ -102,13 +102,11 @@ class TestUnusableFile:
         ("arguments", "message"),
         [
             pytest.param(["harvest", B, "--out", "none/x.csv"], "none' not found", id="harvest-missing-folder"),
-            pytest.param(["harvest", B, "--out", "sessions.db"], "a database", id="harvest-database"),
             pytest.param(["harvest", B, "--out", "folder.csv"], "not a file", id="harvest-folder"),
             pytest.param(["harvest", "--from", "names.csv", "--out", "names.csv"], "input file", id="harvest-input"),
             pytest.param(["sync", B, "--db", "folder.csv"], "not a file", id="sync-folder"),
             pytest.param(["sync", "--from", "names.csv", "--db", "names.csv"], "input file", id="sync-input"),
             pytest.param(["watch", B, "--db", "none/x.db"], "none' not found", id="watch-missing-folder"),
-            pytest.param(["report", "--db", "sessions.db", "--out", "sessions.db"], "database", id="report-database"),
             pytest.param(["report", "--db", "sessions.db", "--out", "folder.csv"], "not a file", id="report-folder"),
         ],
     )
@@ -130,16 +128,6 @@ class TestUnusableFile:
         assert message in result.err
         assert not command.fake.requests
         assert content_of(folder) == before
-
-    @pytest.mark.parametrize("name", ["old.csv", "old.parquet"])
-    def test_partial_harvest_onto_an_existing_file(self, command: CommandRunner, tmp_path: Path, name: str) -> None:
-        """Only the requests show that a suite fails. The file is kept unless `--allow-partial` is given."""
-        path = tmp_path / name
-        path.write_text("old")
-        result = command.run("harvest", B, MISSING, "--out", path)
-        assert (result.code, result.out) == (3, "")
-        assert "add --allow-partial" in result.err
-        assert content_of(tmp_path) == {name: b"old"}
 
 
 class TestErrorOfTheSystem:
