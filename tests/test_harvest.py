@@ -275,18 +275,6 @@ class TestFailures:
 
 
 class TestRejectedToken:
-    async def test_queued_pages_come_first(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
-        suites = keys(add_suites(fake, 4, 1))
-        fake.inject(Fault.stall(0), Fault.stall(0), Fault.status(401))
-        async with buddy.harvest(suites, concurrency=1) as harvest:
-            await anext(harvest)
-            await asyncio.sleep(1)
-            found = await anext(harvest)
-            with pytest.raises(AuthenticationError, match=r"; 1 suite was not tried$"):
-                await anext(harvest)
-        assert found[0] == suites[1]
-        assert [*harvest.failures] == [suites[2]]
-
     @pytest.mark.parametrize(("source", "not_tried"), [(iter, None), (lambda suites: suites[:1], 0)])
     async def test_no_suite_is_known_to_be_left(
         self, fake: FakeBuddy, source: Callable[[list[SuiteKey]], Any], not_tried: int | None

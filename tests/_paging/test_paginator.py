@@ -255,22 +255,6 @@ class TestCursor:
             assert seen == list(range(100, 0, -1))
 
 
-async def leave_by_break(paginator: SessionPaginator) -> None:
-    async for session in paginator:
-        if session.relative_id == 850:
-            break
-
-
-async def leave_by_exception(paginator: SessionPaginator) -> None:
-    async def loop() -> None:
-        async for session in paginator:
-            if session.relative_id == 850:
-                raise LookupError
-
-    with pytest.raises(LookupError):
-        await loop()
-
-
 async def leave_by_closing(paginator: SessionPaginator) -> None:
     async with aclosing(aiter(paginator)) as sessions:
         async for session in sessions:
@@ -285,14 +269,6 @@ async def leave_by_dropping(paginator: SessionPaginator) -> None:
         await anext(sessions)
     del sessions
     gc.collect()
-
-
-async def leave_by_cancelling(paginator: SessionPaginator) -> None:
-    task = asyncio.create_task(paginator.collect())
-    await asyncio.sleep(0.1)  # until every page requested in advance hangs
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
 
 
 @pytest.fixture
@@ -314,12 +290,9 @@ class TestLeaving:
     @pytest.mark.parametrize(
         ("leave", "fault"),
         [
-            pytest.param(leave_by_break, Fault.hang(), id="break"),
-            pytest.param(leave_by_exception, Fault.hang(), id="exception"),
             pytest.param(leave_by_closing, Fault.hang(), id="closing"),
             pytest.param(leave_by_closing, Fault.status(503), id="after-a-failure-ahead"),
             pytest.param(leave_by_dropping, Fault.hang(), id="dropping"),
-            pytest.param(leave_by_cancelling, Fault.hang(), id="cancelling"),
         ],
     )
     async def test_leaving_a_read_leaves_nothing_behind(
