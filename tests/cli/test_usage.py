@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -63,6 +64,17 @@ CASES = {
         "acme/none, acme/shop/none not found in 'sessions.db': run buddy-sessions sync acme/none acme/shop/none --db",
     ),
     "unsaved suite of a report": ("report --db sessions.db --suite a/b -o x.html", "a/b not found in 'sessions.db'"),
+    "file in a missing folder": (f"harvest {A} --out none/x.csv", "none' not found: create it, or choose another path"),
+    "file that is a folder": (f"harvest {A} --out folder.csv", "'folder.csv' exists and is not a file: choose another"),
+    "file that is the input": ("harvest --from names.csv --out names.csv", "'names.csv' is the input file: choose"),
+    "database that is a folder": (f"sync {A} --db folder.csv", "'folder.csv' exists and is not a file: choose another"),
+    "database that is the input": ("sync --from names.csv --db names.csv", "'names.csv' is the input file: choose"),
+    "database in a missing folder": (f"watch {A} --db none/x.db", "none' not found: create it, or choose another path"),
+    "page that is a folder": (f"report {' '.join(DB)} -o folder.csv", "'folder.csv' exists and is not a file: choose"),
+    "unknown file": ("harvest --from none.txt", "cannot read 'none.txt': no such file"),
+    "folder instead of a file": ("harvest --from folder.csv", "cannot read 'folder.csv': is a dir"),
+    "folder without files": (f"harvest {A} -o /proc/x.csv", "cannot write '/proc/x.csv': no such"),
+    "page in a folder without files": (f"report {' '.join(DB)} -o /proc/x", "cannot write '/proc/x'"),
     "page instead of the database": (f"report {' '.join(DB)} -o sessions.db", "would replace the database"),
 } | {f"{command} without a limit": (f"{command} {A} --limit 0", "--limit") for command in ("list", "failures", "flaky")}
 
@@ -88,12 +100,17 @@ def test_wrong_usage(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copy(saved, "sessions.db")
+    Path("folder.csv").mkdir()
+    Path("names.csv").write_text(A)
+    before = sorted(tmp_path.iterdir())
     code, out, err = call(*(word.strip("'") for word in command.split()))
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert err.startswith("error: ")
     assert message in err
+    assert not re.search(r"(?i)errno|\.buddy-sessions-", err)  # the name of a temporary file
     assert not fake.requests
-    assert [path.name for path in tmp_path.iterdir()] == ["sessions.db"]
+    assert sorted(tmp_path.iterdir()) == before
+    assert Path("names.csv").read_text() == A
 
 
 @pytest.mark.parametrize(
