@@ -10,7 +10,8 @@ import pytest
 from buddy_sessions._http.rate_limit import RateLimiter, WaitBudget
 from buddy_sessions.errors import RateLimitError
 from buddy_sessions.models import RateLimit
-from helpers.virtual_time import run_in_virtual_time
+
+pytestmark = pytest.mark.virtual_time
 
 NOW = datetime(2025, 10, 21, 6, 42, 16, tzinfo=UTC)
 
@@ -49,7 +50,6 @@ def start(*waits: Coroutine[Any, Any, float]) -> list[asyncio.Task[float]]:
 
 
 class TestRateLimiter:
-    @run_in_virtual_time
     async def test_failed_request_returns_its_turn(self) -> None:
         limiter = await make_limiter()
         begin = now()
@@ -62,7 +62,6 @@ class TestRateLimiter:
         assert await second == pytest.approx(1)
         assert now() == begin + 1
 
-    @run_in_virtual_time
     async def test_pause_that_becomes_known_ends_waits_at_once(self) -> None:
         limiter = await make_limiter()
         limiter.update(report(10, 0, reset=30), throttled=False)
@@ -76,7 +75,6 @@ class TestRateLimiter:
         await tasks[0]
         assert patient.waited == pytest.approx(110)
 
-    @run_in_virtual_time
     async def test_far_reset_is_believed_for_max_wait(self) -> None:
         limiter = await make_limiter()
         limiter.update(report(10, 0, reset=400), throttled=False)
@@ -87,14 +85,12 @@ class TestRateLimiter:
         assert await tasks[0] == pytest.approx(100)
         assert await tasks[1] == pytest.approx(101), "nothing is known: the first one is sent alone for a second"
 
-    @run_in_virtual_time
     async def test_requests_are_concurrent_if_max_wait_is_zero(self) -> None:
         limiter = await make_limiter(max_wait=0.0)
         for _ in range(4):
             limiter.update(report(10, 9, reset=30), throttled=False)
             assert await acquire(limiter, seconds=0.0) == 0.0
 
-    @run_in_virtual_time
     async def test_earlier_calls_go_first(self) -> None:
         """Also when they have to repeat a request, and so join the queue again."""
         limiter = await make_limiter(max_concurrency=1)
@@ -115,7 +111,6 @@ class TestRateLimiter:
                 limiter.release()
         assert order == [0, 1, 2, 3]
 
-    @run_in_virtual_time
     async def test_rate_limit_is_the_last_report(self) -> None:
         limiter = await make_limiter()
         assert limiter.rate_limit is None
@@ -125,7 +120,6 @@ class TestRateLimiter:
 
 
 class TestCancellation:
-    @run_in_virtual_time
     async def test_cancelled_waiters_leave_the_queue(self) -> None:
         limiter = await make_limiter()
         begin = now()
@@ -140,7 +134,6 @@ class TestCancellation:
         await acquire(limiter)
         await acquire(limiter)
 
-    @run_in_virtual_time
     async def test_turn_of_a_cancelled_waiter_goes_to_the_next_one(self) -> None:
         limiter = await make_limiter(max_concurrency=1)
         await acquire(limiter)
@@ -151,7 +144,6 @@ class TestCancellation:
         assert await second == 0.0
         assert first.cancelled()
 
-    @run_in_virtual_time
     async def test_failed_waiter_can_be_cancelled(self) -> None:
         limiter = await make_limiter(max_concurrency=1)
         await acquire(limiter)

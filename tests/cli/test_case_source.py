@@ -11,7 +11,6 @@ from buddy_sessions import BuddyClient
 from buddy_sessions.cli.case_source import ApiCases
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 from helpers.command_line import Call, rows, sync_database, use_terminal
-from helpers.virtual_time import run_in_virtual_time
 
 SUITE = "acme/shop/a"
 COMMANDS = ("flaky", "slowest")
@@ -28,7 +27,7 @@ def suite(fake: FakeBuddy) -> FakeSuite:
     return suite
 
 
-@run_in_virtual_time
+@pytest.mark.virtual_time
 async def test_sessions_are_read_at_once() -> None:
     """The time is that of the requests, divided by their concurrency."""
     fake = FakeBuddy(latency=0.1)
