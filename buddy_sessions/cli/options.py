@@ -7,13 +7,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, TypeAlias, TypedDict
+from typing import Annotated, Literal, TypeAlias, TypedDict
 
 from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt, PositiveInt
+from cyclopts.validators import Number
 
 from buddy_sessions import BuddyClient, BuddyError, NotFoundError
 
+from .formats.markdown import DEFAULT_MAX_BYTES, MIN_BYTES
 from .formats.writers import DataFormat, Format, choose_format, validate_json
 from .keys import KeyDefaults, check_host
 from .output import Output
@@ -59,6 +61,13 @@ RowFormat: TypeAlias = Annotated[
     ),
 ]
 Json: TypeAlias = Annotated[bool, Parameter(show_default=False, help="The same as --format jsonl.")]
+MaxBytes: TypeAlias = Annotated[
+    int,
+    Parameter(
+        validator=Number(gte=MIN_BYTES),
+        help="Maximum size of markdown: traces, then names are left out. The default fits in a comment of GitHub.",
+    ),
+]
 HINT_TIMEOUT = 3.0
 """Seconds that a command waits for the request for a hint, before it prints its error."""
 _TABLE_LIMIT = 20  # the default number of tests in a table
@@ -91,6 +100,23 @@ class Printing:
         """Return the format to print. Raises ConfigError if the two options contradict each other."""
         validate_json(self.format, json=self.json)
         return "jsonl" if self.json else choose_format(self.format)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class TestPrinting:
+    """How tests are printed."""
+
+    format: Literal["table", "jsonl", "csv", "markdown"] | None = None
+    """Output format (default: table on a terminal, otherwise jsonl). In csv, an apostrophe is put before text
+    that looks like a formula; markdown is for a comment or a job summary."""
+    json: Json = False
+    max_bytes: MaxBytes = DEFAULT_MAX_BYTES
+
+    def choose(self) -> Literal["table", "jsonl", "csv", "markdown"]:
+        """Return the format to print. Raises ConfigError if the two options contradict each other."""
+        validate_json(self.format, json=self.json)
+        return "jsonl" if self.json else self.format or choose_format(None)
 
 
 class Filters(TypedDict):
@@ -132,7 +158,7 @@ class RunOptions:
     db: Path | None = None
     """Read from this SQLite file, written by "sync --cases all", and send no request."""
 
-    def limit_for(self, output_format: Format) -> int | None:
+    def limit_for(self, output_format: str) -> int | None:
         """Return the maximum number of tests in an output format; None for all."""
         return _TABLE_LIMIT if self.limit is None and output_format == "table" else self.limit
 

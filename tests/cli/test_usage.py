@@ -46,6 +46,7 @@ CASES = {
     "cursor": (f"list {A} --cursor somewhere", "118@40"),
     "unknown format": (f"failures {A} --format xml", "--format"),
     "format of another command": (f"flaky {A} --format junit", "--format"),
+    "tiny markdown": (f"failures {A} --format markdown --max-bytes 9999", "--max-bytes"),
     "two formats": (f"list {A} --json --format csv", "--format csv and --json exclude each other"),
     "two formats of tests": (f"failures {A} --json --format junit", "--json"),
     "ending": (f"harvest {A} --out x.xlsx", "cannot write 'x.xlsx': name a file that ends in .jsonl, .csv or .parquet"),

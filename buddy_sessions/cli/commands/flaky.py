@@ -13,9 +13,10 @@ from buddy_sessions import FlakyTest, TestRun, flaky_tests
 from ..case_source import open_cases
 from ..formats.case_tables import TEST, count_runs, name_text, print_hidden, print_summary, print_title, recent_statuses
 from ..formats.formatting import format_count
+from ..formats.markdown import Entry, Page, Section, code, write_markdown
 from ..formats.tables import RECENT_LEGEND, grid
 from ..formats.writers import KEYED_TEST_COLUMNS, keyed_test_row, make_writer
-from ..options import Access, Key, Printing, RunOptions
+from ..options import Access, Key, RunOptions, TestPrinting
 from ..output import Output
 
 
@@ -25,7 +26,7 @@ async def list_flaky_tests(
     *,
     changes: PositiveInt = 3,
     options: RunOptions = RunOptions(),
-    printing: Printing = Printing(),
+    printing: TestPrinting = TestPrinting(),
     access: Access = Access(),
 ) -> None:
     """Print the flaky tests of a suite: those whose status changes often.
@@ -48,13 +49,18 @@ async def list_flaky_tests(
         suite, runs = source.suite, await source.runs(branch=options.branch, last=options.last)
     flaky = flaky_tests([run.cases for run in runs], window=options.last, changes=changes)
     shown = flaky[: options.limit_for(output_format)]
-    if output_format == "table":
+    summary = f"{format_count(len(flaky), 'flaky test')} in {count_runs(runs)}"
+    if output_format == "markdown":
+        entries = [Entry(test.key, f"{test.changes} changes, failed in {test.failed} of {test.runs}") for test in shown]
+        page = Page("flaky", suite, summary, [code(str(suite))], [Section("Flaky tests", entries)])
+        write_markdown(sys.stdout, page, max_bytes=printing.max_bytes)
+    elif output_format == "table":
         output = Output()
         print_title(output, suite, options.branch)
         if shown:
             output.print(_table(shown, runs))
             output.print_line((f"RECENT: {RECENT_LEGEND}", "dim"))
-        print_summary(output, f"{format_count(len(flaky), 'flaky test')} in {count_runs(runs)}")
+        print_summary(output, summary)
         print_hidden(messages, len(flaky) - len(shown))
     else:
         writer = make_writer(output_format, sys.stdout, (*KEYED_TEST_COLUMNS, "changes", "failed", "runs"))

@@ -12,7 +12,8 @@ from rich.text import Text
 from buddy_sessions import Failure, Session, SuiteKey, TestCase, TestKey, TestRun, TestStatus
 
 from ..output import Output
-from .formatting import escape, format_age, format_count, format_duration, format_test_time, one_line
+from .failure_text import message_of, printable_lines
+from .formatting import format_age, format_count, format_duration, format_test_time, one_line
 from .tables import FAILED_MARK, OTHER_MARK, PASSED_MARK, grid, number_text, ref_text, status_text
 
 _STATUSES = {
@@ -42,7 +43,7 @@ def name_text(key: TestKey) -> Text:
 
 def message_text(failure: Failure) -> Text:
     """Return the type and the message of a failure on one line, which a table cuts to the width of the terminal."""
-    text = one_line(_message(failure)) or one_line((failure.text or "").partition("\n")[0])
+    text = one_line(message_of(failure)) or one_line((failure.text or "").partition("\n")[0])
     return Text(text, "dim", no_wrap=True, overflow="ellipsis")
 
 
@@ -122,13 +123,6 @@ def print_details(output: Output, case: TestCase) -> None:
     output.print(Text.assemble(outcome_text(case.status), f"  {time}  ", name_text(case.key)))
     if case.failure is None:
         return
-    for part, style in ((_message(case.failure), ""), (case.failure.text or "", "dim")):
-        for line in part.splitlines():
-            output.print_line((f"{_INDENT}{escape(line.expandtabs().rstrip())}".rstrip(), style))
-
-
-def _message(failure: Failure) -> str:
-    """Return the message of a failure after its type, unless the message begins with it."""
-    message = failure.message or ""
-    is_typed = failure.type is not None and message.startswith(failure.type)
-    return ": ".join(filter(None, ("" if is_typed else failure.type, message)))
+    for part, style in ((message_of(case.failure), ""), (case.failure.text or "", "dim")):
+        for line in printable_lines(part):
+            output.print_line((f"{_INDENT}{line}".rstrip(), style))

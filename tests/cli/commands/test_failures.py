@@ -109,7 +109,7 @@ class TestSession:
 
 
 class TestExitCode:
-    @pytest.mark.parametrize("output_format", ["table", "jsonl", "junit"])
+    @pytest.mark.parametrize("output_format", ["table", "jsonl", "junit", "markdown"])
     def test_failing_tests_are_1_only_if_requested(self, output_format: str, suite: FakeSuite, call: Call) -> None:
         arguments = ("--format", output_format)
         assert call("failures", SUITE, "second", *arguments).code == 0
@@ -118,7 +118,12 @@ class TestExitCode:
 
     @pytest.mark.parametrize(
         ("output_format", "shown"),
-        [("table", "no test failed, but the session did: disk full"), ("junit", 'message="disk full"'), ("jsonl", "")],
+        [
+            ("table", "no test failed, but the session did: disk full"),
+            ("junit", 'message="disk full"'),
+            ("markdown", "## ❌ The session failed without a failing test: <code>main</code>"),
+            ("jsonl", ""),
+        ],
     )
     def test_session_that_failed_without_a_failing_test_is_red(
         self, output_format: str, shown: str, fake: FakeBuddy, call: Call
@@ -232,6 +237,35 @@ class TestJUnit:
         assert (name, case.name, case.classname) == (shown, shown, shown)
         (failure,) = case.result
         assert (failure.message, failure.type, failure.text) == (" a&b", "<T>", "]] ></x>")
+
+
+class TestMarkdown:
+    @pytest.mark.usefixtures("suite")
+    def test_headline_causes_and_traces(self, call: Call) -> None:
+        code, out, err = call("failures", SUITE, "second", "--format", "markdown")
+        assert (code, err) == (0, "")
+        lines = out.splitlines()
+        assert lines[2] == (
+            '## ❌ 2 of 4 tests failed: <code>dev</code> <a href="https://app.buddy.works/acme/shop/unit-tests/a/second">'
+            "#2</a>"
+        )
+        assert lines[6:12] == [
+            "### Causes",
+            "",
+            "- 1 test: <code>AssertionError&#58; at cart/test&#95;total.py&#58;12</code>",
+            "- 1 test: <code>KeyError&#58; 'currency' is not in the response</code>",
+            "",
+            "### Failing tests (2)",
+        ]
+        assert f"\n\n```text\n{TRACEBACK.expandtabs()}\n```\n\n</details>\n" in out
+
+    def test_messages_of_200_tests_are_read(self, fake: FakeBuddy, call: Call) -> None:
+        suite = fake.add_suite("acme", "shop", "b")
+        suite.create(cases=[{"name": f"t{n}", "status": "FAILED", "message": "x"} for n in range(210)])
+        out = call("failures", "acme/shop/b", "--format", "markdown").out
+        assert "- 200 tests: <code>AssertionError&#58; x</code>\n- 10 tests: <code>messages that were not read" in out
+        assert "Failing tests (210)" in out
+        assert len(call("failures", "acme/shop/b", "--format", "markdown", "--max-bytes", "10000").out) <= 10_000
 
 
 class TestTable:

@@ -80,6 +80,14 @@ def test_table_for_80_columns(call: Call) -> None:
     ]
 
 
+@pytest.mark.usefixtures("suite")
+def test_markdown(call: Call) -> None:
+    code, out, err = call("flaky", SUITE, "--format", "markdown")
+    assert (code, err) == (0, "")
+    assert "## 2 flaky tests in 10 sessions, #3 to #12\n" in out
+    assert "CartTest &#62; errors</code> 3 changes, failed in 2 of 8\n" in out
+
+
 def test_table_is_limited_to_20_tests_by_default(fake: FakeBuddy, call: Call) -> None:
     add_runs(fake.add_suite("acme", "shop", "a"), **{f"t{number}": "PFPF" for number in range(25)})
     for arguments, count, message in (
