@@ -547,6 +547,48 @@ class TestBadInput:
         for session_id in ids:
             assert await db.store.cases(KEY, session_id) == listed(db.suite, session_id)
 
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"[]",
+            b'{"cases": [{"id": "1", "name": null, "status": "PASSED"}]}',
+            b'{"cases": [{"id": "1", "name": "x", "status": "PASSED"}, {"id": "1", "name": "y", "status": "PASSED"}]}',
+            b'{"cases": ["' + b"x" * 2**22 + b'"]}',
+        ],
+        ids=["shape", "name", "two-tests-with-one-id", "too-large"],
+    )
+    async def test_wrong_cases_of_one_session(
+        self, db: SyncedSuite, body: bytes, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """One warning, and the next sync reads them again."""
+        ids = [create(db.suite, "PASSED", "PASSED") for _ in range(3)]
+
+        def spoil(request: RecordedRequest) -> None:
+            if request.path.endswith(f"{ids[1]}/cases"):
+                db.fake.inject(Fault.body(body))
+
+        db.fake.on_request = spoil
+        stats = await db.store.sync(db.buddy, [KEY], cases="all").run()
+        assert (stats.suites, stats.failed, stats.verified) == (1, 0, False)
+        assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 1
+        assert [len(await db.store.cases(KEY, session_id)) for session_id in (ids[0], ids[2])] == [2, 2]
+        db.fake.on_request = None
+        assert (await db.store.sync(db.buddy, [KEY], cases="all").run()).verified
+        assert await db.store.cases(KEY, ids[1]) == listed(db.suite, ids[1])
+
+    async def test_suite_fails_if_all_responses_are_wrong(self, db: SyncedSuite) -> None:
+        for _ in range(50):
+            create(db.suite, "FAILED")
+
+        def spoil(request: RecordedRequest) -> None:
+            if request.path.endswith("/cases"):
+                db.fake.inject(Fault.body(b"[]"))
+
+        db.fake.on_request = spoil
+        with pytest.raises(HarvestError):
+            await db.sync(cases="failed")
+        assert len(case_requests(db.fake)) < 30
+
 
 GROUP = ("tests/cart/test_total.py", "CartTest")
 """The default group and class of FakeBuddy's cases."""
