@@ -44,10 +44,10 @@ class SessionStore:
     Several processes may use one file; a call waits up to 30 seconds for another program that is writing to it. You can
     query it with any tool that reads SQLite. The view `sessions` has `workspace`, `project`, `suite_id`, the fields of
     `Session` (`created_by` as JSON, times as ISO 8601 text in UTC, `duration` in seconds), and `missing_since` and
-    `deleted_at`, which are null unless the session is missing or deleted (see `sync`). The table `suites` has `name`,
-    `identifier`, `html_url`, and the same two times. The table `cases` has `workspace`, `project`, `suite_id`,
-    `session_id`, and the fields of `TestCase` without `failure`. Text with a lone surrogate is stored as a blob. All
-    other tables and columns are internal.
+    `deleted_at`, which are null unless the session is missing or deleted (see `sync`). The view `suites` has `name`,
+    `identifier`, `html_url`, and the same two times. The view `cases` has `workspace`, `project`, `suite_id`,
+    `session_id`, and the fields of `TestCase` without `failure`. Text with a lone surrogate is a blob. All tables are
+    internal.
 
     Args:
         path: The file. It is created if it does not exist; its folder is not.
