@@ -13,12 +13,13 @@ from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 from helpers.command_line import Call, interrupt_at_request, sync_database, use_terminal
 
 A, B = "acme/shop/a", "acme/shop/b"
-SINGLE = (["list"], ["failures"], ["flaky"], ["slowest"], ["compare"])
+SINGLE = (["list"], ["wait"], ["failures"], ["flaky"], ["slowest"], ["compare"])
+OPTIONS = {"compare": ["1", "2"], "wait": ["--branch", "main"]}
 ALL = (*SINGLE, ["harvest"], ["watch"])
 
 
 def arguments_of(command: list[str], key: str) -> list[str]:
-    return [*command, key, *(["1", "2"] if command == ["compare"] else [])]
+    return [*command, key, *OPTIONS.get(command[0], [])]
 
 
 @pytest.mark.usefixtures("suites")
@@ -53,7 +54,7 @@ class TestEachCommand:
     def test_refused_connection_is_one_short_line(
         self, command: list[str], call: Call, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        if command == ["watch"]:  # waits until it can connect
+        if command in (["watch"], ["wait"]):  # these wait until they can connect
             return
         monkeypatch.setenv("BUDDY_API_URL", "http://127.0.0.1:1")
         code, out, err = call(*arguments_of(command, A), "--quiet", "--attempts", "2")
@@ -70,7 +71,7 @@ def test_project_instead_of_a_suite_names_its_suites(
 ) -> None:
     options = []
     if source == "database":
-        if command == ["list"]:
+        if command in (["list"], ["wait"]):
             return
         sync_database(fake, tmp_path / "sessions.db")
         options = ["--db", str(tmp_path / "sessions.db")]
