@@ -15,7 +15,7 @@ from attrs import frozen
 from ._latest import has_revision
 from ._paging.paginator import NewReader
 from ._validate import validate_branch, validate_int, validate_name, validate_revision
-from .errors import BuddyError, ConfigError, NotFoundError, ResponseError, StatusError, WaitTimeoutError
+from .errors import BuddyError, ConfigError, NotFoundError, ResponseError, StatusError, TransportError, WaitTimeoutError
 from .models import Session, SuiteKey
 
 _log = logging.getLogger("buddy_sessions")
@@ -95,14 +95,15 @@ class _Search:
 
     Attributes:
         found: The sessions that the last look has found, newest first.
-        is_first: Whether no look has succeeded.
+        failure: The error of the last look; None if it has succeeded.
     """
 
     def __init__(
         self, wanted: Wanted, new_reader: NewReader, read_session: Callable[[str], Awaitable[Session]]
     ) -> None:
         self.found: list[Session] = []
-        self.is_first = True
+        self.failure: BuddyError | None = None
+        self._is_first = True  # no look has succeeded
         self._wanted = wanted
         branch = None if wanted.branch == "*" else wanted.branch
         self._new_reader = partial(new_reader, wanted.suite, branch=branch, after=wanted.after or 0, read_ahead=1)
@@ -111,15 +112,46 @@ class _Search:
         self._listed: set[str] = set()  # the ids of the sessions that it has read
 
     async def look(self) -> None:
+        """Read the sessions as they are now. Raises an error unless another look may succeed."""
+        try:
+            await self._read()
+        except BuddyError as error:
+            # Once a look has succeeded, the token and the suite are known to be right.
+            if not error.retryable and (self._is_first or not isinstance(error, StatusError | ResponseError)):
+                raise
+            if self.failure is None:
+                _log.warning("cannot read %s, trying again: %s", self._wanted.suite, error)
+            self.failure = error
+        else:
+            self.failure = None
+
+    def too_late(self, seconds: float) -> WaitTimeoutError:
+        """Return the error that says what is missing after these seconds, and what to do."""
+        wanted, found, failure = self._wanted, self.found, self.failure
+        if self._is_first:
+            text, advice = f"{wanted} could not be read", "check the network, or wait longer"
+            failure = failure or TransportError("no response so far")
+        elif len(found) < wanted.count:
+            some = f"only {len(found):,} of {wanted.count:,} sessions ({_names(found)})" if found else "no session"
+            text, advice = f"{some} of {wanted} appeared", "check that its tests have started, or wait longer"
+        else:
+            text = f"{_names([each for each in found if not each.is_finished])} of {wanted} did not finish"
+            advice = "wait longer"
+        last = f"; the last look failed: {failure}" if failure is not None else ""
+        error = WaitTimeoutError(f"{text} within {seconds:,.0f} s: {advice}{last}", found)
+        error.__cause__ = failure
+        return error
+
+    async def _read(self) -> None:
         """Read the newest sessions, and the awaited ones that are older and have not finished."""
-        reader = self._new_reader(max_sessions=_SEARCHED if self.is_first else _POLLED, known_digest=self._digest)
+        reader = self._new_reader(max_sessions=_SEARCHED if self._is_first else _POLLED, known_digest=self._digest)
         listed: list[Session] = []
         async with aclosing(reader.pages()) as pages:
             async for page in pages:
                 listed += page.sessions
                 if not self._wanted.is_one_commit and len(listed) >= self._wanted.count:
                     break
-        self.is_first = False
+        self._is_first = False
         if not reader.is_not_modified:
             self._digest = (reader.stats.pages == 1 and reader.first_digest) or b""
             self._listed = {session.id for session in listed}
@@ -152,48 +184,22 @@ async def wait_for_sessions(
 ) -> list[Session]:
     """Return the awaited sessions once all have finished. The arguments are those of `BuddyClient.wait`."""
     search = _Search(wanted, new_reader, read_session)
-    failure: BuddyError | None = None
-    started = asyncio.get_running_loop().time()
+    loop = asyncio.get_running_loop()
+    started = loop.time()
     try:
         async with asyncio.timeout_at(started + min(appear_timeout, timeout)) as deadline:
             while True:
-                try:
-                    await search.look()
-                except BuddyError as error:
-                    if not _is_temporary(error, is_first=search.is_first):
-                        raise
-                    if failure is None:
-                        _log.warning("cannot read %s, trying again: %s", wanted.suite, error)
-                    failure = error
-                else:
-                    failure = None
-                    if len(search.found) >= wanted.count:
-                        if all(session.is_finished for session in search.found):
-                            return search.found
-                        deadline.reschedule(started + timeout)
+                await search.look()
+                if len(search.found) >= wanted.count:
+                    if all(session.is_finished for session in search.found):
+                        return search.found
+                    deadline.reschedule(started + timeout)
                 await asyncio.sleep(interval * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311 - no secret
     except TimeoutError:
         if not deadline.expired():
             raise
-        waited = asyncio.get_running_loop().time() - started
-        raise WaitTimeoutError(_describe(wanted, search.found, waited, failure), search.found) from failure
-
-
-def _is_temporary(error: BuddyError, *, is_first: bool) -> bool:
-    """Return whether to look again after an error. Once a look has succeeded, the arguments are known to be right."""
-    return error.retryable or (not is_first and isinstance(error, StatusError | ResponseError))
-
-
-def _describe(wanted: Wanted, found: list[Session], waited: float, failure: BuddyError | None) -> str:
-    """Return the message of the error: what is missing, and what to do."""
-    if len(found) < wanted.count:
-        some = f"only {len(found):,} of {wanted.count:,} sessions ({_names(found)})" if found else "no session"
-        text, advice = f"{some} of {wanted} appeared", "check that its tests have started, or wait longer"
-    else:
-        text = f"{_names([each for each in found if not each.is_finished])} of {wanted} did not finish"
-        advice = "wait longer"
-    last = f"; the last look failed: {failure}" if failure is not None else ""
-    return f"{text} within {waited:,.0f} s: {advice}{last}"
+        error = search.too_late(loop.time() - started)
+        raise error from error.__cause__
 
 
 def _names(sessions: list[Session]) -> str:

@@ -78,6 +78,8 @@ class TransportError(BuddyError):
 class WaitTimeoutError(BuddyError, TimeoutError):
     """The sessions that `client.wait` waits for did not appear, or did not finish, in time.
 
+    If Buddy could not be reached in the end, `__cause__` is the last error.
+
     Attributes:
         sessions: Those that appeared, as they were last seen, newest first; empty if there is none.
     """

@@ -212,8 +212,17 @@ async def test_sessions_that_are_awaited(
             {"timeout": 300},
             300,
             [],
-            "the last look failed: HTTP 503 (injected fault) (503); GET http",
+            "unit (revision 5ff36f3) could not be read within 300 s: check the network, or wait longer; the last look "
+            "failed: HTTP 503 (injected fault) (503); GET http",
             id="server that is down",
+        ),
+        pytest.param(
+            [(0, lambda fake, _: fake.inject(Fault.hang()))],
+            {"timeout": 20},
+            20,
+            [],
+            "could not be read within 20 s: check the network, or wait longer; the last look failed: no response",
+            id="first request that hangs",
         ),
         pytest.param(
             [(0, create(**RUNNING)), (5, lambda fake, _: fake.inject(Fault.hang()))],
