@@ -20,13 +20,6 @@ OTHER_LOOP = "^the client was first used in another event loop"
 
 
 @pytest.fixture
-def fake(fake: FakeBuddy) -> FakeBuddy:
-    fake.token = TOKEN
-    fake.add_suite(*KEY).populate(3)
-    return fake
-
-
-@pytest.fixture
 def runner() -> Iterator[asyncio.Runner]:
     with asyncio.Runner() as runner:
         yield runner

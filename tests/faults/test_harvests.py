@@ -38,7 +38,6 @@ Read = Callable[[BuddyClient], Awaitable[list[Session]]]
 
 @pytest.fixture
 def fake(fake: FakeBuddy) -> FakeBuddy:
-    fake.token = TOKEN
     fake.latency = 0.01
     return fake
 

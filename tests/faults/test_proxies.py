@@ -75,20 +75,6 @@ async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 
 @pytest.fixture
-def fake(fake: FakeBuddy) -> FakeBuddy:
-    fake.token = TOKEN
-    fake.add_suite(*KEY).populate(3)
-    return fake
-
-
-@pytest.fixture(autouse=True)
-def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "https_proxy", "no_proxy", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-
-
-@pytest.fixture
 async def proxy(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ForwardProxy]:
     """A proxy that `http_proxy` names."""
     proxy = ForwardProxy()

@@ -173,7 +173,7 @@ async def test_redirect(reader: CheckedReader, location: str, status: str) -> No
 
 @pytest.mark.parametrize(("largest_page", "requests"), [(30, 3), (20, 4)])
 async def test_reduced_page_size(reader: CheckedReader, fake: FakeBuddy, largest_page: int, requests: int) -> None:
-    fake.token, fake.largest_page = TOKEN, largest_page
-    fake.add_suite(*KEY).populate(70)
+    fake.largest_page = largest_page
+    fake.suites[KEY].populate(67)
     sessions = await reader.read(fake, requests=requests)
     assert [session.relative_id for session in sessions] == list(range(70, 0, -1))
