@@ -43,14 +43,7 @@ _T = TypeVar("_T")
 
 
 class Api:
-    """Buddy's API, as one client reads it.
-
-    Args:
-        transport: Sends the requests.
-        base_url: The URL of the API.
-        per_page: The default page size.
-        read_ahead: The default maximum number of pages of one list to request at once.
-    """
+    """Buddy's API, as one client reads it."""
 
     def __init__(self, transport: Transport, base_url: URL, *, per_page: int, read_ahead: int) -> None:
         self._transport = transport
@@ -113,15 +106,7 @@ class Api:
         max_cases: int | None = None,
         reads_session: bool = False,
     ) -> CasePaginator:
-        """Return a paginator over the test cases of a session.
-
-        Args:
-            key: The suite.
-            session: The session with its counts, its ID or its `relative_id`.
-            status: Only cases with this status.
-            max_cases: The maximum number of cases to yield.
-            reads_session: Whether to request the session first, which a `relative_id` requires.
-        """
+        """Return a paginator over the test cases of a session, which is requested first if `reads_session` is true."""
 
         def fetch_from(session_id: str) -> FetchPage[list[TestCase]]:
             url = cases_url(self._base_url, key, session_id)
@@ -181,25 +166,14 @@ class Api:
         slots: RequestSlots | None = None,
         known_digest: bytes | None = None,
     ) -> PageReader:
-        """Return a new read of a suite.
+        """Return a new read of a suite. The arguments up to `read_ahead` are those of `BuddyClient.sessions`.
 
-        Args:
-            key: The suite.
-            branch: As in `BuddyClient.sessions`, and so the next six.
-            after: Only sessions with a higher `relative_id` are read.
-            since: Only sessions created at this time or later are read.
-            cursor: The position to resume from.
-            max_sessions: The maximum number of sessions to yield.
-            per_page: The page size.
-            read_ahead: The maximum number of pages to request at once.
-            min_id: The lowest `relative_id` to yield, if it is on the same page as a session above `after`; None for
-                `after + 1`.
-            check_end: Whether to always check the end of the list with two more requests, unless the read reaches
-                `relative_id` 1. By default, the client checks its first list, then one in 50, and long lists.
-            slots: The request slots of a harvest: pages are requested in advance only while slots are idle, first up to
-                `read_ahead`. None, or a `read_ahead` of 1: the read has slots of its own.
-            known_digest: The digest of page 1 in an earlier read, empty if there is none. Asks for the digest of
-                page 1, and ends the read if it is the same. None: no digest is needed.
+        `min_id` is the lowest `relative_id` to yield, if it is on the same page as a session above `after` (default:
+        `after + 1`). With `check_end`, the end of the list is checked by two more requests in any case, unless it is
+        `relative_id` 1; by default, the client checks its first list, then one in 50, and long lists. `slots` are those
+        of a harvest: pages are requested in advance only while slots are idle, first up to `read_ahead`; without, or
+        with a `read_ahead` of 1, the read has slots of its own. With `known_digest`, that of page 1 in an earlier read
+        or empty, the read ends if page 1 has the same one.
         """
         read_ahead = self._read_ahead if read_ahead is None else read_ahead
         if slots is None or read_ahead == 1:
