@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt, PositiveInt
 from cyclopts.validators import Number
 
-from buddy_sessions import BuddyClient, BuddyError, NotFoundError
+from buddy_sessions import BuddyClient, BuddyError, ConfigError, NotFoundError
 
 from .formats.markdown import DEFAULT_MAX_BYTES, MIN_BYTES
 from .formats.writers import DataFormat, Format, choose_format, validate_json
@@ -147,10 +147,27 @@ class ReadOptions:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
+class BranchOptions:
+    """Which sessions a verdict is about."""
+
+    branch: str | None = None
+    """Branch to look at (default: the main branch: main or master, otherwise the one with most sessions)."""
+    all_branches: Annotated[bool, Parameter(show_default=False)] = False
+    """Mix the sessions of all branches, tags and pull requests."""
+
+    def choose(self) -> str | None:
+        """Return the name of the branch; None for the main branch; "*" for all sessions."""
+        if self.branch is not None and self.all_branches:
+            raise ConfigError("--branch and --all-branches exclude each other: leave out one of them")
+        return "*" if self.all_branches else self.branch
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
 class RunOptions:
     """Which sessions a command reads with their test cases, and what it prints of the result."""
 
-    branch: Branch = None
+    branches: BranchOptions = BranchOptions()
     last: PositiveInt = 10
     """Number of sessions to look at: the newest finished ones."""
     limit: PositiveInt | None = None

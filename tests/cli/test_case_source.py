@@ -46,7 +46,7 @@ async def test_sessions_are_read_at_once() -> None:
     assert seconds <= 1.15 * len(fake.requests) * fake.latency / 8
 
 
-@pytest.mark.parametrize("arguments", [[], ["--branch", "dev", "--last", "25"]])
+@pytest.mark.parametrize("arguments", [[], ["--branch", "dev", "--last", "25"], ["--all-branches"]])
 @pytest.mark.parametrize("command", ["flaky --changes 1", "slowest"])
 def test_database_and_api_give_the_same_result(
     command: str, arguments: list[str], fake: FakeBuddy, suite: FakeSuite, call: Call, tmp_path: Path
@@ -66,16 +66,17 @@ def test_database_and_api_give_the_same_result(
 @pytest.mark.parametrize("command", COMMANDS)
 class TestEachCommand:
     @pytest.mark.usefixtures("suite")
-    def test_ten_finished_sessions_by_default(self, command: str, call: Call) -> None:
-        for arguments, sessions in (
-            ([], "10 sessions, #17 to #30"),
-            (["--last", "1"], "1 session, #30"),
-            (["--last", "2", "--branch", "dev"], "2 sessions, #25 to #28"),
-            (["--last", "99"], "20 sessions, #2 to #30"),
+    def test_ten_sessions_of_the_main_branch_by_default(self, command: str, call: Call) -> None:
+        for arguments, branch, sessions in (
+            ([], "branch main", "10 sessions, #17 to #30"),
+            (["--last", "1"], "branch main", "1 session, #30"),
+            (["--last", "99"], "branch main", "20 sessions, #2 to #30"),
+            (["--last", "2", "--branch", "dev"], "branch dev", "2 sessions, #25 to #28"),
+            (["--all-branches"], "all branches", "10 sessions, #21 to #30"),
         ):
             code, out, err = call(command, SUITE, "--format", "table", *arguments)
             assert (code, f" in {sessions}\n" in out) == (0, True)
-            assert out.splitlines()[0] == SUITE + (", branch dev" if "dev" in arguments else "")
+            assert out.splitlines()[0] == f"{SUITE}, {branch}"
             assert not err or err.startswith("for the other ")
 
     def test_deleted_session_is_left_out(self, command: str, fake: FakeBuddy, suite: FakeSuite, call: Call) -> None:

@@ -38,6 +38,11 @@ CASES = {
     "suite as session": (f"compare {A} old {URL}/a", f"not a session of {A}: 'https"),
     "empty session": (f"failures {A} ''", "session must be a name"),
     "session and branch": (f"failures {A} 2 --branch main", "--branch selects the latest session: leave it out"),
+    "branch and all branches": (f"flaky {A} --branch main --all-branches", "--branch and --all-branches exclude each"),
+    "a report's branches": (
+        f"report {' '.join(DB)} --branch main --all-branches -o x.html",
+        "exclude each other: leave",
+    ),
     "empty branch": (f"flaky {A} --branch ''", "branch must be"),
     "one session and a branch": (f"list {URL}/a/first --branch main", "is the URL of one session: leave out"),
     "limit and all": (f"list {A} --limit 3 --all", "--limit"),

@@ -36,17 +36,18 @@ async def list_flaky_tests(
 
     For example:
 
-    - buddy-sessions flaky acme/storefront/MNbyVedg --branch main
+    - buddy-sessions flaky acme/storefront/MNbyVedg --branch develop
     - buddy-sessions flaky acme/storefront/MNbyVedg --db sessions.db --last 50
 
     Args:
         changes: Minimum number of changes of the status.
     """
     target = access.defaults.parse_target(key)
-    output_format = printing.choose()
+    output_format, selected = printing.choose(), options.branches.choose()
     messages = access.verbosity.open()
     async with open_cases(target, key, db=options.db, connection=access.connection, messages=messages) as source:
-        suite, runs = source.suite, await source.runs(branch=options.branch, last=options.last)
+        suite, branch = source.suite, await source.choose_branch(selected)
+        runs = await source.runs(branch=branch, last=options.last)
     flaky = flaky_tests([run.cases for run in runs], window=options.last, changes=changes)
     shown = flaky[: options.limit_for(output_format)]
     summary = f"{format_count(len(flaky), 'flaky test')} in {count_runs(runs)}"
@@ -56,7 +57,7 @@ async def list_flaky_tests(
         write_markdown(sys.stdout, page, max_bytes=printing.max_bytes)
     elif output_format == "table":
         output = Output()
-        print_title(output, suite, options.branch)
+        print_title(output, suite, branch)
         if shown:
             output.print(_table(shown, runs))
             output.print_line((f"RECENT: {RECENT_LEGEND}", "dim"))
@@ -65,7 +66,9 @@ async def list_flaky_tests(
     else:
         writer = make_writer(output_format, sys.stdout, (*KEYED_TEST_COLUMNS, "changes", "failed", "runs"))
         counts = ({"changes": test.changes, "failed": test.failed, "runs": test.runs} for test in shown)
-        writer.write(keyed_test_row(suite, test.key) | row for test, row in zip(shown, counts, strict=True))
+        writer.write(
+            keyed_test_row(suite, test.key, branch, runs) | row for test, row in zip(shown, counts, strict=True)
+        )
 
 
 def _table(tests: Sequence[FlakyTest], runs: Sequence[TestRun]) -> Table:

@@ -79,9 +79,9 @@ def recent_statuses(runs: Sequence[TestRun], keys: Iterable[TestKey]) -> dict[Te
     return marks
 
 
-def print_title(output: Output, suite: SuiteKey, branch: str | None) -> None:
+def print_title(output: Output, suite: SuiteKey, branch: str) -> None:
     """Print what a table is about."""
-    output.print_line((one_line(f"{suite}, branch {branch}" if branch else str(suite)), "bold"))
+    output.print_line((one_line(f"{suite}, {'all branches' if branch == '*' else f'branch {branch}'}"), "bold"))
 
 
 def print_summary(output: Output, text: str) -> None:

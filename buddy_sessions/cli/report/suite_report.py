@@ -87,11 +87,10 @@ class Figures(NamedTuple):
 class Scope(NamedTuple):
     """Which sessions a report is about.
 
-    `branch` is None for the main branch of each suite. What happened at `new_since` or later is new.
+    `branch` is None for the main branch of each suite, "*" for all. What happened at `new_since` or later is new.
     """
 
     branch: str | None
-    all_branches: bool
     new_since: datetime
 
 
@@ -191,15 +190,14 @@ async def _read_sessions(
     store: SessionStore, suite: SuiteKey, scope: Scope
 ) -> tuple[str | None, list[Session], list[Session], int]:
     """Return the branch, the newest sessions, those of the branch that have a verdict, and how many were read."""
-    branch = None if scope.all_branches else scope.branch
+    branch = None if scope.branch == "*" else scope.branch
     newest: list[Session] = []
     verdicts: list[Session] = []
     read = 0
     async for page in store.pages(suite):
         if not read:
             newest = page[:NEWEST]
-            if branch is None and not scope.all_branches:
-                branch = main_branch(newest)
+            branch = main_branch(newest) if scope.branch is None else branch
         read += len(page)
         verdicts += [it for it in page if it.has_verdict and branch in {None, it.branch}]
         if len(verdicts) >= _MAX_VERDICTS:
