@@ -153,6 +153,13 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session
+def pictures(session: nox.Session) -> None:
+    """Make the pictures of the README. Needs Chromium and its chromedriver."""
+    session.install("-e", ".[cli,report]", *groups("pictures"))
+    session.run("python", ".github/site/pictures.py")
+
+
+@nox.session
 def integrations(session: nox.Session) -> None:
     """Test the recipes with their tools, and the report in a browser; list missing tools."""
     install_wheel(session)
