@@ -121,8 +121,12 @@ def test_links_lead_somewhere(guide: Path) -> None:
 def test_every_guide_and_recipe_is_linked() -> None:
     texts = {guide: guide.read_text(encoding="utf-8") for guide in GUIDES}
     linked = {(guide.parent / link).resolve() for guide in GUIDES for link in re.findall(r"\]\(([^)#]*)", texts[guide])}
-    recipes = (ROOT / "tests" / "integrations" / "recipes").glob("*.py")
+    recipes = (ROOT / "tests" / "integrations" / "recipes").glob("*.*")
     assert {*GUIDES[1:], *recipes} - linked == set()
+
+
+def test_readme_is_read_in_a_few_minutes() -> None:
+    assert len(README.split()) <= 1500
 
 
 def test_two_commands() -> None:
