@@ -69,7 +69,11 @@ def reference_page(title: str) -> str:
         lines += [(inspect.getdoc(buddy_sessions.analysis) or "").partition("\nExample")[0], ""]
     for name, value in public_names(title):
         is_enum = inspect.isclass(value) and issubclass(value, Enum)  # its members have no docstrings
-        options = {"merge_init_into_class": has_public_constructor(value), "show_if_no_docstring": is_enum}
+        options = {
+            "merge_init_into_class": has_public_constructor(value),
+            "show_if_no_docstring": is_enum,
+            "show_labels": not is_enum,
+        }
         lines += [f"::: {name}", "    options:", *(f"      {key}: {option}" for key, option in options.items()), ""]
     return "\n".join(lines)
 
