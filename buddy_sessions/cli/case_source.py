@@ -6,7 +6,7 @@ A `branch` is the name of a branch, None for the main branch, or "*" for all ses
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
@@ -52,8 +52,12 @@ class CaseSource(ABC):
         """Return the session with this `relative_id`, if it is a number, or this ID; None if there is none."""
 
     @abstractmethod
-    async def failing_cases(self, session: Session, *, details: int | None) -> list[TestCase]:
-        """Return the test cases of a session that fail, the first `details` with their failures; None for all."""
+    async def failing_runs(self, sessions: Sequence[Session]) -> list[TestRun]:
+        """Return the sessions, without deleted ones, with their failing test cases, which may lack their failures."""
+
+    @abstractmethod
+    async def add_failures(self, tests: Sequence[tuple[Session, TestCase]]) -> list[TestCase]:
+        """Return test cases of `failing_runs` with their failures, as far as these are known."""
 
     @abstractmethod
     async def cases(self, session: Session) -> list[TestCase]:
@@ -187,9 +191,26 @@ class ApiCases(CaseSource):
         except NotFoundError:
             return None
 
-    async def failing_cases(self, session: Session, *, details: int | None) -> list[TestCase]:
-        """Return the failing test cases: two requests, and one for each of the first `details`."""
-        return await self._buddy.failures(self.suite, session, details=True if details is None else details)
+    async def failing_runs(self, sessions: Sequence[Session]) -> list[TestRun]:
+        """Return the sessions with their failing test cases: usually two requests for each one that is not green."""
+        return await self._read_cases(sessions, self._failing_cases)
+
+    async def _failing_cases(self, session: Session) -> list[TestCase]:
+        return await self._buddy.failures(self.suite, session) if _may_have_failing_tests(session) else []
+
+    async def add_failures(self, tests: Sequence[tuple[Session, TestCase]]) -> list[TestCase]:
+        """Return the test cases with their failures: one request for each."""
+
+        async def read(test: tuple[Session, TestCase]) -> TestCase:
+            session, case = test
+            if not case.test_group_id:
+                return case
+            try:
+                return await self._buddy.case(self.suite, session, case)
+            except NotFoundError:
+                return case
+
+        return await map_concurrently(read, tests, limit=self._buddy.max_concurrency)
 
     async def cases(self, session: Session) -> list[TestCase]:
         """Return all test cases of a session: one request for each 100 of them."""
@@ -197,13 +218,17 @@ class ApiCases(CaseSource):
 
     async def read_runs(self, *, branch: str, last: int) -> list[TestRun]:
         """Return the sessions with their test cases, without those that were deleted meanwhile."""
-        sessions = (await self.verdicts(branch=branch, last=last))[:last][::-1]
+        return await self._read_cases((await self.verdicts(branch=branch, last=last))[:last][::-1], self.cases)
+
+    async def _read_cases(
+        self, sessions: Sequence[Session], read_cases: Callable[[Session], Awaitable[list[TestCase]]]
+    ) -> list[TestRun]:
         done = 0
 
         async def read(session: Session) -> TestRun | None:
             nonlocal done
             try:
-                run = TestRun(session, tuple(await self.cases(session)))
+                run = TestRun(session, tuple(await read_cases(session)))
             except NotFoundError:
                 run = None
             done += 1
@@ -232,9 +257,13 @@ class SavedCases(CaseSource):
         found = await self._read(count=1, where=lambda each: session in (each.relative_id, each.id))
         return found[0] if found else None
 
-    async def failing_cases(self, session: Session, *, details: int | None) -> list[TestCase]:  # noqa: ARG002 - of the API
-        """Return the failing test cases. Raises ConfigError if they were not saved."""
-        return await self._cases(session, "failed")
+    async def failing_runs(self, sessions: Sequence[Session]) -> list[TestRun]:
+        """Return the sessions with their failing test cases. Raises ConfigError if those of one were not saved."""
+        return [TestRun(session, tuple(await self._cases(session, "failed"))) for session in sessions]
+
+    async def add_failures(self, tests: Sequence[tuple[Session, TestCase]]) -> list[TestCase]:
+        """Return the test cases as they were saved."""
+        return [case for _, case in tests]
 
     async def cases(self, session: Session) -> list[TestCase]:
         """Return all test cases of a session. Raises ConfigError if they were not saved."""
@@ -262,6 +291,10 @@ class SavedCases(CaseSource):
     def _sync(self, scope: CaseScope) -> str:
         """Return a hint to the command that saves the missing test cases."""
         return f"run buddy-sessions sync {self.suite} --db {self._path} --cases {scope}"
+
+
+def _may_have_failing_tests(session: Session) -> bool:
+    return not session.has_verdict or session.is_failing or bool(session.failed_count or session.error_count)
 
 
 @asynccontextmanager

@@ -11,7 +11,16 @@ from rich.table import Table
 from buddy_sessions import FlakyTest, TestRun, flaky_tests
 
 from ..case_source import open_cases
-from ..formats.case_tables import TEST, count_runs, name_text, print_hidden, print_summary, print_title, recent_statuses
+from ..formats.case_tables import (
+    TEST,
+    count_runs,
+    name_text,
+    print_hidden,
+    print_summary,
+    print_title,
+    recent_statuses,
+    title_of,
+)
 from ..formats.formatting import format_count
 from ..formats.markdown import Entry, Page, Section, code, write_markdown
 from ..formats.tables import RECENT_LEGEND, grid
@@ -53,7 +62,7 @@ async def list_flaky_tests(
     summary = f"{format_count(len(flaky), 'flaky test')} in {count_runs(runs)}"
     if output_format == "markdown":
         entries = [Entry(test.key, f"{test.changes} changes, failed in {test.failed} of {test.runs}") for test in shown]
-        page = Page("flaky", suite, summary, [code(str(suite))], [Section("Flaky tests", entries)])
+        page = Page("flaky", suite, summary, [code(title_of(suite, branch))], [Section("Flaky tests", entries)])
         write_markdown(sys.stdout, page, max_bytes=printing.max_bytes)
     elif output_format == "table":
         output = Output()

@@ -100,6 +100,18 @@ class TestSession:
         code, out, err = call("failures", *arguments)
         assert (code, names(out), err) == (0, expected, "")
 
+    @pytest.mark.parametrize(
+        ("arguments", "expected"),
+        [([], ["old"]), (["latest"], ["old"]), (["--all-branches"], ["x"]), (["latest", "--branch", "dev"], ["x"])],
+    )
+    def test_main_branch_unless_told_otherwise(
+        self, arguments: list[str], expected: list[str], fake: FakeBuddy, call: Call
+    ) -> None:
+        suite = fake.add_suite("acme", "shop", "b")
+        for branch, name in (("main", "old"), ("dev", "x")):
+            suite.create(branch=branch, status="ERROR", cases=[{"name": name, "status": "FAILED", "message": "x"}])
+        assert names(call("failures", "acme/shop/b", *arguments).out) == expected
+
     def test_latest_finished_session_may_be_on_a_later_page(self, fake: FakeBuddy, call: Call) -> None:
         suite = fake.add_suite("acme", "shop", "b")
         suite.create(cases=[{"name": "old", "status": "FAILED", "message": "x"}])
@@ -115,23 +127,6 @@ class TestExitCode:
         assert call("failures", SUITE, "second", *arguments).code == 0
         assert call("failures", SUITE, "second", *arguments, "--exit-code").code == 1
         assert call("failures", SUITE, "third", *arguments, "--exit-code").code == 0
-
-    @pytest.mark.parametrize(
-        ("output_format", "shown"),
-        [
-            ("table", "no test failed, but the session did: disk full"),
-            ("junit", 'message="disk full"'),
-            ("markdown", "## ❌ The session failed without a failing test: <code>main</code>"),
-            ("jsonl", ""),
-        ],
-    )
-    def test_session_that_failed_without_a_failing_test_is_red(
-        self, output_format: str, shown: str, fake: FakeBuddy, call: Call
-    ) -> None:
-        fake.add_suite("acme", "shop", "b").create(status="ERROR", cases=[], error_message="disk full")
-        code, out, err = call("failures", "acme/shop/b", "--format", output_format, "--exit-code")
-        assert (code, shown in out, err) == (1, True, "")
-        assert out.count("<error ") == (output_format == "junit")
 
 
 class TestData:
@@ -304,20 +299,6 @@ class TestTable:
             "",
             "2 of 4 tests failed",
         ]
-
-    @pytest.mark.parametrize(
-        ("arguments", "session", "number"), [([], "session", 1), (["--branch", "main"], "session of branch main", 1)]
-    )
-    @pytest.mark.usefixtures("suite")
-    def test_older_session_with_failing_tests_is_named(
-        self, arguments: list[str], session: str, number: int, database: str, call: Call
-    ) -> None:
-        words = ("failures", SUITE, "--format", "table", *arguments)
-        command = f"buddy-sessions failures {SUITE} {number}"
-        hint = f"the latest {session} with failing tests is #{number}:\n{command}"
-        code, out, err = call(*words)
-        assert (code, err, out.endswith("\n0 of 3 tests failed\n")) == (0, f"{hint}\n", True)
-        assert call(*words, "--db", database).err == f"{hint} --db {database}\n"
 
     def test_session_without_optional_fields(self, fake: FakeBuddy, call: Call) -> None:
         names = ("html_url", "create_date", "duration", "ref_type", "ref_name", "tests_count")
