@@ -116,7 +116,7 @@ def test_import_loads_no_more_than_needed() -> None:
     code = "import sys, json, buddy_sessions; print(json.dumps(sorted(sys.modules)))"
     loaded = set(json.loads(subprocess.check_output([sys.executable, "-c", code])))
     assert "buddy_sessions.client" in loaded
-    unwanted = {"cyclopts", "rich", "pytest", "hypothesis", "msgspec", "orjson", "structlog"}
+    unwanted = {"cyclopts", "rich", "pytest", "hypothesis", "msgspec", "orjson", "stamina", "structlog", "tenacity"}
     assert not unwanted & loaded
     assert not {"buddy_sessions.cli", "buddy_sessions.testing"} & loaded
 
