@@ -125,6 +125,12 @@ def test_every_guide_and_recipe_is_linked() -> None:
     assert {*GUIDES[1:], *recipes} - linked == set()
 
 
+def test_map_of_the_code_is_complete() -> None:
+    contributing = (ROOT / ".github" / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    modules = {path.stem for path in (ROOT / "buddy_sessions").iterdir() if path.suffix == ".py" or path.is_dir()}
+    assert [name for name in modules if not name.startswith("__") and name not in contributing] == []
+
+
 def test_readme_is_read_in_a_few_minutes() -> None:
     assert len(README.split()) <= 1500
 
