@@ -1,7 +1,7 @@
 """The guides: their examples run and print what they show, their links lead somewhere, their tables are complete.
 
 The guides are the README, those next to the code, and those for contributors. In each guide, a block of Python or shell
-code that is followed by a block `text` is run as it stands, on a terminal of 100 columns, with the suites of
+code that is followed by a block `text` is run unchanged, on a terminal of 100 columns, with the suites of
 `buddy-sessions serve`. The blocks of one guide are run in their order, in one folder.
 """
 
