@@ -147,12 +147,16 @@ def faults(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the reference of the Python API in `build/docs`, from the docstrings. A warning is an error."""
-    session.install(".", *groups("docs"))
-    modules = ["buddy_sessions", "buddy_sessions.testing"]
-    options = ["-d", "google", "-o", str(Path("build/docs").resolve())]
-    with session.chdir(session.create_tmp()):  # away from the folder `buddy_sessions`
-        run_python(session, "-W", "error::UserWarning", "-m", "pdoc", *options, *modules)
+    """Build the guides and the reference as one site in `build/docs`, with `llms.txt`. A warning is an error."""
+    session.install("-e", ".", *groups("docs"))
+    session.run("mkdocs", "build", "--strict", "-f", ".github/site/mkdocs.yml", env={"NO_MKDOCS_2_WARNING": "1"})
+
+
+@nox.session
+def pictures(session: nox.Session) -> None:
+    """Make the pictures of the README. Needs Chromium and its chromedriver."""
+    session.install("-e", ".[cli,report]", *groups("pictures"))
+    session.run("python", ".github/site/pictures.py")
 
 
 @nox.session
@@ -170,10 +174,11 @@ def integrations(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check the style."""
+    """Check the style, and the security of the workflows."""
     session.install(*groups("lint"))
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
+    session.run("zizmor", "--offline", "--quiet", ".github")
 
 
 @nox.session
@@ -209,11 +214,11 @@ def package(session: nox.Session) -> None:
     session.run("check-wheel-contents", str(wheel))
 
     release, info = sdist.name.removesuffix(".tar.gz"), ("METADATA", "RECORD", "WHEEL", "entry_points.txt")
-    modules = file_names("buddy_sessions")
+    modules = {name for name in file_names("buddy_sessions") if not name.endswith(".md")}  # the guides are not in it
     metadata = {f"{release}.dist-info/{name}" for name in (*info, "licenses/LICENSE")}
     check_names(session, zipfile.ZipFile(wheel).namelist(), modules | metadata)
     others = {".gitignore", "CHANGELOG.md", "LICENSE", "PKG-INFO", "README.md", "noxfile.py", "pyproject.toml"}
-    sources = modules | file_names("tests") | file_names("benchmarks") | others
+    sources = others.union(*map(file_names, ("buddy_sessions", "tests", "benchmarks", ".github")))
     with tarfile.open(sdist) as archive:
         archive.extractall(folder, filter="data")
         check_names(session, archive.getnames(), {f"{release}/{name}" for name in sources})

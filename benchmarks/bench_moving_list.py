@@ -1,4 +1,4 @@
-"""Counts the sessions that the usual loops and the reconciler lose and repeat while a list changes.
+"""Counts the sessions that the usual loops and this package lose and repeat while a list changes.
 
 A model without a network: every number follows from the seeds. Writes `moving_list.svg` next to this file;
 not with `--quick`, which does a tenth of the reads.
@@ -36,15 +36,15 @@ READERS: dict[str, Callable[[], Reconciler | NaiveReader]] = {
     "usual loop": lambda: NaiveReader(per_page=PER_PAGE),
     "deduplicated": lambda: NaiveReader(per_page=PER_PAGE, deduplicates=True),
     "4 ahead, deduplicated": lambda: NaiveReader(per_page=PER_PAGE, deduplicates=True, read_ahead=4),
-    "reconciler": lambda: Reconciler(per_page=PER_PAGE, limits=ServerLimits()),
-    "reconciler, 4 ahead": lambda: Reconciler(per_page=PER_PAGE, limits=ServerLimits(), read_ahead=4),
+    "this package": lambda: Reconciler(per_page=PER_PAGE, limits=ServerLimits()),
+    "this package, 4 ahead": lambda: Reconciler(per_page=PER_PAGE, limits=ServerLimits(), read_ahead=4),
 }
 
 COLOURS = {
     "usual loop": "#8c959f",
     "deduplicated": "#bf8700",
     "4 ahead, deduplicated": "#cf222e",
-    "reconciler, 4 ahead": "#1a7f37",
+    "this package, 4 ahead": "#1a7f37",
 }
 
 

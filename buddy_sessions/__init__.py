@@ -13,6 +13,7 @@ from ._http.rate_limit import RequestLimiter
 from ._options import ClientOptions
 from ._paging.case_paginator import CasePaginator
 from ._paging.paginator import SessionPaginator
+from ._regions import Region
 from ._stats import Stats
 from ._version import __version__
 from .analysis import (
@@ -51,6 +52,7 @@ from .errors import (
     StoreError,
     TransportError,
     UnstableListingError,
+    WaitTimeoutError,
 )
 from .harvest import Harvest
 from .models import (
@@ -60,7 +62,6 @@ from .models import (
     Member,
     RateLimit,
     RefType,
-    Region,
     Session,
     SessionPage,
     SessionRef,
@@ -133,6 +134,7 @@ __all__ = [
     "TestStatus",
     "TransportError",
     "UnstableListingError",
+    "WaitTimeoutError",
     "Watch",
     "__version__",
     "compare",

@@ -34,21 +34,16 @@ from ._paging.reconciler import Reconciler
 from ._paging.server_limits import ServerLimits
 from ._paging.window import Window
 from ._stats import Fetched, Stats
+from ._validate import validate_case
+from ._workers import map_concurrently
 from .errors import NotFoundError
-from .models import Cursor, Session, Suite, SuiteKey, TestCase, TestStatus
+from .models import FAILING, Cursor, Session, Suite, SuiteKey, TestCase, TestStatus
 
 _T = TypeVar("_T")
 
 
 class Api:
-    """Buddy's API, as one client reads it.
-
-    Args:
-        transport: Sends the requests.
-        base_url: The URL of the API.
-        per_page: The default page size.
-        read_ahead: The default maximum number of pages of one list to request at once.
-    """
+    """Buddy's API, as one client reads it."""
 
     def __init__(self, transport: Transport, base_url: URL, *, per_page: int, read_ahead: int) -> None:
         self._transport = transport
@@ -85,6 +80,12 @@ class Api:
             return Fetched(stats=stats, error=error)
         return Fetched(stats=stats, value=found)
 
+    async def find(self, key: SuiteKey, session: object, name: str | int) -> Session | str:
+        """Return a session that is one already; otherwise its ID. Only a `relative_id` as `name` costs requests."""
+        if isinstance(session, Session):
+            return session
+        return (await self.session(key, name)).result() if isinstance(name, int) else name
+
     async def _first_session(self, key: SuiteKey, cursor: Cursor | None = None) -> tuple[Session | None, Stats]:
         """Return the newest session of a suite, or the newest one below a cursor, and what this took."""
         reader = self.read_sessions(key, cursor=cursor, max_sessions=1)
@@ -105,15 +106,7 @@ class Api:
         max_cases: int | None = None,
         reads_session: bool = False,
     ) -> CasePaginator:
-        """Return a paginator over the test cases of a session.
-
-        Args:
-            key: The suite.
-            session: The session with its counts, its ID or its `relative_id`.
-            status: Only cases with this status.
-            max_cases: The maximum number of cases to yield.
-            reads_session: Whether to request the session first, which a `relative_id` requires.
-        """
+        """Return a paginator over the test cases of a session, which is requested first if `reads_session` is true."""
 
         def fetch_from(session_id: str) -> FetchPage[list[TestCase]]:
             url = cases_url(self._base_url, key, session_id)
@@ -135,6 +128,28 @@ class Api:
             ),
         )
 
+    async def failures(
+        self, key: SuiteKey, session: Session | str, *, details: int | None, concurrency: int
+    ) -> list[TestCase]:
+        """Return the failing test cases of a session, the first `details` of them with their `data`; None for all."""
+
+        async def read(status: TestStatus) -> list[TestCase]:
+            return await self.cases(key, session, status=status).collect()
+
+        async def add_details(case: TestCase) -> TestCase:
+            if not case.test_group_id:
+                return case
+            try:
+                return await self.case(key, session_id, *validate_case(case))
+            except NotFoundError:
+                return case
+
+        session_id = session.id if isinstance(session, Session) else session
+        lists = await map_concurrently(read, FAILING, limit=len(FAILING))
+        cases = list({case.id: case for cases in lists for case in cases}.values())
+        cases[:details] = await map_concurrently(add_details, cases[:details], limit=concurrency)
+        return cases
+
     def read_sessions(
         self,
         key: SuiteKey,
@@ -151,25 +166,14 @@ class Api:
         slots: RequestSlots | None = None,
         known_digest: bytes | None = None,
     ) -> PageReader:
-        """Return a new read of a suite.
+        """Return a new read of a suite. The arguments up to `read_ahead` are those of `BuddyClient.sessions`.
 
-        Args:
-            key: The suite.
-            branch: As in `BuddyClient.sessions`, and so the next six.
-            after: Only sessions with a higher `relative_id` are read.
-            since: Only sessions created at this time or later are read.
-            cursor: The position to resume from.
-            max_sessions: The maximum number of sessions to yield.
-            per_page: The page size.
-            read_ahead: The maximum number of pages to request at once.
-            min_id: The lowest `relative_id` to yield, if it is on the same page as a session above `after`; None for
-                `after + 1`.
-            check_end: Whether to always check the end of the list with two more requests, unless the read reaches
-                `relative_id` 1. By default, the client checks its first list, then one in 50, and long lists.
-            slots: The request slots of a harvest: pages are requested in advance only while slots are idle, first up to
-                `read_ahead`. None, or a `read_ahead` of 1: the read has slots of its own.
-            known_digest: The digest of page 1 in an earlier read, empty if there is none. Asks for the digest of
-                page 1, and ends the read if it is the same. None: no digest is needed.
+        `min_id` is the lowest `relative_id` to yield, if it is on the same page as a session above `after` (default:
+        `after + 1`). With `check_end`, the end of the list is checked by two more requests in any case, unless it is
+        `relative_id` 1; by default, the client checks its first list, then one in 50, and long lists. `slots` are those
+        of a harvest: pages are requested in advance only while slots are idle, first up to `read_ahead`; without, or
+        with a `read_ahead` of 1, the read has slots of its own. With `known_digest`, that of page 1 in an earlier read
+        or empty, the read ends if page 1 has the same one.
         """
         read_ahead = self._read_ahead if read_ahead is None else read_ahead
         if slots is None or read_ahead == 1:

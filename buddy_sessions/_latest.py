@@ -6,8 +6,8 @@ from collections.abc import Callable
 from contextlib import aclosing
 
 from ._paging.paginator import SessionPaginator
-from .analysis.branches import has_verdict, main_branch
-from .models import RefType, Session
+from .analysis.branches import main_branch
+from .models import Session
 
 _MAX_SESSIONS = 1000
 """How many sessions are searched at most, so that a wrong revision does not cost a read of the whole suite."""
@@ -20,21 +20,16 @@ async def find_latest(
     if branch is None and revision is None:
         newest = await sessions(max_sessions=100).collect()
         branch = main_branch(newest)
-        found = next((each for each in newest if has_verdict(each) and is_of_branch(each, branch)), None)
+        found = next((each for each in newest if each.has_verdict and branch in {None, each.branch}), None)
         if found is not None or len(newest) < 100:
             return found
     elif branch == "*":
         branch = None
     async with aclosing(aiter(sessions(branch=branch, max_sessions=_MAX_SESSIONS))) as reading:
         async for session in reading:
-            if has_verdict(session) and has_revision(session, revision):
+            if session.has_verdict and has_revision(session, revision):
                 return session
     return None
-
-
-def is_of_branch(session: Session, branch: str | None) -> bool:
-    """Return whether a session tested a branch, neither a tag nor a pull request; None: any session."""
-    return branch is None or (session.ref_type == RefType.BRANCH and session.ref_name == branch)
 
 
 def has_revision(session: Session, revision: str | None) -> bool:

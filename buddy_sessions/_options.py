@@ -1,17 +1,23 @@
-"""The keyword arguments of `BuddyClient`, and their values in the environment."""
+"""The keyword arguments of `BuddyClient`, their values in the environment, and what is made of them."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Awaitable, Callable
 from ssl import SSLContext
 from typing import TypedDict
 
 import aiohttp
 from yarl import URL
 
-from ._http.rate_limit import RequestLimiter
+from ._http.credentials import Credentials
+from ._http.proxies import environment_proxy
+from ._http.rate_limit import RateLimiter, RequestLimiter
+from ._http.transport import Transport
+from ._http.urls import parse_base_url, region_url
+from ._regions import Region
+from ._validate import validate_int, validate_region, validate_seconds
 from .errors import ConfigError
-from .models import Region
 
 _BASE_URL_VARIABLES = "BUDDY_API_ENDPOINT", "BUDDY_API_URL", "BUDDY_BASE_URL"
 
@@ -79,3 +85,31 @@ def options_from_environment(options: ClientOptions) -> ClientOptions:
     if region is None and base_url is None:
         base_url = next(filter(None, map(os.environ.get, _BASE_URL_VARIABLES)), None)
     return {**options, "region": region or os.environ.get("BUDDY_REGION") or None, "base_url": base_url}
+
+
+def base_url_of(options: ClientOptions) -> URL:
+    """Return the URL of the API that the options name."""
+    region, base_url = options.get("region"), options.get("base_url")
+    region = Region.US if region is None else validate_region(region)
+    return region_url(region) if base_url is None else parse_base_url(base_url)
+
+
+def new_transport(
+    token: str | Callable[[], Awaitable[str]], base_url: URL, options: ClientOptions, *, max_concurrency: int
+) -> Transport:
+    """Return the transport of a client. `token` is hidden already."""
+    timeout = validate_seconds("timeout", options.get("timeout", 30.0))
+    max_wait = validate_seconds("max_wait", options.get("max_wait", 300.0), zero_allowed=True)
+    http_session = options.get("http_session")
+    uses_environment = options.get("trust_env", False) and http_session is None
+    return Transport(
+        Credentials(token, timeout),
+        RateLimiter(max_concurrency=max_concurrency, max_wait=max_wait, limiter=options.get("limiter")),
+        http_session=http_session,
+        ssl_context=options.get("ssl"),
+        max_concurrency=max_concurrency,
+        timeout=timeout,
+        max_attempts=validate_int("max_attempts", options.get("max_attempts", 4)),
+        max_wait=max_wait,
+        proxy=environment_proxy(base_url) if uses_environment else None,
+    )

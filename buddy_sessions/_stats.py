@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar
 
-from attrs import frozen
+from attrs import fields, frozen
 
 from .errors import BuddyError
 
@@ -53,31 +53,16 @@ class Stats:
     def __add__(self, other: Stats) -> Stats:
         if not isinstance(other, Stats):
             return NotImplemented
-        return Stats(
-            requests=self.requests + other.requests,
-            retries=self.retries + other.retries,
-            waited=self.waited + other.waited,
-            pages=self.pages + other.pages,
-            sessions=self.sessions + other.sessions,
-            cases=self.cases + other.cases,
-            duplicates=self.duplicates + other.duplicates,
-            rereads=self.rereads + other.rereads,
-            repaired=self.repaired + other.repaired,
-            suites=self.suites + other.suites,
-            failed=self.failed + other.failed,
-            verified=self.verified and other.verified,
-        )
+        totals = {name: getattr(self, name) + getattr(other, name) for name in _COUNTS}
+        return Stats(**totals, verified=self.verified and other.verified)
+
+
+_COUNTS = [field.name for field in fields(Stats) if field.name != "verified"]
 
 
 @frozen(kw_only=True)
 class Fetched(Generic[_T]):
-    """The result or error of one call to the API, with its requests and waits.
-
-    Attributes:
-        stats: The requests, retries and waits of this call.
-        value: The decoded response; None if the call failed.
-        error: The reason for a failure, or None.
-    """
+    """The decoded result or the error of one call to the API, with its requests, retries and waits."""
 
     stats: Stats
     value: _T | None = None

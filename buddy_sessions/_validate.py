@@ -9,12 +9,11 @@ from datetime import datetime, timedelta
 from typing import TypeVar, get_args
 from urllib.parse import unquote, urlsplit
 
+from ._regions import API_HOSTS, Region
 from .errors import ConfigError
 from .models import (
-    API_HOSTS,
     CaseScope,
     Cursor,
-    Region,
     Session,
     SessionRef,
     SuiteKey,

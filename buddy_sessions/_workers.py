@@ -15,14 +15,9 @@ _T = TypeVar("_T")
 async def map_concurrently(
     function: Callable[[_S], Coroutine[Any, Any, _T]], items: Iterable[_S], *, limit: int
 ) -> list[_T]:
-    """Return the results of an async function for each item, in the order of the items.
+    """Return the results of an async function for each item, in their order, with at most `limit` calls at once.
 
     If one call fails, the others are cancelled, and its error is raised.
-
-    Args:
-        function: The function.
-        items: The items.
-        limit: The maximum number of calls at once.
     """
     remaining = enumerate(items)
     results: dict[int, _T] = {}
@@ -49,15 +44,8 @@ class WorkerPool(Generic[_T]):
     """Runs workers, and passes the items that they `put` to one consumer: the first task that asks for one.
 
     The first worker that fails ends the pool: the other workers are cancelled, the consumer gets the items that are in
-    the queue, and then the error.
-
-    Attributes:
-        failure: The error of the first worker that failed, or None.
-
-    Args:
-        work: What each worker runs.
-        size: The number of workers, and of items in the queue.
-        name: The name of the stream, for messages.
+    the queue, and then the error. There are at most `size` workers, and as many items in the queue. `name` is that of
+    the stream, for messages.
     """
 
     def __init__(self, work: Callable[[], Coroutine[Any, Any, None]], *, size: int, name: str) -> None:
@@ -83,11 +71,7 @@ class WorkerPool(Generic[_T]):
         self._queue.put_nowait(item)
 
     def claim(self) -> None:
-        """Make the current task the only consumer, until it has ended.
-
-        Raises:
-            RuntimeError: Another task is the consumer.
-        """
+        """Make the current task the only consumer, until it has ended; RuntimeError if another task is."""
         current, consumer = asyncio.current_task(), self._consumer()
         if consumer is current:
             return
@@ -109,9 +93,7 @@ class WorkerPool(Generic[_T]):
     async def get(self) -> _T | None:
         """Return the next item; None once all workers have ended, or the pool is closed. The first call starts them.
 
-        Raises:
-            RuntimeError: Another task is the consumer.
-            BaseException: The error of the worker that failed. Raised once.
+        The error of a worker that failed is raised once; RuntimeError if another task is the consumer.
         """
         self.claim()
         if self._is_closed:

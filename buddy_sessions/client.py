@@ -10,13 +10,17 @@ from types import TracebackType
 from typing import Any, Self, Unpack
 
 from ._api import Api
-from ._http.credentials import Credentials, hide_token
-from ._http.proxies import environment_proxy
-from ._http.rate_limit import RateLimiter
+from ._http.credentials import hide_token
 from ._http.transport import Transport
-from ._http.urls import parse_base_url, region_url
 from ._latest import find_latest
-from ._options import ClientOptions, options_from_environment, reject_unknown_options, token_from_environment
+from ._options import (
+    ClientOptions,
+    base_url_of,
+    new_transport,
+    options_from_environment,
+    reject_unknown_options,
+    token_from_environment,
+)
 from ._paging.case_paginator import CasePaginator
 from ._paging.paginator import NewReader, PageReader, SessionPaginator
 from ._paging.read_ahead import RequestSlots
@@ -27,7 +31,6 @@ from ._validate import (
     validate_int,
     validate_name,
     validate_names,
-    validate_region,
     validate_revision,
     validate_seconds,
     validate_session_ref,
@@ -36,14 +39,11 @@ from ._validate import (
     validate_suite,
     validate_suites,
 )
-from ._workers import map_concurrently
-from .errors import NotFoundError
+from ._wait import Wanted, wait_for_sessions
 from .harvest import Harvest, OnFailure
 from .models import (
-    FAILING,
     Cursor,
     RateLimit,
-    Region,
     Session,
     SessionRef,
     Suite,
@@ -82,30 +82,11 @@ class BuddyClient:
     def __init__(self, token: str | Callable[[], Awaitable[str]], **options: Unpack[ClientOptions]) -> None:
         token = hide_token(token)  # a traceback that shows local variables does not show the token
         reject_unknown_options(options)
-        region, base_url = options.get("region"), options.get("base_url")
-        region = Region.US if region is None else validate_region(region)
-        self._base_url = region_url(region) if base_url is None else parse_base_url(base_url)
+        self._base_url = base_url_of(options)
+        self._max_concurrency = validate_int("max_concurrency", options.get("max_concurrency", 8))
+        self._transport = new_transport(token, self._base_url, options, max_concurrency=self._max_concurrency)
         per_page = validate_int("per_page", options.get("per_page", 100))
         read_ahead = validate_int("read_ahead", options.get("read_ahead", 4))
-        self._max_concurrency = validate_int("max_concurrency", options.get("max_concurrency", 8))
-        timeout = validate_seconds("timeout", options.get("timeout", 30.0))
-        max_wait = validate_seconds("max_wait", options.get("max_wait", 300.0), zero_allowed=True)
-        self._rate_limiter = RateLimiter(
-            max_concurrency=self._max_concurrency, max_wait=max_wait, limiter=options.get("limiter")
-        )
-        http_session = options.get("http_session")
-        uses_environment = options.get("trust_env", False) and http_session is None
-        self._transport = Transport(
-            Credentials(token, timeout),
-            self._rate_limiter,
-            http_session=http_session,
-            ssl_context=options.get("ssl"),
-            max_concurrency=self._max_concurrency,
-            timeout=timeout,
-            max_attempts=validate_int("max_attempts", options.get("max_attempts", 4)),
-            max_wait=max_wait,
-            proxy=environment_proxy(self._base_url) if uses_environment else None,
-        )
         self._api = Api(self._transport, self._base_url, per_page=per_page, read_ahead=read_ahead)
         self._new_reader: NewReader = self._api.read_sessions
 
@@ -155,7 +136,7 @@ class BuddyClient:
     @property
     def rate_limit(self) -> RateLimit | None:
         """The rate limit as reported by the last response; None if no response has reported one."""
-        return self._rate_limiter.rate_limit
+        return self._transport.rate_limiter.rate_limit
 
     @property
     def max_concurrency(self) -> int:
@@ -169,13 +150,6 @@ class BuddyClient:
     def _parse_session(self, suite: SuiteKey, session: SessionRef) -> str | int:
         """Return the ID or the `relative_id` of a session."""
         return validate_session_ref(session, suite, api_host=self._base_url.host)
-
-    async def _find_session(self, suite: SuiteKey, session: SessionRef) -> Session | str:
-        """Return a session, or its ID. Only a `relative_id` costs a request."""
-        name = self._parse_session(suite, session)
-        if isinstance(session, Session):
-            return session
-        return (await self._api.session(suite, name)).result() if isinstance(name, int) else name
 
     async def suites(self, workspace: str, project: str) -> list[Suite]:
         """Return the suites of a project, in the order of the API, with one request.
@@ -289,6 +263,56 @@ class BuddyClient:
         read = partial(self.sessions, self._parse_suite(suite), read_ahead=1)
         return await find_latest(read, branch=validate_branch(branch), revision=validate_revision(revision))
 
+    async def wait(
+        self,
+        suite: SuiteRef,
+        *,
+        revision: str | None = None,
+        branch: str | None = None,
+        execution_id: str | None = None,
+        after: int | None = None,
+        count: int = 1,
+        interval: float = 10.0,
+        timeout: float = 1800.0,  # noqa: ASYNC109 - an error says which sessions there are
+        appear_timeout: float | None = None,
+    ) -> list[Session]:
+        """Wait until sessions exist and have finished, such as those of a commit; return all of them, newest first.
+
+        Without a `revision` or `execution_id`, only the newest `count` sessions are awaited. The newest 1,000 sessions
+        are searched once, then the newest 100: usually one request. Once the list was read, a failed request is tried
+        again until the timeout, also after a 401, 403 or 404.
+
+        Args:
+            suite: The suite, as in `sessions`.
+            revision: Only sessions of this commit: 7 or more digits of its hash.
+            branch: Only sessions of this branch; `"*"` for all sessions.
+            execution_id: Only sessions of this execution of a Buddy pipeline.
+            after: Only sessions with a higher `relative_id`, to wait for another run of the same commit.
+            count: The minimum number of sessions to wait for, such as one for each job of a matrix.
+            interval: Seconds between two looks, with a jitter of 10 %.
+            timeout: Seconds until all sessions must have finished.
+            appear_timeout: Seconds until `count` sessions must exist (default: `timeout`).
+
+        Raises:
+            ConfigError: An argument is invalid, or none says which sessions to wait for. Raised before any I/O.
+            WaitTimeoutError: `error.sessions` are those that exist: fewer than `count`, or some have not finished.
+            BuddyError: The first request failed, and another attempt would fail, too.
+
+        Example:
+            >>> (session,) = await buddy.wait("acme/storefront/MNbyVedg", revision="5ff36f3")
+            >>> is_red = session.is_failing
+        """
+        key = self._parse_suite(suite)
+        timeout = validate_seconds("timeout", timeout)
+        return await wait_for_sessions(
+            Wanted.parse(key, revision=revision, branch=branch, execution_id=execution_id, after=after, count=count),
+            self._new_reader,
+            partial(self.session, key),
+            interval=validate_seconds("interval", interval),
+            timeout=timeout,
+            appear_timeout=timeout if appear_timeout is None else validate_seconds("appear_timeout", appear_timeout),
+        )
+
     def cases(
         self,
         suite: SuiteRef,
@@ -334,7 +358,7 @@ class BuddyClient:
         """
         key = self._parse_suite(suite)
         group_id, case_id = validate_case(case)
-        found = await self._find_session(key, session)
+        found = await self._api.find(key, session, self._parse_session(key, session))
         return await self._api.case(key, found.id if isinstance(found, Session) else found, group_id, case_id)
 
     async def failures(self, suite: SuiteRef, session: SessionRef, *, details: bool | int = False) -> list[TestCase]:
@@ -359,23 +383,8 @@ class BuddyClient:
         """
         key = self._parse_suite(suite)
         count = validate_int("details", details, minimum=0) if type(details) is not bool else None if details else 0
-        found = await self._find_session(key, session)
-
-        async def read(status: TestStatus) -> list[TestCase]:
-            return await self._api.cases(key, found, status=status).collect()
-
-        async def add_details(case: TestCase) -> TestCase:
-            if not case.test_group_id:
-                return case
-            try:
-                return await self.case(key, found, case)
-            except NotFoundError:
-                return case
-
-        lists = await map_concurrently(read, FAILING, limit=len(FAILING))
-        cases = list({case.id: case for cases in lists for case in cases}.values())
-        cases[:count] = await map_concurrently(add_details, cases[:count], limit=self._max_concurrency)
-        return cases
+        found = await self._api.find(key, session, self._parse_session(key, session))
+        return await self._api.failures(key, found, details=count, concurrency=self._max_concurrency)
 
     def harvest(
         self,

@@ -4,6 +4,7 @@ BuddyError                        .cursor: the position of the read, or None; .r
 ├── ConfigError (ValueError)      a bad token, base URL, region, suite or argument: raised before a request is sent
 ├── ClientClosedError             the client, or your aiohttp session, is closed
 ├── TransportError                no usable response after all attempts: DNS, connect, TLS, reset, timeout, truncation
+├── WaitTimeoutError (TimeoutError) .sessions: those that appeared, of which one or more did not finish in time
 ├── ResponseError                 a response that is not Buddy's: not JSON, too large, a redirect, not HTTP
 │   └── DecodeError               JSON of the wrong shape: .page .item .field
 ├── StatusError                   an HTTP status that reports an error: .status .messages .method .url
@@ -24,7 +25,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Self
 
-from .models import Cursor, SuiteKey
+from .models import Cursor, Session, SuiteKey
 
 
 class BuddyError(Exception):
@@ -72,6 +73,22 @@ class TransportError(BuddyError):
     """
 
     retryable = True
+
+
+class WaitTimeoutError(BuddyError, TimeoutError):
+    """The sessions that `client.wait` waits for did not appear, or did not finish, in time.
+
+    If Buddy could not be reached in the end, `__cause__` is the last error.
+
+    Attributes:
+        sessions: Those that appeared, as they were last seen, newest first; empty if there is none.
+    """
+
+    retryable = True
+
+    def __init__(self, message: str, sessions: Sequence[Session] = ()) -> None:
+        super().__init__(message)
+        self.sessions = list(sessions)
 
 
 class ResponseError(BuddyError):

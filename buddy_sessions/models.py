@@ -67,32 +67,8 @@ class RefType(_OpenEnum):
     PULL_REQUEST = "PULL_REQUEST"
 
 
-class Region(StrEnum):
-    """The region of a Buddy account. A token of one region is not valid in another (Buddy's documentation)."""
-
-    US = "US"
-    EU = "EU"
-    AS = "AS"
-
-    @classmethod
-    def parse(cls, text: str) -> Region:
-        """Return the region with this name, in any case.
-
-        Raises:
-            ValueError: There is no such region.
-        """
-        try:
-            return cls(text.strip().upper())
-        except (ValueError, AttributeError):
-            raise ValueError(
-                f"unknown region {text!r}: use {', '.join(cls)}, or base_url for your own server"
-            ) from None
-
-
-API_HOSTS = {Region.US: "api.buddy.works", Region.EU: "api.eu.buddy.works", Region.AS: "api.asia.buddy.works"}
-"""The host of the API in each region (Buddy's documentation, SDKs and Terraform provider)."""
-
-_FINISHED = frozenset({SessionStatus.SUCCESSFUL, SessionStatus.ERROR, SessionStatus.SKIPPED})
+_VERDICTS = frozenset({SessionStatus.SUCCESSFUL, SessionStatus.ERROR})
+_FINISHED = _VERDICTS | {SessionStatus.SKIPPED}
 _API_PATH = r"/workspaces/([^/]+)/projects/([^/]+)/unit-tests/suites/([^/]+)(?:/sessions/([^/]+))?(?:/|$)"
 _BROWSER_PATH = r"/([^/]+)/([^/]+)/unit-tests/([^/]+)(?:/([^/]+))?(?:/|$)"
 
@@ -199,11 +175,6 @@ class Suite:
         slow_threshold: The duration in milliseconds above which Buddy calls a test slow.
         error_pattern: The pattern by which Buddy recognises errors.
         send_commit_status: Whether Buddy reports the result to the Git host.
-
-    Example:
-        >>> suite = Suite(key=SuiteKey("acme", "storefront", "MNbyVedg"), id="MNbyVedg", name="Backend")
-        >>> print(suite.key, suite.name)
-        acme/storefront/MNbyVedg Backend
     """
 
     key: SuiteKey
@@ -288,6 +259,16 @@ class Session:
         return self.status != SessionStatus.IN_PROGRESS and self.finish_date is not None
 
     @property
+    def branch(self) -> str | None:
+        """The branch that was tested; None for a tag, a pull request, or an unknown reference."""
+        return self.ref_name if self.ref_type == RefType.BRANCH else None
+
+    @property
+    def has_verdict(self) -> bool:
+        """Whether the session is SUCCESSFUL or ERROR. Only these say whether a commit is good."""
+        return self.status in _VERDICTS
+
+    @property
     def is_failing(self) -> bool:
         """Whether the session finished with the status ERROR: tests failed, or the run did (see `error_message`)."""
         return self.is_finished and self.status == SessionStatus.ERROR
@@ -363,11 +344,6 @@ class TestCase:
         data: The JUnit XML of the test. Only `client.case` and `client.failures(details=True)` return it.
         failure: The first failure or error in `data`; None if there is none, if `data` is not valid XML, or if it was
             not read: see `has_details`.
-
-    Example:
-        >>> case = TestCase(id="7", name="adds_discount", status=TestStatus.FAILED, classname="CartTest")
-        >>> print(case.key, case.is_failing)
-        CartTest > adds_discount True
     """
 
     __test__: ClassVar[bool] = False
@@ -422,9 +398,6 @@ class TestRun:
     cases: tuple[TestCase, ...]
 
 
-_CURSOR = r"([1-9][0-9]{0,18})@(0|[1-9][0-9]{0,18})"
-
-
 @frozen
 class Cursor:
     """The position of a read. You can resume from it at any later time, in any process. `str(cursor)` is `118@40`.
@@ -448,7 +421,7 @@ class Cursor:
         Raises:
             ValueError: `text` is not a cursor.
         """
-        match = re.fullmatch(_CURSOR, text) if isinstance(text, str) else None
+        match = re.fullmatch(r"([1-9][0-9]{0,18})@(0|[1-9][0-9]{0,18})", text) if isinstance(text, str) else None
         if match is None:
             raise ValueError(f"not a cursor: {text!r}; a cursor looks like 118@40")
         return cls(int(match[1]), int(match[2]))

@@ -10,8 +10,7 @@ from typing import Self
 from attrs import frozen
 
 from ._changes import Change, ChangeKind, numbers_restart
-from ._latest import is_of_branch
-from .analysis.branches import has_verdict, main_branch
+from .analysis.branches import main_branch
 from .errors import BuddyError, NotFoundError
 from .models import Session, SuiteKey, SuiteRef, TestCase, TestRun
 from .watch import Watch
@@ -162,7 +161,7 @@ class StatusWatch(AsyncIterator[StatusChange]):
 
     def _decides(self, suite: SuiteKey, session: Session) -> bool:
         """Return whether the status of a suite can follow from a session."""
-        return has_verdict(session) and is_of_branch(session, self._main_branches.get(suite))
+        return session.has_verdict and self._main_branches.get(suite) in {None, session.branch}
 
     async def _next_run(
         self, suite: SuiteKey, before: TestRun | None, session: Session

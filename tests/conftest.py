@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -32,8 +33,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Remove this machine's settings for Buddy, and those of coverage, so that it does not measure other processes."""
-    for name in [name for name in os.environ if name.startswith(("BUDDY_", "COVERAGE_"))]:
+    """Remove this machine's settings for Buddy and its proxies, and those of coverage, which would slow processes."""
+    for name in [name for name in os.environ if re.match("BUDDY_|COVERAGE_|(?i:.*_proxy$)", name)]:
         monkeypatch.delenv(name)
 
 

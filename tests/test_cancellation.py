@@ -1,4 +1,4 @@
-"""Reads, harvests, watches and syncs that are ended at each await of all their tasks, or left at any session."""
+"""Reads, waits, harvests, watches and syncs that are ended at each await of all their tasks, or left at any session."""
 
 from __future__ import annotations
 
@@ -112,6 +112,14 @@ async def read_suite(setup: Setup) -> None:
 async def read_failures(setup: Setup) -> None:
     session = setup.fake.suites[KEY].sessions[0]["id"]
     assert len(await setup.buddy.failures(KEY, session, details=True)) == 3
+
+
+async def wait_for_session(setup: Setup) -> None:
+    suite, last = setup.fake.suites[KEYS[1]], len(setup.fake.requests) + 5
+    session = suite.create()
+    setup.fake.on_request = lambda _: len(setup.fake.requests) == last and suite.finish(session)
+    await setup.buddy.wait(KEYS[1], after=session["relative_id"] - 1, interval=0.001)
+    setup.fake.on_request = None
 
 
 async def read_all(harvest: Harvest) -> None:
@@ -237,7 +245,7 @@ async def end_everywhere(work: Work, ending: Ending, folder: Path) -> None:
         assert number > 9
 
 
-READS = [use_client, read_suite, read_failures, harvest_suites, watch_suites]
+READS = [use_client, read_suite, read_failures, wait_for_session, harvest_suites, watch_suites]
 ENDINGS = [
     *((work, ending, "asyncio") for ending in (cancelled, timed_out) for work in READS),
     (sync_suites, cancelled, "asyncio"),

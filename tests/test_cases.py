@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -17,7 +17,6 @@ from buddy_sessions import (
     Failure,
     ForbiddenError,
     NotFoundError,
-    ServerError,
     Session,
     SuiteKey,
     TestCase,
@@ -187,27 +186,6 @@ class TestCases:
         assert [case.id for case in await paginator.collect()] == [case["id"] for case in cases]
         assert (paginator.stats.duplicates, paginator.stats.verified) == (10, True)
 
-    async def test_failed_read_leaves_nothing_open(self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient) -> None:
-        suite.create(cases=some_cases(1000))
-        session = await read_session(buddy, suite)
-
-        def fail_on_page_3(request: RecordedRequest) -> None:
-            if request.query.get("page") == "3":
-                fake.inject(Fault.status(500))
-
-        fake.on_request, fake.latency = fail_on_page_3, 0.01
-        async with assert_nothing_left_open(), new_client(fake) as client:
-            with pytest.raises(ServerError):
-                await client.cases(KEY, session).collect()
-
-    @pytest.mark.parametrize("method", ["cases", "failures"])
-    @pytest.mark.parametrize("session", ["", "a/b", "..", None])
-    async def test_invalid_session(self, buddy: BuddyClient, method: str, session: Any) -> None:
-        with pytest.raises(ConfigError, match="session"):
-            getattr(buddy, method)(KEY, session).send(None)
-        with pytest.raises(NotFoundError, match="Suite not found"):
-            await buddy.cases("acme/shop/other", "unknown").collect()
-
     @pytest.mark.parametrize(
         "arguments", [{"status": ""}, {"status": 7}, {"status": "\ud800"}, {"max_cases": -1}], ids=ascii
     )
@@ -345,10 +323,3 @@ class TestFailures:
         async with assert_nothing_left_open(), new_client(fake) as client:
             with pytest.raises(ForbiddenError):
                 await client.failures(KEY, session["id"], details=details)
-
-
-def test_statuses_and_keys_are_values() -> None:
-    collected: Callable[[type], bool] = lambda kind: getattr(kind, "__test__", True)  # noqa: E731 - a short name
-    assert not any(map(collected, (TestCase, TestKey, TestStatus)))
-    assert {TestKey(None, None, "a"): 1}[TestKey(None, None, "a")] == 1
-    assert str(TestKey(None, None, "a")) == "a"

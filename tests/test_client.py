@@ -159,17 +159,6 @@ async def test_suites_of_a_project(fake: FakeBuddy) -> None:
             await buddy.suites("acme", "nothing")
 
 
-async def test_single_session(fake: FakeBuddy) -> None:
-    suite = fake.add_suite(*KEY).populate(3)
-    created = suite.create(id="a b+%č")
-    async with BuddyClient(fake.token, base_url=fake.base_url) as buddy:
-        newest, *others = await buddy.sessions(KEY).collect()
-        assert await buddy.session(str(KEY), created["id"]) == newest
-        assert [await buddy.session(KEY, session.id) for session in others] == others
-        suite.finish(created["id"], "ERROR")
-        assert (await buddy.session(KEY, created["id"])).status == "ERROR"
-
-
 class TestSessionRef:
     @pytest.mark.parametrize(
         "refer",

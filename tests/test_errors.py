@@ -37,13 +37,6 @@ def test_tree_in_the_docstring_lists_every_error() -> None:
         assert f"{kind.__name__} " in errors.__doc__
 
 
-def test_decode_error_names_place_and_reason() -> None:
-    error = DecodeError("must be a string, not null", page=3, item=1, field="created_by.name")
-    assert str(error) == "page 3, item 1, field created_by.name: must be a string, not null"
-    assert (error.page, error.item, error.field) == (3, 1, "created_by.name")
-    assert str(DecodeError("the response is not a JSON object")) == "the response is not a JSON object"
-
-
 @pytest.mark.parametrize(
     ("error", "message"),
     [

@@ -18,7 +18,6 @@ from buddy_sessions import (
     ServerError,
     Session,
     SuiteKey,
-    SuiteRef,
     TransportError,
 )
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
@@ -108,11 +107,6 @@ class TestStream:
             assert taken <= 8  # the two that are being read, and those whose pages are in the queue
             assert 1 <= harvest.stats.suites < harvest.stats.requests <= 8
             assert len([pair async for pair in harvest]) == 119
-
-    async def test_any_reference_to_a_suite_is_accepted(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
-        suites = add_suites(fake, 4, 1)
-        references: tuple[SuiteRef, ...] = (suites[0].key, "acme/shop/s1", suites[2].html_url, suites[3].url)
-        assert sorted([key async for key, _ in buddy.harvest(references)]) == keys(suites)
 
     async def test_branch_and_after_limit_each_suite(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
         suites = add_suites(fake, 2, 10)
@@ -281,18 +275,6 @@ class TestFailures:
 
 
 class TestRejectedToken:
-    async def test_queued_pages_come_first(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
-        suites = keys(add_suites(fake, 4, 1))
-        fake.inject(Fault.stall(0), Fault.stall(0), Fault.status(401))
-        async with buddy.harvest(suites, concurrency=1) as harvest:
-            await anext(harvest)
-            await asyncio.sleep(1)
-            found = await anext(harvest)
-            with pytest.raises(AuthenticationError, match=r"; 1 suite was not tried$"):
-                await anext(harvest)
-        assert found[0] == suites[1]
-        assert [*harvest.failures] == [suites[2]]
-
     @pytest.mark.parametrize(("source", "not_tried"), [(iter, None), (lambda suites: suites[:1], 0)])
     async def test_no_suite_is_known_to_be_left(
         self, fake: FakeBuddy, source: Callable[[list[SuiteKey]], Any], not_tried: int | None

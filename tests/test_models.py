@@ -20,6 +20,7 @@ from buddy_sessions import (
     Region,
     Session,
     SessionStatus,
+    Stats,
     Suite,
     SuiteKey,
     TestCase,
@@ -162,3 +163,17 @@ def test_examples_of_the_docstrings_are_true() -> None:
 def test_docstring_names_every_field(model: type[attrs.AttrsInstance]) -> None:
     documented = re.findall(r"^ {4,8}(\w+): ", model.__doc__ or "", re.MULTILINE)
     assert documented == [field.name for field in attrs.fields(model)]
+
+
+_counts = {
+    field.name: st.booleans() if field.name == "verified" else st.integers(0, 10**6) for field in attrs.fields(Stats)
+}
+_stats = st.builds(Stats, **_counts)
+
+
+@given(_stats, _stats)
+def test_every_field_is_added(a: Stats, b: Stats) -> None:
+    total = attrs.asdict(a + b)
+    verified = total.pop("verified")
+    assert verified == (a.verified and b.verified)
+    assert total == {name: getattr(a, name) + getattr(b, name) for name in total}

@@ -17,12 +17,12 @@ from buddy_sessions import testing
 PACKAGE = Path(buddy_sessions.__file__).parent
 
 LAYERS: list[set[str]] = [
-    {"models", "_version", "_interrupt"},
+    {"models", "_regions", "_version", "_interrupt"},
     {"errors"},
     {"_stats", "_validate", "_workers", "_decoding", "_changes"},
     {"_http", "_paging", "analysis"},
     {"_api", "_latest"},
-    {"_options", "harvest", "watch"},
+    {"_options", "_wait", "harvest", "watch"},
     {"status"},
     {"client"},
     {"store"},
@@ -116,7 +116,7 @@ def test_import_loads_no_more_than_needed() -> None:
     code = "import sys, json, buddy_sessions; print(json.dumps(sorted(sys.modules)))"
     loaded = set(json.loads(subprocess.check_output([sys.executable, "-c", code])))
     assert "buddy_sessions.client" in loaded
-    unwanted = {"cyclopts", "rich", "pytest", "hypothesis", "msgspec", "orjson", "structlog"}
+    unwanted = {"cyclopts", "rich", "pytest", "hypothesis", "msgspec", "orjson", "stamina", "structlog", "tenacity"}
     assert not unwanted & loaded
     assert not {"buddy_sessions.cli", "buddy_sessions.testing"} & loaded
 

@@ -68,13 +68,7 @@ def decode_page(body: bytes, *, page: int | None = None) -> DecodedPage:
 
 
 def decode_if_modified(body: bytes, *, page: int, known_digest: bytes) -> DecodedPage | NotModified:
-    """Return the content of page 1, as `decode_page` does. It is not decoded if its body has the known digest.
-
-    Args:
-        body: The body of the response.
-        page: The number of the page.
-        known_digest: The digest of page 1 in an earlier read; empty if there is none.
-    """
+    """Return the content of page 1, as `decode_page` does. It is not decoded if its body has the known digest."""
     digest = blake2b(body, digest_size=16).digest()
     if digest == known_digest:
         return NotModified()

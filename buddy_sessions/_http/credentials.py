@@ -41,15 +41,7 @@ class Secret(str):
 
 
 class Credentials:
-    """The `Authorization` header, made from a token or from a callable that returns one.
-
-    Args:
-        token: The token, or an async callable that returns it.
-        timeout: Seconds that one call of the callable may take.
-
-    Raises:
-        ConfigError: The token is invalid.
-    """
+    """The `Authorization` header, made from a token, or from an async callable that returns one within `timeout`."""
 
     def __init__(self, token: str | Callable[[], Awaitable[str]], timeout: float) -> None:
         self._header = Secret()  # empty until the callable was called

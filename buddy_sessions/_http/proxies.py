@@ -12,11 +12,7 @@ from .credentials import Secret
 
 
 def environment_proxy(base_url: URL) -> URL | None:
-    """Return the proxy that the environment names for a base URL, or None. aiohttp would also use `~/.netrc`.
-
-    Raises:
-        ConfigError: It is not an absolute http(s) URL.
-    """
+    """Return the proxy that the environment names for a base URL, or None. aiohttp would also use `~/.netrc`."""
     proxy = Secret(getproxies().get(base_url.scheme, ""))
     host = base_url.host or ""
     # An entry of NO_PROXY may contain a port.

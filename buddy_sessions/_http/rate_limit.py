@@ -27,18 +27,12 @@ class RequestLimiter(Protocol):
 
 
 class WaitBudget:
-    """The seconds that one call may wait, for the rate limit and between its attempts.
-
-    Attributes:
-        remaining: Seconds that it may still wait.
-        waited: Seconds that it has waited.
-        number: A sequential number. Calls with lower numbers, which started earlier, are admitted first.
-    """
+    """The seconds that one call may wait, for the rate limit and between its attempts."""
 
     def __init__(self, seconds: float) -> None:
         self.remaining = seconds
         self.waited = 0.0
-        self.number = next(_call_numbers)
+        self.number = next(_call_numbers)  # calls with lower numbers, which started earlier, are admitted first
 
     def spend(self, seconds: float) -> None:
         """Record a wait."""
@@ -63,23 +57,15 @@ class RateLimiter:
 
     All requests wait in one queue. Each response, and one timer, admit the first ones. A waiter's `WaitBudget` is
     charged for the time in which the rate limit blocks the queue, not for the time in which only `max_concurrency`
-    does.
-
-    Args:
-        max_concurrency: The maximum number of requests in flight.
-        max_wait: Seconds after which the report of a response is too old to be believed: a wrong report blocks the
-            queue no longer than one call may wait.
-        limiter: A shared limiter, awaited before each request. This wait is not charged.
-
-    Attributes:
-        rate_limit: The rate limit as reported by the last response; None if no response has reported one.
+    does. A report older than `max_wait` seconds is not believed: a wrong one blocks the queue no longer than one call
+    may wait.
     """
 
     def __init__(self, *, max_concurrency: int, max_wait: float, limiter: RequestLimiter | None = None) -> None:
-        self.rate_limit: RateLimit | None = None
+        self.rate_limit: RateLimit | None = None  # as reported by the last response that has reported one
         self._max_concurrency = max_concurrency
         self._max_wait = max_wait
-        self._limiter = limiter
+        self._limiter = limiter  # awaited before each request; this wait is not charged
         self._window: RateWindow | None = None
         self._in_flight = 0
         self._waiters: list[_Waiter] = []  # a heap; one that was cancelled or has failed stays until it is the first
@@ -88,11 +74,7 @@ class RateLimiter:
         self._blocked_total = 0.0  # seconds for which it had blocked the queue before `_blocked_since`
 
     async def acquire(self, budget: WaitBudget) -> None:
-        """Wait until a request may be sent. `release` must follow.
-
-        Raises:
-            RateLimitError: The wait would exceed the budget.
-        """
+        """Wait until a request may be sent; RateLimitError if that would exceed the budget. `release` must follow."""
         loop = asyncio.get_running_loop()
         if self._limiter is not None:
             started = loop.time()
@@ -121,15 +103,9 @@ class RateLimiter:
         self._admit_waiters()
 
     def update(self, limit: RateLimit | None, *, throttled: bool, unauthorised: bool = False) -> float:
-        """Record what a response reports.
+        """Record what a response reports. Return the seconds of the pause that it starts; 0 if it starts none.
 
-        Args:
-            limit: The rate limit as reported by its headers, or None.
-            throttled: Whether it asks the client to wait: a 429, or a 503 with `Retry-After`.
-            unauthorised: Whether it rejects the token.
-
-        Returns:
-            The length in seconds of the pause that the response starts; 0 if it starts none.
+        `throttled`: it asks the client to wait (see `is_throttled`). `unauthorised`: it rejects the token.
         """
         now = asyncio.get_running_loop().time()
         window = self._current_window(now)

@@ -25,19 +25,12 @@ class RateWindow:
     (see `is_throttled`) pauses all requests; after the pause, and after a 401, one request is sent, and the others wait
     for its response. The others also wait for the first response of all, but only for a second.
 
-    Args:
-        max_wait: Seconds after which a report is too old to be believed; at least `SHORTEST_PAUSE` is used, so that
-            no request is repeated at once.
-        now: The time in seconds, by any monotonic clock.
-        clock_offset: Seconds from that clock to Unix time; used until a response reports the server's time.
-
-    Attributes:
-        expires_at: The time at which the last report is too old; infinity if there is no report.
+    Times are seconds of any monotonic clock; `clock_offset` leads to Unix time until a response reports the server's.
     """
 
     def __init__(self, max_wait: float, now: float, clock_offset: float) -> None:
-        self.expires_at = math.inf
-        self._max_age = max(max_wait, SHORTEST_PAUSE)
+        self.expires_at = math.inf  # the time at which the last report is too old to be believed
+        self._max_age = max(max_wait, SHORTEST_PAUSE)  # so that no request is repeated at once
         self._clock_offset = clock_offset
         self._knows_server_time = False
         self._limit = math.inf
@@ -64,14 +57,9 @@ class RateWindow:
         self.expires_at = now + self._max_age
 
     def pause(self, now: float, seconds: float) -> float:
-        """Pause after a throttled request. Further ones during a pause can only extend it.
+        """Pause after a throttled request, whose response names a wait or 0. Further ones can only extend the pause.
 
-        Args:
-            now: The time.
-            seconds: The wait that the response names, or 0.
-
-        Returns:
-            The length of the pause in seconds; 0 if it had begun before.
+        Return the length of the pause in seconds; 0 if it had begun before.
         """
         started = now >= self._paused_until
         if started:
@@ -116,11 +104,7 @@ def is_throttled(status: int, headers: Mapping[str, str]) -> bool:
 
 
 def parse_rate_limit(headers: Mapping[str, str]) -> RateLimit | None:
-    """Return the rate limit that headers report, or None. Without a `Date`, the time of this machine counts.
-
-    Args:
-        headers: The headers of the response, in a case-insensitive mapping.
-    """
+    """Return the rate limit that headers report, or None. Without a `Date`, the time of this machine counts."""
     limit = _parse_count(headers.get("X-Rate-Limit-Limit"))
     remaining = _parse_count(headers.get("X-Rate-Limit-Remaining"))
     reset_at = _parse_unix_time(headers.get("X-Rate-Limit-Reset"))

@@ -10,12 +10,9 @@ _JITTER = 0.5  # of the backoff
 
 
 def backoff(number: int) -> float:
-    """Return the seconds to wait before a retry: 0.5, 1, 2, …, plus up to half as much again.
+    """Return the seconds to wait before the n-th retry, from 1: 0.5, 1, 2, …, plus up to half as much again.
 
     Four attempts take at least 3.5 s, so that they outlast a short outage.
-
-    Args:
-        number: The number of the retry, from 1.
     """
     seconds = min(SHORTEST_BACKOFF * 2.0 ** min(number - 1, 10), _LONGEST_BACKOFF / (1 + _JITTER))
     return seconds * random.uniform(1, 1 + _JITTER)  # noqa: S311 - not a secret
@@ -27,9 +24,6 @@ class RetryQuota:
     The numbers are those of botocore: 500 credits; a retry costs 5, a retry that succeeds returns them, and any other
     success returns 1. With many requests at once, there are up to 2500 credits: a short outage fails all of them, each
     up to three times, and more requests while these wait.
-
-    Args:
-        max_concurrency: The maximum number of requests at once.
     """
 
     CAPACITY = 500

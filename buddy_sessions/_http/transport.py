@@ -40,19 +40,7 @@ _log.addHandler(logging.NullHandler())  # without a configuration, logging would
 
 
 class Transport:
-    """Sends authenticated GETs with an aiohttp session of its own, or with the caller's.
-
-    Args:
-        credentials: The token.
-        rate_limiter: The queue of all requests.
-        http_session: The caller's session, which is never closed, or None.
-        ssl_context: How to check the server's certificate; None for the default of aiohttp.
-        max_concurrency: The maximum number of connections.
-        timeout: Seconds for one request, from connecting to the last byte.
-        max_attempts: The maximum number of attempts of a call.
-        max_wait: Seconds that a call may wait for the rate limit and between its attempts.
-        proxy: The proxy; None to use none, or that of the caller's session.
-    """
+    """Sends authenticated GETs with an aiohttp session of its own, or with the caller's, which it never closes."""
 
     def __init__(
         self,
@@ -68,7 +56,7 @@ class Transport:
         proxy: URL | None,
     ) -> None:
         self._credentials = credentials
-        self._rate_limiter = rate_limiter
+        self.rate_limiter = rate_limiter
         self._quota = RetryQuota(max_concurrency)
         self._max_attempts = max_attempts
         self._max_wait = max_wait
@@ -77,7 +65,7 @@ class Transport:
         self._is_closed = False
         self._ssl = ssl_context or True  # True: the default of aiohttp
         self._max_concurrency = max_concurrency
-        self._proxy = proxy
+        self._proxy = proxy  # None: none, or that of the caller's session
         self._owner: tuple[int, asyncio.AbstractEventLoop] | None = None  # the process and event loop of its first use
         self._timeout = aiohttp.ClientTimeout(total=timeout)
 
@@ -87,11 +75,7 @@ class Transport:
         return self._owns_session and self._session is not None and not self._session.closed
 
     async def close(self) -> None:
-        """Close its own aiohttp session. Later calls result in a `ClientClosedError`.
-
-        Raises:
-            ConfigError: The session belongs to another event loop or process, and stays open.
-        """
+        """Close its own aiohttp session; ConfigError if that belongs to another event loop or process."""
         if self.is_open:
             self.check_event_loop()
         self._is_closed = True
@@ -101,16 +85,11 @@ class Transport:
     async def get(self, url: URL, decode: Callable[[bytes], _T], *, max_body: int = MAX_BODY) -> Fetched[_T]:
         """Fetch and decode a URL. A failure that another attempt may fix is retried.
 
-        A response that asks the client to wait is no failed attempt. After a 401, a new token is tried once.
+        A response that asks the client to wait is no failed attempt. After a 401, a new token is tried once. A body
+        that `decode` rejects is retried, too. `max_body` is in bytes; an error has at most `MAX_BODY`.
 
-        Args:
-            url: The URL.
-            decode: Decodes the body. Called in each attempt, so that a body that cannot be decoded is retried.
-            max_body: The maximum size of the body in bytes. An error has at most `MAX_BODY`.
-
-        Returns:
-            The decoded value or any `BuddyError`, and the cost. Other errors of the token callable or limiter are
-            raised.
+        Return the decoded value or any `BuddyError`, and the cost. Other errors of the token callable or the limiter
+        are raised.
         """
         budget = WaitBudget(self._max_wait)
         requests = failures = 0
@@ -166,19 +145,19 @@ class Transport:
             session = self._open_session()  # a closed client fails at once, without waiting for its turn
             header = await self._credentials.header()
             try:
-                await self._rate_limiter.acquire(budget)
+                await self.rate_limiter.acquire(budget)
             except RateLimitError as error:
                 raise throttled or error from None  # Buddy's own messages are more helpful
             if not session.closed and not self._credentials.is_outdated(header):
                 return session, header
-            self._rate_limiter.release()  # the session was closed, or the token rejected, during the wait
+            self.rate_limiter.release()  # the session was closed, or the token rejected, during the wait
 
     async def _send_in_turn(self, session: aiohttp.ClientSession, url: URL, header: Secret, max_body: int) -> Response:
         """Send one request, and record what its response reports about the token and the rate limit."""
         try:
             response = await self._send(session, url, header, max_body)
             self._credentials.record(header, response.status)
-            pause = self._rate_limiter.update(
+            pause = self.rate_limiter.update(
                 response.rate_limit, throttled=response.is_throttled, unauthorised=response.status == 401
             )
             if pause:
@@ -186,15 +165,10 @@ class Transport:
                 _log.warning("%s (%d): the next request is sent in %.1f s", reason, response.status, pause)
             return response
         finally:
-            self._rate_limiter.release()
+            self.rate_limiter.release()
 
     def _open_session(self) -> aiohttp.ClientSession:
-        """Return the aiohttp session, which is created if necessary.
-
-        Raises:
-            ClientClosedError: The client, or the caller's session, is closed.
-            ConfigError: See `check_event_loop`.
-        """
+        """Return the aiohttp session, which is created if necessary; ClientClosedError if it is closed."""
         self.check_event_loop()
         if self._is_closed:
             raise ClientClosedError("the client is closed")
@@ -208,11 +182,7 @@ class Transport:
         return self._session
 
     def check_event_loop(self) -> None:
-        """Check that the running event loop is the one that used the client first.
-
-        Raises:
-            ConfigError: It is another one, it was copied by a fork, or no asyncio event loop is running.
-        """
+        """Raise ConfigError unless the running event loop is the one, not copied by a fork, that used this first."""
         if self._owner is not None and self._owner[0] != os.getpid():
             raise ConfigError("this process was forked after the client was used: create a client in each process")
         try:

@@ -7,8 +7,9 @@ from urllib.parse import quote
 
 from yarl import URL
 
+from .._regions import API_HOSTS, Region
 from ..errors import ConfigError
-from ..models import API_HOSTS, Region, SuiteKey
+from ..models import SuiteKey
 
 
 def region_url(region: Region) -> URL:

@@ -17,22 +17,7 @@ from .window import Window
 
 
 class CasePlan:
-    """Plans the requests of one read: `windows` returns the pages to request, `accept_page` takes the first of them.
-
-    Attributes:
-        is_complete: Whether the list was read to its end.
-        expected: The number of cases, as reported by the session; None if it may still change, or is unknown.
-        count: The number of cases so far.
-        duplicates: The number of cases that were dropped because they had been read before.
-
-    Args:
-        per_page: The page size to request.
-        limits: What is known of the server; updated here.
-        read_ahead: The maximum number of pages to request at once.
-        status: Only cases with this status are needed.
-        expected: As above.
-        max_cases: The maximum number of cases; None for all.
-    """
+    """Plans the requests of one read: `windows` returns the pages to request, `accept_page` takes the first of them."""
 
     def __init__(
         self,
@@ -44,10 +29,10 @@ class CasePlan:
         expected: int | None,
         max_cases: int | None,
     ) -> None:
-        self.is_complete = False
-        self.expected = expected
-        self.count = 0
-        self.duplicates = 0
+        self.is_complete = False  # the list was read to its end
+        self.expected = expected  # as reported by the session; None if it may still change, or is unknown
+        self.count = 0  # cases with the status
+        self.duplicates = 0  # cases that were dropped because they had been read before
         self._page_size = PageSize(per_page, limits)
         self._limits = limits
         self._read_ahead = read_ahead
@@ -82,11 +67,7 @@ class CasePlan:
         return self._page_size.refuse(window)
 
     def accept_page(self, window: Window, cases: Sequence[TestCase]) -> list[TestCase]:
-        """Take the cases of the first window, and return the new ones.
-
-        Raises:
-            UnstableListingError: See `check_stability`.
-        """
+        """Take the cases of the first window, and return the new ones."""
         length = self._limits.classify(window, len(cases))
         if length is PageLength.UNKNOWN:
             if self.expected is None:  # the rows that follow may be new: they do not prove a cap

@@ -71,18 +71,13 @@ PageCheck: TypeAlias = Accepted | Gap | Skipped | Outdated | Unordered
 
 
 class Frontier:
-    """How far a read has come: it has every session at or above `lowest_id` that has existed all the time.
-
-    Attributes:
-        lowest_id: The lowest `relative_id` read so far; None before the first row.
-        offset: The number of rows at or above it when the last page was accepted; a hint if resumed.
-        has_holes: Whether this read has found a `relative_id` missing between two rows.
-    """
+    """How far a read has come: it has every session at or above `lowest_id` that has existed all the time."""
 
     def __init__(self, cursor: Cursor | None) -> None:
-        self.lowest_id = cursor.lowest_id if cursor else None
+        self.lowest_id = cursor.lowest_id if cursor else None  # None before the first row
+        # The number of rows at or above it when the last page was accepted; a hint if resumed.
         self.offset = min(cursor.offset, _MAX_OFFSET) if cursor else 0
-        self.has_holes = False
+        self.has_holes = False  # this read has found a `relative_id` missing between two rows
         self._has_reread_above = False
         self._recent = RecentRows()
 

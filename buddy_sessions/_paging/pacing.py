@@ -17,14 +17,10 @@ border looks like a gap, and without a shared row the page is rejected."""
 
 
 class Pacing:
-    """Where a read goes on.
+    """Where a read goes on: at `offset`, with pages that overlap the frontier by `overlap` rows.
 
-    Attributes:
-        page_size: The page size to request. To overlap, pages of up to 20 rows are requested even if this is smaller.
-        read_ahead: How many pages to request at once.
-        offset: The offset of the next row: that of the frontier, or an estimate after rows were skipped.
-        overlap: The number of rows by which the next page overlaps the frontier. For example, after 40 rows, with an
-            overlap of 1 and pages of up to 20 rows: page 3 with 19 rows, of which the first two are known.
+    For example, after 40 rows, with an overlap of 1 and pages of up to 20 rows: page 3 with 19 rows, of which the first
+    two are known. To overlap, pages of up to 20 rows are requested even if `page_size` is smaller.
     """
 
     def __init__(
@@ -32,7 +28,7 @@ class Pacing:
     ) -> None:
         self.page_size = PageSize(per_page, limits)
         self.read_ahead = read_ahead
-        self.offset = offset
+        self.offset = offset  # of the frontier, or an estimate after rows were skipped
         self.overlap = overlap
         self._limits = limits
         self._density = 1.0  # on the last accepted page, the share of the `relative_id`s that exist

@@ -23,20 +23,7 @@ _log = logging.getLogger("buddy_sessions")
 
 
 class PageReader:
-    """One read of one suite.
-
-    Attributes:
-        is_not_modified: Whether page 1 had the known digest. Then no page is yielded.
-        first_digest: The digest of page 1; None if none was asked for.
-
-    Args:
-        suite: The suite.
-        fetch: Fetches a page.
-        fetch_first: Fetches the first page that is requested; only this one may be `NotModified`.
-        reconciler: Decides which pages to fetch.
-        slots: The request slots of the harvest that this read belongs to, or of this read alone.
-        cursor: The position at which the read starts; None for the newest session.
-    """
+    """One read of one suite, from `cursor` on. `fetch_first` fetches the first page that is requested."""
 
     def __init__(
         self,
@@ -48,13 +35,13 @@ class PageReader:
         slots: RequestSlots,
         cursor: Cursor | None = None,
     ) -> None:
-        self.is_not_modified = False
-        self.first_digest: bytes | None = None
+        self.is_not_modified = False  # page 1 had the known digest: no page is yielded
+        self.first_digest: bytes | None = None  # of page 1, if one was asked for
         self._suite = suite
         self._fetch = fetch
         self._fetch_first = fetch_first or fetch
         self._reconciler = reconciler
-        self._slots = slots
+        self._slots = slots  # of the harvest that this read belongs to, or of this read alone
         self._start = cursor  # the position before the current page
         self._result = PageResult()  # the current page
         self._consumed = 0  # how many of its sessions were yielded: all, unless they are yielded one by one

@@ -11,16 +11,11 @@ class RequestSlots:
 
     Each read has a slot for the page that it needs next, whether it uses it or not. A page is requested in advance only
     if a slot is idle, so it delays no other read; the second request of an end check does not wait for one.
-
-    Attributes:
-        total: The maximum number of requests at once.
-        reads: The number of reads.
-        pages_ahead: The number of pages that they have requested in advance, and not used yet.
     """
 
-    total: int
+    total: int  # the maximum number of requests at once
     reads: int = 0
-    pages_ahead: int = 0
+    pages_ahead: int = 0  # that the reads have requested in advance, and not used yet
 
     @property
     def idle(self) -> int:
@@ -29,15 +24,7 @@ class RequestSlots:
 
 
 class ReadAhead:
-    """The number of pages to request at once: it grows by one after a useful page, and is halved after any other.
-
-    Attributes:
-        size: The number of pages to request at once, at least 1.
-
-    Args:
-        maximum: The largest size.
-        start: The first size.
-    """
+    """The number of pages to request at once: it grows by one after a useful page, and is halved after any other."""
 
     def __init__(self, maximum: int, *, start: int) -> None:
         self.size = start

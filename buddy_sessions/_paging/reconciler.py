@@ -36,39 +36,23 @@ _MAX_END_CHECKS = 3
 class _EndCheck(NamedTuple):
     """A check whether a short page is the end of the list: two requests that must show no row below the frontier.
 
-    Attributes:
-        rows: The number of rows of the short page.
-        last_id: The `relative_id` of its last row; 0 if it is empty. A lower one shows that it is not the end.
-        next_page: The page after it, of the same size. It has the rows that a filter has displaced. The other request,
-            of at most 20 rows around the last row, has the rows that follow if the server has cut the page.
+    The page after it, of the same size, has the rows that a filter has displaced. The other request, of at most 20 rows
+    around the last row, has the rows that follow if the server has cut the page.
     """
 
-    rows: int
-    last_id: int
+    rows: int  # of the short page
+    last_id: int  # the `relative_id` of its last row, 0 if it is empty: a lower one shows that it is not the end
     next_page: Window
 
 
 class Reconciler:
     """Plans the requests of one read: `windows` returns the pages to request, `accept_page` takes the first of them.
 
-    Attributes:
-        verified: Whether no session was missed or repeated so far. False if the list is out of order, or its end is in
-            doubt: the server has shortened a page, and no check could confirm the end.
-        is_complete: Whether the list was read to its end, or down to `after` or `since`.
+    The arguments are those of `Api.read_sessions`. `first_read_ahead` is the maximum of pages at once until useful
+    pages have raised it: the list may be shorter than its first `relative_id` says.
 
-    Args:
-        per_page: The page size to request.
-        limits: What is known of the server; updated here.
-        read_ahead: The maximum number of pages to request at once.
-        first_read_ahead: The maximum until useful pages have raised it: the list may be shorter than its first
-            `relative_id` says. None for `read_ahead`.
-        after: Only sessions with a higher `relative_id` are needed.
-        since: Only sessions created at this time or later are needed, and sessions without a date.
-        max_sessions: The maximum number of sessions to emit; None for all.
-        cursor: The position to resume from; None for the newest session.
-        min_id: The lowest `relative_id` to emit, if it arrives on the same page as a session that is needed; None for
-            `after + 1`.
-        check_end: Whether to check the end of the list in any case, unless it is `relative_id` 1.
+    `verified` is False if the list is out of order, or its end is in doubt: the server has shortened a page, and no
+    check could confirm the end. `is_complete`: the list was read to its end, or down to `after` or `since`.
     """
 
     def __init__(
@@ -109,11 +93,7 @@ class Reconciler:
         return self.is_complete or self._scope.remaining == 0
 
     def windows(self, limit: float = math.inf) -> Sequence[Window]:
-        """Return the pages to request now; `accept_page` takes the page of the first window.
-
-        Args:
-            limit: The maximum number of windows, at least 1. Those that were returned before are kept.
-        """
+        """Return the pages to request now: at most `limit`, and those that were returned before."""
         pacing, lowest_id = self._pacing, self._frontier.lowest_id
         if not self._planned:
             self._planned.append(pacing.window_at(pacing.offset) if self.verified else pacing.unordered_window())
@@ -132,11 +112,7 @@ class Reconciler:
         return True
 
     def accept_page(self, sessions: Sequence[Session]) -> PageResult:
-        """Take the sessions of the first window, and return the new ones.
-
-        Raises:
-            UnstableListingError: See `check_stability`.
-        """
+        """Take the sessions of the first window, and return the new ones. Raises what `check_stability` does."""
         window = self._planned.pop(0)
         is_outdated = window in self._requested_before_last_accept
         self._requested_before_last_accept.discard(window)

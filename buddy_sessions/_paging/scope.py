@@ -13,33 +13,23 @@ from ..models import Session, is_before
 class PageResult(NamedTuple):
     """What one page has added to the read.
 
-    Attributes:
-        sessions: The new sessions, newest first.
-        offset: The number of rows above them.
-        duplicates: The number of sessions that were dropped because they had been read before.
-        proven_range: `(low, high)`: every existing session with a `relative_id` from `low` to `high` is known now. None
-            without a proof. `low` is below the last row only if the end of the list was checked.
+    `proven_range` is `(low, high)`: every existing session with a `relative_id` from `low` to `high` is known now. None
+    without a proof. `low` is below the last row only if the end of the list was checked.
     """
 
-    sessions: tuple[Session, ...] = ()
-    offset: int = 0
-    duplicates: int = 0
+    sessions: tuple[Session, ...] = ()  # the new ones, newest first
+    offset: int = 0  # the number of rows above them
+    duplicates: int = 0  # sessions that were dropped because they had been read before
     proven_range: tuple[int, int] | None = None
 
 
 class Scope:
-    """Which sessions a read is asked for.
-
-    Attributes:
-        after: Only sessions with a higher `relative_id` are needed.
-        remaining: The number of sessions still to be emitted; infinite without a limit.
-        is_exceeded: Whether more sessions in scope were read than `max_sessions`.
-    """
+    """Which sessions a read is asked for."""
 
     def __init__(self, *, after: int, min_id: int | None, since: datetime | None, max_sessions: int | None) -> None:
         self.after = after
-        self.remaining = math.inf if max_sessions is None else max_sessions
-        self.is_exceeded = False
+        self.remaining = math.inf if max_sessions is None else max_sessions  # still to be emitted
+        self.is_exceeded = False  # more sessions in scope were read than `max_sessions`
         self._min_id = after + 1 if min_id is None else min_id
         self._since = since
 

@@ -25,19 +25,15 @@ class PageLength(Enum):
 class ServerLimits:
     """What a client has learned about its server. Shared by all reads of the client.
 
-    Attributes:
-        known_size: The largest page size that the server is known to honour.
-        cap: The size to which the server cuts larger pages; None if none is known.
-        retained_rows: The length of the last list that ended above `relative_id` 1, because the server deletes old
-            sessions; None if the last list reached 1. It bounds the read-ahead: the next list may have the same length.
-        trusts_short_pages: Whether a page with fewer rows than requested has always been the last one so far.
+    `retained_rows` is the length of the last list that ended above `relative_id` 1, because the server deletes old
+    sessions; None if the last list reached 1. It bounds the read-ahead: the next list may have the same length.
     """
 
     def __init__(self) -> None:
-        self.known_size = DOCUMENTED_SIZE
-        self.cap: int | None = None
+        self.known_size = DOCUMENTED_SIZE  # the largest page size that the server is known to honour
+        self.cap: int | None = None  # the size to which the server cuts larger pages
         self.retained_rows: int | None = None
-        self.trusts_short_pages = True
+        self.trusts_short_pages = True  # one with fewer rows than requested has always been the last one so far
         self._short_ends = 0
 
     def classify(self, window: Window, rows: int) -> PageLength:
@@ -56,16 +52,11 @@ class ServerLimits:
 
 
 class PageSize:
-    """The page size of one read. It is lowered if the server seems to have a cap.
-
-    Attributes:
-        requested: The page size to request, unless a lower cap is known.
-        is_cap_unconfirmed: Whether `requested` was lowered, and is not yet known to be the server's cap.
-    """
+    """The page size of one read. It is lowered if the server seems to have a cap."""
 
     def __init__(self, per_page: int, limits: ServerLimits) -> None:
-        self.requested = per_page
-        self.is_cap_unconfirmed = False
+        self.requested = per_page  # unless a lower cap is known
+        self.is_cap_unconfirmed = False  # `requested` was lowered, and is not yet known to be the server's cap
         self._limits = limits
 
     @property

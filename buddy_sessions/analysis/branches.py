@@ -6,11 +6,10 @@ import heapq
 from collections import Counter
 from collections.abc import Iterable
 
-from ..models import RefType, Session, SessionStatus
+from ..models import Session, SessionStatus
 
 _NEWEST = 100
 _MAIN_NAMES = ("main", "master")
-_VERDICTS = (SessionStatus.SUCCESSFUL, SessionStatus.ERROR)
 
 
 def main_branch(sessions: Iterable[Session]) -> str | None:
@@ -26,6 +25,7 @@ def main_branch(sessions: Iterable[Session]) -> str | None:
         The `ref_name` of the sessions to look at; None if no session is known to have tested a branch: look at all.
 
     Example:
+        >>> from buddy_sessions import RefType
         >>> def tested(number: int, branch: str, status: SessionStatus) -> Session:
         ...     fields = {"relative_id": number, "ref_type": RefType.BRANCH, "ref_name": branch, "status": status}
         ...     return Session(id=str(number), **fields)
@@ -33,11 +33,11 @@ def main_branch(sessions: Iterable[Session]) -> str | None:
         >>> sessions = [tested(3, "fix", failed), tested(2, "main", passed), tested(1, "main", failed)]
         >>> main_branch(sessions)
         'main'
-        >>> pass_rate(session for session in sessions if session.ref_name == "main")
+        >>> pass_rate(session for session in sessions if session.branch == "main")
         0.5
     """
     newest = heapq.nlargest(_NEWEST, sessions, key=lambda session: session.relative_id)
-    counts = Counter(each.ref_name for each in newest if each.ref_type == RefType.BRANCH and each.ref_name)
+    counts = Counter(each.branch for each in newest if each.branch)
     if not counts:
         return None
     return next((name for name in _MAIN_NAMES if name in counts), counts.most_common(1)[0][0])
@@ -49,10 +49,5 @@ def pass_rate(sessions: Iterable[Session]) -> float | None:
     None if there is no such session: SKIPPED, unknown and unfinished ones say nothing. The figure is meaningful for
     the sessions of one branch, see `main_branch`.
     """
-    verdicts = [session.status for session in sessions if has_verdict(session)]
+    verdicts = [session.status for session in sessions if session.has_verdict]
     return verdicts.count(SessionStatus.SUCCESSFUL) / len(verdicts) if verdicts else None
-
-
-def has_verdict(session: Session) -> bool:
-    """Return whether a session says that its commit is good or bad. Others change no verdict."""
-    return session.status in _VERDICTS

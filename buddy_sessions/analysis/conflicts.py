@@ -8,7 +8,6 @@ from attrs import frozen
 
 from .._validate import validate_int
 from ..models import FAILING, TestKey, TestRun, TestStatus
-from .branches import has_verdict
 from .by_test import group_by_test, sort_key, worst
 
 
@@ -60,7 +59,7 @@ def conflicting_tests(runs: Iterable[TestRun], *, window: int | None = None) -> 
     outcomes: dict[TestKey, dict[str, list[bool]]] = {}
     for run in list(runs)[-(window or 0) :]:
         revision = run.session.revision
-        if revision and has_verdict(run.session):
+        if revision and run.session.has_verdict:
             for key, cases in group_by_test(run.cases).items():
                 status = worst(cases).status
                 if status == TestStatus.PASSED or status in FAILING:

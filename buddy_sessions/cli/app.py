@@ -25,6 +25,7 @@ from .commands.serve import serve
 from .commands.slowest import list_slowest_tests
 from .commands.suites import list_suites
 from .commands.sync import sync_suites
+from .commands.wait import wait_for_sessions
 from .commands.watch import watch_suites
 from .errors import ExitCode, error_text, exit_code_of
 from .formats.formatting import one_line
@@ -33,6 +34,7 @@ from .output import Output
 _COMMANDS: dict[str, Callable[..., object]] = {
     "list": list_sessions,
     "suites": list_suites,
+    "wait": wait_for_sessions,
     "failures": list_failures,
     "flaky": list_flaky_tests,
     "slowest": list_slowest_tests,
@@ -64,7 +66,8 @@ For example:
 - buddy-sessions sync acme/storefront --db sessions.db
 
 Exit codes: 0 done (also if a pipe was closed), 1 red (only with --exit-code), 2 wrong usage, 3 some suites failed,
-4 not authorised, 5 nothing to judge (no such session or branch), 7 any other error, 130 interrupted.""",
+4 not authorised, 5 nothing to judge (no such session or branch), 6 not finished in time, 7 any other error,
+130 interrupted.""",
 )
 for _position, (_name, _command) in enumerate(_COMMANDS.items()):
     app.command(_command, name=_name, sort_key=_position)

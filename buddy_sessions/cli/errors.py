@@ -8,7 +8,7 @@ from enum import IntEnum
 
 from cyclopts import CycloptsError
 
-from buddy_sessions import AuthenticationError, BuddyError, ConfigError, ForbiddenError
+from buddy_sessions import AuthenticationError, BuddyError, ConfigError, ForbiddenError, WaitTimeoutError
 
 _REQUEST = re.compile(r"; GET \S+(?=; retry |$)")
 _ERRNO = re.compile(r"\[[Ee]rrno -?\d+\] ")
@@ -30,6 +30,7 @@ class ExitCode(IntEnum):
     SOME_SUITES_FAILED = 3
     NOT_AUTHORISED = 4
     NOTHING_TO_JUDGE = 5
+    NOT_FINISHED = 6
     FAILED = 7
     INTERRUPTED = 130
 
@@ -44,6 +45,8 @@ def exit_code_of(error: Exception) -> ExitCode:
         return ExitCode.WRONG_USAGE
     if isinstance(error, AuthenticationError | ForbiddenError):
         return ExitCode.NOT_AUTHORISED
+    if isinstance(error, WaitTimeoutError) and error.__cause__ is None:  # otherwise, the last request failed
+        return ExitCode.NOT_FINISHED
     return ExitCode.NOTHING_TO_JUDGE if isinstance(error, NothingToJudgeError) else ExitCode.FAILED
 
 

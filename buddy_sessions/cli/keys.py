@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 from buddy_sessions import BuddyClient, ConfigError, Suite, SuiteKey
 
-from .suggestions import describe_suite, suggest_in_database
+from .suggestions import describe_suite, suggest_suites
 
 _T = TypeVar("_T")
 
@@ -92,8 +92,9 @@ def select_suites(stored: Sequence[Suite], targets: Iterable[Target], db: Path) 
         names = ["/".join(target) for target in missing]
         command = f"buddy-sessions sync {' '.join(names)} --db {db}"
         error = ConfigError(f"{', '.join(names)} not found in {str(db)!r}: run {command}")
-        for hint in filter(None, (suggest_in_database(target, stored) for target in missing)):
-            error.add_note(hint)
+        for target in missing:
+            if isinstance(target, SuiteKey) and (hint := suggest_suites(target, stored)):
+                error.add_note(hint)
         raise error
     return [suite for suite in stored if not requested or not requested.isdisjoint((suite.key, suite.key[:2]))]
 

@@ -7,13 +7,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, TypeAlias, TypedDict
+from typing import Annotated, Literal, TypeAlias, TypedDict
 
 from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt, PositiveInt
+from cyclopts.validators import Number
 
-from buddy_sessions import BuddyClient, BuddyError, NotFoundError
+from buddy_sessions import BuddyClient, BuddyError, ConfigError, NotFoundError
 
+from .formats.markdown import DEFAULT_MAX_BYTES, MIN_BYTES
 from .formats.writers import DataFormat, Format, choose_format, validate_json
 from .keys import KeyDefaults, check_host
 from .output import Output
@@ -59,6 +61,13 @@ RowFormat: TypeAlias = Annotated[
     ),
 ]
 Json: TypeAlias = Annotated[bool, Parameter(show_default=False, help="The same as --format jsonl.")]
+MaxBytes: TypeAlias = Annotated[
+    int,
+    Parameter(
+        validator=Number(gte=MIN_BYTES),
+        help="Maximum size of markdown: traces, then names are left out. The default fits in a comment of GitHub.",
+    ),
+]
 HINT_TIMEOUT = 3.0
 """Seconds that a command waits for the request for a hint, before it prints its error."""
 _TABLE_LIMIT = 20  # the default number of tests in a table
@@ -93,6 +102,23 @@ class Printing:
         return "jsonl" if self.json else choose_format(self.format)
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class TestPrinting:
+    """How tests are printed."""
+
+    format: Literal["table", "jsonl", "csv", "markdown"] | None = None
+    """Output format (default: table on a terminal, otherwise jsonl). In csv, an apostrophe is put before text
+    that looks like a formula; markdown is for a comment or a job summary."""
+    json: Json = False
+    max_bytes: MaxBytes = DEFAULT_MAX_BYTES
+
+    def choose(self) -> Literal["table", "jsonl", "csv", "markdown"]:
+        """Return the format to print. Raises ConfigError if the two options contradict each other."""
+        validate_json(self.format, json=self.json)
+        return "jsonl" if self.json else self.format or choose_format(None)
+
+
 class Filters(TypedDict):
     """Which sessions of a suite are read."""
 
@@ -121,10 +147,27 @@ class ReadOptions:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
+class BranchOptions:
+    """Which sessions a verdict is about."""
+
+    branch: str | None = None
+    """Branch to look at (default: the main branch: main or master, otherwise the one with most sessions)."""
+    all_branches: Annotated[bool, Parameter(show_default=False)] = False
+    """Mix the sessions of all branches, tags and pull requests."""
+
+    def choose(self) -> str | None:
+        """Return the name of the branch; None for the main branch; "*" for all sessions."""
+        if self.branch is not None and self.all_branches:
+            raise ConfigError("--branch and --all-branches exclude each other: leave out one of them")
+        return "*" if self.all_branches else self.branch
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
 class RunOptions:
     """Which sessions a command reads with their test cases, and what it prints of the result."""
 
-    branch: Branch = None
+    branches: BranchOptions = BranchOptions()
     last: PositiveInt = 10
     """Number of sessions to look at: the newest finished ones."""
     limit: PositiveInt | None = None
@@ -132,7 +175,7 @@ class RunOptions:
     db: Path | None = None
     """Read from this SQLite file, written by "sync --cases all", and send no request."""
 
-    def limit_for(self, output_format: Format) -> int | None:
+    def limit_for(self, output_format: str) -> int | None:
         """Return the maximum number of tests in an output format; None for all."""
         return _TABLE_LIMIT if self.limit is None and output_format == "table" else self.limit
 

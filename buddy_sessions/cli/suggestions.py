@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from difflib import SequenceMatcher
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 from buddy_sessions import BuddyClient, BuddyError, NotFoundError, RefType, Session, Suite, SuiteKey
 
-_MAX_SUITES = 3
 _MAX_BRANCHES = 8
-_MIN_SIMILARITY = 0.6  # as difflib.get_close_matches
 
 
 async def add_suggestion(buddy: BuddyClient, error: NotFoundError) -> None:
@@ -26,12 +24,7 @@ async def add_suggestion(buddy: BuddyClient, error: NotFoundError) -> None:
     else:
         if suites and key not in [suite.key for suite in suites]:
             list_suites = f"to see the suites of the project, run buddy-sessions suites {project}"
-            error.add_note(_suggest_suites(key, suites) or list_suites)
-
-
-def suggest_in_database(target: Sequence[str], stored: Sequence[Suite]) -> str:
-    """Return a question that names the suites of a database that an unknown one may have meant."""
-    return _suggest_suites(target, stored) if isinstance(target, SuiteKey) else ""
+            error.add_note(suggest_suites(key, suites) or list_suites)
 
 
 async def check_branch(buddy: BuddyClient, suite: SuiteKey, branch: str) -> str:
@@ -55,18 +48,9 @@ def describe_suite(suite: Suite) -> str:
     return f"{suite.key} ({suite.name})" if suite.name else str(suite.key)
 
 
-def _suggest_suites(key: SuiteKey, suites: Sequence[Suite]) -> str:
+def suggest_suites(key: SuiteKey, suites: Iterable[Suite]) -> str:
     """Return a question that names the suites that an unknown key may have meant; an empty text if there are none."""
-    scores = {suite: _similarity(key.suite_id, suite) for suite in suites if suite.key[:2] == key[:2]}
-    similar = [suite for suite, score in scores.items() if score >= _MIN_SIMILARITY]
-    nearest = sorted(similar, key=lambda suite: scores[suite], reverse=True)[:_MAX_SUITES]
-    return _question([describe_suite(suite) for suite in nearest])
-
-
-def _question(names: Sequence[str]) -> str:
-    return f"did you mean {' or '.join(names)}?" if names else ""
-
-
-def _similarity(text: str, suite: Suite) -> float:
-    names = filter(None, (suite.id, suite.identifier, suite.name))
-    return max(SequenceMatcher(None, text.lower(), name.lower()).ratio() for name in names)
+    of_project = [suite for suite in suites if suite.key[:2] == key[:2]]
+    names = {name.lower(): each for each in of_project for name in (each.name, each.identifier, each.id) if name}
+    similar = dict.fromkeys(names[name] for name in get_close_matches(key.suite_id.lower(), names))
+    return f"did you mean {' or '.join(map(describe_suite, similar))}?" if similar else ""

@@ -9,10 +9,13 @@ import attrs
 
 from .._stats import Stats
 from .._workers import map_concurrently
-from ..errors import ConfigError, NotFoundError
+from ..errors import ConfigError, NotFoundError, ResponseError, UnstableListingError
 from ..models import CaseScope, Session, SuiteKey, TestCase, TestStatus
 from .cases import save_cases
 from .sync_run import SyncRun
+
+MAX_FAILURES = 10
+"""The suite fails when the responses for this number of sessions in a row are wrong."""
 
 _log = logging.getLogger("buddy_sessions")
 
@@ -36,17 +39,32 @@ class CaseSync:
         self._key = key
         self._scope: CaseScope = scope
         self._details = details
+        self._failures = 0  # of sessions in a row
 
     async def read(self, sessions: Iterable[Session]) -> None:
         """Read and save the cases of sessions. The cases of one session are saved in one transaction.
 
         Raises:
             StoreError: The cases cannot be saved.
-            BuddyError: The cases cannot be read. Those of the sessions that were read before are saved.
+            BuddyError: The cases cannot be read. Those of the sessions that were read before are saved. Wrong responses
+                for single sessions are logged instead.
         """
         await map_concurrently(self._read_session, sessions, limit=self._run.buddy.max_concurrency)
 
     async def _read_session(self, session: Session) -> None:
+        try:
+            await self._read_cases(session)
+            self._failures = 0
+        except (ResponseError, UnstableListingError) as error:
+            # Other sessions do not wait for one whose responses are always wrong, unless all are wrong.
+            self._failures += 1
+            if self._failures >= MAX_FAILURES:
+                raise
+            self.stats += Stats(verified=False)
+            message = "%s: session %r: its cases are not saved, and the next sync reads them again: %s"
+            _log.warning(message, self._key, session.id, error)
+
+    async def _read_cases(self, session: Session) -> None:
         cases: list[TestCase] = []
         is_verified = True
         try:

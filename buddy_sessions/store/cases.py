@@ -9,46 +9,47 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from itertools import groupby
+from itertools import groupby, islice
 
-from ..models import CaseScope, Session, SuiteKey, TestCase, TestKey, TestRun, is_before
+from ..models import CaseScope, Session, SuiteKey, TestCase, TestKey, TestRun, TestStatus, is_before
 from .file import DatabaseFile
 from .messages import SyncScope
 from .rows import (
-    CASE_FIELDS,
     FIELDS,
     OF_BRANCH,
     Members,
     StoredId,
     branch_parameters,
     to_case,
-    to_case_row,
+    to_case_id,
+    to_digest,
     to_session,
     to_sql,
+    to_test_row,
     to_time,
 )
+from .schema import CASE_COLUMNS, CASES
 from .suite_rows import load_suite_row
 
 MAX_READS = 2
 """The number of times that the cases of a session are read if their number is not the one that the session counts."""
 
-_COLUMNS = ", ".join(f"sessions.{name}" for name in FIELDS)
-_CASE_COLUMNS = ", ".join(f"cases.{name}" for name in CASE_FIELDS)
-_SUITE = "sessions.workspace = ? AND sessions.project = ? AND sessions.suite_id = ?"
-_SESSION = "workspace = ? AND project = ? AND suite_id = ? AND session_id = ?"
-_JOIN = """
-    JOIN {table} ON {table}.workspace = sessions.workspace AND {table}.project = sessions.project
-    AND {table}.suite_id = sessions.suite_id AND {table}.session_id = sessions.id
+_COLUMNS = ", ".join("member" if name == "created_by" else f"sessions.{name}" for name in FIELDS)
+_CASE_COLUMNS = ", ".join(CASE_COLUMNS.values())
+_SUITE = "suites.workspace = ? AND suites.project = ? AND suites.suite_id = ?"
+_SESSIONS = """
+    suite_rows AS suites JOIN session_rows AS sessions ON sessions.suite = suites.number
+    LEFT JOIN members ON members.number = sessions.created_by
+    LEFT JOIN case_reads ON case_reads.session = sessions.number
 """
-_JOIN_CASES, _JOIN_READS = _JOIN.format(table="cases"), _JOIN.format(table="case_reads")
 _IS_LIVE = "sessions.deleted_at IS NULL AND sessions.missing_since IS NULL"
+_CASES = f"SELECT {_CASE_COLUMNS} FROM {CASES} WHERE {_SUITE} AND sessions.id = ?"
 
 
 def load_pending(file: DatabaseFile, key: SuiteKey, scope: SyncScope) -> list[Session]:
     """Return the finished sessions in scope whose cases were not read since they last changed, newest first."""
     sql = f"""
-        SELECT {_COLUMNS} FROM sessions LEFT {_JOIN_READS}
-        WHERE {_SUITE} AND {_IS_LIVE} AND relative_id > ?
+        SELECT {_COLUMNS} FROM {_SESSIONS} WHERE {_SUITE} AND {_IS_LIVE} AND relative_id > ?
         AND {OF_BRANCH}
         AND (last_scope IS NULL OR (last_scope = 'failed' AND ? = 'all')
              OR (is_verified = 0 AND last_scope = ? AND reads < {MAX_READS}))
@@ -77,35 +78,69 @@ def save_cases(
     Returns:
         Whether they were saved.
     """
-    row_key = (*key, to_sql(session.id))
     with file.transaction():
-        sql = f"SELECT {_COLUMNS} FROM sessions WHERE {_SUITE} AND id = ?"
-        is_unchanged = [to_session(row, {}) for row in file.execute(sql, row_key)] == [session]
+        sql = f"SELECT {_COLUMNS}, sessions.suite, sessions.number FROM {_SESSIONS} WHERE {_SUITE} AND sessions.id = ?"
+        row = file.execute(sql, (*key, to_sql(session.id))).fetchone()
+        is_unchanged = row is not None and to_session(row[:-2], {}) == session
         if not is_unchanged or is_before(session, _load_floor(file, key)):
             return False
+        suite, number = row[-2:]
         if cases is not None:
-            file.execute(f"DELETE FROM cases WHERE {_SESSION}", row_key)
-            file.execute_many(
-                f"INSERT INTO cases VALUES (?, ?, ?, ?{', ?' * len(CASE_FIELDS)})",
-                [(*row_key, *to_case_row(case)) for case in cases],
-            )
+            _delete_cases(file, number)
+            _insert_cases(file, suite, number, session, cases)
         file.execute(
             """
-            INSERT INTO case_reads VALUES (?, ?, ?, ?, ?, ?, ?, 1)
-            ON CONFLICT (workspace, project, suite_id, session_id) DO UPDATE SET
+            INSERT INTO case_reads VALUES (?, ?, ?, ?, 1) ON CONFLICT (session) DO UPDATE SET
             (scope, last_scope, is_verified, reads) = (coalesce(excluded.scope, scope), excluded.last_scope,
             excluded.is_verified, iif(last_scope = excluded.last_scope, reads + 1, 1))
             """,
-            (*row_key, None if cases is None else scope, scope, is_verified),
+            (number, None if cases is None else scope, scope, is_verified),
         )
     return True
 
 
-def forget_cases(file: DatabaseFile, key: SuiteKey, session_ids: Iterable[StoredId]) -> None:
+def _insert_cases(file: DatabaseFile, suite: int, number: int, session: Session, cases: Sequence[TestCase]) -> None:
+    """Insert the cases of a session, and what is not saved yet of their tests, groups and data."""
+    tests = [to_test_row(suite, session, case) for case in cases]
+    groups = {group: place for place, group in enumerate({case.test_group_id: None for case in cases})}
+    data: dict[str | None, bytes] = {case.data: to_digest(case.data) for case in cases if case.data is not None}
+    group_rows = [(number, place, to_sql(group)) for group, place in groups.items()]
+    file.execute_many("INSERT INTO case_groups VALUES (?, ?, ?)", group_rows)
+    data_rows = [(digest, to_sql(text)) for text, digest in data.items()]
+    file.execute_many("INSERT INTO case_data (digest, data) VALUES (?, ?) ON CONFLICT DO NOTHING", data_rows)
+    columns = "digest, suite, name, classname, test_group_name, id, url, html_url"
+    file.execute_many(f"INSERT INTO tests ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", tests)
+    file.execute_many(
+        """
+        INSERT INTO case_rows VALUES (?, (SELECT number FROM tests WHERE digest = ?), ?, ?, ?, ?, ?,
+        (SELECT number FROM case_data WHERE digest = ?))
+        """,
+        [
+            (
+                *(number, digest, position, None if case.status == TestStatus.PASSED else to_sql(case.status.value)),
+                *(case.time, to_case_id(case), groups[case.test_group_id], data.get(case.data)),
+            )
+            for position, (case, (digest, *_)) in enumerate(zip(cases, tests, strict=True))
+        ],
+    )
+
+
+def _delete_cases(file: DatabaseFile, session: int) -> None:
+    """Delete the cases of a session, and the data that no other case has."""
+    sql = "SELECT DISTINCT data FROM case_rows WHERE session = ? AND data IS NOT NULL"
+    data = file.execute(sql, (session,)).fetchall()
+    file.execute("DELETE FROM case_rows WHERE session = ?", (session,))
+    file.execute("DELETE FROM case_groups WHERE session = ?", (session,))
+    is_unused = "NOT EXISTS (SELECT 1 FROM case_rows WHERE case_rows.data = case_data.number)"
+    file.execute_many(f"DELETE FROM case_data WHERE number = ? AND {is_unused}", data)
+
+
+def forget_cases(file: DatabaseFile, suite: int, session_ids: Iterable[StoredId]) -> None:
     """Delete the cases of sessions that have changed. Called in the transaction that saves the change."""
-    row_keys = [(*key, session_id) for session_id in session_ids]
-    file.execute_many(f"DELETE FROM cases WHERE {_SESSION}", row_keys)
-    file.execute_many(f"DELETE FROM case_reads WHERE {_SESSION}", row_keys)
+    sql = "DELETE FROM case_reads WHERE session = (SELECT number FROM session_rows WHERE suite = ? AND id = ?)"
+    for session_id in session_ids:
+        for (session,) in file.execute(f"{sql} RETURNING session", (suite, session_id)).fetchall():
+            _delete_cases(file, session)
 
 
 def _load_floor(file: DatabaseFile, key: SuiteKey) -> datetime | None:
@@ -115,39 +150,40 @@ def _load_floor(file: DatabaseFile, key: SuiteKey) -> datetime | None:
 
 def load_cases(file: DatabaseFile, key: SuiteKey, session_id: str) -> list[TestCase]:
     """Return the saved cases of a session, in the order of the API."""
-    sql = f"SELECT {_CASE_COLUMNS} FROM cases WHERE {_SESSION} ORDER BY rowid"
-    return [to_case(row) for row in file.execute(sql, (*key, to_sql(session_id)))]
+    rows = file.execute(f"{_CASES} ORDER BY each.position", (*key, to_sql(session_id)))
+    return [to_case(row) for row in rows]
 
 
 def load_runs(
-    file: DatabaseFile, key: SuiteKey, scope: CaseScope, *, branch: str | None, last: int | None
+    file: DatabaseFile, key: SuiteKey, scope: CaseScope, *, branch: str | None, up_to: int | None, last: int | None
 ) -> list[TestRun]:
-    """Return the newest sessions whose cases were saved in a scope, with these cases, oldest first."""
+    """Return the newest sessions with a verdict whose cases were saved in a scope, with these cases, oldest first."""
     sql = f"""
-        SELECT {_COLUMNS} FROM sessions {_JOIN_READS}
+        SELECT {_COLUMNS} FROM {_SESSIONS}
         WHERE {_SUITE} AND {_IS_LIVE} AND (scope = 'all' OR (scope = 'failed' AND ? = 'failed'))
-        AND {OF_BRANCH} ORDER BY relative_id DESC LIMIT ?
+        AND {OF_BRANCH} AND relative_id <= coalesce(?, relative_id) ORDER BY relative_id DESC
     """
-    parameters = (*key, scope, *branch_parameters(branch), -1 if last is None else last)
     members: Members = {}
-    sessions = [to_session(row, members) for row in file.execute(sql, parameters)]
-    status = "AND status IN ('FAILED', 'ERROR')" if scope == "failed" else ""
-    sql = f"SELECT {_CASE_COLUMNS} FROM cases WHERE {_SESSION} {status} ORDER BY rowid"
+    rows = file.execute(sql, (*key, scope, *branch_parameters(branch), up_to))
+    saved = (to_session(row, members) for row in rows)
+    sessions = [*islice((session for session in saved if session.has_verdict), last)]
+    status = "AND each.status IN ('FAILED', 'ERROR')" if scope == "failed" else ""
+    sql = f"{_CASES} {status} ORDER BY each.position"
     return [
         TestRun(session, tuple(to_case(row) for row in file.execute(sql, (*key, to_sql(session.id)))))
         for session in reversed(sessions)
     ]
 
 
-def load_history(file: DatabaseFile, key: SuiteKey, test: TestKey) -> list[TestRun]:
+def load_history(file: DatabaseFile, key: SuiteKey, test: TestKey, *, branch: str | None) -> list[TestRun]:
     """Return the sessions that contain a test, each with the cases of this test only, newest first."""
     sql = f"""
-        SELECT {_COLUMNS}, {_CASE_COLUMNS} FROM sessions {_JOIN_CASES}
+        SELECT {_COLUMNS}, {_CASE_COLUMNS} FROM {CASES} LEFT JOIN members ON members.number = sessions.created_by
         WHERE {_SUITE} AND {_IS_LIVE}
-        AND cases.name = ? AND cases.classname IS ? AND cases.test_group_name IS ?
-        ORDER BY relative_id DESC, cases.rowid
+        AND tests.name = ? AND tests.classname IS ? AND tests.test_group_name IS ? AND {OF_BRANCH}
+        ORDER BY sessions.relative_id DESC, each.position
     """
-    parameters = (*key, to_sql(test.name), to_sql(test.classname), to_sql(test.group))
+    parameters = (*key, to_sql(test.name), to_sql(test.classname), to_sql(test.group), *branch_parameters(branch))
     rows = file.execute(sql, parameters)
     members: Members = {}
     return [

@@ -93,7 +93,7 @@ def save_page(file: DatabaseFile, key: SuiteKey, page: PageToSave) -> SavedPage:
             number = save_suite_row(file, key, suite, suite_after._replace(digest=None))
             unfinished = {to_sql(session.id) for session in page.sessions if not session.is_finished}
             _save_sessions(file, number, changes, rows, unfinished, commit=commit, sync=sync)
-            forget_cases(file, key, set(changes.changed).difference(changes.new))
+            forget_cases(file, number, set(changes.changed).difference(changes.new))
             if changes.is_contradiction:  # also about other branches
                 file.execute("DELETE FROM covered WHERE suite = ?", (number,))
                 file.execute("DELETE FROM older WHERE suite = ?", (number,))
@@ -148,7 +148,7 @@ def finish_sync(
         if any(gaps(union_all(after.values()), above=above, below=highest + 1)):
             return
         since = None if complete.scope.since is None else complete.scope.since.astimezone(UTC).isoformat()
-        sql = "UPDATE suites SET (digest, digest_after, digest_since, digest_cases) = (?, ?, ?, ?) WHERE number = ?"
+        sql = "UPDATE suite_rows SET (digest, digest_after, digest_since, digest_cases) = (?, ?, ?, ?) WHERE number = ?"
         file.execute(sql, (complete.digest, complete.scope.after, since, complete.scope.cases, suite.number))
 
 
@@ -173,10 +173,10 @@ def mark_suite_missing(file: DatabaseFile, key: SuiteKey, sync: int | None, *, c
         file.execute("UPDATE commits SET number = ?", (commit,))
         sync = commit if sync is None else sync
         if suite.missing_since is None:
-            change = f"UPDATE suites SET missing_since = {NOW}, missing_by = ?, digest = NULL WHERE number = ?"
+            change = f"UPDATE suite_rows SET missing_since = {NOW}, missing_by = ?, digest = NULL WHERE number = ?"
             file.execute(change, (sync, suite.number))
         else:
-            file.execute("UPDATE suites SET deleted_at = missing_since WHERE number = ?", (suite.number,))
+            file.execute("UPDATE suite_rows SET deleted_at = missing_since WHERE number = ?", (suite.number,))
     return sync
 
 

@@ -68,7 +68,7 @@ def prune_suite(file: DatabaseFile, key: SuiteKey, before: datetime, *, cases_on
         if suite.number is None:
             return 0
         old = {"suite": suite.number, "before": _to_text(before)}
-        count = _delete_cases(file, key, old)
+        count = _delete_cases(file, suite.number, old)
         if cases_only and count:
             save_suite_row(file, key, suite, suite._replace(cases_pruned_before=before.isoformat()))
         elif not cases_only:
@@ -106,18 +106,12 @@ def shrink_file(file: DatabaseFile) -> None:
         file.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT * 1000:.0f}")
 
 
-def _delete_cases(file: DatabaseFile, key: SuiteKey, old: Mapping[str, object]) -> int:
-    """Delete the cases of old sessions. Return the number of sessions that had any, or were read."""
-    names = {"workspace": key.workspace, "project": key.project, "suite_id": key.suite_id}
-    found = file.execute(
-        f"""
-        SELECT session_id FROM case_reads WHERE workspace = :workspace AND project = :project AND suite_id = :suite_id
-        AND session_id IN (SELECT id {_OLD})
-        """,
-        {**old, **names},
-    ).fetchall()
-    forget_cases(file, key, (session_id for (session_id,) in found))
-    return len(found)
+def _delete_cases(file: DatabaseFile, suite: int, old: Mapping[str, object]) -> int:
+    """Delete the cases of old sessions. Return the number of sessions whose cases were read."""
+    sql = f"SELECT id {_OLD} AND number IN (SELECT session FROM case_reads)"
+    ids = [session_id for (session_id,) in file.execute(sql, old)]
+    forget_cases(file, suite, ids)
+    return len(ids)
 
 
 def _drop_coverage(file: DatabaseFile, suite: int, old: Mapping[str, object], before: datetime) -> None:

@@ -1,12 +1,14 @@
-"""Sessions and test cases as rows of the view `sessions` and the table `cases`."""
+"""Sessions and test cases as rows of the database."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cache
+from hashlib import blake2b
 from operator import attrgetter
 from typing import Any, TypeVar, overload
 
@@ -16,16 +18,16 @@ from .._decoding.converter import case_from_dict, session_from_dict, to_dict
 from .._decoding.hooks import unstructure_time
 from ..errors import DecodeError
 from ..models import Member, Session, TestCase
+from .schema import CASE_COLUMNS, MARKERS
 
 FIELDS = tuple(field.name for field in attrs.fields(Session))
 """The columns of a row of `sessions` and of `session_rows`, in this order."""
 
-CASE_FIELDS = tuple(field.name for field in attrs.fields(TestCase) if field.name != "failure")
-"""The columns of a row of `cases`, in this order. The failure is read from `data`."""
-
 _T = TypeVar("_T")
 
 _get_fields = attrgetter(*FIELDS)
+
+_HEX = re.compile("([0-9a-f]{2})+")
 
 Row = tuple[Any, ...]
 """The values of a session or a test case as they are stored, in the order of the columns."""
@@ -68,20 +70,25 @@ def to_session(row: Sequence[Any], members: Members) -> Session:
     return session
 
 
-def to_case_row(case: TestCase) -> Row:
-    """Return the row of a test case."""
-    return (
-        to_sql(case.id),
-        to_sql(case.name),
-        to_sql(case.status.value),
-        to_sql(case.url),
-        to_sql(case.html_url),
-        to_sql(case.test_group_name),
-        to_sql(case.test_group_id),
-        to_sql(case.classname),
-        case.time,
-        to_sql(case.data),
-    )
+def to_test_row(suite: int, session: Session, case: TestCase) -> Row:
+    """Return the row of `tests` of a case, without the number: what it has in common with other sessions."""
+    values = [value or "" for value in (session.url, session.html_url, case.id, case.test_group_id)]
+    id_ = case.id if to_case_id(case) is None else None
+    texts = (case.name, case.classname, case.test_group_name, id_)
+    row = (suite, *map(to_sql, texts), _to_pattern(case.url, values), _to_pattern(case.html_url, values))
+    return (to_digest(repr(row)), *row)
+
+
+def to_case_id(case: TestCase) -> StoredId | None:
+    """Return the id of a case as it is stored with it; None if it is stored with the test, whose name it contains."""
+    if _HEX.fullmatch(case.id):
+        return bytes.fromhex(case.id)
+    return case.id if case.id.isascii() and case.name not in case.id else None
+
+
+def to_digest(text: str) -> bytes:
+    """Return the digest of a text that is stored once."""
+    return blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()
 
 
 def to_case(row: Sequence[Any]) -> TestCase:
@@ -90,7 +97,7 @@ def to_case(row: Sequence[Any]) -> TestCase:
     Raises:
         DecodeError: A value of the row is not valid.
     """
-    return case_from_dict(dict(zip(CASE_FIELDS, map(from_sql, row), strict=True)))
+    return case_from_dict(dict(zip(CASE_COLUMNS, map(from_sql, row), strict=True)))
 
 
 @overload
@@ -126,6 +133,20 @@ def from_json(text: Any) -> Any:
 def to_time(text: Any) -> datetime | None:
     """Return a stored time in UTC; None for null. Raises `DecodeError` if it is not valid."""
     return None if text is None else _convert(datetime.fromisoformat, text).astimezone(UTC)
+
+
+def _to_pattern(url: str | None, values: Sequence[str]) -> StoredId | None:
+    """Return a URL with markers in place of values, first of the longest; as a blob if that cannot be undone."""
+    if url is None:
+        return None
+    pattern = url
+    for marker, value in sorted(zip(MARKERS, values, strict=True), key=lambda pair: -len(pair[1])):
+        pattern = pattern.replace(value, marker) if value else pattern
+    restored = pattern
+    for marker, value in zip(MARKERS, values, strict=True):
+        restored = restored.replace(marker, value)
+    is_exact = restored == url and isinstance(to_sql(url), str)
+    return pattern if is_exact else url.encode(errors="surrogatepass")
 
 
 def _convert(function: Callable[[Any], _T], value: Any) -> _T:

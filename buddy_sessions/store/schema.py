@@ -1,11 +1,12 @@
 """The schema of the database."""
+# ruff: noqa: S608 - the only variable parts of the SQL are the constants of this module
 
 from __future__ import annotations
 
-APPLICATION_ID = 0x42755576
-"""Identifies the files of this package: "BuUv" in the header of the file."""
+APPLICATION_ID = 0x42755577
+"""Identifies the files of this package: "BuUw" in the header of the file."""
 
-DEVELOPMENT_IDS = frozenset({0x42645365, 0x42755365, 0x42755373, 0x42755374, 0x42755574, 0x42755575})
+DEVELOPMENT_IDS = frozenset({0x42645365, 0x42755365, 0x42755373, 0x42755374, 0x42755574, 0x42755575, 0x42755576})
 """The identifiers of files that were written before the first release."""
 
 VERSION = 1
@@ -13,13 +14,50 @@ VERSION = 1
 NOW = "strftime('%Y-%m-%dT%H:%M:%SZ', 'now')"
 """SQL for the current time, as it is stored."""
 
+MARKERS = "\1\2\3\4"
+"""They stand for the `url` and the `html_url` of a session, the id of a case, and that of its group in a URL."""
+
+_CASE_ID = "coalesce(tests.id, iif(typeof(each.id) = 'blob', lower(hex(each.id)), each.id))"
+
+
+def _url(column: str) -> str:
+    """Return the SQL of a URL: with the values in place of the markers."""
+    url = column
+    for marker, value in zip(MARKERS, ("sessions.url", "sessions.html_url", _CASE_ID, "case_groups.id"), strict=True):
+        url = f"replace({url}, char({ord(marker)}), coalesce({value}, ''))"
+    return f"iif(typeof({column}) = 'text', {url}, {column})"
+
+
+CASE_COLUMNS = {
+    "id": _CASE_ID,
+    "name": "tests.name",
+    "status": "coalesce(each.status, 'PASSED')",
+    "url": _url("tests.url"),
+    "html_url": _url("tests.html_url"),
+    "test_group_name": "tests.test_group_name",
+    "test_group_id": "case_groups.id",
+    "classname": "tests.classname",
+    "time": "each.time",
+    "data": "case_data.data",
+}
+"""The fields of a test case, as SQL for the tables of `CASES`."""
+
+CASES = """
+    suite_rows AS suites JOIN session_rows AS sessions ON sessions.suite = suites.number
+    JOIN case_rows AS each ON each.session = sessions.number
+    JOIN tests ON tests.number = each.test AND tests.suite = suites.number
+    LEFT JOIN case_groups ON case_groups.session = each.session AND case_groups.number = each.test_group
+    LEFT JOIN case_data ON case_data.number = each.data
+"""
+"""The tables of the test cases of all sessions."""
+
 # `duration` has no type, so that SQLite does not convert whole numbers and fractions into each other.
 SCHEMA = (
     # Internal: the rows of the view `sessions`, which has the names of the suite and the JSON of the member in place of
     # their numbers.
     """
     CREATE TABLE session_rows (
-        suite INTEGER NOT NULL,
+        number INTEGER PRIMARY KEY, suite INTEGER NOT NULL,
         id TEXT NOT NULL, relative_id INTEGER NOT NULL, status TEXT NOT NULL, url TEXT, html_url TEXT,
         create_date TEXT, start_date TEXT, finish_date TEXT, created_by INTEGER, ci_provider TEXT, ci_run_url TEXT,
         revision TEXT, ref_type TEXT, ref_name TEXT, execution_id TEXT, action_execution_id TEXT,
@@ -48,11 +86,12 @@ SCHEMA = (
         each.ci_provider, each.ci_run_url, each.revision, each.ref_type, each.ref_name, each.execution_id,
         each.action_execution_id, each.error_message, each.duration, each.tests_count, each.failed_count,
         each.skipped_count, each.error_count, each.missing_since, each.deleted_at
-    FROM suites JOIN session_rows AS each ON each.suite = suites.number
+    FROM suite_rows AS suites JOIN session_rows AS each ON each.suite = suites.number
     LEFT JOIN members ON members.number = each.created_by
     """,
+    # Internal: the rows of the view `suites`.
     """
-    CREATE TABLE suites (
+    CREATE TABLE suite_rows (
         workspace TEXT NOT NULL, project TEXT NOT NULL, suite_id TEXT NOT NULL,
         name TEXT, identifier TEXT, html_url TEXT,
         missing_since TEXT, -- a sync got a 404 for the suite; the next one decides whether it is deleted
@@ -71,27 +110,59 @@ SCHEMA = (
         UNIQUE (workspace, project, suite_id)
     )
     """,
-    # The test cases of finished sessions: a session that changes loses them. `time` has no type for the same reason as
-    # `duration`.
     """
-    CREATE TABLE cases (
-        workspace TEXT NOT NULL, project TEXT NOT NULL, suite_id TEXT NOT NULL, session_id TEXT NOT NULL,
-        id TEXT NOT NULL, name TEXT NOT NULL, status TEXT NOT NULL, url TEXT, html_url TEXT, test_group_name TEXT,
-        test_group_id TEXT, classname TEXT, time, data TEXT,
-        PRIMARY KEY (workspace, project, suite_id, session_id, id)
+    CREATE VIEW suites AS
+    SELECT workspace, project, suite_id, name, identifier, html_url, missing_since, deleted_at FROM suite_rows
+    """,
+    # The test cases of finished sessions: a session that changes loses them.
+    f"""
+    CREATE VIEW cases AS SELECT suites.workspace, suites.project, suites.suite_id, sessions.id AS session_id,
+        {", ".join(f"{value} AS {name}" for name, value in CASE_COLUMNS.items())}
+    FROM {CASES}
+    """,
+    # Internal: what the cases of a test have in common in all sessions, each once; `digest` is of all other columns. A
+    # URL has markers in place of what differs; it is a blob if it contains a marker itself. `id` is null if the cases
+    # have ids of their own.
+    """
+    CREATE TABLE tests (
+        number INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, suite INTEGER NOT NULL, name TEXT NOT NULL,
+        classname TEXT, test_group_name TEXT, id TEXT, url TEXT, html_url TEXT
     )
     """,
-    "CREATE INDEX cases_of_a_test ON cases (workspace, project, suite_id, name)",
+    "CREATE INDEX tests_name ON tests (suite, name)",
+    # Internal: what differs. `position` is the place in the list of the session; `status` is null for PASSED; `id` is a
+    # blob if it consists of hexadecimal digits. `time` has no type for the same reason as `duration`.
+    """
+    CREATE TABLE case_rows (
+        session INTEGER, test INTEGER, position INTEGER, status TEXT, time, id, test_group INTEGER, data INTEGER,
+        PRIMARY KEY (session, test, position)
+    ) WITHOUT ROWID
+    """,
+    "CREATE INDEX case_rows_data ON case_rows (data) WHERE data IS NOT NULL",
+    # Internal: the ids of the groups of a session, and the texts in `data`, each once.
+    """
+    CREATE TABLE case_groups (session INTEGER, number INTEGER, id TEXT, PRIMARY KEY (session, number)) WITHOUT ROWID
+    """,
+    "CREATE TABLE case_data (number INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, data TEXT NOT NULL)",
     # Internal: the sessions whose cases were read since they last changed: the scope (failed or all) of the cases that
     # are saved, null if there are none; the scope that was read last; whether the number of cases was the one that the
     # session counts; and how often they were read in this scope.
     """
     CREATE TABLE case_reads (
-        workspace TEXT NOT NULL, project TEXT NOT NULL, suite_id TEXT NOT NULL, session_id TEXT NOT NULL,
-        scope TEXT, last_scope TEXT NOT NULL, is_verified INTEGER NOT NULL, reads INTEGER NOT NULL,
-        PRIMARY KEY (workspace, project, suite_id, session_id)
+        session INTEGER PRIMARY KEY, scope TEXT, last_scope TEXT NOT NULL, is_verified INTEGER NOT NULL,
+        reads INTEGER NOT NULL
     )
     """,
+    # For the planner of queries to `cases`, which would read all of them: there are few suites, and of each suite more
+    # tests than a session has. The second ANALYZE loads this.
+    "ANALYZE sqlite_master",
+    """
+    INSERT INTO sqlite_stat1 VALUES
+        ('suite_rows', 'sqlite_autoindex_suite_rows_1', '10 10 5 1'),
+        ('tests', 'tests_name', '100000 10000 1'),
+        ('case_rows', 'case_rows', '10000000 400 1 1')
+    """,
+    "ANALYZE sqlite_master",
     # Internal: when the suites of a project were last listed.
     """
     CREATE TABLE projects (

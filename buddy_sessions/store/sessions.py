@@ -38,7 +38,7 @@ def load_sessions(
 def load_covered(file: DatabaseFile, key: SuiteKey) -> list[Interval]:
     """Return the ranges of `relative_id` of which the database contains every existing session."""
     sql = """
-        SELECT low, high FROM covered JOIN suites ON suites.number = covered.suite
+        SELECT low, high FROM covered JOIN suite_rows ON suite_rows.number = covered.suite
         WHERE workspace = ? AND project = ? AND suite_id = ? AND branch = ''
     """
     return list(union_all(((low, high),) for low, high in file.execute(sql, key)))
@@ -47,7 +47,7 @@ def load_covered(file: DatabaseFile, key: SuiteKey) -> list[Interval]:
 def load_suites(file: DatabaseFile) -> list[Suite]:
     """Return the suites that were synced, sorted by their keys."""
     columns = "workspace, project, suite_id, name, identifier, html_url"
-    sql = f"SELECT {columns} FROM suites WHERE is_synced ORDER BY 1, 2, 3"
+    sql = f"SELECT {columns} FROM suite_rows WHERE is_synced ORDER BY 1, 2, 3"
     return [
         Suite(key=SuiteKey(*key), id=key[2], name=name, identifier=identifier, html_url=html_url)
         for *key, name, identifier, html_url in (map(from_sql, row) for row in file.execute(sql))
@@ -67,7 +67,7 @@ def save_names(file: DatabaseFile, workspace: str, project: str, suites: Sequenc
         file.execute(f"INSERT OR REPLACE INTO projects VALUES (?, ?, {NOW})", (workspace, project))
         file.execute_many(
             """
-            INSERT INTO suites (workspace, project, suite_id, name, identifier, html_url) VALUES (?, ?, ?, ?, ?, ?)
+            INSERT INTO suite_rows (workspace, project, suite_id, name, identifier, html_url) VALUES (?, ?, ?, ?, ?, ?)
             ON CONFLICT (workspace, project, suite_id) DO UPDATE
             SET (name, identifier, html_url) = (excluded.name, excluded.identifier, excluded.html_url)
             """,

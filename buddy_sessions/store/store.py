@@ -23,6 +23,7 @@ from .._validate import (
     validate_since,
     validate_suite,
 )
+from ..analysis import main_branch
 from ..client import BuddyClient
 from ..harvest import Harvest, OnFailure
 from ..models import CaseScope, Session, Suite, SuiteKey, SuiteRef, TestCase, TestKey, TestRun
@@ -45,10 +46,10 @@ class SessionStore:
     Several processes may use one file; a call waits up to 30 seconds for another program that is writing to it. You can
     query it with any tool that reads SQLite. The view `sessions` has `workspace`, `project`, `suite_id`, the fields of
     `Session` (`created_by` as JSON, times as ISO 8601 text in UTC, `duration` in seconds), and `missing_since` and
-    `deleted_at`, which are null unless the session is missing or deleted (see `sync`). The table `suites` has `name`,
-    `identifier`, `html_url`, and the same two times. The table `cases` has `workspace`, `project`, `suite_id`,
-    `session_id`, and the fields of `TestCase` without `failure`. Text with a lone surrogate is stored as a blob. All
-    other tables and columns are internal.
+    `deleted_at`, which are null unless the session is missing or deleted (see `sync`). The view `suites` has `name`,
+    `identifier`, `html_url`, and the same two times. The view `cases` has `workspace`, `project`, `suite_id`,
+    `session_id`, and the fields of `TestCase` without `failure`. Text with a lone surrogate is a blob. All tables are
+    internal.
 
     Args:
         path: The file. It is created if it does not exist; its folder is not.
@@ -302,15 +303,23 @@ class SessionStore:
         return await self._thread.run(load_cases, key, validate_session(session))
 
     async def runs(
-        self, suite: SuiteRef, *, cases: CaseScope = "all", branch: str | None = None, last: int | None = None
+        self,
+        suite: SuiteRef,
+        *,
+        cases: CaseScope = "all",
+        branch: str | None = None,
+        up_to: int | None = None,
+        last: int | None = None,
     ) -> list[TestRun]:
-        """Return the sessions whose test cases were saved, with these cases, oldest first.
+        """Return the sessions that are SUCCESSFUL or ERROR and whose test cases were saved, with these, oldest first.
 
         Args:
             suite: The suite, as in `sessions`.
             cases: "all" for the sessions of which all cases were saved; "failed" for only the failing cases, also of
                 sessions of which only these were saved.
-            branch: Only sessions of this branch.
+            branch: Only sessions of this branch (default: the main branch, as `main_branch` determines it from the
+                newest 100 sessions); `"*"` for all sessions.
+            up_to: Only sessions with this `relative_id` or a lower one.
             last: The maximum number of sessions, the newest ones.
 
         Raises:
@@ -318,21 +327,32 @@ class SessionStore:
             StoreError: The file cannot be read, or the store is not open.
         """
         key, scope = validate_names(validate_suite(suite)), validate_scope(cases)
+        highest = None if up_to is None else validate_int("up_to", up_to)
         number = None if last is None else validate_int("last", last)
-        return await self._thread.run(load_runs, key, scope, branch=validate_branch(branch), last=number)
+        name = await self._choose_branch(key, branch)
+        return await self._thread.run(load_runs, key, scope, branch=name, up_to=highest, last=number)
 
-    async def history(self, suite: SuiteRef, test: TestKey) -> list[TestRun]:
+    async def history(self, suite: SuiteRef, test: TestKey, *, branch: str | None = None) -> list[TestRun]:
         """Return the sessions in which one test was saved, each with the cases of this test, newest first.
 
         Args:
             suite: The suite, as in `sessions`.
             test: The test: `case.key`.
+            branch: Only sessions of this branch (default: the main branch, as in `runs`); `"*"` for all sessions.
 
         Raises:
-            ConfigError: The suite is invalid.
+            ConfigError: The suite or the branch is invalid.
             StoreError: The file cannot be read, or the store is not open.
         """
-        return await self._thread.run(load_history, validate_names(validate_suite(suite)), test)
+        key = validate_names(validate_suite(suite))
+        name = await self._choose_branch(key, branch)
+        return await self._thread.run(load_history, key, test, branch=name)
+
+    async def _choose_branch(self, suite: SuiteKey, branch: str | None) -> str | None:
+        """Return the main branch of a suite for None, and None, which stands for all sessions, for "*"."""
+        if branch is None:
+            return main_branch(await self._thread.run(load_sessions, suite, limit=100))
+        return None if branch == "*" else validate_branch(branch)
 
     async def suites(self) -> list[Suite]:
         """Return the suites that were synced, sorted by their keys.

@@ -52,7 +52,7 @@ class SuiteRow(NamedTuple):
 
 def load_suite_row(file: DatabaseFile, key: SuiteKey) -> SuiteRow:
     """Return the row of a suite."""
-    sql = f"SELECT {', '.join(SuiteRow._fields)} FROM suites WHERE workspace = ? AND project = ? AND suite_id = ?"
+    sql = f"SELECT {', '.join(SuiteRow._fields)} FROM suite_rows WHERE workspace = ? AND project = ? AND suite_id = ?"
     return SuiteRow(*file.execute(sql, key).fetchone() or ())
 
 
@@ -67,7 +67,7 @@ def save_suite_row(file: DatabaseFile, key: SuiteKey, before: SuiteRow, after: S
         return before.number
     names, values = after._fields[1:], after[1:]
     sql = f"""
-        INSERT INTO suites (workspace, project, suite_id, {", ".join(names)}) VALUES (?, ?, ?{", ?" * len(names)})
+        INSERT INTO suite_rows (workspace, project, suite_id, {", ".join(names)}) VALUES (?, ?, ?{", ?" * len(names)})
         ON CONFLICT (workspace, project, suite_id) DO UPDATE
         SET ({", ".join(names)}) = ({", ".join(f"excluded.{name}" for name in names)}) RETURNING number
     """

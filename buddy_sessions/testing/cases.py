@@ -25,17 +25,11 @@ _GROUP, _CLASS, _TIME = "tests/cart/test_total.py", "CartTest", 0.1  # the defau
 
 @attrs.frozen(eq=False)
 class StoredSession:
-    """A state of a session with its test cases, which never changes: a change of the session replaces it.
-
-    Attributes:
-        fields: The session in the API's JSON.
-        given: The test cases that a test gave, by ID as text; None for random ones that match the counts.
-        seed: The seed of the suite.
-    """
+    """A state of a session with its test cases, which never changes: a change of the session replaces it."""
 
     fields: JsonObject
-    given: Mapping[str, JsonObject] | None
-    seed: str
+    given: Mapping[str, JsonObject] | None  # the test cases that a test gave, by ID; None for random ones
+    seed: str  # of the suite
 
     def cases(self, *, status: str | None = None) -> list[JsonObject]:
         """Return the test cases with this status; do not change them. Random ones have no `data`."""

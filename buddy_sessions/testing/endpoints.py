@@ -21,20 +21,11 @@ class ErrorResponse(Exception):  # noqa: N818 - the server does not fail, the re
 
 @attrs.frozen(kw_only=True)
 class Call:
-    """A GET request to an endpoint, with all that its response depends on.
-
-    Attributes:
-        suites: The suites of the server by workspace, project and suite ID.
-        path: The decoded variables in the path, such as `suite`.
-        query: The decoded parameters of the query.
-        view: What the response shows.
-        largest_page: A larger `per_page` is reduced to this; None for no limit.
-        refuse_above: A larger `per_page` is rejected; None for no limit.
-    """
+    """A GET request to an endpoint, with all that its response depends on. See the attributes of `FakeBuddy`."""
 
     suites: dict[tuple[str, str, str], FakeSuite]
-    path: Mapping[str, str]
-    query: Mapping[str, str]
+    path: Mapping[str, str]  # the decoded variables in it, such as `suite`
+    query: Mapping[str, str]  # decoded
     view: View
     largest_page: int | None
     refuse_above: int | None

@@ -62,16 +62,7 @@ class FakeSuite:
         identifier: str = "unit-tests",
         seed: int = 0,
     ) -> None:
-        """Create an empty suite, as `FakeBuddy.add_suite` does.
-
-        Args:
-            workspace: The domain of the workspace.
-            project: The name of the project.
-            suite_id: The ID of the suite.
-            name: The name of the suite.
-            identifier: The identifier of the suite.
-            seed: The seed of the random data. The same seed and names give the same data in every process.
-        """
+        """Create an empty suite, as `FakeBuddy.add_suite` does. The same seed and names give the same random data."""
         self.key = SuiteKey(workspace, project, suite_id)
         self.name = name
         self.identifier = identifier

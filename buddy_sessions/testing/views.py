@@ -19,18 +19,11 @@ def cut_page(rows: list[JsonObject], number: int, size: int) -> list[JsonObject]
 
 @attrs.frozen(kw_only=True)
 class View:
-    """What a response shows. The default is what the suite contains.
+    """What a response shows. The default is what the suite contains."""
 
-    Attributes:
-        snapshot: The sessions to show in place of those that exist now; None for no replacement.
-        is_hidden: Returns whether a session is left out.
-        hide_after_cut: Whether sessions are left out after the page is cut, which makes the page shorter.
-        cut: Cuts the page.
-    """
-
-    snapshot: Snapshot | None = None
-    is_hidden: Callable[[JsonObject], bool] = lambda _: False
-    hide_after_cut: bool = False
+    snapshot: Snapshot | None = None  # the sessions to show in place of those that exist now
+    is_hidden: Callable[[JsonObject], bool] = lambda _: False  # a session that is left out
+    hide_after_cut: bool = False  # sessions are left out after the page is cut, which makes the page shorter
     cut: Cut = cut_page
 
     def page(self, current: Snapshot, number: int, size: int, branch: str | None) -> list[JsonObject]:

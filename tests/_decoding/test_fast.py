@@ -146,23 +146,11 @@ def test_decoders_agree_on_odd_values(value: str) -> None:
         assert outcome(decode_page, body) == outcome(decode_by_cattrs, body)
 
 
-@given(st.lists(sessions, max_size=3))
-def test_sessions_survive_a_round_trip_as_a_page(originals: list[Session]) -> None:
-    assert decode_page(page_body(*map(to_dict, originals))).sessions == tuple(originals)
-
-
 def test_decoders_differ_below_a_microsecond() -> None:
     body = session_body("finish_date", '"2025-10-21T06:42:59.9999996Z"')
     assert decode_page(body).sessions[0].finish_date == datetime(2025, 10, 21, 6, 43, tzinfo=UTC)
     cut = datetime(2025, 10, 21, 6, 42, 59, 999999, tzinfo=UTC)
     assert decode_by_cattrs(body).sessions[0].finish_date == cut
-
-
-def test_decoders_differ_in_ignored_fields() -> None:
-    body = session_body("flaky_count", "1" * 5_000)
-    assert decode_page(body) == decode_page(page_body(MINIMAL_SESSION))
-    with pytest.raises(ResponseError, match="is not valid"):
-        decode_by_cattrs(body)
 
 
 ORDINARY_PAGES = {

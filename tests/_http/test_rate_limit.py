@@ -10,7 +10,8 @@ import pytest
 from buddy_sessions._http.rate_limit import RateLimiter, WaitBudget
 from buddy_sessions.errors import RateLimitError
 from buddy_sessions.models import RateLimit
-from helpers.virtual_time import count_jumps, run_in_virtual_time
+
+pytestmark = pytest.mark.virtual_time
 
 NOW = datetime(2025, 10, 21, 6, 42, 16, tzinfo=UTC)
 
@@ -49,19 +50,6 @@ def start(*waits: Coroutine[Any, Any, float]) -> list[asyncio.Task[float]]:
 
 
 class TestRateLimiter:
-    @run_in_virtual_time
-    async def test_max_concurrency_is_respected(self) -> None:
-        limiter = await make_limiter(max_concurrency=4)
-        tasks = start(*(acquire(limiter) for _ in range(6)))
-        await asyncio.sleep(1)
-        assert [task.done() for task in tasks] == [True, True, True, True, False, False]
-        limiter.release()
-        await asyncio.sleep(1)
-        assert [task.done() for task in tasks] == [True, True, True, True, True, False]
-        limiter.release()
-        assert await tasks[5] == 0.0, "waiting for a slot is not charged"
-
-    @run_in_virtual_time
     async def test_failed_request_returns_its_turn(self) -> None:
         limiter = await make_limiter()
         begin = now()
@@ -74,38 +62,6 @@ class TestRateLimiter:
         assert await second == pytest.approx(1)
         assert now() == begin + 1
 
-    @run_in_virtual_time
-    async def test_first_request_that_hangs_delays_others_by_a_second(self) -> None:
-        limiter = RateLimiter(max_concurrency=4, max_wait=0.0)
-        await acquire(limiter, seconds=0.0)
-        budget = WaitBudget(0.0)
-        await limiter.acquire(budget)
-        assert budget.waited == pytest.approx(1)
-
-    @run_in_virtual_time
-    async def test_429_pauses_all_and_then_one_goes_first(self) -> None:
-        limiter = await make_limiter()
-        limiter.update(RateLimit(retry_after=20.0), throttled=True)
-        tasks = start(*(acquire(limiter) for _ in range(4)))
-        await asyncio.sleep(20.5)
-        assert [task.done() for task in tasks] == [True, False, False, False]
-        limiter.update(None, throttled=False)
-        limiter.release()
-        assert await asyncio.gather(*tasks) == [pytest.approx(20), *[pytest.approx(20.5)] * 3]
-
-    @run_in_virtual_time
-    async def test_wait_beyond_the_budget_is_an_error_at_once(self) -> None:
-        limiter = await make_limiter()
-        begin = now()
-        limiter.update(report(10, 0, reset=100), throttled=False)
-        with pytest.raises(RateLimitError, match=r"permits no request for 100\.0 s") as caught:
-            await acquire(limiter, seconds=60)
-        assert caught.value.reset_at == NOW + timedelta(seconds=100)
-        assert caught.value.retry_after == pytest.approx(100)
-        assert now() == begin
-        assert await acquire(limiter, seconds=100) == pytest.approx(100), "a wait of exactly the budget is allowed"
-
-    @run_in_virtual_time
     async def test_pause_that_becomes_known_ends_waits_at_once(self) -> None:
         limiter = await make_limiter()
         limiter.update(report(10, 0, reset=30), throttled=False)
@@ -119,19 +75,6 @@ class TestRateLimiter:
         await tasks[0]
         assert patient.waited == pytest.approx(110)
 
-    @run_in_virtual_time
-    async def test_requests_in_flight_may_still_report_more(self) -> None:
-        """The requests in flight may be among those that `remaining` counts already."""
-        limiter = await make_limiter()
-        limiter.update(report(10, 2, reset=100), throttled=False)
-        await acquire(limiter)
-        await acquire(limiter)
-        (third,) = start(acquire(limiter, seconds=1.0))
-        await asyncio.sleep(0.5)
-        limiter.release()
-        assert await third == pytest.approx(0.5)
-
-    @run_in_virtual_time
     async def test_far_reset_is_believed_for_max_wait(self) -> None:
         limiter = await make_limiter()
         limiter.update(report(10, 0, reset=400), throttled=False)
@@ -142,14 +85,12 @@ class TestRateLimiter:
         assert await tasks[0] == pytest.approx(100)
         assert await tasks[1] == pytest.approx(101), "nothing is known: the first one is sent alone for a second"
 
-    @run_in_virtual_time
     async def test_requests_are_concurrent_if_max_wait_is_zero(self) -> None:
         limiter = await make_limiter(max_wait=0.0)
         for _ in range(4):
             limiter.update(report(10, 9, reset=30), throttled=False)
             assert await acquire(limiter, seconds=0.0) == 0.0
 
-    @run_in_virtual_time
     async def test_earlier_calls_go_first(self) -> None:
         """Also when they have to repeat a request, and so join the queue again."""
         limiter = await make_limiter(max_concurrency=1)
@@ -170,7 +111,6 @@ class TestRateLimiter:
                 limiter.release()
         assert order == [0, 1, 2, 3]
 
-    @run_in_virtual_time
     async def test_rate_limit_is_the_last_report(self) -> None:
         limiter = await make_limiter()
         assert limiter.rate_limit is None
@@ -180,7 +120,6 @@ class TestRateLimiter:
 
 
 class TestCancellation:
-    @run_in_virtual_time
     async def test_cancelled_waiters_leave_the_queue(self) -> None:
         limiter = await make_limiter()
         begin = now()
@@ -195,7 +134,6 @@ class TestCancellation:
         await acquire(limiter)
         await acquire(limiter)
 
-    @run_in_virtual_time
     async def test_turn_of_a_cancelled_waiter_goes_to_the_next_one(self) -> None:
         limiter = await make_limiter(max_concurrency=1)
         await acquire(limiter)
@@ -206,7 +144,6 @@ class TestCancellation:
         assert await second == 0.0
         assert first.cancelled()
 
-    @run_in_virtual_time
     async def test_failed_waiter_can_be_cancelled(self) -> None:
         limiter = await make_limiter(max_concurrency=1)
         await acquire(limiter)
@@ -218,17 +155,3 @@ class TestCancellation:
         await asyncio.wait([waiter])
         assert waiter.cancelled()
         assert await acquire(limiter) == pytest.approx(2)
-
-    @run_in_virtual_time
-    async def test_no_timer_is_left(self) -> None:
-        limiter = await make_limiter()
-        limiter.update(report(10, 0, reset=250), throttled=False)
-        (waiter,) = start(acquire(limiter))
-        await asyncio.sleep(0)
-        waiter.cancel()
-        await asyncio.wait([waiter])
-        with pytest.raises(RateLimitError):
-            await acquire(limiter, seconds=1)
-        jumps = count_jumps()
-        await asyncio.sleep(1000)
-        assert count_jumps() == jumps + 1

@@ -13,7 +13,9 @@ from attrs import define, field
 from buddy_sessions._http.rate_limit import RateLimiter, WaitBudget
 from buddy_sessions.errors import RateLimitError
 from buddy_sessions.models import RateLimit
-from helpers.virtual_time import count_jumps, run_in_virtual_time
+from helpers.virtual_time import count_jumps
+
+pytestmark = pytest.mark.virtual_time
 
 LATENCY = 0.05  # seconds
 
@@ -113,7 +115,6 @@ class Simulation:
 
 @pytest.mark.parametrize("skew", [0.0, 3600.37, -100.9])
 @pytest.mark.parametrize(("limit", "seconds"), [(1, 1), (1, 60), (2, 5), (7, 3), (20, 1), (60, 3), (60, 60)])
-@run_in_virtual_time
 async def test_single_client_uses_the_whole_quota_and_causes_no_429(limit: int, seconds: float, skew: float) -> None:
     calls = min(limit * 40, 2400)
     simulation = Simulation(LimitedServer(limit, seconds, skew), calls)
@@ -125,7 +126,6 @@ async def test_single_client_uses_the_whole_quota_and_causes_no_429(limit: int, 
 
 
 @pytest.mark.parametrize(("limit", "seconds"), [(1, 60), pytest.param(20, 1, marks=pytest.mark.slow), (60, 60)])
-@run_in_virtual_time
 async def test_calls_fail_only_if_their_turn_comes_after_max_wait(limit: int, seconds: float) -> None:
     max_wait = 300.0
     simulation = Simulation(LimitedServer(limit, seconds), 10_000, max_wait)
@@ -139,7 +139,6 @@ async def test_calls_fail_only_if_their_turn_comes_after_max_wait(limit: int, se
 
 
 @pytest.mark.slow
-@run_in_virtual_time
 async def test_two_clients_share_a_quota() -> None:
     """Most of it: a pause after a 429 may end a second late, because the server reports whole seconds."""
     used: list[float] = []

@@ -1,10 +1,5 @@
 from __future__ import annotations
 
-import subprocess
-import sys
-
-import pytest
-
 from buddy_sessions._http.retry import RetryQuota, backoff
 
 
@@ -32,30 +27,3 @@ def test_quota_is_used_up_and_earned_back() -> None:
     for _ in range(2000):
         quota.record_success(retried=True)
     assert sum(quota.acquire() for _ in range(1000)) == 100
-
-
-@pytest.mark.parametrize(("max_concurrency", "retries"), [(1, 100), (16, 100), (32, 192), (1000, 500)])
-def test_quota_lets_many_requests_outlast_a_short_outage(max_concurrency: int, retries: int) -> None:
-    quota = RetryQuota(max_concurrency)
-    assert sum(quota.acquire() for _ in range(1000)) == retries
-
-
-PROGRAM = """
-import asyncio, sys
-from buddy_sessions import BuddyClient
-from buddy_sessions.testing import FakeBuddy, Fault
-
-async def main():
-    async with FakeBuddy() as fake, BuddyClient(fake.token, base_url=fake.base_url) as buddy:
-        fake.add_suite("acme", "shop", "s").populate(1)
-        fake.inject(Fault.status(503))
-        assert len(await buddy.sessions("acme/shop/s").collect()) == 1
-
-asyncio.run(main())
-print({"stamina", "structlog", "tenacity"} & set(sys.modules))
-"""
-
-
-def test_retry_leaves_other_libraries_alone() -> None:
-    """Their settings are those of the whole process, so they belong to the application."""
-    assert subprocess.check_output([sys.executable, "-c", PROGRAM], text=True) == "set()\n"

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from buddy_sessions import BuddyClient, BuddyError, ClientClosedError, ConfigError, NotFoundError, ServerError, Stats
+from buddy_sessions import BuddyClient, BuddyError, ClientClosedError, ConfigError, NotFoundError, Stats
 from buddy_sessions._http.transport import MAX_BODY
 from buddy_sessions._version import __version__
 from buddy_sessions.testing import FakeBuddy, Fault
@@ -80,17 +80,6 @@ class TestRetries:
         fake.inject(Fault.status(503), times=3)
         stats = await read(fake)
         assert (stats.sessions, stats.requests, stats.retries, len(fake.requests)) == (3, 4, 3, 4)
-
-    @pytest.mark.parametrize(
-        ("statuses", "max_attempts", "error_type"),
-        [([503], 1, ServerError), ([503, 404], 4, NotFoundError), ([503, 503, 503], 3, ServerError)],
-    )
-    async def test_last_failure_is_raised(
-        self, fake: FakeBuddy, statuses: list[int], max_attempts: int, error_type: type[BuddyError]
-    ) -> None:
-        fake.inject(*map(Fault.status, statuses))
-        await fail(fake, error_type, max_attempts=max_attempts)
-        assert len(fake.requests) == len(statuses)
 
     async def test_error_of_the_token_callable_ends_the_retries(self, fake: FakeBuddy) -> None:
         results = iter([TOKEN])

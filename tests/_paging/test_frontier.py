@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from buddy_sessions import Cursor
-from buddy_sessions._paging.frontier import Accepted, Frontier, Gap, Outdated, PageCheck, Skipped, Unordered
+from buddy_sessions._paging.frontier import Accepted, Frontier, Gap, PageCheck, Skipped, Unordered
 from buddy_sessions._paging.window import Window
 from helpers.fake_list import session
 
@@ -40,35 +39,9 @@ def test_which_pages_leave_no_gap(page: tuple[int, ...], expected: PageCheck) ->
     assert check(frontier_after(205, 204, 203), *page) == expected
 
 
-def test_row_between_the_recent_rows_contradicts_them() -> None:
-    frontier = frontier_after(205, 203, 202)
-    assert check(frontier, 204, 203, 202) == Unordered()
-    assert check(frontier, 204, 203, 202, is_early=True) == Outdated()
-
-
 def test_rows_above_are_requested_once_until_the_next_new_row() -> None:
     frontier = frontier_after(205, 204, 203)
     frontier.mark_reread_above()
     assert check(frontier, 207, 206) == Accepted(2)
     frontier.move([session(202)], 0, 4)
     assert check(frontier, 207, 206) == Skipped()
-
-
-def test_page_1_is_accepted_whatever_it_lists() -> None:
-    for page in ((), (5,), (300,)):
-        assert isinstance(check(frontier_after(205, 204, 203), *page, page=1), Accepted)
-    assert check(Frontier(None), 5, page=2) == Gap()
-
-
-def test_resumed_read_skips_newer_rows_at_once() -> None:
-    """They are not part of it, so their order proves nothing for it."""
-    frontier = Frontier(Cursor(203, 3))
-    assert check(frontier, 207, 206) == Accepted(2)
-    assert check(frontier, 202, 201) == Accepted(0)
-    assert check(frontier, 201, 200) == Gap()
-
-
-def test_accepted_page_covers_the_numbers_below_the_frontier() -> None:
-    frontier = frontier_after(205, 204, 203)
-    assert frontier.move([session(203), session(199)], 1, 5) == (199, 202)
-    assert (frontier.lowest_id, frontier.offset) == (199, 5)

@@ -51,12 +51,6 @@ class TestPages:
         assert (stats.sessions, stats.duplicates, stats.rereads, stats.verified) == (1000, 0, 0, True)
         assert fake.max_in_flight <= read_ahead
 
-    async def test_branch_is_sent_to_the_server(self, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite) -> None:
-        for number in range(90):
-            suite.create(branch="main" if number % 3 else "feature/a b&c")
-        assert ids_of(await buddy.sessions(KEY, branch="feature/a b&c").collect()) == list(range(88, 0, -3))
-        assert {request.query["branch"] for request in fake.requests} == {"feature/a b&c"}
-
     async def test_pages_have_new_sessions_and_a_proven_range(self, buddy: BuddyClient, suite: FakeSuite) -> None:
         suite.populate(50)
         pages = [page async for page in buddy.sessions(KEY).pages()]
@@ -201,24 +195,6 @@ class TestMovingList:
         assert stable <= {session.id for session in seen}
         assert paginator.stats.verified
 
-    @pytest.mark.parametrize(("created", "duplicates", "rereads"), [(5, 5, 0), (20, 20, 1)])
-    async def test_page_without_new_sessions_is_counted_but_not_yielded(
-        self, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, created: int, duplicates: int, rereads: int
-    ) -> None:
-        suite.populate(60)
-
-        def create(_: object) -> None:
-            if len(fake.requests) == 2:
-                suite.populate(created)
-
-        fake.on_request = create
-        paginator = buddy.sessions(KEY, read_ahead=1)
-        counts = [len(page.sessions) async for page in paginator.pages()]
-        assert (sum(counts), min(counts) > 0) == (60, True)
-        stats = paginator.stats
-        assert (stats.pages, stats.rereads) == (len(counts) + rereads, rereads)
-        assert stats.duplicates >= duplicates
-
     @pytest.mark.parametrize("cap", [None, 30])
     async def test_unordered_list_is_read_and_reported_as_unverified(
         self, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, cap: int | None, caplog: pytest.LogCaptureFixture
@@ -279,22 +255,6 @@ class TestCursor:
             assert seen == list(range(100, 0, -1))
 
 
-async def leave_by_break(paginator: SessionPaginator) -> None:
-    async for session in paginator:
-        if session.relative_id == 850:
-            break
-
-
-async def leave_by_exception(paginator: SessionPaginator) -> None:
-    async def loop() -> None:
-        async for session in paginator:
-            if session.relative_id == 850:
-                raise LookupError
-
-    with pytest.raises(LookupError):
-        await loop()
-
-
 async def leave_by_closing(paginator: SessionPaginator) -> None:
     async with aclosing(aiter(paginator)) as sessions:
         async for session in sessions:
@@ -309,14 +269,6 @@ async def leave_by_dropping(paginator: SessionPaginator) -> None:
         await anext(sessions)
     del sessions
     gc.collect()
-
-
-async def leave_by_cancelling(paginator: SessionPaginator) -> None:
-    task = asyncio.create_task(paginator.collect())
-    await asyncio.sleep(0.1)  # until every page requested in advance hangs
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
 
 
 @pytest.fixture
@@ -338,12 +290,9 @@ class TestLeaving:
     @pytest.mark.parametrize(
         ("leave", "fault"),
         [
-            pytest.param(leave_by_break, Fault.hang(), id="break"),
-            pytest.param(leave_by_exception, Fault.hang(), id="exception"),
             pytest.param(leave_by_closing, Fault.hang(), id="closing"),
             pytest.param(leave_by_closing, Fault.status(503), id="after-a-failure-ahead"),
             pytest.param(leave_by_dropping, Fault.hang(), id="dropping"),
-            pytest.param(leave_by_cancelling, Fault.hang(), id="cancelling"),
         ],
     )
     async def test_leaving_a_read_leaves_nothing_behind(

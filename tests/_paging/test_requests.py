@@ -14,19 +14,11 @@ from buddy_sessions import Cursor, Session
 from buddy_sessions._paging.reconciler import Reconciler
 from buddy_sessions._paging.server_limits import ServerLimits
 from buddy_sessions._paging.window import Window
-from helpers.fake_list import FakeList
+from helpers.fake_list import FakeList, experienced
 
 counts = st.integers(1, 1000)
 sizes = st.sampled_from([20, 30, 50, 100])
 read_aheads = st.sampled_from([1, 2, 4, 16])
-
-
-def experienced() -> ServerLimits:
-    """Return the limits of a client that has checked the end of a list, and knows that the server honours 100."""
-    limits = ServerLimits()
-    limits.known_size = 100
-    limits.count_short_end()
-    return limits
 
 
 def count_requests(
@@ -124,22 +116,6 @@ def test_deleted_row_costs_two_requests(count: int, per_page: int, read_ahead: i
     assert requests <= -(-count // per_page) + 2
 
 
-def test_rejected_page_slows_the_read_ahead_down_for_a_while() -> None:
-    """It is halved, and grows by one with each page, up to its maximum."""
-    listing = FakeList(range(1, 1001))
-    widths: list[int] = []
-
-    def delete(steps: int, reconciler: Reconciler) -> None:
-        widths.append(len(reconciler.windows()))
-        if steps == 9:
-            listing.delete(0)
-
-    count_requests(listing, experienced(), delete, per_page=20, read_ahead=8)
-    assert widths[1:9] == [8] * 8
-    assert min(widths[9:30]) <= 5
-    assert widths[30] == 8
-
-
 @given(count=counts, per_page=sizes, created=st.integers(1, 10))
 def test_created_sessions_cost_the_rows_by_which_they_shift_the_list(count: int, per_page: int, created: int) -> None:
     listing = FakeList(range(1, count + 1))
@@ -163,18 +139,6 @@ def test_sudden_growth_costs_few_requests(count: int, per_page: int, step: int, 
 def test_each_hole_costs_at_most_one_request(numbers: set[int], per_page: int) -> None:
     listing = FakeList([number for number in range(1, 601) if number not in numbers])
     assert count_requests(listing, experienced(), per_page=per_page) <= -(-600 // per_page) + len(numbers)
-
-
-@pytest.mark.parametrize("share", [0.6, 0.3, 0.05])
-def test_sparse_lists_cost_half_as_many_requests_again(share: float) -> None:
-    """Those of one branch, for example: their pages overlap, so that few are rejected."""
-    requests = pages = 0
-    for seed in range(20):
-        random = Random(seed)
-        shown = {number for number in range(1, int(500 / share)) if random.random() < share}
-        requests += count_requests(FakeList(shown), experienced(), per_page=50)
-        pages += -(-len(shown) // 50)
-    assert requests <= 1.5 * pages
 
 
 @pytest.mark.parametrize(

@@ -4,33 +4,16 @@ from __future__ import annotations
 
 import doctest
 import importlib
-import random
-from collections.abc import Sequence
 from typing import Any
 
-import attrs
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from buddy_sessions import (
-    Comparison,
     ConfigError,
-    FlakyTest,
-    SlowTest,
-    TestStatus,
     analysis,
-    compare,
     flaky_tests,
     slowest_tests,
 )
-from helpers.case_histories import Run, runs_of_cases, sequences_of_runs
-
-
-def results_of(runs: Sequence[Run], **arguments: Any) -> tuple[list[FlakyTest], list[SlowTest], list[Comparison]]:
-    """Return what each function says of the sessions, pairwise for `compare`."""
-    comparisons = [compare(old, new) for old in runs for new in runs]
-    return flaky_tests(runs, changes=1, **arguments), slowest_tests(runs), comparisons
 
 
 @pytest.mark.parametrize(
@@ -44,33 +27,6 @@ def test_examples_of_docstrings_run(module: str, examples: int) -> None:
 
 
 class TestAllFunctions:
-    @given(sequences_of_runs, runs_of_cases, st.randoms(use_true_random=False))
-    def test_skipped_cases_change_nothing(self, runs: list[Run], others: Run, shuffler: random.Random) -> None:
-        expected = results_of(runs)
-        for other in others:
-            run = shuffler.choice(runs or [[]])
-            run.insert(shuffler.randint(0, len(run)), attrs.evolve(other, status=TestStatus.SKIPPED))
-        assert results_of(runs) == expected
-
-    @given(sequences_of_runs, st.randoms(use_true_random=False))
-    def test_order_of_cases_changes_nothing(self, runs: list[Run], shuffler: random.Random) -> None:
-        expected = results_of(runs)
-        for run in runs:
-            shuffler.shuffle(run)
-        assert results_of(runs) == expected
-
-    @given(sequences_of_runs)
-    def test_iterables_can_be_used_once(self, runs: list[Run]) -> None:
-        assert flaky_tests(iter([iter(run) for run in runs]), changes=1) == flaky_tests(runs, changes=1)
-        assert slowest_tests(iter([iter(run) for run in runs])) == slowest_tests(runs)
-        for run in runs:
-            assert compare(iter(run), iter(runs[0])) == compare(run, runs[0])
-
-    def test_no_sessions_have_no_tests(self) -> None:
-        assert results_of([]) == ([], [], [])
-        nothing = Comparison(newly_failing=[], fixed=[], still_failing=[], added=[], removed=[], slower=[])
-        assert results_of([[], []]) == ([], [], [nothing] * 4)
-
     @pytest.mark.parametrize(
         ("function", "argument"),
         [

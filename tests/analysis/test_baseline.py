@@ -97,11 +97,3 @@ def test_each_failing_test_has_one_verdict(baseline: list[Run], new: Run, quaran
     assert {one.key for one in comparison.new} <= {key for key, count in comparison.failed_in.items() if not count}
     only_failing = [[one for one in run if one.is_failing] for run in [*baseline, new]]
     assert compare_to_baseline(only_failing[:-1], iter(only_failing[-1]), **arguments) == comparison
-
-
-@given(st.lists(runs_of_cases, min_size=1, max_size=6), runs_of_cases)
-def test_longer_baseline_excuses_more(baseline: list[Run], new: Run) -> None:
-    newest = compare_to_baseline(baseline[-1:], new)
-    longer = compare_to_baseline(baseline, new)
-    assert {one.key for one in longer.new} <= {one.key for one in newest.new}
-    assert longer.known == newest.known

@@ -1,11 +1,8 @@
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from buddy_sessions import RefType, Session, SessionStatus, main_branch, pass_rate
 
@@ -55,23 +52,6 @@ def test_only_branches_are_main(ref: tuple[str, RefType | None]) -> None:
     assert main_branch(numbered([ref, (None, RefType.BRANCH), ("", RefType.BRANCH)])) is None
 
 
-_refs = st.tuples(
-    st.sampled_from(["main", "master", "trunk", "fix", "", None]), st.sampled_from([*RefType, RefType("NOTE"), None])
-)
-
-
-@given(st.lists(_refs, max_size=150), st.randoms(use_true_random=False))
-def test_order_does_not_change_main_branch(
-    refs: list[tuple[str | None, RefType | None]], shuffler: random.Random
-) -> None:
-    sessions = numbered(refs)
-    expected = main_branch(iter(sessions))
-    tested = [name for name, ref_type in refs[:100] if ref_type == RefType.BRANCH]
-    assert expected is None or expected in tested
-    shuffler.shuffle(sessions)
-    assert main_branch(sessions) == expected
-
-
 @pytest.mark.parametrize(
     ("statuses", "rate"),
     [
@@ -84,16 +64,3 @@ def test_order_does_not_change_main_branch(
 )
 def test_pass_rate(statuses: list[str], rate: float | None) -> None:
     assert pass_rate(iter(ended(statuses))) == rate
-
-
-_statuses = st.lists(st.sampled_from([*SessionStatus, "TIMED_OUT"]))
-
-
-@given(_statuses, _statuses)
-def test_pass_rate_is_between_those_of_both_parts(first: list[str], second: list[str]) -> None:
-    rates = [rate for rate in (pass_rate(ended(first)), pass_rate(ended(second))) if rate is not None]
-    both = pass_rate(ended(first + second))
-    if both is None:
-        assert not rates
-    else:
-        assert 0 <= min(rates) <= both <= max(rates) <= 1

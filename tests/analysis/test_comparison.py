@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import attrs
 import pytest
 from hypothesis import given
 
@@ -81,20 +80,6 @@ class TestCompare:
         """Of two unknown statuses, it is the last one in alphabetical order."""
         (added,) = compare([], [case(status, id=str(number)) for number, status in enumerate(statuses)]).added
         assert added.status == LETTERS[worst]
-
-    def test_cases_with_one_key_count_as_one_test(self) -> None:
-        """It has the worst status and the longest time, which two different cases may have."""
-        old = [case("P", id="1", time=1), case("P", id="2", time=2), case("P", id="3")]
-        new = [case("P", id="4", time=4), case("E", id="5", time=1), case("F", id="6", time=9), case("E", id="7")]
-        comparison = compare(old, new)
-        assert [listed.id for listed in comparison.newly_failing] == ["5"]
-        assert [(before.id, after.id) for before, after in comparison.slower] == [("2", "6")]
-
-    def test_tests_are_compared_by_key_not_by_id(self) -> None:
-        old, new = case("P", id="1", classname="Cart"), case("F", id="2", classname="Cart")
-        assert compare([old], [new]).newly_failing == [new]
-        other = attrs.evolve(old, classname="Checkout")
-        assert (compare([old], [other]).added, compare([old], [other]).removed) == ([other], [old])
 
     @given(runs_of_cases, runs_of_cases)
     def test_model(self, old: Run, new: Run) -> None:

@@ -105,9 +105,3 @@ def test_order_of_sessions_changes_nothing(runs: list[TestRun], shuffler: random
     shuffler.shuffle(runs)
     assert found() == expected
     assert all(0 < failed < count for _, failed, count in expected.values())
-
-
-@given(_runs)
-def test_repeated_sessions_prove_nothing(runs: list[TestRun]) -> None:
-    once = [run(str(index), list(one.cases)) for index, one in enumerate(runs)]
-    assert conflicting_tests(once * 2) == []

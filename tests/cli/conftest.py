@@ -11,6 +11,7 @@ import pytest
 from buddy_sessions.cli import run
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.command_line import Call, Result, served
+from helpers.faults import TOKEN
 
 TERMINAL_VARIABLES = {"NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"}
 
@@ -31,7 +32,7 @@ def terminal_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBuddy]:
-    with served(FakeBuddy()) as fake:
+    with served(FakeBuddy(token=TOKEN)) as fake:
         monkeypatch.setenv("BUDDY_API_URL", str(fake.base_url))
         monkeypatch.setenv("BUDDY_TOKEN", fake.token)
         yield fake
@@ -49,6 +50,8 @@ def call(capsys: pytest.CaptureFixture[str]) -> Call:
     def call(*arguments: str) -> Result:
         code = run(arguments)
         out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        assert TOKEN not in out + err
         return Result(code, out, err)
 
     return call

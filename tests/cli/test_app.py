@@ -14,14 +14,12 @@ import pytest
 
 from buddy_sessions import __version__
 from buddy_sessions.__main__ import main
-from buddy_sessions.cli import run
 from buddy_sessions.testing import FakeBuddy, Fault
 from helpers.command_line import (
     COMMAND,
     Call,
     closed_pipe,
     interrupt,
-    use_terminal,
 )
 
 SUITE = "acme/storefront/MNbyVedg"
@@ -46,17 +44,6 @@ class TestHelp:
 
     def test_version(self, call: Call) -> None:
         assert call("--version") == call("-V") == (0, f"buddy-sessions {__version__}\n", "")
-
-
-class TestMessages:
-    def test_width_of_the_terminal_is_unknown(self, fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch) -> None:
-        fake.add_suite(*SUITE.split("/")).populate(3)
-        out, err = (use_terminal(monkeypatch, name, dumb=False) for name in ("stdout", "stderr"))
-        monkeypatch.setenv("COLUMNS", "0")
-        assert run(["list", SUITE]) == 0
-        assert SUITE in out.getvalue()
-        assert len(out.getvalue().splitlines()) == 1 + 1 + 3  # the title, the header, the sessions
-        assert "3 sessions, 1 request" in err.getvalue()
 
 
 class TestCompletion:
@@ -133,23 +120,3 @@ class TestProcess:
         assert done.returncode == 7
         assert done.stderr.startswith(b"error: ")
         assert done.stderr.count(b"\n") == 1
-
-    def test_terminal_gets_a_table(self) -> None:
-        pty = pytest.importorskip("pty")
-        ours, theirs = pty.openpty()
-        with subprocess.Popen([*COMMAND, "list", A, "--limit", "3"], stdout=theirs, stderr=theirs) as process:
-            os.close(theirs)
-            shown = b""
-            while chunk := read_terminal(ours):
-                shown += chunk
-            os.close(ours)
-            assert process.wait(30) == 0
-        assert f"\x1b[1m{A}\x1b[0m" in shown.decode()
-        assert "3 sessions, 1 request" in shown.decode()
-
-
-def read_terminal(descriptor: int) -> bytes:
-    try:
-        return os.read(descriptor, 65_536)
-    except OSError:  # how Linux reports that the other side is closed
-        return b""

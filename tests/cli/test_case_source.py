@@ -11,7 +11,6 @@ from buddy_sessions import BuddyClient
 from buddy_sessions.cli.case_source import ApiCases
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 from helpers.command_line import Call, rows, sync_database, use_terminal
-from helpers.virtual_time import run_in_virtual_time
 
 SUITE = "acme/shop/a"
 COMMANDS = ("flaky", "slowest")
@@ -28,7 +27,7 @@ def suite(fake: FakeBuddy) -> FakeSuite:
     return suite
 
 
-@run_in_virtual_time
+@pytest.mark.virtual_time
 async def test_sessions_are_read_at_once() -> None:
     """The time is that of the requests, divided by their concurrency."""
     fake = FakeBuddy(latency=0.1)
@@ -47,7 +46,7 @@ async def test_sessions_are_read_at_once() -> None:
     assert seconds <= 1.15 * len(fake.requests) * fake.latency / 8
 
 
-@pytest.mark.parametrize("arguments", [[], ["--branch", "dev", "--last", "25"]])
+@pytest.mark.parametrize("arguments", [[], ["--branch", "dev", "--last", "25"], ["--all-branches"]])
 @pytest.mark.parametrize("command", ["flaky --changes 1", "slowest"])
 def test_database_and_api_give_the_same_result(
     command: str, arguments: list[str], fake: FakeBuddy, suite: FakeSuite, call: Call, tmp_path: Path
@@ -67,23 +66,24 @@ def test_database_and_api_give_the_same_result(
 @pytest.mark.parametrize("command", COMMANDS)
 class TestEachCommand:
     @pytest.mark.usefixtures("suite")
-    def test_ten_finished_sessions_by_default(self, command: str, call: Call) -> None:
-        for arguments, sessions in (
-            ([], "10 sessions, #21 to #30"),
-            (["--last", "1"], "1 session, #30"),
-            (["--last", "2", "--branch", "dev"], "2 sessions, #25 to #28"),
-            (["--last", "99"], "30 sessions, #1 to #30"),
+    def test_ten_sessions_of_the_main_branch_by_default(self, command: str, call: Call) -> None:
+        for arguments, branch, sessions in (
+            ([], "branch main", "10 sessions, #17 to #30"),
+            (["--last", "1"], "branch main", "1 session, #30"),
+            (["--last", "99"], "branch main", "20 sessions, #2 to #30"),
+            (["--last", "2", "--branch", "dev"], "branch dev", "2 sessions, #25 to #28"),
+            (["--all-branches"], "all branches", "10 sessions, #21 to #30"),
         ):
             code, out, err = call(command, SUITE, "--format", "table", *arguments)
             assert (code, f" in {sessions}\n" in out) == (0, True)
-            assert out.splitlines()[0] == SUITE + (", branch dev" if "dev" in arguments else "")
+            assert out.splitlines()[0] == f"{SUITE}, {branch}"
             assert not err or err.startswith("for the other ")
 
     def test_deleted_session_is_left_out(self, command: str, fake: FakeBuddy, suite: FakeSuite, call: Call) -> None:
         newest = suite.sessions[1]["id"]
         fake.on_request = lambda request: fake.inject(Fault.status(404)) if f"/{newest}/" in request.path else None
         code, out, _ = call(command, SUITE, "--last", "3", "--format", "table", "--limit", "999")
-        assert (code, " in 2 sessions, #28 to #29" in out) == (0, True)
+        assert (code, " in 2 sessions, #27 to #29" in out) == (0, True)
         fake.on_request = lambda request: fake.inject(Fault.status(404)) if "/cases" in request.path else None
         code, out, err = call(command, SUITE, "--last", "3")
         assert (code, out) == (5, "")

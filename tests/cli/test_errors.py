@@ -13,12 +13,13 @@ from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 from helpers.command_line import Call, interrupt_at_request, sync_database, use_terminal
 
 A, B = "acme/shop/a", "acme/shop/b"
-SINGLE = (["list"], ["failures"], ["flaky"], ["slowest"], ["compare"])
+SINGLE = (["list"], ["wait"], ["failures"], ["flaky"], ["slowest"], ["compare"])
+OPTIONS = {"compare": ["1", "2"], "wait": ["--branch", "main"]}
 ALL = (*SINGLE, ["harvest"], ["watch"])
 
 
 def arguments_of(command: list[str], key: str) -> list[str]:
-    return [*command, key, *(["1", "2"] if command == ["compare"] else [])]
+    return [*command, key, *OPTIONS.get(command[0], [])]
 
 
 @pytest.mark.usefixtures("suites")
@@ -53,7 +54,7 @@ class TestEachCommand:
     def test_refused_connection_is_one_short_line(
         self, command: list[str], call: Call, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        if command == ["watch"]:  # waits until it can connect
+        if command in (["watch"], ["wait"]):  # these wait until they can connect
             return
         monkeypatch.setenv("BUDDY_API_URL", "http://127.0.0.1:1")
         code, out, err = call(*arguments_of(command, A), "--quiet", "--attempts", "2")
@@ -70,7 +71,7 @@ def test_project_instead_of_a_suite_names_its_suites(
 ) -> None:
     options = []
     if source == "database":
-        if command == ["list"]:
+        if command in (["list"], ["wait"]):
             return
         sync_database(fake, tmp_path / "sessions.db")
         options = ["--db", str(tmp_path / "sessions.db")]
@@ -100,15 +101,6 @@ class TestSession:
     @pytest.fixture(autouse=True)
     def suite(self, fake: FakeBuddy) -> FakeSuite:
         return fake.add_suite("acme", "shop", "a").populate(400)
-
-    @pytest.mark.parametrize("name", ["7", "#7", "0000007"])
-    def test_relative_id_far_down_is_found_with_few_requests(
-        self, name: str, suite: FakeSuite, fake: FakeBuddy, call: Call
-    ) -> None:
-        code, out, err = call("failures", A, name, "--format", "table")
-        assert (code, err) == (0, "")
-        assert suite.sessions[-7]["html_url"] in out
-        assert len([request for request in fake.requests if request.path.endswith("/sessions")]) <= 3
 
     def test_url_of_a_session_lists_that_session(self, suite: FakeSuite, call: Call) -> None:
         url = suite.sessions[3]["html_url"]

@@ -66,6 +66,11 @@ def test_no_similar_suite(call: Call) -> None:
     assert notes == ["to see the suites of the project, run buddy-sessions suites acme/shop"]
 
 
+def test_project_that_does_not_exist(call: Call) -> None:
+    note = "there is no project acme/shoop, or the token's owner cannot see it: check both names"
+    assert error_and_notes(call("list", "acme/shoop/a").err)[1] == [note]
+
+
 @pytest.mark.parametrize("fault", [Fault.status(503), Fault.status(429, headers={"Retry-After": "120"})])
 def test_failed_request_is_ignored_and_not_repeated(fault: Fault, call: Call, fake: FakeBuddy) -> None:
     fake.inject(Fault.status(404), fault)

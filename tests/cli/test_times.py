@@ -14,6 +14,8 @@ NOW = datetime(2026, 3, 29, 12, 30, tzinfo=UTC)
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        ("90s", NOW - timedelta(seconds=90)),
+        ("7m", NOW - timedelta(minutes=7)),
         ("24h", NOW - timedelta(hours=24)),
         ("2w", NOW - timedelta(days=14)),
         ("0d", NOW),
@@ -29,7 +31,7 @@ def test_time_without_an_offset_is_utc(text: str, expected: datetime) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "7", "d", "7 d", "7D", "-7d", "1.5h", "7m", "100000w", "yesterday", "2026-02-30", "31.01.2026", "\u0667d"],
+    ["", "7", "d", "7 d", "7D", "-7d", "1.5h", "7y", "100000w", "yesterday", "2026-02-30", "31.01.2026", "\u0667d"],
 )
 def test_other_text_is_rejected_with_a_hint(text: str) -> None:
     with pytest.raises(ValueError, match=r"24h, 7d or 2w .* 2026-01-31T08:30") as caught:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ DB = ("--db", "sessions.db")
 NEITHER = "neither a suite nor a project: "
 
 CASES = {
-    "unknown command": ("bogus", "harvest, sync, ... (see --help)"),
+    "unknown command": ("bogus", "Available commands: list, "),
     "unknown option": (f"list {A} --status x", "Unknown option: --status (see --help)"),
     "no suite": ("list", 'Command "list" parameter KEY requires an argument (see --help)'),
     "no suites": ("harvest", "no suite given"),
@@ -37,14 +38,25 @@ CASES = {
     "suite as session": (f"compare {A} old {URL}/a", f"not a session of {A}: 'https"),
     "empty session": (f"failures {A} ''", "session must be a name"),
     "session and branch": (f"failures {A} 2 --branch main", "--branch selects the latest session: leave it out"),
+    "branch and all branches": (f"flaky {A} --branch main --all-branches", "--branch and --all-branches exclude each"),
+    "a report's branches": (
+        f"report {' '.join(DB)} --branch main --all-branches -o x.html",
+        "exclude each other: leave",
+    ),
     "empty branch": (f"flaky {A} --branch ''", "branch must be"),
     "one session and a branch": (f"list {URL}/a/first --branch main", "is the URL of one session: leave out"),
     "limit and all": (f"list {A} --limit 3 --all", "--limit"),
     "negative relative_id": (f"harvest {A} --after -1", "--after"),
     "time": (f"list {A} --since yesterday", "--since: 'yesterday' is not a time: write 24h, 7d or 2w"),
+    "nothing to wait for": (f"wait {A}", "pass a revision, a branch, an execution_id or after"),
+    "duration": (f"wait {A} --after 1 --timeout 30", "--timeout: '30' is not a duration: write a number and its unit"),
     "cursor": (f"list {A} --cursor somewhere", "118@40"),
     "unknown format": (f"failures {A} --format xml", "--format"),
     "format of another command": (f"flaky {A} --format junit", "--format"),
+    "last without a baseline": (f"failures {A} --last 5", "--last needs a baseline: add --baseline BRANCH"),
+    "missing quarantine": (f"failures {A} --baseline main --quarantine no.toml", "cannot read 'no.toml'"),
+    "causes as JUnit": (f"failures {A} --group --format junit", "--group contradicts --format junit"),
+    "tiny markdown": (f"failures {A} --format markdown --max-bytes 9999", "--max-bytes"),
     "two formats": (f"list {A} --json --format csv", "--format csv and --json exclude each other"),
     "two formats of tests": (f"failures {A} --json --format junit", "--json"),
     "ending": (f"harvest {A} --out x.xlsx", "cannot write 'x.xlsx': name a file that ends in .jsonl, .csv or .parquet"),
@@ -63,6 +75,17 @@ CASES = {
         "acme/none, acme/shop/none not found in 'sessions.db': run buddy-sessions sync acme/none acme/shop/none --db",
     ),
     "unsaved suite of a report": ("report --db sessions.db --suite a/b -o x.html", "a/b not found in 'sessions.db'"),
+    "file in a missing folder": (f"harvest {A} --out none/x.csv", "none' not found: create it, or choose another path"),
+    "file that is a folder": (f"harvest {A} --out folder.csv", "'folder.csv' exists and is not a file: choose another"),
+    "file that is the input": ("harvest --from names.csv --out names.csv", "'names.csv' is the input file: choose"),
+    "database that is a folder": (f"sync {A} --db folder.csv", "'folder.csv' exists and is not a file: choose another"),
+    "database that is the input": ("sync --from names.csv --db names.csv", "'names.csv' is the input file: choose"),
+    "database in a missing folder": (f"watch {A} --db none/x.db", "none' not found: create it, or choose another path"),
+    "page that is a folder": (f"report {' '.join(DB)} -o folder.csv", "'folder.csv' exists and is not a file: choose"),
+    "unknown file": ("harvest --from none.txt", "cannot read 'none.txt': no such file"),
+    "folder instead of a file": ("harvest --from folder.csv", "cannot read 'folder.csv': is a dir"),
+    "folder without files": (f"harvest {A} -o /proc/x.csv", "cannot write '/proc/x.csv': no such"),
+    "page in a folder without files": (f"report {' '.join(DB)} -o /proc/x", "cannot write '/proc/x'"),
     "page instead of the database": (f"report {' '.join(DB)} -o sessions.db", "would replace the database"),
 } | {f"{command} without a limit": (f"{command} {A} --limit 0", "--limit") for command in ("list", "failures", "flaky")}
 
@@ -88,12 +111,17 @@ def test_wrong_usage(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copy(saved, "sessions.db")
+    Path("folder.csv").mkdir()
+    Path("names.csv").write_text(A)
+    before = sorted(tmp_path.iterdir())
     code, out, err = call(*(word.strip("'") for word in command.split()))
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert err.startswith("error: ")
     assert message in err
+    assert not re.search(r"(?i)errno|\.buddy-sessions-", err)  # the name of a temporary file
     assert not fake.requests
-    assert [path.name for path in tmp_path.iterdir()] == ["sessions.db"]
+    assert sorted(tmp_path.iterdir()) == before
+    assert Path("names.csv").read_text() == A
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gzip
 import itertools
 import socket
 import ssl
 import tracemalloc
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import Awaitable
 from datetime import datetime
 from functools import partial
 
@@ -65,78 +64,39 @@ def session_to(*ports: int) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=FakeResolver(*ports), use_dns_cache=False))
 
 
-@pytest.fixture
-def unused_port() -> Iterator[int]:
-    """A port that is taken, but has no server."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        yield bound.getsockname()[1]
-
-
-@pytest.mark.parametrize("refused", [pytest.param(True, id="refused"), pytest.param(False, id="no-such-host")])
-class TestUnreachable:
-    async def test_unreachable_for_ever(self, reader: CheckedReader, unused_port: int, refused: bool) -> None:
-        server = UnreachableServer(URL("http://localhost"))
-        async with session_to(*[unused_port if refused else 0] * 3) as session:
-            error = await reader.fail(server, TransportError, requests=0, http_session=session)
-        assert error.retryable
-        assert str(error).startswith("cannot connect to localhost:80 (")
-        assert (reader.stats.requests, reader.stats.retries) == (3, 2)
-
-    async def test_unreachable_at_first(self, reader: CheckedReader, unused_port: int, refused: bool) -> None:
-        async with (
-            raw_server(GOOD) as server,
-            session_to(unused_port if refused else 0, server.base_url.port or 0) as session,
-        ):
-            base_url = server.base_url.with_host("localhost")
-            assert len(await reader.read(server, requests=1, http_session=session, base_url=base_url)) == 3
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture
-def trusting_context(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    return context
-
-
-@contextlib.asynccontextmanager
-async def https_server(
-    authority: trustme.CA, *names: str, not_after: datetime | None = None
-) -> AsyncIterator[FakeBuddy]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(*names, not_after=not_after).configure_cert(context)
-    async with FakeBuddy(token=TOKEN, ssl_context=context) as server:
-        server.add_suite(*KEY).populate(3)
-        yield server
+@pytest.mark.parametrize("port", [1, 0], ids=["refused", "no-such-host"])
+async def test_unreachable(reader: CheckedReader, port: int) -> None:
+    """For ever, and at first."""
+    async with session_to(port, port, port) as session:
+        nowhere = UnreachableServer(URL("http://localhost"))
+        error = await reader.fail(nowhere, TransportError, requests=0, http_session=session)
+    assert error.retryable
+    assert str(error).startswith("cannot connect to localhost:80 (")
+    assert (reader.stats.requests, reader.stats.retries) == (3, 2)
+    async with raw_server(GOOD) as server, session_to(port, server.base_url.port or 0) as session:
+        base_url = server.base_url.with_host("localhost")
+        assert len(await reader.read(server, requests=1, http_session=session, base_url=base_url)) == 3
 
 
 class TestTLS:
     @pytest.mark.parametrize(
-        ("name", "not_after", "is_trusted", "reason"),
+        ("name", "not_after", "reason"),
         [
-            pytest.param("127.0.0.1", None, False, "unable to get local issuer", id="untrusted"),
-            pytest.param("buddy.example.com", None, True, "IP address mismatch", id="wrong-host-name"),
-            pytest.param("127.0.0.1", datetime(2020, 1, 1), True, "expired", id="expired"),  # noqa: DTZ001 - for trustme
+            pytest.param("127.0.0.1", None, "unable to get local issuer", id="untrusted"),
+            pytest.param("buddy.example.com", None, "IP address mismatch", id="wrong-host-name"),
+            pytest.param("127.0.0.1", datetime(2020, 1, 1), "expired", id="expired"),  # noqa: DTZ001 - for trustme
         ],
     )
     async def test_bad_certificate(
-        self,
-        reader: CheckedReader,
-        authority: trustme.CA,
-        trusting_context: ssl.SSLContext,
-        name: str,
-        not_after: datetime | None,
-        is_trusted: bool,
-        reason: str,
+        self, reader: CheckedReader, name: str, not_after: datetime | None, reason: str
     ) -> None:
-        context = trusting_context if is_trusted else None
-        async with https_server(authority, name, not_after=not_after) as server:
-            error = await reader.fail(server, TransportError, requests=0, ssl=context)
+        authority = trustme.CA()
+        server_context, client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+        authority.issue_cert(name, not_after=not_after).configure_cert(server_context)
+        if "local issuer" not in reason:
+            authority.configure_trust(client_context)
+        async with FakeBuddy(ssl_context=server_context) as server:
+            error = await reader.fail(server, TransportError, requests=0, ssl=client_context)
         assert "TLS failed" in str(error)
         assert reason in str(error)
         assert (error.retryable, reader.stats.requests) == (False, 1)

@@ -6,7 +6,6 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +20,6 @@ from buddy_sessions import (
     ResponseError,
     ServerError,
     Session,
-    SessionStore,
     SuiteKey,
     TransportError,
 )
@@ -33,9 +31,6 @@ pytestmark = pytest.mark.fault
 MAX_CONCURRENCY = 8
 """The default of the client."""
 
-AT_ONCE = range(1, MAX_CONCURRENCY + 2 + 1)
-"""The permitted numbers of requests with a rejected token."""
-
 NO_SERVER = UnreachableServer(URL("http://127.0.0.1:1"))
 
 Read = Callable[[BuddyClient], Awaitable[list[Session]]]
@@ -43,14 +38,8 @@ Read = Callable[[BuddyClient], Awaitable[list[Session]]]
 
 @pytest.fixture
 def fake(fake: FakeBuddy) -> FakeBuddy:
-    fake.token = TOKEN
     fake.latency = 0.01
     return fake
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "sessions.db"
 
 
 def suite_keys(count: int) -> list[SuiteKey]:
@@ -77,16 +66,6 @@ def harvest_of(suites: list[SuiteKey], **options: Any) -> Read:
     return harvest
 
 
-def sync_of(suites: list[SuiteKey], path: Path, **options: Any) -> Read:
-    """Return a function that syncs the suites into a database."""
-
-    async def sync(buddy: BuddyClient) -> list[Session]:
-        async with SessionStore(path) as store:
-            return await collect(store.sync(buddy, suites, **options))
-
-    return sync
-
-
 class ExpiringToken:
     """A token callable. Only the first token is valid, until it is rejected as well."""
 
@@ -96,10 +75,6 @@ class ExpiringToken:
     async def __call__(self) -> str:
         self.calls += 1
         return TOKEN if self.calls == 1 else f"another-{self.calls}"
-
-
-def reject_all(fake: FakeBuddy) -> None:
-    fake.token = "none of them"
 
 
 def now() -> float:
@@ -177,20 +152,6 @@ class TestServerIsDown:
         fake.inject(*[Fault.status(503)] * 19, Fault.stall(0), times=10)
         function = harvest_of(add_suites(fake, 200, 1), on_failure="collect", concurrency=1)
         assert len(await reader.read(fake, requests=200, function=function, max_attempts=1)) == 10
-
-
-class TestSync:
-    """Syncs, in real time because their databases are in threads."""
-
-    async def test_sync_whose_token_is_rejected_in_the_middle(
-        self, reader: CheckedReader, fake: FakeBuddy, path: Path
-    ) -> None:
-        source = ExpiringToken()
-        function = sync_of(add_suites(fake, 1000, 3), path)
-        fake.on_request = lambda _: reject_all(fake) if len(fake.requests) > 100 else None
-        requests = range(100, 100 + AT_ONCE.stop)
-        await reader.fail(fake, AuthenticationError, requests=requests, function=function, token=source)
-        assert source.calls == 2
 
 
 @pytest.mark.virtual_time

@@ -44,10 +44,9 @@ async def opened(open_stream: Open, buddy: BuddyClient, path: Path) -> AsyncIter
 
 @pytest.fixture
 def fake(fake: FakeBuddy) -> FakeBuddy:
-    fake.token = TOKEN
     fake.latency = 0.001
-    for key in KEYS:
-        fake.add_suite(*key).populate(120)
+    fake.suites[KEY].populate(117)
+    fake.add_suite(*OTHER_KEY).populate(120)
     return fake
 
 

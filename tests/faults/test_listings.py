@@ -11,7 +11,7 @@ import pytest
 from buddy_sessions import BuddyClient, Cursor, Session, SuiteKey, UnstableListingError
 from buddy_sessions._paging import stability
 from buddy_sessions.testing import FakeBuddy, FakeSuite
-from helpers.faults import KEY, TOKEN, CheckedReader
+from helpers.faults import KEY, CheckedReader
 from helpers.raw_server import RawServer, Step, http_response, raw_server
 
 pytestmark = pytest.mark.fault
@@ -38,7 +38,8 @@ async def test_absurd_cursor(
     reader: CheckedReader, fake: FakeBuddy, listed: str, cursor: str, requests: int, largest_page: int | None
 ) -> None:
     """It costs requests, but is no error. Every session below it is read."""
-    fake.token, fake.largest_page = TOKEN, largest_page
+    fake.largest_page = largest_page
+    del fake.suites[KEY]
     suite = fake.add_suite(*KEY)
     for relative_id in LISTS[listed]:
         suite.create(relative_id=relative_id)

@@ -126,7 +126,6 @@ def fill(start: str, item: str, size: int, end: str = "]}") -> bytes:
         pytest.param("sessions", 200, fill('{"sessions":[', "[],", 16 * MIB), "ResponseError", id="page-of-16-mib"),
         pytest.param("sessions", 403, fill('{"errors":[', "[],", 16 * MIB), "ResponseError", id="error-of-16-mib"),
         pytest.param("sessions", 200, fill('{"sessions":[', "[],", 4 * MIB), "ResponseError", id="page-of-4-mib"),
-        pytest.param("sessions", 403, fill('{"errors":[', "[],", 4 * MIB), "ForbiddenError", id="error-of-4-mib"),
         pytest.param(
             "sessions",
             200,
@@ -135,8 +134,6 @@ def fill(start: str, item: str, size: int, end: str = "]}") -> bytes:
             id="with-token",
         ),
         pytest.param("suites", 200, fill('{"suites":[', "{},", 16 * MIB), "ResponseError", id="suites-of-16-mib"),
-        pytest.param("suites", 200, fill('{"suites":[', '{"id":"1"},', 5 * MIB // 2), "DecodeError", id="tiny-suites"),
-        pytest.param("suites", 200, fill('{"suites":[],"x":"', "long", 16 * MIB, end='"}'), "no error", id="one-text"),
         pytest.param("case", 200, fill('{"x":[', '"ab",', 16 * MIB), "ResponseError", id="case-of-16-mib"),
         pytest.param(
             "case",

@@ -16,13 +16,6 @@ from helpers.faults import KEY, TOKEN, CheckedReader, assert_nothing_left_open
 pytestmark = [pytest.mark.fault, pytest.mark.virtual_time]
 
 
-@pytest.fixture
-def fake(fake: FakeBuddy) -> FakeBuddy:
-    fake.token = TOKEN
-    fake.add_suite(*KEY).populate(3)
-    return fake
-
-
 class TokenSource:
     """A token callable that awaits one of these functions per call; the last one is repeated."""
 

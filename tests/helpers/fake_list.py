@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from buddy_sessions import Session, SessionStatus
 from buddy_sessions._paging.scope import PageResult
+from buddy_sessions._paging.server_limits import ServerLimits
 from buddy_sessions._paging.window import Window
 
 T = TypeVar("T")
@@ -15,6 +16,14 @@ T = TypeVar("T")
 
 def session(number: int, suffix: str = "") -> Session:
     return Session(id=f"id{number}{suffix}", relative_id=number, status=SessionStatus.SUCCESSFUL)
+
+
+def experienced() -> ServerLimits:
+    """Return the limits of a client that has checked the end of a list, and knows that the server honours 100."""
+    limits = ServerLimits()
+    limits.count_short_end()
+    limits.known_size = 100
+    return limits
 
 
 class FakeList:

@@ -43,13 +43,12 @@ async def running(
     fake: FakeBuddy, folder: Path, *command: str | Path, **environment: str
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run Python in a folder, with a fake Buddy; kill it if it has not ended by the end of the block."""
-    inherited = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     buddy = {"BUDDY_TOKEN": fake.token, "BUDDY_API_URL": str(fake.base_url)}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *command,
         cwd=folder,
-        env={**inherited, "PYTHONIOENCODING": "utf-8", **buddy, **environment},
+        env={**os.environ, "PYTHONIOENCODING": "utf-8", **buddy, **environment},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         # A shell makes its background jobs ignore Ctrl-C, and so would the program if the tests run in one.

@@ -1,7 +1,6 @@
 """An event loop with virtual time: when nothing is ready to run, its clock jumps to the next timer.
 
-Tests run in it if they are decorated with `run_in_virtual_time`, or if they have the marker `virtual_time`; then their
-fixtures run in it as well.
+Tests with the marker `virtual_time` run in it, and so do their fixtures.
 """
 
 from __future__ import annotations
@@ -9,9 +8,7 @@ from __future__ import annotations
 import asyncio
 import selectors
 import sys
-from collections.abc import Callable, Coroutine
-from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Callable
 
 import pytest
 
@@ -20,9 +17,6 @@ _DELIVERY = 0.0 if sys.platform == "linux" else 0.005
 
 _DEADLOCK = 10.0
 """Seconds to wait for sockets if no timer is set."""
-
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
 
 
 class _JumpingSelector(selectors.DefaultSelector):
@@ -71,17 +65,6 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], a
     if item.get_closest_marker("virtual_time") is not None:
         return {"virtual time": VirtualTimeLoop}
     return {"real time": asyncio.new_event_loop}
-
-
-def run_in_virtual_time(test: Callable[_P, Coroutine[Any, Any, _T]]) -> Callable[_P, _T]:
-    """Decorate an async test so that it runs in an event loop with virtual time."""
-
-    @wraps(test)
-    def run(*args: _P.args, **kwargs: _P.kwargs) -> _T:
-        with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-            return runner.run(test(*args, **kwargs))
-
-    return run
 
 
 def count_jumps() -> int:

@@ -15,7 +15,9 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
 
+from buddy_sessions import ClientClosedError
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 from helpers.recipe_programs import RECIPES, copy_recipe, finish, running
 
@@ -111,3 +113,25 @@ async def test_webhook_delivers_a_change_at_once(fake: FakeBuddy, suite: FakeSui
         finished = await finish(process)
         assert finished.code == 130
         assert "Traceback" not in finished.err
+
+
+async def test_aiohttp_app_has_one_client_for_its_whole_life(
+    fake: FakeBuddy, suite: FakeSuite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BUDDY_TOKEN", fake.token)
+    monkeypatch.setenv("BUDDY_API_URL", str(fake.base_url))
+    monkeypatch.syspath_prepend(RECIPES)
+    recipe = importlib.import_module("aiohttp_app")
+    app = recipe.make_app()
+    async with TestClient(TestServer(app)) as http:
+        for _ in range(2):
+            async with http.get("/acme/storefront/MNbyVedg") as response:
+                assert [row["relative_id"] for row in await response.json()] == list(range(120, 110, -1))
+        async with http.get("/acme/storefront/nothing") as response:
+            assert response.status == 404
+        fake.scopes = ()
+        async with http.get("/acme/storefront/MNbyVedg") as response:
+            assert (response.status, response.headers["Retry-After"]) == (503, "5")
+        buddy = app[recipe.BUDDY]
+    with pytest.raises(ClientClosedError):
+        await buddy.suites("acme", "storefront")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -57,6 +59,18 @@ async def test_recipe_prints_what_it_reads(
     if command:
         await run(filled, tmp_path, "-m", "buddy_sessions", command[0], "acme/storefront", *command[1:])
     assert printed in await run(filled, tmp_path, RECIPES / f"{recipe}.py")
+
+
+async def test_two_processes_share_one_limiter(fake: FakeBuddy, tmp_path: Path) -> None:
+    """The recipe allows 10 requests a second."""
+    fake.add_suite("acme", "storefront", "MNbyVedg").populate(SESSIONS)
+    times: list[float] = []
+    fake.on_request = lambda _: times.append(time.monotonic())
+    processes = [run(fake, tmp_path, RECIPES / "shared_limiter.py") for _ in range(2)]
+    assert await asyncio.gather(*processes) == [f"{SESSIONS} sessions\n"] * 2
+    assert len(times) >= 26
+    # The last six may be sent two seconds after the first; with a limiter for each process it would be one second.
+    assert times[-1] - times[0] > 1.5
 
 
 DAILY_JOB = RECIPES / "daily_job.py"

@@ -55,28 +55,6 @@ return Object.fromEntries(
   }));
 """
 
-BROKEN_NUMBERS = """
-const unit = " %| [A-Z][a-z]{2} [0-9]{4}(, [0-9:]+)?|(d|h|m)[0-9]{2}(h|m|s)|s| (session|cause)s?";
-const withUnit = new RegExp(`#?[0-9][0-9.,:]*(e\\\\+[0-9]+)?(${unit})?`, "g");
-const ours = "header p, article > p, .flaky, td, h2 small";
-const broken = [];
-let found = 0;
-const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-for (let node; (node = walker.nextNode());) {
-  const parent = node.parentElement;
-  if (!parent.closest(ours) || parent.closest("a:not(.nowrap a), b, code, th") || !parent.checkVisibility()) continue;
-  for (const match of node.data.matchAll(withUnit)) {
-    const range = document.createRange();
-    range.setStart(node, match.index);
-    range.setEnd(node, match.index + match[0].length);
-    const lines = new Set([...range.getClientRects()].map(it => Math.round(it.top)));
-    found += 1;
-    if (lines.size > 1) broken.push(match[0]);
-  }
-}
-return [found, broken];
-"""
-
 FOCUSED = """
 const element = document.activeElement, style = getComputedStyle(element);
 return [element.outerHTML, element.tagName, style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2];
@@ -189,27 +167,6 @@ def test_page_fits_the_width_of_the_window(
     assert width <= window
 
 
-@pytest.mark.parametrize("size", [PHONE, SMALL], ids=["phone", "small"])
-@pytest.mark.parametrize("which", ["page", "long_page"])
-def test_no_number_is_broken_across_lines(
-    which: str, size: tuple[int, int], browser: Any, request: pytest.FixtureRequest
-) -> None:
-    show(browser, request.getfixturevalue(which), size)
-    browser.execute_script(UNFOLD)
-    found, broken = browser.execute_script(BROKEN_NUMBERS)
-    assert found > 25
-    assert broken == []
-
-
-def test_message_of_a_failure_has_three_lines_at_most(browser: Any, long_page: str) -> None:
-    show(browser, long_page, SMALL)
-    lines = browser.execute_script("""
-        return [...document.querySelectorAll(".message")].map(
-          it => Math.round(it.clientHeight / parseFloat(getComputedStyle(it).lineHeight)));
-    """)
-    assert {*lines} == {3}
-
-
 def test_tab_key_reaches_every_link_visibly(browser: Any, page: str) -> None:
     show(browser, page, DESKTOP)
     browser.execute_script("document.querySelectorAll('details').forEach(it => it.open = true)")
@@ -248,23 +205,6 @@ def test_dark_mode_is_dark(browser: Any, page: str) -> None:
         show(browser, page, DESKTOP, dark=dark)
         grounds.append(browser.execute_script("return getComputedStyle(document.body).backgroundColor"))
     assert grounds == ["rgb(255, 255, 255)", "rgb(20, 23, 28)"]
-
-
-def test_accessibility_tree_names_tables_and_headings(browser: Any, page: str) -> None:
-    """It contains the suites that are not laid out, too."""
-    browser.execute_cdp_cmd("Accessibility.enable", {})
-    show(browser, page, DESKTOP)
-    browser.execute_script("document.querySelectorAll('details').forEach(it => it.open = true)")
-    browser.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
-    nodes = [
-        (node["role"]["value"], node.get("name", {}).get("value", ""))
-        for node in browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
-        if not node["ignored"]
-    ]
-    browser.execute_cdp_cmd("Accessibility.disable", {})
-    assert all(name for role, name in nodes if role in {"table", "heading", "link", "columnheader", "rowheader"})
-    assert ("main", "") in nodes
-    assert ("heading", "All suites") in nodes
 
 
 def test_large_page_opens_in_two_seconds(browser: Any, large_page: str) -> None:

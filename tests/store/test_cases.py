@@ -4,22 +4,41 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import attrs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from buddy_sessions import (
+    BuddyClient,
     ConfigError,
     HarvestError,
+    Session,
+    SessionStatus,
+    SessionStore,
     StoreError,
     TestCase,
     TestKey,
+    TestStatus,
     to_dict,
 )
 from buddy_sessions._decoding.converter import case_from_dict
+from buddy_sessions.store.cases import load_cases, save_cases
+from buddy_sessions.store.file import DatabaseFile
+from buddy_sessions.store.messages import PageToSave
+from buddy_sessions.store.pages import save_page
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
+from helpers.effort import repeats
 from helpers.stores import KEY, OTHER_KEY, SyncedSuite, collect_numbers, execute, query
+
+_SUITE = "workspace = 'acme' AND project = 'shop' AND suite_id = 'x'"
 
 FAILED_REQUESTS = ["cases?FAILED", "details", "details"]
 """The requests for a session with two failed cases."""
@@ -363,30 +382,34 @@ class TestFailures:
 
 
 class TestReadingBack:
-    async def test_any_case_is_read_back_unchanged(self, db: SyncedSuite) -> None:
-        given: list[dict[str, Any]] = [
-            {"name": "ü <&>", "id": "a/b . .. % ü", "classname": None, "time": None, "status": "FAILED", "data": "<x"},
-            {"name": "", "test_group_name": "\ud800", "time": 0.25, "status": "QUARANTINED"},
-            {"name": "x", "time": 3, "html_url": None, "url": None},
-        ]
-        session_id = db.suite.create(cases=given, status="ERROR", tests_count=3)["id"]
-        await db.sync(cases="all")
-        saved = await db.store.cases(KEY, session_id)
-        assert saved == listed(db.suite, session_id)
-        assert [type(case.time) for case in saved] == [type(None), float, int]
-
-    async def test_runs_are_oldest_first(self, db: SyncedSuite) -> None:
+    @pytest.mark.parametrize(
+        ("arguments", "expected"),
+        [
+            ({}, [1, 3, 5]),
+            ({"branch": "main", "last": 2}, [3, 5]),
+            ({"branch": "fix"}, [2, 4]),
+            ({"branch": "*"}, [1, 2, 3, 4, 5, 7]),
+            ({"branch": "*", "last": 2}, [5, 7]),
+            ({"up_to": 4, "last": 1}, [3]),
+        ],
+        ids=str,
+    )
+    async def test_runs_of_a_branch_are_oldest_first(
+        self, db: SyncedSuite, arguments: dict[str, Any], expected: list[int]
+    ) -> None:
+        """By default of the main one. A session without a verdict is no run."""
         for number in range(1, 6):
-            create(db.suite, "PASSED", "FAILED", branch="main" if number % 2 else "other")
+            create(db.suite, "PASSED", "FAILED", branch="main" if number % 2 else "fix")
+        cases = db.suite.cases(db.suite.sessions[0])
+        db.suite.create(status="SKIPPED", cases=cases)
+        db.suite.create(cases=cases, ref_type="TAG", ref_name="main")
         await db.sync(cases="all")
-        runs = await db.store.runs(KEY)
-        assert [run.session.relative_id for run in runs] == [1, 2, 3, 4, 5]
-        assert [case.status for case in runs[0].cases] == ["PASSED", "FAILED"]
-        assert [run.session.relative_id for run in await db.store.runs(KEY, last=2)] == [4, 5]
-        assert [run.session.relative_id for run in await db.store.runs(KEY, branch="main", last=2)] == [3, 5]
-        failed = await db.store.runs(KEY, cases="failed")
-        assert [[case.status for case in run.cases] for run in failed] == [["FAILED"]] * 5
-        assert await db.store.runs(OTHER_KEY) == []
+        runs = await db.store.runs(KEY, **arguments)
+        failed = await db.store.runs(KEY, cases="failed", **arguments)
+        for saved, statuses in ((runs, ["PASSED", "FAILED"]), (failed, ["FAILED"])):
+            assert [run.session.relative_id for run in saved] == expected
+            assert all([case.status for case in run.cases] == statuses for run in saved)
+        assert await db.store.runs(OTHER_KEY, **arguments) == []
 
     async def test_runs_have_only_sessions_whose_cases_were_saved(self, db: SyncedSuite) -> None:
         create(db.suite, "FAILED")
@@ -419,17 +442,152 @@ class TestReadingBack:
             (run,) = await db.store.history(KEY, key)
             assert [case.key for case in run.cases] == [key]
         assert await db.store.history(KEY, TestKey(None, None, "unknown")) == []
+        for branch, expected in ((None, history), ("main", history), ("*", history), ("fix", [])):
+            assert await db.store.history(KEY, TestKey(*GROUP, "test 1"), branch=branch) == expected
         db.suite.create(cases=[{"name": "test", "id": "1"}, {"name": "test", "id": "2"}])
         await db.sync(cases="all")
         (run,) = await db.store.history(KEY, TestKey(*GROUP, "test"))
         assert [case.id for case in run.cases] == ["1", "2"]
 
-    async def test_table_has_the_fields_of_the_api(self, db: SyncedSuite) -> None:
-        create(db.suite, "FAILED")
-        await db.sync(cases="failed")
-        names = [name for _, name, *_ in query(db.path, "SELECT * FROM pragma_table_info('cases')")]
-        (case,) = await db.store.cases(KEY, db.suite.sessions[0]["id"])
-        assert names == [*KEY._fields, "session_id", *(name for name in to_dict(case) if name != "failure")]
+    async def test_view_has_the_fields_of_the_api(self, db: SyncedSuite) -> None:
+        session_id = create(db.suite, "FAILED", "PASSED")
+        await db.sync(cases="all")
+        with closing(sqlite3.connect(db.path)) as connection:
+            connection.row_factory = sqlite3.Row
+            rows = [dict(row) for row in connection.execute("SELECT * FROM cases ORDER BY id")]
+        saved = sorted(await db.store.cases(KEY, session_id), key=lambda case: case.id)
+        expected = [{**KEY._asdict(), "session_id": session_id, **to_dict(case)} for case in saved]
+        assert rows == [{name: value for name, value in case.items() if name != "failure"} for case in expected]
+
+    @pytest.mark.parametrize(
+        "condition",
+        [
+            f"{_SUITE} AND name = 'x'",
+            f"{_SUITE} AND session_id = 'x' AND status <> 'PASSED'",
+            f"{_SUITE} AND status = 'FAILED' GROUP BY name",
+            "suite_id = 'x' AND name = 'x'",
+            "session_id = 'x'",
+        ],
+    )
+    async def test_queries_use_indexes(self, db: SyncedSuite, condition: str) -> None:
+        """Only the few suites are read completely, and the sessions of one suite, never all tests or cases."""
+        plan = query(db.path, f"EXPLAIN QUERY PLAN SELECT * FROM cases WHERE {condition}")
+        assert {step for *_, step in plan if step.startswith("SCAN")} <= {
+            "SCAN suites USING COVERING INDEX sqlite_autoindex_suite_rows_1"
+        }
+
+    async def test_passed_case_takes_at_most_60_bytes(self, db: SyncedSuite, tmp_path: Path) -> None:
+        for _ in range(60):
+            db.suite.create(status="SUCCESSFUL", tests_count=400, failed_count=0, skipped_count=0, error_count=0)
+        sizes: list[int] = []
+        async with BuddyClient(db.fake.token, base_url=db.fake.base_url) as buddy:
+            for scope in (None, "all"):
+                async with SessionStore(tmp_path / f"{scope}.db") as store:
+                    await store.sync(buddy, [KEY], cases=scope).run()
+                sizes.append((tmp_path / f"{scope}.db").stat().st_size)
+        assert sizes[1] - sizes[0] <= 60 * 60 * 400
+
+
+_TEXTS = st.text(st.sampled_from("ab1é/ \0\1\2\3\4\ud800"), max_size=5)
+
+
+@st.composite
+def sessions_with_cases(draw: st.DrawFn) -> tuple[Session, list[TestCase]]:
+    """A session with cases whose URLs are made of its own, of ids and of other texts."""
+    urls = draw(st.lists(st.none() | _TEXTS, min_size=2, max_size=2))
+    session = Session(id="1", relative_id=1, status=SessionStatus.SUCCESSFUL, url=urls[0], html_url=urls[1])
+    cases: list[TestCase] = []
+    for _ in range(draw(st.integers(0, 5))):
+        name, group_id = draw(_TEXTS), draw(st.none() | _TEXTS)
+        case_id = draw(st.sampled_from([name, f"a.{name}", "ab12", "AB12", "abc"]) | _TEXTS)
+        parts = [part for part in (*urls, case_id, group_id, "/", draw(_TEXTS)) if part]
+        url = st.none() | st.lists(st.sampled_from(parts)).map("".join)
+        status = TestStatus(draw(st.sampled_from([*TestStatus, "QUARANTINED", "\ud800"])))
+        time = draw(st.none() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False))
+        group, classname, data = (draw(st.none() | _TEXTS) for _ in range(3))
+        case = TestCase(id=case_id, name=name, status=status, time=time, url=draw(url), html_url=draw(url), data=data)
+        cases.append(attrs.evolve(case, test_group_name=group, test_group_id=group_id, classname=classname))
+    return session, cases
+
+
+@given(sessions_with_cases())
+def test_any_case_is_read_back_unchanged(sample: tuple[Session, list[TestCase]]) -> None:
+    session, cases = sample
+    with TemporaryDirectory() as folder, closing(DatabaseFile(f"{folder}/sessions.db")) as file:
+        file.open()
+        save_page(file, KEY, PageToSave(sessions=[session], commit=0))
+        for _ in range(2):
+            assert save_cases(file, KEY, session, "all", cases, is_verified=True)
+            saved = load_cases(file, KEY, session.id)
+            assert saved == cases
+            assert [type(case.time) for case in saved] == [type(case.time) for case in cases]
+
+
+class TestBadInput:
+    """It is stored right, or only the cases of that session fail."""
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            [[{"name": "x" * 2**20, "status": "FAILED"}, {"name": "y"}]],
+            [[{"name": f"test {number}"} for number in range(repeats(quick=2_000, thorough=10_000, long=50_000))]],
+            [[{"name": "x", "id": "1"}, {"name": "x", "id": "2"}]],
+            [[{"name": "x", "id": "1"}, {"name": "y", "id": "2"}], [{"name": "y", "id": "1"}]],
+            [[{"name": "ü <&>", "id": "a/b . .. % ü", "classname": None, "time": None, "data": "<x"}]],
+            [[{"name": "x", "test_group_name": "\ud800", "time": 0.25, "status": "QUARANTINED"}]],
+            [[{"name": "x", "time": 3, "html_url": None, "url": "elsewhere"}]],
+        ],
+        ids=["long-name", "many", "equal-keys", "ids-of-other-tests", "texts", "unknown-values", "no-urls"],
+    )
+    async def test_odd_cases_are_saved_unchanged(self, db: SyncedSuite, given: list[list[dict[str, Any]]]) -> None:
+        ids = [db.suite.create(cases=cases, tests_count=len(cases))["id"] for cases in given]
+        async with BuddyClient(db.fake.token, base_url=db.fake.base_url) as buddy:
+            stats = await db.store.sync(buddy, [KEY], cases="all").run()
+        assert stats.verified
+        for session_id in ids:
+            assert await db.store.cases(KEY, session_id) == listed(db.suite, session_id)
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"[]",
+            b'{"cases": [{"id": "1", "name": null, "status": "PASSED"}]}',
+            b'{"cases": [{"id": "1", "name": "x", "status": "PASSED"}, {"id": "1", "name": "y", "status": "PASSED"}]}',
+            b'{"cases": ["' + b"x" * 2**22 + b'"]}',
+        ],
+        ids=["shape", "name", "two-tests-with-one-id", "too-large"],
+    )
+    async def test_wrong_cases_of_one_session(
+        self, db: SyncedSuite, body: bytes, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """One warning, and the next sync reads them again."""
+        ids = [create(db.suite, "PASSED", "PASSED") for _ in range(3)]
+
+        def spoil(request: RecordedRequest) -> None:
+            if request.path.endswith(f"{ids[1]}/cases"):
+                db.fake.inject(Fault.body(body))
+
+        db.fake.on_request = spoil
+        stats = await db.store.sync(db.buddy, [KEY], cases="all").run()
+        assert (stats.suites, stats.failed, stats.verified) == (1, 0, False)
+        assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 1
+        assert [len(await db.store.cases(KEY, session_id)) for session_id in (ids[0], ids[2])] == [2, 2]
+        db.fake.on_request = None
+        assert (await db.store.sync(db.buddy, [KEY], cases="all").run()).verified
+        assert await db.store.cases(KEY, ids[1]) == listed(db.suite, ids[1])
+
+    async def test_suite_fails_if_all_responses_are_wrong(self, db: SyncedSuite) -> None:
+        for _ in range(50):
+            create(db.suite, "FAILED")
+
+        def spoil(request: RecordedRequest) -> None:
+            if request.path.endswith("/cases"):
+                db.fake.inject(Fault.body(b"[]"))
+
+        db.fake.on_request = spoil
+        with pytest.raises(HarvestError):
+            await db.sync(cases="failed")
+        assert len(case_requests(db.fake)) < 30
 
 
 GROUP = ("tests/cart/test_total.py", "CartTest")

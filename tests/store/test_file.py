@@ -51,7 +51,7 @@ class TestOpen:
         assert query(path, "PRAGMA application_id") == [(APPLICATION_ID,)]
         assert query(path, "PRAGMA user_version") == [(VERSION,)]
         assert query(path, "PRAGMA journal_mode") == [("wal",)]
-        assert APPLICATION_ID.to_bytes(4, "big") == b"BuUv"
+        assert APPLICATION_ID.to_bytes(4, "big") == b"BuUw"
 
     def test_file_is_created_once(self, file: DatabaseFile, path: Path) -> None:
         for _ in range(2):

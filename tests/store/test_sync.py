@@ -347,7 +347,7 @@ class TestMissingSessions:
         await db.sync()
         execute(db.path, "UPDATE session_rows SET deleted_at = '2025-01-01T00:00:00Z' WHERE relative_id IN (7, 125)")
         execute(db.path, "DELETE FROM session_rows WHERE relative_id = 40")
-        execute(db.path, "UPDATE suites SET digest = NULL")
+        execute(db.path, "UPDATE suite_rows SET digest = NULL")
         assert await db.sync() == [40]
         assert db.marked() == []
         assert await db.is_complete()
@@ -362,7 +362,7 @@ class TestMissingSessions:
             db.suite.create(branch="main", status="SUCCESSFUL")
         await db.sync()
         execute(db.path, "UPDATE session_rows SET deleted_at = '2025-01-01T00:00:00Z' WHERE relative_id IN (50, 10)")
-        execute(db.path, "UPDATE suites SET digest = NULL")
+        execute(db.path, "UPDATE suite_rows SET digest = NULL")
         if branch is None:
             db.fake.inject(Fault.swapped(2))
         assert await db.sync(branch=branch, after=40) == []
@@ -459,7 +459,7 @@ class TestLateResponses:
         """And the digest of the older page is not recorded: later, the list becomes equal to it again."""
         create_finished(db.suite, saved)
         await db.sync()
-        execute(db.path, "UPDATE suites SET digest = NULL")
+        execute(db.path, "UPDATE suite_rows SET digest = NULL")
 
         async def create() -> None:
             create_finished(db.suite, 1)
@@ -879,7 +879,7 @@ class TestInterruption:
         create_finished(db.suite, 3)
         await db.sync()
         db.fake.inject(Fault.status(404))
-        execute(db.path, "CREATE TRIGGER t BEFORE UPDATE ON suites BEGIN SELECT RAISE(ABORT, 'refused'); END")
+        execute(db.path, "CREATE TRIGGER t BEFORE UPDATE ON suite_rows BEGIN SELECT RAISE(ABORT, 'refused'); END")
         with pytest.raises(HarvestError) as caught:
             await db.sync()
         assert "refused" in str(caught.value.failures[KEY])

@@ -11,8 +11,6 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 
@@ -38,17 +36,6 @@ def test_of(case: dict[str, Any]) -> tuple[str, str, str]:
 test_of.__test__ = False  # type: ignore[attr-defined] # not a test
 
 
-def everything(suite: FakeSuite) -> list[object]:
-    return [suite.settings, suite.sessions, [suite.cases(session) for session in suite.sessions]]
-
-
-def test_history_follows_from_seed_and_names() -> None:
-    assert everything(populated(30)) == everything(populated(30))
-    suites = [populated(5), populated(5, seed=1), populated(5, suite_id="other")]
-    assert len({str(suite.sessions) for suite in suites}) == len({str(suite.settings) for suite in suites}) == 3
-    assert len({str([test_of(case) for case in suite.cases(suite.sessions[0])]) for suite in suites}) == 3
-
-
 def test_other_process_gives_the_same_history() -> None:
     program = f"""
 import hashlib
@@ -63,6 +50,8 @@ print(suite.settings, hashlib.sha256(repr([suite.case(*each) for each in ids]).e
         subprocess.check_output([sys.executable, "-c", program], env={"PYTHONHASHSEED": seed}) for seed in ("1", "2")
     }
     assert len(outputs) == 1
+    suites = populated(5), populated(5, seed=1), populated(5, suite_id="other")
+    assert len({str(suite.sessions) for suite in suites}) == 3
 
 
 def test_demo_has_flaky_tests_and_red_streaks() -> None:
@@ -82,35 +71,22 @@ def test_demo_has_flaky_tests_and_red_streaks() -> None:
     assert max(len(list(streak)) for is_red, streak in groupby(red) if is_red) >= 4
 
 
-def test_sessions_are_plausible() -> None:
-    suite = populated()
+def test_sessions_and_cases_are_plausible() -> None:
+    suite = populated(200)
     sessions = suite.sessions[::-1]
-    assert {each["status"] for each in sessions} == {"SUCCESSFUL", "ERROR", "SKIPPED"}
     assert {each["ref_type"] for each in sessions} == {"BRANCH", "TAG", "PULL_REQUEST"}
     assert 0.4 < sum(each["ref_name"] == "main" for each in sessions) / len(sessions) < 0.6
-    for before, each in pairwise(sessions):
-        assert before["create_date"] <= each["create_date"]
-        assert abs(each["tests_count"] - before["tests_count"]) <= 1
+    runs = [suite.cases(session) for session in sessions]
+    for before, after in pairwise(runs):
+        fewer, more = sorted([list(map(test_of, run)) for run in (before, after)], key=len)
+        assert more[: len(fewer)] == fewer
+    assert len({case["id"] for run in runs for case in run}) == sum(map(len, runs))
     for each in sessions:
         start, finish = (datetime.fromisoformat(each[name]) for name in ("start_date", "finish_date"))
         assert (finish - start).total_seconds() == each["duration"]
         assert each["create_date"] <= each["start_date"] <= each["finish_date"] <= "2026-01-30T15:00:00Z"
         assert count_statuses(suite, each) == [each[name] for name in COUNTS]
         assert (each["status"] == "ERROR") == bool(each["failed_count"] or each["error_count"])
-
-
-def test_cases_are_plausible() -> None:
-    suite = populated(60)
-    runs = [suite.cases(session) for session in suite.sessions[::-1]]
-    for before, after in pairwise(runs):
-        fewer, more = sorted([list(map(test_of, run)) for run in (before, after)], key=len)
-        assert more[: len(fewer)] == fewer
-    cases = [case for run in runs for case in run]
-    assert len({case["id"] for case in cases}) == len(cases)
-    assert all((case["time"] == 0) == (case["status"] == "SKIPPED") for case in cases)
-    for session, run in zip(suite.sessions[::-1], runs, strict=True):
-        if session["status"] != "SKIPPED":
-            assert 0.3 * session["duration"] < sum(case["time"] for case in run) < 2.5 * session["duration"]
 
 
 def test_same_tests_fail_for_the_same_reason() -> None:
@@ -123,36 +99,6 @@ def test_same_tests_fail_for_the_same_reason() -> None:
     both = messages[0].keys() & messages[1].keys()
     assert len(both) >= 7
     assert all(messages[0][name] == messages[1][name] for name in both)
-    assert len(set(messages[0].values())) > 1
-
-
-numbers = st.integers(0, 30)
-anything = st.one_of(st.none(), st.text(max_size=3), st.integers(-5, 30), st.floats())
-
-
-@given(passed=numbers, failed=numbers, skipped=numbers, errors=numbers, number=st.integers(0))
-def test_cases_match_any_consistent_counts(passed: int, failed: int, skipped: int, errors: int, number: int) -> None:
-    suite = FakeSuite("acme", "shop", "MNbyVedg")
-    expected = [passed + failed + skipped + errors, failed, skipped, errors]
-    fields: dict[str, Any] = dict(zip(COUNTS, expected, strict=True))
-    session = suite.create(status="ERROR", relative_id=number, **fields)
-    assert count_statuses(suite, session) == expected
-    assert len({case["id"] for case in suite.cases(session)}) == expected[0]
-
-
-@given(counts=st.tuples(anything, anything, anything, anything), number=anything)
-def test_invalid_counts_give_valid_cases(counts: tuple[object, ...], number: object) -> None:
-    fields: dict[str, Any] = dict(zip(COUNTS, counts, strict=True))
-    suite = FakeSuite("acme", "shop", "MNbyVedg")
-    session = suite.create(relative_id=number, **fields)
-    assert len(suite.cases(session)) == (max(0, counts[0]) if isinstance(counts[0], int) else 0)
-
-
-def test_session_is_never_older_than_the_newest() -> None:
-    suite = FakeSuite("acme", "shop", "MNbyVedg").populate(3, until=datetime.now(UTC) + timedelta(days=9))
-    newest, created = suite.sessions[0], suite.create()
-    assert created["create_date"] >= newest["create_date"]
-    assert suite.finish(created)["duration"] == 0
 
 
 def test_populate_continues_the_history_until_now() -> None:

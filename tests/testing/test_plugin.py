@@ -60,7 +60,6 @@ def test_environment_is_restored():
     assert not {"BUDDY_TOKEN", "BUDDY_API_URL"} & set(os.environ)
     assert os.environ["BUDDY_API_ENDPOINT"] == "https://buddy.example.com/api"
 """
-STRICT = "import pytest\npytestmark = pytest.mark.asyncio\n"
 ANYIO = """
 import pytest
 pytestmark = pytest.mark.anyio
@@ -85,16 +84,9 @@ def run(pytester: pytest.Pytester, *options: str, tests: str) -> pytest.RunResul
     return pytester.runpytest_subprocess("-W", "error", "-p", PLUGIN, *options, timeout=60)
 
 
-@pytest.mark.parametrize(
-    ("mark", "settings"),
-    [
-        pytest.param("", ["asyncio_mode=auto"], id="auto"),
-        pytest.param(STRICT, ["asyncio_mode=strict"], id="strict", marks=pytest.mark.slow),
-    ],
-)
-def test_pytest_asyncio(pytester: pytest.Pytester, mark: str, settings: list[str]) -> None:
-    options = [f"-o{setting}" for setting in ["asyncio_default_fixture_loop_scope=function", *settings]]
-    run(pytester, "-p", "pytest_asyncio.plugin", *options, tests=mark + ASYNC_TESTS).assert_outcomes(passed=3)
+def test_pytest_asyncio(pytester: pytest.Pytester) -> None:
+    options = ("-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=function")
+    run(pytester, "-p", "pytest_asyncio.plugin", *options, tests=ASYNC_TESTS).assert_outcomes(passed=3)
 
 
 def test_anyio(pytester: pytest.Pytester) -> None:
@@ -114,11 +106,6 @@ def test_examples_of_the_guides(pytester: pytest.Pytester, guide: str, tests: in
     code = "\n".join(each for each in python_examples(PROJECT / guide) if "def test_" in each)
     options = ("-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=function")
     run(pytester, "-p", "pytest_asyncio.plugin", *options, tests=code).assert_outcomes(passed=tests)
-
-
-def test_example_without_pytest(capsys: pytest.CaptureFixture[str]) -> None:
-    exec(python_examples(PROJECT / "buddy_sessions/testing/README.md")[0], {})
-    assert capsys.readouterr().out == "250\n"
 
 
 def python_examples(guide: Path) -> list[str]:

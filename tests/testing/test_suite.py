@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Callable
@@ -12,22 +11,8 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from buddy_sessions.testing import FakeSuite
-
-FIELDS = [
-    *("url", "html_url", "id", "relative_id", "create_date", "start_date", "created_by", "ci_provider", "revision"),
-    *("ref_type", "ref_name", "execution_id", "action_execution_id", "status", "duration", "tests_count"),
-    *("failed_count", "skipped_count", "error_count"),
-]
-"""The fields that every session has, in the documented order."""
-
-CASE_FIELDS = [
-    *("url", "html_url", "id", "name", "test_group_name", "test_group_id", "classname", "status", "time"),
-]
-"""The fields of a test case in a list, in the documented order."""
 
 
 @pytest.fixture
@@ -48,13 +33,9 @@ class TestCreate:
     def test_session_has_plausible_values(self, suite: FakeSuite) -> None:
         before = datetime.now(UTC).replace(microsecond=0)
         session = suite.create(branch="develop")
-        assert list(session) == FIELDS
         assert session["html_url"] == f"https://app.buddy.works/acme/shop/unit-tests/MNbyVedg/{session['id']}"
-        assert session["url"] == f"{suite.url}/sessions/{session['id']}"
         assert (session["ref_type"], session["ref_name"], session["status"]) == ("BRANCH", "develop", "IN_PROGRESS")
-        assert re.fullmatch("[A-Za-z0-9]{8}", session["id"])
         assert re.fullmatch("[0-9a-f]{40}", session["revision"])
-        assert re.fullmatch("[0-9a-f]{24}", session["execution_id"])
         assert before <= datetime.fromisoformat(session["create_date"]) <= datetime.now(UTC)
         assert counts(session) == (0, 0, 0, 0)
 
@@ -85,11 +66,9 @@ def test_rerun_is_of_the_same_commit(suite: FakeSuite) -> None:
 
 CHANGES: dict[str, Callable[[FakeSuite, Any], object]] = {
     "add_cases": lambda suite, session: suite.add_cases(session, [{"name": "a"}]),
-    "case": lambda suite, session: suite.case(session, suite.cases(session)[0]["id"]),
     "cases": lambda suite, session: suite.cases(session),
     "delete": lambda suite, session: suite.delete(session),
     "finish": lambda suite, session: suite.finish(session),
-    "reopen": lambda suite, session: suite.reopen(session),
     "rerun": lambda suite, session: suite.rerun(session),
 }
 
@@ -148,10 +127,6 @@ class TestFinish:
         finished = suite.finish(session, cases=[{"name": "b"}, {"name": "c", "status": "SKIPPED"}])
         assert (finished["status"], counts(finished)) == ("SUCCESSFUL", (3, 0, 1, 0))
 
-    def test_no_cases_are_invented_for_an_empty_list(self, suite: FakeSuite) -> None:
-        finished = suite.finish(suite.create(cases=[]))
-        assert (finished["status"], counts(finished), suite.cases(finished)) == ("SUCCESSFUL", (0, 0, 0, 0), [])
-
     def test_reopen_removes_what_finish_set(self, suite: FakeSuite) -> None:
         session = suite.create()
         suite.finish(session, "ERROR", error_message="boom")
@@ -162,17 +137,6 @@ class TestFinish:
 
 
 class TestCases:
-    def test_case_has_plausible_values(self, suite: FakeSuite) -> None:
-        session = suite.create(cases=[{"name": "adds_discount"}])
-        (case,) = suite.cases(session)
-        assert list(case) == CASE_FIELDS
-        assert list(suite.case(session, case["id"])) == [*CASE_FIELDS, "data"]
-        assert case["url"] == f"{session['url']}/test-groups/{case['test_group_id']}/cases/{case['id']}"
-        assert case["html_url"] == session["html_url"]
-        assert re.fullmatch("[0-9a-f]{24}", case["id"])
-        assert (case["test_group_name"], case["classname"]) == ("tests/cart/test_total.py", "CartTest")
-        assert (case["status"], case["time"]) == ("PASSED", 0.1)
-
     @pytest.mark.parametrize(
         ("statuses", "status", "numbers"),
         [
@@ -181,8 +145,6 @@ class TestCases:
             (["SKIPPED", "SKIPPED"], "SKIPPED", (2, 0, 2, 0)),
             (["PASSED", "FAILED", "FAILED"], "ERROR", (3, 2, 0, 0)),
             (["SKIPPED", "ERROR"], "ERROR", (2, 0, 1, 1)),
-            (["QUARANTINED"], "SUCCESSFUL", (1, 0, 0, 0)),
-            ([], "IN_PROGRESS", (0, 0, 0, 0)),
         ],
     )
     def test_status_and_counts_follow_from_the_cases(
@@ -218,10 +180,8 @@ class TestData:
                 "E",
                 "line 1\n",
             ),
-            ({"status": "SKIPPED", "message": "later"}, "skipped", "later", None, ""),
-            ({"status": "FAILED", "message": None, "type": None, "text": None}, "failure", None, None, ""),
         ],
-        ids=["failed", "error", "text", "skipped", "nothing"],
+        ids=["failed", "error", "text"],
     )
     def test_failure_has_the_given_values(
         self,
@@ -240,14 +200,6 @@ class TestData:
         else:
             assert (child.text or "") == text
 
-    def test_passed_case_has_no_failure(self, suite: FakeSuite) -> None:
-        root = self.report(suite, classname="CartTest", time=2.5, message="boom")
-        assert (root.tag, root.attrib, len(root)) == (
-            "testcase",
-            {"name": "t", "classname": "CartTest", "time": "2.5"},
-            0,
-        )
-
     def test_characters_that_xml_cannot_hold_are_replaced(self, suite: FakeSuite) -> None:
         root = self.report(
             suite, name="a\x00\ud800\uffff😀\t", status="ERROR", message="\x1b[31m", text="\x08", time=None
@@ -262,26 +214,6 @@ def test_returned_values_are_copies(suite: FakeSuite) -> None:
     for copy in (session, suite.sessions[0], suite.cases(session)[0], suite.case(session, before[1][0]["id"])):
         copy["status"] = "nonsense"
     assert (suite.sessions, suite.cases(session), suite.case(session, before[1][0]["id"])) == before
-
-
-@given(st.lists(st.tuples(st.sampled_from(["create", "finish", "reopen", "delete"]), st.integers(0)), max_size=40))
-def test_sessions_are_newest_first(steps: list[tuple[str, int]]) -> None:
-    suite = FakeSuite("acme", "shop", "MNbyVedg")
-    expected: list[str] = []
-    for step, position in steps:
-        if step == "create" or not expected:
-            expected.insert(0, suite.create()["id"])
-            continue
-        session_id = expected[position % len(expected)]
-        getattr(suite, step)(session_id)
-        if step == "delete":
-            expected.remove(session_id)
-    sessions = suite.sessions
-    assert [session["id"] for session in sessions] == expected
-    numbers = [session["relative_id"] for session in sessions]
-    assert numbers == sorted(set(numbers), reverse=True)
-    assert json.loads(json.dumps(sessions)) == sessions
-    assert repr(suite) == f"<FakeSuite acme/shop/MNbyVedg with {len(sessions)} sessions>"
 
 
 def test_no_change_of_another_thread_is_lost(suite: FakeSuite) -> None:

@@ -12,9 +12,10 @@ from buddy_sessions import Comparison, Session, SuiteKey, TestCase, compare
 from ..case_source import open_cases
 from ..formats.case_tables import name_text, outcome_text, print_sessions
 from ..formats.formatting import format_test_time
+from ..formats.markdown import Entry, Page, Section, headline, places, suite_facts, write_markdown
 from ..formats.tables import grid
 from ..formats.writers import SESSION_CASE_COLUMNS, make_writer, session_case_row
-from ..options import Access, Key, Printing
+from ..options import Access, Key, TestPrinting
 from ..output import Output
 from ..session_names import parse_session_of
 
@@ -31,7 +32,7 @@ async def compare_sessions(
     /,
     *,
     db: Path | None = None,
-    printing: Printing = Printing(),
+    printing: TestPrinting = TestPrinting(),
     access: Access = Access(),
 ) -> None:
     """Print how the tests of two sessions differ: newly failing, fixed, still failing, added, removed, slower.
@@ -58,6 +59,8 @@ async def compare_sessions(
         changes = _changes(compare(await source.cases(before), await source.cases(after)))
     if output_format == "table":
         _print_tables(Output(), suite, (before, after), changes)
+    elif output_format == "markdown":
+        write_markdown(sys.stdout, _page(suite, before, after, changes), max_bytes=printing.max_bytes)
     else:
         make_writer(output_format, sys.stdout, _COLUMNS).write(_rows(suite, before, after, changes))
 
@@ -92,10 +95,25 @@ def _print_tables(output: Output, suite: SuiteKey, sessions: Sequence[Session], 
         table.add_column(justify="right")
         table.add_column(overflow="fold")
         for before, case in pairs:
-            time = format_test_time(case.time)
-            if before is not None:
-                time = f"{format_test_time(before.time)} → {time}"
-            table.add_row(outcome_text(case.status), time, name_text(case.key))
+            table.add_row(outcome_text(case.status), _time(before, case), name_text(case.key))
         output.print(table)
-    counts = ", ".join(f"{len(pairs):,} {change.replace('_', ' ')}" for change, pairs in changes.items())
-    output.print_line(("\n" + counts, "bold"))
+    output.print_line(("\n" + _summary(changes), "bold"))
+
+
+def _page(suite: SuiteKey, old: Session, new: Session, changes: _Changes) -> Page:
+    sections = [
+        Section(change.replace("_", " ").capitalize(), [Entry(new.key, _time(old, new)) for old, new in pairs])
+        for change, pairs in changes.items()
+    ]
+    title = headline(_summary(changes), new, is_red=bool(changes["newly_failing"]))
+    facts = [suite_facts(suite, new), f"Compared with {places(old)}"]
+    return Page("compare", suite, title, facts, sections)
+
+
+def _summary(changes: _Changes) -> str:
+    return ", ".join(f"{len(pairs):,} {change.replace('_', ' ')}" for change, pairs in changes.items())
+
+
+def _time(old: TestCase | None, new: TestCase) -> str:
+    time = format_test_time(new.time)
+    return time if old is None else f"{format_test_time(old.time)} → {time}"

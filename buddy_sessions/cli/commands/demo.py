@@ -77,7 +77,7 @@ async def demo() -> None:
     output.print(Padding(_query(path), (0, 0, 0, 4), expand=False))
     output.print_line("\nThe failing tests of the latest failed session:\n")
     print_sessions(output, suite, newest)
-    output.print(case_table(cases))
+    output.print(case_table((case, "") for case in cases))
     output.print_line(
         "\nNow read your own suites, with a personal access token that has the scope\nUNIT_TEST_INFO:\n"
         "  export BUDDY_TOKEN=…\n"

@@ -11,11 +11,21 @@ from rich.table import Table
 from buddy_sessions import FlakyTest, TestRun, flaky_tests
 
 from ..case_source import open_cases
-from ..formats.case_tables import TEST, count_runs, name_text, print_hidden, print_summary, print_title, recent_statuses
+from ..formats.case_tables import (
+    TEST,
+    count_runs,
+    name_text,
+    print_hidden,
+    print_summary,
+    print_title,
+    recent_statuses,
+    title_of,
+)
 from ..formats.formatting import format_count
+from ..formats.markdown import Entry, Page, Section, code, write_markdown
 from ..formats.tables import RECENT_LEGEND, grid
 from ..formats.writers import KEYED_TEST_COLUMNS, keyed_test_row, make_writer
-from ..options import Access, Key, Printing, RunOptions
+from ..options import Access, Key, RunOptions, TestPrinting
 from ..output import Output
 
 
@@ -25,7 +35,7 @@ async def list_flaky_tests(
     *,
     changes: PositiveInt = 3,
     options: RunOptions = RunOptions(),
-    printing: Printing = Printing(),
+    printing: TestPrinting = TestPrinting(),
     access: Access = Access(),
 ) -> None:
     """Print the flaky tests of a suite: those whose status changes often.
@@ -35,31 +45,39 @@ async def list_flaky_tests(
 
     For example:
 
-    - buddy-sessions flaky acme/storefront/MNbyVedg --branch main
+    - buddy-sessions flaky acme/storefront/MNbyVedg --branch develop
     - buddy-sessions flaky acme/storefront/MNbyVedg --db sessions.db --last 50
 
     Args:
         changes: Minimum number of changes of the status.
     """
     target = access.defaults.parse_target(key)
-    output_format = printing.choose()
+    output_format, selected = printing.choose(), options.branches.choose()
     messages = access.verbosity.open()
     async with open_cases(target, key, db=options.db, connection=access.connection, messages=messages) as source:
-        suite, runs = source.suite, await source.runs(branch=options.branch, last=options.last)
+        suite, branch = source.suite, await source.choose_branch(selected)
+        runs = await source.runs(branch=branch, last=options.last)
     flaky = flaky_tests([run.cases for run in runs], window=options.last, changes=changes)
     shown = flaky[: options.limit_for(output_format)]
-    if output_format == "table":
+    summary = f"{format_count(len(flaky), 'flaky test')} in {count_runs(runs)}"
+    if output_format == "markdown":
+        entries = [Entry(test.key, f"{test.changes} changes, failed in {test.failed} of {test.runs}") for test in shown]
+        page = Page("flaky", suite, summary, [code(title_of(suite, branch))], [Section("Flaky tests", entries)])
+        write_markdown(sys.stdout, page, max_bytes=printing.max_bytes)
+    elif output_format == "table":
         output = Output()
-        print_title(output, suite, options.branch)
+        print_title(output, suite, branch)
         if shown:
             output.print(_table(shown, runs))
             output.print_line((f"RECENT: {RECENT_LEGEND}", "dim"))
-        print_summary(output, f"{format_count(len(flaky), 'flaky test')} in {count_runs(runs)}")
+        print_summary(output, summary)
         print_hidden(messages, len(flaky) - len(shown))
     else:
         writer = make_writer(output_format, sys.stdout, (*KEYED_TEST_COLUMNS, "changes", "failed", "runs"))
         counts = ({"changes": test.changes, "failed": test.failed, "runs": test.runs} for test in shown)
-        writer.write(keyed_test_row(suite, test.key) | row for test, row in zip(shown, counts, strict=True))
+        writer.write(
+            keyed_test_row(suite, test.key, branch, runs) | row for test, row in zip(shown, counts, strict=True)
+        )
 
 
 def _table(tests: Sequence[FlakyTest], runs: Sequence[TestRun]) -> Table:

@@ -11,11 +11,10 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt, PositiveInt
 
-from buddy_sessions import ConfigError, Cursor, Session, SessionPaginator, SuiteKey
+from buddy_sessions import ConfigError, Cursor, Session, SessionPaginator
 
 from ..formats.formatting import format_count, format_requests
-from ..formats.tables import RECENT_LEGEND, SessionTable
-from ..formats.writers import KEYED_SESSION_COLUMNS, Format, keyed_rows, make_writer
+from ..formats.tables import RECENT_LEGEND, session_writer
 from ..keys import find_suite, parse_argument
 from ..options import Access, Branch, Key, Printing
 from ..output import Output
@@ -64,7 +63,7 @@ async def list_sessions(
     is_default_limit = output_format == "table" and not no_limit and limit is None
     async with access.connection.open_client(messages, keys=[key]) as buddy:
         suite = await find_suite(buddy, target)
-        write = _session_writer(output_format, output, suite, branch=branch)
+        write = session_writer(output_format, output, suite, branch=branch)
         if session_id is not None:
             write([await buddy.session(suite, session_id)])
             messages.print_note(f"for its failing tests, run buddy-sessions failures {key}")
@@ -83,15 +82,6 @@ async def list_sessions(
     if output_format == "table":
         more = "; for older sessions add --all or --limit N" if is_default_limit and not is_complete else ""
         messages.print_note(f"{_summary(paginator)}{more}. {RECENT_LEGEND}")
-
-
-def _session_writer(
-    output_format: Format, output: Output, suite: SuiteKey, *, branch: str | None
-) -> Callable[[Sequence[Session]], None]:
-    if output_format == "table":
-        return SessionTable(output, title=f"{suite}, branch {branch}" if branch else str(suite)).write
-    writer = make_writer(output_format, sys.stdout, KEYED_SESSION_COLUMNS)
-    return lambda sessions: writer.write(keyed_rows(suite, sessions))
 
 
 async def _write_pages(

@@ -14,7 +14,7 @@ from buddy_sessions import ConfigError, SessionStore
 from ..files import find_database, replace_file
 from ..formats.formatting import format_count
 from ..keys import KeyDefaults, select_suites
-from ..options import SavedFile, Verbosity
+from ..options import BranchOptions, SavedFile, Verbosity
 from ..report.page import load_template, render_page
 from ..report.suite_report import Scope, read_suite
 from ..times import Since
@@ -26,8 +26,7 @@ async def report(
     *,
     db: SavedFile,
     suite: Annotated[Sequence[str], Parameter(consume_multiple=True, show_default=False)] = (),
-    branch: str | None = None,
-    all_branches: Annotated[bool, Parameter(show_default=False)] = False,
+    branches: BranchOptions = BranchOptions(),
     new_since: Annotated[
         Since, Parameter(help="What counts as new: the last 24h, 7d or 2w, or since a date (default: 24h).")
     ] = None,
@@ -47,18 +46,15 @@ async def report(
 
     Args:
         suite: Only these suites, or WORKSPACE/PROJECT for all suites of a project (default: all suites in the file).
-        branch: The branch that the page is about (default: the main branch of each suite).
-        all_branches: Mix the sessions of all branches, tags and pull requests.
         out: HTML file to write. It is replaced only when the page is complete.
     """
-    if branch is not None and all_branches:
-        raise ConfigError("--branch and --all-branches exclude each other: leave out one of them")
+    branch = branches.choose()
     find_database(db)
     if out.exists() and out.samefile(db):
         raise ConfigError(f"--out would replace the database {str(db)!r}: choose another name for the page")
     targets = [defaults.parse_target(text) for text in suite]
     now = datetime.now(UTC)
-    scope = Scope(branch, all_branches, new_since or now - _NEW)
+    scope = Scope(branch, new_since or now - _NEW)
     template = load_template()
     with replace_file(out) as file:
         async with SessionStore(db) as store:

@@ -41,15 +41,16 @@ async def list_slowest_tests(
         threshold: Only tests whose median is above this number of seconds.
     """
     target = access.defaults.parse_target(key)
-    output_format = printing.choose()
+    output_format, selected = printing.choose(), options.branches.choose()
     messages = access.verbosity.open()
     async with open_cases(target, key, db=options.db, connection=access.connection, messages=messages) as source:
-        suite, runs = source.suite, await source.runs(branch=options.branch, last=options.last)
+        suite, branch = source.suite, await source.choose_branch(selected)
+        runs = await source.runs(branch=branch, last=options.last)
     slowest = slowest_tests([run.cases for run in runs], threshold=threshold)
     shown = slowest[: options.limit_for(output_format)]
     if output_format == "table":
         output = Output()
-        print_title(output, suite, options.branch)
+        print_title(output, suite, branch)
         if shown:
             output.print(_table(shown))
         slower = "" if threshold is None else f" slower than {format_test_time(threshold)}"
@@ -58,7 +59,9 @@ async def list_slowest_tests(
     else:
         writer = make_writer(output_format, sys.stdout, (*KEYED_TEST_COLUMNS, "median", "slowest", "runs"))
         times = ({"median": test.median, "slowest": test.slowest, "runs": test.runs} for test in shown)
-        writer.write(keyed_test_row(suite, test.key) | row for test, row in zip(shown, times, strict=True))
+        writer.write(
+            keyed_test_row(suite, test.key, branch, runs) | row for test, row in zip(shown, times, strict=True)
+        )
 
 
 def _table(tests: Sequence[SlowTest]) -> Table:

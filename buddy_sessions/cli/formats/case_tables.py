@@ -12,7 +12,8 @@ from rich.text import Text
 from buddy_sessions import Failure, Session, SuiteKey, TestCase, TestKey, TestRun, TestStatus
 
 from ..output import Output
-from .formatting import escape, format_age, format_count, format_duration, format_test_time, one_line
+from .failure_text import message_of, printable_lines
+from .formatting import format_age, format_count, format_duration, format_test_time, one_line
 from .tables import FAILED_MARK, OTHER_MARK, PASSED_MARK, grid, number_text, ref_text, status_text
 
 _STATUSES = {
@@ -42,7 +43,7 @@ def name_text(key: TestKey) -> Text:
 
 def message_text(failure: Failure) -> Text:
     """Return the type and the message of a failure on one line, which a table cuts to the width of the terminal."""
-    text = one_line(_message(failure)) or one_line((failure.text or "").partition("\n")[0])
+    text = one_line(message_of(failure)) or one_line((failure.text or "").partition("\n")[0])
     return Text(text, "dim", no_wrap=True, overflow="ellipsis")
 
 
@@ -62,8 +63,14 @@ def session_text(suite: SuiteKey, session: Session, now: datetime) -> Text:
 
 def count_runs(runs: Sequence[TestRun]) -> str:
     """Return the number of sessions and the range of their numbers: `10 sessions, #373 to #382`."""
-    first, last = runs[0].session.relative_id, runs[-1].session.relative_id
-    return f"{format_count(len(runs), 'session')}, " + (f"#{first} to #{last}" if len(runs) > 1 else f"#{last}")
+    return count_sessions([run.session for run in runs])
+
+
+def count_sessions(sessions: Sequence[Session]) -> str:
+    """Return the number of sessions and the range of their numbers: `10 sessions, #373 to #382`."""
+    numbers = sorted(session.relative_id for session in sessions)
+    ends = sorted({numbers[0], numbers[-1]})
+    return f"{format_count(len(numbers), 'session')}, {' to '.join(f'#{number}' for number in ends)}"
 
 
 def recent_statuses(runs: Sequence[TestRun], keys: Iterable[TestKey]) -> dict[TestKey, Text]:
@@ -78,9 +85,14 @@ def recent_statuses(runs: Sequence[TestRun], keys: Iterable[TestKey]) -> dict[Te
     return marks
 
 
-def print_title(output: Output, suite: SuiteKey, branch: str | None) -> None:
+def title_of(suite: SuiteKey, branch: str) -> str:
+    """Return what a verdict is about: a branch of a suite, or all of it if `branch` is "*"."""
+    return one_line(f"{suite}, {'all branches' if branch == '*' else f'branch {branch}'}")
+
+
+def print_title(output: Output, suite: SuiteKey, branch: str) -> None:
     """Print what a table is about."""
-    output.print_line((one_line(f"{suite}, branch {branch}" if branch else str(suite)), "bold"))
+    output.print_line((title_of(suite, branch), "bold"))
 
 
 def print_summary(output: Output, text: str) -> None:
@@ -103,32 +115,30 @@ def print_sessions(output: Output, suite: SuiteKey, *sessions: Session) -> None:
             output.print_line((one_line(session.html_url), "dim"))
 
 
-def case_table(cases: Iterable[TestCase]) -> Table:
-    """Return a table of test cases: status, time and name, and below the name the message of a failure."""
+def case_table(cases: Iterable[tuple[TestCase, str]]) -> Table:
+    """Return a table of test cases: status, time and name, and below the name a remark and the message of a failure."""
     table = grid()
     table.add_column("STATUS", no_wrap=True)
     table.add_column("TIME", justify="right", no_wrap=True)
     table.add_column(TEST, overflow="fold")
-    for case in cases:
-        name = name_text(case.key)
-        cell = name if case.failure is None else Group(name, message_text(case.failure))
-        table.add_row(outcome_text(case.status), format_test_time(case.time), cell)
+    for case, remark in cases:
+        lines = [name_text(case.key)]
+        if remark:
+            lines.append(Text(one_line(remark), "yellow"))
+        if case.failure is not None:
+            lines.append(message_text(case.failure))
+        table.add_row(outcome_text(case.status), format_test_time(case.time), Group(*lines))
     return table
 
 
-def print_details(output: Output, case: TestCase) -> None:
-    """Print a test case with all of the message and the text of its failure."""
+def print_details(output: Output, case: TestCase, remark: str) -> None:
+    """Print a test case with a remark, and all of the message and the text of its failure."""
     time = format_test_time(case.time)
     output.print(Text.assemble(outcome_text(case.status), f"  {time}  ", name_text(case.key)))
+    if remark:
+        output.print_line((f"{_INDENT}{one_line(remark)}", "yellow"))
     if case.failure is None:
         return
-    for part, style in ((_message(case.failure), ""), (case.failure.text or "", "dim")):
-        for line in part.splitlines():
-            output.print_line((f"{_INDENT}{escape(line.expandtabs().rstrip())}".rstrip(), style))
-
-
-def _message(failure: Failure) -> str:
-    """Return the message of a failure after its type, unless the message begins with it."""
-    message = failure.message or ""
-    is_typed = failure.type is not None and message.startswith(failure.type)
-    return ": ".join(filter(None, ("" if is_typed else failure.type, message)))
+    for part, style in ((message_of(case.failure), ""), (case.failure.text or "", "dim")):
+        for line in printable_lines(part):
+            output.print_line((f"{_INDENT}{line}".rstrip(), style))

@@ -8,56 +8,65 @@ from collections.abc import Sequence
 from typing import TextIO
 from xml.etree import ElementTree as ET
 
-from buddy_sessions import Failure, Session, SuiteKey, TestCase, TestStatus
+from buddy_sessions import Failure, Session, TestCase, TestStatus
 
+from ..judgement import FailingTest, Judgement
+from .failure_text import trace_of
 from .writers import prepare_stream
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """A character that XML 1.0 does not allow."""
+_MAX_TRACE = 16_000  # characters of a failure that is excused
 
 
-def write_junit(stream: TextIO, suite: SuiteKey, session: Session, cases: Sequence[TestCase]) -> None:
-    """Write failing test cases of a session as a document with one test suite for each group of tests."""
-    if session.is_failing and not cases:
-        cases = [_crash(session)]
+def write_junit(stream: TextIO, judgement: Judgement) -> None:
+    """Write the failing tests as a document with one test suite for each group of tests.
+
+    A test with an excuse is skipped, and a session that failed without a failing test is an error.
+    """
+    tests = [*judgement.tests, *map(_crash, judgement.crashed)]
     escape_line = prepare_stream(stream)
-    root = _document(f"{suite} #{session.relative_id}", session, cases)
+    numbers = ", ".join(f"#{session.relative_id}" for session in judgement.sessions)
+    root = _document(f"{judgement.suite} {numbers}", judgement.sessions[0], tests)
     ET.indent(root)
     stream.write('<?xml version="1.0" encoding="utf-8"?>\n')
     stream.writelines(f"{escape_line(line)}\n" for line in ET.tostring(root, encoding="unicode").split("\n"))
     stream.flush()
 
 
-def _crash(session: Session) -> TestCase:
-    """Return a test case that stands for the failure of the session itself."""
+def _crash(session: Session) -> FailingTest:
+    """Return a test that stands for the failure of the session itself."""
     failure = Failure(kind="error", message=session.error_message or "the session failed without a failing test")
-    return TestCase(id="", name=f"session #{session.relative_id}", status=TestStatus.ERROR, failure=failure)
+    case = TestCase(id="", name=f"session #{session.relative_id}", status=TestStatus.ERROR, failure=failure)
+    return FailingTest(session, case)
 
 
-def _document(name: str, session: Session, cases: Sequence[TestCase]) -> ET.Element:
-    groups: dict[str, list[TestCase]] = {}
-    for case in cases:
-        groups.setdefault(case.test_group_name or name, []).append(case)
-    root = ET.Element("testsuites", {"name": _clean(name), **_totals(cases)})
+def _document(name: str, session: Session, tests: Sequence[FailingTest]) -> ET.Element:
+    groups: dict[str, list[FailingTest]] = {}
+    for test in tests:
+        groups.setdefault(test.case.test_group_name or name, []).append(test)
+    root = ET.Element("testsuites", {"name": _clean(name), **_totals(tests)})
     for group, members in (groups or {name: []}).items():
         suite = ET.SubElement(root, "testsuite", {"name": _clean(group), **_totals(members)})
         if session.create_date is not None:
             suite.set("timestamp", session.create_date.isoformat(timespec="seconds"))
-        suite.extend(_case_element(case) for case in members)
+        suite.extend(map(_case_element, members))
     return root
 
 
-def _totals(cases: Sequence[TestCase]) -> dict[str, str]:
-    kinds = [_failure(case).kind for case in cases]
+def _totals(tests: Sequence[FailingTest]) -> dict[str, str]:
+    kinds = ["skipped" if test.excuse else _failure(test.case).kind for test in tests]
     return {
-        "tests": str(len(cases)),
+        "tests": str(len(tests)),
         "failures": str(kinds.count("failure")),
         "errors": str(kinds.count("error")),
-        "time": _seconds(sum(case.time or 0 for case in cases)),
+        "skipped": str(kinds.count("skipped")),
+        "time": _seconds(sum(test.case.time or 0 for test in tests)),
     }
 
 
-def _case_element(case: TestCase) -> ET.Element:
+def _case_element(test: FailingTest) -> ET.Element:
+    case = test.case
     element = ET.Element(
         "testcase",
         classname=_clean(case.classname or case.test_group_name or ""),
@@ -65,6 +74,10 @@ def _case_element(case: TestCase) -> ET.Element:
         time=_seconds(case.time or 0),
     )
     failure = _failure(case)
+    if test.excuse:
+        skipped = ET.SubElement(element, "skipped", message=_clean(test.excuse))
+        skipped.text = _clean(trace_of(failure, limit=_MAX_TRACE))
+        return element
     child = ET.SubElement(element, failure.kind, message=_clean(failure.message or ""))
     if failure.type is not None:
         child.set("type", _clean(failure.type))

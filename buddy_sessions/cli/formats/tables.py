@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from buddy_sessions import RefType, Session, SessionStatus, Suite, SuiteKey
 
 from ..output import Output
 from .formatting import UNKNOWN, format_age, format_duration, one_line, web_url
+from .writers import KEYED_SESSION_COLUMNS, Format, keyed_rows, make_writer
 
 _STATUSES = {
     SessionStatus.SUCCESSFUL: ("✔", "passed", "green"),
@@ -238,3 +240,13 @@ def _link(text: Text, url: str | None) -> Text:
     if web_url(url) and not os.environ.get("NO_COLOR"):
         text.stylize(Style(link=url))
     return text
+
+
+def session_writer(
+    output_format: Format, output: Output, suite: SuiteKey, *, branch: str | None
+) -> Callable[[Sequence[Session]], None]:
+    """Return a function that prints sessions of a suite, page by page."""
+    if output_format == "table":
+        return SessionTable(output, title=f"{suite}, branch {branch}" if branch else str(suite)).write
+    writer = make_writer(output_format, sys.stdout, KEYED_SESSION_COLUMNS)
+    return lambda sessions: writer.write(keyed_rows(suite, sessions))

@@ -15,7 +15,7 @@ from typing import Any, Literal, TextIO, TypeAlias
 import attrs
 import msgspec
 
-from buddy_sessions import ConfigError, Failure, Member, Session, Suite, SuiteKey, TestCase, TestKey, to_dict
+from buddy_sessions import ConfigError, Failure, Member, Session, Suite, SuiteKey, TestCase, TestKey, TestRun, to_dict
 
 from .formatting import escape
 
@@ -37,8 +37,8 @@ SUITE_COLUMNS = (*SuiteKey._fields, "url", "html_url", "id", "identifier", "name
 """What the API lists of a suite."""
 CASE_COLUMNS = tuple(field.name for field in attrs.fields(TestCase) if field.name != "data")
 SESSION_CASE_COLUMNS = (*SuiteKey._fields, "session_id", "relative_id", *CASE_COLUMNS)
-KEYED_TEST_COLUMNS = (*SuiteKey._fields, "test_group_name", "classname", "name")
-"""What names a test across sessions."""
+KEYED_TEST_COLUMNS = (*SuiteKey._fields, "test_group_name", "classname", "name", "branch", "oldest", "newest")
+"""What names a test across sessions, and the sessions that were looked at."""
 
 _MEMBER_COLUMNS = tuple(field.name for field in attrs.fields(Member))
 _NESTED = {"created_by": _MEMBER_COLUMNS, "failure": tuple(field.name for field in attrs.fields(Failure))}
@@ -193,9 +193,17 @@ def session_case_row(suite: SuiteKey, session: Session, case: TestCase) -> dict[
     return {**suite_names(suite), "session_id": session.id, "relative_id": session.relative_id, **case_row(case)}
 
 
-def keyed_test_row(suite: SuiteKey, test: TestKey) -> dict[str, Any]:
-    """Return what names a test as a row that begins with the names of its suite."""
-    return {**suite_names(suite), "test_group_name": test.group, "classname": test.classname, "name": test.name}
+def keyed_test_row(suite: SuiteKey, test: TestKey, branch: str, runs: Sequence[TestRun]) -> dict[str, Any]:
+    """Return what names a test, and the sessions that were looked at: of a branch, or of all if it is "*"."""
+    return {
+        **suite_names(suite),
+        "test_group_name": test.group,
+        "classname": test.classname,
+        "name": test.name,
+        "branch": None if branch == "*" else branch,
+        "oldest": runs[0].session.relative_id,
+        "newest": runs[-1].session.relative_id,
+    }
 
 
 def _dump_json(value: Any) -> str:

@@ -10,7 +10,6 @@ from statistics import median
 from typing import Literal, NamedTuple
 
 from buddy_sessions import (
-    RefType,
     Session,
     SessionStore,
     Suite,
@@ -20,7 +19,6 @@ from buddy_sessions import (
     compare_to_baseline,
     group_failures,
     main_branch,
-    pass_rate,
 )
 
 from ..formats.tables import sparkline
@@ -89,11 +87,10 @@ class Figures(NamedTuple):
 class Scope(NamedTuple):
     """Which sessions a report is about.
 
-    `branch` is None for the main branch of each suite. What happened at `new_since` or later is new.
+    `branch` is None for the main branch of each suite, "*" for all. What happened at `new_since` or later is new.
     """
 
     branch: str | None
-    all_branches: bool
     new_since: datetime
 
 
@@ -193,28 +190,19 @@ async def _read_sessions(
     store: SessionStore, suite: SuiteKey, scope: Scope
 ) -> tuple[str | None, list[Session], list[Session], int]:
     """Return the branch, the newest sessions, those of the branch that have a verdict, and how many were read."""
-    branch = None if scope.all_branches else scope.branch
+    branch = None if scope.branch == "*" else scope.branch
     newest: list[Session] = []
     verdicts: list[Session] = []
     read = 0
     async for page in store.pages(suite):
         if not read:
             newest = page[:NEWEST]
-            if branch is None and not scope.all_branches:
-                branch = main_branch(newest)
+            branch = main_branch(newest) if scope.branch is None else branch
         read += len(page)
-        verdicts += [it for it in page if (branch is None or _is_of(it, branch)) and _has_verdict(it)]
+        verdicts += [it for it in page if it.has_verdict and branch in {None, it.branch}]
         if len(verdicts) >= _MAX_VERDICTS:
             break
     return branch, newest, verdicts, read
-
-
-def _is_of(session: Session, branch: str) -> bool:
-    return session.ref_name == branch and session.ref_type == RefType.BRANCH
-
-
-def _has_verdict(session: Session) -> bool:
-    return pass_rate((session,)) is not None
 
 
 def _is_new(session: Session, since: datetime) -> bool:
@@ -275,6 +263,6 @@ def _figures(sessions: Sequence[Session]) -> Figures:
 def _latest_of_others(newest: Iterable[Session], branch: str) -> list[Session]:
     latest: dict[tuple[object, object], Session] = {}
     for session in newest:
-        if not _is_of(session, branch) and _has_verdict(session):
+        if session.has_verdict and session.branch != branch:
             latest.setdefault((session.ref_type, session.ref_name), session)
     return [*latest.values()]

@@ -85,7 +85,7 @@ class TestFile:
     def test_file_is_unchanged_after_an_error(self, call: Call, database: Path, tmp_path: Path) -> None:
         path = tmp_path / "out.jsonl"
         path.write_text("old")
-        suite = "(SELECT number FROM suites WHERE suite_id = 'b')"
+        suite = "(SELECT number FROM suite_rows WHERE suite_id = 'b')"
         execute(database, f"UPDATE session_rows SET tests_count = 'many' WHERE suite = {suite} AND relative_id = 1")
         code, out, err = call("export", "--db", str(database), "--out", str(path))
         assert (code, out, "was changed" in err) == (7, "", True)

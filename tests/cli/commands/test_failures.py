@@ -100,6 +100,18 @@ class TestSession:
         code, out, err = call("failures", *arguments)
         assert (code, names(out), err) == (0, expected, "")
 
+    @pytest.mark.parametrize(
+        ("arguments", "expected"),
+        [([], ["old"]), (["latest"], ["old"]), (["--all-branches"], ["x"]), (["latest", "--branch", "dev"], ["x"])],
+    )
+    def test_main_branch_unless_told_otherwise(
+        self, arguments: list[str], expected: list[str], fake: FakeBuddy, call: Call
+    ) -> None:
+        suite = fake.add_suite("acme", "shop", "b")
+        for branch, name in (("main", "old"), ("dev", "x")):
+            suite.create(branch=branch, status="ERROR", cases=[{"name": name, "status": "FAILED", "message": "x"}])
+        assert names(call("failures", "acme/shop/b", *arguments).out) == expected
+
     def test_latest_finished_session_may_be_on_a_later_page(self, fake: FakeBuddy, call: Call) -> None:
         suite = fake.add_suite("acme", "shop", "b")
         suite.create(cases=[{"name": "old", "status": "FAILED", "message": "x"}])
@@ -109,24 +121,12 @@ class TestSession:
 
 
 class TestExitCode:
-    @pytest.mark.parametrize("output_format", ["table", "jsonl", "junit"])
+    @pytest.mark.parametrize("output_format", ["table", "jsonl", "junit", "markdown"])
     def test_failing_tests_are_1_only_if_requested(self, output_format: str, suite: FakeSuite, call: Call) -> None:
         arguments = ("--format", output_format)
         assert call("failures", SUITE, "second", *arguments).code == 0
         assert call("failures", SUITE, "second", *arguments, "--exit-code").code == 1
         assert call("failures", SUITE, "third", *arguments, "--exit-code").code == 0
-
-    @pytest.mark.parametrize(
-        ("output_format", "shown"),
-        [("table", "no test failed, but the session did: disk full"), ("junit", 'message="disk full"'), ("jsonl", "")],
-    )
-    def test_session_that_failed_without_a_failing_test_is_red(
-        self, output_format: str, shown: str, fake: FakeBuddy, call: Call
-    ) -> None:
-        fake.add_suite("acme", "shop", "b").create(status="ERROR", cases=[], error_message="disk full")
-        code, out, err = call("failures", "acme/shop/b", "--format", output_format, "--exit-code")
-        assert (code, shown in out, err) == (1, True, "")
-        assert out.count("<error ") == (output_format == "junit")
 
 
 class TestData:
@@ -234,6 +234,35 @@ class TestJUnit:
         assert (failure.message, failure.type, failure.text) == (" a&b", "<T>", "]] ></x>")
 
 
+class TestMarkdown:
+    @pytest.mark.usefixtures("suite")
+    def test_headline_causes_and_traces(self, call: Call) -> None:
+        code, out, err = call("failures", SUITE, "second", "--format", "markdown")
+        assert (code, err) == (0, "")
+        lines = out.splitlines()
+        assert lines[2] == (
+            '## ❌ 2 of 4 tests failed: <code>dev</code> <a href="https://app.buddy.works/acme/shop/unit-tests/a/second">'
+            "#2</a>"
+        )
+        assert lines[6:12] == [
+            "### Causes",
+            "",
+            "- 1 test: <code>AssertionError&#58; at cart/test&#95;total.py&#58;12</code>",
+            "- 1 test: <code>KeyError&#58; 'currency' is not in the response</code>",
+            "",
+            "### Failing tests (2)",
+        ]
+        assert f"\n\n```text\n{TRACEBACK.expandtabs()}\n```\n\n</details>\n" in out
+
+    def test_messages_of_200_tests_are_read(self, fake: FakeBuddy, call: Call) -> None:
+        suite = fake.add_suite("acme", "shop", "b")
+        suite.create(cases=[{"name": f"t{n}", "status": "FAILED", "message": "x"} for n in range(210)])
+        out = call("failures", "acme/shop/b", "--format", "markdown").out
+        assert "- 200 tests: <code>AssertionError&#58; x</code>\n- 10 tests: <code>messages that were not read" in out
+        assert "Failing tests (210)" in out
+        assert len(call("failures", "acme/shop/b", "--format", "markdown", "--max-bytes", "10000").out) <= 10_000
+
+
 class TestTable:
     @pytest.mark.usefixtures("suite")
     def test_table_for_80_columns(self, call: Call) -> None:
@@ -270,20 +299,6 @@ class TestTable:
             "",
             "2 of 4 tests failed",
         ]
-
-    @pytest.mark.parametrize(
-        ("arguments", "session", "number"), [([], "session", 2), (["--branch", "main"], "session of branch main", 1)]
-    )
-    @pytest.mark.usefixtures("suite")
-    def test_older_session_with_failing_tests_is_named(
-        self, arguments: list[str], session: str, number: int, database: str, call: Call
-    ) -> None:
-        words = ("failures", SUITE, "--format", "table", *arguments)
-        command = f"buddy-sessions failures {SUITE} {number}"
-        hint = f"the latest {session} with failing tests is #{number}:\n{command}"
-        code, out, err = call(*words)
-        assert (code, err, out.endswith("\n0 of 3 tests failed\n")) == (0, f"{hint}\n", True)
-        assert call(*words, "--db", database).err == f"{hint} --db {database}\n"
 
     def test_session_without_optional_fields(self, fake: FakeBuddy, call: Call) -> None:
         names = ("html_url", "create_date", "duration", "ref_type", "ref_name", "tests_count")
@@ -343,7 +358,7 @@ class TestTable:
 
 
 def test_details_that_were_not_read_are_counted(database: str, call: Call) -> None:
-    execute(Path(database), "UPDATE cases SET data = NULL WHERE status = 'ERROR'")
+    execute(Path(database), "UPDATE case_rows SET data = NULL WHERE status = 'ERROR'")
     assert call("failures", SUITE, "second", "--db", database).err.startswith("details not read: 1 test; ")
 
 

@@ -43,9 +43,10 @@ def test_jsonl_has_the_counts_of_the_last_ten_sessions(call: Call) -> None:
     assert (code, err) == (0, "")
     names = {"key": SUITE, "workspace": "acme", "project": "shop", "suite_id": "a"}
     test = {"test_group_name": "tests/cart/test_total.py", "classname": "CartTest"}
+    sessions = {"branch": "main", "oldest": 3, "newest": 12}
     assert rows(out) == [
-        {**names, **test, "name": "alternates", "changes": 9, "failed": 5, "runs": 10},
-        {**names, **test, "name": "errors", "changes": 3, "failed": 2, "runs": 8},
+        {**names, **test, "name": "alternates", **sessions, "changes": 9, "failed": 5, "runs": 10},
+        {**names, **test, "name": "errors", **sessions, "changes": 3, "failed": 2, "runs": 8},
     ]
 
 
@@ -69,7 +70,7 @@ def test_table_for_80_columns(call: Call) -> None:
     code, out, err = call("flaky", SUITE, "--last", "12", "--format", "table")
     assert (code, err) == (0, "")
     assert [line.rstrip() for line in out.splitlines()] == [
-        SUITE,
+        f"{SUITE}, branch main",
         "CHANGES   FAILED  RECENT        TEST",
         "     11  6 of 12  ▂█▂█▂█▂█▂█▂█  tests/cart/test_total.py > CartTest > alternates",
         "      4  2 of 12  ▂█▂█▂▂▂▂▂▂▂▂  tests/cart/test_total.py > CartTest > earlier",
@@ -78,6 +79,14 @@ def test_table_for_80_columns(call: Call) -> None:
         "",
         "3 flaky tests in 12 sessions, #1 to #12",
     ]
+
+
+@pytest.mark.usefixtures("suite")
+def test_markdown(call: Call) -> None:
+    code, out, err = call("flaky", SUITE, "--format", "markdown")
+    assert (code, err) == (0, "")
+    assert "## 2 flaky tests in 10 sessions, #3 to #12\n" in out
+    assert "CartTest &#62; errors</code> 3 changes, failed in 2 of 8\n" in out
 
 
 def test_table_is_limited_to_20_tests_by_default(fake: FakeBuddy, call: Call) -> None:
@@ -90,3 +99,12 @@ def test_table_is_limited_to_20_tests_by_default(fake: FakeBuddy, call: Call) ->
         assert (code, err, out.count("2 of 4")) == (0, message, count)
         assert out.endswith("\n25 flaky tests in 4 sessions, #1 to #4\n")
     assert len(rows(call("flaky", SUITE).out)) == 25
+
+
+def test_test_that_fails_on_another_branch_is_not_flaky(fake: FakeBuddy, call: Call) -> None:
+    suite = fake.add_suite("acme", "shop", "a")
+    for branch, status in 5 * (("main", "PASSED"), ("fix", "FAILED")):
+        suite.create(branch, cases=[{"name": "x", "status": status}])
+    for arguments, changes in ([], []), (["--branch", "fix"], []), (["--all-branches"], [(None, 9)]):
+        found = rows(call("flaky", SUITE, *arguments).out)
+        assert [(row["branch"], row["changes"]) for row in found] == changes

@@ -240,8 +240,3 @@ def test_suites_can_be_selected(render: Render, fake: FakeBuddy) -> None:
     text = render("--suite", "acme/shop/a", "https://app.buddy.works/acme/other/unit-tests/c").text
     assert [name in text for name in ("a suite", "b suite", "c suite")] == [True, False, True]
     assert "b suite" in render("--suite", "acme/shop").text
-
-
-def test_branch_and_all_branches_exclude_each_other(call: Call, tmp_path: Path) -> None:
-    code, _, err = call("report", "--db", str(tmp_path / "x.db"), "--branch", "a", "--all-branches", "-o", "x.html")
-    assert (code, "--branch and --all-branches exclude each other" in err) == (2, True)

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from buddy_sessions.cli import run
-from helpers.command_line import interrupt
+from buddy_sessions.testing import FakeBuddy
+from helpers.command_line import Call, interrupt
 
 
 class SignallingStream(io.StringIO):
@@ -68,6 +69,12 @@ def test_serves_the_requested_number_of_sessions(
 
 def test_serves_realistic_suites_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(serve_until(bool, monkeypatch)) == 400
+
+
+def test_port_that_is_taken_is_one_line(fake: FakeBuddy, call: Call) -> None:
+    place = f"'127.0.0.1:{fake.base_url.port}'"
+    error = f"error: cannot serve on {place}: address already in use; choose another --port, or 0 for a free one\n"
+    assert call("serve", "--port", str(fake.base_url.port)) == (7, "", error)
 
 
 def test_live_sessions_start_and_finish(monkeypatch: pytest.MonkeyPatch) -> None:

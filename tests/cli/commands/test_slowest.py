@@ -26,10 +26,11 @@ def test_jsonl_has_the_times_slowest_median_first(call: Call) -> None:
     assert (code, err) == (0, "")
     names = {"key": SUITE, "workspace": "acme", "project": "shop", "suite_id": "a"}
     test = {"test_group_name": "tests/cart/test_total.py", "classname": "CartTest"}
+    sessions = {"branch": "main", "oldest": 1, "newest": 4}
     assert rows(out) == [
-        {**names, **test, "name": "slow", "median": 2.0, "slowest": 9.0, "runs": 3},
-        {**names, **test, "name": "medium", "median": 0.5, "slowest": 2.25, "runs": 3},
-        {**names, **test, "name": "fast", "median": 0.004, "slowest": 0.006, "runs": 4},
+        {**names, **test, "name": "slow", **sessions, "median": 2.0, "slowest": 9.0, "runs": 3},
+        {**names, **test, "name": "medium", **sessions, "median": 0.5, "slowest": 2.25, "runs": 3},
+        {**names, **test, "name": "fast", **sessions, "median": 0.004, "slowest": 0.006, "runs": 4},
     ]
 
 
@@ -54,7 +55,7 @@ class TestTable:
         code, out, err = call("slowest", SUITE, "--format", "table")
         assert (code, err) == (0, "")
         assert [line.rstrip() for line in out.splitlines()] == [
-            SUITE,
+            f"{SUITE}, branch main",
             "MEDIAN  SLOWEST  SESSIONS  TEST",
             "    2s       9s         3  tests/cart/test_total.py > CartTest > slow",
             " 500ms     2.2s         3  tests/cart/test_total.py > CartTest > medium",
@@ -67,5 +68,5 @@ class TestTable:
     def test_threshold_is_in_the_summary(self, call: Call) -> None:
         out = call("slowest", SUITE, "--threshold", "0.3", "--format", "table").out
         assert out.endswith("\n2 tests slower than 300ms in 4 sessions, #1 to #4\n")
-        expected = f"{SUITE}\n\n0 tests slower than 1m00s in 4 sessions, #1 to #4\n"
+        expected = f"{SUITE}, branch main\n\n0 tests slower than 1m00s in 4 sessions, #1 to #4\n"
         assert call("slowest", SUITE, "--threshold", "60", "--format", "table") == (0, expected, "")

@@ -125,7 +125,7 @@ class TestFull:
     def test_damage_is_reported_and_repaired(
         self, damage: str, found: str, call: Call, database: Path, suites: dict[str, FakeSuite]
     ) -> None:
-        execute(database, damage.format(a="suite = (SELECT number FROM suites WHERE suite_id = 'a')"))
+        execute(database, damage.format(a="suite = (SELECT number FROM suite_rows WHERE suite_id = 'a')"))
         code, _, err = call("sync", A, B, "--db", str(database), "--full")
         assert (code, err.count("the full check found")) == (0, 1)
         assert err.startswith(f"{A}: the full check found {found}")

@@ -58,9 +58,3 @@ def test_time_is_that_of_the_remaining_requests() -> None:
     left = forecast.seconds_left(Stats(requests=251, cases=12_500), 251.0, 1)
     assert left == 300 / 100 + cost * 4 - cost / 2
     assert forecast.seconds_left(Stats(requests=251), 0.9, 1) is None
-
-
-def test_unchanged_suite_is_one_request() -> None:
-    forecast = Forecast(ReadOptions())
-    forecast.add(page(A, 1, 0, is_last=True))
-    assert forecast.seconds_left(Stats(requests=2), 5.0, 11) == 10 * 5.0 / 2

@@ -41,10 +41,6 @@ def test_sessions_are_links(arguments: list[str], text: str, suite: FakeSuite, m
     assert links(run_on_terminal(monkeypatch, *arguments)) == [(text, session["html_url"])]
 
 
-def test_name_of_a_suite_links_to_the_suite(suite: FakeSuite, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert links(run_on_terminal(monkeypatch, "suites", "acme/shop")) == [("Unit tests", suite.summary()["html_url"])]
-
-
 @pytest.mark.parametrize("url", [None, "javascript:alert(1)", "https://a b", "https://\x07", "https://é"])
 def test_other_urls_are_not_links(url: str | None, suite: FakeSuite, monkeypatch: pytest.MonkeyPatch) -> None:
     suite.create(html_url=url)

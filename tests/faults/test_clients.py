@@ -1,4 +1,4 @@
-"""One client that is used in a second event loop, thread or process, or without asyncio."""
+"""Clients and aiohttp sessions that are closed too early, or used in a second event loop, thread or process."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import asyncio
 import os
 from collections.abc import Iterator
 
+import aiohttp
 import pytest
 import trio
 
-from buddy_sessions import BuddyClient, ConfigError
-from buddy_sessions.testing import FakeBuddy
-from helpers.faults import KEY, TOKEN
+from buddy_sessions import BuddyClient, ClientClosedError, ConfigError, Session
+from buddy_sessions.testing import FakeBuddy, Fault
+from helpers.faults import KEY, TOKEN, CheckedReader
 
 pytestmark = pytest.mark.fault
-
 
 OTHER_LOOP = "^the client was first used in another event loop"
 
@@ -50,24 +50,18 @@ async def enter(buddy: BuddyClient) -> None:
         pass
 
 
+async def read_in_a_thread(buddy: BuddyClient) -> None:
+    await asyncio.to_thread(asyncio.run, read(buddy))
+
+
 async def close(buddy: BuddyClient) -> None:
     await buddy.close()
 
 
-@pytest.mark.parametrize("use", [read, enter, close])
+@pytest.mark.parametrize("use", [read, read_in_a_thread, enter, close])
 def test_second_event_loop(client: BuddyClient, use: type) -> None:
     with pytest.raises(ConfigError, match=OTHER_LOOP):
         asyncio.run(use(client))
-
-
-async def test_other_thread(fake: FakeBuddy) -> None:
-    fake.token = TOKEN
-    fake.add_suite(*KEY).populate(3)
-    async with BuddyClient(TOKEN, base_url=fake.base_url) as buddy:
-        await buddy.sessions(KEY).collect()
-        with pytest.raises(ConfigError, match=OTHER_LOOP):
-            await asyncio.to_thread(asyncio.run, read(buddy))
-    assert len(fake.requests) == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
@@ -98,3 +92,32 @@ def test_client_that_was_not_used_yet(runner: asyncio.Runner) -> None:
     buddy = BuddyClient(TOKEN)
     asyncio.run(close(buddy))
     runner.run(close(buddy))
+
+
+async def test_session_closed_before(reader: CheckedReader, fake: FakeBuddy) -> None:
+    session = aiohttp.ClientSession()
+    await session.close()
+    error = await reader.fail(fake, ClientClosedError, requests=0, http_session=session)
+    assert "borrowed" in str(error)
+    assert reader.stats.requests == 0
+
+
+@pytest.mark.parametrize("is_borrowed", [False, True], ids=["client", "session"])
+async def test_closed_in_flight(reader: CheckedReader, fake: FakeBuddy, is_borrowed: bool) -> None:
+    async with aiohttp.ClientSession() as session:
+
+        async def close_while_reading(buddy: BuddyClient) -> list[Session]:
+            fake.on_request = lambda _: asyncio.create_task(session.close() if is_borrowed else buddy.close())
+            return await buddy.sessions(KEY).collect()
+
+        fake.inject(Fault.hang())
+        options = {"function": close_while_reading, "http_session": session if is_borrowed else None}
+        error = await reader.fail(fake, ClientClosedError, requests=1, **options)
+    assert "in flight" in str(error)
+
+
+async def test_nested_read_with_one_connection(reader: CheckedReader, fake: FakeBuddy) -> None:
+    async def read_nested(buddy: BuddyClient) -> list[Session]:
+        return [inner async for _ in buddy.sessions(KEY, per_page=1) async for inner in buddy.sessions(KEY, per_page=1)]
+
+    assert len(await reader.read(fake, requests=12, function=read_nested, max_concurrency=1)) == 9

@@ -1,0 +1,130 @@
+"""The parts of the site that `mkdocs.yml` cannot say: which pages it has, what of a class is public, and `llms.txt`.
+
+The pages are the guides, where they are in the repository, and the reference of every public name.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import griffe
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+import buddy_sessions
+from buddy_sessions import testing
+
+ROOT = Path(__file__).parents[2]
+GUIDES = {
+    "README.md": "what it does, with an example of each part",
+    "buddy_sessions/README.md": "the library: reading, fields, settings, errors, many clients",
+    "buddy_sessions/cli/README.md": "the command line: commands, exit codes, gates, agents",
+    "buddy_sessions/store/README.md": "the database: tables, and how it stays right",
+    "buddy_sessions/testing/README.md": "test your own code with a fake Buddy",
+    "buddy_sessions/_paging/README.md": "how a moving list is read exactly",
+    ".github/CONTRIBUTING.md": "the map of the code, how to run what, how to add something",
+    ".github/SECURITY.md": "the security policy",
+    "CHANGELOG.md": "what a user can do now",
+}
+REFERENCE = {  # the title of each page, and the modules whose public names it has; the first page has all others
+    "Reading": (),
+    "Client": ("client", "_options", "_http"),
+    "Values": ("models", "_regions", "_decoding"),
+    "Analysis": ("analysis",),
+    "Database": ("store",),
+    "Errors": ("errors",),
+    "Testing": ("testing",),
+}
+
+
+def public_names(page: str) -> Iterator[tuple[str, Any]]:
+    """Yield the public names of a page of the reference, with their modules, and what they name."""
+    owners = {module: title for title, modules in REFERENCE.items() for module in modules}
+    for module in (buddy_sessions, testing):
+        for name in module.__all__:
+            value = getattr(module, name)
+            origin = f"{getattr(value, '__module__', 'buddy_sessions.models')}.".split(".")
+            if origin[0] != "buddy_sessions":  # an alias of a type
+                origin[1] = "models"
+            if not name.startswith("_") and owners.get(origin[1], "Reading") == page:
+                yield f"{module.__name__}.{name}", value
+
+
+def has_public_constructor(value: object) -> bool:
+    """Return whether a class describes the arguments of its constructor."""
+    return inspect.isclass(value) and "\nArgs:\n" in (inspect.getdoc(value) or "")
+
+
+def reference_page(title: str) -> str:
+    """Return the Markdown of a page of the reference."""
+    lines = [f"# {title}", ""]
+    if title == "Errors":
+        lines += ["```text", inspect.getdoc(buddy_sessions.errors) or "", "```", ""]
+    if title == "Analysis":
+        lines += [(inspect.getdoc(buddy_sessions.analysis) or "").partition("\nExample")[0], ""]
+    for name, value in public_names(title):
+        is_enum = inspect.isclass(value) and issubclass(value, Enum)  # its members have no docstrings
+        options = {
+            "merge_init_into_class": has_public_constructor(value),
+            "show_if_no_docstring": is_enum,
+            "show_labels": not is_enum,
+        }
+        lines += [f"::: {name}", "    options:", *(f"      {key}: {option}" for key, option in options.items()), ""]
+    return "\n".join(lines)
+
+
+def on_files(files: Files, *, config: MkDocsConfig) -> Files:
+    """Add the guides, the files that they link, and the reference."""
+    paths = {ROOT / name for name in GUIDES}
+    for guide in list(paths):
+        links = re.findall(r'(?:\]\(|(?:src|srcset)=")([^)"#:]+)[)"]', guide.read_text(encoding="utf-8"))
+        paths |= {(guide.parent / link).resolve() for link in links}
+    for path in sorted(path for path in paths if path.is_file()):
+        name = path.relative_to(ROOT).as_posix()
+        files.append(File.generated(config, name, content=path.read_bytes()))
+    for title in REFERENCE:
+        files.append(File.generated(config, f"reference/{title.lower()}.md", content=reference_page(title)))
+    return files
+
+
+def on_post_build(*, config: MkDocsConfig) -> None:
+    """Write `llms.txt`, an index of the guides, and `llms-full.txt`, the guides and the reference in one file."""
+    index = ["# buddy_sessions", "", f"> {config.site_description}", "", "## Guides", ""]
+    full = []
+    for name, content in GUIDES.items():
+        text = (ROOT / name).read_text(encoding="utf-8")
+        target = Path(config.site_dir, name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")
+        index.append(f"- [{name}]({name}): {content}")
+        full += [f"<!-- {name} -->", text]
+    index += ["", "## Reference", "", "- [All guides and the reference in one file](llms-full.txt)", ""]
+    for title in REFERENCE:
+        full += [f"# Reference: {title}", ""]
+        for name, value in public_names(title):
+            full += [f"## {name}{_signature(value)}", "", inspect.getdoc(value) or "", ""]
+            for member, method in vars(value).items() if inspect.isclass(value) else ():
+                if not member.startswith("_") and inspect.isfunction(method):
+                    full += [f"### {member}{_signature(method)}", "", inspect.getdoc(method) or "", ""]
+    Path(config.site_dir, "llms.txt").write_text("\n".join(index), encoding="utf-8")
+    Path(config.site_dir, "llms-full.txt").write_text("\n".join(full), encoding="utf-8")
+
+
+def _signature(value: object) -> str:
+    if inspect.isclass(value) and not has_public_constructor(value):
+        return ""
+    return str(inspect.signature(value)) if callable(value) else ""
+
+
+class Examples(griffe.Extension):
+    """Reads the section `Example:` of a docstring as one of code."""
+
+    def on_instance(self, *, obj: griffe.Object, **_: object) -> None:
+        """Rename the section."""
+        if obj.docstring:
+            obj.docstring.value = re.sub(r"(?m)^Example:$", "Examples:", obj.docstring.value)

@@ -1,0 +1,207 @@
+"""Waits until the sessions of a commit exist and have finished."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import aclosing
+from functools import partial
+from typing import Self
+
+from attrs import frozen
+
+from ._latest import has_revision
+from ._paging.paginator import NewReader
+from ._validate import validate_branch, validate_int, validate_name, validate_revision
+from .errors import BuddyError, ConfigError, NotFoundError, ResponseError, StatusError, TransportError, WaitTimeoutError
+from .models import Session, SuiteKey
+
+_log = logging.getLogger("buddy_sessions")
+
+_SEARCHED = 1000
+"""How many sessions are searched once: the awaited ones may exist already."""
+_POLLED = 100
+"""How many sessions are searched at each later look."""
+_JITTER = 0.1
+"""The share of the interval by which a look is earlier or later, at random, so that jobs do not synchronise."""
+_SHOWN = 10
+"""The maximum number of sessions that an error lists."""
+
+
+@frozen(kw_only=True)
+class Wanted:
+    """Which sessions are awaited. The attributes are the arguments of `BuddyClient.wait`, valid ones."""
+
+    suite: SuiteKey
+    revision: str | None
+    branch: str | None
+    execution_id: str | None
+    after: int | None
+    count: int
+
+    @classmethod
+    def parse(
+        cls,
+        suite: SuiteKey,
+        *,
+        revision: str | None,
+        branch: str | None,
+        execution_id: str | None,
+        after: int | None,
+        count: int,
+    ) -> Self:
+        """Check the arguments."""
+        wanted = cls(
+            suite=suite,
+            revision=validate_revision(revision),
+            branch=validate_branch(branch),
+            execution_id=None if execution_id is None else validate_name("execution_id", execution_id),
+            after=None if after is None else validate_int("after", after, minimum=0),
+            count=validate_int("count", count),
+        )
+        if not wanted._selectors():
+            raise ConfigError("nothing to wait for: pass a revision, a branch, an execution_id or after")
+        return wanted
+
+    def __str__(self) -> str:
+        return f"{self.suite} ({', '.join(f'{name} {value}' for name, value in self._selectors().items())})"
+
+    @property
+    def is_one_commit(self) -> bool:
+        """Whether all sessions belong together; otherwise, the newest `count` are awaited."""
+        return self.revision is not None or self.execution_id is not None
+
+    def _selectors(self) -> dict[str, object]:
+        names = ("revision", "branch", "execution_id", "after")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+
+def matching(sessions: Iterable[Session], wanted: Wanted) -> list[Session]:
+    """Return the awaited sessions among those of the branch that are above `after`, newest first."""
+    found = [
+        session
+        for session in sessions
+        if has_revision(session, wanted.revision)
+        and (wanted.execution_id is None or session.execution_id == wanted.execution_id)
+    ]
+    found.sort(key=lambda session: session.relative_id, reverse=True)
+    return found if wanted.is_one_commit else found[: wanted.count]
+
+
+class _Search:
+    """Finds the awaited sessions as they are now.
+
+    Attributes:
+        found: The sessions that the last look has found, newest first.
+        failure: The error of the last look; None if it has succeeded.
+    """
+
+    def __init__(
+        self, wanted: Wanted, new_reader: NewReader, read_session: Callable[[str], Awaitable[Session]]
+    ) -> None:
+        self.found: list[Session] = []
+        self.failure: BuddyError | None = None
+        self._is_first = True  # no look has succeeded
+        self._wanted = wanted
+        branch = None if wanted.branch == "*" else wanted.branch
+        self._new_reader = partial(new_reader, wanted.suite, branch=branch, after=wanted.after or 0, read_ahead=1)
+        self._read_session = read_session
+        self._digest = b""  # of page 1, if the last look needed no other page
+        self._listed: set[str] = set()  # the ids of the sessions that it has read
+
+    async def look(self) -> None:
+        """Read the sessions as they are now. Raises an error unless another look may succeed."""
+        try:
+            await self._read()
+        except BuddyError as error:
+            # Once a look has succeeded, the token and the suite are known to be right.
+            if not error.retryable and (self._is_first or not isinstance(error, StatusError | ResponseError)):
+                raise
+            if self.failure is None:
+                _log.warning("cannot read %s, trying again: %s", self._wanted.suite, error)
+            self.failure = error
+        else:
+            self.failure = None
+
+    def too_late(self, seconds: float) -> WaitTimeoutError:
+        """Return the error that says what is missing after these seconds, and what to do."""
+        wanted, found, failure = self._wanted, self.found, self.failure
+        if self._is_first:
+            text, advice = f"{wanted} could not be read", "check the network, or wait longer"
+            failure = failure or TransportError("no response so far")
+        elif len(found) < wanted.count:
+            some = f"only {len(found):,} of {wanted.count:,} sessions ({_names(found)})" if found else "no session"
+            text, advice = f"{some} of {wanted} appeared", "check that its tests have started, or wait longer"
+        else:
+            text = f"{_names([each for each in found if not each.is_finished])} of {wanted} did not finish"
+            advice = "wait longer"
+        last = f"; the last look failed: {failure}" if failure is not None else ""
+        error = WaitTimeoutError(f"{text} within {seconds:,.0f} s: {advice}{last}", found)
+        error.__cause__ = failure
+        return error
+
+    async def _read(self) -> None:
+        """Read the newest sessions, and the awaited ones that are older and have not finished."""
+        reader = self._new_reader(max_sessions=_SEARCHED if self._is_first else _POLLED, known_digest=self._digest)
+        listed: list[Session] = []
+        async with aclosing(reader.pages()) as pages:
+            async for page in pages:
+                listed += page.sessions
+                if not self._wanted.is_one_commit and len(listed) >= self._wanted.count:
+                    break
+        self._is_first = False
+        if not reader.is_not_modified:
+            self._digest = (reader.stats.pages == 1 and reader.first_digest) or b""
+            self._listed = {session.id for session in listed}
+            self._keep([session for session in self.found if session.id not in self._listed] + listed)
+        for session in self.found.copy():
+            if session.id not in self._listed and not session.is_finished:
+                await self._read_again(session)
+
+    async def _read_again(self, session: Session) -> None:
+        """Read one session that is not listed any more: many newer ones were created, or it was deleted."""
+        others = [each for each in self.found if each is not session]
+        try:
+            self._keep([*others, await self._read_session(session.id)])
+        except NotFoundError:
+            self._keep(others)
+            self._digest = b""  # the page may list another session that counts now
+
+    def _keep(self, sessions: Iterable[Session]) -> None:
+        self.found = matching(sessions, self._wanted)
+
+
+async def wait_for_sessions(
+    wanted: Wanted,
+    new_reader: NewReader,
+    read_session: Callable[[str], Awaitable[Session]],
+    *,
+    interval: float,
+    timeout: float,  # noqa: ASYNC109 - it is an argument of the public method
+    appear_timeout: float,
+) -> list[Session]:
+    """Return the awaited sessions once all have finished. The arguments are those of `BuddyClient.wait`."""
+    search = _Search(wanted, new_reader, read_session)
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    try:
+        async with asyncio.timeout_at(started + min(appear_timeout, timeout)) as deadline:
+            while True:
+                await search.look()
+                if len(search.found) >= wanted.count:
+                    if all(session.is_finished for session in search.found):
+                        return search.found
+                    deadline.reschedule(started + timeout)
+                await asyncio.sleep(interval * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311 - no secret
+    except TimeoutError:
+        if not deadline.expired():
+            raise
+        error = search.too_late(loop.time() - started)
+        raise error from error.__cause__
+
+
+def _names(sessions: list[Session]) -> str:
+    names = ", ".join(f"#{session.relative_id}" for session in sessions[:_SHOWN])
+    return f"{names} and {len(sessions) - _SHOWN:,} more" if len(sessions) > _SHOWN else names

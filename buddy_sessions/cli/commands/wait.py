@@ -1,0 +1,96 @@
+"""The command `wait`: wait until the sessions of a commit have finished, and print them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.types import NonNegativeInt, PositiveInt
+
+from buddy_sessions import BuddyClient, SuiteKey, WaitTimeoutError
+
+from ..errors import ExitCode, NothingToJudgeError
+from ..formats.tables import session_writer
+from ..keys import find_suite
+from ..options import Access, Branch, Key, Printing
+from ..output import Output
+from ..suggestions import check_branch
+from ..times import Duration
+
+_NO_DEFAULT = Parameter(show_default=False)  # it would be shown as 0:30:00
+
+
+async def wait_for_sessions(
+    key: Key,
+    /,
+    *,
+    revision: str | None = None,
+    branch: Branch = None,
+    execution_id: str | None = None,
+    after: NonNegativeInt | None = None,
+    count: PositiveInt = 1,
+    timeout: Annotated[Duration, _NO_DEFAULT] = timedelta(minutes=30),  # noqa: ASYNC109 - the option
+    appear_timeout: Duration | None = None,
+    interval: Annotated[Duration, _NO_DEFAULT] = timedelta(seconds=10),
+    exit_code: Annotated[bool, _NO_DEFAULT] = False,
+    printing: Printing = Printing(),
+    access: Access = Access(),
+) -> ExitCode:
+    """Wait until the sessions of a commit exist and have finished, and print them, newest first.
+
+    Without --revision and --execution-id, it waits for the newest session, or the newest --count sessions. A failed
+    request does not end the wait, unless it is the first one and another attempt would fail, too.
+
+    Exit codes: 5 if fewer than --count sessions appeared in time, 6 if one has not finished in time.
+
+    For example:
+
+    - buddy-sessions wait acme/storefront/MNbyVedg --revision 5ff36f3 --exit-code
+    - buddy-sessions wait acme/storefront/MNbyVedg --revision 5ff36f3 --count 3 --appear-timeout 5m
+
+    Args:
+        revision: Only sessions of this commit: 7 or more digits of its hash.
+        execution_id: Only sessions of this execution of a Buddy pipeline.
+        after: Only sessions with a higher relative_id, to wait for another run of the same commit.
+        count: Number of sessions to wait for, such as one for each job of a matrix.
+        timeout: Time until all sessions must have finished, such as 90s, 30m or 2h (default: 30m).
+        appear_timeout: Time until --count sessions must exist (default: --timeout).
+        interval: Time between two requests (default: 10s).
+        exit_code: Exit with 1 if one of the sessions failed (default: 0 whether or not one failed).
+    """
+    output, messages = Output(), access.verbosity.open()
+    output_format = printing.choose()
+    target = access.defaults.parse_target(key)
+    async with access.connection.open_client(messages, keys=[key]) as buddy:
+        suite = await find_suite(buddy, target)
+        try:
+            with messages.progress() as show:
+                show(f"waiting for {suite}…")
+                sessions = await buddy.wait(
+                    suite,
+                    revision=revision,
+                    branch=branch,
+                    execution_id=execution_id,
+                    after=after,
+                    count=count,
+                    timeout=timeout.total_seconds(),
+                    appear_timeout=None if appear_timeout is None else appear_timeout.total_seconds(),
+                    interval=interval.total_seconds(),
+                )
+        except WaitTimeoutError as error:
+            if error.__cause__ is None and len(error.sessions) < count:
+                raise await _nothing_to_judge(buddy, suite, branch, error) from error
+            raise
+    session_writer(output_format, output, suite, branch=branch)(sessions)
+    return ExitCode.RED if exit_code and any(session.is_failing for session in sessions) else ExitCode.DONE
+
+
+async def _nothing_to_judge(
+    buddy: BuddyClient, suite: SuiteKey, branch: str | None, error: WaitTimeoutError
+) -> NothingToJudgeError:
+    """Return the error of sessions that did not appear. If the branch has none, it names those that have."""
+    failure = NothingToJudgeError(str(error))
+    if branch is not None and not error.sessions and (hint := await check_branch(buddy, suite, branch)):
+        failure.add_note(hint)
+    return failure

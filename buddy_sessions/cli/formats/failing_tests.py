@@ -1,0 +1,123 @@
+"""The failing tests of sessions: as a table, by cause, as rows and as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+from buddy_sessions import Session, group_failures
+
+from ..judgement import NOVELTIES, FailingTest, Judgement
+from ..output import Output
+from .case_tables import case_table, count_sessions, name_text, print_details, print_sessions, print_summary
+from .failure_text import cause_text
+from .formatting import format_count, one_line
+from .markdown import Entry, Page, Section, code, headline, places, suite_facts
+from .writers import Row, session_case_row, suite_names
+
+CAUSE_COLUMNS = ("workspace", "project", "suite_id", "relative_ids", "type", "template", "count", "new", "tests")
+"""What `--group` prints of a cause. `new` is null without a baseline."""
+
+_T = TypeVar("_T")
+_MAX_FACTS = 3  # of one kind
+
+
+def print_failing_tests(output: Output, judgement: Judgement, tests: Sequence[FailingTest], *, details: bool) -> None:
+    """Print the judged sessions, some of their failing tests, and the verdict."""
+    print_sessions(output, judgement.suite, *judgement.sessions)
+    remarks = [(test.case, test.excuse or test.baseline or "") for test in tests]
+    if details:
+        for case, remark in remarks:
+            output.print()
+            print_details(output, case, remark)
+    elif tests:
+        output.print()
+        output.print(case_table(remarks))
+    _print_verdict(output, judgement)
+
+
+def print_causes(output: Output, judgement: Judgement) -> None:
+    """Print the judged sessions, the causes with the names of their tests, and the verdict."""
+    print_sessions(output, judgement.suite, *judgement.sessions)
+    remarks = {test.case.key: test.excuse or test.baseline or "" for test in judgement.tests}
+    for group in group_failures(judgement.cases):
+        output.print_line((f"\n{format_count(len(group.cases), 'test')}: ", "bold"), cause_text(group))
+        for case in group.cases:
+            remark = remarks[case.key] and f"  {one_line(remarks[case.key])}"
+            output.print_line("  ", name_text(case.key), (remark, "yellow"))
+    _print_verdict(output, judgement)
+
+
+def cause_rows(judgement: Judgement) -> Iterator[Row]:
+    """Return the causes as rows, largest first."""
+    new = {test.case.key for test in judgement.tests if test.baseline == "new"}
+    for group in group_failures(judgement.cases):
+        yield {
+            **suite_names(judgement.suite),
+            "relative_ids": [session.relative_id for session in judgement.sessions],
+            "type": group.type,
+            "template": group.template,
+            "count": len(group.cases),
+            "new": sum(case.key in new for case in group.cases) if judgement.baseline else None,
+            "tests": [str(case.key) for case in group.cases],
+        }
+
+
+def test_rows(judgement: Judgement) -> Iterator[Row]:
+    """Return the failing tests as rows, with a baseline also what each one was before."""
+    for test in judgement.tests:
+        row = session_case_row(judgement.suite, test.session, test.case)
+        yield row if judgement.baseline is None else {**row, "baseline": test.baseline, "failed_in": test.failed_in}
+
+
+def failures_page(judgement: Judgement) -> Page:
+    """Return the page of the command `failures`."""
+    baseline = judgement.baseline
+    facts = [suite_facts(judgement.suite, judgement.sessions[0])]
+    if baseline is not None:
+        facts.append(f"Compared with {places(*baseline.sessions)}")
+        facts += [f"Quarantine of {code(entry.pattern)} ended on {entry.until}" for entry in _first(baseline.expired)]
+    facts += [
+        f"Session #{session.relative_id} failed without a failing test: {code(_reason(session))}"
+        for session in _first(judgement.crashed)
+    ]
+    sections = []
+    for novelty in (None,) if baseline is None else NOVELTIES:
+        tests = [test for test in judgement.tests if test.baseline == novelty]
+        entries = [Entry(test.case.key, test.excuse and code(test.excuse), test.case.failure) for test in tests]
+        sections.append(Section("Failing tests" if novelty is None else novelty.capitalize(), entries))
+    title = headline(_verdict(judgement), *judgement.sessions, is_red=judgement.is_red)
+    causes = group_failures(test.case for test in judgement.tests if not test.excuse)
+    return Page("failures", judgement.suite, title, facts, sections, causes)
+
+
+def _print_verdict(output: Output, judgement: Judgement) -> None:
+    print_summary(output, _verdict(judgement))
+    if (baseline := judgement.baseline) is not None:
+        output.print_line(f"compared with {count_sessions(baseline.sessions)} of {one_line(baseline.branch)}")
+    for session in _first(judgement.crashed):
+        reason = one_line(_reason(session))
+        output.print_line(f"session #{session.relative_id} failed without a failing test: {reason}")
+
+
+def _verdict(judgement: Judgement) -> str:
+    """Return the verdict: `3 of 412 tests failed`, or `2 new failures, 1 known`."""
+    sessions, tests = judgement.sessions, judgement.tests
+    if judgement.crashed and not tests:
+        return "Failed without a failing test"
+    if judgement.baseline is not None:
+        counts = {novelty: sum(test.baseline == novelty for test in tests) for novelty in NOVELTIES}
+        new = format_count(counts.pop("new"), "new failure")
+        return ", ".join([new, *(f"{count:,} {novelty}" for novelty, count in counts.items() if count)])
+    if len(sessions) == 1 and sessions[0].tests_count is not None:
+        return f"{len(tests):,} of {format_count(sessions[0].tests_count, 'test')} failed"
+    return f"{format_count(len(tests), 'test')} failed"
+
+
+def _reason(session: Session) -> str:
+    return session.error_message or "Buddy gives no reason"
+
+
+def _first(items: Sequence[_T]) -> Sequence[_T]:
+    """Return as many items as a page has space for."""
+    return items[:_MAX_FACTS]

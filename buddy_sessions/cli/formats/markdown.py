@@ -1,0 +1,230 @@
+"""Markdown for a comment or a job summary: a headline, the causes, the tests with their traces, within a size.
+
+Names, messages and traces are the text of others: each stays text in GitHub's Markdown, whatever it contains.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from html import escape as escape_html
+from itertools import islice
+from typing import TextIO
+from urllib.parse import quote
+
+from buddy_sessions import Failure, FailureGroup, Session, SuiteKey, TestKey
+
+from .failure_text import cause_text, trace_of
+from .formatting import UNKNOWN, format_count, one_line, web_url
+from .tables import ref_text
+from .writers import prepare_stream
+
+DEFAULT_MAX_BYTES = 65_000
+"""Fits in a comment of GitHub, which has at most 65,536 characters."""
+MIN_BYTES = 10_000
+"""What a headline may need if all its texts are long."""
+
+_MAX_TEXT = 300  # characters of a name or a message
+_MAX_BRANCH = 80
+_SHORT_REVISION = 7
+_MAX_URL = 300
+_MAX_LINKS = 5  # in a headline
+_MAX_CAUSES = 20
+_TRACE_LIMITS = (16_000, 4_000, 1_000)  # characters
+_RESERVE = 200  # bytes for each title and for what is left out
+
+_MARKUP = re.compile(r"[!#$&*:<>@\[\\\]^_`{|}~]|(?<=www)\.", re.IGNORECASE)
+"""What could begin markup, a link, a mention, an emoji or a formula, unless it is written as an entity."""
+_MENTION = "@\u200b"  # a zero-width space after it: nobody is notified
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A test, a remark in Markdown, and the failure to show."""
+
+    key: TestKey
+    note: str = ""
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True)
+class Section:
+    """Tests below a title."""
+
+    title: str
+    entries: Sequence[Entry]
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a command says. `headline` and `facts` are Markdown: put the text of others into `code` or `link`."""
+
+    command: str
+    suite: SuiteKey
+    headline: str
+    facts: Sequence[str]
+    sections: Sequence[Section]
+    causes: Sequence[FailureGroup] = ()
+
+
+def code(text: str, *, limit: int = _MAX_TEXT) -> str:
+    """Return a text of others in the style of code, on one line, cut to `limit` characters."""
+    text = one_line(text)
+    text = text if len(text) <= limit else f"{text[: limit - 1]}…"
+    return f"<code>{_MARKUP.sub(_entity, text)}</code>"
+
+
+def link(text: str, url: str | None) -> str:
+    """Return a link to a page of the web; only the text if the URL is another one. `text` is not escaped."""
+    target = web_url(url)
+    if not target or len(target) > _MAX_URL:
+        return text
+    return f'<a href="{escape_html(target)}">{text}</a>'
+
+
+def places(*sessions: Session) -> str:
+    """Return the branch of the first session, and the numbers of all, which link to them: `main #384, #383`."""
+    links = [link(f"#{session.relative_id}", session.html_url) for session in sessions[:_MAX_LINKS]]
+    more = f" and {len(sessions) - _MAX_LINKS:,} more" if len(sessions) > _MAX_LINKS else ""
+    branch = ref_text(sessions[0].ref_type, sessions[0].ref_name).plain
+    return f"{code(branch, limit=_MAX_BRANCH)} {', '.join(links)}{more}"
+
+
+def headline(text: str, *sessions: Session, is_red: bool) -> str:
+    """Return a headline: the verdict, and the sessions that it is about."""
+    return f"{'❌' if is_red else '✅'} {text}: {places(*sessions)}"
+
+
+def suite_facts(suite: SuiteKey, session: Session) -> str:
+    """Return the suite of a session, and its commit."""
+    return f"Suite {code(str(suite))}, commit {code((session.revision or UNKNOWN)[:_SHORT_REVISION])}"
+
+
+def write_markdown(stream: TextIO, page: Page, *, max_bytes: int) -> None:
+    """Write a page as `render_markdown` returns it."""
+    prepare_stream(stream)
+    stream.write(render_markdown(page, max_bytes=max_bytes))
+    stream.flush()
+
+
+def render_markdown(page: Page, *, max_bytes: int) -> str:
+    """Return a page of at most `max_bytes` bytes in UTF-8 (at least `MIN_BYTES`), which says what it leaves out.
+
+    Traces are cut first, then left out; then names; then causes. What remains is of tests with different causes, and if
+    there is no space for all names, a quarter of it is for traces. The first line is a comment that nobody sees. It is
+    the same on each page of a command about a suite, so that a bot finds the comment to replace.
+    """
+    head = [f"<!-- buddy-sessions {page.command} {quote(str(page.suite))} -->", f"## {page.headline}", *page.facts]
+    budget = max_bytes - _size("\n\n".join(head)) - _RESERVE * (len(page.sections) + 2)
+    causes, budget = _take(map(_cause, page.causes[:_MAX_CAUSES]), budget)
+    if more := len(page.causes) - len(causes):
+        causes.append(f"… and {format_count(more, 'more cause')}")
+    if causes:
+        head += ["### Causes", "".join(map(_item, causes)).rstrip()]
+
+    sections, names, traces = _choose_tests(page, budget)
+    shown = zip(names, traces, strict=True)
+    blocks = [_render_section(section, list(islice(shown, len(section.entries)))) for section in sections]
+    entries = [entry for section in sections for entry in section.entries]
+    left_out = {
+        "trace": sum(entry.failure is not None for entry in entries) - sum(map(bool, traces)),
+        "name": len(entries) - len(names),
+    }
+    parts = [format_count(number, what) for what, number in left_out.items() if number]
+    foot = f"Left out, to fit in {max_bytes:,} bytes: {' and '.join(parts)}." if parts else ""
+    return "\n\n".join(filter(None, [*head, *blocks, foot])) + "\n"
+
+
+def _choose_tests(page: Page, budget: int) -> tuple[Sequence[Section], list[str], list[str]]:
+    """Return the sections, the names to show of all their tests, and a trace for each name; an empty text for none."""
+    names, rest = _take(_names(page.sections), budget)
+    has_all_names = len(names) == sum(len(section.entries) for section in page.sections)
+    if has_all_names:
+        for limit in _TRACE_LIMITS:
+            traces = _traces(page.sections, limit)
+            if sum(map(_cost, names, traces)) <= rest:
+                return page.sections, names, traces
+
+    ranks = {case.key: rank for group in page.causes for rank, case in enumerate(group.cases)}
+    sections = [
+        Section(section.title, sorted(section.entries, key=lambda entry: ranks.get(entry.key, 0)))
+        for section in page.sections
+    ]
+    reserved = 0 if has_all_names else budget // 4
+    names, rest = _take(_names(sections), budget - reserved)
+    rest += reserved
+    traces = _traces(sections, _TRACE_LIMITS[-1])[: len(names)]
+    for index, cost in enumerate(map(_cost, names, traces)):
+        if cost <= rest:
+            rest -= cost
+        else:
+            traces[index] = ""
+    return sections, names, traces
+
+
+def _take(texts: Iterable[str], budget: int) -> tuple[list[str], int]:
+    """Return the first texts that fit as items of a list, and the bytes that remain."""
+    taken: list[str] = []
+    for text in texts:
+        cost = _size(_item(text))
+        if cost > budget:
+            break
+        budget -= cost
+        taken.append(text)
+    return taken, budget
+
+
+def _render_section(section: Section, shown: Sequence[tuple[str, str]]) -> str:
+    """Return the title, the tests with a trace, and a list of the others."""
+    if not section.entries:
+        return ""
+    blocks = [_block(name, trace) for name, trace in shown if trace]
+    items = [_item(name) for name, trace in shown if not trace]
+    if more := len(section.entries) - len(shown):
+        items.append(_item(f"… and {format_count(more, 'more test')}"))
+    return f"### {section.title} ({len(section.entries):,})\n\n{''.join([*blocks, *items])}".rstrip()
+
+
+def _cause(group: FailureGroup) -> str:
+    return f"{format_count(len(group.cases), 'test')}: {code(cause_text(group))}"
+
+
+def _names(sections: Sequence[Section]) -> Iterator[str]:
+    for section in sections:
+        for entry in section.entries:
+            yield f"{code(str(entry.key))} {entry.note}".rstrip()
+
+
+def _traces(sections: Sequence[Section], limit: int) -> list[str]:
+    failures = [entry.failure for section in sections for entry in section.entries]
+    return [_fenced(trace_of(failure, limit=limit)) if failure else "" for failure in failures]
+
+
+def _cost(name: str, trace: str) -> int:
+    """Return how many bytes a trace needs."""
+    return _size(_block(name, trace)) - _size(_item(name)) if trace else 0
+
+
+def _item(text: str) -> str:
+    return f"- {text}\n"
+
+
+def _block(name: str, trace: str) -> str:
+    return f"<details><summary>{name}</summary>\n\n{trace}\n\n</details>\n\n"
+
+
+def _fenced(text: str) -> str:
+    """Return a text as a block of code, which no line of it ends; nothing for an empty one."""
+    if not text:
+        return ""
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}text\n{text.replace('@', _MENTION)}\n{fence}"
+
+
+def _entity(match: re.Match[str]) -> str:
+    return f"&#{ord(match[0])};" + (_MENTION[1:] if match[0] == "@" else "")
+
+
+def _size(text: str) -> int:
+    return len(text.encode())

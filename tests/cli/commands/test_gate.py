@@ -1,0 +1,228 @@
+"""`failures --baseline`: which failures count, each excuse, and the exit code."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from buddy_sessions.testing import FakeBuddy, FakeSuite
+from helpers.command_line import Call, rows, sync_database
+
+SUITE = "acme/shop/a"
+GATE = ("--baseline", "main", "--exit-code")
+TODAY = datetime.now(UTC).date()
+
+
+@pytest.fixture
+def suite(fake: FakeBuddy) -> FakeSuite:
+    return fake.add_suite("acme", "shop", "a")
+
+
+def add(suite: FakeSuite, *failing: str, branch: str = "main", **fields: Any) -> None:
+    """Add a session in which these tests fail, and one passes."""
+    cases: list[dict[str, Any]] = [{"name": name, "status": "FAILED", "message": f"{name} is lost"} for name in failing]
+    fields = {"branch": branch, "status": "ERROR" if failing else "SUCCESSFUL", **fields}
+    suite.create(**{"cases": [*cases, {"name": "passes"}], **fields})
+
+
+def quarantine(path: Path, **entries: int) -> str:
+    """Write a quarantine that ends in so many days, and return its path."""
+    texts = [
+        f'[[test]]\nname = "*{name}"\nuntil = {TODAY + timedelta(days)}\nreason = "SHOP-7"\n'
+        for name, days in entries.items()
+    ]
+    path.write_text("".join(texts))
+    return str(path)
+
+
+class TestVerdicts:
+    EXCUSES = (
+        "known: failed in 2 of the last 3 on main",
+        "flaky: failed in 1 of the last 3 on main",
+        f"quarantined until {TODAY + timedelta(1)}: SHOP-7",
+    )
+
+    @pytest.fixture
+    def words(self, fake: FakeBuddy, suite: FakeSuite, tmp_path: Path) -> list[str]:
+        """Each test of the judged session is called as its verdict; but `late` was in quarantine until yesterday."""
+        add(suite, "flaky", "known")
+        add(suite)
+        add(suite, "known", "other")
+        add(suite, "known", "new", "flaky", "quarantined", "late", branch="fix")
+        sync_database(fake, tmp_path / "sessions.db", cases="failed")
+        fake.requests.clear()
+        file = quarantine(tmp_path / "quarantine.toml", quarantined=1, late=-1, unused=1)
+        return ["failures", SUITE, "4", *GATE, "--quarantine", file]
+
+    @pytest.mark.parametrize("source", ["api", "database"])
+    def test_rows_and_notes(self, source: str, words: list[str], fake: FakeBuddy, call: Call, tmp_path: Path) -> None:
+        words += ["--db", str(tmp_path / "sessions.db")] if source == "database" else []
+        code, out, err = call(*words)
+        assert code == 1
+        assert [(row["name"], row["baseline"], row["failed_in"], row["failure"]["message"]) for row in rows(out)] == [
+            ("new", "new", 0, "new is lost"),
+            ("late", "new", 0, "late is lost"),
+            ("known", "known", 2, "known is lost"),
+            ("flaky", "flaky", 1, "flaky is lost"),
+            ("quarantined", "quarantined", 0, "quarantined is lost"),
+        ]
+        assert err.splitlines() == [
+            f"warning: the quarantine of '*late' ended on {TODAY - timedelta(1)}: fix the test, or set another day",
+            "the quarantine of '*unused' is unused: no failing test has that name",
+        ]
+        assert (not fake.requests) is (source == "database")
+
+    @pytest.mark.parametrize("output_format", ["table", "table --details", "table --group", "markdown", "junit"])
+    def test_no_excuse_is_silent(self, output_format: str, words: list[str], call: Call) -> None:
+        code, out, _ = call(*words, "--format", *output_format.split())
+        shown = " ".join(out.split()).replace("&#58;", ":")
+        assert code == 1
+        assert [excuse for excuse in self.EXCUSES if excuse not in shown] == []
+
+    def test_formats(self, words: list[str], call: Call) -> None:
+        assert call(*words, "--format", "csv").out.splitlines()[0].endswith(",baseline,failed_in")
+        assert '" tests="5" failures="2" errors="0" skipped="3" ' in call(*words, "--format", "junit").out
+        table = call(*words, "--format", "table").out
+        assert table.endswith(
+            "\n2 new failures, 1 known, 1 flaky, 1 quarantined\ncompared with 3 sessions, #1 to #3 of main\n"
+        )
+        markdown = call(*words, "--format", "markdown").out
+        assert "## ❌ 2 new failures, 1 known, 1 flaky, 1 quarantined: <code>fix</code> <a href=" in markdown
+        assert "### Causes\n\n- 1 test: <code>AssertionError&#58; late is lost</code>\n- 1 test: " in markdown
+        assert [line for line in markdown.splitlines() if line.startswith("###")] == [
+            "### Causes",
+            "### New (2)",
+            "### Known (1)",
+            "### Flaky (1)",
+            "### Quarantined (1)",
+        ]
+        assert f"\nQuarantine of <code>&#42;late</code> ended on {TODAY - timedelta(1)}\n" in markdown
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"revision": "b" * 40},
+        {"branch": "dev"},
+        {"ref_type": "TAG"},
+        {"ref_type": "PULL_REQUEST"},
+        {"status": "IN_PROGRESS"},
+        {"status": "SKIPPED"},
+        None,
+    ],
+    ids=["same commit", "other branch", "tag", "pull request", "unfinished", "skipped", "newer"],
+)
+def test_session_that_is_no_baseline(other: dict[str, Any] | None, suite: FakeSuite, call: Call) -> None:
+    """Without a baseline, there is no verdict: neither green nor red."""
+    if other is not None:
+        add(suite, "pays", **{"revision": "a" * 40, **other})
+    add(suite, "pays", branch="main", revision="b" * 40)
+    judged = len(suite.sessions)
+    add(suite, "pays", branch="main", revision="c" * 40)
+    code, out, err = call("failures", SUITE, f"#{judged}", *GATE)
+    assert (code, out) == (5, "")
+    assert err.startswith(f"error: nothing older and of another commit to compare #{judged} with: ")
+
+
+@pytest.mark.parametrize(("last", "verdict", "code"), [("2", "new", 1), ("3", "flaky", 0), (None, "flaky", 0)])
+def test_more_sessions_excuse_more(last: str | None, verdict: str, code: int, suite: FakeSuite, call: Call) -> None:
+    for failing in (["pays"], [], []):
+        add(suite, *failing)
+    add(suite, "pays", branch="fix")
+    result = call("failures", SUITE, "4", *GATE, *(["--last", last] if last else []))
+    assert (result.code, [row["baseline"] for row in rows(result.out)]) == (code, [verdict])
+
+
+class TestCommit:
+    @pytest.mark.parametrize(
+        ("failing", "arguments", "expected"),
+        [
+            (["pays", ""], [], ["pays"]),
+            (["pays", "sells"], [], ["pays", "sells"]),
+            (["pays", ""], ["--newest-only"], []),
+            (["pays", "sells"], ["--newest-only"], ["sells"]),
+            (["pays", "pays"], [], ["pays"]),
+            (["", ""], [], []),
+        ],
+    )
+    @pytest.mark.parametrize("gate", [GATE, ["--exit-code"]], ids=["baseline", "alone"])
+    def test_all_its_finished_sessions_are_judged(
+        self,
+        gate: list[str],
+        failing: list[str],
+        arguments: list[str],
+        expected: list[str],
+        suite: FakeSuite,
+        call: Call,
+    ) -> None:
+        add(suite)
+        for name in failing:
+            add(suite, *filter(None, [name]), branch="fix", revision="f00d" * 10)
+        add(suite, branch="fix", revision="f00d" * 10, status="IN_PROGRESS")
+        code, out, err = call("failures", SUITE, "f00df00", *gate, *arguments)
+        assert (code, sorted(row["name"] for row in rows(out)), err) == (bool(expected), expected, "")
+
+    @pytest.mark.parametrize("gate", [GATE, ["--exit-code"]], ids=["baseline", "alone"])
+    def test_session_without_verdict_has_none(self, gate: list[str], suite: FakeSuite, call: Call) -> None:
+        add(suite)
+        add(suite, branch="fix", status="IN_PROGRESS")
+        code, out, err = call("failures", SUITE, "2", *gate)
+        assert (code, out) == (5, "")
+        assert err == "error: session #2 neither passed nor failed: wait until it has finished\n"
+
+
+@pytest.mark.parametrize(
+    ("output_format", "shown"),
+    [
+        ("table", "session #3 failed without a failing test: disk full"),
+        ("junit", '<error message="disk full"'),
+        ("markdown", "Session #3 failed without a failing test: <code>disk full</code>"),
+        ("jsonl", ""),
+    ],
+)
+@pytest.mark.parametrize("gate", [GATE, ["--exit-code"]], ids=["baseline", "alone"])
+def test_session_that_failed_without_a_failing_test_is_red(
+    gate: list[str], output_format: str, shown: str, suite: FakeSuite, call: Call
+) -> None:
+    """Even if those of the baseline did, too, and another one of its commit passed."""
+    crash: dict[str, Any] = {"status": "ERROR", "cases": [], "error_message": "disk full"}
+    add(suite, **crash)
+    add(suite, branch="fix", revision="f00d" * 10)
+    add(suite, branch="fix", revision="f00d" * 10, **crash)
+    code, out, err = call("failures", SUITE, "f00df00", *gate, "--format", output_format)
+    assert (code, shown in out, err) == (1, True, "")
+
+
+def test_green_sessions_of_the_baseline_cost_no_request(fake: FakeBuddy, suite: FakeSuite, call: Call) -> None:
+    """Of 50 sessions of main, 12 are red: 25 requests, and 3 for the judged session and its failing test."""
+    for number in range(50):
+        add(suite, *(["pays"] if number % 4 == 1 and number < 48 else []))
+    add(suite, "pays", id="judged", branch="fix")
+    fake.requests.clear()
+    assert call("failures", SUITE, "judged", *GATE, "--last", "50").code == 0
+    assert len(fake.requests) == 25 + 1 + 2 + 1
+
+
+def test_causes(suite: FakeSuite, call: Call) -> None:
+    add(suite, "old")
+    names = ["order 17", "order 18", "old", "cart"]
+    add(suite, *names, branch="fix")
+    result = call("failures", SUITE, "2", "--group", "--baseline", "main")
+    key = "tests/cart/test_total.py > CartTest > "
+    found = [(row["template"], row["count"], row["new"], row["tests"]) for row in rows(result.out)]
+    assert found == [
+        ("order <number> is lost", 2, 2, [f"{key}order 17", f"{key}order 18"]),
+        ("cart is lost", 1, 1, [f"{key}cart"]),
+        ("old is lost", 1, 0, [f"{key}old"]),
+    ]
+    assert [row["new"] for row in rows(call("failures", SUITE, "2", "--group").out)] == [None] * 3
+    lines = call("failures", SUITE, "2", "--group", "--format", "table").out.splitlines()
+    assert lines[3:7] == [
+        "2 tests: AssertionError: order <number> is lost",
+        f"  {key}order 17",
+        f"  {key}order 18",
+        "",
+    ]

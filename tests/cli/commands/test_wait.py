@@ -1,0 +1,91 @@
+"""The command `wait`. What it waits for is in tests/test_wait.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
+from helpers.command_line import Call, numbers, rows
+
+A = "acme/shop/a"
+SHA = "5ff36f3a1b2c3d4e5f60718293a4b5c6d7e8f901"
+
+
+@pytest.fixture
+def suite(fake: FakeBuddy) -> FakeSuite:
+    return fake.add_suite("acme", "shop", "a")
+
+
+def test_rows_are_those_of_list(call: Call, suite: FakeSuite) -> None:
+    suite.create(status="SUCCESSFUL", revision=SHA)
+    suite.create(status="ERROR", revision=SHA, branch="fix")
+    for output_format in ("table", "jsonl", "csv"):
+        listed = call("list", A, "--format", output_format)
+        waited = call("wait", A, "--revision", SHA[:7], "--format", output_format, "--quiet")
+        assert waited == (0, listed.out, "")
+
+
+def test_session_that_finishes_meanwhile(call: Call, fake: FakeBuddy, suite: FakeSuite) -> None:
+    suite.create(status="SUCCESSFUL", revision=SHA)
+    running = suite.create(revision=SHA)
+    fake.on_request = lambda _: len(fake.requests) == 2 and suite.finish(running, "ERROR")
+    code, out, err = call("wait", A, "--revision", SHA, "--after", "1", "--interval", "1s", "--exit-code")
+    assert (code, numbers(out), rows(out)[0]["status"], err) == (1, [2], "ERROR", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "prepare", "code", "message"),
+    [
+        pytest.param(
+            ["--appear-timeout", "1s"],
+            lambda fake, suite: suite.create(),
+            5,
+            f"error: no session of {A} (revision 5ff36f3) appeared within 1 s: check that its tests have started, or "
+            "wait longer\n",
+            id="none appeared",
+        ),
+        pytest.param(
+            ["--count", "2", "--timeout", "1s"],
+            lambda fake, suite: suite.create(revision=SHA, status="SUCCESSFUL"),
+            5,
+            f"error: only 1 of 2 sessions (#1) of {A} (revision 5ff36f3) appeared within 1 s: ",
+            id="too few appeared",
+        ),
+        pytest.param(
+            ["--branch", "mian", "--timeout", "1s"],
+            lambda fake, suite: suite.create(),
+            5,
+            f"\nno session of branch 'mian' in {A}: its latest sessions are of main\n",
+            id="unknown branch",
+        ),
+        pytest.param(
+            ["--timeout", "1s"],
+            lambda fake, suite: suite.create(revision=SHA),
+            6,
+            f"error: #1 of {A} (revision 5ff36f3) did not finish within 1 s: wait longer\n",
+            id="not finished",
+        ),
+        pytest.param(
+            ["--timeout", "1s", "--attempts", "1"],
+            lambda fake, suite: fake.inject(Fault.status(503), times=9),
+            7,
+            "; the last look failed: HTTP 503 (injected fault) (503)\n",
+            id="server that is down",
+        ),
+    ],
+)
+def test_exit_codes_tell_why(
+    call: Call,
+    fake: FakeBuddy,
+    suite: FakeSuite,
+    arguments: list[str],
+    prepare: Callable[[FakeBuddy, FakeSuite], object],
+    code: int,
+    message: str,
+) -> None:
+    prepare(fake, suite)
+    result = call("wait", A, "--revision", SHA[:7], *arguments, "--exit-code")
+    assert (result.code, result.out) == (code, "")
+    assert message in result.err

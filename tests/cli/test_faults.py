@@ -1,0 +1,202 @@
+"""Commands and the system: closed streams, names of databases, signals, formulas in CSV, logging of others."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from buddy_sessions.testing import FakeBuddy, Fault, RecordedRequest
+from helpers.command_line import COMMAND, Call, Result, numbers, run_process, sync_database
+from helpers.stores import public_folder, query, read_only
+
+pytestmark = [pytest.mark.fault, pytest.mark.usefixtures("suites")]
+
+A, B, EMPTY = "acme/shop/a", "acme/shop/b", "acme/shop/empty"
+BRANCHES = f"no session of branch 'mian' in {A}: its latest sessions are of main"
+
+
+class TestClosedStream:
+    @pytest.mark.parametrize("closed", [">&- 2>&-", "<&-"])
+    def test_sync_without_a_stream(self, tmp_path: Path, closed: str) -> None:
+        """It does its work, and its messages do not get into the database."""
+        path = tmp_path / "sessions.db"
+        assert self.run(f"sync {B} --db {path} {closed}").code == 0
+        assert query(path, "SELECT count(*) FROM sessions") == [(3,)]
+        assert query(path, "PRAGMA integrity_check") == [("ok",)]
+
+    def test_list_without_a_stream(self) -> None:
+        assert self.run(f"list {B} >&-") == (7, "", "error: stdout is closed: nothing can be printed\n")
+        assert self.run(f"list {B} 2>&-").out.count("\n") == 3
+
+    @staticmethod
+    def run(arguments: str) -> Result:
+        line = f"{' '.join(COMMAND)} {arguments}"
+        done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+        return Result(done.returncode, done.stdout, done.stderr)
+
+
+class TestDatabaseName:
+    @pytest.mark.parametrize("name", ["file:x.db", ":memory:", "file::memory:?cache=shared"])
+    def test_name_that_means_something_to_sqlite(
+        self, name: str, fake: FakeBuddy, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is a file of exactly that name, in every command."""
+        monkeypatch.chdir(tmp_path)
+        assert call("sync", B, "--db", name, "--cases", "all").code == 0
+        assert [path.name for path in tmp_path.iterdir()] == [name]
+        fake.requests.clear()
+        for line in (f"failures {B} 1", f"flaky {B}", f"slowest {B}", f"compare {B} 1 2", "export"):
+            assert call(*line.split(), "--db", name).code == 0
+        assert "1 suite, 3 sessions" in call("report", "--db", name, "-o", "x.html").err
+        assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "x.html"])
+        assert not fake.requests
+
+
+class TestReadOnly:
+    def test_complete_database_that_can_only_be_read(self, fake: FakeBuddy, call: Call) -> None:
+        """Commands that only read do the same as before, the others say why they cannot, before any request."""
+        with public_folder() as folder, public_folder() as pages:
+            pages.chmod(0o777)
+            path = str(folder / "sessions.db")
+            sync_database(fake, Path(path), cases="all")
+            commands: list[tuple[str, ...]] = [
+                *(("failures", B, "1"), ("flaky", B), ("slowest", B), ("compare", B, "1", "2"), ("export",)),
+                ("report", "-o", str(pages / "x.html")),
+            ]
+            before = [call(*arguments, "--db", path) for arguments in commands]
+            (pages / "x.html").unlink()
+            fake.requests.clear()
+            with read_only(folder):
+                found = [call(*arguments, "--db", path) for arguments in commands]
+                result = call("sync", B, "--db", path)
+        assert found == before
+        assert [result.code for result in before] == [0] * len(commands)
+        assert (result.code, "can only be read: check that you may write" in result.err) == (7, True)
+        assert not fake.requests
+
+
+class TestInterruptAtTheStart:
+    @pytest.mark.parametrize("module", ["aiohttp", "cyclopts", "buddy_sessions.store"])
+    def test_interrupt_while_modules_are_imported(self, tmp_path: Path, module: str) -> None:
+        """A module that interrupts the process stands in for a user who is fast."""
+        (tmp_path / "sitecustomize.py").write_text(INTERRUPTING.format(module=module))
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        environment.pop("PYTHONSAFEPATH", None)
+        assert run_process(environment, "list", B) == (130, "", "")
+
+
+INTERRUPTING = """
+import os, signal, sys
+
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting())
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "message"),
+    [
+        (f"list {A} --branch mian", 0, BRANCHES),
+        (f"sync {A} --branch mian --db new.db", 0, BRANCHES),
+        (f"export {A} --branch mian --db saved.db", 0, BRANCHES),
+        (f"failures {A} --branch mian", 5, BRANCHES),
+        (f"failures {A} 9999", 5, f"no session 9999 in {A}: the newest is #250"),
+        (f"failures {A} nosuchid", 5, f"no session nosuchid in {A}: the newest is #250"),
+        (f"failures {A} {'9' * 5000}", 5, f"in {A}: the newest is #250"),
+        (f"compare {A} 1 251", 5, f"no session 251 in {A}: the newest is #250"),
+        (f"failures {EMPTY}", 5, f"{EMPTY} has no finished session yet: try again when one has finished"),
+    ],
+    ids=lambda value: value[:40] if isinstance(value, str) and "mian" not in value[:10] else "",
+)
+def test_branch_or_session_that_does_not_exist(
+    line: str, code: int, message: str, fake: FakeBuddy, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line: the branches that exist, or the newest session. A command that judges exits with 5."""
+    monkeypatch.chdir(tmp_path)
+    fake.add_suite(*EMPTY.split("/"))
+    sync_database(fake, Path("saved.db"))
+    for source in ("", " --db saved.db") if code else ("",):
+        result = call(*f"{line}{source} -q".split())
+        assert (result.code, result.out, result.err.count("\n")) == (code, "", 1)
+        assert message in result.err
+
+
+@pytest.mark.parametrize("arguments", [["harvest", A, "--out", "old.csv"], ["sync", A, "--db", "new.db"]])
+def test_sigterm(arguments: list[str], fake: FakeBuddy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The old file is kept, what was read is saved, and no temporary file is left."""
+    waiting = threading.Event()
+
+    def hang(request: RecordedRequest) -> None:
+        if request.page == 2:
+            fake.inject(Fault.hang(), times=9)
+            waiting.set()
+
+    fake.on_request = hang
+    monkeypatch.chdir(tmp_path)
+    Path("old.csv").write_text("old")
+    with subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert waiting.wait(20)
+        process.terminate()
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (130, "")
+    assert err.startswith("interrupted: 0 suites, 100 ")
+    if "sync" in arguments:
+        assert query(tmp_path / "new.db", "SELECT count(*) FROM sessions") == [(100,)]
+        Path("new.db").unlink()
+    assert [path.name for path in tmp_path.iterdir()] == ["old.csv"]
+    assert Path("old.csv").read_text() == "old"
+
+
+STARTS = ["=", "+", "-", "@", "\t", "\r"]
+FORMULAS = [f'{start}HYPERLINK("http://evil","x")' for start in STARTS]
+
+
+def test_formulas_in_csv(fake: FakeBuddy, call: Call) -> None:
+    """Spreadsheets take a cell with an apostrophe before it as a text."""
+    suite = fake.add_suite("acme", "sheet", "x")
+    for formula in FORMULAS:
+        suite.create(branch=formula, status=formula, error_message=formula, revision=formula, duration=-1.5)
+    result = call("list", "acme/sheet/x", "--format", "csv")
+    found = [*csv.DictReader(io.StringIO(result.out, newline=""))]
+    for column in ("ref_name", "status", "error_message", "revision"):
+        assert [row[column] for row in found] == [f"'{formula}" for formula in reversed(FORMULAS)]
+    assert [row["duration"] for row in found] == ["-1.5"] * len(FORMULAS)
+
+
+PROGRAM = """
+import asyncio, logging, structlog
+from buddy_sessions import BuddyClient
+
+async def main():
+    async with BuddyClient.from_env() as buddy:
+        print(len(await buddy.sessions("acme/shop/b").collect()))
+
+logging.basicConfig()
+asyncio.run(main())
+"""
+
+RETRY = r"HTTP 503 \(injected fault\) \(503\){}; retry 1 of 3 in 0\.\d s\n"
+
+
+def test_structlog_with_a_retry(fake: FakeBuddy) -> None:
+    """stdout gets nothing but data, and the retry is one readable record."""
+    fake.inject(Fault.status(503))
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
+    assert done.stdout == "3\n"
+    assert re.fullmatch("WARNING:buddy_sessions:" + RETRY.format(r"; GET http://\S+"), done.stderr)
+    fake.inject(Fault.status(503))
+    result = run_process(dict(os.environ), "list", B)
+    assert (result.code, numbers(result.out)) == (0, [3, 2, 1])
+    assert re.fullmatch(RETRY.format(""), result.err)
