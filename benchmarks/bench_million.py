@@ -1,7 +1,7 @@
 """A million sessions in a thousand suites: the time and the peak memory of each command, and the size of its file.
 
-`sync` runs twice: all sessions are new, then none. `report` and `export` read the database. Each command is a process
-of its own.
+`sync` runs twice: all sessions are new, then none. `report` and `export` read the database, and `prune` deletes half of
+it. Each command is a process of its own.
 
 Writes `results.json` next to this file; not with `--quick`, which reads a hundredth.
 """
@@ -9,10 +9,13 @@ Writes `results.json` next to this file; not with `--quick`, which reads a hundr
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import report
@@ -38,6 +41,15 @@ def measure(*arguments: str | Path, file: Path) -> dict[str, float]:
     }
 
 
+def prune_half(database: Path) -> dict[str, float]:
+    """Date the first half of each suite back to 2020, and delete it."""
+    with closing(sqlite3.connect(database)) as connection, connection:
+        old = "UPDATE session_rows SET create_date = '2020-01-01T00:00:00Z' WHERE relative_id <= ?"
+        connection.execute(old, (PER_SUITE // 2,))
+    days = (datetime.now(UTC) - datetime(2023, 1, 1, tzinfo=UTC)).days
+    return measure("prune", "--db", database, "--keep", f"{days}d", file=database)
+
+
 def main() -> None:
     """Measure, print the results, and save them."""
     machine = report.machine()
@@ -54,6 +66,7 @@ def main() -> None:
         for suffix in (".jsonl", ".csv", ".parquet"):
             path = folder / f"sessions{suffix}"
             numbers[f"export {suffix}"] = measure("export", "--db", database, "--out", path, file=path)
+        numbers["prune of half"] = prune_half(database)
     sessions = f"{SUITES * PER_SUITE:,} sessions"
     report.table(
         f"{sessions} in {SUITES:,} suites",
@@ -65,6 +78,12 @@ def main() -> None:
     checks = [
         report.check_limit(f"report over {sessions}, seconds", page["seconds"], "at most", 20, first_version=23),
         report.check_limit(f"report over {sessions}, peak MiB", page["mib"], "at most", 200),
+        report.check_limit(
+            f"half of {sessions} pruned, bytes of the file over those before",
+            numbers["prune of half"]["mb"] / numbers["first sync"]["mb"],
+            "at most",
+            0.6,
+        ),
         report.check_limit(f"{sessions} as .parquet, peak MiB", parquet["mib"], "at most", 300, first_version=864),
     ]
     report.save("million", {"machine": machine, "commands": numbers, "limits": checks})
