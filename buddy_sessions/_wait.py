@@ -186,8 +186,9 @@ async def wait_for_sessions(
     search = _Search(wanted, new_reader, read_session)
     loop = asyncio.get_running_loop()
     started = loop.time()
+    deadline = asyncio.timeout_at(started + min(appear_timeout, timeout))
     try:
-        async with asyncio.timeout_at(started + min(appear_timeout, timeout)) as deadline:
+        async with deadline:
             while True:
                 await search.look()
                 if len(search.found) >= wanted.count:
