@@ -37,10 +37,16 @@ _MAX_SEARCHED = 1000  # newest sessions in which those of a commit are searched
 
 
 class CaseSource(ABC):
-    """Where the sessions of one suite and their test cases are read from."""
+    """Where the sessions of one suite and their test cases are read from.
+
+    Attributes:
+        suite: The suite.
+        requests: The number of requests for sessions and for all cases of sessions.
+    """
 
     def __init__(self, suite: SuiteKey) -> None:
         self.suite = suite
+        self.requests = 0
         self._newest: list[Session] | None = None
 
     @abstractmethod
@@ -62,6 +68,10 @@ class CaseSource(ABC):
     @abstractmethod
     async def cases(self, session: Session) -> list[TestCase]:
         """Return all test cases of a session."""
+
+    @abstractmethod
+    async def full_runs(self, sessions: Sequence[Session]) -> list[TestRun]:
+        """Return the sessions, without those that have none, with all their test cases."""
 
     @abstractmethod
     async def read_runs(self, *, branch: str, last: int) -> list[TestRun]:
@@ -180,9 +190,12 @@ class ApiCases(CaseSource):
     async def pages(self, *, branch: str = "*") -> AsyncGenerator[Sequence[Session], None]:
         """Yield the pages of the API: one request for each 100 sessions."""
         paginator = self._buddy.sessions(self.suite, branch=None if branch == "*" else branch, read_ahead=1)
-        async with aclosing(paginator.pages()) as pages:
-            async for page in pages:
-                yield page.sessions
+        try:
+            async with aclosing(paginator.pages()) as pages:
+                async for page in pages:
+                    yield page.sessions
+        finally:
+            self.requests += paginator.stats.requests
 
     async def get(self, session: int | str) -> Session | None:
         """Return the session. Usually two requests for a `relative_id`, one for an ID."""
@@ -214,11 +227,18 @@ class ApiCases(CaseSource):
 
     async def cases(self, session: Session) -> list[TestCase]:
         """Return all test cases of a session: one request for each 100 of them."""
-        return await self._buddy.cases(self.suite, session).collect()
+        paginator = self._buddy.cases(self.suite, session)
+        cases = await paginator.collect()
+        self.requests += paginator.stats.requests
+        return cases
+
+    async def full_runs(self, sessions: Sequence[Session]) -> list[TestRun]:
+        """Return the sessions, without those that were deleted meanwhile."""
+        return await self._read_cases(sessions, self.cases)
 
     async def read_runs(self, *, branch: str, last: int) -> list[TestRun]:
         """Return the sessions with their test cases, without those that were deleted meanwhile."""
-        return await self._read_cases((await self.verdicts(branch=branch, last=last))[:last][::-1], self.cases)
+        return await self.full_runs((await self.verdicts(branch=branch, last=last))[:last][::-1])
 
     async def _read_cases(
         self, sessions: Sequence[Session], read_cases: Callable[[Session], Awaitable[list[TestCase]]]
@@ -273,7 +293,17 @@ class SavedCases(CaseSource):
         """Return the newest sessions of which all test cases were saved. Raises ConfigError if there is none."""
         runs = await self._store.runs(self.suite, cases="all", branch=branch, last=last)
         if not runs and await self.verdicts(branch=branch):
-            raise ConfigError(f"{str(self._path)!r} has no session with all test cases: {self._sync('all')}")
+            raise self._nothing_saved()
+        return runs
+
+    async def full_runs(self, sessions: Sequence[Session]) -> list[TestRun]:
+        """Return the sessions whose test cases were saved. Raises ConfigError if there is none."""
+        runs: list[TestRun] = []
+        for session in sessions:
+            saved = await self._store.runs(self.suite, branch="*", up_to=session.relative_id, last=1)
+            runs += [run for run in saved if run.session.id == session.id]
+        if sessions and not runs:
+            raise self._nothing_saved()
         return runs
 
     async def _cases(self, session: Session, scope: CaseScope) -> list[TestCase]:
@@ -287,6 +317,9 @@ class SavedCases(CaseSource):
             f"the {'failing ' if scope == 'failed' else ''}test cases of session {session.id} are not in "
             f"{str(self._path)!r}: {when}{self._sync(scope)}"
         )
+
+    def _nothing_saved(self) -> ConfigError:
+        return ConfigError(f"{str(self._path)!r} has no session with all test cases: {self._sync('all')}")
 
     def _sync(self, scope: CaseScope) -> str:
         """Return a hint to the command that saves the missing test cases."""

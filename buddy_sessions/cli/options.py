@@ -70,6 +70,8 @@ MaxBytes: TypeAlias = Annotated[
 ]
 HINT_TIMEOUT = 3.0
 """Seconds that a command waits for the request for a hint, before it prints its error."""
+DEFAULT_LAST = 10
+"""The number of sessions to look at if --last is not given."""
 _TABLE_LIMIT = 20  # the default number of tests in a table
 
 
@@ -168,8 +170,8 @@ class RunOptions:
     """Which sessions a command reads with their test cases, and what it prints of the result."""
 
     branches: BranchOptions = BranchOptions()
-    last: PositiveInt = 10
-    """Number of sessions to look at: the newest finished ones."""
+    last: PositiveInt | None = None
+    """Number of sessions to look at: the newest finished ones (default: 10)."""
     limit: PositiveInt | None = None
     """Maximum number of tests (default: 20 in a table, otherwise all)."""
     db: Path | None = None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Annotated
 
+from cyclopts import Parameter
 from cyclopts.types import PositiveInt
 from rich.table import Table
 
@@ -25,8 +27,9 @@ from ..formats.formatting import format_count
 from ..formats.markdown import Entry, Page, Section, code, write_markdown
 from ..formats.tables import RECENT_LEGEND, grid
 from ..formats.writers import KEYED_TEST_COLUMNS, keyed_test_row, make_writer
-from ..options import Access, Key, RunOptions, TestPrinting
+from ..options import DEFAULT_LAST, Access, Key, RunOptions, TestPrinting
 from ..output import Output
+from .flaky_same_commit import list_conflicting_tests
 
 
 async def list_flaky_tests(
@@ -34,6 +37,7 @@ async def list_flaky_tests(
     /,
     *,
     changes: PositiveInt = 3,
+    same_commit: Annotated[bool, Parameter(show_default=False)] = False,
     options: RunOptions = RunOptions(),
     printing: TestPrinting = TestPrinting(),
     access: Access = Access(),
@@ -47,17 +51,24 @@ async def list_flaky_tests(
 
     - buddy-sessions flaky acme/storefront/MNbyVedg --branch develop
     - buddy-sessions flaky acme/storefront/MNbyVedg --db sessions.db --last 50
+    - buddy-sessions flaky acme/storefront/MNbyVedg --same-commit
 
     Args:
         changes: Minimum number of changes of the status.
+        same_commit: Print the tests that passed and failed on the same commit, on any branch, in the last 100 sessions
+            (see --last). Only the commits that were tested several times, and failed, cost requests for test cases.
     """
+    if same_commit:
+        await list_conflicting_tests(key, options, printing, access)
+        return
+    last = options.last or DEFAULT_LAST
     target = access.defaults.parse_target(key)
     output_format, selected = printing.choose(), options.branches.choose()
     messages = access.verbosity.open()
     async with open_cases(target, key, db=options.db, connection=access.connection, messages=messages) as source:
         suite, branch = source.suite, await source.choose_branch(selected)
-        runs = await source.runs(branch=branch, last=options.last)
-    flaky = flaky_tests([run.cases for run in runs], window=options.last, changes=changes)
+        runs = await source.runs(branch=branch, last=last)
+    flaky = flaky_tests([run.cases for run in runs], window=last, changes=changes)
     shown = flaky[: options.limit_for(output_format)]
     summary = f"{format_count(len(flaky), 'flaky test')} in {count_runs(runs)}"
     if output_format == "markdown":

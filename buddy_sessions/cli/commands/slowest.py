@@ -15,7 +15,7 @@ from ..formats.case_tables import TEST, count_runs, name_text, print_hidden, pri
 from ..formats.formatting import format_count, format_test_time
 from ..formats.tables import grid
 from ..formats.writers import KEYED_TEST_COLUMNS, keyed_test_row, make_writer
-from ..options import Access, Key, Printing, RunOptions
+from ..options import DEFAULT_LAST, Access, Key, Printing, RunOptions
 from ..output import Output
 
 
@@ -45,7 +45,7 @@ async def list_slowest_tests(
     messages = access.verbosity.open()
     async with open_cases(target, key, db=options.db, connection=access.connection, messages=messages) as source:
         suite, branch = source.suite, await source.choose_branch(selected)
-        runs = await source.runs(branch=branch, last=options.last)
+        runs = await source.runs(branch=branch, last=options.last or DEFAULT_LAST)
     slowest = slowest_tests([run.cases for run in runs], threshold=threshold)
     shown = slowest[: options.limit_for(output_format)]
     if output_format == "table":
