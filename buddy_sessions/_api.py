@@ -24,7 +24,7 @@ from ._decoding.converter import (
     decode_suites,
 )
 from ._http.transport import MAX_LONG_BODY, Transport
-from ._http.urls import case_url, cases_url, session_url, sessions_url, suite_url, suites_url
+from ._http.urls import suites_url
 from ._paging.case_paginator import CasePaginator
 from ._paging.case_plan import CasePlan
 from ._paging.paginator import PageReader
@@ -61,12 +61,12 @@ class Api:
 
     async def suite(self, key: SuiteKey) -> Suite:
         """Return one suite."""
-        return (await self._transport.get(suite_url(self._base_url, key), partial(decode_suite, key=key))).result()
+        return (await self._transport.get(suites_url(self._base_url, *key), partial(decode_suite, key=key))).result()
 
     async def session(self, key: SuiteKey, session: str | int) -> Fetched[Session]:
         """Return one session of a suite: of this ID, or of this `relative_id`, which usually takes two requests."""
         if isinstance(session, str):
-            return await self._transport.get(session_url(self._base_url, key, session), decode_session)
+            return await self._transport.get(suites_url(self._base_url, *key, "sessions", session), decode_session)
         newest, stats = await self._first_session(key)
         found = newest
         if newest is not None and newest.relative_id > session:
@@ -94,7 +94,7 @@ class Api:
 
     async def case(self, key: SuiteKey, session_id: str, group_id: str, case_id: str) -> TestCase:
         """Return one test case of a session, with its `data`."""
-        url = case_url(self._base_url, key, session_id, group_id, case_id)
+        url = suites_url(self._base_url, *key, "sessions", session_id, "test-groups", group_id, "cases", case_id)
         return (await self._transport.get(url, decode_case, max_body=MAX_LONG_BODY)).result()
 
     def cases(
@@ -109,7 +109,7 @@ class Api:
         """Return a paginator over the test cases of a session, which is requested first if `reads_session` is true."""
 
         def fetch_from(session_id: str) -> FetchPage[list[TestCase]]:
-            url = cases_url(self._base_url, key, session_id)
+            url = suites_url(self._base_url, *key, "sessions", session_id, "cases")
             return self._page_fetcher(url, {"status": status and status.value}, decode_cases)
 
         return CasePaginator(
@@ -190,7 +190,7 @@ class Api:
             min_id=min_id,
             check_end=check_end,
         )
-        url, filters = sessions_url(self._base_url, key), {"branch": branch}
+        url, filters = suites_url(self._base_url, *key, "sessions"), {"branch": branch}
         fetch: FetchPage[DecodedPage | NotModified] = self._page_fetcher(url, filters, decode_page)
         fetch_first = fetch
         if known_digest is not None:

@@ -9,7 +9,6 @@ from yarl import URL
 
 from .._regions import API_HOSTS, Region
 from ..errors import ConfigError
-from ..models import SuiteKey
 
 
 def region_url(region: Region) -> URL:
@@ -40,56 +39,20 @@ def parse_base_url(base_url: str | URL) -> URL:
     return url.with_path(url.raw_path.rstrip("/"), encoded=True)
 
 
-def sessions_url(base_url: URL, key: SuiteKey) -> URL:
-    """Return the URL of a suite's sessions, without its query."""
-    return _with_path(base_url, f"{_suite_path(key)}/sessions")
+def suites_url(base_url: URL, workspace: str, project: str, *below: str) -> URL:
+    """Return the URL of a project's suites, or of what these names lead to below it: a suite, its sessions, and so on.
 
-
-def session_url(base_url: URL, key: SuiteKey, session_id: str) -> URL:
-    """Return the URL of one session of a suite."""
-    return _with_path(base_url, _session_path(key, session_id))
-
-
-def suite_url(base_url: URL, key: SuiteKey) -> URL:
-    """Return the URL of one suite."""
-    return _with_path(base_url, _suite_path(key))
-
-
-def cases_url(base_url: URL, key: SuiteKey, session_id: str) -> URL:
-    """Return the URL of the test cases of a session, without its query."""
-    return _with_path(base_url, f"{_session_path(key, session_id)}/cases")
-
-
-def case_url(base_url: URL, key: SuiteKey, session_id: str, group_id: str, case_id: str) -> URL:
-    """Return the URL of one test case of a session. Its ID and that of its group can be any text."""
-    group, case = (_quote(text).replace(".", "%2E") for text in (group_id, case_id))
-    return _with_path(base_url, f"{_session_path(key, session_id)}/test-groups/{group}/cases/{case}")
-
-
-def suites_url(base_url: URL, workspace: str, project: str) -> URL:
-    """Return the URL of a project's suites."""
-    return _with_path(base_url, _suites_path(workspace, project))
-
-
-def _suites_path(workspace: str, project: str) -> str:
-    return f"/workspaces/{_quote(workspace)}/projects/{_quote(project)}/unit-tests/suites"
-
-
-def _suite_path(key: SuiteKey) -> str:
-    return f"{_suites_path(key.workspace, key.project)}/{_quote(key.suite_id)}"
-
-
-def _session_path(key: SuiteKey, session_id: str) -> str:
-    return f"{_suite_path(key)}/sessions/{_quote(session_id)}"
-
-
-def _with_path(base_url: URL, path: str) -> URL:
-    """Return the URL of a path below the base URL, whose own path may be a lone slash."""
-    return base_url.with_path(base_url.raw_path.rstrip("/") + path, encoded=True)
+    Each name becomes one segment of the path. The base URL may have a path of its own.
+    """
+    names = ("workspaces", workspace, "projects", project, "unit-tests", "suites", *below)
+    return base_url.with_path(
+        base_url.raw_path.rstrip("/") + "".join(f"/{_quote(name)}" for name in names), encoded=True
+    )
 
 
 def _quote(name: str) -> str:
-    return quote(name, safe="")
+    segment = quote(name, safe="")
+    return segment.replace(".", "%2E") if segment in {".", ".."} else segment  # an ID of a test case can be any text
 
 
 def _is_loopback(host: str) -> bool:

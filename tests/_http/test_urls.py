@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from buddy_sessions import Region, SuiteKey
-from buddy_sessions._http.urls import parse_base_url, region_url, session_url, sessions_url, suites_url
+from buddy_sessions._http.urls import parse_base_url, region_url, suites_url
 from buddy_sessions._validate import validate_name
 from buddy_sessions.errors import ConfigError
 
@@ -20,8 +20,11 @@ def test_urls_are_the_documented_ones() -> None:
     path = "/workspaces/my-company/projects/my-project/unit-tests/suites"
     assert str(suites_url(BASE, "my-company", "my-project")) == f"https://api.buddy.works{path}"
     key = SuiteKey("my-company", "my-project", "MNbyVedg")
-    assert str(sessions_url(BASE, key)) == f"https://api.buddy.works{path}/MNbyVedg/sessions"
-    assert str(session_url(BASE, key, "YDnagwGk")) == f"https://api.buddy.works{path}/MNbyVedg/sessions/YDnagwGk"
+    assert str(suites_url(BASE, *key, "sessions")) == f"https://api.buddy.works{path}/MNbyVedg/sessions"
+    assert (
+        str(suites_url(BASE, *key, "sessions", "YDnagwGk"))
+        == f"https://api.buddy.works{path}/MNbyVedg/sessions/YDnagwGk"
+    )
 
 
 @given(st.text())
@@ -30,11 +33,11 @@ def test_any_name_is_one_segment_or_rejected(name: str) -> None:
         validate_name("project", name)
     except ConfigError:
         return
-    url = sessions_url(BASE, SuiteKey("w", name, "s"))
+    url = suites_url(BASE, "w", name, "s", "sessions")
     before, encoded, after = url.raw_path.partition("/projects/")[2].partition("/unit-tests/")
     assert unquote(before) == name
     assert (encoded, after) == ("/unit-tests/", "suites/s/sessions")
-    session = session_url(BASE, SuiteKey("w", "p", "s"), name)
+    session = suites_url(BASE, "w", "p", "s", "sessions", name)
     prefix, _, segment = session.raw_path.rpartition("/")
     assert prefix == "/workspaces/w/projects/p/unit-tests/suites/s/sessions"
     assert unquote(segment) == name
