@@ -10,6 +10,7 @@ import pytest
 from buddy_sessions._http.rate_limit import RateLimiter, WaitBudget
 from buddy_sessions.errors import RateLimitError
 from buddy_sessions.models import RateLimit
+from helpers.virtual_time import count_jumps
 
 pytestmark = pytest.mark.virtual_time
 
@@ -155,3 +156,16 @@ class TestCancellation:
         await asyncio.wait([waiter])
         assert waiter.cancelled()
         assert await acquire(limiter) == pytest.approx(2)
+
+    async def test_no_timer_is_left(self) -> None:
+        limiter = await make_limiter()
+        limiter.update(report(10, 0, reset=250), throttled=False)
+        (waiter,) = start(acquire(limiter))
+        await asyncio.sleep(0)
+        waiter.cancel()
+        await asyncio.wait([waiter])
+        with pytest.raises(RateLimitError):
+            await acquire(limiter, seconds=1)
+        jumps = count_jumps()
+        await asyncio.sleep(1000)
+        assert count_jumps() == jumps + 1

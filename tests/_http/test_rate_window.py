@@ -148,6 +148,14 @@ class TestRateWindow:
             window.update(report(10, 0, reset=5, at=moment), now=moment)
         assert window.next_turn(2.0, in_flight=0) == pytest.approx(5.1)
 
+    def test_429_pauses_and_then_one_request_is_sent_alone(self, window: RateWindow) -> None:
+        assert window.pause(0.0, 20.0) == 20.0
+        window.resume(19.0)  # the response to a request from before the pause
+        assert [window.next_turn(now, in_flight=0) for now in (0.0, 19.0, 20.0)] == [20.0] * 3
+        assert window.next_turn(20.0, in_flight=1) == math.inf
+        window.resume(21.0)
+        assert window.next_turn(21.0, in_flight=7) == 21.0
+
     def test_429s_during_a_pause_can_only_extend_it(self, window: RateWindow) -> None:
         assert [window.pause(0.1 * number, 0.0) for number in range(4)] == [0.5, 0.0, 0.0, 0.0]
         assert window.next_turn(0.3, in_flight=0) == 0.5

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from buddy_sessions._http.retry import RetryQuota, backoff
 
 
@@ -27,3 +29,9 @@ def test_quota_is_used_up_and_earned_back() -> None:
     for _ in range(2000):
         quota.record_success(retried=True)
     assert sum(quota.acquire() for _ in range(1000)) == 100
+
+
+@pytest.mark.parametrize(("max_concurrency", "retries"), [(1, 100), (16, 100), (32, 192), (1000, 500)])
+def test_quota_lets_many_requests_outlast_a_short_outage(max_concurrency: int, retries: int) -> None:
+    quota = RetryQuota(max_concurrency)
+    assert sum(quota.acquire() for _ in range(1000)) == retries
