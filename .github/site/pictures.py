@@ -28,8 +28,8 @@ from selenium import webdriver
 from buddy_sessions.testing import FakeBuddy
 
 PICTURES = Path(__file__).parents[1] / "pictures"
-COMMANDS = [["failures", "acme/storefront/MNbyVedg", "394"]]
-COLUMNS = 94
+COMMANDS = [["failures", "acme/storefront/65OmRb8v", "217", "--baseline", "main"]]
+COLUMNS = 100
 WINDOW = {"width": 1200, "height": 600, "deviceScaleFactor": 1, "mobile": False}
 THEMES = {  # background, text, then black, red, green, yellow, blue, magenta, cyan, white
     "light": ("ffffff", "1f2328", "24292f cf222e 1a7f37 9a6700 0969da 8250df 1b7c83 6e7781"),
