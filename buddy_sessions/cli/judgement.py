@@ -9,6 +9,8 @@ from typing import Literal
 
 from buddy_sessions import QuarantinedTest, Session, SuiteKey, TestCase, TestKey, TestRun, compare_to_baseline
 
+from .errors import NothingToJudgeError
+
 Novelty = Literal["new", "known", "flaky", "quarantined"]
 NOVELTIES: tuple[Novelty, ...] = ("new", "known", "flaky", "quarantined")
 """In the order in which they are printed."""
@@ -58,6 +60,13 @@ class Judgement:
     def cases(self) -> list[TestCase]:
         """The failing test cases."""
         return [test.case for test in self.tests]
+
+
+def require_verdict(sessions: Sequence[Session]) -> None:
+    """Raise NothingToJudgeError if none of the sessions passed or failed."""
+    if not any(session.has_verdict for session in sessions):
+        number = sessions[0].relative_id
+        raise NothingToJudgeError(f"session #{number} neither passed nor failed: wait until it has finished")
 
 
 def judge(suite: SuiteKey, runs: Sequence[TestRun]) -> Judgement:

@@ -22,7 +22,6 @@ CASES = {
     "unknown option": (f"list {A} --status x", "Unknown option: --status (see --help)"),
     "no suite": ("list", 'Command "list" parameter KEY requires an argument (see --help)'),
     "no suites": ("harvest", "no suite given"),
-    "no session": (f"compare {A} 1", "NEW"),
     "no database": (f"sync {A}", "--db"),
     "incomplete key": ("list a", f"{NEITHER}'a'; write workspace/project/suite_id or"),
     "key with an empty name": ("list acme//a", f"{NEITHER}'acme//a'"),

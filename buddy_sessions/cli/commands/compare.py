@@ -5,19 +5,24 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
+
+from cyclopts import Parameter
 
 from buddy_sessions import Comparison, Session, SuiteKey, TestCase, compare
 
-from ..case_source import open_cases
+from ..case_source import CaseSource, open_cases
+from ..errors import ExitCode, NothingToJudgeError
 from ..formats.case_tables import name_text, outcome_text, print_sessions
+from ..formats.failing_tests import crash_facts, print_crashed
 from ..formats.formatting import format_test_time
 from ..formats.markdown import Entry, Page, Section, headline, places, suite_facts, write_markdown
 from ..formats.tables import grid
 from ..formats.writers import SESSION_CASE_COLUMNS, make_writer, session_case_row
+from ..judgement import require_verdict
 from ..options import Access, Key, TestPrinting
 from ..output import Output
-from ..session_names import parse_session_of
+from ..session_names import LATEST, parse_session, parse_session_of
 
 _COLUMNS = ("change", *SESSION_CASE_COLUMNS, "old_time")
 
@@ -27,14 +32,15 @@ _Changes: TypeAlias = Mapping[str, Sequence[tuple[TestCase | None, TestCase]]]
 
 async def compare_sessions(
     key: Key,
-    old: str,
-    new: str,
+    old: Annotated[str | None, Parameter(show_default=False)] = None,
+    new: Annotated[str | None, Parameter(show_default=False)] = None,
     /,
     *,
     db: Path | None = None,
+    exit_code: Annotated[bool, Parameter(show_default=False)] = False,
     printing: TestPrinting = TestPrinting(),
     access: Access = Access(),
-) -> None:
+) -> ExitCode:
     """Print how the tests of two sessions differ: newly failing, fixed, still failing, added, removed, slower.
 
     A test is slower if it takes at least twice as long, and at least 0.1 seconds longer. A test that is skipped in one
@@ -42,20 +48,24 @@ async def compare_sessions(
 
     For example:
 
-    - buddy-sessions compare acme/storefront/MNbyVedg 381 382
+    - buddy-sessions compare acme/storefront/MNbyVedg --exit-code
     - buddy-sessions compare acme/storefront/MNbyVedg 381 382 --db sessions.db
 
     Args:
-        old: relative_id or ID of the old session, or its URL.
-        new: relative_id or ID of the new session, or its URL.
+        old: The old session, as NEW (default: the one before NEW on its branch). A single session is NEW.
+        new: latest (the default: of the main branch), relative_id or ID of a session, its URL, or its commit.
         db: Read from this SQLite file, written by "sync --cases all", and send no request.
+        exit_code: Exit with 1 if tests newly fail, or if NEW failed without a failing test.
     """
-    target = access.defaults.parse_target(key)
-    names = [parse_session_of(target, text) for text in (old, new)]
+    target, in_key = parse_session(access.defaults, key)
+    names = [parse_session_of(target, text) for text in (old, new) if text is not None]
     output_format = printing.choose()
     async with open_cases(target, key, db=db, connection=access.connection, messages=access.verbosity.open()) as source:
         suite = source.suite
-        before, after = [await source.session(name) for name in names]
+        after = await source.session(names[-1] if names else in_key or LATEST)
+        if exit_code:
+            require_verdict([after])
+        before = await (source.session(names[0]) if len(names) > 1 else _session_before(source, after))
         changes = _changes(compare(await source.cases(before), await source.cases(after)))
     if output_format == "table":
         _print_tables(Output(), suite, (before, after), changes)
@@ -63,6 +73,26 @@ async def compare_sessions(
         write_markdown(sys.stdout, _page(suite, before, after, changes), max_bytes=printing.max_bytes)
     else:
         make_writer(output_format, sys.stdout, _COLUMNS).write(_rows(suite, before, after, changes))
+    return ExitCode.RED if exit_code and (changes["newly_failing"] or _crashed(after, changes)) else ExitCode.DONE
+
+
+async def _session_before(source: CaseSource, session: Session) -> Session:
+    """Return the previous session of the same branch, tag or pull request that passed or failed."""
+
+    def is_before(other: Session) -> bool:
+        is_same = (other.ref_type, other.ref_name) == (session.ref_type, session.ref_name)
+        return is_same and other.relative_id < session.relative_id
+
+    try:
+        return (await source.verdicts(branch=session.branch or "*", where=is_before))[0]
+    except NothingToJudgeError as error:
+        raise NothingToJudgeError(f"nothing to compare #{session.relative_id} with: {error}") from None
+
+
+def _crashed(session: Session, changes: _Changes) -> list[Session]:
+    """Return the new session if it failed without a failing test."""
+    failing = [*changes["newly_failing"], *changes["still_failing"]]
+    return [session] if session.is_failing and not failing else []
 
 
 def _changes(comparison: Comparison) -> _Changes:
@@ -98,6 +128,7 @@ def _print_tables(output: Output, suite: SuiteKey, sessions: Sequence[Session], 
             table.add_row(outcome_text(case.status), _time(before, case), name_text(case.key))
         output.print(table)
     output.print_line(("\n" + _summary(changes), "bold"))
+    print_crashed(output, _crashed(sessions[-1], changes))
 
 
 def _page(suite: SuiteKey, old: Session, new: Session, changes: _Changes) -> Page:
@@ -105,8 +136,9 @@ def _page(suite: SuiteKey, old: Session, new: Session, changes: _Changes) -> Pag
         Section(change.replace("_", " ").capitalize(), [Entry(new.key, _time(old, new)) for old, new in pairs])
         for change, pairs in changes.items()
     ]
-    title = headline(_summary(changes), new, is_red=bool(changes["newly_failing"]))
-    facts = [suite_facts(suite, new), f"Compared with {places(old)}"]
+    crashed = _crashed(new, changes)
+    title = headline(_summary(changes), new, is_red=bool(changes["newly_failing"] or crashed))
+    facts = [suite_facts(suite, new), f"Compared with {places(old)}", *crash_facts(crashed)]
     return Page("compare", suite, title, facts, sections)
 
 

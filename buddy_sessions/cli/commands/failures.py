@@ -29,7 +29,7 @@ from ..formats.formatting import format_count
 from ..formats.junit import write_junit
 from ..formats.markdown import DEFAULT_MAX_BYTES, write_markdown
 from ..formats.writers import SESSION_CASE_COLUMNS, choose_format, make_writer, validate_json
-from ..judgement import Judgement, can_be_baseline, compare_with_baseline, judge
+from ..judgement import Judgement, can_be_baseline, compare_with_baseline, judge, require_verdict
 from ..options import Access, BranchOptions, Json, MaxBytes
 from ..output import Output
 from ..session_names import LATEST, parse_session
@@ -164,9 +164,8 @@ async def _judge(
     """Return the verdict on sessions, newest first. The failures of the test cases are not read."""
     if gate.newest_only:
         sessions = sessions[:1]
-    number = f"#{sessions[0].relative_id}"
-    if (gate.baseline is not None or gate.exit_code) and not any(session.has_verdict for session in sessions):
-        raise NothingToJudgeError(f"session {number} neither passed nor failed: wait until it has finished")
+    if gate.baseline is not None or gate.exit_code:
+        require_verdict(sessions)
     judgement = judge(source.suite, await source.failing_runs(sessions))
     if gate.baseline is None:
         return judgement
@@ -176,7 +175,8 @@ async def _judge(
             branch=gate.baseline, last=last, where=lambda session: can_be_baseline(session, sessions)
         )
     except NothingToJudgeError as error:
-        raise NothingToJudgeError(f"nothing older and of another commit to compare {number} with: {error}") from None
+        number = sessions[0].relative_id
+        raise NothingToJudgeError(f"nothing older and of another commit to compare #{number} with: {error}") from None
     return compare_with_baseline(judgement, gate.baseline, await source.failing_runs(earlier[:last]), quarantine)
 
 

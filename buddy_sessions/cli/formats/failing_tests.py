@@ -19,6 +19,7 @@ CAUSE_COLUMNS = ("workspace", "project", "suite_id", "relative_ids", "type", "te
 """What `--group` prints of a cause. `new` is null without a baseline."""
 
 _T = TypeVar("_T")
+_CRASHED = "failed without a failing test"
 _MAX_FACTS = 3  # of one kind
 
 
@@ -77,10 +78,7 @@ def failures_page(judgement: Judgement) -> Page:
     if baseline is not None:
         facts.append(f"Compared with {places(*baseline.sessions)}")
         facts += [f"Quarantine of {code(entry.pattern)} ended on {entry.until}" for entry in _first(baseline.expired)]
-    facts += [
-        f"Session #{session.relative_id} failed without a failing test: {code(_reason(session))}"
-        for session in _first(judgement.crashed)
-    ]
+    facts += crash_facts(judgement.crashed)
     sections = []
     for novelty in (None,) if baseline is None else NOVELTIES:
         tests = [test for test in judgement.tests if test.baseline == novelty]
@@ -91,13 +89,22 @@ def failures_page(judgement: Judgement) -> Page:
     return Page("failures", judgement.suite, title, facts, sections, causes)
 
 
+def print_crashed(output: Output, sessions: Sequence[Session]) -> None:
+    """Print why sessions failed without a failing test."""
+    for session in _first(sessions):
+        output.print_line(f"session #{session.relative_id} {_CRASHED}: {one_line(_reason(session))}")
+
+
+def crash_facts(sessions: Sequence[Session]) -> list[str]:
+    """Return why sessions failed without a failing test, in Markdown."""
+    return [f"Session #{session.relative_id} {_CRASHED}: {code(_reason(session))}" for session in _first(sessions)]
+
+
 def _print_verdict(output: Output, judgement: Judgement) -> None:
     print_summary(output, _verdict(judgement))
     if (baseline := judgement.baseline) is not None:
         output.print_line(f"compared with {count_sessions(baseline.sessions)} of {one_line(baseline.branch)}")
-    for session in _first(judgement.crashed):
-        reason = one_line(_reason(session))
-        output.print_line(f"session #{session.relative_id} failed without a failing test: {reason}")
+    print_crashed(output, judgement.crashed)
 
 
 def _verdict(judgement: Judgement) -> str:

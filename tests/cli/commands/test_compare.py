@@ -61,6 +61,69 @@ def test_jsonl_names_the_change(source: str, database: str, suite: FakeSuite, fa
     assert (not fake.requests) is (source == "database")
 
 
+@pytest.mark.parametrize("source", ["api", "database"])
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], (4, 7)),
+        (["latest"], (4, 7)),
+        (["6"], (2, 6)),
+        ([f"{URL}/five"], (3, 5)),
+        (["f00df00"], (2, 6)),
+        (["2", "3"], (2, 3)),
+    ],
+    ids=["main branch", "latest", "branch", "pull request", "commit", "both"],
+)
+def test_default_sessions(
+    source: str, arguments: list[str], expected: tuple[int, int], fake: FakeBuddy, call: Call, tmp_path: Path
+) -> None:
+    """The new session is the latest of the main branch, the old one is that before it on its branch."""
+    suite = fake.add_suite("acme", "shop", "a")
+    for number, ref in enumerate(["main", "dev", "PR", "main", "PR", "dev", "main", "dev"], start=1):
+        kind = "PULL_REQUEST" if ref == "PR" else "BRANCH"
+        status = "SUCCESSFUL" if number < 8 else "SKIPPED"
+        revision = "f00d" * 10 if number == 6 else "a" * 40
+        cases = [{"name": f"t{number}"}]
+        identifier = "five" if number == 5 else str(number) * 8
+        suite.create(id=identifier, branch=ref, ref_type=kind, status=status, revision=revision, cases=cases)
+    words = ["compare", SUITE, *arguments]
+    if source == "database":
+        sync_database(fake, tmp_path / "sessions.db", cases="all")
+        words += ["--db", str(tmp_path / "sessions.db")]
+    code, out, err = call(*words)
+    assert (code, err) == (0, "")
+    assert {row["change"]: row["relative_id"] for row in rows(out)} == {"removed": expected[0], "added": expected[1]}
+
+
+@pytest.mark.parametrize(
+    ("new", "code"),
+    [
+        ({"cases": [failed("breaks")]}, 1),
+        ({"cases": [failed("stays"), {"name": "breaks"}]}, 0),
+        ({"status": "ERROR", "cases": [], "error_message": "disk full"}, 1),
+        ({"status": "SUCCESSFUL", "cases": [{"name": "stays"}]}, 0),
+        ({"status": "IN_PROGRESS", "cases": [{"name": "stays"}]}, 5),
+    ],
+    ids=["newly failing", "still failing", "crashed", "green", "unfinished"],
+)
+def test_exit_code(new: dict[str, Any], code: int, fake: FakeBuddy, call: Call) -> None:
+    suite = fake.add_suite("acme", "shop", "a")
+    suite.create(cases=[{"name": "breaks"}, failed("stays")])
+    suite.create(**new)
+    assert call("compare", SUITE, "2").code == 0
+    for output_format in ("jsonl", "table", "markdown"):
+        result = call("compare", SUITE, "2", "--exit-code", "--format", output_format)
+        assert result.code == code
+        assert ("disk full" in result.out) is ("error_message" in new and output_format != "jsonl")
+
+
+def test_session_without_an_earlier_one(fake: FakeBuddy, call: Call) -> None:
+    fake.add_suite("acme", "shop", "a").create(cases=[failed("breaks")])
+    code, out, err = call("compare", SUITE)
+    assert (code, out) == (5, "")
+    assert err.startswith("error: nothing to compare #1 with: ")
+
+
 @pytest.mark.usefixtures("suite")
 def test_table_for_80_columns(call: Call) -> None:
     code, out, err = call("compare", f"{URL}/new", "#1", f"{URL}/new?tab=tests", "--format", "table")
