@@ -75,7 +75,7 @@ class CaseSource(ABC):
 
     @abstractmethod
     async def read_runs(self, *, branch: str, last: int) -> list[TestRun]:
-        """Return what `runs` does, or an empty list."""
+        """Return what `runs` does. Raises NothingToJudgeError if there is none."""
 
     async def newest(self) -> list[Session]:
         """Return the newest 100 sessions, newest first. They are read once."""
@@ -142,12 +142,7 @@ class CaseSource(ABC):
 
     async def runs(self, *, branch: str | None, last: int) -> list[TestRun]:
         """Return at most `last` of the newest sessions with a verdict, with all their test cases, oldest first."""
-        name = await self.choose_branch(branch)
-        runs = await self.read_runs(branch=name, last=last)
-        if not runs:
-            await self.verdicts(branch=name)  # explains a suite or branch without sessions
-            raise NothingToJudgeError(f"the finished sessions of {self.suite} were deleted: try again later")
-        return runs
+        return await self.read_runs(branch=await self.choose_branch(branch), last=last)
 
     async def _matches(self, name: str) -> dict[str, list[Session]]:
         """Return what a name fits: a `relative_id`, an ID, and commits with their finished sessions, newest first."""
@@ -243,6 +238,7 @@ class ApiCases(CaseSource):
     async def _read_cases(
         self, sessions: Sequence[Session], read_cases: Callable[[Session], Awaitable[list[TestCase]]]
     ) -> list[TestRun]:
+        """Return the sessions that were not deleted meanwhile. Raises NothingToJudgeError if all were."""
         done = 0
 
         async def read(session: Session) -> TestRun | None:
@@ -255,8 +251,11 @@ class ApiCases(CaseSource):
             self._show(f"{done:,} of {format_count(len(sessions), 'session')}")
             return run
 
-        runs = await map_concurrently(read, sessions, limit=self._buddy.max_concurrency)
-        return [run for run in runs if run is not None]
+        found = await map_concurrently(read, sessions, limit=self._buddy.max_concurrency)
+        runs = [run for run in found if run is not None]
+        if sessions and not runs:
+            raise NothingToJudgeError(f"the finished sessions of {self.suite} were deleted: try again later")
+        return runs
 
 
 class SavedCases(CaseSource):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from buddy_sessions.testing import FakeBuddy, FakeSuite
+from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 from helpers.command_line import Call, rows, sync_database
 
 SUITE = "acme/shop/a"
@@ -194,6 +194,18 @@ def test_session_that_failed_without_a_failing_test_is_red(
     add(suite, branch="fix", revision="f00d" * 10, **crash)
     code, out, err = call("failures", SUITE, "f00df00", *gate, "--format", output_format)
     assert (code, shown in out, err) == (1, True, "")
+
+
+@pytest.mark.parametrize("deleted", ["judged", "main"])
+def test_deleted_session_is_no_verdict(deleted: str, fake: FakeBuddy, suite: FakeSuite, call: Call) -> None:
+    add(suite, "pays", id="main")
+    add(suite, "pays", id="judged", branch="fix")
+    fake.on_request = lambda request: fake.inject(Fault.status(404)) if f"/{deleted}/" in request.path else None
+    assert call("failures", SUITE, "judged", *GATE) == (
+        5,
+        "",
+        f"error: the finished sessions of {SUITE} were deleted: try again later\n",
+    )
 
 
 def test_green_sessions_of_the_baseline_cost_no_request(fake: FakeBuddy, suite: FakeSuite, call: Call) -> None:
