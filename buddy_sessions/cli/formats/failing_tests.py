@@ -103,7 +103,7 @@ def crash_facts(sessions: Sequence[Session]) -> list[str]:
 def _print_verdict(output: Output, judgement: Judgement) -> None:
     print_summary(output, _verdict(judgement))
     if (baseline := judgement.baseline) is not None:
-        output.print_line(f"compared with {count_sessions(baseline.sessions)} of {one_line(baseline.branch)}")
+        output.print_line(f"compared with {one_line(baseline.branch)}: {count_sessions(baseline.sessions)}")
     print_crashed(output, judgement.crashed)
 
 

@@ -87,7 +87,7 @@ class TestVerdicts:
         assert '" tests="5" failures="2" errors="0" skipped="3" ' in call(*words, "--format", "junit").out
         table = call(*words, "--format", "table").out
         assert table.endswith(
-            "\n2 new failures, 1 known, 1 flaky, 1 quarantined\ncompared with 3 sessions, #1 to #3 of main\n"
+            "\n2 new failures, 1 known, 1 flaky, 1 quarantined\ncompared with main: 3 sessions, #1 to #3\n"
         )
         markdown = call(*words, "--format", "markdown").out
         assert "## ❌ 2 new failures, 1 known, 1 flaky, 1 quarantined: <code>fix</code> <a href=" in markdown
