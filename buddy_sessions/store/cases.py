@@ -21,7 +21,7 @@ from .rows import (
     StoredId,
     branch_parameters,
     to_case,
-    to_case_id,
+    to_case_ids,
     to_digest,
     to_session,
     to_sql,
@@ -108,17 +108,17 @@ def _insert_cases(file: DatabaseFile, suite: int, number: int, session: Session,
     file.execute_many("INSERT INTO case_groups VALUES (?, ?, ?)", group_rows)
     data_rows = [(digest, to_sql(text)) for text, digest in data.items()]
     file.execute_many("INSERT INTO case_data (digest, data) VALUES (?, ?) ON CONFLICT DO NOTHING", data_rows)
-    columns = "digest, suite, name, classname, test_group_name, id, url, html_url"
-    file.execute_many(f"INSERT INTO tests ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", tests)
+    columns = "digest, suite, name, classname, test_group_name, id, has_markers, url, html_url"
+    file.execute_many(f"INSERT INTO tests ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", tests)
     file.execute_many(
         """
-        INSERT INTO case_rows VALUES (?, (SELECT number FROM tests WHERE digest = ?), ?, ?, ?, ?, ?,
+        INSERT INTO case_rows VALUES (?, (SELECT number FROM tests WHERE digest = ?), ?, ?, ?, ?, ?, ?,
         (SELECT number FROM case_data WHERE digest = ?))
         """,
         [
             (
                 *(number, digest, position, None if case.status == TestStatus.PASSED else to_sql(case.status.value)),
-                *(case.time, to_case_id(case), groups[case.test_group_id], data.get(case.data)),
+                *(case.time, *to_case_ids(case)[:2], groups[case.test_group_id], data.get(case.data)),
             )
             for position, (case, (digest, *_)) in enumerate(zip(cases, tests, strict=True))
         ],

@@ -73,17 +73,21 @@ def to_session(row: Sequence[Any], members: Members) -> Session:
 def to_test_row(suite: int, session: Session, case: TestCase) -> Row:
     """Return the row of `tests` of a case, without the number: what it has in common with other sessions."""
     values = [value or "" for value in (session.url, session.html_url, case.id, case.test_group_id)]
-    id_ = case.id if to_case_id(case) is None else None
-    texts = (case.name, case.classname, case.test_group_name, id_)
-    row = (suite, *map(to_sql, texts), _to_pattern(case.url, values), _to_pattern(case.html_url, values))
+    urls = [to_sql(case.url), to_sql(case.html_url)]
+    patterns = [_to_pattern(url, values) for url in (case.url, case.html_url)]
+    has_markers = [_from_pattern(pattern, values) for pattern in patterns] == urls
+    *_, id_ = to_case_ids(case)
+    texts = map(to_sql, (case.name, case.classname, case.test_group_name))
+    row = (suite, *texts, id_, has_markers, *(patterns if has_markers else urls))
     return (to_digest(repr(row)), *row)
 
 
-def to_case_id(case: TestCase) -> StoredId | None:
-    """Return the id of a case as it is stored with it; None if it is stored with the test, whose name it contains."""
+def to_case_ids(case: TestCase) -> tuple[bytes | None, StoredId | None, StoredId | None]:
+    """Return the id of a case as it is stored: as hexadecimal digits, as text, or with the test, whose name it has."""
     if _HEX.fullmatch(case.id):
-        return bytes.fromhex(case.id)
-    return case.id if case.id.isascii() and case.name not in case.id else None
+        return bytes.fromhex(case.id), None, None
+    text = to_sql(case.id)
+    return (None, None, text) if case.name in case.id else (None, text, None)
 
 
 def to_digest(text: str) -> bytes:
@@ -135,18 +139,18 @@ def to_time(text: Any) -> datetime | None:
     return None if text is None else _convert(datetime.fromisoformat, text).astimezone(UTC)
 
 
-def _to_pattern(url: str | None, values: Sequence[str]) -> StoredId | None:
-    """Return a URL with markers in place of values, first of the longest; as a blob if that cannot be undone."""
-    if url is None:
-        return None
-    pattern = url
+def _to_pattern(url: str | None, values: Sequence[str]) -> str | None:
+    """Return a URL with markers in place of values, first of the longest, which may contain others."""
     for marker, value in sorted(zip(MARKERS, values, strict=True), key=lambda pair: -len(pair[1])):
-        pattern = pattern.replace(value, marker) if value else pattern
-    restored = pattern
+        url = url.replace(value, marker) if url and value else url
+    return url
+
+
+def _from_pattern(url: str | None, values: Sequence[str]) -> str | None:
+    """Return a URL with values in place of markers, as the view `cases` does."""
     for marker, value in zip(MARKERS, values, strict=True):
-        restored = restored.replace(marker, value)
-    is_exact = restored == url and isinstance(to_sql(url), str)
-    return pattern if is_exact else url.encode(errors="surrogatepass")
+        url = url and url.replace(marker, value)
+    return url
 
 
 def _convert(function: Callable[[Any], _T], value: Any) -> _T:

@@ -14,18 +14,24 @@ VERSION = 1
 NOW = "strftime('%Y-%m-%dT%H:%M:%SZ', 'now')"
 """SQL for the current time, as it is stored."""
 
-MARKERS = "\1\2\3\4"
-"""They stand for the `url` and the `html_url` of a session, the id of a case, and that of its group in a URL."""
+# The SQL of views uses only functions that DuckDB has, too: it reads a view by executing its SQL itself.
+_CASE_ID = "coalesce(tests.id, each.text_id, lower(hex(each.id)))"
 
-_CASE_ID = "coalesce(tests.id, iif(typeof(each.id) = 'blob', lower(hex(each.id)), each.id))"
+MARKERS = {
+    "{url}": "sessions.url",
+    "{html_url}": "sessions.html_url",
+    "{id}": _CASE_ID,
+    "{test_group_id}": "case_groups.id",
+}
+"""What stands in the URLs of a test for the values that differ, and the SQL of these values."""
 
 
 def _url(column: str) -> str:
     """Return the SQL of a URL: with the values in place of the markers."""
     url = column
-    for marker, value in zip(MARKERS, ("sessions.url", "sessions.html_url", _CASE_ID, "case_groups.id"), strict=True):
-        url = f"replace({url}, char({ord(marker)}), coalesce({value}, ''))"
-    return f"iif(typeof({column}) = 'text', {url}, {column})"
+    for marker, value in MARKERS.items():
+        url = f"replace({url}, '{marker}', coalesce({value}, ''))"
+    return f"CASE WHEN tests.has_markers THEN {url} ELSE {column} END"
 
 
 CASE_COLUMNS = {
@@ -120,21 +126,21 @@ SCHEMA = (
         {", ".join(f"{value} AS {name}" for name, value in CASE_COLUMNS.items())}
     FROM {CASES}
     """,
-    # Internal: what the cases of a test have in common in all sessions, each once; `digest` is of all other columns. A
-    # URL has markers in place of what differs; it is a blob if it contains a marker itself. `id` is null if the cases
-    # have ids of their own.
+    # Internal: what the cases of a test have in common in all sessions, each once; `digest` is of all other columns.
+    # Whether the URLs have markers in place of what differs. `id` is null if the cases have ids of their own.
     """
     CREATE TABLE tests (
         number INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, suite INTEGER NOT NULL, name TEXT NOT NULL,
-        classname TEXT, test_group_name TEXT, id TEXT, url TEXT, html_url TEXT
+        classname TEXT, test_group_name TEXT, id TEXT, has_markers INTEGER NOT NULL, url TEXT, html_url TEXT
     )
     """,
     "CREATE INDEX tests_name ON tests (suite, name)",
-    # Internal: what differs. `position` is the place in the list of the session; `status` is null for PASSED; `id` is a
-    # blob if it consists of hexadecimal digits. `time` has no type for the same reason as `duration`.
+    # Internal: what differs. `position` is the place in the list of the session; `status` is null for PASSED; `id` is
+    # one of hexadecimal digits. `time` has no type for the same reason as `duration`.
     """
     CREATE TABLE case_rows (
-        session INTEGER, test INTEGER, position INTEGER, status TEXT, time, id, test_group INTEGER, data INTEGER,
+        session INTEGER, test INTEGER, position INTEGER, status TEXT, time, id BLOB, text_id TEXT, test_group INTEGER,
+        data INTEGER,
         PRIMARY KEY (session, test, position)
     ) WITHOUT ROWID
     """,

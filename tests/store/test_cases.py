@@ -34,6 +34,7 @@ from buddy_sessions.store.cases import load_cases, save_cases
 from buddy_sessions.store.file import DatabaseFile
 from buddy_sessions.store.messages import PageToSave
 from buddy_sessions.store.pages import save_page
+from buddy_sessions.store.schema import MARKERS
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
 from helpers.effort import repeats
 from helpers.stores import KEY, OTHER_KEY, SyncedSuite, collect_numbers, execute, query
@@ -73,6 +74,18 @@ def listed(suite: FakeSuite, session_id: str, status: str | None = None) -> list
         for case in suite.cases(session_id)
         if status is None or case["status"] == status
     ]
+
+
+def query_with_duckdb(path: Path, sql: str) -> list[Any]:
+    """Return the rows of a query to a database file, which is attached as `buddy`."""
+    duckdb = pytest.importorskip("duckdb")
+    package = pytest.importorskip("duckdb_extension_sqlite_scanner", reason="DuckDB's SQLite extension")
+    (extension,) = Path(package.__path__[0], "extensions", f"v{duckdb.__version__}").iterdir()
+    with duckdb.connect(config={"extension_directory": str(path.parent)}) as connection:
+        connection.execute(f"INSTALL '{extension}'")
+        connection.execute(f"SET sqlite_all_varchar = true; ATTACH '{path}' AS buddy (TYPE sqlite)")
+        rows: list[Any] = connection.execute(sql).fetchall()
+        return rows
 
 
 class TestScope:
@@ -459,6 +472,15 @@ class TestReadingBack:
         expected = [{**KEY._asdict(), "session_id": session_id, **to_dict(case)} for case in saved]
         assert rows == [{name: value for name, value in case.items() if name != "failure"} for case in expected]
 
+    async def test_duckdb_reads_the_same(self, db: SyncedSuite) -> None:
+        """It executes the SQL of the view itself."""
+        create(db.suite, "FAILED", "PASSED")
+        db.suite.create(cases=[{"name": "x", "id": "p.x"}, {"name": "y", "id": "No 7", "test_group_id": None}])
+        await db.sync(cases="all")
+        fields = "session_id, id, name, status, url, html_url, test_group_name, test_group_id, classname, data"
+        sql = f"SELECT {fields} FROM {{}}cases ORDER BY 1, 2"
+        assert query_with_duckdb(db.path, sql.format("buddy.")) == query(db.path, sql.format(""))
+
     @pytest.mark.parametrize(
         "condition",
         [
@@ -488,7 +510,7 @@ class TestReadingBack:
         assert sizes[1] - sizes[0] <= 60 * 60 * 400
 
 
-_TEXTS = st.text(st.sampled_from("ab1é/ \0\1\2\3\4\ud800"), max_size=5)
+_TEXTS = st.lists(st.sampled_from([*"ab1é/ \0\ud800{}", *MARKERS]), max_size=5).map("".join)
 
 
 @st.composite
