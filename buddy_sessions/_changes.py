@@ -171,13 +171,13 @@ def _lowest_id(sessions: Sequence[Session]) -> int:
 
 
 def numbers_restart(sessions: Iterable[Session], known: Collection[Session]) -> bool:
-    """Return whether a session was created after all known ones, and has a lower number than one of them.
+    """Return whether a session was created after all known ones, and has no higher number than one of them.
 
     Older sessions that move up because the known ones were deleted have lower numbers, too.
     """
     highest_id = max(map(_relative_id, known), default=0)
     latest = max((each.create_date for each in known if each.create_date is not None), default=None)
     return latest is not None and any(
-        each.relative_id < highest_id and each.create_date is not None and each.create_date > latest
+        each.relative_id <= highest_id and each.create_date is not None and each.create_date > latest
         for each in sessions
     )

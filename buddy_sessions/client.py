@@ -474,8 +474,7 @@ class BuddyClient:
         Raises:
             ConfigError: An argument is invalid. Raised here, before any I/O.
         """
-        name = None if branch == "*" else branch
-        new_watch = partial(self._new_watch, suites, interval=interval, branch=name, on_failure=on_failure)
+        new_watch = partial(self._new_watch, suites, interval=interval, on_failure=on_failure)
         return StatusWatch(new_watch, self.failures, branch=branch)
 
     def _new_watch(self, suites: Iterable[SuiteRef], *, interval: float, branch: str | None, **options: Any) -> Watch:

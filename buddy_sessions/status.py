@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from attrs import frozen
 
@@ -57,17 +57,29 @@ class StatusChange:
 
 @frozen(kw_only=True)
 class _Judged(Change):
-    """A change of a session, and the change of the status that follows from it, if there is one."""
+    """A change of a session, the session that decides the status after it, and the change of the status, if any."""
 
+    run: TestRun | None
     event: StatusChange | None
+
+
+class SavedStatuses(Protocol):
+    """Saves the session that decides the status of a suite, so that another process can continue a watch."""
+
+    async def load(self, key: SuiteKey) -> tuple[TestRun, bool] | None:
+        """Return the saved session of a suite with its failing tests, and whether its event was acknowledged."""
+
+    async def save(self, key: SuiteKey, run: TestRun, *, is_acknowledged: bool) -> None:
+        """Save the session that decides the status of a suite, with its failing tests."""
 
 
 class StatusWatch(AsyncIterator[StatusChange]):
     """The status changes of many suites, as one stream that ends when it is closed.
 
-    Created by `BuddyClient.watch_status`. Use it as `async with`, so that leaving the block stops the requests at once.
-    It works like a `Watch`, with the same rounds, requests, errors and limits, but reports the status of suites:
-    only one task can iterate over it, and after a `break`, the next loop continues with the next event.
+    Created by `BuddyClient.watch_status` and `SessionStore.watch_status`. Use it as `async with`, so that leaving the
+    block stops the requests at once. It works like a `Watch`, with the same rounds, requests, errors and limits, but
+    reports the status of suites: only one task can iterate over it, and after a `break`, the next loop continues with
+    the next event.
 
     The status of a suite is that of one branch, and follows from its latest session that is SUCCESSFUL or ERROR. A
     session that finishes after a newer one has finished does not change it. Neither does a deleted one. A reopened one
@@ -75,6 +87,8 @@ class StatusWatch(AsyncIterator[StatusChange]):
 
     The failing tests of a session that fails are read with two requests or more. If they cannot be read, the round
     fails: it is done again later, so that no event is lost. An event is acknowledged when you ask for the next one.
+    With a store, a watch continues with the first event that was not acknowledged. If another branch has become the
+    main branch of a suite meanwhile, the suite begins with CURRENT again.
 
     Example:
         >>> async with buddy.watch_status(["acme/storefront/MNbyVedg"]) as changes:
@@ -88,12 +102,10 @@ class StatusWatch(AsyncIterator[StatusChange]):
         read_failing: Callable[[SuiteKey, Session], Awaitable[list[TestCase]]],
         *,
         branch: str | None,
+        saved: SavedStatuses | None = None,
     ) -> None:
-        self._read_failing = read_failing
-        self._branch = branch
-        self._main_branches: dict[SuiteKey, str | None] = {}
-        self._latest: dict[SuiteKey, TestRun] = {}  # the session that decides the status, with its failing tests
-        self._watch = new_watch(judge=self._judge)
+        statuses = _Statuses(read_failing, branch=branch, saved=saved)
+        self._watch = new_watch(branch=None if branch == "*" else branch, judge=statuses.judge, state=statuses)
 
     async def __aenter__(self) -> Self:
         return self
@@ -138,26 +150,79 @@ class StatusWatch(AsyncIterator[StatusChange]):
                 return change.event
         raise StopAsyncIteration
 
-    async def _judge(self, suite: SuiteKey, sessions: Sequence[Session], changes: Sequence[Change]) -> list[_Judged]:
-        """Return the changes of a round with the events that follow; without a status, the latest session."""
-        if suite not in self._main_branches and sessions:
-            self._main_branches[suite] = main_branch(sessions) if self._branch is None else None
-        run = self._latest.get(suite)
-        candidates = [session for session in sessions if self._decides(suite, session)]
-        if run is None and candidates and not changes:
-            latest = max(candidates, key=lambda session: session.relative_id)
-            changes = [Change(kind=ChangeKind.NEW, suite=suite, session=latest)]
+
+class _Statuses:
+    """The statuses of the suites of a watch, which are its `WatchState`: of each suite, the session that decides it."""
+
+    def __init__(
+        self,
+        read_failing: Callable[[SuiteKey, Session], Awaitable[list[TestCase]]],
+        *,
+        branch: str | None,
+        saved: SavedStatuses | None,
+    ) -> None:
+        self._read_failing = read_failing
+        self._branch = branch
+        self._saved = saved
+        self._main_branches: dict[SuiteKey, str | None] = {}
+        self._latest: dict[SuiteKey, TestRun] = {}  # the session that decides the status, with its failing tests
+        self._to_repeat: set[SuiteKey] = set()  # their first event was not acknowledged
+
+    async def load(self, key: SuiteKey) -> list[Session] | None:
+        """Return the session that decided the status of a suite: what is newer may have changed it."""
+        saved = None if self._saved is None else await self._saved.load(key)
+        if saved is None:
+            return None
+        run, is_acknowledged = saved
+        self._latest[key] = run
+        if not is_acknowledged:
+            self._to_repeat.add(key)
+        return [run.session]
+
+    async def start(self, key: SuiteKey, sessions: Iterable[Session]) -> None:
+        """Save nothing: the first event says what the status is."""
+
+    async def save(self, change: Change) -> None:
+        """Save the session that decides the status after a change that was acknowledged."""
+        if self._saved is not None and isinstance(change, _Judged) and change.run is not None:
+            await self._saved.save(change.suite, change.run, is_acknowledged=True)
+
+    async def judge(self, suite: SuiteKey, sessions: Sequence[Session], changes: Sequence[Change]) -> list[_Judged]:
+        """Return the changes of a round with the events that follow; without a status, also the latest session."""
+        self._choose_branch(suite, sessions)
+        before = run = self._latest.get(suite)
+        decisive = [session for session in sessions if self._decides(suite, session)]
+        if run is None and decisive and not any(self._decides(suite, change.session) for change in changes):
+            latest = max(decisive, key=lambda session: session.relative_id)
+            changes = [*changes, Change(kind=ChangeKind.NEW, suite=suite, session=latest)]
         judged: list[_Judged] = []
+        if run is not None and suite in self._to_repeat:
+            first = StatusChange(suite=suite, kind=StatusKind.CURRENT, session=run.session, newly_failing=run.cases)
+            judged.append(_judged(Change(kind=ChangeKind.NEW, suite=suite, session=run.session), run, first))
         for change in changes:
-            session, event = change.session, None
-            if self._decides(suite, session):
-                run, event = await self._next_run(suite, run, session)
-            judged.append(
-                _Judged(kind=change.kind, suite=suite, session=session, previous=change.previous, event=event)
-            )
-        if run is not None:
-            self._latest[suite] = run  # not earlier: if the round fails, all its changes are judged again
+            event = None
+            if self._decides(suite, change.session):
+                run, event = await self._next_run(suite, run, change.session)
+            judged.append(_judged(change, run, event))
+        if run is None:
+            return judged
+        if before is None and self._saved is not None:
+            current = next(each.run for each in judged if each.run is not None)
+            await self._saved.save(suite, current, is_acknowledged=False)
+        self._latest[suite] = run  # not earlier: if the round fails, all its changes are judged again
+        self._to_repeat.discard(suite)
         return judged
+
+    def _choose_branch(self, suite: SuiteKey, sessions: Sequence[Session]) -> None:
+        """Determine the main branch, once. The saved status of a suite may be that of another one: it is dropped."""
+        if suite in self._main_branches or not sessions:
+            return
+        run = self._latest.get(suite)
+        last = [] if run is None else [run.session]
+        branch = main_branch([*sessions, *last]) if self._branch is None else None
+        if run is not None and branch not in {None, run.session.branch}:
+            del self._latest[suite]
+        self._main_branches[suite] = branch
 
     def _decides(self, suite: SuiteKey, session: Session) -> bool:
         """Return whether the status of a suite can follow from a session."""
@@ -193,6 +258,11 @@ class StatusWatch(AsyncIterator[StatusChange]):
         return run, StatusChange(
             suite=suite, kind=kind, session=session, previous=previous, newly_failing=newly_failing, fixed=fixed
         )
+
+
+def _judged(change: Change, run: TestRun | None, event: StatusChange | None) -> _Judged:
+    kind, session, previous = change.kind, change.session, change.previous
+    return _Judged(kind=kind, suite=change.suite, session=session, previous=previous, run=run, event=event)
 
 
 def _without(cases: Sequence[TestCase], others: Sequence[TestCase]) -> tuple[TestCase, ...]:

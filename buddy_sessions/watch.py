@@ -54,8 +54,8 @@ class WatchState(Protocol):
     async def start(self, key: SuiteKey, sessions: Iterable[Session]) -> None:
         """Save the sessions that exist when the watch of a suite starts, in place of all that were saved before."""
 
-    async def save(self, key: SuiteKey, session: Session) -> None:
-        """Save a session whose change was acknowledged."""
+    async def save(self, change: Change) -> None:
+        """Save a change that was acknowledged."""
 
 
 class Watch(AsyncIterator[Change]):
@@ -197,7 +197,7 @@ class Watch(AsyncIterator[Change]):
     async def _acknowledge(self) -> None:
         """Save the last change that was returned: the consumer has handled it, since it asks for the next one."""
         if self._state is not None and (change := self._unacknowledged) is not None:
-            await self._state.save(change.suite, change.session)
+            await self._state.save(change)
         self._unacknowledged = None
 
     async def _work(self) -> None:

@@ -1,12 +1,14 @@
-"""`StatusWatch` over a real server, in virtual time."""
+"""`StatusWatch` over a real server, in virtual time: of a client, and of a store that is restarted."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from buddy_sessions import (
     BuddyClient,
     ConfigError,
     NotFoundError,
+    SessionStore,
     StatusChange,
     StatusKind,
     StatusWatch,
@@ -68,8 +71,13 @@ def short(events: list[StatusChange]) -> list[Short]:
 
 
 @asynccontextmanager
-async def watching(buddy: BuddyClient, *suites: FakeSuite, **options: Any) -> AsyncIterator[Events]:
-    watch = buddy.watch_status([suite.key for suite in suites], interval=INTERVAL, **options)
+async def watching(
+    buddy: BuddyClient, *suites: FakeSuite, store: SessionStore | None = None, **options: Any
+) -> AsyncIterator[Events]:
+    """Watch suites; with a store, continue from where the last watch stopped."""
+    keys = [suite.key for suite in suites]
+    new_watch = buddy.watch_status if store is None else partial(store.watch_status, buddy)
+    watch = new_watch(keys, interval=INTERVAL, **options)
     async with asyncio.TaskGroup() as group, watch:
         events = Events(watch)
         group.create_task(events.collect())
@@ -85,6 +93,35 @@ async def buddy(fake: FakeBuddy) -> AsyncIterator[BuddyClient]:
 @pytest.fixture
 def suite(fake: FakeBuddy) -> FakeSuite:
     return fake.add_suite("acme", "shop", "unit")
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SessionStore]:
+    async with SessionStore(tmp_path / "watch.db") as store:
+        yield store
+
+
+@pytest.fixture(params=["one watch", "restarts"])
+def restarted(request: pytest.FixtureRequest, store: SessionStore) -> SessionStore | None:
+    """A store whose watch is restarted all the time; None for the one watch of a client."""
+    return store if request.param == "restarts" else None
+
+
+@asynccontextmanager
+async def checking(
+    buddy: BuddyClient, suite: FakeSuite, restarted: SessionStore | None, **options: Any
+) -> AsyncIterator[Callable[[], Awaitable[list[Short]]]]:
+    """Yield a function that checks the suite, and returns the new events. With a store, it starts a watch each time."""
+
+    async def settled() -> list[Short]:
+        async with watching(buddy, suite, store=restarted, **options) as events:
+            return await events.settled()
+
+    if restarted is not None:
+        yield settled
+    else:
+        async with watching(buddy, suite, **options) as events:
+            yield events.settled
 
 
 def cases_of(names: str) -> list[dict[str, Any]]:
@@ -186,14 +223,16 @@ STEPS: dict[str, list[tuple[Act, list[Short]]]] = {
 
 class TestChanges:
     @pytest.mark.parametrize("steps", STEPS.values(), ids=STEPS.keys())
-    async def test_reported(self, buddy: BuddyClient, suite: FakeSuite, steps: list[tuple[Act, list[Short]]]) -> None:
+    async def test_reported(
+        self, buddy: BuddyClient, suite: FakeSuite, restarted: SessionStore | None, steps: list[tuple[Act, list[Short]]]
+    ) -> None:
         green(suite)
-        async with watching(buddy, suite) as events:
-            assert await events.settled() == [(CURRENT, 1, "", "")]
+        async with checking(buddy, suite, restarted) as settled:
+            assert await settled() == [(CURRENT, 1, "", "")]
             for act, expected in steps:
                 act(suite)
-                assert await events.settled() == expected
-            assert await events.settled() == []
+                assert await settled() == expected
+            assert await settled() == []
 
     async def test_event_has_both_sessions(self, buddy: BuddyClient, suite: FakeSuite) -> None:
         first, second = red(suite, "a"), green(suite)
@@ -206,27 +245,26 @@ class TestChanges:
         assert event.previous is not None
         assert (event.suite, event.previous.id, event.session.id) == (suite.key, first["id"], third["id"])
 
-    async def test_suite_that_is_created_again(self, buddy: BuddyClient, suite: FakeSuite) -> None:
-        """Between two rounds: its numbers start again."""
-        suite.populate(30, until=datetime(2026, 1, 1, tzinfo=UTC))
-        async with watching(buddy, suite) as events:
-            ((kind, *_),) = await events.settled()
-            for session in suite.sessions:
-                suite.delete(session)
-            red(suite, "a", relative_id=1)
-            suite.create(relative_id=2, cases=cases_of(""))
-            assert (kind, await events.settled()) == (CURRENT, [(CURRENT, 1, "a", ""), (RECOVERED, 2, "", "a")])
-
-    async def test_suite_that_disappears_and_returns(
-        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
+    @pytest.mark.parametrize("is_noticed", [False, True])
+    async def test_suite_that_is_created_again(
+        self,
+        fake: FakeBuddy,
+        buddy: BuddyClient,
+        suite: FakeSuite,
+        restarted: SessionStore | None,
+        is_noticed: bool,
     ) -> None:
+        """Between two rounds, or while it is missing: its numbers start again."""
         suite.populate(30, until=datetime(2026, 1, 1, tzinfo=UTC))
-        async with watching(buddy, suite) as events:
-            await events.settled()
+        async with checking(buddy, suite, restarted, on_failure="retry") as settled:
+            ((kind, *_),) = await settled()
             fake.suites.clear()
-            assert await events.settled() == []
-            red(fake.add_suite(*suite.key), "a")
-            assert await events.settled() == [(CURRENT, 1, "a", "")]
+            if is_noticed:
+                assert await settled() == []
+            other = fake.add_suite(*suite.key)
+            red(other, "a")
+            green(other)
+            assert (kind, await settled()) == (CURRENT, [(CURRENT, 1, "a", ""), (RECOVERED, 2, "", "a")])
 
 
 class TestStart:
@@ -382,9 +420,15 @@ class TestOutage:
             fake.on_request = None
             assert await events.settled() == [(CURRENT, 1, "a", "")]
 
-    @pytest.mark.parametrize("seed", range(4))
+    @pytest.mark.parametrize("seed", range(3))
     async def test_events_add_up_to_the_status(
-        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, seed: int, caplog: pytest.LogCaptureFixture
+        self,
+        fake: FakeBuddy,
+        buddy: BuddyClient,
+        suite: FakeSuite,
+        restarted: SessionStore | None,
+        seed: int,
+        caplog: pytest.LogCaptureFixture,
     ) -> None:
         """Sessions of two branches finish in any order, while requests fail."""
         chance = random.Random(seed)
@@ -403,15 +447,14 @@ class TestOutage:
                 elif session is not None and session["status"] == "IN_PROGRESS" and chance.random() < 0.3:
                     suite.finish(session, cases=cases_of(names))
 
-        async with watching(buddy, suite) as events:
-            assert await events.settled() == [(CURRENT, 1, "", "")]
+        async with checking(buddy, suite, restarted) as settled:
+            assert await settled() == [(CURRENT, 1, "", "")]
             fake.on_request = disturb
             for step in range(40):
                 if step == 39:
                     fake.on_request = None
                     fake.faults.clear()
-                await events.watch.settled()
-                for kind, number, newly_failing, fixed in short(events.take()):
+                for kind, number, newly_failing, fixed in await settled():
                     was_red, latest = bool(failing), max(latest, number)
                     assert latest == number
                     assert failing.isdisjoint(newly_failing.split())
@@ -424,6 +467,46 @@ class TestOutage:
         finished = [each for each in suite.sessions if each["ref_name"] == "main" and each["status"] != "IN_PROGRESS"]
         assert len(finished) > 5
         assert failing == {case["name"] for case in suite.cases(finished[0], status="FAILED")}
+
+
+class TestStore:
+    async def test_more_new_sessions_than_a_watch_remembers(
+        self, buddy: BuddyClient, suite: FakeSuite, store: SessionStore
+    ) -> None:
+        async with checking(buddy, suite, store) as settled:
+            green(suite)
+            await settled()
+            red(suite, "a")
+            for _ in range(120):
+                green(suite)
+            assert await settled() == [(FAILING, 2, "a", ""), (RECOVERED, 3, "", "a")]
+            assert await settled() == []
+
+    async def test_each_branch_has_its_own_state(
+        self, buddy: BuddyClient, suite: FakeSuite, store: SessionStore
+    ) -> None:
+        green(suite, branch="master")
+        red(suite, "a", branch="fix")
+        current: dict[str | None, Short] = {
+            None: (CURRENT, 1, "", ""),
+            "fix": (CURRENT, 2, "a", ""),
+            "*": (CURRENT, 2, "a", ""),
+        }
+        for branch, event in current.items():
+            async with checking(buddy, suite, store, branch=branch) as settled:
+                assert await settled() == [event]
+                assert await settled() == []
+
+    async def test_another_main_branch_begins_anew(
+        self, buddy: BuddyClient, suite: FakeSuite, store: SessionStore
+    ) -> None:
+        async with checking(buddy, suite, store) as settled:
+            red(suite, "a", branch="master")
+            assert await settled() == [(CURRENT, 1, "a", "")]
+            green(suite, branch="main")
+            red(suite, "a", branch="master")
+            assert await settled() == [(CURRENT, 2, "", "")]
+            assert await settled() == []
 
 
 class TestStream:

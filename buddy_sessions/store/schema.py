@@ -210,6 +210,16 @@ SCHEMA = (
         PRIMARY KEY (workspace, project, suite_id, branch, id)
     )
     """,
+    # Internal: the session that decides the status of a suite, as a status watch has reported it, its failing test
+    # cases as JSON, and whether that event was acknowledged: only the first one is saved before it is. The branch ""
+    # stands for the main branch, "*" for all branches.
+    """
+    CREATE TABLE statuses (
+        workspace TEXT NOT NULL, project TEXT NOT NULL, suite_id TEXT NOT NULL, branch TEXT NOT NULL,
+        session TEXT NOT NULL, failing TEXT NOT NULL, is_acknowledged INTEGER NOT NULL,
+        PRIMARY KEY (workspace, project, suite_id, branch)
+    )
+    """,
     "CREATE INDEX watched_newest ON watched (workspace, project, suite_id, branch, relative_id DESC)",
 )
 """The statements that create version 1."""

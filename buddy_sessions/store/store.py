@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -27,6 +28,7 @@ from ..analysis import main_branch
 from ..client import BuddyClient
 from ..harvest import Harvest, OnFailure
 from ..models import CaseScope, Session, Suite, SuiteKey, SuiteRef, TestCase, TestKey, TestRun
+from ..status import StatusWatch
 from ..watch import OnFirstFailure, Watch
 from .cases import load_cases, load_history, load_runs
 from .messages import MAX_DETAILS, SyncScope
@@ -35,7 +37,7 @@ from .sessions import load_covered, load_sessions, load_suites
 from .sync import SuiteSync
 from .sync_run import SyncRun
 from .thread import DatabaseThread
-from .watches import StoreWatchState
+from .watches import StoreStatuses, StoreWatchState
 
 _PAGE_SIZE = 1000
 
@@ -240,6 +242,37 @@ class SessionStore:
             on_failure=on_failure,
             state=StoreWatchState(self._thread, branch=branch),
         )
+
+    def watch_status(
+        self,
+        buddy: BuddyClient,
+        suites: Iterable[SuiteRef],
+        *,
+        branch: str | None = None,
+        interval: float = 60.0,
+        on_failure: OnFirstFailure = "raise",
+    ) -> StatusWatch:
+        """Return the status changes of many suites as one stream, from where the last status watch stopped.
+
+        An event is acknowledged, and saved in the database, when you ask for the next one. After a crash, the event
+        that was not acknowledged is reported again, and none is lost. The first event of a suite that was never watched
+        is its current status. Each `branch` has its own state. Syncs and other watches neither read nor change it.
+
+        Args:
+            buddy: The client to read with.
+            suites: The suites. A suite that is listed twice is watched once.
+            branch: The branch whose status is reported, as in `BuddyClient.watch_status`.
+            interval: Seconds between two checks of a suite, with a jitter of 10 %.
+            on_failure: As in `watch`.
+
+        Raises:
+            ConfigError: An argument is invalid. Raised here, before any I/O.
+            StoreError: As in `watch`.
+        """
+        self._thread.check_writable()
+        new_watch = partial(buddy._new_watch, suites, interval=interval, on_failure=on_failure)  # noqa: SLF001 - as in `watch`
+        saved = StoreStatuses(self._thread, branch=branch)
+        return StatusWatch(new_watch, buddy.failures, branch=branch, saved=saved)
 
     async def sessions(self, suite: SuiteRef, *, branch: str | None = None) -> list[Session]:
         """Return the saved sessions of a suite, except deleted ones, newest first.

@@ -1,4 +1,4 @@
-"""The sessions that the watches of a store have seen, so that a watch continues where the last one stopped."""
+"""What the watches of a store have seen, so that a watch continues where the last one stopped."""
 # ruff: noqa: S608 - the only variable parts of the SQL are the constants of this module
 
 from __future__ import annotations
@@ -6,9 +6,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 
-from .._changes import REMEMBERED_SESSIONS
-from .._decoding.converter import session_from_dict, to_dict
-from ..models import Session, SuiteKey
+from .._changes import REMEMBERED_SESSIONS, Change
+from .._decoding.converter import case_from_dict, session_from_dict, to_dict
+from ..models import Session, SuiteKey, TestRun
 from .file import DatabaseFile
 from .rows import from_json, to_sql
 from .thread import DatabaseThread
@@ -31,9 +31,25 @@ class StoreWatchState:
         """Save the sessions that exist when the watch of a suite starts, in place of all that were saved before."""
         await self._thread.run(start_watch, key, self._branch, list(sessions))
 
-    async def save(self, key: SuiteKey, session: Session) -> None:
-        """Save a session whose change was acknowledged. Of the saved sessions, keep only the newest."""
-        await self._thread.run(save_watched, key, self._branch, session)
+    async def save(self, change: Change) -> None:
+        """Save the session of a change that was acknowledged. Of the saved sessions, keep only the newest."""
+        await self._thread.run(save_watched, change.suite, self._branch, change.session)
+
+
+class StoreStatuses:
+    """The `SavedStatuses` of the status watches of one branch, of the main branches (None), or of all ("*")."""
+
+    def __init__(self, thread: DatabaseThread, *, branch: str | None) -> None:
+        self._thread = thread
+        self._branch = branch or ""
+
+    async def load(self, key: SuiteKey) -> tuple[TestRun, bool] | None:
+        """Return the saved session of a suite with its failing tests, and whether its event was acknowledged."""
+        return await self._thread.run(load_status, key, self._branch)
+
+    async def save(self, key: SuiteKey, run: TestRun, *, is_acknowledged: bool) -> None:
+        """Save the session that decides the status of a suite, with its failing tests."""
+        await self._thread.run(save_status, key, self._branch, run, is_acknowledged=is_acknowledged)
 
 
 def load_watch(file: DatabaseFile, key: SuiteKey, branch: str) -> list[Session] | None:
@@ -66,3 +82,21 @@ def _save_session(file: DatabaseFile, key: SuiteKey, branch: str, session: Sessi
         "INSERT OR REPLACE INTO watched VALUES (?, ?, ?, ?, ?, ?, ?)",
         (*key, branch, to_sql(session.id), session.relative_id, json.dumps(to_dict(session))),
     )
+
+
+def load_status(file: DatabaseFile, key: SuiteKey, branch: str) -> tuple[TestRun, bool] | None:
+    """Return the session that decided the status of a suite with its failing tests, and if this was acknowledged."""
+    sql = f"SELECT session, failing, is_acknowledged FROM statuses WHERE {_WATCH}"
+    row = file.execute(sql, (*key, branch)).fetchone()
+    if row is None:
+        return None
+    session, failing = map(from_json, row[:2])
+    return TestRun(session_from_dict(session), tuple(map(case_from_dict, failing))), bool(row[2])
+
+
+def save_status(file: DatabaseFile, key: SuiteKey, branch: str, run: TestRun, *, is_acknowledged: bool) -> None:
+    """Save the session that decides the status of a suite, with its failing tests."""
+    session, failing = json.dumps(to_dict(run.session)), json.dumps([to_dict(case) for case in run.cases])
+    with file.transaction():
+        sql = "INSERT OR REPLACE INTO statuses VALUES (?, ?, ?, ?, ?, ?, ?)"
+        file.execute(sql, (*key, branch, session, failing, is_acknowledged))

@@ -13,11 +13,12 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import define
 
-from buddy_sessions.testing import FakeBuddy, FakeSuite
+from buddy_sessions.testing import FakeBuddy, FakeSuite, RecordedRequest
 from helpers.effort import repeats
 from helpers.stores import KEY, make_due, query
 
@@ -63,6 +64,20 @@ async def main(path, suite):
 asyncio.run(main(*sys.argv[1:]))
 """
 
+WATCH_STATUS = """
+import asyncio, json, os, sys
+from buddy_sessions import BuddyClient, SessionStore
+
+async def main(path, suite):
+    async with BuddyClient.from_env() as buddy, SessionStore(path) as store:
+        async with store.watch_status(buddy, [suite], interval=0.01) as watch:
+            async for event in watch:
+                tests = [[case.name for case in cases] for cases in (event.newly_failing, event.fixed)]
+                os.write(1, json.dumps([event.session.relative_id, event.kind, *tests]).encode() + b"\\n")
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
 FORK = """
 import json, os, sys
 import buddy_sessions.cli, buddy_sessions.store
@@ -95,14 +110,15 @@ class Forks:
     async def readline(self) -> bytes:
         """Return the next line of the output of the program."""
         assert self.parent.stdout
-        return await self.parent.stdout.readline()
+        async with asyncio.timeout(20):
+            return await self.parent.stdout.readline()
 
     def kill(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
 
     async def wait(self) -> tuple[list[bytes], int]:
         """Wait until the program has ended; return the remaining lines of its output, and its exit code."""
-        lines = []
+        lines: list[bytes] = []
         while not (line := await self.readline()).startswith(b"exit "):
             lines.append(line)
         return lines, int(line.split()[1])
@@ -297,3 +313,43 @@ async def test_watch_killed_many_times_misses_no_change(fake: FakeBuddy, forks: 
         lines += remaining
     latest = dict(json.loads(line) for line in lines)
     assert latest == {session["relative_id"]: session["status"] for session in suite.sessions}
+
+
+async def test_status_watch_killed_many_times_loses_no_event(fake: FakeBuddy, forks: Forks, tmp_path: Path) -> None:
+    """Only the event that was not acknowledged is repeated: the failing tests follow from the others."""
+    chance = random.Random(3)
+    path = tmp_path / "watch.db"
+    suite = fake.add_suite(*KEY)
+    suite.create(status="SUCCESSFUL")
+
+    def on_request(request: RecordedRequest) -> None:
+        if request.path.endswith("/sessions"):
+            names = chance.sample("abc", chance.randrange(3))
+            suite.create(cases=[{"name": "passes"}, *({"name": name, "status": "FAILED"} for name in names)])
+
+    failing: set[str] = set()
+    last: list[Any] = []
+    repeated = 0
+    for kill in range(WATCH_KILLS):
+        is_last = kill == WATCH_KILLS - 1
+        fake.on_request = None if is_last else on_request
+        if is_last:
+            suite.create(status="SUCCESSFUL")
+            suite.create(cases=[{"name": "last", "status": "FAILED"}])
+        await forks.start(WATCH_STATUS, path, str(KEY))
+        lines: list[bytes] = []
+        while not lines or (b'"last"' not in lines[-1] if is_last else chance.random() < 0.8):
+            lines.append(await forks.readline())
+        forks.kill()
+        remaining, _ = await forks.wait()
+        for index, line in enumerate(lines + remaining):
+            event = json.loads(line)
+            if index == 0 and event == last:
+                repeated += 1
+                continue
+            _, _, newly_failing, fixed = last = event
+            assert failing.isdisjoint(newly_failing)
+            assert failing.issuperset(fixed)
+            failing = (failing | set(newly_failing)) - set(fixed)
+    assert failing == {"last"}
+    assert repeated < WATCH_KILLS
