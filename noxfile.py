@@ -22,7 +22,7 @@ nox.options.download_python = "never"
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PROJECT)
-EXTRAS = ["cli", "parquet", "report", "speed"]
+EXTRAS = ["cli", "mcp", "parquet", "report", "speed"]
 """The extras that the tests need."""
 PARALLEL = ["-n", str(1 + (os.cpu_count() or 1)), "--dist", "worksteal"]
 """Options of pytest: one worker more than cores, because tests wait for processes, and each worker imports them all."""

@@ -19,6 +19,7 @@ from .commands.failures import list_failures
 from .commands.flaky import list_flaky_tests
 from .commands.harvest import harvest_suites
 from .commands.list import list_sessions
+from .commands.mcp import serve_agents
 from .commands.prune import prune_database
 from .commands.report import report
 from .commands.serve import serve
@@ -45,6 +46,7 @@ _COMMANDS: dict[str, Callable[..., object]] = {
     "prune": prune_database,
     "report": report,
     "watch": watch_suites,
+    "mcp": serve_agents,
     "serve": serve,
     "demo": demo,
 }

@@ -9,8 +9,10 @@ from buddy_sessions import ConfigError
 
 
 def import_extra(name: str, *, extra: str) -> ModuleType:
-    """Return the module of a library that `extra` installs. Raises ConfigError if it is not installed."""
+    """Return the module of a library that `extra` installs. Raises ConfigError if it is not installed, or too old."""
     try:
         return import_module(name)
     except ImportError as error:
-        raise ConfigError(f"{name} is not installed; run: pip install 'buddy_sessions[{extra}]'") from error
+        raise ConfigError(
+            f"{name.partition('.')[0]} is not installed; run: pip install 'buddy_sessions[{extra}]'"
+        ) from error

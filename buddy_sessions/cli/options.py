@@ -198,11 +198,13 @@ class Connection:
 
     @asynccontextmanager
     async def open_client(
-        self, messages: Output, *, keys: Iterable[str], max_concurrency: int = 8
+        self, messages: Output, *, keys: Iterable[str], max_concurrency: int = 8, max_wait: float = 300.0
     ) -> AsyncIterator[BuddyClient]:
         """Open a client, and print its log to `messages`. If a suite is not found, its error suggests others."""
         with messages.show_logs(debug=self.verbose):
-            async with self._client(max_attempts=self.attempts, max_concurrency=max_concurrency) as buddy:
+            async with self._client(
+                max_attempts=self.attempts, max_concurrency=max_concurrency, max_wait=max_wait
+            ) as buddy:
                 for key in keys:
                     check_host(buddy, key)
                 try:

@@ -128,6 +128,7 @@ def test_wrong_usage(
     [
         ("jinja2", "report", ["report", "--db", "sessions.db", "-o", "x.html"]),
         ("duckdb", "parquet", ["harvest", A, "--out", "x.parquet"]),
+        ("mcp.server.mcpserver", "mcp", ["mcp", "--db", "sessions.db"]),  # which older releases lack
     ],
 )
 def test_missing_extra(
@@ -143,7 +144,7 @@ def test_missing_extra(
     monkeypatch.chdir(tmp_path)
     shutil.copy(saved, "sessions.db")
     monkeypatch.setitem(sys.modules, module, None)
-    expected = f"error: {module} is not installed; run: pip install 'buddy_sessions[{extra}]'\n"
+    expected = f"error: {module.partition('.')[0]} is not installed; run: pip install 'buddy_sessions[{extra}]'\n"
     assert call(*arguments) == (2, "", expected)
     assert not fake.requests
     assert [path.name for path in tmp_path.iterdir()] == ["sessions.db"]

@@ -1,0 +1,44 @@
+"""The command `mcp`: serve agents that ask about tests."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from pathlib import Path
+
+from ..errors import ExitCode
+from ..extras import import_extra
+from ..options import Access
+from ..suite_reader import open_reader
+
+
+async def serve_agents(*, db: Path | None = None, access: Access = Access()) -> None:
+    """Serve agents that ask about tests, over the Model Context Protocol (MCP) on stdin and stdout.
+
+    Add this command to the configuration of your agent, which starts it. Nothing can be changed with its tools. Needs
+    the extra [mcp].
+
+    For example:
+
+    - claude mcp add --transport stdio --env BUDDY_TOKEN=… buddy-tests -- buddy-sessions mcp
+    - buddy-sessions mcp --db sessions.db
+
+    Args:
+        db: Read from this SQLite file, written by "sync --cases failed" or "--cases all", and send no request.
+    """
+    import_extra("mcp.server.mcpserver", extra="mcp")
+    from ..mcp import make_server  # noqa: PLC0415 - it imports the SDK, which takes a second
+
+    # Otherwise the SDK lets the root logger print the warnings of this package a second time.
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.ERROR)
+    logging.basicConfig(handlers=[handler])
+    async with open_reader(
+        db=db, connection=access.connection, defaults=access.defaults, messages=access.verbosity.open()
+    ) as reader:
+        server = make_server(reader)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # The thread of the SDK that waits for stdin cannot be interrupted; and there is nothing to save.
+            signal.signal(number, lambda *_: os._exit(ExitCode.INTERRUPTED))
+        await server.run_stdio_async()
