@@ -75,6 +75,7 @@ class Pacing:
         """Skip the rows of `distance` ids: a page had only rows above the frontier, so the list has grown."""
         self.offset += int(distance * self._density)
         self.overlap = 1
+        self.page_size.limit(self._limits.known_size)  # a server with a lower cap would count another offset
 
     def step_back(self, window: Window, frontier_offset: int) -> None:
         """Go back after a page that has a gap above it: farther each time, or by half of the rows that were skipped."""

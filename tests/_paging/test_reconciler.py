@@ -151,6 +151,15 @@ class TestEnd:
         assert results[-1].proven_range == (1, 5)
         assert limits.trusts_short_pages
 
+    def test_end_of_a_list_that_outgrew_a_cap_is_checked(self) -> None:
+        """Page 1 was too short to show the cap, by which the server counts the offset of page 2."""
+        listing = FakeList([2], cap=20)
+        reconciler = Reconciler(per_page=27, limits=ServerLimits())
+        accept(reconciler, listing.read(reconciler.windows()[0]))
+        listing.create(27)
+        assert read_all(reconciler, listing)[1] == []
+        assert reconciler.verified
+
     @pytest.mark.parametrize(("changes", "verified"), [(2, True), (3, False)])
     def test_end_that_many_changes_keep_from_being_checked_is_not_verified(self, changes: int, verified: bool) -> None:
         listing = FakeList(range(101, 111))
