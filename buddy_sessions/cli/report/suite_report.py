@@ -96,39 +96,22 @@ class Scope(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class SuiteReport:
-    """What a report says about a suite.
-
-    Attributes:
-        suite: The suite.
-        branch: The branch that the verdict is about; None for all sessions.
-        state: The verdict, and whether it is new.
-        latest: The newest session with a verdict; None if there is none.
-        streak: The sessions up to `latest` that have its verdict.
-        red_streak: For a suite that has recovered, the sessions before that failed.
-        causes: Why tests fail in `latest`, most new failures first.
-        baseline: The number of earlier sessions that say which failures are new.
-        are_cases_saved: Whether the failing tests of `latest` are in the database.
-        recent: The figures of the newest sessions.
-        before: The figures of as many sessions before.
-        others: The newest session with a verdict of other branches, tags and pull requests, newest first.
-        other_count: The number of other branches, including those that are not in `others`.
-        read: The number of sessions that were read.
-    """
+    """What a report says about a suite."""
 
     suite: Suite
-    branch: str | None
+    branch: str | None  # that the verdict is about; None for all sessions
     state: State
-    latest: Session | None
-    streak: Streak | None
-    red_streak: Streak | None
-    causes: Sequence[Cause]
-    baseline: int
-    are_cases_saved: bool
-    recent: Figures
-    before: Figures
-    others: Sequence[Session]
-    other_count: int
-    read: int
+    latest: Session | None  # the newest session with a verdict
+    streak: Streak | None  # the sessions up to `latest` that have its verdict
+    red_streak: Streak | None  # for a suite that has recovered, the sessions before that failed
+    causes: Sequence[Cause]  # why tests fail in `latest`, most new failures first
+    baseline: int  # the number of earlier sessions that say which failures are new
+    are_cases_saved: bool  # whether the failing tests of `latest` are in the database
+    recent: Figures  # of the newest sessions
+    before: Figures  # of as many sessions before
+    others: Sequence[Session]  # the newest with a verdict of other branches, tags and pull requests, newest first
+    other_count: int  # of other branches, including those that are not in `others`
+    read: int  # the number of sessions that were read
 
     @property
     def is_red(self) -> bool:
