@@ -69,18 +69,8 @@ def test_base_url_keeps_its_path(text: str, url: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "",
-        "api.buddy.works",
-        "/api",
-        "//api.buddy.works",
-        "ftp://api.buddy.works",
-        "https://",
-        "https://[::1",
-        "https://host:99999",
-        "https://host?x=1",
-        "https://host#x",
-        None,
-        7,
+        *("", "api.buddy.works", "/api", "//api.buddy.works", "ftp://api.buddy.works", "https://", "https://[::1"),
+        *("https://host:99999", "https://host?x=1", "https://host#x", None, 7),
     ],
 )
 def test_invalid_base_url_is_rejected(text: Any) -> None:

@@ -179,15 +179,9 @@ async def test_4xx_that_is_not_from_buddy(
     assert str(error).startswith(f"{cause}, {advice}")
 
 
-@pytest.mark.parametrize(
-    ("status", "body", "error_type", "text"),
-    [
-        pytest.param("403 Forbidden", b" \n", ForbiddenError, "UNIT_TEST_INFO", id="4xx-without-a-body"),
-        pytest.param("502 Bad Gateway", b"<html>", ServerError, "the server failed (502); GET", id="5xx-of-a-proxy"),
-    ],
-)
-async def test_response_that_may_be_from_buddy(
-    reader: CheckedReader, status: str, body: bytes, error_type: type[StatusError], text: str
-) -> None:
-    async with raw_server(http_response(body, status=status)) as server:
-        assert text in str(await reader.fail(server, error_type, requests=range(1, 4)))
+async def test_response_that_may_be_from_buddy(reader: CheckedReader) -> None:
+    """A 4xx without a body, and a 5xx, even if it is a proxy's."""
+    async with raw_server(http_response(b" \n", status="403 Forbidden")) as server:
+        assert "UNIT_TEST_INFO" in str(await reader.fail(server, ForbiddenError, requests=1))
+    async with raw_server(http_response(b"<html>", status="502 Bad Gateway")) as server:
+        assert "the server failed (502); GET" in str(await reader.fail(server, ServerError, requests=3))
