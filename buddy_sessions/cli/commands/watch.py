@@ -1,14 +1,14 @@
-"""The command `watch`: print new, changed and finished sessions as they happen."""
+"""The command `watch`: print new, changed and finished sessions as they happen, or when suites turn red and green."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, TypeAlias
 
 from cyclopts import Parameter
 from cyclopts.types import PositiveFloat
@@ -18,10 +18,14 @@ from buddy_sessions import (
     BuddyClient,
     BuddyError,
     Change,
+    ConfigError,
     Session,
     SessionStore,
+    StatusChange,
+    StatusWatch,
     SuiteKey,
     TestCase,
+    Watch,
     to_dict,
 )
 
@@ -31,26 +35,30 @@ from ..formats.case_tables import name_text, outcome_text
 from ..formats.formatting import UNKNOWN, format_count, format_duration, one_line
 from ..formats.tables import grid, number_text, status_text
 from ..formats.writers import KEYED_SESSION_COLUMNS, Format, case_row, keyed_rows, make_writer
-from ..options import Access, Branch, Keys, Printing, Source
+from ..options import Access, Keys, Printing, Source
 from ..output import Output
 from ..suite_selection import open_selection
 
 _STATUS_WIDTH = len("✔ running")
 _INDENT = " " * len("12:30:00")
-_MAX_FAILING = 20  # printed tests of one session
+_MAX_TESTS = 20  # printed tests of one kind
+
+_Tests: TypeAlias = Mapping[str, Sequence[TestCase] | None]
+"""Tests by the name of their field; None if they could not be read."""
 
 
 async def watch_suites(
     *key: Keys,
     source: Source = None,
     interval: PositiveFloat = 60.0,
-    branch: Branch = None,
+    branch: str | None = None,
     db: Path | None = None,
+    status: Annotated[bool, Parameter(show_default=False)] = False,
     failures: Annotated[bool, Parameter(show_default=False)] = False,
     printing: Printing = Printing(),
     access: Access = Access(),
 ) -> None:
-    """Print new, changed and finished sessions as they happen, until Ctrl-C.
+    """Print new, changed and finished sessions, or the status of suites, as they change, until Ctrl-C.
 
     A rejected token or an unknown suite ends the command. A suite that fails later is reported once, and retried at
     longer intervals. It does not stop the others. A project stands for the suites that it has at the start. JSON lines
@@ -59,14 +67,19 @@ async def watch_suites(
     For example:
 
     - buddy-sessions watch acme/storefront --branch main --failures
-    - buddy-sessions watch acme/storefront/MNbyVedg --db watch.db --json
+    - buddy-sessions watch acme/storefront --status --db watch.db --json
 
     Args:
         interval: Seconds between two checks of a suite.
+        branch: Only sessions of this branch. With --status: the branch (default: the main branch of each suite).
         db: SQLite file for the state of the watch. The next watch with this file continues where this one stopped.
+        status: Print the current status of each suite, then when it turns red or green, or other tests fail. jsonl and
+            csv list the tests in the fields "newly_failing" and "fixed".
         failures: Name the failing tests of each session that starts to fail, with two requests per session. jsonl and
             csv list them in the field "failing": null if they could not be read, empty for other sessions.
     """
+    if status and failures:
+        raise ConfigError("--status names the failing tests: leave out --failures")
     output_format = printing.choose()
     path = resolve_file(db, source=source) if db is not None else None
     messages = access.verbosity.open()
@@ -77,23 +90,39 @@ async def watch_suites(
         suites = [suite async for suite in selection.suites(buddy)]
         if selection.failures:
             raise next(iter(selection.failures.values()))
-        if store is None:
-            watch = buddy.watch(suites, interval=interval, branch=branch)
-        else:
-            watch = store.watch(buddy, suites, interval=interval, branch=branch)
+        watch = _new_watch(buddy, store, suites, interval=interval, branch=branch, status=status)
         await stack.enter_async_context(watch)
         if messages.is_terminal:
             messages.print_note(f"watching {format_count(len(suites), 'suite')} every {interval:g} s, until Ctrl-C")
-        write = _change_writer(output_format, with_failures=failures)
+        write = _change_writer(output_format, ["newly_failing", "fixed"] if status else ["failing"] if failures else [])
         changes = 0
         try:
             async for change in watch:
-                write(change, await _read_failing(buddy, change, messages) if failures else [])
+                if isinstance(change, StatusChange):
+                    write(change, {"newly_failing": change.newly_failing, "fixed": change.fixed})
+                else:
+                    write(change, {"failing": await _read_failing(buddy, change, messages)} if failures else {})
                 changes += 1
         except asyncio.CancelledError:
             saved = f"; the next watch with --db {db} continues from here" if db is not None else ""
             messages.print_problem("interrupted", format_count(changes, "change") + saved)
             raise
+
+
+def _new_watch(
+    buddy: BuddyClient,
+    store: SessionStore | None,
+    suites: Sequence[SuiteKey],
+    *,
+    interval: float,
+    branch: str | None,
+    status: bool,
+) -> Watch | StatusWatch:
+    if store is None:
+        watch = buddy.watch_status if status else buddy.watch
+        return watch(suites, interval=interval, branch=branch)
+    continued = store.watch_status if status else store.watch
+    return continued(buddy, suites, interval=interval, branch=branch)
 
 
 async def _read_failing(buddy: BuddyClient, change: Change, messages: Output) -> list[TestCase] | None:
@@ -109,39 +138,37 @@ async def _read_failing(buddy: BuddyClient, change: Change, messages: Output) ->
         return None
 
 
-def _change_writer(output_format: Format, *, with_failures: bool) -> Callable[[Change, list[TestCase] | None], None]:
+def _change_writer(output_format: Format, fields: Sequence[str]) -> Callable[[Change | StatusChange, _Tests], None]:
+    """Return a function that writes a change with tests in these fields."""
     if output_format == "table":
         output = Output()
-        return lambda change, failing: _print(output, change, failing or ())
-    columns = ("kind", *KEYED_SESSION_COLUMNS, *(["failing"] if with_failures else []))
-    writer = make_writer(output_format, sys.stdout, columns)
+        return lambda change, tests: _print(output, change, tests)
+    writer = make_writer(output_format, sys.stdout, ("kind", *KEYED_SESSION_COLUMNS, *fields))
 
-    def write(change: Change, failing: list[TestCase] | None) -> None:
-        row = _row(change)
-        if with_failures:
-            row["failing"] = None if failing is None else [case_row(case) for case in failing]
-        writer.write([row])
+    def write(change: Change | StatusChange, tests: _Tests) -> None:
+        previous = None if change.previous is None else to_dict(change.previous)
+        (row,) = keyed_rows(change.suite, [change.session])
+        rows = {name: None if cases is None else list(map(case_row, cases)) for name, cases in tests.items()}
+        writer.write([{"key": row["key"], "kind": change.kind.value, **row, "previous": previous, **rows}])
 
     return write
 
 
-def _row(change: Change) -> dict[str, Any]:
-    previous = None if change.previous is None else to_dict(change.previous)
-    (row,) = keyed_rows(change.suite, [change.session])
-    return {"key": row["key"], "kind": change.kind.value, **row, "previous": previous}
-
-
-def _print(output: Output, change: Change, failing: Sequence[TestCase]) -> None:
-    """Print a change, and the failing tests below it."""
+def _print(output: Output, change: Change | StatusChange, tests: _Tests) -> None:
+    """Print a change, and the tests below it."""
     session = change.session
     status = status_text(session)
     status.pad_right(max(0, _STATUS_WIDTH - len(status)))
     time = Text(f"{datetime.now().astimezone():%H:%M:%S}", "dim")
-    _print_row(output, time, f"{change.kind.lower():8}", status, _result_text(change.suite, session))
-    for case in failing[:_MAX_FAILING]:
-        _print_row(output, _INDENT, outcome_text(case.status), name_text(case.key))
-    if len(failing) > _MAX_FAILING:
-        _print_row(output, _INDENT, Text(f"and {len(failing) - _MAX_FAILING:,} more", "dim"))
+    width = len("still failing") if isinstance(change, StatusChange) else len("finished")
+    kind = change.kind.lower().replace("_", " ").ljust(width)
+    _print_row(output, time, kind, status, _result_text(change.suite, session))
+    for name, cases in tests.items():
+        for case in (cases or ())[:_MAX_TESTS]:
+            outcome = Text("✔ fixed", "green") if name == "fixed" else outcome_text(case.status)
+            _print_row(output, _INDENT, outcome, name_text(case.key))
+        if cases and len(cases) > _MAX_TESTS:
+            _print_row(output, _INDENT, Text(f"and {len(cases) - _MAX_TESTS:,} more", "dim"))
 
 
 def _print_row(output: Output, *cells: str | Text) -> None:

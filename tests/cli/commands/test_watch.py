@@ -170,6 +170,58 @@ def test_database_remembers_the_last_watch(call: Call, fake: FakeBuddy, suite: F
         assert err == f"interrupted: {count}; the next watch with --db {path} continues from here\n"
 
 
+class TestStatus:
+    @pytest.fixture(autouse=True)
+    def green(self, suite: FakeSuite) -> None:
+        suite.create(cases=[{"name": "breaks"}])
+
+    def events(self, suite: FakeSuite) -> tuple[Callable[[], object], ...]:
+        """Return the events: a test fails on main and on another branch, another one fails, all pass."""
+        return (
+            lambda: suite.create(cases=[failing("breaks"), {"name": "passes"}]),
+            *READING,
+            lambda: suite.create("fix", cases=[failing("other")]),
+            lambda: suite.create(cases=[{"name": "breaks"}, failing("crashes", "ERROR")]),
+            *READING,
+            lambda: suite.create(cases=[{"name": "crashes"}]),
+        )
+
+    def test_jsonl_continues_from_a_database(
+        self, call: Call, fake: FakeBuddy, suite: FakeSuite, tmp_path: Path
+    ) -> None:
+        arguments = ("watch", A, *OFTEN, "--status", "--db", str(tmp_path / "watch.db"))
+        expected = [
+            ("CURRENT", 1, [], []),
+            ("FAILING", 2, ["breaks"], []),
+            ("STILL_FAILING", 4, ["crashes"], ["breaks"]),
+            ("RECOVERED", 5, [], ["crashes"]),
+        ]
+        for events, part in (((), expected[:1]), (self.events(suite), expected[1:]), ((), [])):
+            fake.requests.clear()
+            run_events(fake, *events, *READING)
+            code, out, err = call(*arguments)
+            names = [[[case["name"] for case in row[name]] for name in ("newly_failing", "fixed")] for row in rows(out)]
+            found = [(row["kind"], row["relative_id"], *tests) for row, tests in zip(rows(out), names, strict=True)]
+            assert (code, found) == (130, part)
+            assert "the next watch with --db" in err
+
+    def test_terminal_names_the_tests(self, fake: FakeBuddy, suite: FakeSuite, monkeypatch: pytest.MonkeyPatch) -> None:
+        run_events(fake, *self.events(suite), *READING)
+        terminal = use_terminal(monkeypatch, "stdout")
+        assert run(["watch", A, *OFTEN, "--status"]) == 130
+        lines = [line[8:].partition("main")[0].rstrip() for line in terminal.getvalue().splitlines()]
+        assert lines == [
+            f"  current        ✔ passed   {A} #1",
+            f"  failing        ✘ failed   {A} #2",
+            "  ✘ failed  tests/cart/test_total.py > CartTest > breaks",
+            f"  still failing  ✘ failed   {A} #4",
+            "  ✘ error  tests/cart/test_total.py > CartTest > crashes",
+            "  ✔ fixed  tests/cart/test_total.py > CartTest > breaks",
+            f"  recovered      ✔ passed   {A} #5",
+            "  ✔ fixed  tests/cart/test_total.py > CartTest > crashes",
+        ]
+
+
 def test_projects_files_and_branches(call: Call, fake: FakeBuddy, suite: FakeSuite, tmp_path: Path) -> None:
     other = fake.add_suite("acme", "other", "x")
     names = tmp_path / "names"
