@@ -174,7 +174,8 @@ class Tools:
             )
             facts.append(f"{streak_text(streak, now)}.")
         if others:
-            facts.append(f"Other sessions of this commit: {cut(', '.join(f'#{each.relative_id}' for each in others))}.")
+            same_commit = ", ".join(f"#{each.relative_id} {each.status}" for each in others)
+            facts.append(f"Other sessions of this commit: {cut(same_commit)}.")
         if past:
             main = cut(await source.choose_branch(None))
             facts.append(f"Compared with the {format_count(len(past), 'session')} of {main} before it.")

@@ -108,7 +108,8 @@ def history_rows(runs: Sequence[TestRun], key: TestKey) -> list[Row]:
 
 def verdict_text(session: Session, cases: Sequence[TestCase], groups: Sequence[FailureGroup]) -> str:
     """Return what a session says of its commit: `is red: 3 failing tests, 2 causes.`."""
-    state = "is red" if session.is_failing else "is green" if session.has_verdict else f"is {cut(session.status)}"
+    unknown = "neither passed nor failed" if session.is_finished else "is running"
+    state = "is red" if session.is_failing else "is green" if session.has_verdict else unknown
     counts = f"{format_count(len(cases), 'failing test')}, {format_count(len(groups), 'cause')}"
     crash = " The session itself failed." if session.is_failing and not cases else ""
     return f"{state}: {counts if cases else 'no test failed'}.{crash}"
