@@ -140,6 +140,18 @@ class CaseSource(ABC):
         """Return the newest of the sessions that `find` returns."""
         return (await self.find(name, branch=branch))[0]
 
+    async def session_before(self, session: Session) -> Session:
+        """Return the previous session of the same branch, tag or pull request that passed or failed."""
+
+        def is_before(other: Session) -> bool:
+            is_same = (other.ref_type, other.ref_name) == (session.ref_type, session.ref_name)
+            return is_same and other.relative_id < session.relative_id
+
+        try:
+            return (await self.verdicts(branch=session.branch or "*", where=is_before))[0]
+        except NothingToJudgeError as error:
+            raise NothingToJudgeError(f"nothing to compare #{session.relative_id} with: {error}") from None
+
     async def runs(self, *, branch: str | None, last: int) -> list[TestRun]:
         """Return at most `last` of the newest sessions with a verdict, with all their test cases, oldest first."""
         return await self.read_runs(branch=await self.choose_branch(branch), last=last)

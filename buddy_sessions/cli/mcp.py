@@ -237,11 +237,7 @@ class Tools:
         """
         source, name = await self._reader.open(suite, new)
         after = await source.session(name or LATEST)
-        if old:
-            before = await source.session(parse_session_of(source.suite, old))
-        else:
-            latest = after.relative_id
-            before, *_ = await source.verdicts(branch=after.branch or "*", where=lambda each: each.relative_id < latest)
+        before = await (source.session(parse_session_of(source.suite, old)) if old else source.session_before(after))
         difference = compare(await source.cases(before), await source.cases(after))
         changes = {
             "newly failing": [(case, "") for case in difference.newly_failing],

@@ -11,8 +11,8 @@ from cyclopts import Parameter
 
 from buddy_sessions import Comparison, Session, SuiteKey, TestCase, compare
 
-from ..case_source import CaseSource, open_cases
-from ..errors import ExitCode, NothingToJudgeError
+from ..case_source import open_cases
+from ..errors import ExitCode
 from ..formats.case_tables import name_text, outcome_text, print_sessions
 from ..formats.failing_tests import crash_facts, print_crashed
 from ..formats.formatting import format_test_time
@@ -65,7 +65,7 @@ async def compare_sessions(
         after = await source.session(names[-1] if names else in_key or LATEST)
         if exit_code:
             require_verdict([after])
-        before = await (source.session(names[0]) if len(names) > 1 else _session_before(source, after))
+        before = await (source.session(names[0]) if len(names) > 1 else source.session_before(after))
         changes = _changes(compare(await source.cases(before), await source.cases(after)))
     if output_format == "table":
         _print_tables(Output(), suite, (before, after), changes)
@@ -74,19 +74,6 @@ async def compare_sessions(
     else:
         make_writer(output_format, sys.stdout, _COLUMNS).write(_rows(suite, before, after, changes))
     return ExitCode.RED if exit_code and (changes["newly_failing"] or _crashed(after, changes)) else ExitCode.DONE
-
-
-async def _session_before(source: CaseSource, session: Session) -> Session:
-    """Return the previous session of the same branch, tag or pull request that passed or failed."""
-
-    def is_before(other: Session) -> bool:
-        is_same = (other.ref_type, other.ref_name) == (session.ref_type, session.ref_name)
-        return is_same and other.relative_id < session.relative_id
-
-    try:
-        return (await source.verdicts(branch=session.branch or "*", where=is_before))[0]
-    except NothingToJudgeError as error:
-        raise NothingToJudgeError(f"nothing to compare #{session.relative_id} with: {error}") from None
 
 
 def _crashed(session: Session, changes: _Changes) -> list[Session]:
