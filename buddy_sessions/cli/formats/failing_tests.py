@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
-from buddy_sessions import Session, group_failures
+from buddy_sessions import FailureGroup, Session, group_failures
 
 from ..judgement import NOVELTIES, FailingTest, Judgement
 from ..output import Output
@@ -41,7 +41,7 @@ def print_causes(output: Output, judgement: Judgement) -> None:
     """Print the judged sessions, the causes with the names of their tests, and the verdict."""
     print_sessions(output, judgement.suite, *judgement.sessions)
     remarks = {test.case.key: test.excuse or test.baseline or "" for test in judgement.tests}
-    for group in group_failures(judgement.cases):
+    for group in _causes(judgement.tests):
         output.print_line((f"\n{format_count(len(group.cases), 'test')}: ", "bold"), cause_text(group))
         for case in group.cases:
             remark = remarks[case.key] and f"  {one_line(remarks[case.key])}"
@@ -52,7 +52,7 @@ def print_causes(output: Output, judgement: Judgement) -> None:
 def cause_rows(judgement: Judgement) -> Iterator[Row]:
     """Return the causes as rows, largest first."""
     new = {test.case.key for test in judgement.tests if test.baseline == "new"}
-    for group in group_failures(judgement.cases):
+    for group in _causes(judgement.tests):
         yield {
             **suite_names(judgement.suite),
             "relative_ids": [session.relative_id for session in judgement.sessions],
@@ -85,8 +85,14 @@ def failures_page(judgement: Judgement) -> Page:
         entries = [Entry(test.case.key, test.excuse and code(test.excuse), test.case.failure) for test in tests]
         sections.append(Section("Failing tests" if novelty is None else novelty.capitalize(), entries))
     title = headline(_verdict(judgement), *judgement.sessions, is_red=judgement.is_red)
-    causes = group_failures(test.case for test in judgement.tests if not test.excuse)
+    causes = _causes([test for test in judgement.tests if not test.excuse])
     return Page("failures", judgement.suite, title, facts, sections, causes)
+
+
+def _causes(tests: Sequence[FailingTest]) -> list[FailureGroup]:
+    """Return the tests by cause, largest first; those whose messages were not read at the end."""
+    groups = group_failures(test.case for test in tests)
+    return sorted(groups, key=lambda group: not any(case.has_details for case in group.cases))
 
 
 def print_crashed(output: Output, sessions: Sequence[Session]) -> None:
