@@ -72,10 +72,12 @@ def to_session(row: Sequence[Any], members: Members) -> Session:
 
 def to_test_row(suite: int, session: Session, case: TestCase) -> Row:
     """Return the row of `tests` of a case, without the number: what it has in common with other sessions."""
-    values = [value or "" for value in (session.url, session.html_url, case.id, case.test_group_id)]
+    values = (session.url, session.html_url, case.id, case.test_group_id)
+    markers = [(marker, value or "") for marker, value in zip(MARKERS, values, strict=True)]
+    longest_first = sorted(((value, marker) for marker, value in markers), key=lambda pair: -len(pair[0]))
     urls = [to_sql(case.url), to_sql(case.html_url)]
-    patterns = [_to_pattern(url, values) for url in (case.url, case.html_url)]
-    has_markers = [_from_pattern(pattern, values) for pattern in patterns] == urls
+    patterns = [_replace(case.url, longest_first), _replace(case.html_url, longest_first)]
+    has_markers = [_replace(pattern, markers) for pattern in patterns] == urls
     *_, id_ = to_case_ids(case)
     texts = map(to_sql, (case.name, case.classname, case.test_group_name))
     row = (suite, *texts, id_, has_markers, *(patterns if has_markers else urls))
@@ -139,17 +141,11 @@ def to_time(text: Any) -> datetime | None:
     return None if text is None else _convert(datetime.fromisoformat, text).astimezone(UTC)
 
 
-def _to_pattern(url: str | None, values: Sequence[str]) -> str | None:
-    """Return a URL with markers in place of values, first of the longest, which may contain others."""
-    for marker, value in sorted(zip(MARKERS, values, strict=True), key=lambda pair: -len(pair[1])):
-        url = url.replace(value, marker) if url and value else url
-    return url
-
-
-def _from_pattern(url: str | None, values: Sequence[str]) -> str | None:
-    """Return a URL with values in place of markers, as the view `cases` does."""
-    for marker, value in zip(MARKERS, values, strict=True):
-        url = url and url.replace(marker, value)
+def _replace(url: str | None, pairs: Sequence[tuple[str, str]]) -> str | None:
+    """Return a URL with the second text of each pair in place of the first one, as the view `cases` does."""
+    for old, new in pairs:
+        if url and old:
+            url = url.replace(old, new)
     return url
 
 
