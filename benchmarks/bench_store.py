@@ -1,7 +1,8 @@
 """Compares a store with a hand-written loop: aiohttp, orjson, and an `executemany` upsert of each page.
 
 Both save the same sessions in a SQLite file with the same settings, in turn, in one process. Measured are a first sync,
-the size of the file and reading it back, for increasing numbers of sessions; and syncs of unchanged suites.
+the size of the file and reading it back, for increasing numbers of sessions; and syncs of unchanged suites. Then what
+the passed test cases of sessions add to a sync and to its file, and what DuckDB takes to read all of them.
 
 Writes `results.json` next to this file; not with `--quick`, which stops at 10,000 sessions. `--million` goes further.
 """
@@ -16,9 +17,11 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import closing
+from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 import aiohttp
 import attrs
@@ -35,6 +38,10 @@ if "--million" in sys.argv:
 ROUNDS = 3 if report.QUICK else 5
 SUITES = 200 if report.QUICK else 1_000
 SMALL = (25, 100)  # sessions of each of them: a short first page, and a full one
+CASES = (
+    [(50, 20), (60, 400), (100, 400)] if report.QUICK else [(50, 20), (60, 400), (250, 400), (2_500, 400)]
+)  # sessions, cases
+EXTENSION = "duckdb_extension_sqlite_scanner"
 CONCURRENCY = 16
 PER_PAGE = 100
 KEY = SuiteKey("acme", "shop", "MNbyVedg")
@@ -80,12 +87,12 @@ async def sync_by_hand(path: Path, base_url: str, keys: Iterable[SuiteKey]) -> N
             await asyncio.gather(*(work() for _ in range(CONCURRENCY)))
 
 
-async def sync_store(path: Path, base_url: str, keys: Iterable[SuiteKey]) -> None:
-    """Save all sessions of suites with a store."""
+async def sync_store(path: Path, base_url: str, keys: Iterable[SuiteKey], cases: Literal["all"] | None = None) -> None:
+    """Save all sessions of suites with a store, and maybe their test cases."""
     async with (
         BuddyClient("token", base_url=base_url, max_concurrency=CONCURRENCY, per_page=PER_PAGE) as buddy,
         SessionStore(path) as store,
-        store.sync(buddy, keys) as sync,
+        store.sync(buddy, keys, cases=cases) as sync,
     ):
         async for _ in sync:
             pass
@@ -189,6 +196,46 @@ def measure_unchanged(folder: Path, base_url: str, size: int) -> dict[str, float
     }
 
 
+def measure_cases(folder: Path, base_url: str, sessions: int, cases: int) -> dict[str, float]:
+    """Measure what the passed test cases of the sessions of a suite add to a first sync, and reading them back."""
+    without, path = folder / "without.db", folder / "cases.db"
+    total = sessions * cases
+    seconds: list[float] = []
+    for _ in range(min(ROUNDS, max(1, 200_000 // total))):
+        for file in (without, path):
+            file.unlink(missing_ok=True)
+        before = measure_cpu(sync_store, without, base_url, [KEY])
+        seconds.append(measure_cpu(sync_store, path, base_url, [KEY], "all") - before)
+
+    async def read() -> float:
+        async with SessionStore(path) as store:
+            start = time.process_time()
+            runs = await store.runs(KEY, last=60)
+            return (time.process_time() - start) / sum(len(run.cases) for run in runs)
+
+    numbers = {
+        "us": statistics.median(seconds) / total * 1e6,
+        "bytes": (path.stat().st_size - without.stat().st_size) / total,
+        "read_us": asyncio.run(read()) * 1e6,
+    }
+    if find_spec(EXTENSION):
+        start = time.process_time()
+        assert query_with_duckdb(path, "SELECT count(*), count(DISTINCT id) FROM buddy.cases") == (total, total)
+        numbers["duckdb_us"] = (time.process_time() - start) / total * 1e6
+    return numbers
+
+
+def query_with_duckdb(path: Path, sql: str) -> object:
+    """Return the first row of a query to a file, which DuckDB attaches as `buddy`."""
+    import duckdb  # noqa: PLC0415 - an extra
+
+    (extension,) = (resources.files(EXTENSION) / "extensions" / f"v{duckdb.__version__}").iterdir()
+    with duckdb.connect(config={"extension_directory": str(path.parent)}) as connection:
+        connection.execute(f"INSTALL '{extension}'")
+        connection.execute(f"SET sqlite_all_varchar = true; ATTACH '{path}' AS buddy (TYPE sqlite)")
+        return connection.execute(sql).fetchone()
+
+
 def main() -> None:
     """Measure, print the results, and save them."""
     machine = report.machine()
@@ -197,6 +244,10 @@ def main() -> None:
         measure_length(folder, server.url(1_000), 1_000)  # what is created on first use is not measured
         lengths = {f"{length:,}": measure_length(folder, server.url(length), length) for length in LENGTHS}
         unchanged = {f"{size} sessions": measure_unchanged(folder, server.url(size), size) for size in SMALL}
+        cases = {
+            f"{sessions * count:,}": measure_cases(folder, server.cases_url(sessions, count), sessions, count)
+            for sessions, count in CASES
+        }
     report.table(
         f"One suite: CPU and bytes per session, medians of up to {ROUNDS} rounds",
         {
@@ -210,6 +261,16 @@ def main() -> None:
             "bytes by hand": "{bytes_by_hand:.0f}",
         },
         lengths,
+    )
+    report.table(
+        "Passed test cases: CPU and bytes per case, in addition to those of their sessions",
+        {
+            "first sync": "{us:.1f} us",
+            "bytes": "{bytes:.1f}",
+            "read back": "{read_us:.1f} us",
+            "DuckDB": "{duckdb_us:.1f} us",
+        },
+        cases,
     )
     report.table(
         f"{SUITES:,} suites: CPU per suite, {CONCURRENCY} at once",
@@ -245,7 +306,19 @@ def main() -> None:
             1.2,
         ),
     ]
-    report.save("store", {"machine": machine, "sessions": lengths, "unchanged": unchanged, "limits": checks})
+    _, few, *_, many = cases.items()  # not the first: opening the file has a part in it
+    checks += [
+        report.check_limit("bytes a passed test case", max(each["bytes"] for each in cases.values()), "at most", 60),
+        report.check_limit("a sync of 10,000 passed test cases, s of CPU", many[1]["us"] / 100, "at most", 0.5),
+        report.check_limit(
+            f"first sync of {many[0]} test cases, CPU per case over that of {few[0]}",
+            many[1]["us"] / few[1]["us"],
+            "at most",
+            1.2,
+        ),
+    ]
+    results = {"machine": machine, "sessions": lengths, "unchanged": unchanged, "cases": cases, "limits": checks}
+    report.save("store", results)
 
 
 if __name__ == "__main__":

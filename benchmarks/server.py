@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
-from typing import cast
+from typing import Any, cast
 
 from buddy_sessions.testing import FakeSuite
 
@@ -35,6 +35,10 @@ class Server:
     def url(self, sessions: int, milliseconds: int = 0) -> str:
         """Return the base URL under which every suite has `sessions` sessions, and every response this latency."""
         return f"{self._root}/{sessions}/{milliseconds}"
+
+    def cases_url(self, sessions: int, cases: int) -> str:
+        """Return a base URL as `url` does, under which every session has that many passed test cases."""
+        return f"{self._root}/{sessions}x{cases}/0"
 
     def giant_url(self, sessions: int, giant: int, milliseconds: int) -> str:
         """Return a base URL as `url` does, under which suites whose ID is `giant` have `giant` sessions."""
@@ -57,7 +61,7 @@ def run_server() -> Iterator[Server]:
 
 
 @lru_cache
-def page_template(count: int) -> bytes:
+def page_template(count: int, cases: int | None) -> bytes:
     """Return a page of `count` realistic sessions, with a `%d` of fixed width for each number and within each ID."""
     suite = FakeSuite("acme", "shop", "MNbyVedg").populate(_MAX_PAGE_SIZE, until=datetime(2026, 1, 1, tzinfo=UTC))
     sessions = suite.sessions[:count]
@@ -65,6 +69,7 @@ def page_template(count: int) -> bytes:
     ids = [session["id"] for session in sessions]
     for session in sessions:
         session["relative_id"] = "NUMBER"
+        session.update({} if cases is None else passed(cases))
     # Compact and in UTF-8, as servers in other languages write JSON.
     text = json.dumps(page, ensure_ascii=False, separators=(",", ":")).replace("%", "%%")
     for session_id in ids:
@@ -72,14 +77,40 @@ def page_template(count: int) -> bytes:
     return text.replace('"NUMBER"', "%8d").encode()
 
 
+def passed(count: int) -> dict[str, Any]:
+    """Return the fields of a session whose test cases have passed."""
+    return {"status": "SUCCESSFUL", "tests_count": count, "failed_count": 0, "skipped_count": 0, "error_count": 0}
+
+
+@lru_cache
+def case_templates(count: int) -> list[str]:
+    """Return the test cases of a session, each with `%(session)s` and with `%(number)07d` within each ID."""
+    suite = FakeSuite("acme", "shop", "MNbyVedg")
+    session = suite.create(**passed(count))
+    templates: list[str] = []
+    for case in suite.cases(session["id"]):
+        text = json.dumps(case, separators=(",", ":")).replace("%", "%%").replace(session["id"], "%(session)s")
+        for id_ in (case["id"], case["test_group_id"]):
+            text = text.replace(id_, id_[:-7] + "%(number)07d")
+        templates.append(text)
+    return templates
+
+
+def cases_response(cases: int, session: str, page: int, per_page: int) -> bytes:
+    """Return the response for one page of the test cases of a session."""
+    values = {"session": session, "number": int(session[1:])}
+    rows = [template % values for template in case_templates(cases)[(page - 1) * per_page : page * per_page]]
+    return http_response(f'{{"cases": [{",".join(rows)}]}}'.encode())
+
+
 @lru_cache(maxsize=512)
-def page_response(sessions: int, page: int, per_page: int) -> bytes:
+def page_response(sessions: int, page: int, per_page: int, cases: int | None = None) -> bytes:
     """Return the response for one page of a list of `sessions` sessions, newest first."""
     newest = sessions - (page - 1) * per_page
     numbers = range(newest, max(newest - per_page, 0), -1)
     # Each session contains its ID in two links and as `id`, then its number. IDs are in no order, as Buddy's are.
     values = [value for number in numbers for value in (*(number * 7_654_321 % 10_000_000,) * 3, number)]
-    return http_response(page_template(len(numbers)) % tuple(values))
+    return http_response(page_template(len(numbers), cases) % tuple(values))
 
 
 def http_response(body: bytes) -> bytes:
@@ -115,9 +146,14 @@ class Connection(asyncio.Protocol):
             return
         _, sessions, milliseconds, *_ = path.split("/")
         parameters = dict(pair.split("=") for pair in query.split("&"))
-        small, _, giant = sessions.partition("-")
-        count = int(giant if giant and "/giant/" in path else small)
-        page = page_response(count, int(parameters["page"]), int(parameters["per_page"]))
+        number, per_page = int(parameters["page"]), int(parameters["per_page"])
+        sessions, _, cases = sessions.partition("x")
+        if path.endswith("/cases"):
+            page = cases_response(int(cases), path.split("/")[-2], number, per_page)
+        else:
+            small, _, giant = sessions.partition("-")
+            count = int(giant if giant and "/giant/" in path else small)
+            page = page_response(count, number, per_page, int(cases) if cases else None)
         if milliseconds == "0":
             self._transport.write(page)
         else:
