@@ -13,7 +13,7 @@ import pytest
 from attrs import define
 
 import buddy_sessions
-from buddy_sessions import BuddyClient, Harvest, SessionStore, SuiteKey
+from buddy_sessions import BuddyClient, SessionStore, SuiteKey
 from buddy_sessions.testing import FakeBuddy
 from helpers.faults import KEY, TOKEN, assert_nothing_left_open
 
@@ -122,14 +122,8 @@ async def wait_for_session(setup: Setup) -> None:
     setup.fake.on_request = None
 
 
-async def read_all(harvest: Harvest) -> None:
-    async with harvest:
-        async for _ in harvest:
-            pass
-
-
 async def harvest_suites(setup: Setup) -> None:
-    await read_all(setup.buddy.harvest(KEYS, concurrency=2))
+    await setup.buddy.harvest(KEYS, concurrency=2).run()
 
 
 async def watch_suites(setup: Setup) -> None:
@@ -148,7 +142,7 @@ async def watch_suites(setup: Setup) -> None:
 
 async def sync_suites(setup: Setup) -> None:
     async with SessionStore(setup.path) as store:
-        await read_all(store.sync(setup.buddy, KEYS, concurrency=2))
+        await store.sync(setup.buddy, KEYS, concurrency=2).run()
 
 
 async def check_store(setup: Setup) -> None:
@@ -160,7 +154,7 @@ async def check_store(setup: Setup) -> None:
         for key in KEYS:
             known = {session.relative_id for session in await store.sessions(key)}
             assert known == {number for low, high in await store.covered(key) for number in range(low, high + 1)}
-        await read_all(store.sync(setup.buddy, KEYS))
+        await store.sync(setup.buddy, KEYS).run()
         for key in KEYS:
             alive = [session["relative_id"] for session in setup.fake.suites[key].sessions]
             assert [session.relative_id for session in await store.sessions(key)] == alive

@@ -29,9 +29,8 @@ from pathlib import Path
 from buddy_sessions import BuddyClient, BuddyError, SessionStore, TestCase
 
 async def sync(buddy, key, path):
-    async with SessionStore(path) as store, store.sync(buddy, [key]) as sessions:
-        async for _ in sessions:
-            pass
+    async with SessionStore(path) as store:
+        await store.sync(buddy, [key]).run()
 
 async def main(base_url, key, method, path=""):
     async with BuddyClient("secret-token", base_url=base_url, read_ahead=1) as buddy:

@@ -58,8 +58,8 @@ async def sync(
             fake.inject(Fault.body(json.dumps(content).encode()))
 
         fake.on_request = on_request
-        async with store.sync(buddy, KEYS, on_failure="collect", **{"cases": "failed", **options}) as harvest:
-            _ = [pair async for pair in harvest]
+        harvest = store.sync(buddy, KEYS, on_failure="collect", **{"cases": "failed", **options})
+        await harvest.run()
         return dict(harvest.failures), {key: await store.cases(key, "id1") for key in KEYS}
 
 

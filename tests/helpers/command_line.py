@@ -184,12 +184,8 @@ def sync_database(fake: FakeBuddy, path: Path, *, cases: Literal["failed", "all"
 
     async def sync() -> None:
         keys = [SuiteKey(*key) for key in fake.suites]
-        async with (
-            BuddyClient(fake.token, base_url=fake.base_url) as buddy,
-            SessionStore(path) as store,
-            store.sync(buddy, keys, cases=cases) as harvest,
-        ):
-            _ = [pair async for pair in harvest]
+        async with BuddyClient(fake.token, base_url=fake.base_url) as buddy, SessionStore(path) as store:
+            await store.sync(buddy, keys, cases=cases).run()
 
     asyncio.run(sync())
 

@@ -23,9 +23,8 @@ async def sync(store):
         suites = await buddy.suites(WORKSPACE, PROJECT)
         since = datetime.now(UTC) - timedelta(days=DAYS)
         keys = [suite.key for suite in suites]
-        async with store.sync(buddy, keys, since=since, cases="failed", on_failure="collect") as changes:
-            async for _ in changes:
-                pass
+        changes = store.sync(buddy, keys, since=since, cases="failed", on_failure="collect")
+        await changes.run()
     return suites, changes.failures
 
 
