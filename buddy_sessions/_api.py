@@ -13,7 +13,6 @@ from typing import TypeVar
 from yarl import URL
 
 from ._decoding.converter import (
-    DecodedPage,
     NotModified,
     decode_case,
     decode_cases,
@@ -23,6 +22,7 @@ from ._decoding.converter import (
     decode_suite,
     decode_suites,
 )
+from ._decoding.fast import DecodedPage
 from ._http.transport import MAX_LONG_BODY, Transport
 from ._http.urls import suites_url
 from ._paging.case_paginator import CasePaginator

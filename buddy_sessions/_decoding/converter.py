@@ -21,23 +21,6 @@ from ..models import Failure, Member, Session, Suite, SuiteKey, TestCase
 from .fast import DecodedPage, fast_decoder
 from .hooks import make_converter, wrong_type
 
-__all__ = [
-    "DecodedPage",
-    "FirstPage",
-    "NotModified",
-    "case_from_dict",
-    "decode_case",
-    "decode_cases",
-    "decode_if_modified",
-    "decode_page",
-    "decode_session",
-    "decode_suite",
-    "decode_suites",
-    "error_messages",
-    "session_from_dict",
-    "to_dict",
-]
-
 _MAX_MESSAGES = 10
 _MAX_MESSAGE_LENGTH = 500  # characters
 

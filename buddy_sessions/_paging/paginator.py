@@ -9,7 +9,8 @@ from typing import TypeAlias
 
 import attrs
 
-from .._decoding.converter import DecodedPage, FirstPage, NotModified
+from .._decoding.converter import FirstPage, NotModified
+from .._decoding.fast import DecodedPage
 from .._stats import Fetched, Stats
 from ..errors import BadRequestError, BuddyError
 from ..models import Cursor, Session, SessionPage, SuiteKey

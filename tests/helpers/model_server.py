@@ -10,7 +10,8 @@ from random import Random
 import attrs
 
 from buddy_sessions import Cursor, NotFoundError, RefType, Session, SessionStatus, Stats, Suite, SuiteKey
-from buddy_sessions._decoding.converter import DecodedPage, FirstPage, NotModified
+from buddy_sessions._decoding.converter import FirstPage, NotModified
+from buddy_sessions._decoding.fast import DecodedPage
 from buddy_sessions._paging.paginator import PageReader
 from buddy_sessions._paging.read_ahead import RequestSlots
 from buddy_sessions._paging.reconciler import Reconciler
