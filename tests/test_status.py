@@ -17,7 +17,6 @@ from aiohttp import web
 from buddy_sessions import (
     BuddyClient,
     ConfigError,
-    NotFoundError,
     SessionStore,
     StatusChange,
     StatusKind,
@@ -303,25 +302,18 @@ class TestStart:
             assert await events.after(1) == [(CURRENT, 1, "a", "")]
             assert await events.settled() == [(RECOVERED, 2, "", "a")]
 
-    @pytest.mark.parametrize(
-        ("branch", "expected"),
-        [
-            (None, [(CURRENT, 2, "b", "")]),
-            ("master", [(CURRENT, 2, "b", "")]),
-            ("fix", [(CURRENT, 3, "", "")]),
-            ("*", [(CURRENT, 4, "d", "")]),
-            ("other", []),
-        ],
-    )
-    async def test_branch(
-        self, buddy: BuddyClient, suite: FakeSuite, branch: str | None, expected: list[Short]
-    ) -> None:
+    async def test_branch(self, buddy: BuddyClient, suite: FakeSuite, restarted: SessionStore | None) -> None:
+        """Each one has its own state."""
         green(suite, branch="master")
         red(suite, "b", branch="master")
         green(suite, branch="fix")
         red(suite, "d", ref_type="TAG", ref_name="v1")
-        async with watching(buddy, suite, branch=branch) as events:
-            assert await events.settled() == expected
+        main, fix, newest = (CURRENT, 2, "b", ""), (CURRENT, 3, "", ""), (CURRENT, 4, "d", "")
+        expected = {None: [main], "master": [main], "fix": [fix], "*": [newest], "other": []}
+        for branch, events in expected.items():
+            async with checking(buddy, suite, restarted, branch=branch) as settled:
+                assert await settled() == events
+                assert await settled() == []
 
     async def test_main_branch_is_determined_once(self, buddy: BuddyClient, suite: FakeSuite) -> None:
         """As soon as the suite has a session."""
@@ -333,14 +325,6 @@ class TestStart:
             red(suite, "a", branch="master")
             assert await events.settled() == [(FAILING, 3, "a", "")]
 
-    async def test_unknown_suite(self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
-        fake.suites.clear()
-        with pytest.raises(NotFoundError):
-            await anext(buddy.watch_status([suite.key]))
-        async with watching(buddy, suite, on_failure="retry") as events:
-            assert await events.settled() == []
-            assert set(events.watch.failures) == {suite.key}
-
     @pytest.mark.parametrize("argument", [{"branch": ""}, {"interval": 0}, {"on_failure": "collect"}], ids=str)
     def test_invalid_arguments(self, argument: dict[str, Any]) -> None:
         with pytest.raises(ConfigError, match=next(iter(argument))):
@@ -348,14 +332,14 @@ class TestStart:
 
 
 class TestOutage:
-    @pytest.mark.parametrize("path", ["/sessions", "/cases"])
+    @pytest.mark.parametrize(("path", "status"), [("/sessions", 503), ("/cases", 503), ("/cases", 404)])
     @pytest.mark.parametrize("is_started", [False, True])
     async def test_no_event_is_lost(
-        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, path: str, is_started: bool
+        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, path: str, status: int, is_started: bool
     ) -> None:
         def fail(request: RecordedRequest) -> None:
             if request.path.endswith(path):
-                fake.inject(Fault.status(503))
+                fake.inject(Fault.status(status))
 
         red(suite, "a")
         async with watching(buddy, suite) as events:
@@ -372,19 +356,6 @@ class TestOutage:
             assert await events.after(INTERVAL * 20) == expected
             assert not events.watch.failures
 
-    async def test_other_suites_go_on(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
-        suites = [fake.add_suite("acme", "shop", name) for name in ("broken", "fine")]
-
-        def fail(request: RecordedRequest) -> None:
-            if "/broken/" in request.path and request.path.endswith("/cases"):
-                fake.inject(Fault.status(500))
-
-        fake.on_request = fail
-        async with watching(buddy, *suites) as events:
-            for suite in suites:
-                red(suite, suite.key.suite_id)
-            assert await events.settled() == [(CURRENT, 1, "fine", "")]
-
     async def test_session_that_is_deleted_before_its_tests_are_read(
         self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
     ) -> None:
@@ -395,30 +366,14 @@ class TestOutage:
         green(suite)
         async with watching(buddy, suite) as events:
             assert await events.settled() == [(CURRENT, 1, "", "")]
-            for is_deleted in (True, False):  # otherwise the response is wrong
-                session = red(suite, "a")
-                fake.on_request = fail
-                assert await events.settled() == []
-                fake.on_request = None
-                if is_deleted:
-                    suite.delete(session)
-                    assert await events.settled() == []
-            assert await events.settled() == [(FAILING, 3, "a", "")]
-
-    async def test_tests_that_are_not_found_do_not_end_the_first_round(
-        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
-    ) -> None:
-        red(suite, "a")
-
-        def fail(request: RecordedRequest) -> None:
-            if request.path.endswith("/cases"):
-                fake.inject(Fault.status(404))
-
-        fake.on_request = fail
-        async with watching(buddy, suite) as events:
+            session = red(suite, "a")
+            fake.on_request = fail
             assert await events.settled() == []
             fake.on_request = None
-            assert await events.settled() == [(CURRENT, 1, "a", "")]
+            suite.delete(session)
+            assert await events.settled() == []
+            red(suite, "a")
+            assert await events.settled() == [(FAILING, 3, "a", "")]
 
     @pytest.mark.parametrize("seed", range(3))
     async def test_events_add_up_to_the_status(
@@ -482,21 +437,6 @@ class TestStore:
             assert await settled() == [(FAILING, 2, "a", ""), (RECOVERED, 3, "", "a")]
             assert await settled() == []
 
-    async def test_each_branch_has_its_own_state(
-        self, buddy: BuddyClient, suite: FakeSuite, store: SessionStore
-    ) -> None:
-        green(suite, branch="master")
-        red(suite, "a", branch="fix")
-        current: dict[str | None, Short] = {
-            None: (CURRENT, 1, "", ""),
-            "fix": (CURRENT, 2, "a", ""),
-            "*": (CURRENT, 2, "a", ""),
-        }
-        for branch, event in current.items():
-            async with checking(buddy, suite, store, branch=branch) as settled:
-                assert await settled() == [event]
-                assert await settled() == []
-
     async def test_another_main_branch_begins_anew(
         self, buddy: BuddyClient, suite: FakeSuite, store: SessionStore
     ) -> None:
@@ -510,18 +450,6 @@ class TestStore:
 
 
 class TestStream:
-    async def test_event_is_acknowledged_when_the_next_one_is_requested(
-        self, buddy: BuddyClient, suite: FakeSuite
-    ) -> None:
-        red(suite, "a")
-        async with watching(buddy, suite) as events:
-            events.delay = INTERVAL * 3
-            waiting = asyncio.create_task(events.watch.settled())
-            assert await events.after(INTERVAL * 2) == []
-            assert not waiting.done()
-            await waiting
-            assert short(events.take()) == [(CURRENT, 1, "a", "")]
-
     async def test_requests(self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
         """One for a round, and two for the failing tests of a session that fails."""
         suite.populate(100)

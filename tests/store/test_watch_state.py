@@ -116,18 +116,6 @@ async def test_recreated_suite_starts_anew(db: SyncedSuite) -> None:
     await check_changes(db, ("NEW", 2, None))
 
 
-async def test_refresh_checks_a_suite_at_once(db: SyncedSuite) -> None:
-    await check_changes(db)
-    requests = len(db.fake.requests)
-    async with asyncio.timeout(20), db.store.watch(db.buddy, [KEY], interval=3600) as watch:
-        waiting = asyncio.ensure_future(anext(watch))
-        while len(db.fake.requests) == requests:
-            await asyncio.sleep(INTERVAL)
-        db.suite.create()
-        await watch.refresh(KEY)
-        assert summary(await waiting) == ("NEW", 1, None)
-
-
 @pytest.mark.fault
 async def test_locked_file_delays_the_acknowledgement(
     path: Path, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, short_busy_timeout: None
