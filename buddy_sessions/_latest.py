@@ -7,7 +7,7 @@ from contextlib import aclosing
 
 from ._paging.paginator import SessionPaginator
 from .analysis.branches import main_branch
-from .models import Session
+from .models import Session, has_revision
 
 _MAX_SESSIONS = 1000
 """How many sessions are searched at most, so that a wrong revision does not cost a read of the whole suite."""
@@ -30,8 +30,3 @@ async def find_latest(
             if session.has_verdict and has_revision(session, revision):
                 return session
     return None
-
-
-def has_revision(session: Session, revision: str | None) -> bool:
-    """Return whether a session tested a commit whose hash begins with `revision`; None: any session."""
-    return revision is None or (session.revision or "").lower().startswith(revision)

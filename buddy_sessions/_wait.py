@@ -12,11 +12,10 @@ from typing import Self
 
 from attrs import frozen
 
-from ._latest import has_revision
 from ._paging.paginator import NewReader
 from ._validate import validate_branch, validate_int, validate_name, validate_revision
 from .errors import BuddyError, ConfigError, NotFoundError, ResponseError, StatusError, TransportError, WaitTimeoutError
-from .models import Session, SuiteKey
+from .models import Session, SuiteKey, has_revision
 
 _log = logging.getLogger("buddy_sessions")
 

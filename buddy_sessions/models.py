@@ -218,11 +218,6 @@ class Session:
         failed_count: The number of tests that failed.
         skipped_count: The number of tests that were skipped.
         error_count: The number of tests that ended with an error, which `failed_count` does not include.
-
-    Example:
-        >>> session = Session(id="YDnagwGk", relative_id=118, status=SessionStatus.ERROR, failed_count=2)
-        >>> session.is_finished, session.status == "ERROR", session.duration
-        (True, True, None)
     """
 
     id: str
@@ -476,3 +471,8 @@ class RateLimit:
 def is_before(session: Session, since: datetime | None) -> bool:
     """Return whether a session was created before `since`. A session without a date, or no `since`: False."""
     return since is not None and session.create_date is not None and session.create_date < since
+
+
+def has_revision(session: Session, revision: str | None) -> bool:
+    """Return whether a session tested a commit whose hash begins with `revision`, in any case. None: any session."""
+    return revision is None or (session.revision or "").lower().startswith(revision.lower())

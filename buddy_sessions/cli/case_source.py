@@ -21,7 +21,7 @@ from buddy_sessions import (
     main_branch,
 )
 from buddy_sessions._workers import map_concurrently
-from buddy_sessions.models import CaseScope, SuiteKey
+from buddy_sessions.models import CaseScope, SuiteKey, has_revision
 
 from .errors import NothingToJudgeError
 from .files import find_database
@@ -165,7 +165,7 @@ class CaseSource(ABC):
                 matches[f"{label} #{session.relative_id}"] = [session]
         if is_revision(name):
             for session in await self._read(count=_MAX_SEARCHED):
-                if (session.revision or "").lower().startswith(name.lower()):
+                if has_revision(session, name):
                     of_commit = matches.setdefault(f"commit {session.revision}", [])
                     of_commit += [session] if session.is_finished else []
         return matches

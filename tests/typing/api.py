@@ -147,7 +147,9 @@ async def stores(buddy: BuddyClient, keys: list[SuiteKey]) -> None:
         assert_type(store.sync(buddy, keys, branch="main", concurrency=2, on_failure="collect"), Harvest)
         assert_type(store.sync(buddy, ["w/p/s"], after={keys[0]: 7}), Harvest)
         assert_type(store.watch(buddy, keys, interval=60, branch="main"), Watch)
+        assert_type(store.watch_status(buddy, keys, interval=60, branch="*", on_failure="retry"), StatusWatch)
         assert_type(await store.sessions(keys[0], branch="main"), list[Session])
+        assert_type(await store.runs(keys[0], branch="*", up_to=7, last=1), list[TestRun])
         assert_type(await store.suites(), list[Suite])
         assert_type(await store.covered("w/p/s"), list[tuple[int, int]])
 
