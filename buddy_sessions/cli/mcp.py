@@ -52,6 +52,9 @@ from .suite_reader import SuiteReader
 MAX_DETAILS = 200
 """The number of failing tests of a session whose messages are read at once, with one request each."""
 
+MAX_WAIT = 30.0
+"""Seconds that a request may wait for the rate limit, because an agent waits for the result."""
+
 _STREAK = 100  # sessions in which the beginning of a red streak is searched
 _PAGE = 25  # sessions, suites, or names of tests
 
@@ -163,8 +166,7 @@ class Tools:
         if test:
             key = find_test((case.key for case in cases), test)
             found = await self._reader.add_failures(source, judged, [case for case in cases if case.key == key])
-            rows = test_rows(found, before)
-            return render(f"{title}, one failing test.", [], rows[offset:], offset=offset)
+            return render(f"{title}, one failing test.", [], test_rows(found, before)[offset:], offset=offset)
         groups = find_causes(cases, before)
         facts = [f"{session_text(judged, now)}."]
         if judged.branch is not None and judged.has_verdict:
@@ -184,7 +186,7 @@ class Tools:
         if groups:
             facts += ["", "Causes:", *cause_lines(groups, before)]
         hint = "For the complete message and trace of a test, add test=NAME." if cases else ""
-        rows = failure_rows(groups, before)[offset:]
+        rows = failure_rows(groups, before, offset=offset)
         return render(f"{title} {verdict_text(judged, cases, groups)}", facts, rows, offset=offset, hint=hint)
 
     @_reports_errors

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import groupby, takewhile
 from operator import itemgetter
@@ -67,19 +67,19 @@ def cause_lines(groups: Sequence[FailureGroup], before: Mapping[TestKey, str]) -
     return lines + ([f"… and {format_count(more, 'smaller cause')}: on the next pages"] if more else [])
 
 
-def failure_rows(groups: Sequence[FailureGroup], before: Mapping[TestKey, str]) -> list[Row]:
-    """Return a row for each failing test. Its heading is the message and the trace of the first test of its cause."""
+def failure_rows(groups: Sequence[FailureGroup], before: Mapping[TestKey, str], *, offset: int) -> Iterator[Row]:
+    """Yield a row for each failing test from `offset` on. Its heading is the trace of the first test of its cause."""
     limit = min(_LONGEST_TRACE, max(_SHORTEST_TRACE, _ALL_TRACES // max(1, len(groups))))
-    rows: list[Row] = []
     for number, group in enumerate(groups, 1):
+        counts = [*Counter(case.key for case in group.cases).items()]
+        failure, shown = group.cases[0].failure, counts[max(0, offset) :]
+        offset -= len(counts)
         heading = f"Cause {number}: {cut(cause_text(group), _LONGEST_CAUSE)}"
-        failure = group.cases[0].failure
-        if failure is not None and (trace := trace_of(failure, limit=limit)):
+        if failure is not None and shown and (trace := trace_of(failure, limit=limit)):
             heading += f"\n{trace}"
-        for key, count in Counter(case.key for case in group.cases).items():
+        for key, count in shown:
             mark = f"[{before[key]}] " if key in before else ""
-            rows.append(Row(f"- {mark}{name_of(key)}" + (f" ({count} cases)" if count > 1 else ""), heading))
-    return rows
+            yield Row(f"- {mark}{name_of(key)}" + (f" ({count} cases)" if count > 1 else ""), heading)
 
 
 def test_rows(cases: Sequence[TestCase], before: Mapping[TestKey, str]) -> list[Row]:

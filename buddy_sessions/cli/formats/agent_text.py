@@ -47,7 +47,7 @@ def enclose(text: str) -> str:
 
 
 def render(
-    head: str, facts: Sequence[str], rows: Sequence[Row], *, offset: int = 0, more: bool = False, hint: str = ""
+    head: str, facts: Sequence[str], rows: Iterable[Row], *, offset: int = 0, more: bool = False, hint: str = ""
 ) -> str:
     """Return a result: `head`, the facts and as many rows as fit between tags, and how to get the others.
 
@@ -66,12 +66,13 @@ def render(
         new = [row.text] if row.heading in {"", heading} else ["", row.heading, row.text]
         room -= sum(len(line) + 1 for line in new)
         if room < 0:
+            more = True
             break
         lines += new
         heading, count = row.heading, count + 1
-    if more or count < len(rows):
+    if more:
         hint = f"This is not all: for the next, call the tool again with offset={offset + count}. {hint}"
-    elif offset and not rows:
+    elif offset and not count:
         hint = f"There is nothing at offset={offset}. {hint}"
     return "\n".join(filter(None, [head, enclose("\n".join(lines)) if lines else "", hint.strip()]))
 
