@@ -6,8 +6,8 @@ A `branch` is the name of a branch, None for the main branch, or "*" for all ses
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from pathlib import Path
 
 from buddy_sessions import (
@@ -24,11 +24,7 @@ from buddy_sessions._workers import map_concurrently
 from buddy_sessions.models import CaseScope, SuiteKey, has_revision
 
 from .errors import NothingToJudgeError
-from .files import find_database
 from .formats.formatting import format_count
-from .keys import Target, choose_suite, find_suite, select_suites
-from .options import Connection
-from .output import Output
 from .session_names import LATEST, is_revision, possible_ids
 from .suggestions import suggest_branches
 
@@ -339,19 +335,3 @@ class SavedCases(CaseSource):
 
 def _may_have_failing_tests(session: Session) -> bool:
     return not session.has_verdict or session.is_failing or bool(session.failed_count or session.error_count)
-
-
-@asynccontextmanager
-async def open_cases(
-    target: Target, key: str, *, db: Path | None, connection: Connection, messages: Output
-) -> AsyncIterator[CaseSource]:
-    """Open the database `db`, or a client if it is None. The progress is shown in `messages`."""
-    if db is not None:
-        async with SessionStore(find_database(db)) as store:
-            suites = await store.suites()
-            select_suites(suites, [target], db)
-            yield SavedCases(store, choose_suite(target, suites), path=db)
-    else:
-        with messages.progress() as show:
-            async with connection.open_client(messages, keys=[key]) as buddy:
-                yield ApiCases(buddy, await find_suite(buddy, target), show=show)

@@ -1,9 +1,9 @@
-"""Any suite, read by a process that lives long: the failing tests of the last sessions are kept."""
+"""Any suites, from the API or from a database. The failing tests of the last sessions are kept."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -35,7 +35,6 @@ _BASELINE = 10
 """The number of earlier sessions of the main branch that say which failures are new."""
 
 _MAX_KEPT = 50  # sessions whose failing tests are kept
-_MAX_WAIT = 30.0  # seconds: somebody waits for each result
 
 
 class SuiteReader(ABC):
@@ -74,10 +73,8 @@ class SuiteReader(ABC):
         key = source.suite, session
         cases = self._kept.pop(key, None)
         if cases is None:
-            runs = await source.failing_runs([session])
-            if not runs:
-                raise NothingToJudgeError(f"session #{session.relative_id} of {source.suite} was deleted")
-            cases = list(runs[0].cases)
+            (run,) = await source.failing_runs([session])
+            cases = list(run.cases)
         cases[:details] = await self.add_failures(source, session, cases[:details])
         if session.is_finished:
             self._kept[key] = cases
@@ -112,11 +109,12 @@ class SuiteReader(ABC):
 
 
 class ApiReader(SuiteReader):
-    """Reads through a client."""
+    """Reads through a client. `show` gets the progress as text."""
 
-    def __init__(self, defaults: KeyDefaults, buddy: BuddyClient) -> None:
+    def __init__(self, defaults: KeyDefaults, buddy: BuddyClient, *, show: Callable[[str], None]) -> None:
         super().__init__(defaults)
         self._buddy = buddy
+        self._show = show
 
     async def list_suites(self, project: str) -> list[Suite]:
         """Return the suites of a project, with one request."""
@@ -131,7 +129,7 @@ class ApiReader(SuiteReader):
 
     def source(self, suite: SuiteKey) -> CaseSource:
         """Return what reads the suite from the API."""
-        return ApiCases(self._buddy, suite, show=lambda _: None)
+        return ApiCases(self._buddy, suite, show=self._show)
 
     async def add_suggestion(self, error: BuddyError) -> None:
         """Add a note to the error of an unknown suite, with one request."""
@@ -168,12 +166,28 @@ class SavedReader(SuiteReader):
 
 @asynccontextmanager
 async def open_reader(
-    *, db: Path | None, connection: Connection, defaults: KeyDefaults, messages: Output
+    *,
+    db: Path | None,
+    connection: Connection,
+    messages: Output,
+    defaults: KeyDefaults = KeyDefaults(),
+    max_wait: float = 300.0,
+    show: Callable[[str], None] = lambda _: None,
 ) -> AsyncIterator[SuiteReader]:
     """Open the database `db`, or a client if it is None."""
     if db is not None:
         async with SessionStore(find_database(db)) as store:
             yield SavedReader(defaults, store, path=db)
     else:
-        async with connection.open_client(messages, keys=(), max_wait=_MAX_WAIT) as buddy:
-            yield ApiReader(defaults, buddy)
+        async with connection.open_client(messages, keys=(), max_wait=max_wait) as buddy:
+            yield ApiReader(defaults, buddy, show=show)
+
+
+@asynccontextmanager
+async def open_cases(
+    target: Target, key: str, *, db: Path | None, connection: Connection, messages: Output
+) -> AsyncIterator[CaseSource]:
+    """Open the suite `target`, which the argument `key` names. The progress is shown in `messages`."""
+    with messages.progress(enabled=db is None) as show:
+        async with open_reader(db=db, connection=connection, messages=messages, show=show) as reader:
+            yield reader.source(await reader.find(target, key))

@@ -18,8 +18,7 @@ import pytest
 from mcp import Client
 from mcp_types import TextContent
 
-from buddy_sessions.cli.keys import KeyDefaults
-from buddy_sessions.cli.mcp import make_server
+from buddy_sessions.cli.mcp import MAX_WAIT, make_server
 from buddy_sessions.cli.options import Connection
 from buddy_sessions.cli.output import Output
 from buddy_sessions.cli.suite_reader import open_reader
@@ -46,7 +45,7 @@ class Answer(NamedTuple):
 @asynccontextmanager
 async def connected(db: Path | None = None) -> AsyncIterator[Client]:
     """Connect the SDK's client to a new server."""
-    reading = open_reader(db=db, connection=Connection(), defaults=KeyDefaults(), messages=Output(stderr=True))
+    reading = open_reader(db=db, connection=Connection(), messages=Output(stderr=True), max_wait=MAX_WAIT)
     async with reading as reader, Client(make_server(reader)) as client:
         yield client
 

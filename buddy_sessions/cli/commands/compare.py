@@ -11,7 +11,6 @@ from cyclopts import Parameter
 
 from buddy_sessions import Comparison, Session, SuiteKey, TestCase, compare
 
-from ..case_source import open_cases
 from ..errors import ExitCode
 from ..formats.case_tables import name_text, outcome_text, print_sessions
 from ..formats.failing_tests import crash_facts, print_crashed
@@ -23,6 +22,7 @@ from ..judgement import require_verdict
 from ..options import Access, Key, TestPrinting
 from ..output import Output
 from ..session_names import LATEST, parse_session, parse_session_of
+from ..suite_reader import open_cases
 
 _COLUMNS = ("change", *SESSION_CASE_COLUMNS, "old_time")
 

@@ -13,7 +13,7 @@ from cyclopts.types import PositiveInt
 
 from buddy_sessions import ConfigError, QuarantinedTest, Session, parse_quarantine
 
-from ..case_source import CaseSource, open_cases
+from ..case_source import CaseSource
 from ..errors import ExitCode, NothingToJudgeError
 from ..files import open_lines
 from ..formats.case_tables import print_hidden
@@ -33,6 +33,7 @@ from ..judgement import Judgement, can_be_baseline, compare_with_baseline, judge
 from ..options import Access, BranchOptions, Json, MaxBytes
 from ..output import Output
 from ..session_names import LATEST, parse_session
+from ..suite_reader import open_cases
 
 CaseFormat = Literal["table", "jsonl", "csv", "junit", "markdown"]
 

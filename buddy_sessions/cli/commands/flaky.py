@@ -12,7 +12,6 @@ from rich.table import Table
 
 from buddy_sessions import FlakyTest, TestRun, flaky_tests
 
-from ..case_source import open_cases
 from ..formats.case_tables import (
     TEST,
     count_runs,
@@ -29,6 +28,7 @@ from ..formats.tables import RECENT_LEGEND, grid
 from ..formats.writers import KEYED_TEST_COLUMNS, keyed_test_row, make_writer
 from ..options import DEFAULT_LAST, Access, Key, RunOptions, TestPrinting
 from ..output import Output
+from ..suite_reader import open_cases
 from .flaky_same_commit import list_conflicting_tests
 
 

@@ -10,7 +10,6 @@ from rich.table import Table
 
 from buddy_sessions import ConfigError, ConflictingTest, Session, TestRun, conflicting_tests
 
-from ..case_source import open_cases
 from ..formats.case_tables import TEST, count_runs, name_text, print_hidden, print_summary, print_title, title_of
 from ..formats.formatting import format_count, one_line
 from ..formats.markdown import Entry, Page, Section, code, write_markdown
@@ -18,6 +17,7 @@ from ..formats.tables import grid
 from ..formats.writers import KEYED_TEST_COLUMNS, keyed_test_row, make_writer
 from ..options import Access, RunOptions, TestPrinting
 from ..output import Output
+from ..suite_reader import open_cases
 
 _LAST = 100  # sessions, because few commits are tested several times
 _SHORT_REVISION = 7  # digits

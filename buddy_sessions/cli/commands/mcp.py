@@ -28,14 +28,18 @@ async def serve_agents(*, db: Path | None = None, access: Access = Access()) -> 
         db: Read from this SQLite file, written by "sync --cases failed" or "--cases all", and send no request.
     """
     import_extra("mcp.server.mcpserver", extra="mcp")
-    from ..mcp import make_server  # noqa: PLC0415 - it imports the SDK, which takes a second
+    from ..mcp import MAX_WAIT, make_server  # noqa: PLC0415 - it imports the SDK, which takes a second
 
     # Otherwise the SDK lets the root logger print the warnings of this package a second time.
     handler = logging.StreamHandler()
     handler.setLevel(logging.ERROR)
     logging.basicConfig(handlers=[handler])
     async with open_reader(
-        db=db, connection=access.connection, defaults=access.defaults, messages=access.verbosity.open()
+        db=db,
+        connection=access.connection,
+        messages=access.verbosity.open(),
+        defaults=access.defaults,
+        max_wait=MAX_WAIT,
     ) as reader:
         server = make_server(reader)
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -10,13 +10,13 @@ from rich.table import Table
 
 from buddy_sessions import SlowTest, slowest_tests
 
-from ..case_source import open_cases
 from ..formats.case_tables import TEST, count_runs, name_text, print_hidden, print_summary, print_title
 from ..formats.formatting import format_count, format_test_time
 from ..formats.tables import grid
 from ..formats.writers import KEYED_TEST_COLUMNS, keyed_test_row, make_writer
 from ..options import DEFAULT_LAST, Access, Key, Printing, RunOptions
 from ..output import Output
+from ..suite_reader import open_cases
 
 
 async def list_slowest_tests(
