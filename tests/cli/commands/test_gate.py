@@ -54,7 +54,7 @@ class TestVerdicts:
         add(suite, "known", "new", "flaky", "quarantined", "late", branch="fix")
         sync_database(fake, tmp_path / "sessions.db", cases="failed")
         fake.requests.clear()
-        file = quarantine(tmp_path / "quarantine.toml", quarantined=1, late=-1, unused=1)
+        file = quarantine(tmp_path / "quarantine.toml", antined=-2, quarantined=1, late=-1, unused=1)
         return ["failures", SUITE, "4", *GATE, "--quarantine", file]
 
     @pytest.mark.parametrize("source", ["api", "database"])
@@ -70,6 +70,7 @@ class TestVerdicts:
             ("quarantined", "quarantined", 0, "quarantined is lost"),
         ]
         assert err.splitlines() == [
+            f"warning: the quarantine of '*antined' ended on {TODAY - timedelta(2)}: fix the test, or set another day",
             f"warning: the quarantine of '*late' ended on {TODAY - timedelta(1)}: fix the test, or set another day",
             "the quarantine of '*unused' is unused: no failing test has that name",
         ]
@@ -119,7 +120,7 @@ def test_session_that_is_no_baseline(other: dict[str, Any] | None, suite: FakeSu
     """Without a baseline, there is no verdict: neither green nor red."""
     if other is not None:
         add(suite, "pays", **{"revision": "a" * 40, **other})
-    add(suite, "pays", branch="main", revision="b" * 40)
+    add(suite, "pays", branch="main", revision=None if other is None else "b" * 40)
     judged = len(suite.sessions)
     add(suite, "pays", branch="main", revision="c" * 40)
     code, out, err = call("failures", SUITE, f"#{judged}", *GATE)
