@@ -81,8 +81,7 @@ def save_cases(
     with file.transaction():
         sql = f"SELECT {_COLUMNS}, sessions.suite, sessions.number FROM {_SESSIONS} WHERE {_SUITE} AND sessions.id = ?"
         row = file.execute(sql, (*key, to_sql(session.id))).fetchone()
-        is_unchanged = row is not None and to_session(row[:-2], {}) == session
-        if not is_unchanged or is_before(session, _load_floor(file, key)):
+        if row is None or to_session(row[:-2], {}) != session or is_before(session, _load_floor(file, key)):
             return False
         suite, number = row[-2:]
         if cases is not None:

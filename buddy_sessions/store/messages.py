@@ -153,6 +153,8 @@ class PageToSave:
 
     def without_pruned(self, before: datetime | None) -> PageToSave:
         """Return the page without the sessions created before a time: they were pruned, maybe after the request."""
+        if before is None:
+            return self
         return evolve(self, sessions=[session for session in self.sessions if not is_before(session, before)])
 
 

@@ -247,6 +247,8 @@ async def test_prune_killed_many_times_deletes_a_suite_or_nothing(
     assert (await forks.wait())[1] == 0
     dates = sorted(session["create_date"] for suite in suites for session in suite.sessions)
     exit_codes: list[int] = []
+    kept: dict[str, int] = {}
+    keep = 0  # hours
     for kill in range(1, PRUNE_KILLS + 1):
         before = counts_by_suite(path)
         limit = datetime.fromisoformat(dates[kill * len(dates) // (PRUNE_KILLS + 2)])
