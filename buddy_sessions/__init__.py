@@ -9,6 +9,7 @@ from . import _interrupt as _interrupt  # isort: split
 
 from ._changes import Change, ChangeKind
 from ._decoding.converter import to_dict
+from ._export.rows import to_row
 from ._http.rate_limit import RequestLimiter
 from ._options import ClientOptions
 from ._paging.case_paginator import CasePaginator
@@ -148,4 +149,5 @@ __all__ = [
     "pass_rate",
     "slowest_tests",
     "to_dict",
+    "to_row",
 ]

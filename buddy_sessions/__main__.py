@@ -15,7 +15,7 @@ def main() -> int:
     try:
         from .cli import run  # noqa: PLC0415 - the extra [cli] may not be installed
     except ModuleNotFoundError as error:
-        if error.name not in {"cyclopts", "msgspec", "rich"}:
+        if error.name not in {"cyclopts", "rich"}:
             raise
         sys.stderr.write(f"error: {error.name} is not installed; run: pip install 'buddy_sessions[cli]'\n")
         return 2

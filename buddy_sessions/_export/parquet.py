@@ -9,9 +9,9 @@ from typing import Any, TextIO, get_args
 
 import attrs
 
-from buddy_sessions import BuddyError, Member, Session, SuiteKey
-
-from ..extras import import_extra
+from .._extras import import_extra
+from ..errors import BuddyError
+from ..models import Member, Session, SuiteKey
 from .writers import JsonLines
 
 _TYPES = {datetime: "TIMESTAMPTZ", bool: "BOOLEAN", float: "DOUBLE", int: "BIGINT", str: "VARCHAR"}
@@ -31,7 +31,7 @@ class ParquetWriter(JsonLines):
         self._duckdb = import_extra("duckdb", extra="parquet")
         self._path = path
 
-    def _encode_surrogates(self, line: str) -> bytes:
+    def _encode_line(self, line: str) -> bytes:
         """Return a line in UTF-8. A lone surrogate, which Parquet cannot hold, becomes the text of its escape."""
         return _SURROGATE.sub(lambda match: f"\\\\u{ord(match[0]):04x}", line).encode()
 

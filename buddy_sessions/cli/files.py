@@ -1,59 +1,22 @@
-"""Files that are written atomically, or read line by line without blocking the event loop."""
+"""Files that commands write, and those that they read line by line without blocking the event loop."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import stat
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from threading import Thread
-from typing import Literal, TextIO
+from typing import TextIO, TypeVar
 
 from buddy_sessions import BuddyError, ConfigError
+from buddy_sessions._export import files
+from buddy_sessions._export.files import NewFile
 
 from .errors import describe_os_error
 
-FileFormat = Literal["jsonl", "csv", "parquet"]
-
-_TEMPORARY = ".buddy-sessions-"
-"""The beginning of the names of temporary folders."""
-
-_FORMATS: dict[str, FileFormat] = {".jsonl": "jsonl", ".csv": "csv", ".parquet": "parquet"}
-
-
-def format_of(path: Path) -> FileFormat:
-    """Return the format that belongs to the ending of a file name. Raises ConfigError if there is none."""
-    file_format = _FORMATS.get(path.suffix.lower())
-    if file_format is None:
-        _reject_database(path)
-        *first, last = _FORMATS
-        raise ConfigError(f"cannot write {path.name!r}: name a file that ends in {', '.join(first)} or {last}")
-    return file_format
-
-
-@dataclass
-class NewFile:
-    """A file with a temporary name. Set `is_complete` when it was written completely."""
-
-    path: Path
-    is_complete: bool = False
-
-
-def resolve_file(path: Path, *, source: str | None = None) -> Path:
-    """Return the absolute path of a file to write, without symbolic links."""
-    target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file():
-        raise ConfigError(f"{str(path)!r} exists and is not a file: choose another name")
-    if not target.parent.is_dir():
-        raise ConfigError(f"folder {str(target.parent)!r} not found: create it, or choose another path")
-    if source is not None and source != "-" and target == Path(os.path.realpath(source)):
-        raise ConfigError(f"{str(path)!r} is the input file: choose another name")
-    return target
+_T = TypeVar("_T")
 
 
 def find_database(path: Path) -> Path:
@@ -63,32 +26,23 @@ def find_database(path: Path) -> Path:
     return path
 
 
-def _reject_database(path: Path) -> None:
-    """Raise ConfigError if a file to replace is a database: SQLite would read its old `-wal` with the new file."""
-    if path.suffix.lower() == ".db" or Path(f"{path}-wal").exists():
-        hint = "to keep one up to date, use buddy-sessions sync KEY… --db FILE"
-        raise ConfigError(f"cannot write {path.name!r}, a database: {hint}")
+@contextmanager
+def replace_file(path: Path) -> Iterator[NewFile]:
+    """Create a new file, to be written and closed in the block, and move it to `path` if it is then complete."""
+    with explain_errors(path, files.replace_file(path)) as file:
+        yield file
 
 
 @contextmanager
-def replace_file(path: Path, *, source: str | None = None) -> Iterator[NewFile]:
-    """Create a new file, to be written and closed in the block, and move it to `path` if it is then complete."""
-    target = resolve_file(path, source=source)
-    _reject_database(target)
+def explain_errors(path: Path, opening: AbstractContextManager[_T]) -> Iterator[_T]:
+    """Enter a context that writes a file, and raise errors that say what to do in place of those of the system."""
     error_type: type[BuddyError] = ConfigError  # until the file is open
     try:
-        with TemporaryDirectory(prefix=_TEMPORARY, dir=target.parent) as folder:
+        with opening as value:
             error_type = BuddyError
-            file = NewFile(Path(folder, target.name))
-            yield file
-            if file.is_complete:
-                with file.path.open("rb+") as written:
-                    os.fsync(written.fileno())
-                if target.exists():
-                    file.path.chmod(stat.S_IMODE(target.stat().st_mode))
-                file.path.replace(target)
+            yield value
     except OSError as error:
-        is_other_file = error.filename is not None and _TEMPORARY not in str(error.filename)
+        is_other_file = error.filename is not None and files.TEMPORARY not in str(error.filename)
         if isinstance(error, BrokenPipeError) or is_other_file:
             raise
         raise error_type(f"cannot write {describe_os_error(error, path)}") from error

@@ -6,13 +6,16 @@ moment, and the next one reads only what the database lacks, and what is unfinis
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from .._export.files import open_file
 from .._paging.read_ahead import RequestSlots
 from .._validate import (
     validate_age,
@@ -23,11 +26,12 @@ from .._validate import (
     validate_session,
     validate_since,
     validate_suite,
+    validate_suites,
 )
 from ..analysis import main_branch
 from ..client import BuddyClient
 from ..harvest import Harvest, OnFailure
-from ..models import CaseScope, Session, Suite, SuiteKey, SuiteRef, TestCase, TestKey, TestRun
+from ..models import CaseScope, Session, Suite, SuiteKey, SuiteRef, TestCase, TestKey, TestRun, is_before
 from ..status import StatusWatch
 from ..watch import OnFirstFailure, Watch
 from .cases import load_cases, load_history, load_runs
@@ -204,6 +208,45 @@ class SessionStore:
         while await self._thread.run(return_space):
             pass
         await self._thread.run(shrink_file)
+        return count
+
+    async def export(
+        self,
+        path: str | os.PathLike[str],
+        suites: Iterable[SuiteRef] | None = None,
+        *,
+        branch: str | None = None,
+        since: datetime | None = None,
+    ) -> int:
+        """Write sessions to a file, each suite's newest first, as the command `export` does.
+
+        The rows begin with the names of the suite. An existing file is replaced only when the new one is complete.
+
+        Args:
+            path: The file. Its ending is the format: .jsonl, .csv or .parquet (extra `[parquet]`).
+            suites: The suites, as in `sessions`; None for all.
+            branch: Only sessions of this branch, as in `sessions`.
+            since: Only sessions created at this time or later, and those without a date; an aware datetime.
+
+        Returns:
+            The number of sessions.
+
+        Raises:
+            ConfigError: An argument is invalid, or duckdb is not installed.
+            StoreError: The file of the store cannot be read, or the store is not open.
+            OSError: The new file cannot be written.
+        """
+        validate_since(since)
+        chosen = [suite.key for suite in await self.suites()] if suites is None else validate_suites(suites)
+        keys = [validate_names(validate_suite(suite)) for suite in chosen]
+        count = 0
+        with open_file(Path(path), source=self._thread.path) as destination:
+            for key in keys:
+                async for page in self.pages(key, branch=branch):
+                    sessions = [session for session in page if not is_before(session, since)]
+                    await asyncio.to_thread(destination.write, key, sessions)
+                    count += len(sessions)
+            await asyncio.to_thread(destination.finish)
         return count
 
     def watch(

@@ -72,7 +72,7 @@ class TestCompletion:
 
 
 class TestMain:
-    @pytest.mark.parametrize("name", ["cyclopts", "msgspec", "rich"])
+    @pytest.mark.parametrize("name", ["cyclopts", "rich"])
     def test_missing_extra_is_2(
         self, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:

@@ -9,9 +9,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from buddy_sessions import ConfigError
+from buddy_sessions._export.files import FileFormat
 
 from ..errors import ExitCode
-from ..files import FileFormat
 from ..formats.destinations import choose_file_format, open_destination
 from ..formats.forecast import Forecast
 from ..formats.formatting import format_count, one_line

@@ -7,8 +7,9 @@ import os
 import signal
 from pathlib import Path
 
+from buddy_sessions._extras import import_extra
+
 from ..errors import ExitCode
-from ..extras import import_extra
 from ..options import Access
 from ..suite_reader import open_reader
 

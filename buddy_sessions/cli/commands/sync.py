@@ -10,10 +10,10 @@ from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt
 
 from buddy_sessions import SessionStore
+from buddy_sessions._export.files import resolve_file
 from buddy_sessions.models import CaseScope
 
 from ..errors import ExitCode
-from ..files import resolve_file
 from ..formats.forecast import Forecast
 from ..formats.formatting import format_count
 from ..formats.progress import HarvestProgress

@@ -28,13 +28,14 @@ from buddy_sessions import (
     Watch,
     to_dict,
 )
+from buddy_sessions._export.files import resolve_file
+from buddy_sessions._export.rows import KEYED_SESSION_COLUMNS, case_row, keyed_rows
 
 from ..errors import error_text
-from ..files import resolve_file
 from ..formats.case_tables import name_text, outcome_text
 from ..formats.formatting import UNKNOWN, format_count, format_duration, one_line
 from ..formats.tables import grid, number_text, status_text
-from ..formats.writers import KEYED_SESSION_COLUMNS, Format, case_row, keyed_rows, make_writer
+from ..formats.writers import Format, make_writer
 from ..options import Access, Keys, Printing, Source
 from ..output import Output
 from ..suite_selection import open_selection

@@ -3,36 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
 
-from buddy_sessions import ConfigError, Session, SuiteKey
+from buddy_sessions import ConfigError
+from buddy_sessions._export.files import Destination, FileFormat, format_of, open_file
+from buddy_sessions._export.rows import KEYED_SESSION_COLUMNS
 
-from ..files import FileFormat, NewFile, format_of, replace_file
-from .parquet import ParquetWriter
-from .writers import KEYED_SESSION_COLUMNS, Csv, DataFormat, JsonLines, RowWriter, keyed_rows, validate_json
-
-
-class Destination:
-    """Where sessions are written: with `writer`, to the new `file` if there is one. Without a writer, nowhere."""
-
-    def __init__(self, writer: RowWriter | None, file: NewFile | None) -> None:
-        self._writer = writer
-        self._file = file
-
-    def write(self, suite: SuiteKey, sessions: Iterable[Session]) -> None:
-        """Write sessions of a suite."""
-        if self._writer is not None:
-            self._writer.write(keyed_rows(suite, sessions))
-
-    def finish(self) -> None:
-        """Complete the output; otherwise the file is not kept."""
-        if self._writer is not None:
-            self._writer.finish()
-        if self._file is not None:
-            self._file.is_complete = True
+from ..files import explain_errors
+from .writers import DataFormat, make_writer, validate_json
 
 
 def choose_file_format(requested: DataFormat | None, *, json: bool, out: Path | None) -> FileFormat | None:
@@ -54,18 +34,11 @@ def open_destination(
     output_format: FileFormat | None, out: Path | None, *, source: str | None = None
 ) -> Iterator[Destination]:
     """Open a new file that replaces `out` once it is finished, or stdout if `out` is None; nothing without a format."""
-    with ExitStack() as stack:
-        file = stack.enter_context(replace_file(out, source=source)) if out is not None else None
-        writer = None
-        if file is None and output_format is not None:
-            writer = _text_writer(output_format, sys.stdout)
-        elif file is not None:
-            is_parquet = output_format == "parquet"
-            text_path = file.path.with_suffix(".jsonl") if is_parquet else file.path
-            stream = stack.enter_context(text_path.open("x", encoding="utf-8", newline=""))
-            writer = ParquetWriter(file.path, stream) if is_parquet else _text_writer(output_format, stream)
-        yield Destination(writer, file)
-
-
-def _text_writer(output_format: FileFormat | None, stream: TextIO) -> RowWriter:
-    return Csv(stream, KEYED_SESSION_COLUMNS) if output_format == "csv" else JsonLines(stream)
+    if out is not None:
+        with explain_errors(out, open_file(out, source=source)) as destination:
+            yield destination
+    elif output_format is not None:
+        text_format: DataFormat = "csv" if output_format == "csv" else "jsonl"  # .parquet is for a file
+        yield Destination(make_writer(text_format, sys.stdout, KEYED_SESSION_COLUMNS))
+    else:
+        yield Destination(None)

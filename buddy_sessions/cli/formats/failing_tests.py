@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 from buddy_sessions import FailureGroup, Session, group_failures
+from buddy_sessions._export.rows import Row, suite_names
 
 from ..judgement import NOVELTIES, FailingTest, Judgement
 from ..output import Output
@@ -13,7 +14,7 @@ from .case_tables import case_table, count_sessions, name_text, print_details, p
 from .failure_text import cause_text
 from .formatting import format_count, one_line
 from .markdown import Entry, Page, Section, code, headline, places, suite_facts
-from .writers import Row, session_case_row, suite_names
+from .writers import session_case_row
 
 CAUSE_COLUMNS = ("workspace", "project", "suite_id", "relative_ids", "type", "template", "count", "new", "tests")
 """What `--group` prints of a cause. `new` is null without a baseline."""

@@ -14,10 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from buddy_sessions import RefType, Session, SessionStatus, Suite, SuiteKey
+from buddy_sessions._export.rows import KEYED_SESSION_COLUMNS, keyed_rows
 
 from ..output import Output
 from .formatting import UNKNOWN, format_age, format_duration, one_line, web_url
-from .writers import KEYED_SESSION_COLUMNS, Format, keyed_rows, make_writer
+from .writers import Format, make_writer
 
 _STATUSES = {
     SessionStatus.SUCCESSFUL: ("✔", "passed", "green"),

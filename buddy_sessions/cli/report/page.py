@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from buddy_sessions import __version__
+from buddy_sessions._extras import import_extra
 
-from ..extras import import_extra
 from ..formats.formatting import UNKNOWN, format_count, format_duration, one_line, web_url
 from ..formats.tables import RECENT_LEGEND, ref_text
 from .suite_report import MAX_OTHERS, NEWEST, RECENT, Scope, SuiteReport, ended

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buddy_sessions import Member, Session, SuiteKey, to_dict
-from buddy_sessions.cli.formats.writers import KEYED_SESSION_COLUMNS, DataFormat, keyed_rows, make_writer
+from buddy_sessions._export.rows import KEYED_SESSION_COLUMNS, keyed_rows
+from buddy_sessions.cli.formats.writers import DataFormat, make_writer
 from helpers.report_sessions import session
 from helpers.session_strategies import sessions, text
 

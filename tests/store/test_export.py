@@ -1,0 +1,115 @@
+"""Sessions of a store as files, and as flat rows."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import json
+import os
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from buddy_sessions import ConfigError, Failure, Session, SessionStatus, StoreError, TestCase, TestStatus, to_row
+from buddy_sessions.cli import run
+from helpers.report_sessions import session
+from helpers.stores import KEY, OTHER_KEY, SyncedSuite
+
+WITHOUT_MSGSPEC = """
+import asyncio, sys
+sys.modules["msgspec"] = None
+from buddy_sessions import SessionStore
+
+async def main(db, path):
+    async with SessionStore(db) as store:
+        await store.export(path)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".csv":
+        return list(csv.DictReader(text.splitlines()))
+    return [json.loads(line) for line in text.splitlines()]
+
+
+class TestExport:
+    @pytest.fixture(autouse=True)
+    async def synced(self, db: SyncedSuite) -> None:
+        db.suite.populate(30)
+        db.fake.add_suite(*OTHER_KEY).populate(5)
+        db.suite.create(branch="only/here", create_date="2020-01-01T00:00:00Z")
+        await db.sync(KEY, OTHER_KEY)
+
+    @pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
+    async def test_file_is_that_of_the_command(self, db: SyncedSuite, tmp_path: Path, suffix: str) -> None:
+        library, command = tmp_path / f"library{suffix}", tmp_path / f"command{suffix}"
+        assert await db.store.export(library) == 36
+        arguments = ["export", "--db", str(db.path), "--out", str(command), "--quiet"]
+        assert await asyncio.to_thread(run, arguments) == 0
+        if suffix == ".parquet":
+            count = f"SELECT count(*), min(relative_id), max(created_by.name) FROM '{library}'"
+            assert duckdb.sql(count).fetchone() == duckdb.sql(count.replace("library", "command")).fetchone()
+        else:
+            assert library.read_bytes() == command.read_bytes()
+
+    @pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
+    async def test_library_without_extras_writes_the_same(self, db: SyncedSuite, tmp_path: Path, suffix: str) -> None:
+        with_msgspec, without = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
+        await db.store.export(with_msgspec)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", WITHOUT_MSGSPEC, str(db.path), str(without)
+        )
+        assert await process.wait() == 0
+        assert without.read_bytes() == with_msgspec.read_bytes()
+
+    async def test_arguments_select_sessions(self, db: SyncedSuite, tmp_path: Path) -> None:
+        path = tmp_path / "sessions.jsonl"
+        assert await db.store.export(path, [str(OTHER_KEY)]) == 5
+        assert await db.store.export(path, branch="only/here") == 1
+        assert await db.store.export(path, [KEY], since=datetime.fromisoformat("2021-01-01T00:00:00Z")) == 30
+        assert {row["suite_id"] for row in read_rows(path)} == {KEY.suite_id}
+
+    async def test_file_is_replaced_only_when_it_is_complete(self, db: SyncedSuite, tmp_path: Path) -> None:
+        path = tmp_path / "sessions.csv"
+        path.write_text("before")
+        with pytest.raises(ConfigError, match="branch must be"):
+            await db.store.export(path, branch="")
+        await db.store.close()
+        with pytest.raises(StoreError, match="not open"):
+            await db.store.export(path, [KEY])
+        assert path.read_text() == "before"
+        assert sorted(os.listdir(tmp_path)) == ["sessions.csv", "sessions.db"]
+
+    async def test_wrong_path_or_suites(self, db: SyncedSuite, tmp_path: Path) -> None:
+        for name, message in (("a.txt", "cannot write"), (db.path.name, "a database"), ("no/a.csv", "not found")):
+            with pytest.raises(ConfigError, match=message):
+                await db.store.export(tmp_path / name)
+        with pytest.raises(ConfigError, match="must be an iterable"):
+            await db.store.export(tmp_path / "a.csv", "acme/shop/a")
+
+
+class TestRow:
+    def test_values_of_a_session_are_flat(self) -> None:
+        row = to_row(session(7, status=SessionStatus.ERROR, duration=1.5))
+        assert (row["relative_id"], row["status"], row["duration"]) == (7, "ERROR", 1.5)
+        assert str(row["create_date"]).endswith("Z")
+        assert "created_by_name" in row
+        assert "created_by" not in row
+        assert {type(value) for value in row.values()} <= {str, int, float, bool, type(None)}
+
+    @pytest.mark.parametrize("failure", [None, Failure(kind="failure", message="1 != 2")])
+    def test_values_of_a_case_are_flat(self, failure: Failure | None) -> None:
+        case = TestCase(id="a", name="test", status=TestStatus.FAILED, data="<testcase/>", failure=failure)
+        row = to_row(case)
+        assert (row["status"], row["failure_message"]) == ("FAILED", failure and failure.message)
+        assert not {"data", "failure"} & row.keys()
+
+    def test_rows_have_the_same_columns(self) -> None:
+        assert list(to_row(Session(id="a", relative_id=1, status=SessionStatus.ERROR))) == list(to_row(session(1)))
