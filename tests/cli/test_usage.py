@@ -55,7 +55,7 @@ CASES = {
     "last without a baseline": (f"failures {A} --last 5", "--last needs a baseline: add --baseline BRANCH"),
     "missing quarantine": (f"failures {A} --baseline main --quarantine no.toml", "cannot read 'no.toml'"),
     "causes as JUnit": (f"failures {A} --group --format junit", "--group contradicts --format junit"),
-    "tiny markdown": (f"failures {A} --format markdown --max-bytes 9999", "--max-bytes"),
+    "tiny markdown": (f"failures {A} --format markdown --max-bytes 15999", "--max-bytes"),
     "two formats": (f"list {A} --json --format csv", "--format csv and --json exclude each other"),
     "two formats of tests": (f"failures {A} --json --format junit", "--json"),
     "ending": (f"harvest {A} --out x.xlsx", "cannot write 'x.xlsx': name a file that ends in .jsonl, .csv or .parquet"),

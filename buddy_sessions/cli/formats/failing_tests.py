@@ -22,6 +22,7 @@ CAUSE_COLUMNS = ("workspace", "project", "suite_id", "relative_ids", "type", "te
 _T = TypeVar("_T")
 _CRASHED = "failed without a failing test"
 _MAX_FACTS = 3  # of one kind
+_MAX_PATTERN = 150  # characters
 
 
 def print_failing_tests(output: Output, judgement: Judgement, tests: Sequence[FailingTest], *, details: bool) -> None:
@@ -78,7 +79,10 @@ def failures_page(judgement: Judgement) -> Page:
     facts = [suite_facts(judgement.suite, judgement.sessions[0])]
     if baseline is not None:
         facts.append(f"Compared with {places(*baseline.sessions)}")
-        facts += [f"Quarantine of {code(entry.pattern)} ended on {entry.until}" for entry in _first(baseline.expired)]
+        facts += [
+            f"Quarantine of {code(entry.pattern, limit=_MAX_PATTERN)} ended on {entry.until}"
+            for entry in _first(baseline.expired)
+        ]
     facts += crash_facts(judgement.crashed)
     sections = []
     for novelty in (None,) if baseline is None else NOVELTIES:

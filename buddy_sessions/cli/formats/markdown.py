@@ -22,7 +22,7 @@ from .writers import prepare_stream
 
 DEFAULT_MAX_BYTES = 65_000
 """Fits in a comment of GitHub, which has at most 65,536 characters."""
-MIN_BYTES = 10_000
+MIN_BYTES = 16_000
 """What a headline may need if all its texts are long."""
 
 _MAX_TEXT = 300  # characters of a name or a message
@@ -77,10 +77,8 @@ def code(text: str, *, limit: int = _MAX_TEXT) -> str:
 
 def link(text: str, url: str | None) -> str:
     """Return a link to a page of the web; only the text if the URL is another one. `text` is not escaped."""
-    target = web_url(url)
-    if not target or len(target) > _MAX_URL:
-        return text
-    return f'<a href="{escape_html(target)}">{text}</a>'
+    target = escape_html(web_url(url))
+    return f'<a href="{target}">{text}</a>' if 0 < len(target) <= _MAX_URL else text
 
 
 def places(*sessions: Session) -> str:

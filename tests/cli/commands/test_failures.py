@@ -260,7 +260,7 @@ class TestMarkdown:
         out = call("failures", "acme/shop/b", "--format", "markdown").out
         assert "- 200 tests: <code>AssertionError&#58; x</code>\n- 210 tests: <code>messages that were not read" in out
         assert "Failing tests (410)" in out
-        assert len(call("failures", "acme/shop/b", "--format", "markdown", "--max-bytes", "10000").out) <= 10_000
+        assert len(call("failures", "acme/shop/b", "--format", "markdown", "--max-bytes", "16000").out) <= 16_000
 
 
 class TestTable:
