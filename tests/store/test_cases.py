@@ -498,16 +498,24 @@ class TestReadingBack:
             "SCAN suites USING COVERING INDEX sqlite_autoindex_suite_rows_1"
         }
 
-    async def test_passed_case_takes_at_most_60_bytes(self, db: SyncedSuite, tmp_path: Path) -> None:
-        for _ in range(60):
-            db.suite.create(status="SUCCESSFUL", tests_count=400, failed_count=0, skipped_count=0, error_count=0)
+    @pytest.mark.parametrize("id_", ["", "com.example.Tests.{name}", "{session}-{number}"])
+    async def test_passed_case_takes_at_most_60_bytes(self, db: SyncedSuite, tmp_path: Path, id_: str) -> None:
+        """Its id is one of 24 hexadecimal digits, has the name of the test, or is another one in each session."""
+        sessions, count = 60, 200
+        for session in range(sessions):
+            given = [
+                {"name": f"adds_discount_{number}", "test_group_name": str(number // 8)} for number in range(count)
+            ]
+            for number, case in enumerate(given if id_ else ()):
+                case["id"] = id_.format(**case, session=session, number=number)
+            db.suite.create(cases=given)
         sizes: list[int] = []
         async with BuddyClient(db.fake.token, base_url=db.fake.base_url) as buddy:
             for scope in (None, "all"):
                 async with SessionStore(tmp_path / f"{scope}.db") as store:
                     await store.sync(buddy, [KEY], cases=scope).run()
                 sizes.append((tmp_path / f"{scope}.db").stat().st_size)
-        assert sizes[1] - sizes[0] <= 60 * 60 * 400
+        assert sizes[1] - sizes[0] <= 60 * sessions * count
 
 
 _TEXTS = st.lists(st.sampled_from([*"ab1é/ \0\ud800{}", *MARKERS]), max_size=5).map("".join)
@@ -543,6 +551,8 @@ def test_any_case_is_read_back_unchanged(sample: tuple[Session, list[TestCase]])
             saved = load_cases(file, KEY, session.id)
             assert saved == cases
             assert [type(case.time) for case in saved] == [type(case.time) for case in cases]
+        assert save_cases(file, KEY, session, "all", [], is_verified=True)
+        assert file.number("SELECT count(*) FROM case_data") == 0
 
 
 class TestBadInput:
