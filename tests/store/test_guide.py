@@ -1,0 +1,71 @@
+"""The queries and the backup of the guide, run against a file that was synced."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import buddy_sessions
+from buddy_sessions import SessionStore
+from helpers.stores import KEY, SyncedSuite, query
+
+GUIDE = (Path(buddy_sessions.__file__).parent / "store" / "README.md").read_text(encoding="utf-8")
+QUERIES = re.findall(r"```sql\n(.*?)```", GUIDE, re.DOTALL)
+
+ROWS: list[list[tuple[Any, ...]]] = [
+    [("Unit tests", "2026-01-02T00:00:00Z", 2)],
+    [("Tests", "slow", 8.5, 2), ("Tests", "quick", 0.1, 2)],
+    [("Tests", "quick", 1), ("Tests", "slow", 1)],
+    [("Ada", 3, 2), ("Elif", 1, 0)],
+    [("main", 3, 67.0, 20.0), ("feature", 1, 0.0, 20.0)],
+]
+"""The rows of each query, in the order of the guide."""
+
+
+@pytest.fixture
+async def synced(db: SyncedSuite) -> SyncedSuite:
+    """On `main`, one session has passed, and two of the same commit have failed, each because of another test."""
+    history = [
+        ("main", "a", "Ada", "PASSED", "PASSED"),
+        ("main", "b", "Ada", "FAILED", "PASSED"),
+        ("main", "b", "Ada", "PASSED", "FAILED"),
+        ("feature", "c", "Elif", None, None),
+    ]
+    for day, (branch, revision, author, quick, slow) in enumerate(history, 1):
+        cases = [("quick", quick, 0.1), ("slow", slow, 10 - day)]
+        db.suite.create(
+            branch=branch,
+            revision=revision,
+            created_by={"name": author},
+            status="ERROR" if "FAILED" in {quick, slow} else "SUCCESSFUL",
+            create_date=f"2026-01-0{day}T00:00:00Z",
+            duration=20,
+            cases=[
+                {"name": name, "classname": "Tests", "status": status, "time": time}
+                for name, status, time in cases
+                if status
+            ],
+        )
+    await db.sync(cases="all")
+    return db
+
+
+@pytest.mark.parametrize("number", range(len(ROWS)))
+def test_query_of_the_guide(synced: SyncedSuite, number: int) -> None:
+    assert len(QUERIES) == len(ROWS)
+    assert query(synced.path, QUERIES[number]) == ROWS[number]
+
+
+async def test_backup_is_continued_by_the_next_sync(synced: SyncedSuite, tmp_path: Path) -> None:
+    copy = tmp_path / "backup.db"
+    with closing(sqlite3.connect(synced.path)) as connection:
+        connection.execute(f"VACUUM INTO '{copy}'")
+    async with SessionStore(copy) as store:
+        assert await store.sync(synced.buddy, [KEY]).run()
+        assert await store.sessions(KEY) == await synced.store.sessions(KEY)
+    assert query(copy, "PRAGMA auto_vacuum") == [(2,)]
