@@ -66,7 +66,7 @@ class TestReadOnly:
         with public_folder() as folder, public_folder() as pages:
             pages.chmod(0o777)
             path = str(folder / "sessions.db")
-            sync_database(fake, Path(path), cases="all")
+            assert call("sync", B, "--db", path, "--cases", "all").code == 0
             commands: list[tuple[str, ...]] = [
                 *(("failures", B, "1"), ("flaky", B), ("slowest", B), ("compare", B, "1", "2"), ("export",)),
                 ("report", "-o", str(pages / "x.html")),

