@@ -56,7 +56,7 @@ def test_environment_completes_keys(call: Call, monkeypatch: pytest.MonkeyPatch)
 
 def test_file_names_more_suites(call: Call, tmp_path: Path) -> None:
     names = tmp_path / "suites.txt"
-    names.write_text(f"\ufeff# ours\n\n  {A} \r\n{B}\n{B}\nacme/other\n", encoding="utf-8")
+    names.write_text(f"\ufeff# ours\n\n  {A} \r\n{B}\n{A}\nacme/other\n", encoding="utf-8")
     code, out, _ = call("harvest", "--from", str(names), B)
     assert code == 0
     assert numbers_by_suite(out) == {A: down_from(250), B: down_from(3), X: down_from(20)}
