@@ -35,9 +35,7 @@ _MAX_SEARCHED = 1000  # newest sessions in which those of a commit are searched
 class CaseSource(ABC):
     """Where the sessions of one suite and their test cases are read from.
 
-    Attributes:
-        suite: The suite.
-        requests: The number of requests for sessions and for all cases of sessions.
+    `requests` is the number of requests for sessions and for all cases of sessions.
     """
 
     def __init__(self, suite: SuiteKey) -> None:
@@ -70,8 +68,8 @@ class CaseSource(ABC):
         """Return the sessions, without those that have none, with all their test cases."""
 
     @abstractmethod
-    async def read_runs(self, *, branch: str, last: int) -> list[TestRun]:
-        """Return what `runs` does. Raises NothingToJudgeError if there is none."""
+    async def runs(self, *, branch: str | None, last: int) -> list[TestRun]:
+        """Return at most `last` of the newest sessions with a verdict, with all their test cases, oldest first."""
 
     async def newest(self) -> list[Session]:
         """Return the newest 100 sessions, newest first. They are read once."""
@@ -88,8 +86,7 @@ class CaseSource(ABC):
     ) -> list[Session]:
         """Return the newest sessions of a branch that are SUCCESSFUL or ERROR, newest first.
 
-        They are `last` or, if the pages that were read have more of them, more. Raises NothingToJudgeError if there is
-        none.
+        They are `last`, or more if the pages that were read have more. Raises NothingToJudgeError if there is none.
         """
         name = await self.choose_branch(branch)
 
@@ -147,10 +144,6 @@ class CaseSource(ABC):
             return (await self.verdicts(branch=session.branch or "*", where=is_before))[0]
         except NothingToJudgeError as error:
             raise NothingToJudgeError(f"nothing to compare #{session.relative_id} with: {error}") from None
-
-    async def runs(self, *, branch: str | None, last: int) -> list[TestRun]:
-        """Return at most `last` of the newest sessions with a verdict, with all their test cases, oldest first."""
-        return await self.read_runs(branch=await self.choose_branch(branch), last=last)
 
     async def _matches(self, name: str) -> dict[str, list[Session]]:
         """Return what a name fits: a `relative_id`, an ID, and commits with their finished sessions, newest first."""
@@ -239,7 +232,7 @@ class ApiCases(CaseSource):
         """Return the sessions, without those that were deleted meanwhile."""
         return await self._read_cases(sessions, self.cases)
 
-    async def read_runs(self, *, branch: str, last: int) -> list[TestRun]:
+    async def runs(self, *, branch: str | None, last: int) -> list[TestRun]:
         """Return the sessions with their test cases, without those that were deleted meanwhile."""
         return await self.full_runs((await self.verdicts(branch=branch, last=last))[:last][::-1])
 
@@ -296,7 +289,7 @@ class SavedCases(CaseSource):
         """Return all test cases of a session. Raises ConfigError if they were not saved."""
         return await self._cases(session, "all")
 
-    async def read_runs(self, *, branch: str, last: int) -> list[TestRun]:
+    async def runs(self, *, branch: str | None, last: int) -> list[TestRun]:
         """Return the newest sessions of which all test cases were saved. Raises ConfigError if there is none."""
         runs = await self._store.runs(self.suite, cases="all", branch=branch, last=last)
         if not runs and await self.verdicts(branch=branch):
