@@ -87,8 +87,8 @@ class StatusWatch(AsyncIterator[StatusChange]):
 
     The failing tests of a session that fails are read with two requests or more. If they cannot be read, the round
     fails: it is done again later, so that no event is lost. An event is acknowledged when you ask for the next one.
-    With a store, a watch continues with the first event that was not acknowledged. If another branch has become the
-    main branch of a suite meanwhile, the suite begins with CURRENT again.
+    With a store, a watch continues with the first event that was not acknowledged. A suite whose main branch had
+    another name begins with CURRENT again if `main` (or else `master`) was tested meanwhile.
 
     Example:
         >>> async with buddy.watch_status(["acme/storefront/MNbyVedg"]) as changes:
@@ -214,14 +214,16 @@ class _Statuses:
         return judged
 
     def _choose_branch(self, suite: SuiteKey, sessions: Sequence[Session]) -> None:
-        """Determine the main branch, once. The saved status of a suite may be that of another one: it is dropped."""
+        """Determine the main branch, once. That of a saved status remains, unless `main` or `master` replaces it."""
         if suite in self._main_branches or not sessions:
             return
+        branch = main_branch(sessions) if self._branch is None else None
         run = self._latest.get(suite)
-        last = [] if run is None else [run.session]
-        branch = main_branch([*sessions, *last]) if self._branch is None else None
-        if run is not None and branch not in {None, run.session.branch}:
-            del self._latest[suite]
+        if run is not None and self._branch is None:
+            other = [session for session in sessions if session.branch == branch][:1]
+            branch = main_branch([run.session, run.session, *other])  # the more frequent one, unless its name decides
+            if branch not in {None, run.session.branch}:
+                del self._latest[suite]
         self._main_branches[suite] = branch
 
     def _decides(self, suite: SuiteKey, session: Session) -> bool:

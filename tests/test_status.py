@@ -437,15 +437,20 @@ class TestStore:
             assert await settled() == [(FAILING, 2, "a", ""), (RECOVERED, 3, "", "a")]
             assert await settled() == []
 
-    async def test_another_main_branch_begins_anew(
+    async def test_only_a_branch_that_is_named_main_replaces_the_main_branch(
         self, buddy: BuddyClient, suite: FakeSuite, store: SessionStore
     ) -> None:
         async with checking(buddy, suite, store) as settled:
-            red(suite, "a", branch="master")
+            red(suite, "a", branch="trunk")
             assert await settled() == [(CURRENT, 1, "a", "")]
+            for _ in range(110):
+                suite.create("fix", "SUCCESSFUL")
+            assert await settled() == []
             green(suite, branch="main")
-            red(suite, "a", branch="master")
-            assert await settled() == [(CURRENT, 2, "", "")]
+            red(suite, "a", branch="trunk")
+            assert await settled() == [(CURRENT, 112, "", "")]
+            for _ in range(110):
+                suite.create("fix", "ERROR")
             assert await settled() == []
 
 
