@@ -93,6 +93,7 @@ async def test_examples_print_their_output(guide: Path, fake: FakeBuddy, tmp_pat
         "BUDDY_TOKEN": fake.token,
         "BUDDY_API_URL": str(fake.base_url),
         "COLUMNS": "100",
+        "LINES": "50",  # without it, Rich takes 80 columns
         "TERM": "dumb",  # no colours
         "PYTHONUTF8": "1",
     }
