@@ -74,9 +74,8 @@ def to_test_row(suite: int, session: Session, case: TestCase) -> Row:
     """Return the row of `tests` of a case, without the number: what it has in common with other sessions."""
     values = (session.url, session.html_url, case.id, case.test_group_id)
     markers = [(marker, value or "") for marker, value in zip(MARKERS, values, strict=True)]
-    longest_first = sorted(((value, marker) for marker, value in markers), key=lambda pair: -len(pair[0]))
     urls = [to_sql(case.url), to_sql(case.html_url)]
-    patterns = [_replace(case.url, longest_first), _replace(case.html_url, longest_first)]
+    patterns = [_replace(url, [(value, marker) for marker, value in markers]) for url in (case.url, case.html_url)]
     has_markers = [_replace(pattern, markers) for pattern in patterns] == urls
     *_, id_ = to_case_ids(case)
     texts = map(to_sql, (case.name, case.classname, case.test_group_name))
