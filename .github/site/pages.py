@@ -34,7 +34,7 @@ GUIDES = {
 REFERENCE = {  # the title of each page, and the modules whose public names it has; the first page has all others
     "Reading": (),
     "Client": ("client", "_options", "_http"),
-    "Values": ("models", "_regions", "_decoding"),
+    "Values": ("models", "_regions", "_decoding", "_export"),
     "Analysis": ("analysis",),
     "Database": ("store",),
     "Errors": ("errors",),
