@@ -64,7 +64,6 @@ CASES = {
     "partial without a file": (f"harvest {A} --allow-partial", "--out FILE"),
     "scope of cases": (f"sync {A} --db x.db --cases passed", "--cases"),
     "attempts": (f"harvest {A} --attempts 0", "--attempts"),
-    "status and failures": (f"watch {A} --status --failures", "--status names the failing tests: leave out --failures"),
     "interval": (f"watch {A} --interval 0", "--interval"),
     "port": ("serve --port 65536", "--port"),
     "new since": (f"report {' '.join(DB)} --new-since 0 -o x.html", "'0' is not a time"),

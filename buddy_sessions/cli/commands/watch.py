@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
 from cyclopts import Parameter
 from cyclopts.types import PositiveFloat
@@ -16,9 +17,7 @@ from rich.text import Text
 
 from buddy_sessions import (
     BuddyClient,
-    BuddyError,
     Change,
-    ConfigError,
     Session,
     SessionStore,
     StatusChange,
@@ -31,7 +30,6 @@ from buddy_sessions import (
 from buddy_sessions._export.files import resolve_file
 from buddy_sessions._export.rows import KEYED_SESSION_COLUMNS, case_row, keyed_rows
 
-from ..errors import error_text
 from ..formats.case_tables import name_text, outcome_text
 from ..formats.formatting import UNKNOWN, format_count, format_duration, one_line
 from ..formats.tables import grid, number_text, status_text
@@ -44,9 +42,6 @@ _STATUS_WIDTH = len("✔ running")
 _INDENT = " " * len("12:30:00")
 _MAX_TESTS = 20  # printed tests of one kind
 
-_Tests: TypeAlias = Mapping[str, Sequence[TestCase] | None]
-"""Tests by the name of their field; None if they could not be read."""
-
 
 async def watch_suites(
     *key: Keys,
@@ -55,7 +50,6 @@ async def watch_suites(
     branch: str | None = None,
     db: Path | None = None,
     status: Annotated[bool, Parameter(show_default=False)] = False,
-    failures: Annotated[bool, Parameter(show_default=False)] = False,
     printing: Printing = Printing(),
     access: Access = Access(),
 ) -> None:
@@ -67,7 +61,7 @@ async def watch_suites(
 
     For example:
 
-    - buddy-sessions watch acme/storefront --branch main --failures
+    - buddy-sessions watch acme/storefront --branch main
     - buddy-sessions watch acme/storefront --status --db watch.db --json
 
     Args:
@@ -76,11 +70,7 @@ async def watch_suites(
         db: SQLite file for the state of the watch. The next watch with this file continues where this one stopped.
         status: Print the current status of each suite, then when it turns red or green, or other tests fail. jsonl and
             csv list the tests in the fields "newly_failing" and "fixed".
-        failures: Name the failing tests of each session that starts to fail, with two requests per session. jsonl and
-            csv list them in the field "failing": null if they could not be read, empty for other sessions.
     """
-    if status and failures:
-        raise ConfigError("--status names the failing tests: leave out --failures")
     output_format = printing.choose()
     path = resolve_file(db, source=source) if db is not None else None
     messages = access.verbosity.open()
@@ -95,14 +85,11 @@ async def watch_suites(
         await stack.enter_async_context(watch)
         if messages.is_terminal:
             messages.print_note(f"watching {format_count(len(suites), 'suite')} every {interval:g} s, until Ctrl-C")
-        write = _change_writer(output_format, ["newly_failing", "fixed"] if status else ["failing"] if failures else [])
+        write = _change_writer(output_format, status=status)
         changes = 0
         try:
             async for change in watch:
-                if isinstance(change, StatusChange):
-                    write(change, {"newly_failing": change.newly_failing, "fixed": change.fixed})
-                else:
-                    write(change, {"failing": await _read_failing(buddy, change, messages)} if failures else {})
+                write(change)
                 changes += 1
         except asyncio.CancelledError:
             saved = f"; the next watch with --db {db} continues from here" if db is not None else ""
@@ -126,36 +113,28 @@ def _new_watch(
     return continued(buddy, suites, interval=interval, branch=branch)
 
 
-async def _read_failing(buddy: BuddyClient, change: Change, messages: Output) -> list[TestCase] | None:
-    """Return the failing tests of a session that starts to fail; for other changes, an empty list."""
-    if not change.session.is_failing or (change.previous is not None and change.previous.is_failing):
-        return []
-    try:
-        return await buddy.failures(change.suite, change.session)
-    except BuddyError as error:
-        messages.print_problem(
-            "failed", f"failing tests of {change.suite} #{change.session.relative_id}: {error_text(error)}"
-        )
-        return None
+def _tests(change: Change | StatusChange) -> dict[str, Sequence[TestCase]]:
+    """Return the tests of a change of the status, by the name of their field."""
+    return {"newly_failing": change.newly_failing, "fixed": change.fixed} if isinstance(change, StatusChange) else {}
 
 
-def _change_writer(output_format: Format, fields: Sequence[str]) -> Callable[[Change | StatusChange, _Tests], None]:
-    """Return a function that writes a change with tests in these fields."""
+def _change_writer(output_format: Format, *, status: bool) -> Callable[[Change | StatusChange], None]:
+    """Return a function that writes a change."""
     if output_format == "table":
-        output = Output()
-        return lambda change, tests: _print(output, change, tests)
+        return partial(_print, Output())
+    fields = ("newly_failing", "fixed") if status else ()
     writer = make_writer(output_format, sys.stdout, ("kind", *KEYED_SESSION_COLUMNS, *fields))
 
-    def write(change: Change | StatusChange, tests: _Tests) -> None:
+    def write(change: Change | StatusChange) -> None:
         previous = None if change.previous is None else to_dict(change.previous)
         (row,) = keyed_rows(change.suite, [change.session])
-        rows = {name: None if cases is None else list(map(case_row, cases)) for name, cases in tests.items()}
+        rows = {name: list(map(case_row, cases)) for name, cases in _tests(change).items()}
         writer.write([{"key": row["key"], "kind": change.kind.value, **row, "previous": previous, **rows}])
 
     return write
 
 
-def _print(output: Output, change: Change | StatusChange, tests: _Tests) -> None:
+def _print(output: Output, change: Change | StatusChange) -> None:
     """Print a change, and the tests below it."""
     session = change.session
     status = status_text(session)
@@ -164,11 +143,11 @@ def _print(output: Output, change: Change | StatusChange, tests: _Tests) -> None
     width = len("still failing") if isinstance(change, StatusChange) else len("finished")
     kind = change.kind.lower().replace("_", " ").ljust(width)
     _print_row(output, time, kind, status, _result_text(change.suite, session))
-    for name, cases in tests.items():
-        for case in (cases or ())[:_MAX_TESTS]:
+    for name, cases in _tests(change).items():
+        for case in cases[:_MAX_TESTS]:
             outcome = Text("✔ fixed", "green") if name == "fixed" else outcome_text(case.status)
             _print_row(output, _INDENT, outcome, name_text(case.key))
-        if cases and len(cases) > _MAX_TESTS:
+        if len(cases) > _MAX_TESTS:
             _print_row(output, _INDENT, Text(f"and {len(cases) - _MAX_TESTS:,} more", "dim"))
 
 

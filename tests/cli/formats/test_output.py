@@ -28,7 +28,7 @@ COMMANDS = {
     "compare": ["compare", A, "1", "2"],
     "harvest": ["harvest", A],
     "export": ["export", A, "--db", "sessions.db"],
-    "watch": ["watch", A, "--interval", "0.01", "--failures"],
+    "watch": ["watch", A, "--interval", "0.01", "--status"],
 }
 FORMATS = {name: ["table", "jsonl", "csv"] for name in COMMANDS} | {
     "failures": ["table", "jsonl", "csv", "junit"],
