@@ -28,7 +28,7 @@ from .commands.suites import list_suites
 from .commands.sync import sync_suites
 from .commands.wait import wait_for_sessions
 from .commands.watch import watch_suites
-from .errors import ExitCode, error_text, exit_code_of
+from .errors import ExitCode, error_text, exit_code_of, notes_of
 from .formats.formatting import one_line
 from .output import Output
 
@@ -98,7 +98,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def _print_error(error: Exception) -> None:
     messages = Output(stderr=True)
     messages.print_problem("error", error_text(error))
-    for note in getattr(error, "__notes__", ()):
+    for note in notes_of(error):
         messages.print_message(one_line(note))
     if isinstance(error, BuddyError) and error.cursor:
         messages.print_resume_hint(error.cursor)

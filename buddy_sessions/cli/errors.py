@@ -8,7 +8,15 @@ from enum import IntEnum
 
 from cyclopts import CycloptsError
 
-from buddy_sessions import AuthenticationError, BuddyError, ConfigError, ForbiddenError, WaitTimeoutError
+from buddy_sessions import (
+    AuthenticationError,
+    BuddyError,
+    ConfigError,
+    ForbiddenError,
+    NotFoundError,
+    SuiteKey,
+    WaitTimeoutError,
+)
 
 _REQUEST = re.compile(r"; GET \S+(?=; retry |$)")
 _ERRNO = re.compile(r"\[[Ee]rrno -?\d+\] ")
@@ -58,6 +66,15 @@ def error_text(error: Exception) -> str:
     if isinstance(error, CycloptsError):
         return f"{text if text.endswith('...') else text.removesuffix('.')} (see --help)"
     return without_request(text)
+
+
+def notes_of(error: Exception) -> list[str]:
+    """Return the notes of an error; of a suite that was not found, how to see which ones there are."""
+    notes: list[str] = [*getattr(error, "__notes__", ())]
+    if isinstance(error, NotFoundError) and "/unit-tests/suites/" in error.url:  # not the list of a project
+        workspace, project, _ = SuiteKey.parse(error.url)
+        notes.append(f"to see the suites of the project, run buddy-sessions suites {workspace}/{project}")
+    return notes
 
 
 def without_request(text: str) -> str:

@@ -13,8 +13,6 @@ from cyclopts import Parameter
 
 from buddy_sessions import BuddyClient, ConfigError, Suite, SuiteKey
 
-from .suggestions import describe_suite, suggest_suites
-
 _T = TypeVar("_T")
 
 Target: TypeAlias = SuiteKey | tuple[str, str]
@@ -83,6 +81,11 @@ def choose_suite(target: Target, suites: Sequence[Suite]) -> SuiteKey:
     raise error
 
 
+def describe_suite(suite: Suite) -> str:
+    """Return the key of a suite, and its name if it is known."""
+    return f"{suite.key} ({suite.name})" if suite.name else str(suite.key)
+
+
 def select_suites(stored: Sequence[Suite], targets: Iterable[Target], db: Path) -> list[Suite]:
     """Return the suites of a database that are targets, or in a project that is one; all without targets."""
     requested = set(targets)
@@ -91,11 +94,7 @@ def select_suites(stored: Sequence[Suite], targets: Iterable[Target], db: Path) 
     if missing:
         names = ["/".join(target) for target in missing]
         command = f"buddy-sessions sync {' '.join(names)} --db {db}"
-        error = ConfigError(f"{', '.join(names)} not found in {str(db)!r}: run {command}")
-        for target in missing:
-            if isinstance(target, SuiteKey) and (hint := suggest_suites(target, stored)):
-                error.add_note(hint)
-        raise error
+        raise ConfigError(f"{', '.join(names)} not found in {str(db)!r}: run {command}")
     return [suite for suite in stored if not requested or not requested.isdisjoint((suite.key, suite.key[:2]))]
 
 

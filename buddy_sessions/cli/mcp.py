@@ -20,6 +20,7 @@ from buddy_sessions import (
     BuddyError,
     ConfigError,
     ForbiddenError,
+    NotFoundError,
     RateLimitError,
     Session,
     Suite,
@@ -45,8 +46,8 @@ from .formats.agent_failures import (
 from .formats.agent_text import Row, cut, enclose, find_keys, name_of, origin, render, session_text, streak_text
 from .formats.case_tables import count_runs
 from .formats.formatting import format_count, format_test_time
+from .keys import describe_suite
 from .session_names import LATEST, parse_session_of
-from .suggestions import describe_suite
 from .suite_reader import SuiteReader
 
 MAX_DETAILS = 200
@@ -97,7 +98,7 @@ def _reports_errors(
         try:
             return await tool(self, *args, **kwargs)
         except BuddyError as error:
-            raise ToolError(await self.explain(error)) from None
+            raise ToolError(explain(error)) from None
 
     return call
 
@@ -264,15 +265,17 @@ class Tools:
         hint = "For messages and causes, call get_failures."
         return render(head, facts, rows[offset:], offset=offset, hint=hint)
 
-    async def explain(self, error: BuddyError) -> str:
-        """Return an error as text: its message, and what the agent or the user can do."""
-        await self._reader.add_suggestion(error)
-        text = enclose("\n".join([error_text(error), *getattr(error, "__notes__", ())]))
-        if isinstance(error, AuthenticationError | ForbiddenError):
-            return f"{text}\nYou cannot fix this: the user must, then restart this server."
-        if isinstance(error, RateLimitError) and error.retry_after is not None:
-            return f"{text}\nretry_after: {math.ceil(error.retry_after)} seconds. Do not call a tool before."
-        return text
+
+def explain(error: BuddyError) -> str:
+    """Return an error as text: its message, and what the agent or the user can do."""
+    text = enclose("\n".join([error_text(error), *getattr(error, "__notes__", ())]))
+    if isinstance(error, AuthenticationError | ForbiddenError):
+        return f"{text}\nYou cannot fix this: the user must, then restart this server."
+    if isinstance(error, NotFoundError):
+        return f"{text}\nTo see the suites of a project, call list_suites."
+    if isinstance(error, RateLimitError) and error.retry_after is not None:
+        return f"{text}\nretry_after: {math.ceil(error.retry_after)} seconds. Do not call a tool before."
+    return text
 
 
 def find_test(keys: Iterable[TestKey], text: str) -> TestKey:

@@ -13,13 +13,12 @@ from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt, PositiveInt
 from cyclopts.validators import Number
 
-from buddy_sessions import BuddyClient, BuddyError, ConfigError, NotFoundError
+from buddy_sessions import BuddyClient, ConfigError
 
 from .formats.markdown import DEFAULT_MAX_BYTES, MIN_BYTES
 from .formats.writers import DataFormat, Format, choose_format, validate_json
 from .keys import KeyDefaults, check_host
 from .output import Output
-from .suggestions import add_suggestion
 from .times import Since
 
 Key: TypeAlias = Annotated[
@@ -68,8 +67,6 @@ MaxBytes: TypeAlias = Annotated[
         help="Maximum size of markdown: traces, then names are left out. The default fits in a comment of GitHub.",
     ),
 ]
-HINT_TIMEOUT = 3.0
-"""Seconds that a command waits for the request for a hint, before it prints its error."""
 DEFAULT_LAST = 10
 """The number of sessions to look at if --last is not given."""
 _TABLE_LIMIT = 20  # the default number of tests in a table
@@ -200,39 +197,19 @@ class Connection:
     async def open_client(
         self, messages: Output, *, keys: Iterable[str], max_concurrency: int = 8, max_wait: float = 300.0
     ) -> AsyncIterator[BuddyClient]:
-        """Open a client, and print its log to `messages`. If a suite is not found, its error suggests others."""
+        """Open a client, and print its log to `messages`. Raises ConfigError for URLs of another Buddy."""
         with messages.show_logs(debug=self.verbose):
-            async with self._client(
-                max_attempts=self.attempts, max_concurrency=max_concurrency, max_wait=max_wait
+            async with BuddyClient.from_env(
+                region=self.region,
+                base_url=self.base_url,
+                max_attempts=self.attempts,
+                max_concurrency=max_concurrency,
+                max_wait=max_wait,
+                trust_env=True,
             ) as buddy:
                 for key in keys:
                     check_host(buddy, key)
-                try:
-                    yield buddy
-                except NotFoundError as error:
-                    await self.add_suggestion([error])
-                    raise
-
-    async def add_suggestion(self, errors: Iterable[BuddyError]) -> None:
-        """Add a note to the first error of a suite that was not found: suites with similar names. One request."""
-        for error in errors:
-            if isinstance(error, NotFoundError) and "/unit-tests/suites/" in error.url:  # not the list of a project
-                async with self._client(max_attempts=1, max_wait=1.0, timeout=HINT_TIMEOUT) as buddy:
-                    await add_suggestion(buddy, error)
-                return
-
-    def _client(
-        self, *, max_attempts: int, max_wait: float = 300.0, timeout: float = 30.0, max_concurrency: int = 1
-    ) -> BuddyClient:
-        return BuddyClient.from_env(
-            region=self.region,
-            base_url=self.base_url,
-            max_attempts=max_attempts,
-            max_wait=max_wait,
-            timeout=timeout,
-            max_concurrency=max_concurrency,
-            trust_env=True,
-        )
+                yield buddy
 
 
 @Parameter(name="*")

@@ -9,9 +9,7 @@ from pathlib import Path
 
 from buddy_sessions import (
     BuddyClient,
-    BuddyError,
     ConfigError,
-    NotFoundError,
     Session,
     SessionStore,
     Suite,
@@ -29,7 +27,6 @@ from .keys import KeyDefaults, Target, check_host, choose_suite, find_suite, sel
 from .options import Connection
 from .output import Output
 from .session_names import parse_session
-from .suggestions import add_suggestion
 
 _BASELINE = 10
 """The number of earlier sessions of the main branch that say which failures are new."""
@@ -55,10 +52,6 @@ class SuiteReader(ABC):
     @abstractmethod
     def source(self, suite: SuiteKey) -> CaseSource:
         """Return where the sessions of a suite are read from."""
-
-    @abstractmethod
-    async def add_suggestion(self, error: BuddyError) -> None:
-        """Add a note to the error of an unknown suite, if it has none: those with similar names."""
 
     async def open(self, suite: str, session: str = "") -> tuple[CaseSource, str | None]:
         """Return a suite, and the name of a session if one of the arguments names it."""
@@ -131,11 +124,6 @@ class ApiReader(SuiteReader):
         """Return what reads the suite from the API."""
         return ApiCases(self._buddy, suite, show=self._show)
 
-    async def add_suggestion(self, error: BuddyError) -> None:
-        """Add a note to the error of an unknown suite, with one request."""
-        if isinstance(error, NotFoundError) and "/unit-tests/suites/" in error.url:
-            await add_suggestion(self._buddy, error)
-
 
 class SavedReader(SuiteReader):
     """Reads from the database `path`, which `store` has opened. Sends no request."""
@@ -159,9 +147,6 @@ class SavedReader(SuiteReader):
     def source(self, suite: SuiteKey) -> CaseSource:
         """Return what reads the suite from the database."""
         return SavedCases(self._store, suite, path=self._path)
-
-    async def add_suggestion(self, error: BuddyError) -> None:
-        """Do nothing: `find` has added it."""
 
 
 @asynccontextmanager

@@ -30,6 +30,8 @@ class TestEachCommand:
         assert (code, out) == (7, "")
         assert "Suite not found (404): check the workspace, the project and the IDs" in err
         assert "; GET " not in err
+        if command != ["harvest"]:
+            assert err.endswith("\nto see the suites of the project, run buddy-sessions suites acme/shop\n")
 
     @pytest.mark.parametrize(
         ("attribute", "value", "message"), [("token", "another", "(401)"), ("scopes", (), "UNIT_TEST_INFO")]

@@ -63,7 +63,6 @@ async def harvest_suites(
                     progress.add(page)
                     summary.add(page.suite, page.sessions)
                     destination.write(page.suite, page.sessions)
-            await access.connection.add_suggestion(progress.failures.values())
             if options.branch and progress.first_suite and not progress.stats.sessions:
                 messages.print_warning(await check_branch(buddy, progress.first_suite, options.branch))
         is_partial = progress.exit_code == ExitCode.SOME_SUITES_FAILED

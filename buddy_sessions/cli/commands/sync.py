@@ -77,7 +77,6 @@ async def sync_suites(
                 async for page in sync.pages():
                     progress.add(page)
                     summary.add(page.suite, page.sessions)
-            await access.connection.add_suggestion(progress.failures.values())
             first = progress.first_suite
             if options.branch and first and not await store.sessions(first, branch=options.branch):
                 messages.print_warning(await check_branch(buddy, first, options.branch))

@@ -111,7 +111,7 @@ class HarvestProgress:
         for name, error in self.failures.items():
             if type(error) is type(self.error):
                 continue
-            text = "; ".join((error_text(error), *getattr(error, "__notes__", ())))
+            text = error_text(error)
             if resumable and error.cursor:
                 text += f"; read in part; for the rest, run buddy-sessions list {name} --cursor {error.cursor}"
             names_by_error.setdefault(text, []).append(name)
