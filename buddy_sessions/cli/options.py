@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias, TypedDict
+from typing import Annotated, Any, Literal, TypeAlias, TypedDict
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 from cyclopts.types import NonNegativeInt, PositiveInt
 from cyclopts.validators import Number
 
 from buddy_sessions import BuddyClient, ConfigError
 
+from .files import read_text
 from .formats.markdown import DEFAULT_MAX_BYTES, MIN_BYTES
 from .formats.writers import DataFormat, Format, choose_format, validate_json
 from .keys import KeyDefaults, check_host
 from .output import Output
+from .suite_selection import KeyFile
 from .times import Since
 
 Key: TypeAlias = Annotated[
@@ -38,10 +40,20 @@ SavedKeys: TypeAlias = Annotated[
         "in the database)."
     ),
 ]
+
+
+def _read_keys(_: Any, tokens: Sequence[Token]) -> KeyFile:
+    """Read all lines. It is done while arguments are parsed, because a read of stdin would block the event loop."""
+    return KeyFile(tokens[0].value, read_text(tokens[0].value))
+
+
 Source: TypeAlias = Annotated[
-    str | None,
+    KeyFile | None,
     Parameter(
         name="--from",
+        converter=_read_keys,
+        n_tokens=1,
+        accepts_keys=False,
         allow_leading_hyphen=True,  # the value - is stdin
         help="File with more keys, one per line; - for stdin. Blank lines and lines that begin with # are ignored.",
     ),

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
-from buddy_sessions.testing import FakeBuddy, RecordedRequest
-from helpers.command_line import Call, down_from, numbers_by_suite, piped_stdin, stdin_replaced_by
+from buddy_sessions.testing import FakeBuddy
+from helpers.command_line import Call, down_from, numbers_by_suite, piped_stdin
 
 A, B, X = "acme/shop/a", "acme/shop/b", "acme/other/x"
 
@@ -60,20 +59,6 @@ def test_file_names_more_suites(call: Call, tmp_path: Path) -> None:
     code, out, _ = call("harvest", "--from", str(names), B)
     assert code == 0
     assert numbers_by_suite(out) == {A: down_from(250), B: down_from(3), X: down_from(20)}
-
-
-def test_line_of_a_pipe_is_read_before_the_next_one_comes(call: Call, fake: FakeBuddy) -> None:
-    reader, writer = os.pipe()
-    os.write(writer, f"{B}\n".encode())
-
-    def on_request(request: RecordedRequest) -> None:
-        if "/b/" in request.path:
-            os.write(writer, f"{X}\n".encode())
-            os.close(writer)
-
-    fake.on_request = on_request
-    with stdin_replaced_by(reader):
-        assert [*numbers_by_suite(call("harvest", "--from", "-", "--concurrency", "1").out)] == [B, X]
 
 
 SUITE_PATH = "workspaces/acme/projects/shop/unit-tests/suites/a"

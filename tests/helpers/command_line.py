@@ -89,26 +89,19 @@ def closed_pipe() -> Iterator[TextIO]:
 
 
 @contextmanager
-def stdin_replaced_by(descriptor: int) -> Iterator[None]:
-    """Let the standard input of the process be this open file, which is closed."""
-    before = os.dup(0)
-    os.dup2(descriptor, 0)
-    os.close(descriptor)
-    try:
-        yield
-    finally:
-        os.dup2(before, 0)
-        os.close(before)
-
-
-@contextmanager
 def piped_stdin(content: bytes) -> Iterator[None]:
     """Let the standard input of the process be a pipe with this content."""
     reader, writer = os.pipe()
     os.write(writer, content)
     os.close(writer)
-    with stdin_replaced_by(reader):
+    before = os.dup(0)
+    os.dup2(reader, 0)
+    os.close(reader)
+    try:
         yield
+    finally:
+        os.dup2(before, 0)
+        os.close(before)
 
 
 def interrupt(number: signal.Signals = signal.SIGINT) -> None:

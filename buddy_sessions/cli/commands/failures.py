@@ -15,7 +15,7 @@ from buddy_sessions import ConfigError, QuarantinedTest, Session, parse_quaranti
 
 from ..case_source import CaseSource
 from ..errors import ExitCode, NothingToJudgeError
-from ..files import open_lines
+from ..files import read_text
 from ..formats.case_tables import print_hidden
 from ..formats.failing_tests import (
     CAUSE_COLUMNS,
@@ -68,10 +68,7 @@ class Gate:
         for option, value in (("--last", self.last), ("--quarantine", self.quarantine)):
             if self.baseline is None and value is not None:
                 raise ConfigError(f"{option} needs a baseline: add --baseline BRANCH")
-        if self.quarantine is None:
-            return []
-        with open_lines(str(self.quarantine)) as stream:
-            return parse_quarantine(stream.read())
+        return [] if self.quarantine is None else parse_quarantine(read_text(str(self.quarantine)))
 
 
 async def list_failures(

@@ -21,7 +21,7 @@ from ..formats.writers import DataFormat
 from ..options import OUT, Access, Json, Keys, ReadOptions, RowFormat
 from ..output import Output
 from ..suggestions import check_branch
-from ..suite_selection import open_selection
+from ..suite_selection import SuiteSelection
 
 
 async def harvest_suites(
@@ -48,10 +48,9 @@ async def harvest_suites(
     """
     output_format = _choose_format(out, format, json=json, allow_partial=allow_partial)
     messages, summary = access.verbosity.open(), SuiteSummary()
-    with (
-        open_selection(key, options.source, access.defaults) as selection,
-        open_destination(output_format, out, source=options.source) as destination,
-    ):
+    selection = SuiteSelection(key, options.source, defaults=access.defaults)
+    source = options.source and options.source.name
+    with open_destination(output_format, out, source=source) as destination:
         async with (
             access.connection.open_client(messages, keys=key, max_concurrency=options.concurrency) as buddy,
             buddy.harvest(selection.suites(buddy), **options.filters(), on_failure="collect") as harvest,

@@ -21,7 +21,7 @@ from ..formats.tables import SuiteSummary
 from ..options import Access, Keys, ReadOptions
 from ..output import Output
 from ..suggestions import check_branch
-from ..suite_selection import open_selection
+from ..suite_selection import SuiteSelection
 from ..times import Age
 
 
@@ -54,32 +54,32 @@ async def sync_suites(
         keep: Delete the sessions of these suites that are older than 24h, 90d or 12w, and read none of them.
         full: Read every page again, whatever the database contains, and report what was wrong.
     """
-    path = resolve_file(db, source=options.source)
+    path = resolve_file(db, source=options.source and options.source.name)
     messages, summary = access.verbosity.open(), SuiteSummary(only_new=True)
-    with open_selection(key, options.source, access.defaults) as selection:
-        async with (
-            access.connection.open_client(messages, keys=key, max_concurrency=options.concurrency) as buddy,
-            SessionStore(path) as store,
-            store.sync(
-                buddy,
-                selection.suites(buddy),
-                **options.filters(),
-                cases=cases,
-                details=details,
-                keep=keep,
-                full=full,
-                on_failure="collect",
-            ) as sync,
-        ):
-            forecast = Forecast(options, cases=cases, details=details, keep=keep)
-            progress = HarvestProgress(buddy, selection, sync, forecast, noun="new or changed session")
-            with progress.run(messages, after_interrupt=f"all sessions read so far are saved in {db}"):
-                async for page in sync.pages():
-                    progress.add(page)
-                    summary.add(page.suite, page.sessions)
-            first = progress.first_suite
-            if options.branch and first and not await store.sessions(first, branch=options.branch):
-                messages.print_warning(await check_branch(buddy, first, options.branch))
+    selection = SuiteSelection(key, options.source, defaults=access.defaults)
+    async with (
+        access.connection.open_client(messages, keys=key, max_concurrency=options.concurrency) as buddy,
+        SessionStore(path) as store,
+        store.sync(
+            buddy,
+            selection.suites(buddy),
+            **options.filters(),
+            cases=cases,
+            details=details,
+            keep=keep,
+            full=full,
+            on_failure="collect",
+        ) as sync,
+    ):
+        forecast = Forecast(options, cases=cases, details=details, keep=keep)
+        progress = HarvestProgress(buddy, selection, sync, forecast, noun="new or changed session")
+        with progress.run(messages, after_interrupt=f"all sessions read so far are saved in {db}"):
+            async for page in sync.pages():
+                progress.add(page)
+                summary.add(page.suite, page.sessions)
+        first = progress.first_suite
+        if options.branch and first and not await store.sessions(first, branch=options.branch):
+            messages.print_warning(await check_branch(buddy, first, options.branch))
     if sys.stdout.isatty():
         summary.print_to(Output(), exclude=sync.failures)
     messages.print_note(progress.summary())

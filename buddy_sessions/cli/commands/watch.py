@@ -36,7 +36,7 @@ from ..formats.tables import grid, number_text, status_text
 from ..formats.writers import Format, make_writer
 from ..options import Access, Keys, Printing, Source
 from ..output import Output
-from ..suite_selection import open_selection
+from ..suite_selection import SuiteSelection
 
 _STATUS_WIDTH = len("✔ running")
 _INDENT = " " * len("12:30:00")
@@ -72,10 +72,10 @@ async def watch_suites(
             csv list the tests in the fields "newly_failing" and "fixed".
     """
     output_format = printing.choose()
-    path = resolve_file(db, source=source) if db is not None else None
+    path = resolve_file(db, source=source and source.name) if db is not None else None
     messages = access.verbosity.open()
+    selection = SuiteSelection(key, source, defaults=access.defaults)
     async with AsyncExitStack() as stack:
-        selection = stack.enter_context(open_selection(key, source, access.defaults))
         store = await stack.enter_async_context(SessionStore(path)) if path is not None else None
         buddy = await stack.enter_async_context(access.connection.open_client(messages, keys=key))
         suites = [suite async for suite in selection.suites(buddy)]

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import re
-import signal
-import subprocess
-import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,7 +14,6 @@ from buddy_sessions.cli import run
 from buddy_sessions.cli.output import Output
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
 from helpers.command_line import (
-    COMMAND,
     Call,
     down_from,
     lines_at_each_request,
@@ -219,30 +214,3 @@ class TestProgress:
             show("x" * 50)
         assert "x" * 17 + "…" in terminal.getvalue()
         assert "x" * 18 not in terminal.getvalue()
-
-
-class TestProcess:
-    """The command in a process of its own, with real pipes and signals."""
-
-    @pytest.fixture
-    def environment(self, fake: FakeBuddy, suites: dict[str, FakeSuite]) -> dict[str, str]:
-        return {**os.environ, "BUDDY_TOKEN": fake.token, "BUDDY_API_URL": str(fake.base_url)}
-
-    def test_interrupt_does_not_wait_for_the_next_line(self, environment: dict[str, str], fake: FakeBuddy) -> None:
-        started = threading.Event()
-        fake.on_request = lambda _: started.set()
-        with subprocess.Popen(
-            [*COMMAND, "harvest", "--from", "-"],
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        ) as process:
-            assert process.stdin is not None
-            assert process.stderr is not None
-            process.stdin.write(f"{B}\n".encode())
-            process.stdin.flush()
-            assert started.wait(20)
-            process.send_signal(signal.SIGINT)
-            assert process.wait(10) == 130
-            assert b"Error" not in process.stderr.read()
