@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import takewhile
 from typing import Literal
 
-from buddy_sessions import QuarantinedTest, Session, SuiteKey, TestCase, TestKey, TestRun, compare_to_baseline
+from buddy_sessions import (
+    FailureGroup,
+    QuarantinedTest,
+    Session,
+    SuiteKey,
+    TestCase,
+    TestKey,
+    TestRun,
+    compare_to_baseline,
+    group_failures,
+)
 
 from .errors import NothingToJudgeError
 
@@ -111,3 +122,22 @@ def compare_with_baseline(
         tests += [excused(test, novelty) for test in judgement.tests if test.case.key in keys]
     sessions = [run.session for run in runs]
     return replace(judgement, tests=tests, baseline=Baseline(branch, sessions, found.expired, found.unused))
+
+
+def find_causes(cases: Sequence[TestCase], before: Mapping[TestKey, str | None]) -> list[FailureGroup]:
+    """Return failing tests by cause: those with most new failures first, flaky ones last, then those not read.
+
+    `before` says what tests were: `new`, or a text that begins with another novelty.
+    """
+
+    def rank(group: FailureGroup) -> tuple[bool, int, int]:
+        marks = [before.get(case.key) or "" for case in group.cases]
+        is_unread = not any(case.has_details for case in group.cases)
+        return is_unread, -marks.count("new"), -sum(not mark.startswith("flaky") for mark in marks)
+
+    return sorted(group_failures(cases), key=rank)
+
+
+def newest_streak(sessions: Sequence[Session]) -> list[Session]:
+    """Return the newest sessions that have the same verdict. `sessions` have one, and are newest first."""
+    return list(takewhile(lambda session: session.is_failing == sessions[0].is_failing, sessions))

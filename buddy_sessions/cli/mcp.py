@@ -24,6 +24,7 @@ from buddy_sessions import (
     RateLimitError,
     Session,
     Suite,
+    TestCase,
     TestKey,
     __version__,
     compare,
@@ -32,12 +33,12 @@ from buddy_sessions import (
 )
 from buddy_sessions._workers import map_concurrently
 
+from .commands.compare import list_changes
 from .errors import error_text
 from .formats.agent_failures import (
     cause_lines,
     compare_with_past,
     failure_rows,
-    find_causes,
     first_failing,
     history_rows,
     test_rows,
@@ -46,6 +47,7 @@ from .formats.agent_failures import (
 from .formats.agent_text import Row, cut, enclose, find_keys, name_of, origin, render, session_text, streak_text
 from .formats.case_tables import count_runs
 from .formats.formatting import format_count, format_test_time
+from .judgement import find_causes
 from .keys import describe_suite
 from .session_names import LATEST, parse_session_of
 from .suite_reader import SuiteReader
@@ -241,29 +243,27 @@ class Tools:
         source, name = await self._reader.open(suite, new)
         after = await source.session(name or LATEST)
         before = await (source.session(parse_session_of(source.suite, old)) if old else source.session_before(after))
-        difference = compare(await source.cases(before), await source.cases(after))
-        changes = {
-            "newly failing": [(case, "") for case in difference.newly_failing],
-            "fixed": [(case, "") for case in difference.fixed],
-            "still failing": [(case, "") for case in difference.still_failing],
-            "slower": [
-                (slow, f" ({format_test_time(fast.time)} → {format_test_time(slow.time)})")
-                for fast, slow in difference.slower
-            ],
-            "added": [(case, "") for case in difference.added],
-            "removed": [(case, "") for case in difference.removed],
-        }
+        changes = list_changes(compare(await source.cases(before), await source.cases(after)))
         now = datetime.now(UTC)
         facts = [f"Old: {session_text(before, now)}.", f"New: {session_text(after, now)}."]
         rows = [
-            Row(f"- {name_of(case.key)}{note}", f"{what.capitalize()} ({len(pairs):,}):")
+            Row(f"- {name_of(case.key)}{_slower(old_case, case)}", f"{_words(what).capitalize()} ({len(pairs):,}):")
             for what, pairs in changes.items()
-            for case, note in pairs
+            for old_case, case in pairs
         ]
-        counts = ", ".join(f"{len(pairs):,} {what}" for what, pairs in changes.items())
+        counts = ", ".join(f"{len(pairs):,} {_words(what)}" for what, pairs in changes.items())
         head = f"{source.suite} #{before.relative_id} → #{after.relative_id}: {counts}."
         hint = "For messages and causes, call get_failures."
         return render(head, facts, rows[offset:], offset=offset, hint=hint)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _slower(old: TestCase | None, new: TestCase) -> str:
+    """Return the times of a test that became slower."""
+    return "" if old is None else f" ({format_test_time(old.time)} → {format_test_time(new.time)})"
 
 
 def explain(error: BuddyError) -> str:

@@ -26,7 +26,7 @@ from ..suite_reader import open_cases
 
 _COLUMNS = ("change", *SESSION_CASE_COLUMNS, "old_time")
 
-_Changes: TypeAlias = Mapping[str, Sequence[tuple[TestCase | None, TestCase]]]
+Changes: TypeAlias = Mapping[str, Sequence[tuple[TestCase | None, TestCase]]]
 """By kind of change: the old test case if it is of interest, and the one to print."""
 
 
@@ -66,7 +66,7 @@ async def compare_sessions(
         if exit_code:
             require_verdict([after])
         before = await (source.session(names[0]) if len(names) > 1 else source.session_before(after))
-        changes = _changes(compare(await source.cases(before), await source.cases(after)))
+        changes = list_changes(compare(await source.cases(before), await source.cases(after)))
     if output_format == "table":
         _print_tables(Output(), suite, (before, after), changes)
     elif output_format == "markdown":
@@ -76,13 +76,14 @@ async def compare_sessions(
     return ExitCode.RED if exit_code and (changes["newly_failing"] or _crashed(after, changes)) else ExitCode.DONE
 
 
-def _crashed(session: Session, changes: _Changes) -> list[Session]:
+def _crashed(session: Session, changes: Changes) -> list[Session]:
     """Return the new session if it failed without a failing test."""
     failing = [*changes["newly_failing"], *changes["still_failing"]]
     return [session] if session.is_failing and not failing else []
 
 
-def _changes(comparison: Comparison) -> _Changes:
+def list_changes(comparison: Comparison) -> Changes:
+    """Return the differences of two sessions by their kind."""
     return {
         "newly_failing": [(None, case) for case in comparison.newly_failing],
         "fixed": [(None, case) for case in comparison.fixed],
@@ -93,14 +94,14 @@ def _changes(comparison: Comparison) -> _Changes:
     }
 
 
-def _rows(suite: SuiteKey, old: Session, new: Session, changes: _Changes) -> Iterator[dict[str, Any]]:
+def _rows(suite: SuiteKey, old: Session, new: Session, changes: Changes) -> Iterator[dict[str, Any]]:
     for change, pairs in changes.items():
         for before, case in pairs:
             row = session_case_row(suite, old if change == "removed" else new, case)
             yield {"key": str(suite), "change": change, **row, "old_time": None if before is None else before.time}
 
 
-def _print_tables(output: Output, suite: SuiteKey, sessions: Sequence[Session], changes: _Changes) -> None:
+def _print_tables(output: Output, suite: SuiteKey, sessions: Sequence[Session], changes: Changes) -> None:
     print_sessions(output, suite, *sessions)
     for change, pairs in changes.items():
         if not pairs:
@@ -118,7 +119,7 @@ def _print_tables(output: Output, suite: SuiteKey, sessions: Sequence[Session], 
     print_crashed(output, _crashed(sessions[-1], changes))
 
 
-def _page(suite: SuiteKey, old: Session, new: Session, changes: _Changes) -> Page:
+def _page(suite: SuiteKey, old: Session, new: Session, changes: Changes) -> Page:
     sections = [
         Section(change.replace("_", " ").capitalize(), [Entry(new.key, _time(old, new)) for old, new in pairs])
         for change, pairs in changes.items()
@@ -129,7 +130,7 @@ def _page(suite: SuiteKey, old: Session, new: Session, changes: _Changes) -> Pag
     return Page("compare", suite, title, facts, sections)
 
 
-def _summary(changes: _Changes) -> str:
+def _summary(changes: Changes) -> str:
     return ", ".join(f"{len(pairs):,} {change.replace('_', ' ')}" for change, pairs in changes.items())
 
 

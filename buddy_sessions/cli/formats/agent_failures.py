@@ -9,13 +9,12 @@ from datetime import UTC, datetime
 from itertools import groupby, takewhile
 from operator import itemgetter
 
-from buddy_sessions import FailureGroup, Session, TestCase, TestKey, TestRun, compare_to_baseline, group_failures
+from buddy_sessions import FailureGroup, Session, TestCase, TestKey, TestRun, compare_to_baseline
 
 from .agent_text import Row, cut, name_of, origin
 from .failure_text import cause_text, trace_of
 from .formatting import format_count, format_test_time, one_line
 
-NEW = "new"
 _FLAKY, _SINCE = "flaky", "failing since #"
 
 _ALL_CAUSES = 10_000  # characters that the list of the causes may take
@@ -25,22 +24,11 @@ _SHORTEST_TRACE, _LONGEST_TRACE = 200, 2_400
 _LONGEST_LINE = 2_000
 
 
-def find_causes(cases: Sequence[TestCase], before: Mapping[TestKey, str]) -> list[FailureGroup]:
-    """Return the failing tests by cause: those with most new failures first, flaky ones last, then those not read."""
-
-    def rank(group: FailureGroup) -> tuple[int, int]:
-        marks = [before.get(case.key, "") for case in group.cases]
-        return -marks.count(NEW), -sum(not mark.startswith(_FLAKY) for mark in marks)
-
-    unread = group_failures(case for case in cases if not case.has_details)
-    return sorted(group_failures(case for case in cases if case.has_details), key=rank) + unread
-
-
 def compare_with_past(cases: Iterable[TestCase], past: Sequence[TestRun]) -> dict[TestKey, str]:
     """Return what each failing test was in `past`, newest first: `new`, `failing since #381`, or `flaky: …`."""
     comparison = compare_to_baseline([run.cases for run in reversed(past)], cases)
     failed = [(run.session.relative_id, {case.key for case in run.cases}) for run in past]
-    found = {case.key: NEW for case in comparison.new}
+    found = {case.key: "new" for case in comparison.new}
     for case in comparison.known:
         streak = [number for number, _ in takewhile(lambda each: case.key in each[1], failed)]  # noqa: B023 - used at once
         found[case.key] = f"{_SINCE}{streak[-1]}" + (" or earlier" if len(streak) == len(failed) else "")

@@ -13,10 +13,10 @@ import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import takewhile
 
 from buddy_sessions import RefType, Session, TestKey
 
+from ..judgement import newest_streak
 from .formatting import escape, format_age, format_count, format_duration, one_line, web_url
 
 MAX_RESULT = 24_000
@@ -135,7 +135,7 @@ def session_text(session: Session, now: datetime) -> str:
 def streak_text(sessions: Sequence[Session], now: datetime) -> str:
     """Return whether a branch is red or green, and since when. `sessions` are those with a verdict, newest first."""
     latest = sessions[0]
-    streak = list(takewhile(lambda session: session.is_failing == latest.is_failing, sessions))
+    streak = newest_streak(sessions)
     state = "red" if latest.is_failing else "green"
     earlier = "" if len(streak) < len(sessions) else " or earlier"
     text = f"{cut(latest.branch or 'all sessions')} is {state} since #{streak[-1].relative_id}{earlier}"

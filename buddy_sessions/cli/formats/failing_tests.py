@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
-from buddy_sessions import FailureGroup, Session, group_failures
+from buddy_sessions import FailureGroup, Session
 from buddy_sessions._export.rows import Row, suite_names
 
-from ..judgement import NOVELTIES, FailingTest, Judgement
+from ..judgement import NOVELTIES, FailingTest, Judgement, find_causes
 from ..output import Output
 from .case_tables import case_table, count_sessions, name_text, print_details, print_sessions, print_summary
 from .failure_text import cause_text
@@ -52,7 +52,7 @@ def print_causes(output: Output, judgement: Judgement) -> None:
 
 
 def cause_rows(judgement: Judgement) -> Iterator[Row]:
-    """Return the causes as rows, largest first."""
+    """Return the causes as rows."""
     new = {test.case.key for test in judgement.tests if test.baseline == "new"}
     for group in _causes(judgement.tests):
         yield {
@@ -95,9 +95,7 @@ def failures_page(judgement: Judgement) -> Page:
 
 
 def _causes(tests: Sequence[FailingTest]) -> list[FailureGroup]:
-    """Return the tests by cause, largest first; those whose messages were not read at the end."""
-    groups = group_failures(test.case for test in tests)
-    return sorted(groups, key=lambda group: not any(case.has_details for case in group.cases))
+    return find_causes([test.case for test in tests], {test.case.key: test.baseline for test in tests})
 
 
 def print_crashed(output: Output, sessions: Sequence[Session]) -> None:

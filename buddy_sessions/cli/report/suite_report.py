@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import takewhile
 from statistics import median
 from typing import Literal, NamedTuple
 
@@ -17,11 +16,11 @@ from buddy_sessions import (
     TestCase,
     TestKey,
     compare_to_baseline,
-    group_failures,
     main_branch,
 )
 
 from ..formats.tables import sparkline
+from ..judgement import Novelty, find_causes, newest_streak
 
 RECENT = 20
 """The number of sessions that a pass rate and a duration are computed from."""
@@ -38,7 +37,6 @@ MAX_OTHERS = 20
 _MAX_VERDICTS = 2000  # sessions of the branch that are read: older ones change nothing but the length of a streak
 _MAX_DURATION = 10**9  # seconds; larger values are mistakes
 
-Mark = Literal["new", "flaky", "known"]
 State = Literal["newly red", "still red", "recovered", "green", "unknown"]
 
 
@@ -58,7 +56,7 @@ class FailingTest(NamedTuple):
 
     key: TestKey
     html_url: str | None
-    mark: Mark
+    mark: Novelty
     failed_in: int
 
 
@@ -196,7 +194,7 @@ def _is_new(session: Session, since: datetime) -> bool:
 
 def _streak(verdicts: Sequence[Session]) -> Streak:
     """Return the newest sessions with the same verdict. There is at least one session."""
-    same = list(takewhile(lambda session: session.is_failing == verdicts[0].is_failing, verdicts))
+    same = newest_streak(verdicts)
     return Streak(same[-1], len(same), len(same) < len(verdicts))
 
 
@@ -217,14 +215,14 @@ async def _failing_cases(store: SessionStore, suite: SuiteKey, session: Session)
 def _causes(baseline: Sequence[Iterable[TestCase]], failing: Sequence[TestCase]) -> list[Cause]:
     """Return the failing tests by cause: causes with most new failures first."""
     comparison = compare_to_baseline(baseline, failing)
-    marks: dict[Mark, list[TestCase]] = {"new": comparison.new, "flaky": comparison.flaky, "known": comparison.known}
-    marked: dict[TestKey, Mark] = {case.key: mark for mark, cases in marks.items() for case in cases}
+    marks: dict[Novelty, list[TestCase]] = {"new": comparison.new, "flaky": comparison.flaky, "known": comparison.known}
+    marked: dict[TestKey, Novelty] = {case.key: mark for mark, cases in marks.items() for case in cases}
     causes: list[Cause] = []
-    for group in group_failures(case for cases in marks.values() for case in cases):
+    for group in find_causes([case for cases in marks.values() for case in cases], marked):
         tests = [FailingTest(it.key, it.html_url, marked[it.key], comparison.failed_in[it.key]) for it in group.cases]
-        grouped = sorted(tests, key=lambda test: [*marks].index(test.mark))
-        causes.append(Cause(group.type, _message(group.type, group.template, group.cases), grouped))
-    return sorted(causes, key=lambda cause: -sum(test.mark == "new" for test in cause.tests))
+        tests.sort(key=lambda test: [*marks].index(test.mark))
+        causes.append(Cause(group.type, _message(group.type, group.template, group.cases), tests))
+    return causes
 
 
 def _message(kind: str | None, template: str, cases: Sequence[TestCase]) -> str:
