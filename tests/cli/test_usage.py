@@ -61,7 +61,6 @@ CASES = {
     "ending": (f"harvest {A} --out x.xlsx", "cannot write 'x.xlsx': name a file that ends in .jsonl, .csv or .parquet"),
     "ending and format": (f"harvest {A} --out x.csv --format jsonl", "--format jsonl contradicts --out x.csv: leave"),
     "ending and --json": (f"export {' '.join(DB)} --out x.csv --json", "--json contradicts --out x.csv: leave out"),
-    "partial without a file": (f"harvest {A} --allow-partial", "--out FILE"),
     "scope of cases": (f"sync {A} --db x.db --cases passed", "--cases"),
     "attempts": (f"harvest {A} --attempts 0", "--attempts"),
     "interval": (f"watch {A} --interval 0", "--interval"),

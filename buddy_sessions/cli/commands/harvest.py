@@ -6,18 +6,12 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
-
-from buddy_sessions import ConfigError
-from buddy_sessions._export.files import FileFormat
-
 from ..errors import ExitCode
 from ..formats.destinations import choose_file_format, open_destination
 from ..formats.forecast import Forecast
 from ..formats.formatting import format_count, one_line
 from ..formats.progress import HarvestProgress
 from ..formats.tables import SuiteSummary
-from ..formats.writers import DataFormat
 from ..options import OUT, Access, Json, Keys, ReadOptions, RowFormat
 from ..output import Output
 from ..suggestions import check_branch
@@ -30,7 +24,6 @@ async def harvest_suites(
     format: RowFormat = None,  # noqa: A002 - the name of the option
     json: Json = False,
     out: Annotated[Path | None, OUT] = None,
-    allow_partial: Annotated[bool, Parameter(show_default=False)] = False,
     access: Access = Access(),
 ) -> ExitCode:
     """Write the sessions of many suites, each suite's newest first. For a database, use sync.
@@ -42,11 +35,8 @@ async def harvest_suites(
 
     - buddy-sessions harvest acme/storefront --since 2w --out sessions.parquet
     - buddy-sessions harvest acme/storefront/MNbyVedg acme/api --json
-
-    Args:
-        allow_partial: Replace an existing file even if some suites have failed.
     """
-    output_format = _choose_format(out, format, json=json, allow_partial=allow_partial)
+    output_format = choose_file_format(format, json=json, out=out) or (None if sys.stdout.isatty() else "jsonl")
     messages, summary = access.verbosity.open(), SuiteSummary()
     selection = SuiteSelection(key, options.source, defaults=access.defaults)
     source = options.source and options.source.name
@@ -65,7 +55,7 @@ async def harvest_suites(
             if options.branch and progress.first_suite and not progress.stats.sessions:
                 messages.print_warning(await check_branch(buddy, progress.first_suite, options.branch))
         is_partial = progress.exit_code == ExitCode.SOME_SUITES_FAILED
-        is_replaceable = allow_partial or out is None or not out.exists()
+        is_replaceable = out is None or not out.exists()
         is_written = progress.exit_code == ExitCode.DONE or (is_partial and is_replaceable)
         if is_written:
             destination.finish()
@@ -78,19 +68,10 @@ async def harvest_suites(
         count = format_count(progress.stats.sessions, "session")
         messages.print_written(out, count, "without the rest of the failed suites" if is_partial else "")
     elif out is not None:
-        hint = "; to replace it with the sessions of the other suites, add --allow-partial" if is_partial else ""
+        hint = "; for the sessions of the other suites, name a new file" if is_partial else ""
         messages.print_message((one_line(f"{_not_written(out)}: what was read is discarded{hint}"), "dim"))
     progress.print_failures(messages, resumable=output_format is not None and (out is None or is_written))
     return progress.exit_code
-
-
-def _choose_format(
-    out: Path | None, requested: DataFormat | None, *, json: bool, allow_partial: bool
-) -> FileFormat | None:
-    """Return the format of the file or of stdout; None for a summary of the suites."""
-    if allow_partial and out is None:
-        raise ConfigError("--allow-partial is for --out FILE: add it, or leave out --allow-partial")
-    return choose_file_format(requested, json=json, out=out) or (None if sys.stdout.isatty() else "jsonl")
 
 
 def _not_written(out: Path | None) -> str:

@@ -76,16 +76,16 @@ class TestTextFile:
 
     @pytest.mark.parametrize("name", ["out.csv", "out.parquet"])
     @pytest.mark.usefixtures("suites")
-    def test_partial_harvest_replaces_a_file_only_if_allowed(self, name: str, call: Call, tmp_path: Path) -> None:
+    def test_partial_harvest_replaces_no_file(self, name: str, call: Call, tmp_path: Path) -> None:
         path = tmp_path / name
         path.write_text("old")
         code, _, err = call("harvest", B, C, "--out", str(path))
         assert (code, path.read_text()) == (3, "old")
-        assert f"{path} is unchanged: what was read is discarded; to replace it with" in err
-        assert "--allow-partial" in err
+        assert f"{path} is unchanged: what was read is discarded; for the sessions of the other suites, name a" in err
         assert [*tmp_path.iterdir()] == [path]
-        code, _, err = call("harvest", B, C, "--out", str(path), "--allow-partial")
-        assert (code, path.read_bytes() == b"old") == (3, False)
+        path.unlink()
+        code, _, err = call("harvest", B, C, "--out", str(path))
+        assert (code, path.exists()) == (3, True)
         assert f"Wrote {path} (3 sessions, without" in err
 
 
