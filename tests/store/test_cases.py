@@ -18,12 +18,10 @@ from hypothesis import strategies as st
 
 from buddy_sessions import (
     BuddyClient,
-    ConfigError,
     HarvestError,
     Session,
     SessionStatus,
     SessionStore,
-    StoreError,
     TestCase,
     TestKey,
     TestStatus,
@@ -36,8 +34,7 @@ from buddy_sessions.store.messages import PageToSave
 from buddy_sessions.store.pages import save_page
 from buddy_sessions.store.schema import MARKERS
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
-from helpers.effort import repeats
-from helpers.stores import KEY, OTHER_KEY, SyncedSuite, collect_numbers, execute, query
+from helpers.stores import KEY, OTHER_KEY, SyncedSuite, collect_numbers, query
 
 _SUITE = "workspace = 'acme' AND project = 'shop' AND suite_id = 'x'"
 
@@ -74,18 +71,6 @@ def listed(suite: FakeSuite, session_id: str, status: str | None = None) -> list
         for case in suite.cases(session_id)
         if status is None or case["status"] == status
     ]
-
-
-def query_with_duckdb(path: Path, sql: str) -> list[Any]:
-    """Return the rows of a query to a database file, which is attached as `buddy`."""
-    duckdb = pytest.importorskip("duckdb")
-    package = pytest.importorskip("duckdb_extension_sqlite_scanner", reason="DuckDB's SQLite extension")
-    (extension,) = Path(package.__path__[0], "extensions", f"v{duckdb.__version__}").iterdir()
-    with duckdb.connect(config={"extension_directory": str(path.parent)}) as connection:
-        connection.execute(f"INSTALL '{extension}'")
-        connection.execute(f"SET sqlite_all_varchar = true; ATTACH '{path}' AS buddy (TYPE sqlite)")
-        rows: list[Any] = connection.execute(sql).fetchall()
-        return rows
 
 
 class TestScope:
@@ -139,13 +124,6 @@ class TestScope:
         assert (case.name, case.data) == ("test 0", None)
         assert ("1 failing cases were not found" in caplog.text) == (not change)
 
-    @pytest.mark.parametrize("scope", ["passed", "", True, 1])
-    async def test_scope_must_be_known(self, db: SyncedSuite, scope: Any) -> None:
-        with pytest.raises(ConfigError, match="cases must be 'failed' or 'all'"):
-            db.store.sync(db.buddy, [KEY], cases=scope)
-        with pytest.raises(ConfigError, match="cases must be 'failed' or 'all'"):
-            await db.store.runs(KEY, cases=scope)
-
 
 class TestWhichSessions:
     async def test_cases_are_read_once_if_they_are_asked_for(self, db: SyncedSuite) -> None:
@@ -157,15 +135,6 @@ class TestWhichSessions:
         create(db.suite, "PASSED")
         await db.sync(cases="failed")
         assert case_requests(db.fake) == []
-
-    async def test_all_cases_after_the_failed_ones(self, db: SyncedSuite) -> None:
-        session_id = create(db.suite, "PASSED", "FAILED")
-        await db.sync(cases="failed")
-        await db.sync(cases="all")
-        case_requests(db.fake)
-        await db.sync(cases="failed")
-        assert case_requests(db.fake) == []
-        assert len(await db.store.cases(KEY, session_id)) == 2
 
     async def test_cases_are_read_when_the_session_has_finished(self, db: SyncedSuite) -> None:
         session_id = create(db.suite, "FAILED", "FAILED", status="IN_PROGRESS")
@@ -249,22 +218,6 @@ class TestWhichSessions:
             await db.sync(cases="failed")
             assert case_requests(db.fake) == expected
 
-    async def test_incomplete_list_is_corrected_by_the_next_sync(self, db: SyncedSuite) -> None:
-        session_id = create(db.suite, "FAILED", "FAILED")
-
-        def hide(request: RecordedRequest) -> None:
-            if request.path.endswith("/cases"):
-                db.fake.inject(Fault.body(b'{"cases": []}'))
-
-        db.fake.on_request = hide
-        async with db.store.sync(db.buddy, [KEY], cases="failed") as harvest:
-            _ = [pair async for pair in harvest]
-        assert not harvest.stats.verified
-        db.fake.on_request = None
-        assert await db.store.cases(KEY, session_id) == []
-        await db.sync(cases="failed")
-        assert len(await db.store.cases(KEY, session_id)) == 2
-
     async def test_cases_are_not_replaced_by_fewer(self, db: SyncedSuite) -> None:
         """The list of all cases is shorter than the count: only the list of all cases is read again."""
         session_id = create(db.suite, "PASSED", "FAILED", tests_count=3)
@@ -321,17 +274,6 @@ class TestChangedSessions:
         await db.sync(cases="all")
         assert len(await db.store.runs(KEY)) == 1
 
-    async def test_row_that_another_program_has_written(self, db: SyncedSuite) -> None:
-        """The same session in other words is no change."""
-        ids = [create(db.suite, "FAILED") for _ in range(30)]
-        await db.sync()
-        execute(db.path, "UPDATE session_rows SET create_date = replace(create_date, 'Z', '+00:00')")
-        await db.sync(cases="failed")
-        assert len(await db.store.cases(KEY, ids[0])) == 1
-        case_requests(db.fake)
-        await db.sync(cases="failed")
-        assert case_requests(db.fake) == []
-
     async def test_missing_session_that_is_found_again_keeps_its_cases(self, db: SyncedSuite) -> None:
         ids = [create(db.suite, "FAILED") for _ in range(3)]
         await db.sync(cases="all")
@@ -373,16 +315,6 @@ class TestFailures:
         db.fake.latency = 0
         await db.sync(cases="failed")
         assert {len(await db.store.cases(KEY, session_id)) for session_id in ids} == {3}
-
-    async def test_file_that_fails(self, db: SyncedSuite) -> None:
-        create(db.suite, "FAILED")
-        await db.sync()
-        execute(db.path, "DROP TABLE case_reads")
-        with pytest.raises(HarvestError) as caught:
-            await db.sync(cases="failed")
-        assert "case_reads" in str(caught.value.failures[KEY])
-        with pytest.raises(StoreError, match="case_reads"):
-            await db.store.runs(KEY)
 
     async def test_stats_count_cases_and_requests(self, db: SyncedSuite) -> None:
         for _ in range(3):
@@ -472,15 +404,6 @@ class TestReadingBack:
         expected = [{**KEY._asdict(), "session_id": session_id, **to_dict(case)} for case in saved]
         assert rows == [{name: value for name, value in case.items() if name != "failure"} for case in expected]
 
-    async def test_duckdb_reads_the_same(self, db: SyncedSuite) -> None:
-        """It executes the SQL of the view itself."""
-        create(db.suite, "FAILED", "PASSED")
-        db.suite.create(cases=[{"name": "x", "id": "p.x"}, {"name": "y", "id": "No 7", "test_group_id": None}])
-        await db.sync(cases="all")
-        fields = "session_id, id, name, status, url, html_url, test_group_name, test_group_id, classname, data"
-        sql = f"SELECT {fields} FROM {{}}cases ORDER BY 1, 2"
-        assert query_with_duckdb(db.path, sql.format("buddy.")) == query(db.path, sql.format(""))
-
     @pytest.mark.parametrize(
         "condition",
         [
@@ -557,27 +480,6 @@ def test_any_case_is_read_back_unchanged(sample: tuple[Session, list[TestCase]])
 
 class TestBadInput:
     """It is stored right, or only the cases of that session fail."""
-
-    @pytest.mark.parametrize(
-        "given",
-        [
-            [[{"name": "x" * 2**20, "status": "FAILED"}, {"name": "y"}]],
-            [[{"name": f"test {number}"} for number in range(repeats(quick=2_000, thorough=10_000, long=50_000))]],
-            [[{"name": "x", "id": "1"}, {"name": "x", "id": "2"}]],
-            [[{"name": "x", "id": "1"}, {"name": "y", "id": "2"}], [{"name": "y", "id": "1"}]],
-            [[{"name": "ü <&>", "id": "a/b . .. % ü", "classname": None, "time": None, "data": "<x"}]],
-            [[{"name": "x", "test_group_name": "\ud800", "time": 0.25, "status": "QUARANTINED"}]],
-            [[{"name": "x", "time": 3, "html_url": None, "url": "elsewhere"}]],
-        ],
-        ids=["long-name", "many", "equal-keys", "ids-of-other-tests", "texts", "unknown-values", "no-urls"],
-    )
-    async def test_odd_cases_are_saved_unchanged(self, db: SyncedSuite, given: list[list[dict[str, Any]]]) -> None:
-        ids = [db.suite.create(cases=cases, tests_count=len(cases))["id"] for cases in given]
-        async with BuddyClient(db.fake.token, base_url=db.fake.base_url) as buddy:
-            stats = await db.store.sync(buddy, [KEY], cases="all").run()
-        assert stats.verified
-        for session_id in ids:
-            assert await db.store.cases(KEY, session_id) == listed(db.suite, session_id)
 
     @pytest.mark.parametrize(
         "body",

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from buddy_sessions.store.coverage import Coverage, change_coverage, confirm
 from buddy_sessions.store.evidence import PageChanges
-from buddy_sessions.store.intervals import Interval, Intervals, contains, subtract_all, union_all
+from buddy_sessions.store.intervals import Interval, Intervals, contains, union_all
 from buddy_sessions.store.messages import PageToSave
 
 SYNC, OTHER = 2, 1
@@ -36,16 +36,6 @@ def numbers(intervals: Intervals) -> set[int]:
 
 def all_numbers(coverage: Coverage) -> set[int]:
     return numbers(union_all(coverage.values()))
-
-
-class TestSets:
-    @given(st.lists(interval_sets))
-    def test_union_of_all(self, sets: list[Intervals]) -> None:
-        assert numbers(union_all(sets)) == set().union(*map(numbers, sets))
-
-    @given(interval_sets, interval_sets)
-    def test_difference(self, intervals: Intervals, removed: Intervals) -> None:
-        assert numbers(subtract_all(intervals, removed)) == numbers(intervals) - numbers(removed)
 
 
 class TestChange:

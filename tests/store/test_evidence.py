@@ -149,47 +149,6 @@ def test_page_proves_nothing_about_newer_sessions(state: dict[str, Any]) -> None
     assert not judge(page_of_another(1, proven=(1, 3)), [session]).is_contradiction
 
 
-@pytest.mark.parametrize(
-    ("covered", "sessions", "expected"),
-    [
-        ((), [saved(3)], False),
-        (((1, 2),), [saved(3)], False),
-        (((1, 3),), [saved(3)], True),
-        (((1, 5),), [saved(5)], False),
-        (((1, 3), (6, 9)), [saved(6)], True),
-    ],
-    ids=["nothing-covered", "gap-below", "session-is-not-listed", "listed-session", "listed-in-another-range"],
-)
-def test_claim_is_held_without_a_saved_session_below(
-    covered: Intervals, sessions: list[SavedSession], expected: bool
-) -> None:
-    """It would become one range with the coverage below, which may be another list's."""
-    assert judge(page(6, 5, 4, claimed=(4, 6)), sessions, others=covered).is_held is expected
-
-
-@pytest.mark.parametrize(
-    ("listed", "numbers", "is_first", "kind"),
-    [
-        ({"new": 5}, [6], False, None),
-        ({"new": 5}, [], True, None),
-        ({"new": 5}, [4], True, None),
-        ({"new": 5}, [5], True, "recreated"),
-        ({"new": 5}, [6], True, "recreated"),
-        ({"id5": 5}, [5], True, None),
-        ({"id5": 5}, [5, 6], True, "stale"),
-        ({}, [], True, None),
-        ({}, [1], True, "empty"),
-    ],
-    ids=[
-        *("other-page", "nothing-saved", "new-sessions-only", "same-number", "lower-numbers", "up-to-date"),
-        *("stale", "empty-and-nothing-saved", "empty"),
-    ],
-)
-def test_kind_of_first_page(listed: dict[str, int], numbers: list[int], is_first: bool, kind: str | None) -> None:
-    first_page = new_page(listed, {}, is_first=is_first)
-    assert evidence.kind_of(first_page.read, [saved(number) for number in numbers]) == kind
-
-
 @st.composite
 def sessions_in_database(draw: st.DrawFn) -> list[SavedSession]:
     states: st.SearchStrategy[dict[str, Any]] = st.sampled_from(

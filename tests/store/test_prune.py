@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from buddy_sessions import ConfigError, SessionStore, StoreError
+from buddy_sessions import ConfigError, SessionStore
 from buddy_sessions.testing import FakeSuite, RecordedRequest
-from helpers.stores import KEY, OTHER_KEY, SyncedSuite, execute, list_requests, query
+from helpers.stores import KEY, OTHER_KEY, SyncedSuite, query
 
 MONTH = timedelta(days=30)
 CASES = [{"name": "test", "status": "FAILED"}]
@@ -62,46 +62,6 @@ class TestSessions:
         await db.store.prune(older_than=MONTH)
         assert [await db.count_requests(branch="main") for _ in range(3)] == [2, 1, 1]  # the first finds the end
         assert await numbers(db.store) == list(range(90, 60, -1))
-
-    async def test_recreated_suite_is_read_from_the_beginning(self, db: SyncedSuite) -> None:
-        """Its numbers start again, below those that were pruned. Its old sessions stay away, too."""
-        create_daily(db.suite, 90)
-        await db.sync()
-        await db.store.prune(older_than=MONTH)
-        create_daily(db.recreate(0), 50)
-        for _ in range(3):
-            await db.sync()
-        assert await numbers(db.store) == list(range(50, 20, -1))
-
-    async def test_what_was_not_covered_is_read(self, db: SyncedSuite) -> None:
-        """Sessions of a suite that was created again may have these numbers: the old ones prove nothing about them."""
-        create_daily(db.suite, 90)
-        await db.sync()
-        execute(db.path, "UPDATE covered SET low = 71")
-        assert await db.store.prune(older_than=timedelta(days=20)) == 70
-        db.suite.create()
-        assert [await db.count_requests() for _ in range(2)] == [2, 1]
-
-    @pytest.mark.parametrize(("full", "request_number", "requests"), [(False, 1, 1), (True, 4, 6)])
-    async def test_sync_in_another_process_saves_nothing_old(
-        self, db: SyncedSuite, full: bool, request_number: int, requests: int
-    ) -> None:
-        create_daily(db.suite, 90)
-        await db.sync()
-        create_daily(db.suite, 1)
-
-        async def prune() -> None:
-            async with SessionStore(db.path) as other:
-                assert await other.prune(older_than=MONTH) == 60
-
-        def on_request(_: RecordedRequest) -> None:
-            if len(list_requests(db.fake)) == request_number:
-                db.respond_late(prune)
-
-        db.fake.on_request = on_request
-        assert await db.count_requests(full=full) <= requests
-        assert await numbers(db.store) == list(range(91, 60, -1))
-        assert (await db.covered())[0][0] == 61
 
     async def test_only_suites_with_old_sessions_are_limited(self, db: SyncedSuite) -> None:
         create_daily(db.fake.add_suite(*OTHER_KEY), 90)
@@ -170,15 +130,6 @@ class TestKeep:
         assert await db.count_requests(keep=MONTH) == 1
         assert len(await db.sync(keep=2 * MONTH)) == 30  # nothing was pruned
 
-    async def test_later_time_of_keep_and_since_applies(self, db: SyncedSuite) -> None:
-        create_daily(db.suite, 90)
-        assert len(await db.sync(keep=MONTH, since=datetime.now(UTC) - timedelta(10))) == 10
-        assert len(await db.sync(keep=MONTH, since=datetime.now(UTC) - timedelta(50))) == 20
-
-    async def test_age_must_be_above_zero(self, db: SyncedSuite) -> None:
-        with pytest.raises(ConfigError, match="keep must be a timedelta above zero"):
-            db.store.sync(db.buddy, [KEY], keep=timedelta(0))
-
 
 class TestFile:
     async def test_file_becomes_smaller(self, db: SyncedSuite) -> None:
@@ -211,8 +162,3 @@ class TestArguments:
     async def test_age_must_be_above_zero(self, db: SyncedSuite, age: Any) -> None:
         with pytest.raises(ConfigError, match="older_than must be a timedelta above zero"):
             await db.store.prune(older_than=age)
-
-    async def test_closed_store(self, db: SyncedSuite) -> None:
-        await db.store.close()
-        with pytest.raises(StoreError, match="not open"):
-            await db.store.prune(older_than=MONTH)

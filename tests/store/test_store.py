@@ -9,7 +9,7 @@ import threading
 from asyncio.subprocess import PIPE
 from collections.abc import Callable
 from contextlib import closing
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -141,13 +141,17 @@ class TestArguments:
             {"after": -1},
             {"after": "7"},
             {"since": datetime(2025, 6, 1)},  # noqa: DTZ001 - the invalid value
+            {"keep": timedelta(0)},
+            {"cases": "passed"},
+            {"cases": True},
         ],
         ids=str,
     )
     def test_invalid_option_is_rejected_at_once(
         self, store: SessionStore, buddy: BuddyClient, options: dict[str, Any]
     ) -> None:
-        with pytest.raises(ConfigError):
+        (name,) = options
+        with pytest.raises(ConfigError, match=name):
             store.sync(buddy, [KEY], **options)
 
     async def test_invalid_suite_is_rejected(self, store: SessionStore, buddy: BuddyClient) -> None:
@@ -271,6 +275,25 @@ class TestFile:
         async with SessionStore(path) as store:
             await sync(store, buddy)
             assert await store.sessions(KEY) == sessions_of(suite)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            "session_rows SET tests_count = 'many'",
+            "session_rows SET create_date = 'yesterday'",
+            "session_rows SET id = X'FF'",
+            "members SET member = '7'",
+            "members SET member = '{'",
+        ],
+    )
+    async def test_saved_value_that_was_changed_is_reported(
+        self, path: Path, store: SessionStore, buddy: BuddyClient, suite: FakeSuite, change: str
+    ) -> None:
+        suite.create(created_by={"name": "Ada"})
+        await sync(store, buddy)
+        execute(path, f"UPDATE {change}")
+        with pytest.raises(StoreError, match="a saved value was changed, and is not valid any more"):
+            await store.sessions(KEY)
 
     async def test_number_above_64_bits_fails_only_that_suite(
         self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite

@@ -24,20 +24,6 @@ async def thread(path: Path) -> AsyncIterator[DatabaseThread]:
     await opened.close()
 
 
-def to_int(_file: DatabaseFile, text: str) -> int:
-    return int(text)
-
-
-def fail(_file: DatabaseFile) -> None:
-    raise ValueError("cause")
-
-
-async def test_each_call_has_its_own_outcome(thread: DatabaseThread) -> None:
-    calls = thread.run(to_int, "1"), thread.run(fail), thread.run(to_int, "3")
-    first, second, third = await asyncio.gather(*calls, return_exceptions=True)
-    assert (first, type(second), third) == (1, ValueError, 3)
-
-
 async def test_call_that_has_not_begun_is_cancelled_with_its_caller(thread: DatabaseThread) -> None:
     started, release, done = threading.Event(), threading.Event(), list[str]()
 
@@ -72,16 +58,3 @@ async def test_calls_that_wait_while_the_file_fails_are_not_begun(thread: Databa
     assert [type(outcome) for outcome in outcomes] == [StoreError] * 3
     assert len({str(outcome) for outcome in outcomes}) == 1
     assert begun == ["call"]
-
-
-async def test_value_that_cannot_be_saved_fails_only_its_call(thread: DatabaseThread) -> None:
-    """Whatever constraint or encoding it breaks: the calls for other suites continue."""
-
-    def insert(file: DatabaseFile, value: object) -> None:
-        file.execute("CREATE TABLE IF NOT EXISTS texts (value TEXT NOT NULL UNIQUE)")
-        file.execute("INSERT INTO texts VALUES (?)", (value,))
-
-    sync = SyncRun(BuddyClient("token"), thread)
-    values = ["a", "a", None, "half \ud83d a pair", 2**63, "b"]
-    outcomes = await asyncio.gather(*(sync.call(insert, value) for value in values), return_exceptions=True)
-    assert [type(outcome) for outcome in outcomes] == [type(None), *[StoreError] * 4, type(None)]
