@@ -6,7 +6,7 @@ import itertools
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from buddy_sessions import Member, RefType, Session, SessionStatus, StoreError, Suite, SuiteKey
+from buddy_sessions import Member, RefType, Session, SessionStatus, Suite, SuiteKey
 from buddy_sessions.store.file import DatabaseFile
 from buddy_sessions.store.intervals import Interval, contains
-from buddy_sessions.store.messages import PageToSave, SavedPage, SuiteState
+from buddy_sessions.store.messages import PageToSave, SavedPage
 from buddy_sessions.store.pages import count_above, finish_sync, load_suite, mark_suite_missing, save_page
 from buddy_sessions.store.sessions import is_listed, load_covered, load_sessions, load_suites, save_names
 from buddy_sessions.store.watches import load_watch, save_watched, start_watch
@@ -134,11 +134,6 @@ class TestSessions:
         for branch, expected in (("main", 1), (SURROGATE, 4)):
             assert [session.relative_id for session in load_sessions(database, KEY, branch=branch)] == [expected]
 
-    def test_failed_page_changes_nothing(self, database: DatabaseFile) -> None:
-        with pytest.raises(StoreError, match="64 bits"), database.translate_errors():
-            save(database, [new_session(2), new_session(1, tests_count=2**63)], (1, 2))
-        assert (load_sessions(database, KEY), load_covered(database, KEY), load_suites(database)) == ([], [], [])
-
     def test_unchanged_page_writes_nothing(self, database: DatabaseFile, path: Path) -> None:
         save(database, [], key=OTHER_KEY, is_first=True)
         sync_once(database, (3, 2, 1), (1, 3))
@@ -152,34 +147,6 @@ class TestSessions:
 
 
 class TestCoverage:
-    def test_range_is_held_until_the_list_below_is_compared(self, database: DatabaseFile, path: Path) -> None:
-        """Page 1 ends where the coverage begins. Page 2 shows that it is the same list, and claims both ranges."""
-        sync_once(database, (3, 2, 1), (1, 3))
-        save(database, new_sessions(5))
-        first = save(database, new_sessions(7, 6, 4), (4, 7))
-        assert first.is_held
-        assert load_covered(database, KEY) == [(1, 3)]
-        assert marked_numbers(path, "missing_since") == [5]
-        assert not save(database, new_sessions(3, 2), (2, 3), claimed=(2, 7), sync=first.sync).is_held
-        assert load_covered(database, KEY) == [(1, 4), (6, 7)]
-
-    def test_newer_marks_are_kept(self, database: DatabaseFile, path: Path) -> None:
-        sync_once(database, (2, 1), (1, 2))
-        commit = commit_of(database)
-        sync_once(database, (2,), (1, 2))
-        assert save(database, new_sessions(2, 1), (1, 2), commit=commit) == SavedPage(sync=None)
-        assert marked_numbers(path, "missing_since") == [1]
-
-    def test_coverage_that_another_sync_has_dropped_is_not_claimed(self, database: DatabaseFile) -> None:
-        sync_once(database, (3, 2, 1), (1, 3))
-        commit = commit_of(database)
-        dropping = sync_once(database, (3, 1), (1, 3))
-        saved = save(database, new_sessions(4, 3, 2), (2, 4), commit=commit)
-        assert [session.relative_id for session in saved.changed] == [4]
-        assert load_covered(database, KEY) == [(1, 1), (3, 3)]
-        save(database, new_sessions(4, 3), (3, 4), commit=commit, sync=dropping)
-        assert load_covered(database, KEY) == [(1, 1), (3, 4)]
-
     def test_unverified_sync_withdraws_its_own_claims(self, database: DatabaseFile, path: Path) -> None:
         """Not those of other syncs, nor those of an earlier sync that has ended."""
         sync_once(database, (9, 8, 5, 4, 3, 2, 1), (1, 5))
@@ -233,11 +200,6 @@ class TestCoverage:
 
 
 class TestSuites:
-    def test_unknown_suite(self, database: DatabaseFile) -> None:
-        assert load_suite(database, KEY) == SuiteState()
-        assert mark_suite_missing(database, KEY, None, commit=0) is None
-        assert load_suites(database) == []
-
     def test_same_sync_does_not_mark_a_suite_as_deleted(self, database: DatabaseFile, path: Path) -> None:
         sync_once(database, (2, 1), (1, 2))
         first = mark_suite_missing(database, KEY, None, commit=commit_of(database))
@@ -253,31 +215,6 @@ class TestSuites:
         save_names(database, "acme", "shop", [renamed])
         save(database, [], key=OTHER_KEY)
         assert load_suites(database) == [renamed, listed[1]]
-
-    @pytest.mark.parametrize(
-        ("event", "expected"),
-        [
-            ({}, (datetime(2026, 1, 1, tzinfo=UTC), 7)),
-            ({"withdraws_claims": True}, (None, 0)),
-            ({"sessions": [attrs.evolve(new_session(9), id="another")]}, (None, 0)),
-        ],
-        ids=["next-page", "list-out-of-order", "another-list"],
-    )
-    def test_older_sessions_are_remembered(
-        self, database: DatabaseFile, event: dict[str, Any], expected: tuple[datetime | None, int]
-    ) -> None:
-        time = datetime(2026, 1, 1, 2, tzinfo=timezone(timedelta(hours=2)))
-        sync = save(database, new_sessions(9), (9, 9), older=(time, 7)).sync
-        save(database, **{"sessions": new_sessions(10, 9), "proven": (9, 10), "sync": sync, **event})
-        state = load_suite(database, KEY)
-        assert (state.older_than, state.older_id) == expected
-
-    def test_older_sessions_of_an_overruled_page_are_forgotten(self, database: DatabaseFile) -> None:
-        sync_once(database, (3, 2, 1), (1, 3))
-        commit = commit_of(database)
-        sync_once(database, (3, 1), (1, 3))
-        save(database, [], older=(datetime.now(UTC), 1), commit=commit)
-        assert load_suite(database, KEY).older_than is None
 
 
 class TestSchema:

@@ -46,29 +46,6 @@ class TestFirstSync:
         assert [each.key for each in await db.store.suites()] == [KEY]
         assert await db.covered() == [(1, 130)]
 
-    async def test_run_saves_everything(self, db: SyncedSuite) -> None:
-        create_finished(db.suite, 130)
-        stats = await db.store.sync(db.buddy, [KEY]).run()
-        assert (stats.suites, stats.sessions, stats.verified) == (1, 130, True)
-        assert await db.is_complete()
-
-    async def test_more_suites_than_requests_are_read_while_pages_are_saved(
-        self, store: SessionStore, fake: FakeBuddy, path: Path
-    ) -> None:
-        keys = [fake.add_suite("acme", "shop", f"suite{number}").populate(3).key for number in range(10)]
-        with closing(sqlite3.connect(path, isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")  # so that no page can be saved
-            async with BuddyClient(fake.token, base_url=fake.base_url, max_concurrency=4) as client:
-                syncing = asyncio.create_task(sync(store, client, *keys))
-                async with asyncio.timeout(20):
-                    while len(list_requests(fake)) < 8:
-                        await asyncio.sleep(0.01)
-                await asyncio.sleep(0.1)
-                assert len(list_requests(fake)) == 8
-                other.execute("ROLLBACK")
-                assert len(await syncing) == 30
-        assert len(list_requests(fake)) == 10
-
     async def test_pages_are_requested_in_advance_once_no_suite_is_waiting(self, fake: FakeBuddy, path: Path) -> None:
         giant = fake.add_suite("acme", "shop", "giant").populate(24 * 20)
         small = [fake.add_suite("acme", "shop", f"s{number}").populate(2) for number in range(40)]
@@ -239,19 +216,6 @@ class TestUnfinishedSessions:
             assert len(list_requests(db.fake)) == requests
         assert {request.path.split("/")[-1] for request in list_requests(db.fake)} == {"sessions", *unfinished}
 
-    async def test_groups_count_by_their_requests(self, db: SyncedSuite) -> None:
-        """Unnoticed deletions make the client search for each of the fourteen pairs."""
-        create_finished(db.suite, 3000)
-        for index in range(100, 1500, 100):
-            db.suite.reopen(db.suite.sessions[index]["id"])
-            db.suite.reopen(db.suite.sessions[index + 1]["id"])
-        await db.sync()
-        for index in range(90, 1500, 100):
-            for _ in range(40):
-                db.suite.delete(db.suite.sessions[index - 60]["id"])
-        make_due(db.path)
-        assert 5 < await db.count_requests() <= 1 + 10 + 5  # the search of the last one is not interrupted
-
     async def test_deleted_unfinished_session_is_marked(self, db: SyncedSuite) -> None:
         create_finished(db.suite, 200)
         unfinished = db.suite.sessions[150]["id"]
@@ -301,18 +265,6 @@ class TestAfter:
         assert await db.sync(branch="main", after=4) == [5]
         assert sorted(await db.sync(KEY, OTHER_KEY, after=3)) == [4, 4]
 
-    @pytest.mark.parametrize("after", [0, 20, 45, 60])
-    async def test_gap_is_read_only_above(self, db: SyncedSuite, after: int) -> None:
-        create_finished(db.suite, 20)
-        await db.sync()
-        create_finished(db.suite, 60)
-        await db.sync(after=60)
-        assert await db.covered() == [(1, 20), (61, 80)]
-        await db.sync(after=after)
-        *below, (low, high) = await db.covered()
-        assert (low <= after + 1, high) == (True, 80)
-        assert below == ([] if after <= 20 else [(1, 20)])
-
     @pytest.mark.parametrize("after", [-1, "7", 1.5])
     async def test_invalid_number_of_a_suite_fails_that_suite(self, db: SyncedSuite, after: Any) -> None:
         with pytest.raises(HarvestError) as caught:
@@ -353,24 +305,6 @@ class TestMissingSessions:
         assert await db.is_complete()
         assert await db.covered() == [(1, 130)]
 
-    @pytest.mark.parametrize("branch", ["main", None], ids=["branch", "list-out-of-order"])
-    async def test_next_sync_reads_everything(
-        self, db: SyncedSuite, branch: str | None, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        """If the sync in which a session reappears proves nothing about the suite."""
-        for _ in range(60):
-            db.suite.create(branch="main", status="SUCCESSFUL")
-        await db.sync()
-        execute(db.path, "UPDATE session_rows SET deleted_at = '2025-01-01T00:00:00Z' WHERE relative_id IN (50, 10)")
-        execute(db.path, "UPDATE suite_rows SET digest = NULL")
-        if branch is None:
-            db.fake.inject(Fault.swapped(2))
-        assert await db.sync(branch=branch, after=40) == []
-        assert "the next sync of the whole suite reads it again" in caplog.text
-        assert (db.marked(), await db.covered()) == ([10], [])
-        assert await db.sync() == []
-        assert (db.marked(), await db.covered()) == ([], [(1, 60)])
-
     @pytest.mark.parametrize(("count", "deleted"), [(1, 1), (30, 30), (50, 3)], ids=["only", "all", "newest"])
     async def test_deleted_newest_sessions_are_marked(self, db: SyncedSuite, count: int, deleted: int) -> None:
         create_finished(db.suite, count)
@@ -400,30 +334,6 @@ class TestMissingSessions:
 
 
 class TestWrongResponses:
-    @pytest.mark.parametrize(
-        "fault",
-        [
-            pytest.param(Fault.short_page(0), id="empty page"),
-            pytest.param(Fault.short_page(7), id="short page"),
-            pytest.param(Fault.filtered(lambda session: session["relative_id"] % 2), id="narrow token"),
-            pytest.param(Fault.filtered(lambda session: session["relative_id"] % 2, after_cut=True), id="cut first"),
-            pytest.param(Fault.swapped(19), id="swapped rows"),
-            pytest.param(Fault.missing_row(0), id="missing row"),
-            pytest.param(Fault.page_size(5), id="smaller page"),
-            pytest.param(Fault.status(404), id="not found"),
-        ],
-    )
-    async def test_healthy_sync_repairs_everything(self, db: SyncedSuite, fault: Fault) -> None:
-        create_finished(db.suite, 130)
-        await db.sync()
-        db.fake.inject(fault, times=5)
-        assert await db.sync(on_failure="collect") == []
-        assert db.marked() == []
-        db.fake.faults.clear()
-        assert await db.sync() == []
-        assert db.marked("missing_since") == []
-        assert await db.is_complete()
-
     async def test_outdated_list_proves_nothing_above_its_top(
         self, db: SyncedSuite, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -612,23 +522,6 @@ class TestNotModified:
                 await collect_numbers(harvest)
             assert not harvest.stats.verified
 
-    async def test_suite_that_another_sync_did_not_find_is_compared(self, db: SyncedSuite) -> None:
-        db.suite.create(cases=[{"name": "a", "status": "FAILED"}])
-
-        async def fail_another_sync(request: RecordedRequest) -> None:
-            if request.path.endswith("/cases"):
-                db.fake.on_request = None
-                db.fake.inject(Fault.status(404))
-                async with SessionStore(db.path) as other:
-                    with pytest.raises(HarvestError):
-                        await sync(other, db.buddy)
-
-        db.fake.on_request = fail_another_sync
-        assert await db.sync(cases="failed") == [1]
-        assert query(db.path, "SELECT missing_since IS NULL FROM suites") == [(0,)]
-        await db.sync(cases="failed")
-        assert query(db.path, "SELECT missing_since FROM suites") == [(None,)]
-
 
 class TestFullSync:
     async def test_everything_is_read_and_corrected(self, db: SyncedSuite, caplog: pytest.LogCaptureFixture) -> None:
@@ -647,16 +540,6 @@ class TestFullSync:
         caplog.clear()
         assert await db.count_requests(full=True) == 7
         assert caplog.text == ""
-
-    async def test_session_deleted_at_a_page_border_is_found(self, db: SyncedSuite) -> None:
-        """The page that closes the gap at the border begins at the first row of the list, too."""
-        create_finished(db.suite, 12)
-        async with BuddyClient(db.fake.token, base_url=db.fake.base_url, per_page=5) as client:
-            await sync(db.store, client)
-            db.suite.delete(db.suite.sessions[5]["id"])
-            for column in ("missing_since", "deleted_at"):
-                await sync(db.store, client, full=True)
-                assert db.marked(column) == [7]
 
 
 class TestSince:
@@ -746,20 +629,6 @@ class TestBranch:
         assert await db.sync(branch="feature") == list(range(178, 90, -3))
         assert len(list_requests(db.fake)) == 2
 
-    async def test_deleted_sessions_are_not_marked(self, db: SyncedSuite) -> None:
-        create_on_branches(db.suite, 9)
-        db.suite.create(branch="feature")
-        await db.sync(branch="feature")
-        for session in [each for each in db.suite.sessions if each["ref_name"] == "feature"]:
-            db.suite.delete(session["id"])
-        make_due(db.path)
-        for _ in range(2):
-            assert await db.sync(branch="feature") == []
-        assert (db.marked("missing_since"), db.marked()) == ([], [])
-        for column in ("missing_since", "deleted_at"):
-            await db.sync()
-            assert db.marked(column) == [1, 4, 7, 10]
-
     @pytest.mark.parametrize(
         "faults",
         [[Fault.stall(0), Fault.status(500)], [Fault.body(b'{"sessions": []}')], [Fault.short_page(5)]],
@@ -790,34 +659,6 @@ class TestBranch:
         make_due(db.path)
         assert len(await db.covered()) == 2
         assert await db.count_requests(branch="feature") == 1
-
-    @pytest.mark.parametrize("is_interrupted", [False, True], ids=["at-once", "after-a-failure"])
-    @pytest.mark.parametrize("count", [89, 149])
-    async def test_recreated_suite_is_read_from_the_beginning(
-        self, db: SyncedSuite, count: int, is_interrupted: bool
-    ) -> None:
-        """Even if no session of the old one has the same `relative_id`."""
-        create_on_branches(db.suite, 150)
-        await db.sync(branch="feature")
-        suite = db.recreate(1)
-        create_on_branches(suite, count)
-        if is_interrupted:
-            db.fake.inject(Fault.stall(0), Fault.status(500))
-            await db.sync(branch="feature", on_failure="collect")
-        feature = [session["id"] for session in suite.sessions if session["ref_name"] == "feature"]
-        await db.sync(branch="feature")
-        saved = {session.id for session in await db.store.sessions(KEY)}
-        assert saved.issuperset(feature)
-
-    async def test_contradiction_drops_the_coverage_of_every_branch(self, db: SyncedSuite) -> None:
-        create_on_branches(db.suite, 90)
-        for branch in ("main", "feature"):
-            await db.sync(branch=branch)
-        execute(db.path, "UPDATE session_rows SET deleted_at = '2025-01-01T00:00:00Z' WHERE relative_id IN (90, 4)")
-        await db.sync(branch="main")
-        assert db.marked() == [4]
-        await db.sync(branch="feature")
-        assert db.marked() == []
 
 
 class TestListOutOfOrder:
@@ -872,18 +713,6 @@ class TestInterruption:
         assert len(list_requests(db.fake)) <= 1 + -(-(low - 1) // 19)
         assert await db.is_complete()
         assert await db.covered() == [(1, 133)]
-
-    async def test_error_of_the_server_is_logged_if_the_file_fails_too(
-        self, db: SyncedSuite, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        create_finished(db.suite, 3)
-        await db.sync()
-        db.fake.inject(Fault.status(404))
-        execute(db.path, "CREATE TRIGGER t BEFORE UPDATE ON suite_rows BEGIN SELECT RAISE(ABORT, 'refused'); END")
-        with pytest.raises(HarvestError) as caught:
-            await db.sync()
-        assert "refused" in str(caught.value.failures[KEY])
-        assert "HTTP 404" in caplog.text
 
     async def test_invalid_name_fails_that_suite(self, db: SyncedSuite) -> None:
         create_finished(db.suite, 3)
