@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import aiohttp
 import pytest
 
 from buddy_sessions import (
-    AuthenticationError,
     BuddyClient,
     ClientClosedError,
     ConfigError,
@@ -272,19 +271,6 @@ class TestFailures:
         assert len(fake.requests) == 3
         await asyncio.sleep(1)
         assert len(asyncio.all_tasks()) == tasks
-
-
-class TestRejectedToken:
-    @pytest.mark.parametrize(("source", "not_tried"), [(iter, None), (lambda suites: suites[:1], 0)])
-    async def test_no_suite_is_known_to_be_left(
-        self, fake: FakeBuddy, source: Callable[[list[SuiteKey]], Any], not_tried: int | None
-    ) -> None:
-        suites = source(keys(add_suites(fake, 100, 0)))
-        async with BuddyClient("another", base_url=fake.base_url) as buddy, buddy.harvest(suites) as harvest:
-            with pytest.raises(AuthenticationError) as caught:
-                await anext(harvest)
-        assert caught.value.not_tried == not_tried
-        assert "not tried" not in str(caught.value)
 
 
 class TestEqualFailures:

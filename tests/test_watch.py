@@ -374,20 +374,6 @@ class TestFailures:
             delete(suite, suite.sessions[:101])  # all that are remembered, unless it was created again
             assert await rounds.next() == []
 
-    async def test_empty_suite_that_was_missing(self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
-        """Its list is empty before and after that, but its numbers start again."""
-        suite.create(relative_id=150)
-        async with watching(buddy, suite) as rounds:
-            create(suite, 100, **DONE)
-            await rounds.next()
-            delete(suite, suite.sessions)
-            assert await rounds.next() == []
-            fake.inject(Fault.status(404))
-            assert await rounds.next() == []
-            assert await rounds.next(INTERVAL * 3) == []
-            suite.create(relative_id=1)
-            assert await rounds.next() == [(NEW, 1)]
-
     @pytest.mark.parametrize("status", [401, 403, 404])
     async def test_setup_error_in_the_first_round_is_raised(
         self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, status: int
@@ -514,25 +500,6 @@ class TestRefresh:
             changed = suites if is_all else suites[1:2]
             assert [change.suite for change in await rounds.changes(seconds=0.1)] == keys(changed)
             assert len(fake.requests) == 30 + len(changed)
-
-    async def test_refreshed_suites_come_before_those_that_are_due(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
-        suites = add_suites(fake, 50)
-
-        async def refresh(_: object) -> None:
-            if len(fake.requests) >= 20:
-                fake.on_request = None
-                await watch.refresh(suites[45].key)  # was not checked yet
-                await watch.refresh(suites[0].key)  # waits for its second round
-                await watch.refresh(suites[45].key, suites[0].key)
-
-        fake.on_request = refresh
-        async with buddy.watch(keys(suites), interval=INTERVAL) as watch:
-            waiting = asyncio.create_task(anext(watch))
-            await asyncio.sleep(1)
-            waiting.cancel()
-        paths = [request.path.split("/")[-2] for request in fake.requests]
-        assert len(paths) == 50 + 1
-        assert {"s45", "s0"} <= set(paths[20 : 20 + 4 + 2])  # four requests at once
 
     @pytest.mark.parametrize("unknown", ["acme/shop/other", "acme/shop", 7, ["acme/shop/s0"]])
     async def test_unknown_suite_is_an_error(self, fake: FakeBuddy, buddy: BuddyClient, unknown: Any) -> None:

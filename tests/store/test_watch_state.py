@@ -64,24 +64,6 @@ async def test_more_new_sessions_than_are_remembered_are_reported(db: SyncedSuit
     await check_changes(db)
 
 
-async def test_only_an_event_that_was_not_acknowledged_is_repeated(db: SyncedSuite) -> None:
-    """Each status watch stops while its last event is handled."""
-
-    def create(*statuses: str) -> None:
-        for status in statuses:
-            db.suite.create(status=status, cases=[])
-
-    create("ERROR")
-    expected = [("CURRENT", 1), ("RECOVERED", 2), ("FAILING", 3), ("RECOVERED", 4)]
-    for number in range(len(expected)):
-        async with asyncio.timeout(20), db.store.watch_status(db.buddy, [KEY], interval=INTERVAL) as watch:
-            for kind, relative_id in expected[max(number - 1, 0) : number + 1]:
-                event = await anext(watch)
-                assert (event.kind, event.session.relative_id) == (kind, relative_id)
-        if number == 0:
-            create("SUCCESSFUL", "ERROR", "SUCCESSFUL")
-
-
 async def test_branches_have_separate_states(db: SyncedSuite) -> None:
     db.suite.create(branch="main")
     await check_changes(db, branch="main")
