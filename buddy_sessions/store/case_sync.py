@@ -21,17 +21,7 @@ _log = logging.getLogger("buddy_sessions")
 
 
 class CaseSync:
-    """Reads the cases of finished sessions that have changed since their cases were read.
-
-    Attributes:
-        stats: The cost so far.
-
-    Args:
-        run: The sync to which this one belongs.
-        key: The suite.
-        scope: Which cases to read.
-        details: The number of failing cases of a session whose `data` is read.
-    """
+    """Reads the cases of finished sessions that have changed since their cases were read."""
 
     def __init__(self, run: SyncRun, key: SuiteKey, scope: CaseScope, *, details: int) -> None:
         self.stats = Stats()
@@ -42,13 +32,7 @@ class CaseSync:
         self._failures = 0  # of sessions in a row
 
     async def read(self, sessions: Iterable[Session]) -> None:
-        """Read and save the cases of sessions. The cases of one session are saved in one transaction.
-
-        Raises:
-            StoreError: The cases cannot be saved.
-            BuddyError: The cases cannot be read. Those of the sessions that were read before are saved. Wrong responses
-                for single sessions are logged instead.
-        """
+        """Read and save the cases of sessions, each session in one transaction; log wrong responses for single ones."""
         await map_concurrently(self._read_session, sessions, limit=self._run.buddy.max_concurrency)
 
     async def _read_session(self, session: Session) -> None:

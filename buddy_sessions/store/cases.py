@@ -71,12 +71,9 @@ def save_cases(
     *,
     is_verified: bool,
 ) -> bool:
-    """Save the cases of a session, in place of those from before, unless it was changed or pruned meanwhile.
+    """Save the cases of a session, unless it was changed or pruned meanwhile. Return whether they were saved.
 
     `cases` is None if they cannot be read: then those from before are kept. They are read again if not `is_verified`.
-
-    Returns:
-        Whether they were saved.
     """
     with file.transaction():
         sql = f"SELECT {_COLUMNS}, sessions.suite, sessions.number FROM {_SESSIONS} WHERE {_SUITE} AND sessions.id = ?"

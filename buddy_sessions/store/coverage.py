@@ -18,15 +18,7 @@ def without(coverage: Coverage, sync: int) -> Intervals:
 def change_coverage(
     before: Coverage, page: PageToSave, changes: PageChanges, sync: int, *, is_overruled: bool = False
 ) -> Coverage:
-    """Return the coverage after a page of a sync.
-
-    Args:
-        before: The coverage before.
-        page: The page.
-        changes: What it proves.
-        sync: The number of the sync.
-        is_overruled: Whether another sync has reduced the coverage since the page was requested: then it adds nothing.
-    """
+    """Return the coverage after a page. It adds nothing if another sync has reduced the coverage since its request."""
     after = dict(before)
     if changes.dropped:
         after = {owner: subtract(intervals, changes.dropped) for owner, intervals in after.items()}

@@ -27,16 +27,9 @@ from .rows import Row, StoredId, to_sql
 
 
 class SavedSession(NamedTuple):
-    """A session in the database.
+    """A session in the database, with the sync that did not find it.
 
-    Attributes:
-        id: Its id.
-        relative_id: Its `relative_id`.
-        row: Its values.
-        missing_by: The sync that did not find it; None if it is not missing.
-        is_deleted: Whether it is marked as deleted.
-        is_newer: Whether another sync has saved or marked it after the page was requested. Then the page proves nothing
-            about it.
+    It `is_newer` if another sync has saved or marked it after the page was requested: the page proves nothing about it.
     """
 
     id: StoredId
@@ -54,18 +47,15 @@ class SavedSession(NamedTuple):
 
 @define
 class PageChanges:
-    """The changes to make in the database.
+    """The changes to make in the database: ids of sessions, and what becomes of the coverage.
 
     Attributes:
-        new: The ids of the sessions that are not in the database.
-        changed: The ids of the sessions that are new or have other values than before.
-        restored: The ids of the sessions that are not missing or deleted any more.
-        missing: The ids of the sessions to be marked as missing.
-        deleted: The ids of the sessions to be marked as deleted.
-        dropped: The range to be removed from the coverage before a claim is added; None if there is none.
+        changed: The sessions that have other values than before, and those that are `new`.
+        restored: The sessions that are not missing or deleted any more.
+        dropped: The range to be removed from the coverage before a claim is added.
         to_read_again: The `relative_id`s to be removed from the coverage after that, so that the next sync reads them.
-        is_contradiction: Whether the page contradicts what earlier pages have shown: a deleted session has reappeared,
-            or the suite was created again. Then all coverage is dropped.
+        is_contradiction: Whether all coverage is dropped: a deleted session has reappeared, or the suite was created
+            again.
         is_stale: Whether the page is the first one of an older state of the list: it lacks the newest living session.
         is_held: Whether the range that the page claims is not to be added to the coverage yet.
     """
@@ -99,16 +89,10 @@ def judge(
     others: Intervals = (),
     older: tuple[datetime, int] | None = None,
 ) -> PageChanges:
-    """Return what a page proves.
+    """Return what a page of a sync proves.
 
-    Args:
-        page: The page.
-        rows: The values of the sessions to be saved, by their ids.
-        saved: The sessions in the database whose `relative_id`s are on the page, in the proven range or, if the page
-            is the first one of all branches, above its top.
-        sync: The number of the sync that has read the page.
-        others: The `relative_id`s that other syncs have covered.
-        older: A time, and the highest `relative_id` of the sessions that were created before; None for none.
+    `saved` are the sessions in the database whose `relative_id`s are on the page, in the proven range or, if the page
+    is the first one of all branches, above its top; `others` are the `relative_id`s that other syncs have covered.
     """
     listed = listed_ids(page)
     relative_ids = set(listed.values())

@@ -35,12 +35,7 @@ def is_file_error(error: BaseException | None) -> bool:
 
 
 class DatabaseFile:
-    """A SQLite file of this package. Used by one thread.
-
-    Attributes:
-        path: The path of the file.
-        is_read_only: Whether it can only be read.
-    """
+    """A SQLite file of this package. Used by one thread."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -64,11 +59,7 @@ class DatabaseFile:
             raise StoreError(f"{self.path}: a saved value was changed, and is not valid any more: {error}") from error
 
     def open(self) -> None:
-        """Open the file. Create it if it does not exist.
-
-        Raises:
-            StoreError: The file belongs to another program, or to another version of this package.
-        """
+        """Open the file, or create it. Raise `StoreError` for a file of another program or version."""
         self.is_read_only = False  # unlike at the time before, if it is opened again
         # SQLite treats a file of one byte as empty, and would overwrite it.
         if os.path.isfile(self.path) and os.path.getsize(self.path) == 1:

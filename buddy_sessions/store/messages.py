@@ -26,15 +26,7 @@ class SessionId(NamedTuple):
 
 @frozen(kw_only=True)
 class SyncScope:
-    """What a sync saves: which sessions, and which of their test cases.
-
-    Attributes:
-        branch: Only sessions of this branch; None for all.
-        after: Only sessions with a higher `relative_id`.
-        since: Only sessions created at this time or later, and sessions without a date; None for all.
-        cases: Which test cases of finished sessions; None for none.
-        details: The number of failing cases of a session whose `data` is read.
-    """
+    """What a sync saves: the arguments of `SessionStore.sync`. Sessions without a date count as new."""
 
     branch: str | None = None
     after: int = 0
@@ -67,11 +59,7 @@ class SyncScope:
 class CompleteSync:
     """A sync of a whole suite that was complete, and left nothing to be checked.
 
-    Attributes:
-        digest: The digest of the first page that it read.
-        scope: What it saved.
-        commit: The number of the last commit before that page was requested. Not saved.
-        lowest: The lowest `relative_id` on that page; 0 if it was empty. Not saved.
+    It has the digest and the lowest `relative_id` of its first page, and the last commit before that was requested.
     """
 
     digest: bytes
@@ -85,17 +73,13 @@ class SuiteState:
     """What the database knows of a suite, or of one of its branches.
 
     Attributes:
-        commit: The number of the last commit.
-        was_synced: Whether the suite was synced before.
-        highest: The highest `relative_id` of a session (of the branch) that is not deleted; 0 if there is none.
-        newest: The newest living session: neither missing nor deleted. None if there is none.
-        covered: The ranges of `relative_id`s of which the database contains every existing session (of the branch).
-        due_checks: The unfinished sessions (of the branch) that are due for a check: first those whose last check is
-            the longest ago.
-        older_than: The `since` of an earlier sync that stopped at sessions created before it; None if none did.
+        highest: The highest `relative_id` of a session that is not deleted; 0 if there is none.
+        newest: The newest session of the suite that is neither missing nor deleted.
+        covered: The ranges of `relative_id`s of which the database contains every existing session.
+        due_checks: The unfinished sessions that are due: first those whose last check is the longest ago.
+        older_than: The `since` of an earlier sync that stopped at sessions created before it.
         older_id: The highest `relative_id` of those sessions: they were not saved.
-        pruned_before: The sessions that were created before this time were pruned; None for none.
-        complete: The last sync, if it was complete and nothing has changed since; None otherwise.
+        complete: The last sync, if it was complete and nothing has changed since.
     """
 
     commit: int = 0
@@ -115,20 +99,17 @@ class PageToSave:
     """A page to be saved, and what it proves.
 
     Attributes:
-        branch: The branch whose list was read; None for the list of all. Its pages mark no session as missing.
-        sessions: The sessions to save.
-        listed: All sessions on the page of a list in order that this read has not yielded before, also those that are
-            out of scope. Their ids are compared with those in the database. Empty for a session that was requested
-            alone, and if the list is out of order.
-        proven: The range of `relative_id`s whose existing sessions are all among `sessions`; None without a proof.
-        claimed: The range to add to the coverage of the suite or of the branch; None for none.
+        listed: All sessions on the page that this read has not yielded before, also those that are out of scope: their
+            ids are compared with the database. Empty for a session that was requested alone, and for a list out of
+            order.
+        proven: The range of `relative_id`s whose existing sessions are all among `sessions`.
+        claimed: The range to add to the coverage of the suite or of the branch.
         commit: The number of the last commit before the page was requested.
-        sync: The sync that has read the page; None if it has not saved anything before.
-        is_first: Whether this is the first page of the list.
+        sync: The number of the first commit of the sync; None if it has not saved anything before.
         withdraws_claims: Whether the read has proved to be unverified, so that all claims of this sync are withdrawn.
         is_repair: Whether this sync has already dropped all coverage. It never does so twice, or it might not end.
-        checked: The range of `relative_id`s whose unfinished sessions were requested; None for none.
-        older: A time, and the highest `relative_id` of the sessions that were created before; None for none.
+        checked: The range of `relative_id`s whose unfinished sessions were requested.
+        older: A time, and the highest `relative_id` of the sessions that were created before.
         returns_state: Whether to return the state of the suite, from which the next range is planned.
     """
 
@@ -160,17 +141,9 @@ class PageToSave:
 
 @frozen(kw_only=True)
 class SavedPage:
-    """What has come of a page.
+    """What has come of a page: `PageToSave.sync`, `PageChanges`, and the state of the suite if it was asked for.
 
-    Attributes:
-        sync: The number of the sync, which is that of its first commit; None if it has not saved anything yet.
-        changed: The sessions that are new or have changed.
-        is_contradiction: Whether all coverage was dropped.
-        is_stale: Whether the page is the first one of an older state of the list.
-        is_held: Whether `claimed` was not added to the coverage, since no session on the page is saved below it.
-        unsaved: The number of sessions that were not in the database, although it should have contained them.
-        restored: The number of sessions whose mark, missing or deleted, was removed.
-        state: The state of the suite after this page, if it was asked for.
+    `unsaved` is the number of sessions that were not in the database, although they were covered.
     """
 
     sync: int | None

@@ -155,14 +155,7 @@ def finish_sync(
 def mark_suite_missing(file: DatabaseFile, key: SuiteKey, sync: int | None, *, commit: int) -> int | None:
     """Record that the server does not know a suite: it is missing, and deleted if another sync has found the same.
 
-    Args:
-        file: The file.
-        key: The suite.
-        sync: The number of the sync; None if it has not saved anything yet.
-        commit: The number of the last commit before the request.
-
-    Returns:
-        The number of the sync; None if it still has not saved anything.
+    `commit` is the last one before the request. Return the number of the sync; None if it still has not saved anything.
     """
     with file.transaction():
         suite = load_suite_row(file, key)
@@ -271,9 +264,7 @@ def _withdraw_marks(file: DatabaseFile, suite: int | None, sync: int) -> Interva
     """Remove the marks that a sync has set, because its pages were out of order.
 
     A session that another sync has deleted because of such a mark is missing again, as only that sync has proved.
-
-    Returns:
-        The `relative_id`s of these sessions, which are to be read again.
+    Return the `relative_id`s of these sessions, which are to be read again.
     """
     change = "deleted_at = NULL, deleted_by = NULL, missing_by = deleted_by"
     sql = f"""

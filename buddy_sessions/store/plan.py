@@ -29,19 +29,15 @@ _GROUP_SPAN = 80
 
 
 class ReadRange(NamedTuple):
-    """A range of a suite's list to read.
+    """A range of a suite's list to read: `relative_id`s, or one session by its id.
 
     Attributes:
-        low: The lowest `relative_id` to read.
-        high: The highest one; None for the newest session.
+        high: The highest `relative_id`; None for the newest session.
         commit: The number of the last commit before the first request.
-        offset: An estimate of the number of sessions above `high`. If it is wrong, the sync makes more requests, but
-            misses no session.
-        check_end: Whether to check the end of the list.
+        offset: An estimate of the number of sessions above `high`. A wrong one costs requests, but no session.
         is_check: Whether the range is read only to check unfinished sessions.
-        session_id: The id of the session to request in place of a page; None for pages.
-        held: The range just above that is not claimed yet; None if there is none.
-        known_digest: The digest of a first page after which nothing else needs to be read; empty if there is none.
+        held: The range just above that is not claimed yet.
+        known_digest: The digest of a first page after which nothing else needs to be read.
     """
 
     low: int
@@ -57,21 +53,15 @@ class ReadRange(NamedTuple):
 
 @frozen(kw_only=True)
 class Progress:
-    """What one sync of a suite has read so far.
+    """What one sync of a suite has read so far, and the sum of its `SavedPage`s.
 
     Attributes:
         above: Only sessions with a higher `relative_id` are to be read.
-        sync: The number of the sync in the database, once it has saved something.
         top: The highest `relative_id` on the first page.
         done: The `relative_id`s that were read.
         is_verified: Whether no session was missed or repeated.
         is_not_modified: Whether the first page is the one of the last complete sync, so that nothing else is read.
-        is_stale: Whether the first page lacks the newest living session.
         is_repair: Whether all coverage was dropped, so that the whole suite is read again.
-        check_requests: The number of requests of checks.
-        changed: The number of sessions that were saved.
-        unsaved: The number of sessions that the database should have contained.
-        restored: The number of sessions that were marked as missing or deleted, and exist.
     """
 
     above: int = 0
@@ -144,12 +134,7 @@ def next_range(
 ) -> ReadRange | None:
     """Return the range to read after one that has ended; None if nothing remains to be read.
 
-    Args:
-        part: The range that has ended.
-        state: The state of the suite after it.
-        progress: The progress after it.
-        held: The range that was read, but is not claimed yet: the list below may be another one.
-        full: Whether to read the whole list, whatever the database contains.
+    A range that is held was read, but is not claimed yet: the list below may be another one.
     """
     if held is not None and held != part.held:
         below = held[0] - 1
@@ -188,14 +173,9 @@ def plan_checks(state: SuiteState, progress: Progress) -> tuple[ReadRange, ...]:
 
 
 def is_check_due(created: datetime | None, checked: datetime | None, *, now: datetime) -> bool:
-    """Return whether an unfinished session is to be requested again.
+    """Return whether an unfinished session is to be requested again: `checked` is the time of the last check or save.
 
     A check in the future does not count: the clock was wrong.
-
-    Args:
-        created: The time at which the session was created; None if it is unknown.
-        checked: The time at which the session was last saved or requested; None if it is unknown.
-        now: The current time.
     """
     if checked is None:
         return True
@@ -224,16 +204,9 @@ def page_to_save(
     held: Interval | None,
     lowest: int,
 ) -> PageToSave:
-    """Return what to save of a page, and what it proves.
+    """Return what to save of a page, and what it proves. The progress is verified only if this page is, too.
 
-    Args:
-        page: The page.
-        part: The range that is read.
-        progress: The progress so far, which is verified only if this page is, too.
-        scope: What to save.
-        is_first: Whether it is the first page of a range that begins at the top.
-        held: The range just above that is not claimed yet.
-        lowest: The lowest `relative_id` in scope on the pages before; 0 if there is none.
+    `lowest` is the lowest `relative_id` in scope on the pages before; 0 if there is none.
     """
     is_proof = progress.is_verified
     proven = proven_range(page, scope) if is_proof else None

@@ -50,18 +50,9 @@ def is_prunable(file: DatabaseFile, key: SuiteKey, before: datetime) -> bool:
 
 
 def prune_suite(file: DatabaseFile, key: SuiteKey, before: datetime, *, cases_only: bool = False) -> int:
-    """Delete the sessions of a suite that were created before a time, or only their cases. One transaction.
+    """Delete the sessions created before a time, in whole seconds, or only their cases. Return their number.
 
-    A session without a date is kept.
-
-    Args:
-        file: The file.
-        key: The suite.
-        before: The time, in whole seconds.
-        cases_only: Whether to keep the sessions.
-
-    Returns:
-        The number of sessions that were deleted, or whose cases were.
+    One transaction. A session without a date is kept.
     """
     with file.transaction():
         suite = load_suite_row(file, key)

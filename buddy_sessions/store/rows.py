@@ -52,14 +52,9 @@ def to_rows(sessions: Sequence[Session]) -> list[Row]:
 
 
 def to_session(row: Sequence[Any], members: Members) -> Session:
-    """Return the session of a row.
+    """Return the session of a row. Raise `DecodeError` for an invalid value.
 
-    Args:
-        row: The values, in the order of `FIELDS`.
-        members: The members of other rows, which this function reads and extends: few members create many sessions.
-
-    Raises:
-        DecodeError: A value of the row is not valid.
+    This reads and extends `members`, those of other rows: few members create many sessions.
     """
     fields = dict(zip(FIELDS, map(from_sql, row), strict=True))
     text = fields["created_by"]
@@ -97,11 +92,7 @@ def to_digest(text: str) -> bytes:
 
 
 def to_case(row: Sequence[Any]) -> TestCase:
-    """Return the test case of a row.
-
-    Raises:
-        DecodeError: A value of the row is not valid.
-    """
+    """Return the test case of a row. Raise `DecodeError` for an invalid value."""
     return case_from_dict(dict(zip(CASE_COLUMNS, map(from_sql, row), strict=True)))
 
 

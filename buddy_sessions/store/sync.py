@@ -34,14 +34,7 @@ _log = logging.getLogger("buddy_sessions")
 class SuiteSync:
     """Reads what the database lacks of one suite into the database: the `SuiteReader` of a sync.
 
-    Args:
-        run: The sync to which this one belongs.
-        key: The suite.
-        scope: What to save. A sync of a branch extends only the coverage of that branch, and marks no session as
-            missing.
-        full: Whether to read the whole list, whatever the database contains.
-        prune_before: First delete the sessions created before this time; None to keep all.
-        slots: The request slots of the harvest that this sync belongs to.
+    A sync of a branch extends only the coverage of that branch, and marks no session as missing.
     """
 
     def __init__(
@@ -82,10 +75,6 @@ class SuiteSync:
         """Read and save what the database lacks, and iterate over the pages that contain new or changed sessions.
 
         The last page is included even if it is empty.
-
-        Raises:
-            StoreError: A page cannot be saved.
-            BuddyError: A page cannot be read.
         """
         if self._key in self._run.started:
             return

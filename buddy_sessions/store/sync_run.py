@@ -21,16 +21,7 @@ _log = logging.getLogger("buddy_sessions")
 
 
 class SyncRun:
-    """One `SessionStore.sync`.
-
-    Attributes:
-        buddy: The client to read with.
-        started: The suites whose sync has started. A suite that is listed twice is read once.
-
-    Args:
-        buddy: The client to read with.
-        thread: The thread of the database.
-    """
+    """One `SessionStore.sync`."""
 
     def __init__(self, buddy: BuddyClient, thread: DatabaseThread) -> None:
         self.buddy = buddy

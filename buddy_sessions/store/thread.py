@@ -25,9 +25,6 @@ class DatabaseThread:
     """A thread that calls functions of a file, one at a time. It can be opened again after it was closed.
 
     A function gets the file and plain data, and returns plain data.
-
-    Attributes:
-        path: The path of the file.
     """
 
     def __init__(self, path: str) -> None:
@@ -45,21 +42,13 @@ class DatabaseThread:
                 self._executor.submit(self._file.close)
 
     def check_open(self) -> ThreadPoolExecutor:
-        """Return the executor of the thread.
-
-        Raises:
-            StoreError: The thread is not open.
-        """
+        """Return the executor of the thread. Raise `StoreError` if the thread is not open."""
         if self._executor is None:
             raise StoreError(f"the store {self.path} is not open: use `async with`, or await its open()")
         return self._executor
 
     def check_writable(self) -> None:
-        """Check that the file is open, and can be written.
-
-        Raises:
-            StoreError: It is not.
-        """
+        """Raise `StoreError` if the file is not open, or cannot be written."""
         self.check_open()
         if self._file.is_read_only:
             raise StoreError(f"{self.path} can only be read: check that you may write to the file and its folder")
