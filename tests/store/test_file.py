@@ -53,14 +53,6 @@ class TestOpen:
         assert query(path, "PRAGMA journal_mode") == [("wal",)]
         assert APPLICATION_ID.to_bytes(4, "big") == b"BuUw"
 
-    def test_file_is_created_once(self, file: DatabaseFile, path: Path) -> None:
-        for _ in range(2):
-            file.open()
-            execute(path, "UPDATE commits SET number = number + 1")
-            file.close()
-            file.close()
-        assert query(path, "SELECT number FROM commits") == [(2,)]
-
     @pytest.mark.parametrize("sql", ["SELECT 1", "PRAGMA journal_mode = WAL"], ids=["empty", "header-only"])
     def test_file_without_content_is_treated_as_new(self, file: DatabaseFile, path: Path, sql: str) -> None:
         query(path, sql)
@@ -224,8 +216,3 @@ class TestErrors:
         with pytest.raises(StoreError) as caught, file.translate_errors():
             raise error
         assert str(caught.value) == f"{path}{message}"
-
-    @pytest.mark.parametrize("error", [KeyError, ValueError, TypeError])
-    def test_errors_of_programs_are_not_translated(self, file: DatabaseFile, error: type[Exception]) -> None:
-        with pytest.raises(error), file.translate_errors():
-            raise error

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import sys
 import threading
-from asyncio.subprocess import PIPE
 from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime, timedelta
@@ -21,15 +19,6 @@ from buddy_sessions.store.file import BUSY_TIMEOUT
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.large_database import create_large_database
 from helpers.stores import KEY, OTHER_KEY, create_finished, execute, query, sessions_of, sync
-
-LOCK = """
-import sqlite3, sys
-connection = sqlite3.connect(sys.argv[1], isolation_level=None)
-connection.execute(f"BEGIN {sys.argv[2]}")
-print("locked", flush=True)
-sys.stdin.readline()
-"""
-"""Locks a database until it gets a line."""
 
 
 def store_threads() -> list[threading.Thread]:
@@ -228,25 +217,20 @@ class TestFile:
 
     @pytest.mark.fault
     @pytest.mark.parametrize("lock", ["IMMEDIATE", "EXCLUSIVE"])
-    async def test_lock_of_another_process_is_waited_for(
+    async def test_lock_of_another_program_is_waited_for(
         self, path: Path, buddy: BuddyClient, suite: FakeSuite, lock: str
     ) -> None:
         """For up to 30 seconds, without blocking the event loop."""
         assert BUSY_TIMEOUT == 30
         create_finished(suite, 50)
         async with SessionStore(path) as store:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-c", LOCK, str(path), lock), stdin=PIPE, stdout=PIPE
-            )
-            assert process.stdin is not None
-            assert process.stdout is not None
-            assert await process.stdout.readline() == b"locked\n"
-            syncing = asyncio.create_task(sync(store, buddy, KEY))
-            await asyncio.sleep(0.5)
-            assert not syncing.done()
-            process.stdin.write(b"\n")
+            with closing(sqlite3.connect(path, isolation_level=None)) as other:
+                other.execute(f"BEGIN {lock}")
+                syncing = asyncio.create_task(sync(store, buddy, KEY))
+                await asyncio.sleep(0.5)
+                assert not syncing.done()
+                other.execute("ROLLBACK")
             assert await syncing == list(range(50, 0, -1))
-            assert await process.wait() == 0
             assert await store.sessions(KEY) == sessions_of(suite)
 
     @pytest.mark.fault

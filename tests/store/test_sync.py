@@ -7,7 +7,6 @@ import json
 import sqlite3
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,8 +21,7 @@ from buddy_sessions import (
     StoreError,
     SuiteKey,
 )
-from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
-from helpers.overlaps import overlapping_requests
+from buddy_sessions.testing import FakeSuite, Fault, RecordedRequest
 from helpers.stores import (
     KEY,
     OTHER_KEY,
@@ -46,15 +44,13 @@ class TestFirstSync:
         assert [each.key for each in await db.store.suites()] == [KEY]
         assert await db.covered() == [(1, 130)]
 
-    async def test_pages_are_requested_in_advance_once_no_suite_is_waiting(self, fake: FakeBuddy, path: Path) -> None:
-        giant = fake.add_suite("acme", "shop", "giant").populate(24 * 20)
-        small = [fake.add_suite("acme", "shop", f"s{number}").populate(2) for number in range(40)]
-        overlaps = overlapping_requests(fake, latency=0.1)
-        async with BuddyClient(fake.token, base_url=fake.base_url, per_page=20) as client, SessionStore(path) as store:
-            assert len(await sync(store, client, giant.key, *(suite.key for suite in small))) == 24 * 20 + 40 * 2
-        assert len(list_requests(fake)) == 24 + 40
-        assert overlaps
-        assert overlaps[0] > 40 - 8  # the others were started, and wait for the database
+    async def test_pages_of_a_long_suite_are_requested_in_advance(self, db: SyncedSuite) -> None:
+        create_finished(db.suite, 24 * 20)
+        db.fake.latency = 0.05
+        async with BuddyClient(db.fake.token, base_url=db.fake.base_url, per_page=20) as client:
+            assert len(await sync(db.store, client)) == 24 * 20
+        assert len(list_requests(db.fake)) == 24
+        assert db.fake.max_in_flight > 1
 
     @pytest.mark.parametrize(("number", "pages", "error"), [(None, 4, ServerError), (130, 3, StoreError)])
     async def test_pages_before_a_failure_are_saved_and_yielded(
@@ -304,19 +300,6 @@ class TestMissingSessions:
         assert db.marked() == []
         assert await db.is_complete()
         assert await db.covered() == [(1, 130)]
-
-    @pytest.mark.parametrize(("count", "deleted"), [(1, 1), (30, 30), (50, 3)], ids=["only", "all", "newest"])
-    async def test_deleted_newest_sessions_are_marked(self, db: SyncedSuite, count: int, deleted: int) -> None:
-        create_finished(db.suite, count)
-        await db.sync()
-        for session in db.suite.sessions[:deleted]:
-            db.suite.delete(session["id"])
-        for column in ("missing_since", "deleted_at"):
-            assert await db.sync() == []
-            assert db.marked(column) == list(range(count - deleted + 1, count + 1))
-        create_finished(db.suite, 1)
-        assert await db.sync() == [count + 1]
-        assert await db.is_complete()
 
     async def test_suite_is_missing_then_deleted_then_found(self, db: SyncedSuite) -> None:
         create_finished(db.suite, 3)
