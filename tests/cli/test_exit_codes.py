@@ -10,13 +10,12 @@ from pathlib import Path
 
 import pytest
 
-import buddy_sessions
 from buddy_sessions.cli.errors import ExitCode
 from buddy_sessions.testing import FakeBuddy, Fault
 from helpers.command_line import COMMAND, Call
 
 A = "acme/shop/a"
-GUIDE = Path(buddy_sessions.__file__).parent / "cli" / "README.md"
+GUIDE = Path(__file__).parents[2] / "buddy_sessions" / "cli" / "README.md"
 
 CASES = [
     (0, f"list {A}"),

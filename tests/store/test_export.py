@@ -55,7 +55,7 @@ class TestExport:
         assert await asyncio.to_thread(run, arguments) == 0
         if suffix == ".parquet":
             count = f"SELECT count(*), min(relative_id), max(created_by.name) FROM '{library}'"
-            assert duckdb.sql(count).fetchone() == duckdb.sql(count.replace("library", "command")).fetchone()
+            assert duckdb.sql(count).fetchall() == duckdb.sql(count.replace("library", "command")).fetchall()
         else:
             assert library.read_bytes() == command.read_bytes()
 

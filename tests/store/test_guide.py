@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 
-import buddy_sessions
 from buddy_sessions import SessionStore
 from helpers.stores import KEY, SyncedSuite, query
 
-GUIDE = (Path(buddy_sessions.__file__).parent / "store" / "README.md").read_text(encoding="utf-8")
+GUIDE = (Path(__file__).parents[2] / "buddy_sessions" / "store" / "README.md").read_text(encoding="utf-8")
 QUERIES = re.findall(r"```sql\n(.*?)```", GUIDE, re.DOTALL)
 
 ROWS: list[list[tuple[Any, ...]]] = [
