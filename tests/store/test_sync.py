@@ -290,6 +290,16 @@ class TestMissingSessions:
         remaining = [session.relative_id for session in await db.store.sessions(KEY)]
         assert remaining == [number for number in range(50, 0, -1) if number != 45]
 
+    async def test_only_two_syncs_in_a_row_mark_as_deleted(self, db: SyncedSuite) -> None:
+        create_finished(db.suite, 50)
+        await db.sync()
+        for _ in range(2):
+            db.fake.inject(Fault.missing_row(3))
+            await db.sync()
+            assert (db.marked(), db.marked("missing_since")) == ([], [47])
+            await db.sync()  # finds it, unchanged
+            assert (db.marked(), db.marked("missing_since")) == ([], [])
+
     async def test_reappearing_session_makes_the_sync_read_everything(self, db: SyncedSuite) -> None:
         create_finished(db.suite, 130)
         await db.sync()
