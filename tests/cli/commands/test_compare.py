@@ -174,14 +174,3 @@ def test_equal_sessions_have_only_a_summary(fake: FakeBuddy, call: Call) -> None
     assert call("compare", "acme/shop/b", "1", "2") == (0, "", "")
     lines = call("compare", "acme/shop/b", "1", "2", "--format", "table").out.splitlines()
     assert lines[4:] == ["", "0 newly failing, 0 fixed, 0 still failing, 0 added, 0 removed, 0 slower"]
-
-
-def test_database_without_all_cases_is_an_error(fake: FakeBuddy, suite: FakeSuite, database: str, call: Call) -> None:
-    suite.create(id="newest", status="SUCCESSFUL")
-    sync_database(fake, Path(database), cases="failed")
-    code, out, err = call("compare", SUITE, "old", "newest", "--db", database)
-    assert (code, out) == (2, "")
-    assert err == (
-        f"error: the test cases of session newest are not in {database!r}: "
-        f"run buddy-sessions sync {SUITE} --db {database} --cases all\n"
-    )

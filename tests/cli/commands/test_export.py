@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import duckdb
 import pytest
 
 from buddy_sessions.testing import FakeBuddy, FakeSuite
@@ -66,19 +65,6 @@ class TestRows:
         harvested, exported = rows(call("harvest", A).out), rows(call("export", A, "--db", str(database)).out)
         assert exported == harvested
         assert [*exported[0]] == [*harvested[0]]
-
-    def test_parquet_equals_harvest(self, call: Call, database: Path, tmp_path: Path) -> None:
-        paths = [str(tmp_path / name) for name in ("exported.parquet", "harvested.parquet")]
-        assert (
-            call("export", A, "--db", str(database), "-o", paths[0]).err
-            == f"Wrote {paths[0]} (1 suite, 251 sessions)\n"
-        )
-        assert call("harvest", A, "--out", paths[1]).code == 0
-        with duckdb.connect() as connection:
-            exported, harvested = (connection.read_parquet(path) for path in paths)
-            assert exported.columns == harvested.columns
-            assert exported.types == harvested.types
-            assert exported.fetchall() == harvested.fetchall()
 
 
 class TestFile:

@@ -102,13 +102,6 @@ class TestSession:
         assert names(call("failures", "acme/shop/b").out) == ["old"]
 
 
-def test_failing_tests_are_1_only_if_requested(suite: FakeSuite, call: Call) -> None:
-    assert suite.sessions
-    assert call("failures", SUITE, "second").code == 0
-    assert call("failures", SUITE, "second", "--exit-code").code == 1
-    assert call("failures", SUITE, "third", "--exit-code").code == 0
-
-
 class TestData:
     @pytest.mark.parametrize("source", ["api", "database"])
     def test_jsonl_names_the_session_and_has_the_failure(
