@@ -213,31 +213,29 @@ class TestFailures:
         with pytest.raises(ConfigError, match=message):
             BuddyClient("token").harvest(**{"suites": [], **arguments})
 
-    @pytest.mark.parametrize("suite", ["a/b", ("a", "b"), 7, None])
+    @pytest.mark.parametrize(
+        ("suite", "kind", "message"),
+        [*((suite, ConfigError, "not a suite") for suite in ("a/b", ("a", "b"), 7)), (None, LookupError, "gone")],
+        ids=["two names", "tuple", "number", "the iterable fails"],
+    )
     async def test_invalid_suite_ends_the_harvest_after_the_suites_before_it(
-        self, fake: FakeBuddy, buddy: BuddyClient, suite: Any
+        self, fake: FakeBuddy, buddy: BuddyClient, suite: Any, kind: type[Exception], message: str
     ) -> None:
         first, *others = keys(add_suites(fake, 100, 1))
-        async with buddy.harvest([first, suite, *others], concurrency=2) as harvest:
+
+        async def source() -> AsyncIterator[Any]:
+            yield first
+            if suite is None:
+                raise LookupError("the list of suites is gone")
+            for each in (suite, *others):
+                yield each
+
+        async with buddy.harvest(source(), concurrency=2) as harvest:
             assert (await anext(harvest))[0] == first
-            with pytest.raises(ConfigError, match="not a suite"):
+            with pytest.raises(kind, match=message):
                 await anext(harvest)
             assert [pair async for pair in harvest] == []
         assert len(fake.requests) == 1
-
-    async def test_error_of_the_iterable_is_raised_after_the_suites_before_it(
-        self, fake: FakeBuddy, buddy: BuddyClient
-    ) -> None:
-        (first,) = keys(add_suites(fake, 1, 1))
-
-        async def source() -> AsyncIterator[SuiteKey]:
-            yield first
-            raise LookupError("the list of suites is gone")
-
-        async with buddy.harvest(source()) as harvest:
-            await anext(harvest)
-            with pytest.raises(LookupError, match="gone"):
-                await anext(harvest)
 
     async def test_closed_client_ends_the_harvest(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
         suites = keys(add_suites(fake, 100, 1))

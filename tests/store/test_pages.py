@@ -116,15 +116,28 @@ class TestSessions:
         expected = () if session.is_finished else ((session.relative_id, session.id),)
         assert load_suite(shared_database, key).due_checks == expected
 
-    def test_next_check_depends_on_the_age(self, database: DatabaseFile, path: Path) -> None:
-        """Counted from the creation or else from the start."""
-        hours = datetime.now(UTC) - timedelta(hours=5)
-        times: list[dict[str, Any]] = [{}, {"create_date": hours}, {"start_date": hours}]
-        save(database, [new_session(9 - place, SessionStatus.IN_PROGRESS, **each) for place, each in enumerate(times)])
-        for minutes, due in ((5, [9]), (35, [9, 8, 7])):
-            time = f"strftime('%Y-%m-%dT%H:%M:%SZ', 'now', '-{minutes} minutes')"
-            execute(path, f"UPDATE session_rows SET checked_at = {time}")
-            assert [number for number, _ in load_suite(database, KEY).due_checks] == due
+    @pytest.mark.parametrize("field", ["create_date", "start_date"])
+    @pytest.mark.parametrize(
+        ("age", "pause"),
+        [
+            (timedelta(minutes=10), timedelta(minutes=1)),
+            (timedelta(hours=5), timedelta(minutes=30)),
+            (timedelta(days=10), timedelta(days=1)),
+            (timedelta(days=1000), timedelta(days=1)),
+            (timedelta(hours=-3), timedelta(minutes=1)),
+            (None, timedelta(minutes=1)),
+        ],
+        ids=["ten-minutes", "hours", "ten-days", "years", "in-the-future", "unknown"],
+    )
+    def test_unfinished_session_is_due_after_a_tenth_of_its_age(
+        self, database: DatabaseFile, path: Path, field: str, age: timedelta | None, pause: timedelta
+    ) -> None:
+        created = None if age is None else datetime.now(UTC) - age
+        save(database, [new_session(1, SessionStatus.IN_PROGRESS, **{field: created})])
+        for seconds, due in ((20, ((1, "id1"),)), (-20, ())):
+            checked = datetime.now(UTC) - pause - timedelta(seconds=seconds)
+            execute(path, f"UPDATE session_rows SET checked_at = '{checked.isoformat()}'")
+            assert load_suite(database, KEY).due_checks == due
 
     def test_only_sessions_of_a_branch_can_be_selected(self, database: DatabaseFile) -> None:
         refs = ((RefType.BRANCH, "main"), (RefType.BRANCH, "dev"), (RefType.TAG, "main"), (RefType.BRANCH, SURROGATE))

@@ -63,14 +63,6 @@ class TestSessions:
         assert [await db.count_requests(branch="main") for _ in range(3)] == [2, 1, 1]  # the first finds the end
         assert await numbers(db.store) == list(range(90, 60, -1))
 
-    async def test_only_suites_with_old_sessions_are_limited(self, db: SyncedSuite) -> None:
-        create_daily(db.fake.add_suite(*OTHER_KEY), 90)
-        create_daily(db.suite, 90)
-        await db.sync()
-        await db.sync(OTHER_KEY, after=80)
-        assert await db.store.prune(older_than=MONTH) == 60
-        assert len(await db.sync(OTHER_KEY)) == 80
-
 
 class TestCases:
     async def test_cases_go_with_their_sessions(self, db: SyncedSuite) -> None:

@@ -120,23 +120,6 @@ async def test_locked_file_delays_the_acknowledgement(
         await check_changes(db, ("NEW", 2, None))
 
 
-async def test_invalid_state_fails_the_suite_until_it_is_repaired(db: SyncedSuite) -> None:
-    db.suite.create()
-    await check_changes(db)
-    db.suite.create()
-    with closing(sqlite3.connect(db.path, isolation_level=None)) as other:
-        (text,) = other.execute("SELECT session FROM watched").fetchone()
-        other.execute("UPDATE watched SET session = '{'")
-        async with asyncio.timeout(20), db.store.watch(db.buddy, [KEY], interval=INTERVAL) as watch:
-            waiting = asyncio.ensure_future(anext(watch))
-            while not watch.failures:
-                await asyncio.sleep(INTERVAL)
-            assert "was changed" in str(watch.failures[KEY])
-            other.execute("UPDATE watched SET session = ?", [text])
-            assert summary(await waiting) == ("NEW", 2, None)
-            assert not watch.failures
-
-
 async def test_invalid_arguments_are_rejected_at_once(db: SyncedSuite) -> None:
     with pytest.raises(ConfigError):
         db.store.watch(db.buddy, [KEY], interval=0)
