@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from buddy_sessions import BuddyClient, StoreError
 from buddy_sessions.store.file import DatabaseFile
-from buddy_sessions.store.sync_run import SyncRun
 from buddy_sessions.store.thread import DatabaseThread
 
 
@@ -43,18 +40,3 @@ async def test_call_that_has_not_begun_is_cancelled_with_its_caller(thread: Data
     release.set()
     assert await other == 7
     assert done == ["begun"]
-
-
-async def test_calls_that_wait_while_the_file_fails_are_not_begun(thread: DatabaseThread) -> None:
-    """Otherwise, each of them would wait 30 s for a locked file."""
-    begun: list[str] = []
-
-    def fail_for_a_lock(_file: DatabaseFile) -> None:
-        begun.append("call")
-        raise sqlite3.OperationalError("database is locked")
-
-    sync = SyncRun(BuddyClient("token"), thread)
-    outcomes = await asyncio.gather(*(sync.call(fail_for_a_lock) for _ in range(3)), return_exceptions=True)
-    assert [type(outcome) for outcome in outcomes] == [StoreError] * 3
-    assert len({str(outcome) for outcome in outcomes}) == 1
-    assert begun == ["call"]
