@@ -29,8 +29,9 @@ class Stats:
             been, or were marked as missing or deleted although they exist.
         suites: Suites read completely. Only a harvest or a sync counts them.
         failed: Suites that failed. Only a harvest or a sync counts them.
-        verified: Whether the client has verified that no session was missed or repeated. For test cases: whether the
-            list was read to its end, and a finished session counts as many cases. A sum is verified if both parts are.
+        verified: False if sessions may have been missed or repeated. Two cases are not noticed: the first page is an
+            older copy of the list; the server has shortened a last page whose end was not checked. For test cases:
+            whether the session is finished and as many cases were read as it reports. `a + b` is verified if both are.
 
     Example:
         >>> Stats(requests=2, sessions=150) + Stats(requests=1, sessions=3)

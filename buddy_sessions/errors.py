@@ -1,10 +1,10 @@
 """Every error that this package raises, in one tree.
 
 BuddyError                        .cursor: the position of the read, or None; .retryable
-├── ConfigError (ValueError)      a bad token, base URL, region, suite or argument: raised before a request is sent
+├── ConfigError (ValueError)      a bad token, URL, region, suite or argument: usually raised before a request is sent
 ├── ClientClosedError             the client, or your aiohttp session, is closed
 ├── TransportError                no usable response after all attempts: DNS, connect, TLS, reset, timeout, truncation
-├── WaitTimeoutError (TimeoutError) .sessions: those that appeared, of which one or more did not finish in time
+├── WaitTimeoutError (TimeoutError) .sessions: those that appeared in time; may be empty
 ├── ResponseError                 a response that is not Buddy's: not JSON, too large, a redirect, not HTTP
 │   └── DecodeError               JSON of the wrong shape: .page .item .field
 ├── StatusError                   an HTTP status that reports an error: .status .messages .method .url
@@ -59,7 +59,7 @@ class BuddyError(Exception):
 
 
 class ConfigError(BuddyError, ValueError):
-    """A bad argument or setting. Raised before a request is sent."""
+    """A bad argument or setting. Usually raised before a request is sent."""
 
 
 class ClientClosedError(BuddyError):

@@ -367,7 +367,7 @@ class TestCase:
 
     @property
     def has_details(self) -> bool:
-        """Whether the test has `data`, or needs none because it does not fail. If not, `failure` was not read."""
+        """False only if the test failed, and its `data` and `failure` were not read."""
         return self.data is not None or not self.is_failing
 
 

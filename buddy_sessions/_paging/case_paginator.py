@@ -102,7 +102,7 @@ class CasePaginator:
     def stats(self) -> Stats:
         """The `Stats` of the latest read so far.
 
-        `verified` is true if the list was read to its end, and the session is finished and counts as many cases.
+        `verified` is True if the session is finished, and as many cases were read as it reports.
         """
         return self._latest.stats
 
