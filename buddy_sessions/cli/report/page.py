@@ -63,6 +63,7 @@ def render_page(template: Any, suites: Sequence[SuiteReport], scope: Scope, now:
     by_state = {state: [it for it in newest_first if it.state == state] for state in _STATES}
     others = [(it, session) for it in suites for session in it.others]
     others.sort(key=lambda other: ended(other[1]) or oldest, reverse=True)
+    latest = [it.latest for it in suites if it.latest is not None] + [session for _, session in others[:1]]
     yield from template.generate(
         red=by_state["newly red"] + by_state["still red"],
         newly_red=by_state["newly red"],
@@ -72,6 +73,7 @@ def render_page(template: Any, suites: Sequence[SuiteReport], scope: Scope, now:
         others=others[:_MAX_ROWS],
         others_count=sum(it.other_count for it in suites),
         scope=scope,
+        newest=max(filter(None, map(ended, latest)), default=None),
         now=now,
     )
 

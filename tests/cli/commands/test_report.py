@@ -70,11 +70,12 @@ class TestVerdict:
     def test_other_branches_change_no_verdict(self, render: Render, fake: FakeBuddy) -> None:
         red, green = (fake.add_suite("acme", "shop", name, name=f"{name} suite") for name in ("red", "green"))
         finish(red, "lost", hours=2)
-        finish(red, None, hours=1, branch="feature")
+        newest = finish(red, None, hours=1, branch="feature")
         finish(green, None, hours=2)
         finish(green, "lost", hours=1, branch="feature")
         page = render()
         assert "1 of 2 suites is red on their main branch" in page.text
+        assert f"the newest passed or failed session is of {newest}; all" in page.text
         assert "red suite acme/shop/red main is red since" in section(page, "Newly red", "Still red")
         assert "green suite" not in section(page, "Newly red", "All suites")
         assert "red suite acme/shop/red red main █ 0 % 0 of 1" in page.text
@@ -99,10 +100,11 @@ class TestVerdict:
         assert verdict in render(*options).text
 
     def test_skipped_and_running_sessions_are_ignored(self, render: Render, suite: FakeSuite) -> None:
-        finish(suite, "lost", hours=60)
+        newest = finish(suite, "lost", hours=60)
         finish(suite, hours=1, status="SKIPPED")
         suite.create("main", status="IN_PROGRESS")
         page = render()
+        assert f"the newest passed or failed session is of {newest}; all times are UTC." in page.text
         assert "main is red" in section(page, "Still red", "Recovered")
         assert "on 1 session of main (all that are saved)" in page.text
         assert "red main █ 0 % 0 of 1" in page.text
