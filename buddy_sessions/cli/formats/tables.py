@@ -74,6 +74,33 @@ def suite_table(suites: Iterable[Suite]) -> Table:
     return table
 
 
+def status_table(suites: Iterable[Suite], streaks: Iterable[tuple[Sequence[Session], Sequence[Session]]]) -> Table:
+    """Return a table of suites: whether each is red, and the session since when.
+
+    `streaks` are the newest sessions of each with the same verdict, and all that were searched.
+    """
+    now = datetime.now(UTC)
+    table = _key_table()
+    for title in ("STATUS", "SINCE", "AGE", "COMMIT", "AUTHOR"):
+        table.add_column(title, justify="right" if title == "AGE" else "left")
+    for suite, (streak, sessions) in zip(suites, streaks, strict=True):
+        key = _link(_text(str(suite.key)), suite.html_url)
+        if not streak:
+            table.add_row(key, UNKNOWN)
+            continue
+        first = streak[-1]
+        state = ("red", "bold red") if first.is_failing else ("green", "green")
+        table.add_row(
+            key,
+            Text.assemble(_text(first.branch or "all branches"), " is ", state),
+            number_text(first) + ("" if len(streak) < len(sessions) else " or earlier"),
+            format_age(first.create_date, now),
+            _text((first.revision or UNKNOWN)[:7]),
+            _text((first.created_by and first.created_by.name) or UNKNOWN),
+        )
+    return table
+
+
 class SessionTable:
     """A table of sessions that is printed page by page. The first page determines the widths of the columns."""
 

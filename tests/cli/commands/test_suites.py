@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+import time
 
 import pytest
 
 from buddy_sessions.testing import FakeBuddy
+from buddy_sessions.testing.wire import format_time
 from helpers.command_line import Call, rows
 
 
@@ -44,3 +47,34 @@ def test_jsonl_and_csv_equal_the_api(fake: FakeBuddy, call: Call) -> None:
     assert next(iter(found[0])) == "key"
     out = call("suites", "acme/shop", "--format", "csv").out
     assert list(csv.DictReader(io.StringIO(out, newline=""))) == named
+
+
+def test_status_says_since_when_each_main_branch_is_red(fake: FakeBuddy, call: Call) -> None:
+    red, green = fake.suites.values()
+    fake.add_suite("acme", "shop", "empty")
+    times = {hours: format_time(int(time.time()) - 3600 * hours - 60) for hours in (1, 2, 3)}
+    red.create("main", status="SUCCESSFUL", create_date=times[3])
+    red.create("main", status="ERROR", create_date=times[2], revision="cafe" * 10, created_by={"name": "Ann"})
+    red.create("main", status="ERROR", create_date=times[1], revision="beef" * 10, created_by={"name": "Bo"})
+    red.create("feature", status="SUCCESSFUL")
+    red.create("main", status="IN_PROGRESS")
+    green.create("main", status="SUCCESSFUL", create_date=times[1], revision=None, created_by=None)
+    out = call("suites", "acme/shop", "--status", "--format", "table").out
+    assert [re.split("  +", line.strip()) for line in out.splitlines()] == [
+        ["KEY", "STATUS", "SINCE", "AGE", "COMMIT", "AUTHOR"],
+        ["acme/shop/MNbyVedg", "main is red", "#2", "2 h ago", "cafecaf", "Ann"],
+        ["acme/shop/65OmRb8v", "main is green", "#1 or earlier", "1 h ago", "-", "-"],
+        ["acme/shop/empty", "-"],
+    ]
+    names = ("branch", "status", "since", "since_or_earlier", "since_date", "revision", "created_by_name")
+    values = [
+        ("main", "red", 2, False, times[2], "cafe" * 10, "Ann"),
+        ("main", "green", 1, True, times[1], None, None),
+        (None,) * 7,
+    ]
+    found = rows(call("suites", "acme/shop", "--status").out)
+    assert [tuple(row[name] for name in names) for row in found] == values
+    table = csv.DictReader(io.StringIO(call("suites", "acme/shop", "--status", "--format", "csv").out, newline=""))
+    assert table.fieldnames is not None
+    assert tuple(table.fieldnames[-7:]) == names
+    assert [row["since"] for row in table] == ["2", "1", ""]
