@@ -45,7 +45,7 @@ from .formats.agent_failures import (
     verdict_text,
 )
 from .formats.agent_text import Row, cut, enclose, find_keys, name_of, origin, render, session_text, streak_text
-from .formats.case_tables import count_runs
+from .formats.case_tables import count_sessions
 from .formats.formatting import format_count, format_test_time
 from .judgement import find_causes
 from .keys import describe_suite
@@ -200,6 +200,7 @@ class Tools:
         """
         source, _ = await self._reader.open(suite)
         runs = await source.runs(branch=branch or None, last=last)
+        sessions = [run.session for run in runs]
         flaky = flaky_tests([run.cases for run in runs], window=last)
         facts = [f"Branch: {cut(await source.choose_branch(branch or None))}"]
         rows = [
@@ -216,7 +217,7 @@ class Tools:
             )
             for test in conflicting_tests(runs)
         ]
-        head = f"{format_count(len(flaky), 'flaky test')} of {source.suite} in {count_runs(runs)}."
+        head = f"{format_count(len(flaky), 'flaky test')} of {source.suite} in {count_sessions(sessions)}."
         hint = "For the sessions in which one failed, call get_test_history." if rows else ""
         return render(head, facts, rows[offset:], offset=offset, hint=hint)
 

@@ -14,7 +14,7 @@ from buddy_sessions import FlakyTest, TestRun, flaky_tests
 
 from ..formats.case_tables import (
     TEST,
-    count_runs,
+    count_sessions,
     name_text,
     print_hidden,
     print_summary,
@@ -68,9 +68,10 @@ async def list_flaky_tests(
     async with open_cases(target, key, db=options.db, connection=access.connection, messages=messages) as source:
         suite, branch = source.suite, await source.choose_branch(selected)
         runs = await source.runs(branch=branch, last=last)
+    sessions = [run.session for run in runs]
     flaky = flaky_tests([run.cases for run in runs], window=last, changes=changes)
     shown = flaky[: options.limit_for(output_format)]
-    summary = f"{format_count(len(flaky), 'flaky test')} in {count_runs(runs)}"
+    summary = f"{format_count(len(flaky), 'flaky test')} in {count_sessions(sessions)}"
     if output_format == "markdown":
         entries = [Entry(test.key, f"{test.changes} changes, failed in {test.failed} of {test.runs}") for test in shown]
         page = Page("flaky", suite, summary, [code(title_of(suite, branch))], [Section("Flaky tests", entries)])
@@ -87,7 +88,7 @@ async def list_flaky_tests(
         writer = make_writer(output_format, sys.stdout, (*KEYED_TEST_COLUMNS, "changes", "failed", "runs"))
         counts = ({"changes": test.changes, "failed": test.failed, "runs": test.runs} for test in shown)
         writer.write(
-            keyed_test_row(suite, test.key, branch, runs) | row for test, row in zip(shown, counts, strict=True)
+            keyed_test_row(suite, test.key, branch, sessions) | row for test, row in zip(shown, counts, strict=True)
         )
 
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from buddy_sessions import ConfigError, ConflictingTest, Session, TestRun, conflicting_tests
+from buddy_sessions import ConfigError, ConflictingTest, Session, conflicting_tests
 
-from ..formats.case_tables import TEST, count_runs, name_text, print_hidden, print_summary, print_title, title_of
+from ..formats.case_tables import TEST, count_sessions, name_text, print_hidden, print_summary, print_title, title_of
 from ..formats.formatting import format_count, one_line
 from ..formats.markdown import Entry, Page, Section, code, write_markdown
 from ..formats.tables import grid
@@ -35,8 +35,8 @@ async def list_conflicting_tests(key: str, options: RunOptions, printing: TestPr
         runs = await source.full_runs(_tested_again(sessions)[::-1])
     found = conflicting_tests(runs)
     shown = found[: options.limit_for(output_format)]
-    looked_at = [TestRun(session, ()) for session in reversed(sessions)]
-    summary = f"{format_count(len(found), 'test')} passed and failed on the same commit, in {count_runs(looked_at)}"
+    looked_at = sessions[::-1]
+    summary = f"{format_count(len(found), 'test')} passed and failed on the same commit, in {count_sessions(looked_at)}"
     if output_format == "markdown":
         entries = [Entry(test.key, _describe(test)) for test in shown]
         page = Page("flaky", suite, summary, [code(title_of(suite, "*"))], [Section("Flaky tests", entries)])

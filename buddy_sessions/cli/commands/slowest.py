@@ -10,7 +10,7 @@ from rich.table import Table
 
 from buddy_sessions import SlowTest, slowest_tests
 
-from ..formats.case_tables import TEST, count_runs, name_text, print_hidden, print_summary, print_title
+from ..formats.case_tables import TEST, count_sessions, name_text, print_hidden, print_summary, print_title
 from ..formats.formatting import format_count, format_test_time
 from ..formats.tables import grid
 from ..formats.writers import KEYED_TEST_COLUMNS, keyed_test_row, make_writer
@@ -46,6 +46,7 @@ async def list_slowest_tests(
     async with open_cases(target, key, db=options.db, connection=access.connection, messages=messages) as source:
         suite, branch = source.suite, await source.choose_branch(selected)
         runs = await source.runs(branch=branch, last=options.last or DEFAULT_LAST)
+    sessions = [run.session for run in runs]
     slowest = slowest_tests([run.cases for run in runs], threshold=threshold)
     shown = slowest[: options.limit_for(output_format)]
     if output_format == "table":
@@ -54,13 +55,13 @@ async def list_slowest_tests(
         if shown:
             output.print(_table(shown))
         slower = "" if threshold is None else f" slower than {format_test_time(threshold)}"
-        print_summary(output, f"{format_count(len(slowest), 'test')}{slower} in {count_runs(runs)}")
+        print_summary(output, f"{format_count(len(slowest), 'test')}{slower} in {count_sessions(sessions)}")
         print_hidden(messages, len(slowest) - len(shown))
     else:
         writer = make_writer(output_format, sys.stdout, (*KEYED_TEST_COLUMNS, "median", "slowest", "runs"))
         times = ({"median": test.median, "slowest": test.slowest, "runs": test.runs} for test in shown)
         writer.write(
-            keyed_test_row(suite, test.key, branch, runs) | row for test, row in zip(shown, times, strict=True)
+            keyed_test_row(suite, test.key, branch, sessions) | row for test, row in zip(shown, times, strict=True)
         )
 
 

@@ -61,11 +61,6 @@ def session_text(suite: SuiteKey, session: Session, now: datetime) -> Text:
     return text.append("  ").append_text(ref_text(session.ref_type, session.ref_name))
 
 
-def count_runs(runs: Sequence[TestRun]) -> str:
-    """Return the number of sessions and the range of their numbers: `10 sessions, #373 to #382`."""
-    return count_sessions([run.session for run in runs])
-
-
 def count_sessions(sessions: Sequence[Session]) -> str:
     """Return the number of sessions and the range of their numbers: `10 sessions, #373 to #382`."""
     numbers = sorted(session.relative_id for session in sessions)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, TextIO
 
-from buddy_sessions import ConfigError, Session, Suite, SuiteKey, TestCase, TestKey, TestRun
+from buddy_sessions import ConfigError, Session, Suite, SuiteKey, TestCase, TestKey
 from buddy_sessions._export.rows import CASE_COLUMNS, case_row, suite_names
 from buddy_sessions._export.writers import Csv, JsonLines, RowWriter, use_utf8
 
@@ -55,7 +55,7 @@ def session_case_row(suite: SuiteKey, session: Session, case: TestCase) -> dict[
     return {**suite_names(suite), "session_id": session.id, "relative_id": session.relative_id, **case_row(case)}
 
 
-def keyed_test_row(suite: SuiteKey, test: TestKey, branch: str, runs: Sequence[TestRun]) -> dict[str, Any]:
+def keyed_test_row(suite: SuiteKey, test: TestKey, branch: str, sessions: Sequence[Session]) -> dict[str, Any]:
     """Return what names a test, and the sessions that were looked at: of a branch, or of all if it is "*"."""
     return {
         **suite_names(suite),
@@ -63,6 +63,6 @@ def keyed_test_row(suite: SuiteKey, test: TestKey, branch: str, runs: Sequence[T
         "classname": test.classname,
         "name": test.name,
         "branch": None if branch == "*" else branch,
-        "oldest": runs[0].session.relative_id,
-        "newest": runs[-1].session.relative_id,
+        "oldest": sessions[0].relative_id,
+        "newest": sessions[-1].relative_id,
     }
