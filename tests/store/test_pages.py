@@ -161,14 +161,14 @@ class TestSessions:
 
 class TestCoverage:
     def test_coverage_that_another_sync_has_dropped_is_not_claimed(self, database: DatabaseFile) -> None:
-        sync_once(database, (3, 2, 1), (1, 3))
+        sync_once(database, (5, 4, 3, 2, 1), (1, 5))
         commit = commit_of(database)
-        dropping = sync_once(database, (3, 1), (1, 3))
-        saved = save(database, new_sessions(4, 3, 2), (2, 4), commit=commit)
-        assert [session.relative_id for session in saved.changed] == [4]
-        assert load_covered(database, KEY) == [(1, 1), (3, 3)]
-        save(database, new_sessions(4, 3), (3, 4), commit=commit, sync=dropping)
-        assert load_covered(database, KEY) == [(1, 1), (3, 4)]
+        dropping = sync_once(database, (5, 4, 2, 1), (1, 5))
+        saved = save(database, new_sessions(6, 5, 4, 3, 2), (2, 6), commit=commit)
+        assert [session.relative_id for session in saved.changed] == [6]
+        assert load_covered(database, KEY) == [(1, 2), (4, 5)]
+        save(database, new_sessions(6, 5, 4), (4, 6), commit=commit, sync=dropping)
+        assert load_covered(database, KEY) == [(1, 2), (4, 6)]
 
     def test_unverified_sync_withdraws_its_own_claims(self, database: DatabaseFile, path: Path) -> None:
         """Not those of other syncs, nor those of an earlier sync that has ended."""

@@ -212,6 +212,19 @@ class TestUnfinishedSessions:
             assert len(list_requests(db.fake)) == requests
         assert {request.path.split("/")[-1] for request in list_requests(db.fake)} == {"sessions", *unfinished}
 
+    async def test_groups_count_by_their_requests(self, db: SyncedSuite) -> None:
+        """Unnoticed deletions make the client search for each of the fourteen pairs."""
+        create_finished(db.suite, 3000)
+        for index in range(100, 1500, 100):
+            db.suite.reopen(db.suite.sessions[index]["id"])
+            db.suite.reopen(db.suite.sessions[index + 1]["id"])
+        await db.sync()
+        for index in range(90, 1500, 100):
+            for _ in range(40):
+                db.suite.delete(db.suite.sessions[index - 60]["id"])
+        make_due(db.path)
+        assert 5 < await db.count_requests() <= 1 + 10 + 5  # the search of the last one is not interrupted
+
     async def test_deleted_unfinished_session_is_marked(self, db: SyncedSuite) -> None:
         create_finished(db.suite, 200)
         unfinished = db.suite.sessions[150]["id"]
@@ -652,6 +665,24 @@ class TestBranch:
         make_due(db.path)
         assert len(await db.covered()) == 2
         assert await db.count_requests(branch="feature") == 1
+
+    @pytest.mark.parametrize("is_interrupted", [False, True], ids=["at-once", "after-a-failure"])
+    @pytest.mark.parametrize("count", [89, 149])
+    async def test_recreated_suite_is_read_from_the_beginning(
+        self, db: SyncedSuite, count: int, is_interrupted: bool
+    ) -> None:
+        """Even if no session of the old one has the same `relative_id`."""
+        create_on_branches(db.suite, 150)
+        await db.sync(branch="feature")
+        suite = db.recreate(1)
+        create_on_branches(suite, count)
+        if is_interrupted:
+            db.fake.inject(Fault.stall(0), Fault.status(500))
+            await db.sync(branch="feature", on_failure="collect")
+        feature = [session["id"] for session in suite.sessions if session["ref_name"] == "feature"]
+        await db.sync(branch="feature")
+        saved = {session.id for session in await db.store.sessions(KEY)}
+        assert saved.issuperset(feature)
 
 
 class TestListOutOfOrder:
