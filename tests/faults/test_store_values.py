@@ -68,39 +68,32 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "sessions.db"
 
 
-async def test_case_whose_status_changes_between_the_two_requests(path: Path) -> None:
-    """It is listed as FAILED, then as ERROR."""
-
-    def respond(path: str, query: dict[str, str]) -> Any:
-        if path.startswith("/s07/") and path.endswith("/sessions"):
-            return {"sessions": [new_session(1, failed_count=1, error_count=1)] if query["page"] == "1" else []}
-        if path == "/s07/sessions/id1/cases":
-            return {"cases": [new_case(1, query["status"])]}
-        if path.startswith("/s07/sessions/id1/test-groups"):
-            return new_case(1, "ERROR")
-        return respond_well(path, query)
-
-    failures, cases = await sync(path, respond)
-    assert failures == {}
-    assert [(case.id, case.status) for case in cases[KEYS[7]]] == [("case1", "ERROR")]
-    assert all(len(found) == 1 for found in cases.values())
-
-
-async def test_single_case_with_the_id_of_another_case(path: Path) -> None:
-    """Its details are those of another test, and are not saved."""
-
+@pytest.mark.parametrize(
+    ("counts", "listed", "details", "expected"),
+    [
+        ((1, 1), lambda status: [new_case(1, status)], new_case(1, "ERROR"), [("case1", "ERROR", False)]),
+        (
+            (2, 0),
+            lambda _: [new_case(1), new_case(2)],
+            new_case(2, data="<testcase/>"),
+            [("case1", "FAILED", False), ("case2", "FAILED", True)],
+        ),
+    ],
+    ids=["listed-as-failed-then-as-error", "details-of-another-case-are-not-saved"],
+)
+async def test_responses_that_contradict_each_other(
+    path: Path, counts: tuple[int, int], listed: Callable[[str], Any], details: Any, expected: list[Any]
+) -> None:
     def respond(path: str, query: dict[str, str]) -> Any:
         if path == "/s07/sessions" and query["page"] == "1":
-            return {"sessions": [new_session(1, failed_count=2, error_count=0)]}
+            return {"sessions": [new_session(1, failed_count=counts[0], error_count=counts[1])]}
         if path == "/s07/sessions/id1/cases":
-            return {"cases": [new_case(1), new_case(2)]}
-        if path.startswith("/s07/sessions/id1/test-groups"):
-            return new_case(2, data="<testcase/>")
-        return respond_well(path, query)
+            return {"cases": listed(query["status"])}
+        return details if path.startswith("/s07/sessions/id1/test-groups") else respond_well(path, query)
 
     failures, cases = await sync(path, respond)
     assert failures == {}
-    assert [(case.id, case.data is not None) for case in cases[KEYS[7]]] == [("case1", False), ("case2", True)]
+    assert [(case.id, case.status, case.data is not None) for case in cases[KEYS[7]]] == expected
     assert all(cases.values())
 
 
