@@ -16,6 +16,7 @@ from .models import (
     Cursor,
     Session,
     SessionRef,
+    Suite,
     SuiteKey,
     SuiteRef,
     TestCase,
@@ -31,6 +32,8 @@ def validate_suite(suite: SuiteRef, *, api_host: str | None = None) -> SuiteKey:
     """Return the key of a suite. `api_host` is that of the client; without one, a URL can have any host."""
     if isinstance(suite, SuiteKey):
         return suite
+    if isinstance(suite, Suite):
+        raise ConfigError("a Suite is not a SuiteKey: pass suite.key")
     if not isinstance(suite, str):
         raise ConfigError(f"not a suite: {suite!r}; pass a SuiteKey, 'workspace/project/suite_id' or a URL")
     try:

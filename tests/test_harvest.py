@@ -16,6 +16,7 @@ from buddy_sessions import (
     NotFoundError,
     ServerError,
     Session,
+    Suite,
     SuiteKey,
     TransportError,
 )
@@ -215,8 +216,11 @@ class TestFailures:
 
     @pytest.mark.parametrize(
         ("suite", "kind", "message"),
-        [*((suite, ConfigError, "not a suite") for suite in ("a/b", ("a", "b"), 7)), (None, LookupError, "gone")],
-        ids=["two names", "tuple", "number", "the iterable fails"],
+        [
+            *((suite, ConfigError, "not a suite") for suite in ("a/b", ("a", "b"), 7)),
+            (Suite(key=SuiteKey("a", "b", "c"), id="c"), ConfigError, "^a Suite is not a SuiteKey: pass suite.key$"),
+            (None, LookupError, "gone"),
+        ],
     )
     async def test_invalid_suite_ends_the_harvest_after_the_suites_before_it(
         self, fake: FakeBuddy, buddy: BuddyClient, suite: Any, kind: type[Exception], message: str
