@@ -287,9 +287,9 @@ class BuddyClient:
             revision: Only sessions of this commit: 7 or more digits of its hash.
             branch: Only sessions of this branch; `"*"` for all sessions.
             execution_id: Only sessions of this execution of a Buddy pipeline.
-            after: Only sessions with a higher `relative_id`, to wait for another run of the same commit.
+            after: Only sessions with a higher `relative_id`, to wait for a later session of the same commit.
             count: The minimum number of sessions to wait for, such as one for each job of a matrix.
-            interval: Seconds between two looks, with a jitter of 10 %.
+            interval: Seconds between two polls, with a jitter of 10 %.
             timeout: Seconds until all sessions must have finished.
             appear_timeout: Seconds until `count` sessions must exist (default: `timeout`).
 
@@ -325,8 +325,8 @@ class BuddyClient:
 
         Args:
             suite: The suite, as in `sessions`.
-            session: The session, as in `session`. Anything else than a `Session` costs its requests, too: the counts
-                allow the client to request pages in advance, and to check the number of cases (`stats.verified`).
+            session: The session, as in `session`. If it is no `Session`, the client requests that first, to learn how
+                many cases to expect.
             status: Only cases with this status.
             max_cases: The maximum number of cases to yield.
 
@@ -371,7 +371,7 @@ class BuddyClient:
             suite: The suite, as in `sessions`.
             session: The session, as in `session`. A `relative_id` usually costs two more requests.
             details: Whether to read `data` and `failure`, with one request for each case; `20` for only the first 20
-                cases. They are None for a case that has been deleted meanwhile, or has no group.
+                cases. `data` and `failure` are None for a case that has been deleted meanwhile, or has no group.
 
         Returns:
             The cases with the status FAILED, then those with the status ERROR.
@@ -444,9 +444,9 @@ class BuddyClient:
 
         Args:
             suites: The suites. A suite that is listed twice is watched once.
-            interval: Seconds between two checks of a suite, with a jitter of 10 %.
+            interval: Seconds between two polls of a suite, with a jitter of 10 %.
             branch: Only sessions of this branch.
-            on_failure: "raise" ends the watch if the first check of a suite gets a 401, 403 or 404; "retry" checks the
+            on_failure: "raise" ends the watch if the first poll of a suite gets a 401, 403 or 404; "retry" polls the
                 suite again later.
 
         Raises:
@@ -468,7 +468,7 @@ class BuddyClient:
             suites: The suites. A suite that is listed twice is watched once.
             branch: The branch whose status is reported (default: the main branch of each suite, as `main_branch`
                 determines it once from the newest 100 sessions); `"*"` for all sessions.
-            interval: Seconds between two checks of a suite, with a jitter of 10 %.
+            interval: Seconds between two polls of a suite, with a jitter of 10 %.
             on_failure: As in `watch`.
 
         Raises:

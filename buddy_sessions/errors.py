@@ -76,7 +76,7 @@ class TransportError(BuddyError):
 
 
 class WaitTimeoutError(BuddyError, TimeoutError):
-    """The sessions that `client.wait` waits for did not appear, or did not finish, in time.
+    """The sessions that `buddy.wait` waits for did not appear, or did not finish, in time.
 
     If Buddy could not be reached in the end, `__cause__` is the last error.
 
@@ -229,7 +229,7 @@ class UnstableListingError(BuddyError):
 
 
 class HarvestError(BuddyError, ExceptionGroup[BuddyError]):
-    """Some suites of a harvest failed. Raised after all other suites were read. Retryable if all failures are.
+    """Some suites of a harvest could not be read. Raised after all others were read. Retryable if all failures are.
 
     Attributes:
         failures: The error of each suite that failed.

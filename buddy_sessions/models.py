@@ -161,11 +161,11 @@ class Member:
 class Suite:
     """A unit-test suite.
 
-    The last four fields are None in the list of a project; `client.suite` returns them. The suite's own token, which
+    The last four fields are None in the list of a project; `buddy.suite` returns them. The suite's own token, which
     writes test results, is never kept.
 
     Attributes:
-        key: The names of the suite; `client.sessions(suite.key)` reads it.
+        key: The three parts of the key; `buddy.sessions(suite.key)` reads the suite.
         id: The ID of the suite, the last name of its key.
         url: The suite in the API.
         html_url: The suite in the browser.
@@ -191,12 +191,12 @@ class Suite:
 
 @frozen(kw_only=True)
 class Session:
-    """One run of a suite's tests. It is created in progress, finishes, and can be reopened or deleted.
+    """The test results of one CI run in a suite. It is created in progress, finishes, and can be reopened or deleted.
 
     `id`, `relative_id` and `status` are always present. Any other field is None if the API does not send it.
 
     Attributes:
-        id: The ID, to pass to `client.session`.
+        id: The ID, to pass to `buddy.session`.
         relative_id: Sequential number within the suite; 1 is the oldest.
         status: IN_PROGRESS, SUCCESSFUL, ERROR or SKIPPED.
         url: The session in the API.
@@ -204,9 +204,9 @@ class Session:
         create_date: When the session was created; an aware datetime in UTC.
         start_date: When the tests started; an aware datetime in UTC.
         finish_date: When the session ended; an aware datetime in UTC.
-        created_by: The member who started the run.
+        created_by: The member who started the CI run.
         ci_provider: The service that ran the tests.
-        ci_run_url: The run in the CI provider's web interface.
+        ci_run_url: The CI run in the web interface of its provider.
         revision: The commit that was tested.
         ref_type: BRANCH, TAG or PULL_REQUEST.
         ref_name: The branch, tag or pull request that was tested.
@@ -265,7 +265,7 @@ class Session:
 
     @property
     def is_failing(self) -> bool:
-        """Whether the session finished with the status ERROR: tests failed, or the run did (see `error_message`)."""
+        """Whether the session finished with the status ERROR: tests failed, or the CI run did (see `error_message`)."""
         return self.is_finished and self.status == SessionStatus.ERROR
 
     @property
@@ -336,7 +336,7 @@ class TestCase:
         test_group_id: The ID of the group within the session.
         classname: The class of the test.
         time: The duration in seconds.
-        data: The JUnit XML of the test. Only `client.case` and `client.failures(details=True)` return it.
+        data: The JUnit XML of the test. Only `buddy.case` and `buddy.failures(details=True)` return it.
         failure: The first failure or error in `data`; None if there is none, if `data` is not valid XML, or if it was
             not read: see `has_details`.
     """

@@ -77,7 +77,7 @@ class StatusWatch(AsyncIterator[StatusChange]):
     """The status changes of many suites, as one stream that ends when it is closed.
 
     Created by `BuddyClient.watch_status` and `SessionStore.watch_status`. Use it as `async with`, so that leaving the
-    block stops the requests at once. It works like a `Watch`, with the same rounds, requests, errors and limits, but
+    block stops the requests at once. It works like a `Watch`, with the same polls, requests, errors and limits, but
     reports the status of suites: only one task can iterate over it, and after a `break`, the next loop continues with
     the next event.
 
@@ -85,7 +85,7 @@ class StatusWatch(AsyncIterator[StatusChange]):
     session that finishes after a newer one has finished does not change it. Neither does a deleted one. A reopened one
     counts when it finishes again. A suite that is created again under its name begins with CURRENT.
 
-    The failing tests of a session that fails are read with two requests or more. If they cannot be read, the round
+    The failing tests of a session that fails are read with two requests or more. If they cannot be read, the poll
     fails: it is done again later, so that no event is lost. An event is acknowledged when you ask for the next one.
     With a store, a watch continues with the first event that was not acknowledged. A suite whose main branch had
     another name begins with CURRENT again if `main` (or else `master`) was tested meanwhile.
@@ -141,7 +141,7 @@ class StatusWatch(AsyncIterator[StatusChange]):
 
     @property
     def failures(self) -> Mapping[SuiteKey, BuddyError]:
-        """The latest error of each suite whose latest round has failed."""
+        """The latest error of each suite whose latest poll has failed."""
         return self._watch.failures
 
     async def __anext__(self) -> StatusChange:

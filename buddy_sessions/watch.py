@@ -65,23 +65,23 @@ class Watch(AsyncIterator[Change]):
     requests at once. Only one task can iterate over it: another one gets `RuntimeError`, until the first has ended.
     After a `break`, the next loop continues with the next change. Without any suite the stream ends at once.
 
-    Each suite is checked once per interval; one check is called a round. Sessions that exist in the first round are not
-    reported; the unfinished ones among them are watched until they finish. A later round reads the first page, with one
-    request, and more pages only if they contain new or unfinished sessions. A change of a finished session is noticed
-    only on the pages that are read. Only the newest 100 sessions of a suite are watched (about 15 kB of memory).
+    Each suite is polled once per interval. Sessions that exist in the first poll are not reported; the unfinished ones
+    among them are watched until they finish. A later poll reads the first page, with one request, and more pages only
+    if they contain new or unfinished sessions. A change of a finished session is noticed only on the pages that are
+    read. Only the newest 100 sessions of a suite are watched (about 15 kB of memory).
 
-    The changes of a round arrive oldest first, each once. They wait in a short queue, and a suite is not checked again
-    before its changes are in the queue, so a slow loop slows the watch down. `refresh` starts a round at once.
+    The changes of a poll arrive oldest first, each once. They wait in a short queue, and a suite is not polled again
+    before its changes are in the queue, so a slow loop slows the watch down. `refresh` polls at once.
 
     With a store (`SessionStore.watch`), a watch continues where the last one stopped, and reports what has happened in
     between. A change is acknowledged when you ask for the next one, so it is delivered at least once.
 
-    If the first round of a suite gets a 401, 403 or 404, the watch ends with that error, because the token or the name
+    If the first poll of a suite gets a 401, 403 or 404, the watch ends with that error, because the token or the name
     of the suite is probably wrong. With `on_failure="retry"`, it is treated like other failures.
 
-    A suite that fails does not stop the others: one warning is logged, `failures` lists the suite, and it is checked
-    again after 2, 4, 8, then 16 intervals, until it succeeds (after a first round that fails, 1 to 2). A closed client
-    ends the watch with `ClientClosedError`, and any error that is not a `BuddyError` ends it, too.
+    A suite that cannot be read does not stop the others: one warning is logged, `failures` lists the suite, and it is
+    polled again after 2, 4, 8, then 16 intervals, until it succeeds (after a first poll that fails, 1 to 2). A closed
+    client ends the watch with `ClientClosedError`, and any error that is not a `BuddyError` ends it, too.
 
     Example:
         >>> async with buddy.watch(["acme/storefront/MNbyVedg"], interval=60) as watch:

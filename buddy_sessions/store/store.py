@@ -141,8 +141,8 @@ class SessionStore:
                 request each. `case.has_details` is False for the others. Sessions whose cases are saved keep theirs.
             keep: Delete the sessions of these suites that were created longer ago, as `prune` does, and read none of
                 them; None to keep all.
-            full: Whether to read every page again, whatever the database contains. Sessions that were not saved, or
-                were marked as missing or deleted, are corrected, logged, and counted in `stats.repaired`.
+            full: Whether to read every page again, except what was pruned. Sessions that were not saved, or were
+                marked as missing or deleted, are corrected, logged, and counted in `stats.repaired`.
             concurrency: The number of suites to read at once (default: twice the client's `max_concurrency`, so that
                 requests are sent while other suites are saved).
             on_failure: "raise" raises `HarvestError` after all other suites were read; "collect" only lists the
@@ -186,8 +186,9 @@ class SessionStore:
     async def prune(self, *, older_than: timedelta, cases_only: bool = False) -> int:
         """Delete the sessions that were created longer ago, finished or not, with their cases, and shorten the file.
 
-        No later sync saves them again, not even with `full`. A session without a date is kept. Other programs can read
-        and write meanwhile; a program that keeps reading an old state delays only the shortening of the file.
+        No later sync saves them again, not even with `full`: to get them back, sync into a new file. A session without
+        a date is kept. Other programs can read and write meanwhile; a program that keeps reading an old state delays
+        only the shortening of the file.
 
         Args:
             older_than: The age, by `create_date`.
@@ -267,9 +268,9 @@ class SessionStore:
         Args:
             buddy: The client to read with.
             suites: The suites. A suite that is listed twice is watched once.
-            interval: Seconds between two checks of a suite, with a jitter of 10 %.
+            interval: Seconds between two polls of a suite, with a jitter of 10 %.
             branch: Only sessions of this branch.
-            on_failure: "raise" ends the watch if the first check of a suite gets a 401, 403 or 404; "retry" checks
+            on_failure: "raise" ends the watch if the first poll of a suite gets a 401, 403 or 404; "retry" polls
                 the suite again later.
 
         Raises:
@@ -305,7 +306,7 @@ class SessionStore:
             buddy: The client to read with.
             suites: The suites. A suite that is listed twice is watched once.
             branch: The branch whose status is reported, as in `BuddyClient.watch_status`.
-            interval: Seconds between two checks of a suite, with a jitter of 10 %.
+            interval: Seconds between two polls of a suite, with a jitter of 10 %.
             on_failure: As in `watch`.
 
         Raises:

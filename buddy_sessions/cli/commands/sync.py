@@ -52,7 +52,7 @@ async def sync_suites(
             costs one request for each 100 cases, and one for each failed case whose message is read.
         details: Maximum number of failed cases of a session whose messages are read.
         keep: Delete the sessions of these suites that are older than 24h, 90d or 12w, and read none of them.
-        full: Read every page again, whatever the database contains, and report what was wrong.
+        full: Read every page again, except what was pruned, and report what was wrong.
     """
     path = resolve_file(db, source=options.source and options.source.name)
     messages, summary = access.verbosity.open(), SuiteSummary(only_new=True)
