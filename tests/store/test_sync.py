@@ -528,6 +528,23 @@ class TestNotModified:
                 await collect_numbers(harvest)
             assert not harvest.stats.verified
 
+    async def test_suite_that_another_sync_did_not_find_is_compared(self, db: SyncedSuite) -> None:
+        db.suite.create(cases=[{"name": "a", "status": "FAILED"}])
+
+        async def fail_another_sync(request: RecordedRequest) -> None:
+            if request.path.endswith("/cases"):
+                db.fake.on_request = None
+                db.fake.inject(Fault.status(404))
+                async with SessionStore(db.path) as other:
+                    with pytest.raises(HarvestError):
+                        await sync(other, db.buddy)
+
+        db.fake.on_request = fail_another_sync
+        assert await db.sync(cases="failed") == [1]
+        assert query(db.path, "SELECT missing_since IS NULL FROM suites") == [(0,)]
+        await db.sync(cases="failed")
+        assert query(db.path, "SELECT missing_since FROM suites") == [(None,)]
+
 
 class TestFullSync:
     async def test_everything_is_read_and_corrected(self, db: SyncedSuite, caplog: pytest.LogCaptureFixture) -> None:
