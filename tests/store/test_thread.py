@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from buddy_sessions import BuddyClient, StoreError
 from buddy_sessions.store.file import DatabaseFile
+from buddy_sessions.store.sync_run import SyncRun
 from buddy_sessions.store.thread import DatabaseThread
 
 
@@ -40,3 +42,16 @@ async def test_call_that_has_not_begun_is_cancelled_with_its_caller(thread: Data
     release.set()
     assert await other == 7
     assert done == ["begun"]
+
+
+async def test_value_that_cannot_be_saved_fails_only_its_call(thread: DatabaseThread) -> None:
+    """Whatever constraint or encoding it breaks: the calls for other suites continue."""
+
+    def insert(file: DatabaseFile, value: object) -> None:
+        file.execute("CREATE TABLE IF NOT EXISTS texts (value TEXT NOT NULL UNIQUE)")
+        file.execute("INSERT INTO texts VALUES (?)", (value,))
+
+    sync = SyncRun(BuddyClient("token"), thread)
+    values = ["a", "a", None, "half \ud83d a pair", 2**63, "b"]
+    outcomes = await asyncio.gather(*(sync.call(insert, value) for value in values), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [type(None), *[StoreError] * 4, type(None)]
