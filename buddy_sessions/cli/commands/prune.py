@@ -38,4 +38,4 @@ async def prune_database(
         count = await store.prune(older_than=keep, cases_only=cases_only)
     what = format_count(count, "old session")
     deleted = f"the test cases of {what}" if cases_only else what
-    verbosity.open().print_note(f"Deleted {deleted} from {db} ({db.stat().st_size / 1e6:,.1f} MB)")
+    verbosity.open().print_note(f"Deleted {deleted} from {db}, which has {db.stat().st_size / 1e6:,.1f} MB now")
