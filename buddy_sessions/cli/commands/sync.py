@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt
 
-from buddy_sessions import SessionStore
+from buddy_sessions import BuddyError, NotFoundError, SessionStore
 from buddy_sessions._export.files import resolve_file
 from buddy_sessions.models import CaseScope
 
@@ -94,7 +94,13 @@ def _print_saved(messages: Output, db: Path, progress: HarvestProgress, *, full:
     if full and is_complete and stats.verified and not stats.repaired:
         messages.print_note("the full check found nothing wrong: no session was missing or wrongly marked")
     if stats.suites or stats.sessions or stats.cases:
-        remaining = "" if is_complete else "the next sync reads the rest"
+        has_rest = progress.error or any(not _is_unknown(error) for error in progress.failures.values())
+        remaining = "the next sync reads the rest" if has_rest else ""
         messages.print_written(db, format_count(stats.sessions, progress.noun), progress.cases(), remaining)
     else:
         messages.print_note(f"Nothing was saved in {db}: no suite was read")
+
+
+def _is_unknown(error: BuddyError) -> bool:
+    """Return whether there is nothing to read: the suite or project does not exist, or is invisible."""
+    return isinstance(error, NotFoundError) and error.cursor is None

@@ -95,7 +95,7 @@ class HarvestProgress:
         stats, failed = self.stats, len(self._harvest.failures)
         failed_projects = len(self._selection.failures)
         parts = (
-            format_count(stats.suites, "suite"),
+            format_count(stats.suites + failed, "suite"),
             f"{failed:,} failed" if failed else "",
             f"{format_count(failed_projects, 'project')} failed" if failed_projects else "",
             self._not_tried(),

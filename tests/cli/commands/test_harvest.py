@@ -96,14 +96,14 @@ class TestFailures:
         assert code == 3
         assert numbers_by_suite(out) == {B: down_from(3)}
         summary, failed = err.splitlines()
-        assert summary.startswith("1 suite, 1 failed, 3 sessions, 2 requests in ")
+        assert summary.startswith("2 suites, 1 failed, 3 sessions, 2 requests in ")
         assert failed.startswith(f"failed: {C}: Suite not found (404)")
 
     @pytest.mark.usefixtures("suites")
     def test_no_suite_read_is_7(self, call: Call) -> None:
         code, out, err = call("harvest", C, "acme/none", "--format", "csv")
         assert (code, out) == (7, "")
-        assert err.startswith("0 suites, 1 failed, 1 project failed, 0 sessions, 2 requests in ")
+        assert err.startswith("1 suite, 1 failed, 1 project failed, 0 sessions, 2 requests in ")
 
     def test_wrong_token_is_4_at_once(self, call: Call, fake: FakeBuddy, tmp_path: Path) -> None:
         path = tmp_path / "out.jsonl"
@@ -113,7 +113,7 @@ class TestFailures:
         error, summary, note = err.splitlines()
         assert (code, out) == (4, "")
         assert error.startswith("error: Unauthorized")
-        assert re.match("0 suites, [1-8] failed, 292[+] not tried, 0 sessions, [1-9] requests? in ", summary)
+        assert re.match(r"([1-8]) suites?, \1 failed, 292[+] not tried, 0 sessions, [1-9] requests? in ", summary)
         assert note == f"{path} was not written: what was read is discarded"
         assert not [*tmp_path.iterdir()]
 
@@ -163,7 +163,7 @@ class TestSummary:
             ["RECENT:", "▂", "passed,", "█", "failed,", "·", "neither;", "the", "newest", "is", "on", "the", "right"],
         ]
         summary, hint, failed = capsys.readouterr().err.splitlines()
-        assert summary.startswith("2 suites, 1 failed, 201 sessions, ")
+        assert summary.startswith("3 suites, 1 failed, 201 sessions, ")
         assert hint == "to write the sessions themselves, add --format jsonl|csv or --out FILE"
         assert failed.startswith(f"failed: {C}: ")
 

@@ -146,10 +146,13 @@ class TestFailures:
         assert dict(query(path, COUNTS))["a"] in {100, 200}
         assert [line.split()[0] for line in terminal.getvalue().splitlines()] == ["KEY", B, "PASS:", "RECENT:"]
         summary, note, failed = err.splitlines()
-        assert summary.startswith("1 suite, 1 failed, ")
+        assert summary.startswith("2 suites, 1 failed, ")
         assert re.fullmatch(rf"Wrote {path} \([12]03 new or changed sessions, the next sync reads the rest\)", note)
         assert failed.startswith(f"failed: {A}: ")
         assert "--cursor" not in failed
         fake.on_request = None
         assert call("sync", A, B, "--db", str(path)).code == 0
         assert query(path, COUNTS) == [("a", 250), ("b", 3)]
+        code, _, err = call("sync", A, "acme/shop/none", "acme/none", "--db", str(path))
+        assert (code, err.startswith("2 suites, 1 failed, 1 project failed, ")) == (3, True)
+        assert f"Wrote {path} (0 new or changed sessions)\n" in err  # there is no rest
