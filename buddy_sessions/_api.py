@@ -42,6 +42,12 @@ from .models import FAILING, Cursor, Session, Suite, SuiteKey, TestCase, TestSta
 _T = TypeVar("_T")
 
 
+class _NoSuchSessionError(NotFoundError):
+    """404: the suite exists, but has no session with this `relative_id`."""
+
+    _hint = ""
+
+
 class Api:
     """Buddy's API, as one client reads it."""
 
@@ -76,7 +82,7 @@ class Api:
             stats += cost
         if found is None or found.relative_id != session:
             known = "the suite has none yet" if newest is None else f"the newest is #{newest.relative_id}"
-            error = NotFoundError(status=404, messages=[f"no session #{session}: {known}"])
+            error = _NoSuchSessionError(status=404, messages=[f"no session #{session}: {known}"])
             return Fetched(stats=stats, error=error)
         return Fetched(stats=stats, value=found)
 

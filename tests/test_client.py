@@ -208,9 +208,9 @@ class TestSessionRef:
     @pytest.mark.parametrize(
         ("count", "number", "message"),
         [
-            (400, 9999, "no session #9999: the newest is #400"),
-            (400, 7, "no session #7: the newest is #400"),
-            (0, 1, "no session #1: the suite has none yet"),
+            (400, 9999, r"^no session #9999: the newest is #400 \(404\)$"),
+            (400, 7, r"^no session #7: the newest is #400 \(404\)$"),
+            (0, 1, r"^no session #1: the suite has none yet \(404\)$"),
         ],
     )
     async def test_unknown_relative_id(self, fake: FakeBuddy, count: int, number: int, message: str) -> None:
