@@ -47,7 +47,7 @@ CASES = {
     "limit and all": (f"list {A} --limit 3 --all", "--limit"),
     "negative relative_id": (f"harvest {A} --after -1", "--after"),
     "time": (f"list {A} --since yesterday", "--since: 'yesterday' is not a time: write 24h, 7d or 2w"),
-    "nothing to wait for": (f"wait {A}", "pass a revision, a branch, an execution_id or after"),
+    "nothing to wait for": (f"wait {A}", "wait for: add --revision, --branch, --execution-id or --after"),
     "duration": (f"wait {A} --after 1 --timeout 30", "--timeout: '30' is not a duration: write a number and its unit"),
     "cursor": (f"list {A} --cursor somewhere", "118@40"),
     "unknown format": (f"failures {A} --format xml", "--format"),

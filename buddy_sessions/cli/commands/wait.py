@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt, PositiveInt
 
-from buddy_sessions import BuddyClient, SuiteKey, WaitTimeoutError
+from buddy_sessions import BuddyClient, ConfigError, SuiteKey, WaitTimeoutError
 
 from ..errors import ExitCode, NothingToJudgeError
 from ..formats.tables import session_writer
@@ -59,6 +59,8 @@ async def wait_for_sessions(
         interval: Time between two requests (default: 10s).
         exit_code: Exit with 1 if one of the sessions failed (default: 0 whether or not one failed).
     """
+    if (revision, branch, execution_id, after) == (None,) * 4:
+        raise ConfigError("nothing to wait for: add --revision, --branch, --execution-id or --after")
     output, messages = Output(), access.verbosity.open()
     output_format = printing.choose()
     target = access.defaults.parse_target(key)
