@@ -6,7 +6,7 @@ import errno
 import re
 from enum import IntEnum
 
-from cyclopts import CycloptsError
+from cyclopts import CycloptsError, UnknownCommandError
 
 from buddy_sessions import (
     AuthenticationError,
@@ -63,6 +63,9 @@ def error_text(error: Exception) -> str:
     if isinstance(error, OSError) and not isinstance(error, BuddyError):
         return describe_os_error(error)
     text = str(error)
+    if isinstance(error, UnknownCommandError) and error.app is not None:  # cyclopts lists only the first eight
+        names = ", ".join(name for name in error.app if not name.startswith("-"))
+        text = f"{text.partition(' Available commands: ')[0]} Available commands: {names}"
     if isinstance(error, CycloptsError):
         return f"{text if text.endswith('...') else text.removesuffix('.')} (see --help)"
     return without_request(text)

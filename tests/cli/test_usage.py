@@ -16,9 +16,14 @@ A = "acme/shop/a"
 URL = "https://app.buddy.works/acme/shop/unit-tests"
 DB = ("--db", "sessions.db")
 NEITHER = "neither a suite nor a project: "
+COMMANDS = (
+    *("list", "suites", "wait", "failures", "flaky", "slowest", "compare", "harvest"),
+    *("sync", "export", "prune", "report", "watch", "mcp", "serve", "demo"),
+)
 
 CASES = {
-    "unknown command": ("bogus", "Available commands: list, "),
+    "unknown command": ("bogus", f"Available commands: {', '.join(COMMANDS)} (see --help)"),
+    "command with a typing error": ("swync", 'Unknown command "swync". Did you mean "sync"? Available'),
     "unknown option": (f"list {A} --status x", "Unknown option: --status (see --help)"),
     "no suite": ("list", 'Command "list" parameter KEY requires an argument (see --help)'),
     "no suites": ("harvest", "no suite given"),
