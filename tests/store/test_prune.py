@@ -13,7 +13,7 @@ import pytest
 
 from buddy_sessions import ConfigError, SessionStore
 from buddy_sessions.testing import FakeSuite, RecordedRequest
-from helpers.stores import KEY, OTHER_KEY, SyncedSuite, query
+from helpers.stores import KEY, OTHER_KEY, SyncedSuite, list_requests, query
 
 MONTH = timedelta(days=30)
 CASES = [{"name": "test", "status": "FAILED"}]
@@ -62,6 +62,27 @@ class TestSessions:
         await db.store.prune(older_than=MONTH)
         assert [await db.count_requests(branch="main") for _ in range(3)] == [2, 1, 1]  # the first finds the end
         assert await numbers(db.store) == list(range(90, 60, -1))
+
+    @pytest.mark.parametrize(("full", "request_number", "requests"), [(False, 1, 1), (True, 4, 6)])
+    async def test_sync_in_another_process_saves_nothing_old(
+        self, db: SyncedSuite, full: bool, request_number: int, requests: int
+    ) -> None:
+        create_daily(db.suite, 90)
+        await db.sync()
+        create_daily(db.suite, 1)
+
+        async def prune() -> None:
+            async with SessionStore(db.path) as other:
+                assert await other.prune(older_than=MONTH) == 60
+
+        def on_request(_: RecordedRequest) -> None:
+            if len(list_requests(db.fake)) == request_number:
+                db.respond_late(prune)
+
+        db.fake.on_request = on_request
+        assert await db.count_requests(full=full) <= requests
+        assert await numbers(db.store) == list(range(91, 60, -1))
+        assert (await db.covered())[0][0] == 61
 
 
 class TestCases:
