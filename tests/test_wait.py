@@ -305,3 +305,44 @@ async def test_invalid_arguments(buddy: BuddyClient, fake: FakeBuddy, options: d
     with pytest.raises(ConfigError):
         await buddy.wait("acme/shop/unit", **options)
     assert not fake.requests
+
+
+class SharedLimiter:
+    """Admits one request in each second, of all clients together."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    async def acquire(self) -> None:
+        now = asyncio.get_running_loop().time()
+        self._next = max(self._next + 1, now)
+        await asyncio.sleep(self._next - now)
+
+
+async def test_fifty_jobs_share_the_quota_of_their_account(fake: FakeBuddy, suite: FakeSuite) -> None:
+    """Each job is a client of its own, and would send six requests a minute."""
+    loop, limiter = asyncio.get_running_loop(), SharedLimiter()
+    requests: list[float] = []
+
+    def count(_: object) -> None:
+        requests.append(loop.time())
+        if len(requests) > 60 and requests[-1] - requests[-61] < 59.9:
+            fake.inject(Fault.status(429))
+
+    async def job(number: int) -> list[int]:
+        async with BuddyClient(fake.token, base_url=fake.base_url, limiter=limiter, max_attempts=1) as buddy:
+            return [each.relative_id for each in await buddy.wait(suite.key, revision=f"{number:040x}")]
+
+    def finish_all() -> None:
+        for session in suite.sessions:
+            suite.finish(session)
+
+    fake.on_request = count
+    for number in range(1, 51):
+        suite.create(revision=f"{number:040x}")
+    loop.call_later(600, finish_all)
+    started = loop.time()
+    assert await asyncio.gather(*map(job, range(1, 51))) == [[number] for number in range(1, 51)]
+    assert 600 < loop.time() - started < 700
+    assert {request.status for request in fake.requests} == {200}
+    assert len(requests) > 550
