@@ -10,8 +10,9 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from buddy_sessions import BuddyClient
 from buddy_sessions._http import retry
-from buddy_sessions.testing import FakeBuddy
+from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.effort import EFFORT, LONG, QUICK, THOROUGH
 from helpers.faults import CheckedReader
 
@@ -48,6 +49,18 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 async def fake() -> AsyncIterator[FakeBuddy]:
     async with FakeBuddy() as server:
         yield server
+
+
+@pytest.fixture
+async def buddy(fake: FakeBuddy) -> AsyncIterator[BuddyClient]:
+    """A client that does not retry."""
+    async with BuddyClient(fake.token, base_url=fake.base_url, max_attempts=1) as client:
+        yield client
+
+
+@pytest.fixture
+def suite(fake: FakeBuddy) -> FakeSuite:
+    return fake.add_suite("acme", "shop", "unit")
 
 
 @pytest.fixture

@@ -26,12 +26,6 @@ from helpers.raw_server import http_response, raw_server
 pytestmark = pytest.mark.virtual_time  # so a sleep returns when nothing more happens
 
 
-@pytest.fixture
-async def buddy(fake: FakeBuddy) -> AsyncIterator[BuddyClient]:
-    async with BuddyClient(fake.token, base_url=fake.base_url, max_attempts=1) as client:
-        yield client
-
-
 def add_suites(fake: FakeBuddy, count: int, sessions: int) -> list[FakeSuite]:
     suites = [fake.add_suite("acme", "shop", f"s{number}") for number in range(count)]
     for suite in suites:

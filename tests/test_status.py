@@ -84,17 +84,6 @@ async def watching(
 
 
 @pytest.fixture
-async def buddy(fake: FakeBuddy) -> AsyncIterator[BuddyClient]:
-    async with BuddyClient(fake.token, base_url=fake.base_url, max_attempts=1) as client:
-        yield client
-
-
-@pytest.fixture
-def suite(fake: FakeBuddy) -> FakeSuite:
-    return fake.add_suite("acme", "shop", "unit")
-
-
-@pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[SessionStore]:
     async with SessionStore(tmp_path / "watch.db") as store:
         yield store

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -28,17 +28,6 @@ RUNNING: dict[str, Any] = {"status": "IN_PROGRESS", "revision": SHA}
 
 Act = Callable[[FakeBuddy, FakeSuite], object]
 Steps = list[tuple[float, Act]]
-
-
-@pytest.fixture
-async def buddy(fake: FakeBuddy) -> AsyncIterator[BuddyClient]:
-    async with BuddyClient(fake.token, base_url=fake.base_url, max_attempts=1) as client:
-        yield client
-
-
-@pytest.fixture
-def suite(fake: FakeBuddy) -> FakeSuite:
-    return fake.add_suite("acme", "shop", "unit")
 
 
 def create(count: int = 1, **fields: Any) -> Act:

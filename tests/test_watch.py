@@ -90,11 +90,6 @@ async def buddy_20(fake: FakeBuddy) -> AsyncIterator[BuddyClient]:
         yield client
 
 
-@pytest.fixture
-def suite(fake: FakeBuddy) -> FakeSuite:
-    return fake.add_suite("acme", "shop", "unit")
-
-
 def add_suites(fake: FakeBuddy, count: int) -> list[FakeSuite]:
     suites = [fake.add_suite("acme", "shop", f"s{number}") for number in range(count)]
     for suite in suites:
