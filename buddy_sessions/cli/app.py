@@ -100,5 +100,3 @@ def _print_error(error: Exception) -> None:
     messages.print_problem("error", error_text(error))
     for note in notes_of(error):
         messages.print_message(one_line(note))
-    if isinstance(error, BuddyError) and error.cursor:
-        messages.print_resume_hint(error.cursor)

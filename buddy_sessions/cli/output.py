@@ -14,8 +14,6 @@ from typing import NoReturn
 from rich.console import Console
 from rich.text import Text
 
-from buddy_sessions import Cursor
-
 from .errors import without_request
 from .formats.formatting import one_line
 
@@ -71,10 +69,6 @@ class Output(Console):
         """Print a warning, unless the text is empty."""
         if text:
             self.print_problem("warning", text)
-
-    def print_resume_hint(self, cursor: Cursor) -> None:
-        """Print how to continue a read that was interrupted."""
-        self.print_message("all sessions read so far were written; to continue, add ", (f"--cursor {cursor}", "bold"))
 
     @contextmanager
     def progress(self, *, enabled: bool = True) -> Iterator[Callable[[str], None]]:

@@ -54,7 +54,6 @@ CASES = {
     "time": (f"list {A} --since yesterday", "--since: 'yesterday' is not a time: write 24h, 7d or 2w"),
     "nothing to wait for": (f"wait {A}", "wait for: add --revision, --branch, --execution-id or --after"),
     "duration": (f"wait {A} --after 1 --timeout 30", "--timeout: '30' is not a duration: write a number and its unit"),
-    "cursor": (f"list {A} --cursor somewhere", "118@40"),
     "unknown format": (f"failures {A} --format xml", "--format"),
     "format of another command": (f"flaky {A} --format junit", "--format"),
     "last without a baseline": (f"failures {A} --last 5", "--last needs a baseline: add --baseline BRANCH"),

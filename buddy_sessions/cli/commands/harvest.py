@@ -70,7 +70,7 @@ async def harvest_suites(
     elif out is not None:
         hint = "; for the sessions of the other suites, name a new file" if is_partial else ""
         messages.print_message((one_line(f"{_not_written(out)}: what was read is discarded{hint}"), "dim"))
-    progress.print_failures(messages, resumable=output_format is not None and (out is None or is_written))
+    progress.print_failures(messages)
     return progress.exit_code
 
 

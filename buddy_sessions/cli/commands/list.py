@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
@@ -11,11 +10,11 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt, PositiveInt
 
-from buddy_sessions import ConfigError, Cursor, Session, SessionPaginator
+from buddy_sessions import ConfigError, Session, SessionPaginator
 
 from ..formats.formatting import format_count, format_requests
 from ..formats.tables import RECENT_LEGEND, session_writer
-from ..keys import find_suite, parse_argument
+from ..keys import find_suite
 from ..options import Access, Branch, Key, Printing
 from ..output import Output
 from ..session_names import parse_session
@@ -35,7 +34,6 @@ async def list_sessions(
     since: Since = None,
     limit: PositiveInt | None = None,
     no_limit: Annotated[bool, Parameter(name="--all", show_default=False)] = False,
-    cursor: str | None = None,
     printing: Printing = Printing(),
     access: Access = Access(),
 ) -> None:
@@ -50,13 +48,11 @@ async def list_sessions(
         after: Only sessions with a higher relative_id.
         limit: Maximum number of sessions (default: 50 in a table, otherwise all).
         no_limit: Print all sessions, also in a table.
-        cursor: Position from which to continue an earlier read, such as 118@40. An interrupted list prints it; in
-            Python, it is str(sessions.cursor).
     """
     if no_limit and limit is not None:
         raise ConfigError("--all and --limit exclude each other: use one of them")
     target, session_id = parse_session(access.defaults, key)
-    if session_id is not None and any(option is not None for option in (branch, after, since, limit, cursor)):
+    if session_id is not None and any(option is not None for option in (branch, after, since, limit)):
         raise ConfigError(f"{key!r} is the URL of one session: leave out the options that select sessions")
     output, messages = Output(), access.verbosity.open()
     output_format = printing.choose()
@@ -73,7 +69,6 @@ async def list_sessions(
             branch=branch,
             after=after,
             since=since,
-            cursor=parse_argument(Cursor.parse, cursor) if cursor is not None else None,
             max_sessions=_TABLE_LIMIT if is_default_limit else limit,
         )
         is_complete = await _write_pages(paginator, write, messages)
@@ -91,15 +86,10 @@ async def _write_pages(
     is_complete = True
     with messages.progress(enabled=not sys.stdout.isatty()) as show:
         async with aclosing(paginator.pages()) as pages:
-            try:
-                async for page in pages:
-                    write(page.sessions)
-                    is_complete = page.is_last
-                    show(_summary(paginator))
-            except asyncio.CancelledError:
-                if paginator.cursor:
-                    messages.print_resume_hint(paginator.cursor)
-                raise
+            async for page in pages:
+                write(page.sessions)
+                is_complete = page.is_last
+                show(_summary(paginator))
     return is_complete
 
 

@@ -84,7 +84,7 @@ async def sync_suites(
         summary.print_to(Output(), exclude=sync.failures)
     messages.print_note(progress.summary())
     _print_saved(messages, db, progress, full=full)
-    progress.print_failures(messages, resumable=False)
+    progress.print_failures(messages)
     return progress.exit_code
 
 

@@ -105,16 +105,13 @@ class HarvestProgress:
         )
         return ", ".join(filter(None, parts))
 
-    def print_failures(self, messages: Output, *, resumable: bool) -> None:
+    def print_failures(self, messages: Output) -> None:
         """Print each error once, with the suites that failed with it. Errors like the one in `error` are left out."""
         names_by_error: dict[str, list[str]] = {}
         for name, error in self.failures.items():
             if type(error) is type(self.error):
                 continue
-            text = error_text(error)
-            if resumable and error.cursor:
-                text += f"; read in part; for the rest, run buddy-sessions list {name} --cursor {error.cursor}"
-            names_by_error.setdefault(text, []).append(name)
+            names_by_error.setdefault(error_text(error), []).append(name)
         failures = list(names_by_error.items())
         for text, (name, *others) in failures[:_MAX_FAILURES]:
             more = f" and {len(others):,} more" if others else ""

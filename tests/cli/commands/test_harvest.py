@@ -12,12 +12,11 @@ import pytest
 
 from buddy_sessions.cli import run
 from buddy_sessions.cli.output import Output
-from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
+from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.command_line import (
     Call,
     down_from,
     lines_at_each_request,
-    numbers,
     numbers_by_suite,
     use_terminal,
 )
@@ -128,20 +127,6 @@ class TestFailures:
         code, _, err = call("harvest", *(f"acme/{number}/x" for number in range(25)))
         assert (code, err.count("failed: ")) == (7, 1)
         assert "and 24 more: Suite not found (404): check" in err
-
-    @pytest.mark.usefixtures("suites")
-    def test_suite_read_in_part_can_be_resumed(self, call: Call, fake: FakeBuddy) -> None:
-        def on_request(request: RecordedRequest) -> None:
-            if request.page == 3:
-                fake.inject(Fault.status(501))
-
-        fake.on_request = on_request
-        code, first, err = call("harvest", A, B, "--concurrency", "1")
-        assert code == 3
-        cursor = err.split("--cursor ")[1].strip()
-        assert f"read in part; for the rest, run buddy-sessions list {A} --cursor {cursor}" in err
-        fake.on_request = None
-        assert numbers_by_suite(first)[A] + numbers(call("list", A, "--cursor", cursor).out) == down_from(250)
 
 
 class TestSummary:
