@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Literal, NamedTuple
 
 from rich.style import Style
 from rich.table import Table
@@ -33,6 +32,8 @@ RECENT_LEGEND = "▂ passed, █ failed, · neither; the newest is on the right"
 _GAP = 2  # characters between two columns
 _SUMMARY_MARKS = 12  # length of a sparkline in a table
 _TITLE_MARKS = 30  # length of a sparkline next to a title
+_MIN_WIDTH, _MAX_WIDTH = 70, 120  # of the table of sessions; a terminal with less shows the first columns
+_SHORT_REVISION = 7  # digits of the hash of a commit
 
 
 def status_text(session: Session) -> Text:
@@ -95,37 +96,58 @@ def status_table(suites: Iterable[Suite], streaks: Iterable[tuple[Sequence[Sessi
             Text.assemble(_text(first.branch or "all branches"), " is ", state),
             number_text(first) + ("" if len(streak) < len(sessions) else " or earlier"),
             format_age(first.create_date, now),
-            _text((first.revision or UNKNOWN)[:7]),
-            _text((first.created_by and first.created_by.name) or UNKNOWN),
+            _revision(first),
+            _author(first),
         )
     return table
 
 
 class SessionTable:
-    """A table of sessions that is printed page by page. The first page determines the widths of the columns."""
+    """A table of sessions that is printed page by page, each page with the same widths."""
 
     def __init__(self, output: Output, *, title: str) -> None:
         self._output = output
         self._title = Text(one_line(title), "bold")
-        self._columns: Sequence[_Column] | None = None
+        self._number_width = 0
 
     def write(self, sessions: Sequence[Session]) -> None:
         """Print one row for each session. The first call prints the title and the header above them."""
-        is_first = self._columns is None
-        if self._columns is None:
-            number_width = len(str(sessions[0].relative_id)) if sessions else 1
-            self._columns = _fit_columns(self._output.width, number_width=number_width)
+        is_first = not self._number_width
+        if is_first:
+            self._number_width = len(str(sessions[0].relative_id)) if sessions else 1
             self._print_title(sessions)
         if not sessions:
             return
-        now = datetime.now(UTC)
-        table = grid()
+        table = self._new_table()
         table.show_header = is_first
-        for column in self._columns:
-            table.add_column(column.title, width=column.width, justify=column.justify, no_wrap=True)
+        now = datetime.now(UTC)
         for session in sessions:
-            table.add_row(*(column.cell(session, now) for column in self._columns))
+            table.add_row(
+                _link(Text(str(session.relative_id), "bold"), session.html_url),
+                status_text(session),
+                format_age(session.create_date, now).removesuffix(" ago"),
+                _duration(session),
+                _failing_count(session),
+                ref_text(session.ref_type, session.ref_name),
+                _revision(session),
+                _author(session),
+            )
         self._output.print(table)
+
+    def _new_table(self) -> Table:
+        """Return an empty table. The branch and the author take what the other columns leave."""
+        table = grid()
+        table.width = min(max(self._output.width, _MIN_WIDTH), _MAX_WIDTH)
+        table.add_column("#", width=self._number_width, justify="right")
+        table.add_column("STATUS", width=9)
+        for title, width in (("AGE", 6), ("TIME", 6), ("FAIL", 4)):
+            table.add_column(title, width=width, justify="right")
+        table.add_column("BRANCH", ratio=5)
+        table.add_column("COMMIT", width=_SHORT_REVISION)
+        table.add_column("AUTHOR", ratio=3)
+        for column in table.columns:
+            column.no_wrap = True
+        return table
 
     def _print_title(self, sessions: Sequence[Session]) -> None:
         marks = min(self._output.width - self._title.cell_len - _GAP, _TITLE_MARKS)
@@ -193,50 +215,6 @@ class _SuiteCounts:
         self.newest += sessions[: _SUMMARY_MARKS - len(self.newest)]
 
 
-class _Column(NamedTuple):
-    title: str
-    width: int
-    justify: Literal["left", "right"]
-    cell: Callable[[Session, datetime], Text]
-
-
-_BRANCH = _Column("BRANCH", 17, "left", lambda session, _: ref_text(session.ref_type, session.ref_name))
-_COLUMNS = (
-    _Column("#", 1, "right", lambda session, _: _link(Text(str(session.relative_id), "bold"), session.html_url)),
-    _Column("STATUS", 9, "left", lambda session, _: status_text(session)),
-    _Column("AGE", 10, "right", lambda session, now: Text(format_age(session.create_date, now))),
-    _Column("TIME", 6, "right", lambda session, _: Text(_duration(session))),
-    _Column("PASS", 5, "right", lambda session, _: _number(session.passed_count, "green")),
-    _Column("FAIL", 4, "right", lambda session, _: _number(session.failed_count, "bold red")),
-    _Column("SKIP", 4, "right", lambda session, _: _number(session.skipped_count, "yellow")),
-    _Column("ERR", 3, "right", lambda session, _: _number(session.error_count, "bold red")),
-    _BRANCH,
-    _Column("COMMIT", 7, "left", lambda session, _: _text((session.revision or UNKNOWN)[:7])),
-    _Column(
-        "AUTHOR", 16, "left", lambda session, _: _text((session.created_by and session.created_by.name) or UNKNOWN)
-    ),
-    _Column("MESSAGE", 30, "left", lambda session, _: _text(session.error_message or "")),
-)
-_PRIORITY = ("#", "STATUS", "BRANCH", "AGE", "FAIL", "PASS", "TIME", "SKIP", "ERR", "COMMIT", "AUTHOR", "MESSAGE")
-"""The titles of the columns, most important first. The first nine fit in 80 characters."""
-_MAX_BRANCH_WIDTH = 40
-
-
-def _fit_columns(width: int, *, number_width: int) -> list[_Column]:
-    """Return the columns that fit in `width` characters. The branch column takes the remaining space."""
-    columns = {column.title: column for column in _COLUMNS}
-    columns["#"] = columns["#"]._replace(width=number_width)
-    chosen, remaining = set[str](), width + _GAP  # no gap after the last column
-    for title in _PRIORITY:
-        needed = columns[title].width + _GAP
-        if needed > remaining:
-            break
-        chosen.add(title)
-        remaining -= needed
-    columns["BRANCH"] = _BRANCH._replace(width=min(_BRANCH.width + remaining, _MAX_BRANCH_WIDTH))
-    return [column for title, column in columns.items() if title in chosen]
-
-
 def _key_table() -> Table:
     table = grid()
     table.add_column("KEY", overflow="fold")  # never truncated, so that it can be copied
@@ -248,8 +226,18 @@ def _duration(session: Session) -> str:
     return format_duration(session.duration if session.is_finished or session.duration else None)
 
 
-def _number(number: int | None, style: str) -> Text:
-    return Text(UNKNOWN if number is None else str(number), style if number else "dim")
+def _failing_count(session: Session) -> Text:
+    """Return how many tests failed or ended with an error."""
+    counts = [count for count in (session.failed_count, session.error_count) if count is not None]
+    return Text(str(sum(counts)) if counts else UNKNOWN, "bold red" if any(counts) else "dim")
+
+
+def _revision(session: Session) -> Text:
+    return _text((session.revision or UNKNOWN)[:_SHORT_REVISION])
+
+
+def _author(session: Session) -> Text:
+    return _text((session.created_by and session.created_by.name) or UNKNOWN)
 
 
 def _percent(passed: int, finished: int) -> str:
