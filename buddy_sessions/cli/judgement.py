@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import takewhile
@@ -138,6 +138,25 @@ def find_causes(cases: Sequence[TestCase], before: Mapping[TestKey, str | None])
     return sorted(group_failures(cases), key=rank)
 
 
-def newest_streak(sessions: Sequence[Session]) -> list[Session]:
-    """Return the newest sessions that have the same verdict. `sessions` have one, and are newest first."""
-    return list(takewhile(lambda session: session.is_failing == sessions[0].is_failing, sessions))
+@dataclass(frozen=True)
+class Streak:
+    """The newest sessions of a branch that have the same verdict."""
+
+    first: Session
+    """The oldest of them."""
+    length: int
+    before: Session | None
+    """The session before the first one. If it is not known, the streak may be longer."""
+
+    def __str__(self) -> str:
+        """Return since when: `#380`, or `#380 or earlier`."""
+        return f"#{self.first.relative_id}" + ("" if self.before is not None else " or earlier")
+
+
+def newest_streak(sessions: Sequence[Session], belongs: Callable[[Session], bool] | None = None) -> Streak:
+    """Return the newest sessions that belong together: by default, those with the verdict of the newest one.
+
+    `sessions` have a verdict, and are newest first. At least the newest one belongs to the streak.
+    """
+    same = list(takewhile(belongs or (lambda session: session.is_failing == sessions[0].is_failing), sessions))
+    return Streak(same[-1], len(same), sessions[len(same)] if len(same) < len(sessions) else None)

@@ -15,7 +15,7 @@ from ..case_source import ApiCases
 from ..errors import NothingToJudgeError
 from ..formats.tables import status_table, suite_table
 from ..formats.writers import SUITE_COLUMNS, make_writer, suite_row
-from ..judgement import newest_streak
+from ..judgement import Streak, newest_streak
 from ..options import Access, Printing
 from ..output import Output
 
@@ -48,13 +48,13 @@ async def list_suites(
         suites = await buddy.suites(workspace, name)
         with messages.progress():
             verdicts = await _read_verdicts(buddy, suites) if status else []
-    streaks = [(newest_streak(sessions), sessions) for sessions in verdicts]
+    streaks = [newest_streak(sessions) if sessions else None for sessions in verdicts]
     if output_format == "table":
         Output().print(status_table(suites, streaks) if status else suite_table(suites))
         return
     writer = make_writer(output_format, sys.stdout, (*SUITE_COLUMNS, *(_STATUS_COLUMNS if status else ())))
     rows = map(suite_row, suites)
-    writer.write([row | _status_row(*streak) for row, streak in zip(rows, streaks, strict=True)] if status else rows)
+    writer.write([row | _status_row(streak) for row, streak in zip(rows, streaks, strict=True)] if status else rows)
 
 
 async def _read_verdicts(buddy: BuddyClient, suites: Sequence[Suite]) -> list[list[Session]]:
@@ -69,13 +69,12 @@ async def _read_verdicts(buddy: BuddyClient, suites: Sequence[Suite]) -> list[li
     return await map_concurrently(read, suites, limit=buddy.max_concurrency)
 
 
-def _status_row(streak: Sequence[Session], sessions: Sequence[Session]) -> dict[str, Any]:
+def _status_row(streak: Streak | None) -> dict[str, Any]:
     """Return whether a branch is red, and since when. All values are None without a session."""
-    if not streak:
+    if streak is None:
         return dict.fromkeys(_STATUS_COLUMNS)
-    first = streak[-1]
+    first = streak.first
     status = "red" if first.is_failing else "green"
     author = first.created_by.name if first.created_by is not None else None
-    is_open = len(streak) == len(sessions)
-    values = (first.branch, status, first.relative_id, is_open, first.create_date, first.revision, author)
+    values = (first.branch, status, first.relative_id, streak.before is None, first.create_date, first.revision, author)
     return dict(zip(_STATUS_COLUMNS, values, strict=True))

@@ -134,14 +134,12 @@ def session_text(session: Session, now: datetime) -> str:
 
 def streak_text(sessions: Sequence[Session], now: datetime) -> str:
     """Return whether a branch is red or green, and since when. `sessions` are those with a verdict, newest first."""
-    latest = sessions[0]
     streak = newest_streak(sessions)
-    state = "red" if latest.is_failing else "green"
-    earlier = "" if len(streak) < len(sessions) else " or earlier"
-    text = f"{cut(latest.branch or 'all sessions')} is {state} since #{streak[-1].relative_id}{earlier}"
-    text += f" ({origin(streak[-1], now)})" + (f", {len(streak):,} sessions in a row" if len(streak) > 1 else "")
-    if len(streak) < len(sessions):
-        before = sessions[len(streak)]
+    first, before = streak.first, streak.before
+    state = "red" if first.is_failing else "green"
+    text = f"{cut(sessions[0].branch or 'all sessions')} is {state} since {streak} ({origin(first, now)})"
+    text += f", {streak.length:,} sessions in a row" if streak.length > 1 else ""
+    if before is not None:
         text += f"; before that, #{before.relative_id} {'failed' if before.is_failing else 'passed'}"
         text += f" ({origin(before, now)})"
     return text

@@ -15,6 +15,7 @@ from rich.text import Text
 from buddy_sessions import RefType, Session, SessionStatus, Suite, SuiteKey
 from buddy_sessions._export.rows import KEYED_SESSION_COLUMNS, keyed_rows
 
+from ..judgement import Streak
 from ..output import Output
 from .formatting import UNKNOWN, format_age, format_duration, one_line, web_url
 from .writers import Format, make_writer
@@ -75,26 +76,23 @@ def suite_table(suites: Iterable[Suite]) -> Table:
     return table
 
 
-def status_table(suites: Iterable[Suite], streaks: Iterable[tuple[Sequence[Session], Sequence[Session]]]) -> Table:
-    """Return a table of suites: whether each is red, and the session since when.
-
-    `streaks` are the newest sessions of each with the same verdict, and all that were searched.
-    """
+def status_table(suites: Iterable[Suite], streaks: Iterable[Streak | None]) -> Table:
+    """Return a table of suites: whether each is red, and the session since when."""
     now = datetime.now(UTC)
     table = _key_table()
     for title in ("STATUS", "SINCE", "AGE", "COMMIT", "AUTHOR"):
         table.add_column(title, justify="right" if title == "AGE" else "left")
-    for suite, (streak, sessions) in zip(suites, streaks, strict=True):
+    for suite, streak in zip(suites, streaks, strict=True):
         key = _link(_text(str(suite.key)), suite.html_url)
-        if not streak:
+        if streak is None:
             table.add_row(key, UNKNOWN)
             continue
-        first = streak[-1]
+        first = streak.first
         state = ("red", "bold red") if first.is_failing else ("green", "green")
         table.add_row(
             key,
             Text.assemble(_text(first.branch or "all branches"), " is ", state),
-            number_text(first) + ("" if len(streak) < len(sessions) else " or earlier"),
+            number_text(first) + ("" if streak.before is not None else " or earlier"),
             format_age(first.create_date, now),
             _revision(first),
             _author(first),

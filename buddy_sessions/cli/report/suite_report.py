@@ -20,7 +20,7 @@ from buddy_sessions import (
 )
 
 from ..formats.tables import sparkline
-from ..judgement import Novelty, find_causes, newest_streak
+from ..judgement import Novelty, Streak, find_causes, newest_streak
 
 RECENT = 20
 """The number of sessions that a pass rate and a duration are computed from."""
@@ -38,14 +38,6 @@ _MAX_VERDICTS = 2000  # sessions of the branch that are read: older ones change 
 _MAX_DURATION = 10**9  # seconds; larger values are mistakes
 
 State = Literal["newly red", "still red", "recovered", "green", "unknown"]
-
-
-class Streak(NamedTuple):
-    """Consecutive sessions of a branch with the same verdict, of which `first` is the oldest."""
-
-    first: Session
-    length: int
-    is_complete: bool  # whether the session before `first` is known
 
 
 class FailingTest(NamedTuple):
@@ -135,7 +127,7 @@ async def read_suite(store: SessionStore, suite: Suite, scope: Scope) -> SuiteRe
     """Return the report of a suite. Raises StoreError if the database cannot be read."""
     branch, newest, verdicts, read = await _read_sessions(store, suite.key, scope)
     latest = verdicts[0] if verdicts else None
-    streak = _streak(verdicts) if verdicts else None
+    streak = newest_streak(verdicts) if verdicts else None
     previous = verdicts[streak.length :] if streak else []
     state = _state(streak, previous, scope.new_since)
     causes: list[Cause] = []
@@ -155,7 +147,7 @@ async def read_suite(store: SessionStore, suite: Suite, scope: Scope) -> SuiteRe
         state=state,
         latest=latest,
         streak=streak,
-        red_streak=_streak(previous) if state == "recovered" else None,
+        red_streak=newest_streak(previous) if state == "recovered" else None,
         causes=causes,
         baseline=len(baseline),
         are_cases_saved=are_cases_saved,
@@ -190,12 +182,6 @@ def _is_new(session: Session, since: datetime) -> bool:
     """Return whether a verdict was known at `since` or later. One without a time is old."""
     time = ended(session)
     return time is not None and time >= since
-
-
-def _streak(verdicts: Sequence[Session]) -> Streak:
-    """Return the newest sessions with the same verdict. There is at least one session."""
-    same = newest_streak(verdicts)
-    return Streak(same[-1], len(same), len(same) < len(verdicts))
 
 
 def _state(streak: Streak | None, previous: Sequence[Session], since: datetime) -> State:
