@@ -1,178 +1,229 @@
-"""Any suites, from the API or from a database. The failing tests of the last sessions are kept."""
+"""Reads the sessions of one suite with their test cases, the same from the API as from a database.
+
+A `branch` is the name of a branch, None for the main branch, or "*" for all sessions.
+"""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
-from buddy_sessions import (
-    BuddyClient,
-    ConfigError,
-    Session,
-    SessionStore,
-    Suite,
-    SuiteKey,
-    TestCase,
-    TestRun,
-)
+from buddy_sessions import BuddyError, ConfigError, NotFoundError, Session, TestCase, TestRun, main_branch
 from buddy_sessions._workers import map_concurrently
+from buddy_sessions.models import SuiteKey, has_revision
 
-from .case_source import ApiCases, CaseSource, SavedCases
+from .case_source import CaseSource, SavedCases, open_source
 from .errors import NothingToJudgeError
-from .files import find_database
-from .judgement import can_be_baseline
-from .keys import KeyDefaults, Target, check_host, choose_suite, find_suite, select_suites
+from .formats.formatting import format_count
+from .keys import Target
 from .options import Connection
 from .output import Output
-from .session_names import parse_session
+from .session_names import LATEST, is_revision, possible_ids
+from .suggestions import suggest_branches
 
-_BASELINE = 10
-"""The number of earlier sessions of the main branch that say which failures are new."""
-
-_MAX_KEPT = 50  # sessions whose failing tests are kept
+_NEWEST = 100  # sessions that say which branch is the main one
+_MAX_SEARCHED = 1000  # newest sessions in which those of a commit are searched
 
 
-class SuiteReader(ABC):
-    """Finds suites, and reads their failing tests. Those of the last finished sessions are kept."""
+class SuiteReader:
+    """Reads one suite from a source. `show` gets the progress as text."""
 
-    def __init__(self, defaults: KeyDefaults) -> None:
-        self._defaults = defaults
-        self._kept: dict[tuple[SuiteKey, Session], list[TestCase]] = {}
+    def __init__(self, source: CaseSource, suite: SuiteKey, *, show: Callable[[str], None] = lambda _: None) -> None:
+        self.suite = suite
+        self._source = source
+        self._show = show
+        self._newest: list[Session] | None = None
 
-    @abstractmethod
-    async def list_suites(self, project: str) -> list[Suite]:
-        """Return the suites of a project: its key, its URL, or the URL of one of its suites."""
+    @property
+    def requests(self) -> int:
+        """The number of requests for sessions, and for all test cases of sessions."""
+        return self._source.requests
 
-    @abstractmethod
-    async def find(self, target: Target, text: str) -> SuiteKey:
-        """Return the suite that an argument names. Raises ConfigError for a project."""
+    def pages(self, *, branch: str = "*") -> AsyncGenerator[Sequence[Session], None]:
+        """Iterate over the sessions in lists, newest first."""
+        return self._source.pages(self.suite, branch=branch)
 
-    @abstractmethod
-    def source(self, suite: SuiteKey) -> CaseSource:
-        """Return where the sessions of a suite are read from."""
+    async def newest(self) -> list[Session]:
+        """Return the newest 100 sessions, newest first. They are read once."""
+        if self._newest is None:
+            self._newest = (await self._read(count=_NEWEST))[:_NEWEST]
+        return self._newest
 
-    async def open(self, suite: str, session: str = "") -> tuple[CaseSource, str | None]:
-        """Return a suite, and the name of a session if one of the arguments names it."""
-        target, name = parse_session(self._defaults, suite, session or None)
-        return self.source(await self.find(target, suite)), name
+    async def choose_branch(self, branch: str | None) -> str:
+        """Return the name of the branch, or "*" for all sessions. The main branch costs a read of the newest ones."""
+        return branch if branch is not None else main_branch(await self.newest()) or "*"
 
-    async def failing_cases(self, source: CaseSource, session: Session, *, details: int = 0) -> list[TestCase]:
-        """Return the failing test cases of a session, the first `details` with their failures.
+    async def verdicts(
+        self, *, branch: str | None = None, last: int = 1, where: Callable[[Session], bool] = lambda _: True
+    ) -> list[Session]:
+        """Return the newest sessions of a branch that are SUCCESSFUL or ERROR, newest first.
 
-        Raises NothingToJudgeError if the session was deleted, ConfigError if its test cases were not saved.
+        They are `last`, or more if the pages that were read have more. Raises NothingToJudgeError if there is none.
         """
-        key = source.suite, session
-        cases = self._kept.pop(key, None)
-        if cases is None:
-            (run,) = await source.failing_runs([session])
-            cases = list(run.cases)
-        cases[:details] = await self.add_failures(source, session, cases[:details])
-        if session.is_finished:
-            self._kept[key] = cases
-            if len(self._kept) > _MAX_KEPT:
-                del self._kept[next(iter(self._kept))]
-        return cases
+        name = await self.choose_branch(branch)
 
-    async def add_failures(self, source: CaseSource, session: Session, cases: Sequence[TestCase]) -> list[TestCase]:
-        """Return failing test cases of a session with their failures. Only those that were not read are read."""
-        unread = [case for case in cases if not case.has_details]
-        read = iter(await source.add_failures([(session, case) for case in unread]))
-        return [case if case.has_details else next(read) for case in cases]
+        def counts(session: Session) -> bool:
+            return session.has_verdict and name in {"*", session.branch} and where(session)
 
-    async def failing_runs(self, source: CaseSource, sessions: Sequence[Session]) -> list[TestRun]:
-        """Return sessions with their failing test cases, without those whose test cases are deleted or not saved."""
+        found = list(filter(counts, self._newest or ()))
+        if len(found) < last and (self._newest is None or len(self._newest) == _NEWEST):
+            found = await self._read(branch=name, count=last, where=counts)
+        if found:
+            return found
+        of_branch = "" if name == "*" else f" of branch {name!r}"
+        hint = suggest_branches(name, self.suite, await self.newest()) if of_branch else ""
+        raise NothingToJudgeError(hint) if hint else self._not_finished(of_branch)
+
+    async def find(self, name: str, *, branch: str | None = None) -> list[Session]:
+        """Return the session with a name (see `session_names`), or all finished sessions of a commit, newest first.
+
+        Args:
+            name: The name of a session, or of the sessions of a commit.
+            branch: The branch of the session that is named `latest`.
+
+        Raises:
+            NothingToJudgeError: There is none.
+            ConfigError: The name fits several sessions or commits.
+        """
+        if name == LATEST:
+            return (await self.verdicts(branch=branch))[:1]
+        matches = await self._matches(name)
+        if len(matches) > 1:
+            raise ConfigError(
+                f"{name!r} fits {' and '.join(matches)}: write # before a relative_id, more digits of the hash of a "
+                "commit, or paste the URL of the session"
+            )
+        for what, sessions in matches.items():
+            if sessions:
+                return sessions
+            raise self._not_finished(f" of {what}")
+        newest = await self.newest()
+        known = f"the newest is #{newest[0].relative_id}" if newest else "it has none yet"
+        raise NothingToJudgeError(f"no session {name} in {self.suite}: {known}")
+
+    async def session(self, name: str) -> Session:
+        """Return the newest of the sessions that `find` returns."""
+        return (await self.find(name))[0]
+
+    async def session_before(self, session: Session) -> Session:
+        """Return the previous session of the same branch, tag or pull request that passed or failed."""
+
+        def is_before(other: Session) -> bool:
+            is_same = (other.ref_type, other.ref_name) == (session.ref_type, session.ref_name)
+            return is_same and other.relative_id < session.relative_id
+
+        try:
+            return (await self.verdicts(branch=session.branch or "*", where=is_before))[0]
+        except NothingToJudgeError as error:
+            raise NothingToJudgeError(f"nothing to compare #{session.relative_id} with: {error}") from None
+
+    async def failing_cases(self, session: Session) -> list[TestCase]:
+        """Return the failing test cases of a session, which may lack their failures."""
+        return await self._source.failing_cases(self.suite, session)
+
+    async def add_failures(self, tests: Sequence[tuple[Session, TestCase]]) -> list[TestCase]:
+        """Return failing test cases with their failures, as far as these are known."""
+
+        async def read(test: tuple[Session, TestCase]) -> TestCase:
+            return await self._source.add_failure(self.suite, *test)
+
+        return await map_concurrently(read, tests, limit=self._source.concurrency)
+
+    async def cases(self, session: Session) -> list[TestCase]:
+        """Return all test cases of a session."""
+        return await self._source.cases(self.suite, session)
+
+    async def failing_runs(self, sessions: Sequence[Session], *, skip_unsaved: bool = False) -> list[TestRun]:
+        """Return the sessions that were not deleted, with their failing test cases.
+
+        Raises NothingToJudgeError if all were, ConfigError if the cases of one were not saved (unless `skip_unsaved`).
+        """
+        return await self._runs(sessions, self.failing_cases, skip_unsaved=skip_unsaved)
+
+    async def full_runs(self, sessions: Sequence[Session]) -> list[TestRun]:
+        """Return the sessions with all their test cases, without those that were deleted or not saved.
+
+        Raises NothingToJudgeError or ConfigError if none is left.
+        """
+        return await self._runs(sessions, self.cases, skip_unsaved=True)
+
+    async def runs(self, *, branch: str | None, last: int) -> list[TestRun]:
+        """Return at most `last` of the newest sessions with a verdict, with all their test cases, oldest first."""
+        if isinstance(self._source, SavedCases):
+            saved = await self._source.full_runs(self.suite, branch=branch, last=last)
+            if saved:
+                return saved
+        return await self.full_runs((await self.verdicts(branch=branch, last=last))[:last][::-1])
+
+    async def _runs(
+        self,
+        sessions: Sequence[Session],
+        read_cases: Callable[[Session], Awaitable[list[TestCase]]],
+        *,
+        skip_unsaved: bool,
+    ) -> list[TestRun]:
+        done = 0
+        failures: list[BuddyError] = []
 
         async def read(session: Session) -> TestRun | None:
+            nonlocal done
+            run = None
             try:
-                return TestRun(session, tuple(await self.failing_cases(source, session)))
-            except (ConfigError, NothingToJudgeError):
-                return None
+                run = TestRun(session, tuple(await read_cases(session)))
+            except NotFoundError:
+                failures.append(
+                    NothingToJudgeError(f"the finished sessions of {self.suite} were deleted: try again later")
+                )
+            except ConfigError as error:  # not saved, or an ID that no URL can have
+                if not skip_unsaved:
+                    raise
+                failures.append(error)
+            done += 1
+            self._show(f"{done:,} of {format_count(len(sessions), 'session')}")
+            return run
 
-        return [run for run in await map_concurrently(read, sessions, limit=8) if run is not None]
+        found = await map_concurrently(read, sessions, limit=self._source.concurrency)
+        runs = [run for run in found if run is not None]
+        if failures and not runs:
+            raise failures[0]
+        return runs
 
-    async def baseline(self, source: CaseSource, judged: Session) -> list[TestRun]:
-        """Return the sessions of the main branch that say what is new in a session, newest first."""
-        try:
-            sessions = await source.verdicts(last=_BASELINE, where=lambda each: can_be_baseline(each, [judged]))
-        except NothingToJudgeError:
-            return []
-        return await self.failing_runs(source, sessions[:_BASELINE])
+    async def _matches(self, name: str) -> dict[str, list[Session]]:
+        """Return what a name fits: a `relative_id`, an ID, and commits with their finished sessions, newest first."""
+        matches: dict[str, list[Session]] = {}
+        for each in possible_ids(name):
+            if (session := await self._source.session(self.suite, each)) is not None:
+                label = "session" if isinstance(each, int) else "the ID of session"
+                matches[f"{label} #{session.relative_id}"] = [session]
+        if is_revision(name):
+            for session in await self._read(count=_MAX_SEARCHED):
+                if has_revision(session, name):
+                    of_commit = matches.setdefault(f"commit {session.revision}", [])
+                    of_commit += [session] if session.is_finished else []
+        return matches
 
+    def _not_finished(self, of: str) -> NothingToJudgeError:
+        return NothingToJudgeError(f"{self.suite} has no finished session{of} yet: try again when one has finished")
 
-class ApiReader(SuiteReader):
-    """Reads through a client. `show` gets the progress as text."""
-
-    def __init__(self, defaults: KeyDefaults, buddy: BuddyClient, *, show: Callable[[str], None]) -> None:
-        super().__init__(defaults)
-        self._buddy = buddy
-        self._show = show
-
-    async def list_suites(self, project: str) -> list[Suite]:
-        """Return the suites of a project, with one request."""
-        target = self._defaults.parse_target(project)
-        check_host(self._buddy, project)
-        return await self._buddy.suites(*target[:2])
-
-    async def find(self, target: Target, text: str) -> SuiteKey:
-        """Return the suite. Only a project costs a request."""
-        check_host(self._buddy, text)
-        return await find_suite(self._buddy, target)
-
-    def source(self, suite: SuiteKey) -> CaseSource:
-        """Return what reads the suite from the API."""
-        return ApiCases(self._buddy, suite, show=self._show)
-
-
-class SavedReader(SuiteReader):
-    """Reads from the database `path`, which `store` has opened. Sends no request."""
-
-    def __init__(self, defaults: KeyDefaults, store: SessionStore, *, path: Path) -> None:
-        super().__init__(defaults)
-        self._store = store
-        self._path = path
-
-    async def list_suites(self, project: str) -> list[Suite]:
-        """Return the saved suites of a project; without one, all."""
-        targets = [self._defaults.parse_target(project)[:2]] if project else []
-        return select_suites(await self._store.suites(), targets, self._path)
-
-    async def find(self, target: Target, text: str) -> SuiteKey:  # noqa: ARG002 - of the API
-        """Return the suite. Raises ConfigError if it was not saved."""
-        suites = await self._store.suites()
-        select_suites(suites, [target], self._path)
-        return choose_suite(target, suites)
-
-    def source(self, suite: SuiteKey) -> CaseSource:
-        """Return what reads the suite from the database."""
-        return SavedCases(self._store, suite, path=self._path)
-
-
-@asynccontextmanager
-async def open_reader(
-    *,
-    db: Path | None,
-    connection: Connection,
-    messages: Output,
-    defaults: KeyDefaults = KeyDefaults(),
-    max_wait: float = 300.0,
-    show: Callable[[str], None] = lambda _: None,
-) -> AsyncIterator[SuiteReader]:
-    """Open the database `db`, or a client if it is None."""
-    if db is not None:
-        async with SessionStore(find_database(db)) as store:
-            yield SavedReader(defaults, store, path=db)
-    else:
-        async with connection.open_client(messages, keys=(), max_wait=max_wait) as buddy:
-            yield ApiReader(defaults, buddy, show=show)
+    async def _read(
+        self, *, branch: str = "*", count: int, where: Callable[[Session], bool] = lambda _: True
+    ) -> list[Session]:
+        """Return the newest sessions for which `where` is true, newest first: `count` of them, or more."""
+        found: list[Session] = []
+        async with aclosing(self.pages(branch=branch)) as pages:
+            async for page in pages:
+                found += filter(where, page)
+                if len(found) >= count:
+                    break
+        return found
 
 
 @asynccontextmanager
 async def open_cases(
     target: Target, key: str, *, db: Path | None, connection: Connection, messages: Output
-) -> AsyncIterator[CaseSource]:
+) -> AsyncIterator[SuiteReader]:
     """Open the suite `target`, which the argument `key` names. The progress is shown in `messages`."""
     with messages.progress(enabled=db is None) as show:
-        async with open_reader(db=db, connection=connection, messages=messages, show=show) as reader:
-            yield reader.source(await reader.find(target, key))
+        async with open_source(db=db, connection=connection, messages=messages) as source:
+            yield SuiteReader(source, await source.find(target, key), show=show)

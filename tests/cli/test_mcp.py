@@ -18,10 +18,11 @@ import pytest
 from mcp import Client
 from mcp_types import TextContent
 
+from buddy_sessions.cli.case_source import open_source
+from buddy_sessions.cli.keys import KeyDefaults
 from buddy_sessions.cli.mcp import MAX_WAIT, make_server
 from buddy_sessions.cli.options import Connection
 from buddy_sessions.cli.output import Output
-from buddy_sessions.cli.suite_reader import open_reader
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 from helpers.command_line import COMMAND, served, sync_database
 
@@ -45,8 +46,8 @@ class Answer(NamedTuple):
 @asynccontextmanager
 async def connected(db: Path | None = None) -> AsyncIterator[Client]:
     """Connect the SDK's client to a new server."""
-    reading = open_reader(db=db, connection=Connection(), messages=Output(stderr=True), max_wait=MAX_WAIT)
-    async with reading as reader, Client(make_server(reader)) as client:
+    reading = open_source(db=db, connection=Connection(), messages=Output(stderr=True), max_wait=MAX_WAIT)
+    async with reading as source, Client(make_server(source, KeyDefaults())) as client:
         yield client
 
 

@@ -13,7 +13,6 @@ from cyclopts.types import PositiveInt
 
 from buddy_sessions import ConfigError, QuarantinedTest, Session, parse_quarantine
 
-from ..case_source import CaseSource
 from ..errors import ExitCode, NothingToJudgeError
 from ..files import read_text
 from ..formats.case_tables import print_hidden
@@ -33,7 +32,7 @@ from ..judgement import Judgement, can_be_baseline, compare_with_baseline, judge
 from ..options import Access, BranchOptions, Json, MaxBytes
 from ..output import Output
 from ..session_names import LATEST, parse_session
-from ..suite_reader import open_cases
+from ..suite_reader import SuiteReader, open_cases
 
 CaseFormat = Literal["table", "jsonl", "csv", "junit", "markdown"]
 
@@ -157,7 +156,7 @@ def _default_limit(output_format: CaseFormat, *, group: bool) -> int | None:
 
 
 async def _judge(
-    source: CaseSource, sessions: Sequence[Session], gate: Gate, quarantine: Sequence[QuarantinedTest]
+    source: SuiteReader, sessions: Sequence[Session], gate: Gate, quarantine: Sequence[QuarantinedTest]
 ) -> Judgement:
     """Return the verdict on sessions, newest first. The failures of the test cases are not read."""
     if gate.newest_only:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from buddy_sessions._extras import import_extra
 
+from ..case_source import open_source
 from ..errors import ExitCode
 from ..options import Access
-from ..suite_reader import open_reader
 
 
 async def serve_agents(*, db: Path | None = None, access: Access = Access()) -> None:
@@ -35,14 +35,9 @@ async def serve_agents(*, db: Path | None = None, access: Access = Access()) -> 
     handler = logging.StreamHandler()
     handler.setLevel(logging.ERROR)
     logging.basicConfig(handlers=[handler])
-    async with open_reader(
-        db=db,
-        connection=access.connection,
-        messages=access.verbosity.open(),
-        defaults=access.defaults,
-        max_wait=MAX_WAIT,
-    ) as reader:
-        server = make_server(reader)
+    messages = access.verbosity.open()
+    async with open_source(db=db, connection=access.connection, messages=messages, max_wait=MAX_WAIT) as source:
+        server = make_server(source, access.defaults)
         for number in (signal.SIGINT, signal.SIGTERM):
             # The thread of the SDK that waits for stdin cannot be interrupted; and there is nothing to save.
             signal.signal(number, lambda *_: os._exit(ExitCode.INTERRUPTED))

@@ -18,6 +18,7 @@ from ..formats.writers import SUITE_COLUMNS, make_writer, suite_row
 from ..judgement import Streak, newest_streak
 from ..options import Access, Printing
 from ..output import Output
+from ..suite_reader import SuiteReader
 
 _STATUS_COLUMNS = ("branch", "status", "since", "since_or_earlier", "since_date", "revision", "created_by_name")
 
@@ -59,10 +60,11 @@ async def list_suites(
 
 async def _read_verdicts(buddy: BuddyClient, suites: Sequence[Suite]) -> list[list[Session]]:
     """Return the newest sessions of each main branch that passed or failed, newest first."""
+    source = ApiCases(buddy)
 
     async def read(suite: Suite) -> list[Session]:
         try:
-            return await ApiCases(buddy, suite.key, show=lambda _: None).verdicts()
+            return await SuiteReader(source, suite.key).verdicts()
         except NothingToJudgeError:
             return []
 

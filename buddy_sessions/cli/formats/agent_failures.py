@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from itertools import groupby, takewhile
 from operator import itemgetter
 
@@ -55,17 +54,15 @@ def cause_lines(groups: Sequence[FailureGroup], before: Mapping[TestKey, str]) -
     return lines + ([f"… and {format_count(more, 'smaller cause')}: on the next pages"] if more else [])
 
 
-def failure_rows(groups: Sequence[FailureGroup], before: Mapping[TestKey, str], *, offset: int) -> Iterator[Row]:
-    """Yield a row for each failing test from `offset` on. Its heading is the trace of the first test of its cause."""
+def failure_rows(groups: Sequence[FailureGroup], before: Mapping[TestKey, str]) -> Iterator[Row]:
+    """Yield a row for each failing test. Its heading is the trace of the first test of its cause."""
     limit = min(_LONGEST_TRACE, max(_SHORTEST_TRACE, _ALL_TRACES // max(1, len(groups))))
     for number, group in enumerate(groups, 1):
-        counts = [*Counter(case.key for case in group.cases).items()]
-        failure, shown = group.cases[0].failure, counts[max(0, offset) :]
-        offset -= len(counts)
+        failure = group.cases[0].failure
         heading = f"Cause {number}: {cut(cause_text(group), _LONGEST_CAUSE)}"
-        if failure is not None and shown and (trace := trace_of(failure, limit=limit)):
+        if failure is not None and (trace := trace_of(failure, limit=limit)):
             heading += f"\n{trace}"
-        for key, count in shown:
+        for key, count in Counter(case.key for case in group.cases).items():
             mark = f"[{before[key]}] " if key in before else ""
             yield Row(f"- {mark}{name_of(key)}" + (f" ({count} cases)" if count > 1 else ""), heading)
 
@@ -84,13 +81,12 @@ def test_rows(cases: Sequence[TestCase], before: Mapping[TestKey, str]) -> list[
 def history_rows(runs: Sequence[TestRun], key: TestKey) -> list[Row]:
     """Return a row for each streak of sessions in which a test failed, or did not. `runs` are newest first."""
     rows: list[Row] = []
-    now = datetime.now(UTC)
     statuses = [next((one_line(case.status) for case in run.cases if case.key == key), "did not fail") for run in runs]
     for status, streak in groupby(zip(runs, statuses, strict=True), key=itemgetter(1)):
         sessions = [run.session for run, _ in streak]
         numbers = f"#{sessions[-1].relative_id}" + (f" to #{sessions[0].relative_id}" if len(sessions) > 1 else "")
         what = f"{status} in {format_count(len(sessions), 'session')}" if len(sessions) > 1 else status
-        rows.append(Row(f"- {numbers}: {what}; #{sessions[-1].relative_id} is {origin(sessions[-1], now)}"))
+        rows.append(Row(f"- {numbers}: {what}; #{sessions[-1].relative_id} is {origin(sessions[-1])}"))
     return rows
 
 

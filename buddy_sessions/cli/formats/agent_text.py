@@ -12,7 +12,7 @@ import re
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from buddy_sessions import RefType, Session, TestKey
 
@@ -104,19 +104,19 @@ def find_keys(keys: Iterable[TestKey], text: str) -> list[TestKey]:
     return exact or [key for key in found if wanted.lower() in full_name(key).lower()]
 
 
-def origin(session: Session, now: datetime) -> str:
+def origin(session: Session) -> str:
     """Return of which commit a session is, by whom, and when: `commit 755b691cfff3, by Ada Novak, 2026-11-26 …`."""
     author = session.created_by.name if session.created_by is not None else None
     created = session.create_date
     parts = [
         f"commit {one_line(session.revision)[:_HASH]}" if session.revision else "",
         f"by {cut(author)}" if author else "",
-        f"{created:%Y-%m-%d %H:%M} UTC, {format_age(created, now)}" if created else "",
+        f"{created:%Y-%m-%d %H:%M} UTC, {format_age(created, datetime.now(UTC))}" if created else "",
     ]
     return ", ".join(filter(None, parts))
 
 
-def session_text(session: Session, now: datetime) -> str:
+def session_text(session: Session) -> str:
     """Return a session on one line: what the tests did, its branch, its origin, and its page."""
     kind = _REFS.get(session.ref_type, "") if session.ref_type else ""
     failing = (session.failed_count or 0) + (session.error_count or 0)
@@ -124,7 +124,7 @@ def session_text(session: Session, now: datetime) -> str:
         f"#{session.relative_id} {cut(session.status)}",
         f"{failing:,} of {format_count(session.tests_count, 'test')} failed" if session.tests_count else "",
         f"{kind}{cut(session.ref_name)}" if session.ref_name else "",
-        origin(session, now),
+        origin(session),
         format_duration(session.duration) if session.is_finished and session.duration is not None else "",
         cut(web_url(session.html_url), 300),
         f"error: {cut(session.error_message, 300)}" if session.error_message else "",
@@ -132,14 +132,14 @@ def session_text(session: Session, now: datetime) -> str:
     return ", ".join(filter(None, parts))
 
 
-def streak_text(sessions: Sequence[Session], now: datetime) -> str:
+def streak_text(sessions: Sequence[Session]) -> str:
     """Return whether a branch is red or green, and since when. `sessions` are those with a verdict, newest first."""
     streak = newest_streak(sessions)
     first, before = streak.first, streak.before
     state = "red" if first.is_failing else "green"
-    text = f"{cut(sessions[0].branch or 'all sessions')} is {state} since {streak} ({origin(first, now)})"
+    text = f"{cut(sessions[0].branch or 'all sessions')} is {state} since {streak} ({origin(first)})"
     text += f", {streak.length:,} sessions in a row" if streak.length > 1 else ""
     if before is not None:
         text += f"; before that, #{before.relative_id} {'failed' if before.is_failing else 'passed'}"
-        text += f" ({origin(before, now)})"
+        text += f" ({origin(before)})"
     return text

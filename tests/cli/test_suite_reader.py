@@ -9,6 +9,7 @@ import pytest
 
 from buddy_sessions import BuddyClient
 from buddy_sessions.cli.case_source import ApiCases
+from buddy_sessions.cli.suite_reader import SuiteReader
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 from helpers.command_line import Call, rows, sync_database, use_terminal
 
@@ -37,7 +38,7 @@ async def test_sessions_are_read_at_once() -> None:
     loop = asyncio.get_running_loop()
     async with fake, BuddyClient(fake.token, base_url=fake.base_url, max_concurrency=8) as buddy:
         started = loop.time()
-        runs = await ApiCases(buddy, suite.key, show=lambda _: None).runs(branch=None, last=32)
+        runs = await SuiteReader(ApiCases(buddy), suite.key).runs(branch=None, last=32)
         seconds = loop.time() - started
     assert [len(run.cases) for run in runs] == [200] * 32
     assert [run.session.relative_id for run in runs] == [*range(9, 41)]
@@ -103,8 +104,6 @@ class TestEachCommand:
         sync_database(fake, path, cases="failed" if saved else None)
         code, out, err = call(command, SUITE, "--db", str(path))
         assert (code, out) == (2, "")
-        assert err == (
-            f"error: {str(path)!r} has no session with all test cases: "
-            f"run buddy-sessions sync {SUITE} --db {path} --cases all\n"
-        )
+        assert err.startswith("error: the test cases of session ")
+        assert err.endswith(f" not in {str(path)!r}: run buddy-sessions sync {SUITE} --db {path} --cases all\n")
         assert suite.sessions
