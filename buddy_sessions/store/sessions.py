@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from ..models import Session, Suite, SuiteKey
 from .file import DatabaseFile
 from .intervals import Interval, union_all
 from .rows import FIELDS, OF_BRANCH, Members, branch_parameters, from_sql, to_session, to_sql
 from .schema import NOW
+from .thread import DatabaseThread
+
+_PAGE_SIZE = 1000
 
 
 def load_sessions(
@@ -33,6 +36,21 @@ def load_sessions(
     rows = file.execute(f"{sql} ORDER BY relative_id DESC LIMIT ?", parameters)
     members: Members = {}
     return [to_session(row, members) for row in rows]
+
+
+async def load_pages(thread: DatabaseThread, key: SuiteKey, *, branch: str | None) -> AsyncIterator[list[Session]]:
+    """Iterate over the sessions of `load_sessions` in lists of up to `_PAGE_SIZE`."""
+    last: int | None = None
+    yielded = set[str]()  # the sessions with the `relative_id` `last`: after a wrong response, it may not be unique
+    while True:
+        limit = _PAGE_SIZE + len(yielded)
+        sessions = await thread.run(load_sessions, key, branch=branch, up_to=last, limit=limit)
+        page = [session for session in sessions if session.id not in yielded]
+        if not page:
+            return
+        yield page
+        last = page[-1].relative_id
+        yielded = {session.id for session in sessions if session.relative_id == last}
 
 
 def load_covered(file: DatabaseFile, key: SuiteKey) -> list[Interval]:

@@ -37,25 +37,25 @@ from ..watch import OnFirstFailure, Watch
 from .cases import load_cases, load_history, load_runs
 from .messages import MAX_DETAILS, SyncScope
 from .prune import prune_suite, return_space, shrink_file, time_before
-from .sessions import load_covered, load_sessions, load_suites
+from .sessions import load_covered, load_pages, load_sessions, load_suites
 from .sync import SuiteSync
 from .sync_run import SyncRun
 from .thread import DatabaseThread
 from .watches import StoreStatuses, StoreWatchState
-
-_PAGE_SIZE = 1000
 
 
 class SessionStore:
     """A SQLite database of sessions that is kept up to date. Use it as `async with`, or `open` and `close` it.
 
     Several processes may use one file; a call waits up to 30 seconds for another program that is writing to it. You can
-    query it with any tool that reads SQLite. The view `sessions` has `workspace`, `project`, `suite_id`, the fields of
-    `Session` (`created_by` as JSON, times as ISO 8601 text in UTC, `duration` in seconds), and `missing_since` and
-    `deleted_at`, which are null unless the session is missing or deleted (see `sync`). The view `suites` has `name`,
-    `identifier`, `html_url`, and the same two times. The view `cases` has `workspace`, `project`, `suite_id`,
-    `session_id`, and the fields of `TestCase` without `failure`. Text with a lone surrogate is a blob. All tables are
-    internal.
+    query it with any tool that reads SQLite. All views have `workspace`, `project`, `suite_id`. The view `sessions`
+    adds the fields of `Session` (`created_by` as JSON, times as ISO 8601 text in UTC, `duration` in seconds), and
+    `missing_since` and `deleted_at`, which are null unless the session is missing or deleted (see `sync`); the view
+    `suites` adds `name`, `identifier`, `html_url`, and the same two times; the view `cases` adds `session_id`, and the
+    fields of `TestCase` without `failure`. Text with a lone surrogate is a blob. All tables are internal.
+
+    A suite is a `SuiteKey`, `"workspace/project/suite_id"`, or its URL. The methods raise `ConfigError` for an invalid
+    argument, before any I/O, and `StoreError` if the store is not open, or its file cannot be read or written.
 
     Args:
         path: The file. It is created if it does not exist; its folder is not.
@@ -85,10 +85,8 @@ class SessionStore:
     async def open(self) -> None:
         """Open the file, and create it if it does not exist. You can call it more than once.
 
-        A complete database in a folder in which this process may create no file can be read, but not synced.
-
-        Raises:
-            StoreError: The file cannot be opened, or belongs to another program. It was not changed.
+        A complete database in a folder in which this process may create no file can be read, but not synced. A file
+        that belongs to another program is rejected with `StoreError`, and not changed.
         """
         await self._thread.open()
 
@@ -113,12 +111,10 @@ class SessionStore:
     ) -> Harvest:
         """Return the new and the changed sessions of many suites, as one stream of `(key, session)`.
 
-        If you do not need them, `await store.sync(…).run()` saves them all, and returns the `Stats`.
-
-        Each page is saved before its sessions are yielded. A sync reads the new sessions, then the gaps between the
-        covered ranges of `relative_id`s, then checks unfinished sessions: each after a tenth of its age, at least a
-        minute, at most a day; about ten requests per suite. An unchanged suite costs one request, and each project one
-        more per day, for the names of its suites.
+        If you do not need them, `await store.sync(…).run()` saves them all, and returns the `Stats`. Each page is saved
+        before its sessions are yielded. A sync reads the new sessions, then the gaps between the covered ranges of
+        `relative_id`s, then checks unfinished sessions: each after a tenth of its age, at least a minute, at most a
+        day; about ten requests per suite. An unchanged suite costs one request, and the names of its project one a day.
 
         No single wrong response makes the database wrong: a session that is not found is marked as missing
         (`missing_since`), and as deleted (`deleted_at`) if the next sync does not find it, either. If a deleted session
@@ -130,10 +126,9 @@ class SessionStore:
             suites: The suites: any iterable or async iterable. It is consumed lazily.
             branch: Only sessions of this branch. What such a sync has read, later ones of the branch do not read again;
                 a sync of all branches does. It marks no session as missing or deleted.
-            after: Only sessions with a higher `relative_id` are saved and yielded: one number for all suites, or a
-                number for each suite. A later sync can read the others.
-            since: Only sessions created at this time or later are saved and yielded; an aware datetime. Reading stops
-                at the first page that is entirely older. A session without a date is included.
+            after: Only sessions with a higher `relative_id` are saved and yielded, as in `BuddyClient.harvest`. A later
+                sync can read the others.
+            since: Only sessions created at this time or later are saved and yielded, as in `BuddyClient.sessions`.
             cases: "failed" also saves the test cases that failed or ended with an error, of every finished session that
                 has any; "all" saves all cases. A session costs one request for each 100 cases, and those of
                 `details`. Its cases are read once. When the session changes, they are deleted, and read again.
@@ -145,14 +140,12 @@ class SessionStore:
                 marked as missing or deleted, are corrected, logged, and counted in `stats.repaired`.
             concurrency: The number of suites to read at once (default: twice the client's `max_concurrency`, so that
                 requests are sent while other suites are saved).
-            on_failure: "raise" raises `HarvestError` after all other suites were read; "collect" only lists the
-                failed suites in `failures` of the returned `Harvest`.
+            on_failure: As in `BuddyClient.harvest`.
 
         Raises:
-            ConfigError: An argument is invalid. While iterating: an element of `suites` is not a suite. (A suite
-                with an invalid name fails only that suite.)
-            StoreError: The store is not open. If the file fails during a sync, every suite that is not completely read
-                fails with this error, and no more requests are made.
+            ConfigError: While iterating, as in `BuddyClient.harvest`.
+            StoreError: If the file fails during a sync, every suite that is not completely read fails with this error,
+                and no more requests are made.
         """
         validate_branch(branch)
         validate_since(since)
@@ -167,18 +160,16 @@ class SessionStore:
 
         def read(key: SuiteKey, slots: RequestSlots) -> SuiteSync:
             # An error that is raised here fails only this suite.
-            number = after.get(key) if isinstance(after, Mapping) else after
-            lowest = 0 if number is None else validate_int("after", number, minimum=0)
+            number = after.get(key, 0) if isinstance(after, Mapping) else after or 0
+            lowest = validate_int("after", number, minimum=0)
             scope = SyncScope(branch=branch, after=lowest, since=since, cases=cases, details=details)
             return SuiteSync(run, validate_names(key), scope, full=full, prune_before=before, slots=slots)
 
-        default = 2 * buddy.max_concurrency
-        size = default if concurrency is None else validate_int("concurrency", concurrency)
         return Harvest(
             suites,
             read,
             api_host=buddy._base_url.host,  # noqa: SLF001 - to check URLs of suites, as the client does
-            concurrency=size,
+            concurrency=2 * buddy.max_concurrency if concurrency is None else validate_int("concurrency", concurrency),
             max_concurrency=buddy.max_concurrency,
             on_failure=on_failure,
         )
@@ -186,20 +177,11 @@ class SessionStore:
     async def prune(self, *, older_than: timedelta, cases_only: bool = False) -> int:
         """Delete the sessions that were created longer ago, finished or not, with their cases, and shorten the file.
 
-        No later sync saves them again, not even with `full`: to get them back, sync into a new file. A session without
-        a date is kept. Other programs can read and write meanwhile; a program that keeps reading an old state delays
-        only the shortening of the file.
-
-        Args:
-            older_than: The age, by `create_date`.
-            cases_only: Whether to delete only the test cases of these sessions.
-
-        Returns:
-            The number of sessions that were deleted, or whose cases were.
-
-        Raises:
-            ConfigError: `older_than` is not above zero.
-            StoreError: The store is not open, or the file cannot be written. The suites before are pruned.
+        With `cases_only`, only their test cases are deleted. Return the number of sessions that were deleted, or whose
+        cases were. The age is that of `create_date`; a session without a date is kept. No later sync saves them again,
+        not even with `full`: to get them back, sync into a new file. Other programs can read and write meanwhile; one
+        that keeps reading an old state delays only the shortening of the file. After a `StoreError`, the suites before
+        are pruned.
         """
         before = time_before(validate_age("older_than", older_than))
         self._thread.check_writable()
@@ -219,22 +201,18 @@ class SessionStore:
         branch: str | None = None,
         since: datetime | None = None,
     ) -> int:
-        """Write sessions to a file, each suite's newest first, as the command `export` does.
+        """Write sessions to a file, each suite's newest first, as the command `export` does. Return their number.
 
         The rows begin with the names of the suite. An existing file is replaced only when the new one is complete.
 
         Args:
             path: The file. Its ending is the format: .jsonl, .csv or .parquet (extra `[parquet]`).
-            suites: The suites, as in `sessions`; None for all.
+            suites: The suites; None for all.
             branch: Only sessions of this branch, as in `sessions`.
             since: Only sessions created at this time or later, and those without a date; an aware datetime.
 
-        Returns:
-            The number of sessions.
-
         Raises:
             ConfigError: An argument is invalid, or duckdb is not installed.
-            StoreError: The file of the store cannot be read, or the store is not open.
             OSError: The new file cannot be written.
         """
         validate_since(since)
@@ -265,27 +243,15 @@ class SessionStore:
         next one. After a crash, the change that was not acknowledged is reported again (at-least-once delivery). Each
         branch has its own state, and so has a watch of all branches. Syncs neither read nor change this state.
 
-        Args:
-            buddy: The client to read with.
-            suites: The suites. A suite that is listed twice is watched once.
-            interval: Seconds between two polls of a suite, with a jitter of 10 %.
-            branch: Only sessions of this branch.
-            on_failure: "raise" ends the watch if the first poll of a suite gets a 401, 403 or 404; "retry" polls
-                the suite again later.
+        The client `buddy` reads the suites. The other arguments are those of `BuddyClient.watch`.
 
         Raises:
-            ConfigError: An argument is invalid. Raised here, before any I/O.
-            StoreError: The store is not open. While iterating: a change cannot be saved; continue to iterate to try
-                again.
+            StoreError: While iterating: a change cannot be saved; continue to iterate to try again.
         """
         self._thread.check_writable()
-        return buddy._new_watch(  # noqa: SLF001 - the store is the only one that saves the state of a watch
-            suites,
-            interval=interval,
-            branch=branch,
-            on_failure=on_failure,
-            state=StoreWatchState(self._thread, branch=branch),
-        )
+        state = StoreWatchState(self._thread, branch=branch)
+        new_watch = buddy._new_watch  # noqa: SLF001 - the store is the only one that saves the state of a watch
+        return new_watch(suites, interval=interval, branch=branch, on_failure=on_failure, state=state)
 
     def watch_status(
         self,
@@ -302,82 +268,34 @@ class SessionStore:
         that was not acknowledged is reported again, and none is lost. The first event of a suite that was never watched
         is its current status. Each `branch` has its own state. Syncs and other watches neither read nor change it.
 
-        Args:
-            buddy: The client to read with.
-            suites: The suites. A suite that is listed twice is watched once.
-            branch: The branch whose status is reported, as in `BuddyClient.watch_status`.
-            interval: Seconds between two polls of a suite, with a jitter of 10 %.
-            on_failure: As in `watch`.
-
-        Raises:
-            ConfigError: An argument is invalid. Raised here, before any I/O.
-            StoreError: As in `watch`.
+        The client `buddy` reads the suites. The other arguments are those of `BuddyClient.watch_status`, and the errors
+        those of `watch`.
         """
         self._thread.check_writable()
         new_watch = partial(buddy._new_watch, suites, interval=interval, on_failure=on_failure)  # noqa: SLF001 - as in `watch`
-        saved = StoreStatuses(self._thread, branch=branch)
-        return StatusWatch(new_watch, buddy.failures, branch=branch, saved=saved)
+        return StatusWatch(new_watch, buddy.failures, branch=branch, saved=StoreStatuses(self._thread, branch=branch))
 
     async def sessions(self, suite: SuiteRef, *, branch: str | None = None) -> list[Session]:
         """Return the saved sessions of a suite, except deleted ones, newest first.
 
-        Args:
-            suite: The suite: a `SuiteKey`, `"workspace/project/suite_id"`, or its URL.
-            branch: Only sessions whose `ref_type` is `BRANCH` and whose `ref_name` is this name.
-
-        Raises:
-            ConfigError: The suite or the branch is invalid.
-            StoreError: The file cannot be read, or the store is not open.
+        With a branch, only sessions whose `ref_type` is `BRANCH` and whose `ref_name` is this name.
         """
         key = validate_names(validate_suite(suite))
         return await self._thread.run(load_sessions, key, branch=validate_branch(branch))
 
-    async def pages(self, suite: SuiteRef, *, branch: str | None = None) -> AsyncIterator[list[Session]]:
-        """Iterate over the saved sessions of a suite in lists of up to 1,000, so that memory does not grow with them.
+    def pages(self, suite: SuiteRef, *, branch: str | None = None) -> AsyncIterator[list[Session]]:
+        """Iterate over the sessions of `sessions` in lists of 1 to 1,000, so that memory does not grow with them.
 
-        The sessions are those of `sessions`, in the same order. A sync may run meanwhile: what it saves or deletes may
-        be in the next list or not.
-
-        Args:
-            suite: The suite, as in `sessions`.
-            branch: Only sessions of this branch, as in `sessions`.
-
-        Yields:
-            A list that is not empty.
-
-        Raises:
-            ConfigError: The suite or the branch is invalid.
-            StoreError: The file cannot be read, or the store is not open.
+        A sync may run meanwhile: what it saves or deletes may be in the next list or not.
         """
-        key, branch = validate_names(validate_suite(suite)), validate_branch(branch)
-        last: int | None = None
-        yielded = set[str]()  # the sessions with the `relative_id` `last`: after a wrong response, it may not be unique
-        while True:
-            sessions = await self._thread.run(
-                load_sessions, key, branch=branch, up_to=last, limit=_PAGE_SIZE + len(yielded)
-            )
-            page = [session for session in sessions if session.id not in yielded]
-            if not page:
-                return
-            yield page
-            last = page[-1].relative_id
-            yielded = {session.id for session in sessions if session.relative_id == last}
+        return load_pages(self._thread, validate_names(validate_suite(suite)), branch=validate_branch(branch))
 
     async def cases(self, suite: SuiteRef, session: Session | str) -> list[TestCase]:
-        """Return the saved test cases of a session, in the order of the API.
+        """Return the saved test cases of a session (a `Session`, or its `id`), in the order of the API.
 
         There are none if the session has changed since its cases were read.
-
-        Args:
-            suite: The suite, as in `sessions`.
-            session: The session, or its `id`.
-
-        Raises:
-            ConfigError: The suite or the session is invalid.
-            StoreError: The file cannot be read, or the store is not open.
         """
-        key = validate_names(validate_suite(suite))
-        return await self._thread.run(load_cases, key, validate_session(session))
+        return await self._thread.run(load_cases, validate_names(validate_suite(suite)), validate_session(session))
 
     async def runs(
         self,
@@ -391,17 +309,13 @@ class SessionStore:
         """Return the sessions that are SUCCESSFUL or ERROR and whose test cases were saved, with these, oldest first.
 
         Args:
-            suite: The suite, as in `sessions`.
+            suite: The suite.
             cases: "all" for the sessions of which all cases were saved; "failed" for only the failing cases, also of
                 sessions of which only these were saved.
             branch: Only sessions of this branch (default: the main branch, as `main_branch` determines it from the
                 newest 100 sessions); `"*"` for all sessions.
             up_to: Only sessions with this `relative_id` or a lower one.
             last: The maximum number of sessions, the newest ones.
-
-        Raises:
-            ConfigError: An argument is invalid.
-            StoreError: The file cannot be read, or the store is not open.
         """
         key, scope = validate_names(validate_suite(suite)), validate_scope(cases)
         highest = None if up_to is None else validate_int("up_to", up_to)
@@ -412,14 +326,7 @@ class SessionStore:
     async def history(self, suite: SuiteRef, test: TestKey, *, branch: str | None = None) -> list[TestRun]:
         """Return the sessions in which one test was saved, each with the cases of this test, newest first.
 
-        Args:
-            suite: The suite, as in `sessions`.
-            test: The test: `case.key`.
-            branch: Only sessions of this branch (default: the main branch, as in `runs`); `"*"` for all sessions.
-
-        Raises:
-            ConfigError: The suite or the branch is invalid.
-            StoreError: The file cannot be read, or the store is not open.
+        `test` is the `key` of a case. The sessions are those of a branch, as in `runs`.
         """
         key = validate_names(validate_suite(suite))
         name = await self._choose_branch(key, branch)
@@ -435,22 +342,9 @@ class SessionStore:
         """Return the suites that were synced, sorted by their keys.
 
         `name`, `identifier` and `html_url` are None until their project was listed; `url` is always None.
-
-        Raises:
-            StoreError: The file cannot be read, or the store is not open.
         """
         return await self._thread.run(load_suites)
 
     async def covered(self, suite: SuiteRef) -> list[tuple[int, int]]:
-        """Return the ranges `(low, high)` of `relative_id` in which every existing session is in the database.
-
-        They are in ascending order, and not adjacent.
-
-        Args:
-            suite: The suite: a `SuiteKey`, `"workspace/project/suite_id"`, or its URL.
-
-        Raises:
-            ConfigError: The suite is invalid.
-            StoreError: The file cannot be read, or the store is not open.
-        """
+        """Return the ranges `(low, high)` of `relative_id` that are saved completely: ascending, not adjacent."""
         return await self._thread.run(load_covered, validate_names(validate_suite(suite)))
