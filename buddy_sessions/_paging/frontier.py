@@ -1,34 +1,30 @@
-"""The proof that a read misses no session: the frontier, and the one rule that accepts a page.
+"""The proof that a read misses no session: the frontier, and the one rule that accepts a page (README.md, One rule).
 
-A page number is an offset into a list that is sorted newest first and changes while it is read: new sessions shift rows
-down, deleted ones shift rows up. The frontier is the lowest `relative_id` read so far. Page 1 is always accepted,
-because no row is above it. Any other page is accepted only if its first `relative_id` is at least `lowest_id - 1`:
-
-    read so far   … 205 204 203 | 202          frontier: lowest_id = 203
-    accepted                204 203 202 201    overlaps
-    accepted                        202 201    touches: no relative_id is missing in between
-    gap                                 200    201 and 202 may exist: step back until a page overlaps
+The frontier is the lowest `relative_id` read so far. Page 1 is always accepted, because no row is above it. Any other
+page is accepted only if its first `relative_id` is at least `lowest_id - 1`.
 
 A page has no gaps: it contains every session between its first and its last row that existed when it was requested. So
 an accepted page misses no session between the frontier and its last row. This holds whatever was created or deleted
 between two requests, and in whatever order the pages were requested, so also for pages that were requested in advance.
 
-The proof needs a list that is sorted newest first. If it is not, a page contradicts itself or the rows that were read
-last (`RecentRows`), or the rows above it do (`Skipped`). How the end of the list is recognised: see `reconciler`.
+The proof needs a list that is sorted newest first. If it is not, a page contradicts itself or the recent rows, or the
+rows above it do (`Skipped`). The recent rows are the lowest ones at or above the frontier: the last page or two. They
+have no gaps either, and no row can appear between them later: a `relative_id` follows the order of creation.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from operator import le, neg
 from typing import TypeAlias
 
 from attrs import frozen
 
 from ..models import Cursor, Session
-from .recent_rows import RecentRows
 from .window import Window
+
+_MAX_RECENT_ROWS = 200
 
 _MAX_OFFSET = 10**9
 """A cursor's offset is a hint, which may be wrong. Servers refuse page numbers that are too high."""
@@ -79,12 +75,13 @@ class Frontier:
         self.offset = min(cursor.offset, _MAX_OFFSET) if cursor else 0
         self.has_holes = False  # this read has found a `relative_id` missing between two rows
         self._has_reread_above = False
-        self._recent = RecentRows()
+        # The `relative_id` and `id` of the recent rows, newest first; a whole session may be large.
+        self._recent: tuple[tuple[int, str], ...] = ()
 
     @property
-    def recent_ids(self) -> Iterator[str]:
-        """The ids of the sessions that were read last."""
-        return self._recent.ids
+    def recent_ids(self) -> set[str]:
+        """The ids of the recent rows."""
+        return {session_id for _, session_id in self._recent}
 
     def mark_reread_above(self) -> None:
         """Do not return `Skipped` before the next new row: the rows above the page are requested now."""
@@ -95,13 +92,13 @@ class Frontier:
         relative_ids = [session.relative_id for session in sessions]
         if any(map(le, relative_ids, relative_ids[1:])):  # not strictly descending
             return Unordered()
-        if self._recent.are_contradicted_by(sessions):
+        if self._contradicts_recent_rows(sessions):
             return Outdated() if requested_before_last_accept else Unordered()
         if window.page > 1:
             # An empty page proves nothing: the list may have shrunk above it.
             if self.lowest_id is None or not relative_ids or relative_ids[0] < self.lowest_id - 1:
                 return Gap()
-            if not self._has_reread_above and self._recent.has_gap(relative_ids):
+            if not self._has_reread_above and self._skips_recent_rows(relative_ids):
                 return Skipped()
         return Accepted(0 if self.lowest_id is None else bisect_right(relative_ids, -self.lowest_id, key=neg))
 
@@ -118,5 +115,23 @@ class Frontier:
             self.lowest_id = sessions[-1].relative_id
             self.has_holes |= above - self.lowest_id > len(sessions) - known
             self._has_reread_above = False
-            self._recent.add(sessions[known:])
+            rows = [(session.relative_id, session.id) for session in sessions[known:]]
+            self._recent = (*self._recent, *rows)[-_MAX_RECENT_ROWS:]
         return None if self.lowest_id is None else (self.lowest_id, highest)
+
+    def _contradicts_recent_rows(self, sessions: Sequence[Session]) -> bool:
+        """Return whether a page lists a row between the recent rows that is not one of them, or has another id."""
+        if not sessions or not self._recent or sessions[0].relative_id < self._recent[-1][0]:
+            return False
+        known = dict(self._recent)
+        highest, lowest = self._recent[0][0], self._recent[-1][0]
+        return any(
+            lowest <= session.relative_id <= highest and known.get(session.relative_id) != session.id
+            for session in sessions
+        )
+
+    def _skips_recent_rows(self, relative_ids: Sequence[int]) -> bool:
+        """Return whether a page begins above the recent rows, and lists none of them."""
+        if not relative_ids or not self._recent or relative_ids[0] <= self._recent[0][0]:
+            return False
+        return dict(self._recent).keys().isdisjoint(relative_ids)

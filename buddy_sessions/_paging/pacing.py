@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .read_ahead import ReadAhead
 from .server_limits import PageSize, ServerLimits
 from .window import DOCUMENTED_SIZE, Window
 
@@ -17,19 +16,23 @@ border looks like a gap, and without a shared row the page is rejected."""
 
 
 class Pacing:
-    """Where a read goes on: at `offset`, with pages that overlap the frontier by `overlap` rows.
+    """Where a read goes on: at `offset`, with pages that overlap the frontier by `overlap` rows, `read_ahead` at once.
 
     For example, after 40 rows, with an overlap of 1 and pages of up to 20 rows: page 3 with 19 rows, of which the first
     two are known. To overlap, pages of up to 20 rows are requested even if `page_size` is smaller.
+
+    `read_ahead` grows by one after a page with mostly new rows, and is halved after any other. It starts at 1 if the
+    last list ended above `relative_id` 1, because the next one may do so, too.
     """
 
     def __init__(
-        self, per_page: int, limits: ServerLimits, read_ahead: ReadAhead, *, offset: int, overlap: int
+        self, per_page: int, limits: ServerLimits, *, offset: int, overlap: int, read_ahead: int, max_read_ahead: int
     ) -> None:
         self.page_size = PageSize(per_page, limits)
-        self.read_ahead = read_ahead
         self.offset = offset  # of the frontier, or an estimate after rows were skipped
         self.overlap = overlap
+        self.read_ahead = read_ahead if limits.retained_rows is None else 1
+        self._max_read_ahead = max_read_ahead
         self._limits = limits
         self._density = 1.0  # on the last accepted page, the share of the `relative_id`s that exist
 
@@ -66,9 +69,9 @@ class Pacing:
         may_be_end = offset == self._limits.retained_rows  # and an empty page would prove nothing
         self.overlap = 1 if may_be_end or self.is_sparse or not self._limits.trusts_short_pages else 0
         if known * 2 < count:
-            self.read_ahead.grow()
+            self.read_ahead = min(self.read_ahead + 1, self._max_read_ahead)
         else:
-            self.read_ahead.shrink()
+            self._halve_read_ahead()
         self.page_size.confirm()
 
     def skip_ahead(self, distance: int) -> None:
@@ -79,9 +82,12 @@ class Pacing:
 
     def step_back(self, window: Window, frontier_offset: int) -> None:
         """Go back after a page that has a gap above it: farther each time, or by half of the rows that were skipped."""
-        self.read_ahead.shrink()
+        self._halve_read_ahead()
         if self.offset > frontier_offset:
             self.offset = max(frontier_offset, (frontier_offset + window.start) // 2)
             self.overlap = 1
         else:
             self.overlap = max(self.overlap * 4, 1)
+
+    def _halve_read_ahead(self) -> None:
+        self.read_ahead = max(self.read_ahead // 2, 1)

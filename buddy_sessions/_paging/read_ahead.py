@@ -1,4 +1,4 @@
-"""How many pages to request at once: of one list, and of all lists that a harvest reads at the same time."""
+"""`RequestSlots`: how many pages several reads request at once."""
 
 from __future__ import annotations
 
@@ -21,23 +21,3 @@ class RequestSlots:
     def idle(self) -> int:
         """The number of slots for more pages in advance. Negative if more reads were started than there are slots."""
         return self.total - self.reads - self.pages_ahead
-
-
-class ReadAhead:
-    """The number of pages to request at once: it grows by one after a useful page, and is halved after any other."""
-
-    def __init__(self, maximum: int, *, start: int) -> None:
-        self.size = start
-        self._maximum = maximum
-
-    def grow(self) -> None:
-        """Request one page more: the last page contained mostly new rows."""
-        self.size = min(self.size + 1, self._maximum)
-
-    def shrink(self) -> None:
-        """Request half as many pages: the last page was rejected, or contained mostly known rows."""
-        self.size = max(self.size // 2, 1)
-
-    def reset(self) -> None:
-        """Request one page at a time: the pages that were planned are outdated."""
-        self.size = 1

@@ -20,7 +20,6 @@ from typing import NamedTuple
 from ..models import Cursor, Session
 from .frontier import Accepted, Frontier, Gap, Outdated, Skipped, Unordered
 from .pacing import Pacing
-from .read_ahead import ReadAhead
 from .scope import PageResult, Scope
 from .server_limits import PageLength, ServerLimits
 from .stability import check_stability
@@ -74,10 +73,14 @@ class Reconciler:
         self._limits = limits
         self._scope = Scope(after=after, min_id=min_id, since=since, max_sessions=max_sessions)
         self._frontier = Frontier(cursor)
-        # If the last list ended above `relative_id` 1, the next one may be shorter than its first one says, too.
-        first = 1 if limits.retained_rows is not None else min(read_ahead, first_read_ahead or read_ahead)
-        ahead = ReadAhead(read_ahead, start=first)
-        self._pacing = Pacing(per_page, limits, ahead, offset=self._frontier.offset, overlap=1 if cursor else 0)
+        self._pacing = Pacing(
+            per_page,
+            limits,
+            offset=self._frontier.offset,
+            overlap=1 if cursor else 0,
+            read_ahead=min(read_ahead, first_read_ahead or read_ahead),
+            max_read_ahead=read_ahead,
+        )
         self._planned: list[Window] = []
         self._requested_before_last_accept: set[Window] = set()
         self._rejected: tuple[Window, Sequence[Session]] | None = None  # kept until another page closes the gap
@@ -99,7 +102,7 @@ class Reconciler:
             self._planned.append(pacing.window_at(pacing.offset) if self.verified else pacing.unordered_window())
         if self.verified and lowest_id is not None:
             end = pacing.expected_end(lowest_id - 1 - self._scope.after, self._scope.remaining)
-            limit = min(limit, pacing.read_ahead.size)
+            limit = min(limit, pacing.read_ahead)
             while len(self._planned) < limit and self._planned[-1].end < end:
                 self._planned.append(pacing.window_at(self._planned[-1].end))
         return tuple(self._planned)
@@ -297,4 +300,4 @@ class Reconciler:
         self._planned.clear()
         self._end_check = None
         self._rejected = None
-        self._pacing.read_ahead.reset()
+        self._pacing.read_ahead = 1
