@@ -118,12 +118,12 @@ class Api:
             url = suites_url(self._base_url, *key, "sessions", session_id, "cases")
             return self._page_fetcher(url, {"status": status and status.value}, decode_cases)
 
+        name = session.id if isinstance(session, Session) else session
         return CasePaginator(
             session,
-            name=f"{key}, session {session.id if isinstance(session, Session) else session}",
-            status=status,
+            name=f"{key}, session {name}",
             fetch_from=fetch_from,
-            fetch_session=partial(self.session, key) if reads_session else None,
+            fetch_session=partial(self.session, key, name) if reads_session else None,
             new_plan=partial(
                 CasePlan,
                 per_page=self._per_page,

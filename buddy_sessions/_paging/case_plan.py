@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..models import TestCase, TestStatus
+from .._stats import Stats
+from ..models import Session, TestCase, TestStatus
 from .server_limits import PageLength, PageSize, ServerLimits
 from .stability import check_stability
 from .window import Window
@@ -26,13 +27,13 @@ class CasePlan:
         limits: ServerLimits,
         read_ahead: int,
         status: TestStatus | None,
-        expected: int | None,
         max_cases: int | None,
     ) -> None:
         self.is_complete = False  # the list was read to its end
-        self.expected = expected  # as reported by the session; None if it may still change, or is unknown
+        self.expected: int | None = None  # cases with the status, as the session reports; None if unknown
         self.count = 0  # cases with the status
-        self.duplicates = 0  # cases that were dropped because they had been read before
+        self.yielded = 0  # of these, the cases that the caller of the read has got
+        self.stats = Stats()  # without `cases` and `verified`
         self._page_size = PageSize(per_page, limits)
         self._limits = limits
         self._read_ahead = read_ahead
@@ -51,6 +52,17 @@ class CasePlan:
     def is_verified(self) -> bool:
         """Whether the list was read to its end, and has as many cases as the session reports."""
         return self.is_complete and self.count == self.expected
+
+    def expect(self, session: Session) -> None:
+        """Expect as many cases as a session reports, unless that may still change."""
+        counts = {
+            None: session.tests_count,
+            TestStatus.PASSED: session.passed_count,
+            TestStatus.FAILED: session.failed_count,
+            TestStatus.SKIPPED: session.skipped_count,
+            TestStatus.ERROR: session.error_count,
+        }
+        self.expected = counts.get(self._status) if session.is_finished else None
 
     def windows(self) -> Sequence[Window]:
         """Return the pages to request now; `accept_page` takes the page of the first window."""
@@ -81,7 +93,7 @@ class CasePlan:
                 self._page_size.confirm()
         unique = {case.id: case for case in cases if case.id not in self._ids}
         self._ids.update(unique)
-        self.duplicates += len(cases) - len(unique)
+        self.stats += Stats(pages=1, duplicates=len(cases) - len(unique))
         self._stalled_pages = 0 if unique else self._stalled_pages + 1
         check_stability("test cases", stalled_pages=self._stalled_pages, rows_by_id=len(self._ids))
         new = [case for case in unique.values() if self._status is None or case.status == self._status]

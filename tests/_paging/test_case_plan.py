@@ -18,16 +18,17 @@ def make_cases(count: int, status: TestStatus = TestStatus.PASSED, first: int = 
     return [TestCase(id=f"c{number}", name=f"test {number}", status=status) for number in range(first, first + count)]
 
 
-def make_plan(**options: Any) -> CasePlan:
+def make_plan(expected: int | None = None, **options: Any) -> CasePlan:
     defaults: dict[str, Any] = {
         "per_page": 100,
         "limits": ServerLimits(),
         "read_ahead": 1,
         "status": None,
         "max_cases": None,
-        "expected": None,
     }
-    return CasePlan(**defaults | options)
+    plan = CasePlan(**defaults | options)
+    plan.expected = expected
+    return plan
 
 
 def read(plan: CasePlan, cases: Sequence[TestCase], cap: int = 10**9) -> tuple[list[TestCase], int]:
@@ -58,7 +59,7 @@ def test_every_case_is_read_once(
     plan = make_plan(per_page=per_page, limits=limits, read_ahead=read_ahead, expected=count if is_known else None)
     found, requests = read(plan, cases, cap)
     assert found == cases
-    assert (plan.count, plan.duplicates, plan.is_verified) == (count, 0, is_known)
+    assert (plan.count, plan.stats.duplicates, plan.is_verified) == (count, 0, is_known)
     assert requests <= count // min(per_page, cap) + 2
 
 
