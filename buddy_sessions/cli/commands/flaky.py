@@ -1,35 +1,26 @@
-"""The command `flaky`: print the tests whose status changes from session to session."""
+"""The command `flaky`: print the tests whose status changes from session to session, or on one commit."""
 
 from __future__ import annotations
 
-import sys
+from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated
 
 from cyclopts import Parameter
 from cyclopts.types import PositiveInt
-from rich.table import Table
 
-from buddy_sessions import FlakyTest, TestRun, flaky_tests
+from buddy_sessions import ConfigError, ConflictingTest, FlakyTest, Session, conflicting_tests, flaky_tests
 
-from ..formats.case_tables import (
-    TEST,
-    count_sessions,
-    name_text,
-    print_hidden,
-    print_summary,
-    print_title,
-    recent_statuses,
-    title_of,
-)
-from ..formats.formatting import format_count
-from ..formats.markdown import Entry, Page, Section, code, write_markdown
-from ..formats.tables import RECENT_LEGEND, grid
-from ..formats.writers import KEYED_TEST_COLUMNS, keyed_test_row, make_writer
+from ..case_source import CaseSource
+from ..formats.case_tables import count_sessions, recent_statuses
+from ..formats.formatting import format_count, one_line
+from ..formats.markdown import code
 from ..options import DEFAULT_LAST, Access, Key, RunOptions, TestPrinting
-from ..output import Output
-from ..suite_reader import open_cases
-from .flaky_same_commit import list_conflicting_tests
+from ..test_list import ListedTest, TestList, print_tests
+
+_LAST_SAME_COMMIT = 100  # sessions, because few commits are tested several times
+_SHORT_REVISION = 7  # digits
 
 
 async def list_flaky_tests(
@@ -58,48 +49,73 @@ async def list_flaky_tests(
         same_commit: Print the tests that passed and failed on the same commit, on any branch, in the last 100 sessions
             (see --last). Only the commits that were tested several times, and failed, cost requests for test cases.
     """
+    branch = options.branches.choose()
     if same_commit:
-        await list_conflicting_tests(key, options, printing, access)
-        return
-    last = options.last or DEFAULT_LAST
-    target = access.defaults.parse_target(key)
-    output_format, selected = printing.choose(), options.branches.choose()
-    messages = access.verbosity.open()
-    async with open_cases(target, key, db=options.db, connection=access.connection, messages=messages) as source:
-        suite, branch = source.suite, await source.choose_branch(selected)
-        runs = await source.runs(branch=branch, last=last)
+        if branch is not None:
+            raise ConfigError("--same-commit looks at all branches: leave out --branch and --all-branches")
+        conflicting = partial(_find_conflicting, last=options.last or _LAST_SAME_COMMIT)
+        await print_tests(key, conflicting, options, printing, access)
+    else:
+        flaky = partial(_find_flaky, branch=branch, last=options.last or DEFAULT_LAST, changes=changes)
+        await print_tests(key, flaky, options, printing, access)
+
+
+async def _find_flaky(source: CaseSource, *, branch: str | None, last: int, changes: int) -> TestList:
+    name = await source.choose_branch(branch)
+    runs = await source.runs(branch=name, last=last)
     sessions = [run.session for run in runs]
     flaky = flaky_tests([run.cases for run in runs], window=last, changes=changes)
-    shown = flaky[: options.limit_for(output_format)]
-    summary = f"{format_count(len(flaky), 'flaky test')} in {count_sessions(sessions)}"
-    if output_format == "markdown":
-        entries = [Entry(test.key, f"{test.changes} changes, failed in {test.failed} of {test.runs}") for test in shown]
-        page = Page("flaky", suite, summary, [code(title_of(suite, branch))], [Section("Flaky tests", entries)])
-        write_markdown(sys.stdout, page, max_bytes=printing.max_bytes)
-    elif output_format == "table":
-        output = Output()
-        print_title(output, suite, branch)
-        if shown:
-            output.print(_table(shown, runs))
-            output.print_line((f"RECENT: {RECENT_LEGEND}", "dim"))
-        print_summary(output, summary)
-        print_hidden(messages, len(flaky) - len(shown))
-    else:
-        writer = make_writer(output_format, sys.stdout, (*KEYED_TEST_COLUMNS, "changes", "failed", "runs"))
-        counts = ({"changes": test.changes, "failed": test.failed, "runs": test.runs} for test in shown)
-        writer.write(
-            keyed_test_row(suite, test.key, branch, sessions) | row for test, row in zip(shown, counts, strict=True)
-        )
+    recent = recent_statuses(runs, [test.key for test in flaky])
 
-
-def _table(tests: Sequence[FlakyTest], runs: Sequence[TestRun]) -> Table:
-    recent = recent_statuses(runs, [test.key for test in tests])
-    table = grid()
-    table.add_column("CHANGES", justify="right", no_wrap=True)
-    table.add_column("FAILED", justify="right", no_wrap=True)
-    table.add_column("RECENT", no_wrap=True)
-    table.add_column(TEST, overflow="fold")
-    for test in tests:
+    def describe(test: FlakyTest) -> ListedTest:
         failed = f"{test.failed} of {test.runs}"
-        table.add_row(str(test.changes), failed, recent[test.key], name_text(test.key))
-    return table
+        cells, values = (str(test.changes), failed, recent[test.key]), (test.changes, test.failed, test.runs)
+        return ListedTest(test.key, cells, values, f"{test.changes} changes, failed in {failed}")
+
+    return TestList(
+        name,
+        sessions,
+        f"{format_count(len(flaky), 'flaky test')} in {count_sessions(sessions)}",
+        titles=("CHANGES", "FAILED", "RECENT"),
+        fields=("changes", "failed", "runs"),
+        tests=list(map(describe, flaky)),
+    )
+
+
+async def _find_conflicting(source: CaseSource, *, last: int) -> TestList:
+    """Return the tests that passed and failed on the same commit. Only commits that were tested again are read."""
+    sessions = (await source.verdicts(branch="*", last=last))[:last][::-1]
+    runs = await source.full_runs(_tested_again(sessions))
+    tests = list(map(_describe_conflict, conflicting_tests(runs)))
+    commits = len({run.session.revision for run in runs})
+    again = f"{format_count(len(runs), 'session')} of {format_count(commits, 'commit')} tested again"
+    return TestList(
+        "*",
+        sessions,
+        f"{format_count(len(tests), 'test')} passed and failed on the same commit, in {count_sessions(sessions)}",
+        titles=("COMMITS", "NEWEST", "FAILED"),
+        fields=("revisions", "failed", "runs"),
+        tests=tests,
+        note=f"{again}, {format_count(source.requests, 'request')}",
+    )
+
+
+def _describe_conflict(test: ConflictingTest) -> ListedTest:
+    newest = test.revisions[-1][:_SHORT_REVISION]
+    cells = (str(len(test.revisions)), one_line(newest), f"{test.failed} of {test.runs}")
+    commits = f"{format_count(len(test.revisions), 'commit')}, the newest {code(newest)}"
+    remark = f"failed in {test.failed} of {format_count(test.runs, 'session')} of {commits}"
+    return ListedTest(test.key, cells, (test.revisions, test.failed, test.runs), remark)
+
+
+def _tested_again(sessions: Sequence[Session]) -> list[Session]:
+    """Return the sessions of the commits that were tested several times, and failed at least once."""
+    by_revision: dict[str, list[Session]] = defaultdict(list)
+    for session in sessions:
+        by_revision[session.revision or ""].append(session)
+    again = {
+        revision
+        for revision, tested in by_revision.items()
+        if revision and len(tested) > 1 and any(session.is_failing for session in tested)
+    }
+    return [session for session in sessions if session.revision in again]

@@ -80,16 +80,6 @@ def recent_statuses(runs: Sequence[TestRun], keys: Iterable[TestKey]) -> dict[Te
     return marks
 
 
-def title_of(suite: SuiteKey, branch: str) -> str:
-    """Return what a verdict is about: a branch of a suite, or all of it if `branch` is "*"."""
-    return one_line(f"{suite}, {'all branches' if branch == '*' else f'branch {branch}'}")
-
-
-def print_title(output: Output, suite: SuiteKey, branch: str) -> None:
-    """Print what a table is about."""
-    output.print_line((title_of(suite, branch), "bold"))
-
-
 def print_summary(output: Output, text: str) -> None:
     """Print the result below a table."""
     output.print_line((f"\n{text}", "bold"))

@@ -1,0 +1,92 @@
+"""Tests that were found in the last sessions of a suite, such as the flaky ones, printed in each format."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from rich.text import Text
+
+from buddy_sessions import Session, TestKey
+
+from .case_source import CaseSource
+from .formats.case_tables import TEST, name_text, print_hidden, print_summary
+from .formats.formatting import one_line
+from .formats.markdown import Entry, Page, Section, code, write_markdown
+from .formats.tables import RECENT_LEGEND, grid
+from .formats.writers import KEYED_TEST_COLUMNS, keyed_test_row, make_writer
+from .options import Access, RunOptions, TestPrinting
+from .output import Output
+from .suite_reader import open_cases
+
+_TEXTS = {"RECENT", "NEWEST"}
+"""The titles of columns without numbers."""
+
+
+class ListedTest(NamedTuple):
+    """A test, its cells in a table and values in a row, and a remark in Markdown."""
+
+    key: TestKey
+    cells: Sequence[str | Text]
+    values: Sequence[object]
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class TestList:
+    """Tests, in which sessions of a branch they were found (oldest first), and the names of their cells and values."""
+
+    branch: str
+    sessions: Sequence[Session]
+    summary: str
+    titles: Sequence[str]
+    fields: Sequence[str]
+    tests: Sequence[ListedTest]
+    note: str = ""
+
+
+async def print_tests(
+    key: str,
+    find: Callable[[CaseSource], Awaitable[TestList]],
+    options: RunOptions,
+    printing: TestPrinting,
+    access: Access,
+) -> None:
+    """Print the tests that `find` returns. The other arguments are those of the command."""
+    target, output_format, messages = access.defaults.parse_target(key), printing.choose(), access.verbosity.open()
+    async with open_cases(target, key, db=options.db, connection=access.connection, messages=messages) as source:
+        suite, found = source.suite, await find(source)
+    tests = found.tests[: options.limit_for(output_format)]
+    title = one_line(f"{suite}, {'all branches' if found.branch == '*' else f'branch {found.branch}'}")
+    if output_format == "markdown":
+        entries = [Entry(test.key, test.remark) for test in tests]
+        page = Page("flaky", suite, found.summary, [code(title)], [Section("Flaky tests", entries)])
+        write_markdown(sys.stdout, page, max_bytes=printing.max_bytes)
+    elif output_format == "table":
+        output = Output()
+        output.print_line((title, "bold"))
+        if tests:
+            _print_table(output, found.titles, tests)
+        print_summary(output, found.summary)
+        print_hidden(messages, len(found.tests) - len(tests))
+    else:
+        writer = make_writer(output_format, sys.stdout, (*KEYED_TEST_COLUMNS, *found.fields))
+        names = [keyed_test_row(suite, test.key, found.branch, found.sessions) for test in tests]
+        values = [dict(zip(found.fields, test.values, strict=True)) for test in tests]
+        writer.write(name | row for name, row in zip(names, values, strict=True))
+    if found.note:
+        messages.print_note(found.note)
+
+
+def _print_table(output: Output, titles: Sequence[str], tests: Sequence[ListedTest]) -> None:
+    table = grid()
+    for title in titles:
+        table.add_column(title, justify="left" if title in _TEXTS else "right", no_wrap=True)
+    table.add_column(TEST, overflow="fold")
+    for test in tests:
+        table.add_row(*test.cells, name_text(test.key))
+    output.print(table)
+    if "RECENT" in titles:
+        output.print_line((f"RECENT: {RECENT_LEGEND}", "dim"))
