@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from buddy_sessions import BuddyClient, Session, Suite
+from buddy_sessions import AuthenticationError, BuddyError, Suite
 from buddy_sessions._workers import map_concurrently
 
 from ..case_source import ApiCases
-from ..errors import NothingToJudgeError
-from ..formats.tables import status_table, suite_table
+from ..errors import ExitCode, NothingToJudgeError, error_text
+from ..formats.tables import print_statuses, suite_table
 from ..formats.writers import SUITE_COLUMNS, make_writer, suite_row
 from ..judgement import Streak, newest_streak
 from ..options import Access, Printing
 from ..output import Output
 from ..suite_reader import SuiteReader
 
-_STATUS_COLUMNS = ("branch", "status", "since", "since_or_earlier", "since_date", "revision", "created_by_name")
+_STATUS_COLUMNS = (
+    "branch",
+    "status",
+    "since",
+    "since_or_earlier",
+    "since_date",
+    "revision",
+    "created_by_name",
+    "error",
+)
 
 
 async def list_suites(
@@ -30,7 +39,7 @@ async def list_suites(
     status: Annotated[bool, Parameter(show_default=False)] = False,
     printing: Printing = Printing(),
     access: Access = Access(),
-) -> None:
+) -> ExitCode:
     """Print the suites of a project, and whether they are red.
 
     For example:
@@ -48,35 +57,41 @@ async def list_suites(
     async with access.connection.open_client(messages, keys=[project]) as buddy:
         suites = await buddy.suites(workspace, name)
         with messages.progress():
-            verdicts = await _read_verdicts(buddy, suites) if status else []
-    streaks = [newest_streak(sessions) if sessions else None for sessions in verdicts]
+            source = ApiCases(buddy)
+            read = partial(_read_status, source)
+            statuses = await map_concurrently(read, suites, limit=buddy.max_concurrency) if status else []
     if output_format == "table":
-        Output().print(status_table(suites, streaks) if status else suite_table(suites))
-        return
-    writer = make_writer(output_format, sys.stdout, (*SUITE_COLUMNS, *(_STATUS_COLUMNS if status else ())))
-    rows = map(suite_row, suites)
-    writer.write([row | _status_row(streak) for row, streak in zip(rows, streaks, strict=True)] if status else rows)
+        if status:
+            print_statuses(Output(), suites, statuses)
+        else:
+            Output().print(suite_table(suites))
+    else:
+        writer = make_writer(output_format, sys.stdout, (*SUITE_COLUMNS, *(_STATUS_COLUMNS if status else ())))
+        writer.write(map(_status_row, suites, statuses) if status else map(suite_row, suites))
+    return ExitCode.SOME_SUITES_FAILED if any(isinstance(each, BuddyError) for each in statuses) else ExitCode.DONE
 
 
-async def _read_verdicts(buddy: BuddyClient, suites: Sequence[Suite]) -> list[list[Session]]:
-    """Return the newest sessions of each main branch that passed or failed, newest first."""
-    source = ApiCases(buddy)
+async def _read_status(source: ApiCases, suite: Suite) -> Streak | BuddyError | None:
+    """Return the newest streak of the main branch; None without a verdict. An error of one suite is returned."""
+    try:
+        return newest_streak(await SuiteReader(source, suite.key).verdicts())
+    except NothingToJudgeError:
+        return None
+    except AuthenticationError:
+        raise  # no other suite can be read either
+    except BuddyError as error:
+        return error
 
-    async def read(suite: Suite) -> list[Session]:
-        try:
-            return await SuiteReader(source, suite.key).verdicts()
-        except NothingToJudgeError:
-            return []
 
-    return await map_concurrently(read, suites, limit=buddy.max_concurrency)
-
-
-def _status_row(streak: Streak | None) -> dict[str, Any]:
-    """Return whether a branch is red, and since when. All values are None without a session."""
-    if streak is None:
-        return dict.fromkeys(_STATUS_COLUMNS)
-    first = streak.first
-    status = "red" if first.is_failing else "green"
-    author = first.created_by.name if first.created_by is not None else None
-    values = (first.branch, status, first.relative_id, streak.before is None, first.create_date, first.revision, author)
-    return dict(zip(_STATUS_COLUMNS, values, strict=True))
+def _status_row(suite: Suite, status: Streak | BuddyError | None) -> dict[str, Any]:
+    """Return whether the main branch of a suite is red, and since when. What is not known is None."""
+    row = {**suite_row(suite), **dict.fromkeys(_STATUS_COLUMNS)}
+    if isinstance(status, BuddyError):
+        row["error"] = error_text(status)
+    elif status is not None:
+        first = status.first
+        author = first.created_by.name if first.created_by is not None else None
+        state = "red" if first.is_failing else "green"
+        values = (first.branch, state, first.relative_id, status.before is None, first.create_date, first.revision)
+        row |= dict(zip(_STATUS_COLUMNS, (*values, author), strict=False))
+    return row

@@ -12,9 +12,10 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from buddy_sessions import RefType, Session, SessionStatus, Suite, SuiteKey
+from buddy_sessions import BuddyError, RefType, Session, SessionStatus, Suite, SuiteKey
 from buddy_sessions._export.rows import KEYED_SESSION_COLUMNS, keyed_rows
 
+from ..errors import error_text
 from ..judgement import Streak
 from ..output import Output
 from .formatting import UNKNOWN, format_age, format_duration, one_line, web_url
@@ -76,28 +77,33 @@ def suite_table(suites: Iterable[Suite]) -> Table:
     return table
 
 
-def status_table(suites: Iterable[Suite], streaks: Iterable[Streak | None]) -> Table:
-    """Return a table of suites: whether each is red, and the session since when."""
+def print_statuses(output: Output, suites: Iterable[Suite], statuses: Sequence[Streak | BuddyError | None]) -> None:
+    """Print a table of suites: whether each is red, and since which session. Below are those that were not read."""
     now = datetime.now(UTC)
     table = _key_table()
     for title in ("STATUS", "SINCE", "AGE", "COMMIT", "AUTHOR"):
         table.add_column(title, justify="right" if title == "AGE" else "left")
-    for suite, streak in zip(suites, streaks, strict=True):
-        key = _link(_text(str(suite.key)), suite.html_url)
-        if streak is None:
-            table.add_row(key, UNKNOWN)
+    failed: list[Text] = []
+    for suite, status in zip(suites, statuses, strict=True):
+        key = _text(str(suite.key))
+        if isinstance(status, BuddyError):
+            failed.append(Text.assemble(key, (f"  {one_line(error_text(status))}", "red")))
             continue
-        first = streak.first
-        state = ("red", "bold red") if first.is_failing else ("green", "green")
-        table.add_row(
-            key,
-            Text.assemble(_text(first.branch or "all branches"), " is ", state),
-            number_text(first) + ("" if streak.before is not None else " or earlier"),
-            format_age(first.create_date, now),
-            _revision(first),
-            _author(first),
-        )
-    return table
+        cells: list[Text | str] = [UNKNOWN]
+        if status is not None:
+            first = status.first
+            state = ("red", "bold red") if first.is_failing else ("green", "green")
+            cells = [
+                Text.assemble(_text(first.branch or "all branches"), " is ", state),
+                number_text(first) + ("" if status.before is not None else " or earlier"),
+                format_age(first.create_date, now),
+                _revision(first),
+                _author(first),
+            ]
+        table.add_row(_link(key, suite.html_url), *cells)
+    output.print(table)
+    for line in failed:
+        output.print_line(line)
 
 
 class SessionTable:

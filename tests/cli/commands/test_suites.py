@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from buddy_sessions.testing import FakeBuddy
+from buddy_sessions.testing import FakeBuddy, Fault
 from buddy_sessions.testing.wire import format_time
 from helpers.command_line import Call, rows
 
@@ -66,15 +66,33 @@ def test_status_says_since_when_each_main_branch_is_red(fake: FakeBuddy, call: C
         ["acme/shop/65OmRb8v", "main is green", "#1 or earlier", "1 h ago", "-", "-"],
         ["acme/shop/empty", "-"],
     ]
-    names = ("branch", "status", "since", "since_or_earlier", "since_date", "revision", "created_by_name")
+    names = ("branch", "status", "since", "since_or_earlier", "since_date", "revision", "created_by_name", "error")
     values = [
-        ("main", "red", 2, False, times[2], "cafe" * 10, "Ann"),
-        ("main", "green", 1, True, times[1], None, None),
-        (None,) * 7,
+        ("main", "red", 2, False, times[2], "cafe" * 10, "Ann", None),
+        ("main", "green", 1, True, times[1], None, None, None),
+        (None,) * 8,
     ]
     found = rows(call("suites", "acme/shop", "--status").out)
     assert [tuple(row[name] for name in names) for row in found] == values
     table = csv.DictReader(io.StringIO(call("suites", "acme/shop", "--status", "--format", "csv").out, newline=""))
     assert table.fieldnames is not None
-    assert tuple(table.fieldnames[-7:]) == names
+    assert tuple(table.fieldnames[-8:]) == names
     assert [row["since"] for row in table] == ["2", "1", ""]
+
+
+@pytest.mark.parametrize("code", [403, 404, 501])
+def test_status_of_a_suite_that_cannot_be_read_is_its_error(code: int, fake: FakeBuddy, call: Call) -> None:
+    first, _ = fake.suites.values()
+    first.create("main", status="ERROR")
+    fake.on_request = lambda request: fake.inject(Fault.status(code)) if "/65OmRb8v/" in request.path else None
+    error = f"HTTP {code} (injected fault) ({code})"
+    shown = call("suites", "acme/shop", "--status", "--format", "table")
+    assert (shown.code, len(shown.out.splitlines()), shown.err) == (3, 3, "")
+    assert shown.out.splitlines()[-1].startswith(f"acme/shop/65OmRb8v  {error}")
+    for found in (
+        rows(call("suites", "acme/shop", "--status").out),
+        csv.DictReader(io.StringIO(call("suites", "acme/shop", "--status", "--format", "csv").out, newline="")),
+    ):
+        red, failed = found
+        assert (red["status"], red["error"] or None, failed["status"] or None) == ("red", None, None)
+        assert failed["error"].startswith(error)
