@@ -11,7 +11,6 @@ from rich.text import Text
 
 from buddy_sessions import Session, TestKey
 
-from .case_source import CaseSource
 from .formats.case_tables import TEST, name_text, print_hidden, print_summary
 from .formats.formatting import one_line
 from .formats.markdown import Entry, Page, Section, code, write_markdown
@@ -19,7 +18,7 @@ from .formats.tables import RECENT_LEGEND, grid
 from .formats.writers import KEYED_TEST_COLUMNS, keyed_test_row, make_writer
 from .options import Access, RunOptions, TestPrinting
 from .output import Output
-from .suite_reader import open_cases
+from .suite_reader import SuiteReader, open_cases
 
 _TEXTS = {"RECENT", "NEWEST"}
 """The titles of columns without numbers."""
@@ -49,7 +48,7 @@ class TestList:
 
 async def print_tests(
     key: str,
-    find: Callable[[CaseSource], Awaitable[TestList]],
+    find: Callable[[SuiteReader], Awaitable[TestList]],
     options: RunOptions,
     printing: TestPrinting,
     access: Access,

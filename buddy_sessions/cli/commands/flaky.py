@@ -12,11 +12,11 @@ from cyclopts.types import PositiveInt
 
 from buddy_sessions import ConfigError, ConflictingTest, FlakyTest, Session, conflicting_tests, flaky_tests
 
-from ..case_source import CaseSource
 from ..formats.case_tables import count_sessions, recent_statuses
 from ..formats.formatting import format_count, one_line
 from ..formats.markdown import code
 from ..options import DEFAULT_LAST, Access, Key, RunOptions, TestPrinting
+from ..suite_reader import SuiteReader
 from ..test_list import ListedTest, TestList, print_tests
 
 _LAST_SAME_COMMIT = 100  # sessions, because few commits are tested several times
@@ -60,7 +60,7 @@ async def list_flaky_tests(
         await print_tests(key, flaky, options, printing, access)
 
 
-async def _find_flaky(source: CaseSource, *, branch: str | None, last: int, changes: int) -> TestList:
+async def _find_flaky(source: SuiteReader, *, branch: str | None, last: int, changes: int) -> TestList:
     name = await source.choose_branch(branch)
     runs = await source.runs(branch=name, last=last)
     sessions = [run.session for run in runs]
@@ -82,7 +82,7 @@ async def _find_flaky(source: CaseSource, *, branch: str | None, last: int, chan
     )
 
 
-async def _find_conflicting(source: CaseSource, *, last: int) -> TestList:
+async def _find_conflicting(source: SuiteReader, *, last: int) -> TestList:
     """Return the tests that passed and failed on the same commit. Only commits that were tested again are read."""
     sessions = (await source.verdicts(branch="*", last=last))[:last][::-1]
     runs = await source.full_runs(_tested_again(sessions))

@@ -8,10 +8,10 @@ from cyclopts.types import NonNegativeFloat
 
 from buddy_sessions import SlowTest, slowest_tests
 
-from ..case_source import CaseSource
 from ..formats.case_tables import count_sessions
 from ..formats.formatting import format_count, format_test_time
 from ..options import DEFAULT_LAST, Access, Key, Printing, RunOptions, TestPrinting
+from ..suite_reader import SuiteReader
 from ..test_list import ListedTest, TestList, print_tests
 
 
@@ -41,7 +41,7 @@ async def list_slowest_tests(
     await print_tests(key, slowest, options, TestPrinting(printing.format, printing.json), access)
 
 
-async def _find_slowest(source: CaseSource, *, branch: str | None, last: int, threshold: float | None) -> TestList:
+async def _find_slowest(source: SuiteReader, *, branch: str | None, last: int, threshold: float | None) -> TestList:
     name = await source.choose_branch(branch)
     runs = await source.runs(branch=name, last=last)
     sessions = [run.session for run in runs]
