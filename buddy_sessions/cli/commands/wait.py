@@ -11,6 +11,7 @@ from cyclopts.types import NonNegativeInt, PositiveInt
 from buddy_sessions import BuddyClient, ConfigError, SuiteKey, WaitTimeoutError
 
 from ..errors import ExitCode, NothingToJudgeError
+from ..formats.formatting import format_duration
 from ..formats.tables import session_writer
 from ..keys import find_suite
 from ..options import Access, Branch, Key, Printing
@@ -59,16 +60,20 @@ async def wait_for_sessions(
         interval: Time between two requests (default: 10s).
         exit_code: Exit with 1 if one of the sessions failed (default: 0 whether or not one failed).
     """
-    if (revision, branch, execution_id, after) == (None,) * 4:
+    selectors = {"revision": revision, "branch": branch, "execution_id": execution_id, "after": after}
+    selected = ", ".join(f"{name} {value}" for name, value in selectors.items() if value is not None)
+    if not selected:
         raise ConfigError("nothing to wait for: add --revision, --branch, --execution-id or --after")
-    output, messages = Output(), access.verbosity.open()
-    output_format = printing.choose()
+    messages, output_format = access.verbosity.open(), printing.choose()
     target = access.defaults.parse_target(key)
     async with access.connection.open_client(messages, keys=[key]) as buddy:
         suite = await find_suite(buddy, target)
+        text = f"waiting up to {format_duration(timeout.total_seconds())} for {suite} ({selected})"
+        if not messages.is_terminal:
+            messages.print_note(text)
         try:
             with messages.progress() as show:
-                show(f"waiting for {suite}…")
+                show(f"{text}…")
                 sessions = await buddy.wait(
                     suite,
                     revision=revision,
@@ -84,7 +89,7 @@ async def wait_for_sessions(
             if error.__cause__ is None and len(error.sessions) < count:
                 raise await _nothing_to_judge(buddy, suite, branch, error) from error
             raise
-    session_writer(output_format, output, suite, branch=branch)(sessions)
+    session_writer(output_format, Output(), suite, branch=branch)(sessions)
     return ExitCode.RED if exit_code and any(session.is_failing for session in sessions) else ExitCode.DONE
 
 
