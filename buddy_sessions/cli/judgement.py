@@ -1,15 +1,15 @@
-"""Whether sessions are red: which of their failing tests are new, compared with earlier sessions of a branch."""
+"""Whether sessions are red: which tests fail, what each was in earlier sessions of a branch, and their causes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import takewhile
 from typing import Literal
 
 from buddy_sessions import (
-    FailureGroup,
     QuarantinedTest,
     Session,
     SuiteKey,
@@ -26,6 +26,24 @@ Novelty = Literal["new", "known", "flaky", "quarantined"]
 NOVELTIES: tuple[Novelty, ...] = ("new", "known", "flaky", "quarantined")
 """In the order in which they are printed."""
 
+BASELINE = 10
+"""The default number of sessions of a baseline."""
+
+
+@dataclass(frozen=True)
+class Streak:
+    """The newest sessions of a branch that have the same verdict."""
+
+    first: Session
+    """The oldest of them."""
+    length: int
+    before: Session | None
+    """The session before the first one. If it is not known, the streak may be longer."""
+
+    def __str__(self) -> str:
+        """Return since when: `#380`, or `#380 or earlier`."""
+        return f"#{self.first.relative_id}" + ("" if self.before is not None else " or earlier")
+
 
 @dataclass(frozen=True)
 class FailingTest:
@@ -37,6 +55,22 @@ class FailingTest:
     failed_in: int | None = None
     excuse: str = ""
     """Why it does not count; empty for a new failure, and without a baseline."""
+    streak: Streak | None = None
+    """The last sessions before the judged ones, if the test failed in all of them."""
+
+    @property
+    def mark(self) -> str:
+        """What it was: `new`, `failing since #380`, or `flaky: failed in …`; empty without a baseline."""
+        return f"failing since {self.streak}" if self.streak is not None else self.excuse or self.baseline or ""
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Failing tests that probably have the same cause, new ones first. `template` is what their messages share."""
+
+    type: str | None
+    template: str
+    tests: Sequence[FailingTest]
 
 
 @dataclass(frozen=True)
@@ -67,11 +101,6 @@ class Judgement:
         """Whether a failure has no excuse, or a session failed without a failing test."""
         return bool(self.crashed) or any(not test.excuse for test in self.tests)
 
-    @property
-    def cases(self) -> list[TestCase]:
-        """The failing test cases."""
-        return [test.case for test in self.tests]
-
 
 def require_verdict(sessions: Sequence[Session]) -> None:
     """Raise NothingToJudgeError if none of the sessions passed or failed."""
@@ -98,59 +127,66 @@ def can_be_baseline(session: Session, judged: Sequence[Session]) -> bool:
 
 
 def compare_with_baseline(
-    judgement: Judgement, branch: str, runs: Sequence[TestRun], quarantine: Sequence[QuarantinedTest]
+    judgement: Judgement,
+    branch: str,
+    runs: Sequence[TestRun],
+    quarantine: Sequence[QuarantinedTest] = (),
+    *,
+    earlier: Sequence[TestRun] = (),
 ) -> Judgement:
-    """Return the verdict if failures in the runs of a branch, newest first, and those in quarantine are excused."""
-    today = datetime.now(UTC).date()
-    earlier = [run.cases for run in reversed(runs)]
-    found = compare_to_baseline(earlier, judgement.cases, quarantine=quarantine, today=today)
-    valid = [entry for entry in quarantine if entry.until >= today]
+    """Return the verdict if failures in the runs of a branch, newest first, and those in quarantine are excused.
 
-    def excused(test: FailingTest, novelty: Novelty) -> FailingTest:
-        key = test.case.key
-        excuse = f"{novelty}: failed in {found.failed_in[key]} of the last {len(runs)} on {branch}"
-        if novelty == "quarantined":
-            entry = next(entry for entry in valid if entry.matches(key))
-            excuse = f"quarantined until {entry.until}" + (f": {entry.reason}" if entry.reason else "")
-        return replace(
-            test, baseline=novelty, failed_in=found.failed_in[key], excuse="" if novelty == "new" else excuse
-        )
-
-    tests: list[FailingTest] = []
-    for novelty in NOVELTIES:
-        keys = {case.key for case in getattr(found, novelty)}
-        tests += [excused(test, novelty) for test in judgement.tests if test.case.key in keys]
-    sessions = [run.session for run in runs]
-    return replace(judgement, tests=tests, baseline=Baseline(branch, sessions, found.expired, found.unused))
-
-
-def find_causes(cases: Sequence[TestCase], before: Mapping[TestKey, str | None]) -> list[FailureGroup]:
-    """Return failing tests by cause: those with most new failures first, flaky ones last, then those not read.
-
-    `before` says what tests were: `new`, or a text that begins with another novelty.
+    The runs have only failing test cases. `earlier` are those before: they only say since when a test is failing.
     """
+    today = datetime.now(UTC).date()
+    cases, failing = [run.cases for run in reversed(runs)], [test.case for test in judgement.tests]
+    found = compare_to_baseline(cases, failing, quarantine=quarantine, today=today)
+    novelties = {case.key: novelty for novelty in NOVELTIES for case in getattr(found, novelty)}
+    before = [run.session for run in (*runs, *earlier)]
+    failed = {run.session.id: {case.key for case in run.cases} for run in (*runs, *earlier)}
 
-    def rank(group: FailureGroup) -> tuple[bool, int, int]:
-        marks = [before.get(case.key) or "" for case in group.cases]
-        is_unread = not any(case.has_details for case in group.cases)
-        return is_unread, -marks.count("new"), -sum(not mark.startswith("flaky") for mark in marks)
+    def compare(test: FailingTest) -> FailingTest:
+        key, novelty = test.case.key, novelties[test.case.key]
+        failed_in, streak = found.failed_in[key], None
+        excuse = f"{novelty}: failed in {failed_in} of the last {len(runs)} on {branch}"
+        if novelty == "new":
+            excuse = ""
+        elif novelty == "known":
+            streak = newest_streak(before, lambda session: key in failed[session.id])
+        elif novelty == "quarantined":
+            entry = next(entry for entry in quarantine if entry.until >= today and entry.matches(key))
+            excuse = f"quarantined until {entry.until}" + (f": {entry.reason}" if entry.reason else "")
+        return replace(test, baseline=novelty, failed_in=failed_in, excuse=excuse, streak=streak)
 
-    return sorted(group_failures(cases), key=rank)
+    tests = sorted(map(compare, judgement.tests), key=_rank)
+    return replace(judgement, tests=tests, baseline=Baseline(branch, before[: len(runs)], found.expired, found.unused))
 
 
-@dataclass(frozen=True)
-class Streak:
-    """The newest sessions of a branch that have the same verdict."""
+def _rank(test: FailingTest) -> int:
+    """Return the place of a test among others: new ones are first."""
+    return NOVELTIES.index(test.baseline or "new")
 
-    first: Session
-    """The oldest of them."""
-    length: int
-    before: Session | None
-    """The session before the first one. If it is not known, the streak may be longer."""
 
-    def __str__(self) -> str:
-        """Return since when: `#380`, or `#380 or earlier`."""
-        return f"#{self.first.relative_id}" + ("" if self.before is not None else " or earlier")
+def find_causes(tests: Iterable[FailingTest]) -> list[Cause]:
+    """Return failing tests by cause: those with most new failures first, flaky ones last, then those not read."""
+    by_case = {test.case: test for test in tests}
+    causes = [
+        Cause(group.type, group.template, sorted((by_case[case] for case in group.cases), key=_rank))
+        for group in group_failures(by_case)
+    ]
+
+    def rank(cause: Cause) -> tuple[bool, int, int]:
+        novelties = [test.baseline for test in cause.tests]
+        is_unread = not any(test.case.has_details for test in cause.tests)
+        return is_unread, -novelties.count("new"), novelties.count("flaky") - len(novelties)
+
+    return sorted(causes, key=rank)
+
+
+def count_marks(tests: Iterable[FailingTest]) -> list[tuple[str, int]]:
+    """Return what tests were, and how many of them: `("new", 3), ("failing since #380", 7)`. New ones are first."""
+    counts = Counter(test.mark.partition(":")[0] for test in tests if test.mark)
+    return sorted(counts.items(), key=lambda item: (item[0] != "new", -item[1]))
 
 
 def newest_streak(sessions: Sequence[Session], belongs: Callable[[Session], bool] | None = None) -> Streak:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from functools import wraps
 from inspect import getdoc
 from itertools import islice
@@ -39,7 +40,6 @@ from .commands.compare import list_changes
 from .errors import NothingToJudgeError, error_text
 from .formats.agent_failures import (
     cause_lines,
-    compare_with_past,
     failure_rows,
     first_failing,
     history_rows,
@@ -49,7 +49,7 @@ from .formats.agent_failures import (
 from .formats.agent_text import Row, cut, enclose, find_keys, name_of, origin, render, session_text, streak_text
 from .formats.case_tables import count_sessions
 from .formats.formatting import format_count, format_test_time
-from .judgement import can_be_baseline, find_causes
+from .judgement import BASELINE, can_be_baseline, compare_with_baseline, find_causes, judge
 from .keys import KeyDefaults, describe_suite
 from .session_names import LATEST, parse_session, parse_session_of
 from .suite_reader import SuiteReader
@@ -59,9 +59,6 @@ MAX_DETAILS = 200
 
 MAX_WAIT = 30.0
 """Seconds that a request may wait for the rate limit, because an agent waits for the result."""
-
-_BASELINE = 10
-"""The number of earlier sessions of the main branch that say which failures are new."""
 
 _STREAK = 100  # sessions in which the beginning of a red streak is searched
 _PAGE = 25  # sessions, suites, or names of tests
@@ -158,13 +155,17 @@ class Tools:
         cases = await reader.failing_cases(judged)
         cases[:MAX_DETAILS] = await reader.add_failures([(judged, case) for case in cases[:MAX_DETAILS]])
         past = await _read_past(reader, judged) if cases else []
-        before = compare_with_past(cases, past)
+        main = cut(await reader.choose_branch(None)) if past else ""
+        judgement = judge(reader.suite, [TestRun(judged, tuple(cases))])
+        tests = (compare_with_baseline(judgement, main, past) if past else judgement).tests
         title = f"{reader.suite} #{judged.relative_id}"
         if test:
             key = find_test((case.key for case in cases), test)
-            found = await reader.add_failures([(judged, case) for case in cases if case.key == key])
-            return render(f"{title}, one failing test.", [], test_rows(found, before)[offset:], offset=offset)
-        groups = find_causes(cases, before)
+            found = [each for each in tests if each.case.key == key]
+            read = await reader.add_failures([(judged, each.case) for each in found])
+            found = [replace(each, case=case) for each, case in zip(found, read, strict=True)]
+            return render(f"{title}, one failing test.", [], test_rows(found)[offset:], offset=offset)
+        causes = find_causes(tests)
         facts = [f"{session_text(judged)}."]
         if judged.branch is not None and judged.has_verdict:
             latest = judged.relative_id
@@ -176,15 +177,14 @@ class Tools:
             same_commit = ", ".join(f"#{each.relative_id} {each.status}" for each in others)
             facts.append(f"Other sessions of this commit: {cut(same_commit)}.")
         if past:
-            main = cut(await reader.choose_branch(None))
             facts.append(f"Compared with the {format_count(len(past), 'session')} of {main} before it.")
-            since = [f"#{run.session.relative_id} ({origin(run.session)})." for run in first_failing(past, before)]
+            since = [f"#{each.relative_id} ({origin(each)})." for each in first_failing(tests)]
             facts += [line for line in since if line[:-1] not in facts[1]]
-        if groups:
-            facts += ["", "Causes:", *cause_lines(groups, before)]
-        hint = "For the complete message and trace of a test, add test=NAME." if cases else ""
-        rows = islice(failure_rows(groups, before), offset, None)
-        return render(f"{title} {verdict_text(judged, cases, groups)}", facts, rows, offset=offset, hint=hint)
+        if causes:
+            facts += ["", "Causes:", *cause_lines(causes)]
+        hint = "For the complete message and trace of a test, add test=NAME." if tests else ""
+        rows = islice(failure_rows(causes), offset, None)
+        return render(f"{title} {verdict_text(judged, tests, causes)}", facts, rows, offset=offset, hint=hint)
 
     async def find_flaky_tests(self, suite: _Suite, branch: _Branch = "", last: _Last = 10, offset: _Offset = 0) -> str:
         """Find tests whose status changed at least 3 times in the last sessions, or differs on the same commit.
@@ -251,8 +251,8 @@ class Tools:
 async def _read_past(reader: SuiteReader, judged: Session) -> Sequence[TestRun]:
     """Return the sessions of the main branch that say what is new in a session, newest first."""
     try:
-        sessions = await reader.verdicts(last=_BASELINE, where=lambda each: can_be_baseline(each, [judged]))
-        return await reader.failing_runs(sessions[:_BASELINE], skip_unsaved=True)
+        sessions = await reader.verdicts(last=BASELINE, where=lambda each: can_be_baseline(each, [judged]))
+        return await reader.failing_runs(sessions[:BASELINE], skip_unsaved=True)
     except (ConfigError, NothingToJudgeError):
         return []
 

@@ -28,7 +28,7 @@ from ..formats.formatting import format_count
 from ..formats.junit import write_junit
 from ..formats.markdown import DEFAULT_MAX_BYTES, write_markdown
 from ..formats.writers import SESSION_CASE_COLUMNS, choose_format, make_writer, validate_json
-from ..judgement import Judgement, can_be_baseline, compare_with_baseline, judge, require_verdict
+from ..judgement import BASELINE, Judgement, can_be_baseline, compare_with_baseline, judge, require_verdict
 from ..options import Access, BranchOptions, Json, MaxBytes
 from ..output import Output
 from ..session_names import LATEST, parse_session
@@ -38,8 +38,6 @@ CaseFormat = Literal["table", "jsonl", "csv", "junit", "markdown"]
 
 _TABLE_LIMIT, _MESSAGES = 50, 200
 """The default numbers of tests whose messages are read, each with a request: in a table, and to find causes."""
-_LAST = 10
-"""The default number of sessions of a baseline."""
 
 
 @Parameter(name="*", group="Gate")
@@ -166,7 +164,7 @@ async def _judge(
     judgement = judge(source.suite, await source.failing_runs(sessions))
     if gate.baseline is None:
         return judgement
-    last = gate.last or _LAST
+    last = gate.last or BASELINE
     try:
         earlier = await source.verdicts(
             branch=gate.baseline, last=last, where=lambda session: can_be_baseline(session, sessions)

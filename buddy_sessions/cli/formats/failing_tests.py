@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
-from buddy_sessions import FailureGroup, Session
+from buddy_sessions import Session
 from buddy_sessions._export.rows import Row, suite_names
 
 from ..judgement import NOVELTIES, FailingTest, Judgement, find_causes
@@ -28,7 +28,7 @@ _MAX_PATTERN = 150  # characters
 def print_failing_tests(output: Output, judgement: Judgement, tests: Sequence[FailingTest], *, details: bool) -> None:
     """Print the judged sessions, some of their failing tests, and the verdict."""
     print_sessions(output, judgement.suite, *judgement.sessions)
-    remarks = [(test.case, test.excuse or test.baseline or "") for test in tests]
+    remarks = [(test.case, _remark(test)) for test in tests]
     if details:
         for case, remark in remarks:
             output.print()
@@ -42,27 +42,25 @@ def print_failing_tests(output: Output, judgement: Judgement, tests: Sequence[Fa
 def print_causes(output: Output, judgement: Judgement) -> None:
     """Print the judged sessions, the causes with the names of their tests, and the verdict."""
     print_sessions(output, judgement.suite, *judgement.sessions)
-    remarks = {test.case.key: test.excuse or test.baseline or "" for test in judgement.tests}
-    for group in _causes(judgement.tests):
-        output.print_line((f"\n{format_count(len(group.cases), 'test')}: ", "bold"), cause_text(group))
-        for case in group.cases:
-            remark = remarks[case.key] and f"  {one_line(remarks[case.key])}"
-            output.print_line("  ", name_text(case.key), (remark, "yellow"))
+    for cause in find_causes(judgement.tests):
+        output.print_line((f"\n{format_count(len(cause.tests), 'test')}: ", "bold"), cause_text(cause))
+        for test in cause.tests:
+            remark = _remark(test) and f"  {one_line(_remark(test))}"
+            output.print_line("  ", name_text(test.case.key), (remark, "yellow"))
     _print_verdict(output, judgement)
 
 
 def cause_rows(judgement: Judgement) -> Iterator[Row]:
     """Return the causes as rows."""
-    new = {test.case.key for test in judgement.tests if test.baseline == "new"}
-    for group in _causes(judgement.tests):
+    for cause in find_causes(judgement.tests):
         yield {
             **suite_names(judgement.suite),
             "relative_ids": [session.relative_id for session in judgement.sessions],
-            "type": group.type,
-            "template": group.template,
-            "count": len(group.cases),
-            "new": sum(case.key in new for case in group.cases) if judgement.baseline else None,
-            "tests": [str(case.key) for case in group.cases],
+            "type": cause.type,
+            "template": cause.template,
+            "count": len(cause.tests),
+            "new": sum(test.baseline == "new" for test in cause.tests) if judgement.baseline else None,
+            "tests": [str(test.case.key) for test in cause.tests],
         }
 
 
@@ -90,12 +88,8 @@ def failures_page(judgement: Judgement) -> Page:
         entries = [Entry(test.case.key, test.excuse and code(test.excuse), test.case.failure) for test in tests]
         sections.append(Section("Failing tests" if novelty is None else novelty.capitalize(), entries))
     title = headline(_verdict(judgement), *judgement.sessions, is_red=judgement.is_red)
-    causes = _causes([test for test in judgement.tests if not test.excuse])
+    causes = find_causes(test for test in judgement.tests if not test.excuse)
     return Page("failures", judgement.suite, title, facts, sections, causes)
-
-
-def _causes(tests: Sequence[FailingTest]) -> list[FailureGroup]:
-    return find_causes([test.case for test in tests], {test.case.key: test.baseline for test in tests})
 
 
 def print_crashed(output: Output, sessions: Sequence[Session]) -> None:
@@ -107,6 +101,10 @@ def print_crashed(output: Output, sessions: Sequence[Session]) -> None:
 def crash_facts(sessions: Sequence[Session]) -> list[str]:
     """Return why sessions failed without a failing test, in Markdown."""
     return [f"Session #{session.relative_id} {_CRASHED}: {code(_reason(session))}" for session in _first(sessions)]
+
+
+def _remark(test: FailingTest) -> str:
+    return test.excuse or test.baseline or ""
 
 
 def _print_verdict(output: Output, judgement: Judgement) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from buddy_sessions import Failure, FailureGroup
+from buddy_sessions import Failure
 
+from ..judgement import Cause
 from .formatting import escape, one_line
 
 _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -40,8 +41,8 @@ def cut_middle(text: str, limit: int) -> str:
     return f"{text[:half]}\n… {len(text) - 2 * half:,} characters left out …\n{text[-half:]}"
 
 
-def cause_text(group: FailureGroup) -> str:
+def cause_text(cause: Cause) -> str:
     """Return the type and the message that failures have in common, on one line."""
-    is_unknown = all(case.failure is None for case in group.cases)
-    text = ": ".join(filter(None, (group.type, one_line(group.template))))
+    is_unknown = all(test.case.failure is None for test in cause.tests)
+    text = ": ".join(filter(None, (cause.type, one_line(cause.template))))
     return text or ("messages that were not read" if is_unknown else "no message")

@@ -13,8 +13,9 @@ from itertools import islice
 from typing import TextIO
 from urllib.parse import quote
 
-from buddy_sessions import Failure, FailureGroup, Session, SuiteKey, TestKey
+from buddy_sessions import Failure, Session, SuiteKey, TestKey
 
+from ..judgement import Cause
 from .failure_text import cause_text, trace_of
 from .formatting import UNKNOWN, format_count, one_line, web_url
 from .tables import ref_text
@@ -65,7 +66,7 @@ class Page:
     headline: str
     facts: Sequence[str]
     sections: Sequence[Section]
-    causes: Sequence[FailureGroup] = ()
+    causes: Sequence[Cause] = ()
 
 
 def code(text: str, *, limit: int = _MAX_TEXT) -> str:
@@ -144,7 +145,7 @@ def _choose_tests(page: Page, budget: int) -> tuple[Sequence[Section], list[str]
             if sum(map(_cost, names, traces)) <= rest:
                 return page.sections, names, traces
 
-    ranks = {case.key: rank for group in page.causes for rank, case in enumerate(group.cases)}
+    ranks = {test.case.key: rank for cause in page.causes for rank, test in enumerate(cause.tests)}
     sections = [
         Section(section.title, sorted(section.entries, key=lambda entry: ranks.get(entry.key, 0)))
         for section in page.sections
@@ -184,8 +185,8 @@ def _render_section(section: Section, shown: Sequence[tuple[str, str]]) -> str:
     return f"### {section.title} ({len(section.entries):,})\n\n{''.join([*blocks, *items])}".rstrip()
 
 
-def _cause(group: FailureGroup) -> str:
-    return f"{format_count(len(group.cases), 'test')}: {code(cause_text(group))}"
+def _cause(cause: Cause) -> str:
+    return f"{format_count(len(cause.tests), 'test')}: {code(cause_text(cause))}"
 
 
 def _names(sections: Sequence[Section]) -> Iterator[str]:

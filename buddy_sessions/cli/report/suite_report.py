@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from statistics import median
 from typing import Literal, NamedTuple
+
+from attrs import evolve
 
 from buddy_sessions import (
     Session,
     SessionStore,
     Suite,
     SuiteKey,
-    TestCase,
-    TestKey,
-    compare_to_baseline,
+    TestRun,
     main_branch,
 )
 
 from ..formats.tables import sparkline
-from ..judgement import Novelty, Streak, find_causes, newest_streak
+from ..judgement import (
+    BASELINE,
+    Cause,
+    FailingTest,
+    Streak,
+    compare_with_baseline,
+    count_marks,
+    find_causes,
+    judge,
+    newest_streak,
+)
 
 RECENT = 20
 """The number of sessions that a pass rate and a duration are computed from."""
-
-BASELINE = 10
-"""The number of earlier sessions that say whether a failure is new or flaky."""
 
 NEWEST = 100
 """The number of newest sessions of a suite in which other branches are searched."""
@@ -35,29 +42,10 @@ MAX_OTHERS = 20
 """The number of other branches of a suite that are kept."""
 
 _MAX_VERDICTS = 2000  # sessions of the branch that are read: older ones change nothing but the length of a streak
+_MAX_STREAK = 50  # sessions in which is searched since when the tests of a newly red suite fail
 _MAX_DURATION = 10**9  # seconds; larger values are mistakes
 
 State = Literal["newly red", "still red", "recovered", "green", "unknown"]
-
-
-class FailingTest(NamedTuple):
-    """A test that fails in the latest session. `failed_in` is the number of sessions of the baseline that it failed in.
-
-    It is `known` if it failed in the latest session of the baseline, `flaky` if only in others, otherwise `new`.
-    """
-
-    key: TestKey
-    html_url: str | None
-    mark: Novelty
-    failed_in: int
-
-
-class Cause(NamedTuple):
-    """Failing tests that probably have the same cause, new ones first."""
-
-    type: str | None
-    message: str
-    tests: list[FailingTest]
 
 
 class Figures(NamedTuple):
@@ -77,7 +65,8 @@ class Figures(NamedTuple):
 class Scope(NamedTuple):
     """Which sessions a report is about.
 
-    `branch` is None for the main branch of each suite, "*" for all. What happened at `new_since` or later is new.
+    `branch` is None for the main branch of each suite, "*" for all. What turned red or green at `new_since` or later
+    is new.
     """
 
     branch: str | None
@@ -94,9 +83,8 @@ class SuiteReport:
     latest: Session | None  # the newest session with a verdict
     streak: Streak | None  # the sessions up to `latest` that have its verdict
     red_streak: Streak | None  # for a suite that has recovered, the sessions before that failed
-    causes: Sequence[Cause]  # why tests fail in `latest`, most new failures first
-    baseline: int  # the number of earlier sessions that say which failures are new
-    are_cases_saved: bool  # whether the failing tests of `latest` are in the database
+    causes: Sequence[Cause]  # why tests fail in `latest`, most new failures first; empty if no failing tests are saved
+    baseline: int  # the number of sessions before `latest` that say which failures are new
     recent: Figures  # of the newest sessions
     before: Figures  # of as many sessions before
     others: Sequence[Session]  # the newest with a verdict of other branches, tags and pull requests, newest first
@@ -113,9 +101,14 @@ class SuiteReport:
         """All failing tests of the latest session."""
         return [test for cause in self.causes for test in cause.tests]
 
+    @property
+    def marks(self) -> list[tuple[str, int]]:
+        """What the failing tests were before, and how many of them."""
+        return count_marks(self.tests)
+
     def is_only_flaky(self) -> bool:
         """Return whether all tests that fail are flaky, and there is at least one."""
-        return bool(self.causes) and all(test.mark == "flaky" for test in self.tests)
+        return [mark for mark, _ in self.marks] == ["flaky"]
 
 
 def ended(session: Session) -> datetime | None:
@@ -126,31 +119,23 @@ def ended(session: Session) -> datetime | None:
 async def read_suite(store: SessionStore, suite: Suite, scope: Scope) -> SuiteReport:
     """Return the report of a suite. Raises StoreError if the database cannot be read."""
     branch, newest, verdicts, read = await _read_sessions(store, suite.key, scope)
-    latest = verdicts[0] if verdicts else None
     streak = newest_streak(verdicts) if verdicts else None
     previous = verdicts[streak.length :] if streak else []
     state = _state(streak, previous, scope.new_since)
-    causes: list[Cause] = []
-    baseline: Sequence[Session] = []
     others = [] if branch is None else _latest_of_others(newest, branch)
-    are_cases_saved = True
-    if latest is not None and latest.is_failing:
-        older = previous if state == "newly red" else [it for it in verdicts if not _is_new(it, scope.new_since)]
-        baseline = older[:BASELINE][::-1]
-        failing = await _failing_cases(store, suite.key, latest)
-        runs = [await _failing_cases(store, suite.key, each) for each in baseline]
-        causes = _causes(runs, failing)
-        are_cases_saved = bool(failing) or not (latest.failed_count or latest.error_count)
+    causes: list[Cause] = []
+    if streak is not None and streak.first.is_failing:
+        reach = max(BASELINE, min(streak.length, _MAX_STREAK)) if state == "newly red" else BASELINE
+        causes = await _find_causes(store, suite.key, branch, verdicts[: 1 + reach])
     return SuiteReport(
         suite=suite,
         branch=branch,
         state=state,
-        latest=latest,
+        latest=verdicts[0] if verdicts else None,
         streak=streak,
         red_streak=newest_streak(previous) if state == "recovered" else None,
         causes=causes,
-        baseline=len(baseline),
-        are_cases_saved=are_cases_saved,
+        baseline=len(verdicts[1 : 1 + BASELINE]),
         recent=_figures(verdicts[:RECENT]),
         before=_figures(verdicts[RECENT : 2 * RECENT]),
         others=others[:MAX_OTHERS],
@@ -193,32 +178,35 @@ def _state(streak: Streak | None, previous: Sequence[Session], since: datetime) 
     return "recovered" if is_new and previous else "green"
 
 
-async def _failing_cases(store: SessionStore, suite: SuiteKey, session: Session) -> list[TestCase]:
-    """Return the failing test cases of a session that were saved."""
-    return [case for case in await store.cases(suite, session) if case.is_failing] if session.is_failing else []
+async def _find_causes(
+    store: SessionStore, suite: SuiteKey, branch: str | None, sessions: Sequence[Session]
+) -> list[Cause]:
+    """Return why tests fail in the first of these sessions of a branch, newest first. The others say since when."""
+    latest, *past = [await _failing_run(store, suite, session) for session in sessions]
+    judgement = judge(suite, [latest])
+    if past:
+        where = branch or "all branches"
+        judgement = compare_with_baseline(judgement, where, past[:BASELINE], earlier=past[BASELINE:])
+    return [_shorten(cause) for cause in find_causes(judgement.tests)]
 
 
-def _causes(baseline: Sequence[Iterable[TestCase]], failing: Sequence[TestCase]) -> list[Cause]:
-    """Return the failing tests by cause: causes with most new failures first."""
-    comparison = compare_to_baseline(baseline, failing)
-    marks: dict[Novelty, list[TestCase]] = {"new": comparison.new, "flaky": comparison.flaky, "known": comparison.known}
-    marked: dict[TestKey, Novelty] = {case.key: mark for mark, cases in marks.items() for case in cases}
-    causes: list[Cause] = []
-    for group in find_causes([case for cases in marks.values() for case in cases], marked):
-        tests = [FailingTest(it.key, it.html_url, marked[it.key], comparison.failed_in[it.key]) for it in group.cases]
-        tests.sort(key=lambda test: [*marks].index(test.mark))
-        causes.append(Cause(group.type, _message(group.type, group.template, group.cases), tests))
-    return causes
+async def _failing_run(store: SessionStore, suite: SuiteKey, session: Session) -> TestRun:
+    """Return a session with the failing test cases that were saved, one for each test."""
+    cases = await store.cases(suite, session) if session.is_failing else []
+    return TestRun(session, tuple({case.key: case for case in cases if case.is_failing}.values()))
 
 
-def _message(kind: str | None, template: str, cases: Sequence[TestCase]) -> str:
-    """Return what the failures of one cause say: what they have in common, or the message if it tells more."""
-    failure = cases[0].failure
+def _shorten(cause: Cause) -> Cause:
+    """Return a cause whose tests have no traces, which are long. Its template is the message, if that tells more."""
+    failure = cause.tests[0].case.failure
     text = (failure.message or failure.text or "").strip() if failure is not None else ""
-    message = text.splitlines()[0].removeprefix(f"{kind}: ") if text else ""
+    message, template = text.splitlines()[0].removeprefix(f"{cause.type}: ") if text else "", cause.template
     if template.startswith("at "):  # the place of messages that tell nothing
-        return f"{message} {template}"
-    return message if message and len(cases) == 1 else template
+        template = f"{message} {template}"
+    elif message and len(cause.tests) == 1:
+        template = message
+    tests = [replace(test, case=evolve(test.case, failure=None, data=None)) for test in cause.tests]
+    return Cause(cause.type, template, tests)
 
 
 def _figures(sessions: Sequence[Session]) -> Figures:

@@ -123,27 +123,38 @@ class TestSections:
         assert f"main is red since {since} (#3) by Ann, commit cafecaf. Red for 5h" in found
         assert "on 2 sessions of main." in found
         assert (
-            "4 tests fail in #4, the latest session, for 3 causes; compared with the 2 sessions of main before #3, "
-            "3 new, 1 flaky ValueError: order <number> is lost test_0 tests/cart/test_total.py > CartTest new "
-            "test_1 tests/cart/test_total.py > CartTest new ValueError: no price test_2 tests/cart/test_total.py > "
-            "CartTest new ValueError: timeout test_3 tests/cart/test_total.py > CartTest flaky: failed in 1 of 2"
+            "4 tests fail in #4, the latest session, for 3 causes; compared with the 3 sessions of main before it: "
+            "2 new, 1 failing since #3, 1 flaky "
+            "ValueError: order <number> is lost test_1 tests/cart/test_total.py > CartTest new "
+            "test_0 tests/cart/test_total.py > CartTest failing since #3 "
+            "ValueError: no price test_2 tests/cart/test_total.py > CartTest new "
+            "ValueError: timeout test_3 tests/cart/test_total.py > CartTest flaky: failed in 1 of the last 3 on main"
         ) in found
-        assert (
-            "test_3 tests/cart/test_total.py > CartTest of Backend: failed in 1 of the 2 sessions of main before #3"
-            in (section(page, "Flaky tests that fail now", "All suites"))
+        assert "CartTest of Backend, flaky: failed in 1 of the last 3 on main" in section(
+            page, "Flaky tests that fail now", "All suites"
         )
         assert section(page, "Still red", "Flaky tests").count("No suite.") == 2
 
     def test_still_red(self, render: Render, suite: FakeSuite) -> None:
         finish(suite, None, hours=200)
         since = finish(suite, "lost", hours=170)
-        finish(suite, "lost", hours=48)
+        for hours in range(48, 36, -1):
+            finish(suite, "lost", hours=hours)
         finish(suite, "lost", "no price", hours=1)
         found = section(render(), "Still red", "Recovered")
-        assert f"main is red since {since} (#2) by Ann, commit cafecaf. Red for 7d02h, on 3 sessions of main." in found
-        assert "2 tests fail in #4, the latest session, for 2 causes; compared with the 3 sessions of main " in found
+        assert f"main is red since {since} (#2) by Ann, commit cafecaf. Red for 7d02h, on 14 sessions of main." in found
+        assert "compared with the 10 sessions of main before it: 1 new, 1 failing since #5 or earlier" in found
         assert "no price test_1 tests/cart/test_total.py > CartTest new ValueError: lost test_0 tests" in found
-        assert ", 1 new ValueError: no price" in found
+
+    def test_tests_that_broke_a_busy_branch(self, render: Render, suite: FakeSuite) -> None:
+        """More sessions ago than those that a failure is compared with."""
+        finish(suite, None, "flaky", hours=7)
+        finish(suite, None, hours=6)
+        for _ in range(12):
+            finish(suite, "lost", hours=5)
+        finish(suite, "lost", "flaky", hours=1)
+        found = section(render(), "Newly red", "Still red")
+        assert "compared with the 10 sessions of main before it: 1 new, 1 failing since #3 " in found
 
     def test_recovered(self, render: Render, suite: FakeSuite) -> None:
         finish(suite, None, hours=90)

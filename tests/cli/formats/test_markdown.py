@@ -9,10 +9,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from buddy_sessions import Failure, RefType, Session, SessionStatus, SuiteKey, TestCase, TestStatus, group_failures
+from buddy_sessions import Failure, RefType, Session, SessionStatus, SuiteKey, TestCase, TestStatus
 from buddy_sessions.cli.formats.failure_text import printable_lines
 from buddy_sessions.cli.formats.formatting import one_line
 from buddy_sessions.cli.formats.markdown import Entry, Page, Section, code, headline, places, render_markdown
+from buddy_sessions.cli.judgement import FailingTest, find_causes
 from helpers.rendered_markdown import HOSTILE, Rendered, read_html
 
 SUITE = SuiteKey("acme", "shop", "a")
@@ -29,7 +30,8 @@ def page_of(*cases: TestCase, branch: str = "main", url: str = "https://app.budd
     entries = [Entry(case.key, code(case.name), case.failure) for case in cases]
     title = headline(f"{len(cases)} tests failed", *[session] * 9, is_red=True)
     facts = [places(*[session] * 9), *[code(branch)] * 4]
-    return Page("failures", SUITE, title, facts, [Section("New", entries)], group_failures(cases))
+    causes = find_causes(FailingTest(session, case) for case in cases)
+    return Page("failures", SUITE, title, facts, [Section("New", entries)], causes)
 
 
 def rendered(page: Page, *, max_bytes: int = 65_000) -> Rendered:
