@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 from ._regions import API_HOSTS, Region
 from .errors import ConfigError
 from .models import (
+    REVISION,
     CaseScope,
     Cursor,
     Session,
@@ -150,7 +151,7 @@ def validate_revision(revision: str | None) -> str | None:
     """Return the hash of a commit, or its beginning, in lower case; None for any commit."""
     if revision is None:
         return None
-    if not isinstance(revision, str) or not re.fullmatch("[0-9a-fA-F]{7,64}", revision):
+    if not isinstance(revision, str) or not REVISION.fullmatch(revision):
         raise ConfigError(f"revision must be at least 7 digits of the hash of a commit, not {revision!r}")
     return revision.lower()
 

@@ -71,6 +71,8 @@ _VERDICTS = frozenset({SessionStatus.SUCCESSFUL, SessionStatus.ERROR})
 _FINISHED = _VERDICTS | {SessionStatus.SKIPPED}
 _API_PATH = r"/workspaces/([^/]+)/projects/([^/]+)/unit-tests/suites/([^/]+)(?:/sessions/([^/]+))?(?:/|$)"
 _BROWSER_PATH = r"/([^/]+)/([^/]+)/unit-tests/([^/]+)(?:/([^/]+))?(?:/|$)"
+REVISION = re.compile("[0-9a-fA-F]{7,64}")
+"""The hash of a commit, or its beginning."""
 
 
 class SuiteKey(NamedTuple):

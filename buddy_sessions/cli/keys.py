@@ -1,4 +1,8 @@
-"""The suites and projects that arguments name: by key, by a part of a key, or by URL."""
+"""The suites, projects and sessions that arguments name.
+
+A suite or a project is named by its key, by a part of its key, or by a URL; a session by a URL, `latest`, its
+relative_id, its ID, or the beginning of a commit's hash.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +15,19 @@ from urllib.parse import unquote, urlsplit
 
 from cyclopts import Parameter
 
-from buddy_sessions import BuddyClient, ConfigError, Suite, SuiteKey
+from buddy_sessions import BuddyClient, ConfigError, Suite, SuiteKey, parse_session_url
+from buddy_sessions.models import REVISION
 
 _T = TypeVar("_T")
 
 Target: TypeAlias = SuiteKey | tuple[str, str]
 """A suite, or the workspace and the name of a project, which stand for all its suites."""
+
+LATEST = "latest"
+"""The name of the newest session that says whether a branch is good."""
+
+_RELATIVE_ID = re.compile("#([0-9]{1,18})|([0-9]{1,7})")
+_HASH_LENGTH = 40  # digits of a whole hash, which no ID has
 
 _PROJECT_PATHS = (
     ".*/workspaces/([^/]+)/projects/([^/]+)(?:/unit-tests(?:/suites)?)?/?",  # of the API, also on premises
@@ -56,6 +67,43 @@ def parse_argument(parse: Callable[[str], _T], text: str) -> _T:
         return parse(text)
     except ValueError as error:
         raise ConfigError(str(error)) from None
+
+
+def parse_session(defaults: KeyDefaults, key: str, session: str | None = None) -> tuple[Target, str | None]:
+    """Return the suite of a key, and the name of a session; None if neither `key` nor `session` names one."""
+    target = defaults.parse_target(key)
+    is_session = "://" in key and isinstance(target, SuiteKey) and parse_session_url(key)[1] is not None
+    if session is None:
+        return target, key if is_session else None
+    if is_session:
+        raise ConfigError(f"two sessions: {key!r} is the URL of one, so leave out {session!r}")
+    return target, parse_session_of(target, session)
+
+
+def parse_session_of(suite: Target, text: str) -> str:
+    """Return the name of a session of a suite. Raises ConfigError for a URL of something else."""
+    if "://" in text:
+        key, session = parse_argument(parse_session_url, text)
+        if key != suite or session is None:
+            raise ConfigError(
+                f"not a session of {'/'.join(suite)}: {text!r}; write its relative_id or ID, or paste its URL"
+            )
+    return text
+
+
+def possible_ids(name: str) -> list[int | str]:
+    """Return what a name is if it is a `relative_id` (`#383`, or at most seven digits), and if it is an ID or a URL."""
+    if "://" in name:
+        return [parse_session_url(name)[1] or name]
+    match = _RELATIVE_ID.fullmatch(name)
+    relative_ids = [int(match[1] or match[2])] if match else []
+    is_id = not name.startswith("#") and not (is_revision(name) and len(name) >= _HASH_LENGTH)
+    return [*relative_ids, *([name] if is_id else [])]
+
+
+def is_revision(name: str) -> bool:
+    """Return whether a name can be the hash of a commit, or its beginning."""
+    return REVISION.fullmatch(name) is not None
 
 
 def check_host(buddy: BuddyClient, text: str) -> None:

@@ -50,8 +50,7 @@ from .formats.agent_text import Row, cut, enclose, find_keys, name_of, origin, r
 from .formats.case_tables import count_sessions
 from .formats.formatting import format_count, format_test_time
 from .judgement import BASELINE, can_be_baseline, compare_with_baseline, find_causes, judge
-from .keys import KeyDefaults, describe_suite
-from .session_names import LATEST, parse_session, parse_session_of
+from .keys import LATEST, KeyDefaults, describe_suite, parse_session, parse_session_of
 from .suite_reader import SuiteReader
 
 MAX_DETAILS = 200

@@ -16,10 +16,9 @@ from buddy_sessions.models import SuiteKey, has_revision
 from .case_source import CaseSource, SavedCases, open_source
 from .errors import NothingToJudgeError
 from .formats.formatting import format_count
-from .keys import Target
+from .keys import LATEST, Target, is_revision, possible_ids
 from .options import Connection
 from .output import Output
-from .session_names import LATEST, is_revision, possible_ids
 from .suggestions import suggest_branches
 
 _NEWEST = 100  # sessions that say which branch is the main one
@@ -76,7 +75,7 @@ class SuiteReader:
         raise NothingToJudgeError(hint) if hint else self._not_finished(of_branch)
 
     async def find(self, name: str, *, branch: str | None = None) -> list[Session]:
-        """Return the session with a name (see `session_names`), or all finished sessions of a commit, newest first.
+        """Return the session with a name (see `keys`), or all finished sessions of a commit, newest first.
 
         Args:
             name: The name of a session, or of the sessions of a commit.

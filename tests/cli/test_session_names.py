@@ -90,3 +90,8 @@ def test_few_requests_find_a_relative_id_far_down(name: str, fake: FakeBuddy, ca
     code, out, err = call("failures", "acme/shop/b", name, "--format", "table")
     assert (code, suite.sessions[-7]["html_url"] in out, err) == (0, True, "")
     assert len([request for request in fake.requests if request.path.endswith("/sessions")]) <= 3 + 10 * (len(name) > 6)
+
+
+def test_whole_hash_of_a_commit_is_never_requested_as_an_id(fake: FakeBuddy, call: Call) -> None:
+    assert call("failures", A, "deadbeef" + "0" * 32).code == 0
+    assert not [request for request in fake.requests if request.path.endswith("0" * 32)]

@@ -19,9 +19,9 @@ from ..formats.markdown import Entry, Page, Section, headline, places, suite_fac
 from ..formats.tables import grid
 from ..formats.writers import SESSION_CASE_COLUMNS, make_writer, session_case_row
 from ..judgement import require_verdict
+from ..keys import LATEST, parse_session, parse_session_of
 from ..options import Access, Key, TestPrinting
 from ..output import Output
-from ..session_names import LATEST, parse_session, parse_session_of
 from ..suite_reader import open_cases
 
 _COLUMNS = ("change", *SESSION_CASE_COLUMNS, "old_time")

@@ -29,9 +29,9 @@ from ..formats.junit import write_junit
 from ..formats.markdown import DEFAULT_MAX_BYTES, write_markdown
 from ..formats.writers import SESSION_CASE_COLUMNS, choose_format, make_writer, validate_json
 from ..judgement import BASELINE, Judgement, can_be_baseline, compare_with_baseline, judge, require_verdict
+from ..keys import LATEST, parse_session
 from ..options import Access, BranchOptions, Json, MaxBytes
 from ..output import Output
-from ..session_names import LATEST, parse_session
 from ..suite_reader import SuiteReader, open_cases
 
 CaseFormat = Literal["table", "jsonl", "csv", "junit", "markdown"]

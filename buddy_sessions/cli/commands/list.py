@@ -14,10 +14,9 @@ from buddy_sessions import ConfigError, Session, SessionPaginator
 
 from ..formats.formatting import format_count, format_requests
 from ..formats.tables import RECENT_LEGEND, session_writer
-from ..keys import find_suite
+from ..keys import find_suite, parse_session
 from ..options import Access, Branch, Key, Printing
 from ..output import Output
-from ..session_names import parse_session
 from ..suggestions import check_branch
 from ..times import Since
 
