@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias, TypedDict
+from typing import Annotated, Any, Literal, TypeAlias
 
 from cyclopts import Parameter, Token
 from cyclopts.types import NonNegativeInt, PositiveInt
@@ -17,7 +16,7 @@ from buddy_sessions import BuddyClient, ConfigError
 
 from .files import read_text
 from .formats.markdown import DEFAULT_MAX_BYTES, MIN_BYTES
-from .formats.writers import DataFormat, Format, choose_format, validate_json
+from .formats.writers import choose_format
 from .keys import KeyDefaults, check_host
 from .output import Output
 from .suite_selection import KeyFile
@@ -66,7 +65,7 @@ OUT = Parameter(
     "suites were read.",
 )
 RowFormat: TypeAlias = Annotated[
-    DataFormat | None,
+    Literal["jsonl", "csv"] | None,
     Parameter(
         help="Output format (default: jsonl). In csv, an apostrophe is put before text that looks like a formula."
     ),
@@ -102,15 +101,14 @@ class Verbosity:
 class Printing:
     """How data is printed."""
 
-    format: Format | None = None
+    format: Literal["table", "jsonl", "csv"] | None = None
     """Output format (default: table on a terminal, otherwise jsonl). In csv, an apostrophe is put before text
     that looks like a formula."""
     json: Json = False
 
-    def choose(self) -> Format:
+    def choose(self) -> str:
         """Return the format to print. Raises ConfigError if the two options contradict each other."""
-        validate_json(self.format, json=self.json)
-        return "jsonl" if self.json else choose_format(self.format)
+        return choose_format(self.format, json=self.json)
 
 
 @Parameter(name="*")
@@ -124,18 +122,9 @@ class TestPrinting:
     json: Json = False
     max_bytes: MaxBytes = DEFAULT_MAX_BYTES
 
-    def choose(self) -> Literal["table", "jsonl", "csv", "markdown"]:
+    def choose(self) -> str:
         """Return the format to print. Raises ConfigError if the two options contradict each other."""
-        validate_json(self.format, json=self.json)
-        return "jsonl" if self.json else self.format or choose_format(None)
-
-
-class Filters(TypedDict):
-    """Which sessions of a suite are read."""
-
-    branch: str | None
-    after: int | None
-    since: datetime | None
+        return choose_format(self.format, json=self.json)
 
 
 @Parameter(name="*")
@@ -150,10 +139,6 @@ class ReadOptions:
     since: Since = None
     concurrency: PositiveInt = 8
     """Maximum number of requests at once."""
-
-    def filters(self) -> Filters:
-        """Return the sessions to read as keyword arguments of `BuddyClient.harvest` and `SessionStore.sync`."""
-        return {"branch": self.branch, "after": self.after, "since": self.since}
 
 
 @Parameter(name="*")

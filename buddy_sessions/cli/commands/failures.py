@@ -27,14 +27,12 @@ from ..formats.failing_tests import (
 from ..formats.formatting import format_count
 from ..formats.junit import write_junit
 from ..formats.markdown import DEFAULT_MAX_BYTES, write_markdown
-from ..formats.writers import SESSION_CASE_COLUMNS, choose_format, make_writer, validate_json
+from ..formats.writers import SESSION_CASE_COLUMNS, choose_format, make_writer
 from ..judgement import BASELINE, Judgement, can_be_baseline, compare_with_baseline, judge, require_verdict
 from ..keys import LATEST, parse_session
 from ..options import Access, BranchOptions, Json, MaxBytes
 from ..output import Output
 from ..suite_reader import SuiteReader, open_cases
-
-CaseFormat = Literal["table", "jsonl", "csv", "junit", "markdown"]
 
 _TABLE_LIMIT, _MESSAGES = 50, 200
 """The default numbers of tests whose messages are read, each with a request: in a table, and to find causes."""
@@ -78,7 +76,7 @@ async def list_failures(
     details: Annotated[bool, Parameter(show_default=False)] = False,
     group: Annotated[bool, Parameter(show_default=False)] = False,
     limit: PositiveInt | None = None,
-    format: CaseFormat | None = None,  # noqa: A002 - the name of the option
+    format: Literal["table", "jsonl", "csv", "junit", "markdown"] | None = None,  # noqa: A002 - the name of the option
     json: Json = False,
     max_bytes: MaxBytes = DEFAULT_MAX_BYTES,
     db: Path | None = None,
@@ -110,7 +108,9 @@ async def list_failures(
     branch = branches.choose()
     if name not in {None, LATEST} and branch is not None:
         raise ConfigError("--branch selects the latest session: leave it out, or do not name a session")
-    output_format = _choose_format(format, json=json, group=group)
+    output_format = choose_format(format, json=json)
+    if group and output_format == "junit":
+        raise ConfigError("--group contradicts --format junit: leave out one of them")
     quarantine = gate.read_quarantine()
     messages = access.verbosity.open()
     async with open_cases(target, key, db=db, connection=access.connection, messages=messages) as source:
@@ -139,14 +139,7 @@ async def list_failures(
     return ExitCode.RED if gate.exit_code and judgement.is_red else ExitCode.DONE
 
 
-def _choose_format(requested: CaseFormat | None, *, json: bool, group: bool) -> CaseFormat:
-    validate_json(requested, json=json)
-    if group and requested == "junit":
-        raise ConfigError("--group contradicts --format junit: leave out one of them")
-    return "jsonl" if json else requested or choose_format(None)
-
-
-def _default_limit(output_format: CaseFormat, *, group: bool) -> int | None:
+def _default_limit(output_format: str, *, group: bool) -> int | None:
     """Return the number of tests whose messages are read; None for all."""
     if group or output_format == "markdown":
         return _MESSAGES
@@ -175,13 +168,11 @@ async def _judge(
     return compare_with_baseline(judgement, gate.baseline, await source.failing_runs(earlier[:last]), quarantine)
 
 
-def _print_causes(output_format: CaseFormat, judgement: Judgement) -> None:
+def _print_causes(output_format: str, judgement: Judgement) -> None:
     if output_format == "table":
         print_causes(Output(), judgement)
     else:
-        make_writer("csv" if output_format == "csv" else "jsonl", sys.stdout, CAUSE_COLUMNS).write(
-            cause_rows(judgement)
-        )
+        make_writer(output_format, sys.stdout, CAUSE_COLUMNS).write(cause_rows(judgement))
 
 
 def _print_notes(messages: Output, judgement: Judgement, *, unread: int) -> None:

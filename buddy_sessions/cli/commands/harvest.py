@@ -43,7 +43,13 @@ async def harvest_suites(
     with open_destination(output_format, out, source=source) as destination:
         async with (
             access.connection.open_client(messages, keys=key, max_concurrency=options.concurrency) as buddy,
-            buddy.harvest(selection.suites(buddy), **options.filters(), on_failure="collect") as harvest,
+            buddy.harvest(
+                selection.suites(buddy),
+                branch=options.branch,
+                after=options.after,
+                since=options.since,
+                on_failure="collect",
+            ) as harvest,
         ):
             progress = HarvestProgress(buddy, selection, harvest, Forecast(options))
             is_data_on_terminal = out is None and output_format is not None and sys.stdout.isatty()

@@ -63,7 +63,9 @@ async def sync_suites(
         store.sync(
             buddy,
             selection.suites(buddy),
-            **options.filters(),
+            branch=options.branch,
+            after=options.after,
+            since=options.since,
             cases=cases,
             details=details,
             keep=keep,

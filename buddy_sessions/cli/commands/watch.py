@@ -33,7 +33,7 @@ from buddy_sessions._export.rows import KEYED_SESSION_COLUMNS, case_row, keyed_r
 from ..formats.case_tables import name_text, outcome_text
 from ..formats.formatting import UNKNOWN, format_count, format_duration, one_line
 from ..formats.tables import grid, number_text, status_text
-from ..formats.writers import Format, make_writer
+from ..formats.writers import make_writer
 from ..options import Access, Keys, Printing, Source
 from ..output import Output
 from ..suite_selection import SuiteSelection
@@ -118,7 +118,7 @@ def _tests(change: Change | StatusChange) -> dict[str, Sequence[TestCase]]:
     return {"newly_failing": change.newly_failing, "fixed": change.fixed} if isinstance(change, StatusChange) else {}
 
 
-def _change_writer(output_format: Format, *, status: bool) -> Callable[[Change | StatusChange], None]:
+def _change_writer(output_format: str, *, status: bool) -> Callable[[Change | StatusChange], None]:
     """Return a function that writes a change."""
     if output_format == "table":
         return partial(_print, Output())

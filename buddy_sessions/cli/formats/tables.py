@@ -19,7 +19,7 @@ from ..errors import error_text
 from ..judgement import Streak
 from ..output import Output
 from .formatting import UNKNOWN, format_age, format_duration, one_line, web_url
-from .writers import Format, make_writer
+from .writers import make_writer
 
 _STATUSES = {
     SessionStatus.SUCCESSFUL: ("✔", "passed", "green"),
@@ -263,7 +263,7 @@ def _link(text: Text, url: str | None) -> Text:
 
 
 def session_writer(
-    output_format: Format, output: Output, suite: SuiteKey, *, branch: str | None
+    output_format: str, output: Output, suite: SuiteKey, *, branch: str | None
 ) -> Callable[[Sequence[Session]], None]:
     """Return a function that prints sessions of a suite, page by page."""
     if output_format == "table":

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TextIO
+from typing import Any, TextIO
 
 from buddy_sessions import ConfigError, Session, Suite, SuiteKey, TestCase, TestKey
 from buddy_sessions._export.rows import CASE_COLUMNS, case_row, suite_names
 from buddy_sessions._export.writers import Csv, JsonLines, RowWriter, use_utf8
 
 from .formatting import escape
-
-Format = Literal["table", "jsonl", "csv"]
-DataFormat = Literal["jsonl", "csv"]
 
 SUITE_COLUMNS = (*SuiteKey._fields, "url", "html_url", "id", "identifier", "name")
 """What the API lists of a suite."""
@@ -28,21 +25,22 @@ def prepare_stream(stream: TextIO) -> Callable[[str], str]:
     return escape if stream.isatty() else str
 
 
-def choose_format(requested: Format | None) -> Format:
-    """Return the requested format (default: table on a terminal, otherwise jsonl)."""
-    return requested or ("table" if sys.stdout.isatty() else "jsonl")
-
-
-def validate_json(requested: str | None, *, json: bool) -> None:
-    """Raise ConfigError if --format and --json contradict each other."""
+def named_format(requested: str | None, *, json: bool) -> str | None:
+    """Return the format that --format or --json names; None without them. Raises ConfigError if they differ."""
     if json and requested not in {None, "jsonl"}:
         raise ConfigError(f"--format {requested} and --json exclude each other: use one of them")
+    return "jsonl" if json else requested
 
 
-def make_writer(data_format: DataFormat, stream: TextIO, columns: Sequence[str]) -> RowWriter:
-    """Return a writer of this format. `columns` are those of CSV; JSON lines have every field of a row."""
+def choose_format(requested: str | None, *, json: bool) -> str:
+    """Return the format that is named (default: table on a terminal, otherwise jsonl)."""
+    return named_format(requested, json=json) or ("table" if sys.stdout.isatty() else "jsonl")
+
+
+def make_writer(text_format: str, stream: TextIO, columns: Sequence[str]) -> RowWriter:
+    """Return a writer of csv, or else of jsonl. `columns` are those of CSV; JSON lines have every field of a row."""
     escape_text = escape if stream.isatty() else None
-    return Csv(stream, columns, escape_text) if data_format == "csv" else JsonLines(stream, escape_text)
+    return Csv(stream, columns, escape_text) if text_format == "csv" else JsonLines(stream, escape_text)
 
 
 def suite_row(suite: Suite) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from buddy_sessions import Member, Session, SuiteKey, to_dict
 from buddy_sessions._export.rows import KEYED_SESSION_COLUMNS, keyed_rows
-from buddy_sessions.cli.formats.writers import DataFormat, make_writer
+from buddy_sessions.cli.formats.writers import make_writer
 from helpers.report_sessions import session
 from helpers.session_strategies import sessions, text
 
@@ -30,7 +30,7 @@ def compact_json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def write(data_format: DataFormat, key: SuiteKey, sessions: Iterable[Session]) -> str:
+def write(data_format: str, key: SuiteKey, sessions: Iterable[Session]) -> str:
     """Write sessions to a file, and return its text."""
     file = io.BytesIO()
     with io.TextIOWrapper(file) as stream:
