@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from buddy_sessions import BuddyError, ConfigError
-from buddy_sessions._export import files
-from buddy_sessions._export.files import NewFile
+from buddy_sessions._export.files import TEMPORARY
 
 from .errors import describe_os_error
 
@@ -24,13 +23,6 @@ def find_database(path: Path) -> Path:
 
 
 @contextmanager
-def replace_file(path: Path) -> Iterator[NewFile]:
-    """Create a new file, to be written and closed in the block, and move it to `path` if it is then complete."""
-    with explain_errors(path, files.replace_file(path)) as file:
-        yield file
-
-
-@contextmanager
 def explain_errors(path: Path, opening: AbstractContextManager[_T]) -> Iterator[_T]:
     """Enter a context that writes a file, and raise errors that say what to do in place of those of the system."""
     error_type: type[BuddyError] = ConfigError  # until the file is open
@@ -39,7 +31,7 @@ def explain_errors(path: Path, opening: AbstractContextManager[_T]) -> Iterator[
             error_type = BuddyError
             yield value
     except OSError as error:
-        is_other_file = error.filename is not None and files.TEMPORARY not in str(error.filename)
+        is_other_file = error.filename is not None and TEMPORARY not in str(error.filename)
         if isinstance(error, BrokenPipeError) or is_other_file:
             raise
         raise error_type(f"cannot write {describe_os_error(error, path)}") from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import aclosing
 from dataclasses import replace
 from functools import wraps
 from inspect import getdoc
@@ -127,12 +126,7 @@ class Tools:
         """List the sessions of a branch, newest first: whether each is red, its commit, and by whom."""
         reader, _ = await self._open(suite)
         name = await reader.choose_branch(branch or None)
-        sessions: list[Session] = []
-        async with aclosing(reader.pages(branch=name)) as pages:
-            async for page in pages:
-                sessions += page
-                if len(sessions) > offset + _PAGE:
-                    break
+        sessions = await reader.read(branch=name, count=offset + _PAGE + 1)
         shown = sessions[offset : offset + _PAGE]
         verdicts = [session for session in sessions if session.has_verdict]
         facts = [f"{streak_text(verdicts)}."] if verdicts and name != "*" else []
@@ -234,14 +228,15 @@ class Tools:
         reader, name = await self._open(suite, new)
         after = await reader.session(name or LATEST)
         before = await (reader.session(parse_session_of(reader.suite, old)) if old else reader.session_before(after))
-        changes = list_changes(compare(await reader.cases(before), await reader.cases(after)))
+        found = list_changes(compare(await reader.cases(before), await reader.cases(after)))
+        changes = {name.replace("_", " "): pairs for name, pairs in found.items()}
         facts = [f"Old: {session_text(before)}.", f"New: {session_text(after)}."]
         rows = [
-            Row(f"- {name_of(case.key)}{_slower(old_case, case)}", f"{_words(what).capitalize()} ({len(pairs):,}):")
+            Row(f"- {name_of(case.key)}{_slower(old_case, case)}", f"{what.capitalize()} ({len(pairs):,}):")
             for what, pairs in changes.items()
             for old_case, case in pairs
         ]
-        counts = ", ".join(f"{len(pairs):,} {_words(what)}" for what, pairs in changes.items())
+        counts = ", ".join(f"{len(pairs):,} {what}" for what, pairs in changes.items())
         head = f"{reader.suite} #{before.relative_id} → #{after.relative_id}: {counts}."
         hint = "For messages and causes, call get_failures."
         return render(head, facts, rows[offset:], offset=offset, hint=hint)
@@ -254,10 +249,6 @@ async def _read_past(reader: SuiteReader, judged: Session) -> Sequence[TestRun]:
         return await reader.failing_runs(sessions[:BASELINE], skip_unsaved=True)
     except (ConfigError, NothingToJudgeError):
         return []
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
 
 
 def _slower(old: TestCase | None, new: TestCase) -> str:

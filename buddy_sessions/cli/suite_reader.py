@@ -5,7 +5,7 @@ A `branch` is the name of a branch, None for the main branch, or "*" for all ses
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
@@ -39,14 +39,22 @@ class SuiteReader:
         """The number of requests for sessions, and for all test cases of sessions."""
         return self._source.requests
 
-    def pages(self, *, branch: str = "*") -> AsyncGenerator[Sequence[Session], None]:
-        """Iterate over the sessions in lists, newest first."""
-        return self._source.pages(self.suite, branch=branch)
+    async def read(
+        self, *, branch: str = "*", count: int, where: Callable[[Session], bool] = lambda _: True
+    ) -> list[Session]:
+        """Return the newest sessions for which `where` is true, newest first: `count` of them, or more."""
+        found: list[Session] = []
+        async with aclosing(self._source.pages(self.suite, branch=branch)) as pages:
+            async for page in pages:
+                found += filter(where, page)
+                if len(found) >= count:
+                    break
+        return found
 
     async def newest(self) -> list[Session]:
         """Return the newest 100 sessions, newest first. They are read once."""
         if self._newest is None:
-            self._newest = (await self._read(count=_NEWEST))[:_NEWEST]
+            self._newest = (await self.read(count=_NEWEST))[:_NEWEST]
         return self._newest
 
     async def choose_branch(self, branch: str | None) -> str:
@@ -67,7 +75,7 @@ class SuiteReader:
 
         found = list(filter(counts, self._newest or ()))
         if len(found) < last and (self._newest is None or len(self._newest) == _NEWEST):
-            found = await self._read(branch=name, count=last, where=counts)
+            found = await self.read(branch=name, count=last, where=counts)
         if found:
             return found
         of_branch = "" if name == "*" else f" of branch {name!r}"
@@ -196,7 +204,7 @@ class SuiteReader:
                 label = "session" if isinstance(each, int) else "the ID of session"
                 matches[f"{label} #{session.relative_id}"] = [session]
         if is_revision(name):
-            for session in await self._read(count=_MAX_SEARCHED):
+            for session in await self.read(count=_MAX_SEARCHED):
                 if has_revision(session, name):
                     of_commit = matches.setdefault(f"commit {session.revision}", [])
                     of_commit += [session] if session.is_finished else []
@@ -204,18 +212,6 @@ class SuiteReader:
 
     def _not_finished(self, of: str) -> NothingToJudgeError:
         return NothingToJudgeError(f"{self.suite} has no finished session{of} yet: try again when one has finished")
-
-    async def _read(
-        self, *, branch: str = "*", count: int, where: Callable[[Session], bool] = lambda _: True
-    ) -> list[Session]:
-        """Return the newest sessions for which `where` is true, newest first: `count` of them, or more."""
-        found: list[Session] = []
-        async with aclosing(self.pages(branch=branch)) as pages:
-            async for page in pages:
-                found += filter(where, page)
-                if len(found) >= count:
-                    break
-        return found
 
 
 @asynccontextmanager

@@ -42,8 +42,7 @@ class SuiteSelection:
             with _located(place):
                 self._texts.setdefault(defaults.parse_target(key), (key, place))
         self._known = {target for target in self._texts if isinstance(target, SuiteKey)}
-        self._projects = [target for target in self._texts if not isinstance(target, SuiteKey)]
-        self._pending_projects = len(self._projects)
+        self._unlisted_projects = len(self._texts) - len(self._known)
         self.failures: dict[str, BuddyError] = {}
         self.stats = Stats()
         self.started = 0
@@ -56,7 +55,7 @@ class SuiteSelection:
     @property
     def is_complete(self) -> bool:
         """Whether all suites are known."""
-        return not self._pending_projects
+        return not self._unlisted_projects
 
     async def suites(self, buddy: BuddyClient) -> AsyncIterator[SuiteKey]:
         """Iterate over the suites, then over those of projects. Raises ConfigError for names that no URL can have."""
@@ -64,14 +63,8 @@ class SuiteSelection:
             with _located(place):
                 check_host(buddy, key)
                 buddy.sessions(target if isinstance(target, SuiteKey) else SuiteKey(*target, "any"))
-        for target in self._texts:
-            if isinstance(target, SuiteKey):
-                self.started += 1
-                yield target
-        for project in self._projects:
-            suites = await self._list(buddy, project)
-            self._pending_projects -= 1
-            for suite in suites:
+        for target in sorted(self._texts, key=lambda target: not isinstance(target, SuiteKey)):
+            for suite in [target] if isinstance(target, SuiteKey) else await self._list(buddy, target):
                 self.started += 1
                 yield suite
 
@@ -84,7 +77,8 @@ class SuiteSelection:
             raise  # nothing else can be read either
         except BuddyError as error:
             self.failures["/".join(project)] = error
-            return []
+            suites = []
+        self._unlisted_projects -= 1
         new = [suite for suite in dict.fromkeys(suites) if suite not in self._known]
         self._known.update(new)
         return new

@@ -10,8 +10,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from buddy_sessions import ConfigError, SessionStore
+from buddy_sessions._export.files import replace_file
 
-from ..files import find_database, replace_file
+from ..files import explain_errors, find_database
 from ..formats.formatting import format_count
 from ..keys import KeyDefaults, select_suites
 from ..options import BranchOptions, SavedFile, Verbosity
@@ -56,7 +57,7 @@ async def report(
     now = datetime.now(UTC)
     scope = Scope(branch, new_since or now - _NEW)
     template = load_template()
-    with replace_file(out) as file:
+    with explain_errors(out, replace_file(out)) as file:
         async with SessionStore(db) as store:
             chosen = select_suites(await store.suites(), targets, db)
             suites = [await read_suite(store, each, scope) for each in chosen]
