@@ -29,11 +29,11 @@ class StoreWatchState:
 
     async def start(self, key: SuiteKey, sessions: Iterable[Session]) -> None:
         """Save the sessions that exist when the watch of a suite starts, in place of all that were saved before."""
-        await self._thread.run(start_watch, key, self._branch, list(sessions))
+        await self._thread.run(save_watch, key, self._branch, list(sessions), is_start=True)
 
     async def save(self, change: Change) -> None:
-        """Save the session of a change that was acknowledged. Of the saved sessions, keep only the newest."""
-        await self._thread.run(save_watched, change.suite, self._branch, change.session)
+        """Save the session of a change that was acknowledged."""
+        await self._thread.run(save_watch, change.suite, self._branch, [change.session])
 
 
 class StoreStatuses:
@@ -60,28 +60,23 @@ def load_watch(file: DatabaseFile, key: SuiteKey, branch: str) -> list[Session] 
     return [session_from_dict(from_json(text)) for (text,) in rows]
 
 
-def start_watch(file: DatabaseFile, key: SuiteKey, branch: str, sessions: Sequence[Session]) -> None:
-    """Save the sessions that exist when the watch of a suite starts, in place of all that were saved before."""
+def save_watch(
+    file: DatabaseFile, key: SuiteKey, branch: str, sessions: Sequence[Session], *, is_start: bool = False
+) -> None:
+    """Save sessions as a watch has seen them. Of the sessions saved for the suite, keep only the newest."""
     with file.transaction():
-        file.execute("INSERT OR IGNORE INTO watches VALUES (?, ?, ?, ?)", (*key, branch))
-        file.execute(f"DELETE FROM watched WHERE {_WATCH}", (*key, branch))
-        for session in sessions:
-            _save_session(file, key, branch, session)
-
-
-def save_watched(file: DatabaseFile, key: SuiteKey, branch: str, session: Session) -> None:
-    """Save a session as a watch has seen it. Of the sessions saved for the suite, keep only the newest."""
-    with file.transaction():
-        _save_session(file, key, branch, session)
+        if is_start:
+            file.execute("INSERT OR IGNORE INTO watches VALUES (?, ?, ?, ?)", (*key, branch))
+            file.execute(f"DELETE FROM watched WHERE {_WATCH}", (*key, branch))
+        file.execute_many(
+            "INSERT OR REPLACE INTO watched VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [
+                (*key, branch, to_sql(session.id), session.relative_id, json.dumps(to_dict(session)))
+                for session in sessions
+            ],
+        )
         old = f"SELECT rowid FROM watched WHERE {_WATCH} ORDER BY relative_id DESC LIMIT -1 OFFSET ?"
         file.execute(f"DELETE FROM watched WHERE rowid IN ({old})", (*key, branch, REMEMBERED_SESSIONS))
-
-
-def _save_session(file: DatabaseFile, key: SuiteKey, branch: str, session: Session) -> None:
-    file.execute(
-        "INSERT OR REPLACE INTO watched VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (*key, branch, to_sql(session.id), session.relative_id, json.dumps(to_dict(session))),
-    )
 
 
 def load_status(file: DatabaseFile, key: SuiteKey, branch: str) -> tuple[TestRun, bool] | None:

@@ -21,7 +21,7 @@ from buddy_sessions.store.intervals import Interval, contains
 from buddy_sessions.store.messages import PageToSave, SavedPage
 from buddy_sessions.store.pages import count_above, finish_sync, load_suite, mark_suite_missing, save_page
 from buddy_sessions.store.sessions import is_listed, load_covered, load_sessions, load_suites, save_names
-from buddy_sessions.store.watches import load_watch, save_watched, start_watch
+from buddy_sessions.store.watches import load_watch, save_watch
 from helpers import session_strategies
 from helpers.stores import KEY, OTHER_KEY, execute, make_due, marked_numbers, query
 
@@ -272,8 +272,7 @@ class TestSchema:
         for _ in range(2):
             mark_suite_missing(database, KEY, None, commit=commit_of(database))
         is_listed(database, "acme", "shop")
-        start_watch(database, KEY, "", new_sessions(1))
-        save_watched(database, KEY, "", new_session(1))
+        save_watch(database, KEY, "", new_sessions(1), is_start=True)
         load_watch(database, KEY, "")
         database.close()
         statements = {sql.strip() for sql in executed if sql.strip().startswith(("SELECT", "UPDATE", "DELETE"))}
