@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import DecodeError, StoreError
-from .schema import APPLICATION_ID, DEVELOPMENT_IDS, SCHEMA, VERSION
+from .schema import APPLICATION_ID, SCHEMA, VERSION
 
 Parameters = Sequence[object] | Mapping[str, object]
 """The parameters of a statement, by position or by name."""
@@ -61,9 +61,6 @@ class DatabaseFile:
     def open(self) -> None:
         """Open the file, or create it. Raise `StoreError` for a file of another program or version."""
         self.is_read_only = False  # unlike at the time before, if it is opened again
-        # SQLite treats a file of one byte as empty, and would overwrite it.
-        if os.path.isfile(self.path) and os.path.getsize(self.path) == 1:
-            raise StoreError(f"{self.path} is not a SQLite file, and was not changed: choose another path")
         self._connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT, isolation_level=None)
         try:
             is_new = self._is_new()  # first, since the next statements change the file
@@ -104,28 +101,26 @@ class DatabaseFile:
     def _use_wal(self) -> None:
         """Switch to WAL mode. Unlike any other statement, this one does not wait for a program that is writing."""
         end = time.monotonic() + BUSY_TIMEOUT
-        is_waiting = True
-        while is_waiting:
+        while True:
             try:
                 self.execute("PRAGMA journal_mode = WAL")
-                is_waiting = False
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
                     raise
                 time.sleep(0.01)
+            else:
+                return
 
     def _is_new(self) -> bool:
         """Return whether the file has no schema yet."""
         # In one statement, since another process may be creating the schema. A new file has none of the three values.
         sql = "SELECT * FROM pragma_application_id, pragma_user_version, (SELECT count(*) FROM sqlite_master)"
         owner, version, tables = self.execute(sql).fetchone()
-        if owner in DEVELOPMENT_IDS:
-            raise StoreError(
-                f"{self.path} was written by a version of buddy_sessions before its first release, and was not "
-                "changed: sync into a new file"
-            )
         if owner != APPLICATION_ID and (owner or version or tables):
-            raise StoreError(f"{self.path} is another program's SQLite file, and was not changed: choose another path")
+            raise StoreError(
+                f"{self.path} was written by another program, or by buddy_sessions before its first release, and was "
+                "not changed: choose another path"
+            )
         if version > VERSION:
             raise StoreError(
                 f"{self.path} was written by a newer buddy_sessions (schema {version}, supported up to {VERSION}), and "

@@ -4,10 +4,7 @@
 from __future__ import annotations
 
 APPLICATION_ID = 0x42755577
-"""Identifies the files of this package: "BuUw" in the header of the file."""
-
-DEVELOPMENT_IDS = frozenset({0x42645365, 0x42755365, 0x42755373, 0x42755374, 0x42755574, 0x42755575, 0x42755576})
-"""The identifiers of files that were written before the first release."""
+"""Identifies the files of this package: "BuUw" in the header of the file. Development versions had others."""
 
 VERSION = 1
 
