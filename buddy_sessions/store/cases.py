@@ -22,7 +22,6 @@ from .rows import (
     branch_parameters,
     to_case,
     to_case_ids,
-    to_digest,
     to_session,
     to_sql,
     to_test_row,
@@ -96,25 +95,19 @@ def save_cases(
 
 
 def _insert_cases(file: DatabaseFile, suite: int, number: int, session: Session, cases: Sequence[TestCase]) -> None:
-    """Insert the cases of a session, and what is not saved yet of their tests, groups and data."""
+    """Insert the cases of a session, and what is not saved yet of their tests and groups."""
     tests = [to_test_row(suite, session, case) for case in cases]
     groups = {group: place for place, group in enumerate({case.test_group_id: None for case in cases})}
-    data: dict[str | None, bytes] = {case.data: to_digest(case.data) for case in cases if case.data is not None}
     group_rows = [(number, place, to_sql(group)) for group, place in groups.items()]
     file.execute_many("INSERT INTO case_groups VALUES (?, ?, ?)", group_rows)
-    data_rows = [(digest, to_sql(text)) for text, digest in data.items()]
-    file.execute_many("INSERT INTO case_data (digest, data) VALUES (?, ?) ON CONFLICT DO NOTHING", data_rows)
     columns = "digest, suite, name, classname, test_group_name, id, has_markers, url, html_url"
     file.execute_many(f"INSERT INTO tests ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", tests)
     file.execute_many(
-        """
-        INSERT INTO case_rows VALUES (?, (SELECT number FROM tests WHERE digest = ?), ?, ?, ?, ?, ?, ?,
-        (SELECT number FROM case_data WHERE digest = ?))
-        """,
+        "INSERT INTO case_rows VALUES (?, (SELECT number FROM tests WHERE digest = ?), ?, ?, ?, ?, ?, ?, ?)",
         [
             (
                 *(number, digest, position, None if case.status == TestStatus.PASSED else to_sql(case.status.value)),
-                *(case.time, *to_case_ids(case)[:2], groups[case.test_group_id], data.get(case.data)),
+                *(case.time, *to_case_ids(case)[:2], groups[case.test_group_id], to_sql(case.data)),
             )
             for position, (case, (digest, *_)) in enumerate(zip(cases, tests, strict=True))
         ],
@@ -122,13 +115,9 @@ def _insert_cases(file: DatabaseFile, suite: int, number: int, session: Session,
 
 
 def _delete_cases(file: DatabaseFile, session: int) -> None:
-    """Delete the cases of a session, and the data that no other case has."""
-    sql = "SELECT DISTINCT data FROM case_rows WHERE session = ? AND data IS NOT NULL"
-    data = file.execute(sql, (session,)).fetchall()
+    """Delete the cases of a session."""
     file.execute("DELETE FROM case_rows WHERE session = ?", (session,))
     file.execute("DELETE FROM case_groups WHERE session = ?", (session,))
-    is_unused = "NOT EXISTS (SELECT 1 FROM case_rows WHERE case_rows.data = case_data.number)"
-    file.execute_many(f"DELETE FROM case_data WHERE number = ? AND {is_unused}", data)
 
 
 def forget_cases(file: DatabaseFile, suite: int, session_ids: Iterable[StoredId]) -> None:

@@ -75,7 +75,7 @@ def to_test_row(suite: int, session: Session, case: TestCase) -> Row:
     *_, id_ = to_case_ids(case)
     texts = map(to_sql, (case.name, case.classname, case.test_group_name))
     row = (suite, *texts, id_, has_markers, *(patterns if has_markers else urls))
-    return (to_digest(repr(row)), *row)
+    return (blake2b(repr(row).encode(errors="surrogatepass"), digest_size=16).digest(), *row)
 
 
 def to_case_ids(case: TestCase) -> tuple[bytes | None, StoredId | None, StoredId | None]:
@@ -84,11 +84,6 @@ def to_case_ids(case: TestCase) -> tuple[bytes | None, StoredId | None, StoredId
         return bytes.fromhex(case.id), None, None
     text = to_sql(case.id)
     return (None, None, text) if case.name in case.id else (None, text, None)
-
-
-def to_digest(text: str) -> bytes:
-    """Return the digest of a text that is stored once."""
-    return blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()
 
 
 def to_case(row: Sequence[Any]) -> TestCase:

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-APPLICATION_ID = 0x42755577
-"""Identifies the files of this package: "BuUw" in the header of the file. Development versions had others."""
+APPLICATION_ID = 0x42755578
+"""Identifies the files of this package: "BuUx" in the header of the file. Development versions had others."""
 
 VERSION = 1
 
@@ -41,7 +41,7 @@ CASE_COLUMNS = {
     "test_group_id": "case_groups.id",
     "classname": "tests.classname",
     "time": "each.time",
-    "data": "case_data.data",
+    "data": "each.data",
 }
 """The fields of a test case, as SQL for the tables of `CASES`."""
 
@@ -50,7 +50,6 @@ CASES = """
     JOIN case_rows AS each ON each.session = sessions.number
     JOIN tests ON tests.number = each.test AND tests.suite = suites.number
     LEFT JOIN case_groups ON case_groups.session = each.session AND case_groups.number = each.test_group
-    LEFT JOIN case_data ON case_data.number = each.data
 """
 """The tables of the test cases of all sessions."""
 
@@ -137,16 +136,14 @@ SCHEMA = (
     """
     CREATE TABLE case_rows (
         session INTEGER, test INTEGER, position INTEGER, status TEXT, time, id BLOB, text_id TEXT, test_group INTEGER,
-        data INTEGER,
+        data TEXT,
         PRIMARY KEY (session, test, position)
     ) WITHOUT ROWID
     """,
-    "CREATE INDEX case_rows_data ON case_rows (data) WHERE data IS NOT NULL",
-    # Internal: the ids of the groups of a session, and the texts in `data`, each once.
+    # Internal: the ids of the groups of a session, each once.
     """
     CREATE TABLE case_groups (session INTEGER, number INTEGER, id TEXT, PRIMARY KEY (session, number)) WITHOUT ROWID
     """,
-    "CREATE TABLE case_data (number INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, data TEXT NOT NULL)",
     # Internal: the sessions whose cases were read since they last changed: the scope (failed or all) of the cases that
     # are saved, null if there are none; the scope that was read last; whether the number of cases was the one that the
     # session counts; and how often they were read in this scope.
