@@ -36,7 +36,7 @@ from ._paging.window import Window
 from ._stats import Fetched, Stats
 from ._validate import validate_case
 from ._workers import map_concurrently
-from .errors import NotFoundError
+from .errors import ConfigError, NotFoundError
 from .models import FAILING, Cursor, Session, Suite, SuiteKey, TestCase, TestStatus
 
 _T = TypeVar("_T")
@@ -103,6 +103,13 @@ class Api:
         url = suites_url(self._base_url, *key, "sessions", session_id, "test-groups", group_id, "cases", case_id)
         return (await self._transport.get(url, decode_case, max_body=MAX_LONG_BODY)).result()
 
+    async def with_details(self, key: SuiteKey, session_id: str, case: TestCase) -> TestCase:
+        """Return a listed test case with its `data`; unchanged if it was deleted meanwhile, or cannot be requested."""
+        try:
+            return await self.case(key, session_id, *validate_case(case))
+        except (NotFoundError, ConfigError):  # a case without a group has no path
+            return case
+
     def cases(
         self,
         key: SuiteKey,
@@ -142,17 +149,9 @@ class Api:
         async def read(status: TestStatus) -> list[TestCase]:
             return await self.cases(key, session, status=status).collect()
 
-        async def add_details(case: TestCase) -> TestCase:
-            if not case.test_group_id:
-                return case
-            try:
-                return await self.case(key, session_id, *validate_case(case))
-            except NotFoundError:
-                return case
-
-        session_id = session.id if isinstance(session, Session) else session
         lists = await map_concurrently(read, FAILING, limit=len(FAILING))
         cases = list({case.id: case for cases in lists for case in cases}.values())
+        add_details = partial(self.with_details, key, session.id if isinstance(session, Session) else session)
         cases[:details] = await map_concurrently(add_details, cases[:details], limit=concurrency)
         return cases
 

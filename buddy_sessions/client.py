@@ -89,6 +89,7 @@ class BuddyClient:
         read_ahead = validate_int("read_ahead", options.get("read_ahead", 4))
         self._api = Api(self._transport, self._base_url, per_page=per_page, read_ahead=read_ahead)
         self._new_reader: NewReader = self._api.read_sessions
+        self._with_details = self._api.with_details
 
     @classmethod
     def from_env(

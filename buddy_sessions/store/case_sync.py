@@ -93,15 +93,13 @@ class CaseSync:
         lost = 0
         for index in failing[: self._details]:
             self.stats += Stats(requests=1)
-            try:
-                details = await self._run.buddy.case(self._key, session, cases[index])
-            except (NotFoundError, ConfigError):
-                lost += 1  # it was deleted meanwhile, or cannot be requested
-                continue
-            if details.id == cases[index].id:
-                cases[index] = details
-            else:
+            details = await self._run.buddy._with_details(  # noqa: SLF001 - as `failures` does
+                self._key, session.id, cases[index]
+            )
+            if details is cases[index] or details.id != cases[index].id:
                 lost += 1
+            else:
+                cases[index] = details
         if lost:
             _log.warning(
                 "%s: session %r: %d failing cases were not found, and have no details", self._key, session.id, lost
