@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Awaitable, Callable
 from ssl import SSLContext
 from typing import TypedDict
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from yarl import URL
 
-from ._http.credentials import Credentials
-from ._http.proxies import environment_proxy
+from ._http.credentials import Credentials, Secret
 from ._http.rate_limit import RateLimiter, RequestLimiter
 from ._http.transport import Transport
 from ._http.urls import parse_base_url, region_url
 from ._regions import Region
-from ._validate import validate_int, validate_region, validate_seconds
+from ._validate import validate_int, validate_seconds
 from .errors import ConfigError
 
 _BASE_URL_VARIABLES = "BUDDY_API_ENDPOINT", "BUDDY_API_URL", "BUDDY_BASE_URL"
@@ -90,7 +91,7 @@ def options_from_environment(options: ClientOptions) -> ClientOptions:
 def base_url_of(options: ClientOptions) -> URL:
     """Return the URL of the API that the options name."""
     region, base_url = options.get("region"), options.get("base_url")
-    region = Region.US if region is None else validate_region(region)
+    region = Region.US if region is None else Region.parse(region)
     return region_url(region) if base_url is None else parse_base_url(base_url)
 
 
@@ -111,5 +112,20 @@ def new_transport(
         timeout=timeout,
         max_attempts=validate_int("max_attempts", options.get("max_attempts", 4)),
         max_wait=max_wait,
-        proxy=environment_proxy(base_url) if uses_environment else None,
+        proxy=_environment_proxy(base_url) if uses_environment else None,
     )
+
+
+def _environment_proxy(base_url: URL) -> URL | None:
+    """Return the proxy that the environment names for a base URL, or None. aiohttp would also use `~/.netrc`."""
+    proxy = Secret(getproxies().get(base_url.scheme, ""))
+    host = base_url.host or ""
+    # An entry of NO_PROXY may contain a port.
+    if not proxy or proxy_bypass(host) or proxy_bypass(f"{host}:{base_url.port}"):
+        return None
+    # It may contain a password, so neither the message nor a local variable shows it.
+    with contextlib.suppress(ValueError):
+        if URL(proxy).scheme in ("http", "https") and URL(proxy).host:
+            return URL(proxy)
+    variable = f"{base_url.scheme}_proxy".upper()
+    raise ConfigError(f"the proxy in {variable} is invalid: use http://HOST:PORT, or http://USER:PASSWORD@HOST:PORT")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from .errors import ConfigError
+
 
 class Region(StrEnum):
     """The region of a Buddy account. A token of one region is not valid in another (Buddy's documentation)."""
@@ -17,12 +19,12 @@ class Region(StrEnum):
         """Return the region with this name, in any case.
 
         Raises:
-            ValueError: There is no such region.
+            ConfigError: There is no such region.
         """
         try:
             return cls(text.strip().upper())
         except (ValueError, AttributeError):
-            raise ValueError(
+            raise ConfigError(
                 f"unknown region {text!r}: use {', '.join(cls)}, or base_url for your own server"
             ) from None
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar, get_args
 from urllib.parse import unquote, urlsplit
 
-from ._regions import API_HOSTS, Region
+from ._regions import API_HOSTS
 from .errors import ConfigError
 from .models import (
     REVISION,
@@ -25,7 +25,6 @@ from .models import (
     parse_session_url,
 )
 
-_Text = TypeVar("_Text", bound=str)
 _Suites = TypeVar("_Suites")
 
 
@@ -130,14 +129,6 @@ def validate_suites(suites: _Suites) -> _Suites:
     return suites
 
 
-def validate_region(region: Region | str) -> Region:
-    """Return the region with this name."""
-    try:
-        return Region.parse(region)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
-
-
 def validate_branch(branch: str | None) -> str | None:
     """Return a branch name that can be sent in a URL, or None for all branches."""
     if branch is None:
@@ -156,7 +147,7 @@ def validate_revision(revision: str | None) -> str | None:
     return revision.lower()
 
 
-def validate_utf8(name: str, text: _Text) -> _Text:
+def validate_utf8(name: str, text: str) -> str:
     """Return a text that can be encoded in UTF-8."""
     try:
         text.encode()

@@ -17,8 +17,9 @@ from buddy_sessions import testing
 PACKAGE = Path(buddy_sessions.__file__).parent
 
 LAYERS: list[set[str]] = [
-    {"models", "_regions", "_version", "_interrupt"},
+    {"models", "_version", "_interrupt"},
     {"errors"},
+    {"_regions"},
     {"_stats", "_validate", "_workers", "_decoding", "_changes", "_extras"},
     {"_export", "_http", "_paging", "analysis"},
     {"_api", "_latest"},
