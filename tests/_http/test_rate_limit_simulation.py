@@ -22,19 +22,13 @@ LATENCY = 0.05  # seconds
 
 @define
 class LimitedServer:
-    """A server that accepts `limit` requests per window of `seconds`.
-
-    Attributes:
-        skew: Seconds by which its clock differs from the client's.
-        accepted: The number of accepted requests in each window.
-        throttled: The number of 429s.
-    """
+    """A server that accepts `limit` requests per window of `seconds`."""
 
     limit: int
     seconds: float
-    skew: float = 0.0
-    accepted: Counter[int] = field(factory=Counter[int])
-    throttled: int = 0
+    skew: float = 0.0  # seconds by which its clock differs from the client's
+    accepted: Counter[int] = field(factory=Counter[int])  # requests in each window
+    throttled: int = 0  # 429s
 
     def time(self) -> float:
         return 1_700_000_000 + asyncio.get_running_loop().time() + self.skew
@@ -72,23 +66,16 @@ class LimitedServer:
 
 @define
 class Simulation:
-    """Calls that start at once.
-
-    Attributes:
-        order: The numbers of the calls, in the order in which they sent their first request.
-        waited: The seconds that each call has waited.
-        failed: The numbers of the calls that have ended with a RateLimitError.
-        jumps: The number of times that the event loop has waited for a timer.
-    """
+    """Calls that start at once, each with a number."""
 
     server: LimitedServer
     calls: int
     max_wait: float = 1e6
     max_concurrency: int = 8
-    order: dict[int, None] = field(factory=dict[int, None])
-    waited: dict[int, float] = field(factory=dict[int, float])
-    failed: set[int] = field(factory=set[int])
-    jumps: int = 0
+    order: dict[int, None] = field(factory=dict[int, None])  # in which they sent their first request
+    waited: dict[int, float] = field(factory=dict[int, float])  # seconds of each call
+    failed: set[int] = field(factory=set[int])  # with a RateLimitError
+    jumps: int = 0  # how often the event loop has waited for a timer
 
     async def run(self) -> None:
         limiter = RateLimiter(max_concurrency=self.max_concurrency, max_wait=self.max_wait)

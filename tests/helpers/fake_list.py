@@ -27,18 +27,7 @@ def experienced() -> ServerLimits:
 
 
 class FakeList:
-    """Sessions by number, newest first, that are created and deleted.
-
-    Attributes:
-        numbers: The numbers of the sessions that exist.
-        stable: The visible numbers that have existed all the time.
-        cap: The size to which the server cuts larger pages.
-
-    Args:
-        numbers: The sessions at the beginning.
-        cap: The size to which the server cuts larger pages.
-        visible: Whether a number passes the filter.
-    """
+    """Sessions by number, newest first, that are created and deleted. The server cuts pages to `cap` rows."""
 
     def __init__(
         self,
@@ -48,7 +37,7 @@ class FakeList:
         visible: Callable[[int], bool] = lambda number: True,
     ) -> None:
         self.numbers = sorted(numbers, reverse=True)
-        self.stable = {number for number in self.numbers if visible(number)}
+        self.stable = {number for number in self.numbers if visible(number)}  # have existed all the time
         self.cap = cap
         self._highest = self.numbers[0] if self.numbers else 0
         self._visible = visible
@@ -76,15 +65,8 @@ class FakeList:
 class FaultyList(FakeList):
     """A list that cannot be read reliably.
 
-    Attributes:
-        age: The number of changes that the pages do not show yet: outdated snapshots are served.
-        newest_shown: The lowest `relative_id` of the newest sessions of all snapshots that were served.
-
-    Args:
-        numbers: The sessions at the beginning.
-        moved: Numbers that are out of order. Each is listed as if it were the other number.
-        doubled: Numbers that are listed twice, with two ids.
-        hidden: Numbers that a filter removes from a page after it was cut.
+    `moved` numbers are listed as if they were another number, `doubled` ones twice, with two ids; a filter removes the
+    `hidden` ones from a page after it was cut.
     """
 
     def __init__(
@@ -96,8 +78,8 @@ class FaultyList(FakeList):
         hidden: Collection[int] = (),
     ) -> None:
         super().__init__(numbers)
-        self.age = 0
-        self.newest_shown = math.inf
+        self.age = 0  # the number of changes that the pages do not show yet: outdated snapshots are served
+        self.newest_shown = math.inf  # the lowest of the newest sessions of all snapshots that were served
         self._moved = moved or {}
         self._doubled = doubled
         self._hidden = hidden
@@ -131,13 +113,7 @@ class FaultyList(FakeList):
 
 
 class NaiveReader:
-    """The usual loop: the next page until a short one. It has the interface of `Reconciler`.
-
-    Args:
-        per_page: The page size.
-        deduplicates: Whether sessions whose id was seen before are dropped.
-        read_ahead: How many pages are requested at once.
-    """
+    """The usual loop: the next page until a short one, without sessions that it has seen if it `deduplicates`."""
 
     def __init__(self, *, per_page: int, deduplicates: bool = False, read_ahead: int = 1) -> None:
         self.is_done = False

@@ -30,17 +30,11 @@ Script = bytes | Iterable[Step]
 
 @define(eq=False)
 class RawServer:
-    """A running server.
-
-    Attributes:
-        scripts: The n-th request gets the n-th response; the last one is repeated.
-        requests: The headers of the requests so far.
-        connections: The open connections.
-    """
+    """A running server: the n-th request gets the n-th script; the last one is repeated."""
 
     base_url: URL = field(init=False)
     scripts: tuple[Script, ...]
-    requests: list[bytes] = field(factory=list)
+    requests: list[bytes] = field(factory=list)  # the headers of the requests so far
     connections: set[Connection] = field(factory=set)
 
 
