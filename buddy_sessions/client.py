@@ -22,8 +22,7 @@ from ._options import (
     token_from_environment,
 )
 from ._paging.case_paginator import CasePaginator
-from ._paging.paginator import NewReader, PageReader, SessionPaginator
-from ._paging.read_ahead import RequestSlots
+from ._paging.paginator import NewReader, SessionPaginator
 from ._validate import (
     validate_branch,
     validate_case,
@@ -412,23 +411,12 @@ class BuddyClient:
             ConfigError: An argument is invalid. While iterating: an element of `suites` is not a suite. (A suite
                 with an invalid name is reported as a failed suite.)
         """
-        validate_branch(branch)
-        validate_since(since)
-        if after is not None and not isinstance(after, Mapping):
-            validate_int("after", after, minimum=0)
-
-        def read(key: SuiteKey, slots: RequestSlots) -> PageReader:
-            # An error that is raised here fails only this suite.
-            number = after.get(key, 0) if isinstance(after, Mapping) else after or 0
-            lowest = validate_int("after", number, minimum=0)
-            return self._new_reader(validate_names(key), branch=branch, after=lowest, since=since, slots=slots)
-
-        size = self._max_concurrency if concurrency is None else validate_int("concurrency", concurrency)
         return Harvest(
             suites,
-            read,
+            partial(self._new_reader, branch=validate_branch(branch), since=validate_since(since)),
+            after=after,
             api_host=self._base_url.host,
-            concurrency=size,
+            concurrency=self._max_concurrency if concurrency is None else validate_int("concurrency", concurrency),
             max_concurrency=self._max_concurrency,
             on_failure=on_failure,
         )

@@ -6,14 +6,13 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sized
 from contextlib import aclosing
 from itertools import repeat
-from types import TracebackType
 from typing import Literal, Protocol, Self, get_args
 
 import attrs
 
 from ._paging.read_ahead import RequestSlots
 from ._stats import Stats
-from ._validate import validate_suite, validate_suites
+from ._validate import validate_int, validate_names, validate_suite, validate_suites
 from ._workers import WorkerPool
 from .errors import (
     AuthenticationError,
@@ -72,8 +71,9 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
     def __init__(
         self,
         suites: Iterable[SuiteRef] | AsyncIterable[SuiteRef],
-        new_reader: Callable[[SuiteKey, RequestSlots], SuiteReader],
+        new_reader: Callable[..., SuiteReader],
         *,
+        after: int | Mapping[SuiteKey, int] | None,
         api_host: str | None,
         concurrency: int,
         max_concurrency: int,
@@ -81,8 +81,11 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
     ) -> None:
         if on_failure not in get_args(OnFailure):
             raise ConfigError(f"on_failure must be 'raise' or 'collect', not {on_failure!r}")
+        if after is not None and not isinstance(after, Mapping):
+            validate_int("after", after, minimum=0)
         self._source = _SuiteSource(suites, api_host)
-        self._new_reader = new_reader
+        self._new_reader = new_reader  # of a suite; it also takes `after` and `slots`
+        self._after = after
         self._on_failure = on_failure
         self._failures: dict[SuiteKey, BuddyError] = {}
         self._streak = _FailureStreak()
@@ -96,9 +99,7 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     async def aclose(self) -> None:
@@ -169,7 +170,9 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
 
     async def _read_suite(self, key: SuiteKey) -> None:
         try:
-            reader = self._new_reader(key, self._slots)
+            number = self._after.get(key) if isinstance(self._after, Mapping) else self._after
+            lowest = 0 if number is None else validate_int("after", number, minimum=0)
+            reader = self._new_reader(validate_names(key), after=lowest, slots=self._slots)
         except BuddyError as error:
             self._on_failed_suite(key, error)
             return

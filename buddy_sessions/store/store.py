@@ -149,8 +149,6 @@ class SessionStore:
         """
         validate_branch(branch)
         validate_since(since)
-        if after is not None and not isinstance(after, Mapping):
-            validate_int("after", after, minimum=0)
         if cases is not None:
             validate_scope(cases)
         validate_int("details", details, minimum=0)
@@ -158,16 +156,14 @@ class SessionStore:
         self._thread.check_writable()
         run = SyncRun(buddy, self._thread)
 
-        def read(key: SuiteKey, slots: RequestSlots) -> SuiteSync:
-            # An error that is raised here fails only this suite.
-            number = after.get(key, 0) if isinstance(after, Mapping) else after or 0
-            lowest = validate_int("after", number, minimum=0)
-            scope = SyncScope(branch=branch, after=lowest, since=since, cases=cases, details=details)
-            return SuiteSync(run, validate_names(key), scope, full=full, prune_before=before, slots=slots)
+        def read(key: SuiteKey, *, after: int, slots: RequestSlots) -> SuiteSync:
+            scope = SyncScope(branch=branch, after=after, since=since, cases=cases, details=details)
+            return SuiteSync(run, key, scope, full=full, prune_before=before, slots=slots)
 
         return Harvest(
             suites,
             read,
+            after=after,
             api_host=buddy._base_url.host,  # noqa: SLF001 - to check URLs of suites, as the client does
             concurrency=2 * buddy.max_concurrency if concurrency is None else validate_int("concurrency", concurrency),
             max_concurrency=buddy.max_concurrency,
