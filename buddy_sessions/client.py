@@ -6,8 +6,7 @@ import warnings
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 from functools import partial
-from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import Any, Self, TypeVar, Unpack
 
 from ._api import Api
 from ._http.credentials import hide_token
@@ -51,8 +50,10 @@ from .models import (
     TestCase,
     TestStatus,
 )
-from .status import StatusWatch
-from .watch import OnFirstFailure, Watch
+from .status import Statuses, StatusWatch
+from .watch import Changes, OnFirstFailure, Reporter, Watch
+
+_W = TypeVar("_W", Watch, StatusWatch)
 
 
 class BuddyClient:
@@ -119,9 +120,7 @@ class BuddyClient:
         self._transport.check_event_loop()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     def __del__(self, _warn: Callable[..., None] = warnings.warn) -> None:
@@ -441,7 +440,7 @@ class BuddyClient:
         Raises:
             ConfigError: An argument is invalid. Raised here, before any I/O.
         """
-        return self._new_watch(suites, interval=interval, branch=branch, on_failure=on_failure)
+        return self._new_watch(Watch, suites, Changes(), branch, interval=interval, on_failure=on_failure)
 
     def watch_status(
         self,
@@ -463,15 +462,17 @@ class BuddyClient:
         Raises:
             ConfigError: An argument is invalid. Raised here, before any I/O.
         """
-        new_watch = partial(self._new_watch, suites, interval=interval, on_failure=on_failure)
-        return StatusWatch(new_watch, self.failures, branch=branch)
+        statuses, read = Statuses(self.failures, branch=branch), None if branch == "*" else branch
+        return self._new_watch(StatusWatch, suites, statuses, read, interval=interval, on_failure=on_failure)
 
-    def _new_watch(self, suites: Iterable[SuiteRef], *, interval: float, branch: str | None, **options: Any) -> Watch:
-        """Return a watch. `options` are the other arguments of `Watch`."""
-        return Watch(
+    def _new_watch(
+        self, kind: type[_W], suites: Iterable[SuiteRef], reporter: Reporter[Any], branch: str | None, **options: Any
+    ) -> _W:
+        """Return a watch. `options` are the other arguments of its constructor."""
+        return kind(
             [self._parse_suite(suite) for suite in validate_suites(suites)],
             partial(self._new_reader, branch=validate_branch(branch), read_ahead=1),  # most rounds need one page
-            interval=validate_seconds("interval", interval),
+            reporter,
             concurrency=self._max_concurrency,
             **options,
         )

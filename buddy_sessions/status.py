@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from enum import StrEnum
-from types import TracebackType
-from typing import Protocol, Self
+from functools import partial
+from typing import Protocol
 
 from attrs import frozen
 
-from ._changes import Change, ChangeKind, numbers_restart
+from ._changes import Change, numbers_restart
 from .analysis.branches import main_branch
 from .errors import BuddyError, NotFoundError
-from .models import Session, SuiteKey, SuiteRef, TestCase, TestRun
-from .watch import Watch
+from .models import Session, SuiteKey, TestCase, TestRun
+from .watch import Report, Reporter, SuiteWatch
 
 
 class StatusKind(StrEnum):
@@ -55,14 +55,6 @@ class StatusChange:
     fixed: tuple[TestCase, ...] = ()
 
 
-@frozen(kw_only=True)
-class _Judged(Change):
-    """A change of a session, the session that decides the status after it, and the change of the status, if any."""
-
-    run: TestRun | None
-    event: StatusChange | None
-
-
 class SavedStatuses(Protocol):
     """Saves the session that decides the status of a suite, so that another process can continue a watch."""
 
@@ -73,7 +65,7 @@ class SavedStatuses(Protocol):
         """Save the session that decides the status of a suite, with its failing tests."""
 
 
-class StatusWatch(AsyncIterator[StatusChange]):
+class StatusWatch(SuiteWatch[StatusChange]):
     """The status changes of many suites, as one stream that ends when it is closed.
 
     Created by `BuddyClient.watch_status` and `SessionStore.watch_status`. Use it as `async with`, so that leaving the
@@ -96,76 +88,26 @@ class StatusWatch(AsyncIterator[StatusChange]):
         ...         await post(f"{change.suite} {change.kind}: {change.session.html_url}")
     """
 
+
+class Statuses(Reporter[StatusChange]):
+    """Reports the changes of the status of each suite, and keeps the session that decides it.
+
+    Its arguments: a function that reads the failing tests of a session; the branch of the status, None for the main
+    branch of each suite, "*" for all; and what earlier watches have saved.
+    """
+
     def __init__(
         self,
-        new_watch: Callable[..., Watch],
         read_failing: Callable[[SuiteKey, Session], Awaitable[list[TestCase]]],
         *,
         branch: str | None,
         saved: SavedStatuses | None = None,
     ) -> None:
-        statuses = _Statuses(read_failing, branch=branch, saved=saved)
-        self._watch = new_watch(branch=None if branch == "*" else branch, judge=statuses.judge, state=statuses)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        """Stop the watch, and wait until its requests have ended. A loop that waits for an event ends, too."""
-        await self._watch.aclose()
-
-    async def refresh(self, *suites: SuiteRef) -> None:
-        """Check suites now, as `Watch.refresh` does.
-
-        Args:
-            suites: The suites (default: all suites of the watch).
-
-        Raises:
-            ConfigError: A suite is invalid, or is not watched. None is checked then.
-            RuntimeError: The watch has ended.
-        """
-        await self._watch.refresh(*suites)
-
-    async def settled(self) -> None:
-        """Check all suites now, and wait until the loop, in another task, has handled every event. For tests.
-
-        Raises:
-            RuntimeError: The watch has ended, or no other task iterates over it any more.
-        """
-        await self._watch.settled()
-
-    @property
-    def failures(self) -> Mapping[SuiteKey, BuddyError]:
-        """The latest error of each suite whose latest poll has failed."""
-        return self._watch.failures
-
-    async def __anext__(self) -> StatusChange:
-        async for change in self._watch:
-            if isinstance(change, _Judged) and change.event is not None:
-                return change.event
-        raise StopAsyncIteration
-
-
-class _Statuses:
-    """The statuses of the suites of a watch, which are its `WatchState`: of each suite, the session that decides it."""
-
-    def __init__(
-        self,
-        read_failing: Callable[[SuiteKey, Session], Awaitable[list[TestCase]]],
-        *,
-        branch: str | None,
-        saved: SavedStatuses | None,
-    ) -> None:
         self._read_failing = read_failing
         self._branch = branch
         self._saved = saved
-        self._main_branches: dict[SuiteKey, str | None] = {}
-        self._latest: dict[SuiteKey, TestRun] = {}  # the session that decides the status, with its failing tests
+        self._main_branches: dict[SuiteKey, str | None] = {}  # None: all sessions count
+        self._latest: dict[SuiteKey, TestRun] = {}
         self._to_repeat: set[SuiteKey] = set()  # their first event was not acknowledged
 
     async def load(self, key: SuiteKey) -> list[Session] | None:
@@ -179,47 +121,41 @@ class _Statuses:
             self._to_repeat.add(key)
         return [run.session]
 
-    async def start(self, key: SuiteKey, sessions: Iterable[Session]) -> None:
-        """Save nothing: the first event says what the status is."""
+    async def report(
+        self, key: SuiteKey, sessions: Sequence[Session], changes: Sequence[Change]
+    ) -> list[Report[StatusChange]]:
+        """Return the events of a round: at first, the status as it is."""
+        self._choose_branch(key, sessions)
+        before = run = self._latest.get(key)
+        finished = [change.session for change in changes if self._decides(key, change.session)]
+        if run is None and not finished:
+            decisive = [session for session in sessions if self._decides(key, session)]
+            finished = sorted(decisive, key=lambda session: session.relative_id)[-1:]
+        reports: list[Report[StatusChange]] = []
+        if run is not None and key in self._to_repeat:
+            current = StatusChange(suite=key, kind=StatusKind.CURRENT, session=run.session, newly_failing=run.cases)
+            reports.append(Report(current, partial(self._save, key, run, is_acknowledged=True)))
+        for session in finished:
+            run, event = await self._next_run(key, run, session)
+            reports.append(Report(event, partial(self._save, key, run, is_acknowledged=True)))
+            if before is None and len(reports) == 1:
+                await self._save(key, run, is_acknowledged=False)
+        if run is not None:
+            self._latest[key] = run  # not earlier: if the round fails, all its changes are judged again
+            self._to_repeat.discard(key)
+        return reports
 
-    async def save(self, change: Change) -> None:
-        """Save the session that decides the status after a change that was acknowledged."""
-        if self._saved is not None and isinstance(change, _Judged) and change.run is not None:
-            await self._saved.save(change.suite, change.run, is_acknowledged=True)
-
-    async def judge(self, suite: SuiteKey, sessions: Sequence[Session], changes: Sequence[Change]) -> list[_Judged]:
-        """Return the changes of a round with the events that follow; without a status, also the latest session."""
-        self._choose_branch(suite, sessions)
-        before = run = self._latest.get(suite)
-        decisive = [session for session in sessions if self._decides(suite, session)]
-        if run is None and decisive and not any(self._decides(suite, change.session) for change in changes):
-            latest = max(decisive, key=lambda session: session.relative_id)
-            changes = [*changes, Change(kind=ChangeKind.NEW, suite=suite, session=latest)]
-        judged: list[_Judged] = []
-        if run is not None and suite in self._to_repeat:
-            first = StatusChange(suite=suite, kind=StatusKind.CURRENT, session=run.session, newly_failing=run.cases)
-            judged.append(_judged(Change(kind=ChangeKind.NEW, suite=suite, session=run.session), run, first))
-        for change in changes:
-            event = None
-            if self._decides(suite, change.session):
-                run, event = await self._next_run(suite, run, change.session)
-            judged.append(_judged(change, run, event))
-        if run is None:
-            return judged
-        if before is None and self._saved is not None:
-            current = next(each.run for each in judged if each.run is not None)
-            await self._saved.save(suite, current, is_acknowledged=False)
-        self._latest[suite] = run  # not earlier: if the round fails, all its changes are judged again
-        self._to_repeat.discard(suite)
-        return judged
+    async def _save(self, key: SuiteKey, run: TestRun, *, is_acknowledged: bool) -> None:
+        if self._saved is not None:
+            await self._saved.save(key, run, is_acknowledged=is_acknowledged)
 
     def _choose_branch(self, suite: SuiteKey, sessions: Sequence[Session]) -> None:
         """Determine the main branch, once. That of a saved status remains, unless `main` or `master` replaces it."""
-        if suite in self._main_branches or not sessions:
+        if self._branch is not None or suite in self._main_branches or not sessions:
             return
-        branch = main_branch(sessions) if self._branch is None else None
+        branch = main_branch(sessions)
         run = self._latest.get(suite)
-        if run is not None and self._branch is None:
+        if run is not None:
             other = [session for session in sessions if session.branch == branch][:1]
             branch = main_branch([run.session, run.session, *other])  # the more frequent one, unless its name decides
             if branch not in {None, run.session.branch}:
@@ -232,13 +168,13 @@ class _Statuses:
 
     async def _next_run(
         self, suite: SuiteKey, before: TestRun | None, session: Session
-    ) -> tuple[TestRun | None, StatusChange | None]:
+    ) -> tuple[TestRun, StatusChange | None]:
         """Return the session that decides the status from now on, with its failing tests, and the event, if any."""
         if before is not None and numbers_restart([session], [before.session]):
             before = None  # the suite was created again
-        previous, failed_before = (None, ()) if before is None else (before.session, before.cases)
-        if previous is not None and session.relative_id < previous.relative_id:
+        if before is not None and session.relative_id < before.session.relative_id:
             return before, None
+        previous, failed_before = (None, ()) if before is None else (before.session, before.cases)
         try:
             failing = tuple(await self._read_failing(suite, session)) if session.is_failing else ()
         except NotFoundError as error:  # it was deleted meanwhile, or the response is wrong: the next round shows which
@@ -260,11 +196,6 @@ class _Statuses:
         return run, StatusChange(
             suite=suite, kind=kind, session=session, previous=previous, newly_failing=newly_failing, fixed=fixed
         )
-
-
-def _judged(change: Change, run: TestRun | None, event: StatusChange | None) -> _Judged:
-    kind, session, previous = change.kind, change.session, change.previous
-    return _Judged(kind=kind, suite=change.suite, session=session, previous=previous, run=run, event=event)
 
 
 def _without(cases: Sequence[TestCase], others: Sequence[TestCase]) -> tuple[TestCase, ...]:

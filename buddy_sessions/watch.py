@@ -8,13 +8,13 @@ import random
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from types import TracebackType
-from typing import Literal, Protocol, Self, TypeAlias, get_args
+from functools import partial
+from typing import Generic, Literal, NamedTuple, Self, TypeVar, get_args
 
 from ._changes import Change, Newest, WatchedSuite
 from ._decoding.converter import NotModified
 from ._paging.paginator import NewReader
-from ._validate import validate_suite
+from ._validate import validate_seconds, validate_suite
 from ._workers import WorkerPool
 from .errors import (
     AuthenticationError,
@@ -34,19 +34,23 @@ _JITTER = 0.1
 _MAX_DOUBLINGS = 4
 """The maximum number of times that the interval of a failing suite is doubled."""
 
-
 _POLL = 0.01
 """Seconds between two looks of `settled`."""
 
-
 OnFirstFailure = Literal["raise", "retry"]
 
-Judge: TypeAlias = Callable[[SuiteKey, Sequence[Session], Sequence[Change]], Awaitable[Sequence[Change]]]
-"""Takes all sessions that a round has read, and their changes; returns the changes to report. It may fail the round."""
+_T = TypeVar("_T")
 
 
-class WatchState(Protocol):
-    """Saves the sessions that a watch has seen, so that another process can continue it."""
+class Report(NamedTuple, Generic[_T]):
+    """An event of a watch, or None, and what to do when it is acknowledged, such as to save it."""
+
+    event: _T | None
+    acknowledge: Callable[[], Awaitable[None]]
+
+
+class Reporter(Generic[_T]):
+    """Decides what a watch reports. It saves nothing, unless a subclass does, to continue in another process."""
 
     async def load(self, key: SuiteKey) -> list[Session] | None:
         """Return the sessions of a suite that were saved; None if the suite was never watched."""
@@ -54,74 +58,55 @@ class WatchState(Protocol):
     async def start(self, key: SuiteKey, sessions: Iterable[Session]) -> None:
         """Save the sessions that exist when the watch of a suite starts, in place of all that were saved before."""
 
+    async def report(
+        self, key: SuiteKey, sessions: Sequence[Session], changes: Sequence[Change]
+    ) -> Sequence[Report[_T]]:
+        """Return what to report of all sessions that a round has read, and of their changes. It may fail the round."""
+        raise NotImplementedError
+
+
+class Changes(Reporter[Change]):
+    """Reports every change."""
+
+    async def report(self, key: object, sessions: object, changes: Sequence[Change]) -> list[Report[Change]]:  # noqa: ARG002 - as in `Reporter`
+        """Return the changes."""
+        return [Report(change, partial(self.save, change)) for change in changes]
+
     async def save(self, change: Change) -> None:
         """Save a change that was acknowledged."""
 
 
-class Watch(AsyncIterator[Change]):
-    """The changes in many suites, as one stream that ends when it is closed.
-
-    Created by `BuddyClient.watch` and `SessionStore.watch`. Use it as `async with`, so that leaving the block stops the
-    requests at once. Only one task can iterate over it: another one gets `RuntimeError`, until the first has ended.
-    After a `break`, the next loop continues with the next change. Without any suite the stream ends at once.
-
-    Each suite is polled once per interval. Sessions that exist in the first poll are not reported; the unfinished ones
-    among them are watched until they finish. A later poll reads the first page, with one request, and more pages only
-    if they contain new or unfinished sessions. A change of a finished session is noticed only on the pages that are
-    read. Only the newest 100 sessions of a suite are watched (about 15 kB of memory).
-
-    The changes of a poll arrive oldest first, each once. They wait in a short queue, and a suite is not polled again
-    before its changes are in the queue, so a slow loop slows the watch down. `refresh` polls at once.
-
-    With a store (`SessionStore.watch`), a watch continues where the last one stopped, and reports what has happened in
-    between. A change is acknowledged when you ask for the next one, so it is delivered at least once.
-
-    If the first poll of a suite gets a 401, 403 or 404, the watch ends with that error, because the token or the name
-    of the suite is probably wrong. With `on_failure="retry"`, it is treated like other failures.
-
-    A suite that cannot be read does not stop the others: one warning is logged, `failures` lists the suite, and it is
-    polled again after 2, 4, 8, then 16 intervals, until it succeeds (after a first poll that fails, 1 to 2). A closed
-    client ends the watch with `ClientClosedError`, and any error that is not a `BuddyError` ends it, too.
-
-    Example:
-        >>> async with buddy.watch(["acme/storefront/MNbyVedg"], interval=60) as watch:
-        ...     async for change in watch:
-        ...         print(change.kind, change.suite, change.session.status)
-    """
+class SuiteWatch(AsyncIterator[_T]):
+    """Polls suites, each once per interval, and passes what its reporter reports to one loop."""
 
     def __init__(
         self,
         suites: Iterable[SuiteKey],
         new_reader: NewReader,
+        reporter: Reporter[_T],
         *,
         interval: float,
         concurrency: int,
         on_failure: OnFirstFailure,
-        state: WatchState | None = None,
-        judge: Judge | None = None,
     ) -> None:
         if on_failure not in get_args(OnFirstFailure):
             raise ConfigError(f"on_failure must be 'raise' or 'retry', not {on_failure!r}")
         self._suites = {key: WatchedSuite(key, index) for index, key in enumerate(dict.fromkeys(suites))}
         self._new_reader = new_reader
-        self._interval = interval
+        self._reporter = reporter
+        self._interval = validate_seconds("interval", interval)
         self._on_failure = on_failure
-        self._state = state
-        self._judge = judge
         self._schedule = _Schedule(self._suites.values())
         self._failures: dict[SuiteKey, BuddyError] = {}
-        self._pool: WorkerPool[Change] = WorkerPool(
-            self._work, size=max(1, min(concurrency, len(self._suites))), name="watch"
-        )
+        size = max(1, min(concurrency, len(self._suites)))
+        self._pool: WorkerPool[Report[_T]] = WorkerPool(self._work, size=size, name="watch")
         self._is_closed = False
-        self._unacknowledged: Change | None = None
+        self._unacknowledged: Report[_T] | None = None
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     async def aclose(self) -> None:
@@ -179,26 +164,23 @@ class Watch(AsyncIterator[Change]):
         """The latest error of each suite whose latest round has failed."""
         return self._failures
 
-    async def __anext__(self) -> Change:
+    async def __anext__(self) -> _T:
         if self._is_closed or not self._suites:
             raise StopAsyncIteration
         self._pool.claim()
-        await self._acknowledge()
-        change = await self._pool.get()
-        if change is None:
-            raise StopAsyncIteration
-        self._unacknowledged = change
-        return change
+        while True:
+            if self._unacknowledged is not None:  # the loop has handled it, since it asks for the next one
+                await self._unacknowledged.acknowledge()
+            self._unacknowledged = None
+            report = self._unacknowledged = await self._pool.get()
+            if report is None:
+                raise StopAsyncIteration
+            if report.event is not None:
+                return report.event
 
     def _raise_if_ended(self) -> None:
         if self._is_closed or self._pool.failure is not None:
             raise RuntimeError("this watch has ended: create another one")
-
-    async def _acknowledge(self) -> None:
-        """Save the last change that was returned: the consumer has handled it, since it asks for the next one."""
-        if self._state is not None and (change := self._unacknowledged) is not None:
-            await self._state.save(change)
-        self._unacknowledged = None
 
     async def _work(self) -> None:
         try:
@@ -222,9 +204,7 @@ class Watch(AsyncIterator[Change]):
         """Do one round of a suite, and report its changes."""
         suite.rounds += 1
         try:
-            await self._load_state(suite)
-            newest = await self._read_newest(suite)
-            known, changes = await self._find_changes(suite, newest)
+            reports = await self._read_changes(suite)
         except ClientClosedError:
             raise  # no other suite can be read either
         except BuddyError as error:
@@ -235,12 +215,8 @@ class Watch(AsyncIterator[Change]):
             return
         suite.failed_rounds, suite.is_missing = 0, False
         self._failures.pop(suite.key, None)
-        if isinstance(newest, NotModified):
-            return
-        for change in changes:
-            await self._pool.put(change)
-            known[change.session.id] = change.session
-        suite.remember(newest, known)
+        for report in reports:
+            await self._pool.put(report)
 
     def _on_failed_round(self, suite: WatchedSuite, error: BuddyError) -> None:
         if not suite.failed_rounds:
@@ -249,12 +225,21 @@ class Watch(AsyncIterator[Change]):
         suite.is_missing = suite.is_missing or isinstance(error, NotFoundError)
         self._failures[suite.key] = error.with_traceback(None)  # the frames would keep the sessions of the round
 
-    async def _load_state(self, suite: WatchedSuite) -> None:
-        if self._state is None or suite.is_started:
-            return
-        sessions = await self._state.load(suite.key)
-        if sessions is not None:
-            suite.restore(sessions)
+    async def _read_changes(self, suite: WatchedSuite) -> Sequence[Report[_T]]:
+        """Read the newest sessions of a suite, and return what to report."""
+        if not suite.is_started and (saved := await self._reporter.load(suite.key)) is not None:
+            suite.restore(saved)
+        newest = await self._read_newest(suite)
+        if isinstance(newest, NotModified):
+            return ()
+        known = suite.known_sessions()
+        if suite.needs_baseline(newest, known):
+            known = suite.start(newest)
+            await self._reporter.start(suite.key, known.values())
+        changes = suite.compare(newest.sessions, known)
+        reports = await self._reporter.report(suite.key, newest.sessions, changes)
+        suite.remember(newest, known | {change.session.id: change.session for change in changes})
+        return reports
 
     async def _read_newest(self, suite: WatchedSuite) -> Newest | NotModified:
         """Return the newest sessions of a suite, as many as this round needs."""
@@ -272,19 +257,37 @@ class Watch(AsyncIterator[Change]):
         digest = reader.first_digest if reader.stats.pages == 1 else None
         return Newest(sessions, is_complete, digest or b"")
 
-    async def _find_changes(
-        self, suite: WatchedSuite, newest: Newest | NotModified
-    ) -> tuple[dict[str, Session], Sequence[Change]]:
-        """Return the sessions that were known before a round, by ID, and the changes to report."""
-        if isinstance(newest, NotModified):
-            return {}, ()
-        known = suite.known_sessions()
-        if suite.needs_baseline(newest, known):
-            known = suite.start(newest)
-            if self._state is not None:
-                await self._state.start(suite.key, known.values())
-        changes: Sequence[Change] = suite.compare(newest.sessions, known)
-        return known, changes if self._judge is None else await self._judge(suite.key, newest.sessions, changes)
+
+class Watch(SuiteWatch[Change]):
+    """The changes in many suites, as one stream that ends when it is closed.
+
+    Created by `BuddyClient.watch` and `SessionStore.watch`. Use it as `async with`, so that leaving the block stops the
+    requests at once. Only one task can iterate over it: another one gets `RuntimeError`, until the first has ended.
+    After a `break`, the next loop continues with the next change. Without any suite the stream ends at once.
+
+    Each suite is polled once per interval. Sessions that exist in the first poll are not reported; the unfinished ones
+    among them are watched until they finish. A later poll reads the first page, with one request, and more pages only
+    if they contain new or unfinished sessions. A change of a finished session is noticed only on the pages that are
+    read. Only the newest 100 sessions of a suite are watched (about 15 kB of memory).
+
+    The changes of a poll arrive oldest first, each once. They wait in a short queue, and a suite is not polled again
+    before its changes are in the queue, so a slow loop slows the watch down. `refresh` polls at once.
+
+    With a store (`SessionStore.watch`), a watch continues where the last one stopped, and reports what has happened in
+    between. A change is acknowledged when you ask for the next one, so it is delivered at least once.
+
+    If the first poll of a suite gets a 401, 403 or 404, the watch ends with that error, because the token or the name
+    of the suite is probably wrong. With `on_failure="retry"`, it is treated like other failures.
+
+    A suite that cannot be read does not stop the others: one warning is logged, `failures` lists the suite, and it is
+    polled again after 2, 4, 8, then 16 intervals, until it succeeds (after a first poll that fails, 1 to 2). A closed
+    client ends the watch with `ClientClosedError`, and any error that is not a `BuddyError` ends it, too.
+
+    Example:
+        >>> async with buddy.watch(["acme/storefront/MNbyVedg"], interval=60) as watch:
+        ...     async for change in watch:
+        ...         print(change.kind, change.suite, change.session.status)
+    """
 
 
 class _Schedule:

@@ -10,7 +10,6 @@ import asyncio
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from datetime import datetime, timedelta
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -32,7 +31,7 @@ from ..analysis import main_branch
 from ..client import BuddyClient
 from ..harvest import Harvest, OnFailure
 from ..models import CaseScope, Session, Suite, SuiteKey, SuiteRef, TestCase, TestKey, TestRun, is_before
-from ..status import StatusWatch
+from ..status import Statuses, StatusWatch
 from ..watch import OnFirstFailure, Watch
 from .cases import load_cases, load_history, load_runs
 from .messages import MAX_DETAILS, SyncScope
@@ -41,7 +40,7 @@ from .sessions import load_covered, load_pages, load_sessions, load_suites
 from .sync import SuiteSync
 from .sync_run import SyncRun
 from .thread import DatabaseThread
-from .watches import StoreStatuses, StoreWatchState
+from .watches import StoreChanges, StoreStatuses
 
 
 class SessionStore:
@@ -245,9 +244,8 @@ class SessionStore:
             StoreError: While iterating: a change cannot be saved; continue to iterate to try again.
         """
         self._thread.check_writable()
-        state = StoreWatchState(self._thread, branch=branch)
-        new_watch = buddy._new_watch  # noqa: SLF001 - the store is the only one that saves the state of a watch
-        return new_watch(suites, interval=interval, branch=branch, on_failure=on_failure, state=state)
+        changes = StoreChanges(self._thread, branch=branch)
+        return buddy._new_watch(Watch, suites, changes, branch, interval=interval, on_failure=on_failure)  # noqa: SLF001 - the store is the only one that saves the state of a watch
 
     def watch_status(
         self,
@@ -268,8 +266,9 @@ class SessionStore:
         those of `watch`.
         """
         self._thread.check_writable()
-        new_watch = partial(buddy._new_watch, suites, interval=interval, on_failure=on_failure)  # noqa: SLF001 - as in `watch`
-        return StatusWatch(new_watch, buddy.failures, branch=branch, saved=StoreStatuses(self._thread, branch=branch))
+        saved = StoreStatuses(self._thread, branch=branch)
+        statuses, read = Statuses(buddy.failures, branch=branch, saved=saved), None if branch == "*" else branch
+        return buddy._new_watch(StatusWatch, suites, statuses, read, interval=interval, on_failure=on_failure)  # noqa: SLF001 - as in `watch`
 
     async def sessions(self, suite: SuiteRef, *, branch: str | None = None) -> list[Session]:
         """Return the saved sessions of a suite, except deleted ones, newest first.

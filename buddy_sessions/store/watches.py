@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from .._changes import REMEMBERED_SESSIONS, Change
 from .._decoding.converter import case_from_dict, session_from_dict, to_dict
 from ..models import Session, SuiteKey, TestRun
+from ..watch import Changes
 from .file import DatabaseFile
 from .rows import from_json, to_sql
 from .thread import DatabaseThread
@@ -16,8 +17,8 @@ from .thread import DatabaseThread
 _WATCH = "workspace = ? AND project = ? AND suite_id = ? AND branch = ?"
 
 
-class StoreWatchState:
-    """The `WatchState` of the watches of one branch, or of all branches if it is None."""
+class StoreChanges(Changes):
+    """Saves what the watches of one branch have seen, or those of all branches if it is None."""
 
     def __init__(self, thread: DatabaseThread, *, branch: str | None) -> None:
         self._thread = thread
