@@ -8,7 +8,6 @@ import random
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import aclosing
 from functools import partial
-from typing import Self
 
 from attrs import frozen
 
@@ -31,7 +30,7 @@ _SHOWN = 10
 
 @frozen(kw_only=True)
 class Wanted:
-    """Which sessions are awaited. The attributes are the arguments of `BuddyClient.wait`, valid ones."""
+    """Which sessions are awaited. The attributes are the arguments of `BuddyClient.wait`, and are checked."""
 
     suite: SuiteKey
     revision: str | None
@@ -40,29 +39,16 @@ class Wanted:
     after: int | None
     count: int
 
-    @classmethod
-    def parse(
-        cls,
-        suite: SuiteKey,
-        *,
-        revision: str | None,
-        branch: str | None,
-        execution_id: str | None,
-        after: int | None,
-        count: int,
-    ) -> Self:
-        """Check the arguments."""
-        wanted = cls(
-            suite=suite,
-            revision=validate_revision(revision),
-            branch=validate_branch(branch),
-            execution_id=None if execution_id is None else validate_name("execution_id", execution_id),
-            after=None if after is None else validate_int("after", after, minimum=0),
-            count=validate_int("count", count),
-        )
-        if not wanted._selectors():
+    def __attrs_post_init__(self) -> None:
+        validate_revision(self.revision)
+        validate_branch(self.branch)
+        if self.execution_id is not None:
+            validate_name("execution_id", self.execution_id)
+        if self.after is not None:
+            validate_int("after", self.after, minimum=0)
+        validate_int("count", self.count)
+        if not self._selectors():
             raise ConfigError("nothing to wait for: pass a revision, a branch, an execution_id or after")
-        return wanted
 
     def __str__(self) -> str:
         return f"{self.suite} ({', '.join(f'{name} {value}' for name, value in self._selectors().items())})"
@@ -75,18 +61,6 @@ class Wanted:
     def _selectors(self) -> dict[str, object]:
         names = ("revision", "branch", "execution_id", "after")
         return {name: value for name in names if (value := getattr(self, name)) is not None}
-
-
-def matching(sessions: Iterable[Session], wanted: Wanted) -> list[Session]:
-    """Return the awaited sessions among those of the branch that are above `after`, newest first."""
-    found = [
-        session
-        for session in sessions
-        if has_revision(session, wanted.revision)
-        and (wanted.execution_id is None or session.execution_id == wanted.execution_id)
-    ]
-    found.sort(key=lambda session: session.relative_id, reverse=True)
-    return found if wanted.is_one_commit else found[: wanted.count]
 
 
 class _Search:
@@ -126,20 +100,18 @@ class _Search:
 
     def too_late(self, seconds: float) -> WaitTimeoutError:
         """Return the error that says what is missing after these seconds, and what to do."""
-        wanted, found, failure = self._wanted, self.found, self.failure
+        wanted, found = self._wanted, self.found
         if self._is_first:
             text, advice = f"{wanted} could not be read", "check the network, or wait longer"
-            failure = failure or TransportError("no response so far")
+            self.failure = self.failure or TransportError("no response so far")
         elif len(found) < wanted.count:
             some = f"only {len(found):,} of {wanted.count:,} sessions ({_names(found)})" if found else "no session"
             text, advice = f"{some} of {wanted} appeared", "check that its tests have started, or wait longer"
         else:
             text = f"{_names([each for each in found if not each.is_finished])} of {wanted} did not finish"
             advice = "wait longer"
-        last = f"; the last look failed: {failure}" if failure is not None else ""
-        error = WaitTimeoutError(f"{text} within {seconds:,.0f} s: {advice}{last}", found)
-        error.__cause__ = failure
-        return error
+        last = f"; the last look failed: {self.failure}" if self.failure is not None else ""
+        return WaitTimeoutError(f"{text} within {seconds:,.0f} s: {advice}{last}", found)
 
     async def _read(self) -> None:
         """Read the newest sessions, and the awaited ones that are older and have not finished."""
@@ -169,7 +141,16 @@ class _Search:
             self._digest = b""  # the page may list another session that counts now
 
     def _keep(self, sessions: Iterable[Session]) -> None:
-        self.found = matching(sessions, self._wanted)
+        """Keep the awaited sessions among those of the branch that are above `after`, newest first."""
+        wanted = self._wanted
+        found = [
+            session
+            for session in sessions
+            if has_revision(session, wanted.revision)
+            and (wanted.execution_id is None or session.execution_id == wanted.execution_id)
+        ]
+        found.sort(key=lambda session: session.relative_id, reverse=True)
+        self.found = found if wanted.is_one_commit else found[: wanted.count]
 
 
 async def wait_for_sessions(
@@ -199,7 +180,7 @@ async def wait_for_sessions(
         if not deadline.expired():
             raise
         error = search.too_late(loop.time() - started)
-        raise error from error.__cause__
+        raise error from search.failure
 
 
 def _names(sessions: list[Session]) -> str:

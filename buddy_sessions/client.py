@@ -304,7 +304,7 @@ class BuddyClient:
         key = self._parse_suite(suite)
         timeout = validate_seconds("timeout", timeout)
         return await wait_for_sessions(
-            Wanted.parse(key, revision=revision, branch=branch, execution_id=execution_id, after=after, count=count),
+            Wanted(suite=key, revision=revision, branch=branch, execution_id=execution_id, after=after, count=count),
             self._new_reader,
             partial(self.session, key),
             interval=validate_seconds("interval", interval),
