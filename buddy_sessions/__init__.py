@@ -17,24 +17,12 @@ from ._paging.paginator import SessionPaginator
 from ._regions import Region
 from ._stats import Stats
 from ._version import __version__
-from .analysis import (
-    BaselineComparison,
-    Comparison,
-    ConflictingTest,
-    FailureGroup,
-    FlakyTest,
-    QuarantinedTest,
-    SlowTest,
-    compare,
-    compare_to_baseline,
-    conflicting_tests,
-    flaky_tests,
-    group_failures,
-    main_branch,
-    parse_quarantine,
-    pass_rate,
-    slowest_tests,
-)
+from .analysis.baseline import BaselineComparison, compare_to_baseline
+from .analysis.branches import main_branch, pass_rate
+from .analysis.causes import FailureGroup, group_failures
+from .analysis.comparison import Comparison, compare
+from .analysis.history import ConflictingTest, FlakyTest, SlowTest, conflicting_tests, flaky_tests, slowest_tests
+from .analysis.quarantine import QuarantinedTest, parse_quarantine
 from .client import BuddyClient
 from .errors import (
     AuthenticationError,

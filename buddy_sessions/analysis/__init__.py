@@ -2,8 +2,7 @@
 
 A run is the list of test cases of one session: `await buddy.cases(suite, session).collect()`, or `cases` of a `TestRun`
 from a `SessionStore`; only `conflicting_tests` takes the `TestRun`s. Pass several runs oldest first; a client lists
-sessions newest first. For all functions that
-compare runs:
+sessions newest first. For all functions that compare runs:
 
 - `TestCase.key` identifies a test in every session. The order of the cases within a run makes no difference.
 - Skipped cases are ignored: a test that was skipped did not run.
@@ -28,31 +27,3 @@ Example:
     >>> print([f"{old.time} s -> {new.time} s" for old, new in difference.slower])
     ['0.25 s -> 1.5 s']
 """
-
-from .baseline import BaselineComparison, compare_to_baseline
-from .branches import main_branch, pass_rate
-from .causes import FailureGroup, group_failures
-from .comparison import Comparison, compare
-from .conflicts import ConflictingTest, conflicting_tests
-from .flaky import FlakyTest, flaky_tests
-from .quarantine import QuarantinedTest, parse_quarantine
-from .slow import SlowTest, slowest_tests
-
-__all__ = [
-    "BaselineComparison",
-    "Comparison",
-    "ConflictingTest",
-    "FailureGroup",
-    "FlakyTest",
-    "QuarantinedTest",
-    "SlowTest",
-    "compare",
-    "compare_to_baseline",
-    "conflicting_tests",
-    "flaky_tests",
-    "group_failures",
-    "main_branch",
-    "parse_quarantine",
-    "pass_rate",
-    "slowest_tests",
-]

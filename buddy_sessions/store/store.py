@@ -27,7 +27,7 @@ from .._validate import (
     validate_suite,
     validate_suites,
 )
-from ..analysis import main_branch
+from ..analysis.branches import main_branch
 from ..client import BuddyClient
 from ..harvest import Harvest, OnFailure
 from ..models import CaseScope, Session, Suite, SuiteKey, SuiteRef, TestCase, TestKey, TestRun, is_before

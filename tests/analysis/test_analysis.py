@@ -18,7 +18,7 @@ from buddy_sessions import (
 
 @pytest.mark.parametrize(
     ("module", "examples"),
-    [("", 5), (".baseline", 4), (".branches", 4), (".causes", 4), (".conflicts", 4), (".quarantine", 2)],
+    [("", 5), (".baseline", 4), (".branches", 4), (".causes", 4), (".history", 4), (".quarantine", 2)],
 )
 def test_examples_of_docstrings_run(module: str, examples: int) -> None:
     results = doctest.testmod(importlib.import_module(analysis.__name__ + module))

