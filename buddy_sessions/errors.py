@@ -55,7 +55,8 @@ class BuddyError(Exception):
         return f"{message}; {suites} not tried"
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _restore, (type(self), self.args, self.__dict__)
+        # Without a call of the constructor: `Exception` itself would pass `args` to it, which is only the message.
+        return type(self).__new__, (type(self),), {**self.__dict__, "args": self.args}
 
 
 class ConfigError(BuddyError, ValueError):
@@ -250,11 +251,3 @@ class HarvestError(BuddyError, ExceptionGroup[BuddyError]):
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.failures,), self.__dict__
-
-
-def _restore(kind: type[BuddyError], args: tuple[object, ...], state: dict[str, object]) -> BuddyError:
-    """Restore a pickled error: `Exception` itself does not pickle keyword arguments."""
-    error = kind.__new__(kind, *args)
-    error.args = args
-    error.__dict__.update(state)
-    return error

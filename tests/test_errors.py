@@ -21,6 +21,7 @@ from buddy_sessions import (
     SuiteKey,
     TransportError,
     UnstableListingError,
+    WaitTimeoutError,
     errors,
 )
 
@@ -95,6 +96,7 @@ def test_harvest_error_groups_the_failures() -> None:
         ConfigError("no"),
         DecodeError("bad", page=1, item=2, field="id"),
         RateLimitError(messages=["slow down"], url="u", retry_after=3.0),
+        WaitTimeoutError("too late"),
         HarvestError({KEY: NotFoundError(status=404, url="u")}),
     ],
 )
