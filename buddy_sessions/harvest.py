@@ -88,7 +88,8 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
         self._after = after
         self._on_failure = on_failure
         self._failures: dict[SuiteKey, BuddyError] = {}
-        self._streak = _FailureStreak()
+        self._last_failure: tuple[object, ...] = ()
+        self._equal_failures = 0  # in a row, without a page in between
         self._reading: set[SuiteReader] = set()
         self._slots = RequestSlots(max_concurrency)
         self._ended_reads = Stats()
@@ -181,7 +182,7 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
         try:
             async with aclosing(reader.pages()) as pages:
                 async for page in pages:
-                    self._streak.end()
+                    self._equal_failures = 0
                     await self._pool.put(page)
             self._ended_reads += Stats(suites=1)
         except ClientClosedError:
@@ -197,7 +198,11 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
         """Add the failure of a suite. Raise it if it ends the harvest."""
         self._failures[key] = error.with_traceback(None)  # the frames would keep a page of 160 kB for each failed suite
         self._ended_reads += Stats(failed=1)
-        is_down = self._streak.add(error) >= _MAX_EQUAL_FAILURES and _affects_every_suite(error)
+        failure = (type(error), error.status if isinstance(error, StatusError) else None)
+        self._equal_failures = self._equal_failures + 1 if failure == self._last_failure else 1
+        self._last_failure = failure
+        # The cause may be outside the suite: an outage, TLS, or a proxy that refuses requests.
+        is_down = self._equal_failures >= _MAX_EQUAL_FAILURES and (error.retryable or isinstance(error, TransportError))
         if is_down or isinstance(error, AuthenticationError):
             error.not_tried = self._source.stop()
             raise error
@@ -240,27 +245,3 @@ class _SuiteSource:
         self._is_stopped = True
         remaining, self._remaining = self._remaining, None
         return remaining
-
-
-class _FailureStreak:
-    """Counts suites in a row that fail with the same error, while no page is read."""
-
-    def __init__(self) -> None:
-        self._failure: tuple[object, ...] = ()
-        self._count = 0
-
-    def add(self, error: BuddyError) -> int:
-        """Count a failed suite. Return the number of equal failures in a row."""
-        failure = (type(error), error.status if isinstance(error, StatusError) else None)
-        self._count = self._count + 1 if failure == self._failure else 1
-        self._failure = failure
-        return self._count
-
-    def end(self) -> None:
-        """Start again: a page was read."""
-        self._count = 0
-
-
-def _affects_every_suite(error: BuddyError) -> bool:
-    """Return whether the cause may be outside the suite: an outage, TLS, or a proxy that refuses requests."""
-    return error.retryable or isinstance(error, TransportError)
