@@ -125,7 +125,8 @@ def validate_scope(cases: CaseScope) -> CaseScope:
 def validate_suites(suites: _Suites) -> _Suites:
     """Return an iterable of suites. Passing a single suite is a common mistake."""
     if isinstance(suites, str | SuiteKey) or not isinstance(suites, Iterable | AsyncIterable):
-        raise ConfigError(f"suites must be an iterable of suites, such as a list, not {suites!r}")
+        found = "a Suite: pass [suite.key]" if isinstance(suites, Suite) else repr(suites)
+        raise ConfigError(f"suites must be an iterable of suites, such as a list, not {found}")
     return suites
 
 

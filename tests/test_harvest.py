@@ -195,6 +195,7 @@ class TestFailures:
                 ({"suites": suites}, "suites must be an iterable of suites")
                 for suites in ("a/b/c", SuiteKey("a", "b", "c"), 7)
             ),
+            ({"suites": Suite(key=SuiteKey("a", "b", "c"), id="c")}, r"not a Suite: pass \[suite.key\]$"),
             ({"concurrency": 0}, "concurrency"),
             ({"on_failure": "ignore"}, "on_failure"),
             ({"branch": ""}, "branch"),
