@@ -1,14 +1,10 @@
-"""Faults of a connection: addresses, TLS, proxies, broken and slow responses, size limits, malformed HTTP."""
+"""Faults of a connection: addresses, TLS, resets, timeouts."""
 
 from __future__ import annotations
 
 import asyncio
-import gzip
-import itertools
 import socket
 import ssl
-import tracemalloc
-import zlib
 from collections.abc import Awaitable
 from datetime import datetime
 from functools import partial
@@ -19,9 +15,9 @@ import trustme
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from buddy_sessions import BuddyClient, BuddyError, ResponseError, Session, TransportError
+from buddy_sessions import BuddyClient, Session, TransportError
 from buddy_sessions.testing import FakeBuddy
-from helpers.faults import KEY, PAGE, TOKEN, CheckedReader, UnreachableServer
+from helpers.faults import KEY, PAGE, CheckedReader, UnreachableServer
 from helpers.raw_server import End, Script, Step, http_response, raw_server
 
 pytestmark = pytest.mark.fault
@@ -30,52 +26,27 @@ GOOD = http_response(PAGE)
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 SIZED = HEAD + b"Content-Length: %d\r\n\r\n" % len(PAGE)
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
-MIB = 2**20
 
 
-def encoded(body: bytes, encoding: str = "gzip") -> bytes:
-    return http_response(body, f"Content-Encoding: {encoding}")
-
-
-def chunk(data: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(data), data)
-
-
-class FakeResolver(AbstractResolver):
-    """Resolves every name to the next of these ports on the loopback interface; 0 is a failure."""
-
-    def __init__(self, *ports: int) -> None:
-        self._ports = iter(ports)
+class NoNames(AbstractResolver):
+    """Resolves no name."""
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        if port := next(self._ports):
-            flags = socket.AI_NUMERICHOST
-            return [
-                ResolveResult(hostname=host, host="127.0.0.1", port=port, family=socket.AF_INET, proto=0, flags=flags)
-            ]
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     async def close(self) -> None: ...
 
 
-def session_to(*ports: int) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=FakeResolver(*ports), use_dns_cache=False))
-
-
-@pytest.mark.parametrize("port", [1, 0], ids=["refused", "no-such-host"])
-async def test_unreachable(reader: CheckedReader, port: int) -> None:
-    """For ever, and at first."""
-    async with session_to(port, port, port) as session:
-        nowhere = UnreachableServer(URL("http://localhost"))
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"], ids=["refused", "no-such-host"])
+async def test_unreachable(reader: CheckedReader, host: str) -> None:
+    nowhere = UnreachableServer(URL(f"http://{host}:1"))
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=NoNames())) as session:
         error = await reader.fail(nowhere, TransportError, requests=0, http_session=session)
     assert error.retryable
-    assert str(error).startswith("cannot connect to localhost:80 (")
+    assert str(error).startswith(f"cannot connect to {host}:1 (")
     assert (reader.stats.requests, reader.stats.retries) == (3, 2)
-    async with raw_server(GOOD) as server, session_to(port, server.base_url.port or 0) as session:
-        base_url = server.base_url.with_host("localhost")
-        assert len(await reader.read(server, requests=1, http_session=session, base_url=base_url)) == 3
 
 
 class TestTLS:
@@ -108,36 +79,7 @@ class TestTLS:
         assert (error.retryable, reader.stats.requests) == (False, 1)
 
 
-class TestBrokenResponses:
-    @pytest.mark.parametrize(
-        ("script", "error_type", "requests"),
-        [
-            # aiohttp itself repeats a request once if there is no complete header: two requests per attempt.
-            pytest.param(b"", TransportError, 6, id="fin-before-status-line"),
-            pytest.param([End.RST], TransportError, 6, id="rst-before-status-line"),
-            pytest.param(HEAD, TransportError, 6, id="fin-in-headers"),
-            pytest.param([HEAD, End.RST], TransportError, 6, id="rst-in-headers"),
-            pytest.param([SIZED + PAGE[:100], End.RST], TransportError, 3, id="rst-in-body"),
-            pytest.param(SIZED + PAGE[:-1], TransportError, 3, id="body-shorter-than-content-length"),
-            pytest.param(CHUNKED + chunk(PAGE), TransportError, 3, id="no-last-chunk"),
-            pytest.param(CHUNKED + chunk(PAGE)[:100], TransportError, 3, id="fin-in-chunk"),
-            pytest.param(encoded(b"nonsense"), TransportError, 3, id="invalid-gzip"),
-            pytest.param(encoded(gzip.compress(PAGE)[:-8] + b"\0" * 8), TransportError, 3, id="gzip-with-bad-crc"),
-            pytest.param(encoded(PAGE, "br"), TransportError, 3, id="unrequested-brotli"),
-            # Only the JSON shows that these are incomplete; invalid JSON is retried once.
-            pytest.param(HEAD + b"\r\n" + PAGE[:100], ResponseError, 2, id="fin-in-body-without-length"),
-            pytest.param(encoded(gzip.compress(PAGE)[:-20]), ResponseError, 2, id="truncated-gzip"),
-        ],
-    )
-    async def test_broken_response(
-        self, reader: CheckedReader, script: Script, error_type: type[BuddyError], requests: int
-    ) -> None:
-        async with raw_server(script, GOOD) as server:
-            assert len(await reader.read(server, requests=2)) == 3
-        async with raw_server(script) as server:
-            error = await reader.fail(server, error_type, requests=requests)
-        assert error.retryable
-
+class TestReset:
     async def test_rst_in_tls_handshake(self, reader: CheckedReader) -> None:
         server = await asyncio.start_server(lambda _, writer: writer.transport.abort(), "127.0.0.1", 0)
         async with server:
@@ -158,50 +100,6 @@ class TestBrokenResponses:
         responses: list[Script] = [[SIZED + PAGE, End.KEEP], *([] if is_idle else [[End.RST]]), GOOD]
         async with raw_server(*responses) as server:
             assert len(await reader.read(server, requests=len(responses), function=read_twice)) == 3
-
-
-def gzip_bomb() -> bytes:
-    """Return the start of a gzip stream of 300 MiB of zeros: equal blocks, so that only two are compressed."""
-    compressor = zlib.compressobj(wbits=16 + zlib.MAX_WBITS)
-    first, block = (compressor.compress(bytes(MIB)) + compressor.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
-    return first + 299 * block
-
-
-class TestSize:
-    @pytest.mark.parametrize(
-        "script",
-        [
-            pytest.param(encoded(gzip_bomb()), id="gzip-bomb"),
-            pytest.param(itertools.chain([HEAD + b"\r\n"], itertools.repeat(bytes(MIB))), id="endless-body"),
-            pytest.param(itertools.chain([CHUNKED], itertools.repeat(chunk(bytes(MIB)))), id="endless-chunks"),
-            pytest.param([HEAD + b"Content-Length: 4194305\r\n\r\n", End.KEEP], id="large-content-length"),
-            pytest.param(
-                http_response(gzip_bomb(), "Content-Encoding: gzip", status="403 Forbidden"),
-                id="gzip-bomb-in-an-error",
-            ),
-        ],
-    )
-    async def test_body_too_large(self, reader: CheckedReader, script: Script) -> None:
-        peak = 0
-
-        async def measure_memory(buddy: BuddyClient) -> list[Session]:
-            nonlocal peak
-            tracemalloc.start()
-            try:
-                return await buddy.sessions(KEY).collect()
-            finally:
-                peak = tracemalloc.get_traced_memory()[1]
-                tracemalloc.stop()
-
-        async with raw_server(script) as server:
-            error = await reader.fail(server, ResponseError, requests=1, function=measure_memory)
-        assert "too large: over 4 MiB" in str(error)
-        assert peak < 12 * MIB
-
-    async def test_endless_headers(self, reader: CheckedReader) -> None:
-        script = itertools.chain([b"HTTP/1.1 200 OK\r\n"], (b"X-%d: 1\r\n" % n for n in itertools.count()))
-        async with raw_server(script) as server:
-            assert "not HTTP" in str(await reader.fail(server, ResponseError, requests=1))
 
 
 def byte_by_byte(data: bytes) -> list[Step]:
@@ -234,26 +132,3 @@ class TestTimeouts:
         script: Script = [CHUNKED, partial(asyncio.sleep, 1), b"nonsense\r\n"]
         async with raw_server(script) as server:
             await reader.fail(server, TransportError, requests=2, timeout=30, max_attempts=2)
-
-
-@pytest.mark.parametrize(
-    "script",
-    [
-        pytest.param(HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}", id="two-content-lengths"),
-        pytest.param(
-            HEAD + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}", id="content-length-and-chunks"
-        ),
-        pytest.param(HEAD + b"X: " + b"x" * 9_000 + b"\r\n" + SIZED, id="header-of-9-kb"),
-        pytest.param(CHUNKED + b"nonsense\r\n", id="chunk-size-not-a-number"),
-        pytest.param(b"SSH-2.0-OpenSSH_9.6\r\n", id="other-protocol"),
-        pytest.param(b"HTTP/1.1 OK\r\n\r\n", id="status-not-a-number"),
-        pytest.param(PAGE, id="no-status-line"),
-        pytest.param(HEAD + b"X: \0" + TOKEN.encode() + b"\r\n\r\n", id="token-in-invalid-header"),
-        pytest.param(TOKEN.encode() + b"\r\n\r\n", id="token-as-status-line"),
-    ],
-)
-async def test_malformed_http(reader: CheckedReader, script: bytes) -> None:
-    async with raw_server(script) as server:
-        error = await reader.fail(server, ResponseError, requests=1)
-    assert "not HTTP" in str(error)
-    assert not error.retryable

@@ -1,7 +1,9 @@
-"""Unexpected responses: statuses, bodies, JSON of another shape, redirects, page sizes."""
+"""What a server sends in place of a page, the error of the read, and how many requests it costs."""
 
 from __future__ import annotations
 
+import gzip
+import itertools
 import json
 from typing import Any
 
@@ -10,70 +12,153 @@ import pytest
 from buddy_sessions import (
     AuthenticationError,
     BadRequestError,
-    BuddyClient,
     BuddyError,
     DecodeError,
     ForbiddenError,
     NotFoundError,
     ResponseError,
     ServerError,
-    Session,
     StatusError,
+    TransportError,
 )
 from buddy_sessions.testing import FakeBuddy
 from helpers.faults import KEY, PAGE, TOKEN, CheckedReader
-from helpers.raw_server import http_response, raw_server
+from helpers.raw_server import End, Script, http_response, raw_server
 
 pytestmark = pytest.mark.fault
 
 GOOD = http_response(PAGE)
 SESSION: dict[str, Any] = json.loads(PAGE)["sessions"][-1]  # number 1, which is the end of every list
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+SIZED = HEAD + b"Content-Length: %d\r\n\r\n" % len(PAGE)
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+MIB = 2**20
+
+Row = tuple[Script, type[BuddyError], int, str]
+"""What the server sends, the error, the number of requests, and a part of the message."""
 
 
 def page_response(*sessions: object) -> bytes:
     return http_response(json.dumps({"sessions": sessions}).encode())
 
 
-async def read_pages_of_20(buddy: BuddyClient) -> list[Session]:
-    return await buddy.sessions(KEY, per_page=20).collect()
+def encoded(body: bytes, encoding: str = "gzip") -> bytes:
+    return http_response(body, f"Content-Encoding: {encoding}")
 
 
-@pytest.mark.parametrize(
-    "script",
-    [
-        pytest.param(http_response(b"<html>Sign in to the Wi-Fi</html>", "Content-Type: text/html"), id="html"),
-        pytest.param(http_response("<html>Grüezi</html>".encode("latin-1")), id="html-in-latin-1"),
-        pytest.param(http_response(f"<html>{TOKEN}".encode()), id="html-with-the-token"),
-        pytest.param(http_response(b"<html>", f"X-Authorization: Bearer {TOKEN}"), id="header-with-the-token"),
-        pytest.param(http_response(PAGE[:-1]), id="truncated"),
-        pytest.param(http_response(b'{"sessions": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"), id="nested-too-deep"),
-        pytest.param(http_response(b'{"sessions": [], "x": NaN}'), id="nan"),
-        pytest.param(http_response(b""), id="empty"),
-        pytest.param(http_response(b" \r\n"), id="white-space"),
-    ],
-)
-async def test_page_that_is_not_json(reader: CheckedReader, script: bytes) -> None:
-    """It is requested once more."""
-    async with raw_server(script, GOOD) as server:
-        assert len(await reader.read(server, requests=2)) == 3
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+# aiohttp itself repeats a request once if there is no complete header: two requests per attempt.
+BROKEN: dict[str, Row] = {
+    "fin before the status line": (b"", TransportError, 6, ""),
+    "rst before the status line": ([End.RST], TransportError, 6, ""),
+    "fin in the headers": (HEAD, TransportError, 6, ""),
+    "rst in the headers": ([HEAD, End.RST], TransportError, 6, ""),
+    "rst in the body": ([SIZED + PAGE[:100], End.RST], TransportError, 3, ""),
+    "body shorter than Content-Length": (SIZED + PAGE[:-1], TransportError, 3, ""),
+    "no last chunk": (CHUNKED + chunk(PAGE), TransportError, 3, ""),
+    "fin in a chunk": (CHUNKED + chunk(PAGE)[:100], TransportError, 3, ""),
+    "invalid gzip": (encoded(b"nonsense"), TransportError, 3, ""),
+    "gzip with a bad CRC": (encoded(gzip.compress(PAGE)[:-8] + bytes(8)), TransportError, 3, ""),
+    "brotli, which was not requested": (encoded(PAGE, "br"), TransportError, 3, ""),
+}
+# Only the JSON shows that the first two are incomplete; invalid JSON is retried once.
+NOT_JSON: dict[str, Row] = {
+    "fin in a body without length": (HEAD + b"\r\n" + PAGE[:100], ResponseError, 2, ""),
+    "truncated gzip": (encoded(gzip.compress(PAGE)[:-20]), ResponseError, 2, ""),
+    "html": (http_response(b"<html>Sign in to the Wi-Fi</html>", "Content-Type: text/html"), ResponseError, 2, ""),
+    "html in latin-1": (http_response("<html>Grüezi</html>".encode("latin-1")), ResponseError, 2, ""),
+    "html with the token": (http_response(f"<html>{TOKEN}".encode()), ResponseError, 2, ""),
+    "header with the token": (http_response(b"<", f"X-Authorization: Bearer {TOKEN}"), ResponseError, 2, ""),
+    "nested too deep": (http_response(b'{"sessions": ' + b"[" * 100_000), ResponseError, 2, ""),
+    "nan": (http_response(b'{"sessions": [], "x": NaN}'), ResponseError, 2, ""),
+    "empty": (http_response(b""), ResponseError, 2, ""),
+    "white space": (http_response(b" \r\n"), ResponseError, 2, ""),
+}
+NOT_HTTP: dict[str, Script] = {
+    "two Content-Lengths": HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+    "Content-Length and chunks": HEAD + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}",
+    "header of 9 kB": HEAD + b"X: " + b"x" * 9_000 + b"\r\n" + SIZED,
+    "endless headers": itertools.chain([HEAD], (b"X-%d: 1\r\n" % number for number in itertools.count())),
+    "chunk size that is no number": CHUNKED + b"nonsense\r\n",
+    "other protocol": b"SSH-2.0-OpenSSH_9.6\r\n",
+    "status that is no number": b"HTTP/1.1 OK\r\n\r\n",
+    "no status line": PAGE,
+    "token in an invalid header": HEAD + b"X: \0" + TOKEN.encode() + b"\r\n\r\n",
+    "token as status line": TOKEN.encode() + b"\r\n\r\n",
+}
+TOO_LARGE: dict[str, Script] = {
+    "endless body": itertools.chain([HEAD + b"\r\n"], itertools.repeat(bytes(MIB))),
+    "endless chunks": itertools.chain([CHUNKED], itertools.repeat(chunk(bytes(MIB)))),
+    "large Content-Length": [HEAD + b"Content-Length: 4194305\r\n\r\n", End.KEEP],
+}
+WRONG_PAGES: dict[str, Row] = {
+    "latin-1": (http_response(PAGE.replace(b"feature", b"f\xe9ature")), ResponseError, 1, "UTF-8"),
+    "sessions missing": (http_response(b'{"suites": []}'), DecodeError, 1, "page 1, field sessions: is missing"),
+    "item null": (page_response(SESSION, None), DecodeError, 1, "page 1, item 1: must be an object, not null"),
+    "id missing": (page_response({"relative_id": 1}), DecodeError, 1, "page 1, item 0, field id: is missing"),
+}
+MESSAGES = json.dumps({"errors": [{"message": "Not like this"}, {"message": f"nor with {TOKEN}"}]}).encode()
+STATUSES: dict[str, Row] = {
+    str(status): (http_response(body, status=f"{status} No"), error_type, requests, text)
+    for status, body, error_type, requests, text in [
+        *((status, MESSAGES, ResponseError, 1, f"unexpected status {status}") for status in (101, 201, 206)),
+        (204, b"", ResponseError, 1, "unexpected status 204"),
+        (304, b"", ResponseError, 1, "unexpected redirect (304)"),
+        *(
+            (status, MESSAGES, error_type, requests, f"Not like this; nor with *** ({status})")
+            for error_type, requests, statuses in [
+                (BadRequestError, 1, [400]),
+                (AuthenticationError, 1, [401]),
+                (ForbiddenError, 1, [403]),
+                (NotFoundError, 1, [404]),
+                (StatusError, 1, [405]),
+                (StatusError, 3, [408]),
+                (ServerError, 3, [500, 502, 503, 504, 599]),
+                (ServerError, 1, [501]),
+            ]
+            for status in statuses
+        ),
+    ]
+}
+NOT_FROM_BUDDY = "but the response is not Buddy's: probably a proxy's; check the base URL; GET http://127.0.0.1"
+PROXIES: dict[str, Row] = {
+    f"{status} {body.decode().strip()}": (http_response(body, status=f"{status} No"), error_type, requests, text)
+    for status, body, error_type, requests, text in [
+        (400, b"<html>", BadRequestError, 1, f"bad request (400), {NOT_FROM_BUDDY}"),
+        (401, b'{"type": "about:blank"}', AuthenticationError, 1, f"the token was rejected (401), {NOT_FROM_BUDDY}"),
+        (403, b"<html>", ForbiddenError, 1, f"access denied (403), {NOT_FROM_BUDDY}"),
+        (404, b'{"message": "Not here"}', NotFoundError, 1, f"not found (404), {NOT_FROM_BUDDY}"),
+        (405, b"<html>", StatusError, 1, f"the request failed (405), {NOT_FROM_BUDDY}"),
+        # These may be from Buddy: a 4xx without a body, and a 5xx.
+        (403, b" \n", ForbiddenError, 1, "UNIT_TEST_INFO"),
+        (502, b"<html>", ServerError, 3, "the server failed (502); GET"),
+    ]
+}
+FAULTS: dict[str, Row] = {
+    **BROKEN,
+    **NOT_JSON,
+    **{name: (script, ResponseError, 1, "not HTTP") for name, script in NOT_HTTP.items()},
+    **{name: (script, ResponseError, 1, "too large: over 4 MiB") for name, script in TOO_LARGE.items()},
+    **WRONG_PAGES,
+    **STATUSES,
+    **PROXIES,
+}
+
+
+@pytest.mark.parametrize(("script", "error_type", "requests", "message"), FAULTS.values(), ids=FAULTS)
+async def test_wrong_response(
+    reader: CheckedReader, script: Script, error_type: type[BuddyError], requests: int, message: str
+) -> None:
     async with raw_server(script) as server:
-        assert (await reader.fail(server, ResponseError, requests=2)).retryable
-
-
-@pytest.mark.parametrize(
-    ("script", "problem"),
-    [
-        pytest.param(http_response(PAGE.replace(b"feature", b"f\xe9ature")), "UTF-8", id="latin-1"),
-        pytest.param(http_response(b'{"suites": []}'), "page 1, field sessions: is missing", id="sessions-missing"),
-        pytest.param(page_response(SESSION, None), "page 1, item 1: must be an object, not null", id="item-null"),
-        pytest.param(page_response({"relative_id": 1}), "page 1, item 0, field id: is missing", id="id-missing"),
-    ],
-)
-async def test_invalid_page(reader: CheckedReader, script: bytes, problem: str) -> None:
-    async with raw_server(script) as server:
-        error = await reader.fail(server, ResponseError if problem == "UTF-8" else DecodeError, requests=1)
-    assert problem in str(error)
-    assert not error.retryable
+        error = await reader.fail(server, error_type, requests=requests, per_page=20)
+    assert message in str(error)
+    assert error.retryable == (requests > 1)
+    if error.retryable:
+        async with raw_server(script, GOOD) as server:
+            assert len(await reader.read(server, requests=2)) == 3
 
 
 @pytest.mark.parametrize(
@@ -89,61 +174,28 @@ async def test_unusual_page(reader: CheckedReader, script: bytes) -> None:
         assert len(await reader.read(server, requests=1)) == 3
 
 
-@pytest.mark.parametrize(
-    ("status", "error_type", "requests"),
-    [
-        *((status, ResponseError, 1) for status in (101, 201, 204, 206, 304)),
-        (400, BadRequestError, 1),
-        (401, AuthenticationError, 1),
-        (403, ForbiddenError, 1),
-        (404, NotFoundError, 1),
-        (405, StatusError, 1),
-        (408, StatusError, 3),
-        *((status, ServerError, 3) for status in (500, 502, 503, 504, 599)),
-        (501, ServerError, 1),
-    ],
-)
-async def test_status(reader: CheckedReader, status: int, error_type: type[BuddyError], requests: int) -> None:
-    body = json.dumps({"errors": [{"message": "Not like this"}, {"message": f"nor with {TOKEN}"}]}).encode()
-    response = http_response({204: b"", 304: b""}.get(status, body), status=f"{status} No")
-    if requests > 1:
-        async with raw_server(response, http_response(b"<html>", status=f"{status} No"), GOOD) as server:
-            assert len(await reader.read(server, requests=3)) == 3
-    async with raw_server(response) as server:
-        error = await reader.fail(server, error_type, requests=requests, function=read_pages_of_20)
-    assert error.retryable == (requests > 1)
-    if isinstance(error, StatusError):
-        assert (error.status, error.messages, error.method) == (status, ("Not like this", "nor with ***"), "GET")
-        assert error.url.startswith(f"{server.base_url}/workspaces/acme/")
-    else:
-        assert str(error).startswith(f"unexpected {'redirect' if status == 304 else 'status'}")
-        assert str(status) in str(error)
+def errors(*values: object) -> bytes:
+    return json.dumps({"errors": values}).encode()
 
 
 @pytest.mark.parametrize(
     ("body", "messages"),
     [
-        pytest.param(b"<html>403 Forbidden</html>", [], id="html"),
-        pytest.param(b"", [], id="empty"),
         pytest.param(b'[{"message": "no"}]', [], id="a-list"),
-        pytest.param(
-            b'{"errors": [null, 7, {"message": 7}, {"message": " no\\n way "}]}', ["no way"], id="invalid-errors"
-        ),
-        pytest.param(json.dumps({"errors": [{"message": "no" * 2**20}]}).encode(), ["no" * 250], id="huge-message"),
-        pytest.param(json.dumps({"errors": [{"message": "no"}] * 1000}).encode(), ["no"] * 10, id="many-messages"),
+        pytest.param(b'{"errors": null}', [], id="errors-null"),
+        pytest.param(errors(None, 7, {"message": 7}, {"message": " no\n way "}), ["no way"], id="invalid-errors"),
+        pytest.param(errors({"message": "no" * 2**20}), ["no" * 250], id="huge-message"),
+        pytest.param(errors(*[{"message": "no"}] * 1000), ["no"] * 10, id="many-messages"),
         pytest.param(b'{"errors": [{"message": "\xff"}]}', ["\ufffd"], id="invalid-utf-8"),
         pytest.param(b"[" * 100_000, [], id="nested-too-deep"),
-        pytest.param(
-            json.dumps({"errors": [{"message": "x" * 495 + TOKEN}]}).encode(),
-            ["x" * 495 + "***"],
-            id="token-at-the-maximum-length",
-        ),
+        pytest.param(errors({"message": "x" * 495 + TOKEN}), ["x" * 495 + "***"], id="token-at-the-maximum-length"),
     ],
 )
 async def test_unusual_body_of_an_error(reader: CheckedReader, body: bytes, messages: list[str]) -> None:
     async with raw_server(http_response(body, status="403 Forbidden")) as server:
         error = await reader.fail(server, ForbiddenError, requests=1)
-    assert error.messages == tuple(messages)
+    assert (error.status, error.messages, error.method) == (403, tuple(messages), "GET")
+    assert error.url.startswith(f"{server.base_url}/workspaces/acme/")
     assert len(str(error)) < 6000
 
 
@@ -154,18 +206,17 @@ async def test_unusual_body_of_an_error(reader: CheckedReader, body: bytes, mess
         pytest.param("{other}/elsewhere", id="to-another-host"),
         pytest.param("/elsewhere", id="to-the-same-host"),
         pytest.param("file:///etc/passwd", id="to-a-file"),
-        pytest.param("{same}", id="to-itself"),
+        pytest.param("?page=1&per_page=100", id="to-itself"),
         pytest.param("{other}/?token=" + TOKEN, id="with-the-token"),
         pytest.param("", id="without-a-location"),
     ],
 )
 async def test_redirect(reader: CheckedReader, location: str, status: str) -> None:
     """It is not followed."""
-    async with raw_server(GOOD) as other, raw_server(b"") as server:
-        path = f"/workspaces/{KEY.workspace}/projects/{KEY.project}/unit-tests/suites/{KEY.suite_id}/sessions"
-        location = location.format(other=other.base_url, same=f"{path}?page=1&per_page=100")
-        server.scripts = (http_response(b"", f"Location: {location}", status=status),)
-        error = await reader.fail(server, ResponseError, requests=1)
+    async with raw_server(GOOD) as other:
+        location = location.format(other=other.base_url)
+        async with raw_server(http_response(b"", f"Location: {location}", status=status)) as server:
+            error = await reader.fail(server, ResponseError, requests=1)
     assert repr(location.replace(TOKEN, "***")) in str(error)
     assert not error.retryable
     assert other.requests == []
