@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import math
-import re
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime, formatdate
+from email.utils import format_datetime
 
 import pytest
 
-from buddy_sessions import BuddyClient, RateLimitError, ServerError, Session, StatusError, SuiteKey
+from buddy_sessions import BuddyClient, RateLimitError, ServerError, Session, StatusError
 from buddy_sessions._http.retry import RetryQuota
 from helpers.faults import KEY, PAGE, CheckedReader
-from helpers.raw_server import Step, http_response, raw_server
+from helpers.raw_server import http_response, raw_server
 
 pytestmark = [pytest.mark.fault, pytest.mark.virtual_time]
 
@@ -79,19 +76,22 @@ async def test_wait_without_a_future_time(reader: CheckedReader, status: int, he
         # By the server's own clock.
         pytest.param(429, f"Retry-After: {http_date(-3570)}\r\nDate: {http_date(-3600)}", id="date"),
         pytest.param(503, "Retry-After: 30", id="503"),
+        pytest.param(200, "X-Rate-Limit-Remaining: 0\r\nX-Rate-Limit-Reset: {reset}", id="nothing-remains"),
     ],
 )
 async def test_wait_for_a_future_time(reader: CheckedReader, status: int, header: str) -> None:
     """All callers wait, once."""
     header = header.format(reset=int(time.time()) + 30)
-    async with raw_server(throttled(status, header), GOOD) as server:
-        function = concurrent_reads(8)
-        sessions = await reader.read(server, requests=9, function=function, max_attempts=1, max_concurrency=1)
-    assert len(sessions) == 8 * 3
+    is_throttled = status != 200
+    first = throttled(status, header) if is_throttled else http_response(PAGE, header)
+    async with raw_server(first, GOOD) as server:
+        options = {"function": concurrent_reads(8), "max_attempts": 1, "max_concurrency": 1}
+        assert len(await reader.read(server, requests=8 + is_throttled, **options)) == 8 * 3
     assert reader.seconds == pytest.approx(30, abs=2)
-    (message,) = [record.getMessage() for record in reader.log.records if record.levelname == "WARNING"]
+    messages = [record.getMessage() for record in reader.log.records if record.levelname == "WARNING"]
+    assert len(messages) == is_throttled
     reason = "too many requests" if status == 429 else "the server is unavailable"
-    assert message.startswith(f"{reason} ({status}): the next request is sent in ")
+    assert all(message.startswith(f"{reason} ({status}): the next request is sent in ") for message in messages)
 
 
 @pytest.mark.parametrize(
@@ -155,48 +155,6 @@ async def test_slow_shared_limiter_leaves_time_for_retries(reader: CheckedReader
         assert len(await reader.read(server, requests=4, max_wait=10, limiter=SlowLimiter())) == 3
     assert reader.seconds == pytest.approx(400)
     assert reader.stats.waited == pytest.approx(reader.seconds)
-
-
-class QuotaScript:
-    """The response of a server that permits `limit` requests per window of `seconds`, with the headers of Buddy."""
-
-    def __init__(self, limit: int, seconds: int) -> None:
-        self._limit = limit
-        self._seconds = seconds
-        self._used = Counter[int]()
-
-    def __iter__(self) -> Iterator[Step]:
-        yield lambda: asyncio.sleep(0.02)
-        now = 1_700_000_000 + asyncio.get_running_loop().time()
-        window = int(now // self._seconds)
-        self._used[window] += 1
-        headers = (
-            f"Date: {formatdate(int(now), usegmt=True)}",
-            f"X-Rate-Limit-Limit: {self._limit}",
-            f"X-Rate-Limit-Remaining: {max(0, self._limit - self._used[window])}",
-            f"X-Rate-Limit-Reset: {(window + 1) * self._seconds}",
-        )
-        status = "200 OK" if self._used[window] <= self._limit else "429 Too Many Requests"
-        yield http_response(PAGE, *headers, status=status)
-
-
-@pytest.mark.parametrize(("limit", "seconds", "callers"), [(1, 1, 60), (1, 60, 5), (2, 5, 60), (60, 60, 300)])
-async def test_few_requests_per_window_with_many_callers(
-    reader: CheckedReader, limit: int, seconds: int, callers: int
-) -> None:
-    """The turn of each comes within `max_wait`, so none fails, and there is no 429. First come, first served."""
-
-    async def read(buddy: BuddyClient) -> list[Session]:
-        reads = (buddy.sessions(SuiteKey("acme", "shop", str(number))).collect() for number in range(callers))
-        return [session for sessions in await asyncio.gather(*reads) for session in sessions]
-
-    async with raw_server(QuotaScript(limit, seconds)) as server:
-        sessions = await reader.read(server, requests=callers, function=read)
-        order = [int(number) for request in server.requests for number in re.findall(rb"/suites/(\d+)/", request)]
-    assert len(sessions) == callers * 3
-    assert sorted(order) == list(range(callers))
-    assert all(abs(number - place) < 8 for place, number in enumerate(order))  # 8 requests are sent at once
-    assert reader.seconds <= math.ceil(callers / limit) * seconds
 
 
 async def test_429s_count_neither_as_attempts_nor_as_retries(reader: CheckedReader) -> None:

@@ -112,25 +112,26 @@ class CheckedReader:
             requests: The number of requests that the server must receive.
             **options: Arguments of the client; `function`, if not the whole suite is to be read once.
         """
-        result = await self._try(server, requests, **options)
+        result = await self.attempt(server, requests=requests, **options)
         if isinstance(result, BuddyError):
             raise result
         return result
 
     async def fail(self, server: Server, error_type: type[_E], *, requests: int | range, **options: Any) -> _E:
         """Try to read the suite, and return the error, which must be of exactly this type. Arguments as for `read`."""
-        result = await self._try(server, requests, **options)
+        result = await self.attempt(server, requests=requests, **options)
         assert type(result) is error_type, result
         return result
 
-    async def _try(
+    async def attempt(
         self,
         server: Server,
-        requests: int | range,
         *,
+        requests: int | range,
         function: Callable[[BuddyClient], Awaitable[list[Session]]] | None = None,
         **options: Any,
     ) -> list[Session] | BuddyError:
+        """Try to read the suite, and return its sessions or the error. Arguments as for `read`."""
         options = {"token": TOKEN, "base_url": server.base_url, "max_attempts": 3, **options}
         requests_before = len(server.requests)
         result: list[Session] | BuddyError
