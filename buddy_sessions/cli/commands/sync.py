@@ -73,7 +73,7 @@ async def sync_suites(
             on_failure="collect",
         ) as sync,
     ):
-        forecast = Forecast(options, cases=cases, details=details, keep=keep)
+        forecast = Forecast(options, scope=cases, keep=keep)
         progress = HarvestProgress(buddy, selection, sync, forecast, noun="new or changed session")
         with progress.run(messages, after_interrupt=f"all sessions read so far are saved in {db}"):
             async for page in sync.pages():

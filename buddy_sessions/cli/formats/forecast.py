@@ -5,29 +5,27 @@ from __future__ import annotations
 from collections import Counter
 from datetime import timedelta
 
-from buddy_sessions import Session, SessionPage, Stats, SuiteKey
+from buddy_sessions import SessionPage, Stats, SuiteKey
 from buddy_sessions.models import CaseScope
 
 from ..options import ReadOptions
 
-_PAGE_SIZE = 100  # sessions or test cases of one request
-_MIN_SECONDS = 1.0  # before that, the rate of requests says little
+_MIN_SECONDS = 1.0  # before that, the speed says little
 
 
 class Forecast:
-    """Estimates the sessions and test cases to read, and the time until the end."""
+    """Estimates the sessions and test cases to read, and the time until the end.
 
-    def __init__(
-        self, options: ReadOptions, *, cases: CaseScope | None = None, details: int = 100, keep: timedelta | None = None
-    ) -> None:
-        self.scope = cases
+    `cases` is the number of test cases of the sessions that were read.
+    """
+
+    def __init__(self, options: ReadOptions, *, scope: CaseScope | None = None, keep: timedelta | None = None) -> None:
+        self.scope = scope
+        self.cases = 0
         self._after = options.after or 0
-        self._details = details
         self._is_limited = any(limit is not None for limit in (options.branch, options.since, keep))
         self._expected = Counter[SuiteKey]()
         self._read = Counter[SuiteKey]()
-        self._case_requests = 0.0
-        self.cases = 0
 
     def add(self, page: SessionPage) -> None:
         """Add the next page of a suite."""
@@ -37,16 +35,9 @@ class Forecast:
         elif page.sessions and page.suite not in self._expected:
             self._expected[page.suite] = page.sessions[0].relative_id - self._after
         for session in page.sessions if self.scope is not None else ():
-            self._add_cases(session)
-
-    def _add_cases(self, session: Session) -> None:
-        if not session.is_finished:
-            return
-        failing = (session.failed_count or 0) + (session.error_count or 0)
-        count = session.tests_count or 0 if self.scope == "all" else failing
-        self.cases += count
-        lists = -(-count // _PAGE_SIZE) if self.scope == "all" else min(failing, 2)
-        self._case_requests += lists + min(failing, self._details)
+            failing = (session.failed_count or 0) + (session.error_count or 0)
+            count = session.tests_count or 0 if self.scope == "all" else failing
+            self.cases += count if session.is_finished else 0
 
     def sessions(self, suites: int | None) -> int | None:
         """Return the number of sessions of all `suites`; None if it is not known, as while their number is not."""
@@ -55,12 +46,11 @@ class Forecast:
         return round(sum(self._expected.values()) * max(1, suites / len(self._expected)))
 
     def seconds_left(self, stats: Stats, elapsed: float, suites: int | None) -> float | None:
-        """Return the estimated seconds until the end; None if they are not known yet."""
+        """Return the estimated seconds until the end, at the speed so far; None if they are not known yet."""
         total, read = self.sessions(suites), sum(self._read.values())
-        if total is None or suites is None or elapsed < _MIN_SECONDS or not stats.requests:
+        if total is None or elapsed < _MIN_SECONDS or not read:
             return None
-        expected, begun = sum(self._expected.values()), len(self._expected)
-        requests = (expected - read) / _PAGE_SIZE + (suites - begun) * max(1, expected / begun / _PAGE_SIZE)
-        if self.cases and read:
-            requests += self._case_requests * (total / read - min(1, stats.cases / self.cases))
-        return max(0, requests) * elapsed / stats.requests
+        share = read / total
+        if self.cases:
+            share *= min(1, stats.cases / self.cases)
+        return elapsed / share - elapsed if share else None

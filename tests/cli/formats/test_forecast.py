@@ -45,16 +45,22 @@ def test_number_of_sessions(
 
 @pytest.mark.parametrize(("scope", "expected"), [("all", 500), ("failed", 4), (None, 0)])
 def test_test_cases_of_finished_sessions_are_counted(scope: CaseScope | None, expected: int) -> None:
-    forecast = Forecast(ReadOptions(), cases=scope)
+    forecast = Forecast(ReadOptions(), scope=scope)
     forecast.add(page(A, 400, 2))
     forecast.add(SessionPage(suite=A, number=2, sessions=(session(1, RUNNING, tests_count=9),)))
     assert forecast.cases == expected
 
 
-def test_time_is_that_of_the_remaining_requests() -> None:
-    forecast = Forecast(ReadOptions(), cases="all")
+@pytest.mark.parametrize(
+    ("scope", "stats", "elapsed", "expected"),
+    [
+        pytest.param(None, Stats(), 10.0, 30.0, id="a quarter of the sessions"),
+        pytest.param("all", Stats(cases=12_500), 10.0, 70.0, id="half of the cases of a quarter"),
+        pytest.param("all", Stats(), 10.0, None, id="no cases yet"),
+        pytest.param(None, Stats(), 0.9, None, id="too early"),
+    ],
+)
+def test_time_until_the_end(scope: CaseScope | None, stats: Stats, elapsed: float, expected: float | None) -> None:
+    forecast = Forecast(ReadOptions(), scope=scope)
     forecast.add(page(A, 400, 100))
-    cost = 100 * (3 + 2)  # three pages of cases and two messages
-    left = forecast.seconds_left(Stats(requests=251, cases=12_500), 251.0, 1)
-    assert left == 300 / 100 + cost * 4 - cost / 2
-    assert forecast.seconds_left(Stats(requests=251), 0.9, 1) is None
+    assert forecast.seconds_left(stats, elapsed, 1) == expected
