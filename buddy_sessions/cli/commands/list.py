@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from typing import Annotated
 
 from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt, PositiveInt
 
-from buddy_sessions import ConfigError, Session, SessionPaginator
+from buddy_sessions import ConfigError, SessionPaginator
 
 from ..formats.formatting import format_count, format_requests
 from ..formats.tables import RECENT_LEGEND, session_writer
 from ..keys import find_suite, parse_session
 from ..options import Access, Branch, Key, Printing
-from ..output import Output
 from ..suggestions import check_branch
 from ..times import Since
 
@@ -53,12 +51,11 @@ async def list_sessions(
     target, session_id = parse_session(access.defaults, key)
     if session_id is not None and any(option is not None for option in (branch, after, since, limit)):
         raise ConfigError(f"{key!r} is the URL of one session: leave out the options that select sessions")
-    output, messages = Output(), access.verbosity.open()
-    output_format = printing.choose()
+    messages, output_format = access.verbosity.open(), printing.choose()
     is_default_limit = output_format == "table" and not no_limit and limit is None
     async with access.connection.open_client(messages, keys=[key]) as buddy:
         suite = await find_suite(buddy, target)
-        write = session_writer(output_format, output, suite, branch=branch)
+        write = session_writer(output_format, suite, branch=branch)
         if session_id is not None:
             write([await buddy.session(suite, session_id)])
             messages.print_note(f"for its failing tests, run buddy-sessions failures {key}")
@@ -70,26 +67,18 @@ async def list_sessions(
             since=since,
             max_sessions=_TABLE_LIMIT if is_default_limit else limit,
         )
-        is_complete = await _write_pages(paginator, write, messages)
+        is_complete = True
+        with messages.progress(enabled=not sys.stdout.isatty()) as show:
+            async with aclosing(paginator.pages()) as pages:
+                async for page in pages:
+                    write(page.sessions)
+                    is_complete = page.is_last
+                    show(_summary(paginator))
         if branch is not None and not paginator.stats.sessions:
             messages.print_warning(await check_branch(buddy, suite, branch))
     if output_format == "table":
         more = "; for older sessions add --all or --limit N" if is_default_limit and not is_complete else ""
         messages.print_note(f"{_summary(paginator)}{more}. {RECENT_LEGEND}")
-
-
-async def _write_pages(
-    paginator: SessionPaginator, write: Callable[[Sequence[Session]], None], messages: Output
-) -> bool:
-    """Write all pages, and return whether they reach the end of the list."""
-    is_complete = True
-    with messages.progress(enabled=not sys.stdout.isatty()) as show:
-        async with aclosing(paginator.pages()) as pages:
-            async for page in pages:
-                write(page.sessions)
-                is_complete = page.is_last
-                show(_summary(paginator))
-    return is_complete
 
 
 def _summary(paginator: SessionPaginator) -> str:

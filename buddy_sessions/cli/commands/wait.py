@@ -8,14 +8,13 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt, PositiveInt
 
-from buddy_sessions import BuddyClient, ConfigError, SuiteKey, WaitTimeoutError
+from buddy_sessions import ConfigError, WaitTimeoutError
 
 from ..errors import ExitCode, NothingToJudgeError
 from ..formats.formatting import format_duration
 from ..formats.tables import session_writer
 from ..keys import find_suite
 from ..options import Access, Branch, Key, Printing
-from ..output import Output
 from ..suggestions import check_branch
 from ..times import Duration
 
@@ -86,18 +85,11 @@ async def wait_for_sessions(
                     interval=interval.total_seconds(),
                 )
         except WaitTimeoutError as error:
-            if error.__cause__ is None and len(error.sessions) < count:
-                raise await _nothing_to_judge(buddy, suite, branch, error) from error
-            raise
-    session_writer(output_format, Output(), suite, branch=branch)(sessions)
+            if error.__cause__ is not None or len(error.sessions) >= count:
+                raise
+            failure = NothingToJudgeError(str(error))
+            if branch is not None and not error.sessions and (hint := await check_branch(buddy, suite, branch)):
+                failure.add_note(hint)
+            raise failure from error
+    session_writer(output_format, suite, branch=branch)(sessions)
     return ExitCode.RED if exit_code and any(session.is_failing for session in sessions) else ExitCode.DONE
-
-
-async def _nothing_to_judge(
-    buddy: BuddyClient, suite: SuiteKey, branch: str | None, error: WaitTimeoutError
-) -> NothingToJudgeError:
-    """Return the error of sessions that did not appear. If the branch has none, it names those that have."""
-    failure = NothingToJudgeError(str(error))
-    if branch is not None and not error.sessions and (hint := await check_branch(buddy, suite, branch)):
-        failure.add_note(hint)
-    return failure

@@ -160,6 +160,14 @@ class SessionTable:
         self._output.print(self._title)
 
 
+@dataclass
+class _SuiteCounts:
+    read: int = 0
+    finished: int = 0
+    passed: int = 0
+    newest: list[Session] = field(default_factory=list[Session])
+
+
 class SuiteSummary:
     """A table with one row per suite: the number of sessions read, their pass rate, and the newest sessions."""
 
@@ -171,10 +179,13 @@ class SuiteSummary:
 
     def add(self, suite: SuiteKey, sessions: Sequence[Session]) -> None:
         """Add the next sessions of a suite, newest first."""
-        if self._only_new and not sessions:
+        if (self._only_new and not sessions) or (suite not in self._counts and len(self._counts) > self.MAX_SUITES):
             return
-        if suite in self._counts or len(self._counts) <= self.MAX_SUITES:
-            self._counts.setdefault(suite, _SuiteCounts()).add(sessions)
+        counts = self._counts.setdefault(suite, _SuiteCounts())
+        counts.read += len(sessions)
+        counts.finished += sum(session.is_finished for session in sessions)
+        counts.passed += sum(session.status == SessionStatus.SUCCESSFUL for session in sessions)
+        counts.newest += sessions[: _SUMMARY_MARKS - len(counts.newest)]
 
     def print_to(self, output: Output, *, exclude: Container[SuiteKey] = ()) -> None:
         """Print the table, sorted by suite, without the suites in `exclude`. Print nothing without rows."""
@@ -184,17 +195,14 @@ class SuiteSummary:
         now = datetime.now(UTC)
         table = _key_table()
         count_title = "NEW" if self._only_new else "READ"
-        for title in (count_title, "PASS"):
-            table.add_column(title, justify="right", no_wrap=True)
-        table.add_column("LATEST", no_wrap=True)
-        table.add_column("AGE", justify="right", no_wrap=True)
-        table.add_column("RECENT", no_wrap=True)
+        for title in (count_title, "PASS", "LATEST", "AGE", "RECENT"):
+            table.add_column(title, justify="left" if title in {"LATEST", "RECENT"} else "right", no_wrap=True)
         for suite, counts in rows:
             latest = counts.newest[0] if counts.newest else None
             table.add_row(
                 _text(str(suite)),
                 f"{counts.read:,}",
-                _percent(counts.passed, counts.finished),
+                f"{100 * counts.passed // counts.finished} %" if counts.finished else UNKNOWN,
                 _link(status_text(latest), latest.html_url) if latest else "",
                 format_age(latest.create_date, now) if latest else "",
                 sparkline(counts.newest),
@@ -202,21 +210,6 @@ class SuiteSummary:
         output.print(table)
         output.print_line((f"PASS: the share of the finished sessions in {count_title} that passed", "dim"))
         output.print_line((f"RECENT: {RECENT_LEGEND}", "dim"))
-
-
-@dataclass
-class _SuiteCounts:
-    read: int = 0
-    finished: int = 0
-    passed: int = 0
-    newest: list[Session] = field(default_factory=list[Session])
-
-    def add(self, sessions: Sequence[Session]) -> None:
-        finished = [session.status for session in sessions if session.is_finished]
-        self.read += len(sessions)
-        self.finished += len(finished)
-        self.passed += finished.count(SessionStatus.SUCCESSFUL)
-        self.newest += sessions[: _SUMMARY_MARKS - len(self.newest)]
 
 
 def _key_table() -> Table:
@@ -244,10 +237,6 @@ def _author(session: Session) -> Text:
     return _text((session.created_by and session.created_by.name) or UNKNOWN)
 
 
-def _percent(passed: int, finished: int) -> str:
-    return f"{100 * passed // finished} %" if finished else UNKNOWN
-
-
 def _text(text: str) -> Text:
     return Text(one_line(text))
 
@@ -262,11 +251,9 @@ def _link(text: Text, url: str | None) -> Text:
     return text
 
 
-def session_writer(
-    output_format: str, output: Output, suite: SuiteKey, *, branch: str | None
-) -> Callable[[Sequence[Session]], None]:
+def session_writer(output_format: str, suite: SuiteKey, *, branch: str | None) -> Callable[[Sequence[Session]], None]:
     """Return a function that prints sessions of a suite, page by page."""
     if output_format == "table":
-        return SessionTable(output, title=f"{suite}, branch {branch}" if branch else str(suite)).write
+        return SessionTable(Output(), title=f"{suite}, branch {branch}" if branch else str(suite)).write
     writer = make_writer(output_format, sys.stdout, KEYED_SESSION_COLUMNS)
     return lambda sessions: writer.write(keyed_rows(suite, sessions))
