@@ -84,14 +84,9 @@ def _crashed(session: Session, changes: Changes) -> list[Session]:
 
 def list_changes(comparison: Comparison) -> Changes:
     """Return the differences of two sessions by their kind."""
-    return {
-        "newly_failing": [(None, case) for case in comparison.newly_failing],
-        "fixed": [(None, case) for case in comparison.fixed],
-        "still_failing": [(None, case) for case in comparison.still_failing],
-        "added": [(None, case) for case in comparison.added],
-        "removed": [(None, case) for case in comparison.removed],
-        "slower": comparison.slower,
-    }
+    kinds = ("newly_failing", "fixed", "still_failing", "added", "removed")
+    changes: Changes = {kind: [(None, case) for case in getattr(comparison, kind)] for kind in kinds}
+    return {**changes, "slower": comparison.slower}
 
 
 def _rows(suite: SuiteKey, old: Session, new: Session, changes: Changes) -> Iterator[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from typing import Annotated
@@ -110,12 +110,6 @@ def _describe_conflict(test: ConflictingTest) -> ListedTest:
 
 def _tested_again(sessions: Sequence[Session]) -> list[Session]:
     """Return the sessions of the commits that were tested several times, and failed at least once."""
-    by_revision: dict[str, list[Session]] = defaultdict(list)
-    for session in sessions:
-        by_revision[session.revision or ""].append(session)
-    again = {
-        revision
-        for revision, tested in by_revision.items()
-        if revision and len(tested) > 1 and any(session.is_failing for session in tested)
-    }
-    return [session for session in sessions if session.revision in again]
+    tested = Counter(session.revision for session in sessions)
+    failed = {session.revision for session in sessions if session.is_failing and session.revision}
+    return [session for session in sessions if session.revision in failed and tested[session.revision] > 1]

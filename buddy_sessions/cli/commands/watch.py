@@ -16,7 +16,6 @@ from cyclopts.types import PositiveFloat
 from rich.text import Text
 
 from buddy_sessions import (
-    BuddyClient,
     Change,
     Session,
     SessionStore,
@@ -81,7 +80,13 @@ async def watch_suites(
         suites = [suite async for suite in selection.suites(buddy)]
         if selection.failures:
             raise next(iter(selection.failures.values()))
-        watch = _new_watch(buddy, store, suites, interval=interval, branch=branch, status=status)
+        watch: Watch | StatusWatch
+        if store is None:
+            new_watch = buddy.watch_status if status else buddy.watch
+            watch = new_watch(suites, interval=interval, branch=branch)
+        else:
+            continued = store.watch_status if status else store.watch
+            watch = continued(buddy, suites, interval=interval, branch=branch)
         await stack.enter_async_context(watch)
         if messages.is_terminal:
             messages.print_note(f"watching {format_count(len(suites), 'suite')} every {interval:g} s, until Ctrl-C")
@@ -95,22 +100,6 @@ async def watch_suites(
             saved = f"; the next watch with --db {db} continues from here" if db is not None else ""
             messages.print_problem("interrupted", format_count(changes, "change") + saved)
             raise
-
-
-def _new_watch(
-    buddy: BuddyClient,
-    store: SessionStore | None,
-    suites: Sequence[SuiteKey],
-    *,
-    interval: float,
-    branch: str | None,
-    status: bool,
-) -> Watch | StatusWatch:
-    if store is None:
-        watch = buddy.watch_status if status else buddy.watch
-        return watch(suites, interval=interval, branch=branch)
-    continued = store.watch_status if status else store.watch
-    return continued(buddy, suites, interval=interval, branch=branch)
 
 
 def _tests(change: Change | StatusChange) -> dict[str, Sequence[TestCase]]:
