@@ -73,7 +73,6 @@ async def list_failures(
     *,
     branches: BranchOptions = BranchOptions(),
     gate: Gate = Gate(),
-    details: Annotated[bool, Parameter(show_default=False)] = False,
     group: Annotated[bool, Parameter(show_default=False)] = False,
     limit: PositiveInt | None = None,
     format: Literal["table", "jsonl", "csv", "junit", "markdown"] | None = None,  # noqa: A002 - the name of the option
@@ -96,12 +95,12 @@ async def list_failures(
     Args:
         key: WORKSPACE/PROJECT/SUITE_ID, or the URL of a suite or a session. With -w and -p, SUITE_ID is enough.
         session: latest (the default), relative_id or ID of a session, its URL, or a commit: at least 7 digits.
-        details: Print complete messages and stack traces, also in a table. Other formats always contain them.
         group: Print the causes: the failing tests with similar messages, in a table, jsonl or csv.
         limit: Maximum number of tests (default: 50 in a table, otherwise all). In markdown and with --group, of those
             whose messages are read (default: 200).
-        format: Output format (default: table on a terminal, otherwise jsonl). junit is JUnit XML; markdown is for a
-            comment or a job summary. In csv, an apostrophe is put before text that looks like a formula.
+        format: Output format (default: table on a terminal, otherwise jsonl). Only a table has no stack traces.
+            junit is JUnit XML; markdown is for a comment or a job summary. In csv, an apostrophe is put before text
+            that looks like a formula.
         db: Read from this SQLite file, written by "sync --cases failed", and send no request.
     """
     target, name = parse_session(access.defaults, key, session)
@@ -128,7 +127,7 @@ async def list_failures(
     elif group:
         _print_causes(output_format, judgement)
     elif output_format == "table":
-        print_failing_tests(Output(), judgement, tests, details=details)
+        print_failing_tests(Output(), judgement, tests)
         print_hidden(messages, len(judgement.tests) - len(tests))
     elif output_format == "junit":
         write_junit(sys.stdout, replace(judgement, tests=tests))

@@ -12,7 +12,7 @@ from rich.text import Text
 from buddy_sessions import Failure, Session, SuiteKey, TestCase, TestKey, TestRun, TestStatus
 
 from ..output import Output
-from .failure_text import message_of, printable_lines
+from .failure_text import message_of
 from .formatting import format_age, format_count, format_duration, format_test_time, one_line
 from .tables import FAILED_MARK, OTHER_MARK, PASSED_MARK, grid, number_text, ref_text, status_text
 
@@ -23,7 +23,6 @@ _STATUSES = {
     TestStatus.SKIPPED: ("○", "skipped", "yellow"),
 }
 _RECENT_MARKS = 12  # length of a sparkline
-_INDENT = " " * 4
 
 TEST = "TEST"
 """The title of the column of names."""
@@ -114,16 +113,3 @@ def case_table(cases: Iterable[tuple[TestCase, str]]) -> Table:
             lines.append(message_text(case.failure))
         table.add_row(outcome_text(case.status), format_test_time(case.time), Group(*lines))
     return table
-
-
-def print_details(output: Output, case: TestCase, remark: str) -> None:
-    """Print a test case with a remark, and all of the message and the text of its failure."""
-    time = format_test_time(case.time)
-    output.print(Text.assemble(outcome_text(case.status), f"  {time}  ", name_text(case.key)))
-    if remark:
-        output.print_line((f"{_INDENT}{one_line(remark)}", "yellow"))
-    if case.failure is None:
-        return
-    for part, style in ((message_of(case.failure), ""), (case.failure.text or "", "dim")):
-        for line in printable_lines(part):
-            output.print_line((f"{_INDENT}{line}".rstrip(), style))

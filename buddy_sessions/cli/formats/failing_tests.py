@@ -10,7 +10,7 @@ from buddy_sessions._export.rows import Row, suite_names
 
 from ..judgement import NOVELTIES, FailingTest, Judgement, find_causes
 from ..output import Output
-from .case_tables import case_table, count_sessions, name_text, print_details, print_sessions, print_summary
+from .case_tables import case_table, count_sessions, name_text, print_sessions, print_summary
 from .failure_text import cause_text
 from .formatting import format_count, one_line
 from .markdown import Entry, Page, Section, code, headline, places, suite_facts
@@ -25,17 +25,12 @@ _MAX_FACTS = 3  # of one kind
 _MAX_PATTERN = 150  # characters
 
 
-def print_failing_tests(output: Output, judgement: Judgement, tests: Sequence[FailingTest], *, details: bool) -> None:
+def print_failing_tests(output: Output, judgement: Judgement, tests: Sequence[FailingTest]) -> None:
     """Print the judged sessions, some of their failing tests, and the verdict."""
     print_sessions(output, judgement.suite, *judgement.sessions)
-    remarks = [(test.case, _remark(test)) for test in tests]
-    if details:
-        for case, remark in remarks:
-            output.print()
-            print_details(output, case, remark)
-    elif tests:
+    if tests:
         output.print()
-        output.print(case_table(remarks))
+        output.print(case_table((test.case, _remark(test)) for test in tests))
     _print_verdict(output, judgement)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 from buddy_sessions import Failure
 
@@ -20,25 +19,19 @@ def message_of(failure: Failure) -> str:
     return ": ".join(filter(None, ("" if is_typed else failure.type, message)))
 
 
-def printable_lines(text: str) -> Iterator[str]:
-    """Yield the lines of a message or a stack trace, escaped."""
-    for line in _COLOUR.sub("", text).splitlines():
-        yield escape(line.expandtabs().rstrip())
-
-
 def trace_of(failure: Failure, *, limit: int) -> str:
-    """Return the message, unless the stack trace contains it, and the stack trace: at most about `limit` characters."""
+    """Return the message, unless the stack trace contains it, and the stack trace.
+
+    Of more than `limit` characters, both ends remain, and how many were left out.
+    """
     message, text = message_of(failure), failure.text or ""
     parts = [part for part in ("" if (failure.message or message) in text else message, text) if part.strip()]
-    return cut_middle("\n".join(line for part in parts for line in printable_lines(part)), limit)
-
-
-def cut_middle(text: str, limit: int) -> str:
-    """Return both ends of a text that has more than `limit` characters, and how many are left out."""
-    if len(text) <= limit:
-        return text
+    lines = [line for part in parts for line in _COLOUR.sub("", part).splitlines()]
+    trace = "\n".join(escape(line.expandtabs().rstrip()) for line in lines)
+    if len(trace) <= limit:
+        return trace
     half = limit // 2
-    return f"{text[:half]}\n… {len(text) - 2 * half:,} characters left out …\n{text[-half:]}"
+    return f"{trace[:half]}\n… {len(trace) - 2 * half:,} characters left out …\n{trace[-half:]}"
 
 
 def cause_text(cause: Cause) -> str:

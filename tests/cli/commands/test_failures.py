@@ -254,25 +254,6 @@ class TestTable:
             "2 of 4 tests failed",
         ]
 
-    @pytest.mark.usefixtures("suite")
-    def test_details_are_the_whole_message_and_text(self, call: Call) -> None:
-        code, out, err = call("failures", SUITE, "second", "--format", "table", "--details")
-        assert (code, err) == (0, "")
-        assert out.splitlines()[2:] == [
-            "",
-            "✘ failed  40ms  tests/cart/test_total.py > CartTest > adds_discount",
-            "    AssertionError: assert 3 == 4",
-            "    Traceback (most recent call last):",
-            '      File "tests/cart/test_total.py", line 12, in adds_discount',
-            "            assert total == 4",
-            "    AssertionError: assert 3 == 4",
-            "",
-            "✘ error  1m01s  tests/catalog/test_prices.py > CatalogTest > shows_prices",
-            "    KeyError: 'currency' is not in the response",
-            "",
-            "2 of 4 tests failed",
-        ]
-
     def test_session_without_optional_fields(self, fake: FakeBuddy, call: Call) -> None:
         names = ("html_url", "create_date", "duration", "ref_type", "ref_name", "tests_count")
         missing: dict[str, Any] = dict.fromkeys(names)

@@ -76,7 +76,7 @@ class TestVerdicts:
         ]
         assert (not fake.requests) is (source == "database")
 
-    @pytest.mark.parametrize("output_format", ["table", "table --details", "table --group", "markdown", "junit"])
+    @pytest.mark.parametrize("output_format", ["table", "table --group", "markdown", "junit"])
     def test_no_excuse_is_silent(self, output_format: str, words: list[str], call: Call) -> None:
         code, out, _ = call(*words, "--format", *output_format.split())
         shown = " ".join(out.split()).replace("&#58;", ":")

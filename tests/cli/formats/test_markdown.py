@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from buddy_sessions import Failure, RefType, Session, SessionStatus, SuiteKey, TestCase, TestStatus
-from buddy_sessions.cli.formats.failure_text import printable_lines
+from buddy_sessions.cli.formats.failure_text import trace_of
 from buddy_sessions.cli.formats.formatting import one_line
 from buddy_sessions.cli.formats.markdown import Entry, Page, Section, code, headline, places, render_markdown
 from buddy_sessions.cli.judgement import FailingTest, find_causes
@@ -88,7 +88,7 @@ def test_text_of_others_stays_text(name: str, message: str, text: str, branch: s
     assert found.tags == plain.tags
     assert one_line(f"n{name}")[:250] in found.text
     assert one_line(f"b{branch}")[:75] in found.text
-    for line in printable_lines(f"t{text}"):
+    for line in trace_of(Failure(kind="failure", text=f"t{text}"), limit=9_999).splitlines():
         assert line in found.text
 
 

@@ -22,7 +22,6 @@ COMMANDS = {
     "list": ["list", A],
     "suites": ["suites", "acme/shop"],
     "failures": ["failures", A, "4"],
-    "details": ["failures", A, "4", "--details"],
     "flaky": ["flaky", A],
     "slowest": ["slowest", A],
     "compare": ["compare", A, "1", "2"],
@@ -32,7 +31,6 @@ COMMANDS = {
 }
 FORMATS = {name: ["table", "jsonl", "csv"] for name in COMMANDS} | {
     "failures": ["table", "jsonl", "csv", "junit"],
-    "details": ["table"],
     "harvest": ["jsonl", "csv"],
     "export": ["jsonl", "csv"],
 }
@@ -103,7 +101,7 @@ def test_closed_pipe_is_not_an_error(
     assert (code, capsys.readouterr().err) == (0, "")
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in {"details", "watch"}])
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "watch"])
 def test_json_lines_begin_with_the_key_on_a_terminal(
     name: str, fake: FakeBuddy, suite: FakeSuite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
