@@ -45,6 +45,7 @@ class ParquetWriter(JsonLines):
                 rows.write_parquet(str(self._path), compression="zstd", row_group_size=_ROW_GROUP_SIZE)
             except self._duckdb.Error as error:
                 raise BuddyError(f"could not write a Parquet file: {error}") from error
+        self.is_finished = True
 
 
 def _columns(model: type[Session | Member]) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from itertools import chain
@@ -93,10 +93,11 @@ def session_row(session: Session) -> dict[str, Any]:
     return row
 
 
-def keyed_rows(suite: SuiteKey, sessions: Iterable[Session]) -> list[Row]:
-    """Return sessions of a suite as rows that begin with the names of the suite."""
+def keyed_rows(suite: SuiteKey, sessions: Iterable[Session]) -> Iterator[Row]:
+    """Yield sessions of a suite as rows that begin with the names of the suite."""
     names = suite_names(suite)
-    return [{**names, **session_row(session)} for session in sessions]
+    for session in sessions:
+        yield {**names, **session_row(session)}
 
 
 def case_row(case: TestCase) -> dict[str, Any]:

@@ -33,6 +33,7 @@ class RowWriter(ABC):
         use_utf8(stream)
         self._stream = stream
         self._escape = escape
+        self.is_finished = False
 
     @abstractmethod
     def write(self, rows: Iterable[Row]) -> None:
@@ -41,6 +42,7 @@ class RowWriter(ABC):
     def finish(self) -> None:
         """Complete the output after the last row, and flush."""
         self._stream.flush()
+        self.is_finished = True
 
 
 class JsonLines(RowWriter):
@@ -93,6 +95,7 @@ class Csv(RowWriter):
     def finish(self) -> None:
         """Write the header if there were no rows."""
         self.write(())
+        super().finish()
 
     def _cells(self, row: Row) -> list[_Cell]:
         cells = list(map(_to_cell, self._columns.values(row)))

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from .._export.files import open_file
+from .._export.rows import keyed_rows
 from .._paging.read_ahead import RequestSlots
 from .._validate import (
     validate_age,
@@ -214,13 +215,13 @@ class SessionStore:
         chosen = [suite.key for suite in await self.suites()] if suites is None else validate_suites(suites)
         keys = [validate_names(validate_suite(suite)) for suite in chosen]
         count = 0
-        with open_file(Path(path), source=self._thread.path) as destination:
+        with open_file(Path(path), source=self._thread.path) as writer:
             for key in keys:
                 async for page in self.pages(key, branch=branch):
                     sessions = [session for session in page if not is_before(session, since)]
-                    await asyncio.to_thread(destination.write, key, sessions)
+                    await asyncio.to_thread(writer.write, keyed_rows(key, sessions))
                     count += len(sessions)
-            await asyncio.to_thread(destination.finish)
+            await asyncio.to_thread(writer.finish)
         return count
 
     def watch(

@@ -88,7 +88,7 @@ CASES = {
     "folder instead of a file": ("harvest --from folder.csv", "cannot read 'folder.csv': is a dir"),
     "folder without files": (f"harvest {A} -o /proc/x.csv", "cannot write '/proc/x.csv': no such"),
     "page in a folder without files": (f"report {' '.join(DB)} -o /proc/x", "cannot write '/proc/x'"),
-    "page instead of the database": (f"report {' '.join(DB)} -o sessions.db", "would replace the database"),
+    "page instead of the database": (f"report {' '.join(DB)} -o sessions.db", "'sessions.db' is the input file"),
 } | {f"{command} without a limit": (f"{command} {A} --limit 0", "--limit") for command in ("list", "failures", "flaky")}
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Annotated
 
 from buddy_sessions import SessionStore
+from buddy_sessions._export.rows import keyed_rows
 from buddy_sessions.models import is_before
 
 from ..files import find_database
-from ..formats.destinations import choose_file_format, open_destination
 from ..formats.formatting import format_count
+from ..formats.writers import choose_file_format, open_output
 from ..keys import KeyDefaults, select_suites
 from ..options import OUT, Branch, Json, RowFormat, SavedFile, SavedKeys, Verbosity
 from ..suggestions import suggest_branches
@@ -43,7 +44,7 @@ async def export_sessions(
     messages = verbosity.open()
     count = 0
     with (
-        open_destination(output_format, out, source=str(db)) as destination,
+        open_output(output_format, out, source=str(db)) as writer,
         messages.progress(enabled=out is not None) as show,
     ):
         async with SessionStore(db) as store:
@@ -51,11 +52,11 @@ async def export_sessions(
             for suite in suites:
                 async for page in store.pages(suite.key, branch=branch):
                     sessions = [session for session in page if not is_before(session, since)]
-                    destination.write(suite.key, sessions)
+                    writer.write(keyed_rows(suite.key, sessions))
                     count += len(sessions)
                     show(format_count(count, "session"))
             if branch and suites and not count:
                 messages.print_warning(suggest_branches(branch, suites[0].key, await store.sessions(suites[0].key)))
-        destination.finish()
+        writer.finish()
     if out is not None:
         messages.print_written(out, format_count(len(suites), "suite"), format_count(count, "session"))

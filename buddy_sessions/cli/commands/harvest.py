@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
+from buddy_sessions._export.rows import keyed_rows
+
 from ..errors import ExitCode
-from ..formats.destinations import choose_file_format, open_destination
 from ..formats.forecast import Forecast
 from ..formats.formatting import format_count, one_line
 from ..formats.progress import HarvestProgress
 from ..formats.tables import SuiteSummary
+from ..formats.writers import choose_file_format, open_output
 from ..options import OUT, Access, Json, Keys, ReadOptions, RowFormat
 from ..output import Output
 from ..suggestions import check_branch
@@ -40,7 +43,7 @@ async def harvest_suites(
     messages, summary = access.verbosity.open(), SuiteSummary()
     selection = SuiteSelection(key, options.source, defaults=access.defaults)
     source = options.source and options.source.name
-    with open_destination(output_format, out, source=source) as destination:
+    with nullcontext() if output_format is None else open_output(output_format, out, source=source) as writer:
         async with (
             access.connection.open_client(messages, keys=key, max_concurrency=options.concurrency) as buddy,
             buddy.harvest(
@@ -57,14 +60,15 @@ async def harvest_suites(
                 async for page in harvest.pages():
                     progress.add(page)
                     summary.add(page.suite, page.sessions)
-                    destination.write(page.suite, page.sessions)
+                    if writer is not None:
+                        writer.write(keyed_rows(page.suite, page.sessions))
             if options.branch and progress.first_suite and not progress.stats.sessions:
                 messages.print_warning(await check_branch(buddy, progress.first_suite, options.branch))
         is_partial = progress.exit_code == ExitCode.SOME_SUITES_FAILED
         is_replaceable = out is None or not out.exists()
         is_written = progress.exit_code == ExitCode.DONE or (is_partial and is_replaceable)
-        if is_written:
-            destination.finish()
+        if is_written and writer is not None:
+            writer.finish()
     if output_format is None:
         summary.print_to(Output(), exclude=harvest.failures)
     messages.print_note(progress.summary())

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from buddy_sessions import ConfigError, SessionStore
+from buddy_sessions import SessionStore
 from buddy_sessions._export.files import replace_file
 
 from ..files import explain_errors, find_database
@@ -51,18 +51,15 @@ async def report(
     """
     branch = branches.choose()
     find_database(db)
-    if out.exists() and out.samefile(db):
-        raise ConfigError(f"--out would replace the database {str(db)!r}: choose another name for the page")
     targets = [defaults.parse_target(text) for text in suite]
     now = datetime.now(UTC)
     scope = Scope(branch, new_since or now - _NEW)
     template = load_template()
-    with explain_errors(out, replace_file(out)) as file:
+    with explain_errors(out, replace_file(out, source=str(db))) as new:
         async with SessionStore(db) as store:
             chosen = select_suites(await store.suites(), targets, db)
             suites = [await read_suite(store, each, scope) for each in chosen]
-        with file.path.open("x", encoding="utf-8", newline="") as stream:
+        with new.open("x", encoding="utf-8", newline="") as stream:
             stream.writelines(render_page(template, suites, scope, now))
-        file.is_complete = True
     sessions = sum(each.read for each in suites)
     verbosity.open().print_written(out, format_count(len(suites), "suite"), format_count(sessions, "session"))

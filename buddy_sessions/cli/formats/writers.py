@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TextIO
 
 from buddy_sessions import ConfigError, Session, Suite, SuiteKey, TestCase, TestKey
-from buddy_sessions._export.rows import CASE_COLUMNS, case_row, suite_names
+from buddy_sessions._export.files import format_of, open_file
+from buddy_sessions._export.rows import CASE_COLUMNS, KEYED_SESSION_COLUMNS, case_row, suite_names
 from buddy_sessions._export.writers import Csv, JsonLines, RowWriter, use_utf8
 
+from ..files import explain_errors
 from .formatting import escape
 
 SUITE_COLUMNS = (*SuiteKey._fields, "url", "html_url", "id", "identifier", "name")
@@ -35,6 +39,28 @@ def named_format(requested: str | None, *, json: bool) -> str | None:
 def choose_format(requested: str | None, *, json: bool) -> str:
     """Return the format that is named (default: table on a terminal, otherwise jsonl)."""
     return named_format(requested, json=json) or ("table" if sys.stdout.isatty() else "jsonl")
+
+
+def choose_file_format(requested: str | None, *, json: bool, out: Path | None) -> str | None:
+    """Return the format of the file, or else the requested one."""
+    named = named_format(requested, json=json)
+    if out is None:
+        return named
+    file_format = format_of(out)
+    if named not in {None, file_format}:
+        option = "--json" if json else f"--format {named}"
+        raise ConfigError(f"{option} contradicts --out {out.name}: leave out {option.split(maxsplit=1)[0]}")
+    return file_format
+
+
+@contextmanager
+def open_output(text_format: str, out: Path | None, *, source: str | None = None) -> Iterator[RowWriter]:
+    """Open a new file of sessions, which replaces `out` if it is finished; if `out` is None, stdout in this format."""
+    if out is None:
+        yield make_writer(text_format, sys.stdout, KEYED_SESSION_COLUMNS)
+    else:
+        with explain_errors(out, open_file(out, source=source)) as writer:
+            yield writer
 
 
 def make_writer(text_format: str, stream: TextIO, columns: Sequence[str]) -> RowWriter:
