@@ -105,11 +105,7 @@ def fill(suite: FakeSuite) -> FakeSuite:
 
 
 QUESTIONS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
-    "suites": (
-        "list_suites",
-        {"project": "acme/shop"},
-        ["1 suite.", "(Unit tests): main is red since #5 (commit 5555"],
-    ),
+    "suites": ("list_suites", {"project": "acme/shop"}, ["1 suite.", "(Unit tests): main is red since #5 (commit 5"]),
     "sessions": ("list_sessions", {}, ["main is red since #5", "- #8 IN_PROGRESS", "- #7 ERROR, 3 of 4"]),
     "other branch": ("list_sessions", {"branch": "feature"}, ["feature is green since #6", "- #6 SUCC"]),
     "failures": (
@@ -144,9 +140,7 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
 
 
 @pytest.mark.parametrize(("tool", "arguments", "expected"), QUESTIONS.values(), ids=QUESTIONS)
-async def test_question_is_answered(
-    tool: str, arguments: dict[str, Any], expected: list[str], suite: FakeSuite
-) -> None:
+async def test_tool_says(tool: str, arguments: dict[str, Any], expected: list[str], suite: FakeSuite) -> None:
     by_url = arguments if tool == "list_suites" else {**arguments, "suite": suite.html_url}
     answer, other = await ask_new((tool, arguments), (tool, by_url))
     assert not answer.is_error
@@ -273,28 +267,22 @@ async def test_large_results_are_cut_and_all_can_be_read(failures: int, causes: 
     assert lines == [str(number) for number in range(1000)]
 
 
-def test_process_writes_only_messages_to_stdout(fake: FakeBuddy, suite: FakeSuite) -> None:
+@pytest.mark.usefixtures("suite")
+def test_process_writes_only_messages_to_stdout(fake: FakeBuddy) -> None:
     """Also while requests fail, and it ends with its input."""
     fake.inject(Fault.status(503), Fault.status(401))
     environment = {**os.environ, "BUDDY_TOKEN": fake.token, "BUDDY_API_URL": str(fake.base_url)}
     client = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
     call = {"name": "get_failures", "arguments": {"suite": SUITE}}
-    calls: Sequence[tuple[str, dict[str, Any]]] = [("initialize", client), ("tools/call", call), ("tools/call", call)]
+    calls: Sequence[tuple[str, object]] = [("initialize", client), ("tools/call", call), ("tools/call", call)]
     results = []
-    with subprocess.Popen(
-        [*COMMAND, "mcp"],
-        env=environment,
-        encoding="utf-8",
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
+    pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen([*COMMAND, "mcp"], env=environment, encoding="utf-8", **pipes) as process:
         assert process.stdin
         assert process.stdout
         for number, (method, params) in enumerate(calls):
             message = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
-            process.stdin.write(json.dumps(message) + "\n")
-            process.stdin.flush()
+            print(json.dumps(message), file=process.stdin, flush=True)
             results.append(json.loads(process.stdout.readline())["result"])
         rest, messages = process.communicate(timeout=10)
     assert (process.returncode, rest) == (0, "")
@@ -302,7 +290,6 @@ def test_process_writes_only_messages_to_stdout(fake: FakeBuddy, suite: FakeSuit
     assert [result["isError"] for result in results[1:]] == [True, False]
     assert messages.startswith("HTTP 503")
     assert messages.count("retry 1 of 3") == 1
-    assert suite.sessions
 
 
 async def test_tools_only_read_and_the_prompt_names_the_session(fake: FakeBuddy) -> None:
