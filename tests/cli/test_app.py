@@ -3,65 +3,92 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
-from importlib.abc import MetaPathFinder
 from pathlib import Path
 
 import pytest
 
 from buddy_sessions import __version__
 from buddy_sessions.__main__ import main
+from buddy_sessions.cli.errors import ExitCode
 from buddy_sessions.testing import FakeBuddy, Fault
-from helpers.command_line import (
-    COMMAND,
-    Call,
-    closed_pipe,
-    interrupt,
-)
+from helpers.command_line import COMMAND, Call, closed_pipe
 
-SUITE = "acme/storefront/MNbyVedg"
 A = "acme/shop/a"
+GUIDE = Path(__file__).parents[2] / "buddy_sessions" / "cli" / "README.md"
+
+COMMANDS = [
+    *("list", "suites", "wait", "failures", "flaky", "slowest", "compare", "harvest"),
+    *("sync", "export", "prune", "report", "watch", "mcp", "serve", "demo"),
+]
+CASES = [
+    (0, f"list {A}"),
+    (0, f"failures {A}"),  # red, but without --exit-code
+    (1, f"failures {A} --exit-code"),
+    (2, "list"),
+    (3, f"harvest {A} acme/shop/none"),
+    (4, f"list {A} --token-is-wrong"),
+    (5, f"flaky {A} --branch none"),
+    (5, f"wait {A} --revision 0000000 --timeout 1s"),
+    (6, f"wait {A} --revision feedbee --timeout 1s"),
+    (7, "list acme/shop/none"),
+    (130, f"list {A} --interrupted"),
+]
 
 
-class TestHelp:
-    @pytest.mark.parametrize(
-        "command",
-        [
-            *("list", "suites", "failures", "flaky", "slowest", "compare"),
-            *("harvest", "sync", "export", "report", "watch", "serve", "demo"),
-        ],
-    )
-    def test_each_command_has_help_with_examples(self, command: str, call: Call) -> None:
-        code, out, err = call(command, "--help")
-        assert (code, err) == (0, "")
-        assert out.startswith(f"Usage: buddy-sessions {command}")
-        assert f" \u2022 buddy-sessions {command}" in out
-        assert max(map(len, out.splitlines())) <= 80
-        assert command in call("--help").out
-
-    def test_version(self, call: Call) -> None:
-        assert call("--version") == call("-V") == (0, f"buddy-sessions {__version__}\n", "")
+@pytest.mark.parametrize(("code", "words"), CASES, ids=[f"{code} {words}" for code, words in CASES])
+def test_exit_code(code: int, words: str, fake: FakeBuddy) -> None:
+    suite = fake.add_suite("acme", "shop", "a")
+    suite.create(cases=[{"name": "breaks", "status": "FAILED"}], revision="deadbeef")
+    suite.create("fix", revision="feedbeef")
+    arguments = words.split()
+    event = arguments.pop() if arguments[-1] in {"--token-is-wrong", "--interrupted"} else ""
+    environment = {**os.environ, **({"BUDDY_TOKEN": "wrong"} if event == "--token-is-wrong" else {})}
+    with subprocess.Popen(
+        [*COMMAND, *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        if event == "--interrupted":
+            fake.inject(Fault.hang(), times=9)
+            fake.on_request = lambda _: process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert (process.returncode, b"Traceback" in err) == (code, False)
 
 
-class TestCompletion:
-    @pytest.fixture(autouse=True)
-    def home(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-        monkeypatch.setenv("HOME", str(tmp_path))
-        return tmp_path
+def test_guide_and_help_list_all_exit_codes(call: Call) -> None:
+    section = GUIDE.read_text(encoding="utf-8").partition("## Exit codes")[2].partition("\n## ")[0]
+    assert [int(code) for code in re.findall(r"^\| (\d+) \|", section, re.MULTILINE)] == [*ExitCode]
+    listed = " ".join(re.split(r"[│\s]+", call("--help").out)).partition("Exit codes: ")[2]
+    assert [int(code) for code in re.findall(r"\b(\d+) [a-z]", listed)] == [*ExitCode]
+    assert {code for code, _ in CASES} == {*ExitCode}
 
-    @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-    def test_no_start_up_file_is_edited(self, shell: str, home: Path, call: Call) -> None:
-        assert call("--install-completion", "--shell", shell).code == 0
-        (script,) = [path for path in home.rglob("*") if path.is_file()]
-        assert "branch" in script.read_text()
 
-    @pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
-    def test_script_completes_options(self, home: Path, call: Call) -> None:
-        call("--install-completion", "--shell", "bash")
-        (script,) = [path for path in home.rglob("*") if path.is_file()]
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_has_help_with_examples(command: str, call: Call) -> None:
+    code, out, err = call(command, "--help")
+    assert (code, err) == (0, "")
+    assert out.startswith(f"Usage: buddy-sessions {command}")
+    assert f"buddy-sessions {command}" in out.partition(" \u2022 ")[2]
+    assert max(map(len, out.splitlines())) <= 80
+    assert command in call("--help").out
+
+
+def test_version(call: Call) -> None:
+    assert call("--version") == call("-V") == (0, f"buddy-sessions {__version__}\n", "")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_a_script_that_no_start_up_file_runs(
+    shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert call("--install-completion", "--shell", shell).code == 0
+    (script,) = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert "branch" in script.read_text()
+    if shell == "bash" and shutil.which("bash"):
         commands = f"""
             source {script}
             COMP_WORDS=(buddy-sessions list KEY --br) COMP_CWORD=3
@@ -71,52 +98,31 @@ class TestCompletion:
         assert subprocess.check_output(["bash", "-c", commands], text=True, timeout=30) == "--branch\n"
 
 
-class TestMain:
-    @pytest.mark.parametrize("name", ["cyclopts", "rich"])
-    def test_missing_extra_is_2(
-        self, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        class NotInstalled(MetaPathFinder):
-            def find_spec(self, fullname: str, *_: object) -> None:
-                if fullname == name:
-                    raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+NOT_INSTALLED = """
+import sys
 
-        for module in [*sys.modules]:
-            if module.partition(".")[0] == name or module.startswith("buddy_sessions.cli"):
-                monkeypatch.delitem(sys.modules, module)
-        monkeypatch.setattr(sys, "meta_path", [NotInstalled(), *sys.meta_path])
-        assert main() == 2
-        assert capsys.readouterr().err == f"error: {name} is not installed; run: pip install 'buddy_sessions[cli]'\n"
+class NotInstalled:
+    def find_spec(self, name, *_):
+        if name == sys.argv[1]:
+            raise ModuleNotFoundError(name=name)
 
-    def test_closed_pipe_is_not_flushed_at_exit(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        with closed_pipe() as stream:
-            monkeypatch.setattr(sys, "stdout", stream)
-            monkeypatch.setattr(sys, "argv", ["buddy-sessions", "--version"])
-            stream.write("something left")
-            assert main() == 0
-            stream.flush()
-
-    def test_sigterm_interrupts_a_job_in_the_background(
-        self, fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        """A shell lets it ignore SIGINT."""
-        fake.add_suite(*SUITE.split("/")).populate(150)
-        fake.on_request = lambda request: interrupt(signal.SIGTERM) if request.page == 2 else None
-        fake.inject(Fault.stall(0), Fault.hang(), Fault.hang())
-        monkeypatch.setattr(sys, "argv", ["buddy-sessions", "harvest", SUITE])
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        assert main() == 130
-        assert capsys.readouterr().err.startswith("interrupted: 0 suites, 100 sessions, ")
+sys.meta_path.insert(0, NotInstalled())
+from buddy_sessions.__main__ import main
+sys.exit(main())
+"""
 
 
-@pytest.mark.usefixtures("suites")
-class TestProcess:
-    """Commands in processes of their own, with a real disk and a real terminal."""
+@pytest.mark.parametrize("name", ["cyclopts", "rich"])
+def test_missing_extra_is_2(name: str) -> None:
+    done = subprocess.run([sys.executable, "-c", NOT_INSTALLED, name], capture_output=True, text=True, check=False)
+    message = f"error: {name} is not installed; run: pip install 'buddy_sessions[cli]'\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", message)
 
-    @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-    def test_full_disk_is_an_error(self) -> None:
-        with open("/dev/full", "w") as full:
-            done = subprocess.run([*COMMAND, "list", A], stdout=full, stderr=subprocess.PIPE, timeout=30, check=False)
-        assert done.returncode == 7
-        assert done.stderr.startswith(b"error: ")
-        assert done.stderr.count(b"\n") == 1
+
+def test_closed_pipe_is_not_flushed_at_exit(monkeypatch: pytest.MonkeyPatch) -> None:
+    with closed_pipe() as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        monkeypatch.setattr(sys, "argv", ["buddy-sessions", "--version"])
+        stream.write("something left")
+        assert main() == 0
+        stream.flush()

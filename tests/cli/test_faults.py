@@ -1,4 +1,4 @@
-"""Commands and the system: closed streams, names of databases, signals, formulas in CSV, logging of others."""
+"""Commands and the system: streams, names of databases, signals, formulas in CSV, logging of others."""
 
 from __future__ import annotations
 
@@ -20,77 +20,74 @@ from helpers.stores import public_folder, query, read_only
 pytestmark = [pytest.mark.fault, pytest.mark.usefixtures("suites")]
 
 A, B, EMPTY = "acme/shop/a", "acme/shop/b", "acme/shop/empty"
+READING = (f"failures {B} 1", f"flaky {B}", f"slowest {B}", f"compare {B} 1 2", "export")
 BRANCHES = f"no session of branch 'mian' in {A}: its latest sessions are of main"
 
 
-class TestClosedStream:
-    @pytest.mark.parametrize("closed", [">&- 2>&-", "<&-"])
-    def test_sync_without_a_stream(self, tmp_path: Path, closed: str) -> None:
-        """It does its work, and its messages do not get into the database."""
-        path = tmp_path / "sessions.db"
-        assert self.run(f"sync {B} --db {path} {closed}").code == 0
-        assert query(path, "SELECT count(*) FROM sessions") == [(3,)]
-        assert query(path, "PRAGMA integrity_check") == [("ok",)]
-
-    def test_list_without_a_stream(self) -> None:
-        assert self.run(f"list {B} >&-") == (7, "", "error: stdout is closed: nothing can be printed\n")
-        assert self.run(f"list {B} 2>&-").out.count("\n") == 3
-
-    @staticmethod
-    def run(arguments: str) -> Result:
-        line = f"{' '.join(COMMAND)} {arguments}"
-        done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
-        return Result(done.returncode, done.stdout, done.stderr)
+def run_in_shell(line: str) -> Result:
+    done = subprocess.run(["sh", "-c", f"{' '.join(COMMAND)} {line}"], capture_output=True, text=True, check=False)
+    return Result(done.returncode, done.stdout, done.stderr)
 
 
-class TestDatabaseName:
-    @pytest.mark.parametrize("name", ["file:x.db", ":memory:", "file::memory:?cache=shared"])
-    def test_name_that_means_something_to_sqlite(
-        self, name: str, fake: FakeBuddy, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """It is a file of exactly that name, in every command."""
-        monkeypatch.chdir(tmp_path)
-        assert call("sync", B, "--db", name, "--cases", "all").code == 0
-        assert [path.name for path in tmp_path.iterdir()] == [name]
+@pytest.mark.parametrize("closed", [">&- 2>&-", "<&-"])
+def test_sync_without_a_stream_keeps_messages_out_of_the_file(tmp_path: Path, closed: str) -> None:
+    path = tmp_path / "sessions.db"
+    assert run_in_shell(f"sync {B} --db {path} {closed}").code == 0
+    assert query(path, "SELECT count(*) FROM sessions") == [(3,)]
+    assert query(path, "PRAGMA integrity_check") == [("ok",)]
+
+
+def test_list_without_a_stream() -> None:
+    assert run_in_shell(f"list {B} >&-") == (7, "", "error: stdout is closed: nothing can be printed\n")
+    assert run_in_shell(f"list {B} 2>&-").out.count("\n") == 3
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_full_disk_is_one_line() -> None:
+    code, _, err = run_in_shell(f"list {A} > /dev/full")
+    assert (code, err[:7], err.count("\n")) == (7, "error: ", 1)
+
+
+@pytest.mark.parametrize("name", ["file:x.db", ":memory:", "file::memory:?cache=shared"])
+def test_database_has_exactly_the_name_that_was_given(
+    name: str, fake: FakeBuddy, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that means something to SQLite, in every command."""
+    monkeypatch.chdir(tmp_path)
+    assert call("sync", B, "--db", name, "--cases", "all").code == 0
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    fake.requests.clear()
+    for line in (*READING, "report -o x.html"):
+        assert call(*line.split(), "--db", name).code == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "x.html"])
+    assert not fake.requests
+
+
+def test_complete_database_that_can_only_be_read(fake: FakeBuddy, call: Call) -> None:
+    """Commands that only read do the same as before, the others say why they cannot, before any request."""
+    with public_folder() as folder, public_folder() as pages:
+        pages.chmod(0o777)
+        path = str(folder / "sessions.db")
+        assert call("sync", B, "--db", path, "--cases", "all").code == 0
+        lines = [*READING, f"report -o {pages / 'x.html'}"]
+        before = [call(*line.split(), "--db", path) for line in lines]
+        (pages / "x.html").unlink()
         fake.requests.clear()
-        for line in (f"failures {B} 1", f"flaky {B}", f"slowest {B}", f"compare {B} 1 2", "export"):
-            assert call(*line.split(), "--db", name).code == 0
-        assert "1 suite, 3 sessions" in call("report", "--db", name, "-o", "x.html").err
-        assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "x.html"])
-        assert not fake.requests
+        with read_only(folder):
+            found = [call(*line.split(), "--db", path) for line in lines]
+            code, _, err = call("sync", B, "--db", path)
+    assert found == before
+    assert {result.code for result in before} == {0}
+    assert (code, "can only be read: check that you may write" in err, fake.requests) == (7, True, [])
 
 
-class TestReadOnly:
-    def test_complete_database_that_can_only_be_read(self, fake: FakeBuddy, call: Call) -> None:
-        """Commands that only read do the same as before, the others say why they cannot, before any request."""
-        with public_folder() as folder, public_folder() as pages:
-            pages.chmod(0o777)
-            path = str(folder / "sessions.db")
-            assert call("sync", B, "--db", path, "--cases", "all").code == 0
-            commands: list[tuple[str, ...]] = [
-                *(("failures", B, "1"), ("flaky", B), ("slowest", B), ("compare", B, "1", "2"), ("export",)),
-                ("report", "-o", str(pages / "x.html")),
-            ]
-            before = [call(*arguments, "--db", path) for arguments in commands]
-            (pages / "x.html").unlink()
-            fake.requests.clear()
-            with read_only(folder):
-                found = [call(*arguments, "--db", path) for arguments in commands]
-                result = call("sync", B, "--db", path)
-        assert found == before
-        assert [result.code for result in before] == [0] * len(commands)
-        assert (result.code, "can only be read: check that you may write" in result.err) == (7, True)
-        assert not fake.requests
-
-
-class TestInterruptAtTheStart:
-    @pytest.mark.parametrize("module", ["aiohttp", "cyclopts", "buddy_sessions.store"])
-    def test_interrupt_while_modules_are_imported(self, tmp_path: Path, module: str) -> None:
-        """A module that interrupts the process stands in for a user who is fast."""
-        (tmp_path / "sitecustomize.py").write_text(INTERRUPTING.format(module=module))
-        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-        environment.pop("PYTHONSAFEPATH", None)
-        assert run_process(environment, "list", B) == (130, "", "")
+@pytest.mark.parametrize("module", ["aiohttp", "cyclopts", "buddy_sessions.store"])
+def test_interrupt_while_modules_are_imported(tmp_path: Path, module: str) -> None:
+    """A module that interrupts the process stands in for a user who is fast."""
+    (tmp_path / "sitecustomize.py").write_text(INTERRUPTING.format(module=module))
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    environment.pop("PYTHONSAFEPATH", None)
+    assert run_process(environment, "list", B) == (130, "", "")
 
 
 INTERRUPTING = """
@@ -133,9 +130,10 @@ def test_branch_or_session_that_does_not_exist(
         assert message in result.err
 
 
-@pytest.mark.parametrize("arguments", [["harvest", A, "--out", "old.csv"], ["sync", A, "--db", "new.db"]])
-def test_sigterm(arguments: list[str], fake: FakeBuddy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The old file is kept, what was read is saved, and no temporary file is left."""
+@pytest.mark.parametrize("trap", ["", "trap '' INT; "], ids=["", "in the background"])
+@pytest.mark.parametrize("line", [f"harvest {A} --out old.csv", f"sync {A} --db new.db"])
+def test_sigterm(line: str, trap: str, fake: FakeBuddy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The old file is kept, what was read is saved, and no temporary file is left. Shells let jobs ignore SIGINT."""
     waiting = threading.Event()
 
     def hang(request: RecordedRequest) -> None:
@@ -146,13 +144,14 @@ def test_sigterm(arguments: list[str], fake: FakeBuddy, tmp_path: Path, monkeypa
     fake.on_request = hang
     monkeypatch.chdir(tmp_path)
     Path("old.csv").write_text("old")
-    with subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    command = ["sh", "-c", f"{trap}exec {' '.join(COMMAND)} {line}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert waiting.wait(20)
         process.terminate()
         out, err = process.communicate(timeout=20)
     assert (process.returncode, out) == (130, "")
     assert err.startswith("interrupted: 0 suites, 100 ")
-    if "sync" in arguments:
+    if line.startswith("sync"):
         assert query(tmp_path / "new.db", "SELECT count(*) FROM sessions") == [(100,)]
         Path("new.db").unlink()
     assert [path.name for path in tmp_path.iterdir()] == ["old.csv"]

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from buddy_sessions.testing import FakeBuddy
 from helpers.command_line import Call, down_from, numbers_by_suite, piped_stdin
 
 A, B, X = "acme/shop/a", "acme/shop/b", "acme/other/x"
@@ -59,33 +58,6 @@ def test_file_names_more_suites(call: Call, tmp_path: Path) -> None:
     code, out, _ = call("harvest", "--from", str(names), B)
     assert code == 0
     assert numbers_by_suite(out) == {A: down_from(250), B: down_from(3), X: down_from(20)}
-
-
-SUITE_PATH = "workspaces/acme/projects/shop/unit-tests/suites/a"
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        *(["list"], ["failures"], ["compare", "1", "2"], ["suites"]),
-        *(["harvest", A], ["watch", A], ["sync", "--db", "x.db"]),
-    ],
-    ids=lambda command: command[0],
-)
-def test_url_of_another_region_or_host_is_wrong_usage(
-    command: list[str], call: Call, fake: FakeBuddy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    name, *others = command
-    monkeypatch.chdir(tmp_path)
-    for url, message in (
-        (f"https://api.eu.buddy.works/{SUITE_PATH}", "api.eu.buddy.works is the API of the region EU, but"),
-        (f"https://evil.example/{SUITE_PATH}", "unknown host 'evil.example': use a URL of buddy.works or "),
-    ):
-        code, out, err = call(name, url, *others, "--region", "US")
-        assert (code, out) == (2, "")
-        assert err.startswith(f"error: {message}")
-    assert not fake.requests
-    assert not [*tmp_path.iterdir()]
 
 
 @pytest.mark.parametrize("line", [b"https://evil.example/acme/shop", b"acme", b"acme/shop/\xff", b"acme/../x"])

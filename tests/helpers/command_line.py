@@ -104,11 +104,11 @@ def piped_stdin(content: bytes) -> Iterator[None]:
         os.close(before)
 
 
-def interrupt(number: signal.Signals = signal.SIGINT) -> None:
-    """Interrupt the main thread, as Ctrl-C does, or send it another signal."""
+def interrupt() -> None:
+    """Interrupt the main thread, as Ctrl-C does."""
     main_thread = threading.main_thread().ident
     assert main_thread is not None
-    signal.pthread_kill(main_thread, number)
+    signal.pthread_kill(main_thread, signal.SIGINT)
 
 
 def interrupt_at_request(fake: FakeBuddy, number: int) -> None:
