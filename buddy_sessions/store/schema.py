@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-APPLICATION_ID = 0x42755578
-"""Identifies the files of this package: "BuUx" in the header of the file. Development versions had others."""
+APPLICATION_ID = 0x42755579
+"""Identifies the files of this package: "BuUy" in the header of the file. Development versions had others."""
 
 VERSION = 1
 
@@ -189,19 +189,11 @@ SCHEMA = (
     # Internal: the number of the last transaction that has changed the tables above.
     "CREATE TABLE commits (number INTEGER NOT NULL)",
     "INSERT INTO commits VALUES (0)",
-    # Internal. `watches`: the suites that were watched, even if they had no sessions. `watched`: the sessions seen by a
-    # watch. The branch "" stands for all branches.
+    # Internal: the newest sessions of a suite that a watch has seen, as JSON. The branch "" stands for all branches.
     """
     CREATE TABLE watches (
         workspace TEXT NOT NULL, project TEXT NOT NULL, suite_id TEXT NOT NULL, branch TEXT NOT NULL,
-        PRIMARY KEY (workspace, project, suite_id, branch)
-    )
-    """,
-    """
-    CREATE TABLE watched (
-        workspace TEXT NOT NULL, project TEXT NOT NULL, suite_id TEXT NOT NULL, branch TEXT NOT NULL,
-        id TEXT NOT NULL, relative_id INTEGER NOT NULL, session TEXT NOT NULL,
-        PRIMARY KEY (workspace, project, suite_id, branch, id)
+        sessions TEXT NOT NULL, PRIMARY KEY (workspace, project, suite_id, branch)
     )
     """,
     # Internal: the session that decides the status of a suite, as a status watch has reported it, its failing test
@@ -214,6 +206,5 @@ SCHEMA = (
         PRIMARY KEY (workspace, project, suite_id, branch)
     )
     """,
-    "CREATE INDEX watched_newest ON watched (workspace, project, suite_id, branch, relative_id DESC)",
 )
 """The statements that create version 1."""

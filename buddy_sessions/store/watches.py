@@ -11,7 +11,7 @@ from .._decoding.converter import case_from_dict, session_from_dict, to_dict
 from ..models import Session, SuiteKey, TestRun
 from ..watch import Changes
 from .file import DatabaseFile
-from .rows import from_json, to_sql
+from .rows import from_json
 from .thread import DatabaseThread
 
 _WATCH = "workspace = ? AND project = ? AND suite_id = ? AND branch = ?"
@@ -55,29 +55,20 @@ class StoreStatuses:
 
 def load_watch(file: DatabaseFile, key: SuiteKey, branch: str) -> list[Session] | None:
     """Return the sessions that a watch of a suite has seen; None if the suite was never watched."""
-    if file.execute(f"SELECT 1 FROM watches WHERE {_WATCH}", (*key, branch)).fetchone() is None:
-        return None
-    rows = file.execute(f"SELECT session FROM watched WHERE {_WATCH}", (*key, branch))
-    return [session_from_dict(from_json(text)) for (text,) in rows]
+    row = file.execute(f"SELECT sessions FROM watches WHERE {_WATCH}", (*key, branch)).fetchone()
+    return None if row is None else list(map(session_from_dict, from_json(row[0])))
 
 
 def save_watch(
     file: DatabaseFile, key: SuiteKey, branch: str, sessions: Sequence[Session], *, is_start: bool = False
 ) -> None:
-    """Save sessions as a watch has seen them. Of the sessions saved for the suite, keep only the newest."""
+    """Save sessions as a watch has seen them, with those saved before unless it starts. Keep only the newest."""
     with file.transaction():
-        if is_start:
-            file.execute("INSERT OR IGNORE INTO watches VALUES (?, ?, ?, ?)", (*key, branch))
-            file.execute(f"DELETE FROM watched WHERE {_WATCH}", (*key, branch))
-        file.execute_many(
-            "INSERT OR REPLACE INTO watched VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [
-                (*key, branch, to_sql(session.id), session.relative_id, json.dumps(to_dict(session)))
-                for session in sessions
-            ],
-        )
-        old = f"SELECT rowid FROM watched WHERE {_WATCH} ORDER BY relative_id DESC LIMIT -1 OFFSET ?"
-        file.execute(f"DELETE FROM watched WHERE rowid IN ({old})", (*key, branch, REMEMBERED_SESSIONS))
+        known = () if is_start else load_watch(file, key, branch) or ()
+        latest = {session.id: session for session in (*known, *sessions)}.values()
+        newest = sorted(latest, key=lambda session: session.relative_id)[-REMEMBERED_SESSIONS:]
+        text = json.dumps(list(map(to_dict, newest)))
+        file.execute("INSERT OR REPLACE INTO watches VALUES (?, ?, ?, ?, ?)", (*key, branch, text))
 
 
 def load_status(file: DatabaseFile, key: SuiteKey, branch: str) -> tuple[TestRun, bool] | None:
