@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import groupby, islice
+from operator import itemgetter
 
 from ..models import CaseScope, Session, SuiteKey, TestCase, TestKey, TestRun, TestStatus, is_before
 from .file import DatabaseFile
@@ -173,9 +174,5 @@ def load_history(file: DatabaseFile, key: SuiteKey, test: TestKey, *, branch: st
     members: Members = {}
     return [
         TestRun(to_session(session, members), tuple(to_case(row[len(FIELDS) :]) for row in group))
-        for session, group in groupby(rows, key=_session_columns)
+        for session, group in groupby(rows, key=itemgetter(slice(len(FIELDS))))
     ]
-
-
-def _session_columns(row: Sequence[object]) -> Sequence[object]:
-    return row[: len(FIELDS)]

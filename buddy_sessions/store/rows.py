@@ -10,7 +10,7 @@ from enum import StrEnum
 from functools import cache
 from hashlib import blake2b
 from operator import attrgetter
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar
 
 import attrs
 
@@ -24,6 +24,7 @@ FIELDS = tuple(field.name for field in attrs.fields(Session))
 """The columns of a row of `sessions` and of `session_rows`, in this order."""
 
 _T = TypeVar("_T")
+_Text = TypeVar("_Text", bound=str | None)
 
 _get_fields = attrgetter(*FIELDS)
 
@@ -91,11 +92,7 @@ def to_case(row: Sequence[Any]) -> TestCase:
     return case_from_dict(dict(zip(CASE_COLUMNS, map(from_sql, row), strict=True)))
 
 
-@overload
-def to_sql(text: str) -> StoredId: ...
-@overload
-def to_sql(text: str | None) -> StoredId | None: ...
-def to_sql(text: str | None) -> StoredId | None:
+def to_sql(text: _Text) -> _Text | bytes:
     """Return a text as it is stored: with a lone surrogate, which SQLite does not accept, as a blob."""
     if text is not None and not text.isascii():
         try:
