@@ -22,7 +22,7 @@ def change_coverage(
     after = dict(before)
     if changes.dropped:
         after = {owner: subtract(intervals, changes.dropped) for owner, intervals in after.items()}
-    claimed = None if is_overruled or changes.is_held else page.claimed
+    claimed = None if is_overruled else page.claimed
     # Only if a number is new, so that an unchanged page writes nothing.
     if claimed is not None and any(gaps(union_all(after.values()), above=claimed[0] - 1, below=claimed[1] + 1)):
         after[sync] = union(after.get(sync, ()), claimed)

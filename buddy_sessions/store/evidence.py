@@ -21,7 +21,7 @@ from typing import Literal, NamedTuple
 
 from attrs import Factory, define
 
-from .intervals import Interval, Intervals, contains, interval_at
+from .intervals import Interval, Intervals, interval_at
 from .messages import PageToSave
 from .rows import Row, StoredId, to_sql
 
@@ -57,7 +57,6 @@ class PageChanges:
         is_contradiction: Whether all coverage is dropped: a deleted session has reappeared, or the suite was created
             again.
         is_stale: Whether the page is the first one of an older state of the list: it lacks the newest living session.
-        is_held: Whether the range that the page claims is not to be added to the coverage yet.
     """
 
     new: list[StoredId] = Factory(list)
@@ -69,7 +68,6 @@ class PageChanges:
     to_read_again: list[int] = Factory(list)
     is_contradiction: bool = False
     is_stale: bool = False
-    is_held: bool = False
 
     @property
     def is_change(self) -> bool:
@@ -120,7 +118,6 @@ def judge(
     changes.is_contradiction = changes.is_contradiction and not page.is_repair
     stale = ((page.top or 0) + 1, ALL_NUMBERS[1]) if changes.is_stale else None
     changes.dropped = ALL_NUMBERS if changes.is_contradiction else stale
-    changes.is_held = not changes.is_contradiction and _touches_without_overlap(page, saved, others)
     return changes
 
 
@@ -148,26 +145,13 @@ def listed_ids(page: PageToSave) -> dict[StoredId, int]:
     return {to_sql(session.id): session.relative_id for session in page.listed}
 
 
-def _touches_without_overlap(page: PageToSave, saved: Collection[SavedSession], covered: Intervals) -> bool:
-    """Return whether a claim would touch coverage below it without a session on the page that is saved there.
-
-    The list below may be that of a suite that was created again, so the two ranges must not become one.
-    """
-    below = page.claimed and interval_at(covered, page.claimed[0] - 1)
-    if not below:
-        return False
-    low, high = below
-    listed = listed_ids(page)
-    return not any(
-        low <= session.relative_id <= high and listed.get(session.id) == session.relative_id for session in saved
-    )
-
-
 def _is_unexpected(page: PageToSave, saved: Collection[SavedSession], covered: Intervals) -> bool:
-    """Return whether a page of a branch has a session that is not saved, although its `relative_id` is covered."""
-    ids = {session.id for session in saved}
-    listed = () if page.branch is None else listed_ids(page).items()
-    return any(id_ not in ids and contains(covered, relative_id) for id_, relative_id in listed)
+    """Return whether sessions on a page are where the coverage begins, but none of them is saved."""
+    below = interval_at(covered, page.claimed[0] - 1) if page.claimed else None
+    if below is None:
+        return False
+    listed = {id_ for id_, relative_id in listed_ids(page).items() if below[0] <= relative_id <= below[1]}
+    return bool(listed) and listed.isdisjoint(session.id for session in saved)
 
 
 def _is_younger(page: PageToSave, older: tuple[datetime, int] | None) -> bool:

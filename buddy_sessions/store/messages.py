@@ -150,7 +150,6 @@ class SavedPage:
     changed: tuple[Session, ...] = ()
     is_contradiction: bool = False
     is_stale: bool = False
-    is_held: bool = False
     unsaved: int = 0
     restored: int = 0
     state: SuiteState | None = None

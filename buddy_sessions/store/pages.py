@@ -112,7 +112,6 @@ def save_page(file: DatabaseFile, key: SuiteKey, page: PageToSave) -> SavedPage:
         changed=tuple(session for session in page.sessions if to_sql(session.id) in changed),
         is_contradiction=changes.is_contradiction,
         is_stale=changes.is_stale,
-        is_held=changes.is_held,
         unsaved=sum(contains(covered, rows[id_][_RELATIVE_ID]) for id_ in changes.new),
         restored=len(changes.restored),
         state=state,

@@ -36,7 +36,6 @@ class ReadRange(NamedTuple):
         commit: The number of the last commit before the first request.
         offset: An estimate of the number of sessions above `high`. A wrong one costs requests, but no session.
         is_check: Whether the range is read only to check unfinished sessions.
-        held: The range just above that is not claimed yet.
         known_digest: The digest of a first page after which nothing else needs to be read.
     """
 
@@ -47,7 +46,6 @@ class ReadRange(NamedTuple):
     check_end: bool = True
     is_check: bool = False
     session_id: str | None = None
-    held: Interval | None = None
     known_digest: bytes = b""
 
 
@@ -77,14 +75,14 @@ class Progress:
     unsaved: int = 0
     restored: int = 0
 
-    def after_page(self, to_save: PageToSave, page_range: Interval | None, saved: SavedPage) -> Progress:
-        """Return the progress after a page was saved. It has all sessions of a range; None without a proof."""
+    def after_page(self, to_save: PageToSave, saved: SavedPage) -> Progress:
+        """Return the progress after a page was saved."""
         done = () if saved.is_contradiction else self.done
         return evolve(
             self,
             sync=saved.sync,
             top=to_save.top or self.top,
-            done=done if page_range is None else union(done, page_range),
+            done=done if to_save.claimed is None else union(done, to_save.claimed),
             is_stale=self.is_stale or saved.is_stale,
             is_repair=self.is_repair or saved.is_contradiction,
             changed=self.changed + len(saved.changed),
@@ -114,10 +112,8 @@ def plan_top(state: SuiteState, progress: Progress, scope: SyncScope, *, full: b
 
     If another session has its `relative_id` now, the suite was created again.
     """
-    low = max(scope.after + 1, progress.above)  # also the first one that is too old: it may be another one now
-    if state.covered and not full:
-        highest = state.covered[-1][1]
-        low = low if highest < progress.above else highest
+    highest = state.covered[-1][1] if state.covered and not full else 0
+    low = lowest_to_compare(max(highest, progress.above) + 1, state.covered, scope)
     check_end = full or state.highest > 0 or not state.was_synced
     needs_no_comparison = (
         state.complete is not None
@@ -129,21 +125,19 @@ def plan_top(state: SuiteState, progress: Progress, scope: SyncScope, *, full: b
     return ReadRange(low, None, state.commit, check_end=check_end, known_digest=known_digest)
 
 
-def next_range(
-    part: ReadRange, state: SuiteState, progress: Progress, held: Interval | None, *, full: bool
-) -> ReadRange | None:
-    """Return the range to read after one that has ended; None if nothing remains to be read.
-
-    A range that is held was read, but is not claimed yet: the list below may be another one.
-    """
-    if held is not None and held != part.held:
-        below = held[0] - 1
-        return ReadRange(below, below, part.commit, held=held)
+def next_range(state: SuiteState, progress: Progress, scope: SyncScope, *, full: bool) -> ReadRange | None:
+    """Return the range to read after one that has ended; None if nothing remains to be read."""
     gap = next_gap(() if full else state.covered, progress)
     if gap is None:
         return next(iter(plan_checks(state, progress)), None)
     low, high = gap
+    low = lowest_to_compare(low, state.covered, scope)
     return ReadRange(low, None if high == progress.top else high, state.commit)
+
+
+def lowest_to_compare(low: int, covered: Intervals, scope: SyncScope) -> int:
+    """Return where to end a read from `low` up: one lower, if that session can show that the list is still the same."""
+    return low - 1 if low - 1 > scope.after or contains(covered, low - 1) else low
 
 
 def next_gap(covered: Intervals, progress: Progress) -> Interval | None:
@@ -184,11 +178,11 @@ def is_check_due(created: datetime | None, checked: datetime | None, *, now: dat
     return not timedelta() <= now - checked < pause
 
 
-def proven_range(page: SessionPage, scope: SyncScope) -> Interval | None:
-    """Return the range of `relative_id`s whose existing sessions are all among those of a page that are in scope."""
-    if page.proven_range is None:
+def in_scope(interval: Interval | None, page: SessionPage, scope: SyncScope) -> Interval | None:
+    """Return the part of a range whose existing sessions are all among those of a page that are in scope."""
+    if interval is None:
         return None
-    low, high = page.proven_range
+    low, high = interval
     omitted = [session.relative_id for session in page.sessions if not scope.includes(session)]
     low = max(low, scope.after + 1, *(number + 1 for number in omitted))
     return (low, high) if low <= high else None
@@ -201,7 +195,6 @@ def page_to_save(
     scope: SyncScope,
     *,
     is_first: bool,
-    held: Interval | None,
     lowest: int,
 ) -> PageToSave:
     """Return what to save of a page, and what it proves. The progress is verified only if this page is, too.
@@ -209,7 +202,7 @@ def page_to_save(
     `lowest` is the lowest `relative_id` in scope on the pages before; 0 if there is none.
     """
     is_proof = progress.is_verified
-    proven = proven_range(page, scope) if is_proof else None
+    proven = in_scope(page.proven_range, page, scope) if is_proof else None
     is_too_old = is_all_too_old(page.sessions, scope)
     is_last = page.is_last or is_too_old
     older = None
@@ -220,7 +213,7 @@ def page_to_save(
         sessions=[session for session in page.sessions if scope.includes(session)],
         listed=page.sessions if is_proof else (),
         proven=proven,
-        claimed=join(proven, held) if is_proof else None,
+        claimed=in_scope(joined_range(page, lowest, scope), page, scope) if is_proof else None,
         commit=part.commit,
         sync=progress.sync,
         is_first=is_first and is_proof,
@@ -232,13 +225,19 @@ def page_to_save(
     )
 
 
-def join(proven: Interval | None, held: Interval | None) -> Interval | None:
-    """Return the range to claim: what a page proves, and the range just above it that was not claimed yet."""
-    if proven is None or held is None:
-        return proven or held
-    if proven[1] + 1 < held[0]:
-        return proven  # the list has changed: between the two, sessions were not read
-    return min(proven[0], held[0]), max(proven[1], held[1])
+def joined_range(page: SessionPage, lowest: int, scope: SyncScope) -> Interval | None:
+    """Return the range that a page proves, but its lowest session counts for the next page.
+
+    So a range touches the coverage below it only with a page that shows whether the list below is still the same.
+    """
+    if page.proven_range is None:
+        return None
+    low, high = page.proven_range
+    if low > scope.after + 1 and any(session.relative_id == low for session in page.sessions):
+        low += 1
+    if lowest == high + 1:
+        high = lowest
+    return (low, high) if low <= high else None
 
 
 def _group(sessions: Sequence[SessionId]) -> list[list[SessionId]]:

@@ -107,26 +107,24 @@ class SuiteSync:
         """Read and save a range. Iterate over its pages, each with the sessions that are new or have changed."""
         reader = self._reader = self._new_reader(part)
         was_repair = self._progress.is_repair
-        is_first, held, lowest = part.high is None, part.held, 0
+        is_first, lowest = part.high is None, 0
         failure: BuddyError | None = None
         try:
             async with aclosing(reader.pages()) as pages:
                 async for page in pages:
                     is_verified = self._progress.is_verified and reader.stats.verified
                     self._progress = attrs.evolve(self._progress, is_verified=is_verified)
-                    to_save = page_to_save(
-                        page, part, self._progress, self._scope, is_first=is_first, held=held, lowest=lowest
-                    )
+                    to_save = page_to_save(page, part, self._progress, self._scope, is_first=is_first, lowest=lowest)
                     if is_first and reader.first_digest is not None:
                         lowest_on_page = min((session.relative_id for session in page.sessions), default=0)
                         self._complete = CompleteSync(reader.first_digest, self._scope, part.commit, lowest_on_page)
-                    saved = await self._save(to_save, page.proven_range)
-                    is_first, held = False, to_save.claimed if saved.is_held else None
+                    saved = await self._save(to_save)
+                    is_first = False
                     lowest = min((session.relative_id for session in to_save.sessions), default=lowest)
                     if saved.state is not None:
                         requests = reader.stats.requests
                         self._progress = self._progress.after_range(part, was_repair=was_repair, requests=requests)
-                        self._next = await self._plan_next(part, saved.state, held)
+                        self._next = await self._plan_next(saved.state)
                     yield attrs.evolve(
                         page, sessions=saved.changed, is_last=to_save.returns_state and self._next is None
                     )
@@ -180,16 +178,16 @@ class SuiteSync:
             returns_state=True,
         )
         was_repair = self._progress.is_repair
-        saved = await self._save(to_save, proven)
+        saved = await self._save(to_save)
         if saved.state is not None:
             self._progress = self._progress.after_range(part, was_repair=was_repair, requests=1)
-            self._next = await self._plan_next(part, saved.state, None)
+            self._next = await self._plan_next(saved.state)
         yield SessionPage(suite=self._key, number=0, sessions=saved.changed, is_last=self._next is None)
 
-    async def _save(self, to_save: PageToSave, page_range: Interval | None) -> SavedPage:
+    async def _save(self, to_save: PageToSave) -> SavedPage:
         """Save a page: one call of the thread, one transaction."""
         saved = await self._run.call(save_page, self._key, to_save)
-        self._progress = self._progress.after_page(to_save, page_range, saved)
+        self._progress = self._progress.after_page(to_save, saved)
         message = None
         if saved.is_contradiction and to_save.top == 0:
             message = "the list is empty: all sessions are marked as missing, and the next sync decides"
@@ -221,13 +219,13 @@ class SuiteSync:
             return later
         return error
 
-    async def _plan_next(self, part: ReadRange, state: SuiteState, held: Interval | None) -> ReadRange | None:
+    async def _plan_next(self, state: SuiteState) -> ReadRange | None:
         """Return the range to read after one that has ended. If nothing remains to be read, confirm all claims."""
         self._scope = self._scope.limit(state.pruned_before)  # by another process, since the last range
         self._progress = attrs.evolve(self._progress, above=find_end(state, self._scope))
         if not self._progress.is_verified:
             return None
-        next_part = next_range(part, state, self._progress, held, full=self._full)
+        next_part = next_range(state, self._progress, self._scope, full=self._full)
         if next_part is None:
             await self._finish()
         elif next_part.session_id is None and next_part.high is not None:

@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from buddy_sessions import Session, SessionStatus
 from buddy_sessions.store import evidence
 from buddy_sessions.store.evidence import ALL_NUMBERS, PageChanges, SavedSession
-from buddy_sessions.store.intervals import Interval, Intervals
+from buddy_sessions.store.intervals import Intervals
 from buddy_sessions.store.messages import PageToSave
-from buddy_sessions.store.plan import join
 from buddy_sessions.store.rows import StoredId
 
 OTHER, SYNC, NEXT = 1, 2, 3
@@ -148,19 +147,6 @@ def test_page_proves_nothing_about_newer_sessions(state: dict[str, Any]) -> None
     for each in (changed_page(1, proven=(1, 3)), page(proven=(1, 3)), page(is_first=True)):
         assert judge(each, [session]) == PageChanges()
     assert not judge(page_of_another(1, proven=(1, 3)), [session]).is_contradiction
-
-
-@pytest.mark.parametrize(
-    ("proven", "held", "claimed"),
-    [
-        pytest.param((3, 7), (8, 9), (3, 9), id="next"),
-        pytest.param((3, 8), (8, 9), (3, 9), id="overlapping"),
-        pytest.param((3, 5), (8, 9), (3, 5), id="gap"),
-        pytest.param(None, (8, 9), (8, 9), id="nothing-proven"),
-    ],
-)
-def test_held_range_is_claimed_without_a_gap(proven: Interval | None, held: Interval, claimed: Interval) -> None:
-    assert join(proven, held) == claimed
 
 
 @st.composite
