@@ -16,7 +16,7 @@ def without(coverage: Coverage, sync: int) -> Intervals:
 
 
 def change_coverage(
-    before: Coverage, page: PageToSave, changes: PageChanges, sync: int, *, is_overruled: bool = False
+    before: Coverage, page: PageToSave, changes: PageChanges, *, is_overruled: bool = False
 ) -> Coverage:
     """Return the coverage after a page. It adds nothing if another sync has reduced the coverage since its request."""
     after = dict(before)
@@ -25,11 +25,11 @@ def change_coverage(
     claimed = None if is_overruled else page.claimed
     # Only if a number is new, so that an unchanged page writes nothing.
     if claimed is not None and any(gaps(union_all(after.values()), above=claimed[0] - 1, below=claimed[1] + 1)):
-        after[sync] = union(after.get(sync, ()), claimed)
+        after[page.sync] = union(after.get(page.sync, ()), claimed)
     for number in changes.to_read_again:
         after = {owner: subtract(intervals, (number, number)) for owner, intervals in after.items()}
     if page.withdraws_claims:
-        after.pop(sync, None)
+        after.pop(page.sync, None)
     return {owner: intervals for owner, intervals in after.items() if intervals}
 
 

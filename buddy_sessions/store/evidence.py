@@ -82,12 +82,11 @@ def judge(
     page: PageToSave,
     rows: Mapping[StoredId, Row],
     saved: Collection[SavedSession],
-    sync: int,
     *,
     others: Intervals = (),
     older: tuple[datetime, int] | None = None,
 ) -> PageChanges:
-    """Return what a page of a sync proves.
+    """Return what a page proves.
 
     `saved` are the sessions in the database whose `relative_id`s are on the page, in the proven range or, if the page
     is the first one of all branches, above its top; `others` are the `relative_id`s that other syncs have covered.
@@ -110,7 +109,7 @@ def judge(
             if page.branch is not None:
                 continue
             if _is_gone(session, page, kind):
-                _judge_absent(session, sync, changes)
+                _judge_absent(session, page.sync, changes)
             elif session.missing_by is not None and _is_in(page.claimed, session):
                 changes.to_read_again.append(session.relative_id)  # this sync did not find it on the page before
     changes.new += new

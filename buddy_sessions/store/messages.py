@@ -105,7 +105,7 @@ class PageToSave:
         proven: The range of `relative_id`s whose existing sessions are all among `sessions`.
         claimed: The range to add to the coverage of the suite or of the branch.
         commit: The number of the last commit before the page was requested.
-        sync: The number of the first commit of the sync; None if it has not saved anything before.
+        sync: The number of the sync: any that no other sync has.
         withdraws_claims: Whether the read has proved to be unverified, so that all claims of this sync are withdrawn.
         is_repair: Whether this sync has already dropped all coverage. It never does so twice, or it might not end.
         checked: The range of `relative_id`s whose unfinished sessions were requested.
@@ -119,7 +119,7 @@ class PageToSave:
     proven: Interval | None = None
     claimed: Interval | None = None
     commit: int
-    sync: int | None = None
+    sync: int
     is_first: bool = False
     withdraws_claims: bool = False
     is_repair: bool = False
@@ -141,12 +141,11 @@ class PageToSave:
 
 @frozen(kw_only=True)
 class SavedPage:
-    """What has come of a page: `PageToSave.sync`, `PageChanges`, and the state of the suite if it was asked for.
+    """What has come of a page: `PageChanges`, and the state of the suite if it was asked for.
 
     `unsaved` is the number of sessions that were not in the database, although they were covered.
     """
 
-    sync: int | None
     changed: tuple[Session, ...] = ()
     is_contradiction: bool = False
     is_stale: bool = False

@@ -73,31 +73,29 @@ def save_page(file: DatabaseFile, key: SuiteKey, page: PageToSave) -> SavedPage:
     """Save a page, and what it proves."""
     with file.transaction():
         commit = last_commit(file) + 1
-        sync = commit if page.sync is None else page.sync
         suite = load_suite_row(file, key)
         page = page.without_pruned(to_time(suite.pruned_before))
         rows: dict[StoredId, Row] = {row[_ID]: row for row in to_rows(page.sessions)}
-        saved = _load_saved(file, suite.number, page, sync)
+        saved = _load_saved(file, suite.number, page)
         before = load_coverage(file, suite.number, page.branch)
         implied = () if page.branch is None else union_all(load_coverage(file, suite.number).values())
         older = load_older(file, suite.number, page.branch)
-        is_overruled = suite.is_overruled(page, sync)
-        changes = judge(page, rows, saved, sync, others=union_all((without(before, sync), implied)), older=older)
-        after = change_coverage(before, page, changes, sync, is_overruled=is_overruled)
+        is_overruled = suite.is_overruled(page)
+        changes = judge(page, rows, saved, others=union_all((without(before, page.sync), implied)), older=older)
+        after = change_coverage(before, page, changes, is_overruled=is_overruled)
         older_after = None if changes.is_contradiction or page.withdraws_claims else older
         older_after = page.older if page.older is not None and not is_overruled else older_after
-        suite_after = suite.after_page(page, changes, commit=commit, sync=sync)
-        has_changes = changes.is_change or after != before or older_after != older or suite_after != suite
-        if has_changes:
+        suite_after = suite.after_page(page, changes, commit=commit)
+        if changes.is_change or after != before or older_after != older or suite_after != suite:
             file.execute("UPDATE commits SET number = ?", (commit,))
             number = save_suite_row(file, key, suite, suite_after._replace(digest=None))
             unfinished = {to_sql(session.id) for session in page.sessions if not session.is_finished}
-            _save_sessions(file, number, changes, rows, unfinished, commit=commit, sync=sync)
+            _save_sessions(file, number, changes, rows, unfinished, commit=commit, sync=page.sync)
             forget_cases(file, number, set(changes.changed).difference(changes.new))
             if changes.is_contradiction:  # also about other branches
                 file.execute("DELETE FROM covered WHERE suite = ?", (number,))
                 file.execute("DELETE FROM older WHERE suite = ?", (number,))
-            doubtful = _withdraw_marks(file, number, sync) if page.withdraws_claims else ()
+            doubtful = _withdraw_marks(file, number, page.sync) if page.withdraws_claims else ()
             after = {owner: subtract_all(intervals, doubtful) for owner, intervals in after.items()}
             save_coverage(file, number, page.branch, {} if changes.is_contradiction else before, after)
             if older_after != older or changes.is_contradiction:
@@ -108,7 +106,6 @@ def save_page(file: DatabaseFile, key: SuiteKey, page: PageToSave) -> SavedPage:
         state = load_suite(file, key, page.branch) if page.returns_state else None
     changed, covered = set(changes.changed), union_all((*before.values(), implied))
     return SavedPage(
-        sync=sync if has_changes else page.sync,
         changed=tuple(session for session in page.sessions if to_sql(session.id) in changed),
         is_contradiction=changes.is_contradiction,
         is_stale=changes.is_stale,
@@ -121,7 +118,7 @@ def save_page(file: DatabaseFile, key: SuiteKey, page: PageToSave) -> SavedPage:
 def finish_sync(
     file: DatabaseFile,
     key: SuiteKey,
-    sync: int | None,
+    sync: int,
     complete: CompleteSync | None = None,
     above: int = 0,
     *,
@@ -134,7 +131,7 @@ def finish_sync(
     with file.transaction():
         suite = load_suite_row(file, key)
         before = load_coverage(file, suite.number, branch)
-        after = before if sync is None else confirm(before, sync)
+        after = confirm(before, sync)
         save_coverage(file, suite.number, branch, before, after)
         if complete is None or suite.missing_since is not None:  # another sync did not find it meanwhile
             return
@@ -151,28 +148,25 @@ def finish_sync(
         file.execute(sql, (complete.digest, complete.scope.after, since, complete.scope.cases, suite.number))
 
 
-def mark_suite_missing(file: DatabaseFile, key: SuiteKey, sync: int | None, *, commit: int) -> int | None:
+def mark_suite_missing(file: DatabaseFile, key: SuiteKey, sync: int, *, commit: int) -> None:
     """Record that the server does not know a suite: it is missing, and deleted if another sync has found the same.
 
-    `commit` is the last one before the request. Return the number of the sync; None if it still has not saved anything.
+    `commit` is the last one before the request.
     """
     with file.transaction():
         suite = load_suite_row(file, key)
-        is_marked = suite.deleted_at is not None or (sync is not None and suite.missing_by == sync)
+        is_marked = suite.deleted_at is not None or suite.missing_by == sync
         if not suite.is_synced or is_marked or _is_overtaken(file, suite.number, sync, commit=commit):
-            return sync
-        commit = last_commit(file) + 1
-        file.execute("UPDATE commits SET number = ?", (commit,))
-        sync = commit if sync is None else sync
+            return
+        file.execute("UPDATE commits SET number = ?", (last_commit(file) + 1,))
         if suite.missing_since is None:
             change = f"UPDATE suite_rows SET missing_since = {NOW}, missing_by = ?, digest = NULL WHERE number = ?"
             file.execute(change, (sync, suite.number))
         else:
             file.execute("UPDATE suite_rows SET deleted_at = missing_since WHERE number = ?", (suite.number,))
-    return sync
 
 
-def _is_overtaken(file: DatabaseFile, suite: int | None, sync: int | None, *, commit: int, lowest: int = 0) -> bool:
+def _is_overtaken(file: DatabaseFile, suite: int | None, sync: int, *, commit: int, lowest: int = 0) -> bool:
     """Return whether another sync has saved a session of a suite since a request: one from a `relative_id` on."""
     sql = (
         "SELECT count(*) FROM session_rows WHERE suite = ? AND relative_id >= ? AND saved_in > ? AND saved_by IS NOT ?"
@@ -201,7 +195,7 @@ def _load_due_checks(file: DatabaseFile, suite: int | None, branch: str | None) 
     return tuple(session for _, session in sorted(due, key=itemgetter(0)))
 
 
-def _load_saved(file: DatabaseFile, suite: int | None, page: PageToSave, sync: int) -> list[SavedSession]:
+def _load_saved(file: DatabaseFile, suite: int | None, page: PageToSave) -> list[SavedSession]:
     """Return the sessions about which a page may prove something, and those that are on it."""
     numbers = [session.relative_id for session in page.listed or page.sessions]
     numbers += (*(page.proven or ()), *(page.claimed or ()))
@@ -215,7 +209,7 @@ def _load_saved(file: DatabaseFile, suite: int | None, page: PageToSave, sync: i
     """
     return [
         SavedSession(row[_ID], row[_RELATIVE_ID], row[:-3], row[-3], bool(row[-2]), bool(row[-1]))
-        for row in file.execute(sql, (page.commit, sync, suite, low, high))
+        for row in file.execute(sql, (page.commit, page.sync, suite, low, high))
     ]
 
 

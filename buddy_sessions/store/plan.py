@@ -62,8 +62,8 @@ class Progress:
         is_repair: Whether all coverage was dropped, so that the whole suite is read again.
     """
 
+    sync: int
     above: int = 0
-    sync: int | None = None
     top: int = 0
     done: Intervals = ()
     is_verified: bool = True
@@ -80,7 +80,6 @@ class Progress:
         done = () if saved.is_contradiction else self.done
         return evolve(
             self,
-            sync=saved.sync,
             top=to_save.top or self.top,
             done=done if to_save.claimed is None else union(done, to_save.claimed),
             is_stale=self.is_stale or saved.is_stale,

@@ -37,15 +37,15 @@ class SuiteRow(NamedTuple):
         scope = SyncScope(after=self.digest_after, since=to_time(self.digest_since), cases=self.digest_cases)
         return CompleteSync(self.digest, scope)
 
-    def is_overruled(self, page: PageToSave, sync: int) -> bool:
+    def is_overruled(self, page: PageToSave) -> bool:
         """Whether another sync has reduced the coverage since a page was requested: then the page extends none."""
-        return self.invalidated_at > page.commit and self.invalidated_by != sync
+        return self.invalidated_at > page.commit and self.invalidated_by != page.sync
 
-    def after_page(self, page: PageToSave, changes: PageChanges, *, commit: int, sync: int) -> SuiteRow:
+    def after_page(self, page: PageToSave, changes: PageChanges, *, commit: int) -> SuiteRow:
         """Return the row after a page: the suite exists, and the page may reduce coverage."""
         row = self._replace(is_synced=True, missing_since=None, missing_by=None, deleted_at=None)
         if changes.dropped or changes.to_read_again or page.withdraws_claims:
-            by = None if self.is_overruled(page, sync) else sync
+            by = None if self.is_overruled(page) else page.sync
             row = row._replace(invalidated_at=commit, invalidated_by=by)
         return row
 

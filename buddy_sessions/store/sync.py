@@ -11,6 +11,7 @@ import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import datetime
+from secrets import randbits
 
 import attrs
 
@@ -54,7 +55,7 @@ class SuiteSync:
         self._prune_before = prune_before
         self._slots = slots
         self._case_sync = None if scope.cases is None else CaseSync(run, key, scope.cases, details=scope.details)
-        self._progress = Progress()
+        self._progress = Progress(sync=randbits(31))
         self._next: ReadRange | None = None  # planned once the range before was read to its end
         self._complete: CompleteSync | None = None  # to be saved if nothing remains to be read
         self._reader: PageReader | None = None  # of the current range
@@ -83,7 +84,7 @@ class SuiteSync:
             await self._prune(self._prune_before)
         state = await self._run.call(load_suite, self._key, self._scope.branch)
         self._scope = self._scope.limit(state.pruned_before)
-        self._progress = Progress(above=find_end(state, self._scope))
+        self._progress = attrs.evolve(self._progress, above=find_end(state, self._scope))
         self._next = plan_top(state, self._progress, self._scope, full=self._full)
         while (part := self._next) is not None:
             self._next = None
@@ -207,8 +208,8 @@ class SuiteSync:
         sync = self._progress.sync
         try:
             if isinstance(error, NotFoundError):
-                sync = await self._run.call(mark_suite_missing, self._key, sync, commit=part.commit)
-            if not self.stats.verified and sync is not None:
+                await self._run.call(mark_suite_missing, self._key, sync, commit=part.commit)
+            if not self.stats.verified:
                 branch = self._scope.branch
                 withdrawal = PageToSave(
                     branch=branch, sessions=(), commit=part.commit, sync=sync, withdraws_claims=True
@@ -236,9 +237,8 @@ class SuiteSync:
     async def _finish(self) -> None:
         """Confirm the claims of this sync, and save its digest unless cases remain to be read."""
         progress, complete = self._progress, self._complete if self._case_sync is None else None
-        if progress.sync is not None or complete is not None:
-            branch = self._scope.branch
-            await self._run.call(finish_sync, self._key, progress.sync, complete, progress.above, branch=branch)
+        branch = self._scope.branch
+        await self._run.call(finish_sync, self._key, progress.sync, complete, progress.above, branch=branch)
         if self._full and (progress.unsaved or progress.restored):
             message = "%s: the full check found %d sessions that were not saved, and %d marked as missing or deleted"
             _log.warning(message, self._key, progress.unsaved, progress.restored)

@@ -30,7 +30,10 @@ def create_large_database(path: Path, suites: int, sessions: int) -> None:
             keys = [SuiteKey("acme", project, f"suite{number:04}") for number in range(start, min(start + 50, suites))]
             for number, key in enumerate(keys, start):
                 found = sessions_of(FakeSuite(*key).populate(sessions, until=UNTIL))
-                page = PageToSave(sessions=found, listed=found, claimed=(1, sessions), commit=number, is_first=True)
+                claim = (1, sessions)
+                page = PageToSave(
+                    sessions=found, listed=found, claimed=claim, commit=number, sync=number, is_first=True
+                )
                 save_page(database, key, page)
             listed = [Suite(key=key, id=key.suite_id, name=f"Tests of {key.suite_id}") for key in keys]
             save_names(database, "acme", project, listed)

@@ -468,7 +468,7 @@ def test_any_case_is_read_back_unchanged(sample: tuple[Session, list[TestCase]])
     session, cases = sample
     with TemporaryDirectory() as folder, closing(DatabaseFile(f"{folder}/sessions.db")) as file:
         file.open()
-        save_page(file, KEY, PageToSave(sessions=[session], commit=0))
+        save_page(file, KEY, PageToSave(sessions=[session], commit=0, sync=1))
         for _ in range(2):
             assert save_cases(file, KEY, session, "all", cases, is_verified=True)
             saved = load_cases(file, KEY, session.id)

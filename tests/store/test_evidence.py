@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Any
 
 import pytest
 from attrs import frozen
-from hypothesis import given
-from hypothesis import strategies as st
 
 from buddy_sessions import Session, SessionStatus
 from buddy_sessions.store import evidence
@@ -17,7 +15,7 @@ from buddy_sessions.store.intervals import Intervals
 from buddy_sessions.store.messages import PageToSave
 from buddy_sessions.store.rows import StoredId
 
-OTHER, SYNC, NEXT = 1, 2, 3
+OTHER, SYNC = 1, 2
 """Syncs. The pages are those of the second one."""
 
 CHANGED = ("changed",)
@@ -63,8 +61,8 @@ def page_of_another(number: int, **fields: Any) -> Page:
     return new_page({"another": number}, {"another": CHANGED}, **fields)
 
 
-def judge(page: Page, sessions: Collection[SavedSession], sync: int = SYNC, *, others: Intervals = ()) -> PageChanges:
-    return evidence.judge(page.read, page.rows, sessions, sync, others=others)
+def judge(page: Page, sessions: Collection[SavedSession], *, others: Intervals = ()) -> PageChanges:
+    return evidence.judge(page.read, page.rows, sessions, others=others)
 
 
 GONE = saved(1, missing_by=OTHER, is_deleted=True)
@@ -147,97 +145,3 @@ def test_page_proves_nothing_about_newer_sessions(state: dict[str, Any]) -> None
     for each in (changed_page(1, proven=(1, 3)), page(proven=(1, 3)), page(is_first=True)):
         assert judge(each, [session]) == PageChanges()
     assert not judge(page_of_another(1, proven=(1, 3)), [session]).is_contradiction
-
-
-@st.composite
-def sessions_in_database(draw: st.DrawFn) -> list[SavedSession]:
-    states: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
-        [
-            {},
-            {"missing_by": OTHER},
-            {"missing_by": SYNC},
-            {"missing_by": OTHER, "is_deleted": True},
-            {"is_newer": True},
-            {"missing_by": OTHER, "is_newer": True},
-        ]
-    )
-    return [saved(number, **draw(states)) for number in draw(st.sets(st.integers(1, 9)))]
-
-
-@st.composite
-def pages(draw: st.DrawFn) -> Page:
-    """Return any page: the server may respond with anything."""
-    rows: dict[StoredId, Any] = {}
-    sessions: dict[str, int] = {}
-    for number in draw(st.sets(st.integers(1, 9))):
-        id_ = draw(st.sampled_from([name(number), name(number), f"another{number}"]))
-        rows[id_] = draw(st.sampled_from([(number,), CHANGED]))
-        sessions[id_] = number
-    proven = draw(st.none() | st.tuples(st.integers(1, 9), st.integers(1, 9)).map(lambda pair: (min(pair), max(pair))))
-    is_first = draw(st.booleans())
-    if is_first and proven is not None and sessions:  # a sync claims nothing above its first page
-        top = max(sessions.values())
-        proven = (proven[0], min(proven[1], top)) if proven[0] <= top else None
-    return new_page(sessions, rows, proven=proven, is_first=is_first, is_repair=draw(st.booleans()))
-
-
-def apply(changes: PageChanges, page: Page, sync: int, sessions: Iterable[SavedSession]) -> list[SavedSession]:
-    """Return the sessions in the database after a changes."""
-    result = {each.id: each for each in sessions}
-    numbers = {session.id: session.relative_id for session in page.read.listed}
-    for id_ in changes.changed:
-        result[id_] = SavedSession(id=id_, relative_id=numbers[str(id_)], row=page.rows[id_])
-    for id_ in changes.restored:
-        result[id_] = result[id_]._replace(missing_by=None, is_deleted=False)
-    for id_ in changes.missing:
-        result[id_] = result[id_]._replace(missing_by=sync)
-    for id_ in changes.deleted:
-        result[id_] = result[id_]._replace(is_deleted=True)
-    return list(result.values())
-
-
-class TestAnyPage:
-    @given(sessions=sessions_in_database(), page=pages())
-    def test_absence_is_believed_the_second_time(self, sessions: list[SavedSession], page: Page) -> None:
-        changes = judge(page, sessions)
-        by_id = {each.id: each for each in sessions}
-        low, high = page.read.proven or (1, 0)
-        top = page.read.top
-        assert all(by_id[id_].missing_by is None for id_ in changes.missing)
-        assert all(by_id[id_].missing_by == OTHER for id_ in changes.deleted)
-        for id_ in (*changes.missing, *changes.deleted):
-            number = by_id[id_].relative_id
-            assert id_ not in page.rows
-            assert not by_id[id_].is_newer
-            assert not by_id[id_].is_deleted
-            assert low <= number <= high or (top is not None and number > top)
-        assert {by_id[id_].relative_id for id_ in changes.missing} <= set(changes.to_read_again)
-
-    @given(sessions=sessions_in_database(), page=pages())
-    def test_presence_is_believed_at_once(self, sessions: list[SavedSession], page: Page) -> None:
-        changes = judge(page, sessions)
-        after = {each.id: each for each in apply(changes, page, SYNC, sessions)}
-        older = [id_ for id_ in page.rows if not after[id_].is_newer]
-        assert all(after[id_].row == page.rows[id_] for id_ in older)
-        assert all(after[id_].is_living for id_ in older)
-        assert set(changes.new) == set(page.rows) - {each.id for each in sessions}
-        assert set(changes.new) <= set(changes.changed) <= set(older)
-        assert set(changes.restored) <= set(older)
-
-    @given(sessions=sessions_in_database(), page=pages())
-    def test_same_page_again_changes_nothing(self, sessions: list[SavedSession], page: Page) -> None:
-        """Neither in the same sync, nor after the next one, which may mark sessions as deleted."""
-        for sync in (SYNC, NEXT):
-            for is_again in (False, True):
-                changes = judge(page, sessions, sync)
-                assert not (is_again and changes.is_change)
-                sessions = apply(changes, page, sync, sessions)
-        low, high = page.read.proven or (1, 0)
-        absent = [each for each in sessions if low <= each.relative_id <= high and each.id not in page.rows]
-        assert all(each.is_deleted or each.is_newer for each in absent)
-
-    @given(sessions=sessions_in_database(), page=pages())
-    def test_coverage_is_dropped_once(self, sessions: list[SavedSession], page: Page) -> None:
-        changes = judge(page, sessions)
-        assert changes.is_contradiction == (changes.dropped == ALL_NUMBERS)
-        assert not (page.read.is_repair and changes.is_contradiction)

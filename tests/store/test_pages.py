@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,11 +13,10 @@ from typing import Any
 import attrs
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from buddy_sessions import Member, RefType, Session, SessionStatus, Suite, SuiteKey
 from buddy_sessions.store.file import DatabaseFile
-from buddy_sessions.store.intervals import Interval, contains
+from buddy_sessions.store.intervals import Interval
 from buddy_sessions.store.messages import PageToSave, SavedPage
 from buddy_sessions.store.pages import count_above, finish_sync, load_suite, mark_suite_missing, save_page
 from buddy_sessions.store.sessions import is_listed, load_covered, load_sessions, load_suites, save_names
@@ -50,15 +49,12 @@ def shared_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databa
         yield opened
 
 
-suite_ids = map(str, itertools.count())
-
-
-def new_key() -> SuiteKey:
-    return SuiteKey("acmé", "shop", next(suite_ids))
+numbers = itertools.count(1)
+"""Of suites and of syncs."""
 
 
 def new_session(number: int, status: SessionStatus = SessionStatus.SUCCESSFUL, **fields: Any) -> Session:
-    return Session(id=f"id{number}", relative_id=number, status=status, **fields)
+    return Session(**{"id": f"id{number}", "relative_id": number, "status": status, **fields})
 
 
 def new_sessions(*numbers: int) -> list[Session]:
@@ -76,20 +72,20 @@ def save(
     proven: Interval | None = None,
     *,
     key: SuiteKey = KEY,
-    commit: int | None = None,
     **fields: Any,
 ) -> SavedPage:
-    """Save a page that claims what it proves. It was requested just before, unless the number of a commit is given."""
-    commit = commit_of(database) if commit is None else commit
-    given = {"sessions": sessions, "listed": sessions, "proven": proven, "claimed": proven, "commit": commit, **fields}
+    """Save a page that claims what it proves: by default one of another sync, requested just before."""
+    given: dict[str, Any] = {"sessions": sessions, "listed": sessions, "proven": proven, "claimed": proven, **fields}
+    given.setdefault("sync", next(numbers))
+    given.setdefault("commit", commit_of(database))
     return save_page(database, key, PageToSave(**given))
 
 
-def sync_once(database: DatabaseFile, numbers: Iterable[int], proven: Interval) -> int | None:
+def sync_once(database: DatabaseFile, *relative_ids: int, proven: Interval) -> int:
     """Save a page as a whole sync. Return the number of that sync."""
-    sync = save(database, new_sessions(*numbers), proven).sync
-    if sync is not None:
-        finish_sync(database, KEY, sync, None, 0)
+    sync = next(numbers)
+    save(database, new_sessions(*relative_ids), proven, sync=sync)
+    finish_sync(database, KEY, sync)
     return sync
 
 
@@ -97,20 +93,13 @@ class TestSessions:
     @settings(max_examples=2 * settings().max_examples)
     @given(session=sessions)
     def test_session_is_loaded_as_it_was_saved(self, shared_database: DatabaseFile, session: Session) -> None:
-        key = new_key()
+        """And it is due for a check if it is not finished."""
+        key = SuiteKey("acmé", "shop", f"{next(numbers)}")
         assert save(shared_database, [session], key=key).changed == (session,)
         (loaded,) = load_sessions(shared_database, key)
         assert loaded == session
         assert type(loaded.duration) is type(session.duration)
-        assert save(shared_database, [session], key=key) == SavedPage(sync=None)
-
-    @settings(max_examples=2 * settings().max_examples)
-    @given(session=sessions)
-    def test_unfinished_sessions_are_those_that_are_not_finished(
-        self, shared_database: DatabaseFile, session: Session
-    ) -> None:
-        key = new_key()
-        save(shared_database, [session], key=key)
+        assert save(shared_database, [session], key=key) == SavedPage()
         assert load_suite(shared_database, key).due_checks == ()
         make_due(Path(shared_database.path))
         expected = () if session.is_finished else ((session.relative_id, session.id),)
@@ -149,84 +138,64 @@ class TestSessions:
 
     def test_unchanged_page_writes_nothing(self, database: DatabaseFile, path: Path) -> None:
         save(database, [], key=OTHER_KEY, is_first=True)
-        sync_once(database, (3, 2, 1), (1, 3))
+        sync_once(database, 3, 2, 1, proven=(1, 3))
         with closing(sqlite3.connect(path)) as other:
             before = other.execute("PRAGMA data_version").fetchone()
-            assert save(database, [], key=OTHER_KEY, is_first=True).sync is None
-            for sync in (None, 7):
-                assert save(database, new_sessions(3, 2), (2, 3), sync=sync, is_first=True) == SavedPage(sync=sync)
-                assert save(database, new_sessions(1), sync=sync) == SavedPage(sync=sync)
+            save(database, [], key=OTHER_KEY, is_first=True)
+            assert save(database, new_sessions(3, 2), (2, 3), is_first=True) == SavedPage()
+            assert save(database, new_sessions(1)) == SavedPage()
+            finish_sync(database, KEY, next(numbers))
             assert other.execute("PRAGMA data_version").fetchone() == before
 
 
 class TestCoverage:
     def test_coverage_that_another_sync_has_dropped_is_not_claimed(self, database: DatabaseFile) -> None:
-        sync_once(database, (5, 4, 3, 2, 1), (1, 5))
+        sync_once(database, 5, 4, 3, 2, 1, proven=(1, 5))
         commit = commit_of(database)
-        dropping = sync_once(database, (5, 4, 2, 1), (1, 5))
+        dropping = sync_once(database, 5, 4, 2, 1, proven=(1, 5))
         saved = save(database, new_sessions(6, 5, 4, 3, 2), (2, 6), commit=commit)
         assert [session.relative_id for session in saved.changed] == [6]
         assert load_covered(database, KEY) == [(1, 2), (4, 5)]
         save(database, new_sessions(6, 5, 4), (4, 6), commit=commit, sync=dropping)
         assert load_covered(database, KEY) == [(1, 2), (4, 6)]
 
+    def test_contradiction_drops_what_is_known_of_every_branch(self, database: DatabaseFile) -> None:
+        older = datetime(2025, 1, 1, tzinfo=UTC), 5
+        for branch in ("main", "feature", None):
+            save(database, new_sessions(9), (6, 9), branch=branch, older=older)
+        save(database, [new_session(9, id="another")], (6, 9))
+        states = [load_suite(database, KEY, branch) for branch in ("main", "feature", None)]
+        assert [(state.covered, state.older_than) for state in states] == [(((6, 8),), None)] * 3
+
     def test_unverified_sync_withdraws_its_own_claims(self, database: DatabaseFile, path: Path) -> None:
         """Not those of other syncs, nor those of an earlier sync that has ended."""
-        sync_once(database, (9, 8, 5, 4, 3, 2, 1), (1, 5))
-        other = save(database, new_sessions(5, 4, 2, 1), (1, 6))
-        sync = save(database, new_sessions(9, 8), (8, 9)).sync
-        save(database, new_sessions(5, 4, 2), (1, 5), sync=sync)
+        sync_once(database, 9, 8, 5, 4, 3, 2, 1, proven=(1, 5))
+        save(database, new_sessions(5, 4, 2, 1), (1, 6), sync=-1)
+        save(database, new_sessions(9, 8), (8, 9), sync=-2)
+        save(database, new_sessions(5, 4, 2), (1, 5), sync=-2)
         assert (marked_numbers(path, "missing_since"), marked_numbers(path)) == ([1, 3], [3])
-        save(database, new_sessions(10), sync=sync, withdraws_claims=True)
+        save(database, new_sessions(10), sync=-2, withdraws_claims=True)
         assert (marked_numbers(path, "missing_since"), marked_numbers(path)) == ([3], [])
-        assert query(path, "SELECT missing_by FROM session_rows WHERE missing_since IS NOT NULL") == [(other.sync,)]
+        assert query(path, "SELECT missing_by FROM session_rows WHERE missing_since IS NOT NULL") == [(-1,)]
         assert load_covered(database, KEY) == [(2, 2), (4, 6)]
 
     def test_deletion_because_of_a_withdrawn_mark_is_withdrawn_too(self, database: DatabaseFile, path: Path) -> None:
         """Only the other sync has proved that the session is missing."""
-        sync_once(database, (3, 2, 1), (1, 3))
-        sync = save(database, new_sessions(3, 1), (1, 3)).sync
-        other = save(database, new_sessions(3, 1), (1, 3)).sync
+        sync_once(database, 3, 2, 1, proven=(1, 3))
+        for sync in (-1, -2):
+            save(database, new_sessions(3, 1), (1, 3), sync=sync)
         assert marked_numbers(path) == [2]
-        save(database, new_sessions(4), sync=sync, withdraws_claims=True)
+        save(database, new_sessions(4), sync=-1, withdraws_claims=True)
         assert (marked_numbers(path, "missing_since"), marked_numbers(path)) == ([2], [])
-        assert query(path, "SELECT missing_by FROM session_rows WHERE missing_since IS NOT NULL") == [(other,)]
+        assert query(path, "SELECT missing_by FROM session_rows WHERE missing_since IS NOT NULL") == [(-2,)]
         assert load_covered(database, KEY) == [(1, 1), (3, 3)]
-
-    writers = st.integers(0, 2)
-    pages = st.tuples(
-        writers, st.sets(st.integers(1, 6)), st.tuples(st.integers(1, 6), st.integers(1, 6)), st.booleans()
-    )
-    steps = st.lists(pages | st.tuples(writers, st.sampled_from(["request", "end"])), max_size=15)
-
-    @given(steps=steps)
-    def test_numbers_of_missing_sessions_are_not_covered(self, shared_database: DatabaseFile, steps: list[Any]) -> None:
-        """Whatever three syncs read at the same time: so the next sync reads these numbers again."""
-        key, path = new_key(), Path(shared_database.path)
-        syncs: list[int | None] = [None, None, None]
-        commits = [commit_of(shared_database)] * 3
-        for writer, *step in steps:
-            if step == ["end"] and syncs[writer] is not None:
-                finish_sync(shared_database, key, syncs[writer], None, 0)
-                syncs[writer] = None
-            if len(step) == 1:
-                commits[writer] = commit_of(shared_database)
-                continue
-            numbers, proven, is_first = step
-            low, high = min(proven), max(proven)
-            page = new_sessions(*(number for number in numbers if low <= number <= high))
-            options = {"key": key, "commit": commits[writer], "sync": syncs[writer], "is_first": is_first}
-            syncs[writer] = save(shared_database, page, (low, high), **options).sync
-            missing = "missing_since IS NOT NULL AND deleted_at IS NULL"
-            rows = query(path, f"SELECT relative_id FROM sessions WHERE suite_id = '{key.suite_id}' AND {missing}")
-            assert [number for (number,) in rows if contains(load_covered(shared_database, key), number)] == []
 
 
 class TestSuites:
     def test_same_sync_does_not_mark_a_suite_as_deleted(self, database: DatabaseFile, path: Path) -> None:
-        sync_once(database, (2, 1), (1, 2))
-        first = mark_suite_missing(database, KEY, None, commit=commit_of(database))
-        assert mark_suite_missing(database, KEY, first, commit=commit_of(database)) == first
+        sync_once(database, 2, 1, proven=(1, 2))
+        for _ in range(2):
+            mark_suite_missing(database, KEY, -1, commit=commit_of(database))
         assert query(path, "SELECT missing_since IS NULL, deleted_at FROM suites") == [(0, None)]
 
     def test_names_are_those_of_the_last_listing(self, database: DatabaseFile) -> None:
@@ -261,7 +230,7 @@ class TestSchema:
         database = DatabaseFile(str(path))
         database.open()
         executed.clear()
-        sync_once(database, (2, 1), (1, 2))
+        sync_once(database, 2, 1, proven=(1, 2))
         save(database, new_sessions(2), (1, 2), is_first=True, withdraws_claims=True)
         save(database, new_sessions(2), (1, 2))
         save(database, [], (1, 2))
@@ -270,7 +239,7 @@ class TestSchema:
         load_sessions(database, KEY, up_to=1, limit=1)
         save(database, [], checked=(1, 2), older=(datetime.now(UTC), 1))
         for _ in range(2):
-            mark_suite_missing(database, KEY, None, commit=commit_of(database))
+            mark_suite_missing(database, KEY, next(numbers), commit=commit_of(database))
         is_listed(database, "acme", "shop")
         save_watch(database, KEY, "", new_sessions(1), is_start=True)
         load_watch(database, KEY, "")

@@ -17,10 +17,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from buddy_sessions import BuddyClient, NotFoundError, Session
 from buddy_sessions.models import is_before
 from buddy_sessions.store.file import DatabaseFile
+from buddy_sessions.store.intervals import contains
 from buddy_sessions.store.messages import SyncScope
 from buddy_sessions.store.prune import prune_suite
 from buddy_sessions.store.rows import FIELDS, to_session
-from buddy_sessions.store.sessions import load_sessions
+from buddy_sessions.store.sessions import load_covered, load_sessions
 from buddy_sessions.store.sync import SuiteSync
 from buddy_sessions.store.sync_run import SyncRun
 from buddy_sessions.store.thread import DatabaseThread
@@ -104,6 +105,13 @@ class SyncMachine(RuleBasedStateMachine):
     def pruned_sessions_stay_away(self) -> None:
         found = [session.relative_id for session in self.rows() if not self.is_kept(session)]
         assert not found, f"pruned sessions have come back: {found}"
+
+    @invariant()
+    def next_sync_reads_what_is_missing(self) -> None:
+        """Whatever several syncs have read at the same time."""
+        rows = self.query("SELECT relative_id FROM sessions WHERE missing_since IS NOT NULL AND deleted_at IS NULL")
+        covered = load_covered(self.databases[0], KEY)
+        assert not [number for (number,) in rows if contains(covered, number)], "a missing session is covered"
 
     def is_kept(self, session: Session) -> bool:
         return not is_before(session, self.pruned_before)
