@@ -9,8 +9,7 @@ from operator import itemgetter
 
 from ..models import Session, SessionStatus, SuiteKey
 from .cases import forget_cases
-from .coverage import change_coverage, confirm, without
-from .covered import load_coverage, load_older, save_coverage, save_older
+from .coverage import change_coverage, confirm, load_coverage, load_older, save_coverage, save_older, without
 from .evidence import ALL_NUMBERS, PageChanges, SavedSession, judge
 from .file import DatabaseFile
 from .intervals import Intervals, contains, gaps, subtract_all, union_all

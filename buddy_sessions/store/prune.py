@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from ..models import SuiteKey
 from .cases import forget_cases
-from .covered import save_older
+from .coverage import save_older
 from .file import BUSY_TIMEOUT, DatabaseFile
 from .suite_rows import last_commit, load_suite_row, save_suite_row
 
