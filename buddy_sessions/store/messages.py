@@ -77,8 +77,8 @@ class SuiteState:
         newest: The newest session of the suite that is neither missing nor deleted.
         covered: The ranges of `relative_id`s of which the database contains every existing session.
         due_checks: The unfinished sessions that are due: first those whose last check is the longest ago.
-        older_than: The `since` of an earlier sync that stopped at sessions created before it.
-        older_id: The highest `relative_id` of those sessions: they were not saved.
+        older: The `since` of an earlier sync, and the highest `relative_id` of the sessions created before, which it
+            has not saved.
         complete: The last sync, if it was complete and nothing has changed since.
     """
 
@@ -88,8 +88,7 @@ class SuiteState:
     newest: SessionId | None = None
     covered: Intervals = ()
     due_checks: Sequence[SessionId] = ()
-    older_than: datetime | None = None
-    older_id: int = 0
+    older: tuple[datetime, int] | None = None
     pruned_before: datetime | None = None
     complete: CompleteSync | None = None
 

@@ -25,6 +25,8 @@ _LIVING = "FROM session_rows WHERE suite = ? AND deleted_at IS NULL AND missing_
 # The conditions are those of the index sessions_unfinished, so that SQLite uses it.
 _UNFINISHED = f"{_LIVING} AND status <> 'SUCCESSFUL' AND status <> 'ERROR' AND status <> 'SKIPPED'"
 _HIGHEST = "SELECT max(relative_id) FROM session_rows WHERE suite = ? AND deleted_at IS NULL"
+_IS_NEWER = "saved_in > ? AND saved_by <> ?"
+"""The condition for rows that another sync has saved or marked since a request: its last commit, and its sync."""
 _ID, _RELATIVE_ID, _CREATED_BY = map(FIELDS.index, ("id", "relative_id", "created_by"))
 
 _SAVE_SESSION = f"""
@@ -46,7 +48,6 @@ def load_suite(file: DatabaseFile, key: SuiteKey, branch: str | None = None) -> 
     suite = load_suite_row(file, key)
     newest = file.execute(f"SELECT relative_id, id {_LIVING} ORDER BY relative_id DESC LIMIT 1", (suite.number,))
     row = newest.fetchone()
-    older = load_older(file, suite.number, branch)
     coverages = [load_coverage(file, suite.number, each) for each in {None, branch}]
     return SuiteState(
         commit=last_commit(file),
@@ -55,8 +56,7 @@ def load_suite(file: DatabaseFile, key: SuiteKey, branch: str | None = None) -> 
         newest=None if row is None else SessionId(row[0], from_sql(row[1])),
         covered=union_all(intervals for coverage in coverages for intervals in coverage.values()),
         due_checks=_load_due_checks(file, suite.number, branch),
-        older_than=None if older is None else older[0],
-        older_id=0 if older is None else older[1],
+        older=load_older(file, suite.number, branch),
         pruned_before=to_time(suite.pruned_before),
         complete=suite.complete if branch is None else None,
     )
@@ -167,9 +167,7 @@ def mark_suite_missing(file: DatabaseFile, key: SuiteKey, sync: int, *, commit: 
 
 def _is_overtaken(file: DatabaseFile, suite: int | None, sync: int, *, commit: int, lowest: int = 0) -> bool:
     """Return whether another sync has saved a session of a suite since a request: one from a `relative_id` on."""
-    sql = (
-        "SELECT count(*) FROM session_rows WHERE suite = ? AND relative_id >= ? AND saved_in > ? AND saved_by IS NOT ?"
-    )
+    sql = f"SELECT count(*) FROM session_rows WHERE suite = ? AND relative_id >= ? AND {_IS_NEWER}"
     return file.number(sql, (suite, lowest, commit, sync)) > 0
 
 
@@ -202,7 +200,7 @@ def _load_saved(file: DatabaseFile, suite: int | None, page: PageToSave) -> list
     if page.top is not None and page.branch is None:
         low, high = min(low, page.top + 1), ALL_NUMBERS[1]
     sql = f"""
-        SELECT {_VALUES}, missing_by, deleted_at IS NOT NULL, saved_in > ? AND saved_by <> ?
+        SELECT {_VALUES}, missing_by, deleted_at IS NOT NULL, {_IS_NEWER}
         FROM session_rows LEFT JOIN members ON members.number = created_by
         WHERE suite = ? AND relative_id BETWEEN ? AND ?
     """

@@ -6,15 +6,14 @@ checks unfinished sessions that it has not read.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from attrs import evolve, frozen
 
-from ..models import Session, SessionPage
+from ..models import SessionPage
 from .intervals import Interval, Intervals, contains, gaps, union, union_all
-from .messages import PageToSave, SavedPage, SessionId, SuiteState, SyncScope
+from .messages import PageToSave, SavedPage, SuiteState, SyncScope
 
 MAX_CHECKS = 10
 """The number of requests by which a sync of a suite checks unfinished sessions: of one session, or of a page."""
@@ -25,7 +24,7 @@ SHORTEST_PAUSE = timedelta(minutes=1)
 LONGEST_PAUSE = timedelta(days=1)
 
 _GROUP_SPAN = 80
-"""Unfinished sessions whose numbers differ by less are read together: usually one page of the default size."""
+"""Unfinished sessions whose `relative_id`s differ by less are read together: usually one page of the default size."""
 
 
 class ReadRange(NamedTuple):
@@ -58,7 +57,6 @@ class Progress:
         top: The highest `relative_id` on the first page.
         done: The `relative_id`s that were read.
         is_verified: Whether no session was missed or repeated.
-        is_not_modified: Whether the first page is the one of the last complete sync, so that nothing else is read.
         is_repair: Whether all coverage was dropped, so that the whole suite is read again.
     """
 
@@ -67,7 +65,6 @@ class Progress:
     top: int = 0
     done: Intervals = ()
     is_verified: bool = True
-    is_not_modified: bool = False
     is_stale: bool = False
     is_repair: bool = False
     check_requests: int = 0
@@ -102,8 +99,9 @@ class Progress:
 
 def find_end(state: SuiteState, scope: SyncScope) -> int:
     """Return the `relative_id` above which a sync reads: the sessions below are out of scope, or were pruned."""
-    is_known = scope.since is not None and state.older_than is not None and state.older_than <= scope.since
-    return max(scope.after, state.older_id) if is_known else scope.after
+    if scope.since is None or state.older is None or state.older[0] > scope.since:
+        return scope.after
+    return max(scope.after, state.older[1])
 
 
 def plan_top(state: SuiteState, progress: Progress, scope: SyncScope, *, full: bool) -> ReadRange:
@@ -126,10 +124,10 @@ def plan_top(state: SuiteState, progress: Progress, scope: SyncScope, *, full: b
 
 def next_range(state: SuiteState, progress: Progress, scope: SyncScope, *, full: bool) -> ReadRange | None:
     """Return the range to read after one that has ended; None if nothing remains to be read."""
-    gap = next_gap(() if full else state.covered, progress)
-    if gap is None:
-        return next(iter(plan_checks(state, progress)), None)
-    low, high = gap
+    present = union_all((() if full else state.covered, progress.done))
+    low, high = max(gaps(present, above=progress.above, below=progress.top + 1), default=(0, 0))
+    if not high:
+        return next_check(state, progress)
     low = lowest_to_compare(low, state.covered, scope)
     return ReadRange(low, None if high == progress.top else high, state.commit)
 
@@ -139,30 +137,23 @@ def lowest_to_compare(low: int, covered: Intervals, scope: SyncScope) -> int:
     return low - 1 if low - 1 > scope.after or contains(covered, low - 1) else low
 
 
-def next_gap(covered: Intervals, progress: Progress) -> Interval | None:
-    """Return the highest range that is neither covered nor read; None if nothing remains to be read."""
-    present = union_all((covered, progress.done))
-    return max(gaps(present, above=progress.above, below=progress.top + 1), default=None)
-
-
-def plan_checks(state: SuiteState, progress: Progress) -> tuple[ReadRange, ...]:
-    """Return the ranges of sessions that remain to be checked: first those whose last check is the longest ago."""
-    checks: list[ReadRange] = []
-    unread = [
-        session
-        for session in state.due_checks
-        if session.relative_id > progress.above and not contains(progress.done, session.relative_id)
-    ]
-    newest = state.newest
-    is_newest_read = newest is None or newest.relative_id <= progress.top or contains(progress.done, newest.relative_id)
-    if newest is not None and progress.is_stale and not is_newest_read:
+def next_check(state: SuiteState, progress: Progress) -> ReadRange | None:
+    """Return what to check next: first the session whose last check is the longest ago, and those near it."""
+    if progress.check_requests >= MAX_CHECKS:
+        return None
+    newest, done = state.newest, progress.done
+    if progress.is_stale and newest and newest.relative_id > progress.top and not contains(done, newest.relative_id):
         # A 404 shows that the first page was up to date: then all sessions above its top are marked as missing.
-        checks.append(ReadRange(progress.top + 1, newest.relative_id, state.commit, session_id=newest.id))
-    for group in _group(unread):
-        low, high = group[-1].relative_id, group[0].relative_id
-        session_id = group[0].id if low == high else None
-        checks.append(ReadRange(low, high, state.commit, is_check=True, session_id=session_id))
-    return tuple(checks[: max(MAX_CHECKS - progress.check_requests, 0)])
+        return ReadRange(progress.top + 1, newest.relative_id, state.commit, session_id=newest.id)
+    due = [
+        each for each in state.due_checks if each.relative_id > progress.above and not contains(done, each.relative_id)
+    ]
+    if not due:
+        return None
+    numbers = [each.relative_id for each in due if abs(each.relative_id - due[0].relative_id) < _GROUP_SPAN]
+    high = max(numbers)
+    low = min(number for number in numbers if high - number < _GROUP_SPAN)
+    return ReadRange(low, high, state.commit, is_check=True, session_id=due[0].id if low == high else None)
 
 
 def is_check_due(created: datetime | None, checked: datetime | None, *, now: datetime) -> bool:
@@ -202,11 +193,12 @@ def page_to_save(
     """
     is_proof = progress.is_verified
     proven = in_scope(page.proven_range, page, scope) if is_proof else None
-    is_too_old = is_all_too_old(page.sessions, scope)
+    is_too_old = bool(page.sessions) and all(map(scope.is_too_old, page.sessions))  # so reading stops
     is_last = page.is_last or is_too_old
     older = None
     if is_too_old and scope.since is not None and is_proof:
-        older = scope.since, lowest - 1 if lowest else highest_of(page.sessions)
+        highest = lowest - 1 if lowest else max(session.relative_id for session in page.sessions)
+        older = scope.since, highest
     return PageToSave(
         branch=scope.branch,
         sessions=[session for session in page.sessions if scope.includes(session)],
@@ -237,25 +229,3 @@ def joined_range(page: SessionPage, lowest: int, scope: SyncScope) -> Interval |
     if lowest == high + 1:
         high = lowest
     return (low, high) if low <= high else None
-
-
-def _group(sessions: Sequence[SessionId]) -> list[list[SessionId]]:
-    """Return groups of sessions that are near each other: each is one request. Keep the order of their first ones."""
-    groups: list[list[SessionId]] = []
-    for session in sorted(sessions, reverse=True):
-        if groups and groups[-1][0].relative_id - session.relative_id < _GROUP_SPAN:
-            groups[-1].append(session)
-        else:
-            groups.append([session])
-    places = {session: place for place, session in enumerate(sessions)}
-    return sorted(groups, key=lambda group: min(map(places.__getitem__, group)))
-
-
-def highest_of(sessions: Sequence[Session]) -> int:
-    """Return the highest `relative_id` of some sessions; 0 if there are none."""
-    return max((session.relative_id for session in sessions), default=0)
-
-
-def is_all_too_old(sessions: Sequence[Session], scope: SyncScope) -> bool:
-    """Return whether a page is entirely older than `since`: then reading stops."""
-    return bool(sessions) and all(map(scope.is_too_old, sessions))

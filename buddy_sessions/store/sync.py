@@ -94,7 +94,7 @@ class SuiteSync:
                     if page.sessions or page.is_last:
                         yield page
         self._cost += await self._run.update_names(self._key)
-        if self._case_sync is not None and not self._progress.is_not_modified:
+        if self._case_sync is not None:
             await self._read_cases(self._case_sync)
 
     async def _prune(self, before: datetime) -> None:
@@ -132,7 +132,7 @@ class SuiteSync:
                     if to_save.returns_state:
                         break
             if reader.is_not_modified:
-                self._progress = attrs.evolve(self._progress, is_not_modified=True)
+                self._case_sync = None  # the last sync has read the cases, too
                 yield SessionPage(suite=self._key, number=1, sessions=(), is_last=True)
         except BuddyError as error:
             failure = error

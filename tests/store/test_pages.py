@@ -165,7 +165,7 @@ class TestCoverage:
             save(database, new_sessions(9), (6, 9), branch=branch, older=older)
         save(database, [new_session(9, id="another")], (6, 9))
         states = [load_suite(database, KEY, branch) for branch in ("main", "feature", None)]
-        assert [(state.covered, state.older_than) for state in states] == [(((6, 8),), None)] * 3
+        assert [(state.covered, state.older) for state in states] == [(((6, 8),), None)] * 3
 
     def test_unverified_sync_withdraws_its_own_claims(self, database: DatabaseFile, path: Path) -> None:
         """Not those of other syncs, nor those of an earlier sync that has ended."""
