@@ -1,4 +1,4 @@
-"""Reads, waits, harvests, watches and syncs that are ended at each await of all their tasks, or left at any session."""
+"""Reads, waits, harvests, watches and syncs that are cancelled at each await of all tasks, or left at any session."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Trigger:
                 awaited.add_done_callback(self._call)
 
     def _call(self, _: object = None) -> None:
-        self.had_effect = bool(self.action()) or self.had_effect
+        self.had_effect = bool(self.action())
 
     def create_task(self, loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Task[Any]:
         """Create a task. It is the task factory of the event loop."""
@@ -161,56 +161,22 @@ async def check_store(setup: Setup) -> None:
 
 
 Work = Callable[[Setup], Coroutine[Any, Any, None]]
-Ending = Callable[[Coroutine[Any, Any, None], Trigger], Coroutine[Any, Any, None]]
 
 
-async def cancelled(work: Coroutine[Any, Any, None], trigger: Trigger) -> None:
-    """Cancel the task from outside."""
-    task = asyncio.create_task(work)
-    trigger.action = task.cancel
-    await asyncio.wait({task})
-    assert task.cancelled() or (not trigger.had_effect and task.exception() is None)
-
-
-async def cancelled_late(work: Coroutine[Any, Any, None], trigger: Trigger) -> None:
-    """Cancel the task from outside when the awaited future is done."""
-    trigger.late = True
-    await cancelled(work, trigger)
-
-
-async def timed_out(work: Coroutine[Any, Any, None], trigger: Trigger) -> None:
-    """Let a timeout expire."""
-    ended = False
-
-    async def limited() -> None:
-        nonlocal ended
-        async with asyncio.timeout(None) as scope:
-
-            def expire() -> None:
-                if not ended:
-                    scope.reschedule(0)
-
-            trigger.action = expire
-            await work
-            ended = True
-
-    task = asyncio.create_task(limited())
-    await asyncio.wait({task})
-    assert isinstance(task.exception(), TimeoutError | None)
-    assert (task.exception() is None) == ended
-
-
-async def end_at(number: int, work: Work, ending: Ending, fake: FakeBuddy, path: Path) -> bool:
-    """End the work at one of its awaits, and check what is left; return whether there was such an await."""
-    trigger = Trigger(number)
+async def cancel_at(number: int, work: Work, fake: FakeBuddy, path: Path, *, late: bool) -> bool:
+    """Cancel the work at one of its awaits, and check what is left; return whether there was such an await."""
+    trigger = Trigger(number, late=late)
     loop = asyncio.get_running_loop()
     async with assert_nothing_left_open(), new_client(fake) as buddy:
         setup = Setup(fake, buddy, path)
         loop.set_task_factory(trigger.create_task)
         try:
-            await ending(work(setup), trigger)
+            task = asyncio.create_task(work(setup))
+            trigger.action = task.cancel
+            await asyncio.wait({task})
         finally:
             loop.set_task_factory(None)
+        assert task.cancelled() or (not trigger.had_effect and task.exception() is None)
         fake.on_request = None
         before = len(fake.requests)
         async with asyncio.timeout(10):
@@ -229,36 +195,32 @@ def add_suites(fake: FakeBuddy) -> None:
             suite.create(status="ERROR", tests_count=5, failed_count=3)
 
 
-async def end_everywhere(work: Work, ending: Ending, folder: Path) -> None:
-    """End the work at each of its awaits in turn."""
+async def cancel_everywhere(work: Work, folder: Path, *, late: bool) -> None:
+    """Cancel the work at each of its awaits in turn."""
     async with FakeBuddy(token=TOKEN) as fake:
         add_suites(fake)
         number = 1
-        while await end_at(number, work, ending, fake, folder / f"{number}.db"):
+        while await cancel_at(number, work, fake, folder / f"{number}.db", late=late):
             number += 1
         assert number > 9
 
 
-READS = [use_client, read_suite, read_failures, wait_for_session, harvest_suites, watch_suites]
-ENDINGS = [
-    *((work, ending, "asyncio") for ending in (cancelled, timed_out) for work in READS),
-    (sync_suites, cancelled, "asyncio"),
-    *(
-        pytest.param(work, ending, loop, marks=pytest.mark.slow)
-        for works, ending, loop in (
-            ([*READS, sync_suites], cancelled_late, "asyncio"),
-            ([*READS, sync_suites], cancelled, "uvloop"),
-        )
-        for work in works
-    ),
-]
+WORKS = [use_client, read_suite, read_failures, wait_for_session, harvest_suites, watch_suites, sync_suites]
 
 
-@pytest.mark.parametrize(("work", "ending", "loop"), ENDINGS)
-def test_ending_at_any_await_leaves_nothing_behind(work: Work, ending: Ending, loop: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("loop", "late"),
+    [
+        ("asyncio", False),
+        pytest.param("asyncio", True, marks=pytest.mark.slow),
+        pytest.param("uvloop", False, marks=pytest.mark.slow),
+    ],
+)
+@pytest.mark.parametrize("work", WORKS)
+def test_cancelling_at_any_await_leaves_nothing_behind(work: Work, loop: str, late: bool, tmp_path: Path) -> None:
     new_loop = pytest.importorskip(loop).new_event_loop
     with asyncio.Runner(loop_factory=new_loop) as runner:
-        runner.run(end_everywhere(work, ending, tmp_path))
+        runner.run(cancel_everywhere(work, tmp_path, late=late))
 
 
 @pytest.mark.parametrize("number", [1, 19, 20, 21, 70])
