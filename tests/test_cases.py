@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -27,23 +26,8 @@ from buddy_sessions import (
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
 from helpers.faults import assert_nothing_left_open, text_of_log
 
-KEY = SuiteKey("acme", "shop", "MNbyVedg")
+KEY = SuiteKey("acme", "shop", "unit")
 HOSTILE_ID = "a/b . .. % ü <&> 50%25"
-
-
-@pytest.fixture
-def suite(fake: FakeBuddy) -> FakeSuite:
-    return fake.add_suite(*KEY)
-
-
-def new_client(fake: FakeBuddy) -> BuddyClient:
-    return BuddyClient(fake.token, base_url=fake.base_url, max_attempts=1)
-
-
-@pytest.fixture
-async def buddy(fake: FakeBuddy) -> AsyncIterator[BuddyClient]:
-    async with new_client(fake) as client:
-        yield client
 
 
 def some_cases(passed: int = 0, failed: int = 0, skipped: int = 0, errors: int = 0) -> list[dict[str, Any]]:
@@ -57,18 +41,14 @@ async def read_session(buddy: BuddyClient, suite: FakeSuite) -> Session:
     return session
 
 
-def paths(fake: FakeBuddy) -> list[str]:
-    return [request.path.rpartition("/suites")[2] for request in fake.requests]
-
-
 class TestSuite:
     async def test_suite_has_its_settings(self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient) -> None:
         suite.settings.update(timeout=600, slow_threshold=250)
         result = await buddy.suite(KEY)
-        assert (result.key, result.id, result.name) == (KEY, "MNbyVedg", "Unit tests")
+        assert (result.key, result.id, result.name) == (KEY, "unit", "Unit tests")
         assert (result.timeout, result.slow_threshold) == (600, 250)
         assert (result.error_pattern, result.send_commit_status) == ("(ERROR|FATAL|Exception)", False)
-        assert paths(fake) == ["/MNbyVedg"]
+        assert [request.path.rpartition("/")[2] for request in fake.requests] == ["unit"]
 
     async def test_token_of_the_suite_is_dropped(
         self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient, caplog: pytest.LogCaptureFixture
@@ -147,7 +127,7 @@ class TestCases:
                 if paginator.stats.cases == 7:
                     break
         assert (paginator.stats.cases, paginator.stats.verified) == (7, False)
-        assert repr(paginator) == f"<CasePaginator acme/shop/MNbyVedg, session {session.id}>"
+        assert repr(paginator) == f"<CasePaginator acme/shop/unit, session {session.id}>"
 
     @pytest.mark.parametrize("is_changing", [False, True])
     async def test_session_in_progress_is_not_verified(
@@ -320,6 +300,6 @@ class TestFailures:
                 fake.inject(Fault.status(403))
 
         fake.on_request, fake.latency = forbid, 0.01
-        async with assert_nothing_left_open(), new_client(fake) as client:
+        async with assert_nothing_left_open(), BuddyClient(fake.token, base_url=fake.base_url) as client:
             with pytest.raises(ForbiddenError):
                 await client.failures(KEY, session["id"], details=details)
