@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -22,7 +22,7 @@ from buddy_sessions import (
 )
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 
-KEY = SuiteKey("acme", "shop", "MNbyVedg")
+KEY = SuiteKey("acme", "shop", "unit")
 SHA = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -77,9 +77,9 @@ class TestArguments:
         "session",
         [
             *("", ".", "..", "a/b", "%2e%2e", "a%2fb", "a\n", "\ud800", None, 0, -1, True, 1.0),
-            "https://app.buddy.works/acme/shop/unit-tests/MNbyVedg",
+            "https://app.buddy.works/acme/shop/unit-tests/unit",
             "https://app.buddy.works/acme/shop/unit-tests/other/YDnagwGk",
-            "https://api.eu.buddy.works/workspaces/acme/projects/shop/unit-tests/suites/MNbyVedg/sessions/YDnagwGk",
+            "https://api.eu.buddy.works/workspaces/acme/projects/shop/unit-tests/suites/unit/sessions/YDnagwGk",
         ],
     )
     async def test_session(self, session: Any) -> None:
@@ -138,25 +138,24 @@ class TestEnvironment:
             BuddyClient.from_env()
 
 
-async def test_suites_of_a_project(fake: FakeBuddy) -> None:
+async def test_suites_of_a_project(fake: FakeBuddy, buddy: BuddyClient) -> None:
     made = [fake.add_suite("acme", "shop ż", f"s{number}", name=f"Suite {number}") for number in (3, 1, 2)]
-    async with BuddyClient(fake.token, base_url=fake.base_url) as buddy:
-        suites = await buddy.suites("acme", "shop ż")
-        assert suites == [
-            Suite(
-                key=SuiteKey("acme", "shop ż", suite.key[2]),
-                url=suite.url,
-                html_url=suite.html_url,
-                id=suite.key[2],
-                identifier=suite.identifier,
-                name=suite.name,
-            )
-            for suite in made
-        ]
-        made[0].create()
-        assert len(await buddy.sessions(suites[0].key).collect()) == 1
-        with pytest.raises(NotFoundError):
-            await buddy.suites("acme", "nothing")
+    suites = await buddy.suites("acme", "shop ż")
+    assert suites == [
+        Suite(
+            key=SuiteKey("acme", "shop ż", suite.key[2]),
+            url=suite.url,
+            html_url=suite.html_url,
+            id=suite.key[2],
+            identifier=suite.identifier,
+            name=suite.name,
+        )
+        for suite in made
+    ]
+    made[0].create()
+    assert len(await buddy.sessions(suites[0].key).collect()) == 1
+    with pytest.raises(NotFoundError):
+        await buddy.suites("acme", "nothing")
 
 
 class TestSessionRef:
@@ -172,38 +171,39 @@ class TestSessionRef:
         ],
         ids=["Session", "id", "relative_id", "#relative_id", "URL of the API", "URL in the browser"],
     )
-    async def test_every_method_takes_it(self, fake: FakeBuddy, refer: Callable[[Session], Any]) -> None:
-        suite = fake.add_suite(*KEY).populate(150)
+    async def test_every_method_takes_it(
+        self, buddy: BuddyClient, suite: FakeSuite, refer: Callable[[Session], Any]
+    ) -> None:
+        suite.populate(150)
         created = suite.create(cases=[{"name": "adds", "status": "FAILED"}, {"name": "pays"}])
         suite.populate(150)
-        async with BuddyClient(fake.token, base_url=fake.base_url) as buddy:
-            session = await buddy.session(KEY, created["id"])
-            assert await buddy.session(KEY, refer(session)) == session
-            cases = buddy.cases(KEY, refer(session))
-            assert [case.name async for case in cases] == ["adds", "pays"]
-            assert cases.stats.verified
-            (failing,) = await buddy.failures(KEY, refer(session))
-            assert (await buddy.case(KEY, refer(session), failing)).name == "adds"
-            assert await buddy.failures(KEY, refer(session), details=True) == [await buddy.case(KEY, session, failing)]
+        session = await buddy.session(KEY, created["id"])
+        assert await buddy.session(KEY, refer(session)) == session
+        cases = buddy.cases(KEY, refer(session))
+        assert [case.name async for case in cases] == ["adds", "pays"]
+        assert cases.stats.verified
+        (failing,) = await buddy.failures(KEY, refer(session))
+        assert (await buddy.case(KEY, refer(session), failing)).name == "adds"
+        assert await buddy.failures(KEY, refer(session), details=True) == [await buddy.case(KEY, session, failing)]
 
     @pytest.mark.parametrize("deleted", [0, 30])
-    async def test_relative_id_costs_few_requests(self, fake: FakeBuddy, deleted: int) -> None:
+    async def test_relative_id_costs_few_requests(
+        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, deleted: int
+    ) -> None:
         """Usually two; more if newer sessions were deleted."""
-        suite = fake.add_suite(*KEY).populate(400)
+        suite.populate(400)
         for session in suite.sessions[10 : 10 + deleted]:
             suite.delete(session)
-        async with BuddyClient(fake.token, base_url=fake.base_url) as buddy:
-            for number in (400, 395, 200, 1):
-                fake.requests.clear()
-                assert (await buddy.session(KEY, number)).relative_id == number
-                assert len(fake.requests) <= (5 if deleted else 2)
+        for number in (400, 395, 200, 1):
+            fake.requests.clear()
+            assert (await buddy.session(KEY, number)).relative_id == number
+            assert len(fake.requests) <= (5 if deleted else 2)
 
-    async def test_digits_are_an_id(self, fake: FakeBuddy) -> None:
+    async def test_digits_are_an_id(self, buddy: BuddyClient, suite: FakeSuite) -> None:
         """So any `id` that a session has can be passed."""
-        suite = fake.add_suite(*KEY).populate(3)
+        suite.populate(3)
         suite.create(id="2")
-        async with BuddyClient(fake.token, base_url=fake.base_url) as buddy:
-            assert [(await buddy.session(KEY, name)).relative_id for name in ("2", 2)] == [4, 2]
+        assert [(await buddy.session(KEY, name)).relative_id for name in ("2", 2)] == [4, 2]
 
     @pytest.mark.parametrize(
         ("count", "number", "message"),
@@ -213,28 +213,20 @@ class TestSessionRef:
             (0, 1, r"^no session #1: the suite has none yet \(404\)$"),
         ],
     )
-    async def test_unknown_relative_id(self, fake: FakeBuddy, count: int, number: int, message: str) -> None:
-        suite = fake.add_suite(*KEY).populate(count)
+    async def test_unknown_relative_id(
+        self, buddy: BuddyClient, suite: FakeSuite, count: int, number: int, message: str
+    ) -> None:
+        suite.populate(count)
         if number < count:
             suite.delete(suite.sessions[count - number])
-        async with BuddyClient(fake.token, base_url=fake.base_url) as buddy:
-            for read in (buddy.session, buddy.failures):
-                with pytest.raises(NotFoundError, match=message):
-                    await read(KEY, number)
+        for read in (buddy.session, buddy.failures):
             with pytest.raises(NotFoundError, match=message):
-                await buddy.cases(KEY, number).collect()
+                await read(KEY, number)
+        with pytest.raises(NotFoundError, match=message):
+            await buddy.cases(KEY, number).collect()
 
 
 class TestLatest:
-    @pytest.fixture
-    def suite(self, fake: FakeBuddy) -> FakeSuite:
-        return fake.add_suite(*KEY)
-
-    @pytest.fixture
-    async def buddy(self, fake: FakeBuddy) -> AsyncIterator[BuddyClient]:
-        async with BuddyClient(fake.token, base_url=fake.base_url) as client:
-            yield client
-
     @pytest.mark.parametrize(
         ("options", "expected"),
         [
@@ -290,29 +282,28 @@ class TestLatest:
             await BuddyClient("token").latest("a/b/c", **argument)
 
 
-@pytest.mark.parametrize(("suite_id", "message"), [("MNbyVedg", "Session not found"), ("other", "Suite not found")])
-async def test_unknown_session(fake: FakeBuddy, suite_id: str, message: str) -> None:
-    fake.add_suite(*KEY)
-    async with BuddyClient(fake.token, base_url=fake.base_url) as buddy:
-        with pytest.raises(NotFoundError, match=message) as caught:
-            await buddy.session(f"acme/shop/{suite_id}", "YDnagwGk")
+@pytest.mark.parametrize(("suite_id", "message"), [("unit", "Session not found"), ("other", "Suite not found")])
+async def test_unknown_session(
+    fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, suite_id: str, message: str
+) -> None:
+    with pytest.raises(NotFoundError, match=message) as caught:
+        await buddy.session(f"acme/shop/{suite_id}", "YDnagwGk")
     assert "check the workspace, the project and the IDs" in str(caught.value)
     assert caught.value.url.endswith(f"/suites/{suite_id}/sessions/YDnagwGk")
     assert len(fake.requests) == 1
 
 
 @pytest.mark.parametrize(("change", "message"), [({"scopes": ()}, "UNIT_TEST_INFO"), ({"api_enabled": False}, "API")])
-async def test_forbidden_error_names_the_reason(fake: FakeBuddy, change: dict[str, Any], message: str) -> None:
-    fake.add_suite(*KEY)
+async def test_forbidden_error_names_the_reason(
+    fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, change: dict[str, Any], message: str
+) -> None:
     for name, value in change.items():
         setattr(fake, name, value)
-    async with BuddyClient(fake.token, base_url=fake.base_url) as buddy:
-        with pytest.raises(ForbiddenError, match=message):
-            await buddy.sessions(KEY).collect()
+    with pytest.raises(ForbiddenError, match=message):
+        await buddy.sessions(KEY).collect()
 
 
-async def test_unclosed_client_warns(fake: FakeBuddy) -> None:
-    fake.add_suite(*KEY)
+async def test_unclosed_client_warns(fake: FakeBuddy, suite: FakeSuite) -> None:
     buddy = BuddyClient(fake.token, base_url=fake.base_url)
     await buddy.sessions(KEY).collect()
     with pytest.warns(ResourceWarning, match="unclosed <BuddyClient"):
