@@ -23,8 +23,7 @@ from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 pytestmark = pytest.mark.virtual_time
 
 SHA = "5ff36f3a1b2c3d4e5f60718293a4b5c6d7e8f901"
-DONE: dict[str, Any] = {"status": "SUCCESSFUL", "revision": SHA}
-RUNNING: dict[str, Any] = {"status": "IN_PROGRESS", "revision": SHA}
+COMMIT: dict[str, Any] = {"revision": SHA}
 
 Act = Callable[[FakeBuddy, FakeSuite], object]
 Steps = list[tuple[float, Act]]
@@ -69,91 +68,71 @@ async def wait(
     return outcome, loop.time() - started
 
 
-@pytest.mark.parametrize(
-    ("steps", "options", "expected", "seconds"),
-    [
-        pytest.param([(0, create(**DONE))], {"revision": SHA}, [1], 0, id="finished before"),
-        pytest.param([(0, create(**RUNNING)), (55, finish(1))], {"revision": SHA}, [1], 55, id="running"),
-        pytest.param([(65, create(**RUNNING)), (95, finish(1))], {"revision": SHA}, [1], 95, id="not started yet"),
-        pytest.param([(0, create(**DONE))], {"revision": "5FF36F3"}, [1], 0, id="prefix of the commit"),
-        pytest.param(
-            [(0, create(status="SUCCESSFUL")), (25, create(**RUNNING)), (45, finish(2))],
-            {"revision": SHA, "branch": "main"},
-            [2],
-            45,
-            id="previous commit is not taken for this one",
-        ),
-        pytest.param(
-            [(0, create(**DONE)), (25, create(**RUNNING)), (45, finish(2))],
-            {"revision": SHA, "after": 1},
-            [2],
-            45,
-            id="previous run of the commit is not taken for this one",
-        ),
-        pytest.param([(0, create(3, **DONE))], {"revision": SHA}, [3, 2, 1], 0, id="all sessions of the commit"),
-        pytest.param(
-            [(0, create(**DONE)), (15, create(**RUNNING)), (35, create(**DONE)), (65, finish(2, "ERROR"))],
-            {"revision": SHA, "count": 3},
-            [3, 2, 1],
-            65,
-            id="matrix",
-        ),
-        pytest.param(
-            [(0, create(branch="main", **DONE)), (1, create(branch="fix", status="SUCCESSFUL"))],
-            {"branch": "main"},
-            [1],
-            0,
-            id="newest session of a branch",
-        ),
-        pytest.param(
-            [(0, create(branch="main")), (15, create(branch="main")), (45, finish(2))],
-            {"branch": "main"},
-            [2],
-            45,
-            id="newest session of a branch, created while an older one runs",
-        ),
-        pytest.param(
-            [(0, create(**DONE)), (0, create()), (25, delete(2))],
-            {"branch": "main"},
-            [1],
-            25,
-            id="newest session of a branch, after a newer one was deleted",
-        ),
-        pytest.param([(0, create(2, **DONE))], {"branch": "*"}, [2], 0, id="newest session of all"),
-        pytest.param(
-            [(0, create(execution_id="5efd", **DONE)), (1, create(status="ERROR", execution_id="5efe"))],
-            {"execution_id": "5efd"},
-            [1],
-            0,
-            id="pipeline execution",
-        ),
-        pytest.param(
-            [(0, create(**RUNNING)), (5, create(150)), (25, finish(1))], {"revision": SHA}, [1], 25, id="150 newer ones"
-        ),
-        pytest.param(
-            [
-                (0, lambda fake, _: setattr(fake, "largest_page", 20)),
-                (0, create(**RUNNING)),
-                (0, create(50)),
-                (25, finish(1)),
-            ],
-            {"revision": SHA},
-            [1],
-            25,
-            id="on a later page of a server with short pages",
-        ),
-        pytest.param(
-            [(0, create(**RUNNING)), (0.5, create(150)), (25, delete(1)), (45, create(**DONE))],
-            {"revision": SHA},
-            [152],
-            45,
-            id="deleted behind 150 newer ones, and run again",
-        ),
-        pytest.param(
-            [(0, create(**DONE)), (0, create(950, status="SUCCESSFUL"))], {"revision": SHA}, [1], 0, id="950 newer ones"
-        ),
-    ],
-)
+DONE, RUNNING = create(status="SUCCESSFUL", **COMMIT), create(**COMMIT)
+HANG: Act = lambda fake, _: fake.inject(Fault.hang())  # noqa: E731 - a short name for a table
+SHORT_PAGES: Act = lambda fake, _: setattr(fake, "largest_page", 20)  # noqa: E731 - likewise
+
+AWAITED: dict[str, tuple[Steps, dict[str, Any], list[int], float]] = {
+    "finished before": ([(0, DONE)], COMMIT, [1], 0),
+    "running": ([(0, RUNNING), (55, finish(1))], COMMIT, [1], 55),
+    "not started yet": ([(65, RUNNING), (95, finish(1))], COMMIT, [1], 95),
+    "prefix of the commit": ([(0, DONE)], {"revision": "5FF36F3"}, [1], 0),
+    "previous commit is not taken for this one": (
+        [(0, create(status="SUCCESSFUL")), (25, RUNNING), (45, finish(2))],
+        {**COMMIT, "branch": "main"},
+        [2],
+        45,
+    ),
+    "previous run of the commit is not taken for this one": (
+        [(0, DONE), (25, RUNNING), (45, finish(2))],
+        {**COMMIT, "after": 1},
+        [2],
+        45,
+    ),
+    "all sessions of the commit, a matrix": (
+        [(0, DONE), (15, RUNNING), (35, DONE), (65, finish(2, "ERROR"))],
+        {**COMMIT, "count": 3},
+        [3, 2, 1],
+        65,
+    ),
+    "newest session of a branch": ([(0, DONE), (1, create(branch="fix"))], {"branch": "main"}, [1], 0),
+    "newest session of a branch, created while an older one runs": (
+        [(0, create()), (15, create()), (45, finish(2))],
+        {"branch": "main"},
+        [2],
+        45,
+    ),
+    "newest session of a branch, after a newer one was deleted": (
+        [(0, DONE), (0, create()), (25, delete(2))],
+        {"branch": "main"},
+        [1],
+        25,
+    ),
+    "newest session of all": ([(0, create(2, status="SUCCESSFUL"))], {"branch": "*"}, [2], 0),
+    "pipeline execution": (
+        [(0, create(status="ERROR", execution_id="5efd")), (0, create(execution_id="5efe"))],
+        {"execution_id": "5efd"},
+        [1],
+        0,
+    ),
+    "150 newer ones": ([(0, RUNNING), (5, create(150)), (25, finish(1))], COMMIT, [1], 25),
+    "on a later page of a server with short pages": (
+        [(0, SHORT_PAGES), (0, RUNNING), (0, create(50)), (25, finish(1))],
+        COMMIT,
+        [1],
+        25,
+    ),
+    "deleted behind 150 newer ones, and run again": (
+        [(0, RUNNING), (0.5, create(150)), (25, delete(1)), (45, DONE)],
+        COMMIT,
+        [152],
+        45,
+    ),
+    "950 newer ones": ([(0, DONE), (0, create(950))], COMMIT, [1], 0),
+}
+
+
+@pytest.mark.parametrize(("steps", "options", "expected", "seconds"), AWAITED.values(), ids=AWAITED.keys())
 async def test_sessions_that_are_awaited(
     fake: FakeBuddy,
     buddy: BuddyClient,
@@ -168,83 +147,65 @@ async def test_sessions_that_are_awaited(
     assert seconds <= waited <= seconds + 22  # a deletion is seen at the second look
 
 
-@pytest.mark.parametrize(
-    ("steps", "options", "error", "found", "message"),
-    [
-        pytest.param(
-            [(0, create(status="SUCCESSFUL"))],
-            {"appear_timeout": 300},
-            300,
-            [],
-            "no session of acme/shop/unit (revision 5ff36f3) appeared within 300 s: check that its tests have started",
-            id="none appeared",
-        ),
-        pytest.param([], {"timeout": 60, "appear_timeout": 300}, 60, [], "within 60 s", id="the shorter of both"),
-        pytest.param(
-            [(0, create(**RUNNING))],
-            {"timeout": 1800, "appear_timeout": 300},
-            1800,
-            [1],
-            "#1 of acme/shop/unit (revision 5ff36f3) did not finish within 1,800 s: wait longer",
-            id="not finished",
-        ),
-        pytest.param(
-            [(0, create(**DONE)), (20, create(**RUNNING))],
-            {"count": 3, "timeout": 600},
-            600,
-            [2, 1],
-            "only 2 of 3 sessions (#2, #1) of acme/shop/unit (revision 5ff36f3) appeared within 600 s",
-            id="two of three",
-        ),
-        pytest.param(
-            [(0, respond(*[503] * 100))],
-            {"timeout": 300},
-            300,
-            [],
-            "unit (revision 5ff36f3) could not be read within 300 s: check the network, or wait longer; the last look "
-            "failed: HTTP 503 (injected fault) (503); GET http",
-            id="server that is down",
-        ),
-        pytest.param(
-            [(0, lambda fake, _: fake.inject(Fault.hang()))],
-            {"timeout": 20},
-            20,
-            [],
-            "could not be read within 20 s: check the network, or wait longer; the last look failed: no response",
-            id="first request that hangs",
-        ),
-        pytest.param(
-            [(0, create(**RUNNING)), (5, lambda fake, _: fake.inject(Fault.hang()))],
-            {"timeout": 20},
-            20,
-            [1],
-            "did not finish within 20 s",
-            id="request that hangs",
-        ),
-    ],
-)
+TOO_LATE: dict[str, tuple[Steps, dict[str, Any], list[int], str]] = {
+    "none appeared": (
+        [(0, create(status="SUCCESSFUL"))],
+        {"appear_timeout": 300},
+        [],
+        "no session of acme/shop/unit (revision 5ff36f3) appeared within 300 s: check that its tests have started",
+    ),
+    "the shorter of both": ([], {"timeout": 60, "appear_timeout": 300}, [], "within 60 s"),
+    "not finished": (
+        [(0, RUNNING)],
+        {"appear_timeout": 300},
+        [1],
+        "#1 of acme/shop/unit (revision 5ff36f3) did not finish within 1,800 s: wait longer",
+    ),
+    "two of three": (
+        [(0, DONE), (20, RUNNING)],
+        {"count": 3, "timeout": 600},
+        [2, 1],
+        "only 2 of 3 sessions (#2, #1) of acme/shop/unit (revision 5ff36f3) appeared within 600 s",
+    ),
+    "server that is down": (
+        [(0, respond(*[503] * 100))],
+        {"timeout": 300},
+        [],
+        "could not be read within 300 s: check the network, or wait longer; the last look failed: HTTP 503 (injected",
+    ),
+    "first request that hangs": (
+        [(0, HANG)],
+        {"timeout": 20},
+        [],
+        "could not be read within 20 s: check the network, or wait longer; the last look failed: no response",
+    ),
+    "request that hangs": ([(0, RUNNING), (5, HANG)], {"timeout": 20}, [1], "did not finish within 20 s"),
+}
+
+
+@pytest.mark.parametrize(("steps", "options", "found", "message"), TOO_LATE.values(), ids=TOO_LATE.keys())
 async def test_too_late(
     fake: FakeBuddy,
     buddy: BuddyClient,
     suite: FakeSuite,
     steps: Steps,
     options: dict[str, Any],
-    error: float,
     found: list[int],
     message: str,
 ) -> None:
-    outcome, waited = await wait(fake, buddy, suite, steps, revision="5ff36f3", **options)
-    assert isinstance(outcome, WaitTimeoutError)
-    assert isinstance(outcome, TimeoutError)
-    assert outcome.retryable
-    assert [session.relative_id for session in outcome.sessions] == found
-    assert message in str(outcome)
-    assert waited == pytest.approx(error, abs=0.1)
+    error, waited = await wait(fake, buddy, suite, steps, revision="5ff36f3", **options)
+    assert isinstance(error, WaitTimeoutError)
+    assert isinstance(error, TimeoutError)
+    assert error.retryable
+    assert [session.relative_id for session in error.sessions] == found
+    assert message in str(error)
+    assert f" within {waited:,.0f} s" in str(error)
+    assert (error.__cause__ is not None) == ("the last look failed" in message)
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 503])
 async def test_later_failure_only_delays(fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, status: int) -> None:
-    steps: Steps = [(0, create(**RUNNING)), (15, respond(*[status] * 3)), (20, finish(1))]
+    steps: Steps = [(0, RUNNING), (15, respond(*[status] * 3)), (20, finish(1))]
     outcome, waited = await wait(fake, buddy, suite, steps, revision=SHA)
     assert outcome == [1]
     assert 40 < waited < 60
