@@ -26,37 +26,27 @@ PATH = "workspaces/acme/projects/shop/unit-tests/suites/MNbyVedg"
 
 
 @pytest.mark.parametrize(
-    ("region", "url"),
+    ("url", "message"),
     [
-        pytest.param("EU", f"https://api.eu.buddy.works/{PATH}", id="api-of-eu"),
-        pytest.param("AS", f"https://API.ASIA.buddy.works:443/{PATH}/sessions/YDnagwGk", id="api-of-as"),
+        (f"https://api.eu.buddy.works/{PATH}", "is the API of the region EU, but the client reads US: "),
+        (f"https://API.ASIA.buddy.works:443/{PATH}/sessions/YDnagwGk", "is the API of the region AS, but the client "),
+        *(
+            (f"https://{host}/acme/shop/unit-tests/MNbyVedg", f"^unknown host '{host}': use a URL of ")
+            for host in ("evil.example", "buddy.works.evil.example", "notbuddy.works", "")
+        ),
     ],
 )
-def test_url_of_another_region(region: str, url: str) -> None:
-    for read in readers_of(BuddyClient("token"), url):
-        with pytest.raises(
-            ConfigError, match=rf"^api\.\w+\.buddy\.works is the API of the region {region}, but the client reads US: "
+async def test_url_of_another_server(url: str, message: str, tmp_path: Path) -> None:
+    async with SessionStore(tmp_path / "sessions.db") as store, BuddyClient("token") as buddy:
+        for read in (
+            lambda: buddy.sessions(url).collect(),
+            lambda: buddy.cases(url, "YDnagwGk").collect(),
+            lambda: anext(buddy.watch([url])),
+            lambda: anext(buddy.harvest([url])),
+            lambda: anext(store.sync(buddy, [url])),
         ):
-            read()
-    BuddyClient("token", region=region).sessions(url)
-
-
-@pytest.mark.parametrize("host", ["evil.example", "buddy.works.evil.example", "notbuddy.works", ""])
-def test_url_of_an_unknown_host(host: str) -> None:
-    for read in readers_of(BuddyClient("token"), f"https://{host}/acme/shop/unit-tests/MNbyVedg"):
-        with pytest.raises(ConfigError, match=f"^unknown host '{host}': use a URL of "):
-            read()
-
-
-def readers_of(buddy: BuddyClient, url: str) -> list[Callable[[], object]]:
-    return [lambda: buddy.sessions(url), lambda: buddy.cases(url, "YDnagwGk"), lambda: buddy.watch([url])]
-
-
-async def test_harvest_of_a_url_of_an_unknown_host(reader: CheckedReader, fake: FakeBuddy, tmp_path: Path) -> None:
-    url = "https://evil.example/acme/shop/unit-tests/MNbyVedg"
-    await reader.fail(fake, ConfigError, requests=0, function=lambda buddy: buddy.harvest([url]).__anext__())
-    async with SessionStore(tmp_path / "sessions.db") as store:
-        await reader.fail(fake, ConfigError, requests=0, function=lambda buddy: store.sync(buddy, [url]).__anext__())
+            with pytest.raises(ConfigError, match=message):
+                await read()
 
 
 @pytest.mark.parametrize("base_url", [None, "https://buddy.example.com/api"])

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 import pytest
-from yarl import URL
 
 from buddy_sessions import (
     AuthenticationError,
@@ -24,14 +23,12 @@ from buddy_sessions import (
     TransportError,
 )
 from buddy_sessions.testing import FakeBuddy, Fault
-from helpers.faults import TOKEN, CheckedReader, UnreachableServer
+from helpers.faults import TOKEN, CheckedReader
 
 pytestmark = pytest.mark.fault
 
 MAX_CONCURRENCY = 8
 """The default of the client."""
-
-NO_SERVER = UnreachableServer(URL("http://127.0.0.1:1"))
 
 Read = Callable[[BuddyClient], Awaitable[list[Session]]]
 
@@ -141,17 +138,6 @@ class TestServerIsDown:
         error = await reader.fail(fake, error_type, requests=requests, function=function)
         assert re.search(r"; 1,9[78]\d suites were not tried$", str(error))
         assert error.retryable
-
-    async def test_harvest_without_a_network(self, reader: CheckedReader) -> None:
-        function = harvest_of(suite_keys(2000), on_failure="collect", concurrency=1)
-        error = await reader.fail(NO_SERVER, TransportError, requests=0, function=function)
-        assert error.not_tried == 2000 - 20
-
-    async def test_harvest_from_a_server_that_fails_now_and_then(self, reader: CheckedReader, fake: FakeBuddy) -> None:
-        """A success resets the count of failures, so every suite is tried."""
-        fake.inject(*[Fault.status(503)] * 19, Fault.stall(0), times=10)
-        function = harvest_of(add_suites(fake, 200, 1), on_failure="collect", concurrency=1)
-        assert len(await reader.read(fake, requests=200, function=function, max_attempts=1)) == 10
 
 
 @pytest.mark.virtual_time

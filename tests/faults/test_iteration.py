@@ -52,7 +52,8 @@ async def test_two_tasks_iterate_over_one_stream(
 
         async def next_session() -> Session:
             item = await anext(stream)
-            return getattr(item, "session", None) or (item[1] if isinstance(item, tuple) else item)
+            session: Session = item[1] if isinstance(item, tuple) else getattr(item, "session", item)
+            return session
 
         first = asyncio.create_task(next_session())
         await asyncio.sleep(0)

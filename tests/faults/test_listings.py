@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator
 
 import pytest
 
 from buddy_sessions import BuddyClient, Cursor, Session, SuiteKey, UnstableListingError
 from buddy_sessions._paging import stability
-from buddy_sessions.testing import FakeBuddy, FakeSuite
+from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
 from helpers.faults import KEY, CheckedReader
-from helpers.raw_server import RawServer, Step, http_response, raw_server
+from helpers.raw_server import http_response, raw_server
 
 pytestmark = pytest.mark.fault
 
@@ -53,32 +51,20 @@ async def test_absurd_cursor(
     assert [session.relative_id for session in sessions] == expected
 
 
-class EndlessScript:
-    """A page of an unordered list that never ends: no session is listed twice.
-
-    Attributes:
-        server: The server that sends the pages.
-    """
-
-    server: RawServer
-
-    def __iter__(self) -> Iterator[Step]:
-        request = self.server.requests[-1].decode()
-        page, size = (int(re.findall(rf"[?&]{name}=(\d+)", request)[0]) for name in ("page", "per_page"))
-        rows = [
-            f'{{"id": "{number}", "relative_id": {number}, "status": "SUCCESSFUL"}}'
-            for number in range((page - 1) * size + 1, page * size + 1)
-        ]
-        yield http_response(f'{{"sessions": [{", ".join(rows)}]}}'.encode())
-
-
-async def test_unordered_list_that_never_ends(reader: CheckedReader, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unordered_list_that_never_ends(
+    reader: CheckedReader, fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It fails after a million sessions, of which this test reads the first 1,000. Other suites are harvested."""
     assert stability.MAX_ROWS_BY_ID == 1_000_000
     monkeypatch.setattr(stability, "MAX_ROWS_BY_ID", 1000)
-    suites = [SuiteKey("acme", "shop", f"s{number}") for number in range(3)]
+
+    def on_request(request: RecordedRequest) -> None:
+        end = request.page * request.per_page
+        rows = [{"id": str(n), "relative_id": n, "status": "ERROR"} for n in range(end - request.per_page + 1, end + 1)]
+        fake.inject(Fault.body(json.dumps({"sessions": rows}).encode()))
 
     async def harvest_all(buddy: BuddyClient) -> list[Session]:
+        suites = [SuiteKey("acme", "shop", f"s{number}") for number in range(3)]
         async with buddy.harvest(suites, on_failure="collect", concurrency=1) as harvest:
             sessions = [session async for _, session in harvest]
         assert len(harvest.failures) == 3
@@ -87,10 +73,8 @@ async def test_unordered_list_that_never_ends(reader: CheckedReader, monkeypatch
             assert str(error).startswith("the list has more than 1,000 sessions, in no order")
         return sessions
 
-    script = EndlessScript()
-    async with raw_server(script) as script.server:
-        sessions = await reader.read(script.server, requests=range(33, 40), function=harvest_all)
-    assert len(sessions) == 3 * 1000
+    fake.on_request = on_request
+    assert len(await reader.read(fake, requests=range(33, 40), function=harvest_all)) == 3 * 1000
 
 
 @pytest.mark.parametrize("is_ordered", [True, False])

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import re
+import json
 import sys
 import zlib
 from asyncio.subprocess import PIPE
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from helpers.faults import KEY
-from helpers.raw_server import RawServer, Step, http_response, raw_server
+from buddy_sessions.testing import FakeBuddy, Fault, RecordedRequest
+from helpers.faults import KEY, Server
+from helpers.raw_server import http_response, raw_server
 from helpers.stores import query
 
 pytestmark = pytest.mark.fault
@@ -56,7 +56,7 @@ print(*[line for line in Path("/proc/self/status").read_text().splitlines() if l
 WITHOUT_MSGSPEC = "import sys\nsys.modules['msgspec'] = None\n"
 
 
-async def run(server: RawServer, *arguments: object, start: str = "") -> tuple[str, int]:
+async def run(server: Server, *arguments: object, start: str = "") -> tuple[str, int]:
     """Call a method in a process of its own; return the outcome, and the memory that it needed at most, in KiB."""
     command = (sys.executable, "-c", start + PROGRAM, server.base_url, KEY, *arguments)
     process = await asyncio.create_subprocess_exec(*map(str, command), stdout=PIPE)
@@ -66,47 +66,27 @@ async def run(server: RawServer, *arguments: object, start: str = "") -> tuple[s
     return outcome, int(kib)
 
 
-class LargeMembersScript:
-    """A page of sessions, each of another member whose name has 160 kB. Pages have at most 20 sessions.
-
-    Attributes:
-        server: The server that sends the pages.
-    """
-
-    server: RawServer
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-
-    def __iter__(self) -> Iterator[Step]:
-        request = self.server.requests[-1].decode()
-        if "/sessions" not in request:  # a sync also requests the names of the suites
-            yield http_response(b'{"suites": []}')
-            return
-        page, size = (int(re.findall(rf"[?&]{name}=(\d+)", request)[0]) for name in ("page", "per_page"))
-        size = min(size, PAGE_SIZE)
-        highest = self._count - (page - 1) * size
-        rows = [_session(number) for number in range(highest, max(highest - size, 0), -1)]
-        yield http_response(b'{"sessions": [' + b", ".join(rows) + b"]}")
-
-
-def _session(number: int) -> bytes:
-    name = f"{number} ".encode() * (MEMBER_SIZE // len(f"{number} "))
-    return b'{"id": "%d", "relative_id": %d, "status": "SUCCESSFUL", "created_by": {"id": %d, "name": "%s"}}' % (
-        *(number, number, number),
-        name,
-    )
+def page_of_large_members(request: RecordedRequest, count: int) -> bytes:
+    """Return a page of sessions, each of another member whose name has 160 kB. Pages have at most 20 sessions."""
+    if not request.path.endswith("/sessions"):  # a sync also requests the names of the suites
+        return b'{"suites": []}'
+    size = min(request.per_page, PAGE_SIZE)
+    highest = count - (request.page - 1) * size
+    numbers = range(highest, max(highest - size, 0), -1)
+    members = [{"id": n, "name": f"{n} " * (MEMBER_SIZE // len(f"{n} "))} for n in numbers]
+    rows = [{"id": str(m["id"]), "relative_id": m["id"], "status": "ERROR", "created_by": m} for m in members]
+    return json.dumps({"sessions": rows}).encode()
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
 @pytest.mark.parametrize("start", ["", WITHOUT_MSGSPEC], ids=["msgspec", "cattrs"])
-async def test_sync_of_320_members_of_160_kb(tmp_path: Path, start: str) -> None:
+async def test_sync_of_320_members_of_160_kb(fake: FakeBuddy, tmp_path: Path, start: str) -> None:
     """It needs hardly more memory than one of 40 members."""
     peaks: list[int] = []
     for count in (40, 320):
-        path, script = tmp_path / f"{count}.db", LargeMembersScript(count)
-        async with raw_server(script) as script.server:
-            outcome, kib = await run(script.server, "sync", path, start=start)
+        path = tmp_path / f"{count}.db"
+        fake.on_request = lambda request, count=count: fake.inject(Fault.body(page_of_large_members(request, count)))
+        outcome, kib = await run(fake, "sync", path, start=start)
         assert outcome == "no error"
         peaks.append(kib * 1024)
         saved = query(path, "SELECT count(*), sum(length(created_by)) > 1.5e5 * count(*) FROM sessions")
