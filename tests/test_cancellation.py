@@ -153,7 +153,7 @@ async def check_store(setup: Setup) -> None:
     async with SessionStore(setup.path) as store:
         for key in KEYS:
             known = {session.relative_id for session in await store.sessions(key)}
-            assert known == {number for low, high in await store.covered(key) for number in range(low, high + 1)}
+            assert known >= {number for low, high in await store.covered(key) for number in range(low, high + 1)}
         await store.sync(setup.buddy, KEYS).run()
         for key in KEYS:
             alive = [session["relative_id"] for session in setup.fake.suites[key].sessions]

@@ -65,8 +65,7 @@ async def harvest_suites(
             if options.branch and progress.first_suite and not progress.stats.sessions:
                 messages.print_warning(await check_branch(buddy, progress.first_suite, options.branch))
         is_partial = progress.exit_code == ExitCode.SOME_SUITES_FAILED
-        is_replaceable = out is None or not out.exists()
-        is_written = progress.exit_code == ExitCode.DONE or (is_partial and is_replaceable)
+        is_written = progress.exit_code == ExitCode.DONE or (is_partial and (out is None or not out.exists()))
         if is_written and writer is not None:
             writer.finish()
     if output_format is None:

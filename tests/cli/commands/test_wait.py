@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
 
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
+from buddy_sessions.testing.wire import format_time
 from helpers.command_line import Call, numbers, rows
 
 A = "acme/shop/a"
@@ -19,8 +21,9 @@ def suite(fake: FakeBuddy) -> FakeSuite:
 
 
 def test_rows_are_those_of_list(call: Call, suite: FakeSuite) -> None:
-    suite.create(status="SUCCESSFUL", revision=SHA)
-    suite.create(status="ERROR", revision=SHA, branch="fix")
+    an_hour_ago = format_time(int(time.time()) - 3660)
+    suite.create(status="SUCCESSFUL", revision=SHA, create_date=an_hour_ago)
+    suite.create(status="ERROR", revision=SHA, branch="fix", create_date=an_hour_ago)
     for output_format in ("table", "jsonl", "csv"):
         listed = call("list", A, "--format", output_format)
         waited = call("wait", A, "--revision", SHA[:7], "--format", output_format, "--quiet")
