@@ -6,7 +6,7 @@ Names, messages and traces are the text of others: each stays text in GitHub's M
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape as escape_html
 from itertools import islice
@@ -110,9 +110,9 @@ def write_markdown(stream: TextIO, page: Page, *, max_bytes: int) -> None:
 def render_markdown(page: Page, *, max_bytes: int) -> str:
     """Return a page of at most `max_bytes` bytes in UTF-8 (at least `MIN_BYTES`), which says what it leaves out.
 
-    Traces are cut first, then left out; then names; then causes. What remains is of tests with different causes, and if
-    there is no space for all names, a quarter of it is for traces. The first line is a comment that nobody sees. It is
-    the same on each page of a command about a suite, so that a bot finds the comment to replace.
+    Names take at most three quarters of the space, and traces what remains. One test of each cause is first. The first
+    line is a comment that nobody sees. It is the same on each page of a command about a suite, so that a bot finds the
+    comment to replace.
     """
     head = [f"<!-- buddy-sessions {page.command} {quote(str(page.suite))} -->", f"## {page.headline}", *page.facts]
     budget = max_bytes - _size("\n\n".join(head)) - _RESERVE * (len(page.sections) + 2)
@@ -122,12 +122,15 @@ def render_markdown(page: Page, *, max_bytes: int) -> str:
     if causes:
         head += ["### Causes", "".join(map(_item, causes)).rstrip()]
 
-    sections, names, traces = _choose_tests(page, budget)
+    ranks = {test.case.key: rank for cause in page.causes for rank, test in enumerate(cause.tests)}
+    sections = [sorted(section.entries, key=lambda entry: ranks.get(entry.key, 0)) for section in page.sections]
+    entries = [entry for section in sections for entry in section]
+    names, rest = _take((f"{code(str(entry.key))} {entry.note}".rstrip() for entry in entries), budget * 3 // 4)
+    traces = _choose_traces(entries[: len(names)], names, rest + budget // 4)
     shown = zip(names, traces, strict=True)
-    blocks = [_render_section(section, list(islice(shown, len(section.entries)))) for section in sections]
-    entries = [entry for section in sections for entry in section.entries]
+    blocks = [_render_section(section, list(islice(shown, len(section.entries)))) for section in page.sections]
     left_out = {
-        "trace": sum(entry.failure is not None for entry in entries) - sum(map(bool, traces)),
+        "trace": sum(bool(_trace(entry, 1)) for entry in entries) - sum(map(bool, traces)),
         "name": len(entries) - len(names),
     }
     parts = [format_count(number, what) for what, number in left_out.items() if number]
@@ -135,31 +138,21 @@ def render_markdown(page: Page, *, max_bytes: int) -> str:
     return "\n\n".join(filter(None, [*head, *blocks, foot])) + "\n"
 
 
-def _choose_tests(page: Page, budget: int) -> tuple[Sequence[Section], list[str], list[str]]:
-    """Return the sections, the names to show of all their tests, and a trace for each name; an empty text for none."""
-    names, rest = _take(_names(page.sections), budget)
-    has_all_names = len(names) == sum(len(section.entries) for section in page.sections)
-    if has_all_names:
-        for limit in _TRACE_LIMITS:
-            traces = _traces(page.sections, limit)
-            if sum(map(_cost, names, traces)) <= rest:
-                return page.sections, names, traces
-
-    ranks = {test.case.key: rank for cause in page.causes for rank, test in enumerate(cause.tests)}
-    sections = [
-        Section(section.title, sorted(section.entries, key=lambda entry: ranks.get(entry.key, 0)))
-        for section in page.sections
-    ]
-    reserved = 0 if has_all_names else budget // 4
-    names, rest = _take(_names(sections), budget - reserved)
-    rest += reserved
-    traces = _traces(sections, _TRACE_LIMITS[-1])[: len(names)]
-    for index, cost in enumerate(map(_cost, names, traces)):
-        if cost <= rest:
-            rest -= cost
+def _choose_traces(entries: Sequence[Entry], names: Sequence[str], budget: int) -> list[str]:
+    """Return a trace for each name, as long as all fit; or else short ones, of as many tests as fit."""
+    traces: list[str] = []
+    costs: list[int] = []
+    for limit in _TRACE_LIMITS:
+        traces = [_trace(entry, limit) for entry in entries]
+        costs = [_size(_block(name, trace)) if trace else 0 for name, trace in zip(names, traces, strict=True)]
+        if sum(costs) <= budget:
+            break
+    for index, cost in enumerate(costs):
+        if cost <= budget:
+            budget -= cost
         else:
             traces[index] = ""
-    return sections, names, traces
+    return traces
 
 
 def _take(texts: Iterable[str], budget: int) -> tuple[list[str], int]:
@@ -189,22 +182,6 @@ def _cause(cause: Cause) -> str:
     return f"{format_count(len(cause.tests), 'test')}: {code(cause_text(cause))}"
 
 
-def _names(sections: Sequence[Section]) -> Iterator[str]:
-    for section in sections:
-        for entry in section.entries:
-            yield f"{code(str(entry.key))} {entry.note}".rstrip()
-
-
-def _traces(sections: Sequence[Section], limit: int) -> list[str]:
-    failures = [entry.failure for section in sections for entry in section.entries]
-    return [_fenced(trace_of(failure, limit=limit)) if failure else "" for failure in failures]
-
-
-def _cost(name: str, trace: str) -> int:
-    """Return how many bytes a trace needs."""
-    return _size(_block(name, trace)) - _size(_item(name)) if trace else 0
-
-
 def _item(text: str) -> str:
     return f"- {text}\n"
 
@@ -213,12 +190,11 @@ def _block(name: str, trace: str) -> str:
     return f"<details><summary>{name}</summary>\n\n{trace}\n\n</details>\n\n"
 
 
-def _fenced(text: str) -> str:
-    """Return a text as a block of code, which no line of it ends; nothing for an empty one."""
-    if not text:
-        return ""
+def _trace(entry: Entry, limit: int) -> str:
+    """Return the trace of a test as a block of code, which no line of it ends; nothing if there is none."""
+    text = trace_of(entry.failure, limit=limit) if entry.failure is not None else ""
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
-    return f"{fence}text\n{text.replace('@', _MENTION)}\n{fence}"
+    return f"{fence}text\n{text.replace('@', _MENTION)}\n{fence}" if text else ""
 
 
 def _entity(match: re.Match[str]) -> str:

@@ -69,10 +69,11 @@ def test_traces_are_left_out_before_names_and_causes() -> None:
 
 
 def test_long_trace_keeps_both_ends() -> None:
-    _, text = rendered(page_of(failed("a", "lost", f"first\n{'x' * 99_999}\nlast")))
+    _, text = rendered(page_of(failed("a", "lost", f"first\n{'x' * 99_999}\nlast"), failed("b", "")))
     assert "first\nxxx" in text
     assert "xxx\nlast" in text
     assert "characters left out" in text
+    assert "Left out" not in text
 
 
 TEXTS = st.lists(st.sampled_from([*HOSTILE.split(" "), "\n", "\n\n", " ", "    ", "\t", "~~~", "---", "1."])).map(
