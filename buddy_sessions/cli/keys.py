@@ -7,18 +7,16 @@ relative_id, its ID, or the beginning of a commit's hash.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeAlias, TypeVar
+from typing import Annotated, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from cyclopts import Parameter
 
 from buddy_sessions import BuddyClient, ConfigError, Suite, SuiteKey, parse_session_url
 from buddy_sessions.models import REVISION
-
-_T = TypeVar("_T")
 
 Target: TypeAlias = SuiteKey | tuple[str, str]
 """A suite, or the workspace and the name of a project, which stand for all its suites."""
@@ -61,14 +59,6 @@ class KeyDefaults:
             ) from None
 
 
-def parse_argument(parse: Callable[[str], _T], text: str) -> _T:
-    """Return `parse(text)`. A ValueError becomes a ConfigError, which is reported as wrong usage."""
-    try:
-        return parse(text)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
-
-
 def parse_session(defaults: KeyDefaults, key: str, session: str | None = None) -> tuple[Target, str | None]:
     """Return the suite of a key, and the name of a session; None if neither `key` nor `session` names one."""
     target = defaults.parse_target(key)
@@ -82,12 +72,14 @@ def parse_session(defaults: KeyDefaults, key: str, session: str | None = None) -
 
 def parse_session_of(suite: Target, text: str) -> str:
     """Return the name of a session of a suite. Raises ConfigError for a URL of something else."""
-    if "://" in text:
-        key, session = parse_argument(parse_session_url, text)
-        if key != suite or session is None:
-            raise ConfigError(
-                f"not a session of {'/'.join(suite)}: {text!r}; write its relative_id or ID, or paste its URL"
-            )
+    try:
+        key, session = parse_session_url(text) if "://" in text else (suite, text)
+    except ValueError:
+        session = None
+    if session is None or key != suite:
+        raise ConfigError(
+            f"not a session of {'/'.join(suite)}: {text!r}; write its relative_id or ID, or paste its URL"
+        )
     return text
 
 

@@ -39,6 +39,7 @@ CASES = {
     "unknown region": (f"list {A} --region mars", "unknown region 'mars': use US, EU, AS"),
     "two sessions": (f"failures {URL}/a/first second", "leave out 'second'"),
     "session of another suite": (f"failures {A} {URL}/b/first", f"not a session of {A}: 'https"),
+    "no URL of a session": (f"failures {A} https://app.buddy.works/acme", f"not a session of {A}: 'https"),
     "suite as session": (f"compare {A} old {URL}/a", f"not a session of {A}: 'https"),
     "empty session": (f"failures {A} ''", "session must be a name"),
     "session and branch": (f"failures {A} 2 --branch main", "--branch selects the latest session: leave it out"),
@@ -118,53 +119,42 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("command", "message"), CASES.values(), ids=CASES)
-def test_wrong_usage(
-    command: str,
-    message: str,
-    fake: FakeBuddy,
-    call: Call,
-    saved: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def folder(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     shutil.copy(saved, "sessions.db")
     Path("folder.csv").mkdir()
     Path("names.csv").write_text(A)
-    before = sorted(tmp_path.iterdir())
+    return tmp_path
+
+
+@pytest.mark.parametrize(("command", "message"), CASES.values(), ids=CASES)
+def test_wrong_usage(command: str, message: str, fake: FakeBuddy, call: Call, folder: Path) -> None:
+    before = sorted(folder.iterdir())
     code, out, err = call(*(word.strip("'") for word in command.split()))
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert err.startswith("error: ")
     assert message in err
     assert not re.search(r"(?i)errno|\.buddy-sessions-", err)  # the name of a temporary file
     assert not fake.requests
-    assert sorted(tmp_path.iterdir()) == before
+    assert sorted(folder.iterdir()) == before
     assert Path("names.csv").read_text() == A
 
 
 @pytest.mark.parametrize(
-    ("module", "extra", "arguments"),
+    ("module", "extra", "command"),
     [
-        ("jinja2", "report", ["report", "--db", "sessions.db", "-o", "x.html"]),
-        ("duckdb", "parquet", ["harvest", A, "--out", "x.parquet"]),
-        ("mcp.server.mcpserver", "mcp", ["mcp", "--db", "sessions.db"]),  # which older releases lack
+        ("jinja2", "report", "report --db sessions.db -o x.html"),
+        ("duckdb", "parquet", f"harvest {A} --out x.parquet"),
+        ("mcp.server.mcpserver", "mcp", "mcp --db sessions.db"),  # which older releases lack
     ],
 )
 def test_missing_extra(
-    module: str,
-    extra: str,
-    arguments: list[str],
-    fake: FakeBuddy,
-    call: Call,
-    saved: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
+    module: str, extra: str, command: str, fake: FakeBuddy, call: Call, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    shutil.copy(saved, "sessions.db")
+    before = sorted(folder.iterdir())
     monkeypatch.setitem(sys.modules, module, None)
     expected = f"error: {module.partition('.')[0]} is not installed; run: pip install 'buddy_sessions[{extra}]'\n"
-    assert call(*arguments) == (2, "", expected)
+    assert call(*command.split()) == (2, "", expected)
     assert not fake.requests
-    assert [path.name for path in tmp_path.iterdir()] == ["sessions.db"]
+    assert sorted(folder.iterdir()) == before
