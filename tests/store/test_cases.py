@@ -178,8 +178,10 @@ async def test_which_cases_are_read(db: SyncedSuite, syncs: list[Sync]) -> None:
         assert case_requests(db.fake) == requests
         assert len(await db.store.cases(KEY, oldest(db))) == (saved or 0)
         assert len(await db.store.history(KEY, TestKey(*GROUP, "test 0"))) <= (saved or 0)
-        runs = await db.store.runs(KEY, cases="failed", last=5)
+        runs = await db.store.runs(KEY, cases="failed")
         assert (oldest(db) in [run.session.id for run in runs]) == (saved is not None)
+        complete_runs = await db.store.runs(KEY)
+        assert oldest(db) not in [run.session.id for run in complete_runs] or saved == len(db.suite.cases(oldest(db)))
 
 
 @pytest.mark.parametrize(

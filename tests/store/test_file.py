@@ -59,24 +59,17 @@ class TestOpen:
         file.open()
         assert query(path, "SELECT count(*) FROM sessions") == [(0,)]
 
-    def test_schema_created_by_another_process_is_used(
-        self, file: DatabaseFile, path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_schema_created_by_another_process_is_used(self, file: DatabaseFile, path: Path, on_statement: Any) -> None:
         """Another process creates the schema after this one has seen that there is none."""
-        connect = sqlite3.connect
+        created: list[None] = []
 
         def create_schema(sql: str) -> None:
-            if sql.startswith("BEGIN"):
-                monkeypatch.undo()
+            if sql.startswith("BEGIN") and not created:
+                created.append(None)
                 create_file(path)
                 execute(path, "UPDATE commits SET number = 7")
 
-        def connect_and_create(*args: Any, **kwargs: Any) -> sqlite3.Connection:
-            connection: sqlite3.Connection = connect(*args, **kwargs)
-            connection.set_trace_callback(create_schema)
-            return connection
-
-        monkeypatch.setattr(sqlite3, "connect", connect_and_create)
+        on_statement(create_schema)
         file.open()
         assert query(path, "SELECT number FROM commits") == [(7,)]
 
@@ -86,21 +79,18 @@ class TestReadOnly:
         with public_folder() as folder:
             path = folder / "sessions.db"
             create_file(path)
-            with read_only(folder), closing(DatabaseFile(str(path))) as file:
-                file.open()
-                assert file.is_read_only
-                assert file.number("SELECT count(*) FROM sessions") == 0
-            file.open()  # it can be written now
-            assert not file.is_read_only
-            file.close()
-
-    def test_file_with_changes_beside_it_is_not_read_without_them(self) -> None:
-        with public_folder() as folder:
-            path = folder / "sessions.db"
-            create_file(path)
-            Path(f"{path}-wal").write_bytes(b"changes")
-            with read_only(folder), closing(DatabaseFile(str(path))) as file, pytest.raises(StoreError):
-                open_file(file)
+            with closing(DatabaseFile(str(path))) as file:
+                with read_only(folder):
+                    file.open()
+                    assert file.is_read_only
+                    assert file.number("SELECT count(*) FROM sessions") == 0
+                    file.close()
+                file.open()  # it can be written now
+                assert not file.is_read_only
+                file.close()
+                Path(f"{path}-wal").write_bytes(b"changes")  # the file is not read without them
+                with read_only(folder), pytest.raises(StoreError):
+                    open_file(file)
 
     async def test_nothing_is_synced_into_it(self) -> None:
         with public_folder() as folder:
@@ -160,10 +150,9 @@ class TestRejectedFiles:
 
 class TestLock:
     @pytest.mark.fault
-    @pytest.mark.parametrize("lock", ["IMMEDIATE", "EXCLUSIVE"])
-    def test_locked_file_is_reported(self, file: DatabaseFile, path: Path, lock: str, short_busy_timeout: None) -> None:
+    def test_locked_file_is_reported(self, file: DatabaseFile, path: Path, short_busy_timeout: None) -> None:
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
-            other.execute(f"BEGIN {lock}")
+            other.execute("BEGIN EXCLUSIVE")
             with pytest.raises(StoreError, match="another program is writing to it: wait"):
                 open_file(file)
 
@@ -181,37 +170,28 @@ class TestLock:
         assert query(path, "SELECT count(*) FROM sessions") == [(0,)]
 
 
-class TestErrors:
-    @pytest.mark.parametrize(
-        ("code", "advice"),
-        [
-            (sqlite3.SQLITE_BUSY_SNAPSHOT, "another program is writing"),
-            (sqlite3.SQLITE_FULL, "free some space"),
-            (sqlite3.SQLITE_NOTADB, "choose another path"),
-            (sqlite3.SQLITE_CORRUPT_INDEX, "move it away"),
-            (sqlite3.SQLITE_CANTOPEN, "folder exists"),
-            (sqlite3.SQLITE_READONLY_DIRECTORY, "you may write"),
-            (sqlite3.SQLITE_IOERR_WRITE, "the disk fails"),
-        ],
-    )
-    def test_error_of_sqlite_gives_advice(self, file: DatabaseFile, path: Path, code: int, advice: str) -> None:
-        error = sqlite3.OperationalError("cause")
-        error.sqlite_errorcode = code
-        with pytest.raises(StoreError, match=advice) as caught, file.translate_errors():
-            raise error
-        assert str(caught.value).startswith(f"{path}: cause (")
-        assert caught.value.__cause__ is error
+def sqlite_error(code: int) -> sqlite3.Error:
+    error = sqlite3.OperationalError("cause")
+    error.sqlite_errorcode = code
+    return error
 
-    @pytest.mark.parametrize(
-        ("error", "message"),
-        [
-            (sqlite3.ProgrammingError("cause"), ": cause"),
-            (OverflowError("cause"), ": a number of a session has more than 64 bits, SQLite's limit"),
-            (DecodeError("cause"), ": a saved value was changed, and is not valid any more: cause"),
-        ],
-        ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
-    )
-    def test_other_error_gives_its_cause(self, file: DatabaseFile, path: Path, error: Exception, message: str) -> None:
-        with pytest.raises(StoreError) as caught, file.translate_errors():
-            raise error
-        assert str(caught.value) == f"{path}{message}"
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (sqlite_error(sqlite3.SQLITE_BUSY_SNAPSHOT), ": cause (another program is writing"),
+        (sqlite_error(sqlite3.SQLITE_FULL), ": cause (the disk is full: free some space"),
+        (sqlite_error(sqlite3.SQLITE_CORRUPT_INDEX), ": cause (it is damaged: move it away"),
+        (sqlite_error(sqlite3.SQLITE_READONLY_DIRECTORY), ": cause (check that you may write"),
+        (sqlite_error(sqlite3.SQLITE_IOERR_WRITE), ": cause (the disk fails"),
+        (sqlite3.ProgrammingError("cause"), ": cause"),
+        (OverflowError("cause"), ": a number of a session has more than 64 bits, SQLite's limit"),
+        (DecodeError("cause"), ": a saved value was changed, and is not valid any more: cause"),
+    ],
+    ids=str,
+)
+def test_error_gives_its_cause_and_advice(file: DatabaseFile, path: Path, error: Exception, message: str) -> None:
+    with pytest.raises(StoreError) as caught, file.translate_errors():
+        raise error
+    assert str(caught.value).startswith(f"{path}{message}")
+    assert caught.value.__cause__ is error

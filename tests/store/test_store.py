@@ -49,8 +49,9 @@ class TestOpenAndClose:
         await store.close()
         with pytest.raises(StoreError, match="not open"):
             await store.suites()
-        with pytest.raises(StoreError, match="not open"):
-            store.sync(buddy, [KEY])
+        for start in store.sync, store.watch, store.watch_status:
+            with pytest.raises(StoreError, match="not open"):
+                start(buddy, [KEY])
         async with store:
             assert await store.sessions(KEY) == sessions_of(suite)
 
@@ -74,23 +75,21 @@ class TestOpenAndClose:
             await store.suites()
 
     async def test_close_waits_for_the_transaction_in_progress(
-        self, path: Path, buddy: BuddyClient, suite: FakeSuite, monkeypatch: pytest.MonkeyPatch
+        self,
+        path: Path,
+        buddy: BuddyClient,
+        suite: FakeSuite,
+        on_statement: Any,
     ) -> None:
         create_finished(suite, 3)
         begun, may_continue = threading.Event(), threading.Event()
-        connect = sqlite3.connect
 
         def wait(sql: str) -> None:
             if "INSERT INTO session_rows" in sql and not begun.is_set():
                 begun.set()
                 assert may_continue.wait(10)  # the event loop is not blocked meanwhile
 
-        def connect_and_wait(*args: Any, **kwargs: Any) -> sqlite3.Connection:
-            connection: sqlite3.Connection = connect(*args, **kwargs)
-            connection.set_trace_callback(wait)
-            return connection
-
-        monkeypatch.setattr(sqlite3, "connect", connect_and_wait)
+        on_statement(wait)
         store = SessionStore(path)
         await store.open()
         syncing = asyncio.create_task(sync(store, buddy))
@@ -161,26 +160,18 @@ class TestArguments:
 
 
 class TestPages:
-    async def test_pages_are_parts_of_all_sessions(self, path: Path) -> None:
+    @pytest.mark.parametrize("repeated", [0, 1101])
+    async def test_pages_are_parts_of_all_sessions(self, path: Path, repeated: int) -> None:
+        """After a wrong response, several sessions can have one number, also in two pages."""
         create_large_database(path, suites=1, sessions=2010)
+        execute(path, f"UPDATE session_rows SET relative_id = 500 WHERE relative_id BETWEEN 500 AND {499 + repeated}")
         async with SessionStore(path) as store:
             (suite,) = await store.suites()
-            pages = [page async for page in store.pages(suite.key)]
-            assert list(map(len, pages)) == [1000, 1000, 10]
-            assert [*chain(*pages)] == await store.sessions(suite.key)
-            branch = [session async for page in store.pages(suite.key, branch="main") for session in page]
-            assert branch == await store.sessions(suite.key, branch="main")
-            assert 0 < len(branch) < 2010
-
-    async def test_number_that_is_not_unique_is_in_two_pages(self, path: Path) -> None:
-        """After a wrong response, several sessions can have one number."""
-        create_large_database(path, suites=1, sessions=2010)
-        execute(path, "UPDATE session_rows SET relative_id = 500 WHERE relative_id BETWEEN 500 AND 1600")
-        async with SessionStore(path) as store:
-            (suite,) = await store.suites()
-            pages = [page async for page in store.pages(suite.key)]
-            assert [*chain(*pages)] == await store.sessions(suite.key)
-            assert len(pages) == 3
+            for branch in None, "main":
+                pages = [page async for page in store.pages(suite.key, branch=branch)]
+                assert [*chain(*pages)] == await store.sessions(suite.key, branch=branch)
+                assert branch or list(map(len, pages)) == [1000, 1000, 10]
+            assert 0 < len([*chain(*pages)]) < 2010
 
     async def test_suite_without_sessions_has_no_pages(self, store: SessionStore) -> None:
         assert [page async for page in store.pages(KEY)] == []

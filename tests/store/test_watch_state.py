@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from buddy_sessions import BuddyClient, Change, ConfigError, SessionStore, StoreError, SuiteKey
+from buddy_sessions import BuddyClient, Change, SessionStore, StoreError
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 from helpers.stores import KEY, SyncedSuite, query
 
@@ -118,15 +118,3 @@ async def test_locked_file_delays_the_acknowledgement(
             second = await anext(watch)
         assert [summary(first), summary(second)] == [("NEW", 1, None), ("NEW", 2, None)]
         await check_changes(db, ("NEW", 2, None))
-
-
-async def test_invalid_arguments_are_rejected_at_once(db: SyncedSuite) -> None:
-    with pytest.raises(ConfigError):
-        db.store.watch(db.buddy, [KEY], interval=0)
-    with pytest.raises(ConfigError):
-        db.store.watch(db.buddy, [KEY], branch="")
-    for suites in (KEY, [SuiteKey("acme", "..", "x")], ["not a suite"]):
-        with pytest.raises(ConfigError):
-            db.store.watch(db.buddy, suites)
-    with pytest.raises(StoreError, match="not open"):
-        SessionStore(db.path).watch(db.buddy, [KEY])
