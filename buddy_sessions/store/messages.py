@@ -109,7 +109,7 @@ class PageToSave:
         is_repair: Whether this sync has already dropped all coverage. It never does so twice, or it might not end.
         checked: The range of `relative_id`s whose unfinished sessions were requested.
         older: A time, and the highest `relative_id` of the sessions that were created before.
-        returns_state: Whether to return the state of the suite, from which the next range is planned.
+        is_last: Whether it is the last page of a range, so that the next range is planned.
     """
 
     branch: str | None = None
@@ -124,7 +124,7 @@ class PageToSave:
     is_repair: bool = False
     checked: Interval | None = None
     older: tuple[datetime, int] | None = None
-    returns_state: bool = False
+    is_last: bool = False
 
     @property
     def top(self) -> int | None:
@@ -140,7 +140,7 @@ class PageToSave:
 
 @frozen(kw_only=True)
 class SavedPage:
-    """What has come of a page: `PageChanges`, and the state of the suite if it was asked for.
+    """What has come of a page: `PageChanges`, and the state of the suite after the last page of a range.
 
     `unsaved` is the number of sessions that were not in the database, although they were covered.
     """

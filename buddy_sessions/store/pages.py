@@ -102,7 +102,7 @@ def save_page(file: DatabaseFile, key: SuiteKey, page: PageToSave) -> SavedPage:
         if page.checked is not None:
             sql = f"UPDATE session_rows SET checked_at = {NOW} WHERE suite = ? AND relative_id BETWEEN ? AND ?"
             file.execute(sql, (suite.number, *page.checked))
-        state = load_suite(file, key, page.branch) if page.returns_state else None
+        state = load_suite(file, key, page.branch) if page.is_last else None
     changed, covered = set(changes.changed), union_all((*before.values(), implied))
     return SavedPage(
         changed=tuple(session for session in page.sessions if to_sql(session.id) in changed),

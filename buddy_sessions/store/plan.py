@@ -35,6 +35,7 @@ class ReadRange(NamedTuple):
         commit: The number of the last commit before the first request.
         offset: An estimate of the number of sessions above `high`. A wrong one costs requests, but no session.
         is_check: Whether the range is read only to check unfinished sessions.
+        is_repair: Whether the whole suite is read again: not if a page of this range has shown that it must be.
         known_digest: The digest of a first page after which nothing else needs to be read.
     """
 
@@ -44,6 +45,7 @@ class ReadRange(NamedTuple):
     offset: int = 0
     check_end: bool = True
     is_check: bool = False
+    is_repair: bool = False
     session_id: str | None = None
     known_digest: bytes = b""
 
@@ -72,29 +74,26 @@ class Progress:
     unsaved: int = 0
     restored: int = 0
 
-    def after_page(self, to_save: PageToSave, saved: SavedPage) -> Progress:
-        """Return the progress after a page was saved."""
-        done = () if saved.is_contradiction else self.done
+    def after_page(self, part: ReadRange, to_save: PageToSave, saved: SavedPage, *, requests: int) -> Progress:
+        """Return the progress after a page of a range was saved, which has taken some requests so far."""
+        done, top = () if saved.is_contradiction else self.done, to_save.top or self.top
+        if to_save.claimed is not None:
+            done = union(done, to_save.claimed)
+        is_repair, high = self.is_repair or saved.is_contradiction, part.high or top
+        if to_save.is_last and part.is_repair == is_repair and part.low <= high:  # otherwise the first page was stale
+            done = union(done, (part.low, high))
+        is_check = part.is_check or part.session_id is not None
         return evolve(
             self,
-            top=to_save.top or self.top,
-            done=done if to_save.claimed is None else union(done, to_save.claimed),
+            top=top,
+            done=done,
+            check_requests=self.check_requests + (requests if is_check and to_save.is_last else 0),
             is_stale=self.is_stale or saved.is_stale,
-            is_repair=self.is_repair or saved.is_contradiction,
+            is_repair=is_repair,
             changed=self.changed + len(saved.changed),
             unsaved=self.unsaved + saved.unsaved,
             restored=self.restored + saved.restored,
         )
-
-    def after_range(self, part: ReadRange, *, was_repair: bool, requests: int) -> Progress:
-        """Return the progress after a range was read to its end: it is done, unless coverage was dropped meanwhile."""
-        done, check_requests = self.done, self.check_requests
-        high = part.high or self.top
-        if self.is_repair == was_repair and part.low <= high:  # otherwise page 1 was stale
-            done = union(done, (part.low, high))
-        if part.is_check or part.session_id is not None:
-            check_requests += requests
-        return evolve(self, done=done, check_requests=check_requests)
 
 
 def find_end(state: SuiteState, scope: SyncScope) -> int:
@@ -129,7 +128,7 @@ def next_range(state: SuiteState, progress: Progress, scope: SyncScope, *, full:
     if not high:
         return next_check(state, progress)
     low = lowest_to_compare(low, state.covered, scope)
-    return ReadRange(low, None if high == progress.top else high, state.commit)
+    return ReadRange(low, None if high == progress.top else high, state.commit, is_repair=progress.is_repair)
 
 
 def lowest_to_compare(low: int, covered: Intervals, scope: SyncScope) -> int:
@@ -144,7 +143,8 @@ def next_check(state: SuiteState, progress: Progress) -> ReadRange | None:
     newest, done = state.newest, progress.done
     if progress.is_stale and newest and newest.relative_id > progress.top and not contains(done, newest.relative_id):
         # A 404 shows that the first page was up to date: then all sessions above its top are marked as missing.
-        return ReadRange(progress.top + 1, newest.relative_id, state.commit, session_id=newest.id)
+        low, high = progress.top + 1, newest.relative_id
+        return ReadRange(low, high, state.commit, is_repair=progress.is_repair, session_id=newest.id)
     due = [
         each for each in state.due_checks if each.relative_id > progress.above and not contains(done, each.relative_id)
     ]
@@ -153,7 +153,8 @@ def next_check(state: SuiteState, progress: Progress) -> ReadRange | None:
     numbers = [each.relative_id for each in due if abs(each.relative_id - due[0].relative_id) < _GROUP_SPAN]
     high = max(numbers)
     low = min(number for number in numbers if high - number < _GROUP_SPAN)
-    return ReadRange(low, high, state.commit, is_check=True, session_id=due[0].id if low == high else None)
+    session_id = due[0].id if low == high else None
+    return ReadRange(low, high, state.commit, is_check=True, is_repair=progress.is_repair, session_id=session_id)
 
 
 def is_check_due(created: datetime | None, checked: datetime | None, *, now: datetime) -> bool:
@@ -212,7 +213,7 @@ def page_to_save(
         is_repair=progress.is_repair,
         checked=(part.low, part.high or part.low) if part.is_check and is_last else None,
         older=older,
-        returns_state=is_last,
+        is_last=is_last,
     )
 
 

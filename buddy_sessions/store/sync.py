@@ -107,7 +107,6 @@ class SuiteSync:
     async def _read_range(self, part: ReadRange) -> AsyncGenerator[SessionPage, None]:
         """Read and save a range. Iterate over its pages, each with the sessions that are new or have changed."""
         reader = self._reader = self._new_reader(part)
-        was_repair = self._progress.is_repair
         is_first, lowest = part.high is None, 0
         failure: BuddyError | None = None
         try:
@@ -119,17 +118,12 @@ class SuiteSync:
                     if is_first and reader.first_digest is not None:
                         lowest_on_page = min((session.relative_id for session in page.sessions), default=0)
                         self._complete = CompleteSync(reader.first_digest, self._scope, part.commit, lowest_on_page)
-                    saved = await self._save(to_save)
+                    saved = await self._save(part, to_save, requests=reader.stats.requests)
                     is_first = False
                     lowest = min((session.relative_id for session in to_save.sessions), default=lowest)
-                    if saved.state is not None:
-                        requests = reader.stats.requests
-                        self._progress = self._progress.after_range(part, was_repair=was_repair, requests=requests)
-                        self._next = await self._plan_next(saved.state)
-                    yield attrs.evolve(
-                        page, sessions=saved.changed, is_last=to_save.returns_state and self._next is None
-                    )
-                    if to_save.returns_state:
+                    is_last = to_save.is_last and self._next is None
+                    yield attrs.evolve(page, sessions=saved.changed, is_last=is_last)
+                    if to_save.is_last:
                         break
             if reader.is_not_modified:
                 self._case_sync = None  # the last sync has read the cases, too
@@ -176,19 +170,15 @@ class SuiteSync:
             sync=self._progress.sync,
             is_repair=self._progress.is_repair,
             checked=place if part.is_check else None,
-            returns_state=True,
+            is_last=True,
         )
-        was_repair = self._progress.is_repair
-        saved = await self._save(to_save)
-        if saved.state is not None:
-            self._progress = self._progress.after_range(part, was_repair=was_repair, requests=1)
-            self._next = await self._plan_next(saved.state)
+        saved = await self._save(part, to_save, requests=1)
         yield SessionPage(suite=self._key, number=0, sessions=saved.changed, is_last=self._next is None)
 
-    async def _save(self, to_save: PageToSave) -> SavedPage:
-        """Save a page: one call of the thread, one transaction."""
+    async def _save(self, part: ReadRange, to_save: PageToSave, *, requests: int) -> SavedPage:
+        """Save a page: one call of the thread, one transaction. After the last one of a range, plan the next range."""
         saved = await self._run.call(save_page, self._key, to_save)
-        self._progress = self._progress.after_page(to_save, saved)
+        self._progress = self._progress.after_page(part, to_save, saved, requests=requests)
         message = None
         if saved.is_contradiction and to_save.top == 0:
             message = "the list is empty: all sessions are marked as missing, and the next sync decides"
@@ -201,6 +191,8 @@ class SuiteSync:
             message = "the list does not contain the newest saved session: it was deleted, or the response is outdated"
         if message is not None:
             _log.warning("%s: %s", self._key, message)
+        if saved.state is not None:
+            self._next = await self._plan_next(saved.state)
         return saved
 
     async def _save_failure(self, part: ReadRange, error: BuddyError) -> BuddyError:
