@@ -225,29 +225,19 @@ class TestSingleCase:
 
 
 class TestFailures:
+    @pytest.mark.parametrize(("details", "expected"), [(False, 0), (True, 17), (0, 0), (3, 3), (99, 17)])
     async def test_failures_cost_two_requests_and_one_for_each_detail(
-        self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient
+        self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient, details: int, expected: int
     ) -> None:
         suite.create(status="ERROR", tests_count=10_000, failed_count=15, error_count=2)
         session = await read_session(buddy, suite)
-        for details, requests in ((False, 2), (True, 2 + 17)):
-            fake.requests.clear()
-            fake.latency = 0.01
-            cases = await buddy.failures(KEY, session, details=details)
-            assert [case.status for case in cases] == ["FAILED"] * 15 + ["ERROR"] * 2
-            kinds = [case.failure.kind for case in cases if case.failure]
-            assert kinds == (["failure"] * 15 + ["error"] * 2) * details
-            assert len(fake.requests) == requests
-        assert fake.max_in_flight == 8
-
-    @pytest.mark.parametrize(("details", "expected"), [(0, 0), (1, 1), (9, 3)])
-    async def test_details_of_the_first_cases(
-        self, details: int, expected: int, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient
-    ) -> None:
-        session = suite.create(cases=some_cases(passed=1, failed=2, errors=1))
-        cases = await buddy.failures(KEY, session["id"], details=details)
-        assert [case.failure is not None for case in cases] == [True] * expected + [False] * (3 - expected)
-        assert len(fake.requests) == 2 + expected
+        fake.requests.clear()
+        fake.latency = 0.01
+        cases = await buddy.failures(KEY, session, details=details)
+        assert [case.status for case in cases] == ["FAILED"] * 15 + ["ERROR"] * 2
+        kinds = [case.failure.kind for case in cases if case.failure]
+        assert kinds == (["failure"] * 15 + ["error"] * 2)[:expected]
+        assert (len(fake.requests), fake.max_in_flight) == (2 + expected, min(8, max(2, expected)))
 
     @pytest.mark.parametrize("details", [-1, 1.5, "all", None])
     async def test_invalid_details(self, details: Any, fake: FakeBuddy, buddy: BuddyClient) -> None:

@@ -345,25 +345,6 @@ class TestOutage:
             assert await events.after(INTERVAL * 20) == expected
             assert not events.watch.failures
 
-    async def test_session_that_is_deleted_before_its_tests_are_read(
-        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
-    ) -> None:
-        def fail(request: RecordedRequest) -> None:
-            if request.path.endswith("/cases"):
-                fake.inject(Fault.status(404))
-
-        green(suite)
-        async with watching(buddy, suite) as events:
-            assert await events.settled() == [(CURRENT, 1, "", "")]
-            session = red(suite, "a")
-            fake.on_request = fail
-            assert await events.settled() == []
-            fake.on_request = None
-            suite.delete(session)
-            assert await events.settled() == []
-            red(suite, "a")
-            assert await events.settled() == [(FAILING, 3, "a", "")]
-
     @pytest.mark.parametrize("seed", range(3))
     async def test_events_add_up_to_the_status(
         self,
