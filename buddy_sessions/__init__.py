@@ -17,12 +17,11 @@ from ._paging.paginator import SessionPaginator
 from ._regions import Region
 from ._stats import Stats
 from ._version import __version__
-from .analysis.baseline import BaselineComparison, compare_to_baseline
+from .analysis.baseline import BaselineComparison, QuarantinedTest, compare_to_baseline, parse_quarantine
 from .analysis.branches import main_branch, pass_rate
 from .analysis.causes import FailureGroup, group_failures
 from .analysis.comparison import Comparison, compare
 from .analysis.history import ConflictingTest, FlakyTest, SlowTest, conflicting_tests, flaky_tests, slowest_tests
-from .analysis.quarantine import QuarantinedTest, parse_quarantine
 from .client import BuddyClient
 from .errors import (
     AuthenticationError,

@@ -8,6 +8,8 @@ code that is followed by a block `text` is run unchanged, on a terminal of 100 c
 from __future__ import annotations
 
 import asyncio
+import doctest
+import importlib
 import inspect
 import os
 import re
@@ -100,6 +102,15 @@ async def test_examples_print_their_output(guide: Path, fake: FakeBuddy, tmp_pat
     for example in examples_of(guide):
         printed = await asyncio.to_thread(example.run, tmp_path, environment)
         assert printed == example.output, f"the example in line {example.line}"
+
+
+@pytest.mark.parametrize(
+    "module", ["models", "analysis", "analysis.baseline", "analysis.branches", "analysis.causes", "analysis.history"]
+)
+def test_examples_of_docstrings_run(module: str) -> None:
+    results = doctest.testmod(importlib.import_module(f"buddy_sessions.{module}"))
+    assert results.attempted > 1
+    assert results.failed == 0
 
 
 def anchors_of(guide: Path) -> set[str]:
