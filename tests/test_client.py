@@ -34,16 +34,10 @@ class TestArguments:
         [
             {"region": "MARS"},
             {"base_url": "http://api.buddy.works"},
-            {"per_page": 0},
-            {"per_page": True},
-            {"read_ahead": 0},
-            {"max_concurrency": 1.5},
-            {"max_attempts": 0},
-            {"timeout": 0},
-            {"timeout": float("inf")},
-            {"timeout": None},
-            {"max_wait": float("nan")},
-            {"max_wait": "5"},
+            *({name: 0} for name in ("per_page", "read_ahead", "max_concurrency", "max_attempts")),
+            *({"per_page": value} for value in (-1, True, 1.5, "5")),
+            *({"timeout": value} for value in (0, float("inf"), float("nan"), None, "5")),
+            {"max_wait": -1},
         ],
         ids=str,
     )
@@ -56,15 +50,10 @@ class TestArguments:
         "argument",
         [
             {"branch": ""},
-            {"after": -1},
-            {"after": "7"},
+            *({name: -1} for name in ("after", "max_sessions", "per_page", "read_ahead")),
             {"since": datetime(2026, 1, 31)},  # noqa: DTZ001 - on purpose
             {"since": "2026-01-31"},
             {"cursor": "118@40"},
-            {"max_sessions": -1},
-            {"max_sessions": 1.0},
-            {"per_page": 0},
-            {"read_ahead": 0},
         ],
         ids=str,
     )
@@ -141,16 +130,9 @@ class TestEnvironment:
 async def test_suites_of_a_project(fake: FakeBuddy, buddy: BuddyClient) -> None:
     made = [fake.add_suite("acme", "shop ż", f"s{number}", name=f"Suite {number}") for number in (3, 1, 2)]
     suites = await buddy.suites("acme", "shop ż")
+    names = ("url", "html_url", "identifier", "name")
     assert suites == [
-        Suite(
-            key=SuiteKey("acme", "shop ż", suite.key[2]),
-            url=suite.url,
-            html_url=suite.html_url,
-            id=suite.key[2],
-            identifier=suite.identifier,
-            name=suite.name,
-        )
-        for suite in made
+        Suite(key=SuiteKey(*each.key), id=each.key[2], **{name: getattr(each, name) for name in names}) for each in made
     ]
     made[0].create()
     assert len(await buddy.sessions(suites[0].key).collect()) == 1

@@ -64,12 +64,10 @@ class Rounds:
 
 
 @asynccontextmanager
-async def watching(
-    buddy: BuddyClient, *suites: FakeSuite | SuiteRef, branch: str | None = None
-) -> AsyncIterator[Rounds]:
+async def watching(buddy: BuddyClient, *suites: FakeSuite | SuiteRef, **options: Any) -> AsyncIterator[Rounds]:
     """Watch suites, and yield after the first round."""
     references = [suite.key if isinstance(suite, FakeSuite) else suite for suite in suites]
-    watch = buddy.watch(references, interval=INTERVAL, branch=branch, on_failure="retry")
+    watch = buddy.watch(references, interval=INTERVAL, **options)
     async with asyncio.TaskGroup() as group, watch:
         rounds = Rounds(watch)
         group.create_task(rounds.collect())
@@ -307,7 +305,7 @@ class TestFailures:
         self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, caplog: pytest.LogCaptureFixture
     ) -> None:
         missing = SuiteKey("acme", "shop", "late")
-        async with watching(buddy, missing, suite) as rounds:
+        async with watching(buddy, missing, suite, on_failure="retry") as rounds:
             assert list(rounds.watch.failures) == [missing]
             assert isinstance(rounds.watch.failures[missing], NotFoundError)
             suite.create()
@@ -371,16 +369,12 @@ class TestFailures:
     async def test_setup_error_in_a_later_round_is_retried(
         self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
     ) -> None:
-        suite.create()
-        fake.inject(Fault.stall(0), Fault.status(401))
-        async with buddy.watch([suite.key], interval=INTERVAL) as watch:
-            waiting = asyncio.create_task(anext(watch))
-            while fake.faults or fake.in_flight:
-                await asyncio.sleep(1)
-            assert [type(error) for error in watch.failures.values()] == [AuthenticationError]
-            await asyncio.sleep(ONE_ROUND * 3)
+        async with watching(buddy, suite) as rounds:
+            fake.inject(Fault.status(401))
+            assert await rounds.next() == []
+            assert [type(error) for error in rounds.watch.failures.values()] == [AuthenticationError]
             suite.create()
-            assert short([await waiting]) == [(NEW, 2)]
+            assert await rounds.next(ONE_ROUND * 2) == [(NEW, 1)]
 
     async def test_failing_suite_is_tried_at_longer_intervals(
         self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
