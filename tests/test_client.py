@@ -33,7 +33,6 @@ class TestArguments:
         "argument",
         [
             {"region": "MARS"},
-            {"base_url": "http://api.buddy.works"},
             *({name: 0} for name in ("per_page", "read_ahead", "max_concurrency", "max_attempts")),
             *({"per_page": value} for value in (-1, True, 1.5, "5")),
             *({"timeout": value} for value in (0, float("inf"), float("nan"), None, "5")),
@@ -43,7 +42,7 @@ class TestArguments:
     )
     def test_client_arguments(self, argument: dict[str, Any]) -> None:
         (name,) = argument
-        with pytest.raises(ConfigError, match=name.replace("_", ".") + "|https"):
+        with pytest.raises(ConfigError, match=name):
             BuddyClient("token", **argument)
 
     @pytest.mark.parametrize(
