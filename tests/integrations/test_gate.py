@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from asyncio.subprocess import DEVNULL, PIPE, STDOUT
-from collections.abc import AsyncIterator, Callable
+from asyncio.subprocess import PIPE, STDOUT
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from buddy_sessions import BuddyClient, Session, SuiteKey, TestCase, compare_to_baseline
+from buddy_sessions import SuiteKey
 from buddy_sessions.testing import FakeBuddy, FakeSuite
-from helpers.command_line import COMMAND
 from helpers.recipe_programs import RECIPES
 
 KEY = SuiteKey("acme", "storefront", "MNbyVedg")
@@ -143,45 +142,3 @@ async def test_another_run_of_the_commit_replaces_the_first(
     assert (await gate.judge())[0] == 5
     add(suite)
     assert (await gate.judge())[0] == 0
-
-
-@pytest.fixture
-async def served() -> AsyncIterator[dict[str, str]]:
-    """Run `buddy-sessions serve`; return the variables that it prints."""
-    command = [*COMMAND, "serve", "--sessions", "150"]
-    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=DEVNULL)
-    assert process.stdout is not None
-    async with asyncio.timeout(30):
-        line = (await process.stdout.readline()).decode()
-    yield dict(each.split("=", 1) for each in line.removeprefix("export ").split())
-    process.terminate()
-    await process.communicate()
-
-
-async def judged(client: BuddyClient) -> dict[str, tuple[Session, list[TestCase]]]:
-    """Return the newest session with a new failure, and the newest one whose failures are excused, with these tests."""
-    found: dict[str, tuple[Session, list[TestCase]]] = {}
-    verdicts = [session for session in await client.sessions(KEY).collect() if session.has_verdict]
-    for session in verdicts:
-        if session.is_failing:
-            older = [each for each in verdicts if each.relative_id < session.relative_id and each.branch == "main"]
-            baseline = [await client.failures(KEY, each) for each in older[9::-1]]
-            comparison = compare_to_baseline(baseline, await client.failures(KEY, session))
-            kind = "new" if comparison.new else "excused"
-            found.setdefault(kind, (session, comparison.new or comparison.flaky or comparison.known))
-    return found
-
-
-@pytest.mark.parametrize("recipe", [github, buddy])
-async def test_verdicts_about_a_realistic_suite(
-    recipe: Callable[..., Any], served: dict[str, str], tmp_path: Path
-) -> None:
-    async with BuddyClient(served["BUDDY_TOKEN"], base_url=served["BUDDY_API_URL"]) as client:
-        sessions = await judged(client)
-    for kind, code in (("new", 1), ("excused", 0)):
-        session, tests = sessions[kind]
-        commit = {"GITHUB_SHA": session.revision or "", "BUDDY_RUN_COMMIT": session.revision or ""}
-        run = {"BUDDY_RUN_HASH": session.execution_id or ""}
-        found, out, summary = await Gate(recipe, tmp_path, served | commit | run).judge()
-        assert found == code, out
-        assert all(test.name in summary for test in tests)
