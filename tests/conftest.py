@@ -34,8 +34,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Remove this machine's settings for Buddy and its proxies, and those of coverage, which would slow processes."""
-    for name in [name for name in os.environ if re.match("BUDDY_|COVERAGE_|(?i:.*_proxy$)", name)]:
+    """Remove this machine's settings for Buddy, proxies and Prefect, and of coverage, which would slow processes."""
+    for name in [name for name in os.environ if re.match("BUDDY_|COVERAGE_|PREFECT_|(?i:.*_proxy$)", name)]:
         monkeypatch.delenv(name)
 
 

@@ -11,20 +11,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from buddy_sessions.testing import FakeBuddy
+from helpers.command_line import Result
 
 RECIPES = Path(__file__).parents[1] / "integrations" / "recipes"
-TIMEOUT = 60  # seconds
-
-
-class Finished(NamedTuple):
-    """The outcome of a program."""
-
-    code: int | None
-    out: str
-    err: str
+TIMEOUT = 140  # seconds
 
 
 def copy_recipe(name: str, folder: Path, **constants: object) -> Path:
@@ -42,7 +34,7 @@ def copy_recipe(name: str, folder: Path, **constants: object) -> Path:
 async def running(
     fake: FakeBuddy, folder: Path, *command: str | Path, **environment: str
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run Python in a folder, with a fake Buddy; kill it if it has not ended by the end of the block."""
+    """Run Python in a folder, with a fake Buddy; kill it and its processes if it has not ended with the block."""
     buddy = {"BUDDY_TOKEN": fake.token, "BUDDY_API_URL": str(fake.base_url)}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -51,6 +43,7 @@ async def running(
         env={**os.environ, "PYTHONIOENCODING": "utf-8", **buddy, **environment},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
         # A shell makes its background jobs ignore Ctrl-C, and so would the program if the tests run in one.
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
@@ -59,17 +52,18 @@ async def running(
             yield process
     finally:
         if process.returncode is None:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             await process.communicate()
 
 
-async def finish(process: asyncio.subprocess.Process) -> Finished:
+async def finish(process: asyncio.subprocess.Process) -> Result:
     """Wait until a program ends, and return what it has written."""
     out, err = await process.communicate()
-    return Finished(process.returncode, out.decode(), err.decode())
+    assert process.returncode is not None
+    return Result(process.returncode, out.decode(), err.decode())
 
 
-async def run_program(fake: FakeBuddy, folder: Path, *command: str | Path, **environment: str) -> Finished:
+async def run_program(fake: FakeBuddy, folder: Path, *command: str | Path, **environment: str) -> Result:
     """Run Python in a folder until it ends."""
     async with running(fake, folder, *command, **environment) as process:
         return await finish(process)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import importlib
+import runpy
 import signal
-import socket
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -28,37 +26,21 @@ async def suite(fake: FakeBuddy) -> FakeSuite:
     return fake.add_suite("acme", "storefront", "MNbyVedg").populate(120)
 
 
-@asynccontextmanager
-async def fastapi_app(fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
-    """Serve the application, and yield its URL."""
-    uvicorn = pytest.importorskip("uvicorn")
-    monkeypatch.setenv("BUDDY_TOKEN", fake.token)
-    monkeypatch.setenv("BUDDY_API_URL", str(fake.base_url))
-    monkeypatch.syspath_prepend(RECIPES)
-    monkeypatch.delitem(sys.modules, "fastapi_app", raising=False)
-    app = importlib.import_module("fastapi_app").app
-    listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None))
-    serving = asyncio.create_task(server.serve(sockets=[listening]))
-    try:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}/acme/storefront"
-    finally:
-        server.should_exit = True
-        await serving
-
-
 async def get(url: str) -> tuple[int, str | None, Any]:
     """Return the status, the header `Retry-After` and the JSON of a response."""
     async with aiohttp.ClientSession() as http, http.get(url) as response:
         return response.status, response.headers.get("Retry-After"), await response.json()
 
 
-async def test_fastapi_app(
-    fake: FakeBuddy, suite: FakeSuite, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_fastapi_app(fake: FakeBuddy, suite: FakeSuite) -> None:
     """Its clients learn neither the URL of Buddy nor that the token is wrong; its log has the reasons."""
+    pytest.importorskip("uvicorn")
     broken = suite.create(cases=[{"name": "adds"}, {"name": "pays", "status": "FAILED"}])
-    async with fastapi_app(fake, monkeypatch) as url:
+    async with running(fake, RECIPES, "-m", "uvicorn", "fastapi_app:app", "--port", "0") as process:
+        assert process.stderr is not None
+        while b"running on http" not in (line := await process.stderr.readline()):
+            assert line
+        url = f"{line.decode().split()[4]}/acme/storefront"
         status, _, sessions = await get(f"{url}/MNbyVedg")
         assert status == 200
         assert [session["relative_id"] for session in sessions] == list(range(121, 111, -1))
@@ -73,8 +55,10 @@ async def test_fastapi_app(
         status, retry_after, content = await get(f"{url}/MNbyVedg")
         assert (status, content) == (503, {"detail": "Buddy is not available"})
         assert int(retry_after or 0) > 590
-    assert "Unauthorized" in caplog.text
-    assert "fake-buddy-token" not in caplog.text
+        process.terminate()
+        log = (await finish(process)).err
+    assert "Unauthorized" in log
+    assert "fake-buddy-token" not in log
 
 
 @asynccontextmanager
@@ -115,14 +99,12 @@ async def test_webhook_delivers_a_change_at_once(fake: FakeBuddy, suite: FakeSui
         assert "Traceback" not in finished.err
 
 
-async def test_aiohttp_app_has_one_client_for_its_whole_life(
-    fake: FakeBuddy, suite: FakeSuite, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_aiohttp_app(fake: FakeBuddy, suite: FakeSuite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has one client for its whole life."""
     monkeypatch.setenv("BUDDY_TOKEN", fake.token)
     monkeypatch.setenv("BUDDY_API_URL", str(fake.base_url))
-    monkeypatch.syspath_prepend(RECIPES)
-    recipe = importlib.import_module("aiohttp_app")
-    app = recipe.make_app()
+    recipe = runpy.run_path(str(RECIPES / "aiohttp_app.py"))
+    app = recipe["make_app"]()
     async with TestClient(TestServer(app)) as http:
         for _ in range(2):
             async with http.get("/acme/storefront/MNbyVedg") as response:
@@ -132,6 +114,6 @@ async def test_aiohttp_app_has_one_client_for_its_whole_life(
         fake.scopes = ()
         async with http.get("/acme/storefront/MNbyVedg") as response:
             assert (response.status, response.headers["Retry-After"]) == (503, "5")
-        buddy = app[recipe.BUDDY]
+        buddy = app[recipe["BUDDY"]]
     with pytest.raises(ClientClosedError):
         await buddy.suites("acme", "storefront")

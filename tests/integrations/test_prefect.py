@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
-import signal
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
-
-RECIPE = Path(__file__).parent / "recipes" / "prefect_flow.py"
+from buddy_sessions.testing import FakeBuddy, Fault, RecordedRequest
+from helpers.recipe_programs import RECIPES, finish, running
 
 
 @pytest.fixture
@@ -49,44 +44,11 @@ def postgres() -> Iterator[str]:
             run(control, "stop", "-w", "-D", data, "-m", "immediate")
 
 
-@asynccontextmanager
-async def flow_run(fake: FakeBuddy, database: str, home: Path) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run the recipe, and end all its processes at the end."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")} | {
-        "BUDDY_TOKEN": fake.token,
-        "BUDDY_API_URL": str(fake.base_url),
-        "DATABASE_URL": database,
-        "DO_NOT_TRACK": "1",
-        "PREFECT_HOME": str(home),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-    }
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        RECIPE,
-        env=environment,
-        cwd=home,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        start_new_session=True,
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            os.killpg(process.pid, signal.SIGKILL)  # including Prefect's server
-            await process.wait()
-
-
-def saved_rows(database: str) -> list[tuple[Any, ...]]:
-    with psycopg.connect(database) as connection:
-        return connection.execute(
-            "SELECT suite_id, id, status FROM sessions ORDER BY suite_id, relative_id DESC"
-        ).fetchall()
-
-
-def expected_rows(suites: list[FakeSuite]) -> list[tuple[Any, ...]]:
-    return [(suite.key[2], one["id"], one["status"]) for suite in suites for one in suite.sessions]
+PREFECT = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+}
 
 
 async def test_flow_repeats_only_the_batch_that_failed(fake: FakeBuddy, postgres: str, tmp_path: Path) -> None:
@@ -103,22 +65,26 @@ async def test_flow_repeats_only_the_batch_that_failed(fake: FakeBuddy, postgres
             fake.inject(Fault.status(404))  # the client does not retry this
 
     fake.on_request = fail_once
-    async with asyncio.timeout(280):
-        async with flow_run(fake, postgres, tmp_path) as process:
-            assert process.stdout
-            printed = ""
-            while "Retry 1/3" not in printed:
-                line = (await process.stdout.readline()).decode()
-                assert line, f"the flow ended early: {printed}"
-                printed += line
-            # All processes share 10 requests a second.
-            assert times[-1] - times[0] > len(times) / 10 - 1.5
-            while printed.count("Completed()") < 2:
-                printed += (await process.stdout.readline()).decode()
-        requested.clear()
-        async with flow_run(fake, postgres, tmp_path) as process:
-            printed = (await process.communicate())[0].decode()
-    assert process.returncode == 0, printed
+    recipe = RECIPES / "prefect_flow.py"
+    environment = {**PREFECT, "DATABASE_URL": postgres, "PREFECT_HOME": str(tmp_path)}
+    async with running(fake, tmp_path, recipe, **environment) as process:
+        assert process.stderr
+        printed = ""
+        while "Retry 1/3" not in printed:
+            line = (await process.stderr.readline()).decode()
+            assert line, f"the flow ended early: {printed}"
+            printed += line
+        # All processes share 10 requests a second.
+        assert times[-1] - times[0] > len(times) / 10 - 1.5
+        while printed.count("Completed()") < 2:
+            printed += (await process.stderr.readline()).decode()
+    requested.clear()
+    async with running(fake, tmp_path, recipe, **environment) as process:
+        code, printed, log = await finish(process)
+    assert code == 0, log
     assert "901 sessions" in printed
-    assert saved_rows(postgres) == expected_rows(suites)
+    rows = [(suite.key[2], one["id"], one["status"]) for suite in suites for one in suite.sessions]
+    with psycopg.connect(postgres) as connection:
+        saved = connection.execute("SELECT suite_id, id, status FROM sessions ORDER BY suite_id, relative_id DESC")
+        assert saved.fetchall() == rows
     assert set(requested) <= {"unit-tests", *(f"s{number}" for number in range(40, 45))}
