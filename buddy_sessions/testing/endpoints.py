@@ -24,22 +24,21 @@ class Call:
     """A GET request to an endpoint, with all that its response depends on. See the attributes of `FakeBuddy`."""
 
     suites: dict[tuple[str, str, str], FakeSuite]
-    path: Mapping[str, str]  # the decoded variables in it, such as `suite`
     query: Mapping[str, str]  # decoded
     view: View
     largest_page: int | None
     refuse_above: int | None
 
-    def suite(self) -> FakeSuite:
-        """Return the suite in the path."""
-        suite = self.suites.get((self.path["workspace"], self.path["project"], self.path["suite"]))
+    def suite(self, workspace: str, project: str, suite_id: str) -> FakeSuite:
+        """Return a suite, or respond with 404."""
+        suite = self.suites.get((workspace, project, suite_id))
         if suite is None:
             raise ErrorResponse(404, "Suite not found")
         return suite
 
-    def session(self) -> StoredSession:
-        """Return the session in the path."""
-        session = self.view.session(self.suite().snapshot(), self.path["session"])
+    def session(self, suite: FakeSuite, session_id: str) -> StoredSession:
+        """Return a session of a suite, or respond with 404."""
+        session = self.view.session(suite.snapshot(), session_id)
         if session is None:
             raise ErrorResponse(404, "Session not found")
         return session
@@ -60,17 +59,34 @@ Endpoint: TypeAlias = Callable[[Call], JsonObject]
 """Returns the content of a response."""
 
 
-def find_endpoint(path: str) -> tuple[Endpoint | None, dict[str, str]]:
-    """Return the endpoint of a percent-encoded path, and the decoded variables in it; None if there is none."""
-    for pattern, endpoint in _ENDPOINTS:
-        match = pattern.fullmatch(path)
-        if match is not None:
-            return endpoint, {name: unquote(segment) for name, segment in match.groupdict().items()}
-    return None, {}
+def find_endpoint(path: str) -> Endpoint | None:
+    """Return the endpoint of a percent-encoded path: those of the documented ones that a client of sessions needs."""
+    segments = [unquote(segment) for segment in path.split("/")[1:]]
+    match segments if all(segments) else []:
+        case ["workspaces", workspace, "projects", project, "unit-tests", "suites"]:
+            return lambda call: _list_suites(call, workspace, project)
+        case ["workspaces", workspace, "projects", project, "unit-tests", "suites", suite_id, *rest]:
+            return _find_endpoint_of_suite((workspace, project, suite_id), rest)
+    return None
 
 
-def _list_suites(call: Call) -> JsonObject:
-    project = (call.path["workspace"], call.path["project"])
+def _find_endpoint_of_suite(key: tuple[str, str, str], segments: list[str]) -> Endpoint | None:
+    """Return the endpoint of a path below a suite. There is none for a test case without its group."""
+    match segments:
+        case []:
+            return lambda call: _get_suite(call.suite(*key))
+        case ["sessions"]:
+            return lambda call: _list_sessions(call, call.suite(*key))
+        case ["sessions", session_id]:
+            return lambda call: call.session(call.suite(*key), session_id).fields
+        case ["sessions", session_id, "cases"]:
+            return lambda call: _list_cases(call, call.session(call.suite(*key), session_id))
+        case ["sessions", session_id, "test-groups", group_id, "cases", case_id]:
+            return lambda call: _get_case(call.session(call.suite(*key), session_id), group_id, case_id)
+    return None
+
+
+def _list_suites(call: Call, *project: str) -> JsonObject:
     suites = [suite for key, suite in call.suites.copy().items() if key[:2] == project]  # another thread may add one
     if not suites:
         raise ErrorResponse(404, "Project not found")
@@ -78,50 +94,24 @@ def _list_suites(call: Call) -> JsonObject:
     return {"url": url, "html_url": html_url, "suites": [suite.summary() for suite in suites]}
 
 
-def _get_suite(call: Call) -> JsonObject:
-    suite = call.suite()
+def _get_suite(suite: FakeSuite) -> JsonObject:
     return {**suite.summary(), **suite.settings}
 
 
-def _list_sessions(call: Call) -> JsonObject:
-    suite = call.suite()
+def _list_sessions(call: Call, suite: FakeSuite) -> JsonObject:
     sessions = call.view.page(suite.snapshot(), *call.page(), call.query.get("branch"))
     return {"url": f"{suite.url}/sessions", "html_url": suite.html_url, "sessions": sessions}
 
 
-def _get_session(call: Call) -> JsonObject:
-    return call.session().fields
-
-
-def _list_cases(call: Call) -> JsonObject:
-    session, status = call.session(), call.query.get("status")
+def _list_cases(call: Call, session: StoredSession) -> JsonObject:
+    status = call.query.get("status")
     if status is not None and status not in CASE_STATUSES:
         raise ErrorResponse(400, f"status must be one of {', '.join(CASE_STATUSES)}")
     rows = [shown_in_list(case) for case in call.view.cut(session.cases(status=status), *call.page())]
     return {"url": f"{session.fields['url']}/cases", "html_url": session.fields["html_url"], "cases": rows}
 
 
-def _get_case(call: Call) -> JsonObject:
-    session, case_id = call.session(), call.path["case"]
-    if case_id not in session.cases_by_id(group_id=call.path["group"]):
+def _get_case(session: StoredSession, group_id: str, case_id: str) -> JsonObject:
+    if case_id not in session.cases_by_id(group_id=group_id):
         raise ErrorResponse(404, "Test case not found")
     return session.case(case_id)
-
-
-_SUITES = "/workspaces/{workspace}/projects/{project}/unit-tests/suites"
-_SESSION = _SUITES + "/{suite}/sessions/{session}"
-
-
-def _compile(template: str) -> re.Pattern[str]:
-    return re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", template))
-
-
-# Those of the documented paths that a client of sessions needs. There is none for a test case without its group.
-_ENDPOINTS: tuple[tuple[re.Pattern[str], Endpoint], ...] = (
-    (_compile(_SUITES), _list_suites),
-    (_compile(_SUITES + "/{suite}"), _get_suite),
-    (_compile(_SUITES + "/{suite}/sessions"), _list_sessions),
-    (_compile(_SESSION), _get_session),
-    (_compile(_SESSION + "/cases"), _list_cases),
-    (_compile(_SESSION + "/test-groups/{group}/cases/{case}"), _get_case),
-)

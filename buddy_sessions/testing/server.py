@@ -231,7 +231,7 @@ class FakeBuddy:
         return response
 
     def _route(self, record: RecordedRequest, view: View | None) -> tuple[int, bytes]:
-        endpoint, path = find_endpoint(record.path)
+        endpoint = find_endpoint(record.path)
         if endpoint is None:
             return error_response(404, "Not found")
         if record.method != "GET":
@@ -242,7 +242,6 @@ class FakeBuddy:
             return error_response(403, "The client cannot receive data: the token lacks the scope UNIT_TEST_INFO")
         call = Call(
             suites=self.suites,
-            path=path,
             query=record.query,
             view=view or View(),
             largest_page=self.largest_page,
