@@ -38,7 +38,7 @@ def random_failure(case: JsonObject, cause: str) -> Failure:
     """Return a plausible failure of a test case. Test cases with the same `cause` fail for the same reason."""
     rng, number = random.Random(cause), 13 + len(case["name"])  # noqa: S311 - nothing secret
     if case["status"] not in _RANDOM_FAILURES:
-        return {"type": None, "message": rng.choice(_RANDOM_SKIPS), "text": None}
+        return {"message": rng.choice(_RANDOM_SKIPS)}
     templates = rng.choice(_RANDOM_FAILURES[case["status"]])
     error_type, message, code = (template.format(n=number) for template in templates)
     return {"type": error_type, "message": message, "text": _traceback(case, number, code, f"{error_type}: {message}")}
@@ -47,10 +47,10 @@ def random_failure(case: JsonObject, cause: str) -> Failure:
 def given_failure(case: JsonObject, given: Mapping[str, Any]) -> Failure:
     """Return the failure of a test case of which a test gives some parts. The other ones fit them and the status."""
     if case["status"] == "SKIPPED":
-        return {"type": None, "message": None, "text": None, **given}
+        return given
     failure: JsonObject = {"type": "RuntimeError" if case["status"] == "ERROR" else "AssertionError", **given}
     last_line = ": ".join(str(failure[name]) for name in ("type", "message") if failure.get(name) is not None)
-    return {"message": None, "text": _traceback(case, 12, "check(result)", last_line), **failure}
+    return {"text": _traceback(case, 12, "check(result)", last_line), **failure}
 
 
 def write_testcase(case: JsonObject, failure: Failure) -> str:
@@ -61,7 +61,7 @@ def write_testcase(case: JsonObject, failure: Failure) -> str:
     element = ET.Element("testcase", _attributes(case, "name", "classname", "time"))
     if tag := _ELEMENTS.get(case["status"]):
         child = ET.SubElement(element, tag, _attributes(failure, "message", "type"))
-        child.text = None if failure["text"] is None else _clean(failure["text"])
+        child.text = _clean(failure.get("text") or "")
     return ET.tostring(element, encoding="unicode")
 
 
@@ -71,7 +71,7 @@ def _traceback(case: JsonObject, line: int, code: str, last_line: str) -> str:
 
 
 def _attributes(values: Mapping[str, Any], *names: str) -> dict[str, str]:
-    return {name: _clean(str(values[name])) for name in names if values[name] is not None}
+    return {name: _clean(str(values[name])) for name in names if values.get(name) is not None}
 
 
 def _clean(text: str) -> str:
