@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
+from typing import Literal
 
 import pytest
 
@@ -25,12 +24,12 @@ from buddy_sessions import (
 from buddy_sessions.testing import FakeBuddy, Fault
 from helpers.faults import TOKEN, CheckedReader
 
-pytestmark = pytest.mark.fault
+pytestmark = [pytest.mark.fault, pytest.mark.virtual_time]
 
 MAX_CONCURRENCY = 8
 """The default of the client."""
 
-Read = Callable[[BuddyClient], Awaitable[list[Session]]]
+OnFailure = Literal["raise", "collect"]
 
 
 @pytest.fixture
@@ -54,15 +53,6 @@ async def collect(harvest: Harvest) -> list[Session]:
         return [session async for _, session in harvest]
 
 
-def harvest_of(suites: list[SuiteKey], **options: Any) -> Read:
-    """Return a function that harvests the suites."""
-
-    async def harvest(buddy: BuddyClient) -> list[Session]:
-        return await collect(buddy.harvest(suites, **options))
-
-    return harvest
-
-
 class ExpiringToken:
     """A token callable. Only the first token is valid, until it is rejected as well."""
 
@@ -74,73 +64,67 @@ class ExpiringToken:
         return TOKEN if self.calls == 1 else f"another-{self.calls}"
 
 
-def now() -> float:
-    return asyncio.get_running_loop().time()
-
-
-@pytest.mark.virtual_time
-class TestRejectedToken:
-    @pytest.mark.parametrize(
-        ("is_callable", "on_failure", "max_concurrency", "latency"),
-        [
-            (False, "raise", 50, 5.0),
-            (False, "collect", MAX_CONCURRENCY, 5.0),
-            (True, "raise", 1, 0.01),
-            (True, "collect", 50, 0.01),
-        ],
+@pytest.mark.parametrize(
+    ("is_callable", "on_failure", "max_concurrency", "latency"),
+    [
+        (False, "raise", 50, 5.0),
+        (False, "collect", MAX_CONCURRENCY, 5.0),
+        (True, "raise", 1, 0.01),
+        (True, "collect", 50, 0.01),
+    ],
+)
+async def test_harvest_with_a_rejected_token(
+    reader: CheckedReader,
+    fake: FakeBuddy,
+    is_callable: bool,
+    on_failure: OnFailure,
+    max_concurrency: int,
+    latency: float,
+) -> None:
+    """It ends at once, whether the responses arrive before or after all workers have sent a request."""
+    fake.token, fake.latency = "none of them", latency
+    source, suites = ExpiringToken(), add_suites(fake, 300, 0)
+    error = await reader.fail(
+        fake,
+        AuthenticationError,
+        requests=range(1, max_concurrency + 2 + 1),
+        function=lambda buddy: collect(buddy.harvest(suites, on_failure=on_failure)),
+        token=source if is_callable else TOKEN,
+        max_concurrency=max_concurrency,
     )
-    async def test_harvest_with_a_rejected_token(
-        self,
-        reader: CheckedReader,
-        fake: FakeBuddy,
-        is_callable: bool,
-        on_failure: str,
-        max_concurrency: int,
-        latency: float,
-    ) -> None:
-        """It ends at once, whether the responses arrive before or after all workers have sent a request."""
-        fake.token, fake.latency = "none of them", latency
-        source = ExpiringToken()
-        error = await reader.fail(
-            fake,
-            AuthenticationError,
-            requests=range(1, max_concurrency + 2 + 1),
-            function=harvest_of(add_suites(fake, 300, 0), on_failure=on_failure),
-            token=source if is_callable else TOKEN,
-            max_concurrency=max_concurrency,
-        )
-        assert error.not_tried == 300 - max_concurrency
-        assert str(error).endswith(f"; {error.not_tried} suites were not tried")
-        assert source.calls == 2 * is_callable
+    assert error.not_tried == 300 - max_concurrency
+    assert str(error).endswith(f"; {error.not_tried} suites were not tried")
+    assert source.calls == 2 * is_callable
 
 
-@pytest.mark.virtual_time
-class TestServerIsDown:
-    @pytest.mark.parametrize("on_failure", ["raise", "collect"])
-    @pytest.mark.parametrize(
-        ("fault", "error_type"),
-        [
-            pytest.param(Fault.status(503), ServerError, id="503"),
-            pytest.param(Fault.disconnect(), TransportError, id="disconnect"),
-            pytest.param(Fault.hang(), TransportError, id="hang"),
-            pytest.param(Fault.body(b"<html>"), ResponseError, id="html"),
-            pytest.param(Fault.status(429, headers={"Retry-After": "900"}), RateLimitError, id="429"),
-        ],
+@pytest.mark.parametrize("on_failure", ["raise", "collect"])
+@pytest.mark.parametrize(
+    ("fault", "error_type"),
+    [
+        pytest.param(Fault.status(503), ServerError, id="503"),
+        pytest.param(Fault.disconnect(), TransportError, id="disconnect"),
+        pytest.param(Fault.hang(), TransportError, id="hang"),
+        pytest.param(Fault.body(b"<html>"), ResponseError, id="html"),
+        pytest.param(Fault.status(429, headers={"Retry-After": "900"}), RateLimitError, id="429"),
+    ],
+)
+async def test_harvest_from_a_server_that_is_down(
+    reader: CheckedReader, fake: FakeBuddy, fault: Fault, error_type: type[BuddyError], on_failure: OnFailure
+) -> None:
+    """It ends after 20 suites, and those that are being read then. Each is tried three times at most."""
+    fake.on_request = lambda _: fake.inject(fault)
+    # aiohttp sends a request again if a reused connection was closed.
+    requests = range(1, 2 * 3 * (20 + MAX_CONCURRENCY))
+    error = await reader.fail(
+        fake,
+        error_type,
+        requests=requests,
+        function=lambda buddy: collect(buddy.harvest(suite_keys(2000), on_failure=on_failure)),
     )
-    async def test_harvest_from_a_server_that_is_down(
-        self, reader: CheckedReader, fake: FakeBuddy, fault: Fault, error_type: type[BuddyError], on_failure: str
-    ) -> None:
-        """It ends after 20 suites, and those that are being read then. Each is tried three times at most."""
-        fake.on_request = lambda _: fake.inject(fault)
-        # aiohttp sends a request again if a reused connection was closed.
-        requests = range(1, 2 * 3 * (20 + MAX_CONCURRENCY))
-        function = harvest_of(suite_keys(2000), on_failure=on_failure)
-        error = await reader.fail(fake, error_type, requests=requests, function=function)
-        assert re.search(r"; 1,9[78]\d suites were not tried$", str(error))
-        assert error.retryable
+    assert re.search(r"; 1,9[78]\d suites were not tried$", str(error))
+    assert error.retryable
 
 
-@pytest.mark.virtual_time
 @pytest.mark.parametrize(
     "fault", [Fault.status(503), Fault.disconnect(), Fault.hang(), None], ids=["503", "disconnect", "hang", "restart"]
 )
@@ -165,9 +149,9 @@ async def test_outage_of_3_seconds(fake: FakeBuddy, fault: Fault | None) -> None
 
     suites = add_suites(fake, 400, 3)
     outage = asyncio.create_task(restart())
-    started = now()
+    started = asyncio.get_running_loop().time()
     async with BuddyClient(TOKEN, base_url=fake.base_url) as buddy, buddy.harvest(suites) as harvest:
         found = [session async for _, session in harvest]
     await outage
     assert (len(found), harvest.failures, harvest.stats.suites) == (400 * 3, {}, 400)
-    assert now() - started > 3
+    assert asyncio.get_running_loop().time() - started > 3
