@@ -34,8 +34,8 @@ from ..options import Access, BranchOptions, Json, MaxBytes
 from ..output import Output
 from ..suite_reader import SuiteReader, open_cases
 
-_TABLE_LIMIT, _MESSAGES = 50, 200
-"""The default numbers of tests whose messages are read, each with a request: in a table, and to find causes."""
+_LIMITS = {"table": 50, "markdown": 200}
+"""The default numbers of tests whose messages are read, each with a request. To find causes, as many as in markdown."""
 
 
 @Parameter(name="*", group="Gate")
@@ -115,8 +115,8 @@ async def list_failures(
     async with open_cases(target, key, db=db, connection=access.connection, messages=messages) as source:
         sessions = await source.find(LATEST if name is None else name, branch=branch)
         judgement = await _judge(source, sessions, gate, quarantine)
-        if limit is None:
-            limit = _default_limit(output_format, group=group) if db is None or output_format == "table" else None
+        if limit is None and (db is None or output_format == "table"):
+            limit = _LIMITS.get("markdown" if group else output_format)
         tests = judgement.tests[:limit]
         cases = await source.add_failures([(test.session, test.case) for test in tests])
     tests = [replace(test, case=case) for test, case in zip(tests, cases, strict=True)]
@@ -124,8 +124,10 @@ async def list_failures(
     _print_notes(messages, judgement, unread=sum(not case.has_details for case in cases) if db is not None else 0)
     if output_format == "markdown":
         write_markdown(sys.stdout, failures_page(judgement), max_bytes=max_bytes)
+    elif group and output_format == "table":
+        print_causes(Output(), judgement)
     elif group:
-        _print_causes(output_format, judgement)
+        make_writer(output_format, sys.stdout, CAUSE_COLUMNS).write(cause_rows(judgement))
     elif output_format == "table":
         print_failing_tests(Output(), judgement, tests)
         print_hidden(messages, len(judgement.tests) - len(tests))
@@ -136,13 +138,6 @@ async def list_failures(
         writer = make_writer(output_format, sys.stdout, (*SESSION_CASE_COLUMNS, *extra))
         writer.write(test_rows(replace(judgement, tests=tests)))
     return ExitCode.RED if gate.exit_code and judgement.is_red else ExitCode.DONE
-
-
-def _default_limit(output_format: str, *, group: bool) -> int | None:
-    """Return the number of tests whose messages are read; None for all."""
-    if group or output_format == "markdown":
-        return _MESSAGES
-    return _TABLE_LIMIT if output_format == "table" else None
 
 
 async def _judge(
@@ -165,13 +160,6 @@ async def _judge(
         number = sessions[0].relative_id
         raise NothingToJudgeError(f"nothing older and of another commit to compare #{number} with: {error}") from None
     return compare_with_baseline(judgement, gate.baseline, await source.failing_runs(earlier[:last]), quarantine)
-
-
-def _print_causes(output_format: str, judgement: Judgement) -> None:
-    if output_format == "table":
-        print_causes(Output(), judgement)
-    else:
-        make_writer(output_format, sys.stdout, CAUSE_COLUMNS).write(cause_rows(judgement))
 
 
 def _print_notes(messages: Output, judgement: Judgement, *, unread: int) -> None:
