@@ -43,7 +43,8 @@ def database(fake: FakeBuddy, suite: FakeSuite, tmp_path: Path) -> str:
 def test_jsonl_names_the_change(source: str, database: str, suite: FakeSuite, fake: FakeBuddy, call: Call) -> None:
     code, out, err = call("compare", SUITE, "old", "new", *(["--db", database] if source == "database" else []))
     assert (code, err) == (0, "")
-    assert [(row["change"], row["session_id"], row["name"], row["status"], row["old_time"]) for row in rows(out)] == [
+    changes = [(row["change"], row["session_id"], row["name"], row["status"], row["old_time"]) for row in rows(out)]
+    assert changes == [
         ("newly_failing", "new", "breaks", "FAILED", None),
         ("fixed", "new", "heals", "PASSED", None),
         ("still_failing", "new", "stays", "ERROR", None),
@@ -53,8 +54,7 @@ def test_jsonl_names_the_change(source: str, database: str, suite: FakeSuite, fa
     ]
     first, *_, removed, slower = rows(out)
     assert [*first][:7] == ["key", "change", "workspace", "project", "suite_id", "session_id", "relative_id"]
-    assert first["key"] == SUITE
-    assert (first["relative_id"], removed["relative_id"], slower["time"]) == (2, 1, 1.5)
+    assert (first["key"], first["relative_id"], removed["relative_id"], slower["time"]) == (SUITE, 2, 1, 1.5)
     (listed,) = [case for case in suite.cases("new") if case["name"] == "slows"]
     assert listed.items() <= slower.items()
     assert "data" not in slower
@@ -128,29 +128,21 @@ def test_session_without_an_earlier_one(fake: FakeBuddy, call: Call) -> None:
 def test_table_for_80_columns(call: Call) -> None:
     code, out, err = call("compare", f"{URL}/new", "#1", f"{URL}/new?tab=tests", "--format", "table")
     assert (code, err) == (0, "")
+    name = "tests/cart/test_total.py > CartTest >"
+    tests = {
+        "newly failing": f"✘ failed  100ms  {name} breaks",
+        "fixed": f"✔ passed  100ms  {name} heals",
+        "still failing": f"✘ error  100ms  {name} stays",
+        "added": f"✔ passed  100ms  {name} comes",
+        "removed": f"✔ passed  100ms  {name} goes",
+        "slower": f"✔ passed  200ms → 1.5s  {name} slows",
+    }
     assert [re.sub(r"\d+ s ago", "0 s ago", line.rstrip()) for line in out.splitlines()] == [
         f"{SUITE} #1  ✘ failed  0 s ago  5s  main",
         f"{URL}/old",
         f"{SUITE} #2  ✘ failed  0 s ago  6s  dev",
         f"{URL}/new",
-        "",
-        "newly failing (1)",
-        "✘ failed  100ms  tests/cart/test_total.py > CartTest > breaks",
-        "",
-        "fixed (1)",
-        "✔ passed  100ms  tests/cart/test_total.py > CartTest > heals",
-        "",
-        "still failing (1)",
-        "✘ error  100ms  tests/cart/test_total.py > CartTest > stays",
-        "",
-        "added (1)",
-        "✔ passed  100ms  tests/cart/test_total.py > CartTest > comes",
-        "",
-        "removed (1)",
-        "✔ passed  100ms  tests/cart/test_total.py > CartTest > goes",
-        "",
-        "slower (1)",
-        "✔ passed  200ms → 1.5s  tests/cart/test_total.py > CartTest > slows",
+        *(line for change, test in tests.items() for line in ("", f"{change} (1)", test)),
         "",
         SUMMARY,
     ]

@@ -18,7 +18,6 @@ from helpers.command_line import Call, rows, sync_database
 from helpers.stores import execute
 
 SUITE = "acme/shop/a"
-EVIL = "\x1b]0;owned\x07\x9b2J\u202e[red]"
 
 TRACEBACK = """\
 Traceback (most recent call last):
@@ -71,140 +70,103 @@ def database(fake: FakeBuddy, suite: FakeSuite, tmp_path: Path) -> str:
     return str(path)
 
 
-def names(out: str) -> list[str]:
-    return [row["name"] for row in rows(out)]
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([SUITE], []),
+        ([SUITE, "--all-branches"], ["new"]),
+        ([SUITE, "latest", "--branch", "dev"], ["new"]),
+        ([SUITE, "4"], []),
+        (["https://app.buddy.works/acme/shop/unit-tests/a/first"], ["old"]),
+    ],
+    ids=["main branch", "all branches", "branch", "running", "URL"],
+)
+def test_latest_finished_session_unless_one_is_named(
+    arguments: list[str], expected: list[str], suite: FakeSuite, call: Call
+) -> None:
+    suite.create(branch="dev", status="ERROR", cases=[{"name": "new", "status": "FAILED", "message": "x"}])
+    code, out, err = call("failures", *arguments)
+    assert (code, [row["name"] for row in rows(out)], err) == (0, expected, "")
 
 
-class TestSession:
-    @pytest.mark.parametrize(
-        ("arguments", "expected"),
-        [
-            ([SUITE], []),
-            ([SUITE, "--all-branches"], ["new"]),
-            ([SUITE, "latest", "--branch", "dev"], ["new"]),
-            ([SUITE, "4"], []),
-            (["https://app.buddy.works/acme/shop/unit-tests/a/first"], ["old"]),
-        ],
-        ids=["main branch", "all branches", "branch", "running", "URL"],
-    )
-    def test_latest_finished_session_unless_one_is_named(
-        self, arguments: list[str], expected: list[str], suite: FakeSuite, call: Call
-    ) -> None:
-        suite.create(branch="dev", status="ERROR", cases=[{"name": "new", "status": "FAILED", "message": "x"}])
-        code, out, err = call("failures", *arguments)
-        assert (code, names(out), err) == (0, expected, "")
-
-    def test_latest_finished_session_may_be_on_a_later_page(self, fake: FakeBuddy, call: Call) -> None:
-        suite = fake.add_suite("acme", "shop", "b")
-        suite.create(cases=[{"name": "old", "status": "FAILED", "message": "x"}])
-        for _ in range(120):
-            suite.create()
-        assert names(call("failures", "acme/shop/b").out) == ["old"]
+def test_latest_finished_session_may_be_on_a_later_page(fake: FakeBuddy, call: Call) -> None:
+    suite = fake.add_suite("acme", "shop", "b")
+    suite.create(cases=[{"name": "old", "status": "FAILED", "message": "x"}])
+    for _ in range(120):
+        suite.create()
+    assert [row["name"] for row in rows(call("failures", "acme/shop/b").out)] == ["old"]
 
 
-class TestData:
-    @pytest.mark.parametrize("source", ["api", "database"])
-    def test_jsonl_names_the_session_and_has_the_failure(
-        self,
-        source: str,
-        suite: FakeSuite,
-        database: str,
-        fake: FakeBuddy,
-        call: Call,
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        options = ["--db", database] if source == "database" else []
-        if options:
-            monkeypatch.delenv("BUDDY_TOKEN")
-        code, out, err = call("failures", SUITE, "second", *options)
-        assert (code, err) == (0, "")
-        first, second = rows(out)
-        assert tuple(first) == tuple(second) == ("key", *SESSION_CASE_COLUMNS)
-        (listed,) = suite.cases("second", status="FAILED")
-        assert first == {
-            "key": SUITE,
-            "workspace": "acme",
-            "project": "shop",
-            "suite_id": "a",
-            "session_id": "second",
-            "relative_id": 2,
-            **listed,
-            "failure": {
-                "kind": "failure",
-                "type": "AssertionError",
-                "message": "assert 3 == 4",
-                "text": TRACEBACK,
-            },
-        }
-        assert (second["status"], second["failure"]["kind"], second["failure"]["text"]) == ("ERROR", "error", None)
-        assert (not fake.requests) is (source == "database")
+@pytest.mark.parametrize("source", ["api", "database"])
+def test_jsonl_names_the_session_and_has_the_failure(
+    source: str, suite: FakeSuite, database: str, fake: FakeBuddy, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ["--db", database] if source == "database" else []
+    if options:
+        monkeypatch.delenv("BUDDY_TOKEN")
+    code, out, err = call("failures", SUITE, "second", *options)
+    assert (code, err) == (0, "")
+    first, second = rows(out)
+    assert tuple(first) == tuple(second) == ("key", *SESSION_CASE_COLUMNS)
+    names = {"key": SUITE, "workspace": "acme", "project": "shop", "suite_id": "a"}
+    (listed,) = suite.cases("second", status="FAILED")
+    failure = {"kind": "failure", "type": "AssertionError", "message": "assert 3 == 4", "text": TRACEBACK}
+    assert first == {**names, "session_id": "second", "relative_id": 2, **listed, "failure": failure}
+    assert (second["status"], second["failure"]["kind"], second["failure"]["text"]) == ("ERROR", "error", None)
+    assert (not fake.requests) is (source == "database")
 
 
 class TestJUnit:
-    def parse(self, out: str) -> dict[str, list[TestCase]]:
-        """Return the test cases of each test suite of a document, after its counts were checked."""
+    def parse(self, out: str) -> dict[str, list[tuple[Any, ...]]]:
+        """Return what junitparser reads of the test cases of each test suite. Its counts must be those of the cases."""
         document = JUnitXml.fromstring(out.encode())
-        suites = [suite for suite in document if isinstance(suite, TestSuite)]
-        for count in ("tests", "failures", "errors"):
-            assert getattr(document, count) == sum(getattr(suite, count) for suite in suites)
-        for suite in suites:
-            cases = [case for case in suite if isinstance(case, TestCase)]
-            results = [result for case in cases for result in case.result]
-            kinds = [type(result) for result in results]
-            assert suite.tests == len(cases) == len(results)
+        found: dict[str, list[tuple[Any, ...]]] = {}
+        for suite in document:
+            assert isinstance(suite, TestSuite)
+            cases = [(case, result) for case in suite if isinstance(case, TestCase) for result in case.result]
+            kinds = [type(result) for _, result in cases]
+            assert suite.tests == len(cases)
             assert (suite.failures, suite.errors) == (kinds.count(JUnitFailure), kinds.count(Error))
-            assert suite.time == sum(case.time or 0 for case in cases)
-        names = [suite.name for suite in suites]
-        assert len(names) == len(set(names))
-        return {str(suite.name): [case for case in suite if isinstance(case, TestCase)] for suite in suites}
+            assert suite.time == sum(case.time or 0 for case, _ in cases)
+            found[str(suite.name)] = [
+                (case.classname, case.name, case.time, type(result), result.type, result.message, result.text)
+                for case, result in cases
+            ]
+        assert document.tests == sum(map(len, found.values()))
+        return found
 
     @pytest.mark.usefixtures("suite")
-    def test_junitparser_reads_the_failing_tests(self, call: Call) -> None:
+    def test_failing_tests(self, call: Call) -> None:
         code, out, err = call("failures", SUITE, "second", "--format", "junit")
-        suites = self.parse(out)
-        assert (code, err) == (0, "")
-        assert JUnitXml.fromstring(out.encode()).name == f"{SUITE} #2"
-        assert [*suites] == ["tests/cart/test_total.py", "tests/catalog/test_prices.py"]
-        (first,), (second,) = suites.values()
-        assert (first.classname, first.name, first.time) == ("CartTest", "adds_discount", 0.04)
-        assert (second.classname, second.name, second.time) == ("CatalogTest", "shows_prices", 61)
-        (failure,), (error,) = first.result, second.result
-        assert isinstance(failure, JUnitFailure)
-        assert isinstance(error, Error)
-        assert (failure.type, failure.message, failure.text) == ("AssertionError", "assert 3 == 4", TRACEBACK)
-        assert (error.type, error.message, error.text) == (
-            "KeyError",
-            "KeyError: 'currency' is not in the response",
-            None,
-        )
+        failure = (JUnitFailure, "AssertionError", "assert 3 == 4", TRACEBACK)
+        error = (Error, "KeyError", "KeyError: 'currency' is not in the response", None)
+        assert (code, err, JUnitXml.fromstring(out.encode()).name) == (0, "", f"{SUITE} #2")
+        assert self.parse(out) == {
+            "tests/cart/test_total.py": [("CartTest", "adds_discount", 0.04, *failure)],
+            "tests/catalog/test_prices.py": [("CatalogTest", "shows_prices", 61, *error)],
+        }
 
     def test_missing_fields_are_left_out(self, fake: FakeBuddy, call: Call) -> None:
-        suite = fake.add_suite("acme", "shop", "b")
         missing = {"classname": None, "time": None, "data": None}
         cases = [{"name": "x", "status": "FAILED", **missing}]
         cases += [{"name": "y", "status": "ERROR", "test_group_name": None, **missing}]
-        suite.create(create_date=None, cases=cases)
+        fake.add_suite("acme", "shop", "b").create(create_date=None, cases=cases)
         out = call("failures", "acme/shop/b", "--format", "junit").out
         assert "timestamp" not in out
-        suites = self.parse(out)
-        assert {name: [(case.classname, case.name, case.time) for case in cases] for name, cases in suites.items()} == {
-            "tests/cart/test_total.py": [("tests/cart/test_total.py", "x", 0.0)],
-            "acme/shop/b #1": [("", "y", 0.0)],
+        assert self.parse(out) == {
+            "tests/cart/test_total.py": [("tests/cart/test_total.py", "x", 0.0, JUnitFailure, None, "", None)],
+            "acme/shop/b #1": [("", "y", 0.0, Error, None, "", None)],
         }
-        assert [type(case.result[0]) for cases in suites.values() for case in cases] == [JUnitFailure, Error]
 
     def test_characters_that_xml_forbids_are_escaped(self, fake: FakeBuddy, call: Call) -> None:
-        suite = fake.add_suite("acme", "shop", "b")
         odd = "\x1b[31m]]> <&'\" \ud800\ufffe é日😀\x00"
         data = f"<testcase><failure message='{chr(10)}a&amp;b' type='&lt;T>'><![CDATA[ ]] ></x>]]></failure></testcase>"
         odd_names = dict.fromkeys(("name", "classname", "test_group_name"), odd)
-        suite.create(cases=[{**odd_names, "status": "FAILED", "data": data}])
-        out = call("failures", "acme/shop/b", "--format", "junit").out
-        ((name, (case,)),) = self.parse(out).items()
+        fake.add_suite("acme", "shop", "b").create(cases=[{**odd_names, "status": "FAILED", "data": data}])
         shown = "\\u001b[31m]]> <&'\" \\ud800\\ufffe é日😀\\u0000"
-        assert (name, case.name, case.classname) == (shown, shown, shown)
-        (failure,) = case.result
-        assert (failure.message, failure.type, failure.text) == (" a&b", "<T>", "]] ></x>")
+        assert self.parse(call("failures", "acme/shop/b", "--format", "junit").out) == {
+            shown: [(shown, shown, 0.1, JUnitFailure, "<T>", " a&b", "]] ></x>")]
+        }
 
 
 class TestMarkdown:
@@ -254,19 +216,33 @@ class TestTable:
             "2 of 4 tests failed",
         ]
 
-    def test_session_without_optional_fields(self, fake: FakeBuddy, call: Call) -> None:
+    def test_session_and_failures_without_optional_fields(self, fake: FakeBuddy, call: Call) -> None:
+        """The first line of the text replaces a missing message."""
         names = ("html_url", "create_date", "duration", "ref_type", "ref_name", "tests_count")
         missing: dict[str, Any] = dict.fromkeys(names)
-        cases = [{"name": "x", "status": "FAILED", "data": None}]
+        failures: list[dict[str, Any]] = [
+            {"data": None},
+            {"message": None, "type": None, "text": "\n first\nsecond"},
+            {"message": None, "type": None, "text": None},
+            {"message": None, "type": "OSError"},
+        ]
+        cases = [{"name": f"t{n}", "status": "FAILED", **one} for n, one in enumerate(failures)]
         fake.add_suite("acme", "shop", "b").create(status="ERROR", cases=cases, **missing)
         lines = call("failures", "acme/shop/b", "--format", "table").out.splitlines()
+        name = "✘ failed  100ms  tests/cart/test_total.py > CartTest > t"
         assert [line.rstrip() for line in lines] == [
             "acme/shop/b #1  ✘ failed  -  -",
             "",
             "STATUS     TIME  TEST",
-            "✘ failed  100ms  tests/cart/test_total.py > CartTest > x",
+            f"{name}0",
+            f"{name}1",
+            "                 first",
+            f"{name}2",
             "",
-            "1 test failed",
+            f"{name}3",
+            "                 OSError",
+            "",
+            "4 tests failed",
         ]
 
     @pytest.mark.parametrize("width", [120, 40])
@@ -283,19 +259,6 @@ class TestTable:
         assert name in re.sub(r"\s", "", "".join(rest))
         assert message.strip().startswith("AssertionError: two lines"[: width - 30])
         assert message.rstrip().endswith("…")
-
-    def test_first_line_of_the_text_replaces_a_missing_message(self, fake: FakeBuddy, call: Call) -> None:
-        suite = fake.add_suite("acme", "shop", "b")
-        failures: tuple[dict[str, Any], ...] = (
-            {"type": None, "text": "\n first\nsecond"},
-            {"type": None, "text": None},
-            {"type": "OSError"},
-        )
-        suite.create(
-            cases=[{"name": f"t{n}", "status": "FAILED", "message": None, **one} for n, one in enumerate(failures)]
-        )
-        lines = call("failures", "acme/shop/b", "--format", "table").out.splitlines()
-        assert [line.strip() for line in lines[5::2]] == ["first", "", "OSError", "3 of 3 tests failed"]
 
     def test_table_is_limited_to_50_tests_by_default(self, fake: FakeBuddy, call: Call) -> None:
         suite = fake.add_suite("acme", "shop", "b")

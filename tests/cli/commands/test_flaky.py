@@ -1,16 +1,21 @@
-"""The command `flaky`. How it reads sessions is in test_runs.py."""
+"""The command `flaky`, also with --same-commit. How it reads sessions is in test_suite_reader.py.
+
+Which tests are flaky, and which ones conflict, is in tests/analysis.
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from buddy_sessions.testing import FakeBuddy, FakeSuite
-from helpers.command_line import Call, rows
+from helpers.command_line import Call, rows, sync_database
 
 SUITE = "acme/shop/a"
 STATUSES = {"P": "PASSED", "F": "FAILED", "E": "ERROR", "S": "SKIPPED"}
+FLAKY, BROKEN, GREEN = (letter * 40 for letter in "abc")
 
 
 def add_runs(suite: FakeSuite, **histories: str) -> None:
@@ -26,71 +31,67 @@ def add_runs(suite: FakeSuite, **histories: str) -> None:
 
 @pytest.fixture
 def suite(fake: FakeBuddy) -> FakeSuite:
-    suite = fake.add_suite("acme", "shop", "a")
-    add_runs(
-        suite,
-        alternates="PFPFPFPFPFPF",
-        errors="PPPPPPSP-EPE",
-        broken="PPPPPPPPFFFF",
-        earlier="PFPFPPPPPPPP",
+    return fake.add_suite("acme", "shop", "a")
+
+
+@pytest.fixture
+def flaky(suite: FakeSuite) -> None:
+    histories = {"alternates": "PFPFPFPFPFPF", "errors": "PPPPPPSP-EPE", "broken": "PPPPPPPPFFFF"}
+    add_runs(suite, **histories, earlier="PFPFPPPPPPPP")
+
+
+@pytest.mark.usefixtures("flaky")
+class TestFlaky:
+    def test_jsonl_has_the_counts_of_the_last_ten_sessions(self, call: Call) -> None:
+        code, out, err = call("flaky", SUITE)
+        names = {"key": SUITE, "workspace": "acme", "project": "shop", "suite_id": "a"}
+        test = {**names, "test_group_name": "tests/cart/test_total.py", "classname": "CartTest"}
+        sessions = {"branch": "main", "oldest": 3, "newest": 12}
+        assert (code, err, rows(out)) == (
+            0,
+            "",
+            [
+                {**test, "name": "alternates", **sessions, "changes": 9, "failed": 5, "runs": 10},
+                {**test, "name": "errors", **sessions, "changes": 3, "failed": 2, "runs": 8},
+            ],
+        )
+
+    @pytest.mark.parametrize(
+        ("arguments", "expected"),
+        [
+            ("--last 12", ["alternates", "earlier", "errors"]),
+            ("--changes 1", ["alternates", "errors", "earlier", "broken"]),
+            ("--limit 1", ["alternates"]),
+            ("--last 1", []),
+        ],
     )
-    return suite
+    def test_options_select_tests(self, arguments: str, expected: list[str], call: Call) -> None:
+        code, out, err = call("flaky", SUITE, *arguments.split())
+        assert (code, [row["name"] for row in rows(out)], err) == (0, expected, "")
+
+    def test_table_for_80_columns(self, call: Call) -> None:
+        code, out, err = call("flaky", SUITE, "--last", "12", "--format", "table")
+        assert (code, err) == (0, "")
+        assert [line.rstrip() for line in out.splitlines()] == [
+            f"{SUITE}, branch main",
+            "CHANGES   FAILED  RECENT        TEST",
+            "     11  6 of 12  ▂█▂█▂█▂█▂█▂█  tests/cart/test_total.py > CartTest > alternates",
+            "      4  2 of 12  ▂█▂█▂▂▂▂▂▂▂▂  tests/cart/test_total.py > CartTest > earlier",
+            "      3  2 of 10  ▂▂▂▂▂▂·▂·█▂█  tests/cart/test_total.py > CartTest > errors",
+            "RECENT: ▂ passed, █ failed, · neither; the newest is on the right",
+            "",
+            "3 flaky tests in 12 sessions, #1 to #12",
+        ]
+
+    def test_markdown(self, call: Call) -> None:
+        code, out, err = call("flaky", SUITE, "--format", "markdown")
+        assert (code, err) == (0, "")
+        assert "## 2 flaky tests in 10 sessions, #3 to #12\n" in out
+        assert "CartTest &#62; errors</code> 3 changes, failed in 2 of 8\n" in out
 
 
-@pytest.mark.usefixtures("suite")
-def test_jsonl_has_the_counts_of_the_last_ten_sessions(call: Call) -> None:
-    code, out, err = call("flaky", SUITE)
-    assert (code, err) == (0, "")
-    names = {"key": SUITE, "workspace": "acme", "project": "shop", "suite_id": "a"}
-    test = {"test_group_name": "tests/cart/test_total.py", "classname": "CartTest"}
-    sessions = {"branch": "main", "oldest": 3, "newest": 12}
-    assert rows(out) == [
-        {**names, **test, "name": "alternates", **sessions, "changes": 9, "failed": 5, "runs": 10},
-        {**names, **test, "name": "errors", **sessions, "changes": 3, "failed": 2, "runs": 8},
-    ]
-
-
-@pytest.mark.usefixtures("suite")
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        (["--last", "12"], ["alternates", "earlier", "errors"]),
-        (["--changes", "1"], ["alternates", "errors", "earlier", "broken"]),
-        (["--limit", "1"], ["alternates"]),
-        (["--last", "1"], []),
-    ],
-)
-def test_options_select_tests(arguments: list[str], expected: list[str], call: Call) -> None:
-    code, out, err = call("flaky", SUITE, *arguments)
-    assert (code, [row["name"] for row in rows(out)], err) == (0, expected, "")
-
-
-@pytest.mark.usefixtures("suite")
-def test_table_for_80_columns(call: Call) -> None:
-    code, out, err = call("flaky", SUITE, "--last", "12", "--format", "table")
-    assert (code, err) == (0, "")
-    assert [line.rstrip() for line in out.splitlines()] == [
-        f"{SUITE}, branch main",
-        "CHANGES   FAILED  RECENT        TEST",
-        "     11  6 of 12  ▂█▂█▂█▂█▂█▂█  tests/cart/test_total.py > CartTest > alternates",
-        "      4  2 of 12  ▂█▂█▂▂▂▂▂▂▂▂  tests/cart/test_total.py > CartTest > earlier",
-        "      3  2 of 10  ▂▂▂▂▂▂·▂·█▂█  tests/cart/test_total.py > CartTest > errors",
-        "RECENT: ▂ passed, █ failed, · neither; the newest is on the right",
-        "",
-        "3 flaky tests in 12 sessions, #1 to #12",
-    ]
-
-
-@pytest.mark.usefixtures("suite")
-def test_markdown(call: Call) -> None:
-    code, out, err = call("flaky", SUITE, "--format", "markdown")
-    assert (code, err) == (0, "")
-    assert "## 2 flaky tests in 10 sessions, #3 to #12\n" in out
-    assert "CartTest &#62; errors</code> 3 changes, failed in 2 of 8\n" in out
-
-
-def test_table_is_limited_to_20_tests_by_default(fake: FakeBuddy, call: Call) -> None:
-    add_runs(fake.add_suite("acme", "shop", "a"), **{f"t{number}": "PFPF" for number in range(25)})
+def test_table_has_20_tests_by_default(suite: FakeSuite, call: Call) -> None:
+    add_runs(suite, **{f"t{number}": "PFPF" for number in range(25)})
     for arguments, count, message in (
         ([], 20, "for the other 5 tests add --limit N\n"),
         (["--limit", "25"], 25, ""),
@@ -101,10 +102,61 @@ def test_table_is_limited_to_20_tests_by_default(fake: FakeBuddy, call: Call) ->
     assert len(rows(call("flaky", SUITE).out)) == 25
 
 
-def test_test_that_fails_on_another_branch_is_not_flaky(fake: FakeBuddy, call: Call) -> None:
-    suite = fake.add_suite("acme", "shop", "a")
+def test_test_that_fails_on_another_branch_is_not_flaky(suite: FakeSuite, call: Call) -> None:
     for branch, status in 5 * (("main", "PASSED"), ("fix", "FAILED")):
         suite.create(branch, cases=[{"name": "x", "status": status}])
     for arguments, changes in ([], []), (["--branch", "fix"], []), (["--all-branches"], [(None, 9)]):
         found = rows(call("flaky", SUITE, *arguments).out)
         assert [(row["branch"], row["changes"]) for row in found] == changes
+
+
+class TestSameCommit:
+    @pytest.fixture
+    def retested(self, suite: FakeSuite) -> None:
+        """`pays` is flaky on a branch. `adds` was broken by one commit, and fixed by another."""
+
+        def add(revision: str, failing: str = "", **fields: Any) -> None:
+            cases = [{"name": name, "status": "FAILED" if name == failing else "PASSED"} for name in ("pays", "adds")]
+            suite.create(revision=revision, cases=cases, **fields)
+
+        suite.create(status="ERROR", revision=FLAKY, cases=[{"name": "old", "status": "FAILED"}])
+        for _ in range(95):
+            suite.create(status="SUCCESSFUL")
+        add(FLAKY, "pays", branch="fix")
+        for revision, failing in ((BROKEN, "adds"), (BROKEN, "adds"), (GREEN, ""), (GREEN, "")):
+            add(revision, failing)
+        add(FLAKY, branch="fix", ref_type="PULL_REQUEST")
+
+    @pytest.mark.usefixtures("retested")
+    @pytest.mark.parametrize(("source", "requests"), [("api", 5), ("database", 0)])
+    def test_reads_only_commits_that_were_tested_again(
+        self, source: str, requests: int, call: Call, fake: FakeBuddy, tmp_path: Path
+    ) -> None:
+        """One request for 100 sessions, one for each of four sessions. The session before the last 100 is too old."""
+        path = tmp_path / "sessions.db"
+        sync_database(fake, path, cases="all")
+        fake.requests.clear()
+        code, out, err = call("flaky", SUITE, "--same-commit", *(["--db", str(path)] if source == "database" else []))
+        (row,) = rows(out)
+        assert (code, row["name"], row["revisions"], row["failed"], row["runs"]) == (0, "pays", [FLAKY], 1, 2)
+        assert (row["branch"], row["oldest"], row["newest"]) == (None, 3, 102)
+        assert err == f"4 sessions of 2 commits tested again, {requests} requests\n"
+        assert len(fake.requests) == requests
+
+    @pytest.mark.usefixtures("retested")
+    def test_texts(self, call: Call) -> None:
+        table = call("flaky", SUITE, "--same-commit", "--format", "table").out
+        assert [line.rstrip() for line in table.splitlines()] == [
+            f"{SUITE}, all branches",
+            "COMMITS  NEWEST   FAILED  TEST",
+            "      1  aaaaaaa  1 of 2  tests/cart/test_total.py > CartTest > pays",
+            "",
+            "1 test passed and failed on the same commit, in 100 sessions, #3 to #102",
+        ]
+        markdown = call("flaky", SUITE, "--same-commit", "--format", "markdown").out
+        assert "1 test passed and failed on the same commit, in 100 sessions, #3 to #102" in markdown
+        assert "failed in 1 of 2 sessions of 1 commit, the newest <code>aaaaaaa</code>" in markdown
+
+    def test_no_commit_was_tested_again(self, call: Call, suite: FakeSuite) -> None:
+        suite.populate(3)
+        assert call("flaky", SUITE, "--same-commit") == (0, "", "0 sessions of 0 commits tested again, 1 request\n")

@@ -14,6 +14,7 @@ from helpers.command_line import Call, rows, sync_database
 SUITE = "acme/shop/a"
 GATE = ("--baseline", "main", "--exit-code")
 TODAY = datetime.now(UTC).date()
+each_gate = pytest.mark.parametrize("gate", [GATE, ["--exit-code"]], ids=["baseline", "alone"])
 
 
 @pytest.fixture
@@ -93,13 +94,8 @@ class TestVerdicts:
         markdown = call(*words, "--format", "markdown").out
         assert "## ❌ 2 new failures, 1 known, 1 flaky, 1 quarantined: <code>fix</code> <a href=" in markdown
         assert "### Causes\n\n- 1 test: <code>AssertionError&#58; late is lost</code>\n- 1 test: " in markdown
-        assert [line for line in markdown.splitlines() if line.startswith("###")] == [
-            "### Causes",
-            "### New (2)",
-            "### Known (1)",
-            "### Flaky (1)",
-            "### Quarantined (1)",
-        ]
+        titles = ["Causes", "New (2)", "Known (1)", "Flaky (1)", "Quarantined (1)"]
+        assert [line[4:] for line in markdown.splitlines() if line.startswith("###")] == titles
         assert f"\nQuarantine of <code>&#42;late</code> ended on {TODAY - timedelta(1)}\n" in markdown
 
 
@@ -137,6 +133,7 @@ def test_more_sessions_excuse_more(last: str | None, verdict: str, code: int, su
     assert (result.code, [row["baseline"] for row in rows(result.out)]) == (code, [verdict])
 
 
+@each_gate
 class TestCommit:
     @pytest.mark.parametrize(
         ("failing", "arguments", "expected"),
@@ -149,7 +146,6 @@ class TestCommit:
             (["", ""], [], []),
         ],
     )
-    @pytest.mark.parametrize("gate", [GATE, ["--exit-code"]], ids=["baseline", "alone"])
     def test_all_its_finished_sessions_are_judged(
         self,
         gate: list[str],
@@ -166,13 +162,11 @@ class TestCommit:
         code, out, err = call("failures", SUITE, "f00df00", *gate, *arguments)
         assert (code, sorted(row["name"] for row in rows(out)), err) == (bool(expected), expected, "")
 
-    @pytest.mark.parametrize("gate", [GATE, ["--exit-code"]], ids=["baseline", "alone"])
     def test_session_without_verdict_has_none(self, gate: list[str], suite: FakeSuite, call: Call) -> None:
         add(suite)
         add(suite, branch="fix", status="IN_PROGRESS")
-        code, out, err = call("failures", SUITE, "2", *gate)
-        assert (code, out) == (5, "")
-        assert err == "error: session #2 neither passed nor failed: wait until it has finished\n"
+        error = "error: session #2 neither passed nor failed: wait until it has finished\n"
+        assert call("failures", SUITE, "2", *gate) == (5, "", error)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +178,7 @@ class TestCommit:
         ("jsonl", ""),
     ],
 )
-@pytest.mark.parametrize("gate", [GATE, ["--exit-code"]], ids=["baseline", "alone"])
+@each_gate
 def test_session_that_failed_without_a_failing_test_is_red(
     gate: list[str], output_format: str, shown: str, suite: FakeSuite, call: Call
 ) -> None:
@@ -202,11 +196,8 @@ def test_deleted_session_is_no_verdict(deleted: str, fake: FakeBuddy, suite: Fak
     add(suite, "pays", id="main")
     add(suite, "pays", id="judged", branch="fix")
     fake.on_request = lambda request: fake.inject(Fault.status(404)) if f"/{deleted}/" in request.path else None
-    assert call("failures", SUITE, "judged", *GATE) == (
-        5,
-        "",
-        f"error: the finished sessions of {SUITE} were deleted: try again later\n",
-    )
+    error = f"error: the finished sessions of {SUITE} were deleted: try again later\n"
+    assert call("failures", SUITE, "judged", *GATE) == (5, "", error)
 
 
 def test_green_sessions_of_the_baseline_cost_no_request(fake: FakeBuddy, suite: FakeSuite, call: Call) -> None:

@@ -60,15 +60,12 @@ def serve_until(
     return seen[-1]
 
 
-def test_serves_the_requested_number_of_sessions(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("arguments", "count"), [([], 400), (["--sessions", "250"], 250)])
+def test_first_suite(
+    arguments: list[str], count: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert len(serve_until(bool, monkeypatch, "--sessions", "250")) == 250
+    assert len(serve_until(bool, monkeypatch, *arguments)) == count
     assert "buddy-sessions list acme/storefront/MNbyVedg" in capsys.readouterr().err
-
-
-def test_serves_realistic_suites_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert len(serve_until(bool, monkeypatch)) == 400
 
 
 def test_port_that_is_taken_is_one_line(fake: FakeBuddy, call: Call) -> None:
@@ -78,9 +75,6 @@ def test_port_that_is_taken_is_one_line(fake: FakeBuddy, call: Call) -> None:
 
 
 def test_live_sessions_start_and_finish(monkeypatch: pytest.MonkeyPatch) -> None:
-    def has_new_sessions(sessions: list[Any]) -> bool:
-        return len(sessions) > 2
-
-    newest, *others = serve_until(has_new_sessions, monkeypatch, "--sessions", "0", "--live", "0.01")
+    newest, *others = serve_until(lambda sessions: len(sessions) > 2, monkeypatch, "--sessions", "0", "--live", "0.01")
     assert newest["status"] == "IN_PROGRESS"
     assert all(session["finish_date"] for session in others)

@@ -33,36 +33,35 @@ def finished(suites: dict[str, FakeSuite]) -> dict[str, FakeSuite]:
     return suites
 
 
-class TestOptions:
-    def test_after_and_branch_select_sessions(self, call: Call, suites: dict[str, FakeSuite], path: Path) -> None:
-        assert call("sync", A, B, "--db", str(path), "--after", "240").code == 0
-        assert query(path, COUNTS) == [("a", 10)]
-        suites[B].create(branch="only/here")
-        assert call("sync", A, B, "--db", str(path), "--branch", "only/here").code == 0
-        assert query(path, "SELECT relative_id FROM sessions WHERE suite_id = 'b'") == [(4,)]
+def test_after_and_branch_select_sessions(call: Call, suites: dict[str, FakeSuite], path: Path) -> None:
+    assert call("sync", A, B, "--db", str(path), "--after", "240").code == 0
+    assert query(path, COUNTS) == [("a", 10)]
+    suites[B].create(branch="only/here")
+    assert call("sync", A, B, "--db", str(path), "--branch", "only/here").code == 0
+    assert query(path, "SELECT relative_id FROM sessions WHERE suite_id = 'b'") == [(4,)]
 
 
-class TestSync:
-    @pytest.mark.usefixtures("finished")
-    def test_unchanged_suite_costs_one_request(self, call: Call, fake: FakeBuddy, path: Path) -> None:
-        arguments = ("sync", A, B, "--db", str(path))
-        code, out, err = call(*arguments)
-        assert (code, out) == (0, "")
-        summary, note = err.splitlines()
-        assert summary.startswith("2 suites, 253 new or changed sessions, ")
-        assert note == f"Wrote {path} (253 new or changed sessions)"
-        assert query(path, COUNTS) == [("a", 250), ("b", 3)]
-        fake.requests.clear()
-        assert call(*arguments).err.startswith("2 suites, 0 new or changed sessions, 2 requests in ")
-        assert len(fake.requests) == 2
+@pytest.mark.usefixtures("finished")
+def test_unchanged_suite_costs_one_request(call: Call, fake: FakeBuddy, path: Path) -> None:
+    arguments = ("sync", A, B, "--db", str(path))
+    code, out, err = call(*arguments)
+    assert (code, out) == (0, "")
+    summary, note = err.splitlines()
+    assert summary.startswith("2 suites, 253 new or changed sessions, ")
+    assert note == f"Wrote {path} (253 new or changed sessions)"
+    assert query(path, COUNTS) == [("a", 250), ("b", 3)]
+    fake.requests.clear()
+    assert call(*arguments).err.startswith("2 suites, 0 new or changed sessions, 2 requests in ")
+    assert len(fake.requests) == 2
 
-    @pytest.mark.usefixtures("suites")
-    def test_terminal_gets_a_summary_of_new_sessions(self, monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
-        for expected in ([["KEY", "NEW"], [A, "250"], ["PASS:", "the"], ["RECENT:", "▂"]], []):
-            terminal = use_terminal(monkeypatch, "stdout")
-            assert run(["sync", A, "--db", str(path)]) == 0
-            lines = [line.split() for line in terminal.getvalue().splitlines()]
-            assert [line[:2] for line in lines] == expected
+
+@pytest.mark.usefixtures("suites")
+def test_terminal_gets_a_summary_of_new_sessions(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
+    for expected in ([["KEY", "NEW"], [A, "250"], ["PASS:", "the"], ["RECENT:", "▂"]], []):
+        terminal = use_terminal(monkeypatch, "stdout")
+        assert run(["sync", A, "--db", str(path)]) == 0
+        lines = [line.split() for line in terminal.getvalue().splitlines()]
+        assert [line[:2] for line in lines] == expected
 
 
 class TestCases:
@@ -100,58 +99,46 @@ class TestCases:
         assert re.search(r"20 sessions · \d+ of 1,000 test cases · ", terminal.getvalue())
 
 
-class TestFull:
-    @pytest.fixture
-    def database(self, call: Call, finished: dict[str, FakeSuite], path: Path) -> Path:
-        """A complete database of two suites."""
-        assert finished
-        assert call("sync", A, B, "--db", str(path)).code == 0
-        return path
-
-    @pytest.mark.parametrize(
-        ("damage", "found"),
-        [
-            (
-                "DELETE FROM session_rows WHERE {a} AND relative_id IN (70, 71)",
-                "2 sessions that were not saved",
-            ),
-            (
-                "UPDATE session_rows SET missing_since = 'now', missing_by = 1 WHERE {a} AND relative_id = 70",
-                "0 sessions that were not saved, and 1 marked as missing",
-            ),
-        ],
-        ids=["lost", "marked"],
-    )
-    def test_damage_is_reported_and_repaired(
-        self, damage: str, found: str, call: Call, database: Path, suites: dict[str, FakeSuite]
-    ) -> None:
-        execute(database, damage.format(a="suite = (SELECT number FROM suite_rows WHERE suite_id = 'a')"))
-        code, _, err = call("sync", A, B, "--db", str(database), "--full")
-        assert (code, err.count("the full check found")) == (0, 1)
-        assert err.startswith(f"{A}: the full check found {found}")
-        assert query(database, COUNTS) == [("a", 250), ("b", 3)]
-        assert not query(database, "SELECT id FROM sessions WHERE missing_since IS NOT NULL")
-        assert NOTHING_WRONG in call("sync", *suites, "--db", str(database), "--full").err
+@pytest.mark.parametrize(
+    ("damage", "found"),
+    [
+        ("DELETE FROM session_rows WHERE {a} AND relative_id IN (70, 71)", "2 sessions that were not saved"),
+        (
+            "UPDATE session_rows SET missing_since = 'now', missing_by = 1 WHERE {a} AND relative_id = 70",
+            "0 sessions that were not saved, and 1 marked as missing",
+        ),
+    ],
+    ids=["lost", "marked"],
+)
+def test_full_check_reports_and_repairs_damage(
+    damage: str, found: str, call: Call, path: Path, finished: dict[str, FakeSuite]
+) -> None:
+    assert call("sync", A, B, "--db", str(path)).code == 0
+    execute(path, damage.format(a="suite = (SELECT number FROM suite_rows WHERE suite_id = 'a')"))
+    code, _, err = call("sync", A, B, "--db", str(path), "--full")
+    assert (code, err.count("the full check found")) == (0, 1)
+    assert err.startswith(f"{A}: the full check found {found}")
+    assert query(path, COUNTS) == [("a", 250), ("b", 3)]
+    assert NOTHING_WRONG in call("sync", *finished, "--db", str(path), "--full").err
 
 
-class TestFailures:
-    @pytest.mark.usefixtures("suites")
-    def test_failed_suite_is_continued_by_the_next_sync(
-        self, call: Call, fake: FakeBuddy, path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        terminal = use_terminal(monkeypatch, "stdout")
-        fake.on_request = lambda request: fake.inject(Fault.status(404)) if request.page == 2 else None
-        code, _, err = call("sync", A, B, "--db", str(path), "--concurrency", "1")
-        assert (code, dict(query(path, COUNTS))["b"]) == (3, 3)
-        assert dict(query(path, COUNTS))["a"] in {100, 200}
-        assert [line.split()[0] for line in terminal.getvalue().splitlines()] == ["KEY", B, "PASS:", "RECENT:"]
-        summary, note, failed = err.splitlines()
-        assert summary.startswith("2 suites, 1 failed, ")
-        assert re.fullmatch(rf"Wrote {path} \([12]03 new or changed sessions, the next sync reads the rest\)", note)
-        assert failed.startswith(f"failed: {A}: ")
-        fake.on_request = None
-        assert call("sync", A, B, "--db", str(path)).code == 0
-        assert query(path, COUNTS) == [("a", 250), ("b", 3)]
-        code, _, err = call("sync", A, "acme/shop/none", "acme/none", "--db", str(path))
-        assert (code, err.startswith("2 suites, 1 failed, 1 project failed, ")) == (3, True)
-        assert f"Wrote {path} (0 new or changed sessions)\n" in err  # there is no rest
+@pytest.mark.usefixtures("suites")
+def test_failed_suite_is_continued_by_the_next_sync(
+    call: Call, fake: FakeBuddy, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = use_terminal(monkeypatch, "stdout")
+    fake.on_request = lambda request: fake.inject(Fault.status(404)) if request.page == 2 else None
+    code, _, err = call("sync", A, B, "--db", str(path), "--concurrency", "1")
+    assert (code, dict(query(path, COUNTS))["b"]) == (3, 3)
+    assert dict(query(path, COUNTS))["a"] in {100, 200}
+    assert [line.split()[0] for line in terminal.getvalue().splitlines()] == ["KEY", B, "PASS:", "RECENT:"]
+    summary, note, failed = err.splitlines()
+    assert summary.startswith("2 suites, 1 failed, ")
+    assert re.fullmatch(rf"Wrote {path} \([12]03 new or changed sessions, the next sync reads the rest\)", note)
+    assert failed.startswith(f"failed: {A}: ")
+    fake.on_request = None
+    assert call("sync", A, B, "--db", str(path)).code == 0
+    assert query(path, COUNTS) == [("a", 250), ("b", 3)]
+    code, _, err = call("sync", A, "acme/shop/none", "acme/none", "--db", str(path))
+    assert (code, err.startswith("2 suites, 1 failed, 1 project failed, ")) == (3, True)
+    assert f"Wrote {path} (0 new or changed sessions)\n" in err  # there is no rest

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -40,56 +40,28 @@ def test_session_that_finishes_meanwhile(call: Call, fake: FakeBuddy, suite: Fak
 
 
 @pytest.mark.parametrize(
-    ("arguments", "prepare", "code", "message"),
+    ("arguments", "session", "code", "message"),
     [
-        pytest.param(
-            ["--appear-timeout", "1s"],
-            lambda fake, suite: suite.create(),
-            5,
-            f"error: no session of {A} (revision 5ff36f3) appeared within 1 s: check that its tests have started, or "
-            "wait longer\n",
-            id="none appeared",
-        ),
-        pytest.param(
-            ["--count", "2", "--timeout", "1s"],
-            lambda fake, suite: suite.create(revision=SHA, status="SUCCESSFUL"),
-            5,
-            f"error: only 1 of 2 sessions (#1) of {A} (revision 5ff36f3) appeared within 1 s: ",
-            id="too few appeared",
-        ),
-        pytest.param(
-            ["--branch", "mian", "--timeout", "1s"],
-            lambda fake, suite: suite.create(),
-            5,
-            f"\nno session of branch 'mian' in {A}: its latest sessions are of main\n",
-            id="unknown branch",
-        ),
-        pytest.param(
-            ["--timeout", "1s"],
-            lambda fake, suite: suite.create(revision=SHA),
-            6,
-            f"error: #1 of {A} (revision 5ff36f3) did not finish within 1 s: wait longer\n",
-            id="not finished",
-        ),
-        pytest.param(
-            ["--timeout", "1s", "--attempts", "1"],
-            lambda fake, suite: fake.inject(Fault.status(503), times=9),
-            7,
-            "; the last look failed: HTTP 503 (injected fault) (503)\n",
-            id="server that is down",
-        ),
+        ("--appear-timeout 1s", {}, 5, f"error: no session of {A} (revision 5ff36f3) appeared within 1 s: "),
+        ("--count 2", {"revision": SHA, "status": "SUCCESSFUL"}, 5, "error: only 1 of 2 sessions (#1) of "),
+        ("--branch mian", {}, 5, f"\nno session of branch 'mian' in {A}: its latest sessions are of main\n"),
+        ("", {"revision": SHA}, 6, f"error: #1 of {A} (revision 5ff36f3) did not finish within 1 s: wait longer\n"),
+        ("--attempts 1", None, 7, "; the last look failed: HTTP 503 (injected fault) (503)\n"),
     ],
+    ids=["none appeared", "too few appeared", "unknown branch", "not finished", "server that is down"],
 )
 def test_exit_codes_tell_why(
     call: Call,
     fake: FakeBuddy,
     suite: FakeSuite,
-    arguments: list[str],
-    prepare: Callable[[FakeBuddy, FakeSuite], object],
+    arguments: str,
+    session: dict[str, Any] | None,
     code: int,
     message: str,
 ) -> None:
-    prepare(fake, suite)
-    result = call("wait", A, "--revision", SHA[:7], *arguments, "--exit-code")
-    assert (result.code, result.out) == (code, "")
-    assert message in result.err
+    if session is None:
+        fake.inject(Fault.status(503), times=9)
+    else:
+        suite.create(**session)
+    result = call("wait", A, "--revision", SHA[:7], "--timeout", "1s", *arguments.split(), "--exit-code")
+    assert (result.code, result.out, message in result.err) == (code, "", True), result.err
