@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from itertools import chain
@@ -43,7 +43,9 @@ class FlatColumns:
 
     def values(self, row: Row) -> list[Any]:
         """Return the values of a row. Enums and times are texts."""
-        values = _find_converter()([row[name] for name in self._columns])
+        msgspec = find_msgspec()
+        values = [row[name] for name in self._columns]
+        values = list(map(_convert, values)) if msgspec is None else msgspec.to_builtins(values)
         for index, fields in self._nested:
             members = values[index] or {}
             values[index : index + 1] = [members.get(field) for field in fields]
@@ -51,18 +53,20 @@ class FlatColumns:
 
 
 @cache
-def _find_converter() -> Callable[[list[Any]], list[Any]]:
-    """Return the function that converts values to those of JSON: by msgspec, if it is installed."""
+def find_msgspec() -> Any:
+    """Return the module msgspec, which converts values faster; None if it is not installed."""
     try:
         import msgspec  # noqa: PLC0415 - optional, and too slow to import before the first row
     except ImportError:
-        return _convert
-    return msgspec.to_builtins
+        return None
+    return msgspec
 
 
-def _convert(values: list[Any]) -> list[Any]:
-    texts = [str(value) if isinstance(value, str) else value for value in values]  # also an enum
-    return [unstructure_time(value) if isinstance(value, datetime) else value for value in texts]
+def _convert(value: Any) -> Any:
+    """Return a value of a row as a value of JSON."""
+    if isinstance(value, str):
+        return str(value)  # also an enum
+    return unstructure_time(value) if isinstance(value, datetime) else value
 
 
 _FLAT_SESSION, _FLAT_CASE = FlatColumns(SESSION_COLUMNS), FlatColumns(CASE_COLUMNS)

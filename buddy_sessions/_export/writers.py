@@ -6,12 +6,11 @@ import csv
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
 from io import TextIOWrapper
 from typing import Any, TextIO, TypeAlias
 
 from .._decoding.hooks import unstructure_time
-from .rows import FlatColumns, Row
+from .rows import FlatColumns, Row, find_msgspec
 
 _FORMULA_STARTS = frozenset("=+-@\t\r")
 """The first characters by which a spreadsheet recognises a formula (OWASP, CSV injection)."""
@@ -59,10 +58,10 @@ class JsonLines(RowWriter):
         self._stream.flush()
 
     def _encode(self, rows: list[Row]) -> bytes:
-        encode_lines = _fast_encoder()
-        if encode_lines is not None:
+        msgspec = find_msgspec()
+        if msgspec is not None:
             try:
-                return encode_lines(rows)
+                return bytes(msgspec.json.Encoder().encode_lines(rows))
             except UnicodeEncodeError:  # a lone surrogate, which JSON allows and UTF-8 does not
                 pass
         return b"".join([self._encode_line(f"{_dump_json(row)}\n") for row in rows])
@@ -108,16 +107,6 @@ def use_utf8(stream: TextIO) -> None:
     if isinstance(stream, TextIOWrapper):
         # A lone surrogate, which JSON allows and UTF-8 does not, becomes its JSON escape.
         stream.reconfigure(encoding="utf-8", errors="backslashreplace", newline="")
-
-
-@cache
-def _fast_encoder() -> Callable[[list[Row]], bytes] | None:
-    """Return the function that encodes rows by msgspec; None if msgspec is not installed."""
-    try:
-        import msgspec  # noqa: PLC0415 - optional, and too slow to import before the first row
-    except ImportError:
-        return None
-    return msgspec.json.Encoder().encode_lines
 
 
 def _dump_json(value: Any) -> str:
