@@ -17,10 +17,7 @@ from ..formats.formatting import UNKNOWN, format_count, format_duration, one_lin
 from ..formats.tables import RECENT_LEGEND, ref_text
 from .suite_report import MAX_OTHERS, NEWEST, RECENT, Scope, SuiteReport, ended
 
-_MAX_MESSAGE = 300  # characters
-_MAX_CAUSES, _MAX_TESTS, _MAX_ROWS = 10, 5, 300  # of a suite, of a cause, of other branches
-_MAX_MARKS = 4  # what the failing tests of a suite were before
-_MAX_OPEN = 8  # red suites: if there are more, their failing tests are folded
+_MAX_ROWS = 300  # of other branches
 _STATES = ("newly red", "still red", "recovered")
 
 
@@ -43,12 +40,7 @@ def load_template() -> Any:
         percent=_percent,
         ref_text=ref_text,
         web_url=web_url,
-        MAX_CAUSES=_MAX_CAUSES,
-        MAX_MARKS=_MAX_MARKS,
-        MAX_MESSAGE=_MAX_MESSAGE,
-        MAX_OPEN=_MAX_OPEN,
         MAX_OTHERS=MAX_OTHERS,
-        MAX_TESTS=_MAX_TESTS,
         NEWEST=NEWEST,
         RECENT=RECENT,
         RECENT_LEGEND=RECENT_LEGEND,
