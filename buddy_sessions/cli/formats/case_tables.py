@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from buddy_sessions import Failure, Session, SuiteKey, TestCase, TestKey, TestRun, TestStatus
+from buddy_sessions import Session, SuiteKey, TestCase, TestKey, TestRun, TestStatus
 
 from ..output import Output
 from .failure_text import message_of
@@ -38,12 +38,6 @@ def name_text(key: TestKey) -> Text:
     """Return the name of a test, its last part in bold."""
     before, separator, name = one_line(str(key)).rpartition(" > ")
     return Text.assemble(before, separator, (name, "bold"))
-
-
-def message_text(failure: Failure) -> Text:
-    """Return the type and the message of a failure on one line, which a table cuts to the width of the terminal."""
-    text = one_line(message_of(failure)) or one_line((failure.text or "").partition("\n")[0])
-    return Text(text, "dim", no_wrap=True, overflow="ellipsis")
 
 
 def session_text(suite: SuiteKey, session: Session, now: datetime) -> Text:
@@ -110,6 +104,7 @@ def case_table(cases: Iterable[tuple[TestCase, str]]) -> Table:
         if remark:
             lines.append(Text(one_line(remark), "yellow"))
         if case.failure is not None:
-            lines.append(message_text(case.failure))
+            message = one_line(message_of(case.failure)) or one_line((case.failure.text or "").partition("\n")[0])
+            lines.append(Text(message, "dim", no_wrap=True, overflow="ellipsis"))
         table.add_row(outcome_text(case.status), format_test_time(case.time), Group(*lines))
     return table

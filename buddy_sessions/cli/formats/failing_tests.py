@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TypeVar
 
 from buddy_sessions import Session
 from buddy_sessions._export.rows import Row, suite_names
@@ -19,7 +18,6 @@ from .writers import session_case_row
 CAUSE_COLUMNS = ("workspace", "project", "suite_id", "relative_ids", "type", "template", "count", "new", "tests")
 """What `--group` prints of a cause. `new` is null without a baseline."""
 
-_T = TypeVar("_T")
 _CRASHED = "failed without a failing test"
 _MAX_FACTS = 3  # of one kind
 _MAX_PATTERN = 150  # characters
@@ -74,7 +72,7 @@ def failures_page(judgement: Judgement) -> Page:
         facts.append(f"Compared with {places(*baseline.sessions)}")
         facts += [
             f"Quarantine of {code(entry.pattern, limit=_MAX_PATTERN)} ended on {entry.until}"
-            for entry in _first(baseline.expired)
+            for entry in baseline.expired[:_MAX_FACTS]
         ]
     facts += crash_facts(judgement.crashed)
     sections = []
@@ -89,13 +87,14 @@ def failures_page(judgement: Judgement) -> Page:
 
 def print_crashed(output: Output, sessions: Sequence[Session]) -> None:
     """Print why sessions failed without a failing test."""
-    for session in _first(sessions):
+    for session in sessions[:_MAX_FACTS]:
         output.print_line(f"session #{session.relative_id} {_CRASHED}: {one_line(_reason(session))}")
 
 
 def crash_facts(sessions: Sequence[Session]) -> list[str]:
     """Return why sessions failed without a failing test, in Markdown."""
-    return [f"Session #{session.relative_id} {_CRASHED}: {code(_reason(session))}" for session in _first(sessions)]
+    crashed = sessions[:_MAX_FACTS]
+    return [f"Session #{session.relative_id} {_CRASHED}: {code(_reason(session))}" for session in crashed]
 
 
 def _remark(test: FailingTest) -> str:
@@ -125,8 +124,3 @@ def _verdict(judgement: Judgement) -> str:
 
 def _reason(session: Session) -> str:
     return session.error_message or "Buddy gives no reason"
-
-
-def _first(items: Sequence[_T]) -> Sequence[_T]:
-    """Return as many items as a page has space for."""
-    return items[:_MAX_FACTS]

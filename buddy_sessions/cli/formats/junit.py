@@ -61,7 +61,7 @@ def _totals(tests: Sequence[FailingTest]) -> dict[str, str]:
         "failures": str(kinds.count("failure")),
         "errors": str(kinds.count("error")),
         "skipped": str(kinds.count("skipped")),
-        "time": _seconds(sum(test.case.time or 0 for test in tests)),
+        "time": f"{sum(test.case.time or 0 for test in tests):.3f}",
     }
 
 
@@ -71,7 +71,7 @@ def _case_element(test: FailingTest) -> ET.Element:
         "testcase",
         classname=_clean(case.classname or case.test_group_name or ""),
         name=_clean(case.name),
-        time=_seconds(case.time or 0),
+        time=f"{case.time or 0:.3f}",
     )
     failure = _failure(case)
     if test.excuse:
@@ -87,10 +87,6 @@ def _case_element(test: FailingTest) -> ET.Element:
 
 def _failure(case: TestCase) -> Failure:
     return case.failure or Failure(kind="error" if case.status == TestStatus.ERROR else "failure")
-
-
-def _seconds(seconds: float) -> str:
-    return f"{seconds:.3f}"
 
 
 def _clean(text: str) -> str:
