@@ -1,14 +1,21 @@
-"""A parser of HTML pages that reports mistakes."""
+"""A parser of HTML pages, also of rendered Markdown, that reports mistakes."""
 
 from __future__ import annotations
 
 from html.parser import HTMLParser
 
-_VOID_TAGS = frozenset({"meta", "wbr", "path", "circle"})
-"""Tags without an end tag: void in HTML, or written as `<path />` in SVG."""
+_VOID_TAGS = frozenset({"br", "hr", "img", "meta"})
+"""Tags without an end tag."""
 
 _INLINE_TAGS = frozenset({"a", "b", "code", "span", "time", "wbr"})
 """Tags that do not separate words."""
+
+HOSTILE = (
+    "a`b``c </details></code> | @everyone [x](javascript:alert(1)) \x1b[31mred\x1b[0m \x00 \u202e \ud800 #1 :smile:"
+    " &lt; <script>alert(1)</script> www.evil.example https://evil.example a@evil.example *b* _i_ $x$ \\`"
+    " ![i](http://x/y.png)\n```\n````\n\n</details>\n\n# heading\n\n- item\n\n    code\n\n| a | b |\n| - | - |\n<!-- "
+)
+"""A name or a message that tries to be everything but text."""
 
 
 class HtmlPage(HTMLParser):
@@ -53,7 +60,16 @@ class HtmlPage(HTMLParser):
     @property
     def text(self) -> str:
         """The visible text, with single spaces."""
-        return " ".join("".join(self._texts).split())
+        return " ".join(self.raw_text.split())
+
+    @property
+    def raw_text(self) -> str:
+        """The visible text, with its lines, and without zero-width spaces."""
+        return "".join(self._texts).replace("\u200b", "")
+
+    def count(self, tag: str) -> int:
+        """Return the number of tags with this name."""
+        return [name for name, _ in self.tags].count(tag)
 
     def values(self, name: str, tag: str | None = None) -> list[str]:
         """Return the values of an attribute, of these tags only."""

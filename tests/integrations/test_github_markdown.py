@@ -9,10 +9,10 @@ from cmarkgfm.cmark import Options  # type: ignore[import-untyped]  # has no typ
 from buddy_sessions.cli import run
 from buddy_sessions.testing import FakeBuddy
 from helpers.command_line import served
-from helpers.rendered_markdown import HOSTILE, Rendered, read_html
+from helpers.html_page import HOSTILE, HtmlPage
 
 
-def failures_page(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], text: str) -> Rendered:
+def failures_page(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], text: str) -> HtmlPage:
     """Return what GitHub shows of a session of 210 failing tests, all of whose texts are `text`."""
     failure = dict.fromkeys(("message", "type", "text"), text)
     with served(FakeBuddy()) as fake:
@@ -28,13 +28,15 @@ def failures_page(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
             pages.append(capsys.readouterr().out)
     markdown = "\n".join(pages)
     assert len(markdown.encode()) <= 130_000
-    return read_html(cmarkgfm.github_flavored_markdown_to_html(markdown, options=Options.CMARK_OPT_UNSAFE))
+    return HtmlPage(cmarkgfm.github_flavored_markdown_to_html(markdown, options=Options.CMARK_OPT_UNSAFE))
 
 
 def test_text_of_others_stays_text(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     hostile = failures_page(monkeypatch, capsys, HOSTILE)
     plain = failures_page(monkeypatch, capsys, "x" * 250)
-    assert set(hostile.tags) == set(plain.tags)
-    assert hostile.tags.count(("h3",)) == plain.tags.count(("h3",))
-    assert hostile.tags.count(("/details",)) == hostile.tags.count(("details",)) > 5
+    tags, plain_tags = ({(tag, *attrs.items()) for tag, attrs in page.tags} for page in (hostile, plain))
+    assert tags == plain_tags
+    assert hostile.count("h3") == plain.count("h3")
+    assert hostile.count("details") > 5
+    assert hostile.mistakes == []
     assert "<script>alert(1)</script>" in hostile.text

@@ -14,7 +14,7 @@ from buddy_sessions.cli.formats.failure_text import trace_of
 from buddy_sessions.cli.formats.formatting import one_line
 from buddy_sessions.cli.formats.markdown import Entry, Page, Section, code, headline, places, render_markdown
 from buddy_sessions.cli.judgement import FailingTest, find_causes
-from helpers.rendered_markdown import HOSTILE, Rendered, read_html
+from helpers.html_page import HOSTILE, HtmlPage
 
 SUITE = SuiteKey("acme", "shop", "a")
 
@@ -34,10 +34,12 @@ def page_of(*cases: TestCase, branch: str = "main", url: str = "https://app.budd
     return Page("failures", SUITE, title, facts, [Section("New", entries)], causes)
 
 
-def rendered(page: Page, *, max_bytes: int = 65_000) -> Rendered:
+def rendered(page: Page, *, max_bytes: int = 65_000) -> HtmlPage:
     markdown = render_markdown(page, max_bytes=max_bytes)
     assert len(markdown.encode()) <= max_bytes
-    return read_html(MarkdownIt("commonmark", {"html": True}).enable("table").render(markdown))
+    html = HtmlPage(MarkdownIt("commonmark", {"html": True}).enable("table").render(markdown))
+    assert html.mistakes == []
+    return html
 
 
 @pytest.mark.parametrize("text", [HOSTILE, "`" * 1_500, "é日😀" * 500, "@" * 1_500], ids=lambda text: text[0])
@@ -45,31 +47,29 @@ def test_5000_failing_tests_are_counted_within_the_size(text: str) -> None:
     cases = [failed(f"{text} {number}", f"{number % 50} {text[:100]}", text) for number in range(5_000)]
     page = page_of(*cases, branch=text, url=f"https://{'x' * 250}.example")
     for max_bytes in (16_000, 65_000):
-        tags, shown = rendered(page, max_bytes=max_bytes)
-        *_, last = shown.rstrip().splitlines()
-        assert last.startswith(f"Left out, to fit in {max_bytes:,} bytes: ")
-        (more,) = re.findall(r"… and (\S+) more tests", shown)
-        after_title = tags[len(tags) - tags[::-1].index(("h3",)) :]
-        assert after_title.count(("li",)) - 1 + after_title.count(("summary",)) + int(more.replace(",", "")) == 5_000
+        html = rendered(page, max_bytes=max_bytes)
+        *_, last = html.raw_text.rstrip().splitlines()
+        assert last.strip().startswith(f"Left out, to fit in {max_bytes:,} bytes: ")
+        (more,) = re.findall(r"… and (\S+) more tests", html.text)
+        *_, after_title = " ".join(tag for tag, _ in html.tags).split("h3")
+        tags = after_title.split()
+        assert tags.count("li") - 1 + tags.count("summary") + int(more.replace(",", "")) == 5_000
 
 
 def test_traces_are_left_out_before_names_and_causes() -> None:
     """Of each cause, one trace remains."""
     cases = [failed(f"a{number:04}", f"order {number} is lost", f"first\n{'x' * 900}\nlast") for number in range(900)]
     cases += [failed(f"z{number}", "out of memory", f"freed\n{'y' * 900}") for number in range(2)]
-    tags, text = rendered(page_of(*cases))
-    assert [line for line in text.splitlines() if " tests: " in line] == [
-        "900 tests: order <number> is lost",
-        "2 tests: out of memory",
-    ]
-    assert 2 < tags.count(("details",)) < 60
-    assert "first\nxxx" in text
-    assert "freed" in text
-    assert text.count("a0") == 1_800
+    html = rendered(page_of(*cases))
+    assert "Causes 900 tests: order <number> is lost 2 tests: out of memory New (902)" in html.text
+    assert 2 < html.count("details") < 60
+    assert "first\nxxx" in html.raw_text
+    assert "freed" in html.text
+    assert html.text.count("a0") == 1_800
 
 
 def test_long_trace_keeps_both_ends() -> None:
-    _, text = rendered(page_of(failed("a", "lost", f"first\n{'x' * 99_999}\nlast"), failed("b", "")))
+    text = rendered(page_of(failed("a", "lost", f"first\n{'x' * 99_999}\nlast"), failed("b", ""))).raw_text
     assert "first\nxxx" in text
     assert "xxx\nlast" in text
     assert "characters left out" in text
@@ -87,10 +87,10 @@ def test_text_of_others_stays_text(name: str, message: str, text: str, branch: s
     found = rendered(page_of(failed(f"n{name}", f"m{message}", f"t{text}"), branch=f"b{branch}"))
     plain = rendered(page_of(failed("n", "m", "t"), branch="b"))
     assert found.tags == plain.tags
-    assert one_line(f"n{name}")[:250] in found.text
-    assert one_line(f"b{branch}")[:75] in found.text
+    assert one_line(f"n{name}")[:250] in found.raw_text
+    assert one_line(f"b{branch}")[:75] in found.raw_text
     for line in trace_of(Failure(kind="failure", text=f"t{text}"), limit=9_999).splitlines():
-        assert line in found.text
+        assert line in found.raw_text
 
 
 @pytest.mark.parametrize(
@@ -98,9 +98,9 @@ def test_text_of_others_stays_text(name: str, message: str, text: str, branch: s
     ["javascript:alert(1)", "data:text/html,x", "https://x/ onclick=x", "https://x\n", f"https://{'x' * 999}", ""],
 )
 def test_other_links_than_of_the_web_are_left_out(url: str) -> None:
-    tags, text = rendered(page_of(failed("a", "lost"), url=url))
-    assert "#1" in text
-    assert not [tag for tag in tags if tag[0] == "a"]
+    html = rendered(page_of(failed("a", "lost"), url=url))
+    assert "#1" in html.text
+    assert not html.count("a")
 
 
 def test_marker_is_the_same_for_each_page_of_a_suite() -> None:
