@@ -64,6 +64,23 @@ def test_database_and_api_give_the_same_result(
     assert not fake.requests
 
 
+def test_pruned_test_cases_are_left_out_or_an_error(fake: FakeBuddy, call: Call, tmp_path: Path) -> None:
+    """A gate must know all of its baseline."""
+    suite = fake.add_suite("acme", "shop", "b")
+    for date, status in (("2020-01-01T00:00:00Z", "FAILED"), (None, "PASSED"), (None, "FAILED")):
+        created = {} if date is None else {"create_date": date}
+        suite.create(cases=[{"name": "adds", "status": status}], revision="feedbeef", **created)
+    suite.create(cases=[{"name": "adds", "status": "FAILED"}])
+    db = ("--db", str(tmp_path / "sessions.db"))
+    sync_database(fake, tmp_path / "sessions.db", cases="all")
+    assert call("prune", *db, "--keep", "90d", "--cases-only").code == 0
+    (conflict,) = rows(call("flaky", "acme/shop/b", "--same-commit", *db).out)
+    assert (conflict["failed"], conflict["runs"]) == (1, 2)
+    code, out, err = call("failures", "acme/shop/b", "--baseline", "main", *db)
+    assert (code, out) == (2, "")
+    assert f"failing test cases of session {suite.sessions[-1]['id']} are not in " in err
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 class TestEachCommand:
     @pytest.mark.usefixtures("suite")
