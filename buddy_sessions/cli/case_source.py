@@ -78,11 +78,9 @@ class ApiCases:
 
     async def add_failure(self, suite: SuiteKey, session: Session, case: TestCase) -> TestCase:
         """Return a test case with its failure, as far as it is known: one request, unless it was read before."""
-        if case.has_details or not case.test_group_id:
-            return case
         try:
-            return await self._buddy.case(suite, session, case)
-        except NotFoundError:
+            return case if case.has_details else await self._buddy.case(suite, session, case)
+        except (NotFoundError, ConfigError):  # deleted meanwhile, or no URL can name it
             return case
 
     async def cases(self, suite: SuiteKey, session: Session) -> list[TestCase]:

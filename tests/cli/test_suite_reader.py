@@ -64,6 +64,13 @@ def test_database_and_api_give_the_same_result(
     assert not fake.requests
 
 
+@pytest.mark.parametrize("fields", [{"id": "\ud800"}, {"test_group_id": None}], ids=["id", "group"])
+def test_case_that_no_url_can_name_has_no_message(fields: dict[str, str | None], fake: FakeBuddy, call: Call) -> None:
+    fake.add_suite("acme", "shop", "b").create(cases=[{"name": "adds", "status": "FAILED", **fields}])
+    code, out, err = call("failures", "acme/shop/b")
+    assert (code, [(row["name"], row["failure"]) for row in rows(out)], err) == (0, [("adds", None)], "")
+
+
 def test_pruned_test_cases_are_left_out_or_an_error(fake: FakeBuddy, call: Call, tmp_path: Path) -> None:
     """A gate must know all of its baseline."""
     suite = fake.add_suite("acme", "shop", "b")
