@@ -13,15 +13,8 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 _DURATION = re.compile("([0-9]{1,5})([smhdw])")
 
 
-def parse_duration(text: str) -> timedelta:
-    """Return the duration that a text names: `30s`, `5m`, `2h`, `7d` or `2w`."""
-    duration = _find_duration(text)
-    if duration is None:
-        raise ValueError(f"{text!r} is not a duration: write a number and its unit, such as 30s, 5m, 2h or 7d")
-    return duration
-
-
 def _find_duration(text: str) -> timedelta | None:
+    """Return the duration that a text names: `30s`, `5m`, `2h`, `7d` or `2w`; None for another text."""
     match = _DURATION.fullmatch(text)
     return None if match is None else timedelta(**{_UNITS[match[2]]: int(match[1])})
 
@@ -45,7 +38,11 @@ def _convert_since(_: Any, tokens: Sequence[Token]) -> datetime:
 
 
 def _convert_duration(_: Any, tokens: Sequence[Token]) -> timedelta:
-    return parse_duration(tokens[0].value)
+    text = tokens[0].value
+    duration = _find_duration(text)
+    if duration is None:
+        raise ValueError(f"{text!r} is not a duration: write a number and its unit, such as 30s, 5m, 2h or 7d")
+    return duration
 
 
 def _convert_age(_: Any, tokens: Sequence[Token]) -> timedelta:
