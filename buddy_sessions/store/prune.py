@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from ..models import SuiteKey
-from .cases import forget_cases
 from .coverage import save_older
 from .file import BUSY_TIMEOUT, DatabaseFile
 from .suite_rows import last_commit, load_suite_row, save_suite_row
@@ -59,7 +58,7 @@ def prune_suite(file: DatabaseFile, key: SuiteKey, before: datetime, *, cases_on
         if suite.number is None:
             return 0
         old = {"suite": suite.number, "before": _to_text(before)}
-        count = _delete_cases(file, suite.number, old)
+        count = _delete_cases(file, old)
         if cases_only and count:
             save_suite_row(file, key, suite, suite._replace(cases_pruned_before=before.isoformat()))
         elif not cases_only:
@@ -97,12 +96,12 @@ def shrink_file(file: DatabaseFile) -> None:
         file.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT * 1000:.0f}")
 
 
-def _delete_cases(file: DatabaseFile, suite: int, old: Mapping[str, object]) -> int:
+def _delete_cases(file: DatabaseFile, old: Mapping[str, object]) -> int:
     """Delete the cases of old sessions. Return the number of sessions whose cases were read."""
-    sql = f"SELECT id {_OLD} AND number IN (SELECT session FROM case_reads)"
-    ids = [session_id for (session_id,) in file.execute(sql, old)]
-    forget_cases(file, suite, ids)
-    return len(ids)
+    of_sessions = f"WHERE session IN (SELECT number {_OLD})"
+    file.execute(f"DELETE FROM case_rows {of_sessions}", old)
+    file.execute(f"DELETE FROM case_groups {of_sessions}", old)
+    return file.execute(f"DELETE FROM case_reads {of_sessions}", old).rowcount
 
 
 def _drop_coverage(file: DatabaseFile, suite: int, old: Mapping[str, object], before: datetime) -> None:
