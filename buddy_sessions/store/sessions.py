@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 
 from ..models import Session, Suite, SuiteKey
+from .evidence import ALL_NUMBERS
 from .file import DatabaseFile
 from .intervals import Interval, union_all
 from .rows import FIELDS, OF_BRANCH, Members, branch_parameters, from_sql, to_session, to_sql
@@ -16,31 +17,22 @@ _PAGE_SIZE = 1000
 
 
 def load_sessions(
-    file: DatabaseFile,
-    key: SuiteKey,
-    *,
-    branch: str | None = None,
-    up_to: int | None = None,
-    limit: int | None = None,
+    file: DatabaseFile, key: SuiteKey, *, branch: str | None = None, up_to: int = ALL_NUMBERS[1], limit: int = -1
 ) -> list[Session]:
     """Return the sessions of a suite that are not deleted, newest first: at most `limit`, up to a `relative_id`."""
     sql = f"""
         SELECT {", ".join(FIELDS)} FROM sessions
         WHERE workspace = ? AND project = ? AND suite_id = ? AND deleted_at IS NULL AND {OF_BRANCH}
+        AND relative_id <= ? ORDER BY relative_id DESC LIMIT ?
     """
-    parameters: list[object] = [*key, *branch_parameters(branch)]
-    if up_to is not None:
-        sql += " AND relative_id <= ?"
-        parameters.append(up_to)
-    parameters.append(-1 if limit is None else limit)
-    rows = file.execute(f"{sql} ORDER BY relative_id DESC LIMIT ?", parameters)
     members: Members = {}
+    rows = file.execute(sql, (*key, *branch_parameters(branch), up_to, limit))
     return [to_session(row, members) for row in rows]
 
 
 async def load_pages(thread: DatabaseThread, key: SuiteKey, *, branch: str | None) -> AsyncIterator[list[Session]]:
     """Iterate over the sessions of `load_sessions` in lists of up to `_PAGE_SIZE`."""
-    last: int | None = None
+    last = ALL_NUMBERS[1]
     yielded = set[str]()  # the sessions with the `relative_id` `last`: after a wrong response, it may not be unique
     while True:
         limit = _PAGE_SIZE + len(yielded)
