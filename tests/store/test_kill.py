@@ -1,4 +1,4 @@
-"""Processes that are killed with SIGKILL while they read, sync and watch."""
+"""Processes that are killed with SIGKILL while they sync, prune and watch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import random
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,24 +25,9 @@ from helpers.stores import KEY, make_due, query
 pytestmark = pytest.mark.fault
 
 DATABASES = repeats(quick=1, thorough=1, long=9)
-READ_KILLS = repeats(quick=3, thorough=20)
 COMMAND_KILLS = repeats(quick=3, thorough=12)  # of the syncs into each database
 PRUNE_KILLS = repeats(quick=3, thorough=12)
 WATCH_KILLS = repeats(quick=3, thorough=13)
-
-READ = """
-import asyncio, os, sys
-from buddy_sessions import BuddyClient, Cursor
-
-async def main(suite, cursor, pause):
-    async with BuddyClient.from_env() as buddy:
-        paginator = buddy.sessions(suite, cursor=Cursor.parse(cursor) if cursor else None, per_page=20)
-        async for session in paginator:
-            os.write(1, f"{session.relative_id} {paginator.cursor}\\n".encode())
-            await asyncio.sleep(float(pause))
-
-asyncio.run(main(*sys.argv[1:]))
-"""
 
 COMMAND = """
 import sys
@@ -120,39 +105,6 @@ async def forks(fake: FakeBuddy) -> AsyncIterator[Forks]:
     yield Forks(parent)
     os.killpg(parent.pid, signal.SIGKILL)  # also the program that a failed test has not ended
     await parent.communicate()
-
-
-async def test_read_killed_many_times_resumes_without_loss_or_repetition(fake: FakeBuddy, forks: Forks) -> None:
-    chance = random.Random(11)
-    suite = fake.add_suite(*KEY).populate(1200)
-    stable = {session["relative_id"] for session in suite.sessions}
-
-    def change_list(_: object) -> None:
-        suite.create()
-        if chance.random() < 0.5:
-            deleted = chance.choice(suite.sessions)
-            suite.delete(deleted["id"])
-            stable.discard(deleted["relative_id"])
-
-    fake.on_request = change_list
-    seen: list[int] = []
-    cursor, kills, ended = "", 0, False
-    while not ended:
-        # The pauses let the kill arrive before the read ends.
-        await forks.start(READ, str(KEY), cursor, "0.001" if kills < READ_KILLS else "0")
-        lines: list[bytes] = []
-        if kills < READ_KILLS:
-            lines += [await forks.readline() for _ in range(chance.randrange(1, 50))]
-            forks.kill()
-            kills += 1
-        remaining, exit_code = await forks.wait()
-        ended = exit_code == 0
-        for line in lines + remaining:
-            number, cursor = line.decode().split()
-            seen.append(int(number))
-    assert kills == READ_KILLS
-    assert seen == sorted(set(seen), reverse=True)
-    assert stable <= set(seen)
 
 
 def change_near_the_top(chance: random.Random, suite: FakeSuite) -> None:
@@ -268,6 +220,17 @@ def counts_by_suite(path: Path, condition: str = "true") -> dict[str, int]:
     return dict(query(path, f"SELECT suite_id, count(*) FILTER (WHERE {condition}) FROM sessions GROUP BY 1"))
 
 
+async def watch(forks: Forks, path: Path, method: str, is_enough: Callable[[list[Any]], bool]) -> list[list[Any]]:
+    """Watch in a process that is killed once it has reported enough; return all its events."""
+    await forks.start(WATCH, path, str(KEY), method)
+    lines = [await forks.readline()]
+    while not is_enough(json.loads(lines[-1])):
+        lines.append(await forks.readline())
+    forks.kill()
+    remaining, _ = await forks.wait()
+    return [json.loads(line) for line in lines + remaining]
+
+
 async def test_watch_killed_many_times_misses_no_change(fake: FakeBuddy, forks: Forks, tmp_path: Path) -> None:
     chance = random.Random(5)
     path = tmp_path / "watch.db"
@@ -285,22 +248,17 @@ async def test_watch_killed_many_times_misses_no_change(fake: FakeBuddy, forks: 
             suite.finish(chance.choice(running))
         suite.create()
 
-    lines: list[bytes] = []
-    for kill in range(WATCH_KILLS):
-        is_last = kill == WATCH_KILLS - 1
-        fake.on_request = None if is_last else on_request
-        await forks.start(WATCH, path, str(KEY), "watch")
-        if is_last:  # this watch sees everything that remains, up to this session
-            suite.create(status="SKIPPED")
-        while True:
-            lines.append(await forks.readline())
-            is_newest = json.loads(lines[-1])[0] == suite.sessions[0]["relative_id"]
-            if is_newest or (not is_last and chance.random() < 0.2):
-                break
-        forks.kill()
-        remaining, _ = await forks.wait()
-        lines += remaining
-    latest = dict(json.loads(line)[:2] for line in lines)
+    def is_newest(event: list[Any]) -> bool:
+        return bool(event[0] == suite.sessions[0]["relative_id"])
+
+    fake.on_request = on_request
+    events: list[list[Any]] = []
+    for _ in range(WATCH_KILLS - 1):
+        events += await watch(forks, path, "watch", lambda event: is_newest(event) or chance.random() < 0.2)
+    fake.on_request = None
+    suite.create(status="SKIPPED")
+    events += await watch(forks, path, "watch", is_newest)  # everything that remains, up to this session
+    latest = {number: status for number, status, *_ in events}
     assert latest == {session["relative_id"]: session["status"] for session in suite.sessions}
 
 
@@ -316,29 +274,24 @@ async def test_status_watch_killed_many_times_loses_no_event(fake: FakeBuddy, fo
             names = chance.sample("abc", chance.randrange(3))
             suite.create(cases=[{"name": "passes"}, *({"name": name, "status": "FAILED"} for name in names)])
 
+    fake.on_request = on_request
+    watches = [
+        await watch(forks, path, "watch_status", lambda _: chance.random() < 0.2) for _ in range(WATCH_KILLS - 1)
+    ]
+    fake.on_request = None
+    suite.create(status="SUCCESSFUL")
+    suite.create(cases=[{"name": "last", "status": "FAILED"}])
+    watches.append(await watch(forks, path, "watch_status", lambda event: "last" in event[2]))
     failing: set[str] = set()
     last: list[Any] = []
     repeated = 0
-    for kill in range(WATCH_KILLS):
-        is_last = kill == WATCH_KILLS - 1
-        fake.on_request = None if is_last else on_request
-        if is_last:
-            suite.create(status="SUCCESSFUL")
-            suite.create(cases=[{"name": "last", "status": "FAILED"}])
-        await forks.start(WATCH, path, str(KEY), "watch_status")
-        lines: list[bytes] = []
-        while not lines or (b'"last"' not in lines[-1] if is_last else chance.random() < 0.8):
-            lines.append(await forks.readline())
-        forks.kill()
-        remaining, _ = await forks.wait()
-        for index, line in enumerate(lines + remaining):
-            event = json.loads(line)
-            if index == 0 and event == last:
-                repeated += 1
-                continue
-            _, _, newly_failing, fixed = last = event
+    for events in watches:
+        is_repeated = events[0] == last
+        repeated += is_repeated
+        for _, _, newly_failing, fixed in events[is_repeated:]:
             assert failing.isdisjoint(newly_failing)
             assert failing.issuperset(fixed)
             failing = (failing | set(newly_failing)) - set(fixed)
+        last = events[-1]
     assert failing == {"last"}
     assert repeated < WATCH_KILLS
