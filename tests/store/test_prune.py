@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -35,26 +36,34 @@ async def numbers(store: SessionStore) -> list[int]:
     return [session.relative_id for session in await store.sessions(KEY)]
 
 
+def prune_at(db: SyncedSuite, is_request: Callable[[RecordedRequest], bool], **options: Any) -> None:
+    """Let another program prune the file between a request and its response."""
+
+    async def prune() -> None:
+        async with SessionStore(db.path) as other:
+            await other.prune(older_than=MONTH, **options)
+
+    def on_request(request: RecordedRequest) -> None:
+        if is_request(request):
+            db.respond_late(prune)
+
+    db.fake.on_request = on_request
+
+
 class TestSessions:
     @pytest.mark.parametrize("status", ["SUCCESSFUL", "IN_PROGRESS"])
     async def test_old_sessions_are_deleted_and_stay_away(self, db: SyncedSuite, status: str) -> None:
-        create_daily(db.suite, 90, status=status)
+        create_daily(db.suite, 1, create_date=None)  # kept
+        create_daily(db.suite, 89, status=status)
         await db.sync()
-        assert await db.store.prune(older_than=MONTH) == 60
-        assert await numbers(db.store) == list(range(90, 60, -1))
+        assert await db.store.prune(older_than=MONTH) == 59
+        assert await numbers(db.store) == [*range(90, 60, -1), 1]
         assert await db.covered() == [(61, 90)]
         create_daily(db.suite, 1)
-        for options, requests in (({}, 1), ({"full": True}, 3), ({"branch": "main"}, 1)):
+        for options, requests in (({}, 1), ({"full": True}, 4), ({"branch": "main"}, 1)):
             assert await db.count_requests(**options) <= requests, options
-            assert await numbers(db.store) == list(range(91, 60, -1))
-        assert await db.covered() == [(61, 91)]
-
-    async def test_session_without_a_date_is_kept(self, db: SyncedSuite) -> None:
-        create_daily(db.suite, 1, create_date=None)
-        create_daily(db.suite, 90)
-        await db.sync()
-        assert await db.store.prune(older_than=MONTH) == 60
-        assert (await numbers(db.store))[-1] == 1
+            assert await numbers(db.store) == [*range(91, 60, -1), 1]
+        assert (await db.covered())[-1] == (61, 91)
 
     async def test_branch_is_not_read_again(self, db: SyncedSuite) -> None:
         create_daily(db.suite, 90)
@@ -70,29 +79,13 @@ class TestSessions:
         create_daily(db.suite, 90)
         await db.sync()
         create_daily(db.suite, 1)
-
-        async def prune() -> None:
-            async with SessionStore(db.path) as other:
-                assert await other.prune(older_than=MONTH) == 60
-
-        def on_request(_: RecordedRequest) -> None:
-            if len(list_requests(db.fake)) == request_number:
-                db.respond_late(prune)
-
-        db.fake.on_request = on_request
+        prune_at(db, lambda _: len(list_requests(db.fake)) == request_number)
         assert await db.count_requests(full=full) <= requests
         assert await numbers(db.store) == list(range(91, 60, -1))
         assert (await db.covered())[0][0] == 61
 
 
 class TestCases:
-    async def test_cases_go_with_their_sessions(self, db: SyncedSuite) -> None:
-        create_daily(db.suite, 60, cases=CASES)
-        await db.sync(cases="all")
-        await db.store.prune(older_than=MONTH)
-        assert len(await db.store.runs(KEY)) == 30
-        assert query(db.path, "SELECT count(*) FROM cases") == [(30,)]
-
     async def test_cases_alone_are_deleted_and_stay_away(self, db: SyncedSuite) -> None:
         create_daily(db.suite, 60, cases=CASES)
         await db.sync(cases="failed")
@@ -105,22 +98,15 @@ class TestCases:
         assert len(await numbers(db.store)) == 60
         assert await db.count_requests(cases="all") == 1
         assert await db.store.prune(older_than=MONTH, cases_only=True) == 0
+        await db.store.prune(older_than=timedelta(days=10))  # cases go with their sessions
+        assert query(db.path, "SELECT count(*), (SELECT count(*) FROM case_rows) FROM cases") == [(10, 10)]
 
     async def test_cases_that_are_read_meanwhile_are_not_saved(self, db: SyncedSuite) -> None:
         create_daily(db.suite, 60, cases=CASES)
         await db.sync(cases="failed")
         db.suite.reopen(db.suite.sessions[-1]["id"])
         db.suite.finish(db.suite.sessions[-1]["id"])
-
-        async def prune() -> None:
-            async with SessionStore(db.path) as other:
-                await other.prune(older_than=MONTH, cases_only=True)
-
-        def on_request(request: RecordedRequest) -> None:
-            if request.path.endswith("/cases"):
-                db.respond_late(prune)
-
-        db.fake.on_request = on_request
+        prune_at(db, lambda request: request.path.endswith("/cases"), cases_only=True)
         assert await db.sync(cases="failed", full=True) == [1]
         assert len(await db.store.runs(KEY, cases="failed")) == 30
 
@@ -144,34 +130,27 @@ class TestKeep:
         assert len(await db.sync(keep=2 * MONTH)) == 30  # nothing was pruned
 
 
-class TestFile:
-    async def test_file_becomes_smaller(self, db: SyncedSuite) -> None:
-        create_daily(db.suite, 1000)
-        await db.sync()
-        assert await db.store.prune(older_than=timedelta(days=10_000)) == 0
-        before = size_of(db.path)
+async def test_file_becomes_smaller_once_nobody_reads_it(db: SyncedSuite) -> None:
+    """A reader delays only the shortening of the file."""
+    create_daily(db.suite, 1000)
+    await db.sync()
+    assert await db.store.prune(older_than=timedelta(days=10_000)) == 0
+    before = size_of(db.path)
+    with closing(sqlite3.connect(db.path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        count = "SELECT count(*) FROM sessions"
+        assert reader.execute(count).fetchone() == (1000,)
+        await asyncio.wait_for(db.store.prune(older_than=MONTH), 10)
+        assert reader.execute(count).fetchone() == (1000,)
+        reader.execute("COMMIT")
+        assert reader.execute(count).fetchone() == (30,)
+        assert size_of(db.path) > before
         await db.store.prune(older_than=MONTH)
         assert size_of(db.path) < before / 3
-        assert query(db.path, "PRAGMA integrity_check") == [("ok",)]
-
-    async def test_reader_delays_only_the_shortening_of_the_file(self, db: SyncedSuite) -> None:
-        create_daily(db.suite, 1000)
-        await db.sync()
-        with closing(sqlite3.connect(db.path, isolation_level=None)) as reader:
-            reader.execute("BEGIN")
-            count = "SELECT count(*) FROM sessions"
-            assert reader.execute(count).fetchone() == (1000,)
-            await asyncio.wait_for(db.store.prune(older_than=MONTH), 10)
-            assert reader.execute(count).fetchone() == (1000,)
-            reader.execute("COMMIT")
-            assert reader.execute(count).fetchone() == (30,)
-        before = size_of(db.path)
-        await db.store.prune(older_than=MONTH)
-        assert size_of(db.path) < before / 3
+    assert query(db.path, "PRAGMA integrity_check") == [("ok",)]
 
 
-class TestArguments:
-    @pytest.mark.parametrize("age", [timedelta(0), timedelta(-1), timedelta.max, 90, None], ids=str)
-    async def test_age_must_be_above_zero(self, db: SyncedSuite, age: Any) -> None:
-        with pytest.raises(ConfigError, match="older_than must be a timedelta above zero"):
-            await db.store.prune(older_than=age)
+@pytest.mark.parametrize("age", [timedelta(0), timedelta(-1), timedelta.max, 90, None], ids=str)
+async def test_age_must_be_above_zero(db: SyncedSuite, age: Any) -> None:
+    with pytest.raises(ConfigError, match="older_than must be a timedelta above zero"):
+        await db.store.prune(older_than=age)
