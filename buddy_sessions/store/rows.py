@@ -139,10 +139,6 @@ def _convert(function: Callable[[Any], _T], value: Any) -> _T:
         raise DecodeError(f"{value!r}: {error}") from error
 
 
-def _numbers(values: Sequence[Any]) -> Sequence[Any]:
-    return values
-
-
 def _texts(values: Sequence[str | None]) -> Sequence[str | bytes | None]:
     if "".join(filter(None, values)).isascii():
         return values
@@ -166,10 +162,10 @@ def _member(member: Member | None) -> str | None:
 
 
 _CONVERSIONS: dict[str, Callable[[Sequence[Any]], Sequence[Any]]] = {
-    **dict.fromkeys(("relative_id", "duration"), _numbers),
-    **dict.fromkeys(("tests_count", "failed_count", "skipped_count", "error_count"), _numbers),
+    **dict.fromkeys(("relative_id", "duration"), list),
+    **dict.fromkeys(("tests_count", "failed_count", "skipped_count", "error_count"), list),
     **dict.fromkeys(("create_date", "start_date", "finish_date"), _times),
     **dict.fromkeys(("status", "ci_provider", "ref_type"), _enums),
     "created_by": _members,
 }
-"""The functions that convert the values of a field. All other fields are texts."""
+"""The functions that convert the values of a field; numbers stay as they are. All other fields are texts."""
