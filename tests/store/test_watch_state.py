@@ -64,23 +64,17 @@ async def test_more_new_sessions_than_are_remembered_are_reported(db: SyncedSuit
     await check_changes(db)
 
 
-async def test_branches_have_separate_states(db: SyncedSuite) -> None:
-    db.suite.create(branch="main")
+async def test_each_branch_and_the_syncs_have_separate_states(db: SyncedSuite) -> None:
+    db.suite.create(branch="main", status="SUCCESSFUL")
     await check_changes(db, branch="main")
-    db.suite.create(branch="main")
-    db.suite.create(branch="dev")
+    db.suite.create(branch="main", status="SUCCESSFUL")
+    db.suite.create(branch="dev", status="SUCCESSFUL")
     await check_changes(db)  # the first watch of all branches
+    assert await db.sync() == [3, 2, 1]
     await check_changes(db, ("NEW", 2, None), branch="main")
-
-
-async def test_syncs_and_watches_are_independent(db: SyncedSuite) -> None:
-    await check_changes(db)
-    db.suite.create(status="SUCCESSFUL")
-    assert await db.sync() == [1]
-    await check_changes(db, ("NEW", 1, None))
-    db.suite.create(status="SUCCESSFUL")
-    await check_changes(db, ("NEW", 2, None))
-    assert await db.sync() == [2]
+    db.suite.create(branch="dev", status="SUCCESSFUL")
+    assert await db.sync() == [4]
+    await check_changes(db, ("NEW", 4, None))
 
 
 async def test_recreated_suite_starts_anew(db: SyncedSuite) -> None:
