@@ -81,9 +81,6 @@ class RateLimiter:
             await self._limiter.acquire()
             budget.waited += loop.time() - started
         now = loop.time()
-        if not self._waiters and self._may_send(now):
-            self._in_flight += 1
-            return
         waiter = _Waiter(budget, loop.create_future(), self._blocked_seconds(now))
         heapq.heappush(self._waiters, waiter)
         self._fail_expired([waiter], now)
@@ -129,10 +126,6 @@ class RateLimiter:
         if self._window is None or now >= self._window.expires_at:
             self._window = RateWindow(self._max_wait, now, clock_offset=time.time() - now)
         return self._window
-
-    def _may_send(self, now: float) -> bool:
-        is_free = self._in_flight < self._max_concurrency
-        return is_free and self._current_window(now).next_turn(now, self._in_flight) <= now
 
     def _admit_waiters(self) -> None:
         """Admit the first waiters, as many as are permitted. If the rate limit blocks the next one, set the timer."""

@@ -184,7 +184,10 @@ class Reconciler:
             self._finish(is_end=is_end)
         elif is_end and self._needs_end_check(relative_ids):
             next_page = Window(window.page + 1, window.per_page)
-            self._start_end_check(_EndCheck(count, min(relative_ids, default=0), next_page))
+            self._drop_plan()
+            self._end_check = _EndCheck(count, min(relative_ids, default=0), next_page)
+            self._end_checks += 1
+            self._planned = [Window.around(self._frontier.offset, DOCUMENTED_SIZE), next_page]
         elif is_end:
             self.verified = not self._end_checks  # otherwise, no check was conclusive
             self._finish(is_end=True)
@@ -212,12 +215,6 @@ class Reconciler:
         # The lowest row may have been deleted. Or the server counts offsets by a smaller size.
         is_above_frontier = self._frontier.lowest_id is not None and relative_ids[-1:] != [self._frontier.lowest_id]
         return is_due or is_long or is_above_frontier or self._check_end or not self._limits.trusts_short_pages
-
-    def _start_end_check(self, check: _EndCheck) -> None:
-        self._drop_plan()
-        self._end_check = check
-        self._end_checks += 1
-        self._planned = [Window.around(self._frontier.offset, DOCUMENTED_SIZE), check.next_page]
 
     def _take_end_check(
         self, check: _EndCheck, window: Window, sessions: Sequence[Session], *, touches: bool
