@@ -36,6 +36,10 @@ async def map_concurrently(
     return [results[index] for index in sorted(results)]
 
 
+def _no_task() -> None:
+    """Return None, as a weak reference to a task that is gone does."""
+
+
 class WorkerPool(Generic[_T]):
     """Runs workers, and passes the items that they `put` to one consumer: the first task that asks for one.
 
@@ -55,7 +59,7 @@ class WorkerPool(Generic[_T]):
         self._running = 0
         self.failure: BaseException | None = None
         self._is_closed = False
-        self._consumer: weakref.ref[asyncio.Task[Any]] | None = None
+        self._consumer: Callable[[], asyncio.Task[Any] | None] = _no_task
 
     def __del__(self, _warn: Callable[..., None] = warnings.warn) -> None:
         if self._running and not self._is_closed:
@@ -68,12 +72,12 @@ class WorkerPool(Generic[_T]):
 
     def claim(self) -> None:
         """Make the current task the only consumer, until it has ended; RuntimeError if another task is."""
-        current, consumer = asyncio.current_task(), self._consumer and self._consumer()
+        current, consumer = asyncio.current_task(), self._consumer()
         if consumer is current:
             return
         if consumer is not None and not consumer.done():
             raise RuntimeError(f"another task is iterating over this {self._name}: only one can at a time")
-        self._consumer = weakref.ref(current) if current else None
+        self._consumer = weakref.ref(current) if current else _no_task
 
     @property
     def is_empty(self) -> bool:
@@ -82,7 +86,7 @@ class WorkerPool(Generic[_T]):
 
     def raise_if_unconsumed(self) -> None:
         """Raise RuntimeError if the current task is the consumer, or the last consumer has ended."""
-        consumer = self._consumer and self._consumer()
+        consumer = self._consumer()
         if self._workers and (consumer is None or consumer.done() or consumer is asyncio.current_task()):
             raise RuntimeError(f"no other task is iterating over this {self._name}: start its loop in a task")
 
