@@ -166,6 +166,12 @@ STEPS: dict[str, list[tuple[Act, list[Short]]]] = {
         (green, [(RECOVERED, 6, "", "b")]),
     ],
     "green stays green": [(green, []), (green, [])],
+    "more new sessions than a watch remembers": [
+        (
+            lambda suite: [red(suite, "a"), *(green(suite) for _ in range(120))],
+            [(FAILING, 2, "a", ""), (RECOVERED, 3, "", "a")],
+        ),
+    ],
     "statuses that are no verdict": [
         (lambda suite: [suite.create(status="SKIPPED"), suite.create(status="PAUSED"), suite.create()], []),
         (lambda suite: finish_running(suite, "ERROR"), [(FAILING, 4, "", "")]),
@@ -210,14 +216,14 @@ STEPS: dict[str, list[tuple[Act, list[Short]]]] = {
 
 
 class TestChanges:
-    @pytest.mark.parametrize("steps", STEPS.values(), ids=STEPS.keys())
+    @pytest.mark.parametrize("name", STEPS)
     async def test_reported(
-        self, buddy: BuddyClient, suite: FakeSuite, restarted: SessionStore | None, steps: list[tuple[Act, list[Short]]]
+        self, buddy: BuddyClient, suite: FakeSuite, restarted: SessionStore | None, name: str
     ) -> None:
         green(suite)
         async with checking(buddy, suite, restarted) as settled:
             assert await settled() == [(CURRENT, 1, "", "")]
-            for act, expected in steps:
+            for act, expected in STEPS[name]:
                 act(suite)
                 assert await settled() == expected
             assert await settled() == []
@@ -314,6 +320,22 @@ class TestStart:
             red(suite, "a", branch="master")
             assert await events.settled() == [(FAILING, 3, "a", "")]
 
+    async def test_only_a_branch_that_is_named_main_replaces_the_main_branch(
+        self, buddy: BuddyClient, suite: FakeSuite, store: SessionStore
+    ) -> None:
+        async with checking(buddy, suite, store) as settled:
+            red(suite, "a", branch="trunk")
+            assert await settled() == [(CURRENT, 1, "a", "")]
+            for _ in range(110):
+                suite.create("fix", "SUCCESSFUL")
+            assert await settled() == []
+            green(suite, branch="main")
+            red(suite, "a", branch="trunk")
+            assert await settled() == [(CURRENT, 112, "", "")]
+            for _ in range(110):
+                suite.create("fix", "ERROR")
+            assert await settled() == []
+
     @pytest.mark.parametrize("argument", [{"branch": ""}, {"interval": 0}, {"on_failure": "collect"}], ids=str)
     def test_invalid_arguments(self, argument: dict[str, Any]) -> None:
         with pytest.raises(ConfigError, match=next(iter(argument))):
@@ -392,36 +414,6 @@ class TestOutage:
         finished = [each for each in suite.sessions if each["ref_name"] == "main" and each["status"] != "IN_PROGRESS"]
         assert len(finished) > 5
         assert failing == {case["name"] for case in suite.cases(finished[0], status="FAILED")}
-
-
-class TestStore:
-    async def test_more_new_sessions_than_a_watch_remembers(
-        self, buddy: BuddyClient, suite: FakeSuite, store: SessionStore
-    ) -> None:
-        async with checking(buddy, suite, store) as settled:
-            green(suite)
-            await settled()
-            red(suite, "a")
-            for _ in range(120):
-                green(suite)
-            assert await settled() == [(FAILING, 2, "a", ""), (RECOVERED, 3, "", "a")]
-            assert await settled() == []
-
-    async def test_only_a_branch_that_is_named_main_replaces_the_main_branch(
-        self, buddy: BuddyClient, suite: FakeSuite, store: SessionStore
-    ) -> None:
-        async with checking(buddy, suite, store) as settled:
-            red(suite, "a", branch="trunk")
-            assert await settled() == [(CURRENT, 1, "a", "")]
-            for _ in range(110):
-                suite.create("fix", "SUCCESSFUL")
-            assert await settled() == []
-            green(suite, branch="main")
-            red(suite, "a", branch="trunk")
-            assert await settled() == [(CURRENT, 112, "", "")]
-            for _ in range(110):
-                suite.create("fix", "ERROR")
-            assert await settled() == []
 
 
 class TestStream:

@@ -132,16 +132,9 @@ AWAITED: dict[str, tuple[Steps, dict[str, Any], list[int], float]] = {
 }
 
 
-@pytest.mark.parametrize(("steps", "options", "expected", "seconds"), AWAITED.values(), ids=AWAITED.keys())
-async def test_sessions_that_are_awaited(
-    fake: FakeBuddy,
-    buddy: BuddyClient,
-    suite: FakeSuite,
-    steps: Steps,
-    options: dict[str, Any],
-    expected: list[int],
-    seconds: float,
-) -> None:
+@pytest.mark.parametrize("name", AWAITED)
+async def test_sessions_that_are_awaited(fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, name: str) -> None:
+    steps, options, expected, seconds = AWAITED[name]
     found, waited = await wait(fake, buddy, suite, steps, **options)
     assert found == expected
     assert seconds <= waited <= seconds + 22  # a deletion is seen at the second look
@@ -183,16 +176,9 @@ TOO_LATE: dict[str, tuple[Steps, dict[str, Any], list[int], str]] = {
 }
 
 
-@pytest.mark.parametrize(("steps", "options", "found", "message"), TOO_LATE.values(), ids=TOO_LATE.keys())
-async def test_too_late(
-    fake: FakeBuddy,
-    buddy: BuddyClient,
-    suite: FakeSuite,
-    steps: Steps,
-    options: dict[str, Any],
-    found: list[int],
-    message: str,
-) -> None:
+@pytest.mark.parametrize("name", TOO_LATE)
+async def test_too_late(fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, name: str) -> None:
+    steps, options, found, message = TOO_LATE[name]
     error, waited = await wait(fake, buddy, suite, steps, revision="5ff36f3", **options)
     assert isinstance(error, WaitTimeoutError)
     assert isinstance(error, TimeoutError)

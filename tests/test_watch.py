@@ -192,17 +192,12 @@ CHANGES: dict[str, tuple[Act, list[tuple[Act, list[Short]]]]] = {
 
 class TestChanges:
     @pytest.mark.parametrize("largest_page", [None, 20])
-    @pytest.mark.parametrize(("before", "steps"), CHANGES.values(), ids=CHANGES.keys())
+    @pytest.mark.parametrize("name", CHANGES)
     async def test_reported(
-        self,
-        fake: FakeBuddy,
-        buddy: BuddyClient,
-        suite: FakeSuite,
-        largest_page: int | None,
-        before: Act,
-        steps: list[tuple[Act, list[Short]]],
+        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, largest_page: int | None, name: str
     ) -> None:
         """A suite that does not change costs one request a round."""
+        before, steps = CHANGES[name]
         before(suite)
         fake.largest_page = largest_page
         async with watching(buddy, suite) as rounds:
