@@ -42,10 +42,9 @@ class StoredSession:
         cause = f"{self.seed}/{random_cause(_number(self.fields['relative_id']))}/{case['test_group_name']!r}"
         return {**case, "data": case.get("data", write_testcase(case, random_failure(case, cause)))}
 
-    def cases_by_id(self, *, group_id: str | None = None) -> dict[str, JsonObject]:
-        """Return the test cases, or those of one group, by ID. IDs are given and returned as text."""
-        cases = (case for case in self.cases() if group_id is None or str(case["test_group_id"]) == group_id)
-        return {str(case["id"]): case for case in cases}
+    def cases_by_id(self) -> dict[str, JsonObject]:
+        """Return the test cases by ID, as text."""
+        return {str(case["id"]): case for case in self.cases()}
 
 
 Snapshot: TypeAlias = tuple[StoredSession, ...]

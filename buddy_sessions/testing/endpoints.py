@@ -112,6 +112,7 @@ def _list_cases(call: Call, session: StoredSession) -> JsonObject:
 
 
 def _get_case(session: StoredSession, group_id: str, case_id: str) -> JsonObject:
-    if case_id not in session.cases_by_id(group_id=group_id):
+    case = session.cases_by_id().get(case_id)
+    if case is None or str(case["test_group_id"]) != group_id:
         raise ErrorResponse(404, "Test case not found")
     return session.case(case_id)
