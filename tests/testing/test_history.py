@@ -8,7 +8,6 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from itertools import groupby, pairwise
 from typing import Any
-from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -89,16 +88,11 @@ def test_sessions_and_cases_are_plausible() -> None:
         assert (each["status"] == "ERROR") == bool(each["failed_count"] or each["error_count"])
 
 
-def test_same_tests_fail_for_the_same_reason() -> None:
+def test_same_tests_fail_in_a_row() -> None:
     suite = FakeSuite("acme", "shop", "MNbyVedg")
-    messages: list[dict[str, str]] = []
-    for _ in range(2):
-        session = suite.create(status="ERROR", tests_count=100, failed_count=8)
-        cases = [suite.case(session, case["id"]) for case in suite.cases(session, status="FAILED")]
-        messages.append({case["name"]: ET.fromstring(case["data"])[0].get("message", "") for case in cases})
-    both = messages[0].keys() & messages[1].keys()
-    assert len(both) >= 7
-    assert all(messages[0][name] == messages[1][name] for name in both)
+    sessions = [suite.create(status="ERROR", tests_count=100, failed_count=8) for _ in range(2)]
+    first, second = ({case["name"] for case in suite.cases(each, status="FAILED")} for each in sessions)
+    assert len(first & second) >= 7
 
 
 def test_populate_continues_the_history_until_now() -> None:

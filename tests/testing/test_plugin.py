@@ -84,11 +84,6 @@ def run(pytester: pytest.Pytester, *options: str, tests: str) -> pytest.RunResul
     return pytester.runpytest_subprocess("-W", "error", "-p", PLUGIN, *options, timeout=60)
 
 
-def test_pytest_asyncio(pytester: pytest.Pytester) -> None:
-    options = ("-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=function")
-    run(pytester, "-p", "pytest_asyncio.plugin", *options, tests=ASYNC_TESTS).assert_outcomes(passed=3)
-
-
 def test_anyio(pytester: pytest.Pytester) -> None:
     run(pytester, "-p", "anyio.pytest_plugin", tests=ANYIO + ASYNC_TESTS).assert_outcomes(passed=3)
 

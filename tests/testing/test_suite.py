@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -25,43 +26,16 @@ def counts(session: dict[str, Any]) -> tuple[int, ...]:
     return tuple(session[name] for name in ("tests_count", "failed_count", "skipped_count", "error_count"))
 
 
-def outcomes(suite: FakeSuite, session: dict[str, Any]) -> list[tuple[str, str]]:
-    return [(case["name"], case["status"]) for case in suite.cases(session)]
+def test_relative_id_follows_the_highest_one(suite: FakeSuite) -> None:
+    assert [suite.create(relative_id=each)["relative_id"] for each in (41, 7, None)] == [41, 7, None]
+    assert suite.create()["relative_id"] == 42
 
 
-class TestCreate:
-    def test_session_has_plausible_values(self, suite: FakeSuite) -> None:
-        before = datetime.now(UTC).replace(microsecond=0)
-        session = suite.create(branch="develop")
-        assert session["html_url"] == f"https://app.buddy.works/acme/shop/unit-tests/MNbyVedg/{session['id']}"
-        assert (session["ref_type"], session["ref_name"], session["status"]) == ("BRANCH", "develop", "IN_PROGRESS")
-        assert re.fullmatch("[0-9a-f]{40}", session["revision"])
-        assert before <= datetime.fromisoformat(session["create_date"]) <= datetime.now(UTC)
-        assert counts(session) == (0, 0, 0, 0)
-
-    def test_relative_ids_are_never_reused(self, suite: FakeSuite) -> None:
-        first, second = suite.create(), suite.create()
-        suite.delete(second)
-        assert [first["relative_id"], suite.create()["relative_id"]] == [1, 3]
-        assert [suite.create(relative_id=each)["relative_id"] for each in (41, 7, None)] == [41, 7, None]
-        assert suite.create()["relative_id"] == 42
-
-    def test_duplicate_id_is_rejected(self, suite: FakeSuite) -> None:
+def test_duplicate_id_is_rejected(suite: FakeSuite) -> None:
+    suite.create(id="YDnagwGk")
+    with pytest.raises(ValueError, match="acme/shop/MNbyVedg already has a session 'YDnagwGk'"):
         suite.create(id="YDnagwGk")
-        with pytest.raises(ValueError, match="acme/shop/MNbyVedg already has a session 'YDnagwGk'"):
-            suite.create(id="YDnagwGk")
-        assert len(suite.sessions) == 1
-
-
-def test_rerun_is_of_the_same_commit(suite: FakeSuite) -> None:
-    session = suite.create(branch="develop", ref_type="TAG", created_by=None, cases=[{"name": "a"}])
-    suite.create()
-    rerun = suite.rerun(session, "ERROR", error_message="timeout")
-    for field in ("revision", "ref_type", "ref_name", "created_by"):
-        assert rerun[field] == session[field]
-    assert (rerun["relative_id"], rerun["status"], rerun["error_message"]) == (3, "ERROR", "timeout")
-    assert rerun["id"] != session["id"]
-    assert suite.sessions[0] == rerun
+    assert len(suite.sessions) == 1
 
 
 CHANGES: dict[str, Callable[[FakeSuite, Any], object]] = {
@@ -101,119 +75,76 @@ def test_wrong_field_is_rejected(suite: FakeSuite, fields: dict[str, Any], messa
     assert suite.cases(session) == []
 
 
-class TestFinish:
-    def test_finish_sets_date_duration_and_counts(self, suite: FakeSuite) -> None:
-        started = (datetime.now(UTC) - timedelta(seconds=90)).strftime("%Y-%m-%dT%H:%M:%SZ")
-        finished = suite.finish(suite.create(start_date=started), "ERROR", error_message="boom")
-        assert (finished["status"], finished["error_message"], finished["failed_count"]) == ("ERROR", "boom", 1)
-        assert 89 <= finished["duration"] <= 100
-        assert finished["finish_date"] > started
-        assert finished["tests_count"] > 0
-
-    def test_given_fields_are_kept(self, suite: FakeSuite) -> None:
-        session = suite.create(start_date=None, tests_count=5)
-        finished = suite.finish(session, "ERROR", duration=12, finish_date="2030-01-01T00:00:00Z", failed_count=4)
-        assert (finished["duration"], finished["finish_date"]) == (12, "2030-01-01T00:00:00Z")
-        assert (finished["status"], counts(finished)) == ("ERROR", (5, 4, 0, 0))
-
-    def test_status_follows_from_the_cases(self, suite: FakeSuite) -> None:
-        session = suite.create()
-        assert suite.cases(session) == []
-        running = suite.add_cases(session, [{"name": "a"}, {"name": "b", "status": "FAILED"}])
-        assert (running["status"], counts(running)) == ("IN_PROGRESS", (2, 1, 0, 0))
-        finished = suite.finish(session)
-        assert (finished["status"], counts(finished)) == ("ERROR", (2, 1, 0, 0))
-        suite.reopen(session)
-        finished = suite.finish(session, cases=[{"name": "b"}, {"name": "c", "status": "SKIPPED"}])
-        assert (finished["status"], counts(finished)) == ("SUCCESSFUL", (3, 0, 1, 0))
-
-    def test_reopen_removes_what_finish_set(self, suite: FakeSuite) -> None:
-        session = suite.create()
-        suite.finish(session, "ERROR", error_message="boom")
-        reopened = suite.reopen(session)
-        assert reopened["status"] == "IN_PROGRESS"
-        assert {"finish_date", "error_message"}.isdisjoint(reopened)
-        assert suite.reopen(session) == reopened
+def test_finish_sets_date_duration_and_counts(suite: FakeSuite) -> None:
+    """Unless they are given."""
+    started = (datetime.now(UTC) - timedelta(seconds=90)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    session = suite.create(start_date=started)
+    finished = suite.finish(session, "ERROR", error_message="boom")
+    assert (finished["status"], finished["error_message"], finished["failed_count"]) == ("ERROR", "boom", 1)
+    assert 89 <= finished["duration"] <= 100
+    assert finished["finish_date"] > started
+    assert finished["tests_count"] > 0
+    reopened = suite.reopen(session)
+    assert reopened["status"] == "IN_PROGRESS"
+    assert {"finish_date", "error_message"}.isdisjoint(reopened)
+    given: dict[str, Any] = {"duration": 12, "finish_date": "2030-01-01T00:00:00Z", "failed_count": 4}
+    assert suite.finish(session, "ERROR", **given) == {**reopened, **given, "status": "ERROR"}
 
 
-class TestCases:
-    @pytest.mark.parametrize(
-        ("statuses", "status", "numbers"),
-        [
-            (["PASSED", "PASSED"], "SUCCESSFUL", (2, 0, 0, 0)),
-            (["PASSED", "SKIPPED"], "SUCCESSFUL", (2, 0, 1, 0)),
-            (["SKIPPED", "SKIPPED"], "SKIPPED", (2, 0, 2, 0)),
-            (["PASSED", "FAILED", "FAILED"], "ERROR", (3, 2, 0, 0)),
-            (["SKIPPED", "ERROR"], "ERROR", (2, 0, 1, 1)),
-        ],
-    )
-    def test_status_and_counts_follow_from_the_cases(
-        self, suite: FakeSuite, statuses: list[str], status: str, numbers: tuple[int, ...]
-    ) -> None:
-        session = suite.create(cases=[{"name": f"t{index}", "status": each} for index, each in enumerate(statuses)])
-        assert (session["status"], counts(session)) == (status, numbers)
-        assert [each for _, each in outcomes(suite, session)] == statuses
-
-    def test_case_is_added_or_replaced(self, suite: FakeSuite) -> None:
-        session = suite.create(cases=[{"name": "a"}, {"name": "b", "status": "FAILED"}], status="IN_PROGRESS")
-        changed = suite.add_cases(session, [{"name": "a", "status": "ERROR"}, {"name": "a", "classname": "Other"}])
-        assert outcomes(suite, session) == [("a", "ERROR"), ("b", "FAILED"), ("a", "PASSED")]
-        assert changed == suite.sessions[0] == {**session, "tests_count": 3, "error_count": 1}
-        suite.add_cases(session, [{"name": "c", "id": suite.cases(session)[1]["id"]}])
-        assert [name for name, _ in outcomes(suite, session)] == ["a", "c", "a"]
+def test_status_follows_from_all_cases(suite: FakeSuite) -> None:
+    session = suite.create()
+    running = suite.add_cases(session, [{"name": "a"}, {"name": "b", "status": "FAILED"}])
+    assert (running["status"], counts(running)) == ("IN_PROGRESS", (2, 1, 0, 0))
+    assert suite.finish(session)["status"] == "ERROR"
+    suite.reopen(session)
+    finished = suite.finish(session, cases=[{"name": "b"}, {"name": "c", "status": "SKIPPED"}])
+    assert (finished["status"], counts(finished)) == ("SUCCESSFUL", (3, 0, 1, 0))
 
 
-class TestData:
-    def report(self, suite: FakeSuite, **fields: Any) -> ET.Element:
-        session = suite.create(cases=[{"name": "t", **fields}])
-        return ET.fromstring(suite.case(session, suite.cases(session)[0]["id"])["data"])
+@pytest.mark.parametrize(
+    ("statuses", "status", "numbers"),
+    [
+        (["PASSED", "SKIPPED"], "SUCCESSFUL", (2, 0, 1, 0)),
+        (["SKIPPED", "SKIPPED"], "SKIPPED", (2, 0, 2, 0)),
+        (["PASSED", "FAILED", "FAILED"], "ERROR", (3, 2, 0, 0)),
+        (["SKIPPED", "ERROR"], "ERROR", (2, 0, 1, 1)),
+    ],
+)
+def test_status_and_counts_follow_from_the_cases(
+    suite: FakeSuite, statuses: list[str], status: str, numbers: tuple[int, ...]
+) -> None:
+    session = suite.create(cases=[{"name": f"t{index}", "status": each} for index, each in enumerate(statuses)])
+    assert (session["status"], counts(session)) == (status, numbers)
 
-    @pytest.mark.parametrize(
-        ("fields", "tag", "message", "error_type", "text"),
-        [
-            ({"status": "FAILED", "message": '<5 & "6">\n¼'}, "failure", '<5 & "6">\n¼', "AssertionError", None),
-            ({"status": "ERROR", "message": "boom"}, "error", "boom", "RuntimeError", None),
-            (
-                {"status": "FAILED", "message": "boom", "type": "E", "text": "line 1\n"},
-                "failure",
-                "boom",
-                "E",
-                "line 1\n",
-            ),
-        ],
-        ids=["failed", "error", "text"],
-    )
-    def test_failure_has_the_given_values(
-        self,
-        suite: FakeSuite,
-        fields: dict[str, Any],
-        tag: str,
-        message: str | None,
-        error_type: str | None,
-        text: str | None,
-    ) -> None:
-        (child,) = self.report(suite, **fields)
-        assert (child.tag, child.get("message"), child.get("type")) == (tag, message, error_type)
-        if text is None:  # a plausible one
-            assert (child.text or "").startswith("Traceback (most recent call last):\n")
-            assert (child.text or "").endswith(f"{error_type}: {message}\n")
-        else:
-            assert (child.text or "") == text
 
-    def test_characters_that_xml_cannot_hold_are_replaced(self, suite: FakeSuite) -> None:
-        root = self.report(
-            suite, name="a\x00\ud800\uffff😀\t", status="ERROR", message="\x1b[31m", text="\x08", time=None
-        )
-        assert root.attrib == {"name": "a\ufffd\ufffd\ufffd😀\t", "classname": "CartTest"}
-        assert (root[0].get("message"), root[0].text) == ("\ufffd[31m", "\ufffd")
+@pytest.mark.parametrize(
+    ("fields", "shown"),
+    [
+        ({"status": "FAILED", "message": '<5 & "6">\n¼'}, ("failure", '<5 & "6">\n¼', "AssertionError")),
+        ({"status": "ERROR", "message": "\x1b[31m\ud800"}, ("error", "\ufffd[31m\ufffd", "RuntimeError")),
+        ({"status": "FAILED", "message": "boom", "type": "E", "text": "line 1\n"}, ("failure", "boom", "E")),
+    ],
+    ids=["failed", "characters-that-xml-cannot-hold", "text"],
+)
+def test_failure_has_the_given_values(suite: FakeSuite, fields: dict[str, Any], shown: tuple[str, str, str]) -> None:
+    session = suite.create(cases=[{"name": "t", **fields}])
+    (child,) = ET.fromstring(suite.case(session, suite.cases(session)[0]["id"])["data"])
+    assert (child.tag, child.get("message"), child.get("type")) == shown
+    expected = fields.get("text", f"{shown[2]}: {shown[1]}\n")  # without a text, a plausible traceback
+    assert (child.text or "").endswith(expected)
 
 
 def test_returned_values_are_copies(suite: FakeSuite) -> None:
     session = suite.create(cases=[{"name": "t", "data": "<x/>"}])
-    before = suite.sessions, suite.cases(session), suite.case(session, suite.cases(session)[0]["id"])
-    for copy in (session, suite.sessions[0], suite.cases(session)[0], suite.case(session, before[1][0]["id"])):
+    (case,) = suite.cases(session)
+
+    def read() -> list[dict[str, Any]]:
+        return [suite.sessions[0], suite.cases(session)[0], suite.case(session, case["id"])]
+
+    before = deepcopy(read())
+    for copy in (session, case, *read()):
         copy["status"] = "nonsense"
-    assert (suite.sessions, suite.cases(session), suite.case(session, before[1][0]["id"])) == before
+    assert read() == before
 
 
 def test_no_change_of_another_thread_is_lost(suite: FakeSuite) -> None:
@@ -222,10 +153,7 @@ def test_no_change_of_another_thread_is_lost(suite: FakeSuite) -> None:
     def change(thread: int) -> None:
         for number in range(200):
             suite.add_cases(session, [{"name": f"{thread}-{number % 50}"}])
-            suite.finish(session)
-            suite.reopen(session)
             suite.create()
-            suite.populate(1)
 
     sys.setswitchinterval(1e-6)
     try:
@@ -234,4 +162,4 @@ def test_no_change_of_another_thread_is_lost(suite: FakeSuite) -> None:
     finally:
         sys.setswitchinterval(interval)
     assert suite.sessions[-1]["tests_count"] == len(suite.cases(session)) == 200
-    assert [each["relative_id"] for each in suite.sessions] == list(range(1601, 0, -1))
+    assert [each["relative_id"] for each in suite.sessions] == list(range(801, 0, -1))
