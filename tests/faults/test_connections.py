@@ -13,11 +13,10 @@ import aiohttp
 import pytest
 import trustme
 from aiohttp.abc import AbstractResolver, ResolveResult
-from yarl import URL
 
 from buddy_sessions import BuddyClient, Session, TransportError
 from buddy_sessions.testing import FakeBuddy
-from helpers.faults import KEY, PAGE, CheckedReader, UnreachableServer
+from helpers.faults import KEY, PAGE, CheckedReader
 from helpers.raw_server import End, Script, Step, http_response, raw_server
 
 pytestmark = pytest.mark.fault
@@ -40,10 +39,10 @@ class NoNames(AbstractResolver):
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"], ids=["refused", "no-such-host"])
-async def test_unreachable(reader: CheckedReader, host: str) -> None:
-    nowhere = UnreachableServer(URL(f"http://{host}:1"))
+async def test_unreachable(reader: CheckedReader, fake: FakeBuddy, host: str) -> None:
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=NoNames())) as session:
-        error = await reader.fail(nowhere, TransportError, requests=0, http_session=session)
+        options = {"base_url": f"http://{host}:1", "http_session": session}
+        error = await reader.fail(fake, TransportError, requests=0, **options)
     assert error.retryable
     assert str(error).startswith(f"cannot connect to {host}:1 (")
     assert (reader.stats.requests, reader.stats.retries) == (3, 2)
@@ -80,11 +79,11 @@ class TestTLS:
 
 
 class TestReset:
-    async def test_rst_in_tls_handshake(self, reader: CheckedReader) -> None:
+    async def test_rst_in_tls_handshake(self, reader: CheckedReader, fake: FakeBuddy) -> None:
         server = await asyncio.start_server(lambda _, writer: writer.transport.abort(), "127.0.0.1", 0)
         async with server:
-            base_url = URL(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}")
-            error = await reader.fail(UnreachableServer(base_url), TransportError, requests=0)
+            base_url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            error = await reader.fail(fake, TransportError, requests=0, base_url=base_url)
         assert error.retryable
         assert reader.stats.requests == 3
 

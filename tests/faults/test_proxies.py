@@ -17,7 +17,7 @@ from yarl import URL
 from buddy_sessions import BuddyClient, BuddyError, ConfigError, StatusError, TransportError
 from buddy_sessions.testing import FakeBuddy
 from helpers.command_line import run_process
-from helpers.faults import KEY, PAGE, TOKEN, CheckedReader, UnreachableServer, text_of_error, text_of_log
+from helpers.faults import KEY, PAGE, TOKEN, CheckedReader, text_of_error, text_of_log
 from helpers.raw_server import RawServer, http_response, raw_server
 
 pytestmark = pytest.mark.fault
@@ -146,6 +146,7 @@ async def test_proxy_of_a_command(proxy: RawServer) -> None:
 @pytest.mark.parametrize("is_borrowed", [False, True], ids=["environment", "borrowed-session"])
 async def test_unusable_proxy(
     reader: CheckedReader,
+    fake: FakeBuddy,
     monkeypatch: pytest.MonkeyPatch,
     is_borrowed: bool,
     proxy_url: str,
@@ -155,7 +156,7 @@ async def test_unusable_proxy(
     monkeypatch.setenv("http_proxy", proxy_url)
     async with aiohttp.ClientSession(proxy=proxy_url) as session:
         options = {"http_session": session} if is_borrowed else {"trust_env": True}
-        error = await reader.fail(UnreachableServer(URL("http://localhost:1")), error_type, requests=0, **options)
+        error = await reader.fail(fake, error_type, requests=0, base_url="http://localhost:1", **options)
     assert "hun" not in text_of_error(error) + text_of_log(reader.log.records)
 
 

@@ -30,20 +30,12 @@ _MAX_ERROR_SIZE = 500_000  # characters: an error must not keep the response in 
 
 
 class Server(Protocol):
-    """A server to read from: a `FakeBuddy`, a `RawServer` or an `UnreachableServer`."""
+    """A server to read from: a `FakeBuddy` or a `RawServer`."""
 
     @property
     def base_url(self) -> URL: ...
     @property
     def requests(self) -> Sized: ...
-
-
-@define
-class UnreachableServer:
-    """An address where no request arrives."""
-
-    base_url: URL
-    requests: tuple[()] = ()
 
 
 @contextlib.asynccontextmanager
