@@ -7,7 +7,7 @@ module of `testing` imports the client.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -28,12 +28,23 @@ def fake_buddy(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBuddy]:
     starts. A test may change its suites and attributes at any time; `on_request` is called in the server's thread. The
     plugin calls `start` and `close`: a test that stops the server must create its own `FakeBuddy`.
     """
+    from .server import FakeBuddy  # noqa: PLC0415 - not at pytest's start
+
+    with serve_in_thread(FakeBuddy()) as fake:
+        monkeypatch.setenv("BUDDY_TOKEN", fake.token)
+        monkeypatch.setenv("BUDDY_API_URL", str(fake.base_url))
+        for name in ("BUDDY_API_ENDPOINT", "BUDDY_BASE_URL", "BUDDY_REGION"):
+            monkeypatch.delenv(name, raising=False)
+        yield fake
+
+
+@contextmanager
+def serve_in_thread(fake: FakeBuddy) -> Iterator[FakeBuddy]:
+    """Serve a fake Buddy from its own thread, so that the caller may run event loops in this one."""
     import asyncio  # noqa: PLC0415 - not at pytest's start
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - likewise
 
-    from .server import FakeBuddy  # noqa: PLC0415 - likewise
-
-    fake, stop = FakeBuddy(), asyncio.Event()
+    stop = asyncio.Event()
     # A plain selector loop, independent of the loops that the tests use.
     with (
         ThreadPoolExecutor(1, "fake-buddy") as thread,
@@ -41,13 +52,11 @@ def fake_buddy(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBuddy]:
     ):
         thread.submit(runner.run, fake.start()).result()
         thread.submit(runner.run, stop.wait())
-        monkeypatch.setenv("BUDDY_TOKEN", fake.token)
-        monkeypatch.setenv("BUDDY_API_URL", str(fake.base_url))
-        for name in ("BUDDY_API_ENDPOINT", "BUDDY_BASE_URL", "BUDDY_REGION"):
-            monkeypatch.delenv(name, raising=False)
-        yield fake
-        runner.get_loop().call_soon_threadsafe(stop.set)
-        thread.submit(runner.run, fake.close()).result()
+        try:
+            yield fake
+        finally:
+            runner.get_loop().call_soon_threadsafe(stop.set)
+            thread.submit(runner.run, fake.close()).result()
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TextIO
@@ -21,6 +20,7 @@ import pytest
 
 from buddy_sessions import BuddyClient, SessionStore, SuiteKey
 from buddy_sessions.testing import FakeBuddy, Fault
+from buddy_sessions.testing.plugin import serve_in_thread
 
 COMMAND = (sys.executable, "-m", "buddy_sessions")
 
@@ -44,25 +44,8 @@ class Terminal(io.StringIO):
         return True
 
 
-@contextmanager
-def served(fake: FakeBuddy) -> Iterator[FakeBuddy]:
-    """Serve a fake Buddy from another thread, because a command runs its own event loop in this one."""
-    started = Future[Callable[[], object]]()
-
-    async def serve() -> None:
-        async with fake:
-            loop, stopped = asyncio.get_running_loop(), asyncio.Event()
-            started.set_result(lambda: loop.call_soon_threadsafe(stopped.set))
-            await stopped.wait()
-
-    thread = threading.Thread(target=asyncio.run, args=[serve()])
-    thread.start()
-    stop = started.result(10)
-    try:
-        yield fake
-    finally:
-        stop()
-        thread.join()
+served = serve_in_thread
+"""Serves a fake Buddy from another thread, because a command runs its own event loop in this one."""
 
 
 def use_terminal(monkeypatch: pytest.MonkeyPatch, name: str, *, dumb: bool = True) -> Terminal:
