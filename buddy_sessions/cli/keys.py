@@ -75,7 +75,7 @@ def parse_session_of(suite: Target, text: str) -> str:
     try:
         key, session = parse_session_url(text) if "://" in text else (suite, text)
     except ValueError:
-        session = None
+        key, session = None, None
     if session is None or key != suite:
         raise ConfigError(
             f"not a session of {'/'.join(suite)}: {text!r}; write its relative_id or ID, or paste its URL"

@@ -24,7 +24,7 @@ from buddy_sessions.cli.mcp import MAX_WAIT, make_server
 from buddy_sessions.cli.options import Connection
 from buddy_sessions.cli.output import Output
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
-from helpers.command_line import COMMAND, served, sync_database
+from helpers.command_line import COMMAND, sync_database
 
 SUITE = "acme/shop/a"
 TOOLS = ["list_suites", "list_sessions", "get_failures", "find_flaky_tests", "get_test_history", "compare_sessions"]
@@ -156,7 +156,7 @@ async def test_database_gives_the_same_answers_while_the_server_is_down(
 ) -> None:
     path = tmp_path / "sessions.db"
     questions = [(tool, arguments) for tool, arguments, _ in QUESTIONS.values()]
-    with served(FakeBuddy()) as fake:
+    async with FakeBuddy() as fake:
         fill(fake.add_suite("acme", "shop", "a", name="Unit tests"))
         monkeypatch.setenv("BUDDY_API_URL", str(fake.base_url))
         monkeypatch.setenv("BUDDY_TOKEN", fake.token)
