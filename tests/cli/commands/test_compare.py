@@ -61,36 +61,30 @@ def test_jsonl_names_the_change(source: str, database: str, suite: FakeSuite, fa
     assert (not fake.requests) is (source == "database")
 
 
-@pytest.mark.parametrize("source", ["api", "database"])
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
         ([], (4, 7)),
-        (["latest"], (4, 7)),
         (["6"], (2, 6)),
         ([f"{URL}/five"], (3, 5)),
         (["f00df00"], (2, 6)),
         (["2", "3"], (2, 3)),
     ],
-    ids=["main branch", "latest", "branch", "pull request", "commit", "both"],
+    ids=["main branch", "branch", "pull request", "commit", "both"],
 )
-def test_default_sessions(
-    source: str, arguments: list[str], expected: tuple[int, int], fake: FakeBuddy, call: Call, tmp_path: Path
-) -> None:
+def test_default_sessions(arguments: list[str], expected: tuple[int, int], fake: FakeBuddy, call: Call) -> None:
     """The new session is the latest of the main branch, the old one is that before it on its branch."""
     suite = fake.add_suite("acme", "shop", "a")
     for number, ref in enumerate(["main", "dev", "PR", "main", "PR", "dev", "main", "dev"], start=1):
-        kind = "PULL_REQUEST" if ref == "PR" else "BRANCH"
-        status = "SUCCESSFUL" if number < 8 else "SKIPPED"
-        revision = "f00d" * 10 if number == 6 else "a" * 40
-        cases = [{"name": f"t{number}"}]
-        identifier = "five" if number == 5 else str(number) * 8
-        suite.create(id=identifier, branch=ref, ref_type=kind, status=status, revision=revision, cases=cases)
-    words = ["compare", SUITE, *arguments]
-    if source == "database":
-        sync_database(fake, tmp_path / "sessions.db", cases="all")
-        words += ["--db", str(tmp_path / "sessions.db")]
-    code, out, err = call(*words)
+        suite.create(
+            id="five" if number == 5 else str(number) * 8,
+            branch=ref,
+            ref_type="PULL_REQUEST" if ref == "PR" else "BRANCH",
+            status="SUCCESSFUL" if number < 8 else "SKIPPED",
+            revision="f00d" * 10 if number == 6 else "a" * 40,
+            cases=[{"name": f"t{number}"}],
+        )
+    code, out, err = call("compare", SUITE, *arguments)
     assert (code, err) == (0, "")
     assert {row["change"]: row["relative_id"] for row in rows(out)} == {"removed": expected[0], "added": expected[1]}
 

@@ -46,14 +46,6 @@ def test_old_sessions_are_deleted(
     assert query(database, COUNTS) == [counts]
 
 
-@pytest.mark.parametrize("details", [0, 1])
-def test_details_are_limited(call: Call, fake: FakeBuddy, tmp_path: Path, details: int) -> None:
-    path = tmp_path / "sessions.db"
-    fake.add_suite("acme", "shop", "a").create(cases=[{"name": f"{each}", "status": "FAILED"} for each in range(3)])
-    assert call("sync", "acme/shop/a", "--db", str(path), "--cases", "all", "--details", str(details)).code == 0
-    assert query(path, "SELECT count(data) FROM cases") == [(details,)]
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -65,27 +65,29 @@ def test_terminal_gets_a_summary_of_new_sessions(monkeypatch: pytest.MonkeyPatch
 
 
 class TestCases:
-    @pytest.fixture
-    def suite(self, fake: FakeBuddy) -> FakeSuite:
-        suite = fake.add_suite("acme", "shop", "a")
-        suite.create(cases=[{"name": "one"}, {"name": "two", "status": "FAILED", "message": "x"}])
-        suite.create(cases=[{"name": "one"}])
-        return suite
-
     @pytest.mark.parametrize(
-        ("scope", "noun", "names"), [("failed", "1 test case", ["two"]), ("all", "3 test cases", ["one", "one", "two"])]
+        ("options", "noun", "saved"),
+        [
+            ("failed", "2 test cases", [("three", True), ("two", True)]),
+            ("all", "4 test cases", [("one", False), ("one", False), ("three", True), ("two", True)]),
+            ("failed --details 0", "2 test cases", [("three", False), ("two", False)]),
+            ("failed --details 1", "2 test cases", [("three", False), ("two", True)]),
+        ],
     )
-    @pytest.mark.usefixtures("suite")
     def test_summary_counts_the_saved_cases(
-        self, scope: str, noun: str, names: list[str], call: Call, path: Path
+        self, options: str, noun: str, saved: list[tuple[str, bool]], fake: FakeBuddy, call: Call, path: Path
     ) -> None:
-        code, out, err = call("sync", A, "--db", str(path), "--cases", scope)
+        suite = fake.add_suite("acme", "shop", "a")
+        failed = [{"name": name, "status": "FAILED", "message": "x"} for name in ("two", "three")]
+        suite.create(cases=[{"name": "one"}, *failed])
+        suite.create(cases=[{"name": "one"}])
+        arguments = ("sync", A, "--db", str(path), "--cases", *options.split())
+        code, out, err = call(*arguments)
         assert (code, out) == (0, "")
         assert err.startswith(f"1 suite, 2 new or changed sessions, {noun}, ")
         assert err.endswith(f"Wrote {path} (2 new or changed sessions, {noun})\n")
-        assert query(path, "SELECT name FROM cases ORDER BY 1") == [(name,) for name in names]
-        err = call("sync", A, "--db", str(path), "--cases", scope).err
-        assert err.startswith("1 suite, 0 new or changed sessions, 0 test cases, 1 request in ")
+        assert query(path, "SELECT name, data IS NOT NULL FROM cases ORDER BY name") == saved
+        assert call(*arguments).err.startswith("1 suite, 0 new or changed sessions, 0 test cases, 1 request in ")
 
     def test_progress_says_how_many_cases_of_how_many(
         self, call: Call, fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch, path: Path
