@@ -15,7 +15,7 @@ from helpers.command_line import Call, rows, sync_database
 
 SUITE = "acme/shop/a"
 STATUSES = {"P": "PASSED", "F": "FAILED", "E": "ERROR", "S": "SKIPPED"}
-FLAKY, BROKEN, GREEN = (letter * 40 for letter in "abc")
+FLAKY, BROKEN, GREEN, ONCE = (letter * 40 for letter in "abcd")
 
 
 def add_runs(suite: FakeSuite, **histories: str) -> None:
@@ -113,17 +113,17 @@ def test_test_that_fails_on_another_branch_is_not_flaky(suite: FakeSuite, call: 
 class TestSameCommit:
     @pytest.fixture
     def retested(self, suite: FakeSuite) -> None:
-        """`pays` is flaky on a branch. `adds` was broken by one commit, and fixed by another."""
+        """`pays` is flaky on a branch. `adds` was broken by commits, and fixed by another."""
 
         def add(revision: str, failing: str = "", **fields: Any) -> None:
             cases = [{"name": name, "status": "FAILED" if name == failing else "PASSED"} for name in ("pays", "adds")]
             suite.create(revision=revision, cases=cases, **fields)
 
         suite.create(status="ERROR", revision=FLAKY, cases=[{"name": "old", "status": "FAILED"}])
-        for _ in range(95):
+        for _ in range(94):
             suite.create(status="SUCCESSFUL")
         add(FLAKY, "pays", branch="fix")
-        for revision, failing in ((BROKEN, "adds"), (BROKEN, "adds"), (GREEN, ""), (GREEN, "")):
+        for revision, failing in ((ONCE, "adds"), (BROKEN, "adds"), (BROKEN, "adds"), (GREEN, ""), (GREEN, "")):
             add(revision, failing)
         add(FLAKY, branch="fix", ref_type="PULL_REQUEST")
 
