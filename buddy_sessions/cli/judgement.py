@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from itertools import takewhile
 from typing import Literal
 
@@ -138,9 +137,8 @@ def compare_with_baseline(
 
     The runs have only failing test cases. `earlier` are those before: they only say since when a test is failing.
     """
-    today = datetime.now(UTC).date()
     cases, failing = [run.cases for run in reversed(runs)], [test.case for test in judgement.tests]
-    found = compare_to_baseline(cases, failing, quarantine=quarantine, today=today)
+    found = compare_to_baseline(cases, failing, quarantine=quarantine)
     novelties = {case.key: novelty for novelty in NOVELTIES for case in getattr(found, novelty)}
     before = [run.session for run in (*runs, *earlier)]
     failed = {run.session.id: {case.key for case in run.cases} for run in (*runs, *earlier)}
@@ -154,7 +152,7 @@ def compare_with_baseline(
         elif novelty == "known":
             streak = newest_streak(before, lambda session: key in failed[session.id])
         elif novelty == "quarantined":
-            entry = next(entry for entry in quarantine if entry.until >= today and entry.matches(key))
+            entry = next(entry for entry in quarantine if entry not in found.expired and entry.matches(key))
             excuse = f"quarantined until {entry.until}" + (f": {entry.reason}" if entry.reason else "")
         return replace(test, baseline=novelty, failed_in=failed_in, excuse=excuse, streak=streak)
 

@@ -120,8 +120,7 @@ async def read_suite(store: SessionStore, suite: Suite, scope: Scope) -> SuiteRe
     """Return the report of a suite. Raises StoreError if the database cannot be read."""
     branch, newest, verdicts, read = await _read_sessions(store, suite.key, scope)
     streak = newest_streak(verdicts) if verdicts else None
-    previous = verdicts[streak.length :] if streak else []
-    state = _state(streak, previous, scope.new_since)
+    state = _state(streak, scope.new_since)
     others = [] if branch is None else _latest_of_others(newest, branch)
     causes: list[Cause] = []
     if streak is not None and streak.first.is_failing:
@@ -133,7 +132,7 @@ async def read_suite(store: SessionStore, suite: Suite, scope: Scope) -> SuiteRe
         state=state,
         latest=verdicts[0] if verdicts else None,
         streak=streak,
-        red_streak=newest_streak(previous) if state == "recovered" else None,
+        red_streak=newest_streak(verdicts[streak.length :]) if streak and state == "recovered" else None,
         causes=causes,
         baseline=len(verdicts[1 : 1 + BASELINE]),
         recent=_figures(verdicts[:RECENT]),
@@ -163,19 +162,14 @@ async def _read_sessions(
     return branch, newest, verdicts, read
 
 
-def _is_new(session: Session, since: datetime) -> bool:
-    """Return whether a verdict was known at `since` or later. One without a time is old."""
-    time = ended(session)
-    return time is not None and time >= since
-
-
-def _state(streak: Streak | None, previous: Sequence[Session], since: datetime) -> State:
+def _state(streak: Streak | None, since: datetime) -> State:
     if streak is None:
         return "unknown"
-    is_new = _is_new(streak.first, since)
+    time = ended(streak.first)
+    is_new = time is not None and time >= since
     if streak.first.is_failing:
         return "newly red" if is_new else "still red"
-    return "recovered" if is_new and previous else "green"
+    return "recovered" if is_new and streak.before is not None else "green"
 
 
 async def _find_causes(
