@@ -63,20 +63,6 @@ class TestPages:
             (KEY, suite.url + "/sessions", suite.html_url)
         }
 
-    async def test_checked_end_is_one_more_page(self, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite) -> None:
-        """A client checks the first end that it sees, with two requests at once."""
-        for relative_id in range(11, 26):
-            suite.create(relative_id=relative_id)
-        fake.latency = 0.01
-        for requests, expected in (3, [(15, (11, 25), False), (0, (1, 10), True)]), (1, [(15, (11, 25), True)]):
-            fake.requests.clear()
-            paginator = buddy.sessions(KEY, per_page=100, read_ahead=1)
-            pages = [page async for page in paginator.pages()]
-            assert [(len(page.sessions), page.proven_range, page.is_last) for page in pages] == expected
-            assert len(fake.requests) == paginator.stats.requests == requests
-            assert paginator.stats.verified
-        assert fake.max_in_flight == 2
-
     async def test_empty_suite_is_one_empty_page(self, buddy: BuddyClient, suite: FakeSuite) -> None:
         await buddy.sessions(KEY).collect()  # the first end is checked
         paginator = buddy.sessions(KEY)
