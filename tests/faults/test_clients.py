@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from typing import Any
 
 import aiohttp
 import pytest
@@ -20,14 +21,8 @@ OTHER_LOOP = "^the client was first used in another event loop"
 
 
 @pytest.fixture
-def runner() -> Iterator[asyncio.Runner]:
-    with asyncio.Runner() as runner:
-        yield runner
-
-
-@pytest.fixture
-def client(runner: asyncio.Runner) -> Iterator[BuddyClient]:
-    """A client that has read from a server in the event loop of `runner`."""
+def client() -> Iterator[BuddyClient]:
+    """A client that has read from a server in an event loop that is still open."""
 
     async def use() -> BuddyClient:
         async with FakeBuddy(token=TOKEN) as fake:
@@ -36,9 +31,10 @@ def client(runner: asyncio.Runner) -> Iterator[BuddyClient]:
             assert len(await buddy.sessions(KEY).collect()) == 3
         return buddy
 
-    buddy = runner.run(use())
-    yield buddy
-    runner.run(buddy.close())
+    with asyncio.Runner() as runner:
+        buddy = runner.run(use())
+        yield buddy
+        runner.run(buddy.close())
 
 
 async def read(buddy: BuddyClient) -> None:
@@ -54,12 +50,8 @@ async def read_in_a_thread(buddy: BuddyClient) -> None:
     await asyncio.to_thread(asyncio.run, read(buddy))
 
 
-async def close(buddy: BuddyClient) -> None:
-    await buddy.close()
-
-
-@pytest.mark.parametrize("use", [read, read_in_a_thread, enter, close])
-def test_second_event_loop(client: BuddyClient, use: type) -> None:
+@pytest.mark.parametrize("use", [read, read_in_a_thread, enter, BuddyClient.close])
+def test_second_event_loop(client: BuddyClient, use: Callable[[BuddyClient], Coroutine[Any, Any, None]]) -> None:
     with pytest.raises(ConfigError, match=OTHER_LOOP):
         asyncio.run(use(client))
 
@@ -83,15 +75,15 @@ def test_after_a_fork(client: BuddyClient) -> None:
 
 
 @pytest.mark.parametrize("use", [read, enter])
-def test_trio(use: type) -> None:
+def test_trio(use: Callable[[BuddyClient], Awaitable[None]]) -> None:
     with pytest.raises(ConfigError, match=r"^no asyncio event loop is running: "):
         trio.run(use, BuddyClient(TOKEN))
 
 
-def test_client_that_was_not_used_yet(runner: asyncio.Runner) -> None:
+def test_client_that_was_not_used_yet() -> None:
     buddy = BuddyClient(TOKEN)
-    asyncio.run(close(buddy))
-    runner.run(close(buddy))
+    for _ in range(2):
+        asyncio.run(buddy.close())
 
 
 async def test_session_closed_before(reader: CheckedReader, fake: FakeBuddy) -> None:

@@ -53,17 +53,6 @@ async def collect(harvest: Harvest) -> list[Session]:
         return [session async for _, session in harvest]
 
 
-class ExpiringToken:
-    """A token callable. Only the first token is valid, until it is rejected as well."""
-
-    def __init__(self) -> None:
-        self.calls = 0
-
-    async def __call__(self) -> str:
-        self.calls += 1
-        return TOKEN if self.calls == 1 else f"another-{self.calls}"
-
-
 @pytest.mark.parametrize(
     ("is_callable", "on_failure", "max_concurrency", "latency"),
     [
@@ -83,18 +72,23 @@ async def test_harvest_with_a_rejected_token(
 ) -> None:
     """It ends at once, whether the responses arrive before or after all workers have sent a request."""
     fake.token, fake.latency = "none of them", latency
-    source, suites = ExpiringToken(), add_suites(fake, 300, 0)
+    suites, tokens = add_suites(fake, 300, 0), list[str]()
+
+    async def new_token() -> str:
+        tokens.append(f"{TOKEN}-{len(tokens)}")
+        return tokens[-1]
+
     error = await reader.fail(
         fake,
         AuthenticationError,
         requests=range(1, max_concurrency + 2 + 1),
         function=lambda buddy: collect(buddy.harvest(suites, on_failure=on_failure)),
-        token=source if is_callable else TOKEN,
+        token=new_token if is_callable else TOKEN,
         max_concurrency=max_concurrency,
     )
     assert error.not_tried == 300 - max_concurrency
     assert str(error).endswith(f"; {error.not_tried} suites were not tried")
-    assert source.calls == 2 * is_callable
+    assert len(tokens) == 2 * is_callable
 
 
 @pytest.mark.parametrize("on_failure", ["raise", "collect"])
