@@ -15,9 +15,9 @@ from buddy_sessions import ConfigError, ConflictingTest, FlakyTest, Session, con
 from ..formats.case_tables import count_sessions, recent_statuses
 from ..formats.formatting import format_count, one_line
 from ..formats.markdown import code
+from ..listed_tests import ListedTest, TestList, print_tests
 from ..options import DEFAULT_LAST, Access, Key, RunOptions, TestPrinting
 from ..suite_reader import SuiteReader
-from ..test_list import ListedTest, TestList, print_tests
 
 _LAST_SAME_COMMIT = 100  # sessions, because few commits are tested several times
 _SHORT_REVISION = 7  # digits
@@ -73,6 +73,7 @@ async def _find_flaky(source: SuiteReader, *, branch: str | None, last: int, cha
         return ListedTest(test.key, cells, values, f"{test.changes} changes, failed in {failed}")
 
     return TestList(
+        "flaky",
         name,
         sessions,
         f"{format_count(len(flaky), 'flaky test')} in {count_sessions(sessions)}",
@@ -90,6 +91,7 @@ async def _find_conflicting(source: SuiteReader, *, last: int) -> TestList:
     commits = len({run.session.revision for run in runs})
     again = f"{format_count(len(runs), 'session')} of {format_count(commits, 'commit')} tested again"
     return TestList(
+        "flaky",
         "*",
         sessions,
         f"{format_count(len(tests), 'test')} passed and failed on the same commit, in {count_sessions(sessions)}",

@@ -10,9 +10,9 @@ from buddy_sessions import SlowTest, slowest_tests
 
 from ..formats.case_tables import count_sessions
 from ..formats.formatting import format_count, format_test_time
-from ..options import DEFAULT_LAST, Access, Key, Printing, RunOptions, TestPrinting
+from ..listed_tests import ListedTest, TestList, print_tests
+from ..options import DEFAULT_LAST, Access, Key, RunOptions, TestPrinting
 from ..suite_reader import SuiteReader
-from ..test_list import ListedTest, TestList, print_tests
 
 
 async def list_slowest_tests(
@@ -21,7 +21,7 @@ async def list_slowest_tests(
     *,
     threshold: NonNegativeFloat | None = None,
     options: RunOptions = RunOptions(),
-    printing: Printing = Printing(),
+    printing: TestPrinting = TestPrinting(),
     access: Access = Access(),
 ) -> None:
     """Print the tests of a suite that take longest, by the median of their times in the last sessions.
@@ -38,7 +38,7 @@ async def list_slowest_tests(
     """
     branch = options.branches.choose()
     slowest = partial(_find_slowest, branch=branch, last=options.last or DEFAULT_LAST, threshold=threshold)
-    await print_tests(key, slowest, options, TestPrinting(printing.format, printing.json), access)
+    await print_tests(key, slowest, options, printing, access)
 
 
 async def _find_slowest(source: SuiteReader, *, branch: str | None, last: int, threshold: float | None) -> TestList:
@@ -48,6 +48,7 @@ async def _find_slowest(source: SuiteReader, *, branch: str | None, last: int, t
     slowest = slowest_tests([run.cases for run in runs], threshold=threshold)
     slower = "" if threshold is None else f" slower than {format_test_time(threshold)}"
     return TestList(
+        "slowest",
         name,
         sessions,
         f"{format_count(len(slowest), 'test')}{slower} in {count_sessions(sessions)}",
@@ -59,4 +60,5 @@ async def _find_slowest(source: SuiteReader, *, branch: str | None, last: int, t
 
 def _describe(test: SlowTest) -> ListedTest:
     cells = (format_test_time(test.median), format_test_time(test.slowest), f"{test.runs:,}")
-    return ListedTest(test.key, cells, (test.median, test.slowest, test.runs))
+    median, slowest, _ = cells
+    return ListedTest(test.key, cells, (test.median, test.slowest, test.runs), f"{median}, at most {slowest}")

@@ -163,7 +163,7 @@ class SessionTable:
 @dataclass
 class _SuiteCounts:
     read: int = 0
-    finished: int = 0
+    verdicts: int = 0
     passed: int = 0
     newest: list[Session] = field(default_factory=list[Session])
 
@@ -183,7 +183,7 @@ class SuiteSummary:
             return
         counts = self._counts.setdefault(suite, _SuiteCounts())
         counts.read += len(sessions)
-        counts.finished += sum(session.is_finished for session in sessions)
+        counts.verdicts += sum(session.has_verdict for session in sessions)
         counts.passed += sum(session.status == SessionStatus.SUCCESSFUL for session in sessions)
         counts.newest += sessions[: _SUMMARY_MARKS - len(counts.newest)]
 
@@ -202,13 +202,13 @@ class SuiteSummary:
             table.add_row(
                 _text(str(suite)),
                 f"{counts.read:,}",
-                f"{100 * counts.passed // counts.finished} %" if counts.finished else UNKNOWN,
+                f"{100 * counts.passed // counts.verdicts} %" if counts.verdicts else UNKNOWN,
                 _link(status_text(latest), latest.html_url) if latest else "",
                 format_age(latest.create_date, now) if latest else "",
                 sparkline(counts.newest),
             )
         output.print(table)
-        output.print_line((f"PASS: the share of the finished sessions in {count_title} that passed", "dim"))
+        output.print_line((f"PASS: of the sessions in {count_title} that passed or failed, how many passed", "dim"))
         output.print_line((f"RECENT: {RECENT_LEGEND}", "dim"))
 
 

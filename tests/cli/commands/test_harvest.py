@@ -129,19 +129,33 @@ class TestSummary:
         terminal = use_terminal(monkeypatch, "stdout")
         future = (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")  # counts as now
         suite = fake.add_suite("acme", "shop", "a")
-        for status in ["SUCCESSFUL"] * 150 + ["ERROR"] * 50 + ["IN_PROGRESS"]:
+        for status in ["SUCCESSFUL"] * 150 + ["ERROR"] * 50 + ["SKIPPED", "IN_PROGRESS"]:
             suite.create(status=status, create_date=future)
         fake.add_suite("acme", "shop", "none")
         assert run(["harvest", "acme/shop", C]) == 3
         assert [line.split() for line in terminal.getvalue().splitlines()] == [
             ["KEY", "READ", "PASS", "LATEST", "AGE", "RECENT"],
-            ["acme/shop/a", "201", "75", "%", "◌", "running", "0", "s", "ago", "███████████·"],
+            ["acme/shop/a", "202", "75", "%", "◌", "running", "0", "s", "ago", "██████████··"],
             ["acme/shop/none", "0", "-"],
-            ["PASS:", "the", "share", "of", "the", "finished", "sessions", "in", "READ", "that", "passed"],
+            [
+                "PASS:",
+                "of",
+                "the",
+                "sessions",
+                "in",
+                "READ",
+                "that",
+                "passed",
+                "or",
+                "failed,",
+                "how",
+                "many",
+                "passed",
+            ],
             ["RECENT:", "▂", "passed,", "█", "failed,", "·", "neither;", "the", "newest", "is", "on", "the", "right"],
         ]
         summary, hint, failed = capsys.readouterr().err.splitlines()
-        assert summary.startswith("3 suites, 1 failed, 201 sessions, ")
+        assert summary.startswith("3 suites, 1 failed, 202 sessions, ")
         assert hint == "to write the sessions themselves, add --format jsonl|csv or --out FILE"
         assert failed.startswith(f"failed: {C}: ")
 

@@ -37,6 +37,7 @@ class ListedTest(NamedTuple):
 class TestList:
     """Tests, in which sessions of a branch they were found (oldest first), and the names of their cells and values."""
 
+    command: str
     branch: str
     sessions: Sequence[Session]
     summary: str
@@ -61,7 +62,8 @@ async def print_tests(
     title = one_line(f"{suite}, {'all branches' if found.branch == '*' else f'branch {found.branch}'}")
     if output_format == "markdown":
         entries = [Entry(test.key, test.remark) for test in tests]
-        page = Page("flaky", suite, found.summary, [code(title)], [Section("Flaky tests", entries)])
+        section = Section(f"{found.command.capitalize()} tests", entries)
+        page = Page(found.command, suite, found.summary, [code(title)], [section])
         write_markdown(sys.stdout, page, max_bytes=printing.max_bytes)
     elif output_format == "table":
         output = Output()
