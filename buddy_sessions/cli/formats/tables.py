@@ -208,7 +208,7 @@ class SuiteSummary:
                 sparkline(counts.newest),
             )
         output.print(table)
-        output.print_line((f"PASS: of the sessions in {count_title} that passed or failed, how many passed", "dim"))
+        output.print_line((f"PASS: the share that passed, of the sessions in {count_title} with a result", "dim"))
         output.print_line((f"RECENT: {RECENT_LEGEND}", "dim"))
 
 
