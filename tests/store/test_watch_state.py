@@ -92,6 +92,13 @@ async def test_recreated_suite_starts_anew(db: SyncedSuite) -> None:
     await check_changes(db, ("NEW", 2, None))
 
 
+async def test_first_status_is_repeated_until_it_is_acknowledged(db: SyncedSuite) -> None:
+    db.suite.create(status="ERROR")
+    for _ in range(2):
+        async with asyncio.timeout(5), db.store.watch_status(db.buddy, [KEY], interval=INTERVAL) as watch:
+            assert (await anext(watch)).kind == "CURRENT"
+
+
 @pytest.mark.fault
 async def test_locked_file_delays_the_acknowledgement(
     path: Path, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, short_busy_timeout: None
