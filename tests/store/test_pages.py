@@ -16,7 +16,7 @@ from hypothesis import given, settings
 
 from buddy_sessions import Member, RefType, Session, SessionStatus, Suite, SuiteKey
 from buddy_sessions.store.file import DatabaseFile
-from buddy_sessions.store.intervals import Interval
+from buddy_sessions.store.intervals import Interval, contains
 from buddy_sessions.store.messages import PageToSave, SavedPage
 from buddy_sessions.store.pages import count_above, finish_sync, load_suite, mark_suite_missing, save_page
 from buddy_sessions.store.sessions import is_listed, load_covered, load_sessions, load_suites, save_names
@@ -158,6 +158,9 @@ class TestCoverage:
         assert load_covered(database, KEY) == [(1, 2), (4, 5)]
         save(database, new_sessions(6, 5, 4), (4, 6), commit=commit, sync=dropping)
         assert load_covered(database, KEY) == [(1, 2), (4, 6)]
+        for relative_ids in ((2,), (5, 4, 3, 2)):  # not even if the same sync has also dropped some
+            save(database, new_sessions(*relative_ids), (1, 5), commit=commit, sync=-1)
+        assert not contains(load_covered(database, KEY), 3)
 
     def test_contradiction_drops_what_is_known_of_every_branch(self, database: DatabaseFile) -> None:
         older = datetime(2025, 1, 1, tzinfo=UTC), 5

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sqlite3
-from contextlib import closing
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -56,32 +55,13 @@ class TestFirstSync:
     async def test_pages_before_a_failure_are_saved_and_yielded(
         self, db: SyncedSuite, number: int | None, pages: int, error: type[BuddyError]
     ) -> None:
-        """Even if the failure arrives before they are saved, and one of them cannot be saved."""
-        fake = db.fake
         for each in range(1, 201):
             db.suite.create(status="SUCCESSFUL", tests_count=-1 if each == number else 1)
-        with closing(sqlite3.connect(db.path, isolation_level=None)) as other:
-            refuse = "SELECT RAISE(ABORT, 'negative'); END"
-            other.execute(f"CREATE TRIGGER t BEFORE INSERT ON session_rows WHEN NEW.tests_count < 0 BEGIN {refuse}")
-
-            def on_request(request: RecordedRequest) -> None:
-                if request.page == 2:
-                    other.execute("BEGIN IMMEDIATE")  # page 2 cannot be saved before pages 3 to 5 have arrived
-                if request.page == 5:
-                    fake.inject(Fault.status(500))
-
-            fake.on_request = on_request
-            async with (
-                BuddyClient(fake.token, base_url=fake.base_url, per_page=20, max_attempts=1) as client,
-                db.store.sync(client, [KEY], on_failure="collect") as harvest,
-            ):
-                reading = asyncio.create_task(collect_numbers(harvest))
-                async with asyncio.timeout(20):
-                    while len(fake.requests) < 5 or not all(request.status for request in fake.requests):
-                        await asyncio.sleep(0.01)
-                await asyncio.sleep(0.1)  # until the client has read the responses
-                other.execute("ROLLBACK")
-                numbers = await reading
+        refuse = "SELECT RAISE(ABORT, 'negative'); END"
+        execute(db.path, f"CREATE TRIGGER t BEFORE INSERT ON session_rows WHEN NEW.tests_count < 0 BEGIN {refuse}")
+        db.fake.inject(*[Fault.stall(0)] * 4, Fault.status(500))
+        async with db.store.sync(db.buddy, [KEY], on_failure="collect") as harvest:
+            numbers = await collect_numbers(harvest)
         assert numbers == list(range(200, 200 - 20 * pages, -1))
         assert type(harvest.failures[KEY]) is error
         assert await db.covered() == [(numbers[-1] + 1, 200)], "the lowest one is claimed with the next page"
@@ -188,16 +168,33 @@ class TestUnfinishedSessions:
         assert await db.count_requests() == 1
         assert await db.is_complete()
 
-    async def test_unfinished_sessions_near_each_other_share_a_request(self, db: SyncedSuite) -> None:
-        create_finished(db.suite, 1000)
-        for index in (*range(300, 380, 10), 700, 702):
-            db.suite.reopen(db.suite.sessions[index]["id"])
-        async with BuddyClient(db.fake.token, base_url=db.fake.base_url) as buddy:
+    @pytest.mark.parametrize(
+        ("offsets", "deleted", "per_page", "requests"),
+        [
+            pytest.param([*range(300, 380, 10), 700, 702], [], 100, [3], id="near-each-other"),
+            # Unnoticed deletions make the client search for each pair; the search of the last one is not interrupted.
+            pytest.param(
+                [each + pair for each in range(100, 1500, 100) for pair in (0, 1)],
+                [each + offset for each in range(30, 1430, 100) for offset in range(40)],
+                *(20, range(6, 17)),
+                id="not-found-at-once",
+            ),
+        ],
+    )
+    async def test_unfinished_sessions_near_each_other_share_requests(
+        self, db: SyncedSuite, offsets: list[int], deleted: list[int], per_page: int, requests: Sequence[int]
+    ) -> None:
+        sessions = create_finished(db.suite, 1500).sessions
+        for offset in offsets:
+            db.suite.reopen(sessions[offset]["id"])
+        async with BuddyClient(db.fake.token, base_url=db.fake.base_url, per_page=per_page) as buddy:
             await sync(db.store, buddy)
+            for offset in deleted:
+                db.suite.delete(sessions[offset]["id"])
             make_due(db.path)
             db.fake.requests.clear()
             assert await sync(db.store, buddy) == []
-        assert len(list_requests(db.fake)) == 3
+        assert len(list_requests(db.fake)) in requests
 
     async def test_ten_of_them_are_checked_in_turn(self, db: SyncedSuite) -> None:
         create_finished(db.suite, 1500)
@@ -211,31 +208,6 @@ class TestUnfinishedSessions:
             assert await db.sync() == []
             assert len(list_requests(db.fake)) == requests
         assert {request.path.split("/")[-1] for request in list_requests(db.fake)} == {"sessions", *unfinished}
-
-    async def test_groups_count_by_their_requests(self, db: SyncedSuite) -> None:
-        """Unnoticed deletions make the client search for each of the fourteen pairs."""
-        create_finished(db.suite, 3000)
-        for index in range(100, 1500, 100):
-            db.suite.reopen(db.suite.sessions[index]["id"])
-            db.suite.reopen(db.suite.sessions[index + 1]["id"])
-        await db.sync()
-        for index in range(90, 1500, 100):
-            for _ in range(40):
-                db.suite.delete(db.suite.sessions[index - 60]["id"])
-        make_due(db.path)
-        assert 5 < await db.count_requests() <= 1 + 10 + 5  # the search of the last one is not interrupted
-
-    async def test_deleted_unfinished_session_is_marked(self, db: SyncedSuite) -> None:
-        create_finished(db.suite, 200)
-        unfinished = db.suite.sessions[150]["id"]
-        db.suite.reopen(unfinished)
-        await db.sync()
-        db.suite.delete(unfinished)
-        for column in ("missing_since", "deleted_at"):
-            make_due(db.path)
-            assert await db.sync() == []
-            assert db.marked(column) == [50]
-        assert await db.is_complete()
 
     async def test_times_in_the_future_do_not_count(self, db: SyncedSuite) -> None:
         """The clock of the machine was ahead."""
@@ -282,36 +254,81 @@ class TestAfter:
         assert not db.fake.requests
 
 
+Action = Callable[[SyncedSuite], Any]
+
+
+def nothing(db: SyncedSuite) -> None:
+    pass
+
+
+def delete(number: int) -> Action:
+    return lambda db: db.suite.delete(next(each["id"] for each in db.suite.sessions if each["relative_id"] == number))
+
+
+def delete_unfinished(db: SyncedSuite) -> None:
+    make_due(db.path)
+    delete(3)(db)
+
+
+def respond(*faults: Fault) -> Action:
+    return lambda db: db.fake.inject(*faults)
+
+
+def respond_with_older_list(db: SyncedSuite) -> None:
+    db.fake.inject(Fault.stale(db.suite.snapshot()[10:]))
+
+
+Sync = tuple[Action, list[int], list[int], list[tuple[int, int]], bool]
+"""What happens before a sync; then the missing, deleted and covered sessions, and whether page 1 was compared."""
+
+ALL, EVERY_NUMBER = [(1, 50)], [*range(1, 51)]
+LACKS_47: Sync = (respond(Fault.missing_row(3)), [47], [], [(1, 46), (48, 50)], True)
+UNCHANGED: Sync = (nothing, [], [], ALL, False)
+COMPARED: Sync = (nothing, [], [], ALL, True)
+SYNCS: dict[str, list[Sync]] = {
+    "nothing": [UNCHANGED],
+    "deletion": [
+        (delete(45), [45], [], [(1, 44), (46, 50)], True),
+        (nothing, [45], [45], ALL, True),
+        (nothing, [45], [45], ALL, False),
+    ],
+    "deletion-on-a-page-that-is-not-read": [(delete(20), [], [], ALL, False)],
+    "deletion-of-an-unfinished-session": [
+        (delete_unfinished, [3], [], [(1, 2), (4, 50)], True),
+        (nothing, [3], [3], ALL, True),
+    ],
+    "row-not-listed-once": [LACKS_47, COMPARED, UNCHANGED, LACKS_47, COMPARED],
+    "row-not-listed-twice": [LACKS_47, (respond(Fault.missing_row(3)), [47], [47], ALL, True), COMPARED, UNCHANGED],
+    "outdated-list": [(respond_with_older_list, [], [], [(1, 40)], True), COMPARED, UNCHANGED],
+    "empty-list": [(respond(*[Fault.short_page(0)] * 3), EVERY_NUMBER, [], [], True), COMPARED, UNCHANGED],
+    "list-out-of-order": [(respond(Fault.swapped(5)), [], [], ALL, True), COMPARED, UNCHANGED],
+}
+
+
 class TestMissingSessions:
-    async def test_second_sync_marks_missing_sessions_as_deleted(self, db: SyncedSuite) -> None:
+    @pytest.mark.parametrize("syncs", SYNCS.values(), ids=SYNCS)
+    async def test_next_syncs_decide(self, db: SyncedSuite, syncs: list[Sync]) -> None:
+        create_finished(db.suite, 50)
+        db.suite.reopen(db.suite.sessions[47]["id"])
+        await db.sync()
+        for action, missing, deleted, covered, is_compared in syncs:
+            action(db)
+            async with db.store.sync(db.buddy, [KEY]) as harvest:
+                assert await collect_numbers(harvest) == []
+            assert (db.marked("missing_since"), db.marked(), await db.covered()) == (missing, deleted, covered)
+            assert (harvest.stats.pages > 0) is is_compared
+
+    async def test_time_of_a_deletion_is_that_of_the_first_sync(self, db: SyncedSuite) -> None:
         create_finished(db.suite, 50)
         await db.sync()
-        for index in (30, 5):  # numbers 20 and 45; the next sync does not read the page of number 20
-            db.suite.delete(db.suite.sessions[index]["id"])
-        assert await db.sync() == []
-        assert (db.marked(), db.marked("missing_since")) == ([], [45])
-        assert await db.covered() == [(1, 44), (46, 50)]
+        delete(45)(db)
+        await db.sync()
         ((time,),) = query(db.path, "SELECT missing_since FROM sessions WHERE missing_since IS NOT NULL")
         assert abs((datetime.fromisoformat(time) - datetime.now(UTC)).total_seconds()) < 60
         time = "2025-01-01T00:00:00Z"
         execute(db.path, f"UPDATE session_rows SET missing_since = '{time}' WHERE missing_since IS NOT NULL")
-        assert await db.sync() == []
-        assert query(db.path, "SELECT relative_id, deleted_at FROM sessions WHERE deleted_at IS NOT NULL") == [
-            (45, time)
-        ]
-        assert await db.covered() == [(1, 50)]
-        remaining = [session.relative_id for session in await db.store.sessions(KEY)]
-        assert remaining == [number for number in range(50, 0, -1) if number != 45]
-
-    async def test_only_two_syncs_in_a_row_mark_as_deleted(self, db: SyncedSuite) -> None:
-        create_finished(db.suite, 50)
         await db.sync()
-        for _ in range(2):
-            db.fake.inject(Fault.missing_row(3))
-            await db.sync()
-            assert (db.marked(), db.marked("missing_since")) == ([], [47])
-            await db.sync()  # finds it, unchanged
-            assert (db.marked(), db.marked("missing_since")) == ([], [])
+        assert query(db.path, "SELECT deleted_at FROM sessions WHERE deleted_at IS NOT NULL") == [(time,)]
 
     async def test_reappearing_session_makes_the_sync_read_everything(self, db: SyncedSuite) -> None:
         create_finished(db.suite, 130)
@@ -338,22 +355,12 @@ class TestMissingSessions:
         assert await db.sync() == []
         assert query(db.path, sql) == [(False, False)]
 
-
-class TestWrongResponses:
-    async def test_outdated_list_proves_nothing_above_its_top(
-        self, db: SyncedSuite, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        create_finished(db.suite, 40)
-        snapshot = db.suite.snapshot()
-        create_finished(db.suite, 10)
+    async def test_outdated_list_is_reported(self, db: SyncedSuite, caplog: pytest.LogCaptureFixture) -> None:
+        create_finished(db.suite, 50)
         await db.sync()
-        db.fake.inject(Fault.stale(snapshot))
+        respond_with_older_list(db)
         assert await db.count_requests() == 2, "the newest living session was checked"
         assert "does not contain the newest saved session" in caplog.text
-        assert db.marked("missing_since") == []
-        assert await db.covered() == [(1, 40)]
-        assert await db.sync() == []
-        assert await db.covered() == [(1, 50)]
 
 
 class TestLateResponses:
@@ -443,27 +450,10 @@ class TestRecreatedSuite:
 class TestNotModified:
     """The first page is the one of the last complete sync."""
 
-    async def pages(self, db: SyncedSuite, **options: Any) -> int:
-        """Sync, and return the number of pages that were compared."""
-        async with db.store.sync(db.buddy, [KEY], **options) as harvest:
-            assert [session async for _, session in harvest] == []
-        return harvest.stats.pages
-
-    async def test_page_is_not_compared(self, db: SyncedSuite) -> None:
-        create_finished(db.suite, 130)
-        await db.sync()
-        db.fake.requests.clear()
-        assert await self.pages(db) == 0
-        assert len(db.fake.requests) == 1
-        create_finished(db.suite, 1)
-        assert await db.sync() == [131]
-        assert await self.pages(db) == 0
-        db.suite.reopen(db.suite.sessions[5]["id"])
-        assert await db.sync() == [126]
-
     @pytest.mark.parametrize(
         ("first", "second", "is_compared"),
         [
+            ({}, {}, False),
             ({"after": 10}, {"after": 10}, False),
             ({"after": 10}, {"after": 20}, False),
             ({"after": 20}, {"after": 10}, True),
@@ -495,28 +485,17 @@ class TestNotModified:
             await collect_numbers(harvest)
         assert (harvest.stats.pages > 0) is is_compared
 
-    async def test_page_is_compared_while_anything_is_in_doubt(self, db: SyncedSuite) -> None:
+    async def test_page_is_compared_after_a_failure(self, db: SyncedSuite) -> None:
         create_finished(db.suite, 130)
         db.fake.inject(Fault.stall(0), Fault.stall(0), Fault.status(500))
-        with pytest.raises(HarvestError):
-            await db.sync()
+        await db.sync(on_failure="collect")
         assert len(await db.sync()) == 90
-        assert await self.pages(db) == 0
-        older = db.suite.snapshot()
-        create_finished(db.suite, 1)
-        await db.sync()
-        for fault in (Fault.missing_row(3), Fault.stale(older)):
-            db.fake.inject(fault)
-            assert await self.pages(db) > 0
-            assert await self.pages(db) > 0, "the next sync decides about what is missing"
-            assert await self.pages(db) == 0
         db.fake.inject(Fault.status(404))
-        with pytest.raises(HarvestError):
-            await db.sync()
-        assert await self.pages(db) == 1
+        await db.sync(on_failure="collect")
+        db.fake.requests.clear()
+        assert await db.sync() == []
         assert query(db.path, "SELECT missing_since FROM suites") == [(None,)]
-        assert db.marked("missing_since") == []
-        assert await db.is_complete()
+        assert len(db.fake.requests) == 1
 
     @pytest.mark.parametrize("cases", [None, "failed"])
     async def test_list_out_of_order_is_compared(self, db: SyncedSuite, cases: Any) -> None:

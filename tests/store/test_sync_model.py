@@ -152,21 +152,18 @@ class SyncMachine(RuleBasedStateMachine):
         assert not lost, f"living sessions of the branch are not saved: {lost}"
 
     @rule(
-        branch=st.sampled_from(BRANCHES), wrong=st.sampled_from([0.0, 1 / 3]), crash_after=st.none() | st.integers(0, 3)
+        writer=st.integers(0, 1),
+        branch=st.sampled_from([None, *BRANCHES]),
+        wrong=st.sampled_from([0.0, 1 / 3]),
+        crash_after=st.none() | st.integers(0, 3),
     )
-    def sync_branch_with_wrong_responses(self, branch: str, wrong: float, crash_after: int | None) -> None:
+    def sync_that_may_crash(self, writer: int, branch: str | None, wrong: float, crash_after: int | None) -> None:
+        """Responses may be wrong, too."""
         self.server.wrong = wrong
-        self.run_sync(0, branch=branch, crash_after=crash_after)
+        self.run_sync(writer, branch=branch, crash_after=crash_after)
         self.server.wrong = 0.0
+        self.bad_syncs += bool(wrong and branch is None)
         self.is_always_right = self.is_always_right and not wrong
-
-    @rule(writer=st.integers(0, 1), crash_after=st.none() | st.integers(0, 3))
-    def sync_with_wrong_responses(self, writer: int, crash_after: int | None) -> None:
-        self.server.wrong = 1 / 3
-        self.run_sync(writer, crash_after=crash_after)
-        self.server.wrong = 0.0
-        self.bad_syncs += 1
-        self.is_always_right = False
 
     @rule(kind=st.sampled_from(WRONG_RESPONSES), times=st.integers(1, 3))
     def syncs_with_the_same_wrong_responses(self, kind: str, times: int) -> None:
@@ -177,10 +174,6 @@ class SyncMachine(RuleBasedStateMachine):
         self.server.wrong, self.server.kinds = 0.0, WRONG_RESPONSES
         self.bad_syncs += times
         self.is_always_right = False
-
-    @rule(writer=st.integers(0, 1), crash_after=st.integers(0, 3))
-    def crash(self, writer: int, crash_after: int) -> None:
-        self.run_sync(writer, crash_after=crash_after)
 
     @rule(order=st.lists(st.integers(0, 1), min_size=1, max_size=12), wrong=st.sampled_from([0.0, 1 / 3]))
     def sync_at_the_same_time(self, order: list[int], wrong: float) -> None:
