@@ -260,8 +260,11 @@ class TestFailures:
         assert first == listed[0]
         assert second.failure is not None
 
-    async def test_case_without_a_group_is_returned_without_details(self, suite: FakeSuite, buddy: BuddyClient) -> None:
-        session = suite.create(cases=[{"name": "adds", "status": "FAILED", "test_group_id": None}])
+    @pytest.mark.parametrize("ids", [{"test_group_id": None}, {"id": "\ud800"}], ids=["no-group", "no-url"])
+    async def test_case_that_no_url_names_is_returned_without_details(
+        self, suite: FakeSuite, buddy: BuddyClient, ids: dict[str, Any]
+    ) -> None:
+        session = suite.create(cases=[{"name": "adds", "status": "FAILED", **ids}])
         (case,) = await buddy.failures(KEY, session["id"], details=True)
         assert case.failure is None
 
