@@ -320,6 +320,18 @@ class TestStart:
             red(suite, "a", branch="master")
             assert await events.settled() == [(FAILING, 3, "a", "")]
 
+    async def test_first_event_is_repeated_until_it_is_acknowledged(
+        self, buddy: BuddyClient, suite: FakeSuite, store: SessionStore
+    ) -> None:
+        green(suite)
+        async with store.watch_status(buddy, [suite.key], interval=INTERVAL) as watch:
+            assert short([await anext(watch)]) == [(CURRENT, 1, "", "")]
+        red(suite, "a")
+        async with watching(buddy, suite, store=store) as events:
+            assert await events.settled() == [(CURRENT, 1, "", ""), (FAILING, 2, "a", "")]
+            green(suite)
+            assert await events.settled() == [(RECOVERED, 3, "", "a")]
+
     async def test_only_a_branch_that_is_named_main_replaces_the_main_branch(
         self, buddy: BuddyClient, suite: FakeSuite, store: SessionStore
     ) -> None:
