@@ -225,6 +225,7 @@ class TestSingleCase:
 
 
 class TestFailures:
+    @pytest.mark.virtual_time
     @pytest.mark.parametrize(("details", "expected"), [(False, 0), (True, 17), (0, 0), (3, 3), (99, 17)])
     async def test_failures_cost_two_requests_and_one_for_each_detail(
         self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient, details: int, expected: int
@@ -232,7 +233,7 @@ class TestFailures:
         suite.create(status="ERROR", tests_count=10_000, failed_count=15, error_count=2)
         session = await read_session(buddy, suite)
         fake.requests.clear()
-        fake.latency = 0.01
+        fake.latency = 1.0
         cases = await buddy.failures(KEY, session, details=details)
         assert [case.status for case in cases] == ["FAILED"] * 15 + ["ERROR"] * 2
         kinds = [case.failure.kind for case in cases if case.failure]
