@@ -78,7 +78,7 @@ class WatchedSuite:
     _digest: bytes = b""  # of the first page, if the last round needed no other page
     _snapshot: bytes = b""  # the known sessions
     _oldest_kept_id: int = 1  # sessions below it are older than those that are kept
-    _read_down_to: int | None = None  # a round reads down to this number; None before the first one
+    _read_down_to: int | None = None  # a round reads down to this `relative_id`; None before the first one
     _unseen_ids: frozenset[str] = frozenset()  # the ids of the unfinished sessions that the last round did not list
 
     @property
@@ -109,7 +109,7 @@ class WatchedSuite:
 
     def needs_baseline(self, newest: Newest, known: Mapping[str, Session]) -> bool:
         """Return whether the watch of this suite starts with this round, which may not be its first one."""
-        # Deleted, and created again under the same key: the numbers start again, and what this round has read is new.
+        # Deleted, and created again under the same key: `relative_id`s start at 1 again, and all sessions are new.
         is_other = not any(session.id in known for session in newest.sessions)
         is_recreated = is_other and (self.is_missing or numbers_restart(newest.sessions, known.values()))
         return is_recreated or not self.is_started
@@ -156,7 +156,7 @@ class WatchedSuite:
         unfinished = [each for each in kept if not each.is_finished]
         watched = [each for each in unfinished if each.id in read_ids or each.id not in self._unseen_ids]
         self._unseen_ids = frozenset(each.id for each in unfinished) - read_ids
-        # A new session has a higher number than `newest_id`, so a round that reads down to the next one has read all.
+        # A new session is above `newest_id`, so a round that reads down to the next `relative_id` has read all.
         self._read_down_to = min([newest_id + 1, *map(_relative_id, watched)])
         self._snapshot = zlib.compress(pickle.dumps(kept), level=1)  # the fastest level, and hardly larger
         self._digest = newest.digest
@@ -171,9 +171,9 @@ def _lowest_id(sessions: Sequence[Session]) -> int:
 
 
 def numbers_restart(sessions: Iterable[Session], known: Collection[Session]) -> bool:
-    """Return whether a session was created after all known ones, and has no higher number than one of them.
+    """Return whether a session was created after all known ones, and has no higher `relative_id` than one of them.
 
-    Older sessions that move up because the known ones were deleted have lower numbers, too.
+    Older sessions that move up because the known ones were deleted have lower `relative_id`s, too.
     """
     highest_id = max(map(_relative_id, known), default=0)
     latest = max((each.create_date for each in known if each.create_date is not None), default=None)

@@ -11,11 +11,11 @@ from .messages import PageToSave
 from .rows import to_sql, to_time
 
 Coverage = dict[int | None, Intervals]
-"""The covered numbers by the number of the sync that has claimed it; None for syncs that have ended."""
+"""The covered `relative_id`s by the sync that has claimed them; None for syncs that have completed, verified."""
 
 
 def without(coverage: Coverage, sync: int) -> Intervals:
-    """Return the numbers that are covered by others than a sync."""
+    """Return the `relative_id`s that other syncs have covered."""
     return union_all(intervals for owner, intervals in coverage.items() if owner != sync)
 
 
@@ -27,7 +27,7 @@ def change_coverage(
     if changes.dropped:
         after = {owner: subtract(intervals, changes.dropped) for owner, intervals in after.items()}
     claimed = None if is_overruled else page.claimed
-    # Only if a number is new, so that an unchanged page writes nothing.
+    # Only if a `relative_id` is new, so that an unchanged page writes nothing.
     if claimed is not None and any(gaps(union_all(after.values()), above=claimed[0] - 1, below=claimed[1] + 1)):
         after[page.sync] = union(after.get(page.sync, ()), claimed)
     for number in changes.to_read_again:

@@ -7,10 +7,10 @@ at which it was first missing.
 
 Later evidence overrules earlier evidence: a session that was marked as deleted and reappears proves that a response
 was wrong, so all coverage of the suite is dropped, and the suite is read again. The same happens if the suite was
-created again: then another session has the `relative_id` of a saved one.
+created again: then another session has the `relative_id` of a saved one, or a page shows a covered range of which it
+has no saved session.
 
-A page of a branch proves that its sessions exist, but marks none as missing. It contradicts earlier pages if it has a
-session that should have been saved already.
+A page of a branch proves that its sessions exist, but marks none as missing.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class PageChanges:
         changed: The sessions that have other values than before, and those that are `new`.
         restored: The sessions that are not missing or deleted any more.
         dropped: The range to be removed from the coverage before a claim is added.
-        to_read_again: The `relative_id`s to be removed from the coverage after that, so that the next sync reads them.
+        to_read_again: The `relative_id`s to be removed from it afterwards, so that the next sync reads them.
         is_contradiction: Whether all coverage is dropped: a deleted session has reappeared, or the suite was created
             again.
         is_stale: Whether the page is the first one of an older state of the list: it lacks the newest living session.
@@ -145,7 +145,7 @@ def listed_ids(page: PageToSave) -> dict[StoredId, int]:
 
 
 def _is_unexpected(page: PageToSave, saved: Collection[SavedSession], covered: Intervals) -> bool:
-    """Return whether sessions on a page are where the coverage begins, but none of them is saved."""
+    """Return whether a page lists sessions of the covered range below it, none of which is saved."""
     below = interval_at(covered, page.claimed[0] - 1) if page.claimed else None
     if below is None:
         return False

@@ -104,7 +104,7 @@ class PageToSave:
         proven: The range of `relative_id`s whose existing sessions are all among `sessions`.
         claimed: The range to add to the coverage of the suite or of the branch.
         commit: The number of the last commit before the page was requested.
-        sync: The number of the sync: any that no other sync has.
+        sync: A random number that identifies the sync.
         withdraws_claims: Whether the read has proved to be unverified, so that all claims of this sync are withdrawn.
         is_repair: Whether this sync has already dropped all coverage. It never does so twice, or it might not end.
         checked: The range of `relative_id`s whose unfinished sessions were requested.
@@ -140,7 +140,7 @@ class PageToSave:
 
 @frozen(kw_only=True)
 class SavedPage:
-    """What has come of a page: `PageChanges`, and the state of the suite after the last page of a range.
+    """What saving a page has changed, and the state of the suite after the last page of a range.
 
     `unsaved` is the number of sessions that were not in the database, although they were covered.
     """

@@ -26,7 +26,7 @@ _LIVING = "FROM session_rows WHERE suite = ? AND deleted_at IS NULL AND missing_
 _UNFINISHED = f"{_LIVING} AND status <> 'SUCCESSFUL' AND status <> 'ERROR' AND status <> 'SKIPPED'"
 _HIGHEST = "SELECT max(relative_id) FROM session_rows WHERE suite = ? AND deleted_at IS NULL"
 _IS_NEWER = "saved_in > ? AND saved_by <> ?"
-"""The condition for rows that another sync has saved or marked since a request: its last commit, and its sync."""
+"""The condition for rows that another sync has saved or marked since a commit. Its parameters: the commit, the sync."""
 _ID, _RELATIVE_ID, _CREATED_BY = map(FIELDS.index, ("id", "relative_id", "created_by"))
 
 _SAVE_SESSION = f"""
@@ -94,8 +94,8 @@ def save_page(file: DatabaseFile, key: SuiteKey, page: PageToSave) -> SavedPage:
             if changes.is_contradiction:  # also about other branches
                 file.execute("DELETE FROM covered WHERE suite = ?", (number,))
                 file.execute("DELETE FROM older WHERE suite = ?", (number,))
-            doubtful = _withdraw_marks(file, number, page.sync) if page.withdraws_claims else ()
-            after = {owner: subtract_all(intervals, doubtful) for owner, intervals in after.items()}
+            to_read_again = _withdraw_marks(file, number, page.sync) if page.withdraws_claims else ()
+            after = {owner: subtract_all(intervals, to_read_again) for owner, intervals in after.items()}
             save_coverage(file, number, page.branch, {} if changes.is_contradiction else before, after)
             if older_after != older or changes.is_contradiction:
                 save_older(file, number, page.branch, older_after)
@@ -166,7 +166,7 @@ def mark_suite_missing(file: DatabaseFile, key: SuiteKey, sync: int, *, commit: 
 
 
 def _is_overtaken(file: DatabaseFile, suite: int | None, sync: int, *, commit: int, lowest: int = 0) -> bool:
-    """Return whether another sync has saved a session of a suite since a request: one from a `relative_id` on."""
+    """Return whether another sync has saved a session of a suite since a commit, at or above a `relative_id`."""
     sql = f"SELECT count(*) FROM session_rows WHERE suite = ? AND relative_id >= ? AND {_IS_NEWER}"
     return file.number(sql, (suite, lowest, commit, sync)) > 0
 
@@ -261,9 +261,9 @@ def _withdraw_marks(file: DatabaseFile, suite: int | None, sync: int) -> Interva
         UPDATE session_rows SET {change} WHERE suite = ? AND missing_by = ? AND deleted_by <> missing_by
         RETURNING relative_id
     """
-    doubtful = union_all(((number, number),) for (number,) in file.execute(sql, (suite, sync)).fetchall())
+    to_read_again = union_all(((number, number),) for (number,) in file.execute(sql, (suite, sync)).fetchall())
     change = "deleted_at = NULL, deleted_by = NULL"
     file.execute(f"UPDATE session_rows SET {change} WHERE suite = ? AND deleted_by = ?", (suite, sync))
     change = "missing_since = NULL, missing_by = NULL"
     file.execute(f"UPDATE session_rows SET {change} WHERE suite = ? AND missing_by = ?", (suite, sync))
-    return doubtful
+    return to_read_again

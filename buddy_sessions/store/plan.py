@@ -35,7 +35,7 @@ class ReadRange(NamedTuple):
         commit: The number of the last commit before the first request.
         offset: An estimate of the number of sessions above `high`. A wrong one costs requests, but no session.
         is_check: Whether the range is read only to check unfinished sessions.
-        is_repair: Whether the whole suite is read again: not if a page of this range has shown that it must be.
+        is_repair: Whether all coverage was dropped before this range was planned: the whole suite is read again.
         known_digest: The digest of a first page after which nothing else needs to be read.
     """
 
@@ -75,7 +75,7 @@ class Progress:
     restored: int = 0
 
     def after_page(self, part: ReadRange, to_save: PageToSave, saved: SavedPage, *, requests: int) -> Progress:
-        """Return the progress after a page of a range was saved, which has taken some requests so far."""
+        """Return the progress after a page of a range was saved. `requests` is the cost of the range so far."""
         done, top = () if saved.is_contradiction else self.done, to_save.top or self.top
         if to_save.claimed is not None:
             done = union(done, to_save.claimed)
@@ -104,10 +104,7 @@ def find_end(state: SuiteState, scope: SyncScope) -> int:
 
 
 def plan_top(state: SuiteState, progress: Progress, scope: SyncScope, *, full: bool) -> ReadRange:
-    """Return the first range: from the top down to the first session that is covered.
-
-    If another session has its `relative_id` now, the suite was created again.
-    """
+    """Return the first range: from the top down to the highest session that is covered, to compare it."""
     highest = state.covered[-1][1] if state.covered and not full else 0
     low = lowest_to_compare(max(highest, progress.above) + 1, state.covered, scope)
     check_end = full or state.highest > 0 or not state.was_synced
@@ -132,12 +129,12 @@ def next_range(state: SuiteState, progress: Progress, scope: SyncScope, *, full:
 
 
 def lowest_to_compare(low: int, covered: Intervals, scope: SyncScope) -> int:
-    """Return where to end a read from `low` up: one lower, if that session can show that the list is still the same."""
+    """Return where to end a read from `low` up: one lower, if a session there is in scope or covered, to compare it."""
     return low - 1 if low - 1 > scope.after or contains(covered, low - 1) else low
 
 
 def next_check(state: SuiteState, progress: Progress) -> ReadRange | None:
-    """Return what to check next: first the session whose last check is the longest ago, and those near it."""
+    """Return the next check: of the session whose last check is the longest ago, and of those near it."""
     if progress.check_requests >= MAX_CHECKS:
         return None
     newest, done = state.newest, progress.done
@@ -218,9 +215,9 @@ def page_to_save(
 
 
 def joined_range(page: SessionPage, lowest: int, scope: SyncScope) -> Interval | None:
-    """Return the range that a page proves, but its lowest session counts for the next page.
+    """Return the range that a page claims: what it proves, except its lowest session, which the next page claims.
 
-    So a range touches the coverage below it only with a page that shows whether the list below is still the same.
+    So a claim touches the coverage below it only with a page that is compared with that coverage.
     """
     if page.proven_range is None:
         return None

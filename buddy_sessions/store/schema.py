@@ -20,7 +20,7 @@ MARKERS = {
     "{id}": _CASE_ID,
     "{test_group_id}": "case_groups.id",
 }
-"""What stands in the URLs of a test for the values that differ, and the SQL of these values."""
+"""The placeholders in the URLs of a test for the values that differ, and the SQL of these values."""
 
 
 def _url(column: str) -> str:
@@ -169,17 +169,17 @@ SCHEMA = (
         workspace TEXT NOT NULL, project TEXT NOT NULL, listed_at TEXT NOT NULL, PRIMARY KEY (workspace, project)
     )
     """,
-    # Internal: the numbers of which the database contains every existing session, or every one of a branch. The branch
-    # "" stands for all branches. `sync` is the sync that has read the range; null once that sync has completed,
-    # verified. A range of a killed sync keeps its number, and still counts.
+    # Internal: the `relative_id`s of which the database contains every existing session, or every one of a branch. The
+    # branch "" is all branches. `sync` is the sync that has claimed the range; null once it has completed, verified. A
+    # range that a killed sync has claimed still counts.
     """
     CREATE TABLE covered (
         suite INTEGER NOT NULL, branch TEXT NOT NULL, low INTEGER NOT NULL, high INTEGER NOT NULL, sync INTEGER
     )
     """,
     "CREATE INDEX covered_suite ON covered (suite, branch, low)",
-    # Internal: every session (of a branch) up to the number `id` was created before `than`, so a sync with `since`
-    # stops there.
+    # Internal: every session (of a branch) up to the `relative_id` `id` was created before `than`, so a sync with
+    # `since` stops there.
     """
     CREATE TABLE older (
         suite INTEGER NOT NULL, branch TEXT NOT NULL, than TEXT NOT NULL, id INTEGER NOT NULL,
@@ -189,7 +189,7 @@ SCHEMA = (
     # Internal: the number of the last transaction that has changed the tables above.
     "CREATE TABLE commits (number INTEGER NOT NULL)",
     "INSERT INTO commits VALUES (0)",
-    # Internal: the newest sessions of a suite that a watch has seen, as JSON. The branch "" stands for all branches.
+    # Internal: the newest sessions of a suite that a watch has seen, as JSON. The branch "" is all branches.
     """
     CREATE TABLE watches (
         workspace TEXT NOT NULL, project TEXT NOT NULL, suite_id TEXT NOT NULL, branch TEXT NOT NULL,
@@ -198,7 +198,7 @@ SCHEMA = (
     """,
     # Internal: the session that decides the status of a suite, as a status watch has reported it, its failing test
     # cases as JSON, and whether that event was acknowledged: only the first one is saved before it is. The branch ""
-    # stands for the main branch, "*" for all branches.
+    # is the main branch, "*" is all branches.
     """
     CREATE TABLE statuses (
         workspace TEXT NOT NULL, project TEXT NOT NULL, suite_id TEXT NOT NULL, branch TEXT NOT NULL,

@@ -329,7 +329,7 @@ class SessionStore:
         return await self._thread.run(load_history, key, test, branch=name)
 
     async def _choose_branch(self, suite: SuiteKey, branch: str | None) -> str | None:
-        """Return the main branch of a suite for None, and None, which stands for all sessions, for "*"."""
+        """Return the main branch of a suite for None, and None, for all sessions, for "*"."""
         if branch is None:
             return main_branch(await self._thread.run(load_sessions, suite, limit=100))
         return None if branch == "*" else validate_branch(branch)

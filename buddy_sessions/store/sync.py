@@ -1,6 +1,6 @@
 """Reads what the database lacks of one suite into the database of a store.
 
-All state is in the event loop. The thread of the database gets a page, and returns what has come of it:
+All state is in the event loop. The thread of the database gets a page, saves it, and returns what has changed:
 
     plan → page → save_page → progress → plan → … → finish_sync
 """
@@ -176,7 +176,7 @@ class SuiteSync:
         yield SessionPage(suite=self._key, number=0, sessions=saved.changed, is_last=self._next is None)
 
     async def _save(self, part: ReadRange, to_save: PageToSave, *, requests: int) -> SavedPage:
-        """Save a page: one call of the thread, one transaction. After the last one of a range, plan the next range."""
+        """Save a page, in one transaction. After the last page of a range, plan the next range."""
         saved = await self._run.call(save_page, self._key, to_save)
         self._progress = self._progress.after_page(part, to_save, saved, requests=requests)
         message = None
