@@ -21,9 +21,9 @@ _log = logging.getLogger("buddy_sessions")
 _SEARCHED = 1000
 """How many sessions are searched once: the awaited ones may exist already."""
 _POLLED = 100
-"""How many sessions are searched at each later look."""
+"""How many sessions are searched at each later poll."""
 _JITTER = 0.1
-"""The share of the interval by which a look is earlier or later, at random, so that jobs do not synchronise."""
+"""The share of the interval by which a poll is earlier or later, at random, so that jobs do not synchronise."""
 _SHOWN = 10
 """The maximum number of sessions that an error lists."""
 
@@ -67,8 +67,8 @@ class _Search:
     """Finds the awaited sessions as they are now.
 
     Attributes:
-        found: The sessions that the last look has found, newest first.
-        failure: The error of the last look; None if it has succeeded.
+        found: The sessions that the last poll has found, newest first.
+        failure: The error of the last poll; None if it has succeeded.
     """
 
     def __init__(
@@ -76,20 +76,20 @@ class _Search:
     ) -> None:
         self.found: list[Session] = []
         self.failure: BuddyError | None = None
-        self._is_first = True  # no look has succeeded
+        self._is_first = True  # no poll has succeeded
         self._wanted = wanted
         branch = None if wanted.branch == "*" else wanted.branch
         self._new_reader = partial(new_reader, wanted.suite, branch=branch, after=wanted.after or 0, read_ahead=1)
         self._read_session = read_session
-        self._digest = b""  # of page 1, if the last look needed no other page
+        self._digest = b""  # of page 1, if the last poll needed no other page
         self._listed: set[str] = set()  # the ids of the sessions that it has read
 
-    async def look(self) -> None:
-        """Read the sessions as they are now. Raises an error unless another look may succeed."""
+    async def poll(self) -> None:
+        """Read the sessions as they are now. Raises an error unless another poll may succeed."""
         try:
             await self._read()
         except BuddyError as error:
-            # Once a look has succeeded, the token and the suite are known to be right.
+            # Once a poll has succeeded, the token and the suite are known to be right.
             if not error.retryable and (self._is_first or not isinstance(error, StatusError | ResponseError)):
                 raise
             if self.failure is None:
@@ -110,7 +110,7 @@ class _Search:
         else:
             text = f"{_names([each for each in found if not each.is_finished])} of {wanted} did not finish"
             advice = "wait longer"
-        last = f"; the last look failed: {self.failure}" if self.failure is not None else ""
+        last = f"; the last request failed: {self.failure}" if self.failure is not None else ""
         return WaitTimeoutError(f"{text} within {seconds:,.0f} s: {advice}{last}", found)
 
     async def _read(self) -> None:
@@ -170,7 +170,7 @@ async def wait_for_sessions(
     try:
         async with deadline:
             while True:
-                await search.look()
+                await search.poll()
                 if len(search.found) >= wanted.count:
                     if all(session.is_finished for session in search.found):
                         return search.found

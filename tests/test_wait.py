@@ -164,13 +164,13 @@ TOO_LATE: dict[str, tuple[Steps, dict[str, Any], list[int], str]] = {
         [(0, respond(*[503] * 100))],
         {"timeout": 300},
         [],
-        "could not be read within 300 s: check the network, or wait longer; the last look failed: HTTP 503 (injected",
+        "could not be read within 300 s: check the network, or wait longer; the last request failed: HTTP 503",
     ),
     "first request that hangs": (
         [(0, HANG)],
         {"timeout": 20},
         [],
-        "could not be read within 20 s: check the network, or wait longer; the last look failed: no response",
+        "could not be read within 20 s: check the network, or wait longer; the last request failed: no response",
     ),
     "request that hangs": ([(0, RUNNING), (5, HANG)], {"timeout": 20}, [1], "did not finish within 20 s"),
 }
@@ -186,7 +186,7 @@ async def test_too_late(fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, n
     assert [session.relative_id for session in error.sessions] == found
     assert message in str(error)
     assert f" within {waited:,.0f} s" in str(error)
-    assert (error.__cause__ is not None) == ("the last look failed" in message)
+    assert (error.__cause__ is not None) == ("the last request failed" in message)
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 503])

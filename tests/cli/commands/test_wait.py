@@ -46,7 +46,7 @@ def test_session_that_finishes_meanwhile(call: Call, fake: FakeBuddy, suite: Fak
         ("--count 2", {"revision": SHA, "status": "SUCCESSFUL"}, 5, "error: only 1 of 2 sessions (#1) of "),
         ("--branch mian", {}, 5, f"\nno session of branch 'mian' in {A}: its latest sessions are of main\n"),
         ("", {"revision": SHA}, 6, f"error: #1 of {A} (revision 5ff36f3) did not finish within 1 s: wait longer\n"),
-        ("--attempts 1", None, 7, "; the last look failed: HTTP 503 (injected fault) (503)\n"),
+        ("--attempts 1", None, 7, "; the last request failed: HTTP 503 (injected fault) (503)\n"),
     ],
     ids=["none appeared", "too few appeared", "unknown branch", "not finished", "server that is down"],
 )
