@@ -50,7 +50,7 @@ class Report(NamedTuple, Generic[_T]):
 
 
 class Reporter(Generic[_T]):
-    """Decides what a watch reports. It saves nothing, unless a subclass does, to continue in another process."""
+    """Decides what a watch reports. A subclass may save it, so that a later watch continues."""
 
     async def load(self, key: SuiteKey) -> list[Session] | None:
         """Return the sessions of a suite that were saved; None if the suite was never watched."""
@@ -61,7 +61,7 @@ class Reporter(Generic[_T]):
     async def report(
         self, key: SuiteKey, sessions: Sequence[Session], changes: Sequence[Change]
     ) -> Sequence[Report[_T]]:
-        """Return what to report of all sessions that a round has read, and of their changes. It may fail the round."""
+        """Return what to report of the sessions that a round has read, and their changes. An error fails the round."""
         raise NotImplementedError
 
 

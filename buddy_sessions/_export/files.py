@@ -48,7 +48,7 @@ def _reject_database(path: Path) -> None:
 
 @contextmanager
 def replace_file(path: Path, *, source: str | None = None) -> Iterator[Path]:
-    """Yield the path of a new file, to be written and closed in the block. If it exists then, it replaces `path`."""
+    """Yield the path of a new file. If the block has created and closed it, it replaces `path`."""
     target = resolve_file(path, source=source)
     _reject_database(target)
     with TemporaryDirectory(prefix=TEMPORARY, dir=target.parent) as folder:
@@ -64,7 +64,7 @@ def replace_file(path: Path, *, source: str | None = None) -> Iterator[Path]:
 
 @contextmanager
 def open_file(path: Path, *, source: str | None = None) -> Iterator[RowWriter]:
-    """Open a new file of sessions, in the format of its name. If it was finished in the block, it replaces `path`."""
+    """Open a new file of sessions, in the format of its name. If the block finishes it, it replaces `path`."""
     file_format = format_of(path)
     with replace_file(path, source=source) as new:
         text_path = new.with_suffix(".jsonl") if file_format == "parquet" else new

@@ -32,7 +32,7 @@ class CasePlan:
         self.is_complete = False  # the list was read to its end
         self.expected: int | None = None  # cases with the status, as the session reports; None if unknown
         self.count = 0  # cases with the status
-        self.yielded = 0  # of these, the cases that the caller of the read has got
+        self.yielded = 0  # of these, those that were yielded
         self.stats = Stats()  # without `cases` and `verified`
         self._page_size = PageSize(per_page, limits)
         self._limits = limits

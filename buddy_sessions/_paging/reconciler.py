@@ -239,7 +239,7 @@ class Reconciler:
         return self._scope.select((), self._frontier.offset, len(sessions), (1, (lowest_id or 1) - 1))
 
     def _on_false_end(self, check: _EndCheck) -> None:
-        """Read on: there are rows below the frontier."""
+        """Continue the read: there are rows below the frontier."""
         self._drop_plan()
         self._check_end = True
         self._end_checks = 0
@@ -272,7 +272,7 @@ class Reconciler:
         )
 
     def _switch_to_unordered(self) -> None:
-        """Read on without an order: from now on, sessions are recognised by their ids."""
+        """Fall back to deduplication by id: the list is out of order."""
         self.verified = False
         self._seen_ids.update(self._frontier.recent_ids)
         self._drop_plan()
@@ -293,7 +293,7 @@ class Reconciler:
         return self._scope.select(tuple(new.values()), start, len(sessions) - len(new), None)
 
     def _drop_plan(self) -> None:
-        """Drop the planned windows, the rejected page and the end check, which are outdated."""
+        """Drop the planned windows, the rejected page and the end check."""
         self._planned.clear()
         self._end_check = None
         self._rejected = None

@@ -142,7 +142,7 @@ def parse_quarantine(text: str) -> list[QuarantinedTest]:
 
 
 def _read_entry(number: int, entry: dict[str, object]) -> QuarantinedTest:
-    """Return the entry with that number, from 1."""
+    """Return the entry with this number: 1 is the first one."""
     name, until, reason = map(entry.get, _FIELDS)
     where = f"quarantine: [[test]] number {number}" + (f" ({name!r})" if name else "")
     if unknown := [field for field in entry if field not in _FIELDS]:

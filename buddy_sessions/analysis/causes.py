@@ -29,7 +29,7 @@ _FILLERS = """
     same sequence sequences set single size status strict strictly string strings than that the to true truthy two
     undefined unwrap value values want wanted was were with
 """
-"""The words of messages that tell no more than that two values differ, or that one is missing."""
+"""The words of messages that say no more than that two values differ, or that one is missing."""
 _FILLER = frozenset(_FILLERS.split())
 
 
@@ -93,7 +93,7 @@ def _cause(case: TestCase) -> tuple[str | None, str]:
     template = normalise(message[:_MAX_MESSAGE])[:_MAX_TEMPLATE]
     if template.startswith("assert "):  # pytest leaves out the type
         kind = "AssertionError"
-    elif _tells_something(kind, template):
+    elif _is_specific(kind, template):
         return kind, template
     place = place_of(case.failure)
     if place is None and (kind or template):
@@ -101,8 +101,8 @@ def _cause(case: TestCase) -> tuple[str | None, str]:
     return kind, f"at {place}" if place else template
 
 
-def _tells_something(kind: str | None, template: str) -> bool:
-    """Return whether a message tells more than that two values differ, or that one is missing."""
+def _is_specific(kind: str | None, template: str) -> bool:
+    """Return whether a message says more than that two values differ, or that one is missing."""
     if kind is not None and not _SILENT_TYPE.search(kind):
         return bool(template)
     return not _FILLER.issuperset(word.lower() for word in _WORD.findall(_VALUE.sub(" ", template)))
