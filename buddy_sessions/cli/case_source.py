@@ -24,7 +24,7 @@ _MAX_KEPT = 50  # sessions whose failing test cases are kept
 class ApiCases:
     """Reads from the API. The failing test cases of the last finished sessions are kept.
 
-    `requests` is the number of requests for sessions, and for all test cases of sessions.
+    `requests` counts those for lists of sessions, and for all test cases of a session.
     """
 
     def __init__(self, buddy: BuddyClient) -> None:
@@ -64,7 +64,7 @@ class ApiCases:
     async def failing_cases(self, suite: SuiteKey, session: Session) -> list[TestCase]:
         """Return the failing test cases, without their failures: usually two requests for a session that is not green.
 
-        It is the list that is kept: a caller that adds failures to it finds them again.
+        The returned list itself is kept, with the failures that a caller adds to it.
         """
         cases = self._kept.pop((suite, session), None)
         if cases is None:

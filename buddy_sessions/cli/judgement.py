@@ -1,4 +1,4 @@
-"""Whether sessions are red: which tests fail, what each was in earlier sessions of a branch, and their causes."""
+"""Whether sessions are red: which tests fail, whether each failed in earlier sessions of a branch, and the causes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Streak:
 
 @dataclass(frozen=True)
 class FailingTest:
-    """A failing test case of one of the judged sessions; with a baseline, also what it was before."""
+    """A failing test case of one of the judged sessions; with a baseline, also how often it failed before."""
 
     session: Session
     case: TestCase
@@ -59,7 +59,7 @@ class FailingTest:
 
     @property
     def mark(self) -> str:
-        """What it was: `new`, `failing since #380`, or `flaky: failed in …`; empty without a baseline."""
+        """How it compares with the baseline: `new`, `failing since #380`, `flaky: failed in …`; empty without one."""
         return f"failing since {self.streak}" if self.streak is not None else self.excuse or self.baseline or ""
 
 
@@ -133,9 +133,10 @@ def compare_with_baseline(
     *,
     earlier: Sequence[TestRun] = (),
 ) -> Judgement:
-    """Return the verdict if failures in the runs of a branch, newest first, and those in quarantine are excused.
+    """Return the verdict that excuses failures which are known from the runs of a branch, or in quarantine.
 
-    The runs have only failing test cases. `earlier` are those before: they only say since when a test is failing.
+    The runs are newest first, with only their failing test cases. `earlier` are the runs before them: they only show
+    since when a test is failing.
     """
     cases, failing = [run.cases for run in reversed(runs)], [test.case for test in judgement.tests]
     found = compare_to_baseline(cases, failing, quarantine=quarantine)
@@ -161,7 +162,7 @@ def compare_with_baseline(
 
 
 def _rank(test: FailingTest) -> int:
-    """Return the place of a test among others: new ones are first."""
+    """Return the position of a test among others: new ones are first."""
     return NOVELTIES.index(test.baseline or "new")
 
 
@@ -182,7 +183,7 @@ def find_causes(tests: Iterable[FailingTest]) -> list[Cause]:
 
 
 def count_marks(tests: Iterable[FailingTest]) -> list[tuple[str, int]]:
-    """Return what tests were, and how many of them: `("new", 3), ("failing since #380", 7)`. New ones are first."""
+    """Return the marks of tests, and how many have each: `("new", 3), ("failing since #380", 7)`. `new` is first."""
     counts = Counter(test.mark.partition(":")[0] for test in tests if test.mark)
     return sorted(counts.items(), key=lambda item: (item[0] != "new", -item[1]))
 

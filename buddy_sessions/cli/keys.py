@@ -19,7 +19,7 @@ from buddy_sessions import BuddyClient, ConfigError, Suite, SuiteKey, parse_sess
 from buddy_sessions.models import REVISION
 
 Target: TypeAlias = SuiteKey | tuple[str, str]
-"""A suite, or the workspace and the name of a project, which stand for all its suites."""
+"""A suite; or a workspace and a project, for all suites of the project."""
 
 LATEST = "latest"
 """The name of the newest session that says whether a branch is good."""
@@ -84,7 +84,7 @@ def parse_session_of(suite: Target, text: str) -> str:
 
 
 def possible_ids(name: str) -> list[int | str]:
-    """Return what a name is if it is a `relative_id` (`#383`, or at most seven digits), and if it is an ID or a URL."""
+    """Return the `relative_id` (`#383`, or at most seven digits) and the ID that a name or a URL can be."""
     if "://" in name:
         return [parse_session_url(name)[1] or name]
     match = _RELATIVE_ID.fullmatch(name)

@@ -1,4 +1,4 @@
-"""Tests that were found in the last sessions of a suite, such as the flaky ones, printed in each format."""
+"""Prints tests that were found in the last sessions of a suite, such as the flaky ones, in each format."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from .output import Output
 from .suite_reader import SuiteReader, open_cases
 
 _TEXTS = {"RECENT", "NEWEST"}
-"""The titles of columns without numbers."""
+"""The titles of columns of text, which are aligned on the left."""
 
 
 class ListedTest(NamedTuple):
-    """A test, its cells in a table and values in a row, and a remark in Markdown."""
+    """A test, its cells in a table, its values in a row, and its remark in Markdown."""
 
     key: TestKey
     cells: Sequence[str | Text]
@@ -35,7 +35,7 @@ class ListedTest(NamedTuple):
 
 @dataclass(frozen=True)
 class TestList:
-    """Tests, in which sessions of a branch they were found (oldest first), and the names of their cells and values."""
+    """Tests found in `sessions` of a branch, oldest first. `titles` name the cells of a test, `fields` its values."""
 
     command: str
     branch: str

@@ -1,4 +1,4 @@
-"""Reads the sessions of one suite with their test cases, the same from the API as from a database.
+"""Reads the sessions of one suite with their test cases, from the API or a database.
 
 A `branch` is the name of a branch, None for the main branch, or "*" for all sessions.
 """
@@ -22,7 +22,7 @@ from .output import Output
 from .suggestions import suggest_branches
 
 _NEWEST = 100  # sessions that say which branch is the main one
-_MAX_SEARCHED = 1000  # newest sessions in which those of a commit are searched
+_MAX_SEARCHED = 1000  # newest sessions that are searched for those of a commit
 
 
 class SuiteReader:
@@ -36,7 +36,7 @@ class SuiteReader:
 
     @property
     def requests(self) -> int:
-        """The number of requests for sessions, and for all test cases of sessions."""
+        """The number of requests for lists of sessions, and for all test cases of a session."""
         return self._source.requests
 
     async def read(

@@ -35,7 +35,7 @@ from ..output import Output
 from ..suite_reader import SuiteReader, open_cases
 
 _LIMITS = {"table": 50, "markdown": 200}
-"""The default numbers of tests whose messages are read, each with a request. To find causes, as many as in markdown."""
+"""The default numbers of tests whose messages are read, with one request each. --group reads as many as markdown."""
 
 
 @Parameter(name="*", group="Gate")
@@ -96,9 +96,9 @@ async def list_failures(
         key: WORKSPACE/PROJECT/SUITE_ID, or the URL of a suite or a session. With -w and -p, SUITE_ID is enough.
         session: latest (the default), relative_id or ID of a session, its URL, or a commit: at least 7 digits.
         group: Print the causes: the failing tests with similar messages, in a table, jsonl or csv.
-        limit: Maximum number of tests (default: 50 in a table, otherwise all). In markdown and with --group, of those
-            whose messages are read (default: 200).
-        format: Output format (default: table on a terminal, otherwise jsonl). Only a table has no stack traces.
+        limit: Maximum number of tests (default: 50 in a table, otherwise all). In markdown and with --group, all tests
+            count, and this limits those whose messages are read (default: 200).
+        format: Output format (default: table on a terminal, otherwise jsonl). All but table have the stack traces.
             junit is JUnit XML; markdown is for a comment or a job summary. In csv, an apostrophe is put before text
             that looks like a formula.
         db: Read from this SQLite file, written by "sync --cases failed", and send no request.

@@ -55,8 +55,8 @@ async def watch_suites(
     """Print new, changed and finished sessions, or the status of suites, as they change, until Ctrl-C.
 
     A rejected token or an unknown suite ends the command. A suite that fails later is reported once, and retried at
-    longer intervals. It does not stop the others. A project stands for the suites that it has at the start. JSON lines
-    also contain the session before the change.
+    longer intervals. It does not stop the others. Of a project, the suites at the start are watched. JSON lines also
+    contain the session before the change.
 
     For example:
 
@@ -152,7 +152,7 @@ def _print_row(output: Output, *cells: str | Text) -> None:
 
 
 def _result_text(suite: SuiteKey, session: Session) -> Text:
-    """Return the suite, number, branch and result of a session."""
+    """Return the suite, `relative_id`, branch and result of a session."""
     duration = f"  {format_duration(session.duration)}" if session.is_finished and session.duration is not None else ""
     failed = f", {session.failed_count:,} failed" if session.failed_count else ""
     return Text.assemble(

@@ -41,7 +41,7 @@ def name_text(key: TestKey) -> Text:
 
 
 def session_text(suite: SuiteKey, session: Session, now: datetime) -> Text:
-    """Return a session as text: its suite, number, status, age, duration, and its branch, which may be long."""
+    """Return a session as text: its suite, `relative_id`, status, age, duration, and its branch, which may be long."""
     text = Text.assemble(
         f"{one_line(str(suite))} ",
         number_text(session),

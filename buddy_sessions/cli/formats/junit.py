@@ -35,7 +35,7 @@ def write_junit(stream: TextIO, judgement: Judgement) -> None:
 
 
 def _crash(session: Session) -> FailingTest:
-    """Return a test that stands for the failure of the session itself."""
+    """Return a test that reports the failure of the session itself."""
     failure = Failure(kind="error", message=session.error_message or "the session failed without a failing test")
     case = TestCase(id="", name=f"session #{session.relative_id}", status=TestStatus.ERROR, failure=failure)
     return FailingTest(session, case)

@@ -83,7 +83,7 @@ def link(text: str, url: str | None) -> str:
 
 
 def places(*sessions: Session) -> str:
-    """Return the branch of the first session, and the numbers of all, which link to them: `main #384, #383`."""
+    """Return the branch of the first session, and links to all: `main #384, #383`."""
     links = [link(f"#{session.relative_id}", session.html_url) for session in sessions[:_MAX_LINKS]]
     more = f" and {len(sessions) - _MAX_LINKS:,} more" if len(sessions) > _MAX_LINKS else ""
     branch = ref_text(sessions[0].ref_type, sessions[0].ref_name).plain
@@ -139,7 +139,7 @@ def render_markdown(page: Page, *, max_bytes: int) -> str:
 
 
 def _choose_traces(entries: Sequence[Entry], names: Sequence[str], budget: int) -> list[str]:
-    """Return a trace for each name, as long as all fit; or else short ones, of as many tests as fit."""
+    """Return a trace for each name: the longest of which all fit, otherwise the shortest, of as many tests as fit."""
     traces: list[str] = []
     costs: list[int] = []
     for limit in _TRACE_LIMITS:
@@ -191,7 +191,7 @@ def _block(name: str, trace: str) -> str:
 
 
 def _trace(entry: Entry, limit: int) -> str:
-    """Return the trace of a test as a block of code, which no line of it ends; nothing if there is none."""
+    """Return the trace of a test as a code block that no line of the trace can end; "" if there is none."""
     text = trace_of(entry.failure, limit=limit) if entry.failure is not None else ""
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
     return f"{fence}text\n{text.replace('@', _MENTION)}\n{fence}" if text else ""

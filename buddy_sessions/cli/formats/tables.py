@@ -45,7 +45,7 @@ def status_text(session: Session) -> Text:
 
 
 def number_text(session: Session) -> Text:
-    """Return the number of a session, which links to the session in Buddy: `#7`."""
+    """Return the `relative_id` of a session, which links to the session in Buddy: `#7`."""
     return _link(Text(f"#{session.relative_id}", "bold"), session.html_url)
 
 
@@ -78,7 +78,7 @@ def suite_table(suites: Iterable[Suite]) -> Table:
 
 
 def print_statuses(output: Output, suites: Iterable[Suite], statuses: Sequence[Streak | BuddyError | None]) -> None:
-    """Print a table of suites: whether each is red, and since which session. Below are those that were not read."""
+    """Print a table of suites: whether each is red, and since which session; below it, the errors of the others."""
     now = datetime.now(UTC)
     table = _key_table()
     for title in ("STATUS", "SINCE", "AGE", "COMMIT", "AUTHOR"):

@@ -75,7 +75,7 @@ def suite_row(suite: Suite) -> dict[str, Any]:
 
 
 def session_case_row(suite: SuiteKey, session: Session, case: TestCase) -> dict[str, Any]:
-    """Return a test case as a row that begins with the names of its suite, and the ID and number of its session."""
+    """Return a test case as a row that begins with the names of its suite, and the two ids of its session."""
     return {**suite_names(suite), "session_id": session.id, "relative_id": session.relative_id, **case_row(case)}
 
 

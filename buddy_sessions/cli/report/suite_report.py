@@ -42,7 +42,7 @@ MAX_OTHERS = 20
 """The number of other branches of a suite that are kept."""
 
 _MAX_VERDICTS = 2000  # sessions of the branch that are read: older ones change nothing but the length of a streak
-_MAX_STREAK = 50  # sessions in which is searched since when the tests of a newly red suite fail
+_MAX_STREAK = 50  # sessions that are searched for the first failures of the tests of a newly red suite
 _MAX_DURATION = 10**9  # seconds; larger values are mistakes
 
 State = Literal["newly red", "still red", "recovered", "green", "unknown"]
@@ -103,7 +103,7 @@ class SuiteReport:
 
     @property
     def marks(self) -> list[tuple[str, int]]:
-        """What the failing tests were before, and how many of them."""
+        """The marks of the failing tests, and how many have each."""
         return count_marks(self.tests)
 
     def is_only_flaky(self) -> bool:
@@ -175,7 +175,7 @@ def _state(streak: Streak | None, since: datetime) -> State:
 async def _find_causes(
     store: SessionStore, suite: SuiteKey, branch: str | None, sessions: Sequence[Session]
 ) -> list[Cause]:
-    """Return why tests fail in the first of these sessions of a branch, newest first. The others say since when."""
+    """Return why tests fail in the first of these sessions of a branch, newest first. The others show since when."""
     latest, *past = [await _failing_run(store, suite, session) for session in sessions]
     judgement = judge(suite, [latest])
     if past:
@@ -191,11 +191,11 @@ async def _failing_run(store: SessionStore, suite: SuiteKey, session: Session) -
 
 
 def _shorten(cause: Cause) -> Cause:
-    """Return a cause whose tests have no traces, which are long. Its template is the message, if that tells more."""
+    """Return a cause whose tests have no traces, which are long. Its template is the message if that says more."""
     failure = cause.tests[0].case.failure
     text = (failure.message or failure.text or "").strip() if failure is not None else ""
     message, template = text.splitlines()[0].removeprefix(f"{cause.type}: ") if text else "", cause.template
-    if template.startswith("at "):  # the place of messages that tell nothing
+    if template.startswith("at "):  # the place of failures whose messages are unspecific
         template = f"{message} {template}"
     elif message and len(cause.tests) == 1:
         template = message
