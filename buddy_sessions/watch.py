@@ -115,18 +115,18 @@ class SuiteWatch(AsyncIterator[_T]):
         await self._pool.close()
 
     async def refresh(self, *suites: SuiteRef) -> None:
-        """Check suites now, for instance because you were notified that a session has ended.
+        """Poll suites now, for instance because you were notified that a session has ended.
 
-        Returns at once, so you can also call it inside the loop; the changes arrive in the loop as usual. These checks
-        precede the scheduled ones. A suite that is being checked at this moment is checked once more afterwards. The
-        next interval of a suite, or its wait after a failure, starts with this check. Before the loop has started, the
-        call does nothing, because the loop starts with a check of every suite.
+        Returns at once, so you can also call it inside the loop; the changes arrive in the loop as usual. These polls
+        precede the scheduled ones. A suite that is being polled at this moment is polled once more afterwards. The
+        next interval of a suite, or its wait after a failure, starts with this poll. Before the loop has started, the
+        call does nothing, because the loop starts with a poll of every suite.
 
         Args:
             suites: The suites (default: all suites of the watch).
 
         Raises:
-            ConfigError: A suite is invalid, or is not watched. None is checked then.
+            ConfigError: A suite is invalid, or is not watched. None is polled then.
             RuntimeError: The watch has ended.
         """
         keys = [validate_suite(suite) for suite in suites] or list(self._suites)
@@ -138,7 +138,7 @@ class SuiteWatch(AsyncIterator[_T]):
             self._schedule.refresh(self._suites[key])
 
     async def settled(self) -> None:
-        """Check all suites now, and wait until the loop has handled every change. For tests, in place of a `sleep`.
+        """Poll all suites now, and wait until the loop has handled every change. For tests, in place of a `sleep`.
 
         The loop runs in another task. If it has not started yet, this waits until it has.
 
@@ -161,7 +161,7 @@ class SuiteWatch(AsyncIterator[_T]):
 
     @property
     def failures(self) -> Mapping[SuiteKey, BuddyError]:
-        """The latest error of each suite whose latest round has failed."""
+        """The error of each suite whose latest poll has failed."""
         return self._failures
 
     async def __anext__(self) -> _T:

@@ -64,7 +64,7 @@ async def watch_suites(
     - buddy-sessions watch acme/storefront --status --db watch.db --json
 
     Args:
-        interval: Seconds between two checks of a suite.
+        interval: Seconds between two polls of a suite.
         branch: Only sessions of this branch. With --status: the branch (default: the main branch of each suite).
         db: SQLite file for the state of the watch. The next watch with this file continues where this one stopped.
         status: Print the current status of each suite, then when it turns red or green, or other tests fail. jsonl and
