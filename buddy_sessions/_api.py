@@ -87,7 +87,7 @@ class Api:
         return Fetched(stats=stats, value=found)
 
     async def find(self, key: SuiteKey, session: object, name: str | int) -> Session | str:
-        """Return a session that is one already; otherwise its ID. Only a `relative_id` as `name` costs requests."""
+        """Return the session for a `Session` or, with requests, for a `relative_id`; otherwise the ID."""
         if isinstance(session, Session):
             return session
         return (await self.session(key, name)).result() if isinstance(name, int) else name

@@ -84,7 +84,7 @@ async def list_failures(
     """Print the failing tests of a session or a commit, with their messages: all of them, or which are new.
 
     The message of each failing test costs a request, unless it is read from a database. A baseline costs two requests
-    for each of its sessions that is not green.
+    for each of its sessions that is red.
 
     For example:
 

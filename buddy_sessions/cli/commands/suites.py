@@ -40,7 +40,7 @@ async def list_suites(
     printing: Printing = Printing(),
     access: Access = Access(),
 ) -> ExitCode:
-    """Print the suites of a project, and whether they are red.
+    """Print the suites of a project, and with --status whether they are red.
 
     For example:
 

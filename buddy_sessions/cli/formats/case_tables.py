@@ -55,7 +55,7 @@ def session_text(suite: SuiteKey, session: Session, now: datetime) -> Text:
 
 
 def count_sessions(sessions: Sequence[Session]) -> str:
-    """Return the number of sessions and the range of their numbers: `10 sessions, #373 to #382`."""
+    """Return the number of sessions and the range of their `relative_id`s: `10 sessions, #373 to #382`."""
     numbers = sorted(session.relative_id for session in sessions)
     ends = sorted({numbers[0], numbers[-1]})
     return f"{format_count(len(numbers), 'session')}, {' to '.join(f'#{number}' for number in ends)}"

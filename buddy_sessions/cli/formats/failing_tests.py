@@ -58,7 +58,7 @@ def cause_rows(judgement: Judgement) -> Iterator[Row]:
 
 
 def test_rows(judgement: Judgement) -> Iterator[Row]:
-    """Return the failing tests as rows, with a baseline also what each one was before."""
+    """Return the failing tests as rows, with a baseline also how each compares with it."""
     for test in judgement.tests:
         row = session_case_row(judgement.suite, test.session, test.case)
         yield row if judgement.baseline is None else {**row, "baseline": test.baseline, "failed_in": test.failed_in}

@@ -40,7 +40,7 @@ class Forecast:
             self.cases += count if session.is_finished else 0
 
     def sessions(self, suites: int | None) -> int | None:
-        """Return the number of sessions of all `suites`; None if it is not known, as while their number is not."""
+        """Return the number of sessions of all `suites`; None if it or the number of suites is not known."""
         if self._is_limited or suites is None or not self._expected:
             return None
         return round(sum(self._expected.values()) * max(1, suites / len(self._expected)))
