@@ -277,9 +277,9 @@ class BuddyClient:
     ) -> list[Session]:
         """Wait until sessions exist and have finished, such as those of a commit; return all of them, newest first.
 
-        Without a `revision` or `execution_id`, only the newest `count` sessions are awaited. The newest 1,000 sessions
-        are searched once, then the newest 100: usually one request. Once the list was read, a failed request is tried
-        again until the timeout, also after a 401, 403 or 404.
+        Without a `revision` or `execution_id`, only the newest `count` sessions are awaited. The first poll searches
+        the newest 1,000 sessions, a later one the newest 100, usually with one request. Once the list was read, a
+        failed request is tried again until the timeout, also after a 401, 403 or 404.
 
         Args:
             suite: The suite, as in `sessions`.
@@ -400,7 +400,7 @@ class BuddyClient:
         Args:
             suites: The suites: any iterable or async iterable. It is consumed lazily.
             branch: Only sessions of this branch.
-            after: Only sessions with a higher `relative_id`: one number for all suites, or a number for each suite.
+            after: Only sessions with a higher `relative_id`: one for all suites, or one for each.
             since: Only sessions created at this time or later; an aware datetime.
             concurrency: The number of suites to read at once (default: `max_concurrency` of the client).
             on_failure: "raise" raises `HarvestError` after all other suites were read; "collect" only lists the failed
