@@ -174,7 +174,7 @@ class Api:
         """Return a new read of a suite. The arguments up to `read_ahead` are those of `BuddyClient.sessions`.
 
         `min_id` is the lowest `relative_id` to yield, if it is on the same page as a session above `after` (default:
-        `after + 1`). With `check_end`, the end of the list is checked by two more requests in any case, unless it is
+        `after + 1`). With `check_end`, the end of the list is always checked by two more requests, unless it is
         `relative_id` 1; by default, the client checks its first list, then one in 50, and long lists. `slots` are those
         of a harvest: pages are requested in advance only while slots are idle, first up to `read_ahead`; without, or
         with a `read_ahead` of 1, the read has slots of its own. With `known_digest`, that of page 1 in an earlier read

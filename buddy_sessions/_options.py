@@ -27,8 +27,8 @@ class ClientOptions(TypedDict, total=False):
     """The keyword arguments of `BuddyClient` and `BuddyClient.from_env`. All are optional.
 
     Attributes:
-        region: The region of the account: "US" (default), "EU" or "AS", in any case. A token of one region is not valid
-            in another.
+        region: The region of the account: "US" (default), "EU" or "AS", in upper or lower case. A token of one region
+            is not valid in another.
         base_url: The URL of the API on premises, such as `https://buddy.example.com/api`; it takes precedence over
             `region` (default: the API of the region).
         http_session: An aiohttp session to send requests with (default: one of the client's own). The client never

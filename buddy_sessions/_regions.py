@@ -16,7 +16,7 @@ class Region(StrEnum):
 
     @classmethod
     def parse(cls, text: str) -> Region:
-        """Return the region with this name, in any case.
+        """Return the region with this name, in upper or lower case.
 
         Raises:
             ConfigError: There is no such region.

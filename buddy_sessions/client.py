@@ -99,7 +99,7 @@ class BuddyClient:
 
         `BUDDY_TOKEN` is the token. The base URL is the first that is set of `BUDDY_API_ENDPOINT` (Buddy's login
         action), `BUDDY_API_URL` (its SDKs) and `BUDDY_BASE_URL` (its Terraform provider); otherwise `BUDDY_REGION`
-        selects the region: US, EU or AS, in any case. An empty variable counts as not set.
+        selects the region: US, EU or AS, in upper or lower case. An empty variable counts as not set.
 
         Args:
             token: The token, or an async callable that returns one (default: `BUDDY_TOKEN`).

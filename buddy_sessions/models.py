@@ -476,5 +476,5 @@ def is_before(session: Session, since: datetime | None) -> bool:
 
 
 def has_revision(session: Session, revision: str | None) -> bool:
-    """Return whether a session tested a commit whose hash begins with `revision`, in any case. None: any session."""
+    """Return whether a session tested a commit whose hash begins with `revision`, case-insensitively. None: any."""
     return revision is None or (session.revision or "").lower().startswith(revision.lower())

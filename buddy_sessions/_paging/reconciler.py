@@ -224,7 +224,7 @@ class Reconciler:
         if sessions and (lowest_id is None or sessions[-1].relative_id < lowest_id):
             self._on_false_end(check)
             if is_next_page and not touches:
-                # A filter has hidden rows of the short page: look at the rows around its end.
+                # A filter has hidden rows of the short page: request the rows around its end.
                 self._rejected = window, sessions
                 size = max(self._pacing.page_size.value, DOCUMENTED_SIZE)
                 self._planned.append(Window.around(window.start, size))
