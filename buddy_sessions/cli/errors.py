@@ -6,7 +6,7 @@ import errno
 import re
 from enum import IntEnum
 
-from cyclopts import CycloptsError, UnknownCommandError
+from cyclopts import CycloptsError, UnknownCommandError, UnusedCliTokensError
 
 from buddy_sessions import (
     AuthenticationError,
@@ -66,6 +66,8 @@ def error_text(error: Exception) -> str:
     if isinstance(error, UnknownCommandError) and error.app is not None:  # cyclopts lists only the first eight
         names = ", ".join(name for name in error.app if not name.startswith("-"))
         text = f"{text.partition(' Available commands: ')[0]} Available commands: {names}"
+    if isinstance(error, UnusedCliTokensError):
+        text = f"too many arguments: leave out {' '.join(map(repr, error.unused_tokens or ()))}"
     if isinstance(error, CycloptsError):
         return f"{text if text.endswith('...') else text.removesuffix('.')} (see --help)"
     return without_request(text)
