@@ -71,12 +71,13 @@ async def print_tests(
         if tests:
             _print_table(output, found.titles, tests)
         print_summary(output, found.summary)
-        print_hidden(messages, len(found.tests) - len(tests))
     else:
         writer = make_writer(output_format, sys.stdout, (*KEYED_TEST_COLUMNS, *found.fields))
         names = [keyed_test_row(suite, test.key, found.branch, found.sessions) for test in tests]
         values = [dict(zip(found.fields, test.values, strict=True)) for test in tests]
         writer.write(name | row for name, row in zip(names, values, strict=True))
+    if output_format in {"table", "markdown"}:
+        print_hidden(messages, len(found.tests) - len(tests))
     if found.note:
         messages.print_note(found.note)
 
