@@ -29,7 +29,7 @@ _SHOWN = 10
 
 
 @frozen(kw_only=True)
-class Wanted:
+class WaitScope:
     """Which sessions are awaited. The attributes are the arguments of `BuddyClient.wait`, and are checked."""
 
     suite: SuiteKey
@@ -72,14 +72,14 @@ class _Search:
     """
 
     def __init__(
-        self, wanted: Wanted, new_reader: NewReader, read_session: Callable[[str], Awaitable[Session]]
+        self, scope: WaitScope, new_reader: NewReader, read_session: Callable[[str], Awaitable[Session]]
     ) -> None:
         self.found: list[Session] = []
         self.failure: BuddyError | None = None
         self._is_first = True  # no poll has succeeded
-        self._wanted = wanted
-        branch = None if wanted.branch == "*" else wanted.branch
-        self._new_reader = partial(new_reader, wanted.suite, branch=branch, after=wanted.after or 0, read_ahead=1)
+        self._scope = scope
+        branch = None if scope.branch == "*" else scope.branch
+        self._new_reader = partial(new_reader, scope.suite, branch=branch, after=scope.after or 0, read_ahead=1)
         self._read_session = read_session
         self._digest = b""  # of page 1, if the last poll needed no other page
         self._listed: set[str] = set()  # the ids of the sessions that it has read
@@ -93,22 +93,22 @@ class _Search:
             if not error.retryable and (self._is_first or not isinstance(error, StatusError | ResponseError)):
                 raise
             if self.failure is None:
-                _log.warning("cannot read %s, trying again: %s", self._wanted.suite, error)
+                _log.warning("cannot read %s, trying again: %s", self._scope.suite, error)
             self.failure = error
         else:
             self.failure = None
 
     def too_late(self, seconds: float) -> WaitTimeoutError:
         """Return the error that says what is missing after these seconds, and what to do."""
-        wanted, found = self._wanted, self.found
+        scope, found = self._scope, self.found
         if self._is_first:
-            text, advice = f"{wanted} could not be read", "check the network, or wait longer"
+            text, advice = f"{scope} could not be read", "check the network, or wait longer"
             self.failure = self.failure or TransportError("no response so far")
-        elif len(found) < wanted.count:
-            some = f"only {len(found):,} of {wanted.count:,} sessions ({_names(found)})" if found else "no session"
-            text, advice = f"{some} of {wanted} appeared", "check that its tests have started, or wait longer"
+        elif len(found) < scope.count:
+            some = f"only {len(found):,} of {scope.count:,} sessions ({_names(found)})" if found else "no session"
+            text, advice = f"{some} of {scope} appeared", "check that its tests have started, or wait longer"
         else:
-            text = f"{_names([each for each in found if not each.is_finished])} of {wanted} did not finish"
+            text = f"{_names([each for each in found if not each.is_finished])} of {scope} did not finish"
             advice = "wait longer"
         last = f"; the last request failed: {self.failure}" if self.failure is not None else ""
         return WaitTimeoutError(f"{text} within {seconds:,.0f} s: {advice}{last}", found)
@@ -120,7 +120,7 @@ class _Search:
         async with aclosing(reader.pages()) as pages:
             async for page in pages:
                 listed += page.sessions
-                if not self._wanted.is_one_commit and len(listed) >= self._wanted.count:
+                if not self._scope.is_one_commit and len(listed) >= self._scope.count:
                     break
         self._is_first = False
         if not reader.is_not_modified:
@@ -142,19 +142,19 @@ class _Search:
 
     def _keep(self, sessions: Iterable[Session]) -> None:
         """Keep the awaited sessions among those of the branch that are above `after`, newest first."""
-        wanted = self._wanted
+        scope = self._scope
         found = [
             session
             for session in sessions
-            if has_revision(session, wanted.revision)
-            and (wanted.execution_id is None or session.execution_id == wanted.execution_id)
+            if has_revision(session, scope.revision)
+            and (scope.execution_id is None or session.execution_id == scope.execution_id)
         ]
         found.sort(key=lambda session: session.relative_id, reverse=True)
-        self.found = found if wanted.is_one_commit else found[: wanted.count]
+        self.found = found if scope.is_one_commit else found[: scope.count]
 
 
 async def wait_for_sessions(
-    wanted: Wanted,
+    scope: WaitScope,
     new_reader: NewReader,
     read_session: Callable[[str], Awaitable[Session]],
     *,
@@ -163,7 +163,7 @@ async def wait_for_sessions(
     appear_timeout: float,
 ) -> list[Session]:
     """Return the awaited sessions once all have finished. The arguments are those of `BuddyClient.wait`."""
-    search = _Search(wanted, new_reader, read_session)
+    search = _Search(scope, new_reader, read_session)
     loop = asyncio.get_running_loop()
     started = loop.time()
     deadline = asyncio.timeout_at(started + min(appear_timeout, timeout))
@@ -171,7 +171,7 @@ async def wait_for_sessions(
         async with deadline:
             while True:
                 await search.poll()
-                if len(search.found) >= wanted.count:
+                if len(search.found) >= scope.count:
                     if all(session.is_finished for session in search.found):
                         return search.found
                     deadline.reschedule(started + timeout)

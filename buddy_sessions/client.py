@@ -37,7 +37,7 @@ from ._validate import (
     validate_suite,
     validate_suites,
 )
-from ._wait import Wanted, wait_for_sessions
+from ._wait import WaitScope, wait_for_sessions
 from .harvest import Harvest, OnFailure
 from .models import (
     Cursor,
@@ -304,7 +304,7 @@ class BuddyClient:
         key = self._parse_suite(suite)
         timeout = validate_seconds("timeout", timeout)
         return await wait_for_sessions(
-            Wanted(suite=key, revision=revision, branch=branch, execution_id=execution_id, after=after, count=count),
+            WaitScope(suite=key, revision=revision, branch=branch, execution_id=execution_id, after=after, count=count),
             self._new_reader,
             partial(self.session, key),
             interval=validate_seconds("interval", interval),
