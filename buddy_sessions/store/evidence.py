@@ -94,8 +94,8 @@ def judge(
     listed = listed_ids(page)
     relative_ids = set(listed.values())
     kind = kind_of(page, saved) if page.branch is None else None
-    is_recreated = kind in {"empty", "recreated"} or _is_younger(page, older) or _is_unexpected(page, saved, others)
-    changes = PageChanges(is_contradiction=is_recreated, is_stale=kind == "stale")
+    is_other_list = kind in {"empty", "recreated"} or _is_younger(page, older) or _is_unexpected(page, saved, others)
+    changes = PageChanges(is_contradiction=is_other_list, is_stale=kind == "stale")
     new = dict(rows)
     for session in saved:
         row = new.pop(session.id, None)
