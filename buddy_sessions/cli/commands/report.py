@@ -18,6 +18,7 @@ from ..keys import KeyDefaults, select_suites
 from ..options import BranchOptions, SavedFile, Verbosity
 from ..report.page import load_template, render_page
 from ..report.suite_report import Scope, read_suite
+from ..suggestions import suggest_branches
 from ..times import Since
 
 _NEW = timedelta(hours=24)
@@ -49,7 +50,7 @@ async def report(
         suite: Only these suites, or WORKSPACE/PROJECT for all suites of a project (default: all suites in the file).
         out: HTML file to write. It is replaced only when the page is complete.
     """
-    branch = branches.choose()
+    branch, messages = branches.choose(), verbosity.open()
     find_database(db)
     targets = [defaults.parse_target(text) for text in suite]
     now = datetime.now(UTC)
@@ -59,7 +60,9 @@ async def report(
         async with SessionStore(db) as store:
             chosen = select_suites(await store.suites(), targets, db)
             suites = [await read_suite(store, each, scope) for each in chosen]
+            if branch and branch != "*" and suites and not any(each.latest for each in suites):
+                messages.print_warning(suggest_branches(branch, chosen[0].key, await store.sessions(chosen[0].key)))
         with new.open("x", encoding="utf-8", newline="") as stream:
             stream.writelines(render_page(template, suites, scope, now))
     sessions = sum(each.read for each in suites)
-    verbosity.open().print_written(out, format_count(len(suites), "suite"), format_count(sessions, "session"))
+    messages.print_written(out, format_count(len(suites), "suite"), format_count(sessions, "session"))

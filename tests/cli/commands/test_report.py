@@ -31,10 +31,11 @@ def suite(fake: FakeBuddy) -> FakeSuite:
 def render(call: Call, fake: FakeBuddy, tmp_path: Path) -> Render:
     db, path = tmp_path / "sessions.db", tmp_path / "report.html"
 
-    def render(*options: str, cases: Any = "failed") -> HtmlPage:
+    def render(*options: str, cases: Any = "failed", message: str = "") -> HtmlPage:
         sync_database(fake, db, cases=cases)
-        code, out, _ = call("report", "--db", str(db), *options, "-o", str(path))
+        code, out, err = call("report", "--db", str(db), *options, "-o", str(path))
         assert (code, out) == (0, "")
+        assert err.startswith(message)
         page = HtmlPage(path.read_text("utf-8"))
         assert page.mistakes == []
         assert all(page.has_caption)
@@ -84,20 +85,20 @@ class TestVerdict:
         assert re.search("feature green suite red #2 .* feature red suite green #2", page.text) is not None
 
     @pytest.mark.parametrize(
-        ("options", "verdict"),
+        ("options", "verdict", "message"),
         [
-            ((), "No suite is red on their main branch"),
-            (("--branch", "feature"), "1 of 1 suite is red on feature"),
-            (("--all-branches",), "1 of 1 suite is red on any branch"),
-            (("--branch", "none"), "No suite is red on none"),
+            ((), "No suite is red on their main branch", "Wrote "),
+            (("--branch", "feature"), "1 of 1 suite is red on feature", "Wrote "),
+            (("--all-branches",), "1 of 1 suite is red on any branch", "Wrote "),
+            (("--branch", "mian"), "No suite is red on mian", "warning: no session of branch 'mian' in acme/"),
         ],
     )
     def test_branch_can_be_chosen(
-        self, render: Render, suite: FakeSuite, options: tuple[str, ...], verdict: str
+        self, render: Render, suite: FakeSuite, options: tuple[str, ...], verdict: str, message: str
     ) -> None:
         finish(suite, None, hours=2)
         finish(suite, "lost", hours=1, branch="feature")
-        assert verdict in render(*options).text
+        assert verdict in render(*options, message=message).text
 
     def test_skipped_and_running_sessions_are_ignored(self, render: Render, suite: FakeSuite) -> None:
         newest = finish(suite, "lost", hours=60)
