@@ -14,6 +14,7 @@ from buddy_sessions import BuddyClient, ConfigError, NotFoundError, Session, Ses
 from buddy_sessions.models import CaseScope, SuiteKey
 
 from .files import find_database
+from .judgement import count_failing
 from .keys import KeyDefaults, Target, check_host, choose_suite, find_suite, select_suites
 from .options import Connection
 from .output import Output
@@ -68,7 +69,7 @@ class ApiCases:
         """
         cases = self._kept.pop((suite, session), None)
         if cases is None:
-            may_fail = not session.has_verdict or session.is_failing or session.failed_count or session.error_count
+            may_fail = not session.has_verdict or session.is_failing or count_failing(session)
             cases = await self._buddy.failures(suite, session) if may_fail else []
         if session.is_finished:
             self._kept[suite, session] = cases

@@ -119,6 +119,12 @@ def judge(suite: SuiteKey, runs: Sequence[TestRun]) -> Judgement:
     return Judgement(suite, [run.session for run in runs], tests, crashed)
 
 
+def count_failing(session: Session) -> int | None:
+    """Return how many tests of a session failed or ended with an error; None if that is not known."""
+    counts = [count for count in (session.failed_count, session.error_count) if count is not None]
+    return sum(counts) if counts else None
+
+
 def can_be_baseline(session: Session, judged: Sequence[Session]) -> bool:
     """Return whether a session is older than the judged ones, and of another commit."""
     revisions = {each.revision for each in judged if each.revision}

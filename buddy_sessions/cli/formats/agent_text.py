@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 
 from buddy_sessions import RefType, Session, TestKey
 
-from ..judgement import newest_streak
+from ..judgement import count_failing, newest_streak
 from .formatting import escape, format_age, format_count, format_duration, one_line, web_url
 
 MAX_RESULT = 24_000
@@ -119,10 +119,10 @@ def origin(session: Session) -> str:
 def session_text(session: Session) -> str:
     """Return a session on one line: what the tests did, its branch, its origin, and its page."""
     kind = _REFS.get(session.ref_type, "") if session.ref_type else ""
-    failing = (session.failed_count or 0) + (session.error_count or 0)
+    tests = session.tests_count
     parts = [
         f"#{session.relative_id} {cut(session.status)}",
-        f"{failing:,} of {format_count(session.tests_count, 'test')} failed" if session.tests_count else "",
+        f"{count_failing(session) or 0:,} of {format_count(tests, 'test')} failed" if tests else "",
         f"{kind}{cut(session.ref_name)}" if session.ref_name else "",
         origin(session),
         format_duration(session.duration) if session.is_finished and session.duration is not None else "",

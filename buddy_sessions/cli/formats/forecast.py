@@ -8,6 +8,7 @@ from datetime import timedelta
 from buddy_sessions import SessionPage, Stats, SuiteKey
 from buddy_sessions.models import CaseScope
 
+from ..judgement import count_failing
 from ..options import ReadOptions
 
 _MIN_SECONDS = 1.0  # before that, the speed says little
@@ -35,9 +36,8 @@ class Forecast:
         elif page.sessions and page.suite not in self._expected:
             self._expected[page.suite] = page.sessions[0].relative_id - self._after
         for session in page.sessions if self.scope is not None else ():
-            failing = (session.failed_count or 0) + (session.error_count or 0)
-            count = session.tests_count or 0 if self.scope == "all" else failing
-            self.cases += count if session.is_finished else 0
+            count = session.tests_count if self.scope == "all" else count_failing(session)
+            self.cases += count or 0 if session.is_finished else 0
 
     def sessions(self, suites: int | None) -> int | None:
         """Return the number of sessions of all `suites`; None if it or the number of suites is not known."""

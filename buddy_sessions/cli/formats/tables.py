@@ -16,7 +16,7 @@ from buddy_sessions import BuddyError, RefType, Session, SessionStatus, Suite, S
 from buddy_sessions._export.rows import KEYED_SESSION_COLUMNS, keyed_rows
 
 from ..errors import error_text
-from ..judgement import Streak
+from ..judgement import Streak, count_failing
 from ..output import Output
 from .formatting import UNKNOWN, format_age, format_duration, one_line, web_url
 from .writers import make_writer
@@ -126,12 +126,13 @@ class SessionTable:
         table.show_header = is_first
         now = datetime.now(UTC)
         for session in sessions:
+            failing = count_failing(session)
             table.add_row(
                 _link(Text(str(session.relative_id), "bold"), session.html_url),
                 status_text(session),
                 format_age(session.create_date, now).removesuffix(" ago"),
                 _duration(session),
-                _failing_count(session),
+                Text(UNKNOWN if failing is None else str(failing), "bold red" if failing else "dim"),
                 ref_text(session.ref_type, session.ref_name),
                 _revision(session),
                 _author(session),
@@ -221,12 +222,6 @@ def _key_table() -> Table:
 def _duration(session: Session) -> str:
     # Buddy reports 0 while a session is running.
     return format_duration(session.duration if session.is_finished or session.duration else None)
-
-
-def _failing_count(session: Session) -> Text:
-    """Return how many tests failed or ended with an error."""
-    counts = [count for count in (session.failed_count, session.error_count) if count is not None]
-    return Text(str(sum(counts)) if counts else UNKNOWN, "bold red" if any(counts) else "dim")
 
 
 def _revision(session: Session) -> Text:
