@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import islice
 from statistics import median
 from typing import Literal, NamedTuple
 
@@ -25,7 +26,9 @@ from ..judgement import (
     Cause,
     FailingTest,
     Streak,
+    can_be_baseline,
     compare_with_baseline,
+    count_failing,
     count_marks,
     find_causes,
     judge,
@@ -84,7 +87,7 @@ class SuiteReport:
     streak: Streak | None  # the sessions up to `latest` that have its verdict
     red_streak: Streak | None  # for a suite that has recovered, the sessions before that failed
     causes: Sequence[Cause]  # why tests fail in `latest`, most new failures first; empty if no failing tests are saved
-    baseline: int  # the number of sessions before `latest` that say which failures are new
+    baseline: int  # the number of sessions of earlier commits that say which failures are new
     recent: Figures  # of the newest sessions
     before: Figures  # of as many sessions before
     others: Sequence[Session]  # the newest with a verdict of other branches, tags and pull requests, newest first
@@ -123,9 +126,13 @@ async def read_suite(store: SessionStore, suite: Suite, scope: Scope) -> SuiteRe
     state = _state(streak, scope.new_since)
     others = [] if branch is None else _latest_of_others(newest, branch)
     causes: list[Cause] = []
+    runs: list[TestRun] = []
     if streak is not None and streak.first.is_failing:
         reach = max(BASELINE, min(streak.length, _MAX_STREAK)) if state == "newly red" else BASELINE
-        causes = await _find_causes(store, suite.key, branch, verdicts[: 1 + reach])
+        past = list(islice((session for session in verdicts if can_be_baseline(session, verdicts[:1])), reach))
+        latest, *runs = [await _failing_run(store, suite.key, session) for session in (verdicts[0], *past)]
+        runs = [run for run in runs if run.cases or not count_failing(run.session)]  # the cases of others are pruned
+        causes = _find_causes(suite.key, branch, latest, runs)
     return SuiteReport(
         suite=suite,
         branch=branch,
@@ -134,7 +141,7 @@ async def read_suite(store: SessionStore, suite: Suite, scope: Scope) -> SuiteRe
         streak=streak,
         red_streak=newest_streak(verdicts[streak.length :]) if streak and state == "recovered" else None,
         causes=causes,
-        baseline=len(verdicts[1 : 1 + BASELINE]),
+        baseline=len(runs[:BASELINE]),
         recent=_figures(verdicts[:RECENT]),
         before=_figures(verdicts[RECENT : 2 * RECENT]),
         others=others[:MAX_OTHERS],
@@ -172,11 +179,8 @@ def _state(streak: Streak | None, since: datetime) -> State:
     return "recovered" if is_new and streak.before is not None else "green"
 
 
-async def _find_causes(
-    store: SessionStore, suite: SuiteKey, branch: str | None, sessions: Sequence[Session]
-) -> list[Cause]:
-    """Return why tests fail in the first of these sessions of a branch, newest first. The others show since when."""
-    latest, *past = [await _failing_run(store, suite, session) for session in sessions]
+def _find_causes(suite: SuiteKey, branch: str | None, latest: TestRun, past: Sequence[TestRun]) -> list[Cause]:
+    """Return why tests fail in a session. Past ones of the branch, newest first, show since when."""
     judgement = judge(suite, [latest])
     if past:
         where = branch or "all branches"

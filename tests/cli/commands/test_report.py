@@ -57,7 +57,8 @@ def finish(suite: FakeSuite, *messages: str | None, hours: float, branch: str = 
     ]
     time = NOW - timedelta(hours=hours)
     iso = f"{time:%Y-%m-%dT%H:%M:%SZ}"
-    defaults = {"create_date": iso, "finish_date": iso, "created_by": {"name": "Ann"}, "revision": "cafe" * 10}
+    revision = f"cafecaf{len(suite.sessions):033}"
+    defaults = {"create_date": iso, "finish_date": iso, "created_by": {"name": "Ann"}, "revision": revision}
     suite.create(branch, **{"cases": cases, **defaults, **fields})
     return f"{time.day} {time:%b %Y, %H:%M}"
 
@@ -156,6 +157,24 @@ class TestSections:
         finish(suite, "lost", "flaky", hours=1)
         found = section(render(), "Newly red", "Still red")
         assert "compared with the 10 sessions of main before it: 1 new, 1 failing since #3 " in found
+
+    def test_failure_of_a_commit_that_ran_again(self, render: Render, suite: FakeSuite) -> None:
+        """It is new, as in a gate: sessions of the same commit do not excuse each other."""
+        finish(suite, None, "lost", hours=4)
+        for messages in ((None, "lost"), ("no price", None), ("no price", "lost")):
+            finish(suite, *messages, hours=1, revision="beef" * 10)
+        found = section(render(), "Newly red", "Still red")
+        assert "compared with the 1 session of main before it: 1 new, 1 failing since #1 or earlier" in found
+
+    def test_pruned_test_cases_prove_nothing(
+        self, render: Render, suite: FakeSuite, call: Call, tmp_path: Path
+    ) -> None:
+        for days in (30, 20, 1):
+            finish(suite, "lost", hours=24 * days)
+        render()
+        assert call("prune", "--db", str(tmp_path / "sessions.db"), "--keep", "25d", "--cases-only")[0] == 0
+        found = section(render(), "Still red", "Recovered")
+        assert "compared with the 1 session of main before it: 1 failing since #2 or earlier" in found
 
     def test_recovered(self, render: Render, suite: FakeSuite) -> None:
         finish(suite, None, hours=90)
