@@ -140,7 +140,7 @@ def _load_object(body: bytes, page: int | None = None) -> dict[str, Any]:
     if invalid:
         raise ResponseError(f"the body is not valid UTF-8: {invalid}")
     if type(document) is not dict:
-        raise DecodeError("the response is not a JSON object", page=page)
+        raise DecodeError("the response is not a JSON object: check the URL of the API", page=page)
     return document
 
 

@@ -163,7 +163,7 @@ def _random_outcome(seed: str, number: int, rng: random.Random) -> JsonObject:
 
 def _random_ref(number: int, rng: random.Random) -> JsonObject:
     """Return the branch, tag or pull request of a session."""
-    topic = number // 6 - rng.randrange(3)  # a few feature branches at a time
+    topic = max(1, number // 6 - rng.randrange(3))  # a few feature branches at a time
     feature = f"feature/{_TOPICS[topic % len(_TOPICS)]}-{topic}"
     refs = {
         ("BRANCH", "main"): 50,

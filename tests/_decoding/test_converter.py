@@ -34,7 +34,7 @@ class TestDecodePage:
             (b"{}", "page 2, field sessions: is missing"),
             (b'{"sessions": null}', "page 2, field sessions: must be a list, not null"),
             (b'{"sessions": {}}', "page 2, field sessions: must be a list, not an object"),
-            (b"[]", "page 2: the response is not a JSON object"),
+            (b"[]", "page 2: the response is not a JSON object: check the URL of the API"),
             (page_body(MINIMAL_SESSION, None), "page 2, item 1: must be an object, not null"),
             (page_body(MINIMAL_SESSION, True), "page 2, item 1: must be an object, not a boolean"),
         ],
@@ -75,10 +75,10 @@ def decode_shop(body: bytes) -> list[Suite]:
 @pytest.mark.parametrize(
     ("decode", "body", "problem"),
     [
-        (decode_session, b"[]", "the response is not a JSON object"),
+        (decode_session, b"[]", "the response is not a JSON object: check the URL of the API"),
         (decode_session, b"{}", "field id: is missing"),
         (decode_session, b'{"id": "a", "relative_id": "2"}', "field relative_id: must be a whole number, not a string"),
-        (decode_shop, b"[]", "the response is not a JSON object"),
+        (decode_shop, b"[]", "the response is not a JSON object: check the URL of the API"),
         (decode_shop, b"{}", "field suites: is missing"),
         (decode_shop, b'{"suites": [{}]}', "item 0, field id: is missing"),
         (decode_shop, b'{"suites": [{"id": "a"}, {"id": "b", "name": 1}]}', "item 1, field name: must be a string.*"),
