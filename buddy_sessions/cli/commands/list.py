@@ -78,7 +78,8 @@ async def list_sessions(
             messages.print_warning(await check_branch(buddy, suite, branch))
     if output_format == "table":
         more = "; for older sessions add --all or --limit N" if is_default_limit and not is_complete else ""
-        messages.print_note(f"{_summary(paginator)}{more}. {RECENT_LEGEND}")
+        legend = f". {RECENT_LEGEND}" if paginator.stats.sessions else ""
+        messages.print_note(f"{_summary(paginator)}{more}{legend}")
 
 
 def _summary(paginator: SessionPaginator) -> str:

@@ -119,12 +119,14 @@ def test_each_page_of_a_table_has_the_same_widths(
         (["--limit", "2"], 2, "2 sessions, 1 request"),
         (["--all"], 250, "250 sessions, 3 requests"),
         (["--limit", "250"], 250, "250 sessions, 3 requests"),
+        (["--after", "250"], 0, "0 sessions, 1 request"),
     ],
 )
 @pytest.mark.usefixtures("suite")
 def test_table_has_50_sessions_by_default(arguments: list[str], count: int, message: str, call: Call) -> None:
     code, out, err = call("list", SUITE, "--format", "table", *arguments)
-    assert (code, err, out.count("\n")) == (0, f"{message}. {RECENT_LEGEND}\n", count + 2)
+    legend = f". {RECENT_LEGEND}" if count else ""
+    assert (code, err, out.count("\n")) == (0, f"{message}{legend}\n", count + 2 if count else 1)
     title, _, recent = out.splitlines()[0].partition("  ")
     assert (title, len(recent)) == (SUITE, min(count, 30))
 
