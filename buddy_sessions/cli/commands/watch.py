@@ -33,6 +33,7 @@ from ..formats.case_tables import name_text, outcome_text
 from ..formats.formatting import UNKNOWN, format_count, format_duration, one_line
 from ..formats.tables import grid, number_text, status_text
 from ..formats.writers import make_writer
+from ..judgement import count_failing
 from ..options import Access, Keys, Printing, Source
 from ..output import Output
 from ..suite_selection import SuiteSelection
@@ -154,7 +155,7 @@ def _print_row(output: Output, *cells: str | Text) -> None:
 def _result_text(suite: SuiteKey, session: Session) -> Text:
     """Return the suite, `relative_id`, branch and result of a session."""
     duration = f"  {format_duration(session.duration)}" if session.is_finished and session.duration is not None else ""
-    failed = f", {session.failed_count:,} failed" if session.failed_count else ""
+    failed = f", {count:,} failed" if (count := count_failing(session)) else ""
     return Text.assemble(
         f"{one_line(str(suite))} ",
         number_text(session),

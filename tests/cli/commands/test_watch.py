@@ -43,7 +43,7 @@ def session_events(suite: FakeSuite) -> tuple[Callable[[], object], ...]:
     """Return the events of one session: it starts, fails, and is reopened."""
     return (
         lambda: suite.create(branch="main"),
-        lambda: suite.finish(suite.sessions[0]["id"], status="ERROR", duration=185, failed_count=2),
+        lambda: suite.finish(suite.sessions[0]["id"], status="ERROR", duration=185, failed_count=2, error_count=1),
         lambda: suite.reopen(suite.sessions[0]["id"]),
     )
 
@@ -70,8 +70,8 @@ def test_terminal_gets_text(fake: FakeBuddy, suite: FakeSuite, monkeypatch: pyte
     assert run(["watch", A, *OFTEN]) == 130
     assert [line[8:] for line in stdout.getvalue().splitlines()] == [
         "  new       ◌ running  acme/shop/a #1  main",
-        "  finished  ✘ failed   acme/shop/a #1  main  3m05s, 2 failed",
-        "  changed   ◌ running  acme/shop/a #1  main, 2 failed",
+        "  finished  ✘ failed   acme/shop/a #1  main  3m05s, 3 failed",
+        "  changed   ◌ running  acme/shop/a #1  main, 3 failed",
     ]
     assert stderr.getvalue() == "watching 1 suite every 0.01 s, until Ctrl-C\ninterrupted: 3 changes\n"
 
