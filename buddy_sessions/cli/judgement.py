@@ -141,9 +141,10 @@ def compare_with_baseline(
 ) -> Judgement:
     """Return the verdict that excuses failures which are known from the runs of a branch, or in quarantine.
 
-    The runs are newest first, with only their failing test cases. `earlier` are the runs before them: they only show
-    since when a test is failing.
+    `branch` is "*" for all. The runs are newest first, with only their failing test cases. `earlier` are the runs
+    before them: they only show since when a test is failing.
     """
+    branch = "all branches" if branch == "*" else branch
     cases, failing = [run.cases for run in reversed(runs)], [test.case for test in judgement.tests]
     found = compare_to_baseline(cases, failing, quarantine=quarantine)
     novelties = {case.key: novelty for novelty in NOVELTIES for case in getattr(found, novelty)}

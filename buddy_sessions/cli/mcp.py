@@ -148,9 +148,10 @@ class Tools:
         cases = await reader.failing_cases(judged)
         cases[:MAX_DETAILS] = await reader.add_failures([(judged, case) for case in cases[:MAX_DETAILS]])
         past = await _read_past(reader, judged) if cases else []
-        main = cut(await reader.choose_branch(None)) if past else ""
         judgement = judge(reader.suite, [TestRun(judged, tuple(cases))])
-        tests = (compare_with_baseline(judgement, main, past) if past else judgement).tests
+        if past:
+            judgement = compare_with_baseline(judgement, cut(await reader.choose_branch(None)), past)
+        tests = judgement.tests
         title = f"{reader.suite} #{judged.relative_id}"
         if test:
             key = find_test((case.key for case in cases), test)
@@ -169,8 +170,9 @@ class Tools:
         if others:
             same_commit = ", ".join(f"#{each.relative_id} {each.status}" for each in others)
             facts.append(f"Other sessions of this commit: {cut(same_commit)}.")
-        if past:
-            facts.append(f"Compared with the {format_count(len(past), 'session')} of {main} before it.")
+        if judgement.baseline is not None:
+            count = format_count(len(past), "session")
+            facts.append(f"Compared with the {count} of {judgement.baseline.branch} before it.")
             since = [f"#{each.relative_id} ({origin(each)})." for each in first_failing(tests)]
             facts += [line for line in since if line[:-1] not in facts[1]]
         if causes:

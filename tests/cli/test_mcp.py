@@ -151,6 +151,14 @@ async def test_tool_says(tool: str, arguments: dict[str, Any], expected: list[st
     assert without_times(other.text) == without_times(answer.text)
 
 
+async def test_suite_without_a_branch(fake: FakeBuddy) -> None:
+    suite = fake.add_suite("acme", "shop", "a")
+    for number in "12":
+        suite.create(f"v{number}", ref_type="TAG", cases=failing("pays"), revision=number * 40)
+    (answer,) = await ask_new(("get_failures", {}))
+    assert "Compared with the 1 session of all branches before it." in answer.inside
+
+
 async def test_database_gives_the_same_answers_while_the_server_is_down(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

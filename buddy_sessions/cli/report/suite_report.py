@@ -183,8 +183,7 @@ def _find_causes(suite: SuiteKey, branch: str | None, latest: TestRun, past: Seq
     """Return why tests fail in a session. Past ones of the branch, newest first, show since when."""
     judgement = judge(suite, [latest])
     if past:
-        where = branch or "all branches"
-        judgement = compare_with_baseline(judgement, where, past[:BASELINE], earlier=past[BASELINE:])
+        judgement = compare_with_baseline(judgement, branch or "*", past[:BASELINE], earlier=past[BASELINE:])
     return [_shorten(cause) for cause in find_causes(judgement.tests)]
 
 
