@@ -102,6 +102,7 @@ class PageToSave:
             ids are compared with the database. Empty for a session that was requested alone, and for a list out of
             order.
         proven: The range of `relative_id`s whose existing sessions are all among `sessions`.
+        joined: The range of `relative_id`s that are not read again, also those that are out of scope.
         claimed: The range to add to the coverage of the suite or of the branch.
         commit: The number of the last commit before the page was requested.
         sync: A random number that identifies the sync.
@@ -116,6 +117,7 @@ class PageToSave:
     sessions: Sequence[Session]
     listed: Sequence[Session] = ()
     proven: Interval | None = None
+    joined: Interval | None = None
     claimed: Interval | None = None
     commit: int
     sync: int

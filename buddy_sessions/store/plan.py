@@ -57,7 +57,8 @@ class Progress:
     Attributes:
         above: Only sessions with a higher `relative_id` are to be read.
         top: The highest `relative_id` on the first page.
-        done: The `relative_id`s that were read.
+        done: The `relative_id`s that were read, but not the lowest one of a page before the next page was read.
+        ends: The lowest ones of the last pages of ranges.
         is_verified: Whether no session was missed or repeated.
         is_repair: Whether all coverage was dropped, so that the whole suite is read again.
     """
@@ -66,6 +67,7 @@ class Progress:
     above: int = 0
     top: int = 0
     done: Intervals = ()
+    ends: Intervals = ()
     is_verified: bool = True
     is_stale: bool = False
     is_repair: bool = False
@@ -77,16 +79,18 @@ class Progress:
     def after_page(self, part: ReadRange, to_save: PageToSave, saved: SavedPage, *, requests: int) -> Progress:
         """Return the progress after a page of a range was saved. `requests` is the cost of the range so far."""
         done, top = () if saved.is_contradiction else self.done, to_save.top or self.top
-        if to_save.claimed is not None:
-            done = union(done, to_save.claimed)
+        if to_save.joined is not None:
+            done = union(done, to_save.joined)
         is_repair, high = self.is_repair or saved.is_contradiction, part.high or top
         if to_save.is_last and part.is_repair == is_repair and part.low <= high:  # otherwise the first page was stale
             done = union(done, (part.low, high))
         is_check = part.is_check or part.session_id is not None
+        end = min((session.relative_id for session in to_save.listed), default=0)
         return evolve(
             self,
             top=top,
             done=done,
+            ends=union(self.ends, (end, end)) if to_save.is_last and end else self.ends,
             check_requests=self.check_requests + (requests if is_check and to_save.is_last else 0),
             is_stale=self.is_stale or saved.is_stale,
             is_repair=is_repair,
@@ -142,8 +146,9 @@ def next_check(state: SuiteState, progress: Progress) -> ReadRange | None:
         # A 404 shows that the first page was up to date: then all sessions above its top are marked as missing.
         low, high = progress.top + 1, newest.relative_id
         return ReadRange(low, high, state.commit, is_repair=progress.is_repair, session_id=newest.id)
+    shown = union_all((done, progress.ends))
     due = [
-        each for each in state.due_checks if each.relative_id > progress.above and not contains(done, each.relative_id)
+        each for each in state.due_checks if each.relative_id > progress.above and not contains(shown, each.relative_id)
     ]
     if not due:
         return None
@@ -190,6 +195,7 @@ def page_to_save(
     `lowest` is the lowest `relative_id` in scope on the pages before; 0 if there is none.
     """
     is_proof = progress.is_verified
+    joined = joined_range(page, lowest, scope) if is_proof else None
     proven = in_scope(page.proven_range, page, scope) if is_proof else None
     is_too_old = bool(page.sessions) and all(map(scope.is_too_old, page.sessions))  # so reading stops
     is_last = page.is_last or is_too_old
@@ -202,7 +208,8 @@ def page_to_save(
         sessions=[session for session in page.sessions if scope.includes(session)],
         listed=page.sessions if is_proof else (),
         proven=proven,
-        claimed=in_scope(joined_range(page, lowest, scope), page, scope) if is_proof else None,
+        joined=joined,
+        claimed=in_scope(joined, page, scope),
         commit=part.commit,
         sync=progress.sync,
         is_first=is_first and is_proof,

@@ -171,6 +171,7 @@ class TestUnfinishedSessions:
     @pytest.mark.parametrize(
         ("offsets", "deleted", "per_page", "requests"),
         [
+            pytest.param([19], [], 20, [1], id="last-on-page-1"),
             pytest.param([*range(300, 380, 10), 700, 702], [], 100, [3], id="near-each-other"),
             # Unnoticed deletions make the client search for each pair; the search of the last one is not interrupted.
             pytest.param(
@@ -572,6 +573,16 @@ class TestSince:
         assert [await db.count_requests(since=since) for _ in range(2)] == [1, 1]
         db.suite.create(status="SUCCESSFUL", create_date="2025-06-02T00:00:00Z")
         assert await db.sync(since=since) == [121]
+
+    async def test_gap_among_sessions_that_are_too_old_costs_nothing(self, db: SyncedSuite) -> None:
+        self.create_dated(db.suite)
+        await db.sync()
+        db.suite.delete(db.suite.sessions[10]["id"])
+        assert await db.sync(full=True) == []
+        assert (await db.covered(), db.marked("missing_since")) == ([(1, 109), (111, 120)], [110])
+        db.suite.create(status="SUCCESSFUL", create_date="2025-05-01T00:00:00Z")
+        assert await db.count_requests(since=datetime(2025, 4, 25, tzinfo=UTC)) == 1
+        assert db.marked() == []
 
     @pytest.mark.parametrize(("month", "count"), [(4, 70), *((6, count) for count in (50, 119, 120, 121, 150, 200))])
     async def test_recreated_suite_is_read_from_the_beginning(self, db: SyncedSuite, month: int, count: int) -> None:
