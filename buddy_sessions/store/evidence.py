@@ -7,8 +7,8 @@ at which it was first missing.
 
 Later evidence overrules earlier evidence: a session that was marked as deleted and reappears proves that a response
 was wrong, so all coverage of the suite is dropped, and the suite is read again. The same happens if the suite was
-created again: then another session has the `relative_id` of a saved one, or a page shows a covered range of which it
-has no saved session.
+created again: then another session has the `relative_id` of a saved one, or a page lists sessions of the covered range
+below it, none of which is saved.
 
 A page of a branch proves that its sessions exist, but marks none as missing.
 """
