@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from enum import StrEnum
 from functools import partial
-from typing import Protocol
+from typing import TypeAlias
 
 from attrs import frozen
 
@@ -55,16 +55,6 @@ class StatusChange:
     fixed: tuple[TestCase, ...] = ()
 
 
-class SavedStatuses(Protocol):
-    """Saves the session that decides the status of a suite, so that another process can continue a watch."""
-
-    async def load(self, key: SuiteKey) -> tuple[TestRun, bool] | None:
-        """Return the saved session of a suite with its failing tests, and whether its event was acknowledged."""
-
-    async def save(self, key: SuiteKey, run: TestRun, *, is_acknowledged: bool) -> None:
-        """Save the session that decides the status of a suite, with its failing tests."""
-
-
 class StatusWatch(SuiteWatch[StatusChange]):
     """The status changes of many suites, as one stream that ends when it is closed.
 
@@ -89,30 +79,27 @@ class StatusWatch(SuiteWatch[StatusChange]):
     """
 
 
+ReadFailing: TypeAlias = Callable[[SuiteKey, Session], Awaitable[list[TestCase]]]
+"""Returns the failing tests of a session."""
+
+
 class Statuses(Reporter[StatusChange]):
     """Reports the changes of the status of each suite, and keeps the session that decides it.
 
-    Its arguments: a function that reads the failing tests of a session; the branch of the status, None for the main
-    branch of each suite, "*" for all; and what earlier watches have saved.
+    `branch` is that of the status: None for the main branch of each suite, "*" for all. It saves nothing, unless a
+    subclass does.
     """
 
-    def __init__(
-        self,
-        read_failing: Callable[[SuiteKey, Session], Awaitable[list[TestCase]]],
-        *,
-        branch: str | None,
-        saved: SavedStatuses | None = None,
-    ) -> None:
+    def __init__(self, read_failing: ReadFailing, *, branch: str | None) -> None:
         self._read_failing = read_failing
         self._branch = branch
-        self._saved = saved
         self._main_branches: dict[SuiteKey, str | None] = {}  # None: all sessions count
         self._latest: dict[SuiteKey, TestRun] = {}
         self._to_repeat: set[SuiteKey] = set()  # their first event was not acknowledged
 
     async def load(self, key: SuiteKey) -> list[Session] | None:
         """Return the session that decided the status of a suite: what is newer may have changed it."""
-        saved = None if self._saved is None else await self._saved.load(key)
+        saved = await self.load_status(key)
         if saved is None:
             return None
         run, is_acknowledged = saved
@@ -120,6 +107,12 @@ class Statuses(Reporter[StatusChange]):
         if not is_acknowledged:
             self._to_repeat.add(key)
         return [run.session]
+
+    async def load_status(self, key: SuiteKey) -> tuple[TestRun, bool] | None:
+        """Return the saved session of a suite with its failing tests, and whether its event was acknowledged."""
+
+    async def save_status(self, key: SuiteKey, run: TestRun, *, is_acknowledged: bool) -> None:
+        """Save the session that decides the status of a suite, with its failing tests."""
 
     async def report(
         self, key: SuiteKey, sessions: Sequence[Session], changes: Sequence[Change]
@@ -134,20 +127,16 @@ class Statuses(Reporter[StatusChange]):
         reports: list[Report[StatusChange]] = []
         if run is not None and key in self._to_repeat:
             current = StatusChange(suite=key, kind=StatusKind.CURRENT, session=run.session, newly_failing=run.cases)
-            reports.append(Report(current, partial(self._save, key, run, is_acknowledged=True)))
+            reports.append(Report(current, partial(self.save_status, key, run, is_acknowledged=True)))
         for session in finished:
             run, event = await self._next_run(key, run, session)
-            reports.append(Report(event, partial(self._save, key, run, is_acknowledged=True)))
+            reports.append(Report(event, partial(self.save_status, key, run, is_acknowledged=True)))
             if before is None and len(reports) == 1:
-                await self._save(key, run, is_acknowledged=False)
+                await self.save_status(key, run, is_acknowledged=False)
         if run is not None:
             self._latest[key] = run  # not earlier: if the round fails, all its changes are judged again
             self._to_repeat.discard(key)
         return reports
-
-    async def _save(self, key: SuiteKey, run: TestRun, *, is_acknowledged: bool) -> None:
-        if self._saved is not None:
-            await self._saved.save(key, run, is_acknowledged=is_acknowledged)
 
     def _choose_branch(self, suite: SuiteKey, sessions: Sequence[Session]) -> None:
         """Determine the main branch, once. That of a saved status remains, unless `main` or `master` replaces it."""

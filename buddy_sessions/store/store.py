@@ -32,7 +32,7 @@ from ..analysis.branches import main_branch
 from ..client import BuddyClient
 from ..harvest import Harvest, OnFailure
 from ..models import CaseScope, Session, Suite, SuiteKey, SuiteRef, TestCase, TestKey, TestRun, is_before
-from ..status import Statuses, StatusWatch
+from ..status import StatusWatch
 from ..watch import OnFirstFailure, Watch
 from .cases import load_cases, load_history, load_runs
 from .messages import MAX_DETAILS, SyncScope
@@ -267,8 +267,8 @@ class SessionStore:
         those of `watch`.
         """
         self._thread.check_writable()
-        saved = StoreStatuses(self._thread, branch=branch)
-        statuses, read = Statuses(buddy.failures, branch=branch, saved=saved), None if branch == "*" else branch
+        statuses = StoreStatuses(self._thread, buddy.failures, branch=branch)
+        read = None if branch == "*" else branch
         return buddy._new_watch(StatusWatch, suites, statuses, read, interval=interval, on_failure=on_failure)  # noqa: SLF001 - as in `watch`
 
     async def sessions(self, suite: SuiteRef, *, branch: str | None = None) -> list[Session]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from .._changes import REMEMBERED_SESSIONS, Change
 from .._decoding.converter import case_from_dict, session_from_dict, to_dict
 from ..models import Session, SuiteKey, TestRun
+from ..status import ReadFailing, Statuses
 from ..watch import Changes
 from .file import DatabaseFile
 from .rows import from_json
@@ -37,20 +38,20 @@ class StoreChanges(Changes):
         await self._thread.run(save_watch, change.suite, self._branch, [change.session])
 
 
-class StoreStatuses:
-    """The `SavedStatuses` of the status watches of one branch, of the main branches (None), or of all ("*")."""
+class StoreStatuses(Statuses):
+    """Saves the statuses that the watches of one branch have seen, of the main branches (None), or of all ("*")."""
 
-    def __init__(self, thread: DatabaseThread, *, branch: str | None) -> None:
+    def __init__(self, thread: DatabaseThread, read_failing: ReadFailing, *, branch: str | None) -> None:
+        super().__init__(read_failing, branch=branch)
         self._thread = thread
-        self._branch = branch or ""
 
-    async def load(self, key: SuiteKey) -> tuple[TestRun, bool] | None:
+    async def load_status(self, key: SuiteKey) -> tuple[TestRun, bool] | None:
         """Return the saved session of a suite with its failing tests, and whether its event was acknowledged."""
-        return await self._thread.run(load_status, key, self._branch)
+        return await self._thread.run(load_status, key, self._branch or "")
 
-    async def save(self, key: SuiteKey, run: TestRun, *, is_acknowledged: bool) -> None:
+    async def save_status(self, key: SuiteKey, run: TestRun, *, is_acknowledged: bool) -> None:
         """Save the session that decides the status of a suite, with its failing tests."""
-        await self._thread.run(save_status, key, self._branch, run, is_acknowledged=is_acknowledged)
+        await self._thread.run(save_status, key, self._branch or "", run, is_acknowledged=is_acknowledged)
 
 
 def load_watch(file: DatabaseFile, key: SuiteKey, branch: str) -> list[Session] | None:
