@@ -35,7 +35,7 @@ from buddy_sessions import (
 from buddy_sessions._workers import map_concurrently
 
 from .case_source import CaseSource
-from .commands.compare import list_changes
+from .commands.compare import count_changes, list_changes
 from .errors import NothingToJudgeError, error_text
 from .formats.agent_failures import (
     cause_lines,
@@ -230,16 +230,14 @@ class Tools:
         reader, name = await self._open(suite, new)
         after = await reader.session(name or LATEST)
         before = await (reader.session(parse_session_of(reader.suite, old)) if old else reader.session_before(after))
-        found = list_changes(compare(await reader.cases(before), await reader.cases(after)))
-        changes = {name.replace("_", " "): pairs for name, pairs in found.items()}
+        changes = list_changes(compare(await reader.cases(before), await reader.cases(after)))
         facts = [f"Old: {session_text(before)}.", f"New: {session_text(after)}."]
         rows = [
             Row(f"- {name_of(case.key)}{_slower(old_case, case)}", f"{what.capitalize()} ({len(pairs):,}):")
             for what, pairs in changes.items()
             for old_case, case in pairs
         ]
-        counts = ", ".join(f"{len(pairs):,} {what}" for what, pairs in changes.items())
-        head = f"{reader.suite} #{before.relative_id} → #{after.relative_id}: {counts}."
+        head = f"{reader.suite} #{before.relative_id} → #{after.relative_id}: {count_changes(changes)}."
         hint = "For messages and causes, call get_failures."
         return render(head, facts, rows[offset:], offset=offset, hint=hint)
 

@@ -73,27 +73,33 @@ async def compare_sessions(
         write_markdown(sys.stdout, _page(suite, before, after, changes), max_bytes=printing.max_bytes)
     else:
         make_writer(output_format, sys.stdout, _COLUMNS).write(_rows(suite, before, after, changes))
-    return ExitCode.RED if exit_code and (changes["newly_failing"] or _crashed(after, changes)) else ExitCode.DONE
+    return ExitCode.RED if exit_code and (changes["newly failing"] or _crashed(after, changes)) else ExitCode.DONE
 
 
 def _crashed(session: Session, changes: Changes) -> list[Session]:
     """Return the new session if it failed without a failing test."""
-    failing = [*changes["newly_failing"], *changes["still_failing"]]
+    failing = [*changes["newly failing"], *changes["still failing"]]
     return [session] if session.is_failing and not failing else []
 
 
 def list_changes(comparison: Comparison) -> Changes:
-    """Return the differences of two sessions by their kind."""
+    """Return the differences of two sessions by their kind, such as `newly failing`."""
     kinds = ("newly_failing", "fixed", "still_failing", "added", "removed")
-    changes: Changes = {kind: [(None, case) for case in getattr(comparison, kind)] for kind in kinds}
+    changes: Changes = {kind.replace("_", " "): [(None, it) for it in getattr(comparison, kind)] for kind in kinds}
     return {**changes, "slower": comparison.slower}
+
+
+def count_changes(changes: Changes) -> str:
+    """Return the number of differences of each kind: `2 newly failing, 0 fixed, …`."""
+    return ", ".join(f"{len(pairs):,} {change}" for change, pairs in changes.items())
 
 
 def _rows(suite: SuiteKey, old: Session, new: Session, changes: Changes) -> Iterator[dict[str, Any]]:
     for change, pairs in changes.items():
         for before, case in pairs:
             row = session_case_row(suite, old if change == "removed" else new, case)
-            yield {"key": str(suite), "change": change, **row, "old_time": None if before is None else before.time}
+            old_time = None if before is None else before.time
+            yield {"key": str(suite), "change": change.replace(" ", "_"), **row, "old_time": old_time}
 
 
 def _print_tables(output: Output, suite: SuiteKey, sessions: Sequence[Session], changes: Changes) -> None:
@@ -101,7 +107,7 @@ def _print_tables(output: Output, suite: SuiteKey, sessions: Sequence[Session], 
     for change, pairs in changes.items():
         if not pairs:
             continue
-        output.print_line(("\n" + change.replace("_", " "), "bold"), f" ({len(pairs):,})")
+        output.print_line((f"\n{change}", "bold"), f" ({len(pairs):,})")
         table = grid()
         table.show_header = False
         table.add_column()
@@ -110,23 +116,19 @@ def _print_tables(output: Output, suite: SuiteKey, sessions: Sequence[Session], 
         for before, case in pairs:
             table.add_row(outcome_text(case.status), _time(before, case), name_text(case.key))
         output.print(table)
-    output.print_line(("\n" + _summary(changes), "bold"))
+    output.print_line(("\n" + count_changes(changes), "bold"))
     print_crashed(output, _crashed(sessions[-1], changes))
 
 
 def _page(suite: SuiteKey, old: Session, new: Session, changes: Changes) -> Page:
     sections = [
-        Section(change.replace("_", " ").capitalize(), [Entry(new.key, _time(old, new)) for old, new in pairs])
+        Section(change.capitalize(), [Entry(new.key, _time(old, new)) for old, new in pairs])
         for change, pairs in changes.items()
     ]
     crashed = _crashed(new, changes)
-    title = headline(_summary(changes), new, is_red=bool(changes["newly_failing"] or crashed))
+    title = headline(count_changes(changes), new, is_red=bool(changes["newly failing"] or crashed))
     facts = [suite_facts(suite, new), f"Compared with {places(old)}", *crash_facts(crashed)]
     return Page("compare", suite, title, facts, sections)
-
-
-def _summary(changes: Changes) -> str:
-    return ", ".join(f"{len(pairs):,} {change.replace('_', ' ')}" for change, pairs in changes.items())
 
 
 def _time(old: TestCase | None, new: TestCase) -> str:
