@@ -106,8 +106,12 @@ class Api:
     async def with_details(self, key: SuiteKey, session_id: str, case: TestCase) -> TestCase:
         """Return a listed test case with its `data`; unchanged if it was deleted meanwhile, or cannot be requested."""
         try:
-            return await self.case(key, session_id, *validate_case(case))
-        except (NotFoundError, ConfigError):  # a case without a group has no path
+            ids = validate_case(case)
+        except ConfigError:  # a case without a group has no path
+            return case
+        try:
+            return await self.case(key, session_id, *ids)
+        except NotFoundError:
             return case
 
     def cases(

@@ -269,6 +269,22 @@ class TestFailures:
         (case,) = await buddy.failures(KEY, session["id"], details=True)
         assert case.failure is None
 
+    async def test_error_of_the_token_callable_is_raised(self, fake: FakeBuddy, suite: FakeSuite) -> None:
+        session = suite.create(cases=some_cases(failed=1))
+        tokens = iter([fake.token, ""])
+
+        async def token() -> str:
+            return next(tokens)
+
+        def rotate(request: RecordedRequest) -> None:
+            if "test-groups" in request.path:
+                fake.token = "another"
+
+        fake.on_request = rotate
+        async with BuddyClient(token, base_url=fake.base_url) as client:
+            with pytest.raises(ConfigError, match="the token is empty"):
+                await client.failures(KEY, session["id"], details=True)
+
     async def test_case_that_changes_its_status_meanwhile_is_returned_once(
         self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient
     ) -> None:
