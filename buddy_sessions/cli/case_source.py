@@ -79,10 +79,9 @@ class ApiCases:
 
     async def add_failure(self, suite: SuiteKey, session: Session, case: TestCase) -> TestCase:
         """Return a test case with its failure, as far as it is known: one request, unless it was read before."""
-        try:
-            return case if case.has_details else await self._buddy.case(suite, session, case)
-        except (NotFoundError, ConfigError):  # deleted meanwhile, or no URL can name it
+        if case.has_details:
             return case
+        return await self._buddy._with_details(suite, session.id, case)  # noqa: SLF001 - as `failures` does
 
     async def cases(self, suite: SuiteKey, session: Session) -> list[TestCase]:
         """Return all test cases of a session: one request for each 100 of them."""
