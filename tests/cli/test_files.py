@@ -86,9 +86,8 @@ class TestParquet:
             database.execute("SET TimeZone = 'UTC'")
             rows = database.read_parquet(str(path))
             types = dict(zip(rows.columns, map(str, rows.types), strict=True))
-            newest = (
-                rows.filter("relative_id = 4 AND suite_id = 'b'").select("create_date::VARCHAR, duration").fetchone()
-            )
+            latest = rows.filter("relative_id = 4 AND suite_id = 'b'")
+            (newest,) = latest.select("create_date::VARCHAR, duration").fetchall()
             numbers = rows.filter("suite_id = 'a'").select("relative_id").fetchall()
             (name,) = rows.filter("relative_id = 1 AND suite_id = 'b'").select("created_by.name").fetchall()
         assert newest == ("2025-10-21 06:42:16+00", 1.5)
