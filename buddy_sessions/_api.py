@@ -59,6 +59,11 @@ class Api:
         self._limits = ServerLimits()
         self._case_limits = ServerLimits()
 
+    @property
+    def server_time(self) -> datetime | None:
+        """The time of the last response by the server's clock, aware; None if no response had a valid `Date`."""
+        return self._transport.server_time
+
     async def suites(self, workspace: str, project: str) -> list[Suite]:
         """Return the suites of a project."""
         url = suites_url(self._base_url, workspace, project)

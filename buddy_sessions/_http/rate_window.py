@@ -99,7 +99,7 @@ class RateWindow:
 def is_throttled(status: int, headers: Mapping[str, str]) -> bool:
     """Return whether the server throttles the client: a 429, or a 503 with a valid `Retry-After`."""
     retry_after = headers.get("Retry-After")
-    is_valid = _parse_count(retry_after) is not None or _parse_http_date(retry_after) is not None
+    is_valid = _parse_count(retry_after) is not None or parse_http_date(retry_after) is not None
     return status == 429 or (status == 503 and is_valid)
 
 
@@ -111,8 +111,8 @@ def parse_rate_limit(headers: Mapping[str, str]) -> RateLimit | None:
     retry_after = headers.get("Retry-After")
     if limit is None and remaining is None and reset_at is None and retry_after is None:
         return None
-    responded_at = _parse_http_date(headers.get("Date"))
-    count, end = _parse_count(retry_after), _parse_http_date(retry_after) or reset_at
+    responded_at = parse_http_date(headers.get("Date"))
+    count, end = _parse_count(retry_after), parse_http_date(retry_after) or reset_at
     seconds = None
     if count is not None:
         seconds = float(count)
@@ -135,7 +135,8 @@ def _parse_unix_time(text: str | None) -> datetime | None:
         return None
 
 
-def _parse_http_date(text: str | None) -> datetime | None:
+def parse_http_date(text: str | None) -> datetime | None:
+    """Return the time in a header; None if it is absent or invalid."""
     try:
         date = parsedate_to_datetime(text) if text else None
     except (ValueError, OverflowError):

@@ -8,6 +8,7 @@ import os
 import ssl
 import time
 from collections.abc import Callable
+from datetime import datetime
 from typing import TypeVar
 
 import aiohttp
@@ -19,7 +20,7 @@ from .._version import __version__
 from ..errors import BuddyError, ClientClosedError, ConfigError, RateLimitError, ResponseError
 from .credentials import Credentials, Secret
 from .rate_limit import RateLimiter, WaitBudget
-from .rate_window import is_throttled, parse_rate_limit
+from .rate_window import is_throttled, parse_http_date, parse_rate_limit
 from .responses import Response, decode_response, response_error, strip_traceback, translate
 from .retry import RetryQuota, backoff
 
@@ -57,6 +58,7 @@ class Transport:
     ) -> None:
         self._credentials = credentials
         self.rate_limiter = rate_limiter
+        self.server_time: datetime | None = None  # of the last response with a valid `Date`
         self._quota = RetryQuota(max_concurrency)
         self._max_attempts = max_attempts
         self._max_wait = max_wait
@@ -211,6 +213,7 @@ class Transport:
                 ssl=self._ssl,
                 timeout=self._timeout,
             ) as received:
+                self.server_time = parse_http_date(received.headers.get("Date")) or self.server_time
                 response = Response(
                     status=received.status,
                     rate_limit=parse_rate_limit(received.headers),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
@@ -14,7 +15,7 @@ from buddy_sessions import BuddyClient, ClientClosedError, ConfigError, NotFound
 from buddy_sessions._http.transport import MAX_BODY
 from buddy_sessions._version import __version__
 from buddy_sessions.testing import FakeBuddy, Fault
-from helpers.faults import KEY, TOKEN, CheckedReader
+from helpers.faults import KEY, PAGE, TOKEN, CheckedReader
 from helpers.raw_server import http_response, raw_server
 
 PATH = f"/workspaces/{KEY.workspace}/projects/{KEY.project}/unit-tests/suites/{KEY.suite_id}/sessions"
@@ -49,6 +50,21 @@ class TestRequest:
         script = http_response(body) if is_announced else http_response(gzip.compress(body), "Content-Encoding: gzip")
         async with raw_server(script) as server:
             assert await reader.read(server, requests=3) == []  # its end is checked
+
+
+async def test_time_of_the_server_is_remembered() -> None:
+    """An absent or invalid `Date` leaves the time as it is."""
+    dates = [[], ["Date: Thu, 01 Jan 2026 10:00:00 GMT"], [], ["Date: soon"], ["Date: Thu, 01 Jan 2026 10:00:05 GMT"]]
+    times: list[datetime | None] = []
+    async with (
+        raw_server(*[http_response(PAGE, *headers) for headers in dates]) as server,
+        BuddyClient(TOKEN, base_url=server.base_url) as buddy,
+    ):
+        for _ in dates:
+            await buddy.sessions(KEY).collect()
+            times.append(buddy._api.server_time)  # noqa: SLF001 - a sync asks for it
+    first = datetime(2026, 1, 1, 10, tzinfo=UTC)
+    assert times == [None, first, first, first, first + timedelta(seconds=5)]
 
 
 @pytest.mark.usefixtures("no_waiting")
