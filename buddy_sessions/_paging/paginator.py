@@ -38,6 +38,7 @@ class PageReader:
     ) -> None:
         self.is_not_modified = False  # page 1 had the known digest: no page is yielded
         self.first_digest: bytes | None = None  # of page 1, if one was asked for
+        self.listed: tuple[Session, ...] = ()  # by all responses since the last page: also what that page leaves out
         self._suite = suite
         self._fetch = fetch
         self._fetch_first = fetch_first or fetch
@@ -85,6 +86,7 @@ class PageReader:
                     return
                 if isinstance(page, FirstPage):
                     self.first_digest = page.digest
+                self.listed += page.sessions
                 result = reconciler.accept_page(page.sessions)
                 self._count_page(result)
                 if result.sessions or reconciler.is_complete:
@@ -98,6 +100,7 @@ class PageReader:
                         proven_range=result.proven_range,
                         is_last=reconciler.is_complete,
                     )
+                    self.listed = ()
         except BuddyError as error:
             error.cursor = self.cursor
             raise

@@ -206,6 +206,22 @@ class TestMovingList:
         assert list(cursors) == order
         assert cursors[60] == cursors[1] == Cursor(60, 40)
 
+    async def test_reader_lists_all_rows_of_responses(
+        self, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
+    ) -> None:
+        """Page 2 is rejected after a deletion; another page closes the gap, and has mostly the same rows."""
+        suite.populate(40)
+        newest = suite.sessions[5]["id"]
+        fake.on_request = lambda request: suite.delete(newest) if len(fake.requests) == 2 else None
+        reader = buddy._new_reader(KEY, read_ahead=1)  # noqa: SLF001 - a sync reads like this
+        pages = [(ids_of([*page.sessions]), ids_of([*reader.listed])) async for page in reader.pages()]
+        (first, first_listed), (second, second_listed) = pages
+        assert first == first_listed == list(range(40, 20, -1))
+        assert second == list(range(20, 0, -1))
+        assert second_listed[:19] == list(range(19, 0, -1))  # rejected
+        assert second_listed[19:] == list(range(20, 1, -1))
+        assert reader.listed == ()
+
 
 class TestCursor:
     async def test_cursor_is_valid_after_every_session(self, buddy: BuddyClient, suite: FakeSuite) -> None:
