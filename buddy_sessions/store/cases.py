@@ -13,10 +13,9 @@ from itertools import groupby, islice
 from operator import itemgetter
 
 from ..models import CaseScope, Session, SuiteKey, TestCase, TestKey, TestRun, TestStatus, is_before
+from .exchange import SyncScope
 from .file import DatabaseFile
-from .messages import SyncScope
 from .rows import (
-    FIELDS,
     OF_BRANCH,
     Members,
     StoredId,
@@ -26,10 +25,9 @@ from .rows import (
     to_session,
     to_sql,
     to_test_row,
-    to_time,
 )
-from .schema import CASE_COLUMNS, CASES
-from .suite_rows import load_suite_row
+from .schema import CASE_COLUMNS, CASES, FIELDS
+from .suites import load_suite_row
 
 MAX_READS = 2
 """The number of times that the cases of a session are read if their number is not the one that the session counts."""
@@ -56,7 +54,7 @@ def load_pending(file: DatabaseFile, key: SuiteKey, scope: SyncScope) -> list[Se
         ORDER BY relative_id DESC
     """
     members: Members = {}
-    rows = file.execute(sql, (*key, scope.after, *branch_parameters(scope.branch), scope.cases, scope.cases))
+    rows = file.execute(sql, (*key, scope.after, *branch_parameters(scope.cases_branch), scope.cases, scope.cases))
     sessions = [to_session(row, members) for row in rows]
     scope = scope.limit(_load_floor(file, key))
     return [session for session in sessions if session.is_finished and scope.includes(session)]
@@ -131,7 +129,7 @@ def forget_cases(file: DatabaseFile, suite: int, session_ids: Iterable[StoredId]
 
 def _load_floor(file: DatabaseFile, key: SuiteKey) -> datetime | None:
     """Return the time before which the cases of a suite were pruned; None if they were not."""
-    return to_time(load_suite_row(file, key).cases_pruned_before)
+    return load_suite_row(file, key).cases_pruned_before
 
 
 def load_cases(file: DatabaseFile, key: SuiteKey, session_id: str) -> list[TestCase]:

@@ -62,6 +62,7 @@ class DatabaseFile:
         """Open the file, or create it. Raise `StoreError` for a file of another program or version."""
         self.is_read_only = False  # unlike at the time before, if it is opened again
         self._connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT, isolation_level=None)
+        self._connection.row_factory = sqlite3.Row
         try:
             is_new = self._is_new()  # first, since the next statements change the file
             if is_new:
@@ -89,6 +90,7 @@ class DatabaseFile:
         self.close()
         uri = f"{Path(self.path).as_uri()}?immutable=1"
         self._connection = sqlite3.connect(uri, uri=True, isolation_level=None)
+        self._connection.row_factory = sqlite3.Row
         self.is_read_only = True
         self._is_new()
 

@@ -3,21 +3,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
-from operator import itemgetter
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from attrs import evolve
 
 from ..models import Session, SessionStatus, SuiteKey
 from .cases import forget_cases
-from .coverage import change_coverage, confirm, load_coverage, load_older, save_coverage, save_older, without
-from .evidence import ALL_NUMBERS, PageChanges, SavedSession, judge
+from .evidence import PageChanges, SavedSession, judge
+from .exchange import CompleteSync, PageToSave, SavedPage, SessionId, SuiteState, SyncScope
 from .file import DatabaseFile
-from .intervals import Intervals, contains, gaps, subtract_all, union_all
-from .messages import CompleteSync, PageToSave, SavedPage, SessionId, SuiteState
-from .plan import is_check_due
-from .rows import FIELDS, OF_BRANCH, Row, StoredId, branch_parameters, from_sql, to_rows, to_sql, to_time
-from .schema import NOW
-from .suite_rows import last_commit, load_suite_row, save_suite_row
+from .known_range import NOTHING_KNOWN, KnownRange
+from .plan import is_check_due, is_more_below
+from .rows import Row, StoredId, from_sql, time_to_prefix, time_to_sql, to_rows, to_sql, to_time
+from .schema import FIELDS
+from .suites import SuiteRow, load_suite_row, save_suite_row
 
 _COLUMNS = ", ".join(FIELDS)
 _VALUES = _COLUMNS.replace("created_by", "member")
@@ -25,218 +26,219 @@ _LIVING = "FROM session_rows WHERE suite = ? AND deleted_at IS NULL AND missing_
 # The conditions are those of the index sessions_unfinished, so that SQLite uses it.
 _UNFINISHED = f"{_LIVING} AND status <> 'SUCCESSFUL' AND status <> 'ERROR' AND status <> 'SKIPPED'"
 _HIGHEST = "SELECT max(relative_id) FROM session_rows WHERE suite = ? AND deleted_at IS NULL"
-_IS_NEWER = "saved_in > ? AND saved_by <> ?"
-"""The condition for rows that another sync has saved or marked since a commit. Its parameters: the commit, the sync."""
-_ID, _RELATIVE_ID, _CREATED_BY = map(FIELDS.index, ("id", "relative_id", "created_by"))
+_CREATED_BY = FIELDS.index("created_by")
 
 _SAVE_SESSION = f"""
-    INSERT INTO session_rows (suite, saved_in, saved_by, checked_at, {_COLUMNS})
-    VALUES (?, ?, ?, iif(?, {NOW}, NULL){", ?" * len(FIELDS)})
-    ON CONFLICT (suite, id) DO UPDATE SET
-    ({_COLUMNS}, saved_in, saved_by, checked_at, missing_since, missing_by, deleted_at, deleted_by) =
-    ({", ".join(f"excluded.{name}" for name in FIELDS)}, excluded.saved_in, excluded.saved_by, excluded.checked_at,
-    NULL, NULL, NULL, NULL)
+    INSERT INTO session_rows (suite, checked_at, {_COLUMNS}) VALUES (?, ?{", ?" * len(FIELDS)})
+    ON CONFLICT (suite, id) DO UPDATE SET ({_COLUMNS}, checked_at, missing_since, deleted_at, marked_at) =
+    ({", ".join(f"excluded.{name}" for name in FIELDS)}, excluded.checked_at, NULL, NULL, NULL)
 """
-_MARK_SESSION = "UPDATE session_rows SET saved_in = :commit, saved_by = :sync, {} WHERE suite = :suite AND id = :id"
-_MARK_RESTORED = _MARK_SESSION.format("missing_since = NULL, missing_by = NULL, deleted_at = NULL, deleted_by = NULL")
-_MARK_MISSING = _MARK_SESSION.format(f"missing_since = {NOW}, missing_by = :sync")
-_MARK_DELETED = _MARK_SESSION.format("deleted_at = missing_since, deleted_by = :sync")
 
 
-def load_suite(file: DatabaseFile, key: SuiteKey, branch: str | None = None) -> SuiteState:
-    """Return what the database has of a suite, or of a branch: coverage of the suite is coverage of each branch."""
+def load_suite(file: DatabaseFile, key: SuiteKey, now: datetime) -> SuiteState:
+    """Return what the database has of a suite."""
     suite = load_suite_row(file, key)
-    newest = file.execute(f"SELECT relative_id, id {_LIVING} ORDER BY relative_id DESC LIMIT 1", (suite.number,))
-    row = newest.fetchone()
-    coverages = [load_coverage(file, suite.number, each) for each in {None, branch}]
     return SuiteState(
-        commit=last_commit(file),
-        was_synced=bool(suite.is_synced),
-        highest=file.number(f"{_HIGHEST} AND {OF_BRANCH}", (suite.number, *branch_parameters(branch))),
-        newest=None if row is None else SessionId(row[0], from_sql(row[1])),
-        covered=union_all(intervals for coverage in coverages for intervals in coverage.values()),
-        due_checks=_load_due_checks(file, suite.number, branch),
-        older=load_older(file, suite.number, branch),
-        pruned_before=to_time(suite.pruned_before),
-        complete=suite.complete if branch is None else None,
+        was_synced=suite.is_synced,
+        highest=file.number(_HIGHEST, (suite.number,)),
+        known=suite.known,
+        due=_load_due(file, suite.number, now),
+        pruned_before=suite.pruned_before,
+        complete=suite.complete,
     )
 
 
-def count_above(file: DatabaseFile, key: SuiteKey, number: int, branch: str | None = None) -> int:
-    """Return the number of living sessions (of a branch) with a higher `relative_id`."""
-    sql = f"SELECT count(*) {_LIVING} AND relative_id > ? AND {OF_BRANCH}"
-    return file.number(sql, (load_suite_row(file, key).number, number, *branch_parameters(branch)))
+def load_newest(file: DatabaseFile, key: SuiteKey) -> SessionId | None:
+    """Return the newest session of a suite that is neither missing nor deleted."""
+    sql = f"SELECT relative_id, id {_LIVING} ORDER BY relative_id DESC LIMIT 1"
+    row = file.execute(sql, (load_suite_row(file, key).number,)).fetchone()
+    return None if row is None else SessionId(row["relative_id"], from_sql(row["id"]))
 
 
-def save_page(file: DatabaseFile, key: SuiteKey, page: PageToSave) -> SavedPage:
-    """Save a page, and what it proves."""
+def find_missing(file: DatabaseFile, key: SuiteKey, scope: SyncScope, now: datetime, *, below: int) -> int:
+    """Return the highest `relative_id` below a number of a session that an earlier sync did not find; 0 for none."""
+    sql = """
+        SELECT max(relative_id) FROM session_rows WHERE suite = ? AND missing_since IS NOT NULL AND deleted_at IS NULL
+        AND marked_at <> ? AND relative_id > ? AND relative_id < ? AND coalesce(create_date >= ?, TRUE)
+    """
+    since = None if scope.since is None else time_to_prefix(scope.since)
+    return file.number(sql, (load_suite_row(file, key).number, time_to_sql(now), scope.after, below, since))
+
+
+def count_above(file: DatabaseFile, key: SuiteKey, number: int) -> int:
+    """Return the number of living sessions with a higher `relative_id`."""
+    return file.number(f"SELECT count(*) {_LIVING} AND relative_id > ?", (load_suite_row(file, key).number, number))
+
+
+def save_page(file: DatabaseFile, key: SuiteKey, page: PageToSave, now: datetime) -> SavedPage:
+    """Save a page, and what it proves. `now` is the time of the sync: all its marks have it."""
     with file.transaction():
-        commit = last_commit(file) + 1
         suite = load_suite_row(file, key)
-        page = page.without_pruned(to_time(suite.pruned_before))
-        rows: dict[StoredId, Row] = {row[_ID]: row for row in to_rows(page.sessions)}
+        rows: dict[StoredId, Row] = {row[0]: row for row in to_rows(page.sessions)}
         saved = _load_saved(file, suite.number, page)
-        before = load_coverage(file, suite.number, page.branch)
-        implied = () if page.branch is None else union_all(load_coverage(file, suite.number).values())
-        older = load_older(file, suite.number, page.branch)
-        is_overruled = suite.is_overruled(page)
-        changes = judge(page, rows, saved, others=union_all((without(before, page.sync), implied)), older=older)
-        after = change_coverage(before, page, changes, is_overruled=is_overruled)
-        older_after = None if changes.is_contradiction or page.withdraws_claims else older
-        older_after = page.older if page.older is not None and not is_overruled else older_after
-        suite_after = suite.after_page(page, changes, commit=commit)
-        if changes.is_change or after != before or older_after != older or suite_after != suite:
-            file.execute("UPDATE commits SET number = ?", (commit,))
-            number = save_suite_row(file, key, suite, suite_after._replace(digest=None))
-            unfinished = {to_sql(session.id) for session in page.sessions if not session.is_finished}
-            _save_sessions(file, number, changes, rows, unfinished, commit=commit, sync=page.sync)
-            forget_cases(file, number, set(changes.changed).difference(changes.new))
-            if changes.is_contradiction:  # also about other branches
-                file.execute("DELETE FROM covered WHERE suite = ?", (number,))
-                file.execute("DELETE FROM older WHERE suite = ?", (number,))
-            to_read_again = _withdraw_marks(file, number, page.sync) if page.withdraws_claims else ()
-            after = {owner: subtract_all(intervals, to_read_again) for owner, intervals in after.items()}
-            save_coverage(file, number, page.branch, {} if changes.is_contradiction else before, after)
-            if older_after != older or changes.is_contradiction:
-                save_older(file, number, page.branch, older_after)
+        newest = 0 if page.top is None else file.number(f"SELECT max(relative_id) {_LIVING}", (suite.number,))
+        changes = judge(page, rows, saved, suite.known, newest=newest, pruned_before=suite.pruned_before)
+        after = _after_page(suite, page, changes)
+        number = save_suite_row(file, key, suite, after)
+        is_change = _mark_absent(file, number, changes, now)  # first: the new sessions are not among `changes.present`
+        is_change |= _save_sessions(file, number, page, changes, rows, now)
+        forget_cases(file, number, set(changes.changed).difference(changes.new))
+        if is_change and after.complete is not None:
+            file.execute("UPDATE suite_rows SET digest = NULL, digest_scope = NULL WHERE number = ?", (number,))
         if page.checked is not None:
-            sql = f"UPDATE session_rows SET checked_at = {NOW} WHERE suite = ? AND relative_id BETWEEN ? AND ?"
-            file.execute(sql, (suite.number, *page.checked))
-        state = load_suite(file, key, page.branch) if page.is_last else None
-    changed, covered = set(changes.changed), union_all((*before.values(), implied))
+            sql = "UPDATE session_rows SET checked_at = ? WHERE suite = ? AND relative_id BETWEEN ? AND ?"
+            file.execute(sql, (time_to_sql(now), number, *page.checked))
+    changed, new = set(changes.changed), set(changes.new)
+    saved_now = tuple(session for session in page.sessions if to_sql(session.id) in changed)
     return SavedPage(
-        changed=tuple(session for session in page.sessions if to_sql(session.id) in changed),
+        known=after.known,
+        changed=saved_now,
         is_contradiction=changes.is_contradiction,
+        is_recreated=changes.is_recreated,
         is_stale=changes.is_stale,
-        unsaved=sum(contains(covered, rows[id_][_RELATIVE_ID]) for id_ in changes.new),
+        unsaved=sum(to_sql(session.id) in new and suite.known.contains(session.relative_id) for session in saved_now),
         restored=len(changes.restored),
-        state=state,
     )
 
 
-def finish_sync(
-    file: DatabaseFile,
-    key: SuiteKey,
-    sync: int,
-    complete: CompleteSync | None = None,
-    above: int = 0,
-    *,
-    branch: str | None = None,
-) -> None:
-    """Record that all claims of a sync are verified, and that it is complete if everything above `above` is covered.
+def withdraw_claims(file: DatabaseFile, key: SuiteKey, known: KnownRange, now: datetime) -> None:
+    """Restore the known range, and remove the marks that a sync has set, because its list was out of order."""
+    with file.transaction():
+        suite = load_suite_row(file, key)
+        if suite.number is None:
+            return
+        save_suite_row(file, key, suite, evolve(suite, known=known, complete=None))
+        marked = "WHERE suite = ? AND marked_at = ?"
+        parameters = (suite.number, time_to_sql(now))
+        file.execute(f"UPDATE session_rows SET deleted_at = NULL {marked} AND missing_since <> marked_at", parameters)
+        file.execute(f"UPDATE session_rows SET missing_since = NULL {marked} AND missing_since = marked_at", parameters)
 
-    The `relative_id` of a missing session is never covered, so nothing remains to be decided then.
+
+def finish_sync(file: DatabaseFile, key: SuiteKey, complete: CompleteSync, *, top: int) -> None:
+    """Record that a sync is complete: unless something remains to be read, the same first page needs no comparison.
+
+    `top` is the highest `relative_id` on that page.
     """
     with file.transaction():
         suite = load_suite_row(file, key)
-        before = load_coverage(file, suite.number, branch)
-        after = confirm(before, sync)
-        save_coverage(file, suite.number, branch, before, after)
-        if complete is None or suite.missing_since is not None:  # another sync did not find it meanwhile
-            return
         recorded = suite.complete
-        if _is_overtaken(file, suite.number, sync, commit=complete.commit, lowest=complete.lowest):
-            return
         if recorded and recorded.digest == complete.digest and complete.scope.is_within(recorded.scope):
             return
-        highest = file.number(_HIGHEST, (suite.number,))
-        if any(gaps(union_all(after.values()), above=above, below=highest + 1)):
-            return
-        since = None if complete.scope.since is None else complete.scope.since.astimezone(UTC).isoformat()
-        sql = "UPDATE suite_rows SET (digest, digest_after, digest_since, digest_cases) = (?, ?, ?, ?) WHERE number = ?"
-        file.execute(sql, (complete.digest, complete.scope.after, since, complete.scope.cases, suite.number))
+        is_all_read = suite.known.upper is None and (not top or not is_more_below(suite.known, complete.scope))
+        sql = f"{_HIGHEST} AND missing_since IS NOT NULL"
+        if is_all_read and not file.number(sql, (suite.number,)) and file.number(_HIGHEST, (suite.number,)) == top:
+            save_suite_row(file, key, suite, evolve(suite, complete=complete))
 
 
-def mark_suite_missing(file: DatabaseFile, key: SuiteKey, sync: int, *, commit: int) -> None:
-    """Record that the server does not know a suite: it is missing, and deleted if another sync has found the same.
+def _after_page(suite: SuiteRow, page: PageToSave, changes: PageChanges) -> SuiteRow:
+    """Return the row of a suite after a page: the suite exists, and the page changes what is known."""
+    known = suite.known
+    if changes.is_contradiction:
+        known = NOTHING_KNOWN
+    elif changes.is_stale:
+        known = known.up_to(page.top or 0)
+    elif page.read is not None:
+        known = known.extend(page.read)
+        if page.older_than is not None and known.main is not None and known.main[0] == page.read[0]:
+            known = evolve(known, older_than=page.older_than)
+    return evolve(
+        suite,
+        is_synced=True,
+        missing_since=None,
+        deleted_at=None,
+        known=known,
+        complete=suite.complete if known == suite.known else None,
+        pruned_before=None if changes.is_recreated else suite.pruned_before,
+        cases_pruned_before=None if changes.is_recreated else suite.cases_pruned_before,
+    )
 
-    `commit` is the last one before the request.
-    """
-    with file.transaction():
-        suite = load_suite_row(file, key)
-        is_marked = suite.deleted_at is not None or suite.missing_by == sync
-        if not suite.is_synced or is_marked or _is_overtaken(file, suite.number, sync, commit=commit):
-            return
-        file.execute("UPDATE commits SET number = ?", (last_commit(file) + 1,))
-        if suite.missing_since is None:
-            change = f"UPDATE suite_rows SET missing_since = {NOW}, missing_by = ?, digest = NULL WHERE number = ?"
-            file.execute(change, (sync, suite.number))
-        else:
-            file.execute("UPDATE suite_rows SET deleted_at = missing_since WHERE number = ?", (suite.number,))
 
-
-def _is_overtaken(file: DatabaseFile, suite: int | None, sync: int, *, commit: int, lowest: int = 0) -> bool:
-    """Return whether another sync has saved a session of a suite since a commit, at or above a `relative_id`."""
-    sql = f"SELECT count(*) FROM session_rows WHERE suite = ? AND relative_id >= ? AND {_IS_NEWER}"
-    return file.number(sql, (suite, lowest, commit, sync)) > 0
-
-
-def _load_due_checks(file: DatabaseFile, suite: int | None, branch: str | None) -> tuple[SessionId, ...]:
+def _load_due(file: DatabaseFile, suite: int | None, now: datetime) -> Sequence[SessionId]:
     """Return the unfinished sessions that are due for a check: first those whose last check is the longest ago."""
-    sql = f"""
-        SELECT relative_id, id, status, finish_date, coalesce(create_date, start_date), checked_at {_UNFINISHED}
-        AND {OF_BRANCH} ORDER BY relative_id DESC
-    """
-    now = datetime.now(UTC)
+    columns = "relative_id, id, status, finish_date, coalesce(create_date, start_date) AS created, checked_at"
     due: list[tuple[str, SessionId]] = []
-    rows = file.execute(sql, (suite, *branch_parameters(branch)))
-    for relative_id, stored_id, status, finished, created, checked in rows:
+    for row in file.execute(f"SELECT {columns} {_UNFINISHED} ORDER BY relative_id DESC", (suite,)):
         session = Session(
-            id=from_sql(stored_id),
-            relative_id=relative_id,
-            status=SessionStatus(from_sql(status)),
-            finish_date=to_time(finished),
+            id=from_sql(row["id"]),
+            relative_id=row["relative_id"],
+            status=SessionStatus(from_sql(row["status"])),
+            finish_date=to_time(row["finish_date"]),
         )
-        if not session.is_finished and is_check_due(to_time(created), to_time(checked), now=now):
-            due.append((checked or "", SessionId(relative_id, session.id)))
-    return tuple(session for _, session in sorted(due, key=itemgetter(0)))
+        if not session.is_finished and is_check_due(to_time(row["created"]), to_time(row["checked_at"]), now=now):
+            due.append((row["checked_at"] or "", SessionId(session.relative_id, session.id)))
+    return [session for _, session in sorted(due, key=lambda each: each[0])]
 
 
 def _load_saved(file: DatabaseFile, suite: int | None, page: PageToSave) -> list[SavedSession]:
-    """Return the sessions about which a page may prove something, and those that are on it."""
-    numbers = [session.relative_id for session in page.listed or page.sessions]
-    numbers += (*(page.proven or ()), *(page.claimed or ()))
-    low, high = min(numbers, default=1), max(numbers, default=0)
-    if page.top is not None and page.branch is None:
-        low, high = min(low, page.top + 1), ALL_NUMBERS[1]
+    """Return the sessions in the database that have a `relative_id` on a page."""
     sql = f"""
-        SELECT {_VALUES}, missing_by, deleted_at IS NOT NULL, {_IS_NEWER}
+        SELECT {_VALUES}, session_rows.number, missing_since, deleted_at
         FROM session_rows LEFT JOIN members ON members.number = created_by
-        WHERE suite = ? AND relative_id BETWEEN ? AND ?
+        WHERE suite = ? AND relative_id IN (SELECT value FROM json_each(?))
     """
+    numbers = json.dumps([*{session.relative_id for session in (*page.listed, *page.sessions)}])
     return [
-        SavedSession(row[_ID], row[_RELATIVE_ID], row[:-3], row[-3], bool(row[-2]), bool(row[-1]))
-        for row in file.execute(sql, (page.commit, page.sync, suite, low, high))
+        SavedSession(
+            number=row["number"],
+            id=row["id"],
+            relative_id=row["relative_id"],
+            row=tuple(row)[: len(FIELDS)],
+            is_missing=row["missing_since"] is not None,
+            is_deleted=row["deleted_at"] is not None,
+        )
+        for row in file.execute(sql, (suite, numbers))
     ]
 
 
 def _save_sessions(
     file: DatabaseFile,
     suite: int,
+    page: PageToSave,
     changes: PageChanges,
     rows: Mapping[StoredId, Row],
-    unfinished: set[StoredId],
-    *,
-    commit: int,
-    sync: int,
-) -> None:
-    """Save and mark sessions. An unfinished one counts as checked now: the page has just shown its state."""
+    now: datetime,
+) -> bool:
+    """Save sessions, and restore marked ones. Return whether any has changed.
+
+    An unfinished session counts as checked now: the page has just shown its state.
+    """
+    unfinished = {to_sql(session.id) for session in page.sessions if not session.is_finished}
     members = _save_members(file, {rows[id_][_CREATED_BY] for id_ in changes.changed})
+    checked = time_to_sql(now)
     file.execute_many(
         _SAVE_SESSION,
         [
             (
-                *(suite, commit, sync, row[_ID] in unfinished),
+                *(suite, checked if row[0] in unfinished else None),
                 *(*row[:_CREATED_BY], members[row[_CREATED_BY]], *row[_CREATED_BY + 1 :]),
             )
             for row in map(rows.__getitem__, changes.changed)
         ],
     )
-    changed = set(changes.changed)
-    restored = [id_ for id_ in changes.restored if id_ not in changed]
-    marks = ((_MARK_RESTORED, restored), (_MARK_MISSING, changes.missing), (_MARK_DELETED, changes.deleted))
-    for sql, ids in marks:
-        file.execute_many(sql, [{"commit": commit, "sync": sync, "suite": suite, "id": id_} for id_ in ids])
+    sql = "UPDATE session_rows SET missing_since = NULL, deleted_at = NULL, marked_at = NULL WHERE number = ?"
+    file.execute_many(sql, [(number,) for number in changes.restored])
+    return bool(changes.changed or changes.restored)
+
+
+def _mark_absent(file: DatabaseFile, suite: int, changes: PageChanges, now: datetime) -> bool:
+    """Mark sessions that a page should have listed: as missing, or as deleted if an earlier sync found the same.
+
+    Return whether any was marked. This is done in SQL, since a page may prove that many sessions do not exist.
+    """
+    present, is_change = json.dumps(changes.present), False
+    for low, high in changes.absent:
+        absent = """
+            WHERE suite = :suite AND relative_id BETWEEN :low AND :high AND deleted_at IS NULL
+            AND number NOT IN (SELECT value FROM json_each(:present))
+        """
+        parameters = {"now": time_to_sql(now), "suite": suite, "low": low, "high": high, "present": present}
+        deletion = f"UPDATE session_rows SET deleted_at = missing_since, marked_at = :now {absent}"
+        # Not by the same sync: absence is believed the second time.
+        marked = file.execute(f"{deletion} AND missing_since IS NOT NULL AND missing_since <> :now", parameters)
+        is_change |= marked.rowcount > 0
+        mark = f"UPDATE session_rows SET missing_since = :now, marked_at = :now {absent} AND missing_since IS NULL"
+        is_change |= file.execute(mark, parameters).rowcount > 0
+    return is_change
 
 
 def _save_members(file: DatabaseFile, texts: Iterable[str | None]) -> dict[str | None, int | None]:
@@ -246,24 +248,5 @@ def _save_members(file: DatabaseFile, texts: Iterable[str | None]) -> dict[str |
         if text is not None:
             row = file.execute("SELECT number FROM members WHERE member = ?", (text,)).fetchone()
             insert = "INSERT INTO members (member) VALUES (?)"
-            numbers[text] = file.execute(insert, (text,)).lastrowid if row is None else row[0]
+            numbers[text] = file.execute(insert, (text,)).lastrowid if row is None else row["number"]
     return numbers
-
-
-def _withdraw_marks(file: DatabaseFile, suite: int | None, sync: int) -> Intervals:
-    """Remove the marks that a sync has set, because its pages were out of order.
-
-    A session that another sync has deleted because of such a mark is missing again, as only that sync has proved.
-    Return the `relative_id`s of these sessions, which are to be read again.
-    """
-    change = "deleted_at = NULL, deleted_by = NULL, missing_by = deleted_by"
-    sql = f"""
-        UPDATE session_rows SET {change} WHERE suite = ? AND missing_by = ? AND deleted_by <> missing_by
-        RETURNING relative_id
-    """
-    to_read_again = union_all(((number, number),) for (number,) in file.execute(sql, (suite, sync)).fetchall())
-    change = "deleted_at = NULL, deleted_by = NULL"
-    file.execute(f"UPDATE session_rows SET {change} WHERE suite = ? AND deleted_by = ?", (suite, sync))
-    change = "missing_since = NULL, missing_by = NULL"
-    file.execute(f"UPDATE session_rows SET {change} WHERE suite = ? AND missing_by = ?", (suite, sync))
-    return to_read_again

@@ -1,19 +1,20 @@
 """Decides what a sync of a suite reads next, and what its pages prove. Pure.
 
-A sync reads the top of the list first, then each gap in the coverage, from the highest to the lowest. At the end, it
-checks unfinished sessions that it has not read.
+A sync reads the list from the top down to the known range, then below it, then around each session that an earlier sync
+did not find. At the end, it checks unfinished sessions that no page has shown.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Literal
 
-from attrs import evolve, frozen
+from attrs import define, evolve, field, frozen
 
-from ..models import SessionPage
-from .intervals import Interval, Intervals, contains, gaps, union, union_all
-from .messages import PageToSave, SavedPage, SuiteState, SyncScope
+from ..models import Session, SessionPage, is_before
+from .exchange import PageToSave, SavedPage, SessionId, SuiteState, SyncScope
+from .known_range import ALL_NUMBERS, NOTHING_KNOWN, Interval, KnownRange
 
 MAX_CHECKS = 10
 """The number of requests by which a sync of a suite checks unfinished sessions: of one session, or of a page."""
@@ -26,137 +27,210 @@ LONGEST_PAUSE = timedelta(days=1)
 _GROUP_SPAN = 80
 """Unfinished sessions whose `relative_id`s differ by less are read together: usually one page of the default size."""
 
+_NEAR = 10_000
+"""The `relative_id`s on 100 pages of 100: `after` and `since` leave no smaller gap above the known range."""
 
-class ReadRange(NamedTuple):
+_Part = Literal["top", "gap", "below"]
+"""A part of the list that extends the known range."""
+
+
+@frozen(kw_only=True)
+class ReadRange:
     """A range of a suite's list to read: `relative_id`s, or one session by its id.
 
     Attributes:
         high: The highest `relative_id`; None for the newest session.
-        commit: The number of the last commit before the first request.
-        offset: An estimate of the number of sessions above `high`. A wrong one costs requests, but no session.
+        part: Which part of the list it is; None if it does not extend the known range.
+        joins: Whether `low` is the highest known `relative_id` below.
         is_check: Whether the range is read only to check unfinished sessions.
-        is_repair: Whether all coverage was dropped before this range was planned: the whole suite is read again.
+        check_end: Whether the end of the list is to be checked.
         known_digest: The digest of a first page after which nothing else needs to be read.
     """
 
     low: int
-    high: int | None
-    commit: int
-    offset: int = 0
-    check_end: bool = True
+    high: int | None = None
+    part: _Part | None = None
+    joins: bool = False
     is_check: bool = False
-    is_repair: bool = False
+    check_end: bool = True
     session_id: str | None = None
     known_digest: bytes = b""
 
 
-@frozen(kw_only=True)
-class Progress:
-    """What one sync of a suite has read so far, and the sum of its `SavedPage`s.
+@define
+class SyncPlan:
+    """What one sync of a suite has read so far, and what it reads next.
 
     Attributes:
-        above: Only sessions with a higher `relative_id` are to be read.
+        known: The known range in the database.
+        fallback: The known range to restore if the list proves to be out of order.
+        due: The unfinished sessions that are due for a check, and were not shown, by their `relative_id`s.
+        parts_left: The parts of the list that were not read yet.
         top: The highest `relative_id` on the first page.
-        done: The `relative_id`s that were read, but not the lowest one of a page before the next page was read.
-        ends: The lowest ones of the last pages of ranges.
-        is_verified: Whether no session was missed or repeated.
-        is_repair: Whether all coverage was dropped, so that the whole suite is read again.
+        repair_above: If the known range was dropped, the `relative_id` above which the suite is read again.
+        missing_below: The `relative_id` below which to look for missing sessions.
+        checks: The requests so far that were checks of unfinished sessions.
     """
 
-    sync: int
-    above: int = 0
+    scope: SyncScope
+    full: bool
+    known: KnownRange
+    fallback: KnownRange
+    pruned_before: datetime | None
+    due: dict[int, SessionId]
+    parts_left: list[_Part] = field(factory=lambda: ["gap", "below"])
     top: int = 0
-    done: Intervals = ()
-    ends: Intervals = ()
+    repair_above: int | None = None
+    missing_below: int = ALL_NUMBERS[1]
     is_verified: bool = True
     is_stale: bool = False
-    is_repair: bool = False
-    check_requests: int = 0
-    changed: int = 0
-    unsaved: int = 0
-    restored: int = 0
+    checks: int = 0
 
-    def after_page(self, part: ReadRange, to_save: PageToSave, saved: SavedPage, *, requests: int) -> Progress:
-        """Return the progress after a page of a range was saved. `requests` is the cost of the range so far."""
-        done, top = () if saved.is_contradiction else self.done, to_save.top or self.top
-        if to_save.joined is not None:
-            done = union(done, to_save.joined)
-        is_repair, high = self.is_repair or saved.is_contradiction, part.high or top
-        if to_save.is_last and part.is_repair == is_repair and part.low <= high:  # otherwise the first page was stale
-            done = union(done, (part.low, high))
-        is_check = part.is_check or part.session_id is not None
-        end = min((session.relative_id for session in to_save.listed), default=0)
-        return evolve(
-            self,
-            top=top,
-            done=done,
-            ends=union(self.ends, (end, end)) if to_save.is_last and end else self.ends,
-            check_requests=self.check_requests + (requests if is_check and to_save.is_last else 0),
-            is_stale=self.is_stale or saved.is_stale,
-            is_repair=is_repair,
-            changed=self.changed + len(saved.changed),
-            unsaved=self.unsaved + saved.unsaved,
-            restored=self.restored + saved.restored,
+    @classmethod
+    def begin(cls, state: SuiteState, scope: SyncScope, *, full: bool) -> tuple[SyncPlan, ReadRange]:
+        """Return the plan of a sync that begins, and the first range to read."""
+        due = {session.relative_id: session for session in state.due if session.relative_id > scope.after}
+        plan = cls(scope, full, state.known, state.known, state.pruned_before, due)
+        complete = state.complete
+        is_complete = complete is not None and not full and not due and scope.is_within(complete.scope)
+        first = evolve(
+            plan._range("top"),
+            check_end=full or state.highest > 0 or not state.was_synced,
+            known_digest=complete.digest if complete is not None and is_complete else b"",
         )
+        return plan, first
 
+    @property
+    def restarts(self) -> bool:
+        """Whether the list is to be read again from the top."""
+        return "top" in self.parts_left
 
-def find_end(state: SuiteState, scope: SyncScope) -> int:
-    """Return the `relative_id` above which a sync reads: the sessions below are out of scope, or were pruned."""
-    if scope.since is None or state.older is None or state.older[0] > scope.since:
-        return scope.after
-    return max(scope.after, state.older[1])
-
-
-def plan_top(state: SuiteState, progress: Progress, scope: SyncScope, *, full: bool) -> ReadRange:
-    """Return the first range: from the top down to the highest session that is covered, to compare it."""
-    highest = state.covered[-1][1] if state.covered and not full else 0
-    low = lowest_to_compare(max(highest, progress.above) + 1, state.covered, scope)
-    check_end = full or state.highest > 0 or not state.was_synced
-    needs_no_comparison = (
-        state.complete is not None
-        and not full
-        and scope.is_within(state.complete.scope)
-        and not any(session.relative_id > progress.above for session in state.due_checks)
-    )
-    known_digest = state.complete.digest if state.complete is not None and needs_no_comparison else b""
-    return ReadRange(low, None, state.commit, check_end=check_end, known_digest=known_digest)
-
-
-def next_range(state: SuiteState, progress: Progress, scope: SyncScope, *, full: bool) -> ReadRange | None:
-    """Return the range to read after one that has ended; None if nothing remains to be read."""
-    present = union_all((() if full else state.covered, progress.done))
-    low, high = max(gaps(present, above=progress.above, below=progress.top + 1), default=(0, 0))
-    if not high:
-        return next_check(state, progress)
-    low = lowest_to_compare(low, state.covered, scope)
-    return ReadRange(low, None if high == progress.top else high, state.commit, is_repair=progress.is_repair)
-
-
-def lowest_to_compare(low: int, covered: Intervals, scope: SyncScope) -> int:
-    """Return where to end a read from `low` up: one lower, if a session there is in scope or covered, to compare it."""
-    return low - 1 if low - 1 > scope.after or contains(covered, low - 1) else low
-
-
-def next_check(state: SuiteState, progress: Progress) -> ReadRange | None:
-    """Return the next check: of the session whose last check is the longest ago, and of those near it."""
-    if progress.check_requests >= MAX_CHECKS:
+    def next_range(self) -> ReadRange | None:
+        """Return the next part of the list to read; None if the known range needs no more."""
+        while self.is_verified and self.parts_left:
+            part = self.parts_left.pop(0)
+            if self._is_needed(part):
+                return self._range(part)
         return None
-    newest, done = state.newest, progress.done
-    if progress.is_stale and newest and newest.relative_id > progress.top and not contains(done, newest.relative_id):
-        # A 404 shows that the first page was up to date: then all sessions above its top are marked as missing.
-        low, high = progress.top + 1, newest.relative_id
-        return ReadRange(low, high, state.commit, is_repair=progress.is_repair, session_id=newest.id)
-    shown = union_all((done, progress.ends))
-    due = [
-        each for each in state.due_checks if each.relative_id > progress.above and not contains(shown, each.relative_id)
-    ]
-    if not due:
-        return None
-    numbers = [each.relative_id for each in due if abs(each.relative_id - due[0].relative_id) < _GROUP_SPAN]
-    high = max(numbers)
-    low = min(number for number in numbers if high - number < _GROUP_SPAN)
-    session_id = due[0].id if low == high else None
-    return ReadRange(low, high, state.commit, is_check=True, is_repair=progress.is_repair, session_id=session_id)
+
+    def _is_needed(self, part: _Part) -> bool:
+        if part == "top":
+            return True
+        if part == "gap":
+            return self.known.upper is not None and self.scope.after + 1 < self.known.upper[0]
+        return self.known.main is not None and is_more_below(self.known, self.scope)
+
+    def _range(self, part: _Part) -> ReadRange:
+        """Return the range of a part of the list. It ends at a known session, to compare it, if there is one."""
+        known = self.known
+        end = (self.scope.after if self.repair_above is None else min(self.scope.after, self.repair_above)) + 1
+        if part == "top" and known.main is not None and not self.full:
+            return ReadRange(low=known.highest, part=part, joins=True)
+        if part == "gap" and known.main is not None and known.upper is not None:
+            return ReadRange(low=known.main[1], high=known.upper[0], part=part, joins=True)
+        return ReadRange(low=end, high=known.main[0] if part == "below" and known.main else None, part=part)
+
+    def next_check(self) -> ReadRange | None:
+        """Return the next check: of the session whose last check is the longest ago, and of those near it."""
+        if not self.due or not self.is_verified or self.checks >= MAX_CHECKS:
+            return None
+        first = next(iter(self.due))
+        numbers = [number for number in self.due if abs(number - first) < _GROUP_SPAN]
+        high = max(numbers)
+        low = min(number for number in numbers if high - number < _GROUP_SPAN)
+        session_id = self.due[first].id if low == high else None
+        return ReadRange(low=low, high=high, is_check=True, session_id=session_id)
+
+    def after_page(self, page: PageToSave, saved: SavedPage) -> None:
+        """Take what saving a page has shown."""
+        self.known = saved.known
+        if saved.is_contradiction:
+            self.repair_above = self.fallback.main[0] - 1 if self.fallback.main else ALL_NUMBERS[1]
+            self.fallback = NOTHING_KNOWN
+            self.parts_left = [] if page.top == 0 else ["top"]
+            self.pruned_before = None if saved.is_recreated else self.pruned_before
+        elif saved.is_stale:
+            self.is_stale = True
+            self.fallback = self.fallback.up_to(self.top)
+        for low, high in filter(None, (page.proven, page.checked)):
+            shown = range(low, high + 1)
+            for number in [each for each in self.due if each in shown]:
+                del self.due[number]
+        for session in page.listed or page.sessions:
+            self.due.pop(session.relative_id, None)
+
+
+@define
+class RangeReading:
+    """One range while it is read.
+
+    Attributes:
+        read: The `relative_id`s that were read and saved completely.
+        is_cut: Whether they end above a session that is not in scope.
+    """
+
+    plan: SyncPlan
+    part: ReadRange
+    is_first: bool
+    read: Interval | None = None
+    is_cut: bool = False
+
+    def take(self, page: SessionPage, listed: Sequence[Session]) -> tuple[PageToSave, bool]:
+        """Return what to save of a page, and what it proves; and whether nothing below it is to be read."""
+        plan, scope, sessions = self.plan, self.plan.scope, page.sessions
+        is_first, self.is_first = self.is_first, False
+        if is_first:
+            plan.top = max((session.relative_id for session in listed), default=0)
+        unlimited = self._unlimited_above()
+        end = min(scope.after, unlimited) + 1
+        pruned = [is_before(session, plan.pruned_before) for session in sessions]
+        is_pruned = bool(sessions) and all(pruned)
+        too_old = [scope.is_too_old(session) and session.relative_id <= unlimited for session in sessions]
+        is_old = bool(sessions) and all(map(any, zip(pruned, too_old, strict=True)))
+        kept = [session for session, is_gone in zip(sessions, pruned, strict=True) if not is_gone]
+        included = [each for each in kept if each.relative_id > unlimited or scope.includes(each)]
+        if plan.is_verified and page.proven_range is not None and not self.is_cut:
+            left_out = {session.relative_id for session in kept}.difference(each.relative_id for each in included)
+            self._extend(page.proven_range, left_out, is_pruned=is_pruned)
+        is_last = page.is_last or is_old or (self.part.joins and any(each.relative_id <= end for each in sessions))
+        to_save = PageToSave(
+            sessions=included,
+            listed=listed if plan.is_verified else (),
+            proven=page.proven_range if plan.is_verified else None,
+            read=self.read if plan.is_verified and self.part.part is not None else None,
+            is_first=is_first and plan.is_verified,
+            is_repair=plan.repair_above is not None,
+            checked=(self.part.low, self.part.high or self.part.low) if self.part.is_check and is_last else None,
+            older_than=scope.since if is_old and not is_pruned else None,
+        )
+        return to_save, is_last
+
+    def _extend(self, proven: Interval, left_out: Collection[int], *, is_pruned: bool) -> None:
+        """Extend the range that was read by a page, down to the first session that is left out."""
+        low, high = (1, proven[1]) if is_pruned else proven
+        cut = max((number for number in left_out if not self.plan.known.contains(number)), default=0)
+        self.is_cut = cut >= low
+        low, high = max(low, cut + 1), self.read[1] if self.read else high
+        self.read = (low, high) if low <= high else None
+
+    def _unlimited_above(self) -> int:
+        """Return the `relative_id` above which all sessions are saved, whatever the scope is.
+
+        So a sync leaves no gap above the known range, unless that is far away.
+        """
+        plan, part = self.plan, self.part
+        is_near = part.joins and (part.high or plan.top) - part.low <= _NEAR
+        lowest = part.low - 1 if is_near else ALL_NUMBERS[1]
+        return lowest if plan.repair_above is None else min(lowest, plan.repair_above)
+
+
+def is_more_below(known: KnownRange, scope: SyncScope) -> bool:
+    """Return whether sessions below the known range may be in scope."""
+    if known.main is None:
+        return True
+    if known.main[0] <= scope.after + 1:
+        return False
+    return known.older_than is None or scope.since is None or known.older_than > scope.since
 
 
 def is_check_due(created: datetime | None, checked: datetime | None, *, now: datetime) -> bool:
@@ -169,68 +243,3 @@ def is_check_due(created: datetime | None, checked: datetime | None, *, now: dat
     age = now - created if created else timedelta()
     pause = min(max(age * PAUSE_PER_AGE, SHORTEST_PAUSE), LONGEST_PAUSE)
     return not timedelta() <= now - checked < pause
-
-
-def in_scope(interval: Interval | None, page: SessionPage, scope: SyncScope) -> Interval | None:
-    """Return the part of a range whose existing sessions are all among those of a page that are in scope."""
-    if interval is None:
-        return None
-    low, high = interval
-    omitted = [session.relative_id for session in page.sessions if not scope.includes(session)]
-    low = max(low, scope.after + 1, *(number + 1 for number in omitted))
-    return (low, high) if low <= high else None
-
-
-def page_to_save(
-    page: SessionPage,
-    part: ReadRange,
-    progress: Progress,
-    scope: SyncScope,
-    *,
-    is_first: bool,
-    lowest: int,
-) -> PageToSave:
-    """Return what to save of a page, and what it proves. The progress is verified only if this page is, too.
-
-    `lowest` is the lowest `relative_id` in scope on the pages before; 0 if there is none.
-    """
-    is_proof = progress.is_verified
-    joined = joined_range(page, lowest, scope) if is_proof else None
-    proven = in_scope(page.proven_range, page, scope) if is_proof else None
-    is_too_old = bool(page.sessions) and all(map(scope.is_too_old, page.sessions))  # so reading stops
-    is_last = page.is_last or is_too_old
-    older = None
-    if is_too_old and scope.since is not None and is_proof:
-        highest = lowest - 1 if lowest else max(session.relative_id for session in page.sessions)
-        older = scope.since, highest
-    return PageToSave(
-        branch=scope.branch,
-        sessions=[session for session in page.sessions if scope.includes(session)],
-        listed=page.sessions if is_proof else (),
-        proven=proven,
-        joined=joined,
-        claimed=in_scope(joined, page, scope),
-        commit=part.commit,
-        sync=progress.sync,
-        is_first=is_first and is_proof,
-        withdraws_claims=not is_proof,
-        is_repair=progress.is_repair,
-        checked=(part.low, part.high or part.low) if part.is_check and is_last else None,
-        older=older,
-        is_last=is_last,
-    )
-
-
-def joined_range(page: SessionPage, lowest: int, scope: SyncScope) -> Interval | None:
-    """Return the range that a page claims: what it proves, except its lowest session, which the next page claims.
-
-    So a claim touches the coverage below it only with a page that is compared with that coverage.
-    """
-    if page.proven_range is None:
-        return None
-    low, high = page.proven_range
-    if low > scope.after + 1 and any(session.relative_id == low for session in page.sessions):
-        low += 1
-    if lowest == high + 1:
-        high = lowest
-    return (low, high) if low <= high else None

@@ -12,16 +12,11 @@ from hashlib import blake2b
 from operator import attrgetter
 from typing import Any, TypeVar
 
-import attrs
-
 from .._decoding.converter import case_from_dict, session_from_dict, to_dict
 from .._decoding.hooks import unstructure_time
 from ..errors import DecodeError
 from ..models import Member, Session, TestCase
-from .schema import CASE_COLUMNS, MARKERS
-
-FIELDS = tuple(field.name for field in attrs.fields(Session))
-"""The columns of a row of `sessions` and of `session_rows`, in this order."""
+from .schema import CASE_COLUMNS, FIELD_TYPES, FIELDS, MARKERS
 
 _T = TypeVar("_T")
 _Text = TypeVar("_Text", bound=str | None)
@@ -48,7 +43,7 @@ def to_rows(sessions: Sequence[Session]) -> list[Row]:
     if not sessions:
         return []
     columns = zip(*map(_get_fields, sessions), strict=True)
-    converted = [_CONVERSIONS.get(name, _texts)(column) for name, column in zip(FIELDS, columns, strict=True)]
+    converted = [_CONVERSIONS.get(FIELD_TYPES[name], _enums)(each) for name, each in zip(FIELDS, columns, strict=True)]
     return list(zip(*converted, strict=True))
 
 
@@ -123,6 +118,16 @@ def to_time(text: Any) -> datetime | None:
     return None if text is None else _convert(datetime.fromisoformat, text).astimezone(UTC)
 
 
+def time_to_sql(time: datetime | None) -> str | None:
+    """Return a time as it is stored."""
+    return None if time is None else unstructure_time(time)
+
+
+def time_to_prefix(time: datetime) -> str:
+    """Return a time in whole seconds as a text that sorts before each stored time that is not earlier."""
+    return time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds")
+
+
 def _replace(url: str | None, pairs: Sequence[tuple[str, str]]) -> str | None:
     """Return a URL with the second text of each pair in place of the first one, as the view `cases` does."""
     for old, new in pairs:
@@ -146,7 +151,7 @@ def _texts(values: Sequence[str | None]) -> Sequence[str | bytes | None]:
 
 
 def _times(values: Sequence[datetime | None]) -> list[str | None]:
-    return [None if time is None else unstructure_time(time) for time in values]
+    return list(map(time_to_sql, values))
 
 
 def _enums(values: Sequence[StrEnum | None]) -> Sequence[str | bytes | None]:
@@ -162,10 +167,10 @@ def _member(member: Member | None) -> str | None:
 
 
 _CONVERSIONS: dict[str, Callable[[Sequence[Any]], Sequence[Any]]] = {
-    **dict.fromkeys(("relative_id", "duration"), list),
-    **dict.fromkeys(("tests_count", "failed_count", "skipped_count", "error_count"), list),
-    **dict.fromkeys(("create_date", "start_date", "finish_date"), _times),
-    **dict.fromkeys(("status", "ci_provider", "ref_type"), _enums),
-    "created_by": _members,
+    "str": _texts,
+    "int": list,
+    "int | float": list,
+    "datetime": _times,
+    "Member": _members,
 }
-"""The functions that convert the values of a field; numbers stay as they are. All other fields are texts."""
+"""The functions that convert the values of a field, by its type; all other types are enums."""

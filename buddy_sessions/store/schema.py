@@ -3,13 +3,28 @@
 
 from __future__ import annotations
 
-APPLICATION_ID = 0x42755579
-"""Identifies the files of this package: "BuUy" in the header of the file. Development versions had others."""
+import attrs
+
+from ..models import Session
+
+APPLICATION_ID = 0x4275557A
+"""Identifies the files of this package: "BuUz" in the header of the file. Development versions had others."""
 
 VERSION = 1
 
-NOW = "strftime('%Y-%m-%dT%H:%M:%SZ', 'now')"
-"""SQL for the current time, as it is stored."""
+FIELDS = tuple(field.name for field in attrs.fields(Session))
+"""The fields of a session: the columns of `session_rows` and of the view `sessions`, in this order."""
+
+FIELD_TYPES = {field.name: str(field.type).removesuffix(" | None") for field in attrs.fields(Session)}
+"""The types of these fields, as text."""
+
+# A duration has no type, so that SQLite does not convert whole numbers and fractions into each other.
+_COLUMN_TYPES = {"int": "INTEGER", "int | float": "", "Member": "INTEGER"}
+_COLUMNS = ", ".join(
+    f"{field.name} {_COLUMN_TYPES.get(FIELD_TYPES[field.name], 'TEXT')}"
+    + (" NOT NULL" if field.default is attrs.NOTHING else "")
+    for field in attrs.fields(Session)
+)
 
 # The SQL of views uses only functions that DuckDB has, too: it reads a view by executing its SQL itself.
 _CASE_ID = "coalesce(tests.id, each.text_id, lower(hex(each.id)))"
@@ -53,23 +68,17 @@ CASES = """
 """
 """The tables of the test cases of all sessions."""
 
-# `duration` has no type, so that SQLite does not convert whole numbers and fractions into each other.
 SCHEMA = (
     # Internal: the rows of the view `sessions`, which has the names of the suite and the JSON of the member in place of
     # their numbers.
-    """
+    f"""
     CREATE TABLE session_rows (
-        number INTEGER PRIMARY KEY, suite INTEGER NOT NULL,
-        id TEXT NOT NULL, relative_id INTEGER NOT NULL, status TEXT NOT NULL, url TEXT, html_url TEXT,
-        create_date TEXT, start_date TEXT, finish_date TEXT, created_by INTEGER, ci_provider TEXT, ci_run_url TEXT,
-        revision TEXT, ref_type TEXT, ref_name TEXT, execution_id TEXT, action_execution_id TEXT,
-        error_message TEXT, duration, tests_count INTEGER, failed_count INTEGER, skipped_count INTEGER,
-        error_count INTEGER,
+        number INTEGER PRIMARY KEY, suite INTEGER NOT NULL, {_COLUMNS},
         missing_since TEXT, -- a sync did not find the session; the next one decides whether it is deleted
         deleted_at TEXT, -- `missing_since`, once another sync did not find the session, either
-        -- internal: which syncs have set `missing_since` and `deleted_at`, which commit of which sync has saved the
-        -- row, and when an unfinished session was last saved or requested
-        missing_by INTEGER, deleted_by INTEGER, saved_in INTEGER NOT NULL, saved_by INTEGER NOT NULL, checked_at TEXT,
+        -- internal: the time of the sync that set the last of these two, and that of the last sync that has saved or
+        -- requested an unfinished session
+        marked_at TEXT, checked_at TEXT,
         UNIQUE (suite, id)
     )
     """,
@@ -79,15 +88,17 @@ SCHEMA = (
     CREATE INDEX sessions_unfinished ON session_rows (suite, relative_id DESC)
         WHERE status <> 'SUCCESSFUL' AND status <> 'ERROR' AND status <> 'SKIPPED' AND deleted_at IS NULL
     """,
+    """
+    CREATE INDEX sessions_missing ON session_rows (suite, relative_id DESC)
+        WHERE missing_since IS NOT NULL AND deleted_at IS NULL
+    """,
+    "CREATE INDEX sessions_age ON session_rows (suite, create_date)",
     # Internal: the members in `created_by`, each once, as JSON.
     "CREATE TABLE members (number INTEGER PRIMARY KEY, member TEXT NOT NULL UNIQUE)",
-    """
-    CREATE VIEW sessions AS SELECT
-        suites.workspace, suites.project, suites.suite_id, each.id, each.relative_id, each.status, each.url,
-        each.html_url, each.create_date, each.start_date, each.finish_date, members.member AS created_by,
-        each.ci_provider, each.ci_run_url, each.revision, each.ref_type, each.ref_name, each.execution_id,
-        each.action_execution_id, each.error_message, each.duration, each.tests_count, each.failed_count,
-        each.skipped_count, each.error_count, each.missing_since, each.deleted_at
+    f"""
+    CREATE VIEW sessions AS SELECT suites.workspace, suites.project, suites.suite_id,
+        {", ".join("members.member AS created_by" if name == "created_by" else f"each.{name}" for name in FIELDS)},
+        each.missing_since, each.deleted_at
     FROM suite_rows AS suites JOIN session_rows AS each ON each.suite = suites.number
     LEFT JOIN members ON members.number = each.created_by
     """,
@@ -98,14 +109,14 @@ SCHEMA = (
         name TEXT, identifier TEXT, html_url TEXT,
         missing_since TEXT, -- a sync got a 404 for the suite; the next one decides whether it is deleted
         deleted_at TEXT, -- `missing_since`, once another sync got a 404, too
-        -- internal: the number in other tables; whether the suite was synced, or only listed; which sync has set
-        -- `missing_since`; in which commit, and by which sync (null if by several), numbers were last removed from
-        -- `covered`
-        number INTEGER PRIMARY KEY, is_synced INTEGER NOT NULL DEFAULT 0, missing_by INTEGER,
-        invalidated_at INTEGER NOT NULL DEFAULT 0, invalidated_by INTEGER,
-        -- internal: the digest of the first page of the last sync, and its arguments, if it was complete and nothing
-        -- has changed since: then the same page needs no comparison
-        digest BLOB, digest_after INTEGER, digest_since TEXT, digest_cases TEXT,
+        -- internal: the number in other tables; whether the suite was synced, or only listed
+        number INTEGER PRIMARY KEY, is_synced INTEGER NOT NULL DEFAULT 0,
+        -- internal: the `relative_id`s of which every existing session is saved, those of an interrupted catch-up above
+        -- them, and a time before which all sessions below were created
+        known_low INTEGER, known_high INTEGER, upper_low INTEGER, upper_high INTEGER, older_than TEXT,
+        -- internal: the digest of the first page of the last sync, and its arguments as JSON, if it was complete and
+        -- nothing has changed since: then the same page needs no comparison
+        digest BLOB, digest_scope TEXT,
         -- internal: the sessions that were created before were pruned, and so were the test cases of sessions that were
         -- created before: they are not saved again
         pruned_before TEXT, cases_pruned_before TEXT,
@@ -169,26 +180,6 @@ SCHEMA = (
         workspace TEXT NOT NULL, project TEXT NOT NULL, listed_at TEXT NOT NULL, PRIMARY KEY (workspace, project)
     )
     """,
-    # Internal: the `relative_id`s of which the database contains every existing session, or every one of a branch. The
-    # branch "" is all branches. `sync` is the sync that has claimed the range; null once it has completed, verified. A
-    # range that a killed sync has claimed still counts.
-    """
-    CREATE TABLE covered (
-        suite INTEGER NOT NULL, branch TEXT NOT NULL, low INTEGER NOT NULL, high INTEGER NOT NULL, sync INTEGER
-    )
-    """,
-    "CREATE INDEX covered_suite ON covered (suite, branch, low)",
-    # Internal: every session (of a branch) up to the `relative_id` `id` was created before `than`, so a sync with
-    # `since` stops there.
-    """
-    CREATE TABLE older (
-        suite INTEGER NOT NULL, branch TEXT NOT NULL, than TEXT NOT NULL, id INTEGER NOT NULL,
-        PRIMARY KEY (suite, branch)
-    )
-    """,
-    # Internal: the number of the last transaction that has changed the tables above.
-    "CREATE TABLE commits (number INTEGER NOT NULL)",
-    "INSERT INTO commits VALUES (0)",
     # Internal: the newest sessions of a suite that a watch has seen, as JSON. The branch "" is all branches.
     """
     CREATE TABLE watches (

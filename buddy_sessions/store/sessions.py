@@ -1,16 +1,16 @@
-"""The SQL of the sessions and suites of a store that are read back, and of the names of suites."""
+"""The SQL of the sessions of a store that are read back."""
 # ruff: noqa: S608 - the only variable parts of the SQL are the constants of this module
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
-from ..models import Session, Suite, SuiteKey
-from .evidence import ALL_NUMBERS
+from ..analysis.branches import main_branch
+from ..models import Session, SuiteKey
 from .file import DatabaseFile
-from .intervals import Interval, union_all
-from .rows import FIELDS, OF_BRANCH, Members, branch_parameters, from_sql, to_session, to_sql
-from .schema import NOW
+from .known_range import ALL_NUMBERS
+from .rows import OF_BRANCH, Members, StoredId, branch_parameters, to_session
+from .schema import FIELDS
 from .thread import DatabaseThread
 
 _PAGE_SIZE = 1000
@@ -45,44 +45,12 @@ async def load_pages(thread: DatabaseThread, key: SuiteKey, *, branch: str | Non
         yielded = {session.id for session in sessions if session.relative_id == last}
 
 
-def load_covered(file: DatabaseFile, key: SuiteKey) -> list[Interval]:
-    """Return the ranges of `relative_id` of which the database contains every existing session."""
-    sql = """
-        SELECT low, high FROM covered JOIN suite_rows ON suite_rows.number = covered.suite
-        WHERE workspace = ? AND project = ? AND suite_id = ? AND branch = ''
+def load_newest_verdict(file: DatabaseFile, key: SuiteKey) -> StoredId | None:
+    """Return the id of the newest session of the main branch with a verdict: it says whether the suite is red."""
+    branch = main_branch(load_sessions(file, key, limit=100))
+    sql = f"""
+        SELECT id FROM sessions WHERE workspace = ? AND project = ? AND suite_id = ? AND deleted_at IS NULL
+        AND status IN ('SUCCESSFUL', 'ERROR') AND {OF_BRANCH} ORDER BY relative_id DESC LIMIT 1
     """
-    return list(union_all(((low, high),) for low, high in file.execute(sql, key)))
-
-
-def load_suites(file: DatabaseFile) -> list[Suite]:
-    """Return the suites that were synced, sorted by their keys."""
-    columns = "workspace, project, suite_id, name, identifier, html_url"
-    sql = f"SELECT {columns} FROM suite_rows WHERE is_synced ORDER BY 1, 2, 3"
-    return [
-        Suite(key=SuiteKey(*key), id=key[2], name=name, identifier=identifier, html_url=html_url)
-        for *key, name, identifier, html_url in (map(from_sql, row) for row in file.execute(sql))
-    ]
-
-
-def is_listed(file: DatabaseFile, workspace: str, project: str) -> bool:
-    """Return whether the suites of a project were listed within the last day. A time in the future does not count."""
-    is_recent = "julianday('now') - julianday(listed_at) BETWEEN 0 AND 1"
-    sql = f"SELECT 1 FROM projects WHERE workspace = ? AND project = ? AND {is_recent}"
-    return file.execute(sql, (workspace, project)).fetchone() is not None
-
-
-def save_names(file: DatabaseFile, workspace: str, project: str, suites: Sequence[Suite]) -> None:
-    """Save the names of the suites of a project, and that they were listed now."""
-    with file.transaction():
-        file.execute(f"INSERT OR REPLACE INTO projects VALUES (?, ?, {NOW})", (workspace, project))
-        file.execute_many(
-            """
-            INSERT INTO suite_rows (workspace, project, suite_id, name, identifier, html_url) VALUES (?, ?, ?, ?, ?, ?)
-            ON CONFLICT (workspace, project, suite_id) DO UPDATE
-            SET (name, identifier, html_url) = (excluded.name, excluded.identifier, excluded.html_url)
-            """,
-            [
-                tuple(map(to_sql, (workspace, project, suite.id, suite.name, suite.identifier, suite.html_url)))
-                for suite in suites
-            ],
-        )
+    row = None if branch is None else file.execute(sql, (*key, *branch_parameters(branch))).fetchone()
+    return None if row is None else row["id"]

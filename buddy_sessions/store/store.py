@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -35,9 +35,10 @@ from ..models import CaseScope, Session, Suite, SuiteKey, SuiteRef, TestCase, Te
 from ..status import StatusWatch
 from ..watch import OnFirstFailure, Watch
 from .cases import load_cases, load_history, load_runs
-from .messages import MAX_DETAILS, SyncScope
-from .prune import prune_suite, return_space, shrink_file, time_before
-from .sessions import load_covered, load_pages, load_sessions, load_suites
+from .exchange import MAX_DETAILS, SyncScope
+from .prune import load_newest_date, prune_suite, return_space, shrink_file, time_before
+from .sessions import load_pages, load_sessions
+from .suites import load_suite_row, load_suites
 from .sync import SuiteSync
 from .sync_run import SyncRun
 from .thread import DatabaseThread
@@ -99,10 +100,10 @@ class SessionStore:
         buddy: BuddyClient,
         suites: Iterable[SuiteRef] | AsyncIterable[SuiteRef],
         *,
-        branch: str | None = None,
         after: int | Mapping[SuiteKey, int] | None = None,
         since: datetime | None = None,
         cases: CaseScope | None = None,
+        cases_branch: str | None = None,
         details: int = MAX_DETAILS,
         keep: timedelta | None = None,
         full: bool = False,
@@ -112,9 +113,9 @@ class SessionStore:
         """Return the new and the changed sessions of many suites, as one stream of `(key, session)`.
 
         If you do not need them, `await store.sync(…).run()` saves them all, and returns the `Stats`. Each page is saved
-        before its sessions are yielded. A sync reads the new sessions, then the gaps between the covered ranges of
-        `relative_id`s, then checks unfinished sessions: each after a tenth of its age, at least a minute, at most a
-        day; about ten requests per suite. An unchanged suite costs one request, and the names of its project one a day.
+        before its sessions are yielded. A sync reads the new sessions, then what an interrupted sync has left, then
+        checks unfinished sessions: each after a tenth of its age, at least a minute, at most a day; about ten requests
+        per suite. An unchanged suite costs one request, and the names of its project one a day.
 
         No single wrong response makes the database wrong: a session that is not found is marked as missing
         (`missing_since`), and as deleted (`deleted_at`) if the next sync does not find it, either. If a deleted session
@@ -124,18 +125,19 @@ class SessionStore:
         Args:
             buddy: The client to read with.
             suites: The suites: any iterable or async iterable. It is consumed lazily.
-            branch: Only sessions of this branch. What such a sync has read, later ones of the branch do not read again;
-                a sync of all branches does. It marks no session as missing or deleted.
             after: Only sessions with a higher `relative_id` are saved and yielded, as in `BuddyClient.harvest`. A later
-                sync can read the others.
-            since: Only sessions created at this time or later are saved and yielded, as in `BuddyClient.sessions`.
+                sync can read the others. If fewer than 10,000 numbers lie between the new sessions and the saved ones,
+                all of them are saved, so that no gap remains.
+            since: Only sessions created at this time or later are saved and yielded, as in `BuddyClient.sessions`, with
+                the same exception as for `after`.
             cases: "failed" also saves the test cases that failed or ended with an error, of every finished session that
                 has any; "all" saves all cases. A session costs one request for each 100 cases, and those of
                 `details`. Its cases are read once. When the session changes, they are deleted, and read again.
+            cases_branch: Only the cases of sessions of this branch are read; None for all. All sessions are saved.
             details: The maximum number of failing cases of a session whose `data` and `failure` are read, with one
                 request each. `case.has_details` is False for the others. Sessions whose cases are saved keep theirs.
-            keep: Delete the sessions of these suites that were created longer ago, as `prune` does, and read none of
-                them; None to keep all.
+            keep: Delete the sessions of these suites that were created longer ago, as `prune` does, and read no page
+                of them; None to keep all.
             full: Whether to read every page again, except what was pruned. Sessions that were not saved, or were
                 marked as missing or deleted, are corrected, logged, and counted in `stats.repaired`.
             concurrency: The number of suites to read at once (default: twice the client's `max_concurrency`, so that
@@ -147,18 +149,19 @@ class SessionStore:
             StoreError: If the file fails during a sync, every suite that is not completely read fails with this error,
                 and no more requests are made.
         """
-        validate_branch(branch)
         validate_since(since)
         if cases is not None:
             validate_scope(cases)
+        validate_branch(cases_branch)
         validate_int("details", details, minimum=0)
-        before = None if keep is None else time_before(validate_age("keep", keep))
+        if keep is not None:
+            validate_age("keep", keep)
         self._thread.check_writable()
         run = SyncRun(buddy, self._thread)
 
         def read(key: SuiteKey, *, after: int, slots: RequestSlots) -> SuiteSync:
-            scope = SyncScope(branch=branch, after=after, since=since, cases=cases, details=details)
-            return SuiteSync(run, key, scope, full=full, prune_before=before, slots=slots)
+            scope = SyncScope(after=after, since=since, cases=cases, cases_branch=cases_branch, details=details)
+            return SuiteSync(run, key, scope, full=full, keep=keep, slots=slots)
 
         return Harvest(
             suites,
@@ -174,15 +177,17 @@ class SessionStore:
         """Delete the sessions that were created longer ago, finished or not, with their cases, and shorten the file.
 
         With `cases_only`, only their test cases are deleted. Return the number of sessions that were deleted, or whose
-        cases were. The age is that of `create_date`; a session without a date is kept. No later sync saves them again,
-        not even with `full`: to get them back, sync into a new file. Other programs can read and write meanwhile; one
+        cases were. The age is that of `create_date`; a session without a date is kept. So is the newest session of the
+        main branch that is SUCCESSFUL or ERROR, which says whether the suite is red. No later sync saves the others
+        again, not even with `full`: to get them back, sync into a new file. Other programs can read and write meanwhile; one
         that keeps reading an old state delays only the shortening of the file. After a `StoreError`, the suites before
         are pruned.
         """
-        before = time_before(validate_age("older_than", older_than))
+        validate_age("older_than", older_than)
         self._thread.check_writable()
+        before = time_before(older_than, datetime.now(UTC), await self._thread.run(load_newest_date))
         count = 0
-        for suite in await self.suites():
+        for suite in await self._thread.run(load_suites, with_deleted=True):
             count += await self._thread.run(prune_suite, suite.key, before, cases_only=cases_only)
         while await self._thread.run(return_space):
             pass
@@ -335,12 +340,16 @@ class SessionStore:
         return None if branch == "*" else validate_branch(branch)
 
     async def suites(self) -> list[Suite]:
-        """Return the suites that were synced, sorted by their keys.
+        """Return the suites that were synced, except deleted ones, sorted by their keys.
 
         `name`, `identifier` and `html_url` are None until their project was listed; `url` is always None.
         """
         return await self._thread.run(load_suites)
 
-    async def covered(self, suite: SuiteRef) -> list[tuple[int, int]]:
-        """Return the ranges `(low, high)` of `relative_id` that are saved completely: ascending, not adjacent."""
-        return await self._thread.run(load_covered, validate_names(validate_suite(suite)))
+    async def known_range(self, suite: SuiteRef) -> tuple[int, int] | None:
+        """Return the lowest and highest `relative_id` between which every session is saved, except what was pruned.
+
+        None if the suite was not synced, or nothing can be said, for example because its list is out of order.
+        """
+        row = await self._thread.run(load_suite_row, validate_names(validate_suite(suite)))
+        return row.known.main

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Concatenate, ParamSpec, TypeVar
 
 from .._stats import Stats
 from ..client import BuddyClient
-from ..errors import BuddyError, StoreError
-from ..models import Suite, SuiteKey
+from ..errors import BuddyError, NotFoundError, StoreError
+from ..models import Session, Suite, SuiteKey
 from .file import DatabaseFile, is_file_error
-from .sessions import is_listed, save_names
+from .prune import load_newest_date, time_before
+from .suites import is_listed, mark_suite_found, mark_suite_missing, save_names
 from .thread import DatabaseThread
 
 _P = ParamSpec("_P")
@@ -21,14 +23,15 @@ _log = logging.getLogger("buddy_sessions")
 
 
 class SyncRun:
-    """One `SessionStore.sync`."""
+    """One `SessionStore.sync`. `now` is the time of all its marks: another sync has another one."""
 
-    def __init__(self, buddy: BuddyClient, thread: DatabaseThread) -> None:
+    def __init__(self, buddy: BuddyClient, thread: DatabaseThread, *, now: datetime | None = None) -> None:
         self.buddy = buddy
-        self.started: set[SuiteKey] = set()
+        self.now = now or datetime.now(UTC)
         self._thread = thread
         self._file_failure: str | None = None
         self._listed_projects: set[tuple[str, str]] = set()
+        self._newest: datetime | None = None  # the latest `create_date` in the file, once it was needed
 
     async def call(
         self, function: Callable[Concatenate[DatabaseFile, _P], _T], *args: _P.args, **kwargs: _P.kwargs
@@ -55,21 +58,46 @@ class SyncRun:
 
         return await self._thread.run(call)
 
+    async def time_before(self, age: timedelta, sessions: Sequence[Session] = ()) -> datetime:
+        """Return the time an age ago, given what a page lists. See `prune.time_before` about wrong clocks."""
+        if self._newest is None:
+            self._newest = await self.call(load_newest_date)
+        dates = (self._newest, *(session.create_date for session in sessions))
+        self._newest = max(filter(None, dates), default=None)
+        return time_before(age, self.now, self._newest, self.buddy._api.server_time)
+
     async def update_names(self, key: SuiteKey) -> Stats:
-        """Save the names of the suites of a project, at most once per project and day. Return the cost."""
+        """Save the names of the suites of a project, at most once per project and day. Return the cost.
+
+        A suite that was synced, and is not listed, is requested by itself: a narrower token may list fewer.
+        """
         project = key[:2]
         if project in self._listed_projects:
             return Stats()
         self._listed_projects.add(project)
-        if await self.call(is_listed, *project):
+        if await self.call(is_listed, *project, self.now):
             return Stats()
         suites: list[Suite] = []
-        is_final = True
         try:
             suites = await self.buddy.suites(*project)
         except BuddyError as error:
-            is_final = not error.retryable  # otherwise the next sync tries again
             _log.warning("cannot read the names of the suites of %s/%s: %s", *project, error)
-        if is_final:
-            await self.call(save_names, *project, suites)
-        return Stats(requests=1)
+            if error.retryable:  # the next sync tries again
+                return Stats(requests=1)
+            if not isinstance(error, NotFoundError):
+                await self.call(save_names, *project, suites, self.now)
+                return Stats(requests=1)
+        not_listed = await self.call(save_names, *project, suites, self.now)
+        for each in not_listed:
+            await self._check_suite(each)
+        return Stats(requests=1 + len(not_listed))
+
+    async def _check_suite(self, key: SuiteKey) -> None:
+        try:
+            await self.buddy.suite(key)
+        except NotFoundError:
+            await self.call(mark_suite_missing, key, self.now)
+        except BuddyError as error:
+            _log.warning("cannot check whether the suite %s still exists: %s", key, error)
+        else:
+            await self.call(mark_suite_found, key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from random import Random
@@ -18,15 +18,11 @@ from buddy_sessions._paging.reconciler import Reconciler
 from buddy_sessions._paging.server_limits import ServerLimits
 from buddy_sessions._paging.window import Window
 from buddy_sessions._stats import Fetched
+from helpers.stores import KEY
 
 WRONG_RESPONSES = ("empty", "short", "stale", "narrow", "swapped", "smaller", "lacking", "not found")
 FIRST_DATE = datetime(2026, 1, 1, tzinfo=UTC)
 BRANCHES = ("main", "main", "main", "feature")
-
-
-def of_branch(sessions: Iterable[Session], branch: str | None) -> list[Session]:
-    """Return the sessions of a branch, or all."""
-    return [session for session in sessions if branch in {None, session.ref_name}]
 
 
 class ModelServer:
@@ -55,18 +51,6 @@ class ModelServer:
         self.created = 0
         self._version = 0
         self._history: list[list[Session]] = [[]]
-        self._interruption: tuple[int, Callable[[], Awaitable[None]]] | None = None
-
-    def interrupt(self, request: int, action: Callable[[], Awaitable[None]] | None) -> None:
-        """Run an action once, after this number of requests from now: before the client gets the response."""
-        self._interruption = None if action is None else (self.requests + request, action)
-
-    async def send(self) -> None:
-        """Send a response: the interruption runs if it is due."""
-        if self._interruption is not None and self.requests >= self._interruption[0]:
-            _, action = self._interruption
-            self._interruption = None
-            await action()
 
     def create(self, count: int = 1) -> None:
         for _ in range(count):
@@ -105,8 +89,8 @@ class ModelServer:
         self._history = [[]]
         self.create(count)
 
-    def read_page(self, window: Window, branch: str | None = None) -> tuple[Session, ...]:
-        rows, window = self._respond(window, branch)
+    def read_page(self, window: Window) -> tuple[Session, ...]:
+        rows, window = self._respond(window)
         return tuple(rows[window.start : window.end])
 
     def read_session(self, session_id: str) -> Session:
@@ -119,10 +103,10 @@ class ModelServer:
                 return session
         raise NotFoundError(status=404)
 
-    def _respond(self, window: Window, branch: str | None) -> tuple[list[Session], Window]:
+    def _respond(self, window: Window) -> tuple[list[Session], Window]:
         """Return the list and the window from which the response is cut."""
         self._change_maybe()
-        rows, random = of_branch(self.rows, branch), self._random
+        rows, random = list(self.rows), self._random
         kind = random.choice(self.kinds) if self._is_wrong() else None
         row = window.end - 1 if random.random() < 0.5 else random.randrange(window.start, window.end)
         match kind:
@@ -133,7 +117,7 @@ class ModelServer:
             case "short":
                 rows = rows[: window.start + random.randrange(window.per_page)]
             case "stale":
-                rows = of_branch(random.choice(self._history), branch)
+                rows = list(random.choice(self._history))
             case "narrow":
                 rows = [session for session in rows if int(session.id) % 3]
             case "smaller":
@@ -177,7 +161,7 @@ class ModelClient:
         self,
         suite: SuiteKey,
         *,
-        branch: str | None,
+        branch: None,
         after: int,
         cursor: Cursor | None,
         min_id: int | None,
@@ -188,10 +172,9 @@ class ModelClient:
         async def fetch(window: Window) -> Fetched[DecodedPage | NotModified]:
             stats = Stats(requests=1)
             try:
-                rows = self._server.read_page(window, branch)
+                rows = self._server.read_page(window)
             except NotFoundError as error:
                 return Fetched(stats=stats, error=error)
-            await self._server.send()
             if known_digest is None or window.page > 1:
                 return Fetched(stats=stats, value=DecodedPage(rows))
             digest = repr(rows).encode()
@@ -206,9 +189,7 @@ class ModelClient:
         return PageReader(suite, fetch=fetch, reconciler=reconciler, slots=own_slots, cursor=cursor)
 
     async def session(self, suite: SuiteKey, session_id: str) -> Session:
-        session = self._server.read_session(session_id)
-        await self._server.send()
-        return session
+        return self._server.read_session(session_id)
 
     async def suites(self, workspace: str, project: str) -> list[Suite]:
-        return []
+        return [Suite(key=KEY, id=KEY.suite_id)]

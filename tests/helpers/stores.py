@@ -119,8 +119,8 @@ class SyncedSuite:
         await self.sync(*suites, **options)
         return len(list_requests(self.fake))
 
-    async def covered(self) -> list[tuple[int, int]]:
-        return await self.store.covered(KEY)
+    async def known_range(self) -> tuple[int, int] | None:
+        return await self.store.known_range(KEY)
 
     async def is_complete(self) -> bool:
         """Return whether the store has exactly the sessions that exist on the server."""

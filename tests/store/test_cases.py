@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import attrs
 import pytest
+from buddy_sessions.store.messages import PageToSave
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,7 +34,6 @@ from buddy_sessions._decoding.converter import case_from_dict
 from buddy_sessions.models import CaseScope
 from buddy_sessions.store.cases import load_cases, save_cases
 from buddy_sessions.store.file import DatabaseFile
-from buddy_sessions.store.messages import PageToSave
 from buddy_sessions.store.pages import save_page
 from buddy_sessions.store.schema import MARKERS
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest

@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from buddy_sessions import Session, SessionStatus
-from buddy_sessions.store.evidence import ALL_NUMBERS, PageChanges, SavedSession, judge
-from buddy_sessions.store.messages import PageToSave
+from buddy_sessions.store.evidence import PageChanges, SavedSession, judge
+from buddy_sessions.store.exchange import PageToSave
+from buddy_sessions.store.known_range import ALL_NUMBERS, NOTHING_KNOWN, KnownRange
 from buddy_sessions.store.rows import StoredId
 
-OTHER, SYNC = 1, 2
-"""Syncs. The pages are those of the second one."""
+OLD, NEW = datetime(2025, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def saved(number: int, **fields: Any) -> SavedSession:
+def saved(number: int, *, is_missing: bool = False, is_deleted: bool = False) -> SavedSession:
     """Return a session in the database."""
-    return SavedSession(id=f"id{number}", relative_id=number, row=("saved",), **fields)
+    return SavedSession(number, f"id{number}", number, ("saved",), is_missing or is_deleted, is_deleted)
 
 
 Page = tuple[PageToSave, dict[StoredId, Any]]
 """A page, and the values of its sessions."""
 
 
-def page(*numbers: int, id_: str | None = None, row: str = "saved", **fields: Any) -> Page:
+def page(
+    *numbers: int, id_: str | None = None, row: str = "saved", date: datetime | None = None, **fields: Any
+) -> Page:
     """Return a page with these sessions. By default, their ids and values are those in the database."""
     ids = {id_ or f"id{number}": number for number in numbers}
-    listed = [Session(id=each, relative_id=number, status=SessionStatus.SUCCESSFUL) for each, number in ids.items()]
-    given: dict[str, Any] = {"sessions": listed, "listed": listed, "commit": 0, "sync": SYNC, **fields}
+    listed = [
+        Session(id=each, relative_id=number, status=SessionStatus.SUCCESSFUL, create_date=date)
+        for each, number in ids.items()
+    ]
+    given: dict[str, Any] = {"sessions": listed, "listed": listed, **fields}
     return PageToSave(**given), {each: (row,) for each in ids if given["sessions"]}
 
 
@@ -37,75 +43,89 @@ def page_of_another(number: int, **fields: Any) -> Page:
     return page(number, id_="another", **fields)
 
 
-GONE = saved(1, missing_by=OTHER, is_deleted=True)
+GONE = saved(1, is_deleted=True)
 ANOTHER: dict[str, Any] = {"new": ["another"], "changed": ["another"]}
-DROPPED: dict[str, Any] = {"is_contradiction": True, "dropped": ALL_NUMBERS}
-COVERED_BY_OTHERS = ((1, 4),)
+AGAIN: dict[str, Any] = {"is_contradiction": True}
+RECREATED: dict[str, Any] = {"is_contradiction": True, "is_recreated": True}
+ABOVE_8, ABOVE_2 = (9, ALL_NUMBERS[1]), (3, ALL_NUMBERS[1])
 
 CASES: dict[str, tuple[Page, list[SavedSession], dict[str, Any]]] = {
-    "new": (page(2, 1), [saved(1)], {"new": ["id2"], "changed": ["id2"]}),
-    "changed": (page(1, row="changed"), [saved(1)], {"changed": ["id1"]}),
-    "found-again": (page(1), [saved(1, missing_by=SYNC)], {"restored": ["id1"]}),
-    "missing": (page(proven=(1, 3)), [saved(2)], {"missing": ["id2"], "to_read_again": [2]}),
-    "missing-twice": (page(proven=(1, 3)), [saved(2, missing_by=OTHER)], {"deleted": ["id2"]}),
-    "still-missing": (page(proven=(1, 3)), [saved(2, missing_by=SYNC)], {"to_read_again": [2]}),
-    "missing-on-the-page-before": (
-        page(8, proven=(8, 8), claimed=(8, 9)),
-        [saved(8), saved(9, missing_by=SYNC)],
-        {"to_read_again": [9]},
-    ),
-    "out-of-the-proven-range": (page(proven=(3, 3)), [saved(2), saved(4, missing_by=OTHER)], {}),
-    "missing-for-a-branch": (page(branch="main", proven=(1, 3)), [saved(2)], {}),
-    "deleted-one-reappears": (page(1), [GONE], {"restored": ["id1"], **DROPPED}),
-    "in-a-repair": (page(1, is_repair=True), [GONE], {"restored": ["id1"]}),
-    "another-session-with-its-number": (
-        page_of_another(2, proven=(1, 3)),
-        [saved(2)],
-        {**ANOTHER, "missing": ["id2"], "to_read_again": [2], **DROPPED},
-    ),
-    "number-of-a-missing-one": (
-        page_of_another(2, proven=(1, 3)),
-        [saved(2, missing_by=OTHER)],
-        {**ANOTHER, "deleted": ["id2"]},
-    ),
-    "another-session-out-of-scope": (page_of_another(2, sessions=()), [saved(2)], DROPPED),
-    "list-out-of-order": (page_of_another(2, listed=()), [saved(2)], ANOTHER),
-    "covered-but-none-is-saved": (page_of_another(4, claimed=(4, 6)), [saved(2)], {**ANOTHER, **DROPPED}),
-    "covered-and-one-is-saved": (page(4, 3, claimed=(4, 6)), [saved(3)], {"new": ["id4"], "changed": ["id4"]}),
+    "new": (page(5, 1), [saved(1)], {"new": ["id5"], "changed": ["id5"], "present": [1]}),
+    "changed": (page(1, row="changed"), [saved(1)], {"changed": ["id1"], "present": [1]}),
+    "found-again": (page(1), [saved(1, is_missing=True)], {"restored": [1], "present": [1]}),
+    "listed-but-read-before": (page(1, sessions=()), [saved(1, is_missing=True)], {"restored": [1], "present": [1]}),
+    "proven-range": (page(proven=(1, 3)), [], {"absent": [(1, 3)]}),
+    "deleted-one-reappears": (page(1), [GONE], {"restored": [1], "present": [1], **AGAIN}),
+    "in-a-repair": (page(1, is_repair=True), [GONE], {"restored": [1], "present": [1]}),
+    "another-session-with-its-number": (page_of_another(9), [saved(9)], {**ANOTHER, **RECREATED}),
+    "number-of-a-missing-one": (page_of_another(9), [saved(9, is_missing=True)], ANOTHER),
+    "another-session-out-of-scope": (page_of_another(9, sessions=()), [saved(9)], RECREATED),
+    "list-out-of-order": (page_of_another(9, listed=()), [saved(9)], ANOTHER),
+    "in-the-known-range-but-not-saved": (page_of_another(4), [], {**ANOTHER, **AGAIN}),
+    "rejected-page-in-the-known-range": (page_of_another(4, sessions=()), [], AGAIN),
+    "in-the-known-range-but-pruned": (page_of_another(4, sessions=(), date=OLD), [], {}),
+    "below-the-known-range-but-younger": (page_of_another(1, date=NEW), [], {**ANOTHER, **AGAIN}),
+    "below-the-known-range-and-older": (page_of_another(1, date=OLD), [], ANOTHER),
     "stale-first-page": (
         page(8, 7, proven=(7, 8), is_first=True),
-        [saved(7), saved(8), saved(9, missing_by=OTHER), saved(10)],
-        {"dropped": (9, ALL_NUMBERS[1]), "is_stale": True},
+        [saved(7), saved(8)],
+        {"present": [7, 8], "absent": [(7, 8)], "is_stale": True},
     ),
-    "missing-above-the-top": (
-        page(8, proven=(8, 8), is_first=True),
-        [saved(8), saved(9, missing_by=OTHER)],
-        {"deleted": ["id9"]},
+    "first-page-of-what-was-pruned": (page(8, date=OLD, sessions=(), is_first=True), [], {"is_stale": True}),
+    "first-page-with-the-newest": (
+        page(10, proven=(10, 10), is_first=True),
+        [saved(10)],
+        {"present": [10], "absent": [(10, 10), (11, ALL_NUMBERS[1])]},
     ),
     "another-list": (
-        page_of_another(2, proven=(1, 2), is_first=True),
-        [saved(1), saved(2, missing_by=OTHER), saved(3, missing_by=OTHER), saved(4)],
-        {**ANOTHER, "missing": ["id1", "id4"], "to_read_again": [1, 4], "deleted": ["id2", "id3"], **DROPPED},
+        page_of_another(8, proven=(8, 8), is_first=True),
+        [],
+        {**ANOTHER, "absent": [(8, 8), ABOVE_8], **RECREATED},
     ),
-    "empty-list": (
-        page(is_first=True),
-        [saved(1), saved(2)],
-        {"missing": ["id1", "id2"], "to_read_again": [1, 2], **DROPPED},
-    ),
+    "empty-list": (page(is_first=True), [], {"absent": [ALL_NUMBERS], **AGAIN}),
 }
 
 
 @pytest.mark.parametrize(("page", "saved", "expected"), CASES.values(), ids=CASES)
 def test_changes_of_a_page(page: Page, saved: list[SavedSession], expected: dict[str, Any]) -> None:
-    changes = judge(*page, saved, others=COVERED_BY_OTHERS)
-    assert changes == PageChanges(**expected)
-    assert changes.is_change == any(expected.get(kind) for kind in ("changed", "restored", "missing", "deleted"))
+    """The newest living session is 10; 2 to 4 are known, and everything below is older."""
+    known = KnownRange(main=(2, 4), older_than=datetime(2025, 6, 1, tzinfo=UTC))
+    assert judge(*page, saved, known, newest=10, pruned_before=datetime(2025, 2, 1, tzinfo=UTC)) == PageChanges(
+        **expected
+    )
 
 
-@pytest.mark.parametrize("state", [{}, {"missing_by": OTHER}, {"missing_by": OTHER, "is_deleted": True}])
-def test_page_proves_nothing_about_newer_sessions(state: dict[str, Any]) -> None:
-    """Another sync has saved or marked them after the page was requested."""
-    session = saved(1, is_newer=True, **state)
-    for each in (page(1, row="changed", proven=(1, 3)), page(proven=(1, 3)), page(is_first=True)):
-        assert judge(*each, [session]) == PageChanges()
-    assert not judge(*page_of_another(1, proven=(1, 3)), [session]).is_contradiction
+class TestKnownRange:
+    """Read ranges that are added, one after the other, and what is known then."""
+
+    @pytest.mark.parametrize(
+        ("reads", "main", "upper"),
+        [
+            pytest.param([(5, 9)], (5, 9), None, id="first"),
+            pytest.param([(5, 9), (1, 5)], (1, 9), None, id="extended-below"),
+            pytest.param([(5, 9), (9, 12)], (5, 12), None, id="extended-above"),
+            pytest.param([(5, 9), (10, 12)], (5, 9), (10, 12), id="next-to-it-but-not-compared"),
+            pytest.param([(5, 9), (20, 30), (15, 30)], (5, 9), (15, 30), id="catch-up"),
+            pytest.param([(5, 9), (20, 30), (9, 20)], (5, 30), None, id="joined"),
+            pytest.param([(5, 9), (20, 30), (40, 50)], (5, 9), (20, 30), id="third-range"),
+            pytest.param([(5, 9), (20, 30), (30, 50)], (5, 9), (20, 50), id="catch-up-extended-above"),
+            pytest.param([(5, 9), (20, 30), (1, 50)], (1, 50), None, id="everything"),
+        ],
+    )
+    def test_two_ranges_are_known_at_most(
+        self, reads: list[tuple[int, int]], main: tuple[int, int], upper: tuple[int, int] | None
+    ) -> None:
+        known = NOTHING_KNOWN
+        for each in reads:
+            known = known.extend(each)
+        assert known == KnownRange(main=main, upper=upper)
+
+    @pytest.mark.parametrize(
+        ("highest", "main", "upper"),
+        [(50, (5, 9), (20, 30)), (25, (5, 9), (20, 25)), (15, (5, 9), None), (7, (5, 7), None), (4, None, None)],
+    )
+    def test_it_ends_at_the_top_of_a_stale_page(
+        self, highest: int, main: tuple[int, int] | None, upper: tuple[int, int] | None
+    ) -> None:
+        known = KnownRange(main=(5, 9), upper=(20, 30)).up_to(highest)
+        assert (known.main, known.upper) == (main, upper)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,17 +12,17 @@ from typing import Any
 import pytest
 
 from buddy_sessions import ConfigError, SessionStore
-from buddy_sessions.testing import FakeSuite, RecordedRequest
-from helpers.stores import KEY, OTHER_KEY, SyncedSuite, list_requests, query
+from buddy_sessions.testing import FakeSuite
+from helpers.stores import KEY, OTHER_KEY, SyncedSuite, execute, query
 
 MONTH = timedelta(days=30)
 CASES = [{"name": "test", "status": "FAILED"}]
 
 
 def create_daily(suite: FakeSuite, count: int, **fields: Any) -> None:
-    """Create one session a day: the newest one an hour ago."""
+    """Create one session a day, or a little less: the newest one a minute ago."""
     for age in reversed(range(count)):
-        created = datetime.now(UTC) - timedelta(days=age, hours=1)
+        created = datetime.now(UTC) - timedelta(days=age, minutes=age + 1)
         suite.create(**{"status": "SUCCESSFUL", "create_date": created.isoformat(), "branch": "main", **fields})
 
 
@@ -36,53 +35,41 @@ async def numbers(store: SessionStore) -> list[int]:
     return [session.relative_id for session in await store.sessions(KEY)]
 
 
-def prune_at(db: SyncedSuite, is_request: Callable[[RecordedRequest], bool], **options: Any) -> None:
-    """Let another program prune the file between a request and its response."""
-
-    async def prune() -> None:
-        async with SessionStore(db.path) as other:
-            await other.prune(older_than=MONTH, **options)
-
-    def on_request(request: RecordedRequest) -> None:
-        if is_request(request):
-            db.respond_late(prune)
-
-    db.fake.on_request = on_request
-
-
 class TestSessions:
     @pytest.mark.parametrize("status", ["SUCCESSFUL", "IN_PROGRESS"])
     async def test_old_sessions_are_deleted_and_stay_away(self, db: SyncedSuite, status: str) -> None:
-        create_daily(db.suite, 1, create_date=None)  # kept
+        create_daily(db.suite, 101, create_date=None)  # kept
         create_daily(db.suite, 89, status=status)
         await db.sync()
         assert await db.store.prune(older_than=MONTH) == 59
-        assert await numbers(db.store) == [*range(90, 60, -1), 1]
-        assert await db.covered() == [(61, 90)]
+        kept = [*range(190, 160, -1), *range(101, 0, -1)]
+        assert await numbers(db.store) == kept
         create_daily(db.suite, 1)
-        for options, requests in (({}, 1), ({"full": True}, 4), ({"branch": "main"}, 1)):
+        for options, requests in (({}, 1), ({"full": True}, 12)):
             assert await db.count_requests(**options) <= requests, options
-            assert await numbers(db.store) == [*range(91, 60, -1), 1]
-        assert (await db.covered())[-1] == (61, 91)
+            assert await numbers(db.store) == [191, *kept]
+        assert await db.known_range() == (1, 191)
 
-    async def test_branch_is_not_read_again(self, db: SyncedSuite) -> None:
-        create_daily(db.suite, 90)
-        await db.sync(branch="main")
-        await db.store.prune(older_than=MONTH)
-        assert [await db.count_requests(branch="main") for _ in range(3)] == [2, 1, 1]  # the first finds the end
-        assert await numbers(db.store) == list(range(90, 60, -1))
+    async def test_newest_verdict_of_the_main_branch_stays(self, db: SyncedSuite) -> None:
+        """With its test cases, however many newer sessions other branches have."""
+        old = (datetime.now(UTC) - timedelta(days=40)).isoformat()
+        for _ in range(3):
+            db.suite.create(status="ERROR", branch="main", create_date=old, cases=CASES)
+        create_daily(db.suite, 40, branch="feature")
+        create_daily(db.suite, 40, status="IN_PROGRESS")
+        await db.sync(cases="failed")
+        for count in (2 + 10 + 10, 0):
+            assert await db.store.prune(older_than=MONTH) == count
+            assert await db.sync() == []
+        (run,) = await db.store.runs(KEY, cases="failed", branch="main")
+        assert (run.session.relative_id, len(run.cases)) == (3, 1)
 
-    @pytest.mark.parametrize(("full", "request_number", "requests"), [(False, 1, 1), (True, 4, 6)])
-    async def test_sync_in_another_process_saves_nothing_old(
-        self, db: SyncedSuite, full: bool, request_number: int, requests: int
-    ) -> None:
-        create_daily(db.suite, 90)
+    async def test_clock_that_is_ahead_deletes_nothing_more(self, db: SyncedSuite) -> None:
+        create_daily(db.suite, 60)
         await db.sync()
-        create_daily(db.suite, 1)
-        prune_at(db, lambda _: len(list_requests(db.fake)) == request_number)
-        assert await db.count_requests(full=full) <= requests
-        assert await numbers(db.store) == list(range(91, 60, -1))
-        assert (await db.covered())[0][0] == 61
+        # As if the clock were 100 days ahead.
+        execute(db.path, "UPDATE session_rows SET create_date = strftime('%FT%TZ', create_date, '-100 days')")
+        assert await db.store.prune(older_than=MONTH) == 30, "now is when the newest session was created"
 
 
 class TestCases:
@@ -100,15 +87,6 @@ class TestCases:
         assert await db.store.prune(older_than=MONTH, cases_only=True) == 0
         await db.store.prune(older_than=timedelta(days=10))  # cases go with their sessions
         assert query(db.path, "SELECT count(*), (SELECT count(*) FROM case_rows) FROM cases") == [(10, 10)]
-
-    async def test_cases_that_are_read_meanwhile_are_not_saved(self, db: SyncedSuite) -> None:
-        create_daily(db.suite, 60, cases=CASES)
-        await db.sync(cases="failed")
-        db.suite.reopen(db.suite.sessions[-1]["id"])
-        db.suite.finish(db.suite.sessions[-1]["id"])
-        prune_at(db, lambda request: request.path.endswith("/cases"), cases_only=True)
-        assert await db.sync(cases="failed", full=True) == [1]
-        assert len(await db.store.runs(KEY, cases="failed")) == 30
 
 
 class TestKeep:

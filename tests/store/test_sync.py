@@ -20,7 +20,7 @@ from buddy_sessions import (
     StoreError,
     SuiteKey,
 )
-from buddy_sessions.testing import FakeSuite, Fault, RecordedRequest
+from buddy_sessions.testing import FakeSuite, Fault
 from helpers.stores import (
     KEY,
     OTHER_KEY,
@@ -41,7 +41,7 @@ class TestFirstSync:
         assert await db.sync() == list(range(130, 0, -1))
         assert await db.is_complete()
         assert [each.key for each in await db.store.suites()] == [KEY]
-        assert await db.covered() == [(1, 130)]
+        assert await db.known_range() == (1, 130)
 
     async def test_pages_of_a_long_suite_are_requested_in_advance(self, db: SyncedSuite) -> None:
         create_finished(db.suite, 24 * 20)
@@ -64,15 +64,15 @@ class TestFirstSync:
             numbers = await collect_numbers(harvest)
         assert numbers == list(range(200, 200 - 20 * pages, -1))
         assert type(harvest.failures[KEY]) is error
-        assert await db.covered() == [(numbers[-1] + 1, 200)], "the lowest one is claimed with the next page"
+        assert await db.known_range() == (numbers[-1], 200)
         assert [session.relative_id for session in await db.store.sessions(KEY)] == numbers
 
     async def test_empty_suite_costs_one_request_each_time(self, db: SyncedSuite) -> None:
         assert [await db.count_requests() for _ in range(3)] == [3, 1, 1]  # the first one checks the end of the list
-        assert (await db.store.sessions(KEY), await db.covered()) == ([], [])
+        assert (await db.store.sessions(KEY), await db.known_range()) == ([], None)
         create_finished(db.suite, 30)
         assert len(await db.sync()) == 30
-        assert await db.covered() == [(1, 30)]
+        assert await db.known_range() == (1, 30)
 
     async def test_names_are_read_once_per_project_and_day(self, db: SyncedSuite) -> None:
         db.fake.add_suite(*OTHER_KEY, name="Other tests", identifier="other")
@@ -106,7 +106,7 @@ class TestFirstSync:
         assert await db.sync(*references) == [3, 2, 1]
         for reference in references:
             assert len(await db.store.sessions(reference)) == 3
-            assert await db.store.covered(reference) == [(1, 3)]
+            assert await db.store.known_range(reference) == (1, 3)
 
 
 class TestNextSync:
@@ -119,7 +119,7 @@ class TestNextSync:
         assert await db.sync() == list(range(100 + count, 100, -1))
         assert len(list_requests(db.fake)) == -(-(count + 1) // 20)  # down to a living session
         assert await db.is_complete()
-        assert await db.covered() == [(1, 100 + count)]
+        assert await db.known_range() == (1, 100 + count)
 
     async def test_concurrent_syncs_into_one_file_yield_each_session_once(self, db: SyncedSuite) -> None:
         create_finished(db.suite, 200)
@@ -127,7 +127,7 @@ class TestNextSync:
             yielded = await asyncio.gather(db.sync(), sync(other, db.buddy))
         assert sorted(yielded[0] + yielded[1]) == list(range(1, 201))
         assert await db.is_complete()
-        assert await db.covered() == [(1, 200)]
+        assert await db.known_range() == (1, 200)
 
     async def test_pages_and_stats_add_up_over_all_reads(self, db: SyncedSuite) -> None:
         create_finished(db.suite, 100)
@@ -229,23 +229,16 @@ class TestAfter:
         create_finished(db.suite, 59)
         assert await db.sync(after={KEY: 55}) == [60, 59, 58, 57, 56]
         assert len(list_requests(db.fake)) == 1
-        assert (await db.covered())[-1][1] == 60
+        assert await db.known_range() == (56, 60)
         create_finished(db.suite, 2)
         assert await db.sync(after={KEY: 55, OTHER_KEY: 3}) == [62, 61]
         assert len(await db.sync()) == 55
-        assert await db.covered() == [(1, 62)]
+        assert await db.known_range() == (1, 62)
         db.suite.finish(unfinished["id"])
         make_due(db.path)
         assert await db.sync(after=1) == []
         assert await db.sync(after=0) == [1]
         assert await db.is_complete()
-
-    async def test_one_number_applies_to_every_suite_and_branch(self, db: SyncedSuite) -> None:
-        for _ in range(5):
-            db.suite.create(branch="main")
-        create_finished(db.fake.add_suite(*OTHER_KEY), 4)
-        assert await db.sync(branch="main", after=4) == [5]
-        assert sorted(await db.sync(KEY, OTHER_KEY, after=3)) == [4, 4]
 
     @pytest.mark.parametrize("after", [-1, "7", 1.5])
     async def test_invalid_number_of_a_suite_fails_that_suite(self, db: SyncedSuite, after: Any) -> None:
@@ -279,29 +272,29 @@ def respond_with_older_list(db: SyncedSuite) -> None:
     db.fake.inject(Fault.stale(db.suite.snapshot()[10:]))
 
 
-Sync = tuple[Action, list[int], list[int], list[tuple[int, int]], bool]
-"""What happens before a sync; then the missing, deleted and covered sessions, and whether page 1 was compared."""
+Sync = tuple[Action, list[int], list[int], tuple[int, int] | None, bool]
+"""What happens before a sync; then the missing and deleted sessions, the known range, and if page 1 was compared."""
 
-ALL, EVERY_NUMBER = [(1, 50)], [*range(1, 51)]
-LACKS_47: Sync = (respond(Fault.missing_row(3)), [47], [], [(1, 46), (48, 50)], True)
+ALL, EVERY_NUMBER = (1, 50), [*range(1, 51)]
+LACKS_47: Sync = (respond(Fault.missing_row(3)), [47], [], ALL, True)
 UNCHANGED: Sync = (nothing, [], [], ALL, False)
 COMPARED: Sync = (nothing, [], [], ALL, True)
 SYNCS: dict[str, list[Sync]] = {
     "nothing": [UNCHANGED],
     "deletion": [
-        (delete(45), [45], [], [(1, 44), (46, 50)], True),
+        (delete(45), [45], [], ALL, True),
         (nothing, [45], [45], ALL, True),
         (nothing, [45], [45], ALL, False),
     ],
     "deletion-on-a-page-that-is-not-read": [(delete(20), [], [], ALL, False)],
     "deletion-of-an-unfinished-session": [
-        (delete_unfinished, [3], [], [(1, 2), (4, 50)], True),
+        (delete_unfinished, [3], [], ALL, True),
         (nothing, [3], [3], ALL, True),
     ],
     "row-not-listed-once": [LACKS_47, COMPARED, UNCHANGED, LACKS_47, COMPARED],
     "row-not-listed-twice": [LACKS_47, (respond(Fault.missing_row(3)), [47], [47], ALL, True), COMPARED, UNCHANGED],
-    "outdated-list": [(respond_with_older_list, [], [], [(1, 40)], True), COMPARED, UNCHANGED],
-    "empty-list": [(respond(*[Fault.short_page(0)] * 3), EVERY_NUMBER, [], [], True), COMPARED, UNCHANGED],
+    "outdated-list": [(respond_with_older_list, [], [], (1, 40), True), COMPARED, UNCHANGED],
+    "empty-list": [(respond(*[Fault.short_page(0)] * 3), EVERY_NUMBER, [], None, True), COMPARED, UNCHANGED],
     "list-out-of-order": [(respond(Fault.swapped(5)), [], [], ALL, True), COMPARED, UNCHANGED],
 }
 
@@ -312,11 +305,11 @@ class TestMissingSessions:
         create_finished(db.suite, 50)
         db.suite.reopen(db.suite.sessions[47]["id"])
         await db.sync()
-        for action, missing, deleted, covered, is_compared in syncs:
+        for action, missing, deleted, known, is_compared in syncs:
             action(db)
             async with db.store.sync(db.buddy, [KEY]) as harvest:
                 assert await collect_numbers(harvest) == []
-            assert (db.marked("missing_since"), db.marked(), await db.covered()) == (missing, deleted, covered)
+            assert (db.marked("missing_since"), db.marked(), await db.known_range()) == (missing, deleted, known)
             assert (harvest.stats.pages > 0) is is_compared
 
     async def test_time_of_a_deletion_is_that_of_the_first_sync(self, db: SyncedSuite) -> None:
@@ -340,7 +333,7 @@ class TestMissingSessions:
         assert await db.sync() == [40]
         assert db.marked() == []
         assert await db.is_complete()
-        assert await db.covered() == [(1, 130)]
+        assert await db.known_range() == (1, 130)
 
     async def test_suite_is_missing_then_deleted_then_found(self, db: SyncedSuite) -> None:
         create_finished(db.suite, 3)
@@ -364,54 +357,6 @@ class TestMissingSessions:
         assert "does not contain the newest saved session" in caplog.text
 
 
-class TestLateResponses:
-    """Another sync saves something newer while a response is on its way."""
-
-    async def test_older_values_do_not_undo_newer_ones(self, db: SyncedSuite) -> None:
-        db.suite.create()
-
-        async def finish() -> None:
-            db.suite.finish(db.suite.sessions[0]["id"])
-            assert await db.sync() == [1]
-
-        db.respond_late(finish)
-        assert await db.sync() == []
-        assert await db.is_complete()
-
-    @pytest.mark.parametrize("saved", [0, 5])
-    async def test_newer_sessions_are_not_missing(self, db: SyncedSuite, saved: int) -> None:
-        """And the digest of the older page is not recorded: later, the list becomes equal to it again."""
-        create_finished(db.suite, saved)
-        await db.sync()
-        execute(db.path, "UPDATE suite_rows SET digest = NULL")
-
-        async def create() -> None:
-            create_finished(db.suite, 1)
-            assert await db.sync() == [saved + 1]
-
-        db.respond_late(create)
-        await db.sync()
-        assert db.marked("missing_since") == []
-        assert await db.is_complete()
-        db.suite.delete(db.suite.sessions[0]["id"])
-        for column in ("missing_since", "deleted_at"):
-            await db.sync()
-            assert db.marked(column) == [saved + 1]
-
-    async def test_404_does_not_undo_a_newer_response(self, db: SyncedSuite) -> None:
-        create_finished(db.suite, 3)
-        await db.sync()
-
-        async def create() -> None:
-            create_finished(db.suite, 1)
-            assert await db.sync() == [4]
-
-        db.respond_late(create, Fault.status(404))
-        with pytest.raises(HarvestError):
-            await db.sync()
-        assert query(db.path, "SELECT missing_since FROM suites") == [(None,)]
-
-
 class TestRecreatedSuite:
     """A suite was deleted, and another one was created with the same name."""
 
@@ -420,17 +365,17 @@ class TestRecreatedSuite:
         for _ in range(3):
             await db.sync()
         assert await db.is_complete()
-        assert await db.covered() == [(1, count)]
+        assert await db.known_range() == (1, count)
 
     @pytest.mark.parametrize(
         ("count", "after"), [(70, 0), *((150, after) for after in (0, 100, 129, 130, 131, 140, 150))]
     )
     async def test_every_new_session_is_read(self, db: SyncedSuite, count: int, after: int) -> None:
-        """Also if page 1 contains no saved number: the new list is longer."""
+        """Also if page 1 contains no saved number: the new list is longer. `after` does not limit this sync."""
         create_finished(db.suite, 130)
         await db.sync()
         db.recreate(count)
-        assert await db.sync(after=after) == list(range(count, after, -1))
+        assert sorted(await db.sync(after=after)) == list(range(1, count + 1))
         await self.check_healthy(db, count)
 
     @pytest.mark.parametrize("fails", [True, False], ids=["failure", "break"])
@@ -469,8 +414,8 @@ class TestNotModified:
             ({}, {"cases": "failed"}, True),
             ({}, {"full": True}, True),
             ({"full": True}, {}, False),
-            ({"branch": "main"}, {}, True),
-            ({}, {"branch": "main"}, True),
+            ({"cases": "all", "cases_branch": "main"}, {"cases": "all"}, True),
+            ({"cases": "all"}, {"cases": "all", "cases_branch": "main"}, False),
         ],
         ids=str,
     )
@@ -508,23 +453,6 @@ class TestNotModified:
                 await collect_numbers(harvest)
             assert not harvest.stats.verified
 
-    async def test_suite_that_another_sync_did_not_find_is_compared(self, db: SyncedSuite) -> None:
-        db.suite.create(cases=[{"name": "a", "status": "FAILED"}])
-
-        async def fail_another_sync(request: RecordedRequest) -> None:
-            if request.path.endswith("/cases"):
-                db.fake.on_request = None
-                db.fake.inject(Fault.status(404))
-                async with SessionStore(db.path) as other:
-                    with pytest.raises(HarvestError):
-                        await sync(other, db.buddy)
-
-        db.fake.on_request = fail_another_sync
-        assert await db.sync(cases="failed") == [1]
-        assert query(db.path, "SELECT missing_since IS NULL FROM suites") == [(0,)]
-        await db.sync(cases="failed")
-        assert query(db.path, "SELECT missing_since FROM suites") == [(None,)]
-
 
 class TestFullSync:
     async def test_everything_is_read_and_corrected(self, db: SyncedSuite, caplog: pytest.LogCaptureFixture) -> None:
@@ -537,9 +465,9 @@ class TestFullSync:
         async with db.store.sync(db.buddy, [KEY], full=True) as harvest:
             assert await collect_numbers(harvest) == [50, 40]
         assert harvest.stats.repaired == 10
-        assert "found 1 sessions that were not saved, and 9 marked as missing or deleted" in caplog.text
+        assert "the full check has corrected 10 sessions" in caplog.text
         assert await db.is_complete()
-        assert await db.covered() == [(1, 130)]
+        assert await db.known_range() == (1, 130)
         caplog.clear()
         assert await db.count_requests(full=True) == 7
         assert caplog.text == ""
@@ -556,16 +484,16 @@ class TestSince:
     async def test_only_newer_sessions_are_saved(self, db: SyncedSuite) -> None:
         self.create_dated(db.suite)
         since = datetime(2025, 4, 1, tzinfo=UTC)
-        assert await db.sync(branch="main", since=since + timedelta(20)) == list(range(120, 110, -1))
-        assert await db.count_requests(branch="main", since=since + timedelta(21)) == 1
+        assert await db.sync(since=since + timedelta(20)) == list(range(120, 110, -1))
+        assert await db.count_requests(since=since + timedelta(21)) == 1
         assert await db.sync(since=since) == list(range(110, 90, -1))
         assert [session.relative_id for session in await db.store.sessions(KEY)] == list(range(120, 90, -1))
-        assert await db.covered() == [(91, 120)]
+        assert await db.known_range() == (91, 120)
         for later in (since, since + timedelta(5)):
             assert await db.count_requests(since=later) == 1
         assert await db.sync(since=since - timedelta(10)) == list(range(90, 80, -1))
         assert len(await db.sync()) == 80
-        assert await db.covered() == [(1, 120)]
+        assert await db.known_range() == (1, 120)
 
     async def test_suite_without_newer_sessions_costs_one_request(self, db: SyncedSuite) -> None:
         self.create_dated(db.suite)
@@ -579,10 +507,10 @@ class TestSince:
         await db.sync()
         db.suite.delete(db.suite.sessions[10]["id"])
         assert await db.sync(full=True) == []
-        assert (await db.covered(), db.marked("missing_since")) == ([(1, 109), (111, 120)], [110])
+        assert (await db.known_range(), db.marked("missing_since")) == ((1, 120), [110])
         db.suite.create(status="SUCCESSFUL", create_date="2025-05-01T00:00:00Z")
         assert await db.count_requests(since=datetime(2025, 4, 25, tzinfo=UTC)) == 1
-        assert db.marked() == []
+        assert db.marked() == [110]
 
     @pytest.mark.parametrize(("month", "count"), [(4, 70), *((6, count) for count in (50, 119, 120, 121, 150, 200))])
     async def test_recreated_suite_is_read_from_the_beginning(self, db: SyncedSuite, month: int, count: int) -> None:
@@ -592,7 +520,7 @@ class TestSince:
         assert len(await db.sync(since=since)) == (6 if month == 4 else 0)
         db.recreate(count)
         assert await db.sync(since=since) == list(range(count, 0, -1))
-        assert await db.covered() == [(1, count)]
+        assert await db.known_range() == (1, count)
 
     async def test_sessions_that_are_too_old_are_compared(self, db: SyncedSuite) -> None:
         self.create_dated(db.suite, 130)
@@ -602,94 +530,7 @@ class TestSince:
         for _ in range(3):
             await db.sync()
         assert await db.is_complete()
-        assert await db.covered() == [(1, 150)]
-
-
-def create_on_branches(suite: FakeSuite, count: int) -> None:
-    """Create finished sessions: every third one on the branch `feature`, all others on `main`."""
-    for number in range(count):
-        suite.create(branch="main" if number % 3 else "feature", status="SUCCESSFUL")
-
-
-class TestBranch:
-    async def test_unchanged_branch_costs_one_request(self, db: SyncedSuite) -> None:
-        create_on_branches(db.suite, 150)
-        assert await db.sync(branch="feature") == list(range(148, 0, -3))
-        assert await db.count_requests(branch="feature") == 1
-        create_on_branches(db.suite, 6)
-        db.fake.requests.clear()
-        assert await db.sync(branch="feature") == [154, 151]
-        assert [request.query.get("branch") for request in list_requests(db.fake)] == ["feature"]
-        assert await db.sync(branch="feature", full=True) == []
-        assert len(list_requests(db.fake)) > 3
-
-    async def test_suite_and_other_branches_are_read_by_their_own_syncs(self, db: SyncedSuite) -> None:
-        create_on_branches(db.suite, 90)
-        await db.sync(branch="feature")
-        assert await db.covered() == []
-        assert len(await db.sync(branch="main")) == 60
-        assert await db.covered() == []
-        db.suite.create(branch="other")
-        assert await db.sync() == [91]
-        assert await db.is_complete()
-        assert await db.covered() == [(1, 91)]
-
-    async def test_coverage_of_the_suite_is_that_of_its_branches(self, db: SyncedSuite) -> None:
-        create_on_branches(db.suite, 90)
-        await db.sync()
-        create_on_branches(db.suite, 90)
-        db.fake.requests.clear()
-        assert await db.sync(branch="feature") == list(range(178, 90, -3))
-        assert len(list_requests(db.fake)) == 2
-
-    @pytest.mark.parametrize(
-        "faults",
-        [[Fault.stall(0), Fault.status(500)], [Fault.body(b'{"sessions": []}')], [Fault.short_page(5)]],
-        ids=["interrupted", "empty", "short"],
-    )
-    async def test_next_sync_reads_what_a_fault_has_hidden(self, db: SyncedSuite, faults: list[Fault]) -> None:
-        create_on_branches(db.suite, 150)
-        db.fake.inject(*faults)
-        await db.sync(branch="feature", on_failure="collect")
-        await db.sync(branch="feature")
-        assert len(await db.store.sessions(KEY)) == 50
-
-    async def test_unfinished_session_is_checked(self, db: SyncedSuite) -> None:
-        old = db.suite.create(branch="feature")
-        create_on_branches(db.suite, 90)
-        await db.sync(branch="feature")
-        db.suite.finish(old["id"])
-        make_due(db.path)
-        assert await db.sync(branch="feature") == [1]
-        assert await db.count_requests(branch="feature") == 1
-
-    async def test_unfinished_sessions_of_other_branches_cost_nothing(self, db: SyncedSuite) -> None:
-        db.suite.create(branch="other")
-        create_on_branches(db.suite, 60)
-        await db.sync()
-        create_finished(db.suite, 60)
-        await db.sync(after={KEY: 100})
-        make_due(db.path)
-        assert len(await db.covered()) == 2
-        assert await db.count_requests(branch="feature") == 1
-
-    @pytest.mark.parametrize("is_interrupted", [False, True], ids=["at-once", "after-a-failure"])
-    @pytest.mark.parametrize("count", [89, 149])
-    async def test_recreated_suite_is_read_from_the_beginning(
-        self, db: SyncedSuite, count: int, is_interrupted: bool
-    ) -> None:
-        """Even if no session of the old one has the same `relative_id`."""
-        create_on_branches(db.suite, 150)
-        await db.sync(branch="feature")
-        suite = db.recreate(1)
-        create_on_branches(suite, count)
-        if is_interrupted:
-            db.fake.inject(Fault.stall(0), Fault.status(500))
-            await db.sync(branch="feature", on_failure="collect")
-        feature = [session["id"] for session in suite.sessions if session["ref_name"] == "feature"]
-        await db.sync(branch="feature")
-        saved = {session.id for session in await db.store.sessions(KEY)}
-        assert saved.issuperset(feature)
+        assert await db.known_range() == (1, 150)
 
 
 class TestListOutOfOrder:
@@ -700,7 +541,7 @@ class TestListOutOfOrder:
             db.suite.create(relative_id=number, status="SUCCESSFUL")
         db.suite.create(relative_id=7)
         assert len(await db.sync()) == 50
-        assert await db.covered() == []
+        assert await db.known_range() is None
         saved = {session.id for session in await db.store.sessions(KEY)}
         assert saved == {session["id"] for session in db.suite.sessions}
         make_due(db.path)
@@ -722,7 +563,7 @@ class TestListOutOfOrder:
         if fails:
             db.fake.inject(Fault.status(500))
         await db.sync(on_failure="collect")
-        assert await db.covered() == []
+        assert await db.known_range() is None
 
 
 class TestInterruption:
@@ -740,12 +581,12 @@ class TestInterruption:
         lowest = numbers[-1]
         assert numbers == list(range(130, lowest - 1, -1))
         assert lowest <= max(131 - 20 * page_count, 1)
-        assert await db.covered() == [(lowest + 1 if lowest > 1 else 1, 130)]
+        assert await db.known_range() == (lowest, 130)
         db.fake.requests.clear()
         assert await db.sync() == [133, 132, 131, *range(lowest - 1, 0, -1)]
         assert len(list_requests(db.fake)) <= 1 + -(-(lowest - 1) // 19)
         assert await db.is_complete()
-        assert await db.covered() == [(1, 133)]
+        assert await db.known_range() == (1, 133)
 
     async def test_invalid_name_fails_that_suite(self, db: SyncedSuite) -> None:
         create_finished(db.suite, 3)

@@ -1,0 +1,131 @@
+"""What the loop of a sync and the database's thread pass to each other: plain, frozen data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from attrs import evolve, frozen
+
+from ..models import CaseScope, Session, is_before
+from .known_range import Interval, KnownRange
+
+MAX_DETAILS = 100
+"""The default number of failing cases of a session whose `data` is read: each one costs a request."""
+
+_CASE_SCOPES: tuple[CaseScope | None, ...] = (None, "failed", "all")
+
+
+class SessionId(NamedTuple):
+    """The two ids of a session."""
+
+    relative_id: int
+    id: str
+
+
+@frozen(kw_only=True)
+class SyncScope:
+    """What a sync saves: the arguments of `SessionStore.sync`. Sessions without a date count as new."""
+
+    after: int = 0
+    since: datetime | None = None
+    cases: CaseScope | None = None
+    cases_branch: str | None = None
+    details: int = MAX_DETAILS
+
+    def includes(self, session: Session) -> bool:
+        """Whether a session of the list is in scope."""
+        return session.relative_id > self.after and not self.is_too_old(session)
+
+    def is_too_old(self, session: Session) -> bool:
+        """Whether a session was created before `since`."""
+        return is_before(session, self.since)
+
+    def limit(self, since: datetime | None) -> SyncScope:
+        """Return this scope without the sessions created before a time, if there is one."""
+        return self if since is None else evolve(self, since=max(since, self.since or since))
+
+    def is_within(self, other: SyncScope) -> bool:
+        """Whether a sync with the other scope saves everything that is in this one."""
+        return (
+            other.after <= self.after
+            and (other.since is None or (self.since is not None and other.since <= self.since))
+            and _CASE_SCOPES.index(self.cases) <= _CASE_SCOPES.index(other.cases)
+            and (self.cases is None or other.cases_branch in {None, self.cases_branch})
+            and (self.cases is None or self.details <= other.details)
+        )
+
+
+@frozen
+class CompleteSync:
+    """A sync that was complete, and left nothing to be checked: the digest of its first page, and its arguments."""
+
+    digest: bytes
+    scope: SyncScope
+
+
+@frozen(kw_only=True)
+class SuiteState:
+    """What the database knows of a suite when a sync begins.
+
+    Attributes:
+        highest: The highest `relative_id` of a session that is not deleted; 0 if there is none.
+        due: The unfinished sessions that are due for a check: first those whose last check is the longest ago.
+        complete: The last sync, if it was complete and nothing has changed since.
+    """
+
+    was_synced: bool
+    highest: int
+    known: KnownRange
+    due: Sequence[SessionId]
+    pruned_before: datetime | None
+    complete: CompleteSync | None
+
+
+@frozen(kw_only=True)
+class PageToSave:
+    """A page to be saved, and what it proves.
+
+    Attributes:
+        listed: All sessions that responses have listed since the page before, also those that are out of scope or were
+            read before: they are compared with the database. Empty for a session that was requested alone, and for a
+            list out of order.
+        proven: The range of `relative_id`s whose existing sessions are all listed.
+        read: The range of `relative_id`s that this read has saved completely, down to this page.
+        is_first: Whether it is the first page of the list.
+        is_repair: Whether this sync has already dropped the range of the suite. It never does so twice, or it might not
+            end.
+        checked: The range of `relative_id`s whose unfinished sessions were requested.
+        older_than: A time before which all sessions below `read` were created.
+    """
+
+    sessions: Sequence[Session]
+    listed: Sequence[Session] = ()
+    proven: Interval | None = None
+    read: Interval | None = None
+    is_first: bool = False
+    is_repair: bool = False
+    checked: Interval | None = None
+    older_than: datetime | None = None
+
+    @property
+    def top(self) -> int | None:
+        """For the first page of the list, the highest `relative_id` on it, 0 if it is empty; None for another page."""
+        return max((session.relative_id for session in self.listed), default=0) if self.is_first else None
+
+
+@frozen(kw_only=True)
+class SavedPage:
+    """What saving a page has changed, and the range that is known afterwards.
+
+    `unsaved` is the number of sessions that were not in the database, although they were in the range.
+    """
+
+    known: KnownRange
+    changed: tuple[Session, ...] = ()
+    is_contradiction: bool = False
+    is_recreated: bool = False
+    is_stale: bool = False
+    unsaved: int = 0
+    restored: int = 0

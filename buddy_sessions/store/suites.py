@@ -1,0 +1,179 @@
+"""The suites in the database: what is known of each, and their names."""
+# ruff: noqa: S608 - the only variable parts of the SQL are the constants of this module
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from attrs import evolve, frozen
+
+from ..models import Suite, SuiteKey
+from .exchange import CompleteSync, SyncScope
+from .file import DatabaseFile
+from .known_range import NOTHING_KNOWN, Interval, KnownRange
+from .rows import from_json, from_sql, time_to_sql, to_sql, to_time
+
+_OF_SUITE = "workspace = ? AND project = ? AND suite_id = ?"
+_COLUMNS = (
+    "is_synced",
+    "missing_since",
+    "deleted_at",
+    *("known_low", "known_high", "upper_low", "upper_high", "older_than"),
+    *("digest", "digest_scope"),
+    *("pruned_before", "cases_pruned_before"),
+)
+
+
+@frozen(kw_only=True)
+class SuiteRow:
+    """A row of `suite_rows`, without the names. The defaults are those of a suite that is not in the database."""
+
+    number: int | None = None
+    is_synced: bool = False
+    missing_since: datetime | None = None
+    deleted_at: datetime | None = None
+    known: KnownRange = NOTHING_KNOWN
+    complete: CompleteSync | None = None
+    pruned_before: datetime | None = None
+    cases_pruned_before: datetime | None = None
+
+    def values(self) -> tuple[object, ...]:
+        """Return the values of `_COLUMNS`."""
+        complete = self.complete
+        return (
+            self.is_synced,
+            time_to_sql(self.missing_since),
+            time_to_sql(self.deleted_at),
+            *(self.known.main or (None, None)),
+            *(self.known.upper or (None, None)),
+            time_to_sql(self.known.older_than),
+            None if complete is None else complete.digest,
+            None if complete is None else _scope_to_json(complete.scope),
+            time_to_sql(self.pruned_before),
+            time_to_sql(self.cases_pruned_before),
+        )
+
+
+def load_suite_row(file: DatabaseFile, key: SuiteKey) -> SuiteRow:
+    """Return the row of a suite."""
+    row = file.execute(f"SELECT number, {', '.join(_COLUMNS)} FROM suite_rows WHERE {_OF_SUITE}", key).fetchone()
+    if row is None:
+        return SuiteRow()
+    known = KnownRange(
+        main=_interval(row["known_low"], row["known_high"]),
+        upper=_interval(row["upper_low"], row["upper_high"]),
+        older_than=to_time(row["older_than"]),
+    )
+    return SuiteRow(
+        number=row["number"],
+        is_synced=bool(row["is_synced"]),
+        missing_since=to_time(row["missing_since"]),
+        deleted_at=to_time(row["deleted_at"]),
+        known=known,
+        complete=CompleteSync(row["digest"], _scope_from_json(row["digest_scope"])) if row["digest"] else None,
+        pruned_before=to_time(row["pruned_before"]),
+        cases_pruned_before=to_time(row["cases_pruned_before"]),
+    )
+
+
+def save_suite_row(file: DatabaseFile, key: SuiteKey, before: SuiteRow, after: SuiteRow) -> int:
+    """Save the row of a suite if it has changed. Return its number."""
+    if before.number is not None and after == before:
+        return before.number
+    sql = f"""
+        INSERT INTO suite_rows (workspace, project, suite_id, {", ".join(_COLUMNS)})
+        VALUES (?, ?, ?{", ?" * len(_COLUMNS)}) ON CONFLICT (workspace, project, suite_id) DO UPDATE
+        SET ({", ".join(_COLUMNS)}) = ({", ".join(f"excluded.{name}" for name in _COLUMNS)}) RETURNING number
+    """
+    number: int
+    (number,) = file.execute(sql, (*key, *after.values())).fetchone()
+    return number
+
+
+def mark_suite_missing(file: DatabaseFile, key: SuiteKey, now: datetime) -> None:
+    """Record that the server does not know a suite: it is missing, and deleted if an earlier sync found the same."""
+    with file.transaction():
+        suite = load_suite_row(file, key)
+        if suite.number is None or suite.deleted_at is not None or suite.missing_since == now:
+            return
+        if suite.missing_since is None:
+            after = evolve(suite, missing_since=now, complete=None)
+        else:
+            after = evolve(suite, deleted_at=suite.missing_since)
+        save_suite_row(file, key, suite, after)
+
+
+def mark_suite_found(file: DatabaseFile, key: SuiteKey) -> None:
+    """Record that the server knows a suite."""
+    with file.transaction():
+        suite = load_suite_row(file, key)
+        if suite.missing_since is not None:
+            save_suite_row(file, key, suite, evolve(suite, missing_since=None, deleted_at=None))
+
+
+def load_suites(file: DatabaseFile, *, with_deleted: bool = False) -> list[Suite]:
+    """Return the suites that were synced, sorted by their keys."""
+    columns = "workspace, project, suite_id, name, identifier, html_url"
+    condition = "is_synced" if with_deleted else "is_synced AND deleted_at IS NULL"
+    sql = f"SELECT {columns} FROM suite_rows WHERE {condition} ORDER BY 1, 2, 3"
+    return [
+        Suite(key=SuiteKey(*key), id=key[2], name=name, identifier=identifier, html_url=html_url)
+        for *key, name, identifier, html_url in (map(from_sql, row) for row in file.execute(sql))
+    ]
+
+
+def is_listed(file: DatabaseFile, workspace: str, project: str, now: datetime) -> bool:
+    """Return whether the suites of a project were listed within the last day. A time in the future does not count."""
+    sql = "SELECT listed_at FROM projects WHERE workspace = ? AND project = ?"
+    row = file.execute(sql, (workspace, project)).fetchone()
+    listed = None if row is None else to_time(row["listed_at"])
+    return listed is not None and timedelta() <= now - listed < timedelta(days=1)
+
+
+def save_names(
+    file: DatabaseFile, workspace: str, project: str, suites: Sequence[Suite], now: datetime
+) -> list[SuiteKey]:
+    """Save the names of the suites of a project, and when they were listed. Return the suites that were not listed.
+
+    These are suites that were synced, and are not deleted.
+    """
+    with file.transaction():
+        file.execute("INSERT OR REPLACE INTO projects VALUES (?, ?, ?)", (workspace, project, time_to_sql(now)))
+        file.execute_many(
+            """
+            INSERT INTO suite_rows (workspace, project, suite_id, name, identifier, html_url) VALUES (?, ?, ?, ?, ?, ?)
+            ON CONFLICT (workspace, project, suite_id) DO UPDATE
+            SET (name, identifier, html_url) = (excluded.name, excluded.identifier, excluded.html_url)
+            """,
+            [
+                tuple(map(to_sql, (workspace, project, suite.id, suite.name, suite.identifier, suite.html_url)))
+                for suite in suites
+            ],
+        )
+    listed = {suite.id for suite in suites}
+    sql = "SELECT suite_id FROM suite_rows WHERE workspace = ? AND project = ? AND is_synced AND deleted_at IS NULL"
+    saved = [from_sql(row["suite_id"]) for row in file.execute(sql, (workspace, project))]
+    return [SuiteKey(workspace, project, suite_id) for suite_id in saved if suite_id not in listed]
+
+
+def _interval(low: int | None, high: int | None) -> Interval | None:
+    return None if low is None or high is None else (low, high)
+
+
+def _scope_to_json(scope: SyncScope) -> str:
+    values = {
+        "after": scope.after,
+        "since": time_to_sql(scope.since),
+        "cases": scope.cases,
+        "cases_branch": scope.cases_branch,
+        "details": scope.details,
+    }
+    return json.dumps(values)
+
+
+def _scope_from_json(text: str) -> SyncScope:
+    values: dict[str, Any] = from_json(text)
+    return SyncScope(**{**values, "since": to_time(values["since"])})
