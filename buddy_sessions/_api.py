@@ -109,15 +109,19 @@ class Api:
         return (await self._transport.get(url, decode_case, max_body=MAX_LONG_BODY)).result()
 
     async def with_details(self, key: SuiteKey, session_id: str, case: TestCase) -> TestCase:
-        """Return a listed test case with its `data`; unchanged if it was deleted meanwhile, or cannot be requested."""
+        """Return a listed test case with its `data`.
+
+        It is unchanged if it was deleted meanwhile, cannot be requested, or if the response has another id or status.
+        """
         try:
             ids = validate_case(case)
         except ConfigError:  # a case without a group has no path
             return case
         try:
-            return await self.case(key, session_id, *ids)
+            found = await self.case(key, session_id, *ids)
         except NotFoundError:
             return case
+        return found if (found.id, found.status) == (case.id, case.status) else case
 
     def cases(
         self,
