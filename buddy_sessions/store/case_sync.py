@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from functools import partial
 
 import attrs
 
 from .._stats import Stats
 from .._workers import map_concurrently
-from ..errors import ConfigError, NotFoundError, ResponseError, UnstableListingError
-from ..models import CaseScope, Session, SuiteKey, TestCase, TestStatus
+from ..errors import BuddyError, ConfigError, NotFoundError, ResponseError, UnstableListingError
+from ..models import FAILING, CaseScope, Session, SuiteKey, TestCase, TestStatus
 from .cases import save_cases
 from .sync_run import SyncRun
 
@@ -20,8 +21,17 @@ MAX_FAILURES = 10
 _log = logging.getLogger("buddy_sessions")
 
 
+@attrs.frozen
+class _CaseList:
+    """The cases of a session with one status, up to an error."""
+
+    cases: list[TestCase]
+    is_verified: bool
+    error: BuddyError | None = None
+
+
 class CaseSync:
-    """Reads the cases of finished sessions that have changed since their cases were read."""
+    """Reads the cases of finished sessions."""
 
     def __init__(self, run: SyncRun, key: SuiteKey, scope: CaseScope, *, details: int) -> None:
         self.stats = Stats()
@@ -29,55 +39,58 @@ class CaseSync:
         self._key = key
         self._scope: CaseScope = scope
         self._details = details
-        self._failures = 0  # of sessions in a row
+        self._failed: list[
+            tuple[Session, list[TestCase]]
+        ] = []  # in a row, with the cases that were read; not saved yet
 
     async def read(self, sessions: Iterable[Session]) -> None:
         """Read and save the cases of sessions, each session in one transaction; log wrong responses for single ones."""
         await map_concurrently(self._read_session, sessions, limit=self._run.buddy.max_concurrency)
+        await self._save_failed()
 
     async def _read_session(self, session: Session) -> None:
         try:
-            await self._read_cases(session)
-            self._failures = 0
-        except (ResponseError, UnstableListingError) as error:
-            # Other sessions do not wait for one whose responses are always wrong, unless all are wrong.
-            self._failures += 1
-            if self._failures >= MAX_FAILURES:
-                raise
-            self.stats += Stats(verified=False)
-            message = "%s: session %r: its cases are not saved, and the next sync reads them again: %s"
-            _log.warning(message, self._key, session.id, error)
-
-    async def _read_cases(self, session: Session) -> None:
-        cases: list[TestCase] = []
-        is_verified = True
-        try:
-            for status in self._statuses(session):
-                paginator = self._run.buddy.cases(self._key, session, status=status)
-                try:
-                    cases += await paginator.collect()
-                finally:
-                    self.stats += attrs.evolve(paginator.stats, cases=0)  # they are counted once they are saved
-                is_verified = is_verified and paginator.stats.verified
-        except NotFoundError:
-            # The session was deleted, or the response is wrong: it is requested once more, by the next sync.
-            await self._save(session, None, is_verified=False)
-            return
+            lists = await map_concurrently(
+                partial(self._read_list, session), self._statuses(session), limit=len(FAILING)
+            )
         except ConfigError as error:
             _log.warning("%s: session %r: its cases are skipped: %s", self._key, session.id, error)
-            await self._save(session, None, is_verified=True)
+            await self._save(session, [], is_complete=False, is_verified=True)
             return
-        await self._add_details(session, cases)
-        unique = list({case.id: case for case in cases}.values())  # a case may have moved to another list meanwhile
-        if await self._save(session, unique, is_verified=is_verified):
-            self.stats += Stats(cases=len(unique))
+        cases = [case for each in lists for case in each.cases]
+        lost = await self._add_details(session, cases)
+        unique = list({(case.test_group_id, case.id): case for case in cases}.values())
+        failure = next((each.error for each in lists if each.error is not None), None)
+        if failure is not None:
+            # After a 404, the session was deleted, which is no fault.
+            level = logging.INFO if isinstance(failure, NotFoundError) else logging.WARNING
+            message = "%s: session %r: its cases are not saved completely, and the next sync reads them again: %s"
+            _log.log(level, message, self._key, session.id, failure)
+        if isinstance(failure, ResponseError | UnstableListingError):
+            # Other sessions do not wait for one whose responses are always wrong. But if all are wrong, the server is,
+            # and the sessions do not count as read.
+            self._failed.append((session, unique))
+            if len(self._failed) >= MAX_FAILURES:
+                raise failure
+            return
+        await self._save_failed()
+        # A case may have moved to another list meanwhile: then the lists are out of date.
+        is_verified = all(each.is_verified for each in lists) and len(unique) == len(cases) and not lost
+        await self._save(session, unique, is_complete=failure is None, is_verified=is_verified)
 
-    async def _save(self, session: Session, cases: list[TestCase] | None, *, is_verified: bool) -> bool:
-        """Save the cases of a session. Return whether that was still possible."""
-        is_saved = await self._run.call(save_cases, self._key, session, self._scope, cases, is_verified=is_verified)
-        if not is_saved:
-            _log.info("%s: session %r has changed meanwhile: the next sync reads its cases", self._key, session.id)
-        return is_saved
+    async def _read_list(self, session: Session, status: TestStatus | None) -> _CaseList:
+        """Read the cases of a session with one status; None for all cases."""
+        paginator = self._run.buddy.cases(self._key, session, status=status)
+        cases: list[TestCase] = []
+        failure: BuddyError | None = None
+        try:
+            async for case in paginator:
+                cases.append(case)  # noqa: PERF401 - after an error, those before it are kept
+        except (NotFoundError, ResponseError, UnstableListingError) as error:
+            failure = error
+        finally:
+            self.stats += attrs.evolve(paginator.stats, cases=0)  # they are counted once they are saved
+        return _CaseList(cases, paginator.stats.verified, failure)
 
     def _statuses(self, session: Session) -> list[TestStatus | None]:
         """Return the statuses whose cases are requested; None for all cases."""
@@ -86,21 +99,42 @@ class CaseSync:
         counts = {TestStatus.FAILED: session.failed_count, TestStatus.ERROR: session.error_count}
         return [status for status, count in counts.items() if count != 0]
 
-    async def _add_details(self, session: Session, cases: list[TestCase]) -> None:
-        """Replace failing cases by those with details."""
+    async def _add_details(self, session: Session, cases: list[TestCase]) -> int:
+        """Replace failing cases by those with details. Return the number of details that could not be read."""
+
+        async def read(index: int) -> bool:
+            """Read the details of a case. Return whether that was possible."""
+            listed = cases[index]
+            self.stats += Stats(requests=1)
+            try:
+                cases[index] = await self._run.buddy._with_details(self._key, session.id, listed)  # noqa: SLF001 - as `failures` does
+            except ResponseError as error:
+                _log.debug("%s: session %r: case %r: %s", self._key, session.id, listed.id, error)
+            return cases[index] is not listed
+
         # The API has no path for a case without a group.
         failing = [index for index, case in enumerate(cases) if case.is_failing and case.test_group_id]
-        lost = 0
-        for index in failing[: self._details]:
-            self.stats += Stats(requests=1)
-            details = await self._run.buddy._with_details(  # noqa: SLF001 - as `failures` does
-                self._key, session.id, cases[index]
-            )
-            if details is cases[index] or details.id != cases[index].id:
-                lost += 1
-            else:
-                cases[index] = details
+        found = await map_concurrently(read, failing[: self._details], limit=self._run.buddy.max_concurrency)
+        lost = found.count(False)
         if lost:
-            _log.warning(
-                "%s: session %r: %d failing cases were not found, and have no details", self._key, session.id, lost
-            )
+            message = "%s: session %r: the details of %d failing cases cannot be read: the next sync reads them again"
+            _log.warning(message, self._key, session.id, lost)
+        return lost
+
+    async def _save_failed(self) -> None:
+        """Save what was read of the sessions that failed in a row."""
+        failed, self._failed = self._failed, []
+        for session, cases in failed:
+            await self._save(session, cases, is_complete=False, is_verified=False)
+
+    async def _save(self, session: Session, cases: list[TestCase], *, is_complete: bool, is_verified: bool) -> None:
+        """Save the cases of a session, and count them, unless it has changed."""
+        if await self._run.call(
+            save_cases,
+            *(self._key, session, self._scope, cases),
+            is_complete=is_complete,
+            is_verified=is_verified,
+        ):
+            self.stats += Stats(cases=len(cases))
+        else:
+            _log.info("%s: session %r has changed meanwhile: the next sync reads its cases", self._key, session.id)

@@ -1,4 +1,4 @@
-"""The SQL of the test cases of a store. Each function that writes is one transaction.
+"""The SQL of the test cases of a store. Each function that saves cases is one transaction.
 
 The saved cases of a session belong to its saved state: when a session changes, its cases are deleted, and read again by
 the next sync that saves cases.
@@ -7,11 +7,14 @@ the next sync that saves cases.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from itertools import groupby, islice
-from operator import itemgetter
+from itertools import islice
 
+from attrs import evolve
+
+from .._decoding.converter import case_from_dict
 from ..models import CaseScope, Session, SuiteKey, TestCase, TestKey, TestRun, TestStatus, is_before
 from .exchange import SyncScope
 from .file import DatabaseFile
@@ -20,20 +23,19 @@ from .rows import (
     Members,
     StoredId,
     branch_parameters,
-    to_case,
-    to_case_ids,
+    from_sql,
     to_session,
     to_sql,
-    to_test_row,
 )
-from .schema import CASE_COLUMNS, CASES, FIELDS
+from .schema import CASE_COLUMNS, CASES, FIELDS, IS_TEST
 from .suites import load_suite_row
 
-MAX_READS = 2
-"""The number of times that the cases of a session are read if their number is not the one that the session counts."""
+MAX_READS = 4
+"""The number of syncs that read the cases of a session if something is in doubt: the first one, and the next three."""
 
-_COLUMNS = ", ".join("member" if name == "created_by" else f"sessions.{name}" for name in FIELDS)
-_CASE_COLUMNS = ", ".join(CASE_COLUMNS.values())
+_COLUMNS = ", ".join(
+    "members.member AS created_by" if name == "created_by" else f"sessions.{name} AS {name}" for name in FIELDS
+)
 _SUITE = "suites.workspace = ? AND suites.project = ? AND suites.suite_id = ?"
 _SESSIONS = """
     suite_rows AS suites JOIN session_rows AS sessions ON sessions.suite = suites.number
@@ -41,23 +43,30 @@ _SESSIONS = """
     LEFT JOIN case_reads ON case_reads.session = sessions.number
 """
 _IS_LIVE = "sessions.deleted_at IS NULL AND sessions.missing_since IS NULL"
-_CASES = f"SELECT {_CASE_COLUMNS} FROM {CASES} WHERE {_SUITE} AND sessions.id = ?"
+_CASES = f"""
+    SELECT {", ".join(f"{value} AS {name}" for name, value in CASE_COLUMNS.items())} FROM {CASES}
+    WHERE {_SUITE} AND sessions.id = ?
+"""
+_IN_ORDER = "ORDER BY each.position"
 
 
-def load_pending(file: DatabaseFile, key: SuiteKey, scope: SyncScope) -> list[Session]:
-    """Return the finished sessions in scope whose cases were not read since they last changed, newest first."""
+def load_pending(file: DatabaseFile, key: SuiteKey, scope: SyncScope, *, full: bool = False) -> list[Session]:
+    """Return the finished sessions in scope whose cases are to be read, newest first.
+
+    These are the sessions whose cases were not read since they last changed, and, up to `MAX_READS` times, those whose
+    cases are in doubt. With `full`, all sessions.
+    """
     sql = f"""
         SELECT {_COLUMNS} FROM {_SESSIONS} WHERE {_SUITE} AND {_IS_LIVE} AND relative_id > ?
         AND {OF_BRANCH}
-        AND (last_scope IS NULL OR (last_scope = 'failed' AND ? = 'all')
-             OR (is_verified = 0 AND last_scope = ? AND reads < {MAX_READS}))
+        AND (? OR last_scope IS NULL OR (last_scope = 'failed' AND ? = 'all')
+             OR (NOT is_verified AND (last_scope = ? OR scope IS NULL) AND reads < {MAX_READS}))
         ORDER BY relative_id DESC
     """
-    members: Members = {}
-    rows = file.execute(sql, (*key, scope.after, *branch_parameters(scope.cases_branch), scope.cases, scope.cases))
-    sessions = [to_session(row, members) for row in rows]
+    branch = branch_parameters(scope.cases_branch)
+    rows = file.execute(sql, (*key, scope.after, *branch, full, scope.cases, scope.cases))
     scope = scope.limit(_load_floor(file, key))
-    return [session for session in sessions if session.is_finished and scope.includes(session)]
+    return [session for session in _to_sessions(rows) if session.is_finished and scope.includes(session)]
 
 
 def save_cases(
@@ -65,50 +74,90 @@ def save_cases(
     key: SuiteKey,
     session: Session,
     scope: CaseScope,
-    cases: Sequence[TestCase] | None,
+    cases: Sequence[TestCase],
     *,
+    is_complete: bool,
     is_verified: bool,
 ) -> bool:
     """Save the cases of a session, unless it was changed or pruned meanwhile. Return whether they were saved.
 
-    `cases` is None if they cannot be read: then those from before are kept. They are read again if not `is_verified`.
+    They are read again if not `is_verified`. Then the cases from before that are not among them stay, also if not all
+    pages were read (`is_complete`). No `data` is lost.
     """
     with file.transaction():
-        sql = f"SELECT {_COLUMNS}, sessions.suite, sessions.number FROM {_SESSIONS} WHERE {_SUITE} AND sessions.id = ?"
+        sql = f"""
+            SELECT {_COLUMNS}, sessions.suite, sessions.number, scope, last_scope, is_verified, reads
+            FROM {_SESSIONS} WHERE {_SUITE} AND sessions.id = ?
+        """
         row = file.execute(sql, (*key, to_sql(session.id))).fetchone()
-        if row is None or to_session(row[:-2], {}) != session or is_before(session, _load_floor(file, key)):
+        if row is None or [*_to_sessions([row])] != [session] or is_before(session, _load_floor(file, key)):
             return False
-        suite, number = row[-2:]
-        if cases is not None:
-            _delete_cases(file, number)
-            _insert_cases(file, suite, number, session, cases)
-        file.execute(
-            """
-            INSERT INTO case_reads VALUES (?, ?, ?, ?, 1) ON CONFLICT (session) DO UPDATE SET
-            (scope, last_scope, is_verified, reads) = (coalesce(excluded.scope, scope), excluded.last_scope,
-            excluded.is_verified, iif(last_scope = excluded.last_scope, reads + 1, 1))
-            """,
-            (number, None if cases is None else scope, scope, is_verified),
-        )
+        # The failing cases alone do not replace all cases.
+        is_narrower = row["scope"] == "all" and scope == "failed"
+        if row["last_scope"] is not None:
+            before = load_cases(file, key, session.id)
+            cases = _merge(before, cases, keep=is_narrower or not is_verified)
+            _delete_cases(file, row["number"])
+        _insert_cases(file, row["suite"], row["number"], cases)
+        if not is_narrower:
+            _save_read(file, row, scope, is_complete=is_complete, is_verified=is_verified)
     return True
 
 
-def _insert_cases(file: DatabaseFile, suite: int, number: int, session: Session, cases: Sequence[TestCase]) -> None:
+def _save_read(file: DatabaseFile, row: sqlite3.Row, scope: CaseScope, *, is_complete: bool, is_verified: bool) -> None:
+    """Save that the cases of a session were read. The row has its numbers, and what was saved of the last read."""
+    is_again = row["is_verified"] == 0 and row["last_scope"] in (scope, "all")
+    last_scope = "all" if is_again and not is_complete and row["last_scope"] == "all" else scope
+    file.execute(
+        "INSERT OR REPLACE INTO case_reads (session, scope, last_scope, is_verified, reads) VALUES (?, ?, ?, ?, ?)",
+        (
+            *(row["number"], scope if is_complete else row["scope"], last_scope),
+            *(is_verified, row["reads"] + 1 if is_again else 1),
+        ),
+    )
+    if not is_verified:  # the next sync reads them again, also if it finds the same first page
+        file.execute("UPDATE suite_rows SET digest = NULL, digest_scope = NULL WHERE number = ?", (row["suite"],))
+
+
+def _merge(before: Sequence[TestCase], cases: Sequence[TestCase], *, keep: bool) -> list[TestCase]:
+    """Return the cases of a new read with the `data` of the read before, and, with `keep`, its other cases."""
+    known = {(case.test_group_id, case.id): case for case in before}
+    merged: list[TestCase] = []
+    for case in cases:
+        old = known.pop((case.test_group_id, case.id), case)
+        is_lost = case.data is None and old.status == case.status
+        merged.append(evolve(case, data=old.data) if is_lost else case)
+    return merged + list(known.values()) if keep else merged
+
+
+def _insert_cases(file: DatabaseFile, suite: int, session: int, cases: Sequence[TestCase]) -> None:
     """Insert the cases of a session, and what is not saved yet of their tests and groups."""
-    tests = [to_test_row(suite, session, case) for case in cases]
-    groups = {group: place for place, group in enumerate({case.test_group_id: None for case in cases})}
-    group_rows = [(number, place, to_sql(group)) for group, place in groups.items()]
-    file.execute_many("INSERT INTO case_groups VALUES (?, ?, ?)", group_rows)
-    columns = "digest, suite, name, classname, test_group_name, id, has_markers, url, html_url"
-    file.execute_many(f"INSERT INTO tests ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", tests)
+    groups = {group: number for number, group in enumerate({case.test_group_id: None for case in cases})}
     file.execute_many(
-        "INSERT INTO case_rows VALUES (?, (SELECT number FROM tests WHERE digest = ?), ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO case_groups VALUES (?, ?, ?)",
+        [(session, number, to_sql(group)) for group, number in groups.items()],
+    )
+    ids = [to_sql(case.id) for case in cases]
+    tests = [(suite, to_sql(case.name), to_sql(case.classname), to_sql(case.test_group_name)) for case in cases]
+    file.execute_many(
+        """
+        INSERT INTO tests (suite, name, classname, test_group_name, id) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+        """,
+        [(*test, id_) for test, id_ in zip(tests, ids, strict=True)],
+    )
+    file.execute_many(
+        f"""
+        INSERT INTO case_rows (session, position, status, time, id, test_group, url, html_url, data, test)
+        SELECT ?, ?, ?, ?, nullif(?, id), ?, ?, ?, ?, number FROM tests WHERE suite = ? AND {IS_TEST}
+        """,
         [
             (
-                *(number, digest, position, None if case.status == TestStatus.PASSED else to_sql(case.status.value)),
-                *(case.time, *to_case_ids(case)[:2], groups[case.test_group_id], to_sql(case.data)),
+                *(session, position, None if case.status == TestStatus.PASSED else to_sql(case.status.value)),
+                *(case.time, id_, groups[case.test_group_id]),
+                *((to_sql(case.url), to_sql(case.html_url)) if case.is_failing else (None, None)),
+                *(to_sql(case.data), *test),
             )
-            for position, (case, (digest, *_)) in enumerate(zip(cases, tests, strict=True))
+            for position, (case, id_, test) in enumerate(zip(cases, ids, tests, strict=True))
         ],
     )
 
@@ -127,6 +176,15 @@ def forget_cases(file: DatabaseFile, suite: int, session_ids: Iterable[StoredId]
             _delete_cases(file, session)
 
 
+def forget_unused_tests(file: DatabaseFile, suite: int) -> None:
+    """Delete the names of the tests of a suite of which no case is saved. Called in the transaction that prunes it."""
+    used = """
+        SELECT case_rows.test FROM session_rows JOIN case_rows ON case_rows.session = session_rows.number
+        WHERE session_rows.suite = ?
+    """
+    file.execute(f"DELETE FROM tests WHERE suite = ? AND number NOT IN ({used})", (suite, suite))
+
+
 def _load_floor(file: DatabaseFile, key: SuiteKey) -> datetime | None:
     """Return the time before which the cases of a suite were pruned; None if they were not."""
     return load_suite_row(file, key).cases_pruned_before
@@ -134,8 +192,7 @@ def _load_floor(file: DatabaseFile, key: SuiteKey) -> datetime | None:
 
 def load_cases(file: DatabaseFile, key: SuiteKey, session_id: str) -> list[TestCase]:
     """Return the saved cases of a session, in the order of the API."""
-    rows = file.execute(f"{_CASES} ORDER BY each.position", (*key, to_sql(session_id)))
-    return [to_case(row) for row in rows]
+    return [_to_case(row) for row in file.execute(f"{_CASES} {_IN_ORDER}", (*key, to_sql(session_id)))]
 
 
 def load_runs(
@@ -147,14 +204,12 @@ def load_runs(
         WHERE {_SUITE} AND {_IS_LIVE} AND (scope = 'all' OR (scope = 'failed' AND ? = 'failed'))
         AND {OF_BRANCH} AND relative_id <= coalesce(?, relative_id) ORDER BY relative_id DESC
     """
-    members: Members = {}
-    rows = file.execute(sql, (*key, scope, *branch_parameters(branch), up_to))
-    saved = (to_session(row, members) for row in rows)
+    saved = _to_sessions(file.execute(sql, (*key, scope, *branch_parameters(branch), up_to)))
     sessions = [*islice((session for session in saved if session.has_verdict), last)]
     status = "AND each.status IN ('FAILED', 'ERROR')" if scope == "failed" else ""
-    sql = f"{_CASES} {status} ORDER BY each.position"
+    sql = f"{_CASES} {status} {_IN_ORDER}"
     return [
-        TestRun(session, tuple(to_case(row) for row in file.execute(sql, (*key, to_sql(session.id)))))
+        TestRun(session, tuple(_to_case(row) for row in file.execute(sql, (*key, to_sql(session.id)))))
         for session in reversed(sessions)
     ]
 
@@ -162,15 +217,26 @@ def load_runs(
 def load_history(file: DatabaseFile, key: SuiteKey, test: TestKey, *, branch: str | None) -> list[TestRun]:
     """Return the sessions that contain a test, each with the cases of this test only, newest first."""
     sql = f"""
-        SELECT {_COLUMNS}, {_CASE_COLUMNS} FROM {CASES} LEFT JOIN members ON members.number = sessions.created_by
-        WHERE {_SUITE} AND {_IS_LIVE}
-        AND tests.name = ? AND tests.classname IS ? AND tests.test_group_name IS ? AND {OF_BRANCH}
-        ORDER BY sessions.relative_id DESC, each.position
+        SELECT {_COLUMNS} FROM {_SESSIONS} JOIN tests ON tests.suite = suites.number AND {IS_TEST}
+        WHERE {_SUITE} AND {_IS_LIVE} AND {OF_BRANCH}
+        AND EXISTS (SELECT 1 FROM case_rows WHERE session = sessions.number AND test = tests.number)
+        ORDER BY relative_id DESC
     """
-    parameters = (*key, to_sql(test.name), to_sql(test.classname), to_sql(test.group), *branch_parameters(branch))
-    rows = file.execute(sql, parameters)
-    members: Members = {}
+    names = (to_sql(test.name), to_sql(test.classname), to_sql(test.group))
+    sessions = list(_to_sessions(file.execute(sql, (*names, *key, *branch_parameters(branch)))))
+    sql = f"{_CASES} AND {IS_TEST} {_IN_ORDER}"
     return [
-        TestRun(to_session(session, members), tuple(to_case(row[len(FIELDS) :]) for row in group))
-        for session, group in groupby(rows, key=itemgetter(slice(len(FIELDS))))
+        TestRun(session, tuple(_to_case(row) for row in file.execute(sql, (*key, to_sql(session.id), *names))))
+        for session in sessions
     ]
+
+
+def _to_sessions(rows: Iterable[sqlite3.Row]) -> Iterator[Session]:
+    """Iterate over the sessions of rows that contain `_COLUMNS`. Raise `DecodeError` for an invalid value."""
+    members: Members = {}
+    return (to_session([row[name] for name in FIELDS], members) for row in rows)
+
+
+def _to_case(row: sqlite3.Row) -> TestCase:
+    """Return the test case of a row. Raise `DecodeError` for an invalid value."""
+    return case_from_dict({name: from_sql(row[name]) for name in CASE_COLUMNS})

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from attrs import evolve
 
 from ..models import SuiteKey
+from .cases import forget_unused_tests
 from .file import BUSY_TIMEOUT, DatabaseFile
 from .rows import time_to_prefix, to_time
 from .sessions import load_newest_verdict
@@ -59,6 +60,8 @@ def prune_suite(file: DatabaseFile, key: SuiteKey, before: datetime, *, cases_on
             if count:
                 pruned_before = max(before, suite.pruned_before or before)
                 save_suite_row(file, key, suite, evolve(suite, pruned_before=pruned_before))
+        if count and suite.number is not None:
+            forget_unused_tests(file, suite.number)
     return count
 
 

@@ -1,32 +1,28 @@
-"""Sessions and test cases as rows of the database."""
+"""Sessions as rows of the database, and values as they are stored."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cache
-from hashlib import blake2b
 from operator import attrgetter
 from typing import Any, TypeVar
 
-from .._decoding.converter import case_from_dict, session_from_dict, to_dict
+from .._decoding.converter import session_from_dict, to_dict
 from .._decoding.hooks import unstructure_time
 from ..errors import DecodeError
-from ..models import Member, Session, TestCase
-from .schema import CASE_COLUMNS, FIELD_TYPES, FIELDS, MARKERS
+from ..models import Member, Session
+from .schema import FIELD_TYPES, FIELDS
 
 _T = TypeVar("_T")
 _Text = TypeVar("_Text", bound=str | None)
 
 _get_fields = attrgetter(*FIELDS)
 
-_HEX = re.compile("([0-9a-f]{2})+")
-
 Row = tuple[Any, ...]
-"""The values of a session or a test case as they are stored, in the order of the columns."""
+"""The values of a session as they are stored, in the order of the columns."""
 
 OF_BRANCH = "(? IS NULL OR (ref_type = 'BRANCH' AND ref_name = ?))"
 """The condition for sessions of a branch, or all sessions if it is null. Its parameters are `branch_parameters`."""
@@ -59,32 +55,6 @@ def to_session(row: Sequence[Any], members: Members) -> Session:
     session = session_from_dict(fields)
     members[text] = session.created_by
     return session
-
-
-def to_test_row(suite: int, session: Session, case: TestCase) -> Row:
-    """Return the row of `tests` of a case, without the number: what it has in common with other sessions."""
-    values = (session.url, session.html_url, case.id, case.test_group_id)
-    markers = [(marker, value or "") for marker, value in zip(MARKERS, values, strict=True)]
-    urls = [to_sql(case.url), to_sql(case.html_url)]
-    patterns = [_replace(url, [(value, marker) for marker, value in markers]) for url in (case.url, case.html_url)]
-    has_markers = [_replace(pattern, markers) for pattern in patterns] == urls
-    *_, id_ = to_case_ids(case)
-    texts = map(to_sql, (case.name, case.classname, case.test_group_name))
-    row = (suite, *texts, id_, has_markers, *(patterns if has_markers else urls))
-    return (blake2b(repr(row).encode(errors="surrogatepass"), digest_size=16).digest(), *row)
-
-
-def to_case_ids(case: TestCase) -> tuple[bytes | None, StoredId | None, StoredId | None]:
-    """Return the id of a case as it is stored: as hexadecimal digits, as text, or with the test, whose name it has."""
-    if _HEX.fullmatch(case.id):
-        return bytes.fromhex(case.id), None, None
-    text = to_sql(case.id)
-    return (None, None, text) if case.name in case.id else (None, text, None)
-
-
-def to_case(row: Sequence[Any]) -> TestCase:
-    """Return the test case of a row. Raise `DecodeError` for an invalid value."""
-    return case_from_dict(dict(zip(CASE_COLUMNS, map(from_sql, row), strict=True)))
 
 
 def to_sql(text: _Text) -> _Text | bytes:
@@ -126,14 +96,6 @@ def time_to_sql(time: datetime | None) -> str | None:
 def time_to_prefix(time: datetime) -> str:
     """Return a time in whole seconds as a text that sorts before each stored time that is not earlier."""
     return time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds")
-
-
-def _replace(url: str | None, pairs: Sequence[tuple[str, str]]) -> str | None:
-    """Return a URL with the second text of each pair in place of the first one, as the view `cases` does."""
-    for old, new in pairs:
-        if url and old:
-            url = url.replace(old, new)
-    return url
 
 
 def _convert(function: Callable[[Any], _T], value: Any) -> _T:

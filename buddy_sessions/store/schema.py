@@ -26,39 +26,43 @@ _COLUMNS = ", ".join(
     for field in attrs.fields(Session)
 )
 
-# The SQL of views uses only functions that DuckDB has, too: it reads a view by executing its SQL itself.
-_CASE_ID = "coalesce(tests.id, each.text_id, lower(hex(each.id)))"
+# The SQL of views uses only functions that DuckDB has, too: it reads a view by executing its SQL itself. It reads all
+# values as text, so `typeof` is no help there.
+_CASE_ID = "coalesce(each.id, tests.id)"
 
-MARKERS = {
-    "{url}": "sessions.url",
-    "{html_url}": "sessions.html_url",
-    "{id}": _CASE_ID,
-    "{test_group_id}": "case_groups.id",
-}
-"""The placeholders in the URLs of a test for the values that differ, and the SQL of these values."""
+_UNRESERVED = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-._~"
+"""The characters of an id that are not encoded in a URL."""
 
-
-def _url(column: str) -> str:
-    """Return the SQL of a URL: with the values in place of the markers."""
-    url = column
-    for marker, value in MARKERS.items():
-        url = f"replace({url}, '{marker}', coalesce({value}, ''))"
-    return f"CASE WHEN tests.has_markers THEN {url} ELSE {column} END"
-
+# A URL of the session that is a blob, which has a lone surrogate, is not equal to any text.
+_CASE_URL = f"""
+    CASE WHEN each.status IN ('FAILED', 'ERROR') THEN each.url
+    WHEN trim({_CASE_ID} || case_groups.id, '{_UNRESERVED}') = '' AND sessions.url = CAST(sessions.url AS TEXT)
+    THEN sessions.url || '/test-groups/' || case_groups.id || '/cases/' || {_CASE_ID} END
+"""
 
 CASE_COLUMNS = {
     "id": _CASE_ID,
     "name": "tests.name",
     "status": "coalesce(each.status, 'PASSED')",
-    "url": _url("tests.url"),
-    "html_url": _url("tests.html_url"),
+    "url": _CASE_URL,
+    "html_url": "CASE WHEN each.status IN ('FAILED', 'ERROR') THEN each.html_url ELSE sessions.html_url END",
     "test_group_name": "tests.test_group_name",
     "test_group_id": "case_groups.id",
     "classname": "tests.classname",
     "time": "each.time",
     "data": "each.data",
 }
-"""The fields of a test case, as SQL for the tables of `CASES`."""
+"""The fields of a test case, as SQL for the tables of `CASES`.
+
+The URLs are those of the API for a failing case. For another one, they follow from its session and its ids. `url` is
+null if an id has characters that are encoded in a URL.
+"""
+
+IS_TEST = """
+    tests.name = ? AND ifnull(tests.classname, 0) = ifnull(?, 0)
+    AND ifnull(tests.test_group_name, 0) = ifnull(?, 0)
+"""
+"""The condition for a test of a suite. Its parameters are the name, the class and the group."""
 
 CASES = """
     suite_rows AS suites JOIN session_rows AS sessions ON sessions.suite = suites.number
@@ -133,21 +137,22 @@ SCHEMA = (
         {", ".join(f"{value} AS {name}" for name, value in CASE_COLUMNS.items())}
     FROM {CASES}
     """,
-    # Internal: what the cases of a test have in common in all sessions, each once; `digest` is of all other columns.
-    # Whether the URLs have markers in place of what differs. `id` is null if the cases have ids of their own.
+    # Internal: the tests of a suite, each once. `id` is that of its first case.
     """
     CREATE TABLE tests (
-        number INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, suite INTEGER NOT NULL, name TEXT NOT NULL,
-        classname TEXT, test_group_name TEXT, id TEXT, has_markers INTEGER NOT NULL, url TEXT, html_url TEXT
+        number INTEGER PRIMARY KEY, suite INTEGER NOT NULL, name TEXT NOT NULL, classname TEXT, test_group_name TEXT,
+        id TEXT NOT NULL
     )
     """,
-    "CREATE INDEX tests_name ON tests (suite, name)",
-    # Internal: what differs. `position` is the place in the list of the session; `status` is null for PASSED; `id` is
-    # one of hexadecimal digits. `time` has no type for the same reason as `duration`.
+    # A number differs from every text; two nulls would not be equal.
+    "CREATE UNIQUE INDEX tests_key ON tests (suite, name, ifnull(classname, 0), ifnull(test_group_name, 0))",
+    # Internal: the result of a test in a session. `position` is the place in the list of the session; `status` is null
+    # for PASSED, `id` if it is the one in `tests`; the URLs are null unless the case fails. `time` has no type for the
+    # same reason as `duration`.
     """
     CREATE TABLE case_rows (
-        session INTEGER, test INTEGER, position INTEGER, status TEXT, time, id BLOB, text_id TEXT, test_group INTEGER,
-        data TEXT,
+        session INTEGER, test INTEGER, position INTEGER, status TEXT, time, id TEXT, test_group INTEGER,
+        url TEXT, html_url TEXT, data TEXT,
         PRIMARY KEY (session, test, position)
     ) WITHOUT ROWID
     """,
@@ -155,9 +160,9 @@ SCHEMA = (
     """
     CREATE TABLE case_groups (session INTEGER, number INTEGER, id TEXT, PRIMARY KEY (session, number)) WITHOUT ROWID
     """,
-    # Internal: the sessions whose cases were read since they last changed: the scope (failed or all) of the cases that
-    # are saved, null if there are none; the scope that was read last; whether the number of cases was the one that the
-    # session counts; and how often they were read in this scope.
+    # Internal: the sessions whose cases were read since they last changed: the scope (failed or all) in which they were
+    # read completely, null if they were not; the scope of the last read; whether nothing was in doubt; and how often
+    # they were read in that scope.
     """
     CREATE TABLE case_reads (
         session INTEGER PRIMARY KEY, scope TEXT, last_scope TEXT NOT NULL, is_verified INTEGER NOT NULL,
@@ -170,7 +175,7 @@ SCHEMA = (
     """
     INSERT INTO sqlite_stat1 VALUES
         ('suite_rows', 'sqlite_autoindex_suite_rows_1', '10 10 5 1'),
-        ('tests', 'tests_name', '100000 10000 1'),
+        ('tests', 'tests_key', '100000 10000 1 1 1'),
         ('case_rows', 'case_rows', '10000000 400 1 1')
     """,
     "ANALYZE sqlite_master",

@@ -132,14 +132,18 @@ class SessionStore:
                 the same exception as for `after`.
             cases: "failed" also saves the test cases that failed or ended with an error, of every finished session that
                 has any; "all" saves all cases. A session costs one request for each 100 cases, and those of
-                `details`. Its cases are read once. When the session changes, they are deleted, and read again.
-            cases_branch: Only the cases of sessions of this branch are read; None for all. All sessions are saved.
+                `details`. Its cases are read once. When the session changes, they are deleted, and read again. If
+                something is in doubt (a list is shorter than the session counts, or a response is 404 or wrong), the
+                next three syncs read them again, then only one with `full`.
+            cases_branch: Only the test cases of sessions of this branch; None for all. Sessions of all branches are
+                synced.
             details: The maximum number of failing cases of a session whose `data` and `failure` are read, with one
                 request each. `case.has_details` is False for the others. Sessions whose cases are saved keep theirs.
             keep: Delete the sessions of these suites that were created longer ago, as `prune` does, and read no page
                 of them; None to keep all.
-            full: Whether to read every page again, except what was pruned. Sessions that were not saved, or were
-                marked as missing or deleted, are corrected, logged, and counted in `stats.repaired`.
+            full: Whether to read every page again, except what was pruned, and with `cases` all test cases. Sessions
+                that were not saved, or were marked as missing or deleted, are corrected, logged, and counted in
+                `stats.repaired`.
             concurrency: The number of suites to read at once (default: twice the client's `max_concurrency`, so that
                 requests are sent while other suites are saved).
             on_failure: As in `BuddyClient.harvest`.

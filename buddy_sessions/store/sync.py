@@ -224,7 +224,7 @@ class SuiteSync:
         """Read the cases that the database lacks. Return whether none remain."""
         if self._case_sync is None:
             return True
-        pending = await self._run.call(load_pending, self._key, scope)
+        pending = await self._run.call(load_pending, self._key, scope, full=self._full)
         if pending:
             await self._case_sync.read(pending)
             pending = await self._run.call(load_pending, self._key, scope)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from importlib import resources
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import attrs
 import pytest
-from buddy_sessions.store.messages import PageToSave
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from buddy_sessions import (
@@ -32,10 +33,9 @@ from buddy_sessions import (
 )
 from buddy_sessions._decoding.converter import case_from_dict
 from buddy_sessions.models import CaseScope
-from buddy_sessions.store.cases import load_cases, save_cases
+from buddy_sessions.store.cases import load_cases, load_history, save_cases
 from buddy_sessions.store.file import DatabaseFile
 from buddy_sessions.store.pages import save_page
-from buddy_sessions.store.schema import MARKERS
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
 from helpers.stores import KEY, OTHER_KEY, SyncedSuite, query
 
@@ -74,6 +74,16 @@ def nothing(_: SyncedSuite) -> None:
 def finish_with_more_cases(db: SyncedSuite) -> None:
     db.suite.add_cases(oldest(db), cases("PASSED"))
     db.suite.finish(oldest(db))
+
+
+def restore(db: SyncedSuite) -> None:
+    """Let the server respond again as it should."""
+    db.fake.on_request = None
+
+
+def break_responses(db: SyncedSuite, pattern: str, fault: Fault) -> None:
+    """Let all responses to a path be wrong."""
+    on_requests(db, pattern, lambda: db.fake.inject(fault))
 
 
 def on_requests(db: SyncedSuite, pattern: str, action: Callable[[], object]) -> None:
@@ -117,6 +127,7 @@ class Sync(NamedTuple):
     scope: CaseScope | None
     requests: list[str]
     saved: int | None
+    full: bool = False
 
 
 TWO_FAILED = ["cases?FAILED", "details", "details"]
@@ -143,39 +154,58 @@ SYNCS = {
         Sync(finish_with_more_cases, None, [], None),
         Sync(nothing, "failed", ONE_FAILED, 1),
     ],
-    "list is shorter than the count: it is read twice": [
+    "list is shorter than the count: the next three syncs read it again": [
         Sync(created("FAILED", tests_count=3, failed_count=2), "failed", ["cases?FAILED", *ONE_FAILED], 1),
-        Sync(nothing, "failed", ["cases?FAILED", *ONE_FAILED], 1),
+        *[Sync(nothing, "failed", ["cases?FAILED", *ONE_FAILED], 1)] * 3,
+        *[Sync(nothing, "failed", [], 1)] * 2,
+        Sync(nothing, "failed", ["cases?FAILED", *ONE_FAILED], 1, full=True),
         Sync(nothing, "failed", [], 1),
     ],
     "session has no counts": [
         Sync(created("FAILED", failed_count=None, error_count=None), "failed", ["cases?ERROR", *ONE_FAILED], 1),
-        Sync(nothing, "failed", ["cases?ERROR", *ONE_FAILED], 1),
+        *[Sync(nothing, "failed", ["cases?ERROR", *ONE_FAILED], 1)] * 3,
         Sync(nothing, "failed", [], 1),
     ],
     "all cases are not replaced by the failed ones": [
         Sync(created("PASSED", "FAILED", tests_count=3), "all", ["cases", "cases", "details"], 2),
         Sync(nothing, "failed", [], 2),
-        Sync(nothing, "all", ["cases", "cases", "details"], 2),
+        Sync(nothing, "failed", ONE_FAILED, 2, full=True),
+        *[Sync(nothing, "all", ["cases", "cases", "details"], 2)] * 3,
         Sync(nothing, "all", [], 2),
     ],
-    "cases cannot be read: those from before are kept, and requested once more": [
+    "a full sync reads everything again": [
+        Sync(created("PASSED", "FAILED"), "all", ["cases", "details"], 2),
+        Sync(nothing, "all", [], 2),
+        Sync(nothing, "all", ["cases", "details"], 2, full=True),
+        Sync(nothing, "all", [], 2),
+    ],
+    "cases cannot be read: those from before are kept": [
         Sync(created("FAILED", "PASSED"), "failed", ONE_FAILED, 1),
-        Sync(lambda db: on_requests(db, "/cases$", lambda: db.fake.inject(Fault.status(404))), "all", ["cases"], 1),
-        Sync(nothing, "all", ["cases"], 1),
+        Sync(lambda db: break_responses(db, "/cases$", Fault.status(404)), "all", ["cases"], 1),
+        *[Sync(nothing, "all", ["cases"], 1)] * 3,
         Sync(nothing, "all", [], 1),
+        Sync(nothing, "all", ["cases"], 1, full=True),
+    ],
+    "all cases cannot be read, but the failed ones can": [
+        Sync(lambda db: break_responses(db, "/cases$", Fault.status(404)), None, [], 0),
+        Sync(created("FAILED", "PASSED"), "all", ["cases"], None),
+        Sync(restore, "failed", ONE_FAILED, 1),
+        Sync(nothing, "failed", [], 1),
+        Sync(nothing, "all", ["cases", "details"], 2),
     ],
 }
 
 
 @pytest.mark.parametrize("syncs", SYNCS.values(), ids=SYNCS.keys())
 async def test_which_cases_are_read(db: SyncedSuite, syncs: list[Sync]) -> None:
-    for change, scope, requests, saved in syncs:
+    for number, (change, scope, requests, saved, full) in enumerate(syncs):
         change(db)
         db.fake.requests.clear()
-        stats = await db.store.sync(db.buddy, [KEY], cases=scope).run()
+        stats = await db.store.sync(db.buddy, [KEY], cases=scope, full=full).run()
         assert stats.requests == len(db.fake.requests)
-        assert case_requests(db.fake) == requests
+        assert case_requests(db.fake) == requests, number
+        if not db.suite.sessions:
+            continue
         assert len(await db.store.cases(KEY, oldest(db))) == (saved or 0)
         assert len(await db.store.history(KEY, TestKey(*GROUP, "test 0"))) <= (saved or 0)
         runs = await db.store.runs(KEY, cases="failed")
@@ -221,16 +251,136 @@ async def test_details_of_the_first_cases(db: SyncedSuite, options: dict[str, An
     assert [case.has_details for case in saved] == [True] * count + [False] * (130 - count) + [True]
 
 
-@pytest.mark.parametrize("fields", [{"test_group_id": None}, {}], ids=["no group, so no path", "deleted meanwhile"])
-async def test_case_without_details_is_saved(
-    db: SyncedSuite, fields: dict[str, Any], caplog: pytest.LogCaptureFixture
-) -> None:
-    session = db.suite.create(cases=[{**cases("FAILED")[0], **fields}])
-    on_requests(db, "/test-groups/", lambda: db.fake.inject(Fault.status(404)))
+async def test_case_without_a_group_has_no_details(db: SyncedSuite, caplog: pytest.LogCaptureFixture) -> None:
+    session = db.suite.create(cases=[{**cases("FAILED")[0], "test_group_id": None}])
     await db.sync(cases="failed")
     (case,) = await db.store.cases(KEY, session["id"])
-    assert (case.name, case.data) == ("test 0", None)
-    assert ("1 failing cases were not found" in caplog.text) == (not fields)
+    assert (case.name, case.data, caplog.text) == ("test 0", None, "")
+    assert await db.count_requests(cases="failed") == 1
+
+
+DETAILS = {
+    "missing": Fault.status(404),
+    "not JSON": Fault.body(b"<html>"),
+    "another case": Fault.body(b'{"id": "1", "name": "test 1", "status": "FAILED", "data": "<x/>"}'),
+}
+
+
+@pytest.mark.parametrize("fault", DETAILS.values(), ids=DETAILS.keys())
+async def test_lost_details_are_read_again(db: SyncedSuite, fault: Fault, caplog: pytest.LogCaptureFixture) -> None:
+    session_id = create(db.suite, "FAILED", "FAILED", "PASSED")
+    lost = db.suite.cases(session_id)[1]["id"]
+
+    async def sync(*requests: str, full: bool = False) -> list[bool]:
+        case_requests(db.fake)
+        await db.sync(cases="failed", full=full)
+        assert case_requests(db.fake) == list(requests)
+        return [case.has_details for case in await db.store.cases(KEY, session_id)]
+
+    break_responses(db, f"{lost}$", fault)
+    for _ in range(4):
+        assert await sync(*TWO_FAILED) == [True, False]
+        assert "the details of 1 failing cases cannot be read" in caplog.text
+    assert await sync() == [True, False]
+    restore(db)
+    assert await sync() == [True, False]
+    assert await sync(*TWO_FAILED, full=True) == [True, True]
+    break_responses(db, f"{lost}$", fault)
+    assert await sync(*TWO_FAILED, full=True) == [True, True]
+    restore(db)
+    assert await sync(*TWO_FAILED) == [True, True]
+    assert await sync() == [True, True]
+
+
+async def test_details_of_one_session_are_read_side_by_side(db: SyncedSuite) -> None:
+    create(db.suite, *["FAILED"] * 32)
+    barrier = asyncio.Barrier(db.buddy.max_concurrency)
+
+    async def respond(_: Any, make_response: Callable[[], Any]) -> Any:
+        await barrier.wait()
+        return make_response()
+
+    break_responses(db, "/test-groups/", Fault("together", respond))
+    async with asyncio.timeout(20):
+        await db.sync(cases="failed")
+    assert len(await db.store.cases(KEY, oldest(db))) == 32
+
+
+@pytest.mark.parametrize("fault", [Fault.body(b"[]"), Fault.status(404)], ids=["wrong", "404"])
+async def test_cases_before_a_page_that_cannot_be_read(db: SyncedSuite, fault: Fault) -> None:
+    """They are saved, but the session is no run."""
+    session_id = create(db.suite, *["PASSED"] * 45)
+
+    def on_request(request: RecordedRequest) -> None:
+        if request.path.endswith("/cases") and request.query["page"] == "2":
+            db.fake.inject(fault)
+
+    db.fake.on_request = on_request
+    for _ in range(2):
+        stats = await db.store.sync(db.buddy, [KEY], cases="all").run()
+        assert not stats.verified
+        assert await db.store.cases(KEY, session_id) == listed(db.suite, session_id)[:20]
+        assert await db.store.runs(KEY) == []
+    restore(db)
+    await db.sync(cases="all")
+    assert await db.store.cases(KEY, session_id) == listed(db.suite, session_id)
+    assert len(await db.store.runs(KEY)) == 1
+
+
+async def test_wrong_list_of_errors_does_not_hide_failures(db: SyncedSuite) -> None:
+    session_id = create(db.suite, "FAILED", "ERROR")
+
+    def on_request(request: RecordedRequest) -> None:
+        if request.query.get("status") == "ERROR":
+            db.fake.inject(Fault.body(b"[]"))
+
+    db.fake.on_request = on_request
+    await db.sync(cases="failed")
+    assert await db.store.cases(KEY, session_id) == listed(db.suite, session_id)[:1]
+    restore(db)
+    await db.sync(cases="failed")
+    assert await db.store.cases(KEY, session_id) == listed(db.suite, session_id)
+
+
+@pytest.mark.parametrize("body", [b'{"cases": []}', b"[]"], ids=["empty", "wrong"])
+async def test_cases_outlive_a_wrong_response_to_a_full_sync(db: SyncedSuite, body: bytes) -> None:
+    session_id = create(db.suite, "PASSED", "FAILED")
+    await db.sync(cases="all")
+    break_responses(db, "/cases$", Fault.body(body))
+    await db.sync(cases="all", full=True)
+    assert await db.store.cases(KEY, session_id) == listed(db.suite, session_id)
+    assert len(await db.store.runs(KEY)) == 1
+    restore(db)
+    case_requests(db.fake)
+    await db.sync(cases="all")
+    assert case_requests(db.fake) == ["cases", "details"]
+
+
+async def test_cases_of_two_groups_may_have_one_id(db: SyncedSuite) -> None:
+    """A test that fails in one browser, and ends with an error in another one."""
+    session = db.suite.create(cases=cases("FAILED", "ERROR"))
+    browsers = {"FAILED": "chrome", "ERROR": "firefox"}
+
+    def case(status: str) -> dict[str, Any]:
+        return {"id": "login", "name": "login", "status": status, "test_group_id": browsers[status], "data": status}
+
+    def on_request(request: RecordedRequest) -> None:
+        if request.path.endswith("/cases"):
+            body: Any = {"cases": [{**case(request.query["status"]), "data": None}]}
+        elif "/test-groups/" in request.path:
+            body = case("FAILED" if "chrome" in request.path else "ERROR")
+        else:
+            return
+        db.fake.inject(Fault.body(json.dumps(body).encode()))
+
+    db.fake.on_request = on_request
+    stats = await db.store.sync(db.buddy, [KEY], cases="failed").run()
+    assert (stats.cases, stats.verified) == (2, True)
+    saved = await db.store.cases(KEY, session["id"])
+    assert [(case.test_group_id, case.id, case.data) for case in saved] == [
+        ("chrome", "login", "FAILED"),
+        ("firefox", "login", "ERROR"),
+    ]
 
 
 async def test_limits_of_the_sync_are_those_of_its_cases(db: SyncedSuite) -> None:
@@ -238,12 +388,12 @@ async def test_limits_of_the_sync_are_those_of_its_cases(db: SyncedSuite) -> Non
     for number in range(1, 7):
         date = (now - timedelta(days=7 - number)).isoformat()
         create(db.suite, "FAILED", "FAILED", branch="main" if number % 2 else "other", create_date=date)
-    await db.sync()
-    limits: dict[str, Any] = {"branch": "main", "after": 4, "since": now - timedelta(days=3.5)}
+    limits: dict[str, Any] = {"cases_branch": "main", "after": 4, "since": now - timedelta(days=3.5)}
     for (name, limit), count in zip(limits.items(), (3, 1, 1), strict=True):
         case_requests(db.fake)
         await db.sync(cases="failed", **{name: limit})
         assert len(case_requests(db.fake)) == count * len(TWO_FAILED), name
+        assert len(await db.store.sessions(KEY)) == 6
 
 
 async def test_session_that_changes_while_its_cases_are_read(db: SyncedSuite, caplog: pytest.LogCaptureFixture) -> None:
@@ -333,6 +483,16 @@ async def test_suite_fails_if_its_cases_cannot_be_read(db: SyncedSuite, fault: F
     assert len(case_requests(db.fake)) <= limit
 
 
+KINDS = {
+    "24 hexadecimal digits, others in each session": ({}, 70),
+    "the same in each session": ({"id": "{number:024x}", "test_group_id": "{group:024x}"}, 70),
+    "decimal digits, others in each session": ({"id": "{session}{number:05}", "test_group_id": "{session}{group}"}, 70),
+    "names": ({"id": "com.example.Tests.{name}", "test_group_id": "com.example.Tests{group}"}, 70),
+    "names and the session": ({"id": "{session}-com.example.Tests.{name}"}, 150),
+}
+"""Kinds of ids, and the bytes that a passed case may take."""
+
+
 class TestReadingBack:
     @pytest.mark.parametrize(
         ("arguments", "expected"),
@@ -410,56 +570,99 @@ class TestReadingBack:
             "SCAN suites USING COVERING INDEX sqlite_autoindex_suite_rows_1"
         }
 
-    @pytest.mark.parametrize("id_", ["", "com.example.Tests.{name}", "{session}-{number}"])
-    async def test_passed_case_takes_at_most_60_bytes(self, db: SyncedSuite, tmp_path: Path, id_: str) -> None:
-        """Its id is one of 24 hexadecimal digits, has the name of the test, or is another one in each session."""
+    async def test_duckdb_reads_the_same_cases(self, db: SyncedSuite) -> None:
+        """DuckDB executes the SQL of the view itself."""
+        duckdb = pytest.importorskip("duckdb")
+        extensions = pytest.importorskip("duckdb_extension_sqlite_scanner")
+        given: list[dict[str, Any]] = [
+            {"name": "x", "id": "a/b"},
+            {"name": "y", "id": "007"},
+            {"name": "z", "test_group_id": None},
+        ]
+        db.suite.create(cases=[*given, {"name": "é", "status": "FAILED", "message": "1 != 2", "id": "é"}])
+        await db.sync(cases="all")
+        columns = [field.name for field in attrs.fields(TestCase) if field.name not in {"time", "failure"}]
+        sql = f"SELECT {', '.join(columns)}, CAST(time AS DOUBLE) FROM cases ORDER BY name"
+        (extension,) = (resources.files(extensions) / "extensions" / f"v{duckdb.__version__}").iterdir()
+        with duckdb.connect(config={"extension_directory": str(db.path.parent)}) as connection:
+            connection.execute(f"INSTALL '{extension}'")
+            connection.execute(f"SET sqlite_all_varchar = true; ATTACH '{db.path}' AS buddy (TYPE sqlite); USE buddy")
+            assert connection.execute(sql).fetchall() == query(db.path, sql)
+
+    @pytest.mark.parametrize(("fields", "limit"), KINDS.values(), ids=KINDS.keys())
+    async def test_bytes_of_a_passed_case(
+        self, db: SyncedSuite, tmp_path: Path, fields: dict[str, str], limit: int
+    ) -> None:
         sessions, count = 60, 200
-        for session in range(sessions):
-            given = [
-                {"name": f"adds_discount_{number}", "test_group_name": str(number // 8)} for number in range(count)
-            ]
-            for number, case in enumerate(given if id_ else ()):
-                case["id"] = id_.format(**case, session=session, number=number)
+        for session in range(10_000, 10_000 + sessions):
+            given: list[dict[str, Any]] = []
+            for number in range(count):
+                names = {"name": f"adds_discount_{number}", "test_group_name": f"Tests{number // 8}"}
+                values = {"session": session, "number": number, "group": number // 8, "name": names["name"]}
+                made = {name: template.format(**values) for name, template in fields.items()}
+                given.append({**names, **made, "time": number / 7})
             db.suite.create(cases=given)
         sizes: list[int] = []
         async with BuddyClient(db.fake.token, base_url=db.fake.base_url) as buddy:
             for scope in (None, "all"):
                 async with SessionStore(tmp_path / f"{scope}.db") as store:
                     await store.sync(buddy, [KEY], cases=scope).run()
+                    runs = await store.runs(KEY)
                 sizes.append((tmp_path / f"{scope}.db").stat().st_size)
-        assert sizes[1] - sizes[0] <= 60 * sessions * count
+        assert [list(run.cases) for run in runs] == [listed(db.suite, run.session.id) for run in runs]
+        assert len(runs) == sessions
+        assert sizes[1] - sizes[0] <= limit * sessions * count
 
 
-_TEXTS = st.lists(st.sampled_from([*"ab1é/ \0\ud800{}", *MARKERS]), max_size=5).map("".join)
+_TEXTS = st.lists(st.sampled_from([*"ab1é/% \0\ud800~"]), max_size=5).map("".join)
 
 
 @st.composite
 def sessions_with_cases(draw: st.DrawFn) -> tuple[Session, list[TestCase]]:
-    """A session with cases whose URLs are made of its own, of ids and of other texts."""
-    urls = draw(st.lists(st.none() | _TEXTS, min_size=2, max_size=2))
-    session = Session(id="1", relative_id=1, status=SessionStatus.SUCCESSFUL, url=urls[0], html_url=urls[1])
-    cases: list[TestCase] = []
+    """A session with cases, some of the same test, or with the id of another group's case."""
+    url, html_url = (draw(st.none() | st.just("https://a/%2F") | _TEXTS) for _ in range(2))
+    session = Session(id="1", relative_id=1, status=SessionStatus.SUCCESSFUL, url=url, html_url=html_url)
+    cases: dict[object, TestCase] = {}
     for _ in range(draw(st.integers(0, 5))):
         name, group_id = draw(_TEXTS), draw(st.none() | _TEXTS)
-        case_id = draw(st.sampled_from([name, f"a.{name}", "ab12", "AB12", "abc"]) | _TEXTS)
-        parts = [part for part in (*urls, case_id, group_id, "/", draw(_TEXTS)) if part]
-        url = st.none() | st.lists(st.sampled_from(parts)).map("".join)
+        case_id = draw(st.sampled_from([name, f"a.{name}", "ab12", "007", "7"]) | _TEXTS)
         status = TestStatus(draw(st.sampled_from([*TestStatus, "QUARANTINED", "\ud800"])))
         time = draw(st.none() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False))
-        group, classname, data = (draw(st.none() | _TEXTS) for _ in range(3))
-        case = TestCase(id=case_id, name=name, status=status, time=time, url=draw(url), html_url=draw(url), data=data)
-        cases.append(attrs.evolve(case, test_group_name=group, test_group_id=group_id, classname=classname))
-    return session, cases
+        group, classname, data, url, html_url = (draw(st.none() | _TEXTS) for _ in range(5))
+        case = TestCase(id=case_id, name=name, status=status, time=time, url=url, html_url=html_url, data=data)
+        case = attrs.evolve(case, test_group_name=group, test_group_id=group_id, classname=classname)
+        cases[group_id, case_id] = case
+    return session, list(cases.values())
+
+
+def as_saved(session: Session, case: TestCase) -> TestCase:
+    """Return a case as it is read back: the URLs follow from the session, unless it fails."""
+    if case.is_failing:
+        return case
+    url = None
+    has_plain_ids = case.test_group_id is not None and re.fullmatch("[a-z0-9~.]*", case.id + case.test_group_id)
+    if has_plain_ids and session.url is not None and "\ud800" not in session.url:
+        url = f"{session.url}/test-groups/{case.test_group_id}/cases/{case.id}"
+    return attrs.evolve(case, url=url, html_url=session.html_url)
+
+
+LARGE = Session(id="1", relative_id=1, status=SessionStatus.SUCCESSFUL)
+LARGE_CASE = TestCase(id="1", name="é" * 2**20, status=TestStatus.PASSED, classname="c" * 2**20)
 
 
 @given(sessions_with_cases())
-def test_any_case_is_read_back_unchanged(sample: tuple[Session, list[TestCase]]) -> None:
+@example((LARGE, [LARGE_CASE, attrs.evolve(LARGE_CASE, id="2"), attrs.evolve(LARGE_CASE, id="3", classname=None)]))
+def test_any_case_is_read_back(sample: tuple[Session, list[TestCase]]) -> None:
     session, cases = sample
     with TemporaryDirectory() as folder, closing(DatabaseFile(f"{folder}/sessions.db")) as file:
         file.open()
         save_page(file, KEY, PageToSave(sessions=[session], commit=0, sync=1))
         for _ in range(2):
-            assert save_cases(file, KEY, session, "all", cases, is_verified=True)
+            assert save_cases(file, KEY, session, "all", cases, is_complete=True, is_verified=True)
             saved = load_cases(file, KEY, session.id)
-            assert saved == cases
+            assert saved == [as_saved(session, case) for case in cases]
             assert [type(case.time) for case in saved] == [type(case.time) for case in cases]
+            for case in cases:
+                (run,) = load_history(file, KEY, case.key, branch=None)
+                assert list(run.cases) == [each for each in saved if each.key == case.key]
+        assert file.number("SELECT count(*) FROM tests") == len({case.key for case in cases})
