@@ -1,6 +1,7 @@
 """Fifty milliseconds for each response: how much time reading ahead saves, and that it wastes no request.
 
-First one suite of fifty pages, then a giant suite among hundreds of small ones, read by a harvest and by a sync.
+First one suite of fifty pages, then a giant suite among hundreds of small ones, read by a harvest and by a sync. Last
+a sync of one session whose hundred test cases have all failed, with the details of each.
 
 Writes `results.json` next to this file; not with `--quick`, which reads everything once.
 """
@@ -28,6 +29,7 @@ SUITE = "acme/shop/MNbyVedg"
 GIANT_PAGES, SMALL_SUITES = 100, 500
 PER_PAGE = 20
 CONCURRENCY = 8
+FAILING = 100  # test cases of one session
 REQUESTS = GIANT_PAGES + SMALL_SUITES
 
 
@@ -108,12 +110,34 @@ async def measure_giant(server: Server) -> list[dict[str, Any]]:
     ]
 
 
+async def measure_failing(server: Server) -> list[dict[str, Any]]:
+    """Sync the many failing test cases of a session, which was synced before: each one costs a request."""
+    base_url = server.cases_url(1, FAILING, "failed", round(LATENCY * 1000))
+    ratios: list[float] = []
+    for _ in range(ROUNDS):
+        async with BuddyClient("token", base_url=base_url, max_concurrency=CONCURRENCY) as buddy:
+            with tempfile.TemporaryDirectory() as folder:
+                async with SessionStore(Path(folder) / "sessions.db") as store:
+                    await store.sync(buddy, [SUITE]).run()
+                    server.count_requests()
+                    start = time.perf_counter()
+                    await store.sync(buddy, [SUITE], cases="failed").run()
+                    seconds = time.perf_counter() - start
+                    saved = await store.runs(SUITE, cases="failed", branch="*")
+        assert [case.has_details for run in saved for case in run.cases] == [True] * FAILING
+        ratios.append(seconds / (server.count_requests() * LATENCY / CONCURRENCY))
+    name = f"sync of {FAILING} failing tests of one session, time over requests x latency / concurrency"
+    print()
+    return [report.check_limit(name, statistics.median(ratios), "at most", GIANT_LIMIT)]
+
+
 def main() -> None:
     """Measure, print the results, and save them."""
     machine = report.machine()
     with run_server() as server:
         checks = asyncio.run(measure_read_ahead(server.url(PAGES * 100, round(LATENCY * 1000))))
         checks += asyncio.run(measure_giant(server))
+        checks += asyncio.run(measure_failing(server))
     report.save("latency", {"machine": machine, "limits": checks})
 
 

@@ -1,8 +1,9 @@
 """The server of all benchmarks, in a process of its own, so that its work is not counted as the client's.
 
 The URL selects what it serves: under `/SESSIONS/MILLISECONDS`, every suite has that many sessions, and every response
-has that latency; under `/SESSIONS-GIANT/MILLISECONDS`, suites whose ID is `giant` have `GIANT` sessions. It is a bare
-protocol that serves prepared pages, because it must be much faster than the clients. Lists of suites are empty.
+has that latency; under `/SESSIONS-GIANT/MILLISECONDS`, suites whose ID is `giant` have `GIANT` sessions; under
+`/SESSIONSxCASES.KIND/MILLISECONDS`, every session has that many test cases, with IDs of a kind. It is a bare protocol
+that serves prepared pages, because it must be much faster than the clients. Lists of suites are empty.
 """
 
 from __future__ import annotations
@@ -19,10 +20,20 @@ from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, cast
+from urllib.parse import quote
 
 from buddy_sessions.testing import FakeSuite
 
 _MAX_PAGE_SIZE = 100
+
+KINDS = {
+    "hex": "24 hexadecimal digits, others in each session",
+    "stable": "24 hexadecimal digits, the same in each session",
+    "decimal": "decimal digits, others in each session",
+    "names": "names",
+    "mixed": "names and the session",
+}
+"""The kinds of ids of passed test cases. A case of another kind, "failed", has failed."""
 
 
 class Server:
@@ -36,9 +47,9 @@ class Server:
         """Return the base URL under which every suite has `sessions` sessions, and every response this latency."""
         return f"{self._root}/{sessions}/{milliseconds}"
 
-    def cases_url(self, sessions: int, cases: int) -> str:
-        """Return a base URL as `url` does, under which every session has that many passed test cases."""
-        return f"{self._root}/{sessions}x{cases}/0"
+    def cases_url(self, sessions: int, cases: int, kind: str = "hex", milliseconds: int = 0) -> str:
+        """Return a base URL as `url` does, under which every session has that many test cases of one of `KINDS`."""
+        return f"{self._root}/{sessions}x{cases}.{kind}/{milliseconds}"
 
     def giant_url(self, sessions: int, giant: int, milliseconds: int) -> str:
         """Return a base URL as `url` does, under which suites whose ID is `giant` have `giant` sessions."""
@@ -61,7 +72,7 @@ def run_server() -> Iterator[Server]:
 
 
 @lru_cache
-def page_template(count: int, cases: int | None) -> bytes:
+def page_template(count: int, cases: str) -> bytes:
     """Return a page of `count` realistic sessions, with a `%d` of fixed width for each number and within each ID."""
     suite = FakeSuite("acme", "shop", "MNbyVedg").populate(_MAX_PAGE_SIZE, until=datetime(2026, 1, 1, tzinfo=UTC))
     sessions = suite.sessions[:count]
@@ -69,7 +80,7 @@ def page_template(count: int, cases: int | None) -> bytes:
     ids = [session["id"] for session in sessions]
     for session in sessions:
         session["relative_id"] = "NUMBER"
-        session.update({} if cases is None else passed(cases))
+        session.update(counts(cases) if cases else {})
     # Compact and in UTF-8, as servers in other languages write JSON.
     text = json.dumps(page, ensure_ascii=False, separators=(",", ":")).replace("%", "%%")
     for session_id in ids:
@@ -77,34 +88,55 @@ def page_template(count: int, cases: int | None) -> bytes:
     return text.replace('"NUMBER"', "%8d").encode()
 
 
-def passed(count: int) -> dict[str, Any]:
-    """Return the fields of a session whose test cases have passed."""
-    return {"status": "SUCCESSFUL", "tests_count": count, "failed_count": 0, "skipped_count": 0, "error_count": 0}
+def counts(cases: str) -> dict[str, Any]:
+    """Return the fields of a session with test cases, which all have passed or failed."""
+    count, _, kind = cases.partition(".")
+    failed = int(count) if kind == "failed" else 0
+    status = "ERROR" if failed else "SUCCESSFUL"
+    return {"status": status, "tests_count": int(count), "failed_count": failed, "skipped_count": 0, "error_count": 0}
 
 
 @lru_cache
-def case_templates(count: int) -> list[str]:
-    """Return the test cases of a session, each with `%(session)s` and with `%(number)07d` within each ID."""
+def case_templates(cases: str) -> list[str]:
+    """Return the test cases of a session, each with `%(session)s` and with `%(number)07d` within what differs."""
     suite = FakeSuite("acme", "shop", "MNbyVedg")
-    session = suite.create(**passed(count))
+    session = suite.create(**counts(cases))
+    groups: dict[str, int] = {}
     templates: list[str] = []
-    for case in suite.cases(session["id"]):
-        text = json.dumps(case, separators=(",", ":")).replace("%", "%%").replace(session["id"], "%(session)s")
-        for id_ in (case["id"], case["test_group_id"]):
-            text = text.replace(id_, id_[:-7] + "%(number)07d")
-        templates.append(text)
+    for index, case in enumerate(suite.cases(session["id"])):
+        group = groups.setdefault(case["test_group_id"], len(groups))
+        name = f"com.example.{case['classname']}.{case['name']}.{index}"
+        case["id"], case["test_group_id"] = {
+            "stable": (case["id"], case["test_group_id"]),
+            "decimal": (f"<number>{index:04}", f"<number>{group:03}"),
+            "names": (name, f"com.example.group{group}"),
+            "mixed": (f"<session>-{name}", f"<session>-group{group}"),
+        }.get(cases.partition(".")[2], (f"{case['id'][:-7]}<number>", f"{case['test_group_id'][:-7]}<number>"))
+        group_id, case_id = (quote(case[name], safe="<>") for name in ("test_group_id", "id"))
+        case["url"] = f"{session['url']}/test-groups/{group_id}/cases/{case_id}"
+        text = json.dumps(case, separators=(",", ":")).replace("%", "%%").replace(session["id"], "<session>")
+        templates.append(text.replace("<session>", "%(session)s").replace("<number>", "%(number)07d"))
     return templates
 
 
-def cases_response(cases: int, session: str, page: int, per_page: int) -> bytes:
+def cases_response(cases: str, session: str, page: int, per_page: int) -> bytes:
     """Return the response for one page of the test cases of a session."""
     values = {"session": session, "number": int(session[1:])}
     rows = [template % values for template in case_templates(cases)[(page - 1) * per_page : page * per_page]]
     return http_response(f'{{"cases": [{",".join(rows)}]}}'.encode())
 
 
+def case_response(cases: str, session: str, case_id: str) -> bytes:
+    """Return the response for one test case, with its details."""
+    values = {"session": session, "number": int(session[1:])}
+    found = next(
+        case for case in (json.loads(each % values) for each in case_templates(cases)) if case["id"] == case_id
+    )
+    return http_response(json.dumps({**found, "data": "<testcase><failure message='1 != 2'/></testcase>"}).encode())
+
+
 @lru_cache(maxsize=512)
-def page_response(sessions: int, page: int, per_page: int, cases: int | None = None) -> bytes:
+def page_response(sessions: int, page: int, per_page: int, cases: str = "") -> bytes:
     """Return the response for one page of a list of `sessions` sessions, newest first."""
     newest = sessions - (page - 1) * per_page
     numbers = range(newest, max(newest - per_page, 0), -1)
@@ -141,19 +173,21 @@ class Connection(asyncio.Protocol):
             self._transport.write(http_response(b"%d" % Connection.requests))
             return
         Connection.requests += 1
-        if not query:
-            self._transport.write(http_response(b'{"suites": []}'))
-            return
-        _, sessions, milliseconds, *_ = path.split("/")
-        parameters = dict(pair.split("=") for pair in query.split("&"))
-        number, per_page = int(parameters["page"]), int(parameters["per_page"])
+        _, sessions, milliseconds, *_, last = path.split("/")
         sessions, _, cases = sessions.partition("x")
-        if path.endswith("/cases"):
-            page = cases_response(int(cases), path.split("/")[-2], number, per_page)
+        if query:
+            parameters = dict(pair.split("=") for pair in query.split("&"))
+            number, per_page = int(parameters["page"]), int(parameters["per_page"])
+        if not query and "/test-groups/" in path:
+            page = case_response(cases, path.split("/")[-5], last)
+        elif not query:
+            page = http_response(b'{"suites": []}')
+        elif last == "cases":
+            page = cases_response(cases, path.split("/")[-2], number, per_page)
         else:
             small, _, giant = sessions.partition("-")
             count = int(giant if giant and "/giant/" in path else small)
-            page = page_response(count, number, per_page, int(cases) if cases else None)
+            page = page_response(count, number, per_page, cases)
         if milliseconds == "0":
             self._transport.write(page)
         else:

@@ -33,7 +33,7 @@ from buddy_sessions import (
 )
 from buddy_sessions._decoding.converter import case_from_dict
 from buddy_sessions.models import CaseScope
-from buddy_sessions.store.cases import load_cases, load_history, save_cases
+from buddy_sessions.store.cases import forget_cases, forget_unused_tests, load_cases, load_history, save_cases
 from buddy_sessions.store.file import DatabaseFile
 from buddy_sessions.store.pages import save_page
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
@@ -473,14 +473,35 @@ async def test_wrong_cases_of_one_session_are_read_again(
     assert await db.store.cases(KEY, ids[1]) == listed(db.suite, ids[1])
 
 
+async def test_tests_without_cases_are_forgotten(db: SyncedSuite) -> None:
+    for names in (["old", "kept"], ["kept", "new"]):
+        db.suite.create(cases=[{"name": name} for name in names])
+    db.fake.add_suite(*OTHER_KEY).create(cases=[{"name": "other"}])
+    await db.sync(KEY, OTHER_KEY, cases="all")
+    sql = "SELECT number FROM suite_rows WHERE suite_id = 'MNbyVedg'"
+    with closing(DatabaseFile(str(db.path))) as file:
+        file.open()
+        with file.transaction():
+            forget_cases(file, file.number(sql), [oldest(db)])
+            forget_unused_tests(file, file.number(sql))
+    assert query(db.path, "SELECT name FROM tests ORDER BY name") == [("kept",), ("new",), ("other",)]
+    await db.sync(cases="all", full=True)
+    assert await db.store.cases(KEY, oldest(db)) == listed(db.suite, oldest(db))
+
+
 @pytest.mark.parametrize(("fault", "limit"), [(Fault.body(b"[]"), 30), (Fault.status(403), 8)], ids=["wrong", "403"])
 async def test_suite_fails_if_its_cases_cannot_be_read(db: SyncedSuite, fault: Fault, limit: int) -> None:
+    """Then no session counts as read, however often that happens."""
     for _ in range(50):
         create(db.suite, "FAILED")
-    on_requests(db, "/cases$", lambda: db.fake.inject(fault))
-    with pytest.raises(HarvestError):
-        await db.sync(cases="failed")
-    assert len(case_requests(db.fake)) <= limit
+    break_responses(db, "/cases$", fault)
+    for _ in range(5):
+        with pytest.raises(HarvestError):
+            await db.sync(cases="failed")
+        assert len(case_requests(db.fake)) <= limit
+    restore(db)
+    await db.sync(cases="failed")
+    assert len(await db.store.runs(KEY, cases="failed")) == 50
 
 
 KINDS = {
