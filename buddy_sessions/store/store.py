@@ -298,7 +298,8 @@ class SessionStore:
     async def cases(self, suite: SuiteRef, session: Session | str) -> list[TestCase]:
         """Return the saved test cases of a session (a `Session`, or its `id`), in the order of the API.
 
-        There are none if the session has changed since its cases were read.
+        There are none if the session has changed since its cases were read. The URLs of a failing case are those of the
+        API. Those of another one follow from the session; `url` is None if an id has characters that a URL encodes.
         """
         return await self._thread.run(load_cases, validate_names(validate_suite(suite)), validate_session(session))
 
