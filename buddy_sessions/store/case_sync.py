@@ -39,9 +39,8 @@ class CaseSync:
         self._key = key
         self._scope: CaseScope = scope
         self._details = details
-        self._failed: list[
-            tuple[Session, list[TestCase]]
-        ] = []  # in a row, with the cases that were read; not saved yet
+        # The latest sessions in a row whose responses were wrong, with the cases that were read: not saved yet.
+        self._failed: list[tuple[Session, list[TestCase]]] = []
 
     async def read(self, sessions: Iterable[Session]) -> None:
         """Read and save the cases of sessions, each session in one transaction; log wrong responses for single ones."""
@@ -67,8 +66,8 @@ class CaseSync:
             message = "%s: session %r: its cases are not saved completely, and the next sync reads them again: %s"
             _log.log(level, message, self._key, session.id, failure)
         if isinstance(failure, ResponseError | UnstableListingError):
-            # Other sessions do not wait for one whose responses are always wrong. But if all are wrong, the server is,
-            # and the sessions do not count as read.
+            # One session whose responses are always wrong does not fail the suite. If all are wrong, the suite fails,
+            # and none of these sessions counts as read.
             self._failed.append((session, unique))
             if len(self._failed) >= MAX_FAILURES:
                 raise failure

@@ -47,7 +47,6 @@ _CASES = f"""
     SELECT {", ".join(f"{value} AS {name}" for name, value in CASE_COLUMNS.items())} FROM {CASES}
     WHERE {_SUITE} AND sessions.id = ?
 """
-_IN_ORDER = "ORDER BY each.position"
 
 
 def load_pending(file: DatabaseFile, key: SuiteKey, scope: SyncScope, *, full: bool = False) -> list[Session]:
@@ -192,7 +191,8 @@ def _load_floor(file: DatabaseFile, key: SuiteKey) -> datetime | None:
 
 def load_cases(file: DatabaseFile, key: SuiteKey, session_id: str) -> list[TestCase]:
     """Return the saved cases of a session, in the order of the API."""
-    return [_to_case(row) for row in file.execute(f"{_CASES} {_IN_ORDER}", (*key, to_sql(session_id)))]
+    rows = file.execute(f"{_CASES} ORDER BY each.position", (*key, to_sql(session_id)))
+    return [_to_case(row) for row in rows]
 
 
 def load_runs(
@@ -206,12 +206,8 @@ def load_runs(
     """
     saved = _to_sessions(file.execute(sql, (*key, scope, *branch_parameters(branch), up_to)))
     sessions = [*islice((session for session in saved if session.has_verdict), last)]
-    status = "AND each.status IN ('FAILED', 'ERROR')" if scope == "failed" else ""
-    sql = f"{_CASES} {status} {_IN_ORDER}"
-    return [
-        TestRun(session, tuple(_to_case(row) for row in file.execute(sql, (*key, to_sql(session.id)))))
-        for session in reversed(sessions)
-    ]
+    failing = "AND each.status IN ('FAILED', 'ERROR')"
+    return _load_runs(file, key, reversed(sessions), failing if scope == "failed" else "")
 
 
 def load_history(file: DatabaseFile, key: SuiteKey, test: TestKey, *, branch: str | None) -> list[TestRun]:
@@ -223,10 +219,21 @@ def load_history(file: DatabaseFile, key: SuiteKey, test: TestKey, *, branch: st
         ORDER BY relative_id DESC
     """
     names = (to_sql(test.name), to_sql(test.classname), to_sql(test.group))
-    sessions = list(_to_sessions(file.execute(sql, (*names, *key, *branch_parameters(branch)))))
-    sql = f"{_CASES} AND {IS_TEST} {_IN_ORDER}"
+    sessions = _to_sessions(file.execute(sql, (*names, *key, *branch_parameters(branch))))
+    return _load_runs(file, key, sessions, f"AND {IS_TEST}", names)
+
+
+def _load_runs(
+    file: DatabaseFile,
+    key: SuiteKey,
+    sessions: Iterable[Session],
+    condition: str = "",
+    parameters: Sequence[object] = (),
+) -> list[TestRun]:
+    """Return sessions with those of their cases that meet a condition, in the order of the API."""
+    sql = f"{_CASES} {condition} ORDER BY each.position"
     return [
-        TestRun(session, tuple(_to_case(row) for row in file.execute(sql, (*key, to_sql(session.id), *names))))
+        TestRun(session, tuple(_to_case(row) for row in file.execute(sql, (*key, to_sql(session.id), *parameters))))
         for session in sessions
     ]
 
