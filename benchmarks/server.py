@@ -175,19 +175,18 @@ class Connection(asyncio.Protocol):
         Connection.requests += 1
         _, sessions, milliseconds, *_, last = path.split("/")
         sessions, _, cases = sessions.partition("x")
-        if query:
-            parameters = dict(pair.split("=") for pair in query.split("&"))
-            number, per_page = int(parameters["page"]), int(parameters["per_page"])
-        if not query and "/test-groups/" in path:
-            page = case_response(cases, path.split("/")[-5], last)
-        elif not query:
-            page = http_response(b'{"suites": []}')
-        elif last == "cases":
+        parameters = dict(pair.split("=") for pair in query.split("&") if pair)
+        number, per_page = int(parameters.get("page", 1)), int(parameters.get("per_page", 1))
+        if last == "cases":
             page = cases_response(cases, path.split("/")[-2], number, per_page)
-        else:
+        elif query:
             small, _, giant = sessions.partition("-")
             count = int(giant if giant and "/giant/" in path else small)
             page = page_response(count, number, per_page, cases)
+        elif "/test-groups/" in path:
+            page = case_response(cases, path.split("/")[-5], last)
+        else:
+            page = http_response(b'{"suites": []}')
         if milliseconds == "0":
             self._transport.write(page)
         else:
