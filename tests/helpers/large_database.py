@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from buddy_sessions import Suite, SuiteKey
+from buddy_sessions.store.exchange import PageToSave
 from buddy_sessions.store.file import DatabaseFile
-from buddy_sessions.store.messages import PageToSave
 from buddy_sessions.store.pages import save_page
-from buddy_sessions.store.sessions import save_names
+from buddy_sessions.store.suites import save_names
 from buddy_sessions.testing import FakeSuite
 from helpers.stores import sessions_of
 
@@ -28,15 +28,11 @@ def create_large_database(path: Path, suites: int, sessions: int) -> None:
         for start in range(0, suites, 50):
             project = f"project-{start // 50:03}"
             keys = [SuiteKey("acme", project, f"suite{number:04}") for number in range(start, min(start + 50, suites))]
-            for number, key in enumerate(keys, start):
+            for key in keys:
                 found = sessions_of(FakeSuite(*key).populate(sessions, until=UNTIL))
-                claim = (1, sessions)
-                page = PageToSave(
-                    sessions=found, listed=found, claimed=claim, commit=number, sync=number, is_first=True
-                )
-                save_page(database, key, page)
+                save_page(database, key, PageToSave(sessions=found, listed=found, read=(1, sessions)), UNTIL)
             listed = [Suite(key=key, id=key.suite_id, name=f"Tests of {key.suite_id}") for key in keys]
-            save_names(database, "acme", project, listed)
+            save_names(database, "acme", project, listed, UNTIL)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ from buddy_sessions import (
 from buddy_sessions._decoding.converter import case_from_dict
 from buddy_sessions.models import CaseScope
 from buddy_sessions.store.cases import forget_cases, forget_unused_tests, load_cases, load_history, save_cases
+from buddy_sessions.store.exchange import PageToSave
 from buddy_sessions.store.file import DatabaseFile
 from buddy_sessions.store.pages import save_page
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
@@ -677,7 +678,7 @@ def test_any_case_is_read_back(sample: tuple[Session, list[TestCase]]) -> None:
     session, cases = sample
     with TemporaryDirectory() as folder, closing(DatabaseFile(f"{folder}/sessions.db")) as file:
         file.open()
-        save_page(file, KEY, PageToSave(sessions=[session], commit=0, sync=1))
+        save_page(file, KEY, PageToSave(sessions=[session]), datetime.now(UTC))
         for _ in range(2):
             assert save_cases(file, KEY, session, "all", cases, is_complete=True, is_verified=True)
             saved = load_cases(file, KEY, session.id)

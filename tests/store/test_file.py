@@ -51,7 +51,7 @@ class TestOpen:
         assert query(path, "PRAGMA application_id") == [(APPLICATION_ID,)]
         assert query(path, "PRAGMA user_version") == [(VERSION,)]
         assert query(path, "PRAGMA journal_mode") == [("wal",)]
-        assert APPLICATION_ID.to_bytes(4, "big") == b"BuUy"
+        assert APPLICATION_ID.to_bytes(4, "big") == b"BuUz"
 
     @pytest.mark.parametrize("sql", ["SELECT 1", "PRAGMA journal_mode = WAL"], ids=["empty", "header-only"])
     def test_file_without_content_is_treated_as_new(self, file: DatabaseFile, path: Path, sql: str) -> None:
@@ -67,11 +67,11 @@ class TestOpen:
             if sql.startswith("BEGIN") and not created:
                 created.append(None)
                 create_file(path)
-                execute(path, "UPDATE commits SET number = 7")
+                execute(path, "INSERT INTO members (member) VALUES ('7')")
 
         on_statement(create_schema)
         file.open()
-        assert query(path, "SELECT number FROM commits") == [(7,)]
+        assert query(path, "SELECT member FROM members") == [("7",)]
 
 
 class TestReadOnly:

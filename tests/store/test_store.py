@@ -103,7 +103,7 @@ class TestOpenAndClose:
         may_continue.set()
         await closing_store
         await wait_until(lambda: not store_threads())
-        assert query(path, "SELECT low, high FROM covered") == [(1, 3)]
+        assert query(path, "SELECT known_low, known_high FROM suite_rows") == [(1, 3)]
 
     async def test_closing_during_a_sync_fails_the_remaining_suites(
         self, path: Path, buddy: BuddyClient, suite: FakeSuite
@@ -149,7 +149,7 @@ class TestArguments:
             with pytest.raises(ConfigError):
                 await store.sessions(suite)
             with pytest.raises(ConfigError):
-                await store.covered(suite)
+                await store.known_range(suite)
             with pytest.raises(ConfigError):
                 await anext(store.pages(suite))
 
@@ -245,7 +245,8 @@ class TestFile:
                 await sync(store, buddy)
             assert "the disk is full" in str(caught.value.failures[KEY])
             known = {session.relative_id for session in await store.sessions(KEY)}
-            assert known == {number for low, high in await store.covered(KEY) for number in range(low, high + 1)}
+            low, high = await store.known_range(KEY) or (1, 0)
+            assert known == set(range(low, high + 1))
         monkeypatch.undo()
         async with SessionStore(path) as store:
             await sync(store, buddy)

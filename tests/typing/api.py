@@ -144,14 +144,14 @@ async def statuses(buddy: BuddyClient, suite: Suite) -> None:
 
 async def stores(buddy: BuddyClient, keys: list[SuiteKey]) -> None:
     async with SessionStore("sessions.db") as store:
-        assert_type(store.sync(buddy, keys, branch="main", concurrency=2, on_failure="collect"), Harvest)
+        assert_type(store.sync(buddy, keys, cases_branch="main", concurrency=2, on_failure="collect"), Harvest)
         assert_type(store.sync(buddy, ["w/p/s"], after={keys[0]: 7}), Harvest)
         assert_type(store.watch(buddy, keys, interval=60, branch="main"), Watch)
         assert_type(store.watch_status(buddy, keys, interval=60, branch="*", on_failure="retry"), StatusWatch)
         assert_type(await store.sessions(keys[0], branch="main"), list[Session])
         assert_type(await store.runs(keys[0], branch="*", up_to=7, last=1), list[TestRun])
         assert_type(await store.suites(), list[Suite])
-        assert_type(await store.covered("w/p/s"), list[tuple[int, int]])
+        assert_type(await store.known_range("w/p/s"), tuple[int, int] | None)
 
 
 def baselines(baseline: list[Iterator[TestCase]], cases: list[TestCase], runs: Iterator[TestRun]) -> None:
