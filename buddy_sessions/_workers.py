@@ -6,6 +6,7 @@ import asyncio
 import warnings
 import weakref
 from collections.abc import Callable, Coroutine, Iterable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, Generic, TypeVar
 
 _S = TypeVar("_S")
@@ -45,11 +46,19 @@ class WorkerPool(Generic[_T]):
 
     The first worker that fails ends the pool: the other workers are cancelled, the consumer gets the items that are in
     the queue, and then the error. There are at most `size` workers, and as many items in the queue. `name` is that of
-    the stream, for messages.
+    the stream, for messages. Each worker runs inside `hold()`.
     """
 
-    def __init__(self, work: Callable[[], Coroutine[Any, Any, None]], *, size: int, name: str) -> None:
+    def __init__(
+        self,
+        work: Callable[[], Coroutine[Any, Any, None]],
+        *,
+        size: int,
+        name: str,
+        hold: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
+    ) -> None:
         self._work = work
+        self._hold = hold
         self._size = size
         self._name = name
         self._workers: list[asyncio.Task[None]] = []
@@ -118,9 +127,13 @@ class WorkerPool(Generic[_T]):
 
     def _start(self) -> None:
         self._running = self._size
-        self._workers = [asyncio.create_task(self._work()) for _ in range(self._size)]
+        self._workers = [asyncio.create_task(self._run()) for _ in range(self._size)]
         for worker in self._workers:
             worker.add_done_callback(self._on_worker_done)
+
+    async def _run(self) -> None:
+        async with self._hold():
+            await self._work()
 
     def _on_worker_done(self, worker: asyncio.Task[None]) -> None:
         self._running -= 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sized
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from itertools import repeat
 from typing import Literal, Protocol, Self, get_args
 
@@ -78,6 +78,7 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
         concurrency: int,
         max_concurrency: int,
         on_failure: OnFailure = "raise",
+        hold: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,  # entered while the harvest runs
     ) -> None:
         if on_failure not in get_args(OnFailure):
             raise ConfigError(f"on_failure must be 'raise' or 'collect', not {on_failure!r}")
@@ -93,7 +94,7 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
         self._reading: set[SuiteReader] = set()
         self._slots = RequestSlots(max_concurrency)
         self._ended_reads = Stats()
-        self._pool: WorkerPool[SessionPage] = WorkerPool(self._work, size=concurrency, name="harvest")
+        self._pool: WorkerPool[SessionPage] = WorkerPool(self._work, size=concurrency, name="harvest", hold=hold)
         self._is_ended = False
         self._items: Iterator[tuple[SuiteKey, Session]] = iter(())  # the rest of the current page
 

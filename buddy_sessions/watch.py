@@ -7,7 +7,7 @@ import logging
 import random
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from functools import partial
 from typing import Generic, Literal, NamedTuple, Self, TypeVar, get_args
 
@@ -88,6 +88,7 @@ class SuiteWatch(AsyncIterator[_T]):
         interval: float,
         concurrency: int,
         on_failure: OnFirstFailure,
+        hold: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,  # entered while the watch runs
     ) -> None:
         if on_failure not in get_args(OnFirstFailure):
             raise ConfigError(f"on_failure must be 'raise' or 'retry', not {on_failure!r}")
@@ -99,7 +100,7 @@ class SuiteWatch(AsyncIterator[_T]):
         self._schedule = _Schedule(self._suites.values())
         self._failures: dict[SuiteKey, BuddyError] = {}
         size = max(1, min(concurrency, len(self._suites)))
-        self._pool: WorkerPool[Report[_T]] = WorkerPool(self._work, size=size, name="watch")
+        self._pool: WorkerPool[Report[_T]] = WorkerPool(self._work, size=size, name="watch", hold=hold)
         self._is_closed = False
         self._unacknowledged: Report[_T] | None = None
 

@@ -10,6 +10,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -23,6 +24,7 @@ from .._validate import (
     validate_int,
     validate_names,
     validate_scope,
+    validate_seconds,
     validate_session,
     validate_since,
     validate_suite,
@@ -36,6 +38,8 @@ from ..status import StatusWatch
 from ..watch import OnFirstFailure, Watch
 from .cases import load_cases, load_history, load_runs
 from .exchange import MAX_DETAILS, SyncScope
+from .forget import forget_suite
+from .lock import hold_file, hold_suite
 from .prune import load_newest_date, prune_suite, return_space, shrink_file, time_before
 from .sessions import load_pages, load_sessions
 from .suites import load_suite_row, load_suites
@@ -48,12 +52,16 @@ from .watches import StoreChanges, StoreStatuses
 class SessionStore:
     """A SQLite database of sessions that is kept up to date. Use it as `async with`, or `open` and `close` it.
 
-    Several processes may use one file; a call waits up to 30 seconds for another program that is writing to it. You can
-    query it with any tool that reads SQLite. All views have `workspace`, `project`, `suite_id`. The view `sessions`
-    adds the fields of `Session` (`created_by` as JSON, times as ISO 8601 text in UTC, `duration` in seconds), and
-    `missing_since` and `deleted_at`, which are null unless the session is missing or deleted (see `sync`); the view
-    `suites` adds `name`, `identifier`, `html_url`, and the same two times; the view `cases` adds `session_id`, and the
-    fields of `TestCase` without `failure`. Text with a lone surrogate is a blob. All tables are internal.
+    One process at a time syncs, prunes or forgets: another one gets `StoreError`, unless it waits (`wait`). Stores of
+    one process share a file: they sync different suites side by side, and one suite one after the other. Reading never
+    waits for a sync. Every call waits up to 30 seconds for a program of another kind that is writing to the file.
+
+    You can query the file with any tool that reads SQLite. All views have `workspace`, `project`, `suite_id`. The view
+    `sessions` adds the fields of `Session` (`created_by` as JSON, times as ISO 8601 text in UTC, `duration` in
+    seconds), and `missing_since` and `deleted_at`, which are null unless the session is missing or deleted (see
+    `sync`); the view `suites` adds `name`, `identifier`, `html_url`, and the same two times; the view `cases` adds
+    `session_id`, and the fields of `TestCase` without `failure`. Text with a lone surrogate is a blob. All tables are
+    internal.
 
     A suite is a `SuiteKey`, `"workspace/project/suite_id"`, or its URL. The methods raise `ConfigError` for an invalid
     argument, before any I/O, and `StoreError` if the store is not open, or its file cannot be read or written.
@@ -100,6 +108,7 @@ class SessionStore:
         buddy: BuddyClient,
         suites: Iterable[SuiteRef] | AsyncIterable[SuiteRef],
         *,
+        wait: float = 0.0,
         after: int | Mapping[SuiteKey, int] | None = None,
         since: datetime | None = None,
         cases: CaseScope | None = None,
@@ -125,6 +134,7 @@ class SessionStore:
         Args:
             buddy: The client to read with.
             suites: The suites: any iterable or async iterable. It is consumed lazily.
+            wait: Seconds to wait for another process that syncs into the file, or prunes it.
             after: Only sessions with a higher `relative_id` are saved and yielded, as in `BuddyClient.harvest`. A later
                 sync can read the others. If fewer than 10,000 numbers lie between the new sessions and the saved ones,
                 all of them are saved, so that no gap remains.
@@ -150,9 +160,11 @@ class SessionStore:
 
         Raises:
             ConfigError: While iterating, as in `BuddyClient.harvest`.
-            StoreError: If the file fails during a sync, every suite that is not completely read fails with this error,
-                and no more requests are made.
+            StoreError: While iterating, before any request: another process is syncing into the file, or pruning it;
+                `error.retryable` is True. If the file fails during a sync, every suite that is not completely read
+                fails with this error, and no more requests are made.
         """
+        validate_seconds("wait", wait, zero_allowed=True)
         validate_since(since)
         if cases is not None:
             validate_scope(cases)
@@ -175,28 +187,49 @@ class SessionStore:
             concurrency=2 * buddy.max_concurrency if concurrency is None else validate_int("concurrency", concurrency),
             max_concurrency=buddy.max_concurrency,
             on_failure=on_failure,
+            hold=partial(hold_file, self._thread.path, wait=wait),
         )
 
-    async def prune(self, *, older_than: timedelta, cases_only: bool = False) -> int:
+    async def prune(self, *, older_than: timedelta, cases_only: bool = False, wait: float = 0.0) -> int:
         """Delete the sessions that were created longer ago, finished or not, with their cases, and shorten the file.
 
         With `cases_only`, only their test cases are deleted. Return the number of sessions that were deleted, or whose
         cases were. The age is that of `create_date`; a session without a date is kept. So is the newest session of the
-        main branch that is SUCCESSFUL or ERROR, which says whether the suite is red. No later sync saves the others
-        again, not even with `full`: to get them back, sync into a new file. Other programs can read and write meanwhile; one
-        that keeps reading an old state delays only the shortening of the file. After a `StoreError`, the suites before
-        are pruned.
+        main branch that is SUCCESSFUL or ERROR: it says whether the suite is red. No later sync saves the others again,
+        not even with `full`: to get them back, sync into a new file. `wait` is that of `sync`. Other programs can read
+        and write meanwhile; one that keeps reading an old state delays only the shortening of the file. After a
+        `StoreError`, the suites before are pruned.
         """
         validate_age("older_than", older_than)
+        validate_seconds("wait", wait, zero_allowed=True)
         self._thread.check_writable()
-        before = time_before(older_than, datetime.now(UTC), await self._thread.run(load_newest_date))
         count = 0
-        for suite in await self._thread.run(load_suites, with_deleted=True):
-            count += await self._thread.run(prune_suite, suite.key, before, cases_only=cases_only)
+        async with hold_file(self._thread.path, wait=wait):
+            before = time_before(older_than, datetime.now(UTC), await self._thread.run(load_newest_date))
+            for suite in await self._thread.run(load_suites, with_deleted=True):
+                async with hold_suite(self._thread.path, suite.key):
+                    count += await self._thread.run(prune_suite, suite.key, before, cases_only=cases_only)
+            await self._shrink()
+        return count
+
+    async def forget(self, suite: SuiteRef, *, wait: float = 0.0) -> None:
+        """Remove a suite from the file: its sessions, their test cases, and the state of its watches.
+
+        Does nothing if the suite is not in the file. A later sync of the suite begins anew. `wait` is that of `sync`.
+        """
+        key = validate_names(validate_suite(suite))
+        validate_seconds("wait", wait, zero_allowed=True)
+        self._thread.check_writable()
+        async with hold_file(self._thread.path, wait=wait):
+            async with hold_suite(self._thread.path, key):
+                await self._thread.run(forget_suite, key)
+            await self._shrink()
+
+    async def _shrink(self) -> None:
+        """Give unused space back to the file system."""
         while await self._thread.run(return_space):
             pass
         await self._thread.run(shrink_file)
-        return count
 
     async def export(
         self,

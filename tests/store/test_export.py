@@ -85,7 +85,7 @@ class TestExport:
         with pytest.raises(StoreError, match="not open"):
             await db.store.export(path, [KEY])
         assert path.read_text() == "before"
-        assert sorted(os.listdir(tmp_path)) == ["sessions.csv", "sessions.db"]
+        assert sorted(os.listdir(tmp_path)) == ["sessions.csv", "sessions.db", "sessions.db-lock"]
 
     async def test_wrong_path_or_suites(self, db: SyncedSuite, tmp_path: Path) -> None:
         for name, message in (("a.txt", "cannot write"), (db.path.name, "a database"), ("no/a.csv", "not found")):
