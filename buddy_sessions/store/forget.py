@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from ..models import SuiteKey
 from .file import DatabaseFile
-from .suite_rows import load_suite_row
+from .suites import load_suite_row
 
 _OF_SESSIONS = ("case_rows", "case_groups", "case_reads")
-_OF_SUITE = ("session_rows", "tests", "covered", "older")
+_OF_SUITE = ("session_rows", "tests")
 _WITH_KEY = ("suite_rows", "watches", "statuses")
 
 

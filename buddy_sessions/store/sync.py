@@ -23,6 +23,7 @@ from .case_sync import CaseSync
 from .cases import load_pending
 from .exchange import CompleteSync, PageToSave, SavedPage, SyncScope
 from .known_range import Interval
+from .lock import hold_suite
 from .pages import count_above, find_missing, finish_sync, load_newest, load_suite, save_page, withdraw_claims
 from .plan import RangeReading, ReadRange, SyncPlan
 from .prune import prune_suite, return_space
@@ -72,6 +73,12 @@ class SuiteSync:
 
         The last page is included even if it is empty.
         """
+        async with hold_suite(self._run.path, self._key), aclosing(self._read_suite()) as pages:
+            async for page in pages:
+                yield page
+
+    async def _read_suite(self) -> AsyncGenerator[SessionPage, None]:
+        """Iterate over the pages of `pages`."""
         run, key = self._run, self._key
         state = await run.call(load_suite, key, run.now)
         oldest = None if self._keep is None else await run.time_before(self._keep)

@@ -28,6 +28,7 @@ class SyncRun:
     def __init__(self, buddy: BuddyClient, thread: DatabaseThread, *, now: datetime | None = None) -> None:
         self.buddy = buddy
         self.now = now or datetime.now(UTC)
+        self.path = thread.path
         self._thread = thread
         self._file_failure: str | None = None
         self._listed_projects: set[tuple[str, str]] = set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +14,7 @@ from attrs import frozen
 
 from buddy_sessions import BuddyClient, Harvest, Session, SessionStore, SuiteKey, SuiteRef
 from buddy_sessions._decoding.converter import session_from_dict
-from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
+from buddy_sessions.testing import FakeBuddy, FakeSuite, RecordedRequest
 
 KEY = SuiteKey("acme", "shop", "MNbyVedg")
 OTHER_KEY = SuiteKey("acme", "shop", "other")
@@ -134,13 +134,3 @@ class SyncedSuite:
         del self.fake.suites[KEY]
         self.fake.seed += 1
         return create_finished(self.fake.add_suite(*KEY), count)
-
-    def respond_late(self, interrupt: Callable[[], Awaitable[None]], fault: Fault | None = None) -> None:
-        """Let something happen between the next response of the server and its arrival."""
-
-        async def respond(request: Any, make_response: Callable[[], Any]) -> Any:
-            response = make_response() if fault is None else await fault.handler(request, make_response)
-            await interrupt()
-            return response
-
-        self.fake.inject(Fault("late", respond))

@@ -397,28 +397,6 @@ async def test_limits_of_the_sync_are_those_of_its_cases(db: SyncedSuite) -> Non
         assert len(await db.store.sessions(KEY)) == 6
 
 
-async def test_session_that_changes_while_its_cases_are_read(db: SyncedSuite, caplog: pytest.LogCaptureFixture) -> None:
-    """Another sync saves the change before the cases arrive."""
-    session_id = create(db.suite, "FAILED")
-
-    async def reopen() -> None:
-        db.suite.reopen(session_id)
-        await db.sync()
-
-    def delay() -> None:
-        db.fake.on_request = None
-        db.respond_late(reopen)
-
-    on_requests(db, "/cases$", delay)
-    with caplog.at_level(logging.INFO, "buddy_sessions"):
-        stats = await db.store.sync(db.buddy, [KEY], cases="all").run()
-    assert stats.cases == len(await db.store.cases(KEY, session_id)) == 0
-    assert "has changed meanwhile" in caplog.text
-    db.suite.finish(session_id)
-    await db.sync(cases="all")
-    assert len(await db.store.runs(KEY)) == 1
-
-
 async def test_missing_session_that_is_found_again_keeps_its_cases(db: SyncedSuite) -> None:
     for _ in range(3):
         create(db.suite, "FAILED")

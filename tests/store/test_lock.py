@@ -150,6 +150,29 @@ class TestSameProcess:
             assert await other.prune(older_than=timedelta(days=9000)) == 0
             assert len([session async for session in first]) == 2
 
+    async def test_second_writer_of_a_suite_waits(self, db: SyncedSuite) -> None:
+        create_finished(db.suite, 100)
+        async with SessionStore(db.path) as other, db.store.sync(db.buddy, [KEY], concurrency=1) as first:
+            await anext(first)
+            requests = len(db.fake.requests)
+            later = [
+                asyncio.create_task(writer)
+                for writer in (
+                    sync(other, db.buddy),
+                    other.prune(older_than=timedelta(days=9000)),
+                    asyncio.to_thread(asyncio.run, self.sync_in_another_loop(db)),
+                )
+            ]
+            await asyncio.sleep(0.1)
+            assert not any(task.done() for task in later)
+            assert len(db.fake.requests) <= requests + 2  # of the first sync, until its queue is full
+            assert len([session async for session in first]) == 99
+            assert await asyncio.gather(*later) == [[], 0, []]
+
+    async def sync_in_another_loop(self, db: SyncedSuite) -> list[int]:
+        async with BuddyClient(db.fake.token, base_url=db.fake.base_url) as buddy, SessionStore(db.path) as store:
+            return await sync(store, buddy)
+
     async def test_process_holds_the_file_until_its_last_sync_ends(
         self, fake: FakeBuddy, suite: FakeSuite, path: Path, buddy: BuddyClient, store: SessionStore, hold: Hold
     ) -> None:

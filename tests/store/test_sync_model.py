@@ -37,6 +37,7 @@ class InlineThread:
 
     def __init__(self, database: DatabaseFile) -> None:
         self.database = database
+        self.path = database.path
 
     async def run(self, function: Any, *args: Any, **kwargs: Any) -> Any:
         return function(self.database, *args, **kwargs)
