@@ -4,130 +4,136 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from attrs import frozen
 
 from buddy_sessions import BuddyClient, ConfigError, SessionStore, StoreError
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.stores import KEY, OTHER_KEY, SyncedSuite, create_finished, query, sync
 
-HOLDER = """
+PROGRAM = """
 import asyncio, os, sys
+from contextlib import AsyncExitStack
 from buddy_sessions import StoreError
 from buddy_sessions.store.lock import hold_file
 
 async def main(path):
-    try:
-        async with hold_file(path):
-            os.write(1, b"held\\n")
-            await asyncio.to_thread(sys.stdin.readline)
-    except StoreError:
-        os.write(1, b"refused\\n")
+    async with AsyncExitStack() as held:
+        for line in sys.stdin:
+            await held.aclose()
+            try:
+                if line == "hold\\n":
+                    await held.enter_async_context(hold_file(path))
+            except StoreError:
+                line = "refused\\n"
+            os.write(1, line.encode())
 
 asyncio.run(main(sys.argv[1]))
 """
 
-BUSY = "another process is syncing .*sessions.db: try again when it has finished, or wait for it"
+BUSY = r"another process is syncing .*sessions\.db: try again when it has finished, or wait for it"
 
-Hold = Callable[..., Awaitable[Process]]
+
+@frozen
+class OtherProcess:
+    """Another process, which takes the lock of the file, and releases it."""
+
+    process: Process
+
+    async def try_to_hold(self) -> bool:
+        return await self._ask(b"hold\n") == b"hold\n"
+
+    async def release(self) -> None:
+        await self._ask(b"release\n")
+
+    async def kill(self) -> None:
+        self.process.kill()
+        await self.process.wait()
+
+    async def _ask(self, command: bytes) -> bytes:
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write(command)
+        async with asyncio.timeout(20):
+            return await self.process.stdout.readline()
 
 
 @pytest.fixture
-async def hold(path: Path) -> AsyncIterator[Hold]:
-    """Start another process that writes the file, until a line is written to its stdin."""
-    started: list[Process] = []
-
-    async def start(expected: bytes = b"held") -> Process:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", HOLDER, path), stdin=PIPE, stdout=PIPE, start_new_session=True
-        )
-        started.append(process)
-        assert process.stdout
-        assert await process.stdout.readline() == expected + b"\n"
-        return process
-
-    yield start
-    for process in started:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
+async def other(path: Path) -> AsyncIterator[OtherProcess]:
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", PROGRAM, path, stdin=PIPE, stdout=PIPE)
+    yield OtherProcess(process)
+    await process.communicate(b"")  # closes stdin, which ends the process
 
 
-async def release(process: Process) -> None:
-    """Let the other process end its work."""
-    await process.communicate(b"\n")
+@pytest.fixture
+async def writer(other: OtherProcess) -> OtherProcess:
+    """Another process that writes the file."""
+    assert await other.try_to_hold()
+    return other
 
 
 class TestOtherProcess:
     @pytest.mark.fault
-    async def test_second_writer_is_refused(self, db: SyncedSuite, hold: Hold) -> None:
+    async def test_second_writer_is_refused(self, db: SyncedSuite, other: OtherProcess) -> None:
         create_finished(db.suite, 3)
         await db.sync()
         db.fake.requests.clear()
-        process = await hold()
-        writers = (
-            db.sync(),
-            db.store.prune(older_than=timedelta(days=1)),
-            db.store.forget(KEY),
-        )
-        for writer in writers:
+        assert await other.try_to_hold()
+        for writer in (db.sync(), db.store.prune(older_than=timedelta(days=1)), db.store.forget(KEY)):
             with pytest.raises(StoreError, match=BUSY) as caught:
                 await writer
             assert caught.value.retryable
         assert db.fake.requests == []
         assert await db.is_complete()
-        await release(process)
+        await other.release()
         create_finished(db.suite, 1)
         assert await db.sync() == [4]
 
     @pytest.mark.fault
-    async def test_killed_writer_holds_nothing(self, db: SyncedSuite, hold: Hold) -> None:
+    async def test_killed_writer_holds_nothing(self, db: SyncedSuite, writer: OtherProcess) -> None:
         create_finished(db.suite, 3)
-        process = await hold()
-        process.send_signal(signal.SIGKILL)
-        await process.wait()
+        await writer.kill()
         assert await db.sync() == [3, 2, 1]
 
-    async def test_writer_waits_if_it_is_told_to(self, db: SyncedSuite, hold: Hold) -> None:
+    async def test_writer_waits_if_it_is_told_to(self, db: SyncedSuite, writer: OtherProcess) -> None:
         create_finished(db.suite, 3)
-        process = await hold()
         with pytest.raises(StoreError, match=BUSY):
             await db.sync(wait=0.15)
         waiting = asyncio.create_task(db.sync(wait=20))
         pruning = asyncio.create_task(db.store.prune(older_than=timedelta(days=9000), wait=20))
         await asyncio.sleep(0.15)
         assert not waiting.done()
-        await release(process)
+        await writer.release()
         assert (await waiting, await pruning) == ([3, 2, 1], 0)
 
-    async def test_waiting_writer_can_be_cancelled(self, db: SyncedSuite, hold: Hold) -> None:
-        process = await hold()
+    async def test_waiting_writer_can_be_cancelled(self, db: SyncedSuite, writer: OtherProcess) -> None:
         waiting = asyncio.create_task(db.sync(wait=600))
         await asyncio.sleep(0.05)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        await release(process)
+        await writer.release()
         await db.sync()
 
-    async def test_readers_and_watches_are_not_blocked(self, db: SyncedSuite, hold: Hold, tmp_path: Path) -> None:
+    async def test_readers_and_watches_are_not_blocked(
+        self, db: SyncedSuite, other: OtherProcess, tmp_path: Path
+    ) -> None:
         create_finished(db.suite, 3)
         await db.sync()
-        await hold()
+        assert await other.try_to_hold()
         async with SessionStore(db.path) as reader:
             assert len(await reader.sessions(KEY)) == await reader.export(tmp_path / "a.csv") == 3
             async with reader.watch_status(db.buddy, [KEY], interval=0.01) as watch:
                 assert (await anext(watch)).session.relative_id == 3
         assert query(db.path, "SELECT count(*) FROM sessions") == [(3,)]
 
-    async def test_symbolic_link_names_the_same_file(self, db: SyncedSuite, hold: Hold) -> None:
-        await hold()
+    async def test_symbolic_link_names_the_same_file(self, db: SyncedSuite, writer: OtherProcess) -> None:
         folder = db.path.parent / "folder"
         folder.mkdir()
         link = folder / "link.db"
@@ -173,36 +179,36 @@ class TestSameProcess:
         async with BuddyClient(db.fake.token, base_url=db.fake.base_url) as buddy, SessionStore(db.path) as store:
             return await sync(store, buddy)
 
-    async def test_process_holds_the_file_until_its_last_sync_ends(
-        self, fake: FakeBuddy, suite: FakeSuite, path: Path, buddy: BuddyClient, store: SessionStore, hold: Hold
-    ) -> None:
-        create_finished(suite, 100)
-        fake.add_suite(*OTHER_KEY)
-        async with store.sync(buddy, [KEY], concurrency=1) as first:
+    async def test_process_holds_the_file_until_its_last_sync_ends(self, db: SyncedSuite, other: OtherProcess) -> None:
+        create_finished(db.suite, 100)
+        db.fake.add_suite(*OTHER_KEY)
+        async with db.store.sync(db.buddy, [KEY], concurrency=1) as first:
             await anext(first)
-            async with SessionStore(path) as other:
-                await sync(other, buddy, OTHER_KEY)
-            await hold(b"refused")
-        await hold()
+            async with SessionStore(db.path) as store:
+                await sync(store, db.buddy, OTHER_KEY)
+            assert not await other.try_to_hold()
+        assert await other.try_to_hold()
 
 
-async def test_file_is_free_however_a_sync_ends(db: SyncedSuite, hold: Hold) -> None:
+async def test_file_is_free_however_a_sync_ends(db: SyncedSuite, other: OtherProcess) -> None:
     """After an error, a break, a cancellation; and before its first item."""
     create_finished(db.suite, 100)
     unused = db.store.sync(db.buddy, [KEY])
     async with db.store.sync(db.buddy, [KEY], concurrency=1) as left:
         async for _ in left:
             break
-    await release(await hold())
+    assert await other.try_to_hold()
+    await other.release()
     task = asyncio.create_task(db.sync())
     await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await release(await hold())
+    assert await other.try_to_hold()
+    await other.release()
     with pytest.raises(ConfigError):
         await db.store.sync(db.buddy, ["no suite"]).run()
-    await hold()
+    assert await other.try_to_hold()
     await unused.aclose()
 
 
