@@ -9,7 +9,7 @@ from .suites import load_suite_row
 
 _OF_SESSIONS = ("case_rows", "case_groups", "case_reads")
 _OF_SUITE = ("session_rows", "tests")
-_WITH_KEY = ("suite_rows", "watches", "statuses")
+_WITH_KEY = ("suite_rows", "watches")
 
 
 def forget_suite(file: DatabaseFile, key: SuiteKey) -> None:

@@ -185,21 +185,13 @@ SCHEMA = (
         workspace TEXT NOT NULL, project TEXT NOT NULL, listed_at TEXT NOT NULL, PRIMARY KEY (workspace, project)
     )
     """,
-    # Internal: the newest sessions of a suite that a watch has seen, as JSON. The branch "" is all branches.
+    # Internal: what the watches of a kind (changes or status) and name have seen of a suite, as JSON. The branch "" is
+    # that of a watch without one; of statuses, "*" is all branches.
     """
     CREATE TABLE watches (
-        workspace TEXT NOT NULL, project TEXT NOT NULL, suite_id TEXT NOT NULL, branch TEXT NOT NULL,
-        sessions TEXT NOT NULL, PRIMARY KEY (workspace, project, suite_id, branch)
-    )
-    """,
-    # Internal: the session that decides the status of a suite, as a status watch has reported it, its failing test
-    # cases as JSON, and whether that event was acknowledged: only the first one is saved before it is. The branch ""
-    # is the main branch, "*" is all branches.
-    """
-    CREATE TABLE statuses (
-        workspace TEXT NOT NULL, project TEXT NOT NULL, suite_id TEXT NOT NULL, branch TEXT NOT NULL,
-        session TEXT NOT NULL, failing TEXT NOT NULL, is_acknowledged INTEGER NOT NULL,
-        PRIMARY KEY (workspace, project, suite_id, branch)
+        kind TEXT NOT NULL, name TEXT NOT NULL, branch TEXT NOT NULL,
+        workspace TEXT NOT NULL, project TEXT NOT NULL, suite_id TEXT NOT NULL, state TEXT NOT NULL,
+        PRIMARY KEY (kind, name, branch, workspace, project, suite_id)
     )
     """,
 )

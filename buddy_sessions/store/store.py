@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from .._export.files import open_file
 from .._export.rows import keyed_rows
@@ -46,7 +46,7 @@ from .suites import load_suite_row, load_suites
 from .sync import SuiteSync
 from .sync_run import SyncRun
 from .thread import DatabaseThread
-from .watches import StoreChanges, StoreStatuses
+from .watches import StoreChanges, StoreStatuses, WatchState
 
 
 class SessionStore:
@@ -271,47 +271,62 @@ class SessionStore:
         buddy: BuddyClient,
         suites: Iterable[SuiteRef],
         *,
+        name: str = "default",
         interval: float = 60.0,
         branch: str | None = None,
         on_failure: OnFirstFailure = "raise",
     ) -> Watch:
-        """Return the changes in many suites, as one stream of `Change`, from where the last watch stopped.
+        """Return the changes in many suites, as one stream of `Change`, from where the last watch of this name stopped.
 
         Changes since then are reported first. A change is acknowledged, and saved in the database, when you ask for the
-        next one. After a crash, the change that was not acknowledged is reported again (at-least-once delivery). Each
-        branch has its own state, and so has a watch of all branches. Syncs neither read nor change this state.
+        next one. After a crash, the change that was not acknowledged is reported again (at-least-once delivery). Two
+        bots with one file take two names: each gets every change. Only one watch of a name can run at a time. Each
+        branch has its own state, and so has a watch of all branches. Syncs and watches do not wait for each other.
 
         The client `buddy` reads the suites. The other arguments are those of `BuddyClient.watch`.
 
+        Args:
+            buddy: The client to read with.
+            suites: The suites.
+            name: The name under which the state is saved: letters, digits, `.`, `_` and `-`.
+            interval: As in `BuddyClient.watch`.
+            branch: As in `BuddyClient.watch`.
+            on_failure: As in `BuddyClient.watch`.
+
         Raises:
-            StoreError: While iterating: a change cannot be saved; continue to iterate to try again.
+            StoreError: While iterating: another watch of this name is running, or a change cannot be saved; continue to
+                iterate to try to save it again.
         """
         self._thread.check_writable()
-        changes = StoreChanges(self._thread, branch=branch)
-        return buddy._new_watch(Watch, suites, changes, branch, interval=interval, on_failure=on_failure)  # noqa: SLF001 - the store is the only one that saves the state of a watch
+        state = WatchState(self._thread, "changes", name, branch)
+        options: dict[str, Any] = {"interval": interval, "on_failure": on_failure, "hold": state.hold}
+        return buddy._new_watch(Watch, suites, StoreChanges(state), branch, **options)  # noqa: SLF001 - the store is the only one that saves the state of a watch
 
     def watch_status(
         self,
         buddy: BuddyClient,
         suites: Iterable[SuiteRef],
         *,
+        name: str = "default",
         branch: str | None = None,
         interval: float = 60.0,
         on_failure: OnFirstFailure = "raise",
     ) -> StatusWatch:
-        """Return the status changes of many suites as one stream, from where the last status watch stopped.
+        """Return the status changes of many suites as one stream, from where the last one of this name stopped.
 
         An event is acknowledged, and saved in the database, when you ask for the next one. After a crash, the event
         that was not acknowledged is reported again, and none is lost. The first event of a suite that was never watched
-        is its current status. Each `branch` has its own state. Syncs and other watches neither read nor change it.
+        is its current status. Each `branch` has its own state. `name` and the errors are those of `watch`, and a watch
+        of that kind can have the same name.
 
-        The client `buddy` reads the suites. The other arguments are those of `BuddyClient.watch_status`, and the errors
-        those of `watch`.
+        The client `buddy` reads the suites. The other arguments are those of `BuddyClient.watch_status`.
         """
         self._thread.check_writable()
-        statuses = StoreStatuses(self._thread, buddy.failures, branch=branch)
+        state = WatchState(self._thread, "status", name, branch)
+        statuses = StoreStatuses(state, buddy.failures, branch=branch)
         read = None if branch == "*" else branch
-        return buddy._new_watch(StatusWatch, suites, statuses, read, interval=interval, on_failure=on_failure)  # noqa: SLF001 - as in `watch`
+        options: dict[str, Any] = {"interval": interval, "on_failure": on_failure, "hold": state.hold}
+        return buddy._new_watch(StatusWatch, suites, statuses, read, **options)  # noqa: SLF001 - as in `watch`
 
     async def sessions(self, suite: SuiteRef, *, branch: str | None = None) -> list[Session]:
         """Return the saved sessions of a suite, except deleted ones, newest first.

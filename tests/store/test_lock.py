@@ -21,7 +21,7 @@ PROGRAM = """
 import asyncio, os, sys
 from contextlib import AsyncExitStack
 from buddy_sessions import StoreError
-from buddy_sessions.store.lock import hold_file
+from buddy_sessions.store.lock import hold_file, hold_watch
 
 async def main(path):
     async with AsyncExitStack() as held:
@@ -30,6 +30,8 @@ async def main(path):
             try:
                 if line == "hold\\n":
                     await held.enter_async_context(hold_file(path))
+                elif line == "watch\\n":
+                    await held.enter_async_context(hold_watch(path, "changes", "default", owner=None))
             except StoreError:
                 line = "refused\\n"
             os.write(1, line.encode())
@@ -48,6 +50,9 @@ class OtherProcess:
 
     async def try_to_hold(self) -> bool:
         return await self._ask(b"hold\n") == b"hold\n"
+
+    async def watch(self) -> None:
+        assert await self._ask(b"watch\n") == b"watch\n"
 
     async def release(self) -> None:
         await self._ask(b"release\n")
@@ -132,6 +137,15 @@ class TestOtherProcess:
             async with reader.watch_status(db.buddy, [KEY], interval=0.01) as watch:
                 assert (await anext(watch)).session.relative_id == 3
         assert query(db.path, "SELECT count(*) FROM sessions") == [(3,)]
+
+    async def test_watch_of_the_same_name_is_refused(self, db: SyncedSuite, other: OtherProcess) -> None:
+        create_finished(db.suite, 3)
+        await other.watch()
+        with pytest.raises(StoreError, match="another watch named 'default' is running"):
+            await anext(db.store.watch(db.buddy, [KEY]))
+        async with db.store.watch_status(db.buddy, [KEY]) as watch:  # another kind
+            await anext(watch)
+        assert await db.sync() == [3, 2, 1]
 
     async def test_symbolic_link_names_the_same_file(self, db: SyncedSuite, writer: OtherProcess) -> None:
         folder = db.path.parent / "folder"

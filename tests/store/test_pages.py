@@ -30,7 +30,7 @@ from buddy_sessions.store.pages import (
 from buddy_sessions.store.prune import prune_suite
 from buddy_sessions.store.sessions import load_newest_verdict, load_sessions
 from buddy_sessions.store.suites import is_listed, load_suites, mark_suite_found, mark_suite_missing, save_names
-from buddy_sessions.store.watches import load_watch, save_watch
+from buddy_sessions.store.watches import update_watch
 from helpers import session_strategies
 from helpers.stores import KEY, OTHER_KEY, make_due, marked_numbers, query
 
@@ -227,8 +227,7 @@ class TestSchema:
         for now in (NOW, NOW + timedelta(hours=1)):
             mark_suite_missing(database, KEY, now)
         is_listed(database, "acme", "shop", NOW)
-        save_watch(database, KEY, "", new_sessions(1), is_start=True)
-        load_watch(database, KEY, "")
+        update_watch(database, ("changes", "default", ""), KEY, lambda _: [])
         database.close()
         statements = {sql.strip() for sql in executed if sql.strip().startswith(("SELECT", "UPDATE", "DELETE"))}
         plans = {sql: str(query(path, f"EXPLAIN QUERY PLAN {sql}")).replace("SCAN json_each", "") for sql in statements}

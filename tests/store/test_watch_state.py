@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from contextlib import closing
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from buddy_sessions import BuddyClient, Change, SessionStore, StoreError
+from buddy_sessions import BuddyClient, Change, ConfigError, SessionStore, StoreError
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 from helpers.stores import KEY, SyncedSuite, query
 
@@ -23,9 +25,9 @@ def summary(change: Change) -> Summary:
     return change.kind, change.session.relative_id, None if change.previous is None else change.previous.status
 
 
-async def check_changes(db: SyncedSuite, *expected: Summary, branch: str | None = None) -> None:
+async def check_changes(db: SyncedSuite, *expected: Summary, **options: Any) -> None:
     """Watch the suite: check that these changes are reported, and no others in the next two rounds."""
-    watch = db.store.watch(db.buddy, [KEY], interval=INTERVAL, branch=branch, on_failure="retry")
+    watch = db.store.watch(db.buddy, [KEY], interval=INTERVAL, on_failure="retry", **options)
     async with asyncio.timeout(20), watch:
         changes: list[Summary] = []
 
@@ -41,6 +43,19 @@ async def check_changes(db: SyncedSuite, *expected: Summary, branch: str | None 
             await asyncio.sleep(INTERVAL)
         assert changes == list(expected)
     await collecting
+
+
+@asynccontextmanager
+async def polling(db: SyncedSuite, watch: Any) -> AsyncIterator[None]:
+    """Run a watch that has sent a request."""
+    db.fake.requests.clear()
+    async with watch:
+        running = asyncio.create_task(anext(watch, None))
+        while not db.fake.requests:
+            await asyncio.sleep(INTERVAL)
+            assert not running.done()
+        yield
+    assert await running is None
 
 
 async def test_changes_since_the_last_watch_are_reported_once(db: SyncedSuite) -> None:
@@ -60,7 +75,7 @@ async def test_more_new_sessions_than_are_remembered_are_reported(db: SyncedSuit
     for _ in range(250):
         db.suite.create()
     await check_changes(db, *(("NEW", number, None) for number in range(2, 252)))
-    assert query(db.path, "SELECT json_array_length(sessions) FROM watches") == [(100,)]
+    assert query(db.path, "SELECT json_array_length(state) FROM watches") == [(100,)]
     await check_changes(db)
 
 
@@ -75,6 +90,42 @@ async def test_each_branch_and_the_syncs_have_separate_states(db: SyncedSuite) -
     db.suite.create(branch="dev", status="SUCCESSFUL")
     assert await db.sync() == [4]
     await check_changes(db, ("NEW", 4, None))
+
+
+async def test_each_of_two_bots_gets_every_change(db: SyncedSuite) -> None:
+    db.suite.create()
+    for name in ("chat", "wall"):
+        await check_changes(db, name=name)
+    db.suite.create(status="ERROR")
+    for name in ("chat", "wall"):
+        await check_changes(db, ("NEW", 2, None), name=name)
+    db.suite.create(status="ERROR")
+    for name in ("wall", "chat"):
+        await check_changes(db, ("NEW", 3, None), name=name)
+        async with db.store.watch_status(db.buddy, [KEY], name=name, interval=INTERVAL) as watch:
+            assert (await anext(watch)).kind == "CURRENT"
+
+
+@pytest.mark.parametrize("kind", ["watch", "watch_status"])
+async def test_second_watch_of_a_name_is_refused(db: SyncedSuite, path: Path, kind: str) -> None:
+    """Also in another store of this process, until the first one has ended."""
+    async with asyncio.timeout(20), SessionStore(path) as other:
+        start, start_other = getattr(db.store, kind), getattr(other, kind)
+        async with polling(db, start(db.buddy, [KEY])):
+            for again in (start, start_other):
+                with pytest.raises(StoreError, match=r"another watch named 'default' is running with .*sessions\.db"):
+                    await anext(again(db.buddy, [KEY]))
+            async with polling(db, start_other(db.buddy, [KEY], name="other")):
+                await db.sync()
+        async with polling(db, start_other(db.buddy, [KEY])):
+            pass
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a b", "x" * 101, None])
+async def test_name_that_is_no_file_name(db: SyncedSuite, name: Any) -> None:
+    for start in (db.store.watch, db.store.watch_status):
+        with pytest.raises(ConfigError, match="name must be letters, digits"):
+            start(db.buddy, [KEY], name=name)
 
 
 async def test_recreated_suite_starts_anew(db: SyncedSuite) -> None:

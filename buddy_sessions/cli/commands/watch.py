@@ -49,6 +49,7 @@ async def watch_suites(
     interval: PositiveFloat = 60.0,
     branch: str | None = None,
     db: Path | None = None,
+    name: str = "default",
     status: Annotated[bool, Parameter(show_default=False)] = False,
     printing: Printing = Printing(),
     access: Access = Access(),
@@ -68,6 +69,7 @@ async def watch_suites(
         interval: Seconds between two polls of a suite.
         branch: Only sessions of this branch. With --status: the branch (default: the main branch of each suite).
         db: SQLite file for the state of the watch. The next watch with this file continues where this one stopped.
+        name: Name of the watch in the file, for several bots with one file. Only one watch of a name can run.
         status: Print the current status of each suite, then when it turns red or green, or other tests fail. jsonl and
             csv list the tests in the fields "newly_failing" and "fixed".
     """
@@ -87,7 +89,7 @@ async def watch_suites(
             watch = new_watch(suites, interval=interval, branch=branch)
         else:
             continued = store.watch_status if status else store.watch
-            watch = continued(buddy, suites, interval=interval, branch=branch)
+            watch = continued(buddy, suites, name=name, interval=interval, branch=branch)
         await stack.enter_async_context(watch)
         if messages.is_terminal:
             messages.print_note(f"watching {format_count(len(suites), 'suite')} every {interval:g} s, until Ctrl-C")
