@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from ..errors import DecodeError, StoreError
 from .schema import APPLICATION_ID, SCHEMA, VERSION
@@ -41,6 +42,7 @@ class DatabaseFile:
         self.path = path
         self.is_read_only = False
         self._connection: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
 
     @contextmanager
     def translate_errors(self) -> Iterator[None]:
@@ -61,8 +63,7 @@ class DatabaseFile:
     def open(self) -> None:
         """Open the file, or create it. Raise `StoreError` for a file of another program or version."""
         self.is_read_only = False  # unlike at the time before, if it is opened again
-        self._connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT, isolation_level=None)
-        self._connection.row_factory = sqlite3.Row
+        self._connect(self.path, timeout=BUSY_TIMEOUT)
         try:
             is_new = self._is_new()  # first, since the next statements change the file
             if is_new:
@@ -89,10 +90,30 @@ class DatabaseFile:
             raise error
         self.close()
         uri = f"{Path(self.path).as_uri()}?immutable=1"
-        self._connection = sqlite3.connect(uri, uri=True, isolation_level=None)
-        self._connection.row_factory = sqlite3.Row
+        self._connect(uri, uri=True)
         self.is_read_only = True
         self._is_new()
+
+    def _connect(self, database: str, **options: Any) -> None:
+        """Connect to the file, and note which one it is."""
+        self._connection = sqlite3.connect(database, isolation_level=None, **options)
+        self._identity = self._find_identity()
+
+    def _find_identity(self) -> tuple[int, int] | None:
+        """Return the device and inode of the file that has the path now; None if there is none."""
+        try:
+            status = os.stat(self.path)
+        except FileNotFoundError:
+            return None
+        return status.st_dev, status.st_ino
+
+    def check_same_file(self) -> None:
+        """Raise `StoreError` if the file was deleted or replaced since it was opened: then nothing is saved in it."""
+        if self._find_identity() != self._identity:
+            raise StoreError(
+                f"{self.path} was deleted or replaced while it was open, so nothing that was saved meanwhile is in it: "
+                "open the store again, and repeat the call"
+            )
 
     def close(self) -> None:
         """Close the file. Can be repeated."""

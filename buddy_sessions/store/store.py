@@ -209,7 +209,7 @@ class SessionStore:
             for suite in await self._thread.run(load_suites, with_deleted=True):
                 async with hold_suite(self._thread.path, suite.key):
                     count += await self._thread.run(prune_suite, suite.key, before, cases_only=cases_only)
-            await self._shrink()
+            await self._finish_deleting()
         return count
 
     async def forget(self, suite: SuiteRef, *, wait: float = 0.0) -> None:
@@ -223,13 +223,14 @@ class SessionStore:
         async with hold_file(self._thread.path, wait=wait):
             async with hold_suite(self._thread.path, key):
                 await self._thread.run(forget_suite, key)
-            await self._shrink()
+            await self._finish_deleting()
 
-    async def _shrink(self) -> None:
-        """Give unused space back to the file system."""
+    async def _finish_deleting(self) -> None:
+        """Give unused space back to the file system. Raise `StoreError` if the file was replaced meanwhile."""
         while await self._thread.run(return_space):
             pass
         await self._thread.run(shrink_file)
+        await self._thread.check_same_file()
 
     async def export(
         self,

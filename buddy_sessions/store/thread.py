@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import warnings
 from collections import deque
 from collections.abc import Callable
@@ -30,22 +31,31 @@ class DatabaseThread:
     def __init__(self, path: str) -> None:
         self.path = path
         self._executor: ThreadPoolExecutor | None = None
+        self._process = 0  # that has started the thread
         self._calls: _Calls = deque()
         self._file = DatabaseFile(path)
 
     # A default argument still exists while the interpreter is shutting down, when `warnings` may be gone.
     def __del__(self, _warn: Callable[..., None] = warnings.warn) -> None:
-        if self._executor is not None:
+        if self._executor is not None and self._process == os.getpid():
             message = f"unclosed SessionStore {self.path}: use `async with`, or await its close()"
             _warn(message, ResourceWarning, source=self)
             with suppress(RuntimeError):  # an executor takes no calls while the interpreter is shutting down
                 self._executor.submit(self._file.close)
 
     def check_open(self) -> ThreadPoolExecutor:
-        """Return the executor of the thread. Raise `StoreError` if the thread is not open."""
+        """Return the executor of the thread. Raise `StoreError` if the thread is not open in this process."""
         if self._executor is None:
             raise StoreError(f"the store {self.path} is not open: use `async with`, or await its open()")
+        self._check_process()
         return self._executor
+
+    def _check_process(self) -> None:
+        """Raise `StoreError` in a fork of the process that has started the thread: it has no such thread."""
+        if self._executor is not None and self._process != os.getpid():
+            raise StoreError(
+                f"this process was forked after the store {self.path} was opened: open a store in each process"
+            )
 
     def check_writable(self) -> None:
         """Raise `StoreError` if the file is not open, or cannot be written."""
@@ -55,7 +65,9 @@ class DatabaseThread:
 
     async def open(self) -> None:
         """Start the thread and open the database. Does nothing if it is open."""
+        self._check_process()
         if self._executor is None:
+            self._process = os.getpid()
             self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="buddy_sessions-store")
             try:
                 await self.run(DatabaseFile.open)
@@ -63,8 +75,13 @@ class DatabaseThread:
                 await self.close()
                 raise
 
+    async def check_same_file(self) -> None:
+        """Raise `StoreError` if the file was deleted or replaced since it was opened."""
+        await self.run(DatabaseFile.check_same_file)
+
     async def close(self) -> None:
         """Close the database and end the thread, after the calls made before. Does nothing if it is not open."""
+        self._check_process()
         executor, self._executor = self._executor, None
         if executor is not None:
             closing = asyncio.wrap_future(executor.submit(self._file.close))

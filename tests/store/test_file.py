@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from threading import Timer
 from typing import Any
@@ -168,6 +170,22 @@ class TestLock:
             finally:
                 end.join()
         assert query(path, "SELECT count(*) FROM sessions") == [(0,)]
+
+
+class TestSameFile:
+    @pytest.mark.fault
+    @pytest.mark.parametrize("replaced", [False, True])
+    async def test_file_that_was_deleted_or_replaced_is_reported(self, path: Path, replaced: bool) -> None:
+        async with SessionStore(path) as store:
+            os.remove(path)
+            if replaced:
+                create_file(path)
+            for delete in store.prune(older_than=timedelta(days=1)), store.forget("acme/shop/a"):
+                with pytest.raises(StoreError, match="was deleted or replaced while it was open, so nothing that was"):
+                    await delete
+            await store.close()
+            await store.open()
+            await store.prune(older_than=timedelta(days=1))
 
 
 def sqlite_error(code: int) -> sqlite3.Error:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -55,3 +57,72 @@ async def test_value_that_cannot_be_saved_fails_only_its_call(thread: DatabaseTh
     values = ["a", "a", None, "half \ud83d a pair", 2**63, "b"]
     outcomes = await asyncio.gather(*(sync.call(insert, value) for value in values), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [type(None), *[StoreError] * 4, type(None)]
+
+
+FORK = """
+import asyncio, os, sys
+from datetime import timedelta
+from buddy_sessions import BuddyClient, SessionStore, StoreError
+from buddy_sessions.store.lock import hold_file
+
+KEY, DAY = "acme/shop/a", timedelta(days=1)
+
+async def report(name, call):
+    try:
+        await call
+    except StoreError as error:
+        print(name, error)
+
+async def start(method):
+    method(BuddyClient("token"), [KEY])
+
+async def use(store):
+    await report("open", store.open())
+    await report("sessions", store.sessions(KEY))
+    await report("pages", anext(store.pages(KEY)))
+    await report("export", store.export("a.csv"))
+    await report("prune", store.prune(older_than=DAY))
+    await report("forget", store.forget(KEY))
+    await report("sync", start(store.sync))
+    await report("watch", start(store.watch))
+    await report("watch_status", start(store.watch_status))
+    await report("close", store.close())
+
+async def prune(name, path, **options):
+    async with SessionStore(path) as store:
+        await report(name, store.prune(older_than=DAY, **options))
+
+path = sys.argv[1]
+store, loop, lock = SessionStore(path), asyncio.new_event_loop(), hold_file(path)
+loop.run_until_complete(store.open())
+loop.run_until_complete(lock.__aenter__())
+if os.fork() == 0:
+    asyncio.run(use(store))
+    asyncio.run(prune("own", path))
+    sys.stdout.flush()
+    os._exit(0)
+os.wait()
+released = os.pipe()
+if os.fork() == 0:
+    asyncio.run(prune("own", path))
+    os.read(released[0], 1)
+    asyncio.run(prune("released", path))
+    sys.stdout.flush()
+    os._exit(0)
+loop.run_until_complete(lock.__aexit__(None, None, None))
+os.write(released[1], b"x")
+os.wait()
+loop.run_until_complete(prune("parent", path))
+loop.run_until_complete(store.close())
+"""
+
+
+def test_fork_can_use_neither_store_nor_lock_of_its_parent(path: Path) -> None:
+    """Each call names the cause at once."""
+    result = subprocess.run([sys.executable, "-c", FORK, path], capture_output=True, text=True, timeout=20, check=True)
+    assert result.stderr == ""
+    lines = result.stdout.splitlines()
+    methods = "open", "sessions", "pages", "export", "prune", "forget", "sync", "watch", "watch_status", "close"
+    message = f"this process was forked after the store {path} was opened: open a store in each process"
+    assert lines[:10] == [f"{method} {message}" for method in methods]
+    assert all(line.startswith(f"own another process is syncing {path}") for line in lines[10:])
