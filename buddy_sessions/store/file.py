@@ -97,6 +97,7 @@ class DatabaseFile:
     def _connect(self, database: str, **options: Any) -> None:
         """Connect to the file, and note which one it is."""
         self._connection = sqlite3.connect(database, isolation_level=None, **options)
+        self._connection.row_factory = sqlite3.Row
         self._identity = self._find_identity()
 
     def _find_identity(self) -> tuple[int, int] | None:

@@ -187,6 +187,12 @@ class TestSameFile:
             await store.open()
             await store.prune(older_than=timedelta(days=1))
 
+    def test_rows_have_names(self, file: DatabaseFile) -> None:
+        file.open()
+        row = file.execute("SELECT 1 AS one, 2 AS two").fetchone()
+        one, two = row
+        assert (row["one"], row[1]) == (one, two) == (1, 2)
+
 
 def sqlite_error(code: int) -> sqlite3.Error:
     error = sqlite3.OperationalError("cause")
