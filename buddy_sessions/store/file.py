@@ -50,6 +50,7 @@ class DatabaseFile:
         try:
             yield
         except sqlite3.Error as error:
+            self.check_same_file()  # if it was replaced, any error can follow
             # The low byte is the kind of the error. Errors of the Python module itself have no code.
             advice = _ADVICE.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
             raise StoreError(f"{self.path}: {error}" + (f" ({advice})" if advice else "")) from error
@@ -110,7 +111,7 @@ class DatabaseFile:
 
     def check_same_file(self) -> None:
         """Raise `StoreError` if the file was deleted or replaced since it was opened: then nothing is saved in it."""
-        if self._find_identity() != self._identity:
+        if self._connection is not None and self._find_identity() != self._identity:
             raise StoreError(
                 f"{self.path} was deleted or replaced while it was open, so nothing that was saved meanwhile is in it: "
                 "open the store again, and repeat the call"
