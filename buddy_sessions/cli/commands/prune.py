@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -11,7 +12,7 @@ from buddy_sessions import SessionStore
 from ..files import find_database
 from ..formats.formatting import format_count
 from ..options import SavedFile, Verbosity
-from ..times import Age
+from ..times import Age, Duration
 
 
 async def prune_database(
@@ -19,11 +20,13 @@ async def prune_database(
     db: SavedFile,
     keep: Age,
     cases_only: Annotated[bool, Parameter(show_default=False)] = False,
+    wait: Annotated[Duration, Parameter(show_default=False)] = timedelta(),
     verbosity: Verbosity = Verbosity(),
 ) -> None:
     """Delete the old sessions of a database with their test cases, and make the file smaller.
 
-    No later sync reads them again. To do this with each sync, use sync --keep. A sync may run meanwhile.
+    No later sync reads them again. To do this with each sync, use sync --keep. Readers are not blocked, but no sync
+    can run meanwhile.
 
     For example:
 
@@ -33,9 +36,10 @@ async def prune_database(
     Args:
         keep: Delete what is older than 24h, 90d or 12w: the time since a session was created.
         cases_only: Keep the sessions, and delete only their test cases.
+        wait: How long to wait for another process that is syncing into the file, such as 10m.
     """
     async with SessionStore(find_database(db)) as store:
-        count = await store.prune(older_than=keep, cases_only=cases_only)
+        count = await store.prune(older_than=keep, cases_only=cases_only, wait=wait.total_seconds())
     what = format_count(count, "old session")
     deleted = f"the test cases of {what}" if cases_only else what
     verbosity.open().print_note(f"Deleted {deleted} from {db}, which has {db.stat().st_size / 1e6:,.1f} MB now")

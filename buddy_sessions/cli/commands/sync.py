@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt
 
-from buddy_sessions import BuddyError, NotFoundError, SessionStore
+from buddy_sessions import BuddyError, NotFoundError, SessionStore, StoreError
 from buddy_sessions._export.files import resolve_file
 from buddy_sessions.models import CaseScope
 
@@ -22,7 +23,7 @@ from ..options import Access, Keys, ReadOptions
 from ..output import Output
 from ..suggestions import check_branch
 from ..suite_selection import SuiteSelection
-from ..times import Age
+from ..times import Age, Duration
 
 
 async def sync_suites(
@@ -33,6 +34,8 @@ async def sync_suites(
     details: NonNegativeInt = 100,
     keep: Age | None = None,
     full: Annotated[bool, Parameter(show_default=False)] = False,
+    wait: Annotated[Duration, Parameter(show_default=False)] = timedelta(),
+    skip_if_busy: Annotated[bool, Parameter(show_default=False)] = False,
     access: Access = Access(),
 ) -> ExitCode:
     """Keep a SQLite database up to date with the sessions of many suites.
@@ -53,6 +56,8 @@ async def sync_suites(
         details: Maximum number of failed cases of a session whose messages are read.
         keep: Delete the sessions of these suites that are older than 24h, 90d or 12w, and read none of them.
         full: Read every page again, except what was pruned, and report what was wrong.
+        wait: How long to wait for another process that is syncing into the file, or pruning it, such as 10m.
+        skip_if_busy: If another process still does, do nothing, and end with exit code 0: for schedules that overlap.
     """
     path = resolve_file(db, source=options.source and options.source.name)
     messages, summary = access.verbosity.open(), SuiteSummary(only_new=True)
@@ -63,6 +68,7 @@ async def sync_suites(
         store.sync(
             buddy,
             selection.suites(buddy),
+            wait=wait.total_seconds(),
             branch=options.branch,
             after=options.after,
             since=options.since,
@@ -75,10 +81,21 @@ async def sync_suites(
     ):
         forecast = Forecast(options, scope=cases, keep=keep)
         progress = HarvestProgress(buddy, selection, sync, forecast, noun="new or changed session")
+        busy: StoreError | None = None
         with progress.run(messages, after_interrupt=f"all sessions read so far are saved in {db}"):
-            async for page in sync.pages():
-                progress.add(page)
-                summary.add(page.suite, page.sessions)
+            try:
+                async for page in sync.pages():
+                    progress.add(page)
+                    summary.add(page.suite, page.sessions)
+            except StoreError as error:
+                if not error.retryable:
+                    raise
+                busy = error
+        if busy is not None:
+            if not skip_if_busy:
+                raise busy
+            messages.print_note(f"skipped: another process is syncing {db}")
+            return ExitCode.DONE
         first = progress.first_suite
         if options.branch and first and not await store.sessions(first, branch=options.branch):
             messages.print_warning(await check_branch(buddy, first, options.branch))

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
@@ -144,3 +148,39 @@ def test_failed_suite_is_continued_by_the_next_sync(
     code, _, err = call("sync", A, "acme/shop/none", "acme/none", "--db", str(path))
     assert (code, err.startswith("2 suites, 1 failed, 1 project failed, ")) == (3, True)
     assert f"Wrote {path} (0 new or changed sessions)\n" in err  # there is no rest
+
+
+@pytest.fixture
+def writer(path: Path) -> Iterator[sqlite3.Connection]:
+    """Another program that holds the lock of the file."""
+    with closing(sqlite3.connect(f"{path}-lock", isolation_level=None, check_same_thread=False)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        yield connection
+
+
+@pytest.mark.usefixtures("suites", "writer")
+def test_second_sync_is_refused_or_skipped(call: Call, fake: FakeBuddy, path: Path) -> None:
+    assert call("sync", A, "--db", str(path), "--skip-if-busy") == (
+        0,
+        "",
+        f"skipped: another process is syncing {path}\n",
+    )
+    code, out, err = call("sync", A, "--db", str(path))
+    assert (code, out) == (7, "")
+    assert err.startswith(f"error: another process is syncing {path}: try again when it has finished, or wait for it")
+    assert err.count("\n") == 1
+    prune = call("prune", "--db", str(path), "--keep", "1d")
+    assert (prune.code, prune.err) == (7, err)
+    assert fake.requests == []
+
+
+@pytest.mark.usefixtures("suites")
+def test_sync_and_prune_wait_for_another_one(call: Call, path: Path, writer: sqlite3.Connection) -> None:
+    for arguments in (["sync", A, "--skip-if-busy"], ["prune", "--keep", "9000d"]):
+        release = Timer(0.2, writer.execute, ["ROLLBACK"])
+        release.start()
+        result = call(*arguments, "--db", str(path), "--wait", "1m")
+        release.join()
+        assert result.code == 0, result.err
+        writer.execute("BEGIN EXCLUSIVE")
+    assert query(path, COUNTS) == [("a", 250)]
