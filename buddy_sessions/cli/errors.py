@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+import sqlite3
 from enum import IntEnum
 
 from cyclopts import CycloptsError, UnknownCommandError, UnusedCliTokensError
@@ -49,7 +50,8 @@ class NothingToJudgeError(BuddyError):
 
 def exit_code_of(error: Exception) -> ExitCode:
     """Return the exit code of a command that ends with this error."""
-    if isinstance(error, CycloptsError | ConfigError):
+    is_no_database = getattr(error.__cause__, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB  # what --db names
+    if isinstance(error, CycloptsError | ConfigError) or is_no_database:
         return ExitCode.WRONG_USAGE
     if isinstance(error, AuthenticationError | ForbiddenError):
         return ExitCode.NOT_AUTHORISED

@@ -17,6 +17,8 @@ _T = TypeVar("_T")
 
 def find_database(path: Path) -> Path:
     """Return the path of a database. Raises ConfigError if it does not exist, because SQLite would create it."""
+    if path.is_dir():
+        raise ConfigError(f"{str(path)!r} is a folder: pass a file that buddy-sessions sync has written")
     if not path.is_file():
         raise ConfigError(f"{str(path)!r} not found: create it with buddy-sessions sync … --db FILE")
     return path

@@ -82,7 +82,6 @@ CASES = {
     "file in a missing folder": (f"harvest {A} --out none/x.csv", "none' not found: create it, or choose another path"),
     "file that is a folder": (f"harvest {A} --out folder.csv", "'folder.csv' exists and is not a file: choose another"),
     "file that is the input": ("harvest --from names.csv --out names.csv", "'names.csv' is the input file: choose"),
-    "database that is a folder": (f"sync {A} --db folder.csv", "'folder.csv' exists and is not a file: choose another"),
     "database that is the input": ("sync --from names.csv --db names.csv", "'names.csv' is the input file: choose"),
     "database in a missing folder": (f"watch {A} --db none/x.db", "none' not found: create it, or choose another path"),
     "page that is a folder": (f"report {' '.join(DB)} -o folder.csv", "'folder.csv' exists and is not a file: choose"),
@@ -108,6 +107,18 @@ CASES |= {
     )
     for host, message in HOSTS.items()
     for line in COMMANDS_WITH_URL
+}
+COMMANDS_WITH_DB = (
+    *(f"{command} {A}" for command in ("failures", "flaky", "slowest", "compare", "sync", "watch")),
+    *("export", "prune --keep 1d", "report -o x.html", "mcp"),
+)
+CASES |= {
+    f"{line.split()[0]} with {what} as database": (f"{line} --db {name}", message)
+    for what, name, message in (
+        ("a folder", "folder.csv", "'folder.csv' "),
+        ("another file", "names.csv", "is not a SQLite file, and was not changed: choose another path"),
+    )
+    for line in COMMANDS_WITH_DB
 }
 
 
