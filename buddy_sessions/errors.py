@@ -220,7 +220,10 @@ class ServerError(StatusError):
 
 
 class StoreError(BuddyError):
-    """The file of a `SessionStore` cannot be used: locked, full, unreadable, of another program, or closed."""
+    """The file of a `SessionStore` cannot be used: locked, full, unreadable, of another program, or closed.
+
+    Retryable while another process is syncing into the file, or another watch of the same name is running.
+    """
 
 
 class UnstableListingError(BuddyError):

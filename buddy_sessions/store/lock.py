@@ -110,7 +110,7 @@ class _Lock:
 
     def close(self) -> None:
         """End the transaction."""
-        connection, self._connection = self._connection, None
+        connection, self._connection, self._owner = self._connection, None, None
         if connection is not None:
             connection.close()
 

@@ -15,7 +15,7 @@ from attrs import frozen
 
 from buddy_sessions import BuddyClient, ConfigError, SessionStore, StoreError
 from buddy_sessions.testing import FakeBuddy, FakeSuite
-from helpers.stores import KEY, OTHER_KEY, SyncedSuite, create_finished, query, sync
+from helpers.stores import KEY, OTHER_KEY, SyncedSuite, create_finished, public_folder, query, read_only, sync
 
 PROGRAM = """
 import asyncio, os, sys
@@ -243,6 +243,17 @@ async def test_lock_file_that_cannot_be_written(db: SyncedSuite) -> None:
             StoreError, match=r"sessions\.db-lock: .*check that its folder exists, and that you may write"
         ):
             await writer
+
+
+@pytest.mark.fault
+async def test_folder_that_became_read_only(buddy: BuddyClient) -> None:
+    with public_folder() as folder:
+        async with SessionStore(folder / "sessions.db") as store:
+            with (
+                read_only(folder),
+                pytest.raises(StoreError, match=r"sessions\.db-lock: .*check that .* you may write to the file and"),
+            ):
+                await sync(store, buddy)
 
 
 async def test_forgotten_suite_is_read_anew(db: SyncedSuite) -> None:
