@@ -284,15 +284,8 @@ class SessionStore:
         bots with one file take two names: each gets every change. Only one watch of a name can run at a time. Each
         branch has its own state, and so has a watch of all branches. Syncs and watches do not wait for each other.
 
-        The client `buddy` reads the suites. The other arguments are those of `BuddyClient.watch`.
-
-        Args:
-            buddy: The client to read with.
-            suites: The suites.
-            name: The name under which the state is saved: letters, digits, `.`, `_` and `-`.
-            interval: As in `BuddyClient.watch`.
-            branch: As in `BuddyClient.watch`.
-            on_failure: As in `BuddyClient.watch`.
+        The client `buddy` reads the suites. `name` consists of letters, digits, `.`, `_` and `-`. The other arguments
+        are those of `BuddyClient.watch`.
 
         Raises:
             StoreError: While iterating: another watch of this name is running, or a change cannot be saved; continue to

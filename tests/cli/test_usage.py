@@ -83,6 +83,7 @@ CASES = {
     "file that is a folder": (f"harvest {A} --out folder.csv", "'folder.csv' exists and is not a file: choose another"),
     "file that is the input": ("harvest --from names.csv --out names.csv", "'names.csv' is the input file: choose"),
     "database that is the input": ("sync --from names.csv --db names.csv", "'names.csv' is the input file: choose"),
+    "name of a watch without a database": (f"watch {A} --name chat", "--name is the name of a saved state: add --db"),
     "database in a missing folder": (f"watch {A} --db none/x.db", "none' not found: create it, or choose another path"),
     "page that is a folder": (f"report {' '.join(DB)} -o folder.csv", "'folder.csv' exists and is not a file: choose"),
     "unknown file": ("harvest --from none.txt", "cannot read 'none.txt': no such file"),

@@ -10,7 +10,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt
 
-from buddy_sessions import BuddyError, NotFoundError, SessionStore, StoreError
+from buddy_sessions import BuddyError, Harvest, NotFoundError, SessionStore, StoreError
 from buddy_sessions._export.files import resolve_file
 from buddy_sessions.models import CaseScope
 
@@ -83,14 +83,7 @@ async def sync_suites(
         progress = HarvestProgress(buddy, selection, sync, forecast, noun="new or changed session")
         busy: StoreError | None = None
         with progress.run(messages, after_interrupt=f"all sessions read so far are saved in {db}"):
-            try:
-                async for page in sync.pages():
-                    progress.add(page)
-                    summary.add(page.suite, page.sessions)
-            except StoreError as error:
-                if not error.retryable:
-                    raise
-                busy = error
+            busy = await _read(sync, progress, summary)
         if busy is not None:
             if not skip_if_busy:
                 raise busy
@@ -105,6 +98,19 @@ async def sync_suites(
     _print_saved(messages, db, progress, full=full)
     progress.print_failures(messages)
     return progress.exit_code
+
+
+async def _read(sync: Harvest, progress: HarvestProgress, summary: SuiteSummary) -> StoreError | None:
+    """Read all pages. Return the error if another process is syncing into the file: then none was read."""
+    try:
+        async for page in sync.pages():
+            progress.add(page)
+            summary.add(page.suite, page.sessions)
+    except StoreError as error:
+        if not error.retryable:
+            raise
+        return error
+    return None
 
 
 def _print_saved(messages: Output, db: Path, progress: HarvestProgress, *, full: bool) -> None:

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from buddy_sessions import (
     Change,
+    ConfigError,
     Session,
     SessionStore,
     StatusChange,
@@ -75,6 +76,8 @@ async def watch_suites(
     """
     output_format = printing.choose()
     path = resolve_file(db, source=source and source.name) if db is not None else None
+    if path is None and name != "default":
+        raise ConfigError("--name is the name of a saved state: add --db FILE, or leave it out")
     messages = access.verbosity.open()
     selection = SuiteSelection(key, source, defaults=access.defaults)
     async with AsyncExitStack() as stack:

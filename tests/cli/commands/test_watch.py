@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -160,3 +162,15 @@ def test_projects_files_and_branches(call: Call, fake: FakeBuddy, suite: FakeSui
     fake.on_request = on_request
     code, out, _ = call("watch", "acme/shop", "--from", str(names), *OFTEN, "--branch", "main")
     assert (code, [row["suite_id"] for row in rows(out)]) == (130, ["x"])
+
+
+def test_second_watch_of_a_name_is_refused(call: Call, suite: FakeSuite, tmp_path: Path) -> None:
+    path = tmp_path / "watch.db"
+    suite.populate(3)
+    with closing(sqlite3.connect(f"{path}-lock-status-chat", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        result = call("watch", A, "--status", "--db", str(path), "--name", "chat")
+    message = f"another watch named 'chat' is running with {path}: stop it, or give this one another name"
+    assert (result.code, result.out, message in result.err, result.err.count("\n")) == (7, "", True, 1)
+    result = call("watch", A, "--db", str(path), "--name", "a/b")
+    assert (result.code, "name must be letters, digits" in result.err) == (2, True)
