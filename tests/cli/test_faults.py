@@ -55,11 +55,11 @@ def test_database_has_exactly_the_name_that_was_given(
     """Also one that means something to SQLite, in every command."""
     monkeypatch.chdir(tmp_path)
     assert call("sync", B, "--db", name, "--cases", "all").code == 0
-    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [name, f"{name}-lock"]
     fake.requests.clear()
     for line in (*READING, "report -o x.html"):
         assert call(*line.split(), "--db", name).code == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "x.html"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, f"{name}-lock", "x.html"])
     assert not fake.requests
 
 
