@@ -25,7 +25,7 @@ from .responses import Response, decode_response, response_error, strip_tracebac
 from .retry import RetryQuota, backoff
 
 MAX_BODY = 4 * 2**20
-"""The maximum size of a page or an error in bytes, after decompression."""
+"""The maximum size of a page in bytes, after decompression. Of an error, no more is read."""
 MAX_LONG_BODY = 16 * 2**20
 """The same for a response without pages that may be long: the suites of a project, or a test case with its `data`."""
 
@@ -88,7 +88,7 @@ class Transport:
         """Fetch and decode a URL. A failure that another attempt may fix is retried.
 
         A response that asks the client to wait is no failed attempt. After a 401, a new token is tried once. A body
-        that `decode` rejects is retried, too. `max_body` is in bytes; an error has at most `MAX_BODY`.
+        that `decode` rejects is retried, too. `max_body` is in bytes; of an error, the first `MAX_BODY` are read.
 
         Return the decoded value or any `BuddyError`, and the cost. Other errors of the token callable or the limiter
         are raised.
@@ -218,7 +218,7 @@ class Transport:
                     status=received.status,
                     rate_limit=parse_rate_limit(received.headers),
                     location=received.headers.get("Location", ""),
-                    body=await _read_body(received, max_body if received.status == 200 else MAX_BODY),
+                    body=await _read_body(received, max_body),
                     is_throttled=is_throttled(received.status, received.headers),
                 )
         except asyncio.CancelledError as error:
@@ -239,16 +239,19 @@ class Transport:
 
 
 async def _read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """Return the decompressed body. Reading stops at the limit; aiohttp's own `read` has none."""
-    if (response.content_length or 0) <= limit:
-        chunks: list[bytes] = []
-        size = 0
+    """Return the decompressed body, of an error its first part. Stops at the limit; aiohttp's own `read` has none."""
+    is_error = response.status != 200
+    if is_error:
+        limit = MAX_BODY
+    chunks: list[bytes] = []
+    size = 0
+    if is_error or (response.content_length or 0) <= limit:
         async for chunk in response.content.iter_any():
+            chunks.append(chunk[: limit - size])
             size += len(chunk)
             if size > limit:
                 break
-            chunks.append(chunk)
-        else:
+        if is_error or size <= limit:
             return b"".join(chunks)
     raise ResponseError(f"the response is too large: over {limit // 2**20} MiB; GET {response.url}")
 

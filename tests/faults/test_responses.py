@@ -137,6 +137,21 @@ PROXIES: dict[str, Row] = {
         (502, b"<html>", ServerError, 3, "the server failed (502); GET"),
     ]
 }
+LARGE_HTML = b"<html>".ljust(5 * MIB)
+LARGE_ERRORS: dict[str, Row] = {
+    f"{status} {name}": ([head.replace(b"200 OK", b"%d No" % status), *body], error_type, requests, text)
+    for name, head, body in [
+        ("of 5 MiB", HEAD + b"Content-Length: %d\r\n\r\n" % len(LARGE_HTML), [LARGE_HTML]),
+        ("that is cut off after 10 MiB", CHUNKED, [chunk(bytes(MIB))] * 10),
+    ]
+    for status, error_type, requests, text in [
+        (401, AuthenticationError, 1, f"the token was rejected (401), {NOT_FROM_BUDDY}"),
+        (403, ForbiddenError, 1, f"access denied (403), {NOT_FROM_BUDDY}"),
+        (404, NotFoundError, 1, f"not found (404), {NOT_FROM_BUDDY}"),
+        (302, ResponseError, 1, "unexpected redirect (302)"),
+        (502, ServerError, 3, "the server failed (502); GET"),
+    ]
+}
 FAULTS: dict[str, Row] = {
     **BROKEN,
     **NOT_JSON,
@@ -145,6 +160,7 @@ FAULTS: dict[str, Row] = {
     **WRONG_PAGES,
     **STATUSES,
     **PROXIES,
+    **LARGE_ERRORS,
 }
 
 
