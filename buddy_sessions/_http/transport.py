@@ -95,6 +95,7 @@ class Transport:
         """
         budget = WaitBudget(self._max_wait)
         requests = failures = 0
+        is_not_json = False  # the last response
         throttled: BuddyError | None = None
         may_renew_token = True
         value: _T | None = None
@@ -104,6 +105,7 @@ class Transport:
                 # Errors of the token callable and of the rate limiter are final: they are raised outside the inner try.
                 session, header = await self._take_turn(budget, throttled)
                 requests += 1
+                was_not_json, is_not_json = is_not_json, False
                 try:
                     response = await self._send_in_turn(session, url, header, max_body)
                     throttled = response_error(response, url, header) if response.is_throttled else None
@@ -116,6 +118,9 @@ class Transport:
                     break
                 except BuddyError as error:
                     failures += 1
+                    is_not_json = isinstance(error, ResponseError)
+                    if is_not_json and was_not_json:
+                        raise  # probably the page of a proxy, not a truncated body
                     pause = self._pause_before_retry(error, failures, budget)
                     if pause is None:
                         raise
@@ -134,8 +139,6 @@ class Transport:
         """Return the seconds to wait before the next attempt, or None if the error is final."""
         if failures >= self._max_attempts or not error.retryable:
             return None
-        if isinstance(error, ResponseError) and failures > 1:
-            return None  # twice not JSON: probably the page of a proxy, not a truncated body
         pause = backoff(failures)
         return pause if pause <= budget.remaining and self._quota.acquire() else None
 

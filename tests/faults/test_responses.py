@@ -177,6 +177,28 @@ async def test_wrong_response(
             assert len(await reader.read(server, requests=2)) == 3
 
 
+HTML = http_response(b"<html>")
+FAILURE = http_response(b"", status="500 No")
+THROTTLED = http_response(b"", status="429 No")
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize(
+    ("scripts", "error_type", "requests"),
+    [
+        pytest.param([HTML, FAILURE, HTML, FAILURE], ServerError, 4, id="html-first"),
+        pytest.param([FAILURE, HTML, FAILURE, HTML], ResponseError, 4, id="500-first"),
+        pytest.param([HTML, THROTTLED, HTML, THROTTLED, FAILURE, FAILURE], ServerError, 6, id="429-between"),
+        pytest.param([FAILURE, HTML, HTML], ResponseError, 3, id="html-twice"),
+    ],
+)
+async def test_only_html_twice_in_a_row_is_final(
+    reader: CheckedReader, scripts: list[bytes], error_type: type[BuddyError], requests: int
+) -> None:
+    async with raw_server(*scripts, GOOD) as server:
+        await reader.fail(server, error_type, requests=requests, max_attempts=4)
+
+
 @pytest.mark.parametrize(
     "script",
     [
