@@ -97,10 +97,8 @@ class RateWindow:
 
 
 def is_throttled(status: int, headers: Mapping[str, str]) -> bool:
-    """Return whether the server throttles the client: a 429, or a 503 with a valid `Retry-After`."""
-    retry_after = headers.get("Retry-After")
-    is_valid = _parse_count(retry_after) is not None or parse_http_date(retry_after) is not None
-    return status == 429 or (status == 503 and is_valid)
+    """Return whether the server throttles the client: a 429, or a 503 whose `Retry-After` names a wait."""
+    return status == 429 or (status == 503 and bool(_parse_retry_after(headers)))
 
 
 def parse_rate_limit(headers: Mapping[str, str]) -> RateLimit | None:
@@ -108,19 +106,29 @@ def parse_rate_limit(headers: Mapping[str, str]) -> RateLimit | None:
     limit = _parse_count(headers.get("X-Rate-Limit-Limit"))
     remaining = _parse_count(headers.get("X-Rate-Limit-Remaining"))
     reset_at = _parse_unix_time(headers.get("X-Rate-Limit-Reset"))
-    retry_after = headers.get("Retry-After")
-    if limit is None and remaining is None and reset_at is None and retry_after is None:
+    if limit is None and remaining is None and reset_at is None and "Retry-After" not in headers:
         return None
+    seconds = _parse_retry_after(headers)
+    if seconds is None and reset_at is not None:
+        seconds = _seconds_until(reset_at, headers)
     responded_at = parse_http_date(headers.get("Date"))
-    count, end = _parse_count(retry_after), parse_http_date(retry_after) or reset_at
-    seconds = None
-    if count is not None:
-        seconds = float(count)
-    elif end is not None:
-        seconds = max(0.0, (end - (responded_at or datetime.now(UTC))).total_seconds())
     return RateLimit(
         limit=limit, remaining=remaining, reset_at=reset_at, retry_after=seconds, responded_at=responded_at
     )
+
+
+def _parse_retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that `Retry-After` names; None if it is absent or invalid."""
+    text = headers.get("Retry-After")
+    count, end = _parse_count(text), parse_http_date(text)
+    if count is not None:
+        return float(count)
+    return None if end is None else _seconds_until(end, headers)
+
+
+def _seconds_until(end: datetime, headers: Mapping[str, str]) -> float:
+    responded_at = parse_http_date(headers.get("Date")) or datetime.now(UTC)
+    return max(0.0, (end - responded_at).total_seconds())
 
 
 def _parse_count(text: str | None) -> int | None:

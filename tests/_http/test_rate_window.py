@@ -69,14 +69,16 @@ class TestHeaders:
         ("status", "retry_after", "expected"),
         [
             (429, "", True),
-            (503, "0", True),
-            (503, DATE, True),
+            (503, "3", True),
+            (503, "Fri, 01 Oct 2096 00:00:00 GMT", True),
+            (503, "0", False),
+            (503, DATE, False),
             (503, "soon", False),
             (503, "", False),
             (500, "3", False),
         ],
     )
-    def test_429_and_503_with_retry_after_throttle_the_client(
+    def test_429_and_503_that_names_a_wait_throttle_the_client(
         self, status: int, retry_after: str, expected: bool
     ) -> None:
         assert is_throttled(status, {"X-Rate-Limit-Reset": IN_30_SECONDS, "Retry-After": retry_after}) is expected

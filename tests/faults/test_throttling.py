@@ -48,22 +48,21 @@ def concurrent_reads(count: int) -> Callable[[BuddyClient], Awaitable[list[Sessi
 
 
 @pytest.mark.parametrize(
-    ("status", "header"),
+    "header",
     [
-        pytest.param(429, "X-Rate-Limit-Reset: 1500000000", id="reset-in-the-past"),
-        pytest.param(429, "X-Rate-Limit-Reset: soon", id="reset-not-a-number"),
-        pytest.param(429, "X: 1", id="no-reset"),
-        pytest.param(429, "Retry-After: 0", id="retry-after-0"),
-        pytest.param(503, "Retry-After: 0", id="503"),
+        pytest.param("X-Rate-Limit-Reset: 1500000000", id="reset-in-the-past"),
+        pytest.param("X-Rate-Limit-Reset: soon", id="reset-not-a-number"),
+        pytest.param("X: 1", id="no-reset"),
+        pytest.param("Retry-After: 0", id="retry-after-0"),
     ],
 )
-async def test_wait_without_a_future_time(reader: CheckedReader, status: int, header: str) -> None:
+async def test_wait_without_a_future_time(reader: CheckedReader, header: str) -> None:
     """The wait is 0.5 s, 1 s, 2 s, and so on; only `max_wait` limits it."""
-    async with raw_server(throttled(status, header), throttled(status, header), GOOD) as server:
+    async with raw_server(throttled(429, header), throttled(429, header), GOOD) as server:
         assert len(await reader.read(server, requests=3, max_attempts=1)) == 3
     assert reader.stats.waited == pytest.approx(0.5 + 1, abs=0.1)
-    async with raw_server(throttled(status, header)) as server:
-        error = await reader.fail(server, ERRORS[status], requests=4, max_wait=5)
+    async with raw_server(throttled(429, header)) as server:
+        error = await reader.fail(server, RateLimitError, requests=4, max_wait=5)
     assert reader.seconds == pytest.approx(0.5 + 1 + 2, abs=0.1)
     assert (error.retryable, error.messages) == (True, ("Not now",))
 
@@ -124,8 +123,16 @@ async def test_time_beyond_max_wait(reader: CheckedReader, status: int, header: 
     assert reader.seconds < 5
 
 
-@pytest.mark.parametrize("header", ["Retry-After: soon", "X-Rate-Limit-Reset: 4000000000"])
-async def test_503_without_a_valid_retry_after(reader: CheckedReader, header: str) -> None:
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Retry-After: soon",
+        "Retry-After: 0",
+        pytest.param(f"Retry-After: {http_date(-3600)}", id="Retry-After: a time in the past"),
+        "X-Rate-Limit-Reset: 4000000000",
+    ],
+)
+async def test_503_that_names_no_wait(reader: CheckedReader, header: str) -> None:
     """It is a failed attempt, as without these headers."""
     async with raw_server(throttled(503, header)) as server:
         await reader.fail(server, ServerError, requests=3)
