@@ -109,9 +109,10 @@ class Api:
         return (await self._transport.get(url, decode_case, max_body=MAX_LONG_BODY)).result()
 
     async def with_details(self, key: SuiteKey, session_id: str, case: TestCase) -> TestCase:
-        """Return a listed test case with its `data`.
+        """Return a listed test case with its `data`; unchanged if it was deleted meanwhile, or cannot be requested.
 
-        It is unchanged if it was deleted meanwhile, cannot be requested, or if the response has another id or status.
+        It is also unchanged if the response is another test case, or has another status: then its `data` says nothing
+        about the listed one.
         """
         try:
             ids = validate_case(case)
@@ -121,7 +122,8 @@ class Api:
             found = await self.case(key, session_id, *ids)
         except NotFoundError:
             return case
-        return found if (found.id, found.status) == (case.id, case.status) else case
+        is_same = found.id == case.id and found.test_group_id in {None, case.test_group_id}
+        return found if is_same and found.status == case.status else case
 
     def cases(
         self,
@@ -163,7 +165,8 @@ class Api:
             return await self.cases(key, session, status=status).collect()
 
         lists = await map_concurrently(read, FAILING, limit=len(FAILING))
-        cases = list({case.id: case for cases in lists for case in cases}.values())
+        # A case may have moved from one list to the other meanwhile. An ID is one of its group.
+        cases = list({(case.test_group_id, case.id): case for cases in lists for case in cases}.values())
         add_details = partial(self.with_details, key, session.id if isinstance(session, Session) else session)
         cases[:details] = await map_concurrently(add_details, cases[:details], limit=concurrency)
         return cases

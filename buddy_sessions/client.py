@@ -370,7 +370,8 @@ class BuddyClient:
             suite: The suite, as in `sessions`.
             session: The session, as in `session`. A `relative_id` usually costs two more requests.
             details: Whether to read `data` and `failure`, with one request for each case; `20` for only the first 20
-                cases. `data` and `failure` are None for a case that was deleted meanwhile, or that no URL can name.
+                cases. `data` and `failure` are None for a case that was deleted or has changed its status meanwhile, or
+                that no URL can name.
 
         Returns:
             The cases with the status FAILED, then those with the status ERROR.

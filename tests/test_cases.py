@@ -166,6 +166,24 @@ class TestCases:
         assert [case.id for case in await paginator.collect()] == [case["id"] for case in cases]
         assert (paginator.stats.duplicates, paginator.stats.verified) == (10, True)
 
+    async def test_equal_ids_of_two_groups_are_two_cases(
+        self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient
+    ) -> None:
+        session = suite.create(status="ERROR", tests_count=2, failed_count=2)
+        groups = ["chrome", "firefox"]
+        rows = [{"id": "testLogin", "test_group_id": each, "name": "login", "status": "FAILED"} for each in groups]
+
+        def respond(request: RecordedRequest) -> None:
+            if request.path.endswith("/cases"):
+                listed = [] if request.query.get("status") == "ERROR" else rows
+                fake.inject(Fault.body(json.dumps({"cases": listed}).encode()))
+
+        fake.on_request = respond
+        paginator = buddy.cases(KEY, session["id"])
+        assert [case.test_group_id for case in await paginator.collect()] == groups
+        assert (paginator.stats.cases, paginator.stats.duplicates, paginator.stats.verified) == (2, 0, True)
+        assert [case.test_group_id for case in await buddy.failures(KEY, session["id"])] == groups
+
     @pytest.mark.parametrize(
         "arguments", [{"status": ""}, {"status": 7}, {"status": "\ud800"}, {"max_cases": -1}], ids=ascii
     )
@@ -260,6 +278,31 @@ class TestFailures:
         first, second = await buddy.failures(KEY, session["id"], details=True)
         assert first == listed[0]
         assert second.failure is not None
+
+    @pytest.mark.parametrize(
+        ("change", "is_read"),
+        [
+            ({"id": "other"}, False),
+            ({"test_group_id": "other"}, False),
+            ({"status": "PASSED"}, False),
+            ({"test_group_id": None}, True),
+        ],
+        ids=str,
+    )
+    async def test_other_case_than_listed_is_not_read(
+        self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient, change: dict[str, Any], is_read: bool
+    ) -> None:
+        session = suite.create(cases=some_cases(failed=1))
+        (listed,) = await buddy.failures(KEY, session["id"])
+
+        def respond(request: RecordedRequest) -> None:
+            if "test-groups" in request.path:
+                case = suite.case(session["id"], listed.id)
+                fake.inject(Fault.body(json.dumps({**case, **change}).encode()))
+
+        fake.on_request = respond
+        (case,) = await buddy.failures(KEY, session["id"], details=True)
+        assert (case == listed, case.has_details) == (not is_read, is_read)
 
     @pytest.mark.parametrize("ids", [{"test_group_id": None}, {"id": "\ud800"}], ids=["no-group", "no-url"])
     async def test_case_that_no_url_names_is_returned_without_details(

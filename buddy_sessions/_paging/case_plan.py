@@ -1,9 +1,10 @@
 """Decides which pages of a session's test cases to request. No I/O, no clock, no asyncio.
 
 Cases have no `relative_id` and no documented order, so an overlap of pages proves nothing. The pages are read one after
-another, and a case is recognised by its id. The session says how many cases there are, but the list may be longer. It
-is read to its end: to a page with fewer cases than requested, unless the server may have cut that page. So a list
-costs one request more if the cases fill its last page, or if it has 20 cases or more, and no page before was as long.
+another, and a case is recognised by its ID and that of its group. The session says how many cases there are, but the
+list may be longer. It is read to its end: to a page with fewer cases than requested, unless the server may have cut
+that page. So a list costs one request more if the cases fill its last page, or if it has 20 cases or more, and no page
+before was as long.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class CasePlan:
         self._status = status
         self._max_cases = max_cases
         self._offset = 0  # rows read so far
-        self._ids: set[str] = set()
+        self._ids: set[tuple[str | None, str]] = set()  # of the group and the case
         self._stalled_pages = 0
 
     @property
@@ -91,7 +92,8 @@ class CasePlan:
             self._offset = window.end
             if cases:
                 self._page_size.confirm()
-        unique = {case.id: case for case in cases if case.id not in self._ids}
+        by_id = {(case.test_group_id, case.id): case for case in cases}
+        unique = {ids: case for ids, case in by_id.items() if ids not in self._ids}
         self._ids.update(unique)
         self.stats += Stats(pages=1, duplicates=len(cases) - len(unique))
         self._stalled_pages = 0 if unique else self._stalled_pages + 1
