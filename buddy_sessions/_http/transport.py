@@ -9,7 +9,7 @@ import ssl
 import time
 from collections.abc import Callable
 from datetime import datetime
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
@@ -70,6 +70,9 @@ class Transport:
         self._proxy = proxy  # None: none, or that of the caller's session
         self._owner: tuple[int, asyncio.AbstractEventLoop] | None = None  # the process and event loop of its first use
         self._timeout = aiohttp.ClientTimeout(total=timeout)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a BuddyClient cannot be pickled, nor what reads with it: create a client in each process")
 
     @property
     def is_open(self) -> bool:

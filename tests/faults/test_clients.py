@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pickle
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any
 
@@ -72,6 +73,21 @@ def test_after_a_fork(client: BuddyClient) -> None:
     os.waitpid(pid, 0)
     with open(receiver, "rb") as pipe:
         assert pipe.read() == b"this process was forked after the client was used: create a client in each process"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(lambda buddy: buddy, id="client"),
+        pytest.param(lambda buddy: buddy.sessions(KEY), id="sessions"),
+        pytest.param(lambda buddy: buddy.harvest([KEY]), id="harvest"),
+        pytest.param(lambda buddy: buddy.watch([KEY]), id="watch"),
+    ],
+)
+def test_pickle_is_refused(make: Callable[[BuddyClient], object]) -> None:
+    """It would contain the token."""
+    with pytest.raises(TypeError, match="create a client in each process"):
+        pickle.dumps(make(BuddyClient(TOKEN)))
 
 
 @pytest.mark.parametrize("use", [read, enter])
