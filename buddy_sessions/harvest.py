@@ -79,12 +79,13 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
         max_concurrency: int,
         on_failure: OnFailure = "raise",
         hold: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,  # entered while the harvest runs
+        unique: bool = False,
     ) -> None:
         if on_failure not in get_args(OnFailure):
             raise ConfigError(f"on_failure must be 'raise' or 'collect', not {on_failure!r}")
         if after is not None and not isinstance(after, Mapping):
             validate_int("after", after, minimum=0)
-        self._source = _SuiteSource(suites, api_host)
+        self._source = _SuiteSource(suites, api_host, unique=unique)
         self._new_reader = new_reader  # of a suite; it also takes `after` and `slots`
         self._after = after
         self._on_failure = on_failure
@@ -210,36 +211,47 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
 
 
 class _SuiteSource:
-    """The suites of a harvest, taken one by one from an iterable.
+    """The suites of a harvest, taken one by one from an iterable; with `unique`, each of them once.
 
     Attributes:
         error: The error of the iterable, or of an element that is no suite. No suite follows it.
     """
 
-    def __init__(self, suites: Iterable[SuiteRef] | AsyncIterable[SuiteRef], api_host: str | None) -> None:
+    def __init__(
+        self, suites: Iterable[SuiteRef] | AsyncIterable[SuiteRef], api_host: str | None, *, unique: bool
+    ) -> None:
         validate_suites(suites)
         self._api_host = api_host
         self.error: Exception | None = None
         self._suites = aiter(suites) if isinstance(suites, AsyncIterable) else iter(suites)
         self._remaining = len(suites) if isinstance(suites, Sized) else None
+        self._unique = unique
+        self._returned: set[SuiteKey] = set()  # if each is to be returned once
         self._is_stopped = False
         self._lock = asyncio.Lock()  # two tasks cannot advance one async generator
 
     async def next(self) -> SuiteKey | None:
         """Return the next suite; None if there is none, after an error, and after `stop`."""
         async with self._lock:
-            if self._is_stopped or self.error is not None:
-                return None
-            try:
-                suite = await anext(self._suites) if isinstance(self._suites, AsyncIterator) else next(self._suites)
-                if self._remaining is not None:
-                    self._remaining -= 1
-                return validate_suite(suite, api_host=self._api_host)
-            except (StopIteration, StopAsyncIteration):
-                return None
-            except Exception as error:  # noqa: BLE001 - of the iterable or validate_suite; raised by the harvest
-                self.error = error
-                return None
+            while (key := await self._take()) in self._returned:
+                pass
+            if self._unique and key is not None:
+                self._returned.add(key)
+            return key
+
+    async def _take(self) -> SuiteKey | None:
+        if self._is_stopped or self.error is not None:
+            return None
+        try:
+            suite = await anext(self._suites) if isinstance(self._suites, AsyncIterator) else next(self._suites)
+            if self._remaining is not None:
+                self._remaining -= 1
+            return validate_suite(suite, api_host=self._api_host)
+        except (StopIteration, StopAsyncIteration):
+            return None
+        except Exception as error:  # noqa: BLE001 - of the iterable or validate_suite; raised by the harvest
+            self.error = error
+            return None
 
     def stop(self) -> int | None:
         """Return no more suites. Return how many were left; None if that is unknown, or was returned before."""

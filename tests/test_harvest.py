@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -16,8 +17,10 @@ from buddy_sessions import (
     NotFoundError,
     ServerError,
     Session,
+    SessionStore,
     Suite,
     SuiteKey,
+    SuiteRef,
     TransportError,
 )
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
@@ -101,6 +104,17 @@ class TestStream:
             assert taken <= 8  # the two that are being read, and those whose pages are in the queue
             assert 1 <= harvest.stats.suites < harvest.stats.requests <= 8
             assert len([pair async for pair in harvest]) == 119
+
+    async def test_suite_listed_twice_is_read_twice_but_synced_once(
+        self, fake: FakeBuddy, buddy: BuddyClient, tmp_path: Path
+    ) -> None:
+        suite, other = keys(add_suites(fake, 2, 5))
+        listed: list[SuiteRef] = [suite, str(suite), other, str(suite)]
+        stats = await buddy.harvest(listed).run()
+        assert (stats.suites, stats.sessions) == (4, 20)
+        async with SessionStore(tmp_path / "sessions.db") as store:
+            stats = await store.sync(buddy, listed).run()
+        assert (stats.suites, stats.sessions) == (2, 10)
 
     async def test_branch_and_after_limit_each_suite(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
         suites = add_suites(fake, 2, 10)

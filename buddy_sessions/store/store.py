@@ -188,6 +188,7 @@ class SessionStore:
             max_concurrency=buddy.max_concurrency,
             on_failure=on_failure,
             hold=partial(hold_file, self._thread.path, wait=wait),
+            unique=True,
         )
 
     async def prune(self, *, older_than: timedelta, cases_only: bool = False, wait: float = 0.0) -> int:
