@@ -187,6 +187,7 @@ class Reconciler:
             self._drop_plan()
             self._end_check = _EndCheck(count, min(relative_ids, default=0), next_page)
             self._end_checks += 1
+            self._check_end = True  # also the next one: this check may be inconclusive
             self._planned = [Window.around(self._frontier.offset, DOCUMENTED_SIZE), next_page]
         elif is_end:
             self.verified = not self._end_checks  # otherwise, no check was conclusive
@@ -241,7 +242,6 @@ class Reconciler:
     def _on_false_end(self, check: _EndCheck) -> None:
         """Continue the read: there are rows below the frontier."""
         self._drop_plan()
-        self._check_end = True
         self._end_checks = 0
         if not self._limits.trusts_short_pages:
             self._pacing.page_size.limit(max(check.rows, DOCUMENTED_SIZE))

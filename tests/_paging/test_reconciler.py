@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -159,6 +159,19 @@ class TestEnd:
         listing.create(27)
         assert read_all(reconciler, listing)[1] == []
         assert reconciler.verified
+
+    @pytest.mark.parametrize("limits", [ServerLimits, experienced])
+    def test_end_after_an_inconclusive_check_is_checked(self, limits: Callable[[], ServerLimits]) -> None:
+        """The server begins to cut pages, and many sessions are created during the first check."""
+        listing = FakeList(range(1, 801))
+        reconciler = Reconciler(per_page=100, limits=limits())
+        found: list[int] = []
+        for created in (0, 29, 108):
+            listing.create(created)
+            found += ids_of(accept(reconciler, listing.read(reconciler.windows()[0])).sessions)
+            listing.cap = 60
+        found += read_all(reconciler, listing)[1]
+        assert (found, reconciler.verified) == (list(range(800, 0, -1)), True)
 
     @pytest.mark.parametrize(("changes", "verified"), [(2, True), (3, False)])
     def test_end_that_many_changes_keep_from_being_checked_is_not_verified(self, changes: int, verified: bool) -> None:

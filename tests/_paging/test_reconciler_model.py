@@ -277,11 +277,12 @@ class FaultyMachine(ReadMachine):
             assert self.lowest_proven == 1, "the first end of a client was not checked"
         ids = [session.id for session in self.sessions]
         assert len(ids) == len(set(ids)), "a session came twice"
-        # Sessions that are newer than an outdated page, or below an end that could not be checked, may be missed.
+        # Sessions that are newer than an outdated page, or below an end that outdated pages have shown, may be missed.
+        lowest = self.lowest_proven if self.fault == "outdated" else 0
         missed = {
             session.relative_id
             for session in self.faulty.stable_rows()
-            if session.id not in ids and self.lowest_proven <= session.relative_id <= self.faulty.newest_shown
+            if session.id not in ids and lowest <= session.relative_id <= self.faulty.newest_shown
         }
         assert not missed, f"lost, but verified: {missed}"
 
