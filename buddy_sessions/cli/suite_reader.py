@@ -23,6 +23,7 @@ from .suggestions import suggest_branches
 
 _NEWEST = 100  # sessions that say which branch is the main one
 _MAX_SEARCHED = 1000  # newest sessions that are searched for those of a commit
+_MAX_BELOW = 200  # of these, sessions below the last one that was found
 
 
 class SuiteReader:
@@ -204,11 +205,25 @@ class SuiteReader:
                 label = "session" if isinstance(each, int) else "the ID of session"
                 matches[f"{label} #{session.relative_id}"] = [session]
         if is_revision(name):
-            for session in await self.read(count=_MAX_SEARCHED):
-                if has_revision(session, name):
-                    of_commit = matches.setdefault(f"commit {session.revision}", [])
-                    of_commit += [session] if session.is_finished else []
+            for session in await self._read_revision(name):
+                of_commit = matches.setdefault(f"commit {session.revision}", [])
+                of_commit += [session] if session.is_finished else []
         return matches
+
+    async def _read_revision(self, revision: str) -> list[Session]:
+        """Return the newest sessions of the commits whose hashes begin like this, finished or not."""
+        found: list[Session] = []
+        searched, end = 0, _MAX_SEARCHED
+        async with aclosing(self._source.pages(self.suite)) as pages:
+            async for page in pages:
+                for session in page:
+                    searched += 1
+                    if has_revision(session, revision):
+                        found.append(session)
+                        end = min(searched + _MAX_BELOW, _MAX_SEARCHED)
+                    if searched == end:
+                        return found
+        return found
 
     def _not_finished(self, of: str) -> NothingToJudgeError:
         return NothingToJudgeError(f"{self.suite} has no finished session{of} yet: try again when one has finished")

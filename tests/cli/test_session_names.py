@@ -92,6 +92,20 @@ def test_few_requests_find_a_relative_id_far_down(name: str, fake: FakeBuddy, ca
     assert len([request for request in fake.requests if request.path.endswith("/sessions")]) <= 3 + 10 * (len(name) > 6)
 
 
+@pytest.mark.parametrize(("places", "requests"), [([1190], 3), ([1190, 1000], 5), ([501], 9), ([100], 11)], ids=str)
+def test_search_for_a_commit_ends_below_its_last_session(
+    places: list[int], requests: int, fake: FakeBuddy, call: Call
+) -> None:
+    """Not more than 200 sessions below the last one that was found are read, and not more than 1,000 in all."""
+    commit = "feedbeef" + "0" * 32
+    suite = fake.add_suite("acme", "shop", "b")
+    for relative_id in range(1, 1201):
+        suite.create("main", "SUCCESSFUL", revision=commit if relative_id in places else None)
+    fake.requests.clear()
+    assert call("failures", "acme/shop/b", commit).code == (0 if places != [100] else 5)
+    assert len([each for each in fake.requests if each.query.get("page")]) == requests
+
+
 def test_whole_hash_of_a_commit_is_never_requested_as_an_id(fake: FakeBuddy, call: Call) -> None:
     assert call("failures", A, "deadbeef" + "0" * 32).code == 0
     assert not [request for request in fake.requests if request.path.endswith("0" * 32)]
