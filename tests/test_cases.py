@@ -94,6 +94,17 @@ class TestCases:
         assert len(fake.requests) == 101
         assert fake.max_in_flight == 4
 
+    async def test_refused_page_size_is_requested_once(
+        self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient
+    ) -> None:
+        suite.create(cases=some_cases(passed=50))
+        session = await read_session(buddy, suite)
+        fake.refuse_above = 50
+        fake.requests.clear()
+        for _ in range(2):
+            assert len(await buddy.cases(KEY, session).collect()) == 50
+        assert [request.per_page for request in fake.requests] == [100] + [20] * 6
+
     async def test_cases_of_one_status(self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient) -> None:
         suite.create(cases=some_cases(passed=30, failed=3, skipped=2, errors=1))
         session = await read_session(buddy, suite)
