@@ -10,6 +10,7 @@ from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
+from attrs import frozen
 from yarl import URL
 
 from ._decoding.converter import (
@@ -42,6 +43,33 @@ from .models import FAILING, Cursor, Session, Suite, SuiteKey, TestCase, TestSta
 _T = TypeVar("_T")
 
 
+@frozen(kw_only=True)
+class ReadSpec:
+    """What to read of a suite, and how. The attributes up to `read_ahead` are arguments of `BuddyClient.sessions`.
+
+    Attributes:
+        min_id: The lowest `relative_id` to yield, if it is on the same page as a session above `after` (default:
+            `after + 1`).
+        check_end: Whether to check the end of the list always, by two more requests, unless it is `relative_id` 1. By
+            default, the client checks its first list, then one in 50, and long lists.
+        slots: Those of a harvest: pages are requested in advance only while slots are idle, first up to `read_ahead`.
+            Without, or with a `read_ahead` of 1, the read has slots of its own.
+        known_digest: That of page 1 in an earlier read, or empty: the read ends if page 1 has the same one.
+    """
+
+    branch: str | None = None
+    after: int = 0
+    since: datetime | None = None
+    cursor: Cursor | None = None
+    max_sessions: int | None = None
+    per_page: int | None = None
+    read_ahead: int | None = None
+    min_id: int | None = None
+    check_end: bool = False
+    slots: RequestSlots | None = None
+    known_digest: bytes | None = None
+
+
 class _NoSuchSessionError(NotFoundError):
     """404: the suite exists, but has no session with this `relative_id`."""
 
@@ -51,7 +79,11 @@ class _NoSuchSessionError(NotFoundError):
 class Api:
     """Buddy's API, as one client reads it."""
 
-    def __init__(self, transport: Transport, base_url: URL, *, per_page: int, read_ahead: int) -> None:
+    def __init__(
+        self, transport: Transport, base_url: URL, *, per_page: int, read_ahead: int, max_concurrency: int
+    ) -> None:
+        self.host = base_url.host
+        self.max_concurrency = max_concurrency
         self._transport = transport
         self._base_url = base_url
         self._per_page = per_page
@@ -99,7 +131,7 @@ class Api:
 
     async def _first_session(self, key: SuiteKey, cursor: Cursor | None = None) -> tuple[Session | None, Stats]:
         """Return the newest session of a suite, or the newest one below a cursor, and what this took."""
-        reader = self.read_sessions(key, cursor=cursor, max_sessions=1)
+        reader = self.read(key, ReadSpec(cursor=cursor, max_sessions=1))
         found = [session async for session in reader.sessions()]
         return (found[0] if found else None), reader.stats
 
@@ -156,9 +188,7 @@ class Api:
             ),
         )
 
-    async def failures(
-        self, key: SuiteKey, session: Session | str, *, details: int | None, concurrency: int
-    ) -> list[TestCase]:
+    async def failures(self, key: SuiteKey, session: Session | str, *, details: int | None) -> list[TestCase]:
         """Return the failing test cases of a session, the first `details` of them with their `data`; None for all."""
 
         async def read(status: TestStatus) -> list[TestCase]:
@@ -168,55 +198,35 @@ class Api:
         # A case may have moved from one list to the other meanwhile. An ID is one of its group.
         cases = list({(case.test_group_id, case.id): case for cases in lists for case in cases}.values())
         add_details = partial(self.with_details, key, session.id if isinstance(session, Session) else session)
-        cases[:details] = await map_concurrently(add_details, cases[:details], limit=concurrency)
+        cases[:details] = await map_concurrently(add_details, cases[:details], limit=self.max_concurrency)
         return cases
 
-    def read_sessions(
-        self,
-        key: SuiteKey,
-        *,
-        branch: str | None = None,
-        after: int = 0,
-        since: datetime | None = None,
-        cursor: Cursor | None = None,
-        max_sessions: int | None = None,
-        per_page: int | None = None,
-        read_ahead: int | None = None,
-        min_id: int | None = None,
-        check_end: bool = False,
-        slots: RequestSlots | None = None,
-        known_digest: bytes | None = None,
-    ) -> PageReader:
-        """Return a new read of a suite. The arguments up to `read_ahead` are those of `BuddyClient.sessions`.
-
-        `min_id` is the lowest `relative_id` to yield, if it is on the same page as a session above `after` (default:
-        `after + 1`). With `check_end`, the end of the list is always checked by two more requests, unless it is
-        `relative_id` 1; by default, the client checks its first list, then one in 50, and long lists. `slots` are those
-        of a harvest: pages are requested in advance only while slots are idle, first up to `read_ahead`; without, or
-        with a `read_ahead` of 1, the read has slots of its own. With `known_digest`, that of page 1 in an earlier read
-        or empty, the read ends if page 1 has the same one.
-        """
-        read_ahead = self._read_ahead if read_ahead is None else read_ahead
+    def read(self, key: SuiteKey, spec: ReadSpec) -> PageReader:
+        """Return a new read of a suite."""
+        read_ahead = self._read_ahead if spec.read_ahead is None else spec.read_ahead
+        slots = spec.slots
         if slots is None or read_ahead == 1:
             slots = RequestSlots(read_ahead, reads=1)
         reconciler = Reconciler(
-            per_page=self._per_page if per_page is None else per_page,
+            per_page=self._per_page if spec.per_page is None else spec.per_page,
             limits=self._limits,
             read_ahead=slots.total,
             first_read_ahead=read_ahead,
-            after=after,
-            since=since,
-            max_sessions=max_sessions,
-            cursor=cursor,
-            min_id=min_id,
-            check_end=check_end,
+            after=spec.after,
+            since=spec.since,
+            max_sessions=spec.max_sessions,
+            cursor=spec.cursor,
+            min_id=spec.min_id,
+            check_end=spec.check_end,
         )
-        url, filters = suites_url(self._base_url, *key, "sessions"), {"branch": branch}
+        url, filters = suites_url(self._base_url, *key, "sessions"), {"branch": spec.branch}
         fetch: FetchPage[DecodedPage | NotModified] = self._page_fetcher(url, filters, decode_page)
         fetch_first = fetch
-        if known_digest is not None:
-            fetch_first = self._page_fetcher(url, filters, partial(decode_if_modified, known_digest=known_digest))
-        return PageReader(key, fetch=fetch, fetch_first=fetch_first, reconciler=reconciler, slots=slots, cursor=cursor)
+        if spec.known_digest is not None:
+            fetch_first = self._page_fetcher(url, filters, partial(decode_if_modified, known_digest=spec.known_digest))
+        return PageReader(
+            key, fetch=fetch, fetch_first=fetch_first, reconciler=reconciler, slots=slots, cursor=spec.cursor
+        )
 
     def _page_fetcher(self, url: URL, filters: Mapping[str, str | None], decode: Callable[..., _T]) -> FetchPage[_T]:
         """Return a function that requests a page of a list, and decodes it. A filter that is None is left out."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from contextlib import aclosing
-from functools import partial
 
-from attrs import frozen
+import attrs
 
-from ._paging.paginator import NewReader
-from ._validate import validate_branch, validate_int, validate_name, validate_revision
+from ._api import Api, ReadSpec
+from ._validate import validate_branch, validate_int, validate_name, validate_revision, validate_session
 from .errors import BuddyError, ConfigError, NotFoundError, ResponseError, StatusError, TransportError, WaitTimeoutError
 from .models import Session, SuiteKey, has_revision
 
@@ -28,7 +27,7 @@ _SHOWN = 10
 """The maximum number of sessions that an error lists."""
 
 
-@frozen(kw_only=True)
+@attrs.frozen(kw_only=True)
 class WaitScope:
     """Which sessions are awaited. The attributes are the arguments of `BuddyClient.wait`, and are checked."""
 
@@ -71,16 +70,14 @@ class _Search:
         failure: The error of the last poll; None if it has succeeded.
     """
 
-    def __init__(
-        self, scope: WaitScope, new_reader: NewReader, read_session: Callable[[str], Awaitable[Session]]
-    ) -> None:
+    def __init__(self, scope: WaitScope, api: Api) -> None:
         self.found: list[Session] = []
         self.failure: BuddyError | None = None
         self._is_first = True  # no poll has succeeded
         self._scope = scope
         branch = None if scope.branch == "*" else scope.branch
-        self._new_reader = partial(new_reader, scope.suite, branch=branch, after=scope.after or 0, read_ahead=1)
-        self._read_session = read_session
+        self._api = api
+        self._spec = ReadSpec(branch=branch, after=scope.after or 0, read_ahead=1)
         self._digest = b""  # of page 1, if the last poll needed no other page
         self._listed: set[str] = set()  # the ids of the sessions that it has read
 
@@ -115,7 +112,9 @@ class _Search:
 
     async def _read(self) -> None:
         """Read the newest sessions, and the awaited ones that are older and have not finished."""
-        reader = self._new_reader(max_sessions=_SEARCHED if self._is_first else _POLLED, known_digest=self._digest)
+        count = _SEARCHED if self._is_first else _POLLED
+        spec = attrs.evolve(self._spec, max_sessions=count, known_digest=self._digest)
+        reader = self._api.read(self._scope.suite, spec)
         listed: list[Session] = []
         async with aclosing(reader.pages()) as pages:
             async for page in pages:
@@ -135,7 +134,8 @@ class _Search:
         """Read one session that is not listed any more: many newer ones were created, or it was deleted."""
         others = [each for each in self.found if each is not session]
         try:
-            self._keep([*others, await self._read_session(session.id)])
+            found = await self._api.session(self._scope.suite, validate_session(session))
+            self._keep([*others, found.result()])
         except NotFoundError:
             self._keep(others)
             self._digest = b""  # the page may list another session that counts now
@@ -155,15 +155,14 @@ class _Search:
 
 async def wait_for_sessions(
     scope: WaitScope,
-    new_reader: NewReader,
-    read_session: Callable[[str], Awaitable[Session]],
+    api: Api,
     *,
     interval: float,
     timeout: float,  # noqa: ASYNC109 - it is an argument of the public method
     appear_timeout: float,
 ) -> list[Session]:
     """Return the awaited sessions once all have finished. The arguments are those of `BuddyClient.wait`."""
-    search = _Search(scope, new_reader, read_session)
+    search = _Search(scope, api)
     loop = asyncio.get_running_loop()
     started = loop.time()
     deadline = asyncio.timeout_at(started + min(appear_timeout, timeout))

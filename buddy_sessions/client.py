@@ -6,9 +6,11 @@ import warnings
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 from functools import partial
-from typing import Any, Self, TypeVar, Unpack
+from typing import Self, Unpack
 
-from ._api import Api
+import attrs
+
+from ._api import Api, ReadSpec
 from ._http.credentials import hide_token
 from ._http.transport import Transport
 from ._latest import find_latest
@@ -21,7 +23,8 @@ from ._options import (
     token_from_environment,
 )
 from ._paging.case_paginator import CasePaginator
-from ._paging.paginator import NewReader, SessionPaginator
+from ._paging.paginator import PageReader, SessionPaginator
+from ._paging.read_ahead import RequestSlots
 from ._validate import (
     validate_branch,
     validate_case,
@@ -35,7 +38,6 @@ from ._validate import (
     validate_since,
     validate_status,
     validate_suite,
-    validate_suites,
 )
 from ._wait import WaitScope, wait_for_sessions
 from .harvest import Harvest, OnFailure
@@ -51,9 +53,7 @@ from .models import (
     TestStatus,
 )
 from .status import Statuses, StatusWatch
-from .watch import Changes, OnFirstFailure, Reporter, Watch
-
-_W = TypeVar("_W", Watch, StatusWatch)
+from .watch import Changes, OnFirstFailure, Watch
 
 
 class BuddyClient:
@@ -83,13 +83,16 @@ class BuddyClient:
         token = hide_token(token)  # a traceback that shows local variables does not show the token
         reject_unknown_options(options)
         self._base_url = base_url_of(options)
-        self._max_concurrency = validate_int("max_concurrency", options.get("max_concurrency", 8))
-        self._transport = new_transport(token, self._base_url, options, max_concurrency=self._max_concurrency)
-        per_page = validate_int("per_page", options.get("per_page", 100))
-        read_ahead = validate_int("read_ahead", options.get("read_ahead", 4))
-        self._api = Api(self._transport, self._base_url, per_page=per_page, read_ahead=read_ahead)
-        self._new_reader: NewReader = self._api.read_sessions
-        self._with_details = self._api.with_details
+        max_concurrency = validate_int("max_concurrency", options.get("max_concurrency", 8))
+        self._transport = new_transport(token, self._base_url, options, max_concurrency=max_concurrency)
+        # Internal: for other modules of this package, such as the store.
+        self.api = Api(
+            self._transport,
+            self._base_url,
+            per_page=validate_int("per_page", options.get("per_page", 100)),
+            read_ahead=validate_int("read_ahead", options.get("read_ahead", 4)),
+            max_concurrency=max_concurrency,
+        )
 
     @classmethod
     def from_env(
@@ -140,7 +143,7 @@ class BuddyClient:
     @property
     def max_concurrency(self) -> int:
         """The maximum number of requests of this client at once."""
-        return self._max_concurrency
+        return self.api.max_concurrency
 
     def _parse_suite(self, suite: SuiteRef) -> SuiteKey:
         """Return the key of a suite that this client can read."""
@@ -163,7 +166,7 @@ class BuddyClient:
         """
         validate_name("workspace", workspace)
         validate_name("project", project)
-        return await self._api.suites(workspace, project)
+        return await self.api.suites(workspace, project)
 
     async def suite(self, suite: SuiteRef) -> Suite:
         """Return one suite, with its timeout and the threshold of slow tests, with one request.
@@ -177,7 +180,7 @@ class BuddyClient:
             BuddyError: The request failed for another reason.
         """
         key = self._parse_suite(suite)
-        return await self._api.suite(key)
+        return await self.api.suite(key)
 
     def sessions(
         self,
@@ -208,9 +211,7 @@ class BuddyClient:
             ConfigError: An argument is invalid. Raised here, before any I/O.
         """
         key = self._parse_suite(suite)
-        new_reader = partial(
-            self._new_reader,
-            key,
+        spec = ReadSpec(
             branch=validate_branch(branch),
             after=0 if after is None else validate_int("after", after, minimum=0),
             since=validate_since(since),
@@ -219,7 +220,7 @@ class BuddyClient:
             per_page=None if per_page is None else validate_int("per_page", per_page),
             read_ahead=None if read_ahead is None else validate_int("read_ahead", read_ahead),
         )
-        return SessionPaginator(key, new_reader)
+        return SessionPaginator(key, partial(self.api.read, key, spec))
 
     async def session(self, suite: SuiteRef, session: SessionRef) -> Session:
         """Return one session of a suite as it is now, with one request; by its `relative_id`, usually with two.
@@ -238,7 +239,7 @@ class BuddyClient:
             383
         """
         key = self._parse_suite(suite)
-        return (await self._api.session(key, self._parse_session(key, session))).result()
+        return (await self.api.session(key, self._parse_session(key, session))).result()
 
     async def latest(
         self, suite: SuiteRef, *, branch: str | None = None, revision: str | None = None
@@ -305,8 +306,7 @@ class BuddyClient:
         timeout = validate_seconds("timeout", timeout)
         return await wait_for_sessions(
             WaitScope(suite=key, revision=revision, branch=branch, execution_id=execution_id, after=after, count=count),
-            self._new_reader,
-            partial(self.session, key),
+            self.api,
             interval=validate_seconds("interval", interval),
             timeout=timeout,
             appear_timeout=timeout if appear_timeout is None else validate_seconds("appear_timeout", appear_timeout),
@@ -334,7 +334,7 @@ class BuddyClient:
         """
         key = self._parse_suite(suite)
         name = self._parse_session(key, session)
-        return self._api.cases(
+        return self.api.cases(
             key,
             session if isinstance(session, Session) else name,
             status=validate_status(status),
@@ -357,8 +357,8 @@ class BuddyClient:
         """
         key = self._parse_suite(suite)
         group_id, case_id = validate_case(case)
-        found = await self._api.find(key, session, self._parse_session(key, session))
-        return await self._api.case(key, found.id if isinstance(found, Session) else found, group_id, case_id)
+        found = await self.api.find(key, session, self._parse_session(key, session))
+        return await self.api.case(key, found.id if isinstance(found, Session) else found, group_id, case_id)
 
     async def failures(self, suite: SuiteRef, session: SessionRef, *, details: bool | int = False) -> list[TestCase]:
         """Return the test cases that failed or ended with an error, with two requests, or more for long lists.
@@ -383,8 +383,8 @@ class BuddyClient:
         """
         key = self._parse_suite(suite)
         count = validate_int("details", details, minimum=0) if type(details) is not bool else None if details else 0
-        found = await self._api.find(key, session, self._parse_session(key, session))
-        return await self._api.failures(key, found, details=count, concurrency=self._max_concurrency)
+        found = await self.api.find(key, session, self._parse_session(key, session))
+        return await self.api.failures(key, found, details=count)
 
     def harvest(
         self,
@@ -411,13 +411,17 @@ class BuddyClient:
             ConfigError: An argument is invalid. While iterating: an element of `suites` is not a suite. (A suite
                 with an invalid name is reported as a failed suite.)
         """
+        spec = ReadSpec(branch=validate_branch(branch), since=validate_since(since))
+
+        def read(key: SuiteKey, after: int, slots: RequestSlots) -> PageReader:
+            return self.api.read(key, attrs.evolve(spec, after=after, slots=slots))
+
         return Harvest(
+            self.api,
             suites,
-            partial(self._new_reader, branch=validate_branch(branch), since=validate_since(since)),
+            read,
             after=after,
-            api_host=self._base_url.host,
-            concurrency=self._max_concurrency if concurrency is None else validate_int("concurrency", concurrency),
-            max_concurrency=self._max_concurrency,
+            concurrency=self.max_concurrency if concurrency is None else validate_int("concurrency", concurrency),
             on_failure=on_failure,
         )
 
@@ -441,7 +445,7 @@ class BuddyClient:
         Raises:
             ConfigError: An argument is invalid. Raised here, before any I/O.
         """
-        return self._new_watch(Watch, suites, Changes(), branch, interval=interval, on_failure=on_failure)
+        return Watch(self.api, suites, Changes(), branch=branch, interval=interval, on_failure=on_failure)
 
     def watch_status(
         self,
@@ -464,16 +468,4 @@ class BuddyClient:
             ConfigError: An argument is invalid. Raised here, before any I/O.
         """
         statuses, read = Statuses(self.failures, branch=branch), None if branch == "*" else branch
-        return self._new_watch(StatusWatch, suites, statuses, read, interval=interval, on_failure=on_failure)
-
-    def _new_watch(
-        self, kind: type[_W], suites: Iterable[SuiteRef], reporter: Reporter[Any], branch: str | None, **options: Any
-    ) -> _W:
-        """Return a watch. `options` are the other arguments of its constructor."""
-        return kind(
-            [self._parse_suite(suite) for suite in validate_suites(suites)],
-            partial(self._new_reader, branch=validate_branch(branch), read_ahead=1),  # most rounds need one page
-            reporter,
-            concurrency=self._max_concurrency,
-            **options,
-        )
+        return StatusWatch(self.api, suites, statuses, branch=read, interval=interval, on_failure=on_failure)

@@ -10,6 +10,7 @@ from typing import Literal, Protocol, Self, get_args
 
 import attrs
 
+from ._api import Api
 from ._paging.read_ahead import RequestSlots
 from ._stats import Stats
 from ._validate import validate_int, validate_names, validate_suite, validate_suites
@@ -70,13 +71,12 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
 
     def __init__(
         self,
+        api: Api,
         suites: Iterable[SuiteRef] | AsyncIterable[SuiteRef],
-        new_reader: Callable[..., SuiteReader],
+        read: Callable[[SuiteKey, int, RequestSlots], SuiteReader],
         *,
         after: int | Mapping[SuiteKey, int] | None,
-        api_host: str | None,
         concurrency: int,
-        max_concurrency: int,
         on_failure: OnFailure = "raise",
         hold: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,  # entered while the harvest runs
         unique: bool = False,
@@ -85,15 +85,16 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
             raise ConfigError(f"on_failure must be 'raise' or 'collect', not {on_failure!r}")
         if after is not None and not isinstance(after, Mapping):
             validate_int("after", after, minimum=0)
-        self._source = _SuiteSource(suites, api_host, unique=unique)
-        self._new_reader = new_reader  # of a suite; it also takes `after` and `slots`
+        self._api = api
+        self._source = _SuiteSource(suites, api.host, unique=unique)
+        self._read = read  # a suite, after a `relative_id`
         self._after = after
         self._on_failure = on_failure
         self._failures: dict[SuiteKey, BuddyError] = {}
         self._last_failure: tuple[object, ...] = ()
         self._equal_failures = 0  # in a row, without a page in between
         self._reading: set[SuiteReader] = set()
-        self._slots = RequestSlots(max_concurrency)
+        self._slots = RequestSlots(api.max_concurrency)
         self._ended_reads = Stats()
         self._pool: WorkerPool[SessionPage] = WorkerPool(self._work, size=concurrency, name="harvest", hold=hold)
         self._is_ended = False
@@ -175,7 +176,7 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
         try:
             number = self._after.get(key) if isinstance(self._after, Mapping) else self._after
             lowest = 0 if number is None else validate_int("after", number, minimum=0)
-            reader = self._new_reader(validate_names(key), after=lowest, slots=self._slots)
+            reader = self._read(validate_names(key), lowest, self._slots)
         except BuddyError as error:
             self._on_failed_suite(key, error)
             return

@@ -11,10 +11,12 @@ from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from functools import partial
 from typing import Generic, Literal, NamedTuple, Self, TypeVar, get_args
 
+import attrs
+
+from ._api import Api, ReadSpec
 from ._changes import Change, Newest, WatchedSuite
 from ._decoding.converter import NotModified
-from ._paging.paginator import NewReader
-from ._validate import validate_seconds, validate_suite
+from ._validate import validate_branch, validate_names, validate_seconds, validate_suite, validate_suites
 from ._workers import WorkerPool
 from .errors import (
     AuthenticationError,
@@ -81,25 +83,27 @@ class SuiteWatch(AsyncIterator[_T]):
 
     def __init__(
         self,
-        suites: Iterable[SuiteKey],
-        new_reader: NewReader,
+        api: Api,
+        suites: Iterable[SuiteRef],
         reporter: Reporter[_T],
         *,
+        branch: str | None,
         interval: float,
-        concurrency: int,
         on_failure: OnFirstFailure,
         hold: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,  # entered while the watch runs
     ) -> None:
         if on_failure not in get_args(OnFirstFailure):
             raise ConfigError(f"on_failure must be 'raise' or 'retry', not {on_failure!r}")
-        self._suites = {key: WatchedSuite(key, index) for index, key in enumerate(dict.fromkeys(suites))}
-        self._new_reader = new_reader
+        keys = [validate_names(validate_suite(suite, api_host=api.host)) for suite in validate_suites(suites)]
+        self._suites = {key: WatchedSuite(key, index) for index, key in enumerate(dict.fromkeys(keys))}
+        self._api = api
+        self._spec = ReadSpec(branch=validate_branch(branch), read_ahead=1)  # most rounds need one page
         self._reporter = reporter
         self._interval = validate_seconds("interval", interval)
         self._on_failure = on_failure
         self._schedule = _Schedule(self._suites.values())
         self._failures: dict[SuiteKey, BuddyError] = {}
-        size = max(1, min(concurrency, len(self._suites)))
+        size = max(1, min(api.max_concurrency, len(self._suites)))
         self._pool: WorkerPool[Report[_T]] = WorkerPool(self._work, size=size, name="watch", hold=hold)
         self._is_closed = False
         self._unacknowledged: Report[_T] | None = None
@@ -244,7 +248,7 @@ class SuiteWatch(AsyncIterator[_T]):
 
     async def _read_newest(self, suite: WatchedSuite) -> Newest | NotModified:
         """Return the newest sessions of a suite, as many as this round needs."""
-        reader = self._new_reader(suite.key, known_digest=suite.known_digest)
+        reader = self._api.read(suite.key, attrs.evolve(self._spec, known_digest=suite.known_digest))
         sessions: list[Session] = []
         is_complete = False
         async with aclosing(reader.pages()) as pages:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from typing import TypeAlias
 
 import attrs
 
@@ -141,10 +140,6 @@ class PageReader:
         self._stats += Stats(sessions=self._consumed)
         self._result = result
         self._consumed = len(result.sessions)
-
-
-NewReader: TypeAlias = Callable[..., PageReader]
-"""Returns a new read of a suite. Its arguments are those of `BuddyClient._new_reader`."""
 
 
 class SessionPaginator:

@@ -47,7 +47,7 @@ class _EndCheck(NamedTuple):
 class Reconciler:
     """Plans the requests of one read: `windows` returns the pages to request, `accept_page` takes the first of them.
 
-    The arguments are those of `Api.read_sessions`. `first_read_ahead` is the maximum of pages at once until useful
+    The arguments are those of `ReadSpec`. `first_read_ahead` is the maximum of pages at once until useful
     pages have raised it: the list may be shorter than its first `relative_id` says.
 
     `verified` is False if the list is out of order, or its end is in doubt: the server has shortened a page, and no

@@ -81,7 +81,7 @@ class ApiCases:
         """Return a test case with its failure, as far as it is known: one request, unless it was read before."""
         if case.has_details:
             return case
-        return await self._buddy._with_details(suite, session.id, case)  # noqa: SLF001 - as `failures` does
+        return await self._buddy.api.with_details(suite, session.id, case)
 
     async def cases(self, suite: SuiteKey, session: Session) -> list[TestCase]:
         """Return all test cases of a session: one request for each 100 of them."""

@@ -106,7 +106,7 @@ class CaseSync:
             listed = cases[index]
             self.stats += Stats(requests=1)
             try:
-                cases[index] = await self._run.buddy._with_details(self._key, session.id, listed)  # noqa: SLF001 - as `failures` does
+                cases[index] = await self._run.buddy.api.with_details(self._key, session.id, listed)
             except ResponseError as error:
                 _log.debug("%s: session %r: case %r: %s", self._key, session.id, listed.id, error)
             return cases[index] is not listed

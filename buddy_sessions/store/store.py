@@ -175,17 +175,16 @@ class SessionStore:
         self._thread.check_writable()
         run = SyncRun(buddy, self._thread)
 
-        def read(key: SuiteKey, *, after: int, slots: RequestSlots) -> SuiteSync:
+        def read(key: SuiteKey, after: int, slots: RequestSlots) -> SuiteSync:
             scope = SyncScope(after=after, since=since, cases=cases, cases_branch=cases_branch, details=details)
             return SuiteSync(run, key, scope, full=full, keep=keep, slots=slots)
 
         return Harvest(
+            buddy.api,
             suites,
             read,
             after=after,
-            api_host=buddy._base_url.host,  # noqa: SLF001 - to check URLs of suites, as the client does
             concurrency=2 * buddy.max_concurrency if concurrency is None else validate_int("concurrency", concurrency),
-            max_concurrency=buddy.max_concurrency,
             on_failure=on_failure,
             hold=partial(hold_file, self._thread.path, wait=wait),
             unique=True,
@@ -295,7 +294,7 @@ class SessionStore:
         self._thread.check_writable()
         state = WatchState(self._thread, "changes", name, branch)
         options: dict[str, Any] = {"interval": interval, "on_failure": on_failure, "hold": state.hold}
-        return buddy._new_watch(Watch, suites, StoreChanges(state), branch, **options)  # noqa: SLF001 - the store is the only one that saves the state of a watch
+        return Watch(buddy.api, suites, StoreChanges(state), branch=branch, **options)
 
     def watch_status(
         self,
@@ -321,7 +320,7 @@ class SessionStore:
         statuses = StoreStatuses(state, buddy.failures, branch=branch)
         read = None if branch == "*" else branch
         options: dict[str, Any] = {"interval": interval, "on_failure": on_failure, "hold": state.hold}
-        return buddy._new_watch(StatusWatch, suites, statuses, read, **options)  # noqa: SLF001 - as in `watch`
+        return StatusWatch(buddy.api, suites, statuses, branch=read, **options)
 
     async def sessions(self, suite: SuiteRef, *, branch: str | None = None) -> list[Session]:
         """Return the saved sessions of a suite, except deleted ones, newest first.

@@ -14,6 +14,7 @@ from datetime import timedelta
 
 import attrs
 
+from .._api import ReadSpec
 from .._paging.paginator import PageReader
 from .._paging.read_ahead import RequestSlots
 from .._stats import Stats
@@ -139,9 +140,7 @@ class SuiteSync:
         if part.high is not None:
             # A wrong offset costs requests, but no session.
             cursor = Cursor(part.high + 1, await self._run.call(count_above, self._key, part.high))
-        return self._run.buddy._new_reader(  # noqa: SLF001 - options that are no part of the public API
-            self._key,
-            branch=None,
+        spec = ReadSpec(
             after=part.low - 1,
             cursor=cursor,
             min_id=1,
@@ -149,6 +148,7 @@ class SuiteSync:
             slots=self._slots,
             known_digest=None if cursor else part.known_digest,
         )
+        return self._run.buddy.api.read(self._key, spec)
 
     async def _check(self, plan: SyncPlan, part: ReadRange) -> AsyncGenerator[SessionPage, None]:
         """Request and save one session. Iterate over one page: with the session if it has changed, otherwise empty."""

@@ -62,7 +62,7 @@ async def test_time_of_the_server_is_remembered() -> None:
     ):
         for _ in dates:
             await buddy.sessions(KEY).collect()
-            times.append(buddy._api.server_time)  # noqa: SLF001 - a sync asks for it
+            times.append(buddy.api.server_time)
     first = datetime(2026, 1, 1, 10, tzinfo=UTC)
     assert times == [None, first, first, first, first + timedelta(seconds=5)]
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from buddy_sessions import BadRequestError, BuddyClient, Cursor, ServerError, Session, SuiteKey
+from buddy_sessions._api import ReadSpec
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 from helpers.effort import repeats
 
@@ -213,7 +214,7 @@ class TestMovingList:
         suite.populate(40)
         newest = suite.sessions[5]["id"]
         fake.on_request = lambda request: suite.delete(newest) if len(fake.requests) == 2 else None
-        reader = buddy._new_reader(KEY, read_ahead=1)  # noqa: SLF001 - a sync reads like this
+        reader = buddy.api.read(KEY, ReadSpec(read_ahead=1))
         pages = [(ids_of([*page.sessions]), ids_of([*reader.listed])) async for page in reader.pages()]
         (first, first_listed), (second, second_listed) = pages
         assert first == first_listed == list(range(40, 20, -1))

@@ -9,7 +9,8 @@ from random import Random
 
 import attrs
 
-from buddy_sessions import Cursor, NotFoundError, RefType, Session, SessionStatus, Stats, Suite, SuiteKey
+from buddy_sessions import NotFoundError, RefType, Session, SessionStatus, Stats, Suite, SuiteKey
+from buddy_sessions._api import ReadSpec
 from buddy_sessions._decoding.converter import FirstPage, NotModified
 from buddy_sessions._decoding.fast import DecodedPage
 from buddy_sessions._paging.paginator import PageReader
@@ -148,45 +149,39 @@ class ModelServer:
 
 
 class ModelClient:
-    """Reads a `ModelServer`. It has the methods of `BuddyClient` that a sync calls."""
+    """Reads a `ModelServer`. It has the methods of `BuddyClient` and its `api` that a sync calls."""
 
     max_concurrency = 1
 
     def __init__(self, server: ModelServer, *, per_page: int, read_ahead: int) -> None:
+        self.api = self
         self._server = server
         self._read_ahead = read_ahead
         self._new_reconciler = partial(Reconciler, per_page=per_page, limits=ServerLimits())
 
-    def _new_reader(
-        self,
-        suite: SuiteKey,
-        *,
-        branch: None,
-        after: int,
-        cursor: Cursor | None,
-        min_id: int | None,
-        check_end: bool,
-        slots: None,
-        known_digest: bytes | None,
-    ) -> PageReader:
+    def read(self, suite: SuiteKey, spec: ReadSpec) -> PageReader:
         async def fetch(window: Window) -> Fetched[DecodedPage | NotModified]:
             stats = Stats(requests=1)
             try:
                 rows = self._server.read_page(window)
             except NotFoundError as error:
                 return Fetched(stats=stats, error=error)
-            if known_digest is None or window.page > 1:
+            if spec.known_digest is None or window.page > 1:
                 return Fetched(stats=stats, value=DecodedPage(rows))
             digest = repr(rows).encode()
             return Fetched(
-                stats=stats, value=NotModified() if digest == known_digest else FirstPage(rows, digest=digest)
+                stats=stats, value=NotModified() if digest == spec.known_digest else FirstPage(rows, digest=digest)
             )
 
         own_slots = RequestSlots(self._read_ahead, reads=1)
         reconciler = self._new_reconciler(
-            read_ahead=self._read_ahead, after=after, cursor=cursor, min_id=min_id, check_end=check_end
+            read_ahead=self._read_ahead,
+            after=spec.after,
+            cursor=spec.cursor,
+            min_id=spec.min_id,
+            check_end=spec.check_end,
         )
-        return PageReader(suite, fetch=fetch, reconciler=reconciler, slots=own_slots, cursor=cursor)
+        return PageReader(suite, fetch=fetch, reconciler=reconciler, slots=own_slots, cursor=spec.cursor)
 
     async def session(self, suite: SuiteKey, session_id: str) -> Session:
         return self._server.read_session(session_id)
