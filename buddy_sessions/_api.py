@@ -96,6 +96,10 @@ class Api:
         """The time of the last response by the server's clock, aware; None if no response had a valid `Date`."""
         return self._transport.server_time
 
+    def check_event_loop(self) -> None:
+        """Raise `ConfigError` unless the running event loop is the client's, and was not copied by a fork."""
+        self._transport.check_event_loop()
+
     async def suites(self, workspace: str, project: str) -> list[Suite]:
         """Return the suites of a project."""
         url = suites_url(self._base_url, workspace, project)

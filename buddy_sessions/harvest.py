@@ -159,6 +159,7 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
             yield page
 
     async def _next_page(self) -> SessionPage | None:
+        self._api.check_event_loop()  # otherwise each suite would fail
         page = await self._pool.get()
         if page is None and not self._is_ended and self._pool.failure is None:
             self._is_ended = True

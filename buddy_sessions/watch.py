@@ -172,6 +172,7 @@ class SuiteWatch(AsyncIterator[_T]):
     async def __anext__(self) -> _T:
         if self._is_closed or not self._suites:
             raise StopAsyncIteration
+        self._api.check_event_loop()  # otherwise each suite would fail, and be tried again
         self._pool.claim()
         while True:
             if self._unacknowledged is not None:  # the loop has handled it, since it asks for the next one

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 import trio
 
-from buddy_sessions import BuddyClient, ClientClosedError, ConfigError, Session
+from buddy_sessions import BuddyClient, BuddyError, ClientClosedError, ConfigError, Session
 from buddy_sessions.testing import FakeBuddy, Fault
 from helpers.faults import KEY, TOKEN, CheckedReader
 
@@ -47,11 +47,23 @@ async def enter(buddy: BuddyClient) -> None:
         pass
 
 
+async def harvest(buddy: BuddyClient) -> None:
+    await buddy.harvest([KEY]).run()
+
+
+async def watch(buddy: BuddyClient) -> None:
+    async with asyncio.timeout(5), buddy.watch([KEY]) as changes:
+        await anext(changes)
+
+
 async def read_in_a_thread(buddy: BuddyClient) -> None:
     await asyncio.to_thread(asyncio.run, read(buddy))
 
 
-@pytest.mark.parametrize("use", [read, read_in_a_thread, enter, BuddyClient.close])
+USES = [read, harvest, watch, enter, BuddyClient.close]
+
+
+@pytest.mark.parametrize("use", [*USES, read_in_a_thread])
 def test_second_event_loop(client: BuddyClient, use: Callable[[BuddyClient], Coroutine[Any, Any, None]]) -> None:
     with pytest.raises(ConfigError, match=OTHER_LOOP):
         asyncio.run(use(client))
@@ -59,13 +71,14 @@ def test_second_event_loop(client: BuddyClient, use: Callable[[BuddyClient], Cor
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_after_a_fork(client: BuddyClient) -> None:
+@pytest.mark.parametrize("use", USES)
+def test_after_a_fork(client: BuddyClient, use: Callable[[BuddyClient], Coroutine[Any, Any, None]]) -> None:
     receiver, sender = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
-            asyncio.run(read(client))
-        except ConfigError as error:
+            asyncio.run(use(client))
+        except (BuddyError, TimeoutError) as error:
             os.write(sender, str(error).encode())
         finally:
             os._exit(0)
@@ -90,7 +103,7 @@ def test_pickle_is_refused(make: Callable[[BuddyClient], object]) -> None:
         pickle.dumps(make(BuddyClient(TOKEN)))
 
 
-@pytest.mark.parametrize("use", [read, enter])
+@pytest.mark.parametrize("use", [read, harvest, enter])
 def test_trio(use: Callable[[BuddyClient], Awaitable[None]]) -> None:
     with pytest.raises(ConfigError, match=r"^no asyncio event loop is running: "):
         trio.run(use, BuddyClient(TOKEN))
