@@ -216,6 +216,7 @@ class Api:
             limits=self._limits,
             read_ahead=slots.total,
             first_read_ahead=read_ahead,
+            branch=spec.branch,
             after=spec.after,
             since=spec.since,
             max_sessions=spec.max_sessions,

@@ -136,6 +136,8 @@ def validate_branch(branch: str | None) -> str | None:
         return None
     if not isinstance(branch, str) or not branch:
         raise ConfigError(f"branch must be the name of a branch, or None for all branches, not {branch!r}")
+    if branch == "*":  # which Git forbids in a name
+        raise ConfigError("branch '*' is not the name of a branch: pass None for all branches")
     return validate_utf8("branch", branch)
 
 

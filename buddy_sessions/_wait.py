@@ -40,7 +40,8 @@ class WaitScope:
 
     def __attrs_post_init__(self) -> None:
         validate_revision(self.revision)
-        validate_branch(self.branch)
+        if self.branch != "*":
+            validate_branch(self.branch)
         if self.execution_id is not None:
             validate_name("execution_id", self.execution_id)
         if self.after is not None:

@@ -261,7 +261,8 @@ class BuddyClient:
             >>> is_red = session is not None and session.is_failing
         """
         read = partial(self.sessions, self._parse_suite(suite), read_ahead=1)
-        return await find_latest(read, branch=validate_branch(branch), revision=validate_revision(revision))
+        branch = branch if branch == "*" else validate_branch(branch)
+        return await find_latest(read, branch=branch, revision=validate_revision(revision))
 
     async def wait(
         self,

@@ -49,6 +49,7 @@ class TestArguments:
         "argument",
         [
             {"branch": ""},
+            {"branch": "*"},
             *({name: -1} for name in ("after", "max_sessions", "per_page", "read_ahead")),
             {"since": datetime(2026, 1, 31)},  # noqa: DTZ001 - on purpose
             {"since": "2026-01-31"},

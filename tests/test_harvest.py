@@ -212,6 +212,7 @@ class TestFailures:
             ({"concurrency": 0}, "concurrency"),
             ({"on_failure": "ignore"}, "on_failure"),
             ({"branch": ""}, "branch"),
+            ({"branch": "*"}, "branch"),
             ({"branch": "\ud800"}, "branch"),
             ({"after": -1}, "after"),
             ({"since": 7}, "since"),

@@ -411,6 +411,7 @@ class TestArguments:
             ({"suites": [SuiteKey("a", "..", "c")]}, "project"),
             ({"interval": 0}, "interval"),
             ({"branch": ""}, "branch"),
+            ({"branch": "*"}, "branch"),
             ({"on_failure": "ignore"}, "on_failure"),
         ],
         ids=str,

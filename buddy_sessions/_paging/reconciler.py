@@ -61,6 +61,7 @@ class Reconciler:
         limits: ServerLimits,
         read_ahead: int = 1,
         first_read_ahead: int | None = None,
+        branch: str | None = None,
         after: int = 0,
         since: datetime | None = None,
         max_sessions: int | None = None,
@@ -71,7 +72,7 @@ class Reconciler:
         self.verified = True
         self.is_complete = False
         self._limits = limits
-        self._scope = Scope(after=after, min_id=min_id, since=since, max_sessions=max_sessions)
+        self._scope = Scope(branch=branch, after=after, min_id=min_id, since=since, max_sessions=max_sessions)
         self._frontier = Frontier(cursor)
         self._pacing = Pacing(
             per_page,

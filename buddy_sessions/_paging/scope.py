@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from ..models import Session, is_before
+from ..models import Session, is_before, may_be_of_branch
 
 
 class PageResult(NamedTuple):
@@ -26,12 +26,21 @@ class PageResult(NamedTuple):
 class Scope:
     """Which sessions a read is asked for."""
 
-    def __init__(self, *, after: int, min_id: int | None, since: datetime | None, max_sessions: int | None) -> None:
+    def __init__(
+        self,
+        *,
+        branch: str | None,
+        after: int,
+        min_id: int | None,
+        since: datetime | None,
+        max_sessions: int | None,
+    ) -> None:
         self.after = after
         self.remaining = math.inf if max_sessions is None else max_sessions  # still to be emitted
         self.is_exceeded = False  # more sessions in scope were read than `max_sessions`
         self._min_id = after + 1 if min_id is None else min_id
         self._since = since
+        self._branch = branch  # the server filters, too, but may ignore the parameter
 
     def ends_at(self, lowest_id: int | None, sessions: Sequence[Session]) -> bool:
         """Return whether nothing below is in scope: `lowest_id` is the lowest, or a page is entirely before `since`."""
@@ -42,8 +51,15 @@ class Scope:
     def select(
         self, new: Sequence[Session], offset: int, duplicates: int, proven_range: tuple[int, int] | None
     ) -> PageResult:
-        """Return the new sessions in scope, at most `remaining`. The proven range has no session that was left out."""
-        in_scope = [session for session in new if session.relative_id >= self._min_id]
+        """Return the new sessions in scope, at most `remaining`. The proven range has none that was left out.
+
+        It is that of the branch, if there is one.
+        """
+        in_scope = [
+            session
+            for session in new
+            if session.relative_id >= self._min_id and may_be_of_branch(session, self._branch)
+        ]
         lowest_proven = self._min_id
         if self._since is not None:
             old = [session.relative_id for session in in_scope if is_before(session, self._since)]

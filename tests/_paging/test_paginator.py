@@ -131,6 +131,28 @@ class TestLimits:
         assert any(page.is_last for page in pages) == ("after" in options or len(seen) == 100)
         assert len(fake.requests) == requests
 
+    @pytest.mark.parametrize("max_sessions", [None, 10])
+    async def test_sessions_of_other_branches_are_left_out(
+        self, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, max_sessions: int | None
+    ) -> None:
+        """The server ignores the branch. A session that does not say what it has tested may be one of the branch."""
+        refs = [("BRANCH", "main"), ("BRANCH", "dev"), ("TAG", "main"), ("PULL_REQUEST", "main"), (None, None)]
+        for number in range(100):
+            kind, name = refs[number % 5]
+            suite.create(ref_type=kind, ref_name=name)
+
+        def ignore_branch(request: Any) -> None:
+            request.query.pop("branch", None)
+
+        fake.on_request = ignore_branch
+        paginator = buddy.sessions(KEY, branch="main", max_sessions=max_sessions)
+        found = ids_of(await paginator.collect())
+        expected = [number for number in range(100, 0, -1) if number % 5 in {1, 0}]
+        assert found == expected[:max_sessions]
+        assert paginator.stats.verified
+        resumed = buddy.sessions(KEY, branch="main", cursor=paginator.cursor)
+        assert found + ids_of(await resumed.collect()) == expected
+
     async def test_since_stops_at_the_first_page_that_is_entirely_older(
         self, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
     ) -> None:
