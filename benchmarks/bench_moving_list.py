@@ -15,6 +15,7 @@ from typing import NamedTuple
 import report
 from buddy_sessions import Session
 from buddy_sessions._paging.reconciler import Reconciler
+from buddy_sessions._paging.scope import ReadSpec
 from buddy_sessions._paging.server_limits import ServerLimits
 from buddy_sessions._paging.window import Window
 from helpers.fake_list import FakeList, NaiveReader
@@ -36,8 +37,8 @@ READERS: dict[str, Callable[[], Reconciler | NaiveReader]] = {
     "usual loop": lambda: NaiveReader(per_page=PER_PAGE),
     "deduplicated": lambda: NaiveReader(per_page=PER_PAGE, deduplicates=True),
     "4 ahead, deduplicated": lambda: NaiveReader(per_page=PER_PAGE, deduplicates=True, read_ahead=4),
-    "this package": lambda: Reconciler(per_page=PER_PAGE, limits=ServerLimits()),
-    "this package, 4 ahead": lambda: Reconciler(per_page=PER_PAGE, limits=ServerLimits(), read_ahead=4),
+    "this package": lambda: Reconciler(ReadSpec(), per_page=PER_PAGE, limits=ServerLimits()),
+    "this package, 4 ahead": lambda: Reconciler(ReadSpec(), per_page=PER_PAGE, limits=ServerLimits(), read_ahead=4),
 }
 
 COLOURS = {

@@ -10,7 +10,6 @@ from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
-from attrs import frozen
 from yarl import URL
 
 from ._decoding.converter import (
@@ -32,6 +31,7 @@ from ._paging.paginator import PageReader
 from ._paging.pending_pages import FetchPage
 from ._paging.read_ahead import RequestSlots
 from ._paging.reconciler import Reconciler
+from ._paging.scope import ReadSpec
 from ._paging.server_limits import ServerLimits
 from ._paging.window import Window
 from ._stats import Fetched, Stats
@@ -41,33 +41,6 @@ from .errors import ConfigError, NotFoundError
 from .models import FAILING, Cursor, Session, Suite, SuiteKey, TestCase, TestStatus
 
 _T = TypeVar("_T")
-
-
-@frozen(kw_only=True)
-class ReadSpec:
-    """What to read of a suite, and how. The attributes up to `read_ahead` are arguments of `BuddyClient.sessions`.
-
-    Attributes:
-        min_id: The lowest `relative_id` to yield, if it is on the same page as a session above `after` (default:
-            `after + 1`).
-        check_end: Whether to check the end of the list always, by two more requests, unless it is `relative_id` 1. By
-            default, the client checks its first list, then one in 50, and long lists.
-        slots: Those of a harvest: pages are requested in advance only while slots are idle, first up to `read_ahead`.
-            Without, or with a `read_ahead` of 1, the read has slots of its own.
-        known_digest: That of page 1 in an earlier read, or empty: the read ends if page 1 has the same one.
-    """
-
-    branch: str | None = None
-    after: int = 0
-    since: datetime | None = None
-    cursor: Cursor | None = None
-    max_sessions: int | None = None
-    per_page: int | None = None
-    read_ahead: int | None = None
-    min_id: int | None = None
-    check_end: bool = False
-    slots: RequestSlots | None = None
-    known_digest: bytes | None = None
 
 
 class _NoSuchSessionError(NotFoundError):
@@ -212,17 +185,11 @@ class Api:
         if slots is None or read_ahead == 1:
             slots = RequestSlots(read_ahead, reads=1)
         reconciler = Reconciler(
+            spec,
             per_page=self._per_page if spec.per_page is None else spec.per_page,
             limits=self._limits,
             read_ahead=slots.total,
             first_read_ahead=read_ahead,
-            branch=spec.branch,
-            after=spec.after,
-            since=spec.since,
-            max_sessions=spec.max_sessions,
-            cursor=spec.cursor,
-            min_id=spec.min_id,
-            check_end=spec.check_end,
         )
         url, filters = suites_url(self._base_url, *key, "sessions"), {"branch": spec.branch}
         fetch: FetchPage[DecodedPage | NotModified] = self._page_fetcher(url, filters, decode_page)

@@ -10,7 +10,7 @@ from typing import Self, Unpack
 
 import attrs
 
-from ._api import Api, ReadSpec
+from ._api import Api
 from ._http.credentials import hide_token
 from ._http.transport import Transport
 from ._latest import find_latest
@@ -25,6 +25,7 @@ from ._options import (
 from ._paging.case_paginator import CasePaginator
 from ._paging.paginator import PageReader, SessionPaginator
 from ._paging.read_ahead import RequestSlots
+from ._paging.scope import ReadSpec
 from ._validate import (
     validate_branch,
     validate_case,

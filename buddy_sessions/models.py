@@ -475,11 +475,6 @@ def is_before(session: Session, since: datetime | None) -> bool:
     return since is not None and session.create_date is not None and session.create_date < since
 
 
-def may_be_of_branch(session: Session, branch: str | None) -> bool:
-    """Return whether a session tested a branch, as far as it names what it tested. None: any."""
-    return branch is None or (session.ref_name in {None, branch} and session.ref_type in {None, RefType.BRANCH})
-
-
 def has_revision(session: Session, revision: str | None) -> bool:
     """Return whether a session tested a commit whose hash begins with `revision`, case-insensitively. None: any."""
     return revision is None or (session.revision or "").lower().startswith(revision.lower())

@@ -13,9 +13,10 @@ from typing import Generic, Literal, NamedTuple, Self, TypeVar, get_args
 
 import attrs
 
-from ._api import Api, ReadSpec
+from ._api import Api
 from ._changes import Change, Newest, WatchedSuite
 from ._decoding.converter import NotModified
+from ._paging.scope import ReadSpec
 from ._validate import validate_branch, validate_names, validate_seconds, validate_suite, validate_suites
 from ._workers import WorkerPool
 from .errors import (

@@ -14,13 +14,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from datetime import datetime
 from typing import NamedTuple
 
-from ..models import Cursor, Session
+from ..models import Session
 from .frontier import Accepted, Frontier, Gap, Outdated, Skipped, Unordered
 from .pacing import Pacing
-from .scope import PageResult, Scope
+from .scope import PageResult, ReadSpec, Scope
 from .server_limits import PageLength, ServerLimits
 from .stability import check_stability
 from .window import DOCUMENTED_SIZE, Window
@@ -47,8 +46,8 @@ class _EndCheck(NamedTuple):
 class Reconciler:
     """Plans the requests of one read: `windows` returns the pages to request, `accept_page` takes the first of them.
 
-    The arguments are those of `ReadSpec`. `first_read_ahead` is the maximum of pages at once until useful
-    pages have raised it: the list may be shorter than its first `relative_id` says.
+    `per_page` and `read_ahead` replace those of the spec. `first_read_ahead` is the maximum of pages at once until
+    useful pages have raised it: the list may be shorter than its first `relative_id` says.
 
     `verified` is False if the list is out of order, or its end is in doubt: the server has shortened a page, and no
     check could confirm the end. `is_complete`: the list was read to its end, or down to `after` or `since`.
@@ -56,36 +55,30 @@ class Reconciler:
 
     def __init__(
         self,
+        spec: ReadSpec,
         *,
         per_page: int,
         limits: ServerLimits,
         read_ahead: int = 1,
         first_read_ahead: int | None = None,
-        branch: str | None = None,
-        after: int = 0,
-        since: datetime | None = None,
-        max_sessions: int | None = None,
-        cursor: Cursor | None = None,
-        min_id: int | None = None,
-        check_end: bool = False,
     ) -> None:
         self.verified = True
         self.is_complete = False
         self._limits = limits
-        self._scope = Scope(branch=branch, after=after, min_id=min_id, since=since, max_sessions=max_sessions)
-        self._frontier = Frontier(cursor)
+        self._scope = Scope(spec)
+        self._frontier = Frontier(spec.cursor)
         self._pacing = Pacing(
             per_page,
             limits,
             offset=self._frontier.offset,
-            overlap=1 if cursor else 0,
+            overlap=1 if spec.cursor else 0,
             read_ahead=min(read_ahead, first_read_ahead or read_ahead),
             max_read_ahead=read_ahead,
         )
         self._planned: list[Window] = []
         self._requested_before_last_accept: set[Window] = set()
         self._rejected: tuple[Window, Sequence[Session]] | None = None  # kept until another page closes the gap
-        self._check_end = check_end
+        self._check_end = spec.check_end
         self._end_check: _EndCheck | None = None
         self._end_checks = 0  # since the last new row
         self._stalled_pages = 0

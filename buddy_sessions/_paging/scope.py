@@ -1,4 +1,4 @@
-"""`Scope`: which sessions a read is asked for. `PageResult`: what a page has added to them."""
+"""`ReadSpec`, `Scope`: which sessions a read is asked for. `PageResult`: what a page has added to them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,37 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from ..models import Session, is_before, may_be_of_branch
+from attrs import frozen
+
+from ..models import Cursor, RefType, Session, is_before
+from .read_ahead import RequestSlots
+
+
+@frozen(kw_only=True)
+class ReadSpec:
+    """What to read of a suite, and how. The attributes up to `read_ahead` are arguments of `BuddyClient.sessions`.
+
+    Attributes:
+        min_id: The lowest `relative_id` to yield, if it is on the same page as a session above `after` (default:
+            `after + 1`).
+        check_end: Whether to check the end of the list always, by two more requests, unless it is `relative_id` 1. By
+            default, the client checks its first list, then one in 50, and long lists.
+        slots: Those of a harvest: pages are requested in advance only while slots are idle, first up to `read_ahead`.
+            Without, or with a `read_ahead` of 1, the read has slots of its own.
+        known_digest: That of page 1 in an earlier read, or empty: the read ends if page 1 has the same one.
+    """
+
+    branch: str | None = None
+    after: int = 0
+    since: datetime | None = None
+    cursor: Cursor | None = None
+    max_sessions: int | None = None
+    per_page: int | None = None
+    read_ahead: int | None = None
+    min_id: int | None = None
+    check_end: bool = False
+    slots: RequestSlots | None = None
+    known_digest: bytes | None = None
 
 
 class PageResult(NamedTuple):
@@ -26,21 +56,13 @@ class PageResult(NamedTuple):
 class Scope:
     """Which sessions a read is asked for."""
 
-    def __init__(
-        self,
-        *,
-        branch: str | None,
-        after: int,
-        min_id: int | None,
-        since: datetime | None,
-        max_sessions: int | None,
-    ) -> None:
-        self.after = after
-        self.remaining = math.inf if max_sessions is None else max_sessions  # still to be emitted
+    def __init__(self, spec: ReadSpec) -> None:
+        self.after = spec.after
+        self.remaining = math.inf if spec.max_sessions is None else spec.max_sessions  # still to be emitted
         self.is_exceeded = False  # more sessions in scope were read than `max_sessions`
-        self._min_id = after + 1 if min_id is None else min_id
-        self._since = since
-        self._branch = branch  # the server filters, too, but may ignore the parameter
+        self._min_id = spec.after + 1 if spec.min_id is None else spec.min_id
+        self._since = spec.since
+        self._branch = spec.branch
 
     def ends_at(self, lowest_id: int | None, sessions: Sequence[Session]) -> bool:
         """Return whether nothing below is in scope: `lowest_id` is the lowest, or a page is entirely before `since`."""
@@ -55,11 +77,9 @@ class Scope:
 
         It is that of the branch, if there is one.
         """
-        in_scope = [
-            session
-            for session in new
-            if session.relative_id >= self._min_id and may_be_of_branch(session, self._branch)
-        ]
+        in_scope = [session for session in new if session.relative_id >= self._min_id]
+        if self._branch is not None:
+            in_scope = [session for session in in_scope if _may_be_of_branch(session, self._branch)]
         lowest_proven = self._min_id
         if self._since is not None:
             old = [session.relative_id for session in in_scope if is_before(session, self._since)]
@@ -74,3 +94,8 @@ class Scope:
             low, high = max(proven_range[0], lowest_proven), proven_range[1]
             proven_range = (low, high) if low <= high else None
         return PageResult(tuple(in_scope), offset, duplicates, proven_range)
+
+
+def _may_be_of_branch(session: Session, branch: str) -> bool:
+    """Return whether a session has tested a branch, or does not say what it has tested. A server may ignore filters."""
+    return session.ref_name in {None, branch} and session.ref_type in {None, RefType.BRANCH}

@@ -14,9 +14,9 @@ from datetime import timedelta
 
 import attrs
 
-from .._api import ReadSpec
 from .._paging.paginator import PageReader
 from .._paging.read_ahead import RequestSlots
+from .._paging.scope import ReadSpec
 from .._stats import Stats
 from ..errors import BuddyError, ConfigError, NotFoundError, StoreError
 from ..models import Cursor, Session, SessionPage, SuiteKey

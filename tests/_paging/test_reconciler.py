@@ -11,7 +11,7 @@ import pytest
 
 from buddy_sessions import Session
 from buddy_sessions._paging.reconciler import Reconciler
-from buddy_sessions._paging.scope import PageResult
+from buddy_sessions._paging.scope import PageResult, ReadSpec
 from buddy_sessions._paging.server_limits import ServerLimits
 from buddy_sessions._paging.window import Window
 from helpers.fake_list import FakeList, FaultyList, experienced, session
@@ -39,14 +39,14 @@ def accept(reconciler: Reconciler, page: Sequence[Session]) -> PageResult:
 
 
 def test_limit_adds_no_window_and_keeps_those_returned_before() -> None:
-    reconciler = Reconciler(per_page=20, limits=ServerLimits(), read_ahead=8)
+    reconciler = Reconciler(ReadSpec(), per_page=20, limits=ServerLimits(), read_ahead=8)
     accept(reconciler, FakeList(range(1, 1001)).read(Window(1, 20)))
     assert [len(reconciler.windows(limit)) for limit in (1, 5, 2, 100)] == [1, 5, 5, 8]
 
 
 def test_only_stalled_pages_in_a_row_raise() -> None:
     listing = FakeList(range(1, 4001))
-    reconciler = Reconciler(per_page=20, limits=ServerLimits())
+    reconciler = Reconciler(ReadSpec(), per_page=20, limits=ServerLimits())
     found: set[int] = set()
     stalled = 0
     while not reconciler.is_done:
@@ -66,7 +66,7 @@ def test_joined_pages_prove_no_range_that_since_left_out() -> None:
         return [attrs.evolve(session(each), create_date=START + timedelta(each != 79)) for each in relative_ids]
 
     for since, proven in (None, (59, 80)), (START + timedelta(0.5), (80, 80)):
-        reconciler = Reconciler(per_page=20, limits=ServerLimits(), since=since)
+        reconciler = Reconciler(ReadSpec(since=since), per_page=20, limits=ServerLimits())
         accept(reconciler, page(100))
         assert accept(reconciler, page(78)).sessions == ()
         result = accept(reconciler, page(81))
@@ -91,35 +91,38 @@ class TestEnd:
         ],
     )
     def test_which_ends_are_checked(self, relative_ids: Sequence[int], options: Any, requests: int) -> None:
-        reconciler = Reconciler(**{"per_page": 20, "limits": experienced(), **options})
+        limits = options.pop("limits", None) or experienced()
+        reconciler = Reconciler(ReadSpec(**options), per_page=20, limits=limits)
         windows, found = read_all(reconciler, FakeList(relative_ids))
         assert found == sorted(relative_ids, reverse=True)
         assert len(windows) == requests
 
     def test_page_before_since_ends_a_read(self) -> None:
         old = [attrs.evolve(session(each), create_date=START) for each in (12, 11)]
-        reconciler = Reconciler(per_page=20, limits=ServerLimits(), since=START + timedelta(1), check_end=True)
+        reconciler = Reconciler(
+            ReadSpec(since=START + timedelta(1), check_end=True), per_page=20, limits=ServerLimits()
+        )
         assert accept(reconciler, old).proven_range is None
         assert reconciler.is_complete
 
     @pytest.mark.parametrize("ahead", [1, 4])
     def test_page_cut_by_one_server_is_not_the_end(self, ahead: int) -> None:
         limits = ServerLimits()
-        read_all(Reconciler(per_page=100, limits=limits), FakeList(range(1, 201)))
+        read_all(Reconciler(ReadSpec(), per_page=100, limits=limits), FakeList(range(1, 201)))
         listing = FakeList(range(1, 201), cap=30)
-        reconciler = Reconciler(per_page=100, limits=limits, read_ahead=ahead)
+        reconciler = Reconciler(ReadSpec(), per_page=100, limits=limits, read_ahead=ahead)
         windows, found = read_all(reconciler, listing)
         assert (found, reconciler.verified) == (listing.numbers, True)
         assert all(window.per_page <= 30 for window in windows if window.page > 2)
         assert len(windows) <= 12
-        windows, _ = read_all(Reconciler(per_page=100, limits=limits), FakeList(range(11, 21)))
+        windows, _ = read_all(Reconciler(ReadSpec(), per_page=100, limits=limits), FakeList(range(11, 21)))
         assert len(windows) == 3  # every end is checked from now on
 
     @pytest.mark.parametrize("hidden", [range(start, start + 8) for start in (97, 81, 41, 6)], ids=str)
     def test_page_with_hidden_rows_is_not_the_end(self, hidden: range) -> None:
         """A filter hides the last rows of a page after it was cut."""
         listing = FaultyList(range(1, 121), hidden=hidden)
-        reconciler = Reconciler(per_page=20, limits=ServerLimits())
+        reconciler = Reconciler(ReadSpec(), per_page=20, limits=ServerLimits())
         _, found = read_all(reconciler, listing)
         assert found == [each for each in listing.numbers if each not in hidden]
         assert reconciler.verified
@@ -127,7 +130,7 @@ class TestEnd:
     def test_page_cut_by_another_server_farther_down_is_checked(self) -> None:
         """The server counts offsets by its own size, so the page has only known rows."""
         listing = FakeList(range(1, 301))
-        reconciler = Reconciler(per_page=100, limits=experienced())
+        reconciler = Reconciler(ReadSpec(), per_page=100, limits=experienced())
         found = [*ids_of(accept(reconciler, listing.read(Window(1, 100))).sessions)]
         found += ids_of(accept(reconciler, listing.read(Window(2, 100))).sessions)
         listing.cap = 30
@@ -138,7 +141,7 @@ class TestEnd:
     def test_end_of_a_list_that_was_empty_is_checked(self, late: int) -> None:
         """Rows appear during the check of the empty page: it read no end, so that this one is checked instead."""
         listing, limits = FakeList([]), ServerLimits()
-        reconciler = Reconciler(per_page=20, limits=limits)
+        reconciler = Reconciler(ReadSpec(), per_page=20, limits=limits)
         for _ in range(late):
             accept(reconciler, listing.read(reconciler.windows()[0]))
         listing.create(50)
@@ -154,7 +157,7 @@ class TestEnd:
     def test_end_of_a_list_that_outgrew_a_cap_is_checked(self) -> None:
         """Page 1 was too short to show the cap, by which the server counts the offset of page 2."""
         listing = FakeList([2], cap=20)
-        reconciler = Reconciler(per_page=27, limits=ServerLimits())
+        reconciler = Reconciler(ReadSpec(), per_page=27, limits=ServerLimits())
         accept(reconciler, listing.read(reconciler.windows()[0]))
         listing.create(27)
         assert read_all(reconciler, listing)[1] == []
@@ -164,7 +167,7 @@ class TestEnd:
     def test_end_after_an_inconclusive_check_is_checked(self, limits: Callable[[], ServerLimits]) -> None:
         """The server begins to cut pages, and many sessions are created during the first check."""
         listing = FakeList(range(1, 801))
-        reconciler = Reconciler(per_page=100, limits=limits())
+        reconciler = Reconciler(ReadSpec(), per_page=100, limits=limits())
         found: list[int] = []
         for created in (0, 29, 108):
             listing.create(created)
@@ -176,7 +179,7 @@ class TestEnd:
     @pytest.mark.parametrize(("changes", "verified"), [(2, True), (3, False)])
     def test_end_that_many_changes_keep_from_being_checked_is_not_verified(self, changes: int, verified: bool) -> None:
         listing = FakeList(range(101, 111))
-        reconciler = Reconciler(per_page=50, limits=ServerLimits())
+        reconciler = Reconciler(ReadSpec(), per_page=50, limits=ServerLimits())
         proven = []
         while not reconciler.is_done:
             windows = reconciler.windows()
@@ -202,7 +205,7 @@ class TestOrder:
     )
     def test_unordered_rows_are_yielded_once(self, pages: list[str], found: str) -> None:
         rows = [[session(int(name[0]), name[1:]) for name in page.split()] for page in pages]
-        reconciler = Reconciler(per_page=len(rows[0]), limits=ServerLimits())
+        reconciler = Reconciler(ReadSpec(), per_page=len(rows[0]), limits=ServerLimits())
         results = [accept(reconciler, page) for page in rows]
         assert [one.id for result in results for one in result.sessions] == [f"id{name}" for name in found.split()]
         assert sum(result.duplicates for result in results) == sum(map(len, rows)) - len(found.split())
@@ -214,14 +217,14 @@ class TestOrder:
         """The first page is in order, and so is the second one, as if as many sessions had been created."""
         top = 3 * per_page + 11
         listing = FaultyList(range(1, top), moved={each: each + top for each in range(3, per_page + 3)})
-        reconciler = Reconciler(per_page=per_page, limits=ServerLimits(), read_ahead=read_ahead)
+        reconciler = Reconciler(ReadSpec(), per_page=per_page, limits=ServerLimits(), read_ahead=read_ahead)
         _, found = read_all(reconciler, listing)
         assert (set(found), reconciler.verified) == (set(listing.numbers), False)
 
     @pytest.mark.parametrize(("moved", "per_page"), [({1: 3.5}, 3), ({2: 0.5}, 4), ({4: 0.5}, 4)], ids=str)
     def test_list_that_goes_on_after_relative_id_1(self, moved: dict[int, float], per_page: int) -> None:
         listing = FaultyList(range(1, 6), moved=moved)
-        reconciler = Reconciler(per_page=per_page, limits=ServerLimits())
+        reconciler = Reconciler(ReadSpec(), per_page=per_page, limits=ServerLimits())
         _, found = read_all(reconciler, listing)
         assert (set(found), reconciler.verified) == (set(listing.numbers), False)
 
@@ -229,5 +232,5 @@ class TestOrder:
         limits = ServerLimits()
         limits.trusts_short_pages = False
         listing = FaultyList(range(1, 61), moved={60: 58.5}, hidden=[50, 30])
-        _, found = read_all(Reconciler(per_page=20, limits=limits), listing)
+        _, found = read_all(Reconciler(ReadSpec(), per_page=20, limits=limits), listing)
         assert set(found) == set(listing.numbers) - {50, 30}

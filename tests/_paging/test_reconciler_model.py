@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from buddy_sessions import Cursor, Session, UnstableListingError
 from buddy_sessions._paging.reconciler import Reconciler
-from buddy_sessions._paging.scope import PageResult
+from buddy_sessions._paging.scope import PageResult, ReadSpec
 from buddy_sessions._paging.server_limits import ServerLimits
 from buddy_sessions._paging.window import DOCUMENTED_SIZE, Window
 from helpers.fake_list import FakeList, FaultyList, NaiveReader
@@ -143,12 +143,10 @@ class ReconcilerMachine(ReadMachine):
     def start(self, per_page: int, read_ahead: int) -> None:
         self.per_page = min(per_page, DOCUMENTED_SIZE)
         self.reader = Reconciler(
+            ReadSpec(after=self.after, cursor=self.cursor, check_end=self.check_end),
             per_page=per_page,
             limits=self.limits,
             read_ahead=read_ahead,
-            after=self.after,
-            cursor=self.cursor,
-            check_end=self.check_end,
         )
 
     def take(self, result: PageResult) -> None:
@@ -250,7 +248,9 @@ class FaultyMachine(ReadMachine):
             limits.count_short_end()
         if fault == "small cap":  # not even the documented page size is honoured
             self.faulty.cap = random.randrange(1, DOCUMENTED_SIZE)
-        self.reader = Reconciler(per_page=per_page, limits=limits, read_ahead=read_ahead, check_end=not is_new_client)
+        self.reader = Reconciler(
+            ReadSpec(check_end=not is_new_client), per_page=per_page, limits=limits, read_ahead=read_ahead
+        )
 
     @precondition(lambda self: self.fault == "cap")
     @rule(cap=st.sampled_from([20, 25, 30, 60, None]))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from buddy_sessions import Cursor, Session
 from buddy_sessions._paging.reconciler import Reconciler
+from buddy_sessions._paging.scope import ReadSpec
 from buddy_sessions._paging.server_limits import ServerLimits
 from buddy_sessions._paging.window import Window
 from helpers.fake_list import FakeList, experienced
@@ -22,11 +23,16 @@ read_aheads = st.sampled_from([1, 2, 4, 16])
 
 
 def count_requests(
-    listing: FakeList, limits: ServerLimits, change: Callable[[int, Reconciler], object] | None = None, **options: Any
+    listing: FakeList,
+    limits: ServerLimits,
+    change: Callable[[int, Reconciler], object] | None = None,
+    *,
+    cursor: Cursor | None = None,
+    **options: Any,
 ) -> int:
     """Read a list; return the number of requests. `change` is called after the pages of each step were requested."""
     expected = listing.numbers if change is None else None
-    reconciler = Reconciler(limits=limits, **options)
+    reconciler = Reconciler(ReadSpec(cursor=cursor), limits=limits, **options)
     served: dict[Window, tuple[Session, ...]] = {}
     numbers_read: list[int] = []
     requests = steps = 0
@@ -43,8 +49,8 @@ def count_requests(
         numbers_read += [one.relative_id for one in reconciler.accept_page(served.pop(windows[0])).sessions]
     assert reconciler.verified
     assert numbers_read == sorted(numbers_read, reverse=True)
-    assert set(numbers_read) >= {number for number in listing.stable if number < options.get("cursor", TOP).lowest_id}
-    assert expected is None or "cursor" in options or numbers_read == listing.visible()
+    assert set(numbers_read) >= {number for number in listing.stable if number < (cursor or TOP).lowest_id}
+    assert expected is None or cursor is not None or numbers_read == listing.visible()
     return requests
 
 

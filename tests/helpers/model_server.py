@@ -10,12 +10,12 @@ from random import Random
 import attrs
 
 from buddy_sessions import NotFoundError, RefType, Session, SessionStatus, Stats, Suite, SuiteKey
-from buddy_sessions._api import ReadSpec
 from buddy_sessions._decoding.converter import FirstPage, NotModified
 from buddy_sessions._decoding.fast import DecodedPage
 from buddy_sessions._paging.paginator import PageReader
 from buddy_sessions._paging.read_ahead import RequestSlots
 from buddy_sessions._paging.reconciler import Reconciler
+from buddy_sessions._paging.scope import ReadSpec
 from buddy_sessions._paging.server_limits import ServerLimits
 from buddy_sessions._paging.window import Window
 from buddy_sessions._stats import Fetched
@@ -174,13 +174,7 @@ class ModelClient:
             )
 
         own_slots = RequestSlots(self._read_ahead, reads=1)
-        reconciler = self._new_reconciler(
-            read_ahead=self._read_ahead,
-            after=spec.after,
-            cursor=spec.cursor,
-            min_id=spec.min_id,
-            check_end=spec.check_end,
-        )
+        reconciler = self._new_reconciler(spec, read_ahead=self._read_ahead)
         return PageReader(suite, fetch=fetch, reconciler=reconciler, slots=own_slots, cursor=spec.cursor)
 
     async def session(self, suite: SuiteKey, session_id: str) -> Session:
