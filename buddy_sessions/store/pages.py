@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
 from attrs import evolve
@@ -81,8 +81,11 @@ def save_page(file: DatabaseFile, key: SuiteKey, page: PageToSave, now: datetime
         after = _after_page(suite, page, changes)
         number = save_suite_row(file, key, suite, after)
         is_change = _mark_absent(file, number, changes, now)  # first: the new sessions are not among `changes.present`
-        is_change |= _save_sessions(file, number, page, changes, rows, now)
+        unfinished = {to_sql(session.id) for session in page.sessions if not session.is_finished}
+        _save_sessions(file, number, [rows[id_] for id_ in changes.changed], unfinished, now)
+        _restore(file, changes.restored)
         forget_cases(file, number, set(changes.changed).difference(changes.new))
+        is_change = is_change or bool(changes.changed or changes.restored)
         if is_change and after.complete is not None:
             file.execute("UPDATE suite_rows SET digest = NULL, digest_scope = NULL WHERE number = ?", (number,))
         if page.checked is not None:
@@ -191,19 +194,10 @@ def _load_saved(file: DatabaseFile, suite: int | None, page: PageToSave) -> list
 
 
 def _save_sessions(
-    file: DatabaseFile,
-    suite: int,
-    page: PageToSave,
-    changes: PageChanges,
-    rows: Mapping[StoredId, Row],
-    now: datetime,
-) -> bool:
-    """Save sessions, and restore marked ones. Return whether any has changed.
-
-    An unfinished session counts as checked now: the page has just shown its state.
-    """
-    unfinished = {to_sql(session.id) for session in page.sessions if not session.is_finished}
-    members = _save_members(file, {rows[id_][_CREATED_BY] for id_ in changes.changed})
+    file: DatabaseFile, suite: int, rows: Sequence[Row], unfinished: Collection[StoredId], now: datetime
+) -> None:
+    """Save sessions. An unfinished one counts as checked now: the page has just shown its state."""
+    members = _save_members(file, {row[_CREATED_BY] for row in rows})
     checked = time_to_sql(now)
     file.execute_many(
         _SAVE_SESSION,
@@ -212,12 +206,15 @@ def _save_sessions(
                 *(suite, checked if row[0] in unfinished else None),
                 *(*row[:_CREATED_BY], members[row[_CREATED_BY]], *row[_CREATED_BY + 1 :]),
             )
-            for row in map(rows.__getitem__, changes.changed)
+            for row in rows
         ],
     )
+
+
+def _restore(file: DatabaseFile, numbers: Iterable[int]) -> None:
+    """Remove the marks of sessions that were found again."""
     sql = "UPDATE session_rows SET missing_since = NULL, deleted_at = NULL, marked_at = NULL WHERE number = ?"
-    file.execute_many(sql, [(number,) for number in changes.restored])
-    return bool(changes.changed or changes.restored)
+    file.execute_many(sql, [(number,) for number in numbers])
 
 
 def _mark_absent(file: DatabaseFile, suite: int, changes: PageChanges, now: datetime) -> bool:

@@ -100,6 +100,7 @@ class SuiteSync:
             await run.call(prune_suite, key, await run.time_before(self._keep))
             while await run.call(return_space):
                 pass
+        await run.check_same_file()
 
     async def _read_range(self, plan: SyncPlan, part: ReadRange) -> AsyncGenerator[SessionPage, None]:
         """Read and save a range. Iterate over its pages, each with the sessions that are new or have changed."""

@@ -59,6 +59,10 @@ class SyncRun:
 
         return await self._thread.run(call)
 
+    async def check_same_file(self) -> None:
+        """Raise `StoreError` if the file was deleted or replaced: then nothing was saved."""
+        await self.call(DatabaseFile.check_same_file)
+
     async def time_before(self, age: timedelta, sessions: Sequence[Session] = ()) -> datetime:
         """Return the time an age ago, given what a page lists. See `prune.time_before` about wrong clocks."""
         if self._newest is None:

@@ -69,7 +69,7 @@ async def sync_suites(
             buddy,
             selection.suites(buddy),
             wait=wait.total_seconds(),
-            branch=options.branch,
+            cases_branch=options.branch,
             after=options.after,
             since=options.since,
             cases=cases,
