@@ -154,6 +154,7 @@ def test_sigterm(line: str, trap: str, fake: FakeBuddy, tmp_path: Path, monkeypa
     if line.startswith("sync"):
         assert query(tmp_path / "new.db", "SELECT count(*) FROM sessions") == [(100,)]
         Path("new.db").unlink()
+        Path("new.db-lock").unlink()
     assert [path.name for path in tmp_path.iterdir()] == ["old.csv"]
     assert Path("old.csv").read_text() == "old"
 
