@@ -130,15 +130,15 @@ def validate_suites(suites: _Suites) -> _Suites:
     return suites
 
 
-def validate_branch(branch: str | None) -> str | None:
-    """Return a branch name that can be sent in a URL, or None for all branches."""
+def validate_branch(branch: str | None, name: str = "branch") -> str | None:
+    """Return a branch name that can be sent in a URL, or None for all sessions. `name` is that of the argument."""
     if branch is None:
         return None
+    if branch == "*":  # Git forbids it in names
+        raise ConfigError(f"{name}: '*' is no branch: pass None for all sessions")
     if not isinstance(branch, str) or not branch:
-        raise ConfigError(f"branch must be the name of a branch, or None for all branches, not {branch!r}")
-    if branch == "*":  # which Git forbids in a name
-        raise ConfigError("branch '*' is not the name of a branch: pass None for all branches")
-    return validate_utf8("branch", branch)
+        raise ConfigError(f"{name} must be the name of a branch, or None for all sessions, not {branch!r}")
+    return validate_utf8(name, branch)
 
 
 def validate_revision(revision: str | None) -> str | None:

@@ -49,7 +49,7 @@ def prune_suite(file: DatabaseFile, key: SuiteKey, before: datetime, *, cases_on
     with file.transaction():
         suite = load_suite_row(file, key)
         old: dict[str, object] = {"suite": suite.number, "before": time_to_prefix(before), "kept": None}
-        if not file.number(f"SELECT EXISTS (SELECT 1 {_OLD})", old):
+        if file.execute(f"SELECT 1 {_OLD} LIMIT 1", old).fetchone() is None:
             return 0
         old["kept"] = load_newest_verdict(file, key)
         count = _delete_cases(file, old)

@@ -168,7 +168,7 @@ class SessionStore:
         validate_since(since)
         if cases is not None:
             validate_scope(cases)
-        validate_branch(cases_branch)
+        validate_branch(cases_branch, "cases_branch")
         validate_int("details", details, minimum=0)
         if keep is not None:
             validate_age("keep", keep)

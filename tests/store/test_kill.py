@@ -11,7 +11,7 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -185,13 +185,14 @@ async def test_prune_killed_many_times_deletes_a_suite_or_nothing(
     await forks.start(COMMAND, "sync", "acme/shop", "--db", path)
     assert (await forks.wait())[1] == 0
     dates = sorted(session["create_date"] for suite in suites for session in suite.sessions)
+    newest = datetime.fromisoformat(dates[-1])
     exit_codes: list[int] = []
     kept: dict[str, int] = {}
     keep = 0  # hours
     for kill in range(1, PRUNE_KILLS + 1):
         before = counts_by_suite(path)
         limit = datetime.fromisoformat(dates[kill * len(dates) // (PRUNE_KILLS + 2)])
-        keep = int((datetime.now(UTC) - limit) / timedelta(hours=1))
+        keep = int((newest - limit) / timedelta(hours=1))
         await forks.start(COMMAND, "prune", "--db", path, "--keep", f"{keep}h")
         size = chance.randrange(1, 600_000)
         with suppress(ProcessLookupError):  # it has ended before
@@ -200,7 +201,7 @@ async def test_prune_killed_many_times_deletes_a_suite_or_nothing(
                 await asyncio.sleep(0.001)
             forks.kill()
         exit_codes.append((await forks.wait())[1])
-        floor = (datetime.now(UTC) - timedelta(hours=keep, seconds=5)).isoformat()
+        floor = (newest - timedelta(hours=keep)).strftime("%FT%T")
         kept = counts_by_suite(path, f"create_date > '{floor}'")
         found = counts_by_suite(path)
         assert all(count in (before[name], kept[name]) for name, count in found.items())

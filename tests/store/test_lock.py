@@ -261,7 +261,7 @@ async def test_forgotten_suite_is_read_anew(db: SyncedSuite) -> None:
     await db.sync(cases="all")
     await db.store.forget(KEY)
     await db.store.forget(KEY)  # does nothing
-    tables = "session_rows", "case_rows", "case_groups", "case_reads", "tests", "covered", "suite_rows"
+    tables = "session_rows", "case_rows", "case_groups", "case_reads", "tests", "suite_rows"
     assert {query(db.path, f"SELECT count(*) FROM {table}")[0][0] for table in tables} == {0}
     create_finished(db.fake.add_suite(*OTHER_KEY), 2)
     await db.sync(OTHER_KEY)

@@ -216,6 +216,7 @@ class TestSchema:
         save(database, new_sessions(2), (1, 2), is_first=True)
         save(database, new_sessions(2), (1, 2), checked=(1, 2))
         withdraw_claims(database, KEY, KnownRange(), NOW)
+        load_suite(database, KEY, NOW)
         load_newest(database, KEY)
         find_missing(database, KEY, SyncScope(), NOW, below=9)
         count_above(database, KEY, 1)

@@ -123,7 +123,7 @@ class TestArguments:
     @pytest.mark.parametrize(
         "options",
         [
-            {"branch": ""},
+            {"cases_branch": ""},
             {"concurrency": 0},
             {"on_failure": "ignore"},
             {"after": -1},
