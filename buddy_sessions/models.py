@@ -309,11 +309,11 @@ class TestKey:
 
 @frozen(kw_only=True)
 class Failure:
-    """The reason why a test failed, from its JUnit XML.
+    """The reason why a test failed, from its `data`: JUnit XML, or the JSON of Buddy's own reporters.
 
     Attributes:
         kind: "failure" if an assertion failed, "error" if the test ended unexpectedly.
-        type: The type of the failure, such as `AssertionError`.
+        type: The type of the failure, such as `AssertionError`; None if it only says `Error`.
         message: The message, usually one line.
         text: The details, usually a stack trace.
     """
@@ -338,9 +338,10 @@ class TestCase:
         test_group_id: The ID of the group within the session.
         classname: The class of the test.
         time: The duration in seconds.
-        data: The JUnit XML of the test. Only `buddy.case` and `buddy.failures(details=True)` return it.
-        failure: The first failure or error in `data`; None if there is none, if `data` is not valid XML, or if it was
-            not read: see `has_details`.
+        data: What was uploaded: JUnit XML, or the JSON of Buddy's own reporters. Only `buddy.case` and
+            `buddy.failures(details=True)` return it.
+        failure: The first failure or error in `data`; None if there is none, if `data` is neither valid XML nor JSON,
+            or if it was not read: see `has_details`.
     """
 
     __test__: ClassVar[bool] = False

@@ -20,7 +20,7 @@ import cattrs
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
 from ..models import CIProvider, Failure, Member, RefType, Session, SessionStatus, Suite, TestCase, TestStatus
-from .junit import read_failure
+from .failures import read_failure
 
 MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1
 

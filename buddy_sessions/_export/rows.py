@@ -76,7 +76,7 @@ def to_row(model: Session | TestCase) -> dict[str, str | float | None]:
     """Return a session or a test case as flat values, such as for `csv.DictWriter`: texts, numbers and None.
 
     The fields of an object are columns of their own: `created_by_name`, `failure_message`. Times are ISO 8601 texts in
-    UTC. `data` of a test case, its JUnit XML, is left out.
+    UTC. `data` of a test case is left out.
     """
     if isinstance(model, Session):
         return dict(zip(_FLAT_SESSION.names, _FLAT_SESSION.values(session_row(model)), strict=True))
@@ -105,7 +105,7 @@ def keyed_rows(suite: SuiteKey, sessions: Iterable[Session]) -> Iterator[Row]:
 
 
 def case_row(case: TestCase) -> dict[str, Any]:
-    """Return a test case as a row, without its JUnit XML."""
+    """Return a test case as a row, without its `data`."""
     row = to_dict(case)
     del row["data"]
     return row

@@ -1,0 +1,113 @@
+"""Reads the failure of a test from its `data`: the JSON of Buddy's own reporters, or JUnit XML."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NoReturn
+from xml.parsers import expat
+
+from ..models import Failure
+
+_TYPE = re.compile(r"(?:[\w$]++\.)*+([A-Z]\w*)(?: \[\w+\])?: ")  # AssertionError [ERR_ASSERTION]: 1 == 2
+_TYPE_ENDINGS = ("Error", "Exception")
+_FRAMES = re.compile(r"^ +at ", re.MULTILINE)
+
+
+def read_failure(data: str) -> Failure | None:
+    """Return the failure in the `data` of a test; None if it has none, or if `data` is neither valid JSON nor XML.
+
+    Never raises, because reporters write all kinds of text.
+    """
+    return _read_json(data) if data.lstrip().startswith("{") else _read_xml(data)
+
+
+def _read_json(data: str) -> Failure | None:
+    """Return the failure in the JSON of Buddy's reporters. Skipped tests have one, too, of empty texts."""
+    try:
+        case = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    failure = case.get("failure")
+    if not isinstance(failure, dict) or case.get("status") in ("PASSED", "SKIPPED"):  # may be unhashable
+        return None
+    message, text = _text(failure.get("message")), _text(failure.get("stackTrace"))
+    head = _FRAMES.split(text, maxsplit=1)[0].strip()  # Jest leaves the message empty, unless a matcher fails
+    (kind, message), (kind_of_head, rest) = _split_type(message.strip()), _split_type(head)
+    name = kind or kind_of_head
+    return Failure(
+        kind="error" if case.get("status") == "ERROR" else "failure",
+        type=None if name == "Error" else name,  # says nothing
+        message=message or rest or None,
+        text=text.strip() or None,
+    )
+
+
+def _text(value: Any) -> str:
+    """Return a text of JSON, which can contain half a surrogate pair; empty if it is no text."""
+    return value.encode(errors="replace").decode() if isinstance(value, str) else ""
+
+
+def _split_type(message: str) -> tuple[str | None, str]:
+    """Return the type that a message begins with, without its package, and the rest of the message."""
+    found = _TYPE.match(message)
+    if found is None or not found[1].endswith(_TYPE_ENDINGS):
+        return None, message
+    return found[1], message[found.end() :]
+
+
+def _read_xml(data: str) -> Failure | None:
+    """Return the first failure or error in JUnit XML.
+
+    XML that declares entities is not valid here: expanded, they could fill the memory.
+    """
+    reader = _FailureReader()
+    parser = expat.ParserCreate()
+    parser.buffer_text = True
+    parser.EntityDeclHandler = _reject_entity
+    parser.StartElementHandler = reader.start_element
+    parser.EndElementHandler = reader.end_element
+    parser.CharacterDataHandler = reader.add_text
+    try:
+        parser.Parse(data, True)
+    except (expat.ExpatError, ValueError):  # a UnicodeEncodeError is a ValueError: a lone surrogate
+        return None
+    return reader.failure()
+
+
+class _FailureReader:
+    """Takes the elements of a document, and keeps the first failure or error."""
+
+    def __init__(self) -> None:
+        self._kind: str | None = None
+        self._attributes: dict[str, str] = {}
+        self._texts: list[str] = []
+        self._depth = 0  # inside the failure; 0 outside
+
+    def start_element(self, name: str, attributes: dict[str, str]) -> None:
+        if self._depth:
+            self._depth += 1
+        elif self._kind is None and name in ("failure", "error"):
+            self._kind, self._attributes, self._depth = name, attributes, 1
+
+    def end_element(self, _: str) -> None:
+        if self._depth:
+            self._depth -= 1
+
+    def add_text(self, text: str) -> None:
+        if self._depth:
+            self._texts.append(text)
+
+    def failure(self) -> Failure | None:
+        if self._kind is None:
+            return None
+        return Failure(
+            kind="error" if self._kind == "error" else "failure",
+            type=self._attributes.get("type"),
+            message=self._attributes.get("message"),
+            text="".join(self._texts).strip() or None,
+        )
+
+
+def _reject_entity(*_: object) -> NoReturn:
+    raise ValueError("entities are not read")

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from buddy_sessions import Failure
+from buddy_sessions._decoding.failures import read_failure
+from helpers.recordings import RECORDINGS, cases_of, uploads_of
+
+
+def case(content: str) -> str:
+    return f'<testcase name="adds" classname="Cart" time="0.1">{content}</testcase>'
+
+
+@pytest.mark.parametrize(
+    ("data", "failure"),
+    [
+        (
+            case('<failure type="AssertionError" message="1 != 2">at cart.py:7</failure>'),
+            Failure(kind="failure", type="AssertionError", message="1 != 2", text="at cart.py:7"),
+        ),
+        (
+            case('<error type="OSError"><![CDATA[\n  a < b & c\n]]></error>'),
+            Failure(kind="error", type="OSError", text="a < b & c"),
+        ),
+        (case("<failure/>"), Failure(kind="failure")),
+        (case('<failure message="ü &lt;&amp;&#x17c;"/>'), Failure(kind="failure", message="ü <&ż")),
+        (case("<failure>a<b>c</b>d</failure>"), Failure(kind="failure", text="acd")),
+        (case("<failure>1</failure><error>2</error>"), Failure(kind="failure", text="1")),
+        (case("<system-out>x</system-out><error>2</error>"), Failure(kind="error", text="2")),
+        (f"<testsuite>{case('<failure>1</failure>')}</testsuite>", Failure(kind="failure", text="1")),
+        ('<?xml version="1.0" encoding="UTF-16"?>' + case("<error>ü</error>"), Failure(kind="error", text="ü")),
+        ("<!DOCTYPE testcase>" + case("<error>a</error>"), Failure(kind="error", text="a")),
+    ],
+)
+def test_failure_is_read(data: str, failure: Failure) -> None:
+    assert read_failure(data) == failure
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "stack", "failure"),
+    [
+        ("FAILED", "1 is not 2", "Error: 1 is not 2\n    at f (a.js:1)", ("failure", None, "1 is not 2")),
+        ("ERROR", "", "Error: no database\nat all\n    at f (a.js:1)", ("error", None, "no database\nat all")),
+        ("FAILED", "TypeError: a is null", "TypeError: a is null", ("failure", "TypeError", "a is null")),
+        ("FAILED", "1 == 2", "AssertionError [ERR_ASSERTION]: 1 == 2", ("failure", "AssertionError", "1 == 2")),
+        ("FAILED", "a", "shop.CartError: a", ("failure", "CartError", "a")),
+        ("FAILED", "Note: a", "Note: a", ("failure", None, "Note: a")),
+        ("FAILED", "", "    at f (a.js:1)", ("failure", None, None)),
+        ("FAILED", "only this", None, ("failure", None, "only this")),
+        ("FAILED", 7, ["a"], ("failure", None, None)),
+        ("FAILED", "half a pair: \ud800", "", ("failure", None, "half a pair: ?")),
+    ],
+    ids=repr,
+)
+def test_failure_of_json(status: str, message: Any, stack: Any, failure: tuple[Any, ...]) -> None:
+    data = {"name": "adds", "status": status, "failure": {"message": message, "stackTrace": stack}}
+    text = stack.strip() or None if isinstance(stack, str) else None
+    read = read_failure(json.dumps(data))
+    assert read is not None
+    assert (read.kind, read.type, read.message, read.text) == (*failure, text)
+
+
+@pytest.mark.parametrize("recording", [name for name in RECORDINGS if uploads_of(name)])
+def test_recorded_messages_are_read(recording: str) -> None:
+    for uploaded, read in zip(uploads_of(recording), cases_of(recording), strict=True):
+        failure = read.failure
+        assert (failure is not None) == (uploaded["status"] in {"FAILED", "ERROR"})
+        if failure is None:
+            continue
+        assert failure.kind == {"FAILED": "failure", "ERROR": "error"}[uploaded["status"]]
+        if uploaded["data"].startswith("<"):
+            assert failure.message
+            continue
+        given = json.loads(uploaded["data"])["failure"]
+        message, stack = given["message"], given.get("stackTrace", "")
+        assert failure.text == (stack.strip() or None)
+        assert bool(failure.message) == bool(message or stack)
+        assert (failure.message or "") in (message or stack)
+        assert not (failure.message or "").startswith(("Error", "TypeError"))
+        assert failure.type is None or failure.type in stack.partition("\n")[0]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "{}",
+        "{",
+        '{"failure": {}}x',
+        '{"status": "FAILED"}',
+        '{"status": "FAILED", "failure": "a"}',
+        '{"status": "SKIPPED", "failure": {"message": "", "stackTrace": ""}}',
+        '{"status": "PASSED", "failure": {"message": "a"}}',
+        '{"status": ' + "[" * 100_000,
+        '{"failure": ' * 100_000,
+        '{"failure": ' + "1" * 100_000 + "}",
+        case(""),
+        case("<skipped>no time</skipped>"),
+        "",
+        "not XML",
+        case("<failure>a")[:-30],
+        case("<failure>\x00</failure>"),
+        case("<failure>\ud800</failure>"),
+        case("<failure>&unknown;</failure>"),
+        '<!DOCTYPE t [<!ENTITY a "text">]>' + case("<failure>&a;</failure>"),
+        '<!DOCTYPE t [<!ENTITY a SYSTEM "file:///etc/passwd">]>' + case("<failure>&a;</failure>"),
+        '<!DOCTYPE t [<!ENTITY % a SYSTEM "file:///etc/passwd"> %a;]>' + case("<failure>a</failure>"),
+    ],
+)
+def test_no_failure(data: str) -> None:
+    assert read_failure(data) is None
+
+
+def test_entities_are_not_expanded() -> None:
+    """Expanded, these ten lines would be a gigabyte of text."""
+    entities = "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10 if n else "x" * 10}">' for n in range(9))
+    started = time.process_time()
+    assert read_failure(f"<!DOCTYPE t [{entities}]>" + case("<failure>&e8;</failure>")) is None
+    assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize("content", ["x" * 5_000_000, "<a>" * 500_000 + "</a>" * 500_000, "&lt;" * 1_250_000])
+def test_large_data(content: str) -> None:
+    failure = read_failure(case(f"<failure>{content}</failure>"))
+    assert failure is not None
+    assert failure.text == (content.replace("&lt;", "<") if "<a>" not in content else None)
+
+
+@pytest.mark.parametrize("piece", ["x", "a.", "A", "\n ", "\n  at ", " "])
+def test_large_json(piece: str) -> None:
+    text = piece * 1_000_000 + "."
+    started = time.process_time()
+    failure = read_failure(json.dumps({"failure": {"message": "", "stackTrace": text}}))
+    assert time.process_time() - started < 2
+    assert failure is not None
+    assert failure.text == text.strip()
+
+
+@given(st.text(max_size=50))
+def test_any_text_is_accepted(text: str) -> None:
+    read_failure(text)
+    read_failure(case(f"<failure>{text}"))
+    read_failure("{" + text)
+
+
+_json = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(),
+    lambda values: st.lists(values) | st.dictionaries(st.sampled_from(["failure", "message", "status"]), values),
+    max_leaves=6,
+)
+
+
+@given(_json, _json)
+def test_any_json_is_accepted(failure: Any, status: Any) -> None:
+    read_failure(json.dumps({"failure": failure, "status": status}))
+
+
+@given(st.dictionaries(st.sampled_from(["type", "message"]), st.text(st.characters(codec="utf-8"))))
+def test_failure_of_any_xml(attributes: dict[str, Any]) -> None:
+    read_failure(case("<failure " + " ".join(f'{name}="{value}"' for name, value in attributes.items()) + "/>"))
