@@ -9,7 +9,7 @@ from attrs import frozen
 
 from ..models import TestCase
 from .by_test import sort_key
-from .messages import place_of, read_message
+from .failure_text import place_of, read_message
 from .normalise import normalise
 
 _MAX_MESSAGE = 2000  # characters to look at

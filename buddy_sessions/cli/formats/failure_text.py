@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from buddy_sessions import Failure
+from buddy_sessions.analysis.failure_text import without_library_frames
 
 from ..judgement import Cause
 from .formatting import escape, one_line
@@ -20,11 +21,11 @@ def message_of(failure: Failure) -> str:
 
 
 def trace_of(failure: Failure, *, limit: int) -> str:
-    """Return the message, unless the stack trace contains it, and the stack trace.
+    """Return the message, unless the stack trace contains it, and the stack trace without the frames of libraries.
 
     Of more than `limit` characters, both ends remain, and how many were left out.
     """
-    message, text = message_of(failure), failure.text or ""
+    message, text = message_of(failure), without_library_frames(failure.text or "")
     parts = [part for part in ("" if (failure.message or message) in text else message, text) if part.strip()]
     lines = [line for part in parts for line in _COLOUR.sub("", part).splitlines()]
     trace = "\n".join(escape(line.expandtabs().rstrip()) for line in lines)

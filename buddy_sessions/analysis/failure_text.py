@@ -56,8 +56,10 @@ _FRAME = re.compile(
     r"(?<![\w.@+-])((?:[\w.@+-]++[/\\])?[\w.@+-]+\.(?:py|[cm]?[jt]sx?|java|kt|go|rs|cs|fs|php|rb|scala))"
     r'(?:", line |:line |:)(\d+)'
 )
+_FRAME_START = re.compile(r'\s+(at) \S|\s+File "|\S+\.py:\d+: in ')
+"""The first line of a frame: of JavaScript and Java, of Python, of pytest."""
 _LIBRARY = re.compile(
-    r"\u203a|site-packages|dist-packages|node_modules|/lib/python|/usr/lib|/usr/local/go/|/pkg/mod/|/rustc/|\.cargo/|/vendor/"
+    r"\u203a|site-packages|dist-packages|node_modules|\(?node:|\(<anonymous>\)$|/lib/python|/usr/lib|/usr/local/go/|/pkg/mod/|/rustc/|\.cargo/|/vendor/"
     r"|at (?:\S+//?)?(?:java|jdk|sun|kotlin|scala|junit"
     r"|org\.(?:junit|opentest4j|assertj|hamcrest|mockito|springframework))\."
 )
@@ -87,6 +89,20 @@ def place_of(failure: Failure) -> str | None:
         return None
     frame = frames[-1] if frames[0][1].endswith(".py") else frames[0]  # Python alone writes the innermost frame last
     return f"{frame[1]}:{frame[2]}".replace("\\", "/")
+
+
+def without_library_frames(text: str) -> str:
+    """Return a stack trace without the frames of libraries, of Node.js and of Python itself."""
+    kept: list[str] = []
+    is_python = is_library = False
+    for line in text.splitlines():
+        if frame := _FRAME_START.match(line):
+            is_python, is_library = frame[1] is None, _LIBRARY.search(line) is not None
+        elif not (is_python and line.startswith("    ")):  # a line of code follows a frame of Python
+            is_library = False
+        if not is_library:
+            kept.append(line)
+    return "\n".join(kept)
 
 
 def _lines(failure: Failure) -> list[tuple[str | None, str]]:
