@@ -292,9 +292,14 @@ SessionRef: TypeAlias = Session | str | int
 class TestKey:
     """Identifies a test in every session: its group, class and name. The `id` of a case may differ in each session.
 
+    Its text names each part once: Buddy's own reporters send the file as group and class, and Playwright's also in
+    front of the name.
+
     Example:
         >>> str(TestKey("tests/test_cart.py", "CartTest", "adds_discount"))
         'tests/test_cart.py > CartTest > adds_discount'
+        >>> str(TestKey("tests/cart.spec.js", "tests/cart.spec.js", "chromium > cart.spec.js > Cart > adds"))
+        'tests/cart.spec.js > chromium > Cart > adds'
     """
 
     __test__: ClassVar[bool] = False
@@ -304,7 +309,13 @@ class TestKey:
     name: str
 
     def __str__(self) -> str:
-        return " > ".join(part for part in (self.group, self.classname, self.name) if part)
+        places = [part for part in dict.fromkeys((self.group, self.classname)) if part]
+        names = self.name.split(" > ")
+        files = {*places, *(re.split(r"[/\\]", place)[-1] for place in places)}
+        repeated = next((index for index, name in enumerate(names[:2]) if name in files), len(names))
+        if repeated < len(names) - 1:
+            del names[repeated]
+        return " > ".join(filter(None, [*places, " > ".join(names)]))
 
 
 @frozen(kw_only=True)

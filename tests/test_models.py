@@ -4,6 +4,7 @@ import copy
 import pickle
 import re
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 import attrs
@@ -23,8 +24,10 @@ from buddy_sessions import (
     Suite,
     SuiteKey,
     TestCase,
+    TestKey,
     parse_session_url,
 )
+from helpers.recordings import RECORDINGS, cases_of
 
 
 def session(**fields: Any) -> Session:
@@ -129,6 +132,35 @@ def test_url_without_a_suite(url: str) -> None:
     for parse in (SuiteKey.parse, parse_session_url):
         with pytest.raises(ValueError, match=r"workspace/project/suite_id|Invalid"):
             parse(url)
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        (TestKey("a.py", "Cart", "adds"), "a.py > Cart > adds"),
+        (TestKey("t/a.js", "t/a.js", "Cart > adds"), "t/a.js > Cart > adds"),
+        (TestKey("t/a.js", "t/a.js", "a.js > Cart > adds"), "t/a.js > Cart > adds"),
+        (TestKey("t/a.js", "t/a.js", "chromium > a.js > Cart > adds"), "t/a.js > chromium > Cart > adds"),
+        (TestKey(r"t\a.js", r"t\a.js", "a.js > adds"), r"t\a.js > adds"),
+        (TestKey("t/a.js", "t/a.js", "loads > c > a.js > b"), "t/a.js > loads > c > a.js > b"),
+        (TestKey("t/a.js", "t/a.js", "loads > a.js"), "t/a.js > loads > a.js"),
+        (TestKey("a.js", None, "a.js"), "a.js > a.js"),
+        (TestKey("pytest", "", "tests.test_broken"), "pytest > tests.test_broken"),
+        (TestKey(None, None, ""), ""),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_key_names_each_part_once(key: TestKey, text: str) -> None:
+    assert str(key) == text
+
+
+@pytest.mark.parametrize("recording", RECORDINGS)
+def test_recorded_keys_stay_distinct_as_text(recording: str) -> None:
+    keys = {case.key for case in cases_of(recording)}
+    texts = {str(key) for key in keys}
+    assert len(texts) == len(keys)
+    for parts in (text.split(" > ") for text in texts):
+        assert all(part != following for part, following in pairwise(parts))
 
 
 def test_region_in_any_case() -> None:
