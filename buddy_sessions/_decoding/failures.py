@@ -9,8 +9,7 @@ from xml.parsers import expat
 
 from ..models import Failure
 
-_TYPE = re.compile(r"(?:[\w$]++\.)*+([A-Z]\w*)(?: \[\w+\])?: ")  # AssertionError [ERR_ASSERTION]: 1 == 2
-_TYPE_ENDINGS = ("Error", "Exception")
+_TYPE = re.compile(r"(?:[\w$]++[.\\])*+([A-Z]\w*+)(?: \[\w+\])?(?: ?: +(?=\S)| ?:?$)")
 _FRAMES = re.compile(r"^ +at ", re.MULTILINE)
 
 
@@ -33,7 +32,7 @@ def _read_json(data: str) -> Failure | None:
         return None
     message, text = _text(failure.get("message")), _text(failure.get("stackTrace"))
     head = _FRAMES.split(text, maxsplit=1)[0].strip()  # Jest leaves the message empty, unless a matcher fails
-    (kind, message), (kind_of_head, rest) = _split_type(message.strip()), _split_type(head)
+    (kind, message), (kind_of_head, rest) = split_type(message.strip()), split_type(head)
     name = kind or kind_of_head
     return Failure(
         kind="error" if case.get("status") == "ERROR" else "failure",
@@ -43,17 +42,20 @@ def _read_json(data: str) -> Failure | None:
     )
 
 
+def split_type(message: str) -> tuple[str | None, str]:
+    """Return the type that a message begins with, without its package, and the rest of the message.
+
+    Node.js writes `AssertionError [ERR_ASSERTION]: 1 == 2`.
+    """
+    found = _TYPE.match(message)
+    if found is None or not found[1].endswith(("Error", "Exception")):
+        return None, message
+    return found[1], message[found.end() :]
+
+
 def _text(value: Any) -> str:
     """Return a text of JSON, which can contain half a surrogate pair; empty if it is no text."""
     return value.encode(errors="replace").decode() if isinstance(value, str) else ""
-
-
-def _split_type(message: str) -> tuple[str | None, str]:
-    """Return the type that a message begins with, without its package, and the rest of the message."""
-    found = _TYPE.match(message)
-    if found is None or not found[1].endswith(_TYPE_ENDINGS):
-        return None, message
-    return found[1], message[found.end() :]
 
 
 def _read_xml(data: str) -> Failure | None:

@@ -14,18 +14,18 @@ from .normalise import normalise
 
 _MAX_MESSAGE = 2000  # characters to look at
 _MAX_TEMPLATE = 300
-_SILENT_TYPE = re.compile(r"Assert|Expectation|Comparison|NullPointer|NullReference")
+_SILENT_TYPE = re.compile(r"Assert|Null|Index")
 _VALUE = re.compile(
     r"""<\w+>|"[^"]*+"|'[^']*+'|`[^`]*+`|\[[^\[\]]*+\]|\{[^{}]*+\}"""
     r"|\b(?:expect\((?:[\w.]|\(\))*+\)|(?:Assert\.|Is\.|to(?=[A-Z]))\w+)"  # the names of assertions
 )
 _WORD = re.compile(r"[^\W\d_]+")
 _FILLERS = """
-    a actual actually address an and are array arrays assert asserting assertion at be but called class collection
+    a actual actually address an and are array arrays assert asserting assertion at be bounds but called collection
     contain contains count deep deeply defined dereference differ differing differs empty equal equality equals
     error exactly exist expect expected expecting fail failed failure false falsy first for found got greater has
     have identical in index instance invalid is item items key len length less list lists match matches memory nil
-    no none not null object of on option or pointer pos received recovered reference rejects resolves result runtime
+    no none not null object of on option or out pointer pos range received recovered reference rejects result runtime
     same sequence sequences set single size status strict strictly string strings than that the to true truthy two
     undefined unwrap value values want wanted was were with
 """

@@ -5,33 +5,25 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from .._decoding.failures import split_type
 from ..models import Failure
 
 _MAX_LENGTH = 4000  # characters that are read at each end of a message or text
 _MAX_CAUSES = 100_000  # characters at the end of a text that are searched for the causes of Java's exceptions
 _COLOUR = re.compile(r"\x1b\[[0-9;?]*+[A-Za-z]|\[(?:[0-9]{1,2};)*+[0-9]{1,2}m")  # some reporters lose the ESC
 
-_TYPE = re.compile(r"((?:[\w$]++[.\\])*+)([A-Z]\w*+)(?: ?: +(?=\S)| ?:?$)")
-_TYPE_ENDINGS = ("Error", "Exception", "Exit", "Failed", "Failure", "Interrupt", "Timeout", "Violation", "Warning")
-_GENERIC_TYPES = {"AggregateError", "Error", "Exception", "FAILURE", "Failed", "Failure", "RuntimeException"}
+_GENERIC_TYPES = {"Error", "Exception", "FAILURE", "Failed", "Failure", "RuntimeError", "RuntimeException"}
 
-_PREFIX = re.compile(
-    r"failed on (?:setup|teardown) with \"|[\w./-]+\.go:\d++: ?|panic: |thrown: \"?|Uncaught \["
-    r"|(?:locator|page|frame)\.\w++: |thread '[^']*+' (?:\(\d++\) )?panicked at '"
-    r"|called `Result::\w+\(\)` on an `Err` value: \"?"
-)
+_PREFIX = re.compile(r"failed on (?:setup|teardown) with \"|[\w./-]+\.go:\d++: ?|panic: |thrown: \"?")
 """What tools write before a message."""
-_CLOSING = {'"': '"', "'": "'", "[": "]"}
 
 _NOISE = re.compile(
     r"""(?x)
-      \W*$                                                              # separators
-    | ===|---|(?:Error\ Trace|Test|Call\ log|Hint|Expecting\ \w+):      # headings
-    | (?:to\ contain|but\ there\ were)\b
+      \W*$|===|---                                               # separators
+    | (?:Error\ Trace|Test|Call\ log|Hint):                      # headings
     | (?:Failed|panic|collection\ failure|Test\ failed)$
     | (?:ImportError\ while\ importing\ test\ module|Failed\ to\ load\ ApplicationContext|Traceback)\b
-    | \[\S+\]\ \u203a|[\w./-]+\.\w+:\d+:\d+\ \S                         # titles: Playwright, PHPUnit, Rust
-    | [\w\\]+::\w+(?:\ with\ data\ set\ .*)?$
+    | [\w./-]+\.\w+:\d+:\d+\ \S|[\w\\]+::\w+(?:\ with\ data\ set\ .*)?$   # titles: Playwright, PHPUnit
     | thread\ '[^']*'\ (?:\(\d+\)\ )?panicked\ at\ \S+:\d+:\d+:?$
     """
 )
@@ -40,17 +32,15 @@ _NOISE = re.compile(
 _VALUES = re.compile(
     r"""(?x)
       (?i:expected|received|actual|but\ was|left|right|got|want)[\w ]{0,20}:    # the values of an assertion
-    | [-+?@"'\[{(<]|\w+\ [{\[]$                                                 # a diff, the lines of a value
-    | (?:>\ )?(?:\d+\ )?\|                                                      # an excerpt of code
+    | [-+?@"'\[{(<]                                                             # a diff
     """
 )
 """Likewise, unless a type precedes."""
 
-_STACK = re.compile(r'(?:-> )?at \S|Caused by: |File "|goroutine \d|stack backtrace:|\u276f|\S+\.\w+:\d+(?::\d+)?$')
+_STACK = re.compile(r"at \S|Caused by: ")
 """The first line of a stack trace."""
 
 _CAUSE = re.compile(r"^Caused by: (.+)$", re.MULTILINE)
-_PLAIN_CAUSES = ("java.io.", "java.net.", "java.nio.", "java.util.concurrent.")  # such as "Connection refused"
 _SUBJECT = re.compile(r"^ *(?:Locator: +|- waiting for )(.+)$", re.MULTILINE)  # of Playwright
 _FRAME = re.compile(
     r"(?<![\w.@+-])((?:[\w.@+-]++[/\\])?[\w.@+-]+\.(?:py|[cm]?[jt]sx?|java|kt|go|rs|cs|fs|php|rb|scala))"
@@ -59,7 +49,8 @@ _FRAME = re.compile(
 _FRAME_START = re.compile(r'\s+(at) \S|\s+File "|\S+\.py:\d+: in ')
 """The first line of a frame: of JavaScript and Java, of Python, of pytest."""
 _LIBRARY = re.compile(
-    r"\u203a|site-packages|dist-packages|node_modules|\(?node:|\(<anonymous>\)$|/lib/python|/usr/lib|/usr/local/go/|/pkg/mod/|/rustc/|\.cargo/|/vendor/"
+    r"site-packages|dist-packages|/lib/python|/usr/lib|node_modules|[( ]node:|\(<anonymous>\)$"
+    r"|/usr/local/go/|/pkg/mod/|/rustc/|\.cargo/|/vendor/"
     r"|at (?:\S+//?)?(?:java|jdk|sun|kotlin|scala|junit"
     r"|org\.(?:junit|opentest4j|assertj|hamcrest|mockito|springframework))\."
 )
@@ -130,9 +121,8 @@ def _without_stack(failure: Failure) -> Iterator[str]:
 
 
 def _root_cause(failure: Failure) -> Iterator[str]:
-    """Yield the last cause of Java's exception, or the last one that says who has it."""
-    causes = _CAUSE.findall(_COLOUR.sub("", (failure.text or "")[-_MAX_CAUSES:]))
-    yield from [cause for cause in causes if not cause.startswith(_PLAIN_CAUSES)][-1:] or causes[-1:]
+    """Yield the last cause of Java's exception."""
+    yield from _CAUSE.findall(_COLOUR.sub("", (failure.text or "")[-_MAX_CAUSES:]))[-1:]
 
 
 def _split_type(line: str) -> tuple[str | None, str]:
@@ -140,11 +130,12 @@ def _split_type(line: str) -> tuple[str | None, str]:
     kind, line = None, line.strip()
     while True:
         if prefix := _PREFIX.match(line):
-            line = line[prefix.end() :].removesuffix(_CLOSING.get(prefix[0][-1], ""))
-        elif (found := _TYPE.match(line)) and (found[1] or found[2].endswith(_TYPE_ENDINGS)):
-            kind, line = _short_type(found[2]) or kind, line[found.end() :]
-        else:
+            line = line[prefix.end() :].removesuffix('"' if prefix[0].endswith('"') else "")
+            continue
+        found, line = split_type(line)
+        if found is None:
             break
+        kind = _short_type(found) or kind
     is_noise = _NOISE.match(line) or (kind is None and _VALUES.match(line))
     return kind, "" if is_noise else line
 

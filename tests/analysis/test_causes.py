@@ -10,6 +10,7 @@ import math
 import random
 import time
 import tomllib
+from collections.abc import Iterable
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buddy_sessions import Failure, TestCase, TestStatus, group_failures
+from buddy_sessions import Failure, TestCase, TestKey, TestStatus, group_failures
 from buddy_sessions.analysis.normalise import normalise
+from helpers.recordings import RECORDINGS, cases_of
 
 FAILURES = Path(__file__).parent / "failures"
+FIXTURES = Path(__file__).parent.parent / "fixtures"
 
 
 def failed(name: str = "pays", group: str | None = None, **fields: Any) -> TestCase:
@@ -46,11 +49,32 @@ def groups_of(cases: list[TestCase]) -> dict[str, int]:
     return {case.id: index for index, group in enumerate(group_failures(cases)) for case in group.cases}
 
 
-def pair_f1(folder: Path) -> float:
+def recorded_cases() -> list[tuple[str, TestCase]]:
+    """Return the different failures that Buddy's reporters uploaded with their causes, of all recordings."""
+    causes: dict[tuple[str, str], str] = {}
+    for row in tomllib.loads((FIXTURES / "causes.toml").read_text(encoding="utf-8"))["cause"]:
+        cause = row.pop("name")
+        causes |= {(recording, name): cause for recording, tests in row.items() for name in tests}
+    labelled: list[tuple[str, TestCase]] = []
+    seen: set[tuple[TestKey, Failure]] = set()
+    for recording in RECORDINGS:
+        for case in cases_of(recording):
+            if case.failure is None or not (case.failure.message or case.failure.text):
+                continue
+            if (case.key, case.failure) not in seen:
+                seen.add((case.key, case.failure))
+                name = f"{recording} {len(seen)}"
+                cause = causes.pop((recording, f"{case.name} {case.status}"), None)
+                cause = cause or causes.pop((recording, case.name), name)
+                labelled.append((cause, attrs.evolve(case, id=name)))
+    assert not causes, "causes.toml names tests that do not fail"
+    return labelled
+
+
+def pair_f1(projects: Iterable[list[tuple[str, TestCase]]]) -> float:
     """Return how well the pairs of cases with the same cause are found, in each project by itself."""
     right = wrong = 0
-    for path in folder.glob("*.toml"):
-        labelled = labelled_cases(path)
+    for labelled in projects:
         groups = groups_of([case for _, case in labelled])
         for (cause, case), (other_cause, other) in combinations(labelled, 2):
             is_same, is_found = cause == other_cause, groups[case.id] == groups[other.id]
@@ -61,7 +85,40 @@ def pair_f1(folder: Path) -> float:
 
 @pytest.mark.parametrize(("folder", "least"), [("tuned", 0.95), ("held_out", 0.85)])
 def test_cases_with_the_same_cause_are_grouped(folder: str, least: float) -> None:
-    assert pair_f1(FAILURES / folder) >= least
+    assert pair_f1(map(labelled_cases, (FAILURES / folder).glob("*.toml"))) >= least
+
+
+def test_recorded_failures_are_grouped() -> None:
+    """Of each recording by itself; and of all of them together, although each runner words failures in its own way."""
+    cases = recorded_cases()
+    recordings: dict[str, list[tuple[str, TestCase]]] = {}
+    for cause, case in cases:
+        recordings.setdefault(case.id.split()[0], []).append((cause, case))
+    assert pair_f1(recordings.values()) >= 0.85
+    assert pair_f1([cases]) >= 0.78
+
+
+def at(place: str, message: str, **fields: Any) -> dict[str, Any]:
+    return {"message": message, "text": f"{message}\n    at {place}", **fields}
+
+
+@pytest.mark.parametrize(
+    ("failures", "count"),
+    [
+        ([at("a.ts:1", "GET http://shop.test/"), at("b.ts:2", "GET http://shop.test/cart")], 1),
+        ([at("A.php:1", 'Class "App\\Cart" not found'), at("B.php:2", 'Class "App\\Cart" not found')], 1),
+        ([at("a.js:1", "Cannot find module 'x' from 'a.js'"), at("b.js:2", "Cannot find module 'x' from 'b.js'")], 1),
+        ([at("a.js:1", "Cannot find module 'x' from 'a.js'"), at("a.js:1", "Cannot find module 'y' from 'a.js'")], 2),
+        ([at("a.ts:1", "says 'the card was not accepted'"), at("b.ts:2", "says 'we lost your last order'")], 2),
+        ([at("a.rs:1", "index out of bounds: the len is 3"), at("b.rs:2", "index out of bounds: the len is 0")], 2),
+        ([at("a.py:1", "list index out of range", type="IndexError")] * 2, 1),
+        ([at(place, "list index out of range", type="IndexError") for place in ("a.py:1", "b.py:2")], 2),
+    ],
+    ids=lambda value: value[0]["message"] if isinstance(value, list) else "",
+)
+def test_known_splits_and_merges(failures: list[dict[str, Any]], count: int) -> None:
+    cases = [failed(str(number), **failure) for number, failure in enumerate(failures)]
+    assert len(group_failures(cases)) == count
 
 
 CORPUS = [case for path in sorted(FAILURES.rglob("*.toml")) for _, case in labelled_cases(path)]
@@ -72,19 +129,21 @@ CORPUS = [case for path in sorted(FAILURES.rglob("*.toml")) for _, case in label
     [
         ("order 17 took 1.5 s, -3 left", "order <number> took <number> s, <number> left"),
         ("GET http://localhost:3000/a?b=c: 500", "GET <url>: <number>"),
+        ("GET http://localhost:3000/ failed", "GET <url> failed"),
         ("mail to ann.b+1@shop.test", "mail to <email>"),
-        ("job 6f1c2a34-9b1d-4c8e-8f00-0a1b2c3d4e5f failed", "job <uuid> failed"),
+        ("job 6f1c2a34-9b1d-4c8e-8f00-0a1b2c3d4e5f failed", "job <id> failed"),
         ("at 2025-01-31T10:00:00.123Z, 10:00:01", "at <time>, <time>"),
         ("refused by 127.0.0.1:80, ::1:80 and [fe80::1]:80", "refused by <address>, <address> and <address>"),
         ("no /builds/17/rates.csv", "no <folder>/rates.csv"),
         (r"no C:\agent\_work\1\rates.csv", "no <folder>/rates.csv"),
-        ("no /tmp/tmpk3x9_2ab", "no <folder>/<id>"),
-        ("at 0x7f1e, Order@1f0a8fe, commit 9fceb02d", "at <hex>, Order@<hex>, commit <hex>"),
+        ("at 0x7f1e, Order@1f0a8fe, commit 9fceb02d", "at <id>, Order@<id>, commit <id>"),
+        ("order 4711 of 12345678", "order <number> of <number>"),
         ("no ord_9f8a7b6c5d", "no <id>"),
         ("no module 'numpy', key \"id\", `utf8`", "no module 'numpy', key \"id\", `utf<number>`"),
-        ("said 'a text of more than four words'", "said '<text>'"),
-        ("Phase() = 'Pending', want \"Ready\"", "Phase() = '<value>', want \"<value>\""),
-        ("timed out after 1m30s, 5000ms", "timed out after <time>, <time>"),
+        ("said 'a text of more than four words', 17", "said 'a text of more than four words', <number>"),
+        ("Phase() = 'Pending', want \"Ready\"", "Phase() = '<value>', want '<value>'"),
+        ("no module './a' from 'src/b.js'", "no module './a' from '<value>'"),
+        ("timed out after 1m30s, 5000ms", "timed out after <number>m<number>s, <number>ms"),
         ("status code 404, exit code: 137, HTTP 503", "status code 404, exit code: 137, HTTP 503"),
         ("two\n lines\tof  text", "two lines of text"),
         ("src/cart.py and i/o", "src/cart.py and i/o"),
