@@ -65,6 +65,8 @@ class RefType(_OpenEnum):
     BRANCH = "BRANCH"
     TAG = "TAG"
     PULL_REQUEST = "PULL_REQUEST"
+    WILDCARD = "WILDCARD"
+    """Nothing is known: the tests ran outside a Git repository. `ref_name` is None."""
 
 
 _VERDICTS = frozenset({SessionStatus.SUCCESSFUL, SessionStatus.ERROR})
@@ -210,7 +212,7 @@ class Session:
         ci_provider: The service that ran the tests.
         ci_run_url: The CI run in the web interface of its provider.
         revision: The commit that was tested.
-        ref_type: BRANCH, TAG or PULL_REQUEST.
+        ref_type: BRANCH, TAG, PULL_REQUEST or WILDCARD.
         ref_name: The branch, tag or pull request that was tested.
         execution_id: The ID of the pipeline execution, if a Buddy action ran the tests.
         action_execution_id: The ID of the action's execution, if a Buddy action ran the tests.
@@ -257,7 +259,10 @@ class Session:
 
     @property
     def branch(self) -> str | None:
-        """The branch that was tested; None for a tag, a pull request, or an unknown reference."""
+        """The branch that was tested; None for a tag, a pull request, or an unknown reference.
+
+        Reporters also upload `7/merge` or `HEAD` as a branch. That is no branch that `main_branch` returns.
+        """
         return self.ref_name if self.ref_type == RefType.BRANCH else None
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import re
 from collections import Counter
 from collections.abc import Iterable
 
@@ -10,19 +11,24 @@ from ..models import Session, SessionStatus
 
 _NEWEST = 100
 _MAIN_NAMES = ("main", "master")
+_LEAST_SHARE = 0.1  # of the newest sessions: fewer ones do not make a branch the main one
+_NO_BRANCH = re.compile(r"\d+/merge|gh-readonly-queue/.*|HEAD")
+"""What reporters upload as a branch: a pull request and a merge queue of GitHub, a commit that was checked out."""
 
 
 def main_branch(sessions: Iterable[Session]) -> str | None:
     """Return the main branch of a suite, judging by its newest 100 sessions.
 
     It is `main`, or else `master`, if a session tested a branch of that name; otherwise the branch with most sessions,
-    and of those with equally many the one that was tested last. Tags and pull requests do not count.
+    and of those with equally many the one that was tested last, if at least a tenth of the sessions tested it. Tags
+    and pull requests do not count, nor what reporters call a branch: `7/merge`, `gh-readonly-queue/…`, `HEAD`.
 
     Args:
         sessions: Sessions of one suite, in any order. Those with the highest `relative_id` are the newest.
 
     Returns:
-        The `ref_name` of the sessions to look at; None if no session is known to have tested a branch: look at all.
+        The `ref_name` of the sessions to look at; None if there is no such branch: then no session says whether the
+        suite is red.
 
     Example:
         >>> from buddy_sessions import RefType
@@ -37,10 +43,12 @@ def main_branch(sessions: Iterable[Session]) -> str | None:
         0.5
     """
     newest = heapq.nlargest(_NEWEST, sessions, key=lambda session: session.relative_id)
-    counts = Counter(each.branch for each in newest if each.branch)
-    if not counts:
-        return None
-    return next((name for name in _MAIN_NAMES if name in counts), counts.most_common(1)[0][0])
+    counts = Counter(each.branch for each in newest if each.branch and not _NO_BRANCH.fullmatch(each.branch))
+    for name in _MAIN_NAMES:
+        if name in counts:
+            return name
+    frequent = [name for name, count in counts.most_common(1) if count >= _LEAST_SHARE * len(newest)]
+    return frequent[0] if frequent else None
 
 
 def pass_rate(sessions: Iterable[Session]) -> float | None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import pytest
 
 from buddy_sessions import RefType, Session, SessionStatus, main_branch, pass_rate
+from helpers.recordings import RECORDINGS, sessions_of
 
 
 def numbered(refs: Sequence[tuple[str | None, RefType | None]]) -> list[Session]:
@@ -40,6 +42,14 @@ def ended(statuses: Sequence[str]) -> list[Session]:
         pytest.param("", None, id="no session"),
         pytest.param("trunk " * 99 + "main", "main", id="main within the newest 100"),
         pytest.param("trunk " * 100 + "main", "trunk", id="main before the newest 100"),
+        pytest.param(
+            "7/merge 7/merge HEAD gh-readonly-queue/main/pr-7-1f trunk", "trunk", id="names that are no branch"
+        ),
+        pytest.param("7/merge HEAD gh-readonly-queue/main/pr-7-1f", None, id="no other name"),
+        pytest.param("7/merge/2 v7/merge", "7/merge/2", id="names that look similar"),
+        pytest.param("HEAD " * 90 + "trunk " * 10, "trunk", id="a tenth of the newest 100"),
+        pytest.param("HEAD " * 91 + "trunk " * 9, None, id="less than a tenth"),
+        pytest.param("HEAD " * 99 + "main", "main", id="main in less than a tenth"),
     ],
 )
 def test_main_branch(branches: str, expected: str | None) -> None:
@@ -50,6 +60,19 @@ def test_main_branch(branches: str, expected: str | None) -> None:
 def test_only_branches_are_main(ref: tuple[str, RefType | None]) -> None:
     assert main_branch(numbered([ref, ref, ("trunk", RefType.BRANCH)])) == "trunk"
     assert main_branch(numbered([ref, (None, RefType.BRANCH), ("", RefType.BRANCH)])) is None
+
+
+@pytest.mark.parametrize("recording", [name for name in RECORDINGS if name.startswith("ci-")])
+def test_main_branch_of_recorded_sessions(recording: str) -> None:
+    (session,) = sessions_of(recording)
+    is_branch = re.search("push|schedule|rerun|target|none-branch", recording)  # a pull request target is main's
+    expected = ("feature/x" if recording == "ci-none-branch" else "main") if is_branch else None
+    assert main_branch([session]) == expected
+
+
+def test_session_outside_a_repository() -> None:
+    (session,) = sessions_of("ci-none-no-git")
+    assert (session.ref_type, session.ref_name, session.branch) == (RefType.WILDCARD, None, None)
 
 
 @pytest.mark.parametrize(
