@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 import attrs
 
-from .cases import CASE_STATUSES, StoredSession, shown_in_list
+from .stored_sessions import CASE_STATUSES, StoredSession, shown_in_list
 from .suite import FakeSuite
 from .views import View
 from .wire import DEFAULT_PER_PAGE, JsonObject

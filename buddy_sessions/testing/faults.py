@@ -7,7 +7,7 @@ from typing import TypeAlias, cast
 import attrs
 from aiohttp import web
 
-from .cases import Snapshot
+from .stored_sessions import Snapshot
 from .views import View, cut_page
 from .wire import JsonObject, error_response
 

@@ -15,10 +15,11 @@ from yarl import URL
 
 from .endpoints import Call, ErrorResponse, find_endpoint
 from .faults import Fault
-from .history import DEMO_SUITES
+from .random_history import DEMO_SUITES
 from .suite import FakeSuite
+from .uploads import UPLOAD_PATH, Upload
 from .views import View
-from .wire import RateLimitWindows, RecordedRequest, error_response, success_response
+from .wire import JsonObject, RateLimitWindows, RecordedRequest, error_response, success_response
 
 _SCOPES = {"UNIT_TEST_INFO", "UNIT_TEST_READ"}  # the older and the newer name of the same scope
 _MIN_COMPRESSED_SIZE = 1024  # bytes
@@ -32,6 +33,10 @@ class FakeBuddy:
 
     You may change every attribute while it runs. `host`, `port` and `ssl_context` apply from the next start.
 
+    It also takes what Buddy's own reporters upload, with the token of a suite, `FakeSuite.upload_token`. Nobody outside
+    Buddy knows what happens to a test case that is uploaded twice, and how a session ends that is closed as failed
+    though none of its test cases failed. `keeps_repeated_cases` and `close_decides` are assumptions.
+
     Attributes:
         token: The only token that is accepted.
         host: The interface to listen on.
@@ -44,6 +49,9 @@ class FakeBuddy:
         latency: Seconds before each request is handled.
         rate_limit: Requests per window. Further requests get a 429. None for no limit and no headers.
         rate_window: Seconds per window. Windows are fixed; windows of whole seconds end on whole seconds.
+        keeps_repeated_cases: Whether a session keeps all test cases that are uploaded under the same group, class and
+            name. By default, the last one replaces the others.
+        close_decides: Whether a session that is closed as FAILED or ERROR fails, although no test case failed.
         compress: Whether to compress bodies larger than 1 KiB with gzip, if the client accepts it.
         ssl_context: Serve HTTPS with this context; None for HTTP.
         on_request: Called with each request before its response is made; awaited if it returns an awaitable. Changes
@@ -65,6 +73,8 @@ class FakeBuddy:
     latency: float = 0.0
     rate_limit: int | None = None
     rate_window: float = 60.0
+    keeps_repeated_cases: bool = False
+    close_decides: bool = True
     compress: bool = False
     ssl_context: ssl.SSLContext | None = None
     on_request: Callable[[RecordedRequest], object] | None = None
@@ -195,6 +205,7 @@ class FakeBuddy:
         self._handler_tasks.add(task)
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
         try:
+            record.body = await request.content.read()  # of any size, unlike request.read()
             await asyncio.sleep(self.latency)
             result = self.on_request(record) if self.on_request is not None else None
             if inspect.isawaitable(result):
@@ -214,7 +225,8 @@ class FakeBuddy:
 
     def _respond(self, record: RecordedRequest, view: View | None = None) -> web.Response:
         headers: dict[str, str] = {}
-        if record.headers.get("Authorization") != f"Bearer {self.token}":
+        is_upload = record.path.startswith(UPLOAD_PATH)
+        if not is_upload and record.headers.get("Authorization") != f"Bearer {self.token}":
             status, body = error_response(401, "Unauthorized: the access token is missing, unknown or expired")
         elif self.rate_limit is None:
             status, body = self._route(record, view)
@@ -231,15 +243,37 @@ class FakeBuddy:
         return response
 
     def _route(self, record: RecordedRequest, view: View | None) -> tuple[int, bytes]:
+        try:
+            if record.path.startswith(UPLOAD_PATH):
+                return success_response(*self._upload(record))
+            return success_response(200, self._read(record, view))
+        except ErrorResponse as error:
+            return error_response(*error.args)
+
+    def _upload(self, record: RecordedRequest) -> tuple[int, JsonObject]:
+        token = record.headers.get("Authorization", "").removeprefix("Bearer ")
+        suite = next((suite for suite in self.suites.copy().values() if suite.upload_token == token), None)
+        if suite is None:
+            raise ErrorResponse(401, "Unauthorized: this is not the token of a suite")
+        upload = Upload(
+            suite=suite,
+            body=record.body,
+            content_type=record.headers.get("Content-Type", ""),
+            keeps_repeated_cases=self.keeps_repeated_cases,
+            close_decides=self.close_decides,
+        )
+        return upload.respond(record.method, record.path)
+
+    def _read(self, record: RecordedRequest, view: View | None) -> JsonObject:
         endpoint = find_endpoint(record.path)
         if endpoint is None:
-            return error_response(404, "Not found")
+            raise ErrorResponse(404, "Not found")
         if record.method != "GET":
-            return error_response(405, f"Method {record.method} is not allowed")
+            raise ErrorResponse(405, f"Method {record.method} is not allowed")
         if not self.api_enabled:
-            return error_response(403, "API is disabled in this workspace")
+            raise ErrorResponse(403, "API is disabled in this workspace")
         if _SCOPES.isdisjoint(self.scopes):
-            return error_response(403, "The client cannot receive data: the token lacks the scope UNIT_TEST_INFO")
+            raise ErrorResponse(403, "The client cannot receive data: the token lacks the scope UNIT_TEST_INFO")
         call = Call(
             suites=self.suites,
             query=record.query,
@@ -247,7 +281,4 @@ class FakeBuddy:
             largest_page=self.largest_page,
             refuse_above=self.refuse_above,
         )
-        try:
-            return success_response(endpoint(call))
-        except ErrorResponse as error:
-            return error_response(*error.args)
+        return endpoint(call)

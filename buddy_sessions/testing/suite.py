@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any, Self, TypeAlias
 
 from ..models import SuiteKey
-from .cases import Snapshot, StoredSession, count_cases, make_cases, session_status, shown_in_list
-from .history import random_counts, random_members, random_session, random_sessions
+from .random_history import random_counts, random_members, random_session, random_sessions
+from .stored_sessions import Snapshot, StoredSession, count_cases, make_cases, session_status, shown_in_list
 from .wire import JsonObject, check_fields, format_time, path_segment
 
 SessionRef: TypeAlias = str | Mapping[str, Any]
@@ -48,8 +48,8 @@ class FakeSuite:
         identifier: The identifier of the suite.
         url: The URL of the suite in the API.
         html_url: The URL of the suite in the browser.
-        settings: What the response for the single suite shows besides: `timeout` in seconds, `error_pattern`, `token`,
-            the secret with which CI jobs upload results, `slow_threshold` in milliseconds, and `send_commit_status`.
+        settings: What the response for the single suite shows besides: `timeout` in seconds, `error_pattern`, `token`
+            (`upload_token`), `slow_threshold` in milliseconds, and `send_commit_status`.
     """
 
     def __init__(
@@ -87,6 +87,12 @@ class FakeSuite:
 
     def __repr__(self) -> str:
         return f"<FakeSuite {'/'.join(self.key)} with {len(self._sessions)} sessions>"
+
+    @property
+    def upload_token(self) -> str:
+        """The secret with which CI jobs upload results, `BUDDY_UT_TOKEN`. It reads nothing."""
+        token: str = self.settings["token"]
+        return token
 
     @property
     def sessions(self) -> list[JsonObject]:
@@ -234,6 +240,10 @@ class FakeSuite:
             for created, fields in random_sessions(self._seed, self._members, numbers, after=self._latest, until=end):
                 self._add(created, fields)
         return self
+
+    def member(self, number: object) -> JsonObject | None:
+        """Return the member of the workspace with this number; None if there is none."""
+        return next((member for member in self._members if str(member["id"]) == str(number)), None)
 
     def summary(self) -> JsonObject:
         """Return the suite as it appears in the API's list of suites."""

@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 import attrs
 
-from .cases import Snapshot, StoredSession
+from .stored_sessions import Snapshot, StoredSession
 from .wire import JsonObject
 
 Cut: TypeAlias = Callable[[list[JsonObject], int, int], list[JsonObject]]

@@ -16,10 +16,10 @@ JsonObject: TypeAlias = dict[str, Any]
 DEFAULT_PER_PAGE = 20  # documented
 
 
-def success_response(content: JsonObject) -> tuple[int, bytes]:
+def success_response(status: int, content: JsonObject) -> tuple[int, bytes]:
     """Return the status and the body of a response with this content."""
     # A lone surrogate cannot be encoded in UTF-8; backslashreplace turns it into its JSON escape.
-    return 200, json.dumps(content, ensure_ascii=False).encode(errors="backslashreplace")
+    return status, json.dumps(content, ensure_ascii=False).encode(errors="backslashreplace")
 
 
 def error_response(status: int, message: str) -> tuple[int, bytes]:
@@ -57,6 +57,7 @@ class RecordedRequest:
         path: The path as it was sent, percent-encoded, without the query.
         query: The decoded parameters of the query. Only the first value of a repeated parameter is kept.
         headers: The headers, with case-insensitive names.
+        body: What was uploaded; empty for a GET request.
         status: The status of the response; None before it is sent, and if no complete response is sent.
     """
 
@@ -64,6 +65,7 @@ class RecordedRequest:
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
+    body: bytes = b""
     status: int | None = None
 
     @property

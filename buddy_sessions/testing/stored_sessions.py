@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from .history import random_cause, random_statuses, random_tests
-from .junit import FAILURE_FIELDS, given_failure, random_failure, write_testcase
+from .case_data import FAILURE_FIELDS, given_failure, random_failure, write_testcase
+from .random_history import random_cause, random_statuses, random_tests
 from .wire import JsonObject, check_fields, path_segment
 
 CASE_STATUSES = ("PASSED", "FAILED", "SKIPPED", "ERROR")
@@ -88,8 +88,8 @@ def _make_case(session: JsonObject, given: Mapping[str, Any]) -> JsonObject:
     fields = {name: value for name, value in given.items() if name not in FAILURE_FIELDS}
     failure = {name: value for name, value in given.items() if name in FAILURE_FIELDS}
     group, classname = fields.get("test_group_name", _GROUP), fields.get("classname", _CLASS)
-    group_id = fields.get("test_group_id", _new_id(session, group))
-    case_id = fields.get("id", _new_id(session, group, classname, fields["name"]))
+    group_id = fields.get("test_group_id", new_id(session["url"], group))
+    case_id = fields.get("id", new_id(session["url"], group, classname, fields["name"]))
     case: JsonObject = {
         "url": f"{session['url']}/test-groups/{path_segment(group_id)}/cases/{path_segment(case_id)}",
         "html_url": session["html_url"],
@@ -122,9 +122,9 @@ def _random_cases(session: StoredSession) -> Sequence[JsonObject]:
     return cases
 
 
-def _new_id(session: JsonObject, *names: object) -> str:
-    """Return 24 hexadecimal digits, like the documented IDs. The same test has another one in each session."""
-    key = "\0".join(map(str, (session["url"], *names)))
+def new_id(*names: object) -> str:
+    """Return 24 hexadecimal digits, like the documented IDs: the same ones for the same names."""
+    key = "\0".join(map(str, names))
     return hashlib.sha256(key.encode(errors="backslashreplace")).hexdigest()[:24]
 
 
