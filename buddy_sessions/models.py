@@ -65,8 +65,7 @@ class RefType(_OpenEnum):
     BRANCH = "BRANCH"
     TAG = "TAG"
     PULL_REQUEST = "PULL_REQUEST"
-    WILDCARD = "WILDCARD"
-    """Nothing is known: the tests ran outside a Git repository. `ref_name` is None."""
+    WILDCARD = "WILDCARD"  # the tests ran outside a Git repository
 
 
 _VERDICTS = frozenset({SessionStatus.SUCCESSFUL, SessionStatus.ERROR})
@@ -259,10 +258,7 @@ class Session:
 
     @property
     def branch(self) -> str | None:
-        """The branch that was tested; None for a tag, a pull request, or an unknown reference.
-
-        Reporters also upload `7/merge` or `HEAD` as a branch. That is no branch that `main_branch` returns.
-        """
+        """The branch that was tested, as it was uploaded; None for a tag, a pull request, or an unknown reference."""
         return self.ref_name if self.ref_type == RefType.BRANCH else None
 
     @property
@@ -297,14 +293,13 @@ SessionRef: TypeAlias = Session | str | int
 class TestKey:
     """Identifies a test in every session: its group, class and name. The `id` of a case may differ in each session.
 
-    Its text names each part once: Buddy's own reporters send the file as group and class, and Playwright's also in
-    front of the name.
+    Its text names each part once: Buddy's own reporters send the file as group and class, Playwright's in the name, too.
 
     Example:
         >>> str(TestKey("tests/test_cart.py", "CartTest", "adds_discount"))
         'tests/test_cart.py > CartTest > adds_discount'
-        >>> str(TestKey("tests/cart.spec.js", "tests/cart.spec.js", "chromium > cart.spec.js > Cart > adds"))
-        'tests/cart.spec.js > chromium > Cart > adds'
+        >>> str(TestKey("e2e/cart/a.spec.js", "e2e/cart/a.spec.js", "chromium > cart/a.spec.js > Cart > adds"))
+        'e2e/cart/a.spec.js > chromium > Cart > adds'
     """
 
     __test__: ClassVar[bool] = False
@@ -316,10 +311,11 @@ class TestKey:
     def __str__(self) -> str:
         places = [part for part in dict.fromkeys((self.group, self.classname)) if part]
         names = self.name.split(" > ")
-        files = {*places, *(re.split(r"[/\\]", place)[-1] for place in places)}
-        repeated = next((index for index, name in enumerate(names[:2]) if name in files), len(names))
-        if repeated < len(names) - 1:
-            del names[repeated]
+        for index, name in enumerate(names[:2]):
+            is_repeated = any(place == name or place.endswith(("/" + name, "\\" + name)) for place in places)
+            if is_repeated and index < len(names) - 1:
+                del names[index]
+                break
         return " > ".join(filter(None, [*places, " > ".join(names)]))
 
 

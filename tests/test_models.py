@@ -141,6 +141,7 @@ def test_url_without_a_suite(url: str) -> None:
         (TestKey("t/a.js", "t/a.js", "Cart > adds"), "t/a.js > Cart > adds"),
         (TestKey("t/a.js", "t/a.js", "a.js > Cart > adds"), "t/a.js > Cart > adds"),
         (TestKey("t/a.js", "t/a.js", "chromium > a.js > Cart > adds"), "t/a.js > chromium > Cart > adds"),
+        (TestKey("e2e/t/a.js", "e2e/t/a.js", "t/a.js > Cart > adds"), "e2e/t/a.js > Cart > adds"),
         (TestKey(r"t\a.js", r"t\a.js", "a.js > adds"), r"t\a.js > adds"),
         (TestKey("t/a.js", "t/a.js", "loads > c > a.js > b"), "t/a.js > loads > c > a.js > b"),
         (TestKey("t/a.js", "t/a.js", "loads > a.js"), "t/a.js > loads > a.js"),

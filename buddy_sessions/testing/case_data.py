@@ -1,5 +1,6 @@
-"""The JUnit XML of a test case, as test runners write it and Buddy keeps it in `data`. No HTTP."""
+"""`data` of a test case: JUnit XML of test runners, or the JSON of Buddy's own reporters. No HTTP."""
 
+import json
 import random
 import re
 from collections.abc import Mapping
@@ -31,17 +32,34 @@ _RANDOM_FAILURES = {
         ("OperationalError", "database is locked ({n} ms)", "connection.execute(schema)"),
     ),
 }
+_RANDOM_JAVASCRIPT_FAILURES = (
+    ("Error", "expect(received).toBe(expected) // Object.is equality\n\nExpected: 12\nReceived: {n}"),
+    ("Error", "expected status 200, got 502"),
+    ("TypeError", "Cannot read properties of undefined (reading 'currency')"),
+    ("Error", "no event 'order.paid' within {n} ms"),
+    ("RangeError", "page {n} is out of range"),
+)
+_JAVASCRIPT_FRAMES = """
+    at Object.<anonymous> (/repo/{file}:{n}:17)
+    at Promise.finally.completed (/repo/node_modules/jest-circus/build/jestAdapterInit.js:1834:28)
+    at new Promise (<anonymous>)
+    at callAsyncCircusFn (/repo/node_modules/jest-circus/build/jestAdapterInit.js:1774:10)
+    at processTicksAndRejections (node:internal/process/task_queues:105:5)"""
 _RANDOM_SKIPS = ("needs a browser", "slow, runs at night only", "unsupported on this platform")
 
 
 def random_failure(case: JsonObject, cause: str) -> Failure:
-    """Return a plausible failure of a test case. Test cases with the same `cause` fail for the same reason."""
-    rng, number = random.Random(cause), 13 + len(case["name"])  # noqa: S311 - nothing secret
+    """Return a plausible failure of a test case. Those of one file with the same `cause` have the same reason."""
+    rng, number = random.Random(f"{cause}/{_file(case)!r}"), 13 + len(case["name"])  # noqa: S311 - nothing secret
     if case["status"] not in _RANDOM_FAILURES:
         return {"message": rng.choice(_RANDOM_SKIPS)}
+    if _is_reported(case):
+        error_type, message = rng.choice(_RANDOM_JAVASCRIPT_FAILURES)
+        return given_failure(case, {"type": error_type, "message": message.format(n=number)})
     templates = rng.choice(_RANDOM_FAILURES[case["status"]])
     error_type, message, code = (template.format(n=number) for template in templates)
-    return {"type": error_type, "message": message, "text": _traceback(case, number, code, f"{error_type}: {message}")}
+    message = f"{error_type}: {message}"  # pytest writes no type
+    return {"message": message, "text": _traceback(case, number, code, message)}
 
 
 def given_failure(case: JsonObject, given: Mapping[str, Any]) -> Failure:
@@ -49,15 +67,31 @@ def given_failure(case: JsonObject, given: Mapping[str, Any]) -> Failure:
     if case["status"] == "SKIPPED":
         return given
     failure: JsonObject = {"type": "RuntimeError" if case["status"] == "ERROR" else "AssertionError", **given}
-    last_line = ": ".join(str(failure[name]) for name in ("type", "message") if failure.get(name) is not None)
-    return {"text": _traceback(case, 12, "check(result)", last_line), **failure}
+    headline = ": ".join(str(failure[name]) for name in ("type", "message") if failure.get(name) is not None)
+    if _is_reported(case):
+        return {"text": headline + _JAVASCRIPT_FRAMES.format(file=_file(case), n=12), **failure}
+    return {"text": _traceback(case, 12, "check(result)", headline), **failure}
 
 
-def write_testcase(case: JsonObject, failure: Failure) -> str:
-    """Return the `<testcase>` element of a test case; one that passed has no failure.
+def write_data(case: JsonObject, failure: Failure) -> str:
+    """Return `data` of a test case; one that passed has no failure."""
+    if not _is_reported(case):
+        return _write_testcase(case, failure)
+    data = {name: case[name] for name in ("name", "classname", "test_group_name", "status", "time")}
+    if case["status"] in {"FAILED", "ERROR"}:
+        data["failure"] = {"message": failure.get("message") or "", "stackTrace": failure.get("text") or ""}
+    elif case["status"] == "SKIPPED":
+        data["failure"] = {"message": "", "stackTrace": ""}
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
 
-    Characters that XML cannot hold become U+FFFD.
-    """
+
+def _is_reported(case: JsonObject) -> bool:
+    """Return whether a test case is one of Buddy's own reporters: its group and its class are the file."""
+    return case["test_group_name"] is not None and case["test_group_name"] == case["classname"]
+
+
+def _write_testcase(case: JsonObject, failure: Failure) -> str:
+    """Return the `<testcase>` element of a test case. Characters that XML cannot hold become U+FFFD."""
     element = ET.Element("testcase", _attributes(case, "name", "classname", "time"))
     if tag := _ELEMENTS.get(case["status"]):
         child = ET.SubElement(element, tag, _attributes(failure, "message", "type"))
@@ -65,8 +99,15 @@ def write_testcase(case: JsonObject, failure: Failure) -> str:
     return ET.tostring(element, encoding="unicode")
 
 
+def _file(case: JsonObject) -> str:
+    """Return the file of a test. pytest's XML has it in the class only: `tests.cart.test_total.CartTest`."""
+    if case["test_group_name"] != "pytest":
+        return str(case["test_group_name"])
+    return str(case["classname"]).rpartition(".")[0].replace(".", "/") + ".py"
+
+
 def _traceback(case: JsonObject, line: int, code: str, last_line: str) -> str:
-    place = f'File "{case["test_group_name"]}", line {line}, in {case["name"]}'
+    place = f'File "{_file(case)}", line {line}, in {case["name"]}'
     return f"Traceback (most recent call last):\n  {place}\n    {code}\n{last_line}\n"
 
 

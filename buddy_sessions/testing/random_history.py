@@ -1,24 +1,28 @@
-"""Random sessions and tests that look plausible, reproducible from a seed. No HTTP.
+"""Random sessions and tests that look like real uploads, reproducible from a seed. No HTTP.
 
-Every 25 sessions, a bug breaks a few tests for some sessions in a row. One test of each suite is flaky.
+Every 25 sessions, a bug breaks a few tests for some sessions in a row. One test of each suite is flaky. Tests of pytest
+run in Buddy, and are imported as JUnit XML. Those of Jest and Playwright run on GitHub: the reporters upload them.
 """
 
 import random
 import string
 from collections.abc import Iterator
 from itertools import product
+from typing import Literal, TypeAlias
 
 from .wire import JsonObject, format_time
 
-DEMO_SUITES = (
-    ("storefront", "MNbyVedg", "unit", "Unit tests", 400),
-    ("storefront", "65OmRb8v", "api", "API tests", 220),
-    ("storefront", "kQ3xWz7P", "e2e", "End-to-end (Playwright)", 90),
-    ("payments", "Rr8dLm2a", "unit", "Unit tests", 310),
-    ("payments", "b9TfYc4N", "contract", "Contract tests", 140),
-    ("payments", "Xw5sHj6K", "nightly", "Nightly regression", 30),
+Runner: TypeAlias = Literal["pytest", "jest", "playwright"]
+
+DEMO_SUITES: tuple[tuple[str, str, str, str, int, Runner], ...] = (
+    ("storefront", "MNbyVedg", "unit", "Unit tests", 400, "pytest"),
+    ("storefront", "65OmRb8v", "api", "API tests", 220, "pytest"),
+    ("storefront", "kQ3xWz7P", "e2e", "End-to-end (Playwright)", 90, "playwright"),
+    ("payments", "Rr8dLm2a", "unit", "Unit tests", 310, "jest"),
+    ("payments", "b9TfYc4N", "contract", "Contract tests", 140, "jest"),
+    ("payments", "Xw5sHj6K", "nightly", "Nightly regression", 30, "pytest"),
 )
-"""Project, suite ID, identifier, name and number of sessions of each demo suite."""
+"""Project, suite ID, identifier, name, number of sessions and runner of each demo suite."""
 
 _LETTERS = string.ascii_letters + string.digits
 _PEOPLE = ("Ada Novak", "Bruno Silva", "Chioma Okafor", "Dariusz Wójcik", "Elif Kaya", "Grażyna Lis", "Léa Martin")
@@ -60,19 +64,28 @@ def random_members(url: str, html_url: str) -> list[JsonObject]:
     ]
 
 
-def random_session(rng: random.Random, created: int, member: JsonObject) -> JsonObject:
+def random_session(
+    rng: random.Random, created: int, member: JsonObject, *, runner: Runner, repository: str
+) -> JsonObject:
     """Return the fields of a session created at this time, in Unix seconds, that do not depend on its outcome."""
     create_date = format_time(created)
-    return {
+    fields: JsonObject = {
         "id": "".join(rng.choices(_LETTERS, k=8)),
         "create_date": create_date,
         "start_date": create_date,
+        "revision": f"{rng.getrandbits(160):040x}",
+        "duration": 0,
+    }
+    first, second = rng.getrandbits(64), rng.getrandbits(64)
+    if runner != "pytest":  # a reporter on GitHub knows no author
+        url = f"https://github.com/{repository}/actions/runs/{first % 10**11}"
+        return {**fields, "created_by": None, "ci_provider": "GITHUB_ACTION", "ci_run_url": url}
+    return {
+        **fields,
         "created_by": member,
         "ci_provider": "BUDDY",
-        "revision": f"{rng.getrandbits(160):040x}",
-        "execution_id": f"{created:08x}{rng.getrandbits(64):016x}",  # like the documented examples
-        "action_execution_id": f"{created:08x}{rng.getrandbits(64):016x}",
-        "duration": 0,
+        "execution_id": f"{created:08x}{first:016x}",  # like the documented examples
+        "action_execution_id": f"{created:08x}{second:016x}",
     }
 
 
@@ -85,7 +98,7 @@ def random_counts(seed: str, number: int, status: str) -> JsonObject:
 
 
 def random_sessions(
-    seed: str, members: list[JsonObject], numbers: range, *, after: int, until: int
+    seed: str, members: list[JsonObject], numbers: range, *, runner: Runner, after: int, until: int
 ) -> Iterator[tuple[int, JsonObject]]:
     """Yield sessions that are created and finished between two times: the creation time and some fields of each.
 
@@ -98,10 +111,12 @@ def random_sessions(
         outcome = _random_outcome(seed, number, rng)
         duration = min(until - created, round(outcome["tests_count"] * _SECONDS_PER_TEST * rng.uniform(0.8, 1.3)))
         fields = {"duration": duration, "finish_date": format_time(created + duration), **outcome}
-        yield created, {"created_by": rng.choice(members), **_random_ref(number, rng), **fields}
+        member = rng.choice(members)
+        author = {"created_by": member} if runner == "pytest" else {}
+        yield created, {**author, **_random_ref(number, rng, runner), **fields}
 
 
-def random_tests(seed: str, count: int) -> Iterator[tuple[JsonObject, float]]:
+def random_tests(seed: str, count: int, runner: Runner) -> Iterator[tuple[JsonObject, float]]:
     """Yield the first tests of a suite: the names of each, and its usual duration in seconds."""
     rng = _random(seed, "tests")
     files, names = rng.sample(_FILES, len(_FILES)), rng.sample(_NAMES, len(_NAMES))
@@ -110,14 +125,22 @@ def random_tests(seed: str, count: int) -> Iterator[tuple[JsonObject, float]]:
         area, subject = files[file]
         place = index % _TESTS_PER_FILE + index // (_TESTS_PER_FILE * len(files)) * _TESTS_PER_FILE  # in the file
         suffix = f"_{place // len(names) + 1}" if place >= len(names) else ""
-        yield (
-            {
-                "name": names[(place + file * _TESTS_PER_FILE) % len(names)] + suffix,
-                "test_group_name": f"tests/{area}/test_{subject}.py",
-                "classname": f"{area.capitalize()}Test",
-            },
-            _SECONDS_PER_TEST * rng.lognormvariate(-0.7, 1.2),  # most are fast; 1.02 on average
-        )
+        name = names[(place + file * _TESTS_PER_FILE) % len(names)] + suffix
+        seconds = _SECONDS_PER_TEST * rng.lognormvariate(-0.7, 1.2)  # most are fast; 1.02 on average
+        yield _test_names(runner, area, subject, name), seconds
+
+
+def _test_names(runner: Runner, area: str, subject: str, name: str) -> JsonObject:
+    """Return the group, class and name of a test, as they are uploaded."""
+    if runner == "pytest":
+        classname = f"tests.{area}.test_{subject}.{area.capitalize()}Test"
+        return {"name": name, "test_group_name": "pytest", "classname": classname}
+    title = f"{area.capitalize()} > {name.replace('_', ' ')}"
+    if runner == "jest":
+        path = f"tests/{area}/{subject}.test.js"
+    else:
+        path, title = f"e2e/{area}/{subject}.spec.ts", f"chromium > {area}/{subject}.spec.ts > {title}"
+    return {"name": title, "test_group_name": path, "classname": path}
 
 
 def random_statuses(seed: str, number: int, *, tests: int, failed: int, errors: int, skipped: int) -> list[str]:
@@ -161,7 +184,7 @@ def _random_outcome(seed: str, number: int, rng: random.Random) -> JsonObject:
     return {**outcome, "failed_count": failed, "skipped_count": rng.randrange(4)}
 
 
-def _random_ref(number: int, rng: random.Random) -> JsonObject:
+def _random_ref(number: int, rng: random.Random, runner: Runner) -> JsonObject:
     """Return the branch, tag or pull request of a session."""
     topic = max(1, number // 6 - rng.randrange(3))  # a few feature branches at a time
     feature = f"feature/{_TOPICS[topic % len(_TOPICS)]}-{topic}"
@@ -169,7 +192,7 @@ def _random_ref(number: int, rng: random.Random) -> JsonObject:
         ("BRANCH", "main"): 50,
         ("BRANCH", "develop"): 10,
         ("BRANCH", feature): 25,
-        ("PULL_REQUEST", f"pull/{200 + topic}"): 12,
+        ("PULL_REQUEST", f"pull/{200 + topic}") if runner == "pytest" else ("BRANCH", f"{200 + topic}/merge"): 12,
         ("TAG", f"v2.{number}.0"): 3,
     }
     ref_type, ref_name = rng.choices(list(refs), list(refs.values()))[0]

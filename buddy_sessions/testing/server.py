@@ -15,7 +15,7 @@ from yarl import URL
 
 from .endpoints import Call, ErrorResponse, find_endpoint
 from .faults import Fault
-from .random_history import DEMO_SUITES
+from .random_history import DEMO_SUITES, Runner
 from .suite import FakeSuite
 from .uploads import UPLOAD_PATH, Upload
 from .views import View
@@ -155,6 +155,7 @@ class FakeBuddy:
         *,
         name: str = "Unit tests",
         identifier: str = "unit-tests",
+        runner: Runner = "pytest",
     ) -> FakeSuite:
         """Add an empty suite, and its workspace and project if they do not exist. The arguments are its attributes.
 
@@ -166,7 +167,7 @@ class FakeBuddy:
             raise ValueError(f"suite {'/'.join(key)} already exists")
         # A suite that is created again has other sessions than before.
         seed = self.seed + self._deleted_suites
-        self.suites[key] = FakeSuite(*key, name=name, identifier=identifier, seed=seed)
+        self.suites[key] = FakeSuite(*key, name=name, identifier=identifier, runner=runner, seed=seed)
         return self.suites[key]
 
     def delete_suite(self, suite: FakeSuite) -> None:
@@ -189,8 +190,10 @@ class FakeBuddy:
             ValueError: The suites already exist, or `until` has no time zone.
         """
         return [
-            self.add_suite(workspace, project, suite_id, name=name, identifier=identifier).populate(count, until=until)
-            for project, suite_id, identifier, name, count in DEMO_SUITES
+            self.add_suite(workspace, project, suite_id, name=name, identifier=identifier, runner=runner).populate(
+                count, until=until
+            )
+            for project, suite_id, identifier, name, count, runner in DEMO_SUITES
         ]
 
     def inject(self, *faults: Fault, times: int = 1) -> None:

@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from .case_data import FAILURE_FIELDS, given_failure, random_failure, write_testcase
-from .random_history import random_cause, random_statuses, random_tests
+from .case_data import FAILURE_FIELDS, given_failure, random_failure, write_data
+from .random_history import Runner, random_cause, random_statuses, random_tests
 from .wire import JsonObject, check_fields, path_segment
 
 CASE_STATUSES = ("PASSED", "FAILED", "SKIPPED", "ERROR")
@@ -30,6 +30,7 @@ class StoredSession:
     fields: JsonObject
     given: Mapping[str, JsonObject] | None  # the test cases that a test gave, by ID; None for random ones
     seed: str  # of the suite
+    runner: Runner
 
     def cases(self, *, status: str | None = None) -> list[JsonObject]:
         """Return the test cases with this status; do not change them. Random ones have no `data`."""
@@ -39,8 +40,8 @@ class StoredSession:
     def case(self, case_id: str) -> JsonObject:
         """Return a copy of one test case, with `data`; KeyError if there is none with this ID, as text."""
         case = self.cases_by_id()[case_id]
-        cause = f"{self.seed}/{random_cause(_number(self.fields['relative_id']))}/{case['test_group_name']!r}"
-        return {**case, "data": case.get("data", write_testcase(case, random_failure(case, cause)))}
+        cause = f"{self.seed}/{random_cause(_number(self.fields['relative_id']))}"
+        return {**case, "data": case.get("data", write_data(case, random_failure(case, cause)))}
 
     def cases_by_id(self) -> dict[str, JsonObject]:
         """Return the test cases by ID, as text."""
@@ -102,7 +103,7 @@ def _make_case(session: JsonObject, given: Mapping[str, Any]) -> JsonObject:
         **fields,
     }
     if failure and "data" not in case:
-        case["data"] = write_testcase(case, given_failure(case, failure))
+        case["data"] = write_data(case, given_failure(case, failure))
     return {field: case[field] for field in _FIELDS if field in case}
 
 
@@ -116,7 +117,7 @@ def _random_cases(session: StoredSession) -> Sequence[JsonObject]:
     statuses = random_statuses(seed, number, tests=tests, failed=failed, errors=errors, skipped=skipped)
     rng = random.Random(f"{seed}/times/{fields['id']!r}")  # noqa: S311 - nothing secret
     cases: list[JsonObject] = []
-    for status, (names, seconds) in zip(statuses, random_tests(seed, tests), strict=True):
+    for status, (names, seconds) in zip(statuses, random_tests(seed, tests, session.runner), strict=True):
         time = 0.0 if status == "SKIPPED" else max(0.001, round(seconds * rng.uniform(0.85, 1.2), 3))
         cases.append(_make_case(fields, {**names, "status": status, "time": time}))
     return cases

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Self, TypeAlias
 
 from ..models import SuiteKey
-from .random_history import random_counts, random_members, random_session, random_sessions
+from .random_history import Runner, random_counts, random_members, random_session, random_sessions
 from .stored_sessions import Snapshot, StoredSession, count_cases, make_cases, session_status, shown_in_list
 from .wire import JsonObject, check_fields, format_time, path_segment
 
@@ -23,7 +23,7 @@ _FIELDS = (
     *("ci_provider", "ci_run_url", "revision", "ref_type", "ref_name", "execution_id", "action_execution_id"),
     *("status", "error_message", "duration", "tests_count", "failed_count", "skipped_count", "error_count"),
 )
-_FIELDS_OF_A_COMMIT = ("created_by", "revision", "ref_type", "ref_name")
+_FIELDS_OF_A_COMMIT = ("created_by", "ci_run_url", "revision", "ref_type", "ref_name")
 
 
 class FakeSuite:
@@ -46,6 +46,8 @@ class FakeSuite:
         key: The workspace, the project and the ID of the suite.
         name: The name of the suite.
         identifier: The identifier of the suite.
+        runner: What random sessions look like: those of "pytest", run by Buddy and imported as JUnit XML; of "jest" or
+            "playwright", run on GitHub and uploaded by Buddy's reporter, which sends JSON and knows no author.
         url: The URL of the suite in the API.
         html_url: The URL of the suite in the browser.
         settings: What the response for the single suite shows besides: `timeout` in seconds, `error_pattern`, `token`
@@ -60,12 +62,14 @@ class FakeSuite:
         *,
         name: str = "Unit tests",
         identifier: str = "unit-tests",
+        runner: Runner = "pytest",
         seed: int = 0,
     ) -> None:
         """Create an empty suite, as `FakeBuddy.add_suite` does. The same seed and names give the same random data."""
         self.key = SuiteKey(workspace, project, suite_id)
         self.name = name
         self.identifier = identifier
+        self.runner = runner
         workspace_path, project_path, suite_path = map(path_segment, self.key)
         self.url = f"{_API_URL}/workspaces/{workspace_path}/projects/{project_path}/unit-tests/suites/{suite_path}"
         self.html_url = f"{_APP_URL}/{workspace_path}/{project_path}/unit-tests/{suite_path}"
@@ -139,12 +143,13 @@ class FakeSuite:
         cases: Iterable[Mapping[str, Any]] | None = None,
         **fields: Any,
     ) -> JsonObject:
-        """Add a session of the same commit: it has the revision, the branch and the author of another session.
+        """Add a session of the same commit: it has the revision, the branch, the author and the run of another session.
 
         The other arguments, and the returned session, are those of `create`.
         """
         with self._lock:
-            same = {name: self._find(session).fields[name] for name in _FIELDS_OF_A_COMMIT}
+            before = self._find(session).fields
+            same = {name: before[name] for name in _FIELDS_OF_A_COMMIT if name in before}
             return self._add(self._now(), {**same, **fields}, status, cases)
 
     def add_cases(self, session: SessionRef, cases: Iterable[Mapping[str, Any]]) -> JsonObject:
@@ -157,7 +162,8 @@ class FakeSuite:
             cases: The fields of each test case. Only `name` is required: by default, a test case is `PASSED`, and
                 `test_group_name`, `classname` and `time` are constant. `id` and `test_group_id` follow from these
                 names, so that a test case replaces an earlier one of the same test. `message`, `type` and `text`
-                describe the failure in `data`, which is plausible JUnit XML by default.
+                describe the failure in `data`, which is plausible by default: JUnit XML, or the JSON of Buddy's
+                reporters if the group and the class are the same file.
         """
         with self._lock:
             stored = self._find(session)
@@ -237,7 +243,8 @@ class FakeSuite:
             if end < self._latest:
                 raise ValueError(f"until is too early: the suite has sessions up to {format_time(self._latest)}")
             numbers = range(self._highest_relative_id + 1, self._highest_relative_id + 1 + count)
-            for created, fields in random_sessions(self._seed, self._members, numbers, after=self._latest, until=end):
+            times = {"after": self._latest, "until": end}
+            for created, fields in random_sessions(self._seed, self._members, numbers, runner=self.runner, **times):
                 self._add(created, fields)
         return self
 
@@ -274,7 +281,8 @@ class FakeSuite:
         cases: Iterable[Mapping[str, Any]] | None = None,
     ) -> JsonObject:
         check_fields("session", given, _FIELDS)
-        defaults = random_session(self._rng, created, self._members[0])
+        repository = "/".join(self.key[:2])
+        defaults = random_session(self._rng, created, self._members[0], runner=self.runner, repository=repository)
         session_id = given.get("id", defaults["id"])
         if session_id in self._sessions:
             raise ValueError(f"suite {'/'.join(self.key)} already has a session {session_id!r}")
@@ -297,5 +305,5 @@ class FakeSuite:
 
     def _store(self, session: JsonObject, given: Mapping[str, JsonObject] | None) -> JsonObject:
         fields = {name: session[name] for name in _FIELDS if name in session}
-        self._sessions[fields["id"]] = StoredSession(fields, given, self._seed)
+        self._sessions[fields["id"]] = StoredSession(fields, given, self._seed, self.runner)
         return fields.copy()

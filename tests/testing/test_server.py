@@ -98,8 +98,8 @@ class TestDocumentedExamples:
         assert await reader.get(urlsplit(suite.url).path + "/sessions") == (200, example("sessions"))
 
     async def test_suite(self, fake: FakeBuddy, reader: Reader) -> None:
-        names = {"name": "Backend Integration Tests", "identifier": "backend-tests"}
-        suite = fake.add_suite("my-workspace", "my-project", "65OmRb8v", **names)
+        key = ("my-workspace", "my-project", "65OmRb8v")
+        suite = fake.add_suite(*key, name="Backend Integration Tests", identifier="backend-tests")
         suite.settings.update(token="bud_ut_us_a1b2c3d4e5f6g7h8i9j0k1l2m3n4o5", slow_threshold=5000)
         del suite.settings["send_commit_status"]
         assert await reader.get(urlsplit(suite.url).path) == (200, example("suite"))
