@@ -293,7 +293,7 @@ SessionRef: TypeAlias = Session | str | int
 class TestKey:
     """Identifies a test in every session: its group, class and name. The `id` of a case may differ in each session.
 
-    Its text names each part once: Buddy's own reporters send the file as group and class, Playwright's in the name, too.
+    Its text names each part once: Buddy's reporters send the file as group and class, Playwright's in the name, too.
 
     Example:
         >>> str(TestKey("tests/test_cart.py", "CartTest", "adds_discount"))
