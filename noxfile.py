@@ -161,7 +161,7 @@ def pictures(session: nox.Session) -> None:
 
 @nox.session
 def integrations(session: nox.Session) -> None:
-    """Test the recipes with their tools, and the report in a browser; list missing tools."""
+    """Test the recipes with their tools, the report in a browser, and Buddy's reporters; list missing tools."""
     install_wheel(session)
     session.install(*groups("integrations"))
     if session.posargs:
