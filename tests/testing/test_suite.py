@@ -14,6 +14,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from buddy_sessions.testing import FakeSuite
+from buddy_sessions.testing.random_history import Runner
 
 
 @pytest.fixture
@@ -54,6 +55,19 @@ def test_session_or_its_id(suite: FakeSuite, change: Callable[[FakeSuite, Any], 
     for unknown in ("nope", {"id": "nope"}):
         with pytest.raises(KeyError, match="acme/shop/MNbyVedg has no session 'nope'"):
             change(suite, unknown)
+
+
+@pytest.mark.parametrize("runner", ["pytest", "jest"])
+def test_rerun_is_of_the_same_commit_and_run(runner: Runner) -> None:
+    """On GitHub, a re-run has the URL of the first one. In Buddy, each run has an ID of its own."""
+    suite = FakeSuite("acme", "shop", "MNbyVedg", runner=runner)
+    first, other = suite.create(branch="fix"), suite.create()
+    rerun = suite.rerun(first)
+    for name in ("created_by", "ci_run_url", "revision", "ref_name"):
+        assert rerun.get(name) == first.get(name)
+    assert rerun["revision"] != other["revision"]
+    runs = [session.get("ci_run_url") or session["execution_id"] for session in (first, other, rerun)]
+    assert len(set(runs)) == (2 if runner == "jest" else 3)
 
 
 @pytest.mark.parametrize(
