@@ -311,9 +311,8 @@ class TestKey:
     def __str__(self) -> str:
         places = [part for part in dict.fromkeys((self.group, self.classname)) if part]
         names = self.name.split(" > ")
-        for index, name in enumerate(names[:2]):
-            is_repeated = any(place == name or place.endswith(("/" + name, "\\" + name)) for place in places)
-            if is_repeated and index < len(names) - 1:
+        for index, name in enumerate(names[:-1][:2]):
+            if any(place == name or place.endswith(("/" + name, "\\" + name)) for place in places):
                 del names[index]
                 break
         return " > ".join(filter(None, [*places, " > ".join(names)]))

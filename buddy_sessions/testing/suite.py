@@ -69,7 +69,7 @@ class FakeSuite:
         self.key = SuiteKey(workspace, project, suite_id)
         self.name = name
         self.identifier = identifier
-        self.runner = runner
+        self.runner: Runner = runner
         workspace_path, project_path, suite_path = map(path_segment, self.key)
         self.url = f"{_API_URL}/workspaces/{workspace_path}/projects/{project_path}/unit-tests/suites/{suite_path}"
         self.html_url = f"{_APP_URL}/{workspace_path}/{project_path}/unit-tests/{suite_path}"
