@@ -11,7 +11,7 @@ from ..models import Session, SessionStatus
 
 _NEWEST = 100
 _MAIN_NAMES = ("main", "master")
-_LEAST_SHARE = 0.1  # of the newest sessions: fewer ones do not make a branch the main one
+_LEAST_SHARE = 10  # percent of the newest sessions: fewer ones do not make a branch the main one
 _NO_BRANCH = re.compile(r"\d+/merge|gh-readonly-queue/.*|HEAD")
 """What reporters upload as a branch: a pull request and a merge queue of GitHub, a commit that was checked out."""
 
@@ -47,7 +47,7 @@ def main_branch(sessions: Iterable[Session]) -> str | None:
     for name in _MAIN_NAMES:
         if name in counts:
             return name
-    frequent = [name for name, count in counts.most_common(1) if count >= _LEAST_SHARE * len(newest)]
+    frequent = [name for name, count in counts.most_common(1) if 100 * count >= _LEAST_SHARE * len(newest)]
     return frequent[0] if frequent else None
 
 

@@ -48,6 +48,7 @@ def ended(statuses: Sequence[str]) -> list[Session]:
         pytest.param("7/merge HEAD gh-readonly-queue/main/pr-7-1f", None, id="no other name"),
         pytest.param("7/merge/2 v7/merge", "7/merge/2", id="names that look similar"),
         pytest.param("HEAD " * 90 + "trunk " * 10, "trunk", id="a tenth of the newest 100"),
+        pytest.param("HEAD " * 27 + "trunk " * 3, "trunk", id="a tenth of 30"),
         pytest.param("HEAD " * 91 + "trunk " * 9, None, id="less than a tenth"),
         pytest.param("HEAD " * 99 + "main", "main", id="main in less than a tenth"),
     ],
