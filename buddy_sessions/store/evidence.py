@@ -1,8 +1,7 @@
 """Decides what a page proves about the sessions in the database. Pure.
 
-Presence is believed at once: a session on a page existed with these values when the page was requested. Absence is
-believed the second time: a session that a page should have listed is missing, and deleted only when another sync does
-not find it, either (`pages.mark_absent`). So no single wrong response marks a session as deleted.
+Presence is believed at once: a session on a page existed with these values when the page was requested. What becomes of
+an absent session is decided where it is marked (`pages`).
 
 Later evidence overrules earlier evidence. A contradiction proves that an earlier response was wrong, or that the suite
 was created again. Then the known range of the suite is dropped, and the suite is read again.

@@ -218,7 +218,7 @@ def _restore(file: DatabaseFile, numbers: Iterable[int]) -> None:
 
 
 def _mark_absent(file: DatabaseFile, suite: int, changes: PageChanges, now: datetime) -> bool:
-    """Mark sessions that a page should have listed: as missing, or as deleted if an earlier sync found the same.
+    """Mark sessions that a page should have listed: as missing, and as deleted the second time.
 
     Return whether any was marked. This is done in SQL, since a page may prove that many sessions do not exist.
     """
@@ -230,7 +230,7 @@ def _mark_absent(file: DatabaseFile, suite: int, changes: PageChanges, now: date
         """
         parameters = {"now": time_to_sql(now), "suite": suite, "low": low, "high": high, "present": present}
         deletion = f"UPDATE session_rows SET deleted_at = missing_since, marked_at = :now {absent}"
-        # Not by the same sync: absence is believed the second time.
+        # The second time is another sync: all marks of a sync have its time.
         marked = file.execute(f"{deletion} AND missing_since IS NOT NULL AND missing_since <> :now", parameters)
         is_change |= marked.rowcount > 0
         mark = f"UPDATE session_rows SET missing_since = :now, marked_at = :now {absent} AND missing_since IS NULL"

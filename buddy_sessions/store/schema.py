@@ -78,8 +78,7 @@ SCHEMA = (
     f"""
     CREATE TABLE session_rows (
         number INTEGER PRIMARY KEY, suite INTEGER NOT NULL, {_COLUMNS},
-        missing_since TEXT, -- a sync did not find the session; the next one decides whether it is deleted
-        deleted_at TEXT, -- `missing_since`, once another sync did not find the session, either
+        missing_since TEXT, deleted_at TEXT,
         -- internal: the time of the sync that set the last of these two, and that of the last sync that has saved or
         -- requested an unfinished session
         marked_at TEXT, checked_at TEXT,
@@ -111,8 +110,7 @@ SCHEMA = (
     CREATE TABLE suite_rows (
         workspace TEXT NOT NULL, project TEXT NOT NULL, suite_id TEXT NOT NULL,
         name TEXT, identifier TEXT, html_url TEXT,
-        missing_since TEXT, -- a sync got a 404 for the suite; the next one decides whether it is deleted
-        deleted_at TEXT, -- `missing_since`, once another sync got a 404, too
+        missing_since TEXT, deleted_at TEXT,
         -- internal: the number in other tables; whether the suite was synced, or only listed
         number INTEGER PRIMARY KEY, is_synced INTEGER NOT NULL DEFAULT 0,
         -- internal: the `relative_id`s of which every existing session is saved, those of an interrupted catch-up above

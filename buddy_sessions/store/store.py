@@ -126,10 +126,9 @@ class SessionStore:
         checks unfinished sessions: each after a tenth of its age, at least a minute, at most a day; about ten requests
         per suite. An unchanged suite costs one request, and the names of its project one a day.
 
-        No single wrong response makes the database wrong: a session that is not found is marked as missing
-        (`missing_since`), and as deleted (`deleted_at`) if the next sync does not find it, either. If a deleted session
-        reappears, the whole suite is read again. A session that is only marked is not yielded. A suite that is
-        listed twice is read once.
+        No single wrong response makes the database wrong: a session that is not found is first marked as missing. If
+        one that was marked as deleted reappears, the whole suite is read again. A session that is only marked is not
+        yielded. A suite that is listed twice is read once.
 
         Args:
             buddy: The client to read with.

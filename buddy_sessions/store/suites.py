@@ -94,7 +94,7 @@ def save_suite_row(file: DatabaseFile, key: SuiteKey, before: SuiteRow, after: S
 
 
 def mark_suite_missing(file: DatabaseFile, key: SuiteKey, now: datetime) -> None:
-    """Record that the server does not know a suite: it is missing, and deleted if an earlier sync found the same."""
+    """Record that the server does not know a suite: it is missing, and deleted the second time, in another sync."""
     with file.transaction():
         suite = load_suite_row(file, key)
         if suite.number is None or suite.deleted_at is not None or suite.missing_since == now:
