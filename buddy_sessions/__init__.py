@@ -18,7 +18,7 @@ from ._regions import Region
 from ._stats import Stats
 from ._version import __version__
 from .analysis.baseline import BaselineComparison, QuarantinedTest, compare_to_baseline, parse_quarantine
-from .analysis.branches import main_branch, pass_rate
+from .analysis.branches import MAIN, Main, main_branch, pass_rate
 from .analysis.causes import FailureGroup, group_failures
 from .analysis.comparison import Comparison, compare
 from .analysis.history import ConflictingTest, FlakyTest, SlowTest, conflicting_tests, flaky_tests, slowest_tests
@@ -68,6 +68,7 @@ from .store import SessionStore
 from .watch import Watch
 
 __all__ = [
+    "MAIN",
     "AuthenticationError",
     "BadRequestError",
     "BaselineComparison",
@@ -90,6 +91,7 @@ __all__ = [
     "ForbiddenError",
     "Harvest",
     "HarvestError",
+    "Main",
     "Member",
     "NotFoundError",
     "QuarantinedTest",

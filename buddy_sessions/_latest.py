@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import aclosing
 
 from ._paging.paginator import SessionPaginator
-from .analysis.branches import main_branch
+from .analysis.branches import MAIN, Main, main_branch
 from .models import Session, has_revision
 
 _MAX_SESSIONS = 1000
@@ -14,16 +14,16 @@ _MAX_SESSIONS = 1000
 
 
 async def find_latest(
-    sessions: Callable[..., SessionPaginator], *, branch: str | None, revision: str | None
+    sessions: Callable[..., SessionPaginator], *, branch: str | Main | None, revision: str | None
 ) -> Session | None:
     """Return the newest session that is SUCCESSFUL or ERROR. The arguments are those of `BuddyClient.latest`."""
-    if branch is None and revision is None:
+    if branch is MAIN and revision is None:
         newest = await sessions(max_sessions=100).collect()
         branch = main_branch(newest)
         found = next((each for each in newest if each.has_verdict and branch in {None, each.branch}), None)
         if found is not None or len(newest) < 100:
             return found
-    elif branch == "*":
+    elif branch is MAIN:
         branch = None
     async with aclosing(aiter(sessions(branch=branch, max_sessions=_MAX_SESSIONS))) as reading:
         async for session in reading:

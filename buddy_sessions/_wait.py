@@ -41,8 +41,7 @@ class WaitScope:
 
     def __attrs_post_init__(self) -> None:
         validate_revision(self.revision)
-        if self.branch != "*":
-            validate_branch(self.branch)
+        validate_branch(self.branch)
         if self.execution_id is not None:
             validate_name("execution_id", self.execution_id)
         if self.after is not None:
@@ -77,9 +76,8 @@ class _Search:
         self.failure: BuddyError | None = None
         self._is_first = True  # no poll has succeeded
         self._scope = scope
-        branch = None if scope.branch == "*" else scope.branch
         self._api = api
-        self._spec = ReadSpec(branch=branch, after=scope.after or 0, read_ahead=1)
+        self._spec = ReadSpec(branch=scope.branch, after=scope.after or 0, read_ahead=1)
         self._digest = b""  # of page 1, if the last poll needed no other page
         self._listed: set[str] = set()  # the ids of the sessions that it has read
 

@@ -41,6 +41,7 @@ from ._validate import (
     validate_suite,
 )
 from ._wait import WaitScope, wait_for_sessions
+from .analysis.branches import MAIN, Main, validate_judged_branch
 from .harvest import Harvest, OnFailure
 from .models import (
     Cursor,
@@ -243,14 +244,14 @@ class BuddyClient:
         return (await self.api.session(key, self._parse_session(key, session))).result()
 
     async def latest(
-        self, suite: SuiteRef, *, branch: str | None = None, revision: str | None = None
+        self, suite: SuiteRef, *, branch: str | Main | None = MAIN, revision: str | None = None
     ) -> Session | None:
         """Return the newest session that is SUCCESSFUL or ERROR; None if the last 1,000 have none. Usually one request.
 
         Args:
             suite: The suite, as in `sessions`.
-            branch: Only sessions of this branch (default: the main branch, as `main_branch` determines it from the
-                newest 100 sessions; with a `revision`, all sessions); `"*"` for all sessions.
+            branch: Only sessions of this branch; None for all sessions (default: the main branch; with a `revision`,
+                all sessions).
             revision: Only sessions of this commit: 7 or more digits of its hash.
 
         Raises:
@@ -262,8 +263,7 @@ class BuddyClient:
             >>> is_red = session is not None and session.is_failing
         """
         read = partial(self.sessions, self._parse_suite(suite), read_ahead=1)
-        branch = branch if branch == "*" else validate_branch(branch)
-        return await find_latest(read, branch=branch, revision=validate_revision(revision))
+        return await find_latest(read, branch=validate_judged_branch(branch), revision=validate_revision(revision))
 
     async def wait(
         self,
@@ -287,7 +287,7 @@ class BuddyClient:
         Args:
             suite: The suite, as in `sessions`.
             revision: Only sessions of this commit: 7 or more digits of its hash.
-            branch: Only sessions of this branch; `"*"` for all sessions.
+            branch: Only sessions of this branch.
             execution_id: Only sessions of this execution of a Buddy pipeline.
             after: Only sessions with a higher `relative_id`, to wait for a later session of the same commit.
             count: The minimum number of sessions to wait for, such as one for each job of a matrix.
@@ -453,7 +453,7 @@ class BuddyClient:
         self,
         suites: Iterable[SuiteRef],
         *,
-        branch: str | None = None,
+        branch: str | Main | None = MAIN,
         interval: float = 60.0,
         on_failure: OnFirstFailure = "raise",
     ) -> StatusWatch:
@@ -461,13 +461,16 @@ class BuddyClient:
 
         Args:
             suites: The suites. A suite that is listed twice is watched once.
-            branch: The branch whose status is reported (default: the main branch of each suite, as `main_branch`
-                determines it once from the newest 100 sessions); `"*"` for all sessions.
+            branch: The branch whose status is reported; None for that of all sessions (default: the main branch of
+                each suite, as `main_branch` determines it once from the newest 100 sessions).
             interval: Seconds between two polls of a suite, with a jitter of 10 %.
             on_failure: As in `watch`.
 
         Raises:
             ConfigError: An argument is invalid. Raised here, before any I/O.
         """
-        statuses, read = Statuses(self.failures, branch=branch), None if branch == "*" else branch
+        statuses, read = (
+            Statuses(self.failures, branch=validate_judged_branch(branch)),
+            None if branch is MAIN else branch,
+        )
         return StatusWatch(self.api, suites, statuses, branch=read, interval=interval, on_failure=on_failure)

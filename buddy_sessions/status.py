@@ -10,7 +10,7 @@ from typing import TypeAlias
 from attrs import frozen
 
 from ._changes import Change, numbers_restart
-from .analysis.branches import main_branch
+from .analysis.branches import MAIN, Main, main_branch
 from .errors import BuddyError, NotFoundError
 from .models import Session, SuiteKey, TestCase, TestRun
 from .watch import Report, Reporter, SuiteWatch
@@ -86,11 +86,10 @@ ReadFailing: TypeAlias = Callable[[SuiteKey, Session], Awaitable[list[TestCase]]
 class Statuses(Reporter[StatusChange]):
     """Reports the changes of the status of each suite, and keeps the session that decides it.
 
-    `branch` is that of the status: None for the main branch of each suite, "*" for all. It saves nothing, unless a
-    subclass does.
+    `branch` is that of the status; None for all sessions. It saves nothing, unless a subclass does.
     """
 
-    def __init__(self, read_failing: ReadFailing, *, branch: str | None) -> None:
+    def __init__(self, read_failing: ReadFailing, *, branch: str | Main | None) -> None:
         self._read_failing = read_failing
         self._branch = branch
         self._main_branches: dict[SuiteKey, str | None] = {}  # None: all sessions count
@@ -140,7 +139,7 @@ class Statuses(Reporter[StatusChange]):
 
     def _choose_branch(self, suite: SuiteKey, sessions: Sequence[Session]) -> None:
         """Determine the main branch, once. That of a saved status remains, unless `main` or `master` replaces it."""
-        if self._branch is not None or suite in self._main_branches or not sessions:
+        if self._branch is not MAIN or suite in self._main_branches or not sessions:
             return
         branch = main_branch(sessions)
         run = self._latest.get(suite)
@@ -153,7 +152,8 @@ class Statuses(Reporter[StatusChange]):
 
     def _decides(self, suite: SuiteKey, session: Session) -> bool:
         """Return whether the status of a suite can follow from a session."""
-        return session.has_verdict and self._main_branches.get(suite) in {None, session.branch}
+        branch = self._main_branches.get(suite) if self._branch is MAIN else self._branch
+        return session.has_verdict and branch in {None, session.branch}
 
     async def _next_run(
         self, suite: SuiteKey, before: TestRun | None, session: Session

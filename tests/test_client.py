@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from buddy_sessions import (
+    MAIN,
     BuddyClient,
     ConfigError,
     Cursor,
@@ -215,7 +216,8 @@ class TestLatest:
             ({}, 3),
             ({"branch": "main"}, 3),
             ({"branch": "fix"}, 4),
-            ({"branch": "*"}, 5),
+            ({"branch": MAIN}, 3),
+            ({"branch": None}, 5),
             ({"branch": "other"}, None),
             ({"revision": SHA}, 4),
             ({"revision": SHA[:7].upper()}, 4),
@@ -258,7 +260,9 @@ class TestLatest:
             session = await buddy.latest(suite.key, **options)
             assert ((session and session.relative_id), len(fake.requests)) == (number, requests)
 
-    @pytest.mark.parametrize("argument", [{"branch": ""}, {"revision": "abc123"}, {"revision": "main-2026"}], ids=str)
+    @pytest.mark.parametrize(
+        "argument", [{"branch": ""}, {"branch": "*"}, {"revision": "abc123"}, {"revision": "main-2026"}], ids=str
+    )
     async def test_invalid_arguments(self, argument: dict[str, Any]) -> None:
         with pytest.raises(ConfigError, match=next(iter(argument))):
             await BuddyClient("token").latest("a/b/c", **argument)

@@ -15,6 +15,7 @@ import pytest
 from aiohttp import web
 
 from buddy_sessions import (
+    MAIN,
     BuddyClient,
     ConfigError,
     SessionStore,
@@ -304,7 +305,7 @@ class TestStart:
         green(suite, branch="fix")
         red(suite, "d", ref_type="TAG", ref_name="v1")
         main, fix, newest = (CURRENT, 2, "b", ""), (CURRENT, 3, "", ""), (CURRENT, 4, "d", "")
-        expected = {None: [main], "master": [main], "fix": [fix], "*": [newest], "other": []}
+        expected = {MAIN: [main], "master": [main], "fix": [fix], None: [newest], "other": []}
         for branch, events in expected.items():
             async with checking(buddy, suite, restarted, branch=branch) as settled:
                 assert await settled() == events
@@ -348,7 +349,9 @@ class TestStart:
                 suite.create("fix", "ERROR")
             assert await settled() == []
 
-    @pytest.mark.parametrize("argument", [{"branch": ""}, {"interval": 0}, {"on_failure": "collect"}], ids=str)
+    @pytest.mark.parametrize(
+        "argument", [{"branch": ""}, {"branch": "*"}, {"interval": 0}, {"on_failure": "collect"}], ids=str
+    )
     def test_invalid_arguments(self, argument: dict[str, Any]) -> None:
         with pytest.raises(ConfigError, match=next(iter(argument))):
             BuddyClient("token").watch_status(["a/b/c"], **argument)

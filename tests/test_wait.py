@@ -108,7 +108,7 @@ AWAITED: dict[str, tuple[Steps, dict[str, Any], list[int], float]] = {
         [1],
         25,
     ),
-    "newest session of all": ([(0, create(2, status="SUCCESSFUL"))], {"branch": "*"}, [2], 0),
+    "newest session of all": ([(0, create(2, status="SUCCESSFUL"))], {"after": 0}, [2], 0),
     "pipeline execution": (
         [(0, create(status="ERROR", execution_id="5efd")), (0, create(execution_id="5efe"))],
         {"execution_id": "5efd"},
@@ -233,7 +233,7 @@ async def test_few_requests(fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuit
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"count": 2}, {"revision": "abc"}, {"branch": ""}, {"execution_id": ""}, {"after": -1}]
+    [{}, {"count": 2}, {"revision": "abc"}, {"branch": ""}, {"branch": "*"}, {"execution_id": ""}, {"after": -1}]
     + [{"after": 1, name: 0} for name in ("count", "interval", "timeout", "appear_timeout")],
     ids=str,
 )

@@ -6,14 +6,36 @@ import heapq
 import re
 from collections import Counter
 from collections.abc import Iterable
+from enum import Enum
+from typing import Final
 
+from .._validate import validate_branch
 from ..models import Session, SessionStatus
 
-_NEWEST = 100
+NEWEST = 100
+"""The number of newest sessions that say which branch is the main one."""
 _MAIN_NAMES = ("main", "master")
 _LEAST_SHARE = 10  # percent of the newest sessions: fewer ones do not make a branch the main one
 _NO_BRANCH = re.compile(r"\d+/merge|gh-readonly-queue/.*|HEAD")
 """What reporters upload as a branch: a pull request and a merge queue of GitHub, a commit that was checked out."""
+
+
+class Main(Enum):
+    """The type of `MAIN`."""
+
+    MAIN = "the main branch"
+
+    def __repr__(self) -> str:
+        return "MAIN"
+
+
+MAIN: Final = Main.MAIN
+"""The main branch of each suite, as `main_branch` determines it from the newest 100 sessions."""
+
+
+def validate_judged_branch(branch: str | Main | None) -> str | Main | None:
+    """Return the branch of a verdict: a name, MAIN, or None for all sessions."""
+    return branch if isinstance(branch, Main) else validate_branch(branch)
 
 
 def main_branch(sessions: Iterable[Session]) -> str | None:
@@ -42,7 +64,7 @@ def main_branch(sessions: Iterable[Session]) -> str | None:
         >>> pass_rate(session for session in sessions if session.branch == "main")
         0.5
     """
-    newest = heapq.nlargest(_NEWEST, sessions, key=lambda session: session.relative_id)
+    newest = heapq.nlargest(NEWEST, sessions, key=lambda session: session.relative_id)
     counts = Counter(each.branch for each in newest if each.branch and not _NO_BRANCH.fullmatch(each.branch))
     for name in _MAIN_NAMES:
         if name in counts:

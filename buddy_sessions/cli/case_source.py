@@ -1,7 +1,4 @@
-"""Where the sessions of any suite and their test cases are read from: the API, or a database without a request.
-
-A `branch` is the name of a branch, or "*" for all sessions.
-"""
+"""Where the sessions of any suite and their test cases are read from: the API, or a database without a request."""
 
 from __future__ import annotations
 
@@ -10,7 +7,17 @@ from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import TypeAlias
 
-from buddy_sessions import BuddyClient, ConfigError, NotFoundError, Session, SessionStore, Suite, TestCase, TestRun
+from buddy_sessions import (
+    BuddyClient,
+    ConfigError,
+    Main,
+    NotFoundError,
+    Session,
+    SessionStore,
+    Suite,
+    TestCase,
+    TestRun,
+)
 from buddy_sessions.models import CaseScope, SuiteKey
 
 from .files import find_database
@@ -45,9 +52,9 @@ class ApiCases:
         check_host(self._buddy, text)
         return await find_suite(self._buddy, target)
 
-    async def pages(self, suite: SuiteKey, *, branch: str = "*") -> AsyncGenerator[Sequence[Session], None]:
+    async def pages(self, suite: SuiteKey, *, branch: str | None = None) -> AsyncGenerator[Sequence[Session], None]:
         """Yield the sessions in lists, newest first: one request for each 100."""
-        paginator = self._buddy.sessions(suite, branch=None if branch == "*" else branch, read_ahead=1)
+        paginator = self._buddy.sessions(suite, branch=branch, read_ahead=1)
         try:
             async with aclosing(paginator.pages()) as pages:
                 async for page in pages:
@@ -112,9 +119,9 @@ class SavedCases:
         select_suites(suites, [target], self._path)
         return choose_suite(target, suites)
 
-    async def pages(self, suite: SuiteKey, *, branch: str = "*") -> AsyncGenerator[Sequence[Session], None]:
+    async def pages(self, suite: SuiteKey, *, branch: str | None = None) -> AsyncGenerator[Sequence[Session], None]:
         """Yield the saved sessions in lists, newest first."""
-        async for page in self._store.pages(suite, branch=None if branch == "*" else branch):
+        async for page in self._store.pages(suite, branch=branch):
             yield page
 
     async def session(self, suite: SuiteKey, name: int | str) -> Session | None:
@@ -138,14 +145,14 @@ class SavedCases:
         """Return all test cases of a session. Raises ConfigError if they were not saved."""
         return await self._cases(suite, session, "all")
 
-    async def full_runs(self, suite: SuiteKey, *, branch: str | None, last: int) -> list[TestRun]:
+    async def full_runs(self, suite: SuiteKey, *, branch: str | Main | None, last: int) -> list[TestRun]:
         """Return the newest sessions of which all test cases were saved, oldest first."""
         return await self._store.runs(suite, cases="all", branch=branch, last=last)
 
     async def _cases(self, suite: SuiteKey, session: Session, scope: CaseScope) -> list[TestCase]:
         if session.is_finished and not session.has_verdict:  # it is no run
             return [case for case in await self._store.cases(suite, session) if scope == "all" or case.is_failing]
-        for run in await self._store.runs(suite, cases=scope, branch="*", up_to=session.relative_id, last=1):
+        for run in await self._store.runs(suite, cases=scope, branch=None, up_to=session.relative_id, last=1):
             if run.session.id == session.id:
                 return list(run.cases)
         when = "" if session.is_finished else "when it has finished, "

@@ -76,7 +76,8 @@ class Cause:
 class Baseline:
     """The sessions of a branch that a judgement compares with, newest first, and the quarantine."""
 
-    branch: str
+    branch: str | None
+    """None for all sessions."""
     sessions: Sequence[Session]
     expired: Sequence[QuarantinedTest] = ()
     unused: Sequence[QuarantinedTest] = ()
@@ -133,7 +134,7 @@ def can_be_baseline(session: Session, judged: Sequence[Session]) -> bool:
 
 def compare_with_baseline(
     judgement: Judgement,
-    branch: str,
+    branch: str | None,
     runs: Sequence[TestRun],
     quarantine: Sequence[QuarantinedTest] = (),
     *,
@@ -141,10 +142,9 @@ def compare_with_baseline(
 ) -> Judgement:
     """Return the verdict that excuses failures which are known from the runs of a branch, or in quarantine.
 
-    `branch` is "*" for all. The runs are newest first, with only their failing test cases. `earlier` are the runs
-    before them: they only show since when a test is failing.
+    `branch` is None for all sessions. The runs are newest first, with only their failing test cases. `earlier` are the
+    runs before them: they only show since when a test is failing.
     """
-    branch = "all branches" if branch == "*" else branch
     cases, failing = [run.cases for run in reversed(runs)], [test.case for test in judgement.tests]
     found = compare_to_baseline(cases, failing, quarantine=quarantine)
     novelties = {case.key: novelty for novelty in NOVELTIES for case in getattr(found, novelty)}
@@ -154,7 +154,7 @@ def compare_with_baseline(
     def compare(test: FailingTest) -> FailingTest:
         key, novelty = test.case.key, novelties[test.case.key]
         failed_in, streak = found.failed_in[key], None
-        excuse = f"{novelty}: failed in {failed_in} of the last {len(runs)} on {branch}"
+        excuse = f"{novelty}: failed in {failed_in} of the last {len(runs)} on {branch or 'all branches'}"
         if novelty == "new":
             excuse = ""
         elif novelty == "known":

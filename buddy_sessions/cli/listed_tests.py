@@ -38,7 +38,7 @@ class TestList:
     """Tests found in `sessions` of a branch, oldest first. `titles` name the cells of a test, `fields` its values."""
 
     command: str
-    branch: str
+    branch: str | None
     sessions: Sequence[Session]
     summary: str
     titles: Sequence[str]
@@ -59,7 +59,7 @@ async def print_tests(
     async with open_cases(target, key, db=options.db, connection=access.connection, messages=messages) as source:
         suite, found = source.suite, await find(source)
     tests = found.tests[: options.limit_for(output_format)]
-    title = one_line(f"{suite}, {'all branches' if found.branch == '*' else f'branch {found.branch}'}")
+    title = one_line(f"{suite}, {f'branch {found.branch}' if found.branch else 'all branches'}")
     if output_format == "markdown":
         entries = [Entry(test.key, test.remark) for test in tests]
         section = Section(f"{found.command.capitalize()} tests", entries)

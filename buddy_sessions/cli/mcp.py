@@ -16,10 +16,12 @@ from mcp_types import ToolAnnotations
 from pydantic import BeforeValidator, Field
 
 from buddy_sessions import (
+    MAIN,
     AuthenticationError,
     BuddyError,
     ConfigError,
     ForbiddenError,
+    Main,
     NotFoundError,
     RateLimitError,
     Session,
@@ -50,6 +52,7 @@ from .formats.case_tables import count_sessions
 from .formats.formatting import format_count, format_test_time
 from .judgement import BASELINE, can_be_baseline, compare_with_baseline, find_causes, judge
 from .keys import LATEST, KeyDefaults, describe_suite, parse_session, parse_session_of
+from .options import BranchOptions
 from .suite_reader import SuiteReader
 
 MAX_DETAILS = 200
@@ -83,7 +86,8 @@ def _to_text(value: object) -> str:
 
 _Text = BeforeValidator(_to_text)
 _Suite = Annotated[str, _Text, Field(description="WORKSPACE/PROJECT/SUITE_ID, or the URL of a suite or a session")]
-_Branch = Annotated[str, _Text, Field(description='A branch; "*" for all sessions (default: the main branch)')]
+_Branch = Annotated[str, _Text, Field(description="A branch (default: the main branch)")]
+_AllBranches = Annotated[bool, Field(description="Mix the sessions of all branches, tags and pull requests")]
 _Session = Annotated[str, _Text, Field(description='#383, an ID, a URL, the hash of a commit, or "latest"')]
 _Test = Annotated[str, _Text, Field(description="The name of a test as results show it, or a part of it")]
 _Last = Annotated[int, Field(ge=2, le=100, description="How many of the newest finished sessions to look at")]
@@ -122,35 +126,45 @@ class Tools:
         more = offset + len(shown) < len(suites)
         return render(f"{format_count(len(suites), 'suite')}.", [], rows, offset=offset, more=more)
 
-    async def list_sessions(self, suite: _Suite, branch: _Branch = "", offset: _Offset = 0) -> str:
+    async def list_sessions(
+        self, suite: _Suite, branch: _Branch = "", all_branches: _AllBranches = False, offset: _Offset = 0
+    ) -> str:
         """List the sessions of a branch, newest first: whether each is red, its commit, and by whom."""
         reader, _ = await self._open(suite)
-        name = await reader.choose_branch(branch or None)
+        name = await reader.choose_branch(_choose(branch, all_branches))
         sessions = await reader.read(branch=name, count=offset + _PAGE + 1)
         shown = sessions[offset : offset + _PAGE]
         verdicts = [session for session in sessions if session.has_verdict]
-        facts = [f"{streak_text(verdicts)}."] if verdicts and name != "*" else []
+        facts = [f"{streak_text(verdicts)}."] if verdicts and name is not None else []
         rows = [Row(f"- {session_text(session)}", "Sessions, newest first:") for session in shown]
         more = offset + len(shown) < len(sessions)
         return render(f"Sessions of {reader.suite}.", facts, rows, offset=offset, more=more)
 
     async def get_failures(
-        self, suite: _Suite, session: _Session = "", branch: _Branch = "", test: _Test = "", offset: _Offset = 0
+        self,
+        suite: _Suite,
+        *,
+        session: _Session = "",
+        branch: _Branch = "",
+        all_branches: _AllBranches = False,
+        test: _Test = "",
+        offset: _Offset = 0,
     ) -> str:
         """Explain the failing tests of a session: one line for each cause, which are new, flaky or failing since when.
 
         Without a session, it is the latest finished one of the branch. With a test: its complete message and trace.
         """
         reader, name = await self._open(suite, session)
-        if name and branch:
+        selected = _choose(branch, all_branches)
+        if name and selected is not MAIN:
             raise ConfigError("branch selects the latest session: leave it out, or do not name a session")
-        judged, *others = await reader.find(name or LATEST, branch=branch or None)
+        judged, *others = await reader.find(name or LATEST, branch=selected)
         cases = await reader.failing_cases(judged)
         cases[:MAX_DETAILS] = await reader.add_failures([(judged, case) for case in cases[:MAX_DETAILS]])
         past = await _read_past(reader, judged) if cases else []
         judgement = judge(reader.suite, [TestRun(judged, tuple(cases))])
         if past:
-            judgement = compare_with_baseline(judgement, cut(await reader.choose_branch(None)), past)
+            judgement = compare_with_baseline(judgement, await reader.choose_branch(MAIN), past)
         tests = judgement.tests
         title = f"{reader.suite} #{judged.relative_id}"
         if test:
@@ -172,7 +186,7 @@ class Tools:
             facts.append(f"Other sessions of this commit: {cut(same_commit)}.")
         if judgement.baseline is not None:
             count = format_count(len(past), "session")
-            facts.append(f"Compared with the {count} of {judgement.baseline.branch} before it.")
+            facts.append(f"Compared with the {count} of {cut(judgement.baseline.branch or 'all branches')} before it.")
             since = [f"#{each.relative_id} ({origin(each)})." for each in first_failing(tests)]
             facts += [line for line in since if line[:-1] not in facts[1]]
         if causes:
@@ -181,16 +195,24 @@ class Tools:
         rows = islice(failure_rows(causes), offset, None)
         return render(f"{title} {verdict_text(judged, tests, causes)}", facts, rows, offset=offset, hint=hint)
 
-    async def find_flaky_tests(self, suite: _Suite, branch: _Branch = "", last: _Last = 10, offset: _Offset = 0) -> str:
+    async def find_flaky_tests(
+        self,
+        suite: _Suite,
+        branch: _Branch = "",
+        all_branches: _AllBranches = False,
+        last: _Last = 10,
+        offset: _Offset = 0,
+    ) -> str:
         """Find tests whose status changed at least 3 times in the last sessions, or differs on the same commit.
 
         Reads all tests: one request for each 100 tests of each session.
         """
         reader, _ = await self._open(suite)
-        runs = await reader.runs(branch=branch or None, last=last)
+        name = await reader.choose_branch(_choose(branch, all_branches))
+        runs = await reader.runs(branch=name, last=last)
         sessions = [run.session for run in runs]
         flaky = flaky_tests([run.cases for run in runs], window=last)
-        facts = [f"Branch: {cut(await reader.choose_branch(branch or None))}"]
+        facts = [f"Branch: {cut(name or 'all branches')}"]
         rows = [
             Row(
                 f"- {test.changes:,} changes, failed in {test.failed} of {test.runs}: {name_of(test.key)}",
@@ -210,14 +232,22 @@ class Tools:
         return render(head, facts, rows[offset:], offset=offset, hint=hint)
 
     async def get_test_history(
-        self, suite: _Suite, test: _Test, branch: _Branch = "", last: _Last = 20, offset: _Offset = 0
+        self,
+        suite: _Suite,
+        *,
+        test: _Test,
+        branch: _Branch = "",
+        all_branches: _AllBranches = False,
+        last: _Last = 20,
+        offset: _Offset = 0,
     ) -> str:
         """Say in which of the last sessions a test failed, with their commits and authors."""
         reader, _ = await self._open(suite)
-        sessions = await reader.verdicts(branch=branch or None, last=last)
+        name = await reader.choose_branch(_choose(branch, all_branches))
+        sessions = await reader.verdicts(branch=name, last=last)
         runs = await reader.failing_runs(sessions[:last], skip_unsaved=True)
         key = find_test((case.key for run in runs for case in run.cases), test)
-        facts = [name_of(key), f"Branch: {cut(await reader.choose_branch(branch or None))}. Newest sessions first:"]
+        facts = [name_of(key), f"Branch: {cut(name or 'all branches')}. Newest sessions first:"]
         head = f"{reader.suite}: failures of one test in {format_count(len(runs), 'session')}."
         return render(head, facts, history_rows(runs, key)[offset:], offset=offset)
 
@@ -240,6 +270,11 @@ class Tools:
         head = f"{reader.suite} #{before.relative_id} → #{after.relative_id}: {count_changes(changes)}."
         hint = "For messages and causes, call get_failures."
         return render(head, facts, rows[offset:], offset=offset, hint=hint)
+
+
+def _choose(branch: str, all_branches: bool) -> str | Main | None:
+    """Return the branch that the arguments of a tool select."""
+    return BranchOptions(branch or None, all_branches).choose()
 
 
 async def _read_past(reader: SuiteReader, judged: Session) -> Sequence[TestRun]:

@@ -12,7 +12,7 @@ from cyclopts import Parameter, Token
 from cyclopts.types import NonNegativeInt, PositiveInt
 from cyclopts.validators import Number
 
-from buddy_sessions import BuddyClient, ConfigError
+from buddy_sessions import MAIN, BuddyClient, ConfigError, Main
 
 from .files import read_text
 from .formats.markdown import DEFAULT_MAX_BYTES, MIN_BYTES
@@ -57,7 +57,15 @@ Source: TypeAlias = Annotated[
         help="File with more keys, one per line; - for stdin. Blank lines and lines that begin with # are ignored.",
     ),
 ]
-Branch: TypeAlias = Annotated[str | None, Parameter(help="Only sessions of this branch.")]
+
+
+def _check_branch(_: Any, branch: str | None) -> None:
+    if branch == "*":
+        raise ConfigError("'*' is no branch: leave out --branch, or use --all-branches where it exists")
+
+
+BRANCH = Parameter(validator=_check_branch)
+Branch: TypeAlias = Annotated[str | None, BRANCH, Parameter(help="Only sessions of this branch.")]
 SavedFile: TypeAlias = Annotated[Path, Parameter(help="SQLite file, as written by sync.")]
 OUT = Parameter(
     name=("--out", "-o"),
@@ -146,16 +154,17 @@ class ReadOptions:
 class BranchOptions:
     """Which sessions a verdict is about."""
 
-    branch: str | None = None
+    branch: Annotated[str | None, BRANCH] = None
     """Branch to look at (default: the main branch: main or master, otherwise the one with most sessions)."""
     all_branches: Annotated[bool, Parameter(show_default=False)] = False
     """Mix the sessions of all branches, tags and pull requests."""
 
-    def choose(self) -> str | None:
-        """Return the name of the branch; None for the main branch; "*" for all sessions."""
+    def choose(self) -> str | Main | None:
+        """Return the branch: None for all sessions."""
+        _check_branch(None, self.branch)
         if self.branch is not None and self.all_branches:
             raise ConfigError("--branch and --all-branches exclude each other: leave out one of them")
-        return "*" if self.all_branches else self.branch
+        return None if self.all_branches else MAIN if self.branch is None else self.branch
 
 
 @Parameter(name="*")

@@ -1,7 +1,4 @@
-"""Reads the sessions of one suite with their test cases, from the API or a database.
-
-A `branch` is the name of a branch, None for the main branch, or "*" for all sessions.
-"""
+"""Reads the sessions of one suite with their test cases, from the API or a database."""
 
 from __future__ import annotations
 
@@ -9,7 +6,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
-from buddy_sessions import BuddyError, ConfigError, NotFoundError, Session, TestCase, TestRun, main_branch
+from buddy_sessions import (
+    MAIN,
+    BuddyError,
+    ConfigError,
+    Main,
+    NotFoundError,
+    Session,
+    TestCase,
+    TestRun,
+    main_branch,
+)
 from buddy_sessions._workers import map_concurrently
 from buddy_sessions.models import SuiteKey, has_revision
 
@@ -41,7 +48,7 @@ class SuiteReader:
         return self._source.requests
 
     async def read(
-        self, *, branch: str = "*", count: int, where: Callable[[Session], bool] = lambda _: True
+        self, *, branch: str | None = None, count: int, where: Callable[[Session], bool] = lambda _: True
     ) -> list[Session]:
         """Return the newest sessions for which `where` is true, newest first: `count` of them, or more."""
         found: list[Session] = []
@@ -58,12 +65,12 @@ class SuiteReader:
             self._newest = (await self.read(count=_NEWEST))[:_NEWEST]
         return self._newest
 
-    async def choose_branch(self, branch: str | None) -> str:
-        """Return the name of the branch, or "*" for all sessions. The main branch costs a read of the newest ones."""
-        return branch if branch is not None else main_branch(await self.newest()) or "*"
+    async def choose_branch(self, branch: str | Main | None) -> str | None:
+        """Return the name of the branch; None for all sessions. The main branch costs a read of the newest ones."""
+        return main_branch(await self.newest()) if branch is MAIN else branch
 
     async def verdicts(
-        self, *, branch: str | None = None, last: int = 1, where: Callable[[Session], bool] = lambda _: True
+        self, *, branch: str | Main | None = MAIN, last: int = 1, where: Callable[[Session], bool] = lambda _: True
     ) -> list[Session]:
         """Return the newest sessions of a branch that are SUCCESSFUL or ERROR, newest first.
 
@@ -72,18 +79,19 @@ class SuiteReader:
         name = await self.choose_branch(branch)
 
         def counts(session: Session) -> bool:
-            return session.has_verdict and name in {"*", session.branch} and where(session)
+            return session.has_verdict and name in {None, session.branch} and where(session)
 
         found = list(filter(counts, self._newest or ()))
         if len(found) < last and (self._newest is None or len(self._newest) == _NEWEST):
             found = await self.read(branch=name, count=last, where=counts)
         if found:
             return found
-        of_branch = "" if name == "*" else f" of branch {name!r}"
-        hint = suggest_branches(name, self.suite, await self.newest()) if of_branch else ""
-        raise NothingToJudgeError(hint) if hint else self._not_finished(of_branch)
+        if name is None:
+            raise self._not_finished("")
+        hint = suggest_branches(name, self.suite, await self.newest())
+        raise NothingToJudgeError(hint) if hint else self._not_finished(f" of branch {name!r}")
 
-    async def find(self, name: str, *, branch: str | None = None) -> list[Session]:
+    async def find(self, name: str, *, branch: str | Main | None = MAIN) -> list[Session]:
         """Return the session with a name (see `keys`), or all finished sessions of a commit, newest first.
 
         Args:
@@ -122,7 +130,7 @@ class SuiteReader:
             return is_same and other.relative_id < session.relative_id
 
         try:
-            return (await self.verdicts(branch=session.branch or "*", where=is_before))[0]
+            return (await self.verdicts(branch=session.branch, where=is_before))[0]
         except NothingToJudgeError as error:
             raise NothingToJudgeError(f"nothing to compare #{session.relative_id} with: {error}") from None
 
@@ -156,7 +164,7 @@ class SuiteReader:
         """
         return await self._runs(sessions, self.cases, skip_unsaved=True)
 
-    async def runs(self, *, branch: str | None, last: int) -> list[TestRun]:
+    async def runs(self, *, branch: str | Main | None, last: int) -> list[TestRun]:
         """Return at most `last` of the newest sessions with a verdict, with all their test cases, oldest first."""
         if isinstance(self._source, SavedCases):
             saved = await self._source.full_runs(self.suite, branch=branch, last=last)

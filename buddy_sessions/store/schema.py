@@ -184,7 +184,7 @@ SCHEMA = (
     )
     """,
     # Internal: what the watches of a kind (changes or status) and name have seen of a suite, as JSON. The branch "" is
-    # that of a watch without one; of statuses, "*" is all branches.
+    # all sessions, "*" is the main branch.
     """
     CREATE TABLE watches (
         kind TEXT NOT NULL, name TEXT NOT NULL, branch TEXT NOT NULL,

@@ -30,7 +30,7 @@ from .._validate import (
     validate_suite,
     validate_suites,
 )
-from ..analysis.branches import main_branch
+from ..analysis.branches import MAIN, NEWEST, Main, main_branch, validate_judged_branch
 from ..client import BuddyClient
 from ..harvest import Harvest, OnFailure
 from ..models import CaseScope, Session, Suite, SuiteKey, SuiteRef, TestCase, TestKey, TestRun, is_before
@@ -301,7 +301,7 @@ class SessionStore:
         suites: Iterable[SuiteRef],
         *,
         name: str = "default",
-        branch: str | None = None,
+        branch: str | Main | None = MAIN,
         interval: float = 60.0,
         on_failure: OnFirstFailure = "raise",
     ) -> StatusWatch:
@@ -315,9 +315,9 @@ class SessionStore:
         The client `buddy` reads the suites. The other arguments are those of `BuddyClient.watch_status`.
         """
         self._thread.check_writable()
-        state = WatchState(self._thread, "status", name, branch)
+        state = WatchState(self._thread, "status", name, validate_judged_branch(branch))
         statuses = StoreStatuses(state, buddy.failures, branch=branch)
-        read = None if branch == "*" else branch
+        read = None if branch is MAIN else branch
         options: dict[str, Any] = {"interval": interval, "on_failure": on_failure, "hold": state.hold}
         return StatusWatch(buddy.api, suites, statuses, branch=read, **options)
 
@@ -349,7 +349,7 @@ class SessionStore:
         suite: SuiteRef,
         *,
         cases: CaseScope = "all",
-        branch: str | None = None,
+        branch: str | Main | None = MAIN,
         up_to: int | None = None,
         last: int | None = None,
     ) -> list[TestRun]:
@@ -359,8 +359,8 @@ class SessionStore:
             suite: The suite.
             cases: "all" for the sessions of which all cases were saved; "failed" for only the failing cases, also of
                 sessions of which only these were saved.
-            branch: Only sessions of this branch (default: the main branch, as `main_branch` determines it from the
-                newest 100 sessions); `"*"` for all sessions.
+            branch: Only sessions of this branch; None for all sessions (default: the main branch, as `main_branch`
+                determines it from the newest 100 sessions).
             up_to: Only sessions with this `relative_id` or a lower one.
             last: The maximum number of sessions, the newest ones.
         """
@@ -370,7 +370,7 @@ class SessionStore:
         name = await self._choose_branch(key, branch)
         return await self._thread.run(load_runs, key, scope, branch=name, up_to=highest, last=number)
 
-    async def history(self, suite: SuiteRef, test: TestKey, *, branch: str | None = None) -> list[TestRun]:
+    async def history(self, suite: SuiteRef, test: TestKey, *, branch: str | Main | None = MAIN) -> list[TestRun]:
         """Return the sessions in which one test was saved, each with the cases of this test, newest first.
 
         `test` is the `key` of a case. The sessions are those of a branch, as in `runs`.
@@ -379,11 +379,11 @@ class SessionStore:
         name = await self._choose_branch(key, branch)
         return await self._thread.run(load_history, key, test, branch=name)
 
-    async def _choose_branch(self, suite: SuiteKey, branch: str | None) -> str | None:
-        """Return the main branch of a suite for None, and None, for all sessions, for "*"."""
-        if branch is None:
-            return main_branch(await self._thread.run(load_sessions, suite, limit=100))
-        return None if branch == "*" else validate_branch(branch)
+    async def _choose_branch(self, suite: SuiteKey, branch: str | Main | None) -> str | None:
+        """Return the name of the branch; None for all sessions."""
+        if branch is MAIN:
+            return main_branch(await self._thread.run(load_sessions, suite, limit=NEWEST))
+        return validate_branch(branch)
 
     async def suites(self) -> list[Suite]:
         """Return the suites that were synced, except deleted ones, sorted by their keys.

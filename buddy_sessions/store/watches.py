@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from .._changes import REMEMBERED_SESSIONS, Change
 from .._decoding.converter import case_from_dict, session_from_dict, to_dict
+from ..analysis.branches import MAIN, Main
 from ..errors import ConfigError
 from ..models import Session, SuiteKey, TestRun
 from ..status import ReadFailing, Statuses
@@ -23,16 +24,17 @@ _NAME = re.compile("[A-Za-z0-9._-]{1,100}")
 
 
 class WatchState:
-    """What the watches of one kind and name have seen of one branch, or of the branches that None stands for."""
+    """What the watches of one kind and name have seen of one branch, of the main branches, or of all sessions."""
 
     def __init__(
-        self, thread: DatabaseThread, kind: Literal["changes", "status"], name: str, branch: str | None
+        self, thread: DatabaseThread, kind: Literal["changes", "status"], name: str, branch: str | Main | None
     ) -> None:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise ConfigError(f"name must be letters, digits, '.', '_' or '-', because it names a file, not {name!r}")
         self._thread = thread
         self._lock = kind, name
-        self._key = kind, name, branch or ""  # not null: in SQL, null is not equal to null
+        # Git forbids "*" in a name. Not null for all sessions: in SQL, null is not equal to null.
+        self._key = kind, name, "*" if branch is MAIN else branch or ""
 
     def hold(self) -> AbstractAsyncContextManager[None]:
         """Refuse other watches of this kind and name until the block ends."""
@@ -72,7 +74,7 @@ class StoreChanges(Changes):
 class StoreStatuses(Statuses):
     """Saves the status that a watch has seen of each suite, and whether its event was acknowledged."""
 
-    def __init__(self, state: WatchState, read_failing: ReadFailing, *, branch: str | None) -> None:
+    def __init__(self, state: WatchState, read_failing: ReadFailing, *, branch: str | Main | None) -> None:
         super().__init__(read_failing, branch=branch)
         self._state = state
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import copy
+import pickle
 import re
 from collections.abc import Sequence
 
 import pytest
 
-from buddy_sessions import RefType, Session, SessionStatus, main_branch, pass_rate
+from buddy_sessions import MAIN, RefType, Session, SessionStatus, main_branch, pass_rate
 from helpers.recordings import RECORDINGS, sessions_of
 
 
@@ -88,3 +90,8 @@ def test_session_outside_a_repository() -> None:
 )
 def test_pass_rate(statuses: list[str], rate: float | None) -> None:
     assert pass_rate(iter(ended(statuses))) == rate
+
+
+def test_main_stays_itself() -> None:
+    assert pickle.loads(pickle.dumps(MAIN)) is copy.deepcopy(MAIN) is MAIN
+    assert repr(MAIN) == "MAIN"

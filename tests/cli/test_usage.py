@@ -49,6 +49,8 @@ CASES = {
         f"report {' '.join(DB)} --branch main --all-branches -o x.html",
         "exclude each other: leave",
     ),
+    "all branches as a name": (f"flaky {A} --branch '*'", "'*' is no branch: leave out --branch, or use --all-bran"),
+    "all branches as a name in list": (f"list {A} --branch '*'", "'*' is no branch: leave out --branch"),
     "empty branch": (f"flaky {A} --branch ''", "branch must be"),
     "one session and a branch": (f"list {URL}/a/first --branch main", "is the URL of one session: leave out"),
     "limit and all": (f"list {A} --limit 3 --all", "--limit"),

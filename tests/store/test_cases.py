@@ -21,6 +21,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from buddy_sessions import (
+    MAIN,
     BuddyClient,
     HarvestError,
     Session,
@@ -500,8 +501,8 @@ class TestReadingBack:
             ({}, [1, 3, 5]),
             ({"branch": "main", "last": 2}, [3, 5]),
             ({"branch": "fix"}, [2, 4]),
-            ({"branch": "*"}, [1, 2, 3, 4, 5, 7]),
-            ({"branch": "*", "last": 2}, [5, 7]),
+            ({"branch": None}, [1, 2, 3, 4, 5, 7]),
+            ({"branch": None, "last": 2}, [5, 7]),
             ({"up_to": 4, "last": 1}, [3]),
         ],
         ids=str,
@@ -545,7 +546,7 @@ class TestReadingBack:
         assert await db.store.history(KEY, TestKey(None, None, "unknown")) == []
         (run,) = await db.store.history(KEY, TestKey(*GROUP, "twice"))
         assert [case.id for case in run.cases] == ["1", "2"]
-        for branch, expected in ((None, history), ("main", history), ("*", history), ("fix", [])):
+        for branch, expected in ((MAIN, history), ("main", history), (None, history), ("fix", [])):
             assert await db.store.history(KEY, TestKey(*GROUP, "test 1"), branch=branch) == expected
         db.suite.delete(oldest(db))
         for _ in range(2):

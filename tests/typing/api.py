@@ -10,6 +10,7 @@ import aiohttp
 from yarl import URL
 
 from buddy_sessions import (
+    MAIN,
     BaselineComparison,
     BuddyClient,
     BuddyError,
@@ -132,7 +133,7 @@ async def watches(buddy: BuddyClient, suite: Suite) -> None:
 
 
 async def statuses(buddy: BuddyClient, suite: Suite) -> None:
-    async with buddy.watch_status([suite.key, "w/p/s"], branch="*", interval=60, on_failure="retry") as watch:
+    async with buddy.watch_status([suite.key, "w/p/s"], branch=None, interval=60, on_failure="retry") as watch:
         assert_type(watch, StatusWatch)
         async for change in watch:
             assert_type(change, StatusChange)
@@ -147,9 +148,9 @@ async def stores(buddy: BuddyClient, keys: list[SuiteKey]) -> None:
         assert_type(store.sync(buddy, keys, cases_branch="main", concurrency=2, on_failure="collect"), Harvest)
         assert_type(store.sync(buddy, ["w/p/s"], after={keys[0]: 7}), Harvest)
         assert_type(store.watch(buddy, keys, interval=60, branch="main"), Watch)
-        assert_type(store.watch_status(buddy, keys, interval=60, branch="*", on_failure="retry"), StatusWatch)
+        assert_type(store.watch_status(buddy, keys, interval=60, branch=MAIN, on_failure="retry"), StatusWatch)
         assert_type(await store.sessions(keys[0], branch="main"), list[Session])
-        assert_type(await store.runs(keys[0], branch="*", up_to=7, last=1), list[TestRun])
+        assert_type(await store.runs(keys[0], branch=None, up_to=7, last=1), list[TestRun])
         assert_type(await store.suites(), list[Suite])
         assert_type(await store.known_range("w/p/s"), tuple[int, int] | None)
 

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.types import PositiveInt
 
-from buddy_sessions import ConfigError, QuarantinedTest, Session, parse_quarantine
+from buddy_sessions import MAIN, ConfigError, QuarantinedTest, Session, parse_quarantine
 
 from ..errors import ExitCode, NothingToJudgeError
 from ..files import read_text
@@ -105,7 +105,7 @@ async def list_failures(
     """
     target, name = parse_session(access.defaults, key, session)
     branch = branches.choose()
-    if name not in {None, LATEST} and branch is not None:
+    if name not in {None, LATEST} and branch is not MAIN:
         raise ConfigError("--branch selects the latest session: leave it out, or do not name a session")
     output_format = choose_format(format, json=json)
     if group and output_format == "junit":

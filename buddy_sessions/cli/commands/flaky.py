@@ -10,7 +10,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.types import PositiveInt
 
-from buddy_sessions import ConfigError, ConflictingTest, FlakyTest, Session, conflicting_tests, flaky_tests
+from buddy_sessions import MAIN, ConfigError, ConflictingTest, FlakyTest, Main, Session, conflicting_tests, flaky_tests
 
 from ..formats.case_tables import count_sessions, recent_statuses
 from ..formats.formatting import format_count, one_line
@@ -51,7 +51,7 @@ async def list_flaky_tests(
     """
     branch = options.branches.choose()
     if same_commit:
-        if branch is not None:
+        if branch is not MAIN:
             raise ConfigError("--same-commit looks at all branches: leave out --branch and --all-branches")
         conflicting = partial(_find_conflicting, last=options.last or _LAST_SAME_COMMIT)
         await print_tests(key, conflicting, options, printing, access)
@@ -60,7 +60,7 @@ async def list_flaky_tests(
         await print_tests(key, flaky, options, printing, access)
 
 
-async def _find_flaky(source: SuiteReader, *, branch: str | None, last: int, changes: int) -> TestList:
+async def _find_flaky(source: SuiteReader, *, branch: str | Main | None, last: int, changes: int) -> TestList:
     name = await source.choose_branch(branch)
     runs = await source.runs(branch=name, last=last)
     sessions = [run.session for run in runs]
@@ -85,14 +85,14 @@ async def _find_flaky(source: SuiteReader, *, branch: str | None, last: int, cha
 
 async def _find_conflicting(source: SuiteReader, *, last: int) -> TestList:
     """Return the tests that passed and failed on the same commit. Only commits that were tested again are read."""
-    sessions = (await source.verdicts(branch="*", last=last))[:last][::-1]
+    sessions = (await source.verdicts(branch=None, last=last))[:last][::-1]
     runs = await source.full_runs(_tested_again(sessions))
     tests = list(map(_describe_conflict, conflicting_tests(runs)))
     commits = len({run.session.revision for run in runs})
     again = f"{format_count(len(runs), 'session')} of {format_count(commits, 'commit')} tested again"
     return TestList(
         "flaky",
-        "*",
+        None,
         sessions,
         f"{format_count(len(tests), 'test')} passed and failed on the same commit, in {count_sessions(sessions)}",
         titles=("COMMITS", "NEWEST", "FAILED"),

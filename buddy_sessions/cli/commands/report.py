@@ -60,7 +60,7 @@ async def report(
         async with SessionStore(db) as store:
             chosen = select_suites(await store.suites(), targets, db)
             suites = [await read_suite(store, each, scope) for each in chosen]
-            if branch and branch != "*" and suites and not any(each.latest for each in suites):
+            if isinstance(branch, str) and suites and not any(each.latest for each in suites):
                 messages.print_warning(suggest_branches(branch, chosen[0].key, await store.sessions(chosen[0].key)))
         with new.open("x", encoding="utf-8", newline="") as stream:
             stream.writelines(render_page(template, suites, scope, now))

@@ -6,7 +6,7 @@ from functools import partial
 
 from cyclopts.types import NonNegativeFloat
 
-from buddy_sessions import SlowTest, slowest_tests
+from buddy_sessions import Main, SlowTest, slowest_tests
 
 from ..formats.case_tables import count_sessions
 from ..formats.formatting import format_count, format_test_time
@@ -41,7 +41,9 @@ async def list_slowest_tests(
     await print_tests(key, slowest, options, printing, access)
 
 
-async def _find_slowest(source: SuiteReader, *, branch: str | None, last: int, threshold: float | None) -> TestList:
+async def _find_slowest(
+    source: SuiteReader, *, branch: str | Main | None, last: int, threshold: float | None
+) -> TestList:
     name = await source.choose_branch(branch)
     runs = await source.runs(branch=name, last=last)
     sessions = [run.session for run in runs]

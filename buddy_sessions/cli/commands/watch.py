@@ -16,6 +16,7 @@ from cyclopts.types import PositiveFloat
 from rich.text import Text
 
 from buddy_sessions import (
+    MAIN,
     Change,
     ConfigError,
     Session,
@@ -35,7 +36,7 @@ from ..formats.formatting import UNKNOWN, format_count, format_duration, one_lin
 from ..formats.tables import grid, number_text, status_text
 from ..formats.writers import make_writer
 from ..judgement import count_failing
-from ..options import Access, Keys, Printing, Source
+from ..options import Access, BranchOptions, Keys, Printing, Source
 from ..output import Output
 from ..suite_selection import SuiteSelection
 
@@ -48,7 +49,7 @@ async def watch_suites(
     *key: Keys,
     source: Source = None,
     interval: PositiveFloat = 60.0,
-    branch: str | None = None,
+    branches: BranchOptions = BranchOptions(),
     db: Path | None = None,
     name: str = "default",
     status: Annotated[bool, Parameter(show_default=False)] = False,
@@ -68,13 +69,12 @@ async def watch_suites(
 
     Args:
         interval: Seconds between two polls of a suite.
-        branch: Only sessions of this branch. With --status: the branch (default: the main branch of each suite).
         db: SQLite file for the state of the watch. The next watch with this file continues where this one stopped.
         name: Name of the watch in the file, for several bots with one file. Only one watch of a name can run.
         status: Print the current status of each suite, then when it turns red or green, or other tests fail. jsonl and
             csv list the tests in the fields "newly_failing" and "fixed".
     """
-    output_format = printing.choose()
+    output_format, branch = printing.choose(), branches.choose()
     path = resolve_file(db, source=source and source.name) if db is not None else None
     if path is None and name != "default":
         raise ConfigError("--name is the name of a saved state: add --db FILE, or leave it out")
@@ -87,12 +87,13 @@ async def watch_suites(
         if selection.failures:
             raise next(iter(selection.failures.values()))
         watch: Watch | StatusWatch
-        if store is None:
-            new_watch = buddy.watch_status if status else buddy.watch
-            watch = new_watch(suites, interval=interval, branch=branch)
+        if status and store is not None:
+            watch = store.watch_status(buddy, suites, name=name, interval=interval, branch=branch)
+        elif status:
+            watch = buddy.watch_status(suites, interval=interval, branch=branch)
         else:
-            continued = store.watch_status if status else store.watch
-            watch = continued(buddy, suites, name=name, interval=interval, branch=branch)
+            new_watch = buddy.watch if store is None else partial(store.watch, buddy, name=name)
+            watch = new_watch(suites, interval=interval, branch=None if branch is MAIN else branch)
         await stack.enter_async_context(watch)
         if messages.is_terminal:
             messages.print_note(f"watching {format_count(len(suites), 'suite')} every {interval:g} s, until Ctrl-C")

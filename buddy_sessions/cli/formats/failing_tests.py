@@ -104,7 +104,9 @@ def _remark(test: FailingTest) -> str:
 def _print_verdict(output: Output, judgement: Judgement) -> None:
     print_summary(output, _verdict(judgement))
     if (baseline := judgement.baseline) is not None:
-        output.print_line(f"compared with {one_line(baseline.branch)}: {count_sessions(baseline.sessions)}")
+        output.print_line(
+            f"compared with {one_line(baseline.branch or 'all branches')}: {count_sessions(baseline.sessions)}"
+        )
     print_crashed(output, judgement.crashed)
 
 

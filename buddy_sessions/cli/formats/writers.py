@@ -79,14 +79,14 @@ def session_case_row(suite: SuiteKey, session: Session, case: TestCase) -> dict[
     return {**suite_names(suite), "session_id": session.id, "relative_id": session.relative_id, **case_row(case)}
 
 
-def keyed_test_row(suite: SuiteKey, test: TestKey, branch: str, sessions: Sequence[Session]) -> dict[str, Any]:
-    """Return what names a test, and the sessions that were looked at: of a branch, or of all if it is "*"."""
+def keyed_test_row(suite: SuiteKey, test: TestKey, branch: str | None, sessions: Sequence[Session]) -> dict[str, Any]:
+    """Return what names a test, and the sessions that were looked at: of a branch, or of all."""
     return {
         **suite_names(suite),
         "test_group_name": test.group,
         "classname": test.classname,
         "name": test.name,
-        "branch": None if branch == "*" else branch,
+        "branch": branch,
         "oldest": sessions[0].relative_id,
         "newest": sessions[-1].relative_id,
     }

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from buddy_sessions import __version__
+from buddy_sessions import MAIN, __version__
 from buddy_sessions._extras import import_extra
 
 from ..formats.formatting import UNKNOWN, format_count, format_duration, one_line, web_url
@@ -40,6 +40,7 @@ def load_template() -> Any:
         percent=_percent,
         ref_text=ref_text,
         web_url=web_url,
+        MAIN=MAIN,
         MAX_OTHERS=MAX_OTHERS,
         NEWEST=NEWEST,
         RECENT=RECENT,

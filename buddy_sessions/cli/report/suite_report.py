@@ -12,6 +12,8 @@ from typing import Literal, NamedTuple
 from attrs import evolve
 
 from buddy_sessions import (
+    MAIN,
+    Main,
     Session,
     SessionStore,
     Suite,
@@ -68,11 +70,11 @@ class Figures(NamedTuple):
 class Scope(NamedTuple):
     """Which sessions a report is about.
 
-    `branch` is None for the main branch of each suite, "*" for all. What turned red or green at `new_since` or later
+    `branch` is None for all sessions. What turned red or green at `new_since` or later
     is new.
     """
 
-    branch: str | None
+    branch: str | Main | None
     new_since: datetime
 
 
@@ -154,14 +156,14 @@ async def _read_sessions(
     store: SessionStore, suite: SuiteKey, scope: Scope
 ) -> tuple[str | None, list[Session], list[Session], int]:
     """Return the branch, the newest sessions, those of the branch that have a verdict, and how many were read."""
-    branch = None if scope.branch == "*" else scope.branch
+    branch = None if scope.branch is MAIN else scope.branch
     newest: list[Session] = []
     verdicts: list[Session] = []
     read = 0
     async for page in store.pages(suite):
         if not read:
             newest = page[:NEWEST]
-            branch = main_branch(newest) if scope.branch is None else branch
+            branch = main_branch(newest) if scope.branch is MAIN else branch
         read += len(page)
         verdicts += [it for it in page if it.has_verdict and branch in {None, it.branch}]
         if len(verdicts) >= _MAX_VERDICTS:
@@ -183,7 +185,7 @@ def _find_causes(suite: SuiteKey, branch: str | None, latest: TestRun, past: Seq
     """Return why tests fail in a session. Past ones of the branch, newest first, show since when."""
     judgement = judge(suite, [latest])
     if past:
-        judgement = compare_with_baseline(judgement, branch or "*", past[:BASELINE], earlier=past[BASELINE:])
+        judgement = compare_with_baseline(judgement, branch, past[:BASELINE], earlier=past[BASELINE:])
     return [_shorten(cause) for cause in find_causes(judgement.tests)]
 
 

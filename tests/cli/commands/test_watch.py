@@ -145,6 +145,17 @@ class TestStatus:
         ]
 
 
+@pytest.mark.parametrize(("arguments", "expected"), [([], [1]), (["--all-branches"], [2])])
+def test_status_of_all_branches(
+    arguments: list[str], expected: list[int], call: Call, fake: FakeBuddy, suite: FakeSuite
+) -> None:
+    suite.create(branch="main", status="SUCCESSFUL")
+    suite.create(branch="dev", status="SUCCESSFUL")
+    run_events(fake)
+    code, out, _ = call("watch", A, "--status", *arguments, *OFTEN)
+    assert (code, [row["relative_id"] for row in rows(out)]) == (130, expected)
+
+
 def test_projects_files_and_branches(call: Call, fake: FakeBuddy, suite: FakeSuite, tmp_path: Path) -> None:
     other = fake.add_suite("acme", "other", "x")
     names = tmp_path / "names"
