@@ -29,8 +29,8 @@ from .commands.sync import sync_suites
 from .commands.wait import wait_for_sessions
 from .commands.watch import watch_suites
 from .errors import ExitCode, error_text, exit_code_of, notes_of
-from .formats.formatting import one_line
-from .output import Output
+from .render.console import Output
+from .render.text import one_line
 
 _COMMANDS: dict[str, Callable[..., object]] = {
     "list": list_sessions,

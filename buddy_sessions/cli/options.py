@@ -14,13 +14,13 @@ from cyclopts.validators import Number
 
 from buddy_sessions import MAIN, BuddyClient, ConfigError, Main
 
-from .files import read_text
-from .formats.markdown import DEFAULT_MAX_BYTES, MIN_BYTES
-from .formats.writers import choose_format
-from .keys import KeyDefaults, check_host
-from .output import Output
-from .suite_selection import KeyFile
-from .times import Since
+from .input.keys import KeyDefaults, check_host
+from .input.paths import read_text
+from .input.suite_selection import KeyFile
+from .input.times import Since
+from .render.console import Output
+from .render.markdown import DEFAULT_MAX_BYTES, MIN_BYTES
+from .render.rows import choose_format
 
 Key: TypeAlias = Annotated[
     str, Parameter(help="WORKSPACE/PROJECT/SUITE_ID, or the URL of a suite. With -w and -p, SUITE_ID is enough.")

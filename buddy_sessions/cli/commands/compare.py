@@ -12,17 +12,17 @@ from cyclopts import Parameter
 from buddy_sessions import Comparison, Session, SuiteKey, TestCase, compare
 
 from ..errors import ExitCode
-from ..formats.case_tables import name_text, outcome_text, print_sessions
-from ..formats.failing_tests import crash_facts, print_crashed
-from ..formats.formatting import format_test_time
-from ..formats.markdown import Entry, Page, Section, headline, places, suite_facts, write_markdown
-from ..formats.tables import grid
-from ..formats.writers import SESSION_CASE_COLUMNS, make_writer, session_case_row
+from ..input.session_names import LATEST, parse_session, parse_session_of
 from ..judgement import require_verdict
-from ..keys import LATEST, parse_session, parse_session_of
 from ..options import Access, Key, TestPrinting
-from ..output import Output
-from ..suite_reader import open_cases
+from ..reading.suite_reader import open_cases
+from ..render.case_tables import name_text, outcome_text, print_sessions
+from ..render.console import Output
+from ..render.failing_tests import crash_facts, print_crashed
+from ..render.markdown import Entry, Page, Section, headline, places, suite_facts, write_markdown
+from ..render.rows import SESSION_CASE_COLUMNS, make_writer, session_case_row
+from ..render.table import grid
+from ..render.text import format_test_time
 
 _COLUMNS = ("change", *SESSION_CASE_COLUMNS, "old_time")
 

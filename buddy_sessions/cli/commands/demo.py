@@ -9,10 +9,10 @@ from pathlib import Path
 from buddy_sessions import BuddyClient, SessionStore, SuiteKey
 from buddy_sessions.testing import FakeBuddy
 
-from ..formats.case_tables import case_table, print_sessions
-from ..formats.formatting import format_count
-from ..formats.tables import SuiteSummary
-from ..output import Output
+from ..render.case_tables import case_table, print_sessions
+from ..render.console import Output
+from ..render.table import SuiteSummary
+from ..render.text import format_count
 
 _NEW_SESSIONS = 0.25  # created per request, on average
 

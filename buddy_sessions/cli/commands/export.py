@@ -9,13 +9,13 @@ from buddy_sessions import SessionStore
 from buddy_sessions._export.rows import keyed_rows
 from buddy_sessions.models import is_before
 
-from ..files import find_database
-from ..formats.formatting import format_count
-from ..formats.writers import choose_file_format, open_output
-from ..keys import KeyDefaults, select_suites
+from ..input.keys import KeyDefaults, select_suites
+from ..input.paths import find_database
+from ..input.times import Since
 from ..options import OUT, Branch, Json, RowFormat, SavedFile, SavedKeys, Verbosity
-from ..suggestions import suggest_branches
-from ..times import Since
+from ..reading.suggestions import suggest_branches
+from ..render.rows import choose_file_format, open_output
+from ..render.text import format_count
 
 
 async def export_sessions(

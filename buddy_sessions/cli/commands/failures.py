@@ -14,9 +14,14 @@ from cyclopts.types import PositiveInt
 from buddy_sessions import MAIN, ConfigError, QuarantinedTest, Session, parse_quarantine
 
 from ..errors import ExitCode, NothingToJudgeError
-from ..files import read_text
-from ..formats.case_tables import print_hidden
-from ..formats.failing_tests import (
+from ..input.paths import read_text
+from ..input.session_names import LATEST, parse_session
+from ..judgement import BASELINE, Judgement, can_be_baseline, compare_with_baseline, judge, require_verdict
+from ..options import Access, BranchOptions, Json, MaxBytes
+from ..reading.suite_reader import SuiteReader, open_cases
+from ..render.case_tables import print_hidden
+from ..render.console import Output
+from ..render.failing_tests import (
     CAUSE_COLUMNS,
     cause_rows,
     failures_page,
@@ -24,15 +29,10 @@ from ..formats.failing_tests import (
     print_failing_tests,
     test_rows,
 )
-from ..formats.formatting import format_count
-from ..formats.junit import write_junit
-from ..formats.markdown import DEFAULT_MAX_BYTES, write_markdown
-from ..formats.writers import SESSION_CASE_COLUMNS, choose_format, make_writer
-from ..judgement import BASELINE, Judgement, can_be_baseline, compare_with_baseline, judge, require_verdict
-from ..keys import LATEST, parse_session
-from ..options import Access, BranchOptions, Json, MaxBytes
-from ..output import Output
-from ..suite_reader import SuiteReader, open_cases
+from ..render.junit import write_junit
+from ..render.markdown import DEFAULT_MAX_BYTES, write_markdown
+from ..render.rows import SESSION_CASE_COLUMNS, choose_format, make_writer
+from ..render.text import format_count
 
 _LIMITS = {"table": 50, "markdown": 200}
 """The default numbers of tests whose messages are read, with one request each. --group reads as many as markdown."""

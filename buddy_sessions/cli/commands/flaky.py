@@ -12,12 +12,12 @@ from cyclopts.types import PositiveInt
 
 from buddy_sessions import MAIN, ConfigError, ConflictingTest, FlakyTest, Main, Session, conflicting_tests, flaky_tests
 
-from ..formats.case_tables import count_sessions, recent_statuses
-from ..formats.formatting import format_count, one_line
-from ..formats.markdown import code
-from ..listed_tests import ListedTest, TestList, print_tests
 from ..options import DEFAULT_LAST, Access, Key, RunOptions, TestPrinting
-from ..suite_reader import SuiteReader
+from ..reading.suite_reader import SuiteReader
+from ..render.case_tables import count_sessions, recent_statuses
+from ..render.listed_tests import ListedTest, TestList, print_tests
+from ..render.markdown import code
+from ..render.text import format_count, one_line
 
 _LAST_SAME_COMMIT = 100  # sessions, because few commits are tested several times
 _SHORT_REVISION = 7  # digits

@@ -10,15 +10,15 @@ from typing import Annotated
 from buddy_sessions._export.rows import keyed_rows
 
 from ..errors import ExitCode
-from ..formats.forecast import Forecast
-from ..formats.formatting import format_count, one_line
-from ..formats.progress import HarvestProgress
-from ..formats.tables import SuiteSummary
-from ..formats.writers import choose_file_format, open_output
+from ..input.suite_selection import SuiteSelection
 from ..options import OUT, Access, Json, Keys, ReadOptions, RowFormat
-from ..output import Output
-from ..suggestions import check_branch
-from ..suite_selection import SuiteSelection
+from ..reading.suggestions import check_branch
+from ..render.console import Output
+from ..render.forecast import Forecast
+from ..render.progress import HarvestProgress
+from ..render.rows import choose_file_format, open_output
+from ..render.table import SuiteSummary
+from ..render.text import format_count, one_line
 
 
 async def harvest_suites(

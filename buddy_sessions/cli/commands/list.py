@@ -11,12 +11,13 @@ from cyclopts.types import NonNegativeInt, PositiveInt
 
 from buddy_sessions import ConfigError, SessionPaginator
 
-from ..formats.formatting import format_count, format_requests
-from ..formats.tables import RECENT_LEGEND, session_writer
-from ..keys import find_suite, parse_session
+from ..input.keys import find_suite
+from ..input.session_names import parse_session
+from ..input.times import Since
 from ..options import Access, Branch, Key, Printing
-from ..suggestions import check_branch
-from ..times import Since
+from ..reading.suggestions import check_branch
+from ..render.table import RECENT_LEGEND, session_writer
+from ..render.text import format_count, format_requests
 
 _TABLE_LIMIT = 50
 """The default number of rows of a table, which one request can return."""

@@ -9,10 +9,10 @@ from cyclopts import Parameter
 
 from buddy_sessions import SessionStore
 
-from ..files import find_database
-from ..formats.formatting import format_count
+from ..input.paths import find_database
+from ..input.times import Age, Duration
 from ..options import SavedFile, Verbosity
-from ..times import Age, Duration
+from ..render.text import format_count
 
 
 async def prune_database(

@@ -12,14 +12,14 @@ from cyclopts import Parameter
 from buddy_sessions import SessionStore
 from buddy_sessions._export.files import replace_file
 
-from ..files import explain_errors, find_database
-from ..formats.formatting import format_count
-from ..keys import KeyDefaults, select_suites
+from ..input.keys import KeyDefaults, select_suites
+from ..input.paths import explain_errors, find_database
+from ..input.times import Since
 from ..options import BranchOptions, SavedFile, Verbosity
-from ..report.page import load_template, render_page
-from ..report.suite_report import Scope, read_suite
-from ..suggestions import suggest_branches
-from ..times import Since
+from ..reading.suggestions import suggest_branches
+from ..reading.suite_report import Scope, read_suite
+from ..render.html import load_template, render_page
+from ..render.text import format_count
 
 _NEW = timedelta(hours=24)
 

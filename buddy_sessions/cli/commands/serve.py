@@ -14,7 +14,7 @@ from buddy_sessions import BuddyError, SuiteKey
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 
 from ..errors import describe_os_error
-from ..output import Output
+from ..render.console import Output
 
 _FAILURE_RATE = 0.3  # of live sessions: main turns red within a minute with one session a second
 

@@ -8,11 +8,11 @@ from cyclopts.types import NonNegativeFloat
 
 from buddy_sessions import Main, SlowTest, slowest_tests
 
-from ..formats.case_tables import count_sessions
-from ..formats.formatting import format_count, format_test_time
-from ..listed_tests import ListedTest, TestList, print_tests
 from ..options import DEFAULT_LAST, Access, Key, RunOptions, TestPrinting
-from ..suite_reader import SuiteReader
+from ..reading.suite_reader import SuiteReader
+from ..render.case_tables import count_sessions
+from ..render.listed_tests import ListedTest, TestList, print_tests
+from ..render.text import format_count, format_test_time
 
 
 async def list_slowest_tests(

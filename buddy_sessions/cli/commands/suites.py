@@ -11,14 +11,14 @@ from cyclopts import Parameter
 from buddy_sessions import AuthenticationError, BuddyError, Suite
 from buddy_sessions._workers import map_concurrently
 
-from ..case_source import ApiCases
 from ..errors import ExitCode, NothingToJudgeError, error_text
-from ..formats.tables import print_statuses, suite_table
-from ..formats.writers import SUITE_COLUMNS, make_writer, suite_row
 from ..judgement import Streak, newest_streak
 from ..options import Access, Printing
-from ..output import Output
-from ..suite_reader import SuiteReader
+from ..reading.case_source import ApiCases
+from ..reading.suite_reader import SuiteReader
+from ..render.console import Output
+from ..render.rows import SUITE_COLUMNS, make_writer, suite_row
+from ..render.table import print_statuses, suite_table
 
 _STATUS_COLUMNS = (
     "branch",

@@ -15,15 +15,15 @@ from buddy_sessions._export.files import resolve_file
 from buddy_sessions.models import CaseScope
 
 from ..errors import ExitCode
-from ..formats.forecast import Forecast
-from ..formats.formatting import format_count
-from ..formats.progress import HarvestProgress
-from ..formats.tables import SuiteSummary
+from ..input.suite_selection import SuiteSelection
+from ..input.times import Age, Duration
 from ..options import Access, Keys, ReadOptions
-from ..output import Output
-from ..suggestions import check_branch
-from ..suite_selection import SuiteSelection
-from ..times import Age, Duration
+from ..reading.suggestions import check_branch
+from ..render.console import Output
+from ..render.forecast import Forecast
+from ..render.progress import HarvestProgress
+from ..render.table import SuiteSummary
+from ..render.text import format_count
 
 
 async def sync_suites(

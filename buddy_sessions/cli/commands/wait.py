@@ -11,12 +11,12 @@ from cyclopts.types import NonNegativeInt, PositiveInt
 from buddy_sessions import ConfigError, WaitTimeoutError
 
 from ..errors import ExitCode, NothingToJudgeError
-from ..formats.formatting import format_duration
-from ..formats.tables import session_writer
-from ..keys import find_suite
+from ..input.keys import find_suite
+from ..input.times import Duration
 from ..options import Access, Branch, Key, Printing
-from ..suggestions import check_branch
-from ..times import Duration
+from ..reading.suggestions import check_branch
+from ..render.table import session_writer
+from ..render.text import format_duration
 
 _NO_DEFAULT = Parameter(show_default=False)  # it would be shown as 0:30:00
 

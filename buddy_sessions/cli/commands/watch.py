@@ -31,14 +31,14 @@ from buddy_sessions import (
 from buddy_sessions._export.files import resolve_file
 from buddy_sessions._export.rows import KEYED_SESSION_COLUMNS, case_row, keyed_rows
 
-from ..formats.case_tables import name_text, outcome_text
-from ..formats.formatting import UNKNOWN, format_count, format_duration, one_line
-from ..formats.tables import grid, number_text, status_text
-from ..formats.writers import make_writer
+from ..input.suite_selection import SuiteSelection
 from ..judgement import count_failing
 from ..options import Access, BranchOptions, Keys, Printing, Source
-from ..output import Output
-from ..suite_selection import SuiteSelection
+from ..render.case_tables import name_text, outcome_text
+from ..render.console import Output
+from ..render.rows import make_writer
+from ..render.table import grid, number_text, status_text
+from ..render.text import UNKNOWN, format_count, format_duration, one_line
 
 _STATUS_WIDTH = len("✔ running")
 _INDENT = " " * len("12:30:00")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from buddy_sessions.cli import run
-from buddy_sessions.cli.output import Output
+from buddy_sessions.cli.render.console import Output
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.command_line import (
     Call,

@@ -1,0 +1,1 @@
+"""What arguments name: suites, sessions, times, files."""

@@ -1,0 +1,95 @@
+"""The suites and projects that arguments name: by a key, a part of a key, or a URL."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, TypeAlias
+from urllib.parse import unquote, urlsplit
+
+from cyclopts import Parameter
+
+from buddy_sessions import BuddyClient, ConfigError, Suite, SuiteKey
+
+Target: TypeAlias = SuiteKey | tuple[str, str]
+"""A suite; or a workspace and a project, for all suites of the project."""
+
+_PROJECT_PATHS = (
+    ".*/workspaces/([^/]+)/projects/([^/]+)(?:/unit-tests(?:/suites)?)?/?",  # of the API, also on premises
+    "/([^/]+)/([^/]+)(?:/unit-tests)?/?",  # of the browser
+)
+
+
+@Parameter(name="*", group="Connection")
+@dataclass(frozen=True)
+class KeyDefaults:
+    """The names that complete a key without a workspace or a project."""
+
+    workspace: Annotated[str | None, Parameter(name=("--workspace", "-w"), env_var="BUDDY_WORKSPACE")] = None
+    """Workspace, for a key without one."""
+    project: Annotated[str | None, Parameter(name=("--project", "-p"), env_var="BUDDY_PROJECT")] = None
+    """Project, for a key without one."""
+
+    def parse_target(self, text: str) -> Target:
+        """Return the suite or the project that a key or a URL names; without a text, the project of the defaults."""
+        names = text.split("/")
+        if len(names) == 1 and self.workspace and self.project:
+            names = [self.workspace, self.project, *filter(None, names)]
+        if "://" not in text and len(names) == 2 and all(names):
+            return names[0], names[1]
+        try:
+            return _project_in_url(text) or SuiteKey.parse(text if "://" in text else "/".join(names))
+        except ValueError:
+            raise ConfigError(
+                f"neither a suite nor a project: {text!r}; write workspace/project/suite_id or workspace/project, or a "
+                "URL, or set -w and -p (BUDDY_WORKSPACE, BUDDY_PROJECT)"
+            ) from None
+
+
+def check_host(buddy: BuddyClient, text: str) -> None:
+    """Raise ConfigError if a URL is not of the Buddy that a client reads. Sends no request."""
+    if "://" in text:
+        scheme, host, *_ = urlsplit(text)
+        buddy.sessions(f"{scheme}://{host}/any/any/unit-tests/any")
+
+
+async def find_suite(buddy: BuddyClient, target: Target) -> SuiteKey:
+    """Return the suite. Raises ConfigError for a project, which names its suites: one request."""
+    return target if isinstance(target, SuiteKey) else choose_suite(target, await buddy.suites(*target))
+
+
+def choose_suite(target: Target, suites: Sequence[Suite]) -> SuiteKey:
+    """Return the suite. Raises ConfigError for a project, which names those of the suites that are in the project."""
+    if isinstance(target, SuiteKey):
+        return target
+    error = ConfigError(f"{'/'.join(target)} is a project: name one of its suites")
+    for suite in suites:
+        if suite.key[:2] == target:
+            error.add_note(describe_suite(suite))
+    raise error
+
+
+def describe_suite(suite: Suite) -> str:
+    """Return the key of a suite, and its name if it is known."""
+    return f"{suite.key} ({suite.name})" if suite.name else str(suite.key)
+
+
+def select_suites(stored: Sequence[Suite], targets: Iterable[Target], db: Path) -> list[Suite]:
+    """Return the suites of a database that are targets, or in a project that is one; all without targets."""
+    requested = set(targets)
+    known = {suite.key for suite in stored} | {suite.key[:2] for suite in stored}
+    missing = sorted(requested - known)
+    if missing:
+        names = ["/".join(target) for target in missing]
+        command = f"buddy-sessions sync {' '.join(names)} --db {db}"
+        raise ConfigError(f"{', '.join(names)} not found in {str(db)!r}: run {command}")
+    return [suite for suite in stored if not requested or not requested.isdisjoint((suite.key, suite.key[:2]))]
+
+
+def _project_in_url(text: str) -> tuple[str, str] | None:
+    """Return the names of a workspace and a project in a URL of the browser or the API; None if it has none."""
+    path = urlsplit(text).path if "://" in text else ""
+    match = next(filter(None, (re.fullmatch(pattern, path) for pattern in _PROJECT_PATHS)), None)
+    return None if match is None else (unquote(match[1]), unquote(match[2]))

@@ -1,0 +1,55 @@
+"""The sessions that arguments name: by a URL, `latest`, a relative_id, an ID, or the beginning of a commit's hash."""
+
+from __future__ import annotations
+
+import re
+
+from buddy_sessions import ConfigError, SuiteKey, parse_session_url
+from buddy_sessions.models import REVISION
+
+from .keys import KeyDefaults, Target
+
+LATEST = "latest"
+"""The name of the newest session that says whether a branch is good."""
+
+_RELATIVE_ID = re.compile("#([0-9]{1,18})|([0-9]{1,7})")
+_HASH_LENGTH = 40  # digits of a whole hash, which no ID has
+
+
+def parse_session(defaults: KeyDefaults, key: str, session: str | None = None) -> tuple[Target, str | None]:
+    """Return the suite of a key, and the name of a session; None if neither `key` nor `session` names one."""
+    target = defaults.parse_target(key)
+    is_session = "://" in key and isinstance(target, SuiteKey) and parse_session_url(key)[1] is not None
+    if session is None:
+        return target, key if is_session else None
+    if is_session:
+        raise ConfigError(f"two sessions: {key!r} is the URL of one, so leave out {session!r}")
+    return target, parse_session_of(target, session)
+
+
+def parse_session_of(suite: Target, text: str) -> str:
+    """Return the name of a session of a suite. Raises ConfigError for a URL of something else."""
+    try:
+        key, session = parse_session_url(text) if "://" in text else (suite, text)
+    except ValueError:
+        key, session = None, None
+    if session is None or key != suite:
+        raise ConfigError(
+            f"not a session of {'/'.join(suite)}: {text!r}; write its relative_id or ID, or paste its URL"
+        )
+    return text
+
+
+def possible_ids(name: str) -> list[int | str]:
+    """Return the `relative_id` (`#383`, or at most seven digits) and the ID that a name or a URL can be."""
+    if "://" in name:
+        return [parse_session_url(name)[1] or name]
+    match = _RELATIVE_ID.fullmatch(name)
+    relative_ids = [int(match[1] or match[2])] if match else []
+    is_id = not name.startswith("#") and not (is_revision(name) and len(name) >= _HASH_LENGTH)
+    return [*relative_ids, *([name] if is_id else [])]
+
+
+def is_revision(name: str) -> bool:
+    """Return whether a name can be the hash of a commit, or its beginning."""
+    return REVISION.fullmatch(name) is not None

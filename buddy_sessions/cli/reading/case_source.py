@@ -1,0 +1,179 @@
+"""Where the sessions of any suite and their test cases are read from: the API, or a database without a request."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import TypeAlias
+
+from buddy_sessions import (
+    BuddyClient,
+    ConfigError,
+    Main,
+    NotFoundError,
+    Session,
+    SessionStore,
+    Suite,
+    TestCase,
+    TestRun,
+)
+from buddy_sessions.models import CaseScope, SuiteKey
+
+from ..input.keys import KeyDefaults, Target, check_host, choose_suite, find_suite, select_suites
+from ..input.paths import find_database
+from ..judgement import count_failing
+from ..options import Connection
+from ..render.console import Output
+
+_MAX_KEPT = 50  # sessions whose failing test cases are kept
+
+
+class ApiCases:
+    """Reads from the API. The failing test cases of the last finished sessions are kept.
+
+    `requests` counts those for lists of sessions, and for all test cases of a session.
+    """
+
+    def __init__(self, buddy: BuddyClient) -> None:
+        self.concurrency = buddy.max_concurrency
+        self.requests = 0
+        self._buddy = buddy
+        self._kept: dict[tuple[SuiteKey, Session], list[TestCase]] = {}
+
+    async def list_suites(self, project: str, defaults: KeyDefaults) -> list[Suite]:
+        """Return the suites of a project (its key, its URL, or the URL of one of its suites): one request."""
+        target = defaults.parse_target(project)
+        check_host(self._buddy, project)
+        return await self._buddy.suites(*target[:2])
+
+    async def find(self, target: Target, text: str) -> SuiteKey:
+        """Return the suite that `text` names. Raises ConfigError for a project, which costs a request."""
+        check_host(self._buddy, text)
+        return await find_suite(self._buddy, target)
+
+    async def pages(self, suite: SuiteKey, *, branch: str | None = None) -> AsyncGenerator[Sequence[Session], None]:
+        """Yield the sessions in lists, newest first: one request for each 100."""
+        paginator = self._buddy.sessions(suite, branch=branch, read_ahead=1)
+        try:
+            async with aclosing(paginator.pages()) as pages:
+                async for page in pages:
+                    yield page.sessions
+        finally:
+            self.requests += paginator.stats.requests
+
+    async def session(self, suite: SuiteKey, name: int | str) -> Session | None:
+        """Return the session with this `relative_id` (usually two requests) or ID (one); None if there is none."""
+        try:
+            return await self._buddy.session(suite, name)
+        except NotFoundError:
+            return None
+
+    async def failing_cases(self, suite: SuiteKey, session: Session) -> list[TestCase]:
+        """Return the failing test cases, without their failures: usually two requests for a session that is not green.
+
+        The returned list itself is kept, with the failures that a caller adds to it.
+        """
+        cases = self._kept.pop((suite, session), None)
+        if cases is None:
+            may_fail = not session.has_verdict or session.is_failing or count_failing(session)
+            cases = await self._buddy.failures(suite, session) if may_fail else []
+        if session.is_finished:
+            self._kept[suite, session] = cases
+            if len(self._kept) > _MAX_KEPT:
+                del self._kept[next(iter(self._kept))]
+        return cases
+
+    async def add_failure(self, suite: SuiteKey, session: Session, case: TestCase) -> TestCase:
+        """Return a test case with its failure, as far as it is known: one request, unless it was read before."""
+        if case.has_details:
+            return case
+        return await self._buddy.api.with_details(suite, session.id, case)
+
+    async def cases(self, suite: SuiteKey, session: Session) -> list[TestCase]:
+        """Return all test cases of a session: one request for each 100 of them."""
+        paginator = self._buddy.cases(suite, session)
+        cases = await paginator.collect()
+        self.requests += paginator.stats.requests
+        return cases
+
+
+class SavedCases:
+    """Reads from the database `path`, which `store` has opened."""
+
+    concurrency = 1
+    requests = 0
+
+    def __init__(self, store: SessionStore, path: Path) -> None:
+        self._store = store
+        self._path = path
+
+    async def list_suites(self, project: str, defaults: KeyDefaults) -> list[Suite]:
+        """Return the saved suites of a project (see `ApiCases`); without one, all."""
+        targets = [defaults.parse_target(project)[:2]] if project else []
+        return select_suites(await self._store.suites(), targets, self._path)
+
+    async def find(self, target: Target, _text: str) -> SuiteKey:
+        """Return the suite. Raises ConfigError for a project, and for what was not saved."""
+        suites = await self._store.suites()
+        select_suites(suites, [target], self._path)
+        return choose_suite(target, suites)
+
+    async def pages(self, suite: SuiteKey, *, branch: str | None = None) -> AsyncGenerator[Sequence[Session], None]:
+        """Yield the saved sessions in lists, newest first."""
+        async for page in self._store.pages(suite, branch=branch):
+            yield page
+
+    async def session(self, suite: SuiteKey, name: int | str) -> Session | None:
+        """Return the saved session with this `relative_id` or ID; None if there is none."""
+        async with aclosing(self.pages(suite)) as pages:
+            async for page in pages:
+                for session in page:
+                    if name in (session.relative_id, session.id):
+                        return session
+        return None
+
+    async def failing_cases(self, suite: SuiteKey, session: Session) -> list[TestCase]:
+        """Return the failing test cases of a session. Raises ConfigError if they were not saved."""
+        return await self._cases(suite, session, "failed")
+
+    async def add_failure(self, _suite: SuiteKey, _session: Session, case: TestCase) -> TestCase:
+        """Return the test case as it was saved."""
+        return case
+
+    async def cases(self, suite: SuiteKey, session: Session) -> list[TestCase]:
+        """Return all test cases of a session. Raises ConfigError if they were not saved."""
+        return await self._cases(suite, session, "all")
+
+    async def full_runs(self, suite: SuiteKey, *, branch: str | Main | None, last: int) -> list[TestRun]:
+        """Return the newest sessions of which all test cases were saved, oldest first."""
+        return await self._store.runs(suite, cases="all", branch=branch, last=last)
+
+    async def _cases(self, suite: SuiteKey, session: Session, scope: CaseScope) -> list[TestCase]:
+        if session.is_finished and not session.has_verdict:  # it is no run
+            return [case for case in await self._store.cases(suite, session) if scope == "all" or case.is_failing]
+        for run in await self._store.runs(suite, cases=scope, branch=None, up_to=session.relative_id, last=1):
+            if run.session.id == session.id:
+                return list(run.cases)
+        when = "" if session.is_finished else "when it has finished, "
+        raise ConfigError(
+            f"the {'failing ' if scope == 'failed' else ''}test cases of session {session.id} are not in "
+            f"{str(self._path)!r}: {when}run buddy-sessions sync {suite} --db {self._path} --cases {scope}"
+        )
+
+
+CaseSource: TypeAlias = ApiCases | SavedCases
+"""Where sessions and their test cases are read from."""
+
+
+@asynccontextmanager
+async def open_source(
+    *, db: Path | None, connection: Connection, messages: Output, max_wait: float = 300.0
+) -> AsyncIterator[CaseSource]:
+    """Open the database `db`, or a client if it is None."""
+    if db is not None:
+        async with SessionStore(find_database(db)) as store:
+            yield SavedCases(store, db)
+    else:
+        async with connection.open_client(messages, keys=(), max_wait=max_wait) as buddy:
+            yield ApiCases(buddy)

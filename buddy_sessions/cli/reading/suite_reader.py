@@ -1,0 +1,248 @@
+"""Reads the sessions of one suite with their test cases, from the API or a database."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+
+from buddy_sessions import (
+    MAIN,
+    BuddyError,
+    ConfigError,
+    Main,
+    NotFoundError,
+    Session,
+    TestCase,
+    TestRun,
+    main_branch,
+)
+from buddy_sessions._workers import map_concurrently
+from buddy_sessions.models import SuiteKey, has_revision
+
+from ..errors import NothingToJudgeError
+from ..input.keys import Target
+from ..input.session_names import LATEST, is_revision, possible_ids
+from ..options import Connection
+from ..render.console import Output
+from ..render.text import format_count
+from .case_source import CaseSource, SavedCases, open_source
+from .suggestions import suggest_branches
+
+_NEWEST = 100  # sessions that say which branch is the main one
+_MAX_SEARCHED = 1000  # newest sessions that are searched for those of a commit
+_MAX_BELOW = 200  # of these, sessions below the last one that was found
+
+
+class SuiteReader:
+    """Reads one suite from a source. `show` gets the progress as text."""
+
+    def __init__(self, source: CaseSource, suite: SuiteKey, *, show: Callable[[str], None] = lambda _: None) -> None:
+        self.suite = suite
+        self._source = source
+        self._show = show
+        self._newest: list[Session] | None = None
+
+    @property
+    def requests(self) -> int:
+        """The number of requests for lists of sessions, and for all test cases of a session."""
+        return self._source.requests
+
+    async def read(
+        self, *, branch: str | None = None, count: int, where: Callable[[Session], bool] = lambda _: True
+    ) -> list[Session]:
+        """Return the newest sessions for which `where` is true, newest first: `count` of them, or more."""
+        found: list[Session] = []
+        async with aclosing(self._source.pages(self.suite, branch=branch)) as pages:
+            async for page in pages:
+                found += filter(where, page)
+                if len(found) >= count:
+                    break
+        return found
+
+    async def newest(self) -> list[Session]:
+        """Return the newest 100 sessions, newest first. They are read once."""
+        if self._newest is None:
+            self._newest = (await self.read(count=_NEWEST))[:_NEWEST]
+        return self._newest
+
+    async def choose_branch(self, branch: str | Main | None) -> str | None:
+        """Return the name of the branch; None for all sessions. The main branch costs a read of the newest ones."""
+        return main_branch(await self.newest()) if branch is MAIN else branch
+
+    async def verdicts(
+        self, *, branch: str | Main | None = MAIN, last: int = 1, where: Callable[[Session], bool] = lambda _: True
+    ) -> list[Session]:
+        """Return the newest sessions of a branch that are SUCCESSFUL or ERROR, newest first.
+
+        They are `last`, or more if the pages that were read have more. Raises NothingToJudgeError if there is none.
+        """
+        name = await self.choose_branch(branch)
+
+        def counts(session: Session) -> bool:
+            return session.has_verdict and name in {None, session.branch} and where(session)
+
+        found = list(filter(counts, self._newest or ()))
+        if len(found) < last and (self._newest is None or len(self._newest) == _NEWEST):
+            found = await self.read(branch=name, count=last, where=counts)
+        if found:
+            return found
+        if name is None:
+            raise self._not_finished("")
+        hint = suggest_branches(name, self.suite, await self.newest())
+        raise NothingToJudgeError(hint) if hint else self._not_finished(f" of branch {name!r}")
+
+    async def find(self, name: str, *, branch: str | Main | None = MAIN) -> list[Session]:
+        """Return the session with a name (see `keys`), or all finished sessions of a commit, newest first.
+
+        Args:
+            name: The name of a session, or of the sessions of a commit.
+            branch: The branch of the session that is named `latest`.
+
+        Raises:
+            NothingToJudgeError: There is none.
+            ConfigError: The name fits several sessions or commits.
+        """
+        if name == LATEST:
+            return (await self.verdicts(branch=branch))[:1]
+        matches = await self._matches(name)
+        if len(matches) > 1:
+            raise ConfigError(
+                f"{name!r} fits {' and '.join(matches)}: write # before a relative_id, more digits of the hash of a "
+                "commit, or paste the URL of the session"
+            )
+        for what, sessions in matches.items():
+            if sessions:
+                return sessions
+            raise self._not_finished(f" of {what}")
+        newest = await self.newest()
+        known = f"the newest is #{newest[0].relative_id}" if newest else "it has none yet"
+        raise NothingToJudgeError(f"no session {name} in {self.suite}: {known}")
+
+    async def session(self, name: str) -> Session:
+        """Return the newest of the sessions that `find` returns."""
+        return (await self.find(name))[0]
+
+    async def session_before(self, session: Session) -> Session:
+        """Return the previous session of the same branch, tag or pull request that passed or failed."""
+
+        def is_before(other: Session) -> bool:
+            is_same = (other.ref_type, other.ref_name) == (session.ref_type, session.ref_name)
+            return is_same and other.relative_id < session.relative_id
+
+        try:
+            return (await self.verdicts(branch=session.branch, where=is_before))[0]
+        except NothingToJudgeError as error:
+            raise NothingToJudgeError(f"nothing to compare #{session.relative_id} with: {error}") from None
+
+    async def failing_cases(self, session: Session) -> list[TestCase]:
+        """Return the failing test cases of a session, which may lack their failures."""
+        return await self._source.failing_cases(self.suite, session)
+
+    async def add_failures(self, tests: Sequence[tuple[Session, TestCase]]) -> list[TestCase]:
+        """Return failing test cases with their failures, as far as these are known."""
+
+        async def read(test: tuple[Session, TestCase]) -> TestCase:
+            return await self._source.add_failure(self.suite, *test)
+
+        return await map_concurrently(read, tests, limit=self._source.concurrency)
+
+    async def cases(self, session: Session) -> list[TestCase]:
+        """Return all test cases of a session."""
+        return await self._source.cases(self.suite, session)
+
+    async def failing_runs(self, sessions: Sequence[Session], *, skip_unsaved: bool = False) -> list[TestRun]:
+        """Return the sessions that were not deleted, with their failing test cases.
+
+        Raises NothingToJudgeError if all were, ConfigError if the cases of one were not saved (unless `skip_unsaved`).
+        """
+        return await self._runs(sessions, self.failing_cases, skip_unsaved=skip_unsaved)
+
+    async def full_runs(self, sessions: Sequence[Session]) -> list[TestRun]:
+        """Return the sessions with all their test cases, without those that were deleted or not saved.
+
+        Raises NothingToJudgeError or ConfigError if none is left.
+        """
+        return await self._runs(sessions, self.cases, skip_unsaved=True)
+
+    async def runs(self, *, branch: str | Main | None, last: int) -> list[TestRun]:
+        """Return at most `last` of the newest sessions with a verdict, with all their test cases, oldest first."""
+        if isinstance(self._source, SavedCases):
+            saved = await self._source.full_runs(self.suite, branch=branch, last=last)
+            if saved:
+                return saved
+        return await self.full_runs((await self.verdicts(branch=branch, last=last))[:last][::-1])
+
+    async def _runs(
+        self,
+        sessions: Sequence[Session],
+        read_cases: Callable[[Session], Awaitable[list[TestCase]]],
+        *,
+        skip_unsaved: bool,
+    ) -> list[TestRun]:
+        done = 0
+        failures: list[BuddyError] = []
+
+        async def read(session: Session) -> TestRun | None:
+            nonlocal done
+            run = None
+            try:
+                run = TestRun(session, tuple(await read_cases(session)))
+            except NotFoundError:
+                failures.append(
+                    NothingToJudgeError(f"the finished sessions of {self.suite} were deleted: try again later")
+                )
+            except ConfigError as error:  # not saved, or an ID that no URL can have
+                if not skip_unsaved:
+                    raise
+                failures.append(error)
+            done += 1
+            self._show(f"{done:,} of {format_count(len(sessions), 'session')}")
+            return run
+
+        found = await map_concurrently(read, sessions, limit=self._source.concurrency)
+        runs = [run for run in found if run is not None]
+        if failures and not runs:
+            raise failures[0]
+        return runs
+
+    async def _matches(self, name: str) -> dict[str, list[Session]]:
+        """Return what a name fits: a `relative_id`, an ID, and commits with their finished sessions, newest first."""
+        matches: dict[str, list[Session]] = {}
+        for each in possible_ids(name):
+            if (session := await self._source.session(self.suite, each)) is not None:
+                label = "session" if isinstance(each, int) else "the ID of session"
+                matches[f"{label} #{session.relative_id}"] = [session]
+        if is_revision(name):
+            for session in await self._read_revision(name):
+                of_commit = matches.setdefault(f"commit {session.revision}", [])
+                of_commit += [session] if session.is_finished else []
+        return matches
+
+    async def _read_revision(self, revision: str) -> list[Session]:
+        """Return the newest sessions of the commits whose hashes begin like this, finished or not."""
+        found: list[Session] = []
+        searched, end = 0, _MAX_SEARCHED
+        async with aclosing(self._source.pages(self.suite)) as pages:
+            async for page in pages:
+                for session in page:
+                    searched += 1
+                    if has_revision(session, revision):
+                        found.append(session)
+                        end = min(searched + _MAX_BELOW, _MAX_SEARCHED)
+                    if searched == end:
+                        return found
+        return found
+
+    def _not_finished(self, of: str) -> NothingToJudgeError:
+        return NothingToJudgeError(f"{self.suite} has no finished session{of} yet: try again when one has finished")
+
+
+@asynccontextmanager
+async def open_cases(
+    target: Target, key: str, *, db: Path | None, connection: Connection, messages: Output
+) -> AsyncIterator[SuiteReader]:
+    """Open the suite `target`, which the argument `key` names. The progress is shown in `messages`."""
+    with messages.progress(enabled=db is None) as show:
+        async with open_source(db=db, connection=connection, messages=messages) as source:
+            yield SuiteReader(source, await source.find(target, key), show=show)

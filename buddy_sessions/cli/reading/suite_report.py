@@ -1,0 +1,222 @@
+"""What a report says about one suite, read from a database: a verdict about one branch, and its failing tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import islice
+from statistics import median
+from typing import Literal, NamedTuple
+
+from attrs import evolve
+
+from buddy_sessions import (
+    MAIN,
+    Main,
+    Session,
+    SessionStore,
+    Suite,
+    SuiteKey,
+    TestRun,
+    main_branch,
+)
+
+from ..judgement import (
+    BASELINE,
+    Cause,
+    FailingTest,
+    Streak,
+    can_be_baseline,
+    compare_with_baseline,
+    count_failing,
+    count_marks,
+    find_causes,
+    judge,
+    newest_streak,
+)
+from ..render.table import sparkline
+
+RECENT = 20
+"""The number of sessions that a pass rate and a duration are computed from."""
+
+NEWEST = 100
+"""The number of newest sessions of a suite in which other branches are searched."""
+
+MAX_OTHERS = 20
+"""The number of other branches of a suite that are kept."""
+
+_MAX_VERDICTS = 2000  # sessions of the branch that are read: older ones change nothing but the length of a streak
+_MAX_STREAK = 50  # sessions that are searched for the first failures of the tests of a newly red suite
+_MAX_DURATION = 10**9  # seconds; larger values are mistakes
+
+State = Literal["newly red", "still red", "recovered", "green", "unknown"]
+
+
+class Figures(NamedTuple):
+    """The figures of at most `RECENT` consecutive sessions."""
+
+    passed: int
+    counted: int
+    duration: float | None  # median, in seconds
+    marks: str  # one character for each session, the newest on the right
+
+    @property
+    def pass_rate(self) -> float | None:
+        """The fraction of the sessions that passed; None without sessions."""
+        return self.passed / self.counted if self.counted else None
+
+
+class Scope(NamedTuple):
+    """Which sessions a report is about.
+
+    `branch` is None for all sessions. What turned red or green at `new_since` or later
+    is new.
+    """
+
+    branch: str | Main | None
+    new_since: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuiteReport:
+    """What a report says about a suite."""
+
+    suite: Suite
+    branch: str | None  # that the verdict is about; None for all sessions
+    state: State
+    latest: Session | None  # the newest session with a verdict
+    streak: Streak | None  # the sessions up to `latest` that have its verdict
+    red_streak: Streak | None  # for a suite that has recovered, the sessions before that failed
+    causes: Sequence[Cause]  # why tests fail in `latest`, most new failures first; empty if no failing tests are saved
+    baseline: int  # the number of sessions of earlier commits that say which failures are new
+    recent: Figures  # of the newest sessions
+    before: Figures  # of as many sessions before
+    others: Sequence[Session]  # the newest with a verdict of other branches, tags and pull requests, newest first
+    other_count: int  # of other branches, including those that are not in `others`
+    read: int  # the number of sessions that were read
+
+    @property
+    def is_red(self) -> bool:
+        """Whether the latest session fails."""
+        return self.latest is not None and self.latest.is_failing
+
+    @property
+    def tests(self) -> list[FailingTest]:
+        """All failing tests of the latest session."""
+        return [test for cause in self.causes for test in cause.tests]
+
+    @property
+    def marks(self) -> list[tuple[str, int]]:
+        """The marks of the failing tests, and how many have each."""
+        return count_marks(self.tests)
+
+    def is_only_flaky(self) -> bool:
+        """Return whether all tests that fail are flaky, and there is at least one."""
+        return [mark for mark, _ in self.marks] == ["flaky"]
+
+
+def ended(session: Session) -> datetime | None:
+    """Return when the verdict of a session was known."""
+    return session.finish_date or session.create_date
+
+
+async def read_suite(store: SessionStore, suite: Suite, scope: Scope) -> SuiteReport:
+    """Return the report of a suite. Raises StoreError if the database cannot be read."""
+    branch, newest, verdicts, read = await _read_sessions(store, suite.key, scope)
+    streak = newest_streak(verdicts) if verdicts else None
+    state = _state(streak, scope.new_since)
+    others = [] if branch is None else _latest_of_others(newest, branch)
+    causes: list[Cause] = []
+    runs: list[TestRun] = []
+    if streak is not None and streak.first.is_failing:
+        reach = max(BASELINE, min(streak.length, _MAX_STREAK)) if state == "newly red" else BASELINE
+        past = list(islice((session for session in verdicts if can_be_baseline(session, verdicts[:1])), reach))
+        latest, *runs = [await _failing_run(store, suite.key, session) for session in (verdicts[0], *past)]
+        runs = [run for run in runs if run.cases or not count_failing(run.session)]  # the cases of others are pruned
+        causes = _find_causes(suite.key, branch, latest, runs)
+    return SuiteReport(
+        suite=suite,
+        branch=branch,
+        state=state,
+        latest=verdicts[0] if verdicts else None,
+        streak=streak,
+        red_streak=newest_streak(verdicts[streak.length :]) if streak and state == "recovered" else None,
+        causes=causes,
+        baseline=len(runs[:BASELINE]),
+        recent=_figures(verdicts[:RECENT]),
+        before=_figures(verdicts[RECENT : 2 * RECENT]),
+        others=others[:MAX_OTHERS],
+        other_count=len(others),
+        read=read,
+    )
+
+
+async def _read_sessions(
+    store: SessionStore, suite: SuiteKey, scope: Scope
+) -> tuple[str | None, list[Session], list[Session], int]:
+    """Return the branch, the newest sessions, those of the branch that have a verdict, and how many were read."""
+    branch = None if scope.branch is MAIN else scope.branch
+    newest: list[Session] = []
+    verdicts: list[Session] = []
+    read = 0
+    async for page in store.pages(suite):
+        if not read:
+            newest = page[:NEWEST]
+            branch = main_branch(newest) if scope.branch is MAIN else branch
+        read += len(page)
+        verdicts += [it for it in page if it.has_verdict and branch in {None, it.branch}]
+        if len(verdicts) >= _MAX_VERDICTS:
+            break
+    return branch, newest, verdicts, read
+
+
+def _state(streak: Streak | None, since: datetime) -> State:
+    if streak is None:
+        return "unknown"
+    time = ended(streak.first)
+    is_new = time is not None and time >= since
+    if streak.first.is_failing:
+        return "newly red" if is_new else "still red"
+    return "recovered" if is_new and streak.before is not None else "green"
+
+
+def _find_causes(suite: SuiteKey, branch: str | None, latest: TestRun, past: Sequence[TestRun]) -> list[Cause]:
+    """Return why tests fail in a session. Past ones of the branch, newest first, show since when."""
+    judgement = judge(suite, [latest])
+    if past:
+        judgement = compare_with_baseline(judgement, branch, past[:BASELINE], earlier=past[BASELINE:])
+    return [_shorten(cause) for cause in find_causes(judgement.tests)]
+
+
+async def _failing_run(store: SessionStore, suite: SuiteKey, session: Session) -> TestRun:
+    """Return a session with the failing test cases that were saved, one for each test."""
+    cases = await store.cases(suite, session) if session.is_failing else []
+    return TestRun(session, tuple({case.key: case for case in cases if case.is_failing}.values()))
+
+
+def _shorten(cause: Cause) -> Cause:
+    """Return a cause whose tests have no traces, which are long. Its template is the message if that says more."""
+    failure = cause.tests[0].case.failure
+    text = (failure.message or failure.text or "").strip() if failure is not None else ""
+    message, template = text.splitlines()[0].removeprefix(f"{cause.type}: ") if text else "", cause.template
+    if template.startswith("at "):  # the place of failures whose messages are unspecific
+        template = f"{message} {template}"
+    elif message and len(cause.tests) == 1:
+        template = message
+    tests = [replace(test, case=evolve(test.case, failure=None, data=None)) for test in cause.tests]
+    return Cause(cause.type, template, tests)
+
+
+def _figures(sessions: Sequence[Session]) -> Figures:
+    durations = [it.duration for it in sessions if it.duration is not None and 0 <= it.duration < _MAX_DURATION]
+    passed = sum(not session.is_failing for session in sessions)
+    return Figures(passed, len(sessions), median(durations) if durations else None, sparkline(sessions).plain)
+
+
+def _latest_of_others(newest: Iterable[Session], branch: str) -> list[Session]:
+    latest: dict[tuple[object, object], Session] = {}
+    for session in newest:
+        if session.has_verdict and session.branch != branch:
+            latest.setdefault((session.ref_type, session.ref_name), session)
+    return [*latest.values()]

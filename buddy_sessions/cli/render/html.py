@@ -1,0 +1,96 @@
+"""The HTML page of a report, rendered by Jinja (the extra `[report]`).
+
+Templates escape HTML in every text, and `_escape_text` escapes invisible characters. A URL becomes a link only through
+`web_url`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from buddy_sessions import MAIN, __version__
+from buddy_sessions._extras import import_extra
+
+from ..reading.suite_report import MAX_OTHERS, NEWEST, RECENT, Scope, SuiteReport, ended
+from .table import RECENT_LEGEND, ref_text
+from .text import UNKNOWN, format_count, format_duration, one_line, web_url
+
+_MAX_ROWS = 300  # of other branches
+_STATES = ("newly red", "still red", "recovered")
+
+
+def load_template() -> Any:
+    """Return the Jinja template of the page. Raises ConfigError if the extra `[report]` is not installed."""
+    jinja = import_extra("jinja2", extra="report")
+    environment = jinja.Environment(
+        loader=jinja.PackageLoader(__package__),
+        autoescape=True,
+        finalize=_escape_text,
+        undefined=jinja.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(
+        count=format_count,
+        duration=format_duration,
+        ended=ended,
+        moment=_moment,
+        percent=_percent,
+        ref_text=ref_text,
+        web_url=web_url,
+        MAIN=MAIN,
+        MAX_OTHERS=MAX_OTHERS,
+        NEWEST=NEWEST,
+        RECENT=RECENT,
+        RECENT_LEGEND=RECENT_LEGEND,
+        version=__version__,
+    )
+    return environment.get_template("report.html")
+
+
+def render_page(template: Any, suites: Sequence[SuiteReport], scope: Scope, now: datetime) -> Iterator[str]:
+    """Yield the HTML of the page, piece by piece. `now` is the time that the page shows."""
+    oldest = datetime.min.replace(tzinfo=UTC)
+    newest_first = sorted(suites, key=lambda it: (it.streak and ended(it.streak.first)) or oldest, reverse=True)
+    newest_first.sort(key=SuiteReport.is_only_flaky)
+    by_state = {state: [it for it in newest_first if it.state == state] for state in _STATES}
+    others = [(it, session) for it in suites for session in it.others]
+    others.sort(key=lambda other: ended(other[1]) or oldest, reverse=True)
+    latest = [it.latest for it in suites if it.latest is not None] + [session for _, session in others[:1]]
+    yield from template.generate(
+        red=by_state["newly red"] + by_state["still red"],
+        newly_red=by_state["newly red"],
+        still_red=by_state["still red"],
+        recovered=by_state["recovered"],
+        suites=sorted(suites, key=_attention),
+        others=others[:_MAX_ROWS],
+        others_count=sum(it.other_count for it in suites),
+        scope=scope,
+        newest=max(filter(None, map(ended, latest)), default=None),
+        now=now,
+    )
+
+
+def _attention(report: SuiteReport) -> tuple[object, ...]:
+    """Return what the table of all suites is sorted by: red ones first, then by lower pass rate."""
+    rate = report.recent.pass_rate
+    return not report.is_red, 2.0 if rate is None else rate, report.suite.key
+
+
+def _moment(value: datetime | None) -> str:
+    """Return a day and a time: `2 Nov 2026, 10:16`."""
+    return UNKNOWN if value is None else f"{value.day} {value:%b %Y, %H:%M}"
+
+
+def _percent(fraction: float | None) -> str:
+    """Return a share: `93 %`. Only all is 100 %, and only none is 0 %: otherwise 99 % or 1 %."""
+    if fraction is None:
+        return UNKNOWN
+    return f"{round(100 * fraction) if fraction in {0, 1} else min(99, max(1, round(100 * fraction)))} %"
+
+
+def _escape_text(value: object) -> object:
+    """Escape invisible characters in a text. Markup that a template has marked as safe is returned unchanged."""
+    return one_line(value) if isinstance(value, str) and not hasattr(value, "__html__") else value

@@ -1,0 +1,168 @@
+"""The progress of a harvest: one live line while it runs, a summary at its end."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import NoReturn
+
+from buddy_sessions import BuddyClient, BuddyError, ConfigError, Harvest, SessionPage, Stats, SuiteKey
+
+from ..errors import ExitCode, error_text, exit_code_of
+from ..input.suite_selection import SuiteSelection
+from .console import Output
+from .forecast import Forecast
+from .text import format_count, format_duration, format_requests
+
+_MAX_FAILURES = 20  # printed errors
+_INTERVAL = 0.25  # seconds between two updates of the line
+
+
+class HarvestProgress:
+    """Reports the progress of a harvest of `selection` by `buddy`."""
+
+    def __init__(
+        self,
+        buddy: BuddyClient,
+        selection: SuiteSelection,
+        harvest: Harvest,
+        forecast: Forecast,
+        *,
+        noun: str = "session",
+    ) -> None:
+        self._buddy = buddy
+        self._selection = selection
+        self._harvest = harvest
+        self._forecast = forecast
+        self.noun = noun
+        self._started = time.monotonic()
+        self.first_suite: SuiteKey | None = None
+        self.error: BuddyError | None = None
+
+    @property
+    def stats(self) -> Stats:
+        """The statistics of the harvest so far, including the requests that list suites."""
+        return self._harvest.stats + self._selection.stats
+
+    @property
+    def failures(self) -> dict[str, BuddyError]:
+        """The error of each suite and each project that has failed so far, by its key."""
+        return self._selection.failures | {str(suite): error for suite, error in self._harvest.failures.items()}
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The exit code of the command, after the harvest has ended."""
+        if self.error is not None:
+            return exit_code_of(self.error)
+        failures = self.failures.values()
+        if not failures:
+            return ExitCode.DONE
+        if self.stats.suites:
+            return ExitCode.SOME_SUITES_FAILED
+        codes = {exit_code_of(error) for error in failures}
+        return ExitCode.NOT_AUTHORISED if codes == {ExitCode.NOT_AUTHORISED} else ExitCode.FAILED
+
+    def add(self, page: SessionPage) -> None:
+        """Count a page of the harvest."""
+        self.first_suite = self.first_suite or page.suite
+        self._forecast.add(page)
+
+    @contextmanager
+    def run(self, messages: Output, *, enabled: bool = True, after_interrupt: str = "") -> Iterator[None]:
+        """Show the progress on one line until the block ends, if `enabled` and if `messages` is a terminal."""
+        try:
+            with messages.progress(enabled=enabled) as show_text:
+                task = asyncio.create_task(self._update(show_text))
+                try:
+                    yield
+                finally:
+                    task.cancel()
+        except asyncio.CancelledError:
+            messages.print_problem("interrupted", "; ".join(filter(None, (self.summary(), after_interrupt))))
+            raise
+        except ConfigError:
+            raise
+        except BuddyError as error:
+            self.error = error
+            messages.print_problem("error", error_text(error))
+
+    def summary(self) -> str:
+        """Return the numbers of suites, failures, sessions and requests, and the elapsed time."""
+        stats, failed = self.stats, len(self._harvest.failures)
+        failed_projects = len(self._selection.failures)
+        parts = (
+            format_count(stats.suites + failed, "suite"),
+            f"{failed:,} failed" if failed else "",
+            f"{format_count(failed_projects, 'project')} failed" if failed_projects else "",
+            self._not_tried(),
+            format_count(stats.sessions, self.noun),
+            self.cases(),
+            f"{format_requests(stats)} in {format_duration(self._elapsed())}",
+        )
+        return ", ".join(filter(None, parts))
+
+    def print_failures(self, messages: Output) -> None:
+        """Print each error once, with the suites that failed with it. Errors like the one in `error` are left out."""
+        names_by_error: dict[str, list[str]] = {}
+        for name, error in self.failures.items():
+            if type(error) is type(self.error):
+                continue
+            names_by_error.setdefault(error_text(error), []).append(name)
+        failures = list(names_by_error.items())
+        for text, (name, *others) in failures[:_MAX_FAILURES]:
+            more = f" and {len(others):,} more" if others else ""
+            messages.print_problem("failed", f"{name}{more}: {text}")
+        remaining = sum(len(names) for _, names in failures[_MAX_FAILURES:])
+        if remaining:
+            messages.print_message(f"and {remaining:,} more")
+
+    async def _update(self, show_text: Callable[[str], None]) -> NoReturn:
+        while True:
+            show_text(self._line())
+            await asyncio.sleep(_INTERVAL)
+
+    def _not_tried(self) -> str:
+        """Return how many suites were not tried because of `error`; with a + if not all suites are known."""
+        remaining = self._selection.count - self._selection.started
+        if self.error is None or not remaining:
+            return ""
+        return f"{remaining:,}{'' if self._selection.is_complete else '+'} not tried"
+
+    def cases(self) -> str:
+        """Return the number of test cases, if they are read; otherwise an empty text."""
+        return format_count(self.stats.cases, "test case") if self._forecast.scope else ""
+
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._started
+
+    def _line(self) -> str:
+        """Return the progress, the most important part first, because a narrow terminal cuts the line."""
+        stats, failed = self.stats, len(self.failures)
+        suites = self._selection.count if self._selection.is_complete else None
+        seconds = self._forecast.seconds_left(stats, self._elapsed(), suites)
+        parts = (
+            _progress(stats.sessions, self._forecast.sessions(suites), "session"),
+            _progress(stats.cases, self._forecast.cases, "test case") if self._forecast.scope else "",
+            self._wait() or ("" if seconds is None else f"about {format_duration(max(1, round(seconds)))} left"),
+            f"{stats.suites + stats.failed:,}/{self._selection.count:,}{'+' if suites is None else ''} suites",
+            f"{failed:,} failed" if failed else "",
+            f"{stats.requests / max(self._elapsed(), 1):.0f} requests/s",
+        )
+        return " · ".join(filter(None, parts))
+
+    def _wait(self) -> str:
+        """Return how long requests wait for the next window of the rate limit; an empty text if they do not wait."""
+        limit = self._buddy.rate_limit
+        if limit is None or limit.remaining != 0 or limit.reset_at is None:
+            return ""
+        seconds = math.ceil((limit.reset_at - datetime.now(UTC)).total_seconds())
+        return f"waiting {format_duration(seconds)} for the rate limit" if seconds > 0 else ""
+
+
+def _progress(count: int, total: int | None, noun: str) -> str:
+    """Return how many were read, of how many if that is known: `1,200 of 3,400 sessions`."""
+    return format_count(count, noun) if total is None or total <= count else f"{count:,} of {format_count(total, noun)}"

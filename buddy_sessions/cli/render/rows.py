@@ -1,0 +1,92 @@
+"""Rows for programs, and the writers of the formats that commands print."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from buddy_sessions import ConfigError, Session, Suite, SuiteKey, TestCase, TestKey
+from buddy_sessions._export.files import format_of, open_file
+from buddy_sessions._export.rows import CASE_COLUMNS, KEYED_SESSION_COLUMNS, case_row, suite_names
+from buddy_sessions._export.writers import Csv, JsonLines, RowWriter, use_utf8
+
+from ..input.paths import explain_errors
+from .text import escape
+
+SUITE_COLUMNS = (*SuiteKey._fields, "url", "html_url", "id", "identifier", "name")
+"""What the API lists of a suite."""
+SESSION_CASE_COLUMNS = (*SuiteKey._fields, "session_id", "relative_id", *CASE_COLUMNS)
+KEYED_TEST_COLUMNS = (*SuiteKey._fields, "test_group_name", "classname", "name", "branch", "oldest", "newest")
+"""What names a test across sessions, and the sessions that were looked at."""
+
+
+def prepare_stream(stream: TextIO) -> Callable[[str], str]:
+    """Let a stream write the same bytes on every system; return the function that escapes a line for it."""
+    use_utf8(stream)
+    return escape if stream.isatty() else str
+
+
+def named_format(requested: str | None, *, json: bool) -> str | None:
+    """Return the format that --format or --json names; None without them. Raises ConfigError if they differ."""
+    if json and requested not in {None, "jsonl"}:
+        raise ConfigError(f"--format {requested} and --json exclude each other: use one of them")
+    return "jsonl" if json else requested
+
+
+def choose_format(requested: str | None, *, json: bool) -> str:
+    """Return the format that is named (default: table on a terminal, otherwise jsonl)."""
+    return named_format(requested, json=json) or ("table" if sys.stdout.isatty() else "jsonl")
+
+
+def choose_file_format(requested: str | None, *, json: bool, out: Path | None) -> str | None:
+    """Return the format of the file, or else the requested one."""
+    named = named_format(requested, json=json)
+    if out is None:
+        return named
+    file_format = format_of(out)
+    if named not in {None, file_format}:
+        option = "--json" if json else f"--format {named}"
+        raise ConfigError(f"{option} contradicts --out {out.name}: leave out {option.split(maxsplit=1)[0]}")
+    return file_format
+
+
+@contextmanager
+def open_output(text_format: str, out: Path | None, *, source: str | None = None) -> Iterator[RowWriter]:
+    """Open a new file of sessions, which replaces `out` if it is finished; if `out` is None, stdout in this format."""
+    if out is None:
+        yield make_writer(text_format, sys.stdout, KEYED_SESSION_COLUMNS)
+    else:
+        with explain_errors(out, open_file(out, source=source)) as writer:
+            yield writer
+
+
+def make_writer(text_format: str, stream: TextIO, columns: Sequence[str]) -> RowWriter:
+    """Return a writer of csv, or else of jsonl. `columns` are those of CSV; JSON lines have every field of a row."""
+    escape_text = escape if stream.isatty() else None
+    return Csv(stream, columns, escape_text) if text_format == "csv" else JsonLines(stream, escape_text)
+
+
+def suite_row(suite: Suite) -> dict[str, Any]:
+    """Return what the API lists of a suite as a row that begins with its names."""
+    return {**suite_names(suite.key), **{name: getattr(suite, name) for name in SUITE_COLUMNS[3:]}}
+
+
+def session_case_row(suite: SuiteKey, session: Session, case: TestCase) -> dict[str, Any]:
+    """Return a test case as a row that begins with the names of its suite, and the two ids of its session."""
+    return {**suite_names(suite), "session_id": session.id, "relative_id": session.relative_id, **case_row(case)}
+
+
+def keyed_test_row(suite: SuiteKey, test: TestKey, branch: str | None, sessions: Sequence[Session]) -> dict[str, Any]:
+    """Return what names a test, and the sessions that were looked at: of a branch, or of all."""
+    return {
+        **suite_names(suite),
+        "test_group_name": test.group,
+        "classname": test.classname,
+        "name": test.name,
+        "branch": branch,
+        "oldest": sessions[0].relative_id,
+        "newest": sessions[-1].relative_id,
+    }

@@ -1,1 +1,0 @@
-"""The page of the command `report`: what it reads, computes and draws."""

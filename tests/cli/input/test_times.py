@@ -1,0 +1,39 @@
+"""Times that options name."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from buddy_sessions.cli.input.times import parse_since
+
+NOW = datetime(2026, 3, 29, 12, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("90s", NOW - timedelta(seconds=90)),
+        ("7m", NOW - timedelta(minutes=7)),
+        ("24h", NOW - timedelta(hours=24)),
+        ("2w", NOW - timedelta(days=14)),
+        ("0d", NOW),
+        ("99999w", NOW - timedelta(weeks=99_999)),
+        ("2026-01-31", datetime(2026, 1, 31, tzinfo=UTC)),
+        ("2026-01-31 08:30:15Z", datetime(2026, 1, 31, 8, 30, 15, tzinfo=UTC)),
+        ("2026-01-31T08:30:15.5+05:30", datetime(2026, 1, 31, 3, 0, 15, 500_000, tzinfo=UTC)),
+    ],
+)
+def test_time_without_an_offset_is_utc(text: str, expected: datetime) -> None:
+    assert parse_since(text, NOW) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "7", "d", "7 d", "7D", "-7d", "1.5h", "7y", "100000w", "yesterday", "2026-02-30", "31.01.2026", "\u0667d"],
+)
+def test_other_text_is_rejected_with_a_hint(text: str) -> None:
+    with pytest.raises(ValueError, match=r"24h, 7d or 2w .* 2026-01-31T08:30") as caught:
+        parse_since(text, NOW)
+    assert str(caught.value).startswith(f"{text!r} is not a time: ")

@@ -1,0 +1,111 @@
+"""Markdown: within its size, with the most important parts, and whatever text it contains."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from buddy_sessions import Failure, RefType, Session, SessionStatus, SuiteKey, TestCase, TestStatus
+from buddy_sessions.cli.judgement import FailingTest, find_causes
+from buddy_sessions.cli.render.failure_text import trace_of
+from buddy_sessions.cli.render.markdown import Entry, Page, Section, code, headline, places, render_markdown
+from buddy_sessions.cli.render.text import one_line
+from helpers.html_page import HOSTILE, HtmlPage
+
+SUITE = SuiteKey("acme", "shop", "a")
+
+
+def failed(name: str, message: str, text: str | None = None) -> TestCase:
+    failure = Failure(kind="failure", message=message, text=text)
+    return TestCase(id=name, name=name, status=TestStatus.FAILED, failure=failure)
+
+
+def page_of(*cases: TestCase, branch: str = "main", url: str = "https://app.buddy.works/acme") -> Page:
+    status, kind = SessionStatus.ERROR, RefType.BRANCH
+    session = Session(id="1", relative_id=1, status=status, ref_name=branch, ref_type=kind, html_url=url)
+    entries = [Entry(case.key, code(case.name), case.failure) for case in cases]
+    title = headline(f"{len(cases)} tests failed", *[session] * 9, is_red=True)
+    facts = [places(*[session] * 9), *[code(branch)] * 4]
+    causes = find_causes(FailingTest(session, case) for case in cases)
+    return Page("failures", SUITE, title, facts, [Section("New", entries)], causes)
+
+
+def rendered(page: Page, *, max_bytes: int = 65_000) -> HtmlPage:
+    markdown = render_markdown(page, max_bytes=max_bytes)
+    assert len(markdown.encode()) <= max_bytes
+    html = HtmlPage(MarkdownIt("commonmark", {"html": True}).enable("table").render(markdown))
+    assert html.mistakes == []
+    return html
+
+
+@pytest.mark.parametrize("text", [HOSTILE, "`" * 1_500, "é日😀" * 500, "@" * 1_500], ids=lambda text: text[0])
+def test_5000_failing_tests_are_counted_within_the_size(text: str) -> None:
+    cases = [failed(f"{text} {number}", f"{number % 50} {text[:100]}", text) for number in range(5_000)]
+    page = page_of(*cases, branch=text, url=f"https://{'x' * 250}.example")
+    for max_bytes in (16_000, 65_000):
+        html = rendered(page, max_bytes=max_bytes)
+        *_, last = html.raw_text.rstrip().splitlines()
+        assert last.strip().startswith(f"Left out, to fit in {max_bytes:,} bytes: ")
+        (more,) = re.findall(r"… and (\S+) more tests", html.text)
+        *_, after_title = " ".join(tag for tag, _ in html.tags).split("h3")
+        tags = after_title.split()
+        assert tags.count("li") - 1 + tags.count("summary") + int(more.replace(",", "")) == 5_000
+
+
+def test_traces_are_left_out_before_names_and_causes() -> None:
+    """Of each cause, one trace remains."""
+    cases = [failed(f"a{number:04}", f"order {number} is lost", f"first\n{'x' * 900}\nlast") for number in range(900)]
+    cases += [failed(f"z{number}", "out of memory", f"freed\n{'y' * 900}") for number in range(2)]
+    html = rendered(page_of(*cases))
+    assert "Causes 900 tests: order <number> is lost 2 tests: out of memory New (902)" in html.text
+    assert 2 < html.count("details") < 60
+    assert "first\nxxx" in html.raw_text
+    assert "freed" in html.text
+    assert html.text.count("a0") == 1_800
+
+
+def test_long_trace_keeps_both_ends() -> None:
+    text = rendered(page_of(failed("a", "lost", f"first\n{'x' * 99_999}\nlast"), failed("b", ""))).raw_text
+    assert "first\nxxx" in text
+    assert "xxx\nlast" in text
+    assert "characters left out" in text
+    assert "Left out" not in text
+
+
+TEXTS = st.lists(st.sampled_from([*HOSTILE.split(" "), "\n", "\n\n", " ", "    ", "\t", "~~~", "---", "1."])).map(
+    "".join
+)
+
+
+@example(HOSTILE, HOSTILE, HOSTILE, HOSTILE)
+@given(TEXTS, TEXTS, TEXTS, TEXTS)
+def test_text_of_others_stays_text(name: str, message: str, text: str, branch: str) -> None:
+    found = rendered(page_of(failed(f"n{name}", f"m{message}", f"t{text}"), branch=f"b{branch}"))
+    plain = rendered(page_of(failed("n", "m", "t"), branch="b"))
+    assert found.tags == plain.tags
+    assert one_line(f"n{name}")[:250] in found.raw_text
+    assert one_line(f"b{branch}")[:75] in found.raw_text
+    for line in trace_of(Failure(kind="failure", text=f"t{text}"), limit=9_999).splitlines():
+        assert line in found.raw_text
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["javascript:alert(1)", "data:text/html,x", "https://x/ onclick=x", "https://x\n", f"https://{'x' * 999}", ""],
+)
+def test_other_links_than_of_the_web_are_left_out(url: str) -> None:
+    html = rendered(page_of(failed("a", "lost"), url=url))
+    assert "#1" in html.text
+    assert not html.count("a")
+
+
+def test_marker_is_the_same_for_each_page_of_a_suite() -> None:
+    suite = SuiteKey("a-->", "<b>", "c")
+    markers = {
+        render_markdown(Page("failures", suite, text, [], []), max_bytes=65_000).splitlines()[0] for text in ("x", "y")
+    }
+    assert markers == {"<!-- buddy-sessions failures a--%3E/%3Cb%3E/c -->"}

@@ -1,0 +1,79 @@
+"""The rows of sessions as JSON lines and CSV: the same values as those of `to_dict`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import attrs
+from hypothesis import given
+from hypothesis import strategies as st
+
+from buddy_sessions import Member, Session, SuiteKey, to_dict
+from buddy_sessions._export.rows import KEYED_SESSION_COLUMNS, keyed_rows
+from buddy_sessions.cli.render.rows import make_writer
+from helpers.report_sessions import session
+from helpers.session_strategies import sessions, text
+
+KEY = SuiteKey("acme", "shop", "MNbyVedg")
+keys = st.builds(SuiteKey, text, text, text)
+
+
+def expected_row(key: SuiteKey, session: Session) -> dict[str, Any]:
+    return {"key": str(key), **key._asdict(), **to_dict(session)}
+
+
+def compact_json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def write(data_format: str, key: SuiteKey, sessions: Iterable[Session]) -> str:
+    """Write sessions to a file, and return its text."""
+    file = io.BytesIO()
+    with io.TextIOWrapper(file) as stream:
+        writer = make_writer(data_format, stream, KEYED_SESSION_COLUMNS)
+        writer.write(keyed_rows(key, sessions))
+        writer.finish()
+        return file.getvalue().decode()
+
+
+class TestJsonLines:
+    @given(keys, sessions)
+    def test_line_has_the_values_of_to_dict_in_their_order(self, key: SuiteKey, session: Session) -> None:
+        line = write("jsonl", key, [session])
+        assert line.count("\n") == line.endswith("\n") == 1
+        assert json.dumps(json.loads(line)) == json.dumps(expected_row(key, session))
+
+    def test_lone_surrogate_is_escaped(self) -> None:
+        odd = session(1, ref_name="\ud800é\n", duration=1.5)
+        line = write("jsonl", KEY, [odd])
+        assert r'"\ud800é\n"' in line
+        assert json.loads(line) == expected_row(KEY, odd)
+
+    def test_number_above_64_bits_is_kept(self) -> None:
+        assert json.loads(write("jsonl", KEY, [session(1, tests_count=2**70)]))["tests_count"] == 2**70
+
+
+class TestCsv:
+    @given(keys, sessions)
+    def test_cells_have_the_values_of_to_dict(self, key: SuiteKey, session: Session) -> None:
+        header, *rows = csv.reader(io.StringIO(write("csv", key, [session]), newline=""))
+        row = {**key._asdict(), **to_dict(session)}
+        author = row["created_by"] or dict.fromkeys(name.name for name in attrs.fields(Member))
+        index = list(row).index("created_by")
+        items = [*row.items()]
+        items[index : index + 1] = [(f"created_by_{name}", value) for name, value in author.items()]
+        row = dict(items)
+        assert header == list(row)
+        assert rows == [[self.expected_cell(value) for value in row.values()]]
+
+    @staticmethod
+    def expected_cell(value: Any) -> str:
+        if value is None:
+            return ""
+        if isinstance(value, str):
+            return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+        return compact_json(value)

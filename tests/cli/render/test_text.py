@@ -1,0 +1,73 @@
+"""How the command line formats text, ages, durations and sparklines."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from buddy_sessions import Session, SessionStatus, Stats
+from buddy_sessions.cli.render.table import sparkline
+from buddy_sessions.cli.render.text import (
+    escape,
+    format_age,
+    format_count,
+    format_duration,
+    format_requests,
+    format_test_time,
+    one_line,
+)
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+AGES = {
+    -5: "0 s ago",
+    59.9: "59 s ago",
+    60: "1 min ago",
+    3600: "1 h ago",
+    47.9 * 3600: "47 h ago",
+    48 * 3600: "2 d ago",
+    59 * 86_400: "59 d ago",
+    61 * 86_400: "2 mo ago",
+    729 * 86_400: "23 mo ago",
+    731 * 86_400: "2 y ago",
+}
+DURATIONS = {
+    None: "-",
+    0: "0s",
+    0.42: "0.4s",
+    9.5: "9.5s",
+    9.0: "9s",
+    59.7: "1m00s",
+    61: "1m01s",
+    3599: "59m59s",
+    7620: "2h07m",
+    86_400 * 3 + 3600 * 4: "3d04h",
+}
+TEST_TIMES = {None: "-", 0: "0s", 0.0002: "1ms", 0.0404: "40ms", 0.9994: "999ms", 0.9996: "1.0s", 61: "1m01s"}
+
+
+def test_age_has_one_unit() -> None:
+    assert {seconds: format_age(NOW - timedelta(seconds=seconds), NOW) for seconds in AGES} == AGES
+    assert format_age(None, NOW) == "-"
+
+
+def test_duration_has_at_most_two_units() -> None:
+    assert {seconds: format_duration(seconds) for seconds in DURATIONS} == DURATIONS
+
+
+def test_time_of_a_test_is_in_milliseconds_below_one_second() -> None:
+    assert {seconds: format_test_time(seconds) for seconds in TEST_TIMES} == TEST_TIMES
+
+
+def test_counts_have_a_plural() -> None:
+    assert [format_count(number, "suite") for number in (0, 1, 1300)] == ["0 suites", "1 suite", "1,300 suites"]
+    assert format_requests(Stats(requests=3, retries=1)) == "3 requests (1 repeated)"
+
+
+def test_invisible_characters_are_escaped_as_in_json() -> None:
+    assert escape("ó 日 \x1b\n\u200b\U000e0001") == "ó 日 \\u001b\\n\\u200b\\udb40\\udc01"
+    assert one_line(" a\n\tb\x00 ") == "a b\\u0000"
+
+
+def test_sparkline_ends_with_the_newest_session() -> None:
+    names = ["ERROR", "SUCCESSFUL", "SUCCESSFUL", "IN_PROGRESS", "NEW"]
+    sessions = [Session(id="x", relative_id=1, status=SessionStatus(name)) for name in names]
+    assert sparkline(sessions).plain == "··▂▂█"
