@@ -13,7 +13,6 @@ import attrs
 from ._api import Api
 from ._http.credentials import hide_token
 from ._http.transport import Transport
-from ._latest import find_latest
 from ._options import (
     ClientOptions,
     base_url_of,
@@ -40,6 +39,7 @@ from ._validate import (
     validate_status,
     validate_suite,
 )
+from ._verdicts import VerdictSearch, read_lists
 from ._wait import WaitScope, wait_for_sessions
 from .analysis.branches import MAIN, Main, validate_judged_branch
 from .harvest import Harvest, OnFailure
@@ -53,6 +53,7 @@ from .models import (
     SuiteRef,
     TestCase,
     TestStatus,
+    has_revision,
 )
 from .status import Statuses, StatusWatch
 from .watch import Changes, OnFirstFailure, Watch
@@ -262,8 +263,13 @@ class BuddyClient:
             >>> session = await buddy.latest("acme/storefront/MNbyVedg")
             >>> is_red = session is not None and session.is_failing
         """
-        read = partial(self.sessions, self._parse_suite(suite), read_ahead=1)
-        return await find_latest(read, branch=validate_judged_branch(branch), revision=validate_revision(revision))
+        key, chosen, commit = self._parse_suite(suite), validate_judged_branch(branch), validate_revision(revision)
+        search = VerdictSearch(lambda name: read_lists(self.sessions(key, branch=name, read_ahead=1)))
+        found = await search.find(
+            branch=None if commit is not None and chosen is MAIN else chosen,
+            where=lambda session: has_revision(session, commit),
+        )
+        return found[0] if found else None
 
     async def wait(
         self,

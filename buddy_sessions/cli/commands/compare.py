@@ -13,9 +13,8 @@ from buddy_sessions import Comparison, Session, SuiteKey, TestCase, compare
 
 from ..errors import ExitCode
 from ..input.session_names import LATEST, parse_session, parse_session_of
-from ..judgement import require_verdict
 from ..options import Access, Key, TestPrinting
-from ..reading.suite_reader import open_cases
+from ..reading.suite_reader import open_cases, require_verdict
 from ..render.case_tables import name_text, outcome_text, print_sessions
 from ..render.console import Output
 from ..render.failing_tests import crash_facts, print_crashed

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+from attrs import evolve
 from cyclopts import Parameter
 from cyclopts.types import PositiveInt
 
 from buddy_sessions import MAIN, ConfigError, QuarantinedTest, Session, parse_quarantine
+from buddy_sessions.analysis.judgement import Judgement, judge
 
-from ..errors import ExitCode, NothingToJudgeError
+from ..errors import ExitCode
 from ..input.paths import read_text
 from ..input.session_names import LATEST, parse_session
-from ..judgement import BASELINE, Judgement, can_be_baseline, compare_with_baseline, judge, require_verdict
-from ..options import Access, BranchOptions, Json, MaxBytes
-from ..reading.suite_reader import SuiteReader, open_cases
+from ..options import DEFAULT_LAST, Access, BranchOptions, Json, MaxBytes
+from ..reading.suite_reader import SuiteReader, open_cases, require_verdict
 from ..render.case_tables import print_hidden
 from ..render.console import Output
 from ..render.failing_tests import (
@@ -119,24 +120,24 @@ async def list_failures(
             limit = _LIMITS.get("markdown" if group else output_format)
         tests = judgement.tests[:limit]
         cases = await source.add_failures([(test.session, test.case) for test in tests])
-    tests = [replace(test, case=case) for test, case in zip(tests, cases, strict=True)]
-    judgement = replace(judgement, tests=[*tests, *judgement.tests[len(tests) :]])
+    judgement = judgement.with_cases(cases)
+    tests = judgement.tests[: len(tests)]
     _print_notes(messages, judgement, unread=sum(not case.has_details for case in cases) if db is not None else 0)
     if output_format == "markdown":
-        write_markdown(sys.stdout, failures_page(judgement), max_bytes=max_bytes)
+        write_markdown(sys.stdout, failures_page(source.suite, judgement), max_bytes=max_bytes)
     elif group and output_format == "table":
-        print_causes(Output(), judgement)
+        print_causes(Output(), source.suite, judgement)
     elif group:
-        make_writer(output_format, sys.stdout, CAUSE_COLUMNS).write(cause_rows(judgement))
+        make_writer(output_format, sys.stdout, CAUSE_COLUMNS).write(cause_rows(source.suite, judgement))
     elif output_format == "table":
-        print_failing_tests(Output(), judgement, tests)
+        print_failing_tests(Output(), source.suite, judgement, tests)
         print_hidden(messages, len(judgement.tests) - len(tests))
     elif output_format == "junit":
-        write_junit(sys.stdout, replace(judgement, tests=tests))
+        write_junit(sys.stdout, source.suite, evolve(judgement, tests=tests))
     else:
         extra = () if judgement.baseline is None else ("baseline", "failed_in")
         writer = make_writer(output_format, sys.stdout, (*SESSION_CASE_COLUMNS, *extra))
-        writer.write(test_rows(replace(judgement, tests=tests)))
+        writer.write(test_rows(source.suite, evolve(judgement, tests=tests)))
     return ExitCode.RED if gate.exit_code and judgement.is_red else ExitCode.DONE
 
 
@@ -148,27 +149,19 @@ async def _judge(
         sessions = sessions[:1]
     if gate.baseline is not None or gate.exit_code:
         require_verdict(sessions)
-    judgement = judge(source.suite, await source.failing_runs(sessions))
+    runs = await source.failing_runs(sessions)
     if gate.baseline is None:
-        return judgement
-    last = gate.last or BASELINE
-    try:
-        earlier = await source.verdicts(
-            branch=gate.baseline, last=last, where=lambda session: can_be_baseline(session, sessions)
-        )
-    except NothingToJudgeError as error:
-        number = sessions[0].relative_id
-        raise NothingToJudgeError(f"nothing older and of another commit to compare #{number} with: {error}") from None
-    return compare_with_baseline(judgement, gate.baseline, await source.failing_runs(earlier[:last]), quarantine)
+        return judge(runs)
+    baseline = await source.baseline(sessions, gate.baseline, last=gate.last or DEFAULT_LAST)
+    return judge(runs, baseline, quarantine=quarantine)
 
 
 def _print_notes(messages: Output, judgement: Judgement, *, unread: int) -> None:
     if unread:
         messages.print_note(f"details not read: {format_count(unread, 'test')}; leave out --db to read them")
-    if (baseline := judgement.baseline) is not None:
-        for entry in baseline.expired:
-            messages.print_warning(
-                f"the quarantine of {entry.pattern!r} ended on {entry.until}: fix the test, or set another day"
-            )
-        for entry in baseline.unused:
-            messages.print_note(f"the quarantine of {entry.pattern!r} is unused: no failing test has that name")
+    for entry in judgement.expired:
+        messages.print_warning(
+            f"the quarantine of {entry.pattern!r} ended on {entry.until}: fix the test, or set another day"
+        )
+    for entry in judgement.unused:
+        messages.print_note(f"the quarantine of {entry.pattern!r} is unused: no failing test has that name")

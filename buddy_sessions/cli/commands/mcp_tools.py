@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Iterable
 from functools import wraps
 from inspect import getdoc
 from itertools import islice
 from typing import Annotated, Any
 
+from attrs import evolve
 from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import ToolAnnotations
@@ -35,12 +35,12 @@ from buddy_sessions import (
     flaky_tests,
 )
 from buddy_sessions._workers import map_concurrently
+from buddy_sessions.analysis.judgement import Baseline, find_causes, judge
 
 from ..errors import NothingToJudgeError, error_text
 from ..input.keys import KeyDefaults, describe_suite
 from ..input.session_names import LATEST, parse_session, parse_session_of
-from ..judgement import BASELINE, can_be_baseline, compare_with_baseline, find_causes, judge
-from ..options import BranchOptions
+from ..options import DEFAULT_LAST, BranchOptions
 from ..reading.case_source import CaseSource
 from ..reading.suite_reader import SuiteReader
 from ..render.agent import Row, cut, enclose, find_keys, name_of, origin, render, session_text, streak_text
@@ -133,7 +133,7 @@ class Tools:
         """List the sessions of a branch, newest first: whether each is red, its commit, and by whom."""
         reader, _ = await self._open(suite)
         name = await reader.choose_branch(_choose(branch, all_branches))
-        sessions = await reader.read(branch=name, count=offset + _PAGE + 1)
+        sessions = await reader.read(name, count=offset + _PAGE + 1)
         shown = sessions[offset : offset + _PAGE]
         verdicts = [session for session in sessions if session.has_verdict]
         facts = [f"{streak_text(verdicts)}."] if verdicts and name is not None else []
@@ -162,32 +162,26 @@ class Tools:
         judged, *others = await reader.find(name or LATEST, branch=selected)
         cases = await reader.failing_cases(judged)
         cases[:MAX_DETAILS] = await reader.add_failures([(judged, case) for case in cases[:MAX_DETAILS]])
-        past = await _read_past(reader, judged) if cases else []
-        judgement = judge(reader.suite, [TestRun(judged, tuple(cases))])
-        if past:
-            judgement = compare_with_baseline(judgement, await reader.choose_branch(MAIN), past)
+        judgement = judge([TestRun(judged, tuple(cases))], await _read_baseline(reader, judged) if cases else None)
         tests = judgement.tests
         title = f"{reader.suite} #{judged.relative_id}"
         if test:
             key = find_test((case.key for case in cases), test)
             found = [each for each in tests if each.case.key == key]
             read = await reader.add_failures([(judged, each.case) for each in found])
-            found = [replace(each, case=case) for each, case in zip(found, read, strict=True)]
+            found = [evolve(each, case=case) for each, case in zip(found, read, strict=True)]
             return render(f"{title}, one failing test.", [], test_rows(found)[offset:], offset=offset)
         causes = find_causes(tests)
         facts = [f"{session_text(judged)}."]
         if judged.branch is not None and judged.has_verdict:
-            latest = judged.relative_id
-            streak = await reader.verdicts(
-                branch=judged.branch, last=_STREAK, where=lambda each: each.relative_id <= latest
-            )
+            streak = await reader.verdicts(branch=judged.branch, last=_STREAK, below=judged.relative_id + 1)
             facts.append(f"{streak_text(streak)}.")
         if others:
             same_commit = ", ".join(f"#{each.relative_id} {each.status}" for each in others)
             facts.append(f"Other sessions of this commit: {cut(same_commit)}.")
         if judgement.baseline is not None:
-            count = format_count(len(past), "session")
-            facts.append(f"Compared with the {count} of {cut(judgement.baseline.branch or 'all branches')} before it.")
+            count = format_count(len(judgement.baseline.runs), "session")
+            facts.append(f"Compared with the {count} of {cut(str(judgement.baseline))} before it.")
             since = [f"#{each.relative_id} ({origin(each)})." for each in first_failing(tests)]
             facts += [line for line in since if line[:-1] not in facts[1]]
         if causes:
@@ -278,13 +272,12 @@ def _choose(branch: str, all_branches: bool) -> str | Main | None:
     return BranchOptions(branch or None, all_branches).choose()
 
 
-async def _read_past(reader: SuiteReader, judged: Session) -> Sequence[TestRun]:
-    """Return the sessions of the main branch that say what is new in a session, newest first."""
+async def _read_baseline(reader: SuiteReader, judged: Session) -> Baseline | None:
+    """Return the sessions of the main branch that say what is new in a session."""
     try:
-        sessions = await reader.verdicts(last=BASELINE, where=lambda each: can_be_baseline(each, [judged]))
-        return await reader.failing_runs(sessions[:BASELINE], skip_unsaved=True)
+        return await reader.baseline([judged], MAIN, last=DEFAULT_LAST, skip_unsaved=True)
     except (ConfigError, NothingToJudgeError):
-        return []
+        return None
 
 
 def _slower(old: TestCase | None, new: TestCase) -> str:

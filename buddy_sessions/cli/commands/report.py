@@ -64,5 +64,4 @@ async def report(
                 messages.print_warning(suggest_branches(branch, chosen[0].key, await store.sessions(chosen[0].key)))
         with new.open("x", encoding="utf-8", newline="") as stream:
             stream.writelines(render_page(template, suites, scope, now))
-    sessions = sum(each.read for each in suites)
-    messages.print_written(out, format_count(len(suites), "suite"), format_count(sessions, "session"))
+    messages.print_written(out, format_count(len(suites), "suite"))

@@ -10,9 +10,9 @@ from cyclopts import Parameter
 
 from buddy_sessions import AuthenticationError, BuddyError, Suite
 from buddy_sessions._workers import map_concurrently
+from buddy_sessions.analysis.judgement import Streak, newest_streak
 
 from ..errors import ExitCode, NothingToJudgeError, error_text
-from ..judgement import Streak, newest_streak
 from ..options import Access, Printing
 from ..reading.case_source import ApiCases
 from ..reading.suite_reader import SuiteReader

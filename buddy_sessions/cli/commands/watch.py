@@ -30,9 +30,9 @@ from buddy_sessions import (
 )
 from buddy_sessions._export.files import resolve_file
 from buddy_sessions._export.rows import KEYED_SESSION_COLUMNS, case_row, keyed_rows
+from buddy_sessions.analysis.judgement import count_failing
 
 from ..input.suite_selection import SuiteSelection
-from ..judgement import count_failing
 from ..options import Access, BranchOptions, Keys, Printing, Source
 from ..render.case_tables import name_text, outcome_text
 from ..render.console import Output

@@ -18,11 +18,12 @@ from buddy_sessions import (
     TestCase,
     TestRun,
 )
+from buddy_sessions._verdicts import read_lists
+from buddy_sessions.analysis.judgement import count_failing
 from buddy_sessions.models import CaseScope, SuiteKey
 
 from ..input.keys import KeyDefaults, Target, check_host, choose_suite, find_suite, select_suites
 from ..input.paths import find_database
-from ..judgement import count_failing
 from ..options import Connection
 from ..render.console import Output
 
@@ -56,9 +57,9 @@ class ApiCases:
         """Yield the sessions in lists, newest first: one request for each 100."""
         paginator = self._buddy.sessions(suite, branch=branch, read_ahead=1)
         try:
-            async with aclosing(paginator.pages()) as pages:
-                async for page in pages:
-                    yield page.sessions
+            async with aclosing(read_lists(paginator)) as lists:
+                async for sessions in lists:
+                    yield sessions
         finally:
             self.requests += paginator.stats.requests
 

@@ -15,9 +15,10 @@ from buddy_sessions import (
     Session,
     TestCase,
     TestRun,
-    main_branch,
 )
+from buddy_sessions._verdicts import MAX_SEARCHED, VerdictSearch
 from buddy_sessions._workers import map_concurrently
+from buddy_sessions.analysis.judgement import Baseline, can_be_baseline
 from buddy_sessions.models import SuiteKey, has_revision
 
 from ..errors import NothingToJudgeError
@@ -29,9 +30,7 @@ from ..render.text import format_count
 from .case_source import CaseSource, SavedCases, open_source
 from .suggestions import suggest_branches
 
-_NEWEST = 100  # sessions that say which branch is the main one
-_MAX_SEARCHED = 1000  # newest sessions that are searched for those of a commit
-_MAX_BELOW = 200  # of these, sessions below the last one that was found
+_MAX_BELOW = 200  # how many sessions are searched below the last one of a commit that was found
 
 
 class SuiteReader:
@@ -41,56 +40,58 @@ class SuiteReader:
         self.suite = suite
         self._source = source
         self._show = show
-        self._newest: list[Session] | None = None
+        self._search = VerdictSearch(lambda branch: source.pages(suite, branch=branch))
 
     @property
     def requests(self) -> int:
         """The number of requests for lists of sessions, and for all test cases of a session."""
         return self._source.requests
 
-    async def read(
-        self, *, branch: str | None = None, count: int, where: Callable[[Session], bool] = lambda _: True
-    ) -> list[Session]:
-        """Return the newest sessions for which `where` is true, newest first: `count` of them, or more."""
-        found: list[Session] = []
-        async with aclosing(self._source.pages(self.suite, branch=branch)) as pages:
-            async for page in pages:
-                found += filter(where, page)
-                if len(found) >= count:
-                    break
-        return found
-
-    async def newest(self) -> list[Session]:
-        """Return the newest 100 sessions, newest first. They are read once."""
-        if self._newest is None:
-            self._newest = (await self.read(count=_NEWEST))[:_NEWEST]
-        return self._newest
+    async def read(self, branch: str | None, *, count: int) -> list[Session]:
+        """Return the newest sessions, newest first: `count` of them, or more."""
+        return await self._search.take(count, branch=branch, limit=count)
 
     async def choose_branch(self, branch: str | Main | None) -> str | None:
         """Return the name of the branch; None for all sessions. The main branch costs a read of the newest ones."""
-        return main_branch(await self.newest()) if branch is MAIN else branch
+        return await self._search.choose_branch(branch)
 
     async def verdicts(
-        self, *, branch: str | Main | None = MAIN, last: int = 1, where: Callable[[Session], bool] = lambda _: True
+        self,
+        *,
+        branch: str | Main | None = MAIN,
+        last: int = 1,
+        below: int | None = None,
+        where: Callable[[Session], bool] = lambda _: True,
     ) -> list[Session]:
-        """Return the newest sessions of a branch that are SUCCESSFUL or ERROR, newest first.
+        """Return the newest sessions of a branch that are SUCCESSFUL or ERROR, newest first: `last` of them, or more.
 
-        They are `last`, or more if the pages that were read have more. Raises NothingToJudgeError if there is none.
+        See `VerdictSearch.find`. Raises NothingToJudgeError if there is none.
         """
-        name = await self.choose_branch(branch)
-
-        def counts(session: Session) -> bool:
-            return session.has_verdict and name in {None, session.branch} and where(session)
-
-        found = list(filter(counts, self._newest or ()))
-        if len(found) < last and (self._newest is None or len(self._newest) == _NEWEST):
-            found = await self.read(branch=name, count=last, where=counts)
+        found = await self._search.find(branch=branch, last=last, below=below, where=where)
         if found:
             return found
+        name = await self.choose_branch(branch)
         if name is None:
             raise self._not_finished("")
-        hint = suggest_branches(name, self.suite, await self.newest())
+        hint = suggest_branches(name, self.suite, await self._search.newest())
         raise NothingToJudgeError(hint) if hint else self._not_finished(f" of branch {name!r}")
+
+    async def baseline(
+        self, judged: Sequence[Session], branch: str | Main | None, *, last: int, skip_unsaved: bool = False
+    ) -> Baseline:
+        """Return the last sessions of a branch that are older than the judged ones, and of another commit."""
+        below = min(session.relative_id for session in judged)
+        try:
+            sessions = await self.verdicts(
+                branch=branch, last=last, below=below, where=lambda session: can_be_baseline(session, judged)
+            )
+        except NothingToJudgeError as error:
+            number = judged[0].relative_id
+            raise NothingToJudgeError(
+                f"nothing older and of another commit to compare #{number} with: {error}"
+            ) from None
+        runs = await self.failing_runs(sessions[:last], skip_unsaved=skip_unsaved)
+        return Baseline(await self.choose_branch(branch), runs)
 
     async def find(self, name: str, *, branch: str | Main | None = MAIN) -> list[Session]:
         """Return the session with a name (see `keys`), or all finished sessions of a commit, newest first.
@@ -115,7 +116,7 @@ class SuiteReader:
             if sessions:
                 return sessions
             raise self._not_finished(f" of {what}")
-        newest = await self.newest()
+        newest = await self._search.newest()
         known = f"the newest is #{newest[0].relative_id}" if newest else "it has none yet"
         raise NothingToJudgeError(f"no session {name} in {self.suite}: {known}")
 
@@ -126,12 +127,11 @@ class SuiteReader:
     async def session_before(self, session: Session) -> Session:
         """Return the previous session of the same branch, tag or pull request that passed or failed."""
 
-        def is_before(other: Session) -> bool:
-            is_same = (other.ref_type, other.ref_name) == (session.ref_type, session.ref_name)
-            return is_same and other.relative_id < session.relative_id
+        def is_same(other: Session) -> bool:
+            return (other.ref_type, other.ref_name) == (session.ref_type, session.ref_name)
 
         try:
-            return (await self.verdicts(branch=session.branch, where=is_before))[0]
+            return (await self.verdicts(branch=session.branch, below=session.relative_id, where=is_same))[0]
         except NothingToJudgeError as error:
             raise NothingToJudgeError(f"nothing to compare #{session.relative_id} with: {error}") from None
 
@@ -222,20 +222,27 @@ class SuiteReader:
     async def _read_revision(self, revision: str) -> list[Session]:
         """Return the newest sessions of the commits whose hashes begin like this, finished or not."""
         found: list[Session] = []
-        searched, end = 0, _MAX_SEARCHED
+        searched, end = 0, MAX_SEARCHED
         async with aclosing(self._source.pages(self.suite)) as pages:
             async for page in pages:
                 for session in page:
                     searched += 1
                     if has_revision(session, revision):
                         found.append(session)
-                        end = min(searched + _MAX_BELOW, _MAX_SEARCHED)
+                        end = min(searched + _MAX_BELOW, MAX_SEARCHED)
                     if searched == end:
                         return found
         return found
 
     def _not_finished(self, of: str) -> NothingToJudgeError:
         return NothingToJudgeError(f"{self.suite} has no finished session{of} yet: try again when one has finished")
+
+
+def require_verdict(sessions: Sequence[Session]) -> None:
+    """Raise NothingToJudgeError if none of the sessions passed or failed."""
+    if not any(session.has_verdict for session in sessions):
+        number = sessions[0].relative_id
+        raise NothingToJudgeError(f"session #{number} neither passed nor failed: wait until it has finished")
 
 
 @asynccontextmanager

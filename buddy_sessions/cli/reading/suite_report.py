@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from statistics import median
@@ -12,29 +12,28 @@ from typing import Literal, NamedTuple
 from attrs import evolve
 
 from buddy_sessions import (
-    MAIN,
     Main,
     Session,
     SessionStore,
     Suite,
     SuiteKey,
     TestRun,
-    main_branch,
 )
-
-from ..judgement import (
-    BASELINE,
+from buddy_sessions._verdicts import MAX_SEARCHED, VerdictSearch
+from buddy_sessions.analysis.judgement import (
+    Baseline,
     Cause,
     FailingTest,
     Streak,
     can_be_baseline,
-    compare_with_baseline,
     count_failing,
     count_marks,
     find_causes,
     judge,
     newest_streak,
 )
+
+from ..options import DEFAULT_LAST
 from ..render.table import sparkline
 
 RECENT = 20
@@ -46,7 +45,6 @@ NEWEST = 100
 MAX_OTHERS = 20
 """The number of other branches of a suite that are kept."""
 
-_MAX_VERDICTS = 2000  # sessions of the branch that are read: older ones change nothing but the length of a streak
 _MAX_STREAK = 50  # sessions that are searched for the first failures of the tests of a newly red suite
 _MAX_DURATION = 10**9  # seconds; larger values are mistakes
 
@@ -94,7 +92,6 @@ class SuiteReport:
     before: Figures  # of as many sessions before
     others: Sequence[Session]  # the newest with a verdict of other branches, tags and pull requests, newest first
     other_count: int  # of other branches, including those that are not in `others`
-    read: int  # the number of sessions that were read
 
     @property
     def is_red(self) -> bool:
@@ -123,18 +120,21 @@ def ended(session: Session) -> datetime | None:
 
 async def read_suite(store: SessionStore, suite: Suite, scope: Scope) -> SuiteReport:
     """Return the report of a suite. Raises StoreError if the database cannot be read."""
-    branch, newest, verdicts, read = await _read_sessions(store, suite.key, scope)
+    search = VerdictSearch(lambda branch: _read_lists(store, suite.key, branch))
+    branch, newest = await search.choose_branch(scope.branch), await search.newest()
+    verdicts = await search.find(branch=branch, last=MAX_SEARCHED)
     streak = newest_streak(verdicts) if verdicts else None
     state = _state(streak, scope.new_since)
     others = [] if branch is None else _latest_of_others(newest, branch)
     causes: list[Cause] = []
-    runs: list[TestRun] = []
+    baseline: Baseline | None = None
     if streak is not None and streak.first.is_failing:
-        reach = max(BASELINE, min(streak.length, _MAX_STREAK)) if state == "newly red" else BASELINE
-        past = list(islice((session for session in verdicts if can_be_baseline(session, verdicts[:1])), reach))
+        reach = max(DEFAULT_LAST, min(streak.length, _MAX_STREAK)) if state == "newly red" else DEFAULT_LAST
+        past = list(islice((session for session in verdicts[1:] if can_be_baseline(session, verdicts[:1])), reach))
         latest, *runs = [await _failing_run(store, suite.key, session) for session in (verdicts[0], *past)]
         runs = [run for run in runs if run.cases or not count_failing(run.session)]  # the cases of others are pruned
-        causes = _find_causes(suite.key, branch, latest, runs)
+        baseline = Baseline(branch, runs[:DEFAULT_LAST], runs[DEFAULT_LAST:]) if runs else None
+        causes = list(map(_shorten, find_causes(judge([latest], baseline).tests)))
     return SuiteReport(
         suite=suite,
         branch=branch,
@@ -143,32 +143,12 @@ async def read_suite(store: SessionStore, suite: Suite, scope: Scope) -> SuiteRe
         streak=streak,
         red_streak=newest_streak(verdicts[streak.length :]) if streak and state == "recovered" else None,
         causes=causes,
-        baseline=len(runs[:BASELINE]),
+        baseline=0 if baseline is None else len(baseline.runs),
         recent=_figures(verdicts[:RECENT]),
         before=_figures(verdicts[RECENT : 2 * RECENT]),
         others=others[:MAX_OTHERS],
         other_count=len(others),
-        read=read,
     )
-
-
-async def _read_sessions(
-    store: SessionStore, suite: SuiteKey, scope: Scope
-) -> tuple[str | None, list[Session], list[Session], int]:
-    """Return the branch, the newest sessions, those of the branch that have a verdict, and how many were read."""
-    branch = None if scope.branch is MAIN else scope.branch
-    newest: list[Session] = []
-    verdicts: list[Session] = []
-    read = 0
-    async for page in store.pages(suite):
-        if not read:
-            newest = page[:NEWEST]
-            branch = main_branch(newest) if scope.branch is MAIN else branch
-        read += len(page)
-        verdicts += [it for it in page if it.has_verdict and branch in {None, it.branch}]
-        if len(verdicts) >= _MAX_VERDICTS:
-            break
-    return branch, newest, verdicts, read
 
 
 def _state(streak: Streak | None, since: datetime) -> State:
@@ -181,12 +161,11 @@ def _state(streak: Streak | None, since: datetime) -> State:
     return "recovered" if is_new and streak.before is not None else "green"
 
 
-def _find_causes(suite: SuiteKey, branch: str | None, latest: TestRun, past: Sequence[TestRun]) -> list[Cause]:
-    """Return why tests fail in a session. Past ones of the branch, newest first, show since when."""
-    judgement = judge(suite, [latest])
-    if past:
-        judgement = compare_with_baseline(judgement, branch, past[:BASELINE], earlier=past[BASELINE:])
-    return [_shorten(cause) for cause in find_causes(judgement.tests)]
+async def _read_lists(
+    store: SessionStore, suite: SuiteKey, branch: str | None
+) -> AsyncGenerator[Sequence[Session], None]:
+    async for sessions in store.pages(suite, branch=branch):
+        yield sessions
 
 
 async def _failing_run(store: SessionStore, suite: SuiteKey, session: Session) -> TestRun:
@@ -204,7 +183,7 @@ def _shorten(cause: Cause) -> Cause:
         template = f"{message} {template}"
     elif message and len(cause.tests) == 1:
         template = message
-    tests = [replace(test, case=evolve(test.case, failure=None, data=None)) for test in cause.tests]
+    tests = [evolve(test, case=evolve(test.case, failure=None, data=None)) for test in cause.tests]
     return Cause(cause.type, template, tests)
 
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from buddy_sessions import RefType, Session, TestKey
+from buddy_sessions.analysis.judgement import count_failing, newest_streak
 
-from ..judgement import count_failing, newest_streak
 from .text import escape, format_age, format_count, format_duration, one_line, web_url
 
 MAX_RESULT = 24_000

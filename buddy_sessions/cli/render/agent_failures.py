@@ -9,8 +9,8 @@ from itertools import groupby
 from operator import itemgetter
 
 from buddy_sessions import Session, TestKey, TestRun
+from buddy_sessions.analysis.judgement import Cause, FailingTest, count_marks
 
-from ..judgement import Cause, FailingTest, count_marks
 from .agent import Row, cut, name_of, origin
 from .failure_text import cause_text, trace_of
 from .text import format_count, format_test_time, one_line

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from buddy_sessions import Session
+from buddy_sessions import Session, SuiteKey
 from buddy_sessions._export.rows import Row, suite_names
+from buddy_sessions.analysis.judgement import NOVELTIES, FailingTest, Judgement, find_causes
 
-from ..judgement import NOVELTIES, FailingTest, Judgement, find_causes
 from .case_tables import case_table, count_sessions, name_text, print_sessions, print_summary
 from .console import Output
 from .failure_text import cause_text
@@ -23,18 +23,18 @@ _MAX_FACTS = 3  # of one kind
 _MAX_PATTERN = 150  # characters
 
 
-def print_failing_tests(output: Output, judgement: Judgement, tests: Sequence[FailingTest]) -> None:
+def print_failing_tests(output: Output, suite: SuiteKey, judgement: Judgement, tests: Sequence[FailingTest]) -> None:
     """Print the judged sessions, some of their failing tests, and the verdict."""
-    print_sessions(output, judgement.suite, *judgement.sessions)
+    print_sessions(output, suite, *judgement.sessions)
     if tests:
         output.print()
         output.print(case_table((test.case, _remark(test)) for test in tests))
     _print_verdict(output, judgement)
 
 
-def print_causes(output: Output, judgement: Judgement) -> None:
+def print_causes(output: Output, suite: SuiteKey, judgement: Judgement) -> None:
     """Print the judged sessions, the causes with the names of their tests, and the verdict."""
-    print_sessions(output, judgement.suite, *judgement.sessions)
+    print_sessions(output, suite, *judgement.sessions)
     for cause in find_causes(judgement.tests):
         output.print_line((f"\n{format_count(len(cause.tests), 'test')}: ", "bold"), cause_text(cause))
         for test in cause.tests:
@@ -43,11 +43,11 @@ def print_causes(output: Output, judgement: Judgement) -> None:
     _print_verdict(output, judgement)
 
 
-def cause_rows(judgement: Judgement) -> Iterator[Row]:
+def cause_rows(suite: SuiteKey, judgement: Judgement) -> Iterator[Row]:
     """Return the causes as rows."""
     for cause in find_causes(judgement.tests):
         yield {
-            **suite_names(judgement.suite),
+            **suite_names(suite),
             "relative_ids": [session.relative_id for session in judgement.sessions],
             "type": cause.type,
             "template": cause.template,
@@ -57,23 +57,23 @@ def cause_rows(judgement: Judgement) -> Iterator[Row]:
         }
 
 
-def test_rows(judgement: Judgement) -> Iterator[Row]:
+def test_rows(suite: SuiteKey, judgement: Judgement) -> Iterator[Row]:
     """Return the failing tests as rows, with a baseline also how each compares with it."""
     for test in judgement.tests:
-        row = session_case_row(judgement.suite, test.session, test.case)
+        row = session_case_row(suite, test.session, test.case)
         yield row if judgement.baseline is None else {**row, "baseline": test.baseline, "failed_in": test.failed_in}
 
 
-def failures_page(judgement: Judgement) -> Page:
+def failures_page(suite: SuiteKey, judgement: Judgement) -> Page:
     """Return the page of the command `failures`."""
     baseline = judgement.baseline
-    facts = [suite_facts(judgement.suite, judgement.sessions[0])]
+    facts = [suite_facts(suite, judgement.sessions[0])]
     if baseline is not None:
         facts.append(f"Compared with {places(*baseline.sessions)}")
-        facts += [
-            f"Quarantine of {code(entry.pattern, limit=_MAX_PATTERN)} ended on {entry.until}"
-            for entry in baseline.expired[:_MAX_FACTS]
-        ]
+    facts += [
+        f"Quarantine of {code(entry.pattern, limit=_MAX_PATTERN)} ended on {entry.until}"
+        for entry in judgement.expired[:_MAX_FACTS]
+    ]
     facts += crash_facts(judgement.crashed)
     sections = []
     for novelty in (None,) if baseline is None else NOVELTIES:
@@ -82,7 +82,7 @@ def failures_page(judgement: Judgement) -> Page:
         sections.append(Section("Failing tests" if novelty is None else novelty.capitalize(), entries))
     title = headline(_verdict(judgement), *judgement.sessions, is_red=judgement.is_red)
     causes = find_causes(test for test in judgement.tests if not test.excuse)
-    return Page("failures", judgement.suite, title, facts, sections, causes)
+    return Page("failures", suite, title, facts, sections, causes)
 
 
 def print_crashed(output: Output, sessions: Sequence[Session]) -> None:
@@ -104,9 +104,7 @@ def _remark(test: FailingTest) -> str:
 def _print_verdict(output: Output, judgement: Judgement) -> None:
     print_summary(output, _verdict(judgement))
     if (baseline := judgement.baseline) is not None:
-        output.print_line(
-            f"compared with {one_line(baseline.branch or 'all branches')}: {count_sessions(baseline.sessions)}"
-        )
+        output.print_line(f"compared with {one_line(str(baseline))}: {count_sessions(baseline.sessions)}")
     print_crashed(output, judgement.crashed)
 
 

@@ -6,8 +6,8 @@ import re
 
 from buddy_sessions import Failure
 from buddy_sessions.analysis.failure_text import without_library_frames
+from buddy_sessions.analysis.judgement import Cause
 
-from ..judgement import Cause
 from .text import escape, one_line
 
 _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

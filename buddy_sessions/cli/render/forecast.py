@@ -6,9 +6,9 @@ from collections import Counter
 from datetime import timedelta
 
 from buddy_sessions import SessionPage, Stats, SuiteKey
+from buddy_sessions.analysis.judgement import count_failing
 from buddy_sessions.models import CaseScope
 
-from ..judgement import count_failing
 from ..options import ReadOptions
 
 _MIN_SECONDS = 1.0  # before that, the speed says little

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import TextIO
 from xml.etree import ElementTree as ET
 
-from buddy_sessions import Failure, Session, TestCase, TestStatus
+from buddy_sessions import Failure, Session, SuiteKey, TestCase, TestStatus
+from buddy_sessions.analysis.judgement import FailingTest, Judgement
 
-from ..judgement import FailingTest, Judgement
 from .failure_text import trace_of
 from .rows import prepare_stream
 
@@ -19,7 +19,7 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _MAX_TRACE = 16_000  # characters of a failure that is excused
 
 
-def write_junit(stream: TextIO, judgement: Judgement) -> None:
+def write_junit(stream: TextIO, suite: SuiteKey, judgement: Judgement) -> None:
     """Write the failing tests as a document with one test suite for each group of tests.
 
     A test with an excuse is skipped, and a session that failed without a failing test is an error.
@@ -27,7 +27,7 @@ def write_junit(stream: TextIO, judgement: Judgement) -> None:
     tests = [*judgement.tests, *map(_crash, judgement.crashed)]
     escape_line = prepare_stream(stream)
     numbers = ", ".join(f"#{session.relative_id}" for session in judgement.sessions)
-    root = _document(f"{judgement.suite} {numbers}", judgement.sessions[0], tests)
+    root = _document(f"{suite} {numbers}", judgement.sessions[0], tests)
     ET.indent(root)
     stream.write('<?xml version="1.0" encoding="utf-8"?>\n')
     stream.writelines(f"{escape_line(line)}\n" for line in ET.tostring(root, encoding="unicode").split("\n"))

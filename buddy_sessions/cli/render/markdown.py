@@ -14,8 +14,8 @@ from typing import TextIO
 from urllib.parse import quote
 
 from buddy_sessions import Failure, Session, SuiteKey, TestKey
+from buddy_sessions.analysis.judgement import Cause
 
-from ..judgement import Cause
 from .failure_text import cause_text, trace_of
 from .rows import prepare_stream
 from .table import ref_text

@@ -14,9 +14,9 @@ from rich.text import Text
 
 from buddy_sessions import BuddyError, RefType, Session, SessionStatus, Suite, SuiteKey
 from buddy_sessions._export.rows import KEYED_SESSION_COLUMNS, keyed_rows
+from buddy_sessions.analysis.judgement import Streak, count_failing
 
 from ..errors import error_text
-from ..judgement import Streak, count_failing
 from .console import Output
 from .rows import make_writer
 from .text import UNKNOWN, format_age, format_duration, one_line, web_url

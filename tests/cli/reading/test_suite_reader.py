@@ -88,6 +88,25 @@ def test_pruned_test_cases_are_left_out_or_an_error(fake: FakeBuddy, call: Call,
     assert f"failing test cases of session {suite.sessions[-1]['id']} are not in " in err
 
 
+class TestLongSuite:
+    """Two finished sessions, then 1,200 that are skipped."""
+
+    @pytest.fixture(autouse=True)
+    def suite(self, fake: FakeBuddy) -> None:
+        suite = fake.add_suite("acme", "shop", "a")
+        for number in range(1202):
+            suite.create(status="SKIPPED" if number > 1 else "SUCCESSFUL", cases=[{"name": "adds"}])
+
+    def test_1000_sessions_are_searched(self, fake: FakeBuddy, call: Call) -> None:
+        """After the newest 100, which say which branch is the main one."""
+        code, _, err = call("flaky", SUITE)
+        assert (code, len(fake.requests)) == (5, 11)
+        assert err == f"error: {SUITE} has no finished session of branch 'main' yet: try again when one has finished\n"
+
+    def test_search_begins_below_an_old_session(self, call: Call) -> None:
+        assert call("compare", SUITE, "#2").code == 0
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 class TestEachCommand:
     @pytest.mark.usefixtures("suite")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from buddy_sessions import Failure, RefType, Session, SessionStatus, SuiteKey, TestCase, TestStatus
-from buddy_sessions.cli.judgement import FailingTest, find_causes
+from buddy_sessions.analysis.judgement import FailingTest, find_causes
 from buddy_sessions.cli.render.failure_text import trace_of
 from buddy_sessions.cli.render.markdown import Entry, Page, Section, code, headline, places, render_markdown
 from buddy_sessions.cli.render.text import one_line

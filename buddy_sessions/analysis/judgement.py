@@ -1,35 +1,30 @@
-"""Whether sessions are red: which tests fail, whether each failed in earlier sessions of a branch, and the causes."""
+"""Whether sessions are red: which tests fail, whether each failed in earlier sessions of a branch, and the causes.
+
+The one place that decides it, for the library, the command line and the report.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Literal
 
-from buddy_sessions import (
-    QuarantinedTest,
-    Session,
-    SuiteKey,
-    TestCase,
-    TestKey,
-    TestRun,
-    compare_to_baseline,
-    group_failures,
-)
+from attrs import evolve, frozen
 
-from .errors import NothingToJudgeError
+from ..models import Session, TestCase, TestKey, TestRun
+from .baseline import QuarantinedTest, compare_to_baseline
+from .causes import group_failures
 
 Novelty = Literal["new", "known", "flaky", "quarantined"]
 NOVELTIES: tuple[Novelty, ...] = ("new", "known", "flaky", "quarantined")
-"""In the order in which they are printed."""
+"""In the order in which they are listed."""
 
-BASELINE = 10
-"""The default number of sessions of a baseline."""
+ALL_BRANCHES = "all branches"
+"""The text for a branch that is None."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Streak:
     """The newest sessions of a branch that have the same verdict."""
 
@@ -44,7 +39,7 @@ class Streak:
         return f"#{self.first.relative_id}" + ("" if self.before is not None else " or earlier")
 
 
-@dataclass(frozen=True)
+@frozen
 class FailingTest:
     """A failing test case of one of the judged sessions; with a baseline, also how often it failed before."""
 
@@ -63,7 +58,7 @@ class FailingTest:
         return f"failing since {self.streak}" if self.streak is not None else self.excuse or self.baseline or ""
 
 
-@dataclass(frozen=True)
+@frozen
 class Cause:
     """Failing tests that probably have the same cause, new ones first. `template` is what their messages share."""
 
@@ -72,22 +67,29 @@ class Cause:
     tests: Sequence[FailingTest]
 
 
-@dataclass(frozen=True)
+@frozen
 class Baseline:
-    """The sessions of a branch that a judgement compares with, newest first, and the quarantine."""
+    """The earlier sessions of a branch that a judgement compares with, newest first, with their failing test cases."""
 
     branch: str | None
     """None for all sessions."""
-    sessions: Sequence[Session]
-    expired: Sequence[QuarantinedTest] = ()
-    unused: Sequence[QuarantinedTest] = ()
+    runs: Sequence[TestRun]
+    earlier: Sequence[TestRun] = ()
+    """The sessions before them, which only show since when a test is failing."""
+
+    def __str__(self) -> str:
+        return self.branch or ALL_BRANCHES
+
+    @property
+    def sessions(self) -> list[Session]:
+        """The sessions that say what is new, newest first."""
+        return [run.session for run in self.runs]
 
 
-@dataclass(frozen=True)
+@frozen
 class Judgement:
     """The verdict on one session, or on those of one commit."""
 
-    suite: SuiteKey
     sessions: Sequence[Session]
     """Newest first."""
     tests: Sequence[FailingTest]
@@ -95,66 +97,46 @@ class Judgement:
     crashed: Sequence[Session]
     """Sessions that failed without a failing test."""
     baseline: Baseline | None = None
+    expired: Sequence[QuarantinedTest] = ()
+    unused: Sequence[QuarantinedTest] = ()
 
     @property
     def is_red(self) -> bool:
         """Whether a failure has no excuse, or a session failed without a failing test."""
         return bool(self.crashed) or any(not test.excuse for test in self.tests)
 
-
-def require_verdict(sessions: Sequence[Session]) -> None:
-    """Raise NothingToJudgeError if none of the sessions passed or failed."""
-    if not any(session.has_verdict for session in sessions):
-        number = sessions[0].relative_id
-        raise NothingToJudgeError(f"session #{number} neither passed nor failed: wait until it has finished")
+    def with_cases(self, cases: Sequence[TestCase]) -> Judgement:
+        """Return the judgement with these cases for the first tests, such as with their failures."""
+        first = [evolve(test, case=case) for test, case in zip(self.tests, cases, strict=False)]
+        return evolve(self, tests=[*first, *self.tests[len(first) :]])
 
 
-def judge(suite: SuiteKey, runs: Sequence[TestRun]) -> Judgement:
-    """Return the verdict on sessions without a baseline: each failure counts. `runs` are newest first."""
+def judge(
+    runs: Sequence[TestRun], baseline: Baseline | None = None, *, quarantine: Sequence[QuarantinedTest] = ()
+) -> Judgement:
+    """Return the verdict on sessions, newest first, of which the failing test cases are enough.
+
+    Without a baseline, each failure counts. With one, known and flaky failures are excused, and those in quarantine.
+    """
     tests: list[FailingTest] = []
     listed = set[TestKey]()
     for run in runs:
         tests += [FailingTest(run.session, case) for case in run.cases if case.key not in listed]
         listed.update(case.key for case in run.cases)
     crashed = [run.session for run in runs if run.session.is_failing and not run.cases]
-    return Judgement(suite, [run.session for run in runs], tests, crashed)
-
-
-def count_failing(session: Session) -> int | None:
-    """Return how many tests of a session failed or ended with an error; None if that is not known."""
-    counts = [count for count in (session.failed_count, session.error_count) if count is not None]
-    return sum(counts) if counts else None
-
-
-def can_be_baseline(session: Session, judged: Sequence[Session]) -> bool:
-    """Return whether a session is older than the judged ones, and of another commit."""
-    revisions = {each.revision for each in judged if each.revision}
-    return session.relative_id < min(each.relative_id for each in judged) and session.revision not in revisions
-
-
-def compare_with_baseline(
-    judgement: Judgement,
-    branch: str | None,
-    runs: Sequence[TestRun],
-    quarantine: Sequence[QuarantinedTest] = (),
-    *,
-    earlier: Sequence[TestRun] = (),
-) -> Judgement:
-    """Return the verdict that excuses failures which are known from the runs of a branch, or in quarantine.
-
-    `branch` is None for all sessions. The runs are newest first, with only their failing test cases. `earlier` are the
-    runs before them: they only show since when a test is failing.
-    """
-    cases, failing = [run.cases for run in reversed(runs)], [test.case for test in judgement.tests]
-    found = compare_to_baseline(cases, failing, quarantine=quarantine)
+    sessions = [run.session for run in runs]
+    if baseline is None:
+        return Judgement(sessions, tests, crashed)
+    found = compare_to_baseline(
+        [run.cases for run in reversed(baseline.runs)], [test.case for test in tests], quarantine=quarantine
+    )
     novelties = {case.key: novelty for novelty in NOVELTIES for case in getattr(found, novelty)}
-    before = [run.session for run in (*runs, *earlier)]
-    failed = {run.session.id: {case.key for case in run.cases} for run in (*runs, *earlier)}
+    past = [*baseline.runs, *baseline.earlier]
+    before, failed = [run.session for run in past], {run.session.id: {case.key for case in run.cases} for run in past}
 
     def compare(test: FailingTest) -> FailingTest:
-        key, novelty = test.case.key, novelties[test.case.key]
-        failed_in, streak = found.failed_in[key], None
-        excuse = f"{novelty}: failed in {failed_in} of the last {len(runs)} on {branch or 'all branches'}"
+        key, novelty, streak = test.case.key, novelties[test.case.key], None
+        excuse = f"{novelty}: failed in {found.failed_in[key]} of the last {len(baseline.runs)} on {baseline}"
         if novelty == "new":
             excuse = ""
         elif novelty == "known":
@@ -162,15 +144,26 @@ def compare_with_baseline(
         elif novelty == "quarantined":
             entry = next(entry for entry in quarantine if entry not in found.expired and entry.matches(key))
             excuse = f"quarantined until {entry.until}" + (f": {entry.reason}" if entry.reason else "")
-        return replace(test, baseline=novelty, failed_in=failed_in, excuse=excuse, streak=streak)
+        return evolve(test, baseline=novelty, failed_in=found.failed_in[key], excuse=excuse, streak=streak)
 
-    tests = sorted(map(compare, judgement.tests), key=_rank)
-    return replace(judgement, tests=tests, baseline=Baseline(branch, before[: len(runs)], found.expired, found.unused))
+    compared = sorted(map(compare, tests), key=_rank)
+    return Judgement(sessions, compared, crashed, baseline, found.expired, found.unused)
 
 
 def _rank(test: FailingTest) -> int:
     """Return the position of a test among others: new ones are first."""
     return NOVELTIES.index(test.baseline or "new")
+
+
+def can_be_baseline(session: Session, judged: Iterable[Session]) -> bool:
+    """Return whether a session is of another commit than the judged ones."""
+    return session.revision not in {each.revision for each in judged if each.revision}
+
+
+def count_failing(session: Session) -> int | None:
+    """Return how many tests of a session failed or ended with an error; None if that is not known."""
+    counts = [count for count in (session.failed_count, session.error_count) if count is not None]
+    return sum(counts) if counts else None
 
 
 def find_causes(tests: Iterable[FailingTest]) -> list[Cause]:
