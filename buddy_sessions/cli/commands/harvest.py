@@ -14,7 +14,6 @@ from ..input.suite_selection import SuiteSelection
 from ..options import OUT, Access, Json, Keys, ReadOptions, RowFormat
 from ..reading.suggestions import check_branch
 from ..render.console import Output
-from ..render.forecast import Forecast
 from ..render.progress import HarvestProgress
 from ..render.rows import choose_file_format, open_output
 from ..render.table import SuiteSummary
@@ -54,7 +53,7 @@ async def harvest_suites(
                 on_failure="collect",
             ) as harvest,
         ):
-            progress = HarvestProgress(buddy, selection, harvest, Forecast(options))
+            progress = HarvestProgress(buddy, selection, harvest)
             is_data_on_terminal = out is None and output_format is not None and sys.stdout.isatty()
             with progress.run(messages, enabled=not is_data_on_terminal, after_interrupt=_not_written(out)):
                 async for page in harvest.pages():

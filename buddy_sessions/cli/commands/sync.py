@@ -20,7 +20,6 @@ from ..input.times import Age, Duration
 from ..options import Access, Keys, ReadOptions
 from ..reading.suggestions import check_branch
 from ..render.console import Output
-from ..render.forecast import Forecast
 from ..render.progress import HarvestProgress
 from ..render.table import SuiteSummary
 from ..render.text import format_count
@@ -79,8 +78,7 @@ async def sync_suites(
             on_failure="collect",
         ) as sync,
     ):
-        forecast = Forecast(options, scope=cases, keep=keep)
-        progress = HarvestProgress(buddy, selection, sync, forecast, noun="new or changed session")
+        progress = HarvestProgress(buddy, selection, sync, noun="new or changed session", reads_cases=cases is not None)
         busy: StoreError | None = None
         with progress.run(messages, after_interrupt=f"all sessions read so far are saved in {db}"):
             busy = await _read(sync, progress, summary)

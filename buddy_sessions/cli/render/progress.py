@@ -15,7 +15,6 @@ from buddy_sessions import BuddyClient, BuddyError, ConfigError, Harvest, Sessio
 from ..errors import ExitCode, error_text, exit_code_of
 from ..input.suite_selection import SuiteSelection
 from .console import Output
-from .forecast import Forecast
 from .text import format_count, format_duration, format_requests
 
 _MAX_FAILURES = 20  # printed errors
@@ -30,15 +29,15 @@ class HarvestProgress:
         buddy: BuddyClient,
         selection: SuiteSelection,
         harvest: Harvest,
-        forecast: Forecast,
         *,
         noun: str = "session",
+        reads_cases: bool = False,
     ) -> None:
         self._buddy = buddy
         self._selection = selection
         self._harvest = harvest
-        self._forecast = forecast
         self.noun = noun
+        self._reads_cases = reads_cases
         self._started = time.monotonic()
         self.first_suite: SuiteKey | None = None
         self.error: BuddyError | None = None
@@ -69,7 +68,6 @@ class HarvestProgress:
     def add(self, page: SessionPage) -> None:
         """Count a page of the harvest."""
         self.first_suite = self.first_suite or page.suite
-        self._forecast.add(page)
 
     @contextmanager
     def run(self, messages: Output, *, enabled: bool = True, after_interrupt: str = "") -> Iterator[None]:
@@ -134,7 +132,7 @@ class HarvestProgress:
 
     def cases(self) -> str:
         """Return the number of test cases, if they are read; otherwise an empty text."""
-        return format_count(self.stats.cases, "test case") if self._forecast.scope else ""
+        return format_count(self.stats.cases, "test case") if self._reads_cases else ""
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._started
@@ -142,13 +140,12 @@ class HarvestProgress:
     def _line(self) -> str:
         """Return the progress, the most important part first, because a narrow terminal cuts the line."""
         stats, failed = self.stats, len(self.failures)
-        suites = self._selection.count if self._selection.is_complete else None
-        seconds = self._forecast.seconds_left(stats, self._elapsed(), suites)
+        more = "" if self._selection.is_complete else "+"
         parts = (
-            _progress(stats.sessions, self._forecast.sessions(suites), "session"),
-            _progress(stats.cases, self._forecast.cases, "test case") if self._forecast.scope else "",
-            self._wait() or ("" if seconds is None else f"about {format_duration(max(1, round(seconds)))} left"),
-            f"{stats.suites + stats.failed:,}/{self._selection.count:,}{'+' if suites is None else ''} suites",
+            f"{stats.suites + stats.failed:,}/{self._selection.count:,}{more} suites",
+            format_count(stats.sessions, "session"),
+            self.cases(),
+            self._wait(),
             f"{failed:,} failed" if failed else "",
             f"{stats.requests / max(self._elapsed(), 1):.0f} requests/s",
         )
@@ -161,8 +158,3 @@ class HarvestProgress:
             return ""
         seconds = math.ceil((limit.reset_at - datetime.now(UTC)).total_seconds())
         return f"waiting {format_duration(seconds)} for the rate limit" if seconds > 0 else ""
-
-
-def _progress(count: int, total: int | None, noun: str) -> str:
-    """Return how many were read, of how many if that is known: `1,200 of 3,400 sessions`."""
-    return format_count(count, noun) if total is None or total <= count else f"{count:,} of {format_count(total, noun)}"

@@ -93,17 +93,6 @@ class TestCases:
         assert query(path, "SELECT name, data IS NOT NULL FROM cases ORDER BY name") == saved
         assert call(*arguments).err.startswith("1 suite, 0 new or changed sessions, 0 test cases, 1 request in ")
 
-    def test_progress_says_how_many_cases_of_how_many(
-        self, call: Call, fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch, path: Path
-    ) -> None:
-        suite = fake.add_suite("acme", "shop", "a")
-        for _ in range(20):
-            suite.create(status="SUCCESSFUL", tests_count=50)
-        fake.latency = 0.1
-        terminal = use_terminal(monkeypatch, "stderr", dumb=False)
-        assert call("sync", A, "--db", str(path), "--cases", "all").code == 0
-        assert re.search(r"20 sessions · \d+ of 1,000 test cases · ", terminal.getvalue())
-
 
 @pytest.mark.parametrize(
     ("damage", "found"),
