@@ -6,13 +6,14 @@ import random
 import tempfile
 from pathlib import Path
 
-from buddy_sessions import BuddyClient, SessionStore, SuiteKey
+from buddy_sessions import BuddyClient, SessionStore, SuiteKey, TestRun
+from buddy_sessions.analysis.judgement import judge
 from buddy_sessions.testing import FakeBuddy
 
-from ..render.case_tables import case_table, print_sessions
 from ..render.console import Output
-from ..render.table import SuiteSummary
+from ..render.table import SuiteSummary, print_result
 from ..render.text import format_count
+from .failures import failures_result
 
 _NEW_SESSIONS = 0.25  # created per request, on average
 
@@ -62,6 +63,5 @@ async def demo() -> None:
         f'Query the SQLite file with any tool:\n\n  sqlite3 {path} "{_QUERY}"\n\n'
         "The failing tests of the latest failed session:\n"
     )
-    print_sessions(output, keys[0], newest)
-    output.print(case_table((case, "") for case in cases))
+    print_result(output, failures_result(keys[0], judge([TestRun(newest, tuple(cases))]), by_cause=False))
     output.print_line(_NEXT)

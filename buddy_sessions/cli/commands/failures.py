@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,29 +11,25 @@ from attrs import evolve
 from cyclopts import Parameter
 from cyclopts.types import PositiveInt
 
-from buddy_sessions import MAIN, ConfigError, QuarantinedTest, Session, parse_quarantine
-from buddy_sessions.analysis.judgement import Judgement, judge
+from buddy_sessions import MAIN, ConfigError, QuarantinedTest, Session, SuiteKey, parse_quarantine
+from buddy_sessions._export.rows import Row, suite_names
+from buddy_sessions.analysis.judgement import NOVELTIES, Cause, FailingTest, Judgement, find_causes, judge
 
 from ..errors import ExitCode
 from ..input.paths import read_text
 from ..input.session_names import LATEST, parse_session
 from ..options import DEFAULT_LAST, Access, BranchOptions, Json, MaxBytes
 from ..reading.suite_reader import SuiteReader, open_cases, require_verdict
-from ..render.case_tables import print_hidden
-from ..render.console import Output
-from ..render.failing_tests import (
-    CAUSE_COLUMNS,
-    cause_rows,
-    failures_page,
-    print_causes,
-    print_failing_tests,
-    test_rows,
-)
-from ..render.junit import write_junit
-from ..render.markdown import DEFAULT_MAX_BYTES, write_markdown
-from ..render.rows import SESSION_CASE_COLUMNS, choose_format, make_writer
-from ..render.text import format_count
+from ..render.markdown import DEFAULT_MAX_BYTES
+from ..render.result import MAX_SESSIONS, Column, Item, Result, Section
+from ..render.rows import SESSION_CASE_COLUMNS, choose_format, session_case_row
+from ..render.show import show
+from ..render.styled import outcome_text
+from ..render.text import cause_text, count_sessions, format_count, format_test_time, origin
 
+_CAUSE_FIELDS = ("workspace", "project", "suite_id", "relative_ids", "type", "template", "count", "new", "tests")
+"""What `--group` prints of a cause. `new` is null without a baseline."""
+_BASELINE_FIELDS = ("baseline", "failed_in")
 _LIMITS = {"table": 50, "markdown": 200}
 """The default numbers of tests whose messages are read, with one request each. --group reads as many as markdown."""
 
@@ -118,26 +113,13 @@ async def list_failures(
         judgement = await _judge(source, sessions, gate, quarantine)
         if limit is None and (db is None or output_format == "table"):
             limit = _LIMITS.get("markdown" if group else output_format)
-        tests = judgement.tests[:limit]
-        cases = await source.add_failures([(test.session, test.case) for test in tests])
+        cases = await source.add_failures([(test.session, test.case) for test in judgement.tests[:limit]])
     judgement = judgement.with_cases(cases)
-    tests = judgement.tests[: len(tests)]
-    _print_notes(messages, judgement, unread=sum(not case.has_details for case in cases) if db is not None else 0)
-    if output_format == "markdown":
-        write_markdown(sys.stdout, failures_page(source.suite, judgement), max_bytes=max_bytes)
-    elif group and output_format == "table":
-        print_causes(Output(), source.suite, judgement)
-    elif group:
-        make_writer(output_format, sys.stdout, CAUSE_COLUMNS).write(cause_rows(source.suite, judgement))
-    elif output_format == "table":
-        print_failing_tests(Output(), source.suite, judgement, tests)
-        print_hidden(messages, len(judgement.tests) - len(tests))
-    elif output_format == "junit":
-        write_junit(sys.stdout, source.suite, evolve(judgement, tests=tests))
-    else:
-        extra = () if judgement.baseline is None else ("baseline", "failed_in")
-        writer = make_writer(output_format, sys.stdout, (*SESSION_CASE_COLUMNS, *extra))
-        writer.write(test_rows(source.suite, evolve(judgement, tests=tests)))
+    result = failures_result(source.suite, judgement, by_cause=group and output_format != "markdown")
+    if db is not None and (unread := sum(not case.has_details for case in cases)):
+        messages.print_note(f"details not read: {format_count(unread, 'test')}; leave out --db to read them")
+    all_count = group or output_format == "markdown"
+    show(result, output_format, messages, limit=None if all_count else limit, max_bytes=max_bytes)
     return ExitCode.RED if gate.exit_code and judgement.is_red else ExitCode.DONE
 
 
@@ -156,12 +138,81 @@ async def _judge(
     return judge(runs, baseline, quarantine=quarantine)
 
 
-def _print_notes(messages: Output, judgement: Judgement, *, unread: int) -> None:
-    if unread:
-        messages.print_note(f"details not read: {format_count(unread, 'test')}; leave out --db to read them")
-    for entry in judgement.expired:
-        messages.print_warning(
+def failures_result(suite: SuiteKey, judgement: Judgement, *, by_cause: bool) -> Result:
+    """Return the failing tests with the verdict, by novelty or by cause."""
+    baseline, tests = judgement.baseline, judgement.tests
+    causes = find_causes(tests)
+    if by_cause:
+        sections = [_cause_section(suite, judgement, cause) for cause in causes]
+    else:
+        of_kind = {kind: [test for test in tests if test.baseline == kind] for kind in NOVELTIES}
+        by_kind = {"failing tests": tests} if baseline is None else of_kind
+        sections = [
+            Section(f"{kind.capitalize()} ({len(members):,})", [_item(suite, test) for test in members])
+            for kind, members in by_kind.items()
+        ]
+    first = {test.streak.first for test in tests if test.streak is not None}
+    since = sorted(first, key=lambda session: session.relative_id)[-MAX_SESSIONS:]
+    facts = [f"Failing since #{session.relative_id}: {origin(session)}" for session in since]
+    if baseline is not None:
+        facts.append(f"Compared with {baseline}: {count_sessions(baseline.sessions)}")
+    return Result(
+        command="failures",
+        suite=suite,
+        sessions=judgement.sessions,
+        title=verdict_text(judgement),
+        is_red=judgement.is_red,
+        facts=facts,
+        causes=causes,
+        columns=() if by_cause else (Column("STATUS", "", is_number=False), Column("TIME", "")),
+        sections=sections,
+        crashed=judgement.crashed,
+        fields=_CAUSE_FIELDS if by_cause else (*SESSION_CASE_COLUMNS, *(_BASELINE_FIELDS if baseline else ())),
+        warnings=[
             f"the quarantine of {entry.pattern!r} ended on {entry.until}: fix the test, or set another day"
-        )
-    for entry in judgement.unused:
-        messages.print_note(f"the quarantine of {entry.pattern!r} is unused: no failing test has that name")
+            for entry in judgement.expired
+        ],
+        notes=[
+            f"the quarantine of {entry.pattern!r} is unused: no failing test has that name"
+            for entry in judgement.unused
+        ],
+    )
+
+
+def _item(suite: SuiteKey, test: FailingTest) -> Item:
+    """Return a failing test. Its remark says why it does not count."""
+    case, since = test.case, f", failing since {test.streak}" if test.streak is not None else ""
+    row = session_case_row(suite, test.session, case)
+    row |= {} if test.baseline is None else {"baseline": test.baseline, "failed_in": test.failed_in}
+    return Item(case.key, (outcome_text(case.status), format_test_time(case.time)), test.excuse + since, case, row)
+
+
+def _cause_section(suite: SuiteKey, judgement: Judgement, cause: Cause) -> Section:
+    """Return the tests of a cause, and which of them are new."""
+    items = [_item(suite, test) for test in cause.tests]
+    if judgement.baseline is not None:
+        items = [evolve(item, remark=item.remark or "new") for item in items]
+    row: Row = {
+        **suite_names(suite),
+        "relative_ids": [session.relative_id for session in judgement.sessions],
+        "type": cause.type,
+        "template": cause.template,
+        "count": len(cause.tests),
+        "new": sum(test.baseline == "new" for test in cause.tests) if judgement.baseline else None,
+        "tests": [str(test.case.key) for test in cause.tests],
+    }
+    return Section(f"{format_count(len(items), 'test')}: {cause_text(cause)}", items, row)
+
+
+def verdict_text(judgement: Judgement) -> str:
+    """Return the verdict: `3 of 412 tests failed`, or `2 new failures, 1 known`."""
+    sessions, tests = judgement.sessions, judgement.tests
+    if judgement.crashed and not tests:
+        return "Failed without a failing test"
+    if judgement.baseline is not None:
+        counts = {novelty: sum(test.baseline == novelty for test in tests) for novelty in NOVELTIES}
+        new = format_count(counts.pop("new"), "new failure")
+        return ", ".join([new, *(f"{count:,} {novelty}" for novelty, count in counts.items() if count)])
+    if len(sessions) == 1 and sessions[0].tests_count is not None:
+        return f"{len(tests):,} of {format_count(sessions[0].tests_count, 'test')} failed"
+    return f"{format_count(len(tests), 'test')} failed"

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from functools import partial
-from typing import Annotated
 
-from cyclopts import Parameter
 from cyclopts.types import PositiveInt
 
-from buddy_sessions import MAIN, ConfigError, ConflictingTest, FlakyTest, Main, Session, conflicting_tests, flaky_tests
+from buddy_sessions import (
+    ConfigError,
+    ConflictingTest,
+    Main,
+    Session,
+    TestKey,
+    TestRun,
+    conflicting_tests,
+    flaky_tests,
+)
 
+from ..errors import NothingToJudgeError
 from ..options import DEFAULT_LAST, Access, Key, RunOptions, TestPrinting
-from ..reading.suite_reader import SuiteReader
-from ..render.case_tables import count_sessions, recent_statuses
-from ..render.listed_tests import ListedTest, TestList, print_tests
-from ..render.markdown import code
-from ..render.text import format_count, one_line
+from ..reading.suite_reader import SuiteReader, open_cases
+from ..render.result import Column, Item, Result, Section, describe_branch
+from ..render.rows import KEYED_TEST_COLUMNS, keyed_test_row
+from ..render.show import show
+from ..render.styled import recent_marks
+from ..render.text import UNKNOWN, count_sessions, format_count
 
-_LAST_SAME_COMMIT = 100  # sessions, because few commits are tested several times
+_COLUMNS = (Column("CHANGES", "{} changes"), Column("FAILED", "failed in {}"), Column("RECENT", "", is_number=False))
 _SHORT_REVISION = 7  # digits
 
 
@@ -28,86 +36,85 @@ async def list_flaky_tests(
     /,
     *,
     changes: PositiveInt = 3,
-    same_commit: Annotated[bool, Parameter(show_default=False)] = False,
     options: RunOptions = RunOptions(),
     printing: TestPrinting = TestPrinting(),
     access: Access = Access(),
 ) -> None:
-    """Print the flaky tests of a suite: those whose status changes often.
+    """Print the flaky tests of a suite: those whose status changes often, or that passed and failed on one commit.
 
     The defaults are Buddy's own definition: at least 3 changes in the last 10 sessions, skipped tests not counted.
-    Without --db, each session costs one request for each 100 tests.
+    Tests that passed and failed on the same commit are marked. For these, commits count that were tested several times
+    in the newest 100 sessions, on any branch. Without --db, each session costs one request for each 100 tests.
 
     For example:
 
     - buddy-sessions flaky acme/storefront/MNbyVedg --branch develop
     - buddy-sessions flaky acme/storefront/MNbyVedg --db sessions.db --last 50
-    - buddy-sessions flaky acme/storefront/MNbyVedg --same-commit
 
     Args:
         changes: Minimum number of changes of the status.
-        same_commit: Print the tests that passed and failed on the same commit, on any branch, in the last 100 sessions
-            (see --last). Only the commits that were tested several times, and failed, cost requests for test cases.
     """
-    branch = options.branches.choose()
-    if same_commit:
-        if branch is not MAIN:
-            raise ConfigError("--same-commit looks at all branches: leave out --branch and --all-branches")
-        conflicting = partial(_find_conflicting, last=options.last or _LAST_SAME_COMMIT)
-        await print_tests(key, conflicting, options, printing, access)
-    else:
-        flaky = partial(_find_flaky, branch=branch, last=options.last or DEFAULT_LAST, changes=changes)
-        await print_tests(key, flaky, options, printing, access)
+    target, output_format, messages = access.defaults.parse_target(key), printing.choose(), access.verbosity.open()
+    branch, last = options.branches.choose(), options.last or DEFAULT_LAST
+    async with open_cases(target, key, db=options.db, connection=access.connection, messages=messages) as source:
+        result = await flaky_result(source, branch, last=last, changes=changes)
+    show(result, output_format, messages, limit=options.limit_for(output_format), max_bytes=printing.max_bytes)
 
 
-async def _find_flaky(source: SuiteReader, *, branch: str | Main | None, last: int, changes: int) -> TestList:
+async def flaky_result(source: SuiteReader, branch: str | Main | None, *, last: int, changes: int = 3) -> Result:
+    """Return the tests whose status changed often in the last sessions, or that passed and failed on one commit."""
     name = await source.choose_branch(branch)
     runs = await source.runs(branch=name, last=last)
     sessions = [run.session for run in runs]
-    flaky = flaky_tests([run.cases for run in runs], window=last, changes=changes)
-    recent = recent_statuses(runs, [test.key for test in flaky])
+    changing = {test.key: test for test in flaky_tests([run.cases for run in runs], window=last, changes=1)}
+    again = await _read_tested_again(source, runs)
+    conflicts = {test.key: test for test in conflicting_tests(again)}
+    found = [key for key, test in changing.items() if test.changes >= changes or key in conflicts]
+    found += [key for key in conflicts if key not in changing]
+    recent = recent_marks(runs, found)
 
-    def describe(test: FlakyTest) -> ListedTest:
-        failed = f"{test.failed} of {test.runs}"
-        cells, values = (str(test.changes), failed, recent[test.key]), (test.changes, test.failed, test.runs)
-        return ListedTest(test.key, cells, values, f"{test.changes} changes, failed in {failed}")
+    def describe(key: TestKey) -> Item:
+        test, conflict = changing.get(key), conflicts.get(key)
+        cells = (UNKNOWN, UNKNOWN) if test is None else (str(test.changes), f"{test.failed} of {test.runs}")
+        row = keyed_test_row(source.suite, key, name, sessions)
+        row |= {field: getattr(test, field, None) for field in ("changes", "failed", "runs")}
+        row["revisions"] = list(conflict.revisions) if conflict is not None else []
+        return Item(key, (*cells, recent[key]), _describe_conflict(conflict), row=row)
 
-    return TestList(
-        "flaky",
-        name,
-        sessions,
-        f"{format_count(len(flaky), 'flaky test')} in {count_sessions(sessions)}",
-        titles=("CHANGES", "FAILED", "RECENT"),
-        fields=("changes", "failed", "runs"),
-        tests=list(map(describe, flaky)),
+    commits = len({run.session.revision for run in again})
+    count, both = format_count(len(found), "flaky test"), format_count(len(conflicts), "test")
+    return Result(
+        command="flaky",
+        suite=source.suite,
+        scope=describe_branch(name),
+        title=f"{count} in {count_sessions(sessions)}",
+        facts=[f"{format_count(commits, 'commit')} tested again: {both} passed and failed on one"] if commits else [],
+        columns=(
+            Column("CHANGES", "{} changes"),
+            Column("FAILED", "failed in {}"),
+            Column("RECENT", "", is_number=False),
+        ),
+        sections=[Section("Flaky tests", list(map(describe, found)))],
+        fields=(*KEYED_TEST_COLUMNS, "changes", "failed", "runs", "revisions"),
     )
 
 
-async def _find_conflicting(source: SuiteReader, *, last: int) -> TestList:
-    """Return the tests that passed and failed on the same commit. Only commits that were tested again are read."""
-    sessions = (await source.verdicts(branch=None, last=last))[:last][::-1]
-    runs = await source.full_runs(_tested_again(sessions))
-    tests = list(map(_describe_conflict, conflicting_tests(runs)))
-    commits = len({run.session.revision for run in runs})
-    again = f"{format_count(len(runs), 'session')} of {format_count(commits, 'commit')} tested again"
-    return TestList(
-        "flaky",
-        None,
-        sessions,
-        f"{format_count(len(tests), 'test')} passed and failed on the same commit, in {count_sessions(sessions)}",
-        titles=("COMMITS", "NEWEST", "FAILED"),
-        fields=("revisions", "failed", "runs"),
-        tests=tests,
-        note=f"{again}, {format_count(source.requests, 'request')}",
-    )
+async def _read_tested_again(source: SuiteReader, runs: Sequence[TestRun]) -> list[TestRun]:
+    """Return the sessions of the commits that were tested several times, and failed at least once, oldest first.
 
-
-def _describe_conflict(test: ConflictingTest) -> ListedTest:
-    newest = test.revisions[-1][:_SHORT_REVISION]
-    cells = (str(len(test.revisions)), one_line(newest), f"{test.failed} of {test.runs}")
-    commits = f"{format_count(len(test.revisions), 'commit')}, the newest {code(newest)}"
-    remark = f"failed in {test.failed} of {format_count(test.runs, 'session')} of {commits}"
-    return ListedTest(test.key, cells, (test.revisions, test.failed, test.runs), remark)
+    They are those of `runs`, and others among the newest sessions of all branches, whose test cases are read.
+    """
+    known = {run.session.id: run for run in runs}
+    newest = {session.id: session for session in await source.newest() if session.has_verdict}
+    newest |= {run.session.id: run.session for run in runs}
+    sessions = sorted(newest.values(), key=lambda session: session.relative_id)
+    again = _tested_again(sessions)
+    try:
+        others = await source.full_runs([session for session in again if session.id not in known])
+    except (ConfigError, NothingToJudgeError):  # not saved, or deleted
+        others = []
+    found = {**known, **{run.session.id: run for run in others}}
+    return [found[session.id] for session in again if session.id in found]
 
 
 def _tested_again(sessions: Sequence[Session]) -> list[Session]:
@@ -115,3 +122,12 @@ def _tested_again(sessions: Sequence[Session]) -> list[Session]:
     tested = Counter(session.revision for session in sessions)
     failed = {session.revision for session in sessions if session.is_failing and session.revision}
     return [session for session in sessions if session.revision in failed and tested[session.revision] > 1]
+
+
+def _describe_conflict(test: ConflictingTest | None) -> str:
+    """Return on which commits a test passed and failed; an empty text for none."""
+    if test is None:
+        return ""
+    newest = test.revisions[-1][:_SHORT_REVISION]
+    commits = f"commit {newest}" if len(test.revisions) == 1 else f"{len(test.revisions)} commits, the newest {newest}"
+    return f"passed and failed on {commits}"

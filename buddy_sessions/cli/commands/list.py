@@ -16,7 +16,8 @@ from ..input.session_names import parse_session
 from ..input.times import Since
 from ..options import Access, Branch, Key, Printing
 from ..reading.suggestions import check_branch
-from ..render.table import RECENT_LEGEND, session_writer
+from ..render.show import session_printer
+from ..render.styled import RECENT_LEGEND
 from ..render.text import format_count, format_requests
 
 _TABLE_LIMIT = 50
@@ -56,7 +57,7 @@ async def list_sessions(
     is_default_limit = output_format == "table" and not no_limit and limit is None
     async with access.connection.open_client(messages, keys=[key]) as buddy:
         suite = await find_suite(buddy, target)
-        write = session_writer(output_format, suite, branch=branch)
+        write = session_printer(output_format, suite, branch=branch)
         if session_id is not None:
             write([await buddy.session(suite, session_id)])
             messages.print_note(f"for its failing tests, run buddy-sessions failures {key}")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Iterable
-from functools import wraps
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial, wraps
 from inspect import getdoc
-from itertools import islice
+from itertools import groupby
+from operator import itemgetter
 from typing import Annotated, Any
 
 from attrs import evolve
@@ -25,17 +26,12 @@ from buddy_sessions import (
     NotFoundError,
     RateLimitError,
     Session,
-    Suite,
-    TestCase,
     TestKey,
     TestRun,
     __version__,
-    compare,
-    conflicting_tests,
-    flaky_tests,
 )
 from buddy_sessions._workers import map_concurrently
-from buddy_sessions.analysis.judgement import Baseline, find_causes, judge
+from buddy_sessions.analysis.judgement import Baseline, judge
 
 from ..errors import NothingToJudgeError, error_text
 from ..input.keys import KeyDefaults, describe_suite
@@ -43,18 +39,13 @@ from ..input.session_names import LATEST, parse_session, parse_session_of
 from ..options import DEFAULT_LAST, BranchOptions
 from ..reading.case_source import CaseSource
 from ..reading.suite_reader import SuiteReader
-from ..render.agent import Row, cut, enclose, find_keys, name_of, origin, render, session_text, streak_text
-from ..render.agent_failures import (
-    cause_lines,
-    failure_rows,
-    first_failing,
-    history_rows,
-    test_rows,
-    verdict_text,
-)
-from ..render.case_tables import count_sessions
-from ..render.text import format_count, format_test_time
-from .compare import count_changes, list_changes
+from ..render.agent import enclose, find_keys, render_for_agent, shown_name
+from ..render.result import Column, Item, Result, Section, describe_branch
+from ..render.text import format_count, origin, session_facts, streak_facts, web_url
+from .compare import compare_result
+from .failures import failures_result, verdict_text
+from .flaky import flaky_result
+from .suites import read_status, suites_result
 
 MAX_DETAILS = 200
 """The number of failing tests of a session whose messages are read at once, with one request each."""
@@ -64,6 +55,7 @@ MAX_WAIT = 30.0
 
 _STREAK = 100  # sessions that are searched for the beginning of a red streak
 _PAGE = 25  # sessions, suites, or names of tests
+_COMPLETE = (Column("STATUS"), Column("TIME"))  # of a single test
 
 _INSTRUCTIONS = """\
 Answers questions about the unit tests that Buddy (buddy.works) runs: which suites are red, since which commit, by \
@@ -116,16 +108,17 @@ class Tools:
         suites = await self._source.list_suites(project, self._defaults)
         shown = suites[offset : offset + _PAGE]
 
-        async def describe(suite: Suite) -> Row:
-            try:
-                state = streak_text(await SuiteReader(self._source, suite.key).verdicts())
-            except BuddyError as error:
-                state = error_text(error)
-            return Row(f"- {cut(describe_suite(suite), 300)}: {cut(state, 500)}")
-
-        rows = await map_concurrently(describe, shown, limit=self._source.concurrency)
+        statuses = await map_concurrently(partial(read_status, self._source), shown, limit=self._source.concurrency)
+        (section,) = suites_result(shown, statuses).sections
+        named = [
+            evolve(item, cells=(describe_suite(suite), *item.cells[1:]))
+            for suite, item in zip(shown, section.items, strict=True)
+        ]
+        result = evolve(
+            suites_result(shown, statuses), title=format_count(len(suites), "suite"), sections=[Section("", named)]
+        )
         more = offset + len(shown) < len(suites)
-        return render(f"{format_count(len(suites), 'suite')}.", [], rows, offset=offset, more=more)
+        return render_for_agent(result, offset=offset, first=offset, more=more)
 
     async def list_sessions(
         self, suite: _Suite, branch: _Branch = "", all_branches: _AllBranches = False, offset: _Offset = 0
@@ -136,10 +129,16 @@ class Tools:
         sessions = await reader.read(name, count=offset + _PAGE + 1)
         shown = sessions[offset : offset + _PAGE]
         verdicts = [session for session in sessions if session.has_verdict]
-        facts = [f"{streak_text(verdicts)}."] if verdicts and name is not None else []
-        rows = [Row(f"- {session_text(session)}", "Sessions, newest first:") for session in shown]
-        more = offset + len(shown) < len(sessions)
-        return render(f"Sessions of {reader.suite}.", facts, rows, offset=offset, more=more)
+        items = [Item(None, remark=f"{session_facts(session)}, {web_url(session.html_url)}") for session in shown]
+        result = Result(
+            command="list",
+            suite=reader.suite,
+            title="Sessions, newest first",
+            scope=describe_branch(name),
+            facts=[streak_facts(verdicts)] if verdicts and name is not None else [],
+            sections=[Section("", items)],
+        )
+        return render_for_agent(result, offset=offset, first=offset, more=offset + len(shown) < len(sessions))
 
     async def get_failures(
         self,
@@ -163,32 +162,27 @@ class Tools:
         cases = await reader.failing_cases(judged)
         cases[:MAX_DETAILS] = await reader.add_failures([(judged, case) for case in cases[:MAX_DETAILS]])
         judgement = judge([TestRun(judged, tuple(cases))], await _read_baseline(reader, judged) if cases else None)
-        tests = judgement.tests
-        title = f"{reader.suite} #{judged.relative_id}"
         if test:
             key = find_test((case.key for case in cases), test)
-            found = [each for each in tests if each.case.key == key]
+            found = [each for each in judgement.tests if each.case.key == key]
             read = await reader.add_failures([(judged, each.case) for each in found])
-            found = [evolve(each, case=case) for each, case in zip(found, read, strict=True)]
-            return render(f"{title}, one failing test.", [], test_rows(found)[offset:], offset=offset)
-        causes = find_causes(tests)
-        facts = [f"{session_text(judged)}."]
+            result = failures_result(reader.suite, evolve(judgement, tests=found).with_cases(read), by_cause=False)
+            result = evolve(result, title="One failing test", is_red=None, columns=_COMPLETE, facts=[], causes=[])
+            return render_for_agent(result, offset=offset, complete=True)
+        result = failures_result(reader.suite, judgement, by_cause=True)
+        facts: list[str] = []
         if judged.branch is not None and judged.has_verdict:
             streak = await reader.verdicts(branch=judged.branch, last=_STREAK, below=judged.relative_id + 1)
-            facts.append(f"{streak_text(streak)}.")
+            facts.append(streak_facts(streak))
         if others:
             same_commit = ", ".join(f"#{each.relative_id} {each.status}" for each in others)
-            facts.append(f"Other sessions of this commit: {cut(same_commit)}.")
-        if judgement.baseline is not None:
-            count = format_count(len(judgement.baseline.runs), "session")
-            facts.append(f"Compared with the {count} of {cut(str(judgement.baseline))} before it.")
-            since = [f"#{each.relative_id} ({origin(each)})." for each in first_failing(tests)]
-            facts += [line for line in since if line[:-1] not in facts[1]]
-        if causes:
-            facts += ["", "Causes:", *cause_lines(causes)]
-        hint = "For the complete message and trace of a test, add test=NAME." if tests else ""
-        rows = islice(failure_rows(causes), offset, None)
-        return render(f"{title} {verdict_text(judged, tests, causes)}", facts, rows, offset=offset, hint=hint)
+            facts.append(f"Other sessions of this commit: {same_commit}")
+        counted = verdict_text(evolve(judgement, baseline=None))
+        title = f"{counted}: {result.title}" if judgement.baseline is not None else counted
+        is_red = judged.is_failing if judged.has_verdict else None  # whether failures are known or not
+        result = evolve(result, title=title, is_red=is_red, facts=[*facts, *result.facts])
+        hint = "For the complete message and trace of a test, add test=NAME." if cases else ""
+        return render_for_agent(result, offset=offset, hint=hint)
 
     async def find_flaky_tests(
         self,
@@ -203,28 +197,9 @@ class Tools:
         Reads all tests: one request for each 100 tests of each session.
         """
         reader, _ = await self._open(suite)
-        name = await reader.choose_branch(_choose(branch, all_branches))
-        runs = await reader.runs(branch=name, last=last)
-        sessions = [run.session for run in runs]
-        flaky = flaky_tests([run.cases for run in runs], window=last)
-        facts = [f"Branch: {cut(name or 'all branches')}"]
-        rows = [
-            Row(
-                f"- {test.changes:,} changes, failed in {test.failed} of {test.runs}: {name_of(test.key)}",
-                "Changes of the status from session to session:",
-            )
-            for test in flaky
-        ]
-        rows += [
-            Row(
-                f"- {', '.join(cut(revision, 12) for revision in test.revisions[:3])}: {name_of(test.key)}",
-                "Passed and failed on the same commit:",
-            )
-            for test in conflicting_tests(runs)
-        ]
-        head = f"{format_count(len(flaky), 'flaky test')} of {reader.suite} in {count_sessions(sessions)}."
-        hint = "For the sessions in which one failed, call get_test_history." if rows else ""
-        return render(head, facts, rows[offset:], offset=offset, hint=hint)
+        result = await flaky_result(reader, _choose(branch, all_branches), last=last)
+        hint = "For the sessions in which one failed, call get_test_history." if result.items else ""
+        return render_for_agent(result, offset=offset, hint=hint)
 
     async def get_test_history(
         self,
@@ -242,9 +217,15 @@ class Tools:
         sessions = await reader.verdicts(branch=name, last=last)
         runs = await reader.failing_runs(sessions[:last], skip_unsaved=True)
         key = find_test((case.key for run in runs for case in run.cases), test)
-        facts = [name_of(key), f"Branch: {cut(name or 'all branches')}. Newest sessions first:"]
-        head = f"{reader.suite}: failures of one test in {format_count(len(runs), 'session')}."
-        return render(head, facts, history_rows(runs, key)[offset:], offset=offset)
+        result = Result(
+            command="history",
+            suite=reader.suite,
+            title=f"Failures of one test in {format_count(len(runs), 'session')}",
+            scope=describe_branch(name),
+            facts=[shown_name(str(key)), "Newest sessions first:"],
+            sections=[Section("", history_items(runs, key))],
+        )
+        return render_for_agent(result, offset=offset)
 
     async def compare_sessions(self, suite: _Suite, old: _Session = "", new: _Session = "", offset: _Offset = 0) -> str:
         """Compare the tests of two sessions: newly failing, fixed, still failing, slower, added, removed.
@@ -255,16 +236,20 @@ class Tools:
         reader, name = await self._open(suite, new)
         after = await reader.session(name or LATEST)
         before = await (reader.session(parse_session_of(reader.suite, old)) if old else reader.session_before(after))
-        changes = list_changes(compare(await reader.cases(before), await reader.cases(after)))
-        facts = [f"Old: {session_text(before)}.", f"New: {session_text(after)}."]
-        rows = [
-            Row(f"- {name_of(case.key)}{_slower(old_case, case)}", f"{what.capitalize()} ({len(pairs):,}):")
-            for what, pairs in changes.items()
-            for old_case, case in pairs
-        ]
-        head = f"{reader.suite} #{before.relative_id} → #{after.relative_id}: {count_changes(changes)}."
-        hint = "For messages and causes, call get_failures."
-        return render(head, facts, rows[offset:], offset=offset, hint=hint)
+        result = await compare_result(reader, before, after)
+        return render_for_agent(result, offset=offset, hint="For messages and causes, call get_failures.")
+
+
+def history_items(runs: Sequence[TestRun], key: TestKey) -> list[Item]:
+    """Return each streak of sessions in which a test failed, or did not. `runs` are newest first."""
+    items: list[Item] = []
+    statuses = [next((case.status for case in run.cases if case.key == key), "did not fail") for run in runs]
+    for status, streak in groupby(zip(runs, statuses, strict=True), key=itemgetter(1)):
+        sessions = [run.session for run, _ in streak]
+        numbers = f"#{sessions[-1].relative_id}" + (f" to #{sessions[0].relative_id}" if len(sessions) > 1 else "")
+        what = f"{status} in {format_count(len(sessions), 'session')}" if len(sessions) > 1 else status
+        items.append(Item(None, remark=f"{numbers}: {what}; #{sessions[-1].relative_id} is {origin(sessions[-1])}"))
+    return items
 
 
 def _choose(branch: str, all_branches: bool) -> str | Main | None:
@@ -278,11 +263,6 @@ async def _read_baseline(reader: SuiteReader, judged: Session) -> Baseline | Non
         return await reader.baseline([judged], MAIN, last=DEFAULT_LAST, skip_unsaved=True)
     except (ConfigError, NothingToJudgeError):
         return None
-
-
-def _slower(old: TestCase | None, new: TestCase) -> str:
-    """Return the times of a test that became slower."""
-    return "" if old is None else f" ({format_test_time(old.time)} → {format_test_time(new.time)})"
 
 
 def _reports_errors(tool: _Tool) -> _Tool:
@@ -319,7 +299,7 @@ def find_test(keys: Iterable[TestKey], text: str) -> TestKey:
         raise ConfigError(f"no failing test is named {text!r}: use a name that get_failures shows, or a part of it")
     error = ConfigError(f"{text!r} fits {len(found):,} tests: use one of their names, or more of it")
     for key in found[:_PAGE]:
-        error.add_note(name_of(key))
+        error.add_note(shown_name(str(key)))
     raise error
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from cyclopts.types import NonNegativeFloat
 
-from buddy_sessions import Main, SlowTest, slowest_tests
+from buddy_sessions import SlowTest, slowest_tests
 
 from ..options import DEFAULT_LAST, Access, Key, RunOptions, TestPrinting
-from ..reading.suite_reader import SuiteReader
-from ..render.case_tables import count_sessions
-from ..render.listed_tests import ListedTest, TestList, print_tests
-from ..render.text import format_count, format_test_time
+from ..reading.suite_reader import open_cases
+from ..render.result import Column, Item, Result, Section, describe_branch
+from ..render.rows import KEYED_TEST_COLUMNS, keyed_test_row
+from ..render.show import show
+from ..render.text import count_sessions, format_count, format_test_time
 
 
 async def list_slowest_tests(
@@ -36,31 +35,27 @@ async def list_slowest_tests(
     Args:
         threshold: Only tests whose median is above this number of seconds.
     """
-    branch = options.branches.choose()
-    slowest = partial(_find_slowest, branch=branch, last=options.last or DEFAULT_LAST, threshold=threshold)
-    await print_tests(key, slowest, options, printing, access)
-
-
-async def _find_slowest(
-    source: SuiteReader, *, branch: str | Main | None, last: int, threshold: float | None
-) -> TestList:
-    name = await source.choose_branch(branch)
-    runs = await source.runs(branch=name, last=last)
+    target, output_format, messages = access.defaults.parse_target(key), printing.choose(), access.verbosity.open()
+    branch, last = options.branches.choose(), options.last or DEFAULT_LAST
+    async with open_cases(target, key, db=options.db, connection=access.connection, messages=messages) as source:
+        name = await source.choose_branch(branch)
+        runs = await source.runs(branch=name, last=last)
     sessions = [run.session for run in runs]
     slowest = slowest_tests([run.cases for run in runs], threshold=threshold)
     slower = "" if threshold is None else f" slower than {format_test_time(threshold)}"
-    return TestList(
-        "slowest",
-        name,
-        sessions,
-        f"{format_count(len(slowest), 'test')}{slower} in {count_sessions(sessions)}",
-        titles=("MEDIAN", "SLOWEST", "SESSIONS"),
-        fields=("median", "slowest", "runs"),
-        tests=list(map(_describe, slowest)),
+
+    def describe(test: SlowTest) -> Item:
+        cells = (format_test_time(test.median), format_test_time(test.slowest), f"{test.runs:,}")
+        figures = {"median": test.median, "slowest": test.slowest, "runs": test.runs}
+        return Item(test.key, cells, row=keyed_test_row(source.suite, test.key, name, sessions) | figures)
+
+    result = Result(
+        command="slowest",
+        suite=source.suite,
+        scope=describe_branch(name),
+        title=f"{format_count(len(slowest), 'test')}{slower} in {count_sessions(sessions)}",
+        columns=(Column("MEDIAN"), Column("SLOWEST", "at most {}"), Column("SESSIONS", "")),
+        sections=[Section("Slowest tests", list(map(describe, slowest)))],
+        fields=(*KEYED_TEST_COLUMNS, "median", "slowest", "runs"),
     )
-
-
-def _describe(test: SlowTest) -> ListedTest:
-    cells = (format_test_time(test.median), format_test_time(test.slowest), f"{test.runs:,}")
-    median, slowest, _ = cells
-    return ListedTest(test.key, cells, (test.median, test.slowest, test.runs), f"{median}, at most {slowest}")
+    show(result, output_format, messages, limit=options.limit_for(output_format), max_bytes=printing.max_bytes)

@@ -15,7 +15,7 @@ from ..input.keys import find_suite
 from ..input.times import Duration
 from ..options import Access, Branch, Key, Printing
 from ..reading.suggestions import check_branch
-from ..render.table import session_writer
+from ..render.show import session_printer
 from ..render.text import format_duration
 
 _NO_DEFAULT = Parameter(show_default=False)  # it would be shown as 0:30:00
@@ -91,5 +91,5 @@ async def wait_for_sessions(
             if branch is not None and not error.sessions and (hint := await check_branch(buddy, suite, branch)):
                 failure.add_note(hint)
             raise failure from error
-    session_writer(output_format, suite, branch=branch)(sessions)
+    session_printer(output_format, suite, branch=branch)(sessions)
     return ExitCode.RED if exit_code and any(session.is_failing for session in sessions) else ExitCode.DONE

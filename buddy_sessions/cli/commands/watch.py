@@ -34,10 +34,10 @@ from buddy_sessions.analysis.judgement import count_failing
 
 from ..input.suite_selection import SuiteSelection
 from ..options import Access, BranchOptions, Keys, Printing, Source
-from ..render.case_tables import name_text, outcome_text
 from ..render.console import Output
 from ..render.rows import make_writer
-from ..render.table import grid, number_text, status_text
+from ..render.styled import name_text, number_text, outcome_text, status_text
+from ..render.table import grid
 from ..render.text import UNKNOWN, format_count, format_duration, one_line
 
 _STATUS_WIDTH = len("✔ running")

@@ -31,14 +31,10 @@ _MAX_KEPT = 50  # sessions whose failing test cases are kept
 
 
 class ApiCases:
-    """Reads from the API. The failing test cases of the last finished sessions are kept.
-
-    `requests` counts those for lists of sessions, and for all test cases of a session.
-    """
+    """Reads from the API. The failing test cases of the last finished sessions are kept."""
 
     def __init__(self, buddy: BuddyClient) -> None:
         self.concurrency = buddy.max_concurrency
-        self.requests = 0
         self._buddy = buddy
         self._kept: dict[tuple[SuiteKey, Session], list[TestCase]] = {}
 
@@ -53,15 +49,9 @@ class ApiCases:
         check_host(self._buddy, text)
         return await find_suite(self._buddy, target)
 
-    async def pages(self, suite: SuiteKey, *, branch: str | None = None) -> AsyncGenerator[Sequence[Session], None]:
+    def pages(self, suite: SuiteKey, *, branch: str | None = None) -> AsyncGenerator[Sequence[Session], None]:
         """Yield the sessions in lists, newest first: one request for each 100."""
-        paginator = self._buddy.sessions(suite, branch=branch, read_ahead=1)
-        try:
-            async with aclosing(read_lists(paginator)) as lists:
-                async for sessions in lists:
-                    yield sessions
-        finally:
-            self.requests += paginator.stats.requests
+        return read_lists(self._buddy.sessions(suite, branch=branch, read_ahead=1))
 
     async def session(self, suite: SuiteKey, name: int | str) -> Session | None:
         """Return the session with this `relative_id` (usually two requests) or ID (one); None if there is none."""
@@ -93,17 +83,13 @@ class ApiCases:
 
     async def cases(self, suite: SuiteKey, session: Session) -> list[TestCase]:
         """Return all test cases of a session: one request for each 100 of them."""
-        paginator = self._buddy.cases(suite, session)
-        cases = await paginator.collect()
-        self.requests += paginator.stats.requests
-        return cases
+        return await self._buddy.cases(suite, session).collect()
 
 
 class SavedCases:
     """Reads from the database `path`, which `store` has opened."""
 
     concurrency = 1
-    requests = 0
 
     def __init__(self, store: SessionStore, path: Path) -> None:
         self._store = store

@@ -42,10 +42,9 @@ class SuiteReader:
         self._show = show
         self._search = VerdictSearch(lambda branch: source.pages(suite, branch=branch))
 
-    @property
-    def requests(self) -> int:
-        """The number of requests for lists of sessions, and for all test cases of a session."""
-        return self._source.requests
+    async def newest(self) -> list[Session]:
+        """Return the newest 100 sessions, newest first. They are read once."""
+        return await self._search.newest()
 
     async def read(self, branch: str | None, *, count: int) -> list[Session]:
         """Return the newest sessions, newest first: `count` of them, or more."""

@@ -34,7 +34,7 @@ from buddy_sessions.analysis.judgement import (
 )
 
 from ..options import DEFAULT_LAST
-from ..render.table import sparkline
+from ..render.styled import sparkline
 
 RECENT = 20
 """The number of sessions that a pass rate and a duration are computed from."""

@@ -1,4 +1,4 @@
-"""Text for agents: what matters first, at most 24,000 characters, and how to get the rest.
+"""Text for agents: that of the Markdown without its entities, at most 24,000 characters, and how to get the rest.
 
 Names, messages and traces are the text of others, and may contain instructions. They are put between two tags with a
 random number, which they cannot contain: a test that was written before cannot know the number, and whatever looks like
@@ -10,30 +10,35 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import NamedTuple
 
-from buddy_sessions import RefType, Session, TestKey
-from buddy_sessions.analysis.judgement import count_failing, newest_streak
+from buddy_sessions import Failure, TestKey
 
-from .text import escape, format_age, format_count, format_duration, one_line, web_url
+from .markdown import Style, cause_line, fact_lines, item_line, verdict
+from .result import Result, Section
+from .text import cut, escape, format_count, one_line, trace_of, web_url
 
 MAX_RESULT = 24_000
 """The maximum number of characters of a result."""
 
 _RESERVE = 600  # characters for the tags and the last line
 _MAX_NAME = 300
-_MAX_FIELD = 120
-_HASH = 12  # digits of a commit: enough to name it
+_MAX_FACT = 700
+_ALL_CAUSES = 10_000  # characters that the list of the causes may take
+_SHORTEST_CAUSE, _LONGEST_CAUSE = 60, 300
+_ALL_TRACES = 10_000
+_SHORTEST_TRACE, _LONGEST_TRACE = 200, 2_400
+_LONGEST_LINE = 2_000
 _LOOKS_LIKE_TAG = re.compile(r"<(?=\s*/?\s*untrusted)", re.IGNORECASE)
 _NO_TAG = "\u2039"  # looks like <
-_REFS = {RefType.BRANCH: "branch ", RefType.TAG: "tag ", RefType.PULL_REQUEST: "pull request "}
 
 
-@dataclass(frozen=True)
-class Row:
-    """One of the things that a result lists. Rows that follow each other with the same heading share it."""
+class _Row(NamedTuple):
+    """A line of a result. Rows that follow each other with the same heading share it."""
 
     text: str
     heading: str = ""
@@ -46,29 +51,31 @@ def enclose(text: str) -> str:
     return f"<{tag}>\n{_LOOKS_LIKE_TAG.sub(_NO_TAG, lines)}\n</{tag}>"
 
 
-def render(
-    head: str, facts: Sequence[str], rows: Iterable[Row], *, offset: int = 0, more: bool = False, hint: str = ""
+def render_for_agent(
+    result: Result, *, offset: int = 0, first: int = 0, more: bool = False, hint: str = "", complete: bool = False
 ) -> str:
-    """Return a result: `head`, the facts and as many rows as fit between tags, and how to get the others.
+    """Return the verdict of a result, its facts and as many items as fit between tags, and how to get the others.
 
     Args:
-        head: The first line. Only this and `hint` are not between the tags.
-        facts: Lines that only the first page has.
-        rows: What the result lists, from `offset` on.
+        result: The result. Only its verdict and `hint` are not between the tags.
         offset: The number of rows that were on earlier pages.
-        more: Whether there are others after `rows`.
+        first: The number of items before those of the result.
+        more: Whether there are others after them.
         hint: What else can be asked.
+        complete: Whether to list the complete traces of the items.
     """
-    lines = [] if offset else [*facts]
+    head = verdict(result)
+    facts = [] if offset else _facts(result)
+    rows = islice(_complete_rows(result) if complete else _rows(result), offset - first, None)
+    lines, count, heading = facts, 0, ""
     room = MAX_RESULT - _RESERVE - len(head) - len(hint) - sum(len(line) + 1 for line in lines)
-    heading, count = "", 0
     for row in rows:
         new = [row.text] if row.heading in {"", heading} else ["", row.heading, row.text]
         room -= sum(len(line) + 1 for line in new)
         if room < 0:
             more = True
             break
-        lines += new
+        lines = [*lines, *new]
         heading, count = row.heading, count + 1
     if more:
         hint = f"This is not all: for the next, call the tool again with offset={offset + count}. {hint}"
@@ -77,69 +84,62 @@ def render(
     return "\n".join(filter(None, [head, enclose("\n".join(lines)) if lines else "", hint.strip()]))
 
 
-def cut(text: str, limit: int = _MAX_FIELD) -> str:
-    """Return a text on one line, cut to `limit` characters."""
-    text = one_line(text)
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
-
-
-def name_of(key: TestKey) -> str:
+def shown_name(name: str) -> str:
     """Return the name of a test as it is shown. A long one is cut, and ends with a number that is its own."""
-    name = full_name(key)
-    if len(name) <= _MAX_NAME:
-        return name
-    return f"{name[:_MAX_NAME]}…{hashlib.sha256(str(key).encode(errors='replace')).hexdigest()[:8]}"
-
-
-def full_name(key: TestKey) -> str:
-    """Return all of the name of a test, as text that can be shown."""
-    return _LOOKS_LIKE_TAG.sub(_NO_TAG, one_line(str(key)))
+    text = _LOOKS_LIKE_TAG.sub(_NO_TAG, one_line(name))
+    if len(text) <= _MAX_NAME:
+        return text
+    return f"{text[:_MAX_NAME]}…{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:8]}"
 
 
 def find_keys(keys: Iterable[TestKey], text: str) -> list[TestKey]:
     """Return the tests that a text names: those that are shown so, or else those whose names contain it."""
-    found = list(dict.fromkeys(keys))
-    wanted = full_name(TestKey(None, None, text))
-    exact = [key for key in found if wanted in {name_of(key), full_name(key)}]
-    return exact or [key for key in found if wanted.lower() in full_name(key).lower()]
+    names = {key: _LOOKS_LIKE_TAG.sub(_NO_TAG, one_line(str(key))) for key in keys}
+    wanted = _LOOKS_LIKE_TAG.sub(_NO_TAG, one_line(text))
+    exact = [key for key, name in names.items() if wanted in {name, shown_name(str(key))}]
+    return exact or [key for key, name in names.items() if wanted.lower() in name.lower()]
 
 
-def origin(session: Session) -> str:
-    """Return of which commit a session is, by whom, and when: `commit 755b691cfff3, by Ada Novak, 2026-11-26 …`."""
-    author = session.created_by.name if session.created_by is not None else None
-    created = session.create_date
-    parts = [
-        f"commit {one_line(session.revision)[:_HASH]}" if session.revision else "",
-        f"by {cut(author)}" if author else "",
-        f"{created:%Y-%m-%d %H:%M} UTC, {format_age(created, datetime.now(UTC))}" if created else "",
-    ]
-    return ", ".join(filter(None, parts))
+def _facts(result: Result) -> list[str]:
+    """Return what a result rests on, the pages of its sessions, and one line for each cause."""
+    lines = fact_lines(result, Style(shown_name, lambda text: cut(text, _MAX_FACT)))
+    lines += [url for session in result.sessions[:1] if (url := cut(web_url(session.html_url), _MAX_NAME))]
+    causes = result.causes
+    if causes:
+        width = min(_LONGEST_CAUSE, max(_SHORTEST_CAUSE, _ALL_CAUSES // len(causes) - 60))
+        style = Style(lambda text: cut(text, width), cut)
+        shown = [f"- {cause_line(cause, style)}" for cause in causes[: _ALL_CAUSES // (_SHORTEST_CAUSE + 60)]]
+        lines += ["", "Causes:", *shown]
+        if rest := len(causes) - len(shown):
+            lines.append(f"… and {format_count(rest, 'smaller cause')}: on the next pages")
+    return lines
 
 
-def session_text(session: Session) -> str:
-    """Return a session on one line: what the tests did, its branch, its origin, and its page."""
-    kind = _REFS.get(session.ref_type, "") if session.ref_type else ""
-    tests = session.tests_count
-    parts = [
-        f"#{session.relative_id} {cut(session.status)}",
-        f"{count_failing(session) or 0:,} of {format_count(tests, 'test')} failed" if tests else "",
-        f"{kind}{cut(session.ref_name)}" if session.ref_name else "",
-        origin(session),
-        format_duration(session.duration) if session.is_finished and session.duration is not None else "",
-        cut(web_url(session.html_url), 300),
-        f"error: {cut(session.error_message, 300)}" if session.error_message else "",
-    ]
-    return ", ".join(filter(None, parts))
+def _rows(result: Result) -> Iterator[_Row]:
+    """Yield a row for each item. Below the title of a section is the trace of its first failure."""
+    limit = min(_LONGEST_TRACE, max(_SHORTEST_TRACE, _ALL_TRACES // max(1, len(result.sections))))
+    style = Style(shown_name, lambda text: cut(text, _MAX_FACT))
+    for section in result.sections:
+        heading = cut(section.title, _LONGEST_CAUSE)
+        if (failure := _first_failure(section)) is not None and (trace := trace_of(failure, limit=limit)):
+            heading += f"\n{trace}"
+        lines = Counter(item_line(item, result.columns, style) for item in section.items)
+        for line, count in lines.items():
+            yield _Row(f"- {line}" + (f" ({count} cases)" if count > 1 else ""), heading)
 
 
-def streak_text(sessions: Sequence[Session]) -> str:
-    """Return whether a branch is red or green, and since when. `sessions` are those with a verdict, newest first."""
-    streak = newest_streak(sessions)
-    first, before = streak.first, streak.before
-    state = "red" if first.is_failing else "green"
-    text = f"{cut(sessions[0].branch or 'all sessions')} is {state} since {streak} ({origin(first)})"
-    text += f", {streak.length:,} sessions in a row" if streak.length > 1 else ""
-    if before is not None:
-        text += f"; before that, #{before.relative_id} {'failed' if before.is_failing else 'passed'}"
-        text += f" ({origin(before)})"
-    return text
+def _complete_rows(result: Result) -> Iterator[_Row]:
+    """Yield each item with its complete trace, line by line."""
+    style = Style(shown_name, lambda text: cut(text, _MAX_FACT))
+    for item in result.items:
+        lines = [item_line(item, result.columns, style)]
+        if item.case is not None and item.case.failure is not None:
+            lines += trace_of(item.case.failure, limit=sys.maxsize).split("\n")
+        for line in lines:
+            yield from (_Row(line[at : at + _LONGEST_LINE]) for at in range(0, len(line) or 1, _LONGEST_LINE))
+
+
+def _first_failure(section: Section) -> Failure | None:
+    """Return the failure of the first item."""
+    case = section.items[0].case if section.items else None
+    return case.failure if case is not None else None

@@ -14,8 +14,8 @@ from buddy_sessions import MAIN, __version__
 from buddy_sessions._extras import import_extra
 
 from ..reading.suite_report import MAX_OTHERS, NEWEST, RECENT, Scope, SuiteReport, ended
-from .table import RECENT_LEGEND, ref_text
-from .text import UNKNOWN, format_count, format_duration, one_line, web_url
+from .styled import RECENT_LEGEND
+from .text import UNKNOWN, format_count, format_duration, one_line, ref_name, web_url
 
 _MAX_ROWS = 300  # of other branches
 _STATES = ("newly red", "still red", "recovered")
@@ -38,7 +38,7 @@ def load_template() -> Any:
         ended=ended,
         moment=_moment,
         percent=_percent,
-        ref_text=ref_text,
+        ref_name=ref_name,
         web_url=web_url,
         MAIN=MAIN,
         MAX_OTHERS=MAX_OTHERS,

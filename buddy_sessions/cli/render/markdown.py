@@ -6,20 +6,28 @@ Names, messages and traces are the text of others: each stays text in GitHub's M
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from html import escape as escape_html
 from itertools import islice
-from typing import TextIO
+from typing import NamedTuple, TextIO
 from urllib.parse import quote
 
-from buddy_sessions import Failure, Session, SuiteKey, TestKey
-from buddy_sessions.analysis.judgement import Cause
+from buddy_sessions.analysis.judgement import Cause, count_marks
 
-from .failure_text import cause_text, trace_of
+from .result import MAX_SESSIONS, Column, Item, Result, Section
 from .rows import prepare_stream
-from .table import ref_text
-from .text import UNKNOWN, format_count, one_line, web_url
+from .text import (
+    UNKNOWN,
+    cause_text,
+    crash_text,
+    cut,
+    format_count,
+    one_line,
+    ref_name,
+    session_facts,
+    trace_of,
+    web_url,
+)
 
 DEFAULT_MAX_BYTES = 65_000
 """Fits in a comment of GitHub, which has at most 65,536 characters."""
@@ -28,10 +36,10 @@ MIN_BYTES = 16_000
 
 _MAX_TEXT = 300  # characters of a name or a message
 _MAX_BRANCH = 80
-_SHORT_REVISION = 7
 _MAX_URL = 300
-_MAX_LINKS = 5  # in a headline
+_MAX_MARKS = 3  # of a cause
 _MAX_CAUSES = 20
+_MARKS = {True: "❌ ", False: "✅ ", None: ""}
 _TRACE_LIMITS = (16_000, 4_000, 1_000)  # characters
 _RESERVE = 200  # bytes for each title and for what is left out
 
@@ -40,40 +48,24 @@ _MARKUP = re.compile(r"[!#$&*:<>@\[\\\]^_`{|}~]|(?<=www)\.", re.IGNORECASE)
 _MENTION = "@\u200b"  # a zero-width space after it: nobody is notified
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A test, a remark in Markdown, and the failure to show."""
+class Style(NamedTuple):
+    """How Markdown shows texts: `name` names of tests and messages, `text` any other text of others."""
 
-    key: TestKey
-    note: str = ""
-    failure: Failure | None = None
+    name: Callable[[str], str]
+    text: Callable[[str], str]
 
 
-@dataclass(frozen=True)
-class Section:
-    """Tests below a title."""
-
-    title: str
-    entries: Sequence[Entry]
+def code(text: str) -> str:
+    """Return a text of others in the style of code."""
+    return f"<code>{escape_markup(text)}</code>"
 
 
-@dataclass(frozen=True)
-class Page:
-    """What a command says. `headline` and `facts` are Markdown: put the text of others into `code` or `link`."""
-
-    command: str
-    suite: SuiteKey
-    headline: str
-    facts: Sequence[str]
-    sections: Sequence[Section]
-    causes: Sequence[Cause] = ()
+def escape_markup(text: str) -> str:
+    """Return a text of others on one line, cut if it is long, in which nothing begins markup."""
+    return _MARKUP.sub(_entity, cut(text, _MAX_TEXT))
 
 
-def code(text: str, *, limit: int = _MAX_TEXT) -> str:
-    """Return a text of others in the style of code, on one line, cut to `limit` characters."""
-    text = one_line(text)
-    text = text if len(text) <= limit else f"{text[: limit - 1]}…"
-    return f"<code>{_MARKUP.sub(_entity, text)}</code>"
+GITHUB = Style(code, escape_markup)
 
 
 def link(text: str, url: str | None) -> str:
@@ -82,68 +74,101 @@ def link(text: str, url: str | None) -> str:
     return f'<a href="{target}">{text}</a>' if 0 < len(target) <= _MAX_URL else text
 
 
-def places(*sessions: Session) -> str:
-    """Return the branch of the first session, and links to all: `main #384, #383`."""
-    links = [link(f"#{session.relative_id}", session.html_url) for session in sessions[:_MAX_LINKS]]
-    more = f" and {len(sessions) - _MAX_LINKS:,} more" if len(sessions) > _MAX_LINKS else ""
-    branch = ref_text(sessions[0].ref_type, sessions[0].ref_name).plain
-    return f"{code(branch, limit=_MAX_BRANCH)} {', '.join(links)}{more}"
+def fact_lines(result: Result, style: Style) -> list[str]:
+    """Return which sessions a result is about, and what it rests on."""
+    lines = [session_facts(session) for session in result.sessions[:MAX_SESSIONS]]
+    if more := len(result.sessions) - len(lines):
+        lines.append(f"and {format_count(more, 'more session')}")
+    if not lines and result.scope:
+        lines.append(result.scope)
+    lines += [f"Compared with {session_facts(result.old)}"] if result.old is not None else []
+    lines += [*result.facts, *result.warnings[:MAX_SESSIONS]]
+    lines += [crash_text(session) for session in result.crashed[:MAX_SESSIONS]]
+    return [style.text(line) for line in lines]
 
 
-def headline(text: str, *sessions: Session, is_red: bool) -> str:
-    """Return a headline: the verdict, and the sessions that it is about."""
-    return f"{'❌' if is_red else '✅'} {text}: {places(*sessions)}"
+def cause_line(cause: Cause, style: Style) -> str:
+    """Return how many tests have a cause, which of them are new, and what it is: `3 tests (2 new, 1 flaky): …`."""
+    counts = count_marks(cause.tests)[:_MAX_MARKS]
+    marks = [counts[0][0]] if len(counts) == 1 else [f"{count:,} {mark}" for mark, count in counts]
+    count = format_count(len(cause.tests), "test") + (f" ({style.text(', '.join(marks))})" if marks else "")
+    return f"{count}: {style.name(cause_text(cause))}"
 
 
-def suite_facts(suite: SuiteKey, session: Session) -> str:
-    """Return the suite of a session, and its commit."""
-    return f"Suite {code(str(suite))}, commit {code((session.revision or UNKNOWN)[:_SHORT_REVISION])}"
+def item_line(item: Item, columns: Sequence[Column], style: Style) -> str:
+    """Return an item on one line: its name, what its cells say, and its remark."""
+    shown = [(column, str(cell)) for column, cell in zip(columns, item.cells, strict=False) if str(cell) != UNKNOWN]
+    cells = [column.phrase.format(cell) for column, cell in shown if column.phrase]
+    name = style.name(str(item.key)) if item.key is not None else ""
+    return ": ".join(filter(None, (name, style.text(", ".join(filter(None, [*cells, item.remark]))))))
 
 
-def write_markdown(stream: TextIO, page: Page, *, max_bytes: int) -> None:
-    """Write a page as `render_markdown` returns it."""
+def verdict(result: Result) -> str:
+    """Return the verdict, without any text of others but the key of the suite."""
+    numbers = "".join(f" #{session.relative_id}" for session in result.sessions[:1])
+    about = f": {one_line(str(result.suite))}{numbers}" if result.suite is not None else ""
+    return f"{_MARKS[result.is_red]}{result.title}{about}"
+
+
+def write_markdown(stream: TextIO, result: Result, *, max_bytes: int) -> None:
+    """Write a result as `render_markdown` returns it."""
     prepare_stream(stream)
-    stream.write(render_markdown(page, max_bytes=max_bytes))
+    stream.write(render_markdown(result, max_bytes=max_bytes))
     stream.flush()
 
 
-def render_markdown(page: Page, *, max_bytes: int) -> str:
-    """Return a page of at most `max_bytes` bytes in UTF-8 (at least `MIN_BYTES`), which says what it leaves out.
+def render_markdown(result: Result, *, max_bytes: int) -> str:
+    """Return a text of at most `max_bytes` bytes in UTF-8 (at least `MIN_BYTES`), which says what it leaves out.
 
     Names take at most three quarters of the space, and traces what remains. One test of each cause is first. The first
     line is a comment that nobody sees. It is the same on each page of a command about a suite, so that a bot finds the
     comment to replace.
     """
-    head = [f"<!-- buddy-sessions {page.command} {quote(str(page.suite))} -->", f"## {page.headline}", *page.facts]
-    budget = max_bytes - _size("\n\n".join(head)) - _RESERVE * (len(page.sections) + 2)
-    causes, budget = _take(map(_cause, page.causes[:_MAX_CAUSES]), budget)
-    if more := len(page.causes) - len(causes):
+    head = [f"<!-- buddy-sessions {result.command} {quote(str(result.suite))} -->", f"## {_headline(result)}"]
+    head.append(f"Suite {code(str(result.suite))}")
+    facts = fact_lines(result, GITHUB)
+    head += _take(facts, max_bytes // 3)[0]
+    budget = max_bytes - _size("\n\n".join(head)) - sum(_RESERVE + _size(each.title) for each in result.sections)
+    causes, budget = _take((cause_line(cause, GITHUB) for cause in result.causes[:_MAX_CAUSES]), budget - 2 * _RESERVE)
+    if more := len(result.causes) - len(causes):
         causes.append(f"… and {format_count(more, 'more cause')}")
+    left_out = {"fact": 3 + len(facts) - len(head)}
     if causes:
         head += ["### Causes", "".join(map(_item, causes)).rstrip()]
 
-    ranks = {test.case.key: rank for cause in page.causes for rank, test in enumerate(cause.tests)}
-    sections = [sorted(section.entries, key=lambda entry: ranks.get(entry.key, 0)) for section in page.sections]
-    entries = [entry for section in sections for entry in section]
-    names, rest = _take((f"{code(str(entry.key))} {entry.note}".rstrip() for entry in entries), budget * 3 // 4)
-    traces = _choose_traces(entries[: len(names)], names, rest + budget // 4)
+    ranks = {str(test.case.key): rank for cause in result.causes for rank, test in enumerate(cause.tests)}
+    sections = [sorted(section.items, key=lambda item: ranks.get(str(item.key), 0)) for section in result.sections]
+    items = [item for section in sections for item in section]
+    names, rest = _take((item_line(item, result.columns, GITHUB) for item in items), budget * 3 // 4)
+    traces = _choose_traces(items[: len(names)], names, rest + budget // 4)
     shown = zip(names, traces, strict=True)
-    blocks = [_render_section(section, list(islice(shown, len(section.entries)))) for section in page.sections]
-    left_out = {
-        "trace": sum(bool(_trace(entry, 1)) for entry in entries) - sum(map(bool, traces)),
-        "name": len(entries) - len(names),
+    blocks = [_render_section(section, list(islice(shown, len(section.items)))) for section in result.sections]
+    left_out |= {
+        "trace": sum(bool(_trace(item, 1)) for item in items) - sum(map(bool, traces)),
+        "name": len(items) - len(names),
     }
     parts = [format_count(number, what) for what, number in left_out.items() if number]
     foot = f"Left out, to fit in {max_bytes:,} bytes: {' and '.join(parts)}." if parts else ""
     return "\n\n".join(filter(None, [*head, *blocks, foot])) + "\n"
 
 
-def _choose_traces(entries: Sequence[Entry], names: Sequence[str], budget: int) -> list[str]:
+def _headline(result: Result) -> str:
+    """Return the verdict, and links to the sessions that it is about: `main #384, #383`."""
+    text = f"{_MARKS[result.is_red]}{result.title}"
+    if not result.sessions:
+        return text
+    links = [link(f"#{session.relative_id}", session.html_url) for session in result.sessions[:MAX_SESSIONS]]
+    rest = len(result.sessions) - len(links)
+    more = f" and {rest:,} more" if rest else ""
+    return f"{text}: {code(cut(ref_name(result.sessions[0]), _MAX_BRANCH))} {', '.join(links)}{more}"
+
+
+def _choose_traces(items: Sequence[Item], names: Sequence[str], budget: int) -> list[str]:
     """Return a trace for each name: the longest of which all fit, otherwise the shortest, of as many tests as fit."""
     traces: list[str] = []
     costs: list[int] = []
     for limit in _TRACE_LIMITS:
-        traces = [_trace(entry, limit) for entry in entries]
+        traces = [_trace(item, limit) for item in items]
         costs = [_size(_block(name, trace)) if trace else 0 for name, trace in zip(names, traces, strict=True)]
         if sum(costs) <= budget:
             break
@@ -169,17 +194,13 @@ def _take(texts: Iterable[str], budget: int) -> tuple[list[str], int]:
 
 def _render_section(section: Section, shown: Sequence[tuple[str, str]]) -> str:
     """Return the title, the tests with a trace, and a list of the others."""
-    if not section.entries:
+    if not section.items:
         return ""
     blocks = [_block(name, trace) for name, trace in shown if trace]
     items = [_item(name) for name, trace in shown if not trace]
-    if more := len(section.entries) - len(shown):
+    if more := len(section.items) - len(shown):
         items.append(_item(f"… and {format_count(more, 'more test')}"))
-    return f"### {section.title} ({len(section.entries):,})\n\n{''.join([*blocks, *items])}".rstrip()
-
-
-def _cause(cause: Cause) -> str:
-    return f"{format_count(len(cause.tests), 'test')}: {code(cause_text(cause))}"
+    return f"### {escape_markup(section.title)}\n\n{''.join([*blocks, *items])}".rstrip()
 
 
 def _item(text: str) -> str:
@@ -190,9 +211,10 @@ def _block(name: str, trace: str) -> str:
     return f"<details><summary>{name}</summary>\n\n{trace}\n\n</details>\n\n"
 
 
-def _trace(entry: Entry, limit: int) -> str:
+def _trace(item: Item, limit: int) -> str:
     """Return the trace of a test as a code block that no line of the trace can end; "" if there is none."""
-    text = trace_of(entry.failure, limit=limit) if entry.failure is not None else ""
+    failure = item.case.failure if item.case is not None else None
+    text = trace_of(failure, limit=limit) if failure is not None else ""
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
     return f"{fence}text\n{text.replace('@', _MENTION)}\n{fence}" if text else ""
 

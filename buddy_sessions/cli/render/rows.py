@@ -10,10 +10,11 @@ from typing import Any, TextIO
 
 from buddy_sessions import ConfigError, Session, Suite, SuiteKey, TestCase, TestKey
 from buddy_sessions._export.files import format_of, open_file
-from buddy_sessions._export.rows import CASE_COLUMNS, KEYED_SESSION_COLUMNS, case_row, suite_names
+from buddy_sessions._export.rows import CASE_COLUMNS, KEYED_SESSION_COLUMNS, Row, case_row, suite_names
 from buddy_sessions._export.writers import Csv, JsonLines, RowWriter, use_utf8
 
 from ..input.paths import explain_errors
+from .result import Result
 from .text import escape
 
 SUITE_COLUMNS = (*SuiteKey._fields, "url", "html_url", "id", "identifier", "name")
@@ -67,6 +68,16 @@ def make_writer(text_format: str, stream: TextIO, columns: Sequence[str]) -> Row
     """Return a writer of csv, or else of jsonl. `columns` are those of CSV; JSON lines have every field of a row."""
     escape_text = escape if stream.isatty() else None
     return Csv(stream, columns, escape_text) if text_format == "csv" else JsonLines(stream, escape_text)
+
+
+def write_rows(text_format: str, stream: TextIO, result: Result) -> None:
+    """Write a row for each item, or for each section that has one."""
+    rows: list[Row] = []
+    for section in result.sections:
+        rows += (
+            [section.row] if section.row is not None else [item.row for item in section.items if item.row is not None]
+        )
+    make_writer(text_format, stream, result.fields).write(rows)
 
 
 def suite_row(suite: Suite) -> dict[str, Any]:

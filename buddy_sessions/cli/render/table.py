@@ -1,64 +1,69 @@
-"""Tables for terminals: the sessions of a suite, the suites of a project, and a summary of many suites."""
+"""Tables for terminals: the result of a command, the sessions of a suite, and a summary of many suites."""
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from rich.style import Style
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from buddy_sessions import BuddyError, RefType, Session, SessionStatus, Suite, SuiteKey
-from buddy_sessions._export.rows import KEYED_SESSION_COLUMNS, keyed_rows
-from buddy_sessions.analysis.judgement import Streak, count_failing
+from buddy_sessions import Session, SessionStatus, SuiteKey
+from buddy_sessions.analysis.judgement import count_failing
 
-from ..errors import error_text
 from .console import Output
-from .rows import make_writer
-from .text import UNKNOWN, format_age, format_duration, one_line, web_url
+from .result import Column, Item, Result
+from .styled import (
+    RECENT_LEGEND,
+    author_text,
+    link,
+    name_text,
+    number_text,
+    plain,
+    ref_text,
+    revision_text,
+    sparkline,
+    status_text,
+)
+from .text import UNKNOWN, crash_text, format_age, format_duration, message_of, one_line
 
-_STATUSES = {
-    SessionStatus.SUCCESSFUL: ("✔", "passed", "green"),
-    SessionStatus.ERROR: ("✘", "failed", "bold red"),
-    SessionStatus.SKIPPED: ("○", "skipped", "yellow"),
-    SessionStatus.IN_PROGRESS: ("◌", "running", "cyan"),
-}
-_REF_LABELS = {RefType.TAG: "tag ", RefType.PULL_REQUEST: "PR "}
-PASSED_MARK, FAILED_MARK, OTHER_MARK = ("▂", "green"), ("█", "bold red"), ("·", "")
-RECENT_LEGEND = "▂ passed, █ failed, · neither; the newest is on the right"
-"""What the marks of a sparkline mean."""
 _GAP = 2  # characters between two columns
 _SUMMARY_MARKS = 12  # length of a sparkline in a table
 _TITLE_MARKS = 30  # length of a sparkline next to a title
 _MIN_WIDTH, _MAX_WIDTH = 70, 120  # of the table of sessions; a terminal with less shows the first columns
-_SHORT_REVISION = 7  # digits of the hash of a commit
+_MAX_CRASHED = 3
 
 
-def status_text(session: Session) -> Text:
-    """Return the status of a session as a symbol and a word, in its colour."""
-    symbol, word, style = _STATUSES.get(session.status) or ("?", one_line(session.status).lower(), "magenta")
-    return Text(f"{symbol} {word}", style)
+def print_result(output: Output, result: Result) -> None:
+    """Print the sessions or the scope of a result, its sections, and the verdict with what it rests on."""
+    _print_head(output, result)
+    for section in result.sections:
+        if not section.items and result.suite is not None:
+            continue
+        if not result.columns or len(result.sections) > 1:
+            output.print_line((f"\n{one_line(section.title)}", "bold"))
+        elif result.sessions:
+            output.print()
+        if result.columns:
+            _print_items(output, result.columns, section.items)
+        else:
+            _print_names(output, section.items)
+    if result.title:
+        output.print_line((f"\n{result.title}", "bold"))
+    for fact in [*result.facts, *map(crash_text, result.crashed[:_MAX_CRASHED])]:
+        output.print_line(one_line(fact))
 
 
-def number_text(session: Session) -> Text:
-    """Return the `relative_id` of a session, which links to the session in Buddy: `#7`."""
-    return _link(Text(f"#{session.relative_id}", "bold"), session.html_url)
-
-
-def ref_text(ref_type: RefType | None, name: str | None) -> Text:
-    """Return the name of a branch, tag or pull request: `main`, `tag v1.0`, `PR pull/7`."""
-    label = _REF_LABELS.get(ref_type, "") if ref_type else ""
-    return Text.assemble((label, "dim"), _text(name or UNKNOWN))
-
-
-def sparkline(sessions: Sequence[Session]) -> Text:
-    """Return one mark per session, the newest on the right. `sessions` are newest first."""
-    marks = {SessionStatus.SUCCESSFUL: PASSED_MARK, SessionStatus.ERROR: FAILED_MARK}
-    return Text.assemble(*(marks.get(session.status, OTHER_MARK) for session in reversed(sessions)))
+def _print_head(output: Output, result: Result) -> None:
+    """Print the sessions that a result is about, or which ones these are."""
+    for session in (*filter(None, [result.old]), *result.sessions):
+        output.print(_session_line(result.suite, session))
+        if session.html_url:
+            output.print_line((one_line(session.html_url), "dim"))
+    if not result.sessions and result.suite is not None:
+        output.print_line((one_line(f"{result.suite}, {result.scope}"), "bold"))
 
 
 def grid(*titles: str) -> Table:
@@ -66,44 +71,59 @@ def grid(*titles: str) -> Table:
     return Table(*titles, box=None, header_style="dim", pad_edge=False, padding=(0, _GAP, 0, 0))
 
 
-def suite_table(suites: Iterable[Suite]) -> Table:
-    """Return a table of suites: key, name and identifier. The name links to the suite in Buddy."""
-    table = _key_table()
-    table.add_column("NAME")
-    table.add_column("IDENTIFIER")
-    for suite in suites:
-        name = _link(_text(suite.name or UNKNOWN), suite.html_url)
-        table.add_row(_text(str(suite.key)), name, _text(suite.identifier or UNKNOWN))
-    return table
+def _session_line(suite: SuiteKey | None, session: Session) -> Text:
+    """Return a session as text: its suite, `relative_id`, status, age, duration, and its branch, which may be long."""
+    age = format_age(session.create_date, datetime.now(UTC))
+    text = Text.assemble(f"{one_line(str(suite))} ", number_text(session), "  ", status_text(session), f"  {age}")
+    if session.is_finished and session.duration is not None:
+        text.append(f"  {format_duration(session.duration)}")
+    return text.append("  ").append_text(ref_text(session))
 
 
-def print_statuses(output: Output, suites: Iterable[Suite], statuses: Sequence[Streak | BuddyError | None]) -> None:
-    """Print a table of suites: whether each is red, and since which session; below it, the errors of the others."""
-    now = datetime.now(UTC)
-    table = _key_table()
-    for title in ("STATUS", "SINCE", "AGE", "COMMIT", "AUTHOR"):
-        table.add_column(title, justify="right" if title == "AGE" else "left")
-    failed: list[Text] = []
-    for suite, status in zip(suites, statuses, strict=True):
-        key = _text(str(suite.key))
-        if isinstance(status, BuddyError):
-            failed.append(Text.assemble(key, (f"  {one_line(error_text(status))}", "red")))
-            continue
-        cells: list[Text | str] = [UNKNOWN]
-        if status is not None:
-            first = status.first
-            state = ("red", "bold red") if first.is_failing else ("green", "green")
-            cells = [
-                Text.assemble(_text(first.branch or "all branches"), " is ", state),
-                number_text(first) + ("" if status.before is not None else " or earlier"),
-                format_age(first.create_date, now),
-                _revision(first),
-                _author(first),
-            ]
-        table.add_row(_link(key, suite.html_url), *cells)
+def _print_names(output: Output, items: Sequence[Item]) -> None:
+    """Print the names of tests with their remarks."""
+    for item in items:
+        name = name_text(item.key) if item.key is not None else ""
+        output.print_line("  ", name, (f"  {one_line(item.remark)}" if item.remark else "", "yellow"))
+
+
+def _print_items(output: Output, columns: Sequence[Column], items: Sequence[Item]) -> None:
+    """Print a table of tests, whose names are the last column, or of suites, whose keys are the first one.
+
+    A suite with a remark could not be read: it is below the table.
+    """
+    are_tests = any(item.key is not None for item in items)
+    table = grid()
+    for number, column in enumerate(columns):
+        table.add_column(
+            column.title,
+            justify="right" if column.is_number else "left",
+            no_wrap=are_tests,
+            overflow="fold" if not number and not are_tests else "ellipsis",
+        )
+    if are_tests:
+        table.add_column("TEST", overflow="fold")
+    table.show_header = any(column.title for column in columns)
+    for item in items:
+        if are_tests or not item.remark:
+            table.add_row(*item.cells, *([_name(item)] if are_tests else ()))
     output.print(table)
-    for line in failed:
-        output.print_line(line)
+    for item in items if not are_tests else ():
+        if item.remark:
+            output.print_line(*item.cells, (f"  {one_line(item.remark)}", "red"))
+    if any(column.title == "RECENT" for column in columns):
+        output.print_line((f"RECENT: {RECENT_LEGEND}", "dim"))
+
+
+def _name(item: Item) -> Group:
+    """Return the name of a test, and below it a remark and the message of its failure."""
+    lines = [name_text(item.key)] if item.key is not None else []
+    if item.remark:
+        lines.append(Text(one_line(item.remark), "yellow"))
+    if item.case is not None and (failure := item.case.failure) is not None:
+        message = one_line(message_of(failure)) or one_line((failure.text or "").partition("\n")[0])
+        lines.append(Text(message, "dim", no_wrap=True, overflow="ellipsis"))
+    return Group(*lines)
 
 
 class SessionTable:
@@ -128,14 +148,14 @@ class SessionTable:
         for session in sessions:
             failing = count_failing(session)
             table.add_row(
-                _link(Text(str(session.relative_id), "bold"), session.html_url),
+                link(Text(str(session.relative_id), "bold"), session.html_url),
                 status_text(session),
                 format_age(session.create_date, now).removesuffix(" ago"),
                 _duration(session),
                 Text(UNKNOWN if failing is None else str(failing), "bold red" if failing else "dim"),
-                ref_text(session.ref_type, session.ref_name),
-                _revision(session),
-                _author(session),
+                ref_text(session),
+                revision_text(session),
+                author_text(session),
             )
         self._output.print(table)
 
@@ -148,7 +168,7 @@ class SessionTable:
         for title, width in (("AGE", 6), ("TIME", 6), ("FAIL", 4)):
             table.add_column(title, width=width, justify="right")
         table.add_column("BRANCH", ratio=5)
-        table.add_column("COMMIT", width=_SHORT_REVISION)
+        table.add_column("COMMIT", width=7)
         table.add_column("AUTHOR", ratio=3)
         for column in table.columns:
             column.no_wrap = True
@@ -201,10 +221,10 @@ class SuiteSummary:
         for suite, counts in rows:
             latest = counts.newest[0] if counts.newest else None
             table.add_row(
-                _text(str(suite)),
+                plain(str(suite)),
                 f"{counts.read:,}",
                 f"{100 * counts.passed // counts.verdicts} %" if counts.verdicts else UNKNOWN,
-                _link(status_text(latest), latest.html_url) if latest else "",
+                link(status_text(latest), latest.html_url) if latest else "",
                 format_age(latest.create_date, now) if latest else "",
                 sparkline(counts.newest),
             )
@@ -222,33 +242,3 @@ def _key_table() -> Table:
 def _duration(session: Session) -> str:
     # Buddy reports 0 while a session is running.
     return format_duration(session.duration if session.is_finished or session.duration else None)
-
-
-def _revision(session: Session) -> Text:
-    return _text((session.revision or UNKNOWN)[:_SHORT_REVISION])
-
-
-def _author(session: Session) -> Text:
-    return _text((session.created_by and session.created_by.name) or UNKNOWN)
-
-
-def _text(text: str) -> Text:
-    return Text(one_line(text))
-
-
-def _link(text: Text, url: str | None) -> Text:
-    """Return the text as a link (OSC 8), except with NO_COLOR, or if the URL is not one of the web in plain ASCII.
-
-    A pipe, and a terminal that does not support links, gets the text alone.
-    """
-    if web_url(url) and not os.environ.get("NO_COLOR"):
-        text.stylize(Style(link=url))
-    return text
-
-
-def session_writer(output_format: str, suite: SuiteKey, *, branch: str | None) -> Callable[[Sequence[Session]], None]:
-    """Return a function that prints sessions of a suite, page by page."""
-    if output_format == "table":
-        return SessionTable(Output(), title=f"{suite}, branch {branch}" if branch else str(suite)).write
-    writer = make_writer(output_format, sys.stdout, KEYED_SESSION_COLUMNS)
-    return lambda sessions: writer.write(keyed_rows(suite, sessions))

@@ -1,4 +1,4 @@
-"""Text for terminals: numbers, ages and durations, and escaped text of the server.
+"""Text for people: numbers, ages and durations, sessions and failures, and escaped text of the server.
 
 A server can send any text, including escape sequences. It must reach a terminal only through `escape`.
 """
@@ -7,13 +7,21 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from datetime import datetime
 
-from buddy_sessions import Stats
+from buddy_sessions import Failure, RefType, Session, Stats
+from buddy_sessions.analysis.failure_text import without_library_frames
+from buddy_sessions.analysis.judgement import ALL_BRANCHES, Cause, count_failing, newest_streak
 
 UNKNOWN = "-"
 """The text of an unknown value."""
 
+REF_LABELS = {RefType.TAG: "tag ", RefType.PULL_REQUEST: "PR "}
+
+_MAX_FIELD = 120  # characters
+_HASH = 12  # digits of a commit: enough to name it
+_COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _WEB_URL = re.compile("https?://[!-~]+", re.IGNORECASE)
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
@@ -88,3 +96,96 @@ def format_test_time(seconds: float | None) -> str:
     if seconds is None or not 0 < seconds < 0.9995:
         return format_duration(seconds)
     return f"{max(1, round(1000 * seconds))}ms"
+
+
+def message_of(failure: Failure) -> str:
+    """Return the message of a failure after its type, unless the message begins with it."""
+    message = failure.message or ""
+    is_typed = failure.type is not None and message.startswith(failure.type)
+    return ": ".join(filter(None, ("" if is_typed else failure.type, message)))
+
+
+def trace_of(failure: Failure, *, limit: int) -> str:
+    """Return the message, unless the stack trace contains it, and the stack trace, without the frames of libraries.
+
+    Of more than `limit` characters, both ends remain, and how many were left out.
+    """
+    message, text = message_of(failure), without_library_frames(failure.text or "")
+    parts = [part for part in ("" if (failure.message or message) in text else message, text) if part.strip()]
+    lines = [line for part in parts for line in _COLOUR.sub("", part).splitlines()]
+    trace = "\n".join(escape(line.expandtabs().rstrip()) for line in lines)
+    if len(trace) <= limit:
+        return trace
+    half = limit // 2
+    return f"{trace[:half]}\n… {len(trace) - 2 * half:,} characters left out …\n{trace[-half:]}"
+
+
+def cause_text(cause: Cause) -> str:
+    """Return the type and the message that failures have in common, on one line."""
+    is_unknown = all(test.case.failure is None for test in cause.tests)
+    text = ": ".join(filter(None, (cause.type, one_line(cause.template))))
+    return text or ("messages that were not read" if is_unknown else "no message")
+
+
+def cut(text: str, limit: int = _MAX_FIELD) -> str:
+    """Return a text on one line, cut to `limit` characters."""
+    text = one_line(text)
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def ref_name(session: Session) -> str:
+    """Return the name of what was tested: `main`, `tag v1.0`, `PR pull/7`."""
+    label = REF_LABELS.get(session.ref_type, "") if session.ref_type else ""
+    return label + (session.ref_name or UNKNOWN)
+
+
+def origin(session: Session) -> str:
+    """Return of which commit a session is, by whom, and when: `commit 755b691cfff3, by Ada Novak, 2026-11-26 …`."""
+    author = session.created_by.name if session.created_by is not None else None
+    created = session.create_date
+    parts = [
+        f"commit {session.revision[:_HASH]}" if session.revision else "",
+        f"by {cut(author)}" if author else "",
+        f"{created:%Y-%m-%d %H:%M} UTC" if created else "",
+    ]
+    return one_line(", ".join(filter(None, parts)))
+
+
+def session_facts(session: Session) -> str:
+    """Return a session on one line: what the tests did, its branch, and its origin."""
+    tests = session.tests_count
+    parts = [
+        f"#{session.relative_id} {cut(session.status)}",
+        f"{count_failing(session) or 0:,} of {format_count(tests, 'test')} failed" if tests else "",
+        cut(ref_name(session)) if session.ref_name else "",
+        origin(session),
+        format_duration(session.duration) if session.is_finished and session.duration is not None else "",
+        f"error: {cut(session.error_message, 300)}" if session.error_message else "",
+    ]
+    return ", ".join(filter(None, parts))
+
+
+def streak_facts(sessions: Sequence[Session]) -> str:
+    """Return whether a branch is red or green, and since when. `sessions` are those with a verdict, newest first."""
+    streak = newest_streak(sessions)
+    first, before = streak.first, streak.before
+    state = "red" if first.is_failing else "green"
+    text = f"{cut(sessions[0].branch or ALL_BRANCHES)} is {state} since {streak} ({origin(first)})"
+    text += f", {streak.length:,} sessions in a row" if streak.length > 1 else ""
+    if before is not None:
+        text += f"; before that, #{before.relative_id} {'failed' if before.is_failing else 'passed'}"
+        text += f" ({origin(before)})"
+    return text
+
+
+def count_sessions(sessions: Sequence[Session]) -> str:
+    """Return the number of sessions and the range of their `relative_id`s: `10 sessions, #373 to #382`."""
+    numbers = sorted(session.relative_id for session in sessions)
+    ends = sorted({numbers[0], numbers[-1]})
+    return f"{format_count(len(numbers), 'session')}, {' to '.join(f'#{number}' for number in ends)}"
+
+
+def crash_text(session: Session) -> str:
+    """Return why a session failed without a failing test."""
+    reason = session.error_message or "Buddy gives no reason"
+    return f"session #{session.relative_id} failed without a failing test: {reason}"

@@ -27,7 +27,7 @@ def test_misses_and_repeats_no_session(call: Call, tmp_path: Path, monkeypatch: 
     assert "\x1b" not in out
     _, found, failing = out.partition("\nThe failing tests of the latest failed session:\n\n")
     assert found
-    session = re.match(r"acme/\S+ #(\d+)  ✘ failed .*\nhttps://\S+\nSTATUS +TIME +TEST *\n✘ ", failing)
+    session = re.match(r"acme/\S+ #(\d+)  ✘ failed .*\nhttps://\S+\n\nSTATUS +TIME +TEST *\n✘ ", failing)
     assert session
     assert re.search(r"^ {14,}\w+: ", failing, re.MULTILINE)  # a message
     assert "buddy-sessions failures WORKSPACE/PROJECT/SUITE_ID" in out

@@ -179,7 +179,10 @@ class TestMarkdown:
             '## ❌ 2 of 4 tests failed: <code>dev</code> <a href="https://app.buddy.works/acme/shop/unit-tests/a/second">'
             "#2</a>"
         )
-        assert lines[6:12] == [
+        assert lines[4] == "Suite <code>acme/shop/a</code>"
+        assert lines[6].startswith("&#35;2 ERROR, 2 of 4 tests failed, dev, commit ")
+        assert ", by Ada Novak, " in lines[6]
+        assert lines[8:14] == [
             "### Causes",
             "",
             "- 1 test: <code>AssertionError&#58; at cart/test&#95;total.py&#58;12</code>",

@@ -1,4 +1,4 @@
-"""The command `flaky`, also with --same-commit. How it reads sessions is in test_suite_reader.py.
+"""The command `flaky`. How it reads sessions is in test_suite_reader.py.
 
 Which tests are flaky, and which ones conflict, is in tests/analysis.
 """
@@ -51,8 +51,8 @@ class TestFlaky:
             0,
             "",
             [
-                {**test, "name": "alternates", **sessions, "changes": 9, "failed": 5, "runs": 10},
-                {**test, "name": "errors", **sessions, "changes": 3, "failed": 2, "runs": 8},
+                {**test, "name": "alternates", **sessions, "changes": 9, "failed": 5, "runs": 10, "revisions": []},
+                {**test, "name": "errors", **sessions, "changes": 3, "failed": 2, "runs": 8, "revisions": []},
             ],
         )
 
@@ -87,7 +87,7 @@ class TestFlaky:
         code, out, err = call("flaky", SUITE, "--format", "markdown")
         assert (code, err) == (0, "")
         assert "## 2 flaky tests in 10 sessions, #3 to #12\n" in out
-        assert "CartTest &#62; errors</code> 3 changes, failed in 2 of 8\n" in out
+        assert "CartTest &#62; errors</code>: 3 changes, failed in 2 of 8\n" in out
 
 
 @pytest.mark.parametrize("output_format", ["table", "markdown"])
@@ -122,42 +122,42 @@ class TestSameCommit:
 
         suite.create(status="ERROR", revision=FLAKY, cases=[{"name": "old", "status": "FAILED"}])
         for _ in range(94):
-            suite.create(status="SUCCESSFUL")
+            suite.create(cases=[{"name": "other"}])
         add(FLAKY, "pays", branch="fix")
         for revision, failing in ((ONCE, "adds"), (BROKEN, "adds"), (BROKEN, "adds"), (GREEN, ""), (GREEN, "")):
             add(revision, failing)
         add(FLAKY, branch="fix", ref_type="PULL_REQUEST")
 
     @pytest.mark.usefixtures("retested")
-    @pytest.mark.parametrize(("source", "requests"), [("api", 5), ("database", 0)])
+    @pytest.mark.parametrize(("source", "requests"), [("api", 13), ("database", 0)])
     def test_reads_only_commits_that_were_tested_again(
         self, source: str, requests: int, call: Call, fake: FakeBuddy, tmp_path: Path
     ) -> None:
-        """One request for 100 sessions, one for each of four sessions. The session before the last 100 is too old."""
+        """One request for 100 sessions, one for each of ten sessions of main, and of two others of a commit.
+
+        The session before the newest 100 is too old.
+        """
         path = tmp_path / "sessions.db"
         sync_database(fake, path, cases="all")
         fake.requests.clear()
-        code, out, err = call("flaky", SUITE, "--same-commit", *(["--db", str(path)] if source == "database" else []))
+        code, out, err = call("flaky", SUITE, *(["--db", str(path)] if source == "database" else []))
         (row,) = rows(out)
-        assert (code, row["name"], row["revisions"], row["failed"], row["runs"]) == (0, "pays", [FLAKY], 1, 2)
-        assert (row["branch"], row["oldest"], row["newest"]) == (None, 3, 102)
-        assert err == f"4 sessions of 2 commits tested again, {requests} requests\n"
+        assert (code, row["name"], row["revisions"], row["changes"], err) == (0, "pays", [FLAKY], None, "")
+        assert (row["branch"], row["oldest"], row["newest"]) == ("main", 91, 101)
         assert len(fake.requests) == requests
 
     @pytest.mark.usefixtures("retested")
     def test_texts(self, call: Call) -> None:
-        table = call("flaky", SUITE, "--same-commit", "--format", "table").out
+        table = call("flaky", SUITE, "--format", "table").out
         assert [line.rstrip() for line in table.splitlines()] == [
-            f"{SUITE}, all branches",
-            "COMMITS  NEWEST   FAILED  TEST",
-            "      1  aaaaaaa  1 of 2  tests/cart/test_total.py > CartTest > pays",
+            f"{SUITE}, branch main",
+            "CHANGES  FAILED  RECENT      TEST",
+            "      -       -  ·····▂▂▂▂▂  tests/cart/test_total.py > CartTest > pays",
+            "                             passed and failed on commit aaaaaaa",
+            "RECENT: ▂ passed, █ failed, · neither; the newest is on the right",
             "",
-            "1 test passed and failed on the same commit, in 100 sessions, #3 to #102",
+            "1 flaky test in 10 sessions, #91 to #101",
+            "2 commits tested again: 1 test passed and failed on one",
         ]
-        markdown = call("flaky", SUITE, "--same-commit", "--format", "markdown").out
-        assert "1 test passed and failed on the same commit, in 100 sessions, #3 to #102" in markdown
-        assert "failed in 1 of 2 sessions of 1 commit, the newest <code>aaaaaaa</code>" in markdown
-
-    def test_no_commit_was_tested_again(self, call: Call, suite: FakeSuite) -> None:
-        suite.populate(3)
-        assert call("flaky", SUITE, "--same-commit") == (0, "", "0 sessions of 0 commits tested again, 1 request\n")
+        markdown = call("flaky", SUITE, "--format", "markdown").out
+        assert "CartTest &#62; pays</code>: passed and failed on commit aaaaaaa\n" in markdown

@@ -88,15 +88,19 @@ class TestVerdicts:
         assert call(*words, "--format", "csv").out.splitlines()[0].endswith(",baseline,failed_in")
         assert '" tests="5" failures="2" errors="0" skipped="3" ' in call(*words, "--format", "junit").out
         table = call(*words, "--format", "table").out
-        assert table.endswith(
-            "\n2 new failures, 1 known, 1 flaky, 1 quarantined\ncompared with main: 3 sessions, #1 to #3\n"
-        )
+        *_, verdict, since, baseline = table.splitlines()
+        assert verdict == "2 new failures, 1 known, 1 flaky, 1 quarantined"
+        assert since.startswith("Failing since #3: commit ")
+        assert baseline == "Compared with main: 3 sessions, #1 to #3"
         markdown = call(*words, "--format", "markdown").out
         assert "## ❌ 2 new failures, 1 known, 1 flaky, 1 quarantined: <code>fix</code> <a href=" in markdown
-        assert "### Causes\n\n- 1 test: <code>AssertionError&#58; late is lost</code>\n- 1 test: " in markdown
+        assert (
+            "### Causes\n\n- 1 test (new): <code>AssertionError&#58; late is lost</code>\n- 1 test (new): " in markdown
+        )
         titles = ["Causes", "New (2)", "Known (1)", "Flaky (1)", "Quarantined (1)"]
         assert [line[4:] for line in markdown.splitlines() if line.startswith("###")] == titles
-        assert f"\nQuarantine of <code>&#42;late</code> ended on {TODAY - timedelta(1)}\n" in markdown
+        assert f"\nthe quarantine of '&#42;late' ended on {TODAY - timedelta(1)}&#58; fix the test, or" in markdown
+        assert "\nFailing since &#35;3&#58; commit " in markdown
 
 
 @pytest.mark.parametrize(
@@ -174,7 +178,7 @@ class TestCommit:
     [
         ("table", "session #3 failed without a failing test: disk full"),
         ("junit", '<error message="disk full"'),
-        ("markdown", "Session #3 failed without a failing test: <code>disk full</code>"),
+        ("markdown", "\nsession &#35;3 failed without a failing test&#58; disk full\n"),
         ("jsonl", ""),
     ],
 )

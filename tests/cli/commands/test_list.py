@@ -13,7 +13,7 @@ from rich.cells import cell_len
 
 from buddy_sessions import BuddyClient, Session, SuiteKey, to_dict
 from buddy_sessions.cli import run
-from buddy_sessions.cli.render.table import RECENT_LEGEND
+from buddy_sessions.cli.render.styled import RECENT_LEGEND
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 from helpers.command_line import Call, Terminal, interrupt_at_request, lines_at_each_request, numbers, rows
 

@@ -105,26 +105,36 @@ def fill(suite: FakeSuite) -> FakeSuite:
 
 
 QUESTIONS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
-    "suites": ("list_suites", {"project": "acme/shop"}, ["1 suite.", "(Unit tests): main is red since #5 (commit 5"]),
+    "suites": (
+        "list_suites",
+        {"project": "acme/shop"},
+        ["1 suite", "(Unit tests), main is red, since #5, ", "commit 5555555, by Ada"],
+    ),
     "sessions": ("list_sessions", {}, ["main is red since #5", "- #8 IN_PROGRESS", "- #7 ERROR, 3 of 4"]),
     "other branch": ("list_sessions", {"branch": "feature"}, ["feature is green since #6", "- #6 SUCC"]),
     "failures": (
         "get_failures",
         {},
         [
-            "acme/shop/a #7 is red: 3 failing tests, 2 causes.",
+            "❌ 3 of 4 tests failed: 1 new failure, 1 known, 1 flaky: acme/shop/a #7",
             "main is red since #5 (commit 555555555555, by ",
-            "1. 1 test (new): KeyError: 'id'",
-            "2. 2 tests (1 failing since #5, 1 flaky): AssertionError: order <number> is lost",
-            "- [new] tests/cart/test_total.py > CartTest > adds",
-            "- [flaky: failed in 2 of the last 5 on main] tests/cart/test_total.py > CartTest > flaky",
+            "Failing since #5: commit 555555555555, by ",
+            "Compared with main: 5 sessions, #1 to #5",
+            "- 1 test (new): KeyError: 'id'",
+            "- 2 tests (1 failing since #5, 1 flaky): AssertionError: order <number> is lost",
+            "- tests/cart/test_total.py > CartTest > adds: new",
+            "- tests/cart/test_total.py > CartTest > flaky: flaky: failed in 2 of the last 5 on main",
         ],
     ),
-    "of a number": ("get_failures", {"session": 5}, ["#5 is red: 1 failing test", "- [new]"]),
-    "of a commit": ("get_failures", {"session": "5555555"}, ["#5 is red: 1 failing test"]),
-    "of a green branch": ("get_failures", {"branch": "feature"}, ["#6 is green: no test failed."]),
-    "one test": ("get_failures", {"test": "PAYS"}, ["FAILED, 100ms, failing since #5", "Traceback"]),
-    "flaky": ("find_flaky_tests", {"last": 6}, ["1 flaky test", "4 changes, failed in 3 of 6", "flaky"]),
+    "of a number": ("get_failures", {"session": 5}, ["❌ 1 of 3 tests failed: 1 new failure: acme/shop/a #5", ": new"]),
+    "of a commit": ("get_failures", {"session": "5555555"}, ["❌ 1 of 3 tests failed: 1 new failure: acme/shop/a #5"]),
+    "of a green branch": ("get_failures", {"branch": "feature"}, ["✅ 0 of 3 tests failed: acme/shop/a #6"]),
+    "one test": (
+        "get_failures",
+        {"test": "PAYS"},
+        ["failed, 100ms, known: failed in 1 of the last 5 on main, failing since #5", "Traceback"],
+    ),
+    "flaky": ("find_flaky_tests", {"last": 6}, ["1 flaky test", "> flaky: 4 changes, failed in 3 of 6"]),
     "history": (
         "get_test_history",
         {"test": "pays"},
@@ -133,9 +143,13 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "comparison": (
         "compare_sessions",
         {},
-        ["#5 → #7: 2 newly failing, 0 fixed, 1 still failing", "Newly failing (2):", "> adds"],
+        ["❌ 2 newly failing, 0 fixed, 1 still failing", "acme/shop/a #7", "Compared with #5", "Newly failing (2)"],
     ),
-    "two sessions": ("compare_sessions", {"old": "#5", "new": "#6"}, ["#5 → #6: 0 newly", "Fixed (1)"]),
+    "two sessions": (
+        "compare_sessions",
+        {"old": "#5", "new": "#6"},
+        ["✅ 0 newly failing", "acme/shop/a #6", "Compared with #5", "Fixed (1)"],
+    ),
 }
 
 
@@ -156,7 +170,7 @@ async def test_suite_without_a_branch(fake: FakeBuddy) -> None:
     for number in "12":
         suite.create(f"v{number}", ref_type="TAG", cases=failing("pays"), revision=number * 40)
     (answer,) = await ask_new(("get_failures", {}))
-    assert "Compared with the 1 session of all branches before it." in answer.inside
+    assert "Compared with all branches: 1 session, #1" in answer.inside
 
 
 async def test_database_gives_the_same_answers_while_the_server_is_down(
@@ -267,7 +281,7 @@ async def test_large_results_are_cut_and_all_can_be_read(failures: int, causes: 
     async with connected() as client:
         pages = await read_all(client, "get_failures")
         one = await read_all(client, "get_failures", test=f"fails_{failures - 1}_")
-    listed = re.findall(r"^\d+\. \d tests? \(new\): AssertionError: no (q\w+)", pages[0].inside, re.MULTILINE)
+    listed = re.findall(r"^- \d tests? \(new\): AssertionError: no (q\w+)", pages[0].inside, re.MULTILINE)
     assert len(set(listed)) == min(causes, 83)
     names = re.findall(r"> (fails_\d+)_x", "".join(page.inside for page in pages))
     assert sorted(names) == sorted(f"fails_{number}" for number in range(failures))

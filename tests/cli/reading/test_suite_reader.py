@@ -81,8 +81,8 @@ def test_pruned_test_cases_are_left_out_or_an_error(fake: FakeBuddy, call: Call,
     db = ("--db", str(tmp_path / "sessions.db"))
     sync_database(fake, tmp_path / "sessions.db", cases="all")
     assert call("prune", *db, "--keep", "90d", "--cases-only").code == 0
-    (conflict,) = rows(call("flaky", "acme/shop/b", "--same-commit", *db).out)
-    assert (conflict["failed"], conflict["runs"]) == (1, 2)
+    (flaky,) = rows(call("flaky", "acme/shop/b", *db).out)
+    assert (flaky["failed"], flaky["runs"], flaky["revisions"]) == (2, 3, ["feedbeef"])
     code, out, err = call("failures", "acme/shop/b", "--baseline", "main", *db)
     assert (code, out) == (2, "")
     assert f"failing test cases of session {suite.sessions[-1]['id']} are not in " in err

@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 
 import pytest
+from attrs import evolve
 from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from buddy_sessions import Failure, RefType, Session, SessionStatus, SuiteKey, TestCase, TestStatus
 from buddy_sessions.analysis.judgement import FailingTest, find_causes
-from buddy_sessions.cli.render.failure_text import trace_of
-from buddy_sessions.cli.render.markdown import Entry, Page, Section, code, headline, places, render_markdown
-from buddy_sessions.cli.render.text import one_line
+from buddy_sessions.cli.render.markdown import render_markdown
+from buddy_sessions.cli.render.result import Item, Result, Section
+from buddy_sessions.cli.render.text import one_line, trace_of
 from helpers.html_page import HOSTILE, HtmlPage
 
 SUITE = SuiteKey("acme", "shop", "a")
@@ -24,17 +25,25 @@ def failed(name: str, message: str, text: str | None = None) -> TestCase:
     return TestCase(id=name, name=name, status=TestStatus.FAILED, failure=failure)
 
 
-def page_of(*cases: TestCase, branch: str = "main", url: str = "https://app.buddy.works/acme") -> Page:
+def page_of(*cases: TestCase, branch: str = "main", url: str = "https://app.buddy.works/acme") -> Result:
     status, kind = SessionStatus.ERROR, RefType.BRANCH
     session = Session(id="1", relative_id=1, status=status, ref_name=branch, ref_type=kind, html_url=url)
-    entries = [Entry(case.key, code(case.name), case.failure) for case in cases]
-    title = headline(f"{len(cases)} tests failed", *[session] * 9, is_red=True)
-    facts = [places(*[session] * 9), *[code(branch)] * 4]
+    items = [Item(case.key, remark=case.name, case=case) for case in cases]
     causes = find_causes(FailingTest(session, case) for case in cases)
-    return Page("failures", SUITE, title, facts, [Section("New", entries)], causes)
+    return Result(
+        command="failures",
+        suite=SUITE,
+        title=f"{len(cases)} tests failed",
+        is_red=True,
+        sessions=[session] * 9,
+        facts=[branch] * 4,
+        crashed=[evolve(session, error_message=branch)] * 9,
+        sections=[Section(f"New ({len(cases):,})", items)],
+        causes=causes,
+    )
 
 
-def rendered(page: Page, *, max_bytes: int = 65_000) -> HtmlPage:
+def rendered(page: Result, *, max_bytes: int = 65_000) -> HtmlPage:
     markdown = render_markdown(page, max_bytes=max_bytes)
     assert len(markdown.encode()) <= max_bytes
     html = HtmlPage(MarkdownIt("commonmark", {"html": True}).enable("table").render(markdown))
@@ -106,6 +115,7 @@ def test_other_links_than_of_the_web_are_left_out(url: str) -> None:
 def test_marker_is_the_same_for_each_page_of_a_suite() -> None:
     suite = SuiteKey("a-->", "<b>", "c")
     markers = {
-        render_markdown(Page("failures", suite, text, [], []), max_bytes=65_000).splitlines()[0] for text in ("x", "y")
+        render_markdown(Result(command="failures", suite=suite, title=text), max_bytes=65_000).splitlines()[0]
+        for text in ("x", "y")
     }
     assert markers == {"<!-- buddy-sessions failures a--%3E/%3Cb%3E/c -->"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from buddy_sessions import Session, SessionStatus, Stats
-from buddy_sessions.cli.render.table import sparkline
+from buddy_sessions.cli.render.styled import sparkline
 from buddy_sessions.cli.render.text import (
     escape,
     format_age,

@@ -1,0 +1,92 @@
+"""What a command has found, for all formats: a title, facts, sections of tests, and rows for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+
+from attrs import evolve, frozen
+from rich.text import Text
+
+from buddy_sessions import Session, SuiteKey, TestCase, TestKey
+from buddy_sessions._export.rows import Row
+from buddy_sessions.analysis.judgement import ALL_BRANCHES, Cause
+
+MAX_SESSIONS = 5
+"""How many sessions a text lists."""
+
+
+@frozen
+class Column:
+    """A column of a table; `phrase` says what its cells are in a text, and is empty if they are left out there."""
+
+    title: str
+    phrase: str = "{}"
+    is_number: bool = True
+
+
+@frozen
+class Item:
+    """One thing that a section lists, such as a test: its name, its cells in a table, and a remark.
+
+    A cell can be a text of rich: formats without colours and links ignore these.
+    """
+
+    key: TestKey | None
+    cells: Sequence[str | Text] = ()
+    remark: str = ""
+    case: TestCase | None = None
+    row: Row | None = None
+    """What programs get."""
+
+
+@frozen
+class Section:
+    """Items below a title. `row` is what programs get, if not a row for each item."""
+
+    title: str
+    items: Sequence[Item]
+    row: Row | None = None
+
+
+@frozen(kw_only=True)
+class Result:
+    """What a command has found. The texts may contain names and messages of others: each format escapes them."""
+
+    command: str
+    suite: SuiteKey | None = None
+    scope: str = ""
+    """Which sessions it is about, if these are not listed: `branch main`."""
+    sessions: Sequence[Session] = ()
+    old: Session | None = None
+    """The session that they are compared with."""
+    title: str = ""
+    """The verdict, in words of this package."""
+    is_red: bool | None = None
+    facts: Sequence[str] = ()
+    causes: Sequence[Cause] = ()
+    columns: Sequence[Column] = ()
+    sections: Sequence[Section] = ()
+    crashed: Sequence[Session] = ()
+    """Sessions that failed without a failing test."""
+    fields: Sequence[str] = ()
+    """The columns of rows."""
+    warnings: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    """What is only printed to stderr."""
+
+    @property
+    def items(self) -> list[Item]:
+        """All items of the sections."""
+        return [item for section in self.sections for item in section.items]
+
+    def limited(self, count: int | None) -> Result:
+        """Return the result with at most `count` items; with all for None."""
+        items = islice(self.items, count)
+        sections = [evolve(section, items=list(islice(items, len(section.items)))) for section in self.sections]
+        return evolve(self, sections=sections)
+
+
+def describe_branch(branch: str | None) -> str:
+    """Return `branch main`, or `all branches` for None."""
+    return f"branch {branch}" if branch is not None else ALL_BRANCHES

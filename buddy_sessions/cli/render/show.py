@@ -1,0 +1,44 @@
+"""Prints the result of a command, or sessions page by page, in the format that its options name."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+from buddy_sessions import Session, SuiteKey
+from buddy_sessions._export.rows import KEYED_SESSION_COLUMNS, keyed_rows
+
+from .console import Output
+from .junit import write_junit
+from .markdown import write_markdown
+from .result import Result
+from .rows import make_writer, write_rows
+from .table import SessionTable, print_result
+from .text import format_count
+
+
+def session_printer(output_format: str, suite: SuiteKey, *, branch: str | None) -> Callable[[Sequence[Session]], None]:
+    """Return a function that prints sessions of a suite, page by page."""
+    if output_format == "table":
+        return SessionTable(Output(), title=f"{suite}, branch {branch}" if branch else str(suite)).write
+    writer = make_writer(output_format, sys.stdout, KEYED_SESSION_COLUMNS)
+    return lambda sessions: writer.write(keyed_rows(suite, sessions))
+
+
+def show(result: Result, output_format: str, messages: Output, *, limit: int | None = None, max_bytes: int = 0) -> None:
+    """Print a result to stdout with at most `limit` items, then what `messages` says about it."""
+    limited = result.limited(limit)
+    for warning in result.warnings:
+        messages.print_warning(warning)
+    if output_format == "table":
+        print_result(Output(), limited)
+    elif output_format == "markdown":
+        write_markdown(sys.stdout, limited, max_bytes=max_bytes)
+    elif output_format == "junit":
+        write_junit(sys.stdout, limited)
+    else:
+        write_rows(output_format, sys.stdout, limited)
+    if (hidden := len(result.items) - len(limited.items)) and output_format in {"table", "markdown"}:
+        messages.print_note(f"for the other {format_count(hidden, 'test')} add --limit N")
+    for note in result.notes:
+        messages.print_note(note)

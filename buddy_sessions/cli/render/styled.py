@@ -1,0 +1,100 @@
+"""Texts with colours and links for terminals: statuses, names, marks of sessions. A pipe gets the text alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+
+from rich.style import Style
+from rich.text import Text
+
+from buddy_sessions import Session, SessionStatus, TestKey, TestRun, TestStatus
+
+from .text import REF_LABELS, UNKNOWN, one_line, web_url
+
+_SESSION_STATUSES = {
+    SessionStatus.SUCCESSFUL: ("✔", "passed", "green"),
+    SessionStatus.ERROR: ("✘", "failed", "bold red"),
+    SessionStatus.SKIPPED: ("○", "skipped", "yellow"),
+    SessionStatus.IN_PROGRESS: ("◌", "running", "cyan"),
+}
+_TEST_STATUSES = {
+    TestStatus.PASSED: ("✔", "passed", "green"),
+    TestStatus.FAILED: ("✘", "failed", "bold red"),
+    TestStatus.ERROR: ("✘", "error", "bold red"),
+    TestStatus.SKIPPED: ("○", "skipped", "yellow"),
+}
+_PASSED_MARK, _FAILED_MARK, _OTHER_MARK = ("▂", "green"), ("█", "bold red"), ("·", "")
+RECENT_LEGEND = "▂ passed, █ failed, · neither; the newest is on the right"
+"""What the marks of a sparkline mean."""
+_RECENT_MARKS = 12  # length of the sparkline of a test
+_SHORT_REVISION = 7  # digits of the hash of a commit
+
+
+def status_text(session: Session) -> Text:
+    """Return the status of a session as a symbol and a word, in its colour."""
+    symbol, word, style = _SESSION_STATUSES.get(session.status) or ("?", one_line(session.status).lower(), "magenta")
+    return Text(f"{symbol} {word}", style)
+
+
+def outcome_text(status: TestStatus) -> Text:
+    """Return the status of a test as a symbol and a word, in its colour."""
+    symbol, word, style = _TEST_STATUSES.get(status) or ("?", one_line(status).lower(), "magenta")
+    return Text(f"{symbol} {word}", style)
+
+
+def number_text(session: Session) -> Text:
+    """Return the `relative_id` of a session, which links to the session in Buddy: `#7`."""
+    return link(Text(f"#{session.relative_id}", "bold"), session.html_url)
+
+
+def ref_text(session: Session) -> Text:
+    """Return the name of a branch, tag or pull request: `main`, `tag v1.0`, `PR pull/7`."""
+    label = REF_LABELS.get(session.ref_type, "") if session.ref_type else ""
+    return Text.assemble((label, "dim"), plain(session.ref_name))
+
+
+def revision_text(session: Session) -> Text:
+    """Return the first digits of the commit."""
+    return plain((session.revision or UNKNOWN)[:_SHORT_REVISION])
+
+
+def author_text(session: Session) -> Text:
+    """Return who started the CI run."""
+    return plain(session.created_by.name if session.created_by is not None else None)
+
+
+def name_text(key: TestKey) -> Text:
+    """Return the name of a test, its last part in bold."""
+    before, separator, name = one_line(str(key)).rpartition(" > ")
+    return Text.assemble(before, separator, (name, "bold"))
+
+
+def sparkline(sessions: Sequence[Session]) -> Text:
+    """Return one mark per session, the newest on the right. `sessions` are newest first."""
+    marks = {SessionStatus.SUCCESSFUL: _PASSED_MARK, SessionStatus.ERROR: _FAILED_MARK}
+    return Text.assemble(*(marks.get(session.status, _OTHER_MARK) for session in reversed(sessions)))
+
+
+def recent_marks(runs: Sequence[TestRun], keys: Iterable[TestKey]) -> dict[TestKey, Text]:
+    """Return one mark per session for each test, the newest on the right. `runs` are oldest first."""
+    marks = {key: Text() for key in keys}
+    for run in runs[-_RECENT_MARKS:]:
+        ran = [case for case in run.cases if case.status != TestStatus.SKIPPED]
+        passed = {case.key for case in ran}
+        failed = {case.key for case in ran if case.is_failing}
+        for key, text in marks.items():
+            text.append(*(_FAILED_MARK if key in failed else _PASSED_MARK if key in passed else _OTHER_MARK))
+    return marks
+
+
+def plain(text: str | None) -> Text:
+    """Return a text of others on one line, without colour."""
+    return Text(one_line(text or UNKNOWN))
+
+
+def link(text: Text, url: str | None) -> Text:
+    """Return the text as a link (OSC 8), except with NO_COLOR, or if the URL is not one of the web in plain ASCII."""
+    if web_url(url) and not os.environ.get("NO_COLOR"):
+        text.stylize(Style(link=url))
+    return text
