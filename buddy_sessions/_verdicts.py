@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from ._paging.paginator import SessionPaginator
 from .analysis.branches import MAIN, NEWEST, Main, main_branch
-from .models import Session
+from .models import Session, has_revision
 
 MAX_SEARCHED = 1000
 """How many sessions are searched at most, so that a wrong name or commit does not cost a read of the whole suite."""
@@ -29,13 +29,13 @@ class VerdictSearch:
 
     def __init__(self, read: ReadLists) -> None:
         self._read = read
-        self._newest: list[Session] | None = None
+        self._known: list[Session] | None = None  # the newest sessions, 100 or more
 
     async def newest(self) -> list[Session]:
         """Return the newest 100 sessions, newest first. They are read once."""
-        if self._newest is None:
-            self._newest = (await self.take(NEWEST))[:NEWEST]
-        return self._newest
+        if self._known is None:
+            self._known = await self.take(NEWEST)
+        return self._known[:NEWEST]
 
     async def choose_branch(self, branch: str | Main | None) -> str | None:
         """Return the name of the branch; None for all sessions. The main branch costs a read of the newest ones."""
@@ -86,7 +86,18 @@ class VerdictSearch:
             is_below = below is None or session.relative_id < below
             return session.has_verdict and is_below and name in {None, session.branch} and where(session)
 
-        found = list(filter(counts, self._newest or ()))
-        if len(found) >= last or (self._newest is not None and len(self._newest) < NEWEST):
+        found = list(filter(counts, self._known or ()))
+        if len(found) >= last or (self._known is not None and len(self._known) < NEWEST):
             return found
         return await self.take(last, branch=name, below=below, where=counts, limit=limit)
+
+
+async def find_latest(
+    sessions: Callable[..., SessionPaginator], *, branch: str | Main | None, revision: str | None
+) -> Session | None:
+    """Return the newest session that is SUCCESSFUL or ERROR. The arguments are those of `BuddyClient.latest`."""
+    found = await VerdictSearch(lambda name: read_lists(sessions(branch=name))).find(
+        branch=None if branch is MAIN and revision is not None else branch,
+        where=lambda session: has_revision(session, revision),
+    )
+    return found[0] if found else None

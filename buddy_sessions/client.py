@@ -39,7 +39,7 @@ from ._validate import (
     validate_status,
     validate_suite,
 )
-from ._verdicts import VerdictSearch, read_lists
+from ._verdicts import find_latest
 from ._wait import WaitScope, wait_for_sessions
 from .analysis.branches import MAIN, Main, validate_judged_branch
 from .harvest import Harvest, OnFailure
@@ -53,7 +53,6 @@ from .models import (
     SuiteRef,
     TestCase,
     TestStatus,
-    has_revision,
 )
 from .status import Statuses, StatusWatch
 from .watch import Changes, OnFirstFailure, Watch
@@ -263,13 +262,8 @@ class BuddyClient:
             >>> session = await buddy.latest("acme/storefront/MNbyVedg")
             >>> is_red = session is not None and session.is_failing
         """
-        key, chosen, commit = self._parse_suite(suite), validate_judged_branch(branch), validate_revision(revision)
-        search = VerdictSearch(lambda name: read_lists(self.sessions(key, branch=name, read_ahead=1)))
-        found = await search.find(
-            branch=None if commit is not None and chosen is MAIN else chosen,
-            where=lambda session: has_revision(session, commit),
-        )
-        return found[0] if found else None
+        read = partial(self.sessions, self._parse_suite(suite), read_ahead=1)
+        return await find_latest(read, branch=validate_judged_branch(branch), revision=validate_revision(revision))
 
     async def wait(
         self,

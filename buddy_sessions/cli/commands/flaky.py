@@ -63,7 +63,7 @@ async def list_flaky_tests(
 
 async def flaky_result(source: SuiteReader, branch: str | Main | None, *, last: int, changes: int = 3) -> Result:
     """Return the tests whose status changed often in the last sessions, or that passed and failed on one commit."""
-    name = await source.choose_branch(branch)
+    name = await source.search.choose_branch(branch)
     runs = await source.runs(branch=name, last=last)
     sessions = [run.session for run in runs]
     changing = {test.key: test for test in flaky_tests([run.cases for run in runs], window=last, changes=1)}
@@ -105,7 +105,7 @@ async def _read_tested_again(source: SuiteReader, runs: Sequence[TestRun]) -> li
     They are those of `runs`, and others among the newest sessions of all branches, whose test cases are read.
     """
     known = {run.session.id: run for run in runs}
-    newest = {session.id: session for session in await source.newest() if session.has_verdict}
+    newest = {session.id: session for session in await source.search.newest() if session.has_verdict}
     newest |= {run.session.id: run.session for run in runs}
     sessions = sorted(newest.values(), key=lambda session: session.relative_id)
     again = _tested_again(sessions)

@@ -125,8 +125,8 @@ class Tools:
     ) -> str:
         """List the sessions of a branch, newest first: whether each is red, its commit, and by whom."""
         reader, _ = await self._open(suite)
-        name = await reader.choose_branch(_choose(branch, all_branches))
-        sessions = await reader.read(name, count=offset + _PAGE + 1)
+        name = await reader.search.choose_branch(_choose(branch, all_branches))
+        sessions = await reader.search.take(offset + _PAGE + 1, branch=name, limit=offset + _PAGE + 1)
         shown = sessions[offset : offset + _PAGE]
         verdicts = [session for session in sessions if session.has_verdict]
         items = [Item(None, remark=f"{session_facts(session)}, {web_url(session.html_url)}") for session in shown]
@@ -213,7 +213,7 @@ class Tools:
     ) -> str:
         """Say in which of the last sessions a test failed, with their commits and authors."""
         reader, _ = await self._open(suite)
-        name = await reader.choose_branch(_choose(branch, all_branches))
+        name = await reader.search.choose_branch(_choose(branch, all_branches))
         sessions = await reader.verdicts(branch=name, last=last)
         runs = await reader.failing_runs(sessions[:last], skip_unsaved=True)
         key = find_test((case.key for run in runs for case in run.cases), test)

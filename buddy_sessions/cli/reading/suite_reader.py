@@ -40,19 +40,7 @@ class SuiteReader:
         self.suite = suite
         self._source = source
         self._show = show
-        self._search = VerdictSearch(lambda branch: source.pages(suite, branch=branch))
-
-    async def newest(self) -> list[Session]:
-        """Return the newest 100 sessions, newest first. They are read once."""
-        return await self._search.newest()
-
-    async def read(self, branch: str | None, *, count: int) -> list[Session]:
-        """Return the newest sessions, newest first: `count` of them, or more."""
-        return await self._search.take(count, branch=branch, limit=count)
-
-    async def choose_branch(self, branch: str | Main | None) -> str | None:
-        """Return the name of the branch; None for all sessions. The main branch costs a read of the newest ones."""
-        return await self._search.choose_branch(branch)
+        self.search = VerdictSearch(lambda branch: source.pages(suite, branch=branch))
 
     async def verdicts(
         self,
@@ -66,13 +54,13 @@ class SuiteReader:
 
         See `VerdictSearch.find`. Raises NothingToJudgeError if there is none.
         """
-        found = await self._search.find(branch=branch, last=last, below=below, where=where)
+        found = await self.search.find(branch=branch, last=last, below=below, where=where)
         if found:
             return found
-        name = await self.choose_branch(branch)
+        name = await self.search.choose_branch(branch)
         if name is None:
             raise self._not_finished("")
-        hint = suggest_branches(name, self.suite, await self._search.newest())
+        hint = suggest_branches(name, self.suite, await self.search.newest())
         raise NothingToJudgeError(hint) if hint else self._not_finished(f" of branch {name!r}")
 
     async def baseline(
@@ -90,7 +78,7 @@ class SuiteReader:
                 f"nothing older and of another commit to compare #{number} with: {error}"
             ) from None
         runs = await self.failing_runs(sessions[:last], skip_unsaved=skip_unsaved)
-        return Baseline(await self.choose_branch(branch), runs)
+        return Baseline(await self.search.choose_branch(branch), runs)
 
     async def find(self, name: str, *, branch: str | Main | None = MAIN) -> list[Session]:
         """Return the session with a name (see `keys`), or all finished sessions of a commit, newest first.
@@ -115,7 +103,7 @@ class SuiteReader:
             if sessions:
                 return sessions
             raise self._not_finished(f" of {what}")
-        newest = await self._search.newest()
+        newest = await self.search.newest()
         known = f"the newest is #{newest[0].relative_id}" if newest else "it has none yet"
         raise NothingToJudgeError(f"no session {name} in {self.suite}: {known}")
 

@@ -19,7 +19,7 @@ from buddy_sessions import (
     SuiteKey,
     TestRun,
 )
-from buddy_sessions._verdicts import MAX_SEARCHED, VerdictSearch
+from buddy_sessions._verdicts import VerdictSearch
 from buddy_sessions.analysis.judgement import (
     Baseline,
     Cause,
@@ -45,6 +45,7 @@ NEWEST = 100
 MAX_OTHERS = 20
 """The number of other branches of a suite that are kept."""
 
+_VERDICTS = 100  # sessions of the branch that are needed: with more, the length of a streak is known
 _MAX_STREAK = 50  # sessions that are searched for the first failures of the tests of a newly red suite
 _MAX_DURATION = 10**9  # seconds; larger values are mistakes
 
@@ -122,7 +123,7 @@ async def read_suite(store: SessionStore, suite: Suite, scope: Scope) -> SuiteRe
     """Return the report of a suite. Raises StoreError if the database cannot be read."""
     search = VerdictSearch(lambda branch: _read_lists(store, suite.key, branch))
     branch, newest = await search.choose_branch(scope.branch), await search.newest()
-    verdicts = await search.find(branch=branch, last=MAX_SEARCHED)
+    verdicts = await search.find(branch=branch, last=_VERDICTS)
     streak = newest_streak(verdicts) if verdicts else None
     state = _state(streak, scope.new_since)
     others = [] if branch is None else _latest_of_others(newest, branch)

@@ -75,7 +75,7 @@ def render_for_agent(
         if room < 0:
             more = True
             break
-        lines = [*lines, *new]
+        lines += new
         heading, count = row.heading, count + 1
     if more:
         hint = f"This is not all: for the next, call the tool again with offset={offset + count}. {hint}"
