@@ -88,7 +88,6 @@ MaxBytes: TypeAlias = Annotated[
 ]
 DEFAULT_LAST = 10
 """The number of sessions to look at if --last is not given."""
-_READER_LIMIT = 20  # the default number of tests in a format that people read
 
 
 @Parameter(name="*")
@@ -179,10 +178,6 @@ class RunOptions:
     """Maximum number of tests (default: 20 in a table and in markdown, otherwise all)."""
     db: Path | None = None
     """Read from this SQLite file, written by "sync --cases all", and send no request."""
-
-    def limit_for(self, output_format: str) -> int | None:
-        """Return the maximum number of tests in an output format; None for all."""
-        return _READER_LIMIT if self.limit is None and output_format in {"table", "markdown"} else self.limit
 
 
 @Parameter(name="*", group="Connection")

@@ -21,7 +21,7 @@ from buddy_sessions import (
 from ..errors import NothingToJudgeError
 from ..options import DEFAULT_LAST, Access, Key, RunOptions, TestPrinting
 from ..reading.suite_reader import SuiteReader, open_cases
-from ..render.result import Column, Item, Result, Section, describe_branch
+from ..render.result import READER_LIMIT, Column, Item, Result, Section, describe_branch
 from ..render.rows import KEYED_TEST_COLUMNS, keyed_test_row
 from ..render.show import show
 from ..render.styled import recent_marks
@@ -58,7 +58,7 @@ async def list_flaky_tests(
     branch, last = options.branches.choose(), options.last or DEFAULT_LAST
     async with open_cases(target, key, db=options.db, connection=access.connection, messages=messages) as source:
         result = await flaky_result(source, branch, last=last, changes=changes)
-    show(result, output_format, messages, limit=options.limit_for(output_format), max_bytes=printing.max_bytes)
+    show(result, output_format, messages, limit=options.limit, max_bytes=printing.max_bytes)
 
 
 async def flaky_result(source: SuiteReader, branch: str | Main | None, *, last: int, changes: int = 3) -> Result:
@@ -94,6 +94,7 @@ async def flaky_result(source: SuiteReader, branch: str | Main | None, *, last: 
             Column("FAILED", "failed in {}"),
             Column("RECENT", "", is_number=False),
         ),
+        reader_limit=READER_LIMIT,
         sections=[Section("Flaky tests", list(map(describe, found)))],
         fields=(*KEYED_TEST_COLUMNS, "changes", "failed", "runs", "revisions"),
     )

@@ -107,16 +107,11 @@ class Tools:
         """List suites, each with the state of its main branch: red or green, since when, and by whom."""
         suites = await self._source.list_suites(project, self._defaults)
         shown = suites[offset : offset + _PAGE]
-
         statuses = await map_concurrently(partial(read_status, self._source), shown, limit=self._source.concurrency)
-        (section,) = suites_result(shown, statuses).sections
-        named = [
-            evolve(item, cells=(describe_suite(suite), *item.cells[1:]))
-            for suite, item in zip(shown, section.items, strict=True)
-        ]
-        result = evolve(
-            suites_result(shown, statuses), title=format_count(len(suites), "suite"), sections=[Section("", named)]
-        )
+        result = suites_result(shown, statuses)
+        named = zip(map(describe_suite, shown), result.items, strict=True)
+        items = [evolve(item, cells=(name, *item.cells[1:])) for name, item in named]
+        result = evolve(result, title=format_count(len(suites), "suite"), sections=[Section("", items)])
         more = offset + len(shown) < len(suites)
         return render_for_agent(result, offset=offset, first=offset, more=more)
 
@@ -129,12 +124,13 @@ class Tools:
         sessions = await reader.search.take(offset + _PAGE + 1, branch=name, limit=offset + _PAGE + 1)
         shown = sessions[offset : offset + _PAGE]
         verdicts = [session for session in sessions if session.has_verdict]
-        items = [Item(None, remark=f"{session_facts(session)}, {web_url(session.html_url)}") for session in shown]
+        items = [Item(None, (session_facts(session),), web_url(session.html_url)) for session in shown]
         result = Result(
             command="list",
             suite=reader.suite,
             title="Sessions, newest first",
             scope=describe_branch(name),
+            columns=[Column("SESSION")],
             facts=[streak_facts(verdicts)] if verdicts and name is not None else [],
             sections=[Section("", items)],
         )

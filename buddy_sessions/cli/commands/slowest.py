@@ -8,7 +8,7 @@ from buddy_sessions import SlowTest, slowest_tests
 
 from ..options import DEFAULT_LAST, Access, Key, RunOptions, TestPrinting
 from ..reading.suite_reader import open_cases
-from ..render.result import Column, Item, Result, Section, describe_branch
+from ..render.result import READER_LIMIT, Column, Item, Result, Section, describe_branch
 from ..render.rows import KEYED_TEST_COLUMNS, keyed_test_row
 from ..render.show import show
 from ..render.text import count_sessions, format_count, format_test_time
@@ -55,7 +55,8 @@ async def list_slowest_tests(
         scope=describe_branch(name),
         title=f"{format_count(len(slowest), 'test')}{slower} in {count_sessions(sessions)}",
         columns=(Column("MEDIAN"), Column("SLOWEST", "at most {}"), Column("SESSIONS", "")),
+        reader_limit=READER_LIMIT,
         sections=[Section("Slowest tests", list(map(describe, slowest)))],
         fields=(*KEYED_TEST_COLUMNS, "median", "slowest", "runs"),
     )
-    show(result, output_format, messages, limit=options.limit_for(output_format), max_bytes=printing.max_bytes)
+    show(result, output_format, messages, limit=options.limit, max_bytes=printing.max_bytes)

@@ -22,7 +22,7 @@ from ..render.result import Column, Item, Result, Section
 from ..render.rows import SUITE_COLUMNS, suite_row
 from ..render.show import show
 from ..render.styled import author_text, link, number_text, plain, revision_text
-from ..render.text import UNKNOWN, format_age
+from ..render.text import format_age
 
 _STATUS_FIELDS = (
     "branch",
@@ -116,7 +116,7 @@ def _status_item(suite: Suite, status: Status, now: datetime) -> Item:
         error = error_text(status)
         return Item(None, (key,), remark=error, row={**row, "error": error})
     if status is None:
-        return Item(None, (key, UNKNOWN), row=row)
+        return Item(None, (key, "no verdict"), row=row)
     first = status.first
     state, style = ("red", "bold red") if first.is_failing else ("green", "green")
     author = first.created_by.name if first.created_by is not None else None

@@ -14,6 +14,8 @@ from buddy_sessions.analysis.judgement import ALL_BRANCHES, Cause
 
 MAX_SESSIONS = 5
 """How many sessions a text lists."""
+READER_LIMIT = 20
+"""How many tests a long list has by default, in formats that people read."""
 
 
 @frozen
@@ -67,6 +69,8 @@ class Result:
     causes: Sequence[Cause] = ()
     columns: Sequence[Column] = ()
     sections: Sequence[Section] = ()
+    reader_limit: int | None = None
+    """How many items formats for people have by default; None for all."""
     crashed: Sequence[Session] = ()
     """Sessions that failed without a failing test."""
     fields: Sequence[str] = ()

@@ -27,7 +27,8 @@ def session_printer(output_format: str, suite: SuiteKey, *, branch: str | None) 
 
 def show(result: Result, output_format: str, messages: Output, *, limit: int | None = None, max_bytes: int = 0) -> None:
     """Print a result to stdout with at most `limit` items, then what `messages` says about it."""
-    limited = result.limited(limit)
+    is_for_people = output_format in {"table", "markdown"}
+    limited = result.limited(result.reader_limit if limit is None and is_for_people else limit)
     for warning in result.warnings:
         messages.print_warning(warning)
     if output_format == "table":
@@ -38,7 +39,7 @@ def show(result: Result, output_format: str, messages: Output, *, limit: int | N
         write_junit(sys.stdout, limited)
     else:
         write_rows(output_format, sys.stdout, limited)
-    if (hidden := len(result.items) - len(limited.items)) and output_format in {"table", "markdown"}:
+    if (hidden := len(result.items) - len(limited.items)) and is_for_people:
         messages.print_note(f"for the other {format_count(hidden, 'test')} add --limit N")
     for note in result.notes:
         messages.print_note(note)

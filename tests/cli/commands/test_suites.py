@@ -64,7 +64,7 @@ def test_status_says_since_when_each_main_branch_is_red(fake: FakeBuddy, call: C
         ["KEY", "STATUS", "SINCE", "AGE", "COMMIT", "AUTHOR"],
         ["acme/shop/MNbyVedg", "main is red", "#2", "2 h ago", "cafecaf", "Ann"],
         ["acme/shop/65OmRb8v", "main is green", "#1 or earlier", "1 h ago", "-", "-"],
-        ["acme/shop/empty", "-"],
+        ["acme/shop/empty", "no verdict"],
     ]
     names = ("branch", "status", "since", "since_or_earlier", "since_date", "revision", "created_by_name", "error")
     values = [
