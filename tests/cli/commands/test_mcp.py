@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import json
 import os
 import re
@@ -24,7 +25,7 @@ from buddy_sessions.cli.options import Connection
 from buddy_sessions.cli.reading.case_source import open_source
 from buddy_sessions.cli.render.console import Output
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
-from helpers.command_line import COMMAND, sync_database
+from helpers.command_line import COMMAND, Call, sync_database
 
 SUITE = "acme/shop/a"
 TOOLS = ["list_suites", "list_sessions", "get_failures", "find_flaky_tests", "get_test_history", "compare_sessions"]
@@ -163,6 +164,18 @@ async def test_tool_says(tool: str, arguments: dict[str, Any], expected: list[st
         assert text in rest
         rest = rest.partition(text)[2]
     assert without_times(other.text) == without_times(answer.text)
+
+
+@pytest.mark.usefixtures("suite")
+@pytest.mark.parametrize(("command", "tool"), [("compare", "compare_sessions"), ("flaky", "find_flaky_tests")])
+async def test_text_is_that_of_markdown(command: str, tool: str, call: Call) -> None:
+    """Without its markup."""
+    (answer,) = await ask_new((tool, {}))
+    markdown = (await asyncio.to_thread(call, command, SUITE, "--format", "markdown")).out
+    plain = html.unescape(re.sub("<[^>]*>", "", markdown))
+    facts = [line.removeprefix("### ") for line in plain.splitlines()[6:] if line]
+    assert len(facts) > 2
+    assert [line for line in facts if line not in answer.inside.splitlines()] == []
 
 
 async def test_suite_without_a_branch(fake: FakeBuddy) -> None:

@@ -1,0 +1,84 @@
+"""Prints changes of sessions, and of the status of suites, as they happen."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from functools import partial
+
+from rich.text import Text
+
+from buddy_sessions import Change, Session, StatusChange, SuiteKey, TestCase, to_dict
+from buddy_sessions._export.rows import KEYED_SESSION_COLUMNS, case_row, keyed_rows
+from buddy_sessions.analysis.judgement import count_failing
+
+from .console import Output
+from .rows import make_writer
+from .styled import name_text, number_text, outcome_text, status_text
+from .table import grid
+from .text import UNKNOWN, format_duration, one_line
+
+_STATUS_WIDTH = len("✔ running")
+_INDENT = " " * len("12:30:00")
+_MAX_TESTS = 20  # printed tests of one kind
+
+
+def change_printer(output_format: str, *, status: bool) -> Callable[[Change | StatusChange], None]:
+    """Return a function that prints a change: of sessions, or with `status` of the status of suites."""
+    if output_format == "table":
+        return partial(_print, Output())
+    fields = ("newly_failing", "fixed") if status else ()
+    writer = make_writer(output_format, sys.stdout, ("kind", *KEYED_SESSION_COLUMNS, *fields))
+
+    def write(change: Change | StatusChange) -> None:
+        previous = None if change.previous is None else to_dict(change.previous)
+        (row,) = keyed_rows(change.suite, [change.session])
+        rows = {name: list(map(case_row, cases)) for name, cases in _tests(change).items()}
+        writer.write([{"key": row["key"], "kind": change.kind.value, **row, "previous": previous, **rows}])
+
+    return write
+
+
+def _tests(change: Change | StatusChange) -> dict[str, Sequence[TestCase]]:
+    """Return the tests of a change of the status, by the name of their field."""
+    return {"newly_failing": change.newly_failing, "fixed": change.fixed} if isinstance(change, StatusChange) else {}
+
+
+def _print(output: Output, change: Change | StatusChange) -> None:
+    """Print a change, and the tests below it."""
+    session = change.session
+    status = status_text(session)
+    status.pad_right(max(0, _STATUS_WIDTH - len(status)))
+    time = Text(f"{datetime.now().astimezone():%H:%M:%S}", "dim")
+    width = len("still failing") if isinstance(change, StatusChange) else len("finished")
+    kind = change.kind.lower().replace("_", " ").ljust(width)
+    _print_row(output, time, kind, status, _result_text(change.suite, session))
+    for name, cases in _tests(change).items():
+        for case in cases[:_MAX_TESTS]:
+            outcome = Text("✔ fixed", "green") if name == "fixed" else outcome_text(case.status)
+            _print_row(output, _INDENT, outcome, name_text(case.key))
+        if len(cases) > _MAX_TESTS:
+            _print_row(output, _INDENT, Text(f"and {len(cases) - _MAX_TESTS:,} more", "dim"))
+
+
+def _print_row(output: Output, *cells: str | Text) -> None:
+    """Print texts next to each other. If they are too long for the terminal, the last one is wrapped."""
+    table = grid()
+    table.show_header = False
+    for _ in cells[:-1]:
+        table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row(*cells)
+    output.print(table)
+
+
+def _result_text(suite: SuiteKey, session: Session) -> Text:
+    """Return the suite, `relative_id`, branch and result of a session."""
+    duration = f"  {format_duration(session.duration)}" if session.is_finished and session.duration is not None else ""
+    failed = f", {count:,} failed" if (count := count_failing(session)) else ""
+    return Text.assemble(
+        f"{one_line(str(suite))} ",
+        number_text(session),
+        f"  {one_line(session.ref_name or UNKNOWN)}{duration}{failed}",
+    )
