@@ -161,7 +161,7 @@ def failures_result(suite: SuiteKey, judgement: Judgement, *, by_cause: bool) ->
         suite=suite,
         sessions=judgement.sessions,
         title=verdict_text(judgement),
-        is_red=judgement.is_red,
+        is_red=judgement.is_red or (False if any(each.has_verdict for each in judgement.sessions) else None),
         facts=facts,
         causes=causes,
         columns=() if by_cause else (Column("STATUS", "", is_number=False), Column("TIME", "")),
