@@ -93,6 +93,7 @@ class PageToSave:
             list out of order.
         proven: The range of `relative_id`s whose existing sessions are all listed.
         read: The range of `relative_id`s that this read has saved completely, down to this page.
+        is_whole_top: Whether `read` begins at the top of the list, and no session of it is out of scope.
         is_first: Whether it is the first page of the list.
         is_repair: Whether this sync has already dropped the range of the suite. It never does so twice, or it might not
             end.
@@ -104,6 +105,7 @@ class PageToSave:
     listed: Sequence[Session] = ()
     proven: Interval | None = None
     read: Interval | None = None
+    is_whole_top: bool = False
     is_first: bool = False
     is_repair: bool = False
     checked: Interval | None = None

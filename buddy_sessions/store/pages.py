@@ -140,7 +140,7 @@ def _after_page(suite: SuiteRow, page: PageToSave, changes: PageChanges) -> Suit
         known = NOTHING_KNOWN
     elif changes.is_stale:
         known = known.up_to(page.top or 0)
-    elif page.read is not None:
+    if page.read is not None and (page.is_whole_top or not changes.is_contradiction):
         known = known.extend(page.read)
         if page.older_than is not None and known.main is not None and known.main[0] == page.read[0]:
             known = evolve(known, older_than=page.older_than)

@@ -147,9 +147,10 @@ class SyncPlan:
         if saved.is_contradiction:
             self.repair_above = self.fallback.main[0] - 1 if self.fallback.main else ALL_NUMBERS[1]
             self.fallback = NOTHING_KNOWN
-            self.parts_left = [] if page.top == 0 else ["top"]
+            # What was read from the top on is known. Otherwise, the list is read again from there.
+            self.parts_left = ["gap", "below"] if page.is_whole_top else ["top"]
             self.pruned_before = None if saved.is_recreated else self.pruned_before
-        elif saved.is_stale:
+        if saved.is_stale:
             self.is_stale = True
             self.fallback = self.fallback.up_to(self.top)
         for low, high in filter(None, (page.proven, page.checked)):
@@ -167,6 +168,7 @@ class RangeReading:
     Attributes:
         read: The `relative_id`s that were read and saved completely.
         is_cut: Whether they end above a session that is not in scope.
+        is_whole: Whether all sessions were in scope so far.
     """
 
     plan: SyncPlan
@@ -174,6 +176,7 @@ class RangeReading:
     is_first: bool
     read: Interval | None = None
     is_cut: bool = False
+    is_whole: bool = True
 
     def take(self, page: SessionPage, listed: Sequence[Session]) -> tuple[PageToSave, bool]:
         """Return what to save of a page, and what it proves; and whether nothing below it is to be read."""
@@ -189,6 +192,7 @@ class RangeReading:
         is_old = bool(sessions) and all(map(any, zip(pruned, too_old, strict=True)))
         kept = [session for session, is_gone in zip(sessions, pruned, strict=True) if not is_gone]
         included = [each for each in kept if each.relative_id > unlimited or scope.includes(each)]
+        self.is_whole &= len(included) == len(kept)
         if plan.is_verified and page.proven_range is not None and not self.is_cut:
             left_out = {session.relative_id for session in kept}.difference(each.relative_id for each in included)
             self._extend(page.proven_range, left_out, is_pruned=is_pruned)
@@ -198,6 +202,7 @@ class RangeReading:
             listed=listed if plan.is_verified else (),
             proven=page.proven_range if plan.is_verified else None,
             read=self.read if plan.is_verified and self.part.part is not None else None,
+            is_whole_top=self.is_whole and self.part.part == "top",
             is_first=is_first and plan.is_verified,
             is_repair=plan.repair_above is not None,
             checked=(self.part.low, self.part.high or self.part.low) if self.part.is_check and is_last else None,
