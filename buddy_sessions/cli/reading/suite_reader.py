@@ -59,9 +59,11 @@ class SuiteReader:
             return found
         name = await self.search.choose_branch(branch)
         if name is None:
-            raise self._not_finished("")
+            raise self._not_finished(" yet")
         hint = suggest_branches(name, self.suite, await self.search.newest())
-        raise NothingToJudgeError(hint) if hint else self._not_finished(f" of branch {name!r}")
+        if hint:
+            raise NothingToJudgeError(hint)
+        raise self._not_finished(f" of branch {name!r} among its newest {MAX_SEARCHED:,}")
 
     async def baseline(
         self, judged: Sequence[Session], branch: str | Main | None, *, last: int, skip_unsaved: bool = False
@@ -81,7 +83,7 @@ class SuiteReader:
         return Baseline(await self.search.choose_branch(branch), runs)
 
     async def find(self, name: str, *, branch: str | Main | None = MAIN) -> list[Session]:
-        """Return the session with a name (see `keys`), or all finished sessions of a commit, newest first.
+        """Return the session with a name (see `session_names`), or all finished sessions of a commit, newest first.
 
         Args:
             name: The name of a session, or of the sessions of a commit.
@@ -102,7 +104,7 @@ class SuiteReader:
         for what, sessions in matches.items():
             if sessions:
                 return sessions
-            raise self._not_finished(f" of {what}")
+            raise self._not_finished(f" of {what} yet")
         newest = await self.search.newest()
         known = f"the newest is #{newest[0].relative_id}" if newest else "it has none yet"
         raise NothingToJudgeError(f"no session {name} in {self.suite}: {known}")
@@ -222,7 +224,7 @@ class SuiteReader:
         return found
 
     def _not_finished(self, of: str) -> NothingToJudgeError:
-        return NothingToJudgeError(f"{self.suite} has no finished session{of} yet: try again when one has finished")
+        return NothingToJudgeError(f"{self.suite} has no finished session{of}: try again when one has finished")
 
 
 def require_verdict(sessions: Sequence[Session]) -> None:

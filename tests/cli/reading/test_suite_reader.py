@@ -101,7 +101,8 @@ class TestLongSuite:
         """After the newest 100, which say which branch is the main one."""
         code, _, err = call("flaky", SUITE)
         assert (code, len(fake.requests)) == (5, 11)
-        assert err == f"error: {SUITE} has no finished session of branch 'main' yet: try again when one has finished\n"
+        text = "has no finished session of branch 'main' among its newest 1,000: try again when one has finished"
+        assert err == f"error: {SUITE} {text}\n"
 
     def test_search_begins_below_an_old_session(self, call: Call) -> None:
         assert call("compare", SUITE, "#2").code == 0
