@@ -140,7 +140,6 @@ class ReadOptions:
     """Which sessions of which suites a command reads."""
 
     source: Source = None
-    branch: Branch = None
     after: NonNegativeInt | None = None
     """Only sessions with a higher relative_id, in every suite."""
     since: Since = None

@@ -11,7 +11,7 @@ from buddy_sessions._export.rows import keyed_rows
 
 from ..errors import ExitCode
 from ..input.suite_selection import SuiteSelection
-from ..options import OUT, Access, Json, Keys, ReadOptions, RowFormat
+from ..options import OUT, Access, Branch, Json, Keys, ReadOptions, RowFormat
 from ..reading.suggestions import check_branch
 from ..render.console import Output
 from ..render.progress import HarvestProgress
@@ -22,6 +22,7 @@ from ..render.text import format_count, one_line
 
 async def harvest_suites(
     *key: Keys,
+    branch: Branch = None,
     options: ReadOptions = ReadOptions(),
     format: RowFormat = None,  # noqa: A002 - the name of the option
     json: Json = False,
@@ -47,7 +48,7 @@ async def harvest_suites(
             access.connection.open_client(messages, keys=key, max_concurrency=options.concurrency) as buddy,
             buddy.harvest(
                 selection.suites(buddy),
-                branch=options.branch,
+                branch=branch,
                 after=options.after,
                 since=options.since,
                 on_failure="collect",
@@ -61,8 +62,8 @@ async def harvest_suites(
                     summary.add(page.suite, page.sessions)
                     if writer is not None:
                         writer.write(keyed_rows(page.suite, page.sessions))
-            if options.branch and progress.first_suite and not progress.stats.sessions:
-                messages.print_warning(await check_branch(buddy, progress.first_suite, options.branch))
+            if branch and progress.first_suite and not progress.stats.sessions:
+                messages.print_warning(await check_branch(buddy, progress.first_suite, branch))
         is_partial = progress.exit_code == ExitCode.SOME_SUITES_FAILED
         is_written = progress.exit_code == ExitCode.DONE or (is_partial and (out is None or not out.exists()))
         if is_written and writer is not None:

@@ -17,7 +17,7 @@ from buddy_sessions.models import CaseScope
 from ..errors import ExitCode
 from ..input.suite_selection import SuiteSelection
 from ..input.times import Age, Duration
-from ..options import Access, Keys, ReadOptions
+from ..options import BRANCH, Access, Keys, ReadOptions
 from ..reading.suggestions import check_branch
 from ..render.console import Output
 from ..render.progress import HarvestProgress
@@ -30,6 +30,7 @@ async def sync_suites(
     db: Path,
     options: ReadOptions = ReadOptions(),
     cases: CaseScope | None = None,
+    cases_branch: Annotated[str | None, BRANCH] = None,
     details: NonNegativeInt = 100,
     keep: Age | None = None,
     full: Annotated[bool, Parameter(show_default=False)] = False,
@@ -52,8 +53,10 @@ async def sync_suites(
         db: SQLite file. It is created if it does not exist.
         cases: Save test cases of finished sessions, too: only those that failed, with their messages, or all. A session
             costs one request for each 100 cases, and one for each failed case whose message is read.
+        cases_branch: Only the test cases of sessions of this branch. The sessions of all branches are always saved.
         details: Maximum number of failed cases of a session whose messages are read.
-        keep: Delete the sessions of these suites that are older than 24h, 90d or 12w, and read none of them.
+        keep: Delete the sessions of these suites that are older than 24h, 90d or 12w, and read no page of
+            them.
         full: Read every page again, except what was pruned, and report what was wrong.
         wait: How long to wait for another process that is syncing into the file, or pruning it, such as 10m.
         skip_if_busy: If another process still does, do nothing, and end with exit code 0: for schedules that overlap.
@@ -68,7 +71,7 @@ async def sync_suites(
             buddy,
             selection.suites(buddy),
             wait=wait.total_seconds(),
-            cases_branch=options.branch,
+            cases_branch=cases_branch,
             after=options.after,
             since=options.since,
             cases=cases,
@@ -88,8 +91,8 @@ async def sync_suites(
             messages.print_note(f"skipped: another process is syncing {db}")
             return ExitCode.DONE
         first = progress.first_suite
-        if options.branch and first and not await store.sessions(first, branch=options.branch):
-            messages.print_warning(await check_branch(buddy, first, options.branch))
+        if cases_branch and first and not await store.sessions(first, branch=cases_branch):
+            messages.print_warning(await check_branch(buddy, first, cases_branch))
     if sys.stdout.isatty():
         summary.print_to(Output(), exclude=sync.failures)
     messages.print_note(progress.summary())

@@ -18,10 +18,10 @@ COUNTS = "SELECT (SELECT count(*) FROM sessions), (SELECT count(*) FROM cases)"
 
 @pytest.fixture
 def database(fake: FakeBuddy, tmp_path: Path) -> Path:
-    """A database of ten sessions with a failed test case each: one session a day."""
+    """A database of ten sessions with a failed test case each: one session a day, the newest one just now."""
     suite = fake.add_suite("acme", "shop", "a")
     for age in range(10, 0, -1):
-        created = datetime.now(UTC) - timedelta(days=age, hours=-1)
+        created = datetime.now(UTC) - timedelta(days=age - 1, minutes=age)
         suite.create(cases=[{"name": "test", "status": "FAILED"}], create_date=created.isoformat())
     path = tmp_path / "sessions.db"
     assert run(["sync", "acme/shop/a", "--db", str(path), "--cases", "failed", "--quiet"]) == 0

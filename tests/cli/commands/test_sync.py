@@ -37,12 +37,15 @@ def finished(suites: dict[str, FakeSuite]) -> dict[str, FakeSuite]:
     return suites
 
 
-def test_after_and_branch_select_sessions(call: Call, suites: dict[str, FakeSuite], path: Path) -> None:
+def test_options_select_sessions_and_cases(call: Call, suites: dict[str, FakeSuite], path: Path) -> None:
     assert call("sync", A, B, "--db", str(path), "--after", "240").code == 0
     assert query(path, COUNTS) == [("a", 10)]
-    suites[B].create(branch="only/here")
-    assert call("sync", A, B, "--db", str(path), "--branch", "only/here").code == 0
-    assert query(path, "SELECT relative_id FROM sessions WHERE suite_id = 'b'") == [(4,)]
+    for branch in ("main", "only/here"):
+        suites[B].create(branch=branch, cases=[{"name": branch, "status": "FAILED"}])
+    options = ("--cases", "failed", "--cases-branch", "only/here")
+    assert call("sync", B, "--db", str(path), *options).code == 0
+    assert query(path, "SELECT name FROM cases") == [("only/here",)]
+    assert query(path, COUNTS) == [("a", 10), ("b", 5)]
 
 
 @pytest.mark.usefixtures("finished")
@@ -97,22 +100,22 @@ class TestCases:
 @pytest.mark.parametrize(
     ("damage", "found"),
     [
-        ("DELETE FROM session_rows WHERE {a} AND relative_id IN (70, 71)", "2 sessions that were not saved"),
+        ("DELETE FROM session_rows WHERE {a} AND relative_id IN (70, 71)", 2),
         (
-            "UPDATE session_rows SET missing_since = 'now', missing_by = 1 WHERE {a} AND relative_id = 70",
-            "0 sessions that were not saved, and 1 marked as missing",
+            "UPDATE session_rows SET missing_since = '2025-01-01T00:00:00Z' WHERE {a} AND relative_id = 70",
+            1,
         ),
     ],
     ids=["lost", "marked"],
 )
 def test_full_check_reports_and_repairs_damage(
-    damage: str, found: str, call: Call, path: Path, finished: dict[str, FakeSuite]
+    damage: str, found: int, call: Call, path: Path, finished: dict[str, FakeSuite]
 ) -> None:
     assert call("sync", A, B, "--db", str(path)).code == 0
     execute(path, damage.format(a="suite = (SELECT number FROM suite_rows WHERE suite_id = 'a')"))
     code, _, err = call("sync", A, B, "--db", str(path), "--full")
-    assert (code, err.count("the full check found")) == (0, 1)
-    assert err.startswith(f"{A}: the full check found {found}")
+    assert (code, err.count("the full check has")) == (0, 1)
+    assert f"{A}: the full check has corrected {found} sessions" in err
     assert query(path, COUNTS) == [("a", 250), ("b", 3)]
     assert NOTHING_WRONG in call("sync", *finished, "--db", str(path), "--full").err
 
