@@ -1,15 +1,19 @@
-"""A suite on a server that sometimes responds wrongly, and a client for it. Both in memory."""
+"""A suite on a server that sometimes responds wrongly, a client for it, and a database. All in one thread."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from random import Random
+from typing import Any, cast
 
 import attrs
 
-from buddy_sessions import NotFoundError, RefType, Session, SessionStatus, Stats, Suite, SuiteKey
+from buddy_sessions import BuddyClient, NotFoundError, RefType, Session, SessionStatus, Stats, Suite, SuiteKey
 from buddy_sessions._decoding.converter import FirstPage, NotModified
 from buddy_sessions._decoding.fast import DecodedPage
 from buddy_sessions._paging.paginator import PageReader
@@ -19,6 +23,11 @@ from buddy_sessions._paging.scope import ReadSpec
 from buddy_sessions._paging.server_limits import ServerLimits
 from buddy_sessions._paging.window import Window
 from buddy_sessions._stats import Fetched
+from buddy_sessions.store.exchange import SyncScope
+from buddy_sessions.store.file import DatabaseFile
+from buddy_sessions.store.sync import SuiteSync
+from buddy_sessions.store.sync_run import SyncRun
+from buddy_sessions.store.thread import DatabaseThread
 from helpers.stores import KEY
 
 WRONG_RESPONSES = ("empty", "short", "stale", "narrow", "swapped", "smaller", "lacking", "not found")
@@ -149,12 +158,18 @@ class ModelServer:
 
 
 class ModelClient:
-    """Reads a `ModelServer`. It has the methods of `BuddyClient` and its `api` that a sync calls."""
+    """Reads a `ModelServer`. It has the methods of `BuddyClient` and its `api` that a sync calls.
+
+    `server_time` is the clock of the server; None if the responses have no `Date`.
+    """
 
     max_concurrency = 1
 
-    def __init__(self, server: ModelServer, *, per_page: int, read_ahead: int) -> None:
+    def __init__(
+        self, server: ModelServer, *, per_page: int, read_ahead: int = 1, server_time: datetime | None = None
+    ) -> None:
         self.api = self
+        self.server_time = server_time
         self._server = server
         self._read_ahead = read_ahead
         self._new_reconciler = partial(Reconciler, per_page=per_page, limits=ServerLimits())
@@ -182,3 +197,47 @@ class ModelClient:
 
     async def suites(self, workspace: str, project: str) -> list[Suite]:
         return [Suite(key=KEY, id=KEY.suite_id)]
+
+
+class _InlineThread:
+    """Calls the database at once, so that an example can be repeated."""
+
+    def __init__(self, database: DatabaseFile) -> None:
+        self.database = database
+        self.path = database.path
+
+    async def run(self, function: Any, *args: Any, **kwargs: Any) -> Any:
+        return function(self.database, *args, **kwargs)
+
+
+class ModelStore:
+    """A database into which a `ModelServer` is synced."""
+
+    def __init__(self, path: Path) -> None:
+        self.database = DatabaseFile(str(path))
+        self.database.open()
+
+    def sync(
+        self,
+        client: ModelClient,
+        *,
+        now: datetime,
+        scope: SyncScope = SyncScope(),  # noqa: B008 - it is frozen
+        crash_after: int | None = None,
+        **options: Any,
+    ) -> list[Session]:
+        """Sync once, or until it crashes after some pages; return the sessions that were yielded."""
+        thread = cast("DatabaseThread", _InlineThread(self.database))
+        run = SyncRun(cast("BuddyClient", client), thread, now=now)
+        return asyncio.run(self._take(SuiteSync(run, KEY, scope, **options), crash_after))
+
+    async def _take(self, sync: SuiteSync, crash_after: int | None) -> list[Session]:
+        sessions: list[Session] = []
+        pages = sync.pages()
+        with suppress(NotFoundError):
+            async for page in pages:
+                sessions += page.sessions
+                if crash_after is not None and (crash_after := crash_after - 1) < 0:
+                    break
+        await pages.aclose()
+        return sessions

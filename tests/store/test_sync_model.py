@@ -2,45 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 import tempfile
-from contextlib import closing, suppress
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from buddy_sessions import BuddyClient, NotFoundError, Session
+from buddy_sessions import Session
 from buddy_sessions.models import is_before
 from buddy_sessions.store.exchange import SyncScope
-from buddy_sessions.store.file import DatabaseFile
 from buddy_sessions.store.prune import prune_suite
 from buddy_sessions.store.rows import to_session
 from buddy_sessions.store.schema import FIELDS
 from buddy_sessions.store.sessions import load_newest_verdict, load_sessions
-from buddy_sessions.store.sync import SuiteSync
-from buddy_sessions.store.sync_run import SyncRun
-from buddy_sessions.store.thread import DatabaseThread
 from helpers.effort import repeats
-from helpers.model_server import FIRST_DATE, WRONG_RESPONSES, ModelClient, ModelServer
+from helpers.model_server import FIRST_DATE, WRONG_RESPONSES, ModelClient, ModelServer, ModelStore
 from helpers.stores import KEY
 
 PER_PAGE = 20
-
-
-class InlineThread:
-    """Calls the database at once, so that an example can be repeated."""
-
-    def __init__(self, database: DatabaseFile) -> None:
-        self.database = database
-        self.path = database.path
-
-    async def run(self, function: Any, *args: Any, **kwargs: Any) -> Any:
-        return function(self.database, *args, **kwargs)
 
 
 class SyncMachine(RuleBasedStateMachine):
@@ -50,8 +34,7 @@ class SyncMachine(RuleBasedStateMachine):
     def begin(self, random: Any, count: int) -> None:
         self.folder = tempfile.TemporaryDirectory()
         self.path = Path(self.folder.name) / "sessions.db"
-        self.database = DatabaseFile(str(self.path))
-        self.database.open()
+        self.store = ModelStore(self.path)
         self.now = FIRST_DATE
         self.server = ModelServer(random)
         self.server.create(count)
@@ -87,9 +70,9 @@ class SyncMachine(RuleBasedStateMachine):
     @rule(share=st.floats(0, 1))
     def prune(self, share: float) -> None:
         before = FIRST_DATE + timedelta(minutes=int(share * self.server.created))
-        kept = load_newest_verdict(self.database, KEY)
+        kept = load_newest_verdict(self.store.database, KEY)
         old = {session.id for session in self.rows() if is_before(session, before)} - {kept}
-        assert prune_suite(self.database, KEY, before) == len(old)
+        assert prune_suite(self.store.database, KEY, before) == len(old)
         self.pruned |= old
         if old:
             self.pruned_before = max(before, self.pruned_before)
@@ -148,9 +131,7 @@ class SyncMachine(RuleBasedStateMachine):
         self.existing = [session.id for session in self.server.rows]
         self.now += timedelta(minutes=self.random.choice([0.01, 2, 2000]))
         client = ModelClient(self.server, per_page=PER_PAGE, read_ahead=self.random.choice([1, 4]))
-        thread = cast("DatabaseThread", InlineThread(self.database))
-        run = SyncRun(cast("BuddyClient", client), thread, now=self.now)
-        yielded = asyncio.run(self.take(SuiteSync(run, KEY, scope, full=full), crash_after))
+        yielded = self.store.sync(client, now=self.now, scope=scope, full=full, crash_after=crash_after)
         self.server.changes = 0.0
         assert self.marked("deleted_at") - deleted <= missing, "one sync alone has marked a session as deleted"
         states = [(session.id, session.revision) for session in yielded]
@@ -160,17 +141,6 @@ class SyncMachine(RuleBasedStateMachine):
             assert {(session.id, session.revision) for session in changed} <= set(states), "a state was not yielded"
         pages = (len(self.server.rows) + len(before)) // PER_PAGE + 1
         assert self.server.requests - requests <= 60 + 12 * pages, "too many requests"
-
-    async def take(self, sync: SuiteSync, crash_after: int | None) -> list[Session]:
-        sessions: list[Session] = []
-        pages = sync.pages()
-        with suppress(NotFoundError):
-            async for page in pages:
-                sessions += page.sessions
-                if crash_after is not None and (crash_after := crash_after - 1) < 0:
-                    break
-        await pages.aclose()
-        return sessions
 
     def check_after_healthy_sync(
         self,
@@ -208,11 +178,11 @@ class SyncMachine(RuleBasedStateMachine):
         try:
             for _ in range(2):
                 self.run_sync(full=True, changes=0.0)
-            saved = {(each.id, each.revision) for each in load_sessions(self.database, KEY) if self.is_kept(each)}
+            saved = {(each.id, each.revision) for each in load_sessions(self.store.database, KEY) if self.is_kept(each)}
             kept = filter(self.is_kept, self.server.rows)
             assert saved == {(session.id, session.revision) for session in kept}
         finally:
-            self.database.close()
+            self.store.database.close()
             self.folder.cleanup()
 
 
