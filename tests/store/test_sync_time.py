@@ -1,0 +1,150 @@
+"""Syncs over a long time, interrupted ones, and wrong clocks: a server and a database whose time is an argument."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from random import Random
+
+import attrs
+import pytest
+
+from buddy_sessions.store.exchange import SyncScope
+from buddy_sessions.store.known_range import KnownRange
+from buddy_sessions.store.sessions import load_sessions
+from buddy_sessions.store.suites import load_suite_row
+from helpers.effort import repeats
+from helpers.model_server import FIRST_DATE, ModelClient, ModelServer, ModelStore
+from helpers.stores import KEY
+
+DAY = timedelta(days=1)
+PER_PAGE = 20
+DAYS = repeats(quick=60, thorough=365)
+
+
+@pytest.fixture
+def server() -> ModelServer:
+    return ModelServer(Random(1))
+
+
+@pytest.fixture
+def client(server: ModelServer) -> ModelClient:
+    return ModelClient(server, per_page=PER_PAGE)
+
+
+@pytest.fixture
+def model(path: Path) -> Iterator[ModelStore]:
+    store = ModelStore(path)
+    yield store
+    store.database.close()
+
+
+def saved(model: ModelStore) -> list[int]:
+    return [session.relative_id for session in load_sessions(model.database, KEY)]
+
+
+def count(model: ModelStore) -> int:
+    return model.database.number("SELECT count(*) FROM session_rows")
+
+
+def listed(server: ModelServer) -> list[int]:
+    return [session.relative_id for session in server.rows]
+
+
+def known(model: ModelStore) -> KnownRange:
+    return load_suite_row(model.database, KEY).known
+
+
+def newest(server: ModelServer) -> datetime:
+    return FIRST_DATE + timedelta(minutes=server.created)
+
+
+def create_daily(server: ModelServer, days: int, *, count: int = 1) -> None:
+    """Create some sessions at the end of each of the next days."""
+    for _ in range(days):
+        server.created = (server.created // 1440 + 1) * 1440 - count
+        server.create(count)
+
+
+@pytest.mark.parametrize("skipped", [0.0, 0.5], ids=["each-day", "not-each-day"])
+def test_daily_syncs_of_a_day_save_all_days(
+    model: ModelStore, client: ModelClient, server: ModelServer, skipped: float
+) -> None:
+    """What is older than the first day is not read."""
+    random = Random(2)
+    create_daily(server, 10, count=20)
+    for day in range(11, 11 + DAYS):
+        create_daily(server, 1, count=random.choice([0, 1, 19, 20, 40]))
+        if random.random() < skipped:
+            continue
+        requests, unsaved = server.requests, len(server.rows) - 200 - count(model)
+        now = FIRST_DATE + day * DAY
+        model.sync(client, now=now, scope=SyncScope(since=now - DAY + timedelta(minutes=1)))
+        assert server.requests - requests <= 2 + unsaved // (PER_PAGE - 1) + 10, "at most 10 are checks"
+        assert count(model) == len(server.rows) - 200
+    assert saved(model) == listed(server)[:-200]
+    assert known(model).main == (201, len(server.rows))
+
+
+def test_interrupted_catch_ups_leave_nothing_out(model: ModelStore, client: ModelClient, server: ModelServer) -> None:
+    """The second one is continued, and the third one is saved only."""
+    server.create(100)
+    model.sync(client, now=FIRST_DATE)
+    for number, (crash_after, expected) in enumerate(
+        [
+            (2, KnownRange(main=(1, 100), upper=(341, 400))),
+            (1, KnownRange(main=(1, 100), upper=(341, 400))),
+            (None, KnownRange(main=(1, 1000))),
+        ],
+        start=1,
+    ):
+        server.create(300)
+        requests = server.requests
+        model.sync(client, now=FIRST_DATE + number * DAY, crash_after=crash_after)
+        assert known(model) == expected
+    assert saved(model) == listed(server)
+    assert server.requests - requests <= 600 // (PER_PAGE - 1) + 240 // (PER_PAGE - 1) + 15
+
+
+@pytest.mark.parametrize("gap", [5_000, 20_000], ids=["near", "far"])
+def test_after_far_above_the_range_leaves_it(
+    model: ModelStore, client: ModelClient, server: ModelServer, gap: int
+) -> None:
+    """Some numbers do not exist, so that few sessions make a large gap."""
+    server.create(50)
+    model.sync(client, now=FIRST_DATE)
+    server.skip(gap)
+    server.create(50)
+    model.sync(client, now=FIRST_DATE + DAY, scope=SyncScope(after=gap + 70))
+    if gap > 10_000:
+        assert saved(model) == [*range(gap + 100, gap + 70, -1), *range(50, 0, -1)]
+        assert known(model) == KnownRange(main=(1, 50), upper=(gap + 71, gap + 100))
+        model.sync(client, now=FIRST_DATE + 2 * DAY)
+    assert saved(model) == listed(server)
+    assert known(model) == KnownRange(main=(1, gap + 100))
+
+
+@pytest.mark.parametrize("has_date", [True, False], ids=["date", "no-date"])
+@pytest.mark.parametrize("was_synced", [True, False], ids=["full-file", "empty-file"])
+def test_clock_that_is_ahead_loses_nothing(
+    model: ModelStore, server: ModelServer, was_synced: bool, has_date: bool
+) -> None:
+    """What `keep` would delete with the right clock is deleted, and nothing more; then everything new arrives."""
+    create_daily(server, 60)
+    keep, now = 30 * DAY, newest(server)
+    if has_date:  # a session from the future
+        server.rows[0] = attrs.evolve(server.rows[0], create_date=now + 1000 * DAY)
+
+    def sync(clock: datetime, time: datetime) -> None:
+        client = ModelClient(server, per_page=PER_PAGE, server_time=time if has_date else None)
+        model.sync(client, now=clock, keep=keep)
+
+    if was_synced:
+        sync(now, now)
+    sync(now + 100 * DAY, now)
+    assert saved(model) == list(range(60, 29, -1))
+    create_daily(server, 3)
+    sync(now + 3 * DAY, now + 3 * DAY)
+    assert saved(model) == list(range(63, 32, -1))
+    assert not model.sync(ModelClient(server, per_page=PER_PAGE), now=now + 4 * DAY, full=True)
