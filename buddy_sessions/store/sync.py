@@ -112,7 +112,7 @@ class SuiteSync:
                 async for page in pages:
                     if self._keep is not None:
                         plan.scope = self._scope.limit(await self._run.time_before(self._keep, page.sessions))
-                    if reader.first_digest is not None and self._complete is None:
+                    if reading.is_first and reader.first_digest is not None:
                         self._complete = CompleteSync(reader.first_digest, plan.scope)
                     await self._withdraw_claims(plan, reader)
                     to_save, is_last = reading.take(page, reader.listed)

@@ -335,6 +335,18 @@ class TestMissingSessions:
         assert await db.is_complete()
         assert await db.known_range() == (1, 130)
 
+    @pytest.mark.parametrize("limit", [{"after": 100}, {"since": datetime(2099, 1, 1, tzinfo=UTC)}], ids=str)
+    async def test_limits_do_not_end_that_sync_early(self, db: SyncedSuite, limit: dict[str, Any]) -> None:
+        """It reads down to where the range ended."""
+        create_finished(db.suite, 130)
+        await db.sync(after=50)
+        execute(db.path, "UPDATE session_rows SET deleted_at = '2025-01-01T00:00:00Z' WHERE relative_id = 125")
+        execute(db.path, "DELETE FROM session_rows WHERE relative_id = 60")
+        execute(db.path, "UPDATE suite_rows SET digest = NULL")
+        assert await db.sync(**limit) == [60]
+        assert [session.relative_id for session in await db.store.sessions(KEY)] == list(range(130, 50, -1))
+        assert await db.known_range() == (51, 130)
+
     async def test_suite_is_missing_then_deleted_then_found(self, db: SyncedSuite) -> None:
         create_finished(db.suite, 3)
         await db.sync()
@@ -442,6 +454,20 @@ class TestNotModified:
         assert await db.sync() == []
         assert query(db.path, "SELECT missing_since FROM suites") == [(None,)]
         assert len(db.fake.requests) == 1
+
+    async def test_page_is_compared_after_a_second_first_page(self, db: SyncedSuite) -> None:
+        """The sync reads the list again, because a session has reappeared. Meanwhile, the list has grown."""
+        create_finished(db.suite, 50)
+        await db.sync()
+        execute(db.path, "UPDATE session_rows SET deleted_at = '2025-01-01T00:00:00Z' WHERE relative_id = 45")
+        execute(db.path, "UPDATE suite_rows SET digest = NULL")
+        second = 5  # after the three requests of the first sync, and the first page
+        db.fake.on_request = lambda _: len(list_requests(db.fake)) == second and create_finished(db.suite, 1)
+        assert await db.sync() == [51]
+        db.fake.on_request = None
+        delete(51)(db)
+        await db.sync()
+        assert db.marked("missing_since") == [51]
 
     @pytest.mark.parametrize("cases", [None, "failed"])
     async def test_list_out_of_order_is_compared(self, db: SyncedSuite, cases: Any) -> None:
