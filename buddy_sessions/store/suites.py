@@ -138,7 +138,7 @@ def save_names(
 ) -> list[SuiteKey]:
     """Save the names of the suites of a project, and when they were listed. Return the suites that were not listed.
 
-    These are suites that were synced, and are not deleted.
+    Those that were listed are neither missing nor deleted. The others are suites that were synced, and are not deleted.
     """
     with file.transaction():
         file.execute("INSERT OR REPLACE INTO projects VALUES (?, ?, ?)", (workspace, project, time_to_sql(now)))
@@ -146,7 +146,8 @@ def save_names(
             """
             INSERT INTO suite_rows (workspace, project, suite_id, name, identifier, html_url) VALUES (?, ?, ?, ?, ?, ?)
             ON CONFLICT (workspace, project, suite_id) DO UPDATE
-            SET (name, identifier, html_url) = (excluded.name, excluded.identifier, excluded.html_url)
+            SET (name, identifier, html_url, missing_since, deleted_at) =
+                (excluded.name, excluded.identifier, excluded.html_url, NULL, NULL)
             """,
             [
                 tuple(map(to_sql, (workspace, project, suite.id, suite.name, suite.identifier, suite.html_url)))

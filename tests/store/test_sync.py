@@ -369,6 +369,52 @@ class TestMissingSessions:
         assert "does not contain the newest saved session" in caplog.text
 
 
+NOT_LISTED = Fault.body(json.dumps({"suites": []}).encode())
+Day = tuple[Fault | None, Fault | None, tuple[bool, bool], int]
+"""The responses for the list of suites, and for the suite; then its marks, and the number of requests for them."""
+
+DAYS: dict[str, list[Day]] = {
+    "deleted": [(NOT_LISTED, Fault.status(404), (True, False), 2), (NOT_LISTED, Fault.status(404), (True, True), 2)],
+    "narrower-token": [(NOT_LISTED, None, (False, False), 2)] * 2,
+    "found-by-itself": [(NOT_LISTED, Fault.status(404), (True, False), 2), (NOT_LISTED, None, (False, False), 2)],
+    "not-readable": [(NOT_LISTED, Fault.status(500), (False, False), 2)],
+    "project-not-found": [
+        (Fault.status(404), Fault.status(404), (True, False), 3)
+    ],  # also for the suite that is synced
+    "project-not-readable": [(Fault.status(403), None, (False, False), 1)],
+    "listed-again": [
+        *[(NOT_LISTED, Fault.status(404), (True, False), 2), (None, None, (False, False), 1)],
+        *[(NOT_LISTED, Fault.status(404), (True, False), 2), (NOT_LISTED, Fault.status(404), (True, True), 2)],
+        *[(NOT_LISTED, None, (True, True), 1), (None, None, (False, False), 1)],
+    ],
+}
+
+
+class TestSuiteThatIsNotListed:
+    """Another suite of the project is synced once a day."""
+
+    @pytest.mark.parametrize("days", DAYS.values(), ids=DAYS)
+    async def test_it_is_deleted_on_the_second_day(self, db: SyncedSuite, days: list[Day]) -> None:
+        other = create_finished(db.fake.add_suite(*OTHER_KEY), 3)
+        create_finished(db.suite, 3)
+        await db.sync(KEY, OTHER_KEY)
+        sql = "SELECT missing_since IS NOT NULL, deleted_at IS NOT NULL FROM suites WHERE suite_id = 'other'"
+        for listing, response, marks, requests in days:
+            execute(db.path, "UPDATE projects SET listed_at = strftime('%FT%TZ', listed_at, '-1 day')")
+            execute(db.path, "UPDATE suite_rows SET missing_since = strftime('%FT%TZ', missing_since, '-1 day')")
+            known = [{"id": suite.key[2]} for suite in (db.suite, other)]
+            given = Fault.body(json.dumps({"suites": known[:1]}).encode()) if listing is NOT_LISTED else listing
+            db.fake.inject(*(fault or Fault.stall(0) for fault in (None, given, response, response)))
+            db.fake.requests.clear()
+            for _ in range(2):
+                await db.sync()
+                db.fake.faults.clear()
+                assert query(db.path, sql) == [marks]
+            assert len(db.fake.requests) - len(list_requests(db.fake)) == requests
+            assert (OTHER_KEY in [suite.key for suite in await db.store.suites()]) is not marks[1]
+        assert len(await db.store.sessions(OTHER_KEY)) == 3
+
+
 class TestRecreatedSuite:
     """A suite was deleted, and another one was created with the same name."""
 
