@@ -1,18 +1,165 @@
-"""The queue in which requests wait until `max_concurrency` and the rate limit permit them."""
+"""The rate limit: what responses report of it, and the queue in which requests wait for it.
+
+`X-Rate-Limit-Limit`, `-Remaining` and `-Reset` (Unix time in seconds) are read by Buddy's Go SDK; `Retry-After` is
+defined by RFC 9110. Any of them may be absent or invalid.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import heapq
 import itertools
+import math
 import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Protocol
 
 from attrs import define
 
 from ..errors import RateLimitError
 from ..models import RateLimit
-from .rate_window import RateWindow
+
+SHORTEST_PAUSE = 0.5  # seconds
+LONGEST_PAUSE = 20.0  # seconds, unless the response names a longer one
+_PROBE_TIMEOUT = 1.0  # seconds that other requests wait for the first response, which may report the rate limit
+
+
+class RateWindow:
+    """The rate limit's current window, as far as responses have reported it. Pure: every method is given the time.
+
+    The lowest `remaining` reported in this window, minus the requests in flight, may still be sent. A throttled request
+    (see `is_throttled`) pauses all requests; after the pause, and after a 401, one request is sent, and the others wait
+    for its response. The others also wait for the first response of all, but only for a second.
+
+    Times are seconds of any monotonic clock; `clock_offset` leads to Unix time until a response reports the server's.
+    """
+
+    def __init__(self, max_wait: float, now: float, clock_offset: float) -> None:
+        self.expires_at = math.inf  # the time at which the last report is too old to be believed
+        self._max_age = max(max_wait, SHORTEST_PAUSE)  # so that no request is repeated at once
+        self._clock_offset = clock_offset
+        self._knows_server_time = False
+        self._limit = math.inf
+        self._remaining = math.inf
+        self._reset_at = -math.inf  # Unix time, by the server's clock
+        self._pauses = 0  # in a row
+        self._paused_until = -math.inf
+        self._probe_until = now + _PROBE_TIMEOUT
+
+    def update(self, limit: RateLimit, now: float) -> None:
+        """Store what a response reports."""
+        if limit.responded_at is not None:
+            # The server sends whole seconds, so each response proves a lower bound: the highest one is the closest.
+            offset = limit.responded_at.timestamp() - now
+            self._clock_offset = max(self._clock_offset, offset) if self._knows_server_time else offset
+            self._knows_server_time = True
+        if limit.remaining is None or limit.reset_at is None:
+            return
+        reset_at = limit.reset_at.timestamp()
+        if reset_at > self._reset_at:
+            self._reset_at, self._remaining, self._limit = reset_at, limit.remaining, limit.limit or math.inf
+        elif reset_at == self._reset_at:  # an earlier one is a late response from the window before
+            self._remaining = min(self._remaining, limit.remaining)
+        self.expires_at = now + self._max_age
+
+    def pause(self, now: float, seconds: float) -> float:
+        """Pause after a throttled request, whose response names a wait or 0. Further ones can only extend the pause.
+
+        Return the length of the pause in seconds; 0 if it had begun before.
+        """
+        started = now >= self._paused_until
+        if started:
+            shortest = min(SHORTEST_PAUSE * 2.0 ** min(self._pauses, 10), LONGEST_PAUSE)
+            self._pauses += 1
+            seconds = max(seconds, shortest)
+        self._paused_until = max(self._paused_until, now + seconds)
+        self.expires_at = now + self._max_age
+        self._probe_until = math.inf
+        return seconds if started else 0.0
+
+    def probe(self) -> None:
+        """Let other requests wait for the next one after a 401: its response shows whether a new token is valid."""
+        self._probe_until = math.inf
+
+    def resume(self, now: float) -> None:
+        """Resume after a request that was not throttled, unless it was sent before the pause."""
+        if now >= self._paused_until:
+            self._pauses = 0
+            self._probe_until = now
+
+    def next_turn(self, now: float, in_flight: int) -> float:
+        """Return the time at which one more request may be sent, if no response arrives before.
+
+        It is `now` if the request may be sent at once, and infinity if only a response can permit it.
+        """
+        if now < self._paused_until:
+            return self._paused_until
+        if in_flight and now < self._probe_until:
+            return self._probe_until
+        end = self._reset_at - self._clock_offset
+        if now < end:
+            return now if in_flight < self._remaining else end
+        return now if in_flight < self._limit else math.inf  # the next window, of which nothing is reported yet
+
+
+def is_throttled(status: int, headers: Mapping[str, str]) -> bool:
+    """Return whether the server throttles the client: a 429, or a 503 whose `Retry-After` names a wait."""
+    return status == 429 or (status == 503 and bool(_parse_retry_after(headers)))
+
+
+def parse_rate_limit(headers: Mapping[str, str]) -> RateLimit | None:
+    """Return the rate limit that headers report, or None. Without a `Date`, the time of this machine counts."""
+    limit = _parse_count(headers.get("X-Rate-Limit-Limit"))
+    remaining = _parse_count(headers.get("X-Rate-Limit-Remaining"))
+    reset_at = _parse_unix_time(headers.get("X-Rate-Limit-Reset"))
+    if limit is None and remaining is None and reset_at is None and "Retry-After" not in headers:
+        return None
+    seconds = _parse_retry_after(headers)
+    if seconds is None and reset_at is not None:
+        seconds = _seconds_until(reset_at, headers)
+    responded_at = parse_http_date(headers.get("Date"))
+    return RateLimit(
+        limit=limit, remaining=remaining, reset_at=reset_at, retry_after=seconds, responded_at=responded_at
+    )
+
+
+def _parse_retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that `Retry-After` names; None if it is absent or invalid."""
+    text = headers.get("Retry-After")
+    count, end = _parse_count(text), parse_http_date(text)
+    if count is not None:
+        return float(count)
+    return None if end is None else _seconds_until(end, headers)
+
+
+def _seconds_until(end: datetime, headers: Mapping[str, str]) -> float:
+    responded_at = parse_http_date(headers.get("Date")) or datetime.now(UTC)
+    return max(0.0, (end - responded_at).total_seconds())
+
+
+def _parse_count(text: str | None) -> int | None:
+    return int(text) if text and len(text) < 16 and text.isascii() and text.isdigit() else None
+
+
+def _parse_unix_time(text: str | None) -> datetime | None:
+    seconds = _parse_count(text)
+    try:
+        return datetime.fromtimestamp(seconds, UTC) if seconds else None
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def parse_http_date(text: str | None) -> datetime | None:
+    """Return the time in a header; None if it is absent or invalid."""
+    try:
+        date = parsedate_to_datetime(text) if text else None
+    except (ValueError, OverflowError):
+        return None
+    # The zone -0000 is parsed as no zone.
+    return date.replace(tzinfo=UTC) if date and date.tzinfo is None else date
+
 
 _TOLERANCE = 0.001  # seconds; sums of waits are not exact
 

@@ -19,8 +19,7 @@ from .._stats import Fetched, Stats
 from .._version import __version__
 from ..errors import BuddyError, ClientClosedError, ConfigError, RateLimitError, ResponseError
 from .credentials import Credentials, Secret
-from .rate_limit import RateLimiter, WaitBudget
-from .rate_window import is_throttled, parse_http_date, parse_rate_limit
+from .rate_limit import RateLimiter, WaitBudget, is_throttled, parse_http_date, parse_rate_limit
 from .responses import Response, decode_response, response_error, strip_traceback, translate
 from .retry import RetryQuota, backoff
 

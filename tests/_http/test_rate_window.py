@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buddy_sessions._http.rate_window import RateWindow, is_throttled, parse_rate_limit
+from buddy_sessions._http.rate_limit import RateWindow, is_throttled, parse_rate_limit
 from buddy_sessions.models import RateLimit
 
 NOW = datetime(2025, 10, 21, 6, 42, 16, tzinfo=UTC)
