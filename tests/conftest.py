@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from buddy_sessions import BuddyClient
-from buddy_sessions._http import retry
+from buddy_sessions._http import transport
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.effort import EFFORT, LONG, QUICK, THOROUGH
 from helpers.faults import CheckedReader
@@ -42,7 +42,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let retries start at once. Waits for the rate limit remain."""
-    monkeypatch.setattr(retry, "SHORTEST_BACKOFF", 0.0)
+    monkeypatch.setattr(transport, "SHORTEST_BACKOFF", 0.0)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import random
 import ssl
 import time
 from collections.abc import Callable
@@ -21,12 +22,15 @@ from ..errors import BuddyError, ClientClosedError, ConfigError, RateLimitError,
 from .credentials import Credentials, Secret
 from .rate_limit import RateLimiter, WaitBudget, is_throttled, parse_http_date, parse_rate_limit
 from .responses import Response, decode_response, response_error, strip_traceback, translate
-from .retry import RetryQuota, backoff
 
 MAX_BODY = 4 * 2**20
 """The maximum size of a page in bytes, after decompression. Of an error, no more is read."""
 MAX_LONG_BODY = 16 * 2**20
 """The same for a response without pages that may be long: the suites of a project, or a test case with its `data`."""
+
+SHORTEST_BACKOFF = 0.5  # seconds
+_LONGEST_BACKOFF = 20.0  # seconds
+_JITTER = 0.5  # of the backoff
 
 _HEADERS = {
     "Accept": "application/json",
@@ -263,3 +267,39 @@ async def _read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
 
 def _milliseconds_since(started: float) -> float:
     return (time.perf_counter() - started) * 1000
+
+
+def backoff(number: int) -> float:
+    """Return the seconds to wait before the n-th retry, from 1: 0.5, 1, 2, …, plus up to half as much again.
+
+    Four attempts take at least 3.5 s, so that they outlast a short outage.
+    """
+    seconds = min(SHORTEST_BACKOFF * 2.0 ** min(number - 1, 10), _LONGEST_BACKOFF / (1 + _JITTER))
+    return seconds * random.uniform(1, 1 + _JITTER)  # noqa: S311 - not a secret
+
+
+class RetryQuota:
+    """Limits the retries of all calls of a client together, so that a server that is down is not overloaded.
+
+    The numbers are those of botocore: 500 credits; a retry costs 5, a retry that succeeds returns them, and any other
+    success returns 1. With many requests at once, there are up to 2500 credits: a short outage fails all of them, each
+    up to three times, and more requests while these wait.
+    """
+
+    CAPACITY = 500
+    MAX_CAPACITY = 2500
+    COST = 5
+
+    def __init__(self, max_concurrency: int) -> None:
+        self._capacity = self._credits = max(self.CAPACITY, min(6 * self.COST * max_concurrency, self.MAX_CAPACITY))
+
+    def acquire(self) -> bool:
+        """Pay for one retry. Return whether there were enough credits."""
+        if self._credits < self.COST:
+            return False
+        self._credits -= self.COST
+        return True
+
+    def record_success(self, *, retried: bool) -> None:
+        """Return the credits that a successful call earns."""
+        self._credits = min(self._capacity, self._credits + (self.COST if retried else 1))
