@@ -16,8 +16,7 @@ import report
 from buddy_sessions import Session
 from buddy_sessions._paging.reconciler import Reconciler
 from buddy_sessions._paging.scope import ReadSpec
-from buddy_sessions._paging.server_limits import ServerLimits
-from buddy_sessions._paging.window import Window
+from buddy_sessions._paging.window import ServerLimits, Window
 from helpers.fake_list import FakeList, NaiveReader
 from svg import Bar, chart
 

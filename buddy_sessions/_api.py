@@ -32,8 +32,7 @@ from ._paging.pending_pages import FetchPage
 from ._paging.read_ahead import RequestSlots
 from ._paging.reconciler import Reconciler
 from ._paging.scope import ReadSpec
-from ._paging.server_limits import ServerLimits
-from ._paging.window import Window
+from ._paging.window import ServerLimits, Window
 from ._stats import Fetched, Stats
 from ._validate import validate_case
 from ._workers import map_concurrently

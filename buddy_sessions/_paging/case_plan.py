@@ -13,9 +13,8 @@ from collections.abc import Sequence
 
 from .._stats import Stats
 from ..models import Session, TestCase, TestStatus
-from .server_limits import PageLength, PageSize, ServerLimits
 from .stability import check_stability
-from .window import Window
+from .window import PageLength, PageSize, ServerLimits, Window
 
 
 class CasePlan:

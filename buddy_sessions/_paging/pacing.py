@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .server_limits import PageSize, ServerLimits
-from .window import DOCUMENTED_SIZE, Window
+from .window import DOCUMENTED_SIZE, PageSize, ServerLimits, Window
 
 _DENSE = 0.75
 """If a smaller share of the `relative_id`s exists, pages overlap by one row: a `relative_id` that is missing at a page

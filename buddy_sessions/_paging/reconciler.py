@@ -20,9 +20,8 @@ from ..models import Session
 from .frontier import Accepted, Frontier, Gap, Outdated, Skipped, Unordered
 from .pacing import Pacing
 from .scope import PageResult, ReadSpec, Scope
-from .server_limits import PageLength, ServerLimits
 from .stability import check_stability
-from .window import DOCUMENTED_SIZE, Window
+from .window import DOCUMENTED_SIZE, PageLength, ServerLimits, Window
 
 _LONG_LIST = 50
 """The end of a list of at least so many pages is always checked."""

@@ -12,8 +12,7 @@ import pytest
 from buddy_sessions import Session
 from buddy_sessions._paging.reconciler import Reconciler
 from buddy_sessions._paging.scope import PageResult, ReadSpec
-from buddy_sessions._paging.server_limits import ServerLimits
-from buddy_sessions._paging.window import Window
+from buddy_sessions._paging.window import ServerLimits, Window
 from helpers.fake_list import FakeList, FaultyList, experienced, session
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -18,8 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from buddy_sessions import Cursor, Session, UnstableListingError
 from buddy_sessions._paging.reconciler import Reconciler
 from buddy_sessions._paging.scope import PageResult, ReadSpec
-from buddy_sessions._paging.server_limits import ServerLimits
-from buddy_sessions._paging.window import DOCUMENTED_SIZE, Window
+from buddy_sessions._paging.window import DOCUMENTED_SIZE, ServerLimits, Window
 from helpers.fake_list import FakeList, FaultyList, NaiveReader
 
 GENERATE_ONLY = settings(

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from buddy_sessions import Cursor, Session
 from buddy_sessions._paging.reconciler import Reconciler
 from buddy_sessions._paging.scope import ReadSpec
-from buddy_sessions._paging.server_limits import ServerLimits
-from buddy_sessions._paging.window import Window
+from buddy_sessions._paging.window import ServerLimits, Window
 from helpers.fake_list import FakeList, experienced
 
 counts = st.integers(1, 1000)

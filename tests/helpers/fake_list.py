@@ -8,8 +8,7 @@ from typing import TypeVar
 
 from buddy_sessions import Session, SessionStatus
 from buddy_sessions._paging.scope import PageResult
-from buddy_sessions._paging.server_limits import ServerLimits
-from buddy_sessions._paging.window import Window
+from buddy_sessions._paging.window import ServerLimits, Window
 
 T = TypeVar("T")
 

@@ -20,8 +20,7 @@ from buddy_sessions._paging.paginator import PageReader
 from buddy_sessions._paging.read_ahead import RequestSlots
 from buddy_sessions._paging.reconciler import Reconciler
 from buddy_sessions._paging.scope import ReadSpec
-from buddy_sessions._paging.server_limits import ServerLimits
-from buddy_sessions._paging.window import Window
+from buddy_sessions._paging.window import ServerLimits, Window
 from buddy_sessions._stats import Fetched
 from buddy_sessions.store.exchange import SyncScope
 from buddy_sessions.store.file import DatabaseFile
