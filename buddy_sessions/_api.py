@@ -28,8 +28,7 @@ from ._http.urls import suites_url
 from ._paging.case_paginator import CasePaginator
 from ._paging.case_plan import CasePlan
 from ._paging.paginator import PageReader
-from ._paging.pending_pages import FetchPage
-from ._paging.read_ahead import RequestSlots
+from ._paging.read_ahead import FetchPage, RequestSlots
 from ._paging.reconciler import Reconciler
 from ._paging.scope import ReadSpec
 from ._paging.window import ServerLimits, Window

@@ -11,7 +11,7 @@ from .._stats import Fetched, Stats
 from ..errors import BadRequestError
 from ..models import Session, TestCase
 from .case_plan import CasePlan
-from .pending_pages import FetchPage, PendingPages
+from .read_ahead import FetchPage, PendingPages
 from .window import Window
 
 _log = logging.getLogger("buddy_sessions")

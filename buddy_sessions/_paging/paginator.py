@@ -13,8 +13,7 @@ from .._decoding.fast import DecodedPage
 from .._stats import Fetched, Stats
 from ..errors import BadRequestError, BuddyError
 from ..models import Cursor, Session, SessionPage, SuiteKey
-from .pending_pages import FetchPage, PendingPages
-from .read_ahead import RequestSlots
+from .read_ahead import FetchPage, PendingPages, RequestSlots
 from .reconciler import Reconciler
 from .scope import PageResult
 from .window import Window
