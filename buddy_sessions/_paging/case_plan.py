@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from .._stats import Stats
 from ..models import Session, TestCase, TestStatus
-from .stability import check_stability
+from .reconciler import check_stability
 from .window import PageLength, PageSize, ServerLimits, Window
 
 

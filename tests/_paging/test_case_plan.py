@@ -109,7 +109,7 @@ def test_status_is_checked() -> None:
     ],
 )
 def test_list_that_never_ends(monkeypatch: pytest.MonkeyPatch, new_cases: int, pages: int, message: str) -> None:
-    monkeypatch.setattr("buddy_sessions._paging.stability.MAX_ROWS_BY_ID", 1000)
+    monkeypatch.setattr("buddy_sessions._paging.reconciler.MAX_ROWS_BY_ID", 1000)
     plan = make_plan()
     *first, last = [make_cases(100, first=new_cases * page) for page in range(pages)]
     for page in first:

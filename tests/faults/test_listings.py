@@ -7,7 +7,7 @@ import json
 import pytest
 
 from buddy_sessions import BuddyClient, Cursor, Session, SuiteKey, UnstableListingError
-from buddy_sessions._paging import stability
+from buddy_sessions._paging import reconciler
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
 from helpers.faults import KEY, CheckedReader
 from helpers.raw_server import http_response, raw_server
@@ -55,8 +55,8 @@ async def test_unordered_list_that_never_ends(
     reader: CheckedReader, fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It fails after a million sessions, of which this test reads the first 1,000. Other suites are harvested."""
-    assert stability.MAX_ROWS_BY_ID == 1_000_000
-    monkeypatch.setattr(stability, "MAX_ROWS_BY_ID", 1000)
+    assert reconciler.MAX_ROWS_BY_ID == 1_000_000
+    monkeypatch.setattr(reconciler, "MAX_ROWS_BY_ID", 1000)
 
     def on_request(request: RecordedRequest) -> None:
         end = request.page * request.per_page
