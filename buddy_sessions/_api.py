@@ -25,8 +25,7 @@ from ._decoding.converter import (
 from ._decoding.fast import DecodedPage
 from ._http.transport import MAX_LONG_BODY, Transport
 from ._http.urls import suites_url
-from ._paging.case_paginator import CasePaginator
-from ._paging.case_plan import CasePlan
+from ._paging.case_paginator import CasePaginator, CasePlan
 from ._paging.paginator import PageReader
 from ._paging.read_ahead import FetchPage, RequestSlots
 from ._paging.reconciler import Reconciler

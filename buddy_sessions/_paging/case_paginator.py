@@ -1,18 +1,25 @@
-"""`CasePaginator`: the async iterator over the test cases of one session."""
+"""The test cases of one session: an async iterator, `CasePaginator`, over the pages that a `CasePlan` requests.
+
+Cases have no `relative_id` and no documented order, so an overlap of pages proves nothing. The pages are read one after
+another, and a case is recognised by its ID and that of its group. The session says how many cases there are, but the
+list may be longer. It is read to its end: to a page with fewer cases than requested, unless the server may have cut
+that page. So a list costs one request more if the cases fill its last page, or if it has 20 cases or more, and no page
+before was as long.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
 import attrs
 
 from .._stats import Fetched, Stats
 from ..errors import BadRequestError
-from ..models import Session, TestCase
-from .case_plan import CasePlan
+from ..models import Session, TestCase, TestStatus
 from .read_ahead import FetchPage, PendingPages
-from .window import Window
+from .reconciler import check_stability
+from .window import PageLength, PageSize, ServerLimits, Window
 
 _log = logging.getLogger("buddy_sessions")
 
@@ -105,3 +112,97 @@ class CasePaginator:
         """
         plan = self._latest
         return attrs.evolve(plan.stats, cases=plan.yielded, verified=plan.is_verified)
+
+
+class CasePlan:
+    """Plans the requests of one read: `windows` returns the pages to request, `accept_page` takes the first of them.
+
+    No I/O, no clock, no asyncio.
+    """
+
+    def __init__(
+        self,
+        *,
+        per_page: int,
+        limits: ServerLimits,
+        read_ahead: int,
+        status: TestStatus | None,
+        max_cases: int | None,
+    ) -> None:
+        self.is_complete = False  # the list was read to its end
+        self.expected: int | None = None  # cases with the status, as the session reports; None if unknown
+        self.count = 0  # cases with the status
+        self.yielded = 0  # of these, those that were yielded
+        self.stats = Stats()  # without `cases` and `verified`
+        self._page_size = PageSize(per_page, limits)
+        self._limits = limits
+        self._read_ahead = read_ahead
+        self._status = status
+        self._max_cases = max_cases
+        self._offset = 0  # rows read so far
+        self._ids: set[tuple[str | None, str]] = set()  # of the group and the case
+        self._stalled_pages = 0
+
+    @property
+    def is_done(self) -> bool:
+        """Whether no more pages are needed."""
+        return self.is_complete or self.count == self._max_cases
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether the list was read to its end, and has as many cases as the session reports."""
+        return self.is_complete and self.count == self.expected
+
+    def expect(self, session: Session) -> None:
+        """Expect as many cases as a session reports, unless that may still change."""
+        counts = {
+            None: session.tests_count,
+            TestStatus.PASSED: session.passed_count,
+            TestStatus.FAILED: session.failed_count,
+            TestStatus.SKIPPED: session.skipped_count,
+            TestStatus.ERROR: session.error_count,
+        }
+        self.expected = counts.get(self._status) if session.is_finished else None
+
+    def windows(self) -> Sequence[Window]:
+        """Return the pages to request now; `accept_page` takes the page of the first window."""
+        size = self._page_size.value
+        first = self._offset // size + 1
+        last = 1 if self.expected is None else self.expected // size + 1  # with the row after the last one: the end
+        if self._max_cases is not None:
+            last = min(last, -(-self._max_cases // size))
+        end = max(min(first + self._read_ahead, last + 1), first + 1)
+        return [Window(page, size) for page in range(first, end)]
+
+    def on_bad_request(self, window: Window) -> bool:
+        """Handle a 400 for the first window; return whether a smaller page is worth a request."""
+        return self._page_size.refuse(window)
+
+    def accept_page(self, window: Window, cases: Sequence[TestCase]) -> list[TestCase]:
+        """Take the cases of the first window, and return the new ones."""
+        length = self._limits.classify(window, len(cases))
+        if length is PageLength.UNKNOWN:
+            if self.expected is None:  # the rows that follow may be new: they do not prove a cap
+                self._page_size.limit(len(cases))
+            else:
+                self._page_size.lower(len(cases))
+            self._offset = window.page * len(cases)  # a server that cuts pages to its own size counts by that size
+        else:
+            self._offset = window.end
+            if cases:
+                self._page_size.confirm()
+        by_id = {(case.test_group_id, case.id): case for case in cases}
+        unique = {ids: case for ids, case in by_id.items() if ids not in self._ids}
+        self._ids.update(unique)
+        self.stats += Stats(pages=1, duplicates=len(cases) - len(unique))
+        self._stalled_pages = 0 if unique else self._stalled_pages + 1
+        check_stability("test cases", stalled_pages=self._stalled_pages, rows_by_id=len(self._ids))
+        new = [case for case in unique.values() if self._status is None or case.status == self._status]
+        # If a short page comes too early, the server may have hidden some of its rows.
+        ends_too_early = self.expected is not None and self.count + len(new) < self.expected
+        self.is_complete = not cases or (length is PageLength.END and not ends_too_early)
+        if self._max_cases is not None and len(new) > self._max_cases - self.count:
+            new = new[: self._max_cases - self.count]
+            self.is_complete = False
+        self.count += len(new)
+        return new

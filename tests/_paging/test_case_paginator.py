@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buddy_sessions import TestCase, TestStatus, UnstableListingError
-from buddy_sessions._paging.case_plan import CasePlan
+from buddy_sessions._paging.case_paginator import CasePlan
 from buddy_sessions._paging.window import ServerLimits
 
 
