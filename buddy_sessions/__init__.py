@@ -5,24 +5,27 @@ async with BuddyClient.from_env() as buddy:
         print(session.relative_id, session.status, session.duration)
 """
 
-from . import _interrupt as _interrupt  # isort: split
+from ._base import interrupt as interrupt  # isort: split
 
-from ._changes import Change, ChangeKind
+from ._base.regions import Region
+from ._base.stats import Stats
+from ._client.client import BuddyClient
+from ._client.options import ClientOptions
 from ._decoding.converter import to_dict
 from ._export.rows import to_row
 from ._http.rate_limit import RequestLimiter
-from ._options import ClientOptions
 from ._paging.case_paginator import CasePaginator
 from ._paging.paginator import SessionPaginator
-from ._regions import Region
-from ._stats import Stats
+from ._streams.changes import Change, ChangeKind
+from ._streams.harvest import Harvest
+from ._streams.status import StatusChange, StatusKind, StatusWatch
+from ._streams.watch import Watch
 from ._version import __version__
 from .analysis.baseline import BaselineComparison, QuarantinedTest, compare_to_baseline, parse_quarantine
 from .analysis.branches import MAIN, Main, main_branch, pass_rate
 from .analysis.causes import FailureGroup, group_failures
 from .analysis.comparison import Comparison, compare
 from .analysis.history import ConflictingTest, FlakyTest, SlowTest, conflicting_tests, flaky_tests, slowest_tests
-from .client import BuddyClient
 from .errors import (
     AuthenticationError,
     BadRequestError,
@@ -42,7 +45,6 @@ from .errors import (
     UnstableListingError,
     WaitTimeoutError,
 )
-from .harvest import Harvest
 from .models import (
     CIProvider,
     Cursor,
@@ -63,9 +65,7 @@ from .models import (
     TestStatus,
     parse_session_url,
 )
-from .status import StatusChange, StatusKind, StatusWatch
 from .store import SessionStore
-from .watch import Watch
 
 __all__ = [
     "MAIN",

@@ -17,15 +17,14 @@ from buddy_sessions import testing
 PACKAGE = Path(buddy_sessions.__file__).parent
 
 LAYERS: list[set[str]] = [
-    {"models", "_version", "_interrupt"},
+    {"models", "_version"},
     {"errors"},
-    {"_regions"},
-    {"_stats", "_validate", "_workers", "_decoding", "_changes", "_extras"},
+    {"_base"},
+    {"_decoding"},
     {"_export", "_http", "_paging", "analysis"},
-    {"_api", "_verdicts"},
-    {"_options", "_wait", "harvest", "watch"},
-    {"status"},
-    {"client"},
+    {"_api"},
+    {"_streams"},
+    {"_client"},
     {"store"},
     {"__init__"},
     {"testing"},
@@ -90,7 +89,7 @@ def test_no_import_cycles() -> None:
 
 def test_command_line_imports_public_names_only() -> None:
     """And what it shares with the library: judging, the files that `SessionStore.export` writes, the workers."""
-    allowed = {"cli", "__init__", "models", "testing", "analysis", "_verdicts", "_export", "_extras", "_workers"}
+    allowed = {"cli", "__init__", "models", "testing", "analysis", "_api", "_base", "_export"}
     for path in (PACKAGE / "cli").rglob("*.py"):
         assert {top for top, _ in imports_of(path)} <= allowed, path
 
@@ -117,7 +116,7 @@ def test_every_error_is_public() -> None:
 def test_import_loads_no_more_than_needed() -> None:
     code = "import sys, json, buddy_sessions; print(json.dumps(sorted(sys.modules)))"
     loaded = set(json.loads(subprocess.check_output([sys.executable, "-c", code])))
-    assert "buddy_sessions.client" in loaded
+    assert "buddy_sessions._client.client" in loaded
     unwanted = {"cyclopts", "rich", "pytest", "hypothesis", "msgspec", "orjson", "stamina", "structlog", "tenacity"}
     assert not unwanted & loaded
     assert not {"buddy_sessions.cli", "buddy_sessions.testing"} & loaded

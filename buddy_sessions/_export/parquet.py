@@ -9,7 +9,7 @@ from typing import Any, TextIO, get_args
 
 import attrs
 
-from .._extras import import_extra
+from .._base.extras import import_extra
 from ..errors import BuddyError
 from ..models import Member, Session, SuiteKey
 from .writers import JsonLines

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from yarl import URL
 
-from .._regions import API_HOSTS, Region
+from .._base.regions import API_HOSTS, Region
 from ..errors import ConfigError
 
 

@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
 import attrs
 
-from .._stats import Fetched, Stats
+from .._base.stats import Fetched, Stats
 from ..errors import BadRequestError
 from ..models import Session, TestCase, TestStatus
 from .read_ahead import FetchPage, PendingPages

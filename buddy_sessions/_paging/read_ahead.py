@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 from attrs import define
 
-from .._stats import Fetched
+from .._base.stats import Fetched
 from .window import Window
 
 _T = TypeVar("_T")

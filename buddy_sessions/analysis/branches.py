@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import Final
 
-from .._validate import validate_branch
+from .._base.validate import validate_branch
 from ..models import Session, SessionStatus
 
 NEWEST = 100

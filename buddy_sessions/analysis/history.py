@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from attrs import frozen
 
-from .._validate import validate_int, validate_seconds
+from .._base.validate import validate_int, validate_seconds
 from ..models import FAILING, TestCase, TestKey, TestRun, TestStatus
 from .by_test import group_by_test, longest, sort_key, worst
 

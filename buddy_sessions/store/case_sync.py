@@ -8,8 +8,8 @@ from functools import partial
 
 import attrs
 
-from .._stats import Stats
-from .._workers import map_concurrently
+from .._base.stats import Stats
+from .._base.workers import map_concurrently
 from ..errors import BuddyError, ConfigError, NotFoundError, ResponseError, UnstableListingError
 from ..models import FAILING, CaseScope, Session, SuiteKey, TestCase, TestStatus
 from .cases import save_cases

@@ -15,10 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from .._export.files import open_file
-from .._export.rows import keyed_rows
-from .._paging.read_ahead import RequestSlots
-from .._validate import (
+from .._base.validate import (
     validate_age,
     validate_branch,
     validate_int,
@@ -30,12 +27,15 @@ from .._validate import (
     validate_suite,
     validate_suites,
 )
+from .._client.client import BuddyClient
+from .._export.files import open_file
+from .._export.rows import keyed_rows
+from .._paging.read_ahead import RequestSlots
+from .._streams.harvest import Harvest, OnFailure
+from .._streams.status import StatusWatch
+from .._streams.watch import OnFirstFailure, Watch
 from ..analysis.branches import MAIN, NEWEST, Main, main_branch, validate_judged_branch
-from ..client import BuddyClient
-from ..harvest import Harvest, OnFailure
 from ..models import CaseScope, Session, Suite, SuiteKey, SuiteRef, TestCase, TestKey, TestRun, is_before
-from ..status import StatusWatch
-from ..watch import OnFirstFailure, Watch
 from .cases import load_cases, load_history, load_runs
 from .exchange import MAX_DETAILS, SyncScope
 from .forget import forget_suite

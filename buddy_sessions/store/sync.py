@@ -14,10 +14,10 @@ from datetime import timedelta
 
 import attrs
 
+from .._base.stats import Stats
 from .._paging.paginator import PageReader
 from .._paging.read_ahead import RequestSlots
 from .._paging.scope import ReadSpec
-from .._stats import Stats
 from ..errors import BuddyError, ConfigError, NotFoundError, StoreError
 from ..models import Cursor, Session, SessionPage, SuiteKey
 from .case_sync import CaseSync

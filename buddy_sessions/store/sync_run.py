@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Concatenate, ParamSpec, TypeVar
 
-from .._stats import Stats
-from ..client import BuddyClient
+from .._base.stats import Stats
+from .._client.client import BuddyClient
 from ..errors import BuddyError, NotFoundError, StoreError
 from ..models import Session, Suite, SuiteKey
 from .file import DatabaseFile, is_file_error

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal
 
-from .._changes import REMEMBERED_SESSIONS, Change
 from .._decoding.converter import case_from_dict, session_from_dict, to_dict
+from .._streams.changes import REMEMBERED_SESSIONS, Change
+from .._streams.status import ReadFailing, Statuses
+from .._streams.watch import Changes
 from ..analysis.branches import MAIN, Main
 from ..errors import ConfigError
 from ..models import Session, SuiteKey, TestRun
-from ..status import ReadFailing, Statuses
-from ..watch import Changes
 from .file import DatabaseFile
 from .lock import hold_watch
 from .rows import from_json

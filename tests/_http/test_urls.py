@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
+from buddy_sessions._base.validate import validate_name
 from buddy_sessions._http.urls import parse_base_url, suites_url
-from buddy_sessions._validate import validate_name
 from buddy_sessions.errors import ConfigError
 
 

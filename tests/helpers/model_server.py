@@ -14,6 +14,7 @@ from typing import Any, cast
 import attrs
 
 from buddy_sessions import BuddyClient, NotFoundError, RefType, Session, SessionStatus, Stats, Suite, SuiteKey
+from buddy_sessions._base.stats import Fetched
 from buddy_sessions._decoding.converter import FirstPage, NotModified
 from buddy_sessions._decoding.fast import DecodedPage
 from buddy_sessions._paging.paginator import PageReader
@@ -21,7 +22,6 @@ from buddy_sessions._paging.read_ahead import RequestSlots
 from buddy_sessions._paging.reconciler import Reconciler
 from buddy_sessions._paging.scope import ReadSpec
 from buddy_sessions._paging.window import ServerLimits, Window
-from buddy_sessions._stats import Fetched
 from buddy_sessions.store.exchange import SyncScope
 from buddy_sessions.store.file import DatabaseFile
 from buddy_sessions.store.sync import SuiteSync

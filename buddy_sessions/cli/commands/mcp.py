@@ -7,7 +7,7 @@ import os
 import signal
 from pathlib import Path
 
-from buddy_sessions._extras import import_extra
+from buddy_sessions._base.extras import import_extra
 
 from ..errors import ExitCode
 from ..options import Access

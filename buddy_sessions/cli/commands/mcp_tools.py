@@ -30,7 +30,7 @@ from buddy_sessions import (
     TestRun,
     __version__,
 )
-from buddy_sessions._workers import map_concurrently
+from buddy_sessions._base.workers import map_concurrently
 from buddy_sessions.analysis.judgement import Baseline, judge
 
 from ..errors import NothingToJudgeError, error_text

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from rich.text import Text
 
 from buddy_sessions import AuthenticationError, BuddyError, Suite
-from buddy_sessions._workers import map_concurrently
+from buddy_sessions._base.workers import map_concurrently
 from buddy_sessions.analysis.judgement import ALL_BRANCHES, Streak, newest_streak
 
 from ..errors import ExitCode, NothingToJudgeError, error_text

@@ -18,7 +18,7 @@ from buddy_sessions import (
     TestCase,
     TestRun,
 )
-from buddy_sessions._verdicts import read_lists
+from buddy_sessions._api.verdicts import read_lists
 from buddy_sessions.analysis.judgement import count_failing
 from buddy_sessions.models import CaseScope, SuiteKey
 

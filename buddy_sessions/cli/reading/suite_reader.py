@@ -16,8 +16,8 @@ from buddy_sessions import (
     TestCase,
     TestRun,
 )
-from buddy_sessions._verdicts import MAX_SEARCHED, VerdictSearch
-from buddy_sessions._workers import map_concurrently
+from buddy_sessions._api.verdicts import MAX_SEARCHED, VerdictSearch
+from buddy_sessions._base.workers import map_concurrently
 from buddy_sessions.analysis.judgement import Baseline, can_be_baseline
 from buddy_sessions.models import SuiteKey, has_revision
 

@@ -19,7 +19,7 @@ from buddy_sessions import (
     SuiteKey,
     TestRun,
 )
-from buddy_sessions._verdicts import VerdictSearch
+from buddy_sessions._api.verdicts import VerdictSearch
 from buddy_sessions.analysis.judgement import (
     Baseline,
     Cause,

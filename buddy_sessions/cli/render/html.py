@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from buddy_sessions import MAIN, __version__
-from buddy_sessions._extras import import_extra
+from buddy_sessions._base.extras import import_extra
 
 from ..reading.suite_report import MAX_OTHERS, NEWEST, RECENT, Scope, SuiteReport, ended
 from .styled import RECENT_LEGEND

@@ -6,9 +6,9 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import TypeAlias
 
-from ._paging.paginator import SessionPaginator
-from .analysis.branches import MAIN, NEWEST, Main, main_branch
-from .models import Session, has_revision
+from .._paging.paginator import SessionPaginator
+from ..analysis.branches import MAIN, NEWEST, Main, main_branch
+from ..models import Session, has_revision
 
 MAX_SEARCHED = 1000
 """How many sessions are searched at most, so that a wrong name or commit does not cost a read of the whole suite."""

@@ -9,10 +9,10 @@ from typing import TypeAlias
 
 from attrs import frozen
 
-from ._changes import Change, numbers_restart
-from .analysis.branches import MAIN, Main, main_branch
-from .errors import BuddyError, NotFoundError
-from .models import Session, SuiteKey, TestCase, TestRun
+from ..analysis.branches import MAIN, Main, main_branch
+from ..errors import BuddyError, NotFoundError
+from ..models import Session, SuiteKey, TestCase, TestRun
+from .changes import Change, numbers_restart
 from .watch import Report, Reporter, SuiteWatch
 
 

@@ -10,12 +10,12 @@ from typing import Literal, Protocol, Self, get_args
 
 import attrs
 
-from ._api import Api
-from ._paging.read_ahead import RequestSlots
-from ._stats import Stats
-from ._validate import validate_int, validate_names, validate_suite, validate_suites
-from ._workers import WorkerPool
-from .errors import (
+from .._api.endpoints import Api
+from .._base.stats import Stats
+from .._base.validate import validate_int, validate_names, validate_suite, validate_suites
+from .._base.workers import WorkerPool
+from .._paging.read_ahead import RequestSlots
+from ..errors import (
     AuthenticationError,
     BuddyError,
     ClientClosedError,
@@ -24,7 +24,7 @@ from .errors import (
     StatusError,
     TransportError,
 )
-from .models import Session, SessionPage, SuiteKey, SuiteRef
+from ..models import Session, SessionPage, SuiteKey, SuiteRef
 
 OnFailure = Literal["raise", "collect"]
 

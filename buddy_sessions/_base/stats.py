@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 from attrs import fields, frozen
 
-from .errors import BuddyError
+from ..errors import BuddyError
 
 _T = TypeVar("_T")
 

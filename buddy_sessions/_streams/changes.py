@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from attrs import define, frozen
 
-from .models import Session, SuiteKey
+from ..models import Session, SuiteKey
 
 _log = logging.getLogger("buddy_sessions")
 

@@ -12,13 +12,13 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 from yarl import URL
 
-from ._http.credentials import Credentials, Secret
-from ._http.rate_limit import RateLimiter, RequestLimiter
-from ._http.transport import Transport
-from ._http.urls import parse_base_url, region_url
-from ._regions import Region
-from ._validate import validate_int, validate_seconds
-from .errors import ConfigError
+from .._base.regions import Region
+from .._base.validate import validate_int, validate_seconds
+from .._http.credentials import Credentials, Secret
+from .._http.rate_limit import RateLimiter, RequestLimiter
+from .._http.transport import Transport
+from .._http.urls import parse_base_url, region_url
+from ..errors import ConfigError
 
 _BASE_URL_VARIABLES = "BUDDY_API_ENDPOINT", "BUDDY_API_URL", "BUDDY_BASE_URL"
 

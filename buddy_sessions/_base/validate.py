@@ -9,9 +9,8 @@ from datetime import datetime, timedelta
 from typing import TypeVar, get_args
 from urllib.parse import unquote, urlsplit
 
-from ._regions import API_HOSTS
-from .errors import ConfigError
-from .models import (
+from ..errors import ConfigError
+from ..models import (
     REVISION,
     CaseScope,
     Cursor,
@@ -24,6 +23,7 @@ from .models import (
     TestStatus,
     parse_session_url,
 )
+from .regions import API_HOSTS
 
 _Suites = TypeVar("_Suites")
 

@@ -12,7 +12,10 @@ from typing import TypeVar
 
 from yarl import URL
 
-from ._decoding.converter import (
+from .._base.stats import Fetched, Stats
+from .._base.validate import validate_case
+from .._base.workers import map_concurrently
+from .._decoding.converter import (
     NotModified,
     decode_case,
     decode_cases,
@@ -22,20 +25,17 @@ from ._decoding.converter import (
     decode_suite,
     decode_suites,
 )
-from ._decoding.fast import DecodedPage
-from ._http.transport import MAX_LONG_BODY, Transport
-from ._http.urls import suites_url
-from ._paging.case_paginator import CasePaginator, CasePlan
-from ._paging.paginator import PageReader
-from ._paging.read_ahead import FetchPage, RequestSlots
-from ._paging.reconciler import Reconciler
-from ._paging.scope import ReadSpec
-from ._paging.window import ServerLimits, Window
-from ._stats import Fetched, Stats
-from ._validate import validate_case
-from ._workers import map_concurrently
-from .errors import ConfigError, NotFoundError
-from .models import FAILING, Cursor, Session, Suite, SuiteKey, TestCase, TestStatus
+from .._decoding.fast import DecodedPage
+from .._http.transport import MAX_LONG_BODY, Transport
+from .._http.urls import suites_url
+from .._paging.case_paginator import CasePaginator, CasePlan
+from .._paging.paginator import PageReader
+from .._paging.read_ahead import FetchPage, RequestSlots
+from .._paging.reconciler import Reconciler
+from .._paging.scope import ReadSpec
+from .._paging.window import ServerLimits, Window
+from ..errors import ConfigError, NotFoundError
+from ..models import FAILING, Cursor, Session, Suite, SuiteKey, TestCase, TestStatus
 
 _T = TypeVar("_T")
 

@@ -13,13 +13,12 @@ from typing import Generic, Literal, NamedTuple, Self, TypeVar, get_args
 
 import attrs
 
-from ._api import Api
-from ._changes import Change, Newest, WatchedSuite
-from ._decoding.converter import NotModified
-from ._paging.scope import ReadSpec
-from ._validate import validate_branch, validate_names, validate_seconds, validate_suite, validate_suites
-from ._workers import WorkerPool
-from .errors import (
+from .._api.endpoints import Api
+from .._base.validate import validate_branch, validate_names, validate_seconds, validate_suite, validate_suites
+from .._base.workers import WorkerPool
+from .._decoding.converter import NotModified
+from .._paging.scope import ReadSpec
+from ..errors import (
     AuthenticationError,
     BuddyError,
     ClientClosedError,
@@ -27,7 +26,8 @@ from .errors import (
     ForbiddenError,
     NotFoundError,
 )
-from .models import Session, SuiteKey, SuiteRef
+from ..models import Session, SuiteKey, SuiteRef
+from .changes import Change, Newest, WatchedSuite
 
 _log = logging.getLogger("buddy_sessions")
 

@@ -10,22 +10,10 @@ from typing import Self, Unpack
 
 import attrs
 
-from ._api import Api
-from ._http.credentials import hide_token
-from ._http.transport import Transport
-from ._options import (
-    ClientOptions,
-    base_url_of,
-    new_transport,
-    options_from_environment,
-    reject_unknown_options,
-    token_from_environment,
-)
-from ._paging.case_paginator import CasePaginator
-from ._paging.paginator import PageReader, SessionPaginator
-from ._paging.read_ahead import RequestSlots
-from ._paging.scope import ReadSpec
-from ._validate import (
+from .._api.endpoints import Api
+from .._api.verdicts import find_latest
+from .._api.wait import WaitScope, wait_for_sessions
+from .._base.validate import (
     validate_branch,
     validate_case,
     validate_cursor,
@@ -39,11 +27,17 @@ from ._validate import (
     validate_status,
     validate_suite,
 )
-from ._verdicts import find_latest
-from ._wait import WaitScope, wait_for_sessions
-from .analysis.branches import MAIN, Main, validate_judged_branch
-from .harvest import Harvest, OnFailure
-from .models import (
+from .._http.credentials import hide_token
+from .._http.transport import Transport
+from .._paging.case_paginator import CasePaginator
+from .._paging.paginator import PageReader, SessionPaginator
+from .._paging.read_ahead import RequestSlots
+from .._paging.scope import ReadSpec
+from .._streams.harvest import Harvest, OnFailure
+from .._streams.status import Statuses, StatusWatch
+from .._streams.watch import Changes, OnFirstFailure, Watch
+from ..analysis.branches import MAIN, Main, validate_judged_branch
+from ..models import (
     Cursor,
     RateLimit,
     Session,
@@ -54,8 +48,14 @@ from .models import (
     TestCase,
     TestStatus,
 )
-from .status import Statuses, StatusWatch
-from .watch import Changes, OnFirstFailure, Watch
+from .options import (
+    ClientOptions,
+    base_url_of,
+    new_transport,
+    options_from_environment,
+    reject_unknown_options,
+    token_from_environment,
+)
 
 
 class BuddyClient:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
-from .errors import ConfigError
+from ..errors import ConfigError
 
 
 def import_extra(name: str, *, extra: str) -> ModuleType:

@@ -10,11 +10,19 @@ from contextlib import aclosing
 
 import attrs
 
-from ._api import Api
-from ._paging.scope import ReadSpec
-from ._validate import validate_branch, validate_int, validate_name, validate_revision, validate_session
-from .errors import BuddyError, ConfigError, NotFoundError, ResponseError, StatusError, TransportError, WaitTimeoutError
-from .models import Session, SuiteKey, has_revision
+from .._base.validate import validate_branch, validate_int, validate_name, validate_revision, validate_session
+from .._paging.scope import ReadSpec
+from ..errors import (
+    BuddyError,
+    ConfigError,
+    NotFoundError,
+    ResponseError,
+    StatusError,
+    TransportError,
+    WaitTimeoutError,
+)
+from ..models import Session, SuiteKey, has_revision
+from .endpoints import Api
 
 _log = logging.getLogger("buddy_sessions")
 

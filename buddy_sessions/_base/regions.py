@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from .errors import ConfigError
+from ..errors import ConfigError
 
 
 class Region(StrEnum):

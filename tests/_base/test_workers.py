@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from buddy_sessions._workers import WorkerPool
+from buddy_sessions._base.workers import WorkerPool
 
 Work = Callable[[WorkerPool[int]], Coroutine[Any, Any, None]]
 

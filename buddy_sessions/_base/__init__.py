@@ -1,0 +1,1 @@
+"""What every other part uses: arguments, counts, workers, regions."""

@@ -1,0 +1,1 @@
+"""`BuddyClient` and its options."""

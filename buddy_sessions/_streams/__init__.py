@@ -1,0 +1,1 @@
+"""Many suites: once, on a schedule, as changes or as a status."""
