@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from buddy_sessions import BuddyClient, DecodeError, SessionStore, StoreError
+from buddy_sessions import BuddyClient, DecodeError, HarvestError, SessionStore, StoreError
 from buddy_sessions.store.file import DatabaseFile
 from buddy_sessions.store.schema import APPLICATION_ID, VERSION
-from helpers.stores import execute, public_folder, query, read_only
+from helpers.stores import KEY, SyncedSuite, create_finished, execute, public_folder, query, read_only
 
 
 @pytest.fixture
@@ -186,6 +186,22 @@ class TestSameFile:
             await store.close()
             await store.open()
             await store.prune(older_than=timedelta(days=1))
+
+    @pytest.mark.fault
+    @pytest.mark.parametrize("replaced", [False, True])
+    async def test_sync_into_a_deleted_file_is_no_success(self, db: SyncedSuite, replaced: bool) -> None:
+        create_finished(db.suite, 30)
+
+        def remove(_: object) -> None:
+            db.fake.on_request = None
+            os.remove(db.path)
+            if replaced:
+                create_file(db.path)
+
+        db.fake.on_request = remove
+        with pytest.raises(HarvestError) as caught:
+            await db.sync()
+        assert "was deleted or replaced while it was open" in str(caught.value.failures[KEY])
 
     def test_rows_have_names(self, file: DatabaseFile) -> None:
         file.open()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sqlite3
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -145,6 +146,26 @@ class TestSessions:
             assert save(database, new_sessions(1)) == unchanged
             finish_sync(database, KEY, COMPLETE, top=3)
             assert other.execute("PRAGMA data_version").fetchone() == before
+
+    def test_digest_is_kept_only_if_nothing_above_its_page_is_saved(self, database: DatabaseFile) -> None:
+        save(database, new_sessions(3, 2, 1), (1, 3), is_first=True)
+        save(database, new_sessions(5))  # requested by itself
+        finish_sync(database, KEY, COMPLETE, top=3)
+        assert load_suite(database, KEY, NOW).complete is None
+        finish_sync(database, KEY, COMPLETE, top=5)
+        assert load_suite(database, KEY, NOW).complete == COMPLETE
+
+    def test_empty_list_is_compared_in_little_memory(self, database: DatabaseFile, path: Path) -> None:
+        count = 20_000
+        save(database, new_sessions(*range(count, 0, -1)), (1, count))
+        tracemalloc.start()
+        try:
+            save(database, [], is_first=True)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert len(marked_numbers(path, "missing_since")) == count
+        assert peak < 200_000
 
 
 class TestMarks:

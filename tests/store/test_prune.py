@@ -64,6 +64,16 @@ class TestSessions:
         (run,) = await db.store.runs(KEY, cases="failed", branch="main")
         assert (run.session.relative_id, len(run.cases)) == (3, 1)
 
+    async def test_recreated_suite_has_no_limit_any_more(self, db: SyncedSuite) -> None:
+        """Also for the test cases."""
+        create_daily(db.suite, 90)
+        await db.sync()
+        await db.store.prune(older_than=2 * MONTH, cases_only=True)
+        await db.store.prune(older_than=MONTH)
+        create_daily(db.recreate(0), 70, cases=CASES)
+        assert await db.sync(cases="failed") == list(range(70, 0, -1))
+        assert len(await db.store.runs(KEY, cases="failed")) == 70
+
     async def test_clock_that_is_ahead_deletes_nothing_more(self, db: SyncedSuite) -> None:
         create_daily(db.suite, 60)
         await db.sync()
@@ -100,6 +110,21 @@ class TestKeep:
         assert len(await db.store.sessions(OTHER_KEY)) == 90
         assert [await db.count_requests(keep=MONTH) for _ in range(2)] == [1, 1]
         assert await db.sync() == []
+
+    async def test_newest_verdict_stays_when_a_sync_prunes(self, db: SyncedSuite) -> None:
+        create_daily(db.suite, 40, status="ERROR", cases=CASES)
+        await db.sync(cases="failed")
+        for session in db.suite.sessions[:35]:
+            db.suite.reopen(session["id"])
+        await db.sync(cases="failed", full=True)
+        for _ in range(2):
+            await db.sync(cases="failed", keep=MONTH, full=True)
+            assert await numbers(db.store) == [*range(40, 10, -1), 5]
+            (run,) = await db.store.runs(KEY, cases="failed")
+            assert (run.session.relative_id, len(run.cases)) == (5, 1)
+        db.suite.finish(db.suite.sessions[0]["id"], status="SUCCESSFUL")
+        await db.sync(keep=MONTH)
+        assert await numbers(db.store) == list(range(40, 10, -1))
 
     async def test_new_suite_is_read_as_with_since(self, db: SyncedSuite) -> None:
         create_daily(db.suite, 90)

@@ -380,7 +380,7 @@ DAYS: dict[str, list[Day]] = {
     "not-readable": [(NOT_LISTED, Fault.status(500), (False, False), 2)],
     "project-not-found": [
         (Fault.status(404), Fault.status(404), (True, False), 3)
-    ],  # also for the suite that is synced
+    ],  # of both suites
     "project-not-readable": [(Fault.status(403), None, (False, False), 1)],
     "listed-again": [
         *[(NOT_LISTED, Fault.status(404), (True, False), 2), (None, None, (False, False), 1)],
