@@ -66,13 +66,16 @@ class TestSessions:
 
     async def test_recreated_suite_has_no_limit_any_more(self, db: SyncedSuite) -> None:
         """Also for the test cases."""
-        create_daily(db.suite, 90)
-        await db.sync()
-        await db.store.prune(older_than=2 * MONTH, cases_only=True)
-        await db.store.prune(older_than=MONTH)
-        create_daily(db.recreate(0), 70, cases=CASES)
+        create_daily(db.suite, 90, cases=CASES)
+        await db.sync(cases="failed")
+        assert await db.store.prune(older_than=2 * MONTH, cases_only=True) == 30
+        assert await db.store.prune(older_than=MONTH) == 60
+        suite = db.recreate(0)
+        create_daily(suite, 70, cases=CASES)
         assert await db.sync(cases="failed") == list(range(70, 0, -1))
         assert len(await db.store.runs(KEY, cases="failed")) == 70
+        suite.reopen(suite.sessions[-1]["id"])
+        assert await db.sync(full=True) == [1]
 
     async def test_clock_that_is_ahead_deletes_nothing_more(self, db: SyncedSuite) -> None:
         create_daily(db.suite, 60)

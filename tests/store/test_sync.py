@@ -378,9 +378,7 @@ DAYS: dict[str, list[Day]] = {
     "narrower-token": [(NOT_LISTED, None, (False, False), 2)] * 2,
     "found-by-itself": [(NOT_LISTED, Fault.status(404), (True, False), 2), (NOT_LISTED, None, (False, False), 2)],
     "not-readable": [(NOT_LISTED, Fault.status(500), (False, False), 2)],
-    "project-not-found": [
-        (Fault.status(404), Fault.status(404), (True, False), 3)
-    ],  # of both suites
+    "project-not-found": [(Fault.status(404), Fault.status(404), (True, False), 3)],  # of both suites
     "project-not-readable": [(Fault.status(403), None, (False, False), 1)],
     "listed-again": [
         *[(NOT_LISTED, Fault.status(404), (True, False), 2), (None, None, (False, False), 1)],
