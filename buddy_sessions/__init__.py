@@ -12,7 +12,7 @@ from ._base.stats import Stats
 from ._client.client import BuddyClient
 from ._client.options import ClientOptions
 from ._decoding.converter import to_dict
-from ._export.rows import to_row
+from ._export.session_rows import to_row
 from ._http.rate_limit import RequestLimiter
 from ._paging.case_paginator import CasePaginator
 from ._paging.paginator import SessionPaginator

@@ -11,8 +11,7 @@ from tempfile import TemporaryDirectory
 
 from ..errors import ConfigError
 from .parquet import ParquetWriter
-from .rows import KEYED_SESSION_COLUMNS
-from .writers import Csv, JsonLines, RowWriter
+from .session_rows import KEYED_SESSION_COLUMNS, Csv, JsonLines, RowWriter
 
 TEMPORARY = ".buddy-sessions-"
 """The beginning of the names of temporary folders."""

@@ -12,7 +12,7 @@ import attrs
 from .._base.extras import import_extra
 from ..errors import BuddyError
 from ..models import Member, Session, SuiteKey
-from .writers import JsonLines
+from .session_rows import JsonLines
 
 _TYPES = {datetime: "TIMESTAMPTZ", bool: "BOOLEAN", float: "DOUBLE", int: "BIGINT", str: "VARCHAR"}
 """The DuckDB type of each Python type. The first match applies: a bool is an int, and a StrEnum is a str."""

@@ -29,7 +29,7 @@ from .._base.validate import (
 )
 from .._client.client import BuddyClient
 from .._export.files import open_file
-from .._export.rows import keyed_rows
+from .._export.session_rows import keyed_rows
 from .._paging.read_ahead import RequestSlots
 from .._streams.harvest import Harvest, OnFailure
 from .._streams.status import StatusWatch

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from buddy_sessions import SessionStore
-from buddy_sessions._export.rows import keyed_rows
+from buddy_sessions._export.session_rows import keyed_rows
 from buddy_sessions.models import is_before
 
 from ..input.keys import KeyDefaults, select_suites

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from cyclopts.types import PositiveInt
 
 from buddy_sessions import MAIN, ConfigError, QuarantinedTest, Session, SuiteKey, parse_quarantine
-from buddy_sessions._export.rows import Row, suite_names
+from buddy_sessions._export.session_rows import Row, suite_names
 from buddy_sessions.analysis.judgement import NOVELTIES, Cause, FailingTest, Judgement, find_causes, judge
 
 from ..errors import ExitCode

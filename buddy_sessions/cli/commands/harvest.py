@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
-from buddy_sessions._export.rows import keyed_rows
+from buddy_sessions._export.session_rows import keyed_rows
 
 from ..errors import ExitCode
 from ..input.suite_selection import SuiteSelection

@@ -10,7 +10,7 @@ from functools import partial
 from rich.text import Text
 
 from buddy_sessions import Change, Session, StatusChange, SuiteKey, TestCase, to_dict
-from buddy_sessions._export.rows import KEYED_SESSION_COLUMNS, case_row, keyed_rows
+from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, case_row, keyed_rows
 from buddy_sessions.analysis.judgement import count_failing
 
 from .console import Output

@@ -9,7 +9,7 @@ from attrs import evolve, frozen
 from rich.text import Text
 
 from buddy_sessions import Session, SuiteKey, TestCase, TestKey
-from buddy_sessions._export.rows import Row
+from buddy_sessions._export.session_rows import Row
 from buddy_sessions.analysis.judgement import ALL_BRANCHES, Cause
 
 MAX_SESSIONS = 5

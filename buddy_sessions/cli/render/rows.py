@@ -10,8 +10,17 @@ from typing import Any, TextIO
 
 from buddy_sessions import ConfigError, Session, Suite, SuiteKey, TestCase, TestKey
 from buddy_sessions._export.files import format_of, open_file
-from buddy_sessions._export.rows import CASE_COLUMNS, KEYED_SESSION_COLUMNS, Row, case_row, suite_names
-from buddy_sessions._export.writers import Csv, JsonLines, RowWriter, use_utf8
+from buddy_sessions._export.session_rows import (
+    CASE_COLUMNS,
+    KEYED_SESSION_COLUMNS,
+    Csv,
+    JsonLines,
+    Row,
+    RowWriter,
+    case_row,
+    suite_names,
+    use_utf8,
+)
 
 from ..input.paths import explain_errors
 from .result import Result

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from buddy_sessions import Session, SuiteKey
-from buddy_sessions._export.rows import KEYED_SESSION_COLUMNS, keyed_rows
+from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, keyed_rows
 
 from .console import Output
 from .junit import write_junit

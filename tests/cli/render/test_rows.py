@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buddy_sessions import Member, Session, SuiteKey, to_dict
-from buddy_sessions._export.rows import KEYED_SESSION_COLUMNS, keyed_rows
+from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, keyed_rows
 from buddy_sessions.cli.render.rows import make_writer
 from helpers.report_sessions import session
 from helpers.session_strategies import sessions, text
