@@ -28,7 +28,7 @@ from .._base.validate import (
     validate_suites,
 )
 from .._client.client import BuddyClient
-from .._export.files import open_file
+from .._export.session_files import open_file
 from .._export.session_rows import keyed_rows
 from .._paging.read_ahead import RequestSlots
 from .._streams.harvest import Harvest, OnFailure

@@ -10,7 +10,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from buddy_sessions import SessionStore
-from buddy_sessions._export.files import replace_file
+from buddy_sessions._export.session_files import replace_file
 
 from ..input.keys import KeyDefaults, select_suites
 from ..input.paths import explain_errors, find_database

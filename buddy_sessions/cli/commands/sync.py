@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt
 
 from buddy_sessions import BuddyError, Harvest, NotFoundError, SessionStore, StoreError
-from buddy_sessions._export.files import resolve_file
+from buddy_sessions._export.session_files import resolve_file
 from buddy_sessions.models import CaseScope
 
 from ..errors import ExitCode

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from cyclopts.types import PositiveFloat
 
 from buddy_sessions import MAIN, ConfigError, SessionStore, StatusWatch, Watch
-from buddy_sessions._export.files import resolve_file
+from buddy_sessions._export.session_files import resolve_file
 
 from ..input.suite_selection import SuiteSelection
 from ..options import Access, BranchOptions, Keys, Printing, Source

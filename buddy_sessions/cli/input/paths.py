@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from buddy_sessions import BuddyError, ConfigError
-from buddy_sessions._export.files import TEMPORARY
+from buddy_sessions._export.session_files import TEMPORARY
 
 from ..errors import describe_os_error
 

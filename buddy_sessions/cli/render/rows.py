@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from buddy_sessions import ConfigError, Session, Suite, SuiteKey, TestCase, TestKey
-from buddy_sessions._export.files import format_of, open_file
+from buddy_sessions._export.session_files import format_of, open_file
 from buddy_sessions._export.session_rows import (
     CASE_COLUMNS,
     KEYED_SESSION_COLUMNS,
