@@ -16,6 +16,7 @@ from .._base.stats import Fetched, Stats
 from .._base.validate import validate_case
 from .._base.workers import map_concurrently
 from .._decoding.converter import (
+    DecodedPage,
     NotModified,
     decode_case,
     decode_cases,
@@ -25,7 +26,6 @@ from .._decoding.converter import (
     decode_suite,
     decode_suites,
 )
-from .._decoding.fast import DecodedPage
 from .._http.transport import MAX_LONG_BODY, Transport
 from .._http.urls import suites_url
 from .._paging.case_paginator import CasePaginator, CasePlan

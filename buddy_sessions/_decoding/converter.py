@@ -1,6 +1,10 @@
 """Decodes response bodies, with a cattrs converter that defines the rules for every field (see hooks.py).
 
-Pages are decoded by msgspec where it is installed (see fast.py); whatever it does not accept is decoded here.
+Pages are decoded by msgspec where it is installed (extra `[speed]`), from bytes directly into the frozen models. The
+result is the same, with two exceptions. If a time has more than six digits of fraction, msgspec rounds to microseconds,
+and cattrs drops the rest. In fields that the models do not have, msgspec ignores numbers with thousands of digits, and
+cattrs rejects the page.
+
 Each function that decodes a body raises `ResponseError` if the body is not valid JSON or not valid UTF-8, and
 `DecodeError` if the JSON does not have the documented shape.
 """
@@ -8,7 +12,9 @@ Each function that decodes a body raises `ResponseError` if the body is not vali
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterable
+from datetime import UTC
 from functools import cache
 from hashlib import blake2b
 from typing import Any, NoReturn, TypeVar
@@ -18,13 +24,23 @@ from attrs import frozen
 
 from ..errors import DecodeError, ResponseError
 from ..models import Failure, Member, Session, Suite, SuiteKey, TestCase
-from .fast import DecodedPage, fast_decoder
-from .hooks import make_converter, wrong_type
+from .hooks import MAX_INTEGER, MIN_INTEGER, make_converter, wrong_type
+
+_log = logging.getLogger("buddy_sessions")
 
 _MAX_MESSAGES = 10
 _MAX_MESSAGE_LENGTH = 500  # characters
 
 _M = TypeVar("_M", Session, Suite, TestCase)
+
+
+@frozen
+class DecodedPage:
+    """The content of one page of sessions."""
+
+    sessions: tuple[Session, ...]
+    url: str | None = None
+    html_url: str | None = None
 
 
 @frozen
@@ -207,3 +223,51 @@ def _first_problem(error: cattrs.ClassValidationError) -> tuple[str, str]:
 
 def _text_or_none(value: Any) -> str | None:
     return value if type(value) is str else None
+
+
+@cache
+def fast_decoder() -> Callable[[bytes], DecodedPage | None] | None:
+    """Return the function that decodes a page by msgspec; None if msgspec is not installed.
+
+    The function returns None for a page that msgspec rejects or decodes differently than the rules. Then decode it by
+    cattrs, which accepts it or reports what is wrong.
+    """
+    try:
+        import msgspec  # noqa: PLC0415 - optional, and too slow to import before the first page arrives
+    except ImportError:
+        _log.debug("decoding pages with cattrs: msgspec (extra [speed]) is not installed")
+        return None
+    _log.debug("decoding pages with msgspec")
+    decoder = msgspec.json.Decoder(DecodedPage)
+
+    def decode(body: bytes) -> DecodedPage | None:
+        try:
+            if not body.isascii():
+                body.decode()  # msgspec ignores invalid UTF-8 in fields that the models do not have
+            page = decoder.decode(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return None
+        return page if _follow_rules(page.sessions) else None
+
+    return decode
+
+
+def _follow_rules(sessions: Iterable[Session]) -> bool:
+    """Return whether sessions follow the rules that msgspec does not check: the limits of numbers, times in UTC."""
+    for session in sessions:
+        created, started, finished = session.create_date, session.start_date, session.finish_date
+        member = session.created_by
+        if (
+            not 1 <= session.relative_id <= MAX_INTEGER
+            or not MIN_INTEGER <= (session.duration or 0) <= MAX_INTEGER
+            or not MIN_INTEGER <= (session.tests_count or 0) <= MAX_INTEGER
+            or not MIN_INTEGER <= (session.failed_count or 0) <= MAX_INTEGER
+            or not MIN_INTEGER <= (session.skipped_count or 0) <= MAX_INTEGER
+            or not MIN_INTEGER <= (session.error_count or 0) <= MAX_INTEGER
+            or (member is not None and not MIN_INTEGER <= (member.id or 0) <= MAX_INTEGER)
+            or (created is not None and created.tzinfo is not UTC)
+            or (started is not None and started.tzinfo is not UTC)
+            or (finished is not None and finished.tzinfo is not UTC)
+        ):
+            return False
+    return True

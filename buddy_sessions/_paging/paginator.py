@@ -9,8 +9,7 @@ from contextlib import aclosing
 import attrs
 
 from .._base.stats import Fetched, Stats
-from .._decoding.converter import FirstPage, NotModified
-from .._decoding.fast import DecodedPage
+from .._decoding.converter import DecodedPage, FirstPage, NotModified
 from ..errors import BadRequestError, BuddyError
 from ..models import Cursor, Session, SessionPage, SuiteKey
 from .read_ahead import FetchPage, PendingPages, RequestSlots

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from buddy_sessions._decoding.fast import fast_decoder
+from buddy_sessions._decoding.converter import fast_decoder
 
 
 @pytest.fixture

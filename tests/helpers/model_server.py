@@ -15,8 +15,7 @@ import attrs
 
 from buddy_sessions import BuddyClient, NotFoundError, RefType, Session, SessionStatus, Stats, Suite, SuiteKey
 from buddy_sessions._base.stats import Fetched
-from buddy_sessions._decoding.converter import FirstPage, NotModified
-from buddy_sessions._decoding.fast import DecodedPage
+from buddy_sessions._decoding.converter import DecodedPage, FirstPage, NotModified
 from buddy_sessions._paging.paginator import PageReader
 from buddy_sessions._paging.read_ahead import RequestSlots
 from buddy_sessions._paging.reconciler import Reconciler

@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 
 from buddy_sessions import Member, ResponseError, Session, to_dict
 from buddy_sessions._decoding import converter
-from buddy_sessions._decoding.converter import decode_page
-from buddy_sessions._decoding.fast import fast_decoder
+from buddy_sessions._decoding.converter import decode_page, fast_decoder
 from helpers.session_json import FULL_MEMBER, FULL_SESSION, MINIMAL_SESSION, page_body, session_body
 from helpers.session_strategies import sessions, text
 
