@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buddy_sessions import Failure, TestCase, TestKey, TestStatus, group_failures
-from buddy_sessions.analysis.normalise import normalise
+from buddy_sessions.analysis.causes import normalise
 from helpers.recordings import RECORDINGS, cases_of
 
 FAILURES = Path(__file__).parent / "failures"
