@@ -24,8 +24,16 @@ from ._version import __version__
 from .analysis.baseline import BaselineComparison, QuarantinedTest, compare_to_baseline, parse_quarantine
 from .analysis.branches import MAIN, Main, main_branch, pass_rate
 from .analysis.causes import FailureGroup, group_failures
-from .analysis.comparison import Comparison, compare
-from .analysis.history import ConflictingTest, FlakyTest, SlowTest, conflicting_tests, flaky_tests, slowest_tests
+from .analysis.history import (
+    Comparison,
+    ConflictingTest,
+    FlakyTest,
+    SlowTest,
+    compare,
+    conflicting_tests,
+    flaky_tests,
+    slowest_tests,
+)
 from .errors import (
     AuthenticationError,
     BadRequestError,
