@@ -7,8 +7,8 @@ from typing import TypeAlias, cast
 import attrs
 from aiohttp import web
 
+from .endpoints import View, cut_page
 from .stored_sessions import Snapshot
-from .views import View, cut_page
 from .wire import JsonObject, error_response
 
 MakeResponse: TypeAlias = Callable[[], web.Response]

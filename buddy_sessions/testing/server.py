@@ -13,12 +13,11 @@ import attrs
 from aiohttp import web
 from yarl import URL
 
-from .endpoints import Call, ErrorResponse, find_endpoint
+from .endpoints import Call, ErrorResponse, View, find_endpoint
 from .faults import Fault
 from .random_history import DEMO_SUITES, Runner
 from .suite import FakeSuite
 from .uploads import UPLOAD_PATH, Upload
-from .views import View
 from .wire import JsonObject, RateLimitWindows, RecordedRequest, error_response, success_response
 
 _SCOPES = {"UNIT_TEST_INFO", "UNIT_TEST_READ"}  # the older and the newer name of the same scope
