@@ -22,7 +22,7 @@ from ..errors import (
     WaitTimeoutError,
 )
 from ..models import Session, SuiteKey, has_revision
-from .endpoints import Api
+from .api import Api
 
 _log = logging.getLogger("buddy_sessions")
 

@@ -10,7 +10,7 @@ from typing import Self, Unpack
 
 import attrs
 
-from .._api.endpoints import Api
+from .._api.api import Api
 from .._api.verdicts import find_latest
 from .._api.wait import WaitScope, wait_for_sessions
 from .._base.validate import (

@@ -13,7 +13,7 @@ from typing import Generic, Literal, NamedTuple, Self, TypeVar, get_args
 
 import attrs
 
-from .._api.endpoints import Api
+from .._api.api import Api
 from .._base.validate import validate_branch, validate_names, validate_seconds, validate_suite, validate_suites
 from .._base.workers import WorkerPool
 from .._decoding.converter import NotModified

@@ -16,9 +16,7 @@ from attrs import evolve
 
 from .._decoding.converter import case_from_dict
 from ..models import CaseScope, Session, SuiteKey, TestCase, TestKey, TestRun, TestStatus, is_before
-from .exchange import SyncScope
-from .file import DatabaseFile
-from .rows import (
+from .columns import (
     OF_BRANCH,
     Members,
     StoredId,
@@ -27,6 +25,8 @@ from .rows import (
     to_session,
     to_sql,
 )
+from .exchange import SyncScope
+from .file import DatabaseFile
 from .schema import CASE_COLUMNS, CASES, FIELDS, IS_TEST
 from .suites import load_suite_row
 

@@ -16,9 +16,9 @@ from typing import Literal, NamedTuple
 from attrs import Factory, define
 
 from ..models import Session, is_before
+from .columns import Row, StoredId, to_sql
 from .exchange import PageToSave
 from .known_range import ALL_NUMBERS, Interval, KnownRange
-from .rows import Row, StoredId, to_sql
 
 
 class SavedSession(NamedTuple):

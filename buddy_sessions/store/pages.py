@@ -11,12 +11,12 @@ from attrs import evolve
 
 from ..models import Session, SessionStatus, SuiteKey
 from .cases import forget_cases
+from .columns import Row, StoredId, from_sql, time_to_prefix, time_to_sql, to_rows, to_sql, to_time
 from .evidence import PageChanges, SavedSession, judge
 from .exchange import CompleteSync, PageToSave, SavedPage, SessionId, SuiteState, SyncScope
 from .file import DatabaseFile
 from .known_range import NOTHING_KNOWN, KnownRange
 from .plan import is_check_due, is_more_below
-from .rows import Row, StoredId, from_sql, time_to_prefix, time_to_sql, to_rows, to_sql, to_time
 from .schema import FIELDS
 from .suites import SuiteRow, load_suite_row, save_suite_row
 

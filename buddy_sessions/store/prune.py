@@ -14,8 +14,8 @@ from attrs import evolve
 
 from ..models import SuiteKey
 from .cases import forget_unused_tests
+from .columns import time_to_prefix, to_time
 from .file import BUSY_TIMEOUT, DatabaseFile
-from .rows import time_to_prefix, to_time
 from .sessions import load_newest_verdict
 from .suites import load_suite_row, save_suite_row
 

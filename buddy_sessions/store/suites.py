@@ -11,10 +11,10 @@ from typing import Any
 from attrs import evolve, frozen
 
 from ..models import Suite, SuiteKey
+from .columns import from_json, from_sql, time_to_sql, to_sql, to_time
 from .exchange import CompleteSync, SyncScope
 from .file import DatabaseFile
 from .known_range import NOTHING_KNOWN, Interval, KnownRange
-from .rows import from_json, from_sql, time_to_sql, to_sql, to_time
 
 _OF_SUITE = "workspace = ? AND project = ? AND suite_id = ?"
 _COLUMNS = (

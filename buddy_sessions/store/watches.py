@@ -15,9 +15,9 @@ from .._streams.watch import Changes
 from ..analysis.branches import MAIN, Main
 from ..errors import ConfigError
 from ..models import Session, SuiteKey, TestRun
+from .columns import from_json
 from .file import DatabaseFile
 from .lock import hold_watch
-from .rows import from_json
 from .thread import DatabaseThread
 
 _NAME = re.compile("[A-Za-z0-9._-]{1,100}")

@@ -15,9 +15,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from buddy_sessions import Session
 from buddy_sessions.models import is_before
+from buddy_sessions.store.columns import to_session
 from buddy_sessions.store.exchange import SyncScope
 from buddy_sessions.store.prune import prune_suite
-from buddy_sessions.store.rows import to_session
 from buddy_sessions.store.schema import FIELDS
 from buddy_sessions.store.sessions import load_newest_verdict, load_sessions
 from helpers.effort import repeats
