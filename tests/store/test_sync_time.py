@@ -91,6 +91,7 @@ def test_interrupted_catch_ups_leave_nothing_out(model: ModelStore, client: Mode
     """The second one is continued, and the third one is saved only."""
     server.create(100)
     model.sync(client, now=FIRST_DATE)
+    requests = 0
     for number, (crash_after, expected) in enumerate(
         [
             (2, KnownRange(main=(1, 100), upper=(341, 400))),
