@@ -8,10 +8,9 @@ from collections.abc import AsyncIterator
 from ..analysis.branches import main_branch
 from ..models import Session, SuiteKey
 from .columns import OF_BRANCH, Members, StoredId, branch_parameters, to_session
-from .file import DatabaseFile
+from .file import DatabaseFile, DatabaseThread
 from .known_range import ALL_NUMBERS
 from .schema import FIELDS
-from .thread import DatabaseThread
 
 _PAGE_SIZE = 1000
 

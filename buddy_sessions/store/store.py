@@ -38,6 +38,7 @@ from ..analysis.branches import MAIN, NEWEST, Main, main_branch, validate_judged
 from ..models import CaseScope, Session, Suite, SuiteKey, SuiteRef, TestCase, TestKey, TestRun, is_before
 from .cases import load_cases, load_history, load_runs
 from .exchange import MAX_DETAILS, SyncScope
+from .file import DatabaseThread
 from .forget import forget_suite
 from .lock import hold_file, hold_suite
 from .prune import load_newest_date, prune_suite, return_space, shrink_file, time_before
@@ -45,7 +46,6 @@ from .sessions import load_pages, load_sessions
 from .suites import load_suite_row, load_suites
 from .sync import SuiteSync
 from .sync_run import SyncRun
-from .thread import DatabaseThread
 from .watches import StoreChanges, StoreStatuses, WatchState
 
 

@@ -118,7 +118,8 @@ class SuiteSync:
                     to_save, is_last = reading.take(page, reader.listed)
                     saved = await self._save(plan, to_save)
                     if not all(map(plan.scope.includes, saved.changed)):
-                        _log.info("%s: saved sessions that after or since leaves out, so that no gap remains", self._key)
+                        message = "%s: saved sessions that after or since leaves out, so that no gap remains"
+                        _log.info(message, self._key)
                     is_last = is_last or plan.restarts
                     if is_last:
                         plan.checks += reader.stats.requests if part.is_check else 0

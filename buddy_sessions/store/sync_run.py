@@ -11,10 +11,9 @@ from .._base.stats import Stats
 from .._client.client import BuddyClient
 from ..errors import BuddyError, NotFoundError, StoreError
 from ..models import Session, Suite, SuiteKey
-from .file import DatabaseFile, is_file_error
+from .file import DatabaseFile, DatabaseThread, is_file_error
 from .prune import load_newest_date, time_before
 from .suites import is_listed, mark_suite_found, mark_suite_missing, save_names
-from .thread import DatabaseThread
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")

@@ -16,9 +16,8 @@ from ..analysis.branches import MAIN, Main
 from ..errors import ConfigError
 from ..models import Session, SuiteKey, TestRun
 from .columns import from_json
-from .file import DatabaseFile
+from .file import DatabaseFile, DatabaseThread
 from .lock import hold_watch
-from .thread import DatabaseThread
 
 _NAME = re.compile("[A-Za-z0-9._-]{1,100}")
 

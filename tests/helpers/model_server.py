@@ -22,10 +22,9 @@ from buddy_sessions._paging.reconciler import Reconciler
 from buddy_sessions._paging.scope import ReadSpec
 from buddy_sessions._paging.window import ServerLimits, Window
 from buddy_sessions.store.exchange import SyncScope
-from buddy_sessions.store.file import DatabaseFile
+from buddy_sessions.store.file import DatabaseFile, DatabaseThread
 from buddy_sessions.store.sync import SuiteSync
 from buddy_sessions.store.sync_run import SyncRun
-from buddy_sessions.store.thread import DatabaseThread
 from helpers.stores import KEY
 
 WRONG_RESPONSES = ("empty", "short", "stale", "narrow", "swapped", "smaller", "lacking", "not found")

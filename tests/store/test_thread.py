@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from buddy_sessions import BuddyClient, StoreError
-from buddy_sessions.store.file import DatabaseFile
+from buddy_sessions.store.file import DatabaseFile, DatabaseThread
 from buddy_sessions.store.sync_run import SyncRun
-from buddy_sessions.store.thread import DatabaseThread
 
 
 @pytest.fixture
