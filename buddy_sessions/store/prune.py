@@ -1,4 +1,4 @@
-"""Deletes old sessions, or only their test cases, and returns their space to the file system.
+"""Deletes old sessions, or only their test cases, or a whole suite, and returns their space to the file system.
 
 What was pruned stays away: a suite notes the time before which its sessions, or their cases, were pruned, and no sync
 saves an older one.
@@ -94,3 +94,22 @@ def _delete_cases(file: DatabaseFile, old: Mapping[str, object]) -> int:
     file.execute(f"DELETE FROM case_rows {of_sessions}", old)
     file.execute(f"DELETE FROM case_groups {of_sessions}", old)
     return file.execute(f"DELETE FROM case_reads {of_sessions}", old).rowcount
+
+
+_OF_SESSIONS = ("case_rows", "case_groups", "case_reads")
+_OF_SUITE = ("session_rows", "tests")
+_WITH_KEY = ("suite_rows", "watches")
+
+
+def forget_suite(file: DatabaseFile, key: SuiteKey) -> None:
+    """Delete all rows of a suite, in one transaction. Does nothing if there are none."""
+    with file.transaction():
+        number = load_suite_row(file, key).number
+        for table in _OF_SESSIONS:
+            file.execute(
+                f"DELETE FROM {table} WHERE session IN (SELECT number FROM session_rows WHERE suite = ?)", (number,)
+            )
+        for table in _OF_SUITE:
+            file.execute(f"DELETE FROM {table} WHERE suite = ?", (number,))
+        for table in _WITH_KEY:
+            file.execute(f"DELETE FROM {table} WHERE workspace = ? AND project = ? AND suite_id = ?", key)

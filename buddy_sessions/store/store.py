@@ -39,9 +39,8 @@ from ..models import CaseScope, Session, Suite, SuiteKey, SuiteRef, TestCase, Te
 from .cases import load_cases, load_history, load_runs
 from .exchange import MAX_DETAILS, SyncScope
 from .file import DatabaseThread
-from .forget import forget_suite
 from .lock import hold_file, hold_suite
-from .prune import load_newest_date, prune_suite, return_space, shrink_file, time_before
+from .prune import forget_suite, load_newest_date, prune_suite, return_space, shrink_file, time_before
 from .sessions import load_pages, load_sessions
 from .suites import load_suite_row, load_suites
 from .sync import SuiteSync
