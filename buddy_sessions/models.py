@@ -490,3 +490,8 @@ def is_before(session: Session, since: datetime | None) -> bool:
 def has_revision(session: Session, revision: str | None) -> bool:
     """Return whether a session tested a commit whose hash begins with `revision`, case-insensitively. None: any."""
     return revision is None or (session.revision or "").lower().startswith(revision.lower())
+
+
+def has_run_url(session: Session, url: str | None) -> bool:
+    """Return whether a session is of the CI run with this URL; one slash at its end does not count. None: any."""
+    return url is None or (session.ci_run_url or "").removesuffix("/") == url.removesuffix("/")

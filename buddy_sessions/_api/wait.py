@@ -1,4 +1,4 @@
-"""Waits until the sessions of a commit exist and have finished."""
+"""Waits until the sessions of a commit or a CI run exist and have finished."""
 
 from __future__ import annotations
 
@@ -7,10 +7,18 @@ import logging
 import random
 from collections.abc import Iterable
 from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
 
 import attrs
 
-from .._base.validate import validate_branch, validate_int, validate_name, validate_revision, validate_session
+from .._base.validate import (
+    validate_branch,
+    validate_int,
+    validate_name,
+    validate_revision,
+    validate_run_url,
+    validate_session,
+)
 from .._paging.scope import ReadSpec
 from ..errors import (
     BuddyError,
@@ -21,7 +29,7 @@ from ..errors import (
     TransportError,
     WaitTimeoutError,
 )
-from ..models import Session, SuiteKey, has_revision
+from ..models import Session, SuiteKey, has_revision, has_run_url
 from .api import Api
 
 _log = logging.getLogger("buddy_sessions")
@@ -32,6 +40,8 @@ _POLLED = 100
 """How many sessions are searched at each later poll."""
 _JITTER = 0.1
 """The share of the interval by which a poll is earlier or later, at random, so that jobs do not synchronise."""
+_CLOCK_DIFFERENCE = timedelta(minutes=1)
+"""By how much the server's clock may differ, for a session to count as created before the wait began."""
 _SHOWN = 10
 """The maximum number of sessions that an error lists."""
 
@@ -42,6 +52,7 @@ class WaitScope:
 
     suite: SuiteKey
     revision: str | None
+    run_url: str | None
     branch: str | None
     execution_id: str | None
     after: int | None
@@ -49,6 +60,7 @@ class WaitScope:
 
     def __attrs_post_init__(self) -> None:
         validate_revision(self.revision)
+        validate_run_url(self.run_url)
         validate_branch(self.branch)
         if self.execution_id is not None:
             validate_name("execution_id", self.execution_id)
@@ -56,18 +68,18 @@ class WaitScope:
             validate_int("after", self.after, minimum=0)
         validate_int("count", self.count)
         if not self._selectors():
-            raise ConfigError("nothing to wait for: pass a revision, a branch, an execution_id or after")
+            raise ConfigError("nothing to wait for: pass a revision, a run_url, a branch, an execution_id or after")
 
     def __str__(self) -> str:
         return f"{self.suite} ({', '.join(f'{name} {value}' for name, value in self._selectors().items())})"
 
     @property
-    def is_one_commit(self) -> bool:
-        """Whether all sessions belong together; otherwise, the newest `count` are awaited."""
-        return self.revision is not None or self.execution_id is not None
+    def belong_together(self) -> bool:
+        """Whether all sessions are awaited; otherwise, the newest `count`."""
+        return any(name is not None for name in (self.revision, self.run_url, self.execution_id))
 
     def _selectors(self) -> dict[str, object]:
-        names = ("revision", "branch", "execution_id", "after")
+        names = ("revision", "run_url", "branch", "execution_id", "after")
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
@@ -112,9 +124,18 @@ class _Search:
         elif len(found) < scope.count:
             some = f"only {len(found):,} of {scope.count:,} sessions ({_names(found)})" if found else "no session"
             text, advice = f"{some} of {scope} appeared", "check that its tests have started, or wait longer"
+        elif unfinished := [session for session in found if not session.is_finished]:
+            text, advice = f"{_names(unfinished)} of {scope} did not finish", "wait longer"
+            started = datetime.now(UTC) - timedelta(seconds=seconds) - _CLOCK_DIFFERENCE
+            if before := [each for each in unfinished if each.create_date is not None and each.create_date < started]:
+                ages = [f"#{each.relative_id} was created {_age(each)} ago" for each in before[:_SHOWN]]
+                number = before[0].relative_id
+                advice += f"; {', '.join(ages)}: if an earlier run was killed, pass after={number} (--after {number})"
         else:
-            text = f"{_names([each for each in found if not each.is_finished])} of {scope} did not finish"
-            advice = "wait longer"
+            text, advice = (
+                f"{_names(found)} of {scope} changed again and again",
+                "wait longer, or pass a shorter settle",
+            )
         last = f"; the last request failed: {self.failure}" if self.failure is not None else ""
         return WaitTimeoutError(f"{text} within {seconds:,.0f} s: {advice}{last}", found)
 
@@ -127,7 +148,7 @@ class _Search:
         async with aclosing(reader.pages()) as pages:
             async for page in pages:
                 listed += page.sessions
-                if not self._scope.is_one_commit and len(listed) >= self._scope.count:
+                if not self._scope.belong_together and len(listed) >= self._scope.count:
                     break
         self._is_first = False
         if not reader.is_not_modified:
@@ -155,10 +176,11 @@ class _Search:
             session
             for session in sessions
             if has_revision(session, scope.revision)
+            and has_run_url(session, scope.run_url)
             and (scope.execution_id is None or session.execution_id == scope.execution_id)
         ]
         found.sort(key=lambda session: session.relative_id, reverse=True)
-        self.found = found if scope.is_one_commit else found[: scope.count]
+        self.found = found if scope.belong_together else found[: scope.count]
 
 
 async def wait_for_sessions(
@@ -168,18 +190,24 @@ async def wait_for_sessions(
     interval: float,
     timeout: float,  # noqa: ASYNC109 - it is an argument of the public method
     appear_timeout: float,
+    settle: float,
 ) -> list[Session]:
     """Return the awaited sessions once all have finished. The arguments are those of `BuddyClient.wait`."""
     search = _Search(scope, api)
     loop = asyncio.get_running_loop()
     started = loop.time()
     deadline = asyncio.timeout_at(started + min(appear_timeout, timeout))
+    before: list[Session] = []
+    changed = started
     try:
         async with deadline:
             while True:
                 await search.poll()
+                if search.found != before:
+                    before, changed = search.found, loop.time()
                 if len(search.found) >= scope.count:
-                    if all(session.is_finished for session in search.found):
+                    is_settled = search.failure is None and loop.time() - changed >= settle
+                    if is_settled and all(session.is_finished for session in search.found):
                         return search.found
                     deadline.reschedule(started + timeout)
                 await asyncio.sleep(interval * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311 - no secret
@@ -193,3 +221,12 @@ async def wait_for_sessions(
 def _names(sessions: list[Session]) -> str:
     names = ", ".join(f"#{session.relative_id}" for session in sessions[:_SHOWN])
     return f"{names} and {len(sessions) - _SHOWN:,} more" if len(sessions) > _SHOWN else names
+
+
+def _age(session: Session) -> str:
+    """Return how long ago a session was created, rounded down: `2 h`."""
+    now = datetime.now(UTC)
+    minutes = int((now - (session.create_date or now)).total_seconds() / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    return f"{minutes // 60} h" if minutes < 2 * 24 * 60 else f"{minutes // (24 * 60)} d"

@@ -150,6 +150,13 @@ def validate_revision(revision: str | None) -> str | None:
     return revision.lower()
 
 
+def validate_run_url(url: str | None) -> str | None:
+    """Return the URL of a CI run, or None for any run."""
+    if url is not None and (not isinstance(url, str) or "://" not in url):
+        raise ConfigError(f"run_url must be the URL of a CI run, not {url!r}")
+    return url
+
+
 def validate_utf8(name: str, text: str) -> str:
     """Return a text that can be encoded in UTF-8."""
     try:

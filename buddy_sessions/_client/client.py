@@ -270,27 +270,33 @@ class BuddyClient:
         suite: SuiteRef,
         *,
         revision: str | None = None,
+        run_url: str | None = None,
         branch: str | None = None,
         execution_id: str | None = None,
         after: int | None = None,
         count: int = 1,
+        settle: float = 0.0,
         interval: float = 10.0,
         timeout: float = 1800.0,  # noqa: ASYNC109 - an error says which sessions there are
         appear_timeout: float | None = None,
     ) -> list[Session]:
-        """Wait until sessions exist and have finished, such as those of a commit; return all of them, newest first.
+        """Wait until sessions exist and have finished, such as those of a CI run; return all of them, newest first.
 
-        Without a `revision` or `execution_id`, only the newest `count` sessions are awaited. The first poll searches
-        the newest 1,000 sessions, a later one the newest 100, usually with one request. Once the list was read, a
-        failed request is tried again until the timeout, also after a 401, 403 or 404.
+        A session has to match all of `revision`, `run_url`, `branch`, `execution_id` and `after` that are given.
+        Without a `revision`, `run_url` or `execution_id`, only the newest `count` sessions are awaited. The first poll
+        searches the newest 1,000 sessions, a later one the newest 100, usually with one request. Once the list was
+        read, a failed request is tried again until the timeout, also after a 401, 403 or 404.
 
         Args:
             suite: The suite, as in `sessions`.
             revision: Only sessions of this commit: 7 or more digits of its hash.
+            run_url: Only sessions of this CI run: their `ci_run_url`. Re-runs share it, so pass `after`, too.
             branch: Only sessions of this branch.
             execution_id: Only sessions of this execution of a Buddy pipeline.
             after: Only sessions with a higher `relative_id`, to wait for a later session of the same commit.
             count: The minimum number of sessions to wait for, such as one for each job of a matrix.
+            settle: Seconds in which no session may have changed, for jobs that share a session and close it one after
+                the other.
             interval: Seconds between two polls, with a jitter of 10 %.
             timeout: Seconds until all sessions must have finished.
             appear_timeout: Seconds until `count` sessions must exist (default: `timeout`).
@@ -307,11 +313,20 @@ class BuddyClient:
         key = self._parse_suite(suite)
         timeout = validate_seconds("timeout", timeout)
         return await wait_for_sessions(
-            WaitScope(suite=key, revision=revision, branch=branch, execution_id=execution_id, after=after, count=count),
+            WaitScope(
+                suite=key,
+                revision=revision,
+                run_url=run_url,
+                branch=branch,
+                execution_id=execution_id,
+                after=after,
+                count=count,
+            ),
             self.api,
             interval=validate_seconds("interval", interval),
             timeout=timeout,
             appear_timeout=timeout if appear_timeout is None else validate_seconds("appear_timeout", appear_timeout),
+            settle=validate_seconds("settle", settle, zero_allowed=True),
         )
 
     def cases(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ pytestmark = pytest.mark.virtual_time
 
 SHA = "5ff36f3a1b2c3d4e5f60718293a4b5c6d7e8f901"
 COMMIT: dict[str, Any] = {"revision": SHA}
+RUN_URL = "https://github.com/acme/shop/actions/runs/17"
 
 Act = Callable[[FakeBuddy, FakeSuite], object]
 Steps = list[tuple[float, Act]]
@@ -35,6 +37,14 @@ def create(count: int = 1, **fields: Any) -> Act:
 
 def finish(relative_id: int, status: str = "SUCCESSFUL") -> Act:
     return lambda _, suite: suite.finish(find(suite, relative_id), status)
+
+
+def reopen(relative_id: int) -> Act:
+    return lambda _, suite: suite.reopen(find(suite, relative_id))
+
+
+def add_case(relative_id: int, name: str) -> Act:
+    return lambda _, suite: suite.add_cases(find(suite, relative_id), [{"name": name}])
 
 
 def delete(relative_id: int) -> Act:
@@ -68,8 +78,15 @@ async def wait(
     return outcome, loop.time() - started
 
 
+def ago(**parts: int) -> str:
+    return (datetime.now(UTC) - timedelta(**parts)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 DONE, RUNNING = create(status="SUCCESSFUL", **COMMIT), create(**COMMIT)
+OLDEST = create(create_date=ago(days=3), **COMMIT)
 HANG: Act = lambda fake, _: fake.inject(Fault.hang())  # noqa: E731 - a short name for a table
+GO_DOWN: Act = lambda fake, _: setattr(fake, "on_request", lambda _: fake.inject(Fault.status(503)))  # noqa: E731 - likewise
+COME_BACK: Act = lambda fake, _: setattr(fake, "on_request", None)  # noqa: E731 - likewise
 SHORT_PAGES: Act = lambda fake, _: setattr(fake, "largest_page", 20)  # noqa: E731 - likewise
 
 AWAITED: dict[str, tuple[Steps, dict[str, Any], list[int], float]] = {
@@ -109,6 +126,51 @@ AWAITED: dict[str, tuple[Steps, dict[str, Any], list[int], float]] = {
         25,
     ),
     "newest session of all": ([(0, create(2, status="SUCCESSFUL"))], {"after": 0}, [2], 0),
+    "CI run, not another one of the same commit": (
+        [(0, create(status="ERROR", **COMMIT)), (0, create(ci_run_url=f"{RUN_URL}/")), (25, finish(2))],
+        {"run_url": RUN_URL},
+        [2],
+        25,
+    ),
+    "CI run, not one whose URL begins like this": (
+        [(0, create(status="ERROR", ci_run_url=f"{RUN_URL}0")), (15, create(ci_run_url=RUN_URL, status="SUCCESSFUL"))],
+        {"run_url": f"{RUN_URL}/"},
+        [2],
+        15,
+    ),
+    "re-run of a CI run, on a branch": (
+        [
+            (0, create(status="ERROR", ci_run_url=RUN_URL)),
+            (5, create(branch="fix", ci_run_url=RUN_URL)),
+            (15, create(status="SUCCESSFUL", ci_run_url=RUN_URL)),
+        ],
+        {"run_url": RUN_URL, "after": 1, "branch": "main"},
+        [3],
+        15,
+    ),
+    "matrix of a CI run": (
+        [(0, create(2, ci_run_url=RUN_URL)), (25, finish(1)), (45, finish(2))],
+        {"run_url": RUN_URL},
+        [2, 1],
+        45,
+    ),
+    "jobs that share a session": (
+        [
+            (0, create(cases=[{"name": "a"}], status="SUCCESSFUL", **COMMIT)),
+            (25, add_case(1, "b")),
+            (45, reopen(1)),
+            (65, finish(1, "ERROR")),
+        ],
+        {**COMMIT, "settle": 30},
+        [1],
+        95,
+    ),
+    "settled while the server was down": (
+        [(0, DONE), (15, GO_DOWN), (65, COME_BACK)],
+        {**COMMIT, "settle": 30},
+        [1],
+        65,
+    ),
     "pipeline execution": (
         [(0, create(status="ERROR", execution_id="5efd")), (0, create(execution_id="5efe"))],
         {"execution_id": "5efd"},
@@ -153,6 +215,24 @@ TOO_LATE: dict[str, tuple[Steps, dict[str, Any], list[int], str]] = {
         {"appear_timeout": 300},
         [1],
         "#1 of acme/shop/unit (revision 5ff36f3) did not finish within 1,800 s: wait longer",
+    ),
+    "killed before": (
+        [(0, create(create_date=ago(hours=2, minutes=10), **COMMIT)), (0, DONE)],
+        {"appear_timeout": 300},
+        [2, 1],
+        "within 1,800 s: wait longer; #1 was created 2 h ago: if an earlier run was killed, pass after=1",
+    ),
+    "killed before, while another one runs": (
+        [(0, OLDEST), (0, create(create_date=ago(minutes=50), **COMMIT)), (20, RUNNING)],
+        {"timeout": 600},
+        [3, 2, 1],
+        "#2 was created 50 min ago, #1 was created 3 d ago: if an earlier run was killed, pass after=2 (--after 2)",
+    ),
+    "not settled": (
+        [(0, DONE), *((second, add_case(1, str(second))) for second in range(5, 60, 5))],
+        {"timeout": 60, "settle": 30},
+        [1],
+        "#1 of acme/shop/unit (revision 5ff36f3) changed again and again within 60 s: wait longer, or pass a shorter",
     ),
     "two of three": (
         [(0, DONE), (20, RUNNING)],
@@ -234,6 +314,7 @@ async def test_few_requests(fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuit
 @pytest.mark.parametrize(
     "options",
     [{}, {"count": 2}, {"revision": "abc"}, {"branch": ""}, {"branch": "*"}, {"execution_id": ""}, {"after": -1}]
+    + [{"run_url": ""}, {"run_url": "17"}, {"settle": 30}, {"after": 1, "settle": -1}]
     + [{"after": 1, name: 0} for name in ("count", "interval", "timeout", "appear_timeout")],
     ids=str,
 )

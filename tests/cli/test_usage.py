@@ -56,7 +56,7 @@ CASES = {
     "limit and all": (f"list {A} --limit 3 --all", "--limit"),
     "negative relative_id": (f"harvest {A} --after -1", "--after"),
     "time": (f"list {A} --since yesterday", "--since: 'yesterday' is not a time: write 24h, 7d or 2w"),
-    "nothing to wait for": (f"wait {A}", "wait for: add --revision, --branch, --execution-id or --after"),
+    "nothing to wait for": (f"wait {A}", "wait for: add --revision, --run-url, --branch, --execution-id or --after"),
     "duration": (f"wait {A} --after 1 --timeout 30", "--timeout: '30' is not a duration: write a number and its unit"),
     "unknown format": (f"failures {A} --format xml", "--format"),
     "format of another command": (f"flaky {A} --format junit", "--format"),

@@ -102,7 +102,7 @@ async def reads(buddy: BuddyClient, suite: Suite, fake: FakeSuite) -> None:
     assert_type(await buddy.session("w/p/s", "YDnagwGk"), Session)
     assert_type(await buddy.session("w/p/s", 383), Session)
     assert_type(await buddy.latest("w/p/s", branch="main", revision="0123456"), Session | None)
-    assert_type(await buddy.wait("w/p/s", revision="0123456", count=2, appear_timeout=60), list[Session])
+    assert_type(await buddy.wait("w/p/s", run_url="https://ci/7", count=2, settle=30, appear_timeout=60), list[Session])
 
 
 async def harvests(buddy: BuddyClient, keys: AsyncIterator[SuiteKey]) -> None:

@@ -12,6 +12,7 @@ from buddy_sessions.testing.wire import format_time
 from helpers.command_line import Call, numbers, rows
 
 A = "acme/shop/a"
+RUN_URL = "https://github.com/acme/shop/actions/runs/17"
 SHA = "5ff36f3a1b2c3d4e5f60718293a4b5c6d7e8f901"
 
 
@@ -37,6 +38,16 @@ def test_session_that_finishes_meanwhile(call: Call, fake: FakeBuddy, suite: Fak
     code, out, err = call("wait", A, "--revision", SHA, "--after", "1", "--interval", "1s", "--exit-code")
     assert (code, numbers(out), rows(out)[0]["status"]) == (1, [2], "ERROR")
     assert err == f"waiting up to 30m00s for {A} (revision {SHA}, after 1)\n"  # in the log of a CI job
+
+
+def test_ci_run_that_has_settled(call: Call, suite: FakeSuite) -> None:
+    suite.create(status="SUCCESSFUL", revision=SHA)
+    suite.create(status="SUCCESSFUL", revision=SHA, ci_run_url=f"{RUN_URL}/")
+    started = time.monotonic()
+    options = ("--revision", SHA, "--settle", "1s", "--interval", "1s", "--quiet")
+    code, out, err = call("wait", A, "--run-url", RUN_URL, *options)
+    assert (code, numbers(out), err) == (0, [2], "")
+    assert time.monotonic() - started >= 1
 
 
 @pytest.mark.parametrize(
