@@ -40,7 +40,6 @@ CASES = {
     "unknown region": (f"list {A} --region mars", "unknown region 'mars': use US, EU, AS"),
     "two sessions": (f"failures {URL}/a/first second", "leave out 'second'"),
     "session of another suite": (f"failures {A} {URL}/b/first", f"not a session of {A}: 'https"),
-    "no URL of a session": (f"failures {A} https://app.buddy.works/acme", f"not a session of {A}: 'https"),
     "suite as session": (f"compare {A} old {URL}/a", f"not a session of {A}: 'https"),
     "empty session": (f"failures {A} ''", "session must be a name"),
     "session and branch": (f"failures {A} 2 --branch main", "--branch selects the latest session: leave it out"),

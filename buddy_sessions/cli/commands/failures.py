@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from attrs import evolve
 from cyclopts import Parameter
-from cyclopts.types import PositiveInt
+from cyclopts.types import NonNegativeInt, PositiveInt
 
 from buddy_sessions import MAIN, ConfigError, QuarantinedTest, Session, SuiteKey, parse_quarantine
 from buddy_sessions._export.session_rows import Row, suite_names
@@ -48,8 +48,10 @@ class Gate:
     22 %; 50: 3 % and 27 %."""
     quarantine: Path | None = None
     """TOML file with tests that may fail: [[test]] with name (* for any text), until (a day), and reason."""
+    after: Annotated[NonNegativeInt, Parameter(show_default=False)] = 0
+    """Judge only sessions with a higher relative_id: not those of an earlier run, which may have been killed."""
     newest_only: Annotated[bool, Parameter(show_default=False)] = False
-    """Of a commit, judge only the newest session, and not all that have finished."""
+    """Of a commit or a CI run, judge only the newest session. All of them must have finished."""
     exit_code: Annotated[bool, Parameter(show_default=False)] = False
     """Exit with 1 if there are failures (with --baseline: new ones), or if the session failed without a failing
     test."""
@@ -77,7 +79,7 @@ async def list_failures(
     db: Path | None = None,
     access: Access = Access(),
 ) -> ExitCode:
-    """Print the failing tests of a session or a commit, with their messages: all of them, or which are new.
+    """Print the failing tests of a session, a commit or a CI run, with their messages: all of them, or which are new.
 
     The message of each failing test costs a request, unless it is read from a database. A baseline costs two requests
     for each of its sessions that is red.
@@ -87,10 +89,12 @@ async def list_failures(
     - buddy-sessions failures acme/storefront/MNbyVedg --branch develop
     - buddy-sessions failures acme/storefront/MNbyVedg 383 --format junit
     - buddy-sessions failures acme/storefront/MNbyVedg 1f0c2d3 --baseline main --exit-code
+    - buddy-sessions failures acme/storefront/MNbyVedg https://github.com/acme/web/actions/runs/17 --after 383
 
     Args:
         key: WORKSPACE/PROJECT/SUITE_ID, or the URL of a suite or a session. With -w and -p, SUITE_ID is enough.
-        session: latest (the default), relative_id or ID of a session, its URL, or a commit: at least 7 digits.
+        session: latest (the default), relative_id or ID of a session, its URL, a commit (at least 7 digits), or the
+            URL of a CI run.
         group: Print the causes: the failing tests with similar messages, in a table, jsonl or csv.
         limit: Maximum number of tests (default: 50 in a table, otherwise all). In markdown and with --group, all tests
             count, and this limits those whose messages are read (default: 200).
@@ -109,7 +113,9 @@ async def list_failures(
     quarantine = gate.read_quarantine()
     messages = access.verbosity.open()
     async with open_cases(target, key, db=db, connection=access.connection, messages=messages) as source:
-        sessions = await source.find(LATEST if name is None else name, branch=branch)
+        is_gate = gate.baseline is not None or gate.exit_code
+        name = LATEST if name is None else name
+        sessions = await source.find(name, branch=branch, after=gate.after, all_finished=is_gate)
         judgement = await _judge(source, sessions, gate, quarantine)
         if limit is None and (db is None or output_format == "table"):
             limit = _LIMITS.get("markdown" if group else output_format)

@@ -1,4 +1,4 @@
-"""The sessions that arguments name: by a URL, `latest`, a relative_id, an ID, or the beginning of a commit's hash."""
+"""The sessions that arguments name: by a URL, `latest`, a relative_id, an ID, a commit's hash, or a CI run's URL."""
 
 from __future__ import annotations
 
@@ -28,26 +28,37 @@ def parse_session(defaults: KeyDefaults, key: str, session: str | None = None) -
 
 
 def parse_session_of(suite: Target, text: str) -> str:
-    """Return the name of a session of a suite. Raises ConfigError for a URL of something else."""
-    try:
-        key, session = parse_session_url(text) if "://" in text else (suite, text)
-    except ValueError:
-        key, session = None, None
-    if session is None or key != suite:
-        raise ConfigError(
-            f"not a session of {'/'.join(suite)}: {text!r}; write its relative_id or ID, or paste its URL"
-        )
+    """Return the name of a session of a suite. Raises ConfigError for the URL of another suite, or of no session."""
+    if "://" in text and not is_run_url(text):
+        key, session = parse_session_url(text)
+        if session is None or key != suite:
+            raise ConfigError(
+                f"not a session of {'/'.join(suite)}: {text!r}; write its relative_id or ID, or paste its URL"
+            )
     return text
 
 
 def possible_ids(name: str) -> list[int | str]:
     """Return the `relative_id` (`#383`, or at most seven digits) and the ID that a name or a URL can be."""
+    if is_run_url(name):
+        return []
     if "://" in name:
         return [parse_session_url(name)[1] or name]
     match = _RELATIVE_ID.fullmatch(name)
     relative_ids = [int(match[1] or match[2])] if match else []
     is_id = not name.startswith("#") and not (is_revision(name) and len(name) >= _HASH_LENGTH)
     return [*relative_ids, *([name] if is_id else [])]
+
+
+def is_run_url(name: str) -> bool:
+    """Return whether a name is the URL of a CI run: one that names no suite."""
+    if "://" not in name:
+        return False
+    try:
+        parse_session_url(name)
+    except ValueError:
+        return True
+    return False
 
 
 def is_revision(name: str) -> bool:

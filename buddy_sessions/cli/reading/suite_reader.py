@@ -19,18 +19,19 @@ from buddy_sessions import (
 from buddy_sessions._api.verdicts import MAX_SEARCHED, VerdictSearch
 from buddy_sessions._base.workers import map_concurrently
 from buddy_sessions.analysis.judgement import Baseline, can_be_baseline
-from buddy_sessions.models import SuiteKey, has_revision
+from buddy_sessions.models import SuiteKey, has_revision, has_run_url
 
 from ..errors import NothingToJudgeError
 from ..input.keys import Target
-from ..input.session_names import LATEST, is_revision, possible_ids
+from ..input.session_names import LATEST, is_revision, is_run_url, possible_ids
 from ..options import Connection
 from ..render.console import Output
 from ..render.text import format_count
 from .case_source import CaseSource, SavedCases, open_source
 from .suggestions import suggest_branches
 
-_MAX_BELOW = 200  # how many sessions are searched below the last one of a commit that was found
+_MAX_NAMED = 10  # sessions in an error
+_MAX_BELOW = 200  # how many sessions are searched below the last one of a commit or a CI run that was found
 
 
 class SuiteReader:
@@ -82,29 +83,40 @@ class SuiteReader:
         runs = await self.failing_runs(sessions[:last], skip_unsaved=skip_unsaved)
         return Baseline(await self.search.choose_branch(branch), runs)
 
-    async def find(self, name: str, *, branch: str | Main | None = MAIN) -> list[Session]:
-        """Return the session with a name (see `session_names`), or all finished sessions of a commit, newest first.
+    async def find(
+        self, name: str, *, branch: str | Main | None = MAIN, after: int = 0, all_finished: bool = False
+    ) -> list[Session]:
+        """Return the session with a name, or all finished sessions of a commit or CI run, newest first.
 
         Args:
-            name: The name of a session, or of the sessions of a commit.
+            name: The name of a session, or of the sessions of a commit or a CI run.
             branch: The branch of the session that is named `latest`.
+            after: Only sessions with a higher `relative_id`.
+            all_finished: Whether one that has not finished is an error.
 
         Raises:
-            NothingToJudgeError: There is none.
+            NothingToJudgeError: There is none, or one that has not finished.
             ConfigError: The name fits several sessions or commits.
         """
         if name == LATEST:
-            return (await self.verdicts(branch=branch))[:1]
+            return (await self.verdicts(branch=branch, where=lambda session: session.relative_id > after))[:1]
         matches = await self._matches(name)
         if len(matches) > 1:
             raise ConfigError(
                 f"{name!r} fits {' and '.join(matches)}: write # before a relative_id, more digits of the hash of a "
                 "commit, or paste the URL of the session"
             )
-        for what, sessions in matches.items():
-            if sessions:
-                return sessions
-            raise self._not_finished(f" of {what} yet")
+        for what, matching in matches.items():
+            sessions = [session for session in matching if session.relative_id > after]
+            if not sessions:
+                raise NothingToJudgeError(f"{self.suite} has no session of {what} above #{after} yet: wait for one")
+            if all_finished:
+                require_finished(what, sessions)
+            if any(session.is_finished for session in sessions):
+                return [session for session in sessions if session.is_finished]
+            if is_run_url(name) or what.startswith("commit"):
+                raise self._not_finished(f" of {what}")
+            return sessions
         newest = await self.search.newest()
         known = f"the newest is #{newest[0].relative_id}" if newest else "it has none yet"
         raise NothingToJudgeError(f"no session {name} in {self.suite}: {known}")
@@ -196,27 +208,29 @@ class SuiteReader:
         return runs
 
     async def _matches(self, name: str) -> dict[str, list[Session]]:
-        """Return what a name fits: a `relative_id`, an ID, and commits with their finished sessions, newest first."""
+        """Return what a name fits: a `relative_id`, an ID, commits or a CI run, with their sessions, newest first."""
         matches: dict[str, list[Session]] = {}
         for each in possible_ids(name):
             if (session := await self._source.session(self.suite, each)) is not None:
                 label = "session" if isinstance(each, int) else "the ID of session"
                 matches[f"{label} #{session.relative_id}"] = [session]
-        if is_revision(name):
-            for session in await self._read_revision(name):
-                of_commit = matches.setdefault(f"commit {session.revision}", [])
-                of_commit += [session] if session.is_finished else []
+        if is_run_url(name):
+            if found := await self._search(lambda session: has_run_url(session, name)):
+                matches[f"CI run {name}"] = found
+        elif is_revision(name):
+            for session in await self._search(lambda session: has_revision(session, name)):
+                matches.setdefault(f"commit {session.revision}", []).append(session)
         return matches
 
-    async def _read_revision(self, revision: str) -> list[Session]:
-        """Return the newest sessions of the commits whose hashes begin like this, finished or not."""
+    async def _search(self, where: Callable[[Session], bool]) -> list[Session]:
+        """Return the newest sessions for which `where` is true, down to the first gap of 200 other ones."""
         found: list[Session] = []
         searched, end = 0, MAX_SEARCHED
         async with aclosing(self._source.pages(self.suite)) as pages:
             async for page in pages:
                 for session in page:
                     searched += 1
-                    if has_revision(session, revision):
+                    if where(session):
                         found.append(session)
                         end = min(searched + _MAX_BELOW, MAX_SEARCHED)
                     if searched == end:
@@ -232,6 +246,19 @@ def require_verdict(sessions: Sequence[Session]) -> None:
     if not any(session.has_verdict for session in sessions):
         number = sessions[0].relative_id
         raise NothingToJudgeError(f"session #{number} neither passed nor failed: wait until it has finished")
+
+
+def require_finished(what: str, sessions: Sequence[Session]) -> None:
+    """Raise NothingToJudgeError if a session has not finished."""
+    unfinished = [session.relative_id for session in sessions if not session.is_finished]
+    if unfinished:
+        names = ", ".join(f"#{number}" for number in unfinished[:_MAX_NAMED])
+        more = f" and {len(unfinished) - _MAX_NAMED:,} more" if len(unfinished) > _MAX_NAMED else ""
+        of = "" if what.endswith(f" {names}") else f" of {what}"
+        raise NothingToJudgeError(
+            f"no verdict: {names}{more}{of} did not finish; wait with buddy-sessions wait, or, if an earlier run was "
+            f"killed, add --after {unfinished[0]}"
+        )
 
 
 @asynccontextmanager

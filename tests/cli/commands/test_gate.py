@@ -14,6 +14,7 @@ from helpers.command_line import Call, rows, sync_database
 SUITE = "acme/shop/a"
 GATE = ("--baseline", "main", "--exit-code")
 TODAY = datetime.now(UTC).date()
+OF_COMMIT: dict[str, Any] = {"branch": "fix", "revision": "f00d" * 10}
 each_gate = pytest.mark.parametrize("gate", [GATE, ["--exit-code"]], ids=["baseline", "alone"])
 
 
@@ -138,6 +139,7 @@ def test_more_sessions_excuse_more(last: str | None, verdict: str, code: int, su
 
 
 @each_gate
+@pytest.mark.parametrize("of_run", [OF_COMMIT, {**OF_COMMIT, "ci_run_url": "https://ci/17"}], ids=["commit", "CI run"])
 class TestCommit:
     @pytest.mark.parametrize(
         ("failing", "arguments", "expected"),
@@ -148,11 +150,13 @@ class TestCommit:
             (["pays", "sells"], ["--newest-only"], ["sells"]),
             (["pays", "pays"], [], ["pays"]),
             (["", ""], [], []),
+            (["pays", "sells"], ["--after", "2"], ["sells"]),
         ],
     )
     def test_all_its_finished_sessions_are_judged(
         self,
         gate: list[str],
+        of_run: dict[str, Any],
         failing: list[str],
         arguments: list[str],
         expected: list[str],
@@ -161,16 +165,68 @@ class TestCommit:
     ) -> None:
         add(suite)
         for name in failing:
-            add(suite, *filter(None, [name]), branch="fix", revision="f00d" * 10)
-        add(suite, branch="fix", revision="f00d" * 10, status="IN_PROGRESS")
-        code, out, err = call("failures", SUITE, "f00df00", *gate, *arguments)
+            add(suite, *filter(None, [name]), **of_run)
+        code, out, err = call("failures", SUITE, of_run.get("ci_run_url", "f00df00"), *gate, *arguments)
         assert (code, sorted(row["name"] for row in rows(out)), err) == (bool(expected), expected, "")
 
-    def test_session_without_verdict_has_none(self, gate: list[str], suite: FakeSuite, call: Call) -> None:
+    @pytest.mark.parametrize("arguments", [[], ["--newest-only"]], ids=["all", "newest only"])
+    @pytest.mark.parametrize("finished", [True, False], ids=["others finished", "alone"])
+    def test_unfinished_session_is_no_verdict(
+        self,
+        gate: list[str],
+        of_run: dict[str, Any],
+        finished: bool,
+        arguments: list[str],
+        suite: FakeSuite,
+        call: Call,
+    ) -> None:
+        """Unless --after leaves it out."""
         add(suite)
-        add(suite, branch="fix", status="IN_PROGRESS")
-        error = "error: session #2 neither passed nor failed: wait until it has finished\n"
-        assert call("failures", SUITE, "2", *gate) == (5, "", error)
+        add(suite, status="IN_PROGRESS", **of_run)
+        name = of_run.get("ci_run_url", "f00df00")
+        what = f"CI run {name}" if "ci_run_url" in of_run else f"commit {'f00d' * 10}"
+        if finished:
+            add(suite, **of_run)
+        error = (
+            f"error: no verdict: #2 of {what} did not finish; wait with buddy-sessions wait, or, if an earlier run was "
+            "killed, add --after 2\n"
+        )
+        assert call("failures", SUITE, name, *gate, *arguments) == (5, "", error)
+        code, out, err = call("failures", SUITE, name, *gate, *arguments, "--after", "2")
+        missing = f"error: {SUITE} has no session of {what} above #2 yet: wait for one\n"
+        assert (code, out, err) == ((0, "", "") if finished else (5, "", missing))
+
+    def test_unfinished_session_of_another_run_does_not_count(
+        self, gate: list[str], of_run: dict[str, Any], suite: FakeSuite, call: Call
+    ) -> None:
+        add(suite)
+        add(suite, **of_run)
+        add(suite, status="IN_PROGRESS", **{**of_run, "revision": "f00e" * 10, "ci_run_url": "https://ci/18"})
+        assert call("failures", SUITE, of_run.get("ci_run_url", "f00df00"), *gate) == (0, "", "")
+
+
+@each_gate
+class TestOneSession:
+    @pytest.mark.parametrize(
+        ("status", "error"),
+        [
+            ("IN_PROGRESS", "no verdict: #2 did not finish; wait with "),
+            ("SKIPPED", "session #2 neither passed nor failed: "),
+        ],
+    )
+    def test_session_without_verdict_has_none(
+        self, gate: list[str], status: str, error: str, suite: FakeSuite, call: Call
+    ) -> None:
+        add(suite)
+        add(suite, branch="fix", status=status)
+        code, out, err = call("failures", SUITE, "2", *gate)
+        assert (code, out, err.startswith(f"error: {error}")) == (5, "", True), err
+
+    def test_latest_one_after_another(self, gate: list[str], suite: FakeSuite, call: Call) -> None:
+        add(suite)
+        add(suite, "pays")
+        assert call("failures", SUITE, "latest", *gate, "--after", "1").code == 1
+        assert call("failures", SUITE, "latest", *gate, "--after", "2").code == 5
 
 
 @pytest.mark.parametrize(

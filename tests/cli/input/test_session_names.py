@@ -11,6 +11,7 @@ from helpers.command_line import Call, sync_database
 
 A = "acme/shop/a"
 URL = "https://app.buddy.works/acme/shop/unit-tests/a/7"
+RUN = "https://github.com/acme/unit-tests/actions/runs/17"
 NEWEST = "in acme/shop/a: the newest is #9"
 
 FOUND = {
@@ -24,12 +25,16 @@ FOUND = {
     "deadbee": 4,  # the newest finished session of the commit
     "DEADBEEF" + "0" * 32: 4,
     "12345678": 2,  # too long for a relative_id
+    RUN: 2,  # the newest finished session of the CI run
+    f"{RUN}/": 2,
 }
 NOT_FOUND = {
     "#99": f"no session #99 {NEWEST}",
     "another": f"no session another {NEWEST}",
     "deadbe": f"no session deadbe {NEWEST}",  # too short for a commit
     "#deadbeef": f"no session #deadbeef {NEWEST}",
+    f"{RUN}7": f"no session {RUN}7 {NEWEST}",
+    "https://ci/9": "acme/shop/a has no finished session of CI run https://ci/9 yet: try again when one has finished",
     "ccccccc": "acme/shop/a has no finished session of commit ccccccc1 yet: try again when one has finished",
 }
 AMBIGUOUS = {
@@ -45,14 +50,14 @@ def suite(fake: FakeBuddy) -> FakeSuite:
     """A suite whose sessions can be named in every way, also in ways that mean two of them."""
     suite = fake.add_suite("acme", "shop", "a")
     commit = "deadbeef" + "0" * 32
-    suite.create("main", "SUCCESSFUL", id="first", revision=commit)
-    suite.create("main", "ERROR", revision="12345678")
+    suite.create("main", "SUCCESSFUL", id="first", revision=commit, ci_run_url=RUN)
+    suite.create("main", "ERROR", revision="12345678", ci_run_url=f"{RUN}/")
     suite.create("fix", "ERROR", revision="0000003f")
     suite.create("main", "ERROR", revision=commit)
     suite.create("fix", "SUCCESSFUL", id="facade5", revision="abcdef1a")
     suite.create("fix", "SUCCESSFUL", id="7", revision="abcdef1b")
-    for revision in ("ccccccc1", "facade5f", commit):
-        suite.create("main", "IN_PROGRESS", revision=revision)
+    for revision, run in (("ccccccc1", "https://ci/9"), ("facade5f", "https://ci/8"), (commit, RUN)):
+        suite.create("main", "IN_PROGRESS", revision=revision, ci_run_url=run)
     return suite
 
 
