@@ -59,7 +59,7 @@ async def compare_sessions(
             require_verdict([after])
         before = await (source.session(names[0]) if len(names) > 1 else source.session_before(after))
         result = await compare_result(source, before, after)
-    show(result, output_format, messages, max_bytes=printing.max_bytes)
+    show(result, output_format, messages, max_bytes=printing.max_bytes, is_gate=exit_code)
     return ExitCode.RED if exit_code and result.is_red else ExitCode.DONE
 
 

@@ -125,7 +125,8 @@ async def list_failures(
     if db is not None and (unread := sum(not case.has_details for case in cases)):
         messages.print_note(f"details not read: {format_count(unread, 'test')}; leave out --db to read them")
     all_count = group or output_format == "markdown"
-    show(result, output_format, messages, limit=None if all_count else limit, max_bytes=max_bytes)
+    limit = None if all_count else limit
+    show(result, output_format, messages, limit=limit, max_bytes=max_bytes, is_gate=is_gate)
     return ExitCode.RED if gate.exit_code and judgement.is_red else ExitCode.DONE
 
 

@@ -25,8 +25,19 @@ def session_printer(output_format: str, suite: SuiteKey, *, branch: str | None) 
     return lambda sessions: writer.write(keyed_rows(suite, sessions))
 
 
-def show(result: Result, output_format: str, messages: Output, *, limit: int | None = None, max_bytes: int = 0) -> None:
-    """Print a result to stdout with at most `limit` items, then what `messages` says about it."""
+def show(
+    result: Result,
+    output_format: str,
+    messages: Output,
+    *,
+    limit: int | None = None,
+    max_bytes: int = 0,
+    is_gate: bool = False,
+) -> None:
+    """Print a result to stdout with at most `limit` items, then what `messages` says about it.
+
+    The Markdown of a gate goes to a file, so its verdict is among the messages.
+    """
     is_for_people = output_format in {"table", "markdown"}
     limited = result.limited(result.reader_limit if limit is None and is_for_people else limit)
     for warning in result.warnings:
@@ -43,3 +54,5 @@ def show(result: Result, output_format: str, messages: Output, *, limit: int | N
         messages.print_note(f"for the other {format_count(hidden, 'test')} add --limit N")
     for note in result.notes:
         messages.print_note(note)
+    if is_gate and output_format == "markdown":
+        messages.print_note(f"{'red' if result.is_red else 'green'}: {result.title}")

@@ -108,6 +108,8 @@ def test_exit_code(new: dict[str, Any], code: int, fake: FakeBuddy, call: Call) 
     for output_format in ("jsonl", "table", "markdown"):
         result = call("compare", SUITE, "2", "--exit-code", "--format", output_format)
         assert result.code == code
+        verdict = {0: "green: ", 1: "red: "}.get(code, "error: ") if output_format == "markdown" or code == 5 else ""
+        assert result.err.partition(" ")[0] == verdict.strip()
         assert ("disk full" in result.out) is ("error_message" in new and output_format != "jsonl")
 
 

@@ -248,7 +248,21 @@ def test_session_that_failed_without_a_failing_test_is_red(
     add(suite, branch="fix", revision="f00d" * 10)
     add(suite, branch="fix", revision="f00d" * 10, **crash)
     code, out, err = call("failures", SUITE, "f00df00", *gate, "--format", output_format)
-    assert (code, shown in out, err) == (1, True, "")
+    verdict = "red: Failed without a failing test\n" if output_format == "markdown" else ""
+    assert (code, shown in out, err) == (1, True, verdict)
+
+
+@pytest.mark.parametrize(
+    ("options", "verdict"),
+    [(GATE, "green: 0 new failures, 1 known\n"), (["--exit-code"], "red: 1 of 2 tests failed\n"), ([], "")],
+    ids=["baseline", "alone", "no gate"],
+)
+def test_markdown_is_in_a_file_so_the_verdict_is_on_stderr(
+    options: list[str], verdict: str, suite: FakeSuite, call: Call
+) -> None:
+    add(suite, "pays")
+    add(suite, "pays", branch="fix")
+    assert call("failures", SUITE, "2", *options, "--format", "markdown").err == verdict
 
 
 @pytest.mark.parametrize("deleted", ["judged", "main"])
