@@ -115,7 +115,7 @@ class SuiteReader:
             if any(session.is_finished for session in sessions):
                 return [session for session in sessions if session.is_finished]
             if is_run_url(name) or what.startswith("commit"):
-                raise self._not_finished(f" of {what}")
+                raise self._not_finished(f" of {what} yet")
             return sessions
         newest = await self.search.newest()
         known = f"the newest is #{newest[0].relative_id}" if newest else "it has none yet"
