@@ -50,6 +50,17 @@ class TestSessions:
             assert await numbers(db.store) == [191, *kept]
         assert await db.known_range() == (1, 191)
 
+    async def test_read_ends_where_everything_was_pruned(self, db: SyncedSuite) -> None:
+        """Also if the suite is read again, because a session has reappeared."""
+        create_daily(db.suite, 130)
+        await db.sync()
+        await db.store.prune(older_than=MONTH)
+        execute(db.path, "UPDATE session_rows SET deleted_at = create_date WHERE relative_id = 125")
+        execute(db.path, "UPDATE suite_rows SET digest = NULL")
+        assert await db.count_requests() == 1 + 3  # down to the first page that is entirely older
+        assert await db.known_range() == (1, 130)
+        assert await db.count_requests() == 1
+
     async def test_newest_verdict_of_the_main_branch_stays(self, db: SyncedSuite) -> None:
         """With its test cases, however many newer sessions other branches have."""
         old = (datetime.now(UTC) - timedelta(days=40)).isoformat()
