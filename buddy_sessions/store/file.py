@@ -7,13 +7,11 @@ import os
 import sqlite3
 import time
 import warnings
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from ..errors import DecodeError, StoreError
 from .schema import APPLICATION_ID, SCHEMA, VERSION
@@ -198,9 +196,6 @@ class DatabaseFile:
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-_Calls: TypeAlias = deque[tuple[Future[Any], Callable[[], Any]]]
-"""Calls that have not begun, each with the future that reports its outcome."""
-
 
 class DatabaseThread:
     """A thread that calls functions of a file, one at a time, so that the event loop never waits for a disk.
@@ -212,7 +207,6 @@ class DatabaseThread:
         self.path = path
         self._executor: ThreadPoolExecutor | None = None
         self._process = 0  # that has started the thread
-        self._calls: _Calls = deque()
         self._file = DatabaseFile(path)
 
     # A default argument still exists while the interpreter is shutting down, when `warnings` may be gone.
@@ -276,28 +270,7 @@ class DatabaseThread:
         Raises:
             StoreError: The thread is not open, or the function failed.
         """
-        executor, future = self.check_open(), Future[_T]()
-        self._calls.append((future, partial(function, self._file, *args, **kwargs)))
-        executor.submit(_run_calls, self._calls)  # not a method: the thread must not keep an unclosed store alive
+        # Not a method: the thread must not keep an unclosed store alive.
+        future = self.check_open().submit(function, self._file, *args, **kwargs)
         with self._file.translate_errors():
             return await asyncio.wrap_future(future)
-
-
-def _run_calls(waiting: _Calls) -> None:
-    """Run the calls that are waiting, then report all outcomes. Called in the thread.
-
-    A report wakes the event loop, which then competes with this thread for the GIL. That would take more time than most
-    calls do.
-    """
-    calls = [waiting.popleft() for _ in range(len(waiting))]
-    reports = [_run_call(future, call) for future, call in calls if future.set_running_or_notify_cancel()]
-    for report in reports:
-        report()
-
-
-def _run_call(future: Future[_T], call: Callable[[], _T]) -> Callable[[], object]:
-    """Run a call, and return the function that reports its outcome."""
-    try:
-        return partial(future.set_result, call())
-    except BaseException as error:  # noqa: BLE001 - raised by `DatabaseThread.run`
-        return partial(future.set_exception, error)
