@@ -72,6 +72,7 @@ CASES = {
     "attempts": (f"harvest {A} --attempts 0", "--attempts"),
     "interval": (f"watch {A} --interval 0", "--interval"),
     "port": ("serve --port 65536", "--port"),
+    "empty suite with sessions": ("serve --empty --sessions 3", "--empty and --sessions exclude each other: use one"),
     "new since": (f"report {' '.join(DB)} --new-since 0 -o x.html", "'0' is not a time"),
     "missing database": (f"flaky {A} --db none.db", "'none.db' not found: create it with buddy-sessions sync … --db"),
     "report of a missing database": ("report --db none.db -o x.html", "'none.db' not found: create it with"),

@@ -6,11 +6,12 @@ import asyncio
 import random
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
-from cyclopts.types import NonNegativeInt, Port, PositiveFloat
+from cyclopts import Parameter
+from cyclopts.types import Port, PositiveFloat, PositiveInt
 
-from buddy_sessions import BuddyError, SuiteKey
+from buddy_sessions import BuddyError, ConfigError, SuiteKey
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 
 from ..errors import describe_os_error
@@ -22,28 +23,34 @@ _FAILURE_RATE = 0.3  # of live sessions: main turns red within a minute with one
 async def serve(
     *,
     port: Port = 0,
-    sessions: NonNegativeInt | None = None,
+    sessions: PositiveInt | None = None,
+    empty: Annotated[bool, Parameter(show_default=False)] = False,
     live: PositiveFloat | None = None,
 ) -> None:
     """Serve a fake Buddy with realistic suites, until Ctrl-C.
 
-    Prints one line to stdout: the shell command that sets BUDDY_API_URL and BUDDY_TOKEN for any client.
+    Prints one line to stdout: the shell command that sets BUDDY_API_URL and BUDDY_TOKEN for any client, and
+    BUDDY_UT_TOKEN for Buddy's own reporters, which upload test results to the first suite.
 
     For example:
 
     - buddy-sessions serve --live 1
     - buddy-sessions serve --sessions 5000
+    - buddy-sessions serve --empty
 
     Args:
         port: Port to listen on; 0 for a free one.
         sessions: Serve one suite of this many sessions (default: six suites of up to 400).
+        empty: Serve one suite without sessions, for the uploads of your own tests.
         live: Seconds between two new sessions (default: none are created).
     """
+    if empty and sessions is not None:
+        raise ConfigError("--empty and --sessions exclude each other: use one of them")
     fake = FakeBuddy(port=port)
-    if sessions is None:
+    if sessions is None and not empty:
         suites = fake.add_demo_suites()
     else:
-        suites = [fake.add_suite("acme", "storefront", "MNbyVedg").populate(sessions)]
+        suites = [fake.add_suite("acme", "storefront", "MNbyVedg").populate(sessions or 0)]
     key = SuiteKey(*suites[0].key)
     async with AsyncExitStack() as stack:
         try:
@@ -52,7 +59,8 @@ async def serve(
             raise BuddyError(f"cannot serve on {describe_os_error(error, f'127.0.0.1:{port}')}") from error
         messages = Output(stderr=True)
         messages.print_message(f"A fake Buddy is running at {fake.base_url} until Ctrl-C. In another terminal, run:")
-        Output().print_line(f"export BUDDY_API_URL={fake.base_url} BUDDY_TOKEN={fake.token}")
+        variables = {"API_URL": fake.base_url, "TOKEN": fake.token, "UT_TOKEN": suites[0].upload_token}
+        Output().print_line(f"export {' '.join(f'BUDDY_{name}={value}' for name, value in variables.items())}")
         messages.print_line(f"buddy-sessions suites {key.workspace}/{key.project}")
         messages.print_line(f"buddy-sessions list {key}")
         if live is None:

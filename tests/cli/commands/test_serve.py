@@ -2,55 +2,73 @@
 
 from __future__ import annotations
 
-import json
+import os
 import signal
 import subprocess
-import urllib.request
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 from buddy_sessions.testing import FakeBuddy
-from helpers.command_line import COMMAND, Call
+from helpers.command_line import COMMAND, Call, rows, run_process
+from helpers.uploads import upload
 
-PATH = "/workspaces/acme/projects/storefront/unit-tests/suites/MNbyVedg/sessions?per_page=500"
+SUITE = "acme/storefront/MNbyVedg"
 
 
-def serve_until(condition: Callable[[list[Any]], bool], *arguments: str) -> tuple[list[dict[str, Any]], str]:
-    """Run `serve` until the sessions of its first suite satisfy the condition; return them, and its messages."""
-    sessions: list[dict[str, Any]] = []
+@contextmanager
+def serving(*arguments: str) -> Iterator[dict[str, str]]:
+    """Run `serve` in a process; yield the environment of another terminal. The messages name the first suite."""
     with subprocess.Popen(
         [*COMMAND, "serve", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
             assert process.stdout is not None
-            command, url, token = process.stdout.readline().split()
-            assert (command, url.startswith("BUDDY_API_URL=http://127.0.0.1:")) == ("export", True)
-            authorization = f"Bearer {token.removeprefix('BUDDY_TOKEN=')}"
-            request = urllib.request.Request(url.partition("=")[2] + PATH, headers={"Authorization": authorization})
-            while not condition(sessions):
-                with urllib.request.urlopen(request, timeout=10) as response:
-                    sessions = json.load(response)["sessions"]
+            command, *variables = process.stdout.readline().split()
+            assert command == "export"
+            yield {**os.environ, **dict(variable.split("=", 1) for variable in variables)}
             process.send_signal(signal.SIGINT)
             _, err = process.communicate(timeout=30)
         finally:
             process.kill()
     assert process.returncode == 130
-    return sessions, err
+    assert f"buddy-sessions list {SUITE}" in err
 
 
-@pytest.mark.parametrize(("arguments", "count"), [([], 400), (["--sessions", "250"], 250)])
+def sessions(environment: dict[str, str]) -> list[dict[str, Any]]:
+    """Return the sessions of the first suite, newest first."""
+    return rows(run_process(environment, "list", SUITE, "--all", "--json").out)
+
+
+@pytest.mark.parametrize(("arguments", "count"), [([], 400), (["--sessions", "250"], 250), (["--empty"], 0)])
 def test_first_suite(arguments: list[str], count: int) -> None:
-    sessions, err = serve_until(bool, *arguments)
-    assert len(sessions) == count
-    assert "buddy-sessions list acme/storefront/MNbyVedg" in err
+    with serving(*arguments) as environment:
+        assert len(sessions(environment)) == count
 
 
 def test_live_sessions_start_and_finish() -> None:
-    (newest, *others), _ = serve_until(lambda sessions: len(sessions) > 2, "--sessions", "0", "--live", "0.01")
+    with serving("--empty", "--live", "0.01") as environment:
+        while len(found := sessions(environment)) < 3:
+            pass
+    newest, *others = found
     assert newest["status"] == "IN_PROGRESS"
     assert all(session["finish_date"] for session in others)
+
+
+def test_uploads_are_judged() -> None:
+    """A change that breaks a test of main is a new failure; it has finished when its upload has."""
+    main, change = "ab" * 20, "cd" * 20
+    case = {"name": "adds", "classname": "cart.test.js", "test_group_name": "cart.test.js"}
+    with serving("--empty") as environment:
+        upload(environment, [{**case, "status": "PASSED"}], ref_type="BRANCH", ref_name="main", revision=main)
+        upload(environment, [{**case, "status": "FAILED"}], ref_type="BRANCH", ref_name="try", revision=change)
+        waited = run_process(environment, "wait", SUITE, "--revision", change, "--json")
+        judged = run_process(environment, "failures", SUITE, change, "--baseline", "main", "--exit-code", "--json")
+    assert [(row["relative_id"], row["status"]) for row in rows(waited.out)] == [(2, "ERROR")]
+    assert judged.code == 1
+    assert [(row["name"], row["baseline"]) for row in rows(judged.out)] == [("adds", "new")]
 
 
 def test_port_that_is_taken_is_one_line(fake: FakeBuddy, call: Call) -> None:
