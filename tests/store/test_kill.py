@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -18,9 +19,20 @@ from typing import Any
 import pytest
 from attrs import define
 
+from buddy_sessions import SessionStore
 from buddy_sessions.testing import FakeBuddy, FakeSuite, RecordedRequest
 from helpers.effort import repeats
-from helpers.stores import KEY, make_due, query
+from helpers.stores import (
+    KEY,
+    SyncedSuite,
+    create_finished,
+    execute,
+    make_due,
+    marked_numbers,
+    query,
+    sessions_of,
+    sync,
+)
 
 pytestmark = pytest.mark.fault
 
@@ -34,6 +46,18 @@ import sys
 from buddy_sessions.__main__ import main
 
 sys.exit(main())
+"""
+
+SYNC = """
+import asyncio, sys
+from datetime import timedelta
+from buddy_sessions import BuddyClient, SessionStore
+
+async def main(path, suite):
+    async with BuddyClient.from_env(per_page=20, read_ahead=1) as buddy, SessionStore(path) as store:
+        await store.sync(buddy, [suite], cases="failed", keep=timedelta(days=365)).run()
+
+asyncio.run(main(*sys.argv[1:]))
 """
 
 WATCH = """
@@ -174,6 +198,53 @@ async def test_sync_command_killed_many_times_leaves_a_complete_database(
     fake.requests.clear()
     assert await sync() == 0
     assert len(fake.requests) == 1 + len(suites)  # the list of suites, and one page of each
+
+
+async def test_next_sync_completes_one_killed_at_any_request(db: SyncedSuite, forks: Forks, tmp_path: Path) -> None:
+    """Each part of it is interrupted: top, gap, below, around a missing session, check, names, test cases, details."""
+    suite = db.suite
+    create_finished(suite, 60)
+    await db.sync(after=20)
+    suite.delete(suite.sessions[10]["id"])  # number 50
+    suite.reopen(suite.sessions[29]["id"])  # number 30
+    await db.sync(after=20, full=True)
+    create_finished(suite, 80)
+    suite.create(cases=[{"name": "a", "status": "FAILED"}])
+    async with db.store.sync(db.buddy, [KEY], concurrency=1) as harvest:
+        async for _ in harvest.pages():
+            break
+    await db.store.close()
+    make_due(db.path)
+    execute(db.path, "UPDATE projects SET listed_at = '2025-01-01T00:00:00Z'")
+    suite.finish(suite.sessions[-30]["id"])
+    requests = 0
+    while True:
+        requests += 1
+        path = tmp_path / f"{requests}.db"
+        shutil.copy(db.path, path)
+        db.fake.requests.clear()
+
+        def kill(_: object, number: int = requests) -> None:
+            if len(db.fake.requests) == number:
+                forks.kill()
+
+        db.fake.on_request = kill
+        await forks.start(SYNC, path, str(KEY))
+        _, exit_code = await forks.wait()
+        db.fake.on_request = None
+        if exit_code == 0:
+            break
+        assert exit_code == -signal.SIGKILL
+        async with SessionStore(path) as store:
+            await sync(store, db.buddy, cases="failed")
+            assert await store.sessions(KEY) == sessions_of(suite)
+            assert await store.known_range(KEY) == (1, 141)
+            (run,) = await store.runs(KEY, cases="failed", last=1)
+            assert [case.has_details for case in run.cases] == [True]
+        assert marked_numbers(path) == [50]
+    paths = [request.path for request in db.fake.requests]
+    assert paths.count(f"/workspaces/acme/projects/shop/unit-tests/suites/{KEY.suite_id}/sessions") == 8
+    assert [path.split("/")[-2] for path in paths[8:]] == ["sessions", "unit-tests", suite.sessions[0]["id"], "cases"]
 
 
 async def test_prune_killed_many_times_deletes_a_suite_or_nothing(
