@@ -110,8 +110,7 @@ def mark_suite_found(file: DatabaseFile, key: SuiteKey) -> None:
     """Record that the server knows a suite."""
     with file.transaction():
         suite = load_suite_row(file, key)
-        if suite.missing_since is not None:
-            save_suite_row(file, key, suite, evolve(suite, missing_since=None, deleted_at=None))
+        save_suite_row(file, key, suite, evolve(suite, missing_since=None, deleted_at=None))
 
 
 def load_suites(file: DatabaseFile, *, with_deleted: bool = False) -> list[Suite]:
