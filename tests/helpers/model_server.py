@@ -59,6 +59,11 @@ class ModelServer:
         self._version = 0
         self._history: list[list[Session]] = [[]]
 
+    @property
+    def time(self) -> datetime:
+        """When the newest session was created."""
+        return FIRST_DATE + timedelta(minutes=self.created)
+
     def create(self, count: int = 1) -> None:
         for _ in range(count):
             self._highest += 1
@@ -68,7 +73,7 @@ class ModelServer:
             session = Session(
                 id=f"{self._version}",
                 relative_id=self._highest,
-                create_date=FIRST_DATE + timedelta(minutes=self.created),
+                create_date=self.time,
                 status=status,
                 ref_type=RefType.BRANCH,
                 ref_name=branch,

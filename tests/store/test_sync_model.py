@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import tempfile
 from contextlib import closing
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from buddy_sessions.store.exchange import SyncScope
 from buddy_sessions.store.prune import prune_suite
 from buddy_sessions.store.schema import FIELDS
 from buddy_sessions.store.sessions import load_newest_verdict, load_sessions
+from buddy_sessions.store.suites import load_suite_row
 from helpers.effort import repeats
 from helpers.model_server import FIRST_DATE, WRONG_RESPONSES, ModelClient, ModelServer, ModelStore
 from helpers.stores import KEY
@@ -43,6 +44,10 @@ class SyncMachine(RuleBasedStateMachine):
         """The number of syncs with wrong responses since the last healthy one."""
         self.is_repairable = True
         """Whether bad syncs were always followed by a healthy one since the last full check."""
+        self.is_always_right = True
+        """Whether no response was wrong since the last full check."""
+        self.is_recreated = False
+        """Whether the suite was created again since the last sync that has read down to its known range."""
         self.pruned_before = FIRST_DATE
         """All sessions created before this time were pruned."""
         self.pruned: set[str] = set()
@@ -66,6 +71,12 @@ class SyncMachine(RuleBasedStateMachine):
     @rule(count=st.integers(0, 150))
     def recreate(self, count: int) -> None:
         self.server.recreate(count)
+        self.is_recreated = True
+
+    @rule()
+    def skip(self) -> None:
+        """Leave so many numbers out that a gap is far."""
+        self.server.skip(20_000)
 
     @rule(share=st.floats(0, 1))
     def prune(self, share: float) -> None:
@@ -90,10 +101,35 @@ class SyncMachine(RuleBasedStateMachine):
         first_page = {session.id for session in self.server.rows[:PER_PAGE]}
         reappears = not first_page.isdisjoint(self.marked("deleted_at"))
         self.run_sync(full=full)
+        self.is_recreated = False
         self.check_after_healthy_sync(repairs_everything=full or reappears)
 
-    @rule(after=st.integers(0, 200), since=st.none() | st.floats(0, 1))
-    def sync_a_part(self, after: int, since: float | None) -> None:
+    @rule(
+        minutes=st.integers(1, 300),
+        ahead=st.sampled_from([-1000, 0, 1000, 10**6]),
+        has_date=st.booleans(),
+        full=st.booleans(),
+    )
+    def sync_with_keep(self, minutes: int, ahead: int, has_date: bool, full: bool) -> None:
+        """The clock may be wrong: nothing is deleted or left out that was created in the last minutes."""
+        keep, before, time = timedelta(minutes=minutes), self.rows(), self.server.time
+        clock, self.now = self.now, time + timedelta(minutes=ahead, seconds=self.random.randrange(1000))
+        self.run_sync(full=full, keep=keep, server_time=time if has_date else None, changes=0.0)
+        self.now = clock
+        removed = {session.id: session for session in before}
+        for session in self.rows():
+            removed.pop(session.id, None)
+        assert all(is_before(session, time - keep) for session in removed.values())
+        self.pruned.update(removed)
+        self.pruned_before = max(
+            self.pruned_before, load_suite_row(self.store.database, KEY).pruned_before or FIRST_DATE
+        )
+        self.check_after_healthy_sync(SyncScope(since=time - keep))
+
+    @rule(after=st.integers(0, 200), is_offset=st.booleans(), since=st.none() | st.floats(0, 1))
+    def sync_a_part(self, after: int, is_offset: bool, since: float | None) -> None:
+        if is_offset:
+            after = max(self.server.rows[0].relative_id - after, 0) if self.server.rows else 0
         time = None if since is None else FIRST_DATE + timedelta(minutes=int(since * self.server.created))
         scope = SyncScope(after=after, since=time)
         self.run_sync(scope=scope)
@@ -106,6 +142,14 @@ class SyncMachine(RuleBasedStateMachine):
         self.run_sync(crash_after=crash_after)
         self.server.wrong = 0.0
         self.bad_syncs += bool(wrong)
+        self.is_always_right &= not wrong
+
+    @rule(counts=st.lists(st.tuples(st.integers(20, 150), st.integers(0, 4)), min_size=2, max_size=4))
+    def interrupted_catch_ups(self, counts: list[tuple[int, int]]) -> None:
+        for count, crash_after in counts:
+            self.server.create(count)
+            self.run_sync(crash_after=crash_after)
+        self.sync(full=False)
 
     @rule(kind=st.sampled_from(WRONG_RESPONSES), times=st.integers(1, 3))
     def syncs_with_the_same_wrong_responses(self, kind: str, times: int) -> None:
@@ -115,14 +159,17 @@ class SyncMachine(RuleBasedStateMachine):
             self.run_sync()
         self.server.wrong, self.server.kinds = 0.0, WRONG_RESPONSES
         self.bad_syncs += times
+        self.is_always_right = False
 
     def run_sync(
         self,
         *,
         scope: SyncScope = SyncScope(),  # noqa: B008 - it is frozen
         full: bool = False,
+        keep: timedelta | None = None,
         crash_after: int | None = None,
         changes: float | None = None,
+        server_time: datetime | None = None,
     ) -> None:
         """Run one sync to its end, or until it crashes after some pages."""
         before, missing, requests = self.rows(), self.marked("missing_since"), self.server.requests
@@ -130,8 +177,9 @@ class SyncMachine(RuleBasedStateMachine):
         self.server.changes = self.random.choice([0.0, 0.0, 0.2]) if changes is None else changes
         self.existing = [session.id for session in self.server.rows]
         self.now += timedelta(minutes=self.random.choice([0.01, 2, 2000]))
-        client = ModelClient(self.server, per_page=PER_PAGE, read_ahead=self.random.choice([1, 4]))
-        yielded = self.store.sync(client, now=self.now, scope=scope, full=full, crash_after=crash_after)
+        read_ahead = self.random.choice([1, 4])
+        client = ModelClient(self.server, per_page=PER_PAGE, read_ahead=read_ahead, server_time=server_time)
+        yielded = self.store.sync(client, now=self.now, scope=scope, full=full, keep=keep, crash_after=crash_after)
         self.server.changes = 0.0
         assert self.marked("deleted_at") - deleted <= missing, "one sync alone has marked a session as deleted"
         states = [(session.id, session.revision) for session in yielded]
@@ -139,8 +187,21 @@ class SyncMachine(RuleBasedStateMachine):
         if crash_after is None:
             changed = {row for row in self.rows() if row not in before}
             assert {(session.id, session.revision) for session in changed} <= set(states), "a state was not yielded"
+        if self.is_always_right and not self.server.wrong and not self.is_recreated:
+            self.check_known_range()
         pages = (len(self.server.rows) + len(before)) // PER_PAGE + 1
         assert self.server.requests - requests <= 60 + 12 * pages, "too many requests"
+
+    def check_known_range(self) -> None:
+        """Check that the database has every session in the range that it claims to know."""
+        suite, saved = load_suite_row(self.store.database, KEY), {session.id for session in self.rows()}
+        lost = [
+            session.relative_id
+            for session in self.server.rows
+            if session.id in self.existing and suite.known.contains(session.relative_id)
+            if session.id not in saved and not is_before(session, suite.pruned_before)
+        ]
+        assert not lost, f"sessions in the known range are not saved: {lost}"
 
     def check_after_healthy_sync(
         self,
@@ -150,6 +211,7 @@ class SyncMachine(RuleBasedStateMachine):
     ) -> None:
         """Check the sessions that have existed during the whole sync."""
         self.is_repairable = repairs_everything or (self.is_repairable and self.bad_syncs <= 1)
+        self.is_always_right |= repairs_everything
         self.bad_syncs = 0
         known = {session.id for session in self.rows()}
         living = {session.id: session for session in self.server.rows if self.is_kept(session)}
@@ -158,7 +220,7 @@ class SyncMachine(RuleBasedStateMachine):
             in_scope = {id_ for id_ in stable if scope.includes(living[id_])}
             lost = self.marked("missing_since") & in_scope
             assert not lost, f"living sessions are marked as missing: {lost}"
-            lost = in_scope.intersection(stable if repairs_everything else stable[:PER_PAGE]) - known
+            lost = in_scope.intersection(stable if self.is_always_right else stable[:PER_PAGE]) - known
             assert not lost, f"living sessions are not saved: {lost}"
 
     def rows(self) -> set[Session]:
