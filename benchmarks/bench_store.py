@@ -1,9 +1,9 @@
 """Compares a store with a hand-written loop: aiohttp, orjson, and an `executemany` upsert of each page.
 
 Both save the same sessions in a SQLite file with the same settings, in turn, in one process. Measured are a first sync,
-the size of the file and reading it back, for increasing numbers of sessions; and syncs of unchanged suites. Then what
-the passed test cases of sessions add to a sync and to its file, also with other kinds of ids, and what DuckDB takes to
-read all of them.
+the size of the file and reading it back, for increasing numbers of sessions; a sync whose list is suddenly empty; and
+syncs of unchanged suites. Then what the passed test cases of sessions add to a sync and to its file, also with other
+kinds of ids, and what DuckDB takes to read all of them.
 
 Writes `results.json` next to this file; not with `--quick`, which stops at 10,000 sessions. `--million` goes further.
 """
@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import sqlite3
 import statistics
 import sys
 import time
+import tracemalloc
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import closing
 from importlib import resources
@@ -45,6 +47,7 @@ CASES = (
 OF_KINDS = (60, 400)  # sessions and cases for each kind of ids
 LIMITS = {KINDS["mixed"]: 150}  # bytes of a case; 70 for other kinds
 EXTENSION = "duckdb_extension_sqlite_scanner"
+MANY = 20_000 if report.QUICK else 200_000  # sessions in a file whose list is suddenly empty
 CONCURRENCY = 16
 PER_PAGE = 100
 KEY = SuiteKey("acme", "shop", "MNbyVedg")
@@ -228,6 +231,19 @@ def measure_cases(folder: Path, base_url: str, sessions: int, cases: int) -> dic
     return numbers
 
 
+def measure_empty_list(path: Path, base_url: str, empty_url: str) -> dict[str, float]:
+    """Measure a sync whose list is empty, although the file has many sessions: all are marked as missing."""
+    asyncio.run(sync_store(path, base_url, [KEY]))
+    copy = path.with_suffix(".copy")
+    shutil.copy(path, copy)
+    seconds = measure_cpu(sync_store, copy, empty_url, [KEY])
+    tracemalloc.start()
+    asyncio.run(sync_store(path, empty_url, [KEY]))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return {"seconds": seconds, "mib": peak / 2**20}
+
+
 def query_with_duckdb(path: Path, sql: str) -> tuple[Any, ...]:
     """Return the first row of a query to a file, which DuckDB attaches as `buddy`."""
     import duckdb  # noqa: PLC0415 - an extra
@@ -246,6 +262,9 @@ def main() -> None:
         folder = Path(name)
         measure_length(folder, server.url(1_000), 1_000)  # what is created on first use is not measured
         lengths = {f"{length:,}": measure_length(folder, server.url(length), length) for length in LENGTHS}
+        empty = {
+            f"{MANY:,} sessions": measure_empty_list(folder / "empty.db", server.url(MANY), server.url(0)),
+        }
         unchanged = {f"{size} sessions": measure_unchanged(folder, server.url(size), size) for size in SMALL}
         cases = {
             f"{sessions * count:,}": measure_cases(folder, server.cases_url(sessions, count), sessions, count)
@@ -268,6 +287,7 @@ def main() -> None:
         },
         lengths,
     )
+    report.table("The list is suddenly empty", {"CPU": "{seconds:.2f} s", "memory": "{mib:.1f} MiB"}, empty)
     columns = {
         "first sync": "{us:.1f} us",
         "bytes": "{bytes:.1f}",
@@ -310,6 +330,13 @@ def main() -> None:
             1.2,
         ),
     ]
+    (suddenly_empty,) = empty.values()
+    checks += [
+        report.check_limit(
+            f"an empty list, {MANY:,} saved sessions, s of CPU", suddenly_empty["seconds"], "at most", 2
+        ),
+        report.check_limit(f"an empty list, {MANY:,} saved sessions, MiB", suddenly_empty["mib"], "at most", 5),
+    ]
     _, few, *_, many = cases.items()  # not the first: opening the file has a part in it
     checks += [
         report.check_limit("bytes a passed test case", max(each["bytes"] for each in cases.values()), "at most", 70),
@@ -328,6 +355,7 @@ def main() -> None:
     results = {
         "machine": machine,
         "sessions": lengths,
+        "empty": empty,
         "unchanged": unchanged,
         "cases": cases,
         "kinds": kinds,
