@@ -453,6 +453,14 @@ async def test_wrong_cases_of_one_session_are_read_again(
     assert await db.store.cases(KEY, ids[1]) == listed(db.suite, ids[1])
 
 
+async def test_session_whose_id_is_no_path_is_skipped_once(db: SyncedSuite, caplog: pytest.LogCaptureFixture) -> None:
+    """Its cases cannot be requested."""
+    db.suite.create(id="..", cases=cases("FAILED"))
+    for _ in range(2):
+        assert await db.count_requests(cases="failed") == 1
+    assert caplog.text.count("its cases are skipped") == 1
+
+
 async def test_tests_without_cases_are_forgotten(db: SyncedSuite) -> None:
     for names in (["old", "kept"], ["kept", "new"]):
         db.suite.create(cases=[{"name": name} for name in names])
