@@ -40,3 +40,9 @@ def cases_of(recording: str) -> list[TestCase]:
 def sessions_of(recording: str) -> list[Session]:
     """Return the sessions of a recording, oldest first."""
     return [session_from_dict(session) for session in _DOCUMENTS[recording].get("sessions", ())]
+
+
+def environment_of(recording: str) -> dict[str, str]:
+    """Return the variables of the CI in which a recording was made."""
+    environment: dict[str, str] = _DOCUMENTS[recording]["env"]
+    return environment
