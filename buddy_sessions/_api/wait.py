@@ -17,6 +17,7 @@ from .._base.validate import (
     validate_name,
     validate_revision,
     validate_run_url,
+    validate_seconds,
     validate_session,
 )
 from .._paging.scope import ReadSpec
@@ -57,6 +58,7 @@ class WaitScope:
     execution_id: str | None
     after: int | None
     count: int
+    settle: float
 
     def __attrs_post_init__(self) -> None:
         validate_revision(self.revision)
@@ -67,6 +69,7 @@ class WaitScope:
         if self.after is not None:
             validate_int("after", self.after, minimum=0)
         validate_int("count", self.count)
+        validate_seconds("settle", self.settle, zero_allowed=True)
         if not self._selectors():
             raise ConfigError("nothing to wait for: pass a revision, a run_url, a branch, an execution_id or after")
 
@@ -140,7 +143,7 @@ class _Search:
         return WaitTimeoutError(f"{text} within {seconds:,.0f} s: {advice}{last}", found)
 
     async def _read(self) -> None:
-        """Read the newest sessions, and the awaited ones that are older and have not finished."""
+        """Read the newest sessions, and the awaited ones that are older and have not finished or settled."""
         count = _SEARCHED if self._is_first else _POLLED
         spec = attrs.evolve(self._spec, max_sessions=count, known_digest=self._digest)
         reader = self._api.read(self._scope.suite, spec)
@@ -156,7 +159,7 @@ class _Search:
             self._listed = {session.id for session in listed}
             self._keep([session for session in self.found if session.id not in self._listed] + listed)
         for session in self.found.copy():
-            if session.id not in self._listed and not session.is_finished:
+            if session.id not in self._listed and (self._scope.settle or not session.is_finished):
                 await self._read_again(session)
 
     async def _read_again(self, session: Session) -> None:
@@ -190,7 +193,6 @@ async def wait_for_sessions(
     interval: float,
     timeout: float,  # noqa: ASYNC109 - it is an argument of the public method
     appear_timeout: float,
-    settle: float,
 ) -> list[Session]:
     """Return the awaited sessions once all have finished. The arguments are those of `BuddyClient.wait`."""
     search = _Search(scope, api)
@@ -206,7 +208,7 @@ async def wait_for_sessions(
                 if search.found != before:
                     before, changed = search.found, loop.time()
                 if len(search.found) >= scope.count:
-                    is_settled = search.failure is None and loop.time() - changed >= settle
+                    is_settled = search.failure is None and loop.time() - changed >= scope.settle
                     if is_settled and all(session.is_finished for session in search.found):
                         return search.found
                     deadline.reschedule(started + timeout)

@@ -321,12 +321,12 @@ class BuddyClient:
                 execution_id=execution_id,
                 after=after,
                 count=count,
+                settle=settle,
             ),
             self.api,
             interval=validate_seconds("interval", interval),
             timeout=timeout,
             appear_timeout=timeout if appear_timeout is None else validate_seconds("appear_timeout", appear_timeout),
-            settle=validate_seconds("settle", settle, zero_allowed=True),
         )
 
     def cases(

@@ -165,6 +165,12 @@ AWAITED: dict[str, tuple[Steps, dict[str, Any], list[int], float]] = {
         [1],
         95,
     ),
+    "jobs that share a session, behind 150 newer ones": (
+        [(0, DONE), (0, create(150)), (15, reopen(1)), (35, finish(1, "ERROR"))],
+        {**COMMIT, "settle": 30},
+        [1],
+        65,
+    ),
     "settled while the server was down": (
         [(0, DONE), (15, GO_DOWN), (65, COME_BACK)],
         {**COMMIT, "settle": 30},
