@@ -33,11 +33,7 @@ _session_values, _member_values = attrgetter(*SESSION_COLUMNS), attrgetter(*_MEM
 
 
 class FlatColumns:
-    """The columns of rows without objects: `created_by` becomes `created_by_id` and so on.
-
-    Attributes:
-        names: The names of the flat columns.
-    """
+    """The columns of rows without objects, with their `names`: `created_by` becomes `created_by_id` and so on."""
 
     def __init__(self, columns: Sequence[str]) -> None:
         nested = [[f"{name}_{field}" for field in _NESTED[name]] if name in _NESTED else [name] for name in columns]
@@ -124,12 +120,7 @@ _AS_THEY_ARE = frozenset({int, float, type(None)})
 
 
 class RowWriter(ABC):
-    """Writes rows to a text stream.
-
-    Args:
-        stream: The stream.
-        escape: Makes text safe for a terminal; None for a file or a pipe, which gets it unchanged.
-    """
+    """Writes rows to a text stream. `escape` makes text safe for a terminal; None for a file or a pipe."""
 
     def __init__(self, stream: TextIO, escape: Callable[[str], str] | None = None) -> None:
         use_utf8(stream)

@@ -67,12 +67,7 @@ class Response:
 
 
 def decode_response(response: Response, url: URL, header: Secret, decode: Callable[[bytes], _T]) -> _T:
-    """Return the decoded body of a successful response. Its errors do not quote the token.
-
-    Raises:
-        StatusError: The status reports an error.
-        ResponseError: The response is not Buddy's, or cannot be decoded.
-    """
+    """Return the decoded body of a success. Raises StatusError or ResponseError, which do not quote the token."""
     error = response_error(response, url, header)
     if error is not None:
         raise error

@@ -4,7 +4,7 @@ Cases have no `relative_id` and no documented order, so an overlap of pages prov
 another, and a case is recognised by its ID and that of its group. The session says how many cases there are, but the
 list may be longer. It is read to its end: to a page with fewer cases than requested, unless the server may have cut
 that page. So a list costs one request more if the cases fill its last page, or if it has 20 cases or more, and no page
-before was as long.
+before was as long. `CasePlan` decides that, without I/O, clock and asyncio.
 """
 
 from __future__ import annotations
@@ -115,10 +115,7 @@ class CasePaginator:
 
 
 class CasePlan:
-    """Plans the requests of one read: `windows` returns the pages to request, `accept_page` takes the first of them.
-
-    No I/O, no clock, no asyncio.
-    """
+    """Plans the requests of one read: `windows` returns the pages to request, `accept_page` takes the first of them."""
 
     def __init__(
         self,
