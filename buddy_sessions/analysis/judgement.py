@@ -6,8 +6,7 @@ The one place that decides it, for the library, the command line and the report.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from itertools import takewhile
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from attrs import evolve, frozen
@@ -15,6 +14,7 @@ from attrs import evolve, frozen
 from ..models import Session, TestCase, TestKey, TestRun
 from .baseline import QuarantinedTest, compare_to_baseline
 from .causes import group_failures
+from .runs import Streak, ci_runs, newest_streak
 
 Novelty = Literal["new", "known", "flaky", "quarantined"]
 NOVELTIES: tuple[Novelty, ...] = ("new", "known", "flaky", "quarantined")
@@ -22,21 +22,6 @@ NOVELTIES: tuple[Novelty, ...] = ("new", "known", "flaky", "quarantined")
 
 ALL_BRANCHES = "all branches"
 """The text for a branch that is None."""
-
-
-@frozen
-class Streak:
-    """The newest sessions of a branch that have the same verdict."""
-
-    first: Session
-    """The oldest of them."""
-    length: int
-    before: Session | None
-    """The session before the first one. If it is not known, the streak may be longer."""
-
-    def __str__(self) -> str:
-        """Return since when: `#380`, or `#380 or earlier`."""
-        return f"#{self.first.relative_id}" + ("" if self.before is not None else " or earlier")
 
 
 @frozen
@@ -50,7 +35,7 @@ class FailingTest:
     excuse: str = ""
     """Why it does not count; empty for a new failure, and without a baseline."""
     streak: Streak | None = None
-    """The last sessions before the judged ones, if the test failed in all of them."""
+    """The last CI runs before the judged ones, if the test failed in all of them."""
 
     @property
     def mark(self) -> str:
@@ -132,7 +117,8 @@ def judge(
     )
     novelties = {case.key: novelty for novelty in NOVELTIES for case in getattr(found, novelty)}
     past = [*baseline.runs, *baseline.earlier]
-    before, failed = [run.session for run in past], {run.session.id: {case.key for case in run.cases} for run in past}
+    before = ci_runs(run.session for run in past)
+    failed = {run.session.id: {case.key for case in run.cases} for run in past}
 
     def compare(test: FailingTest) -> FailingTest:
         key, novelty, streak = test.case.key, novelties[test.case.key], None
@@ -140,7 +126,7 @@ def judge(
         if novelty == "new":
             excuse = ""
         elif novelty == "known":
-            streak = newest_streak(before, lambda session: key in failed[session.id])
+            streak = newest_streak(before, lambda run: any(key in failed[each.id] for each in run.sessions))
         elif novelty == "quarantined":
             entry = next(entry for entry in quarantine if entry not in found.expired and entry.matches(key))
             excuse = f"quarantined until {entry.until}" + (f": {entry.reason}" if entry.reason else "")
@@ -186,12 +172,3 @@ def count_marks(tests: Iterable[FailingTest]) -> list[tuple[str, int]]:
     """Return the marks of tests, and how many have each: `("new", 3), ("failing since #380", 7)`. `new` is first."""
     counts = Counter(test.mark.partition(":")[0] for test in tests if test.mark)
     return sorted(counts.items(), key=lambda item: (item[0] != "new", -item[1]))
-
-
-def newest_streak(sessions: Sequence[Session], belongs: Callable[[Session], bool] | None = None) -> Streak:
-    """Return the newest sessions that belong together: by default, those with the verdict of the newest one.
-
-    `sessions` have a verdict, and are newest first. At least the newest one belongs to the streak.
-    """
-    same = list(takewhile(belongs or (lambda session: session.is_failing == sessions[0].is_failing), sessions))
-    return Streak(same[-1], len(same), sessions[len(same)] if len(same) < len(sessions) else None)

@@ -12,7 +12,8 @@ from rich.text import Text
 
 from buddy_sessions import AuthenticationError, BuddyError, Suite
 from buddy_sessions._base.workers import map_concurrently
-from buddy_sessions.analysis.judgement import ALL_BRANCHES, Streak, newest_streak
+from buddy_sessions.analysis.judgement import ALL_BRANCHES
+from buddy_sessions.analysis.runs import Streak, ci_runs, newest_streak
 
 from ..errors import ExitCode, NothingToJudgeError, error_text
 from ..options import Access, Printing
@@ -84,7 +85,7 @@ async def list_suites(
 async def read_status(source: CaseSource, suite: Suite) -> Status:
     """Return the newest streak of the main branch; None without a verdict. An error of one suite is returned."""
     try:
-        return newest_streak(await SuiteReader(source, suite.key).verdicts())
+        return newest_streak(ci_runs(await SuiteReader(source, suite.key).verdicts()))
     except NothingToJudgeError:
         return None
     except AuthenticationError:

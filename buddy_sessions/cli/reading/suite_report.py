@@ -24,14 +24,13 @@ from buddy_sessions.analysis.judgement import (
     Baseline,
     Cause,
     FailingTest,
-    Streak,
     can_be_baseline,
     count_failing,
     count_marks,
     find_causes,
     judge,
-    newest_streak,
 )
+from buddy_sessions.analysis.runs import Streak, ci_runs, newest_streak
 
 from ..options import DEFAULT_LAST
 from ..render.styled import sparkline
@@ -84,9 +83,9 @@ class SuiteReport:
     suite: Suite
     branch: str | None  # that the verdict is about; None for all sessions
     state: State
-    latest: Session | None  # the newest session with a verdict
-    streak: Streak | None  # the sessions up to `latest` that have its verdict
-    red_streak: Streak | None  # for a suite that has recovered, the sessions before that failed
+    latest: Session | None  # the session of the newest CI run with a verdict
+    streak: Streak | None  # the CI runs up to that of `latest` that have its verdict
+    red_streak: Streak | None  # for a suite that has recovered, the CI runs before that failed
     causes: Sequence[Cause]  # why tests fail in `latest`, most new failures first; empty if no failing tests are saved
     baseline: int  # the number of sessions of earlier commits that say which failures are new
     recent: Figures  # of the newest sessions
@@ -124,25 +123,28 @@ async def read_suite(store: SessionStore, suite: Suite, scope: Scope) -> SuiteRe
     search = VerdictSearch(lambda branch: _read_lists(store, suite.key, branch))
     branch, newest = await search.choose_branch(scope.branch), await search.newest()
     verdicts = await search.find(branch=branch, last=_VERDICTS)
-    streak = newest_streak(verdicts) if verdicts else None
+    runs = ci_runs(verdicts)
+    streak = newest_streak(runs) if runs else None
     state = _state(streak, scope.new_since)
     others = [] if branch is None else _latest_of_others(newest, branch)
     causes: list[Cause] = []
     baseline: Baseline | None = None
     if streak is not None and streak.first.is_failing:
         reach = max(DEFAULT_LAST, min(streak.length, _MAX_STREAK)) if state == "newly red" else DEFAULT_LAST
-        past = list(islice((session for session in verdicts[1:] if can_be_baseline(session, verdicts[:1])), reach))
-        latest, *runs = [await _failing_run(store, suite.key, session) for session in (verdicts[0], *past)]
-        runs = [run for run in runs if run.cases or not count_failing(run.session)]  # the cases of others are pruned
-        baseline = Baseline(branch, runs[:DEFAULT_LAST], runs[DEFAULT_LAST:]) if runs else None
-        causes = list(map(_shorten, find_causes(judge([latest], baseline).tests)))
+        judged, older = runs[0].deciding, (session for run in runs[1:] for session in run.sessions)
+        past = list(islice((session for session in older if can_be_baseline(session, judged)), reach))
+        latest = [await _failing_run(store, suite.key, session) for session in judged]
+        saved = [await _failing_run(store, suite.key, session) for session in past]
+        saved = [run for run in saved if run.cases or not count_failing(run.session)]  # the cases of others are pruned
+        baseline = Baseline(branch, saved[:DEFAULT_LAST], saved[DEFAULT_LAST:]) if saved else None
+        causes = list(map(_shorten, find_causes(judge(latest, baseline).tests)))
     return SuiteReport(
         suite=suite,
         branch=branch,
         state=state,
-        latest=verdicts[0] if verdicts else None,
+        latest=runs[0].session if runs else None,
         streak=streak,
-        red_streak=newest_streak(verdicts[streak.length :]) if streak and state == "recovered" else None,
+        red_streak=newest_streak(runs[streak.length :]) if streak and state == "recovered" else None,
         causes=causes,
         baseline=0 if baseline is None else len(baseline.runs),
         recent=_figures(verdicts[:RECENT]),

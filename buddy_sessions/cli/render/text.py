@@ -12,7 +12,8 @@ from datetime import datetime
 
 from buddy_sessions import Failure, RefType, Session, Stats
 from buddy_sessions.analysis.failure_text import without_library_frames
-from buddy_sessions.analysis.judgement import ALL_BRANCHES, Cause, count_failing, newest_streak
+from buddy_sessions.analysis.judgement import ALL_BRANCHES, Cause, count_failing
+from buddy_sessions.analysis.runs import ci_runs, newest_streak
 
 UNKNOWN = "-"
 """The text of an unknown value."""
@@ -167,11 +168,11 @@ def session_facts(session: Session) -> str:
 
 def streak_facts(sessions: Sequence[Session]) -> str:
     """Return whether a branch is red or green, and since when. `sessions` are those with a verdict, newest first."""
-    streak = newest_streak(sessions)
+    streak = newest_streak(ci_runs(sessions))
     first, before = streak.first, streak.before
     state = "red" if first.is_failing else "green"
     text = f"{cut(sessions[0].branch or ALL_BRANCHES)} is {state} since {streak} ({origin(first)})"
-    text += f", {streak.length:,} sessions in a row" if streak.length > 1 else ""
+    text += f", {streak.length:,} CI runs in a row" if streak.length > 1 else ""
     if before is not None:
         text += f"; before that, #{before.relative_id} {'failed' if before.is_failing else 'passed'}"
         text += f" ({origin(before)})"

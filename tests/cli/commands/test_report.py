@@ -108,7 +108,7 @@ class TestVerdict:
         page = render()
         assert f"the newest passed or failed session is of {newest}; all times are UTC." in page.text
         assert "main is red" in section(page, "Still red", "Recovered")
-        assert "on at least 1 session of main." in page.text
+        assert "on at least 1 CI run of main." in page.text
         assert "red main █ 0 % 0 of 1" in page.text
 
 
@@ -123,7 +123,7 @@ class TestSections:
         page = render()
         found = section(page, "Newly red", "Still red")
         assert f"main is red since {since} (#3) by Ann, commit cafecaf. Red for 5h" in found
-        assert "on 2 sessions of main." in found
+        assert "on 2 CI runs of main." in found
         assert (
             "4 tests fail in #4, the latest session, for 3 causes; compared with the 3 sessions of main before it: "
             "2 new, 1 failing since #3, 1 flaky "
@@ -144,7 +144,7 @@ class TestSections:
             finish(suite, "lost", hours=hours)
         finish(suite, "lost", "no price", hours=1)
         found = section(render(), "Still red", "Recovered")
-        assert f"main is red since {since} (#2) by Ann, commit cafecaf. Red for 7d02h, on 14 sessions of main." in found
+        assert f"main is red since {since} (#2) by Ann, commit cafecaf. Red for 7d02h, on 14 CI runs of main." in found
         assert "compared with the 10 sessions of main before it: 1 new, 1 failing since #5 or earlier" in found
         assert "no price test_1 tests/cart/test_total.py > CartTest new ValueError: lost test_0 tests" in found
 
@@ -221,7 +221,7 @@ class TestSections:
         nothing: dict[str, Any] = dict.fromkeys(names)
         finish(suite, "lost", hours=1, **nothing)
         text = render().text
-        assert "all branches is red since - (#1). Red on at least 1 session of all branches" in text
+        assert "all branches is red since - (#1). Red on at least 1 CI run of all branches" in text
         assert "red all branches █ 0 % 0 of 1 - " in text
 
 

@@ -1,0 +1,96 @@
+"""CI runs: the sessions that one run of a pipeline or workflow uploads. They have one verdict together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import takewhile
+
+from attrs import frozen
+
+from ..models import Session
+
+
+@frozen
+class CIRun:
+    """The sessions of one CI run, such as one for each job of a matrix, newest first."""
+
+    sessions: Sequence[Session]
+    deciding: Sequence[Session]
+    """The newest of them: as many as a CI run usually has. Older ones were run again."""
+
+    @property
+    def is_failing(self) -> bool | None:
+        """Whether a deciding session is failing; None while one is unfinished, or if none passed or failed."""
+        if not self.is_finished or not any(session.has_verdict for session in self.deciding):
+            return None
+        return any(session.is_failing for session in self.deciding)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all deciding sessions are finished."""
+        return all(session.is_finished for session in self.deciding)
+
+    @property
+    def session(self) -> Session:
+        """The newest deciding session that is failing; else that passed; else the newest one."""
+        failing = [session for session in self.deciding if session.is_failing]
+        return (failing or [session for session in self.deciding if session.has_verdict] or self.sessions)[0]
+
+
+@frozen
+class Streak:
+    """The newest CI runs of a branch that have the same verdict."""
+
+    first: Session
+    """The session of the oldest of them, see `CIRun.session`."""
+    length: int
+    """The number of CI runs."""
+    before: Session | None
+    """The session of the CI run before the first one. If it is not known, the streak may be longer."""
+
+    def __str__(self) -> str:
+        """Return since when: `#380`, or `#380 or earlier`."""
+        return f"#{self.first.relative_id}" + ("" if self.before is not None else " or earlier")
+
+
+def ci_runs(sessions: Iterable[Session], *, usual: int | None = None) -> list[CIRun]:
+    """Return the CI runs of sessions, newest first: the one with the newest session is the newest.
+
+    Sessions with the same `ci_run_url` are one CI run, or else with the same `execution_id`, or else `revision`. A
+    session without any of these is a CI run of its own.
+
+    Args:
+        sessions: Sessions of one suite, usually of one branch, in any order.
+        usual: The number of sessions that decide. By default, the usual number of the runs before the newest one; if
+            there are none, all of it decide.
+    """
+    groups: dict[tuple[str, str], list[Session]] = {}
+    for session in sorted(sessions, key=lambda session: session.relative_id, reverse=True):
+        groups.setdefault(_identity(session), []).append(session)
+    found = list(groups.values())
+    if usual is None:
+        usual = usual_size(found[1:] or found)
+    return [CIRun(group, group[:usual]) for group in found]
+
+
+def usual_size(runs: Iterable[Sequence[Session]]) -> int:
+    """Return the number of sessions that a CI run usually has: the median, the lower one of two; 1 without runs."""
+    sizes = sorted(map(len, runs))
+    return sizes[(len(sizes) - 1) // 2] if sizes else 1
+
+
+def newest_streak(runs: Sequence[CIRun], belongs: Callable[[CIRun], bool] | None = None) -> Streak:
+    """Return the newest CI runs that belong together: by default, those with the verdict of the newest one.
+
+    `runs` are newest first, and have a verdict. At least the newest one belongs to the streak.
+    """
+    same = list(takewhile(belongs or (lambda run: run.is_failing == runs[0].is_failing), runs))
+    return Streak(same[-1].session, len(same), runs[len(same)].session if len(same) < len(runs) else None)
+
+
+def _identity(session: Session) -> tuple[str, str]:
+    """Return what the sessions of one CI run have in common."""
+    for name in ("ci_run_url", "execution_id", "revision"):
+        if value := getattr(session, name):
+            return name, value
+    return "id", session.id
