@@ -113,8 +113,7 @@ class SuiteKey(NamedTuple):
 SuiteRef: TypeAlias = SuiteKey | str
 """How a suite is referenced in this package: a `SuiteKey`, or any text that `SuiteKey.parse` accepts.
 
-Only the names of a URL are used. A client refuses a URL of the API in another region, and one whose host is neither
-below `buddy.works` nor its own; without a client, as in `SessionStore.sessions`, any host is accepted."""
+Only the names of a URL are used, never its host: a client reads from its own server."""
 
 
 def parse_session_url(url: str) -> tuple[SuiteKey, str | None]:

@@ -52,7 +52,6 @@ class Api:
     def __init__(
         self, transport: Transport, base_url: URL, *, per_page: int, read_ahead: int, max_concurrency: int
     ) -> None:
-        self.host = base_url.host
         self.max_concurrency = max_concurrency
         self._transport = transport
         self._base_url = base_url

@@ -7,7 +7,7 @@ import re
 from collections.abc import AsyncIterable, Iterable
 from datetime import datetime, timedelta
 from typing import TypeVar, get_args
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from ..errors import ConfigError
 from ..models import (
@@ -23,13 +23,12 @@ from ..models import (
     TestStatus,
     parse_session_url,
 )
-from .regions import API_HOSTS
 
 _Suites = TypeVar("_Suites")
 
 
-def validate_suite(suite: SuiteRef, *, api_host: str | None = None) -> SuiteKey:
-    """Return the key of a suite. `api_host` is that of the client; without one, a URL can have any host."""
+def validate_suite(suite: SuiteRef) -> SuiteKey:
+    """Return the key of a suite. Of a URL, only the names are used, never its host."""
     if isinstance(suite, SuiteKey):
         return suite
     if isinstance(suite, Suite):
@@ -37,26 +36,9 @@ def validate_suite(suite: SuiteRef, *, api_host: str | None = None) -> SuiteKey:
     if not isinstance(suite, str):
         raise ConfigError(f"not a suite: {suite!r}; pass a SuiteKey, 'workspace/project/suite_id' or a URL")
     try:
-        key = SuiteKey.parse(suite)
+        return SuiteKey.parse(suite)
     except ValueError as error:
         raise ConfigError(str(error)) from None
-    if api_host is not None and "://" in suite:
-        _validate_host(suite, api_host)
-    return key
-
-
-def _validate_host(url: str, api_host: str) -> None:
-    """Raise ConfigError for a URL of the API in another region, or of a host that is not Buddy's or the client's."""
-    host = urlsplit(url).hostname or ""
-    regions = {name: region for region, name in API_HOSTS.items()}
-    region, own_region = regions.get(host), regions.get(api_host)
-    if region is not own_region and region is not None and own_region is not None:
-        raise ConfigError(
-            f"{host} is the API of the region {region}, but the client reads {own_region}: "
-            f"set the region to {region}, with a token of that region"
-        )
-    if host != api_host and not f".{host}".endswith(".buddy.works"):
-        raise ConfigError(f"unknown host {host!r}: use a URL of buddy.works or {api_host}, or set the base URL")
 
 
 def validate_names(key: SuiteKey) -> SuiteKey:
@@ -82,14 +64,14 @@ def validate_session(session: Session | str) -> str:
     return validate_name("session", session.id if isinstance(session, Session) else session)
 
 
-def validate_session_ref(session: SessionRef, suite: SuiteKey, *, api_host: str | None) -> str | int:
+def validate_session_ref(session: SessionRef, suite: SuiteKey) -> str | int:
     """Return the ID of a session of a suite, which can be sent in a URL, or its `relative_id`."""
     if isinstance(session, int):
         return validate_int("session", session)
     if not isinstance(session, str):
         return validate_session(session)
     if "://" in session:
-        key, session_id = validate_suite(session, api_host=api_host), parse_session_url(session)[1]
+        key, session_id = validate_suite(session), parse_session_url(session)[1]
         if key != suite or session_id is None:
             raise ConfigError(f"not a session of {suite}: {session!r}; pass its relative_id, id or URL")
         return validate_name("session", session_id)

@@ -147,14 +147,6 @@ class BuddyClient:
         """The maximum number of requests of this client at once."""
         return self.api.max_concurrency
 
-    def _parse_suite(self, suite: SuiteRef) -> SuiteKey:
-        """Return the key of a suite that this client can read."""
-        return validate_names(validate_suite(suite, api_host=self._base_url.host))
-
-    def _parse_session(self, suite: SuiteKey, session: SessionRef) -> str | int:
-        """Return the ID or the `relative_id` of a session."""
-        return validate_session_ref(session, suite, api_host=self._base_url.host)
-
     async def suites(self, workspace: str, project: str) -> list[Suite]:
         """Return the suites of a project, in the order of the API, with one request.
 
@@ -181,7 +173,7 @@ class BuddyClient:
             NotFoundError: The suite does not exist, or the token's owner cannot see it.
             BuddyError: The request failed for another reason.
         """
-        key = self._parse_suite(suite)
+        key = _parse_suite(suite)
         return await self.api.suite(key)
 
     def sessions(
@@ -212,7 +204,7 @@ class BuddyClient:
         Raises:
             ConfigError: An argument is invalid. Raised here, before any I/O.
         """
-        key = self._parse_suite(suite)
+        key = _parse_suite(suite)
         spec = ReadSpec(
             branch=validate_branch(branch),
             after=0 if after is None else validate_int("after", after, minimum=0),
@@ -240,8 +232,8 @@ class BuddyClient:
             >>> (await buddy.session("acme/storefront/MNbyVedg", 383)).relative_id
             383
         """
-        key = self._parse_suite(suite)
-        return (await self.api.session(key, self._parse_session(key, session))).result()
+        key = _parse_suite(suite)
+        return (await self.api.session(key, validate_session_ref(session, key))).result()
 
     async def latest(
         self, suite: SuiteRef, *, branch: str | Main | None = MAIN, revision: str | None = None
@@ -262,7 +254,7 @@ class BuddyClient:
             >>> session = await buddy.latest("acme/storefront/MNbyVedg")
             >>> is_red = session is not None and session.is_failing
         """
-        read = partial(self.sessions, self._parse_suite(suite), read_ahead=1)
+        read = partial(self.sessions, _parse_suite(suite), read_ahead=1)
         return await find_latest(read, branch=validate_judged_branch(branch), revision=validate_revision(revision))
 
     async def wait(
@@ -310,7 +302,7 @@ class BuddyClient:
             >>> (session,) = await buddy.wait("acme/storefront/MNbyVedg", revision="5ff36f3")
             >>> is_red = session.is_failing
         """
-        key = self._parse_suite(suite)
+        key = _parse_suite(suite)
         timeout = validate_seconds("timeout", timeout)
         return await wait_for_sessions(
             WaitScope(
@@ -349,8 +341,8 @@ class BuddyClient:
         Raises:
             ConfigError: An argument is invalid. Raised here, before any I/O.
         """
-        key = self._parse_suite(suite)
-        name = self._parse_session(key, session)
+        key = _parse_suite(suite)
+        name = validate_session_ref(session, key)
         return self.api.cases(
             key,
             session if isinstance(session, Session) else name,
@@ -372,9 +364,9 @@ class BuddyClient:
             NotFoundError: The case does not exist any more.
             BuddyError: The request failed for another reason.
         """
-        key = self._parse_suite(suite)
+        key = _parse_suite(suite)
         group_id, case_id = validate_case(case)
-        found = await self.api.find(key, session, self._parse_session(key, session))
+        found = await self.api.find(key, session, validate_session_ref(session, key))
         return await self.api.case(key, found.id if isinstance(found, Session) else found, group_id, case_id)
 
     async def failures(self, suite: SuiteRef, session: SessionRef, *, details: bool | int = False) -> list[TestCase]:
@@ -398,9 +390,9 @@ class BuddyClient:
             NotFoundError: The session or the suite does not exist, or the token's owner cannot see it.
             BuddyError: A request failed for another reason.
         """
-        key = self._parse_suite(suite)
+        key = _parse_suite(suite)
         count = validate_int("details", details, minimum=0) if type(details) is not bool else None if details else 0
-        found = await self.api.find(key, session, self._parse_session(key, session))
+        found = await self.api.find(key, session, validate_session_ref(session, key))
         return await self.api.failures(key, found, details=count)
 
     def harvest(
@@ -489,3 +481,8 @@ class BuddyClient:
             None if branch is MAIN else branch,
         )
         return StatusWatch(self.api, suites, statuses, branch=read, interval=interval, on_failure=on_failure)
+
+
+def _parse_suite(suite: SuiteRef) -> SuiteKey:
+    """Return the key of a suite whose names can be sent in a URL."""
+    return validate_names(validate_suite(suite))

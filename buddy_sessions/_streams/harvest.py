@@ -86,7 +86,7 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
         if after is not None and not isinstance(after, Mapping):
             validate_int("after", after, minimum=0)
         self._api = api
-        self._source = _SuiteSource(suites, api.host, unique=unique)
+        self._source = _SuiteSource(suites, unique=unique)
         self._read = read  # a suite, after a `relative_id`
         self._after = after
         self._on_failure = on_failure
@@ -219,11 +219,8 @@ class _SuiteSource:
         error: The error of the iterable, or of an element that is no suite. No suite follows it.
     """
 
-    def __init__(
-        self, suites: Iterable[SuiteRef] | AsyncIterable[SuiteRef], api_host: str | None, *, unique: bool
-    ) -> None:
+    def __init__(self, suites: Iterable[SuiteRef] | AsyncIterable[SuiteRef], *, unique: bool) -> None:
         validate_suites(suites)
-        self._api_host = api_host
         self.error: Exception | None = None
         self._suites = aiter(suites) if isinstance(suites, AsyncIterable) else iter(suites)
         self._remaining = len(suites) if isinstance(suites, Sized) else None
@@ -248,7 +245,7 @@ class _SuiteSource:
             suite = await anext(self._suites) if isinstance(self._suites, AsyncIterator) else next(self._suites)
             if self._remaining is not None:
                 self._remaining -= 1
-            return validate_suite(suite, api_host=self._api_host)
+            return validate_suite(suite)
         except (StopIteration, StopAsyncIteration):
             return None
         except Exception as error:  # noqa: BLE001 - of the iterable or validate_suite; raised by the harvest

@@ -95,7 +95,7 @@ class SuiteWatch(AsyncIterator[_T]):
     ) -> None:
         if on_failure not in get_args(OnFirstFailure):
             raise ConfigError(f"on_failure must be 'raise' or 'retry', not {on_failure!r}")
-        keys = [validate_names(validate_suite(suite, api_host=api.host)) for suite in validate_suites(suites)]
+        keys = [validate_names(validate_suite(suite)) for suite in validate_suites(suites)]
         self._suites = {key: WatchedSuite(key, index) for index, key in enumerate(dict.fromkeys(keys))}
         self._api = api
         self._spec = ReadSpec(branch=validate_branch(branch), read_ahead=1)  # most rounds need one page

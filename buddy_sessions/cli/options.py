@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from cyclopts.validators import Number
 
 from buddy_sessions import MAIN, BuddyClient, ConfigError, Main
 
-from .input.keys import KeyDefaults, check_host
+from .input.keys import KeyDefaults
 from .input.paths import read_text
 from .input.suite_selection import KeyFile
 from .input.times import Since
@@ -195,9 +195,9 @@ class Connection:
 
     @asynccontextmanager
     async def open_client(
-        self, messages: Output, *, keys: Iterable[str], max_concurrency: int = 8, max_wait: float = 300.0
+        self, messages: Output, *, max_concurrency: int = 8, max_wait: float = 300.0
     ) -> AsyncIterator[BuddyClient]:
-        """Open a client, and print its log to `messages`. Raises ConfigError for URLs of another Buddy."""
+        """Open a client, and print its log to `messages`."""
         with messages.show_logs(debug=self.verbose):
             async with BuddyClient.from_env(
                 region=self.region,
@@ -207,8 +207,6 @@ class Connection:
                 max_wait=max_wait,
                 trust_env=True,
             ) as buddy:
-                for key in keys:
-                    check_host(buddy, key)
                 yield buddy
 
 

@@ -69,15 +69,14 @@ class TestArguments:
             *("", ".", "..", "a/b", "%2e%2e", "a%2fb", "a\n", "\ud800", None, 0, -1, True, 1.0),
             "https://app.buddy.works/acme/shop/unit-tests/unit",
             "https://app.buddy.works/acme/shop/unit-tests/other/YDnagwGk",
-            "https://api.eu.buddy.works/workspaces/acme/projects/shop/unit-tests/suites/unit/sessions/YDnagwGk",
         ],
     )
     async def test_session(self, session: Any) -> None:
         buddy, case = BuddyClient("token"), TestCase(id="1", test_group_id="1", name="", status=TestStatus.FAILED)
         for read in (buddy.session, buddy.failures, partial(buddy.case, case=case)):
-            with pytest.raises(ConfigError, match=r"session|EU"):
+            with pytest.raises(ConfigError, match="session"):
                 await read(KEY, session)
-        with pytest.raises(ConfigError, match=r"session|EU"):
+        with pytest.raises(ConfigError, match="session"):
             buddy.cases(KEY, session)
 
     def test_zero_is_valid_where_it_makes_sense(self) -> None:

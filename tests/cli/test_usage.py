@@ -95,22 +95,6 @@ CASES = {
     "page instead of the database": (f"report {' '.join(DB)} -o sessions.db", "'sessions.db' is the input file"),
 }
 CASES |= {f"{name} without a limit": (f"{name} {A} --limit 0", "--limit") for name in ("list", "failures", "flaky")}
-HOSTS = {
-    "api.eu.buddy.works": "error: api.eu.buddy.works is the API of the region EU, but",
-    "evil.example": "error: unknown host 'evil.example': use a URL of buddy.works or ",
-}
-COMMANDS_WITH_URL = (
-    *("list URL", "failures URL", "compare URL 1 2", "suites URL"),
-    *(f"harvest {A} URL", f"watch {A} URL", "sync URL --db x.db"),
-)
-CASES |= {
-    f"{line} of {host}": (
-        f"{line.replace('URL', f'https://{host}/workspaces/acme/projects/shop/unit-tests/suites/a')} --region US",
-        message,
-    )
-    for host, message in HOSTS.items()
-    for line in COMMANDS_WITH_URL
-}
 COMMANDS_WITH_DB = (
     *(f"{command} {A}" for command in ("failures", "flaky", "slowest", "compare", "sync", "watch")),
     *("export", "prune --keep 1d", "report -o x.html", "mcp"),

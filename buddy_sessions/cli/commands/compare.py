@@ -53,7 +53,7 @@ async def compare_sessions(
     target, in_key = parse_session(access.defaults, key)
     names = [parse_session_of(target, text) for text in (old, new) if text is not None]
     output_format, messages = printing.choose(), access.verbosity.open()
-    async with open_cases(target, key, db=db, connection=access.connection, messages=messages) as source:
+    async with open_cases(target, db=db, connection=access.connection, messages=messages) as source:
         after = await source.session(names[-1] if names else in_key or LATEST)
         if exit_code:
             require_verdict([after])

@@ -112,7 +112,7 @@ async def list_failures(
         raise ConfigError("--group contradicts --format junit: leave out one of them")
     quarantine = gate.read_quarantine()
     messages = access.verbosity.open()
-    async with open_cases(target, key, db=db, connection=access.connection, messages=messages) as source:
+    async with open_cases(target, db=db, connection=access.connection, messages=messages) as source:
         is_gate = gate.baseline is not None or gate.exit_code
         name = LATEST if name is None else name
         sessions = await source.find(name, branch=branch, after=gate.after, all_finished=is_gate)

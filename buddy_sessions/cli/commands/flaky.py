@@ -56,7 +56,7 @@ async def list_flaky_tests(
     """
     target, output_format, messages = access.defaults.parse_target(key), printing.choose(), access.verbosity.open()
     branch, last = options.branches.choose(), options.last or DEFAULT_LAST
-    async with open_cases(target, key, db=options.db, connection=access.connection, messages=messages) as source:
+    async with open_cases(target, db=options.db, connection=access.connection, messages=messages) as source:
         result = await flaky_result(source, branch, last=last, changes=changes)
     show(result, output_format, messages, limit=options.limit, max_bytes=printing.max_bytes)
 

@@ -45,7 +45,7 @@ async def harvest_suites(
     source = options.source and options.source.name
     with nullcontext() if output_format is None else open_output(output_format, out, source=source) as writer:
         async with (
-            access.connection.open_client(messages, keys=key, max_concurrency=options.concurrency) as buddy,
+            access.connection.open_client(messages, max_concurrency=options.concurrency) as buddy,
             buddy.harvest(
                 selection.suites(buddy),
                 branch=branch,

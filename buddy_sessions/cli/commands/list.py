@@ -55,7 +55,7 @@ async def list_sessions(
         raise ConfigError(f"{key!r} is the URL of one session: leave out the options that select sessions")
     messages, output_format = access.verbosity.open(), printing.choose()
     is_default_limit = output_format == "table" and not no_limit and limit is None
-    async with access.connection.open_client(messages, keys=[key]) as buddy:
+    async with access.connection.open_client(messages) as buddy:
         suite = await find_suite(buddy, target)
         write = session_printer(output_format, suite, branch=branch)
         if session_id is not None:

@@ -97,7 +97,7 @@ class Tools:
     async def _open(self, suite: str, session: str = "") -> tuple[SuiteReader, str | None]:
         """Return a suite, and the name of a session if one of the arguments names it."""
         target, name = parse_session(self._defaults, suite, session or None)
-        return SuiteReader(self._source, await self._source.find(target, suite)), name
+        return SuiteReader(self._source, await self._source.find(target)), name
 
     async def list_suites(
         self,

@@ -72,7 +72,7 @@ async def list_suites(
     """
     output_format, messages = printing.choose(), access.verbosity.open()
     workspace, name, *_ = access.defaults.parse_target(project)
-    async with access.connection.open_client(messages, keys=[project]) as buddy:
+    async with access.connection.open_client(messages) as buddy:
         suites = await buddy.suites(workspace, name)
         with messages.progress():
             source = ApiCases(buddy)

@@ -65,7 +65,7 @@ async def sync_suites(
     messages, summary = access.verbosity.open(), SuiteSummary(only_new=True)
     selection = SuiteSelection(key, options.source, defaults=access.defaults)
     async with (
-        access.connection.open_client(messages, keys=key, max_concurrency=options.concurrency) as buddy,
+        access.connection.open_client(messages, max_concurrency=options.concurrency) as buddy,
         SessionStore(path) as store,
         store.sync(
             buddy,

@@ -76,7 +76,7 @@ async def wait_for_sessions(
         raise ConfigError("nothing to wait for: add --revision, --run-url, --branch, --execution-id or --after")
     messages, output_format = access.verbosity.open(), printing.choose()
     target = access.defaults.parse_target(key)
-    async with access.connection.open_client(messages, keys=[key]) as buddy:
+    async with access.connection.open_client(messages) as buddy:
         suite = await find_suite(buddy, target)
         text = f"waiting up to {format_duration(timeout.total_seconds())} for {suite} ({selected})"
         if not messages.is_terminal:

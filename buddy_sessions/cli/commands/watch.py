@@ -57,7 +57,7 @@ async def watch_suites(
     selection = SuiteSelection(key, source, defaults=access.defaults)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(SessionStore(path)) if path is not None else None
-        buddy = await stack.enter_async_context(access.connection.open_client(messages, keys=key))
+        buddy = await stack.enter_async_context(access.connection.open_client(messages))
         suites = [suite async for suite in selection.suites(buddy)]
         if selection.failures:
             raise next(iter(selection.failures.values()))

@@ -48,13 +48,6 @@ class KeyDefaults:
             ) from None
 
 
-def check_host(buddy: BuddyClient, text: str) -> None:
-    """Raise ConfigError if a URL is not of the Buddy that a client reads. Sends no request."""
-    if "://" in text:
-        scheme, host, *_ = urlsplit(text)
-        buddy.sessions(f"{scheme}://{host}/any/any/unit-tests/any")
-
-
 async def find_suite(buddy: BuddyClient, target: Target) -> SuiteKey:
     """Return the suite. Raises ConfigError for a project, which names its suites: one request."""
     return target if isinstance(target, SuiteKey) else choose_suite(target, await buddy.suites(*target))

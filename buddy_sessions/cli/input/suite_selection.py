@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from buddy_sessions import AuthenticationError, BuddyClient, BuddyError, ConfigError, Stats, SuiteKey
 
-from .keys import KeyDefaults, Target, check_host
+from .keys import KeyDefaults, Target
 
 
 class KeyFile(NamedTuple):
@@ -37,12 +37,12 @@ class SuiteSelection:
             if not (defaults.workspace and defaults.project):
                 raise ConfigError("no suite given: name suites or projects, or pass a file with --from")
             arguments = [""]  # the project of the defaults
-        self._texts: dict[Target, tuple[str, str]] = {}
+        self._places: dict[Target, str] = {}  # where each is named
         for key, place in [*((key, "") for key in arguments), *(file.keys() if file is not None else ())]:
             with _located(place):
-                self._texts.setdefault(defaults.parse_target(key), (key, place))
-        self._known = {target for target in self._texts if isinstance(target, SuiteKey)}
-        self._unlisted_projects = len(self._texts) - len(self._known)
+                self._places.setdefault(defaults.parse_target(key), place)
+        self._known = {target for target in self._places if isinstance(target, SuiteKey)}
+        self._unlisted_projects = len(self._places) - len(self._known)
         self.failures: dict[str, BuddyError] = {}
         self.stats = Stats()
         self.started = 0
@@ -59,11 +59,10 @@ class SuiteSelection:
 
     async def suites(self, buddy: BuddyClient) -> AsyncIterator[SuiteKey]:
         """Iterate over the suites, then over those of projects. Raises ConfigError for names that no URL can have."""
-        for target, (key, place) in self._texts.items():
+        for target, place in self._places.items():
             with _located(place):
-                check_host(buddy, key)
                 buddy.sessions(target if isinstance(target, SuiteKey) else SuiteKey(*target, "any"))
-        for target in sorted(self._texts, key=lambda target: not isinstance(target, SuiteKey)):
+        for target in sorted(self._places, key=lambda target: not isinstance(target, SuiteKey)):
             for suite in [target] if isinstance(target, SuiteKey) else await self._list(buddy, target):
                 self.started += 1
                 yield suite

@@ -22,7 +22,7 @@ from buddy_sessions._api.verdicts import read_lists
 from buddy_sessions.analysis.judgement import count_failing
 from buddy_sessions.models import CaseScope, SuiteKey
 
-from ..input.keys import KeyDefaults, Target, check_host, choose_suite, find_suite, select_suites
+from ..input.keys import KeyDefaults, Target, choose_suite, find_suite, select_suites
 from ..input.paths import find_database
 from ..options import Connection
 from ..render.console import Output
@@ -41,12 +41,10 @@ class ApiCases:
     async def list_suites(self, project: str, defaults: KeyDefaults) -> list[Suite]:
         """Return the suites of a project (its key, its URL, or the URL of one of its suites): one request."""
         target = defaults.parse_target(project)
-        check_host(self._buddy, project)
         return await self._buddy.suites(*target[:2])
 
-    async def find(self, target: Target, text: str) -> SuiteKey:
-        """Return the suite that `text` names. Raises ConfigError for a project, which costs a request."""
-        check_host(self._buddy, text)
+    async def find(self, target: Target) -> SuiteKey:
+        """Return the suite. Raises ConfigError for a project, which costs a request."""
         return await find_suite(self._buddy, target)
 
     def pages(self, suite: SuiteKey, *, branch: str | None = None) -> AsyncGenerator[Sequence[Session], None]:
@@ -100,7 +98,7 @@ class SavedCases:
         targets = [defaults.parse_target(project)[:2]] if project else []
         return select_suites(await self._store.suites(), targets, self._path)
 
-    async def find(self, target: Target, _text: str) -> SuiteKey:
+    async def find(self, target: Target) -> SuiteKey:
         """Return the suite. Raises ConfigError for a project, and for what was not saved."""
         suites = await self._store.suites()
         select_suites(suites, [target], self._path)
@@ -162,5 +160,5 @@ async def open_source(
         async with SessionStore(find_database(db)) as store:
             yield SavedCases(store, db)
     else:
-        async with connection.open_client(messages, keys=(), max_wait=max_wait) as buddy:
+        async with connection.open_client(messages, max_wait=max_wait) as buddy:
             yield ApiCases(buddy)

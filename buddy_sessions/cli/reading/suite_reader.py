@@ -263,9 +263,9 @@ def require_finished(what: str, sessions: Sequence[Session]) -> None:
 
 @asynccontextmanager
 async def open_cases(
-    target: Target, key: str, *, db: Path | None, connection: Connection, messages: Output
+    target: Target, *, db: Path | None, connection: Connection, messages: Output
 ) -> AsyncIterator[SuiteReader]:
-    """Open the suite `target`, which the argument `key` names. The progress is shown in `messages`."""
+    """Open the suite `target`. The progress is shown in `messages`."""
     with messages.progress(enabled=db is None) as show:
         async with open_source(db=db, connection=connection, messages=messages) as source:
-            yield SuiteReader(source, await source.find(target, key), show=show)
+            yield SuiteReader(source, await source.find(target), show=show)

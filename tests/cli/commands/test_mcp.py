@@ -225,7 +225,6 @@ ERRORS: dict[str, tuple[str, dict[str, Any], str, str]] = {
     "unknown branch": ("get_failures", {"branch": "mian"}, "its latest sessions are of main", ""),
     "unknown test": ("get_failures", {"test": "x"}, "no failing test is named 'x'", ""),
     "two tests": ("get_failures", {"test": "a"}, "CartTest > flaky", ""),
-    "other host": ("get_failures", {"suite": "https://a.example/acme/shop/unit-tests/a"}, "a.example", ""),
     "wrong type": ("get_failures", {"offset": "x"}, "", "offset"),
     "401": ("list_sessions", {}, "(401): check the token", "You cannot fix this: the user must"),
     "403": ("list_sessions", {}, "(403): give the token", "You cannot fix this: the user must"),
