@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Awaitable, Callable
 from typing import AnyStr
+from urllib.parse import quote
 
 from ..errors import BuddyError, ConfigError, TransportError
 
@@ -26,15 +27,16 @@ class Secret(str):
         return "'***'"
 
     def redact(self, text: AnyStr) -> AnyStr:
-        """Return `text` with `***` in place of the token, which may be escaped or percent-encoded more than once.
+        """Return `text` with `***` in place of the token: as it is, as in `repr`, or percent-encoded.
 
         A token of fewer than 8 characters is not replaced: it may be part of any text.
         """
         token = self.removeprefix(_SCHEME)
         if len(token) < _SHORTEST_REDACTED:
             return text
-        # The digits of an escape may be in upper case, so the case is ignored.
-        pattern = "".join(map(_match_encoded, token))
+        # Servers percent-encode in upper or lower case, and not always a slash.
+        forms = str(token), repr(str(token))[1:-1], quote(token), quote(token, safe="")
+        pattern = "|".join(map(re.escape, forms))
         if isinstance(text, str):
             return re.sub(pattern, "***", text, flags=re.IGNORECASE)
         return re.sub(pattern.encode(), b"***", text, flags=re.IGNORECASE)
@@ -137,11 +139,3 @@ def _make_header(token: str) -> Secret:
     if not token.isascii() or not token.isprintable() or " " in token:
         raise ConfigError("the token contains a space, a line break or another character that no token has")
     return Secret(_SCHEME + token)
-
-
-def _match_encoded(character: str) -> str:
-    r"""Return a regular expression for `/`, `\/`, `\u002f`, `%2f` and `%252f`, or likewise for another character."""
-    # The repetitions are limited, because the text can be any body, for instance one of backslashes only.
-    literal, code = re.escape(character), f"{ord(character):02x}"
-    percent = r"(?:%|\\{1,8}u0025)(?:25){0,4}"
-    return rf"(?:\\{{0,8}}{literal}|\\{{1,8}}u00{code}|{percent}{code})"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import re
 from collections.abc import Callable
@@ -77,9 +75,8 @@ def decode_response(response: Response, url: URL, header: Secret, decode: Callab
         return decode(response.body)
     except ResponseError as undecodable:
         failure = strip_traceback(undecodable)  # its frames hold the decoded document
-    unescaped = _decode_escapes(response.body)
-    redacted = header.redact(unescaped)
-    if redacted == unescaped:
+    redacted = header.redact(response.body)
+    if redacted == response.body:
         raise failure
     return decode(redacted)
 
@@ -92,14 +89,6 @@ def _has_too_many_values(body: bytes) -> bool:
     # A long text may contain as many, for instance the `data` of a test case.
     separators = (match for match in _JSON_TEXT_OR_SEPARATOR.finditer(body) if match.lastindex)
     return next(islice(separators, _MAX_VALUES, None), None) is not None
-
-
-def _decode_escapes(body: bytes) -> bytes:
-    """Return a body without the escapes of JSON, in which a token may be hidden. Other bodies are left alone."""
-    if b"\\" in body:
-        with contextlib.suppress(ValueError, RecursionError):
-            return json.dumps(json.loads(body.decode("utf-8-sig"))).encode()
-    return body
 
 
 def response_error(response: Response, url: URL, header: Secret) -> BuddyError | None:
