@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import logging
-import pickle
 import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from attrs import define, frozen
 
+from .._decoding.converter import session_from_dict, to_dict
 from ..models import Session, SuiteKey
 
 _log = logging.getLogger("buddy_sessions")
@@ -76,7 +77,7 @@ class WatchedSuite:
     failed_rounds: int = 0
     is_missing: bool = False
     _digest: bytes = b""  # of the first page, if the last round needed no other page
-    _snapshot: bytes = b""  # the known sessions
+    _snapshot: bytes = b""  # the known sessions, as compressed JSON: objects take ten times the memory
     _oldest_kept_id: int = 1  # sessions below it are older than those that are kept
     _read_down_to: int | None = None  # a round reads down to this `relative_id`; None before the first one
     _unseen_ids: frozenset[str] = frozenset()  # the ids of the unfinished sessions that the last round did not list
@@ -104,8 +105,8 @@ class WatchedSuite:
 
     def known_sessions(self) -> dict[str, Session]:
         """Return the newest sessions by ID, including deleted ones, so that one that returns is not reported as new."""
-        sessions = pickle.loads(zlib.decompress(self._snapshot)) if self._snapshot else []  # noqa: S301 - this object has pickled them
-        return {session.id: session for session in sessions}
+        rows = json.loads(zlib.decompress(self._snapshot)) if self._snapshot else []
+        return {session.id: session for session in map(session_from_dict, rows)}
 
     def needs_baseline(self, newest: Newest, known: Mapping[str, Session]) -> bool:
         """Return whether the watch of this suite starts with this round, which may not be its first one."""
@@ -158,7 +159,8 @@ class WatchedSuite:
         self._unseen_ids = frozenset(each.id for each in unfinished) - read_ids
         # A new session is above `newest_id`, so a round that reads down to the next `relative_id` has read all.
         self._read_down_to = min([newest_id + 1, *map(_relative_id, watched)])
-        self._snapshot = zlib.compress(pickle.dumps(kept), level=1)  # the fastest level, and hardly larger
+        rows = json.dumps(list(map(to_dict, kept)))
+        self._snapshot = zlib.compress(rows.encode(), level=1)  # the fastest level, and hardly larger
         self._digest = newest.digest
 
 
