@@ -93,11 +93,7 @@ class SuiteKey(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> SuiteKey:
-        """Return the key of a suite.
-
-        Args:
-            text: `workspace/project/suite_id`, or the URL of the suite in the browser or in the API. The rest
-                of a URL, such as a session, is ignored.
+        """Return the key of a suite: from `workspace/project/suite_id`, or from a URL, as in `SuiteRef`.
 
         Raises:
             ValueError: `text` is neither.
@@ -111,9 +107,8 @@ class SuiteKey(NamedTuple):
 
 
 SuiteRef: TypeAlias = SuiteKey | str
-"""How a suite is referenced in this package: a `SuiteKey`, or any text that `SuiteKey.parse` accepts.
-
-Only the names of a URL are used, never its host: a client reads from its own server."""
+"""How a suite is referenced in this package: a `SuiteKey`; `workspace/project/suite_id`; or the URL of the suite, or of
+one of its sessions, in the browser or in the API. Of a URL, only the names are used, never the host."""
 
 
 def parse_session_url(url: str) -> tuple[SuiteKey, str | None]:
@@ -247,10 +242,7 @@ class Session:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the session has ended. A finished session can be reopened.
-
-        A status that this version does not know counts as finished if there is a `finish_date`.
-        """
+        """Whether the session has ended; with an unknown status, whether it has a `finish_date`. It can be reopened."""
         if self.status in _FINISHED:
             return True
         return self.status != SessionStatus.IN_PROGRESS and self.finish_date is not None
@@ -272,10 +264,7 @@ class Session:
 
     @property
     def passed_count(self) -> int | None:
-        """The number of tests that passed: neither failed, nor skipped, nor in error.
-
-        None if one of the four counts is missing, or if they do not add up.
-        """
+        """The number of tests that passed; None if a count of tests is missing, or if the counts do not add up."""
         tests, failed, skipped, errors = self.tests_count, self.failed_count, self.skipped_count, self.error_count
         if tests is None or failed is None or skipped is None or errors is None:
             return None
@@ -445,10 +434,9 @@ class SessionPage:
         sessions: The sessions that are new in this read.
         url: The API's URL of the list.
         html_url: The URL of the suite in the browser.
-        proven_range: `(low, high)`: every existing session with a `relative_id` from `low` to `high` has been yielded
-            after this page (if the read is limited to a branch: every session of that branch). None if the order of the
-            list does not allow this conclusion. On the last page, `low` is below the last session only if the end of
-            the list was checked.
+        proven_range: `(low, high)`: every existing session (of the branch, if the read has one) with a `relative_id`
+            from `low` to `high` has been yielded after this page. None if the order of the list does not prove it. On
+            the last page, `low` is below the last session only if the end of the list was checked.
         is_last: Whether the read is complete with this page, which may be empty.
     """
 

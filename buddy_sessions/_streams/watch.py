@@ -18,14 +18,7 @@ from .._base.validate import validate_branch, validate_names, validate_seconds, 
 from .._base.workers import WorkerPool
 from .._decoding.converter import NotModified
 from .._paging.scope import ReadSpec
-from ..errors import (
-    AuthenticationError,
-    BuddyError,
-    ClientClosedError,
-    ConfigError,
-    ForbiddenError,
-    NotFoundError,
-)
+from ..errors import AuthenticationError, BuddyError, ClientClosedError, ConfigError, ForbiddenError, NotFoundError
 from ..models import Session, SuiteKey, SuiteRef
 from .changes import Change, Newest, WatchedSuite
 
