@@ -40,7 +40,7 @@ _SEARCHED = 1000
 _POLLED = 100
 """How many sessions are searched at each later poll."""
 _JITTER = 0.1
-"""The share of the interval by which a poll is earlier or later, at random, so that jobs do not synchronise."""
+"""The share of an interval by which a poll is earlier or later."""
 _CLOCK_DIFFERENCE = timedelta(minutes=1)
 """By how much the server's clock may differ, for a session to count as created before the wait began."""
 _SHOWN = 10
@@ -212,7 +212,7 @@ async def wait_for_sessions(
                     if is_settled and all(session.is_finished for session in search.found):
                         return search.found
                     deadline.reschedule(started + timeout)
-                await asyncio.sleep(interval * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311 - no secret
+                await asyncio.sleep(add_jitter(interval))
     except TimeoutError:
         if not deadline.expired():
             raise
@@ -232,3 +232,8 @@ def _age(session: Session) -> str:
     if minutes < 60:
         return f"{minutes} min"
     return f"{minutes // 60} h" if minutes < 2 * 24 * 60 else f"{minutes // (24 * 60)} d"
+
+
+def add_jitter(interval: float) -> float:
+    """Return a random number of seconds close to an interval, so that programs do not poll at the same times."""
+    return interval * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - not a secret

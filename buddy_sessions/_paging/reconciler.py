@@ -20,7 +20,7 @@ from ..errors import UnstableListingError
 from ..models import Session
 from .frontier import Accepted, Frontier, Gap, Outdated, Skipped, Unordered
 from .pacing import Pacing
-from .scope import PageResult, ReadSpec, Scope
+from .scope import PageResult, ReadScope, ReadSpec
 from .window import DOCUMENTED_SIZE, PageLength, ServerLimits, Window
 
 MAX_STALLED_PAGES = 100
@@ -70,7 +70,7 @@ class Reconciler:
         self.verified = True
         self.is_complete = False
         self._limits = limits
-        self._scope = Scope(spec)
+        self._scope = ReadScope(spec)
         self._frontier = Frontier(spec.cursor)
         self._pacing = Pacing(
             per_page,

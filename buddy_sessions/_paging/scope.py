@@ -1,4 +1,4 @@
-"""`ReadSpec`, `Scope`: which sessions a read is asked for. `PageResult`: what a page has added to them."""
+"""`ReadSpec`, `ReadScope`: which sessions a read is asked for. `PageResult`: what a page has added to them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class PageResult(NamedTuple):
     proven_range: tuple[int, int] | None = None
 
 
-class Scope:
+class ReadScope:
     """Which sessions a read is asked for."""
 
     def __init__(self, spec: ReadSpec) -> None:

@@ -32,7 +32,7 @@ _MAX_EQUAL_FAILURES = 20
 """The number of suites in a row that may fail with the same retryable error, or with a `TransportError`."""
 
 
-class SuiteReader(Protocol):
+class SuiteRead(Protocol):
     """Reads one suite: a `PageReader`, or the sync of a store."""
 
     @property
@@ -73,7 +73,7 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
         self,
         api: Api,
         suites: Iterable[SuiteRef] | AsyncIterable[SuiteRef],
-        read: Callable[[SuiteKey, int, RequestSlots], SuiteReader],
+        read: Callable[[SuiteKey, int, RequestSlots], SuiteRead],
         *,
         after: int | Mapping[SuiteKey, int] | None,
         concurrency: int,
@@ -93,7 +93,7 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
         self._failures: dict[SuiteKey, BuddyError] = {}
         self._last_failure: tuple[object, ...] = ()
         self._equal_failures = 0  # in a row, without a page in between
-        self._reading: set[SuiteReader] = set()
+        self._reading: set[SuiteRead] = set()
         self._slots = RequestSlots(api.max_concurrency)
         self._ended_reads = Stats()
         self._pool: WorkerPool[SessionPage] = WorkerPool(self._work, size=concurrency, name="harvest", hold=hold)

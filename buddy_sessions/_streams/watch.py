@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
@@ -14,6 +13,7 @@ from typing import Generic, Literal, NamedTuple, Self, TypeVar, get_args
 import attrs
 
 from .._api.api import Api
+from .._api.wait import add_jitter
 from .._base.validate import validate_branch, validate_names, validate_seconds, validate_suite, validate_suites
 from .._base.workers import WorkerPool
 from .._decoding.converter import NotModified
@@ -23,9 +23,6 @@ from ..models import Session, SuiteKey, SuiteRef
 from .changes import Change, Newest, WatchedSuite
 
 _log = logging.getLogger("buddy_sessions")
-
-_JITTER = 0.1
-"""The share of the interval by which a round is earlier or later, at random, so that suites do not synchronise."""
 
 _MAX_DOUBLINGS = 4
 """The maximum number of times that the interval of a failing suite is doubled."""
@@ -197,8 +194,7 @@ class SuiteWatch(AsyncIterator[_T]):
         wait = self._interval * 2 ** min(suite.failed_rounds, _MAX_DOUBLINGS)
         if is_first:  # all suites start at once; spread their second rounds over the interval
             wait -= self._interval * suite.index / len(self._suites)
-        wait *= random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - not used for security
-        self._schedule.add(started + wait, suite)
+        self._schedule.add(started + add_jitter(wait), suite)
 
     async def _check(self, suite: WatchedSuite) -> None:
         """Do one round of a suite, and report its changes."""

@@ -35,7 +35,7 @@ _log = logging.getLogger("buddy_sessions")
 
 
 class SuiteSync:
-    """Reads what the database lacks of one suite into the database: the `SuiteReader` of a sync."""
+    """Reads what the database lacks of one suite into the database: the `SuiteRead` of a sync."""
 
     def __init__(
         self,

@@ -1,4 +1,7 @@
-"""Type-checked, never run: the public signatures, as users write against them."""
+"""Type-checked, never run: the public signatures, as users write against them.
+
+Each ignored error is a mistake that type checkers must report.
+"""
 
 from __future__ import annotations
 
