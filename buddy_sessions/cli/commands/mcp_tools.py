@@ -124,7 +124,7 @@ class Tools:
         sessions = await reader.search.take(offset + _PAGE + 1, branch=name, limit=offset + _PAGE + 1)
         shown = sessions[offset : offset + _PAGE]
         verdicts = [session for session in sessions if session.has_verdict]
-        items = [Item(None, (session_facts(session),), web_url(session.html_url)) for session in shown]
+        items = [Item(None, (", ".join(session_facts(session)),), web_url(session.html_url)) for session in shown]
         result = Result(
             command="list",
             suite=reader.suite,

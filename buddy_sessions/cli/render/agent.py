@@ -92,6 +92,14 @@ def shown_name(name: str) -> str:
     return f"{text[:_MAX_NAME]}…{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:8]}"
 
 
+def _named_url(text: str, url: str | None) -> str:
+    """Return a text with a URL of the web behind it."""
+    return " ".join(filter(None, (text, cut(web_url(url), _MAX_NAME))))
+
+
+_STYLE = Style(shown_name, lambda text: cut(text, _MAX_FACT), _named_url)
+
+
 def find_keys(keys: Iterable[TestKey], text: str) -> list[TestKey]:
     """Return the tests that a text names: those that are shown so, or else those whose names contain it."""
     names = {key: _LOOKS_LIKE_TAG.sub(_NO_TAG, one_line(str(key))) for key in keys}
@@ -102,12 +110,12 @@ def find_keys(keys: Iterable[TestKey], text: str) -> list[TestKey]:
 
 def _facts(result: Result) -> list[str]:
     """Return what a result rests on, the pages of its sessions, and one line for each cause."""
-    lines = fact_lines(result, Style(shown_name, lambda text: cut(text, _MAX_FACT)))
+    lines = fact_lines(result, _STYLE)
     lines += [url for session in result.sessions[:1] if (url := cut(web_url(session.html_url), _MAX_NAME))]
     causes = result.causes
     if causes:
         width = min(_LONGEST_CAUSE, max(_SHORTEST_CAUSE, _ALL_CAUSES // len(causes) - 60))
-        style = Style(lambda text: cut(text, width), cut)
+        style = _STYLE._replace(name=lambda text: cut(text, width), text=cut)
         shown = [f"- {cause_line(cause, style)}" for cause in causes[: _ALL_CAUSES // (_SHORTEST_CAUSE + 60)]]
         lines += ["", "Causes:", *shown]
         if rest := len(causes) - len(shown):
@@ -118,21 +126,19 @@ def _facts(result: Result) -> list[str]:
 def _rows(result: Result) -> Iterator[_Row]:
     """Yield a row for each item. Below the title of a section is the trace of its first failure."""
     limit = min(_LONGEST_TRACE, max(_SHORTEST_TRACE, _ALL_TRACES // max(1, len(result.sections))))
-    style = Style(shown_name, lambda text: cut(text, _MAX_FACT))
     for section in result.sections:
         heading = cut(section.title, _LONGEST_CAUSE)
         if (failure := _first_failure(section)) is not None and (trace := trace_of(failure, limit=limit)):
             heading += f"\n{trace}"
-        lines = Counter(item_line(item, result.columns, style) for item in section.items)
+        lines = Counter(item_line(item, result.columns, _STYLE) for item in section.items)
         for line, count in lines.items():
             yield _Row(f"- {line}" + (f" ({count} cases)" if count > 1 else ""), heading)
 
 
 def _complete_rows(result: Result) -> Iterator[_Row]:
     """Yield each item with its complete trace, line by line."""
-    style = Style(shown_name, lambda text: cut(text, _MAX_FACT))
     for item in result.items:
-        lines = [item_line(item, result.columns, style)]
+        lines = [item_line(item, result.columns, _STYLE)]
         if item.case is not None and item.case.failure is not None:
             lines += trace_of(item.case.failure, limit=sys.maxsize).split("\n")
         for line in lines:

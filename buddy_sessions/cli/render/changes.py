@@ -15,7 +15,7 @@ from buddy_sessions.analysis.judgement import count_failing
 
 from .console import Output
 from .rows import make_writer
-from .styled import name_text, number_text, outcome_text, status_text
+from .styled import author_text, name_text, number_text, outcome_text, revision_text, status_text
 from .table import grid
 from .text import UNKNOWN, format_duration, one_line
 
@@ -46,7 +46,7 @@ def _tests(change: Change | StatusChange) -> dict[str, Sequence[TestCase]]:
 
 
 def _print(output: Output, change: Change | StatusChange) -> None:
-    """Print a change, and the tests below it."""
+    """Print a change, and below it its commit and author if a status has changed, and the tests."""
     session = change.session
     status = status_text(session)
     status.pad_right(max(0, _STATUS_WIDTH - len(status)))
@@ -54,6 +54,9 @@ def _print(output: Output, change: Change | StatusChange) -> None:
     width = len("still failing") if isinstance(change, StatusChange) else len("finished")
     kind = change.kind.lower().replace("_", " ").ljust(width)
     _print_row(output, time, kind, status, _result_text(change.suite, session))
+    origin = [text for text in (revision_text(session), author_text(session)) if text.plain != UNKNOWN]
+    if isinstance(change, StatusChange) and change.previous is not None and origin:
+        _print_row(output, _INDENT, Text("  ").join(origin))
     for name, cases in _tests(change).items():
         for case in cases[:_MAX_TESTS]:
             outcome = Text("✔ fixed", "green") if name == "fixed" else outcome_text(case.status)

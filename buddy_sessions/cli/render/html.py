@@ -15,7 +15,7 @@ from buddy_sessions._base.extras import import_extra
 
 from ..reading.suite_report import MAX_OTHERS, NEWEST, RECENT, Scope, SuiteReport, ended
 from .styled import RECENT_LEGEND
-from .text import UNKNOWN, format_count, format_duration, one_line, ref_name, web_url
+from .text import UNKNOWN, format_count, format_duration, one_line, ref_name, started_by, web_url
 
 _MAX_ROWS = 300  # of other branches
 _STATES = ("newly red", "still red", "recovered")
@@ -39,6 +39,7 @@ def load_template() -> Any:
         moment=_moment,
         percent=_percent,
         ref_name=ref_name,
+        started_by=started_by,
         web_url=web_url,
         MAIN=MAIN,
         MAX_OTHERS=MAX_OTHERS,

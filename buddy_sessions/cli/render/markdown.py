@@ -12,6 +12,7 @@ from itertools import islice
 from typing import NamedTuple, TextIO
 from urllib.parse import quote
 
+from buddy_sessions import Session
 from buddy_sessions.analysis.judgement import Cause, count_marks
 
 from .result import MAX_SESSIONS, Column, Item, Result, Section
@@ -25,6 +26,7 @@ from .text import (
     one_line,
     ref_name,
     session_facts,
+    started_by,
     trace_of,
     web_url,
 )
@@ -49,10 +51,11 @@ _MENTION = "@\u200b"  # a zero-width space after it: nobody is notified
 
 
 class Style(NamedTuple):
-    """How Markdown shows texts: `name` names of tests and messages, `text` any other text of others."""
+    """How Markdown shows texts: `name` names of tests and messages, `text` any other text of others, `link` a link."""
 
     name: Callable[[str], str]
     text: Callable[[str], str]
+    link: Callable[[str, str | None], str]
 
 
 def code(text: str) -> str:
@@ -65,26 +68,33 @@ def escape_markup(text: str) -> str:
     return _MARKUP.sub(_entity, cut(text, _MAX_TEXT))
 
 
-GITHUB = Style(code, escape_markup)
-
-
 def link(text: str, url: str | None) -> str:
     """Return a link to a page of the web; only the text if the URL is another one. `text` is not escaped."""
     target = escape_html(web_url(url))
     return f'<a href="{target}">{text}</a>' if 0 < len(target) <= _MAX_URL else text
 
 
+GITHUB = Style(code, escape_markup, link)
+
+
 def fact_lines(result: Result, style: Style) -> list[str]:
     """Return which sessions a result is about, and what it rests on."""
-    lines = [session_facts(session) for session in result.sessions[:MAX_SESSIONS]]
-    if more := len(result.sessions) - len(lines):
-        lines.append(f"and {format_count(more, 'more session')}")
-    if not lines and result.scope:
-        lines.append(result.scope)
-    lines += [f"Compared with {session_facts(result.old)}"] if result.old is not None else []
+    sessions = [_session_line(session, style) for session in result.sessions[:MAX_SESSIONS]]
+    if more := len(result.sessions) - len(sessions):
+        sessions.append(f"and {format_count(more, 'more session')}")
+    if result.old is not None:
+        sessions.append(f"Compared with {_session_line(result.old, style)}")
+    lines = [] if result.sessions else [result.scope]
     lines += [*result.facts, *result.warnings[:MAX_SESSIONS]]
     lines += [crash_text(session) for session in result.crashed[:MAX_SESSIONS]]
-    return [style.text(line) for line in lines]
+    return sessions + [style.text(line) for line in filter(None, lines)]
+
+
+def _session_line(session: Session, style: Style) -> str:
+    """Return a session on one line, with a link to its CI run if its author is not known."""
+    author, run_url = started_by(session)
+    parts = session_facts(session)
+    return ", ".join(style.link(style.text(part), run_url if part == author else None) for part in parts)
 
 
 def cause_line(cause: Cause, style: Style) -> str:

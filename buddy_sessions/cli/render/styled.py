@@ -10,7 +10,7 @@ from rich.text import Text
 
 from buddy_sessions import Session, SessionStatus, TestKey, TestRun, TestStatus
 
-from .text import REF_LABELS, UNKNOWN, one_line, web_url
+from .text import REF_LABELS, UNKNOWN, one_line, started_by, web_url
 
 _SESSION_STATUSES = {
     SessionStatus.SUCCESSFUL: ("✔", "passed", "green"),
@@ -60,8 +60,9 @@ def revision_text(session: Session) -> Text:
 
 
 def author_text(session: Session) -> Text:
-    """Return who started the CI run."""
-    return plain(session.created_by.name if session.created_by is not None else None)
+    """Return who started the CI run, or else the run in a short form, which links to its page: `GitHub 1234`."""
+    text, run_url = started_by(session)
+    return link(plain(text if run_url is None else text.replace(" run ", " ")), run_url)
 
 
 def name_text(key: TestKey) -> Text:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 
-from buddy_sessions import Failure, RefType, Session, Stats
+from buddy_sessions import CIProvider, Failure, RefType, Session, Stats
 from buddy_sessions.analysis.failure_text import without_library_frames
 from buddy_sessions.analysis.judgement import ALL_BRANCHES, Cause, count_failing
 from buddy_sessions.analysis.runs import ci_runs, newest_streak
@@ -23,6 +23,8 @@ REF_LABELS = {RefType.TAG: "tag ", RefType.PULL_REQUEST: "PR "}
 _MAX_FIELD = 120  # characters
 _HASH = 12  # digits of a commit: enough to name it
 _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_CI = {CIProvider.BUDDY: "Buddy", CIProvider.GITHUB_ACTION: "GitHub", CIProvider.CIRCLE_CI: "CircleCI"}
+_RUN_NUMBER = re.compile("/([0-9]{1,20})/?$")
 _WEB_URL = re.compile("https?://[!-~]+", re.IGNORECASE)
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
@@ -140,30 +142,49 @@ def ref_name(session: Session) -> str:
     return label + (session.ref_name or UNKNOWN)
 
 
+def started_by(session: Session) -> tuple[str, str | None]:
+    """Return who started the CI run. If that is not known, as on GitHub, return the run, and its URL.
+
+    For example, `("Ada Novak", None)` or `("GitHub run 1234", "https://…")`. The text is empty if both are not known.
+    """
+    if session.created_by is not None and session.created_by.name:
+        return session.created_by.name, None
+    if not session.ci_run_url:
+        return "", None
+    provider = _CI.get(session.ci_provider, "CI") if session.ci_provider else "CI"
+    number = _RUN_NUMBER.search(session.ci_run_url)
+    return f"{provider} run" + (f" {number[1]}" if number else ""), session.ci_run_url
+
+
 def origin(session: Session) -> str:
     """Return of which commit a session is, by whom, and when: `commit 755b691cfff3, by Ada Novak, 2026-11-26 …`."""
-    author = session.created_by.name if session.created_by is not None else None
+    return ", ".join(_origin(session))
+
+
+def _origin(session: Session) -> list[str]:
+    """Return the parts of the origin of a session that are known."""
+    author, run_url = started_by(session)
     created = session.create_date
     parts = [
-        f"commit {session.revision[:_HASH]}" if session.revision else "",
-        f"by {cut(author)}" if author else "",
+        f"commit {cut(session.revision[:_HASH])}" if session.revision else "",
+        f"by {cut(author)}" if author and run_url is None else author,
         f"{created:%Y-%m-%d %H:%M} UTC" if created else "",
     ]
-    return one_line(", ".join(filter(None, parts)))
+    return list(filter(None, parts))
 
 
-def session_facts(session: Session) -> str:
-    """Return a session on one line: what the tests did, its branch, and its origin."""
+def session_facts(session: Session) -> list[str]:
+    """Return what the tests of a session did, its branch and its origin. An unknown author is the text of its run."""
     tests = session.tests_count
     parts = [
         f"#{session.relative_id} {cut(session.status)}",
         f"{count_failing(session) or 0:,} of {format_count(tests, 'test')} failed" if tests else "",
         cut(ref_name(session)) if session.ref_name else "",
-        origin(session),
+        *_origin(session),
         format_duration(session.duration) if session.is_finished and session.duration is not None else "",
         f"error: {cut(session.error_message, 300)}" if session.error_message else "",
     ]
-    return ", ".join(filter(None, parts))
+    return list(filter(None, parts))
 
 
 def streak_facts(sessions: Sequence[Session]) -> str:

@@ -26,6 +26,7 @@ from buddy_sessions.cli.reading.case_source import open_source
 from buddy_sessions.cli.render.console import Output
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 from helpers.command_line import COMMAND, Call, sync_database
+from helpers.uploads import GITHUB, RUN
 
 SUITE = "acme/shop/a"
 TOOLS = ["list_suites", "list_sessions", "get_failures", "find_flaky_tests", "get_test_history", "compare_sessions"]
@@ -98,7 +99,7 @@ def fill(suite: FakeSuite) -> FakeSuite:
         case = {"name": "flaky"} if flaky == "P" else failing("flaky")[0]
         suite.create(cases=[*passing, case], revision=f"{number}" * 40)
     suite.create(cases=[{"name": "sells"}, {"name": "flaky"}, *failing("pays")], revision="5" * 40)
-    suite.create(cases=passing, branch="feature", revision="6" * 40)
+    suite.create(cases=passing, branch="feature", revision="6" * 40, **GITHUB)
     broken = failing("adds", message="KeyError: 'id'")
     suite.create(cases=[{"name": "sells"}, *failing("pays", "flaky"), *broken], revision="7" * 40)
     suite.create()
@@ -112,7 +113,11 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
         ["1 suite", "(Unit tests), main is red, since #5, ", "commit 5555555, by Ada"],
     ),
     "sessions": ("list_sessions", {}, ["main is red since #5", "- #8 IN_PROGRESS", "- #7 ERROR, 3 of 4"]),
-    "other branch": ("list_sessions", {"branch": "feature"}, ["feature is green since #6", "- #6 SUCC"]),
+    "other branch": (
+        "list_sessions",
+        {"branch": "feature"},
+        ["feature is green since #6", "- #6 SUCC", "GitHub run 17"],
+    ),
     "failures": (
         "get_failures",
         {},
@@ -129,7 +134,11 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     ),
     "of a number": ("get_failures", {"session": 5}, ["❌ 1 of 3 tests failed: 1 new failure: acme/shop/a #5", ": new"]),
     "of a commit": ("get_failures", {"session": "5555555"}, ["❌ 1 of 3 tests failed: 1 new failure: acme/shop/a #5"]),
-    "of a green branch": ("get_failures", {"branch": "feature"}, ["✅ 0 of 3 tests failed: acme/shop/a #6"]),
+    "of a green branch": (
+        "get_failures",
+        {"branch": "feature"},
+        ["✅ 0 of 3 tests failed: acme/shop/a #6", f"666666, GitHub run 17 {RUN}, "],
+    ),
     "one test": (
         "get_failures",
         {"test": "PAYS"},

@@ -14,6 +14,7 @@ import pytest
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.command_line import Call, sync_database
 from helpers.html_page import HtmlPage
+from helpers.uploads import GITHUB, RUN
 
 SCRIPT = "<script>alert(1)</script>"
 NOW = datetime.now(UTC)
@@ -136,6 +137,20 @@ class TestSections:
             page, "Flaky tests that fail now", "All suites"
         )
         assert section(page, "Still red", "Flaky tests").count("No suite.") == 2
+
+    def test_unknown_author_is_the_run(self, render: Render, suite: FakeSuite) -> None:
+        finish(suite, "lost", hours=2, **GITHUB)
+        finish(suite, "lost", hours=1, branch="7/merge", **GITHUB)
+        page = render()
+        assert "(#1), GitHub run 17, commit cafecaf. Red" in page.text
+        assert page.values("href", "a").count(RUN) == 2
+
+    def test_names_of_uploaded_tests(self, render: Render, suite: FakeSuite) -> None:
+        """The file is group and class, and Playwright repeats it in the name."""
+        file = "e2e/a.spec.js"
+        case = {"name": "a.spec.js > Cart > adds", "classname": file, "test_group_name": file, "message": "x"}
+        finish(suite, hours=1, cases=[{**case, "status": "FAILED"}])
+        assert ": x adds e2e/a.spec.js > Cart" in section(render(), "Newly red", "Still red")
 
     def test_still_red(self, render: Render, suite: FakeSuite) -> None:
         finish(suite, None, hours=200)

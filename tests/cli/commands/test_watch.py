@@ -13,6 +13,7 @@ import pytest
 from buddy_sessions.cli import run
 from buddy_sessions.testing import FakeBuddy, FakeSuite, RecordedRequest
 from helpers.command_line import Call, interrupt, numbers, rows, use_terminal
+from helpers.uploads import GITHUB
 
 A = "acme/shop/a"
 OFTEN = ("--interval", "0.01")
@@ -101,12 +102,14 @@ class TestStatus:
     def events(self, suite: FakeSuite) -> tuple[Callable[[], object], ...]:
         """Return the events: a test fails on main and on another branch, another one fails, all pass."""
         return (
-            lambda: suite.create(cases=[failing("breaks"), {"name": "passes"}]),
+            lambda: suite.create(cases=[failing("breaks"), {"name": "passes"}], revision="cafe" * 10),
             *READING,
             lambda: suite.create("fix", cases=[failing("other")]),
-            lambda: suite.create(cases=[{"name": "breaks"}, failing("crashes", "ERROR")]),
+            lambda: suite.create(
+                cases=[{"name": "breaks"}, failing("crashes", "ERROR")], revision="beef" * 10, **GITHUB
+            ),
             *READING,
-            lambda: suite.create(cases=[{"name": "crashes"}]),
+            lambda: suite.create(cases=[{"name": "crashes"}], created_by=None, revision=None),
         )
 
     def test_jsonl_continues_from_a_database(
@@ -128,7 +131,9 @@ class TestStatus:
             assert (code, found) == (130, part)
             assert "the next watch with --db" in err
 
-    def test_terminal_names_the_tests(self, fake: FakeBuddy, suite: FakeSuite, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_terminal_names_tests_and_authors(
+        self, fake: FakeBuddy, suite: FakeSuite, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         run_events(fake, *self.events(suite), *READING)
         terminal = use_terminal(monkeypatch, "stdout")
         assert run(["watch", A, *OFTEN, "--status"]) == 130
@@ -136,8 +141,10 @@ class TestStatus:
         assert lines == [
             f"  current        ✔ passed   {A} #1",
             f"  failing        ✘ failed   {A} #2",
+            "  cafecaf  Ada Novak",
             "  ✘ failed  tests/cart/test_total.py > CartTest > breaks",
             f"  still failing  ✘ failed   {A} #4",
+            "  beefbee  GitHub 17",
             "  ✘ error  tests/cart/test_total.py > CartTest > crashes",
             "  ✔ fixed  tests/cart/test_total.py > CartTest > breaks",
             f"  recovered      ✔ passed   {A} #5",

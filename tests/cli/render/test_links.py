@@ -10,6 +10,7 @@ import pytest
 from buddy_sessions.cli import run
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.command_line import Terminal, use_terminal
+from helpers.uploads import GITHUB, RUN
 
 A = "acme/shop/a"
 
@@ -39,6 +40,17 @@ def links(shown: str) -> list[tuple[str, str]]:
 def test_sessions_are_links(arguments: list[str], text: str, suite: FakeSuite, monkeypatch: pytest.MonkeyPatch) -> None:
     session = suite.create(status="ERROR", cases=[{"name": "fails", "status": "FAILED"}])
     assert links(run_on_terminal(monkeypatch, *arguments)) == [(text, session["html_url"])]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["list", A], ["suites", "acme/shop", "--status"]], ids=lambda arguments: arguments[0]
+)
+def test_runs_without_an_author_are_links(
+    arguments: list[str], suite: FakeSuite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite.create("main", status="ERROR", **GITHUB)
+    monkeypatch.setenv("COLUMNS", "100")
+    assert ("GitHub 17", RUN) in links(run_on_terminal(monkeypatch, *arguments))
 
 
 @pytest.mark.parametrize("url", [None, "javascript:alert(1)", "https://a b", "https://\x07", "https://é"])

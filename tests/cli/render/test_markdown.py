@@ -10,12 +10,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from buddy_sessions import Failure, RefType, Session, SessionStatus, SuiteKey, TestCase, TestStatus
+from buddy_sessions import CIProvider, Failure, RefType, Session, SessionStatus, SuiteKey, TestCase, TestStatus
 from buddy_sessions.analysis.judgement import FailingTest, find_causes
 from buddy_sessions.cli.render.markdown import render_markdown
 from buddy_sessions.cli.render.result import Item, Result, Section
 from buddy_sessions.cli.render.text import one_line, trace_of
 from helpers.html_page import HOSTILE, HtmlPage
+from helpers.uploads import RUN
 
 SUITE = SuiteKey("acme", "shop", "a")
 
@@ -63,6 +64,15 @@ def test_5000_failing_tests_are_counted_within_the_size(text: str) -> None:
         *_, after_title = " ".join(tag for tag, _ in html.tags).split("h3")
         tags = after_title.split()
         assert tags.count("li") - 1 + tags.count("summary") + int(more.replace(",", "")) == 5_000
+
+
+@pytest.mark.parametrize(("url", "linked"), [(RUN, True), ("javascript:alert(17)", False)])
+def test_run_in_place_of_an_unknown_author(url: str, linked: bool) -> None:
+    page = page_of(failed("a", "b"))
+    session = evolve(page.sessions[0], ci_run_url=url, ci_provider=CIProvider.GITHUB_ACTION, revision="cafe" * 10)
+    html = rendered(evolve(page, sessions=[session], old=session))
+    assert html.text.count("main, commit cafecafecafe, GitHub run") == 2
+    assert html.values("href", "a").count(url) == 2 * linked
 
 
 def test_traces_are_left_out_before_names_and_causes() -> None:

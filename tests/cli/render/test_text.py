@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from buddy_sessions import Session, SessionStatus, Stats
+import pytest
+from attrs import evolve
+
+from buddy_sessions import CIProvider, Member, Session, SessionStatus, Stats
 from buddy_sessions.cli.render.styled import sparkline
 from buddy_sessions.cli.render.text import (
     escape,
@@ -14,7 +17,9 @@ from buddy_sessions.cli.render.text import (
     format_requests,
     format_test_time,
     one_line,
+    started_by,
 )
+from helpers.uploads import RUN
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 AGES = {
@@ -65,6 +70,32 @@ def test_counts_have_a_plural() -> None:
 def test_invisible_characters_are_escaped_as_in_json() -> None:
     assert escape("ó 日 \x1b\n\u200b\U000e0001") == "ó 日 \\u001b\\n\\u200b\\udb40\\udc01"
     assert one_line(" a\n\tb\x00 ") == "a b\\u0000"
+
+
+@pytest.mark.parametrize(
+    ("provider", "url", "expected"),
+    [
+        ("GITHUB_ACTION", RUN, ("GitHub run 17", RUN)),
+        ("GITHUB_ACTION", "https://github.com/acme/shop", ("GitHub run", "https://github.com/acme/shop")),
+        (
+            "CIRCLE_CI",
+            "https://circleci.com/gh/acme/web/1234/",
+            ("CircleCI run 1234", "https://circleci.com/gh/acme/web/1234/"),
+        ),
+        ("BUDDY", "https://a.example/7", ("Buddy run 7", "https://a.example/7")),
+        ("NEW", "https://a.example/7", ("CI run 7", "https://a.example/7")),
+        (None, "https://a.example/7", ("CI run 7", "https://a.example/7")),
+        ("NONE", None, ("", None)),
+    ],
+)
+def test_run_in_place_of_an_unknown_author(
+    provider: str | None, url: str | None, expected: tuple[str, str | None]
+) -> None:
+    ci_provider = CIProvider(provider) if provider else None
+    session = Session(id="x", relative_id=1, status=SessionStatus.ERROR, ci_provider=ci_provider, ci_run_url=url)
+    assert started_by(session) == expected
+    assert started_by(evolve(session, created_by=Member(name=""))) == expected
+    assert started_by(evolve(session, created_by=Member(name="Ann"))) == ("Ann", None)
 
 
 def test_sparkline_ends_with_the_newest_session() -> None:
