@@ -352,7 +352,9 @@ class BuddyClient:
         )
 
     async def case(self, suite: SuiteRef, session: SessionRef, case: TestCase) -> TestCase:
-        """Return a test case with its JUnit XML (`data`) and its `failure`, with one request.
+        """Return a test case with its `data` and its `failure`, with one request.
+
+        `data` is what was uploaded: JUnit XML, or the JSON of Buddy's own reporters.
 
         Args:
             suite: The suite, as in `sessions`.
