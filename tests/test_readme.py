@@ -11,6 +11,7 @@ import asyncio
 import doctest
 import importlib
 import inspect
+import json
 import os
 import re
 import signal
@@ -27,6 +28,7 @@ import pytest
 import buddy_sessions
 from buddy_sessions import BuddyError, ClientOptions, Session, StatusError, TestCase
 from buddy_sessions.testing import FakeBuddy
+from helpers.uploads import GIT, trial_commands, upload
 
 pytest.importorskip("termios", reason="the examples are for a POSIX terminal")
 import pty
@@ -104,6 +106,37 @@ async def test_examples_print_their_output(guide: Path, fake: FakeBuddy, tmp_pat
         assert printed == example.output, f"the example in line {example.line}"
 
 
+async def test_own_tests_can_be_tried(fake: FakeBuddy, tmp_path: Path) -> None:
+    """Instead of Jest, this test uploads. `tests/integrations` runs Jest."""
+    suite = fake.add_suite("acme", "storefront", "MNbyVedg")
+    served = {"BUDDY_API_URL": str(fake.base_url), "BUDDY_TOKEN": fake.token, "BUDDY_UT_TOKEN": suite.upload_token}
+
+    def run(command: str) -> subprocess.CompletedProcess[str]:
+        paths = {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
+        environment = {**os.environ, **paths, **served, **GIT}
+        return subprocess.run(
+            ["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+
+    def run_jest() -> None:
+        branch, commit = run("git branch --show-current; git rev-parse HEAD").stdout.split()
+        cases = [{"name": "fails", "status": "FAILED"}] if (tmp_path / "try.test.js").exists() else []
+        upload(
+            served, [{"name": "adds", "status": "PASSED"}, *cases], ref_type="BRANCH", ref_name=branch, revision=commit
+        )
+
+    await asyncio.to_thread(run, "git init -qb main && git commit -q --allow-empty -m main")
+    results = []
+    for command in trial_commands():
+        if command.startswith("npx jest "):
+            await asyncio.to_thread(run_jest)
+        elif not command.startswith("npm install "):
+            results.append(await asyncio.to_thread(run, command))
+    assert [result.returncode for result in results] == [0, 0, 0, 1], results
+    (failure,) = results[-1].stdout.splitlines()
+    assert json.loads(failure).items() >= {"name": "fails", "baseline": "new"}.items()
+
+
 @pytest.mark.parametrize(
     "module", ["models", "analysis", "analysis.baseline", "analysis.branches", "analysis.causes", "analysis.history"]
 )
@@ -144,7 +177,7 @@ def test_map_of_the_code_is_complete() -> None:
 
 
 def test_readme_is_read_in_a_few_minutes() -> None:
-    assert len(README.split()) <= 1500
+    assert len(README.split()) <= 1400
 
 
 def test_two_commands() -> None:

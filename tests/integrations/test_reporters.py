@@ -7,12 +7,14 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from buddy_sessions import BuddyClient
 from buddy_sessions.testing import FakeBuddy
+from helpers.uploads import GIT, trial_commands
 
 NPM = shutil.which("npm")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(NPM is None, reason="npm is not on the PATH")]
@@ -87,3 +89,30 @@ async def test_reporter_uploads_a_session(
     assert "20" in (discount.message or "")
     assert lines is not None
     assert (lines.type, lines.message) == ("TypeError", "Cannot read properties of undefined (reading 'lines')")
+
+
+async def test_trial_of_the_readme(project: Path, fake_buddy: FakeBuddy, tmp_path: Path) -> None:
+    """With the packages that are installed."""
+    suite = fake_buddy.add_suite("acme", "storefront", "MNbyVedg")
+    (tmp_path / "package.json").write_text(json.dumps({"private": True}))
+    (tmp_path / "node_modules").symlink_to(project / "node_modules")
+    (tmp_path / "cart.test.js").write_text("test('adds', () => expect(1 + 1).toBe(2))")
+    environment = {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]), **GIT}
+    environment |= {"HOME": str(tmp_path), "BUDDY_TOKEN": fake_buddy.token, "BUDDY_API_URL": str(fake_buddy.base_url)}
+    environment |= {"BUDDY_UT_TOKEN": suite.upload_token}
+    install, *commands = trial_commands()
+    names = {package.rpartition("@")[0] for package in PACKAGES}
+    assert {*install.removeprefix("npm install --save-dev ").split()} <= names
+    script = "\n".join(["git init -qb main", "git add cart.test.js", "git commit -qm main", *commands])
+    process = await asyncio.to_thread(
+        subprocess.run,
+        ["bash", "-c", script],
+        cwd=tmp_path,
+        env=environment,
+        check=False,
+        capture_output=True,
+        timeout=120,
+    )
+    assert process.returncode == 1, process.stderr
+    failure = json.loads(process.stdout.splitlines()[-1])
+    assert (failure["classname"], failure["name"], failure["baseline"]) == ("try.test.js", "fails", "new")
