@@ -1,6 +1,6 @@
 """The values that this package returns: frozen attrs classes and enums, independent of JSON and HTTP.
 
-The fields of `Session`, `Member`, `Suite` and `TestCase` have the names that the API gives them (Buddy's API
+The fields of `Session`, `Member`, `Project`, `Suite` and `TestCase` have the names that the API gives them (Buddy's API
 documentation of the session list, and Buddy's OpenAPI types). A field that the API omits or sends as null is None.
 """
 
@@ -152,6 +152,25 @@ class Member:
     email: str | None = None
     admin: bool | None = None
     workspace_owner: bool | None = None
+
+
+@frozen(kw_only=True)
+class Project:
+    """A project of a workspace. `name` is always present.
+
+    Attributes:
+        name: The name in URLs and in keys of suites.
+        display_name: The name that people read.
+        status: The status, such as `ACTIVE`.
+        url: The project in the API.
+        html_url: The project in the browser.
+    """
+
+    name: str
+    display_name: str | None = None
+    status: str | None = None
+    url: str | None = None
+    html_url: str | None = None
 
 
 @frozen(kw_only=True)

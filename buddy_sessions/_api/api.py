@@ -22,28 +22,37 @@ from .._decoding.converter import (
     decode_cases,
     decode_if_modified,
     decode_page,
+    decode_projects,
     decode_session,
     decode_suite,
     decode_suites,
 )
 from .._http.transport import MAX_LONG_BODY, Transport
-from .._http.urls import suites_url
+from .._http.urls import projects_url, suites_url
 from .._paging.case_paginator import CasePaginator, CasePlan
 from .._paging.paginator import PageReader
 from .._paging.read_ahead import FetchPage, RequestSlots
 from .._paging.reconciler import Reconciler
 from .._paging.scope import ReadSpec
-from .._paging.window import ServerLimits, Window
-from ..errors import ConfigError, NotFoundError
-from ..models import FAILING, Cursor, Session, Suite, SuiteKey, TestCase, TestStatus
+from .._paging.window import DOCUMENTED_SIZE, ServerLimits, Window
+from ..errors import BadRequestError, ConfigError, ForbiddenError, NotFoundError
+from ..models import FAILING, Cursor, Project, Session, Suite, SuiteKey, TestCase, TestStatus
 
 _T = TypeVar("_T")
+
+_PROJECTS_PER_PAGE = 100
 
 
 class _NoSuchSessionError(NotFoundError):
     """404: the suite exists, but has no session with this `relative_id`."""
 
     _hint = ""
+
+
+class _HiddenProjectsError(ForbiddenError):
+    """403: the token may not list the projects of a workspace."""
+
+    _hint = "give the token the scope WORKSPACE, or name the projects; and enable the API in the workspace"
 
 
 class Api:
@@ -69,11 +78,46 @@ class Api:
         """Raise `ConfigError` unless the running event loop is the client's, and was not copied by a fork."""
         self._transport.check_event_loop()
 
-    async def suites(self, workspace: str, project: str) -> list[Suite]:
-        """Return the suites of a project."""
+    async def projects(self, workspace: str) -> list[Project]:
+        """Return the projects of a workspace, each once."""
+        fetch = self._page_fetcher(projects_url(self._base_url, workspace), {}, decode_projects)
+        found: dict[str, Project] = {}
+        window = Window(1, _PROJECTS_PER_PAGE)
+        while True:
+            try:
+                page = (await fetch(window)).result()
+            except BadRequestError:
+                if window.per_page == DOCUMENTED_SIZE:
+                    raise
+                window = Window(1, DOCUMENTED_SIZE)
+                continue
+            except ForbiddenError as error:
+                if not error.messages:  # it may be a proxy's
+                    raise
+                raise _HiddenProjectsError(status=error.status, messages=error.messages, url=error.url) from None
+            known = len(found)
+            found |= {project.name: project for project in page if project.name not in found}
+            # A server may cut a page, but not below the documented size. One that repeats a page has no other.
+            if len(page) < DOCUMENTED_SIZE or len(found) == known:
+                return list(found.values())
+            window = Window(window.page + 1, window.per_page)
+
+    async def suites(self, workspace: str, project: str | None) -> list[Suite]:
+        """Return the suites of a project; for None, of all projects of the workspace."""
+        if project is None:
+            names = [each.name for each in await self.projects(workspace)]
+            lists = await map_concurrently(partial(self._visible_suites, workspace), names, limit=self.max_concurrency)
+            return [suite for suites in lists for suite in suites]
         url = suites_url(self._base_url, workspace, project)
         decode = partial(decode_suites, workspace=workspace, project=project)
         return (await self._transport.get(url, decode, max_body=MAX_LONG_BODY)).result()
+
+    async def _visible_suites(self, workspace: str, project: str) -> list[Suite]:
+        """Return the suites of a project that was listed; none if it was deleted meanwhile, or its tests are hidden."""
+        try:
+            return await self.suites(workspace, project)
+        except NotFoundError:
+            return []
 
     async def suite(self, key: SuiteKey) -> Suite:
         """Return one suite."""

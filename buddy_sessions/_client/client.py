@@ -39,6 +39,7 @@ from .._streams.watch import Changes, OnFirstFailure, Watch
 from ..analysis.branches import MAIN, Main, validate_judged_branch
 from ..models import (
     Cursor,
+    Project,
     RateLimit,
     Session,
     SessionRef,
@@ -147,19 +148,34 @@ class BuddyClient:
         """The maximum number of requests of this client at once."""
         return self.api.max_concurrency
 
-    async def suites(self, workspace: str, project: str) -> list[Suite]:
+    async def projects(self, workspace: str) -> list[Project]:
+        """Return the projects of a workspace that the token can see, with one request for each 100 of them.
+
+        Args:
+            workspace: The name of the workspace in its URL.
+
+        Raises:
+            ConfigError: The name is invalid. Raised before any I/O.
+            ForbiddenError: The token lacks the scope WORKSPACE, or the API is disabled in the workspace.
+            BuddyError: A request failed for another reason.
+        """
+        return await self.api.projects(validate_name("workspace", workspace))
+
+    async def suites(self, workspace: str, project: str | None = None) -> list[Suite]:
         """Return the suites of a project, in the order of the API, with one request.
 
         Args:
             workspace: The name of the workspace in its URL.
-            project: The name of the project in its URL.
+            project: The name of the project in its URL; None for the suites of all projects that the token can see,
+                with one request for each, and those of `projects`.
 
         Raises:
             ConfigError: A name is invalid. Raised before any I/O.
-            BuddyError: The request failed.
+            BuddyError: A request failed. A project of a workspace that is not found (404) is left out.
         """
         validate_name("workspace", workspace)
-        validate_name("project", project)
+        if project is not None:
+            validate_name("project", project)
         return await self.api.suites(workspace, project)
 
     async def suite(self, suite: SuiteRef) -> Suite:

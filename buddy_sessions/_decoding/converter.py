@@ -23,7 +23,7 @@ import cattrs
 from attrs import frozen
 
 from ..errors import DecodeError, ResponseError
-from ..models import Failure, Member, Session, Suite, SuiteKey, TestCase
+from ..models import Failure, Member, Project, Session, Suite, SuiteKey, TestCase
 from .hooks import MAX_INTEGER, MIN_INTEGER, make_converter, wrong_type
 
 _log = logging.getLogger("buddy_sessions")
@@ -31,7 +31,7 @@ _log = logging.getLogger("buddy_sessions")
 _MAX_MESSAGES = 10
 _MAX_MESSAGE_LENGTH = 500  # characters
 
-_M = TypeVar("_M", Session, Suite, TestCase)
+_M = TypeVar("_M", Session, Project, Suite, TestCase)
 
 
 @frozen
@@ -93,6 +93,11 @@ def decode_cases(body: bytes, *, page: int | None = None) -> list[TestCase]:
 def decode_case(body: bytes) -> TestCase:
     """Return the test case in the body of a response that contains only this one."""
     return _structure(_load_object(body), TestCase)
+
+
+def decode_projects(body: bytes, *, page: int | None = None) -> list[Project]:
+    """Return the projects in the body of a page, whose number is for errors."""
+    return _structure_items(_items(_load_object(body, page), "projects", page), Project, page)
 
 
 def decode_suites(body: bytes, *, workspace: str, project: str) -> list[Suite]:

@@ -39,12 +39,20 @@ def parse_base_url(base_url: str | URL) -> URL:
     return url.with_path(url.raw_path.rstrip("/"), encoded=True)
 
 
+def projects_url(base_url: URL, workspace: str) -> URL:
+    """Return the URL of the projects of a workspace."""
+    return _below(base_url, "workspaces", workspace, "projects")
+
+
 def suites_url(base_url: URL, workspace: str, project: str, *below: str) -> URL:
     """Return the URL of a project's suites, or of what these names lead to below it: a suite, its sessions, and so on.
 
     Each name becomes one segment of the path. The base URL may have a path of its own.
     """
-    names = ("workspaces", workspace, "projects", project, "unit-tests", "suites", *below)
+    return _below(base_url, "workspaces", workspace, "projects", project, "unit-tests", "suites", *below)
+
+
+def _below(base_url: URL, *names: str) -> URL:
     return base_url.with_path(
         base_url.raw_path.rstrip("/") + "".join(f"/{_quote(name)}" for name in names), encoded=True
     )

@@ -1,7 +1,7 @@
 """The endpoints of the API: from the path and query of a GET request to its response, which faults change. No I/O."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TypeAlias
 from urllib.parse import unquote
 
@@ -9,7 +9,7 @@ import attrs
 
 from .stored_sessions import CASE_STATUSES, Snapshot, StoredSession, shown_in_list
 from .suite import FakeSuite
-from .wire import DEFAULT_PER_PAGE, JsonObject
+from .wire import API_URL, APP_URL, DEFAULT_PER_PAGE, JsonObject, path_segment
 
 Cut: TypeAlias = Callable[[list[JsonObject], int, int], list[JsonObject]]
 """Returns a page of a list of sessions or test cases, for the number of the page, from 1, and its size."""
@@ -63,6 +63,7 @@ class Call:
     """A GET request to an endpoint, with all that its response depends on. See the attributes of `FakeBuddy`."""
 
     suites: dict[tuple[str, str, str], FakeSuite]
+    projects: Collection[tuple[str, str]]
     query: Mapping[str, str]  # decoded
     view: View
     largest_page: int | None
@@ -102,6 +103,8 @@ def find_endpoint(path: str) -> Endpoint | None:
     """Return the endpoint of a percent-encoded path: those of the documented ones that a client of sessions needs."""
     segments = [unquote(segment) for segment in path.split("/")[1:]]
     match segments if all(segments) else []:
+        case ["workspaces", workspace, "projects"]:
+            return lambda call: _list_projects(call, workspace)
         case ["workspaces", workspace, "projects", project, "unit-tests", "suites"]:
             return lambda call: _list_suites(call, workspace, project)
         case ["workspaces", workspace, "projects", project, "unit-tests", "suites", suite_id, *rest]:
@@ -125,12 +128,29 @@ def _find_endpoint_of_suite(key: tuple[str, str, str], segments: list[str]) -> E
     return None
 
 
+def _list_projects(call: Call, workspace: str) -> JsonObject:
+    names = [name for in_workspace, name in call.projects if in_workspace == workspace]
+    if not names:
+        raise ErrorResponse(404, "Workspace not found")
+    rows = [{"name": name, "display_name": name, "status": "ACTIVE", **_urls(workspace, name)} for name in names]
+    urls = {name: url.rpartition("/")[0] for name, url in _urls(workspace, "").items()}
+    return {**urls, "projects": call.view.cut(rows, *call.page())}
+
+
+def _urls(workspace: str, project: str) -> dict[str, str]:
+    """Return the URLs of a project."""
+    return {
+        "url": f"{API_URL}/workspaces/{path_segment(workspace)}/projects/{path_segment(project)}",
+        "html_url": f"{APP_URL}/{path_segment(workspace)}/{path_segment(project)}",
+    }
+
+
 def _list_suites(call: Call, *project: str) -> JsonObject:
     suites = [suite for key, suite in call.suites.copy().items() if key[:2] == project]  # another thread may add one
-    if not suites:
+    if project not in call.projects:
         raise ErrorResponse(404, "Project not found")
-    url, html_url = suites[0].url.rpartition("/")[0], suites[0].html_url.rpartition("/")[0]
-    return {"url": url, "html_url": html_url, "suites": [suite.summary() for suite in suites]}
+    urls = {name: f"{url}/unit-tests" + ("/suites" if name == "url" else "") for name, url in _urls(*project).items()}
+    return {**urls, "suites": [suite.summary() for suite in suites]}
 
 
 def _get_suite(suite: FakeSuite) -> JsonObject:

@@ -21,6 +21,7 @@ from .uploads import UPLOAD_PATH, Upload
 from .wire import JsonObject, RateLimitWindows, RecordedRequest, error_response, success_response
 
 _SCOPES = {"UNIT_TEST_INFO", "UNIT_TEST_READ"}  # the older and the newer name of the same scope
+_PROJECT_SCOPE = "WORKSPACE"
 _MIN_COMPRESSED_SIZE = 1024  # bytes
 _ACCEPT_ITERATIONS = 5  # event loop iterations after which aiohttp knows, and can close, a new connection
 _SHUTDOWN_TIMEOUT = 0.05  # seconds
@@ -41,7 +42,8 @@ class FakeBuddy:
         host: The interface to listen on.
         port: The port to listen on; 0 for a free one.
         seed: The seed of the suites' random data.
-        scopes: The scopes of the token. Without `UNIT_TEST_INFO` or `UNIT_TEST_READ`, responses are 403.
+        scopes: The scopes of the token. Without `UNIT_TEST_INFO` or `UNIT_TEST_READ`, responses are 403; without
+            `WORKSPACE`, those that list projects.
         api_enabled: If False, responses are 403, like those of a workspace whose API is disabled.
         largest_page: A larger `per_page` is silently reduced to this; None for no limit.
         refuse_above: A larger `per_page` is rejected with 400; None for no limit.
@@ -65,7 +67,7 @@ class FakeBuddy:
     host: str = "127.0.0.1"
     port: int = 0
     seed: int = 0
-    scopes: Collection[str] = ("UNIT_TEST_INFO",)
+    scopes: Collection[str] = ("UNIT_TEST_INFO", "WORKSPACE")
     api_enabled: bool = True
     largest_page: int | None = None
     refuse_above: int | None = None
@@ -83,6 +85,7 @@ class FakeBuddy:
     requests: list[RecordedRequest] = attrs.field(init=False, factory=list[RecordedRequest])
     faults: deque[Fault] = attrs.field(init=False, factory=deque[Fault])
     max_in_flight: int = attrs.field(init=False, default=0)
+    _empty_projects: list[tuple[str, str]] = attrs.field(init=False, factory=list[tuple[str, str]])
     _deleted_suites: int = attrs.field(init=False, default=0)
     _runner: web.ServerRunner | None = attrs.field(init=False, default=None)
     _base_url: URL | None = attrs.field(init=False, default=None)
@@ -145,6 +148,15 @@ class FakeBuddy:
                 task.cancel()
             await asyncio.gather(*self._handler_tasks, return_exceptions=True)
             await runner.cleanup()
+
+    @property
+    def projects(self) -> list[tuple[str, str]]:
+        """The workspace and the name of each project: those that have suites, and those of `add_project`."""
+        return list(dict.fromkeys([*self._empty_projects, *(key[:2] for key in self.suites.copy())]))
+
+    def add_project(self, workspace: str, project: str) -> None:
+        """Add a project without suites, and its workspace if it does not exist. `add_suite` adds its own project."""
+        self._empty_projects.append((workspace, project))
 
     def add_suite(
         self,
@@ -274,10 +286,12 @@ class FakeBuddy:
             raise ErrorResponse(405, f"Method {record.method} is not allowed")
         if not self.api_enabled:
             raise ErrorResponse(403, "API is disabled in this workspace")
-        if _SCOPES.isdisjoint(self.scopes):
-            raise ErrorResponse(403, "The client cannot receive data: the token lacks the scope UNIT_TEST_INFO")
+        scopes = {_PROJECT_SCOPE} if record.path.endswith("/projects") else _SCOPES
+        if scopes.isdisjoint(self.scopes):
+            raise ErrorResponse(403, f"The client cannot receive data: the token lacks the scope {min(scopes)}")
         call = Call(
             suites=self.suites,
+            projects=self.projects,
             query=record.query,
             view=view or View(),
             largest_page=self.largest_page,

@@ -10,12 +10,10 @@ from typing import Any, Self, TypeAlias
 from ..models import SuiteKey
 from .random_history import Runner, random_counts, random_members, random_session, random_sessions
 from .stored_sessions import Snapshot, StoredSession, count_cases, make_cases, session_status, shown_in_list
-from .wire import JsonObject, check_fields, format_time, path_segment
+from .wire import API_URL, APP_URL, JsonObject, check_fields, format_time, path_segment
 
 SessionRef: TypeAlias = str | Mapping[str, Any]
 """The `id` of a session, or a session in the API's JSON, as `FakeSuite.create` returns it."""
-
-_API_URL, _APP_URL = "https://api.buddy.works", "https://app.buddy.works"
 
 # The order of a session's fields in the documented example and in Buddy's OpenAPI types.
 _FIELDS = (
@@ -71,12 +69,12 @@ class FakeSuite:
         self.identifier = identifier
         self.runner: Runner = runner
         workspace_path, project_path, suite_path = map(path_segment, self.key)
-        self.url = f"{_API_URL}/workspaces/{workspace_path}/projects/{project_path}/unit-tests/suites/{suite_path}"
-        self.html_url = f"{_APP_URL}/{workspace_path}/{project_path}/unit-tests/{suite_path}"
+        self.url = f"{API_URL}/workspaces/{workspace_path}/projects/{project_path}/unit-tests/suites/{suite_path}"
+        self.html_url = f"{APP_URL}/{workspace_path}/{project_path}/unit-tests/{suite_path}"
         # Seeded with text, because `hash()` differs from process to process.
         self._seed = f"{seed}/{workspace}/{project}/{suite_id}"
         self._rng = random.Random(self._seed)  # noqa: S311 - nothing secret
-        self._members = random_members(f"{_API_URL}/workspaces/{workspace_path}", f"{_APP_URL}/{workspace_path}")
+        self._members = random_members(f"{API_URL}/workspaces/{workspace_path}", f"{APP_URL}/{workspace_path}")
         self.settings: JsonObject = {
             "timeout": 3600,
             "error_pattern": "(ERROR|FATAL|Exception)",

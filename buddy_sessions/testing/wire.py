@@ -16,6 +16,9 @@ JsonObject: TypeAlias = dict[str, Any]
 DEFAULT_PER_PAGE = 20  # documented
 
 
+API_URL, APP_URL = "https://api.buddy.works", "https://app.buddy.works"
+
+
 def success_response(status: int, content: JsonObject) -> tuple[int, bytes]:
     """Return the status and the body of a response with this content."""
     # A lone surrogate cannot be encoded in UTF-8; backslashreplace turns it into its JSON escape.

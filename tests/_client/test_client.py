@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
@@ -12,8 +13,10 @@ from buddy_sessions import (
     BuddyClient,
     ConfigError,
     Cursor,
+    DecodeError,
     ForbiddenError,
     NotFoundError,
+    Project,
     Region,
     Session,
     Suite,
@@ -21,7 +24,7 @@ from buddy_sessions import (
     TestCase,
     TestStatus,
 )
-from buddy_sessions.testing import FakeBuddy, FakeSuite
+from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 
 KEY = SuiteKey("acme", "shop", "unit")
 SHA = "0123456789abcdef0123456789abcdef01234567"
@@ -138,6 +141,64 @@ async def test_suites_of_a_project(fake: FakeBuddy, buddy: BuddyClient) -> None:
     assert len(await buddy.sessions(suites[0].key).collect()) == 1
     with pytest.raises(NotFoundError):
         await buddy.suites("acme", "nothing")
+
+
+class TestProjects:
+    async def test_all_of_a_workspace(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
+        names = ["shop ż", *(f"p{number}" for number in range(209))]
+        for name in names:
+            fake.add_project("acme", name)
+        fake.add_suite("other", "shop", "unit")
+        projects = await buddy.projects("acme")
+        assert [project.name for project in projects] == names
+        assert projects[0] == Project(
+            name="shop ż",
+            display_name="shop ż",
+            status="ACTIVE",
+            url="https://api.buddy.works/workspaces/acme/projects/shop%20%C5%BC",
+            html_url="https://app.buddy.works/acme/shop%20%C5%BC",
+        )
+        assert len(fake.requests) == 3
+
+    @pytest.mark.parametrize(("limits", "requests"), [({"largest_page": 20}, 3), ({"refuse_above": 20}, 4)], ids=str)
+    async def test_smaller_pages(
+        self, fake: FakeBuddy, buddy: BuddyClient, limits: dict[str, int], requests: int
+    ) -> None:
+        for name, value in limits.items():
+            setattr(fake, name, value)
+        for number in range(50):
+            fake.add_project("acme", f"p{number}")
+        assert len(await buddy.projects("acme")) == 50
+        assert len(fake.requests) == requests
+
+    async def test_server_that_repeats_a_page(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
+        projects = [{"name": f"p{number}"} for number in range(20)]
+        fake.inject(Fault.body(json.dumps({"projects": projects}).encode()), times=3)
+        assert len(await buddy.projects("acme")) == 20
+        assert len(fake.requests) == 2
+
+    async def test_suites_of_all_projects(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
+        fake.add_project("acme", "docs")
+        keys = [fake.add_suite("acme", project, suite).key for project, suite in (("shop", "a"), ("api", "b"))]
+        fake.add_suite("other", "shop", "c")
+        fake.on_request = lambda request: fake.inject(Fault.status(404)) if "/docs/" in request.path else None
+        assert [suite.key for suite in await buddy.suites("acme")] == keys
+
+    @pytest.mark.parametrize("change", [{"scopes": ["UNIT_TEST_INFO"]}, {"api_enabled": False}], ids=str)
+    async def test_forbidden_error_names_the_scope(
+        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, change: dict[str, Any]
+    ) -> None:
+        for name, value in change.items():
+            setattr(fake, name, value)
+        for read in (buddy.projects, buddy.suites):
+            with pytest.raises(ForbiddenError, match="give the token the scope WORKSPACE"):
+                await read("acme")
+
+    @pytest.mark.parametrize("body", [b"{}", b'{"projects": [{}]}', b'{"projects": [{"name": 7}]}'])
+    async def test_invalid_response(self, fake: FakeBuddy, buddy: BuddyClient, body: bytes) -> None:
+        fake.inject(Fault.body(body))
+        with pytest.raises(DecodeError):
+            await buddy.projects("acme")
 
 
 class TestSessionRef:

@@ -28,6 +28,7 @@ from buddy_sessions import (
     Harvest,
     HarvestError,
     Member,
+    Project,
     QuarantinedTest,
     RateLimit,
     RateLimitError,
@@ -74,7 +75,9 @@ async def clients(http_session: aiohttp.ClientSession, token: Callable[[], Await
         assert_type(buddy, BuddyClient)
         assert_type(buddy.rate_limit, RateLimit | None)
         assert_type(buddy.max_concurrency, int)
+        assert_type(await buddy.projects("w"), list[Project])
         assert_type(await buddy.suites("w", "p"), list[Suite])
+        assert_type(await buddy.suites("w"), list[Suite])
     assert_type(await buddy.close(), None)
 
 
