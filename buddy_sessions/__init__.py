@@ -7,6 +7,7 @@ async with BuddyClient.from_env() as buddy:
 
 from ._base import interrupt as interrupt  # isort: split
 
+from ._api.verdicts import SuiteStatus
 from ._base.regions import Region
 from ._base.stats import Stats
 from ._client.client import BuddyClient
@@ -128,6 +129,7 @@ __all__ = [
     "Suite",
     "SuiteKey",
     "SuiteRef",
+    "SuiteStatus",
     "TestCase",
     "TestKey",
     "TestRun",

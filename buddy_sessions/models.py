@@ -68,8 +68,9 @@ class RefType(_OpenEnum):
     WILDCARD = "WILDCARD"  # the tests ran outside a Git repository
 
 
-_VERDICTS = frozenset({SessionStatus.SUCCESSFUL, SessionStatus.ERROR})
-_FINISHED = _VERDICTS | {SessionStatus.SKIPPED}
+VERDICTS = frozenset({SessionStatus.SUCCESSFUL, SessionStatus.ERROR})
+"""The statuses that say whether a commit is good."""
+_FINISHED = VERDICTS | {SessionStatus.SKIPPED}
 _API_PATH = r"/workspaces/([^/]+)/projects/([^/]+)/unit-tests/suites/([^/]+)(?:/sessions/([^/]+))?(?:/|$)"
 _BROWSER_PATH = r"/([^/]+)/([^/]+)/unit-tests/([^/]+)(?:/([^/]+))?(?:/|$)"
 REVISION = re.compile("[0-9a-fA-F]{7,64}")
@@ -274,7 +275,7 @@ class Session:
     @property
     def has_verdict(self) -> bool:
         """Whether the session is SUCCESSFUL or ERROR. Only these say whether a commit is good."""
-        return self.status in _VERDICTS
+        return self.status in VERDICTS
 
     @property
     def is_failing(self) -> bool:

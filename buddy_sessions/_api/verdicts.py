@@ -2,19 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
-from typing import TypeAlias
+from datetime import datetime
+from typing import Literal, TypeAlias
 
+from attrs import evolve, frozen
+
+from .._base.outage import Outage
+from .._base.workers import map_concurrently
 from .._paging.paginator import SessionPaginator
 from ..analysis.branches import MAIN, NEWEST, Main, main_branch
-from ..models import Session, has_revision
+from ..analysis.runs import CIRun, ci_runs, newest_streak
+from ..errors import BuddyError, ClientClosedError
+from ..models import Session, SessionStatus, SuiteKey, has_revision
 
 MAX_SEARCHED = 1000
 """How many sessions are searched at most, so that a wrong name or commit does not cost a read of the whole suite."""
 
 ReadLists: TypeAlias = Callable[[str | None], AsyncGenerator[Sequence[Session], None]]
 """Yields the sessions of a branch, or all for None, in lists, newest first."""
+
+
+NoVerdict: TypeAlias = Literal["no session", "no main branch", "running", "no verdict", "missing", "deleted"]
+"""Why a suite is neither red nor green."""
+
+
+@frozen(kw_only=True)
+class SuiteStatus:
+    """Whether a suite is red or green on one branch, and since when.
+
+    Attributes:
+        suite: The suite.
+        name: Its name; None if it is not known, as in the result of `BuddyClient.status`.
+        branch: The branch that was looked at; None for all sessions, or if there is no main branch.
+        session: The session that decides, of the newest CI run with a verdict: one that is failing, or else the newest
+            that passed. None if there is no such run.
+        since: The session that decides the first CI run of the streak that ends with the one of `session`.
+        is_since_exact: Whether the CI run before `since` is known, and had the other verdict. Otherwise the streak may
+            be longer.
+        reason: Why there is no verdict: the branch has "no session"; the suite has "no main branch"; the only CI runs
+            are still "running"; they have "no verdict", such as SKIPPED ones; or the last syncs of a database did not
+            find the suite ("missing", then "deleted"). None if there is a verdict or an error.
+        missing_since: When a sync did not find the suite for the first time; None unless it is missing or deleted.
+        error: Why the suite could not be read; None if it was read.
+
+    Example:
+        >>> red = Session(id="YDnagwGk", relative_id=383, status=SessionStatus.ERROR, ref_name="main")
+        >>> status = SuiteStatus(suite=SuiteKey("acme", "shop", "MNbyVedg"), branch="main", session=red, since=red)
+        >>> status.is_failing
+        True
+    """
+
+    suite: SuiteKey
+    name: str | None = None
+    branch: str | None = None
+    session: Session | None = None
+    since: Session | None = None
+    is_since_exact: bool = False
+    reason: NoVerdict | None = None
+    missing_since: datetime | None = None
+    error: BuddyError | None = None
+
+    @property
+    def is_failing(self) -> bool | None:
+        """Whether the suite is red; None without a verdict."""
+        return None if self.session is None else self.session.is_failing
 
 
 async def read_lists(paginator: SessionPaginator) -> AsyncGenerator[Sequence[Session], None]:
@@ -62,6 +115,30 @@ class VerdictSearch:
                     break
         return found
 
+    async def runs(
+        self, branch: str | None, *, where: Callable[[CIRun], bool] = lambda _: True
+    ) -> tuple[list[CIRun], list[Session]]:
+        """Return the CI runs of a branch that have a verdict and for which `where` is true, newest first.
+
+        Also return the sessions of the branch that were searched: its newest ones, more only if these have no such run.
+        """
+
+        def choose(sessions: Iterable[Session]) -> tuple[list[CIRun], list[Session]]:
+            of_branch = [session for session in sessions if branch in {None, session.branch}]
+            return [run for run in ci_runs(of_branch) if run.is_failing is not None and where(run)], of_branch
+
+        found = choose(self._known or ())
+        if found[0] or (self._known is not None and len(self._known) < NEWEST):
+            return found
+        sessions: list[Session] = []
+        async with aclosing(self._read(branch)) as lists:
+            async for page in lists:
+                sessions += page
+                found = choose(sessions)
+                if len(sessions) >= (NEWEST if found[0] else MAX_SEARCHED):
+                    break
+        return found
+
     async def find(
         self,
         *,
@@ -92,12 +169,65 @@ class VerdictSearch:
         return await self.take(last, branch=name, below=below, where=counts, limit=limit)
 
 
+async def find_status(
+    search: VerdictSearch, suite: SuiteKey, *, branch: str | Main | None, name: str | None = None
+) -> SuiteStatus:
+    """Return the status of a suite: usually with one list, with more if its newest sessions have no verdict."""
+    chosen = await search.choose_branch(branch)
+    status = SuiteStatus(suite=suite, name=name, branch=chosen)
+    if chosen is None and branch is MAIN:
+        return evolve(status, reason="no main branch" if await search.newest() else "no session")
+    runs, sessions = await search.runs(chosen)
+    if runs:
+        streak = newest_streak(runs)
+        is_exact = streak.before is not None
+        return evolve(status, session=runs[0].session, since=streak.first, is_since_exact=is_exact)
+    if not sessions:
+        return evolve(status, reason="no session")
+    is_running = any(not session.is_finished for session in sessions)
+    return evolve(status, reason="running" if is_running else "no verdict")
+
+
+async def find_statuses(
+    new_search: Callable[[SuiteKey], VerdictSearch],
+    suites: Sequence[SuiteKey],
+    *,
+    branch: str | Main | None,
+    limit: int,
+) -> list[SuiteStatus]:
+    """Return the statuses of suites, in their order, `limit` of them read at once. An error of one suite is in its own.
+
+    Raises an error that no other suite would survive either.
+    """
+    outage = Outage()
+
+    async def read(suite: SuiteKey) -> SuiteStatus:
+        try:
+            status = await find_status(new_search(suite), suite, branch=branch)
+        except ClientClosedError:
+            raise
+        except BuddyError as error:
+            if outage.is_shown_by(error):
+                raise
+            return SuiteStatus(suite=suite, error=error.with_traceback(None))
+        outage.on_success()
+        return status
+
+    return await map_concurrently(read, suites, limit=limit)
+
+
 async def find_latest(
-    sessions: Callable[..., SessionPaginator], *, branch: str | Main | None, revision: str | None
+    search: VerdictSearch, *, branch: str | Main | None, revision: str | None, status: SessionStatus | None
 ) -> Session | None:
-    """Return the newest session that is SUCCESSFUL or ERROR. The arguments are those of `BuddyClient.latest`."""
-    found = await VerdictSearch(lambda name: read_lists(sessions(branch=name))).find(
-        branch=None if branch is MAIN and revision is not None else branch,
-        where=lambda session: has_revision(session, revision),
-    )
-    return found[0] if found else None
+    """Return the session that decides the newest CI run with a verdict. The arguments are those of `latest`."""
+
+    def is_wanted(run: CIRun) -> bool:
+        has_status = status is None or run.is_failing == (status == SessionStatus.ERROR)
+        return has_status and any(has_revision(session, revision) for session in run.sessions)
+
+    selected = None if branch is MAIN and revision is not None else branch
+    chosen = await search.choose_branch(selected)
+    if chosen is None and selected is MAIN:
+        return None  # there is no main branch
+    runs, _ = await search.runs(chosen, where=is_wanted)
+    return runs[0].session if runs else None

@@ -12,10 +12,12 @@ from urllib.parse import unquote
 from ..errors import ConfigError
 from ..models import (
     REVISION,
+    VERDICTS,
     CaseScope,
     Cursor,
     Session,
     SessionRef,
+    SessionStatus,
     Suite,
     SuiteKey,
     SuiteRef,
@@ -95,6 +97,13 @@ def validate_status(status: TestStatus | str | None) -> TestStatus | None:
     if not isinstance(status, str) or not status:
         raise ConfigError(f"status must be a TestStatus, not {status!r}")
     return TestStatus(validate_utf8("status", status))
+
+
+def validate_verdict(status: SessionStatus | str | None) -> SessionStatus | None:
+    """Return the status of a session that has a verdict; None for any."""
+    if status is not None and status not in VERDICTS:
+        raise ConfigError(f"status must be SUCCESSFUL or ERROR, not {status!r}: other sessions have no verdict")
+    return None if status is None else SessionStatus(status)
 
 
 def validate_scope(cases: CaseScope) -> CaseScope:

@@ -11,7 +11,7 @@ from typing import Self, Unpack
 import attrs
 
 from .._api.api import Api
-from .._api.verdicts import find_latest
+from .._api.verdicts import SuiteStatus, VerdictSearch, find_latest, find_statuses, read_lists
 from .._api.wait import WaitScope, wait_for_sessions
 from .._base.validate import (
     validate_branch,
@@ -26,6 +26,8 @@ from .._base.validate import (
     validate_since,
     validate_status,
     validate_suite,
+    validate_suites,
+    validate_verdict,
 )
 from .._http.credentials import hide_token
 from .._http.transport import Transport
@@ -43,6 +45,7 @@ from ..models import (
     RateLimit,
     Session,
     SessionRef,
+    SessionStatus,
     Suite,
     SuiteKey,
     SuiteRef,
@@ -251,16 +254,54 @@ class BuddyClient:
         key = _parse_suite(suite)
         return (await self.api.session(key, validate_session_ref(session, key))).result()
 
+    async def status(self, suites: Iterable[SuiteRef], *, branch: str | Main | None = MAIN) -> list[SuiteStatus]:
+        """Return whether suites are red, since when, and by which session, in their order.
+
+        It costs one request for each suite: the newest 100 sessions; more if these have no verdict of the branch. An
+        error of one suite is the `error` of its status.
+
+        Args:
+            suites: The suites, each as in `sessions`.
+            branch: The branch to look at; None for all sessions (default: the main branch of each suite).
+
+        Raises:
+            ConfigError: An argument is invalid. Raised before any I/O.
+            AuthenticationError: The token was rejected.
+            BuddyError: 20 suites in a row have failed with this retryable error or `TransportError`.
+
+        Example:
+            >>> for status in await buddy.status(["acme/storefront/MNbyVedg", "acme/storefront/65OmRb8v"]):
+            ...     if status.is_failing:
+            ...         print(f"{status.suite} is red since #{status.since.relative_id}")
+            acme/storefront/65OmRb8v is red since #217
+        """
+        keys = [_parse_suite(suite) for suite in validate_suites(suites)]
+        selected = validate_judged_branch(branch)
+        self.api.check_event_loop()  # otherwise each suite would fail
+        return await find_statuses(self._search, keys, branch=selected, limit=self.max_concurrency)
+
+    def _search(self, suite: SuiteKey) -> VerdictSearch:
+        return VerdictSearch(lambda branch: read_lists(self.sessions(suite, branch=branch, read_ahead=1)))
+
     async def latest(
-        self, suite: SuiteRef, *, branch: str | Main | None = MAIN, revision: str | None = None
+        self,
+        suite: SuiteRef,
+        *,
+        branch: str | Main | None = MAIN,
+        revision: str | None = None,
+        status: SessionStatus | str | None = None,
     ) -> Session | None:
-        """Return the newest session that is SUCCESSFUL or ERROR; None if the last 1,000 have none. Usually one request.
+        """Return the session that decides whether a branch is red; None if the last 1,000 have none.
+
+        It is of the newest CI run with a verdict: a session that is failing, or else the newest that passed. A run has
+        none while one of its sessions is unfinished. Usually one request.
 
         Args:
             suite: The suite, as in `sessions`.
             branch: Only sessions of this branch; None for all sessions (default: the main branch; with a `revision`,
                 all sessions).
-            revision: Only sessions of this commit: 7 or more digits of its hash.
+            revision: Only CI runs of this commit: 7 or more digits of its hash.
+            status: Only CI runs that are green (SUCCESSFUL) or red (ERROR).
 
         Raises:
             ConfigError: An argument is invalid. Raised before any I/O.
@@ -270,8 +311,12 @@ class BuddyClient:
             >>> session = await buddy.latest("acme/storefront/MNbyVedg")
             >>> is_red = session is not None and session.is_failing
         """
-        read = partial(self.sessions, _parse_suite(suite), read_ahead=1)
-        return await find_latest(read, branch=validate_judged_branch(branch), revision=validate_revision(revision))
+        return await find_latest(
+            self._search(_parse_suite(suite)),
+            branch=validate_judged_branch(branch),
+            revision=validate_revision(revision),
+            status=validate_verdict(status),
+        )
 
     async def wait(
         self,

@@ -11,25 +11,15 @@ from typing import Literal, Protocol, Self, get_args
 import attrs
 
 from .._api.api import Api
+from .._base.outage import Outage
 from .._base.stats import Stats
 from .._base.validate import validate_int, validate_names, validate_suite, validate_suites
 from .._base.workers import WorkerPool
 from .._paging.read_ahead import RequestSlots
-from ..errors import (
-    AuthenticationError,
-    BuddyError,
-    ClientClosedError,
-    ConfigError,
-    HarvestError,
-    StatusError,
-    TransportError,
-)
+from ..errors import BuddyError, ClientClosedError, ConfigError, HarvestError
 from ..models import Session, SessionPage, SuiteKey, SuiteRef
 
 OnFailure = Literal["raise", "collect"]
-
-_MAX_EQUAL_FAILURES = 20
-"""The number of suites in a row that may fail with the same retryable error, or with a `TransportError`."""
 
 
 class SuiteRead(Protocol):
@@ -91,8 +81,7 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
         self._after = after
         self._on_failure = on_failure
         self._failures: dict[SuiteKey, BuddyError] = {}
-        self._last_failure: tuple[object, ...] = ()
-        self._equal_failures = 0  # in a row, without a page in between
+        self._outage = Outage()
         self._reading: set[SuiteRead] = set()
         self._slots = RequestSlots(api.max_concurrency)
         self._ended_reads = Stats()
@@ -186,7 +175,7 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
         try:
             async with aclosing(reader.pages()) as pages:
                 async for page in pages:
-                    self._equal_failures = 0
+                    self._outage.on_success()
                     await self._pool.put(page)
             self._ended_reads += Stats(suites=1)
         except ClientClosedError:
@@ -202,12 +191,7 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
         """Add the failure of a suite. Raise it if it ends the harvest."""
         self._failures[key] = error.with_traceback(None)  # the frames would keep a page of 160 kB for each failed suite
         self._ended_reads += Stats(failed=1)
-        failure = (type(error), error.status if isinstance(error, StatusError) else None)
-        self._equal_failures = self._equal_failures + 1 if failure == self._last_failure else 1
-        self._last_failure = failure
-        # The cause may be outside the suite: an outage, TLS, or a proxy that refuses requests.
-        is_down = self._equal_failures >= _MAX_EQUAL_FAILURES and (error.retryable or isinstance(error, TransportError))
-        if is_down or isinstance(error, AuthenticationError):
+        if self._outage.is_shown_by(error):
             error.not_tried = self._source.stop()
             raise error
 

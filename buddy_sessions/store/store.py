@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from .._api.verdicts import NoVerdict, SuiteStatus, VerdictSearch, find_status
 from .._base.validate import (
     validate_age,
     validate_branch,
@@ -42,7 +43,7 @@ from .file import DatabaseThread
 from .lock import hold_file, hold_suite
 from .prune import forget_suite, load_newest_date, prune_suite, return_space, shrink_file, time_before
 from .sessions import load_pages, load_sessions
-from .suites import load_suite_row, load_suites
+from .suites import load_states, load_suite_row, load_suites
 from .sync import SuiteSync
 from .sync_run import SyncRun
 from .watches import StoreChanges, StoreStatuses, WatchState
@@ -390,6 +391,37 @@ class SessionStore:
         `name`, `identifier` and `html_url` are None until their project was listed; `url` is always None.
         """
         return await self._thread.run(load_suites)
+
+    async def status(
+        self, suites: Iterable[SuiteRef] | None = None, *, branch: str | Main | None = MAIN
+    ) -> list[SuiteStatus]:
+        """Return whether suites are red, as `BuddyClient.status` does, from what was saved: without a request.
+
+        A suite that the last syncs did not find has no verdict: its `reason` is "missing" or "deleted".
+
+        Args:
+            suites: The suites; None for all that were synced, sorted by their keys.
+            branch: As in `BuddyClient.status`.
+        """
+        selected = validate_judged_branch(branch)
+        chosen = None if suites is None else [validate_names(validate_suite(each)) for each in validate_suites(suites)]
+        states = await self._thread.run(load_states)
+        statuses: list[SuiteStatus] = []
+        for key in states if chosen is None else chosen:
+            state = states.get(key)
+            name = None if state is None else state.name
+            if state is not None and state.missing_since is not None:
+                reason: NoVerdict = "deleted" if state.is_deleted else "missing"
+                missing = SuiteStatus(suite=key, name=name, reason=reason, missing_since=state.missing_since)
+                statuses.append(missing)
+            else:
+                search = VerdictSearch(partial(self._lists, key))
+                statuses.append(await find_status(search, key, branch=selected, name=name))
+        return statuses
+
+    async def _lists(self, suite: SuiteKey, branch: str | None) -> AsyncGenerator[Sequence[Session], None]:
+        async for sessions in self.pages(suite, branch=branch):
+            yield sessions
 
     async def known_range(self, suite: SuiteRef) -> tuple[int, int] | None:
         """Return the lowest and highest `relative_id` between which every session is saved, except what was pruned.

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from attrs import evolve, frozen
 
@@ -122,6 +122,24 @@ def load_suites(file: DatabaseFile, *, with_deleted: bool = False) -> list[Suite
         Suite(key=SuiteKey(*key), id=key[2], name=name, identifier=identifier, html_url=html_url)
         for *key, name, identifier, html_url in (map(from_sql, row) for row in file.execute(sql))
     ]
+
+
+class SuiteState(NamedTuple):
+    """The name of a suite, and whether the last syncs have found it."""
+
+    name: str | None
+    missing_since: datetime | None
+    is_deleted: bool
+
+
+def load_states(file: DatabaseFile) -> dict[SuiteKey, SuiteState]:
+    """Return the states of the suites that were synced, sorted by their keys, with deleted ones."""
+    columns = "workspace, project, suite_id, name, missing_since, deleted_at"
+    sql = f"SELECT {columns} FROM suite_rows WHERE is_synced ORDER BY 1, 2, 3"
+    return {
+        SuiteKey(*map(from_sql, row[:3])): SuiteState(from_sql(row[3]), to_time(row[4]), row[5] is not None)
+        for row in file.execute(sql)
+    }
 
 
 def is_listed(file: DatabaseFile, workspace: str, project: str, now: datetime) -> bool:

@@ -45,6 +45,7 @@ from buddy_sessions import (
     StatusWatch,
     Suite,
     SuiteKey,
+    SuiteStatus,
     TestCase,
     TestRun,
     Watch,
@@ -78,6 +79,10 @@ async def clients(http_session: aiohttp.ClientSession, token: Callable[[], Await
         assert_type(await buddy.projects("w"), list[Project])
         assert_type(await buddy.suites("w", "p"), list[Suite])
         assert_type(await buddy.suites("w"), list[Suite])
+        (status,) = await buddy.status(["a/b/c"], branch=None)
+        assert_type(status, SuiteStatus)
+        assert_type(status.is_failing, bool | None)
+        assert_type(await buddy.latest("a/b/c", status="SUCCESSFUL"), Session | None)
     assert_type(await buddy.close(), None)
 
 
