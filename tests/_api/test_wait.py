@@ -83,7 +83,7 @@ def ago(**parts: int) -> str:
 
 
 DONE, RUNNING = create(status="SUCCESSFUL", **COMMIT), create(**COMMIT)
-OLDEST = create(create_date=ago(days=3), **COMMIT)
+OLDEST = create(create_date=ago(days=3, hours=1), **COMMIT)
 HANG: Act = lambda fake, _: fake.inject(Fault.hang())  # noqa: E731 - a short name for a table
 GO_DOWN: Act = lambda fake, _: setattr(fake, "on_request", lambda _: fake.inject(Fault.status(503)))  # noqa: E731 - likewise
 COME_BACK: Act = lambda fake, _: setattr(fake, "on_request", None)  # noqa: E731 - likewise
@@ -223,16 +223,16 @@ TOO_LATE: dict[str, tuple[Steps, dict[str, Any], list[int], str]] = {
         "#1 of acme/shop/unit (revision 5ff36f3) did not finish within 1,800 s: wait longer",
     ),
     "killed before": (
-        [(0, create(create_date=ago(hours=2, minutes=10), **COMMIT)), (0, DONE)],
+        [(0, create(create_date=ago(hours=2, minutes=5), **COMMIT)), (0, DONE)],
         {"appear_timeout": 300},
         [2, 1],
         "within 1,800 s: wait longer; #1 was created 2 h ago: if an earlier run was killed, pass after=1",
     ),
     "killed before, while another one runs": (
-        [(0, OLDEST), (0, create(create_date=ago(minutes=50), **COMMIT)), (20, RUNNING)],
+        [(0, OLDEST), (0, create(create_date=ago(hours=5, minutes=5), **COMMIT)), (20, RUNNING)],
         {"timeout": 600},
         [3, 2, 1],
-        "#2 was created 50 min ago, #1 was created 3 d ago: if an earlier run was killed, pass after=2 (--after 2)",
+        "#2 was created 5 h ago, #1 was created 3 d ago: if an earlier run was killed, pass after=2 (--after 2)",
     ),
     "not settled": (
         [(0, DONE), *((second, add_case(1, str(second))) for second in range(5, 60, 5))],
