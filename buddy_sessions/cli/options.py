@@ -28,15 +28,15 @@ Key: TypeAlias = Annotated[
 Keys: TypeAlias = Annotated[
     str,
     Parameter(
-        help="WORKSPACE/PROJECT/SUITE_ID, WORKSPACE/PROJECT for all suites of a project, or a URL. With -w and -p, "
-        "SUITE_ID is enough, or no key for the project."
+        help="WORKSPACE/PROJECT/SUITE_ID or a URL, or WORKSPACE/PROJECT or WORKSPACE for all suites in it. With -w and "
+        "-p, SUITE_ID is enough, or no key for the project."
     ),
 ]
 SavedKeys: TypeAlias = Annotated[
     str,
     Parameter(
-        help="WORKSPACE/PROJECT/SUITE_ID, WORKSPACE/PROJECT for all suites of a project, or a URL (default: all suites "
-        "in the database)."
+        help="WORKSPACE/PROJECT/SUITE_ID or a URL, or WORKSPACE/PROJECT or WORKSPACE for all suites in it (default: "
+        "all suites in the database)."
     ),
 ]
 

@@ -39,7 +39,7 @@ async def export_sessions(
     - buddy-sessions export acme/storefront --db sessions.db --since 7d --json
     """
     output_format = choose_file_format(format, json=json, out=out) or "jsonl"
-    targets = [defaults.parse_target(text) for text in key]
+    targets = [defaults.parse_group(text) for text in key]
     find_database(db)
     messages = verbosity.open()
     count = 0

@@ -47,12 +47,12 @@ async def report(
     - buddy-sessions report --db sessions.db --suite acme/storefront --new-since 3d -o report.html
 
     Args:
-        suite: Only these suites, or WORKSPACE/PROJECT for all suites of a project (default: all suites in the file).
+        suite: Only these suites, or those of WORKSPACE/PROJECT or WORKSPACE (default: all suites in the file).
         out: HTML file to write. It is replaced only when the page is complete.
     """
     branch, messages = branches.choose(), verbosity.open()
     find_database(db)
-    targets = [defaults.parse_target(text) for text in suite]
+    targets = [defaults.parse_group(text) for text in suite]
     now = datetime.now(UTC)
     scope = Scope(branch, new_since or now - _NEW)
     template = load_template()

@@ -16,6 +16,9 @@ from buddy_sessions import BuddyClient, ConfigError, Suite, SuiteKey
 Target: TypeAlias = SuiteKey | tuple[str, str]
 """A suite; or a workspace and a project, for all suites of the project."""
 
+Group: TypeAlias = Target | tuple[str]
+"""A target; or a workspace, for all suites of its projects."""
+
 _PROJECT_PATHS = (
     ".*/workspaces/([^/]+)/projects/([^/]+)(?:/unit-tests(?:/suites)?)?/?",  # of the API, also on premises
     "/([^/]+)/([^/]+)(?:/unit-tests)?/?",  # of the browser
@@ -35,8 +38,8 @@ class KeyDefaults:
     def parse_target(self, text: str) -> Target:
         """Return the suite or the project that a key or a URL names; without a text, the project of the defaults."""
         names = text.split("/")
-        if len(names) == 1 and self.workspace and self.project:
-            names = [self.workspace, self.project, *filter(None, names)]
+        if len(names) == 1 and self.workspace:
+            names = list(filter(None, [self.workspace, self.project, *names]))
         if "://" not in text and len(names) == 2 and all(names):
             return names[0], names[1]
         try:
@@ -46,6 +49,13 @@ class KeyDefaults:
                 f"neither a suite nor a project: {text!r}; write workspace/project/suite_id or workspace/project, or a "
                 "URL, or set -w and -p (BUDDY_WORKSPACE, BUDDY_PROJECT)"
             ) from None
+
+    def parse_group(self, text: str) -> Group:
+        """Return what `parse_target` does, or a workspace: that of the defaults if they have no project."""
+        if not text and self.workspace and not self.project:
+            return (self.workspace,)
+        is_workspace = text and "/" not in text and not (self.workspace or self.project)
+        return (text,) if is_workspace else self.parse_target(text)
 
 
 async def find_suite(buddy: BuddyClient, target: Target) -> SuiteKey:
@@ -69,16 +79,24 @@ def describe_suite(suite: Suite) -> str:
     return f"{suite.key} ({suite.name})" if suite.name else str(suite.key)
 
 
-def select_suites(stored: Sequence[Suite], targets: Iterable[Target], db: Path) -> list[Suite]:
-    """Return the suites of a database that are targets, or in a project that is one; all without targets."""
-    requested = set(targets)
-    known = {suite.key for suite in stored} | {suite.key[:2] for suite in stored}
+def select_suites(stored: Sequence[Suite], targets: Iterable[Group], db: Path) -> list[Suite]:
+    """Return the suites of a database that are targets, or in a project or workspace that is one; all without targets.
+
+    Raises ConfigError for a target that is not in it.
+    """
+    requested: set[tuple[str, ...]] = set(targets)
+    known = {name for suite in stored for name in _groups(suite)}
     missing = sorted(requested - known)
     if missing:
         names = ["/".join(target) for target in missing]
         command = f"buddy-sessions sync {' '.join(names)} --db {db}"
         raise ConfigError(f"{', '.join(names)} not found in {str(db)!r}: run {command}")
-    return [suite for suite in stored if not requested or not requested.isdisjoint((suite.key, suite.key[:2]))]
+    return [suite for suite in stored if not requested or not requested.isdisjoint(_groups(suite))]
+
+
+def _groups(suite: Suite) -> tuple[tuple[str, ...], ...]:
+    """Return the key of a suite, and what contains the suite."""
+    return suite.key, suite.key[:2], suite.key[:1]
 
 
 def _project_in_url(text: str) -> tuple[str, str] | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from buddy_sessions.testing import FakeBuddy
 from helpers.command_line import Call, down_from, numbers_by_suite, piped_stdin
 
 A, B, X = "acme/shop/a", "acme/shop/b", "acme/other/x"
@@ -60,7 +61,7 @@ def test_file_names_more_suites(call: Call, tmp_path: Path) -> None:
     assert numbers_by_suite(out) == {A: down_from(250), B: down_from(3), X: down_from(20)}
 
 
-@pytest.mark.parametrize("line", [b"https://buddy.example/acme", b"acme", b"acme/shop/\xff", b"acme/../x"])
+@pytest.mark.parametrize("line", [b"https://buddy.example/acme", b"acme/", b"..", b"acme/shop/\xff", b"acme/../x"])
 def test_invalid_line_is_wrong_usage(line: bytes, call: Call, tmp_path: Path) -> None:
     content = f"{B}\n# no\n".encode() + line + b"\n"
     names = tmp_path / "names"
@@ -71,3 +72,40 @@ def test_invalid_line_is_wrong_usage(line: bytes, call: Call, tmp_path: Path) ->
         assert (code, out) == (2, "")
         assert err.startswith(f"error: {shown}, line 3: ")
     assert [*tmp_path.iterdir()] == [names]
+
+
+@pytest.mark.parametrize("line", ["acme", "-w acme", f"acme {B}", "acme acme/shop"])
+def test_workspace_is_all_its_suites(line: str, fake: FakeBuddy, call: Call) -> None:
+    fake.add_project("acme", "docs")
+    fake.add_suite("other", "shop", "a").populate(3)
+    code, out, err = call("harvest", *line.split())
+    assert (code, numbers_by_suite(out)) == (0, {A: down_from(250), B: down_from(3), X: down_from(20)})
+    assert err.startswith("3 suites, 273 sessions, ")
+
+
+def test_workspace_completes_a_project(call: Call) -> None:
+    assert numbers_by_suite(call("harvest", "other", "-w", "acme").out) == {X: down_from(20)}
+
+
+def test_workspace_without_its_scope(fake: FakeBuddy, call: Call) -> None:
+    fake.scopes = ["UNIT_TEST_INFO"]
+    code, out, err = call("harvest", "acme")
+    assert (code, out) == (4, "")
+    assert "failed: acme: The client cannot receive data: the token lacks the scope WORKSPACE (403)" in err
+    assert "name the projects" in err
+
+
+@pytest.mark.parametrize("command", ["harvest", "sync --db x.db", "watch"])
+@pytest.mark.parametrize("line", ["--from empty.txt", "acme/docs", "docs"])
+def test_no_suite_is_wrong_usage(
+    command: str, line: str, fake: FakeBuddy, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("empty.txt").write_text("# none\n\n")
+    for workspace, project in (("acme", "docs"), ("docs", "empty")):
+        fake.add_project(workspace, project)
+    code, out, err = call(*command.split(), *line.split())
+    assert (code, out) == (2, "")
+    assert err.splitlines()[-1].startswith(
+        "error: no suite in empty.txt: " if "empty" in line else f"error: {line}: no suite: "
+    )
