@@ -26,12 +26,6 @@ class KnownRange:
     upper: Interval | None = None
     older_than: datetime | None = None
 
-    @property
-    def highest(self) -> int:
-        """The highest known `relative_id`; 0 if there is none."""
-        highest = self.upper or self.main
-        return highest[1] if highest else 0
-
     def contains(self, number: int) -> bool:
         """Return whether a `relative_id` is known."""
         return any(each is not None and each[0] <= number <= each[1] for each in (self.main, self.upper))

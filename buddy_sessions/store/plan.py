@@ -125,7 +125,7 @@ class SyncPlan:
         known = self.known
         end = (self.scope.after if self.repair_above is None else min(self.scope.after, self.repair_above)) + 1
         if part == "top" and known.main is not None and not self.full:
-            return ReadRange(low=known.highest, part=part, joins=True)
+            return ReadRange(low=(known.upper or known.main)[1], part=part, joins=True)
         if part == "gap" and known.main is not None and known.upper is not None:
             return ReadRange(low=known.main[1], high=known.upper[0], part=part, joins=True)
         return ReadRange(low=end, high=known.main[0] if part == "below" and known.main else None, part=part)

@@ -146,6 +146,8 @@ class TestNextSync:
         numbers = [([session.relative_id for session in page.sessions], page.is_last) for page in pages]
         assert numbers == [([101], False), ([20], True)]
         stats = harvest.stats
+        async with db.store.sync(db.buddy, [KEY]) as unchanged:
+            assert [(page.sessions, page.is_last) async for page in unchanged.pages()] == [((), True)]
         assert (stats.suites, stats.sessions, stats.pages, stats.requests, stats.verified) == (1, 2, 1, 2, True)
 
 
@@ -355,6 +357,14 @@ class TestMissingSessions:
         assert await db.sync(**limit) == [60]
         assert [session.relative_id for session in await db.store.sessions(KEY)] == list(range(130, 50, -1))
         assert await db.known_range() == (51, 130)
+
+    async def test_session_reappears_although_no_range_is_known(self, db: SyncedSuite) -> None:
+        create_finished(db.suite, 130)
+        await db.sync()
+        execute(db.path, "UPDATE session_rows SET deleted_at = '2025-01-01T00:00:00Z' WHERE relative_id = 125")
+        execute(db.path, "UPDATE suite_rows SET digest = NULL, known_low = NULL, known_high = NULL")
+        assert await db.sync(after=100) == []
+        assert (db.marked(), await db.known_range()) == ([], (101, 130))
 
     async def test_suite_is_missing_then_deleted_then_found(self, db: SyncedSuite) -> None:
         create_finished(db.suite, 3)
