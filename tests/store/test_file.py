@@ -13,10 +13,21 @@ from typing import Any
 
 import pytest
 
-from buddy_sessions import BuddyClient, DecodeError, HarvestError, SessionStore, StoreError
+from buddy_sessions import BuddyClient, DecodeError, SessionStore, StoreError
 from buddy_sessions.store.file import DatabaseFile
 from buddy_sessions.store.schema import APPLICATION_ID, VERSION
-from helpers.stores import KEY, SyncedSuite, create_finished, execute, public_folder, query, read_only
+from helpers.stores import (
+    KEY,
+    OTHER_KEY,
+    SyncedSuite,
+    collect_numbers,
+    create_finished,
+    execute,
+    list_requests,
+    public_folder,
+    query,
+    read_only,
+)
 
 
 @pytest.fixture
@@ -190,7 +201,9 @@ class TestSameFile:
     @pytest.mark.fault
     @pytest.mark.parametrize("replaced", [False, True])
     async def test_sync_into_a_deleted_file_is_no_success(self, db: SyncedSuite, replaced: bool) -> None:
+        """The next suites are not even requested."""
         create_finished(db.suite, 30)
+        db.fake.add_suite(*OTHER_KEY)
 
         def remove(_: object) -> None:
             db.fake.on_request = None
@@ -199,9 +212,11 @@ class TestSameFile:
                 create_file(db.path)
 
         db.fake.on_request = remove
-        with pytest.raises(HarvestError) as caught:
-            await db.sync()
-        assert "was deleted or replaced while it was open" in str(caught.value.failures[KEY])
+        async with db.store.sync(db.buddy, [KEY, OTHER_KEY], concurrency=1, on_failure="collect") as harvest:
+            await collect_numbers(harvest)
+        for key in (KEY, OTHER_KEY):
+            assert "was deleted or replaced while it was open" in str(harvest.failures[key])
+        assert not [request for request in list_requests(db.fake) if OTHER_KEY.suite_id in request.path]
 
     def test_rows_have_names(self, file: DatabaseFile) -> None:
         file.open()
