@@ -86,6 +86,7 @@ def test_daily_syncs_of_a_day_save_all_days(
 def test_interrupted_catch_ups_leave_nothing_out(model: ModelStore, client: ModelClient, server: ModelServer) -> None:
     """The second one is continued, and the third one is saved only."""
     server.create(100)
+    requests = 0
     model.sync(client, now=FIRST_DATE)
     requests = 0
     for number, (crash_after, expected) in enumerate(
