@@ -26,7 +26,6 @@ class View:
 
     snapshot: Snapshot | None = None  # the sessions to show in place of those that exist now
     is_hidden: Callable[[JsonObject], bool] = lambda _: False  # a session that is left out
-    hide_after_cut: bool = False  # sessions are left out after the page is cut, which makes the page shorter
     cut: Cut = cut_page
 
     def page(self, current: Snapshot, number: int, size: int, branch: str | None) -> list[JsonObject]:
@@ -35,9 +34,7 @@ class View:
         rows = [
             row.copy() for row in shown if branch is None or (row["ref_type"], row["ref_name"]) == ("BRANCH", branch)
         ]
-        if self.hide_after_cut:
-            return self._without_hidden(self.cut(rows, number, size))
-        return self.cut(self._without_hidden(rows), number, size)
+        return self.cut([row for row in rows if not self.is_hidden(row.copy())], number, size)
 
     def session(self, current: Snapshot, session_id: str) -> StoredSession | None:
         """Return the session with this ID, as text; None if there is none, or it is hidden."""
@@ -46,9 +43,6 @@ class View:
 
     def _sessions(self, current: Snapshot) -> Snapshot:
         return current if self.snapshot is None else self.snapshot
-
-    def _without_hidden(self, rows: list[JsonObject]) -> list[JsonObject]:
-        return [row for row in rows if not self.is_hidden(row.copy())]
 
 
 _POSITIVE = re.compile(r"0*[1-9][0-9]{0,8}")

@@ -119,15 +119,13 @@ class Fault:
         return Fault(f"stale({len(snapshot)} sessions)", view=View(snapshot=snapshot))
 
     @staticmethod
-    def filtered(hidden: Callable[[JsonObject], bool], *, after_cut: bool = False) -> "Fault":
+    def filtered(hidden: Callable[[JsonObject], bool]) -> "Fault":
         """Return a fault that leaves out sessions, as for a token that may not see them: they get a 404.
 
         Args:
             hidden: Returns whether a session, in the API's JSON, is left out.
-            after_cut: Leave the sessions out after the page is cut, which makes the page shorter. By default, the page
-                is cut from the list without them.
         """
-        return Fault(f"filtered(after_cut={after_cut})", view=View(is_hidden=hidden, hide_after_cut=after_cut))
+        return Fault("filtered()", view=View(is_hidden=hidden))
 
     @staticmethod
     def short_page(rows: int) -> "Fault":

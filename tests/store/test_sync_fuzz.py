@@ -12,6 +12,7 @@ import pytest
 from buddy_sessions import BuddyClient, SessionStore
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
 from helpers.effort import repeats
+from helpers.faults import lacking
 from helpers.stores import KEY, create_finished, marked_numbers, sessions_of
 
 pytestmark = pytest.mark.fault
@@ -27,7 +28,7 @@ def wrong_response(random: Random, suite: FakeSuite, older: Sequence[Any]) -> Fa
             Fault.short_page(0),
             Fault.short_page(random.randrange(1, 20)),
             Fault.stale(random.choice(older)),
-            Fault.filtered(lambda session: session["relative_id"] % hidden == 0, after_cut=random.random() < 0.5),
+            random.choice([Fault.filtered, lacking])(lambda session: session["relative_id"] % hidden == 0),
             Fault.page_size(random.randrange(5, 20)),
             Fault.swapped(random.choice([19, 39, random.randrange(100)])),
             Fault.missing_row(random.randrange(20)),

@@ -199,7 +199,6 @@ def is_recent(session: dict[str, Any]) -> bool:
         pytest.param([], {"path": CASES, "status": "FAILED"}, [5], id="cases with a status"),
         ([Fault.filtered(is_recent)], {}, [10, 7, 6, 4]),
         ([Fault.filtered(is_recent)], {"branch": "dev"}, [10, 6, 4, 2]),
-        ([Fault.filtered(is_recent, after_cut=True)], {}, [10, 7]),
         ([Fault.short_page(3)], {"page": 2}, [6, 5, 4]),
         ([Fault.short_page(1)], {"path": CASES}, [10]),
         ([Fault.page_size(6)], {"page": 2}, [4, 3, 2, 1]),

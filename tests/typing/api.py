@@ -216,5 +216,5 @@ async def fakes() -> None:
         session = suite.create(revision="755b691", cases=[{"name": "adds"}])
         assert_type(suite.finish(suite.rerun(session)), dict[str, Any])
         snapshot = suite.snapshot()
-        fake.inject(Fault.stale(snapshot), Fault.filtered(lambda session: session["status"] == "ERROR", after_cut=True))
+        fake.inject(Fault.stale(snapshot), Fault.filtered(lambda session: session["status"] == "ERROR"))
         fake.inject(Fault.short_page(0), Fault.page_size(20), Fault.swapped(0), Fault.missing_row(1))
