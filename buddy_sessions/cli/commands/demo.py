@@ -25,7 +25,10 @@ UNIT_TEST_INFO:
   export BUDDY_TOKEN=…
   buddy-sessions sync WORKSPACE/PROJECT --db sessions.db
   buddy-sessions list WORKSPACE/PROJECT/SUITE_ID
-  buddy-sessions failures WORKSPACE/PROJECT/SUITE_ID"""
+  buddy-sessions failures WORKSPACE/PROJECT/SUITE_ID
+
+Or let Buddy's reporters upload your own tests to a fake Buddy, without an account:
+  buddy-sessions serve --empty"""
 
 
 async def demo() -> None:

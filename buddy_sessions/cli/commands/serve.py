@@ -63,6 +63,7 @@ async def serve(
         Output().print_line(f"export {' '.join(f'BUDDY_{name}={value}' for name, value in variables.items())}")
         messages.print_line(f"buddy-sessions suites {key.workspace}/{key.project}")
         messages.print_line(f"buddy-sessions list {key}")
+        messages.print_message(f"Buddy's reporters upload to {key}.")
         if live is None:
             await asyncio.Event().wait()
         else:

@@ -90,7 +90,7 @@ def _print_names(output: Output, items: Sequence[Item]) -> None:
 def _print_items(output: Output, columns: Sequence[Column], items: Sequence[Item]) -> None:
     """Print a table of tests, whose names are the last column, or of suites, whose keys are the first one.
 
-    A suite with a remark could not be read: it is below the table.
+    A suite with a remark could not be read: it is below the table. Its key is broken only if no other column is left.
     """
     are_tests = any(item.key is not None for item in items)
     table = grid()
@@ -98,15 +98,21 @@ def _print_items(output: Output, columns: Sequence[Column], items: Sequence[Item
         table.add_column(
             column.title,
             justify="right" if column.is_number else "left",
-            no_wrap=are_tests,
-            overflow="fold" if not number and not are_tests else "ellipsis",
+            no_wrap=are_tests or number < len(columns) - 1,
+            overflow="ellipsis",
         )
     if are_tests:
         table.add_column("TEST", overflow="fold")
     table.show_header = any(column.title for column in columns)
     for item in items:
-        if are_tests or not item.remark:
-            table.add_row(*item.cells, *([_name(item)] if are_tests else ()))
+        if are_tests:
+            table.add_row(*item.cells, _name(item))
+        elif not item.remark:
+            key, *others = [cell.copy() if isinstance(cell, Text) else Text(cell) for cell in item.cells]
+            key.no_wrap, key.overflow = False, "fold"
+            for cell in others:
+                cell.no_wrap = True
+            table.add_row(key, *others)
     output.print(table)
     for item in items if not are_tests else ():
         if item.remark:

@@ -12,6 +12,7 @@ import pytest
 from buddy_sessions.testing import FakeBuddy, Fault
 from buddy_sessions.testing.wire import format_time
 from helpers.command_line import Call, rows
+from helpers.uploads import GITHUB, RUN
 
 
 @pytest.fixture(autouse=True)
@@ -78,6 +79,14 @@ def test_status_says_since_when_each_main_branch_is_red(fake: FakeBuddy, call: C
     assert table.fieldnames is not None
     assert tuple(table.fieldnames[-8:]) == names
     assert [row["since"] for row in table] == ["2", "1", ""]
+
+
+def test_key_is_not_broken_on_80_columns(fake: FakeBuddy, call: Call) -> None:
+    suite = fake.add_suite("acme", "storefront", "kQ3xWz7P")
+    suite.create("main", status="ERROR")
+    suite.create("main", status="SUCCESSFUL", **{**GITHUB, "ci_run_url": f"{RUN}456789012"})
+    _, line = call("suites", "acme/storefront", "--status", "--format", "table").out.splitlines()
+    assert re.fullmatch(r"acme/storefront/kQ3xWz7P  main is green  #2 .* GitHub 17456\d*…", line.rstrip())
 
 
 @pytest.mark.parametrize("code", [403, 404, 501])
