@@ -221,7 +221,7 @@ class Session:
         create_date: When the session was created; an aware datetime in UTC.
         start_date: When the tests started; an aware datetime in UTC.
         finish_date: When the session ended; an aware datetime in UTC.
-        created_by: The member who started the CI run.
+        created_by: The member who started the CI run; None for runs on GitHub and CircleCI.
         ci_provider: The service that ran the tests.
         ci_run_url: The CI run in the web interface of its provider.
         revision: The commit that was tested.
