@@ -27,7 +27,7 @@ UNIT_TEST_INFO:
   buddy-sessions list WORKSPACE/PROJECT/SUITE_ID
   buddy-sessions failures WORKSPACE/PROJECT/SUITE_ID
 
-Or let Buddy's reporters upload your own tests to a fake Buddy, without an account:
+Or let Buddy's reporters upload your own tests to a fake Buddy:
   buddy-sessions serve --empty"""
 
 
