@@ -106,7 +106,7 @@ sys.meta_path.insert(0, Interrupting())
     ("line", "code", "message"),
     [
         (f"list {A} --branch mian", 0, BRANCHES),
-        (f"sync {A} --branch mian --db new.db", 0, BRANCHES),
+        (f"sync {A} --cases failed --cases-branch mian --db new.db", 0, BRANCHES),
         (f"export {A} --branch mian --db saved.db", 0, BRANCHES),
         (f"failures {A} --branch mian", 5, BRANCHES),
         (f"failures {A} 9999", 5, f"no session 9999 in {A}: the newest is #250"),
