@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
-from fnmatch import fnmatchcase
+from fnmatch import translate
 
 from attrs import frozen
 
@@ -33,7 +34,14 @@ class QuarantinedTest:
 
     def matches(self, key: TestKey) -> bool:
         """Return whether this is the test with that key."""
-        return fnmatchcase(str(key), self.pattern.replace("[", "[[]"))  # names of parametrised tests contain brackets
+        return self.find_in([str(key)]) != []
+
+    def find_in(self, texts: Iterable[str]) -> list[str]:
+        """Return the keys of these tests, as texts, from those of many."""
+        matches = re.compile(translate(self.pattern.replace("[", "[[]"))).match  # "[": names of parametrised tests
+        for literal in re.split(r"[*?]+", self.pattern):  # most texts lack one, which is faster to see
+            texts = [text for text in texts if literal in text]
+        return list(filter(matches, texts))
 
 
 @frozen(kw_only=True)
@@ -48,6 +56,7 @@ class BaselineComparison:
         failed_in: For each failing test, the number of sessions of the baseline in which it failed, from 0.
         expired: Entries of the quarantine that would excuse a failing test, but whose last day is over.
         unused: Entries of the quarantine that no failing test matches.
+        excused_by: For each quarantined test, the first entry that excuses it.
     """
 
     new: list[TestCase]
@@ -57,6 +66,7 @@ class BaselineComparison:
     failed_in: dict[TestKey, int]
     expired: list[QuarantinedTest]
     unused: list[QuarantinedTest]
+    excused_by: dict[TestKey, QuarantinedTest]
 
 
 def compare_to_baseline(
@@ -96,17 +106,22 @@ def compare_to_baseline(
     failed_in = {case.key: sum(case.key in keys for keys in failed) for case in failing}
 
     entries = list(quarantine)
-    matching = {entry: {case.key for case in failing if entry.matches(case.key)} for entry in entries}
-    excused = {key for entry, keys in matching.items() if entry.until >= day for key in keys}
-    judged = [case for case in failing if case.key not in excused]
+    texts: dict[str, list[TestKey]] = {}
+    for key in failed_in:
+        texts.setdefault(str(key), []).append(key)
+    matching = {entry: [key for text in entry.find_in(texts) for key in texts[text]] for entry in entries}
+    valid = [entry for entry in matching if entry.until >= day]
+    excused_by = {key: entry for entry in reversed(valid) for key in matching[entry]}
+    judged = [case for case in failing if case.key not in excused_by]
     return BaselineComparison(
         new=[case for case in judged if not failed_in[case.key]],
         known=[case for case in judged if case.key in latest],
         flaky=[case for case in judged if failed_in[case.key] and case.key not in latest],
-        quarantined=[case for case in failing if case.key in excused],
+        quarantined=[case for case in failing if case.key in excused_by],
         failed_in=failed_in,
         expired=[entry for entry in entries if matching[entry] and entry.until < day],
         unused=[entry for entry in entries if not matching[entry]],
+        excused_by=excused_by,
     )
 
 
