@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import Annotated
 
@@ -104,5 +105,6 @@ async def wait_for_sessions(
             if branch is not None and not error.sessions and (hint := await check_branch(buddy, suite, branch)):
                 failure.add_note(hint)
             raise failure from error
-    session_printer(output_format, suite, branch=branch)(sessions)
+    with suppress(BrokenPipeError):  # the exit code does not depend on what the reader of a pipe does
+        session_printer(output_format, suite, branch=branch)(sessions)
     return ExitCode.RED if exit_code and any(session.is_failing for session in sessions) else ExitCode.DONE

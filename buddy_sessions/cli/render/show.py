@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from buddy_sessions import Session, SuiteKey
 from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, keyed_rows
@@ -42,17 +43,23 @@ def show(
     limited = result.limited(result.reader_limit if limit is None and is_for_people else limit)
     for warning in result.warnings:
         messages.print_warning(warning)
-    if output_format == "table":
-        print_result(Output(), limited)
-    elif output_format == "markdown":
-        write_markdown(sys.stdout, limited, max_bytes=max_bytes)
-    elif output_format == "junit":
-        write_junit(sys.stdout, limited)
-    else:
-        write_rows(output_format, sys.stdout, limited)
+    with suppress(BrokenPipeError):  # the exit code does not depend on what the reader of a pipe does
+        _write(limited, output_format, max_bytes)
     if (hidden := len(result.items) - len(limited.items)) and is_for_people:
         messages.print_note(f"for the other {format_count(hidden, 'test')} add --limit N")
     for note in result.notes:
         messages.print_note(note)
     if is_gate and output_format == "markdown":
         messages.print_note(f"{'red' if result.is_red else 'green'}: {result.title}")
+
+
+def _write(result: Result, output_format: str, max_bytes: int) -> None:
+    """Write a result to stdout."""
+    if output_format == "table":
+        print_result(Output(), result)
+    elif output_format == "markdown":
+        write_markdown(sys.stdout, result, max_bytes=max_bytes)
+    elif output_format == "junit":
+        write_junit(sys.stdout, result)
+    else:
+        write_rows(output_format, sys.stdout, result)
