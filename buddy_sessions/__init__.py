@@ -35,6 +35,7 @@ from .analysis.history import (
     flaky_tests,
     slowest_tests,
 )
+from .analysis.judgement import Baseline, FailingTest, Judgement, judge
 from .errors import (
     AuthenticationError,
     BadRequestError,
@@ -81,6 +82,7 @@ __all__ = [
     "MAIN",
     "AuthenticationError",
     "BadRequestError",
+    "Baseline",
     "BaselineComparison",
     "BuddyClient",
     "BuddyError",
@@ -95,12 +97,14 @@ __all__ = [
     "ConflictingTest",
     "Cursor",
     "DecodeError",
+    "FailingTest",
     "Failure",
     "FailureGroup",
     "FlakyTest",
     "ForbiddenError",
     "Harvest",
     "HarvestError",
+    "Judgement",
     "Main",
     "Member",
     "NotFoundError",
@@ -144,6 +148,7 @@ __all__ = [
     "conflicting_tests",
     "flaky_tests",
     "group_failures",
+    "judge",
     "main_branch",
     "parse_quarantine",
     "parse_session_url",

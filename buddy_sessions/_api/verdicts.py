@@ -102,8 +102,10 @@ class VerdictSearch:
         below: int | None = None,
         where: Callable[[Session], bool] = lambda _: True,
         limit: int = MAX_SEARCHED,
+        is_enough: Callable[[Sequence[Session]], bool] | None = None,
     ) -> list[Session]:
         """Return `count` of the newest sessions for which `where` is true, newest first, or more; see `find`."""
+        is_enough = is_enough or (lambda found: len(found) >= count)
         found: list[Session] = []
         searched = 0
         async with aclosing(self._read(branch)) as lists:
@@ -111,7 +113,7 @@ class VerdictSearch:
                 older = [each for each in sessions if below is None or each.relative_id < below][: limit - searched]
                 searched += len(older)
                 found += filter(where, older)
-                if len(found) >= count or searched >= limit:
+                if is_enough(found) or searched >= limit:
                     break
         return found
 
@@ -147,6 +149,7 @@ class VerdictSearch:
         below: int | None = None,
         where: Callable[[Session], bool] = lambda _: True,
         limit: int = MAX_SEARCHED,
+        is_enough: Callable[[Sequence[Session]], bool] | None = None,
     ) -> list[Session]:
         """Return the newest sessions of a branch that are SUCCESSFUL or ERROR, newest first.
 
@@ -156,7 +159,9 @@ class VerdictSearch:
             below: Only sessions with a lower `relative_id`.
             where: Only sessions for which this is true.
             limit: How many sessions are searched: of the branch, and those below `below`.
+            is_enough: Whether the sessions that were found are enough; by default, if they are `last`.
         """
+        is_enough = is_enough or (lambda found: len(found) >= last)
         name = await self.choose_branch(branch)
 
         def counts(session: Session) -> bool:
@@ -164,9 +169,9 @@ class VerdictSearch:
             return session.has_verdict and is_below and name in {None, session.branch} and where(session)
 
         found = list(filter(counts, self._known or ()))
-        if len(found) >= last or (self._known is not None and len(self._known) < NEWEST):
+        if is_enough(found) or (self._known is not None and len(self._known) < NEWEST):
             return found
-        return await self.take(last, branch=name, below=below, where=counts, limit=limit)
+        return await self.take(last, branch=name, below=below, where=counts, limit=limit, is_enough=is_enough)
 
 
 async def find_status(

@@ -6,15 +6,16 @@ The one place that decides it, for the library, the command line and the report.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from attrs import evolve, frozen
 
-from ..models import Session, TestCase, TestKey, TestRun
-from .baseline import QuarantinedTest, compare_to_baseline
+from ..models import Session, SessionStatus, TestCase, TestKey, TestRun, TestStatus
+from .baseline import BaselineComparison, QuarantinedTest, compare_to_baseline
 from .causes import group_failures
-from .runs import Streak, ci_runs, newest_streak
+from .completeness import MIN_TESTS, EarlierRuns, count_failing, count_tests, earlier_runs
+from .runs import CIRun, Streak, ci_runs, newest_streak
 
 Novelty = Literal["new", "known", "flaky", "quarantined"]
 NOVELTIES: tuple[Novelty, ...] = ("new", "known", "flaky", "quarantined")
@@ -26,16 +27,25 @@ ALL_BRANCHES = "all branches"
 
 @frozen
 class FailingTest:
-    """A failing test case of one of the judged sessions; with a baseline, also how often it failed before."""
+    """A failing test case of one of the judged sessions; with a baseline, also how often it failed before.
+
+    Attributes:
+        session: The session.
+        case: The test case.
+        baseline: `new`, `known`, `flaky` or `quarantined`; None without a baseline.
+        failed_in: The number of CI runs of the baseline in which the test failed; None without a baseline.
+        excuse: Why it does not count; empty for a new failure, and without a baseline.
+        streak: The last CI runs before the judged ones, if the test failed in all of them.
+        also_passed: Whether a test case with the same key passed in the session: a retry, or another job.
+    """
 
     session: Session
     case: TestCase
     baseline: Novelty | None = None
     failed_in: int | None = None
     excuse: str = ""
-    """Why it does not count; empty for a new failure, and without a baseline."""
     streak: Streak | None = None
-    """The last CI runs before the judged ones, if the test failed in all of them."""
+    also_passed: bool = False
 
     @property
     def mark(self) -> str:
@@ -54,41 +64,58 @@ class Cause:
 
 @frozen
 class Baseline:
-    """The earlier sessions of a branch that a judgement compares with, newest first, with their failing test cases."""
+    """The earlier sessions of a branch that a judgement compares with.
+
+    Attributes:
+        branch: The branch; None for all sessions.
+        runs: The sessions, newest first, with their failing test cases. Those of the judged commit do not belong here.
+        last: How many of the newest CI runs say what is new. Older ones only show since when a test is failing, and
+            replace those of an outage. None for all.
+        unread: Sessions that are left out, because their test cases could not be read.
+    """
 
     branch: str | None
-    """None for all sessions."""
     runs: Sequence[TestRun]
-    earlier: Sequence[TestRun] = ()
-    """The sessions before them, which only show since when a test is failing."""
+    last: int | None = None
+    unread: Sequence[Session] = ()
 
     def __str__(self) -> str:
         return self.branch or ALL_BRANCHES
 
     @property
     def sessions(self) -> list[Session]:
-        """The sessions that say what is new, newest first."""
+        """The sessions, newest first."""
         return [run.session for run in self.runs]
 
 
 @frozen
 class Judgement:
-    """The verdict on one session, or on those of one commit."""
+    """The verdict on one session, or on those of one commit or CI run.
+
+    Attributes:
+        sessions: The judged sessions, newest first.
+        tests: The failing tests, new failures first. Of a test that fails in several sessions, the case of the newest.
+        crashed: The sessions that failed without a failing test, unless the baseline has failed in the same way.
+        is_red: True if a failure has no excuse, if a session crashed, or if tests did not run; None without a verdict:
+            the evidence is incomplete. Then it is neither red nor green.
+        reasons: Why it is red, or why there is no verdict, and what to do; empty if it is green.
+        remarks: What was left out, could not be checked, or is excused although no test failed.
+        missing_tests: Those of the reasons that say that tests did not run.
+        baseline: What it was compared with: the sessions that count.
+        expired: Entries of the quarantine that would excuse a failing test, but whose last day is over.
+        unused: Entries of the quarantine that no failing test matches.
+    """
 
     sessions: Sequence[Session]
-    """Newest first."""
     tests: Sequence[FailingTest]
-    """New failures first. Of a test that fails in several sessions, the case of the newest one."""
     crashed: Sequence[Session]
-    """Sessions that failed without a failing test."""
+    is_red: bool | None = False
+    reasons: Sequence[str] = ()
+    remarks: Sequence[str] = ()
+    missing_tests: Sequence[str] = ()
     baseline: Baseline | None = None
     expired: Sequence[QuarantinedTest] = ()
     unused: Sequence[QuarantinedTest] = ()
-
-    @property
-    def is_red(self) -> bool:
-        """Whether a failure has no excuse, or a session failed without a failing test."""
-        return bool(self.crashed) or any(not test.excuse for test in self.tests)
 
     def with_cases(self, cases: Sequence[TestCase]) -> Judgement:
         """Return the judgement with these cases for the first tests, such as with their failures."""
@@ -97,43 +124,227 @@ class Judgement:
 
 
 def judge(
-    runs: Sequence[TestRun], baseline: Baseline | None = None, *, quarantine: Sequence[QuarantinedTest] = ()
+    runs: Sequence[TestRun],
+    baseline: Baseline | None = None,
+    *,
+    quarantine: Sequence[QuarantinedTest] = (),
+    min_tests: float = MIN_TESTS,
+    others: Iterable[Session] = (),
+    unread: Iterable[Session] = (),
+    is_verified: bool = True,
 ) -> Judgement:
-    """Return the verdict on sessions, newest first, of which the failing test cases are enough.
+    """Return the verdict on sessions: of a CI run, or of a commit. No verdict rests on evidence that is incomplete.
 
-    Without a baseline, each failure counts. With one, known and flaky failures are excused, and those in quarantine.
+    Without a baseline, each failure counts. With one, known and flaky failures are excused, and those in quarantine;
+    and it is red if tests did not run.
+
+    Args:
+        runs: The sessions, with all their test cases, or the failing ones.
+        baseline: The earlier sessions of a branch.
+        quarantine: Tests that may fail, see `parse_quarantine`.
+        min_tests: The share of the usual number of tests that must have run, from 0.0 (not checked) to 1.0. It is not
+            checked without a baseline, and if the number differs from one CI run of the baseline to the next.
+        others: Other sessions of the same CI runs, which are not judged: they only count as tests that have run.
+        unread: Sessions to judge whose test cases could not be read.
+        is_verified: Whether the list of sessions was read completely. Otherwise, there is no verdict.
+
+    Example:
+        >>> from buddy_sessions import SessionStatus, TestStatus
+        >>> def run(number: int, *failing: str, tests: int = 8) -> TestRun:
+        ...     status = SessionStatus.ERROR if failing else SessionStatus.SUCCESSFUL
+        ...     counts = {"tests_count": tests, "failed_count": len(failing)}
+        ...     session = Session(id=str(number), relative_id=number, status=status, **counts)
+        ...     cases = [TestCase(id=name, name=name, status=TestStatus.FAILED) for name in failing]
+        ...     return TestRun(session, tuple(cases))
+        >>> main = Baseline("main", [run(3, "pays"), run(2), run(1)])
+        >>> judge([run(4, "pays")], main).is_red
+        False
+        >>> judge([run(5, "pays", "adds")], main).reasons
+        ['1 new failure']
+        >>> print(*judge([run(6, tests=3)], main).reasons)
+        3 tests ran, on main 8: 5 did not run. A file that cannot be loaded uploads nothing. If the change removed \
+them, runs only a part, or is older than main: --min-tests 0
     """
-    tests: list[FailingTest] = []
-    listed = set[TestKey]()
-    for run in runs:
-        tests += [FailingTest(run.session, case) for case in run.cases if case.key not in listed]
-        listed.update(case.key for case in run.cases)
-    crashed = [run.session for run in runs if run.session.is_failing and not run.cases]
-    sessions = [run.session for run in runs]
-    if baseline is None:
-        return Judgement(sessions, tests, crashed)
-    found = compare_to_baseline(
-        [run.cases for run in reversed(baseline.runs)], [test.case for test in tests], quarantine=quarantine
-    )
-    novelties = {case.key: novelty for novelty in NOVELTIES for case in getattr(found, novelty)}
-    past = [*baseline.runs, *baseline.earlier]
-    before = ci_runs(run.session for run in past)
-    failed = {run.session.id: {case.key for case in run.cases} for run in past}
+    runs = sorted(runs, key=lambda run: run.session.relative_id, reverse=True)
+    earlier, past = _split(baseline, min_tests)
+    compared = None if baseline is None else Baseline(baseline.branch, past, baseline.last)
+    tests = _failing_tests(runs)
+    found = None
+    if baseline is not None and compared is not None:
+        cases_of = {run.session.id: run.cases for run in baseline.runs}
+        found = compare_to_baseline(
+            [[case for each in run.sessions for case in cases_of[each.id]] for run in reversed(earlier.counting)],
+            [test.case for test in tests],
+            quarantine=quarantine,
+        )
+        tests = sorted(_compare(tests, found, earlier, cases_of, str(baseline)), key=_rank)
+    unread = list(unread)
+    judged = [*(run.session for run in runs), *unread]
+    judged.sort(key=lambda session: session.relative_id, reverse=True)
+    lacking, remarks = _missing_tests(judged, others, earlier, baseline)
+    crashed, known = _crashed(runs, past, has_all_tests=not lacking)
+    remarks += [f"{_crash(session)}, as sessions of {baseline} did" for session in known]
+    remarks += [
+        f"#{run.session.relative_id} was an outage, and excuses nothing: most of its tests failed or did not run"
+        for run in earlier.outages
+    ]
+    if baseline is not None and baseline.unread:
+        remarks.append(f"left out, because their failing tests cannot be read: {_names(baseline.unread)}")
+    counting = [test for test in tests if not test.excuse]
+    red = [_count(len(counting), "new failure" if baseline is not None else "failing test")] if counting else []
+    red += [*map(_crash, crashed), *lacking]
+    missing = [] if is_verified else ["the list of sessions is not verified, some may be missing: try again"]
+    missing += [
+        f"#{session.relative_id} has not finished: wait for it" for session in judged if not session.is_finished
+    ]
+    if baseline is not None and not earlier.counting:
+        missing.append(f"{baseline} has no session to compare with")
+    doubts = _doubts(runs, unread, judged, crashed=[*crashed, *known])
+    is_red = None if missing else True if red else None if doubts else False
+    reasons = missing or red or doubts
+    if found is None:
+        return Judgement(judged, tests, crashed, is_red, reasons, remarks, lacking)
+    return Judgement(judged, tests, crashed, is_red, reasons, remarks, lacking, compared, found.expired, found.unused)
 
-    def compare(test: FailingTest) -> FailingTest:
+
+def _split(baseline: Baseline | None, min_tests: float) -> tuple[EarlierRuns, list[TestRun]]:
+    """Return the CI runs of a baseline, and its sessions that count, newest first."""
+    runs = () if baseline is None else baseline.runs
+    last = None if baseline is None else baseline.last
+    earlier = earlier_runs((run.session for run in runs), last=last, min_tests=min_tests)
+    counting = {session.id for run in earlier.counting for session in run.sessions}
+    return earlier, [run for run in runs if run.session.id in counting]
+
+
+def _failing_tests(runs: Iterable[TestRun]) -> list[FailingTest]:
+    """Return the failing tests of sessions, newest first: of each test, the case of the newest session."""
+    tests: dict[TestKey, FailingTest] = {}
+    for run in runs:
+        passed = {case.key for case in run.cases if case.status == TestStatus.PASSED}
+        for case in run.cases:
+            if case.is_failing:
+                key = case.key
+                tests.setdefault(key, FailingTest(run.session, case, also_passed=key in passed))
+    return list(tests.values())
+
+
+def _compare(
+    tests: Iterable[FailingTest],
+    found: BaselineComparison,
+    earlier: EarlierRuns,
+    cases_of: Mapping[str, Iterable[TestCase]],
+    branch: str,
+) -> Iterator[FailingTest]:
+    """Yield the failing tests with what the baseline says about them."""
+    novelties = {case.key: novelty for novelty in NOVELTIES for case in getattr(found, novelty)}
+    failed = {each: {case.key for case in cases if case.is_failing} for each, cases in cases_of.items()}
+    before = [*earlier.counting, *earlier.older]
+    for test in tests:
         key, novelty, streak = test.case.key, novelties[test.case.key], None
-        excuse = f"{novelty}: failed in {found.failed_in[key]} of the last {len(baseline.runs)} on {baseline}"
+        excuse = f"{novelty}: failed in {found.failed_in[key]} of the last {len(earlier.counting)} on {branch}"
         if novelty == "new":
             excuse = ""
         elif novelty == "known":
-            streak = newest_streak(before, lambda run: any(key in failed[each.id] for each in run.sessions))
-        elif novelty == "quarantined":
-            entry = next(entry for entry in quarantine if entry not in found.expired and entry.matches(key))
-            excuse = f"quarantined until {entry.until}" + (f": {entry.reason}" if entry.reason else "")
-        return evolve(test, baseline=novelty, failed_in=found.failed_in[key], excuse=excuse, streak=streak)
 
-    compared = sorted(map(compare, tests), key=_rank)
-    return Judgement(sessions, compared, crashed, baseline, found.expired, found.unused)
+            def fails(run: CIRun, key: TestKey = key) -> bool:
+                return any(key in failed[session.id] for session in run.sessions)
+
+            streak = newest_streak(before, fails)
+        elif novelty == "quarantined":
+            entry = found.excused_by[key]
+            excuse = f"quarantined until {entry.until}" + (f": {entry.reason}" if entry.reason else "")
+        yield evolve(test, baseline=novelty, failed_in=found.failed_in[key], excuse=excuse, streak=streak)
+
+
+def _missing_tests(
+    judged: Iterable[Session], others: Iterable[Session], earlier: EarlierRuns, baseline: Baseline | None
+) -> tuple[list[str], list[str]]:
+    """Return in which CI runs tests did not run, and why that was not checked."""
+    if baseline is None or not earlier.min_tests or not earlier.counting:
+        return [], []
+    lacking: list[str] = []
+    unchecked: list[str] = []
+    judged_ids = {session.id for session in judged}
+    others = [session for session in others if session.id not in judged_ids]
+    for run in ci_runs([*judged, *others]):
+        of_run = [session for session in run.sessions if session.id in judged_ids]
+        count = count_tests(of_run, earlier.size, [each for each in run.sessions if each.id not in judged_ids])
+        if not of_run:
+            continue
+        if count is None or earlier.usual is None:
+            unchecked.append("whether all tests ran was not checked: Buddy does not say how many there are")
+        elif earlier.differs:
+            unchecked.append(
+                f"whether all tests ran was not checked: their number differs from one CI run of {baseline} to the next"
+            )
+        elif earlier.lacks_tests(count):
+            lacking.append(
+                f"{_count(count, 'test')} ran, on {baseline} {earlier.usual:,}: {earlier.usual - count:,} did not run. "
+                "A file that cannot be loaded uploads nothing. If the change removed them, runs only a part, or is "
+                f"older than {baseline}: --min-tests 0"
+            )
+    return list(dict.fromkeys(lacking)), unchecked[:1]
+
+
+def _crashed(
+    runs: Iterable[TestRun], past: Iterable[TestRun], *, has_all_tests: bool
+) -> tuple[list[Session], list[Session]]:
+    """Return the sessions that failed without a failing test, and those of which the baseline shows that as known."""
+    before = [run for run in past if run.session.is_failing and not _failing_cases(run)]
+    is_usual_to_list_none = any(map(lists_too_few, before))
+    crashed: list[Session] = []
+    known: list[Session] = []
+    for run in runs:
+        session = run.session
+        if not session.is_failing or _failing_cases(run) or (lists_too_few(run) and not is_usual_to_list_none):
+            continue
+        is_known = (
+            has_all_tests
+            and session.tests_count
+            and session.error_message in {each.session.error_message for each in before}
+        )
+        (known if is_known else crashed).append(session)
+    return crashed, known
+
+
+def _doubts(
+    runs: Iterable[TestRun], unread: Iterable[Session], judged: Sequence[Session], *, crashed: Sequence[Session]
+) -> list[str]:
+    """Return why sessions that are not red are not green either."""
+    doubts = [f"#{session.relative_id}: its failing tests cannot be read: try again later" for session in unread]
+    for run in runs:
+        if lists_too_few(run) and run.session not in crashed:
+            listed, counted = len(_failing_cases(run)), _count(count_failing(run.session) or 0, "failing test")
+            doubts.append(f"#{run.session.relative_id} lists {listed:,} of its {counted}: try again later")
+    names = _names(judged)
+    if not any(session.has_verdict for session in judged):
+        doubts.append(f"{names} neither passed nor failed: name another session")
+    elif all(session.status == SessionStatus.SUCCESSFUL and session.tests_count == 0 for session in judged):
+        doubts.append(f"no test ran in {names}: check that the test runner finds the tests")
+    return doubts
+
+
+def lists_too_few(run: TestRun) -> bool:
+    """Return whether a session counts more failing tests than it lists; False if it does not count them."""
+    return len(_failing_cases(run)) < (count_failing(run.session) or 0)
+
+
+def _failing_cases(run: TestRun) -> set[tuple[str | None, str]]:
+    return {(case.test_group_id, case.id) for case in run.cases if case.is_failing}
+
+
+def _crash(session: Session) -> str:
+    return f"session #{session.relative_id} failed without a failing test" + (
+        f": {session.error_message}" if session.error_message else ""
+    )
+
+
+def _names(sessions: Iterable[Session]) -> str:
+    return ", ".join(f"#{session.relative_id}" for session in sessions)
+
+
+def _count(count: int, what: str) -> str:
+    return f"{count:,} {what}" + ("" if count == 1 else "s")
 
 
 def _rank(test: FailingTest) -> int:
@@ -144,12 +355,6 @@ def _rank(test: FailingTest) -> int:
 def can_be_baseline(session: Session, judged: Iterable[Session]) -> bool:
     """Return whether a session is of another commit than the judged ones."""
     return session.revision not in {each.revision for each in judged if each.revision}
-
-
-def count_failing(session: Session) -> int | None:
-    """Return how many tests of a session failed or ended with an error; None if that is not known."""
-    counts = [count for count in (session.failed_count, session.error_count) if count is not None]
-    return sum(counts) if counts else None
 
 
 def find_causes(tests: Iterable[FailingTest]) -> list[Cause]:

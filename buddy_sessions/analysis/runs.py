@@ -66,7 +66,7 @@ def ci_runs(sessions: Iterable[Session], *, usual: int | None = None) -> list[CI
     """
     groups: dict[tuple[str, str], list[Session]] = {}
     for session in sorted(sessions, key=lambda session: session.relative_id, reverse=True):
-        groups.setdefault(_identity(session), []).append(session)
+        groups.setdefault(run_identity(session), []).append(session)
     found = list(groups.values())
     if usual is None:
         usual = usual_size(found[1:] or found)
@@ -88,7 +88,7 @@ def newest_streak(runs: Sequence[CIRun], belongs: Callable[[CIRun], bool] | None
     return Streak(same[-1].session, len(same), runs[len(same)].session if len(same) < len(runs) else None)
 
 
-def _identity(session: Session) -> tuple[str, str]:
+def run_identity(session: Session) -> tuple[str, str]:
     """Return what the sessions of one CI run have in common."""
     for name in ("ci_run_url", "execution_id", "revision"):
         if value := getattr(session, name):

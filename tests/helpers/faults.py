@@ -18,7 +18,7 @@ from yarl import URL
 
 from buddy_sessions import BuddyClient, BuddyError, Session, Stats, SuiteKey
 from buddy_sessions.testing import FakeSuite, Fault
-from buddy_sessions.testing.views import View, cut_page
+from buddy_sessions.testing.endpoints import View, cut_page
 
 TOKEN = "s3cr3t-t0ken"
 KEY = SuiteKey("acme", "shop", "MNbyVedg")

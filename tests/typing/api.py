@@ -14,6 +14,7 @@ from yarl import URL
 
 from buddy_sessions import (
     MAIN,
+    Baseline,
     BaselineComparison,
     BuddyClient,
     BuddyError,
@@ -27,6 +28,7 @@ from buddy_sessions import (
     FlakyTest,
     Harvest,
     HarvestError,
+    Judgement,
     Member,
     Project,
     QuarantinedTest,
@@ -54,6 +56,7 @@ from buddy_sessions import (
     conflicting_tests,
     flaky_tests,
     group_failures,
+    judge,
     main_branch,
     parse_quarantine,
     parse_session_url,
@@ -166,13 +169,19 @@ async def stores(buddy: BuddyClient, keys: list[SuiteKey]) -> None:
         assert_type(await store.known_range("w/p/s"), tuple[int, int] | None)
 
 
-def baselines(baseline: list[Iterator[TestCase]], cases: list[TestCase], runs: Iterator[TestRun]) -> None:
+def baselines(
+    baseline: list[Iterator[TestCase]], cases: list[TestCase], runs: Iterator[TestRun], judged: list[TestRun]
+) -> None:
     quarantine = parse_quarantine("")
     assert_type(quarantine, list[QuarantinedTest])
     QuarantinedTest("tests/*", date(2026, 12, 31), reason=None)
     comparison = compare_to_baseline(baseline, cases, quarantine=iter(quarantine), today=date(2026, 11, 27))
     assert_type(comparison, BaselineComparison)
     compare_to_baseline(iter([cases]), cases)  # type: ignore[arg-type]  # ty: ignore[invalid-argument-type]
+    judgement = judge(judged, Baseline("main", judged, last=10), quarantine=quarantine, min_tests=0.9, others=[])
+    assert_type(judgement, Judgement)
+    assert_type(judgement.is_red, bool | None)
+    assert_type([test.session for test in judgement.tests], list[Session])
     assert_type(conflicting_tests(runs, window=100), list[ConflictingTest])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,10 @@ from cyclopts.types import NonNegativeInt, PositiveInt
 
 from buddy_sessions import MAIN, ConfigError, QuarantinedTest, Session, SuiteKey, parse_quarantine
 from buddy_sessions._export.session_rows import Row, suite_names
+from buddy_sessions.analysis.completeness import MIN_TESTS
 from buddy_sessions.analysis.judgement import NOVELTIES, Cause, FailingTest, Judgement, find_causes, judge
 
-from ..errors import ExitCode
+from ..errors import ExitCode, NothingToJudgeError
 from ..input.paths import read_text
 from ..input.session_names import LATEST, parse_session
 from ..options import DEFAULT_LAST, Access, BranchOptions, Json, MaxBytes
@@ -50,18 +52,34 @@ class Gate:
     """TOML file with tests that may fail: [[test]] with name (* for any text), until (a day), and reason."""
     after: Annotated[NonNegativeInt, Parameter(show_default=False)] = 0
     """Judge only sessions with a higher relative_id: not those of an earlier run, which may have been killed."""
+    min_tests: Annotated[str | None, Parameter(show_default=False)] = None
+    """Share of the tests that usually run on the baseline's branch, below which the verdict is red (default: 90%):
+    tests did not run. 0 switches it off."""
     newest_only: Annotated[bool, Parameter(show_default=False)] = False
     """Of a commit or a CI run, judge only the newest session. All of them must have finished."""
+    reread_after: Annotated[float, Parameter(show=False)] = 10.0
+    """Seconds after which a list that is too short is read again."""
     exit_code: Annotated[bool, Parameter(show_default=False)] = False
     """Exit with 1 if there are failures (with --baseline: new ones), or if the session failed without a failing
     test."""
 
     def read_quarantine(self) -> list[QuarantinedTest]:
         """Return the entries of the quarantine. Raises ConfigError for options without a baseline."""
-        for option, value in (("--last", self.last), ("--quarantine", self.quarantine)):
+        options = (("--last", self.last), ("--quarantine", self.quarantine), ("--min-tests", self.min_tests))
+        for option, value in options:
             if self.baseline is None and value is not None:
                 raise ConfigError(f"{option} needs a baseline: add --baseline BRANCH")
         return [] if self.quarantine is None else parse_quarantine(read_text(str(self.quarantine)))
+
+    def read_min_tests(self) -> float:
+        """Return the share of the usual number of tests that must have run."""
+        if self.min_tests is None:
+            return MIN_TESTS
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)%|0", self.min_tests)
+        share = float(match[1] or 0) / 100 if match is not None else 2
+        if share > 1:
+            raise ConfigError(f"--min-tests must be a share such as 90%, or 0, not {self.min_tests!r}")
+        return share
 
 
 async def list_failures(
@@ -110,39 +128,51 @@ async def list_failures(
     output_format = choose_format(format, json=json)
     if group and output_format == "junit":
         raise ConfigError("--group contradicts --format junit: leave out one of them")
-    quarantine = gate.read_quarantine()
+    quarantine, min_tests = gate.read_quarantine(), gate.read_min_tests()
     messages = access.verbosity.open()
     async with open_cases(target, db=db, connection=access.connection, messages=messages) as source:
         is_gate = gate.baseline is not None or gate.exit_code
         name = LATEST if name is None else name
         sessions = await source.find(name, branch=branch, after=gate.after, all_finished=is_gate)
-        judgement = await _judge(source, sessions, gate, quarantine)
+        judgement = await _judge(source, sessions, gate, quarantine, min_tests)
         if limit is None and (db is None or output_format == "table"):
             limit = _LIMITS.get("markdown" if group else output_format)
         cases = await source.add_failures([(test.session, test.case) for test in judgement.tests[:limit]])
     judgement = judgement.with_cases(cases)
+    exit_code = (ExitCode.RED if judgement.is_red else ExitCode.DONE) if gate.exit_code else ExitCode.DONE
+    if judgement.is_red is None and (gate.exit_code or gate.baseline is not None):
+        exit_code = ExitCode.NOTHING_TO_JUDGE
     result = failures_result(source.suite, judgement, by_cause=group and output_format != "markdown")
     if db is not None and (unread := sum(not case.has_details for case in cases)):
         messages.print_note(f"details not read: {format_count(unread, 'test')}; leave out --db to read them")
     all_count = group or output_format == "markdown"
     limit = None if all_count else limit
     show(result, output_format, messages, limit=limit, max_bytes=max_bytes, is_gate=is_gate)
-    return ExitCode.RED if gate.exit_code and judgement.is_red else ExitCode.DONE
+    return exit_code
 
 
 async def _judge(
-    source: SuiteReader, sessions: Sequence[Session], gate: Gate, quarantine: Sequence[QuarantinedTest]
+    source: SuiteReader,
+    sessions: Sequence[Session],
+    gate: Gate,
+    quarantine: Sequence[QuarantinedTest],
+    min_tests: float,
 ) -> Judgement:
     """Return the verdict on sessions, newest first. The failures of the test cases are not read."""
     if gate.newest_only:
         sessions = sessions[:1]
     if gate.baseline is not None or gate.exit_code:
         require_verdict(sessions)
-    runs = await source.failing_runs(sessions)
+    runs, unread = await source.judged_runs(sessions, pause=gate.reread_after)
+    if not runs:
+        names = ", ".join(f"#{session.relative_id}" for session in unread)
+        raise NothingToJudgeError(f"no verdict: the failing tests of {names} cannot be read: try again later")
     if gate.baseline is None:
-        return judge(runs)
-    baseline = await source.baseline(sessions, gate.baseline, last=gate.last or DEFAULT_LAST)
-    return judge(runs, baseline, quarantine=quarantine)
+        return judge(runs, unread=unread)
+    last = gate.last or DEFAULT_LAST
+    baseline = await source.baseline(sessions, gate.baseline, last=last, min_tests=min_tests)
+    others = await source.other_sessions(sessions, baseline) if min_tests else []
+    return judge(runs, baseline, quarantine=quarantine, min_tests=min_tests, others=others, unread=unread)
 
 
 def failures_result(suite: SuiteKey, judgement: Judgement, *, by_cause: bool) -> Result:
@@ -163,25 +193,40 @@ def failures_result(suite: SuiteKey, judgement: Judgement, *, by_cause: bool) ->
     facts = [f"Failing since #{session.relative_id}: {origin(session)}" for session in since]
     if baseline is not None:
         facts.append(f"Compared with {baseline}: {count_sessions(baseline.sessions)}")
+    is_running = baseline is None and not all(session.is_finished for session in judgement.sessions)
+    has_verdict = judgement.is_red is not None or is_running
+    problems = judgement.missing_tests if has_verdict else judgement.reasons
     return Result(
         command="failures",
         suite=suite,
         sessions=judgement.sessions,
-        title=verdict_text(judgement),
-        is_red=judgement.is_red or (False if any(each.has_verdict for each in judgement.sessions) else None),
-        facts=facts,
+        title=verdict_text(judgement) if has_verdict else "No verdict",
+        is_red=judgement.is_red,
+        facts=[*problems, *facts],
         causes=causes,
         columns=() if by_cause else (Column("STATUS", "", is_number=False), Column("TIME", "")),
         sections=sections,
         crashed=judgement.crashed,
         fields=_CAUSE_FIELDS if by_cause else (*SESSION_CASE_COLUMNS, *(_BASELINE_FIELDS if baseline else ())),
+        problems=problems,
         warnings=[
-            f"the quarantine of {entry.pattern!r} ended on {entry.until}: fix the test, or set another day"
-            for entry in judgement.expired
+            *(problem if has_verdict else f"no verdict: {problem}" for problem in problems),
+            *(
+                f"the quarantine of {entry.pattern!r} ended on {entry.until}: fix the test, or set another day"
+                for entry in judgement.expired
+            ),
         ],
         notes=[
-            f"the quarantine of {entry.pattern!r} is unused: no failing test has that name"
-            for entry in judgement.unused
+            *judgement.remarks,
+            *(
+                f"{test.case.key} also passed in #{test.session.relative_id}: a retry, or another job"
+                for test in tests
+                if test.also_passed
+            ),
+            *(
+                f"the quarantine of {entry.pattern!r} is unused: no failing test has that name"
+                for entry in judgement.unused
+            ),
         ],
     )
 
@@ -214,6 +259,8 @@ def _cause_section(suite: SuiteKey, judgement: Judgement, cause: Cause) -> Secti
 def verdict_text(judgement: Judgement) -> str:
     """Return the verdict: `3 of 412 tests failed`, or `2 new failures, 1 known`."""
     sessions, tests = judgement.sessions, judgement.tests
+    if judgement.missing_tests and not judgement.crashed and not any(not test.excuse for test in tests):
+        return "Tests did not run"
     if judgement.crashed and not tests:
         return "Failed without a failing test"
     if judgement.baseline is not None:

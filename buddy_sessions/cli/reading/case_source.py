@@ -19,7 +19,7 @@ from buddy_sessions import (
     TestRun,
 )
 from buddy_sessions._api.verdicts import read_lists
-from buddy_sessions.analysis.judgement import count_failing
+from buddy_sessions.analysis.completeness import count_failing
 from buddy_sessions.models import CaseScope, SuiteKey
 
 from ..input.keys import KeyDefaults, Target, choose_suite, find_suite, select_suites
@@ -58,13 +58,13 @@ class ApiCases:
         except NotFoundError:
             return None
 
-    async def failing_cases(self, suite: SuiteKey, session: Session) -> list[TestCase]:
+    async def failing_cases(self, suite: SuiteKey, session: Session, *, again: bool = False) -> list[TestCase]:
         """Return the failing test cases, without their failures: usually two requests for a session that is not green.
 
-        The returned list itself is kept, with the failures that a caller adds to it.
+        The returned list itself is kept, with the failures that a caller adds to it. `again` reads it once more.
         """
         cases = self._kept.pop((suite, session), None)
-        if cases is None:
+        if cases is None or again:
             may_fail = not session.has_verdict or session.is_failing or count_failing(session)
             cases = await self._buddy.failures(suite, session) if may_fail else []
         if session.is_finished:
@@ -118,7 +118,7 @@ class SavedCases:
                         return session
         return None
 
-    async def failing_cases(self, suite: SuiteKey, session: Session) -> list[TestCase]:
+    async def failing_cases(self, suite: SuiteKey, session: Session, *, again: bool = False) -> list[TestCase]:  # noqa: ARG002 - as in `ApiCases`
         """Return the failing test cases of a session. Raises ConfigError if they were not saved."""
         return await self._cases(suite, session, "failed")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
@@ -12,13 +14,17 @@ from buddy_sessions import (
     ConfigError,
     Main,
     NotFoundError,
+    ResponseError,
     Session,
     TestCase,
     TestRun,
+    UnstableListingError,
 )
 from buddy_sessions._api.verdicts import MAX_SEARCHED, VerdictSearch
 from buddy_sessions._base.workers import map_concurrently
-from buddy_sessions.analysis.judgement import Baseline, can_be_baseline
+from buddy_sessions.analysis.completeness import MIN_TESTS, EarlierRuns, earlier_runs
+from buddy_sessions.analysis.judgement import Baseline, can_be_baseline, lists_too_few
+from buddy_sessions.analysis.runs import ci_runs, run_identity, usual_size
 from buddy_sessions.models import SuiteKey, has_revision, has_run_url
 
 from ..errors import NothingToJudgeError
@@ -50,12 +56,13 @@ class SuiteReader:
         last: int = 1,
         below: int | None = None,
         where: Callable[[Session], bool] = lambda _: True,
+        is_enough: Callable[[Sequence[Session]], bool] | None = None,
     ) -> list[Session]:
         """Return the newest sessions of a branch that are SUCCESSFUL or ERROR, newest first: `last` of them, or more.
 
         See `VerdictSearch.find`. Raises NothingToJudgeError if there is none.
         """
-        found = await self.search.find(branch=branch, last=last, below=below, where=where)
+        found = await self.search.find(branch=branch, last=last, below=below, where=where, is_enough=is_enough)
         if found:
             return found
         name = await self.search.choose_branch(branch)
@@ -67,21 +74,86 @@ class SuiteReader:
         raise self._not_finished(f" of branch {name!r} among its newest {MAX_SEARCHED:,}")
 
     async def baseline(
-        self, judged: Sequence[Session], branch: str | Main | None, *, last: int, skip_unsaved: bool = False
+        self,
+        judged: Sequence[Session],
+        branch: str | Main | None,
+        *,
+        last: int,
+        min_tests: float = MIN_TESTS,
+        skip_unsaved: bool = False,
     ) -> Baseline:
-        """Return the last sessions of a branch that are older than the judged ones, and of another commit."""
+        """Return the last CI runs of a branch that are older than the judged sessions, and of another commit.
+
+        Outages among them are replaced by older runs, see `earlier_runs`.
+        """
         below = min(session.relative_id for session in judged)
+
+        def choose(sessions: Sequence[Session]) -> EarlierRuns:
+            return earlier_runs(sessions, last=last, min_tests=min_tests)
+
         try:
             sessions = await self.verdicts(
-                branch=branch, last=last, below=below, where=lambda session: can_be_baseline(session, judged)
+                branch=branch,
+                below=below,
+                where=lambda session: can_be_baseline(session, judged),
+                is_enough=lambda found: len(choose(found).counting) == last,
             )
         except NothingToJudgeError as error:
             number = judged[0].relative_id
             raise NothingToJudgeError(
                 f"nothing older and of another commit to compare #{number} with: {error}"
             ) from None
-        runs = await self.failing_runs(sessions[:last], skip_unsaved=skip_unsaved)
-        return Baseline(await self.search.choose_branch(branch), runs)
+        chosen = choose(sessions)
+        to_read = [session for run in chosen.counting for session in run.sessions]
+        runs, unread = await self._read_failing(to_read, skip_unsaved=skip_unsaved)
+        if to_read and not runs:
+            raise NothingToJudgeError(
+                "no verdict: the failing tests of the sessions to compare with cannot be read: try again later"
+            )
+        runs += [TestRun(session, ()) for run in chosen.outages for session in run.sessions]
+        return Baseline(await self.search.choose_branch(branch), runs, last, unread)
+
+    async def judged_runs(
+        self, sessions: Sequence[Session], *, pause: float = 10.0
+    ) -> tuple[list[TestRun], list[Session]]:
+        """Return the sessions with their failing test cases, and those whose test cases cannot be read.
+
+        What cannot be read, or lists fewer failing tests than the session counts, is read again after `pause` seconds.
+        """
+        runs, unread = await self._read_failing(sessions)
+        if isinstance(self._source, SavedCases) or not (unread or any(map(lists_too_few, runs))):
+            return runs, unread
+        complete = [run for run in runs if not lists_too_few(run)]
+        doubtful = [*unread, *(run.session for run in runs if lists_too_few(run))]
+        await asyncio.sleep(pause)
+        again, unread = await self._read_failing(doubtful, again=True)
+        return [*complete, *again], unread
+
+    async def other_sessions(self, judged: Sequence[Session], baseline: Baseline) -> list[Session]:
+        """Return other sessions of the CI runs of the judged ones, if these are fewer than usual: one request or none.
+
+        Only the newest 100 sessions are searched.
+        """
+        ids = Counter(map(run_identity, judged))
+        if min(ids.values()) >= usual_size(run.sessions for run in ci_runs(baseline.sessions)):
+            return []
+        return [each for each in await self.search.newest() if run_identity(each) in ids and each not in judged]
+
+    async def _read_failing(
+        self, sessions: Sequence[Session], *, skip_unsaved: bool = False, again: bool = False
+    ) -> tuple[list[TestRun], list[Session]]:
+        """Return the sessions with their failing test cases, and those whose test cases cannot be read."""
+        unread: list[Session] = []
+
+        async def read(session: Session) -> list[TestCase]:
+            try:
+                return await self._source.failing_cases(self.suite, session, again=again)
+            except (NotFoundError, ResponseError, UnstableListingError):
+                unread.append(session)
+                return []
+
+        runs = await self._runs(sessions, read, skip_unsaved=skip_unsaved) if sessions else []
+        return [run for run in runs if run.session not in unread], unread
 
     async def find(
         self, name: str, *, branch: str | Main | None = MAIN, after: int = 0, all_finished: bool = False

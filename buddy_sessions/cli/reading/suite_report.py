@@ -20,12 +20,12 @@ from buddy_sessions import (
     TestRun,
 )
 from buddy_sessions._api.verdicts import VerdictSearch
+from buddy_sessions.analysis.completeness import count_failing
 from buddy_sessions.analysis.judgement import (
     Baseline,
     Cause,
     FailingTest,
     can_be_baseline,
-    count_failing,
     count_marks,
     find_causes,
     judge,
@@ -131,13 +131,16 @@ async def read_suite(store: SessionStore, suite: Suite, scope: Scope) -> SuiteRe
     baseline: Baseline | None = None
     if streak is not None and streak.first.is_failing:
         reach = max(DEFAULT_LAST, min(streak.length, _MAX_STREAK)) if state == "newly red" else DEFAULT_LAST
-        judged, older = runs[0].deciding, (session for run in runs[1:] for session in run.sessions)
-        past = list(islice((session for session in older if can_be_baseline(session, judged)), reach))
+        judged = runs[0].deciding
+        older = islice((run for run in runs[1:] if can_be_baseline(run.sessions[0], judged)), reach)
+        past = [session for run in older for session in run.sessions]
         latest = [await _failing_run(store, suite.key, session) for session in judged]
         saved = [await _failing_run(store, suite.key, session) for session in past]
         saved = [run for run in saved if run.cases or not count_failing(run.session)]  # the cases of others are pruned
-        baseline = Baseline(branch, saved[:DEFAULT_LAST], saved[DEFAULT_LAST:]) if saved else None
-        causes = list(map(_shorten, find_causes(judge(latest, baseline).tests)))
+        baseline = Baseline(branch, saved, DEFAULT_LAST) if saved else None
+        judgement = judge(latest, baseline)
+        baseline = judgement.baseline
+        causes = list(map(_shorten, find_causes(judgement.tests)))
     return SuiteReport(
         suite=suite,
         branch=branch,

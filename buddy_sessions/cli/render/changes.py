@@ -11,7 +11,7 @@ from rich.text import Text
 
 from buddy_sessions import Change, Session, StatusChange, SuiteKey, TestCase, to_dict
 from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, case_row, keyed_rows
-from buddy_sessions.analysis.judgement import count_failing
+from buddy_sessions.analysis.completeness import count_failing
 
 from .console import Output
 from .rows import make_writer

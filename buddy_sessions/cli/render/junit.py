@@ -25,10 +25,11 @@ def write_junit(stream: TextIO, result: Result) -> None:
     """Write the test cases of a result as a document with one test suite for each group of tests.
 
     A test with a remark, which says why it does not count, is skipped. A session that failed without a failing test is
-    an error.
+    an error, and so is another reason for which the verdict is not green.
     """
     tests = [(item.case, item.remark) for item in result.items if item.case is not None]
     tests += [(_crash(session), "") for session in result.crashed]
+    tests += [(_error("verdict", problem), "") for problem in result.problems]
     escape_line = prepare_stream(stream)
     numbers = ", ".join(f"#{session.relative_id}" for session in result.sessions)
     root = _document(f"{result.suite} {numbers}", result.sessions[0], tests)
@@ -40,8 +41,13 @@ def write_junit(stream: TextIO, result: Result) -> None:
 
 def _crash(session: Session) -> TestCase:
     """Return a test case that reports the failure of the session itself."""
-    failure = Failure(kind="error", message=session.error_message or "the session failed without a failing test")
-    return TestCase(id="", name=f"session #{session.relative_id}", status=TestStatus.ERROR, failure=failure)
+    message = session.error_message or "the session failed without a failing test"
+    return _error(f"session #{session.relative_id}", message)
+
+
+def _error(name: str, message: str) -> TestCase:
+    """Return a test case for an error of something else than a test."""
+    return TestCase(id="", name=name, status=TestStatus.ERROR, failure=Failure(kind="error", message=message))
 
 
 def _document(name: str, session: Session, tests: Sequence[_Test]) -> ET.Element:

@@ -73,6 +73,8 @@ class Result:
     """How many items formats for people have by default; None for all."""
     crashed: Sequence[Session] = ()
     """Sessions that failed without a failing test."""
+    problems: Sequence[str] = ()
+    """Why it is not green, although neither a test nor a session has failed."""
     fields: Sequence[str] = ()
     """The columns of rows."""
     warnings: Sequence[str] = ()

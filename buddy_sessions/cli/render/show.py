@@ -50,7 +50,8 @@ def show(
     for note in result.notes:
         messages.print_note(note)
     if is_gate and output_format == "markdown":
-        messages.print_note(f"{'red' if result.is_red else 'green'}: {result.title}")
+        verdict = {True: "red", False: "green", None: "no verdict"}[result.is_red]
+        messages.print_note(f"{verdict}: {result.title}")
 
 
 def _write(result: Result, output_format: str, max_bytes: int) -> None:

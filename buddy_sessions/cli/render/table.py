@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from buddy_sessions import Session, SessionStatus, SuiteKey
-from buddy_sessions.analysis.judgement import count_failing
+from buddy_sessions.analysis.completeness import count_failing
 
 from .console import Output
 from .result import Column, Item, Result

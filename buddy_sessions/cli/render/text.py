@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from buddy_sessions import CIProvider, Failure, RefType, Session, Stats
+from buddy_sessions.analysis.completeness import count_failing
 from buddy_sessions.analysis.failure_text import without_library_frames
-from buddy_sessions.analysis.judgement import ALL_BRANCHES, Cause, count_failing
+from buddy_sessions.analysis.judgement import ALL_BRANCHES, Cause
 from buddy_sessions.analysis.runs import ci_runs, newest_streak
 
 UNKNOWN = "-"

@@ -24,9 +24,9 @@ def suite(fake: FakeBuddy) -> FakeSuite:
 
 
 def add(suite: FakeSuite, *failing: str, branch: str = "main", **fields: Any) -> None:
-    """Add a session in which these tests fail, and one passes."""
+    """Add a session of eight tests, of which these fail."""
     cases: list[dict[str, Any]] = [{"name": name, "status": "FAILED", "message": f"{name} is lost"} for name in failing]
-    fields = {"branch": branch, "status": "ERROR" if failing else "SUCCESSFUL", **fields}
+    fields = {"branch": branch, "status": "ERROR" if failing else "SUCCESSFUL", "tests_count": 8, **fields}
     suite.create(**{"cases": [*cases, {"name": "passes"}], **fields})
 
 
@@ -243,7 +243,7 @@ def test_session_that_failed_without_a_failing_test_is_red(
     gate: list[str], output_format: str, shown: str, suite: FakeSuite, call: Call
 ) -> None:
     """Even if those of the baseline did, too, and another one of its commit passed."""
-    crash: dict[str, Any] = {"status": "ERROR", "cases": [], "error_message": "disk full"}
+    crash: dict[str, Any] = {"status": "ERROR", "cases": [], "error_message": "disk full", "tests_count": 0}
     add(suite, **crash)
     add(suite, branch="fix", revision="f00d" * 10)
     add(suite, branch="fix", revision="f00d" * 10, **crash)
@@ -270,8 +270,9 @@ def test_deleted_session_is_no_verdict(deleted: str, fake: FakeBuddy, suite: Fak
     add(suite, "pays", id="main")
     add(suite, "pays", id="judged", branch="fix")
     fake.on_request = lambda request: fake.inject(Fault.status(404)) if f"/{deleted}/" in request.path else None
-    error = f"error: the finished sessions of {SUITE} were deleted: try again later\n"
-    assert call("failures", SUITE, "judged", *GATE) == (5, "", error)
+    what = "#2" if deleted == "judged" else "the sessions to compare with"
+    error = f"error: no verdict: the failing tests of {what} cannot be read: try again later\n"
+    assert call("failures", SUITE, "judged", *GATE, "--reread-after", "0") == (5, "", error)
 
 
 def test_green_sessions_of_the_baseline_cost_no_request(fake: FakeBuddy, suite: FakeSuite, call: Call) -> None:

@@ -1,0 +1,91 @@
+"""Whether all tests ran in a CI run, compared with earlier ones; and which earlier ones were outages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from attrs import frozen
+
+from ..models import Session
+from .runs import CIRun, ci_runs, usual_size
+
+MIN_TESTS = 0.9
+"""The share of the usual number of tests below which tests did not run."""
+_OUTAGE_TESTS = 20
+"""A CI run with fewer tests is no outage, however many of them failed."""
+
+
+@frozen
+class EarlierRuns:
+    """The CI runs of a branch that others are compared with, newest first."""
+
+    counting: Sequence[CIRun]
+    outages: Sequence[CIRun]
+    """They are left out: most of their tests failed, or did not run."""
+    older: Sequence[CIRun]
+    """The ones before, which only say since when a test is failing."""
+    size: int
+    """The usual number of sessions of a CI run."""
+    usual: int | None
+    """The usual number of tests of a CI run; None if it is not known."""
+    min_tests: float
+    differs: bool
+    """Whether the number of tests differs from run to run, or has become lower: then it says nothing."""
+
+    def lacks_tests(self, count: int | None) -> bool:
+        """Return whether a CI run with that many tests has fewer than usual."""
+        return count is not None and self.usual is not None and count < self.min_tests * self.usual
+
+
+def earlier_runs(sessions: Iterable[Session], *, last: int | None = None, min_tests: float = MIN_TESTS) -> EarlierRuns:
+    """Return the last CI runs of a branch that count, without outages, which older ones replace.
+
+    A CI run is an outage if more than half of its tests failed, of at least 20, or if it has fewer tests than usual
+    although the one before it and the one after it have not. If half of the runs are like this, none is an outage.
+    """
+    runs = ci_runs(sessions)
+    last = len(runs) if last is None else last
+    size = usual_size(run.sessions for run in runs[:last])
+    counts = [count_tests(run.sessions, size) for run in runs]
+    known = sorted(count for count in counts[:last] if count is not None)
+    usual = (known[(len(known) - 1) // 2] + known[len(known) // 2] + 1) // 2 if known else None
+    lacking = [count is not None and usual is not None and count < min_tests * usual for count in counts]
+    first = lacking[:last]
+    differs = (len(first) > 1 and all(first[:2])) or 3 * sum(first) > len(first)
+    complete = [count is not None and not lacks for count, lacks in zip(counts, lacking, strict=True)]
+    is_outage = [
+        _most_failed(run, count) or (lacking[i] and 0 < i < len(runs) - 1 and complete[i - 1] and complete[i + 1])
+        for i, (run, count) in enumerate(zip(runs, counts, strict=True))
+    ]
+    if 2 * sum(is_outage[:last]) >= len(first):
+        is_outage = [False] * len(runs)
+    counting: list[CIRun] = []
+    outages: list[CIRun] = []
+    older: list[CIRun] = []
+    for run, was_down in zip(runs, is_outage, strict=True):
+        if len(counting) == last:
+            older.append(run)
+        else:
+            (outages if was_down else counting).append(run)
+    return EarlierRuns(counting, outages, older, size, usual, min_tests, differs)
+
+
+def count_tests(sessions: Iterable[Session], size: int, others: Iterable[Session] = ()) -> int | None:
+    """Return the number of tests of the `size` largest sessions, of which `others` are the last; None if not known."""
+    counts = [session.tests_count for session in sessions]
+    if any(count is None for count in counts):
+        return None
+    largest = sorted(filter(None, counts), reverse=True)[:size]
+    missing = max(size - len(counts), 0)
+    return sum(largest) + sum(sorted((each.tests_count or 0 for each in others), reverse=True)[:missing])
+
+
+def count_failing(session: Session) -> int | None:
+    """Return how many tests of a session failed or ended with an error; None if that is not known."""
+    counts = [count for count in (session.failed_count, session.error_count) if count is not None]
+    return sum(counts) if counts else None
+
+
+def _most_failed(run: CIRun, count: int | None) -> bool:
+    failed = sum(count_failing(session) or 0 for session in run.deciding)
+    return count is not None and count >= _OUTAGE_TESTS and 2 * failed > count
