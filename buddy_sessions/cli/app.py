@@ -24,6 +24,7 @@ from .commands.prune import prune_database
 from .commands.report import report
 from .commands.serve import serve
 from .commands.slowest import list_slowest_tests
+from .commands.status import show_status
 from .commands.suites import list_suites
 from .commands.sync import sync_suites
 from .commands.wait import wait_for_sessions
@@ -33,6 +34,7 @@ from .render.console import Output
 from .render.text import one_line
 
 _COMMANDS: dict[str, Callable[..., object]] = {
+    "status": show_status,
     "list": list_sessions,
     "suites": list_suites,
     "wait": wait_for_sessions,
@@ -64,6 +66,7 @@ Set BUDDY_TOKEN to a personal access token with the scope UNIT_TEST_INFO. No acc
 
 For example:
 
+- buddy-sessions status acme/storefront
 - buddy-sessions list https://app.buddy.works/acme/storefront/unit-tests/MNbyVedg
 - buddy-sessions sync acme/storefront --db sessions.db
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from functools import partial, wraps
+from datetime import UTC, datetime
+from functools import wraps
 from inspect import getdoc
 from itertools import groupby
 from operator import itemgetter
@@ -30,11 +31,10 @@ from buddy_sessions import (
     TestRun,
     __version__,
 )
-from buddy_sessions._base.workers import map_concurrently
 from buddy_sessions.analysis.judgement import Baseline, judge
 
 from ..errors import NothingToJudgeError, error_text
-from ..input.keys import KeyDefaults, describe_suite
+from ..input.keys import KeyDefaults
 from ..input.session_names import LATEST, parse_session, parse_session_of
 from ..options import DEFAULT_LAST, BranchOptions
 from ..reading.case_source import CaseSource
@@ -45,7 +45,7 @@ from ..render.text import format_count, origin, session_facts, streak_facts, web
 from .compare import compare_result
 from .failures import failures_result, verdict_text
 from .flaky import flaky_result
-from .suites import read_status, suites_result
+from .status import status_result
 
 MAX_DETAILS = 200
 """The number of failing tests of a session whose messages are read at once, with one request each."""
@@ -107,11 +107,10 @@ class Tools:
         """List suites, each with the state of its main branch: red or green, since when, and by whom."""
         suites = await self._source.list_suites(project, self._defaults)
         shown = suites[offset : offset + _PAGE]
-        statuses = await map_concurrently(partial(read_status, self._source), shown, limit=self._source.concurrency)
-        result = suites_result(shown, statuses)
-        named = zip(map(describe_suite, shown), result.items, strict=True)
-        items = [evolve(item, cells=(name, *item.cells[1:])) for name, item in named]
-        result = evolve(result, title=format_count(len(suites), "suite"), sections=[Section("", items)])
+        statuses = await self._source.statuses([suite.key for suite in shown])
+        names = {suite.key: suite.name for suite in shown}
+        statuses = [evolve(status, name=names[status.suite]) for status in statuses]
+        result = evolve(status_result(statuses, datetime.now(UTC)), title=format_count(len(suites), "suite"))
         more = offset + len(shown) < len(suites)
         return render_for_agent(result, offset=offset, first=offset, more=more)
 

@@ -61,7 +61,7 @@ async def serve(
         messages.print_message(f"A fake Buddy is running at {fake.base_url} until Ctrl-C. In another terminal, run:")
         variables = {"API_URL": fake.base_url, "TOKEN": fake.token, "UT_TOKEN": suites[0].upload_token}
         Output().print_line(f"export {' '.join(f'BUDDY_{name}={value}' for name, value in variables.items())}")
-        messages.print_line(f"buddy-sessions suites {key.workspace}/{key.project}")
+        messages.print_line(f"buddy-sessions status {key.workspace}/{key.project}")
         messages.print_line(f"buddy-sessions list {key}")
         messages.print_message(f"Buddy's reporters upload to {key}.")
         if live is None:

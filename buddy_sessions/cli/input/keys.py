@@ -80,12 +80,18 @@ def describe_suite(suite: Suite) -> str:
 
 
 def select_suites(stored: Sequence[Suite], targets: Iterable[Group], db: Path) -> list[Suite]:
+    """Return the suites of a database that `select_keys` returns."""
+    chosen = set(select_keys([suite.key for suite in stored], targets, db))
+    return [suite for suite in stored if suite.key in chosen]
+
+
+def select_keys(stored: Sequence[SuiteKey], targets: Iterable[Group], db: Path) -> list[SuiteKey]:
     """Return the suites of a database that are targets, or in a project or workspace that is one; all without targets.
 
     Raises ConfigError for a target that is not in it.
     """
     requested: set[tuple[str, ...]] = set(targets)
-    known = {name for suite in stored for name in _groups(suite)}
+    known = {group for suite in stored for group in _groups(suite)}
     missing = sorted(requested - known)
     if missing:
         names = ["/".join(target) for target in missing]
@@ -94,9 +100,9 @@ def select_suites(stored: Sequence[Suite], targets: Iterable[Group], db: Path) -
     return [suite for suite in stored if not requested or not requested.isdisjoint(_groups(suite))]
 
 
-def _groups(suite: Suite) -> tuple[tuple[str, ...], ...]:
-    """Return the key of a suite, and what contains the suite."""
-    return suite.key, suite.key[:2], suite.key[:1]
+def _groups(suite: SuiteKey) -> tuple[tuple[str, ...], ...]:
+    """Return the key of a suite, and those of its project and workspace."""
+    return suite, suite[:2], suite[:1]
 
 
 def _project_in_url(text: str) -> tuple[str, str] | None:

@@ -50,6 +50,11 @@ class SuiteSelection:
         self.started = 0
 
     @property
+    def groups(self) -> list[Group]:
+        """The suites, projects and workspaces."""
+        return list(self._places)
+
+    @property
     def count(self) -> int:
         """The number of suites that are known so far."""
         return len(self._known)

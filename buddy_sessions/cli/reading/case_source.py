@@ -15,6 +15,7 @@ from buddy_sessions import (
     Session,
     SessionStore,
     Suite,
+    SuiteStatus,
     TestCase,
     TestRun,
 )
@@ -42,6 +43,10 @@ class ApiCases:
         """Return the suites of a project (its key, its URL, or the URL of one of its suites): one request."""
         target = defaults.parse_target(project)
         return await self._buddy.suites(*target[:2])
+
+    async def statuses(self, suites: Sequence[SuiteKey]) -> list[SuiteStatus]:
+        """Return whether the main branches of suites are red: one request for each."""
+        return await self._buddy.status(suites)
 
     async def find(self, target: Target) -> SuiteKey:
         """Return the suite. Raises ConfigError for a project, which costs a request."""
@@ -97,6 +102,10 @@ class SavedCases:
         """Return the saved suites of a project (see `ApiCases`); without one, all."""
         targets = [defaults.parse_target(project)[:2]] if project else []
         return select_suites(await self._store.suites(), targets, self._path)
+
+    async def statuses(self, suites: Sequence[SuiteKey]) -> list[SuiteStatus]:
+        """Return whether the main branches of suites are red."""
+        return await self._store.status(suites)
 
     async def find(self, target: Target) -> SuiteKey:
         """Return the suite. Raises ConfigError for a project, and for what was not saved."""

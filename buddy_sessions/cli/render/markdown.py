@@ -134,15 +134,17 @@ def render_markdown(result: Result, *, max_bytes: int) -> str:
     line is a comment that nobody sees. It is the same on each page of a command about a suite, so that a bot finds the
     comment to replace.
     """
-    head = [f"<!-- buddy-sessions {result.command} {quote(str(result.suite))} -->", f"## {_headline(result)}"]
-    head.append(f"Suite {code(str(result.suite))}")
+    about = f" {quote(str(result.suite))}" if result.suite is not None else ""
+    head = [f"<!-- buddy-sessions {result.command}{about} -->", f"## {_headline(result)}"]
+    head += [f"Suite {code(str(result.suite))}"] if result.suite is not None else []
+    fixed = len(head)
     facts = fact_lines(result, GITHUB)
     head += _take(facts, max_bytes // 3)[0]
     budget = max_bytes - _size("\n\n".join(head)) - sum(_RESERVE + _size(each.title) for each in result.sections)
     causes, budget = _take((cause_line(cause, GITHUB) for cause in result.causes[:_MAX_CAUSES]), budget - 2 * _RESERVE)
     if more := len(result.causes) - len(causes):
         causes.append(f"… and {format_count(more, 'more cause')}")
-    left_out = {"fact": 3 + len(facts) - len(head)}
+    left_out = {"fact": fixed + len(facts) - len(head)}
     if causes:
         head += ["### Causes", "".join(map(_item, causes)).rstrip()]
 
@@ -152,7 +154,9 @@ def render_markdown(result: Result, *, max_bytes: int) -> str:
     names, rest = _take((item_line(item, result.columns, GITHUB) for item in items), budget * 3 // 4)
     traces = _choose_traces(items[: len(names)], names, rest + budget // 4)
     shown = zip(names, traces, strict=True)
-    blocks = [_render_section(section, list(islice(shown, len(section.items)))) for section in result.sections]
+    blocks = [
+        _render_section(section, list(islice(shown, len(section.items))), result.noun) for section in result.sections
+    ]
     left_out |= {
         "trace": sum(bool(_trace(item, 1)) for item in items) - sum(map(bool, traces)),
         "name": len(items) - len(names),
@@ -202,15 +206,16 @@ def _take(texts: Iterable[str], budget: int) -> tuple[list[str], int]:
     return taken, budget
 
 
-def _render_section(section: Section, shown: Sequence[tuple[str, str]]) -> str:
+def _render_section(section: Section, shown: Sequence[tuple[str, str]], noun: str) -> str:
     """Return the title, the tests with a trace, and a list of the others."""
     if not section.items:
         return ""
     blocks = [_block(name, trace) for name, trace in shown if trace]
     items = [_item(name) for name, trace in shown if not trace]
     if more := len(section.items) - len(shown):
-        items.append(_item(f"… and {format_count(more, 'more test')}"))
-    return f"### {escape_markup(section.title)}\n\n{''.join([*blocks, *items])}".rstrip()
+        items.append(_item(f"… and {format_count(more, f'more {noun}')}"))
+    title = f"### {escape_markup(section.title)}\n\n" if section.title else ""
+    return f"{title}{''.join([*blocks, *items])}".rstrip()
 
 
 def _item(text: str) -> str:

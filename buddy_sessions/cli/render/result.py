@@ -20,11 +20,15 @@ READER_LIMIT = 20
 
 @frozen
 class Column:
-    """A column of a table; `phrase` says what its cells are in a text, and is empty if they are left out there."""
+    """A column of a table; `phrase` says what its cells are in a text, and is empty if they are left out there.
+
+    If `can_be_cut` is true, its cells are cut in a table of suites that is too wide.
+    """
 
     title: str
     phrase: str = "{}"
     is_number: bool = True
+    can_be_cut: bool = False
 
 
 @frozen
@@ -56,6 +60,8 @@ class Result:
     """What a command has found. The texts may contain names and messages of others: each format escapes them."""
 
     command: str
+    noun: str = "test"
+    """What the items are."""
     suite: SuiteKey | None = None
     scope: str = ""
     """Which sessions it is about, if these are not listed: `branch main`."""

@@ -6,6 +6,7 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from rich.cells import cell_len
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -33,6 +34,7 @@ _GAP = 2  # characters between two columns
 _SUMMARY_MARKS = 12  # length of a sparkline in a table
 _TITLE_MARKS = 30  # length of a sparkline next to a title
 _MIN_WIDTH, _MAX_WIDTH = 70, 120  # of the table of sessions; a terminal with less shows the first columns
+_MIN_CUT = 12  # to which a column of suites is cut
 _MAX_CRASHED = 3
 
 
@@ -88,37 +90,57 @@ def _print_names(output: Output, items: Sequence[Item]) -> None:
 
 
 def _print_items(output: Output, columns: Sequence[Column], items: Sequence[Item]) -> None:
-    """Print a table of tests, whose names are the last column, or of suites, whose keys are the first one.
+    """Print a table of tests, whose names are the last column, or of suites."""
+    if not any(item.key is not None for item in items):
+        _print_suites(output, columns, items)
+        return
+    table = _table(columns)
+    table.add_column("TEST", overflow="fold")
+    for item in items:
+        table.add_row(*item.cells, _name(item))
+    output.print(table)
+    if any(column.title == "RECENT" for column in columns):
+        output.print_line((f"RECENT: {RECENT_LEGEND}", "dim"))
+
+
+def _print_suites(output: Output, columns: Sequence[Column], items: Sequence[Item]) -> None:
+    """Print a table of suites, whose keys are the first column. If it is too wide, names are cut, and columns left out.
 
     A suite with a remark could not be read: it is below the table. Its key is broken only if no other column is left.
     """
-    are_tests = any(item.key is not None for item in items)
-    table = grid()
-    for number, column in enumerate(columns):
-        table.add_column(
-            column.title,
-            justify="right" if column.is_number else "left",
-            no_wrap=are_tests or number < len(columns) - 1,
-            overflow="ellipsis",
-        )
-    if are_tests:
-        table.add_column("TEST", overflow="fold")
-    table.show_header = any(column.title for column in columns)
+    read = [item for item in items if not item.remark]
+    widths = [
+        max(cell_len(str(cell)) for cell in [column.title, *(cell for item in read for cell in item.cells[index:][:1])])
+        for index, column in enumerate(columns)
+    ]
+    for index, each in enumerate(columns):
+        if each.can_be_cut:
+            excess = max(0, sum(widths) + _GAP * (len(widths) - 1) - output.width)
+            widths[index] = max(min(widths[index], _MIN_CUT), widths[index] - excess)
+    while len(widths) > 1 and sum(widths) + _GAP * (len(widths) - 1) > output.width:
+        widths.pop()
+    shown = len(widths)
+    table = _table(columns[:shown])
+    table.width = sum(widths) + _GAP * (shown - 1)
+    for column, width in zip(table.columns, widths, strict=True):
+        column.width = width
+    for item in read:
+        table.add_row(*item.cells[:shown])
+    if read or not items:
+        output.print(table, crop=False)
     for item in items:
-        if are_tests:
-            table.add_row(*item.cells, _name(item))
-        elif not item.remark:
-            key, *others = [cell.copy() if isinstance(cell, Text) else Text(cell) for cell in item.cells]
-            key.no_wrap, key.overflow = False, "fold"
-            for cell in others:
-                cell.no_wrap = True
-            table.add_row(key, *others)
-    output.print(table)
-    for item in items if not are_tests else ():
         if item.remark:
-            output.print_line(*item.cells, (f"  {one_line(item.remark)}", "red"))
-    if any(column.title == "RECENT" for column in columns):
-        output.print_line((f"RECENT: {RECENT_LEGEND}", "dim"))
+            key, *name = item.cells
+            output.print_line(key, *(f"  {each}" for each in name), (f"  {one_line(item.remark)}", "red"))
+
+
+def _table(columns: Sequence[Column]) -> Table:
+    """Return an empty table."""
+    table = grid()
+    for column in columns:
+        table.add_column(column.title, justify="right" if column.is_number else "left", no_wrap=True)
+    table.show_header = any(column.title for column in columns)
+    return table
 
 
 def _name(item: Item) -> Group:

@@ -110,7 +110,7 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "suites": (
         "list_suites",
         {"project": "acme/shop"},
-        ["1 suite", "(Unit tests), main is red, since #5, ", "commit 5555555, by Ada"],
+        ["1 suite", "acme/shop/a, Unit tests, main is red, since #5, ", "commit 5555555, by Ada"],
     ),
     "sessions": ("list_sessions", {}, ["main is red since #5", "- #8 IN_PROGRESS", "- #7 ERROR, 3 of 4"]),
     "other branch": (

@@ -1,0 +1,199 @@
+"""The command `status`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
+from buddy_sessions.testing.wire import format_time
+from helpers.command_line import Call, rows, sync_database
+
+HOURS = {hours: format_time(int(time.time()) - 3600 * hours - 60) for hours in (1, 2, 3, 48)}
+
+
+@pytest.fixture(autouse=True)
+def suites(fake: FakeBuddy) -> list[FakeSuite]:
+    """A green suite, a red one, and four without a verdict."""
+    names = {"green": "End-to-end", "red": "Unit tests", "empty": "New", "running": "Slow", "tags": "Releases"}
+    green, red, _, running, tags = made = [
+        fake.add_suite("acme", "shop", key, name=name) for key, name in names.items()
+    ]
+    red.create("main", status="SUCCESSFUL", create_date=HOURS[3], finish_date=None)
+    red.create("main", status="ERROR", create_date=HOURS[2], revision="cafe" * 10, created_by={"name": "Ann"})
+    red.create("main", status="ERROR", create_date=HOURS[1], revision="beef" * 10, created_by={"name": "Bo"})
+    red.create("feature", status="SUCCESSFUL")
+    red.create("main", status="IN_PROGRESS")
+    green.create("main", status="SUCCESSFUL", create_date=HOURS[48], finish_date=None, revision=None, created_by=None)
+    running.create("main")
+    tags.create(status="ERROR", ref_type="TAG", ref_name="v1")
+    return made
+
+
+def table(out: str) -> list[list[str]]:
+    return [re.split("  +", line.strip()) for line in out.splitlines()]
+
+
+@pytest.mark.parametrize("reads_database", [False, True], ids=["API", "database"])
+def test_red_suites_are_first(
+    reads_database: bool, fake: FakeBuddy, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    arguments = ["acme/shop"]
+    if reads_database:
+        sync_database(fake, tmp_path / "x.db")
+        arguments = ["--db", str(tmp_path / "x.db")]
+    fake.requests.clear()
+    code, out, err = call("status", *arguments, "--format", "table")
+    assert (code, err) == (0, "")
+    assert len(fake.requests) == (0 if reads_database else 8)  # the list of an empty suite is read again
+    heading, *found, _, title = table(out)
+    assert heading == ["KEY", "NAME", "STATUS", "SINCE", "AGE", "COMMIT", "AUTHOR"]
+    assert found[0] == ["acme/shop/red", "Unit tests", "main is red", "#2", "2 h ago", "cafecaf", "Ann"]
+    assert found[-1] == ["acme/shop/green", "End-to-end", "main is green", "#1 or earlier", "2 d ago", "-", "-"]
+    assert sorted(found[1:-1]) == [
+        ["acme/shop/empty", "New", "no session"],
+        ["acme/shop/running", "Slow", "running"],
+        ["acme/shop/tags", "Releases", "no main branch"],
+    ]
+    assert title == ["5 suites: 1 red, 1 green, 3 without a verdict"]
+
+
+def test_rows_for_programs(call: Call) -> None:
+    red, *_, green = rows(call("status", "acme/shop").out)
+    expected: dict[str, Any] = {
+        "key": "acme/shop/red",
+        "workspace": "acme",
+        "project": "shop",
+        "suite_id": "red",
+        "name": "Unit tests",
+        "branch": "main",
+        "status": "red",
+        "is_stale": False,
+        "session": 3,
+        "html_url": red["html_url"],
+        "since": 2,
+        "is_since_exact": True,
+        "since_date": HOURS[2],
+        "revision": "cafe" * 10,
+        "created_by_name": "Ann",
+        "missing_since": None,
+        "error": None,
+    }
+    assert red == expected
+    assert list(red) == list(expected)
+    assert (green["status"], green["is_since_exact"], green["revision"]) == ("green", False, None)
+    found = list(csv.DictReader(io.StringIO(call("status", "acme/shop", "--format", "csv").out, newline="")))
+    assert list(found[0]) == list(expected)[1:]
+    assert {row["status"] for row in found} == {"red", "green", "running", "no session", "no main branch"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "shown"),
+    [
+        ("acme/shop", 0, 5),
+        ("acme/shop --exit-code", 1, 5),
+        ("acme --red", 0, 1),
+        ("acme --red --max-age 24h", 0, 2),
+        ("acme/shop/green acme/shop/empty --exit-code", 0, 2),
+        ("acme/shop/green --exit-code --max-age 24h", 1, 1),
+        ("acme/shop/green --exit-code --max-age 3d", 0, 1),
+        ("acme/shop/tags acme/shop/empty --exit-code --max-age 24h", 0, 2),
+        ("acme/shop/red --branch feature --exit-code", 0, 1),
+        ("acme/shop/tags --all-branches --exit-code", 1, 1),
+    ],
+)
+def test_exit_code_and_filter(arguments: str, code: int, shown: int, call: Call) -> None:
+    result = call("status", *arguments.split())
+    assert (result.code, len(rows(result.out)), result.err) == (code, shown, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "codes", "code"),
+    [
+        ("acme/shop", {"red": 404}, 3),
+        ("acme/shop --exit-code", {"green": 404}, 1),
+        ("acme/shop --exit-code", {"red": 404}, 3),
+        ("acme/shop --exit-code", {"green": 403}, 4),
+        ("acme/shop/red", {"red": 404}, 7),
+        ("acme/shop acme/none", {}, 3),
+        ("acme/shop acme/none --exit-code", {}, 1),
+    ],
+    ids=str,
+)
+def test_one_code_for_many_suites(
+    arguments: str, codes: dict[str, int], code: int, fake: FakeBuddy, call: Call
+) -> None:
+    """4 before 1 before 3 before 0. A suite that cannot be read is listed with its error, a project on stderr."""
+
+    def fail(request: Any) -> None:
+        for name, status in codes.items():
+            if f"/suites/{name}/" in request.path:
+                fake.inject(Fault.status(status))
+
+    fake.on_request = fail
+    result = call("status", *arguments.split(), "--red")
+    assert result.code == code
+    failed = {row["suite_id"]: row for row in rows(result.out) if row["error"]}
+    assert set(failed) == set(codes)
+    assert all((row["status"], row["since"]) == (None, None) for row in failed.values())
+    assert ("failed: acme/none: Project not found (404)" in result.err) == ("acme/none" in arguments)
+    shown = call("status", *arguments.split(), "--format", "table").out
+    assert all(re.search(rf"^acme/shop/{name}  .*\({status}\)", shown, re.MULTILINE) for name, status in codes.items())
+
+
+@pytest.mark.parametrize("columns", [20, 40, 60, 80])
+def test_key_is_never_broken(columns: int, fake: FakeBuddy, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last columns are left out instead."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    key = f"acme/{'long' * 4}/suite"
+    fake.add_suite(*key.split("/"), name="A suite with a name that is longer than a column").populate(5)
+    out = call("status", "acme", "--format", "table").out
+    lines = out.splitlines()
+    assert any(line.split()[0] == key for line in lines if line)
+    assert [line.split()[0] for line in lines if line.startswith("acme")].count("acme/shop/red") == 1
+    assert max(map(len, lines[: lines.index("")])) <= max(columns, len(key))
+
+
+def test_markdown_of_many_suites(call: Call) -> None:
+    out = call("status", "acme/shop", "--format", "markdown").out
+    assert out.splitlines()[0] == "<!-- buddy-sessions status -->"
+    assert "## ❌ 5 suites: 1 red, 1 green, 3 without a verdict" in out
+    assert "- acme/shop/red, Unit tests, main is red, since &#35;2, 2 h ago, commit cafecaf, by Ann\n" in out
+
+
+def test_deleted_suite_of_a_database(fake: FakeBuddy, suites: list[FakeSuite], call: Call, tmp_path: Path) -> None:
+    db = tmp_path / "x.db"
+    sync_database(fake, db)
+    fake.delete_suite(suites[1])
+    for state in ("missing", "deleted"):
+        call("sync", "acme/shop/red", "--db", str(db))
+        found = {row["suite_id"]: row for row in rows(call("status", "--db", str(db)).out)}
+        assert (found["red"]["status"], found["red"]["session"]) == (state, None)
+        assert found["red"]["missing_since"]
+    assert call("status", "acme/shop/red", "--db", str(db), "--exit-code").code == 0
+    assert call("status", "acme/api", "--db", str(db)).code == 2
+
+
+@pytest.mark.parametrize("arguments", ["", "acme/docs", "--db none.db", "acme/shop --max-age 5", "--from empty"])
+def test_wrong_usage(
+    arguments: str, fake: FakeBuddy, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    fake.add_project("acme", "docs")
+    Path("empty").touch()
+    code, out, err = call("status", *arguments.split())
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+
+
+def test_misspelt_branch_is_a_warning(call: Call) -> None:
+    code, out, err = call("status", "acme/shop/red", "--branch", "mian")
+    assert (code, rows(out)[0]["status"]) == (0, "no session")
+    assert "no session of branch 'mian' in acme/shop/red: its latest sessions are of main, feature" in err
