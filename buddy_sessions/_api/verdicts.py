@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from datetime import datetime
+from functools import partial
 from typing import Literal, TypeAlias
 
 from attrs import evolve, frozen
@@ -12,10 +13,12 @@ from attrs import evolve, frozen
 from .._base.outage import Outage
 from .._base.workers import map_concurrently
 from .._paging.paginator import SessionPaginator
+from .._paging.scope import ReadSpec
 from ..analysis.branches import MAIN, NEWEST, Main, main_branch
 from ..analysis.runs import CIRun, ci_runs, newest_streak
 from ..errors import BuddyError, ClientClosedError
 from ..models import Session, SessionStatus, SuiteKey, has_revision
+from .api import Api
 
 MAX_SEARCHED = 1000
 """How many sessions are searched at most, so that a wrong name or commit does not cost a read of the whole suite."""
@@ -84,6 +87,10 @@ class VerdictSearch:
         self._read = read
         self._known: list[Session] | None = None  # the newest sessions, 100 or more
 
+    def know(self, sessions: Sequence[Session]) -> None:
+        """Search these sessions first: the newest 100 or more, or all; of all branches, or of the searched one."""
+        self._known = list(sessions)
+
     async def newest(self) -> list[Session]:
         """Return the newest 100 sessions, newest first. They are read once."""
         if self._known is None:
@@ -126,8 +133,8 @@ class VerdictSearch:
         """
 
         def choose(sessions: Iterable[Session]) -> tuple[list[CIRun], list[Session]]:
-            of_branch = [session for session in sessions if branch in {None, session.branch}]
-            return [run for run in ci_runs(of_branch) if run.is_failing is not None and where(run)], of_branch
+            runs, of_branch = judged_runs(sessions, branch)
+            return list(filter(where, runs)), of_branch
 
         found = choose(self._known or ())
         if found[0] or (self._known is not None and len(self._known) < NEWEST):
@@ -174,6 +181,21 @@ class VerdictSearch:
         return await self.take(last, branch=name, below=below, where=counts, limit=limit, is_enough=is_enough)
 
 
+def search_of(api: Api, suite: SuiteKey) -> VerdictSearch:
+    """Return the search in a suite of the API."""
+
+    def read(branch: str | None) -> AsyncGenerator[Sequence[Session], None]:
+        return read_lists(SessionPaginator(suite, partial(api.read, suite, ReadSpec(branch=branch, read_ahead=1))))
+
+    return VerdictSearch(read)
+
+
+def judged_runs(sessions: Iterable[Session], branch: str | None) -> tuple[list[CIRun], list[Session]]:
+    """Return the CI runs of a branch that have a verdict, newest first, and the sessions of the branch."""
+    of_branch = [session for session in sessions if branch in {None, session.branch}]
+    return [run for run in ci_runs(of_branch) if run.is_failing is not None], of_branch
+
+
 async def find_status(
     search: VerdictSearch, suite: SuiteKey, *, branch: str | Main | None, name: str | None = None
 ) -> SuiteStatus:
@@ -193,14 +215,8 @@ async def find_status(
     return evolve(status, reason="running" if is_running else "no verdict")
 
 
-async def find_statuses(
-    new_search: Callable[[SuiteKey], VerdictSearch],
-    suites: Sequence[SuiteKey],
-    *,
-    branch: str | Main | None,
-    limit: int,
-) -> list[SuiteStatus]:
-    """Return the statuses of suites, in their order, `limit` of them read at once. An error of one suite is in its own.
+async def find_statuses(api: Api, suites: Sequence[SuiteKey], *, branch: str | Main | None) -> list[SuiteStatus]:
+    """Return the statuses of suites, in their order. An error of one suite is in its own.
 
     Raises an error that no other suite would survive either.
     """
@@ -208,7 +224,7 @@ async def find_statuses(
 
     async def read(suite: SuiteKey) -> SuiteStatus:
         try:
-            status = await find_status(new_search(suite), suite, branch=branch)
+            status = await find_status(search_of(api, suite), suite, branch=branch)
         except ClientClosedError:
             raise
         except BuddyError as error:
@@ -218,7 +234,7 @@ async def find_statuses(
         outage.on_success()
         return status
 
-    return await map_concurrently(read, suites, limit=limit)
+    return await map_concurrently(read, suites, limit=api.max_concurrency)
 
 
 async def find_latest(

@@ -11,7 +11,7 @@ from typing import Self, Unpack
 import attrs
 
 from .._api.api import Api
-from .._api.verdicts import SuiteStatus, VerdictSearch, find_latest, find_statuses, read_lists
+from .._api.verdicts import SuiteStatus, find_latest, find_statuses, search_of
 from .._api.wait import WaitScope, wait_for_sessions
 from .._base.validate import (
     validate_branch,
@@ -278,10 +278,7 @@ class BuddyClient:
         keys = [_parse_suite(suite) for suite in validate_suites(suites)]
         selected = validate_judged_branch(branch)
         self.api.check_event_loop()  # otherwise each suite would fail
-        return await find_statuses(self._search, keys, branch=selected, limit=self.max_concurrency)
-
-    def _search(self, suite: SuiteKey) -> VerdictSearch:
-        return VerdictSearch(lambda branch: read_lists(self.sessions(suite, branch=branch, read_ahead=1)))
+        return await find_statuses(self.api, keys, branch=selected)
 
     async def latest(
         self,
@@ -312,7 +309,7 @@ class BuddyClient:
             >>> is_red = session is not None and session.is_failing
         """
         return await find_latest(
-            self._search(_parse_suite(suite)),
+            search_of(self.api, _parse_suite(suite)),
             branch=validate_judged_branch(branch),
             revision=validate_revision(revision),
             status=validate_verdict(status),
@@ -539,10 +536,8 @@ class BuddyClient:
         Raises:
             ConfigError: An argument is invalid. Raised here, before any I/O.
         """
-        statuses, read = (
-            Statuses(self.failures, branch=validate_judged_branch(branch)),
-            None if branch is MAIN else branch,
-        )
+        statuses = Statuses(self.api, branch=validate_judged_branch(branch))
+        read = None if branch is MAIN else branch
         return StatusWatch(self.api, suites, statuses, branch=read, interval=interval, on_failure=on_failure)
 
 

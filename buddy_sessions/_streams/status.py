@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from functools import partial
-from typing import TypeAlias
 
 from attrs import frozen
 
+from .._api.api import Api
+from .._api.verdicts import SuiteStatus, find_status, judged_runs, search_of
 from ..analysis.branches import MAIN, Main, main_branch
+from ..analysis.runs import newest_streak
 from ..errors import BuddyError, NotFoundError
 from ..models import Session, SuiteKey, TestCase, TestRun
 from .changes import Change, numbers_restart
@@ -35,6 +37,8 @@ class StatusChange:
             if the session fails and the one before it did not; STILL_FAILING if both fail, but not the same tests;
             RECOVERED if only the one before it fails.
         session: The finished session that decides the status. `session.ref_name` is its branch.
+        since: The first session of the streak: since it, the suite is red, or green. `session` itself if the suite has
+            just turned red or green. Of a streak of more than 100 sessions, it is the oldest one that is known.
         previous: The session that decided the status before; None for CURRENT.
         newly_failing: The tests that fail in `session` and not in `previous`; for CURRENT, all that fail.
         fixed: The tests that failed in `previous` and do not fail in `session`, as they were in `previous`; empty if
@@ -42,14 +46,16 @@ class StatusChange:
 
     Example:
         >>> red = Session(id="YDnagwGk", relative_id=383, status=SessionStatus.ERROR, ref_name="main")
-        >>> change = StatusChange(suite=SuiteKey("acme", "shop", "MNbyVedg"), kind=StatusKind.FAILING, session=red)
-        >>> print(f"{change.suite} {change.kind} on {change.session.ref_name}, since #{change.session.relative_id}")
+        >>> key = SuiteKey("acme", "shop", "MNbyVedg")
+        >>> change = StatusChange(suite=key, kind=StatusKind.FAILING, session=red, since=red)
+        >>> print(f"{change.suite} {change.kind} on {change.session.ref_name}, since #{change.since.relative_id}")
         acme/shop/MNbyVedg FAILING on main, since #383
     """
 
     suite: SuiteKey
     kind: StatusKind
     session: Session
+    since: Session
     previous: Session | None = None
     newly_failing: tuple[TestCase, ...] = ()
     fixed: tuple[TestCase, ...] = ()
@@ -79,20 +85,16 @@ class StatusWatch(SuiteWatch[StatusChange]):
     """
 
 
-ReadFailing: TypeAlias = Callable[[SuiteKey, Session], Awaitable[list[TestCase]]]
-"""Returns the failing tests of a session."""
-
-
 class Statuses(Reporter[StatusChange]):
     """Reports the changes of the status of each suite, and keeps the session that decides it.
 
     `branch` is that of the status; None for all sessions. It saves nothing, unless a subclass does.
     """
 
-    def __init__(self, read_failing: ReadFailing, *, branch: str | Main | None) -> None:
-        self._read_failing = read_failing
+    def __init__(self, api: Api, *, branch: str | Main | None) -> None:
+        self._api = api
         self._branch = branch
-        self._main_branches: dict[SuiteKey, str | None] = {}  # None: all sessions count
+        self._main_branches: dict[SuiteKey, str] = {}
         self._latest: dict[SuiteKey, TestRun] = {}
         self._to_repeat: set[SuiteKey] = set()  # their first event was not acknowledged
 
@@ -113,6 +115,12 @@ class Statuses(Reporter[StatusChange]):
     async def save_status(self, key: SuiteKey, run: TestRun, *, is_acknowledged: bool) -> None:
         """Save the session that decides the status of a suite, with its failing tests."""
 
+    def forget(self, key: SuiteKey) -> None:
+        """Forget a suite that is not watched any more."""
+        self._main_branches.pop(key, None)
+        self._latest.pop(key, None)
+        self._to_repeat.discard(key)
+
     async def report(
         self, key: SuiteKey, sessions: Sequence[Session], changes: Sequence[Change]
     ) -> list[Report[StatusChange]]:
@@ -120,15 +128,23 @@ class Statuses(Reporter[StatusChange]):
         self._choose_branch(key, sessions)
         before = run = self._latest.get(key)
         finished = [change.session for change in changes if self._decides(key, change.session)]
+        since: Session | None = None
         if run is None and not finished:
-            decisive = [session for session in sessions if self._decides(key, session)]
-            finished = sorted(decisive, key=lambda session: session.relative_id)[-1:]
+            status = await self._find_current(key, sessions)
+            finished, since = [status.session] if status.session is not None else [], status.since
         reports: list[Report[StatusChange]] = []
         if run is not None and key in self._to_repeat:
-            current = StatusChange(suite=key, kind=StatusKind.CURRENT, session=run.session, newly_failing=run.cases)
+            current = StatusChange(
+                suite=key,
+                kind=StatusKind.CURRENT,
+                session=run.session,
+                since=self._first_of_streak(key, run.session, sessions),
+                newly_failing=run.cases,
+            )
             reports.append(Report(current, partial(self.save_status, key, run, is_acknowledged=True)))
         for session in finished:
-            run, event = await self._next_run(key, run, session)
+            first = since or self._first_of_streak(key, session, sessions)
+            run, event = await self._next_run(key, run, session, since=first)
             reports.append(Report(event, partial(self.save_status, key, run, is_acknowledged=True)))
             if before is None and len(reports) == 1:
                 await self.save_status(key, run, is_acknowledged=False)
@@ -142,21 +158,40 @@ class Statuses(Reporter[StatusChange]):
         if self._branch is not MAIN or suite in self._main_branches or not sessions:
             return
         branch = main_branch(sessions)
+        if branch is None:
+            return
         run = self._latest.get(suite)
         if run is not None:
             other = [session for session in sessions if session.branch == branch][:1]
-            branch = main_branch([run.session, run.session, *other])  # the more frequent one, unless its name decides
-            if branch not in {None, run.session.branch}:
+            # The more frequent one, unless the name of the other one decides.
+            branch = main_branch([run.session, run.session, *other]) or branch
+            if branch != run.session.branch:
                 del self._latest[suite]
         self._main_branches[suite] = branch
 
     def _decides(self, suite: SuiteKey, session: Session) -> bool:
         """Return whether the status of a suite can follow from a session."""
-        branch = self._main_branches.get(suite) if self._branch is MAIN else self._branch
-        return session.has_verdict and branch in {None, session.branch}
+        if self._branch is MAIN:
+            return (
+                session.has_verdict and session.branch is not None and session.branch == self._main_branches.get(suite)
+            )
+        return session.has_verdict and self._branch in {None, session.branch}
+
+    async def _find_current(self, suite: SuiteKey, sessions: Sequence[Session]) -> SuiteStatus:
+        """Return the status of a suite: from the sessions of a round if possible, otherwise as `BuddyClient.status`."""
+        search = search_of(self._api, suite)
+        search.know(sessions)
+        return await find_status(search, suite, branch=self._branch)
+
+    def _first_of_streak(self, suite: SuiteKey, session: Session, sessions: Sequence[Session]) -> Session:
+        """Return the first session of the streak that ends with a session, among those of a round."""
+        older = [each for each in sessions if each.relative_id < session.relative_id and self._decides(suite, each)]
+        runs, _ = judged_runs([session, *older], None)
+        streak = newest_streak(runs)
+        return streak.first if streak.first.is_failing == session.is_failing else session
 
     async def _next_run(
-        self, suite: SuiteKey, before: TestRun | None, session: Session
+        self, suite: SuiteKey, before: TestRun | None, session: Session, *, since: Session
     ) -> tuple[TestRun, StatusChange | None]:
         """Return the session that decides the status from now on, with its failing tests, and the event, if any."""
         if before is not None and numbers_restart([session], [before.session]):
@@ -165,7 +200,7 @@ class Statuses(Reporter[StatusChange]):
             return before, None
         previous, failed_before = (None, ()) if before is None else (before.session, before.cases)
         try:
-            failing = tuple(await self._read_failing(suite, session)) if session.is_failing else ()
+            failing = tuple(await self._api.failures(suite, session, details=0)) if session.is_failing else ()
         except NotFoundError as error:  # it was deleted meanwhile, or the response is wrong: the next round shows which
             message = f"the tests of session #{session.relative_id} are not found, trying again: {error}"
             raise BuddyError(message, retryable=True) from None
@@ -183,7 +218,13 @@ class Statuses(Reporter[StatusChange]):
         if kind is None:
             return run, None
         return run, StatusChange(
-            suite=suite, kind=kind, session=session, previous=previous, newly_failing=newly_failing, fixed=fixed
+            suite=suite,
+            kind=kind,
+            session=session,
+            since=since,
+            previous=previous,
+            newly_failing=newly_failing,
+            fixed=fixed,
         )
 
 

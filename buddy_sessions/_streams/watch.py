@@ -51,6 +51,9 @@ class Reporter(Generic[_T]):
     async def start(self, key: SuiteKey, sessions: Iterable[Session]) -> None:
         """Save the sessions that exist when the watch of a suite starts, in place of all that were saved before."""
 
+    def forget(self, key: SuiteKey) -> None:
+        """Forget a suite that is not watched any more. What was saved of it stays."""
+
     async def report(
         self, key: SuiteKey, sessions: Sequence[Session], changes: Sequence[Change]
     ) -> Sequence[Report[_T]]:
@@ -85,17 +88,19 @@ class SuiteWatch(AsyncIterator[_T]):
     ) -> None:
         if on_failure not in get_args(OnFirstFailure):
             raise ConfigError(f"on_failure must be 'raise' or 'retry', not {on_failure!r}")
-        keys = [validate_names(validate_suite(suite)) for suite in validate_suites(suites)]
-        self._suites = {key: WatchedSuite(key, index) for index, key in enumerate(dict.fromkeys(keys))}
         self._api = api
+        keys = [self._parse(suite) for suite in validate_suites(suites)]
+        self._suites = {key: WatchedSuite(key, index) for index, key in enumerate(dict.fromkeys(keys))}
+        self._checked: set[SuiteKey] = set()  # the suites that are being checked now
         self._spec = ReadSpec(branch=validate_branch(branch), read_ahead=1)  # most rounds need one page
         self._reporter = reporter
         self._interval = validate_seconds("interval", interval)
         self._on_failure = on_failure
         self._schedule = _Schedule(self._suites.values())
         self._failures: dict[SuiteKey, BuddyError] = {}
-        size = max(1, min(api.max_concurrency, len(self._suites)))
-        self._pool: WorkerPool[Report[_T]] = WorkerPool(self._work, size=size, name="watch", hold=hold)
+        self._pool: WorkerPool[tuple[WatchedSuite, Report[_T]]] = WorkerPool(
+            self._work, size=api.max_concurrency, name="watch", hold=hold
+        )
         self._is_closed = False
         self._unacknowledged: Report[_T] | None = None
 
@@ -109,6 +114,38 @@ class SuiteWatch(AsyncIterator[_T]):
         """Stop the watch, and wait until its requests have ended. A loop that waits for a change ends, too."""
         self._is_closed = True
         await self._pool.close()
+
+    def add(self, suite: SuiteRef) -> None:
+        """Watch one more suite, as if it had been passed at the start: it is polled at once.
+
+        Does nothing if the suite is watched already.
+
+        Raises:
+            ConfigError: The suite is invalid.
+            RuntimeError: The watch has ended.
+        """
+        key = self._parse(suite)
+        self._raise_if_ended()
+        if key not in self._suites:
+            self._suites[key] = WatchedSuite(key, 0)
+            if key not in self._checked:  # otherwise, when that check has ended
+                self._schedule.add_due(self._suites[key])
+
+    def remove(self, suite: SuiteRef) -> None:
+        """Do not watch a suite any more. Its changes that the loop has not received yet are dropped.
+
+        Does nothing if the suite is not watched. A store keeps what it has saved of it: if the suite is added again,
+        the watch continues from there. A watch without suites waits for `add`.
+
+        Raises:
+            ConfigError: The suite is invalid.
+        """
+        watched = self._suites.pop(key := self._parse(suite), None)
+        if watched is not None:
+            self._failures.pop(key, None)
+            self._schedule.remove(watched)
+            if key not in self._checked:
+                self._reporter.forget(key)
 
     async def refresh(self, *suites: SuiteRef) -> None:
         """Poll suites now, for instance because you were notified that a session has ended.
@@ -169,11 +206,21 @@ class SuiteWatch(AsyncIterator[_T]):
             if self._unacknowledged is not None:  # the loop has handled it, since it asks for the next one
                 await self._unacknowledged.acknowledge()
             self._unacknowledged = None
-            report = self._unacknowledged = await self._pool.get()
-            if report is None:
+            item = await self._pool.get()
+            if item is None:
                 raise StopAsyncIteration
-            if report.event is not None:
-                return report.event
+            suite, report = item
+            if self._is_watched(suite):
+                self._unacknowledged = report
+                if report.event is not None:
+                    return report.event
+
+    def _parse(self, suite: SuiteRef) -> SuiteKey:
+        return validate_names(validate_suite(suite))
+
+    def _is_watched(self, suite: WatchedSuite) -> bool:
+        """Return whether a suite was not removed, also if it was added again meanwhile."""
+        return self._suites.get(suite.key) is suite
 
     def _raise_if_ended(self) -> None:
         if self._is_closed or self._pool.failure is not None:
@@ -188,9 +235,20 @@ class SuiteWatch(AsyncIterator[_T]):
 
     async def _check_next(self) -> None:
         suite = await self._schedule.next()
+        if not self._is_watched(suite):
+            return
         started = asyncio.get_running_loop().time()
         is_first = suite.rounds == 0
-        await self._check(suite)
+        self._checked.add(suite.key)
+        try:
+            await self._check(suite)
+        finally:
+            self._checked.discard(suite.key)
+        if not self._is_watched(suite):
+            self._reporter.forget(suite.key)
+            if suite.key in self._suites:  # it was added again
+                self._schedule.add_due(self._suites[suite.key])
+            return
         wait = self._interval * 2 ** min(suite.failed_rounds, _MAX_DOUBLINGS)
         if is_first:  # all suites start at once; spread their second rounds over the interval
             wait -= self._interval * suite.index / len(self._suites)
@@ -204,6 +262,8 @@ class SuiteWatch(AsyncIterator[_T]):
         except ClientClosedError:
             raise  # no other suite can be read either
         except BuddyError as error:
+            if not self._is_watched(suite):
+                return
             is_setup_error = isinstance(error, AuthenticationError | ForbiddenError | NotFoundError)
             if is_setup_error and suite.rounds == 1 and self._on_failure == "raise":
                 raise
@@ -212,7 +272,7 @@ class SuiteWatch(AsyncIterator[_T]):
         suite.failed_rounds, suite.is_missing = 0, False
         self._failures.pop(suite.key, None)
         for report in reports:
-            await self._pool.put(report)
+            await self._pool.put((suite, report))
 
     def _on_failed_round(self, suite: WatchedSuite, error: BuddyError) -> None:
         if not suite.failed_rounds:
@@ -259,7 +319,8 @@ class Watch(SuiteWatch[Change]):
 
     Created by `BuddyClient.watch` and `SessionStore.watch`. Use it as `async with`, so that leaving the block stops the
     requests at once. Only one task can iterate over it: another one gets `RuntimeError`, until the first has ended.
-    After a `break`, the next loop continues with the next change. Without any suite the stream ends at once.
+    After a `break`, the next loop continues with the next change. `add` and `remove` change which suites are watched,
+    while it runs, too. A watch that is created without any suite ends at once, unless one was added before.
 
     Each suite is polled once per interval. Sessions that exist in the first poll are not reported; the unfinished ones
     among them are watched until they finish. A later poll reads the first page, with one request, and more pages only
@@ -303,6 +364,17 @@ class _Schedule:
             self._make_due(suite, self._refreshed)
         else:
             self._timers[suite] = asyncio.get_running_loop().call_at(due, self._on_timer, suite)
+
+    def add_due(self, suite: WatchedSuite) -> None:
+        """Add a suite that is due now, and is not in the schedule."""
+        self._repeated.discard(suite)
+        self._make_due(suite, self._due)
+
+    def remove(self, suite: WatchedSuite) -> None:
+        """Stop to wait for a suite. If it is due already, `next` still returns it."""
+        self._repeated.discard(suite)
+        if suite in self._timers:
+            self._timers.pop(suite).cancel()
 
     def refresh(self, suite: WatchedSuite) -> None:
         """Make a suite due now. If it is being checked, it is due again at the end of this check."""

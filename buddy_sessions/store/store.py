@@ -316,7 +316,7 @@ class SessionStore:
         """
         self._thread.check_writable()
         state = WatchState(self._thread, "status", name, validate_judged_branch(branch))
-        statuses = StoreStatuses(state, buddy.failures, branch=branch)
+        statuses = StoreStatuses(state, buddy.api, branch=branch)
         read = None if branch is MAIN else branch
         options: dict[str, Any] = {"interval": interval, "on_failure": on_failure, "hold": state.hold}
         return StatusWatch(buddy.api, suites, statuses, branch=read, **options)

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal
 
+from .._api.api import Api
 from .._decoding.converter import case_from_dict, session_from_dict, to_dict
 from .._streams.changes import REMEMBERED_SESSIONS, Change
-from .._streams.status import ReadFailing, Statuses
+from .._streams.status import Statuses
 from .._streams.watch import Changes
 from ..analysis.branches import MAIN, Main
 from ..errors import ConfigError
@@ -73,8 +74,8 @@ class StoreChanges(Changes):
 class StoreStatuses(Statuses):
     """Saves the status that a watch has seen of each suite, and whether its event was acknowledged."""
 
-    def __init__(self, state: WatchState, read_failing: ReadFailing, *, branch: str | Main | None) -> None:
-        super().__init__(read_failing, branch=branch)
+    def __init__(self, state: WatchState, api: Api, *, branch: str | Main | None) -> None:
+        super().__init__(api, branch=branch)
         self._state = state
 
     async def load_status(self, key: SuiteKey) -> tuple[TestRun, bool] | None:

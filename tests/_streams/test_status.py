@@ -453,3 +453,124 @@ class TestStream:
             await watch.refresh(suite.key)
             assert (await anext(watch)).kind is RECOVERED
         assert [event async for event in watch] == []
+
+
+async def test_since_is_the_first_session_of_the_streak(
+    buddy: BuddyClient, suite: FakeSuite, store: SessionStore
+) -> None:
+    """Of CURRENT, too, also after a restart that repeats it."""
+    green(suite)
+    red(suite, "a")
+    red(suite, "a")
+    for _ in range(2):
+        async with store.watch_status(buddy, [suite.key]) as watch:
+            first = await anext(watch)
+            assert (first.kind, first.session.relative_id, first.since.relative_id) == (CURRENT, 3, 2)
+    async with watching(buddy, suite) as events:
+        await events.watch.settled()
+        for act in (partial(red, names="b"), green, green, partial(red, names="a")):
+            act(suite)
+            await events.watch.settled()
+        found = [(event.kind, event.session.relative_id, event.since.relative_id) for event in events.take()]
+    assert found == [(CURRENT, 3, 2), (STILL_FAILING, 4, 2), (RECOVERED, 5, 5), (FAILING, 7, 7)]
+
+
+@pytest.mark.parametrize("branch", [MAIN, "main"])
+async def test_current_is_found_below_the_newest_100(branch: Any, buddy: BuddyClient, suite: FakeSuite) -> None:
+    """And a matrix with one red job is red."""
+    for make, run in ((green, 1), (green, 1), (partial(red, names="a"), 2), (green, 2)):
+        make(suite, ci_run_url=f"https://ci.example/{run}")
+    for name in ["fix"] * 120 + ["main"]:
+        suite.create(name)
+    async with watching(buddy, suite, branch=branch) as events:
+        assert await events.settled() == [(CURRENT, 3, "a", "")]
+
+
+async def test_suite_without_a_main_branch_has_no_status(buddy: BuddyClient, suite: FakeSuite) -> None:
+    async with watching(buddy, suite) as events:
+        red(suite, "a", ref_type="TAG", ref_name="v1")
+        assert await events.settled() == []
+        green(suite)
+        assert await events.settled() == [(CURRENT, 2, "", "")]
+
+
+async def test_suites_come_and_go(fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
+    other = fake.add_suite("acme", "shop", "other")
+    green(suite)
+    red(other, "a")
+    async with watching(buddy, suite) as events:
+        assert await events.settled() == [(CURRENT, 1, "", "")]
+        events.watch.add(other.key)
+        events.watch.add(str(other.key))
+        assert await events.after(1) == [(CURRENT, 1, "a", "")]
+        events.watch.remove(suite.key)
+        events.watch.remove(suite.key)
+        red(suite, "b")
+        green(other)
+        fake.requests.clear()
+        assert await events.settled() == [(RECOVERED, 2, "", "a")]
+        assert not [request for request in fake.requests if "/unit/" in request.path]
+        with pytest.raises(ConfigError, match="not watched"):
+            await events.watch.refresh(suite.key)
+        events.watch.remove(other.key)
+        fake.requests.clear()
+        assert await events.after(3 * INTERVAL) == []
+        assert fake.requests == []
+        events.watch.add(suite.key)
+        assert await events.after(1) == [(CURRENT, 2, "b", "")]
+        green(suite)
+        assert await events.after(2 * INTERVAL) == [(RECOVERED, 3, "", "b")]
+        for wrong in ("acme/shop", "https://evil.example/acme/shop/unit-tests/a", "acme/shop/.."):
+            for change in (events.watch.add, events.watch.remove):
+                with pytest.raises(ConfigError):
+                    change(wrong)
+    with pytest.raises(RuntimeError, match="ended"):
+        events.watch.add(other.key)
+
+
+@pytest.mark.parametrize("added_again", [False, True])
+async def test_suite_that_is_removed_while_it_is_checked(
+    added_again: bool, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
+) -> None:
+    """Also if the check fails: it ends no watch."""
+    other = fake.add_suite("acme", "shop", "other")
+    red(other, "a")
+
+    def on_request(request: RecordedRequest) -> None:
+        if "/other/" in request.path:
+            fake.on_request = None
+            events.watch.remove(other.key)
+            if added_again:
+                events.watch.add(other.key)
+            fake.inject(Fault.status(404))
+
+    async with watching(buddy, suite) as events:
+        await events.settled()
+        fake.on_request = on_request
+        events.watch.add(other.key)
+        assert await events.after(1) == ([(CURRENT, 1, "a", "")] if added_again else [])
+        assert not events.watch.failures
+
+
+async def test_events_of_a_removed_suite_are_dropped(fake: FakeBuddy, buddy: BuddyClient) -> None:
+    suites = [fake.add_suite("acme", "shop", name) for name in "abc"]
+    for each in suites:
+        green(each)
+    async with buddy.watch_status([each.key for each in suites]) as changes:
+        first = await anext(changes)
+        await asyncio.sleep(1)  # the others wait in the queue
+        others = [each.key for each in suites if each.key != first.suite]
+        changes.remove(others[0])
+        assert (await anext(changes)).suite == others[1]
+
+
+async def test_store_continues_when_a_suite_is_added_again(
+    buddy: BuddyClient, suite: FakeSuite, store: SessionStore
+) -> None:
+    green(suite)
+    async with watching(buddy, suite, store=store) as events:
+        assert await events.settled() == [(CURRENT, 1, "", "")]
+        events.watch.remove(suite.key)
+        red(suite, "a")
+        events.watch.add(suite.key)
+        assert await events.after(1) == [(FAILING, 2, "a", "")]

@@ -151,6 +151,9 @@ async def statuses(buddy: BuddyClient, suite: Suite) -> None:
         assert_type(watch, StatusWatch)
         async for change in watch:
             assert_type(change, StatusChange)
+            assert_type(change.since, Session)
+            watch.add(change.suite)
+            watch.remove("a/b/c")
             assert_type(change.kind, StatusKind)
             assert_type(change.previous, Session | None)
             assert_type(change.newly_failing, tuple[TestCase, ...])
