@@ -47,6 +47,7 @@ class SuiteStatus:
         reason: Why there is no verdict: the branch has "no session"; the suite has "no main branch"; the only CI runs
             are still "running"; they have "no verdict", such as SKIPPED ones; or the last syncs of a database did not
             find the suite ("missing", then "deleted"). None if there is a verdict or an error.
+        synced_at: When the last sync of the suite began that has read to its end; None without a database.
         missing_since: When a sync did not find the suite for the first time; None unless it is missing or deleted.
         error: Why the suite could not be read; None if it was read.
 
@@ -64,6 +65,7 @@ class SuiteStatus:
     since: Session | None = None
     is_since_exact: bool = False
     reason: NoVerdict | None = None
+    synced_at: datetime | None = None
     missing_since: datetime | None = None
     error: BuddyError | None = None
 
@@ -196,12 +198,10 @@ def judged_runs(sessions: Iterable[Session], branch: str | None) -> tuple[list[C
     return [run for run in ci_runs(of_branch) if run.is_failing is not None], of_branch
 
 
-async def find_status(
-    search: VerdictSearch, suite: SuiteKey, *, branch: str | Main | None, name: str | None = None
-) -> SuiteStatus:
+async def find_status(search: VerdictSearch, suite: SuiteKey, *, branch: str | Main | None) -> SuiteStatus:
     """Return the status of a suite: usually with one list, with more if its newest sessions have no verdict."""
     chosen = await search.choose_branch(branch)
-    status = SuiteStatus(suite=suite, name=name, branch=chosen)
+    status = SuiteStatus(suite=suite, branch=chosen)
     if chosen is None and branch is MAIN:
         return evolve(status, reason="no main branch" if await search.newest() else "no session")
     runs, sessions = await search.runs(chosen)

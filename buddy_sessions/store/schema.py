@@ -7,8 +7,8 @@ import attrs
 
 from ..models import Session
 
-APPLICATION_ID = 0x4275557A
-"""Identifies the files of this package: "BuUz" in the header of the file. Development versions had others."""
+APPLICATION_ID = 0x42755579
+"""Identifies the files of this package: "BuUy" in the header of the file. Development versions had others."""
 
 VERSION = 1
 
@@ -113,6 +113,8 @@ SCHEMA = (
         missing_since TEXT, deleted_at TEXT,
         -- internal: the number in other tables; whether the suite was synced, or only listed
         number INTEGER PRIMARY KEY, is_synced INTEGER NOT NULL DEFAULT 0,
+        -- internal: when the last sync of the suite began that has read to its end
+        synced_at TEXT,
         -- internal: the `relative_id`s of which every existing session is saved, those of an interrupted catch-up above
         -- them, and a time before which all sessions below were created
         known_low INTEGER, known_high INTEGER, upper_low INTEGER, upper_high INTEGER, older_than TEXT,

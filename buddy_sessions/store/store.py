@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from attrs import evolve
+
 from .._api.verdicts import NoVerdict, SuiteStatus, VerdictSearch, find_status
 from .._base.validate import (
     validate_age,
@@ -409,14 +411,14 @@ class SessionStore:
         statuses: list[SuiteStatus] = []
         for key in states if chosen is None else chosen:
             state = states.get(key)
-            name = None if state is None else state.name
-            if state is not None and state.missing_since is not None:
-                reason: NoVerdict = "deleted" if state.is_deleted else "missing"
-                missing = SuiteStatus(suite=key, name=name, reason=reason, missing_since=state.missing_since)
-                statuses.append(missing)
+            if state is None or state.missing_since is None:
+                status = await find_status(VerdictSearch(partial(self._lists, key)), key, branch=selected)
             else:
-                search = VerdictSearch(partial(self._lists, key))
-                statuses.append(await find_status(search, key, branch=selected, name=name))
+                reason: NoVerdict = "deleted" if state.is_deleted else "missing"
+                status = SuiteStatus(suite=key, reason=reason, missing_since=state.missing_since)
+            if state is not None:
+                status = evolve(status, name=state.name, synced_at=state.synced_at)
+            statuses.append(status)
         return statuses
 
     async def _lists(self, suite: SuiteKey, branch: str | None) -> AsyncGenerator[Sequence[Session], None]:

@@ -124,20 +124,32 @@ def load_suites(file: DatabaseFile, *, with_deleted: bool = False) -> list[Suite
     ]
 
 
+def mark_suite_synced(file: DatabaseFile, key: SuiteKey, now: datetime) -> None:
+    """Record that a sync of a suite has read to its end."""
+    with file.transaction():
+        file.execute(f"UPDATE suite_rows SET synced_at = ? WHERE {_OF_SUITE}", (time_to_sql(now), *key))
+
+
 class SuiteState(NamedTuple):
-    """The name of a suite, and whether the last syncs have found it."""
+    """The name of a suite, when it was synced, and whether the last syncs have found it."""
 
     name: str | None
+    synced_at: datetime | None
     missing_since: datetime | None
     is_deleted: bool
 
 
 def load_states(file: DatabaseFile) -> dict[SuiteKey, SuiteState]:
     """Return the states of the suites that were synced, sorted by their keys, with deleted ones."""
-    columns = "workspace, project, suite_id, name, missing_since, deleted_at"
+    columns = "workspace, project, suite_id, name, synced_at, missing_since, deleted_at"
     sql = f"SELECT {columns} FROM suite_rows WHERE is_synced ORDER BY 1, 2, 3"
     return {
-        SuiteKey(*map(from_sql, row[:3])): SuiteState(from_sql(row[3]), to_time(row[4]), row[5] is not None)
+        SuiteKey(*map(from_sql, row[:3])): SuiteState(
+            from_sql(row["name"]),
+            to_time(row["synced_at"]),
+            to_time(row["missing_since"]),
+            row["deleted_at"] is not None,
+        )
         for row in file.execute(sql)
     }
 

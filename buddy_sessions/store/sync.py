@@ -28,7 +28,7 @@ from .lock import hold_suite
 from .pages import count_above, find_missing, finish_sync, load_newest, load_suite, save_page, withdraw_claims
 from .plan import RangeReading, ReadRange, SyncPlan
 from .prune import prune_suite, return_space
-from .suites import mark_suite_missing
+from .suites import mark_suite_missing, mark_suite_synced
 from .sync_run import SyncRun
 
 _log = logging.getLogger("buddy_sessions")
@@ -100,6 +100,7 @@ class SuiteSync:
             await run.call(prune_suite, key, await run.time_before(self._keep))
             while await run.call(return_space):
                 pass
+        await run.call(mark_suite_synced, key, run.now)
         await run.check_same_file()
 
     async def _read_range(self, plan: SyncPlan, part: ReadRange) -> AsyncGenerator[SessionPage, None]:

@@ -42,7 +42,7 @@ _COLUMNS = (
 )
 _VALUES = (
     *("name", "branch", "status", "is_stale", "session", "html_url"),
-    *("since", "is_since_exact", "since_date", "revision", "created_by_name", "missing_since", "error"),
+    *("since", "is_since_exact", "since_date", "revision", "created_by_name", "synced_at", "missing_since", "error"),
 )
 _FIELDS = (*SuiteKey._fields, *_VALUES)
 
@@ -72,7 +72,8 @@ async def show_status(
     Args:
         db: Read from this SQLite file, written by sync, and send no request (default: all suites in the file).
         red: Print only suites that are red or stale, or cannot be read.
-        max_age: A suite is stale if its newest verdict is older than 24h, 7d or 2w.
+        max_age: A suite is stale if its newest verdict is older than 24h, 7d or 2w. With --db,
+            also if its last sync is older, unless it is missing or deleted.
         exit_code: End with exit code 1 if a suite is red or stale.
         concurrency: Maximum number of requests at once.
     """
@@ -122,9 +123,10 @@ def _exit_code(statuses: Sequence[SuiteStatus], failures: Mapping[str, BuddyErro
 
 
 def is_stale(status: SuiteStatus, now: datetime, max_age: timedelta | None) -> bool:
-    """Return whether the newest verdict of a suite is older than `max_age`."""
+    """Return whether the newest verdict of a suite, or its last sync, is older than `max_age`."""
     verdict = None if status.session is None else status.session.finish_date or status.session.create_date
-    return max_age is not None and verdict is not None and now - verdict > max_age
+    synced = None if status.missing_since is not None else status.synced_at
+    return max_age is not None and any(time is not None and now - time > max_age for time in (verdict, synced))
 
 
 def status_result(
@@ -165,7 +167,8 @@ def _item(status: SuiteStatus, now: datetime, *, is_stale: bool, has_names: bool
     """Return whether a suite is red, and since when. What is not known is None in the row."""
     session, first = status.session, status.since
     row: dict[str, Any] = {**suite_names(status.suite), **dict.fromkeys(_VALUES)}
-    row |= {"name": status.name, "branch": status.branch, "missing_since": status.missing_since, "is_stale": is_stale}
+    row |= {"name": status.name, "branch": status.branch, "is_stale": is_stale}
+    row |= {"synced_at": status.synced_at, "missing_since": status.missing_since}
     name = [plain(status.name)] if has_names else []
     key = plain(str(status.suite))
     if status.error is not None:
