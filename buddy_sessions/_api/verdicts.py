@@ -100,7 +100,10 @@ class VerdictSearch:
         return self._known[:NEWEST]
 
     async def choose_branch(self, branch: str | Main | None) -> str | None:
-        """Return the name of the branch; None for all sessions. The main branch costs a read of the newest ones."""
+        """Return the name of the branch; None for all sessions. The main branch costs a read of the newest ones.
+
+        None for MAIN says that there is no main branch.
+        """
         return main_branch(await self.newest()) if branch is MAIN else branch
 
     async def take(
@@ -163,7 +166,7 @@ class VerdictSearch:
         """Return the newest sessions of a branch that are SUCCESSFUL or ERROR, newest first.
 
         Args:
-            branch: The branch; None for all sessions.
+            branch: The branch; None for all sessions. A suite without a main branch has none for MAIN.
             last: How many to find. If the lists that were read have more, all are returned.
             below: Only sessions with a lower `relative_id`.
             where: Only sessions for which this is true.
@@ -172,6 +175,8 @@ class VerdictSearch:
         """
         is_enough = is_enough or (lambda found: len(found) >= last)
         name = await self.choose_branch(branch)
+        if name is None and branch is MAIN:
+            return []
 
         def counts(session: Session) -> bool:
             is_below = below is None or session.relative_id < below

@@ -69,6 +69,8 @@ class StatusWatch(SuiteWatch[StatusChange]):
     reports the status of suites: only one task can iterate over it, and after a `break`, the next loop continues with
     the next event.
 
+    A suite that has tested no branch has no status, unless `branch` is None. It begins when a branch is tested.
+
     The status of a suite is that of one branch, and follows from its latest session that is SUCCESSFUL or ERROR. A
     session that finishes after a newer one has finished does not change it. Neither does a deleted one. A reopened one
     counts when it finishes again. A suite that is created again under its name begins with CURRENT.
@@ -94,7 +96,7 @@ class Statuses(Reporter[StatusChange]):
     def __init__(self, api: Api, *, branch: str | Main | None) -> None:
         self._api = api
         self._branch = branch
-        self._main_branches: dict[SuiteKey, str] = {}
+        self._main_branches: dict[SuiteKey, str | None] = {}  # None: it has none, and no status
         self._latest: dict[SuiteKey, TestRun] = {}
         self._to_repeat: set[SuiteKey] = set()  # their first event was not acknowledged
 
@@ -154,8 +156,8 @@ class Statuses(Reporter[StatusChange]):
         return reports
 
     def _choose_branch(self, suite: SuiteKey, sessions: Sequence[Session]) -> None:
-        """Determine the main branch, once. That of a saved status remains, unless `main` or `master` replaces it."""
-        if self._branch is not MAIN or suite in self._main_branches or not sessions:
+        """Determine the main branch, until there is one. A saved one remains, unless `main` or `master` replaces it."""
+        if self._branch is not MAIN or self._main_branches.get(suite) is not None or not sessions:
             return
         branch = main_branch(sessions)
         if branch is None:
@@ -171,11 +173,10 @@ class Statuses(Reporter[StatusChange]):
 
     def _decides(self, suite: SuiteKey, session: Session) -> bool:
         """Return whether the status of a suite can follow from a session."""
-        if self._branch is MAIN:
-            return (
-                session.has_verdict and session.branch is not None and session.branch == self._main_branches.get(suite)
-            )
-        return session.has_verdict and self._branch in {None, session.branch}
+        if self._branch is None:
+            return session.has_verdict
+        branch = self._main_branches.get(suite) if self._branch is MAIN else self._branch
+        return session.has_verdict and branch is not None and branch == session.branch
 
     async def _find_current(self, suite: SuiteKey, sessions: Sequence[Session]) -> SuiteStatus:
         """Return the status of a suite: from the sessions of a round if possible, otherwise as `BuddyClient.status`."""

@@ -362,7 +362,7 @@ class SessionStore:
             cases: "all" for the sessions of which all cases were saved; "failed" for only the failing cases, also of
                 sessions of which only these were saved.
             branch: Only sessions of this branch; None for all sessions (default: the main branch, as `main_branch`
-                determines it from the newest 100 sessions).
+                determines it from the newest 100 sessions; without a main branch, there are no runs).
             up_to: Only sessions with this `relative_id` or a lower one.
             last: The maximum number of sessions, the newest ones.
         """
@@ -370,6 +370,8 @@ class SessionStore:
         highest = None if up_to is None else validate_int("up_to", up_to)
         number = None if last is None else validate_int("last", last)
         name = await self._choose_branch(key, branch)
+        if name is None and branch is MAIN:
+            return []
         return await self._thread.run(load_runs, key, scope, branch=name, up_to=highest, last=number)
 
     async def history(self, suite: SuiteRef, test: TestKey, *, branch: str | Main | None = MAIN) -> list[TestRun]:
@@ -379,10 +381,12 @@ class SessionStore:
         """
         key = validate_names(validate_suite(suite))
         name = await self._choose_branch(key, branch)
+        if name is None and branch is MAIN:
+            return []
         return await self._thread.run(load_history, key, test, branch=name)
 
     async def _choose_branch(self, suite: SuiteKey, branch: str | Main | None) -> str | None:
-        """Return the name of the branch; None for all sessions."""
+        """Return the name of the branch; None for all sessions, or for MAIN, if the suite has no main branch."""
         if branch is MAIN:
             return main_branch(await self._thread.run(load_sessions, suite, limit=NEWEST))
         return validate_branch(branch)

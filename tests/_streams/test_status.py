@@ -321,6 +321,15 @@ class TestStart:
             red(suite, "a", branch="master")
             assert await events.settled() == [(FAILING, 3, "a", "")]
 
+    async def test_suite_without_a_branch_has_no_status(self, buddy: BuddyClient, suite: FakeSuite) -> None:
+        """Until a branch is tested."""
+        async with watching(buddy, suite) as events:
+            red(suite, "a", ref_type="TAG", ref_name="v1")
+            red(suite, "a", branch="7/merge")
+            assert await events.settled() == []
+            red(suite, "a", branch="main")
+            assert await events.settled() == [(CURRENT, 3, "a", "")]
+
     async def test_first_event_is_repeated_until_it_is_acknowledged(
         self, buddy: BuddyClient, suite: FakeSuite, store: SessionStore
     ) -> None:

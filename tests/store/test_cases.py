@@ -535,6 +535,12 @@ class TestReadingBack:
             assert all([case.status for case in run.cases] == statuses for run in saved)
         assert await db.store.runs(OTHER_KEY, **arguments) == []
 
+    async def test_suite_that_tested_no_branch_has_no_runs(self, db: SyncedSuite) -> None:
+        """Of a main branch. None for the branch reads all sessions."""
+        create(db.suite, "PASSED", ref_type="TAG", ref_name="v1")
+        await db.sync(cases="all")
+        assert (await db.store.runs(KEY), len(await db.store.runs(KEY, branch=None))) == ([], 1)
+
     async def test_runs_have_only_sessions_whose_cases_were_saved(self, db: SyncedSuite) -> None:
         for options in ({"cases": "failed"}, {"cases": "all", "after": 1}, {}):
             create(db.suite, "PASSED" if "after" in options else "FAILED")

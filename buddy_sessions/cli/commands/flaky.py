@@ -63,7 +63,7 @@ async def list_flaky_tests(
 
 async def flaky_result(source: SuiteReader, branch: str | Main | None, *, last: int, changes: int = 3) -> Result:
     """Return the tests whose status changed often in the last sessions, or that passed and failed on one commit."""
-    name = await source.search.choose_branch(branch)
+    name = await source.choose_branch(branch)
     runs = await source.runs(branch=name, last=last)
     sessions = [run.session for run in runs]
     changing = {test.key: test for test in flaky_tests([run.cases for run in runs], window=last, changes=1)}

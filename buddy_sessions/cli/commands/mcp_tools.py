@@ -208,7 +208,7 @@ class Tools:
     ) -> str:
         """Say in which of the last sessions a test failed, with their commits and authors."""
         reader, _ = await self._open(suite)
-        name = await reader.search.choose_branch(_choose(branch, all_branches))
+        name = await reader.choose_branch(_choose(branch, all_branches))
         sessions = await reader.verdicts(branch=name, last=last)
         runs = await reader.failing_runs(sessions[:last], skip_unsaved=True)
         key = find_test((case.key for run in runs for case in run.cases), test)

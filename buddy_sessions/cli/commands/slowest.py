@@ -38,7 +38,7 @@ async def list_slowest_tests(
     target, output_format, messages = access.defaults.parse_target(key), printing.choose(), access.verbosity.open()
     branch, last = options.branches.choose(), options.last or DEFAULT_LAST
     async with open_cases(target, db=options.db, connection=access.connection, messages=messages) as source:
-        name = await source.search.choose_branch(branch)
+        name = await source.choose_branch(branch)
         runs = await source.runs(branch=name, last=last)
     sessions = [run.session for run in runs]
     slowest = slowest_tests([run.cases for run in runs], threshold=threshold)

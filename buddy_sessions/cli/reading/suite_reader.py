@@ -49,6 +49,16 @@ class SuiteReader:
         self._show = show
         self.search = VerdictSearch(lambda branch: source.pages(suite, branch=branch))
 
+    async def choose_branch(self, branch: str | Main | None) -> str | None:
+        """Return the name of the branch; None for all sessions. Raises NothingToJudgeError without a main branch."""
+        name = await self.search.choose_branch(branch)
+        if name is None and branch is MAIN and await self.search.newest():
+            raise NothingToJudgeError(
+                f"{self.suite} has no main branch, because its newest sessions tested no branch: name one, or look at "
+                "all (--branch NAME, --all-branches)"
+            )
+        return name
+
     async def verdicts(
         self,
         *,
@@ -62,10 +72,10 @@ class SuiteReader:
 
         See `VerdictSearch.find`. Raises NothingToJudgeError if there is none.
         """
-        found = await self.search.find(branch=branch, last=last, below=below, where=where, is_enough=is_enough)
+        name = await self.choose_branch(branch)
+        found = await self.search.find(branch=name, last=last, below=below, where=where, is_enough=is_enough)
         if found:
             return found
-        name = await self.search.choose_branch(branch)
         if name is None:
             raise self._not_finished(" yet")
         hint = suggest_branches(name, self.suite, await self.search.newest())
@@ -111,7 +121,7 @@ class SuiteReader:
                 "no verdict: the failing tests of the sessions to compare with cannot be read: try again later"
             )
         runs += [TestRun(session, ()) for run in chosen.outages for session in run.sessions]
-        return Baseline(await self.search.choose_branch(branch), runs, last, unread)
+        return Baseline(await self.choose_branch(branch), runs, last, unread)
 
     async def judged_runs(
         self, sessions: Sequence[Session], *, pause: float = 10.0
@@ -240,11 +250,12 @@ class SuiteReader:
 
     async def runs(self, *, branch: str | Main | None, last: int) -> list[TestRun]:
         """Return at most `last` of the newest sessions with a verdict, with all their test cases, oldest first."""
+        name = await self.choose_branch(branch)
         if isinstance(self._source, SavedCases):
-            saved = await self._source.full_runs(self.suite, branch=branch, last=last)
+            saved = await self._source.full_runs(self.suite, branch=name, last=last)
             if saved:
                 return saved
-        return await self.full_runs((await self.verdicts(branch=branch, last=last))[:last][::-1])
+        return await self.full_runs((await self.verdicts(branch=name, last=last))[:last][::-1])
 
     async def _runs(
         self,

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 from attrs import evolve
 
 from buddy_sessions import (
+    MAIN,
     Main,
     Session,
     SessionStore,
@@ -81,7 +82,8 @@ class SuiteReport:
     """What a report says about a suite."""
 
     suite: Suite
-    branch: str | None  # that the verdict is about; None for all sessions
+    branch: str | None  # that the verdict is about; None for all sessions, or without a main branch
+    has_branch: bool  # False if the suite has no main branch: it is neither red nor green
     state: State
     latest: Session | None  # the session of the newest CI run with a verdict
     streak: Streak | None  # the CI runs up to that of `latest` that have its verdict
@@ -122,7 +124,8 @@ async def read_suite(store: SessionStore, suite: Suite, scope: Scope) -> SuiteRe
     """Return the report of a suite. Raises StoreError if the database cannot be read."""
     search = VerdictSearch(lambda branch: _read_lists(store, suite.key, branch))
     branch, newest = await search.choose_branch(scope.branch), await search.newest()
-    verdicts = await search.find(branch=branch, last=_VERDICTS)
+    has_branch = branch is not None or scope.branch is not MAIN
+    verdicts = await search.find(branch=branch if has_branch else MAIN, last=_VERDICTS)
     runs = ci_runs(verdicts)
     streak = newest_streak(runs) if runs else None
     state = _state(streak, scope.new_since)
@@ -144,6 +147,7 @@ async def read_suite(store: SessionStore, suite: Suite, scope: Scope) -> SuiteRe
     return SuiteReport(
         suite=suite,
         branch=branch,
+        has_branch=has_branch,
         state=state,
         latest=runs[0].session if runs else None,
         streak=streak,

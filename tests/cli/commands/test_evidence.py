@@ -140,6 +140,16 @@ def test_one_session_of_matrix_is_complete_with_the_others(newest_only: bool, su
     assert call("failures", SUITE, *words, *GATE) == (0, "", "")
 
 
+@pytest.mark.parametrize("command", ["failures {}", "compare {}", "flaky {}", "slowest {}"])
+def test_suite_that_tested_no_branch_is_neither_red_nor_green(command: str, suite: FakeSuite, call: Call) -> None:
+    for name in ("v1", "v2"):
+        suite.create(name, "ERROR", ref_type="TAG")
+    result = call(*command.format(SUITE).split())
+    assert (result.code, result.out) == (5, "")
+    assert result.err.startswith(f"error: {SUITE} has no main branch, because its newest sessions tested no branch: ")
+    assert call(*command.format(SUITE).split(), "--all-branches").code == 0 or command.startswith("compare")
+
+
 @pytest.mark.parametrize("share", ["90", "-1%", "101%", "much"])
 def test_share_that_is_none(share: str, call: Call) -> None:
     result = call("failures", SUITE, "1", *GATE, f"--min-tests={share}")

@@ -237,7 +237,7 @@ class TestTable:
         ]
         cases = [{"name": f"t{n}", "status": "FAILED", **one} for n, one in enumerate(failures)]
         fake.add_suite("acme", "shop", "b").create(status="ERROR", cases=cases, **missing)
-        lines = call("failures", "acme/shop/b", "--format", "table").out.splitlines()
+        lines = call("failures", "acme/shop/b", "--all-branches", "--format", "table").out.splitlines()
         name = "✘ failed  100ms  tests/cart/test_total.py > CartTest > t"
         assert [line.rstrip() for line in lines] == [
             "acme/shop/b #1  ✘ failed  -  -",

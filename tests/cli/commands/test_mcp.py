@@ -191,8 +191,9 @@ async def test_suite_without_a_branch(fake: FakeBuddy) -> None:
     suite = fake.add_suite("acme", "shop", "a")
     for number in "12":
         suite.create(f"v{number}", ref_type="TAG", cases=failing("pays"), revision=number * 40)
-    (answer,) = await ask_new(("get_failures", {}))
-    assert "Compared with all branches: 1 session, #1" in answer.inside
+    none, every = await ask_new(("get_failures", {}), ("get_failures", {"all_branches": True}))
+    assert f"{SUITE} has no main branch, because its newest sessions tested no branch" in none.inside
+    assert "v2" in every.inside
 
 
 async def test_database_gives_the_same_answers_while_the_server_is_down(

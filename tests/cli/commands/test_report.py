@@ -235,7 +235,8 @@ class TestSections:
         names = ("create_date", "finish_date", "created_by", "revision", "ref_name", "ref_type", "html_url", "duration")
         nothing: dict[str, Any] = dict.fromkeys(names)
         finish(suite, "lost", hours=1, **nothing)
-        text = render().text
+        assert "- no main branch" in render().text, "neither red nor green"
+        text = render("--all-branches").text
         assert "all branches is red since - (#1). Red on at least 1 CI run of all branches" in text
         assert "red all branches █ 0 % 0 of 1 - " in text
 
