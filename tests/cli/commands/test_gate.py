@@ -254,7 +254,7 @@ def test_session_that_failed_without_a_failing_test_is_red(
 
 @pytest.mark.parametrize(
     ("options", "verdict"),
-    [(GATE, "green: 0 new failures, 1 known\n"), (["--exit-code"], "red: 1 of 2 tests failed\n"), ([], "")],
+    [(GATE, "green: 0 new failures, 1 known\n"), (["--exit-code"], "red: 1 of 8 tests failed\n"), ([], "")],
     ids=["baseline", "alone", "no gate"],
 )
 def test_markdown_is_in_a_file_so_the_verdict_is_on_stderr(

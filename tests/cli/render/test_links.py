@@ -42,9 +42,7 @@ def test_sessions_are_links(arguments: list[str], text: str, suite: FakeSuite, m
     assert links(run_on_terminal(monkeypatch, *arguments)) == [(text, session["html_url"])]
 
 
-@pytest.mark.parametrize(
-    "arguments", [["list", A], ["suites", "acme/shop", "--status"]], ids=lambda arguments: arguments[0]
-)
+@pytest.mark.parametrize("arguments", [["list", A], ["status", "acme/shop"]], ids=lambda arguments: arguments[0])
 def test_runs_without_an_author_are_links(
     arguments: list[str], suite: FakeSuite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
