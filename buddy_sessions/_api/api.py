@@ -92,12 +92,12 @@ class Api:
                 window = Window(1, DOCUMENTED_SIZE)
                 continue
             except ForbiddenError as error:
-                if not error.messages:  # it may be a proxy's
+                if not error.messages:  # the response may be that of a proxy
                     raise
                 raise _HiddenProjectsError(status=error.status, messages=error.messages, url=error.url) from None
             known = len(found)
             found |= {project.name: project for project in page if project.name not in found}
-            # A server may cut a page, but not below the documented size. One that repeats a page has no other.
+            # A server may shorten a page, but not below the documented size. A page without new projects is the last.
             if len(page) < DOCUMENTED_SIZE or len(found) == known:
                 return list(found.values())
             window = Window(window.page + 1, window.per_page)
@@ -130,7 +130,7 @@ class Api:
         newest, stats = await self._first_session(key)
         found = newest
         if newest is not None and newest.relative_id > session:
-            # The session has this offset, unless newer ones were deleted.
+            # The offset is right, unless newer sessions were deleted.
             cursor = Cursor(session + 1, newest.relative_id - session)
             found, cost = await self._first_session(key, cursor)
             stats += cost
@@ -212,7 +212,7 @@ class Api:
             return await self.cases(key, session, status=status).collect()
 
         lists = await map_concurrently(read, FAILING, limit=len(FAILING))
-        # A case may have moved from one list to the other meanwhile. An ID is one of its group.
+        # A case may have moved from one list to the other meanwhile. A case ID is unique only within its group.
         cases = list({(case.test_group_id, case.id): case for cases in lists for case in cases}.values())
         add_details = partial(self.with_details, key, session.id if isinstance(session, Session) else session)
         cases[:details] = await map_concurrently(add_details, cases[:details], limit=self.max_concurrency)

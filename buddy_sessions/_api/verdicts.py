@@ -1,4 +1,4 @@
-"""Finds the newest sessions of a suite that passed or failed: what a verdict about a branch rests on."""
+"""Finds the newest sessions of a suite that passed or failed: the evidence for a verdict about a branch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..models import Session, SessionStatus, SuiteKey, has_revision
 from .api import Api
 
 MAX_SEARCHED = 1000
-"""How many sessions are searched at most, so that a wrong name or commit does not cost a read of the whole suite."""
+"""The maximum number of sessions that are searched: for a wrong name or commit, not the whole suite is read."""
 
 ReadLists: TypeAlias = Callable[[str | None], AsyncGenerator[Sequence[Session], None]]
 """Yields the sessions of a branch, or all for None, in lists, newest first."""
@@ -223,7 +223,7 @@ async def find_status(search: VerdictSearch, suite: SuiteKey, *, branch: str | M
 async def find_statuses(api: Api, suites: Sequence[SuiteKey], *, branch: str | Main | None) -> list[SuiteStatus]:
     """Return the statuses of suites, in their order. An error of one suite is in its own.
 
-    Raises an error that no other suite would survive either.
+    The error of a suite is in its status. An error that every other suite would have, too, is raised.
     """
     outage = Outage()
 
@@ -245,7 +245,7 @@ async def find_statuses(api: Api, suites: Sequence[SuiteKey], *, branch: str | M
 async def find_latest(
     search: VerdictSearch, *, branch: str | Main | None, revision: str | None, status: SessionStatus | None
 ) -> Session | None:
-    """Return the session that decides the newest CI run with a verdict. The arguments are those of `latest`."""
+    """Return the session that decides the newest CI run with a verdict, as `BuddyClient.latest` does."""
 
     def is_wanted(run: CIRun) -> bool:
         has_status = status is None or run.is_failing == (status == SessionStatus.ERROR)

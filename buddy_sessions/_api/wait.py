@@ -36,13 +36,13 @@ from .api import Api
 _log = logging.getLogger("buddy_sessions")
 
 _SEARCHED = 1000
-"""How many sessions are searched once: the awaited ones may exist already."""
+"""How many sessions the first poll searches: the awaited ones may exist already."""
 _POLLED = 100
-"""How many sessions are searched at each later poll."""
+"""How many sessions each later poll searches."""
 _JITTER = 0.1
 """The share of an interval by which a poll is earlier or later."""
 _CLOCK_DIFFERENCE = timedelta(minutes=1)
-"""By how much the server's clock may differ, for a session to count as created before the wait began."""
+"""The tolerated difference to the server's clock: a session counts as created before the wait if it is older."""
 _SHOWN = 10
 """The maximum number of sessions that an error lists."""
 
@@ -78,7 +78,7 @@ class WaitScope:
 
     @property
     def belong_together(self) -> bool:
-        """Whether all sessions are awaited; otherwise, the newest `count`."""
+        """Whether all matching sessions are awaited; otherwise, only the newest `count`."""
         return any(name is not None for name in (self.revision, self.run_url, self.execution_id))
 
     def _selectors(self) -> dict[str, object]:
@@ -102,7 +102,7 @@ class _Search:
         self._api = api
         self._spec = ReadSpec(branch=scope.branch, after=scope.after or 0, read_ahead=1)
         self._digest = b""  # of page 1, if the last poll needed no other page
-        self._listed: set[str] = set()  # the ids of the sessions that it has read
+        self._listed: set[str] = set()  # the ids of the sessions that the last poll has read
 
     async def poll(self) -> None:
         """Read the sessions as they are now. Raises an error unless another poll may succeed."""
@@ -119,7 +119,7 @@ class _Search:
             self.failure = None
 
     def too_late(self, seconds: float) -> WaitTimeoutError:
-        """Return the error that says what is missing after these seconds, and what to do."""
+        """Return the error of a timeout after these seconds: what is missing, and what to do."""
         scope, found = self._scope, self.found
         if self._is_first:
             text, advice = f"{scope} could not be read", "check the network, or wait longer"

@@ -174,7 +174,7 @@ class BuddyClient:
 
         Raises:
             ConfigError: A name is invalid. Raised before any I/O.
-            BuddyError: A request failed. A project of a workspace that is not found (404) is left out.
+            BuddyError: A request failed. Without a `project`, one that is not found (404) is left out instead.
         """
         validate_name("workspace", workspace)
         if project is not None:
@@ -255,10 +255,10 @@ class BuddyClient:
         return (await self.api.session(key, validate_session_ref(session, key))).result()
 
     async def status(self, suites: Iterable[SuiteRef], *, branch: str | Main | None = MAIN) -> list[SuiteStatus]:
-        """Return whether suites are red, since when, and by which session, in their order.
+        """Return whether suites are red, and since which session, in the order of `suites`.
 
-        It costs one request for each suite: the newest 100 sessions; more if these have no verdict of the branch. An
-        error of one suite is the `error` of its status.
+        This costs one request for each suite: the newest 100 sessions. It costs more if these have no verdict of the
+        branch. The error of a suite is the `error` of its status.
 
         Args:
             suites: The suites, each as in `sessions`.
@@ -288,10 +288,10 @@ class BuddyClient:
         revision: str | None = None,
         status: SessionStatus | str | None = None,
     ) -> Session | None:
-        """Return the session that decides whether a branch is red; None if the last 1,000 have none.
+        """Return the session that decides whether a branch is red; None if the newest 1,000 sessions have no verdict.
 
-        It is of the newest CI run with a verdict: a session that is failing, or else the newest that passed. A run has
-        none while one of its sessions is unfinished. Usually one request.
+        It belongs to the newest CI run with a verdict, and is the newest session of that run that is failing, or else
+        that passed. A CI run has no verdict while one of its sessions is unfinished. This usually costs one request.
 
         Args:
             suite: The suite, as in `sessions`.
@@ -332,7 +332,7 @@ class BuddyClient:
     ) -> list[Session]:
         """Wait until sessions exist and have finished, such as those of a CI run; return all of them, newest first.
 
-        A session has to match all of `revision`, `run_url`, `branch`, `execution_id` and `after` that are given.
+        A session has to match all that you pass of `revision`, `run_url`, `branch`, `execution_id` and `after`.
         Without a `revision`, `run_url` or `execution_id`, only the newest `count` sessions are awaited. The first poll
         searches the newest 1,000 sessions, a later one the newest 100, usually with one request. Once the list was
         read, a failed request is tried again until the timeout, also after a 401, 403 or 404.

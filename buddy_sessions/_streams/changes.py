@@ -1,4 +1,4 @@
-"""Detects the changes of one suite from one round of a watch to the next. No I/O."""
+"""Detects the changes of one suite from one poll of a watch (a round) to the next. No I/O."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..models import Session, SuiteKey
 _log = logging.getLogger("buddy_sessions")
 
 REMEMBERED_SESSIONS = 100
-"""The number of sessions of a suite, the newest, that are kept to detect changes. This bounds the memory."""
+"""How many of the newest sessions of a suite are kept to detect changes. This bounds the memory."""
 
 
 class ChangeKind(StrEnum):
@@ -109,7 +109,7 @@ class WatchedSuite:
         return {session.id: session for session in map(session_from_dict, rows)}
 
     def needs_baseline(self, newest: Newest, known: Mapping[str, Session]) -> bool:
-        """Return whether the watch of this suite starts with this round, which may not be its first one."""
+        """Return whether the watch starts with this round: the first one, or one after the suite was created again."""
         # Deleted, and created again under the same key: `relative_id`s start at 1 again, and all sessions are new.
         is_other = not any(session.id in known for session in newest.sessions)
         is_recreated = is_other and (self.is_missing or numbers_restart(newest.sessions, known.values()))
@@ -157,7 +157,7 @@ class WatchedSuite:
         unfinished = [each for each in kept if not each.is_finished]
         watched = [each for each in unfinished if each.id in read_ids or each.id not in self._unseen_ids]
         self._unseen_ids = frozenset(each.id for each in unfinished) - read_ids
-        # A new session is above `newest_id`, so a round that reads down to the next `relative_id` has read all.
+        # New sessions are above `newest_id`, so a round that reads down to `newest_id + 1` has read all of them.
         self._read_down_to = min([newest_id + 1, *map(_relative_id, watched)])
         rows = json.dumps(list(map(to_dict, kept)))
         self._snapshot = zlib.compress(rows.encode(), level=1)  # the fastest level, and hardly larger

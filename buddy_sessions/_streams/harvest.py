@@ -44,9 +44,9 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
     iterate over it: another one gets `RuntimeError`, until the first has ended.
 
     A suite that fails does not stop the others: `HarvestError` is raised after the last session of the others, unless
-    `on_failure` is "collect". If your iterable of suites raises, the harvest finishes the suites that it has started,
-    then raises that error. An element that is not a suite does the same, with `ConfigError`. A closed client ends the
-    harvest with `ClientClosedError`. A suite that is listed twice is read twice.
+    `on_failure` is "collect". If your iterable of suites raises an error, the harvest finishes the suites that it has
+    started, then raises that error; if an element is not a suite, a `ConfigError`. A closed client ends the harvest
+    with `ClientClosedError`. A suite that is listed twice is read twice, by a sync once.
 
     A rejected token ends the harvest at once with `AuthenticationError`, whatever `on_failure` is. So do 20 suites in a
     row that fail with the same retryable error, such as 503, or with a `TransportError`, while no page is read: that

@@ -76,9 +76,9 @@ class StatusWatch(SuiteWatch[StatusChange]):
     counts when it finishes again. A suite that is created again under its name begins with CURRENT.
 
     The failing tests of a session that fails are read with two requests or more. If they cannot be read, the poll
-    fails: it is done again later, so that no event is lost. An event is acknowledged when you ask for the next one.
-    With a store, a watch continues with the first event that was not acknowledged. A suite whose main branch had
-    another name begins with CURRENT again if `main` (or else `master`) was tested meanwhile.
+    fails, and is done again later, so that no event is lost. An event is acknowledged when you ask for the next one.
+    With a store, a watch continues with the first event that was not acknowledged. If the main branch had another name,
+    and `main` (or else `master`) was tested meanwhile, the suite begins with CURRENT again.
 
     Example:
         >>> async with buddy.watch_status(["acme/storefront/MNbyVedg"]) as changes:
@@ -101,7 +101,7 @@ class Statuses(Reporter[StatusChange]):
         self._to_repeat: set[SuiteKey] = set()  # their first event was not acknowledged
 
     async def load(self, key: SuiteKey) -> list[Session] | None:
-        """Return the session that decided the status of a suite: what is newer may have changed it."""
+        """Return the session that decided the status when it was saved: newer sessions may have changed the status."""
         saved = await self.load_status(key)
         if saved is None:
             return None
@@ -126,7 +126,7 @@ class Statuses(Reporter[StatusChange]):
     async def report(
         self, key: SuiteKey, sessions: Sequence[Session], changes: Sequence[Change]
     ) -> list[Report[StatusChange]]:
-        """Return the events of a round: at first, the status as it is."""
+        """Return the events of a poll: after the first one, the current status."""
         self._choose_branch(key, sessions)
         before = run = self._latest.get(key)
         finished = [change.session for change in changes if self._decides(key, change.session)]
@@ -151,7 +151,7 @@ class Statuses(Reporter[StatusChange]):
             if before is None and len(reports) == 1:
                 await self.save_status(key, run, is_acknowledged=False)
         if run is not None:
-            self._latest[key] = run  # not earlier: if the round fails, all its changes are judged again
+            self._latest[key] = run  # not earlier: if the poll fails, the next one judges all its changes again
             self._to_repeat.discard(key)
         return reports
 

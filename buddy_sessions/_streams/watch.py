@@ -28,7 +28,7 @@ _MAX_DOUBLINGS = 4
 """The maximum number of times that the interval of a failing suite is doubled."""
 
 _POLL = 0.01
-"""Seconds between two looks of `settled`."""
+"""Seconds between two checks of `settled`."""
 
 OnFirstFailure = Literal["raise", "retry"]
 
@@ -57,7 +57,7 @@ class Reporter(Generic[_T]):
     async def report(
         self, key: SuiteKey, sessions: Sequence[Session], changes: Sequence[Change]
     ) -> Sequence[Report[_T]]:
-        """Return what to report of the sessions that a round has read, and their changes. An error fails the round."""
+        """Return what to report after a poll: it has read these sessions, and they have these changes."""
         raise NotImplementedError
 
 
@@ -153,7 +153,7 @@ class SuiteWatch(AsyncIterator[_T]):
         Returns at once, so you can also call it inside the loop; the changes arrive in the loop as usual. These polls
         precede the scheduled ones. A suite that is being polled at this moment is polled once more afterwards. The
         next interval of a suite, or its wait after a failure, starts with this poll. Before the loop has started, the
-        call does nothing, because the loop starts with a poll of every suite.
+        call has no effect, because the loop starts with a poll of every suite.
 
         Args:
             suites: The suites (default: all suites of the watch).
@@ -337,8 +337,9 @@ class Watch(SuiteWatch[Change]):
     of the suite is probably wrong. With `on_failure="retry"`, it is treated like other failures.
 
     A suite that cannot be read does not stop the others: one warning is logged, `failures` lists the suite, and it is
-    polled again after 2, 4, 8, then 16 intervals, until it succeeds (after a first poll that fails, 1 to 2). A closed
-    client ends the watch with `ClientClosedError`, and any error that is not a `BuddyError` ends it, too.
+    polled again after 2, 4, 8, then 16 intervals, until it succeeds. If its first poll fails, the second one follows
+    after 1 to 2 intervals. A closed client ends the watch with `ClientClosedError`, and any error that is not a
+    `BuddyError` ends it, too.
 
     Example:
         >>> async with buddy.watch(["acme/storefront/MNbyVedg"], interval=60) as watch:

@@ -1,4 +1,4 @@
-"""The branch that a verdict about a suite is about, and how often it passes."""
+"""The branch by which a suite is judged, and how often its sessions pass."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..models import Session, SessionStatus
 NEWEST = 100
 """The number of newest sessions that say which branch is the main one."""
 _MAIN_NAMES = ("main", "master")
-_LEAST_SHARE = 10  # percent of the newest sessions: fewer ones do not make a branch the main one
+_LEAST_SHARE = 10  # percent of the newest sessions that a branch needs to be the main one
 _NO_BRANCH = re.compile(r"\d+/merge|gh-readonly-queue/.*|HEAD")
 """What reporters upload as a branch: a pull request and a merge queue of GitHub, a commit that was checked out."""
 
@@ -41,16 +41,15 @@ def validate_judged_branch(branch: str | Main | None) -> str | Main | None:
 def main_branch(sessions: Iterable[Session]) -> str | None:
     """Return the main branch of a suite, judging by its newest 100 sessions.
 
-    It is `main`, or else `master`, if a session tested a branch of that name; otherwise the branch with most sessions,
-    and of those with equally many the one that was tested last, if at least a tenth of the sessions tested it. Tags
-    and pull requests do not count, nor what reporters call a branch: `7/merge`, `gh-readonly-queue/…`, `HEAD`.
+    It is `main`, or else `master`, if a session tested a branch of that name. Otherwise it is the branch with most
+    sessions, if it has at least a tenth of them; of two with equally many, the one that was tested last. Tags and pull
+    requests do not count, nor what only reporters call a branch: `7/merge`, `gh-readonly-queue/…`, `HEAD`.
 
     Args:
         sessions: Sessions of one suite, in any order. Those with the highest `relative_id` are the newest.
 
     Returns:
-        The `ref_name` of the sessions to look at; None if there is no such branch: then no session says whether the
-        suite is red.
+        The name of the branch; None if there is no such branch.
 
     Example:
         >>> from buddy_sessions import RefType
@@ -76,8 +75,8 @@ def main_branch(sessions: Iterable[Session]) -> str | None:
 def pass_rate(sessions: Iterable[Session]) -> float | None:
     """Return the fraction of sessions that are SUCCESSFUL, of those that are SUCCESSFUL or ERROR: from 0.0 to 1.0.
 
-    None if there is no such session: SKIPPED, unknown and unfinished ones say nothing. The figure is meaningful for
-    the sessions of one branch, see `main_branch`.
+    None if there is no such session: SKIPPED, unknown and unfinished ones do not count. Pass sessions of one branch:
+    see `main_branch`.
     """
     verdicts = [session.status for session in sessions if session.has_verdict]
     return verdicts.count(SessionStatus.SUCCESSFUL) / len(verdicts) if verdicts else None

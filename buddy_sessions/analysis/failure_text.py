@@ -1,4 +1,4 @@
-"""Read what a failure says: the type of the exception, its message, and the place in the code."""
+"""Reads what a failure says: the type of the exception, its message, and the place in the code."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..models import Failure
 
 _MAX_LENGTH = 4000  # characters that are read at each end of a message or text
 _MAX_CAUSES = 100_000  # characters at the end of a text that are searched for the causes of Java's exceptions
-_COLOUR = re.compile(r"\x1b\[[0-9;?]*+[A-Za-z]|\[(?:[0-9]{1,2};)*+[0-9]{1,2}m")  # some reporters lose the ESC
+_COLOUR = re.compile(r"\x1b\[[0-9;?]*+[A-Za-z]|\[(?:[0-9]{1,2};)*+[0-9]{1,2}m")  # some reporters remove the ESC
 
 _GENERIC_TYPES = {"Error", "Exception", "FAILURE", "Failed", "Failure", "RuntimeError", "RuntimeException"}
 
@@ -35,7 +35,7 @@ _VALUES = re.compile(
     | [-+?@"'\[{(<]                                                             # a diff
     """
 )
-"""Likewise, unless a type precedes."""
+"""Lines that do not say it either, unless the type of an exception precedes them."""
 
 _STACK = re.compile(r"at \S|Caused by: ")
 """The first line of a stack trace."""
@@ -57,7 +57,7 @@ _LIBRARY = re.compile(
 
 
 def read_message(failure: Failure) -> tuple[str | None, str]:
-    """Return the type of the exception, without its package, and what it says: one line, or several joined."""
+    """Return the type of the exception, without its package, and its message on one line."""
     kind, parts = _short_type(failure.type), []
     for found, line in _lines(failure):
         kind = found or kind

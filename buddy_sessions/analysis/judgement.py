@@ -1,6 +1,6 @@
-"""Whether sessions are red: which tests fail, whether each failed in earlier sessions of a branch, and the causes.
+"""Judges sessions: which tests fail, whether each failed in earlier sessions of a branch, and for which cause.
 
-The one place that decides it, for the library, the command line and the report.
+The commands, the report and the tools for agents all judge with this module.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class FailingTest:
 
     @property
     def mark(self) -> str:
-        """How it compares with the baseline: `new`, `failing since #380`, `flaky: failed in …`; empty without one."""
+        """How the test compares with the baseline: `new`, `failing since #380`, `flaky: failed in …`; or empty."""
         return f"failing since {self.streak}" if self.streak is not None else self.excuse or self.baseline or ""
 
 
@@ -118,7 +118,7 @@ class Judgement:
     unused: Sequence[QuarantinedTest] = ()
 
     def with_cases(self, cases: Sequence[TestCase]) -> Judgement:
-        """Return the judgement with these cases for the first tests, such as with their failures."""
+        """Return the judgement with these cases in place of those of its first tests: now with their failures."""
         first = [evolve(test, case=case) for test, case in zip(self.tests, cases, strict=False)]
         return evolve(self, tests=[*first, *self.tests[len(first) :]])
 
@@ -358,7 +358,7 @@ def can_be_baseline(session: Session, judged: Iterable[Session]) -> bool:
 
 
 def find_causes(tests: Iterable[FailingTest]) -> list[Cause]:
-    """Return failing tests by cause: those with most new failures first, flaky ones last, then those not read."""
+    """Return failing tests by cause: most new failures first, mostly flaky ones later, unread messages last."""
     by_case = {test.case: test for test in tests}
     causes = [
         Cause(group.type, group.template, sorted((by_case[case] for case in group.cases), key=_rank))

@@ -16,7 +16,7 @@ class CIRun:
 
     sessions: Sequence[Session]
     deciding: Sequence[Session]
-    """The newest of them: as many as a CI run usually has. Older ones were run again."""
+    """The newest of them: as many as a CI run usually has. They replace older ones, whose jobs were run again."""
 
     @property
     def is_failing(self) -> bool | None:
@@ -32,7 +32,7 @@ class CIRun:
 
     @property
     def session(self) -> Session:
-        """The newest deciding session that is failing; else that passed; else the newest one."""
+        """The newest deciding session that is failing, or else that passed; if there is none, the newest session."""
         failing = [session for session in self.deciding if session.is_failing]
         return (failing or [session for session in self.deciding if session.has_verdict] or self.sessions)[0]
 
@@ -46,7 +46,7 @@ class Streak:
     length: int
     """The number of CI runs."""
     before: Session | None
-    """The session of the CI run before the first one. If it is not known, the streak may be longer."""
+    """The session of the CI run before the first one; None if it is not known: then the streak may be longer."""
 
     def __str__(self) -> str:
         """Return since when: `#380`, or `#380 or earlier`."""
@@ -56,13 +56,13 @@ class Streak:
 def ci_runs(sessions: Iterable[Session], *, usual: int | None = None) -> list[CIRun]:
     """Return the CI runs of sessions, newest first: the one with the newest session is the newest.
 
-    Sessions with the same `ci_run_url` are one CI run, or else with the same `execution_id`, or else `revision`. A
-    session without any of these is a CI run of its own.
+    Sessions with the same `ci_run_url` are one CI run. Without a `ci_run_url`, those with the same `execution_id` are;
+    without this, those with the same `revision`. A session with none of these is a CI run of its own.
 
     Args:
         sessions: Sessions of one suite, usually of one branch, in any order.
-        usual: The number of sessions that decide. By default, the usual number of the runs before the newest one; if
-            there are none, all of it decide.
+        usual: The number of sessions of a CI run that decide (default: `usual_size` of the CI runs before the newest
+            one; if there is only one CI run, all its sessions decide).
     """
     groups: dict[tuple[str, str], list[Session]] = {}
     for session in sorted(sessions, key=lambda session: session.relative_id, reverse=True):
@@ -74,7 +74,7 @@ def ci_runs(sessions: Iterable[Session], *, usual: int | None = None) -> list[CI
 
 
 def usual_size(runs: Iterable[Sequence[Session]]) -> int:
-    """Return the number of sessions that a CI run usually has: the median, the lower one of two; 1 without runs."""
+    """Return the number of sessions that a CI run usually has: the lower median; 1 without CI runs."""
     sizes = sorted(map(len, runs))
     return sizes[(len(sizes) - 1) // 2] if sizes else 1
 

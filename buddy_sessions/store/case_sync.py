@@ -39,11 +39,11 @@ class CaseSync:
         self._key = key
         self._scope: CaseScope = scope
         self._details = details
-        # The latest sessions in a row whose responses were wrong, with the cases that were read: not saved yet.
+        # The latest sessions in a row whose responses were wrong, with the cases that were read. Not saved yet.
         self._failed: list[tuple[Session, list[TestCase]]] = []
 
     async def read(self, sessions: Iterable[Session]) -> None:
-        """Read and save the cases of sessions, each session in one transaction; log wrong responses for single ones."""
+        """Read and save the cases of sessions, each session in one transaction. A wrong response is logged."""
         await map_concurrently(self._read_session, sessions, limit=self._run.buddy.max_concurrency)
         await self._save_failed()
 
@@ -61,7 +61,7 @@ class CaseSync:
         unique = list({(case.test_group_id, case.id): case for case in cases}.values())
         failure = next((each.error for each in lists if each.error is not None), None)
         if failure is not None:
-            # After a 404, the session was deleted, which is no fault.
+            # A 404 means that the session was deleted, which is no fault.
             level = logging.INFO if isinstance(failure, NotFoundError) else logging.WARNING
             message = "%s: session %r: its cases are not saved completely, and the next sync reads them again: %s"
             _log.log(level, message, self._key, session.id, failure)

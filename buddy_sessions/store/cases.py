@@ -52,8 +52,8 @@ _CASES = f"""
 def load_pending(file: DatabaseFile, key: SuiteKey, scope: SyncScope, *, full: bool = False) -> list[Session]:
     """Return the finished sessions in scope whose cases are to be read, newest first.
 
-    These are the sessions whose cases were not read since they last changed, and, up to `MAX_READS` times, those whose
-    cases are in doubt. With `full`, all sessions.
+    These are the sessions whose cases were not read since the session last changed. Those whose cases are in doubt are
+    read up to `MAX_READS` times. With `full`, all sessions.
     """
     sql = f"""
         SELECT {_COLUMNS} FROM {_SESSIONS} WHERE {_SUITE} AND {_IS_LIVE} AND relative_id > ?
@@ -80,8 +80,8 @@ def save_cases(
 ) -> bool:
     """Save the cases of a session, unless it was changed or pruned meanwhile. Return whether they were saved.
 
-    They are read again if not `is_verified`. Then the cases from before that are not among them stay, also if not all
-    pages were read (`is_complete`). No `data` is lost.
+    `is_complete`: all pages were read. `is_verified`: nothing is in doubt. Otherwise, later syncs read the cases again,
+    and saved cases that this read lacks stay. A case without `data` keeps the saved `data`, if its status is the same.
     """
     with file.transaction():
         sql = f"""
@@ -104,7 +104,7 @@ def save_cases(
 
 
 def _save_read(file: DatabaseFile, row: sqlite3.Row, scope: CaseScope, *, is_complete: bool, is_verified: bool) -> None:
-    """Save that the cases of a session were read. The row has its numbers, and what was saved of the last read."""
+    """Save that the cases of a session were read. `row` is what `save_cases` selects."""
     is_again = row["is_verified"] == 0 and row["last_scope"] in (scope, "all")
     last_scope = "all" if is_again and not is_complete and row["last_scope"] == "all" else scope
     file.execute(
@@ -119,7 +119,7 @@ def _save_read(file: DatabaseFile, row: sqlite3.Row, scope: CaseScope, *, is_com
 
 
 def _merge(before: Sequence[TestCase], cases: Sequence[TestCase], *, keep: bool) -> list[TestCase]:
-    """Return the cases of a new read with the `data` of the read before, and, with `keep`, its other cases."""
+    """Return the cases of a new read with `data` from the read before; with `keep`, also the other cases of that."""
     known = {(case.test_group_id, case.id): case for case in before}
     merged: list[TestCase] = []
     for case in cases:

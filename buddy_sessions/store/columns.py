@@ -46,7 +46,7 @@ def to_rows(sessions: Sequence[Session]) -> list[Row]:
 def to_session(row: Sequence[Any], members: Members) -> Session:
     """Return the session of a row. Raise `DecodeError` for an invalid value.
 
-    This reads and extends `members`, those of other rows: few members create many sessions.
+    `members` are those of the rows before, and get the member of this one: few members create many sessions.
     """
     fields = dict(zip(FIELDS, map(from_sql, row), strict=True))
     text = fields["created_by"]

@@ -1,10 +1,9 @@
 """Decides what a page proves about the sessions in the database. Pure.
 
-Presence is believed at once: a session on a page existed with these values when the page was requested. What becomes of
-an absent session is decided where it is marked (`pages`).
+A session on a page existed with these values when the page was requested. An absent session is marked by `pages`.
 
 Later evidence overrules earlier evidence. A contradiction proves that an earlier response was wrong, or that the suite
-was created again. Then the known range of the suite is dropped, and the suite is read again.
+was created again. The guide of the store lists the rules.
 """
 
 from __future__ import annotations
@@ -45,11 +44,11 @@ class PageChanges:
         new: The ids of sessions that are not saved yet.
         changed: The ids of those that have other values than before, and of the new ones.
         present: The rows of sessions that the page lists.
-        restored: Those that are not missing or deleted any more.
-        absent: The ranges of `relative_id`s in which no other session exists than those that the page lists.
-        is_contradiction: Whether the known range is dropped.
+        restored: The rows of those that were missing or deleted.
+        absent: The ranges of `relative_id`s in which only the sessions exist that the page lists.
+        is_contradiction: Whether the page is a contradiction that drops the known range.
         is_recreated: Whether the suite was created again.
-        is_stale: Whether the page is the first one of an older state of the list: it lacks the newest living session.
+        is_stale: Whether the page is a first page that shows an older state of the list.
     """
 
     new: list[StoredId] = Factory(list)
@@ -111,7 +110,7 @@ def judge(
 def kind_of(
     page: PageToSave, saved: Collection[SavedSession], newest: int, pruned_before: datetime | None = None
 ) -> Literal["stale", "empty", "recreated"] | None:
-    """Return what the first page says about the list; None if nothing special, or for another page.
+    """Return what is unusual about a first page; None if nothing is, or for another page.
 
     - stale: an older state of the list. It lacks the newest living session.
     - empty: no session exists any more.
@@ -130,7 +129,7 @@ def kind_of(
 
 
 def _should_be_saved(session: Session, known: KnownRange, pruned_before: datetime | None) -> bool:
-    """Return whether the database should have a session that is listed, if what is known is right."""
+    """Return whether a listed session should be in the database, if the known range is right."""
     if known.contains(session.relative_id):
         return not is_before(session, pruned_before)
     if known.main is None or known.older_than is None or session.relative_id > known.main[0]:

@@ -35,11 +35,11 @@ class SyncScope:
     details: int = MAX_DETAILS
 
     def includes(self, session: Session) -> bool:
-        """Whether a session of the list is in scope."""
+        """Return whether a session of the list is in scope."""
         return session.relative_id > self.after and not self.is_too_old(session)
 
     def is_too_old(self, session: Session) -> bool:
-        """Whether a session was created before `since`."""
+        """Return whether a session was created before `since`."""
         return is_before(session, self.since)
 
     def limit(self, since: datetime | None) -> SyncScope:
@@ -47,7 +47,7 @@ class SyncScope:
         return self if since is None else evolve(self, since=max(since, self.since or since))
 
     def is_within(self, other: SyncScope) -> bool:
-        """Whether a sync with the other scope saves everything that is in this one."""
+        """Return whether a sync with the other scope saves everything that is in this one."""
         return (
             other.after <= self.after
             and (other.since is None or (self.since is not None and other.since <= self.since))
@@ -92,12 +92,11 @@ class PageToSave:
             read before: they are compared with the database. Empty for a session that was requested alone, and for a
             list out of order.
         proven: The range of `relative_id`s whose existing sessions are all listed.
-        read: The range of `relative_id`s that this read has saved completely, down to this page.
+        read: The range of `relative_id`s that this read has saved completely, from its first page to this one.
         is_whole_top: Whether `read` begins at the top of the list, and no session of it is out of scope.
         is_first: Whether it is the first page of the list.
-        is_repair: Whether this sync has already dropped the range of the suite. It never does so twice, or it might not
-            end.
-        checked: The range of `relative_id`s whose unfinished sessions were requested.
+        is_repair: Whether this sync has already dropped the known range. It never does so twice, or it might not end.
+        checked: The range of `relative_id`s that was read to check its unfinished sessions.
         older_than: A time before which all sessions below `read` were created.
     """
 
@@ -119,9 +118,9 @@ class PageToSave:
 
 @frozen(kw_only=True)
 class SavedPage:
-    """What saving a page has changed, and the range that is known afterwards.
+    """What saving a page has changed, and the known range afterwards.
 
-    `unsaved` is the number of sessions that were not in the database, although they were in the range.
+    `unsaved` is the number of sessions that were in the known range, but not in the database.
     """
 
     known: KnownRange

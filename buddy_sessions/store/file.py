@@ -66,7 +66,7 @@ class DatabaseFile:
 
     def open(self) -> None:
         """Open the file, or create it. Raise `StoreError` for a file of another program or version."""
-        self.is_read_only = False  # unlike at the time before, if it is opened again
+        self.is_read_only = False  # it may have been, when this file was open before
         self._connect(self.path, timeout=BUSY_TIMEOUT)
         try:
             is_new = self._is_new()  # first, since the next statements change the file

@@ -17,8 +17,8 @@ class KnownRange:
     """The `relative_id`s of which the database has every existing session, except what was pruned.
 
     Attributes:
-        main: The range; None before the first sync.
-        upper: What a catch-up has read above it before it was interrupted. The next sync continues there.
+        main: The known range itself; None before the first sync.
+        upper: The range above `main` that a catch-up had read when it was interrupted. The next sync continues there.
         older_than: All sessions below `main` were created before this time; None if that is unknown.
     """
 
@@ -27,14 +27,14 @@ class KnownRange:
     older_than: datetime | None = None
 
     def contains(self, number: int) -> bool:
-        """Return whether a `relative_id` is known."""
+        """Return whether a `relative_id` is in one of the ranges."""
         return any(each is not None and each[0] <= number <= each[1] for each in (self.main, self.upper))
 
     def extend(self, read: Interval) -> KnownRange:
-        """Add what was read without a gap.
+        """Return what is known after a range was read without a gap.
 
-        It must overlap what is known, so that a page has been compared with both. Otherwise it becomes the range, or
-        `upper`, if there is none yet; a third range is not kept.
+        If it overlaps a known range, it extends that: a page was compared with both. Otherwise it becomes `main` or,
+        above `main`, `upper`, if there is none yet. A third range is not kept.
         """
         if self.main is None:
             return evolve(self, main=read)

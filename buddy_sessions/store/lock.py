@@ -1,7 +1,7 @@
-"""Locks beside the file of a store: one process writes it at a time, and one watch uses a name.
+"""Locks next to the file of a store: one process at a time writes the file, and one watch uses a name.
 
-A lock is an exclusive transaction on a second SQLite file, which stays empty. The system ends it with the process, also
-after kill -9. To take or release one needs a tenth of a millisecond, so the event loop does it.
+A lock is an exclusive transaction on another SQLite file, which stays empty. The system releases it when the process
+ends, also after kill -9. To take or release a lock takes a tenth of a millisecond, so the event loop does it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _POLL = 0.1
 """Seconds between two attempts to take a lock of another process."""
 
 _SUITE_POLL = 0.02
-"""Seconds between two looks at a suite that another sync of this process is reading."""
+"""Seconds between two checks whether another sync of this process still reads a suite."""
 
 
 @asynccontextmanager
@@ -38,8 +38,8 @@ async def hold_file(path: str, *, wait: float = 0.0) -> AsyncIterator[None]:
         remaining = end - time.monotonic()
         if remaining <= 0:
             raise StoreError(
-                f"another process is syncing {path}: try again when it has finished, or wait for it (wait=600, or "
-                "--wait 10m)",
+                f"another process is syncing or pruning {path}: try again when it has finished, or wait for it "
+                "(wait=600, or --wait 10m)",
                 retryable=True,
             )
         await asyncio.sleep(min(_POLL, remaining))
@@ -51,7 +51,7 @@ async def hold_file(path: str, *, wait: float = 0.0) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def hold_watch(path: str, kind: str, name: str, *, owner: object) -> AsyncIterator[None]:
-    """Hold the lock of the watches of a kind and name, which the workers of one watch, the owner, share.
+    """Hold the lock of the watches of a kind and name. The workers of one watch, its `owner`, share it.
 
     Raises:
         StoreError: Another watch holds it, or its file cannot be written.
@@ -71,7 +71,7 @@ async def hold_watch(path: str, kind: str, name: str, *, owner: object) -> Async
 
 @asynccontextmanager
 async def hold_suite(path: str, key: SuiteKey) -> AsyncIterator[None]:
-    """Wait until no other sync of this process reads a suite into a file, and let no other begin."""
+    """Wait until no other task of this process syncs or deletes a suite of a file, and let no other begin."""
     suite, owner = (os.getpid(), _real_path(path), key), object()
     while _suites.setdefault(suite, owner) is not owner:  # noqa: ASYNC110 - the other sync may run in another loop
         await asyncio.sleep(_SUITE_POLL)
@@ -127,7 +127,7 @@ def _real_path(path: str) -> str:
 
 
 def _find_lock(path: str, suffix: str) -> _Lock:
-    """Return the lock of this process whose file is beside a database file."""
+    """Return the lock of this process whose file is next to a database file."""
     process = os.getpid()
     for copied in [key for key in list(_locks) if key[0] != process]:
         _locks.pop(copied).close()  # else SQLite would take this process for the holder; the parent still holds it

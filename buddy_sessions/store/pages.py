@@ -36,7 +36,7 @@ _SAVE_SESSION = f"""
 
 
 def load_suite(file: DatabaseFile, key: SuiteKey, now: datetime) -> SuiteState:
-    """Return what the database has of a suite."""
+    """Return what the database knows of a suite."""
     suite = load_suite_row(file, key)
     return SuiteState(
         was_synced=suite.is_synced,
@@ -49,14 +49,14 @@ def load_suite(file: DatabaseFile, key: SuiteKey, now: datetime) -> SuiteState:
 
 
 def load_newest(file: DatabaseFile, key: SuiteKey) -> SessionId | None:
-    """Return the newest session of a suite that is neither missing nor deleted."""
+    """Return the newest living session of a suite."""
     sql = f"SELECT relative_id, id {_LIVING} ORDER BY relative_id DESC LIMIT 1"
     row = file.execute(sql, (load_suite_row(file, key).number,)).fetchone()
     return None if row is None else SessionId(row["relative_id"], from_sql(row["id"]))
 
 
 def find_missing(file: DatabaseFile, key: SuiteKey, scope: SyncScope, now: datetime, *, below: int) -> int:
-    """Return the highest `relative_id` below a number of a session that an earlier sync did not find; 0 for none."""
+    """Return the highest `relative_id` below `below` of a session that is missing since an earlier sync; 0 for none."""
     sql = """
         SELECT max(relative_id) FROM session_rows WHERE suite = ? AND missing_since IS NOT NULL AND deleted_at IS NULL
         AND marked_at <> ? AND relative_id > ? AND relative_id < ? AND coalesce(create_date >= ?, TRUE)
@@ -80,7 +80,8 @@ def save_page(file: DatabaseFile, key: SuiteKey, page: PageToSave, now: datetime
         changes = judge(page, rows, saved, suite.known, newest=newest, pruned_before=suite.pruned_before)
         after = _after_page(suite, page, changes)
         number = save_suite_row(file, key, suite, after)
-        is_change = _mark_absent(file, number, changes, now)  # first: the new sessions are not among `changes.present`
+        # Absent sessions are marked before new ones are saved, because the new ones are not in `changes.present`.
+        is_change = _mark_absent(file, number, changes, now)
         unfinished = {to_sql(session.id) for session in page.sessions if not session.is_finished}
         _save_sessions(file, number, [rows[id_] for id_ in changes.changed], unfinished, now)
         _restore(file, changes.restored)
@@ -173,7 +174,7 @@ def _load_due(file: DatabaseFile, suite: int | None, now: datetime) -> Sequence[
 
 
 def _load_saved(file: DatabaseFile, suite: int | None, page: PageToSave) -> list[SavedSession]:
-    """Return the sessions in the database that have a `relative_id` on a page."""
+    """Return the sessions in the database that have the same `relative_id` as one on the page."""
     sql = f"""
         SELECT {_VALUES}, session_rows.number, missing_since, deleted_at
         FROM session_rows LEFT JOIN members ON members.number = created_by

@@ -1,7 +1,7 @@
 """Decides what a sync of a suite reads next, and what its pages prove. Pure.
 
-A sync reads the list from the top down to the known range, then below it, then around each session that an earlier sync
-did not find. At the end, it checks unfinished sessions that no page has shown.
+A sync reads the list from the top down to the known range, then below the known range, then around each session that is
+missing since an earlier sync. At the end, it checks the due sessions that no page has shown.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .exchange import PageToSave, SavedPage, SessionId, SuiteState, SyncScope
 from .known_range import ALL_NUMBERS, NOTHING_KNOWN, Interval, KnownRange
 
 MAX_CHECKS = 10
-"""The number of requests by which a sync of a suite checks unfinished sessions: of one session, or of a page."""
+"""The number of requests for checks after which the sync of a suite begins no other check."""
 
 # The time between two checks of an unfinished session: a share of its age, within these limits.
 PAUSE_PER_AGE = 1 / 10
@@ -28,7 +28,7 @@ _GROUP_SPAN = 80
 """Unfinished sessions whose `relative_id`s differ by less are read together: usually one page of the default size."""
 
 _NEAR = 10_000
-"""The `relative_id`s on 100 pages of 100: `after` and `since` leave no smaller gap above the known range."""
+"""The largest gap above the known range that is read whatever `after` and `since` are: 100 pages of 100 sessions."""
 
 _Part = Literal["top", "gap", "below"]
 """A part of the list that extends the known range."""
@@ -36,14 +36,14 @@ _Part = Literal["top", "gap", "below"]
 
 @frozen(kw_only=True)
 class ReadRange:
-    """A range of a suite's list to read: `relative_id`s, or one session by its id.
+    """What to read next: a range of `relative_id`s of the list, or one session by its id.
 
     Attributes:
         high: The highest `relative_id`; None for the newest session.
         part: Which part of the list it is; None if it does not extend the known range.
-        joins: Whether `low` is the highest known `relative_id` below.
+        joins: Whether `low` is the upper end of a known range, which the pages must reach.
         is_check: Whether the range is read only to check unfinished sessions.
-        check_end: Whether the end of the list is to be checked.
+        check_end: Whether to check the end of the list.
         known_digest: The digest of a first page after which nothing else needs to be read.
     """
 
@@ -64,8 +64,8 @@ class SyncPlan:
     Attributes:
         known: The known range in the database.
         fallback: The known range to restore if the list proves to be out of order.
-        due: The unfinished sessions that are due for a check, and were not shown, by their `relative_id`s.
-        parts_left: The parts of the list that were not read yet.
+        due: The unfinished sessions that are due for a check, and that no page has shown, by their `relative_id`s.
+        parts_left: The parts of the list that are still to be read.
         top: The highest `relative_id` on the first page.
         repair_above: If the known range was dropped, the `relative_id` above which the suite is read again.
         missing_below: The `relative_id` below which to look for missing sessions.
@@ -131,7 +131,7 @@ class SyncPlan:
         return ReadRange(low=end, high=known.main[0] if part == "below" and known.main else None, part=part)
 
     def next_check(self) -> ReadRange | None:
-        """Return the next check: of the session whose last check is the longest ago, and of those near it."""
+        """Return the next check: of the session whose last check is the longest ago, with due sessions near it."""
         if not self.due or not self.is_verified or self.checks >= MAX_CHECKS:
             return None
         first = next(iter(self.due))
@@ -142,12 +142,12 @@ class SyncPlan:
         return ReadRange(low=low, high=high, is_check=True, session_id=session_id)
 
     def after_page(self, page: PageToSave, saved: SavedPage) -> None:
-        """Take what saving a page has shown."""
+        """Update the plan after a page was saved."""
         self.known = saved.known
         if saved.is_contradiction:
             self.repair_above = self.fallback.main[0] - 1 if self.fallback.main else ALL_NUMBERS[1]
             self.fallback = NOTHING_KNOWN
-            # What was read from the top on is known. Otherwise, the list is read again from there.
+            # A read that began at the top continues: its pages are known. Any other one begins again at the top.
             self.parts_left = ["gap", "below"] if page.is_whole_top else ["top"]
             self.pruned_before = None if saved.is_recreated else self.pruned_before
         if saved.is_stale:
@@ -166,8 +166,8 @@ class RangeReading:
     """One range while it is read.
 
     Attributes:
-        read: The `relative_id`s that were read and saved completely.
-        is_cut: Whether they end above a session that is not in scope.
+        read: The range of `relative_id`s that were read, and that are saved completely.
+        is_cut: Whether `read` ends above a session that is not in scope.
         is_whole: Whether all sessions were in scope so far.
     """
 
@@ -179,7 +179,7 @@ class RangeReading:
     is_whole: bool = True
 
     def take(self, page: SessionPage, listed: Sequence[Session]) -> tuple[PageToSave, bool]:
-        """Return what to save of a page, and what it proves; and whether nothing below it is to be read."""
+        """Return what to save of a page, and what it proves. Also return whether the range needs no other page."""
         plan, scope, sessions = self.plan, self.plan.scope, page.sessions
         is_first, self.is_first = self.is_first, False
         if is_first:
@@ -211,7 +211,7 @@ class RangeReading:
         return to_save, is_last
 
     def _extend(self, proven: Interval, left_out: Collection[int], *, is_pruned: bool) -> None:
-        """Extend the range that was read by a page, down to the first session that is left out."""
+        """Extend `read` by a page, down to the first session that is left out."""
         low, high = (1, proven[1]) if is_pruned else proven
         cut = max((number for number in left_out if not self.plan.known.contains(number)), default=0)
         self.is_cut = cut >= low
@@ -221,7 +221,7 @@ class RangeReading:
     def _unlimited_above(self) -> int:
         """Return the `relative_id` above which all sessions are saved, whatever the scope is.
 
-        So a sync leaves no gap above the known range, unless that is far away.
+        So a sync leaves no gap above the known range, unless the gap is larger than `_NEAR`.
         """
         plan, part = self.plan, self.part
         is_near = part.joins and (part.high or plan.top) - part.low <= _NEAR

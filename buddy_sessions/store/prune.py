@@ -1,7 +1,6 @@
 """Deletes old sessions, or only their test cases, or a whole suite, and returns their space to the file system.
 
-What was pruned stays away: a suite notes the time before which its sessions, or their cases, were pruned, and no sync
-saves an older one.
+What was pruned is not saved again: a suite notes the time before which its sessions, or their cases, were pruned.
 """
 # ruff: noqa: S608 - the only variable parts of the SQL are the constants of this module
 
@@ -33,10 +32,10 @@ def load_newest_date(file: DatabaseFile) -> datetime | None:
 
 
 def time_before(age: timedelta, now: datetime, *others: datetime | None) -> datetime:
-    """Return the time an age ago, in whole seconds.
+    """Return the time that was an age ago, in whole seconds.
 
-    A clock that is ahead would delete everything. So now is not later than the `others`: when the newest session was
-    created, and what the server's clock says.
+    With a clock that is ahead, everything would be deleted. So the age is counted from the earliest of `now` and the
+    `others`: when the newest session was created, and the server's time.
     """
     return (min(filter(None, (now, *others))) - age).replace(microsecond=0)
 

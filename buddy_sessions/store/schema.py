@@ -79,8 +79,8 @@ SCHEMA = (
     CREATE TABLE session_rows (
         number INTEGER PRIMARY KEY, suite INTEGER NOT NULL, {_COLUMNS},
         missing_since TEXT, deleted_at TEXT,
-        -- internal: the time of the sync that set the last of these two, and that of the last sync that has saved or
-        -- requested an unfinished session
+        -- internal: the time of the sync that set the last of these two; for an unfinished session, that of the last
+        -- sync that saved or requested it
         marked_at TEXT, checked_at TEXT,
         UNIQUE (suite, id)
     )
@@ -118,11 +118,11 @@ SCHEMA = (
         -- internal: the `relative_id`s of which every existing session is saved, those of an interrupted catch-up above
         -- them, and a time before which all sessions below were created
         known_low INTEGER, known_high INTEGER, upper_low INTEGER, upper_high INTEGER, older_than TEXT,
-        -- internal: the digest of the first page of the last sync, and its arguments as JSON, if it was complete and
-        -- nothing has changed since: then the same page needs no comparison
+        -- internal: the digest of the first page of the last sync, and the arguments of that sync as JSON. Null unless
+        -- it was complete, and nothing has changed since: then the same page needs no comparison
         digest BLOB, digest_scope TEXT,
-        -- internal: the sessions that were created before were pruned, and so were the test cases of sessions that were
-        -- created before: they are not saved again
+        -- internal: the sessions that were created before the first time were pruned, and the test cases of those that
+        -- were created before the second time: they are not saved again
         pruned_before TEXT, cases_pruned_before TEXT,
         UNIQUE (workspace, project, suite_id)
     )
@@ -160,9 +160,9 @@ SCHEMA = (
     """
     CREATE TABLE case_groups (session INTEGER, number INTEGER, id TEXT, PRIMARY KEY (session, number)) WITHOUT ROWID
     """,
-    # Internal: the sessions whose cases were read since they last changed: the scope (failed or all) in which they were
-    # read completely, null if they were not; the scope of the last read; whether nothing was in doubt; and how often
-    # they were read in that scope.
+    # Internal: the sessions whose cases were read since they last changed. `scope` (failed or all) is that of the last
+    # complete read, null if there was none; `last_scope` is that of the last read; `is_verified` is false if something
+    # was in doubt; `reads` counts the reads in that scope.
     """
     CREATE TABLE case_reads (
         session INTEGER PRIMARY KEY, scope TEXT, last_scope TEXT NOT NULL, is_verified INTEGER NOT NULL,
@@ -185,8 +185,8 @@ SCHEMA = (
         workspace TEXT NOT NULL, project TEXT NOT NULL, listed_at TEXT NOT NULL, PRIMARY KEY (workspace, project)
     )
     """,
-    # Internal: what the watches of a kind (changes or status) and name have seen of a suite, as JSON. The branch "" is
-    # all sessions, "*" is the main branch.
+    # Internal: what the watches of a kind (changes or status) and name have seen of a suite, as JSON. The branch ""
+    # means all sessions, and "*" means the main branch.
     """
     CREATE TABLE watches (
         kind TEXT NOT NULL, name TEXT NOT NULL, branch TEXT NOT NULL,

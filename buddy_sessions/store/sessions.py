@@ -1,4 +1,4 @@
-"""The SQL of the sessions of a store that are read back."""
+"""The SQL that reads saved sessions."""
 # ruff: noqa: S608 - the only variable parts of the SQL are the constants of this module
 
 from __future__ import annotations

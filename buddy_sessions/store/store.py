@@ -1,7 +1,7 @@
 """`SessionStore`: a SQLite database of sessions that is kept up to date.
 
-A page and the range of `relative_id`s that it covers are saved in one transaction. So a sync can be killed at any
-moment, and the next one reads only what the database lacks, and what is unfinished.
+A page and what it proves are saved in one transaction. So a sync can be killed at any moment, and the next one reads
+only what the database lacks, and what is unfinished.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class SessionStore:
     """A SQLite database of sessions that is kept up to date. Use it as `async with`, or `open` and `close` it.
 
     One process at a time syncs, prunes or forgets: another one gets `StoreError`, unless it waits (`wait`). Stores of
-    one process share a file: they sync different suites side by side, and one suite one after the other. Reading never
-    waits for a sync. Every call waits up to 30 seconds for a program of another kind that is writing to the file.
+    one process share a file: they sync different suites at the same time, and one suite one after the other. Reading
+    never waits for a sync. Every call waits up to 30 seconds for another program that is writing to the file.
 
     You can query the file with any tool that reads SQLite. All views have `workspace`, `project`, `suite_id`. The view
     `sessions` adds the fields of `Session` (`created_by` as JSON, times as ISO 8601 text in UTC, `duration` in
@@ -125,36 +125,37 @@ class SessionStore:
 
         If you do not need them, `await store.sync(…).run()` saves them all, and returns the `Stats`. Each page is saved
         before its sessions are yielded. A sync reads the new sessions, then what an interrupted sync has left, then
-        checks unfinished sessions: each after a tenth of its age, at least a minute, at most a day; about ten requests
-        per suite. An unchanged suite costs one request, and the names of its project one a day.
+        checks unfinished sessions, older ones less often. A suite without changes or unfinished sessions costs one
+        request. Each project costs one request a day, for the names of its suites.
 
-        No single wrong response makes the database wrong: a session that is not found is first marked as missing. If
-        one that was marked as deleted reappears, the whole suite is read again. A session that is only marked is not
-        yielded. A suite that is listed twice is read once.
+        One wrong response deletes nothing: a session that is not found is first marked as missing (`missing_since`),
+        and by the next sync as deleted (`deleted_at`). A session that is only marked is not yielded. A suite that is
+        listed twice is read once.
 
         Args:
             buddy: The client to read with.
             suites: The suites: any iterable or async iterable. It is consumed lazily.
             wait: Seconds to wait for another process that syncs into the file, or prunes it.
             after: Only sessions with a higher `relative_id` are saved and yielded, as in `BuddyClient.harvest`. A later
-                sync can read the others. If fewer than 10,000 numbers lie between the new sessions and the saved ones,
-                all of them are saved, so that no gap remains.
+                sync can read the others. The sessions between the new and the saved ones are all saved, so that no gap
+                remains, unless that has more than 10,000 `relative_id`s.
             since: Only sessions created at this time or later are saved and yielded, as in `BuddyClient.sessions`, with
                 the same exception as for `after`.
-            cases: "failed" also saves the test cases that failed or ended with an error, of every finished session that
-                has any; "all" saves all cases. A session costs one request for each 100 cases, and those of
-                `details`. Its cases are read once. When the session changes, they are deleted, and read again. If
-                something is in doubt (a list is shorter than the session counts, or a response is 404 or wrong), the
-                next three syncs read them again, then only one with `full`.
+            cases: "failed" also saves the test cases that failed or ended with an error, of every finished session;
+                "all" saves all cases. A session costs one request for each 100 cases, and those of `details`. Its cases
+                are read once. When the session changes, they are deleted, and read again. If something is in doubt (a
+                list is shorter than the session counts, or a response is 404 or wrong), the next three syncs read them
+                again, then only one with `full`.
             cases_branch: Only the test cases of sessions of this branch; None for all. Sessions of all branches are
                 synced.
             details: The maximum number of failing cases of a session whose `data` and `failure` are read, with one
-                request each. `case.has_details` is False for the others. Sessions whose cases are saved keep theirs.
-            keep: Delete the sessions of these suites that were created longer ago, as `prune` does, and read no page
-                of them; None to keep all.
+                request each. `case.has_details` is False for the others. Another number does not change cases that are
+                saved.
+            keep: Delete the sessions of these suites that were created longer ago, as `prune` does, and do not read
+                them; None to keep all.
             full: Whether to read every page again, except what was pruned, and with `cases` all test cases. Sessions
-                that were not saved, or were marked as missing or deleted, are corrected, logged, and counted in
-                `stats.repaired`.
+                that were not saved, or were wrongly marked as missing or deleted, are corrected, logged, and counted
+                in `stats.repaired`.
             concurrency: The number of suites to read at once (default: twice the client's `max_concurrency`, so that
                 requests are sent while other suites are saved).
             on_failure: As in `BuddyClient.harvest`.
@@ -196,10 +197,11 @@ class SessionStore:
 
         With `cases_only`, only their test cases are deleted. Return the number of sessions that were deleted, or whose
         cases were. The age is that of `create_date`; a session without a date is kept. So is the newest session of the
-        main branch that is SUCCESSFUL or ERROR: it says whether the suite is red. No later sync saves the others again,
-        not even with `full`: to get them back, sync into a new file. `wait` is that of `sync`. Other programs can read
-        and write meanwhile; one that keeps reading an old state delays only the shortening of the file. After a
-        `StoreError`, the suites before are pruned.
+        main branch that is SUCCESSFUL or ERROR: it says whether the suite is red. No later sync saves what was pruned
+        again, not even with `full`: to get it back, sync into a new file. `wait` is that of `sync`.
+
+        Other programs can read and write meanwhile. If one keeps a transaction open, only the file is shortened later.
+        After a `StoreError`, some suites may be pruned already.
         """
         validate_age("older_than", older_than)
         validate_seconds("wait", wait, zero_allowed=True)
@@ -283,14 +285,14 @@ class SessionStore:
         Changes since then are reported first. A change is acknowledged, and saved in the database, when you ask for the
         next one. After a crash, the change that was not acknowledged is reported again (at-least-once delivery). Two
         bots with one file take two names: each gets every change. Only one watch of a name can run at a time. Each
-        branch has its own state, and so has a watch of all branches. Syncs and watches do not wait for each other.
+        branch has its own state, and so has a watch of all sessions. Syncs and watches do not wait for each other.
 
         The client `buddy` reads the suites. `name` consists of letters, digits, `.`, `_` and `-`. The other arguments
         are those of `BuddyClient.watch`.
 
         Raises:
-            StoreError: While iterating: another watch of this name is running, or a change cannot be saved; continue to
-                iterate to try to save it again.
+            StoreError: While iterating: another watch of this name is running, or a change cannot be saved. The next
+                iteration tries to save it again.
         """
         self._thread.check_writable()
         state = WatchState(self._thread, "changes", name, branch)
@@ -311,8 +313,8 @@ class SessionStore:
 
         An event is acknowledged, and saved in the database, when you ask for the next one. After a crash, the event
         that was not acknowledged is reported again, and none is lost. The first event of a suite that was never watched
-        is its current status. Each `branch` has its own state. `name` and the errors are those of `watch`, and a watch
-        of that kind can have the same name.
+        is its current status. Each `branch` has its own state. `name` and errors are those of `watch`. A `watch` and
+        a `watch_status` can have the same name.
 
         The client `buddy` reads the suites. The other arguments are those of `BuddyClient.watch_status`.
         """
@@ -342,7 +344,7 @@ class SessionStore:
         """Return the saved test cases of a session (a `Session`, or its `id`), in the order of the API.
 
         There are none if the session has changed since its cases were read. The URLs of a failing case are those of the
-        API. Those of another one follow from the session; `url` is None if an id has characters that a URL encodes.
+        API. Those of any other case follow from its session; `url` is None if an id has characters that a URL encodes.
         """
         return await self._thread.run(load_cases, validate_names(validate_suite(suite)), validate_session(session))
 
@@ -430,9 +432,9 @@ class SessionStore:
             yield sessions
 
     async def known_range(self, suite: SuiteRef) -> tuple[int, int] | None:
-        """Return the lowest and highest `relative_id` between which every session is saved, except what was pruned.
+        """Return the known range: its lowest and highest `relative_id`. Between them, every session is saved or pruned.
 
-        None if the suite was not synced, or nothing can be said, for example because its list is out of order.
+        None if the suite was not synced, or if nothing is known, for example because its list is out of order.
         """
         row = await self._thread.run(load_suite_row, validate_names(validate_suite(suite)))
         return row.known.main

@@ -1,4 +1,4 @@
-"""The suites in the database: what is known of each, and their names."""
+"""The SQL of the suites: what is known of each, and its name."""
 # ruff: noqa: S608 - the only variable parts of the SQL are the constants of this module
 
 from __future__ import annotations

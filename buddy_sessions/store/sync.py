@@ -1,6 +1,7 @@
-"""Reads what the database lacks of one suite into the database of a store.
+"""The sync of one suite: reads what the database lacks, and saves it.
 
-All state is in the event loop. The thread of the database gets a page, saves it, and returns what has changed:
+All state of the sync is in the event loop. The thread of the database gets a page, saves it, and returns what has
+changed:
 
     plan → page → save_page → plan → … → finish_sync
 """
@@ -35,7 +36,7 @@ _log = logging.getLogger("buddy_sessions")
 
 
 class SuiteSync:
-    """Reads what the database lacks of one suite into the database: the `SuiteRead` of a sync."""
+    """Reads what the database lacks of one suite, and saves it: the `SuiteRead` of a sync."""
 
     def __init__(
         self,
@@ -54,14 +55,14 @@ class SuiteSync:
         self._keep = keep
         self._slots = slots
         self._case_sync = None if scope.cases is None else CaseSync(run, key, scope.cases, details=scope.details)
-        self._next: ReadRange | None = None  # planned once the range before was read to its end
+        self._next: ReadRange | None = None  # planned when the current range was read to its end
         self._complete: CompleteSync | None = None  # to be saved if nothing remains to be read
         self._reader: PageReader | None = None  # of the current range
         self._counts = Stats()  # the cost of the ranges that have ended, and what was saved
 
     @property
     def stats(self) -> Stats:
-        """The cost so far; of the sessions, only the new and the changed ones are counted."""
+        """The cost so far. Only new and changed sessions are counted."""
         stats = self._counts
         if self._reader is not None:
             stats += attrs.evolve(self._reader.stats, sessions=0)
@@ -119,7 +120,7 @@ class SuiteSync:
                     to_save, is_last = reading.take(page, reader.listed)
                     saved = await self._save(plan, to_save)
                     if not all(map(plan.scope.includes, saved.changed)):
-                        message = "%s: saved sessions that after or since leaves out, so that no gap remains"
+                        message = "%s: also saved sessions that `after` or `since` leaves out, so that no gap remains"
                         _log.info(message, self._key)
                     is_last = is_last or plan.restarts
                     if is_last:
@@ -143,7 +144,7 @@ class SuiteSync:
         """Return a read of a range. It also yields the sessions below the range that are on its last page."""
         cursor = None
         if part.high is not None:
-            # A wrong offset costs requests, but no session.
+            # If the offset is wrong, the read needs more requests, but misses no session.
             cursor = Cursor(part.high + 1, await self._run.call(count_above, self._key, part.high))
         spec = ReadSpec(
             after=part.low - 1,
@@ -164,7 +165,7 @@ class SuiteSync:
         try:
             sessions = (await self._run.buddy.session(self._key, session_id),)
         except NotFoundError:
-            proven = place  # so the sessions of this range are missing
+            proven = place  # no session exists in this range: those in the database are absent
         except ConfigError as error:
             _log.warning("%s: session %r is not checked: %s", self._key, session_id, error)
         self._counts += Stats(requests=1)
@@ -196,7 +197,7 @@ class SuiteSync:
         return saved
 
     async def _withdraw_claims(self, plan: SyncPlan, reader: PageReader) -> None:
-        """Withdraw what this sync has claimed, once a read has proved to be unverified."""
+        """Undo the marks of this sync, and its changes of the known range, if a read is not verified."""
         if plan.is_verified and not reader.stats.verified:
             plan.is_verified = False
             await self._run.call(withdraw_claims, self._key, plan.fallback, self._run.now)
@@ -219,7 +220,7 @@ class SuiteSync:
         if (next_part := plan.next_range()) is not None:
             return next_part
         if plan.is_stale:
-            # A 404 for the newest session shows that the first page was up to date: all above its top are missing.
+            # If the newest session is a 404, the first page is up to date, and all sessions above its top are absent.
             plan.is_stale = False
             newest = await self._run.call(load_newest, self._key)
             if newest is not None and newest.relative_id > plan.top:

@@ -22,7 +22,7 @@ _log = logging.getLogger("buddy_sessions")
 
 
 class SyncRun:
-    """One `SessionStore.sync`. `now` is the time of all its marks: another sync has another one."""
+    """The state of one `SessionStore.sync`. `now` is the time of all marks that it sets."""
 
     def __init__(self, buddy: BuddyClient, thread: DatabaseThread, *, now: datetime | None = None) -> None:
         self.buddy = buddy
@@ -46,7 +46,7 @@ class SyncRun:
         """
 
         def call(file: DatabaseFile) -> _T:
-            if self._file_failure is not None:  # maybe while this call was waiting
+            if self._file_failure is not None:  # perhaps while this call was waiting
                 raise StoreError(self._file_failure)
             try:
                 with file.translate_errors():
@@ -63,7 +63,7 @@ class SyncRun:
         await self.call(DatabaseFile.check_same_file)
 
     async def time_before(self, age: timedelta, sessions: Sequence[Session] = ()) -> datetime:
-        """Return the time an age ago, given what a page lists. See `prune.time_before` about wrong clocks."""
+        """Return the time that was an age ago. See `prune.time_before`; the dates of `sessions` count, too."""
         if self._newest is None:
             self._newest = await self.call(load_newest_date)
         dates = (self._newest, *(session.create_date for session in sessions))
@@ -73,7 +73,7 @@ class SyncRun:
     async def update_names(self, key: SuiteKey) -> Stats:
         """Save the names of the suites of a project, at most once per project and day. Return the cost.
 
-        A suite that was synced, and is not listed, is requested by itself: a narrower token may list fewer.
+        A suite that was synced, and is not listed, is requested by itself: a narrower token may list fewer suites.
         """
         project = key[:2]
         if project in self._listed_projects:

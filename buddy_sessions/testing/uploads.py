@@ -1,6 +1,6 @@
 """Uploads of test results, with the token of a suite: from a request to its response. No I/O.
 
-The requests are those of Buddy's OpenAPI document and of Buddy's own reporters on npm. Two of its answers are
+The requests are those of Buddy's OpenAPI document and of Buddy's own reporters on npm. Two decisions of the server are
 assumptions: see `FakeBuddy.keeps_repeated_cases` and `FakeBuddy.close_decides`.
 """
 
@@ -71,7 +71,7 @@ class Upload:
         return body
 
     def _create(self, given: Mapping[str, Any]) -> JsonObject:
-        """Return a new session. What is not given is null."""
+        """Return a new session. Fields that are not given are null."""
         check_fields("session", given, _SESSION_FIELDS)
         fields: JsonObject = {**dict.fromkeys(_SESSION_FIELDS), **given}
         if isinstance(fields["created_by"], dict):
@@ -79,7 +79,7 @@ class Upload:
         return self.suite.create(status="IN_PROGRESS", cases=(), **fields)
 
     def _add(self, session_id: str, cases: Any) -> JsonObject:
-        """Add test cases, and return their session. A repeated one replaces the one before, unless both are kept."""
+        """Add test cases, and return their session. A repeated case replaces the earlier one, unless both are kept."""
         if not isinstance(cases, list):
             raise TypeError("cases must be a list")
         given = [_check_case(case) for case in cases]

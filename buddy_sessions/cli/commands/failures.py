@@ -115,7 +115,7 @@ async def list_failures(
             URL of a CI run.
         group: Print the causes: the failing tests with similar messages, in a table, jsonl or csv.
         limit: Maximum number of tests (default: 50 in a table, otherwise all). In markdown and with --group, all tests
-            count, and this limits those whose messages are read (default: 200).
+            are printed, and this is the maximum number of messages that are read (default: 200).
         format: Output format (default: table on a terminal, otherwise jsonl). All but table have the stack traces.
             junit is JUnit XML; markdown is for a comment or a job summary. In csv, an apostrophe is put before text
             that looks like a formula.

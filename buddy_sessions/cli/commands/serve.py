@@ -17,7 +17,7 @@ from buddy_sessions.testing import FakeBuddy, FakeSuite
 from ..errors import describe_os_error
 from ..render.console import Output
 
-_FAILURE_RATE = 0.3  # of live sessions: main turns red within a minute with one session a second
+_FAILURE_RATE = 0.3  # of the sessions of --live: with one a second, main turns red within a minute
 
 
 async def serve(

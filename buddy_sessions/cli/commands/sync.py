@@ -55,11 +55,11 @@ async def sync_suites(
             costs one request for each 100 cases, and one for each failed case whose message is read.
         cases_branch: Only the test cases of sessions of this branch. The sessions of all branches are always saved.
         details: Maximum number of failed cases of a session whose messages are read.
-        keep: Delete the sessions of these suites that are older than 24h, 90d or 12w, and read no page of
-            them.
+        keep: Delete the sessions of these suites that are older, such as 24h, 90d or 12w, and do not read them.
         full: Read every page again, except what was pruned, and report what was wrong.
         wait: How long to wait for another process that is syncing into the file, or pruning it, such as 10m.
-        skip_if_busy: If another process still does, do nothing, and end with exit code 0: for schedules that overlap.
+        skip_if_busy: If another process is syncing into the file, or pruning it, do nothing, and end with exit code 0:
+            for schedules that overlap.
     """
     path = resolve_file(db, source=options.source and options.source.name)
     messages, summary = access.verbosity.open(), SuiteSummary(only_new=True)
@@ -88,7 +88,7 @@ async def sync_suites(
         if busy is not None:
             if not skip_if_busy:
                 raise busy
-            messages.print_note(f"skipped: another process is syncing {db}")
+            messages.print_note(f"skipped: another process is syncing or pruning {db}")
             return ExitCode.DONE
         first = progress.first_suite
         if cases_branch and first and not await store.sessions(first, branch=cases_branch):
@@ -115,7 +115,7 @@ async def _read(sync: Harvest, progress: HarvestProgress, summary: SuiteSummary)
 
 
 def _print_saved(messages: Output, db: Path, progress: HarvestProgress, *, full: bool) -> None:
-    """Print what a sync has saved, and what a full check has found."""
+    """Print what a sync has saved, and whether one with --full has found nothing wrong."""
     stats, is_complete = progress.stats, progress.exit_code == ExitCode.DONE
     if full and is_complete and stats.verified and not stats.repaired:
         messages.print_note("the full check found nothing wrong: no session was missing or wrongly marked")

@@ -56,7 +56,7 @@ async def wait_for_sessions(
         revision: Only sessions of this commit: 7 or more digits of its hash.
         run_url: Only sessions of this CI run: their ci_run_url. Re-runs share it, so add --after.
         execution_id: Only sessions of this execution of a Buddy pipeline.
-        after: Only sessions with a higher relative_id, to wait for another run of the same commit.
+        after: Only sessions with a higher relative_id, to wait for a re-run of the same commit.
         count: Number of sessions to wait for, such as one for each job of a matrix.
         settle: Time in which no session may have changed, such as 30s, for jobs that share a session and close it one
             after the other.

@@ -34,8 +34,8 @@ async def watch_suites(
     """Print new, changed and finished sessions, or the status of suites, as they change, until Ctrl-C.
 
     A rejected token or an unknown suite ends the command. A suite that fails later is reported once, and retried at
-    longer intervals. It does not stop the others. Of a project, the suites at the start are watched. JSON lines also
-    contain the session before the change.
+    longer intervals. It does not stop the others. A suite that is added to a project later is not watched. JSON lines
+    also contain the session before the change.
 
     For example:
 

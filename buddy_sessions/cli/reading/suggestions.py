@@ -1,4 +1,4 @@
-"""What an unknown branch may have been meant to be."""
+"""Suggests branches in place of an unknown one."""
 
 from __future__ import annotations
 

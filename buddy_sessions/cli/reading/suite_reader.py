@@ -41,7 +41,7 @@ _MAX_BELOW = 200  # how many sessions are searched below the last one of a commi
 
 
 class SuiteReader:
-    """Reads one suite from a source. `show` gets the progress as text."""
+    """Reads one suite from a source. `show` prints the progress, which is a text."""
 
     def __init__(self, source: CaseSource, suite: SuiteKey, *, show: Callable[[str], None] = lambda _: None) -> None:
         self.suite = suite
@@ -348,7 +348,7 @@ def require_finished(what: str, sessions: Sequence[Session]) -> None:
 async def open_cases(
     target: Target, *, db: Path | None, connection: Connection, messages: Output
 ) -> AsyncIterator[SuiteReader]:
-    """Open the suite `target`. The progress is shown in `messages`."""
+    """Open the suite `target`. `messages` shows the progress."""
     with messages.progress(enabled=db is None) as show:
         async with open_source(db=db, connection=connection, messages=messages) as source:
             yield SuiteReader(source, await source.find(target), show=show)

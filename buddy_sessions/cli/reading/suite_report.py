@@ -69,8 +69,8 @@ class Figures(NamedTuple):
 class Scope(NamedTuple):
     """Which sessions a report is about.
 
-    `branch` is None for all sessions. What turned red or green at `new_since` or later
-    is new.
+    `branch` is a name, MAIN, or None for all sessions. A suite that turned red at `new_since` or later is newly red;
+    one that turned green has recovered.
     """
 
     branch: str | Main | None

@@ -67,7 +67,7 @@ class Result:
     """Which sessions it is about, if these are not listed: `branch main`."""
     sessions: Sequence[Session] = ()
     old: Session | None = None
-    """The session that they are compared with."""
+    """The session that `sessions` are compared with."""
     title: str = ""
     """The verdict, in words of this package."""
     is_red: bool | None = None

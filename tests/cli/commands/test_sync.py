@@ -155,11 +155,11 @@ def test_second_sync_is_refused_or_skipped(call: Call, fake: FakeBuddy, path: Pa
     assert call("sync", A, "--db", str(path), "--skip-if-busy") == (
         0,
         "",
-        f"skipped: another process is syncing {path}\n",
+        f"skipped: another process is syncing or pruning {path}\n",
     )
     code, out, err = call("sync", A, "--db", str(path))
     assert (code, out) == (7, "")
-    assert err.startswith(f"error: another process is syncing {path}: try again when it has finished, or wait for it")
+    assert err.startswith(f"error: another process is syncing or pruning {path}: try again when it has finished")
     assert err.count("\n") == 1
     prune = call("prune", "--db", str(path), "--keep", "1d")
     assert (prune.code, prune.err) == (7, err)
