@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt, PositiveInt
 
-from buddy_sessions import ConfigError, SessionPaginator
+from buddy_sessions import ConfigError, SessionPaginator, SessionStatus
 
 from ..input.keys import find_suite
 from ..input.session_names import parse_session
@@ -31,6 +31,7 @@ async def list_sessions(
     branch: Branch = None,
     after: NonNegativeInt | None = None,
     since: Since = None,
+    status: SessionStatus | None = None,
     limit: PositiveInt | None = None,
     no_limit: Annotated[bool, Parameter(name="--all", show_default=False)] = False,
     printing: Printing = Printing(),
@@ -41,17 +42,19 @@ async def list_sessions(
     For example:
 
     - buddy-sessions list acme/storefront/MNbyVedg --branch main --since 7d
+    - buddy-sessions list acme/storefront/MNbyVedg --branch main --status successful --limit 1
     - buddy-sessions list MNbyVedg -w acme -p storefront --json --limit 5
 
     Args:
         after: Only sessions with a higher relative_id.
+        status: Only sessions with this status. All sessions are read until --limit of them are found.
         limit: Maximum number of sessions (default: 50 in a table, otherwise all).
         no_limit: Print all sessions, also in a table.
     """
     if no_limit and limit is not None:
         raise ConfigError("--all and --limit exclude each other: use one of them")
     target, session_id = parse_session(access.defaults, key)
-    if session_id is not None and any(option is not None for option in (branch, after, since, limit)):
+    if session_id is not None and any(option is not None for option in (branch, after, since, status, limit)):
         raise ConfigError(f"{key!r} is the URL of one session: leave out the options that select sessions")
     messages, output_format = access.verbosity.open(), printing.choose()
     is_default_limit = output_format == "table" and not no_limit and limit is None
@@ -62,28 +65,37 @@ async def list_sessions(
             write([await buddy.session(suite, session_id)])
             messages.print_note(f"for its failing tests, run buddy-sessions failures {key}")
             return
+        most = _TABLE_LIMIT if is_default_limit else limit
         paginator = buddy.sessions(
             suite,
             branch=branch,
             after=after,
             since=since,
-            max_sessions=_TABLE_LIMIT if is_default_limit else limit,
+            max_sessions=most if status is None else None,
         )
-        is_complete = True
+        is_complete, count = True, 0
         with messages.progress(enabled=not sys.stdout.isatty()) as show:
             async with aclosing(paginator.pages()) as pages:
                 async for page in pages:
-                    write(page.sessions)
+                    found = [session for session in page.sessions if status in {None, session.status}]
+                    found = found if most is None else found[: most - count]
                     is_complete = page.is_last
-                    show(_summary(paginator))
+                    if found or (is_complete and not count):
+                        write(found)
+                    count += len(found)
+                    show(_summary(paginator, count))
+                    if count == most:
+                        break
         if branch is not None and not paginator.stats.sessions:
             messages.print_warning(await check_branch(buddy, suite, branch))
     if output_format == "table":
         more = "; for older sessions add --all or --limit N" if is_default_limit and not is_complete else ""
-        legend = f". {RECENT_LEGEND}" if paginator.stats.sessions else ""
-        messages.print_note(f"{_summary(paginator)}{more}{legend}")
+        legend = f". {RECENT_LEGEND}" if count else ""
+        messages.print_note(f"{_summary(paginator, count)}{more}{legend}")
 
 
-def _summary(paginator: SessionPaginator) -> str:
+def _summary(paginator: SessionPaginator, count: int) -> str:
+    """Return how many sessions were printed, and of how many that were read."""
     stats = paginator.stats
-    return f"{format_count(stats.sessions, 'session')}, {format_requests(stats)}"
+    chosen = f"{count:,} of " if count != stats.sessions else ""
+    return f"{chosen}{format_count(stats.sessions, 'session')}, {format_requests(stats)}"
