@@ -41,8 +41,9 @@ class StatusChange:
             just turned red or green. Of a streak of more than 100 sessions, it is the oldest one that is known.
         previous: The session that decided the status before; None for CURRENT.
         newly_failing: The tests that fail in `session` and not in `previous`; for CURRENT, all that fail.
-        fixed: The tests that failed in `previous` and do not fail in `session`, as they were in `previous`; empty if
-            `session` has no tests at all.
+        no_longer_failing: The tests that failed in `previous` and are not among the failing ones of `session`, as they
+            were in `previous`: they passed, or did not run. Empty if `session` has no tests at all, or failed without a
+            failing test.
 
     Example:
         >>> red = Session(id="YDnagwGk", relative_id=383, status=SessionStatus.ERROR, ref_name="main")
@@ -58,7 +59,7 @@ class StatusChange:
     since: Session
     previous: Session | None = None
     newly_failing: tuple[TestCase, ...] = ()
-    fixed: tuple[TestCase, ...] = ()
+    no_longer_failing: tuple[TestCase, ...] = ()
 
 
 class StatusWatch(SuiteWatch[StatusChange]):
@@ -205,15 +206,15 @@ class Statuses(Reporter[StatusChange]):
         except NotFoundError as error:  # it was deleted meanwhile, or the response is wrong: the next round shows which
             message = f"the tests of session #{session.relative_id} are not found, trying again: {error}"
             raise BuddyError(message, retryable=True) from None
-        is_empty = session.tests_count == 0  # for instance after a crash: it says nothing about the tests
+        is_empty = session.tests_count == 0 or (session.is_failing and not failing)  # it says nothing about the tests
         newly_failing = _without(failing, failed_before)
-        fixed = () if is_empty else _without(failed_before, failing)
+        no_longer_failing = () if is_empty else _without(failed_before, failing)
         kind = None
         if previous is None:
             kind = StatusKind.CURRENT
         elif session.is_failing != previous.is_failing:
             kind = StatusKind.FAILING if session.is_failing else StatusKind.RECOVERED
-        elif newly_failing or fixed:
+        elif newly_failing or no_longer_failing:
             kind = StatusKind.STILL_FAILING
         run = TestRun(session, failed_before if session.is_failing and is_empty else failing)
         if kind is None:
@@ -225,7 +226,7 @@ class Statuses(Reporter[StatusChange]):
             since=since,
             previous=previous,
             newly_failing=newly_failing,
-            fixed=fixed,
+            no_longer_failing=no_longer_failing,
         )
 
 

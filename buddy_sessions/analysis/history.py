@@ -184,7 +184,8 @@ class Comparison:
     Attributes:
         newly_failing: Tests that fail in the new session and did not fail in the old one, as the new cases. Added tests
             that fail are here as well as in `added`.
-        fixed: Tests that failed in the old session and ran in the new one without failing, as the new cases.
+        fixed: Tests that failed in the old session and passed in the new one, as the new cases. One that is skipped or
+            missing in the new session is in `removed`.
         still_failing: Tests that fail in both sessions, as the new cases.
         added: Tests that ran only in the new session, as the new cases.
         removed: Tests that ran only in the old session, as the old cases, whether they failed or not.
@@ -215,7 +216,9 @@ def compare(old: Iterable[TestCase], new: Iterable[TestCase]) -> Comparison:
     pairs = [(longest(old_tests[key]), longest(new_tests[key])) for key in in_both]
     return Comparison(
         newly_failing=sort_cases(case for key, case in after.items() if case.is_failing and key not in failing_before),
-        fixed=sort_cases(case for key, case in after.items() if not case.is_failing and key in failing_before),
+        fixed=sort_cases(
+            case for key, case in after.items() if case.status == TestStatus.PASSED and key in failing_before
+        ),
         still_failing=sort_cases(case for key, case in after.items() if case.is_failing and key in failing_before),
         added=sort_cases(case for key, case in after.items() if key not in before),
         removed=sort_cases(case for key, case in before.items() if key not in after),

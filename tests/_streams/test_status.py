@@ -53,7 +53,7 @@ class Events:
         return events
 
     async def settled(self) -> list[Short]:
-        """Check all suites; return the kind, the relative_id, and the tests that newly fail and that are fixed."""
+        """Check all suites; return the kind, the relative_id, and the tests that newly fail and that no longer fail."""
         await self.watch.settled()
         return short(self.take())
 
@@ -67,7 +67,10 @@ def short(events: list[StatusChange]) -> list[Short]:
     def names(cases: Any) -> str:
         return " ".join(case.name for case in cases)
 
-    return [(event.kind, event.session.relative_id, names(event.newly_failing), names(event.fixed)) for event in events]
+    return [
+        (event.kind, event.session.relative_id, names(event.newly_failing), names(event.no_longer_failing))
+        for event in events
+    ]
 
 
 @asynccontextmanager
@@ -320,6 +323,18 @@ class TestStart:
             red(suite, "a", branch="main")
             red(suite, "a", branch="master")
             assert await events.settled() == [(FAILING, 3, "a", "")]
+
+    @pytest.mark.parametrize("count", [0, None])
+    async def test_crash_makes_no_test_pass(self, count: int | None, buddy: BuddyClient, suite: FakeSuite) -> None:
+        """A session that failed without a failing test says nothing about the tests, also without counts."""
+        async with watching(buddy, suite) as events:
+            red(suite, "a")
+            assert await events.settled() == [(CURRENT, 1, "a", "")]
+            counts = dict.fromkeys(("failed_count", "error_count", "skipped_count"), count)
+            suite.create("main", "ERROR", cases=[], tests_count=count, **counts)
+            assert await events.settled() == []
+            green(suite)
+            assert await events.settled() == [(RECOVERED, 3, "", "a")]
 
     async def test_suite_without_a_branch_has_no_status(self, buddy: BuddyClient, suite: FakeSuite) -> None:
         """Until a branch is tested."""

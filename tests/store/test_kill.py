@@ -68,7 +68,8 @@ async def main(path, suite, method):
     async with BuddyClient.from_env() as buddy, SessionStore(path) as store:
         async with getattr(store, method)(buddy, [suite], interval=0.01) as watch:
             async for each in watch:
-                tests = [[case.name for case in getattr(each, name, ())] for name in ("newly_failing", "fixed")]
+                names = ("newly_failing", "no_longer_failing")
+                tests = [[case.name for case in getattr(each, name, ())] for name in names]
                 os.write(1, json.dumps([each.session.relative_id, each.session.status, *tests]).encode() + b"\\n")
 
 asyncio.run(main(*sys.argv[1:]))

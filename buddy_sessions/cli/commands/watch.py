@@ -47,7 +47,8 @@ async def watch_suites(
         db: SQLite file for the state of the watch. The next watch with this file continues where this one stopped.
         name: Name of the watch in the file, for several bots with one file. Only one watch of a name can run.
         status: Print the current status of each suite, then when it turns red or green, or other tests fail. jsonl and
-            csv list the tests in the fields "newly_failing" and "fixed".
+            csv list the tests in the fields "newly_failing" and
+            "no_longer_failing".
     """
     output_format, branch = printing.choose(), branches.choose()
     path = resolve_file(db, source=source and source.name) if db is not None else None

@@ -28,7 +28,7 @@ def change_printer(output_format: str, *, status: bool) -> Callable[[Change | St
     """Return a function that prints a change: of sessions, or with `status` of the status of suites."""
     if output_format == "table":
         return partial(_print, Output())
-    fields = ("newly_failing", "fixed") if status else ()
+    fields = ("newly_failing", "no_longer_failing") if status else ()
     writer = make_writer(output_format, sys.stdout, ("kind", *KEYED_SESSION_COLUMNS, *fields))
 
     def write(change: Change | StatusChange) -> None:
@@ -42,7 +42,9 @@ def change_printer(output_format: str, *, status: bool) -> Callable[[Change | St
 
 def _tests(change: Change | StatusChange) -> dict[str, Sequence[TestCase]]:
     """Return the tests of a change of the status, by the name of their field."""
-    return {"newly_failing": change.newly_failing, "fixed": change.fixed} if isinstance(change, StatusChange) else {}
+    if not isinstance(change, StatusChange):
+        return {}
+    return {"newly_failing": change.newly_failing, "no_longer_failing": change.no_longer_failing}
 
 
 def _print(output: Output, change: Change | StatusChange) -> None:
@@ -59,7 +61,7 @@ def _print(output: Output, change: Change | StatusChange) -> None:
         _print_row(output, _INDENT, Text("  ").join(origin))
     for name, cases in _tests(change).items():
         for case in cases[:_MAX_TESTS]:
-            outcome = Text("✔ fixed", "green") if name == "fixed" else outcome_text(case.status)
+            outcome = Text("no longer failing", "dim") if name == "no_longer_failing" else outcome_text(case.status)
             _print_row(output, _INDENT, outcome, name_text(case.key))
         if len(cases) > _MAX_TESTS:
             _print_row(output, _INDENT, Text(f"and {len(cases) - _MAX_TESTS:,} more", "dim"))

@@ -126,7 +126,10 @@ class TestStatus:
             fake.requests.clear()
             run_events(fake, *events, *READING)
             code, out, err = call(*arguments)
-            names = [[[case["name"] for case in row[name]] for name in ("newly_failing", "fixed")] for row in rows(out)]
+            names = [
+                [[case["name"] for case in row[name]] for name in ("newly_failing", "no_longer_failing")]
+                for row in rows(out)
+            ]
             found = [(row["kind"], row["relative_id"], *tests) for row, tests in zip(rows(out), names, strict=True)]
             assert (code, found) == (130, part)
             assert "the next watch with --db" in err
@@ -146,9 +149,9 @@ class TestStatus:
             f"  still failing  ✘ failed   {A} #4",
             "  beefbee  GitHub 17",
             "  ✘ error  tests/cart/test_total.py > CartTest > crashes",
-            "  ✔ fixed  tests/cart/test_total.py > CartTest > breaks",
+            "  no longer failing  tests/cart/test_total.py > CartTest > breaks",
             f"  recovered      ✔ passed   {A} #5",
-            "  ✔ fixed  tests/cart/test_total.py > CartTest > crashes",
+            "  no longer failing  tests/cart/test_total.py > CartTest > crashes",
         ]
 
 
