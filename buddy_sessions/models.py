@@ -393,11 +393,12 @@ class TestCase:
         return self.data is not None or not self.is_failing
 
 
-CaseScope: TypeAlias = Literal["failed", "all"]
-"""Which test cases of a session a store saves: those that fail, or all."""
-
 FAILING = (TestStatus.FAILED, TestStatus.ERROR)
 """The statuses of tests that fail."""
+
+
+CaseScope: TypeAlias = Literal["failed", "all"]
+"""Which test cases of a session a store saves: those that fail, or all."""
 
 
 @frozen
@@ -407,12 +408,15 @@ class TestRun:
     Attributes:
         session: The session.
         cases: All its cases, or some of them: the failing ones, or those of one test.
+        scope: "failed" if only failing cases are known: then a test that is not in `cases` may have passed, been
+            skipped, or not have run.
     """
 
     __test__: ClassVar[bool] = False
 
     session: Session
     cases: tuple[TestCase, ...]
+    scope: CaseScope = "all"
 
 
 @frozen

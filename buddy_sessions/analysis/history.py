@@ -8,6 +8,7 @@ from itertools import pairwise
 from attrs import frozen
 
 from .._base.validate import validate_int, validate_seconds
+from ..errors import ConfigError
 from ..models import FAILING, TestCase, TestKey, TestRun, TestStatus
 from .by_test import group_by_test, longest, sort_cases, sort_key, worst
 
@@ -93,7 +94,7 @@ def conflicting_tests(runs: Iterable[TestRun], *, window: int | None = None) -> 
         window: The number of sessions to look at: the last ones of `runs`; None for all.
 
     Raises:
-        ConfigError: `window` is not a whole number of at least 1.
+        ConfigError: `window` is not a whole number of at least 1, or a run has only its failing test cases.
 
     Example:
         >>> from buddy_sessions import Session, SessionStatus, TestCase
@@ -109,6 +110,11 @@ def conflicting_tests(runs: Iterable[TestRun], *, window: int | None = None) -> 
         validate_int("window", window)
     outcomes: dict[TestKey, dict[str, list[bool]]] = {}
     for run in list(runs)[-(window or 0) :]:
+        if run.scope == "failed":
+            raise ConfigError(
+                f"session #{run.session.relative_id} has only its failing test cases: read all of them, or sync "
+                'with cases="all"'
+            )
         revision = run.session.revision
         if revision and run.session.has_verdict:
             for key, cases in group_by_test(run.cases).items():

@@ -15,6 +15,7 @@ from itertools import islice
 from attrs import evolve
 
 from .._decoding.converter import case_from_dict
+from ..errors import ConfigError
 from ..models import CaseScope, Session, SuiteKey, TestCase, TestKey, TestRun, TestStatus, is_before
 from .columns import (
     OF_BRANCH,
@@ -207,7 +208,13 @@ def load_runs(
     saved = _to_sessions(file.execute(sql, (*key, scope, *branch_parameters(branch), up_to)))
     sessions = [*islice((session for session in saved if session.has_verdict), last)]
     failing = "AND each.status IN ('FAILED', 'ERROR')"
-    return _load_runs(file, key, reversed(sessions), failing if scope == "failed" else "")
+    if scope == "all" and not sessions and load_runs(file, key, "failed", branch=branch, up_to=up_to, last=1):
+        raise ConfigError(
+            f'only the failing test cases of {key} were saved: sync with cases="all" (sync --cases all), or read '
+            'them with cases="failed"'
+        )
+    runs = _load_runs(file, key, reversed(sessions), failing if scope == "failed" else "")
+    return [evolve(run, scope=scope) for run in runs]
 
 
 def load_history(file: DatabaseFile, key: SuiteKey, test: TestKey, *, branch: str | None) -> list[TestRun]:

@@ -362,11 +362,14 @@ class SessionStore:
         Args:
             suite: The suite.
             cases: "all" for the sessions of which all cases were saved; "failed" for only the failing cases, also of
-                sessions of which only these were saved.
+                sessions of which only these were saved: their `scope` is "failed".
             branch: Only sessions of this branch; None for all sessions (default: the main branch, as `main_branch`
                 determines it from the newest 100 sessions; without a main branch, there are no runs).
             up_to: Only sessions with this `relative_id` or a lower one.
             last: The maximum number of sessions, the newest ones.
+
+        Raises:
+            ConfigError: `cases` is "all", and only failing cases were saved.
         """
         key, scope = validate_names(validate_suite(suite)), validate_scope(cases)
         highest = None if up_to is None else validate_int("up_to", up_to)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -140,15 +140,18 @@ class SavedCases:
         return await self._cases(suite, session, "all")
 
     async def full_runs(self, suite: SuiteKey, *, branch: str | Main | None, last: int) -> list[TestRun]:
-        """Return the newest sessions of which all test cases were saved, oldest first."""
-        return await self._store.runs(suite, cases="all", branch=branch, last=last)
+        """Return the newest sessions of which all test cases were saved, oldest first; none if there are none."""
+        with suppress(ConfigError):  # only failing cases were saved: the caller says which command to run
+            return await self._store.runs(suite, cases="all", branch=branch, last=last)
+        return []
 
     async def _cases(self, suite: SuiteKey, session: Session, scope: CaseScope) -> list[TestCase]:
         if session.is_finished and not session.has_verdict:  # it is no run
             return [case for case in await self._store.cases(suite, session) if scope == "all" or case.is_failing]
-        for run in await self._store.runs(suite, cases=scope, branch=None, up_to=session.relative_id, last=1):
-            if run.session.id == session.id:
-                return list(run.cases)
+        with suppress(ConfigError):  # raised below, with the command to run
+            for run in await self._store.runs(suite, cases=scope, branch=None, up_to=session.relative_id, last=1):
+                if run.session.id == session.id:
+                    return list(run.cases)
         when = "" if session.is_finished else "when it has finished, "
         raise ConfigError(
             f"the {'failing ' if scope == 'failed' else ''}test cases of session {session.id} are not in "
