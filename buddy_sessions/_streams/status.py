@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
 from functools import partial
@@ -12,10 +13,13 @@ from .._api.api import Api
 from .._api.verdicts import SuiteStatus, find_status, judged_runs, search_of
 from ..analysis.branches import MAIN, Main, main_branch
 from ..analysis.runs import newest_streak
-from ..errors import BuddyError, NotFoundError
+from ..errors import BuddyError, NotFoundError, ResponseError, UnstableListingError
 from ..models import Session, SuiteKey, TestCase, TestRun
 from .changes import Change, numbers_restart
 from .watch import Report, Reporter, SuiteWatch
+
+_MAX_UNREAD = 3
+"""The rounds in which the tests of a session are tried to be read."""
 
 
 class StatusKind(StrEnum):
@@ -44,6 +48,7 @@ class StatusChange:
         no_longer_failing: The tests that failed in `previous` and are not among the failing ones of `session`, as they
             were in `previous`: they passed, or did not run. Empty if `session` has no tests at all, or failed without a
             failing test.
+        has_tests: False if the failing tests of `session` could not be read in three rounds: then both lists are empty.
 
     Example:
         >>> red = Session(id="YDnagwGk", relative_id=383, status=SessionStatus.ERROR, ref_name="main")
@@ -60,6 +65,7 @@ class StatusChange:
     previous: Session | None = None
     newly_failing: tuple[TestCase, ...] = ()
     no_longer_failing: tuple[TestCase, ...] = ()
+    has_tests: bool = True
 
 
 class StatusWatch(SuiteWatch[StatusChange]):
@@ -77,9 +83,12 @@ class StatusWatch(SuiteWatch[StatusChange]):
     counts when it finishes again. A suite that is created again under its name begins with CURRENT.
 
     The failing tests of a session that fails are read with two requests or more. If they cannot be read, the poll
-    fails, and is done again later, so that no event is lost. An event is acknowledged when you ask for the next one.
-    With a store, a watch continues with the first event that was not acknowledged. If the main branch had another name,
-    and `main` (or else `master`) was tested meanwhile, the suite begins with CURRENT again.
+    fails: it is done again later, so that no event is lost. After three such rounds of a session whose tests are not
+    found or invalid, the event comes without them: `has_tests` is False.
+
+    An event is acknowledged when you ask for the next one. With a store, a watch continues with the first event that
+    was not acknowledged. A suite whose main branch had another name begins with CURRENT again if `main` (or else
+    `master`) was tested meanwhile.
 
     Example:
         >>> async with buddy.watch_status(["acme/storefront/MNbyVedg"]) as changes:
@@ -99,6 +108,7 @@ class Statuses(Reporter[StatusChange]):
         self._branch = branch
         self._main_branches: dict[SuiteKey, str | None] = {}  # None: it has none, and no status
         self._latest: dict[SuiteKey, TestRun] = {}
+        self._unread: Counter[tuple[SuiteKey, str]] = Counter()  # rounds in which a session's tests were not read
         self._to_repeat: set[SuiteKey] = set()  # their first event was not acknowledged
 
     async def load(self, key: SuiteKey) -> list[Session] | None:
@@ -201,11 +211,7 @@ class Statuses(Reporter[StatusChange]):
         if before is not None and session.relative_id < before.session.relative_id:
             return before, None
         previous, failed_before = (None, ()) if before is None else (before.session, before.cases)
-        try:
-            failing = tuple(await self._api.failures(suite, session, details=0)) if session.is_failing else ()
-        except NotFoundError as error:  # it was deleted meanwhile, or the response is wrong: the next round shows which
-            message = f"the tests of session #{session.relative_id} are not found, trying again: {error}"
-            raise BuddyError(message, retryable=True) from None
+        failing, has_tests = await self._read_tests(suite, session)
         is_empty = session.tests_count == 0 or (session.is_failing and not failing)  # it says nothing about the tests
         newly_failing = _without(failing, failed_before)
         no_longer_failing = () if is_empty else _without(failed_before, failing)
@@ -214,7 +220,7 @@ class Statuses(Reporter[StatusChange]):
             kind = StatusKind.CURRENT
         elif session.is_failing != previous.is_failing:
             kind = StatusKind.FAILING if session.is_failing else StatusKind.RECOVERED
-        elif newly_failing or no_longer_failing:
+        elif newly_failing or no_longer_failing or not has_tests:
             kind = StatusKind.STILL_FAILING
         run = TestRun(session, failed_before if session.is_failing and is_empty else failing)
         if kind is None:
@@ -227,7 +233,25 @@ class Statuses(Reporter[StatusChange]):
             previous=previous,
             newly_failing=newly_failing,
             no_longer_failing=no_longer_failing,
+            has_tests=has_tests,
         )
+
+    async def _read_tests(self, suite: SuiteKey, session: Session) -> tuple[tuple[TestCase, ...], bool]:
+        """Return the failing tests of a session, and whether they could be read; if not, fail the first two rounds."""
+        if not session.is_failing:
+            return (), True
+        try:
+            failing = tuple(await self._api.failures(suite, session, details=0))
+        except (NotFoundError, ResponseError, UnstableListingError) as error:  # perhaps it was deleted meanwhile
+            self._unread[suite, session.id] += 1
+            if self._unread[suite, session.id] < _MAX_UNREAD:
+                message = f"the tests of session #{session.relative_id} cannot be read, trying again: {error}"
+                raise BuddyError(message, retryable=True) from None
+            failing, has_tests = (), False
+        else:
+            has_tests = True
+        del self._unread[suite, session.id]
+        return failing, has_tests
 
 
 def _without(cases: Sequence[TestCase], others: Sequence[TestCase]) -> tuple[TestCase, ...]:

@@ -324,6 +324,22 @@ class TestStart:
             red(suite, "a", branch="master")
             assert await events.settled() == [(FAILING, 3, "a", "")]
 
+    async def test_tests_that_cannot_be_read_do_not_silence_a_suite(
+        self, buddy: BuddyClient, suite: FakeSuite, fake: FakeBuddy
+    ) -> None:
+        """The event comes without them, and says so; later sessions are reported as ever."""
+        async with watching(buddy, suite, on_failure="retry") as events:
+            green(suite)
+            assert await events.settled() == [(CURRENT, 1, "", "")]
+            red(suite, "a", id="lost")
+            fake.on_request = lambda request: fake.inject(Fault.status(404)) if "/lost/" in request.path else None
+            for _ in range(3):
+                await events.watch.settled()
+            (event,) = events.take()
+            assert (event.kind, event.session.id, event.newly_failing, event.has_tests) == (FAILING, "lost", (), False)
+            red(suite, "b")
+            assert await events.settled() == [(STILL_FAILING, 3, "b", "")]
+
     @pytest.mark.parametrize("count", [0, None])
     async def test_crash_makes_no_test_pass(self, count: int | None, buddy: BuddyClient, suite: FakeSuite) -> None:
         """A session that failed without a failing test says nothing about the tests, also without counts."""
@@ -382,7 +398,7 @@ class TestStart:
 
 
 class TestOutage:
-    @pytest.mark.parametrize(("path", "status"), [("/sessions", 503), ("/cases", 503), ("/cases", 404)])
+    @pytest.mark.parametrize(("path", "status"), [("/sessions", 503), ("/cases", 503)])
     @pytest.mark.parametrize("is_started", [False, True])
     async def test_no_event_is_lost(
         self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, path: str, status: int, is_started: bool
