@@ -24,7 +24,7 @@ COMMANDS = (
 CASES = {
     "unknown command": ("bogus", f"Available commands: {', '.join(COMMANDS)} (see --help)"),
     "command with a typing error": ("swync", 'Unknown command "swync". Did you mean "sync"? Available'),
-    "unknown option": (f"list {A} --status x", "Unknown option: --status (see --help)"),
+    "unknown option": (f"list {A} --color x", "Unknown option: --color (see --help)"),
     "one argument too many": (f"list {A} 2", "error: too many arguments: leave out '2' (see --help)"),
     "no suite": ("list", 'Command "list" parameter KEY requires an argument (see --help)'),
     "no suites": ("harvest", "no suite given"),
