@@ -7,8 +7,8 @@ import attrs
 
 from ..models import Session
 
-APPLICATION_ID = 0x42755579
-"""Identifies the files of this package: "BuUy" in the header of the file. Development versions had others."""
+APPLICATION_ID = 0x42755661
+"""Identifies the files of this package: "BuVa" in the header of the file. Development versions had others."""
 
 VERSION = 1
 

@@ -16,7 +16,7 @@ from buddy_sessions._export.session_files import resolve_file
 
 from ..input.suite_selection import SuiteSelection
 from ..options import Access, BranchOptions, Keys, Printing, Source
-from ..render.changes import change_printer
+from ..render.change_lines import change_printer
 from ..render.text import format_count
 
 
