@@ -613,4 +613,4 @@ async def test_store_continues_when_a_suite_is_added_again(
         events.watch.remove(suite.key)
         red(suite, "a")
         events.watch.add(suite.key)
-        assert await events.after(1) == [(FAILING, 2, "a", "")]
+        assert await events.settled() == [(FAILING, 2, "a", "")]
