@@ -17,6 +17,7 @@ FULL_MEMBER: dict[str, Any] = {
     "admin": True,
     "workspace_owner": False,
 }
+# Every field of Buddy's OpenAPI document; the models and the fake server have the same ones.
 FULL_SESSION: dict[str, Any] = {
     **MINIMAL_SESSION,
     "url": "https://api.buddy.works/s",

@@ -18,6 +18,7 @@ import pytest
 from yarl import URL
 
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
+from helpers.session_json import FULL_SESSION
 
 EXAMPLES = Path(__file__).parent / "examples"
 """The examples in Buddy's documentation and its OpenAPI document; the list of test cases is shortened."""
@@ -96,6 +97,12 @@ class TestDocumentedExamples:
         for session in reversed(example("sessions")["sessions"]):
             suite.create(**without_urls(session))
         assert await reader.get(urlsplit(suite.url).path + "/sessions") == (200, example("sessions"))
+
+    async def test_session_has_every_field(self, fake: FakeBuddy, reader: Reader) -> None:
+        suite = fake.add_suite("my-workspace", "my-project", "MNbyVedg")
+        suite.create(**without_urls(FULL_SESSION))
+        _, content = await reader.get(urlsplit(suite.url).path + "/sessions")
+        assert content["sessions"][0].keys() == FULL_SESSION.keys()
 
     async def test_suite(self, fake: FakeBuddy, reader: Reader) -> None:
         key = ("my-workspace", "my-project", "65OmRb8v")
