@@ -168,10 +168,12 @@ def open_gate(fake: FakeBuddy, github: GitHub, tmp_path: Path) -> Callable[[str]
     return lambda recording: Gate(recording, tmp_path, fake, github)
 
 
-def add(suite: FakeSuite, failing: str = "", **fields: Any) -> dict[str, Any]:
-    """Add a session in which the tests with these names fail."""
-    cases: list[dict[str, Any]] = [{"name": "passes"}]
-    cases += [{"name": name, "status": "FAILED", "message": f"{name} is wrong"} for name in failing.split()]
+def add(suite: FakeSuite, failing: str = "", *, tests: str = "passes old new", **fields: Any) -> dict[str, Any]:
+    """Add a session with these tests, of which some fail."""
+    cases: list[dict[str, Any]] = [{"name": name} for name in tests.split()]
+    for case in cases:
+        if case["name"] in failing.split():
+            case |= {"status": "FAILED", "message": f"{case['name']} is wrong"}
     return suite.create(cases=cases, **fields)
 
 
@@ -181,7 +183,8 @@ VERDICTS: dict[str, tuple[dict[str, Any] | None, dict[str, str], int, str]] = {
     "known failure": ({"failing": "old"}, {}, 0, "old"),
     "new failure": ({"failing": "old new"}, {}, 1, "new"),
     "crash": ({"status": "ERROR", "error_message": "out of memory"}, {}, 1, "out of memory"),
-    "file that cannot be loaded": ({}, {}, 1, "❌ The runner failed, but no test did"),
+    "file that cannot be loaded": ({"tests": "passes old"}, {}, 1, "❌ Tests did not run"),
+    "runner that failed": ({}, {}, 1, "❌ The runner failed, but no test did"),
     "no session": (None, {}, 5, NO_VERDICT),
     "no session on the baseline": ({}, {"BASELINE": "mian"}, 5, NO_VERDICT),
     "session that does not finish": ({"status": "IN_PROGRESS"}, {}, 6, NO_VERDICT),
@@ -193,7 +196,7 @@ VERDICTS: dict[str, tuple[dict[str, Any] | None, dict[str, str], int, str]] = {
 @pytest.mark.parametrize(
     ("recording", "verdict"),
     [(GITHUB, verdict) for verdict in VERDICTS]
-    + [(BUDDY, verdict) for verdict in ("known failure", "new failure", "file that cannot be loaded", "no session")],
+    + [(BUDDY, verdict) for verdict in ("known failure", "new failure", "runner that failed", "no session")],
 )
 async def test_exit_code_tells_a_red_test_from_an_outage(
     recording: str,
@@ -214,7 +217,7 @@ async def test_exit_code_tells_a_red_test_from_an_outage(
     assert found == code, out
     assert markdown.startswith(MARKER)
     assert shown in markdown
-    assert ("=New failures::" in out or "NEW FAILURES:" in out) == (shown in {"new", "out of memory"}), out
+    assert ("title=Red::" in out or "RED:" in out) == (shown in {"new", "out of memory", "❌ Tests did not run"}), out
     assert github.comments[3] == markdown
     if is_github(recording):
         assert (gate.folder / "summary.md").read_text() == markdown

@@ -202,7 +202,7 @@ def failures_result(suite: SuiteKey, judgement: Judgement, *, by_cause: bool) ->
         sessions=judgement.sessions,
         title=verdict_text(judgement) if has_verdict else "No verdict",
         is_red=judgement.is_red,
-        facts=[*problems, *facts],
+        facts=facts,
         causes=causes,
         columns=() if by_cause else (Column("STATUS", "", is_number=False), Column("TIME", "")),
         sections=sections,
