@@ -195,7 +195,8 @@ async def test_sync_command_killed_many_times_leaves_a_complete_database(
         for session in suite.sessions:
             if session["status"] == "IN_PROGRESS":
                 suite.finish(session["id"])
-    assert await sync() == 0
+    for _ in range(3):  # see above: the later ones read the groups that were left
+        assert await sync() == 0
     fake.requests.clear()
     assert await sync() == 0
     assert len(fake.requests) == 1 + len(suites)  # the list of suites, and one page of each
