@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 
@@ -125,10 +125,11 @@ class _Search:
             text, advice = f"{scope} could not be read", "check the network, or wait longer"
             self.failure = self.failure or TransportError("no response so far")
         elif len(found) < scope.count:
-            some = f"only {len(found):,} of {scope.count:,} sessions ({_names(found)})" if found else "no session"
+            counts = f"{len(found):,} of {scope.count:,} sessions"
+            some = f"only {counts} ({name_sessions(found)})" if found else "no session"
             text, advice = f"{some} of {scope} appeared", "check that its tests have started, or wait longer"
         elif unfinished := [session for session in found if not session.is_finished]:
-            text, advice = f"{_names(unfinished)} of {scope} did not finish", "wait longer"
+            text, advice = f"{name_sessions(unfinished)} of {scope} did not finish", "wait longer"
             started = datetime.now(UTC) - timedelta(seconds=seconds) - _CLOCK_DIFFERENCE
             if before := [each for each in unfinished if each.create_date is not None and each.create_date < started]:
                 ages = [f"#{each.relative_id} was created {_age(each)} ago" for each in before[:_SHOWN]]
@@ -136,7 +137,7 @@ class _Search:
                 advice += f"; {', '.join(ages)}: if an earlier run was killed, pass after={number} (--after {number})"
         else:
             text, advice = (
-                f"{_names(found)} of {scope} changed again and again",
+                f"{name_sessions(found)} of {scope} changed again and again",
                 "wait longer, or pass a shorter settle",
             )
         last = f"; the last request failed: {self.failure}" if self.failure is not None else ""
@@ -220,7 +221,8 @@ async def wait_for_sessions(
         raise error from search.failure
 
 
-def _names(sessions: list[Session]) -> str:
+def name_sessions(sessions: Sequence[Session]) -> str:
+    """Return the first 10 of these sessions, and how many more there are: `#12, #11 and 3 more`."""
     names = ", ".join(f"#{session.relative_id}" for session in sessions[:_SHOWN])
     return f"{names} and {len(sessions) - _SHOWN:,} more" if len(sessions) > _SHOWN else names
 

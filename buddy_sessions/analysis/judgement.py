@@ -167,10 +167,9 @@ them, runs only a part, or is older than main: --min-tests 0
     """
     runs = sorted(runs, key=lambda run: run.session.relative_id, reverse=True)
     earlier, past = _split(baseline, min_tests)
-    compared = None if baseline is None else Baseline(baseline.branch, past, baseline.last)
     tests = _failing_tests(runs)
     found = None
-    if baseline is not None and compared is not None:
+    if baseline is not None:
         cases_of = {run.session.id: run.cases for run in baseline.runs}
         found = compare_to_baseline(
             [[case for each in run.sessions for case in cases_of[each.id]] for run in reversed(earlier.counting)],
@@ -202,9 +201,11 @@ them, runs only a part, or is older than main: --min-tests 0
     doubts = _doubts(runs, unread, judged, crashed=[*crashed, *known])
     is_red = None if missing else True if red else None if doubts else False
     reasons = missing or red or doubts
-    if found is None:
-        return Judgement(judged, tests, crashed, is_red, reasons, remarks, lacking)
-    return Judgement(judged, tests, crashed, is_red, reasons, remarks, lacking, compared, found.expired, found.unused)
+    judgement = Judgement(judged, tests, crashed, is_red, reasons, remarks, lacking)
+    if baseline is None or found is None:
+        return judgement
+    compared = Baseline(baseline.branch, past, baseline.last)
+    return evolve(judgement, baseline=compared, expired=found.expired, unused=found.unused)
 
 
 def _split(baseline: Baseline | None, min_tests: float) -> tuple[EarlierRuns, list[TestRun]]:
@@ -268,9 +269,9 @@ def _missing_tests(
     others = [session for session in others if session.id not in judged_ids]
     for run in ci_runs([*judged, *others]):
         of_run = [session for session in run.sessions if session.id in judged_ids]
-        count = count_tests(of_run, earlier.size, [each for each in run.sessions if each.id not in judged_ids])
         if not of_run:
             continue
+        count = count_tests(of_run, earlier.size, [each for each in run.sessions if each.id not in judged_ids])
         if count is None or earlier.usual is None:
             unchecked.append("whether all tests ran was not checked: Buddy does not say how many there are")
         elif earlier.differs:

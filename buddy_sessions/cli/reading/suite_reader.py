@@ -21,6 +21,7 @@ from buddy_sessions import (
     UnstableListingError,
 )
 from buddy_sessions._api.verdicts import MAX_SEARCHED, VerdictSearch
+from buddy_sessions._api.wait import name_sessions
 from buddy_sessions._base.workers import map_concurrently
 from buddy_sessions.analysis.completeness import MIN_TESTS, EarlierRuns, earlier_runs
 from buddy_sessions.analysis.judgement import Baseline, can_be_baseline, lists_too_few
@@ -36,7 +37,6 @@ from ..render.text import format_count
 from .case_source import CaseSource, SavedCases, open_source
 from .suggestions import suggest_branches
 
-_MAX_NAMED = 10  # sessions in an error
 _MAX_BELOW = 200  # how many sessions are searched below the last one of a commit or a CI run that was found
 
 
@@ -333,14 +333,13 @@ def require_verdict(sessions: Sequence[Session]) -> None:
 
 def require_finished(what: str, sessions: Sequence[Session]) -> None:
     """Raise NothingToJudgeError if a session has not finished."""
-    unfinished = [session.relative_id for session in sessions if not session.is_finished]
+    unfinished = [session for session in sessions if not session.is_finished]
     if unfinished:
-        names = ", ".join(f"#{number}" for number in unfinished[:_MAX_NAMED])
-        more = f" and {len(unfinished) - _MAX_NAMED:,} more" if len(unfinished) > _MAX_NAMED else ""
+        names = name_sessions(unfinished)
         of = "" if what.endswith(f" {names}") else f" of {what}"
         raise NothingToJudgeError(
-            f"no verdict: {names}{more}{of} did not finish; wait with buddy-sessions wait, or, if an earlier run was "
-            f"killed, add --after {unfinished[0]}"
+            f"no verdict: {names}{of} did not finish; wait with buddy-sessions wait, or, if an earlier run was "
+            f"killed, add --after {unfinished[0].relative_id}"
         )
 
 
