@@ -76,8 +76,8 @@ class BuddyClient:
         options: Keyword arguments: see `ClientOptions`.
 
     Raises:
-        ConfigError: An argument is invalid. Later: the client is used in a second event loop or process, or without
-            asyncio.
+        ConfigError: An argument is invalid: here, and from each method, before any I/O. Later: the client is used in a
+            second event loop or process, or without asyncio.
 
     Example:
         >>> async with BuddyClient("my-token") as buddy:
@@ -158,7 +158,6 @@ class BuddyClient:
             workspace: The name of the workspace in its URL.
 
         Raises:
-            ConfigError: The name is invalid. Raised before any I/O.
             ForbiddenError: The token lacks the scope WORKSPACE, or the API is disabled in the workspace.
             BuddyError: A request failed for another reason.
         """
@@ -173,7 +172,6 @@ class BuddyClient:
                 with one request for each, and those of `projects`.
 
         Raises:
-            ConfigError: A name is invalid. Raised before any I/O.
             BuddyError: A request failed. Without a `project`, one that is not found (404) is left out instead.
         """
         validate_name("workspace", workspace)
@@ -188,7 +186,6 @@ class BuddyClient:
             suite: The suite, as in `sessions`.
 
         Raises:
-            ConfigError: The suite is invalid. Raised before any I/O.
             NotFoundError: The suite does not exist, or the token's owner cannot see it.
             BuddyError: The request failed for another reason.
         """
@@ -219,9 +216,6 @@ class BuddyClient:
             max_sessions: The maximum number of sessions to yield. No more pages are requested than needed.
             per_page: The page size (default: the client's).
             read_ahead: The maximum number of pages to request at once (default: the client's).
-
-        Raises:
-            ConfigError: An argument is invalid. Raised here, before any I/O.
         """
         key = _parse_suite(suite)
         spec = ReadSpec(
@@ -243,7 +237,7 @@ class BuddyClient:
             session: The session: a `Session`, its `id`, its `relative_id` (`383` or `"#383"`), or its URL.
 
         Raises:
-            ConfigError: An argument is invalid, or the URL is one of another suite. Raised before any I/O.
+            ConfigError: Also if the URL is one of another suite.
             NotFoundError: The session or the suite does not exist, or the token's owner cannot see it.
             BuddyError: The request failed for another reason.
 
@@ -265,7 +259,6 @@ class BuddyClient:
             branch: The branch to look at; None for all sessions (default: the main branch of each suite).
 
         Raises:
-            ConfigError: An argument is invalid. Raised before any I/O.
             AuthenticationError: The token was rejected.
             BuddyError: 20 suites in a row have failed with this retryable error or `TransportError`.
 
@@ -301,7 +294,6 @@ class BuddyClient:
             status: Only CI runs that are green (SUCCESSFUL) or red (ERROR).
 
         Raises:
-            ConfigError: An argument is invalid. Raised before any I/O.
             BuddyError: A request failed.
 
         Example:
@@ -352,7 +344,7 @@ class BuddyClient:
             appear_timeout: Seconds until `count` sessions must exist (default: `timeout`).
 
         Raises:
-            ConfigError: An argument is invalid, or none says which sessions to wait for. Raised before any I/O.
+            ConfigError: Also if no argument says which sessions to wait for.
             WaitTimeoutError: `error.sessions` are those that exist: fewer than `count`, or some have not finished.
             BuddyError: The first request failed, and another attempt would fail, too.
 
@@ -395,9 +387,6 @@ class BuddyClient:
                 many cases to expect.
             status: Only cases with this status.
             max_cases: The maximum number of cases to yield.
-
-        Raises:
-            ConfigError: An argument is invalid. Raised here, before any I/O.
         """
         key = _parse_suite(suite)
         name = validate_session_ref(session, key)
@@ -420,7 +409,6 @@ class BuddyClient:
             case: The case, as listed by `cases`.
 
         Raises:
-            ConfigError: An argument is invalid. Raised before any I/O.
             NotFoundError: The case does not exist any more.
             BuddyError: The request failed for another reason.
         """
@@ -446,7 +434,6 @@ class BuddyClient:
             The cases with the status FAILED, then those with the status ERROR.
 
         Raises:
-            ConfigError: An argument is invalid. Raised before any I/O.
             NotFoundError: The session or the suite does not exist, or the token's owner cannot see it.
             BuddyError: A request failed for another reason.
         """
@@ -477,8 +464,8 @@ class BuddyClient:
                 suites in `harvest.failures`.
 
         Raises:
-            ConfigError: An argument is invalid. While iterating: an element of `suites` is not a suite. (A suite
-                with an invalid name is reported as a failed suite.)
+            ConfigError: Also while iterating, if an element of `suites` is not a suite. (A suite with an invalid name
+                is reported as a failed suite.)
         """
         spec = ReadSpec(branch=validate_branch(branch), since=validate_since(since))
 
@@ -510,9 +497,6 @@ class BuddyClient:
             branch: Only sessions of this branch.
             on_failure: "raise" ends the watch if the first poll of a suite gets a 401, 403 or 404; "retry" polls the
                 suite again later.
-
-        Raises:
-            ConfigError: An argument is invalid. Raised here, before any I/O.
         """
         return Watch(self.api, suites, Changes(), branch=branch, interval=interval, on_failure=on_failure)
 
@@ -532,9 +516,6 @@ class BuddyClient:
                 each suite, as `main_branch` determines it once from the newest 100 sessions).
             interval: Seconds between two polls of a suite, with a jitter of 10 %.
             on_failure: As in `watch`.
-
-        Raises:
-            ConfigError: An argument is invalid. Raised here, before any I/O.
         """
         statuses = Statuses(self.api, branch=validate_judged_branch(branch))
         read = None if branch is MAIN else branch
