@@ -1,3 +1,3 @@
-"""The version of this package: the only place that states it."""
+"""The version of this package. `.github/server.json` repeats it."""
 
 __version__ = "0.1.0"

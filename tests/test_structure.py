@@ -125,3 +125,8 @@ def test_import_loads_no_more_than_needed() -> None:
 def test_every_module_has_a_docstring() -> None:
     for path in PACKAGE.rglob("*.py"):
         assert ast.get_docstring(ast.parse(path.read_text())), path
+
+
+def test_catalogue_entry_has_the_version() -> None:
+    entry = json.loads((Path(__file__).parents[1] / ".github/server.json").read_text(encoding="utf-8"))
+    assert {entry["version"], entry["packages"][0]["version"]} == {buddy_sessions.__version__}
