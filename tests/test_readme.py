@@ -38,7 +38,8 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 LIBRARY = (ROOT / "buddy_sessions" / "README.md").read_text(encoding="utf-8")
 GUIDES = [
-    *(ROOT / name for name in ("README.md", ".github/CONTRIBUTING.md", ".github/SECURITY.md")),
+    ROOT / "README.md",
+    *sorted(path for path in (ROOT / ".github").glob("*.md") if path.name != "PULL_REQUEST_TEMPLATE.md"),
     *sorted((ROOT / "buddy_sessions").rglob("*.md")),
 ]
 EXAMPLE = re.compile(r"^```(python|sh)\n((?:(?!```).*\n)+)```\n\n?(```+)text\n((?:.*\n)*?)\3$", re.MULTILINE)

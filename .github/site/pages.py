@@ -28,6 +28,7 @@ GUIDES = {
     "buddy_sessions/testing/README.md": "test your own code with a fake Buddy",
     "buddy_sessions/_paging/README.md": "how a moving list is read exactly",
     ".github/CONTRIBUTING.md": "the map of the code, how to run what, how to add something",
+    ".github/PAGING.md": "for contributors: inside a read",
     ".github/SECURITY.md": "the security policy",
     "CHANGELOG.md": "what a user can do now",
 }
