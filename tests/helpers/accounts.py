@@ -1,0 +1,332 @@
+"""Accounts at a fake Buddy: a suite, a token, and changes of the responses."""
+
+from __future__ import annotations
+
+import json
+import re
+import select
+import socket
+import socketserver
+import ssl
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias, cast
+
+import trustme
+from aiohttp import web
+from attrs import evolve, frozen
+
+from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
+from buddy_sessions.testing.endpoints import View
+from buddy_sessions.testing.plugin import serve_in_thread
+from buddy_sessions.testing.wire import RecordedRequest, error_response
+
+KEY = ("acme", "shop", "MNbyVedg")
+SUITE, PROJECT = "/".join(KEY), "/".join(KEY[:2])
+
+JsonObject: TypeAlias = dict[str, Any]
+Change: TypeAlias = Callable[[RecordedRequest, web.Response], web.Response | bytes | None]
+"""Changes a response in place, or returns the one to send instead. Bytes are sent as they are."""
+
+
+def add_suite(fake: FakeBuddy, sessions: int = 250, **options: Any) -> FakeSuite:
+    """Add the suite with random sessions. Of the newest ones, one has failing tests, and one is running."""
+    suite = fake.add_suite(*KEY, **options)
+    now = datetime.now(UTC).replace(microsecond=0)
+    suite.populate(sessions, until=now - timedelta(hours=2))
+    for minutes, branch, names in ((90, "main-2", ()), (70, "main", ("adds", "rounds")), (50, "main", ())):
+        created = now - timedelta(minutes=minutes)
+        cases = [
+            {"name": name, "status": "FAILED" if name in names else "PASSED", "message": f"{name}: 1 != 2"}
+            for name in ("adds", "rounds", "sends_receipt", "applies_tax")
+        ]
+        dates = {"create_date": created, "start_date": created, "finish_date": created + timedelta(seconds=42)}
+        suite.create(branch, cases=cases, duration=42, **{name: f"{date:%FT%TZ}" for name, date in dates.items()})
+    started = f"{now - timedelta(minutes=1):%FT%TZ}"
+    suite.create("main", create_date=started, start_date=started)
+    return suite
+
+
+@frozen
+class Account:
+    """An account that is wrong in one point, or healthy.
+
+    Attributes:
+        name: What is wrong, or special.
+        check: The check of `doctor` that is meant to find it; empty if the account is healthy.
+        also: Other checks that would be right, too.
+        target: The argument of `doctor`.
+        prepare: Called with the server before it starts.
+        before: Called with the server and each request, before its response is made.
+        view: What the responses to a request show of the suites.
+        changes: Changes of the responses, in this order.
+        token_info: Fields of `GET /user/token`; None if the token may not read them.
+        environment: Environment variables besides those that lead to the server; None removes one.
+        tls: Serve HTTPS, with a certificate of an unknown authority.
+        region: The region of `BUDDY_REGION`, in place of a URL: see `served`.
+        valid_in: The region in which the token is valid.
+    """
+
+    name: str
+    check: str = ""
+    also: tuple[str, ...] = ()
+    target: str | None = SUITE
+    prepare: Callable[[FakeBuddy], object] = add_suite
+    before: Callable[[FakeBuddy, RecordedRequest], object] = lambda _fake, _request: None
+    view: Callable[[RecordedRequest], View] = lambda _: View()
+    changes: tuple[Change, ...] = ()
+    token_info: Mapping[str, Any] | None = {}
+    environment: Mapping[str, str | None] = {}
+    tls: bool = False
+    region: str | None = None
+    valid_in: str | None = None
+
+    def server(self) -> FakeBuddy:
+        """Return a server for this account. Start it in the loop of the client if the test uses virtual time."""
+        fake = FakeBuddy(rate_limit=1000)
+        if self.tls:
+            fake.ssl_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            trustme.CA().issue_cert("127.0.0.1").configure_cert(fake.ssl_context)
+        self.prepare(fake)
+        fake.on_request = partial(self._on_request, fake)
+        return fake
+
+    def _on_request(self, fake: FakeBuddy, request: RecordedRequest) -> None:
+        self.before(fake, request)
+        view = self.view(request)
+
+        async def handle(raw: web.BaseRequest, make_response: Callable[[], web.Response]) -> web.Response | None:
+            response = self._respond_to_others(fake, request, make_response())
+            for change in self.changes:
+                changed = change(request, response)
+                if isinstance(changed, bytes):
+                    assert raw.transport is not None
+                    raw.transport.write(changed)
+                    return None
+                response = changed or response
+            return response
+
+        fake.inject(Fault(self.name, handle, view))
+
+    def _respond_to_others(self, fake: FakeBuddy, request: RecordedRequest, response: web.Response) -> web.Response:
+        """Respond to paths that FakeBuddy may not know, if the token is valid."""
+        if response.status in {401, 429}:
+            return response
+        lists_projects = fake.api_enabled and "WORKSPACE" in fake.scopes
+        match request.path.split("/")[1:]:
+            case ["user", "token"]:
+                response = self._describe_token(fake, response)
+            case ["workspaces", *others] if len(others) in {0, 3} and not lists_projects:
+                response = error(403, "The client cannot receive data", response)
+            case ["workspaces"]:
+                workspaces = sorted({workspace for workspace, _ in fake.projects})
+                rows = [{"url": "", "html_url": "", "id": 1, "name": name, "domain": name} for name in workspaces]
+                response = success({"url": "", "html_url": "", "workspaces": rows}, response)
+            case ["workspaces", workspace, "projects", project] if (workspace, project) in fake.projects:
+                row = {"name": project, "display_name": project, "status": "ACTIVE", "default_branch": "main"}
+                response = success(row, response)
+            case _:
+                pass
+        return response
+
+    def _describe_token(self, fake: FakeBuddy, response: web.Response) -> web.Response:
+        if self.token_info is None:
+            return error(403, "The client cannot receive data: the token lacks the scope TOKEN_INFO", response)
+        token_id, scopes = "ed0f8927-c116-4afe-b555-c888dfd86c92", [*fake.scopes, "TOKEN_INFO"]
+        url = f"https://api.buddy.works/user/tokens/{token_id}"
+        return success({"url": url, "id": token_id, "name": "CI", "scopes": scopes, **self.token_info}, response)
+
+
+def success(content: JsonObject, response: web.Response) -> web.Response:
+    """Return a response with this content, and with the headers of another one."""
+    headers = {name: value for name, value in response.headers.items() if name.startswith("X-")}
+    return web.json_response(content, headers=headers)
+
+
+def error(status: int, message: str, response: web.Response) -> web.Response:
+    """Return an error of Buddy, with the headers of another response."""
+    changed = success({}, response)
+    changed.set_status(status)
+    changed.body = error_response(status, message)[1]
+    return changed
+
+
+def fails(status: int, message: str, path: str = "") -> Change:
+    """Return a change of all responses whose path has this pattern at its end: they are errors."""
+    return lambda request, response: (
+        error(status, message, response) if re.search(f"{path}$", request.path) and response.status != 401 else None
+    )
+
+
+def html(text: str, status: int = 200) -> Change:
+    """Return a change of all responses: they are pages of something that is not Buddy."""
+    return lambda _request, _response: web.Response(
+        status=status, text=f"<html>{text}</html>", content_type="text/html"
+    )
+
+
+def header(name: str, value: Callable[[], object] | str | None) -> Change:
+    """Return a change of all responses: a header has this value, or is not there."""
+
+    def change(_request: RecordedRequest, response: web.Response) -> None:
+        response.headers.popall(name, None)
+        if value is not None:
+            response.headers[name] = value if isinstance(value, str) else str(value())
+
+    return change
+
+
+def content(change: Callable[[RecordedRequest, Any], object]) -> Change:
+    """Return a change of all JSON with status 200, except that about the token. None: it was changed in place."""
+
+    def apply(request: RecordedRequest, response: web.Response) -> None:
+        if response.status == 200 and not request.path.startswith("/user"):
+            before = json.loads(cast("bytes", response.body))
+            after = change(request, before)
+            response.body = json.dumps(before if after is None else after).encode()
+
+    return apply
+
+
+def rows(name: str, change: Callable[[RecordedRequest, list[JsonObject]], object]) -> Change:
+    """Return a change of all lists with this name, in place."""
+    return content(lambda request, found: change(request, found[name]) if name in found else None)
+
+
+def _each(name: str, one: str, change: Callable[[JsonObject], object]) -> Change:
+    def apply(request: RecordedRequest, found: JsonObject) -> None:
+        for row in found.get(name, [found] if re.search(one, request.path) else []):
+            change(row)
+
+    return content(apply)
+
+
+def sessions(change: Callable[[JsonObject], object]) -> Change:
+    """Return a change of each session, in place."""
+    return _each("sessions", "/sessions/[^/]+$", change)
+
+
+def finished(change: Callable[[JsonObject], object]) -> Change:
+    """Return a change of each session that has finished, in place."""
+    return sessions(lambda row: change(row) if row["status"] != "IN_PROGRESS" else None)
+
+
+def cases(change: Callable[[JsonObject], object]) -> Change:
+    """Return a change of each test case, in place."""
+    return _each("cases", "/cases/[^/]+$", change)
+
+
+def single_case(change: Callable[[JsonObject], object]) -> Change:
+    """Return a change of each test case that is read with its `data`, in place."""
+    return _each("", "/cases/[^/]+$", change)
+
+
+def single_suite(change: Callable[[JsonObject], object]) -> Change:
+    """Return a change of a suite that is read alone, in place."""
+    return _each("", "/suites/[^/]+$", change)
+
+
+@frozen
+class Served:
+    """A running account.
+
+    Attributes:
+        account: The account.
+        fake: The server.
+        environment: The environment variables that lead to it; None if one must not be set.
+    """
+
+    account: Account
+    fake: FakeBuddy
+    environment: Mapping[str, str | None]
+
+    @property
+    def needs_process(self) -> bool:
+        """Whether the command must run in a process of its own, because aiohttp has read the certificates."""
+        return self.account.region is not None
+
+
+@contextmanager
+def served(account: Account, folder: Path) -> Iterator[Served]:
+    """Serve an account from a thread of its own.
+
+    With a region, the three hosts of Buddy's API are at this machine, behind a proxy, and `SSL_CERT_FILE` is a file in
+    `folder`: in the other regions, the token is unknown.
+    """
+    with ExitStack() as stack:
+        fake = account.server()
+        environment: dict[str, str | None] = {"BUDDY_TOKEN": fake.token}
+        if account.region is None:
+            stack.enter_context(serve_in_thread(fake))
+            environment["BUDDY_API_URL"] = str(fake.base_url)
+        else:
+            environment |= stack.enter_context(_regions(fake, account, folder))
+        yield Served(account, fake, {**environment, **account.environment})
+
+
+@contextmanager
+def _regions(fake: FakeBuddy, account: Account, folder: Path) -> Iterator[dict[str, str | None]]:
+    """Serve Buddy's three hosts; return the environment."""
+    authority = trustme.CA()
+    certificates = folder / "authority.pem"
+    authority.cert_pem.write_to_path(certificates)
+    hosts = {"US": "api.buddy.works", "EU": "api.eu.buddy.works", "AS": "api.asia.buddy.works"}
+    proxy = _Proxy(("127.0.0.1", 0), _Tunnel)
+    with ExitStack() as stack:
+        for region, host in hosts.items():
+            server = fake if region == account.valid_in else evolve(account).server()
+            if server is not fake:
+                server.token = "another-token"
+            server.ssl_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            authority.issue_cert(host).configure_cert(server.ssl_context)
+            stack.enter_context(serve_in_thread(server))
+            assert server.base_url.port is not None
+            proxy.ports[host] = server.base_url.port
+        stack.enter_context(proxy)
+        threading.Thread(target=proxy.serve_forever, args=(0.01,), daemon=True).start()
+        stack.callback(proxy.shutdown)
+        url = f"http://127.0.0.1:{proxy.server_address[1]}"
+        yield {
+            "BUDDY_API_URL": None,
+            "BUDDY_REGION": account.region,
+            "HTTPS_PROXY": url,
+            "SSL_CERT_FILE": str(certificates),
+        }
+
+
+class _Proxy(socketserver.ThreadingTCPServer):
+    """A proxy with a port of this machine for each host."""
+
+    daemon_threads = True
+
+    def __init__(self, *args: Any) -> None:
+        self.ports: dict[str, int] = {}
+        super().__init__(*args)
+
+
+class _Tunnel(socketserver.StreamRequestHandler):
+    """Handles `CONNECT host:443`."""
+
+    rbufsize = 0  # so that nothing that follows the headers is in a buffer
+
+    def handle(self) -> None:
+        host = self.rfile.readline().split()[1].decode().partition(":")[0]
+        while self.rfile.readline().strip():
+            pass
+        port = cast("_Proxy", self.server).ports.get(host)
+        if port is None:
+            self.wfile.write(b"HTTP/1.1 502 Bad Gateway\r\n\r\n")
+            return
+        self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        with socket.create_connection(("127.0.0.1", port)) as upstream:
+            ends = {self.connection: upstream, upstream: self.connection}
+            while True:
+                for source in select.select([*ends], [], [])[0]:
+                    received = source.recv(65536)
+                    if not received:
+                        return
+                    ends[source].sendall(received)

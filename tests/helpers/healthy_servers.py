@@ -1,0 +1,128 @@
+"""Servers of which nothing is wrong, so that `doctor` must not complain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from buddy_sessions.testing import FakeBuddy, FakeSuite
+from buddy_sessions.testing.wire import RecordedRequest
+from helpers.accounts import KEY, PROJECT, Account, JsonObject, add_suite, sessions
+from helpers.recordings import sessions_of, uploads_of
+from helpers.wrong_servers import date_header, in_days, settings
+
+
+def _adds_and_finishes(fake: FakeBuddy, _request: RecordedRequest) -> None:
+    suite = fake.suites[KEY]
+    running = next((row for row in suite.sessions if row["status"] == "IN_PROGRESS"), None)
+    if running is not None:
+        suite.finish(running)
+    suite.create("main")
+    suite.create("topic", "SUCCESSFUL", duration=0)
+
+
+def _deletes_oldest(fake: FakeBuddy, _request: RecordedRequest) -> None:
+    suite = fake.suites[KEY]
+    suite.delete(suite.sessions[-1])
+
+
+def _with_retention(fake: FakeBuddy) -> None:
+    suite = add_suite(fake, 400)
+    for row in suite.sessions[-150:]:
+        suite.delete(row)
+
+
+def _recorded(fake: FakeBuddy) -> None:
+    """Add the sessions of the recordings that have one session, oldest first, with the cases that were uploaded."""
+    suite = fake.add_suite(*KEY)
+    names = (
+        "ci-github-push",
+        "ci-github-pull-request",
+        "mocha-full",
+        "vitest-full",
+        "jest-green",
+        "playwright-full",
+        "jest-full",
+    )
+    found = sorted((sessions_of(name)[0].create_date, name) for name in names)
+    for _, name in found:
+        (session,) = sessions_of(name)
+        created, finish = (
+            None if date is None else f"{date:%FT%TZ}" for date in (session.create_date, session.finish_date)
+        )
+        suite.create(
+            session.ref_name or "main",
+            session.status,
+            cases=uploads_of(name),
+            create_date=created,
+            start_date=created,
+            finish_date=finish,
+            duration=session.duration,
+            ci_provider=session.ci_provider,
+            ci_run_url=session.ci_run_url,
+            revision=session.revision,
+            created_by=None,
+            execution_id=None,
+            action_execution_id=None,
+        )
+
+
+def _pull_requests(fake: FakeBuddy) -> None:
+    suite = fake.add_suite(*KEY, runner="jest")
+    for number in range(1, 41):
+        suite.finish(suite.create(f"{number}/merge"), "ERROR" if number % 9 == 0 else None)
+
+
+def _running(fake: FakeBuddy) -> None:
+    suite = fake.add_suite(*KEY)
+    for _ in range(3):
+        suite.create("main")
+
+
+def _all_suites_of_a_demo(fake: FakeBuddy) -> None:
+    fake.add_demo_suites()
+    fake.add_project("acme", "docs")
+
+
+def _no_nulls(row: JsonObject) -> None:
+    """Leave out what examples leave out: fields that are null."""
+    for name in [name for name, value in row.items() if value is None]:
+        del row[name]
+
+
+def _sizes(*counts: int) -> Iterator[Account]:
+    for sessions_count in counts:
+
+        def prepare(fake: FakeBuddy, number: int = sessions_count) -> FakeSuite:
+            return fake.add_suite(*KEY).populate(number)
+
+        yield Account(f"number of sessions: {sessions_count}", prepare=prepare)
+
+
+HEALTHY_SERVERS = (
+    *_sizes(1, 2, 19, 20, 21, 100, 101, 450),
+    Account("a suite without sessions", prepare=lambda fake: fake.add_suite(*KEY)),
+    Account("a new account without suites", target="acme", prepare=lambda fake: fake.add_project(*KEY[:2])),
+    Account("running sessions only", prepare=_running),
+    Account("pull requests only", prepare=_pull_requests),
+    Account("sessions are created and finish meanwhile", before=_adds_and_finishes),
+    Account("old sessions have been deleted", prepare=_with_retention),
+    Account("old sessions are deleted meanwhile", before=_deletes_oldest),
+    Account("recordings of Buddy's reporters", prepare=_recorded),
+    Account("Jest uploads", prepare=lambda fake: add_suite(fake, runner="jest")),
+    Account("Playwright uploads", prepare=lambda fake: add_suite(fake, runner="playwright")),
+    Account("a project", target=PROJECT),
+    Account("a workspace with six suites and an empty project", target="acme", prepare=_all_suites_of_a_demo),
+    Account("no argument", target=None),
+    Account("the token may not read its scopes", token_info=None),
+    Account("the token may not list projects", prepare=settings(scopes=("UNIT_TEST_INFO",))),
+    Account("the token has the newer scope", prepare=settings(scopes=("UNIT_TEST_READ", "WORKSPACE"))),
+    Account(
+        "the token expires in a year",
+        token_info=in_days(365),
+    ),
+    Account("null fields are left out", changes=(sessions(_no_nulls),)),
+    Account("the region EU", region="EU", valid_in="EU"),
+    Account("bodies are compressed", prepare=settings(compress=True)),
+    Account("the server's clock is two seconds behind", changes=(date_header(-2),)),
+    Account("50 ms of latency", prepare=settings(latency=0.05)),
+)

@@ -1,0 +1,408 @@
+"""Servers that are wrong in one point, each with the check of `doctor` that is meant to find it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import formatdate
+from itertools import count
+from typing import Any, cast
+
+from aiohttp import web
+
+from buddy_sessions.testing import FakeBuddy
+from buddy_sessions.testing.endpoints import View, cut_page
+from buddy_sessions.testing.wire import RecordedRequest
+from helpers.accounts import (
+    KEY,
+    PROJECT,
+    Account,
+    Change,
+    JsonObject,
+    add_suite,
+    cases,
+    content,
+    error,
+    fails,
+    finished,
+    header,
+    html,
+    rows,
+    sessions,
+    single_case,
+    single_suite,
+)
+from helpers.raw_server import http_response
+
+CHECKS = (
+    *("connection", "token", "region", "api", "clock", "suites", "page-size", "order", "paging", "branch", "end"),
+    *("rate-limit", "fields", "values", "dates", "case-ids", "data", "latency"),
+)
+SLOW = 3.0
+"""Seconds of a slow response. Without virtual time, set `latency` of the server to less, and the threshold, too."""
+
+_LIST, _CASES, _CASE = "/sessions", "/cases", "/cases/[^/]+"
+
+
+def settings(**values: Any) -> Callable[[FakeBuddy], None]:
+    """Return a function that adds the suite, and sets attributes of the server."""
+
+    def prepare(fake: FakeBuddy) -> None:
+        add_suite(fake)
+        for name, value in values.items():
+            setattr(fake, name, value)
+
+    return prepare
+
+
+def _cut(cut: Callable[[list[JsonObject], int, int], list[JsonObject]]) -> Callable[[RecordedRequest], View]:
+    return lambda _request: View(cut=cut)
+
+
+def _without(request: RecordedRequest, name: str) -> str | None:
+    """Remove a parameter from a request, and return it."""
+    return cast("dict[str, str]", request.query).pop(name, None)
+
+
+def _ignores(name: str) -> Callable[[FakeBuddy, RecordedRequest], object]:
+    return lambda _fake, request: _without(request, name)
+
+
+def _filters(hides: Callable[[JsonObject, str], bool]) -> Callable[[RecordedRequest], View]:
+    """Return a view that has another filter for a branch."""
+
+    def view(request: RecordedRequest) -> View:
+        branch = _without(request, "branch")
+        return View() if branch is None else View(is_hidden=lambda row: hides(row, branch))
+
+    return view
+
+
+def _from_page_0(request: RecordedRequest) -> View:
+    page = _without(request, "page")
+    request.query = {**request.query, "page": str(int(page or 0) + 1)}
+    return View()
+
+
+def _oldest_first(found: list[JsonObject], number: int, size: int) -> list[JsonObject]:
+    return cut_page(found[::-1], number, size)
+
+
+def _shuffled(found: list[JsonObject], number: int, size: int) -> list[JsonObject]:
+    return cut_page(sorted(found, key=lambda row: hashlib.sha256(repr(row).encode()).digest()), number, size)
+
+
+def _running_last(found: list[JsonObject], number: int, size: int) -> list[JsonObject]:
+    return cut_page(sorted(found, key=lambda row: row.get("status") == "IN_PROGRESS"), number, size)
+
+
+def _twice(found: list[JsonObject], number: int, size: int) -> list[JsonObject]:
+    again = [{**row, "id": f"{row['id']}x"} if "relative_id" in row else row for row in found[3:4]]
+    return cut_page([*found[:4], *again, *found[4:]], number, size)
+
+
+def _after_the_end(status: int) -> Change:
+    def change(request: RecordedRequest, response: web.Response) -> web.Response | None:
+        is_beyond = request.path.endswith(_LIST) and b'"sessions": []' in cast("bytes", response.body)
+        return error(status, "Page not found", response) if is_beyond and request.page > 1 else None
+
+    return change
+
+
+def _null_after_the_end(request: RecordedRequest, found: JsonObject) -> None:
+    if found.get("sessions") == []:
+        found["sessions"] = None
+
+
+def _renames(old: str, new: str) -> Change:
+    def change(_request: RecordedRequest, found: Any) -> Any:
+        return {new if name == old else name: value for name, value in found.items()}
+
+    return content(change)
+
+
+def _sets(**values: Any) -> Callable[[JsonObject], None]:
+    return lambda row: row.update(values)
+
+
+def _loses(name: str) -> Callable[[JsonObject], object]:
+    return lambda row: row.pop(name, None)
+
+
+def _undated(request: RecordedRequest, response: web.Response) -> bytes:
+    headers = [f"{name}: {value}" for name, value in response.headers.items() if name.startswith(("X-", "Content-T"))]
+    return http_response(cast("bytes", response.body), *headers, status=f"{response.status} X")
+
+
+def date_header(seconds: float) -> Change:
+    """Return a change of `Date`, and of the end of the rate limit's window, by so many seconds."""
+
+    def change(_request: RecordedRequest, response: web.Response) -> None:
+        response.headers["Date"] = formatdate(time.time() + seconds, usegmt=True)
+        if reset := response.headers.get("X-Rate-Limit-Reset"):
+            response.headers["X-Rate-Limit-Reset"] = str(int(reset) + int(seconds))
+
+    return change
+
+
+def _limit(limit: object, remaining: object, reset: Callable[[], object] | str | None) -> tuple[Change, ...]:
+    names = ("Limit", "Remaining", "Reset")
+    values = (limit, remaining, reset)
+    return tuple(
+        header(f"X-Rate-Limit-{name}", value if callable(value) or value is None else str(value))
+        for name, value in zip(names, values, strict=True)
+    )
+
+
+def _times(change: Callable[[datetime], object]) -> Callable[[JsonObject], None]:
+    """Return a change of all dates of a session."""
+
+    def apply(row: JsonObject) -> None:
+        for name in ("create_date", "start_date", "finish_date"):
+            if row.get(name) is not None:
+                row[name] = change(datetime.fromisoformat(row[name]))
+
+    return apply
+
+
+def _changing_ids() -> Change:
+    numbers = count()
+    return cases(lambda row: row.update(id=f"{next(numbers):024x}"))
+
+
+def _equal_ids(_request: RecordedRequest, found: list[JsonObject]) -> None:
+    for row in found:
+        row["id"], row["test_group_id"] = found[0]["id"], found[0]["test_group_id"]
+
+
+def _cut_data(row: JsonObject) -> None:
+    row["data"] = row["data"][: len(row["data"]) // 2]
+
+
+def _empty_message(row: JsonObject) -> None:
+    row["data"] = json.dumps({"name": row["name"], "failure": {"message": "", "stackTrace": ""}})
+
+
+def _other_case(row: JsonObject) -> None:
+    row.update(id="0" * 24, name="another test", status="PASSED")
+
+
+def _one_more_row(request: RecordedRequest, found: list[JsonObject]) -> None:
+    if len(found) == request.per_page:
+        found.append({**found[-1], "id": "onemore1", "relative_id": found[-1]["relative_id"] - 1})
+
+
+def _one_row_less(_request: RecordedRequest, found: list[JsonObject]) -> None:
+    del found[:1]
+
+
+def in_days(days: int) -> JsonObject:
+    """Return the end of a token in the form of the documented example."""
+    return {"expires_at": f"{datetime.now(UTC) + timedelta(days=days):%FT%T}.123456789Z"}
+
+
+_LOCAL = timedelta(hours=2)
+
+
+def _wrong(check: str, name: str, *changes: Change, **fields: Any) -> Account:
+    return Account(name, check, changes=changes, **fields)
+
+
+WRONG_SERVERS = (
+    _wrong("connection", "the certificate is of an unknown authority", tls=True),
+    _wrong("connection", "nothing listens on the port", environment={"BUDDY_API_URL": "http://127.0.0.1:1"}),
+    _wrong("connection", "a login page responds to everything with HTML and 200", html("<form>Log in</form>")),
+    _wrong(
+        "connection",
+        "everything is redirected to a login page",
+        lambda _request, _response: web.Response(status=302, headers={"Location": "/login"}),
+    ),
+    _wrong("connection", "a proxy responds with 502 and HTML", html("Bad gateway", 502)),
+    _wrong("connection", "the base URL lacks /api: 404 and HTML", html("No such page", 404), also=("api",)),
+    _wrong("token", "the token is unknown: 401", environment={"BUDDY_TOKEN": "unknown"}),
+    _wrong("token", "the token has expired: 401", fails(401, "The access token has expired")),
+    _wrong(
+        "token",
+        "the token expires in two days",
+        token_info=in_days(2),
+    ),
+    _wrong("token", "the token has no scope for tests", prepare=settings(scopes=("WORKSPACE",))),
+    _wrong(
+        "token",
+        "403 for the scope, and the token may not read its scopes",
+        prepare=settings(scopes=("WORKSPACE",)),
+        token_info=None,
+    ),
+    _wrong(
+        "token",
+        "the token is for other IP addresses: 403",
+        fails(403, "Access from this IP address is not allowed", "/workspaces.*"),
+        token_info={"ip_restrictions": ["203.0.113.7"]},
+    ),
+    _wrong(
+        "token",
+        "the token is for another workspace: 403",
+        fails(403, "The token cannot be used in this workspace", "/workspaces.*"),
+        token_info={"workspace_restrictions": ["other"]},
+    ),
+    _wrong("region", "the token is of another region", also=("token",), region="US", valid_in="EU"),
+    _wrong("api", "the API of the workspace is disabled: 403", prepare=settings(api_enabled=False)),
+    _wrong(
+        "api",
+        "the API of the workspace is disabled, and the token may not read its scopes",
+        prepare=settings(api_enabled=False),
+        token_info=None,
+    ),
+    _wrong("clock", "the server's clock is 3 minutes ahead", date_header(180)),
+    _wrong("clock", "the server's clock is a day behind", date_header(-86400)),
+    _wrong("clock", "no response has a Date", _undated),
+    _wrong("suites", "the project has no suites", target=PROJECT, prepare=lambda fake: fake.add_project(*KEY[:2])),
+    _wrong("suites", "the suite does not exist", target=f"{PROJECT}/other"),
+    _wrong("suites", "the project does not exist", target="acme/other"),
+    _wrong(
+        "suites", "a suite is listed twice", rows("suites", lambda _, found: found.extend(found[:])), target=PROJECT
+    ),
+    _wrong("page-size", "per_page is silently reduced to 30", prepare=settings(largest_page=30)),
+    _wrong("page-size", "per_page is ignored: 20 rows always", before=_ignores("per_page")),
+    _wrong("page-size", "a per_page above 50 is refused with 400", prepare=settings(refuse_above=50)),
+    _wrong(
+        "page-size",
+        "page 1 has 100 rows, other pages have 40",
+        also=("paging",),
+        view=_cut(lambda found, number, size: cut_page(found, number, size if number == 1 else min(size, 40))),
+    ),
+    _wrong("page-size", "a page has one row more than requested", rows("sessions", _one_more_row), also=("paging",)),
+    _wrong("order", "the oldest session is the first", view=_cut(_oldest_first)),
+    _wrong("order", "the rows are in no order", view=_cut(_shuffled)),
+    _wrong(
+        "order",
+        "two neighbours are exchanged",
+        view=_cut(lambda found, number, size: cut_page([*found[:5], *found[6:4:-1], *found[7:]], number, size)),
+    ),
+    _wrong("order", "running sessions come last", also=("paging", "end"), view=_cut(_running_last)),
+    _wrong("order", "two sessions have the same relative_id", also=("values", "fields"), view=_cut(_twice)),
+    _wrong("paging", "page is ignored: page 2 repeats page 1", before=_ignores("page")),
+    _wrong(
+        "paging",
+        "page 2 begins five rows too late",
+        view=_cut(lambda found, number, size: found[(number - 1) * (size + 5) :][:size]),
+    ),
+    _wrong(
+        "paging",
+        "page 2 begins three rows too early",
+        view=_cut(lambda found, number, size: found[(number - 1) * max(1, size - 3) :][:size]),
+    ),
+    _wrong("paging", "pages are numbered from 0", also=("order",), view=_from_page_0),
+    _wrong("branch", "branch is ignored", before=_ignores("branch")),
+    _wrong("branch", "branch is a prefix", view=_filters(lambda row, branch: not row["ref_name"].startswith(branch))),
+    _wrong("branch", "branch finds nothing", view=_filters(lambda _row, _branch: True)),
+    _wrong(
+        "branch",
+        "branch finds the newest session only",
+        view=lambda request: View(cut=lambda found, *_: found[:1]) if "branch" in request.query else View(),
+    ),
+    _wrong(
+        "branch",
+        "branch is refused with 400",
+        lambda request, response: error(400, "Unknown parameter", response) if "branch" in request.query else None,
+    ),
+    _wrong("end", "after the end: 404", _after_the_end(404)),
+    _wrong("end", "after the end: 500", _after_the_end(500)),
+    _wrong(
+        "end",
+        "after the end: the last page again",
+        view=_cut(lambda found, number, size: cut_page(found, min(number, -(-len(found) // size)), size)),
+    ),
+    _wrong(
+        "end",
+        "after the end: page 1 again",
+        view=_cut(lambda found, number, size: cut_page(found, number, size) or found[:size]),
+    ),
+    _wrong("end", "after the end: null", content(_null_after_the_end)),
+    _wrong("rate-limit", "no headers of the rate limit", *_limit(None, None, None)),
+    _wrong("rate-limit", "no requests remain for an hour", *_limit(1000, 0, lambda: int(time.time()) + 3600)),
+    _wrong("rate-limit", "Reset is in milliseconds", *_limit(1000, 990, lambda: int(time.time() + 60) * 1000)),
+    _wrong("rate-limit", "Reset is in the past", *_limit(1000, 990, lambda: int(time.time()) - 600)),
+    _wrong("rate-limit", "Reset is seconds from now", *_limit(1000, 990, "60")),
+    _wrong("rate-limit", "60 requests an hour", prepare=settings(rate_limit=60, rate_window=3600)),
+    _wrong("rate-limit", "Limit is 1, Remaining 999, no Reset", *_limit(1, 999, None)),
+    _wrong("rate-limit", "Remaining is not a number", *_limit(1000, "unlimited", lambda: int(time.time()) + 60)),
+    _wrong("rate-limit", "429 after three requests, for an hour", prepare=settings(rate_limit=3, rate_window=3600)),
+    _wrong("fields", "sessions are in items", _renames("sessions", "items")),
+    _wrong("fields", "the list of sessions has no envelope", content(lambda _, found: found.get("sessions"))),
+    _wrong("fields", "a session has an unknown field", sessions(_sets(labels=["nightly"]))),
+    _wrong("fields", "a test case has an unknown field", cases(_sets(retries=2))),
+    _wrong("fields", "relative_id is missing", sessions(_loses("relative_id"))),
+    _wrong("fields", "status is missing", sessions(_loses("status"))),
+    _wrong("fields", "revision is missing everywhere", sessions(_loses("revision")), also=("values",)),
+    _wrong("fields", "id is a number", sessions(lambda row: row.update(id=row["relative_id"] * 7)), also=("values",)),
+    _wrong(
+        "fields",
+        "relative_id is a string",
+        sessions(lambda row: row.update(relative_id=str(row["relative_id"]))),
+        also=("values",),
+    ),
+    _wrong("fields", "created_by is a name", sessions(_sets(created_by="John Doe")), also=("values",)),
+    _wrong("fields", "test cases have no group", cases(_loses("test_group_id")), also=("case-ids",)),
+    _wrong("values", "unknown status of a session", finished(_sets(status="CANCELLED"))),
+    _wrong(
+        "values",
+        "unknown status of a test case",
+        cases(lambda row: row.update(status="BROKEN") if row["status"] == "FAILED" else None),
+        also=("case-ids", "data"),
+    ),
+    _wrong("values", "unknown ref_type", sessions(_sets(ref_type="MERGE_REQUEST"))),
+    _wrong("values", "unknown ci_provider", sessions(_sets(ci_provider="GITLAB"))),
+    _wrong("values", "a count is negative", finished(_sets(skipped_count=-1))),
+    _wrong("values", "the counts do not add up", finished(lambda row: row.update(failed_count=row["tests_count"] + 5))),
+    _wrong("values", "tests_count is null", finished(_sets(tests_count=None)), also=("fields",)),
+    _wrong(
+        "values", "a session with failing tests is SUCCESSFUL", finished(_sets(status="SUCCESSFUL", failed_count=1))
+    ),
+    _wrong(
+        "values",
+        "slow_threshold is in seconds",
+        single_suite(_sets(slow_threshold=1)),
+        also=("dates", "fields", "suites"),
+    ),
+    _wrong("dates", "dates have no time zone", sessions(_times(lambda date: f"{date:%FT%T}"))),
+    _wrong(
+        "dates", "dates are local times with an offset", sessions(_times(lambda date: f"{date + _LOCAL:%FT%T}+02:00"))
+    ),
+    _wrong("dates", "dates are local times, called UTC", sessions(_times(lambda date: f"{date + _LOCAL:%FT%T}Z"))),
+    _wrong("dates", "dates are Unix times", sessions(_times(lambda date: int(date.timestamp()))), also=("fields",)),
+    _wrong("dates", "dates are in the far future", sessions(_times(lambda date: f"9999{date:-%m-%dT%TZ}"))),
+    _wrong("dates", "durations are in milliseconds", finished(lambda row: row.update(duration=row["duration"] * 1000))),
+    _wrong(
+        "dates",
+        "sessions finish before they start",
+        finished(lambda row: row.update(start_date=row["finish_date"], finish_date="2025-01-01T00:00:00Z")),
+    ),
+    _wrong(
+        "dates",
+        "times of test cases are in milliseconds",
+        cases(lambda row: row.update(time=row["time"] * 1000)),
+        also=("values", "data", "case-ids"),
+    ),
+    _wrong("case-ids", "case ids differ in each response", _changing_ids()),
+    _wrong("case-ids", "all cases of a list have the same id", rows("cases", _equal_ids)),
+    _wrong(
+        "case-ids", "fewer failing cases are listed than counted", rows("cases", _one_row_less), also=("values", "data")
+    ),
+    _wrong("case-ids", "the list of cases ignores status", also=("values", "data"), before=_ignores("status")),
+    _wrong("case-ids", "the list of cases: 404", fails(404, "Not found", _CASES), also=("data",)),
+    _wrong("case-ids", "the list of cases: 403", fails(403, "Access denied", _CASES), also=("data", "token")),
+    _wrong("data", "a single case has no data", single_case(_loses("data"))),
+    _wrong("data", "a single case has null as data", single_case(_sets(data=None))),
+    _wrong("data", "data is neither JSON nor XML", single_case(_sets(data="not ok 1 - adds\n ---\n found: 3\n"))),
+    _wrong("data", "data is JSON of an unknown form", single_case(_sets(data='{"result": {"error": "1 != 2"}}'))),
+    _wrong("data", "data is XML that is cut off", single_case(_cut_data)),
+    _wrong("data", "the message is empty", single_case(_empty_message)),
+    _wrong("data", "a single case: 404", fails(404, "Test case not found", _CASE)),
+    _wrong("data", "a single case is another one", single_case(_other_case), also=("case-ids",)),
+    _wrong("latency", "each response takes 3 seconds", prepare=settings(latency=SLOW)),
+)
+"""Servers that are wrong in one point."""
