@@ -42,14 +42,6 @@ async def read_session(buddy: BuddyClient, suite: FakeSuite) -> Session:
 
 
 class TestSuite:
-    async def test_suite_has_its_settings(self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient) -> None:
-        suite.settings.update(timeout=600, slow_threshold=250)
-        result = await buddy.suite(KEY)
-        assert (result.key, result.id, result.name) == (KEY, "unit", "Unit tests")
-        assert (result.timeout, result.slow_threshold) == (600, 250)
-        assert (result.error_pattern, result.send_commit_status) == ("(ERROR|FATAL|Exception)", False)
-        assert [request.path.rpartition("/")[2] for request in fake.requests] == ["unit"]
-
     async def test_token_of_the_suite_is_dropped(
         self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient, caplog: pytest.LogCaptureFixture
     ) -> None:
