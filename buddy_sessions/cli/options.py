@@ -43,7 +43,7 @@ SavedKeys: TypeAlias = Annotated[
 
 def _read_keys(_: Any, tokens: Sequence[Token]) -> KeyFile:
     """Read all lines. It is done while arguments are parsed, because a read of stdin would block the event loop."""
-    return KeyFile(tokens[0].value, read_text(tokens[0].value))
+    return KeyFile(tokens[0].value, text=read_text(tokens[0].value))
 
 
 Source: TypeAlias = Annotated[
@@ -51,7 +51,6 @@ Source: TypeAlias = Annotated[
     Parameter(
         name="--from",
         converter=_read_keys,
-        n_tokens=1,
         accepts_keys=False,
         allow_leading_hyphen=True,  # the value - is stdin
         help="File with more keys, one per line; - for stdin. Blank lines and lines that begin with # are ignored.",

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import final
 
 from buddy_sessions import AuthenticationError, BuddyClient, BuddyError, ConfigError, Project, Stats, Suite, SuiteKey
 
 from .keys import Group, KeyDefaults
 
 
-class KeyFile(NamedTuple):
+@final
+class KeyFile:
     """A file with one key on each line. Blank lines and those that begin with # are ignored."""
 
-    name: str
-    text: str
+    def __init__(self, name: str, *, text: str = "") -> None:  # cyclopts takes as many words as have no default
+        self.name = name
+        self.text = text
 
     def keys(self) -> Iterator[tuple[str, str]]:
         """Yield each key, and where it is."""

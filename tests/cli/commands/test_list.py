@@ -173,9 +173,3 @@ def test_status_selects_sessions(arguments: str, found: list[int], requests: int
     shown = call("list", "acme/shop/long", *arguments.split(), "--format", "table")
     assert [int(line.split()[0]) for line in shown.out.splitlines()[2:]] == found
     assert shown.err.startswith(f"{len(found)} of ") or found == [251]
-
-
-def test_unknown_status_is_wrong_usage(call: Call) -> None:
-    code, out, err = call("list", "acme/shop/a", "--status", "green")
-    assert (code, out) == (2, "")
-    assert "successful" in err
