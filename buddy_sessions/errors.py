@@ -194,7 +194,7 @@ class RateLimitError(StatusError):
     """
 
     _cause = "too many requests"
-    _hint = "wait, or allow a longer max_wait"
+    _hint = "wait, or allow a longer max_wait (--max-wait)"
     retryable = True
 
     def __init__(

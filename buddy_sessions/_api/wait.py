@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import attrs
 
+from .._base.durations import format_duration
 from .._base.validate import (
     validate_branch,
     validate_int,
@@ -141,7 +142,7 @@ class _Search:
                 "wait longer, or pass a shorter settle",
             )
         last = f"; the last request failed: {self.failure}" if self.failure is not None else ""
-        return WaitTimeoutError(f"{text} within {seconds:,.0f} s: {advice}{last}", found)
+        return WaitTimeoutError(f"{text} within {format_duration(round(seconds))}: {advice}{last}", found)
 
     async def _read(self) -> None:
         """Read the newest sessions, and the awaited ones that are older and have not finished or settled."""
@@ -228,12 +229,9 @@ def name_sessions(sessions: Sequence[Session]) -> str:
 
 
 def _age(session: Session) -> str:
-    """Return how long ago a session was created, rounded down: `2 h`."""
+    """Return how long ago a session was created: `2h07m`."""
     now = datetime.now(UTC)
-    minutes = int((now - (session.create_date or now)).total_seconds() / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    return f"{minutes // 60} h" if minutes < 2 * 24 * 60 else f"{minutes // (24 * 60)} d"
+    return format_duration(round((now - (session.create_date or now)).total_seconds()))
 
 
 def add_jitter(interval: float) -> float:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import AnyStr
 from urllib.parse import quote
 
+from .._base.durations import format_duration
 from ..errors import BuddyError, ConfigError, TransportError
 
 _SCHEME = "Bearer "
@@ -117,7 +118,7 @@ class Credentials:
         except TimeoutError:
             if not timeout.expired():
                 raise  # by the callable
-            raise TransportError(f"the token callable did not return within {self._timeout:g} s") from None
+            raise TransportError(f"the token callable did not return within {format_duration(self._timeout)}") from None
         if self._header:
             self._next_renewal = asyncio.get_running_loop().time() + _RENEWAL_INTERVAL
         self._header = header

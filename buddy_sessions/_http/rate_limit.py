@@ -18,6 +18,7 @@ from typing import Protocol
 
 from attrs import define
 
+from .._base.durations import format_duration
 from ..errors import RateLimitError
 from ..models import RateLimit
 
@@ -305,7 +306,7 @@ class RateLimiter:
         seconds = self._current_window(now).next_turn(now, in_flight=0) - now
         if seconds <= 0:
             return
-        message = f"the server permits no request for {seconds:.1f} s"
+        message = f"the server permits no request for {format_duration(seconds)}"
         reset_at = self.rate_limit.reset_at if self.rate_limit else None
         blocked = self._blocked_seconds(now)
         for waiter in waiters:

@@ -13,6 +13,7 @@ from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
 from attrs import field, frozen
 from yarl import URL
 
+from .._base.durations import format_duration
 from .._decoding.converter import error_messages
 from ..errors import (
     AuthenticationError,
@@ -121,7 +122,7 @@ def translate(error: Exception, url: URL, header: Secret, timeout: float | None)
         # Raised before anything is sent: the session has credentials of its own, or the URL of a proxy is invalid.
         return ConfigError(f"the aiohttp session cannot send this request: {_clean(str(error), header)}")
     if isinstance(error, TimeoutError):
-        return TransportError(f"no response within {timeout:g} s; GET {url}")
+        return TransportError(f"no response within {format_duration(timeout)}; GET {url}")
     return _connection_error(error, url, header)
 
 

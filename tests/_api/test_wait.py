@@ -19,6 +19,7 @@ from buddy_sessions import (
     NotFoundError,
     WaitTimeoutError,
 )
+from buddy_sessions._base.durations import format_duration
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 
 pytestmark = pytest.mark.virtual_time
@@ -213,52 +214,52 @@ TOO_LATE: dict[str, tuple[Steps, dict[str, Any], list[int], str]] = {
         [(0, create(status="SUCCESSFUL"))],
         {"appear_timeout": 300},
         [],
-        "no session of acme/shop/unit (revision 5ff36f3) appeared within 300 s: check that its tests have started",
+        "no session of acme/shop/unit (revision 5ff36f3) appeared within 5m: check that its tests have started",
     ),
-    "the shorter of both": ([], {"timeout": 60, "appear_timeout": 300}, [], "within 60 s"),
+    "the shorter of both": ([], {"timeout": 60, "appear_timeout": 300}, [], "within 1m"),
     "not finished": (
         [(0, RUNNING)],
         {"appear_timeout": 300},
         [1],
-        "#1 of acme/shop/unit (revision 5ff36f3) did not finish within 1,800 s: wait longer",
+        "#1 of acme/shop/unit (revision 5ff36f3) did not finish within 30m: wait longer",
     ),
     "killed before": (
         [(0, create(create_date=ago(hours=2, minutes=5), **COMMIT)), (0, DONE)],
         {"appear_timeout": 300},
         [2, 1],
-        "within 1,800 s: wait longer; #1 was created 2 h ago: if an earlier run was killed, pass after=1",
+        "within 30m: wait longer; #1 was created 2h05m ago: if an earlier run was killed, pass after=1",
     ),
     "killed before, while another one runs": (
         [(0, OLDEST), (0, create(create_date=ago(hours=5, minutes=5), **COMMIT)), (20, RUNNING)],
         {"timeout": 600},
         [3, 2, 1],
-        "#2 was created 5 h ago, #1 was created 3 d ago: if an earlier run was killed, pass after=2 (--after 2)",
+        "#2 was created 5h05m ago, #1 was created 3d01h ago: if an earlier run was killed, pass after=2 (--after 2)",
     ),
     "not settled": (
         [(0, DONE), *((second, add_case(1, str(second))) for second in range(5, 60, 5))],
         {"timeout": 60, "settle": 30},
         [1],
-        "#1 of acme/shop/unit (revision 5ff36f3) changed again and again within 60 s: wait longer, or pass a shorter",
+        "#1 of acme/shop/unit (revision 5ff36f3) changed again and again within 1m: wait longer, or pass a shorter",
     ),
     "two of three": (
         [(0, DONE), (20, RUNNING)],
         {"count": 3, "timeout": 600},
         [2, 1],
-        "only 2 of 3 sessions (#2, #1) of acme/shop/unit (revision 5ff36f3) appeared within 600 s",
+        "only 2 of 3 sessions (#2, #1) of acme/shop/unit (revision 5ff36f3) appeared within 10m",
     ),
     "server that is down": (
         [(0, respond(*[503] * 100))],
         {"timeout": 300},
         [],
-        "could not be read within 300 s: check the network, or wait longer; the last request failed: HTTP 503",
+        "could not be read within 5m: check the network, or wait longer; the last request failed: HTTP 503",
     ),
     "first request that hangs": (
         [(0, HANG)],
         {"timeout": 20},
         [],
-        "could not be read within 20 s: check the network, or wait longer; the last request failed: no response",
+        "could not be read within 20s: check the network, or wait longer; the last request failed: no response",
     ),
-    "request that hangs": ([(0, RUNNING), (5, HANG)], {"timeout": 20}, [1], "did not finish within 20 s"),
+    "request that hangs": ([(0, RUNNING), (5, HANG)], {"timeout": 20}, [1], "did not finish within 20s"),
 }
 
 
@@ -271,7 +272,7 @@ async def test_too_late(fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, n
     assert error.retryable
     assert [session.relative_id for session in error.sessions] == found
     assert message in str(error)
-    assert f" within {waited:,.0f} s" in str(error)
+    assert f" within {format_duration(round(waited))}" in str(error)
     assert (error.__cause__ is not None) == ("the last request failed" in message)
 
 

@@ -64,7 +64,7 @@ async def read_100_times(buddy: BuddyClient) -> list[Session]:
 @pytest.mark.parametrize(
     ("function", "error_type", "message", "seconds"),
     [
-        (hang, TransportError, "the token callable did not return within 30 s", 30),
+        (hang, TransportError, "the token callable did not return within 30s", 30),
         (cancelled, TransportError, "the token callable was cancelled", 1),
         (fail, LookupError, "the vault is locked", 0),
         (time_out, TimeoutError, "the vault is slow", 0),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -20,7 +19,7 @@ async def prune_database(
     db: SavedFile,
     keep: Age,
     cases_only: Annotated[bool, Parameter(show_default=False)] = False,
-    wait: Annotated[Duration, Parameter(show_default=False)] = timedelta(),
+    wait: Duration = 0.0,
     verbosity: Verbosity = Verbosity(),
 ) -> None:
     """Delete the old sessions of a database with their test cases, and make the file smaller.
@@ -39,7 +38,7 @@ async def prune_database(
         wait: How long to wait for another process that is syncing into the file, such as 10m.
     """
     async with SessionStore(find_database(db)) as store:
-        count = await store.prune(older_than=keep, cases_only=cases_only, wait=wait.total_seconds())
+        count = await store.prune(older_than=keep, cases_only=cases_only, wait=wait)
     what = format_count(count, "old session")
     deleted = f"the test cases of {what}" if cases_only else what
     verbosity.open().print_note(f"Deleted {deleted} from {db}, which has {db.stat().st_size / 1e6:,.1f} MB now")

@@ -9,12 +9,14 @@ from contextlib import AsyncExitStack
 from typing import Annotated, NoReturn
 
 from cyclopts import Parameter
-from cyclopts.types import Port, PositiveFloat, PositiveInt
+from cyclopts.types import Port, PositiveInt
+from cyclopts.validators import Number
 
 from buddy_sessions import BuddyError, ConfigError, SuiteKey
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 
 from ..errors import describe_os_error
+from ..input.times import Duration
 from ..render.console import Output
 
 _FAILURE_RATE = 0.3  # of the sessions of --live: with one a second, main turns red within a minute
@@ -25,7 +27,7 @@ async def serve(
     port: Port = 0,
     sessions: PositiveInt | None = None,
     empty: Annotated[bool, Parameter(show_default=False)] = False,
-    live: PositiveFloat | None = None,
+    live: Annotated[Duration | None, Parameter(validator=Number(gt=0))] = None,
 ) -> None:
     """Serve a fake Buddy with realistic suites, until Ctrl-C.
 
@@ -34,7 +36,7 @@ async def serve(
 
     For example:
 
-    - buddy-sessions serve --live 1
+    - buddy-sessions serve --live 1s
     - buddy-sessions serve --sessions 5000
     - buddy-sessions serve --empty
 
@@ -42,7 +44,7 @@ async def serve(
         port: Port to listen on; 0 for a free one.
         sessions: Serve one suite of this many sessions (default: six suites of up to 400).
         empty: Serve one suite without sessions, for the uploads of your own tests.
-        live: Seconds between two new sessions (default: none are created).
+        live: Time between two new sessions, such as 1s (default: none are created).
     """
     if empty and sessions is not None:
         raise ConfigError("--empty and --sessions exclude each other: use one of them")

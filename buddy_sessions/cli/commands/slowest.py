@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from cyclopts.types import NonNegativeFloat
-
 from buddy_sessions import SlowTest, slowest_tests
 
+from ..input.times import Duration
 from ..options import DEFAULT_LAST, Access, Key, RunOptions, TestPrinting
 from ..reading.suite_reader import open_cases
 from ..render.result import READER_LIMIT, Column, Item, Result, Section, describe_branch
@@ -18,7 +17,7 @@ async def list_slowest_tests(
     key: Key,
     /,
     *,
-    threshold: NonNegativeFloat | None = None,
+    threshold: Duration | None = None,
     options: RunOptions = RunOptions(),
     printing: TestPrinting = TestPrinting(),
     access: Access = Access(),
@@ -29,11 +28,11 @@ async def list_slowest_tests(
 
     For example:
 
-    - buddy-sessions slowest acme/storefront/MNbyVedg --threshold 0.5
+    - buddy-sessions slowest acme/storefront/MNbyVedg --threshold 0.5s
     - buddy-sessions slowest acme/storefront/MNbyVedg --db sessions.db --limit 5
 
     Args:
-        threshold: Only tests whose median is above this number of seconds.
+        threshold: Only tests whose median is above this, such as 0.5s or 2m.
     """
     target, output_format, messages = access.defaults.parse_target(key), printing.choose(), access.verbosity.open()
     branch, last = options.branches.choose(), options.last or DEFAULT_LAST

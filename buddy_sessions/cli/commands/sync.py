@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -34,7 +33,7 @@ async def sync_suites(
     details: NonNegativeInt = 100,
     keep: Age | None = None,
     full: Annotated[bool, Parameter(show_default=False)] = False,
-    wait: Annotated[Duration, Parameter(show_default=False)] = timedelta(),
+    wait: Duration = 0.0,
     skip_if_busy: Annotated[bool, Parameter(show_default=False)] = False,
     access: Access = Access(),
 ) -> ExitCode:
@@ -70,7 +69,7 @@ async def sync_suites(
         store.sync(
             buddy,
             selection.suites(buddy),
-            wait=wait.total_seconds(),
+            wait=wait,
             cases_branch=cases_branch,
             after=options.after,
             since=options.since,

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
-from cyclopts.types import PositiveFloat
 
 from buddy_sessions import MAIN, ConfigError, SessionStore, StatusWatch, Watch
+from buddy_sessions._base.durations import format_duration
 from buddy_sessions._export.session_files import resolve_file
 
 from ..input.suite_selection import SuiteSelection
+from ..input.times import Duration
 from ..options import Access, BranchOptions, Keys, Printing, Source
 from ..render.change_lines import change_printer
 from ..render.text import format_count
@@ -23,7 +24,7 @@ from ..render.text import format_count
 async def watch_suites(
     *key: Keys,
     source: Source = None,
-    interval: PositiveFloat = 60.0,
+    interval: Duration = 60.0,
     branches: BranchOptions = BranchOptions(),
     db: Path | None = None,
     name: str = "default",
@@ -43,7 +44,7 @@ async def watch_suites(
     - buddy-sessions watch acme/storefront --status --db watch.db --json
 
     Args:
-        interval: Seconds between two polls of a suite.
+        interval: Time between two polls of a suite (default: 1m).
         db: SQLite file for the state of the watch. The next watch with this file continues where this one stopped.
         name: Name of the watch in the file, for several bots with one file. Only one watch of a name can run.
         status: Print the current status of each suite, then when it turns red or green, or other tests fail. jsonl and
@@ -72,7 +73,8 @@ async def watch_suites(
             watch = new_watch(suites, interval=interval, branch=None if branch is MAIN else branch)
         await stack.enter_async_context(watch)
         if messages.is_terminal:
-            messages.print_note(f"watching {format_count(len(suites), 'suite')} every {interval:g} s, until Ctrl-C")
+            pause = format_duration(interval)
+            messages.print_note(f"watching {format_count(len(suites), 'suite')} every {pause}, until Ctrl-C")
         write = change_printer(output_format, status=status)
         changes = 0
         try:

@@ -1,7 +1,8 @@
-"""Times and durations that options name: `7d`, and dates."""
+"""The one notation of durations in options, `30s` or `7d`, and times: a duration before now, or a date."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -9,21 +10,28 @@ from typing import Annotated, Any, TypeAlias
 
 from cyclopts import Parameter, Token
 
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_DURATION = re.compile("([0-9]{1,5})([smhdw])")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}  # seconds
+_PART = "([0-9]{1,9}(?:[.][0-9]{1,9})?)(ms|[smhdw])"
+_NUMBER = re.compile("[0-9]{1,12}(?:[.][0-9]{1,9})?")
+_LONGEST = 99_999 * _UNITS["w"]  # before the year 1, there is no datetime
 
 
-def _find_duration(text: str) -> timedelta | None:
-    """Return the duration that a text names: `30s`, `5m`, `2h`, `7d` or `2w`; None for another text."""
-    match = _DURATION.fullmatch(text)
-    return None if match is None else timedelta(**{_UNITS[match[2]]: int(match[1])})
+def parse_duration(text: str) -> float:
+    """Return the seconds that a text names: `30s`, `5m`, `2h`, `90d`, `4m08s`; a bare number is seconds."""
+    if re.fullmatch(f"(?:{_PART})+", text):
+        seconds = sum(float(number) * _UNITS[unit] for number, unit in re.findall(_PART, text))
+    else:
+        seconds = float(text) if _NUMBER.fullmatch(text) else math.inf
+    if seconds > _LONGEST:
+        raise ValueError(f"{text!r} is not a duration: write 30s, 5m, 2h or 90d; a number alone is seconds")
+    return seconds
 
 
 def parse_since(text: str, now: datetime) -> datetime:
     """Return the time that a text names: a duration such as `24h` or `7d` before now, or a time in ISO 8601."""
-    if (duration := _find_duration(text)) is not None:
-        return now - duration
     try:
+        if text[-1:].isalpha() and text[-1] != "Z":  # a number alone could be a year
+            return now - timedelta(seconds=parse_duration(text))
         time = datetime.fromisoformat(text)
     except ValueError:
         raise ValueError(
@@ -37,20 +45,16 @@ def _convert_since(_: Any, tokens: Sequence[Token]) -> datetime:
     return parse_since(tokens[0].value, datetime.now(UTC))
 
 
-def _convert_duration(_: Any, tokens: Sequence[Token]) -> timedelta:
-    text = tokens[0].value
-    duration = _find_duration(text)
-    if duration is None:
-        raise ValueError(f"{text!r} is not a duration: write a number and its unit, such as 30s, 5m, 2h or 7d")
-    return duration
+def _convert_duration(_: Any, tokens: Sequence[Token]) -> float:
+    return parse_duration(tokens[0].value)
 
 
 def _convert_age(_: Any, tokens: Sequence[Token]) -> timedelta:
     text = tokens[0].value
-    age = _find_duration(text)
-    if not age or text[-1] in "sm":  # in "6m", somebody may mean months
-        raise ValueError(f"{text!r} is not an age: write 24h, 90d or 12w")
-    return age
+    seconds = parse_duration(text)
+    if seconds < _UNITS["h"]:  # in "6m", somebody may mean months, and in "90" days
+        raise ValueError(f"{text!r} is less than an hour: write 24h, 90d or 12w")
+    return timedelta(seconds=seconds)
 
 
 Since: TypeAlias = Annotated[
@@ -62,8 +66,8 @@ Since: TypeAlias = Annotated[
 ]
 """The type of the option --since."""
 
-Duration: TypeAlias = Annotated[timedelta, Parameter(converter=_convert_duration)]
-"""The type of an option such as --timeout 30m."""
+Duration: TypeAlias = Annotated[float, Parameter(converter=_convert_duration, show_default=False)]
+"""The type of an option such as --timeout 30m, in seconds."""
 
 Age: TypeAlias = Annotated[timedelta, Parameter(converter=_convert_age)]
-"""The type of the option --keep."""
+"""The type of an option such as --keep 90d: at least an hour."""

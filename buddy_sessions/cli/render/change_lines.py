@@ -10,6 +10,7 @@ from functools import partial
 from rich.text import Text
 
 from buddy_sessions import Change, Session, StatusChange, SuiteKey, TestCase, to_dict
+from buddy_sessions._base.durations import format_duration
 from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, case_row, keyed_rows
 from buddy_sessions.analysis.completeness import count_failing
 
@@ -17,7 +18,7 @@ from .console import Output
 from .rows import make_writer
 from .styled import author_text, name_text, number_text, outcome_text, revision_text, status_text
 from .table import grid
-from .text import UNKNOWN, format_duration, one_line
+from .text import UNKNOWN, one_line
 
 _STATUS_WIDTH = len("✔ running")
 _INDENT = " " * len("12:30:00")

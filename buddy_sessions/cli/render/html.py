@@ -11,11 +11,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from buddy_sessions import MAIN, __version__
+from buddy_sessions._base.durations import format_duration
 from buddy_sessions._base.extras import import_extra
 
 from ..reading.suite_report import MAX_OTHERS, NEWEST, RECENT, Scope, SuiteReport, ended
 from .styled import RECENT_LEGEND
-from .text import UNKNOWN, format_count, format_duration, one_line, ref_name, started_by, web_url
+from .text import UNKNOWN, format_count, one_line, ref_name, started_by, web_url
 
 _MAX_ROWS = 300  # of other branches
 _STATES = ("newly red", "still red", "recovered")

@@ -15,7 +15,10 @@ from .markdown import write_markdown
 from .result import Result
 from .rows import make_writer, write_rows
 from .table import SessionTable, print_result
-from .text import format_count
+from .text import format_count, one_line, session_facts, web_url
+
+_CLOSED_PIPE = suppress(BrokenPipeError)
+"""Ends printing: the exit code does not depend on what the reader of a pipe does."""
 
 
 def session_printer(output_format: str, suite: SuiteKey, *, branch: str | None) -> Callable[[Sequence[Session]], None]:
@@ -24,6 +27,19 @@ def session_printer(output_format: str, suite: SuiteKey, *, branch: str | None) 
         return SessionTable(Output(), title=f"{suite}, branch {branch}" if branch else str(suite)).write
     writer = make_writer(output_format, sys.stdout, KEYED_SESSION_COLUMNS)
     return lambda sessions: writer.write(keyed_rows(suite, sessions))
+
+
+def show_sessions(
+    sessions: Sequence[Session], output_format: str | None, suite: SuiteKey, *, branch: str | None
+) -> None:
+    """Print sessions of a suite (default: a table on a terminal, otherwise one line each)."""
+    with _CLOSED_PIPE:
+        if output_format is not None or sys.stdout.isatty():
+            session_printer(output_format or "table", suite, branch=branch)(sessions)
+            return
+        for session in sessions:
+            facts = [*session_facts(session), web_url(session.html_url)]
+            Output().print_line(one_line(f"{suite} {', '.join(filter(None, facts))}"))
 
 
 def show(
@@ -43,7 +59,7 @@ def show(
     limited = result.limited(result.reader_limit if limit is None and is_for_people else limit)
     for warning in result.warnings:
         messages.print_warning(warning)
-    with suppress(BrokenPipeError):  # the exit code does not depend on what the reader of a pipe does
+    with _CLOSED_PIPE:
         _write(limited, output_format, max_bytes)
     if (hidden := len(result.items) - len(limited.items)) and is_for_people:
         messages.print_note(f"for the other {format_count(hidden, 'test')} add --limit N")

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from buddy_sessions import Session, SessionStatus, SuiteKey
+from buddy_sessions._base.durations import format_duration
 from buddy_sessions.analysis.completeness import count_failing
 
 from .console import Output
@@ -28,7 +29,7 @@ from .styled import (
     sparkline,
     status_text,
 )
-from .text import UNKNOWN, crash_text, format_age, format_duration, message_of, one_line
+from .text import UNKNOWN, crash_text, format_age, message_of, one_line
 
 _GAP = 2  # characters between two columns
 _SUMMARY_MARKS = 12  # length of a sparkline in a table

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from buddy_sessions import CIProvider, Failure, RefType, Session, Stats
+from buddy_sessions._base.durations import format_duration
 from buddy_sessions.analysis.completeness import count_failing
 from buddy_sessions.analysis.failure_text import without_library_frames
 from buddy_sessions.analysis.judgement import ALL_BRANCHES, Cause
@@ -39,8 +40,6 @@ _AGE_UNITS = (
     (730 * _DAY, "mo", _MONTH),
 )
 """Each unit of an age: the seconds up to which it is used, its name, and its length in seconds."""
-
-_DURATION_UNITS = ((_DAY, "d", _HOUR, "h"), (_HOUR, "h", _MINUTE, "m"), (_MINUTE, "m", 1, "s"))
 
 
 def escape(text: str) -> str:
@@ -80,19 +79,6 @@ def format_age(moment: datetime | None, now: datetime) -> str:
         if seconds < limit:
             return f"{seconds // size} {unit} ago"
     return f"{seconds // _YEAR} y ago"
-
-
-def format_duration(seconds: float | None) -> str:
-    """Return a duration in its two largest units: `0.4s`, `42s`, `3m05s`, `2h07m`, `3d04h`."""
-    if seconds is None:
-        return UNKNOWN
-    if 0 < seconds < 10 and seconds != int(seconds):
-        return f"{seconds:.1f}s"
-    whole = round(seconds)
-    for size, unit, smaller_size, smaller_unit in _DURATION_UNITS:
-        if whole >= size:
-            return f"{whole // size}{unit}{whole % size // smaller_size:02}{smaller_unit}"
-    return f"{whole}s"
 
 
 def format_test_time(seconds: float | None) -> str:

@@ -49,8 +49,8 @@ def test_old_sessions_are_deleted(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--db {} --keep 0d", "'0d' is not an age: write 24h, 90d or 12w"),
-        ("--db {} --keep 2026-01-31", "'2026-01-31' is not an age"),
+        ("--db {} --keep 0d", "'0d' is less than an hour: write 24h, 90d or 12w"),
+        ("--db {} --keep 2026-01-31", "'2026-01-31' is not a duration"),
         ("--db {}", "--keep"),
         ("--db missing.db --keep 90d", "'missing.db' not found"),
     ],

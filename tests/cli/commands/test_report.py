@@ -214,7 +214,7 @@ class TestSections:
             finish(suite, None if number % 10 else "lost", hours=100 - number, duration=60 if number < 10 else 90)
         finish(suite, "lost", hours=1, branch="other", duration=9999)
         text = render().text
-        assert f"green main {'█▂▂▂▂▂▂▂▂▂' * 2} 90 % 18 of 20 before: 90 % 1m30s before: 1m00s" in text
+        assert f"green main {'█▂▂▂▂▂▂▂▂▂' * 2} 90 % 18 of 20 before: 90 % 1m30s before: 1m" in text
         assert "of the last 20 passed or failed sessions of the branch, and of the 20 before" in text
 
     @pytest.mark.parametrize(

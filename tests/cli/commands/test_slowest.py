@@ -61,5 +61,5 @@ def test_table_for_80_columns(call: Call) -> None:
         "",
         "3 tests in 4 sessions, #1 to #4",
     ]
-    expected = f"{SUITE}, branch main\n\n0 tests slower than 1m00s in 4 sessions, #1 to #4\n"
+    expected = f"{SUITE}, branch main\n\n0 tests slower than 1m in 4 sessions, #1 to #4\n"
     assert call("slowest", SUITE, "--threshold", "60", "--format", "table") == (0, expected, "")

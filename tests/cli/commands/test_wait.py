@@ -31,20 +31,29 @@ def test_rows_are_those_of_list(call: Call, suite: FakeSuite) -> None:
         assert waited == (0, listed.out, "")
 
 
+def test_log_of_a_job_gets_one_line(call: Call, suite: FakeSuite) -> None:
+    suite.create(cases=[{"name": "breaks", "status": "FAILED"}, {"name": "passes"}], revision=SHA, branch="fix")
+    url = suite.sessions[0]["html_url"]
+    code, out, _ = call("wait", A, "--revision", SHA, "--quiet")
+    assert (code, out.count("\n")) == (0, 1)
+    assert out.startswith(f"{A} #1 ERROR, 1 of 2 tests failed, fix, commit 5ff36f3a1b2c, by Ada Novak, ")
+    assert out.endswith(f", {url}\n")
+
+
 def test_session_that_finishes_meanwhile(call: Call, fake: FakeBuddy, suite: FakeSuite) -> None:
     suite.create(status="SUCCESSFUL", revision=SHA)
     running = suite.create(revision=SHA)
     fake.on_request = lambda _: len(fake.requests) == 2 and suite.finish(running, "ERROR")
-    code, out, err = call("wait", A, "--revision", SHA, "--after", "1", "--interval", "1s", "--exit-code")
+    code, out, err = call("wait", A, "--revision", SHA, "--after", "1", "--interval", "1s", "--json", "--exit-code")
     assert (code, numbers(out), rows(out)[0]["status"]) == (1, [2], "ERROR")
-    assert err == f"waiting up to 30m00s for {A} (revision {SHA}, after 1)\n"  # in the log of a CI job
+    assert err == f"waiting up to 30m for {A} (revision {SHA}, after 1)\n"  # in the log of a CI job
 
 
 def test_ci_run_that_has_settled(call: Call, suite: FakeSuite) -> None:
     suite.create(status="SUCCESSFUL", revision=SHA)
     suite.create(status="SUCCESSFUL", revision=SHA, ci_run_url=f"{RUN_URL}/")
     started = time.monotonic()
-    options = ("--revision", SHA, "--settle", "1s", "--interval", "1s", "--quiet")
+    options = ("--revision", SHA, "--settle", "1s", "--interval", "1s", "--quiet", "--json")
     code, out, err = call("wait", A, "--run-url", RUN_URL, *options)
     assert (code, numbers(out), err) == (0, [2], "")
     assert time.monotonic() - started >= 1
@@ -53,10 +62,10 @@ def test_ci_run_that_has_settled(call: Call, suite: FakeSuite) -> None:
 @pytest.mark.parametrize(
     ("arguments", "session", "code", "message"),
     [
-        ("--appear-timeout 1s", {}, 5, f"error: no session of {A} (revision 5ff36f3) appeared within 1 s: "),
+        ("--appear-timeout 1s", {}, 5, f"error: no session of {A} (revision 5ff36f3) appeared within 1s: "),
         ("--count 2", {"revision": SHA, "status": "SUCCESSFUL"}, 5, "error: only 1 of 2 sessions (#1) of "),
         ("--branch mian", {}, 5, f"\nno session of branch 'mian' in {A}: its latest sessions are of main\n"),
-        ("", {"revision": SHA}, 6, f"error: #1 of {A} (revision 5ff36f3) did not finish within 1 s: wait longer\n"),
+        ("", {"revision": SHA}, 6, f"error: #1 of {A} (revision 5ff36f3) did not finish within 1s: wait longer\n"),
         ("--attempts 1", None, 7, "; the last request failed: HTTP 503 (injected fault) (503)\n"),
     ],
     ids=["none appeared", "too few appeared", "unknown branch", "not finished", "server that is down"],

@@ -13,7 +13,6 @@ from buddy_sessions.cli.render.text import (
     escape,
     format_age,
     format_count,
-    format_duration,
     format_requests,
     format_test_time,
     one_line,
@@ -34,28 +33,12 @@ AGES = {
     729 * 86_400: "23 mo ago",
     731 * 86_400: "2 y ago",
 }
-DURATIONS = {
-    None: "-",
-    0: "0s",
-    0.42: "0.4s",
-    9.5: "9.5s",
-    9.0: "9s",
-    59.7: "1m00s",
-    61: "1m01s",
-    3599: "59m59s",
-    7620: "2h07m",
-    86_400 * 3 + 3600 * 4: "3d04h",
-}
 TEST_TIMES = {None: "-", 0: "0s", 0.0002: "1ms", 0.0404: "40ms", 0.9994: "999ms", 0.9996: "1.0s", 61: "1m01s"}
 
 
 def test_age_has_one_unit() -> None:
     assert {seconds: format_age(NOW - timedelta(seconds=seconds), NOW) for seconds in AGES} == AGES
     assert format_age(None, NOW) == "-"
-
-
-def test_duration_has_at_most_two_units() -> None:
-    assert {seconds: format_duration(seconds) for seconds in DURATIONS} == DURATIONS
 
 
 def test_time_of_a_test_is_in_milliseconds_below_one_second() -> None:
