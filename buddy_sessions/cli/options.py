@@ -14,10 +14,10 @@ from cyclopts.validators import Number
 
 from buddy_sessions import MAIN, BuddyClient, ConfigError, Main
 
-from .input.keys import KeyDefaults
+from .input.keys import CONNECTION, KeyDefaults
 from .input.paths import read_text
 from .input.suite_selection import KeyFile
-from .input.times import Since
+from .input.times import Duration, Since
 from .render.console import Output
 from .render.markdown import DEFAULT_MAX_BYTES, MIN_BYTES
 from .render.rows import choose_format
@@ -95,7 +95,7 @@ class Verbosity:
     """What is printed to stderr."""
 
     quiet: Annotated[bool, Parameter(name=("--quiet", "-q"), show_default=False)] = False
-    """Print only warnings and errors to stderr: no progress and no summaries."""
+    """Print only warnings and errors to stderr."""
 
     def open(self) -> Output:
         """Return the console for messages."""
@@ -178,17 +178,19 @@ class RunOptions:
     """Read from this SQLite file, written by "sync --cases all", and send no request."""
 
 
-@Parameter(name="*", group="Connection")
+@Parameter(name="*", group=CONNECTION)
 @dataclass(frozen=True)
 class Connection:
     """How to reach Buddy. HTTPS_PROXY, HTTP_PROXY and NO_PROXY are used."""
 
     region: str | None = None
-    """US, EU or AS. Default: from BUDDY_API_ENDPOINT, BUDDY_API_URL, BUDDY_BASE_URL or BUDDY_REGION."""
+    """US, EU or AS (default: from BUDDY_REGION or BUDDY_API_URL)."""
     base_url: str | None = None
-    """URL of the API on premises, such as https://buddy.example.com/api. Takes precedence over --region."""
+    """URL of the API on premises: https://buddy.example.com/api."""
     attempts: PositiveInt = 4
-    """Maximum number of attempts for a request that fails, including the first one."""
+    """Attempts for a request that fails, with the first one."""
+    max_wait: Duration | None = None
+    """Longest wait of a request for the rate limit (default: 5m; of mcp: 30s)."""
     verbose: Annotated[bool, Parameter(name=("--verbose", "-v"), show_default=False)] = False
     """Log each request to stderr."""
 
@@ -203,7 +205,7 @@ class Connection:
                 base_url=self.base_url,
                 max_attempts=self.attempts,
                 max_concurrency=max_concurrency,
-                max_wait=max_wait,
+                max_wait=max_wait if self.max_wait is None else self.max_wait,
                 trust_env=True,
             ) as buddy:
                 yield buddy

@@ -22,11 +22,11 @@ from ..render.text import format_count, one_line
 
 async def harvest_suites(
     *key: Keys,
-    branch: Branch = None,
-    options: ReadOptions = ReadOptions(),
+    out: Annotated[Path | None, OUT] = None,
     format: RowFormat = None,  # noqa: A002 - the name of the option
     json: Json = False,
-    out: Annotated[Path | None, OUT] = None,
+    branch: Branch = None,
+    options: ReadOptions = ReadOptions(),
     access: Access = Access(),
 ) -> ExitCode:
     """Write the sessions of many suites, each suite's newest first. For a database, use sync.
@@ -64,8 +64,8 @@ async def harvest_suites(
                         writer.write(keyed_rows(page.suite, page.sessions))
             if branch and progress.first_suite and not progress.stats.sessions:
                 messages.print_warning(await check_branch(buddy, progress.first_suite, branch))
-        is_partial = progress.exit_code == ExitCode.SOME_SUITES_FAILED
-        is_written = progress.exit_code == ExitCode.DONE or (is_partial and (out is None or not out.exists()))
+        is_new = out is None or not out.exists()
+        is_written = progress.exit_code == ExitCode.DONE or (progress.is_partial and is_new)
         if is_written and writer is not None:
             writer.finish()
     if output_format is None:
@@ -73,14 +73,20 @@ async def harvest_suites(
     messages.print_note(progress.summary())
     if output_format is None:
         messages.print_note("to write the sessions themselves, add --format jsonl|csv or --out FILE")
-    elif is_written and out is not None:
-        count = format_count(progress.stats.sessions, "session")
-        messages.print_written(out, count, "without the rest of the failed suites" if is_partial else "")
     elif out is not None:
-        hint = "; for the sessions of the other suites, name a new file" if is_partial else ""
-        messages.print_message((one_line(f"{_not_written(out)}: what was read is discarded{hint}"), "dim"))
+        _print_outcome(messages, out, progress, is_written=is_written)
     progress.print_failures(messages)
     return progress.exit_code
+
+
+def _print_outcome(messages: Output, out: Path, progress: HarvestProgress, *, is_written: bool) -> None:
+    """Print what the file contains, or why it was not written."""
+    if is_written:
+        count = format_count(progress.stats.sessions, "session")
+        messages.print_written(out, count, "without the rest of the failed suites" if progress.is_partial else "")
+    else:
+        hint = "; for the sessions of the other suites, name a new file" if progress.is_partial else ""
+        messages.print_message((one_line(f"{_not_written(out)}: what was read is discarded{hint}"), "dim"))
 
 
 def _not_written(out: Path | None) -> str:

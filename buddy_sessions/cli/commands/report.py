@@ -59,7 +59,11 @@ async def report(
     with explain_errors(out, replace_file(out, source=str(db))) as new:
         async with SessionStore(db) as store:
             chosen = select_suites(await store.suites(), targets, db)
-            suites = [await read_suite(store, each, scope) for each in chosen]
+            suites = []
+            with messages.progress() as show:
+                for each in chosen:
+                    suites.append(await read_suite(store, each, scope))
+                    show(f"{len(suites):,}/{format_count(len(chosen), 'suite')}")
             if isinstance(branch, str) and suites and not any(each.latest for each in suites):
                 messages.print_warning(suggest_branches(branch, chosen[0].key, await store.sessions(chosen[0].key)))
         with new.open("x", encoding="utf-8", newline="") as stream:

@@ -16,7 +16,7 @@ from buddy_sessions import BuddyError, ConfigError, SessionStore, SuiteKey, Suit
 from buddy_sessions._export.session_rows import suite_names
 from buddy_sessions.analysis.judgement import ALL_BRANCHES
 
-from ..errors import ExitCode, error_text, exit_code_of
+from ..errors import ExitCode, error_text, many_suites_code
 from ..input.keys import select_keys
 from ..input.paths import find_database
 from ..input.suite_selection import SuiteSelection
@@ -106,20 +106,9 @@ async def show_status(
     for name, error in failures.items():
         messages.print_problem("failed", f"{name}: {error_text(error)}")
     needs_attention = any(status.is_failing or is_stale(status, now, max_age) for status in statuses)
-    return _exit_code(statuses, failures, is_red=exit_code and needs_attention)
-
-
-def _exit_code(statuses: Sequence[SuiteStatus], failures: Mapping[str, BuddyError], *, is_red: bool) -> ExitCode:
-    """Return 4 before 1 before 3 before 0; 7 if nothing could be read."""
     errors = [*failures.values(), *(status.error for status in statuses if status.error is not None)]
-    if any(exit_code_of(error) == ExitCode.NOT_AUTHORISED for error in errors):
-        return ExitCode.NOT_AUTHORISED
-    if is_red:
-        return ExitCode.RED
-    if not errors:
-        return ExitCode.DONE
     is_any_read = any(status.error is None for status in statuses)
-    return ExitCode.SOME_SUITES_FAILED if is_any_read else ExitCode.FAILED
+    return many_suites_code(errors, is_any_read=is_any_read, is_red=exit_code and needs_attention)
 
 
 def is_stale(status: SuiteStatus, now: datetime, max_age: timedelta | None) -> bool:

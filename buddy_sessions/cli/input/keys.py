@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, TypeAlias
 from urllib.parse import unquote, urlsplit
 
+from cyclopts import Group as HelpGroup
 from cyclopts import Parameter
 
 from buddy_sessions import BuddyClient, ConfigError, Suite, SuiteKey
@@ -25,15 +26,18 @@ _PROJECT_PATHS = (
 )
 
 
-@Parameter(name="*", group="Connection")
+CONNECTION = HelpGroup("Connection", sort_key=9)  # the last one in --help
+
+
+@Parameter(name="*", group=CONNECTION)
 @dataclass(frozen=True)
 class KeyDefaults:
     """The names that complete a key without a workspace or a project."""
 
     workspace: Annotated[str | None, Parameter(name=("--workspace", "-w"), env_var="BUDDY_WORKSPACE")] = None
-    """Workspace, for a key without one."""
+    """Workspace of keys without one."""
     project: Annotated[str | None, Parameter(name=("--project", "-p"), env_var="BUDDY_PROJECT")] = None
-    """Project, for a key without one."""
+    """Project of keys without one."""
 
     def parse_target(self, text: str) -> Target:
         """Return the suite or the project that a key or a URL names; without a text, the project of the defaults."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 import textwrap
@@ -14,11 +15,14 @@ from typing import NoReturn
 from rich.console import Console
 from rich.text import Text
 
+from buddy_sessions._base.durations import format_duration
+
 from ..errors import without_request
 from .text import one_line
 
 _SPINNER_WIDTH = 2
 _DEFAULT_WIDTH = 80
+_LOG_INTERVAL = 30.0  # seconds between two lines of progress in a log
 _NO_CONNECTION = "cannot connect to "
 """The beginning of a warning that is not printed: the error says it, if no later attempt succeeds."""
 
@@ -72,12 +76,19 @@ class Output(Console):
 
     @contextmanager
     def progress(self, *, enabled: bool = True) -> Iterator[Callable[[str], None]]:
-        """Yield a function that shows a text on the progress line, which is removed at the end."""
-        if self._is_quiet or not (enabled and self.is_terminal):
+        """Yield a function that shows a text: on the last line of a terminal, until the end; in a log, every 30 s."""
+        if self._is_quiet or not enabled:
             yield lambda _: None
-            return
-        with self.status("reading…") as status:
-            yield lambda text: status.update(self._fit(text))
+        elif self.is_terminal:
+            with self.status("reading…") as status:
+                yield lambda text: status.update(self._fit(text))
+        else:
+            log = _ProgressLog(self)
+            task = asyncio.create_task(log.run())
+            try:
+                yield log.show
+            finally:
+                task.cancel()
 
     def _fit(self, text: str) -> Text:
         fitted = Text(text)
@@ -96,6 +107,24 @@ class Output(Console):
         finally:
             logger.removeHandler(handler)
             logger.setLevel(level)
+
+
+class _ProgressLog:
+    """Prints the last text that is shown, and the elapsed time, every 30 s."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._text = "reading"
+
+    def show(self, text: str) -> None:
+        self._text = text
+
+    async def run(self) -> NoReturn:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        while True:
+            await asyncio.sleep(_LOG_INTERVAL)
+            self._output.print_note(f"{self._text} · {format_duration(round(loop.time() - started))}")
 
 
 class _LogHandler(logging.Handler):

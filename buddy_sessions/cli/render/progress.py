@@ -13,7 +13,7 @@ from typing import NoReturn
 from buddy_sessions import BuddyClient, BuddyError, ConfigError, Harvest, SessionPage, Stats, SuiteKey
 from buddy_sessions._base.durations import format_duration
 
-from ..errors import ExitCode, error_text, exit_code_of
+from ..errors import ExitCode, error_text, exit_code_of, many_suites_code
 from ..input.suite_selection import SuiteSelection
 from .console import Output
 from .text import format_count, format_requests
@@ -58,13 +58,12 @@ class HarvestProgress:
         """The exit code of the command, after the harvest has ended."""
         if self.error is not None:
             return exit_code_of(self.error)
-        failures = self.failures.values()
-        if not failures:
-            return ExitCode.DONE
-        if self.stats.suites:
-            return ExitCode.SOME_SUITES_FAILED
-        codes = {exit_code_of(error) for error in failures}
-        return ExitCode.NOT_AUTHORISED if codes == {ExitCode.NOT_AUTHORISED} else ExitCode.FAILED
+        return many_suites_code(self.failures.values(), is_any_read=self.stats.suites > 0)
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether the harvest has ended, with some suites that were read and some that failed."""
+        return self.error is None and self.stats.suites > 0 and bool(self.failures)
 
     def add(self, page: SessionPage) -> None:
         """Count a page of the harvest."""
