@@ -90,13 +90,13 @@ async def list_failures(
     gate: Gate = Gate(),
     group: Annotated[bool, Parameter(show_default=False)] = False,
     limit: PositiveInt | None = None,
-    format: Literal["table", "jsonl", "csv", "junit", "markdown"] | None = None,  # noqa: A002 - the name of the option
+    format: Literal["table", "jsonl", "csv", "junit", "markdown", "pytest"] | None = None,  # noqa: A002 - the name of the option
     json: Json = False,
     max_bytes: MaxBytes = DEFAULT_MAX_BYTES,
     db: Path | None = None,
     access: Access = Access(),
 ) -> ExitCode:
-    """Print the failing tests of a session, a commit or a CI run, with their messages: all of them, or which are new.
+    r"""Print the failing tests of a session, a commit or a CI run, with their messages: all of them, or which are new.
 
     The message of each failing test costs a request, unless it is read from a database. A baseline costs two requests
     for each of its sessions that is red.
@@ -107,6 +107,7 @@ async def list_failures(
     - buddy-sessions failures acme/storefront/MNbyVedg 383 --format junit
     - buddy-sessions failures acme/storefront/MNbyVedg 1f0c2d3 --baseline main --exit-code
     - buddy-sessions failures acme/storefront/MNbyVedg https://github.com/acme/web/actions/runs/17 --after 383
+    - buddy-sessions failures acme/storefront/MNbyVedg --format pytest | xargs -r -d '\n' pytest
 
     Args:
         key: WORKSPACE/PROJECT/SUITE_ID, or the URL of a suite or a session. With -w and -p, SUITE_ID is enough.
@@ -115,9 +116,10 @@ async def list_failures(
         group: Print the causes: the failing tests with similar messages, in a table, jsonl or csv.
         limit: Maximum number of tests (default: 50 in a table, otherwise all). In markdown and with --group, all tests
             are printed, and this is the maximum number of messages that are read (default: 200).
-        format: Output format (default: table on a terminal, otherwise jsonl). All but table have the stack traces.
-            junit is JUnit XML; markdown is for a comment or a job summary. In csv, an apostrophe is put before text
-            that looks like a formula.
+        format: Output format (default: table on a terminal, otherwise jsonl). All but table and pytest have the stack
+            traces. junit is JUnit XML; markdown is for a comment or a job summary; pytest prints the node IDs of the
+            tests to run again, one on each line: run it where pytest ran, because it looks for the files; an ID can
+            contain spaces, hence xargs -d. In csv, an apostrophe is put before text that looks like a formula.
         db: Read from this SQLite file, written by "sync --cases failed", and send no request.
     """
     target, name = parse_session(access.defaults, key, session)
@@ -125,8 +127,8 @@ async def list_failures(
     if name not in {None, LATEST} and branch is not MAIN:
         raise ConfigError("--branch selects the latest session: leave it out, or do not name a session")
     output_format = choose_format(format, json=json)
-    if group and output_format == "junit":
-        raise ConfigError("--group contradicts --format junit: leave out one of them")
+    if group and output_format in {"junit", "pytest"}:
+        raise ConfigError(f"--group contradicts --format {output_format}: leave out one of them")
     quarantine, min_tests = gate.read_quarantine(), gate.read_min_tests()
     messages = access.verbosity.open()
     async with open_cases(target, db=db, connection=access.connection, messages=messages) as source:
@@ -136,7 +138,8 @@ async def list_failures(
         judgement = await _judge(source, sessions, gate, quarantine, min_tests)
         if limit is None and (db is None or output_format == "table"):
             limit = _LIMITS.get("markdown" if group else output_format)
-        cases = await source.add_failures([(test.session, test.case) for test in judgement.tests[:limit]])
+        read = [] if output_format == "pytest" else judgement.tests[:limit]
+        cases = await source.add_failures([(test.session, test.case) for test in read])
     judgement = judgement.with_cases(cases)
     exit_code = (ExitCode.RED if judgement.is_red else ExitCode.DONE) if gate.exit_code else ExitCode.DONE
     if judgement.is_red is None and (gate.exit_code or gate.baseline is not None):

@@ -12,6 +12,7 @@ from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, keyed_row
 from .console import Output
 from .junit import write_junit
 from .markdown import write_markdown
+from .pytest_ids import write_node_ids
 from .result import Result
 from .rows import make_writer, write_rows
 from .table import SessionTable, print_result
@@ -60,7 +61,7 @@ def show(
     for warning in result.warnings:
         messages.print_warning(warning)
     with _CLOSED_PIPE:
-        _write(limited, output_format, max_bytes)
+        _write(limited, output_format, max_bytes, messages)
     if (hidden := len(result.items) - len(limited.items)) and is_for_people:
         messages.print_note(f"for the other {format_count(hidden, 'test')} add --limit N")
     for note in result.notes:
@@ -70,13 +71,15 @@ def show(
         messages.print_note(f"{verdict}: {result.title}")
 
 
-def _write(result: Result, output_format: str, max_bytes: int) -> None:
-    """Write a result to stdout."""
+def _write(result: Result, output_format: str, max_bytes: int, messages: Output) -> None:
+    """Write a result to stdout, and to `messages` what the format leaves out."""
     if output_format == "table":
         print_result(Output(), result)
     elif output_format == "markdown":
         write_markdown(sys.stdout, result, max_bytes=max_bytes)
     elif output_format == "junit":
         write_junit(sys.stdout, result)
+    elif output_format == "pytest":
+        write_node_ids(sys.stdout, result, messages)
     else:
         write_rows(output_format, sys.stdout, result)

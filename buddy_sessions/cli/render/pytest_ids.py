@@ -1,0 +1,44 @@
+"""Node IDs of pytest, to run failing tests again. JUnit XML names modules and classes: the files on disk tell which."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TextIO
+
+from buddy_sessions import TestCase
+
+from .console import Output
+from .result import Result
+from .rows import prepare_stream
+from .text import crash_text
+
+
+def write_node_ids(stream: TextIO, result: Result, messages: Output) -> None:
+    """Write the node ID of each test on one line, once. A warning names each failure that has none."""
+    escape_line = prepare_stream(stream)
+    written: set[str] = set()
+    for item in result.items:
+        node_id = None if item.case is None else find_node_id(item.case, Path())
+        if node_id is None:
+            messages.print_warning(f"no file of pytest in this folder for {item.key}: run this where pytest ran")
+        elif node_id not in written:
+            written.add(node_id)
+            stream.write(f"{escape_line(node_id)}\n")
+    stream.flush()
+    for session in result.crashed:
+        messages.print_warning(crash_text(session))
+
+
+def find_node_id(case: TestCase, root: Path) -> str | None:
+    """Return the argument with which pytest runs a test in the folder `root`; None if it has no file there.
+
+    `tests.test_cart.TestCart` is a class of `tests/test_cart.py`. A file that cannot be loaded has its module as name.
+    """
+    names = (case.classname or case.name).split(".")
+    is_path = all(name.strip() and not {"/", "\\", "\0"}.intersection(name) for name in names)
+    for end in range(len(names) if is_path else 0, 0, -1):
+        file = Path(*names[:end]).with_suffix(".py")
+        if (root / file).is_file():
+            node_id = "::".join([file.as_posix(), *names[end:], *([case.name] if case.classname else [])])
+            return node_id if {"\n", "\r", "\0"}.isdisjoint(node_id) else None  # it must be one line
+    return None
