@@ -12,6 +12,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from buddy_sessions import BuddyError, __version__
 
+from .commands.cases import list_cases
 from .commands.compare import compare_sessions
 from .commands.demo import demo
 from .commands.export import export_sessions
@@ -39,6 +40,7 @@ _COMMANDS: dict[str, Callable[..., object]] = {
     "suites": list_suites,
     "wait": wait_for_sessions,
     "failures": list_failures,
+    "cases": list_cases,
     "flaky": list_flaky_tests,
     "slowest": list_slowest_tests,
     "compare": compare_sessions,

@@ -12,14 +12,14 @@ from attrs import evolve
 from cyclopts import Group, Parameter
 from cyclopts.types import NonNegativeInt, PositiveInt
 
-from buddy_sessions import MAIN, ConfigError, QuarantinedTest, Session, SuiteKey, parse_quarantine
+from buddy_sessions import ConfigError, QuarantinedTest, Session, SuiteKey, parse_quarantine
 from buddy_sessions._export.session_rows import Row, suite_names
 from buddy_sessions.analysis.completeness import MIN_TESTS
 from buddy_sessions.analysis.judgement import NOVELTIES, Cause, FailingTest, Judgement, find_causes, judge
 
 from ..errors import ExitCode, NothingToJudgeError
 from ..input.paths import read_text
-from ..input.session_names import LATEST, parse_session
+from ..input.session_names import choose_latest, parse_session
 from ..options import DEFAULT_LAST, Access, BranchOptions, Json, MaxBytes
 from ..reading.suite_reader import SuiteReader, open_cases, require_verdict
 from ..render.markdown import DEFAULT_MAX_BYTES
@@ -124,8 +124,7 @@ async def list_failures(
     """
     target, name = parse_session(access.defaults, key, session)
     branch = branches.choose()
-    if name not in {None, LATEST} and branch is not MAIN:
-        raise ConfigError("--branch selects the latest session: leave it out, or do not name a session")
+    name = choose_latest(name, branch)
     output_format = choose_format(format, json=json)
     if group and output_format in {"junit", "pytest"}:
         raise ConfigError(f"--group contradicts --format {output_format}: leave out one of them")
@@ -133,7 +132,6 @@ async def list_failures(
     messages = access.verbosity.open()
     async with open_cases(target, db=db, connection=access.connection, messages=messages) as source:
         is_gate = gate.baseline is not None or gate.exit_code
-        name = LATEST if name is None else name
         sessions = await source.find(name, branch=branch, after=gate.after, all_finished=is_gate)
         judgement = await _judge(source, sessions, gate, quarantine, min_tests)
         if limit is None and (db is None or output_format == "table"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from buddy_sessions import ConfigError, SuiteKey, parse_session_url
+from buddy_sessions import MAIN, ConfigError, Main, SuiteKey, parse_session_url
 from buddy_sessions.models import REVISION
 
 from .keys import KeyDefaults, Target
@@ -25,6 +25,13 @@ def parse_session(defaults: KeyDefaults, key: str, session: str | None = None) -
     if is_session:
         raise ConfigError(f"two sessions: {key!r} is the URL of one, so leave out {session!r}")
     return target, parse_session_of(target, session)
+
+
+def choose_latest(name: str | None, branch: str | Main | None) -> str:
+    """Return the name of a session: by default, the latest of a branch. Raises ConfigError for a branch of another."""
+    if name not in {None, LATEST} and branch is not MAIN:
+        raise ConfigError("--branch selects the latest session: leave it out, or do not name a session")
+    return LATEST if name is None else name
 
 
 def parse_session_of(suite: Target, text: str) -> str:

@@ -18,10 +18,11 @@ from buddy_sessions import (
     SuiteStatus,
     TestCase,
     TestRun,
+    TestStatus,
 )
 from buddy_sessions._api.verdicts import read_lists
 from buddy_sessions.analysis.completeness import count_failing
-from buddy_sessions.models import CaseScope, SuiteKey
+from buddy_sessions.models import FAILING, CaseScope, SuiteKey
 
 from ..input.keys import KeyDefaults, Target, choose_suite, find_suite, select_suites
 from ..input.paths import find_database
@@ -84,9 +85,9 @@ class ApiCases:
             return case
         return await self._buddy.api.with_details(suite, session.id, case)
 
-    async def cases(self, suite: SuiteKey, session: Session) -> list[TestCase]:
-        """Return all test cases of a session: one request for each 100 of them."""
-        return await self._buddy.cases(suite, session).collect()
+    async def cases(self, suite: SuiteKey, session: Session, *, status: TestStatus | None = None) -> list[TestCase]:
+        """Return the test cases of a session, all or those with a status: one request for each 100 of them."""
+        return await self._buddy.cases(suite, session, status=status).collect()
 
 
 class SavedCases:
@@ -135,9 +136,10 @@ class SavedCases:
         """Return the test case as it was saved."""
         return case
 
-    async def cases(self, suite: SuiteKey, session: Session) -> list[TestCase]:
-        """Return all test cases of a session. Raises ConfigError if they were not saved."""
-        return await self._cases(suite, session, "all")
+    async def cases(self, suite: SuiteKey, session: Session, *, status: TestStatus | None = None) -> list[TestCase]:
+        """Return the test cases of a session, all or those with a status. Raises ConfigError if they were not saved."""
+        cases = await self._cases(suite, session, "failed" if status in FAILING else "all")
+        return [case for case in cases if status in {None, case.status}]
 
     async def full_runs(self, suite: SuiteKey, *, branch: str | Main | None, last: int) -> list[TestRun]:
         """Return the newest sessions of which all test cases were saved, oldest first; none if there are none."""

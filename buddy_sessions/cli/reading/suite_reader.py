@@ -18,6 +18,7 @@ from buddy_sessions import (
     Session,
     TestCase,
     TestRun,
+    TestStatus,
     UnstableListingError,
 )
 from buddy_sessions._api.verdicts import MAX_SEARCHED, VerdictSearch
@@ -230,9 +231,9 @@ class SuiteReader:
 
         return await map_concurrently(read, tests, limit=self._source.concurrency)
 
-    async def cases(self, session: Session) -> list[TestCase]:
-        """Return all test cases of a session."""
-        return await self._source.cases(self.suite, session)
+    async def cases(self, session: Session, *, status: TestStatus | None = None) -> list[TestCase]:
+        """Return the test cases of a session: all, or those with a status."""
+        return await self._source.cases(self.suite, session, status=status)
 
     async def failing_runs(self, sessions: Sequence[Session], *, skip_unsaved: bool = False) -> list[TestRun]:
         """Return the sessions that were not deleted, with their failing test cases.

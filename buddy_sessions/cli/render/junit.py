@@ -1,4 +1,4 @@
-"""JUnit XML of failing test cases, as CI tools read it."""
+"""JUnit XML of test cases, as CI tools read it."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _document(name: str, session: Session, tests: Sequence[_Test]) -> ET.Element
 
 
 def _totals(tests: Sequence[_Test]) -> dict[str, str]:
-    kinds = ["skipped" if excuse else _failure(case).kind for case, excuse in tests]
+    kinds = [_kind(*test) for test in tests]
     return {
         "tests": str(len(tests)),
         "failures": str(kinds.count("failure")),
@@ -74,6 +74,15 @@ def _totals(tests: Sequence[_Test]) -> dict[str, str]:
     }
 
 
+def _kind(case: TestCase, excuse: str) -> str:
+    """Return the name of the element that says how a test ended; empty for one that passed."""
+    if case.status == TestStatus.PASSED:
+        return ""
+    if excuse or not case.is_failing:
+        return "skipped"
+    return case.failure.kind if case.failure is not None else "error" if case.status == TestStatus.ERROR else "failure"
+
+
 def _case_element(case: TestCase, excuse: str) -> ET.Element:
     element = ET.Element(
         "testcase",
@@ -81,20 +90,18 @@ def _case_element(case: TestCase, excuse: str) -> ET.Element:
         name=_clean(case.name),
         time=f"{case.time or 0:.3f}",
     )
-    failure = _failure(case)
-    if excuse:
-        skipped = ET.SubElement(element, "skipped", message=_clean(excuse))
+    failure = case.failure or Failure(kind="failure")
+    kind = _kind(case, excuse)
+    if kind == "skipped":
+        reason = excuse or ("" if case.status == TestStatus.SKIPPED else case.status.value)
+        skipped = ET.SubElement(element, kind, message=_clean(reason))
         skipped.text = _clean(trace_of(failure, limit=_MAX_TRACE))
-        return element
-    child = ET.SubElement(element, failure.kind, message=_clean(failure.message or ""))
-    if failure.type is not None:
-        child.set("type", _clean(failure.type))
-    child.text = _clean(failure.text or "")
+    elif kind:
+        child = ET.SubElement(element, kind, message=_clean(failure.message or ""))
+        if failure.type is not None:
+            child.set("type", _clean(failure.type))
+        child.text = _clean(failure.text or "")
     return element
-
-
-def _failure(case: TestCase) -> Failure:
-    return case.failure or Failure(kind="error" if case.status == TestStatus.ERROR else "failure")
 
 
 def _clean(text: str) -> str:

@@ -1,0 +1,106 @@
+"""The command `cases`: print all tests of a session."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+from cyclopts.types import PositiveInt
+
+from buddy_sessions import Session, SuiteKey, TestCase, TestStatus
+
+from ..input.session_names import choose_latest, parse_session
+from ..options import Access, BranchOptions, Json
+from ..reading.suite_reader import open_cases
+from ..render.result import Column, Item, Result, Section
+from ..render.rows import SESSION_CASE_COLUMNS, choose_format, session_case_row
+from ..render.show import show
+from ..render.styled import outcome_text
+from ..render.text import format_count, format_test_time
+
+_TABLE_LIMIT = 50
+
+
+async def list_cases(
+    key: str,
+    session: Annotated[str | None, Parameter(show_default=False)] = None,
+    /,
+    *,
+    branches: BranchOptions = BranchOptions(),
+    status: Literal["passed", "failed", "error", "skipped"] | None = None,
+    limit: PositiveInt | None = None,
+    format: Literal["table", "jsonl", "csv", "junit"] | None = None,  # noqa: A002 - the name of the option
+    json: Json = False,
+    db: Path | None = None,
+    access: Access = Access(),
+) -> None:
+    """Print all tests of a session, a commit or a CI run, in the order of the API.
+
+    Without --db, a session costs one request for each 100 tests. In other formats than a table, the message of each
+    failing test costs another one.
+
+    For example:
+
+    - buddy-sessions cases acme/storefront/MNbyVedg --status skipped
+    - buddy-sessions cases acme/storefront/MNbyVedg 383 --format junit
+
+    Args:
+        key: WORKSPACE/PROJECT/SUITE_ID, or the URL of a suite or a session. With -w and -p, SUITE_ID is enough.
+        session: latest (the default), relative_id or ID of a session, its URL, a commit (at least 7 digits), or the
+            URL of a CI run.
+        status: Only tests with this status.
+        limit: Maximum number of tests (default: 50 in a table, otherwise all).
+        format: Output format (default: table on a terminal, otherwise jsonl). junit is JUnit XML. In csv, an apostrophe
+            is put before text that looks like a formula.
+        db: Read from this SQLite file, written by "sync --cases all", and send no request.
+    """
+    target, name = parse_session(access.defaults, key, session)
+    branch, output_format = branches.choose(), choose_format(format, json=json)
+    name = choose_latest(name, branch)
+    wanted = None if status is None else TestStatus(status.upper())
+    messages = access.verbosity.open()
+    async with open_cases(target, db=db, connection=access.connection, messages=messages) as source:
+        sessions = await source.find(name, branch=branch)
+        tests = [(each, case) for each in sessions for case in await source.cases(each, status=wanted)]
+        count = _TABLE_LIMIT if limit is None and output_format == "table" else limit
+        if output_format != "table":
+            read = await source.add_failures(tests[:count])
+            tests[:count] = [(each, case) for (each, _), case in zip(tests, read, strict=False)]
+    show(cases_result(source.suite, sessions, tests, status=wanted), output_format, messages, limit=count)
+
+
+def cases_result(
+    suite: SuiteKey,
+    sessions: Sequence[Session],
+    tests: Sequence[tuple[Session, TestCase]],
+    *,
+    status: TestStatus | None,
+) -> Result:
+    """Return the tests of sessions: all, or those with a status."""
+    counts = Counter(case.status.lower() for _, case in tests)
+    title = format_count(len(tests), "test" if status is None else f"{status.lower()} test")
+    if status is None and tests:
+        title += f": {', '.join(f'{count:,} {each}' for each, count in sorted(counts.items()))}"
+    failed = {session.id for session, case in tests if case.is_failing}
+    items = [
+        Item(
+            case.key,
+            (outcome_text(case.status), format_test_time(case.time)),
+            case=case,
+            row=session_case_row(suite, session, case),
+        )
+        for session, case in tests
+    ]
+    return Result(
+        command="cases",
+        suite=suite,
+        sessions=sessions,
+        title=title,
+        columns=(Column("STATUS", "", is_number=False), Column("TIME", "")),
+        sections=[Section("Tests", items)],
+        crashed=[each for each in sessions if status is None and each.is_failing and each.id not in failed],
+        fields=SESSION_CASE_COLUMNS,
+    )

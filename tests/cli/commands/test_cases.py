@@ -1,0 +1,141 @@
+"""The command `cases`: all tests of a session. Which session a name means is in test_session_names.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from junitparser import JUnitXml, TestCase, TestSuite
+
+from buddy_sessions.cli.render.rows import SESSION_CASE_COLUMNS
+from buddy_sessions.testing import FakeBuddy, FakeSuite
+from helpers.command_line import Call, rows, sync_database
+
+SUITE = "acme/shop/a"
+CASES: list[dict[str, Any]] = [
+    {"name": "adds", "time": 0.04},
+    {"name": "pays", "status": "FAILED", "message": "1 != 2", "type": "AssertionError", "time": 61},
+    {"name": "sends", "status": "SKIPPED", "time": 0},
+    {"name": "waits", "status": "TIMED_OUT", "test_group_name": "slow"},
+    {"name": "loads", "status": "ERROR", "message": "no such file", "type": "OSError"},
+]
+
+
+@pytest.fixture
+def suite(fake: FakeBuddy) -> FakeSuite:
+    suite = fake.add_suite("acme", "shop", "a")
+    suite.create(cases=CASES, duration=62, html_url=None, create_date=None)
+    suite.create("dev", cases=[{"name": "other"}])
+    return suite
+
+
+@pytest.fixture(params=["api", "database"])
+def source(
+    request: pytest.FixtureRequest, fake: FakeBuddy, suite: FakeSuite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> list[str]:
+    """The options for a source of the suite."""
+    if request.param == "api":
+        return []
+    sync_database(fake, tmp_path / "sessions.db", cases="all")
+    monkeypatch.delenv("BUDDY_TOKEN")
+    assert suite.sessions
+    return ["--db", str(tmp_path / "sessions.db")]
+
+
+def test_jsonl_has_all_tests_with_their_failures(source: list[str], call: Call) -> None:
+    code, out, err = call("cases", SUITE, *source)
+    assert (code, err) == (0, "")
+    found = rows(out)
+    assert [tuple(row) for row in found] == [("key", *SESSION_CASE_COLUMNS)] * 5
+    assert [(row["name"], row["status"], row["relative_id"]) for row in found] == [
+        (case["name"], case.get("status", "PASSED"), 1) for case in CASES
+    ]
+    assert [(row["failure"] or {}).get("message") for row in found] == [None, "1 != 2", None, None, "no such file"]
+
+
+def test_junit_of_all_tests(source: list[str], call: Call) -> None:
+    code, out, err = call("cases", SUITE, "--format", "junit", *source)
+    assert (code, err) == (0, "")
+    document = JUnitXml.fromstring(out.encode())
+    assert (document.tests, document.failures, document.errors, document.skipped) == (5, 1, 1, 2)
+    found = [
+        (suite.name, case.name, [(type(result).__name__, result.message) for result in case.result])
+        for suite in document
+        if isinstance(suite, TestSuite)
+        for case in suite
+        if isinstance(case, TestCase)
+    ]
+    assert found == [
+        ("tests/cart/test_total.py", "adds", []),
+        ("tests/cart/test_total.py", "pays", [("Failure", "1 != 2")]),
+        ("tests/cart/test_total.py", "sends", [("Skipped", "")]),
+        ("tests/cart/test_total.py", "loads", [("Error", "no such file")]),
+        ("slow", "waits", [("Skipped", "TIMED_OUT")]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected", "requests"),
+    [
+        ("1 --status skipped", ["sends"], ["SKIPPED"]),
+        ("--status failed --format csv --limit 1", ["pays"], ["FAILED", None]),
+        ("latest --branch dev", ["other"], [None]),
+        ("--limit 2", ["adds", "pays"], [None, None]),
+    ],
+)
+def test_options_select_tests(
+    arguments: str, expected: list[str], requests: list[str | None], fake: FakeBuddy, suite: FakeSuite, call: Call
+) -> None:
+    """Only tests with the status are requested, and the message of each failing test that is printed."""
+    assert suite.sessions
+    code, out, err = call("cases", SUITE, *arguments.split())
+    names = [row["name"] for row in rows(out)] if "csv" not in arguments else [out.splitlines()[1].split(",")[6]]
+    assert (code, names, err) == (0, expected, "")
+    read = [request for request in fake.requests if "/cases" in request.path]
+    assert [request.query.get("status") for request in read] == requests
+
+
+def test_table_for_80_columns(source: list[str], call: Call) -> None:
+    code, out, err = call("cases", SUITE, "--format", "table", *source)
+    assert (code, err) == (0, "")
+    assert [line.rstrip() for line in out.splitlines()] == [
+        "acme/shop/a #1  ✘ failed  -  1m02s  main",
+        "",
+        "STATUS        TIME  TEST",
+        "✔ passed      40ms  tests/cart/test_total.py > CartTest > adds",
+        "✘ failed     1m01s  tests/cart/test_total.py > CartTest > pays",
+        *(["                    AssertionError: 1 != 2"] if source else []),
+        "○ skipped       0s  tests/cart/test_total.py > CartTest > sends",
+        "? timed_out  100ms  slow > CartTest > waits",
+        "✘ error      100ms  tests/cart/test_total.py > CartTest > loads",
+        *(["                    OSError: no such file"] if source else []),
+        "",
+        "5 tests: 1 error, 1 failed, 1 passed, 1 skipped, 1 timed_out",
+    ]
+
+
+def test_table_has_50_tests_by_default(fake: FakeBuddy, call: Call) -> None:
+    fake.add_suite("acme", "shop", "b").create(cases=[{"name": f"t{number}"} for number in range(60)])
+    code, out, err = call("cases", "acme/shop/b", "--format", "table")
+    assert (code, out.count(" > t"), err) == (0, 50, "for the other 10 tests add --limit N\n")
+    assert out.endswith("\n60 tests: 60 passed\n")
+    assert call("cases", "acme/shop/b", "--format", "table", "--status", "skipped").out.endswith("\n0 skipped tests\n")
+
+
+def test_a_session_that_crashed_is_an_error_in_junit(fake: FakeBuddy, call: Call) -> None:
+    fake.add_suite("acme", "shop", "b").create(status="ERROR", error_message="out of memory", cases=[{"name": "x"}])
+    document = JUnitXml.fromstring(call("cases", "acme/shop/b", "--format", "junit").out.encode())
+    assert (document.tests, document.errors) == (2, 1)
+
+
+def test_database_with_only_failing_tests(fake: FakeBuddy, suite: FakeSuite, call: Call, tmp_path: Path) -> None:
+    """An empty list, or only these, would say that the others did not run."""
+    path = tmp_path / "sessions.db"
+    sync_database(fake, path, cases="failed")
+    assert [row["name"] for row in rows(call("cases", SUITE, "--status", "error", "--db", str(path)).out)] == ["loads"]
+    for arguments in ([], ["--status", "passed"]):
+        code, out, err = call("cases", SUITE, *arguments, "--db", str(path))
+        advice = f"run buddy-sessions sync {SUITE} --db {path} --cases all\n"
+        assert (code, out, err.partition(" not in ")[2]) == (2, "", f"{str(path)!r}: {advice}")
+    assert suite.sessions
