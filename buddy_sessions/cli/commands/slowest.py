@@ -10,7 +10,7 @@ from ..reading.suite_reader import open_cases
 from ..render.result import READER_LIMIT, Column, Item, Result, Section, describe_branch
 from ..render.rows import KEYED_TEST_COLUMNS, keyed_test_row
 from ..render.show import show
-from ..render.text import count_sessions, format_count, format_test_time
+from ..render.text import count_sessions, format_count, format_test_time, unread_text
 
 
 async def list_slowest_tests(
@@ -39,6 +39,7 @@ async def list_slowest_tests(
     async with open_cases(target, db=options.db, connection=access.connection, messages=messages) as source:
         name = await source.choose_branch(branch)
         runs = await source.runs(branch=name, last=last)
+        newer = await source.newer_sessions(runs, branch=name)
     sessions = [run.session for run in runs]
     slowest = slowest_tests([run.cases for run in runs], threshold=threshold)
     slower = "" if threshold is None else f" slower than {format_test_time(threshold)}"
@@ -57,5 +58,6 @@ async def list_slowest_tests(
         reader_limit=READER_LIMIT,
         sections=[Section("Slowest tests", list(map(describe, slowest)))],
         fields=(*KEYED_TEST_COLUMNS, "median", "slowest", "runs"),
+        warnings=[unread_text(newer, "newer sessions")],
     )
     show(result, output_format, messages, limit=options.limit, max_bytes=printing.max_bytes)

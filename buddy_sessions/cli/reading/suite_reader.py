@@ -258,6 +258,11 @@ class SuiteReader:
                 return saved
         return await self.full_runs((await self.verdicts(branch=name, last=last))[:last][::-1])
 
+    async def newer_sessions(self, runs: Sequence[TestRun], *, branch: str | None) -> list[Session]:
+        """Return the sessions with a verdict that are newer than those of `runs`: their tests are not known."""
+        newest = max(run.session.relative_id for run in runs)
+        return [each for each in await self.verdicts(branch=branch) if each.relative_id > newest]
+
     async def _runs(
         self,
         sessions: Sequence[Session],

@@ -194,6 +194,13 @@ def count_sessions(sessions: Sequence[Session]) -> str:
     return f"{format_count(len(numbers), 'session')}, {' to '.join(f'#{number}' for number in ends)}"
 
 
+def unread_text(sessions: Sequence[Session], what: str) -> str:
+    """Return that sessions are left out, because not all of their tests can be read; empty if there are none."""
+    if not sessions:
+        return ""
+    return f"left out {what}: {count_sessions(sessions)}; sync --cases all saves the tests that passed"
+
+
 def crash_text(session: Session) -> str:
     """Return why a session failed without a failing test."""
     reason = session.error_message or "Buddy gives no reason"
