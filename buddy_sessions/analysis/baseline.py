@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Iterable, Sequence
@@ -14,7 +15,7 @@ from ..errors import ConfigError
 from ..models import TestCase, TestKey
 from .by_test import group_by_test, sort_cases, worst
 
-_FIELDS = ("name", "until", "reason")
+_FIELDS = ("name", "until", "reason", "exact")
 
 
 @frozen
@@ -26,11 +27,13 @@ class QuarantinedTest:
             any text, `?` for any character.
         until: The last day on which they are excused.
         reason: Why they fail.
+        exact: Whether `*` and `?` stand for themselves.
     """
 
     pattern: str
     until: date
     reason: str | None = None
+    exact: bool = False
 
     def matches(self, key: TestKey) -> bool:
         """Return whether this is the test with that key."""
@@ -38,6 +41,8 @@ class QuarantinedTest:
 
     def find_in(self, texts: Iterable[str]) -> list[str]:
         """Return the keys of these tests, as texts, from those of many."""
+        if self.exact:
+            return [text for text in texts if text == self.pattern]
         matches = re.compile(translate(self.pattern.replace("[", "[[]"))).match  # "[": names of parametrised tests
         for literal in re.split(r"[*?]+", self.pattern):  # most texts lack one, which is faster to see
             texts = [text for text in texts if literal in text]
@@ -130,7 +135,7 @@ def parse_quarantine(text: str) -> list[QuarantinedTest]:
 
     Args:
         text: The content of the file: TOML, with one `[[test]]` for each entry. It has a `name` (`pattern` of a
-            `QuarantinedTest`), a day `until`, and perhaps a `reason`.
+            `QuarantinedTest`), a day `until`, and perhaps a `reason`, and `exact`.
 
     Raises:
         ConfigError: The text is not TOML, or an entry lacks a field, or has an unknown or an invalid one.
@@ -156,9 +161,25 @@ def parse_quarantine(text: str) -> list[QuarantinedTest]:
     return [_read_entry(number, entry) for number, entry in enumerate(entries, 1)]
 
 
+def format_quarantine(entries: Iterable[QuarantinedTest]) -> str:
+    """Return the text of a file with these entries, as `parse_quarantine` reads it."""
+    return "\n".join(
+        f"[[test]]\nname = {_toml_text(entry.pattern)}\n"
+        + ("exact = true\n" if entry.exact else "")
+        + f"until = {entry.until}\n"
+        + (f"reason = {_toml_text(entry.reason)}\n" if entry.reason is not None else "")
+        for entry in entries
+    )
+
+
+def _toml_text(text: str) -> str:
+    """Return a text as TOML writes it: as in JSON, but TOML also forbids the control character DEL."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
 def _read_entry(number: int, entry: dict[str, object]) -> QuarantinedTest:
     """Return the entry with this number: 1 is the first one."""
-    name, until, reason = map(entry.get, _FIELDS)
+    name, until, reason, exact = map(entry.get, _FIELDS)
     where = f"quarantine: [[test]] number {number}" + (f" ({name!r})" if name else "")
     if unknown := [field for field in entry if field not in _FIELDS]:
         raise ConfigError(f"{where} has an unknown field {unknown[0]!r}: use {', '.join(_FIELDS)}")
@@ -171,4 +192,6 @@ def _read_entry(number: int, entry: dict[str, object]) -> QuarantinedTest:
         )
     if reason is not None and not isinstance(reason, str):
         raise ConfigError(f"{where}: reason must be a text, not {reason!r}")
-    return QuarantinedTest(name, until, reason)
+    if exact is not None and not isinstance(exact, bool):
+        raise ConfigError(f"{where}: exact must be true or false, not {exact!r}")
+    return QuarantinedTest(name, until, reason, exact=bool(exact))

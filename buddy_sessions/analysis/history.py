@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from itertools import pairwise
 
 from attrs import frozen
 
 from .._base.validate import validate_int, validate_seconds
 from ..errors import ConfigError
-from ..models import FAILING, TestCase, TestKey, TestRun, TestStatus
+from ..models import FAILING, Session, TestCase, TestKey, TestRun, TestStatus
 from .by_test import group_by_test, longest, sort_cases, sort_key, worst
+from .completeness import count_failing
 
 
 @frozen(kw_only=True)
@@ -128,6 +129,17 @@ def conflicting_tests(runs: Iterable[TestRun], *, window: int | None = None) -> 
             failed = [outcome for outcomes_of_revision in conflicts.values() for outcome in outcomes_of_revision]
             found.append(ConflictingTest(key=key, revisions=tuple(conflicts), failed=sum(failed), runs=len(failed)))
     return sorted(found, key=lambda test: (-len(test.revisions), sort_key(test.key)))
+
+
+def failed_only_by(runs: Iterable[TestRun], tests: Container[TestKey]) -> list[Session]:
+    """Return the sessions that failed, and in which no other test than these did."""
+    found: list[Session] = []
+    for run in runs:
+        failing = [case for case in run.cases if case.is_failing]
+        is_complete = len(failing) >= (count_failing(run.session) or 1)
+        if run.session.is_failing and is_complete and all(case.key in tests for case in failing):
+            found.append(run.session)
+    return found
 
 
 @frozen(kw_only=True)

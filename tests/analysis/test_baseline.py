@@ -16,6 +16,7 @@ from buddy_sessions import (
     compare_to_baseline,
     parse_quarantine,
 )
+from buddy_sessions.analysis.baseline import format_quarantine
 from helpers.case_histories import Run, case, history, names, runs_of_cases, sequences_of_runs
 
 LISTS = ("new", "known", "flaky", "quarantined")
@@ -107,6 +108,8 @@ def test_each_failing_test_has_one_verdict(baseline: list[Run], new: Run, quaran
     assert compare_to_baseline(only_failing[:-1], iter(only_failing[-1]), **arguments) == comparison
 
 
+encodable = st.text(st.characters(codec="utf-8"))
+
 ENTRY = '[[test]]\nname = "pays"\nuntil = 2026-12-31\n'
 
 
@@ -133,6 +136,7 @@ def test_entries_keep_their_order() -> None:
         ('[[test]]\nname = "pays"\nuntil = 2026-12-31T10:00:00', r"'pays'.* not '2026-12-31 10:00:00'"),
         ('[[test]]\nname = "pays"\nuntil = 2026-13-31', r"not valid TOML: .*line 3"),
         (f"{ENTRY}reason = 17", r"'pays'.*reason must be a text, not 17"),
+        (f"{ENTRY}exact = 1", r"'pays'.* exact must be true or false, not 1"),
         (f'{ENTRY}resaon = "SHOP-17"', r"'pays'.* unknown field 'resaon': use name, until, reason"),
     ],
 )
@@ -140,6 +144,16 @@ def test_invalid_file_is_rejected(text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         parse_quarantine(text)
     assert "\n" not in str(caught.value)
+
+
+@given(st.lists(st.builds(QuarantinedTest, encodable.filter(bool), st.dates(), st.none() | encodable, st.booleans())))
+def test_entries_are_read_as_they_are_written(entries: list[QuarantinedTest]) -> None:
+    assert parse_quarantine(format_quarantine(entries)) == entries
+
+
+def test_exact_name_matches_only_itself() -> None:
+    entry = QuarantinedTest("adds[1*?]", date.max, exact=True)
+    assert [name for name in ("adds[1*?]", "adds[1*2]") if entry.matches(TestKey(None, None, name))] == ["adds[1*?]"]
 
 
 @given(st.text(alphabet="[]ap= \n\"'2-") | st.text())

@@ -155,12 +155,14 @@ def down_from(number: int) -> list[int]:
     return [*range(number, 0, -1)]
 
 
-def sync_database(fake: FakeBuddy, path: Path, *, cases: Literal["failed", "all"] | None = None) -> None:
-    """Bring a database up to date with all suites of a fake Buddy that is running, and with their test cases."""
+def sync_database(
+    fake: FakeBuddy, path: Path, *, cases: Literal["failed", "all"] | None = None, branch: str | None = None
+) -> None:
+    """Bring a database up to date with all suites of a fake Buddy that is running, and with the cases of a branch."""
 
     async def sync() -> None:
         keys = [SuiteKey(*key) for key in fake.suites]
         async with BuddyClient(fake.token, base_url=fake.base_url) as buddy, SessionStore(path) as store:
-            await store.sync(buddy, keys, cases=cases).run()
+            await store.sync(buddy, keys, cases=cases, cases_branch=branch).run()
 
     asyncio.run(sync())

@@ -5,11 +5,13 @@ Which tests are flaky, and which ones conflict, is in tests/analysis.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from buddy_sessions import parse_quarantine
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.command_line import Call, rows, sync_database
 
@@ -19,14 +21,14 @@ FLAKY, BROKEN, GREEN, ONCE = (letter * 40 for letter in "abcd")
 
 
 def add_runs(suite: FakeSuite, **histories: str) -> None:
-    """Add sessions with one test for each history of statuses, such as `P-F`: oldest first, - for no test."""
+    """Add sessions of 62 seconds with one test for each history, such as `P-F`: oldest first, - for no test."""
     for statuses in zip(*histories.values(), strict=True):
         cases: list[dict[str, Any]] = [
             {"name": name, "status": STATUSES[letter], **({} if letter in "PS" else {"message": "x"})}
             for name, letter in zip(histories, statuses, strict=True)
             if letter != "-"
         ]
-        suite.create(cases=cases)
+        suite.create(cases=cases, duration=62)
 
 
 @pytest.fixture
@@ -81,6 +83,7 @@ class TestFlaky:
             "RECENT: ▂ passed, █ failed, · neither; the newest is on the right",
             "",
             "3 flaky tests in 12 sessions, #1 to #12",
+            "4 sessions failed only because of them: 4m08s",
         ]
 
     def test_markdown(self, call: Call) -> None:
@@ -118,7 +121,7 @@ class TestSameCommit:
 
         def add(revision: str, failing: str = "", **fields: Any) -> None:
             cases = [{"name": name, "status": "FAILED" if name == failing else "PASSED"} for name in ("pays", "adds")]
-            suite.create(revision=revision, cases=cases, **fields)
+            suite.create(revision=revision, cases=cases, duration=5, **fields)
 
         suite.create(status="ERROR", revision=FLAKY, cases=[{"name": "old", "status": "FAILED"}])
         for _ in range(94):
@@ -147,6 +150,15 @@ class TestSameCommit:
         assert len(fake.requests) == requests
 
     @pytest.mark.usefixtures("retested")
+    def test_retested_sessions_that_were_not_saved_are_named(self, call: Call, fake: FakeBuddy, tmp_path: Path) -> None:
+        path = tmp_path / "sessions.db"
+        sync_database(fake, path, cases="all", branch="main")
+        code, out, err = call("flaky", SUITE, "--db", str(path))
+        left_out = "left out sessions of commits that were tested again: 2 sessions, #96 to #102"
+        assert (code, out) == (0, "")
+        assert err == f"warning: {left_out}; sync --cases all saves the tests that passed\n"
+
+    @pytest.mark.usefixtures("retested")
     def test_texts(self, call: Call) -> None:
         table = call("flaky", SUITE, "--format", "table").out
         assert [line.rstrip() for line in table.splitlines()] == [
@@ -158,6 +170,63 @@ class TestSameCommit:
             "",
             "1 flaky test in 10 sessions, #91 to #101",
             "2 commits tested again: 1 test passed and failed on one",
+            "1 session failed only because of them: 5s",
         ]
         markdown = call("flaky", SUITE, "--format", "markdown").out
         assert "CartTest &#62; pays</code>: passed and failed on commit aaaaaaa\n" in markdown
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"duration": 62}, ["2 sessions failed only because of them: 2m04s"]),
+        ({"duration": None}, ["2 sessions failed only because of them"]),
+        ({"failed_count": 2}, []),
+    ],
+    ids=["cost", "unknown durations", "more tests failed than are listed"],
+)
+def test_sessions_that_failed_only_because_of_them(
+    fields: dict[str, Any], expected: list[str], suite: FakeSuite, call: Call
+) -> None:
+    """Not one in which another test failed, nor one that crashed."""
+    for failing in ([], ["flaky"], [], ["flaky"], [], ["flaky", "broken"]):
+        cases = [{"name": name, "status": "FAILED" if name in failing else "PASSED"} for name in ("flaky", "broken")]
+        suite.create(cases=cases, **(fields if failing else {}))
+    suite.create(status="ERROR", cases=[{"name": "broken"}], **fields)
+    out = call("flaky", SUITE, "--format", "table").out
+    assert [line for line in out.splitlines() if "only because" in line] == expected
+
+
+class TestQuarantine:
+    NAMES = ("adds", "a[1*2]", "a[1+2]", "is it?", 'say "x" \\ \x7f \n é', "*", "x\ud800")
+
+    def test_round_trip(self, suite: FakeSuite, call: Call, tmp_path: Path) -> None:
+        """Each entry excuses its own test: of those with almost the same name, only the flaky one."""
+        add_runs(suite, **{name: "PPPP" if name == "a[1+2]" else "PFPF" for name in self.NAMES})
+        code, out, err = call("flaky", SUITE, "--format", "quarantine", "--until", "14d")
+        assert (code, err) == (0, "")
+        entries = parse_quarantine(out)
+        expected = {name: name in {"a[1*2]", "is it?", "*"} for name in self.NAMES[:-1] if name != "a[1+2]"}
+        expected["x?"] = False  # TOML cannot contain half a surrogate pair
+        assert {entry.pattern.rpartition(" > ")[2]: entry.exact for entry in entries} == expected
+        assert {entry.reason for entry in entries} == {"failed in 2 of 4 sessions of branch main"}
+        today = datetime.now(UTC).date()
+        assert {entry.until - today for entry in entries} <= {timedelta(days=14), timedelta(days=13)}
+
+        path = tmp_path / "quarantine.toml"
+        path.write_text(out, encoding="utf-8")
+        suite.create("fix", cases=[{"name": name, "status": "FAILED"} for name in self.NAMES])
+        code, out, err = call("failures", SUITE, "5", "--baseline", "main", "--quarantine", str(path))
+        novelties = {row["name"]: row["baseline"] for row in rows(out)}
+        assert (code, err) == (0, "")
+        assert novelties == {name: "new" if name == "a[1+2]" else "quarantined" for name in self.NAMES}
+
+    @pytest.mark.usefixtures("flaky")
+    def test_limit_and_default(self, call: Call) -> None:
+        (entry,) = parse_quarantine(call("flaky", SUITE, "--format", "quarantine", "--limit", "1").out)
+        assert entry.pattern == "tests/cart/test_total.py > CartTest > alternates"
+        assert entry.until - datetime.now(UTC).date() in {timedelta(days=14), timedelta(days=13)}
+
+    def test_nothing_is_flaky(self, suite: FakeSuite, call: Call) -> None:
+        add_runs(suite, adds="PP")
+        assert call("flaky", SUITE, "--format", "quarantine") == (0, "", "")

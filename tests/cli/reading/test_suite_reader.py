@@ -151,3 +151,17 @@ class TestEachCommand:
         assert err.startswith("error: the test cases of session ")
         assert err.endswith(f" not in {str(path)!r}: run buddy-sessions sync {SUITE} --db {path} --cases all\n")
         assert suite.sessions
+
+    def test_newer_sessions_with_only_failing_tests_are_named(
+        self, command: str, fake: FakeBuddy, call: Call, tmp_path: Path
+    ) -> None:
+        """The result is not that of the newest sessions."""
+        suite, path = fake.add_suite("acme", "shop", "b"), tmp_path / "sessions.db"
+        suite.create(cases=[{"name": "adds"}])
+        sync_database(fake, path, cases="all")
+        for _ in range(2):
+            suite.create(cases=[{"name": "adds"}])
+        sync_database(fake, path, cases="failed")
+        code, out, err = call(command, "acme/shop/b", "--format", "table", "--db", str(path))
+        expected = "left out newer sessions: 2 sessions, #2 to #3; sync --cases all saves the tests that passed"
+        assert (code, err, " in 1 session, #1\n" in out) == (0, f"warning: {expected}\n", True)
