@@ -76,7 +76,7 @@ from .models import (
     TestStatus,
     parse_session_url,
 )
-from .store import SessionStore
+from .store import SessionStore, StoreChange
 
 __all__ = [
     "MAIN",
@@ -129,6 +129,7 @@ __all__ = [
     "StatusError",
     "StatusKind",
     "StatusWatch",
+    "StoreChange",
     "StoreError",
     "Suite",
     "SuiteKey",

@@ -1,5 +1,6 @@
 """`SessionStore`: a SQLite database of sessions that is kept up to date."""
 
+from .copies import StoreChange
 from .store import SessionStore
 
-__all__ = ["SessionStore"]
+__all__ = ["SessionStore", "StoreChange"]

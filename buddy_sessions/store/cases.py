@@ -17,37 +17,21 @@ from attrs import evolve
 from .._decoding.converter import case_from_dict
 from ..errors import ConfigError
 from ..models import CaseScope, Session, SuiteKey, TestCase, TestKey, TestRun, TestStatus, is_before
-from .columns import (
-    OF_BRANCH,
-    Members,
-    StoredId,
-    branch_parameters,
-    from_sql,
-    to_session,
-    to_sql,
-)
+from .columns import OF_BRANCH, Members, StoredId, branch_parameters, from_sql, to_sql
 from .exchange import SyncScope
 from .file import DatabaseFile
-from .schema import CASE_COLUMNS, CASES, FIELDS, IS_TEST
+from .schema import CASE_COLUMNS, CASES, IS_TEST
+from .sessions import SESSION_COLUMNS, SESSIONS, to_session_from
 from .suites import load_suite_row
 
 MAX_READS = 4
 """The number of syncs that read the cases of a session if something is in doubt: the first one, and the next three."""
 
-_COLUMNS = ", ".join(
-    "members.member AS created_by" if name == "created_by" else f"sessions.{name} AS {name}" for name in FIELDS
-)
 _SUITE = "suites.workspace = ? AND suites.project = ? AND suites.suite_id = ?"
-_SESSIONS = """
-    suite_rows AS suites JOIN session_rows AS sessions ON sessions.suite = suites.number
-    LEFT JOIN members ON members.number = sessions.created_by
-    LEFT JOIN case_reads ON case_reads.session = sessions.number
-"""
 _IS_LIVE = "sessions.deleted_at IS NULL AND sessions.missing_since IS NULL"
-_CASES = f"""
-    SELECT {", ".join(f"{value} AS {name}" for name, value in CASE_COLUMNS.items())} FROM {CASES}
-    WHERE {_SUITE} AND sessions.id = ?
-"""
+_ALL_CASES = f"SELECT {', '.join(f'{value} AS {name}' for name, value in CASE_COLUMNS.items())} FROM {CASES}"
+_CASES = f"{_ALL_CASES} WHERE {_SUITE} AND sessions.id = ?"
+_IS_FAILING = "each.status IN ('FAILED', 'ERROR')"
 
 
 def load_pending(file: DatabaseFile, key: SuiteKey, scope: SyncScope, *, full: bool = False) -> list[Session]:
@@ -57,7 +41,7 @@ def load_pending(file: DatabaseFile, key: SuiteKey, scope: SyncScope, *, full: b
     read up to `MAX_READS` times. With `full`, all sessions.
     """
     sql = f"""
-        SELECT {_COLUMNS} FROM {_SESSIONS} WHERE {_SUITE} AND {_IS_LIVE} AND relative_id > ?
+        SELECT {SESSION_COLUMNS} FROM {SESSIONS} WHERE {_SUITE} AND {_IS_LIVE} AND relative_id > ?
         AND {OF_BRANCH}
         AND (? OR last_scope IS NULL OR (last_scope = 'failed' AND ? = 'all')
              OR (NOT is_verified AND (last_scope = ? OR scope IS NULL) AND reads < {MAX_READS}))
@@ -86,8 +70,8 @@ def save_cases(
     """
     with file.transaction():
         sql = f"""
-            SELECT {_COLUMNS}, sessions.suite, sessions.number, scope, last_scope, is_verified, reads
-            FROM {_SESSIONS} WHERE {_SUITE} AND sessions.id = ?
+            SELECT {SESSION_COLUMNS}, sessions.suite, sessions.number, scope, last_scope, is_verified, reads
+            FROM {SESSIONS} WHERE {_SUITE} AND sessions.id = ?
         """
         row = file.execute(sql, (*key, to_sql(session.id))).fetchone()
         if row is None or [*_to_sessions([row])] != [session] or is_before(session, _load_floor(file, key)):
@@ -99,6 +83,7 @@ def save_cases(
             cases = _merge(before, cases, keep=is_narrower or not is_verified)
             _delete_cases(file, row["number"])
         _insert_cases(file, row["suite"], row["number"], cases)
+        file.execute("UPDATE session_rows SET position = next_position() WHERE number = ?", (row["number"],))
         if not is_narrower:
             _save_read(file, row, scope, is_complete=is_complete, is_verified=is_verified)
     return True
@@ -196,31 +181,36 @@ def load_cases(file: DatabaseFile, key: SuiteKey, session_id: str) -> list[TestC
     return [_to_case(row) for row in rows]
 
 
+def load_failures(file: DatabaseFile, session: int) -> tuple[TestCase, ...]:
+    """Return the saved failing cases of a session, by the number of its row."""
+    rows = file.execute(f"{_ALL_CASES} WHERE each.session = ? AND {_IS_FAILING} ORDER BY each.position", (session,))
+    return tuple(map(_to_case, rows))
+
+
 def load_runs(
     file: DatabaseFile, key: SuiteKey, scope: CaseScope, *, branch: str | None, up_to: int | None, last: int | None
 ) -> list[TestRun]:
     """Return the newest sessions with a verdict whose cases were saved in a scope, with these cases, oldest first."""
     sql = f"""
-        SELECT {_COLUMNS} FROM {_SESSIONS}
+        SELECT {SESSION_COLUMNS} FROM {SESSIONS}
         WHERE {_SUITE} AND {_IS_LIVE} AND (scope = 'all' OR (scope = 'failed' AND ? = 'failed'))
         AND {OF_BRANCH} AND relative_id <= coalesce(?, relative_id) ORDER BY relative_id DESC
     """
     saved = _to_sessions(file.execute(sql, (*key, scope, *branch_parameters(branch), up_to)))
     sessions = [*islice((session for session in saved if session.has_verdict), last)]
-    failing = "AND each.status IN ('FAILED', 'ERROR')"
     if scope == "all" and not sessions and load_runs(file, key, "failed", branch=branch, up_to=up_to, last=1):
         raise ConfigError(
             f'only the failing test cases of {key} were saved: sync with cases="all" (sync --cases all), or read '
             'them with cases="failed"'
         )
-    runs = _load_runs(file, key, reversed(sessions), failing if scope == "failed" else "")
+    runs = _load_runs(file, key, reversed(sessions), f"AND {_IS_FAILING}" if scope == "failed" else "")
     return [evolve(run, scope=scope) for run in runs]
 
 
 def load_history(file: DatabaseFile, key: SuiteKey, test: TestKey, *, branch: str | None) -> list[TestRun]:
     """Return the sessions that contain a test, each with the cases of this test only, newest first."""
     sql = f"""
-        SELECT {_COLUMNS} FROM {_SESSIONS} JOIN tests ON tests.suite = suites.number AND {IS_TEST}
+        SELECT {SESSION_COLUMNS} FROM {SESSIONS} JOIN tests ON tests.suite = suites.number AND {IS_TEST}
         WHERE {_SUITE} AND {_IS_LIVE} AND {OF_BRANCH}
         AND EXISTS (SELECT 1 FROM case_rows WHERE session = sessions.number AND test = tests.number)
         ORDER BY relative_id DESC
@@ -248,7 +238,7 @@ def _load_runs(
 def _to_sessions(rows: Iterable[sqlite3.Row]) -> Iterator[Session]:
     """Iterate over the sessions of rows that contain `_COLUMNS`. Raise `DecodeError` for an invalid value."""
     members: Members = {}
-    return (to_session([row[name] for name in FIELDS], members) for row in rows)
+    return (to_session_from(row, members) for row in rows)
 
 
 def _to_case(row: sqlite3.Row) -> TestCase:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from ..errors import DecodeError, StoreError
-from .schema import APPLICATION_ID, SCHEMA, VERSION
+from .schema import APPLICATION_ID, NEWEST_POSITION, SCHEMA, VERSION
 
 Parameters = Sequence[object] | Mapping[str, object]
 """The parameters of a statement, by position or by name."""
@@ -46,6 +46,7 @@ class DatabaseFile:
         self.is_read_only = False
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
+        self._position = 0  # the last one that the current transaction has used
 
     @contextmanager
     def translate_errors(self) -> Iterator[None]:
@@ -102,6 +103,7 @@ class DatabaseFile:
         """Connect to the file, and note which one it is."""
         self._connection = sqlite3.connect(database, isolation_level=None, **options)
         self._connection.row_factory = sqlite3.Row
+        self._connection.create_function("next_position", 0, self._next_position)
         self._identity = self._find_identity()
 
     def _find_identity(self) -> tuple[int, int] | None:
@@ -158,7 +160,7 @@ class DatabaseFile:
 
     def _create(self) -> None:
         """Create the schema, unless another process has just done it."""
-        with self.transaction():
+        with self._begin("IMMEDIATE"):
             if self._is_new():
                 for statement in SCHEMA:
                     self.execute(statement)
@@ -184,8 +186,24 @@ class DatabaseFile:
         """Save all changes of a block, or none of them after an error."""
         # IMMEDIATE waits for other writers here. A transaction that begins with a read cannot wait: it fails at its
         # first write if another program has written since.
-        with self.execute("BEGIN IMMEDIATE").connection:  # commits, or rolls back after an error
+        with self._begin("IMMEDIATE"):
+            self._position = self.number(NEWEST_POSITION)
             yield
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Let all queries of a block see the same state of the file."""
+        with self._begin("DEFERRED"):
+            yield
+
+    def _begin(self, kind: str) -> sqlite3.Connection:
+        """Begin a transaction. Return its context, which commits, or rolls back after an error."""
+        return self.execute(f"BEGIN {kind}").connection
+
+    def _next_position(self) -> int:
+        """Return the next position: the function `next_position()` in the SQL of a transaction."""
+        self._position += 1
+        return self._position
 
     def _open_connection(self) -> sqlite3.Connection:
         if self._connection is None:

@@ -29,9 +29,10 @@ _HIGHEST = "SELECT max(relative_id) FROM session_rows WHERE suite = ? AND delete
 _CREATED_BY = FIELDS.index("created_by")
 
 _SAVE_SESSION = f"""
-    INSERT INTO session_rows (suite, checked_at, {_COLUMNS}) VALUES (?, ?{", ?" * len(FIELDS)})
-    ON CONFLICT (suite, id) DO UPDATE SET ({_COLUMNS}, checked_at, missing_since, deleted_at, marked_at) =
-    ({", ".join(f"excluded.{name}" for name in FIELDS)}, excluded.checked_at, NULL, NULL, NULL)
+    INSERT INTO session_rows (suite, checked_at, position, {_COLUMNS})
+    VALUES (?, ?, next_position(){", ?" * len(FIELDS)})
+    ON CONFLICT (suite, id) DO UPDATE SET ({_COLUMNS}, checked_at, position, missing_since, deleted_at, marked_at) =
+    ({", ".join(f"excluded.{name}" for name in FIELDS)}, excluded.checked_at, excluded.position, NULL, NULL, NULL)
 """
 
 
@@ -112,10 +113,11 @@ def withdraw_claims(file: DatabaseFile, key: SuiteKey, known: KnownRange, now: d
         if suite.number is None:
             return
         save_suite_row(file, key, suite, evolve(suite, known=known, complete=None))
-        marked = "WHERE suite = ? AND marked_at = ?"
+        marked = "position = next_position() WHERE suite = ? AND marked_at = ?"
         parameters = (suite.number, time_to_sql(now))
-        file.execute(f"UPDATE session_rows SET deleted_at = NULL {marked} AND missing_since <> marked_at", parameters)
-        file.execute(f"UPDATE session_rows SET missing_since = NULL {marked} AND missing_since = marked_at", parameters)
+        file.execute(f"UPDATE session_rows SET deleted_at = NULL, {marked} AND missing_since <> marked_at", parameters)
+        sql = f"UPDATE session_rows SET missing_since = NULL, {marked} AND missing_since = marked_at"
+        file.execute(sql, parameters)
 
 
 def finish_sync(file: DatabaseFile, key: SuiteKey, complete: CompleteSync, *, top: int) -> None:
@@ -214,7 +216,10 @@ def _save_sessions(
 
 def _restore(file: DatabaseFile, numbers: Iterable[int]) -> None:
     """Remove the marks of sessions that were found again."""
-    sql = "UPDATE session_rows SET missing_since = NULL, deleted_at = NULL, marked_at = NULL WHERE number = ?"
+    sql = """
+        UPDATE session_rows SET (missing_since, deleted_at, marked_at, position) = (NULL, NULL, NULL, next_position())
+        WHERE number = ?
+    """
     file.execute_many(sql, [(number,) for number in numbers])
 
 
@@ -226,15 +231,16 @@ def _mark_absent(file: DatabaseFile, suite: int, changes: PageChanges, now: date
     present, is_change = json.dumps(changes.present), False
     for low, high in changes.absent:
         absent = """
+            marked_at = :now, position = next_position()
             WHERE suite = :suite AND relative_id BETWEEN :low AND :high AND deleted_at IS NULL
             AND number NOT IN (SELECT value FROM json_each(:present))
         """
         parameters = {"now": time_to_sql(now), "suite": suite, "low": low, "high": high, "present": present}
-        deletion = f"UPDATE session_rows SET deleted_at = missing_since, marked_at = :now {absent}"
+        deletion = f"UPDATE session_rows SET deleted_at = missing_since, {absent}"
         # The second time is another sync: all marks of a sync have its time.
         marked = file.execute(f"{deletion} AND missing_since IS NOT NULL AND missing_since <> :now", parameters)
         is_change |= marked.rowcount > 0
-        mark = f"UPDATE session_rows SET missing_since = :now, marked_at = :now {absent} AND missing_since IS NULL"
+        mark = f"UPDATE session_rows SET missing_since = :now, {absent} AND missing_since IS NULL"
         is_change |= file.execute(mark, parameters).rowcount > 0
     return is_change
 

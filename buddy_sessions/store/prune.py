@@ -14,6 +14,7 @@ from attrs import evolve
 from ..models import SuiteKey
 from .cases import forget_unused_tests
 from .columns import time_to_prefix, to_time
+from .copies import record_forget, record_prune
 from .file import BUSY_TIMEOUT, DatabaseFile
 from .sessions import load_newest_verdict
 from .suites import load_suite_row, save_suite_row
@@ -61,6 +62,7 @@ def prune_suite(file: DatabaseFile, key: SuiteKey, before: datetime, *, cases_on
                 save_suite_row(file, key, suite, evolve(suite, pruned_before=pruned_before))
         if count and suite.number is not None:
             forget_unused_tests(file, suite.number)
+            record_prune(file, key, suite.number, before, cases_only=cases_only)
     return count
 
 
@@ -110,5 +112,7 @@ def forget_suite(file: DatabaseFile, key: SuiteKey) -> None:
             )
         for table in _OF_SUITE:
             file.execute(f"DELETE FROM {table} WHERE suite = ?", (number,))
+        if number is not None:
+            record_forget(file, key)
         for table in _WITH_KEY:
             file.execute(f"DELETE FROM {table} WHERE workspace = ? AND project = ? AND suite_id = ?", key)

@@ -7,8 +7,8 @@ import attrs
 
 from ..models import Session
 
-APPLICATION_ID = 0x42755661
-"""Identifies the files of this package: "BuVa" in the header of the file. Development versions had others."""
+APPLICATION_ID = 0x42755662
+"""Identifies the files of this package: "BuVb" in the header of the file. Development versions had others."""
 
 VERSION = 1
 
@@ -72,6 +72,13 @@ CASES = """
 """
 """The tables of the test cases of all sessions."""
 
+NEWEST_POSITION = """
+    SELECT ifnull(max(newest), 0) FROM (
+        SELECT max(position) AS newest FROM session_rows UNION ALL SELECT max(position) FROM suite_changes
+    )
+"""
+"""The highest position in the file. It never decreases: what deletes sessions records a later change of their suite."""
+
 SCHEMA = (
     # Internal: the rows of the view `sessions`, which has the names of the suite and the JSON of the member in place of
     # their numbers.
@@ -82,6 +89,8 @@ SCHEMA = (
         -- internal: the time of the sync that set the last of these two; for an unfinished session, that of the last
         -- sync that saved or requested it
         marked_at TEXT, checked_at TEXT,
+        -- internal: the position at which the session, its marks or its cases last changed
+        position INTEGER NOT NULL UNIQUE,
         UNIQUE (suite, id)
     )
     """,
@@ -95,7 +104,15 @@ SCHEMA = (
     CREATE INDEX sessions_missing ON session_rows (suite, relative_id DESC)
         WHERE missing_since IS NOT NULL AND deleted_at IS NULL
     """,
-    "CREATE INDEX sessions_age ON session_rows (suite, create_date)",
+    "CREATE INDEX sessions_age ON session_rows (suite, create_date DESC)",  # a first sync inserts in this order
+    # Internal: when suites were last forgotten or pruned (`change` is forget, prune or prune-cases), for copies.
+    """
+    CREATE TABLE suite_changes (
+        position INTEGER PRIMARY KEY, workspace TEXT NOT NULL, project TEXT NOT NULL, suite_id TEXT NOT NULL,
+        change TEXT NOT NULL, pruned_before TEXT,
+        UNIQUE (workspace, project, suite_id, change)
+    )
+    """,
     # Internal: the members in `created_by`, each once, as JSON.
     "CREATE TABLE members (number INTEGER PRIMARY KEY, member TEXT NOT NULL UNIQUE)",
     f"""

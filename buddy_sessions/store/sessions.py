@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
 
 from ..analysis.branches import main_branch
@@ -13,6 +14,23 @@ from .known_range import ALL_NUMBERS
 from .schema import FIELDS
 
 _PAGE_SIZE = 1000
+
+SESSION_COLUMNS = ", ".join(
+    "members.member AS created_by" if name == "created_by" else f"sessions.{name} AS {name}" for name in FIELDS
+)
+"""The fields of a session, as SQL for the tables of `SESSIONS`."""
+
+SESSIONS = """
+    suite_rows AS suites JOIN session_rows AS sessions ON sessions.suite = suites.number
+    LEFT JOIN members ON members.number = sessions.created_by
+    LEFT JOIN case_reads ON case_reads.session = sessions.number
+"""
+"""The tables of all sessions, with their suites, and what was read of their test cases."""
+
+
+def to_session_from(row: sqlite3.Row, members: Members) -> Session:
+    """Return the session of a row that contains `SESSION_COLUMNS`, as `to_session` does."""
+    return to_session([row[name] for name in FIELDS], members)
 
 
 def load_sessions(

@@ -40,6 +40,7 @@ from .._streams.watch import OnFirstFailure, Watch
 from ..analysis.branches import MAIN, NEWEST, Main, main_branch, validate_judged_branch
 from ..models import CaseScope, Session, Suite, SuiteKey, SuiteRef, TestCase, TestKey, TestRun, is_before
 from .cases import load_cases, load_history, load_runs
+from .copies import StoreChange, iterate_changes
 from .exchange import MAX_DETAILS, SyncScope
 from .file import DatabaseThread
 from .lock import hold_file, hold_suite
@@ -269,6 +270,19 @@ class SessionStore:
                     count += len(sessions)
             await asyncio.to_thread(writer.finish)
         return count
+
+    def changes(self, after: int = 0) -> AsyncIterator[StoreChange]:
+        """Iterate over what was saved, changed or marked since a position, so that a copy elsewhere can follow.
+
+        Changes come in the order of their positions; only the last change of a session is kept. Begin with `after=0`,
+        and save the `position` of the last change with the copy, in one transaction: pass it as `after` the next time.
+        Names of suites, and their marks, are not among the changes: read `suites`. A sync may run meanwhile.
+
+        Raises:
+            ConfigError: `after` is not a whole number, or is below 0.
+            StoreError: While iterating: the file has no such position, because it was restored or replaced.
+        """
+        return iterate_changes(self._thread, validate_int("after", after, minimum=0))
 
     def watch(
         self,

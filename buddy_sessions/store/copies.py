@@ -1,0 +1,135 @@
+"""What has changed in a database since a position, so that a copy of it elsewhere can follow.
+
+Each change of a session gives it a new position, higher than all others. What deletes sessions records one change of
+their suite. So each position is that of one change, and only the last change of a session is kept.
+"""
+# ruff: noqa: S608 - the only variable parts of the SQL are the constants of this module
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+
+from attrs import frozen
+
+from ..errors import StoreError
+from ..models import Session, SuiteKey, TestCase
+from .cases import load_failures
+from .columns import Members, from_sql, time_to_prefix, time_to_sql, to_time
+from .file import DatabaseFile, DatabaseThread
+from .schema import NEWEST_POSITION
+from .sessions import SESSION_COLUMNS, SESSIONS, to_session_from
+
+_PAGE_SIZE = 100
+"""Sessions in memory at once, with the messages of their failing tests."""
+
+
+@frozen(kw_only=True)
+class StoreChange:
+    """What a copy of a database has to apply: a session, or one deletion in a suite.
+
+    - With a `session`: replace it and its failing tests, or insert them.
+    - Without: the suite was pruned, or, if `pruned_before` is None, removed by `forget`.
+
+    Attributes:
+        position: The position of this change: pass it as `after` to continue behind it. It only grows.
+        suite: The suite.
+        session: The session that was saved or marked, or whose test cases were saved; None for a deletion.
+        failures: The failing tests of the session; None if its test cases are not saved.
+        missing_since: When the last sync that did not find the session began; None if it was found.
+        deleted_at: The same time, once two syncs did not find it.
+        pruned_before: Delete the sessions of the suite whose `create_date` is earlier. Those that were kept follow.
+        cases_only: Delete only the test cases of these sessions.
+    """
+
+    position: int
+    suite: SuiteKey
+    session: Session | None = None
+    failures: tuple[TestCase, ...] | None = None
+    missing_since: datetime | None = None
+    deleted_at: datetime | None = None
+    pruned_before: datetime | None = None
+    cases_only: bool = False
+
+
+async def iterate_changes(thread: DatabaseThread, after: int) -> AsyncIterator[StoreChange]:
+    """Iterate over the changes after a position, until there are no more."""
+    while changes := await thread.run(load_changes, after):
+        for change in changes:
+            yield change
+        after = changes[-1].position
+
+
+def load_changes(file: DatabaseFile, after: int) -> list[StoreChange]:
+    """Return the next changes after a position, in their order; none if there are no more."""
+    with file.snapshot():
+        newest = file.number(NEWEST_POSITION)
+        if after > newest:
+            raise StoreError(
+                f"{file.path} has no position {after}, its newest one is {newest}: it is not the file that was copied, "
+                "or was restored from a backup; copy all of it again, from position 0"
+            )
+        sessions = _load_sessions(file, after)
+        last = sessions[-1].position if len(sessions) == _PAGE_SIZE else newest
+        return sorted([*sessions, *_load_deletions(file, after, last)], key=lambda change: change.position)
+
+
+def _load_sessions(file: DatabaseFile, after: int) -> list[StoreChange]:
+    sql = f"""
+        SELECT suites.workspace, suites.project, suites.suite_id, {SESSION_COLUMNS}, sessions.missing_since,
+            sessions.deleted_at, sessions.position, sessions.number, last_scope
+        FROM {SESSIONS} WHERE sessions.number IN (
+            SELECT number FROM session_rows WHERE position > ? ORDER BY position LIMIT {_PAGE_SIZE}
+        ) ORDER BY sessions.position
+    """
+    members: Members = {}
+    return [
+        StoreChange(
+            position=row["position"],
+            suite=SuiteKey(*map(from_sql, row[:3])),
+            session=to_session_from(row, members),
+            failures=None if row["last_scope"] is None else load_failures(file, row["number"]),
+            missing_since=to_time(row["missing_since"]),
+            deleted_at=to_time(row["deleted_at"]),
+        )
+        for row in file.execute(sql, (after,)).fetchall()
+    ]
+
+
+def _load_deletions(file: DatabaseFile, after: int, last: int) -> list[StoreChange]:
+    """Return the deletions with a position above `after`, up to `last`."""
+    sql = "SELECT * FROM suite_changes WHERE position BETWEEN ? AND ?"
+    return [
+        StoreChange(
+            position=row["position"],
+            suite=SuiteKey(row["workspace"], row["project"], row["suite_id"]),
+            pruned_before=to_time(row["pruned_before"]),
+            cases_only=row["change"] == "prune-cases",
+        )
+        for row in file.execute(sql, (after + 1, last))
+    ]
+
+
+def record_prune(file: DatabaseFile, key: SuiteKey, suite: int, before: datetime, *, cases_only: bool) -> None:
+    """Record that a suite was pruned, in place of the last time. Called in the transaction that prunes it.
+
+    A copy deletes all sessions from before that time, or their cases. So those that are still saved change, too.
+    """
+    change = "prune-cases" if cases_only else "prune"
+    sql = """
+        SELECT pruned_before FROM suite_changes WHERE workspace = ? AND project = ? AND suite_id = ? AND change = ?
+    """
+    row = file.execute(sql, (*key, change)).fetchone()
+    earlier = None if row is None else to_time(row["pruned_before"])
+    latest = max(before, earlier or before)
+    values = (*key, change, time_to_sql(latest))
+    file.execute("INSERT OR REPLACE INTO suite_changes VALUES (next_position(), ?, ?, ?, ?, ?)", values)
+    kept = "AND number IN (SELECT session FROM case_reads)" if cases_only else ""
+    sql = f"UPDATE session_rows SET position = next_position() WHERE suite = ? AND create_date < ? {kept}"
+    file.execute(sql, (suite, time_to_prefix(latest)))
+
+
+def record_forget(file: DatabaseFile, key: SuiteKey) -> None:
+    """Record that a suite was removed. Called in the transaction that removes it."""
+    file.execute("DELETE FROM suite_changes WHERE workspace = ? AND project = ? AND suite_id = ?", key)
+    file.execute("INSERT INTO suite_changes VALUES (next_position(), ?, ?, ?, 'forget', NULL)", key)

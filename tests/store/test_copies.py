@@ -1,0 +1,191 @@
+"""A copy that applies the changes of a database, from any position, is equal to it."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from buddy_sessions import BuddyClient, ConfigError, SessionStore, StoreChange, StoreError, SuiteKey, TestCase
+from buddy_sessions.models import CaseScope, is_before
+from buddy_sessions.store.columns import to_session, to_time
+from buddy_sessions.store.schema import FIELDS
+from buddy_sessions.testing import FakeBuddy, FakeSuite
+from helpers.effort import repeats
+from helpers.stores import KEY, OTHER_KEY, SyncedSuite, create_finished, query
+
+State = dict[tuple[SuiteKey, str], tuple[Any, ...]]
+"""Of each session: its values, its marks, its failing tests."""
+
+FAILING = [{"name": "test", "status": "FAILED"}, {"name": "other"}]
+DAY = timedelta(days=1)
+
+
+class Copy:
+    """A copy of a database, and the position up to which it has applied the changes."""
+
+    def __init__(self) -> None:
+        self.state: State = {}
+        self.position = 0
+
+    def apply(self, change: StoreChange) -> None:
+        session, before = change.session, change.pruned_before
+        if session is not None:
+            values = session, change.missing_since, change.deleted_at, change.failures
+            self.state[change.suite, session.id] = values
+        elif before is None:
+            self.state = {key: values for key, values in self.state.items() if key[0] != change.suite}
+        else:
+            old = [key for key, (each, *_) in self.state.items() if key[0] == change.suite and is_before(each, before)]
+            for key in old:
+                values = self.state.pop(key)
+                if change.cases_only:
+                    self.state[key] = (*values[:3], None)
+        assert change.position > self.position
+        self.position = change.position
+
+    async def follow(self, store: SessionStore, limit: float = float("inf")) -> int:
+        """Apply the next changes, up to a limit. Return their number."""
+        count = 0
+        async for change in store.changes(self.position):
+            if count >= limit:
+                break
+            self.apply(change)
+            count += 1
+        return count
+
+
+async def state_of(store: SessionStore, path: Path) -> State:
+    """Return the state of a database from its views."""
+    state: State = {}
+    read = {
+        number
+        for (number,) in query(
+            path, "SELECT id FROM session_rows JOIN case_reads ON case_reads.session = session_rows.number"
+        )
+    }
+    names = "workspace, project, suite_id"
+    sql = f"SELECT {names}, {', '.join(FIELDS)}, missing_since, deleted_at FROM sessions"
+    for row in query(path, sql):
+        key, session = SuiteKey(*row[:3]), to_session(row[3:-2], {})
+        failures: tuple[TestCase, ...] | None = None
+        if session.id in read:
+            failures = tuple(case for case in await store.cases(key, session) if case.is_failing)
+        state[key, session.id] = (session, to_time(row[-2]), to_time(row[-1]), failures)
+    return state
+
+
+def create(random: Random, suite: FakeSuite, count: int) -> None:
+    for _ in range(count):
+        created = datetime.now(UTC) - DAY * random.randrange(60)
+        cases = random.choice([FAILING, FAILING, [{"name": "test"}], None])
+        suite.create(random.choice(["main", "feature"]), cases=cases, create_date=created.isoformat())
+
+
+def change_suite(random: Random, fake: FakeBuddy, key: SuiteKey) -> None:
+    suite = fake.suites[key]
+    sessions = [each["id"] for each in random.sample(suite.sessions, min(len(suite.sessions), random.randrange(1, 9)))]
+    match random.choice(["create", "create", "delete", "reopen", "finish", "recreate"]):
+        case "create":
+            create(random, suite, random.randrange(1, 30))
+        case "delete":
+            for session in sessions:
+                suite.delete(session)
+        case "reopen":
+            for session in sessions:
+                suite.reopen(session)
+        case "finish":
+            for session in sessions:
+                suite.finish(session, cases=None)
+        case "recreate" if random.random() < 0.5:
+            del fake.suites[key]
+            fake.seed += 1
+            create(random, fake.add_suite(*key), random.randrange(40))
+        case _:
+            pass
+
+
+async def change_database(random: Random, store: SessionStore, buddy: BuddyClient) -> None:
+    suite = random.choice([KEY, OTHER_KEY])
+    age = DAY * random.randrange(1, 80)
+    match random.choice(["sync"] * 6 + ["prune", "prune cases", "forget", "keep"]):
+        case "prune":
+            await store.prune(older_than=age)
+        case "prune cases":
+            await store.prune(older_than=age, cases_only=True)
+        case "forget":
+            await store.forget(suite)
+        case kind:
+            cases: CaseScope | None = random.choice([None, "failed", "all"])
+            keep = age if kind == "keep" else None
+            full = random.random() < 0.3
+            await store.sync(buddy, [suite], cases=cases, keep=keep, full=full, on_failure="collect").run()
+
+
+@pytest.mark.parametrize("seed", range(repeats(quick=5, thorough=25, long=500)))
+async def test_copy_follows_from_any_position(fake: FakeBuddy, buddy: BuddyClient, tmp_path: Path, seed: int) -> None:
+    """Also if it stops anywhere, and the file is vacuumed or replaced by its copy."""
+    random, path = Random(seed), tmp_path / "first.db"
+    for key in (KEY, OTHER_KEY):
+        create(random, fake.add_suite(*key), random.choice([0, 20, 45]))
+    copies = [Copy() for _ in range(4)]
+    for number in range(12):
+        async with SessionStore(path) as store:
+            for _ in range(3):
+                change_suite(random, fake, random.choice([KEY, OTHER_KEY]))
+                await change_database(random, store, buddy)
+                await random.choice(copies).follow(store, random.choice([0, 1, 5, 30]))
+            copy = random.choice(copies)
+            await copy.follow(store)
+            assert copy.state == await state_of(store, path)
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("VACUUM" if number % 2 else f"VACUUM INTO '{tmp_path / str(number)}.db'")
+        path = path if number % 2 else tmp_path / f"{number}.db"
+    async with SessionStore(path) as store:
+        for copy in copies:
+            await copy.follow(store)
+            assert copy.state == await state_of(store, path)
+            assert await copy.follow(store) == 0
+
+
+async def test_change_has_session_marks_and_failing_tests(db: SyncedSuite) -> None:
+    create_finished(db.suite, 2)
+    db.suite.create(cases=FAILING)
+    await db.sync(cases="failed")
+    changes = [change async for change in db.store.changes()]
+    newest = changes[-1].position
+    assert {change.suite for change in changes} == {KEY}
+    assert [[case.name for case in change.failures or ()] for change in changes if change.session] == [[], [], ["test"]]
+    assert [change async for change in db.store.changes(newest)] == []
+
+    db.suite.delete(db.suite.sessions[-1]["id"])
+    for marks in (1, 2):
+        await db.sync(full=True)
+        (change,) = [change async for change in db.store.changes(newest)]
+        assert change.position > newest
+        assert change.session is not None
+        assert (change.session.relative_id, change.missing_since is not None) == (1, True)
+        assert change.deleted_at == (change.missing_since if marks == 2 else None)
+        newest = change.position
+
+
+async def test_unchanged_sessions_keep_their_positions(db: SyncedSuite) -> None:
+    create_finished(db.suite, 25)
+    await db.sync(cases="all")
+    newest = [change.position async for change in db.store.changes()][-1]
+    await db.sync(full=True)
+    assert [change async for change in db.store.changes(newest)] == []
+
+
+async def test_position_of_another_file_is_an_error(db: SyncedSuite) -> None:
+    create_finished(db.suite, 3)
+    await db.sync()
+    with pytest.raises(StoreError, match="has no position 4, its newest one is 3: it is not the file that was copied"):
+        await anext(aiter(db.store.changes(4)))
+    with pytest.raises(ConfigError, match="after must be a whole number of at least 0"):
+        db.store.changes(-1)
