@@ -1,12 +1,15 @@
-"""The command `export`: write the sessions of a database to stdout or to a file."""
+"""The command `export`: write the sessions of a database, or what has changed in it, to stdout or to a file."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
 
-from buddy_sessions import SessionStore
-from buddy_sessions._export.session_rows import keyed_rows
+from cyclopts import Parameter
+from cyclopts.types import NonNegativeInt
+
+from buddy_sessions import ConfigError, SessionStore, StoreChange
+from buddy_sessions._export.session_rows import Row, RowWriter, case_row, keyed_rows, session_row, suite_names
 from buddy_sessions.models import is_before
 
 from ..input.keys import KeyDefaults, select_suites
@@ -26,6 +29,7 @@ async def export_sessions(
     format: RowFormat = None,  # noqa: A002 - the name of the option
     json: Json = False,
     out: Annotated[Path | None, OUT] = None,
+    changes_after: Annotated[NonNegativeInt | None, Parameter(show_default=False)] = None,
     verbosity: Verbosity = Verbosity(),
     defaults: KeyDefaults = KeyDefaults(),
 ) -> None:
@@ -33,13 +37,25 @@ async def export_sessions(
 
     The rows are those that harvest writes. Deleted sessions are left out.
 
+    With --changes-after, write what was saved, changed, marked or deleted since a position, as JSON lines for a copy in
+    another database. The last line is the new position.
+
     For example:
 
     - buddy-sessions export --db sessions.db --out sessions.parquet
     - buddy-sessions export acme/storefront --db sessions.db --since 7d --json
+    - buddy-sessions export --db sessions.db --changes-after 0
+
+    Args:
+        changes_after: Write the changes after this position: 0 for all, then the one of the last line.
     """
     output_format = choose_file_format(format, json=json, out=out) or "jsonl"
     targets = [defaults.parse_group(text) for text in key]
+    if changes_after is not None and (output_format != "jsonl" or targets or branch or since):
+        raise ConfigError(
+            "--changes-after writes JSON lines of the whole database: leave out SUITE, --branch, --since "
+            "and other formats"
+        )
     find_database(db)
     messages = verbosity.open()
     count = 0
@@ -48,6 +64,9 @@ async def export_sessions(
         messages.progress(enabled=out is not None) as show,
     ):
         async with SessionStore(db) as store:
+            if changes_after is not None:
+                await _write_changes(store, writer, changes_after)
+                return
             suites = select_suites(await store.suites(), targets, db)
             for suite in suites:
                 async for page in store.pages(suite.key, branch=branch):
@@ -60,3 +79,26 @@ async def export_sessions(
         writer.finish()
     if out is not None:
         messages.print_written(out, format_count(len(suites), "suite"), format_count(count, "session"))
+
+
+async def _write_changes(store: SessionStore, writer: RowWriter, position: int) -> None:
+    """Write the changes after a position, then the new position."""
+    async for change in store.changes(position):
+        writer.write([_change_row(change)])
+        position = change.position
+    writer.write([{"position": position}])
+    writer.finish()
+
+
+def _change_row(change: StoreChange) -> Row:
+    """Return a change as a row of JSON lines."""
+    return {
+        "position": change.position,
+        **suite_names(change.suite),
+        "session": None if change.session is None else session_row(change.session),
+        "failures": None if change.failures is None else list(map(case_row, change.failures)),
+        "missing_since": change.missing_since,
+        "deleted_at": change.deleted_at,
+        "pruned_before": change.pruned_before,
+        "cases_only": change.cases_only,
+    }

@@ -62,3 +62,32 @@ def test_file_is_unchanged_after_an_error(call: Call, database: Path, tmp_path: 
     assert (code, out, "was changed" in err) == (7, "", True)
     assert path.read_text() == "old"
     assert sorted(tmp_path.iterdir()) == sorted([path, database.parent])
+
+
+def test_changes_end_with_the_new_position(call: Call, database: Path) -> None:
+    code, out, err = call("export", "--db", str(database), "--changes-after", "0")
+    *changes, last = rows(out)
+    assert (code, err, len(changes), last) == (0, "", 274, {"position": changes[-1]["position"]})
+    assert [*changes[0]] == [
+        *("position", "key", "workspace", "project", "suite_id", "session", "failures"),
+        *("missing_since", "deleted_at", "pruned_before", "cases_only"),
+    ]
+    exported = rows(call("export", B, "--db", str(database)).out)
+    assert [
+        {**{name: change[name] for name in ("key", "workspace", "project", "suite_id")}, **change["session"]}
+        for change in changes
+        if change["key"] == B
+    ] == exported
+    newest = str(last["position"])
+    assert rows(call("export", "--db", str(database), "--changes-after", newest).out) == [last]
+    call("prune", "--db", str(database), "--keep", "24h")
+    prune, last = rows(call("export", "--db", str(database), "--changes-after", newest).out)
+    assert (prune["key"], prune["session"], prune["pruned_before"] is None) == (A, None, False)
+    assert last["position"] == prune["position"] > int(newest)
+
+
+@pytest.mark.parametrize("option", [B, "--branch main", "--since 7d", "--format csv", "--out changes.csv"])
+def test_changes_are_json_lines_of_all_suites(call: Call, database: Path, option: str) -> None:
+    code, out, err = call("export", "--db", str(database), "--changes-after", "0", *option.split())
+    assert (code, out) == (2, "")
+    assert "--changes-after writes JSON lines of the whole database: leave out" in err
