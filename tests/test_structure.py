@@ -88,8 +88,8 @@ def test_no_import_cycles() -> None:
 
 
 def test_command_line_imports_public_names_only() -> None:
-    """And what it shares with the library: judging, the files that `SessionStore.export` writes, the workers."""
-    allowed = {"cli", "__init__", "models", "testing", "analysis", "_api", "_base", "_export"}
+    """And what it shares with the library: judging, the files of `SessionStore.export`, the decoders, the workers."""
+    allowed = {"cli", "__init__", "models", "testing", "analysis", "_api", "_base", "_decoding", "_export"}
     for path in (PACKAGE / "cli").rglob("*.py"):
         assert {top for top, _ in imports_of(path)} <= allowed, path
 

@@ -27,8 +27,9 @@ from .._decoding.converter import (
     decode_suite,
     decode_suites,
 )
+from .._http.responses import Response
 from .._http.transport import MAX_LONG_BODY, Transport
-from .._http.urls import projects_url, suites_url
+from .._http.urls import endpoint_url, projects_url, suites_url
 from .._paging.case_paginator import CasePaginator, CasePlan
 from .._paging.paginator import PageReader
 from .._paging.read_ahead import FetchPage, RequestSlots
@@ -70,6 +71,11 @@ class Api:
         self._case_limits = ServerLimits()
 
     @property
+    def host(self) -> str:
+        """The name of the server, without its port."""
+        return self._base_url.host or ""
+
+    @property
     def server_time(self) -> datetime | None:
         """The time of the last response by the server's clock, aware; None if no response had a valid `Date`."""
         return self._transport.server_time
@@ -77,6 +83,13 @@ class Api:
     def check_event_loop(self) -> None:
         """Raise `ConfigError` unless the running event loop is the client's, and was not copied by a fork."""
         self._transport.check_event_loop()
+
+    async def receive(self, *path: str, **query: str | int) -> Response:
+        """Send one request to the endpoint below these names, and return its response as it is, whatever the status.
+
+        Raises `TransportError` or `ResponseError` if there is none, and `RateLimitError` if it may not be sent yet.
+        """
+        return await self._transport.get_once(endpoint_url(self._base_url, *path).with_query(query))
 
     async def projects(self, workspace: str) -> list[Project]:
         """Return the projects of a workspace, each once."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import TypeVar
 
@@ -59,7 +59,7 @@ class Response:
 
     status: int
     rate_limit: RateLimit | None
-    location: str = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
     is_throttled: bool = False
     """Whether the server asks the client to wait."""
@@ -98,7 +98,7 @@ def response_error(response: Response, url: URL, header: Secret) -> BuddyError |
     if status == 200:
         return None
     if 300 <= status < 400:
-        location = header.redact(response.location)[:200]
+        location = header.redact(response.headers.get("Location", ""))[:200]
         return ResponseError(f"unexpected redirect ({status}) to {location!r}: check the base URL; GET {url}")
     if status < 300:
         return ResponseError(f"unexpected status {status}: check the base URL; GET {url}")

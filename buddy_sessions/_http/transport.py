@@ -14,6 +14,7 @@ from typing import NoReturn, TypeVar
 
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
+from attrs import evolve
 from yarl import URL
 
 from .._base.stats import Fetched, Stats
@@ -141,6 +142,13 @@ class Transport:
         stats = Stats(requests=requests, retries=max(0, requests - 1), waited=budget.waited)
         return Fetched(stats=stats, value=value, error=failure)
 
+    async def get_once(self, url: URL) -> Response:
+        """Send one request. Return its response, whatever the status, without the token; TransportError if it fails."""
+        session, header = await self._take_turn(WaitBudget(self._max_wait), None)
+        response = await self._send_in_turn(session, url, header, MAX_LONG_BODY)
+        headers = {name.lower(): header.redact(value) for name, value in response.headers.items()}
+        return evolve(response, headers=headers, body=header.redact(response.body))
+
     def _pause_before_retry(self, error: BuddyError, failures: int, budget: WaitBudget) -> float | None:
         """Return the seconds to wait before the next attempt, or None if the error is final."""
         if failures >= self._max_attempts or not error.retryable:
@@ -226,7 +234,7 @@ class Transport:
                 response = Response(
                     status=received.status,
                     rate_limit=parse_rate_limit(received.headers),
-                    location=received.headers.get("Location", ""),
+                    headers=received.headers,
                     body=await _read_body(received, max_body),
                     is_throttled=is_throttled(received.status, received.headers),
                 )

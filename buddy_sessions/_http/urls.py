@@ -41,7 +41,7 @@ def parse_base_url(base_url: str | URL) -> URL:
 
 def projects_url(base_url: URL, workspace: str) -> URL:
     """Return the URL of the projects of a workspace."""
-    return _below(base_url, "workspaces", workspace, "projects")
+    return endpoint_url(base_url, "workspaces", workspace, "projects")
 
 
 def suites_url(base_url: URL, workspace: str, project: str, *below: str) -> URL:
@@ -49,10 +49,11 @@ def suites_url(base_url: URL, workspace: str, project: str, *below: str) -> URL:
 
     Each name becomes one segment of the path. The base URL may have a path of its own.
     """
-    return _below(base_url, "workspaces", workspace, "projects", project, "unit-tests", "suites", *below)
+    return endpoint_url(base_url, "workspaces", workspace, "projects", project, "unit-tests", "suites", *below)
 
 
-def _below(base_url: URL, *names: str) -> URL:
+def endpoint_url(base_url: URL, *names: str) -> URL:
+    """Return the URL of an endpoint. Each name becomes one segment of the path."""
     return base_url.with_path(
         base_url.raw_path.rstrip("/") + "".join(f"/{_quote(name)}" for name in names), encoded=True
     )

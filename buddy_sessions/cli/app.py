@@ -15,6 +15,7 @@ from buddy_sessions import BuddyError, __version__
 from .commands.cases import list_cases
 from .commands.compare import compare_sessions
 from .commands.demo import demo
+from .commands.doctor import doctor
 from .commands.export import export_sessions
 from .commands.failures import list_failures
 from .commands.flaky import list_flaky_tests
@@ -35,6 +36,7 @@ from .render.console import Output
 from .render.text import one_line
 
 _COMMANDS: dict[str, Callable[..., object]] = {
+    "doctor": doctor,
     "status": show_status,
     "list": list_sessions,
     "suites": list_suites,
@@ -72,9 +74,9 @@ For example:
 - buddy-sessions list https://app.buddy.works/acme/storefront/unit-tests/MNbyVedg
 - buddy-sessions sync acme/storefront --db sessions.db
 
-Exit codes: 0 done (also if a pipe was closed), 1 red (only with --exit-code), 2 wrong usage, 3 some suites failed,
-4 not authorised, 5 nothing to judge (no such session or branch), 6 not finished in time, 7 any other error,
-130 interrupted.""",
+Exit codes: 0 done (also if a pipe was closed), 1 red (only with --exit-code, or doctor found a problem), 2 wrong usage,
+3 some suites failed, 4 not authorised, 5 nothing to judge (no such session or branch), 6 not finished in time,
+7 any other error, 130 interrupted.""",
 )
 for _position, (_name, _command) in enumerate(_COMMANDS.items()):
     app.command(_command, name=_name, sort_key=_position)

@@ -35,7 +35,7 @@ class ExitCode(IntEnum):
     """The exit code of a command."""
 
     DONE = 0
-    RED = 1  # only with --exit-code
+    RED = 1  # only with --exit-code; or doctor has found a problem
     WRONG_USAGE = 2
     SOME_SUITES_FAILED = 3
     NOT_AUTHORISED = 4

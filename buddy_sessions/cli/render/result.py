@@ -22,13 +22,15 @@ READER_LIMIT = 20
 class Column:
     """A column of a table; `phrase` says what its cells are in a text, and is empty if they are left out there.
 
-    If `can_be_cut` is true, its cells are cut in a table of suites that is too wide.
+    If `can_be_cut` is true, its cells are cut in a table of suites that is too wide; if `wraps` is true, they get more
+    lines.
     """
 
     title: str
     phrase: str = "{}"
     is_number: bool = True
     can_be_cut: bool = False
+    wraps: bool = False
 
 
 @frozen

@@ -115,7 +115,7 @@ def _print_suites(output: Output, columns: Sequence[Column], items: Sequence[Ite
         for index, column in enumerate(columns)
     ]
     for index, each in enumerate(columns):
-        if each.can_be_cut:
+        if each.can_be_cut or each.wraps:
             excess = max(0, sum(widths) + _GAP * (len(widths) - 1) - output.width)
             widths[index] = max(min(widths[index], _MIN_CUT), widths[index] - excess)
     while len(widths) > 1 and sum(widths) + _GAP * (len(widths) - 1) > output.width:
@@ -139,7 +139,7 @@ def _table(columns: Sequence[Column]) -> Table:
     """Return an empty table."""
     table = grid()
     for column in columns:
-        table.add_column(column.title, justify="right" if column.is_number else "left", no_wrap=True)
+        table.add_column(column.title, justify="right" if column.is_number else "left", no_wrap=not column.wraps)
     table.show_header = any(column.title for column in columns)
     return table
 

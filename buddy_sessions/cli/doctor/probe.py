@@ -1,0 +1,152 @@
+"""The requests of `doctor`: at most 15, which only read. Each depends on the responses before it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+
+from buddy_sessions import BuddyError, RateLimitError
+from buddy_sessions._api.api import Api
+
+from .list_checks import shift_of, vanished
+from .record import Exchange, Record, Row
+
+MAX_REQUESTS = 15
+SIZE = 100
+"""The page size to ask for, the default of `BuddyClient`."""
+_MAX_GROUPS = 3  # projects, or suites, in which to look for a session
+_FINISHED = "SUCCESSFUL", "ERROR"
+
+
+class Probe:
+    """Sends requests, and keeps what was received. A request that fails without a usable response is repeated once."""
+
+    def __init__(self, api: Api, region: str) -> None:
+        self.exchanges: list[Exchange] = []
+        self._api = api
+        self._region = region
+        self._is_stopped = False  # there is no connection, or no quota
+
+    @property
+    def record(self) -> Record:
+        """What was received so far."""
+        return Record(self.exchanges)
+
+    async def run(self, target: Sequence[str]) -> None:
+        """Send the requests for a suite, a project, a workspace, or without any of these."""
+        if not await self._ask("token", "user", "token") or self.record.status("token") == HTTPStatus.UNAUTHORIZED:
+            return
+        if not target:
+            await self._ask("workspaces", "workspaces")
+            return
+        root = "workspaces", target[0], "projects"
+        await self._ask("projects", *root, page=1, per_page=SIZE)
+        names = [str(row.get("name")) for row in self.record.rows("projects")]
+        for project in target[1:2] or names[:_MAX_GROUPS]:
+            await self._ask("suites", *root, project, "unit-tests", "suites")
+            ids = [str(row.get("id")) for row in self.record.rows("suites")]
+            for suite_id in target[2:] or ids[:_MAX_GROUPS]:
+                sessions = *root, project, "unit-tests", "suites", suite_id, "sessions"
+                await self._ask("page-1", *sessions, page=1, per_page=SIZE)
+                if self.record.status("page-1") == HTTPStatus.BAD_REQUEST:
+                    await self._ask("page-1", *sessions, page=1, per_page=20)
+                if self.record.rows("page-1") or target[2:]:
+                    await self._read_suite(sessions)
+                    return
+
+    async def _read_suite(self, sessions: tuple[str, ...]) -> None:
+        """Send the requests for the sessions of a suite, whose first page was received."""
+        first = self.record.get("page-1")
+        if first is None or first.status != HTTPStatus.OK:
+            return
+        rows = self.record.rows("page-1")
+        if not rows:
+            await self._ask("default", *sessions)
+            return
+        size = int(first.query["per_page"])
+        await self._ask("page-2", *sessions, page=2, per_page=size)
+        if (window := _window(len(rows), has_more=bool(self.record.rows("page-2")))) is not None:
+            await self._ask("window", *sessions, page=window[0], per_page=window[1])
+        branches = Counter(str(row["ref_name"]) for row in rows if row.get("ref_type") == "BRANCH")
+        if branches:
+            await self._ask("branch", *sessions, page=1, per_page=size, branch=branches.most_common(1)[0][0])
+        await self._ask("no-branch", *sessions, page=1, per_page=size, branch="no-such-branch")
+        highest = max(self.record.numbers("page-1"), default=0)
+        last = -(-highest // len(rows)) if self.record.rows("page-2") else 2
+        await self._ask("beyond", *sessions, page=last + 2, per_page=size)
+        await self._read_cases(sessions, rows)
+        if any(shift_of(self.record, name) for name in ("page-2", "window")):
+            await self._ask("again", *sessions, page=1, per_page=20)
+
+    async def _read_cases(self, sessions: tuple[str, ...], rows: Sequence[Row]) -> None:
+        """Send the requests for single sessions and their test cases."""
+        finished = [row for row in rows if row.get("status") in _FINISHED and row.get("tests_count")]
+        chosen = next((row for row in finished if row.get("failed_count")), finished[0] if finished else None)
+        await self._ask("session", *sessions, str([*vanished(self.record), chosen or rows[0]][0].get("id")))
+        if chosen is None:
+            return
+        place = *sessions, str(chosen.get("id"))
+        await self._ask("cases", *place, "cases", page=1, per_page=SIZE)
+        if chosen.get("failed_count"):
+            await self._ask("failed", *place, "cases", page=1, per_page=SIZE, status="FAILED")
+        others = [row for row in finished if row is not chosen]
+        before = next(
+            (row for row in others if row.get("ref_name") == chosen.get("ref_name")), next(iter(others), None)
+        )
+        if before is not None:
+            await self._ask("cases-before", *sessions, str(before.get("id")), "cases", page=1, per_page=SIZE)
+        case = next((row for row in self.record.cases if row.get("status") in ("FAILED", "ERROR")), None)
+        case = case or next(iter(self.record.rows("cases")), {})
+        if case.get("id") is not None and case.get("test_group_id") is not None:
+            await self._ask("case", *place, "test-groups", str(case["test_group_id"]), "cases", str(case["id"]))
+
+    async def _ask(self, purpose: str, *path: str, **query: str | int) -> bool:
+        """Send a request unless there were too many; return whether there is a response from the API."""
+        for _ in range(2):
+            if len(self.exchanges) == MAX_REQUESTS or self._is_stopped:
+                return False
+            exchange = await send(self._api, purpose, path, query, region=self._region)
+            self.exchanges.append(exchange)
+            is_throttled = exchange.status == HTTPStatus.TOO_MANY_REQUESTS
+            if 0 < exchange.status < HTTPStatus.INTERNAL_SERVER_ERROR and not is_throttled:
+                return True
+        self._is_stopped = is_throttled or not exchange.status
+        return False
+
+
+async def send(api: Api, purpose: str, path: tuple[str, ...], query: Mapping[str, Any], *, region: str) -> Exchange:
+    """Send one request, and return it with its response, or with the error in place of one."""
+    started = time.perf_counter()
+    status, body, error = 0, b"", ""
+    headers: Mapping[str, str] = {}
+    try:
+        response = await api.receive(*path, **query)
+        status, headers, body = response.status, response.headers, response.body
+    except RateLimitError as failure:  # the request was not sent
+        status, error = HTTPStatus.TOO_MANY_REQUESTS, str(failure)
+    except BuddyError as failure:
+        error = str(failure)
+    return Exchange(
+        purpose=purpose,
+        path=path,
+        query=query,
+        region=region,
+        status=status,
+        headers=headers,
+        body=body,
+        seconds=time.perf_counter() - started,
+        at=datetime.now(UTC).timestamp(),
+        error=error,
+    )
+
+
+def _window(rows: int, *, has_more: bool) -> tuple[int, int] | None:
+    """Return the number and the size of a page across the border of pages 1 and 2, or else in the middle of page 1."""
+    if has_more and rows > 1:
+        size = max(1, rows * 2 // 5)
+        return rows // size + 1 if rows % size else rows // size, size
+    return (2, rows // 2) if rows > 1 else None

@@ -1,0 +1,136 @@
+"""What `doctor` has sent and received, and what a check finds in it. No I/O."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Literal, NoReturn, TypeAlias
+
+from attrs import Factory, frozen
+
+Level: TypeAlias = Literal["ok", "note", "problem", "unchecked"]
+Row: TypeAlias = dict[str, Any]
+
+LISTS = {"projects": "projects", "suites": "suites", "cases": "cases", "cases-before": "cases", "failed": "cases"}
+"""The field of the body that is a list, by the purpose of the request; `sessions` for all others."""
+SESSION_LISTS = "page-1", "page-2", "window", "beyond"
+"""The purposes of requests for all sessions of a suite, whatever their branch."""
+
+
+@frozen(kw_only=True)
+class Exchange:
+    """One request and its response. Times are in seconds; `at` is when it ended, by the clock of this machine.
+
+    Without a response, `status` is 0, and `error` says why.
+    """
+
+    purpose: str
+    path: tuple[str, ...]
+    query: Mapping[str, str | int] = Factory(dict[str, str | int])
+    region: str = ""
+    """The region to which it was sent; empty for a server on premises."""
+    status: int = 0
+    headers: Mapping[str, str] = Factory(dict[str, str])
+    body: bytes = b""
+    seconds: float = 0.0
+    at: float = 0.0
+    error: str = ""
+
+    @property
+    def server_time(self) -> float | None:
+        """The `Date` of the response in Unix seconds; None without a valid one."""
+        try:
+            return parsedate_to_datetime(self.headers.get("date", "")).timestamp()
+        except (ValueError, OverflowError):
+            return None
+
+    @property
+    def message(self) -> str:
+        """Buddy's explanation of an error, in lower case; empty if there is none."""
+        document = load(self.body)
+        errors = document.get("errors") if isinstance(document, dict) else None
+        return str(errors[0].get("message", "")).lower() if is_rows(errors) and errors else ""
+
+
+@frozen
+class Finding:
+    """What a check has found, what that means for this package, and what to do."""
+
+    level: Level
+    found: str
+    meaning: str = ""
+    advice: str = ""
+
+
+class Record:
+    """All exchanges, by their purpose: of two with the same purpose, the second one, which repeats the first."""
+
+    def __init__(self, exchanges: Iterable[Exchange]) -> None:
+        self.exchanges = list(exchanges)
+        self._by_purpose = {exchange.purpose: exchange for exchange in self.exchanges}
+        self._documents = {name: load(exchange.body) for name, exchange in self._by_purpose.items()}
+
+    def get(self, purpose: str) -> Exchange | None:
+        """Return an exchange; None if it was not necessary."""
+        return self._by_purpose.get(purpose)
+
+    def status(self, purpose: str) -> int | None:
+        """Return the status of a response: 0 if there was none, None if the request was not necessary."""
+        exchange = self.get(purpose)
+        return None if exchange is None else exchange.status
+
+    def document(self, purpose: str) -> Any:
+        """Return the JSON value in the body of a success; None if there is none."""
+        return self._documents.get(purpose) if self.status(purpose) == 200 else None
+
+    def rows(self, purpose: str) -> list[Row]:
+        """Return the objects in a list; none if there is no such list."""
+        document = self.document(purpose)
+        rows = document.get(LISTS.get(purpose, "sessions")) if isinstance(document, dict) else None
+        return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+
+    def numbers(self, purpose: str) -> list[int]:
+        """Return the `relative_id` of each session in a list that has a valid one."""
+        return [row["relative_id"] for row in self.rows(purpose) if type(row.get("relative_id")) is int]
+
+    @property
+    def sessions(self) -> list[Row]:
+        """All sessions, newest first."""
+        rows = [row for name in (*SESSION_LISTS, "default", "branch") for row in self.rows(name)]
+        found = {row["relative_id"]: row for row in reversed(rows) if type(row.get("relative_id")) is int}
+        return [found[number] for number in sorted(found, reverse=True)]
+
+    @property
+    def cases(self) -> list[Row]:
+        """All test cases of all lists."""
+        return [row for name in ("failed", "cases", "cases-before") for row in self.rows(name)]
+
+
+def load(body: bytes) -> Any:
+    """Return a JSON value; None if it is none."""
+    try:
+        return json.loads(body, parse_constant=_reject)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _reject(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
+
+
+def is_rows(value: Any) -> bool:
+    """Return whether a value is a list of objects."""
+    return isinstance(value, list) and all(isinstance(row, dict) for row in value)
+
+
+def parse_time(value: object) -> float | None:
+    """Return an ISO 8601 time, of which one without a zone is in UTC, in Unix seconds; None if it is none."""
+    try:
+        moment = datetime.fromisoformat(str(value).upper())
+    except (ValueError, OverflowError):
+        return None
+    if len(str(value)) <= len("2025-10-21"):  # a date alone is not a time
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
