@@ -71,12 +71,11 @@ async def doctor(
         names = access.defaults.parse_group(target) if target or access.defaults.workspace else ()
         exchanges = await _probe(names, access, messages, try_regions=try_regions)
     findings = examine(Record(exchanges))
+    show(_result(findings, exchanges), output_format, messages)
     if report is not None:
         content = make_report(exchanges, names)
         with explain_errors(report, replace_file(report)) as new:
             new.write_bytes(content)
-    show(_result(findings, exchanges), output_format, messages)
-    if report is not None:
         messages.print_written(report, f"{len(content) / 1000:,.0f} kB", "look into it before you send it: zless")
     return ExitCode.RED if any(each.level == "problem" for each in findings.values()) else ExitCode.DONE
 

@@ -31,7 +31,7 @@ def check_page_size(record: Record) -> Iterator[Finding]:
         yield _problem(f"asked for {size} sessions, received {received}", "per_page is not honoured")
     if more and len(rows) < _DOCUMENTED_SIZE:
         yield _problem(f"page 1 has {len(rows)} sessions, and more follow", "even the documented size is cut")
-    if more and received < size and shift_of(record, "window") is not None and not _is_end(record, "window"):
+    if more and _is_short(record, "window"):
         yield _problem(f"a page of {size} has {received} sessions, and more follow", "the size of pages differs")
     if asked < 100:
         yield Finding("note", f"per_page=100 is refused, {asked} is honoured", "reads take five times the requests")
@@ -135,8 +135,9 @@ def check_end(record: Record) -> Iterator[Finding]:
     if record.rows("beyond"):
         yield _problem("a page after the end has sessions", "the end cannot be found, or sessions are repeated")
     first = record.get("page-1")
-    if first is not None and len(rows) < int(first.query["per_page"]) and len(more) > len(rows):
-        yield _problem("page 1 is shorter than page 2", "a short page is not the end: rows are hidden after the cut")
+    is_short = first is not None and len(rows) < int(first.query["per_page"])
+    if more and is_short and (len(more) > len(rows) or _is_short(record, "window")):
+        yield _problem("a short page is not the end", "rows are hidden after pages are cut: each end must be checked")
     lowest = min(record.numbers("page-1") + record.numbers("page-2"), default=1)
     if len(more) == len(rows):
         yield Finding("ok", "a page after the end is empty")
@@ -177,9 +178,8 @@ def _left_out(record: Record, *, earlier: bool) -> set[int]:
     for index, page in enumerate(pages):
         others = pages[index + 1 :] if earlier else pages[:index]
         found |= {number for other in others for number in other - page if page and min(page) < number < max(page)}
-    border = pages[1] and pages[2] and (max(pages[1]), min(pages[0], default=0))
-    if earlier and border:
-        found |= {number for number in pages[2] if border[0] < number < border[1]}
+    if earlier and all(pages):  # the window spans the border of the first two
+        found |= {number for number in pages[2] if max(pages[1]) < number < min(pages[0])}
     return found
 
 
@@ -187,9 +187,12 @@ def _deleted(record: Record) -> list[Row]:
     return vanished(record) if record.status("session") == HTTPStatus.NOT_FOUND else []
 
 
-def _is_end(record: Record, name: str) -> bool:
-    """Return whether a page contains the last session that is known."""
-    return min(record.numbers(name), default=0) <= min(record.numbers("page-2"), default=0)
+def _is_short(record: Record, name: str) -> bool:
+    """Return whether a page has fewer sessions than asked for, and is not the last one."""
+    exchange, numbers = record.get(name), record.numbers(name)
+    if exchange is None or not numbers or min(numbers) <= min(record.numbers("page-2"), default=0):
+        return False
+    return len(numbers) < int(exchange.query["per_page"])
 
 
 def _problem(found: str, meaning: str) -> Finding:

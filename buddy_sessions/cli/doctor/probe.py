@@ -78,11 +78,11 @@ class Probe:
         highest = max(self.record.numbers("page-1"), default=0)
         last = -(-highest // len(rows)) if self.record.rows("page-2") else 2
         await self._ask("beyond", *sessions, page=last + 2, per_page=size)
-        await self._read_cases(sessions, rows)
+        await self._read_cases(sessions, rows, size)
         if any(shift_of(self.record, name) for name in ("page-2", "window")):
-            await self._ask("again", *sessions, page=1, per_page=20)
+            await self._ask("again", *sessions, page=1, per_page=size)
 
-    async def _read_cases(self, sessions: tuple[str, ...], rows: Sequence[Row]) -> None:
+    async def _read_cases(self, sessions: tuple[str, ...], rows: Sequence[Row], size: int) -> None:
         """Send the requests for single sessions and their test cases."""
         finished = [row for row in rows if row.get("status") in _FINISHED and row.get("tests_count")]
         chosen = next((row for row in finished if row.get("failed_count")), finished[0] if finished else None)
@@ -90,15 +90,15 @@ class Probe:
         if chosen is None:
             return
         place = *sessions, str(chosen.get("id"))
-        await self._ask("cases", *place, "cases", page=1, per_page=SIZE)
+        await self._ask("cases", *place, "cases", page=1, per_page=size)
         if chosen.get("failed_count"):
-            await self._ask("failed", *place, "cases", page=1, per_page=SIZE, status="FAILED")
+            await self._ask("failed", *place, "cases", page=1, per_page=size, status="FAILED")
         others = [row for row in finished if row is not chosen]
         before = next(
             (row for row in others if row.get("ref_name") == chosen.get("ref_name")), next(iter(others), None)
         )
         if before is not None:
-            await self._ask("cases-before", *sessions, str(before.get("id")), "cases", page=1, per_page=SIZE)
+            await self._ask("cases-before", *sessions, str(before.get("id")), "cases", page=1, per_page=size)
         case = next((row for row in self.record.cases if row.get("status") in ("FAILED", "ERROR")), None)
         case = case or next(iter(self.record.rows("cases")), {})
         if case.get("id") is not None and case.get("test_group_id") is not None:
@@ -106,15 +106,16 @@ class Probe:
 
     async def _ask(self, purpose: str, *path: str, **query: str | int) -> bool:
         """Send a request unless there were too many; return whether there is a response from the API."""
-        for _ in range(2):
-            if len(self.exchanges) == MAX_REQUESTS or self._is_stopped:
-                return False
+        while len(self.exchanges) < MAX_REQUESTS and not self._is_stopped:
+            is_repeated = bool(self.exchanges) and self.exchanges[-1].purpose == purpose
             exchange = await send(self._api, purpose, path, query, region=self._region)
             self.exchanges.append(exchange)
             is_throttled = exchange.status == HTTPStatus.TOO_MANY_REQUESTS
             if 0 < exchange.status < HTTPStatus.INTERNAL_SERVER_ERROR and not is_throttled:
                 return True
-        self._is_stopped = is_throttled or not exchange.status
+            if is_repeated:
+                self._is_stopped = is_throttled or not exchange.status
+                break
         return False
 
 
