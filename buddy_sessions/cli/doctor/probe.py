@@ -71,38 +71,40 @@ class Probe:
         await self._ask("page-2", *sessions, page=2, per_page=size)
         if (window := _window(len(rows), has_more=bool(self.record.rows("page-2")))) is not None:
             await self._ask("window", *sessions, page=window[0], per_page=window[1])
+        if missing := vanished(self.record):
+            await self._ask("vanished", *sessions, str(missing[0].get("id")))
+        if any(shift_of(self.record, name) for name in ("page-2", "window")):
+            await self._ask("again", *sessions, page=1, per_page=size)
         branches = Counter(str(row["ref_name"]) for row in rows if row.get("ref_type") == "BRANCH")
         if branches:
             await self._ask("branch", *sessions, page=1, per_page=size, branch=branches.most_common(1)[0][0])
-        await self._ask("no-branch", *sessions, page=1, per_page=size, branch="no-such-branch")
         highest = max(self.record.numbers("page-1"), default=0)
         last = -(-highest // len(rows)) if self.record.rows("page-2") else 2
         await self._ask("beyond", *sessions, page=last + 2, per_page=size)
+        await self._ask("no-branch", *sessions, page=1, per_page=size, branch="no-such-branch")
         await self._read_cases(sessions, rows, size)
-        if any(shift_of(self.record, name) for name in ("page-2", "window")):
-            await self._ask("again", *sessions, page=1, per_page=size)
 
     async def _read_cases(self, sessions: tuple[str, ...], rows: Sequence[Row], size: int) -> None:
         """Send the requests for single sessions and their test cases."""
         finished = [row for row in rows if row.get("status") in _FINISHED and row.get("tests_count")]
-        chosen = next((row for row in finished if row.get("failed_count")), finished[0] if finished else None)
-        await self._ask("session", *sessions, str([*vanished(self.record), chosen or rows[0]][0].get("id")))
-        if chosen is None:
+        finished.sort(key=lambda row: not row.get("failed_count"))
+        for row in (finished or rows)[:2]:  # the first may have been deleted meanwhile
+            await self._ask("session", *sessions, str(row.get("id")))
+            if self.record.status("session") != HTTPStatus.NOT_FOUND:
+                break
+        if not finished:
             return
-        place = *sessions, str(chosen.get("id"))
+        place, others = (*sessions, str(row.get("id"))), [each for each in finished if each is not row]
         await self._ask("cases", *place, "cases", page=1, per_page=size)
-        if chosen.get("failed_count"):
+        if row.get("failed_count"):
             await self._ask("failed", *place, "cases", page=1, per_page=size, status="FAILED")
-        others = [row for row in finished if row is not chosen]
-        before = next(
-            (row for row in others if row.get("ref_name") == chosen.get("ref_name")), next(iter(others), None)
-        )
-        if before is not None:
-            await self._ask("cases-before", *sessions, str(before.get("id")), "cases", page=1, per_page=size)
-        case = next((row for row in self.record.cases if row.get("status") in ("FAILED", "ERROR")), None)
-        case = case or next(iter(self.record.rows("cases")), {})
+        listed = [*self.record.rows("failed"), *self.record.rows("cases")]
+        case = next((each for each in listed if each.get("status") in ("FAILED", "ERROR")), next(iter(listed), {}))
         if case.get("id") is not None and case.get("test_group_id") is not None:
             await self._ask("case", *place, "test-groups", str(case["test_group_id"]), "cases", str(case["id"]))
+        others.sort(key=lambda each: each.get("ref_name") != row.get("ref_name"))
+        if others:
+            await self._ask("cases-before", *sessions, str(others[0].get("id")), "cases", page=1, per_page=size)
 
     async def _ask(self, purpose: str, *path: str, **query: str | int) -> bool:
         """Send a request unless there were too many; return whether there is a response from the API."""
