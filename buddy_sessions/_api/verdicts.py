@@ -15,6 +15,7 @@ from .._base.workers import map_concurrently
 from .._paging.paginator import SessionPaginator
 from .._paging.scope import ReadSpec
 from ..analysis.branches import MAIN, NEWEST, Main, main_branch
+from ..analysis.completeness import missing_tests
 from ..analysis.runs import CIRun, ci_runs, newest_streak
 from ..errors import BuddyError, ClientClosedError
 from ..models import Session, SessionStatus, SuiteKey, has_revision
@@ -50,6 +51,8 @@ class SuiteStatus:
         synced_at: When the last sync of the suite began that has read to its end; None without a database.
         missing_since: When a sync did not find the suite for the first time; None unless it is missing or deleted.
         error: Why the suite could not be read; None if it was read.
+        remark: That tests did not run in the newest CI run: `3 tests ran, usually 8: 5 did not run`. This changes no
+            verdict. None if all ran, or if that is not known.
 
     Example:
         >>> red = Session(id="YDnagwGk", relative_id=383, status=SessionStatus.ERROR, ref_name="main")
@@ -68,6 +71,7 @@ class SuiteStatus:
     synced_at: datetime | None = None
     missing_since: datetime | None = None
     error: BuddyError | None = None
+    remark: str | None = None
 
     @property
     def is_failing(self) -> bool | None:
@@ -212,8 +216,8 @@ async def find_status(search: VerdictSearch, suite: SuiteKey, *, branch: str | M
     runs, sessions = await search.runs(chosen)
     if runs:
         streak = newest_streak(runs)
-        is_exact = streak.before is not None
-        return evolve(status, session=runs[0].session, since=streak.first, is_since_exact=is_exact)
+        is_exact, remark = streak.before is not None, missing_tests(runs)
+        return evolve(status, session=runs[0].session, since=streak.first, is_since_exact=is_exact, remark=remark)
     if not sessions:
         return evolve(status, reason="no session")
     is_running = any(not session.is_finished for session in sessions)

@@ -11,6 +11,7 @@ from .runs import CIRun, ci_runs, usual_size
 
 MIN_TESTS = 0.9
 """The share of the usual number of tests below which tests did not run."""
+_LAST = 10  # CI runs that say how many tests usually run
 _OUTAGE_TESTS = 20
 """A CI run with fewer tests is no outage, however many of them failed."""
 
@@ -68,6 +69,22 @@ def earlier_runs(sessions: Iterable[Session], *, last: int | None = None, min_te
         else:
             (outages if was_down else counting).append(run)
     return EarlierRuns(counting, outages, older, size, usual, min_tests, differs)
+
+
+def missing_tests(runs: Sequence[CIRun]) -> str | None:
+    """Return that tests did not run in the newest of these CI runs of a branch, compared with the ones before it.
+
+    None if they all ran, or if that is not known. `runs` are newest first. Only a gate is red for that reason.
+    """
+    newest = runs[0].sessions
+    revisions = {session.revision for session in newest if session.revision}
+    before = [session for run in runs[1:] for session in run.sessions if session.revision not in revisions]
+    earlier = earlier_runs(before, last=_LAST)
+    count = count_tests(newest, earlier.size)
+    if count is None or earlier.usual is None or earlier.differs or not earlier.lacks_tests(count):
+        return None
+    ran = f"{count:,} test{'' if count == 1 else 's'} ran, usually {earlier.usual:,}"
+    return f"{ran}: {earlier.usual - count:,} did not run"
 
 
 def count_tests(sessions: Iterable[Session], size: int, others: Iterable[Session] = ()) -> int | None:

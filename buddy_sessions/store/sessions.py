@@ -13,7 +13,7 @@ from .file import DatabaseFile, DatabaseThread
 from .known_range import ALL_NUMBERS
 from .schema import FIELDS
 
-_PAGE_SIZE = 1000
+_FIRST_SIZE, _PAGE_SIZE = 100, 1000  # a verdict usually needs only the newest sessions
 
 SESSION_COLUMNS = ", ".join(
     "members.member AS created_by" if name == "created_by" else f"sessions.{name} AS {name}" for name in FIELDS
@@ -48,11 +48,11 @@ def load_sessions(
 
 
 async def load_pages(thread: DatabaseThread, key: SuiteKey, *, branch: str | None) -> AsyncIterator[list[Session]]:
-    """Iterate over the sessions of `load_sessions` in lists of up to `_PAGE_SIZE`."""
-    last = ALL_NUMBERS[1]
+    """Iterate over the sessions of `load_sessions` in lists of up to `_PAGE_SIZE`; the first one is shorter."""
+    last, size = ALL_NUMBERS[1], _FIRST_SIZE
     yielded = set[str]()  # the sessions with the `relative_id` `last`: after a wrong response, it may not be unique
     while True:
-        limit = _PAGE_SIZE + len(yielded)
+        limit, size = size + len(yielded), _PAGE_SIZE
         sessions = await thread.run(load_sessions, key, branch=branch, up_to=last, limit=limit)
         page = [session for session in sessions if session.id not in yielded]
         if not page:

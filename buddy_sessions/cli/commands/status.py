@@ -23,12 +23,14 @@ from ..input.suite_selection import SuiteSelection
 from ..input.times import Age
 from ..options import Access, BranchOptions, Keys, Source, TestPrinting
 from ..reading.suggestions import check_branch
+from ..reading.suite_report import is_stale
 from ..render.result import Column, Item, Result, Section
 from ..render.show import show
 from ..render.styled import author_text, link, number_text, plain, revision_text
 from ..render.text import UNKNOWN, format_age, format_count
 
 _BATCH = 100  # suites between two updates of the progress
+_MAX_REMARKS = 20
 
 _NAME = Column("NAME", is_number=False, can_be_cut=True)
 _COLUMNS = (
@@ -43,6 +45,7 @@ _COLUMNS = (
 _VALUES = (
     *("name", "branch", "status", "is_stale", "session", "html_url"),
     *("since", "is_since_exact", "since_date", "revision", "created_by_name", "synced_at", "missing_since", "error"),
+    "remark",
 )
 _FIELDS = (*SuiteKey._fields, *_VALUES)
 
@@ -111,13 +114,6 @@ async def show_status(
     return many_suites_code(errors, is_any_read=is_any_read, is_red=exit_code and needs_attention)
 
 
-def is_stale(status: SuiteStatus, now: datetime, max_age: timedelta | None) -> bool:
-    """Return whether the newest verdict of a suite, or its last sync, is older than `max_age`."""
-    verdict = None if status.session is None else status.session.finish_date or status.session.create_date
-    synced = None if status.missing_since is not None else status.synced_at
-    return max_age is not None and any(time is not None and now - time > max_age for time in (verdict, synced))
-
-
 def status_result(
     statuses: Sequence[SuiteStatus], now: datetime, *, max_age: timedelta | None = None, only_red: bool = False
 ) -> Result:
@@ -131,7 +127,7 @@ def status_result(
     ranks = sorted(statuses, key=rank)
     shown = [status for status in ranks if not only_red or rank(status) <= 2]
     has_names = any(status.name for status in shown)
-    items = [_item(status, now, is_stale=status.suite in stale, has_names=has_names) for status in shown]
+    items = [status_item(status, now, is_stale=status.suite in stale, has_names=has_names) for status in shown]
     failing = [status for status in statuses if status.is_failing]
     counts = {
         "red": len(failing),
@@ -145,6 +141,7 @@ def status_result(
         command="status",
         title=f"{format_count(len(statuses), 'suite')}: {', '.join(figures)}" if figures else "no suite",
         is_red=bool(failing) if failing or counts["green"] else None,
+        facts=_remarks(shown),
         columns=[column for column in _COLUMNS if has_names or column is not _NAME],
         sections=[Section("", items)],
         fields=_FIELDS,
@@ -152,7 +149,14 @@ def status_result(
     )
 
 
-def _item(status: SuiteStatus, now: datetime, *, is_stale: bool, has_names: bool) -> Item:
+def _remarks(statuses: Sequence[SuiteStatus]) -> list[str]:
+    """Return in which suites tests did not run: that changes no colour."""
+    remarks = [f"{status.suite}: {status.remark}" for status in statuses if status.remark]
+    rest = [f"and {len(remarks) - _MAX_REMARKS:,} more in which tests did not run"] if remarks[_MAX_REMARKS:] else []
+    return remarks[:_MAX_REMARKS] + rest
+
+
+def status_item(status: SuiteStatus, now: datetime, *, is_stale: bool, has_names: bool) -> Item:
     """Return whether a suite is red, and since when. What is not known is None in the row."""
     session, first = status.session, status.since
     row: dict[str, Any] = {**suite_names(status.suite), **dict.fromkeys(_VALUES)}
@@ -176,6 +180,7 @@ def _item(status: SuiteStatus, now: datetime, *, is_stale: bool, has_names: bool
         "since_date": first.create_date,
         "revision": first.revision,
         "created_by_name": first.created_by.name if first.created_by is not None else None,
+        "remark": status.remark,
     }
     cells: list[str | Text] = [
         link(key, session.html_url),

@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 from itertools import islice
 from statistics import median
-from typing import Literal, NamedTuple
+from typing import Literal
 
-from attrs import evolve
+from attrs import evolve, frozen
 
-from buddy_sessions import (
-    MAIN,
-    Main,
-    Session,
-    SessionStore,
-    Suite,
-    SuiteKey,
-    TestRun,
-)
+from buddy_sessions import Main, Session, SessionStore, Suite, SuiteKey, SuiteStatus, TestRun
 from buddy_sessions._api.verdicts import VerdictSearch
-from buddy_sessions.analysis.completeness import count_failing
+from buddy_sessions.analysis.completeness import count_failing, missing_tests
 from buddy_sessions.analysis.judgement import (
     Baseline,
     Cause,
     FailingTest,
+    Judgement,
     can_be_baseline,
     count_marks,
     find_causes,
     judge,
 )
-from buddy_sessions.analysis.runs import Streak, ci_runs, newest_streak
+from buddy_sessions.analysis.runs import CIRun, Streak, newest_streak
 
 from ..options import DEFAULT_LAST
 from ..render.styled import sparkline
@@ -45,20 +38,21 @@ NEWEST = 100
 MAX_OTHERS = 20
 """The number of other branches of a suite that are kept."""
 
-_VERDICTS = 100  # sessions of the branch that are needed: with more, the length of a streak is known
-_MAX_STREAK = 50  # sessions that are searched for the first failures of the tests of a newly red suite
+_MAX_STREAK = 50  # CI runs that are searched for the first failures of the tests of a newly red suite
 _MAX_DURATION = 10**9  # seconds; larger values are mistakes
+_MAX_LAG = timedelta(days=1)  # a suite that was synced so long before others could not be read since
 
-State = Literal["newly red", "still red", "recovered", "green", "unknown"]
+State = Literal["newly red", "still red", "recovered", "green", "no verdict"]
 
 
-class Figures(NamedTuple):
+@frozen
+class Figures:
     """The figures of at most `RECENT` consecutive sessions."""
 
-    passed: int
-    counted: int
-    duration: float | None  # median, in seconds
-    marks: str  # one character for each session, the newest on the right
+    passed: int = 0
+    counted: int = 0
+    duration: float | None = None  # median, in seconds
+    marks: str = ""  # one character for each session, the newest on the right
 
     @property
     def pass_rate(self) -> float | None:
@@ -66,43 +60,62 @@ class Figures(NamedTuple):
         return self.passed / self.counted if self.counted else None
 
 
-class Scope(NamedTuple):
+_NO_FIGURES = Figures()
+
+
+@frozen
+class Scope:
     """Which sessions a report is about.
 
     `branch` is a name, MAIN, or None for all sessions. A suite that turned red at `new_since` or later is newly red;
-    one that turned green has recovered.
+    one that turned green has recovered. One whose newest verdict or last sync is older than `max_age` is stale.
     """
 
     branch: str | Main | None
+    now: datetime
     new_since: datetime
+    max_age: timedelta | None
+    synced_at: datetime | None
+    """When the last sync of any suite began."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen(kw_only=True)
 class SuiteReport:
     """What a report says about a suite."""
 
     suite: Suite
-    branch: str | None  # that the verdict is about; None for all sessions, or without a main branch
-    has_branch: bool  # False if the suite has no main branch: it is neither red nor green
-    state: State
-    latest: Session | None  # the session of the newest CI run with a verdict
-    streak: Streak | None  # the CI runs up to that of `latest` that have its verdict
-    red_streak: Streak | None  # for a suite that has recovered, the CI runs before that failed
-    causes: Sequence[Cause]  # why tests fail in `latest`, most new failures first; empty if no failing tests are saved
-    baseline: int  # the number of sessions of earlier commits that say which failures are new
-    recent: Figures  # of the newest sessions
-    before: Figures  # of as many sessions before
-    others: Sequence[Session]  # the newest with a verdict of other branches, tags and pull requests, newest first
-    other_count: int  # of other branches, including those that are not in `others`
+    status: SuiteStatus
+    state: State = "no verdict"
+    is_stale: bool = False
+    is_behind: bool = False  # whether the last syncs have read other suites, but not this one
+    judged: Sequence[Session] = ()  # the deciding sessions of this CI run
+    streak: Streak | None = None  # the CI runs up to the newest one that have its verdict
+    red_streak: Streak | None = None  # for a suite that has recovered, the CI runs before that failed
+    causes: Sequence[Cause] = ()  # why tests fail in the newest CI run; empty if no failing tests are saved
+    baseline: int = 0  # the number of sessions of earlier commits that say which failures are new
+    recent: Figures = _NO_FIGURES  # of the newest sessions
+    before: Figures = _NO_FIGURES  # of as many sessions before
+    others: Sequence[Session] = ()  # the newest with a verdict of other branches, tags and pull requests, newest first
+    other_count: int = 0  # of other branches, including those that are not in `others`
+
+    @property
+    def latest(self) -> Session | None:
+        """The session that decides the newest CI run with a verdict."""
+        return self.status.session
 
     @property
     def is_red(self) -> bool:
-        """Whether the latest session fails."""
-        return self.latest is not None and self.latest.is_failing
+        """Whether the newest CI run with a verdict fails."""
+        return self.state in {"newly red", "still red"}
+
+    @property
+    def is_up_to_date(self) -> bool:
+        """Whether the last syncs have read the suite, and its newest verdict is not stale."""
+        return self.status.missing_since is None and not self.is_stale and not self.is_behind
 
     @property
     def tests(self) -> list[FailingTest]:
-        """All failing tests of the latest session."""
+        """All failing tests of the newest CI run."""
         return [test for cause in self.causes for test in cause.tests]
 
     @property
@@ -120,50 +133,55 @@ def ended(session: Session) -> datetime | None:
     return session.finish_date or session.create_date
 
 
-async def read_suite(store: SessionStore, suite: Suite, scope: Scope) -> SuiteReport:
+def is_stale(status: SuiteStatus, now: datetime, max_age: timedelta | None) -> bool:
+    """Return whether the newest verdict of a suite, or its last sync, is older than `max_age`."""
+    verdict = None if status.session is None else ended(status.session)
+    synced = None if status.missing_since is not None else status.synced_at
+    return max_age is not None and any(time is not None and now - time > max_age for time in (verdict, synced))
+
+
+async def read_suite(store: SessionStore, suite: Suite, status: SuiteStatus, scope: Scope) -> SuiteReport:
     """Return the report of a suite. Raises StoreError if the database cannot be read."""
-    search = VerdictSearch(lambda branch: _read_lists(store, suite.key, branch))
-    branch, newest = await search.choose_branch(scope.branch), await search.newest()
-    has_branch = branch is not None or scope.branch is not MAIN
-    verdicts = await search.find(branch=branch if has_branch else MAIN, last=_VERDICTS)
-    runs = ci_runs(verdicts)
-    streak = newest_streak(runs) if runs else None
+    lag = scope.synced_at - status.synced_at if scope.synced_at and status.synced_at else timedelta()
+    report = SuiteReport(
+        suite=suite, status=status, is_stale=is_stale(status, scope.now, scope.max_age), is_behind=lag > _MAX_LAG
+    )
+    if status.missing_since is not None:
+        return report
+    read, branch = partial(_read_lists, store, suite.key), status.branch
+    others = [] if branch is None else _latest_of_others(await VerdictSearch(read).newest(), branch)
+    report = evolve(report, others=others[:MAX_OTHERS], other_count=len(others))
+    runs, sessions = ([], []) if status.session is None else await VerdictSearch(read).runs(branch)
+    if not runs:
+        return evolve(report, status=evolve(status, session=None, since=None))
+    streak = newest_streak(runs)
     state = _state(streak, scope.new_since)
-    others = [] if branch is None else _latest_of_others(newest, branch)
-    causes: list[Cause] = []
-    baseline: Baseline | None = None
-    if streak is not None and streak.first.is_failing:
+    judgement = None
+    if streak.first.is_failing:
         reach = max(DEFAULT_LAST, min(streak.length, _MAX_STREAK)) if state == "newly red" else DEFAULT_LAST
-        judged = runs[0].deciding
-        older = islice((run for run in runs[1:] if can_be_baseline(run.sessions[0], judged)), reach)
-        past = [session for run in older for session in run.sessions]
-        latest = [await _failing_run(store, suite.key, session) for session in judged]
-        saved = [await _failing_run(store, suite.key, session) for session in past]
-        saved = [run for run in saved if run.cases or not count_failing(run.session)]  # the cases of others are pruned
-        baseline = Baseline(branch, saved, DEFAULT_LAST) if saved else None
-        judgement = judge(latest, baseline)
-        baseline = judgement.baseline
-        causes = list(map(_shorten, find_causes(judgement.tests)))
-    return SuiteReport(
-        suite=suite,
-        branch=branch,
-        has_branch=has_branch,
+        judgement = await _judge(store, suite.key, runs, branch, reach)
+    verdicts = [session for session in sessions if session.has_verdict]
+    return evolve(
+        report,
+        status=evolve(
+            status,
+            session=runs[0].session,
+            since=streak.first,
+            is_since_exact=streak.before is not None,
+            remark=missing_tests(runs),
+        ),
         state=state,
-        latest=runs[0].session if runs else None,
+        judged=runs[0].deciding,
         streak=streak,
-        red_streak=newest_streak(runs[streak.length :]) if streak and state == "recovered" else None,
-        causes=causes,
-        baseline=0 if baseline is None else len(baseline.runs),
+        red_streak=newest_streak(runs[streak.length :]) if state == "recovered" else None,
+        causes=[] if judgement is None else list(map(_shorten, find_causes(judgement.tests))),
+        baseline=len(judgement.baseline.runs) if judgement is not None and judgement.baseline is not None else 0,
         recent=_figures(verdicts[:RECENT]),
         before=_figures(verdicts[RECENT : 2 * RECENT]),
-        others=others[:MAX_OTHERS],
-        other_count=len(others),
     )
 
 
-def _state(streak: Streak | None, since: datetime) -> State:
-    if streak is None:
-        return "unknown"
+def _state(streak: Streak, since: datetime) -> State:
     time = ended(streak.first)
     is_new = time is not None and time >= since
     if streak.first.is_failing:
@@ -176,6 +194,18 @@ async def _read_lists(
 ) -> AsyncGenerator[Sequence[Session], None]:
     async for sessions in store.pages(suite, branch=branch):
         yield sessions
+
+
+async def _judge(
+    store: SessionStore, suite: SuiteKey, runs: Sequence[CIRun], branch: str | None, reach: int
+) -> Judgement:
+    """Return the verdict on the newest CI run, compared with the ones before it that are of other commits."""
+    judged = runs[0].deciding
+    older = islice((run for run in runs[1:] if can_be_baseline(run.sessions[0], judged)), reach)
+    past = [await _failing_run(store, suite, session) for run in older for session in run.sessions]
+    saved = [run for run in past if run.cases or not count_failing(run.session)]  # the cases of others are pruned
+    latest = [await _failing_run(store, suite, session) for session in judged]
+    return judge(latest, Baseline(branch, saved, DEFAULT_LAST) if saved else None)
 
 
 async def _failing_run(store: SessionStore, suite: SuiteKey, session: Session) -> TestRun:

@@ -6,9 +6,9 @@ Templates escape HTML in every text, and `_escape_text` escapes invisible charac
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from buddy_sessions import MAIN, __version__
 from buddy_sessions._base.durations import format_duration
@@ -18,8 +18,33 @@ from ..reading.suite_report import MAX_OTHERS, NEWEST, RECENT, Scope, SuiteRepor
 from .styled import RECENT_LEGEND
 from .text import UNKNOWN, format_count, one_line, ref_name, started_by, web_url
 
-_MAX_ROWS = 300  # of other branches
+MIN_BYTES = 32_000
+"""What a page may need that says only how many suites are red."""
+
 _STATES = ("newly red", "still red", "recovered")
+_ALL = 10**9
+
+
+class _Detail(NamedTuple):
+    """How much of everything a page shows, and what it says about that."""
+
+    left_out: str
+    others: int  # rows of the table of other branches
+    rows: int  # of the table of all suites
+    suites: int  # of each list
+    causes: int  # of a suite
+    tests: int  # of a cause
+
+
+_DETAILS = (
+    _Detail("", others=300, rows=_ALL, suites=_ALL, causes=10, tests=5),
+    _Detail("other branches", others=0, rows=_ALL, suites=_ALL, causes=10, tests=5),
+    _Detail("other branches, most figures", others=0, rows=50, suites=_ALL, causes=10, tests=5),
+    _Detail("other branches, most figures, most failing tests", others=0, rows=30, suites=100, causes=3, tests=1),
+    _Detail("other branches, figures, failing tests", others=0, rows=0, suites=30, causes=1, tests=0),
+    _Detail("everything but the numbers of suites", others=0, rows=0, suites=0, causes=0, tests=0),
+)
+"""From the whole page to the smallest one: details are left out first."""
 
 
 def load_template() -> Any:
@@ -52,27 +77,37 @@ def load_template() -> Any:
     return environment.get_template("report.html")
 
 
-def render_page(template: Any, suites: Sequence[SuiteReport], scope: Scope, now: datetime) -> Iterator[str]:
-    """Yield the HTML of the page, piece by piece. `now` is the time that the page shows."""
+def render_page(template: Any, suites: Sequence[SuiteReport], scope: Scope, *, max_bytes: int | None) -> bytes:
+    """Return the page in UTF-8. If it has more than `max_bytes`, details are left out, and it says which ones."""
     oldest = datetime.min.replace(tzinfo=UTC)
     newest_first = sorted(suites, key=lambda it: (it.streak and ended(it.streak.first)) or oldest, reverse=True)
     newest_first.sort(key=SuiteReport.is_only_flaky)
-    by_state = {state: [it for it in newest_first if it.state == state] for state in _STATES}
+    newly_red, still_red, recovered = ([it for it in newest_first if it.state == state] for state in _STATES)
     others = [(it, session) for it in suites for session in it.others]
     others.sort(key=lambda other: ended(other[1]) or oldest, reverse=True)
     latest = [it.latest for it in suites if it.latest is not None] + [session for _, session in others[:1]]
-    yield from template.generate(
-        red=by_state["newly red"] + by_state["still red"],
-        newly_red=by_state["newly red"],
-        still_red=by_state["still red"],
-        recovered=by_state["recovered"],
-        suites=sorted(suites, key=_attention),
-        others=others[:_MAX_ROWS],
-        others_count=sum(it.other_count for it in suites),
-        scope=scope,
-        newest=max(filter(None, map(ended, latest)), default=None),
-        now=now,
-    )
+    values = {
+        "red": newly_red + still_red,
+        "newly_red": newly_red,
+        "still_red": still_red,
+        "recovered": recovered,
+        "flaky": [(it, test) for it in newly_red + still_red for test in it.tests if test.baseline == "flaky"],
+        "incomplete": [it for it in suites if it.status.remark],
+        "outdated": [it for it in suites if not it.is_up_to_date],
+        "no_branch": [it for it in suites if it.status.reason == "no main branch"],
+        "suites": sorted((it for it in suites if it.status.missing_since is None), key=_attention),
+        "others": others,
+        "other_count": sum(it.other_count for it in suites),
+        "scope": scope,
+        "newest": max(filter(None, map(ended, latest)), default=None),
+        "max_bytes": max_bytes,
+    }
+    page = b""
+    for detail in _DETAILS:
+        page = template.render(values, detail=detail).encode()
+        if max_bytes is None or len(page) <= max_bytes:
+            break
+    return page
 
 
 def _attention(report: SuiteReport) -> tuple[object, ...]:

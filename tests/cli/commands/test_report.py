@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any
 import pytest
 
 from buddy_sessions.testing import FakeBuddy, FakeSuite
-from helpers.command_line import Call, sync_database
+from helpers.command_line import Call, rows, sync_database
 from helpers.html_page import HtmlPage
 from helpers.uploads import GITHUB, RUN
 
@@ -64,9 +66,13 @@ def finish(suite: FakeSuite, *messages: str | None, hours: float, branch: str = 
     return f"{time.day} {time:%b %Y, %H:%M}"
 
 
-def section(page: HtmlPage, start: str, end: str) -> str:
-    """Return the text between two headings."""
-    return page.text.split(f" {start} ", 1)[1].split(f" {end} ", 1)[0]
+TITLES = ["Newly red", "Still red", "Recovered", "Flaky tests", "Tests did not run", "Not up to date", "No main branch"]
+
+
+def section(page: HtmlPage, title: str) -> str:
+    """Return the text below a heading; the number of suites in the index if there is no such heading."""
+    after = page.text.rpartition(f" {title} ")[2]
+    return re.split("|".join(f" {each} " for each in [*TITLES, "All suites"]), after)[0]
 
 
 class TestVerdict:
@@ -79,8 +85,8 @@ class TestVerdict:
         page = render()
         assert "1 of 2 suites is red on their main branch" in page.text
         assert f"the newest passed or failed session is of {newest}; all" in page.text
-        assert "red suite acme/shop/red main is red since" in section(page, "Newly red", "Still red")
-        assert "green suite" not in section(page, "Newly red", "All suites")
+        assert "red suite acme/shop/red main is red since" in section(page, "Newly red")
+        assert "green suite" not in section(page, "Newly red")
         assert "red suite acme/shop/red red main █ 0 % 0 of 1" in page.text
         assert "green suite acme/shop/green green main ▂ 100 % 1 of 1" in page.text
         assert "pull requests: 2" in page.text
@@ -108,7 +114,7 @@ class TestVerdict:
         suite.create("main", status="IN_PROGRESS")
         page = render()
         assert f"the newest passed or failed session is of {newest}; all times are UTC." in page.text
-        assert "main is red" in section(page, "Still red", "Recovered")
+        assert "main is red" in section(page, "Still red")
         assert "on at least 1 CI run of main." in page.text
         assert "red main █ 0 % 0 of 1" in page.text
 
@@ -122,21 +128,19 @@ class TestSections:
         latest: dict[str, Any] = {"created_by": {"name": "Bo"}, "revision": "beef" * 10}
         finish(suite, "order 8 is lost", "order 9 is lost", "no price", "timeout", hours=3, **latest)
         page = render()
-        found = section(page, "Newly red", "Still red")
+        found = section(page, "Newly red")
         assert f"main is red since {since} (#3) by Ann, commit cafecaf. Red for 5h" in found
         assert "on 2 CI runs of main." in found
         assert (
-            "4 tests fail in #4, the latest session, for 3 causes; compared with the 3 sessions of main before it: "
+            "4 tests fail in #4, the latest CI run, for 3 causes; compared with the 3 sessions of main before it: "
             "2 new, 1 failing since #3, 1 flaky "
             "ValueError: order <number> is lost test_1 tests/cart/test_total.py > CartTest new "
             "test_0 tests/cart/test_total.py > CartTest failing since #3 "
             "ValueError: no price test_2 tests/cart/test_total.py > CartTest new "
             "ValueError: timeout test_3 tests/cart/test_total.py > CartTest flaky: failed in 1 of the last 3 on main"
         ) in found
-        assert "CartTest of Backend, flaky: failed in 1 of the last 3 on main" in section(
-            page, "Flaky tests that fail now", "All suites"
-        )
-        assert section(page, "Still red", "Flaky tests").count("No suite.") == 2
+        assert "CartTest of Backend, flaky: failed in 1 of the last 3 on main" in section(page, "Flaky tests")
+        assert section(page, "Still red") == "0"
 
     def test_unknown_author_is_the_run(self, render: Render, suite: FakeSuite) -> None:
         finish(suite, "lost", hours=2, **GITHUB)
@@ -150,7 +154,7 @@ class TestSections:
         file = "e2e/a.spec.js"
         case = {"name": "a.spec.js > Cart > adds", "classname": file, "test_group_name": file, "message": "x"}
         finish(suite, hours=1, cases=[{**case, "status": "FAILED"}])
-        assert ": x adds e2e/a.spec.js > Cart" in section(render(), "Newly red", "Still red")
+        assert ": x adds e2e/a.spec.js > Cart" in section(render(), "Newly red")
 
     def test_still_red(self, render: Render, suite: FakeSuite) -> None:
         finish(suite, None, hours=200)
@@ -158,7 +162,7 @@ class TestSections:
         for hours in range(48, 36, -1):
             finish(suite, "lost", hours=hours)
         finish(suite, "lost", "no price", hours=1)
-        found = section(render(), "Still red", "Recovered")
+        found = section(render(), "Still red")
         assert f"main is red since {since} (#2) by Ann, commit cafecaf. Red for 7d02h, on 14 CI runs of main." in found
         assert "compared with the 10 sessions of main before it: 1 new, 1 failing since #5 or earlier" in found
         assert "no price test_1 tests/cart/test_total.py > CartTest new ValueError: lost test_0 tests" in found
@@ -170,7 +174,7 @@ class TestSections:
         for _ in range(12):
             finish(suite, "lost", hours=5)
         finish(suite, "lost", "flaky", hours=1)
-        found = section(render(), "Newly red", "Still red")
+        found = section(render(), "Newly red")
         assert "compared with the 10 sessions of main before it: 1 new, 1 failing since #3 " in found
 
     def test_failure_of_a_commit_that_ran_again(self, render: Render, suite: FakeSuite) -> None:
@@ -178,7 +182,7 @@ class TestSections:
         finish(suite, None, "lost", hours=4)
         for messages in ((None, "lost"), ("no price", None), ("no price", "lost")):
             finish(suite, *messages, hours=1, revision="beef" * 10)
-        found = section(render(), "Newly red", "Still red")
+        found = section(render(), "Newly red")
         assert "compared with the 1 session of main before it: 1 new, 1 failing since #1 or earlier" in found
 
     def test_pruned_test_cases_prove_nothing(
@@ -188,7 +192,7 @@ class TestSections:
             finish(suite, "lost", hours=24 * days)
         render()
         assert call("prune", "--db", str(tmp_path / "sessions.db"), "--keep", "25d", "--cases-only")[0] == 0
-        found = section(render(), "Still red", "Recovered")
+        found = section(render(), "Still red")
         assert "compared with the 1 session of main before it: 1 failing since #2 or earlier" in found
 
     def test_recovered(self, render: Render, suite: FakeSuite) -> None:
@@ -196,7 +200,7 @@ class TestSections:
         red = finish(suite, "lost", hours=60)
         finish(suite, "lost", hours=30)
         green = finish(suite, None, hours=1)
-        found = section(render(), "Recovered", "Flaky tests")
+        found = section(render(), "Recovered")
         assert f"main is green since {green} (#4) by Ann, commit cafecaf. It was red since {red} (#2), on 2" in found
 
     @pytest.mark.parametrize(("since", "title"), [("24h", "Still red"), ("3d", "Newly red")])
@@ -206,7 +210,7 @@ class TestSections:
         finish(suite, None, hours=90)
         finish(suite, "lost", hours=48)
         page = render("--new-since", since)
-        assert "main is red" in section(page, title, "Recovered" if title == "Still red" else "Still red")
+        assert "main is red" in section(page, title)
         assert "red main ▂█ 50 % 1 of 2" in page.text
 
     def test_figures_name_their_sessions(self, render: Render, suite: FakeSuite) -> None:
@@ -229,19 +233,106 @@ class TestSections:
         self, render: Render, suite: FakeSuite, cases: str | None, fields: dict[str, Any], text: str
     ) -> None:
         finish(suite, "lost", hours=1, **fields)
-        assert text in section(render(cases=cases), "Newly red", "Still red")
+        assert text in section(render(cases=cases), "Newly red")
 
     def test_missing_values(self, render: Render, suite: FakeSuite) -> None:
         names = ("create_date", "finish_date", "created_by", "revision", "ref_name", "ref_type", "html_url", "duration")
         nothing: dict[str, Any] = dict.fromkeys(names)
         finish(suite, "lost", hours=1, **nothing)
-        assert "- no main branch" in render().text, "neither red nor green"
+        assert "No suite is red" in render().text
         text = render("--all-branches").text
         assert "all branches is red since - (#1). Red on at least 1 CI run of all branches" in text
         assert "red all branches █ 0 % 0 of 1 - " in text
 
+    def test_jobs_of_a_matrix_count_together(self, render: Render, suite: FakeSuite) -> None:
+        """As in `status`: one that passes later changes nothing, and one that is running is no verdict."""
+        for number, messages in enumerate([(None,), (None,), ("lost",), (None,)]):
+            finish(suite, *messages, hours=9 - number, ci_run_url=f"https://ci.example/{number // 2}")
+        suite.create("main", ci_run_url="https://ci.example/2")
+        page = render()
+        assert "main is red since" in section(page, "Newly red")
+        assert "1 test fails in #4, #3, the latest CI run" in page.text
+
+    def test_tests_that_did_not_run_change_no_colour(
+        self, render: Render, suite: FakeSuite, call: Call, tmp_path: Path
+    ) -> None:
+        for hours in (4, 3, 2):
+            finish(suite, *[None] * 8, hours=hours)
+        finish(suite, *[None] * 3, hours=1)
+        page = render("--exit-code")
+        remark = "3 tests ran, usually 8: 5 did not run"
+        assert "No suite is red" in page.text
+        assert f"{remark} in #4 of main" in section(page, "Tests did not run")
+        db = str(tmp_path / "sessions.db")
+        (status,) = rows(call("status", "--db", db, "--exit-code").out)
+        assert (status["status"], status["remark"]) == ("green", remark)
+        assert f"acme/shop/MNbyVedg: {remark}" in call("status", "--db", db, "--format", "table").out
+
+    def test_suites_that_are_not_up_to_date(
+        self, render: Render, fake: FakeBuddy, suite: FakeSuite, call: Call, tmp_path: Path
+    ) -> None:
+        """They are not red, and have a list of their own: deleted, missing, stale, or not read by later syncs."""
+        gone, lost, unread = (fake.add_suite("acme", "shop", name) for name in ("gone", "lost", "unread"))
+        for each in (suite, gone, lost, unread):
+            finish(each, None if each is suite else "lost", hours=72)
+        db = tmp_path / "sessions.db"
+        sync_database(fake, db)
+        for each in (gone, gone, lost):
+            fake.suites.pop(each.key, None)
+            call("sync", f"acme/shop/{each.key[2]}", "--db", str(db))
+        del fake.suites[unread.key]
+        with closing(sqlite3.connect(db)) as connection, connection:
+            connection.execute("UPDATE suite_rows SET synced_at = '2026-01-31T10:00:00Z' WHERE suite_id = 'unread'")
+        page = render()
+        found = section(page, "Not up to date")
+        assert re.search(r"acme/shop/gone : deleted: not found since \d", found)
+        assert re.search(r"acme/shop/lost : missing: not found since \d", found)
+        assert "not read by later syncs: the newest verdict is of" in found
+        assert "the last complete sync of 31 Jan 2026, 10:00" in found
+        assert "Backend" not in found
+        assert "1 of 2 suites is red" in page.text
+        assert "Backend acme/shop/MNbyVedg : stale: the newest verdict is of" in section(
+            render("--max-age", "48h"), "Not up to date"
+        )
+
+    def test_suite_of_pull_requests_has_no_main_branch(self, render: Render, suite: FakeSuite) -> None:
+        finish(suite, "lost", hours=1, branch="7/merge")
+        page = render("--exit-code")
+        assert "Backend acme/shop/MNbyVedg : its newest 100 sessions tested only" in section(page, "No main branch")
+        assert "No suite is red" in page.text
+
 
 class TestPage:
+    def test_index_is_first(self, render: Render, fake: FakeBuddy) -> None:
+        for number in range(40):
+            suite = fake.add_suite("acme", "shop", f"s{number}", name=f"S{number}")
+            finish(suite, "lost" if number < 3 else None, hours=1 + number)
+        page = render()
+        index = page.text.partition("all times are UTC.")[2]
+        assert index.strip().startswith("Newly red 3: S0 shop , S1 shop , S2 shop Still red 0 All suites 40")
+        assert page.values("href")[:2] == ["#newly-red", "#red-acme/shop/s0"]
+        folded = [attrs for tag, attrs in page.tags if tag == "details" and "open" not in attrs]
+        assert len(folded) == 1, "the table of 40 suites"
+
+    def test_size_has_a_limit(self, render: Render, fake: FakeBuddy, tmp_path: Path) -> None:
+        """Details are left out first, and the page says what; red suites stay."""
+        for number in range(60):
+            suite = fake.add_suite("acme", "shop", f"s{number}", name=f"Suite {number}")
+            finish(suite, *["lost" if number < 9 else None] * 30, hours=2)
+            finish(suite, None, hours=1, branch="feature")
+        render()
+        found: list[str] = []
+        while (size := (tmp_path / "report.html").stat().st_size - 1) >= 32_000:
+            page = render("--max-bytes", str(size))
+            assert (tmp_path / "report.html").stat().st_size <= size
+            found += re.findall(f"Left out, to fit in {size:,} bytes: ([^.]*)", page.text)
+            assert "9 of 60 suites are red" in page.text
+            assert page.text.count("main is red since") == 9
+            ids = page.values("id")
+            assert {link[1:] for link in page.values("href") if link.startswith("#")} <= {*ids}
+        assert found[0] == "other branches"
+        assert "most failing tests" in found[2]
+
     def test_text_of_the_server_is_escaped(self, render: Render, fake: FakeBuddy) -> None:
         odd = fake.add_suite("acme", "shop", "a%20b", name=f"{SCRIPT}1")
         case = {"name": f"{SCRIPT}2\u202e", "test_group_name": SCRIPT, "classname": '"><b>', "html_url": "javascript:x"}
@@ -280,6 +371,55 @@ class TestPage:
         assert not {"script", "link", "img", "iframe", "object", "base", "form"} & {tag for tag, _ in page.tags}
         assert not re.search(r"url\(|@import|\bon\w+=", html)
         assert "default-src 'none'" in html
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ("--exit-code", 1),
+        ("", 0),
+        ("--exit-code --branch feature", 0),
+        ("--exit-code --branch feature --max-age 30m", 0),
+        ("--exit-code --branch feature --max-age 1h", 1),
+    ],
+)
+def test_exit_code(options: str, code: int, fake: FakeBuddy, suite: FakeSuite, call: Call, tmp_path: Path) -> None:
+    """As that of `status`."""
+    finish(suite, "lost", hours=2)
+    finish(suite, None, hours=1.5, branch="feature")
+    sync_database(fake, tmp_path / "x.db")
+    db = ("--db", str(tmp_path / "x.db"))
+    options = options.replace("30m", "2h")
+    assert call("report", *db, *options.split(), "-o", str(tmp_path / "x.html")).code == code
+    assert call("status", *db, *options.split()).code == code
+
+
+def test_digest_for_a_chat(fake: FakeBuddy, suite: FakeSuite, call: Call, tmp_path: Path) -> None:
+    """A line for each suite that is not simply green, red ones first."""
+    finish(suite, None, None, hours=9)
+    since = finish(suite, "order 7 is lost", None, hours=8)
+    finish(suite, "order 7 is lost", "no price", hours=7)
+    green, fixed = (fake.add_suite("acme", "shop", name) for name in ("green", "fixed"))
+    for each, message in ((green, None), (fixed, "lost")):
+        finish(each, message, hours=3)
+        finish(each, None, hours=2)
+    db = tmp_path / "x.db"
+    sync_database(fake, db, cases="failed")
+    code, out, err = call("report", "--db", str(db), "--format", "jsonl", "--exit-code")
+    assert (code, err) == (1, "")
+    red, recovered = rows(out)
+    assert (red["key"], red["status"], red["session"], red["since"]) == ("acme/shop/MNbyVedg", "newly red", 3, 2)
+    assert (len(red["failing"]), [name.rpartition(" > ")[2] for name in red["new"]]) == (2, ["test_1"])
+    assert re.fullmatch(
+        r"Backend \(acme/shop/MNbyVedg\): newly red since #2 \(commit cafecaf00000, by Ann, [^)]*\); "
+        "2 failing tests, 1 new, 1 failing since #2: ValueError: no price",
+        red["text"],
+    )
+    assert since
+    assert (recovered["key"], recovered["status"]) == ("acme/shop/fixed", "recovered")
+    assert "recovered since #2 (" in recovered["text"]
+    assert recovered["text"].endswith("it was red since #1 or earlier")
+    assert call("report", "--db", str(db)).code == 2, "neither a file nor a format"
 
 
 def test_suites_can_be_selected(render: Render, fake: FakeBuddy) -> None:

@@ -88,6 +88,7 @@ def test_rows_for_programs(call: Call) -> None:
         "synced_at": None,
         "missing_since": None,
         "error": None,
+        "remark": None,
     }
     assert red == expected
     assert list(red) == list(expected)
