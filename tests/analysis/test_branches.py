@@ -4,8 +4,10 @@ import copy
 import pickle
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from attrs import evolve
 
 from buddy_sessions import MAIN, RefType, Session, SessionStatus, main_branch, pass_rate
 from helpers.recordings import RECORDINGS, sessions_of
@@ -43,7 +45,8 @@ def ended(statuses: Sequence[str]) -> list[Session]:
         pytest.param("trunk fix fix trunk", "trunk", id="equally frequent: tested last"),
         pytest.param("", None, id="no session"),
         pytest.param("trunk " * 99 + "main", "main", id="main within the newest 100"),
-        pytest.param("trunk " * 100 + "main", "trunk", id="main before the newest 100"),
+        pytest.param("trunk " * 100 + "main", "main", id="main before the newest 100"),
+        pytest.param("master " + "trunk " * 99 + "main", "master", id="master is newer"),
         pytest.param(
             "7/merge 7/merge HEAD gh-readonly-queue/main/pr-7-1f trunk", "trunk", id="names that are no branch"
         ),
@@ -57,6 +60,31 @@ def ended(statuses: Sequence[str]) -> list[Session]:
 )
 def test_main_branch(branches: str, expected: str | None) -> None:
     assert main_branch(on_branches(branches)) == expected
+
+
+@pytest.mark.parametrize(("days", "expected"), [(90, "main"), (91, "trunk")])
+def test_main_that_was_not_tested_for_long_was_renamed(days: int, expected: str) -> None:
+    """Compared with the newest session, so that no clock is needed; among the newest 100, it counts however old."""
+    newest = datetime(2026, 6, 1, tzinfo=UTC)
+    *trunk, old = on_branches("trunk " * 100 + "main")
+    sessions = [*(evolve(each, create_date=newest) for each in trunk)]
+    old = evolve(old, create_date=newest - timedelta(days))
+    assert main_branch([*sessions, old]) == expected
+    assert main_branch([*sessions[1:], old]) == "main"
+
+
+@pytest.mark.parametrize(
+    ("branches", "kept", "expected"),
+    [
+        ("fix fix trunk", "trunk", "trunk"),
+        ("fix fix", "trunk", "fix"),
+        ("fix fix trunk main", "trunk", "main"),
+        ("fix HEAD HEAD", "HEAD", "fix"),
+    ],
+    ids=["still tested", "not tested any more", "main appears", "never a branch"],
+)
+def test_main_branch_is_kept(branches: str, kept: str, expected: str) -> None:
+    assert main_branch(on_branches(branches), kept=kept) == expected
 
 
 @pytest.mark.parametrize("ref", [("main", RefType.TAG), ("main", RefType.PULL_REQUEST), ("main", None)])
