@@ -5,7 +5,7 @@ The arguments of each method are valid: `BuddyClient` has checked them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import TypeVar
@@ -69,6 +69,7 @@ class Api:
         self._read_ahead = read_ahead
         self._limits = ServerLimits()
         self._case_limits = ServerLimits()
+        self._newest_of: dict[tuple[SuiteKey, str], tuple[int, Session | None]] = {}  # up to this `relative_id`
 
     @property
     def host(self) -> str:
@@ -164,6 +165,20 @@ class Api:
         reader = self.read(key, ReadSpec(cursor=cursor, max_sessions=1))
         found = [session async for session in reader.sessions()]
         return (found[0] if found else None), reader.stats
+
+    async def newest_of(self, key: SuiteKey, branch: str, newest: Sequence[Session]) -> Session | None:
+        """Return the newest session of a branch; None if there is none. It is requested once, and then remembered.
+
+        `newest` are the newest sessions of the suite, newest first: none of them is of the branch. It is requested
+        again if other sessions may have been created since the last call.
+        """
+        known_up_to, found = self._newest_of.get((key, branch), (0, None))
+        if newest[-1].relative_id > known_up_to + 1:
+            fetch = self._page_fetcher(suites_url(self._base_url, *key, "sessions"), {"branch": branch}, decode_page)
+            page = (await fetch(Window(1, 1))).result()
+            found = next((session for session in page.sessions if session.branch == branch), None)
+        self._newest_of[key, branch] = newest[0].relative_id, found
+        return found
 
     async def case(self, key: SuiteKey, session_id: str, group_id: str, case_id: str) -> TestCase:
         """Return one test case of a session, with its `data`."""

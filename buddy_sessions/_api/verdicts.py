@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from functools import partial
+from itertools import pairwise
 from typing import Literal, TypeAlias
 
 from attrs import evolve, frozen
@@ -14,10 +15,10 @@ from .._base.outage import Outage
 from .._base.workers import map_concurrently
 from .._paging.paginator import SessionPaginator
 from .._paging.scope import ReadSpec
-from ..analysis.branches import MAIN, NEWEST, Main, main_branch
+from ..analysis.branches import MAIN, MAIN_NAMES, NEWEST, Main, main_branch
 from ..analysis.completeness import missing_tests
 from ..analysis.runs import CIRun, ci_runs, newest_streak
-from ..errors import BuddyError, ClientClosedError
+from ..errors import BuddyError, ClientClosedError, UnstableListingError
 from ..models import Session, SessionStatus, SuiteKey, has_revision
 from .api import Api
 
@@ -27,6 +28,8 @@ MAX_SEARCHED = 1000
 ReadLists: TypeAlias = Callable[[str | None], AsyncGenerator[Sequence[Session], None]]
 """Yields the sessions of a branch, or all for None, in lists, newest first."""
 
+NewestOf: TypeAlias = Callable[[str, Sequence[Session]], Awaitable[Session | None]]
+"""Returns the newest session of a branch, of which the newest 100 sessions, the second argument, have none."""
 
 NoVerdict: TypeAlias = Literal["no session", "no main branch", "running", "no verdict", "missing", "deleted"]
 """Why a suite is neither red nor green."""
@@ -79,117 +82,125 @@ class SuiteStatus:
         return None if self.session is None else self.session.is_failing
 
 
+class UnverifiedListError(UnstableListingError):
+    """Sessions may be missing in a list that was read: no verdict rests on it."""
+
+
 async def read_lists(paginator: SessionPaginator) -> AsyncGenerator[Sequence[Session], None]:
-    """Yield the sessions of each page."""
+    """Yield the sessions of each page. Raise UnverifiedListError if some may be missing, unless it is out of order."""
+    last: list[Session] = []
+    is_ordered = True
     async with aclosing(paginator.pages()) as pages:
         async for page in pages:
+            is_ordered = is_ordered and is_newest_first([*last, *page.sessions])
+            last = [*page.sessions[-1:]] or last
+            if is_ordered and not paginator.stats.verified:
+                raise UnverifiedListError(
+                    f"no verdict: the list of sessions of {page.suite} is not verified, some may be missing: try again"
+                )
             yield page.sessions
 
 
 class VerdictSearch:
-    """Finds the newest sessions of one suite that passed or failed."""
+    """Finds the newest sessions and CI runs of one suite, in the lists that `read` yields."""
 
-    def __init__(self, read: ReadLists) -> None:
+    def __init__(self, read: ReadLists, newest_of: NewestOf | None = None) -> None:
+        self.is_ordered = True  # what was read so far: each session was listed above the older ones
         self._read = read
+        self._newest_of = newest_of or self._read_newest_of
         self._known: list[Session] | None = None  # the newest sessions, 100 or more
 
     def know(self, sessions: Sequence[Session]) -> None:
         """Search these sessions first: the newest 100 or more, or all; of all branches, or of the searched one."""
-        self._known = list(sessions)
+        self._known = newest_first(sessions)
 
     async def newest(self) -> list[Session]:
         """Return the newest 100 sessions, newest first. They are read once."""
         if self._known is None:
-            self._known = await self.take(NEWEST)
+            self._known = await self.sessions(None, lambda sessions: len(sessions) >= NEWEST)
         return self._known[:NEWEST]
 
-    async def choose_branch(self, branch: str | Main | None) -> str | None:
+    async def choose_branch(self, branch: str | Main | None, *, kept: str | None = None) -> str | None:
         """Return the name of the branch; None for all sessions. The main branch costs a read of the newest ones.
 
-        None for MAIN says that there is no main branch.
+        None for MAIN says that there is no main branch. `kept` is that of `main_branch`.
         """
-        return main_branch(await self.newest()) if branch is MAIN else branch
+        if branch is not MAIN:
+            return branch
+        known = await self.newest()
+        if len(known) == NEWEST and not any(session.branch in MAIN_NAMES for session in known):
+            known += filter(None, [await self._newest_of(name, known) for name in MAIN_NAMES])
+        return main_branch(known, kept=kept)
+
+    async def sessions(
+        self,
+        branch: str | None,
+        is_enough: Callable[[Sequence[Session]], bool],
+        *,
+        below: int | None = None,
+        limit: int = MAX_SEARCHED,
+    ) -> list[Session]:
+        """Return the newest sessions of a branch that have a lower `relative_id` than `below`, newest first.
+
+        They are read in lists until they are enough, or `limit`. What is known is not read again.
+        """
+
+        def select(sessions: Iterable[Session]) -> list[Session]:
+            chosen = [each for each in sessions if branch in {None, each.branch}]
+            chosen = [each for each in chosen if below is None or each.relative_id < below]
+            return newest_first(chosen)[:limit]
+
+        found = select(self._known or ())
+        if self._known is not None and (len(self._known) < NEWEST or len(found) == limit or is_enough(found)):
+            return found
+        read: list[Session] = []
+        async with aclosing(self._read(branch)) as lists:
+            async for sessions in lists:
+                read += sessions
+                found = select(read)
+                if len(found) == limit or is_enough(found):
+                    break
+        self.is_ordered = self.is_ordered and is_newest_first(read)
+        return found
 
     async def take(
         self,
         count: int,
+        branch: str | None,
         *,
-        branch: str | None = None,
         below: int | None = None,
         where: Callable[[Session], bool] = lambda _: True,
         limit: int = MAX_SEARCHED,
-        is_enough: Callable[[Sequence[Session]], bool] | None = None,
     ) -> list[Session]:
-        """Return `count` of the newest sessions for which `where` is true, newest first, or more; see `find`."""
-        is_enough = is_enough or (lambda found: len(found) >= count)
-        found: list[Session] = []
-        searched = 0
-        async with aclosing(self._read(branch)) as lists:
-            async for sessions in lists:
-                older = [each for each in sessions if below is None or each.relative_id < below][: limit - searched]
-                searched += len(older)
-                found += filter(where, older)
-                if is_enough(found) or searched >= limit:
-                    break
-        return found
+        """Return the newest sessions for which `where` is true, newest first: `count`, or more that were read."""
+        found = await self.sessions(branch, lambda found: sum(map(where, found)) >= count, below=below, limit=limit)
+        return list(filter(where, found))
 
     async def runs(
-        self, branch: str | None, *, where: Callable[[CIRun], bool] = lambda _: True
+        self,
+        branch: str | None,
+        *,
+        below: int | None = None,
+        where: Callable[[CIRun], bool] = lambda _: True,
+        is_enough: Callable[[Sequence[CIRun]], object] = bool,
     ) -> tuple[list[CIRun], list[Session]]:
         """Return the CI runs of a branch that have a verdict and for which `where` is true, newest first.
 
-        Also return the sessions of the branch that were searched: its newest ones, more only if these have no such run.
+        Also return the sessions of the branch that were searched: see `sessions`. `is_enough` says whether these CI
+        runs are enough; by default, one is.
         """
 
-        def choose(sessions: Iterable[Session]) -> tuple[list[CIRun], list[Session]]:
-            runs, of_branch = judged_runs(sessions, branch)
-            return list(filter(where, runs)), of_branch
+        def choose(sessions: Iterable[Session]) -> list[CIRun]:
+            return [run for run in ci_runs(sessions) if run.is_failing is not None and where(run)]
 
-        found = choose(self._known or ())
-        if found[0] or (self._known is not None and len(self._known) < NEWEST):
-            return found
-        sessions: list[Session] = []
+        found = await self.sessions(branch, lambda sessions: bool(is_enough(choose(sessions))), below=below)
+        return choose(found), found
+
+    async def _read_newest_of(self, branch: str, _: object) -> Session | None:
         async with aclosing(self._read(branch)) as lists:
-            async for page in lists:
-                sessions += page
-                found = choose(sessions)
-                if len(sessions) >= (NEWEST if found[0] else MAX_SEARCHED):
-                    break
-        return found
-
-    async def find(
-        self,
-        *,
-        branch: str | Main | None = MAIN,
-        last: int = 1,
-        below: int | None = None,
-        where: Callable[[Session], bool] = lambda _: True,
-        limit: int = MAX_SEARCHED,
-        is_enough: Callable[[Sequence[Session]], bool] | None = None,
-    ) -> list[Session]:
-        """Return the newest sessions of a branch that are SUCCESSFUL or ERROR, newest first.
-
-        Args:
-            branch: The branch; None for all sessions. A suite without a main branch has none for MAIN.
-            last: How many to find. If the lists that were read have more, all are returned.
-            below: Only sessions with a lower `relative_id`.
-            where: Only sessions for which this is true.
-            limit: How many sessions are searched: of the branch, and those below `below`.
-            is_enough: Whether the sessions that were found are enough; by default, if they are `last`.
-        """
-        is_enough = is_enough or (lambda found: len(found) >= last)
-        name = await self.choose_branch(branch)
-        if name is None and branch is MAIN:
-            return []
-
-        def counts(session: Session) -> bool:
-            is_below = below is None or session.relative_id < below
-            return session.has_verdict and is_below and name in {None, session.branch} and where(session)
-
-        found = list(filter(counts, self._known or ()))
-        if is_enough(found) or (self._known is not None and len(self._known) < NEWEST):
-            return found
-        return await self.take(last, branch=name, below=below, where=counts, limit=limit, is_enough=is_enough)
+            async for sessions in lists:
+                return next(iter(sessions), None)
+        return None
 
 
 def search_of(api: Api, suite: SuiteKey) -> VerdictSearch:
@@ -198,13 +209,17 @@ def search_of(api: Api, suite: SuiteKey) -> VerdictSearch:
     def read(branch: str | None) -> AsyncGenerator[Sequence[Session], None]:
         return read_lists(SessionPaginator(suite, partial(api.read, suite, ReadSpec(branch=branch, read_ahead=1))))
 
-    return VerdictSearch(read)
+    return VerdictSearch(read, partial(api.newest_of, suite))
 
 
-def judged_runs(sessions: Iterable[Session], branch: str | None) -> tuple[list[CIRun], list[Session]]:
-    """Return the CI runs of a branch that have a verdict, newest first, and the sessions of the branch."""
-    of_branch = [session for session in sessions if branch in {None, session.branch}]
-    return [run for run in ci_runs(of_branch) if run.is_failing is not None], of_branch
+def newest_first(sessions: Iterable[Session]) -> list[Session]:
+    """Return sessions by descending `relative_id`."""
+    return sorted(sessions, key=lambda session: session.relative_id, reverse=True)
+
+
+def is_newest_first(sessions: Sequence[Session]) -> bool:
+    """Return whether each session has a higher `relative_id` than the next one."""
+    return all(one.relative_id > other.relative_id for one, other in pairwise(sessions))
 
 
 async def find_status(search: VerdictSearch, suite: SuiteKey, *, branch: str | Main | None) -> SuiteStatus:

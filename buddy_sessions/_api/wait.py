@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 
@@ -22,6 +22,7 @@ from .._base.validate import (
     validate_session,
 )
 from .._paging.scope import ReadSpec
+from ..analysis.runs import name_sessions
 from ..errors import (
     BuddyError,
     ConfigError,
@@ -220,12 +221,6 @@ async def wait_for_sessions(
             raise
         error = search.too_late(loop.time() - started)
         raise error from search.failure
-
-
-def name_sessions(sessions: Sequence[Session]) -> str:
-    """Return the first 10 of these sessions, and how many more there are: `#12, #11 and 3 more`."""
-    names = ", ".join(f"#{session.relative_id}" for session in sessions[:_SHOWN])
-    return f"{names} and {len(sessions) - _SHOWN:,} more" if len(sessions) > _SHOWN else names
 
 
 def _age(session: Session) -> str:

@@ -10,12 +10,11 @@ from functools import partial
 from attrs import frozen
 
 from .._api.api import Api
-from .._api.verdicts import SuiteStatus, find_status, judged_runs, search_of
-from ..analysis.branches import MAIN, Main, main_branch
-from ..analysis.runs import newest_streak
+from .._api.verdicts import search_of
+from ..analysis.branches import MAIN, Main
+from ..analysis.runs import CIRun, ci_runs, newest_streak, runs_since
 from ..errors import BuddyError, NotFoundError, ResponseError, UnstableListingError
-from ..models import Session, SuiteKey, TestCase, TestRun
-from .changes import Change, numbers_restart
+from ..models import Session, SuiteKey, TestCase, TestKey, TestRun
 from .watch import Report, Reporter, SuiteWatch
 
 _MAX_UNREAD = 3
@@ -37,18 +36,21 @@ class StatusChange:
 
     Attributes:
         suite: The suite.
-        kind: CURRENT for the first event of each suite: its latest finished session, whether it fails or not; FAILING
-            if the session fails and the one before it did not; STILL_FAILING if both fail, but not the same tests;
-            RECOVERED if only the one before it fails.
-        session: The finished session that decides the status. `session.ref_name` is its branch.
-        since: The first session of the streak: since it, the suite is red, or green. `session` itself if the suite has
-            just turned red or green. Of a streak of more than 100 sessions, it is the oldest one that is known.
+        kind: CURRENT for the first event of each suite, or of its new main branch: its status, as in `SuiteStatus`;
+            FAILING if the newest CI run fails and the one before it did not; STILL_FAILING if both fail, but not the
+            same tests; RECOVERED if only the one before it fails.
+        session: The session that decides the status, of the newest CI run with a verdict. `session.ref_name` is its
+            branch.
+        since: The session that decides the first CI run of the streak: since it, the suite is red, or green. `session`
+            itself if the suite has just turned red or green. Of a streak of more than 100 sessions, it is the oldest
+            one that is known.
         previous: The session that decided the status before; None for CURRENT.
-        newly_failing: The tests that fail in `session` and not in `previous`; for CURRENT, all that fail.
-        no_longer_failing: The tests that failed in `previous` and are not among the failing ones of `session`, as they
-            were in `previous`: they passed, or did not run. Empty if `session` has no tests at all, or failed without a
-            failing test.
-        has_tests: False if the failing tests of `session` could not be read in three rounds: then both lists are empty.
+        newly_failing: The tests that fail in the CI run of `session` and not in that of `previous`; for CURRENT, all
+            that fail.
+        no_longer_failing: The tests that failed in the CI run of `previous` and are not among the failing ones of that
+            of `session`, as they were before: they passed, or did not run. Empty if the CI run has no tests at all, or
+            failed without a failing test.
+        has_tests: False if the failing tests could not be read in three rounds: then both lists are empty.
 
     Example:
         >>> red = Session(id="YDnagwGk", relative_id=383, status=SessionStatus.ERROR, ref_name="main")
@@ -78,17 +80,17 @@ class StatusWatch(SuiteWatch[StatusChange]):
 
     A suite that has tested no branch has no status, unless `branch` is None. It begins when a branch is tested.
 
-    The status of a suite is that of one branch, and follows from its latest session that is SUCCESSFUL or ERROR. A
-    session that finishes after a newer one has finished does not change it. Neither does a deleted one. A reopened one
-    counts when it finishes again. A suite that is created again under its name begins with CURRENT.
+    The status of a suite is that of `BuddyClient.status`: it follows from the newest CI run of one branch that has a
+    verdict. A session that finishes after those of a newer CI run does not change it. Neither does a deleted one. A
+    reopened one counts when it finishes again. A suite that is created again under its name begins with CURRENT. So
+    does one whose main branch was renamed, or is tested for the first time.
 
     The failing tests of a session that fails are read with two requests or more. If they cannot be read, the poll
     fails: it is done again later, so that no event is lost. After three such rounds of a session whose tests are not
     found or invalid, the event comes without them: `has_tests` is False.
 
     An event is acknowledged when you ask for the next one. With a store, a watch continues with the first event that
-    was not acknowledged. A suite whose main branch had another name begins with CURRENT again if `main` (or else
-    `master`) was tested meanwhile.
+    was not acknowledged.
 
     Example:
         >>> async with buddy.watch_status(["acme/storefront/MNbyVedg"]) as changes:
@@ -106,7 +108,6 @@ class Statuses(Reporter[StatusChange]):
     def __init__(self, api: Api, *, branch: str | Main | None) -> None:
         self._api = api
         self._branch = branch
-        self._main_branches: dict[SuiteKey, str | None] = {}  # None: it has none, and no status
         self._latest: dict[SuiteKey, TestRun] = {}
         self._unread: Counter[tuple[SuiteKey, str]] = Counter()  # rounds in which a session's tests were not read
         self._to_repeat: set[SuiteKey] = set()  # their first event was not acknowledged
@@ -130,89 +131,63 @@ class Statuses(Reporter[StatusChange]):
 
     def forget(self, key: SuiteKey) -> None:
         """Forget a suite that is not watched any more."""
-        self._main_branches.pop(key, None)
         self._latest.pop(key, None)
         self._to_repeat.discard(key)
 
-    async def report(
-        self, key: SuiteKey, sessions: Sequence[Session], changes: Sequence[Change]
-    ) -> list[Report[StatusChange]]:
-        """Return the events of a poll: after the first one, the current status."""
-        self._choose_branch(key, sessions)
-        before = run = self._latest.get(key)
-        finished = [change.session for change in changes if self._decides(key, change.session)]
-        since: Session | None = None
-        if run is None and not finished:
-            status = await self._find_current(key, sessions)
-            finished, since = [status.session] if status.session is not None else [], status.since
+    async def start(self, key: SuiteKey, sessions: object) -> None:  # noqa: ARG002 - as in `Reporter`
+        """Begin with the current status: the suite was never watched, or was created again."""
+        self.forget(key)
+
+    async def report(self, key: SuiteKey, sessions: Sequence[Session], changes: object) -> list[Report[StatusChange]]:  # noqa: ARG002 - as in `Reporter`
+        """Return the events of a poll: the current status, or that of each CI run since the one that decided it."""
+        search = search_of(self._api, key)
+        search.know(sessions)
+        latest = self._latest.get(key)
+        kept = None if latest is None else latest.session.branch
+        branch = await search.choose_branch(self._branch, kept=kept)
+        if branch is None and self._branch is MAIN:
+            return []
+        is_first = latest is None or branch not in {None, kept}
+        if latest is None or is_first:
+            latest = None
+            runs, _ = await search.runs(branch)
+            changed, older = runs[:1], runs[1:]
+        else:
+            known = ci_runs(each for each in sessions if branch in {None, each.branch})
+            runs = [run for run in known if run.is_failing is not None]
+            recent = [run for run in runs_since(known, latest.session) if run in runs]
+            changed, older = [run for run in recent if run.session != latest.session], runs[len(recent) :]
         reports: list[Report[StatusChange]] = []
-        if run is not None and key in self._to_repeat:
-            current = StatusChange(
+        if latest is not None and key in self._to_repeat:
+            own = CIRun([latest.session], [latest.session])
+            event = StatusChange(
                 suite=key,
                 kind=StatusKind.CURRENT,
-                session=run.session,
-                since=self._first_of_streak(key, run.session, sessions),
-                newly_failing=run.cases,
+                session=latest.session,
+                since=newest_streak([own, *older]).first,
+                newly_failing=latest.cases,
             )
-            reports.append(Report(current, partial(self.save_status, key, run, is_acknowledged=True)))
-        for session in finished:
-            first = since or self._first_of_streak(key, session, sessions)
-            run, event = await self._next_run(key, run, session, since=first)
-            reports.append(Report(event, partial(self.save_status, key, run, is_acknowledged=True)))
-            if before is None and len(reports) == 1:
-                await self.save_status(key, run, is_acknowledged=False)
-        if run is not None:
-            self._latest[key] = run  # not earlier: if the poll fails, the next one judges all its changes again
+            reports.append(Report(event, partial(self.save_status, key, latest, is_acknowledged=True)))
+        for run in reversed(changed):
+            streak = newest_streak(runs[runs.index(run) :])
+            latest, change = await self._next_run(key, latest, run, since=streak.first)
+            reports.append(Report(change, partial(self.save_status, key, latest, is_acknowledged=True)))
+            if is_first:
+                await self.save_status(key, latest, is_acknowledged=False)
+        if latest is not None:
+            self._latest[key] = latest  # not earlier: if the poll fails, the next one judges all its changes again
             self._to_repeat.discard(key)
         return reports
 
-    def _choose_branch(self, suite: SuiteKey, sessions: Sequence[Session]) -> None:
-        """Determine the main branch, until there is one. A saved one remains, unless `main` or `master` replaces it."""
-        if self._branch is not MAIN or self._main_branches.get(suite) is not None or not sessions:
-            return
-        branch = main_branch(sessions)
-        if branch is None:
-            return
-        run = self._latest.get(suite)
-        if run is not None:
-            other = [session for session in sessions if session.branch == branch][:1]
-            # The more frequent one, unless the name of the other one decides.
-            branch = main_branch([run.session, run.session, *other]) or branch
-            if branch != run.session.branch:
-                del self._latest[suite]
-        self._main_branches[suite] = branch
-
-    def _decides(self, suite: SuiteKey, session: Session) -> bool:
-        """Return whether the status of a suite can follow from a session."""
-        if self._branch is None:
-            return session.has_verdict
-        branch = self._main_branches.get(suite) if self._branch is MAIN else self._branch
-        return session.has_verdict and branch is not None and branch == session.branch
-
-    async def _find_current(self, suite: SuiteKey, sessions: Sequence[Session]) -> SuiteStatus:
-        """Return the status of a suite: from the sessions of a round if possible, otherwise as `BuddyClient.status`."""
-        search = search_of(self._api, suite)
-        search.know(sessions)
-        return await find_status(search, suite, branch=self._branch)
-
-    def _first_of_streak(self, suite: SuiteKey, session: Session, sessions: Sequence[Session]) -> Session:
-        """Return the first session of the streak that ends with a session, among those of a round."""
-        older = [each for each in sessions if each.relative_id < session.relative_id and self._decides(suite, each)]
-        runs, _ = judged_runs([session, *older], None)
-        streak = newest_streak(runs)
-        return streak.first if streak.first.is_failing == session.is_failing else session
-
     async def _next_run(
-        self, suite: SuiteKey, before: TestRun | None, session: Session, *, since: Session
+        self, suite: SuiteKey, before: TestRun | None, run: CIRun, *, since: Session
     ) -> tuple[TestRun, StatusChange | None]:
-        """Return the session that decides the status from now on, with its failing tests, and the event, if any."""
-        if before is not None and numbers_restart([session], [before.session]):
-            before = None  # the suite was created again
-        if before is not None and session.relative_id < before.session.relative_id:
-            return before, None
+        """Return the session that decides the status from now on, with the failing tests, and the event, if any."""
+        session = run.session
         previous, failed_before = (None, ()) if before is None else (before.session, before.cases)
-        failing, has_tests = await self._read_tests(suite, session)
-        is_empty = session.tests_count == 0 or (session.is_failing and not failing)  # it says nothing about the tests
+        failing, has_tests = await self._read_tests(suite, run)
+        has_none = all(each.tests_count == 0 for each in run.deciding)
+        is_empty = has_none or (session.is_failing and not failing)  # it says nothing about the tests
         newly_failing = _without(failing, failed_before)
         no_longer_failing = () if is_empty else _without(failed_before, failing)
         kind = None
@@ -222,10 +197,10 @@ class Statuses(Reporter[StatusChange]):
             kind = StatusKind.FAILING if session.is_failing else StatusKind.RECOVERED
         elif newly_failing or no_longer_failing or not has_tests:
             kind = StatusKind.STILL_FAILING
-        run = TestRun(session, failed_before if session.is_failing and is_empty else failing)
+        latest = TestRun(session, failed_before if session.is_failing and is_empty else failing)
         if kind is None:
-            return run, None
-        return run, StatusChange(
+            return latest, None
+        return latest, StatusChange(
             suite=suite,
             kind=kind,
             session=session,
@@ -236,22 +211,23 @@ class Statuses(Reporter[StatusChange]):
             has_tests=has_tests,
         )
 
-    async def _read_tests(self, suite: SuiteKey, session: Session) -> tuple[tuple[TestCase, ...], bool]:
-        """Return the failing tests of a session, and whether they could be read; if not, fail the first two rounds."""
-        if not session.is_failing:
-            return (), True
-        try:
-            failing = tuple(await self._api.failures(suite, session, details=0))
-        except (NotFoundError, ResponseError, UnstableListingError) as error:  # perhaps it was deleted meanwhile
-            self._unread[suite, session.id] += 1
-            if self._unread[suite, session.id] < _MAX_UNREAD:
-                message = f"the tests of session #{session.relative_id} cannot be read, trying again: {error}"
-                raise BuddyError(message, retryable=True) from None
-            failing, has_tests = (), False
-        else:
-            has_tests = True
-        del self._unread[suite, session.id]
-        return failing, has_tests
+    async def _read_tests(self, suite: SuiteKey, run: CIRun) -> tuple[tuple[TestCase, ...], bool]:
+        """Return the failing tests of a CI run, and whether they could be read; if not, fail the first two rounds."""
+        failing: dict[TestKey, TestCase] = {}
+        for session in run.deciding:
+            if not session.is_failing:
+                continue
+            try:
+                failing = {case.key: case for case in await self._api.failures(suite, session, details=0)} | failing
+            except (NotFoundError, ResponseError, UnstableListingError) as error:  # perhaps it was deleted meanwhile
+                self._unread[suite, session.id] += 1
+                if self._unread[suite, session.id] < _MAX_UNREAD:
+                    message = f"the tests of session #{session.relative_id} cannot be read, trying again: {error}"
+                    raise BuddyError(message, retryable=True) from None
+                del self._unread[suite, session.id]
+                return (), False
+            del self._unread[suite, session.id]
+        return tuple(failing.values()), True
 
 
 def _without(cases: Sequence[TestCase], others: Sequence[TestCase]) -> tuple[TestCase, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from functools import partial
@@ -21,12 +20,12 @@ from .._paging.scope import ReadSpec
 from ..errors import AuthenticationError, BuddyError, ClientClosedError, ConfigError, ForbiddenError, NotFoundError
 from ..models import Session, SuiteKey, SuiteRef
 from .changes import Change, Newest, WatchedSuite
+from .schedule import Schedule
 
 _log = logging.getLogger("buddy_sessions")
 
 _MAX_DOUBLINGS = 4
 """The maximum number of times that the interval of a failing suite is doubled."""
-
 _POLL = 0.01
 """Seconds between two checks of `settled`."""
 
@@ -57,7 +56,7 @@ class Reporter(Generic[_T]):
     async def report(
         self, key: SuiteKey, sessions: Sequence[Session], changes: Sequence[Change]
     ) -> Sequence[Report[_T]]:
-        """Return what to report after a poll: it has read these sessions, and they have these changes."""
+        """Return what to report after a poll: of the newest 100 sessions, or more, and of their changes."""
         raise NotImplementedError
 
 
@@ -96,7 +95,7 @@ class SuiteWatch(AsyncIterator[_T]):
         self._reporter = reporter
         self._interval = validate_seconds("interval", interval)
         self._on_failure = on_failure
-        self._schedule = _Schedule(self._suites.values())
+        self._schedule = Schedule(self._suites.values())
         self._failures: dict[SuiteKey, BuddyError] = {}
         self._pool: WorkerPool[tuple[WatchedSuite, Report[_T]]] = WorkerPool(
             self._work, size=api.max_concurrency, name="watch", hold=hold
@@ -293,7 +292,9 @@ class SuiteWatch(AsyncIterator[_T]):
             known = suite.start(newest)
             await self._reporter.start(suite.key, known.values())
         changes = suite.compare(newest.sessions, known)
-        reports = await self._reporter.report(suite.key, newest.sessions, changes)
+        lowest_id = 0 if newest.is_complete else min((each.relative_id for each in newest.sessions), default=0)
+        older = [session for session in known.values() if session.relative_id < lowest_id]  # of earlier rounds
+        reports = await self._reporter.report(suite.key, [*newest.sessions, *older], changes)
         suite.remember(newest, known | {change.session.id: change.session for change in changes})
         return reports
 
@@ -346,68 +347,3 @@ class Watch(SuiteWatch[Change]):
         ...     async for change in watch:
         ...         print(change.kind, change.suite, change.session.status)
     """
-
-
-class _Schedule:
-    """The suites that are due, or will be. All are due at the start. A suite that waits needs no task."""
-
-    def __init__(self, suites: Iterable[WatchedSuite]) -> None:
-        self._due = OrderedDict.fromkeys(suites)
-        self._refreshed: OrderedDict[WatchedSuite, None] = OrderedDict()  # these come first
-        self._timers: dict[WatchedSuite, asyncio.TimerHandle] = {}  # of the suites that are not due
-        self._repeated: set[WatchedSuite] = set()  # were refreshed while they were checked
-        self._available = asyncio.Semaphore(len(self._due))
-
-    def add(self, due: float, suite: WatchedSuite) -> None:
-        """Add a suite that was checked, and is due at `due`, in seconds of the event loop's clock."""
-        if suite in self._repeated:
-            self._repeated.discard(suite)
-            self._make_due(suite, self._refreshed)
-        else:
-            self._timers[suite] = asyncio.get_running_loop().call_at(due, self._on_timer, suite)
-
-    def add_due(self, suite: WatchedSuite) -> None:
-        """Add a suite that is due now, and is not in the schedule."""
-        self._repeated.discard(suite)
-        self._make_due(suite, self._due)
-
-    def remove(self, suite: WatchedSuite) -> None:
-        """Stop to wait for a suite. If it is due already, `next` still returns it."""
-        self._repeated.discard(suite)
-        if suite in self._timers:
-            self._timers.pop(suite).cancel()
-
-    def refresh(self, suite: WatchedSuite) -> None:
-        """Make a suite due now. If it is being checked, it is due again at the end of this check."""
-        if suite in self._timers:
-            self._timers.pop(suite).cancel()
-            self._make_due(suite, self._refreshed)
-        elif suite in self._due:
-            del self._due[suite]
-            self._refreshed[suite] = None
-        elif suite not in self._refreshed:
-            self._repeated.add(suite)
-
-    async def next(self) -> WatchedSuite:
-        """Wait until a suite is due, and take it out of the schedule."""
-        await self._available.acquire()
-        suite, _ = (self._refreshed or self._due).popitem(last=False)
-        return suite
-
-    def are_waiting(self, count: int) -> bool:
-        """Return whether this number of suites, or more, are neither due nor being checked."""
-        return len(self._timers) >= count
-
-    def clear(self) -> None:
-        """Cancel the timers of all suites that wait."""
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
-
-    def _on_timer(self, suite: WatchedSuite) -> None:
-        del self._timers[suite]
-        self._make_due(suite, self._due)
-
-    def _make_due(self, suite: WatchedSuite, queue: OrderedDict[WatchedSuite, None]) -> None:
-        queue[suite] = None
-        self._available.release()

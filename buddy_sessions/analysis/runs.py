@@ -9,6 +9,9 @@ from attrs import frozen
 
 from ..models import Session
 
+_NAMED = 10
+"""The maximum number of sessions that a text names."""
+
 
 @frozen
 class CIRun:
@@ -88,9 +91,22 @@ def newest_streak(runs: Sequence[CIRun], belongs: Callable[[CIRun], bool] | None
     return Streak(same[-1].session, len(same), runs[len(same)].session if len(same) < len(runs) else None)
 
 
+def runs_since(runs: Sequence[CIRun], session: Session) -> list[CIRun]:
+    """Return the newest CI runs, down to that of a session. If it was deleted, these are the runs that are newer."""
+    of_session = [run for run in runs if any(each.id == session.id for each in run.sessions)]
+    lowest_id = of_session[0].sessions[0].relative_id if of_session else session.relative_id + 1
+    return [run for run in runs if run.sessions[0].relative_id >= lowest_id]
+
+
 def run_identity(session: Session) -> tuple[str, str]:
     """Return what the sessions of one CI run have in common."""
     for name in ("ci_run_url", "execution_id", "revision"):
         if value := getattr(session, name):
             return name, value
     return "id", session.id
+
+
+def name_sessions(sessions: Sequence[Session]) -> str:
+    """Return the first 10 of these sessions, and how many more there are: `#12, #11 and 3 more`."""
+    names = ", ".join(f"#{session.relative_id}" for session in sessions[:_NAMED])
+    return f"{names} and {len(sessions) - _NAMED:,} more" if len(sessions) > _NAMED else names

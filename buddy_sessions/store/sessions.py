@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
-from ..analysis.branches import main_branch
+from ..analysis.branches import MAIN_NAMES, NEWEST, main_branch
 from ..models import Session, SuiteKey
 from .columns import OF_BRANCH, Members, StoredId, branch_parameters, to_session
 from .file import DatabaseFile, DatabaseThread
@@ -47,7 +47,9 @@ def load_sessions(
     return [to_session(row, members) for row in rows]
 
 
-async def load_pages(thread: DatabaseThread, key: SuiteKey, *, branch: str | None) -> AsyncIterator[list[Session]]:
+async def load_pages(
+    thread: DatabaseThread, key: SuiteKey, *, branch: str | None
+) -> AsyncGenerator[list[Session], None]:
     """Iterate over the sessions of `load_sessions` in lists of up to `_PAGE_SIZE`; the first one is shorter."""
     last, size = ALL_NUMBERS[1], _FIRST_SIZE
     yielded = set[str]()  # the sessions with the `relative_id` `last`: after a wrong response, it may not be unique
@@ -62,9 +64,15 @@ async def load_pages(thread: DatabaseThread, key: SuiteKey, *, branch: str | Non
         yielded = {session.id for session in sessions if session.relative_id == last}
 
 
+def load_main_branch(file: DatabaseFile, key: SuiteKey) -> str | None:
+    """Return the main branch of a suite; None if it has none."""
+    older = [session for name in MAIN_NAMES for session in load_sessions(file, key, branch=name, limit=1)]
+    return main_branch({session.id: session for session in [*load_sessions(file, key, limit=NEWEST), *older]}.values())
+
+
 def load_newest_verdict(file: DatabaseFile, key: SuiteKey) -> StoredId | None:
     """Return the id of the newest session of the main branch with a verdict: it says whether the suite is red."""
-    branch = main_branch(load_sessions(file, key, limit=100))
+    branch = load_main_branch(file, key)
     sql = f"""
         SELECT id FROM sessions WHERE workspace = ? AND project = ? AND suite_id = ? AND deleted_at IS NULL
         AND status IN ('SUCCESSFUL', 'ERROR') AND {OF_BRANCH} ORDER BY relative_id DESC LIMIT 1

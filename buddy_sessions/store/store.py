@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -37,7 +37,7 @@ from .._paging.read_ahead import RequestSlots
 from .._streams.harvest import Harvest, OnFailure
 from .._streams.status import StatusWatch
 from .._streams.watch import OnFirstFailure, Watch
-from ..analysis.branches import MAIN, NEWEST, Main, main_branch, validate_judged_branch
+from ..analysis.branches import MAIN, Main, validate_judged_branch
 from ..models import CaseScope, Session, Suite, SuiteKey, SuiteRef, TestCase, TestKey, TestRun, is_before
 from .cases import load_cases, load_history, load_runs
 from .copies import StoreChange, iterate_changes
@@ -45,7 +45,7 @@ from .exchange import MAX_DETAILS, SyncScope
 from .file import DatabaseThread
 from .lock import hold_file, hold_suite
 from .prune import forget_suite, load_newest_date, prune_suite, return_space, shrink_file, time_before
-from .sessions import load_pages, load_sessions
+from .sessions import load_main_branch, load_pages, load_sessions
 from .suites import load_states, load_suite_row, load_suites
 from .sync import SuiteSync
 from .sync_run import SyncRun
@@ -347,7 +347,7 @@ class SessionStore:
         key = validate_names(validate_suite(suite))
         return await self._thread.run(load_sessions, key, branch=validate_branch(branch))
 
-    def pages(self, suite: SuiteRef, *, branch: str | None = None) -> AsyncIterator[list[Session]]:
+    def pages(self, suite: SuiteRef, *, branch: str | None = None) -> AsyncGenerator[list[Session], None]:
         """Iterate over the sessions of `sessions` in lists of 1 to 1,000, so that memory does not grow with them.
 
         A sync may run meanwhile: what it saves or deletes may be in the next list or not.
@@ -407,7 +407,7 @@ class SessionStore:
     async def _choose_branch(self, suite: SuiteKey, branch: str | Main | None) -> str | None:
         """Return the name of the branch; None for all sessions, or for MAIN, if the suite has no main branch."""
         if branch is MAIN:
-            return main_branch(await self._thread.run(load_sessions, suite, limit=NEWEST))
+            return await self._thread.run(load_main_branch, suite)
         return validate_branch(branch)
 
     async def suites(self) -> list[Suite]:
@@ -435,7 +435,7 @@ class SessionStore:
         for key in states if chosen is None else chosen:
             state = states.get(key)
             if state is None or state.missing_since is None:
-                status = await find_status(VerdictSearch(partial(self._lists, key)), key, branch=selected)
+                status = await find_status(self._search(key), key, branch=selected)
             else:
                 reason: NoVerdict = "deleted" if state.is_deleted else "missing"
                 status = SuiteStatus(suite=key, reason=reason, missing_since=state.missing_since)
@@ -444,9 +444,8 @@ class SessionStore:
             statuses.append(status)
         return statuses
 
-    async def _lists(self, suite: SuiteKey, branch: str | None) -> AsyncGenerator[Sequence[Session], None]:
-        async for sessions in self.pages(suite, branch=branch):
-            yield sessions
+    def _search(self, suite: SuiteKey) -> VerdictSearch:
+        return VerdictSearch(lambda branch: self.pages(suite, branch=branch))
 
     async def known_range(self, suite: SuiteRef) -> tuple[int, int] | None:
         """Return the known range: its lowest and highest `relative_id`. Between them, every session is saved or pruned.

@@ -154,6 +154,16 @@ def finish_running(suite: FakeSuite, status: str) -> object:
     return suite.finish(running, status, cases=[])
 
 
+def at(second: int) -> str:
+    return f"2030-01-01T00:00:{second:02}Z"
+
+
+def matrix(suite: FakeSuite, run: int, *jobs: str | None) -> list[dict[str, Any]]:
+    """Run jobs in one CI run, in each of which these tests fail; None for one that still runs."""
+    of_run: dict[str, Any] = {"ci_run_url": f"https://ci.example/{run}"}
+    return [suite.create(cases=None if names is None else cases_of(names), **of_run) for names in jobs]
+
+
 STEPS: dict[str, list[tuple[Act, list[Short]]]] = {
     "red, then green": [
         (lambda suite: red(suite, "a b"), [(FAILING, 2, "a b", "")]),
@@ -201,6 +211,24 @@ STEPS: dict[str, list[tuple[Act, list[Short]]]] = {
     "another run of the same commit": [
         (lambda suite: red(suite, "a"), [(FAILING, 2, "a", "")]),
         (lambda suite: suite.rerun(suite.sessions[0], cases=cases_of("")), [(RECOVERED, 3, "", "a")]),
+    ],
+    "matrix": [
+        (lambda suite: [matrix(suite, run, "", "", "") for run in range(3)], []),
+        (lambda suite: matrix(suite, 3, "", "a", ""), [(FAILING, 12, "a", "")]),
+        (lambda suite: matrix(suite, 4, "a", "b", ""), [(STILL_FAILING, 15, "b", "")]),
+        (lambda suite: matrix(suite, 5, "b", None, ""), []),
+        (lambda suite: finish_running(suite, "SUCCESSFUL"), [(STILL_FAILING, 17, "", "a")]),
+        (lambda suite: matrix(suite, 6, "", "", None), []),
+        (lambda suite: matrix(suite, 7, "", "", ""), [(RECOVERED, 25, "", "b")]),
+        (lambda suite: finish_running(suite, "ERROR"), []),
+        (lambda suite: matrix(suite, 8, "a", "", ""), [(FAILING, 26, "a", "")]),
+        (lambda suite: matrix(suite, 8, "", None), []),
+        (lambda suite: [finish_running(suite, "SUCCESSFUL"), matrix(suite, 8, "")], [(RECOVERED, 31, "", "a")]),
+    ],
+    "clock that is one second off": [
+        (lambda suite: [suite.create(create_date=at(9)), green(suite, create_date=at(8))], []),
+        (lambda suite: finish_running(suite, "ERROR"), []),
+        (lambda suite: red(suite, "a", create_date=at(7)), [(FAILING, 4, "a", "")]),
     ],
     "crash without tests": [
         (crash, [(FAILING, 2, "", "")]),
@@ -260,9 +288,10 @@ class TestChanges:
             if is_noticed:
                 assert await settled() == []
             other = fake.add_suite(*suite.key)
-            red(other, "a")
-            green(other)
-            assert (kind, await settled()) == (CURRENT, [(CURRENT, 1, "a", ""), (RECOVERED, 2, "", "a")])
+            red(other, "a", id="new-1")
+            green(other, id="new-2")
+            assert kind is CURRENT
+            assert await settled() == [(CURRENT, 2, "", "")]
 
 
 class TestStart:
@@ -314,15 +343,29 @@ class TestStart:
                 assert await settled() == events
                 assert await settled() == []
 
-    async def test_main_branch_is_determined_once(self, buddy: BuddyClient, suite: FakeSuite) -> None:
-        """As soon as the suite has a session."""
-        async with watching(buddy, suite) as events:
-            assert await events.settled() == []
-            green(suite, branch="master")
-            assert await events.settled() == [(CURRENT, 1, "", "")]
-            red(suite, "a", branch="main")
-            red(suite, "a", branch="master")
-            assert await events.settled() == [(FAILING, 3, "a", "")]
+    @pytest.mark.parametrize("per_page", [100, 20])
+    async def test_main_branch_is_determined_again(
+        self, suite: FakeSuite, fake: FakeBuddy, restarted: SessionStore | None, per_page: int
+    ) -> None:
+        """It is kept while it is tested; `main` or `master` replaces it, and a branch that is renamed goes."""
+        steps: list[tuple[str, int, list[Short]]] = [
+            ("trunk", 1, [(CURRENT, 1, "a", "")]),
+            ("fix", 98, []),
+            ("fix", 1, []),
+            ("fix", 1, [(CURRENT, 101, "a", "")]),
+            ("master", 1, [(CURRENT, 102, "a", "")]),
+            ("fix", 110, []),
+            ("main", 1, [(CURRENT, 213, "a", "")]),
+            ("master", 1, []),
+        ]
+        async with (
+            BuddyClient(fake.token, base_url=fake.base_url, per_page=per_page) as buddy,
+            checking(buddy, suite, restarted) as settled,
+        ):
+            for branch, count, expected in steps:
+                for _ in range(count):
+                    red(suite, "a", branch=branch)
+                assert await settled() == expected, branch
 
     async def test_tests_that_cannot_be_read_do_not_silence_a_suite(
         self, buddy: BuddyClient, suite: FakeSuite, fake: FakeBuddy
@@ -372,22 +415,6 @@ class TestStart:
             assert await events.settled() == [(CURRENT, 1, "", ""), (FAILING, 2, "a", "")]
             green(suite)
             assert await events.settled() == [(RECOVERED, 3, "", "a")]
-
-    async def test_only_a_branch_that_is_named_main_replaces_the_main_branch(
-        self, buddy: BuddyClient, suite: FakeSuite, store: SessionStore
-    ) -> None:
-        async with checking(buddy, suite, store) as settled:
-            red(suite, "a", branch="trunk")
-            assert await settled() == [(CURRENT, 1, "a", "")]
-            for _ in range(110):
-                suite.create("fix", "SUCCESSFUL")
-            assert await settled() == []
-            green(suite, branch="main")
-            red(suite, "a", branch="trunk")
-            assert await settled() == [(CURRENT, 112, "", "")]
-            for _ in range(110):
-                suite.create("fix", "ERROR")
-            assert await settled() == []
 
     @pytest.mark.parametrize(
         "argument", [{"branch": ""}, {"branch": "*"}, {"interval": 0}, {"on_failure": "collect"}], ids=str

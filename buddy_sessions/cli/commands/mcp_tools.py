@@ -120,7 +120,7 @@ class Tools:
         """List the sessions of a branch, newest first: whether each is red, its commit, and by whom."""
         reader, _ = await self._open(suite)
         name = await reader.search.choose_branch(_choose(branch, all_branches))
-        sessions = await reader.search.take(offset + _PAGE + 1, branch=name, limit=offset + _PAGE + 1)
+        sessions = await reader.search.take(offset + _PAGE + 1, name, limit=offset + _PAGE + 1)
         shown = sessions[offset : offset + _PAGE]
         verdicts = [session for session in sessions if session.has_verdict]
         items = [Item(None, (", ".join(session_facts(session)),), web_url(session.html_url)) for session in shown]

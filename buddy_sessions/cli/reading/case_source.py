@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TypeAlias
@@ -20,7 +20,7 @@ from buddy_sessions import (
     TestRun,
     TestStatus,
 )
-from buddy_sessions._api.verdicts import read_lists
+from buddy_sessions._api.verdicts import VerdictSearch, search_of
 from buddy_sessions.analysis.completeness import count_failing
 from buddy_sessions.models import FAILING, CaseScope, SuiteKey
 
@@ -53,9 +53,9 @@ class ApiCases:
         """Return the suite. Raises ConfigError for a project, which costs a request."""
         return await find_suite(self._buddy, target)
 
-    def pages(self, suite: SuiteKey, *, branch: str | None = None) -> AsyncGenerator[Sequence[Session], None]:
-        """Yield the sessions in lists, newest first: one request for each 100."""
-        return read_lists(self._buddy.sessions(suite, branch=branch, read_ahead=1))
+    def search(self, suite: SuiteKey) -> VerdictSearch:
+        """Return the search in the sessions of a suite: one request for each 100."""
+        return search_of(self._buddy.api, suite)
 
     async def session(self, suite: SuiteKey, name: int | str) -> Session | None:
         """Return the session with this `relative_id` (usually two requests) or ID (one); None if there is none."""
@@ -114,14 +114,13 @@ class SavedCases:
         select_suites(suites, [target], self._path)
         return choose_suite(target, suites)
 
-    async def pages(self, suite: SuiteKey, *, branch: str | None = None) -> AsyncGenerator[Sequence[Session], None]:
-        """Yield the saved sessions in lists, newest first."""
-        async for page in self._store.pages(suite, branch=branch):
-            yield page
+    def search(self, suite: SuiteKey) -> VerdictSearch:
+        """Return the search in the saved sessions of a suite."""
+        return VerdictSearch(lambda branch: self._store.pages(suite, branch=branch))
 
     async def session(self, suite: SuiteKey, name: int | str) -> Session | None:
         """Return the saved session with this `relative_id` or ID; None if there is none."""
-        async with aclosing(self.pages(suite)) as pages:
+        async with aclosing(self._store.pages(suite)) as pages:
             async for page in pages:
                 for session in page:
                     if name in (session.relative_id, session.id):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from buddy_sessions import (
@@ -21,12 +21,12 @@ from buddy_sessions import (
     TestStatus,
     UnstableListingError,
 )
-from buddy_sessions._api.verdicts import MAX_SEARCHED, VerdictSearch
-from buddy_sessions._api.wait import name_sessions
+from buddy_sessions._api.verdicts import MAX_SEARCHED
 from buddy_sessions._base.workers import map_concurrently
+from buddy_sessions.analysis.branches import MAIN_NAMES
 from buddy_sessions.analysis.completeness import MIN_TESTS, EarlierRuns, earlier_runs
 from buddy_sessions.analysis.judgement import Baseline, can_be_baseline, lists_too_few
-from buddy_sessions.analysis.runs import ci_runs, run_identity, usual_size
+from buddy_sessions.analysis.runs import CIRun, ci_runs, name_sessions, run_identity, usual_size
 from buddy_sessions.models import SuiteKey, has_revision, has_run_url
 
 from ..errors import NothingToJudgeError
@@ -48,7 +48,7 @@ class SuiteReader:
         self.suite = suite
         self._source = source
         self._show = show
-        self.search = VerdictSearch(lambda branch: source.pages(suite, branch=branch))
+        self.search = source.search(suite)
 
     async def choose_branch(self, branch: str | Main | None) -> str | None:
         """Return the name of the branch; None for all sessions. Raises NothingToJudgeError without a main branch."""
@@ -67,22 +67,36 @@ class SuiteReader:
         last: int = 1,
         below: int | None = None,
         where: Callable[[Session], bool] = lambda _: True,
-        is_enough: Callable[[Sequence[Session]], bool] | None = None,
     ) -> list[Session]:
         """Return the newest sessions of a branch that are SUCCESSFUL or ERROR, newest first: `last` of them, or more.
 
-        See `VerdictSearch.find`. Raises NothingToJudgeError if there is none.
+        Raises NothingToJudgeError if there is none.
         """
         name = await self.choose_branch(branch)
-        found = await self.search.find(branch=name, last=last, below=below, where=where, is_enough=is_enough)
-        if found:
-            return found
-        if name is None:
-            raise self._not_finished(" yet")
-        hint = suggest_branches(name, self.suite, await self.search.newest())
-        if hint:
-            raise NothingToJudgeError(hint)
-        raise self._not_finished(f" of branch {name!r} among its newest {MAX_SEARCHED:,}")
+        found = await self.search.take(last, name, below=below, where=lambda each: each.has_verdict and where(each))
+        if not found:
+            raise await self._no_verdict(name)
+        return found
+
+    async def _newest_run(self, branch: str | Main | None, *, after: int) -> CIRun:
+        """Return the newest CI run that has a verdict. Raises NothingToJudgeError if there is none above #`after`."""
+        name = await self.choose_branch(branch)
+        runs, _ = await self.search.runs(name, where=lambda run: run.sessions[0].relative_id > after)
+        if not runs:
+            raise await self._no_verdict(name)
+        return runs[0]
+
+    async def _no_verdict(self, branch: str | None) -> NothingToJudgeError:
+        """Return the error for a branch without a session that passed or failed."""
+        if branch is None:
+            return self._not_finished(" yet")
+        hint = suggest_branches(branch, self.suite, await self.search.newest())
+        is_unfinished = self._not_finished(f" of branch {branch!r} among its newest {MAX_SEARCHED:,}")
+        return NothingToJudgeError(hint) if hint else is_unfinished
+
+    async def is_first_of(self, branch: str) -> bool:
+        """Return whether `branch` is `main` or `master`, and the suite has no session of either."""
+        return branch in MAIN_NAMES and not any([await self.search.take(1, name) for name in MAIN_NAMES])
 
     async def baseline(
         self,
@@ -97,24 +111,22 @@ class SuiteReader:
 
         Outages among them are replaced by older runs, see `earlier_runs`.
         """
-        below = min(session.relative_id for session in judged)
+        name = await self.choose_branch(branch)
 
-        def choose(sessions: Sequence[Session]) -> EarlierRuns:
+        def choose(runs: Iterable[CIRun]) -> EarlierRuns:
+            sessions = [session for run in runs for session in run.sessions if session.has_verdict]
             return earlier_runs(sessions, last=last, min_tests=min_tests)
 
-        try:
-            sessions = await self.verdicts(
-                branch=branch,
-                below=below,
-                where=lambda session: can_be_baseline(session, judged),
-                is_enough=lambda found: len(choose(found).counting) == last,
-            )
-        except NothingToJudgeError as error:
-            number = judged[0].relative_id
-            raise NothingToJudgeError(
-                f"nothing older and of another commit to compare #{number} with: {error}"
-            ) from None
-        chosen = choose(sessions)
+        found, _ = await self.search.runs(
+            name,
+            below=min(session.relative_id for session in judged),
+            where=lambda run: can_be_baseline(run.sessions[0], judged),
+            is_enough=lambda runs: len(choose(runs).counting) == last,
+        )
+        if not found:
+            judged_id, error = judged[0].relative_id, await self._no_verdict(name)
+            raise NothingToJudgeError(f"nothing older and of another commit to compare #{judged_id} with: {error}")
+        chosen = choose(found)
         to_read = [session for run in chosen.counting for session in run.sessions]
         runs, unread = await self._read_failing(to_read, skip_unsaved=skip_unsaved)
         if to_read and not runs:
@@ -122,7 +134,7 @@ class SuiteReader:
                 "no verdict: the failing tests of the sessions to compare with cannot be read: try again later"
             )
         runs += [TestRun(session, ()) for run in chosen.outages for session in run.sessions]
-        return Baseline(await self.choose_branch(branch), runs, last, unread)
+        return Baseline(name, runs, last, unread)
 
     async def judged_runs(
         self, sessions: Sequence[Session], *, pause: float = 10.0
@@ -182,7 +194,8 @@ class SuiteReader:
             ConfigError: The name fits several sessions or commits.
         """
         if name == LATEST:
-            return (await self.verdicts(branch=branch, where=lambda session: session.relative_id > after))[:1]
+            run = await self._newest_run(branch, after=after)
+            return [session for session in run.deciding if session.relative_id > after]
         matches = await self._matches(name)
         if len(matches) > 1:
             raise ConfigError(
@@ -205,14 +218,15 @@ class SuiteReader:
         raise NothingToJudgeError(f"no session {name} in {self.suite}: {known}")
 
     async def session(self, name: str) -> Session:
-        """Return the newest of the sessions that `find` returns."""
-        return (await self.find(name))[0]
+        """Return the newest of the sessions that `find` returns; for `latest`, the one that decides."""
+        return (await self._newest_run(MAIN, after=0)).session if name == LATEST else (await self.find(name))[0]
 
     async def session_before(self, session: Session) -> Session:
-        """Return the previous session of the same branch, tag or pull request that passed or failed."""
+        """Return the newest session of the previous CI run of the same branch, tag or pull request."""
 
         def is_same(other: Session) -> bool:
-            return (other.ref_type, other.ref_name) == (session.ref_type, session.ref_name)
+            is_other_run = run_identity(other) != run_identity(session)
+            return is_other_run and (other.ref_type, other.ref_name) == (session.ref_type, session.ref_name)
 
         try:
             return (await self.verdicts(branch=session.branch, below=session.relative_id, where=is_same))[0]
@@ -313,18 +327,16 @@ class SuiteReader:
 
     async def _search(self, where: Callable[[Session], bool]) -> list[Session]:
         """Return the newest sessions for which `where` is true, down to the first gap of 200 other ones."""
-        found: list[Session] = []
-        searched, end = 0, MAX_SEARCHED
-        async with aclosing(self._source.pages(self.suite)) as pages:
-            async for page in pages:
-                for session in page:
-                    searched += 1
-                    if where(session):
-                        found.append(session)
-                        end = min(searched + _MAX_BELOW, MAX_SEARCHED)
-                    if searched == end:
-                        return found
-        return found
+
+        def end(sessions: Sequence[Session]) -> int:
+            end = MAX_SEARCHED
+            for position, session in enumerate(sessions, 1):
+                if position <= end and where(session):
+                    end = min(position + _MAX_BELOW, MAX_SEARCHED)
+            return end
+
+        sessions = await self.search.sessions(None, lambda read: len(read) >= end(read))
+        return list(filter(where, sessions[: end(sessions)]))
 
     def _not_finished(self, of: str) -> NothingToJudgeError:
         return NothingToJudgeError(f"{self.suite} has no finished session{of}: try again when one has finished")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from functools import partial
 from itertools import islice
 from statistics import median
 from typing import Literal
@@ -148,10 +147,10 @@ async def read_suite(store: SessionStore, suite: Suite, status: SuiteStatus, sco
     )
     if status.missing_since is not None:
         return report
-    read, branch = partial(_read_lists, store, suite.key), status.branch
-    others = [] if branch is None else _latest_of_others(await VerdictSearch(read).newest(), branch)
+    branch = status.branch
+    others = [] if branch is None else _latest_of_others(await _search(store, suite.key).newest(), branch)
     report = evolve(report, others=others[:MAX_OTHERS], other_count=len(others))
-    runs, sessions = ([], []) if status.session is None else await VerdictSearch(read).runs(branch)
+    runs, sessions = ([], []) if status.session is None else await _search(store, suite.key).runs(branch)
     if not runs:
         return evolve(report, status=evolve(status, session=None, since=None))
     streak = newest_streak(runs)
@@ -189,11 +188,8 @@ def _state(streak: Streak, since: datetime) -> State:
     return "recovered" if is_new and streak.before is not None else "green"
 
 
-async def _read_lists(
-    store: SessionStore, suite: SuiteKey, branch: str | None
-) -> AsyncGenerator[Sequence[Session], None]:
-    async for sessions in store.pages(suite, branch=branch):
-        yield sessions
+def _search(store: SessionStore, suite: SuiteKey) -> VerdictSearch:
+    return VerdictSearch(lambda branch: store.pages(suite, branch=branch))
 
 
 async def _judge(
