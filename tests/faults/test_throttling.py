@@ -71,16 +71,18 @@ async def test_wait_without_a_future_time(reader: CheckedReader, header: str) ->
     ("status", "header"),
     [
         pytest.param(429, "Retry-After: 30", id="seconds"),
-        pytest.param(429, "X-Rate-Limit-Reset: {reset}", id="reset"),
         # By the server's own clock.
+        pytest.param(429, "X-Rate-Limit-Reset: {reset}\r\nDate: {now}", id="reset"),
         pytest.param(429, f"Retry-After: {http_date(-3570)}\r\nDate: {http_date(-3600)}", id="date"),
         pytest.param(503, "Retry-After: 30", id="503"),
-        pytest.param(200, "X-Rate-Limit-Remaining: 0\r\nX-Rate-Limit-Reset: {reset}", id="nothing-remains"),
+        pytest.param(
+            200, "X-Rate-Limit-Remaining: 0\r\nX-Rate-Limit-Reset: {reset}\r\nDate: {now}", id="nothing-remains"
+        ),
     ],
 )
 async def test_wait_for_a_future_time(reader: CheckedReader, status: int, header: str) -> None:
     """All callers wait, once."""
-    header = header.format(reset=int(time.time()) + 30)
+    header = header.format(reset=int(time.time()) + 30, now=http_date(0))
     is_throttled = status != 200
     first = throttled(status, header) if is_throttled else http_response(PAGE, header)
     async with raw_server(first, GOOD) as server:
