@@ -6,10 +6,12 @@ _UNITS = ((86_400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s"))
 
 
 def format_duration(seconds: float | None) -> str:
-    """Return a duration in its two largest units: `0.4s`, `42s`, `3m05s`, `2h`, `3d04h`; `-` for None."""
+    """Return a duration in its two largest units: `40ms`, `1.5s`, `42s`, `3m05s`, `2h`, `3d04h`; `-` for None."""
     if seconds is None:
         return "-"
-    if 0 < seconds < 10 and seconds != int(seconds):
+    if 0 < seconds < 0.9995:
+        return f"{max(1, round(1000 * seconds))}ms"
+    if seconds < 10 and seconds != int(seconds):
         return f"{seconds:.1f}s"
     whole = round(seconds)
     for size, unit, smaller_size, smaller_unit in _UNITS:

@@ -7,7 +7,10 @@ from buddy_sessions._base.durations import format_duration
 DURATIONS = {
     None: "-",
     0: "0s",
-    0.42: "0.4s",
+    0.0002: "1ms",
+    0.0404: "40ms",
+    0.9994: "999ms",
+    0.9996: "1.0s",
     9.5: "9.5s",
     9.0: "9s",
     59.7: "1m",

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from cyclopts.types import PositiveInt
 
 from buddy_sessions import Session, SuiteKey, TestCase, TestStatus
+from buddy_sessions._base.durations import format_duration
 
 from ..input.session_names import choose_latest, parse_session
 from ..options import Access, BranchOptions, Json
@@ -19,7 +20,7 @@ from ..render.result import Column, Item, Result, Section
 from ..render.rows import SESSION_CASE_COLUMNS, choose_format, session_case_row
 from ..render.show import show
 from ..render.styled import outcome_text
-from ..render.text import format_count, format_test_time
+from ..render.text import format_count
 
 _TABLE_LIMIT = 50
 
@@ -88,7 +89,7 @@ def cases_result(
     items = [
         Item(
             case.key,
-            (outcome_text(case.status), format_test_time(case.time)),
+            (outcome_text(case.status), format_duration(case.time)),
             case=case,
             row=session_case_row(suite, session, case),
         )

@@ -9,6 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from buddy_sessions import Session, TestCase, compare
+from buddy_sessions._base.durations import format_duration
 
 from ..errors import ExitCode
 from ..input.session_names import LATEST, parse_session, parse_session_of
@@ -18,7 +19,6 @@ from ..render.result import Column, Item, Result, Section
 from ..render.rows import SESSION_CASE_COLUMNS, session_case_row
 from ..render.show import show
 from ..render.styled import outcome_text
-from ..render.text import format_test_time
 
 _KINDS = ("newly_failing", "fixed", "still_failing", "added", "removed")
 
@@ -75,8 +75,8 @@ async def compare_result(source: SuiteReader, old: Session, new: Session) -> Res
     def describe(kind: str, before: TestCase | None, case: TestCase) -> Item:
         row = session_case_row(source.suite, old if kind == "removed" else new, case)
         row = {"key": row["key"], "change": kind, **row, "old_time": None if before is None else before.time}
-        time = format_test_time(case.time)
-        time = time if before is None else f"{format_test_time(before.time)} → {time}"
+        time = format_duration(case.time)
+        time = time if before is None else f"{format_duration(before.time)} → {time}"
         return Item(case.key, (outcome_text(case.status), time), row=row)
 
     names = {kind: kind.replace("_", " ") for kind in changes}

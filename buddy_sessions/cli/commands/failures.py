@@ -13,6 +13,7 @@ from cyclopts import Group, Parameter
 from cyclopts.types import NonNegativeInt, PositiveInt
 
 from buddy_sessions import ConfigError, QuarantinedTest, Session, SuiteKey, parse_quarantine
+from buddy_sessions._base.durations import format_duration
 from buddy_sessions._export.session_rows import Row, suite_names
 from buddy_sessions.analysis.completeness import MIN_TESTS
 from buddy_sessions.analysis.judgement import NOVELTIES, Cause, FailingTest, Judgement, find_causes, judge
@@ -27,7 +28,7 @@ from ..render.result import MAX_SESSIONS, Column, Item, Result, Section
 from ..render.rows import SESSION_CASE_COLUMNS, choose_format, session_case_row
 from ..render.show import show
 from ..render.styled import outcome_text
-from ..render.text import cause_text, count_sessions, format_count, format_test_time, origin
+from ..render.text import cause_text, count_sessions, format_count, origin
 
 _CAUSE_FIELDS = ("workspace", "project", "suite_id", "relative_ids", "type", "template", "count", "new", "tests")
 """What `--group` prints of a cause. `new` is null without a baseline."""
@@ -236,7 +237,7 @@ def _item(suite: SuiteKey, test: FailingTest) -> Item:
     case, since = test.case, f", failing since {test.streak}" if test.streak is not None else ""
     row = session_case_row(suite, test.session, case)
     row |= {} if test.baseline is None else {"baseline": test.baseline, "failed_in": test.failed_in}
-    return Item(case.key, (outcome_text(case.status), format_test_time(case.time)), test.excuse + since, case, row)
+    return Item(case.key, (outcome_text(case.status), format_duration(case.time)), test.excuse + since, case, row)
 
 
 def _cause_section(suite: SuiteKey, judgement: Judgement, cause: Cause) -> Section:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from buddy_sessions import SlowTest, slowest_tests
+from buddy_sessions._base.durations import format_duration
 
 from ..input.times import Duration
 from ..options import DEFAULT_LAST, Access, Key, RunOptions, TestPrinting
@@ -10,7 +11,7 @@ from ..reading.suite_reader import open_cases
 from ..render.result import READER_LIMIT, Column, Item, Result, Section, describe_branch
 from ..render.rows import KEYED_TEST_COLUMNS, keyed_test_row
 from ..render.show import show
-from ..render.text import count_sessions, format_count, format_test_time, unread_text
+from ..render.text import count_sessions, format_count, unread_text
 
 
 async def list_slowest_tests(
@@ -42,10 +43,10 @@ async def list_slowest_tests(
         newer = await source.newer_sessions(runs, branch=name)
     sessions = [run.session for run in runs]
     slowest = slowest_tests([run.cases for run in runs], threshold=threshold)
-    slower = "" if threshold is None else f" slower than {format_test_time(threshold)}"
+    slower = "" if threshold is None else f" slower than {format_duration(threshold)}"
 
     def describe(test: SlowTest) -> Item:
-        cells = (format_test_time(test.median), format_test_time(test.slowest), f"{test.runs:,}")
+        cells = (format_duration(test.median), format_duration(test.slowest), f"{test.runs:,}")
         figures = {"median": test.median, "slowest": test.slowest, "runs": test.runs}
         return Item(test.key, cells, row=keyed_test_row(source.suite, test.key, name, sessions) | figures)
 

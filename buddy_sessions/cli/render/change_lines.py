@@ -17,11 +17,11 @@ from buddy_sessions.analysis.completeness import count_failing
 from .console import Output
 from .rows import make_writer
 from .styled import author_text, name_text, number_text, outcome_text, revision_text, status_text
-from .table import grid
 from .text import UNKNOWN, one_line
 
 _STATUS_WIDTH = len("✔ running")
-_INDENT = " " * len("12:30:00")
+_GAP = Text("  ")
+_INDENT = " " * len("12:30:00  ")
 _MAX_TESTS = 20  # printed tests of one kind
 
 
@@ -56,27 +56,16 @@ def _print(output: Output, change: Change | StatusChange) -> None:
     time = Text(f"{datetime.now().astimezone():%H:%M:%S}", "dim")
     width = len("still failing") if isinstance(change, StatusChange) else len("finished")
     kind = change.kind.lower().replace("_", " ").ljust(width)
-    _print_row(output, time, kind, status, _result_text(change.suite, session))
+    output.print_line(_GAP.join([time, Text(kind), status, _result_text(change.suite, session)]))
     origin = [text for text in (revision_text(session), author_text(session)) if text.plain != UNKNOWN]
     if isinstance(change, StatusChange) and change.previous is not None and origin:
-        _print_row(output, _INDENT, Text("  ").join(origin))
+        output.print_line(_INDENT, _GAP.join(origin))
     for name, cases in _tests(change).items():
         for case in cases[:_MAX_TESTS]:
             outcome = Text("no longer failing", "dim") if name == "no_longer_failing" else outcome_text(case.status)
-            _print_row(output, _INDENT, outcome, name_text(case.key))
+            output.print_line(_INDENT, _GAP.join([outcome, name_text(case.key)]))
         if len(cases) > _MAX_TESTS:
-            _print_row(output, _INDENT, Text(f"and {len(cases) - _MAX_TESTS:,} more", "dim"))
-
-
-def _print_row(output: Output, *cells: str | Text) -> None:
-    """Print texts next to each other. If they are too long for the terminal, the last one is wrapped."""
-    table = grid()
-    table.show_header = False
-    for _ in cells[:-1]:
-        table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    table.add_row(*cells)
-    output.print(table)
+            output.print_line(_INDENT, Text(f"and {len(cases) - _MAX_TESTS:,} more", "dim"))
 
 
 def _result_text(suite: SuiteKey, session: Session) -> Text:

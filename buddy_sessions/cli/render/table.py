@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from rich.cells import cell_len
-from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from buddy_sessions import Session, SessionStatus, SuiteKey
@@ -34,8 +32,8 @@ from .text import UNKNOWN, crash_text, format_age, message_of, one_line
 _GAP = 2  # characters between two columns
 _SUMMARY_MARKS = 12  # length of a sparkline in a table
 _TITLE_MARKS = 30  # length of a sparkline next to a title
-_MIN_WIDTH, _MAX_WIDTH = 70, 120  # of the table of sessions; a terminal with less shows the first columns
-_MIN_CUT = 12  # to which a column of suites is cut
+_MAX_WIDTH = 120  # of the table of sessions
+_MIN_CUT = 12  # to which a column is cut
 _MAX_CRASHED = 3
 
 
@@ -62,16 +60,11 @@ def print_result(output: Output, result: Result) -> None:
 def _print_head(output: Output, result: Result) -> None:
     """Print the sessions that a result is about, or which ones these are."""
     for session in (*filter(None, [result.old]), *result.sessions):
-        output.print(_session_line(result.suite, session))
+        output.print_line(_session_line(result.suite, session))
         if session.html_url:
             output.print_line((one_line(session.html_url), "dim"))
     if not result.sessions and result.suite is not None:
         output.print_line((one_line(f"{result.suite}, {result.scope}"), "bold"))
-
-
-def grid(*titles: str) -> Table:
-    """Return an empty table with these columns and without borders."""
-    return Table(*titles, box=None, header_style="dim", pad_edge=False, padding=(0, _GAP, 0, 0))
 
 
 def _session_line(suite: SuiteKey | None, session: Session) -> Text:
@@ -95,64 +88,115 @@ def _print_items(output: Output, columns: Sequence[Column], items: Sequence[Item
     if not any(item.key is not None for item in items):
         _print_suites(output, columns, items)
         return
-    table = _table(columns)
-    table.add_column("TEST", overflow="fold")
+    widths = _widths(columns, [item.cells for item in items])
+    name_width = max(cell_len(name_text(item.key).plain) for item in items if item.key is not None)
+    # The last columns are left out if the names then fit in a line; otherwise, the terminal wraps long names.
+    fitting = (n for n in range(len(columns), 0, -1) if sum(widths[:n]) + _GAP * n + name_width <= output.width)
+    shown = next(fitting, len(columns))
+    start = sum(widths[:shown]) + _GAP * shown
+    has_titles = any(column.title for column in columns)
+    columns, widths = [*columns[:shown], Column("TEST" if has_titles else "", is_number=False)], [*widths[:shown], 0]
+    _print_header(output, columns, widths)
     for item in items:
-        table.add_row(*item.cells, _name(item))
-    output.print(table)
+        name, *others = _lines(item, max(_MIN_CUT, output.width - start))
+        _print_row(output, columns, widths, [*item.cells[:shown], name])
+        for line in others:
+            output.print_line(" " * start, line)
     if any(column.title == "RECENT" for column in columns):
         output.print_line((f"RECENT: {RECENT_LEGEND}", "dim"))
 
 
 def _print_suites(output: Output, columns: Sequence[Column], items: Sequence[Item]) -> None:
-    """Print a table of suites, whose keys are the first column. If it is too wide, names are cut, and columns left out.
+    """Print a table of suites, whose keys are the first column.
 
-    A suite with a remark could not be read: it is below the table. Its key is broken only if no other column is left.
+    A suite with a remark could not be read: it is below the table.
     """
-    read = [item for item in items if not item.remark]
-    widths = [
-        max(cell_len(str(cell)) for cell in [column.title, *(cell for item in read for cell in item.cells[index:][:1])])
-        for index, column in enumerate(columns)
-    ]
-    for index, each in enumerate(columns):
-        if each.can_be_cut or each.wraps:
-            excess = max(0, sum(widths) + _GAP * (len(widths) - 1) - output.width)
-            widths[index] = max(min(widths[index], _MIN_CUT), widths[index] - excess)
-    while len(widths) > 1 and sum(widths) + _GAP * (len(widths) - 1) > output.width:
-        widths.pop()
-    shown = len(widths)
-    table = _table(columns[:shown])
-    table.width = sum(widths) + _GAP * (shown - 1)
-    for column, width in zip(table.columns, widths, strict=True):
-        column.width = width
-    for item in read:
-        table.add_row(*item.cells[:shown])
-    if read or not items:
-        output.print(table, crop=False)
+    rows = [item.cells for item in items if not item.remark]
+    widths = _fit(columns, _widths(columns, rows), output.width)
+    if len(widths) <= 2 < len(columns):  # the names take the place of what is more important
+        rows = [[cell for column, cell in zip(columns, row, strict=False) if not column.can_be_cut] for row in rows]
+        columns = [column for column in columns if not column.can_be_cut]
+        widths = _fit(columns, _widths(columns, rows), output.width)
+    if rows or not items:
+        _print_header(output, columns, widths)
+    for row in rows:
+        _print_row(output, columns, widths, row)
     for item in items:
         if item.remark:
             key, *name = item.cells
             output.print_line(key, *(f"  {each}" for each in name), (f"  {one_line(item.remark)}", "red"))
 
 
-def _table(columns: Sequence[Column]) -> Table:
-    """Return an empty table."""
-    table = grid()
-    for column in columns:
-        table.add_column(column.title, justify="right" if column.is_number else "left", no_wrap=not column.wraps)
-    table.show_header = any(column.title for column in columns)
-    return table
+def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]]) -> list[int]:
+    """Return the width that each column needs. A row may have fewer cells."""
+    return [
+        max(cell_len(str(cell)) for cell in [column.title, *(cell for row in rows for cell in row[index:][:1])])
+        for index, column in enumerate(columns)
+    ]
 
 
-def _name(item: Item) -> Group:
-    """Return the name of a test, and below it a remark and the message of its failure."""
-    lines = [name_text(item.key)] if item.key is not None else []
+def _fit(columns: Sequence[Column], widths: Sequence[int], width: int) -> list[int]:
+    """Return the widths of the columns that fit in a line: some are cut, then the last ones are left out."""
+    for shown in range(len(widths), 0, -1):
+        fitted = list(widths[:shown])
+        for index in reversed(range(shown)):
+            excess = max(0, sum(fitted) + _GAP * (shown - 1) - width)
+            if columns[index].can_be_cut or columns[index].wraps:
+                fitted[index] = max(min(fitted[index], _MIN_CUT), fitted[index] - excess)
+        if sum(fitted) + _GAP * (shown - 1) <= width:
+            return fitted
+    return list(widths[:1])
+
+
+def _print_header(output: Output, columns: Sequence[Column], widths: Sequence[int]) -> None:
+    """Print the titles of the columns that have a width, if there are any."""
+    if any(column.title for column in columns):
+        _print_row(output, columns, widths, [Text(column.title, "dim") for column in columns])
+
+
+def _print_row(output: Output, columns: Sequence[Column], widths: Sequence[int], cells: Sequence[str | Text]) -> None:
+    """Print the cells of the columns that have a width, each cut or padded to it; with the width 0 as it is."""
+    texts: list[Text] = []
+    folded: list[Text] = []  # the other lines of a cell that wraps: the last one
+    for column, width, cell in zip(columns, widths, cells, strict=False):
+        text = cell.copy() if isinstance(cell, Text) else Text(cell)
+        if column.wraps:
+            text, *folded = text.wrap(output, width) or [text]
+        elif width:
+            text.truncate(width, overflow="ellipsis")
+            padding = " " * (width - text.cell_len)
+            text = Text.assemble(padding, text) if column.is_number else Text.assemble(text, padding)
+        texts.append(text)
+    row = Text(" " * _GAP).join(texts)
+    row.rstrip()
+    output.print_line(row)
+    indent = " " * (sum(widths) + _GAP * (len(widths) - 1) - widths[-1])
+    for text in folded:
+        output.print_line(indent, text)
+
+
+def _lines(item: Item, width: int) -> list[Text]:
+    """Return the name of a test, and below it a remark and the message of its failure, which is cut."""
+    lines = [name_text(item.key)] if item.key is not None else [Text()]
     if item.remark:
         lines.append(Text(one_line(item.remark), "yellow"))
     if item.case is not None and (failure := item.case.failure) is not None:
         message = one_line(message_of(failure)) or one_line((failure.text or "").partition("\n")[0])
-        lines.append(Text(message, "dim", no_wrap=True, overflow="ellipsis"))
-    return Group(*lines)
+        lines.append(Text(message, "dim"))
+        lines[-1].truncate(width, overflow="ellipsis")
+    return lines
+
+
+_SESSION_COLUMNS = (
+    Column("#"),
+    Column("STATUS", is_number=False),
+    *map(Column, ("AGE", "TIME", "FAIL")),
+    Column("BRANCH", is_number=False, can_be_cut=True),
+    Column("COMMIT", is_number=False),
+    Column("AUTHOR", is_number=False, can_be_cut=True),
+)
+_SESSION_WIDTHS = (9, 6, 6, 4, 43, 7, 27)
+"""Of all columns but the first: pages are printed before the later ones are known."""
 
 
 class SessionTable:
@@ -171,12 +215,13 @@ class SessionTable:
             self._print_title(sessions)
         if not sessions:
             return
-        table = self._new_table()
-        table.show_header = is_first
+        widths = _fit(_SESSION_COLUMNS, (self._number_width, *_SESSION_WIDTHS), min(self._output.width, _MAX_WIDTH))
+        if is_first:
+            _print_header(self._output, _SESSION_COLUMNS, widths)
         now = datetime.now(UTC)
         for session in sessions:
             failing = count_failing(session)
-            table.add_row(
+            cells = (
                 link(Text(str(session.relative_id), "bold"), session.html_url),
                 status_text(session),
                 format_age(session.create_date, now).removesuffix(" ago"),
@@ -186,28 +231,13 @@ class SessionTable:
                 revision_text(session),
                 author_text(session),
             )
-        self._output.print(table)
-
-    def _new_table(self) -> Table:
-        """Return an empty table. The branch and the author take what the other columns leave."""
-        table = grid()
-        table.width = min(max(self._output.width, _MIN_WIDTH), _MAX_WIDTH)
-        table.add_column("#", width=self._number_width, justify="right")
-        table.add_column("STATUS", width=9)
-        for title, width in (("AGE", 6), ("TIME", 6), ("FAIL", 4)):
-            table.add_column(title, width=width, justify="right")
-        table.add_column("BRANCH", ratio=5)
-        table.add_column("COMMIT", width=7)
-        table.add_column("AUTHOR", ratio=3)
-        for column in table.columns:
-            column.no_wrap = True
-        return table
+            _print_row(self._output, _SESSION_COLUMNS, widths, cells)
 
     def _print_title(self, sessions: Sequence[Session]) -> None:
         marks = min(self._output.width - self._title.cell_len - _GAP, _TITLE_MARKS)
         if sessions and marks > 0:
             self._title = Text.assemble(self._title, " " * _GAP, sparkline(sessions[:marks]))
-        self._output.print(self._title)
+        self._output.print_line(self._title)
 
 
 @dataclass
@@ -243,29 +273,29 @@ class SuiteSummary:
         if not rows or len(self._counts) > self.MAX_SUITES:
             return
         now = datetime.now(UTC)
-        table = _key_table()
         count_title = "NEW" if self._only_new else "READ"
-        for title in (count_title, "PASS", "LATEST", "AGE", "RECENT"):
-            table.add_column(title, justify="left" if title in {"LATEST", "RECENT"} else "right", no_wrap=True)
-        for suite, counts in rows:
-            latest = counts.newest[0] if counts.newest else None
-            table.add_row(
-                plain(str(suite)),
-                f"{counts.read:,}",
-                f"{100 * counts.passed // counts.verdicts} %" if counts.verdicts else UNKNOWN,
-                link(status_text(latest), latest.html_url) if latest else "",
-                format_age(latest.create_date, now) if latest else "",
-                sparkline(counts.newest),
-            )
-        output.print(table)
+        columns = (
+            Column("KEY", is_number=False),
+            *map(Column, (count_title, "PASS")),
+            Column("LATEST", is_number=False),
+            Column("AGE"),
+            Column("RECENT", is_number=False),
+        )
+        _print_suites(output, columns, [Item(None, _summary_cells(*row, now)) for row in rows])
         output.print_line((f"PASS: the share that passed, of the sessions in {count_title} with a result", "dim"))
         output.print_line((f"RECENT: {RECENT_LEGEND}", "dim"))
 
 
-def _key_table() -> Table:
-    table = grid()
-    table.add_column("KEY", overflow="fold")  # never truncated, so that it can be copied
-    return table
+def _summary_cells(suite: SuiteKey, counts: _SuiteCounts, now: datetime) -> tuple[str | Text, ...]:
+    latest = counts.newest[0] if counts.newest else None
+    return (
+        plain(str(suite)),
+        f"{counts.read:,}",
+        f"{100 * counts.passed // counts.verdicts} %" if counts.verdicts else UNKNOWN,
+        link(status_text(latest), latest.html_url) if latest else "",
+        format_age(latest.create_date, now) if latest else "",
+        sparkline(counts.newest),
+    )
 
 
 def _duration(session: Session) -> str:

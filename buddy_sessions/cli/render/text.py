@@ -81,13 +81,6 @@ def format_age(moment: datetime | None, now: datetime) -> str:
     return f"{seconds // _YEAR} y ago"
 
 
-def format_test_time(seconds: float | None) -> str:
-    """Return the duration of a test: `40ms`, or as `format_duration` from one second on."""
-    if seconds is None or not 0 < seconds < 0.9995:
-        return format_duration(seconds)
-    return f"{max(1, round(1000 * seconds))}ms"
-
-
 def message_of(failure: Failure) -> str:
     """Return the message of a failure after its type, unless the message begins with it."""
     message = failure.message or ""

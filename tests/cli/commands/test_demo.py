@@ -23,7 +23,7 @@ def test_misses_and_repeats_no_session(call: Call, tmp_path: Path, monkeypatch: 
         r"^A second sync, of new and changed sessions only: \d+ sessions in 6 requests\.$", out, re.MULTILINE
     )
     assert "buddy-sessions sync WORKSPACE/PROJECT --db sessions.db" in out
-    assert max(len(line) for line in out.splitlines() if str(path) not in line) <= 80
+    assert max(len(line) for line in out.splitlines() if str(path) not in line and " > " not in line) <= 80
     assert "\x1b" not in out
     _, found, failing = out.partition("\nThe failing tests of the latest failed session:\n\n")
     assert found

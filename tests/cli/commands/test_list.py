@@ -90,12 +90,12 @@ def test_table_for_80_columns(fake: FakeBuddy, call: Call) -> None:
     assert (code, err) == (0, f"5 sessions, 1 request. {RECENT_LEGEND}\n")
     assert [line.rstrip() for line in out.splitlines()] == [
         "acme/shop/MNbyVedg  ▂█···",
-        "#  STATUS        AGE    TIME  FAIL  BRANCH                COMMIT   AUTHOR",
-        "5  ◌ running       -       -     0  -                     5cfe3f5  BBBBBBBBBBBB…",
-        "4  ? paused      3 h       -     -  feature/one-letter-…  5cfe3f5  Ann",
-        "3  ○ skipped     3 h      1s     0  tag v2.1.0            -        -",
-        "2  ✘ failed      3 h     42s     5  PR pull/7             5cfe3f5  Ann",
-        "1  ✔ passed      3 h   3m05s     0  main                  5cfe3f5  Ann",
+        "#  STATUS        AGE    TIME  FAIL  BRANCH                 COMMIT   AUTHOR",
+        "5  ◌ running       -       -     0  -                      5cfe3f5  BBBBBBBBBBB…",
+        "4  ? paused      3 h       -     -  feature/one-letter-t…  5cfe3f5  Ann",
+        "3  ○ skipped     3 h      1s     0  tag v2.1.0             -        -",
+        "2  ✘ failed      3 h     42s     5  PR pull/7              5cfe3f5  Ann",
+        "1  ✔ passed      3 h   3m05s     0  main                   5cfe3f5  Ann",
     ]
 
 
@@ -103,11 +103,11 @@ def test_table_for_80_columns(fake: FakeBuddy, call: Call) -> None:
 def test_each_page_of_a_table_has_the_same_widths(
     width: int, suite: FakeSuite, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those of the terminal, from 70 to 120 characters; a narrower one shows their first columns."""
+    """At most 120 characters; a narrow terminal shows the first columns."""
     suite.create(branch="日本語" * 30)
     monkeypatch.setenv("COLUMNS", str(width))
     lines = call("list", SUITE, "--all", "--format", "table").out.splitlines()[-252:]
-    assert {cell_len(line) for line in lines} == {min(width, 120)}
+    assert max(map(cell_len, lines)) <= min(width, 120)
     assert len({line.index(state) for line in lines for state in "✔✘◌" if state in line}) == 1
     assert "…" not in lines[0]
 

@@ -76,7 +76,7 @@ def test_terminal_gets_text(fake: FakeBuddy, suite: FakeSuite, monkeypatch: pyte
         "  finished  ✘ failed   acme/shop/a #1  main  3m05s, 3 failed",
         "  changed   ◌ running  acme/shop/a #1  main, 3 failed",
     ]
-    assert stderr.getvalue() == "watching 1 suite every 0.01 s, until Ctrl-C\ninterrupted: 3 changes\n"
+    assert stderr.getvalue() == "watching 1 suite every 10ms, until Ctrl-C\ninterrupted: 3 changes\n"
 
 
 def test_database_remembers_the_last_watch(call: Call, fake: FakeBuddy, suite: FakeSuite, tmp_path: Path) -> None:

@@ -148,6 +148,27 @@ def test_csv_has_a_header_and_flat_columns(
     assert set(columns) <= set(header)
 
 
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+@pytest.mark.parametrize("name", ["list", "failures", "flaky", "slowest", "compare", "suites", "status", "wait"])
+def test_long_key_is_in_one_line(
+    name: str, width: int, fake: FakeBuddy, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also the name of a test. Columns are left out first."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    key, test = f"acme/{'shop' * 6}/{'suite' * 3}", f"{'group' * 5} > {'name' * 6}"
+    suite = fake.add_suite(*key.split("/"), name="A suite with a long name")
+    for number in range(6):
+        case = {"name": "name" * 6, "classname": "", "test_group_name": "group" * 5}
+        suite.create(cases=[case | {"status": "FAILED" if number % 2 else "PASSED", "message": "lost " * 30}])
+    arguments = {"suites": [key.rpartition("/")[0]], "status": [key], "wait": [key, "--branch", "main"]}
+    code, out, _ = call(name, *arguments.get(name, [key]), "--format", "table")
+    lines = [line for line in out.splitlines() if "://" not in line]
+    shown = key if name in {"suites", "status", "list", "wait"} else test
+    assert (code, any(shown in line for line in lines)) == (0, True)
+    if shown == key:
+        assert all(len(line) <= width or key in line for line in lines), lines
+
+
 @pytest.mark.usefixtures("suites")
 @pytest.mark.parametrize(
     "arguments",

@@ -14,7 +14,6 @@ from buddy_sessions.cli.render.text import (
     format_age,
     format_count,
     format_requests,
-    format_test_time,
     one_line,
     started_by,
 )
@@ -33,16 +32,11 @@ AGES = {
     729 * 86_400: "23 mo ago",
     731 * 86_400: "2 y ago",
 }
-TEST_TIMES = {None: "-", 0: "0s", 0.0002: "1ms", 0.0404: "40ms", 0.9994: "999ms", 0.9996: "1.0s", 61: "1m01s"}
 
 
 def test_age_has_one_unit() -> None:
     assert {seconds: format_age(NOW - timedelta(seconds=seconds), NOW) for seconds in AGES} == AGES
     assert format_age(None, NOW) == "-"
-
-
-def test_time_of_a_test_is_in_milliseconds_below_one_second() -> None:
-    assert {seconds: format_test_time(seconds) for seconds in TEST_TIMES} == TEST_TIMES
 
 
 def test_counts_have_a_plural() -> None:
