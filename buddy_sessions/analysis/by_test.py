@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 
+from ..errors import ConfigError
 from ..models import TestCase, TestKey, TestStatus
 
 _SEVERITY = {TestStatus.PASSED: 0, TestStatus.FAILED: 2, TestStatus.ERROR: 3}
 _UNKNOWN_SEVERITY = 1
+_NAMED = 20
+"""The maximum number of tests that an error names."""
 
 
 def group_by_test(cases: Iterable[TestCase]) -> dict[TestKey, list[TestCase]]:
@@ -49,3 +52,28 @@ def sort_cases(cases: Iterable[TestCase]) -> list[TestCase]:
 def sort_key(key: TestKey) -> tuple[str, str, str, str]:
     """Return what to sort a key by. Its `repr` distinguishes None from an empty text."""
     return key.group or "", key.classname or "", key.name, repr(key)
+
+
+def find_tests(keys: Iterable[TestKey], text: str) -> list[TestKey]:
+    """Return the tests that a text names: those with this key or name, or else those whose keys contain it.
+
+    White space of any length is one space, as where names are shown. Upper and lower case are the same in a part.
+    """
+    names = {key: " ".join(str(key).split()) for key in keys}
+    wanted = " ".join(text.split())
+    exact = [key for key, name in names.items() if wanted in {name, " ".join(key.name.split())}]
+    return exact or [key for key, name in names.items() if wanted.casefold() in name.casefold()]
+
+
+def find_test(keys: Iterable[TestKey], text: str) -> TestKey:
+    """Return the only test that a text names. Raises ConfigError, with the names as notes, if there are several."""
+    found = find_tests(keys, text)
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise ConfigError(f"no test is named {text!r}: write a part of the name that is shown")
+    more = f"; the first {_NAMED} are" if len(found) > _NAMED else ""
+    error = ConfigError(f"{text!r} fits {len(found):,} tests: write more of the name{more}")
+    for key in sorted(found, key=sort_key)[:_NAMED]:
+        error.add_note(str(key))
+    raise error

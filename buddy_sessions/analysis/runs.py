@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import takewhile
+from typing import Protocol, TypeVar
 
 from attrs import frozen
 
@@ -38,6 +39,17 @@ class CIRun:
         """The newest deciding session that is failing, or else that passed; if there is none, the newest session."""
         failing = [session for session in self.deciding if session.is_failing]
         return (failing or [session for session in self.deciding if session.has_verdict] or self.sessions)[0]
+
+
+class _HasVerdict(Protocol):
+    @property
+    def is_failing(self) -> bool | None: ...
+
+    @property
+    def session(self) -> Session: ...
+
+
+_Run = TypeVar("_Run", bound=_HasVerdict)
 
 
 @frozen
@@ -82,10 +94,11 @@ def usual_size(runs: Iterable[Sequence[Session]]) -> int:
     return sizes[(len(sizes) - 1) // 2] if sizes else 1
 
 
-def newest_streak(runs: Sequence[CIRun], belongs: Callable[[CIRun], bool] | None = None) -> Streak:
+def newest_streak(runs: Sequence[_Run], belongs: Callable[[_Run], bool] | None = None) -> Streak:
     """Return the newest CI runs that belong together: by default, those with the verdict of the newest one.
 
-    `runs` are newest first, and have a verdict. At least the newest one belongs to the streak.
+    `runs` are CI runs, or what one test did in them: newest first, each with a verdict. At least the newest one belongs
+    to the streak.
     """
     same = list(takewhile(belongs or (lambda run: run.is_failing == runs[0].is_failing), runs))
     return Streak(same[-1].session, len(same), runs[len(same)].session if len(same) < len(runs) else None)

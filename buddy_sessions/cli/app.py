@@ -20,6 +20,7 @@ from .commands.export import export_sessions
 from .commands.failures import list_failures
 from .commands.flaky import list_flaky_tests
 from .commands.harvest import harvest_suites
+from .commands.history import show_history
 from .commands.list import list_sessions
 from .commands.mcp import serve_agents
 from .commands.prune import prune_database
@@ -43,6 +44,7 @@ _COMMANDS: dict[str, Callable[..., object]] = {
     "wait": wait_for_sessions,
     "failures": list_failures,
     "cases": list_cases,
+    "history": show_history,
     "flaky": list_flaky_tests,
     "slowest": list_slowest_tests,
     "compare": compare_sessions,

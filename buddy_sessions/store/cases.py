@@ -15,6 +15,7 @@ from itertools import islice
 from attrs import evolve
 
 from .._decoding.converter import case_from_dict
+from ..analysis.by_test import find_test
 from ..errors import ConfigError
 from ..models import CaseScope, Session, SuiteKey, TestCase, TestKey, TestRun, TestStatus, is_before
 from .columns import OF_BRANCH, Members, StoredId, branch_parameters, from_sql, to_sql
@@ -207,17 +208,33 @@ def load_runs(
     return [evolve(run, scope=scope) for run in runs]
 
 
-def load_history(file: DatabaseFile, key: SuiteKey, test: TestKey, *, branch: str | None) -> list[TestRun]:
-    """Return the sessions that contain a test, each with the cases of this test only, newest first."""
+def load_history(file: DatabaseFile, key: SuiteKey, test: TestKey | str, *, branch: str | None) -> list[TestRun]:
+    """Return the sessions of which it is known what a test did, each with the cases of this test only, newest first."""
+    if isinstance(test, str):
+        test = find_test(_load_tests(file, key), test)
     sql = f"""
-        SELECT {SESSION_COLUMNS} FROM {SESSIONS} JOIN tests ON tests.suite = suites.number AND {IS_TEST}
-        WHERE {_SUITE} AND {_IS_LIVE} AND {OF_BRANCH}
-        AND EXISTS (SELECT 1 FROM case_rows WHERE session = sessions.number AND test = tests.number)
+        SELECT {SESSION_COLUMNS}, scope FROM {SESSIONS} LEFT JOIN tests ON tests.suite = suites.number AND {IS_TEST}
+        WHERE {_SUITE} AND {_IS_LIVE} AND {OF_BRANCH} AND (scope = 'failed'
+            OR EXISTS (SELECT 1 FROM case_rows WHERE session = sessions.number AND test = tests.number))
         ORDER BY relative_id DESC
     """
     names = (to_sql(test.name), to_sql(test.classname), to_sql(test.group))
-    sessions = _to_sessions(file.execute(sql, (*names, *key, *branch_parameters(branch))))
-    return _load_runs(file, key, sessions, f"AND {IS_TEST}", names)
+    rows = file.execute(sql, (*names, *key, *branch_parameters(branch))).fetchall()
+    runs = zip(rows, _load_runs(file, key, _to_sessions(rows), f"AND {IS_TEST}", names), strict=True)
+    known = [evolve(run, scope="failed") if row["scope"] == "failed" else run for row, run in runs]
+    return [run for run in known if run.cases or run.session.has_verdict]
+
+
+def _load_tests(file: DatabaseFile, key: SuiteKey) -> Iterator[TestKey]:
+    """Iterate over the tests of a suite of which cases are saved. Raise ConfigError if there is none."""
+    sql = f"""
+        SELECT tests.test_group_name, tests.classname, tests.name
+        FROM suite_rows AS suites JOIN tests ON tests.suite = suites.number WHERE {_SUITE}
+    """
+    rows = file.execute(sql, key).fetchall()
+    if not rows:
+        raise ConfigError(f'no test cases of {key} are saved: sync with cases="failed" or "all" (sync --cases)')
+    return (TestKey(*map(from_sql, row)) for row in rows)
 
 
 def _load_runs(
@@ -236,7 +253,7 @@ def _load_runs(
 
 
 def _to_sessions(rows: Iterable[sqlite3.Row]) -> Iterator[Session]:
-    """Iterate over the sessions of rows that contain `_COLUMNS`. Raise `DecodeError` for an invalid value."""
+    """Iterate over the sessions of rows that contain `SESSION_COLUMNS`. Raise `DecodeError` for an invalid value."""
     members: Members = {}
     return (to_session_from(row, members) for row in rows)
 

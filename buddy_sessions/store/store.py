@@ -393,10 +393,19 @@ class SessionStore:
             return []
         return await self._thread.run(load_runs, key, scope, branch=name, up_to=highest, last=number)
 
-    async def history(self, suite: SuiteRef, test: TestKey, *, branch: str | Main | None = MAIN) -> list[TestRun]:
-        """Return the sessions in which one test was saved, each with the cases of this test, newest first.
+    async def history(self, suite: SuiteRef, test: TestKey | str, *, branch: str | Main | None = MAIN) -> list[TestRun]:
+        """Return the sessions of which it is known what one test did, each with the cases of this test, newest first.
 
-        `test` is the `key` of a case. The sessions are those of a branch, as in `runs`.
+        If only the failing cases of a session were saved (`scope` "failed"), and the test is none of them, it did not
+        fail: `cases` is empty. A session of which all cases were saved is left out if the test is none of them.
+
+        Args:
+            suite: The suite.
+            test: The `key` of a case; or its text, or a part of that which fits one saved test.
+            branch: Only sessions of this branch, as in `runs`.
+
+        Raises:
+            ConfigError: The text fits no saved test, or several: the notes of the error name them.
         """
         key = validate_names(validate_suite(suite))
         name = await self._choose_branch(key, branch)

@@ -17,7 +17,7 @@ URL = "https://app.buddy.works/acme/shop/unit-tests"
 DB = ("--db", "sessions.db")
 NEITHER = "neither a suite nor a project: "
 COMMANDS = (
-    *("status", "list", "suites", "wait", "failures", "cases", "flaky", "slowest", "compare", "harvest"),
+    *("status", "list", "suites", "wait", "failures", "cases", "history", "flaky", "slowest", "compare", "harvest"),
     *("sync", "export", "prune", "report", "watch", "mcp", "serve", "demo"),
 )
 

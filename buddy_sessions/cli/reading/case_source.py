@@ -135,6 +135,10 @@ class SavedCases:
         """Return the test case as it was saved."""
         return case
 
+    async def history(self, suite: SuiteKey, test: str, *, branch: str | None) -> list[TestRun]:
+        """Return the sessions of which it is known what a test did, newest first, see `SessionStore.history`."""
+        return await self._store.history(suite, test, branch=branch)
+
     async def cases(self, suite: SuiteKey, session: Session, *, status: TestStatus | None = None) -> list[TestCase]:
         """Return the test cases of a session, all or those with a status. Raises ConfigError if they were not saved."""
         cases = await self._cases(suite, session, "failed" if status in FAILING else "all")

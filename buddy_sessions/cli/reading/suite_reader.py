@@ -263,6 +263,11 @@ class SuiteReader:
         """
         return await self._runs(sessions, self.cases, skip_unsaved=True)
 
+    async def saved_history(self, test: str, *, branch: str | None) -> list[TestRun] | None:
+        """Return the sessions of which it is known what a test did, newest first; None without a database."""
+        source = self._source
+        return await source.history(self.suite, test, branch=branch) if isinstance(source, SavedCases) else None
+
     async def runs(self, *, branch: str | Main | None, last: int) -> list[TestRun]:
         """Return at most `last` of the newest sessions with a verdict, with all their test cases, oldest first."""
         name = await self.choose_branch(branch)

@@ -63,7 +63,7 @@ def show(
     with _CLOSED_PIPE:
         _write(limited, output_format, max_bytes, messages)
     if (hidden := len(result.items) - len(limited.items)) and is_for_people:
-        messages.print_note(f"for the other {format_count(hidden, 'test')} add --limit N")
+        messages.print_note(f"for the other {format_count(hidden, result.noun)} add --limit N")
     for note in result.notes:
         messages.print_note(note)
     if is_gate and output_format == "markdown":

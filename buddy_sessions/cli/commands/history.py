@@ -1,0 +1,150 @@
+"""The command `history`: print since when a test fails, and which commits are in between."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.types import PositiveInt
+from rich.text import Text
+
+from buddy_sessions import SuiteKey
+from buddy_sessions._base.durations import format_duration
+from buddy_sessions._export.session_rows import suite_names
+from buddy_sessions.analysis.outcomes import Outcome
+from buddy_sessions.analysis.runs import newest_streak
+from buddy_sessions.models import REVISION
+
+from ..options import DEFAULT_LAST, Access, BranchOptions, Key, TestPrinting
+from ..reading.suite_reader import open_cases
+from ..reading.test_history import TestHistory, read_history
+from ..render.result import READER_LIMIT, Column, Item, Result, Section, describe_branch
+from ..render.show import show
+from ..render.styled import author_text, number_text, outcome_text, revision_text
+from ..render.text import count_sessions, format_age, format_count, origin
+
+_COLUMNS = (
+    Column("SESSION"),
+    Column("STATUS", is_number=False),
+    Column("TIME", ""),
+    Column("AGE", ""),
+    Column("COMMIT", "commit {}", is_number=False),
+    Column("AUTHOR", is_number=False),
+)
+_FIELDS = (
+    *(*SuiteKey._fields, "test_group_name", "classname", "name", "branch", "session_id", "relative_id"),
+    *("status", "time", "create_date", "revision", "created_by_name", "ci_run_url", "html_url"),
+)
+_HASH = 12  # digits of a commit
+_OLDER = "No older CI run was read: --last N reads more"
+
+
+async def show_history(
+    key: Key,
+    test: str,
+    /,
+    *,
+    branches: BranchOptions = BranchOptions(),
+    last: PositiveInt = DEFAULT_LAST,
+    limit: PositiveInt | None = None,
+    printing: TestPrinting = TestPrinting(),
+    db: Annotated[Path | None, Parameter(show_default=False)] = None,
+    access: Access = Access(),
+) -> None:
+    """Print in which CI runs a test failed, since when it fails, and which commits are between that and the last one.
+
+    Without --db, a red session costs two requests. They are read back to where the test began or ceased to fail; in
+    those that passed, or do not list the test, it did not fail: it passed, was skipped, or did not run.
+
+    For example:
+
+    - buddy-sessions history acme/storefront/MNbyVedg "CartTest > adds_discount"
+    - buddy-sessions history acme/storefront/MNbyVedg adds_discount --db sessions.db --branch develop
+
+    Args:
+        test: Name of a test as other commands print it, or a part of it that fits one test.
+        last: Number of CI runs in which a failure is searched; while the test fails, older ones are read, too.
+        limit: Maximum number of CI runs (default: 20 in a table and in markdown, otherwise all).
+        db: Read from this SQLite file, written by "sync --cases failed" or "sync --cases all", and send no request.
+    """
+    target, output_format, messages = access.defaults.parse_target(key), printing.choose(), access.verbosity.open()
+    async with open_cases(target, db=db, connection=access.connection, messages=messages) as source:
+        branch = await source.choose_branch(branches.choose())
+        history = await read_history(source, test, branch=branch, last=last)
+    result = history_result(source.suite, branch, history)
+    show(result, output_format, messages, limit=limit, max_bytes=printing.max_bytes)
+
+
+def history_result(suite: SuiteKey, branch: str | None, history: TestHistory) -> Result:
+    """Return what a test did in CI runs, and since when."""
+    key, now = history.key, datetime.now(UTC)
+
+    def describe(outcome: Outcome) -> Item:
+        session, case = outcome.session, outcome.case
+        cells = (
+            number_text(session),
+            Text("did not fail") if case is None else outcome_text(case.status),
+            format_duration(None if case is None else case.time),
+            format_age(session.create_date, now),
+            revision_text(session),
+            author_text(session),
+        )
+        row = {
+            **suite_names(suite),
+            "test_group_name": key.group,
+            "classname": key.classname,
+            "name": key.name,
+            "branch": branch,
+            "session_id": session.id,
+            "relative_id": session.relative_id,
+            "status": None if case is None else case.status,
+            "time": None if case is None else case.time,
+            "create_date": session.create_date,
+            "revision": session.revision,
+            "created_by_name": session.created_by.name if session.created_by is not None else None,
+            "ci_run_url": session.ci_run_url,
+            "html_url": session.html_url,
+        }
+        return Item(None, cells, row=row)
+
+    title, *facts = _since(history)
+    return Result(
+        command="history",
+        noun="CI run",
+        suite=suite,
+        scope=f"{describe_branch(branch)}: {key}",
+        title=title,
+        facts=facts,
+        columns=_COLUMNS,
+        reader_limit=READER_LIMIT,
+        sections=[Section("CI runs", list(map(describe, history.outcomes)))],
+        fields=_FIELDS,
+        warnings=[
+            f"left out {count_sessions(history.unread)}: fewer failing tests are listed than counted"
+            for _ in history.unread[:1]
+        ],
+    )
+
+
+def _since(history: TestHistory) -> list[str]:
+    """Return since when a test fails or does not, the last CI run before, and the commits in between."""
+    if not history.outcomes:
+        return ["Did not run in any of the CI runs"]
+    streak = newest_streak(history.outcomes)
+    is_failing, first, before = history.outcomes[0].is_failing, streak.first, streak.before
+    runs = format_count(streak.length, "CI run") + (" in a row" if streak.length > 1 else "")
+    if before is None and not is_failing:
+        return [f"Did not fail in {format_count(streak.length, 'CI run')}, since {streak}", _OLDER]
+    lines = [f"{'Failing' if is_failing else 'Not failing'} since {streak}, {runs}"]
+    lines.append(f"#{first.relative_id}: {origin(first)}")
+    if before is None:
+        return [*lines, _OLDER]
+    lines.append(f"Before that, #{before.relative_id} {'did not fail' if is_failing else 'failed'}: {origin(before)}")
+    commits = [(session.revision or "").lower() for session in (before, first)]
+    if commits[0] == commits[1] != "":
+        return [*lines, "Both are of the same commit"]
+    if all(map(REVISION.fullmatch, commits)):  # nothing else may get into a shell
+        lines.append(f"git log --oneline {'..'.join(commit[:_HASH] for commit in commits)}")
+    return lines

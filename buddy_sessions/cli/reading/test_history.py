@@ -1,0 +1,101 @@
+"""Reads what one test did in the last CI runs: from the API with few requests, or from a database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import evolve, frozen
+
+from buddy_sessions import ConfigError, Session, TestKey, TestRun
+from buddy_sessions.analysis.by_test import find_test, find_tests
+from buddy_sessions.analysis.judgement import lists_too_few
+from buddy_sessions.analysis.outcomes import Outcome, outcome_in
+from buddy_sessions.analysis.runs import CIRun, ci_runs
+
+from ..errors import NothingToJudgeError
+from ..render.result import describe_branch
+from .suite_reader import SuiteReader
+
+
+@frozen
+class TestHistory:
+    """What a test did in CI runs, newest first, and the sessions of which that is not known."""
+
+    key: TestKey
+    outcomes: Sequence[Outcome]
+    unread: Sequence[Session] = ()
+
+
+async def read_history(source: SuiteReader, text: str, *, branch: str | None, last: int) -> TestHistory:
+    """Return what the only test that a text names did in CI runs of a branch.
+
+    From a database, these are all of its newest list. From the API, they go back to where the test began or ceased to
+    fail, which costs two requests for each red session: `last` are searched for a failure, and while the test fails,
+    all that are known.
+
+    Args:
+        source: The suite.
+        text: The text of the key of a test, or a part of it.
+        branch: The branch; None for all sessions.
+        last: The number of CI runs.
+
+    Raises:
+        ConfigError: The text fits no test, or several; or the newest sessions were not saved.
+        NothingToJudgeError: The branch has no session that passed or failed, or the test ran in none.
+    """
+    runs = await _find_runs(source, branch, last)
+    await source.failing_runs(runs[0].deciding)  # raises ConfigError if they were not saved
+    try:
+        saved = await source.saved_history(text, branch=branch)
+    except ConfigError as error:
+        error.add_note("searched: the tests in the database; sync --cases failed saves only those that have failed")
+        raise
+    if saved is None:
+        return await _read_failing(source, runs, text, last)
+    key = next((case.key for run in saved for case in run.cases), None)
+    if key is None:
+        raise NothingToJudgeError(f"{text!r} did not fail in a saved session of {describe_branch(branch)}")
+    of_session = {run.session.id: run for run in saved}
+    sessions = [[of_session[each.id] for each in run.deciding if each.id in of_session] for run in runs]
+    return TestHistory(key, [outcome for each in sessions if (outcome := outcome_in(each, key)) is not None])
+
+
+async def _find_runs(source: SuiteReader, branch: str | None, last: int) -> list[CIRun]:
+    """Return the newest CI runs of a branch that have a verdict: `last`, or more if one list has them."""
+    runs, _ = await source.search.runs(branch)
+    if len(runs) < last:
+        oldest = min((session.relative_id for run in runs for session in run.sessions), default=None)
+        older = await source.verdicts(branch=branch, last=last)
+        runs += ci_runs(session for session in older if oldest is None or session.relative_id < oldest)
+    return runs
+
+
+async def _read_failing(source: SuiteReader, runs: Sequence[CIRun], text: str, last: int) -> TestHistory:
+    """Return what a test did, back to where it began or ceased to fail, from the failing test cases."""
+    key: TestKey | None = None
+    outcomes: list[Outcome] = []
+    unread: list[Session] = []
+    for number, run in enumerate(runs):
+        if number >= last and not (outcomes and outcomes[0].is_failing):
+            break
+        read = [evolve(each, scope="failed") for each in await source.failing_runs(run.deciding)]
+        failing = {case.key for each in read for case in each.cases}
+        if key is None and find_tests(failing, text):
+            key = find_test(failing, text)
+        if key not in failing and any(map(lists_too_few, read)):
+            unread += [each.session for each in read]
+            continue
+        outcome = None if key is None else outcome_in(read, key)
+        outcomes.append(outcome or Outcome(run.session, None))
+        if outcomes[-1].is_failing != outcomes[0].is_failing:
+            break
+    if key is None:  # all tests of the newest CI run say whether there is such a test
+        complete = [TestRun(session, tuple(await source.cases(session))) for session in runs[0].deciding]
+        try:
+            key = find_test({case.key for each in complete for case in each.cases}, text)
+        except ConfigError as error:
+            error.add_note(f"searched: all tests of #{runs[0].session.relative_id}, and the failures of {last} CI runs")
+            raise
+        newest = outcome_in(complete, key)
+        outcomes[:1] = [newest] if newest is not None else outcomes[:1]
+    return TestHistory(key, outcomes, unread)

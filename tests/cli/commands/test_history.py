@@ -1,0 +1,288 @@
+"""The command `history`: since when a test fails, what that costs, and the same from a database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from buddy_sessions.testing import FakeBuddy, FakeSuite
+from helpers.command_line import Call, rows, sync_database
+
+SUITE = "acme/shop/a"
+GROUP = "tests/cart/test_total.py > CartTest"
+LETTERS = {"P": "PASSED", "F": "FAILED", "E": "ERROR", "S": "SKIPPED"}
+
+
+def revision(number: int) -> str:
+    return f"{number:040x}"
+
+
+def add(suite: FakeSuite, statuses: str, name: str = "pays", other: str = "PASSED", **fields: Any) -> None:
+    """Add a session for each letter, oldest first: - for a test that did not run. Another test has the other status."""
+    for letter in statuses:
+        cases: list[dict[str, Any]] = [{"name": "other", "status": other}]
+        cases += [{"name": name, "status": LETTERS[letter], "time": 0.5}] if letter != "-" else []
+        number = suite.sessions[0]["relative_id"] + 1 if suite.sessions else 1
+        suite.create(**{"cases": cases, "revision": revision(number), **fields})
+
+
+@pytest.fixture
+def suite(fake: FakeBuddy) -> FakeSuite:
+    return fake.add_suite("acme", "shop", "a")
+
+
+@pytest.fixture(params=["api", "all", "failed"])
+def options(request: pytest.FixtureRequest, fake: FakeBuddy, tmp_path: Path) -> Any:
+    """Return a function that returns the options for the API, or for a database with all or only failing tests."""
+
+    def make() -> list[str]:
+        if request.param == "api":
+            return []
+        sync_database(fake, tmp_path / "sessions.db", cases=request.param)
+        fake.requests.clear()
+        return ["--db", str(tmp_path / "sessions.db")]
+
+    make.source = request.param  # type: ignore[attr-defined] # which of them
+    return make
+
+
+def facts(out: str) -> list[str]:
+    """Return what a table says below the rows, without authors and dates."""
+    return [line.partition(", by ")[0] for line in out.partition("\n\n")[2].splitlines()]
+
+
+CASES = {
+    "fails for four runs": (
+        "PPFEFF",
+        [
+            "Failing since #3, 4 CI runs in a row",
+            "#3: commit 000000000000",
+            "Before that, #2 did not fail: commit 000000000000",
+            "git log --oneline 000000000000..000000000000",
+        ],
+    ),
+    "was repaired": (
+        "PFPP",
+        [
+            "Not failing since #3, 2 CI runs in a row",
+            "#3: commit 000000000000",
+            "Before that, #2 failed: commit 000000000000",
+            "git log --oneline 000000000000..000000000000",
+        ],
+    ),
+    "fails in the only session": (
+        "F",
+        [
+            "Failing since #1 or earlier, 1 CI run",
+            "#1: commit 000000000000",
+            "No older CI run was read: --last N reads more",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("statuses", "expected"), CASES.values(), ids=CASES)
+def test_since_when_a_test_fails(
+    statuses: str, expected: list[str], suite: FakeSuite, options: Any, call: Call
+) -> None:
+    add(suite, statuses)
+    code, out, err = call("history", SUITE, "pays", "--format", "table", *options())
+    assert (code, err) == (0, "")
+    assert out.splitlines()[0] == f"{SUITE}, branch main: {GROUP} > pays"
+    assert facts(out) == expected
+
+
+@pytest.mark.parametrize(
+    ("statuses", "other", "requests"),
+    [
+        pytest.param("P" * 90 + "PFFFF", "PASSED", 9, id="four red sessions, then a green one"),
+        pytest.param("P" * 90 + "PFFFF", "FAILED", 11, id="four red sessions, then one with other failures"),
+        pytest.param("F" + "P" * 30, "PASSED", 2, id="no failure among ten green sessions"),
+        pytest.param("P" * 30, "FAILED", 22, id="no failure among ten red sessions"),
+    ],
+)
+def test_requests(
+    statuses: str, other: str, requests: int, suite: FakeSuite, options: Any, fake: FakeBuddy, call: Call
+) -> None:
+    """One for the list, two for each red session back to the change; one for 100 tests if none of them is the test."""
+    add(suite, statuses, other=other)
+    arguments = options()
+    is_unknown = options.source == "failed" and "F" not in statuses
+    assert call("history", SUITE, "pays", *arguments).code == (2 if is_unknown else 0)
+    assert len(fake.requests) == (0 if arguments else requests)
+
+
+def test_streak_is_longer_than_the_searched_runs(suite: FakeSuite, call: Call) -> None:
+    add(suite, "P" + "F" * 15)
+    assert "Failing since #2, 15 CI runs in a row\n" in call("history", SUITE, "pays", "--format", "table").out
+    add(suite, "P" * 15)
+    for arguments, title in (
+        ([], "Did not fail in 10 CI runs, since #22 or earlier\n"),
+        (["--last", "16"], "Not failing since #17, 15 CI runs in a row\n"),
+    ):
+        assert title in call("history", SUITE, "pays", "--format", "table", *arguments).out
+
+
+def test_more_runs_than_one_list_has(suite: FakeSuite, call: Call) -> None:
+    add(suite, "PF")
+    for _ in range(120):
+        suite.create("dev", cases=[{"name": "other"}])
+    add(suite, "F")
+    assert "Failing since #2, 2 CI runs in a row\n" in call("history", SUITE, "pays", "--format", "table").out
+
+
+class TestMatrix:
+    """Two jobs upload a session each. The test runs in one of them."""
+
+    @pytest.fixture
+    def matrix(self, suite: FakeSuite) -> None:
+        for number, status in enumerate("PFF", 1):
+            for job, letter in (("browser", "-"), ("server", status)):
+                add(suite, letter, ci_run_url=f"https://ci.example/{number}", id=f"{job}{number}")
+
+    @pytest.mark.usefixtures("matrix")
+    def test_unit_is_the_ci_run(self, options: Any, call: Call) -> None:
+        out = call("history", SUITE, "pays", *options()).out
+        assert [(row["session_id"], row["status"]) for row in rows(out)][:2] == [
+            ("server3", "FAILED"),
+            ("server2", "FAILED"),
+        ]
+        assert "Failing since #4, 2 CI runs" in call("history", SUITE, "pays", "--format", "table").out
+
+    @pytest.mark.usefixtures("matrix")
+    def test_run_that_has_not_finished_says_nothing(self, suite: FakeSuite, options: Any, call: Call) -> None:
+        """The job that runs the test is not done."""
+        add(suite, "-", ci_run_url="https://ci.example/4")
+        suite.create(status="IN_PROGRESS", ci_run_url="https://ci.example/4")
+        out = call("history", SUITE, "pays", "--format", "table", *options()).out
+        assert "Failing since #4, 2 CI runs" in out
+
+
+def test_rows(suite: FakeSuite, options: Any, call: Call) -> None:
+    """Of a database with all tests, those of the sessions in which it ran."""
+    add(suite, "FPS-PF")
+    code, out, err = call("history", SUITE, "pays", *options())
+    found = rows(out)
+    found_by: dict[str, list[tuple[int, str | None, float | None]]] = {
+        "api": [(6, "FAILED", 0.5), (5, None, None)],
+        "failed": [(6, "FAILED", 0.5), *((number, None, None) for number in (5, 4, 3, 2)), (1, "FAILED", 0.5)],
+        "all": [(6, "FAILED", 0.5), (5, "PASSED", 0.5), (2, "PASSED", 0.5), (1, "FAILED", 0.5)],
+    }
+    expected = found_by[options.source]
+    assert (code, err, [(row["relative_id"], row["status"], row["time"]) for row in found]) == (0, "", expected)
+    newest = suite.sessions[0]
+    assert (
+        found[0].items()
+        >= {
+            "key": SUITE,
+            "test_group_name": "tests/cart/test_total.py",
+            "classname": "CartTest",
+            "name": "pays",
+            "branch": "main",
+            "session_id": newest["id"],
+            "revision": revision(6),
+            "html_url": newest["html_url"],
+            "created_by_name": newest["created_by"]["name"],
+            "create_date": newest["create_date"],
+        }.items()
+    )
+    header, *lines = call("history", SUITE, "pays", "--format", "csv", *options()).out.splitlines()
+    assert (header.split(","), len(lines)) == ([*found[0]][1:], len(expected))
+
+
+@pytest.mark.parametrize("name", ["a passing test", "a test of which all failures are too old"])
+def test_test_that_does_not_fail(name: str, suite: FakeSuite, call: Call) -> None:
+    add(suite, ("F" if "old" in name else "P") + "P" * 11)
+    found = rows(call("history", SUITE, "pays").out)
+    assert [row["status"] for row in found] == ["PASSED"] + [None] * 9
+
+
+def test_other_branches(suite: FakeSuite, options: Any, call: Call) -> None:
+    add(suite, "P")
+    add(suite, "F", branch="fix")
+    arguments = options()
+    for branch, statuses in (
+        (["--branch", "fix"], ["FAILED"]),
+        (["--all-branches"], ["FAILED", None if options.source != "all" else "PASSED"]),
+    ):
+        assert [row["status"] for row in rows(call("history", SUITE, "pays", *branch, *arguments).out)] == statuses
+    code, out, err = call("history", SUITE, "pays", "--branch", "none", *arguments)
+    assert (code, out, "no session of branch 'none'" in err) == (5, "", True)
+
+
+class TestNames:
+    @pytest.fixture(autouse=True)
+    def names(self, suite: FakeSuite) -> None:
+        suite.create(cases=[{"name": name, "status": "FAILED"} for name in ("adds", "adds twice", "pays")])
+
+    @pytest.mark.parametrize(
+        ("text", "name"), [("adds", "adds"), (f"{GROUP} > adds", "adds"), ("TWICE", "adds twice"), ("> pa", "pays")]
+    )
+    def test_text_names_one_test(self, text: str, name: str, options: Any, call: Call) -> None:
+        (row,) = rows(call("history", SUITE, text, *options()).out)
+        assert row["name"] == name
+
+    def test_text_that_fits_several_tests(self, options: Any, call: Call) -> None:
+        code, out, err = call("history", SUITE, "ad", *options())
+        names = f"{GROUP} > adds\n{GROUP} > adds twice\n"
+        assert (code, out) == (2, "")
+        assert err.startswith(f"error: 'ad' fits 2 tests: write more of the name\n{names}")
+
+    def test_unknown_test(self, options: Any, call: Call) -> None:
+        arguments = options()
+        code, out, err = call("history", SUITE, "none", *arguments)
+        searched = "searched: all tests of #1, and the failures of 10 CI runs\n"
+        if arguments:
+            searched = "searched: the tests in the database; sync --cases failed saves only those that have failed\n"
+        message = "error: no test is named 'none': write a part of the name that is shown\n"
+        assert (code, out, err) == (2, "", message + searched)
+
+
+def test_same_commit_is_named(suite: FakeSuite, call: Call) -> None:
+    for status in "PF":
+        add(suite, status, revision="f00d" * 10, ci_run_url=f"https://ci.example/{status}")
+    assert call("history", SUITE, "pays", "--format", "table").out.endswith("\nBoth are of the same commit\n")
+
+
+def test_revision_that_is_no_hash_is_not_in_a_command(suite: FakeSuite, call: Call) -> None:
+    for status, name in (("P", "main; reboot"), ("F", None)):
+        add(suite, status, revision=name)
+    out = call("history", SUITE, "pays", "--format", "table").out
+    assert ("Failing since #2" in out, "git log" in out) == (True, False)
+
+
+def test_session_that_lists_too_few_failures_is_left_out(suite: FakeSuite, call: Call) -> None:
+    """The test may be the one that is missing."""
+    add(suite, "P")
+    add(suite, "-", other="FAILED", failed_count=2)
+    add(suite, "F")
+    code, out, err = call("history", SUITE, "pays")
+    assert (code, [row["relative_id"] for row in rows(out)]) == (0, [3, 1])
+    assert err.endswith("warning: left out 1 session, #2: fewer failing tests are listed than counted\n")
+
+
+@pytest.mark.parametrize("cases", [None, "failed"])
+def test_newest_session_that_was_not_saved_is_an_error(
+    cases: Any, suite: FakeSuite, fake: FakeBuddy, call: Call, tmp_path: Path
+) -> None:
+    """Otherwise an older one looks like the newest, or nothing fails."""
+    path = tmp_path / "sessions.db"
+    add(suite, "F")
+    sync_database(fake, path, cases=cases)
+    add(suite, "P")
+    sync_database(fake, path)
+    code, out, err = call("history", SUITE, "pays", "--db", str(path))
+    assert (code, out, err.endswith(f"--db {path} --cases failed\n")) == (2, "", True)
+
+
+def test_table_and_markdown_are_limited(suite: FakeSuite, fake: FakeBuddy, call: Call, tmp_path: Path) -> None:
+    add(suite, "PF" * 15)
+    sync_database(fake, tmp_path / "sessions.db", cases="all")
+    words = ("history", SUITE, "pays", "--db", str(tmp_path / "sessions.db"), "--format")
+    code, out, err = call(*words, "table")
+    assert (code, len(out.splitlines()), err) == (0, 27, "for the other 10 CI runs add --limit N\n")
+    lines = call(*words, "markdown", "--limit", "1").out.splitlines()
+    assert lines[2] == "## Failing since #30, 1 CI run"
+    assert lines[-1].startswith("- &#35;30, ✘ failed, commit 0000000, ")
