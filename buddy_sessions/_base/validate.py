@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import TypeVar, get_args
 from urllib.parse import unquote
@@ -114,8 +114,8 @@ def validate_scope(cases: CaseScope) -> CaseScope:
 
 
 def validate_suites(suites: _Suites) -> _Suites:
-    """Return an iterable of suites. Passing a single suite is a common mistake."""
-    if isinstance(suites, str | SuiteKey) or not isinstance(suites, Iterable | AsyncIterable):
+    """Return an iterable of suites, which is not asynchronous. Passing a single suite is a common mistake."""
+    if isinstance(suites, str | SuiteKey) or not isinstance(suites, Iterable):
         found = "a Suite: pass [suite.key]" if isinstance(suites, Suite) else repr(suites)
         raise ConfigError(f"suites must be an iterable of suites, such as a list, not {found}")
     return suites

@@ -204,9 +204,8 @@ class _SuiteSource:
     """
 
     def __init__(self, suites: Iterable[SuiteRef] | AsyncIterable[SuiteRef], *, unique: bool) -> None:
-        validate_suites(suites)
         self.error: Exception | None = None
-        self._suites = aiter(suites) if isinstance(suites, AsyncIterable) else iter(suites)
+        self._suites = aiter(suites) if isinstance(suites, AsyncIterable) else iter(validate_suites(suites))
         self._remaining = len(suites) if isinstance(suites, Sized) else None
         self._unique = unique
         self._returned: set[SuiteKey] = set()  # if each is to be returned once

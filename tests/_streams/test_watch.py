@@ -402,11 +402,16 @@ class TestFailures:
         assert watch.failures == {}
 
 
+async def stream_of_suites() -> AsyncIterator[str]:
+    yield "a/b/c"
+
+
 class TestArguments:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
             ({"suites": "a/b/c"}, "suites must be an iterable of suites"),
+            pytest.param({"suites": stream_of_suites()}, "suites must be an iterable of suites", id="async"),
             ({"suites": [SuiteKey("a", "b", "c"), "a/b"]}, "not a suite"),
             ({"suites": [SuiteKey("a", "..", "c")]}, "project"),
             ({"interval": 0}, "interval"),
