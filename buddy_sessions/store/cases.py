@@ -199,6 +199,8 @@ def load_runs(
     """
     saved = _to_sessions(file.execute(sql, (*key, scope, *branch_parameters(branch), up_to)))
     sessions = [*islice((session for session in saved if session.has_verdict), last)]
+    if not sessions:
+        _check_reads(file, key)
     if scope == "all" and not sessions and load_runs(file, key, "failed", branch=branch, up_to=up_to, last=1):
         raise ConfigError(
             f'only the failing test cases of {key} were saved: sync with cases="all" (sync --cases all), or read '
@@ -210,6 +212,7 @@ def load_runs(
 
 def load_history(file: DatabaseFile, key: SuiteKey, test: TestKey | str, *, branch: str | None) -> list[TestRun]:
     """Return the sessions of which it is known what a test did, each with the cases of this test only, newest first."""
+    _check_reads(file, key)
     if isinstance(test, str):
         test = find_test(_load_tests(file, key), test)
     sql = f"""
@@ -226,15 +229,23 @@ def load_history(file: DatabaseFile, key: SuiteKey, test: TestKey | str, *, bran
 
 
 def _load_tests(file: DatabaseFile, key: SuiteKey) -> Iterator[TestKey]:
-    """Iterate over the tests of a suite of which cases are saved. Raise ConfigError if there is none."""
+    """Iterate over the tests of a suite of which cases are saved."""
     sql = f"""
         SELECT tests.test_group_name, tests.classname, tests.name
         FROM suite_rows AS suites JOIN tests ON tests.suite = suites.number WHERE {_SUITE}
     """
-    rows = file.execute(sql, key).fetchall()
-    if not rows:
+    return (TestKey(*map(from_sql, row)) for row in file.execute(sql, key))
+
+
+def _check_reads(file: DatabaseFile, key: SuiteKey) -> None:
+    """Raise ConfigError if a suite has sessions that passed or failed, but the cases of none were read."""
+    sql = f"""
+        SELECT count(*), count(last_scope) FROM {SESSIONS}
+        WHERE {_SUITE} AND {_IS_LIVE} AND sessions.status IN ('SUCCESSFUL', 'ERROR')
+    """
+    sessions, reads = file.execute(sql, key).fetchone()
+    if sessions and not reads:
         raise ConfigError(f'no test cases of {key} are saved: sync with cases="failed" or "all" (sync --cases)')
-    return (TestKey(*map(from_sql, row)) for row in rows)
 
 
 def _load_runs(

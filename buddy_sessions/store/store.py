@@ -383,7 +383,7 @@ class SessionStore:
             last: The maximum number of sessions, the newest ones.
 
         Raises:
-            ConfigError: `cases` is "all", and only failing cases were saved.
+            ConfigError: `cases` is "all", and only failing cases were saved; or no cases of the suite were.
         """
         key, scope = validate_names(validate_suite(suite)), validate_scope(cases)
         highest = None if up_to is None else validate_int("up_to", up_to)
@@ -405,7 +405,8 @@ class SessionStore:
             branch: Only sessions of this branch, as in `runs`.
 
         Raises:
-            ConfigError: The text fits no saved test, or several: the notes of the error name them.
+            ConfigError: The text fits no saved test, or several: the notes of the error name them. Or no cases of the
+                suite were saved.
         """
         key = validate_names(validate_suite(suite))
         name = await self._choose_branch(key, branch)

@@ -30,6 +30,7 @@ from buddy_sessions import (
     SessionStore,
     TestCase,
     TestKey,
+    TestRun,
     TestStatus,
     conflicting_tests,
     to_dict,
@@ -211,8 +212,12 @@ async def test_which_cases_are_read(db: SyncedSuite, syncs: list[Sync]) -> None:
         if not db.suite.sessions:
             continue
         assert len(await db.store.cases(KEY, oldest(db))) == (saved or 0)
-        assert len(await db.store.history(KEY, TestKey(*GROUP, "test 0"))) <= (saved or 0)
-        runs = await db.store.runs(KEY, cases="failed")
+        history: list[TestRun] = []
+        runs: list[TestRun] = []
+        with suppress(ConfigError):  # none were saved
+            history = await db.store.history(KEY, TestKey(*GROUP, "test 0"))
+            runs = await db.store.runs(KEY, cases="failed")
+        assert sum(len(run.cases) for run in history) <= (saved or 0)
         assert (oldest(db) in [run.session.id for run in runs]) == (saved is not None)
         with suppress(ConfigError):  # only failing ones were saved
             complete_runs = await db.store.runs(KEY)
@@ -551,6 +556,21 @@ class TestReadingBack:
         with pytest.raises(ConfigError, match="session #1 has only its failing test cases"):
             conflicting_tests([run])
 
+    async def test_no_cases_were_saved(self, db: SyncedSuite) -> None:
+        db.suite.create(status="IN_PROGRESS")
+        await db.sync()
+        assert await db.store.runs(KEY) == []
+        create(db.suite, "PASSED")
+        await db.sync()
+        for reading in (
+            db.store.runs(KEY),
+            db.store.runs(KEY, cases="failed"),
+            db.store.history(KEY, "test 0"),
+            db.store.history(KEY, TestKey(*GROUP, "test 0")),
+        ):
+            with pytest.raises(ConfigError, match=f"no test cases of {KEY} are saved: sync with cases="):
+                await reading
+
     async def test_suite_that_tested_no_branch_has_no_runs(self, db: SyncedSuite) -> None:
         """Of a main branch. None for the branch reads all sessions."""
         create(db.suite, "PASSED", ref_type="TAG", ref_name="v1")
@@ -586,6 +606,40 @@ class TestReadingBack:
             await db.sync(full=True)
         assert await db.store.history(KEY, TestKey(*GROUP, "test 1")) == history[:1]
         assert [run.session.relative_id for run in await db.store.runs(KEY)] == [2, 3, 4, 5]
+
+    async def test_history_without_the_cases_that_passed(self, db: SyncedSuite) -> None:
+        """A session that was read, and does not list the test, is one in which it did not fail."""
+        for statuses in (["PASSED", "FAILED"], ["FAILED"], ["PASSED", "PASSED"]):
+            create(db.suite, *statuses)
+        await db.sync(cases="failed")
+        create(db.suite, "PASSED", status="SKIPPED")
+        await db.sync(cases="failed")
+        create(db.suite, "PASSED", "FAILED")
+        await db.sync()
+        history = await db.store.history(KEY, "test 1")
+        assert [(run.session.relative_id, len(run.cases), run.scope) for run in history] == [
+            (3, 0, "failed"),
+            (2, 0, "failed"),
+            (1, 1, "failed"),
+        ]
+
+    async def test_history_of_the_test_that_a_text_names(self, db: SyncedSuite) -> None:
+        names = ("adds", "adds twice", "pays  in\nEUR", "\ud800")
+        db.suite.create(cases=[{"name": name, "classname": f"{name}Test"} for name in names])
+        await db.sync(cases="all")
+        group = "tests/cart/test_total.py"
+        for text, name in (
+            *((f"{group} > {name}Test > {name}", name) for name in names),
+            *((name, name) for name in names),
+            *(("TWICE", "adds twice"), ("s in e", "pays  in\nEUR")),
+        ):
+            (run,) = await db.store.history(KEY, text)
+            assert [case.name for case in run.cases] == [name]
+        with pytest.raises(ConfigError, match="'ad' fits 2 tests: write more of the name") as caught:
+            await db.store.history(KEY, "ad")
+        assert caught.value.__notes__ == [f"{group} > adds twiceTest > adds twice", f"{group} > addsTest > adds"]
+        with pytest.raises(ConfigError, match="no test is named 'none': write a part of the name that is shown"):
+            await db.store.history(KEY, "none")
 
     @pytest.mark.parametrize(
         "condition",
@@ -641,7 +695,7 @@ class TestReadingBack:
             for scope in (None, "all"):
                 async with SessionStore(tmp_path / f"{scope}.db") as store:
                     await store.sync(buddy, [KEY], cases=scope).run()
-                    runs = await store.runs(KEY)
+                    runs = await store.runs(KEY) if scope else []
                 sizes.append((tmp_path / f"{scope}.db").stat().st_size)
         assert [list(run.cases) for run in runs] == [listed(db.suite, run.session.id) for run in runs]
         assert len(runs) == sessions
