@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from attrs import frozen
 
-from ..models import Session
+from ..models import Session, TestRun
 from .runs import CIRun, ci_runs, usual_size
 
 MIN_TESTS = 0.9
@@ -101,6 +101,54 @@ def count_failing(session: Session) -> int | None:
     """Return how many tests of a session failed or ended with an error; None if that is not known."""
     counts = [count for count in (session.failed_count, session.error_count) if count is not None]
     return sum(counts) if counts else None
+
+
+def missing_tests(
+    judged: Iterable[Session], others: Iterable[Session], earlier: EarlierRuns, branch: str
+) -> tuple[list[str], list[str]]:
+    """Return in which CI runs tests did not run, and why that was not checked.
+
+    `others` are other sessions of these CI runs, `earlier` are the CI runs of `branch`.
+    """
+    if not earlier.min_tests or not earlier.counting:
+        return [], []
+    lacking: list[str] = []
+    unchecked: list[str] = []
+    judged_ids = {session.id for session in judged}
+    others = [session for session in others if session.id not in judged_ids]
+    for run in ci_runs([*judged, *others]):
+        of_run = [session for session in run.sessions if session.id in judged_ids]
+        if not of_run:
+            continue
+        count = count_tests(of_run, earlier.size, [each for each in run.sessions if each.id not in judged_ids])
+        if count is None or earlier.usual is None:
+            unchecked.append("whether all tests ran was not checked: Buddy does not say how many there are")
+        elif earlier.differs:
+            unchecked.append(
+                f"whether all tests ran was not checked: their number differs from one CI run of {branch} to the next"
+            )
+        elif earlier.lacks_tests(count):
+            lacking.append(
+                f"{count_text(count, 'test')} ran, on {branch} {earlier.usual:,}: {earlier.usual - count:,} did not run"
+                ". A file that cannot be loaded uploads nothing. If the change removed them, runs only a part, or is "
+                f"older than {branch}: --min-tests 0"
+            )
+    return list(dict.fromkeys(lacking)), unchecked[:1]
+
+
+def lists_too_few(run: TestRun) -> bool:
+    """Return whether a session counts more failing tests than it lists; False if it does not count them."""
+    return len(failing_cases(run)) < (count_failing(run.session) or 0)
+
+
+def failing_cases(run: TestRun) -> set[tuple[str | None, str]]:
+    """Return the groups and IDs of the failing test cases of a session."""
+    return {(case.test_group_id, case.id) for case in run.cases if case.is_failing}
+
+
+def count_text(count: int, what: str) -> str:
+    """Return a number with a noun: `1 test`, `2 tests`."""
+    return f"{count:,} {what}" + ("" if count == 1 else "s")
 
 
 def _most_failed(run: CIRun, count: int | None) -> bool:

@@ -14,8 +14,17 @@ from attrs import evolve, frozen
 from ..models import Session, SessionStatus, TestCase, TestKey, TestRun, TestStatus
 from .baseline import BaselineComparison, QuarantinedTest, compare_to_baseline
 from .causes import group_failures
-from .completeness import MIN_TESTS, EarlierRuns, count_failing, count_tests, earlier_runs
-from .runs import CIRun, Streak, ci_runs, newest_streak
+from .completeness import (
+    MIN_TESTS,
+    EarlierRuns,
+    count_failing,
+    count_text,
+    earlier_runs,
+    failing_cases,
+    lists_too_few,
+    missing_tests,
+)
+from .runs import CIRun, Streak, name_sessions, newest_streak
 
 Novelty = Literal["new", "known", "flaky", "quarantined"]
 NOVELTIES: tuple[Novelty, ...] = ("new", "known", "flaky", "quarantined")
@@ -36,7 +45,6 @@ class FailingTest:
         failed_in: The number of CI runs of the baseline in which the test failed; None without a baseline.
         excuse: Why it does not count; empty for a new failure, and without a baseline.
         streak: The last CI runs before the judged ones, if the test failed in all of them.
-        also_passed: Whether a test case with the same key passed in the session: a retry, or another job.
     """
 
     session: Session
@@ -45,7 +53,6 @@ class FailingTest:
     failed_in: int | None = None
     excuse: str = ""
     streak: Streak | None = None
-    also_passed: bool = False
 
     @property
     def mark(self) -> str:
@@ -131,7 +138,6 @@ def judge(
     min_tests: float = MIN_TESTS,
     others: Iterable[Session] = (),
     unread: Iterable[Session] = (),
-    is_verified: bool = True,
 ) -> Judgement:
     """Return the verdict on sessions: of a CI run, or of a commit. No verdict rests on evidence that is incomplete.
 
@@ -146,7 +152,6 @@ def judge(
             checked without a baseline, and if the number differs from one CI run of the baseline to the next.
         others: Other sessions of the same CI runs, which are not judged: they only count as tests that have run.
         unread: Sessions to judge whose test cases could not be read.
-        is_verified: Whether the list of sessions was read completely. Otherwise, there is no verdict.
 
     Example:
         >>> from buddy_sessions import SessionStatus, TestStatus
@@ -180,22 +185,15 @@ them, runs only a part, or is older than main: --min-tests 0
     unread = list(unread)
     judged = [*(run.session for run in runs), *unread]
     judged.sort(key=lambda session: session.relative_id, reverse=True)
-    lacking, remarks = _missing_tests(judged, others, earlier, baseline)
+    lacking, remarks = missing_tests(judged, others, earlier, str(baseline))
     crashed, known = _crashed(runs, past, has_all_tests=not lacking)
     remarks += [f"{_crash(session)}, as sessions of {baseline} did" for session in known]
-    remarks += [
-        f"#{run.session.relative_id} was an outage, and excuses nothing: most of its tests failed or did not run"
-        for run in earlier.outages
-    ]
-    if baseline is not None and baseline.unread:
-        remarks.append(f"left out, because their failing tests cannot be read: {_names(baseline.unread)}")
+    remarks += _left_out(earlier, () if baseline is None else baseline.unread)
+    remarks += _also_passed(runs)
     counting = [test for test in tests if not test.excuse]
-    red = [_count(len(counting), "new failure" if baseline is not None else "failing test")] if counting else []
+    red = [count_text(len(counting), "new failure" if baseline is not None else "failing test")] if counting else []
     red += [*map(_crash, crashed), *lacking]
-    missing = [] if is_verified else ["the list of sessions is not verified, some may be missing: try again"]
-    missing += [
-        f"#{session.relative_id} has not finished: wait for it" for session in judged if not session.is_finished
-    ]
+    missing = [f"#{session.relative_id} has not finished: wait for it" for session in judged if not session.is_finished]
     if baseline is not None and not earlier.counting:
         missing.append(f"{baseline} has no session to compare with")
     doubts = _doubts(runs, unread, judged, crashed=[*crashed, *known])
@@ -221,12 +219,29 @@ def _failing_tests(runs: Iterable[TestRun]) -> list[FailingTest]:
     """Return the failing tests of sessions, newest first: of each test, the case of the newest session."""
     tests: dict[TestKey, FailingTest] = {}
     for run in runs:
-        passed = {case.key for case in run.cases if case.status == TestStatus.PASSED}
         for case in run.cases:
             if case.is_failing:
-                key = case.key
-                tests.setdefault(key, FailingTest(run.session, case, also_passed=key in passed))
+                tests.setdefault(case.key, FailingTest(run.session, case))
     return list(tests.values())
+
+
+def _left_out(earlier: EarlierRuns, unread: Sequence[Session]) -> list[str]:
+    """Return which sessions of the baseline do not count, and why."""
+    remarks = [
+        f"#{run.session.relative_id} was an outage, and excuses nothing: most of its tests failed or did not run"
+        for run in earlier.outages
+    ]
+    if unread:
+        remarks.append(f"left out, because their failing tests cannot be read: {name_sessions(unread)}")
+    return remarks
+
+
+def _also_passed(runs: Iterable[TestRun]) -> Iterator[str]:
+    """Yield which tests failed and passed in one session."""
+    for run in runs:
+        passed = {case.key for case in run.cases if case.status == TestStatus.PASSED}
+        for key in dict.fromkeys(case.key for case in run.cases if case.is_failing and case.key in passed):
+            yield f"{key} also passed in #{run.session.relative_id}: a retry, or another job"
 
 
 def _compare(
@@ -257,47 +272,17 @@ def _compare(
         yield evolve(test, baseline=novelty, failed_in=found.failed_in[key], excuse=excuse, streak=streak)
 
 
-def _missing_tests(
-    judged: Iterable[Session], others: Iterable[Session], earlier: EarlierRuns, baseline: Baseline | None
-) -> tuple[list[str], list[str]]:
-    """Return in which CI runs tests did not run, and why that was not checked."""
-    if baseline is None or not earlier.min_tests or not earlier.counting:
-        return [], []
-    lacking: list[str] = []
-    unchecked: list[str] = []
-    judged_ids = {session.id for session in judged}
-    others = [session for session in others if session.id not in judged_ids]
-    for run in ci_runs([*judged, *others]):
-        of_run = [session for session in run.sessions if session.id in judged_ids]
-        if not of_run:
-            continue
-        count = count_tests(of_run, earlier.size, [each for each in run.sessions if each.id not in judged_ids])
-        if count is None or earlier.usual is None:
-            unchecked.append("whether all tests ran was not checked: Buddy does not say how many there are")
-        elif earlier.differs:
-            unchecked.append(
-                f"whether all tests ran was not checked: their number differs from one CI run of {baseline} to the next"
-            )
-        elif earlier.lacks_tests(count):
-            lacking.append(
-                f"{_count(count, 'test')} ran, on {baseline} {earlier.usual:,}: {earlier.usual - count:,} did not run. "
-                "A file that cannot be loaded uploads nothing. If the change removed them, runs only a part, or is "
-                f"older than {baseline}: --min-tests 0"
-            )
-    return list(dict.fromkeys(lacking)), unchecked[:1]
-
-
 def _crashed(
     runs: Iterable[TestRun], past: Iterable[TestRun], *, has_all_tests: bool
 ) -> tuple[list[Session], list[Session]]:
     """Return the sessions that failed without a failing test, and those of which the baseline shows that as known."""
-    before = [run for run in past if run.session.is_failing and not _failing_cases(run)]
+    before = [run for run in past if run.session.is_failing and not failing_cases(run)]
     is_usual_to_list_none = any(map(lists_too_few, before))
     crashed: list[Session] = []
     known: list[Session] = []
     for run in runs:
         session = run.session
-        if not session.is_failing or _failing_cases(run) or (lists_too_few(run) and not is_usual_to_list_none):
+        if not session.is_failing or failing_cases(run) or (lists_too_few(run) and not is_usual_to_list_none):
             continue
         is_known = (
             has_all_tests
@@ -315,9 +300,9 @@ def _doubts(
     doubts = [f"#{session.relative_id}: its failing tests cannot be read: try again later" for session in unread]
     for run in runs:
         if lists_too_few(run) and run.session not in crashed:
-            listed, counted = len(_failing_cases(run)), _count(count_failing(run.session) or 0, "failing test")
+            listed, counted = len(failing_cases(run)), count_text(count_failing(run.session) or 0, "failing test")
             doubts.append(f"#{run.session.relative_id} lists {listed:,} of its {counted}: try again later")
-    names = _names(judged)
+    names = name_sessions(judged)
     if not any(session.has_verdict for session in judged):
         doubts.append(f"{names} neither passed nor failed: name another session")
     elif all(session.status == SessionStatus.SUCCESSFUL and session.tests_count == 0 for session in judged):
@@ -325,27 +310,10 @@ def _doubts(
     return doubts
 
 
-def lists_too_few(run: TestRun) -> bool:
-    """Return whether a session counts more failing tests than it lists; False if it does not count them."""
-    return len(_failing_cases(run)) < (count_failing(run.session) or 0)
-
-
-def _failing_cases(run: TestRun) -> set[tuple[str | None, str]]:
-    return {(case.test_group_id, case.id) for case in run.cases if case.is_failing}
-
-
 def _crash(session: Session) -> str:
     return f"session #{session.relative_id} failed without a failing test" + (
         f": {session.error_message}" if session.error_message else ""
     )
-
-
-def _names(sessions: Iterable[Session]) -> str:
-    return ", ".join(f"#{session.relative_id}" for session in sessions)
-
-
-def _count(count: int, what: str) -> str:
-    return f"{count:,} {what}" + ("" if count == 1 else "s")
 
 
 def _rank(test: FailingTest) -> int:

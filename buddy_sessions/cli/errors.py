@@ -19,6 +19,7 @@ from buddy_sessions import (
     SuiteKey,
     WaitTimeoutError,
 )
+from buddy_sessions._api.verdicts import UnverifiedListError
 
 _REQUEST = re.compile(r"; GET \S+(?=; retry |$)")
 _ERRNO = re.compile(r"\[[Ee]rrno -?\d+\] ")
@@ -58,7 +59,9 @@ def exit_code_of(error: Exception) -> ExitCode:
         return ExitCode.NOT_AUTHORISED
     if isinstance(error, WaitTimeoutError) and error.__cause__ is None:  # otherwise, the last request failed
         return ExitCode.NOT_FINISHED
-    return ExitCode.NOTHING_TO_JUDGE if isinstance(error, NothingToJudgeError) else ExitCode.FAILED
+    return (
+        ExitCode.NOTHING_TO_JUDGE if isinstance(error, NothingToJudgeError | UnverifiedListError) else ExitCode.FAILED
+    )
 
 
 def many_suites_code(errors: Iterable[Exception], *, is_any_read: bool, is_red: bool = False) -> ExitCode:

@@ -16,8 +16,11 @@ from buddy_sessions import (
     ServerError,
     SessionStore,
     SuiteStatus,
+    UnstableListingError,
 )
+from buddy_sessions._api.verdicts import UnverifiedListError
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
+from helpers.unverified_list import serve_unverified_list
 
 
 class Case(NamedTuple):
@@ -161,6 +164,53 @@ async def test_deleted_suites_of_a_database(fake: FakeBuddy, buddy: BuddyClient,
             assert second.missing_since is not None
         (unknown,) = await store.status(["acme/shop/c"])
         assert (unknown.name, unknown.reason) == (None, "no session")
+
+
+async def test_out_of_order_the_highest_number_is_the_newest(
+    fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, tmp_path: Path
+) -> None:
+    create("main-", "main-", "main+")(suite)
+    fake.on_request = lambda _: fake.inject(Fault.swapped(0))
+    latest = await buddy.latest(suite.key)
+    assert latest is not None
+    assert latest.relative_id == 3
+    assert short((await buddy.status([suite.key]))[0]) == ("main", 3, 3, True)
+    async with SessionStore(tmp_path / "sessions.db") as store:
+        await store.sync(buddy, [suite.key]).run()
+        assert short((await store.status())[0]) == ("main", 3, 3, True)
+
+
+@pytest.mark.parametrize("ends", ["status", "latest"])
+async def test_no_verdict_from_a_list_that_may_lack_sessions(
+    ends: str, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
+) -> None:
+    serve_unverified_list(fake, suite)
+    if ends == "status":
+        (status,) = await buddy.status([suite.key])
+        assert (status.is_failing, type(status.error)) == (None, UnverifiedListError)
+    else:
+        with pytest.raises(
+            UnstableListingError, match=r"^no verdict: .* not verified, some may be missing: try again$"
+        ):
+            await buddy.latest(suite.key)
+    fake.on_request = None
+    assert (await buddy.status([suite.key]))[0].is_failing is False
+
+
+@pytest.mark.parametrize(("older", "expected"), [(["main-"], "main"), (["master-", "main-"], "main"), ([], "fix")])
+async def test_main_branch_below_the_newest_100(
+    older: list[str], expected: str, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, tmp_path: Path
+) -> None:
+    """It costs a request for `main` and one for `master`, once."""
+    create(*older, *["fix+"] * 110)(suite)
+    for cost in (2, 0):
+        fake.requests.clear()
+        assert (await buddy.status([suite.key]))[0].branch == expected
+        assert len([request for request in fake.requests if request.per_page == 1]) == cost
+        create("fix+")(suite)
+    async with SessionStore(tmp_path / "sessions.db") as store:
+        await store.sync(buddy, [suite.key]).run()
+        assert (await store.status())[0].branch == expected
 
 
 async def test_last_green_session(buddy: BuddyClient, suite: FakeSuite) -> None:

@@ -17,6 +17,7 @@ from buddy_sessions._base.durations import format_duration
 from buddy_sessions._export.session_rows import Row, suite_names
 from buddy_sessions.analysis.completeness import MIN_TESTS
 from buddy_sessions.analysis.judgement import NOVELTIES, Cause, FailingTest, Judgement, find_causes, judge
+from buddy_sessions.analysis.runs import name_sessions
 
 from ..errors import ExitCode, NothingToJudgeError
 from ..input.paths import read_text
@@ -33,6 +34,7 @@ from ..render.text import cause_text, count_sessions, format_count, origin
 _CAUSE_FIELDS = ("workspace", "project", "suite_id", "relative_ids", "type", "template", "count", "new", "tests")
 """What `--group` prints of a cause. `new` is null without a baseline."""
 _BASELINE_FIELDS = ("baseline", "failed_in")
+_UNORDERED = "the list of sessions is out of order: the highest number is the newest"
 _LIMITS = {"table": 50, "markdown": 200}
 """The default numbers of tests whose messages are read, with one request each. --group reads as many as markdown."""
 
@@ -166,14 +168,23 @@ async def _judge(
         require_verdict(sessions)
     runs, unread = await source.judged_runs(sessions, pause=gate.reread_after)
     if not runs:
-        names = ", ".join(f"#{session.relative_id}" for session in unread)
+        names = name_sessions(unread)
         raise NothingToJudgeError(f"no verdict: the failing tests of {names} cannot be read: try again later")
     if gate.baseline is None:
         return judge(runs, unread=unread)
-    last = gate.last or DEFAULT_LAST
-    baseline = await source.baseline(sessions, gate.baseline, last=last, min_tests=min_tests)
+    try:
+        baseline = await source.baseline(sessions, gate.baseline, last=gate.last or DEFAULT_LAST, min_tests=min_tests)
+    except NothingToJudgeError:
+        judgement = judge(runs, unread=unread)
+        if judgement.is_red is not False or not await source.is_first_of(gate.baseline):
+            raise
+        return evolve(
+            judgement, remarks=[*judgement.remarks, "nothing to compare with yet: no session of main or master"]
+        )
     others = await source.other_sessions(sessions, baseline) if min_tests else []
-    return judge(runs, baseline, quarantine=quarantine, min_tests=min_tests, others=others, unread=unread)
+    judgement = judge(runs, baseline, quarantine=quarantine, min_tests=min_tests, others=others, unread=unread)
+    unordered = [] if source.search.is_ordered else [_UNORDERED]
+    return evolve(judgement, remarks=[*judgement.remarks, *unordered])
 
 
 def failures_result(suite: SuiteKey, judgement: Judgement, *, by_cause: bool) -> Result:
@@ -219,11 +230,6 @@ def failures_result(suite: SuiteKey, judgement: Judgement, *, by_cause: bool) ->
         ],
         notes=[
             *judgement.remarks,
-            *(
-                f"{test.case.key} also passed in #{test.session.relative_id}: a retry, or another job"
-                for test in tests
-                if test.also_passed
-            ),
             *(
                 f"the quarantine of {entry.pattern!r} is unused: no failing test has that name"
                 for entry in judgement.unused

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TypeAlias
 
 from buddy_sessions import (
     BuddyClient,
+    BuddyError,
     ConfigError,
     Main,
     NotFoundError,
@@ -21,6 +22,7 @@ from buddy_sessions import (
     TestStatus,
 )
 from buddy_sessions._api.verdicts import VerdictSearch, search_of
+from buddy_sessions._base.workers import map_concurrently
 from buddy_sessions.analysis.completeness import count_failing
 from buddy_sessions.models import FAILING, CaseScope, SuiteKey
 
@@ -28,6 +30,7 @@ from ..input.keys import KeyDefaults, Target, choose_suite, find_suite, select_s
 from ..input.paths import find_database
 from ..options import Connection
 from ..render.console import Output
+from ..render.text import format_count
 
 _MAX_KEPT = 50  # sessions whose failing test cases are kept
 
@@ -166,6 +169,40 @@ class SavedCases:
 
 CaseSource: TypeAlias = ApiCases | SavedCases
 """Where sessions and their test cases are read from."""
+
+
+async def read_runs(
+    sessions: Sequence[Session],
+    read_cases: Callable[[Session], Awaitable[list[TestCase]]],
+    *,
+    show: Callable[[str], None],
+    limit: int,
+    skip_unsaved: bool,
+) -> tuple[list[TestRun], list[BuddyError]]:
+    """Return sessions with their test cases, without those that were deleted or not saved, and the errors of these.
+
+    Raises ConfigError if the cases of one were not saved, unless `skip_unsaved`. `show` shows the progress.
+    """
+    done = 0
+    errors: list[BuddyError] = []
+
+    async def read(session: Session) -> TestRun | None:
+        nonlocal done
+        run = None
+        try:
+            run = TestRun(session, tuple(await read_cases(session)))
+        except NotFoundError as error:
+            errors.append(error)
+        except ConfigError as error:  # not saved, or an ID that no URL can have
+            if not skip_unsaved:
+                raise
+            errors.append(error)
+        done += 1
+        show(f"{done:,} of {format_count(len(sessions), 'session')}")
+        return run
+
+    found = await map_concurrently(read, sessions, limit=limit)
+    return [run for run in found if run is not None], errors
 
 
 @asynccontextmanager

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from buddy_sessions import (
     MAIN,
-    BuddyError,
     ConfigError,
     Main,
     NotFoundError,
@@ -24,8 +23,8 @@ from buddy_sessions import (
 from buddy_sessions._api.verdicts import MAX_SEARCHED
 from buddy_sessions._base.workers import map_concurrently
 from buddy_sessions.analysis.branches import MAIN_NAMES
-from buddy_sessions.analysis.completeness import MIN_TESTS, EarlierRuns, earlier_runs
-from buddy_sessions.analysis.judgement import Baseline, can_be_baseline, lists_too_few
+from buddy_sessions.analysis.completeness import MIN_TESTS, EarlierRuns, earlier_runs, lists_too_few
+from buddy_sessions.analysis.judgement import Baseline, can_be_baseline
 from buddy_sessions.analysis.runs import CIRun, ci_runs, name_sessions, run_identity, usual_size
 from buddy_sessions.models import SuiteKey, has_revision, has_run_url
 
@@ -34,8 +33,7 @@ from ..input.keys import Target
 from ..input.session_names import LATEST, is_revision, is_run_url, possible_ids
 from ..options import Connection
 from ..render.console import Output
-from ..render.text import format_count
-from .case_source import CaseSource, SavedCases, open_source
+from .case_source import CaseSource, SavedCases, open_source, read_runs
 from .suggestions import suggest_branches
 
 _MAX_BELOW = 200  # how many sessions are searched below the last one of a commit or a CI run that was found
@@ -289,30 +287,12 @@ class SuiteReader:
         *,
         skip_unsaved: bool,
     ) -> list[TestRun]:
-        done = 0
-        failures: list[BuddyError] = []
-
-        async def read(session: Session) -> TestRun | None:
-            nonlocal done
-            run = None
-            try:
-                run = TestRun(session, tuple(await read_cases(session)))
-            except NotFoundError:
-                failures.append(
-                    NothingToJudgeError(f"the finished sessions of {self.suite} were deleted: try again later")
-                )
-            except ConfigError as error:  # not saved, or an ID that no URL can have
-                if not skip_unsaved:
-                    raise
-                failures.append(error)
-            done += 1
-            self._show(f"{done:,} of {format_count(len(sessions), 'session')}")
-            return run
-
-        found = await map_concurrently(read, sessions, limit=self._source.concurrency)
-        runs = [run for run in found if run is not None]
-        if failures and not runs:
-            raise failures[0]
+        runs, errors = await read_runs(
+            sessions, read_cases, show=self._show, limit=self._source.concurrency, skip_unsaved=skip_unsaved
+        )
+        if errors and not runs:
+            deleted = f"the finished sessions of {self.suite} were deleted: try again later"
+            raise NothingToJudgeError(deleted) if isinstance(errors[0], NotFoundError) else errors[0]
         return runs
 
     async def _matches(self, name: str) -> dict[str, list[Session]]:

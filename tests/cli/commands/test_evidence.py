@@ -10,6 +10,7 @@ import pytest
 from buddy_sessions.cli import run
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 from helpers.command_line import Call, closed_pipe, rows
+from helpers.unverified_list import serve_unverified_list
 
 SUITE = "acme/shop/a"
 GATE = ("--baseline", "main", "--exit-code", "--reread-after", "0")
@@ -148,6 +149,49 @@ def test_suite_that_tested_no_branch_is_neither_red_nor_green(command: str, suit
     assert (result.code, result.out) == (5, "")
     assert result.err.startswith(f"error: {SUITE} has no main branch, because its newest sessions tested no branch: ")
     assert call(*command.format(SUITE).split(), "--all-branches").code == 0 or command.startswith("compare")
+
+
+@pytest.mark.parametrize("command", ["failures {} --exit-code", "flaky {}", "compare {}"])
+def test_list_that_may_lack_sessions_is_no_verdict(command: str, fake: FakeBuddy, suite: FakeSuite, call: Call) -> None:
+    serve_unverified_list(fake, suite)
+    code, out, err = call(*command.format(SUITE).split())
+    assert (code, out) == (5, "")
+    text = f"error: no verdict: the list of sessions of {SUITE} is not verified, some may be missing: try again"
+    assert err.splitlines()[-1] == text
+
+
+def test_out_of_order_the_highest_number_is_judged(fake: FakeBuddy, suite: FakeSuite, call: Call) -> None:
+    for failing in ("", "", "", "pays"):
+        add(suite, failing)
+    fake.on_request = lambda request: fake.inject(Fault.swapped(0)) if request.path.endswith("/sessions") else None
+    result = call("failures", SUITE, *GATE)
+    assert (result.code, [row["relative_id"] for row in rows(result.out)]) == (1, [4])
+    assert result.err.splitlines()[-1] == "the list of sessions is out of order: the highest number is the newest"
+
+
+@pytest.mark.parametrize(
+    ("judged", "others", "baseline", "code"),
+    [
+        ({}, [], "main", 0),
+        ({}, ["fix", "dev"], "master", 0),
+        ({"failing": "pays"}, [], "main", 5),
+        ({"tests_count": 0}, [], "main", 5),
+        ({}, [], "dev", 5),
+        ({}, ["master"], "main", 5),
+        ({}, ["fix"] * 100 + ["main"], "main", 5),
+    ],
+    ids=["green", "master", "red", "no test ran", "other branch", "master exists", "newer session of main"],
+)
+def test_nothing_to_compare_with_yet(
+    judged: dict[str, Any], others: list[str], baseline: str, code: int, suite: FakeSuite, call: Call
+) -> None:
+    """A suite in its first pull requests is green, but only if it has no session of main or master at all."""
+    add(suite, branch="fix", **judged)
+    for branch in others:
+        add(suite, branch=branch)
+    result = call("failures", SUITE, "1", "--baseline", baseline, *GATE[2:])
+    text = "nothing to compare with yet: no session of main or master\n"
+    assert (result.code, result.err == text) == (code, code == 0), result.err
 
 
 @pytest.mark.parametrize("share", ["90", "-1%", "101%", "much"])
