@@ -29,7 +29,7 @@ async def serve_agents(*, db: Path | None = None, access: Access = Access()) -> 
         db: Read from this SQLite file, written by "sync --cases failed" or "--cases all", and send no request.
     """
     import_extra("mcp.server.mcpserver", extra="mcp")
-    from .mcp_tools import MAX_WAIT, make_server  # noqa: PLC0415 - it imports the SDK, which takes a second
+    from .mcp_server import MAX_WAIT, make_server  # noqa: PLC0415 - it imports the SDK, which takes a second
 
     # Otherwise the SDK lets the root logger print the warnings of this package a second time.
     handler = logging.StreamHandler()

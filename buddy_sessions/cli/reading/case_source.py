@@ -44,9 +44,8 @@ class ApiCases:
         self._kept: dict[tuple[SuiteKey, Session], list[TestCase]] = {}
 
     async def list_suites(self, project: str, defaults: KeyDefaults) -> list[Suite]:
-        """Return the suites of a project (its key, its URL, or the URL of one of its suites): one request."""
-        target = defaults.parse_target(project)
-        return await self._buddy.suites(*target[:2])
+        """Return the suites of a project (its key, its URL, or the URL of one of its suites) or of a workspace."""
+        return await self._buddy.suites(*defaults.parse_group(project)[:2])
 
     async def statuses(self, suites: Sequence[SuiteKey]) -> list[SuiteStatus]:
         """Return whether the main branches of suites are red: one request for each."""
@@ -68,9 +67,9 @@ class ApiCases:
             return None
 
     async def failing_cases(self, suite: SuiteKey, session: Session, *, again: bool = False) -> list[TestCase]:
-        """Return the failing test cases, without their failures: usually two requests for a session that is not green.
+        """Return the failing test cases: usually two requests for a session that is not green.
 
-        The returned list itself is kept, with the failures that a caller adds to it. `again` reads it once more.
+        They are without their failures, except those that `add_failure` has read. `again` reads the list once more.
         """
         cases = self._kept.pop((suite, session), None)
         if cases is None or again:
@@ -86,7 +85,11 @@ class ApiCases:
         """Return a test case with its failure, as far as it is known: one request, unless it was read before."""
         if case.has_details:
             return case
-        return await self._buddy.api.with_details(suite, session.id, case)
+        read = await self._buddy.api.with_details(suite, session.id, case)
+        kept = self._kept.get((suite, session), [])
+        if case in kept:
+            kept[kept.index(case)] = read
+        return read
 
     async def cases(self, suite: SuiteKey, session: Session, *, status: TestStatus | None = None) -> list[TestCase]:
         """Return the test cases of a session, all or those with a status: one request for each 100 of them."""
@@ -103,8 +106,8 @@ class SavedCases:
         self._path = path
 
     async def list_suites(self, project: str, defaults: KeyDefaults) -> list[Suite]:
-        """Return the saved suites of a project (see `ApiCases`); without one, all."""
-        targets = [defaults.parse_target(project)[:2]] if project else []
+        """Return the saved suites of a project or a workspace (see `ApiCases`); without one, all."""
+        targets = [defaults.parse_group(project)[:2]] if project else []
         return select_suites(await self._store.suites(), targets, self._path)
 
     async def statuses(self, suites: Sequence[SuiteKey]) -> list[SuiteStatus]:

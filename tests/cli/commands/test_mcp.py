@@ -19,7 +19,7 @@ import pytest
 from mcp import Client
 from mcp_types import TextContent
 
-from buddy_sessions.cli.commands.mcp_tools import MAX_WAIT, make_server
+from buddy_sessions.cli.commands.mcp_server import MAX_WAIT, make_server
 from buddy_sessions.cli.input.keys import KeyDefaults
 from buddy_sessions.cli.options import Connection
 from buddy_sessions.cli.reading.case_source import open_source
@@ -79,7 +79,8 @@ async def read_all(client: Client, tool: str, **arguments: Any) -> list[Answer]:
 
 
 def without_times(text: str) -> str:
-    """Return a result without what differs each time: the random number, and ages."""
+    """Return a result without what differs each time: the random number, ages, and how old a database is."""
+    text = re.sub(r"\nRead from a database. Last synced: \S+ \S+ UTC, .*\.$", "", text)
     return re.sub(r"\d+ \w+ ago", "… ago", re.sub("untrusted-[0-9a-f]+", "untrusted", text))
 
 
@@ -211,6 +212,87 @@ async def test_database_gives_the_same_answers_while_the_server_is_down(
     *saved, suites = await ask_new(*questions, ("list_suites", {}), db=path)
     assert [without_times(answer.text) for answer in saved] == [without_times(answer.text) for answer in from_api]
     assert SUITE in suites.inside
+    assert all(
+        re.search(r"\nRead from a database\. Last synced: [-\d]+ [:\d]+ UTC, \d+ s ago\.$", it.text) for it in saved
+    )
+
+
+async def test_red_suites_of_a_workspace_are_first(fake: FakeBuddy) -> None:
+    """In one result, with totals; a filter by status; the name of a suite where it is unique."""
+    for number in range(130):
+        suite = fake.add_suite("acme", ("shop", "pay")[number % 2], f"s{number}", name=f"Suite {number // 2 or 1}")
+        status = {"status": "ERROR", "cases": failing("pays")} if number > 127 else {"status": "SUCCESSFUL"}
+        suite.create("main", **status)
+    async with connected() as client:
+        first, rest = await read_all(client, "list_suites", project="acme")
+        red = await ask(client, "list_suites", project="acme", status="red")
+        none = await ask(client, "list_suites", project="acme", status="no verdict")
+    assert first.outside.startswith("❌ 130 suites: 2 red, 128 green")
+    assert re.match(r"- acme/shop/s128, Suite 64, main is red.*\n- acme/pay/s129, Suite 64, main is red", first.inside)
+    assert [answer.inside.count("\n- acme/") for answer in (first, rest, red, none)] == [99, 29, 1, 0]
+    assert red.outside.startswith("❌ 130 suites: 2 red, 128 green")
+
+
+async def test_unique_name_of_a_suite_is_accepted(fake: FakeBuddy, tmp_path: Path) -> None:
+    fill(fake.add_suite("acme", "shop", "a", name="Unit tests"))
+    for project in ("shop", "pay"):
+        fake.add_suite("acme", project, f"b{project}", name="End-to-end").create("main", "SUCCESSFUL")
+    path = tmp_path / "x.db"
+    await asyncio.to_thread(sync_database, fake, path, cases="failed")
+    questions = [("get_failures", {"suite": name}) for name in ("unit tests", "A", "End-to-end", "None")]
+    by_name, by_id, two, none = await ask_new(*questions, db=path)
+    assert "acme/shop/a #7" in by_name.outside
+    assert without_times(by_id.text) == without_times(by_name.text)
+    assert "'End-to-end' is the name of 2 suites: use the key of one" in two.inside
+    assert "acme/pay/bpay (End-to-end)" in two.inside
+    assert (two.is_error, none.is_error) == (True, True)
+
+
+@pytest.mark.usefixtures("suite")
+@pytest.mark.parametrize("tool", ["list_sessions", "get_failures", "find_flaky_tests", "compare_sessions"])
+async def test_offset_beyond_the_end(tool: str) -> None:
+    (answer,) = await ask_new((tool, {"offset": 2**63}))
+    assert "There is nothing at offset=100000" in answer.outside
+
+
+async def test_long_error_is_cut_and_names_the_suite(fake: FakeBuddy) -> None:
+    for number in range(900):
+        fake.add_suite("acme", "shop", f"s{number}", name="long \u202e " * 20)
+    project, long, test = await ask_new(
+        ("get_failures", {"suite": "acme/shop"}),
+        ("get_failures", {"suite": "x y" * 9_000}),
+        ("get_failures", {"suite": "acme/shop/s1", "session": "#1"}),
+    )
+    assert all(answer.is_error for answer in (project, long, test))
+    assert "acme/shop is a project: name one of its suites" in project.inside
+    assert re.search(r"… and [\d,]+ more characters$", project.inside)
+    assert "no session #1 in acme/shop/s1" in test.inside
+
+
+async def test_latest_ci_run_is_judged_as_a_whole(fake: FakeBuddy) -> None:
+    """All jobs of a matrix, as in `status`; tests that did not run change no colour."""
+    suite = fake.add_suite("acme", "shop", "a")
+    passing = [{"name": f"t{number}"} for number in range(8)]
+    for number in range(4):
+        for job in "ab":
+            cases = [*passing, *failing(job)] if (number, job) == (3, "a") else passing
+            suite.create("main", cases=cases, ci_run_url=f"https://ci.example/{number}", revision=f"{number}" * 40)
+    (answer,) = await ask_new(("get_failures", {}))
+    assert answer.outside.startswith("❌ 1 test failed: 1 new failure: acme/shop/a #8")
+    assert "#7 ERROR" in answer.inside
+    suite.create("main", cases=passing[:3], revision="5" * 40)
+    (few,) = await ask_new(("get_failures", {}))
+    assert few.outside.startswith("✅ 0 of 3 tests failed")
+    assert "3 tests ran, usually 16: 13 did not run" in few.inside
+
+
+async def test_equal_failures_are_one_line_and_a_count(fake: FakeBuddy) -> None:
+    cases = [{**failing("pays")[0], "id": f"case{number}"} for number in range(450)]
+    fake.add_suite("acme", "shop", "a").create("main", cases=cases)
+    (answer,) = await ask_new(("get_failures", {}))
+    assert re.findall(r"^- .*pays.*", answer.inside, re.MULTILINE) == [
+        "- tests/cart/test_total.py > CartTest > pays (450 cases)"
+    ]
 
 
 @pytest.mark.usefixtures("suite")
@@ -231,6 +313,7 @@ ERRORS: dict[str, tuple[str, dict[str, Any], str, str]] = {
         "To see the suites of a project, call list_suites.",
     ),
     "a project": ("get_failures", {"suite": "acme/shop"}, "acme/shop/a (Unit tests)", ""),
+    "unknown status": ("list_suites", {"project": "acme/shop", "status": "blue"}, "must be one of red, green", ""),
     "unknown session": ("get_failures", {"session": "#99"}, "the newest is #8", ""),
     "unknown branch": ("get_failures", {"branch": "mian"}, "its latest sessions are of main", ""),
     "unknown test": ("get_failures", {"test": "x"}, "no failing test is named 'x'", ""),
