@@ -102,10 +102,11 @@ class Tools:
         """Return the text of a result. With a database, it says how old that is: as old as these statuses."""
         if isinstance(self._source, SavedCases) and not statuses and result.suite is not None:
             statuses = tuple(await self._source.statuses([result.suite]))
-        synced = sorted({status.synced_at for status in statuses if status.synced_at is not None})
+        synced = [status.synced_at for status in statuses if status.synced_at is not None]
         if synced:
-            ends = " to ".join(f"{time:%Y-%m-%d %H:%M} UTC" for time in sorted({synced[0], synced[-1]}))
-            hint = f"{hint}\nRead from a database. Last synced: {ends}, {format_age(synced[0], datetime.now(UTC))}."
+            oldest, newest = (f"{find(synced):%Y-%m-%d %H:%M} UTC" for find in (min, max))
+            ends = oldest if oldest == newest else f"{oldest} to {newest}"
+            hint = f"{hint}\nRead from a database. Last synced: {ends}, {format_age(min(synced), datetime.now(UTC))}."
         return render_for_agent(result, hint=hint, **options)
 
     async def list_suites(

@@ -47,6 +47,8 @@ _RESERVE = 200  # bytes for each title and for what is left out
 
 _MARKUP = re.compile(r"[!#$&*:<>@\[\\\]^_`{|}~]|(?<=www)\.", re.IGNORECASE)
 """What could begin markup, a link, a mention, an emoji or a formula, unless it is written as an entity."""
+_REFERENCE = re.compile("(?:#|&#35;|GH-)[0-9]+(?![0-9;])|(?:&#64;\u200b[\\w-]*)+", re.IGNORECASE)
+"""What GitHub links, also if it is written as entities: issues and people. It links nothing in code."""
 _MENTION = "@\u200b"  # a zero-width space after it: nobody is notified
 
 
@@ -60,11 +62,15 @@ class Style(NamedTuple):
 
 def code(text: str) -> str:
     """Return a text of others in the style of code."""
-    return f"<code>{escape_markup(text)}</code>"
+    return f"<code>{_escape(text)}</code>"
 
 
 def escape_markup(text: str) -> str:
-    """Return a text of others on one line, cut if it is long, in which nothing begins markup."""
+    """Return a text on one line, cut if it is long, in which nothing begins markup. References are code: `#7`."""
+    return _REFERENCE.sub(r"<code>\g<0></code>", _escape(text))
+
+
+def _escape(text: str) -> str:
     return _MARKUP.sub(_entity, cut(text, _MAX_TEXT))
 
 
@@ -107,7 +113,8 @@ def cause_line(cause: Cause, style: Style) -> str:
 
 def item_line(item: Item, columns: Sequence[Column], style: Style) -> str:
     """Return an item on one line: its name, what its cells say, and its remark."""
-    shown = [(column, str(cell)) for column, cell in zip(columns, item.cells, strict=False) if str(cell) != UNKNOWN]
+    shown = [(column, str(cell)) for column, cell in zip(columns, item.cells, strict=False)]
+    shown = [(column, cell) for column, cell in shown if cell not in {"", UNKNOWN}]
     cells = [column.phrase.format(cell) for column, cell in shown if column.phrase]
     name = style.name(str(item.key)) if item.key is not None else ""
     return ": ".join(filter(None, (name, style.text(", ".join(filter(None, [*cells, item.remark]))))))
@@ -168,13 +175,20 @@ def render_markdown(result: Result, *, max_bytes: int) -> str:
 
 def _headline(result: Result) -> str:
     """Return the verdict, and links to the sessions that it is about: `main #384, #383`."""
-    text = f"{_MARKS[result.is_red]}{result.title}"
+    text = _MARKS[result.is_red] + _REFERENCE.sub(r"<code>\g<0></code>", result.title)
     if not result.sessions:
         return text
-    links = [link(f"#{session.relative_id}", session.html_url) for session in result.sessions[:MAX_SESSIONS]]
+    links = [_number_link(session) for session in result.sessions[:MAX_SESSIONS]]
     rest = len(result.sessions) - len(links)
     more = f" and {rest:,} more" if rest else ""
     return f"{text}: {code(cut(ref_name(result.sessions[0]), _MAX_BRANCH))} {', '.join(links)}{more}"
+
+
+def _number_link(session: Session) -> str:
+    """Return the number of a session as a link to its page, or else as code."""
+    number = f"#{session.relative_id}"
+    linked = link(number, session.html_url)
+    return code(number) if linked == number else linked
 
 
 def _choose_traces(items: Sequence[Item], names: Sequence[str], budget: int) -> list[str]:

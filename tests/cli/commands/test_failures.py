@@ -180,7 +180,7 @@ class TestMarkdown:
             "#2</a>"
         )
         assert lines[4] == "Suite <code>acme/shop/a</code>"
-        assert lines[6].startswith("&#35;2 ERROR, 2 of 4 tests failed, dev, commit ")
+        assert lines[6].startswith("<code>&#35;2</code> ERROR, 2 of 4 tests failed, dev, commit ")
         assert ", by Ada Novak, " in lines[6]
         assert lines[8:14] == [
             "### Causes",

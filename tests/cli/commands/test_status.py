@@ -169,7 +169,10 @@ def test_markdown_of_many_suites(call: Call) -> None:
     out = call("status", "acme/shop", "--format", "markdown").out
     assert out.splitlines()[0] == "<!-- buddy-sessions status -->"
     assert "## ❌ 5 suites: 1 red, 1 green, 3 without a verdict" in out
-    assert "- acme/shop/red, Unit tests, main is red, since &#35;2, 2 h ago, commit cafecaf, by Ann\n" in out
+    assert (
+        "- acme/shop/red, Unit tests, main is red, since <code>&#35;2</code>, 2 h ago, commit cafecaf, by Ann\n" in out
+    )
+    assert "- acme/shop/tags, Releases, no main branch\n" in out
 
 
 def test_deleted_suite_of_a_database(fake: FakeBuddy, suites: list[FakeSuite], call: Call, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html.parser import HTMLParser
 
 import pytest
 from attrs import evolve
@@ -105,11 +106,42 @@ TEXTS = st.lists(st.sampled_from([*HOSTILE.split(" "), "\n", "\n\n", " ", "    "
 def test_text_of_others_stays_text(name: str, message: str, text: str, branch: str) -> None:
     found = rendered(page_of(failed(f"n{name}", f"m{message}", f"t{text}"), branch=f"b{branch}"))
     plain = rendered(page_of(failed("n", "m", "t"), branch="b"))
-    assert found.tags == plain.tags
+    tags = [[tag for tag in page.tags if tag[0] != "code"] for page in (found, plain)]  # what GitHub links is code
+    assert tags[0] == tags[1]
     assert one_line(f"n{name}")[:250] in found.raw_text
     assert one_line(f"b{branch}")[:75] in found.raw_text
     for line in trace_of(Failure(kind="failure", text=f"t{text}"), limit=9_999).splitlines():
         assert line in found.raw_text
+
+
+class LinkedByGitHub(HTMLParser):
+    """Finds what GitHub makes a link: it looks at the text of the rendered HTML that is in no link and no code."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.found: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        self.open.remove(tag)
+
+    def handle_data(self, data: str) -> None:
+        if not {"a", "code", "pre"} & {*self.open}:
+            self.found += re.findall(r"#\d+|GH-\d+|@\w+", data)
+
+
+@pytest.mark.parametrize("url", ["https://app.buddy.works/acme", ""])
+def test_github_links_no_number_and_no_name(url: str) -> None:
+    text = "order #17 of acme/shop#18 and GH-19 by @ann"
+    page = page_of(failed(text, text, text), branch=text, url=url)
+    page = evolve(page, title="1 flaky test in 2 sessions, #1 to #2", old=page.sessions[0], facts=[text])
+    html = MarkdownIt("commonmark", {"html": True}).render(render_markdown(page, max_bytes=65_000))
+    assert LinkedByGitHub(html).found == []
+    assert text in HtmlPage(html).text
 
 
 @pytest.mark.parametrize(
