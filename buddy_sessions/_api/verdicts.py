@@ -16,7 +16,7 @@ from .._base.workers import map_concurrently
 from .._paging.paginator import SessionPaginator
 from .._paging.scope import ReadSpec
 from ..analysis.branches import MAIN, MAIN_NAMES, NEWEST, Main, main_branch
-from ..analysis.completeness import missing_tests
+from ..analysis.completeness import remark_on_tests
 from ..analysis.runs import CIRun, ci_runs, newest_streak
 from ..errors import BuddyError, ClientClosedError, UnstableListingError
 from ..models import Session, SessionStatus, SuiteKey, has_revision
@@ -231,7 +231,7 @@ async def find_status(search: VerdictSearch, suite: SuiteKey, *, branch: str | M
     runs, sessions = await search.runs(chosen)
     if runs:
         streak = newest_streak(runs)
-        is_exact, remark = streak.before is not None, missing_tests(runs)
+        is_exact, remark = streak.before is not None, remark_on_tests(runs)
         return evolve(status, session=runs[0].session, since=streak.first, is_since_exact=is_exact, remark=remark)
     if not sessions:
         return evolve(status, reason="no session")

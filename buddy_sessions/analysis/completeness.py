@@ -71,7 +71,7 @@ def earlier_runs(sessions: Iterable[Session], *, last: int | None = None, min_te
     return EarlierRuns(counting, outages, older, size, usual, min_tests, differs)
 
 
-def missing_tests(runs: Sequence[CIRun]) -> str | None:
+def remark_on_tests(runs: Sequence[CIRun]) -> str | None:
     """Return that tests did not run in the newest of these CI runs of a branch, compared with the ones before it.
 
     None if they all ran, or if that is not known. `runs` are newest first. Only a gate is red for that reason.

@@ -23,7 +23,7 @@ from buddy_sessions import (
     TestRun,
 )
 from buddy_sessions._api.verdicts import MAX_SEARCHED
-from buddy_sessions.analysis.completeness import missing_tests
+from buddy_sessions.analysis.completeness import remark_on_tests
 from buddy_sessions.analysis.judgement import Judgement, judge
 from buddy_sessions.analysis.runs import ci_runs
 
@@ -184,7 +184,7 @@ class Tools:
         newest, facts = judgement.sessions[0], list(result.facts)
         if newest.branch is not None and newest.has_verdict:
             streak = await reader.verdicts(branch=newest.branch, last=_STREAK, below=newest.relative_id + 1)
-            facts = [streak_facts(streak), *filter(None, [missing_tests(ci_runs(streak))]), *facts]
+            facts = [streak_facts(streak), *filter(None, [remark_on_tests(ci_runs(streak))]), *facts]
         counted = verdict_text(evolve(judgement, baseline=None))
         verdicts = [each.is_failing for each in judgement.sessions if each.has_verdict]
         result = evolve(

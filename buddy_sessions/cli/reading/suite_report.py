@@ -12,7 +12,7 @@ from attrs import evolve, frozen
 
 from buddy_sessions import Main, Session, SessionStore, Suite, SuiteKey, SuiteStatus, TestRun
 from buddy_sessions._api.verdicts import VerdictSearch
-from buddy_sessions.analysis.completeness import count_failing, missing_tests
+from buddy_sessions.analysis.completeness import count_failing, remark_on_tests
 from buddy_sessions.analysis.judgement import (
     Baseline,
     Cause,
@@ -167,7 +167,7 @@ async def read_suite(store: SessionStore, suite: Suite, status: SuiteStatus, sco
             session=runs[0].session,
             since=streak.first,
             is_since_exact=streak.before is not None,
-            remark=missing_tests(runs),
+            remark=remark_on_tests(runs),
         ),
         state=state,
         judged=runs[0].deciding,
