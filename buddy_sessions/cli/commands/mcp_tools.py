@@ -135,7 +135,7 @@ class Tools:
         name = await reader.search.choose_branch(_choose(branch, all_branches))
         count = min(offset + _PAGE + 1, MAX_SEARCHED)
         sessions = await reader.search.take(count, name, limit=count)
-        shown = sessions[offset : offset + _PAGE]
+        shown = sessions[: offset + _PAGE]
         verdicts = [session for session in sessions if session.has_verdict]
         items = [Item(None, (", ".join(session_facts(session)),), web_url(session.html_url)) for session in shown]
         result = Result(
@@ -147,7 +147,7 @@ class Tools:
             facts=[streak_facts(verdicts)] if verdicts and name is not None else [],
             sections=[Section("", items)],
         )
-        return await self._render(result, offset=offset, first=offset, more=offset + len(shown) < len(sessions))
+        return await self._render(result, offset=offset, more=len(shown) < len(sessions))
 
     async def get_failures(
         self,
@@ -185,12 +185,15 @@ class Tools:
         if newest.branch is not None and newest.has_verdict:
             streak = await reader.verdicts(branch=newest.branch, last=_STREAK, below=newest.relative_id + 1)
             facts = [streak_facts(streak), *filter(None, [remark_on_tests(ci_runs(streak))]), *facts]
-        counted = verdict_text(evolve(judgement, baseline=None))
-        verdicts = [each.is_failing for each in judgement.sessions if each.has_verdict]
+        title, is_red = result.title, judgement.is_red
+        if is_red is not None:  # a session is red, whether its failures are known or not
+            is_red = any(each.is_failing for each in judgement.sessions)
+            if judgement.baseline is not None:
+                title = f"{verdict_text(evolve(judgement, baseline=None))}: {title}"
         result = evolve(
             result,
-            title=counted if judgement.baseline is None else f"{counted}: {result.title}",
-            is_red=any(verdicts) if verdicts else None,  # whether failures are known or not
+            title=title,
+            is_red=is_red,
             facts=facts,
             sections=[_repeat_items(section, cases) for section in result.sections],
         )

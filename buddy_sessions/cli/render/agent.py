@@ -56,21 +56,20 @@ def enclose(text: str) -> str:
 
 
 def render_for_agent(
-    result: Result, *, offset: int = 0, first: int = 0, more: bool = False, hint: str = "", complete: bool = False
+    result: Result, *, offset: int = 0, more: bool = False, hint: str = "", complete: bool = False
 ) -> str:
     """Return the verdict of a result, its facts and as many items as fit between tags, and how to get the others.
 
     Args:
         result: The result. Only its verdict and `hint` are not between the tags.
         offset: The number of rows that were on earlier pages.
-        first: The number of items before those of the result.
-        more: Whether there are others after them.
+        more: Whether there are more items than those of the result.
         hint: What else can be asked.
         complete: Whether to list the complete traces of the items.
     """
     head = verdict(result)
     facts = [] if offset else _facts(result)
-    rows = islice(_complete_rows(result) if complete else _rows(result), offset - first, None)
+    rows = islice(_complete_rows(result) if complete else _rows(result), offset, None)
     lines, count, heading = facts, 0, ""
     room = MAX_RESULT - _RESERVE - len(head) - len(hint) - sum(len(line) + 1 for line in lines)
     for row in rows:

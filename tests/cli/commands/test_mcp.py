@@ -286,6 +286,17 @@ async def test_latest_ci_run_is_judged_as_a_whole(fake: FakeBuddy) -> None:
     assert "3 tests ran, usually 16: 13 did not run" in few.inside
 
 
+async def test_tests_that_were_not_saved_are_no_verdict(fake: FakeBuddy, tmp_path: Path) -> None:
+    """Fewer failing tests are in the file than the session counts: it is not shown as one without a failing test."""
+    suite = fake.add_suite("acme", "shop", "a")
+    for number in range(3):
+        suite.create("main", "ERROR", cases=[], tests_count=8, failed_count=2, revision=f"{number}" * 40)
+    await asyncio.to_thread(sync_database, fake, tmp_path / "x.db", cases="failed")
+    (answer,) = await ask_new(("get_failures", {}), db=tmp_path / "x.db")
+    assert answer.text.startswith("No verdict: acme/shop/a #3")
+    assert "no verdict: #3 lists 0 of its 2 failing tests" in answer.inside
+
+
 async def test_equal_failures_are_one_line_and_a_count(fake: FakeBuddy) -> None:
     cases = [{**failing("pays")[0], "id": f"case{number}"} for number in range(450)]
     fake.add_suite("acme", "shop", "a").create("main", cases=cases)
