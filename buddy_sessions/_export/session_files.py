@@ -1,11 +1,11 @@
-"""Files of sessions (JSON lines, CSV, Parquet), which replace another one only when they are complete."""
+"""Files of rows (JSON lines, CSV, Parquet), which replace another one only when they are complete."""
 
 from __future__ import annotations
 
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ import attrs
 
 from .._base.extras import import_extra
 from ..errors import BuddyError, ConfigError
-from ..models import Member, Session, SuiteKey
+from ..models import Session, TestCase
 from .session_rows import KEYED_SESSION_COLUMNS, Csv, JsonLines, RowWriter
 
 TEMPORARY = ".buddy-sessions-"
@@ -68,23 +68,25 @@ def replace_file(path: Path, *, source: str | None = None) -> Iterator[Path]:
 
 
 @contextmanager
-def open_file(path: Path, *, source: str | None = None) -> Iterator[RowWriter]:
-    """Open a new file of sessions, in the format of its name. If the block finishes it, it replaces `path`."""
+def open_file(
+    path: Path, columns: Sequence[str] = KEYED_SESSION_COLUMNS, *, source: str | None = None
+) -> Iterator[RowWriter]:
+    """Open a new file of rows, in the format of its name. If the block finishes it, it replaces `path`."""
     file_format = format_of(path)
     with replace_file(path, source=source) as new:
         text_path = new.with_suffix(".jsonl") if file_format == "parquet" else new
         with text_path.open("x", encoding="utf-8", newline="") as stream:
             if file_format == "parquet":
-                writer: RowWriter = ParquetWriter(new, stream)
+                writer: RowWriter = ParquetWriter(new, stream, columns)
             else:
-                writer = Csv(stream, KEYED_SESSION_COLUMNS) if file_format == "csv" else JsonLines(stream)
+                writer = Csv(stream, columns) if file_format == "csv" else JsonLines(stream)
             yield writer
         if not writer.is_finished:
             new.unlink(missing_ok=True)
 
 
-_TYPES = {datetime: "TIMESTAMPTZ", bool: "BOOLEAN", float: "DOUBLE", int: "BIGINT", str: "VARCHAR"}
-"""The DuckDB type of each Python type. The first match applies: a bool is an int, and a StrEnum is a str."""
+_TYPES = {datetime: "TIMESTAMPTZ", bool: "BOOLEAN", float: "DOUBLE", int: "BIGINT"}
+"""The DuckDB type of each Python type; those of all others are texts. The first match applies."""
 
 _ROW_GROUP_SIZE = 20_480
 """The number of rows that DuckDB holds in memory; its default, six times as many, takes 50 MiB more."""
@@ -95,10 +97,12 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 class ParquetWriter(JsonLines):
     """Writes JSON lines to a file; `finish` lets DuckDB (extra `[parquet]`) convert it, so that memory stays small."""
 
-    def __init__(self, path: Path, stream: TextIO) -> None:
+    def __init__(self, path: Path, stream: TextIO, columns: Sequence[str]) -> None:
         super().__init__(stream)
         self._duckdb = import_extra("duckdb", extra="parquet")
         self._path = path
+        types = {**_columns(TestCase), **_columns(Session)}  # the fields that both have are texts
+        self._types = {name: types.get(name, "VARCHAR") for name in columns}
 
     def _encode_line(self, line: str) -> bytes:
         """Return a line in UTF-8. A lone surrogate, which Parquet cannot hold, becomes the text of its escape."""
@@ -107,23 +111,22 @@ class ParquetWriter(JsonLines):
     def finish(self) -> None:
         """Convert the file. Raises BuddyError if an integer needs more than 64 bits, or if the disk is full."""
         self._stream.close()
-        columns = {**dict.fromkeys(SuiteKey._fields, "VARCHAR"), **_columns(Session)}
         with self._duckdb.connect(config={"threads": 1}) as database:  # each thread has buffers of its own
             try:
-                rows = database.read_json(self._stream.name, format="newline_delimited", columns=columns)
+                rows = database.read_json(self._stream.name, format="newline_delimited", columns=self._types)
                 rows.write_parquet(str(self._path), compression="zstd", row_group_size=_ROW_GROUP_SIZE)
             except self._duckdb.Error as error:
                 raise BuddyError(f"could not write a Parquet file: {error}") from error
         self.is_finished = True
 
 
-def _columns(model: type[Session | Member]) -> dict[str, str]:
+def _columns(model: type[attrs.AttrsInstance]) -> dict[str, str]:
     """Return the DuckDB types of a model's fields, by name."""
     return {field.name: _column_type(field.type) for field in attrs.fields(attrs.resolve_types(model))}
 
 
 def _column_type(annotation: Any) -> str:
     types = [kind for kind in get_args(annotation) or (annotation,) if kind is not type(None)]
-    if types == [Member]:
-        return f"STRUCT({', '.join(f'{name} {column_type}' for name, column_type in _columns(Member).items())})"
-    return next(name for python_type, name in _TYPES.items() if any(issubclass(kind, python_type) for kind in types))
+    if attrs.has(types[0]):
+        return f"STRUCT({', '.join(f'{name} {column_type}' for name, column_type in _columns(types[0]).items())})"
+    return next((name for python_type, name in _TYPES.items() if python_type in types), "VARCHAR")

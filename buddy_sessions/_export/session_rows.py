@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from io import TextIOWrapper
@@ -17,7 +17,7 @@ import attrs
 
 from .._decoding.converter import to_dict
 from .._decoding.hooks import unstructure_time
-from ..models import Failure, Member, Session, SuiteKey, TestCase
+from ..models import Failure, Member, Session, SuiteKey, TestCase, is_before
 
 Row: TypeAlias = Mapping[str, Any]
 """Values by column name: JSON values, enums, and times in UTC."""
@@ -25,6 +25,7 @@ Row: TypeAlias = Mapping[str, Any]
 SESSION_COLUMNS = tuple(field.name for field in attrs.fields(Session))
 KEYED_SESSION_COLUMNS = (*SuiteKey._fields, *SESSION_COLUMNS)
 CASE_COLUMNS = tuple(field.name for field in attrs.fields(TestCase) if field.name != "data")
+SESSION_CASE_COLUMNS = (*SuiteKey._fields, "session_id", "relative_id", *CASE_COLUMNS)
 
 _MEMBER_COLUMNS = tuple(field.name for field in attrs.fields(Member))
 _NESTED = {"created_by": _MEMBER_COLUMNS, "failure": tuple(field.name for field in attrs.fields(Failure))}
@@ -109,6 +110,28 @@ def case_row(case: TestCase) -> dict[str, Any]:
     row = to_dict(case)
     del row["data"]
     return row
+
+
+def session_case_row(suite: SuiteKey, session: Session, case: TestCase) -> dict[str, Any]:
+    """Return a test case as a row that begins with the names of its suite, and the two ids of its session."""
+    return {**suite_names(suite), "session_id": session.id, "relative_id": session.relative_id, **case_row(case)}
+
+
+async def exported_rows(
+    suite: SuiteKey,
+    pages: AsyncIterable[Sequence[Session]],
+    load_cases: Callable[[Session], Awaitable[Sequence[TestCase]]] | None,
+    *,
+    since: datetime | None,
+) -> AsyncIterator[list[Row]]:
+    """Iterate over lists of rows: of the saved sessions of a suite, or of their test cases, if these can be loaded."""
+    async for page in pages:
+        sessions = [session for session in page if not is_before(session, since)]
+        if load_cases is None:
+            yield list(keyed_rows(suite, sessions))
+            continue
+        for session in sessions:
+            yield [session_case_row(suite, session, case) for case in await load_cases(session)]
 
 
 _FORMULA_STARTS = frozenset("=+-@\t\r")

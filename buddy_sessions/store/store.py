@@ -32,13 +32,13 @@ from .._base.validate import (
 )
 from .._client.client import BuddyClient
 from .._export.session_files import open_file
-from .._export.session_rows import keyed_rows
+from .._export.session_rows import KEYED_SESSION_COLUMNS, SESSION_CASE_COLUMNS, exported_rows
 from .._paging.read_ahead import RequestSlots
 from .._streams.harvest import Harvest, OnFailure
 from .._streams.status import StatusWatch
 from .._streams.watch import OnFirstFailure, Watch
 from ..analysis.branches import MAIN, Main, validate_judged_branch
-from ..models import CaseScope, Session, Suite, SuiteKey, SuiteRef, TestCase, TestKey, TestRun, is_before
+from ..models import CaseScope, Session, Suite, SuiteKey, SuiteRef, TestCase, TestKey, TestRun
 from .cases import load_cases, load_history, load_runs
 from .copies import StoreChange, iterate_changes
 from .exchange import MAX_DETAILS, SyncScope
@@ -243,6 +243,7 @@ class SessionStore:
         *,
         branch: str | None = None,
         since: datetime | None = None,
+        cases: bool = False,
     ) -> int:
         """Write sessions to a file, each suite's newest first, as the command `export` does. Return their number.
 
@@ -253,6 +254,7 @@ class SessionStore:
             suites: The suites; None for all.
             branch: Only sessions of this branch, as in `sessions`.
             since: Only sessions created at this time or later, and those without a date; an aware datetime.
+            cases: Write the saved test cases of these sessions instead, without their `data`.
 
         Raises:
             ConfigError: An argument is invalid, or duckdb is not installed.
@@ -262,12 +264,13 @@ class SessionStore:
         chosen = [suite.key for suite in await self.suites()] if suites is None else validate_suites(suites)
         keys = [validate_names(validate_suite(suite)) for suite in chosen]
         count = 0
-        with open_file(Path(path), source=self._thread.path) as writer:
+        columns = SESSION_CASE_COLUMNS if cases else KEYED_SESSION_COLUMNS
+        with open_file(Path(path), columns, source=self._thread.path) as writer:
             for key in keys:
-                async for page in self.pages(key, branch=branch):
-                    sessions = [session for session in page if not is_before(session, since)]
-                    await asyncio.to_thread(writer.write, keyed_rows(key, sessions))
-                    count += len(sessions)
+                load = partial(self.cases, key) if cases else None
+                async for rows in exported_rows(key, self.pages(key, branch=branch), load, since=since):
+                    await asyncio.to_thread(writer.write, rows)
+                    count += len(rows)
             await asyncio.to_thread(writer.finish)
         return count
 

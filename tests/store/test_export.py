@@ -69,6 +69,23 @@ class TestExport:
         assert await process.wait() == 0
         assert without.read_bytes() == with_msgspec.read_bytes()
 
+    async def test_test_cases_are_written_in_each_format(self, db: SyncedSuite, tmp_path: Path) -> None:
+        failing = {"name": "a", "status": "FAILED", "data": "<testcase><failure message='1 != 2'/></testcase>"}
+        suite = db.fake.add_suite(*KEY[:2], "cases")
+        suite.create(cases=[failing, {"name": "b", "time": 0.5}])
+        await db.sync(suite.key, cases="all")
+        for suffix, message in (
+            (".jsonl", "failure.message"),
+            (".csv", "failure_message"),
+            (".parquet", "failure.message"),
+        ):
+            path = tmp_path / f"cases{suffix}"
+            assert await db.store.export(path, cases=True) == 2
+            columns = f"suite_id, session_id, relative_id, name, status, time, {message}"
+            found = duckdb.sql(f"SELECT {columns} FROM '{path}' ORDER BY name").fetchall()
+            names = ("cases", suite.sessions[0]["id"], 1)
+            assert found == [(*names, "a", "FAILED", 0.1, "1 != 2"), (*names, "b", "PASSED", 0.5, None)], suffix
+
     async def test_arguments_select_sessions(self, db: SyncedSuite, tmp_path: Path) -> None:
         path = tmp_path / "sessions.jsonl"
         assert await db.store.export(path, [str(OTHER_KEY)]) == 5

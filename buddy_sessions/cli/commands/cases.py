@@ -12,12 +12,13 @@ from cyclopts.types import PositiveInt
 
 from buddy_sessions import Session, SuiteKey, TestCase, TestStatus
 from buddy_sessions._base.durations import format_duration
+from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS, session_case_row
 
 from ..input.session_names import choose_latest, parse_session
 from ..options import Access, BranchOptions, Json
 from ..reading.suite_reader import open_cases
 from ..render.result import Column, Item, Result, Section
-from ..render.rows import SESSION_CASE_COLUMNS, choose_format, session_case_row
+from ..render.rows import choose_format
 from ..render.show import show
 from ..render.styled import outcome_text
 from ..render.text import format_count

@@ -10,13 +10,13 @@ from cyclopts import Parameter
 
 from buddy_sessions import Session, TestCase, compare
 from buddy_sessions._base.durations import format_duration
+from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS, session_case_row
 
 from ..errors import ExitCode
 from ..input.session_names import LATEST, parse_session, parse_session_of
 from ..options import Access, Key, TestPrinting
 from ..reading.suite_reader import SuiteReader, open_cases, require_verdict
 from ..render.result import Column, Item, Result, Section
-from ..render.rows import SESSION_CASE_COLUMNS, session_case_row
 from ..render.show import show
 from ..render.styled import outcome_text
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -9,8 +10,16 @@ from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt
 
 from buddy_sessions import ConfigError, SessionStore, StoreChange
-from buddy_sessions._export.session_rows import Row, RowWriter, case_row, keyed_rows, session_row, suite_names
-from buddy_sessions.models import is_before
+from buddy_sessions._export.session_rows import (
+    KEYED_SESSION_COLUMNS,
+    SESSION_CASE_COLUMNS,
+    Row,
+    RowWriter,
+    case_row,
+    exported_rows,
+    session_row,
+    suite_names,
+)
 
 from ..input.keys import KeyDefaults, select_suites
 from ..input.paths import find_database
@@ -29,6 +38,7 @@ async def export_sessions(
     format: RowFormat = None,  # noqa: A002 - the name of the option
     json: Json = False,
     out: Annotated[Path | None, OUT] = None,
+    cases: Annotated[bool, Parameter(show_default=False)] = False,
     changes_after: Annotated[NonNegativeInt | None, Parameter(show_default=False)] = None,
     verbosity: Verbosity = Verbosity(),
     defaults: KeyDefaults = KeyDefaults(),
@@ -47,11 +57,12 @@ async def export_sessions(
     - buddy-sessions export --db sessions.db --changes-after 0
 
     Args:
+        cases: Write the saved test cases of these sessions instead, without what was uploaded (data).
         changes_after: Write the changes after this position: 0 for all, then the one of the last line.
     """
     output_format = choose_file_format(format, json=json, out=out) or "jsonl"
     targets = [defaults.parse_group(text) for text in key]
-    if changes_after is not None and (output_format != "jsonl" or targets or branch or since):
+    if changes_after is not None and (output_format != "jsonl" or targets or branch or since or cases):
         raise ConfigError(
             "--changes-after writes JSON lines of the whole database: leave out SUITE, --branch, --since "
             "and other formats"
@@ -59,8 +70,9 @@ async def export_sessions(
     find_database(db)
     messages = verbosity.open()
     count = 0
+    columns, noun = (SESSION_CASE_COLUMNS, "test case") if cases else (KEYED_SESSION_COLUMNS, "session")
     with (
-        open_output(output_format, out, source=str(db)) as writer,
+        open_output(output_format, out, columns, source=str(db)) as writer,
         messages.progress(enabled=out is not None) as show,
     ):
         async with SessionStore(db) as store:
@@ -69,16 +81,19 @@ async def export_sessions(
                 return
             suites = select_suites(await store.suites(), targets, db)
             for suite in suites:
-                async for page in store.pages(suite.key, branch=branch):
-                    sessions = [session for session in page if not is_before(session, since)]
-                    writer.write(keyed_rows(suite.key, sessions))
-                    count += len(sessions)
-                    show(format_count(count, "session"))
+                pages = store.pages(suite.key, branch=branch)
+                load = partial(store.cases, suite.key) if cases else None
+                async for rows in exported_rows(suite.key, pages, load, since=since):
+                    writer.write(rows)
+                    count += len(rows)
+                    show(format_count(count, noun))
             if branch and suites and not count:
                 messages.print_warning(suggest_branches(branch, suites[0].key, await store.sessions(suites[0].key)))
+            elif cases and not count:
+                messages.print_warning(f"no test cases are saved in {db}: sync with --cases failed, or --cases all")
         writer.finish()
     if out is not None:
-        messages.print_written(out, format_count(len(suites), "suite"), format_count(count, "session"))
+        messages.print_written(out, format_count(len(suites), "suite"), format_count(count, noun))
 
 
 async def _write_changes(store: SessionStore, writer: RowWriter, position: int) -> None:

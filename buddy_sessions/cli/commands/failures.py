@@ -14,7 +14,7 @@ from cyclopts.types import NonNegativeInt, PositiveInt
 
 from buddy_sessions import ConfigError, QuarantinedTest, Session, SuiteKey, parse_quarantine
 from buddy_sessions._base.durations import format_duration
-from buddy_sessions._export.session_rows import Row, suite_names
+from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS, Row, session_case_row, suite_names
 from buddy_sessions.analysis.completeness import MIN_TESTS
 from buddy_sessions.analysis.judgement import NOVELTIES, Cause, FailingTest, Judgement, find_causes, judge
 from buddy_sessions.analysis.runs import name_sessions
@@ -26,7 +26,7 @@ from ..options import DEFAULT_LAST, Access, BranchOptions, Json, MaxBytes
 from ..reading.suite_reader import SuiteReader, open_cases, require_verdict
 from ..render.markdown import DEFAULT_MAX_BYTES
 from ..render.result import MAX_SESSIONS, Column, Item, Result, Section
-from ..render.rows import SESSION_CASE_COLUMNS, choose_format, session_case_row
+from ..render.rows import choose_format
 from ..render.show import show
 from ..render.styled import outcome_text
 from ..render.text import cause_text, count_sessions, format_count, origin

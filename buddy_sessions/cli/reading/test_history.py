@@ -8,7 +8,7 @@ from attrs import evolve, frozen
 
 from buddy_sessions import ConfigError, Session, TestKey, TestRun
 from buddy_sessions.analysis.by_test import find_test, find_tests
-from buddy_sessions.analysis.judgement import lists_too_few
+from buddy_sessions.analysis.completeness import lists_too_few
 from buddy_sessions.analysis.outcomes import Outcome, outcome_in
 from buddy_sessions.analysis.runs import CIRun, ci_runs
 

@@ -8,16 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from buddy_sessions import ConfigError, Session, Suite, SuiteKey, TestCase, TestKey
+from buddy_sessions import ConfigError, Session, Suite, SuiteKey, TestKey
 from buddy_sessions._export.session_files import format_of, open_file
 from buddy_sessions._export.session_rows import (
-    CASE_COLUMNS,
     KEYED_SESSION_COLUMNS,
     Csv,
     JsonLines,
     Row,
     RowWriter,
-    case_row,
     suite_names,
     use_utf8,
 )
@@ -28,7 +26,6 @@ from .text import escape
 
 SUITE_COLUMNS = (*SuiteKey._fields, "url", "html_url", "id", "identifier", "name")
 """What the API lists of a suite."""
-SESSION_CASE_COLUMNS = (*SuiteKey._fields, "session_id", "relative_id", *CASE_COLUMNS)
 KEYED_TEST_COLUMNS = (*SuiteKey._fields, "test_group_name", "classname", "name", "branch", "oldest", "newest")
 """What names a test across sessions, and the sessions that were looked at."""
 
@@ -64,12 +61,18 @@ def choose_file_format(requested: str | None, *, json: bool, out: Path | None) -
 
 
 @contextmanager
-def open_output(text_format: str, out: Path | None, *, source: str | None = None) -> Iterator[RowWriter]:
-    """Open a new file of sessions, which replaces `out` if it is finished; if `out` is None, stdout in this format."""
+def open_output(
+    text_format: str,
+    out: Path | None,
+    columns: Sequence[str] = KEYED_SESSION_COLUMNS,
+    *,
+    source: str | None = None,
+) -> Iterator[RowWriter]:
+    """Open a new file of rows, which replaces `out` if it is finished; if `out` is None, stdout in this format."""
     if out is None:
-        yield make_writer(text_format, sys.stdout, KEYED_SESSION_COLUMNS)
+        yield make_writer(text_format, sys.stdout, columns)
     else:
-        with explain_errors(out, open_file(out, source=source)) as writer:
+        with explain_errors(out, open_file(out, columns, source=source)) as writer:
             yield writer
 
 
@@ -92,11 +95,6 @@ def write_rows(text_format: str, stream: TextIO, result: Result) -> None:
 def suite_row(suite: Suite) -> dict[str, Any]:
     """Return what the API lists of a suite as a row that begins with its names."""
     return {**suite_names(suite.key), **{name: getattr(suite, name) for name in SUITE_COLUMNS[3:]}}
-
-
-def session_case_row(suite: SuiteKey, session: Session, case: TestCase) -> dict[str, Any]:
-    """Return a test case as a row that begins with the names of its suite, and the two ids of its session."""
-    return {**suite_names(suite), "session_id": session.id, "relative_id": session.relative_id, **case_row(case)}
 
 
 def keyed_test_row(suite: SuiteKey, test: TestKey, branch: str | None, sessions: Sequence[Session]) -> dict[str, Any]:

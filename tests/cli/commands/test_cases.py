@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from junitparser import JUnitXml, TestCase, TestSuite
 
-from buddy_sessions.cli.render.rows import SESSION_CASE_COLUMNS
+from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.command_line import Call, rows, sync_database
 

@@ -53,6 +53,17 @@ def test_jsonl_equals_harvest(call: Call, database: Path) -> None:
     assert [*exported[0]] == [*harvested[0]]
 
 
+def test_cases_are_those_that_were_saved(call: Call, fake: FakeBuddy, database: Path) -> None:
+    code, out, err = call("export", B, "--db", str(database), "--cases")
+    assert (code, out) == (0, "")
+    assert f"no test cases are saved in {database}: sync with --cases failed" in err
+    sync_database(fake, database, cases="failed")
+    code, out, err = call("export", B, "--db", str(database), "--cases")
+    failures = [row for number in (3, 2, 1) for row in rows(call("failures", B, f"#{number}", "--json").out)]
+    assert (code, err) == (0, "")
+    assert len(rows(out)) == len(failures) > 0
+
+
 def test_file_is_unchanged_after_an_error(call: Call, database: Path, tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     path.write_text("old")
@@ -86,7 +97,7 @@ def test_changes_end_with_the_new_position(call: Call, database: Path) -> None:
     assert last["position"] == prune["position"] > int(newest)
 
 
-@pytest.mark.parametrize("option", [B, "--branch main", "--since 7d", "--format csv", "--out changes.csv"])
+@pytest.mark.parametrize("option", [B, "--branch main", "--since 7d", "--cases", "--format csv", "--out changes.csv"])
 def test_changes_are_json_lines_of_all_suites(call: Call, database: Path, option: str) -> None:
     code, out, err = call("export", "--db", str(database), "--changes-after", "0", *option.split())
     assert (code, out) == (2, "")

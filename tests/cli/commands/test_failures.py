@@ -12,7 +12,7 @@ from junitparser import Error, JUnitXml, TestCase, TestSuite
 from junitparser import Failure as JUnitFailure
 from rich.cells import cell_len
 
-from buddy_sessions.cli.render.rows import SESSION_CASE_COLUMNS
+from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.command_line import Call, rows, sync_database
 from helpers.stores import execute
