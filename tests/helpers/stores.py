@@ -12,8 +12,9 @@ from typing import Any
 
 from attrs import frozen
 
-from buddy_sessions import BuddyClient, Harvest, Session, SessionStore, SuiteKey, SuiteRef
+from buddy_sessions import BuddyClient, Harvest, Session, SessionStore, StoreChange, SuiteKey, SuiteRef
 from buddy_sessions._decoding.converter import session_from_dict
+from buddy_sessions.models import is_before
 from buddy_sessions.testing import FakeBuddy, FakeSuite, RecordedRequest
 
 KEY = SuiteKey("acme", "shop", "MNbyVedg")
@@ -41,6 +42,31 @@ def create_finished(suite: FakeSuite, count: int) -> FakeSuite:
 def sessions_of(suite: FakeSuite) -> list[Session]:
     """Return the sessions that exist on the server, newest first."""
     return [session_from_dict(session) for session in suite.sessions]
+
+
+CopiedSessions = dict[tuple[SuiteKey, str], tuple[Any, ...]]
+"""By suite and id: the session, `missing_since`, `deleted_at`, and its failing tests."""
+
+
+class DatabaseCopy:
+    """A copy of a database, and the position up to which it has applied the changes."""
+
+    def __init__(self) -> None:
+        self.sessions: CopiedSessions = {}
+        self.position = 0
+
+    def apply(self, change: StoreChange) -> None:
+        session, before = change.session, change.pruned_before
+        if session is not None:
+            values = session, change.missing_since, change.deleted_at, change.failures
+            self.sessions[change.suite, session.id] = values
+        for key, (saved, *marks, _) in list(self.sessions.items()):
+            if session is None and key[0] == change.suite and (before is None or is_before(saved, before)):
+                del self.sessions[key]
+                if change.cases_only:
+                    self.sessions[key] = (saved, *marks, None)
+        assert change.position > self.position
+        self.position = change.position
 
 
 def query(path: Path, sql: str) -> list[Any]:

@@ -15,7 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from buddy_sessions import Session
 from buddy_sessions.models import is_before
-from buddy_sessions.store.columns import to_session
+from buddy_sessions.store.columns import to_session, to_time
+from buddy_sessions.store.copies import load_changes
 from buddy_sessions.store.exchange import SyncScope
 from buddy_sessions.store.prune import prune_suite
 from buddy_sessions.store.schema import FIELDS
@@ -23,7 +24,7 @@ from buddy_sessions.store.sessions import load_newest_verdict, load_sessions
 from buddy_sessions.store.suites import load_suite_row
 from helpers.effort import repeats
 from helpers.model_server import FIRST_DATE, WRONG_RESPONSES, ModelClient, ModelServer, ModelStore
-from helpers.stores import KEY
+from helpers.stores import KEY, DatabaseCopy
 
 PER_PAGE = 20
 
@@ -40,6 +41,7 @@ class SyncMachine(RuleBasedStateMachine):
         self.server = ModelServer(random)
         self.server.create(count)
         self.random = random
+        self.copy = DatabaseCopy()
         self.bad_syncs = 0
         """The number of syncs with wrong responses since the last healthy one."""
         self.is_repairable = True
@@ -87,6 +89,16 @@ class SyncMachine(RuleBasedStateMachine):
         self.pruned |= old
         if old:
             self.pruned_before = max(before, self.pruned_before)
+
+    @invariant()
+    def copy_is_equal(self) -> None:
+        """A copy that applies the changes is equal to the database."""
+        while changes := load_changes(self.store.database, self.copy.position):
+            for change in changes:
+                self.copy.apply(change)
+        rows = self.query(f"SELECT {', '.join(FIELDS)}, missing_since, deleted_at FROM sessions")
+        saved = [(to_session(row[:-2], {}), to_time(row[-2]), to_time(row[-1]), None) for row in rows]
+        assert self.copy.sessions == {(KEY, values[0].id): values for values in saved}
 
     @invariant()
     def pruned_sessions_stay_away(self) -> None:
