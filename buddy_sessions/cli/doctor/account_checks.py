@@ -32,13 +32,11 @@ def check_connection(record: Record) -> Iterator[Finding]:
             yield Finding("problem", f"no response: {exchange.error}", problem, advice)
         elif HTTPStatus.MULTIPLE_CHOICES <= exchange.status < HTTPStatus.BAD_REQUEST:
             yield Finding("problem", f"a redirect ({exchange.status})", problem, "check the base URL")
-        elif isinstance(load(exchange.body), dict) or exchange.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            continue
-        elif exchange.status == HTTPStatus.OK or exchange.body.strip():
+        elif not isinstance(load(exchange.body), dict) and (exchange.status == HTTPStatus.OK or exchange.body.strip()):
             found = f"{exchange.purpose}: status {exchange.status} with a body that is not JSON"
             yield Finding("problem", found, problem, "is it the page of a proxy?")
-    if repeated := [each for each in record.exchanges if not 0 < each.status < HTTPStatus.INTERNAL_SERVER_ERROR]:
-        found = f"{len(repeated)} of {len(record.exchanges)} requests failed, and then succeeded"
+    if repeated := [each for each in record.exchanges if _fails(each) and not _fails(last[each.purpose])]:
+        found = f"{len(repeated)} of {len(record.exchanges)} requests failed, and succeeded when they were repeated"
         yield Finding("note", found, "this package repeats them, too")
     yield Finding("ok", f"{len(record.exchanges)} responses in JSON")
 
@@ -142,7 +140,7 @@ def check_suites(record: Record) -> Iterator[Finding]:
     if len(set(ids)) < len(ids):
         yield Finding("problem", "a suite is listed twice", "its sessions are read twice", _REPORT_IT)
     if record.status("suites") == HTTPStatus.OK and not suites:
-        yield Finding("problem", "no suite in the project", "there is nothing to read", "create one in Buddy")
+        yield Finding("note", "no suite in the project", "there is nothing to read", "create one in Buddy")
     if ids and asked.purpose == "page-1" and asked.path[-2] not in ids:
         yield Finding("problem", "the suite is not in the list of its project", "its project misses it", _REPORT_IT)
     names = [row.get("name") for row in projects]
@@ -158,7 +156,9 @@ def check_rate_limit(record: Record) -> Iterator[Finding]:
     for index, exchange in enumerate(record.exchanges):
         if exchange.status == HTTPStatus.TOO_MANY_REQUESTS:
             retry = "with" if "retry-after" in exchange.headers else "without"
-            found = f"429 after {index} requests, {retry} Retry-After"
+            found = f"429 {retry} Retry-After, after {index} requests"
+            if exchange.error:  # the client has not sent it
+                found = f"no requests remain, after {index} requests"
             yield Finding("problem", found, "the quota is used up, also by other tools", "wait, and try again")
     answered = [exchange for exchange in record.exchanges if exchange.status]
     if not answered:
@@ -195,8 +195,8 @@ def _check_quota(record: Record, last: Exchange, quota: int, remaining: int, res
         yield Finding("problem", found, "the quota is not respected until a 429", _REPORT_IT)
     suites = max(1, len(record.rows("suites")))
     found = f"{quota:,} requests, {seconds:,.0f} s until the reset"
-    poll = f"{suites} suites need {suites} requests for a poll"
-    if remaining < suites:
+    poll = f"to poll {suites} suites each minute needs {suites} requests"
+    if remaining * 60 < suites * max(seconds, 60):
         yield Finding("note", f"{found}, {remaining} remain", poll, "poll less often, or ask Buddy for a higher limit")
     yield Finding("ok", found, poll)
 
@@ -214,6 +214,10 @@ def check_latency(record: Record) -> Iterator[Finding]:
     if typical > _SLOW:
         yield Finding("note", found, f"1,000 suites take {1000 * typical / 8 / 60:.0f} minutes")
     yield Finding("ok", found)
+
+
+def _fails(exchange: Exchange) -> bool:
+    return not 0 < exchange.status < HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 def _with_status(record: Record, status: HTTPStatus) -> list[Exchange]:

@@ -70,9 +70,12 @@ def check_paging(record: Record) -> Iterator[Finding]:
     if not first:
         yield _unchecked()
         return
+    status_of_end = record.status("beyond")
     for exchange in exchanges:
         name = exchange.purpose
         page, numbers = f"page {exchange.query['page']} of {exchange.query['per_page']}", record.numbers(name)
+        if exchange.status != HTTPStatus.OK and exchange.status == status_of_end:
+            continue  # the list may end before this page
         if exchange.status != HTTPStatus.OK:
             yield _problem(f"{page} results in {describe(exchange)}", "only the first page can be read")
             continue
@@ -116,10 +119,11 @@ def check_branch(record: Record) -> Iterator[Finding]:
         yield _problem(f"{len(others)} of {len(rows)} sessions of a branch are of another one", meaning)
     expected = [row for row in record.rows("page-1") if (row.get("ref_type"), row.get("ref_name")) == ("BRANCH", name)]
     listed = set(record.numbers("branch"))
-    lowest = min(listed, default=0)
     numbers = [row["relative_id"] for row in expected if type(row.get("relative_id")) is int]
-    left_out = [number for number in numbers if number not in listed and number >= lowest]
-    if len(left_out) > len(_deleted(record)):
+    left_out = [number for number in numbers if number not in listed]
+    older = [number for number in left_out if number < min(listed, default=0)]  # on a later page, or deleted meanwhile
+    is_full = len(listed) >= len(record.rows("page-1"))
+    if len(left_out) - len(older) > len(_deleted(record)) or (len(left_out) > SMALL and not is_full):
         yield _problem(f"{len(left_out)} sessions of a branch are not listed for it", "a verdict may be outdated")
     if any(row.get("ref_type") != "BRANCH" for row in rows):
         yield Finding("note", "a branch also lists tags or pull requests of its name", "this package leaves them out")
@@ -134,14 +138,16 @@ def check_end(record: Record) -> Iterator[Finding]:
         return
     if beyond.status != HTTPStatus.OK:
         yield _problem(f"a page after the end results in {describe(beyond)}", "a read ends with this error")
+    elif not isinstance((record.document("beyond") or {}).get("sessions"), list):
+        yield _problem("a page after the end has no list of sessions", "a read ends with an error")
     if record.rows("beyond"):
         yield _problem("a page after the end has sessions", "the end cannot be found, or sessions are repeated")
     first = record.get("page-1")
     is_short = first is not None and len(rows) < int(first.query["per_page"])
     if more and is_short and (len(more) > len(rows) or _is_short(record, "window")):
         yield _problem("a short page is not the end", "rows are hidden after pages are cut: each end must be checked")
-    lowest = min(record.numbers("page-1") + record.numbers("page-2"), default=1)
-    if len(more) == len(rows):
+    lowest = min((number for name in SESSION_LISTS for number in record.numbers(name)), default=1)
+    if len(more) == len(rows) and not record.rows("last"):
         yield Finding("ok", "a page after the end is empty")
     retention = "" if lowest == 1 else ": older ones were deleted"
     yield Finding("ok", f"the list ends at #{lowest}{retention}, and the next page is empty")

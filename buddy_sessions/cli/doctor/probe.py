@@ -44,7 +44,7 @@ class Probe:
             await self._ask("workspaces", "workspaces")
             return
         root = "workspaces", target[0], "projects"
-        await self._ask("projects", *root, page=1, per_page=SIZE)
+        await self._ask("projects", *root, page=1, per_page=20)
         names = [str(row.get("name")) for row in self.record.rows("projects")]
         for project in target[1:2] or names[:_MAX_GROUPS]:
             await self._ask("suites", *root, project, "unit-tests", "suites")
@@ -80,6 +80,8 @@ class Probe:
             await self._ask("branch", *sessions, page=1, per_page=size, branch=branches.most_common(1)[0][0])
         highest = max(self.record.numbers("page-1"), default=0)
         last = -(-highest // len(rows)) if self.record.rows("page-2") else 2
+        if last > 2 and len(self.record.rows("page-2")) == len(rows):
+            await self._ask("last", *sessions, page=last, per_page=size)
         await self._ask("beyond", *sessions, page=last + 2, per_page=size)
         await self._ask("no-branch", *sessions, page=1, per_page=size, branch="no-such-branch")
         await self._read_cases(sessions, rows, size)

@@ -15,7 +15,7 @@ Row: TypeAlias = dict[str, Any]
 
 LISTS = {"projects": "projects", "suites": "suites", "cases": "cases", "cases-before": "cases", "failed": "cases"}
 """The field of the body that is a list, by the purpose of the request; `sessions` for all others."""
-SESSION_LISTS = "page-1", "page-2", "window", "beyond"
+SESSION_LISTS = "page-1", "page-2", "window", "last", "beyond"
 """The purposes of requests for all sessions of a suite, whatever their branch."""
 
 

@@ -37,7 +37,7 @@ from buddy_sessions._decoding.converter import (
 from buddy_sessions._decoding.failures import read_failure
 
 from .list_checks import SMALL
-from .record import LISTS, SESSION_LISTS, Finding, Level, Record, Row, parse_time
+from .record import SESSION_LISTS, Finding, Level, Record, Row, parse_time
 
 _REPORT_IT = "report it with --report FILE"
 _COUNTS = "tests_count", "failed_count", "skipped_count", "error_count"
@@ -48,7 +48,6 @@ _ALWAYS = {"url", "html_url", "id", "relative_id", "create_date", "status", *_CO
 _USUAL = {"start_date", "duration", "revision", "ref_type", "ref_name"}
 _SLACK = 120.0  # seconds by which a time may be in the future
 _MILLISECONDS = 200  # a ratio above it is no rounding, and no parallel run
-_PARALLEL = 10
 _LONG_TEST = 60.0  # seconds
 _PAGE = 100
 
@@ -77,8 +76,7 @@ def check_fields(record: Record) -> Iterator[Finding]:
             if exchange is not None and exchange.status == HTTPStatus.OK:
                 decode(exchange.body)
         except DecodeError as error:
-            place = ".".join(filter(None, [LISTS.get(purpose, "sessions"), error.field]))
-            yield _problem(f"{purpose}: {place}: {error}", "this package cannot read it")
+            yield _problem(f"{purpose}: {error}", "this package cannot read it")
         except ResponseError:  # the check of the connection reports it
             continue
     rows = [row for name in SESSION_LISTS for row in record.rows(name)]
@@ -92,7 +90,8 @@ def check_fields(record: Record) -> Iterator[Finding]:
         if missing := sorted(listed.keys() - single.keys()):
             yield Finding("note", f"a single session lacks {', '.join(missing[:5])}", "they are None there", _REPORT_IT)
     keys = {name for row in rows for name in row}
-    if rows and (missing := sorted(_ALWAYS - keys)):
+    finished = [row for row in rows if row.get("status") in _FINISHED]
+    if missing := sorted(name for name in _ALWAYS if rows and all(row.get(name) is None for row in finished or rows)):
         yield _problem(f"no session has {', '.join(missing)}", "ages, gates or verdicts need them")
     if len(rows) > 1 and (missing := sorted(_USUAL - keys)):
         yield Finding("note", f"no session has {', '.join(missing)}", "what needs them finds nothing", _REPORT_IT)
@@ -141,10 +140,8 @@ def check_dates(record: Record) -> Iterator[Finding]:
     dates = [row[name] for row in sessions for name in ("create_date", "start_date", "finish_date") if row.get(name)]
     if invalid := [date for date in dates if parse_time(date) is None or type(date) is not str]:
         yield _problem(f"{len(invalid)} times are not ISO 8601", "this package cannot read them")
-    now = (exchange.server_time or exchange.at) + _SLACK
     created = [moment for row in sessions if (moment := parse_time(row.get("create_date"))) is not None]
-    latest = max((record.get(name) or exchange for name in ("again", "window", "beyond")), key=lambda each: each.at)
-    now = max(now, (latest.server_time or latest.at) + _SLACK)
+    now = max(max(each.server_time or 0, each.at) for each in record.exchanges) + _SLACK
     if created and max(created) > now:
         found = f"the newest session is created {max(created) - now + _SLACK:,.0f} s in the future"
         yield _problem(found, "times may be local ones: ages and --since are wrong")
@@ -158,8 +155,9 @@ def check_dates(record: Record) -> Iterator[Finding]:
         )
     if problem := _check_durations(record, now):
         yield _problem(problem, "durations, slow tests and trends are wrong")
-    if naive := [date for date in map(str, dates) if not _has_zone(date)]:
-        yield Finding("note", f"{len(naive)} times have no zone", "this package takes them as UTC", _REPORT_IT)
+    if others := [date for date in map(str, dates) if not date.upper().endswith(("Z", "+00:00"))]:
+        found = f"{len(others)} times have another zone than UTC, or none"
+        yield Finding("note", found, "this package converts them; without a zone, they count as UTC", _REPORT_IT)
     yield Finding("ok", "times in UTC, durations in seconds")
 
 
@@ -185,16 +183,16 @@ def _check_durations(record: Record, now: float) -> str:
     session = record.document("session")
     times = [time for row in record.rows("cases") if isinstance(time := row.get("time"), int | float)]
     duration = session.get("duration") if isinstance(session, dict) else None
-    is_long = isinstance(duration, int | float) and sum(times) > _PARALLEL * duration
-    if is_long and median(times) > _LONG_TEST:  # imported sessions can be shorter than their tests
-        return "tests take far longer than their session: their time may be in milliseconds"
+    is_longer = isinstance(duration, int | float) and max(times, default=0) > max(duration, 1)
+    if is_longer and median(times) > _LONG_TEST:  # a session that was imported can be shorter than its tests
+        return "a test takes longer than its session: its time may be in milliseconds"
     return ""
 
 
 def check_case_ids(record: Record) -> Iterator[Finding]:
     """Check whether test cases are listed as they are counted, and what their ids are."""
-    single, cases = record.get("session"), record.rows("cases")
-    exchanges = [each for name in ("cases", "failed", "cases-before", "case") if (each := record.get(name)) is not None]
+    single = record.get("session")
+    exchanges = [each for name in ("cases", "failed", "cases-before") if (each := record.get(name)) is not None]
     if not exchanges or single is None:
         yield _unchecked("no finished session with tests")
         return
@@ -212,12 +210,21 @@ def check_case_ids(record: Record) -> Iterator[Finding]:
         is_cut = listed >= 20 and listed % 10 == 0  # a page has 100 test cases, or fewer: the documented size is 20
         if listed > expected or (listed < min(expected, _PAGE) and not is_cut):
             yield _problem(f"{listed} test cases are listed, {field} is {expected}", "a gate has no verdict")
+    yield from _check_ids(record)
+
+
+def _check_ids(record: Record) -> Iterator[Finding]:
+    """Check whether ids name one test case, and say whether they stay."""
+    cases = record.rows("cases")
     for name in ("cases", "cases-before", "failed"):
         ids = Counter((str(row.get("test_group_id")), str(row.get("id"))) for row in record.rows(name))
         if repeated := [each for each, count in ids.items() if count > 1]:
             yield _problem(f"{len(repeated)} ids are those of several test cases", "some of them are dropped")
     if lost := [row for row in record.cases if row.get("test_group_id") is None]:
         yield _problem(f"{len(lost)} test cases have no test_group_id", "their failures cannot be read")
+    listed_ids = {_key(row): row.get("id") for row in cases}
+    if any(row.get("id") != listed_ids.get(_key(row), row.get("id")) for row in record.rows("failed")):
+        yield _problem("the id of a test case differs from response to response", "its failure cannot be read")
     case, asked = record.document("case"), record.get("case")
     if isinstance(case, dict) and asked is not None and str(case.get("id")) != asked.path[-1]:
         yield _problem("a single test case is another one", "failures are those of other tests")
@@ -231,7 +238,9 @@ def check_case_ids(record: Record) -> Iterator[Finding]:
 
 def check_data(record: Record) -> Iterator[Finding]:
     """Check in which format a test case explains its failure."""
-    case = record.document("case")
+    case, exchange = record.document("case"), record.get("case")
+    if exchange is not None and exchange.status != HTTPStatus.OK:
+        yield _problem(f"a single test case results in status {exchange.status}", "messages of failures are missing")
     if not isinstance(case, dict):
         yield _unchecked("no test case was read")
         return
@@ -239,7 +248,10 @@ def check_data(record: Record) -> Iterator[Finding]:
     is_failing = case.get("status") in ("FAILED", "ERROR")
     if isinstance(data, str) and data.strip():
         form = {"{": "JSON", "<": "XML"}.get(data.lstrip()[0], "another format")
-        if read_failure(data) is not None or (not is_failing and form != "another format"):
+        failure = read_failure(data)
+        if failure is not None and not failure.message and not failure.text:
+            yield Finding("note", f"{form} without a message", "the cause of the failure is not known")
+        elif failure is not None or (not is_failing and form != "another format"):
             yield Finding("ok", form)
         else:
             found = form if form == "another format" else f"{form} without a failure"
@@ -277,10 +289,6 @@ def _unknown(rows: Sequence[Row], name: str, enum: type[StrEnum]) -> str:
 
 def _key(row: Row) -> tuple[Any, ...]:
     return row.get("test_group_name"), row.get("classname"), row.get("name")
-
-
-def _has_zone(date: str) -> bool:
-    return date[-1:] in "zZ" or "+" in date[10:] or "-" in date[10:]
 
 
 def _problem(found: str, meaning: str) -> Finding:
