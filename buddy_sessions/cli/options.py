@@ -13,6 +13,7 @@ from cyclopts.types import NonNegativeInt, PositiveInt
 from cyclopts.validators import Number
 
 from buddy_sessions import MAIN, BuddyClient, ConfigError, Main
+from buddy_sessions._base.validate import validate_branch
 
 from .input.keys import CONNECTION, KeyDefaults
 from .input.paths import read_text
@@ -61,6 +62,7 @@ Source: TypeAlias = Annotated[
 def _check_branch(_: Any, branch: str | None) -> None:
     if branch == "*":
         raise ConfigError("'*' is no branch: leave out --branch, or use --all-branches where it exists")
+    validate_branch(branch)
 
 
 BRANCH = Parameter(validator=_check_branch)

@@ -224,16 +224,16 @@ TOO_LATE: dict[str, tuple[Steps, dict[str, Any], list[int], str]] = {
         "#1 of acme/shop/unit (revision 5ff36f3) did not finish within 30m: wait longer",
     ),
     "killed before": (
-        [(0, create(create_date=ago(hours=2, minutes=5), **COMMIT)), (0, DONE)],
+        [(0, create(create_date=ago(days=2, minutes=65), **COMMIT)), (0, DONE)],
         {"appear_timeout": 300},
         [2, 1],
-        "within 30m: wait longer; #1 was created 2h05m ago: if an earlier run was killed, pass after=1",
+        "within 30m: wait longer; #1 was created 2d01h ago: if an earlier run was killed, pass after=1",
     ),
     "killed before, while another one runs": (
-        [(0, OLDEST), (0, create(create_date=ago(hours=5, minutes=5), **COMMIT)), (20, RUNNING)],
+        [(0, OLDEST), (0, create(create_date=ago(days=2, minutes=65), **COMMIT)), (20, RUNNING)],
         {"timeout": 600},
         [3, 2, 1],
-        "#2 was created 5h05m ago, #1 was created 3d01h ago: if an earlier run was killed, pass after=2 (--after 2)",
+        "#2 was created 2d01h ago, #1 was created 3d01h ago: if an earlier run was killed, pass after=2 (--after 2)",
     ),
     "not settled": (
         [(0, DONE), *((second, add_case(1, str(second))) for second in range(5, 60, 5))],

@@ -22,8 +22,8 @@ A = "acme/shop/a"
 GUIDE = Path(__file__).parents[2] / "buddy_sessions" / "cli" / "README.md"
 
 COMMANDS = [
-    *("list", "suites", "wait", "failures", "flaky", "slowest", "compare", "harvest"),
-    *("sync", "export", "prune", "report", "watch", "mcp", "serve", "demo"),
+    *("doctor", "status", "list", "suites", "wait", "failures", "cases", "history", "flaky", "slowest", "compare"),
+    *("harvest", "sync", "export", "prune", "report", "watch", "mcp", "serve", "demo"),
 ]
 CASES = [
     (0, f"list {A}"),
@@ -61,7 +61,7 @@ def test_exit_code(code: int, words: str, fake: FakeBuddy) -> None:
 def test_guide_and_help_list_all_exit_codes(call: Call) -> None:
     section = GUIDE.read_text(encoding="utf-8").partition("## Exit codes")[2].partition("\n## ")[0]
     assert [int(code) for code in re.findall(r"^\| (\d+) \|", section, re.MULTILINE)] == [*ExitCode]
-    listed = " ".join(re.split(r"[│\s]+", call("--help").out)).partition("Exit codes: ")[2]
+    listed = " ".join(re.split(r"[│\s]+", call("--help").out)).partition("Exit codes: ")[2].partition("Commands")[0]
     assert [int(code) for code in re.findall(r"\b(\d+) [a-z]", listed)] == [*ExitCode]
     assert {code for code, _ in CASES} == {*ExitCode}
 

@@ -17,7 +17,20 @@ URL = "https://app.buddy.works/acme/shop/unit-tests"
 DB = ("--db", "sessions.db")
 NEITHER = "neither a suite nor a project: "
 COMMANDS = (
-    *("status", "list", "suites", "wait", "failures", "cases", "history", "flaky", "slowest", "compare", "harvest"),
+    *(
+        "doctor",
+        "status",
+        "list",
+        "suites",
+        "wait",
+        "failures",
+        "cases",
+        "history",
+        "flaky",
+        "slowest",
+        "compare",
+        "harvest",
+    ),
     *("sync", "export", "prune", "report", "watch", "mcp", "serve", "demo"),
 )
 

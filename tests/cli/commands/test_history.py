@@ -284,5 +284,5 @@ def test_table_and_markdown_are_limited(suite: FakeSuite, fake: FakeBuddy, call:
     code, out, err = call(*words, "table")
     assert (code, len(out.splitlines()), err) == (0, 27, "for the other 10 CI runs add --limit N\n")
     lines = call(*words, "markdown", "--limit", "1").out.splitlines()
-    assert lines[2] == "## Failing since #30, 1 CI run"
-    assert lines[-1].startswith("- &#35;30, ✘ failed, commit 0000000, ")
+    assert lines[2] == "## Failing since <code>#30</code>, 1 CI run"
+    assert lines[-1].startswith("- <code>&#35;30</code>, ✘ failed, commit 0000000, ")
