@@ -32,7 +32,7 @@ from .commands.suites import list_suites
 from .commands.sync import sync_suites
 from .commands.wait import wait_for_sessions
 from .commands.watch import watch_suites
-from .errors import ExitCode, error_text, exit_code_of, notes_of
+from .errors import ExitCode, describe_error, exit_code_of
 from .render.console import Output
 from .render.text import one_line
 
@@ -106,6 +106,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def _print_error(error: Exception) -> None:
     messages = Output(stderr=True)
-    messages.print_problem("error", error_text(error))
-    for note in notes_of(error):
+    text, *notes = describe_error(error)
+    messages.print_problem("error", text)
+    for note in notes:
         messages.print_message(one_line(note))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import re
-import sqlite3
 from collections.abc import Iterable
 from enum import IntEnum
 
@@ -16,10 +15,12 @@ from buddy_sessions import (
     ConfigError,
     ForbiddenError,
     NotFoundError,
+    StatusError,
     SuiteKey,
     WaitTimeoutError,
 )
 from buddy_sessions._api.verdicts import UnverifiedListError
+from buddy_sessions.store.file import OtherFileError
 
 _REQUEST = re.compile(r"; GET \S+(?=; retry |$)")
 _ERRNO = re.compile(r"\[[Ee]rrno -?\d+\] ")
@@ -52,8 +53,7 @@ class NothingToJudgeError(BuddyError):
 
 def exit_code_of(error: Exception) -> ExitCode:
     """Return the exit code of a command that ends with this error."""
-    is_no_database = getattr(error.__cause__, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB  # what --db names
-    if isinstance(error, CycloptsError | ConfigError) or is_no_database:
+    if isinstance(error, CycloptsError | ConfigError | OtherFileError):
         return ExitCode.WRONG_USAGE
     if isinstance(error, AuthenticationError | ForbiddenError):
         return ExitCode.NOT_AUTHORISED
@@ -91,13 +91,15 @@ def error_text(error: Exception) -> str:
     return without_request(text)
 
 
-def notes_of(error: Exception) -> list[str]:
-    """Return the notes of an error; of a suite that was not found, how to see which ones there are."""
-    notes: list[str] = [*getattr(error, "__notes__", ())]
-    if isinstance(error, NotFoundError) and "/unit-tests/suites/" in error.url:  # not the list of a project
-        workspace, project, _ = SuiteKey.parse(error.url)
-        notes.append(f"to see the suites of the project, run buddy-sessions suites {workspace}/{project}")
-    return notes
+def describe_error(error: Exception) -> list[str]:
+    """Return the text of an error that ends a command, with its suite, and below it what helps."""
+    text, notes = error_text(error), [*getattr(error, "__notes__", ())]
+    if isinstance(error, StatusError) and "/unit-tests/suites/" in error.url:  # not the list of a project
+        suite = SuiteKey.parse(error.url)
+        text = f"{suite}: {text}"
+        if isinstance(error, NotFoundError):
+            notes.append(f"to see the suites of the project, run buddy-sessions suites {'/'.join(suite[:2])}")
+    return [text, *notes]
 
 
 def without_request(text: str) -> str:

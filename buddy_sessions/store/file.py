@@ -33,6 +33,10 @@ _ADVICE = {
 }
 
 
+class OtherFileError(StoreError):
+    """The file is no database of this package, or one of a newer version."""
+
+
 def is_file_error(error: BaseException | None) -> bool:
     """Return whether an error of SQLite concerns the whole file, not only the values of one suite."""
     return isinstance(error, sqlite3.Error) and not isinstance(error, sqlite3.DataError | sqlite3.IntegrityError)
@@ -56,8 +60,9 @@ class DatabaseFile:
         except sqlite3.Error as error:
             self.check_same_file()  # if it was replaced, any error can follow
             # The low byte is the kind of the error. Errors of the Python module itself have no code.
-            advice = _ADVICE.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
-            raise StoreError(f"{self.path}: {error}" + (f" ({advice})" if advice else "")) from error
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            advice, kind = _ADVICE.get(code), OtherFileError if code == sqlite3.SQLITE_NOTADB else StoreError
+            raise kind(f"{self.path}: {error}" + (f" ({advice})" if advice else "")) from error
         except OverflowError as error:
             raise StoreError(f"{self.path}: a number of a session has more than 64 bits, SQLite's limit") from error
         except UnicodeEncodeError as error:
@@ -147,12 +152,12 @@ class DatabaseFile:
         sql = "SELECT * FROM pragma_application_id, pragma_user_version, (SELECT count(*) FROM sqlite_master)"
         owner, version, tables = self.execute(sql).fetchone()
         if owner != APPLICATION_ID and (owner or version or tables):
-            raise StoreError(
+            raise OtherFileError(
                 f"{self.path} was written by another program, or by buddy_sessions before its first release, and was "
                 "not changed: choose another path"
             )
         if version > VERSION:
-            raise StoreError(
+            raise OtherFileError(
                 f"{self.path} was written by a newer buddy_sessions (schema {version}, supported up to {VERSION}), and "
                 "was not changed: upgrade buddy_sessions, or choose another path"
             )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import shutil
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -114,7 +116,7 @@ CASES = {
 }
 CASES |= {f"{name} without a limit": (f"{name} {A} --limit 0", "--limit") for name in ("list", "failures", "flaky")}
 COMMANDS_WITH_DB = (
-    *(f"{command} {A}" for command in ("failures", "flaky", "slowest", "compare", "sync", "watch")),
+    *(f"{command} {A}" for command in ("status", "failures", "flaky", "slowest", "compare", "sync", "watch")),
     *("export", "prune --keep 1d", "report -o x.html", "mcp"),
 )
 CASES |= {
@@ -122,6 +124,7 @@ CASES |= {
     for what, name, message in (
         ("a folder", "folder.csv", "'folder.csv' "),
         ("another file", "names.csv", "is not a SQLite file, and was not changed: choose another path"),
+        ("a database of another program", "other.db", "was written by another program, or by buddy_sessions before"),
     )
     for line in COMMANDS_WITH_DB
 }
@@ -142,6 +145,8 @@ def folder(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     shutil.copy(saved, "sessions.db")
     Path("folder.csv").mkdir()
     Path("names.csv").write_text(A)
+    with closing(sqlite3.connect("other.db")) as other:
+        other.execute("CREATE TABLE mine (id)")
     return tmp_path
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from typing import Annotated
 
 from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt, PositiveInt
 
-from buddy_sessions import ConfigError, SessionPaginator, SessionStatus
+from buddy_sessions import ConfigError, Session, SessionPaginator, SessionStatus
 
 from ..input.keys import find_suite
 from ..input.session_names import parse_session
@@ -73,25 +74,38 @@ async def list_sessions(
             since=since,
             max_sessions=most if status is None else None,
         )
-        is_complete, count = True, 0
         with messages.progress(enabled=not sys.stdout.isatty()) as show:
-            async with aclosing(paginator.pages()) as pages:
-                async for page in pages:
-                    found = [session for session in page.sessions if status in {None, session.status}]
-                    found = found if most is None else found[: most - count]
-                    is_complete = page.is_last
-                    if found or (is_complete and not count):
-                        write(found)
-                    count += len(found)
-                    show(_summary(paginator, count))
-                    if count == most:
-                        break
+            count, is_complete = await _write_pages(paginator, write, show, status=status, most=most)
         if branch is not None and not paginator.stats.sessions:
             messages.print_warning(await check_branch(buddy, suite, branch))
     if output_format == "table":
         more = "; for older sessions add --all or --limit N" if is_default_limit and not is_complete else ""
         legend = f". {RECENT_LEGEND}" if count else ""
         messages.print_note(f"{_summary(paginator, count)}{more}{legend}")
+
+
+async def _write_pages(
+    paginator: SessionPaginator,
+    write: Callable[[Sequence[Session]], None],
+    show: Callable[[str], None],
+    *,
+    status: SessionStatus | None,
+    most: int | None,
+) -> tuple[int, bool]:
+    """Print the sessions with a status, at most `most`. Return how many, and whether the list was read to its end."""
+    is_complete, count = True, 0
+    async with aclosing(paginator.pages()) as pages:
+        async for page in pages:
+            found = [session for session in page.sessions if status in {None, session.status}]
+            found = found if most is None else found[: most - count]
+            is_complete = page.is_last
+            if found or (is_complete and not count):
+                write(found)
+            count += len(found)
+            show(_summary(paginator, count))
+            if count == most:
+                break
+    return count, is_complete
 
 
 def _summary(paginator: SessionPaginator, count: int) -> str:

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -14,6 +14,7 @@ from buddy_sessions import MAIN, ConfigError, SessionStore, StatusWatch, Watch
 from buddy_sessions._base.durations import format_duration
 from buddy_sessions._export.session_files import resolve_file
 
+from ..errors import error_text
 from ..input.suite_selection import SuiteSelection
 from ..input.times import Duration
 from ..options import Access, BranchOptions, Keys, Printing, Source
@@ -23,20 +24,21 @@ from ..render.text import format_count
 
 async def watch_suites(
     *key: Keys,
+    status: Annotated[bool, Parameter(show_default=False)] = False,
+    branches: BranchOptions = BranchOptions(),
     source: Source = None,
     interval: Duration = 60.0,
-    branches: BranchOptions = BranchOptions(),
     db: Path | None = None,
     name: str = "default",
-    status: Annotated[bool, Parameter(show_default=False)] = False,
+    on_failure: Literal["raise", "retry"] = "raise",
     printing: Printing = Printing(),
     access: Access = Access(),
 ) -> None:
     """Print new, changed and finished sessions, or the status of suites, as they change, until Ctrl-C.
 
-    A rejected token or an unknown suite ends the command. A suite that fails later is reported once, and retried at
-    longer intervals. It does not stop the others. A suite that is added to a project later is not watched. JSON lines
-    also contain the session before the change.
+    A rejected token or an unknown suite ends the command, unless --on-failure is retry. A suite that fails later is
+    reported once, and retried at longer intervals. It does not stop the others. A suite that is added to a project
+    later is not watched. JSON lines also contain the session before the change.
 
     For example:
 
@@ -47,6 +49,7 @@ async def watch_suites(
         interval: Time between two polls of a suite (default: 1m).
         db: SQLite file for the state of the watch. The next watch with this file continues where this one stopped.
         name: Name of the watch in the file, for several bots with one file. Only one watch of a name can run.
+        on_failure: retry: a suite that is unknown at the start is treated like one that fails later.
         status: Print the current status of each suite, then when it turns red or green, or other tests fail. jsonl and
             csv list the tests in the fields "newly_failing" and
             "no_longer_failing".
@@ -61,16 +64,18 @@ async def watch_suites(
         store = await stack.enter_async_context(SessionStore(path)) if path is not None else None
         buddy = await stack.enter_async_context(access.connection.open_client(messages))
         suites = [suite async for suite in selection.suites(buddy)]
-        if selection.failures:
-            raise next(iter(selection.failures.values()))
+        for group, error in selection.failures.items():
+            if on_failure == "raise" or not suites:
+                raise error
+            messages.print_problem("failed", f"{group}: {error_text(error)}")
         watch: Watch | StatusWatch
-        if status and store is not None:
-            watch = store.watch_status(buddy, suites, name=name, interval=interval, branch=branch)
-        elif status:
-            watch = buddy.watch_status(suites, interval=interval, branch=branch)
+        if status:
+            watch_status = buddy.watch_status if store is None else partial(store.watch_status, buddy, name=name)
+            watch = watch_status(suites, interval=interval, branch=branch, on_failure=on_failure)
         else:
             new_watch = buddy.watch if store is None else partial(store.watch, buddy, name=name)
-            watch = new_watch(suites, interval=interval, branch=None if branch is MAIN else branch)
+            read = None if branch is MAIN else branch
+            watch = new_watch(suites, interval=interval, branch=read, on_failure=on_failure)
         await stack.enter_async_context(watch)
         if messages.is_terminal:
             pause = format_duration(interval)

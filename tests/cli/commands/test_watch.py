@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from buddy_sessions import SuiteKey
 from buddy_sessions.cli import run
 from buddy_sessions.testing import FakeBuddy, FakeSuite, RecordedRequest
 from helpers.command_line import Call, interrupt, numbers, rows, use_terminal
@@ -164,6 +165,42 @@ def test_status_of_all_branches(
     run_events(fake)
     code, out, _ = call("watch", A, "--status", *arguments, *OFTEN)
     assert (code, [row["relative_id"] for row in rows(out)]) == (130, expected)
+
+
+@pytest.fixture
+def names(fake: FakeBuddy, tmp_path: Path) -> Path:
+    """A file with the keys of 29 suites with a session, and of one that does not exist."""
+    keys = [f"acme/shop/s{number}" for number in range(29)]
+    for key in keys:
+        fake.add_suite(*key.split("/")).create(status="SUCCESSFUL")
+    path = tmp_path / "names"
+    path.write_text("\n".join([*keys[:15], "acme/shop/none", *keys[15:]]))
+    return path
+
+
+@pytest.mark.parametrize("status", [(), ("--status",)], ids=["sessions", "status"])
+def test_unknown_suite_is_named(status: tuple[str, ...], call: Call, fake: FakeBuddy, names: Path) -> None:
+    """It ends a watch of many suites, unless that is told to go on."""
+    arguments = ("watch", "--from", str(names), *status, *OFTEN, "--attempts", "1")
+    code, _, err = call(*arguments)
+    assert (code, err.startswith("error: acme/shop/none: Suite not found (404): ")) == (7, True)
+    polls = iter(range(99))  # of the last suite
+
+    def on_request(request: RecordedRequest) -> None:
+        number = next(polls) if "/s28/" in request.path else 0
+        if number == 5:
+            fake.suites[SuiteKey.parse("acme/shop/s28")].create(status="ERROR")
+        elif number == 15:
+            interrupt()
+
+    fake.on_request = on_request
+    code, out, err = call(*arguments, "--on-failure", "retry")
+    assert (code, rows(out)[-1]["suite_id"], err.count("acme/shop/none")) == (130, "s28", 1)
+
+
+def test_unknown_suite_is_named_by_a_sync(call: Call, names: Path, tmp_path: Path) -> None:
+    code, _, err = call("sync", "--from", str(names), "--db", str(tmp_path / "x.db"), "--quiet")
+    assert (code, err.startswith("failed: acme/shop/none: Suite not found (404): ")) == (3, True)
 
 
 def test_projects_files_and_branches(call: Call, fake: FakeBuddy, suite: FakeSuite, tmp_path: Path) -> None:
