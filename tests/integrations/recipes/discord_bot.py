@@ -1,7 +1,8 @@
 """A Discord bot that says when suites turn red and green, and names the tests. Set BUDDY_TOKEN and DISCORD_TOKEN.
 
-A message that Discord does not accept is posted again until it does. The bot stops with a message and exit code 1 if a
-token is rejected. When it starts, it posts the suites that are red.
+A message that Discord does not accept is posted again until it does. At its first start, it posts the suites that are
+red. Later ones continue where the last one stopped: the state is in a file. A suite that cannot be read is in the log,
+and tried again.
 """
 
 import asyncio
@@ -12,10 +13,11 @@ import sys
 import aiohttp
 import discord
 
-from buddy_sessions import BuddyClient, BuddyError
+from buddy_sessions import BuddyClient, BuddyError, SessionStore
 
 SUITES = ["acme/storefront/MNbyVedg"]
 CHANNEL = 1234567890
+FILE = "discord_bot.db"
 INTERVAL = 60  # seconds
 RETRY = 30  # seconds until a message is posted again
 MAX_LENGTH = 2000  # characters of a message: the limit of Discord
@@ -46,7 +48,11 @@ async def post(channel, text):
 
 
 async def watch(channel):
-    async with BuddyClient.from_env() as buddy, buddy.watch_status(SUITES, interval=INTERVAL) as changes:
+    async with (
+        BuddyClient.from_env() as buddy,
+        SessionStore(FILE) as store,
+        store.watch_status(buddy, SUITES, interval=INTERVAL, on_failure="retry") as changes,
+    ):
         async for change in changes:
             if change.session.is_failing or change.kind == "RECOVERED":
                 await post(channel, describe(change))

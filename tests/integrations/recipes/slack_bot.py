@@ -1,8 +1,8 @@
 """A Slack bot that says when suites turn red and green, and names the tests. Set BUDDY_TOKEN and SLACK_BOT_TOKEN.
 
 The token of the Slack app needs the scope `chat:write`, and the app must be invited to the channel. A message that
-Slack does not accept is posted again until it does. The bot stops with a message and exit code 1 if a token is
-rejected. When it starts, it posts the suites that are red.
+Slack does not accept is posted again until it does. At its first start, it posts the suites that are red. Later ones
+continue where the last one stopped: the state is in a file. A suite that cannot be read is in the log, and tried again.
 """
 
 import asyncio
@@ -15,10 +15,11 @@ import aiohttp
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from buddy_sessions import BuddyClient, BuddyError
+from buddy_sessions import BuddyClient, BuddyError, SessionStore
 
 SUITES = ["acme/storefront/MNbyVedg"]
 CHANNEL = "C0123456789"
+FILE = "slack_bot.db"
 INTERVAL = 60  # seconds
 RETRY = 30  # seconds until a message is posted again
 MAX_LENGTH = 4000  # characters of a message: Slack splits longer ones
@@ -47,7 +48,11 @@ async def post(slack, text):
 async def main():
     slack = AsyncWebClient(os.environ.get("SLACK_BOT_TOKEN", ""), base_url=SLACK_API)
     await slack.auth_test()  # find out now whether the token is valid
-    async with BuddyClient.from_env() as buddy, buddy.watch_status(SUITES, interval=INTERVAL) as changes:
+    async with (
+        BuddyClient.from_env() as buddy,
+        SessionStore(FILE) as store,
+        store.watch_status(buddy, SUITES, interval=INTERVAL, on_failure="retry") as changes,
+    ):
         async for change in changes:
             if change.session.is_failing or change.kind == "RECOVERED":
                 await post(slack, describe(change))
