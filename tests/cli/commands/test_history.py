@@ -151,6 +151,12 @@ class TestMatrix:
         ]
         assert "Failing since #4, 2 CI runs" in call("history", SUITE, "pays", "--format", "table").out
 
+    def test_test_that_fails_in_one_job_of_two(self, suite: FakeSuite, options: Any, call: Call) -> None:
+        for number, statuses in enumerate(("PP", "FP", "FP"), 1):
+            add(suite, statuses, ci_run_url=f"https://ci.example/{number}")
+        found = rows(call("history", SUITE, "pays", *options()).out)
+        assert [(row["relative_id"], row["status"]) for row in found][:2] == [(5, "FAILED"), (3, "FAILED")]
+
     @pytest.mark.usefixtures("matrix")
     def test_run_that_has_not_finished_says_nothing(self, suite: FakeSuite, options: Any, call: Call) -> None:
         """The job that runs the test is not done."""
@@ -247,7 +253,7 @@ def test_same_commit_is_named(suite: FakeSuite, call: Call) -> None:
 
 
 def test_revision_that_is_no_hash_is_not_in_a_command(suite: FakeSuite, call: Call) -> None:
-    for status, name in (("P", "main; reboot"), ("F", None)):
+    for status, name in (("P", "main; reboot"), ("F", "f00d" * 10)):
         add(suite, status, revision=name)
     out = call("history", SUITE, "pays", "--format", "table").out
     assert ("Failing since #2" in out, "git log" in out) == (True, False)
