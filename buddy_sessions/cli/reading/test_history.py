@@ -48,7 +48,8 @@ async def read_history(source: SuiteReader, text: str, *, branch: str | None, la
     try:
         saved = await source.saved_history(text, branch=branch)
     except ConfigError as error:
-        error.add_note("searched: the tests in the database; sync --cases failed saves only those that have failed")
+        if not hasattr(error, "__notes__"):  # it fits none
+            error.add_note("searched: the tests in the database; sync --cases failed saves only those that have failed")
         raise
     if saved is None:
         return await _read_failing(source, runs, text, last)
@@ -94,7 +95,9 @@ async def _read_failing(source: SuiteReader, runs: Sequence[CIRun], text: str, l
         try:
             key = find_test({case.key for each in complete for case in each.cases}, text)
         except ConfigError as error:
-            error.add_note(f"searched: all tests of #{runs[0].session.relative_id}, and the failures of {last} CI runs")
+            if not hasattr(error, "__notes__"):
+                number = runs[0].session.relative_id
+                error.add_note(f"searched: all tests of #{number}, and the failures of {last} CI runs")
             raise
         newest = outcome_in(complete, key)
         outcomes[:1] = [newest] if newest is not None else outcomes[:1]
