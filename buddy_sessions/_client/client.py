@@ -252,7 +252,8 @@ class BuddyClient:
         """Return whether suites are red, and since which session, in the order of `suites`.
 
         This costs one request for each suite: the newest 100 sessions. It costs more if these have no verdict of the
-        branch. The error of a suite is the `error` of its status.
+        branch, and two more, once, if they have no session of `main` or `master`. The error of a suite is the `error`
+        of its status. One is that its list of sessions cannot be verified: then some may be missing.
 
         Args:
             suites: The suites, each as in `sessions`.
@@ -294,6 +295,7 @@ class BuddyClient:
             status: Only CI runs that are green (SUCCESSFUL) or red (ERROR).
 
         Raises:
+            UnstableListingError: The list of sessions cannot be verified: some may be missing.
             BuddyError: A request failed.
 
         Example:
@@ -513,7 +515,7 @@ class BuddyClient:
         Args:
             suites: The suites. A suite that is listed twice is watched once.
             branch: The branch whose status is reported; None for that of all sessions (default: the main branch of
-                each suite, as `main_branch` determines it once from the newest 100 sessions).
+                each suite, as `main_branch` determines it in each poll).
             interval: Seconds between two polls of a suite, with a jitter of 10 %.
             on_failure: As in `watch`.
         """

@@ -81,12 +81,22 @@ def test_default_sessions(arguments: list[str], expected: tuple[int, int], fake:
             branch=ref,
             ref_type="PULL_REQUEST" if ref == "PR" else "BRANCH",
             status="SUCCESSFUL" if number < 8 else "SKIPPED",
-            revision="f00d" * 10 if number == 6 else "a" * 40,
+            revision="f00d" * 10 if number == 6 else str(number) * 40,
             cases=[{"name": f"t{number}"}],
         )
     code, out, err = call("compare", SUITE, *arguments)
     assert (code, err) == (0, "")
     assert {row["change"]: row["relative_id"] for row in rows(out)} == {"removed": expected[0], "added": expected[1]}
+
+
+def test_jobs_of_one_run_are_not_compared(fake: FakeBuddy, call: Call) -> None:
+    """By default: the job that failed is compared with the run before."""
+    suite = fake.add_suite("acme", "shop", "a")
+    for number, run in enumerate([1, 1, 2, 2, 2], start=1):
+        case = failed("t4") if number == 4 else {"name": f"t{number}"}
+        suite.create(cases=[case], ci_run_url=f"https://ci/{run}")
+    found = {row["change"]: row["relative_id"] for row in rows(call("compare", SUITE).out)}
+    assert found == {"newly_failing": 4, "added": 4, "removed": 2}
 
 
 @pytest.mark.parametrize(

@@ -229,6 +229,54 @@ class TestOneSession:
         assert call("failures", SUITE, "latest", *gate, "--after", "2").code == 5
 
 
+def add_matrix(suite: FakeSuite, run: int, *jobs: str | None, branch: str = "main") -> None:
+    """Add a CI run of jobs, in each of which this test fails, or none; None for a job that still runs."""
+    for failing in jobs:
+        status = {} if failing is not None else {"status": "IN_PROGRESS"}
+        names = [failing] if failing else []
+        add(suite, *names, branch=branch, ci_run_url=f"https://ci/{run}", revision=f"{run:x}" * 40, **status)
+
+
+@pytest.mark.parametrize(
+    ("jobs", "options", "code", "judged"),
+    [
+        (["", "pays", ""], [], 1, [8]),
+        (["", "pays", ""], ["--after", "8"], 0, []),
+        (["pays", "sells", ""], [], 1, [8, 7]),
+        (["", "pays", None], [], 0, []),
+        (["", "pays", "", "", "", ""], [], 0, []),
+    ],
+    ids=["red job", "after it", "two red jobs", "running", "run again"],
+)
+def test_latest_is_a_ci_run(
+    jobs: list[str | None],
+    options: list[str],
+    code: int,
+    judged: list[int],
+    suite: FakeSuite,
+    call: Call,
+    tmp_path: Path,
+    fake: FakeBuddy,
+) -> None:
+    """All its jobs are judged. While one is running, the run before is the latest."""
+    for run in (1, 2):
+        add_matrix(suite, run, "", "", "")
+    add_matrix(suite, 3, *jobs)
+    sync_database(fake, tmp_path / "sessions.db", cases="failed")
+    for db in ([], ["--db", str(tmp_path / "sessions.db")]):
+        result = call("failures", SUITE, "--exit-code", *options, *db)
+        assert (result.code, [row["relative_id"] for row in rows(result.out)], result.err) == (code, judged, "")
+
+
+def test_run_with_a_running_job_is_no_baseline(suite: FakeSuite, call: Call) -> None:
+    add_matrix(suite, 1, "", "")
+    add_matrix(suite, 2, "", "")
+    add_matrix(suite, 3, "pays", None)
+    add_matrix(suite, 4, "pays", "", branch="fix")
+    result = call("failures", SUITE, "4444444", *GATE)
+    assert (result.code, [row["baseline"] for row in rows(result.out)]) == (1, ["new"])
+
+
 @pytest.mark.parametrize(
     ("output_format", "shown"),
     [
