@@ -13,7 +13,6 @@ from attrs import evolve, frozen
 
 from .._base.outage import Outage
 from .._base.workers import map_concurrently
-from .._paging.paginator import SessionPaginator
 from .._paging.scope import ReadSpec
 from ..analysis.branches import MAIN, MAIN_NAMES, NEWEST, Main, main_branch
 from ..analysis.completeness import remark_on_tests
@@ -86,21 +85,6 @@ class UnverifiedListError(UnstableListingError):
     """Sessions may be missing in a list that was read: no verdict rests on it."""
 
 
-async def read_lists(paginator: SessionPaginator) -> AsyncGenerator[Sequence[Session], None]:
-    """Yield the sessions of each page. Raise UnverifiedListError if some may be missing, unless it is out of order."""
-    last: list[Session] = []
-    is_ordered = True
-    async with aclosing(paginator.pages()) as pages:
-        async for page in pages:
-            is_ordered = is_ordered and is_newest_first([*last, *page.sessions])
-            last = [*page.sessions[-1:]] or last
-            if is_ordered and not paginator.stats.verified:
-                raise UnverifiedListError(
-                    f"no verdict: the list of sessions of {page.suite} is not verified, some may be missing: try again"
-                )
-            yield page.sessions
-
-
 class VerdictSearch:
     """Finds the newest sessions and CI runs of one suite, in the lists that `read` yields."""
 
@@ -146,22 +130,20 @@ class VerdictSearch:
         """
 
         def select(sessions: Iterable[Session]) -> list[Session]:
-            chosen = [each for each in sessions if branch in {None, each.branch}]
-            chosen = [each for each in chosen if below is None or each.relative_id < below]
-            return newest_first(chosen)[:limit]
+            of_branch = [each for each in sessions if branch in {None, each.branch}]
+            return [each for each in of_branch if below is None or each.relative_id < below]
 
         found = select(self._known or ())
-        if self._known is not None and (len(self._known) < NEWEST or len(found) == limit or is_enough(found)):
-            return found
-        read: list[Session] = []
+        if self._known is not None and (len(self._known) < NEWEST or len(found) >= limit or is_enough(found)):
+            return found[:limit]
+        found = []
         async with aclosing(self._read(branch)) as lists:
             async for sessions in lists:
-                read += sessions
-                found = select(read)
-                if len(found) == limit or is_enough(found):
+                found += select(sessions)
+                if len(found) >= limit or is_enough(found):
                     break
-        self.is_ordered = self.is_ordered and is_newest_first(read)
-        return found
+        self.is_ordered = self.is_ordered and is_newest_first(found)
+        return newest_first(found)[:limit]
 
     async def take(
         self,
@@ -204,10 +186,21 @@ class VerdictSearch:
 
 
 def search_of(api: Api, suite: SuiteKey) -> VerdictSearch:
-    """Return the search in a suite of the API."""
+    """Return the search in a suite of the API. It raises UnverifiedListError, unless the list is out of order."""
 
-    def read(branch: str | None) -> AsyncGenerator[Sequence[Session], None]:
-        return read_lists(SessionPaginator(suite, partial(api.read, suite, ReadSpec(branch=branch, read_ahead=1))))
+    async def read(branch: str | None) -> AsyncGenerator[Sequence[Session], None]:
+        reader = api.read(suite, ReadSpec(branch=branch, read_ahead=1))
+        last: list[Session] = []
+        is_ordered = True
+        async with aclosing(reader.pages()) as pages:
+            async for page in pages:
+                is_ordered = is_ordered and is_newest_first([*last, *page.sessions])
+                last = [*page.sessions[-1:]] or last
+                if is_ordered and not reader.stats.verified:
+                    raise UnverifiedListError(
+                        f"no verdict: the list of sessions of {suite} is not verified, some may be missing: try again"
+                    )
+                yield page.sessions
 
     return VerdictSearch(read, partial(api.newest_of, suite))
 
