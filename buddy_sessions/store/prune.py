@@ -6,23 +6,27 @@ What was pruned is not saved again: a suite notes the time before which its sess
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from attrs import evolve
 
-from ..models import SuiteKey
+from ..models import Session, SuiteKey
 from .cases import forget_unused_tests
-from .columns import time_to_prefix, to_time
+from .columns import time_to_prefix, to_sql, to_time
 from .copies import record_forget, record_prune
 from .file import BUSY_TIMEOUT, DatabaseFile
-from .sessions import load_newest_verdict
+from .sessions import load_newest_run
 from .suites import load_suite_row, save_suite_row
 
 _VACUUM_PAGES = 2_000
 """The number of pages that one call of `return_space` gives back: 8 MB."""
 
-_OLD = "FROM session_rows WHERE suite = :suite AND create_date < :before AND id IS NOT :kept"
+_OLD = """
+    FROM session_rows WHERE suite = :suite AND create_date < :before
+    AND number NOT IN (SELECT value FROM json_each(:kept))
+"""
 
 
 def load_newest_date(file: DatabaseFile) -> datetime | None:
@@ -44,14 +48,14 @@ def time_before(age: timedelta, now: datetime, *others: datetime | None) -> date
 def prune_suite(file: DatabaseFile, key: SuiteKey, before: datetime, *, cases_only: bool = False) -> int:
     """Delete the sessions created before a time, in whole seconds, or only their cases. Return their number.
 
-    One transaction. A session without a date is kept, and so is the newest one of the main branch with a verdict.
+    One transaction. A session without a date is kept, and so are those that decide whether the suite is red.
     """
     with file.transaction():
         suite = load_suite_row(file, key)
-        old: dict[str, object] = {"suite": suite.number, "before": time_to_prefix(before), "kept": None}
+        old: dict[str, object] = {"suite": suite.number, "before": time_to_prefix(before), "kept": "[]"}
         if file.execute(f"SELECT 1 {_OLD} LIMIT 1", old).fetchone() is None:
             return 0
-        old["kept"] = load_newest_verdict(file, key)
+        old["kept"] = json.dumps([_number_of(file, suite.number, each) for each in load_newest_run(file, key)])
         count = _delete_cases(file, old)
         if cases_only and count:
             save_suite_row(file, key, suite, evolve(suite, cases_pruned_before=before))
@@ -64,6 +68,11 @@ def prune_suite(file: DatabaseFile, key: SuiteKey, before: datetime, *, cases_on
             forget_unused_tests(file, suite.number)
             record_prune(file, key, suite.number, before, cases_only=cases_only)
     return count
+
+
+def _number_of(file: DatabaseFile, suite: int | None, session: Session) -> int:
+    sql = "SELECT number FROM session_rows WHERE suite = ? AND id = ?"
+    return int(file.execute(sql, (suite, to_sql(session.id))).fetchone()["number"])
 
 
 def return_space(file: DatabaseFile) -> bool:

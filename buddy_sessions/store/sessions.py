@@ -7,8 +7,9 @@ import sqlite3
 from collections.abc import AsyncGenerator
 
 from ..analysis.branches import MAIN_NAMES, NEWEST, main_branch
+from ..analysis.runs import ci_runs
 from ..models import Session, SuiteKey
-from .columns import OF_BRANCH, Members, StoredId, branch_parameters, to_session
+from .columns import OF_BRANCH, Members, branch_parameters, to_session
 from .file import DatabaseFile, DatabaseThread
 from .known_range import ALL_NUMBERS
 from .schema import FIELDS
@@ -70,12 +71,12 @@ def load_main_branch(file: DatabaseFile, key: SuiteKey) -> str | None:
     return main_branch({session.id: session for session in [*load_sessions(file, key, limit=NEWEST), *older]}.values())
 
 
-def load_newest_verdict(file: DatabaseFile, key: SuiteKey) -> StoredId | None:
-    """Return the id of the newest session of the main branch with a verdict: it says whether the suite is red."""
+def load_newest_run(file: DatabaseFile, key: SuiteKey) -> list[Session]:
+    """Return the sessions that decide whether a suite is red, of the newest CI run of its main branch."""
     branch = load_main_branch(file, key)
-    sql = f"""
-        SELECT id FROM sessions WHERE workspace = ? AND project = ? AND suite_id = ? AND deleted_at IS NULL
-        AND status IN ('SUCCESSFUL', 'ERROR') AND {OF_BRANCH} ORDER BY relative_id DESC LIMIT 1
-    """
-    row = None if branch is None else file.execute(sql, (*key, *branch_parameters(branch))).fetchone()
-    return None if row is None else row["id"]
+    for limit in (NEWEST, _PAGE_SIZE):
+        sessions = [] if branch is None else load_sessions(file, key, branch=branch, limit=limit)
+        for run in ci_runs(sessions):
+            if run.is_failing is not None:
+                return list(run.deciding)
+    return []

@@ -75,6 +75,18 @@ class TestSessions:
         (run,) = await db.store.runs(KEY, cases="failed", branch="main")
         assert (run.session.relative_id, len(run.cases)) == (3, 1)
 
+    async def test_matrix_with_a_red_job_stays_red(self, db: SyncedSuite) -> None:
+        """All its jobs are kept: the newest one passed."""
+        old = (datetime.now(UTC) - timedelta(days=40)).isoformat()
+        for run in (1, 2, 3):
+            for status in ("SUCCESSFUL", "ERROR" if run == 3 else "SUCCESSFUL", "SUCCESSFUL"):
+                db.suite.create(status=status, ci_run_url=f"https://ci.example/{run}", create_date=old)
+        db.suite.create(branch="feature")
+        await db.sync(cases="failed")
+        assert await db.store.prune(older_than=MONTH) == 6
+        (saved,) = await db.store.status()
+        assert (saved.is_failing, saved.session and saved.session.relative_id) == (True, 8)
+
     async def test_recreated_suite_has_no_limit_any_more(self, db: SyncedSuite) -> None:
         """Also for the test cases."""
         create_daily(db.suite, 90, cases=CASES)
