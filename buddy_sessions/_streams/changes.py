@@ -94,10 +94,9 @@ class WatchedSuite:
 
     def has_enough(self, sessions: Sequence[Session]) -> bool:
         """Return whether a round needs no more sessions than these."""
-        is_first = self.failed_rounds + 1 == self.rounds  # what was restored may be less than the newest sessions
-        if (is_first or not self.is_started) and len(sessions) < REMEMBERED_SESSIONS:
-            return False
-        return self._read_down_to is None or (bool(sessions) and _lowest_id(sessions) <= self._read_down_to)
+        if self._read_down_to is None:
+            return len(sessions) >= REMEMBERED_SESSIONS
+        return bool(sessions) and _lowest_id(sessions) <= self._read_down_to
 
     def restore(self, sessions: Sequence[Session]) -> None:
         """Continue from the sessions that an earlier watch has seen."""

@@ -11,10 +11,11 @@ from attrs import frozen
 
 from .._api.api import Api
 from .._api.verdicts import search_of
-from ..analysis.branches import MAIN, Main
+from ..analysis.branches import MAIN, NEWEST, Main
 from ..analysis.runs import CIRun, ci_runs, newest_streak, runs_since
 from ..errors import BuddyError, NotFoundError, ResponseError, UnstableListingError
 from ..models import Session, SuiteKey, TestCase, TestKey, TestRun
+from .changes import Newest
 from .watch import Report, Reporter, SuiteWatch
 
 _MAX_UNREAD = 3
@@ -138,9 +139,12 @@ class Statuses(Reporter[StatusChange]):
         """Begin with the current status: the suite was never watched, or was created again."""
         self.forget(key)
 
-    async def report(self, key: SuiteKey, sessions: Sequence[Session], changes: object) -> list[Report[StatusChange]]:  # noqa: ARG002 - as in `Reporter`
+    async def report(self, key: SuiteKey, newest: Newest, changes: object) -> list[Report[StatusChange]]:  # noqa: ARG002 - as in `Reporter`
         """Return the events of a poll: the current status, or that of each CI run since the one that decided it."""
-        search = search_of(self._api, key)
+        search, sessions = search_of(self._api, key), newest.sessions
+        if not newest.is_complete and len(sessions) < NEWEST:  # the server's pages are short
+            listed = None if self._branch is MAIN else self._branch
+            sessions = await search.sessions(listed, lambda found: len(found) >= NEWEST)
         search.know(sessions)
         latest = self._latest.get(key)
         kept = None if latest is None else latest.session.branch

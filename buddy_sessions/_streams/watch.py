@@ -53,17 +53,15 @@ class Reporter(Generic[_T]):
     def forget(self, key: SuiteKey) -> None:
         """Forget a suite that is not watched any more. What was saved of it stays."""
 
-    async def report(
-        self, key: SuiteKey, sessions: Sequence[Session], changes: Sequence[Change]
-    ) -> Sequence[Report[_T]]:
-        """Return what to report after a poll: of the newest 100 sessions, or more, and of their changes."""
+    async def report(self, key: SuiteKey, newest: Newest, changes: Sequence[Change]) -> Sequence[Report[_T]]:
+        """Return what to report after a poll: it knows these sessions, usually 100 or more, with these changes."""
         raise NotImplementedError
 
 
 class Changes(Reporter[Change]):
     """Reports every change."""
 
-    async def report(self, key: object, sessions: object, changes: Sequence[Change]) -> list[Report[Change]]:  # noqa: ARG002 - as in `Reporter`
+    async def report(self, key: object, newest: object, changes: Sequence[Change]) -> list[Report[Change]]:  # noqa: ARG002 - as in `Reporter`
         """Return the changes."""
         return [Report(change, partial(self.save, change)) for change in changes]
 
@@ -294,7 +292,7 @@ class SuiteWatch(AsyncIterator[_T]):
         changes = suite.compare(newest.sessions, known)
         lowest_id = 0 if newest.is_complete else min((each.relative_id for each in newest.sessions), default=0)
         older = [session for session in known.values() if session.relative_id < lowest_id]  # of earlier rounds
-        reports = await self._reporter.report(suite.key, [*newest.sessions, *older], changes)
+        reports = await self._reporter.report(suite.key, newest._replace(sessions=[*newest.sessions, *older]), changes)
         suite.remember(newest, known | {change.session.id: change.session for change in changes})
         return reports
 

@@ -197,8 +197,8 @@ class SessionStore:
         """Delete the sessions that were created longer ago, finished or not, with their cases, and shorten the file.
 
         With `cases_only`, only their test cases are deleted. Return the number of sessions that were deleted, or whose
-        cases were. The age is that of `create_date`; a session without a date is kept. So is the newest session of the
-        main branch that is SUCCESSFUL or ERROR: it says whether the suite is red. No later sync saves what was pruned
+        cases were. The age is that of `create_date`; a session without a date is kept. So are those of the
+        newest CI run of the main branch: they say whether the suite is red. No later sync saves what was pruned
         again, not even with `full`: to get it back, sync into a new file. `wait` is that of `sync`.
 
         Other programs can read and write meanwhile. If one keeps a transaction open, only the file is shortened later.

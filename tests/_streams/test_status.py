@@ -553,14 +553,6 @@ async def test_current_is_found_below_the_newest_100(branch: Any, buddy: BuddyCl
         assert await events.settled() == [(CURRENT, 3, "a", "")]
 
 
-async def test_suite_without_a_main_branch_has_no_status(buddy: BuddyClient, suite: FakeSuite) -> None:
-    async with watching(buddy, suite) as events:
-        red(suite, "a", ref_type="TAG", ref_name="v1")
-        assert await events.settled() == []
-        green(suite)
-        assert await events.settled() == [(CURRENT, 2, "", "")]
-
-
 async def test_suites_come_and_go(fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
     other = fake.add_suite("acme", "shop", "other")
     green(suite)
