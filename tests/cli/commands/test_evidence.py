@@ -119,14 +119,18 @@ def test_session_of_baseline_that_cannot_be_read_is_named(fake: FakeBuddy, suite
     assert result == (0, "", "left out, because their failing tests cannot be read: #2\n")
 
 
-def test_outage_of_main_is_replaced_by_older_runs(suite: FakeSuite, call: Call) -> None:
+def test_outage_of_main_is_replaced_by_older_runs(
+    fake: FakeBuddy, suite: FakeSuite, call: Call, tmp_path: Path
+) -> None:
     """Most tests failed in #3: it excuses nothing, and is named."""
     for failing in ("", "", " ".join(f"test-{number}" for number in range(15)), ""):
         add(suite, failing, tests_count=20)
     add(suite, "test-3", branch="fix", tests_count=20)
-    code, out, err = call("failures", SUITE, "5", *GATE, "--last", "3")
-    assert (code, [row["baseline"] for row in rows(out)]) == (1, ["new"])
-    assert err == "#3 was an outage, and excuses nothing: most of its tests failed or did not run\n"
+    sync_database(fake, tmp_path / "sessions.db", cases="failed")
+    for db in ([], ["--db", str(tmp_path / "sessions.db")]):
+        code, out, err = call("failures", SUITE, "5", *GATE, "--last", "3", *db)
+        assert (code, [row["baseline"] for row in rows(out)]) == (1, ["new"])
+        assert err == "#3 was an outage, and excuses nothing: most of its tests failed or did not run\n"
     table = call("failures", SUITE, "5", *GATE, "--last", "3", "--format", "table").out
     assert table.splitlines()[-1] == "Compared with main: 3 sessions, #1 to #4"
 

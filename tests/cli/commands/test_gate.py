@@ -215,12 +215,14 @@ class TestOneSession:
         ],
     )
     def test_session_without_verdict_has_none(
-        self, gate: list[str], status: str, error: str, suite: FakeSuite, call: Call
+        self, gate: list[str], status: str, error: str, fake: FakeBuddy, suite: FakeSuite, call: Call, tmp_path: Path
     ) -> None:
         add(suite)
         add(suite, branch="fix", status=status)
-        code, out, err = call("failures", SUITE, "2", *gate)
-        assert (code, out, err.startswith(f"error: {error}")) == (5, "", True), err
+        sync_database(fake, tmp_path / "sessions.db", cases="failed")
+        for db in ([], ["--db", str(tmp_path / "sessions.db")]):
+            code, out, err = call("failures", SUITE, "2", *gate, *db)
+            assert (code, out, err.startswith(f"error: {error}")) == (5, "", True), err
 
     def test_latest_one_after_another(self, gate: list[str], suite: FakeSuite, call: Call) -> None:
         add(suite)
