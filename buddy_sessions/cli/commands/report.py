@@ -115,7 +115,8 @@ def _digest_item(report: SuiteReport, now: datetime) -> Item:
     facts = [f"{state} since #{status.since.relative_id} ({origin(status.since)})" if status.since else state]
     if tests:
         marks = "".join(f", {count:,} {mark}" for mark, count in report.marks)
-        facts.append(f"{format_count(len(tests), 'failing test')}{marks}: {cause_text(report.causes[0])}")
+        cause = cause_text(report.causes[0]) if report.causes else "their messages were not read"
+        facts.append(f"{format_count(len(tests), 'failing test')}{marks}: {cause}")
     elif report.latest is not None and report.is_red and not count_failing(report.latest):
         facts.append(crash_text(report.latest))
     if report.red_streak is not None:

@@ -91,6 +91,7 @@ class SuiteReport:
     streak: Streak | None = None  # the CI runs up to the newest one that have its verdict
     red_streak: Streak | None = None  # for a suite that has recovered, the CI runs before that failed
     causes: Sequence[Cause] = ()  # why tests fail in the newest CI run; empty if no failing tests are saved
+    unread: Sequence[FailingTest] = ()  # those whose messages were not read, so their cause is not known
     baseline: int = 0  # the number of sessions of earlier commits that say which failures are new
     recent: Figures = _NO_FIGURES  # of the newest sessions
     before: Figures = _NO_FIGURES  # of as many sessions before
@@ -115,7 +116,7 @@ class SuiteReport:
     @property
     def tests(self) -> list[FailingTest]:
         """All failing tests of the newest CI run."""
-        return [test for cause in self.causes for test in cause.tests]
+        return [*(test for cause in self.causes for test in cause.tests), *self.unread]
 
     @property
     def marks(self) -> list[tuple[str, int]]:
@@ -159,6 +160,7 @@ async def read_suite(store: SessionStore, suite: Suite, status: SuiteStatus, sco
     if streak.first.is_failing:
         reach = max(DEFAULT_LAST, min(streak.length, _MAX_STREAK)) if state == "newly red" else DEFAULT_LAST
         judgement = await _judge(store, suite.key, runs, branch, reach)
+    tests = [] if judgement is None else judgement.tests
     verdicts = [session for session in sessions if session.has_verdict]
     return evolve(
         report,
@@ -173,7 +175,8 @@ async def read_suite(store: SessionStore, suite: Suite, status: SuiteStatus, sco
         judged=runs[0].deciding,
         streak=streak,
         red_streak=newest_streak(runs[streak.length :]) if state == "recovered" else None,
-        causes=[] if judgement is None else list(map(_shorten, find_causes(judgement.tests))),
+        causes=[_shorten(cause) for cause in find_causes(test for test in tests if test.case.has_details)],
+        unread=[test for test in tests if not test.case.has_details],
         baseline=len(judgement.baseline.runs) if judgement is not None and judgement.baseline is not None else 0,
         recent=_figures(verdicts[:RECENT]),
         before=_figures(verdicts[RECENT : 2 * RECENT]),

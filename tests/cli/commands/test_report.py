@@ -235,6 +235,14 @@ class TestSections:
         finish(suite, "lost", hours=1, **fields)
         assert text in section(render(cases=cases), "Newly red")
 
+    def test_messages_that_were_not_read_are_no_cause(self, render: Render, suite: FakeSuite) -> None:
+        """A sync reads those of 100 tests."""
+        finish(suite, None, hours=2)
+        finish(suite, *["lost"] * 103, hours=1)
+        found = section(render(), "Newly red")
+        assert "103 tests fail in #2, the latest CI run, for 1 cause; compared" in found
+        assert "The messages of 3 tests were not read: test_" in found
+
     def test_missing_values(self, render: Render, suite: FakeSuite) -> None:
         names = ("create_date", "finish_date", "created_by", "revision", "ref_name", "ref_type", "html_url", "duration")
         nothing: dict[str, Any] = dict.fromkeys(names)
