@@ -16,8 +16,11 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from buddy_sessions import (
     MAIN,
     ConfigError,
+    ForbiddenError,
     Main,
+    NotFoundError,
     Session,
+    Suite,
     SuiteStatus,
     TestKey,
     TestRun,
@@ -91,7 +94,9 @@ class Tools:
         """Return the key of the suite with this name or ID, or else the text. Raises ConfigError for several."""
         if not text or "/" in text or not (isinstance(self._source, SavedCases) or self._defaults.workspace):
             return text
-        suites = await self._source.list_suites("", self._defaults)
+        suites: list[Suite] = []
+        with suppress(ForbiddenError, NotFoundError):  # then it has to be a key
+            suites = await self._source.list_suites("", self._defaults)
         found = [suite for suite in suites if text.casefold() in {suite.id.casefold(), (suite.name or "").casefold()}]
         if len(found) > 1:
             message = f"{text!r} is the name of {len(found):,} suites: use the key of one"

@@ -46,10 +46,10 @@ class Answer(NamedTuple):
 
 
 @asynccontextmanager
-async def connected(db: Path | None = None) -> AsyncIterator[Client]:
+async def connected(db: Path | None = None, *, workspace: str | None = None) -> AsyncIterator[Client]:
     """Connect the SDK's client to a new server."""
     opening = open_source(db=db, connection=Connection(), messages=Output(stderr=True), max_wait=MAX_WAIT)
-    async with opening as source, Client(make_server(source, KeyDefaults())) as client:
+    async with opening as source, Client(make_server(source, KeyDefaults(workspace))) as client:
         yield client
 
 
@@ -63,9 +63,9 @@ async def ask(client: Client, tool: str, **arguments: Any) -> Answer:
     return Answer(content.text, result.is_error, found[2] if found else "", TAGS.sub("", content.text))
 
 
-async def ask_new(*questions: Question, db: Path | None = None) -> list[Answer]:
+async def ask_new(*questions: Question, db: Path | None = None, workspace: str | None = None) -> list[Answer]:
     """Call tools of a new server, one after the other."""
-    async with connected(db) as client:
+    async with connected(db, workspace=workspace) as client:
         return [await ask(client, tool, **arguments) for tool, arguments in questions]
 
 
@@ -233,14 +233,17 @@ async def test_red_suites_of_a_workspace_are_first(fake: FakeBuddy) -> None:
     assert red.outside.startswith("❌ 130 suites: 2 red, 128 green")
 
 
-async def test_unique_name_of_a_suite_is_accepted(fake: FakeBuddy, tmp_path: Path) -> None:
+@pytest.mark.parametrize("saved", [True, False], ids=["db", "api"])
+async def test_unique_name_of_a_suite_is_accepted(fake: FakeBuddy, tmp_path: Path, *, saved: bool) -> None:
+    """In the database, or in the workspace or project of the options."""
     fill(fake.add_suite("acme", "shop", "a", name="Unit tests"))
     for project in ("shop", "pay"):
         fake.add_suite("acme", project, f"b{project}", name="End-to-end").create("main", "SUCCESSFUL")
     path = tmp_path / "x.db"
     await asyncio.to_thread(sync_database, fake, path, cases="failed")
     questions = [("get_failures", {"suite": name}) for name in ("unit tests", "A", "End-to-end", "None")]
-    by_name, by_id, two, none = await ask_new(*questions, db=path)
+    options: dict[str, Any] = {"db": path} if saved else {"workspace": "acme"}
+    by_name, by_id, two, none = await ask_new(*questions, **options)
     assert "acme/shop/a #7" in by_name.outside
     assert without_times(by_id.text) == without_times(by_name.text)
     assert "'End-to-end' is the name of 2 suites: use the key of one" in two.inside
