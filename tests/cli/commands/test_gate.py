@@ -101,7 +101,7 @@ class TestVerdicts:
         titles = ["Causes", "New (2)", "Known (1)", "Flaky (1)", "Quarantined (1)"]
         assert [line[4:] for line in markdown.splitlines() if line.startswith("###")] == titles
         assert f"\nthe quarantine of '&#42;late' ended on {TODAY - timedelta(1)}&#58; fix the test, or" in markdown
-        assert "\nFailing since &#35;3&#58; commit " in markdown
+        assert "\nFailing since <code>&#35;3</code>&#58; commit " in markdown
 
 
 @pytest.mark.parametrize(
@@ -284,7 +284,7 @@ def test_run_with_a_running_job_is_no_baseline(suite: FakeSuite, call: Call) -> 
     [
         ("table", "session #3 failed without a failing test: disk full"),
         ("junit", '<error message="disk full"'),
-        ("markdown", "\nsession &#35;3 failed without a failing test&#58; disk full\n"),
+        ("markdown", "\nsession <code>&#35;3</code> failed without a failing test&#58; disk full\n"),
         ("jsonl", ""),
     ],
 )
