@@ -48,10 +48,8 @@ def enclose(text: str) -> str:
     """Return text of others between tags, on lines of their own, without control characters; cut if it is too long."""
     tag = f"untrusted-{secrets.token_hex(8)}"
     lines = "\n".join(map(escape, text.split("\n")))
-    if len(lines) > MAX_RESULT - _RESERVE:
-        lines = (
-            f"{lines[: MAX_RESULT - 2 * _RESERVE]}\n… and {len(lines) - MAX_RESULT + 2 * _RESERVE:,} more characters"
-        )
+    if rest := lines[MAX_RESULT - _RESERVE :]:
+        lines = f"{lines[: -len(rest)]}\n… and {len(rest):,} more characters"
     return f"<{tag}>\n{_LOOKS_LIKE_TAG.sub(_NO_TAG, lines)}\n</{tag}>"
 
 
