@@ -76,7 +76,7 @@ from .models import (
     TestStatus,
     parse_session_url,
 )
-from .store import SessionStore, StoreChange
+from .store import SavedSuite, SessionStore, StoreChange
 
 __all__ = [
     "MAIN",
@@ -116,6 +116,7 @@ __all__ = [
     "Region",
     "RequestLimiter",
     "ResponseError",
+    "SavedSuite",
     "ServerError",
     "Session",
     "SessionPage",

@@ -21,6 +21,7 @@ from .commands.failures import list_failures
 from .commands.flaky import list_flaky_tests
 from .commands.harvest import harvest_suites
 from .commands.history import show_history
+from .commands.info import show_info
 from .commands.list import list_sessions
 from .commands.mcp import serve_agents
 from .commands.prune import prune_database
@@ -52,6 +53,7 @@ _COMMANDS: dict[str, Callable[..., object]] = {
     "sync": sync_suites,
     "export": export_sessions,
     "prune": prune_database,
+    "info": show_info,
     "report": report,
     "watch": watch_suites,
     "mcp": serve_agents,

@@ -2,5 +2,6 @@
 
 from .copies import StoreChange
 from .store import SessionStore
+from .suites import SavedSuite
 
-__all__ = ["SessionStore", "StoreChange"]
+__all__ = ["SavedSuite", "SessionStore", "StoreChange"]

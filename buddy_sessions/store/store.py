@@ -46,7 +46,7 @@ from .file import DatabaseThread
 from .lock import hold_file, hold_suite
 from .prune import forget_suite, load_newest_date, prune_suite, return_space, shrink_file, time_before
 from .sessions import load_main_branch, load_pages, load_sessions
-from .suites import load_states, load_suite_row, load_suites
+from .suites import SavedSuite, load_saved_suites, load_suite_row, load_suites
 from .sync import SuiteSync
 from .sync_run import SyncRun
 from .watches import StoreChanges, StoreStatuses, WatchState
@@ -430,6 +430,10 @@ class SessionStore:
         """
         return await self._thread.run(load_suites)
 
+    async def info(self) -> list[SavedSuite]:
+        """Return what the file has of each suite that was synced, with deleted ones, sorted by their keys."""
+        return await self._thread.run(load_saved_suites)
+
     async def status(
         self, suites: Iterable[SuiteRef] | None = None, *, branch: str | Main | None = MAIN
     ) -> list[SuiteStatus]:
@@ -443,14 +447,14 @@ class SessionStore:
         """
         selected = validate_judged_branch(branch)
         chosen = None if suites is None else [validate_names(validate_suite(each)) for each in validate_suites(suites)]
-        states = await self._thread.run(load_states)
+        states = {each.suite: each for each in await self.info()}
         statuses: list[SuiteStatus] = []
         for key in states if chosen is None else chosen:
             state = states.get(key)
             if state is None or state.missing_since is None:
                 status = await find_status(self._search(key), key, branch=selected)
             else:
-                reason: NoVerdict = "deleted" if state.is_deleted else "missing"
+                reason: NoVerdict = "missing" if state.deleted_at is None else "deleted"
                 status = SuiteStatus(suite=key, reason=reason, missing_since=state.missing_since)
             if state is not None:
                 status = evolve(status, name=state.name, synced_at=state.synced_at)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 from attrs import evolve, frozen
 
@@ -130,28 +130,56 @@ def mark_suite_synced(file: DatabaseFile, key: SuiteKey, now: datetime) -> None:
         file.execute(f"UPDATE suite_rows SET synced_at = ? WHERE {_OF_SUITE}", (time_to_sql(now), *key))
 
 
-class SuiteState(NamedTuple):
-    """The name of a suite, when it was synced, and whether the last syncs have found it."""
+@frozen(kw_only=True)
+class SavedSuite:
+    """What a database has of a suite.
 
+    Attributes:
+        suite: The suite.
+        name: Its name; None until its project was listed.
+        sessions: The number of saved sessions that are not deleted.
+        missing: How many of them the last sync did not find.
+        deleted: The number of saved sessions that are deleted.
+        known_range: The known range, as of `SessionStore.known_range`.
+        synced_at: When the last sync began that has read the suite to its end.
+        missing_since: When the first sync began that did not find the suite; None if the last one has found it.
+        deleted_at: The same time, once two syncs did not find it.
+    """
+
+    suite: SuiteKey
     name: str | None
+    sessions: int
+    missing: int
+    deleted: int
+    known_range: Interval | None
     synced_at: datetime | None
     missing_since: datetime | None
-    is_deleted: bool
+    deleted_at: datetime | None
 
 
-def load_states(file: DatabaseFile) -> dict[SuiteKey, SuiteState]:
-    """Return the states of the suites that were synced, sorted by their keys, with deleted ones."""
-    columns = "workspace, project, suite_id, name, synced_at, missing_since, deleted_at"
-    sql = f"SELECT {columns} FROM suite_rows WHERE is_synced ORDER BY 1, 2, 3"
-    return {
-        SuiteKey(*map(from_sql, row[:3])): SuiteState(
-            from_sql(row["name"]),
-            to_time(row["synced_at"]),
-            to_time(row["missing_since"]),
-            row["deleted_at"] is not None,
+def load_saved_suites(file: DatabaseFile) -> list[SavedSuite]:
+    """Return the suites that were synced, sorted by their keys, with deleted ones."""
+    count = "SELECT count(*) FROM session_rows WHERE suite = suite_rows.number AND deleted_at"
+    sql = f"""
+        SELECT workspace, project, suite_id, name, synced_at, missing_since, deleted_at, known_low, known_high,
+            ({count} IS NULL) AS sessions, ({count} IS NULL AND missing_since IS NOT NULL) AS missing,
+            ({count} IS NOT NULL) AS deleted
+        FROM suite_rows WHERE is_synced ORDER BY 1, 2, 3
+    """
+    return [
+        SavedSuite(
+            suite=SuiteKey(*map(from_sql, row[:3])),
+            name=from_sql(row["name"]),
+            sessions=row["sessions"],
+            missing=row["missing"],
+            deleted=row["deleted"],
+            known_range=_interval(row["known_low"], row["known_high"]),
+            synced_at=to_time(row["synced_at"]),
+            missing_since=to_time(row["missing_since"]),
+            deleted_at=to_time(row["deleted_at"]),
         )
         for row in file.execute(sql)
-    }
+    ]
 
 
 def is_listed(file: DatabaseFile, workspace: str, project: str, now: datetime) -> bool:

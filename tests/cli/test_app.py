@@ -23,7 +23,7 @@ GUIDE = Path(__file__).parents[2] / "buddy_sessions" / "cli" / "README.md"
 
 COMMANDS = [
     *("doctor", "status", "list", "suites", "wait", "failures", "cases", "history", "flaky", "slowest", "compare"),
-    *("harvest", "sync", "export", "prune", "report", "watch", "mcp", "serve", "demo"),
+    *("harvest", "sync", "export", "prune", "info", "report", "watch", "mcp", "serve", "demo"),
 ]
 CASES = [
     (0, f"list {A}"),

@@ -19,21 +19,8 @@ URL = "https://app.buddy.works/acme/shop/unit-tests"
 DB = ("--db", "sessions.db")
 NEITHER = "neither a suite nor a project: "
 COMMANDS = (
-    *(
-        "doctor",
-        "status",
-        "list",
-        "suites",
-        "wait",
-        "failures",
-        "cases",
-        "history",
-        "flaky",
-        "slowest",
-        "compare",
-        "harvest",
-    ),
-    *("sync", "export", "prune", "report", "watch", "mcp", "serve", "demo"),
+    *("doctor", "status", "list", "suites", "wait", "failures", "cases", "history", "flaky", "slowest", "compare"),
+    *("harvest", "sync", "export", "prune", "info", "report", "watch", "mcp", "serve", "demo"),
 )
 
 CASES = {
@@ -117,7 +104,7 @@ CASES = {
 CASES |= {f"{name} without a limit": (f"{name} {A} --limit 0", "--limit") for name in ("list", "failures", "flaky")}
 COMMANDS_WITH_DB = (
     *(f"{command} {A}" for command in ("status", "failures", "flaky", "slowest", "compare", "sync", "watch")),
-    *("export", "prune --keep 1d", "report -o x.html", "mcp"),
+    *("export", "prune --keep 1d", "info", "report -o x.html", "mcp"),
 )
 CASES |= {
     f"{line.split()[0]} with {what} as database": (f"{line} --db {name}", message)

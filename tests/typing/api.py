@@ -35,6 +35,7 @@ from buddy_sessions import (
     RateLimit,
     RateLimitError,
     Region,
+    SavedSuite,
     Session,
     SessionPage,
     SessionPaginator,
@@ -170,6 +171,7 @@ async def stores(buddy: BuddyClient, keys: list[SuiteKey]) -> None:
         assert_type(await store.sessions(keys[0], branch="main"), list[Session])
         assert_type(await store.runs(keys[0], branch=None, up_to=7, last=1), list[TestRun])
         assert_type(await store.suites(), list[Suite])
+        assert_type(await store.info(), list[SavedSuite])
         assert_type([change async for change in store.changes(after=7)], list[StoreChange])
         assert_type(await store.known_range("w/p/s"), tuple[int, int] | None)
 

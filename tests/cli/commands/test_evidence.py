@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from buddy_sessions.cli import run
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
-from helpers.command_line import Call, closed_pipe, rows
+from helpers.command_line import Call, closed_pipe, rows, sync_database
 from helpers.unverified_list import serve_unverified_list
 
 SUITE = "acme/shop/a"

@@ -1,0 +1,80 @@
+"""The command `info`: print what a database has of each suite, and how large it is."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from buddy_sessions import SavedSuite, SessionStore, SuiteKey
+from buddy_sessions._export.session_rows import suite_names
+
+from ..input.paths import find_database
+from ..options import Printing, SavedFile, Verbosity
+from ..render.result import Column, Item, Result, Section
+from ..render.show import show
+from ..render.styled import plain
+from ..render.text import UNKNOWN, format_age, format_count
+
+_COLUMNS = (
+    Column("KEY", is_number=False),
+    Column("NAME", is_number=False, can_be_cut=True),
+    Column("SESSIONS"),
+    Column("KNOWN RANGE", is_number=False),
+    Column("LAST SYNC", is_number=False),
+    Column("NOT FOUND", is_number=False),
+)
+_VALUES = tuple(field.name for field in attrs.fields(SavedSuite) if field.name != "suite")
+_FIELDS = (*SuiteKey._fields, *_VALUES)
+
+
+async def show_info(*, db: SavedFile, printing: Printing = Printing(), verbosity: Verbosity = Verbosity()) -> None:
+    """Print which suites a database has, up to which session, when they were last synced, and how large it is.
+
+    In the known range of a suite, every session is saved or pruned. NOT FOUND are the suites and sessions that the last
+    syncs did not find.
+
+    For example:
+
+    - buddy-sessions info --db sessions.db
+    - buddy-sessions info --db sessions.db --json
+    """
+    output_format, now = printing.choose(), datetime.now(UTC)
+    async with SessionStore(find_database(db)) as store:
+        suites = await store.info()
+    sessions = format_count(sum(each.sessions for each in suites), "session")
+    result = Result(
+        command="info",
+        title=f"{format_count(len(suites), 'suite')}, {sessions}, {_size(db) / 1e6:,.1f} MB",
+        columns=_COLUMNS,
+        sections=[Section("", [_item(each, now) for each in suites])],
+        fields=_FIELDS,
+        noun="suite",
+    )
+    show(result, output_format, verbosity.open())
+
+
+def _size(db: Path) -> int:
+    """Return the bytes of a database, with those of its write-ahead log."""
+    return sum(file.stat().st_size for file in (db, Path(f"{db}-wal")) if file.exists())
+
+
+def _item(saved: SavedSuite, now: datetime) -> Item:
+    """Return a suite as a row of a table, and as one for programs."""
+    if saved.missing_since is not None:
+        state = f"{'missing' if saved.deleted_at is None else 'deleted'} since {format_age(saved.missing_since, now)}"
+    else:
+        counts = {"missing": saved.missing, "deleted": saved.deleted}
+        state = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+    cells = (
+        plain(str(saved.suite)),
+        plain(saved.name),
+        f"{saved.sessions:,}",
+        UNKNOWN if saved.known_range is None else "#{} to #{}".format(*saved.known_range),
+        format_age(saved.synced_at, now),
+        state,
+    )
+    row: dict[str, Any] = {**suite_names(saved.suite), **{name: getattr(saved, name) for name in _VALUES}}
+    return Item(None, cells, row=row)
