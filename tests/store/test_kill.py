@@ -249,9 +249,11 @@ async def test_next_sync_completes_one_killed_at_any_request(db: SyncedSuite, fo
     assert [path.split("/")[-2] for path in paths[8:]] == ["sessions", "unit-tests", suite.sessions[0]["id"], "cases"]
 
 
+@pytest.mark.parametrize("command", [["prune"], ["sync", "acme/shop"]], ids=["prune", "sync"])
 async def test_prune_killed_many_times_deletes_a_suite_or_nothing(
-    fake: FakeBuddy, forks: Forks, tmp_path: Path
+    fake: FakeBuddy, forks: Forks, tmp_path: Path, command: list[str]
 ) -> None:
+    """Also at the end of a sync."""
     chance = random.Random(3)
     suites = [fake.add_suite("acme", "shop", f"s{number}").populate(2000) for number in range(8)]
     path = tmp_path / "sessions.db"
@@ -266,7 +268,7 @@ async def test_prune_killed_many_times_deletes_a_suite_or_nothing(
         before = counts_by_suite(path)
         limit = datetime.fromisoformat(dates[kill * len(dates) // (PRUNE_KILLS + 2)])
         keep = int((newest - limit) / timedelta(hours=1))
-        await forks.start(COMMAND, "prune", "--db", path, "--keep", f"{keep}h")
+        await forks.start(COMMAND, *command, "--db", path, "--keep", f"{keep}h")
         size = chance.randrange(1, 600_000)
         with suppress(ProcessLookupError):  # it has ended before
             while size_of(f"{path}-wal") < size:
@@ -280,8 +282,8 @@ async def test_prune_killed_many_times_deletes_a_suite_or_nothing(
         assert all(count in (before[name], kept[name]) for name, count in found.items())
     assert -signal.SIGKILL in exit_codes
     assert query(path, "PRAGMA integrity_check") == [("ok",)]
-    for command in (["prune", "--keep", f"{keep}h"], ["sync", "acme/shop", "--full"]):
-        await forks.start(COMMAND, *command, "--db", path)
+    for arguments in (["prune", "--keep", f"{keep}h"], ["sync", "acme/shop", "--full"]):
+        await forks.start(COMMAND, *arguments, "--db", path)
         assert (await forks.wait())[1] == 0
     assert counts_by_suite(path) == kept
 
