@@ -41,9 +41,7 @@ def test_table_ends_with_the_size(call: Call, database: Path, monkeypatch: pytes
     terminal = use_terminal(monkeypatch, "stdout")
     monkeypatch.setenv("COLUMNS", "120")
     assert call("info", "--db", str(database)).code == 0
-    text = terminal.getvalue()
-    assert f"{database.stat().st_size / 1e6:.1f} MB" in text
-    lines = [" ".join(line.split()) for line in text.splitlines()]
-    assert "3 suites, 272 sessions, 0.2 MB" in lines
+    lines = [" ".join(line.split()) for line in terminal.getvalue().splitlines()]
+    assert f"3 suites, 272 sessions, {database.stat().st_size / 1e6:.1f} MB" in lines
     assert any(line.startswith(B) and "2 #1 to #3" in line and line.endswith("1 missing, 1 deleted") for line in lines)
     assert any(line.startswith(X) and "missing since" in line for line in lines)
