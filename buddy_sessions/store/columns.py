@@ -27,6 +27,12 @@ Row = tuple[Any, ...]
 OF_BRANCH = "(? IS NULL OR (ref_type = 'BRANCH' AND ref_name = ?))"
 """The condition for sessions of a branch, or all sessions if it is null. Its parameters are `branch_parameters`."""
 
+IS_NOT_MARKED = "deleted_at IS NULL AND missing_since IS NOT :now"
+"""The condition for rows to which a sync can add a mark: all marks of a sync have its time, `:now`."""
+
+MARK_ABSENT = "deleted_at = min(missing_since, :now), missing_since = min(ifnull(missing_since, :now), :now)"
+"""Marks rows that were not found: as missing, and as deleted the second time. A time in the future becomes `:now`."""
+
 StoredId = str | bytes
 """An id as it is stored: bytes if it has a lone surrogate."""
 

@@ -11,7 +11,18 @@ from attrs import evolve
 
 from ..models import Session, SessionStatus, SuiteKey
 from .cases import forget_cases
-from .columns import Row, StoredId, from_sql, time_to_prefix, time_to_sql, to_rows, to_sql, to_time
+from .columns import (
+    IS_NOT_MARKED,
+    MARK_ABSENT,
+    Row,
+    StoredId,
+    from_sql,
+    time_to_prefix,
+    time_to_sql,
+    to_rows,
+    to_sql,
+    to_time,
+)
 from .evidence import PageChanges, SavedSession, judge
 from .exchange import CompleteSync, PageToSave, SavedPage, SessionId, SuiteState, SyncScope
 from .file import DatabaseFile
@@ -113,11 +124,12 @@ def withdraw_claims(file: DatabaseFile, key: SuiteKey, known: KnownRange, now: d
         if suite.number is None:
             return
         save_suite_row(file, key, suite, evolve(suite, known=known, complete=None))
-        marked = "position = next_position() WHERE suite = ? AND marked_at = ?"
-        parameters = (suite.number, time_to_sql(now))
-        file.execute(f"UPDATE session_rows SET deleted_at = NULL, {marked} AND missing_since <> marked_at", parameters)
-        sql = f"UPDATE session_rows SET missing_since = NULL, {marked} AND missing_since = marked_at"
-        file.execute(sql, parameters)
+        sql = """
+            UPDATE session_rows
+            SET missing_since = iif(deleted_at IS NULL, NULL, missing_since), deleted_at = NULL, position = next_position()
+            WHERE suite = ? AND marked_at = ?
+        """
+        file.execute(sql, (suite.number, time_to_sql(now)))
 
 
 def finish_sync(file: DatabaseFile, key: SuiteKey, complete: CompleteSync, *, top: int) -> None:
@@ -228,21 +240,14 @@ def _mark_absent(file: DatabaseFile, suite: int, changes: PageChanges, now: date
 
     Return whether any was marked. This is done in SQL, since a page may prove that many sessions do not exist.
     """
-    present, is_change = json.dumps(changes.present), False
-    for low, high in changes.absent:
-        absent = """
-            marked_at = :now, position = next_position()
-            WHERE suite = :suite AND relative_id BETWEEN :low AND :high AND deleted_at IS NULL
-            AND number NOT IN (SELECT value FROM json_each(:present))
-        """
-        parameters = {"now": time_to_sql(now), "suite": suite, "low": low, "high": high, "present": present}
-        deletion = f"UPDATE session_rows SET deleted_at = missing_since, {absent}"
-        # The second time is another sync: all marks of a sync have its time.
-        marked = file.execute(f"{deletion} AND missing_since IS NOT NULL AND missing_since <> :now", parameters)
-        is_change |= marked.rowcount > 0
-        mark = f"UPDATE session_rows SET missing_since = :now, {absent} AND missing_since IS NULL"
-        is_change |= file.execute(mark, parameters).rowcount > 0
-    return is_change
+    sql = f"""
+        UPDATE session_rows SET {MARK_ABSENT}, marked_at = :now, position = next_position()
+        WHERE suite = :suite AND relative_id BETWEEN :low AND :high AND {IS_NOT_MARKED}
+        AND number NOT IN (SELECT value FROM json_each(:present))
+    """
+    parameters = {"now": time_to_sql(now), "suite": suite, "present": json.dumps(changes.present)}
+    marked = [file.execute(sql, {**parameters, "low": low, "high": high}).rowcount for low, high in changes.absent]
+    return any(marked)
 
 
 def _save_members(file: DatabaseFile, texts: Iterable[str | None]) -> dict[str | None, int | None]:

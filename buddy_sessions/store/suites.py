@@ -11,7 +11,7 @@ from typing import Any
 from attrs import evolve, frozen
 
 from ..models import Suite, SuiteKey
-from .columns import from_json, from_sql, time_to_sql, to_sql, to_time
+from .columns import IS_NOT_MARKED, MARK_ABSENT, from_json, from_sql, time_to_sql, to_sql, to_time
 from .exchange import CompleteSync, SyncScope
 from .file import DatabaseFile
 from .known_range import NOTHING_KNOWN, Interval, KnownRange
@@ -95,15 +95,12 @@ def save_suite_row(file: DatabaseFile, key: SuiteKey, before: SuiteRow, after: S
 
 def mark_suite_missing(file: DatabaseFile, key: SuiteKey, now: datetime) -> None:
     """Record that the server does not know a suite: it is missing, and deleted the second time, in another sync."""
+    sql = f"""
+        UPDATE suite_rows SET {MARK_ABSENT}, digest = NULL, digest_scope = NULL
+        WHERE workspace = :workspace AND project = :project AND suite_id = :suite_id AND {IS_NOT_MARKED}
+    """
     with file.transaction():
-        suite = load_suite_row(file, key)
-        if suite.number is None or suite.deleted_at is not None or suite.missing_since == now:
-            return
-        if suite.missing_since is None:
-            after = evolve(suite, missing_since=now, complete=None)
-        else:
-            after = evolve(suite, deleted_at=suite.missing_since)
-        save_suite_row(file, key, suite, after)
+        file.execute(sql, {**key._asdict(), "now": time_to_sql(now)})
 
 
 def mark_suite_found(file: DatabaseFile, key: SuiteKey) -> None:

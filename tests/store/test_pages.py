@@ -202,6 +202,20 @@ class TestSuites:
         mark_suite_found(database, KEY)
         assert query(path, "SELECT missing_since IS NULL, deleted_at IS NULL FROM suites") == [(1, 1)]
 
+    def test_mark_in_the_future_becomes_that_of_the_next_sync(self, database: DatabaseFile, path: Path) -> None:
+        """The clock was ahead. Sessions follow the same rule."""
+        save(database, new_sessions(2, 1), (1, 2))
+        for now in (NOW + timedelta(days=9), NOW):
+            save(database, new_sessions(2), (1, 2), now=now)
+            mark_suite_missing(database, KEY, now)
+        marks = "SELECT missing_since, deleted_at FROM"
+        time = "2026-01-01T00:00:00Z"
+        assert (
+            query(path, f"{marks} suites") == query(path, f"{marks} sessions WHERE relative_id = 1") == [(time, time)]
+        )
+        withdraw_claims(database, KEY, KnownRange(), NOW)
+        assert query(path, f"{marks} sessions WHERE relative_id = 1") == [(time, None)]
+
     def test_names_are_those_of_the_last_listing(self, database: DatabaseFile) -> None:
         listed = [Suite(key=key, id=key.suite_id, name="Old", html_url="https://x") for key in (KEY, OTHER_KEY)]
         save_names(database, "acme", "shop", listed, NOW)
