@@ -70,7 +70,7 @@ def load_changes(file: DatabaseFile, after: int) -> list[StoreChange]:
                 "or was restored from a backup; copy all of it again, from position 0"
             )
         sessions = _load_sessions(file, after)
-        last = sessions[-1].position if len(sessions) == _PAGE_SIZE else newest
+        last = sessions[-1].position if sessions else newest
         return sorted([*sessions, *_load_deletions(file, after, last)], key=lambda change: change.position)
 
 

@@ -125,8 +125,8 @@ def withdraw_claims(file: DatabaseFile, key: SuiteKey, known: KnownRange, now: d
             return
         save_suite_row(file, key, suite, evolve(suite, known=known, complete=None))
         sql = """
-            UPDATE session_rows
-            SET missing_since = iif(deleted_at IS NULL, NULL, missing_since), deleted_at = NULL, position = next_position()
+            UPDATE session_rows SET position = next_position(), deleted_at = NULL,
+                missing_since = iif(deleted_at IS NULL, NULL, missing_since)
             WHERE suite = ? AND marked_at = ?
         """
         file.execute(sql, (suite.number, time_to_sql(now)))

@@ -222,6 +222,8 @@ class ModelStore:
     def __init__(self, path: Path) -> None:
         self.database = DatabaseFile(str(path))
         self.database.open()
+        self.on_page: Callable[[], object] = lambda: None
+        """Called during a sync, after each of its pages."""
 
     def sync(
         self,
@@ -243,6 +245,7 @@ class ModelStore:
         with suppress(NotFoundError):
             async for page in pages:
                 sessions += page.sessions
+                self.on_page()
                 if crash_after is not None and (crash_after := crash_after - 1) < 0:
                     break
         await pages.aclose()

@@ -9,6 +9,7 @@ import tracemalloc
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -205,14 +206,12 @@ class TestSuites:
     def test_mark_in_the_future_becomes_that_of_the_next_sync(self, database: DatabaseFile, path: Path) -> None:
         """The clock was ahead. Sessions follow the same rule."""
         save(database, new_sessions(2, 1), (1, 2))
-        for now in (NOW + timedelta(days=9), NOW):
-            save(database, new_sessions(2), (1, 2), now=now)
-            mark_suite_missing(database, KEY, now)
-        marks = "SELECT missing_since, deleted_at FROM"
-        time = "2026-01-01T00:00:00Z"
-        assert (
-            query(path, f"{marks} suites") == query(path, f"{marks} sessions WHERE relative_id = 1") == [(time, time)]
-        )
+        for mark in (partial(save, database, new_sessions(2), (1, 2)), partial(mark_suite_missing, database, KEY)):
+            for now in (NOW + timedelta(days=9), NOW):
+                mark(now=now)
+        marks, time = "SELECT missing_since, deleted_at FROM", "2026-01-01T00:00:00Z"
+        assert query(path, f"{marks} suites") == [(time, time)]
+        assert query(path, f"{marks} sessions WHERE relative_id = 1") == [(time, time)]
         withdraw_claims(database, KEY, KnownRange(), NOW)
         assert query(path, f"{marks} sessions WHERE relative_id = 1") == [(time, None)]
 

@@ -42,6 +42,7 @@ class SyncMachine(RuleBasedStateMachine):
         self.server.create(count)
         self.random = random
         self.copy = DatabaseCopy()
+        self.store.on_page = self.copy_is_equal  # marks may be withdrawn later in a sync
         self.bad_syncs = 0
         """The number of syncs with wrong responses since the last healthy one."""
         self.is_repairable = True
