@@ -49,7 +49,7 @@ from .sessions import load_main_branch, load_pages, load_sessions
 from .suites import SavedSuite, load_saved_suites, load_suite_row, load_suites
 from .sync import SuiteSync
 from .sync_run import SyncRun
-from .watches import StoreChanges, StoreStatuses, WatchState
+from .watches import SavedChanges, SavedStatuses, WatchState
 
 
 class SessionStore:
@@ -314,7 +314,7 @@ class SessionStore:
         self._thread.check_writable()
         state = WatchState(self._thread, "changes", name, branch)
         options: dict[str, Any] = {"interval": interval, "on_failure": on_failure, "hold": state.hold}
-        return Watch(buddy.api, suites, StoreChanges(state), branch=branch, **options)
+        return Watch(buddy.api, suites, SavedChanges(state), branch=branch, **options)
 
     def watch_status(
         self,
@@ -337,7 +337,7 @@ class SessionStore:
         """
         self._thread.check_writable()
         state = WatchState(self._thread, "status", name, validate_judged_branch(branch))
-        statuses = StoreStatuses(state, buddy.api, branch=branch)
+        statuses = SavedStatuses(state, buddy.api, branch=branch)
         read = None if branch is MAIN else branch
         options: dict[str, Any] = {"interval": interval, "on_failure": on_failure, "hold": state.hold}
         return StatusWatch(buddy.api, suites, statuses, branch=read, **options)

@@ -49,7 +49,7 @@ class WatchState:
         await self._thread.run(update_watch, self._key, suite, change)
 
 
-class StoreChanges(Changes):
+class SavedChanges(Changes):
     """Saves the newest sessions that a watch has seen of each suite."""
 
     def __init__(self, state: WatchState) -> None:
@@ -71,7 +71,7 @@ class StoreChanges(Changes):
         await self._state.update(change.suite, lambda saved: _newest([*(saved or ()), row]))
 
 
-class StoreStatuses(Statuses):
+class SavedStatuses(Statuses):
     """Saves the status that a watch has seen of each suite, and whether its event was acknowledged."""
 
     def __init__(self, state: WatchState, api: Api, *, branch: str | Main | None) -> None:
