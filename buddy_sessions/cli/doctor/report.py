@@ -19,149 +19,77 @@ from typing import Any
 
 import attrs
 
-from buddy_sessions import (
-    BuddyError,
-    CIProvider,
-    Member,
-    RefType,
-    SessionStatus,
-    TestStatus,
-    __version__,
-)
+from buddy_sessions import BuddyError, CIProvider, Member, RefType, SessionStatus, TestStatus, __version__
 
-from .record import Exchange, load
+from .record import Exchange, load, parse_time
 from .row_checks import MODELS
 
 MAX_BYTES = 100_000
 """The maximum size of a report."""
 _FORMAT = 1
 _MAX_TEXT = 200  # characters
-_MAX_ROWS = 200, 100, 40, 10  # of a list; the first that is small enough counts
+_MAX_ROWS = 200, 50, 10  # of a list; the first that is small enough counts
 _DAY = 86_400
 _MIN_WORD = 3  # characters: shorter ones name nothing
 
 _HEADERS = re.compile("date|content-type|retry-after|location|(x-)?rate-?limit.*")
 _WORD = re.compile(r"\\u[0-9a-fA-F]{4}|&#?\w+;|\\.|[^\W_]+|[^\x00-\x7f]", re.DOTALL)
-_TIME = re.compile(r"(\d{4}-\d{2}-\d{2})([T ]\d{2}:\d{2}.*)")
+_TIME = re.compile(r"(\d{4}-\d{2}-\d{2})([T ]\d{2}:[\d:.Zz+-]+)")
 _SHORT_NUMBER = re.compile(r"\d{1,5}")
 _CONSTANT = re.compile("[A-Z][A-Z_]{2,30}")
 _FIELD = re.compile("[a-z][a-z_]{1,30}")
 _HEX = re.compile("[0-9a-f]{7,}")
 _LONG_TEXT = re.compile(rf'([^<>"]{{{_MAX_TEXT}}})[^<>"]+')
 _PART_OF_ENTITY = re.compile(r"&#?\w*$")
+_ASCII_LETTERS = "bcdfghjklmnpqrstvwxz"  # without vowels, they are no word
+_OTHER_LETTERS = "áâãäåæçèéêëìíîïðñòóôõöøùúûüý"
 
-_CONSTANT_FIELDS = {"status", "ref_type", "ci_provider", "scopes"}
-_DATE_FIELDS = {"create_date", "start_date", "finish_date", "expires_at"}
-_OBJECTS = {"", "sessions", "suites", "projects", "cases", "workspaces", "created_by"}
-_COUNT_FIELDS = {
-    *("relative_id", "duration", "time", "tests_count", "failed_count", "skipped_count", "error_count"),
-    *("expires_in", "timeout", "slow_threshold", "page", "per_page"),
-}
-_TOKEN_FIELDS = {"scopes", "expires_at", "expires_in", "ip_restrictions", "workspace_restrictions"}
-_KNOWN_FIELDS = {
+
+def _names(text: str) -> set[str]:
+    return set(text.split())
+
+
+_CONSTANT_FIELDS = _names("status ref_type ci_provider scopes")
+_DATE_FIELDS = _names("create_date start_date finish_date expires_at")
+_COUNT_FIELDS = _names(
+    "relative_id duration time tests_count failed_count skipped_count error_count expires_in timeout slow_threshold "
+    "page per_page"
+)
+_OBJECTS = {"", *_names("sessions suites projects cases workspaces created_by")}
+"""The fields of objects of which new fields are kept: the names in other objects may be data."""
+_FIELDS = {
     *(field.name for model in {*MODELS.values(), Member} for field in attrs.fields(model)),
-    *_TOKEN_FIELDS,
-    *("sessions", "suites", "projects", "cases", "workspaces", "domain", "errors", "message"),
+    *_CONSTANT_FIELDS | _DATE_FIELDS | _COUNT_FIELDS | _OBJECTS,
+    *_names("domain errors message ip_restrictions workspace_restrictions"),
 }
-_REFS = {"main", "master", "develop", "HEAD", "merge", "pull", "refs", "heads"}
-_DATA_WORDS = {
-    *(
-        "testcase",
-        "failure",
-        "error",
-        "skipped",
-        "system",
-        "out",
-        "err",
-        "name",
-        "classname",
-        "time",
-        "message",
-        "type",
-    ),
-    *("test", "group", "status", "stackTrace", "true", "false", "null", "CDATA", *(str(each) for each in TestStatus)),
-}
-_SEGMENTS = {
-    *("user", "token", "workspaces", "projects", "unit-tests", "suites", "sessions", "test-groups", "cases"),
-}
-_URL_WORDS = {
-    *(
-        "http",
-        "https",
-        "api",
-        "app",
-        "buddy",
-        "works",
-        "eu",
-        "asia",
-        "github",
-        "com",
-        "actions",
-        "runs",
-        "user",
-        "token",
-    ),
-    *("workspaces", "projects", "unit", "tests", "suites", "sessions", "cases", "groups", "no", "such", "branch"),
-}
+_REFS = _names("main master develop HEAD merge pull refs heads")
+_SEGMENTS = _names("user token workspaces projects unit-tests suites sessions test-groups cases")
+_URL_WORDS = _names(
+    "http https api app buddy works eu asia github com actions runs user token workspaces projects unit tests suites "
+    "sessions test groups cases"
+)
+_DATA_WORDS = _names(
+    "testcase failure error skipped system out err name classname time message type test group status stackTrace CDATA "
+    "true false null amp lt gt quot apos PASSED FAILED SKIPPED ERROR"
+)
+_HEADER_WORDS = _names("application json charset utf 8 text html plain")
 _PUBLIC = {
     word.casefold()
-    for text in (
-        *_REFS | _DATA_WORDS | _URL_WORDS | _KNOWN_FIELDS | {*MODELS},
+    for name in {
+        *_REFS | _SEGMENTS | _URL_WORDS | _DATA_WORDS | _HEADER_WORDS | _FIELDS | {*MODELS},
         *(str(value) for enum in (SessionStatus, TestStatus, CIProvider, RefType) for value in enum),
-        *("purpose path query region status headers body text seconds at error format version exchanges date GMT"),
-        *[
-            "content",
-            "type",
-            "application",
-            "json",
-            "charset",
-            "utf",
-            "retry",
-            "after",
-            "location",
-            "rate",
-            "limit",
-            "remaining",
-            "reset",
-            "ratelimit",
-        ],
-        *[
-            "Mon",
-            "Tue",
-            "Wed",
-            "Thu",
-            "Fri",
-            "Sat",
-            "Sun",
-            "Jan",
-            "Feb",
-            "Mar",
-            "Apr",
-            "May",
-            "Jun",
-            "Jul",
-            "Aug",
-            "Sep",
-            "Oct",
-            "Nov",
-            "Dec",
-            "html",
-            "plain",
-            "disabled",
-        ],
-        *["unit_test_info", "unit_test_read", "unit_test_manage", "workspace", "token_info", "default"],
-    )
-    for word in re.findall(r"[^\W_]+", text)
+        *_names("UNIT_TEST_INFO UNIT_TEST_READ WORKSPACE TOKEN_INFO TLS GMT disabled default no such branch"),
+        *_names("format version exchanges purpose path query region headers body seconds at error"),
+        *_names("date content-type retry-after location x-rate-limit-remaining x-rate-limit-reset"),
+        *_names("Mon Tue Wed Thu Fri Sat Sun Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec"),
+    }
+    for word in re.findall(r"[^\W_]+", name)
 }
-"""Words that are no secret, because they are in Buddy's documentation, or in every account."""
-
-
-class PrivateWordError(BuddyError):
-    """A word of the account would be in the report."""
+"""Words that are no secret: they are in Buddy's documentation, or in every account."""
 
 
 def make_report(exchanges: Sequence[Exchange], target: Sequence[str]) -> bytes:
-    """Return the report as compressed JSON. Raises `PrivateWordError` if a word of the account would remain in it."""
+    """Return the report as compressed JSON. Raises `BuddyError` if a word of the account would remain in it."""
     disguise = _Disguise(set(_private_words(exchanges, target)))
     for rows in _MAX_ROWS:
         document = {"format": _FORMAT, "version": __version__, "exchanges": disguise.exchanges(exchanges, rows)}
@@ -172,7 +100,7 @@ def make_report(exchanges: Sequence[Exchange], target: Sequence[str]) -> bytes:
     else:
         raise BuddyError(f"the report is larger than {MAX_BYTES // 1000} kB: name a suite with shorter names")
     if remaining := disguise.private.intersection(_words(text)):
-        raise PrivateWordError(
+        raise BuddyError(
             f"{len(remaining)} words of the account would be in the report, which is not written: "
             f"{', '.join(sorted(remaining)[:3])}; send the output of the command instead"
         )
@@ -241,7 +169,7 @@ class _Disguise:
                 return self._text(value, set())
         if value.isdecimal():  # the reset may be a Unix time
             return str(self._shifted(int(value))) if name.endswith("reset") else value
-        return self._text(value, {"application", "json", "charset", "utf", "text", "html", "plain", "8"})
+        return self._text(value, _HEADER_WORDS)
 
     def _shifted(self, value: float) -> float:
         """Return a number, shifted if it is a Unix time in seconds or milliseconds."""
@@ -267,21 +195,19 @@ class _Disguise:
 
     def _name(self, name: str, *, keeps_new: bool) -> str:
         is_new = keeps_new and _FIELD.fullmatch(name) is not None and self.private.isdisjoint(_words(name))
-        return name if name in _KNOWN_FIELDS or is_new else self._text(name, set())
+        return name if name in _FIELDS or is_new else self._text(name, set())
 
     def _field_text(self, field: str, text: str) -> str:
-        if field in _CONSTANT_FIELDS and _CONSTANT.fullmatch(text):
+        if field in _CONSTANT_FIELDS and _CONSTANT.fullmatch(text) and self.private.isdisjoint(_words(text)):
             return text
-        if (time := _TIME.fullmatch(text)) and field in _DATE_FIELDS:
+        if field in _DATE_FIELDS and (time := _TIME.fullmatch(text)) and parse_time(text):
             day = datetime.fromisoformat(time[1]) - timedelta(days=self._days)
-            return f"{day:%Y-%m-%d}{time[2]}" if re.fullmatch(r"[T \d:.Zz+-]*", time[2]) else self._text(text, set())
+            return f"{day:%Y-%m-%d}{time[2]}"
         if field == "data":
             return self._data(text)
         if field in {"ref_name", "branch"}:
             return self._text(text, _REFS if text in _REFS or re.fullmatch(r"(refs/)?\w+/\w+", text) else set())
-        if field == "message" and "disabled" in text.lower():
-            return self._text(text[:_MAX_TEXT], {"disabled"})
-        return self._text(text[:_MAX_TEXT], _URL_WORDS if field.endswith("url") else set())
+        return self._text(text[:_MAX_TEXT], _URL_WORDS if field.endswith("url") else {"disabled"})
 
     def _data(self, text: str) -> str:
         """Return the JSON or the XML of a test case with the same structure; of another text, the beginning."""
@@ -316,16 +242,15 @@ class _Disguise:
 
 def _same_form(word: str, digest: bytes) -> str:
     """Return pseudorandom characters of the same kinds as those of a word."""
-    letters = "abcdef" if _HEX.fullmatch(word) else "bcdfghjklmnpqrstvwxz"  # without vowels, they are no word
+    letters = "abcdef" if _HEX.fullmatch(word) else _ASCII_LETTERS
     new = ""
     for index, (old, value) in enumerate(zip(word, cycle(digest), strict=False)):
         if old.isdecimal():
             new += str(value % 10 if index else value % 9 + 1)  # a whole number keeps its digits
-        elif old.isascii():
-            letter = letters[value % len(letters)]
-            new += letter.upper() if old.isupper() else letter
         else:
-            new += "é"
+            chosen = letters if old.isascii() else _OTHER_LETTERS
+            letter = chosen[value % len(chosen)]
+            new += letter.upper() if old.isupper() else letter
     return new
 
 

@@ -9,7 +9,6 @@ from functools import partial
 from http import HTTPStatus
 from itertools import pairwise
 from statistics import median
-from typing import Any
 
 import attrs
 
@@ -41,11 +40,12 @@ from .record import SESSION_LISTS, Finding, Level, Record, Row, parse_time
 
 _REPORT_IT = "report it with --report FILE"
 _COUNTS = "tests_count", "failed_count", "skipped_count", "error_count"
-_FINISHED = {SessionStatus.SUCCESSFUL, SessionStatus.ERROR, SessionStatus.SKIPPED}
+_FINISHED = SessionStatus.SUCCESSFUL, SessionStatus.ERROR, SessionStatus.SKIPPED
 _SECRETS = {"token"}  # of a suite
 _ALWAYS = {"url", "html_url", "id", "relative_id", "create_date", "status", *_COUNTS}
 """Fields of sessions without which a part of this package does nothing."""
 _USUAL = {"start_date", "duration", "revision", "ref_type", "ref_name"}
+_SINGLE = "session", "case"
 _SLACK = 120.0  # seconds by which a time may be in the future
 _MILLISECONDS = 200  # a ratio above it is no rounding, and no parallel run
 _LONG_TEST = 60.0  # seconds
@@ -272,7 +272,7 @@ def _unknown_fields(record: Record) -> Iterable[str]:
     """Yield fields that the models do not have."""
     for purpose, model in MODELS.items():
         document = record.document(purpose)
-        rows = record.rows(purpose) or ([document] if purpose in ("session", "case") and document else [])
+        rows = record.rows(purpose) or ([document] if isinstance(document, dict) and purpose in _SINGLE else [])
         known = {field.name for field in attrs.fields(model)} | _SECRETS
         yield from {f"{model.__name__}.{name}" for row in rows for name in row.keys() - known}
         if model is Session:
@@ -287,8 +287,8 @@ def _unknown(rows: Sequence[Row], name: str, enum: type[StrEnum]) -> str:
     return ", ".join(sorted(values - {member.value for member in enum})[:4])
 
 
-def _key(row: Row) -> tuple[Any, ...]:
-    return row.get("test_group_name"), row.get("classname"), row.get("name")
+def _key(row: Row) -> tuple[str, ...]:
+    return tuple(str(row.get(name)) for name in ("test_group_name", "classname", "name"))
 
 
 def _problem(found: str, meaning: str) -> Finding:
