@@ -1,90 +1,138 @@
-"""The recipe for Prefect, with a real Prefect server and a real PostgreSQL, in processes that are really killed."""
+"""The recipe for Prefect, with Prefect's own server and a real PostgreSQL, in processes that are really killed."""
 
 from __future__ import annotations
 
+import asyncio
 import os
-import shutil
+import signal
+import socket
 import subprocess
-import tempfile
 import time
-from collections.abc import Iterator
+from collections import Counter
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import psycopg
-import pytest
 
 from buddy_sessions.testing import FakeBuddy, Fault, RecordedRequest
-from helpers.recipe_programs import RECIPES, finish, running
-
-
-@pytest.fixture
-def postgres() -> Iterator[str]:
-    """The URL of a PostgreSQL server with its own folder, which listens on no port."""
-    programs = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), default=None)
-    initdb = shutil.which("initdb", path=programs or os.environ.get("PATH"))
-    if initdb is None:
-        pytest.skip("no PostgreSQL: initdb is neither in /usr/lib/postgresql/*/bin nor on the PATH")
-    # It refuses to run as root. Debian's package creates a user for it.
-    other: dict[str, Any] = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
-    with tempfile.TemporaryDirectory() as folder:  # pytest's are private, and too long for a socket
-        if other:
-            shutil.chown(folder, "postgres", "postgres")
-        data, control = f"{folder}/data", Path(initdb).with_name("pg_ctl")
-        options = f"-c listen_addresses= -c unix_socket_directories={folder}"
-
-        def run(*command: str | Path) -> None:
-            subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL, **other)
-
-        run(initdb, "-D", data, "-U", "buddy", "-A", "trust", "--no-sync", "--encoding=UTF8", "--locale=C")
-        run(control, "start", "-w", "-D", data, "-o", options, "-l", f"{folder}/log")
-        try:
-            yield f"postgresql://buddy@/postgres?host={folder}"
-        finally:
-            run(control, "stop", "-w", "-D", data, "-m", "immediate")
-
+from helpers.recipe_programs import copy_recipe, running
 
 PREFECT = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "PREFECT_RUNNER_POLL_FREQUENCY": "1",
 }
+RATES = {"acme": 40, "globex": 100}  # requests a second
 
 
-async def test_flow_repeats_only_the_batch_that_failed(fake: FakeBuddy, postgres: str, tmp_path: Path) -> None:
-    """A flow that is killed continues with the batches that it has not completed."""
-    suites = [fake.add_suite("acme", "storefront", f"s{number:02}").populate(20) for number in range(45)]
-    suites[0].create(status="ERROR", error_message="half a pair, and a null: \ud83d \0")
-    requested: list[str] = []
+class PrefectApi:
+    """Starts flow runs, and asks for their states."""
+
+    def __init__(self, http: aiohttp.ClientSession, url: str) -> None:
+        self._http = http
+        self._url = url
+
+    async def get(self, path: str) -> Any:
+        """Return a JSON object once it exists."""
+        while True:
+            try:
+                async with self._http.get(f"{self._url}/{path}") as response:
+                    if response.ok:
+                        return await response.json()
+            except aiohttp.ClientConnectionError:
+                pass  # the server is still starting
+            await asyncio.sleep(0.1)
+
+    async def start(self, workspace: str) -> str:
+        """Start a flow run for a workspace, and return its id."""
+        deployment = await self.get("deployments/name/load-workspace/buddy")
+        body = {"parameters": {"workspace": workspace}, "state": {"type": "SCHEDULED"}}
+        async with self._http.post(
+            f"{self._url}/deployments/{deployment['id']}/create_flow_run", json=body
+        ) as response:
+            return str((await response.json())["id"])
+
+    async def finish(self, run: str) -> str:
+        """Wait until a flow run is completed, and return the message of its state."""
+        while (state := (await self.get(f"flow_runs/{run}"))["state"])["type"] in ("SCHEDULED", "PENDING", "RUNNING"):
+            await asyncio.sleep(0.1)
+        assert state["type"] == "COMPLETED", state
+        return str(state["message"])
+
+
+def has_children(pid: int) -> bool:
+    return subprocess.run(["pgrep", "-P", str(pid)], stdout=subprocess.DEVNULL, check=False).returncode == 0
+
+
+async def test_flow_loads_workspaces_with_three_processes(fake: FakeBuddy, postgres: str, tmp_path: Path) -> None:
+    """A second flow of a workspace waits, and continues after the batches of the first one, which is killed."""
+    other = FakeBuddy(token="another-token")
+    for server, workspace in ((fake, "acme"), (other, "globex")):
+        for number in range(45):
+            server.add_suite(workspace, "storefront", f"s{number:02}").populate(20)
+    fake.suites["acme", "storefront", "s00"].create(status="ERROR", error_message="half a pair, a null: \ud83d \0")
+    requested: Counter[str] = Counter()
     times: list[float] = []
+    held, released = asyncio.Event(), asyncio.Event()
 
-    def fail_once(request: RecordedRequest) -> None:
-        requested.append(request.path.split("/")[-2])
+    async def on_request(request: RecordedRequest) -> None:
         times.append(time.monotonic())
-        if requested.count("s44") == 1 and requested[-1] == "s44":
-            fake.inject(Fault.status(404))  # the client does not retry this
+        if request.path.endswith("/sessions"):
+            suite = request.path.split("/")[-2]
+            requested[suite] += 1
+            if suite == "s03":
+                fake.inject(Fault.status(404))  # it is gone
+            if suite == "s44" and not released.is_set():
+                held.set()
+                await released.wait()
 
-    fake.on_request = fail_once
-    recipe = RECIPES / "prefect_flow.py"
-    environment = {**PREFECT, "DATABASE_URL": postgres, "PREFECT_HOME": str(tmp_path)}
-    async with running(fake, tmp_path, recipe, **environment) as process:
-        assert process.stderr
-        printed = ""
-        while "Retry 1/3" not in printed:
-            line = (await process.stderr.readline()).decode()
-            assert line, f"the flow ended early: {printed}"
-            printed += line
-        # All processes share 10 requests a second.
-        assert times[-1] - times[0] > len(times) / 10 - 1.5
-        while printed.count("Completed()") < 2:
-            printed += (await process.stderr.readline()).decode()
-    requested.clear()
-    async with running(fake, tmp_path, recipe, **environment) as process:
-        code, printed, log = await finish(process)
-    assert code == 0, log
-    assert "901 sessions" in printed
-    rows = [(suite.key[2], one["id"], one["status"]) for suite in suites for one in suite.sessions]
+    fake.on_request = on_request
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}/api"
+    environment = {**PREFECT, "DATABASE_URL": postgres, "PREFECT_HOME": str(tmp_path), "PREFECT_API_URL": url}
+    recipe = copy_recipe("prefect_flow", tmp_path, BATCH=20, DAYS=10_000)
+    async with other, AsyncExitStack() as stack:
+        (tmp_path / "workspaces.toml").write_text(
+            "".join(
+                f'[{name}]\ntoken = "{server.token}"\nbase_url = "{server.base_url}"\nrate = {RATES[name]}\n'
+                for name, server in (("acme", fake), ("globex", other))
+            )
+        )
+        server = [
+            "-m",
+            "prefect",
+            "server",
+            "start",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--no-services",
+            "--no-ui",
+        ]
+        await stack.enter_async_context(running(fake, tmp_path, *server, **environment))
+        prefect = PrefectApi(await stack.enter_async_context(aiohttp.ClientSession()), url)
+        await prefect.get("health")
+        workers = [await stack.enter_async_context(running(fake, tmp_path, recipe, **environment)) for _ in range(3)]
+        await prefect.start("acme")
+        await held.wait()
+        (busy,) = [worker.pid for worker in workers if has_children(worker.pid)]
+        second, third = await prefect.start("acme"), await prefect.start("globex")
+        assert await prefect.finish(third) == "900 sessions of 45 suites; 0 could not be read"
+        with psycopg.connect(postgres) as connection:
+            (connections,) = connection.execute("SELECT count(*) FROM pg_stat_activity WHERE datname IS NOT NULL")
+            assert connections[0] <= 3  # one for each flow run that is running, and this one
+        os.killpg(busy, signal.SIGKILL)
+        released.set()
+        assert await prefect.finish(second) == "881 sessions of 45 suites; 1 could not be read"
+    assert times[RATES["acme"]] - times[0] > 0.8
+    last_batch = {f"s{number}" for number in range(40, 45)}
+    assert {suite for suite, count in requested.items() if count > 1} <= last_batch
+    del fake.suites["acme", "storefront", "s03"]
+    suites = [*fake.suites.values(), *other.suites.values()]
     with psycopg.connect(postgres) as connection:
-        saved = connection.execute("SELECT suite_id, id, status FROM sessions ORDER BY suite_id, relative_id DESC")
-        assert saved.fetchall() == rows
-    assert set(requested) <= {"unit-tests", *(f"s{number}" for number in range(40, 45))}
+        saved = connection.execute("SELECT workspace, project, suite_id, id, status FROM sessions").fetchall()
+    assert sorted(saved) == sorted((*suite.key, one["id"], one["status"]) for suite in suites for one in suite.sessions)
