@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import runpy
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -67,3 +68,12 @@ async def run_program(fake: FakeBuddy, folder: Path, *command: str | Path, **env
     """Run Python in a folder until it ends."""
     async with running(fake, folder, *command, **environment) as process:
         return await finish(process)
+
+
+def run_until_killed(recipe: Path, cpu_seconds: float, environment: dict[str, str]) -> None:
+    """Run a recipe in this process, in its folder. The process is killed after so many seconds of its own work."""
+    os.chdir(recipe.parent)
+    os.environ.update(environment)
+    signal.signal(signal.SIGPROF, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
+    runpy.run_path(str(recipe), run_name="__main__")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
 from helpers.recipe_programs import RECIPES, run_program
@@ -42,7 +45,6 @@ async def run(fake: FakeBuddy, folder: Path, *command: str | Path) -> str:
 @pytest.mark.parametrize(
     ("recipe", "command", "printed"),
     [
-        ("duckdb_store", ("sync", "--db", "sessions.db"), "MNbyVedg"),
         ("store_without_extension", ("sync", "--db", "sessions.db"), f" {SESSIONS} "),
         ("duckdb_parquet", ("harvest", "--out", "sessions.parquet"), "1000.5"),
         ("frames", (), "1000.5"),
@@ -52,25 +54,47 @@ async def run(fake: FakeBuddy, folder: Path, *command: str | Path) -> str:
 async def test_recipe_prints_what_it_reads(
     filled: FakeBuddy, tmp_path: Path, recipe: str, command: tuple[str, ...], printed: str
 ) -> None:
-    if recipe == "duckdb_store":
-        if find_spec(EXTENSION) is None:
-            pytest.skip(f"DuckDB's SQLite extension is not installed as a package: {EXTENSION}")
-        await run(filled, tmp_path, "-c", INSTALL)
     if command:
         await run(filled, tmp_path, "-m", "buddy_sessions", command[0], "acme/storefront", *command[1:])
     assert printed in await run(filled, tmp_path, RECIPES / f"{recipe}.py")
 
 
-async def test_two_processes_share_one_limiter(fake: FakeBuddy, tmp_path: Path) -> None:
-    """The recipe allows 10 requests a second."""
-    fake.add_suite("acme", "storefront", "MNbyVedg").populate(SESSIONS)
-    times: list[float] = []
-    fake.on_request = lambda _: times.append(time.monotonic())
-    processes = [run(fake, tmp_path, RECIPES / "shared_limiter.py") for _ in range(2)]
-    assert await asyncio.gather(*processes) == [f"{SESSIONS} sessions\n"] * 2
-    assert len(times) >= 26
-    # The last six may be sent two seconds after the first; with a limiter for each process it would be one second.
-    assert times[-1] - times[0] > 1.5
+async def test_duckdb_queries_several_files_at_once(fake: FakeBuddy, tmp_path: Path) -> None:
+    if find_spec(EXTENSION) is None:
+        pytest.skip(f"DuckDB's SQLite extension is not installed as a package: {EXTENSION}")
+    await run(fake, tmp_path, "-c", INSTALL)
+    for number, suite in enumerate(("first", "second")):
+        fake.add_suite("acme", suite, suite).populate(3)
+        await run(fake, tmp_path, "-m", "buddy_sessions", "sync", f"acme/{suite}", "--db", f"sessions-{number}.db")
+    printed = await run(fake, tmp_path, RECIPES / "duckdb_store.py")
+    assert "first" in printed
+    assert "second" in printed
+
+
+async def test_gauges_for_prometheus(fake: FakeBuddy, tmp_path: Path) -> None:
+    name = 'API "v2"\n\\ \x01\ud83d'
+    fake.add_suite("acme", "shop", "red", name=name).create(status="ERROR", create_date="2026-01-02T03:04:05Z")
+    fake.add_suite("acme", "shop", "green").create(status="SUCCESSFUL")
+    fake.add_suite("acme", "shop", "empty")
+    sync = ["-m", "buddy_sessions", "sync", "acme", "--db", "sessions.db"]
+    await run(fake, tmp_path, *sync)
+    fake.delete_suite(fake.suites["acme", "shop", "green"])
+    await run_program(fake, tmp_path, *sync, "acme/shop/green")
+    status = ["-m", "buddy_sessions", "status", "--db", "sessions.db", "--format", "jsonl"]
+    rows = (await run_program(fake, tmp_path, *status)).out
+    command = [sys.executable, RECIPES / "prometheus_gauges.py"]
+    printed = await asyncio.to_thread(subprocess.check_output, command, input=rows.encode())
+    gauges = {gauge.name: gauge for gauge in text_string_to_metric_families(printed.decode())}
+    found = {
+        gauge.name: {sample.labels["suite_id"]: sample.value for sample in gauge.samples} for gauge in gauges.values()
+    }
+    assert found["buddy_suite_red"] == {"red": 1}
+    assert found["buddy_suite_since_seconds"] == {"red": 1767323045}
+    assert found["buddy_suite_lost"] == {"red": 0, "green": 1, "empty": 0}
+    assert found["buddy_suite_synced_seconds"]["red"] == pytest.approx(time.time(), abs=60)
+    (sample,) = gauges["buddy_suite_red"].samples
+    assert sample.labels["name"] == 'API "v2" \\   '
+    assert sample.labels["branch"] == "main"
 
 
 DAILY_JOB = RECIPES / "daily_job.py"
