@@ -57,7 +57,7 @@ class Call:
     """A GET request to an endpoint, with all that its response depends on. See the attributes of `FakeBuddy`."""
 
     suites: dict[tuple[str, str, str], FakeSuite]
-    projects: Collection[tuple[str, str]]
+    projects: Callable[[], Collection[tuple[str, str]]]
     query: Mapping[str, str]  # decoded
     view: View
     largest_page: int | None
@@ -123,7 +123,7 @@ def _find_endpoint_of_suite(key: tuple[str, str, str], segments: list[str]) -> E
 
 
 def _list_projects(call: Call, workspace: str) -> JsonObject:
-    names = [name for in_workspace, name in call.projects if in_workspace == workspace]
+    names = [name for in_workspace, name in call.projects() if in_workspace == workspace]
     if not names:
         raise ErrorResponse(404, "Workspace not found")
     rows = [{"name": name, "display_name": name, "status": "ACTIVE", **_urls(workspace, name)} for name in names]
@@ -141,7 +141,7 @@ def _urls(workspace: str, project: str) -> dict[str, str]:
 
 def _list_suites(call: Call, *project: str) -> JsonObject:
     suites = [suite for key, suite in call.suites.copy().items() if key[:2] == project]  # another thread may add one
-    if project not in call.projects:
+    if project not in call.projects():
         raise ErrorResponse(404, "Project not found")
     urls = {name: f"{url}/unit-tests" + ("/suites" if name == "url" else "") for name, url in _urls(*project).items()}
     return {**urls, "suites": [suite.summary() for suite in suites]}

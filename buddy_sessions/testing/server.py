@@ -291,7 +291,7 @@ class FakeBuddy:
             raise ErrorResponse(403, f"The client cannot receive data: the token lacks the scope {min(scopes)}")
         call = Call(
             suites=self.suites,
-            projects=self.projects,
+            projects=lambda: self.projects,  # not for each request: there may be thousands of suites
             query=record.query,
             view=view or View(),
             largest_page=self.largest_page,
