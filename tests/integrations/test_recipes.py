@@ -45,7 +45,6 @@ async def run(fake: FakeBuddy, folder: Path, *command: str | Path) -> str:
 @pytest.mark.parametrize(
     ("recipe", "command", "printed"),
     [
-        ("store_without_extension", ("sync", "--db", "sessions.db"), f" {SESSIONS} "),
         ("duckdb_parquet", ("harvest", "--out", "sessions.parquet"), "1000.5"),
         ("frames", (), "1000.5"),
         ("opentelemetry_spans", (), f"{SESSIONS} sessions"),
@@ -82,8 +81,11 @@ async def test_gauges_for_prometheus(fake: FakeBuddy, tmp_path: Path) -> None:
     await run_program(fake, tmp_path, *sync, "acme/shop/green")
     status = ["-m", "buddy_sessions", "status", "--db", "sessions.db", "--format", "jsonl"]
     rows = (await run_program(fake, tmp_path, *status)).out
-    command = [sys.executable, RECIPES / "prometheus_gauges.py"]
-    printed = await asyncio.to_thread(subprocess.check_output, command, input=rows.encode())
+    pipe = subprocess.PIPE
+    gauging = await asyncio.create_subprocess_exec(
+        sys.executable, RECIPES / "prometheus_gauges.py", stdin=pipe, stdout=pipe
+    )
+    printed, _ = await gauging.communicate(rows.encode())
     gauges = {gauge.name: gauge for gauge in text_string_to_metric_families(printed.decode())}
     found = {
         gauge.name: {sample.labels["suite_id"]: sample.value for sample in gauge.samples} for gauge in gauges.values()

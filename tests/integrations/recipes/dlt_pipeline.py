@@ -15,8 +15,7 @@ from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from buddy_sessions import SessionStore, to_dict
 
 DATABASE = "sessions.db"
-SUITE = ["workspace", "project", "suite_id"]
-OLD = "WHERE workspace = %s AND project = %s AND suite_id = %s AND create_date < %s"
+OF_SUITE = "WHERE workspace = %s AND project = %s AND suite_id = %s"
 
 
 def clean(row):
@@ -34,15 +33,15 @@ def find_position(copy):
 def delete(copy, change):
     """Delete what was pruned or forgotten. What was kept follows, and is loaded again."""
     if change.pruned_before is None:
-        copy.execute_sql(f"DELETE FROM sessions {OLD.partition(' AND create')[0]}", *change.suite)
+        copy.execute_sql(f"DELETE FROM sessions {OF_SUITE}", *change.suite)
     else:
         what = "UPDATE sessions SET failures = NULL" if change.cases_only else "DELETE FROM sessions"
-        copy.execute_sql(f"{what} {OLD}", *change.suite, change.pruned_before)
+        copy.execute_sql(f"{what} {OF_SUITE} AND create_date < %s", *change.suite, change.pruned_before)
 
 
 @dlt.resource(
     write_disposition="merge",
-    primary_key=[*SUITE, "id"],
+    primary_key=["workspace", "project", "suite_id", "id"],
     columns={
         "duration": {"data_type": "double"},  # the first one may be a whole number
         "created_by": {"data_type": "json"},
