@@ -19,7 +19,6 @@ from buddy_sessions import (
     Session,
     SuiteKey,
     TestCase,
-    TestKey,
     TestStatus,
     to_dict,
 )
@@ -64,19 +63,6 @@ class TestSuite:
 
 
 class TestCases:
-    async def test_cases_have_the_fields_of_the_api(
-        self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient
-    ) -> None:
-        case = {"name": "adds", "classname": "Cart", "test_group_name": "cart.py", "time": 0.25, "status": "PASSED"}
-        session = suite.create(cases=[case, {"name": "removes", "classname": None, "status": "QUARANTINED"}])
-        first, second = await buddy.cases(KEY, session["id"]).collect()
-        assert [to_dict(first), to_dict(second)] == [
-            {**listed, "data": None, "failure": None} for listed in suite.cases(session["id"])
-        ]
-        assert first.key == TestKey("cart.py", "Cart", "adds")
-        assert str(first.key) == "cart.py > Cart > adds"
-        assert (second.classname, second.status, second.is_failing) == (None, "QUARANTINED", False)
-
     async def test_pages_are_read_ahead(self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient) -> None:
         suite.create(status="ERROR", tests_count=10_001, failed_count=7)
         session = await read_session(buddy, suite)

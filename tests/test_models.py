@@ -25,6 +25,7 @@ from buddy_sessions import (
     SuiteKey,
     TestCase,
     TestKey,
+    TestStatus,
     parse_session_url,
 )
 from helpers.recordings import RECORDINGS, cases_of
@@ -34,7 +35,7 @@ def session(**fields: Any) -> Session:
     return Session(**{"id": "YDnagwGk", "relative_id": 2, "status": SessionStatus.SUCCESSFUL, **fields})
 
 
-@pytest.mark.parametrize("enum", [SessionStatus, CIProvider, RefType])
+@pytest.mark.parametrize("enum", [SessionStatus, CIProvider, RefType, TestStatus])
 def test_unknown_enum_value_is_kept(enum: Any) -> None:
     value: Any = enum("SOMETHING_NEW")
     assert value.value == value.name == str(value) == "SOMETHING_NEW"

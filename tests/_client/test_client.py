@@ -19,7 +19,6 @@ from buddy_sessions import (
     Project,
     Region,
     Session,
-    Suite,
     SuiteKey,
     TestCase,
     TestStatus,
@@ -128,19 +127,6 @@ class TestEnvironment:
         monkeypatch.setenv("BUDDY_REGION", "moon")
         with pytest.raises(ConfigError, match="moon"):
             BuddyClient.from_env()
-
-
-async def test_suites_of_a_project(fake: FakeBuddy, buddy: BuddyClient) -> None:
-    made = [fake.add_suite("acme", "shop ż", f"s{number}", name=f"Suite {number}") for number in (3, 1, 2)]
-    suites = await buddy.suites("acme", "shop ż")
-    names = ("url", "html_url", "identifier", "name")
-    assert suites == [
-        Suite(key=SuiteKey(*each.key), id=each.key[2], **{name: getattr(each, name) for name in names}) for each in made
-    ]
-    made[0].create()
-    assert len(await buddy.sessions(suites[0].key).collect()) == 1
-    with pytest.raises(NotFoundError):
-        await buddy.suites("acme", "nothing")
 
 
 class TestProjects:
