@@ -27,6 +27,7 @@ GUIDES = {
     "buddy_sessions/store/README.md": "the database: tables, and how it stays right",
     "buddy_sessions/testing/README.md": "test your own code with a fake Buddy",
     "buddy_sessions/_paging/README.md": "how a moving list is read exactly",
+    "buddy_sessions/LIMITS.md": "what the package cannot notice, or only estimates",
     ".github/CONTRIBUTING.md": "the map of the code, how to run what, how to add something",
     ".github/PAGING.md": "for contributors: inside a read",
     ".github/STORE.md": "for contributors: inside a sync",
