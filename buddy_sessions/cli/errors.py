@@ -20,7 +20,6 @@ from buddy_sessions import (
     WaitTimeoutError,
 )
 from buddy_sessions._api.verdicts import UnverifiedListError
-from buddy_sessions.store.file import OtherFileError
 
 _REQUEST = re.compile(r"; GET \S+(?=; retry |$)")
 _ERRNO = re.compile(r"\[[Ee]rrno -?\d+\] ")
@@ -53,7 +52,7 @@ class NothingToJudgeError(BuddyError):
 
 def exit_code_of(error: Exception) -> ExitCode:
     """Return the exit code of a command that ends with this error."""
-    if isinstance(error, CycloptsError | ConfigError | OtherFileError):
+    if isinstance(error, CycloptsError | ConfigError):
         return ExitCode.WRONG_USAGE
     if isinstance(error, AuthenticationError | ForbiddenError):
         return ExitCode.NOT_AUTHORISED

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from ..errors import DecodeError, StoreError
+from ..errors import ConfigError, DecodeError, StoreError
 from .schema import APPLICATION_ID, NEWEST_POSITION, SCHEMA, VERSION
 
 Parameters = Sequence[object] | Mapping[str, object]
@@ -33,7 +33,7 @@ _ADVICE = {
 }
 
 
-class OtherFileError(StoreError):
+class OtherFileError(StoreError, ConfigError):
     """The file is no database of this package, or one of a newer version."""
 
 
