@@ -66,7 +66,8 @@ async def report(
         out: HTML file to write. It is replaced only when the page is complete.
         max_bytes: Maximum size of the page, such as 100000 for a mail: other branches, then failing tests are left
             out, and the page says so.
-        format: Print a digest, for a chat: a JSON line for each suite that is not simply green, whose "text" says why.
+        format: Print a digest for a chat: a JSON line, with a "text", for each suite that is red, has recovered, is not
+            up to date, or did not run all its tests.
     """
     branch, messages = branches.choose(), verbosity.open()
     if out is None and format is None:
@@ -101,9 +102,9 @@ async def report(
 
 
 def _digest(suites: Sequence[SuiteReport], now: datetime) -> Result:
-    """Return a row for each suite that is not simply green: red ones first."""
+    """Return a row for each suite that is red, has recovered, has a remark, or is not up to date, in this order."""
     states = get_args(State)
-    shown = [it for it in suites if it.state != "green" or it.status.remark or not it.is_up_to_date]
+    shown = [it for it in suites if it.is_red or it.state == "recovered" or it.status.remark or not it.is_up_to_date]
     items = [_digest_item(each, now) for each in sorted(shown, key=lambda it: states.index(it.state))]
     return Result(command="report", noun="suite", sections=[Section("", items)])
 

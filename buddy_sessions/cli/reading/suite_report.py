@@ -223,7 +223,7 @@ def _shorten(cause: Cause) -> Cause:
     elif message and len(cause.tests) == 1:
         template = message
     tests = [evolve(test, case=evolve(test.case, failure=None, data=None)) for test in cause.tests]
-    return Cause(cause.type, template, tests)
+    return Cause(cause.type, template or ("" if cause.type else "no message"), tests)
 
 
 def _figures(sessions: Sequence[Session]) -> Figures:

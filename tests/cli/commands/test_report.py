@@ -403,7 +403,8 @@ def test_exit_code(options: str, code: int, fake: FakeBuddy, suite: FakeSuite, c
 
 
 def test_digest_for_a_chat(fake: FakeBuddy, suite: FakeSuite, call: Call, tmp_path: Path) -> None:
-    """A line for each suite that is not simply green, red ones first."""
+    """A line for each suite with news, red ones first."""
+    fake.add_suite("acme", "shop", "empty")
     finish(suite, None, None, hours=9)
     since = finish(suite, "order 7 is lost", None, hours=8)
     finish(suite, "order 7 is lost", "no price", hours=7)
