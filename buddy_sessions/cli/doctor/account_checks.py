@@ -46,8 +46,7 @@ def check_token(record: Record) -> Iterator[Finding]:
     if _with_status(record, HTTPStatus.UNAUTHORIZED):
         advice = "set BUDDY_TOKEN to a personal access token, not the BUDDY_UT_TOKEN of a suite; try --try-regions"
         yield Finding("problem", "the token is rejected (401)", "nothing can be read", advice)
-    document = record.document("token")
-    token = document if isinstance(document, dict) else {}
+    token = record.document("token")
     scopes = token.get("scopes")
     advice = "create a token with the scopes UNIT_TEST_INFO and WORKSPACE"
     forbidden = [each for each in _with_status(record, HTTPStatus.FORBIDDEN) if not _is_disabled(each)]

@@ -138,7 +138,7 @@ def check_end(record: Record) -> Iterator[Finding]:
         return
     if beyond.status != HTTPStatus.OK:
         yield _problem(f"a page after the end results in {describe(beyond)}", "a read ends with this error")
-    elif not isinstance((record.document("beyond") or {}).get("sessions"), list):
+    elif not isinstance(record.document("beyond").get("sessions"), list):
         yield _problem("a page after the end has no list of sessions", "a read ends with an error")
     if record.rows("beyond"):
         yield _problem("a page after the end has sessions", "the end cannot be found, or sessions are repeated")

@@ -18,6 +18,8 @@ from .record import Exchange, Record, Row
 MAX_REQUESTS = 15
 SIZE = 100
 """The page size to ask for, the default of `BuddyClient`."""
+NO_BRANCH = "no-such-branch"
+"""A branch that no suite has."""
 _MAX_GROUPS = 3  # projects, or suites, in which to look for a session
 _FINISHED = "SUCCESSFUL", "ERROR"
 
@@ -83,7 +85,7 @@ class Probe:
         if last > 2 and len(self.record.rows("page-2")) == len(rows):
             await self._ask("last", *sessions, page=last, per_page=size)
         await self._ask("beyond", *sessions, page=last + 2, per_page=size)
-        await self._ask("no-branch", *sessions, page=1, per_page=size, branch="no-such-branch")
+        await self._ask("no-branch", *sessions, page=1, per_page=size, branch=NO_BRANCH)
         await self._read_cases(sessions, rows, size)
 
     async def _read_cases(self, sessions: tuple[str, ...], rows: Sequence[Row], size: int) -> None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import Any, Literal, NoReturn, TypeAlias
 
 from attrs import Factory, frozen
@@ -81,14 +82,14 @@ class Record:
         exchange = self.get(purpose)
         return None if exchange is None else exchange.status
 
-    def document(self, purpose: str) -> Any:
-        """Return the JSON value in the body of a success; None if there is none."""
-        return self._documents.get(purpose) if self.status(purpose) == 200 else None
+    def document(self, purpose: str) -> Row:
+        """Return the JSON object in the body of a success; an empty one if there is none."""
+        document = self._documents.get(purpose) if self.status(purpose) == HTTPStatus.OK else None
+        return document if isinstance(document, dict) else {}
 
     def rows(self, purpose: str) -> list[Row]:
         """Return the objects in a list; none if there is no such list."""
-        document = self.document(purpose)
-        rows = document.get(LISTS.get(purpose, "sessions")) if isinstance(document, dict) else None
+        rows = self.document(purpose).get(LISTS.get(purpose, "sessions"))
         return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
     def numbers(self, purpose: str) -> list[int]:

@@ -15,12 +15,14 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from hashlib import blake2b
 from itertools import count, cycle
+from math import isfinite
 from typing import Any
 
 import attrs
 
 from buddy_sessions import BuddyError, CIProvider, Member, RefType, SessionStatus, TestStatus, __version__
 
+from .probe import NO_BRANCH
 from .record import Exchange, load, parse_time
 from .row_checks import MODELS
 
@@ -40,6 +42,7 @@ _CONSTANT = re.compile("[A-Z][A-Z_]{2,30}")
 _FIELD = re.compile("[a-z][a-z_]{1,30}")
 _HEX = re.compile("[0-9a-f]{7,}")
 _LONG_TEXT = re.compile(rf'([^<>"]{{{_MAX_TEXT}}})[^<>"]+')
+_ESCAPE = re.compile(r"\\u[0-9a-fA-F]{4}")
 _PART_OF_ENTITY = re.compile(r"&#?\w*$")
 _ASCII_LETTERS = "bcdfghjklmnpqrstvwxz"  # without vowels, they are no word
 _OTHER_LETTERS = "áâãäåæçèéêëìíîïðñòóôõöøùúûüý"
@@ -189,6 +192,8 @@ class _Disguise:
             return [self._value(field, each, rows) for each in value[:rows]]
         if isinstance(value, str):
             return self._field_text(field, value)
+        if isinstance(value, float) and (field not in _COUNT_FIELDS or not isfinite(value)):
+            return 0.5
         if not value or isinstance(value, bool) or field in _COUNT_FIELDS:
             return value
         return self._shifted(value) if field in _DATE_FIELDS else int(self._word(str(abs(int(value))), set()))
@@ -205,6 +210,8 @@ class _Disguise:
             return f"{day:%Y-%m-%d}{time[2]}"
         if field == "data":
             return self._data(text)
+        if text == NO_BRANCH:
+            return text
         if field in {"ref_name", "branch"}:
             return self._text(text, _REFS if text in _REFS or re.fullmatch(r"(refs/)?\w+/\w+", text) else set())
         return self._text(text[:_MAX_TEXT], _URL_WORDS if field.endswith("url") else {"disabled"})
@@ -256,7 +263,7 @@ def _same_form(word: str, digest: bytes) -> str:
 
 def _words(text: str) -> Iterator[str]:
     """Yield the words of a text that may name something, in lower case."""
-    for word in re.findall(r"[^\W_]+", text):
+    for word in re.findall(r"[^\W_]+", _ESCAPE.sub(" ", text)):
         folded = word.casefold()
         if len(word) >= _MIN_WORD and folded not in _PUBLIC and not _SHORT_NUMBER.fullmatch(word):
             yield folded
