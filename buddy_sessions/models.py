@@ -71,7 +71,7 @@ class RefType(_OpenEnum):
 VERDICTS = frozenset({SessionStatus.SUCCESSFUL, SessionStatus.ERROR})
 """The statuses that say whether a commit is good."""
 _FINISHED = VERDICTS | {SessionStatus.SKIPPED}
-_API_PATH = r"/workspaces/([^/]+)/projects/([^/]+)/unit-tests/suites/([^/]+)(?:/sessions/([^/]+))?(?:/|$)"
+_API_PATH = r"(?:/workspaces)?/([^/]+)/projects/([^/]+)/unit-tests/suites/([^/]+)(?:/sessions/([^/]+))?(?:/|$)"
 _BROWSER_PATH = r"/([^/]+)/([^/]+)/unit-tests/([^/]+)(?:/([^/]+))?(?:/|$)"
 REVISION = re.compile("[0-9a-fA-F]{7,64}")
 """The hash of a commit, or its beginning."""

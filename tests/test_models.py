@@ -116,6 +116,7 @@ API = "https://api.eu.buddy.works/workspaces/acme/projects/my%20shop/unit-tests/
         (f"{APP}/acme/my%20shop/unit-tests/MNbyVedg/", None),
         (f"{API}/sessions/YDnagwGk/cases?page=1", "YDnagwGk"),
         (f"{API}/sessions?page=2", None),
+        (f"{APP}/acme/projects/my%20shop/unit-tests/suites/MNbyVedg/sessions/YDnagwGk/cases/b", "YDnagwGk"),
         (API, None),
         (API.replace("https://api.eu.buddy.works", "http://localhost:8080/api"), None),
     ],
