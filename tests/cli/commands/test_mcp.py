@@ -221,8 +221,8 @@ async def test_red_suites_of_a_workspace_are_first(fake: FakeBuddy) -> None:
     """In one result, with totals; a filter by status; the name of a suite where it is unique."""
     for number in range(130):
         suite = fake.add_suite("acme", ("shop", "pay")[number % 2], f"s{number}", name=f"Suite {number // 2 or 1}")
-        status = {"status": "ERROR", "cases": failing("pays")} if number > 127 else {"status": "SUCCESSFUL"}
-        suite.create("main", **status)
+        is_red = number > 127
+        suite.create("main", "ERROR" if is_red else "SUCCESSFUL", cases=failing("pays") if is_red else [])
     async with connected() as client:
         first, rest = await read_all(client, "list_suites", project="acme")
         red = await ask(client, "list_suites", project="acme", status="red")
