@@ -17,7 +17,7 @@ from ..models import Session, SuiteKey, TestCase
 from .cases import load_failures
 from .columns import Members, from_sql, time_to_prefix, time_to_sql, to_time
 from .file import DatabaseFile, DatabaseThread
-from .schema import NEWEST_POSITION
+from .schema import CREATED_BEFORE, NEWEST_POSITION
 from .sessions import SESSION_COLUMNS, SESSIONS, to_session_from
 
 _PAGE_SIZE = 100
@@ -125,8 +125,8 @@ def record_prune(file: DatabaseFile, key: SuiteKey, suite: int, before: datetime
     values = (*key, change, time_to_sql(latest))
     file.execute("INSERT OR REPLACE INTO suite_changes VALUES (next_position(), ?, ?, ?, ?, ?)", values)
     kept = "AND number IN (SELECT session FROM case_reads)" if cases_only else ""
-    sql = f"UPDATE session_rows SET position = next_position() WHERE suite = ? AND create_date < ? {kept}"
-    file.execute(sql, (suite, time_to_prefix(latest)))
+    sql = f"UPDATE session_rows SET position = next_position() WHERE suite = :suite AND {CREATED_BEFORE} {kept}"
+    file.execute(sql, {"suite": suite, "before": time_to_prefix(latest)})
 
 
 def record_forget(file: DatabaseFile, key: SuiteKey) -> None:

@@ -17,21 +17,23 @@ from .cases import forget_unused_tests
 from .columns import time_to_prefix, to_sql, to_time
 from .copies import record_forget, record_prune
 from .file import BUSY_TIMEOUT, DatabaseFile
+from .schema import CREATED_BEFORE, DAY
 from .sessions import load_newest_run
 from .suites import load_suite_row, save_suite_row
 
 _VACUUM_PAGES = 2_000
 """The number of pages that one call of `return_space` gives back: 8 MB."""
 
-_OLD = """
-    FROM session_rows WHERE suite = :suite AND create_date < :before
+_OLD = f"""
+    FROM session_rows WHERE suite = :suite AND {CREATED_BEFORE}
     AND number NOT IN (SELECT value FROM json_each(:kept))
 """
 
 
 def load_newest_date(file: DatabaseFile) -> datetime | None:
     """Return the latest `create_date` in the file."""
-    newest = "SELECT max(create_date) FROM session_rows WHERE suite = suite_rows.number"
+    of_suite = "FROM session_rows WHERE suite = suite_rows.number"
+    newest = f"SELECT max(create_date) {of_suite} AND {DAY} = (SELECT max({DAY}) {of_suite})"
     row = file.execute(f"SELECT max(newest) AS newest FROM (SELECT ({newest}) AS newest FROM suite_rows)").fetchone()
     return to_time(row["newest"])
 

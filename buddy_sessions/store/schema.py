@@ -72,6 +72,12 @@ CASES = """
 """
 """The tables of the test cases of all sessions."""
 
+DAY = "substr(create_date, 1, 10)"
+"""The day on which a session was created: an index has it."""
+
+CREATED_BEFORE = f"{DAY} <= substr(:before, 1, 10) AND create_date < :before"
+"""The condition for sessions that were created before a time, `:before`, which `time_to_prefix` returns."""
+
 NEWEST_POSITION = """
     SELECT ifnull(max(newest), 0) FROM (
         SELECT max(position) AS newest FROM session_rows UNION ALL SELECT max(position) FROM suite_changes
@@ -90,11 +96,12 @@ SCHEMA = (
         -- sync that saved or requested it
         marked_at TEXT, checked_at TEXT,
         -- internal: the position at which the session, its marks or its cases last changed
-        position INTEGER NOT NULL UNIQUE,
+        position INTEGER NOT NULL,
         UNIQUE (suite, id)
     )
     """,
     "CREATE INDEX sessions_newest ON session_rows (suite, relative_id DESC, deleted_at)",
+    "CREATE INDEX sessions_changed ON session_rows (position)",
     # Without IN, for which SQLite would create a temporary table with each row.
     """
     CREATE INDEX sessions_unfinished ON session_rows (suite, relative_id DESC)
@@ -104,7 +111,8 @@ SCHEMA = (
     CREATE INDEX sessions_missing ON session_rows (suite, relative_id DESC)
         WHERE missing_since IS NOT NULL AND deleted_at IS NULL
     """,
-    "CREATE INDEX sessions_age ON session_rows (suite, create_date DESC)",  # a first sync inserts in this order
+    # Descending, as a first sync inserts, and only the day: else it would be twice as large.
+    f"CREATE INDEX sessions_age ON session_rows (suite, {DAY} DESC)",
     # Internal: when suites were last forgotten or pruned (`change` is forget, prune or prune-cases), for copies.
     """
     CREATE TABLE suite_changes (
