@@ -17,7 +17,7 @@ from buddy_sessions.testing import FakeBuddy
 from helpers.command_line import Result
 
 RECIPES = Path(__file__).parents[1] / "integrations" / "recipes"
-TIMEOUT = 140  # seconds
+TIMEOUT = 280  # seconds: several programs may start at once
 
 
 def copy_recipe(name: str, folder: Path, **constants: object) -> Path:

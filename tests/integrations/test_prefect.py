@@ -9,7 +9,8 @@ import socket
 import subprocess
 import time
 from collections import Counter
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -68,12 +69,38 @@ def has_children(pid: int) -> bool:
     return subprocess.run(["pgrep", "-P", str(pid)], stdout=subprocess.DEVNULL, check=False).returncode == 0
 
 
+@asynccontextmanager
+async def serving(
+    servers: dict[str, FakeBuddy], postgres: str, folder: Path
+) -> AsyncIterator[tuple[PrefectApi, list[int]]]:
+    """Serve the flow for these workspaces in three processes. Yield Prefect's API, and the ids of the processes."""
+    sections = [
+        f'[{name}]\ntoken = "{fake.token}"\nbase_url = "{fake.base_url}"\nrate = {RATES[name]}\ntimeout = 300\n'
+        for name, fake in servers.items()
+    ]
+    (folder / "workspaces.toml").write_text("".join(sections))
+    recipe = copy_recipe("prefect_flow", folder, BATCH=20, DAYS=10_000)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}/api"
+    environment = {**PREFECT, "DATABASE_URL": postgres, "PREFECT_HOME": str(folder), "PREFECT_API_URL": url}
+    server = f"-m prefect server start --host 127.0.0.1 --port {port} --no-services --no-ui".split()
+    fake = servers["acme"]
+    async with aiohttp.ClientSession() as http, AsyncExitStack() as stack:
+        await stack.enter_async_context(running(fake, folder, *server, **environment))
+        prefect = PrefectApi(http, url)
+        await prefect.request("health")
+        workers = [await stack.enter_async_context(running(fake, folder, recipe, **environment)) for _ in range(3)]
+        yield prefect, [worker.pid for worker in workers]
+
+
 async def test_flow_loads_workspaces_with_three_processes(fake: FakeBuddy, postgres: str, tmp_path: Path) -> None:
-    """A second flow of a workspace waits, and continues after the batches of the first one, which is killed."""
+    """A second flow run of a workspace waits, and continues after the batches of the first one, which is killed."""
     other = FakeBuddy(token="another-token")
-    for each, workspace in ((fake, "acme"), (other, "globex")):
+    servers = {"acme": fake, "globex": other}
+    for workspace, server in servers.items():
         for number in range(45):
-            each.add_suite(workspace, "storefront", f"s{number:02}").populate(20)
+            server.add_suite(workspace, "storefront", f"s{number:02}").populate(20)
     fake.suites["acme", "storefront", "s00"].create(status="ERROR", error_message="half a pair, a null: \ud83d \0")
     requested: Counter[str] = Counter()
     times: list[float] = []
@@ -91,32 +118,19 @@ async def test_flow_loads_workspaces_with_three_processes(fake: FakeBuddy, postg
                 await released.wait()
 
     fake.on_request = on_request
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    url = f"http://127.0.0.1:{port}/api"
-    environment = {**PREFECT, "DATABASE_URL": postgres, "PREFECT_HOME": str(tmp_path), "PREFECT_API_URL": url}
-    recipe = copy_recipe("prefect_flow", tmp_path, BATCH=20, DAYS=10_000)
-    async with other, AsyncExitStack() as stack:
-        (tmp_path / "workspaces.toml").write_text(
-            "".join(
-                f'[{name}]\ntoken = "{each.token}"\nbase_url = "{each.base_url}"\nrate = {RATES[name]}\n'
-                for name, each in (("acme", fake), ("globex", other))
-            )
-        )
-        server = f"-m prefect server start --host 127.0.0.1 --port {port} --no-services --no-ui"
-        await stack.enter_async_context(running(fake, tmp_path, *server.split(), **environment))
-        prefect = PrefectApi(await stack.enter_async_context(aiohttp.ClientSession()), url)
-        await prefect.request("health")
-        workers = [await stack.enter_async_context(running(fake, tmp_path, recipe, **environment)) for _ in range(3)]
+    async with other, serving(servers, postgres, tmp_path) as (prefect, workers):
         await prefect.start("acme")
         await held.wait()
-        (busy,) = [worker.pid for worker in workers if has_children(worker.pid)]
+        (busy,) = [pid for pid in workers if has_children(pid)]
         second, third = await prefect.start("acme"), await prefect.start("globex")
         assert await prefect.finish(third) == "900 sessions of 45 suites; 0 could not be read"
-        with psycopg.connect(postgres) as connection:
+        with psycopg.connect(postgres, autocommit=True) as connection:
+            while not connection.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchall():
+                await asyncio.sleep(0.1)  # until the second flow run waits
             clients = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
-            # One for each flow run that is running, and this one.
-            assert connection.execute(clients).fetchall() <= [(3,)]
+            # One for each of the two flow runs, and this one.
+            assert connection.execute(clients).fetchall() == [(3,)]
+        assert requested["s44"] == 1
         os.killpg(busy, signal.SIGKILL)
         released.set()
         assert await prefect.finish(second) == "881 sessions of 45 suites; 1 could not be read"
