@@ -88,11 +88,11 @@ async def _probe(names: Sequence[str], access: Access, messages: Output, *, try_
         await probe.run(names)
     if try_regions and region and probe.record.status("token") == 401:
         for other in Region:
-            if other != region and len(probe.exchanges) < MAX_REQUESTS:
+            if other != region and len(probe.record.exchanges) < MAX_REQUESTS:
                 async with BuddyClient.from_env(region=other, trust_env=True) as buddy:
                     path = "user", "token"
-                    probe.exchanges.append(await send(buddy.api, f"region-{other}", path, {}, region=str(other)))
-    return probe.exchanges
+                    probe.record.add(await send(buddy.api, f"region-{other}", path, {}, region=str(other)))
+    return probe.record.exchanges
 
 
 def _read(path: Path) -> list[Exchange]:

@@ -28,15 +28,10 @@ class Probe:
     """Sends requests, and keeps what was received. A request that fails without a usable response is repeated once."""
 
     def __init__(self, api: Api, region: str) -> None:
-        self.exchanges: list[Exchange] = []
+        self.record = Record()
         self._api = api
         self._region = region
         self._is_stopped = False  # there is no connection, or no quota
-
-    @property
-    def record(self) -> Record:
-        """What was received so far."""
-        return Record(self.exchanges)
 
     async def run(self, target: Sequence[str]) -> None:
         """Send the requests for a suite, a project, a workspace, or without any of these."""
@@ -112,10 +107,11 @@ class Probe:
 
     async def _ask(self, purpose: str, *path: str, **query: str | int) -> bool:
         """Send a request unless there were too many; return whether there is a response from the API."""
-        while len(self.exchanges) < MAX_REQUESTS and not self._is_stopped:
-            is_repeated = bool(self.exchanges) and self.exchanges[-1].purpose == purpose
+        exchanges = self.record.exchanges
+        while len(exchanges) < MAX_REQUESTS and not self._is_stopped:
+            is_repeated = bool(exchanges) and exchanges[-1].purpose == purpose
             exchange = await send(self._api, purpose, path, query, region=self._region)
-            self.exchanges.append(exchange)
+            self.record.add(exchange)
             is_throttled = exchange.status == HTTPStatus.TOO_MANY_REQUESTS
             if 0 < exchange.status < HTTPStatus.INTERNAL_SERVER_ERROR and not is_throttled:
                 return True

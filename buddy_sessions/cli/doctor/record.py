@@ -65,13 +65,31 @@ class Finding:
     advice: str = ""
 
 
+def problem(found: str, meaning: str, advice: str = "report it with --report FILE") -> Finding:
+    """Return a problem; by default, one that only a report can solve."""
+    return Finding("problem", found, meaning, advice)
+
+
+def unchecked(reason: str) -> Finding:
+    """Return why a check has nothing to look at."""
+    return Finding("unchecked", reason)
+
+
 class Record:
     """All exchanges, by their purpose: of two with the same purpose, the second one, which repeats the first."""
 
-    def __init__(self, exchanges: Iterable[Exchange]) -> None:
-        self.exchanges = list(exchanges)
-        self._by_purpose = {exchange.purpose: exchange for exchange in self.exchanges}
-        self._documents = {name: load(exchange.body) for name, exchange in self._by_purpose.items()}
+    def __init__(self, exchanges: Iterable[Exchange] = ()) -> None:
+        self.exchanges: list[Exchange] = []
+        self._by_purpose: dict[str, Exchange] = {}
+        self._documents: dict[str, Any] = {}
+        for exchange in exchanges:
+            self.add(exchange)
+
+    def add(self, exchange: Exchange) -> None:
+        """Add an exchange."""
+        self.exchanges.append(exchange)
+        self._by_purpose[exchange.purpose] = exchange
+        self._documents[exchange.purpose] = load(exchange.body)
 
     def get(self, purpose: str) -> Exchange | None:
         """Return an exchange; None if it was not necessary."""

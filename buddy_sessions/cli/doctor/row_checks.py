@@ -36,9 +36,8 @@ from buddy_sessions._decoding.converter import (
 from buddy_sessions._decoding.failures import read_failure
 
 from .list_checks import SMALL
-from .record import SESSION_LISTS, Finding, Level, Record, Row, parse_time
+from .record import SESSION_LISTS, Finding, Level, Record, Row, parse_time, problem, unchecked
 
-_REPORT_IT = "report it with --report FILE"
 _COUNTS = "tests_count", "failed_count", "skipped_count", "error_count"
 _FINISHED = SessionStatus.SUCCESSFUL, SessionStatus.ERROR, SessionStatus.SKIPPED
 _SECRETS = {"token"}  # of a suite
@@ -76,58 +75,58 @@ def check_fields(record: Record) -> Iterator[Finding]:
             if exchange is not None and exchange.status == HTTPStatus.OK:
                 decode(exchange.body)
         except DecodeError as error:
-            yield _problem(f"{purpose}: {error}", "this package cannot read it")
+            yield problem(f"{purpose}: {error}", "this package cannot read it")
         except ResponseError:  # the check of the connection reports it
             continue
     rows = [row for name in SESSION_LISTS for row in record.rows(name)]
     single, exchange = record.document("session"), record.get("session")
     if exchange is not None and exchange.status == HTTPStatus.NOT_FOUND and len(record.rows("page-1")) > SMALL:
-        yield _problem("a listed session is not found (404)", "single sessions cannot be read")
+        yield problem("a listed session is not found (404)", "single sessions cannot be read")
     if exchange is not None and single:
         if str(single.get("id")) != exchange.path[-1]:
-            yield _problem("a single session is another one", "a session that is named is not the one that is read")
+            yield problem("a single session is another one", "a session that is named is not the one that is read")
         listed = next((row for row in rows if row.get("id") == single.get("id")), {})
         if missing := sorted(listed.keys() - single.keys()):
-            yield Finding("note", f"a single session lacks {', '.join(missing[:5])}", "they are None there", _REPORT_IT)
+            yield Finding("note", f"a single session lacks {', '.join(missing[:5])}", "they are None there")
     keys = {name for row in rows for name in row}
     finished = [row for row in rows if row.get("status") in _FINISHED]
     if missing := sorted(name for name in _ALWAYS if rows and all(row.get(name) is None for row in finished or rows)):
-        yield _problem(f"no session has {', '.join(missing)}", "ages, gates or verdicts need them")
+        yield problem(f"no session has {', '.join(missing)}", "ages, gates or verdicts need them")
     if len(rows) > 1 and (missing := sorted(_USUAL - keys)):
-        yield Finding("note", f"no session has {', '.join(missing)}", "what needs them finds nothing", _REPORT_IT)
+        yield Finding("note", f"no session has {', '.join(missing)}", "what needs them finds nothing")
     if unknown := sorted({*_unknown_fields(record)}):
-        yield Finding("note", f"unknown: {', '.join(unknown[:6])}", "this package ignores them", _REPORT_IT)
-    yield Finding("ok", "as documented") if rows else _unchecked()
+        yield Finding("note", f"unknown: {', '.join(unknown[:6])}", "this package ignores them")
+    yield Finding("ok", "as documented") if rows else unchecked("no session")
 
 
 def check_values(record: Record) -> Iterator[Finding]:
     """Check statuses, kinds and counts."""
     sessions, cases = record.sessions, record.cases
     if not sessions:
-        yield _unchecked()
+        yield unchecked("no session")
         return
     if unknown := _unknown(sessions, "status", SessionStatus):
-        yield _problem(f"unknown status of sessions: {unknown}", "such a session is neither red nor green")
+        yield problem(f"unknown status of sessions: {unknown}", "such a session is neither red nor green")
     if unknown := _unknown(cases, "status", TestStatus):
-        yield _problem(f"unknown status of test cases: {unknown}", "such a test does not count as failing")
+        yield problem(f"unknown status of test cases: {unknown}", "such a test does not count as failing")
     for row in sessions:
         counts = [value for name in _COUNTS if type(value := row.get(name)) is int]
         is_running = row.get("status") == SessionStatus.IN_PROGRESS
         if len(counts) == len(_COUNTS) and not is_running and (min(counts) < 0 or counts[0] < sum(counts[1:])):
-            yield _problem(f"#{row['relative_id']}: counts do not add up", "pass rates and gates are wrong")
+            yield problem(f"#{row['relative_id']}: counts do not add up", "pass rates and gates are wrong")
     failing = [row for row in sessions if row.get("failed_count") or row.get("error_count")]
     green = [row for row in failing if row.get("status") == SessionStatus.SUCCESSFUL]
     if green:
         found = f"{len(green)} of {len(failing)} sessions with failed tests are SUCCESSFUL"
         is_usual = len(green) * 2 > len(failing)
-        yield Finding("problem" if is_usual else "note", found, "this package calls them green", _REPORT_IT)
+        yield Finding("problem" if is_usual else "note", found, "this package calls them green")
     if running := [
         row for row in sessions if row.get("status") == SessionStatus.IN_PROGRESS and row.get("finish_date")
     ]:
         yield Finding("note", f"{len(running)} sessions IN_PROGRESS have a finish_date", "they count as unfinished")
     for name, enum in (("ref_type", RefType), ("ci_provider", CIProvider)):
         if unknown := _unknown(sessions, name, enum):
-            yield Finding("note", f"unknown {name}: {unknown}", "it is kept, and is no branch", _REPORT_IT)
+            yield Finding("note", f"unknown {name}: {unknown}", "it is kept, and is no branch")
     yield Finding("ok", ", ".join(sorted({str(row.get("status")) for row in sessions})))
 
 
@@ -135,29 +134,27 @@ def check_dates(record: Record) -> Iterator[Finding]:
     """Check whether times are in UTC, and durations in seconds."""
     sessions, exchange = record.sessions, record.get("page-1")
     if not sessions or exchange is None:
-        yield _unchecked()
+        yield unchecked("no session")
         return
     dates = [row[name] for row in sessions for name in ("create_date", "start_date", "finish_date") if row.get(name)]
     if invalid := [date for date in dates if parse_time(date) is None or type(date) is not str]:
-        yield _problem(f"{len(invalid)} times are not ISO 8601", "this package cannot read them")
+        yield problem(f"{len(invalid)} times are not ISO 8601", "this package cannot read them")
     created = [moment for row in sessions if (moment := parse_time(row.get("create_date"))) is not None]
     now = max(max(each.server_time or 0, each.at) for each in record.exchanges) + _SLACK
     if created and max(created) > now:
         found = f"the newest session is created {max(created) - now + _SLACK:,.0f} s in the future"
-        yield _problem(found, "times may be local ones: ages and --since are wrong")
+        yield problem(found, "times may be local ones: ages and --since are wrong")
     if sum(lower - upper > _SLACK for upper, lower in pairwise(created)) * 10 > len(created):
-        yield _problem("dates do not follow relative_id", "--since stops too early")
+        yield problem("dates do not follow relative_id", "--since stops too early")
     lengths = [length for row in sessions if (length := _seconds_of(row)) is not None]
     if early := [length for length in lengths if length < -1]:
         level: Level = "problem" if len(early) * 2 > len(lengths) else "note"
-        yield Finding(
-            level, f"{len(early)} sessions finish before they start", "do not rely on these dates", _REPORT_IT
-        )
-    if problem := _check_durations(record, now):
-        yield _problem(problem, "durations, slow tests and trends are wrong")
+        yield Finding(level, f"{len(early)} sessions finish before they start", "do not rely on these dates")
+    if found := _check_durations(record, now):
+        yield problem(found, "durations, slow tests and trends are wrong")
     if others := [date for date in map(str, dates) if not date.upper().endswith(("Z", "+00:00"))]:
         found = f"{len(others)} times have another zone than UTC, or none"
-        yield Finding("note", found, "this package converts them; without a zone, they count as UTC", _REPORT_IT)
+        yield Finding("note", found, "this package converts them; without a zone, they count as UTC")
     yield Finding("ok", "times in UTC, durations in seconds")
 
 
@@ -193,14 +190,14 @@ def check_case_ids(record: Record) -> Iterator[Finding]:
     single = record.get("session")
     exchanges = [each for name in ("cases", "failed", "cases-before") if (each := record.get(name)) is not None]
     if not exchanges or single is None:
-        yield _unchecked("no finished session with tests")
+        yield unchecked("no finished session with tests")
         return
     for exchange in exchanges:
         is_deleted = exchange.purpose == "cases-before" and exchange.status == HTTPStatus.NOT_FOUND
         if exchange.status != HTTPStatus.OK and not is_deleted:
-            yield _problem(f"{exchange.purpose}: status {exchange.status}", "failing tests cannot be read")
+            yield problem(f"{exchange.purpose}: status {exchange.status}", "failing tests cannot be read")
     if wrong := [row for row in record.rows("failed") if row.get("status") != "FAILED"]:
-        yield _problem(f"status=FAILED also lists {len(wrong)} other test cases", "a gate reads all tests")
+        yield problem(f"status=FAILED also lists {len(wrong)} other test cases", "a gate reads all tests")
     session = next((row for row in record.sessions if str(row.get("id")) == exchanges[0].path[-2]), {})
     for name, field in (("cases", "tests_count"), ("failed", "failed_count")):
         expected, listed = session.get(field), len(record.rows(name))
@@ -208,7 +205,7 @@ def check_case_ids(record: Record) -> Iterator[Finding]:
             continue
         is_cut = listed >= 20 and listed % 10 == 0  # a page has 100 test cases, or fewer: the documented size is 20
         if listed > expected or (listed < min(expected, _PAGE) and not is_cut):
-            yield _problem(f"{listed} test cases are listed, {field} is {expected}", "a gate has no verdict")
+            yield problem(f"{listed} test cases are listed, {field} is {expected}", "a gate has no verdict")
     yield from _check_ids(record)
 
 
@@ -218,15 +215,15 @@ def _check_ids(record: Record) -> Iterator[Finding]:
     for name in ("cases", "cases-before", "failed"):
         ids = Counter((str(row.get("test_group_id")), str(row.get("id"))) for row in record.rows(name))
         if repeated := [each for each, count in ids.items() if count > 1]:
-            yield _problem(f"{len(repeated)} ids are those of several test cases", "some of them are dropped")
+            yield problem(f"{len(repeated)} ids are those of several test cases", "some of them are dropped")
     if lost := [row for row in record.cases if row.get("test_group_id") is None]:
-        yield _problem(f"{len(lost)} test cases have no test_group_id", "their failures cannot be read")
+        yield problem(f"{len(lost)} test cases have no test_group_id", "their failures cannot be read")
     listed_ids = {_key(row): row.get("id") for row in cases}
     if any(row.get("id") != listed_ids.get(_key(row), row.get("id")) for row in record.rows("failed")):
-        yield _problem("the id of a test case differs from response to response", "its failure cannot be read")
+        yield problem("the id of a test case differs from response to response", "its failure cannot be read")
     case, asked = record.document("case"), record.get("case")
     if case and asked is not None and str(case.get("id")) != asked.path[-1]:
-        yield _problem("a single test case is another one", "failures are those of other tests")
+        yield problem("a single test case is another one", "failures are those of other tests")
     before = {_key(row): row.get("id") for row in record.rows("cases-before")}
     same = [before[_key(row)] == row.get("id") for row in cases if _key(row) in before]
     if not same:
@@ -239,9 +236,9 @@ def check_data(record: Record) -> Iterator[Finding]:
     """Check in which format a test case explains its failure."""
     case, exchange = record.document("case"), record.get("case")
     if exchange is not None and exchange.status != HTTPStatus.OK:
-        yield _problem(f"a single test case results in status {exchange.status}", "messages of failures are missing")
+        yield problem(f"a single test case results in status {exchange.status}", "messages of failures are missing")
     if not case:
-        yield _unchecked("no test case was read")
+        yield unchecked("no test case was read")
         return
     data = case.get("data")
     is_failing = case.get("status") in ("FAILED", "ERROR")
@@ -254,11 +251,11 @@ def check_data(record: Record) -> Iterator[Finding]:
             yield Finding("ok", form)
         else:
             found = form if form == "another format" else f"{form} without a failure"
-            yield _problem(f"data of a test is {found}", "messages and causes of failures are missing")
+            yield problem(f"data of a test is {found}", "messages and causes of failures are missing")
     elif is_failing:
         found = "is missing" if data is None or data == "" else f"is no text, but {type(data).__name__}"
-        yield _problem(f"data of a failing test {found}", "messages and causes of failures are missing")
-    yield _unchecked("no failing test was read")
+        yield problem(f"data of a failing test {found}", "messages and causes of failures are missing")
+    yield unchecked("no failing test was read")
 
 
 def _seconds_of(row: Row) -> float | None:
@@ -288,11 +285,3 @@ def _unknown(rows: Sequence[Row], name: str, enum: type[StrEnum]) -> str:
 
 def _key(row: Row) -> tuple[str, ...]:
     return tuple(str(row.get(name)) for name in ("test_group_name", "classname", "name"))
-
-
-def _problem(found: str, meaning: str) -> Finding:
-    return Finding("problem", found, meaning, _REPORT_IT)
-
-
-def _unchecked(reason: str = "no session") -> Finding:
-    return Finding("unchecked", reason)
