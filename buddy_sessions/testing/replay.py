@@ -35,7 +35,7 @@ def replay(fake: FakeBuddy, report: str | PathLike[str]) -> SuiteKey | None:
             path = "".join(f"/{path_segment(name)}" for name in each["path"])
             recorded.setdefault((path, _query(each["query"])), []).append(each)
         lists = [each for each in exchanges if each["path"][-1] == "sessions" and "branch" not in each["query"]]
-    except (gzip.BadGzipFile, EOFError, UnicodeDecodeError, KeyError, TypeError, IndexError) as error:
+    except (gzip.BadGzipFile, EOFError, ValueError, KeyError, TypeError, IndexError) as error:
         raise ValueError(f"{str(report)!r} is no report of buddy-sessions doctor") from error
     sessions = _sessions(lists)
 

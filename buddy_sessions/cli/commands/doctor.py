@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from rich.text import Text
 
-from buddy_sessions import BuddyClient, ConfigError, Region
+from buddy_sessions import BuddyClient, ConfigError, Region, SuiteKey
 from buddy_sessions._base.regions import API_HOSTS
+from buddy_sessions._base.validate import validate_names
 from buddy_sessions._export.session_files import replace_file
 
 from ..doctor.checks import examine
@@ -69,6 +70,7 @@ async def doctor(
         exchanges = _read(replay)
     else:
         names = access.defaults.parse_group(target) if target or access.defaults.workspace else ()
+        validate_names(SuiteKey(*names, *["any"] * (3 - len(names))))
         exchanges = await _probe(names, access, messages, try_regions=try_regions)
     findings = examine(Record(exchanges))
     show(_result(findings, exchanges), output_format, messages)

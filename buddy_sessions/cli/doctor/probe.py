@@ -131,7 +131,7 @@ async def send(api: Api, purpose: str, path: tuple[str, ...], query: Mapping[str
         status, headers, body = response.status, response.headers, response.body
     except RateLimitError as failure:  # the request was not sent
         status, error = HTTPStatus.TOO_MANY_REQUESTS, str(failure)
-    except BuddyError as failure:
+    except (BuddyError, UnicodeEncodeError) as failure:  # a name that the server has sent
         error = str(failure)
     return Exchange(
         purpose=purpose,

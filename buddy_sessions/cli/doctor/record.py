@@ -65,7 +65,10 @@ class Finding:
     advice: str = ""
 
 
-def problem(found: str, meaning: str, advice: str = "report it with --report FILE") -> Finding:
+REPORT_IT = "report it with --report FILE"
+
+
+def problem(found: str, meaning: str, advice: str = REPORT_IT) -> Finding:
     """Return a problem; by default, one that only a report can solve."""
     return Finding("problem", found, meaning, advice)
 

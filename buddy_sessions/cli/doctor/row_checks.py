@@ -36,7 +36,7 @@ from buddy_sessions._decoding.converter import (
 from buddy_sessions._decoding.failures import read_failure
 
 from .list_checks import SMALL
-from .record import SESSION_LISTS, Finding, Level, Record, Row, parse_time, problem, unchecked
+from .record import REPORT_IT, SESSION_LISTS, Finding, Level, Record, Row, parse_time, problem, unchecked
 
 _COUNTS = "tests_count", "failed_count", "skipped_count", "error_count"
 _FINISHED = SessionStatus.SUCCESSFUL, SessionStatus.ERROR, SessionStatus.SKIPPED
@@ -93,9 +93,9 @@ def check_fields(record: Record) -> Iterator[Finding]:
     if missing := sorted(name for name in _ALWAYS if rows and all(row.get(name) is None for row in finished or rows)):
         yield problem(f"no session has {', '.join(missing)}", "ages, gates or verdicts need them")
     if len(rows) > 1 and (missing := sorted(_USUAL - keys)):
-        yield Finding("note", f"no session has {', '.join(missing)}", "what needs them finds nothing")
+        yield Finding("note", f"no session has {', '.join(missing)}", "what needs them finds nothing", REPORT_IT)
     if unknown := sorted({*_unknown_fields(record)}):
-        yield Finding("note", f"unknown: {', '.join(unknown[:6])}", "this package ignores them")
+        yield Finding("note", f"unknown: {', '.join(unknown[:6])}", "this package ignores them", REPORT_IT)
     yield Finding("ok", "as documented") if rows else unchecked("no session")
 
 
@@ -126,7 +126,7 @@ def check_values(record: Record) -> Iterator[Finding]:
         yield Finding("note", f"{len(running)} sessions IN_PROGRESS have a finish_date", "they count as unfinished")
     for name, enum in (("ref_type", RefType), ("ci_provider", CIProvider)):
         if unknown := _unknown(sessions, name, enum):
-            yield Finding("note", f"unknown {name}: {unknown}", "it is kept, and is no branch")
+            yield Finding("note", f"unknown {name}: {unknown}", "it is kept, and is no branch", REPORT_IT)
     yield Finding("ok", ", ".join(sorted({str(row.get("status")) for row in sessions})))
 
 

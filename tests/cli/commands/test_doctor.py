@@ -138,6 +138,7 @@ def test_report_of_a_real_account_is_a_test(call: Call, monkeypatch: pytest.Monk
         (["--replay", __file__], "is no report of doctor: create one with --report FILE"),
         (["--replay", __file__, SUITE], "--replay reads a report: leave out the suite and --report"),
         (["a//b"], "neither a suite nor a project: 'a//b'"),
+        (["acme/.."], "project"),
     ],
 )
 def test_wrong_usage(call: Call, arguments: list[str], message: str) -> None:
