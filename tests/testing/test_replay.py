@@ -17,9 +17,8 @@ PATH = ["workspaces", "w", "projects", "p", "unit-tests", "suites", "ö/1", "ses
 
 def write_report(path: Path, *responses: tuple[list[str], dict[str, Any], int, object]) -> Path:
     names = "path", "query", "status", "body"
-    exchanges = [
-        {**dict(zip(names, response, strict=True)), "headers": {"x-rate-limit-limit": "9"}} for response in responses
-    ]
+    headers = {"headers": {"x-rate-limit-limit": "9"}}
+    exchanges = [{**dict(zip(names, response, strict=True)), **headers} for response in responses]
     path.write_bytes(gzip.compress(json.dumps({"format": 1, "exchanges": exchanges}).encode()))
     return path
 

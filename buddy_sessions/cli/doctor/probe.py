@@ -87,6 +87,7 @@ class Probe:
         """Send the requests for single sessions and their test cases."""
         finished = [row for row in rows if row.get("status") in _FINISHED and row.get("tests_count")]
         finished.sort(key=lambda row: not row.get("failed_count"))
+        row: Row = {}
         for row in (finished or rows)[:2]:  # the first may have been deleted meanwhile
             await self._ask("session", *sessions, str(row.get("id")))
             if self.record.status("session") != HTTPStatus.NOT_FOUND:

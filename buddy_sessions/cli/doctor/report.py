@@ -11,8 +11,8 @@ import json
 import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
+from datetime import datetime, timedelta
+from email.utils import formatdate
 from hashlib import blake2b
 from itertools import count, cycle
 from math import isfinite
@@ -35,7 +35,7 @@ _DAY = 86_400
 _MIN_WORD = 3  # characters: shorter ones name nothing
 
 _HEADERS = re.compile("date|content-type|retry-after|location|(x-)?rate-?limit.*")
-_WORD = re.compile(r"\\u[0-9a-fA-F]{4}|&#?\w+;|\\.|[^\W_]+|[^\x00-\x7f]", re.DOTALL)
+_WORD = re.compile(r"\\u[0-9a-fA-F]{4}|&(?:amp|lt|gt|quot|apos|#\w+);|\\.|[^\W_]+|[^\x00-\x7f]", re.DOTALL)
 _TIME = re.compile(r"(\d{4}-\d{2}-\d{2})([T ]\d{2}:[\d:.Zz+-]+)")
 _SHORT_NUMBER = re.compile(r"\d{1,5}")
 _CONSTANT = re.compile("[A-Z][A-Z_]{2,30}")
@@ -165,11 +165,8 @@ class _Disguise:
         return self._text(body.decode(errors="replace")[:_MAX_TEXT], {"html"})
 
     def _header(self, name: str, value: str) -> str:
-        if name == "date":
-            try:
-                return format_datetime(parse_date(value) - timedelta(days=self._days), usegmt=True)
-            except (ValueError, OverflowError):
-                return self._text(value, set())
+        if name == "date" and (moment := Exchange(purpose="", path=(), headers={name: value}).server_time):
+            return formatdate(moment - self._days * _DAY, usegmt=True)
         if value.isdecimal():  # the reset may be a Unix time
             return str(self._shifted(int(value))) if name.endswith("reset") else value
         return self._text(value, _HEADER_WORDS)
@@ -205,7 +202,7 @@ class _Disguise:
     def _field_text(self, field: str, text: str) -> str:
         if field in _CONSTANT_FIELDS and _CONSTANT.fullmatch(text) and self.private.isdisjoint(_words(text)):
             return text
-        if field in _DATE_FIELDS and (time := _TIME.fullmatch(text)) and parse_time(text):
+        if field in _DATE_FIELDS and (time := _TIME.fullmatch(text)) and (parse_time(text) or 0) > 0:
             day = datetime.fromisoformat(time[1]) - timedelta(days=self._days)
             return f"{day:%Y-%m-%d}{time[2]}"
         if field == "data":
@@ -295,8 +292,3 @@ def _words_of(field: str, value: Any) -> Iterator[str]:
         is_date = field in _DATE_FIELDS and _TIME.fullmatch(value)
         if not is_date and not (field in _CONSTANT_FIELDS and _CONSTANT.fullmatch(value)):
             yield from _words(value)
-
-
-def parse_date(text: str) -> datetime:
-    """Return the time in a `Date` header. Raises ValueError if it is none."""
-    return datetime.strptime(text, "%a, %d %b %Y %H:%M:%S GMT").replace(tzinfo=UTC)

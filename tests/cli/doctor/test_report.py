@@ -85,7 +85,7 @@ def test_no_private_string_remains(call: Call, monkeypatch: pytest.MonkeyPatch, 
 def exchange(body: object, purpose: str = "page-1", **fields: Any) -> Exchange:
     path = "workspaces", "acme", "projects", "shop", "unit-tests", "suites", "MNbyVedg", "sessions"
     content = json.dumps(body).encode()
-    query = {"page": 1, "per_page": 100, "branch": "main"}
+    query: dict[str, str | int] = {"page": 1, "per_page": 100, "branch": "main"}
     return Exchange(purpose=purpose, path=path, query=query, status=200, headers=DATE, body=content, at=1.0, **fields)
 
 
@@ -102,7 +102,8 @@ def test_texts_of_sessions_do_not_remain(found: list[Session]) -> None:
     text = gzip.decompress(report).decode()
     names_of_fields = gzip.decompress(make_report([exchange({"sessions": []})], ())).decode()
     for session in found:
-        names = [session.id, session.ref_name, session.error_message, session.created_by and session.created_by.email]
+        member = session.created_by
+        names = [session.id, session.ref_name, session.error_message, member.email if member else None]
         words = [word for name in filter(None, names) for word in re.findall(r"[^\W\d_]{4,}", name)]
         assert [word for word in words if word in text and word not in names_of_fields] == []
     before, after = examine(Record(exchanges)), examine(Record(read_report(report)))
