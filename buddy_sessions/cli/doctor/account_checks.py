@@ -45,6 +45,9 @@ def check_token(record: Record) -> Iterator[Finding]:
     if _with_status(record, HTTPStatus.UNAUTHORIZED):
         advice = "set BUDDY_TOKEN to a personal access token, not the BUDDY_UT_TOKEN of a suite; try --try-regions"
         yield problem("the token is rejected (401)", "nothing can be read", advice)
+    if not any(exchange.status for exchange in record.exchanges):
+        yield unchecked("no response")
+        return
     token = record.document("token")
     scopes = token.get("scopes")
     advice = "create a token with the scopes UNIT_TEST_INFO and WORKSPACE"
@@ -66,7 +69,7 @@ def check_token(record: Record) -> Iterator[Finding]:
         yield problem("the token is restricted to other workspaces", "this one cannot be read", advice)
     if any(each.purpose == "projects" for each in forbidden):
         yield Finding("note", "the scope WORKSPACE is missing", "only a WORKSPACE as argument needs it", advice)
-    yield Finding("ok", "accepted" if scopes is None else f"accepted, {len(scopes)} scopes")
+    yield Finding("ok", f"accepted, {len(scopes)} scopes" if isinstance(scopes, list) else "accepted, scopes unknown")
 
 
 def check_region(record: Record) -> Iterator[Finding]:
@@ -81,7 +84,7 @@ def check_region(record: Record) -> Iterator[Finding]:
         found = "no region accepts the token" if tried else "the token may be one of another region"
         yield Finding("note", found, "", "" if tried else "add --try-regions: the token is sent to each region")
     region = next((exchange.region for exchange in record.exchanges), "")
-    yield Finding("ok", region or "a server of your own")
+    yield Finding("ok", region or "a server of your own") if record.status("token") else unchecked("no response")
 
 
 def check_api(record: Record) -> Iterator[Finding]:
@@ -99,7 +102,8 @@ def check_api(record: Record) -> Iterator[Finding]:
             yield problem(f"{exchange.purpose}: status {exchange.status}", "this is not documented")
     if len(last) > 1 and all(exchange.status == HTTPStatus.NOT_FOUND for exchange in last):
         yield problem("nothing is found (404)", "this is no API of Buddy", "check the base URL: …/api?")
-    yield Finding("ok", "enabled")
+    is_enabled = any(record.status(purpose) == HTTPStatus.OK for purpose in _NEEDED)
+    yield Finding("ok", "enabled") if is_enabled else unchecked("nothing of a workspace was read")
 
 
 def check_clock(record: Record) -> Iterator[Finding]:
@@ -144,7 +148,10 @@ def check_suites(record: Record) -> Iterator[Finding]:
         yield Finding("note", "the project is not in the list of its workspace", "a WORKSPACE misses it", advice)
     if asked.purpose == "page-1" and asked.status == HTTPStatus.OK and not record.sessions:
         yield Finding("note", "no session in the suite", "most checks need some", "name a suite with sessions")
-    yield Finding("ok", f"{_count(projects, 'project')}, {_count(suites, 'suite')} in the project")
+    if asked.status == HTTPStatus.OK:
+        found = f"{_count(len(projects), 'project')}, {_count(len(suites), 'suite')} in the project"
+        yield Finding("ok", found)
+    yield unchecked("they cannot be read")
 
 
 def check_rate_limit(record: Record) -> Iterator[Finding]:
@@ -189,7 +196,7 @@ def _check_quota(record: Record, last: Exchange, quota: int, remaining: int, res
         yield problem(found, "the quota is not respected until a 429")
     suites = max(1, len(record.rows("suites")))
     found = f"{quota:,} requests, {seconds:,.0f} s until the reset"
-    poll = f"to poll {suites} suites each minute needs {suites} requests"
+    poll = f"to poll {_count(suites, 'suite')} each minute takes {_count(suites, 'request')}"
     if remaining * 60 < suites * max(seconds, 60):
         yield Finding("note", f"{found}, {remaining} remain", poll, "poll less often, or ask Buddy for a higher limit")
     yield Finding("ok", found, poll)
@@ -228,5 +235,5 @@ def _days_until(text: object, exchange: Exchange | None) -> float | None:
     return None if moment is None or exchange is None else (moment - (exchange.server_time or exchange.at)) / _DAY
 
 
-def _count(rows: list[dict[str, object]], noun: str) -> str:
-    return f"{len(rows)} {noun}{'' if len(rows) == 1 else 's'}"
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
