@@ -152,6 +152,13 @@ def docs(session: nox.Session) -> None:
     session.run("mkdocs", "build", "--strict", "-f", ".github/site/mkdocs.yml", env={"NO_MKDOCS_2_WARNING": "1"})
 
 
+@nox.session(name="help")
+def help_page(session: nox.Session) -> None:
+    """Write the help of every command to `buddy_sessions/cli/HELP.md`."""
+    session.install("-e", ".[cli]")
+    session.run("python", ".github/site/help.py", "buddy_sessions/cli/HELP.md")
+
+
 @nox.session
 def pictures(session: nox.Session) -> None:
     """Make the pictures of the README. Needs Chromium and its chromedriver."""

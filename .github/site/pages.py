@@ -22,8 +22,9 @@ from buddy_sessions import testing
 ROOT = Path(__file__).parents[2]
 GUIDES = {
     "README.md": "what it does, with an example of each part",
-    "buddy_sessions/README.md": "the library: reading, fields, settings, errors, many clients",
-    "buddy_sessions/cli/README.md": "the command line: commands, exit codes, gates, agents",
+    "buddy_sessions/README.md": "the library: reading, many suites, a database, bots, gates, fields, settings, errors",
+    "buddy_sessions/cli/README.md": "the command line: red suites, gates, causes, flaky tests, agents, exit codes",
+    "buddy_sessions/cli/HELP.md": "all options of every command",
     "buddy_sessions/store/README.md": "the database: tables, and how it stays right",
     "buddy_sessions/testing/README.md": "test your own code with a fake Buddy",
     "buddy_sessions/_paging/README.md": "how a moving list is read exactly",

@@ -8,9 +8,11 @@ import shutil
 import signal
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.version import Version
 
 from buddy_sessions import __version__
 from buddy_sessions.__main__ import main
@@ -19,7 +21,9 @@ from buddy_sessions.testing import FakeBuddy, Fault
 from helpers.command_line import COMMAND, Call, closed_pipe
 
 A = "acme/shop/a"
-GUIDE = Path(__file__).parents[2] / "buddy_sessions" / "cli" / "README.md"
+ROOT = Path(__file__).parents[2]
+GUIDE = ROOT / "buddy_sessions" / "cli" / "README.md"
+HELP = GUIDE.with_name("HELP.md")
 
 COMMANDS = [
     *("doctor", "status", "list", "suites", "wait", "failures", "cases", "history", "flaky", "slowest", "compare"),
@@ -74,6 +78,17 @@ def test_each_command_has_help_with_examples(command: str, call: Call) -> None:
     assert f"buddy-sessions {command}" in out.partition(" \u2022 ")[2]
     assert max(map(len, out.splitlines())) <= 80
     assert command in call("--help").out
+
+
+def test_page_of_help_is_what_the_commands_print(tmp_path: Path) -> None:
+    """`nox -s help` writes it."""
+    expected, _, last_line = HELP.read_text(encoding="utf-8").rpartition("<!-- ")
+    used, installed = re.findall(r"cyclopts ([\d.]*\d)", last_line)[0], metadata.version("cyclopts")
+    if Version(installed) < Version(used):
+        pytest.skip(f"cyclopts {installed} is older than {used}, which wrote the page, and may write it differently")
+    page = tmp_path / "HELP.md"
+    subprocess.run([sys.executable, ROOT / ".github" / "site" / "help.py", page], check=True)
+    assert page.read_text(encoding="utf-8").rpartition("<!-- ")[0] == expected, "run: nox -s help"
 
 
 def test_version(call: Call) -> None:

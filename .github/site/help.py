@@ -1,0 +1,36 @@
+"""Writes the help of every command to a file: `nox -s help` makes `buddy_sessions/cli/HELP.md`."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import cyclopts
+
+from buddy_sessions.cli.app import app
+
+INTRODUCTION = """# The help of every command
+
+`buddy-sessions COMMAND --help` prints the same. [The guide](README.md) says which command answers your question, and
+what the [exit codes](README.md#exit-codes) mean.
+"""
+CONNECTION = re.compile(r"\*\*Connection\*\*:\n\n((?:\* .*\n){3,})")  # two options are those of a command for a file
+
+
+def help_page() -> str:
+    """Return the page: an introduction, the commands, the help of each, and the options that most of them share."""
+    text = app.generate_docs(output_format="markdown") + "\n"
+    text = re.sub(r"\n {4,}", " ", text)  # a line of an option that goes on
+    text = re.sub(r"^- (.*)$", r"    \1", text, flags=re.MULTILINE)  # an example
+    text = re.sub(r"^## buddy-sessions (--)?", "## ", text, flags=re.MULTILINE).replace("(#buddy-sessions-", "(#")
+    _, commands, text = re.split(r"\*\*Commands\*\*:\n\n((?:\* .*\n)+)", text)
+    (connection,) = set(CONNECTION.findall(text))
+    text = CONNECTION.sub("And the options of the [connection](#connection).\n", text)
+    version = f"<!-- Written by nox -s help, with cyclopts {cyclopts.__version__}. -->\n"
+    parts = INTRODUCTION, commands, text.strip() + "\n", f"## Connection\n\n{connection}", version
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(help_page(), encoding="utf-8")
