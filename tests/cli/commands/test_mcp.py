@@ -449,7 +449,7 @@ async def test_tools_only_read_and_the_prompt_names_the_session(fake: FakeBuddy)
 async def test_answers_in_the_guide(fake: FakeBuddy) -> None:
     """Those of the demo suites, apart from the random number, and ages."""
     fake.add_demo_suites(until=datetime(2026, 11, 27, 6, tzinfo=UTC))
-    section = GUIDE.read_text(encoding="utf-8").partition("## Agents")[2]
+    section = GUIDE.read_text(encoding="utf-8").partition("## Ask an agent")[2]
     examples = re.findall(r"```text\n(\w+)\((.*?)\)\n(.*?)```", section, re.DOTALL)
     assert len(examples) == 2
     for tool, arguments, result in examples:
@@ -458,7 +458,7 @@ async def test_answers_in_the_guide(fake: FakeBuddy) -> None:
 
 
 def test_configurations_in_the_guide_start_the_server() -> None:
-    section = GUIDE.read_text(encoding="utf-8").partition("## Agents")[2]
+    section = GUIDE.read_text(encoding="utf-8").partition("## Ask an agent")[2]
     desktop, code = map(json.loads, re.findall(r"```json\n(.*?)```", section, re.DOTALL))
     (codex,) = map(tomllib.loads, re.findall(r"```toml\n(.*?)```", section, re.DOTALL))
     for servers in (desktop["mcpServers"], code["servers"], codex["mcp_servers"]):
