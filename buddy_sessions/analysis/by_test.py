@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable
 
 from ..errors import ConfigError
@@ -57,12 +58,14 @@ def sort_key(key: TestKey) -> tuple[str, str, str, str]:
 def find_tests(keys: Iterable[TestKey], text: str) -> list[TestKey]:
     """Return the tests that a text names: those with this key or name, or else those whose keys contain it.
 
-    White space of any length is one space, as where names are shown. Upper and lower case are the same in a part.
+    White space of any length is one space, as where names are shown. In a part, upper and lower case are the same, and
+    … stands for any text, because the middle of a long name is not shown.
     """
     names = {key: " ".join(str(key).split()) for key in keys}
     wanted = " ".join(text.split())
     exact = [key for key, name in names.items() if wanted in {name, " ".join(key.name.split())}]
-    return exact or [key for key, name in names.items() if wanted.casefold() in name.casefold()]
+    part = re.compile(".*".join(map(re.escape, wanted.split("…", 1))), re.IGNORECASE)
+    return exact or [key for key, name in names.items() if part.search(name)]
 
 
 def find_test(keys: Iterable[TestKey], text: str) -> TestKey:

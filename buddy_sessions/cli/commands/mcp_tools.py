@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from itertools import groupby, islice
-from operator import itemgetter
 from typing import Annotated, Any
 
 from attrs import evolve
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from buddy_sessions import (
-    MAIN,
-    ConfigError,
-    ForbiddenError,
-    Main,
-    NotFoundError,
-    Session,
-    Suite,
-    SuiteStatus,
-    TestKey,
-    TestRun,
-)
+from buddy_sessions import MAIN, ConfigError, ForbiddenError, Main, NotFoundError, Session, Suite, SuiteStatus
 from buddy_sessions._api.verdicts import MAX_SEARCHED
+from buddy_sessions.analysis.by_test import find_test
 from buddy_sessions.analysis.completeness import remark_on_tests
 from buddy_sessions.analysis.judgement import Judgement, judge
 from buddy_sessions.analysis.runs import ci_runs
@@ -36,19 +23,21 @@ from ..input.session_names import LATEST, parse_session, parse_session_of
 from ..options import DEFAULT_LAST, BranchOptions
 from ..reading.case_source import CaseSource, SavedCases
 from ..reading.suite_reader import SuiteReader
-from ..render.agent import find_keys, render_for_agent, shown_name
-from ..render.result import Column, Item, Result, Section, describe_branch
-from ..render.text import format_age, format_count, origin, session_facts, streak_facts, web_url
+from ..reading.test_history import read_history
+from ..render.agent import render_for_agent
+from ..render.result import READER_LIMIT, Column, Item, Result, Section, describe_branch
+from ..render.text import format_age, session_facts, streak_facts, web_url
 from .compare import compare_result
 from .failures import failures_result, verdict_text
 from .flaky import flaky_result
+from .history import history_result
 from .status import status_result
 
 MAX_DETAILS = 200
 """The number of failing tests of a session whose messages are read at once, with one request each."""
 
 _STREAK = 100  # sessions that are searched for the beginning of a red streak
-_PAGE = 25  # sessions, or names of tests
+_PAGE = 25  # sessions, or names of suites
 _SUITES = 100  # of one result
 _MAX_OFFSET = 100_000  # of any list; a higher one is as good as this one
 _STATUSES = {"red": True, "green": False, "no verdict": None}
@@ -99,12 +88,25 @@ class Tools:
             suites = await self._source.list_suites("", self._defaults)
         found = [suite for suite in suites if text.casefold() in {suite.id.casefold(), (suite.name or "").casefold()}]
         if len(found) > 1:
-            message = f"{text!r} is the name of {len(found):,} suites: use the key of one"
-            raise _ambiguous(message, map(describe_suite, found))
+            error = ConfigError(f"{text!r} is the name of {len(found):,} suites: use the key of one")
+            for suite in found[:_PAGE]:
+                error.add_note(describe_suite(suite))
+            raise error
         return str(found[0].key) if found else text
 
-    async def _render(self, result: Result, *statuses: SuiteStatus, hint: str = "", **options: Any) -> str:
-        """Return the text of a result. With a database, it says how old that is: as old as these statuses."""
+    async def _render(
+        self,
+        result: Result,
+        *statuses: SuiteStatus,
+        offset: int,
+        page: int | None = None,
+        hint: str = "",
+        **options: Any,
+    ) -> str:
+        """Return the text of a result from an item on, of `page` items (default: as many as fit).
+
+        With a database, it says how old that is: as old as these statuses.
+        """
         if isinstance(self._source, SavedCases) and not statuses and result.suite is not None:
             statuses = tuple(await self._source.statuses([result.suite]))
         synced = [status.synced_at for status in statuses if status.synced_at is not None]
@@ -112,7 +114,9 @@ class Tools:
             oldest, newest = (f"{find(synced):%Y-%m-%d %H:%M} UTC" for find in (min, max))
             ends = oldest if oldest == newest else f"{oldest} to {newest}"
             hint = f"{hint}\nRead from a database. Last synced: {ends}, {format_age(min(synced), datetime.now(UTC))}."
-        return render_for_agent(result, hint=hint, **options)
+        shown = result if page is None else result.limited(offset + page)
+        more = len(result.items) > len(shown.items)
+        return render_for_agent(shown, offset=offset, more=more, hint=hint, **options)
 
     async def list_suites(
         self,
@@ -129,8 +133,7 @@ class Tools:
         total = status_result(statuses, now)
         shown = [each for each in statuses if not status or each.is_failing is _STATUSES[status]]
         result = evolve(status_result(shown, now), title=total.title, is_red=total.is_red)
-        more = len(result.items) > offset + _SUITES
-        return await self._render(result.limited(offset + _SUITES), *statuses, offset=offset, more=more)
+        return await self._render(result, *statuses, offset=offset, page=_SUITES)
 
     async def list_sessions(
         self, suite: _Suite, branch: _Branch = "", all_branches: _AllBranches = False, offset: _Offset = 0
@@ -140,9 +143,8 @@ class Tools:
         name = await reader.search.choose_branch(_choose(branch, all_branches))
         count = min(offset + _PAGE + 1, MAX_SEARCHED)
         sessions = await reader.search.take(count, name, limit=count)
-        shown = sessions[: offset + _PAGE]
         verdicts = [session for session in sessions if session.has_verdict]
-        items = [Item(None, (", ".join(session_facts(session)),), web_url(session.html_url)) for session in shown]
+        items = [Item(None, (", ".join(session_facts(session)),), web_url(session.html_url)) for session in sessions]
         result = Result(
             command="list",
             suite=reader.suite,
@@ -152,7 +154,7 @@ class Tools:
             facts=[streak_facts(verdicts)] if verdicts and name is not None else [],
             sections=[Section("", items)],
         )
-        return await self._render(result, offset=offset, more=len(shown) < len(sessions))
+        return await self._render(result, offset=offset, page=_PAGE)
 
     async def get_failures(
         self,
@@ -172,11 +174,7 @@ class Tools:
         selected = _choose(branch, all_branches)
         if name and selected is not MAIN:
             raise ConfigError("branch selects the latest session: leave it out, or do not name a session")
-        sessions = await reader.find(name or LATEST, branch=selected)
-        if (name or LATEST) == LATEST:  # of the newest CI run with a verdict, all jobs
-            runs, _ = await reader.search.runs(await reader.choose_branch(selected))
-            sessions = list(runs[0].deciding) if runs else sessions
-        judgement, cases = await _judge(reader, sessions)
+        judgement = await _judge(reader, await reader.find(name or LATEST, branch=selected))
         if test:
             key = find_test((each.case.key for each in judgement.tests), test)
             found = [each for each in judgement.tests if each.case.key == key]
@@ -186,22 +184,15 @@ class Tools:
             return await self._render(result, offset=offset, complete=True)
         read = await reader.add_failures([(each.session, each.case) for each in judgement.tests[:MAX_DETAILS]])
         result = failures_result(reader.suite, judgement.with_cases(read), by_cause=True)
-        newest, facts = judgement.sessions[0], list(result.facts)
+        newest = judgement.sessions[0]
         if newest.branch is not None and newest.has_verdict:
             streak = await reader.verdicts(branch=newest.branch, last=_STREAK, below=newest.relative_id + 1)
-            facts = [streak_facts(streak), *filter(None, [remark_on_tests(ci_runs(streak))]), *facts]
-        title, is_red = result.title, judgement.is_red
-        if is_red is not None:  # a session is red, whether its failures are known or not
-            is_red = any(each.is_failing for each in judgement.sessions)
-            if judgement.baseline is not None:
-                title = f"{verdict_text(evolve(judgement, baseline=None))}: {title}"
-        result = evolve(
-            result,
-            title=title,
-            is_red=is_red,
-            facts=facts,
-            sections=[_repeat_items(section, cases) for section in result.sections],
-        )
+            remark = remark_on_tests(ci_runs(streak))
+            result = evolve(result, facts=[streak_facts(streak), *filter(None, [remark]), *result.facts])
+        if judgement.is_red is not None:  # a session is red, whether its failures are known or not
+            is_red = any(session.is_failing for session in judgement.sessions)
+            titles = dict.fromkeys([verdict_text(evolve(judgement, baseline=None)), result.title])
+            result = evolve(result, is_red=is_red, title=": ".join(titles))
         hint = "For the complete message and trace of a test, add test=NAME." if judgement.tests else ""
         return await self._render(result, offset=offset, hint=hint)
 
@@ -219,7 +210,7 @@ class Tools:
         """
         reader, _ = await self._open(suite)
         result = await flaky_result(reader, _choose(branch, all_branches), last=last)
-        hint = "For the sessions in which one failed, call get_test_history." if result.items else ""
+        hint = "Since when one fails: call get_test_history." if result.items else ""
         return await self._render(result, offset=offset, hint=hint)
 
     async def get_test_history(
@@ -232,21 +223,14 @@ class Tools:
         last: _Last = 20,
         offset: _Offset = 0,
     ) -> str:
-        """Say in which of the last sessions a test failed, with their commits and authors."""
+        """Say since when a test fails, which commits are in between, and what it did in each CI run.
+
+        `last` CI runs are searched for a failure; while the test fails, older ones are read, too.
+        """
         reader, _ = await self._open(suite)
         name = await reader.choose_branch(_choose(branch, all_branches))
-        sessions = await reader.verdicts(branch=name, last=last)
-        runs = await reader.failing_runs(sessions[:last], skip_unsaved=True)
-        key = find_test((case.key for run in runs for case in run.cases), test)
-        result = Result(
-            command="history",
-            suite=reader.suite,
-            title=f"Failures of one test in {format_count(len(runs), 'session')}",
-            scope=describe_branch(name),
-            facts=[shown_name(str(key)), "Newest sessions first:"],
-            sections=[Section("", history_items(runs, key))],
-        )
-        return await self._render(result, offset=offset)
+        result = history_result(reader.suite, name, await read_history(reader, test, branch=name, last=last))
+        return await self._render(result, offset=offset, page=READER_LIMIT)
 
     async def compare_sessions(self, suite: _Suite, old: _Session = "", new: _Session = "", offset: _Offset = 0) -> str:
         """Compare the tests of two sessions: newly failing, fixed, still failing, slower, added, removed.
@@ -261,55 +245,17 @@ class Tools:
         return await self._render(result, offset=offset, hint="For messages and causes, call get_failures.")
 
 
-def history_items(runs: Sequence[TestRun], key: TestKey) -> list[Item]:
-    """Return each streak of sessions in which a test failed, or did not. `runs` are newest first."""
-    items: list[Item] = []
-    statuses = [next((case.status for case in run.cases if case.key == key), "did not fail") for run in runs]
-    for status, streak in groupby(zip(runs, statuses, strict=True), key=itemgetter(1)):
-        sessions = [run.session for run, _ in streak]
-        numbers = f"#{sessions[-1].relative_id}" + (f" to #{sessions[0].relative_id}" if len(sessions) > 1 else "")
-        what = f"{status} in {format_count(len(sessions), 'session')}" if len(sessions) > 1 else status
-        items.append(Item(None, remark=f"{numbers}: {what}; #{sessions[-1].relative_id} is {origin(sessions[-1])}"))
-    return items
-
-
 def _choose(branch: str, all_branches: bool) -> str | Main | None:
     """Return the branch that the arguments of a tool select."""
     return BranchOptions(branch or None, all_branches).choose()
 
 
-async def _judge(reader: SuiteReader, sessions: Sequence[Session]) -> tuple[Judgement, Counter[TestKey | None]]:
-    """Return the verdict on sessions, compared with main, and how many test cases of each test fail."""
+async def _judge(reader: SuiteReader, sessions: Sequence[Session]) -> Judgement:
+    """Return the verdict on sessions, compared with main. Tests that did not run change no colour."""
     runs, unread = await reader.judged_runs(sessions)
-    cases = Counter[TestKey | None](case.key for run in runs for case in run.cases if case.is_failing)
     baseline, others = None, []
-    if cases:
+    if any(case.is_failing for run in runs for case in run.cases):
         with suppress(ConfigError, NothingToJudgeError):
             baseline = await reader.baseline(sessions, MAIN, last=DEFAULT_LAST, skip_unsaved=True)
             others = await reader.other_sessions(sessions, baseline)
-    judgement = judge(runs, baseline, others=others, unread=unread)
-    return evolve(judgement, missing_tests=()), cases
-
-
-def _repeat_items(section: Section, cases: Counter[TestKey | None]) -> Section:
-    """Return a section with an item for each of several equal cases, which become one line and a count."""
-    return evolve(section, items=[item for item in section.items for _ in range(cases[item.key])])
-
-
-def find_test(keys: Iterable[TestKey], text: str) -> TestKey:
-    """Return the test that a text names. Raises ConfigError, with the names, if it fits none or several."""
-    found = find_keys(keys, text)
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise ConfigError(f"no failing test is named {text!r}: use a name that get_failures shows, or a part of it")
-    message = f"{text!r} fits {len(found):,} tests: use one of their names, or more of it"
-    raise _ambiguous(message, (shown_name(str(key)) for key in found))
-
-
-def _ambiguous(message: str, names: Iterable[str]) -> ConfigError:
-    """Return an error with the names that are possible."""
-    error = ConfigError(message)
-    for name in islice(names, _PAGE):
-        error.add_note(name)
-    return error
+    return evolve(judge(runs, baseline, others=others, unread=unread), missing_tests=())

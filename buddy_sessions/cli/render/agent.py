@@ -7,16 +7,14 @@ such a tag, or is a control character, is replaced.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import secrets
 import sys
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
-from buddy_sessions import Failure, TestKey
+from buddy_sessions import Failure
 
 from .markdown import Style, cause_line, fact_lines, item_line, verdict
 from .result import Result, Section
@@ -85,12 +83,10 @@ def render_for_agent(
     return "\n".join(filter(None, [head, enclose("\n".join(lines)) if lines else "", hint.strip()]))
 
 
-def shown_name(name: str) -> str:
-    """Return the name of a test as it is shown. A long one is cut, and ends with a number that is its own."""
-    text = _LOOKS_LIKE_TAG.sub(_NO_TAG, one_line(name))
-    if len(text) <= _MAX_NAME:
-        return text
-    return f"{text[:_MAX_NAME]}…{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:8]}"
+def _shown_name(name: str) -> str:
+    """Return the name of a test as it is shown. Of a long one, … stands for the middle, as in `find_tests`."""
+    text = one_line(name)
+    return text if len(text) <= _MAX_NAME else f"{text[: _MAX_NAME // 2]}…{text[-_MAX_NAME // 2 :]}"
 
 
 def _named_url(text: str, url: str | None) -> str:
@@ -98,15 +94,7 @@ def _named_url(text: str, url: str | None) -> str:
     return " ".join(filter(None, (text, cut(web_url(url), _MAX_NAME))))
 
 
-_STYLE = Style(shown_name, lambda text: cut(text, _MAX_FACT), _named_url)
-
-
-def find_keys(keys: Iterable[TestKey], text: str) -> list[TestKey]:
-    """Return the tests that a text names: those that are shown so, or else those whose names contain it."""
-    names = {key: _LOOKS_LIKE_TAG.sub(_NO_TAG, one_line(str(key))) for key in keys}
-    wanted = _LOOKS_LIKE_TAG.sub(_NO_TAG, one_line(text))
-    exact = [key for key, name in names.items() if wanted in {name, shown_name(str(key))}]
-    return exact or [key for key, name in names.items() if wanted.lower() in name.lower()]
+_STYLE = Style(_shown_name, lambda text: cut(text, _MAX_FACT), _named_url)
 
 
 def _facts(result: Result) -> list[str]:
@@ -131,9 +119,8 @@ def _rows(result: Result) -> Iterator[_Row]:
         heading = cut(section.title, _LONGEST_CAUSE)
         if (failure := _first_failure(section)) is not None and (trace := trace_of(failure, limit=limit)):
             heading += f"\n{trace}"
-        lines = Counter(item_line(item, result.columns, _STYLE) for item in section.items)
-        for line, count in lines.items():
-            yield _Row(f"- {line}" + (f" ({count} cases)" if count > 1 else ""), heading)
+        for item in section.items:
+            yield _Row(f"- {item_line(item, result.columns, _STYLE)}", heading)
 
 
 def _complete_rows(result: Result) -> Iterator[_Row]:

@@ -149,7 +149,12 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "history": (
         "get_test_history",
         {"test": "pays"},
-        ["- #5 to #7: FAILED in 2 sessions; #5 is commit 555555555555, by ", "- #1 to #4: did not fail in 4"],
+        [
+            "Failing since #5, 2 CI runs in a row: acme/shop/a",
+            "branch main: ",
+            "#5: commit 555555555555, by ",
+            "- #7, ✘",
+        ],
     ),
     "comparison": (
         "compare_sessions",
@@ -177,11 +182,15 @@ async def test_tool_says(tool: str, arguments: dict[str, Any], expected: list[st
 
 
 @pytest.mark.usefixtures("suite")
-@pytest.mark.parametrize(("command", "tool"), [("compare", "compare_sessions"), ("flaky", "find_flaky_tests")])
+@pytest.mark.parametrize(
+    ("command", "tool"),
+    [("compare", "compare_sessions"), ("flaky", "find_flaky_tests"), ("history pays", "get_test_history")],
+)
 async def test_text_is_that_of_markdown(command: str, tool: str, call: Call) -> None:
     """Without its markup."""
-    (answer,) = await ask_new((tool, {}))
-    markdown = (await asyncio.to_thread(call, command, SUITE, "--format", "markdown")).out
+    command, *tests = command.split()
+    (answer,) = await ask_new((tool, dict(zip(["test"], tests, strict=False))))
+    markdown = (await asyncio.to_thread(call, command, SUITE, *tests, "--format", "markdown")).out
     plain = html.unescape(re.sub("<[^>]*>", "", markdown))
     facts = [line.removeprefix("### ") for line in plain.splitlines()[6:] if line]
     assert len(facts) > 2
@@ -201,7 +210,7 @@ async def test_database_gives_the_same_answers_while_the_server_is_down(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     path = tmp_path / "sessions.db"
-    questions = [(tool, arguments) for tool, arguments, _ in QUESTIONS.values()]
+    questions = [(tool, arguments) for tool, arguments, _ in QUESTIONS.values() if tool != "get_test_history"]
     async with FakeBuddy() as fake:
         fill(fake.add_suite("acme", "shop", "a", name="Unit tests"))
         monkeypatch.setenv("BUDDY_API_URL", str(fake.base_url))
@@ -300,13 +309,14 @@ async def test_tests_that_were_not_saved_are_no_verdict(fake: FakeBuddy, tmp_pat
     assert "no verdict: #3 lists 0 of its 2 failing tests" in answer.inside
 
 
-async def test_equal_failures_are_one_line_and_a_count(fake: FakeBuddy) -> None:
-    cases = [{**failing("pays")[0], "id": f"case{number}"} for number in range(450)]
+@pytest.mark.parametrize("tool", ["get_failures", "get_test_history"])
+async def test_long_name_as_it_is_shown_is_accepted(tool: str, fake: FakeBuddy) -> None:
+    cases = failing(*(f"{word} {'x' * 400}" for word in ("pays", "adds")))
     fake.add_suite("acme", "shop", "a").create("main", cases=cases)
-    (answer,) = await ask_new(("get_failures", {}))
-    assert re.findall(r"^- .*pays.*", answer.inside, re.MULTILINE) == [
-        "- tests/cart/test_total.py > CartTest > pays (450 cases)"
-    ]
+    async with connected() as client:
+        (name,) = re.findall("^- (.* > pays .*…x+)", (await ask(client, "get_failures")).inside, re.MULTILINE)
+        answer = await ask(client, tool, test=name)
+    assert (answer.is_error, name in answer.inside or f"pays {'x' * 400}" in answer.inside) == (False, True)
 
 
 @pytest.mark.usefixtures("suite")
@@ -330,7 +340,7 @@ ERRORS: dict[str, tuple[str, dict[str, Any], str, str]] = {
     "unknown status": ("list_suites", {"project": "acme/shop", "status": "blue"}, "must be one of red, green", ""),
     "unknown session": ("get_failures", {"session": "#99"}, "the newest is #8", ""),
     "unknown branch": ("get_failures", {"branch": "mian"}, "its latest sessions are of main", ""),
-    "unknown test": ("get_failures", {"test": "x"}, "no failing test is named 'x'", ""),
+    "unknown test": ("get_failures", {"test": "x"}, "no test is named 'x'", ""),
     "two tests": ("get_failures", {"test": "a"}, "CartTest > flaky", ""),
     "wrong type": ("get_failures", {"offset": "x"}, "", "offset"),
     "401": ("list_sessions", {}, "(401): check the token", "You cannot fix this: the user must"),
