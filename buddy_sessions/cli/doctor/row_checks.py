@@ -120,10 +120,6 @@ def check_values(record: Record) -> Iterator[Finding]:
         found = f"{len(green)} of {len(failing)} sessions with failed tests are SUCCESSFUL"
         is_usual = len(green) * 2 > len(failing)
         yield Finding("problem" if is_usual else "note", found, "this package calls them green")
-    if running := [
-        row for row in sessions if row.get("status") == SessionStatus.IN_PROGRESS and row.get("finish_date")
-    ]:
-        yield Finding("note", f"{len(running)} sessions IN_PROGRESS have a finish_date", "they count as unfinished")
     for name, enum in (("ref_type", RefType), ("ci_provider", CIProvider)):
         if unknown := _unknown(sessions, name, enum):
             yield Finding("note", f"unknown {name}: {unknown}", "it is kept, and is no branch", REPORT_IT)
