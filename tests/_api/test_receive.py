@@ -23,7 +23,7 @@ async def test_token_is_not_in_the_response(fake: FakeBuddy, buddy: BuddyClient)
 
 
 async def test_no_response(fake: FakeBuddy, buddy: BuddyClient) -> None:
-    fake.inject(Fault.disconnect(), Fault.status(429, headers={"Retry-After": "3600"}))
+    fake.inject(Fault.truncate(3), Fault.status(429, headers={"Retry-After": "3600"}))
     with pytest.raises(TransportError):
         await buddy.api.receive("workspaces")
     assert (await buddy.api.receive("workspaces")).status == 429
