@@ -53,7 +53,11 @@ async def test_responds_as_recorded(fake: FakeBuddy, tmp_path: Path) -> None:
             await http.get(fake.base_url / "user" / "token")
 
 
-@pytest.mark.parametrize("content", [b"", b"text", gzip.compress(b"[]"), gzip.compress(b'{"exchanges": [{}]}')])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"text", gzip.compress(b"[]"), gzip.compress(b'{"exchanges": [{}]}')],
+    ids=["empty", "text", "other-json", "incomplete"],
+)
 def test_other_file(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "file"
     path.write_bytes(content)
