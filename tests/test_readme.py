@@ -46,8 +46,6 @@ EXAMPLE = re.compile(r"^```(python|sh)\n((?:(?!```).*\n)+)```\n\n?(```+)text\n((
 TIMEOUT = 30.0  # seconds
 ENDLESS = 1.0  # seconds until a program that has printed its output, and goes on, is ended: a bot
 
-each_guide = pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: str(guide.relative_to(ROOT)))
-
 
 class Example(NamedTuple):
     """A block of code, and what it prints."""
@@ -153,7 +151,7 @@ def anchors_of(guide: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
-@each_guide
+@pytest.mark.parametrize("guide", [*GUIDES, ROOT / "CHANGELOG.md"], ids=lambda guide: str(guide.relative_to(ROOT)))
 def test_links_lead_somewhere(guide: Path) -> None:
     text = guide.read_text(encoding="utf-8")
     for link in re.findall(r'(?:\]\(|(?:src|srcset|href)=")([^)"\s]+)', text):
