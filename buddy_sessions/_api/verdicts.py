@@ -223,13 +223,18 @@ async def find_status(search: VerdictSearch, suite: SuiteKey, *, branch: str | M
         return evolve(status, reason="no main branch" if await search.newest() else "no session")
     runs, sessions = await search.runs(chosen)
     if runs:
-        streak = newest_streak(runs)
-        is_exact, remark = streak.before is not None, remark_on_tests(runs)
-        return evolve(status, session=runs[0].session, since=streak.first, is_since_exact=is_exact, remark=remark)
+        return judged_by(runs, status)
     if not sessions:
         return evolve(status, reason="no session")
     is_running = any(not session.is_finished for session in sessions)
     return evolve(status, reason="running" if is_running else "no verdict")
+
+
+def judged_by(runs: Sequence[CIRun], status: SuiteStatus) -> SuiteStatus:
+    """Return a status with the verdict of CI runs, newest first, each with a verdict."""
+    streak = newest_streak(runs)
+    is_exact, remark = streak.before is not None, remark_on_tests(runs)
+    return evolve(status, session=runs[0].session, since=streak.first, is_since_exact=is_exact, remark=remark)
 
 
 async def find_statuses(api: Api, suites: Sequence[SuiteKey], *, branch: str | Main | None) -> list[SuiteStatus]:

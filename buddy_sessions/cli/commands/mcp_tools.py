@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -10,18 +9,17 @@ from typing import Annotated, Any
 from attrs import evolve
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from buddy_sessions import MAIN, ConfigError, ForbiddenError, Main, NotFoundError, Session, Suite, SuiteStatus
+from buddy_sessions import MAIN, ConfigError, ForbiddenError, Main, NotFoundError, Suite, SuiteStatus
 from buddy_sessions._api.verdicts import MAX_SEARCHED
 from buddy_sessions.analysis.by_test import find_test
 from buddy_sessions.analysis.completeness import remark_on_tests
-from buddy_sessions.analysis.judgement import Judgement, judge
 from buddy_sessions.analysis.runs import ci_runs
 
-from ..errors import NothingToJudgeError
 from ..input.keys import KeyDefaults, describe_suite
 from ..input.session_names import LATEST, parse_session, parse_session_of
-from ..options import DEFAULT_LAST, BranchOptions
+from ..options import BranchOptions
 from ..reading.case_source import CaseSource, SavedCases
+from ..reading.explanation import explain
 from ..reading.suite_reader import SuiteReader
 from ..reading.test_history import read_history
 from ..render.agent import render_for_agent
@@ -174,7 +172,7 @@ class Tools:
         selected = _choose(branch, all_branches)
         if name and selected is not MAIN:
             raise ConfigError("branch selects the latest session: leave it out, or do not name a session")
-        judgement = await _judge(reader, await reader.find(name or LATEST, branch=selected))
+        judgement = await explain(reader, await reader.find(name or LATEST, branch=selected), MAIN)
         if test:
             key = find_test((each.case.key for each in judgement.tests), test)
             found = [each for each in judgement.tests if each.case.key == key]
@@ -248,14 +246,3 @@ class Tools:
 def _choose(branch: str, all_branches: bool) -> str | Main | None:
     """Return the branch that the arguments of a tool select."""
     return BranchOptions(branch or None, all_branches).choose()
-
-
-async def _judge(reader: SuiteReader, sessions: Sequence[Session]) -> Judgement:
-    """Return the verdict on sessions, compared with main. Tests that did not run change no colour."""
-    runs, unread = await reader.judged_runs(sessions)
-    baseline, others = None, []
-    if any(case.is_failing for run in runs for case in run.cases):
-        with suppress(ConfigError, NothingToJudgeError):
-            baseline = await reader.baseline(sessions, MAIN, last=DEFAULT_LAST, skip_unsaved=True)
-            others = await reader.other_sessions(sessions, baseline)
-    return evolve(judge(runs, baseline, others=others, unread=unread), missing_tests=())

@@ -19,7 +19,9 @@ from ..input.keys import KeyDefaults, select_keys
 from ..input.paths import explain_errors, find_database
 from ..input.times import Age, Since
 from ..options import BranchOptions, SavedFile, Verbosity
+from ..reading.case_source import SavedCases
 from ..reading.suggestions import suggest_branches
+from ..reading.suite_reader import SuiteReader
 from ..reading.suite_report import Scope, State, SuiteReport, read_suite
 from ..render.html import MIN_BYTES, load_template, render_page
 from ..render.result import Item, Result, Section
@@ -86,7 +88,8 @@ async def report(
         with messages.progress() as progress:
             for key in chosen:
                 deleted = Suite(key=key, id=key.suite_id, name=statuses[key].name)
-                suites.append(await read_suite(store, known.get(key, deleted), statuses[key], scope))
+                reader = SuiteReader(SavedCases(store, db), key)
+                suites.append(await read_suite(reader, known.get(key, deleted), statuses[key], scope))
                 progress(f"{len(suites):,}/{format_count(len(chosen), 'suite')}")
         if isinstance(branch, str) and suites and not any(each.latest for each in suites):
             messages.print_warning(suggest_branches(branch, chosen[0], await store.sessions(chosen[0])))
@@ -97,7 +100,7 @@ async def report(
         messages.print_written(out, format_count(len(suites), "suite"))
     if format is not None:
         show(_digest(suites, now), format, messages)
-    is_red = any(each.is_red or each.is_stale for each in suites)
+    is_red = any(each.is_red or each.delay == "stale" for each in suites)
     return ExitCode.RED if exit_code and is_red else ExitCode.DONE
 
 
@@ -133,5 +136,5 @@ def _digest_item(report: SuiteReport, now: datetime) -> Item:
         "failing": [str(test.case.key) for test in tests],
         "new": [str(test.case.key) for test in tests if test.baseline == "new"],
     }
-    row = status_item(status, now, is_stale=report.is_stale, has_names=True).row or {}
+    row = status_item(status, now, is_stale=report.delay == "stale", has_names=True).row or {}
     return Item(None, row={**row, "status": state, **failing, "text": f"{name}: {'; '.join(facts)}"})

@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
-from itertools import islice
 from statistics import median
 from typing import Literal
 
 from attrs import evolve, frozen
 
-from buddy_sessions import Main, Session, SessionStore, Suite, SuiteKey, SuiteStatus, TestRun
-from buddy_sessions._api.verdicts import VerdictSearch
-from buddy_sessions.analysis.completeness import count_failing, remark_on_tests
-from buddy_sessions.analysis.judgement import (
-    Baseline,
-    Cause,
-    FailingTest,
-    Judgement,
-    can_be_baseline,
-    count_marks,
-    find_causes,
-    judge,
-)
-from buddy_sessions.analysis.runs import CIRun, Streak, newest_streak
+from buddy_sessions import ConfigError, Main, Session, Suite, SuiteStatus
+from buddy_sessions._api.verdicts import judged_by
+from buddy_sessions.analysis.judgement import Cause, FailingTest, count_marks, find_causes
+from buddy_sessions.analysis.runs import Streak, newest_streak
 
 from ..options import DEFAULT_LAST
 from ..render.styled import sparkline
+from .explanation import explain
+from .suite_reader import SuiteReader
 
 RECENT = 20
 """The number of sessions that a pass rate and a duration are computed from."""
@@ -85,8 +77,7 @@ class SuiteReport:
     suite: Suite
     status: SuiteStatus
     state: State = "no verdict"
-    is_stale: bool = False
-    is_behind: bool = False  # whether the last syncs have read other suites, but not this one
+    delay: Literal["stale", "not read by later syncs"] | None = None  # why it is not up to date
     judged: Sequence[Session] = ()  # the deciding sessions of this CI run
     streak: Streak | None = None  # the CI runs up to the newest one that have its verdict
     red_streak: Streak | None = None  # for a suite that has recovered, the CI runs before that failed
@@ -111,7 +102,7 @@ class SuiteReport:
     @property
     def is_up_to_date(self) -> bool:
         """Whether the last syncs have read the suite, and its newest verdict is not stale."""
-        return self.status.missing_since is None and not self.is_stale and not self.is_behind
+        return self.status.missing_since is None and self.delay is None
 
     @property
     def tests(self) -> list[FailingTest]:
@@ -140,18 +131,19 @@ def is_stale(status: SuiteStatus, now: datetime, max_age: timedelta | None) -> b
     return max_age is not None and any(time is not None and now - time > max_age for time in (verdict, synced))
 
 
-async def read_suite(store: SessionStore, suite: Suite, status: SuiteStatus, scope: Scope) -> SuiteReport:
+async def read_suite(reader: SuiteReader, suite: Suite, status: SuiteStatus, scope: Scope) -> SuiteReport:
     """Return the report of a suite. Raises StoreError if the database cannot be read."""
     lag = scope.synced_at - status.synced_at if scope.synced_at and status.synced_at else timedelta()
+    is_late = is_stale(status, scope.now, scope.max_age)
     report = SuiteReport(
-        suite=suite, status=status, is_stale=is_stale(status, scope.now, scope.max_age), is_behind=lag > _MAX_LAG
+        suite=suite, status=status, delay="stale" if is_late else "not read by later syncs" if lag > _MAX_LAG else None
     )
     if status.missing_since is not None:
         return report
     branch = status.branch
-    others = [] if branch is None else _latest_of_others(await _search(store, suite.key).newest(), branch)
+    runs, sessions = ([], []) if status.session is None else await reader.search.runs(branch)
+    others = [] if branch is None else _latest_of_others(await reader.search.newest(), branch)
     report = evolve(report, others=others[:MAX_OTHERS], other_count=len(others))
-    runs, sessions = ([], []) if status.session is None else await _search(store, suite.key).runs(branch)
     if not runs:
         return evolve(report, status=evolve(status, session=None, since=None))
     streak = newest_streak(runs)
@@ -159,18 +151,13 @@ async def read_suite(store: SessionStore, suite: Suite, status: SuiteStatus, sco
     judgement = None
     if streak.first.is_failing:
         reach = max(DEFAULT_LAST, min(streak.length, _MAX_STREAK)) if state == "newly red" else DEFAULT_LAST
-        judgement = await _judge(store, suite.key, runs, branch, reach)
+        with suppress(ConfigError):  # its test cases were not saved
+            judgement = await explain(reader, runs[0].deciding, branch, reach=reach)
     tests = [] if judgement is None else judgement.tests
     verdicts = [session for session in sessions if session.has_verdict]
     return evolve(
         report,
-        status=evolve(
-            status,
-            session=runs[0].session,
-            since=streak.first,
-            is_since_exact=streak.before is not None,
-            remark=remark_on_tests(runs),
-        ),
+        status=judged_by(runs, status),
         state=state,
         judged=runs[0].deciding,
         streak=streak,
@@ -189,28 +176,6 @@ def _state(streak: Streak, since: datetime) -> State:
     if streak.first.is_failing:
         return "newly red" if is_new else "still red"
     return "recovered" if is_new and streak.before is not None else "green"
-
-
-def _search(store: SessionStore, suite: SuiteKey) -> VerdictSearch:
-    return VerdictSearch(lambda branch: store.pages(suite, branch=branch))
-
-
-async def _judge(
-    store: SessionStore, suite: SuiteKey, runs: Sequence[CIRun], branch: str | None, reach: int
-) -> Judgement:
-    """Return the verdict on the newest CI run, compared with the ones before it that are of other commits."""
-    judged = runs[0].deciding
-    older = islice((run for run in runs[1:] if can_be_baseline(run.sessions[0], judged)), reach)
-    past = [await _failing_run(store, suite, session) for run in older for session in run.sessions]
-    saved = [run for run in past if run.cases or not count_failing(run.session)]  # the cases of others are pruned
-    latest = [await _failing_run(store, suite, session) for session in judged]
-    return judge(latest, Baseline(branch, saved, DEFAULT_LAST) if saved else None)
-
-
-async def _failing_run(store: SessionStore, suite: SuiteKey, session: Session) -> TestRun:
-    """Return a session with the failing test cases that were saved, one for each test."""
-    cases = await store.cases(suite, session) if session.is_failing else []
-    return TestRun(session, tuple({case.key: case for case in cases if case.is_failing}.values()))
 
 
 def _shorten(cause: Cause) -> Cause:
