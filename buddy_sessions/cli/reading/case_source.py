@@ -26,6 +26,7 @@ from buddy_sessions._base.workers import map_concurrently
 from buddy_sessions.analysis.completeness import count_failing
 from buddy_sessions.models import FAILING, CaseScope, SuiteKey
 
+from ..errors import NothingToJudgeError
 from ..input.keys import KeyDefaults, Target, choose_suite, find_suite, select_suites
 from ..input.paths import find_database
 from ..options import Connection
@@ -175,16 +176,17 @@ CaseSource: TypeAlias = ApiCases | SavedCases
 
 
 async def read_runs(
+    suite: SuiteKey,
     sessions: Sequence[Session],
     read_cases: Callable[[Session], Awaitable[list[TestCase]]],
     *,
     show: Callable[[str], None],
     limit: int,
     skip_unsaved: bool,
-) -> tuple[list[TestRun], list[BuddyError]]:
-    """Return sessions with their test cases, without those that were deleted or not saved, and the errors of these.
+) -> list[TestRun]:
+    """Return sessions with their test cases, without those that were deleted or not saved. `show` shows the progress.
 
-    Raises ConfigError if the cases of one were not saved, unless `skip_unsaved`. `show` shows the progress.
+    Raises NothingToJudgeError or ConfigError if none is left, or, unless `skip_unsaved`, if one was not saved.
     """
     done = 0
     errors: list[BuddyError] = []
@@ -205,7 +207,10 @@ async def read_runs(
         return run
 
     found = await map_concurrently(read, sessions, limit=limit)
-    return [run for run in found if run is not None], errors
+    if errors and not any(found):
+        deleted = f"the finished sessions of {suite} were deleted: try again later"
+        raise NothingToJudgeError(deleted) if isinstance(errors[0], NotFoundError) else errors[0]
+    return [run for run in found if run is not None]
 
 
 @asynccontextmanager

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from buddy_sessions import (
@@ -76,13 +77,18 @@ class SuiteReader:
             raise await self._no_verdict(name)
         return found
 
-    async def _newest_run(self, branch: str | Main | None, *, after: int) -> CIRun:
-        """Return the newest CI run that has a verdict. Raises NothingToJudgeError if there is none above #`after`."""
+    async def newest_runs(self, branch: str | Main | None, *, last: int = 1, after: int = 0) -> list[CIRun]:
+        """Return the newest CI runs above #`after` that have a verdict, newest first: `last` of them, or more.
+
+        Raises NothingToJudgeError if there is none.
+        """
         name = await self.choose_branch(branch)
-        runs, _ = await self.search.runs(name, where=lambda run: run.sessions[0].relative_id > after)
+        runs, _ = await self.search.runs(
+            name, where=lambda run: run.sessions[0].relative_id > after, is_enough=lambda runs: len(runs) >= last
+        )
         if not runs:
             raise await self._no_verdict(name)
-        return runs[0]
+        return runs
 
     async def _no_verdict(self, branch: str | None) -> NothingToJudgeError:
         """Return the error for a branch without a session that passed or failed."""
@@ -192,7 +198,7 @@ class SuiteReader:
             ConfigError: The name fits several sessions or commits.
         """
         if name == LATEST:
-            run = await self._newest_run(branch, after=after)
+            run, *_ = await self.newest_runs(branch, after=after)
             return [session for session in run.deciding if session.relative_id > after]
         matches = await self._matches(name)
         if len(matches) > 1:
@@ -217,7 +223,7 @@ class SuiteReader:
 
     async def session(self, name: str) -> Session:
         """Return the newest of the sessions that `find` returns; for `latest`, the one that decides."""
-        return (await self._newest_run(MAIN, after=0)).session if name == LATEST else (await self.find(name))[0]
+        return (await self.newest_runs(MAIN))[0].session if name == LATEST else (await self.find(name))[0]
 
     async def session_before(self, session: Session) -> Session:
         """Return the newest session of the previous CI run of the same branch, tag or pull request."""
@@ -231,10 +237,6 @@ class SuiteReader:
         except NothingToJudgeError as error:
             raise NothingToJudgeError(f"nothing to compare #{session.relative_id} with: {error}") from None
 
-    async def failing_cases(self, session: Session) -> list[TestCase]:
-        """Return the failing test cases of a session, which may lack their failures."""
-        return await self._source.failing_cases(self.suite, session)
-
     async def add_failures(self, tests: Sequence[tuple[Session, TestCase]]) -> list[TestCase]:
         """Return failing test cases with their failures, as far as these are known."""
 
@@ -247,18 +249,15 @@ class SuiteReader:
         """Return the test cases of a session: all, or those with a status."""
         return await self._source.cases(self.suite, session, status=status)
 
-    async def failing_runs(self, sessions: Sequence[Session], *, skip_unsaved: bool = False) -> list[TestRun]:
-        """Return the sessions that were not deleted, with their failing test cases.
+    async def failing_runs(self, sessions: Sequence[Session]) -> list[TestRun]:
+        """Return the sessions that were not deleted, with their failing test cases, which may lack their failures.
 
-        Raises NothingToJudgeError if all were, ConfigError if the cases of one were not saved (unless `skip_unsaved`).
+        Raises NothingToJudgeError if all were, ConfigError if the cases of one were not saved.
         """
-        return await self._runs(sessions, self.failing_cases, skip_unsaved=skip_unsaved)
+        return await self._runs(sessions, partial(self._source.failing_cases, self.suite), skip_unsaved=False)
 
     async def full_runs(self, sessions: Sequence[Session]) -> list[TestRun]:
-        """Return the sessions with all their test cases, without those that were deleted or not saved.
-
-        Raises NothingToJudgeError or ConfigError if none is left.
-        """
+        """Return the sessions with all their test cases, as `read_runs` does, without those that were not saved."""
         return await self._runs(sessions, self.cases, skip_unsaved=True)
 
     async def saved_history(self, test: str, *, branch: str | None) -> list[TestRun] | None:
@@ -287,13 +286,8 @@ class SuiteReader:
         *,
         skip_unsaved: bool,
     ) -> list[TestRun]:
-        runs, errors = await read_runs(
-            sessions, read_cases, show=self._show, limit=self._source.concurrency, skip_unsaved=skip_unsaved
-        )
-        if errors and not runs:
-            deleted = f"the finished sessions of {self.suite} were deleted: try again later"
-            raise NothingToJudgeError(deleted) if isinstance(errors[0], NotFoundError) else errors[0]
-        return runs
+        limit, show = self._source.concurrency, self._show
+        return await read_runs(self.suite, sessions, read_cases, show=show, limit=limit, skip_unsaved=skip_unsaved)
 
     async def _matches(self, name: str) -> dict[str, list[Session]]:
         """Return what a name fits: a `relative_id`, an ID, commits or a CI run, with their sessions, newest first."""

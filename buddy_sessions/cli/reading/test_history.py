@@ -10,7 +10,7 @@ from buddy_sessions import ConfigError, Session, TestKey, TestRun
 from buddy_sessions.analysis.by_test import find_test, find_tests
 from buddy_sessions.analysis.completeness import lists_too_few
 from buddy_sessions.analysis.outcomes import Outcome, outcome_in
-from buddy_sessions.analysis.runs import CIRun, ci_runs
+from buddy_sessions.analysis.runs import CIRun
 
 from ..errors import NothingToJudgeError
 from ..render.result import describe_branch
@@ -43,7 +43,7 @@ async def read_history(source: SuiteReader, text: str, *, branch: str | None, la
         ConfigError: The text fits no test, or several; or the newest sessions were not saved.
         NothingToJudgeError: The branch has no session that passed or failed, or the test ran in none.
     """
-    runs = await _find_runs(source, branch, last)
+    runs = await source.newest_runs(branch, last=last)
     await source.failing_runs(runs[0].deciding)  # raises ConfigError if they were not saved
     try:
         saved = await source.saved_history(text, branch=branch)
@@ -59,16 +59,6 @@ async def read_history(source: SuiteReader, text: str, *, branch: str | None, la
     of_session = {run.session.id: run for run in saved}
     sessions = [[of_session[each.id] for each in run.deciding if each.id in of_session] for run in runs]
     return TestHistory(key, [outcome for each in sessions if (outcome := outcome_in(each, key)) is not None])
-
-
-async def _find_runs(source: SuiteReader, branch: str | None, last: int) -> list[CIRun]:
-    """Return the newest CI runs of a branch that have a verdict: `last`, or more if one list has them."""
-    runs, _ = await source.search.runs(branch)
-    if len(runs) < last:
-        oldest = min((session.relative_id for run in runs for session in run.sessions), default=None)
-        older = await source.verdicts(branch=branch, last=last)
-        runs += ci_runs(session for session in older if oldest is None or session.relative_id < oldest)
-    return runs
 
 
 async def _read_failing(source: SuiteReader, runs: Sequence[CIRun], text: str, last: int) -> TestHistory:
