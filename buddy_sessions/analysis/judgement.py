@@ -6,7 +6,7 @@ The commands, the report and the tools for agents all judge with this module.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from attrs import evolve, frozen
@@ -24,7 +24,7 @@ from .completeness import (
     lists_too_few,
     missing_tests,
 )
-from .runs import CIRun, Streak, name_sessions, newest_streak
+from .runs import CIRun, Streak, name_sessions, newest_streak, run_identity
 
 Novelty = Literal["new", "known", "flaky", "quarantined"]
 NOVELTIES: tuple[Novelty, ...] = ("new", "known", "flaky", "quarantined")
@@ -321,9 +321,10 @@ def _rank(test: FailingTest) -> int:
     return NOVELTIES.index(test.baseline or "new")
 
 
-def can_be_baseline(session: Session, judged: Iterable[Session]) -> bool:
-    """Return whether a session is of another commit than the judged ones."""
-    return session.revision not in {each.revision for each in judged if each.revision}
+def can_be_baseline(session: Session, judged: Collection[Session]) -> bool:
+    """Return whether a session is of another commit and CI run than the judged ones: not an earlier attempt of it."""
+    is_other_run = run_identity(session) not in map(run_identity, judged)
+    return is_other_run and session.revision not in {each.revision for each in judged if each.revision}
 
 
 def find_causes(tests: Iterable[FailingTest]) -> list[Cause]:

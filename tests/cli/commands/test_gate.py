@@ -279,6 +279,14 @@ def test_run_with_a_running_job_is_no_baseline(suite: FakeSuite, call: Call) -> 
     assert (result.code, [row["baseline"] for row in rows(result.out)]) == (1, ["new"])
 
 
+def test_earlier_attempt_is_no_baseline_without_a_revision(suite: FakeSuite, call: Call) -> None:
+    add(suite)
+    add(suite, "pays", ci_run_url="https://ci/2", revision=None)
+    add(suite, "pays", ci_run_url="https://ci/2", revision=None)
+    result = call("failures", SUITE, "https://ci/2", "--after", "2", *GATE)
+    assert (result.code, [row["baseline"] for row in rows(result.out)]) == (1, ["new"])
+
+
 @pytest.mark.parametrize(
     ("output_format", "shown"),
     [
