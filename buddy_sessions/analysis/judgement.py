@@ -11,7 +11,7 @@ from typing import Literal
 
 from attrs import evolve, frozen
 
-from ..models import Session, SessionStatus, TestCase, TestKey, TestRun, TestStatus
+from ..models import Session, TestCase, TestKey, TestRun, TestStatus
 from .baseline import BaselineComparison, QuarantinedTest, compare_to_baseline
 from .causes import group_failures
 from .completeness import (
@@ -305,7 +305,7 @@ def _doubts(
     names = name_sessions(judged)
     if not any(session.has_verdict for session in judged):
         doubts.append(f"{names} neither passed nor failed: name another session")
-    elif all(session.status == SessionStatus.SUCCESSFUL and session.tests_count == 0 for session in judged):
+    elif all(session.tests_count == 0 and not session.is_failing for session in judged):
         doubts.append(f"no test ran in {names}: check that the test runner finds the tests")
     return doubts
 

@@ -144,6 +144,12 @@ def verdict(judged: TestRun | list[TestRun], past: list[TestRun] | None = None, 
             id="V4",
         ),
         pytest.param(
+            judge([session(21, tests=0, status=SessionStatus.SKIPPED), session(20, tests=0)]),
+            None,
+            ["no test ran in #21, #20: check that the test runner finds the tests"],
+            id="V4: another session was skipped",
+        ),
+        pytest.param(
             verdict(session(20, tests=0)),
             True,
             [TESTS_MISSING.replace("3 t", "0 t", 1).replace(": 5", ": 8")],
