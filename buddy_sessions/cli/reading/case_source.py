@@ -125,6 +125,11 @@ class SavedCases:
         """Return the search in the saved sessions of a suite."""
         return VerdictSearch(lambda branch: self._store.pages(suite, branch=branch))
 
+    async def has_all_sessions(self, suite: SuiteKey) -> bool:
+        """Return whether the syncs have read the sessions of a suite from the first one."""
+        known = await self._store.known_range(suite)
+        return known is not None and known[0] == 1
+
     async def session(self, suite: SuiteKey, name: int | str) -> Session | None:
         """Return the saved session with this `relative_id` or ID; None if there is none."""
         async with aclosing(self._store.pages(suite)) as pages:

@@ -99,8 +99,10 @@ class SuiteReader:
         return NothingToJudgeError(hint) if hint else is_unfinished
 
     async def is_first_of(self, branch: str) -> bool:
-        """Return whether `branch` is `main` or `master`, and the suite has no session of either."""
-        return branch in MAIN_NAMES and not any([await self.search.take(1, name) for name in MAIN_NAMES])
+        """Return whether `branch` is `main` or `master`, and the suite has no session of either, in a whole list."""
+        if branch not in MAIN_NAMES or any([await self.search.take(1, name) for name in MAIN_NAMES]):
+            return False
+        return not isinstance(self._source, SavedCases) or await self._source.has_all_sessions(self.suite)
 
     async def baseline(
         self,

@@ -199,6 +199,17 @@ def test_nothing_to_compare_with_yet(
     assert (result.code, result.err == text) == (code, code == 0), result.err
 
 
+@pytest.mark.parametrize(("since", "code"), [([], 0), (["--after", "1"], 5)], ids=["all", "not the oldest"])
+def test_database_must_have_all_sessions_to_know_that_main_has_none(
+    since: list[str], code: int, suite: FakeSuite, call: Call, tmp_path: Path
+) -> None:
+    add(suite, branch="main" if since else "fix")
+    add(suite, branch="fix")
+    db = ["--db", str(tmp_path / "sessions.db")]
+    call("sync", SUITE, *db, "--cases", "failed", *since)
+    assert call("failures", SUITE, "2", *GATE, *db).code == code
+
+
 @pytest.mark.parametrize("share", ["90", "-1%", "101%", "much"])
 def test_share_that_is_none(share: str, call: Call) -> None:
     result = call("failures", SUITE, "1", *GATE, f"--min-tests={share}")
