@@ -1,4 +1,4 @@
-"""Every error that this package raises, in one tree.
+"""The errors of this package, in one tree.
 
 BuddyError                        .cursor: the position of the read, or None; .retryable
 ├── ConfigError (ValueError)      a bad token, URL, region, suite or argument: usually raised before a request is sent

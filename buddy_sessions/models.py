@@ -190,7 +190,7 @@ class Suite:
         name: The name of the suite.
         timeout: Seconds after which a session is closed.
         slow_threshold: The duration in milliseconds above which Buddy calls a test slow.
-        error_pattern: The pattern by which Buddy recognises errors.
+        error_pattern: A template, in Markdown, for the errors of test cases.
         send_commit_status: Whether Buddy reports the result to the Git host.
     """
 
@@ -221,7 +221,7 @@ class Session:
         create_date: When the session was created; an aware datetime in UTC.
         start_date: When the tests started; an aware datetime in UTC.
         finish_date: When the session ended; an aware datetime in UTC.
-        created_by: The member who started the CI run; None for runs on GitHub and CircleCI.
+        created_by: The member who started the CI run; None if Buddy knows none, as of runs on GitHub.
         ci_provider: The service that ran the tests.
         ci_run_url: The CI run in the web interface of its provider.
         revision: The commit that was tested.
@@ -234,7 +234,7 @@ class Session:
         tests_count: The number of tests, including failed and skipped ones.
         failed_count: The number of tests that failed.
         skipped_count: The number of tests that were skipped.
-        error_count: The number of tests that ended with an error, which `failed_count` does not include.
+        error_count: The number of tests that ended with an error. `failed_count` is assumed not to include them.
     """
 
     id: str

@@ -212,7 +212,7 @@ class BuddyClient:
             after: Only sessions with a higher `relative_id`. Reading stops when all of them were read.
             since: Only sessions created at this time or later; an aware datetime. Reading stops at the first page that
                 is entirely older. A session without a date is included.
-            cursor: The position to resume from: the cursor of an earlier read with the same arguments.
+            cursor: The position to resume from: the cursor of an earlier read with the same `branch`, `after` and `since`.
             max_sessions: The maximum number of sessions to yield. No more pages are requested than needed.
             per_page: The page size (default: the client's).
             read_ahead: The maximum number of pages to request at once (default: the client's).
@@ -261,7 +261,7 @@ class BuddyClient:
 
         Raises:
             AuthenticationError: The token was rejected.
-            BuddyError: 20 suites in a row have failed with this retryable error or `TransportError`.
+            BuddyError: 20 suites in a row have failed with the same error, which is retryable or a `TransportError`.
 
         Example:
             >>> for status in await buddy.status(["acme/storefront/MNbyVedg", "acme/storefront/65OmRb8v"]):

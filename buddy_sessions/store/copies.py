@@ -36,7 +36,7 @@ class StoreChange:
         suite: The suite.
         session: The session that was saved or marked, or whose test cases were saved; None for a deletion.
         failures: The failing tests of the session; None if its test cases are not saved.
-        missing_since: When the last sync that did not find the session began; None if it was found.
+        missing_since: When the first sync that did not find the session began; None if it was found.
         deleted_at: The same time, once two syncs did not find it.
         pruned_before: Delete the sessions of the suite whose `create_date` is earlier. Those that were kept follow.
         cases_only: Delete only the test cases of these sessions.

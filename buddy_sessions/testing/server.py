@@ -38,7 +38,7 @@ class FakeBuddy:
     though none of its test cases failed. `keeps_repeated_cases` and `close_decides` are assumptions.
 
     Attributes:
-        token: The only token that is accepted.
+        token: The only token that may read.
         host: The interface to listen on.
         port: The port to listen on; 0 for a free one.
         seed: The seed of the suites' random data.

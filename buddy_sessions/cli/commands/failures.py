@@ -45,10 +45,10 @@ class Gate:
     """Which failures count."""
 
     baseline: str | None = None
-    """Branch to compare with: a failure is new if the test did not fail in the last sessions of this branch that are
-    older, and of another commit."""
+    """Branch to compare with: a failure is new if the test did not fail in the last CI runs of this branch that
+    are older, and of another commit."""
     last: PositiveInt | None = None
-    """Number of these sessions (default: 10). With more, fewer good changes are blocked by flaky tests, and more
+    """Number of these CI runs (default: 10). With more, fewer good changes are blocked by flaky tests, and more
     regressions get through."""
     quarantine: Path | None = None
     """TOML file with tests that may fail: [[test]] with name (* for any text), until (a day), and reason."""
