@@ -212,7 +212,8 @@ class BuddyClient:
             after: Only sessions with a higher `relative_id`. Reading stops when all of them were read.
             since: Only sessions created at this time or later; an aware datetime. Reading stops at the first page that
                 is entirely older. A session without a date is included.
-            cursor: The position to resume from: the cursor of an earlier read with the same `branch`, `after` and `since`.
+            cursor: The position to resume from: the cursor of an earlier read with the same `branch`, `after` and
+                `since`.
             max_sessions: The maximum number of sessions to yield. No more pages are requested than needed.
             per_page: The page size (default: the client's).
             read_ahead: The maximum number of pages to request at once (default: the client's).

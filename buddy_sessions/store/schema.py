@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
+import zlib
+
 import attrs
 
 from ..models import Session
-
-APPLICATION_ID = 0x42755662
-"""Identifies the files of this package: "BuVb" in the header of the file. Development versions had others."""
 
 VERSION = 1
 
@@ -221,3 +220,9 @@ SCHEMA = (
     """,
 )
 """The statements that create version 1."""
+
+APPLICATION_ID = 0x42750000 | zlib.crc32("".join(SCHEMA).encode()) & 0xFFFF
+"""Identifies the files of this package: "Bu" in the header of the file, then a checksum of the schema.
+
+So a development version refuses the file of another one. The first release makes it a constant.
+"""
