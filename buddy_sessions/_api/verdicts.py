@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 from attrs import evolve, frozen
 
 from .._base.outage import Outage
+from .._base.validate import validate_branch
 from .._base.workers import map_concurrently
 from .._paging.scope import ReadSpec
 from ..analysis.branches import MAIN, MAIN_NAMES, NEWEST, Main, main_branch
@@ -110,7 +111,7 @@ class VerdictSearch:
         None for MAIN says that there is no main branch. `kept` is that of `main_branch`.
         """
         if branch is not MAIN:
-            return branch
+            return validate_branch(branch)
         known = await self.newest()
         if len(known) == NEWEST and not any(session.branch in MAIN_NAMES for session in known):
             known += filter(None, [await self._newest_of(name, known) for name in MAIN_NAMES])

@@ -160,7 +160,6 @@ class BranchOptions:
 
     def choose(self) -> str | Main | None:
         """Return the branch: None for all sessions."""
-        _check_branch(None, self.branch)
         if self.branch is not None and self.all_branches:
             raise ConfigError("--branch and --all-branches exclude each other: leave out one of them")
         return None if self.all_branches else MAIN if self.branch is None else self.branch

@@ -52,6 +52,7 @@ CASES = {
     ),
     "all branches as a name": (f"flaky {A} --branch '*'", "'*' is no branch: leave out --branch, or use --all-bran"),
     "all branches as a name in list": (f"list {A} --branch '*'", "'*' is no branch: leave out --branch"),
+    "empty baseline": (f"failures {A} --baseline ''", "branch must be"),
     "empty branch": (f"flaky {A} --branch ''", "branch must be"),
     "one session and a branch": (f"list {URL}/a/first --branch main", "is the URL of one session: leave out"),
     "limit and all": (f"list {A} --limit 3 --all", "--limit"),

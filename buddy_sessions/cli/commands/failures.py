@@ -22,7 +22,7 @@ from buddy_sessions.analysis.runs import name_sessions
 from ..errors import ExitCode, NothingToJudgeError
 from ..input.paths import read_text
 from ..input.session_names import choose_latest, parse_session
-from ..options import DEFAULT_LAST, Access, BranchOptions, Json, MaxBytes
+from ..options import BRANCH, DEFAULT_LAST, Access, BranchOptions, Json, MaxBytes
 from ..reading.suite_reader import SuiteReader, open_cases, require_verdict
 from ..render.markdown import DEFAULT_MAX_BYTES
 from ..render.result import MAX_SESSIONS, Column, Item, Result, Section
@@ -44,7 +44,7 @@ _LIMITS = {"table": 50, "markdown": 200}
 class Gate:
     """Which failures count."""
 
-    baseline: str | None = None
+    baseline: Annotated[str | None, BRANCH] = None
     """Branch to compare with: a failure is new if the test did not fail in the last CI runs of this branch that
     are older, and of another commit."""
     last: PositiveInt | None = None

@@ -23,7 +23,7 @@ from buddy_sessions import (
 )
 from buddy_sessions._api.verdicts import MAX_SEARCHED
 from buddy_sessions._base.workers import map_concurrently
-from buddy_sessions.analysis.branches import MAIN_NAMES, validate_judged_branch
+from buddy_sessions.analysis.branches import MAIN_NAMES
 from buddy_sessions.analysis.completeness import MIN_TESTS, EarlierRuns, earlier_runs, lists_too_few
 from buddy_sessions.analysis.judgement import Baseline, can_be_baseline
 from buddy_sessions.analysis.runs import CIRun, ci_runs, name_sessions, run_identity, usual_size
@@ -51,7 +51,7 @@ class SuiteReader:
 
     async def choose_branch(self, branch: str | Main | None) -> str | None:
         """Return the name of the branch; None for all sessions. Raises NothingToJudgeError without a main branch."""
-        name = await self.search.choose_branch(validate_judged_branch(branch))
+        name = await self.search.choose_branch(branch)
         if name is None and branch is MAIN and await self.search.newest():
             raise NothingToJudgeError(
                 f"{self.suite} has no main branch, because its newest sessions tested no branch: name one, or look at "
