@@ -10,7 +10,7 @@ from typing import Annotated, Literal, get_args
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from buddy_sessions import ConfigError, SessionStore, Suite
+from buddy_sessions import ConfigError, SessionStore
 from buddy_sessions._export.session_files import replace_file
 from buddy_sessions.analysis.completeness import count_failing
 
@@ -80,16 +80,15 @@ async def report(
     now = datetime.now(UTC)
     async with SessionStore(db) as store:
         statuses = {status.suite: status for status in await store.status(branch=branch)}
-        known = {each.key: each for each in await store.suites()}
+        pages = {each.key: each.html_url for each in await store.suites()}
         chosen = select_keys(list(statuses), targets, db)
         synced_at = max((it.synced_at for it in statuses.values() if it.synced_at), default=None)
         scope = Scope(branch, now, new_since or now - _NEW, max_age, synced_at)
         suites: list[SuiteReport] = []
         with messages.progress() as progress:
             for key in chosen:
-                deleted = Suite(key=key, id=key.suite_id, name=statuses[key].name)
                 reader = SuiteReader(SavedCases(store, db), key)
-                suites.append(await read_suite(reader, known.get(key, deleted), statuses[key], scope))
+                suites.append(await read_suite(reader, statuses[key], scope, pages.get(key)))
                 progress(f"{len(suites):,}/{format_count(len(chosen), 'suite')}")
         if isinstance(branch, str) and suites and not any(each.latest for each in suites):
             messages.print_warning(suggest_branches(branch, chosen[0], await store.sessions(chosen[0])))

@@ -10,7 +10,7 @@ from typing import Literal
 
 from attrs import evolve, frozen
 
-from buddy_sessions import ConfigError, Main, Session, Suite, SuiteStatus
+from buddy_sessions import ConfigError, Main, Session, SuiteStatus
 from buddy_sessions._api.verdicts import judged_by
 from buddy_sessions.analysis.judgement import Cause, FailingTest, count_marks, find_causes
 from buddy_sessions.analysis.runs import Streak, newest_streak
@@ -74,8 +74,8 @@ class Scope:
 class SuiteReport:
     """What a report says about a suite."""
 
-    suite: Suite
     status: SuiteStatus
+    html_url: str | None = None  # the page of the suite
     state: State = "no verdict"
     delay: Literal["stale", "not read by later syncs"] | None = None  # why it is not up to date
     judged: Sequence[Session] = ()  # the deciding sessions of this CI run
@@ -131,13 +131,12 @@ def is_stale(status: SuiteStatus, now: datetime, max_age: timedelta | None) -> b
     return max_age is not None and any(time is not None and now - time > max_age for time in (verdict, synced))
 
 
-async def read_suite(reader: SuiteReader, suite: Suite, status: SuiteStatus, scope: Scope) -> SuiteReport:
-    """Return the report of a suite. Raises StoreError if the database cannot be read."""
+async def read_suite(reader: SuiteReader, status: SuiteStatus, scope: Scope, html_url: str | None) -> SuiteReport:
+    """Return the report of a suite with this page. Raises StoreError if the database cannot be read."""
     lag = scope.synced_at - status.synced_at if scope.synced_at and status.synced_at else timedelta()
-    is_late = is_stale(status, scope.now, scope.max_age)
-    report = SuiteReport(
-        suite=suite, status=status, delay="stale" if is_late else "not read by later syncs" if lag > _MAX_LAG else None
-    )
+    report = SuiteReport(status=status, html_url=html_url, delay="not read by later syncs" if lag > _MAX_LAG else None)
+    if is_stale(status, scope.now, scope.max_age):
+        report = evolve(report, delay="stale")
     if status.missing_since is not None:
         return report
     branch = status.branch

@@ -113,7 +113,7 @@ def render_page(template: Any, suites: Sequence[SuiteReport], scope: Scope, *, m
 def _attention(report: SuiteReport) -> tuple[object, ...]:
     """Return what the table of all suites is sorted by: red ones first, then by lower pass rate."""
     rate = report.recent.pass_rate
-    return not report.is_red, 2.0 if rate is None else rate, report.suite.key
+    return not report.is_red, 2.0 if rate is None else rate, report.status.suite
 
 
 def _moment(value: datetime | None) -> str:
