@@ -12,6 +12,7 @@ from attrs import frozen
 from .._api.api import Api
 from .._api.verdicts import search_of
 from ..analysis.branches import MAIN, NEWEST, Main
+from ..analysis.completeness import remark_on_tests
 from ..analysis.runs import CIRun, ci_runs, newest_streak, runs_since
 from ..errors import BuddyError, NotFoundError, ResponseError, UnstableListingError
 from ..models import Session, SuiteKey, TestCase, TestKey, TestRun
@@ -52,6 +53,8 @@ class StatusChange:
             of `session`, as they were before: they passed, or did not run. Empty if the CI run has no tests at all, or
             failed without a failing test.
         has_tests: False if the failing tests could not be read in three rounds: then both lists are empty.
+        remark: That tests did not run in the CI run of `session`, as in `SuiteStatus`. None if all ran, or if that is
+            not known.
 
     Example:
         >>> red = Session(id="YDnagwGk", relative_id=383, status=SessionStatus.ERROR, ref_name="main")
@@ -69,6 +72,7 @@ class StatusChange:
     newly_failing: tuple[TestCase, ...] = ()
     no_longer_failing: tuple[TestCase, ...] = ()
     has_tests: bool = True
+    remark: str | None = None
 
 
 class StatusWatch(SuiteWatch[StatusChange]):
@@ -173,8 +177,7 @@ class Statuses(Reporter[StatusChange]):
             )
             reports.append(Report(event, partial(self.save_status, key, latest, is_acknowledged=True)))
         for run in reversed(changed):
-            streak = newest_streak(runs[runs.index(run) :])
-            latest, change = await self._next_run(key, latest, run, since=streak.first)
+            latest, change = await self._next_run(key, latest, runs[runs.index(run) :])
             reports.append(Report(change, partial(self.save_status, key, latest, is_acknowledged=True)))
             if is_first:
                 await self.save_status(key, latest, is_acknowledged=False)
@@ -184,10 +187,13 @@ class Statuses(Reporter[StatusChange]):
         return reports
 
     async def _next_run(
-        self, suite: SuiteKey, before: TestRun | None, run: CIRun, *, since: Session
+        self, suite: SuiteKey, before: TestRun | None, runs: Sequence[CIRun]
     ) -> tuple[TestRun, StatusChange | None]:
-        """Return the session that decides the status from now on, with the failing tests, and the event, if any."""
-        session = run.session
+        """Return the session that decides the status from now on, with the failing tests, and the event, if any.
+
+        `runs` are the next CI run and the ones before it, newest first.
+        """
+        run, session = runs[0], runs[0].session
         previous, failed_before = (None, ()) if before is None else (before.session, before.cases)
         failing, has_tests = await self._read_tests(suite, run)
         has_none = all(each.tests_count == 0 for each in run.deciding)
@@ -208,11 +214,12 @@ class Statuses(Reporter[StatusChange]):
             suite=suite,
             kind=kind,
             session=session,
-            since=since,
+            since=newest_streak(runs).first,
             previous=previous,
             newly_failing=newly_failing,
             no_longer_failing=no_longer_failing,
             has_tests=has_tests,
+            remark=remark_on_tests(runs),
         )
 
     async def _read_tests(self, suite: SuiteKey, run: CIRun) -> tuple[tuple[TestCase, ...], bool]:

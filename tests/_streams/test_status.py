@@ -271,6 +271,19 @@ class TestChanges:
         assert event.previous is not None
         assert (event.suite, event.previous.id, event.session.id) == (suite.key, first["id"], third["id"])
 
+    async def test_event_says_that_tests_did_not_run(self, buddy: BuddyClient, suite: FakeSuite) -> None:
+        """They may include those that failed before: a suite that turns green is not repaired."""
+        tests = [{"name": f"t{number}"} for number in range(8)]
+        for _ in range(3):
+            suite.create(cases=tests)
+        async with watching(buddy, suite) as events:
+            suite.create(cases=[*tests[1:], {"name": "t0", "status": "FAILED"}])
+            await events.watch.settled()
+            suite.create(cases=tests[5:])
+            await events.watch.settled()
+            found = [(event.kind, event.remark) for event in events.take()]
+        assert found == [(CURRENT, None), (RECOVERED, "3 tests ran, usually 8: 5 did not run")]
+
     @pytest.mark.parametrize("is_noticed", [False, True])
     async def test_suite_that_is_created_again(
         self,
