@@ -187,12 +187,12 @@ them, runs only a part, or is older than main: --min-tests 0
     judged.sort(key=lambda session: session.relative_id, reverse=True)
     lacking, remarks = missing_tests(judged, others, earlier, str(baseline))
     crashed, known = _crashed(runs, past, has_all_tests=not lacking)
-    remarks += [f"{_crash(session)}, as sessions of {baseline} did" for session in known]
+    remarks += [f"{crash_text(session)}, as sessions of {baseline} did" for session in known]
     remarks += _left_out(earlier, () if baseline is None else baseline.unread)
     remarks += _also_passed(runs)
     counting = [test for test in tests if not test.excuse]
     red = [count_text(len(counting), "new failure" if baseline is not None else "failing test")] if counting else []
-    red += [*map(_crash, crashed), *lacking]
+    red += [*map(crash_text, crashed), *lacking]
     missing = [f"#{session.relative_id} has not finished: wait for it" for session in judged if not session.is_finished]
     if baseline is not None and not earlier.counting:
         missing.append(f"{baseline} has no session to compare with")
@@ -310,7 +310,8 @@ def _doubts(
     return doubts
 
 
-def _crash(session: Session) -> str:
+def crash_text(session: Session) -> str:
+    """Return that a session failed without a failing test, and why."""
     return f"session #{session.relative_id} failed without a failing test" + (
         f": {session.error_message}" if session.error_message else ""
     )

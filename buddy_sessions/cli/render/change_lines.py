@@ -10,14 +10,13 @@ from functools import partial
 from rich.text import Text
 
 from buddy_sessions import Change, Session, StatusChange, SuiteKey, TestCase, to_dict
-from buddy_sessions._base.durations import format_duration
 from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, case_row, keyed_rows
 from buddy_sessions.analysis.completeness import count_failing
 
 from .console import Output
 from .rows import make_writer
 from .styled import author_text, name_text, number_text, outcome_text, revision_text, status_text
-from .text import UNKNOWN, one_line
+from .text import UNKNOWN, one_line, session_duration
 
 _STATUS_WIDTH = len("✔ running")
 _GAP = Text("  ")
@@ -70,10 +69,10 @@ def _print(output: Output, change: Change | StatusChange) -> None:
 
 def _result_text(suite: SuiteKey, session: Session) -> Text:
     """Return the suite, `relative_id`, branch and result of a session."""
-    duration = f"  {format_duration(session.duration)}" if session.is_finished and session.duration is not None else ""
+    duration = session_duration(session)
     failed = f", {count:,} failed" if (count := count_failing(session)) else ""
     return Text.assemble(
         f"{one_line(str(suite))} ",
         number_text(session),
-        f"  {one_line(session.ref_name or UNKNOWN)}{duration}{failed}",
+        f"  {one_line(session.ref_name or UNKNOWN)}{duration and f'  {duration}'}{failed}",
     )

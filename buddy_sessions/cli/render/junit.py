@@ -9,6 +9,7 @@ from typing import TextIO, TypeAlias
 from xml.etree import ElementTree as ET
 
 from buddy_sessions import Failure, Session, TestCase, TestStatus
+from buddy_sessions.analysis.judgement import crash_text
 
 from .result import Result
 from .rows import prepare_stream
@@ -28,8 +29,9 @@ def write_junit(stream: TextIO, result: Result) -> None:
     an error, and so is another reason for which the verdict is not green.
     """
     tests = [(item.case, item.remark) for item in result.items if item.case is not None]
-    tests += [(_crash(session), "") for session in result.crashed]
-    tests += [(_error("verdict", problem), "") for problem in result.problems]
+    crashed = [(f"session #{each.relative_id}", each.error_message or crash_text(each)) for each in result.crashed]
+    errors = [*crashed, *(("verdict", problem) for problem in result.problems)]
+    tests += [(_error(name, message), "") for name, message in errors]
     escape_line = prepare_stream(stream)
     numbers = ", ".join(f"#{session.relative_id}" for session in result.sessions)
     root = _document(f"{result.suite} {numbers}", result.sessions[0], tests)
@@ -37,12 +39,6 @@ def write_junit(stream: TextIO, result: Result) -> None:
     stream.write('<?xml version="1.0" encoding="utf-8"?>\n')
     stream.writelines(f"{escape_line(line)}\n" for line in ET.tostring(root, encoding="unicode").split("\n"))
     stream.flush()
-
-
-def _crash(session: Session) -> TestCase:
-    """Return a test case that reports the failure of the session itself."""
-    message = session.error_message or "the session failed without a failing test"
-    return _error(f"session #{session.relative_id}", message)
 
 
 def _error(name: str, message: str) -> TestCase:

@@ -13,14 +13,13 @@ from typing import NamedTuple, TextIO
 from urllib.parse import quote
 
 from buddy_sessions import Session
-from buddy_sessions.analysis.judgement import Cause, count_marks
+from buddy_sessions.analysis.judgement import Cause, count_marks, crash_text
 
 from .result import MAX_SESSIONS, Column, Item, Result, Section
 from .rows import prepare_stream
 from .text import (
     UNKNOWN,
     cause_text,
-    crash_text,
     cut,
     format_count,
     one_line,

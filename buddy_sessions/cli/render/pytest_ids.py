@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TextIO
 
 from buddy_sessions import TestCase
+from buddy_sessions.analysis.judgement import crash_text
 
 from .console import Output
 from .result import Result
 from .rows import prepare_stream
-from .text import crash_text
 
 
 def write_node_ids(stream: TextIO, result: Result, messages: Output) -> None:

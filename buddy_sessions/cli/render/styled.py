@@ -10,7 +10,7 @@ from rich.text import Text
 
 from buddy_sessions import Session, SessionStatus, TestKey, TestRun, TestStatus
 
-from .text import REF_LABELS, UNKNOWN, one_line, started_by, web_url
+from .text import UNKNOWN, one_line, started_by, web_url
 
 _SESSION_STATUSES = {
     SessionStatus.SUCCESSFUL: ("✔", "passed", "green"),
@@ -46,12 +46,6 @@ def outcome_text(status: TestStatus) -> Text:
 def number_text(session: Session) -> Text:
     """Return the `relative_id` of a session, which links to the session in Buddy: `#7`."""
     return link(Text(f"#{session.relative_id}", "bold"), session.html_url)
-
-
-def ref_text(session: Session) -> Text:
-    """Return the name of a branch, tag or pull request: `main`, `tag v1.0`, `PR pull/7`."""
-    label = REF_LABELS.get(session.ref_type, "") if session.ref_type else ""
-    return Text.assemble((label, "dim"), plain(session.ref_name))
 
 
 def revision_text(session: Session) -> Text:

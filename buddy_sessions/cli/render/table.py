@@ -10,8 +10,8 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from buddy_sessions import Session, SessionStatus, SuiteKey
-from buddy_sessions._base.durations import format_duration
 from buddy_sessions.analysis.completeness import count_failing
+from buddy_sessions.analysis.judgement import crash_text
 
 from .console import Output
 from .result import Column, Item, Result
@@ -22,12 +22,11 @@ from .styled import (
     name_text,
     number_text,
     plain,
-    ref_text,
     revision_text,
     sparkline,
     status_text,
 )
-from .text import UNKNOWN, crash_text, format_age, message_of, one_line
+from .text import UNKNOWN, format_age, message_of, one_line, ref_name, session_duration
 
 _GAP = 2  # characters between two columns
 _SUMMARY_MARKS = 12  # length of a sparkline in a table
@@ -71,9 +70,9 @@ def _session_line(suite: SuiteKey | None, session: Session) -> Text:
     """Return a session as text: its suite, `relative_id`, status, age, duration, and its branch, which may be long."""
     age = format_age(session.create_date, datetime.now(UTC))
     text = Text.assemble(f"{one_line(str(suite))} ", number_text(session), "  ", status_text(session), f"  {age}")
-    if session.is_finished and session.duration is not None:
-        text.append(f"  {format_duration(session.duration)}")
-    return text.append("  ").append_text(ref_text(session))
+    if duration := session_duration(session):
+        text.append(f"  {duration}")
+    return text.append("  ").append_text(plain(ref_name(session)))
 
 
 def _print_names(output: Output, items: Sequence[Item]) -> None:
@@ -225,9 +224,9 @@ class SessionTable:
                 link(Text(str(session.relative_id), "bold"), session.html_url),
                 status_text(session),
                 format_age(session.create_date, now).removesuffix(" ago"),
-                _duration(session),
+                session_duration(session) or UNKNOWN,
                 Text(UNKNOWN if failing is None else str(failing), "bold red" if failing else "dim"),
-                ref_text(session),
+                plain(ref_name(session)),
                 revision_text(session),
                 author_text(session),
             )
@@ -296,8 +295,3 @@ def _summary_cells(suite: SuiteKey, counts: _SuiteCounts, now: datetime) -> tupl
         format_age(latest.create_date, now) if latest else "",
         sparkline(counts.newest),
     )
-
-
-def _duration(session: Session) -> str:
-    # Buddy reports 0 while a session is running.
-    return format_duration(session.duration if session.is_finished or session.duration else None)

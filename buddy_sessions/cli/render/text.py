@@ -20,7 +20,7 @@ from buddy_sessions.analysis.runs import ci_runs, newest_streak
 UNKNOWN = "-"
 """The text of an unknown value."""
 
-REF_LABELS = {RefType.TAG: "tag ", RefType.PULL_REQUEST: "PR "}
+_REF_LABELS = {RefType.TAG: "tag ", RefType.PULL_REQUEST: "PR "}
 
 _MAX_FIELD = 120  # characters
 _HASH = 12  # digits of a commit: enough to name it
@@ -118,8 +118,13 @@ def cut(text: str, limit: int = _MAX_FIELD) -> str:
 
 def ref_name(session: Session) -> str:
     """Return the name of what was tested: `main`, `tag v1.0`, `PR pull/7`."""
-    label = REF_LABELS.get(session.ref_type, "") if session.ref_type else ""
+    label = _REF_LABELS.get(session.ref_type, "") if session.ref_type else ""
     return label + (session.ref_name or UNKNOWN)
+
+
+def session_duration(session: Session) -> str:
+    """Return how long a session took; empty while it is running, or if that is not known."""
+    return format_duration(session.duration) if session.is_finished and session.duration is not None else ""
 
 
 def started_by(session: Session) -> tuple[str, str | None]:
@@ -161,7 +166,7 @@ def session_facts(session: Session) -> list[str]:
         f"{count_failing(session) or 0:,} of {format_count(tests, 'test')} failed" if tests else "",
         cut(ref_name(session)) if session.ref_name else "",
         *_origin(session),
-        format_duration(session.duration) if session.is_finished and session.duration is not None else "",
+        session_duration(session),
         f"error: {cut(session.error_message, 300)}" if session.error_message else "",
     ]
     return list(filter(None, parts))
@@ -192,9 +197,3 @@ def unread_text(sessions: Sequence[Session], what: str) -> str:
     if not sessions:
         return ""
     return f"left out {what}: {count_sessions(sessions)}; sync --cases all saves the tests that passed"
-
-
-def crash_text(session: Session) -> str:
-    """Return why a session failed without a failing test."""
-    reason = session.error_message or "Buddy gives no reason"
-    return f"session #{session.relative_id} failed without a failing test: {reason}"
