@@ -16,7 +16,7 @@ from .._base.validate import validate_branch
 from .._base.workers import map_concurrently
 from .._paging.scope import ReadSpec
 from ..analysis.branches import MAIN, MAIN_NAMES, NEWEST, Main, main_branch
-from ..analysis.completeness import remark_on_tests
+from ..analysis.completeness import remark_on_tests, without_partial
 from ..analysis.runs import CIRun, ci_runs, newest_streak
 from ..errors import BuddyError, ClientClosedError, UnstableListingError
 from ..models import Session, SessionStatus, SuiteKey, has_revision
@@ -166,15 +166,17 @@ class VerdictSearch:
         below: int | None = None,
         where: Callable[[CIRun], bool] = lambda _: True,
         is_enough: Callable[[Sequence[CIRun]], object] = bool,
+        with_partial: bool = False,
     ) -> tuple[list[CIRun], list[Session]]:
         """Return the CI runs of a branch that have a verdict and for which `where` is true, newest first.
 
         Also return the sessions of the branch that were searched: see `sessions`. `is_enough` says whether these CI
-        runs are enough; by default, one is.
+        runs are enough; by default, one is. `with_partial` includes those that `without_partial` leaves out.
         """
 
         def choose(sessions: Iterable[Session]) -> list[CIRun]:
-            return [run for run in ci_runs(sessions) if run.is_failing is not None and where(run)]
+            runs = [run for run in ci_runs(sessions) if run.is_failing is not None]
+            return list(filter(where, runs if with_partial else without_partial(runs)))
 
         found = await self.sessions(branch, lambda sessions: bool(is_enough(choose(sessions))), below=below)
         return choose(found), found

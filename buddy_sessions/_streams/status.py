@@ -12,7 +12,7 @@ from attrs import frozen
 from .._api.api import Api
 from .._api.verdicts import search_of
 from ..analysis.branches import MAIN, NEWEST, Main
-from ..analysis.completeness import remark_on_tests
+from ..analysis.completeness import is_partial, remark_on_tests, without_partial
 from ..analysis.runs import CIRun, ci_runs, newest_streak, runs_since
 from ..errors import BuddyError, NotFoundError, ResponseError, UnstableListingError
 from ..models import Session, SuiteKey, TestCase, TestKey, TestRun
@@ -86,7 +86,8 @@ class StatusWatch(SuiteWatch[StatusChange]):
     A suite that has tested no branch has no status, unless `branch` is None. It begins when a branch is tested.
 
     The status of a suite is that of `BuddyClient.status`: it follows from the newest CI run of one branch that has a
-    verdict. A session that finishes after those of a newer CI run does not change it. Neither does a deleted one. A
+    verdict. A session that finishes after those of a newer CI run does not change it. Neither does a deleted one, nor a
+    CI run with fewer sessions and fewer tests than usual, unless it turns a green suite red: other jobs may follow. A
     reopened one counts when it finishes again. A suite that is created again under its name begins with CURRENT. So
     does one whose main branch was renamed, or is tested for the first time.
 
@@ -162,7 +163,7 @@ class Statuses(Reporter[StatusChange]):
             changed, older = runs[:1], runs[1:]
         else:
             known = ci_runs(each for each in sessions if branch in {None, each.branch})
-            runs = [run for run in known if run.is_failing is not None]
+            runs = without_partial([run for run in known if run.is_failing is not None])
             recent = [run for run in runs_since(known, latest.session) if run in runs]
             changed, older = [run for run in recent if run.session != latest.session], runs[len(recent) :]
         reports: list[Report[StatusChange]] = []
@@ -177,6 +178,8 @@ class Statuses(Reporter[StatusChange]):
             )
             reports.append(Report(event, partial(self.save_status, key, latest, is_acknowledged=True)))
         for run in reversed(changed):
+            if latest is not None and latest.session.is_failing and run.is_failing and is_partial(run, runs):
+                continue  # a test that is not failing yet may be one of the next job
             latest, change = await self._next_run(key, latest, runs[runs.index(run) :])
             reports.append(Report(change, partial(self.save_status, key, latest, is_acknowledged=True)))
             if is_first:

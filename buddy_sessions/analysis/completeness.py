@@ -87,6 +87,20 @@ def remark_on_tests(runs: Sequence[CIRun]) -> str | None:
     return f"{ran}: {earlier.usual - count:,} did not run"
 
 
+def without_partial(runs: Sequence[CIRun]) -> list[CIRun]:
+    """Return the CI runs, newest first, without the green ones that are partial.
+
+    Otherwise, a matrix whose jobs start one after the other would be green before its second job fails.
+    """
+    return [run for run in runs if run.is_failing or not is_partial(run, runs)]
+
+
+def is_partial(run: CIRun, runs: Sequence[CIRun]) -> bool:
+    """Return whether sessions and tests are missing in one of these CI runs, newest first: more jobs may follow."""
+    usual = usual_size(each.sessions for each in runs[1:])
+    return len(run.sessions) < usual and remark_on_tests(runs[runs.index(run) :]) is not None
+
+
 def count_tests(sessions: Iterable[Session], size: int, others: Iterable[Session] = ()) -> int | None:
     """Return the number of tests of the `size` largest sessions, of which `others` are the last; None if not known."""
     counts = [session.tests_count for session in sessions]

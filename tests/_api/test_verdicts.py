@@ -52,7 +52,7 @@ def create_matrix(*statuses: str) -> Callable[[FakeSuite], object]:
     def make(suite: FakeSuite) -> None:
         for run, jobs in enumerate([("SUCCESSFUL", "SUCCESSFUL")] * 2 + [statuses]):
             for status in jobs:
-                suite.create(status=status, ci_run_url=f"https://ci.example/{run}")
+                suite.create(status=status, ci_run_url=f"https://ci.example/{run}", tests_count=8)
 
     return make
 
@@ -70,6 +70,8 @@ CASES = {
     ),
     "a matrix with one red job": Case(create_matrix("ERROR", "SUCCESSFUL"), ("main", 5, 5, True)),
     "a matrix that is not complete": Case(create_matrix("SUCCESSFUL", "IN_PROGRESS"), ("main", 4, 2, False)),
+    "a matrix whose second job has not started": Case(create_matrix("SUCCESSFUL"), ("main", 4, 2, False)),
+    "a matrix whose first job is red": Case(create_matrix("ERROR"), ("main", 5, 5, True)),
     "no session": Case(create(), "no session"),
     "no session of the branch": Case(create("main+"), "no session", "fix"),
     "running": Case(create("maino", "main?"), "running"),

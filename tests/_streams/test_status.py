@@ -160,7 +160,7 @@ def at(second: int) -> str:
 
 def matrix(suite: FakeSuite, run: int, *jobs: str | None) -> list[dict[str, Any]]:
     """Run jobs in one CI run, in each of which these tests fail; None for one that still runs."""
-    of_run: dict[str, Any] = {"ci_run_url": f"https://ci.example/{run}"}
+    of_run: dict[str, Any] = {"ci_run_url": f"https://ci.example/{run}", "tests_count": 4}
     return [suite.create(cases=None if names is None else cases_of(names), **of_run) for names in jobs]
 
 
@@ -224,6 +224,18 @@ STEPS: dict[str, list[tuple[Act, list[Short]]]] = {
         (lambda suite: matrix(suite, 8, "a", "", ""), [(FAILING, 26, "a", "")]),
         (lambda suite: matrix(suite, 8, "", None), []),
         (lambda suite: [finish_running(suite, "SUCCESSFUL"), matrix(suite, 8, "")], [(RECOVERED, 31, "", "a")]),
+    ],
+    "matrix whose jobs start one after the other": [
+        (lambda suite: [matrix(suite, run, "", "", "") for run in range(3)], []),
+        (lambda suite: matrix(suite, 3, ""), []),
+        (lambda suite: matrix(suite, 3, "a"), [(FAILING, 12, "a", "")]),
+        (lambda suite: matrix(suite, 3, "b"), [(STILL_FAILING, 13, "b", "")]),
+        (lambda suite: matrix(suite, 4, ""), []),
+        (lambda suite: matrix(suite, 4, "a"), []),
+        (lambda suite: matrix(suite, 4, "c"), [(STILL_FAILING, 16, "c", "b")]),
+        (lambda suite: matrix(suite, 5, ""), []),
+        (lambda suite: matrix(suite, 5, ""), []),
+        (lambda suite: matrix(suite, 5, ""), [(RECOVERED, 19, "", "a c")]),
     ],
     "clock that is one second off": [
         (lambda suite: [suite.create(create_date=at(9)), green(suite, create_date=at(8))], []),

@@ -77,14 +77,19 @@ class SuiteReader:
             raise await self._no_verdict(name)
         return found
 
-    async def newest_runs(self, branch: str | Main | None, *, last: int = 1, after: int = 0) -> list[CIRun]:
+    async def newest_runs(
+        self, branch: str | Main | None, *, last: int = 1, after: int = 0, with_partial: bool = False
+    ) -> list[CIRun]:
         """Return the newest CI runs above #`after` that have a verdict, newest first: `last` of them, or more.
 
-        Raises NothingToJudgeError if there is none.
+        Raises NothingToJudgeError if there is none. `with_partial` is that of `VerdictSearch.runs`.
         """
         name = await self.choose_branch(branch)
         runs, _ = await self.search.runs(
-            name, where=lambda run: run.sessions[0].relative_id > after, is_enough=lambda runs: len(runs) >= last
+            name,
+            where=lambda run: run.sessions[0].relative_id > after,
+            is_enough=lambda runs: len(runs) >= last,
+            with_partial=with_partial,
         )
         if not runs:
             raise await self._no_verdict(name)
@@ -128,6 +133,7 @@ class SuiteReader:
             below=min(session.relative_id for session in judged),
             where=lambda run: can_be_baseline(run.sessions[0], judged),
             is_enough=lambda runs: len(choose(runs).counting) == last,
+            with_partial=True,
         )
         if not found:
             judged_id, error = judged[0].relative_id, await self._no_verdict(name)
@@ -200,7 +206,8 @@ class SuiteReader:
             ConfigError: The name fits several sessions or commits.
         """
         if name == LATEST:
-            run, *_ = await self.newest_runs(branch, after=after)
+            # A gate does not pass over a CI run in which tests are missing.
+            run, *_ = await self.newest_runs(branch, after=after, with_partial=all_finished)
             return [session for session in run.deciding if session.relative_id > after]
         matches = await self._matches(name)
         if len(matches) > 1:

@@ -43,7 +43,7 @@ async def read_history(source: SuiteReader, text: str, *, branch: str | None, la
         ConfigError: The text fits no test, or several; or the newest sessions were not saved.
         NothingToJudgeError: The branch has no session that passed or failed, or the test ran in none.
     """
-    runs = await source.newest_runs(branch, last=last)
+    runs = await source.newest_runs(branch, last=last, with_partial=True)
     await source.failing_runs(runs[0].deciding)  # raises ConfigError if they were not saved
     try:
         saved = await source.saved_history(text, branch=branch)

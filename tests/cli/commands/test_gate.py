@@ -270,6 +270,16 @@ def test_latest_is_a_ci_run(
         assert (result.code, [row["relative_id"] for row in rows(result.out)], result.err) == (code, judged, "")
 
 
+def test_latest_without_one_of_its_jobs_is_red(suite: FakeSuite, call: Call) -> None:
+    """The gate of a branch does not pass over a CI run in which a job has uploaded nothing."""
+    for run in (1, 2):
+        add_matrix(suite, run, "", "", "")
+    add_matrix(suite, 3, "", "", "", branch="fix")
+    add_matrix(suite, 4, "", "", branch="fix")
+    result = call("failures", SUITE, "--branch", "fix", *GATE)
+    assert (result.code, "did not run" in result.err) == (1, True)
+
+
 def test_run_with_a_running_job_is_no_baseline(suite: FakeSuite, call: Call) -> None:
     add_matrix(suite, 1, "", "")
     add_matrix(suite, 2, "", "")

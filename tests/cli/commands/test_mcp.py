@@ -292,10 +292,13 @@ async def test_latest_ci_run_is_judged_as_a_whole(fake: FakeBuddy) -> None:
     (answer,) = await ask_new(("get_failures", {}))
     assert answer.outside.startswith("❌ 1 test failed: 1 new failure: acme/shop/a #8")
     assert "#7 ERROR" in answer.inside
-    suite.create("main", cases=passing[:3], revision="5" * 40)
+    suite.create("main", cases=passing[:3], ci_run_url="https://ci.example/5")
+    (partial,) = await ask_new(("get_failures", {}))
+    assert partial.outside == answer.outside
+    suite.create("main", cases=passing[:3], ci_run_url="https://ci.example/5")
     (few,) = await ask_new(("get_failures", {}))
-    assert few.outside.startswith("✅ 0 of 3 tests failed")
-    assert "3 tests ran, usually 16: 13 did not run" in few.inside
+    assert few.outside.startswith("✅ 0 tests failed")
+    assert "6 tests ran, usually 16: 10 did not run" in few.inside
 
 
 async def test_tests_that_were_not_saved_are_no_verdict(fake: FakeBuddy, tmp_path: Path) -> None:
