@@ -26,6 +26,20 @@ from .render.rows import choose_format
 Key: TypeAlias = Annotated[
     str, Parameter(help="WORKSPACE/PROJECT/SUITE_ID, or the URL of a suite. With -w and -p, SUITE_ID is enough.")
 ]
+KeyOrSession: TypeAlias = Annotated[
+    str,
+    Parameter(
+        help="WORKSPACE/PROJECT/SUITE_ID, or the URL of a suite or a session. With -w and -p, SUITE_ID is enough."
+    ),
+]
+SessionName: TypeAlias = Annotated[
+    str | None,
+    Parameter(
+        show_default=False,
+        help="latest (the default), relative_id or ID of a session, its URL, a commit (at least 7 digits), or the URL "
+        "of a CI run.",
+    ),
+]
 Keys: TypeAlias = Annotated[
     str,
     Parameter(

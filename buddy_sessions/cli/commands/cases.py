@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from cyclopts import Parameter
 from cyclopts.types import PositiveInt
 
 from buddy_sessions import Session, SuiteKey, TestCase, TestStatus
@@ -15,7 +14,7 @@ from buddy_sessions._base.durations import format_duration
 from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS, session_case_row
 
 from ..input.session_names import choose_latest, parse_session
-from ..options import Access, BranchOptions, Json
+from ..options import Access, BranchOptions, Json, KeyOrSession, SessionName
 from ..reading.suite_reader import open_cases
 from ..render.result import Column, Item, Result, Section
 from ..render.rows import choose_format
@@ -27,8 +26,8 @@ _TABLE_LIMIT = 50
 
 
 async def list_cases(
-    key: str,
-    session: Annotated[str | None, Parameter(show_default=False)] = None,
+    key: KeyOrSession,
+    session: SessionName = None,
     /,
     *,
     branches: BranchOptions = BranchOptions(),
@@ -50,9 +49,6 @@ async def list_cases(
     - buddy-sessions cases acme/storefront/MNbyVedg 383 --format junit
 
     Args:
-        key: WORKSPACE/PROJECT/SUITE_ID, or the URL of a suite or a session. With -w and -p, SUITE_ID is enough.
-        session: latest (the default), relative_id or ID of a session, its URL, a commit (at least 7 digits), or the
-            URL of a CI run.
         status: Only tests with this status.
         limit: Maximum number of tests (default: 50 in a table, otherwise all).
         format: Output format (default: table on a terminal, otherwise jsonl). junit is JUnit XML. In csv, an apostrophe

@@ -22,7 +22,7 @@ from buddy_sessions.analysis.runs import name_sessions
 from ..errors import ExitCode, NothingToJudgeError
 from ..input.paths import read_text
 from ..input.session_names import choose_latest, parse_session
-from ..options import BRANCH, DEFAULT_LAST, Access, BranchOptions, Json, MaxBytes
+from ..options import BRANCH, DEFAULT_LAST, Access, BranchOptions, Json, KeyOrSession, MaxBytes, SessionName
 from ..reading.suite_reader import SuiteReader, open_cases, require_verdict
 from ..render.markdown import DEFAULT_MAX_BYTES
 from ..render.result import MAX_SESSIONS, Column, Item, Result, Section
@@ -85,8 +85,8 @@ class Gate:
 
 
 async def list_failures(
-    key: str,
-    session: Annotated[str | None, Parameter(show_default=False)] = None,
+    key: KeyOrSession,
+    session: SessionName = None,
     /,
     *,
     branches: BranchOptions = BranchOptions(),
@@ -113,9 +113,6 @@ async def list_failures(
     - buddy-sessions failures acme/storefront/MNbyVedg --format pytest | xargs -r -d '\n' pytest
 
     Args:
-        key: WORKSPACE/PROJECT/SUITE_ID, or the URL of a suite or a session. With -w and -p, SUITE_ID is enough.
-        session: latest (the default), relative_id or ID of a session, its URL, a commit (at least 7 digits), or the
-            URL of a CI run.
         group: Print the causes: the failing tests with similar messages, in a table, jsonl or csv.
         limit: Maximum number of tests (default: 50 in a table, otherwise all). In markdown and with --group, all tests
             are printed, and this is the maximum number of messages that are read (default: 200).

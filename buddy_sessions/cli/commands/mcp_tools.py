@@ -16,7 +16,7 @@ from buddy_sessions.analysis.completeness import remark_on_tests
 from buddy_sessions.analysis.runs import ci_runs
 
 from ..input.keys import KeyDefaults, describe_suite
-from ..input.session_names import LATEST, parse_session, parse_session_of
+from ..input.session_names import LATEST, choose_latest, parse_session, parse_session_of
 from ..options import BranchOptions
 from ..reading.case_source import CaseSource, SavedCases
 from ..reading.explanation import explain
@@ -170,9 +170,8 @@ class Tools:
         """
         reader, name = await self._open(suite, session)
         selected = _choose(branch, all_branches)
-        if name and selected is not MAIN:
-            raise ConfigError("branch selects the latest session: leave it out, or do not name a session")
-        judgement = await explain(reader, await reader.find(name or LATEST, branch=selected), MAIN)
+        sessions = await reader.find(choose_latest(name, selected), branch=selected)
+        judgement = await explain(reader, sessions, MAIN)
         if test:
             key = find_test((each.case.key for each in judgement.tests), test)
             found = [each for each in judgement.tests if each.case.key == key]

@@ -31,7 +31,9 @@ def write_junit(stream: TextIO, result: Result) -> None:
     tests = [(item.case, item.remark) for item in result.items if item.case is not None]
     crashed = [(f"session #{each.relative_id}", each.error_message or crash_text(each)) for each in result.crashed]
     errors = [*crashed, *(("verdict", problem) for problem in result.problems)]
-    tests += [(_error(name, message), "") for name, message in errors]
+    for name, message in errors:
+        failure = Failure(kind="error", message=message)
+        tests.append((TestCase(id="", name=name, status=TestStatus.ERROR, failure=failure), ""))
     escape_line = prepare_stream(stream)
     numbers = ", ".join(f"#{session.relative_id}" for session in result.sessions)
     root = _document(f"{result.suite} {numbers}", result.sessions[0], tests)
@@ -39,11 +41,6 @@ def write_junit(stream: TextIO, result: Result) -> None:
     stream.write('<?xml version="1.0" encoding="utf-8"?>\n')
     stream.writelines(f"{escape_line(line)}\n" for line in ET.tostring(root, encoding="unicode").split("\n"))
     stream.flush()
-
-
-def _error(name: str, message: str) -> TestCase:
-    """Return a test case for an error of something else than a test."""
-    return TestCase(id="", name=name, status=TestStatus.ERROR, failure=Failure(kind="error", message=message))
 
 
 def _document(name: str, session: Session, tests: Sequence[_Test]) -> ET.Element:
