@@ -83,7 +83,7 @@ def remark_on_tests(runs: Sequence[CIRun]) -> str | None:
     count = count_tests(newest, earlier.size)
     if count is None or earlier.usual is None or earlier.differs or not earlier.lacks_tests(count):
         return None
-    ran = f"{count:,} test{'' if count == 1 else 's'} ran, usually {earlier.usual:,}"
+    ran = f"{count_text(count, 'test')} ran, usually {earlier.usual:,}"
     return f"{ran}: {earlier.usual - count:,} did not run"
 
 

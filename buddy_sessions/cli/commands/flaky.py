@@ -35,10 +35,9 @@ from ..render.result import READER_LIMIT, Column, Item, Result, Section, describ
 from ..render.rows import KEYED_TEST_COLUMNS, choose_format, keyed_test_row, prepare_stream
 from ..render.show import show
 from ..render.styled import recent_marks
-from ..render.text import UNKNOWN, count_sessions, format_count, unread_text
+from ..render.text import SHORT_HASH, UNKNOWN, count_sessions, format_count, unread_text
 
 _COLUMNS = (Column("CHANGES", "{} changes"), Column("FAILED", "failed in {}"), Column("RECENT", "", is_number=False))
-_SHORT_REVISION = 7  # digits
 _QUARANTINE = timedelta(days=14)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -180,6 +179,6 @@ def _describe_conflict(test: ConflictingTest | None) -> str:
     """Return on which commits a test passed and failed; an empty text for none."""
     if test is None:
         return ""
-    newest = test.revisions[-1][:_SHORT_REVISION]
+    newest = test.revisions[-1][:SHORT_HASH]
     commits = f"commit {newest}" if len(test.revisions) == 1 else f"{len(test.revisions)} commits, the newest {newest}"
     return f"passed and failed on {commits}"

@@ -23,7 +23,7 @@ from ..reading.test_history import TestHistory, read_history
 from ..render.result import READER_LIMIT, Column, Item, Result, Section, describe_branch
 from ..render.show import show
 from ..render.styled import author_text, number_text, outcome_text, revision_text
-from ..render.text import count_sessions, format_age, format_count, origin
+from ..render.text import HASH, count_sessions, format_age, format_count, origin
 
 _COLUMNS = (
     Column("SESSION"),
@@ -37,7 +37,6 @@ _FIELDS = (
     *(*SuiteKey._fields, "test_group_name", "classname", "name", "branch", "session_id", "relative_id"),
     *("status", "time", "create_date", "revision", "created_by_name", "ci_run_url", "html_url"),
 )
-_HASH = 12  # digits of a commit
 _OLDER = "No older CI run was read: --last N reads more"
 
 
@@ -146,5 +145,5 @@ def _since(history: TestHistory) -> list[str]:
     if commits[0] == commits[1] != "":
         return [*lines, "Both are of the same commit"]
     if all(map(REVISION.fullmatch, commits)):  # nothing else may get into a shell
-        lines.append(f"git log --oneline {'..'.join(commit[:_HASH] for commit in commits)}")
+        lines.append(f"git log --oneline {'..'.join(commit[:HASH] for commit in commits)}")
     return lines

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from attrs import evolve
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -99,7 +99,7 @@ class Tools:
         offset: int,
         page: int | None = None,
         hint: str = "",
-        **options: Any,
+        complete: bool = False,
     ) -> str:
         """Return the text of a result from an item on, of `page` items (default: as many as fit).
 
@@ -114,7 +114,7 @@ class Tools:
             hint = f"{hint}\nRead from a database. Last synced: {ends}, {format_age(min(synced), datetime.now(UTC))}."
         shown = result if page is None else result.limited(offset + page)
         more = len(result.items) > len(shown.items)
-        return render_for_agent(shown, offset=offset, more=more, hint=hint, **options)
+        return render_for_agent(shown, offset=offset, more=more, hint=hint, complete=complete)
 
     async def list_suites(
         self,

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from buddy_sessions import Session, SessionStatus, TestKey, TestRun, TestStatus
 
-from .text import UNKNOWN, one_line, started_by, web_url
+from .text import SHORT_HASH, UNKNOWN, one_line, started_by, web_url
 
 _SESSION_STATUSES = {
     SessionStatus.SUCCESSFUL: ("✔", "passed", "green"),
@@ -28,7 +28,6 @@ _PASSED_MARK, _FAILED_MARK, _OTHER_MARK = ("▂", "green"), ("█", "bold red"),
 RECENT_LEGEND = "▂ passed, █ failed, · neither; the newest is on the right"
 """What the marks of a sparkline mean."""
 _RECENT_MARKS = 12  # length of the sparkline of a test
-_SHORT_REVISION = 7  # digits of the hash of a commit
 
 
 def status_text(session: Session) -> Text:
@@ -50,7 +49,7 @@ def number_text(session: Session) -> Text:
 
 def revision_text(session: Session) -> Text:
     """Return the first digits of the commit."""
-    return plain((session.revision or UNKNOWN)[:_SHORT_REVISION])
+    return plain((session.revision or UNKNOWN)[:SHORT_HASH])
 
 
 def author_text(session: Session) -> Text:

@@ -20,10 +20,12 @@ from buddy_sessions.analysis.runs import ci_runs, newest_streak
 UNKNOWN = "-"
 """The text of an unknown value."""
 
+HASH, SHORT_HASH = 12, 7
+"""How many digits of the hash of a commit name it, and how many are shown where there is little space."""
+
 _REF_LABELS = {RefType.TAG: "tag ", RefType.PULL_REQUEST: "PR "}
 
 _MAX_FIELD = 120  # characters
-_HASH = 12  # digits of a commit: enough to name it
 _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _CI = {CIProvider.BUDDY: "Buddy", CIProvider.GITHUB_ACTION: "GitHub", CIProvider.CIRCLE_CI: "CircleCI"}
 _RUN_NUMBER = re.compile("/([0-9]{1,20})/?$")
@@ -151,7 +153,7 @@ def _origin(session: Session) -> list[str]:
     author, run_url = started_by(session)
     created = session.create_date
     parts = [
-        f"commit {cut(session.revision[:_HASH])}" if session.revision else "",
+        f"commit {cut(session.revision[:HASH])}" if session.revision else "",
         f"by {cut(author)}" if author and run_url is None else author,
         f"{created:%Y-%m-%d %H:%M} UTC" if created else "",
     ]
