@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import Any, TypeAlias
@@ -42,9 +42,11 @@ def path_segment(name: object) -> str:
     return segment.replace(".", "%2E") if segment in {".", ".."} else segment
 
 
-def check_fields(kind: str, given: Iterable[str], known: Collection[str]) -> None:
-    """Raise TypeError if one of the given fields is unknown, so that a typing error does not pass a test."""
-    for name in given:
+def check_fields(kind: str, given: Mapping[str, object], known: Collection[str]) -> None:
+    """Raise TypeError for an unknown field, so that a typing error does not pass a test, and for a datetime."""
+    for name, value in given.items():
+        if isinstance(value, datetime):
+            raise TypeError(f"{name} of a {kind} is text in the API: pass {format_time(int(value.timestamp()))!r}")
         if name not in known:
             similar = get_close_matches(name, known, n=1)
             hint = f": did you mean {similar[0]!r}?" if similar else f": it has {', '.join(known)}"

@@ -75,10 +75,14 @@ def test_rerun_is_of_the_same_commit_and_run(runner: Runner) -> None:
     [
         ({"faild_count": 3}, "a session has no field 'faild_count': did you mean 'failed_count'?"),
         ({"x": 3}, "a session has no field 'x': it has url, html_url, id"),
+        (
+            {"create_date": datetime(2026, 1, 31, tzinfo=UTC)},
+            "create_date of a session is text in the API: pass '2",
+        ),
         ({"cases": [{"naem": "a"}]}, "a test case has no field 'naem': did you mean 'name'?"),
         ({"cases": [{"name": "a"}, {"status": "FAILED"}]}, "a test case needs a name: {'status': 'FAILED'}"),
     ],
-    ids=["similar field", "other field", "field of a case", "case without a name"],
+    ids=["similar field", "other field", "datetime", "field of a case", "case without a name"],
 )
 def test_wrong_field_is_rejected(suite: FakeSuite, fields: dict[str, Any], message: str) -> None:
     session = suite.create()

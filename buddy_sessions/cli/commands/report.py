@@ -23,7 +23,7 @@ from ..options import BranchOptions, SavedFile, Verbosity
 from ..reading.case_source import SavedCases
 from ..reading.suggestions import suggest_branches
 from ..reading.suite_reader import SuiteReader
-from ..reading.suite_report import Scope, State, SuiteReport, read_suite
+from ..reading.suite_report import Scope, State, SuiteReport, ended, read_suite
 from ..render.html import MIN_BYTES, load_template, render_page
 from ..render.result import Item, Result, Section
 from ..render.show import show
@@ -129,6 +129,8 @@ def _digest_item(report: SuiteReport, now: datetime) -> Item:
         facts.append(status.remark)
     if status.missing_since is not None:
         facts.append(f"not found since {status.missing_since:%Y-%m-%d %H:%M} UTC")
+    elif report.delay == "stale" and report.latest is not None and (time := ended(report.latest)) is not None:
+        facts.append(f"stale: the newest verdict is of {time:%Y-%m-%d %H:%M} UTC")
     elif not report.is_up_to_date and status.synced_at is not None:
         facts.append(f"not up to date: synced {status.synced_at:%Y-%m-%d %H:%M} UTC")
     name = f"{status.name} ({status.suite})" if status.name else str(status.suite)

@@ -64,7 +64,8 @@ async def show_status(
 ) -> ExitCode:
     """Print which suites are red, since which session, of which commit and by whom; red ones first.
 
-    Each suite costs one request, or none with --db. An error of one suite does not stop the others.
+    Each suite costs one request, or none with --db. An error of one suite does not stop the others; 20 in
+    a row that fail in the same way do.
 
     For example:
 

@@ -28,13 +28,15 @@ def change_printer(output_format: str, *, status: bool) -> Callable[[Change | St
     """Return a function that prints a change: of sessions, or with `status` of the status of suites."""
     if output_format == "table":
         return partial(_print, Output())
-    fields = ("newly_failing", "no_longer_failing") if status else ()
+    fields = ("since", "since_date", "newly_failing", "no_longer_failing") if status else ()
     writer = make_writer(output_format, sys.stdout, ("kind", *KEYED_SESSION_COLUMNS, *fields))
 
     def write(change: Change | StatusChange) -> None:
         previous = None if change.previous is None else to_dict(change.previous)
         (row,) = keyed_rows(change.suite, [change.session])
-        rows = {name: list(map(case_row, cases)) for name, cases in _tests(change).items()}
+        rows: dict[str, object] = {name: list(map(case_row, cases)) for name, cases in _tests(change).items()}
+        if isinstance(change, StatusChange):
+            rows["since"], rows["since_date"] = change.since.relative_id, to_dict(change.since)["create_date"]
         writer.write([{"key": row["key"], "kind": change.kind.value, **row, "previous": previous, **rows}])
 
     return write

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from ..errors import without_request
 from .text import one_line
 
 _SPINNER_WIDTH = 2
-_DEFAULT_WIDTH = 80
+_DEFAULT_WIDTH, _FILE_WIDTH = 80, 200
 _LOG_INTERVAL = 30.0  # seconds between two lines of progress in a log
 _NO_CONNECTION = "cannot connect to "
 """The beginning of a warning that is not printed: the error says it, if no later attempt succeeds."""
@@ -35,6 +36,8 @@ class Output(Console):
         self._is_quiet = quiet
         if not self.width:  # COLUMNS=0: it is unknown
             self.width = _DEFAULT_WIDTH
+        if not self.is_terminal and "COLUMNS" not in os.environ:
+            self.width = _FILE_WIDTH
         if isinstance(self.file, TextIOWrapper):  # replace characters that its encoding lacks
             self.file.reconfigure(errors="replace")
 

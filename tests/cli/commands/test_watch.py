@@ -118,10 +118,10 @@ class TestStatus:
     ) -> None:
         arguments = ("watch", A, *OFTEN, "--status", "--db", str(tmp_path / "watch.db"))
         expected = [
-            ("CURRENT", 1, [], []),
-            ("FAILING", 2, ["breaks"], []),
-            ("STILL_FAILING", 4, ["crashes"], ["breaks"]),
-            ("RECOVERED", 5, [], ["crashes"]),
+            ("CURRENT", 1, 1, [], []),
+            ("FAILING", 2, 2, ["breaks"], []),
+            ("STILL_FAILING", 4, 2, ["crashes"], ["breaks"]),
+            ("RECOVERED", 5, 5, [], ["crashes"]),
         ]
         for events, part in (((), expected[:1]), (self.events(suite), expected[1:]), ((), [])):
             fake.requests.clear()
@@ -131,7 +131,10 @@ class TestStatus:
                 [[case["name"] for case in row[name]] for name in ("newly_failing", "no_longer_failing")]
                 for row in rows(out)
             ]
-            found = [(row["kind"], row["relative_id"], *tests) for row, tests in zip(rows(out), names, strict=True)]
+            found = [
+                (row["kind"], row["relative_id"], row["since"], *tests)
+                for row, tests in zip(rows(out), names, strict=True)
+            ]
             assert (code, found) == (130, part)
             assert "the next watch with --db" in err
 
