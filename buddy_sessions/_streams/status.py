@@ -154,6 +154,8 @@ class Statuses(Reporter[StatusChange]):
         latest = self._latest.get(key)
         kept = None if latest is None else latest.session.branch
         branch = await search.choose_branch(self._branch, kept=kept)
+        if kept is not None and branch not in {None, kept}:  # one response that lacks sessions renames no branch
+            branch = await search_of(self._api, key).choose_branch(self._branch, kept=kept)
         if branch is None and self._branch is MAIN:
             return []
         is_first = latest is None or branch not in {None, kept}

@@ -392,6 +392,21 @@ class TestStart:
                     red(suite, "a", branch=branch)
                 assert await settled() == expected, branch
 
+    async def test_short_responses_rename_no_branch(
+        self, buddy: BuddyClient, suite: FakeSuite, fake: FakeBuddy, restarted: SessionStore | None
+    ) -> None:
+        """A client checks the end of a short list only from time to time."""
+        green(suite)
+        async with checking(buddy, suite, restarted) as settled:
+            assert await settled() == [(CURRENT, 1, "", "")]
+            for _ in range(8):
+                green(suite, branch="fix")
+                assert await settled() == []
+            for _ in range(4):
+                green(suite, branch="fix")
+                fake.inject(Fault.short_page(2))
+                assert await settled() == []
+
     async def test_tests_that_cannot_be_read_do_not_silence_a_suite(
         self, buddy: BuddyClient, suite: FakeSuite, fake: FakeBuddy
     ) -> None:
