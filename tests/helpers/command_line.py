@@ -135,7 +135,7 @@ def run_process(environment: dict[str, str], *arguments: str, stdin: str | None 
 
 def rows(jsonl: str) -> list[dict[str, Any]]:
     """Return the objects of JSON lines."""
-    return [json.loads(line) for line in jsonl.splitlines()]
+    return [json.loads(line) for line in jsonl.split("\n")[:-1]]
 
 
 def numbers(jsonl: str) -> list[int]:

@@ -98,7 +98,7 @@ def _print_quarantine(result: Result, until: datetime) -> None:
         reason = ", ".join(filter(None, [failed, item.remark]))
         exact = pattern == name and not {"*", "?"}.isdisjoint(name)
         entries.append(QuarantinedTest(pattern, until.date(), reason, exact=exact))
-    sys.stdout.writelines(f"{escape_line(line)}\n" for line in format_quarantine(entries).splitlines())
+    sys.stdout.writelines(f"{escape_line(line)}\n" for line in format_quarantine(entries).split("\n")[:-1])
     sys.stdout.flush()
 
 

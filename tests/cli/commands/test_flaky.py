@@ -198,7 +198,7 @@ def test_sessions_that_failed_only_because_of_them(
 
 
 class TestQuarantine:
-    NAMES = ("adds", "a[1*2]", "a[1+2]", "is it?", 'say "x" \\ \x7f \n é', "*", "x\ud800")
+    NAMES = ("adds", "a[1*2]", "a[1+2]", "is it?", 'say "x" \\ \x7f \n \u2028 é', "*", "x\ud800")
 
     def test_round_trip(self, suite: FakeSuite, call: Call, tmp_path: Path) -> None:
         """Each entry excuses its own test: of those with almost the same name, only the flaky one."""
