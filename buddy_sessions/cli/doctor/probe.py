@@ -12,7 +12,7 @@ from typing import Any
 from buddy_sessions import BuddyError, RateLimitError
 from buddy_sessions._api.api import Api
 
-from .list_checks import shift_of, vanished
+from .list_checks import shift_of
 from .record import Exchange, Record, Row
 
 MAX_REQUESTS = 15
@@ -58,28 +58,21 @@ class Probe:
     async def _read_suite(self, sessions: tuple[str, ...]) -> None:
         """Send the requests for the sessions of a suite, whose first page was received."""
         first = self.record.get("page-1")
-        if first is None or first.status != HTTPStatus.OK:
-            return
         rows = self.record.rows("page-1")
-        if not rows:
-            await self._ask("default", *sessions)
+        if first is None or not rows:
             return
         size = int(first.query["per_page"])
         await self._ask("page-2", *sessions, page=2, per_page=size)
-        if (window := _window(len(rows), has_more=bool(self.record.rows("page-2")))) is not None:
+        if len(rows) > 1:  # the second half of page 1, or a page across its end
+            window = (3, len(rows) * 2 // 5) if self.record.rows("page-2") and len(rows) > 4 else (2, len(rows) // 2)
             await self._ask("window", *sessions, page=window[0], per_page=window[1])
-        if missing := vanished(self.record):
-            await self._ask("vanished", *sessions, str(missing[0].get("id")))
         if any(shift_of(self.record, name) for name in ("page-2", "window")):
             await self._ask("again", *sessions, page=1, per_page=size)
         branches = Counter(str(row["ref_name"]) for row in rows if row.get("ref_type") == "BRANCH")
         if branches:
             await self._ask("branch", *sessions, page=1, per_page=size, branch=branches.most_common(1)[0][0])
-        highest = max(self.record.numbers("page-1"), default=0)
-        last = -(-highest // len(rows)) if self.record.rows("page-2") else 2
-        if last > 2 and len(self.record.rows("page-2")) == len(rows):
-            await self._ask("last", *sessions, page=last, per_page=size)
-        await self._ask("beyond", *sessions, page=last + 2, per_page=size)
+        end = max(self.record.numbers("page-1"), default=0) // len(rows)  # the highest relative_id counts sessions
+        await self._ask("beyond", *sessions, page=end + 3, per_page=size)
         await self._ask("no-branch", *sessions, page=1, per_page=size, branch=NO_BRANCH)
         await self._read_cases(sessions, rows, size)
 
@@ -94,7 +87,7 @@ class Probe:
                 break
         if not finished:
             return
-        place, others = (*sessions, str(row.get("id"))), [each for each in finished if each is not row]
+        place = *sessions, str(row.get("id"))
         await self._ask("cases", *place, "cases", page=1, per_page=size)
         if row.get("failed_count"):
             await self._ask("failed", *place, "cases", page=1, per_page=size, status="FAILED")
@@ -102,9 +95,6 @@ class Probe:
         case = next((each for each in listed if each.get("status") in ("FAILED", "ERROR")), next(iter(listed), {}))
         if case.get("id") is not None and case.get("test_group_id") is not None:
             await self._ask("case", *place, "test-groups", str(case["test_group_id"]), "cases", str(case["id"]))
-        others.sort(key=lambda each: each.get("ref_name") != row.get("ref_name"))
-        if others:
-            await self._ask("cases-before", *sessions, str(others[0].get("id")), "cases", page=1, per_page=size)
 
     async def _ask(self, purpose: str, *path: str, **query: str | int) -> bool:
         """Send a request unless there were too many; return whether there is a response from the API."""
@@ -146,11 +136,3 @@ async def send(api: Api, purpose: str, path: tuple[str, ...], query: Mapping[str
         at=datetime.now(UTC).timestamp(),
         error=error,
     )
-
-
-def _window(rows: int, *, has_more: bool) -> tuple[int, int] | None:
-    """Return the number and the size of a page across the border of pages 1 and 2, or else in the middle of page 1."""
-    if has_more and rows > 1:
-        size = max(1, rows * 2 // 5)
-        return rows // size + 1 if rows % size else rows // size, size
-    return (2, rows // 2) if rows > 1 else None

@@ -7,17 +7,17 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any, Literal, NoReturn, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from attrs import Factory, frozen
 
 Level: TypeAlias = Literal["ok", "note", "problem", "unchecked"]
 Row: TypeAlias = dict[str, Any]
 
-LISTS = {"projects": "projects", "suites": "suites", "cases": "cases", "cases-before": "cases", "failed": "cases"}
+LISTS = {"projects": "projects", "suites": "suites", "cases": "cases", "failed": "cases"}
 """The field of the body that is a list, by the purpose of the request; `sessions` for all others."""
-SESSION_LISTS = "page-1", "page-2", "window", "last", "beyond"
-"""The purposes of requests for all sessions of a suite, whatever their branch."""
+SESSION_LISTS = "page-1", "page-2", "window", "beyond", "branch"
+"""The purposes of requests for sessions of a suite."""
 
 
 @frozen(kw_only=True)
@@ -46,13 +46,6 @@ class Exchange:
             return parsedate_to_datetime(self.headers.get("date", "")).timestamp()
         except (ValueError, OverflowError):
             return None
-
-    @property
-    def message(self) -> str:
-        """Buddy's explanation of an error, in lower case; empty if there is none."""
-        document = load(self.body)
-        errors = document.get("errors") if isinstance(document, dict) else None
-        return str(errors[0].get("message", "")).lower() if is_rows(errors) and errors else ""
 
 
 @frozen
@@ -94,6 +87,10 @@ class Record:
         self._by_purpose[exchange.purpose] = exchange
         self._documents[exchange.purpose] = load(exchange.body)
 
+    def last(self) -> list[Exchange]:
+        """Return the exchanges that were not repeated."""
+        return [*self._by_purpose.values()]
+
     def get(self, purpose: str) -> Exchange | None:
         """Return an exchange; None if it was not necessary."""
         return self._by_purpose.get(purpose)
@@ -119,40 +116,27 @@ class Record:
 
     @property
     def sessions(self) -> list[Row]:
-        """All sessions, newest first."""
-        rows = [row for name in (*SESSION_LISTS, "default", "branch") for row in self.rows(name)]
-        found = {row["relative_id"]: row for row in reversed(rows) if type(row.get("relative_id")) is int}
-        return [found[number] for number in sorted(found, reverse=True)]
+        """All sessions, each as often as it is listed."""
+        return [row for name in SESSION_LISTS for row in self.rows(name)]
 
     @property
     def cases(self) -> list[Row]:
-        """All test cases of all lists."""
-        return [row for name in ("failed", "cases", "cases-before") for row in self.rows(name)]
+        """All test cases, each as often as it is listed."""
+        return [*self.rows("failed"), *self.rows("cases")]
 
 
 def load(body: bytes) -> Any:
     """Return a JSON value; None if it is none."""
     try:
-        return json.loads(body, parse_constant=_reject)
+        return json.loads(body)
     except (ValueError, RecursionError):
         return None
-
-
-def _reject(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
-
-
-def is_rows(value: Any) -> bool:
-    """Return whether a value is a list of objects."""
-    return isinstance(value, list) and all(isinstance(row, dict) for row in value)
 
 
 def parse_time(value: object) -> float | None:
     """Return an ISO 8601 time, of which one without a zone is in UTC, in Unix seconds; None if it is none."""
     try:
-        moment = datetime.fromisoformat(str(value).upper())
+        moment = datetime.fromisoformat(value.upper()) if isinstance(value, str) else None
+        return None if moment is None else (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None
-    if len(str(value)) <= len("2025-10-21"):  # a date alone is not a time
-        return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
