@@ -17,19 +17,23 @@ from buddy_sessions._base.validate import validate_branch
 
 from .input.keys import CONNECTION, KeyDefaults
 from .input.paths import read_text
-from .input.suite_selection import KeyFile
+from .input.suite_selection import SuiteFile
 from .input.times import Duration, Since
 from .render.console import Output
 from .render.markdown import DEFAULT_MAX_BYTES, MIN_BYTES
 from .render.rows import choose_format
 
 Key: TypeAlias = Annotated[
-    str, Parameter(help="WORKSPACE/PROJECT/SUITE_ID, or the URL of a suite. With -w and -p, SUITE_ID is enough.")
+    str,
+    Parameter(
+        name="SUITE", help="WORKSPACE/PROJECT/SUITE_ID, or the URL of a suite. With -w and -p, SUITE_ID is enough."
+    ),
 ]
 KeyOrSession: TypeAlias = Annotated[
     str,
     Parameter(
-        help="WORKSPACE/PROJECT/SUITE_ID, or the URL of a suite or a session. With -w and -p, SUITE_ID is enough."
+        name="SUITE",
+        help="WORKSPACE/PROJECT/SUITE_ID, or the URL of a suite or a session. With -w and -p, SUITE_ID is enough.",
     ),
 ]
 SessionName: TypeAlias = Annotated[
@@ -43,32 +47,34 @@ SessionName: TypeAlias = Annotated[
 Keys: TypeAlias = Annotated[
     str,
     Parameter(
+        name="SUITE",
         help="WORKSPACE/PROJECT/SUITE_ID or a URL, or WORKSPACE/PROJECT or WORKSPACE for all suites in it. With -w and "
-        "-p, SUITE_ID is enough, or no key for the project."
+        "-p, SUITE_ID is enough, or nothing for the project.",
     ),
 ]
 SavedKeys: TypeAlias = Annotated[
     str,
     Parameter(
+        name="SUITE",
         help="WORKSPACE/PROJECT/SUITE_ID or a URL, or WORKSPACE/PROJECT or WORKSPACE for all suites in it (default: "
-        "all suites in the database)."
+        "all suites in the database).",
     ),
 ]
 
 
-def _read_keys(_: Any, tokens: Sequence[Token]) -> KeyFile:
+def _read_keys(_: Any, tokens: Sequence[Token]) -> SuiteFile:
     """Read all lines. It is done while arguments are parsed, because a read of stdin would block the event loop."""
-    return KeyFile(tokens[0].value, text=read_text(tokens[0].value))
+    return SuiteFile(tokens[0].value, text=read_text(tokens[0].value))
 
 
 Source: TypeAlias = Annotated[
-    KeyFile | None,
+    SuiteFile | None,
     Parameter(
         name="--from",
         converter=_read_keys,
         accepts_keys=False,
         allow_leading_hyphen=True,  # the value - is stdin
-        help="File with more keys, one per line; - for stdin. Blank lines and lines that begin with # are ignored.",
+        help="File with more suites, one per line; - for stdin. Blank lines and lines that begin with # are ignored.",
     ),
 ]
 

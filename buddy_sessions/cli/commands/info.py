@@ -19,7 +19,7 @@ from ..render.styled import plain
 from ..render.text import UNKNOWN, format_age, format_count
 
 _COLUMNS = (
-    Column("KEY", is_number=False),
+    Column("SUITE", is_number=False),
     Column("NAME", is_number=False, can_be_cut=True),
     Column("SESSIONS"),
     Column("KNOWN RANGE", is_number=False),

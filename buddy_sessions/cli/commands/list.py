@@ -38,7 +38,7 @@ async def list_sessions(
     printing: Printing = Printing(),
     access: Access = Access(),
 ) -> None:
-    """Print the sessions of a suite, newest first; or one session, if KEY is its URL.
+    """Print the sessions of a suite, newest first; or one session, if SUITE is its URL.
 
     For example:
 

@@ -34,7 +34,7 @@ _MAX_REMARKS = 20
 
 _NAME = Column("NAME", is_number=False, can_be_cut=True)
 _COLUMNS = (
-    Column("KEY", is_number=False),
+    Column("SUITE", is_number=False),
     _NAME,
     Column("STATUS", is_number=False),
     Column("SINCE", "since {}", is_number=False),

@@ -16,7 +16,7 @@ from ..render.show import show
 from ..render.styled import link, plain
 
 _COLUMNS = (
-    Column("KEY", is_number=False),
+    Column("SUITE", is_number=False),
     Column("NAME", is_number=False),
     Column("IDENTIFIER", is_number=False),
 )

@@ -35,9 +35,9 @@ class KeyDefaults:
     """The names that complete a key without a workspace or a project."""
 
     workspace: Annotated[str | None, Parameter(name=("--workspace", "-w"), env_var="BUDDY_WORKSPACE")] = None
-    """Workspace of keys without one."""
+    """Workspace of suites without one."""
     project: Annotated[str | None, Parameter(name=("--project", "-p"), env_var="BUDDY_PROJECT")] = None
-    """Project of keys without one."""
+    """Project of suites without one."""
 
     def parse_target(self, text: str) -> Target:
         """Return the suite or the project that a key or a URL names; without a text, the project of the defaults."""

@@ -12,7 +12,7 @@ from .keys import Group, KeyDefaults
 
 
 @final
-class KeyFile:
+class SuiteFile:
     """A file with one key on each line. Blank lines and those that begin with # are ignored."""
 
     def __init__(self, name: str, *, text: str = "") -> None:  # cyclopts takes as many words as have no default
@@ -33,7 +33,7 @@ class SuiteSelection:
     """
 
     def __init__(
-        self, arguments: Sequence[str], file: KeyFile | None = None, *, defaults: KeyDefaults = KeyDefaults()
+        self, arguments: Sequence[str], file: SuiteFile | None = None, *, defaults: KeyDefaults = KeyDefaults()
     ) -> None:
         if not arguments and file is None:
             if not defaults.workspace:

@@ -274,7 +274,7 @@ class SuiteSummary:
         now = datetime.now(UTC)
         count_title = "NEW" if self._only_new else "READ"
         columns = (
-            Column("KEY", is_number=False),
+            Column("SUITE", is_number=False),
             *map(Column, (count_title, "PASS")),
             Column("LATEST", is_number=False),
             Column("AGE"),

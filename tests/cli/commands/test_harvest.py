@@ -135,7 +135,7 @@ class TestSummary:
         assert run(["harvest", "acme/shop", C]) == 3
         *rows, passed, recent = terminal.getvalue().splitlines()
         assert [line.split() for line in rows] == [
-            ["KEY", "READ", "PASS", "LATEST", "AGE", "RECENT"],
+            ["SUITE", "READ", "PASS", "LATEST", "AGE", "RECENT"],
             ["acme/shop/a", "202", "75", "%", "◌", "running", "0", "s", "ago", "██████████··"],
             ["acme/shop/none", "0", "-"],
         ]

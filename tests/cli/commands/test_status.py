@@ -56,7 +56,7 @@ def test_red_suites_are_first(
     assert (code, err) == (0, "")
     assert len(fake.requests) == (0 if reads_database else 8)  # the list of an empty suite is read again
     heading, *found, _, title = table(out)
-    assert heading == ["KEY", "NAME", "STATUS", "SINCE", "AGE", "COMMIT", "AUTHOR"]
+    assert heading == ["SUITE", "NAME", "STATUS", "SINCE", "AGE", "COMMIT", "AUTHOR"]
     assert found[0] == ["acme/shop/red", "Unit tests", "main is red", "#2", "2 h ago", "cafecaf", "Ann"]
     assert found[-1] == ["acme/shop/green", "End-to-end", "main is green", "#1 or earlier", "2 d ago", "-", "-"]
     assert sorted(found[1:-1]) == [

@@ -28,7 +28,7 @@ def test_table_has_keys_for_list(arguments: list[str], call: Call) -> None:
     code, out, err = call("suites", *arguments, "--format", "table")
     assert (code, err) == (0, "")
     assert [line.split() for line in out.splitlines()] == [
-        ["KEY", "NAME", "IDENTIFIER"],
+        ["SUITE", "NAME", "IDENTIFIER"],
         ["acme/shop/MNbyVedg", "Unit", "tests", "unit"],
         ["acme/shop/65OmRb8v", "End-to-end", "e2e"],
     ]

@@ -64,7 +64,7 @@ def test_unchanged_suite_costs_one_request(call: Call, fake: FakeBuddy, path: Pa
 
 @pytest.mark.usefixtures("suites")
 def test_terminal_gets_a_summary_of_new_sessions(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
-    for expected in ([["KEY", "NEW"], [A, "250"], ["PASS:", "the"], ["RECENT:", "▂"]], []):
+    for expected in ([["SUITE", "NEW"], [A, "250"], ["PASS:", "the"], ["RECENT:", "▂"]], []):
         terminal = use_terminal(monkeypatch, "stdout")
         assert run(["sync", A, "--db", str(path)]) == 0
         lines = [line.split() for line in terminal.getvalue().splitlines()]
@@ -129,7 +129,7 @@ def test_failed_suite_is_continued_by_the_next_sync(
     code, _, err = call("sync", A, B, "--db", str(path), "--concurrency", "1")
     assert (code, dict(query(path, COUNTS))["b"]) == (3, 3)
     assert dict(query(path, COUNTS))["a"] in {100, 200}
-    assert [line.split()[0] for line in terminal.getvalue().splitlines()] == ["KEY", B, "PASS:", "RECENT:"]
+    assert [line.split()[0] for line in terminal.getvalue().splitlines()] == ["SUITE", B, "PASS:", "RECENT:"]
     summary, note, failed = err.splitlines()
     assert summary.startswith("2 suites, 1 failed, ")
     assert re.fullmatch(rf"Wrote {path} \([12]03 new or changed sessions, the next sync reads the rest\)", note)
