@@ -112,7 +112,10 @@ class WatchedSuite:
         """Return whether the watch starts with this round: the first one, or one after the suite was created again."""
         # Deleted, and created again under the same key: `relative_id`s start at 1 again, and all sessions are new.
         is_other = not any(session.id in known for session in newest.sessions)
-        is_recreated = is_other and (self.is_missing or numbers_restart(newest.sessions, known.values()))
+        # After a 404, an empty or short response is not enough: it may only lack the known sessions.
+        highest_id = max(map(_relative_id, known.values()), default=0)
+        was_deleted = self.is_missing and any(each.relative_id <= highest_id for each in newest.sessions)
+        is_recreated = is_other and (was_deleted or numbers_restart(newest.sessions, known.values()))
         return is_recreated or not self.is_started
 
     def start(self, newest: Newest) -> dict[str, Session]:

@@ -407,6 +407,21 @@ class TestStart:
                 fake.inject(Fault.short_page(2))
                 assert await settled() == []
 
+    @pytest.mark.parametrize("rows", [0, 2])
+    async def test_short_responses_after_a_404_do_not_begin_again(
+        self, buddy: BuddyClient, suite: FakeSuite, fake: FakeBuddy, rows: int
+    ) -> None:
+        green(suite)
+        async with watching(buddy, suite) as events:
+            assert await events.settled() == [(CURRENT, 1, "", "")]
+            red(suite, "a")
+            green(suite)
+            fake.inject(Fault.status(404))
+            assert await events.settled() == []
+            fake.inject(Fault.short_page(rows), times=2)
+            short_list = await events.settled()
+            assert short_list + await events.settled() == [(FAILING, 2, "a", ""), (RECOVERED, 3, "", "a")]
+
     async def test_tests_that_cannot_be_read_do_not_silence_a_suite(
         self, buddy: BuddyClient, suite: FakeSuite, fake: FakeBuddy
     ) -> None:
