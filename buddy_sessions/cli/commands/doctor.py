@@ -63,7 +63,6 @@ async def doctor(
         format: Output format (default: table on a terminal, otherwise jsonl).
     """
     output_format, messages = choose_format(format, json=False), access.verbosity.open()
-    names: Sequence[str] = ()
     if replay is not None:
         if target or report is not None:
             raise ConfigError("--replay reads a report: leave out the suite and --report")
@@ -75,7 +74,7 @@ async def doctor(
     findings = examine(Record(exchanges))
     show(_result(findings, exchanges), output_format, messages)
     if report is not None:
-        content = make_report(exchanges, names)
+        content = make_report(exchanges)
         with explain_errors(report, replace_file(report)) as new:
             new.write_bytes(content)
         messages.print_written(report, f"{len(content) / 1000:,.0f} kB", "look into it before you send it: zless")
@@ -86,14 +85,13 @@ async def _probe(names: Sequence[str], access: Access, messages: Output, *, try_
     """Send the requests, and return them with their responses."""
     async with access.connection.open_client(messages, max_wait=10.0) as buddy:
         region = next((str(region) for region, host in API_HOSTS.items() if host == buddy.api.host), "")
-        probe = Probe(buddy.api, region)
+        probe = Probe(buddy.api)
         await probe.run(names)
     if try_regions and region and probe.record.status("token") == 401:
         for other in Region:
             if other != region and len(probe.record.exchanges) < MAX_REQUESTS:
                 async with BuddyClient.from_env(region=other, trust_env=True) as buddy:
-                    path = "user", "token"
-                    probe.record.add(await send(buddy.api, f"region-{other}", path, {}, region=str(other)))
+                    probe.record.add(await send(buddy.api, f"region-{other}", ("user", "token"), {}))
     return probe.record.exchanges
 
 

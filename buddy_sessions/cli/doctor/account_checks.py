@@ -64,13 +64,13 @@ def check_region(record: Record) -> Iterator[Finding]:
     others = [each for each in record.exchanges if each.purpose.startswith("region-")]
     for exchange in others:
         if exchange.status not in (0, HTTPStatus.UNAUTHORIZED):
-            advice = f"set BUDDY_REGION={exchange.region}, or pass --region {exchange.region}"
-            yield problem(f"the token is one of the region {exchange.region}", "nothing is found here", advice)
+            region = exchange.purpose.removeprefix("region-")
+            advice = f"set BUDDY_REGION={region}, or pass --region {region}"
+            yield problem(f"the token is one of the region {region}", "nothing is found here", advice)
     if _with_status(record, HTTPStatus.UNAUTHORIZED):
         found = "no region accepts the token" if others else "the token may be one of another region"
         yield Finding("note", found, "", "" if others else "add --try-regions: the token is sent to each region")
-    region = next((exchange.region for exchange in record.exchanges), "")
-    yield Finding("ok", region or "a server of your own") if record.status("token") else unchecked("no response")
+    yield Finding("ok", "the token is one of this region") if record.status("token") else unchecked("no response")
 
 
 def check_api(record: Record) -> Iterator[Finding]:

@@ -4,39 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from .account_checks import (
-    check_api,
-    check_clock,
-    check_connection,
-    check_latency,
-    check_rate_limit,
-    check_region,
-    check_suites,
-    check_token,
-)
-from .list_checks import check_branch, check_end, check_order, check_page_size, check_paging
+from . import account_checks, list_checks, row_checks
 from .record import Finding, Record
-from .row_checks import check_case_ids, check_data, check_dates, check_fields, check_values
 
 _CHECKS: dict[str, Callable[[Record], Iterator[Finding]]] = {
-    "connection": check_connection,
-    "token": check_token,
-    "region": check_region,
-    "api": check_api,
-    "clock": check_clock,
-    "suites": check_suites,
-    "page-size": check_page_size,
-    "order": check_order,
-    "paging": check_paging,
-    "branch": check_branch,
-    "end": check_end,
-    "rate-limit": check_rate_limit,
-    "fields": check_fields,
-    "values": check_values,
-    "dates": check_dates,
-    "case-ids": check_case_ids,
-    "data": check_data,
-    "latency": check_latency,
+    "connection": account_checks.check_connection,
+    "token": account_checks.check_token,
+    "region": account_checks.check_region,
+    "api": account_checks.check_api,
+    "clock": account_checks.check_clock,
+    "suites": account_checks.check_suites,
+    "page-size": list_checks.check_page_size,
+    "order": list_checks.check_order,
+    "paging": list_checks.check_paging,
+    "branch": list_checks.check_branch,
+    "end": list_checks.check_end,
+    "rate-limit": account_checks.check_rate_limit,
+    "fields": row_checks.check_fields,
+    "values": row_checks.check_values,
+    "dates": row_checks.check_dates,
+    "case-ids": row_checks.check_case_ids,
+    "data": row_checks.check_data,
+    "latency": account_checks.check_latency,
 }
 _SEVERITY = {"problem": 2, "note": 1}
 

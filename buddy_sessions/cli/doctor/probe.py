@@ -27,10 +27,9 @@ _FINISHED = "SUCCESSFUL", "ERROR"
 class Probe:
     """Sends requests, and keeps what was received. A request that fails without a usable response is repeated once."""
 
-    def __init__(self, api: Api, region: str) -> None:
+    def __init__(self, api: Api) -> None:
         self.record = Record()
         self._api = api
-        self._region = region
         self._is_stopped = False  # there is no connection, or no quota
 
     async def run(self, target: Sequence[str]) -> None:
@@ -57,8 +56,7 @@ class Probe:
 
     async def _read_suite(self, sessions: tuple[str, ...]) -> None:
         """Send the requests for the sessions of a suite, whose first page was received."""
-        first = self.record.get("page-1")
-        rows = self.record.rows("page-1")
+        first, rows = self.record.get("page-1"), self.record.rows("page-1")
         if first is None or not rows:
             return
         size = int(first.query["per_page"])
@@ -101,7 +99,7 @@ class Probe:
         exchanges = self.record.exchanges
         while len(exchanges) < MAX_REQUESTS and not self._is_stopped:
             is_repeated = bool(exchanges) and exchanges[-1].purpose == purpose
-            exchange = await send(self._api, purpose, path, query, region=self._region)
+            exchange = await send(self._api, purpose, path, query)
             self.record.add(exchange)
             is_throttled = exchange.status == HTTPStatus.TOO_MANY_REQUESTS
             if 0 < exchange.status < HTTPStatus.INTERNAL_SERVER_ERROR and not is_throttled:
@@ -112,7 +110,7 @@ class Probe:
         return False
 
 
-async def send(api: Api, purpose: str, path: tuple[str, ...], query: Mapping[str, Any], *, region: str) -> Exchange:
+async def send(api: Api, purpose: str, path: tuple[str, ...], query: Mapping[str, Any]) -> Exchange:
     """Send one request, and return it with its response, or with the error in place of one."""
     started = time.perf_counter()
     status, body, error = 0, b"", ""
@@ -128,7 +126,6 @@ async def send(api: Api, purpose: str, path: tuple[str, ...], query: Mapping[str
         purpose=purpose,
         path=path,
         query=query,
-        region=region,
         status=status,
         headers=headers,
         body=body,

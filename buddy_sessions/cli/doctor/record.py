@@ -30,8 +30,6 @@ class Exchange:
     purpose: str
     path: tuple[str, ...]
     query: Mapping[str, str | int] = Factory(dict[str, str | int])
-    region: str = ""
-    """The region to which it was sent; empty for a server on premises."""
     status: int = 0
     headers: Mapping[str, str] = Factory(dict[str, str])
     body: bytes = b""

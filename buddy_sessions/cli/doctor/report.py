@@ -54,19 +54,19 @@ PUBLIC = {
         "session sessions test groups case cases default domain errors message disabled expires scopes restrictions",
         "testcase failure skipped system out err name classname type stackTrace CDATA true false null",
         "application json charset utf 8 text html plain date content retry after location x rate limit remaining reset",
-        "TLS GMT format version exchanges page window again beyond infinity",
+        "TLS GMT format version exchanges page window again beyond region infinity",
     )
     for word in _WORD.findall(name.replace("_", " "))
 }
 """Words that say nothing about an account: they are in Buddy's documentation, or in every account."""
 
 
-def make_report(exchanges: Sequence[Exchange], target: Sequence[str]) -> bytes:
+def make_report(exchanges: Sequence[Exchange]) -> bytes:
     """Return the report as compressed JSON. Raises `BuddyError` if a word of the account would remain in it."""
     received = [
         [each.path, *each.query.values(), *each.headers.values(), _body(each), each.error] for each in exchanges
     ]
-    disguise = _Disguise(_words(json.dumps([*target, received], ensure_ascii=False)))
+    disguise = _Disguise(_words(json.dumps(received, ensure_ascii=False)))
     for rows in _MAX_ROWS:
         document = {"format": _FORMAT, "version": __version__, "exchanges": disguise.exchanges(exchanges, rows)}
         text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
@@ -125,7 +125,7 @@ class _Disguise:
         self.received = received
         self.kept: set[str] = set()
         self._new_words: dict[str, str] = {}
-        self._used: set[str] = set()
+        self._used = {*PUBLIC}
         self._days = 7 * (100 + secrets.randbelow(300))  # to the past
 
     def exchanges(self, exchanges: Sequence[Exchange], rows: int) -> list[dict[str, Any]]:
@@ -205,7 +205,7 @@ def _same_kind(word: str, index: int) -> str:
     """Return a random character of the same kind as the one at an index: without vowels, they are no words."""
     old = word[index]
     if old.isdecimal():
-        return secrets.choice("0123456789" if index else "123456789")  # a whole number keeps its digits
+        return secrets.choice("0123456789" if index else "12345678")  # a number keeps its digits, and fits 64 bits
     if not old.isalpha():
         return "¤"
     hexadecimal = re.fullmatch("[0-9a-f]{7,}", word)

@@ -98,7 +98,7 @@ def content_of(report: bytes) -> Any:
 def test_texts_of_sessions_do_not_remain(found: list[Session]) -> None:
     """The findings are the same."""
     exchanges = [exchange({"sessions": [to_dict(session) for session in found]})]
-    report = make_report(exchanges, ())
+    report = make_report(exchanges)
     text = re.sub(r"\\.", " ", gzip.decompress(report).decode())
     kept = {word.casefold() for word in re.findall(r"[^\W_]+", text)} - PUBLIC
     for session in found:
@@ -155,7 +155,7 @@ exchanges_of_anything = st.lists(
 @given(exchanges_of_anything)
 def test_no_response_breaks_a_check(exchanges: list[Exchange]) -> None:
     examine(Record(exchanges))
-    make_report(exchanges, ())
+    make_report(exchanges)
 
 
 def test_form_stays() -> None:
@@ -174,8 +174,8 @@ def test_form_stays() -> None:
         "shards": 3,
         "labels": {"nightly": 1},
     }
-    (found,) = content_of(make_report([exchange({"sessions": [row, {**row, "ref_name": "main"}]})], ()))["sessions"][:1]
-    other = content_of(make_report([exchange({"sessions": [row, {**row, "ref_name": "main"}]})], ()))["sessions"][1]
+    (found,) = content_of(make_report([exchange({"sessions": [row, {**row, "ref_name": "main"}]})]))["sessions"][:1]
+    other = content_of(make_report([exchange({"sessions": [row, {**row, "ref_name": "main"}]})]))["sessions"][1]
     kept = {name: found[name] for name in ("relative_id", "status", "ref_type", "duration")}
     assert kept == {"relative_id": 2, "status": "SUCCESSFUL", "ref_type": "BRANCH", "duration": 17}
     assert other["ref_name"] == "main"
@@ -200,7 +200,7 @@ def test_form_stays() -> None:
 )
 def test_data_keeps_its_structure(data: str) -> None:
     exchanges = [exchange({"id": "1", "name": "a", "status": "FAILED", "data": data}, "case")]
-    report = make_report(exchanges, ())
+    report = make_report(exchanges)
     text = gzip.decompress(report).decode()
     assert examine(Record(read_report(report)))["data"].level == "ok"
     assert "rich" not in text
@@ -212,7 +212,7 @@ def test_refused_if_a_word_remains() -> None:
     exchanges = [exchange({"sessions": [{"id": "Storefront"}]})]
     exchanges[0] = Exchange(**{**_fields(exchanges[0]), "headers": {"ratelimit-storefront": "1"}})
     with pytest.raises(BuddyError, match="1 words of the account would be in the report, which is not written"):
-        make_report(exchanges, ())
+        make_report(exchanges)
 
 
 def _fields(given_exchange: Exchange) -> dict[str, Any]:
@@ -230,4 +230,4 @@ def test_large_account_fits() -> None:
         }
         for number in range(5000, 0, -1)
     ]
-    assert len(make_report([exchange({"sessions": rows}, purpose) for purpose in ("page-1", "page-2")], ())) <= 100_000
+    assert len(make_report([exchange({"sessions": rows}, purpose) for purpose in ("page-1", "page-2")])) <= 100_000
