@@ -177,14 +177,6 @@ class TestSections:
         found = section(render(), "Newly red")
         assert "compared with the 10 sessions of main before it: 1 new, 1 failing since #3 " in found
 
-    def test_failure_of_a_commit_that_ran_again(self, render: Render, suite: FakeSuite) -> None:
-        """It is new, as in a gate: sessions of the same commit do not excuse each other."""
-        finish(suite, None, "lost", hours=4)
-        for messages in ((None, "lost"), ("no price", None), ("no price", "lost")):
-            finish(suite, *messages, hours=1, revision="beef" * 10)
-        found = section(render(), "Newly red")
-        assert "compared with the 1 session of main before it: 1 new, 1 failing since #1 or earlier" in found
-
     def test_pruned_test_cases_prove_nothing(
         self, render: Render, suite: FakeSuite, call: Call, tmp_path: Path
     ) -> None:
