@@ -68,13 +68,18 @@ def find_tests(keys: Iterable[TestKey], text: str) -> list[TestKey]:
     return exact or [key for key, name in names.items() if part.search(name)]
 
 
-def find_test(keys: Iterable[TestKey], text: str) -> TestKey:
-    """Return the only test that a text names. Raises ConfigError, with the names as notes, if there are several."""
+def find_test(keys: Iterable[TestKey], text: str, *, searched: str) -> TestKey:
+    """Return the only test that a text names. Raises ConfigError, with the names as notes, if there are several.
+
+    If there is none, the note says what was searched.
+    """
     found = find_tests(keys, text)
     if len(found) == 1:
         return found[0]
     if not found:
-        raise ConfigError(f"no test is named {text!r}: write a part of the name that is shown")
+        error = ConfigError(f"no test is named {text!r}: write a part of the name that is shown")
+        error.add_note(f"searched: {searched}")
+        raise error
     more = f"; the first {_NAMED} are" if len(found) > _NAMED else ""
     error = ConfigError(f"{text!r} fits {len(found):,} tests: write more of the name{more}")
     for key in sorted(found, key=sort_key)[:_NAMED]:

@@ -214,7 +214,8 @@ def load_history(file: DatabaseFile, key: SuiteKey, test: TestKey | str, *, bran
     """Return the sessions of which it is known what a test did, each with the cases of this test only, newest first."""
     _check_reads(file, key)
     if isinstance(test, str):
-        test = find_test(_load_tests(file, key), test)
+        searched = "the tests in the database; sync --cases failed saves only those that have failed"
+        test = find_test(_load_tests(file, key), test, searched=searched)
     sql = f"""
         SELECT {SESSION_COLUMNS}, scope FROM {SESSIONS} LEFT JOIN tests ON tests.suite = suites.number AND {IS_TEST}
         WHERE {_SUITE} AND {_IS_LIVE} AND {OF_BRANCH} AND (scope = 'failed'

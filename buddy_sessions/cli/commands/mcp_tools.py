@@ -13,7 +13,7 @@ from buddy_sessions import MAIN, ConfigError, ForbiddenError, Main, NotFoundErro
 from buddy_sessions._api.verdicts import MAX_SEARCHED
 from buddy_sessions.analysis.by_test import find_test
 from buddy_sessions.analysis.completeness import remark_on_tests
-from buddy_sessions.analysis.runs import ci_runs
+from buddy_sessions.analysis.runs import ci_runs, name_sessions
 
 from ..input.keys import KeyDefaults, describe_suite
 from ..input.session_names import LATEST, choose_latest, parse_session, parse_session_of
@@ -173,7 +173,8 @@ class Tools:
         sessions = await reader.find(choose_latest(name, selected), branch=selected)
         judgement = await explain(reader, sessions, MAIN)
         if test:
-            key = find_test((each.case.key for each in judgement.tests), test)
+            searched = f"the failing tests of {name_sessions(judgement.sessions)}"
+            key = find_test((each.case.key for each in judgement.tests), test, searched=searched)
             found = [each for each in judgement.tests if each.case.key == key]
             read = await reader.add_failures([(each.session, each.case) for each in found])
             result = failures_result(reader.suite, evolve(judgement, tests=found).with_cases(read), by_cause=False)

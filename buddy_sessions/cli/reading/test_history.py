@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from attrs import evolve, frozen
 
-from buddy_sessions import ConfigError, Session, TestKey, TestRun
+from buddy_sessions import Session, TestKey, TestRun
 from buddy_sessions.analysis.by_test import find_test, find_tests
 from buddy_sessions.analysis.completeness import lists_too_few
 from buddy_sessions.analysis.outcomes import Outcome, outcome_in
@@ -45,12 +45,7 @@ async def read_history(source: SuiteReader, text: str, *, branch: str | None, la
     """
     runs = await source.newest_runs(branch, last=last, with_partial=True)
     await source.failing_runs(runs[0].deciding)  # raises ConfigError if they were not saved
-    try:
-        saved = await source.saved_history(text, branch=branch)
-    except ConfigError as error:
-        if not hasattr(error, "__notes__"):  # it fits none
-            error.add_note("searched: the tests in the database; sync --cases failed saves only those that have failed")
-        raise
+    saved = await source.saved_history(text, branch=branch)
     if saved is None:
         return await _read_failing(source, runs, text, last)
     key = next((case.key for run in saved for case in run.cases), None)
@@ -63,6 +58,7 @@ async def read_history(source: SuiteReader, text: str, *, branch: str | None, la
 
 async def _read_failing(source: SuiteReader, runs: Sequence[CIRun], text: str, last: int) -> TestHistory:
     """Return what a test did, back to where it began or ceased to fail, from the failing test cases."""
+    searched = f"all tests of #{runs[0].session.relative_id}, and the failures of {last} CI runs"
     key: TestKey | None = None
     outcomes: list[Outcome] = []
     unread: list[Session] = []
@@ -72,7 +68,7 @@ async def _read_failing(source: SuiteReader, runs: Sequence[CIRun], text: str, l
         read = [evolve(each, scope="failed") for each in await source.failing_runs(run.deciding)]
         failing = {case.key for each in read for case in each.cases}
         if key is None and find_tests(failing, text):
-            key = find_test(failing, text)
+            key = find_test(failing, text, searched=searched)
         if key not in failing and any(map(lists_too_few, read)):
             unread += [each.session for each in read]
             continue
@@ -82,13 +78,7 @@ async def _read_failing(source: SuiteReader, runs: Sequence[CIRun], text: str, l
             break
     if key is None:  # all tests of the newest CI run say whether there is such a test
         complete = [TestRun(session, tuple(await source.cases(session))) for session in runs[0].deciding]
-        try:
-            key = find_test({case.key for each in complete for case in each.cases}, text)
-        except ConfigError as error:
-            if not hasattr(error, "__notes__"):
-                number = runs[0].session.relative_id
-                error.add_note(f"searched: all tests of #{number}, and the failures of {last} CI runs")
-            raise
+        key = find_test({case.key for each in complete for case in each.cases}, text, searched=searched)
         newest = outcome_in(complete, key)
         outcomes[:1] = [newest] if newest is not None else outcomes[:1]
     return TestHistory(key, outcomes, unread)
