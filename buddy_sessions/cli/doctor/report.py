@@ -75,7 +75,7 @@ def make_report(exchanges: Sequence[Exchange]) -> bytes:
             break
     else:
         raise BuddyError(f"the report is larger than {MAX_BYTES // 1000} kB: name a suite with shorter names")
-    if remaining := (disguise.received - disguise.kept) & _words(text):
+    if remaining := (disguise.received & _words(text)) - _words(" ".join(disguise.kept)):
         raise BuddyError(
             f"{len(remaining)} words of the account would be in the report, which is not written: "
             f"{', '.join(sorted(remaining)[:3])}; send the output of the command instead"
@@ -118,7 +118,7 @@ class _Disguise:
 
     Attributes:
         received: The words that were received.
-        kept: Those of the names of fields, and of constants, which stay.
+        kept: The names of fields and the constants, which stay.
     """
 
     def __init__(self, received: set[str]) -> None:
@@ -180,7 +180,7 @@ class _Disguise:
         return self._text(_LONG_TEXT.sub(r"\1", _ENTITY.sub("?", text)))
 
     def _keep(self, name: str) -> str:
-        self.kept |= _words(name)
+        self.kept.add(name)
         return name
 
     def _text(self, text: str) -> str:
@@ -195,7 +195,7 @@ class _Disguise:
                 break
             form = word + word[-1] * (attempt // 50)  # there are few words of one letter
             new = "".join(_same_kind(form, index) for index in range(len(form)))
-            if new not in self._used and not _words(new) & self.received:
+            if new not in self._used and new.casefold() not in self.received:
                 self._used.add(new)
                 self._new_words[word] = new
         return self._new_words[word]
