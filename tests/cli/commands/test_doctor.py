@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import trustme
-from _pytest.mark.structures import ParameterSet
 
 from buddy_sessions.cli.doctor import account_checks, probe
 from buddy_sessions.testing import FakeBuddy, Fault, replay
@@ -33,13 +32,14 @@ NOTES = {
 LATENCY = 0.03
 
 
-def parameters(accounts: Iterable[Account], quick: Iterable[Account]) -> list[ParameterSet]:
-    """Return the accounts, of which a quick run takes some only."""
+def each_of(accounts: Iterable[Account], *, quick: Iterable[Account]) -> pytest.MarkDecorator:
+    """Run a test with each account, of which a quick run takes some only."""
     names = {account.name for account in quick}
-    return [
+    parameters = [
         pytest.param(account, id=account.name, marks=() if account.name in names else pytest.mark.slow)
         for account in accounts
     ]
+    return pytest.mark.parametrize("account", parameters)
 
 
 def examine(server: Served, call: Call, monkeypatch: pytest.MonkeyPatch, *options: str) -> Result:
@@ -65,7 +65,7 @@ def complaints(result: Result) -> set[str]:
 FIRST_OF_EACH_CHECK = {account.check: account for account in reversed(WRONG_SERVERS)}.values()
 
 
-@pytest.mark.parametrize("account", parameters(WRONG_SERVERS, FIRST_OF_EACH_CHECK))
+@each_of(WRONG_SERVERS, quick=FIRST_OF_EACH_CHECK)
 def test_wrong_server_is_found(account: Account, call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """By the check that is meant for it. Its report leads to the same findings."""
     report = tmp_path / "report.json.gz"
@@ -82,7 +82,7 @@ def test_wrong_server_is_found(account: Account, call: Call, monkeypatch: pytest
     assert levels(call("doctor", "--replay", str(report), "--format", "jsonl")) == levels(result)
 
 
-@pytest.mark.parametrize("account", parameters(HEALTHY_SERVERS, HEALTHY_SERVERS[::4]))
+@each_of(HEALTHY_SERVERS, quick=HEALTHY_SERVERS[::4])
 def test_healthy_server_is_no_problem(
     account: Account, call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
