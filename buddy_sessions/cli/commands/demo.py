@@ -23,8 +23,9 @@ _NEXT = """
 Now read your own suites, with a personal access token that has the scope
 UNIT_TEST_INFO:
   export BUDDY_TOKEN=…
+  buddy-sessions doctor WORKSPACE/PROJECT
+  buddy-sessions status WORKSPACE/PROJECT
   buddy-sessions sync WORKSPACE/PROJECT --db sessions.db
-  buddy-sessions list WORKSPACE/PROJECT/SUITE_ID
   buddy-sessions failures WORKSPACE/PROJECT/SUITE_ID
 
 Or let Buddy's reporters upload your own tests to a fake Buddy:
