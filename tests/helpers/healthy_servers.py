@@ -101,6 +101,10 @@ def _sizes(*counts: int) -> Iterator[Account]:
 HEALTHY_SERVERS = (
     *_sizes(1, 2, 19, 20, 21, 100, 101, 450),
     Account("a suite without sessions", prepare=lambda fake: fake.add_suite(*KEY)),
+    Account(
+        "one session without a revision",
+        prepare=lambda fake: fake.add_suite(*KEY).create("main", "SUCCESSFUL", revision=None),
+    ),
     Account("a new account without suites", target="acme", prepare=lambda fake: fake.add_project(*KEY[:2])),
     Account("running sessions only", prepare=_running),
     Account("pull requests only", prepare=_pull_requests),

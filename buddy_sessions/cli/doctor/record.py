@@ -114,8 +114,8 @@ class Record:
 
     @property
     def sessions(self) -> list[Row]:
-        """All sessions, each as often as it is listed."""
-        return [row for name in SESSION_LISTS for row in self.rows(name)]
+        """All sessions, each once."""
+        return [*{str(row.get("id")): row for name in SESSION_LISTS for row in self.rows(name)}.values()]
 
     @property
     def cases(self) -> list[Row]:
