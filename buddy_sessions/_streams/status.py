@@ -43,16 +43,15 @@ class StatusChange:
             same tests; RECOVERED if only the one before it fails.
         session: The session that decides the status, of the newest CI run with a verdict. `session.ref_name` is its
             branch.
-        since: The session that decides the first CI run of the streak: since it, the suite is red, or green. `session`
-            itself if the suite has just turned red or green. Of a streak of more than 100 sessions, it is the oldest
-            one that is known.
+        since: The session that decides the first CI run of the red or green streak. `session` itself if the suite has
+            just turned red or green. Of a streak of more than 100 sessions, it is the oldest one that is known.
         previous: The session that decided the status before; None for CURRENT.
         newly_failing: The tests that fail in the CI run of `session` and not in that of `previous`; for CURRENT, all
             that fail.
-        no_longer_failing: The tests that failed in the CI run of `previous` and are not among the failing ones of that
-            of `session`, as they were before: they passed, or did not run. Empty if the CI run has no tests at all, or
-            failed without a failing test.
-        has_tests: False if the failing tests could not be read in three rounds: then both lists are empty.
+        no_longer_failing: The tests that failed in the CI run of `previous` and do not fail in that of `session`, with
+            their old results: they passed, or did not run. Empty if the CI run has no tests at all, or failed without a
+            failing test.
+        has_tests: False if the failing tests could not be read in three polls: then both lists are empty.
         remark: That tests did not run in the CI run of `session`, as in `SuiteStatus`. None if all ran, or if that is
             not known.
 

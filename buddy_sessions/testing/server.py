@@ -1,4 +1,4 @@
-"""`FakeBuddy`: an `aiohttp.web` server that behaves like Buddy's API."""
+"""`FakeBuddy`: an `aiohttp.web` server that behaves as Buddy's API is documented."""
 
 import asyncio
 import inspect

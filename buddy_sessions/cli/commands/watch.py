@@ -38,7 +38,8 @@ async def watch_suites(
 
     A rejected token or an unknown suite ends the command, unless --on-failure is retry. A suite that fails later is
     reported once, and retried at longer intervals. It does not stop the others. A suite that is added to a project
-    later is not watched. JSON lines also contain the session before the change.
+    later is not watched. Without --status, sessions of all branches are printed, unless --branch names one. JSON lines
+    also contain the session before the change.
 
     For example:
 
