@@ -249,6 +249,7 @@ async def test_next_sync_completes_one_killed_at_any_request(db: SyncedSuite, fo
     assert [path.split("/")[-2] for path in paths[8:]] == ["sessions", "unit-tests", suite.sessions[0]["id"], "cases"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [["prune"], ["sync", "acme/shop"]], ids=["prune", "sync"])
 async def test_prune_killed_many_times_deletes_a_suite_or_nothing(
     fake: FakeBuddy, forks: Forks, tmp_path: Path, command: list[str]

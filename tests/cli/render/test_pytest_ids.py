@@ -92,6 +92,7 @@ def test_what_failed_is_run_again(fake: FakeBuddy, call: Call, tmp_path: Path, m
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
+    Path(tmp_path, "pytest.ini").write_text("[pytest]\n")  # names begin here, wherever the folder is
     cases = run_pytest(tmp_path, "PYTEST")
     assert (len(cases), len(failing(cases))) == (21, 17)
     fake.add_suite("acme", "shop", "a").create(cases=cases)
