@@ -79,10 +79,10 @@ class Output(Console):
 
     @contextmanager
     def progress(self, *, enabled: bool = True) -> Iterator[Callable[[str], None]]:
-        """Yield a function that shows a text: on the last line of a terminal, until the end; in a log, every 30 s."""
+        """Yield a function that shows a text: on the last line of a terminal, until the end; otherwise, every 30 s."""
         if self._is_quiet or not enabled:
             yield lambda _: None
-        elif self.is_terminal:
+        elif self.is_terminal and not self.is_dumb_terminal:
             with self.status("reading…") as status:
                 yield lambda text: status.update(self._fit(text))
         else:
