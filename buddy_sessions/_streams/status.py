@@ -13,7 +13,7 @@ from .._api.api import Api
 from .._api.verdicts import search_of
 from ..analysis.branches import MAIN, NEWEST, Main
 from ..analysis.completeness import is_partial, remark_on_tests, without_partial
-from ..analysis.runs import CIRun, ci_runs, newest_streak, runs_since
+from ..analysis.runs import CIRun, ci_runs, newest_streak, runs_since, usual_size
 from ..errors import BuddyError, NotFoundError, ResponseError, UnstableListingError
 from ..models import Session, SuiteKey, TestCase, TestKey, TestRun
 from .changes import Newest
@@ -178,10 +178,12 @@ class Statuses(Reporter[StatusChange]):
                 newly_failing=latest.cases,
             )
             reports.append(Report(event, partial(self.save_status, key, latest, is_acknowledged=True)))
+        size = usual_size(run.sessions for run in runs[1:])
         for run in reversed(changed):
-            if latest is not None and latest.session.is_failing and run.is_failing and is_partial(run, runs):
+            until = runs[runs.index(run) :]
+            if latest is not None and latest.session.is_failing and run.is_failing and is_partial(until, size):
                 continue  # a test that is not failing yet may be one of the next job
-            latest, change = await self._next_run(key, latest, runs[runs.index(run) :])
+            latest, change = await self._next_run(key, latest, until)
             reports.append(Report(change, partial(self.save_status, key, latest, is_acknowledged=True)))
             if is_first:
                 await self.save_status(key, latest, is_acknowledged=False)

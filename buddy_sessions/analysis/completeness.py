@@ -92,13 +92,16 @@ def without_partial(runs: Sequence[CIRun]) -> list[CIRun]:
 
     Otherwise, a matrix whose jobs start one after the other would be green before its second job fails.
     """
-    return [run for run in runs if run.is_failing or not is_partial(run, runs)]
+    size = usual_size(run.sessions for run in runs[1:])
+    return [run for index, run in enumerate(runs) if run.is_failing or not is_partial(runs[index:], size)]
 
 
-def is_partial(run: CIRun, runs: Sequence[CIRun]) -> bool:
-    """Return whether sessions and tests are missing in one of these CI runs, newest first: more jobs may follow."""
-    usual = usual_size(each.sessions for each in runs[1:])
-    return len(run.sessions) < usual and remark_on_tests(runs[runs.index(run) :]) is not None
+def is_partial(runs: Sequence[CIRun], size: int) -> bool:
+    """Return whether sessions and tests are missing in the newest of these CI runs: more jobs may follow.
+
+    `size` is the usual number of sessions.
+    """
+    return len(runs[0].sessions) < size and remark_on_tests(runs) is not None
 
 
 def count_tests(sessions: Iterable[Session], size: int, others: Iterable[Session] = ()) -> int | None:
