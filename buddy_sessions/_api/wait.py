@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import attrs
 
-from .._base.durations import format_duration
+from .._base.figures import format_duration
 from .._base.validate import (
     validate_branch,
     validate_int,

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import AnyStr
 from urllib.parse import quote
 
-from .._base.durations import format_duration
+from .._base.figures import format_duration
 from ..errors import BuddyError, ConfigError, TransportError
 
 _SCHEME = "Bearer "

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from attrs import define
 
-from .._base.durations import format_duration
+from .._base.figures import format_duration
 from ..errors import RateLimitError
 from ..models import RateLimit
 

@@ -13,7 +13,7 @@ from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
 from attrs import field, frozen
 from yarl import URL
 
-from .._base.durations import format_duration
+from .._base.figures import format_duration
 from .._decoding.converter import error_messages
 from ..errors import (
     AuthenticationError,

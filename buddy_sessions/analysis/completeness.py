@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from attrs import frozen
 
+from .._base.figures import format_count
 from ..models import Session, TestRun
 from .runs import CIRun, ci_runs, usual_size
 
@@ -83,7 +84,7 @@ def remark_on_tests(runs: Sequence[CIRun]) -> str | None:
     count = count_tests(newest, earlier.size)
     if count is None or earlier.usual is None or earlier.differs or not earlier.lacks_tests(count):
         return None
-    ran = f"{count_text(count, 'test')} ran, usually {earlier.usual:,}"
+    ran = f"{format_count(count, 'test')} ran, usually {earlier.usual:,}"
     return f"{ran}: {earlier.usual - count:,} did not run"
 
 
@@ -145,10 +146,10 @@ def missing_tests(
                 f"whether all tests ran was not checked: their number differs from one CI run of {branch} to the next"
             )
         elif earlier.lacks_tests(count):
+            ran = f"{format_count(count, 'test')} ran, on {branch} {earlier.usual:,}"
             lacking.append(
-                f"{count_text(count, 'test')} ran, on {branch} {earlier.usual:,}: {earlier.usual - count:,} did not run"
-                ". A file that cannot be loaded uploads nothing. If the change removed them, runs only a part, or is "
-                f"older than {branch}: --min-tests 0"
+                f"{ran}: {earlier.usual - count:,} did not run. A file that cannot be loaded uploads nothing. If the "
+                f"change removed them, runs only a part, or is older than {branch}: --min-tests 0"
             )
     return list(dict.fromkeys(lacking)), unchecked[:1]
 
@@ -161,11 +162,6 @@ def lists_too_few(run: TestRun) -> bool:
 def failing_cases(run: TestRun) -> set[tuple[str | None, str]]:
     """Return the groups and IDs of the failing test cases of a session."""
     return {(case.test_group_id, case.id) for case in run.cases if case.is_failing}
-
-
-def count_text(count: int, what: str) -> str:
-    """Return a number with a noun: `1 test`, `2 tests`."""
-    return f"{count:,} {what}" + ("" if count == 1 else "s")
 
 
 def _most_failed(run: CIRun, count: int | None) -> bool:

@@ -11,6 +11,7 @@ from typing import Literal
 
 from attrs import evolve, frozen
 
+from .._base.figures import format_count
 from ..models import Session, TestCase, TestKey, TestRun, TestStatus
 from .baseline import BaselineComparison, QuarantinedTest, compare_to_baseline
 from .causes import group_failures
@@ -18,7 +19,6 @@ from .completeness import (
     MIN_TESTS,
     EarlierRuns,
     count_failing,
-    count_text,
     earlier_runs,
     failing_cases,
     lists_too_few,
@@ -191,7 +191,7 @@ them, runs only a part, or is older than main: --min-tests 0
     remarks += _left_out(earlier, () if baseline is None else baseline.unread)
     remarks += _also_passed(runs)
     counting = [test for test in tests if not test.excuse]
-    red = [count_text(len(counting), "new failure" if baseline is not None else "failing test")] if counting else []
+    red = [format_count(len(counting), "new failure" if baseline is not None else "failing test")] if counting else []
     red += [*map(crash_text, crashed), *lacking]
     missing = [f"#{session.relative_id} has not finished: wait for it" for session in judged if not session.is_finished]
     if baseline is not None and not earlier.counting:
@@ -300,7 +300,7 @@ def _doubts(
     doubts = [f"#{session.relative_id}: its failing tests cannot be read: try again later" for session in unread]
     for run in runs:
         if lists_too_few(run) and run.session not in crashed:
-            listed, counted = len(failing_cases(run)), count_text(count_failing(run.session) or 0, "failing test")
+            listed, counted = len(failing_cases(run)), format_count(count_failing(run.session) or 0, "failing test")
             doubts.append(f"#{run.session.relative_id} lists {listed:,} of its {counted}: try again later")
     names = name_sessions(judged)
     if not any(session.has_verdict for session in judged):

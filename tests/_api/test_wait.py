@@ -19,7 +19,7 @@ from buddy_sessions import (
     NotFoundError,
     WaitTimeoutError,
 )
-from buddy_sessions._base.durations import format_duration
+from buddy_sessions._base.figures import format_duration
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 
 pytestmark = pytest.mark.virtual_time

@@ -10,7 +10,7 @@ from typing import Literal
 from cyclopts.types import PositiveInt
 
 from buddy_sessions import Session, SuiteKey, TestCase, TestStatus
-from buddy_sessions._base.durations import format_duration
+from buddy_sessions._base.figures import format_count, format_duration
 from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS, session_case_row
 
 from ..input.session_names import choose_latest, parse_session
@@ -20,7 +20,6 @@ from ..render.result import Column, Item, Result, Section
 from ..render.rows import choose_format
 from ..render.show import show
 from ..render.styled import outcome_text
-from ..render.text import format_count
 
 _TABLE_LIMIT = 50
 

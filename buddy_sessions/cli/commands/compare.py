@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from buddy_sessions import Session, TestCase, compare
-from buddy_sessions._base.durations import format_duration
+from buddy_sessions._base.figures import format_duration
 from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS, session_case_row
 
 from ..errors import ExitCode

@@ -7,12 +7,12 @@ import tempfile
 from pathlib import Path
 
 from buddy_sessions import BuddyClient, SessionStore, SuiteKey, TestRun
+from buddy_sessions._base.figures import format_count
 from buddy_sessions.analysis.judgement import judge
 from buddy_sessions.testing import FakeBuddy
 
 from ..render.console import Output
 from ..render.table import SuiteSummary, print_result
-from ..render.text import format_count
 from .failures import failures_result
 
 _NEW_SESSIONS = 0.25  # created per request, on average

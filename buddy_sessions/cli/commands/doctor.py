@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from rich.text import Text
 
 from buddy_sessions import BuddyClient, ConfigError, Region, SuiteKey
+from buddy_sessions._base.figures import format_count
 from buddy_sessions._base.regions import API_HOSTS
 from buddy_sessions._base.validate import validate_names
 from buddy_sessions._export.session_files import replace_file
@@ -25,7 +26,7 @@ from ..render.console import Output
 from ..render.result import Column, Item, Result, Section
 from ..render.rows import choose_format
 from ..render.show import show
-from ..render.text import format_count, one_line
+from ..render.text import one_line
 
 _COLUMNS = Column("", is_number=False), Column("CHECK", is_number=False), Column("FOUND", is_number=False, wraps=True)
 _STYLES = {"ok": "green", "note": "yellow", "problem": "bold red", "unchecked": "dim"}

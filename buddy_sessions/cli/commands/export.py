@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt
 
 from buddy_sessions import ConfigError, SessionStore, StoreChange
+from buddy_sessions._base.figures import format_count
 from buddy_sessions._export.session_rows import (
     KEYED_SESSION_COLUMNS,
     SESSION_CASE_COLUMNS,
@@ -27,7 +28,6 @@ from ..input.times import Since
 from ..options import OUT, Branch, Json, RowFormat, SavedFile, SavedKeys, Verbosity
 from ..reading.suggestions import suggest_branches
 from ..render.rows import choose_file_format, open_output
-from ..render.text import format_count
 
 
 async def export_sessions(

@@ -13,7 +13,7 @@ from cyclopts import Group, Parameter
 from cyclopts.types import NonNegativeInt, PositiveInt
 
 from buddy_sessions import ConfigError, QuarantinedTest, Session, SuiteKey, parse_quarantine
-from buddy_sessions._base.durations import format_duration
+from buddy_sessions._base.figures import format_count, format_duration
 from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS, Row, session_case_row, suite_names
 from buddy_sessions.analysis.completeness import MIN_TESTS
 from buddy_sessions.analysis.judgement import NOVELTIES, Cause, FailingTest, Judgement, find_causes, judge
@@ -29,7 +29,7 @@ from ..render.result import MAX_SESSIONS, Column, Item, Result, Section
 from ..render.rows import choose_format
 from ..render.show import show
 from ..render.styled import outcome_text
-from ..render.text import cause_text, count_sessions, format_count, origin
+from ..render.text import cause_text, count_sessions, origin
 
 _CAUSE_FIELDS = ("workspace", "project", "suite_id", "relative_ids", "type", "template", "count", "new", "tests")
 """What `--group` prints of a cause. `new` is null without a baseline."""

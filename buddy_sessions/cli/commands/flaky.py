@@ -22,7 +22,7 @@ from buddy_sessions import (
     conflicting_tests,
     flaky_tests,
 )
-from buddy_sessions._base.durations import format_duration
+from buddy_sessions._base.figures import format_count, format_duration
 from buddy_sessions.analysis.baseline import format_quarantine
 from buddy_sessions.analysis.history import failed_only_by
 
@@ -35,7 +35,7 @@ from ..render.result import READER_LIMIT, Column, Item, Result, Section, describ
 from ..render.rows import KEYED_TEST_COLUMNS, choose_format, keyed_test_row, prepare_stream
 from ..render.show import show
 from ..render.styled import recent_marks
-from ..render.text import SHORT_HASH, UNKNOWN, count_sessions, format_count, unread_text
+from ..render.text import SHORT_HASH, UNKNOWN, count_sessions, unread_text
 
 _COLUMNS = (Column("CHANGES", "{} changes"), Column("FAILED", "failed in {}"), Column("RECENT", "", is_number=False))
 _QUARANTINE = timedelta(days=14)

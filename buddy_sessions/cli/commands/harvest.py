@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
+from buddy_sessions._base.figures import format_count
 from buddy_sessions._export.session_rows import keyed_rows
 
 from ..errors import ExitCode
@@ -17,7 +18,7 @@ from ..render.console import Output
 from ..render.progress import HarvestProgress
 from ..render.rows import choose_file_format, open_output
 from ..render.table import SuiteSummary
-from ..render.text import format_count, one_line
+from ..render.text import one_line
 
 
 async def harvest_suites(

@@ -11,7 +11,7 @@ from cyclopts.types import PositiveInt
 from rich.text import Text
 
 from buddy_sessions import SuiteKey
-from buddy_sessions._base.durations import format_duration
+from buddy_sessions._base.figures import format_count, format_duration
 from buddy_sessions._export.session_rows import suite_names
 from buddy_sessions.analysis.outcomes import Outcome
 from buddy_sessions.analysis.runs import newest_streak
@@ -23,7 +23,7 @@ from ..reading.test_history import TestHistory, read_history
 from ..render.result import READER_LIMIT, Column, Item, Result, Section, describe_branch
 from ..render.show import show
 from ..render.styled import author_text, number_text, outcome_text, revision_text
-from ..render.text import HASH, count_sessions, format_age, format_count, origin
+from ..render.text import HASH, count_sessions, format_age, origin
 
 _COLUMNS = (
     Column("SESSION"),

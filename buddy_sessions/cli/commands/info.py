@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from buddy_sessions import SavedSuite, SessionStore, SuiteKey
+from buddy_sessions._base.figures import format_count
 from buddy_sessions._export.session_rows import suite_names
 
 from ..input.paths import find_database
@@ -16,7 +17,7 @@ from ..options import Printing, SavedFile, Verbosity
 from ..render.result import Column, Item, Result, Section
 from ..render.show import show
 from ..render.styled import plain
-from ..render.text import UNKNOWN, format_age, format_count
+from ..render.text import UNKNOWN, format_age
 
 _COLUMNS = (
     Column("SUITE", is_number=False),

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt, PositiveInt
 
 from buddy_sessions import ConfigError, Session, SessionPaginator, SessionStatus
+from buddy_sessions._base.figures import format_count
 
 from ..input.keys import find_suite
 from ..input.session_names import parse_session
@@ -19,7 +20,7 @@ from ..options import Access, Branch, Key, Printing
 from ..reading.suggestions import check_branch
 from ..render.show import session_printer
 from ..render.styled import RECENT_LEGEND
-from ..render.text import format_count, format_requests
+from ..render.text import format_requests
 
 _TABLE_LIMIT = 50
 """The default number of rows of a table, which one request can return."""

@@ -7,11 +7,11 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from buddy_sessions import SessionStore
+from buddy_sessions._base.figures import format_count
 
 from ..input.paths import find_database
 from ..input.times import Age, Duration
 from ..options import SavedFile, Verbosity
-from ..render.text import format_count
 
 
 async def prune_database(

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from buddy_sessions import ConfigError, SessionStore
+from buddy_sessions._base.figures import format_count
 from buddy_sessions._export.session_files import replace_file
 from buddy_sessions.analysis.completeness import count_failing
 from buddy_sessions.analysis.judgement import crash_text
@@ -27,7 +28,7 @@ from ..reading.suite_report import Scope, State, SuiteReport, ended, read_suite
 from ..render.html import MIN_BYTES, load_template, render_page
 from ..render.result import Item, Result, Section
 from ..render.show import show
-from ..render.text import cause_text, format_count, origin
+from ..render.text import cause_text, origin
 from .status import status_item
 
 _NEW = timedelta(hours=24)

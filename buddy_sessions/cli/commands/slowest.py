@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from buddy_sessions import SlowTest, slowest_tests
-from buddy_sessions._base.durations import format_duration
+from buddy_sessions._base.figures import format_count, format_duration
 
 from ..input.times import Duration
 from ..options import DEFAULT_LAST, Access, Key, RunOptions, TestPrinting
@@ -11,7 +11,7 @@ from ..reading.suite_reader import open_cases
 from ..render.result import READER_LIMIT, Column, Item, Result, Section, describe_branch
 from ..render.rows import KEYED_TEST_COLUMNS, keyed_test_row
 from ..render.show import show
-from ..render.text import count_sessions, format_count, unread_text
+from ..render.text import count_sessions, unread_text
 
 
 async def list_slowest_tests(

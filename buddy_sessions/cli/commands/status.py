@@ -13,6 +13,7 @@ from cyclopts.types import PositiveInt
 from rich.text import Text
 
 from buddy_sessions import BuddyError, ConfigError, SessionStore, SuiteKey, SuiteStatus
+from buddy_sessions._base.figures import format_count
 from buddy_sessions._export.session_rows import suite_names
 from buddy_sessions.analysis.judgement import ALL_BRANCHES
 
@@ -27,7 +28,7 @@ from ..reading.suite_report import is_stale
 from ..render.result import Column, Item, Result, Section
 from ..render.show import show
 from ..render.styled import author_text, link, number_text, plain, revision_text
-from ..render.text import UNKNOWN, format_age, format_count
+from ..render.text import UNKNOWN, format_age
 
 _BATCH = 100  # suites between two updates of the progress
 _MAX_REMARKS = 20

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt
 
 from buddy_sessions import BuddyError, Harvest, NotFoundError, SessionStore, StoreError
+from buddy_sessions._base.figures import format_count
 from buddy_sessions._export.session_files import resolve_file
 from buddy_sessions.models import CaseScope
 
@@ -21,7 +22,6 @@ from ..reading.suggestions import check_branch
 from ..render.console import Output
 from ..render.progress import HarvestProgress
 from ..render.table import SuiteSummary
-from ..render.text import format_count
 
 
 async def sync_suites(

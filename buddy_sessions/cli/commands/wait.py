@@ -10,7 +10,7 @@ from cyclopts.types import NonNegativeInt, PositiveInt
 
 from buddy_sessions import WaitTimeoutError
 from buddy_sessions._api.wait import WaitScope
-from buddy_sessions._base.durations import format_duration
+from buddy_sessions._base.figures import format_duration
 
 from ..errors import ExitCode, NothingToJudgeError
 from ..input.keys import find_suite

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from buddy_sessions import MAIN, ConfigError, SessionStore, StatusWatch, Watch
-from buddy_sessions._base.durations import format_duration
+from buddy_sessions._base.figures import format_count, format_duration
 from buddy_sessions._export.session_files import resolve_file
 
 from ..errors import error_text
@@ -19,7 +19,6 @@ from ..input.suite_selection import SuiteSelection
 from ..input.times import Duration
 from ..options import Access, BranchOptions, Keys, Printing, Source
 from ..render.change_lines import change_printer
-from ..render.text import format_count
 
 
 async def watch_suites(

@@ -15,10 +15,11 @@ from itertools import islice
 from typing import NamedTuple
 
 from buddy_sessions import Failure
+from buddy_sessions._base.figures import format_count
 
 from .markdown import Style, cause_line, fact_lines, item_line, verdict
 from .result import Result, Section
-from .text import cut, escape, format_count, one_line, trace_of, web_url
+from .text import cut, escape, one_line, trace_of, web_url
 
 MAX_RESULT = 24_000
 """The maximum number of characters of a result."""

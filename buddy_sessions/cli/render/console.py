@@ -16,7 +16,7 @@ from typing import NoReturn
 from rich.console import Console
 from rich.text import Text
 
-from buddy_sessions._base.durations import format_duration
+from buddy_sessions._base.figures import format_duration
 
 from ..errors import without_request
 from .text import one_line

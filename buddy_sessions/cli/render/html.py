@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from buddy_sessions import MAIN, __version__
-from buddy_sessions._base.durations import format_duration
 from buddy_sessions._base.extras import import_extra
+from buddy_sessions._base.figures import format_count, format_duration
 
 from ..reading.suite_report import MAX_OTHERS, NEWEST, RECENT, Scope, SuiteReport, ended
 from .styled import RECENT_LEGEND
-from .text import UNKNOWN, format_count, one_line, ref_name, started_by, web_url
+from .text import UNKNOWN, one_line, ref_name, started_by, web_url
 
 MIN_BYTES = 32_000
 """What a page may need that says only how many suites are red."""

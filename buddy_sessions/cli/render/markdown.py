@@ -13,6 +13,7 @@ from typing import NamedTuple, TextIO
 from urllib.parse import quote
 
 from buddy_sessions import Session
+from buddy_sessions._base.figures import format_count
 from buddy_sessions.analysis.judgement import Cause, count_marks, crash_text
 
 from .result import MAX_SESSIONS, Column, Item, Result, Section
@@ -21,7 +22,6 @@ from .text import (
     UNKNOWN,
     cause_text,
     cut,
-    format_count,
     one_line,
     ref_name,
     session_facts,

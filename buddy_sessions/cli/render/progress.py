@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 from typing import NoReturn
 
 from buddy_sessions import BuddyClient, BuddyError, ConfigError, Harvest, SessionPage, Stats, SuiteKey
-from buddy_sessions._base.durations import format_duration
+from buddy_sessions._base.figures import format_count, format_duration
 
 from ..errors import ExitCode, error_text, exit_code_of, many_suites_code
 from ..input.suite_selection import SuiteSelection
 from .console import Output
-from .text import format_count, format_requests
+from .text import format_requests
 
 _MAX_FAILURES = 20  # printed errors
 _INTERVAL = 0.25  # seconds between two updates of the line

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from buddy_sessions import Session, SuiteKey
+from buddy_sessions._base.figures import format_count
 from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, keyed_rows
 
 from .console import Output
@@ -16,7 +17,7 @@ from .pytest_ids import write_node_ids
 from .result import Result
 from .rows import make_writer, write_rows
 from .table import SessionTable, print_result
-from .text import format_count, one_line, session_facts, web_url
+from .text import one_line, session_facts, web_url
 
 _CLOSED_PIPE = suppress(BrokenPipeError)
 """Ends printing: the exit code does not depend on what the reader of a pipe does."""

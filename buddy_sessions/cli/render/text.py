@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from buddy_sessions import CIProvider, Failure, RefType, Session, Stats
-from buddy_sessions._base.durations import format_duration
+from buddy_sessions._base.figures import format_count, format_duration
 from buddy_sessions.analysis.completeness import count_failing, without_partial
 from buddy_sessions.analysis.failure_text import without_library_frames
 from buddy_sessions.analysis.judgement import ALL_BRANCHES, Cause
@@ -59,11 +59,6 @@ def one_line(text: str) -> str:
 def web_url(url: str | None) -> str:
     """Return the URL if it is safe as a link: of the web, in plain ASCII; otherwise an empty text."""
     return url if url is not None and _WEB_URL.fullmatch(url) else ""
-
-
-def format_count(number: int, noun: str) -> str:
-    """Return a number and its noun in singular or plural: `1 request`, `1,300 requests`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def format_requests(stats: Stats) -> str:

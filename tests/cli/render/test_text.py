@@ -8,11 +8,11 @@ import pytest
 from attrs import evolve
 
 from buddy_sessions import CIProvider, Member, Session, SessionStatus, Stats
+from buddy_sessions._base.figures import format_count
 from buddy_sessions.cli.render.styled import sparkline
 from buddy_sessions.cli.render.text import (
     escape,
     format_age,
-    format_count,
     format_requests,
     one_line,
     started_by,

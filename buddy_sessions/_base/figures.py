@@ -1,4 +1,4 @@
-"""Durations in texts for people: `4m08s`, in errors, tables and reports alike."""
+"""Durations and counts in texts for people: `4m08s`, `1,300 requests`, in errors, tables and reports alike."""
 
 from __future__ import annotations
 
@@ -19,3 +19,8 @@ def format_duration(seconds: float | None) -> str:
             smaller = whole % size // smaller_size
             return f"{whole // size}{unit}" + (f"{smaller:02}{smaller_unit}" if smaller else "")
     return f"{whole}s"
+
+
+def format_count(number: int, noun: str) -> str:
+    """Return a number and its noun in singular or plural: `1 request`, `1,300 requests`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from buddy_sessions._base.durations import format_duration
+from buddy_sessions._base.figures import format_duration
 
 DURATIONS = {
     None: "-",
