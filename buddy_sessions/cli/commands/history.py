@@ -121,8 +121,12 @@ def history_result(suite: SuiteKey, branch: str | None, history: TestHistory) ->
         sections=[Section("CI runs", list(map(describe, history.outcomes)))],
         fields=_FIELDS,
         warnings=[
-            f"left out {count_sessions(history.unread)}: fewer failing tests are listed than counted"
-            for _ in history.unread[:1]
+            f"left out {count_sessions(sessions)}: {reason}"
+            for sessions, reason in (
+                (history.unread, "fewer failing tests are listed than counted"),
+                (history.unreadable, "the failing tests cannot be read"),
+            )
+            if sessions
         ],
     )
 

@@ -22,6 +22,7 @@ from buddy_sessions import (
     TestStatus,
 )
 from buddy_sessions._api.verdicts import VerdictSearch, search_of
+from buddy_sessions._base.figures import format_count
 from buddy_sessions._base.workers import map_concurrently
 from buddy_sessions.analysis.completeness import count_failing
 from buddy_sessions.models import FAILING, CaseScope, SuiteKey
@@ -31,7 +32,6 @@ from ..input.keys import KeyDefaults, Target, choose_suite, find_suite, select_s
 from ..input.paths import find_database
 from ..options import Connection
 from ..render.console import Output
-from ..render.text import format_count
 
 _MAX_KEPT = 50  # sessions whose failing test cases are kept
 

@@ -140,7 +140,7 @@ class SuiteReader:
             raise NothingToJudgeError(f"nothing older and of another commit to compare #{judged_id} with: {error}")
         chosen = choose(found)
         to_read = [session for run in chosen.counting for session in run.sessions]
-        runs, unread = await self._read_failing(to_read, skip_unsaved=skip_unsaved)
+        runs, unread = await self.readable_runs(to_read, skip_unsaved=skip_unsaved)
         if to_read and not runs:
             raise NothingToJudgeError(
                 "no verdict: the failing tests of the sessions to compare with cannot be read: try again later"
@@ -155,13 +155,13 @@ class SuiteReader:
 
         What cannot be read, or lists fewer failing tests than the session counts, is read again after `pause` seconds.
         """
-        runs, unread = await self._read_failing(sessions)
+        runs, unread = await self.readable_runs(sessions)
         if isinstance(self._source, SavedCases) or not (unread or any(map(lists_too_few, runs))):
             return runs, unread
         complete = [run for run in runs if not lists_too_few(run)]
         doubtful = [*unread, *(run.session for run in runs if lists_too_few(run))]
         await asyncio.sleep(pause)
-        again, unread = await self._read_failing(doubtful, again=True)
+        again, unread = await self.readable_runs(doubtful, again=True)
         return [*complete, *again], unread
 
     async def other_sessions(self, judged: Sequence[Session], baseline: Baseline) -> list[Session]:
@@ -174,7 +174,7 @@ class SuiteReader:
             return []
         return [each for each in await self.search.newest() if run_identity(each) in ids and each not in judged]
 
-    async def _read_failing(
+    async def readable_runs(
         self, sessions: Sequence[Session], *, skip_unsaved: bool = False, again: bool = False
     ) -> tuple[list[TestRun], list[Session]]:
         """Return the sessions with their failing test cases, and those whose test cases cannot be read."""

@@ -19,11 +19,16 @@ from .suite_reader import SuiteReader
 
 @frozen
 class TestHistory:
-    """What a test did in CI runs, newest first, and the sessions of which that is not known."""
+    """What a test did in CI runs, newest first, and the sessions of which that is not known.
+
+    Of these, `unread` list fewer failing tests than they count, or belong to a CI run with such a session; the failing
+    tests of `unreadable` cannot be read.
+    """
 
     key: TestKey
     outcomes: Sequence[Outcome]
     unread: Sequence[Session] = ()
+    unreadable: Sequence[Session] = ()
 
 
 async def read_history(source: SuiteReader, text: str, *, branch: str | None, last: int) -> TestHistory:
@@ -62,15 +67,18 @@ async def _read_failing(source: SuiteReader, runs: Sequence[CIRun], text: str, l
     key: TestKey | None = None
     outcomes: list[Outcome] = []
     unread: list[Session] = []
+    unreadable: list[Session] = []
     for number, run in enumerate(runs):
         if number >= last and not (outcomes and outcomes[0].is_failing):
             break
-        read = [evolve(each, scope="failed") for each in await source.failing_runs(run.deciding)]
+        readable, lost = await source.readable_runs(run.deciding)
+        read = [evolve(each, scope="failed") for each in readable]
         failing = {case.key for each in read for case in each.cases}
         if key is None and find_tests(failing, text):
             key = find_test(failing, text, searched=searched)
-        if key not in failing and any(map(lists_too_few, read)):
-            unread += [each.session for each in read]
+        if key not in failing and (lost or any(map(lists_too_few, read))):
+            unreadable += lost
+            unread += [] if lost else [each.session for each in read]
             continue
         outcome = None if key is None else outcome_in(read, key)
         outcomes.append(outcome or Outcome(run.session, None))
@@ -81,4 +89,4 @@ async def _read_failing(source: SuiteReader, runs: Sequence[CIRun], text: str, l
         key = find_test({case.key for each in complete for case in each.cases}, text, searched=searched)
         newest = outcome_in(complete, key)
         outcomes[:1] = [newest] if newest is not None else outcomes[:1]
-    return TestHistory(key, outcomes, unread)
+    return TestHistory(key, outcomes, unread, unreadable)

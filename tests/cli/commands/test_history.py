@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from buddy_sessions.testing import FakeBuddy, FakeSuite
+from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 from helpers.command_line import Call, rows, sync_database
 
 SUITE = "acme/shop/a"
@@ -266,6 +266,16 @@ def test_session_that_lists_too_few_failures_is_left_out(suite: FakeSuite, call:
     code, out, err = call("history", SUITE, "pays")
     assert (code, [row["relative_id"] for row in rows(out)]) == (0, [3, 1])
     assert err.endswith("warning: left out 1 session, #2: fewer failing tests are listed than counted\n")
+
+
+def test_session_that_cannot_be_read_did_not_pass(suite: FakeSuite, fake: FakeBuddy, call: Call) -> None:
+    """Otherwise, the test seems to have begun to fail after it."""
+    add(suite, "FFF")
+    second = suite.sessions[1]["id"]
+    fake.on_request = lambda request: fake.inject(Fault.status(404)) if f"/{second}/cases" in request.path else None
+    code, out, err = call("history", SUITE, "pays")
+    assert (code, [row["relative_id"] for row in rows(out)]) == (0, [3, 1])
+    assert err.endswith("left out 1 session, #2: the failing tests cannot be read\n")
 
 
 @pytest.mark.parametrize("cases", [None, "failed"])
