@@ -79,7 +79,8 @@ async def serving(
         for name, fake in servers.items()
     ]
     (folder / "workspaces.toml").write_text("".join(sections))
-    recipe = copy_recipe("prefect_flow", folder, BATCH=20, DAYS=10_000)
+    # One flow run for each process: the one that is killed cannot have taken the second flow run, too.
+    recipe = copy_recipe("prefect_flow", folder, BATCH=20, DAYS=10_000, AT_ONCE=1)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}/api"
