@@ -124,10 +124,12 @@ class VerdictSearch:
         *,
         below: int | None = None,
         limit: int = MAX_SEARCHED,
+        confirm: bool = False,
     ) -> list[Session]:
         """Return the newest sessions of a branch that have a lower `relative_id` than `below`, newest first.
 
-        They are read in lists until they are enough, or `limit`. What is known is not read again.
+        They are read in lists until they are enough, or `limit`. What is known is not read again. With `confirm`, they
+        are read once more if numbers are missing: such a session was deleted, or one response lacked it.
         """
 
         def select(sessions: Iterable[Session]) -> list[Session]:
@@ -137,13 +139,22 @@ class VerdictSearch:
         found = select(self._known or ())
         if self._known is not None and (len(self._known) < NEWEST or len(found) >= limit or is_enough(found)):
             return found[:limit]
-        found = []
-        async with aclosing(self._read(branch)) as lists:
-            async for sessions in lists:
-                found += select(sessions)
-                if len(found) >= limit or is_enough(found):
-                    break
+
+        async def read() -> tuple[list[Session], bool]:
+            """Return the sessions, and whether they are all."""
+            found: list[Session] = []
+            async with aclosing(self._read(branch)) as lists:
+                async for sessions in lists:
+                    found += select(sessions)
+                    if len(found) >= limit or is_enough(found):
+                        return found, False
+            return found, True
+
+        found, is_whole = await read()
         self.is_ordered = self.is_ordered and is_newest_first(found)
+        if confirm and lacks_numbers(found, lowest=1 if is_whole else None):
+            again, _ = await read()
+            found = list({session.id: session for session in [*found, *again]}.values())
         return newest_first(found)[:limit]
 
     async def take(
@@ -167,18 +178,22 @@ class VerdictSearch:
         where: Callable[[CIRun], bool] = lambda _: True,
         is_enough: Callable[[Sequence[CIRun]], object] = bool,
         with_partial: bool = False,
+        confirm: bool = False,
     ) -> tuple[list[CIRun], list[Session]]:
         """Return the CI runs of a branch that have a verdict and for which `where` is true, newest first.
 
-        Also return the sessions of the branch that were searched: see `sessions`. `is_enough` says whether these CI
-        runs are enough; by default, one is. `with_partial` includes those that `without_partial` leaves out.
+        Also return the sessions of the branch that were searched: see `sessions`, also for `confirm`. `is_enough` says
+        whether these CI runs are enough; by default, one is. `with_partial` includes those that `without_partial`
+        leaves out.
         """
 
         def choose(sessions: Iterable[Session]) -> list[CIRun]:
             runs = [run for run in ci_runs(sessions) if run.is_failing is not None]
             return list(filter(where, runs if with_partial else without_partial(runs)))
 
-        found = await self.sessions(branch, lambda sessions: bool(is_enough(choose(sessions))), below=below)
+        found = await self.sessions(
+            branch, lambda sessions: bool(is_enough(choose(sessions))), below=below, confirm=confirm
+        )
         return choose(found), found
 
     async def _read_newest_of(self, branch: str, _: object) -> Session | None:
@@ -216,6 +231,12 @@ def newest_first(sessions: Iterable[Session]) -> list[Session]:
 def is_newest_first(sessions: Sequence[Session]) -> bool:
     """Return whether each session has a higher `relative_id` than the next one."""
     return all(one.relative_id > other.relative_id for one, other in pairwise(sessions))
+
+
+def lacks_numbers(sessions: Iterable[Session], *, lowest: int | None) -> bool:
+    """Return whether a `relative_id` is missing among those of a list, which begins at `lowest`; None if not known."""
+    numbers = {session.relative_id for session in sessions}
+    return bool(numbers) and len(numbers) <= max(numbers) - (min(numbers) if lowest is None else lowest)
 
 
 async def find_status(search: VerdictSearch, suite: SuiteKey, *, branch: str | Main | None) -> SuiteStatus:
@@ -275,5 +296,5 @@ async def find_latest(
     chosen = await search.choose_branch(selected)
     if chosen is None and selected is MAIN:
         return None  # there is no main branch
-    runs, _ = await search.runs(chosen, where=is_wanted)
+    runs, _ = await search.runs(chosen, where=is_wanted, confirm=revision is not None)
     return runs[0].session if runs else None

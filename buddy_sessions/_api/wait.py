@@ -34,11 +34,12 @@ from ..errors import (
 )
 from ..models import Session, SuiteKey, has_revision, has_run_url
 from .api import Api
+from .verdicts import lacks_numbers
 
 _log = logging.getLogger("buddy_sessions")
 
 _SEARCHED = 1000
-"""How many sessions the first poll searches: the awaited ones may exist already."""
+"""How many sessions a poll searches until one has succeeded: the awaited ones may exist already."""
 _POLLED = 100
 """How many sessions each later poll searches."""
 _JITTER = 0.1
@@ -94,11 +95,13 @@ class _Search:
     Attributes:
         found: The sessions that the last poll has found, newest first.
         failure: The error of the last poll; None if it has succeeded.
+        lacks_numbers: Whether numbers are missing in the list of the last poll.
     """
 
     def __init__(self, scope: WaitScope, api: Api) -> None:
         self.found: list[Session] = []
         self.failure: BuddyError | None = None
+        self.lacks_numbers = False
         self._is_first = True  # no poll has succeeded
         self._scope = scope
         self._api = api
@@ -106,10 +109,10 @@ class _Search:
         self._digest = b""  # of page 1, if the last poll needed no other page
         self._listed: set[str] = set()  # the ids of the sessions that the last poll has read
 
-    async def poll(self) -> None:
-        """Read the sessions as they are now. Raises an error unless another poll may succeed."""
+    async def poll(self, count: int) -> None:
+        """Search the newest `count` sessions as they are now. Raises an error unless another poll may succeed."""
         try:
-            await self._read()
+            await self._read(count)
         except BuddyError as error:
             # Once a poll has succeeded, the token and the suite are known to be right.
             if not error.retryable and (self._is_first or not isinstance(error, StatusError | ResponseError)):
@@ -145,21 +148,24 @@ class _Search:
         last = f"; the last request failed: {self.failure}" if self.failure is not None else ""
         return WaitTimeoutError(f"{text} within {format_duration(round(seconds))}: {advice}{last}", found)
 
-    async def _read(self) -> None:
+    async def _read(self, count: int) -> None:
         """Read the newest sessions, and the awaited ones that are older and have not finished or settled."""
-        count = _SEARCHED if self._is_first else _POLLED
         spec = attrs.evolve(self._spec, max_sessions=count, known_digest=self._digest)
         reader = self._api.read(self._scope.suite, spec)
         listed: list[Session] = []
+        is_whole = False
         async with aclosing(reader.pages()) as pages:
             async for page in pages:
                 listed += page.sessions
+                is_whole = page.is_last
                 if not self._scope.belong_together and len(listed) >= self._scope.count:
                     break
         self._is_first = False
         if not reader.is_not_modified:
             self._digest = (reader.stats.pages == 1 and reader.first_digest) or b""
             self._listed = {session.id for session in listed}
+            lowest = (self._scope.after or 0) + 1 if is_whole else None
+            self.lacks_numbers = self._scope.belong_together and lacks_numbers(listed, lowest=lowest)
             self._keep([session for session in self.found if session.id not in self._listed] + listed)
         for session in self.found.copy():
             if session.id not in self._listed and (self._scope.settle or not session.is_finished):
@@ -203,18 +209,25 @@ async def wait_for_sessions(
     started = loop.time()
     deadline = asyncio.timeout_at(started + min(appear_timeout, timeout))
     before: list[Session] = []
+    confirmed: list[Session] | None = None
     changed = started
+    count = _SEARCHED
     try:
         async with deadline:
             while True:
-                await search.poll()
+                await search.poll(count)
                 if search.found != before:
                     before, changed = search.found, loop.time()
                 if len(search.found) >= scope.count:
                     is_settled = search.failure is None and loop.time() - changed >= scope.settle
                     if is_settled and all(session.is_finished for session in search.found):
-                        return search.found
+                        if not search.lacks_numbers or search.found == confirmed:
+                            return search.found
+                        confirmed = search.found
+                        continue  # once more, at once: one response may lack a session
                     deadline.reschedule(started + timeout)
+                if search.failure is None:
+                    count = _POLLED
                 await asyncio.sleep(add_jitter(interval))
     except TimeoutError:
         if not deadline.expired():

@@ -286,7 +286,8 @@ class BuddyClient:
         """Return the session that decides whether a branch is red; None if the newest 1,000 sessions have no verdict.
 
         It belongs to the newest CI run with a verdict, and is the newest session of that run that is failing, or else
-        that passed. A CI run has no verdict while one of its sessions is unfinished. This usually costs one request.
+        that passed. A CI run has no verdict while one of its sessions is unfinished. This usually costs one request;
+        with a `revision`, the list is read once more if numbers are missing in it, as after a deletion.
 
         Args:
             suite: The suite, as in `sessions`.
@@ -329,8 +330,9 @@ class BuddyClient:
 
         A session has to match all that you pass of `revision`, `run_url`, `branch`, `execution_id` and `after`.
         Without a `revision`, `run_url` or `execution_id`, only the newest `count` sessions are awaited. The first poll
-        searches the newest 1,000 sessions, a later one the newest 100, usually with one request. Once the list was
-        read, a failed request is tried again until the timeout, also after a 401, 403 or 404.
+        searches the newest 1,000 sessions, a later one the newest 100, usually with one request. If numbers are missing
+        in the last list, as after a deletion, it is read once more. Once the list was read, a failed request is tried
+        again until the timeout, also after a 401, 403 or 404.
 
         Args:
             suite: The suite, as in `sessions`.

@@ -199,6 +199,20 @@ async def test_no_verdict_from_a_list_that_may_lack_sessions(
     assert (await buddy.status([suite.key]))[0].is_failing is False
 
 
+async def test_red_session_that_one_list_lacks(fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
+    """A commit is not green because one response lacks a number."""
+    for status in ("SUCCESSFUL", "ERROR", "SUCCESSFUL"):
+        suite.create(status=status, revision="f00d" * 10, ci_run_url="https://ci.example/17")
+    fake.inject(Fault.missing_row(1))
+    latest = await buddy.latest(suite.key, revision="f00df00")
+    assert latest is not None
+    assert latest.relative_id == 2
+    suite.delete(suite.sessions[1])
+    latest = await buddy.latest(suite.key, revision="f00df00")
+    assert latest is not None
+    assert latest.relative_id == 3
+
+
 @pytest.mark.parametrize(("older", "expected"), [(["main-"], "main"), (["master-", "main-"], "main"), ([], "fix")])
 async def test_main_branch_below_the_newest_100(
     older: list[str], expected: str, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, tmp_path: Path

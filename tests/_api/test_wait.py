@@ -88,6 +88,7 @@ OLDEST = create(create_date=ago(days=3, hours=1), **COMMIT)
 HANG: Act = lambda fake, _: fake.inject(Fault.hang())  # noqa: E731 - a short name for a table
 GO_DOWN: Act = lambda fake, _: setattr(fake, "on_request", lambda _: fake.inject(Fault.status(503)))  # noqa: E731 - likewise
 COME_BACK: Act = lambda fake, _: setattr(fake, "on_request", None)  # noqa: E731 - likewise
+MISSING_ROW: Act = lambda fake, _: fake.inject(Fault.missing_row(1))  # noqa: E731 - likewise
 SHORT_PAGES: Act = lambda fake, _: setattr(fake, "largest_page", 20)  # noqa: E731 - likewise
 
 AWAITED: dict[str, tuple[Steps, dict[str, Any], list[int], float]] = {
@@ -197,6 +198,13 @@ AWAITED: dict[str, tuple[Steps, dict[str, Any], list[int], float]] = {
         [152],
         45,
     ),
+    "one that a list lacks": (
+        [(0, DONE), (0, RUNNING), (0, DONE), (0, MISSING_ROW), (25, finish(2, "ERROR"))],
+        COMMIT,
+        [3, 2, 1],
+        25,
+    ),
+    "below a deleted one": ([(0, create(3, status="SUCCESSFUL", **COMMIT)), (0, delete(2))], COMMIT, [3, 1], 0),
     "950 newer ones": ([(0, DONE), (0, create(950))], COMMIT, [1], 0),
 }
 

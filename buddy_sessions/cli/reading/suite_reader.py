@@ -323,7 +323,7 @@ class SuiteReader:
                     end = min(position + _MAX_BELOW, MAX_SEARCHED)
             return end
 
-        sessions = await self.search.sessions(None, lambda read: len(read) >= end(read))
+        sessions = await self.search.sessions(None, lambda read: len(read) >= end(read), confirm=True)
         return list(filter(where, sessions[: end(sessions)]))
 
     def _not_finished(self, of: str) -> NothingToJudgeError:

@@ -206,6 +206,36 @@ class TestCommit:
 
 
 @each_gate
+@pytest.mark.parametrize("faults", [[Fault.missing_row(1)], [Fault.short_page(1)] * 2], ids=["row", "two pages"])
+@pytest.mark.parametrize("name", ["f00df00", "https://ci/17"])
+def test_session_that_one_list_lacks_is_judged(
+    name: str, faults: list[Fault], gate: list[str], fake: FakeBuddy, suite: FakeSuite, call: Call
+) -> None:
+    add(suite)
+    add(suite, "pays", **OF_COMMIT, ci_run_url="https://ci/17")
+    add(suite, **OF_COMMIT, ci_run_url="https://ci/17")
+    remaining = iter(faults)
+    fake.on_request = lambda request: (
+        fake.inject(*filter(None, [next(remaining, None)])) if request.path.endswith("/sessions") else None
+    )
+    assert call("failures", SUITE, name, *gate).code == 1
+
+
+@pytest.mark.parametrize(("deleted", "cost"), [(None, 1), (1, 2)])
+def test_list_is_read_again_only_if_numbers_are_missing(
+    deleted: int | None, cost: int, fake: FakeBuddy, suite: FakeSuite, call: Call
+) -> None:
+    for _ in range(3):
+        add(suite)
+    add(suite, ci_run_url="https://ci/17")
+    if deleted is not None:
+        suite.delete(suite.sessions[deleted])
+    fake.requests.clear()
+    assert call("failures", SUITE, "https://ci/17", "--exit-code").code == 0
+    assert len([request for request in fake.requests if request.path.endswith("/sessions")]) == cost
+
+
+@each_gate
 class TestOneSession:
     @pytest.mark.parametrize(
         ("status", "error"),
