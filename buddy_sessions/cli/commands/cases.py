@@ -15,7 +15,8 @@ from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS, session_ca
 
 from ..input.session_names import choose_latest, parse_session
 from ..options import Access, BranchOptions, Json, KeyOrSession, SessionName
-from ..reading.suite_reader import open_cases
+from ..reading.named_sessions import find_sessions
+from ..reading.suite_reader import open_suite
 from ..render.result import Column, Item, Result, Section
 from ..render.rows import choose_format
 from ..render.show import show
@@ -59,14 +60,14 @@ async def list_cases(
     name = choose_latest(name, branch)
     wanted = None if status is None else TestStatus(status.upper())
     messages = access.verbosity.open()
-    async with open_cases(target, db=db, connection=access.connection, messages=messages) as source:
-        sessions = await source.find(name, branch=branch)
-        tests = [(each, case) for each in sessions for case in await source.cases(each, status=wanted)]
+    async with open_suite(target, db=db, connection=access.connection, messages=messages) as reader:
+        sessions = await find_sessions(reader, name, branch=branch)
+        tests = [(each, case) for each in sessions for case in await reader.cases(each, status=wanted)]
         count = _TABLE_LIMIT if limit is None and output_format == "table" else limit
         if output_format != "table":
-            read = await source.add_failures(tests[:count])
+            read = await reader.add_failures(tests[:count])
             tests[:count] = [(each, case) for (each, _), case in zip(tests, read, strict=False)]
-    show(cases_result(source.suite, sessions, tests, status=wanted), output_format, messages, limit=count)
+    show(cases_result(reader.suite, sessions, tests, status=wanted), output_format, messages, limit=count)
 
 
 def cases_result(

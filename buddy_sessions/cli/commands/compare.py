@@ -15,7 +15,8 @@ from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS, session_ca
 from ..errors import ExitCode
 from ..input.session_names import LATEST, parse_session, parse_session_of
 from ..options import Access, Key, TestPrinting
-from ..reading.suite_reader import SuiteReader, open_cases, require_verdict
+from ..reading.named_sessions import find_session, find_session_before, require_verdict
+from ..reading.suite_reader import SuiteReader, open_suite
 from ..render.result import Column, Item, Result, Section
 from ..render.show import show
 from ..render.styled import outcome_text
@@ -53,19 +54,19 @@ async def compare_sessions(
     target, in_key = parse_session(access.defaults, key)
     names = [parse_session_of(target, text) for text in (old, new) if text is not None]
     output_format, messages = printing.choose(), access.verbosity.open()
-    async with open_cases(target, db=db, connection=access.connection, messages=messages) as source:
-        after = await source.session(names[-1] if names else in_key or LATEST)
+    async with open_suite(target, db=db, connection=access.connection, messages=messages) as reader:
+        after = await find_session(reader, names[-1] if names else in_key or LATEST)
         if exit_code:
             require_verdict([after])
-        before = await (source.session(names[0]) if len(names) > 1 else source.session_before(after))
-        result = await compare_result(source, before, after)
+        before = await (find_session(reader, names[0]) if len(names) > 1 else find_session_before(reader, after))
+        result = await compare_result(reader, before, after)
     show(result, output_format, messages, max_bytes=printing.max_bytes, is_gate=exit_code)
     return ExitCode.RED if exit_code and result.is_red else ExitCode.DONE
 
 
-async def compare_result(source: SuiteReader, old: Session, new: Session) -> Result:
+async def compare_result(reader: SuiteReader, old: Session, new: Session) -> Result:
     """Return how the tests of two sessions differ. It is red if tests newly fail, or if the new one crashed."""
-    found = compare(await source.cases(old), await source.cases(new))
+    found = compare(await reader.cases(old), await reader.cases(new))
     changes: dict[str, Sequence[tuple[TestCase | None, TestCase]]] = {
         kind: [(None, case) for case in getattr(found, kind)] for kind in _KINDS
     }
@@ -73,7 +74,7 @@ async def compare_result(source: SuiteReader, old: Session, new: Session) -> Res
     crashed = [new] if new.is_failing and not (found.newly_failing or found.still_failing) else []
 
     def describe(kind: str, before: TestCase | None, case: TestCase) -> Item:
-        row = session_case_row(source.suite, old if kind == "removed" else new, case)
+        row = session_case_row(reader.suite, old if kind == "removed" else new, case)
         row = {"key": row["key"], "change": kind, **row, "old_time": None if before is None else before.time}
         time = format_duration(case.time)
         time = time if before is None else f"{format_duration(before.time)} → {time}"
@@ -82,7 +83,7 @@ async def compare_result(source: SuiteReader, old: Session, new: Session) -> Res
     names = {kind: kind.replace("_", " ") for kind in changes}
     return Result(
         command="compare",
-        suite=source.suite,
+        suite=reader.suite,
         sessions=[new],
         old=old,
         title=", ".join(f"{len(pairs):,} {names[kind]}" for kind, pairs in changes.items()),

@@ -23,7 +23,8 @@ from ..errors import ExitCode, NothingToJudgeError
 from ..input.paths import read_text
 from ..input.session_names import choose_latest, parse_session
 from ..options import BRANCH, DEFAULT_LAST, Access, BranchOptions, Json, KeyOrSession, MaxBytes, SessionName
-from ..reading.suite_reader import SuiteReader, open_cases, require_verdict
+from ..reading.named_sessions import find_sessions, require_verdict
+from ..reading.suite_reader import SuiteReader, open_suite
 from ..render.markdown import DEFAULT_MAX_BYTES
 from ..render.result import MAX_SESSIONS, Column, Item, Result, Section
 from ..render.rows import choose_format
@@ -130,19 +131,19 @@ async def list_failures(
         raise ConfigError(f"--group contradicts --format {output_format}: leave out one of them")
     quarantine, min_tests = gate.read_quarantine(), gate.read_min_tests()
     messages = access.verbosity.open()
-    async with open_cases(target, db=db, connection=access.connection, messages=messages) as source:
+    async with open_suite(target, db=db, connection=access.connection, messages=messages) as reader:
         is_gate = gate.baseline is not None or gate.exit_code
-        sessions = await source.find(name, branch=branch, after=gate.after, all_finished=is_gate)
-        judgement = await _judge(source, sessions, gate, quarantine, min_tests)
+        sessions = await find_sessions(reader, name, branch=branch, after=gate.after, all_finished=is_gate)
+        judgement = await _judge(reader, sessions, gate, quarantine, min_tests)
         if limit is None and (db is None or output_format == "table"):
             limit = _LIMITS.get("markdown" if group else output_format)
         read = [] if output_format == "pytest" else judgement.tests[:limit]
-        cases = await source.add_failures([(test.session, test.case) for test in read])
+        cases = await reader.add_failures([(test.session, test.case) for test in read])
     judgement = judgement.with_cases(cases)
     exit_code = (ExitCode.RED if judgement.is_red else ExitCode.DONE) if gate.exit_code else ExitCode.DONE
     if judgement.is_red is None and (gate.exit_code or gate.baseline is not None):
         exit_code = ExitCode.NOTHING_TO_JUDGE
-    result = failures_result(source.suite, judgement, by_cause=group and output_format != "markdown")
+    result = failures_result(reader.suite, judgement, by_cause=group and output_format != "markdown")
     if db is not None and (unread := sum(not case.has_details for case in cases)):
         messages.print_note(f"details not read: {format_count(unread, 'test')}; leave out --db to read them")
     all_count = group or output_format == "markdown"
@@ -152,7 +153,7 @@ async def list_failures(
 
 
 async def _judge(
-    source: SuiteReader,
+    reader: SuiteReader,
     sessions: Sequence[Session],
     gate: Gate,
     quarantine: Sequence[QuarantinedTest],
@@ -163,24 +164,24 @@ async def _judge(
         sessions = sessions[:1]
     if gate.baseline is not None or gate.exit_code:
         require_verdict(sessions)
-    runs, unread = await source.judged_runs(sessions, pause=gate.reread_after)
+    runs, unread = await reader.judged_runs(sessions, pause=gate.reread_after)
     if not runs:
         names = name_sessions(unread)
         raise NothingToJudgeError(f"no verdict: the failing tests of {names} cannot be read: try again later")
     if gate.baseline is None:
         return judge(runs, unread=unread)
     try:
-        baseline = await source.baseline(sessions, gate.baseline, last=gate.last or DEFAULT_LAST, min_tests=min_tests)
+        baseline = await reader.baseline(sessions, gate.baseline, last=gate.last or DEFAULT_LAST, min_tests=min_tests)
     except NothingToJudgeError:
         judgement = judge(runs, unread=unread)
-        if judgement.is_red is not False or not await source.is_first_of(gate.baseline):
+        if judgement.is_red is not False or not await reader.is_first_of(gate.baseline):
             raise
         return evolve(
             judgement, remarks=[*judgement.remarks, "nothing to compare with yet: no session of main or master"]
         )
-    others = await source.other_sessions(sessions, baseline) if min_tests else []
+    others = await reader.other_sessions(sessions, baseline) if min_tests else []
     judgement = judge(runs, baseline, quarantine=quarantine, min_tests=min_tests, others=others, unread=unread)
-    unordered = [] if source.search.is_ordered else [_UNORDERED]
+    unordered = [] if reader.search.is_ordered else [_UNORDERED]
     return evolve(judgement, remarks=[*judgement.remarks, *unordered])
 
 

@@ -29,7 +29,7 @@ from buddy_sessions.analysis.history import failed_only_by
 from ..errors import NothingToJudgeError
 from ..input.times import Age
 from ..options import DEFAULT_LAST, Access, Json, Key, MaxBytes, RunOptions
-from ..reading.suite_reader import SuiteReader, open_cases
+from ..reading.suite_reader import SuiteReader, open_suite
 from ..render.markdown import DEFAULT_MAX_BYTES
 from ..render.result import READER_LIMIT, Column, Item, Result, Section, describe_branch
 from ..render.rows import KEYED_TEST_COLUMNS, choose_format, keyed_test_row, prepare_stream
@@ -79,8 +79,8 @@ async def list_flaky_tests(
     if until is not None and output_format != "quarantine":
         raise ConfigError("--until is the end of a quarantine: add --format quarantine")
     branch, last = options.branches.choose(), options.last or DEFAULT_LAST
-    async with open_cases(target, db=options.db, connection=access.connection, messages=messages) as source:
-        result = await flaky_result(source, branch, last=last, changes=changes)
+    async with open_suite(target, db=options.db, connection=access.connection, messages=messages) as reader:
+        result = await flaky_result(reader, branch, last=last, changes=changes)
     if output_format == "quarantine":
         _print_quarantine(result.limited(options.limit), datetime.now(UTC) + (until or _QUARANTINE))
     else:
@@ -102,14 +102,13 @@ def _print_quarantine(result: Result, until: datetime) -> None:
     sys.stdout.flush()
 
 
-async def flaky_result(source: SuiteReader, branch: str | Main | None, *, last: int, changes: int = 3) -> Result:
+async def flaky_result(reader: SuiteReader, branch: str | Main | None, *, last: int, changes: int = 3) -> Result:
     """Return the tests whose status changed often in the last sessions, or that passed and failed on one commit."""
-    name = await source.choose_branch(branch)
-    runs = await source.runs(branch=name, last=last)
+    name = await reader.choose_branch(branch)
+    runs, newer = await reader.newest_full_runs(name, last=last)
     sessions = [run.session for run in runs]
     changing = {test.key: test for test in flaky_tests([run.cases for run in runs], window=last, changes=1)}
-    newer = await source.newer_sessions(runs, branch=name)
-    again, unread = await _read_tested_again(source, runs)
+    again, unread = await _read_tested_again(reader, runs)
     conflicts = {test.key: test for test in conflicting_tests(again)}
     found = [key for key, test in changing.items() if test.changes >= changes or key in conflicts]
     found += [key for key in conflicts if key not in changing]
@@ -118,7 +117,7 @@ async def flaky_result(source: SuiteReader, branch: str | Main | None, *, last: 
     def describe(key: TestKey) -> Item:
         test, conflict = changing.get(key), conflicts.get(key)
         cells = (UNKNOWN, UNKNOWN) if test is None else (str(test.changes), f"{test.failed} of {test.runs}")
-        row = keyed_test_row(source.suite, key, name, sessions)
+        row = keyed_test_row(reader.suite, key, name, sessions)
         row |= {field: getattr(test, field, None) for field in ("changes", "failed", "runs")}
         row["revisions"] = list(conflict.revisions) if conflict is not None else []
         return Item(key, (*cells, recent[key]), _describe_conflict(conflict), row=row)
@@ -133,7 +132,7 @@ async def flaky_result(source: SuiteReader, branch: str | Main | None, *, last: 
         facts.append(f"{format_count(len(wasted), 'session')} failed only because of them{cost}")
     return Result(
         command="flaky",
-        suite=source.suite,
+        suite=reader.suite,
         scope=describe_branch(name),
         title=f"{count} in {count_sessions(sessions)}",
         facts=facts,
@@ -148,19 +147,19 @@ async def flaky_result(source: SuiteReader, branch: str | Main | None, *, last: 
     )
 
 
-async def _read_tested_again(source: SuiteReader, runs: Sequence[TestRun]) -> tuple[list[TestRun], list[Session]]:
+async def _read_tested_again(reader: SuiteReader, runs: Sequence[TestRun]) -> tuple[list[TestRun], list[Session]]:
     """Return the sessions of the commits that were tested several times, and failed at least once, oldest first.
 
     They are those of `runs`, and others among the newest sessions of all branches, whose test cases are read. Also
     return those whose test cases cannot be read.
     """
     known = {run.session.id: run for run in runs}
-    newest = {session.id: session for session in await source.search.newest() if session.has_verdict}
+    newest = {session.id: session for session in await reader.search.newest() if session.has_verdict}
     newest |= {run.session.id: run.session for run in runs}
     sessions = sorted(newest.values(), key=lambda session: session.relative_id)
     again = _tested_again(sessions)
     try:
-        others = await source.full_runs([session for session in again if session.id not in known])
+        others = await reader.full_runs([session for session in again if session.id not in known])
     except (ConfigError, NothingToJudgeError):  # not saved, or deleted
         others = []
     found = {**known, **{run.session.id: run for run in others}}

@@ -18,7 +18,7 @@ from buddy_sessions.analysis.runs import newest_streak
 from buddy_sessions.models import REVISION
 
 from ..options import DEFAULT_LAST, Access, BranchOptions, Key, TestPrinting
-from ..reading.suite_reader import open_cases
+from ..reading.suite_reader import open_suite
 from ..reading.test_history import TestHistory, read_history
 from ..render.result import READER_LIMIT, Column, Item, Result, Section, describe_branch
 from ..render.show import show
@@ -69,10 +69,10 @@ async def show_history(
         db: Read from this SQLite file, written by "sync --cases failed" or "sync --cases all", and send no request.
     """
     target, output_format, messages = access.defaults.parse_target(key), printing.choose(), access.verbosity.open()
-    async with open_cases(target, db=db, connection=access.connection, messages=messages) as source:
-        branch = await source.choose_branch(branches.choose())
-        history = await read_history(source, test, branch=branch, last=last)
-    result = history_result(source.suite, branch, history)
+    async with open_suite(target, db=db, connection=access.connection, messages=messages) as reader:
+        branch = await reader.choose_branch(branches.choose())
+        history = await read_history(reader, test, branch=branch, last=last)
+    result = history_result(reader.suite, branch, history)
     show(result, output_format, messages, limit=limit, max_bytes=printing.max_bytes)
 
 

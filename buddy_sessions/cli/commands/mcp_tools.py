@@ -18,8 +18,9 @@ from buddy_sessions.analysis.runs import ci_runs, name_sessions
 from ..input.keys import KeyDefaults, describe_suite
 from ..input.session_names import LATEST, choose_latest, parse_session, parse_session_of
 from ..options import BranchOptions
-from ..reading.case_source import CaseSource, SavedCases
+from ..reading.case_source import CaseSource
 from ..reading.explanation import explain
+from ..reading.named_sessions import find_session, find_session_before, find_sessions
 from ..reading.suite_reader import SuiteReader
 from ..reading.test_history import read_history
 from ..render.agent import render_for_agent
@@ -79,7 +80,7 @@ class Tools:
 
     async def _key_of(self, text: str) -> str:
         """Return the key of the suite with this name or ID, or else the text. Raises ConfigError for several."""
-        if not text or "/" in text or not (isinstance(self._source, SavedCases) or self._defaults.workspace):
+        if not text or "/" in text or not (self._source.is_saved or self._defaults.workspace):
             return text
         suites: list[Suite] = []
         with suppress(ForbiddenError, NotFoundError):  # then it has to be a key
@@ -105,7 +106,7 @@ class Tools:
 
         With a database, it says how old that is: as old as these statuses.
         """
-        if isinstance(self._source, SavedCases) and not statuses and result.suite is not None:
+        if self._source.is_saved and not statuses and result.suite is not None:
             statuses = tuple(await self._source.statuses([result.suite]))
         synced = [status.synced_at for status in statuses if status.synced_at is not None]
         if synced:
@@ -170,7 +171,7 @@ class Tools:
         """
         reader, name = await self._open(suite, session)
         selected = _choose(branch, all_branches)
-        sessions = await reader.find(choose_latest(name, selected), branch=selected)
+        sessions = await find_sessions(reader, choose_latest(name, selected), branch=selected)
         judgement = await explain(reader, sessions, MAIN)
         if test:
             searched = f"the failing tests of {name_sessions(judgement.sessions)}"
@@ -237,8 +238,9 @@ class Tools:
         tests: one request for each 100 tests of each session.
         """
         reader, name = await self._open(suite, new)
-        after = await reader.session(name or LATEST)
-        before = await (reader.session(parse_session_of(reader.suite, old)) if old else reader.session_before(after))
+        after = await find_session(reader, name or LATEST)
+        name = parse_session_of(reader.suite, old)
+        before = await (find_session(reader, name) if old else find_session_before(reader, after))
         result = await compare_result(reader, before, after)
         return await self._render(result, offset=offset, hint="For messages and causes, call get_failures.")
 

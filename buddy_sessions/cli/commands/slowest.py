@@ -7,7 +7,7 @@ from buddy_sessions._base.figures import format_count, format_duration
 
 from ..input.times import Duration
 from ..options import DEFAULT_LAST, Access, Key, RunOptions, TestPrinting
-from ..reading.suite_reader import open_cases
+from ..reading.suite_reader import open_suite
 from ..render.result import READER_LIMIT, Column, Item, Result, Section, describe_branch
 from ..render.rows import KEYED_TEST_COLUMNS, keyed_test_row
 from ..render.show import show
@@ -37,10 +37,9 @@ async def list_slowest_tests(
     """
     target, output_format, messages = access.defaults.parse_target(key), printing.choose(), access.verbosity.open()
     branch, last = options.branches.choose(), options.last or DEFAULT_LAST
-    async with open_cases(target, db=options.db, connection=access.connection, messages=messages) as source:
-        name = await source.choose_branch(branch)
-        runs = await source.runs(branch=name, last=last)
-        newer = await source.newer_sessions(runs, branch=name)
+    async with open_suite(target, db=options.db, connection=access.connection, messages=messages) as reader:
+        name = await reader.choose_branch(branch)
+        runs, newer = await reader.newest_full_runs(name, last=last)
     sessions = [run.session for run in runs]
     slowest = slowest_tests([run.cases for run in runs], threshold=threshold)
     slower = "" if threshold is None else f" slower than {format_duration(threshold)}"
@@ -48,11 +47,11 @@ async def list_slowest_tests(
     def describe(test: SlowTest) -> Item:
         cells = (format_duration(test.median), format_duration(test.slowest), f"{test.runs:,}")
         figures = {"median": test.median, "slowest": test.slowest, "runs": test.runs}
-        return Item(test.key, cells, row=keyed_test_row(source.suite, test.key, name, sessions) | figures)
+        return Item(test.key, cells, row=keyed_test_row(reader.suite, test.key, name, sessions) | figures)
 
     result = Result(
         command="slowest",
-        suite=source.suite,
+        suite=reader.suite,
         scope=describe_branch(name),
         title=f"{format_count(len(slowest), 'test')}{slower} in {count_sessions(sessions)}",
         columns=(Column("MEDIAN"), Column("SLOWEST", "at most {}"), Column("SESSIONS", "")),

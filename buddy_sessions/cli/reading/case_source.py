@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TypeAlias
 
 from buddy_sessions import (
     BuddyClient,
-    BuddyError,
     ConfigError,
-    Main,
     NotFoundError,
     Session,
     SessionStore,
@@ -22,12 +20,9 @@ from buddy_sessions import (
     TestStatus,
 )
 from buddy_sessions._api.verdicts import VerdictSearch, search_of
-from buddy_sessions._base.figures import format_count
-from buddy_sessions._base.workers import map_concurrently
 from buddy_sessions.analysis.completeness import count_failing
 from buddy_sessions.models import FAILING, CaseScope, SuiteKey
 
-from ..errors import NothingToJudgeError
 from ..input.keys import KeyDefaults, Target, choose_suite, find_suite, select_suites
 from ..input.paths import find_database
 from ..options import Connection
@@ -38,6 +33,8 @@ _MAX_KEPT = 50  # sessions whose failing test cases are kept
 
 class ApiCases:
     """Reads from the API. The failing test cases of the last finished sessions are kept."""
+
+    is_saved = False
 
     def __init__(self, buddy: BuddyClient) -> None:
         self.concurrency = buddy.max_concurrency
@@ -59,6 +56,10 @@ class ApiCases:
     def search(self, suite: SuiteKey) -> VerdictSearch:
         """Return the search in the sessions of a suite: one request for each 100."""
         return search_of(self._buddy.api, suite)
+
+    async def has_all_sessions(self, _suite: SuiteKey) -> bool:
+        """Return whether lists of sessions begin with the first one."""
+        return True
 
     async def session(self, suite: SuiteKey, name: int | str) -> Session | None:
         """Return the session with this `relative_id` (usually two requests) or ID (one); None if there is none."""
@@ -96,10 +97,18 @@ class ApiCases:
         """Return the test cases of a session, all or those with a status: one request for each 100 of them."""
         return await self._buddy.cases(suite, session, status=status).collect()
 
+    async def history(self, _suite: SuiteKey, _test: str, *, branch: str | None) -> None:
+        """Return None: what a test did has to be read session by session."""
+
+    async def full_runs(self, _suite: SuiteKey, *, branch: str | None, last: int) -> list[TestRun]:  # noqa: ARG002 - as in `SavedCases`
+        """Return no session: none is known before it is read."""
+        return []
+
 
 class SavedCases:
     """Reads from the database `path`, which `store` has opened."""
 
+    is_saved = True
     concurrency = 1
 
     def __init__(self, store: SessionStore, path: Path) -> None:
@@ -156,7 +165,7 @@ class SavedCases:
         cases = await self._cases(suite, session, "failed" if status in FAILING else "all")
         return [case for case in cases if status in {None, case.status}]
 
-    async def full_runs(self, suite: SuiteKey, *, branch: str | Main | None, last: int) -> list[TestRun]:
+    async def full_runs(self, suite: SuiteKey, *, branch: str | None, last: int) -> list[TestRun]:
         """Return the newest sessions of which all test cases were saved, oldest first; none if there are none."""
         with suppress(ConfigError):  # only failing cases were saved: the caller says which command to run
             return await self._store.runs(suite, cases="all", branch=branch, last=last)
@@ -178,44 +187,6 @@ class SavedCases:
 
 CaseSource: TypeAlias = ApiCases | SavedCases
 """Where sessions and their test cases are read from."""
-
-
-async def read_runs(
-    suite: SuiteKey,
-    sessions: Sequence[Session],
-    read_cases: Callable[[Session], Awaitable[list[TestCase]]],
-    *,
-    show: Callable[[str], None],
-    limit: int,
-    skip_unsaved: bool,
-) -> list[TestRun]:
-    """Return sessions with their test cases, without those that were deleted or not saved. `show` shows the progress.
-
-    Raises NothingToJudgeError or ConfigError if none is left, or, unless `skip_unsaved`, if one was not saved.
-    """
-    done = 0
-    errors: list[BuddyError] = []
-
-    async def read(session: Session) -> TestRun | None:
-        nonlocal done
-        run = None
-        try:
-            run = TestRun(session, tuple(await read_cases(session)))
-        except NotFoundError as error:
-            errors.append(error)
-        except ConfigError as error:  # not saved, or an ID that no URL can have
-            if not skip_unsaved:
-                raise
-            errors.append(error)
-        done += 1
-        show(f"{done:,} of {format_count(len(sessions), 'session')}")
-        return run
-
-    found = await map_concurrently(read, sessions, limit=limit)
-    if errors and not any(found):
-        deleted = f"the finished sessions of {suite} were deleted: try again later"
-        raise NothingToJudgeError(deleted) if isinstance(errors[0], NotFoundError) else errors[0]
-    return [run for run in found if run is not None]
 
 
 @asynccontextmanager

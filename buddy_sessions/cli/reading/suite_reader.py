@@ -6,11 +6,11 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 
 from buddy_sessions import (
     MAIN,
+    BuddyError,
     ConfigError,
     Main,
     NotFoundError,
@@ -22,22 +22,20 @@ from buddy_sessions import (
     UnstableListingError,
 )
 from buddy_sessions._api.verdicts import MAX_SEARCHED
+from buddy_sessions._base.figures import format_count
 from buddy_sessions._base.workers import map_concurrently
 from buddy_sessions.analysis.branches import MAIN_NAMES
 from buddy_sessions.analysis.completeness import MIN_TESTS, EarlierRuns, earlier_runs, lists_too_few
 from buddy_sessions.analysis.judgement import Baseline, can_be_baseline
-from buddy_sessions.analysis.runs import CIRun, ci_runs, name_sessions, run_identity, usual_size
-from buddy_sessions.models import SuiteKey, has_revision, has_run_url
+from buddy_sessions.analysis.runs import CIRun, ci_runs, run_identity, usual_size
+from buddy_sessions.models import SuiteKey
 
 from ..errors import NothingToJudgeError
 from ..input.keys import Target
-from ..input.session_names import LATEST, is_revision, is_run_url, possible_ids
 from ..options import Connection
 from ..render.console import Output
-from .case_source import CaseSource, SavedCases, open_source, read_runs
+from .case_source import CaseSource, open_source
 from .suggestions import suggest_branches
-
-_MAX_BELOW = 200  # how many sessions are searched below the last one of a commit or a CI run that was found
 
 
 class SuiteReader:
@@ -45,7 +43,7 @@ class SuiteReader:
 
     def __init__(self, source: CaseSource, suite: SuiteKey, *, show: Callable[[str], None] = lambda _: None) -> None:
         self.suite = suite
-        self._source = source
+        self.source = source
         self._show = show
         self.search = source.search(suite)
 
@@ -98,16 +96,20 @@ class SuiteReader:
     async def _no_verdict(self, branch: str | None) -> NothingToJudgeError:
         """Return the error for a branch without a session that passed or failed."""
         if branch is None:
-            return self._not_finished(" yet")
+            return self.not_finished(" yet")
         hint = suggest_branches(branch, self.suite, await self.search.newest())
-        is_unfinished = self._not_finished(f" of branch {branch!r} among its newest {MAX_SEARCHED:,}")
+        is_unfinished = self.not_finished(f" of branch {branch!r} among its newest {MAX_SEARCHED:,}")
         return NothingToJudgeError(hint) if hint else is_unfinished
+
+    def not_finished(self, of: str) -> NothingToJudgeError:
+        """Return the error for sessions of which none has finished."""
+        return NothingToJudgeError(f"{self.suite} has no finished session{of}: try again when one has finished")
 
     async def is_first_of(self, branch: str) -> bool:
         """Return whether `branch` is `main` or `master`, and the suite has no session of either, in a whole list."""
         if branch not in MAIN_NAMES or any([await self.search.take(1, name) for name in MAIN_NAMES]):
             return False
-        return not isinstance(self._source, SavedCases) or await self._source.has_all_sessions(self.suite)
+        return await self.source.has_all_sessions(self.suite)
 
     async def baseline(
         self,
@@ -156,7 +158,7 @@ class SuiteReader:
         What cannot be read, or lists fewer failing tests than the session counts, is read again after `pause` seconds.
         """
         runs, unread = await self.readable_runs(sessions)
-        if isinstance(self._source, SavedCases) or not (unread or any(map(lists_too_few, runs))):
+        if self.source.is_saved or not (unread or any(map(lists_too_few, runs))):
             return runs, unread
         complete = [run for run in runs if not lists_too_few(run)]
         doubtful = [*unread, *(run.session for run in runs if lists_too_few(run))]
@@ -182,7 +184,7 @@ class SuiteReader:
 
         async def read(session: Session) -> list[TestCase]:
             try:
-                return await self._source.failing_cases(self.suite, session, again=again)
+                return await self.source.failing_cases(self.suite, session, again=again)
             except (NotFoundError, ResponseError, UnstableListingError):
                 unread.append(session)
                 return []
@@ -190,103 +192,34 @@ class SuiteReader:
         runs = await self._runs(sessions, read, skip_unsaved=skip_unsaved) if sessions else []
         return [run for run in runs if run.session not in unread], unread
 
-    async def find(
-        self, name: str, *, branch: str | Main | None = MAIN, after: int = 0, all_finished: bool = False
-    ) -> list[Session]:
-        """Return the session with a name, or all finished sessions of a commit or CI run, newest first.
-
-        Args:
-            name: The name of a session, or of the sessions of a commit or a CI run.
-            branch: The branch of the session that is named `latest`.
-            after: Only sessions with a higher `relative_id`.
-            all_finished: Whether one that has not finished is an error.
-
-        Raises:
-            NothingToJudgeError: There is none, or one that has not finished.
-            ConfigError: The name fits several sessions or commits.
-        """
-        if name == LATEST:
-            # A gate does not pass over a CI run in which tests are missing.
-            run, *_ = await self.newest_runs(branch, after=after, with_partial=all_finished)
-            return [session for session in run.deciding if session.relative_id > after]
-        matches = await self._matches(name)
-        if len(matches) > 1:
-            raise ConfigError(
-                f"{name!r} fits {' and '.join(matches)}: write # before a relative_id, more digits of the hash of a "
-                "commit, or paste the URL of the session"
-            )
-        for what, matching in matches.items():
-            sessions = [session for session in matching if session.relative_id > after]
-            if not sessions:
-                raise NothingToJudgeError(f"{self.suite} has no session of {what} above #{after} yet: wait for one")
-            if all_finished:
-                require_finished(what, sessions)
-            if any(session.is_finished for session in sessions):
-                return [session for session in sessions if session.is_finished]
-            if is_run_url(name) or what.startswith("commit"):
-                raise self._not_finished(f" of {what} yet")
-            return sessions
-        newest = await self.search.newest()
-        known = f"the newest is #{newest[0].relative_id}" if newest else "it has none yet"
-        raise NothingToJudgeError(f"no session {name} in {self.suite}: {known}")
-
-    async def session(self, name: str) -> Session:
-        """Return the newest of the sessions that `find` returns; for `latest`, the one that decides."""
-        return (await self.newest_runs(MAIN))[0].session if name == LATEST else (await self.find(name))[0]
-
-    async def session_before(self, session: Session) -> Session:
-        """Return the newest session of the previous CI run of the same branch, tag or pull request."""
-
-        def is_same(other: Session) -> bool:
-            is_other_run = run_identity(other) != run_identity(session)
-            return is_other_run and (other.ref_type, other.ref_name) == (session.ref_type, session.ref_name)
-
-        try:
-            return (await self.verdicts(branch=session.branch, below=session.relative_id, where=is_same))[0]
-        except NothingToJudgeError as error:
-            raise NothingToJudgeError(f"nothing to compare #{session.relative_id} with: {error}") from None
-
     async def add_failures(self, tests: Sequence[tuple[Session, TestCase]]) -> list[TestCase]:
         """Return failing test cases with their failures, as far as these are known."""
 
         async def read(test: tuple[Session, TestCase]) -> TestCase:
-            return await self._source.add_failure(self.suite, *test)
+            return await self.source.add_failure(self.suite, *test)
 
-        return await map_concurrently(read, tests, limit=self._source.concurrency)
+        return await map_concurrently(read, tests, limit=self.source.concurrency)
 
     async def cases(self, session: Session, *, status: TestStatus | None = None) -> list[TestCase]:
         """Return the test cases of a session: all, or those with a status."""
-        return await self._source.cases(self.suite, session, status=status)
-
-    async def failing_runs(self, sessions: Sequence[Session]) -> list[TestRun]:
-        """Return the sessions that were not deleted, with their failing test cases, which may lack their failures.
-
-        Raises NothingToJudgeError if all were, ConfigError if the cases of one were not saved.
-        """
-        return await self._runs(sessions, partial(self._source.failing_cases, self.suite), skip_unsaved=False)
+        return await self.source.cases(self.suite, session, status=status)
 
     async def full_runs(self, sessions: Sequence[Session]) -> list[TestRun]:
-        """Return the sessions with all their test cases, as `read_runs` does, without those that were not saved."""
+        """Return the sessions with all their test cases, without those that were deleted or not saved.
+
+        Raises NothingToJudgeError or ConfigError if none is left.
+        """
         return await self._runs(sessions, self.cases, skip_unsaved=True)
 
-    async def saved_history(self, test: str, *, branch: str | None) -> list[TestRun] | None:
-        """Return the sessions of which it is known what a test did, newest first; None without a database."""
-        source = self._source
-        return await source.history(self.suite, test, branch=branch) if isinstance(source, SavedCases) else None
+    async def newest_full_runs(self, branch: str | None, *, last: int) -> tuple[list[TestRun], list[Session]]:
+        """Return at most `last` of the newest sessions with a verdict, with all their test cases, oldest first.
 
-    async def runs(self, *, branch: str | Main | None, last: int) -> list[TestRun]:
-        """Return at most `last` of the newest sessions with a verdict, with all their test cases, oldest first."""
-        name = await self.choose_branch(branch)
-        if isinstance(self._source, SavedCases):
-            saved = await self._source.full_runs(self.suite, branch=name, last=last)
-            if saved:
-                return saved
-        return await self.full_runs((await self.verdicts(branch=name, last=last))[:last][::-1])
-
-    async def newer_sessions(self, runs: Sequence[TestRun], *, branch: str | None) -> list[Session]:
-        """Return the sessions with a verdict that are newer than those of `runs`: their tests are not known."""
-        newest = max(run.session.relative_id for run in runs)
-        return [each for each in await self.verdicts(branch=branch) if each.relative_id > newest]
+        Also return the newer sessions with a verdict, whose tests are not known. Raises as `full_runs` does.
+        """
+        runs = await self.source.full_runs(self.suite, branch=branch, last=last)
+        sessions = await self.verdicts(branch=branch, last=last)
+        runs = runs or await self.full_runs(sessions[:last][::-1])
+        return runs, [each for each in sessions if each.relative_id > runs[-1].session.relative_id]
 
     async def _runs(
         self,
@@ -295,62 +228,34 @@ class SuiteReader:
         *,
         skip_unsaved: bool,
     ) -> list[TestRun]:
-        limit, show = self._source.concurrency, self._show
-        return await read_runs(self.suite, sessions, read_cases, show=show, limit=limit, skip_unsaved=skip_unsaved)
+        """Return what `full_runs` does; unless `skip_unsaved`, it is an error if one was not saved."""
+        done = 0
+        errors: list[BuddyError] = []
 
-    async def _matches(self, name: str) -> dict[str, list[Session]]:
-        """Return what a name fits: a `relative_id`, an ID, commits or a CI run, with their sessions, newest first."""
-        matches: dict[str, list[Session]] = {}
-        for each in possible_ids(name):
-            if (session := await self._source.session(self.suite, each)) is not None:
-                label = "session" if isinstance(each, int) else "the ID of session"
-                matches[f"{label} #{session.relative_id}"] = [session]
-        if is_run_url(name):
-            if found := await self._search(lambda session: has_run_url(session, name)):
-                matches[f"CI run {name}"] = found
-        elif is_revision(name):
-            for session in await self._search(lambda session: has_revision(session, name)):
-                matches.setdefault(f"commit {session.revision}", []).append(session)
-        return matches
+        async def read(session: Session) -> TestRun | None:
+            nonlocal done
+            run = None
+            try:
+                run = TestRun(session, tuple(await read_cases(session)))
+            except NotFoundError as error:
+                errors.append(error)
+            except ConfigError as error:  # not saved, or an ID that no URL can have
+                if not skip_unsaved:
+                    raise
+                errors.append(error)
+            done += 1
+            self._show(f"{done:,} of {format_count(len(sessions), 'session')}")
+            return run
 
-    async def _search(self, where: Callable[[Session], bool]) -> list[Session]:
-        """Return the newest sessions for which `where` is true, down to the first gap of 200 other ones."""
-
-        def end(sessions: Sequence[Session]) -> int:
-            end = MAX_SEARCHED
-            for position, session in enumerate(sessions, 1):
-                if position <= end and where(session):
-                    end = min(position + _MAX_BELOW, MAX_SEARCHED)
-            return end
-
-        sessions = await self.search.sessions(None, lambda read: len(read) >= end(read), confirm=True)
-        return list(filter(where, sessions[: end(sessions)]))
-
-    def _not_finished(self, of: str) -> NothingToJudgeError:
-        return NothingToJudgeError(f"{self.suite} has no finished session{of}: try again when one has finished")
-
-
-def require_verdict(sessions: Sequence[Session]) -> None:
-    """Raise NothingToJudgeError if none of the sessions passed or failed."""
-    if not any(session.has_verdict for session in sessions):
-        number = sessions[0].relative_id
-        raise NothingToJudgeError(f"session #{number} neither passed nor failed: wait until it has finished")
-
-
-def require_finished(what: str, sessions: Sequence[Session]) -> None:
-    """Raise NothingToJudgeError if a session has not finished."""
-    unfinished = [session for session in sessions if not session.is_finished]
-    if unfinished:
-        names = name_sessions(unfinished)
-        of = "" if what.endswith(f" {names}") else f" of {what}"
-        raise NothingToJudgeError(
-            f"no verdict: {names}{of} did not finish; wait with buddy-sessions wait, or, if an earlier run was "
-            f"killed, add --after {unfinished[0].relative_id}"
-        )
+        found = await map_concurrently(read, sessions, limit=self.source.concurrency)
+        if errors and not any(found):
+            deleted = f"the finished sessions of {self.suite} were deleted: try again later"
+            raise NothingToJudgeError(deleted) if isinstance(errors[0], NotFoundError) else errors[0]
+        return [run for run in found if run is not None]
 
 
 @asynccontextmanager
-async def open_cases(
+async def open_suite(
     target: Target, *, db: Path | None, connection: Connection, messages: Output
 ) -> AsyncIterator[SuiteReader]:
     """Open the suite `target`. `messages` shows the progress."""

@@ -31,7 +31,7 @@ class TestHistory:
     unreadable: Sequence[Session] = ()
 
 
-async def read_history(source: SuiteReader, text: str, *, branch: str | None, last: int) -> TestHistory:
+async def read_history(reader: SuiteReader, text: str, *, branch: str | None, last: int) -> TestHistory:
     """Return what the only test that a text names did in CI runs of a branch.
 
     From a database, these are all of its newest list. From the API, they go back to where the test began or ceased to
@@ -39,7 +39,7 @@ async def read_history(source: SuiteReader, text: str, *, branch: str | None, la
     all that are known.
 
     Args:
-        source: The suite.
+        reader: The suite.
         text: The text of the key of a test, or a part of it.
         branch: The branch; None for all sessions.
         last: The number of CI runs.
@@ -48,11 +48,11 @@ async def read_history(source: SuiteReader, text: str, *, branch: str | None, la
         ConfigError: The text fits no test, or several; or the newest sessions were not saved.
         NothingToJudgeError: The branch has no session that passed or failed, or the test ran in none.
     """
-    runs = await source.newest_runs(branch, last=last, with_partial=True)
-    await source.failing_runs(runs[0].deciding)  # raises ConfigError if they were not saved
-    saved = await source.saved_history(text, branch=branch)
+    runs = await reader.newest_runs(branch, last=last, with_partial=True)
+    await reader.readable_runs(runs[0].deciding)  # raises ConfigError if they were not saved
+    saved = await reader.source.history(reader.suite, text, branch=branch)
     if saved is None:
-        return await _read_failing(source, runs, text, last)
+        return await _read_failing(reader, runs, text, last)
     key = next((case.key for run in saved for case in run.cases), None)
     if key is None:
         raise NothingToJudgeError(f"{text!r} did not fail in a saved session of {describe_branch(branch)}")
@@ -61,7 +61,7 @@ async def read_history(source: SuiteReader, text: str, *, branch: str | None, la
     return TestHistory(key, [outcome for each in sessions if (outcome := outcome_in(each, key)) is not None])
 
 
-async def _read_failing(source: SuiteReader, runs: Sequence[CIRun], text: str, last: int) -> TestHistory:
+async def _read_failing(reader: SuiteReader, runs: Sequence[CIRun], text: str, last: int) -> TestHistory:
     """Return what a test did, back to where it began or ceased to fail, from the failing test cases."""
     searched = f"all tests of #{runs[0].session.relative_id}, and the failures of {last} CI runs"
     key: TestKey | None = None
@@ -71,7 +71,7 @@ async def _read_failing(source: SuiteReader, runs: Sequence[CIRun], text: str, l
     for number, run in enumerate(runs):
         if number >= last and not (outcomes and outcomes[0].is_failing):
             break
-        readable, lost = await source.readable_runs(run.deciding)
+        readable, lost = await reader.readable_runs(run.deciding)
         read = [evolve(each, scope="failed") for each in readable]
         failing = {case.key for each in read for case in each.cases}
         if key is None and find_tests(failing, text):
@@ -85,7 +85,7 @@ async def _read_failing(source: SuiteReader, runs: Sequence[CIRun], text: str, l
         if outcomes[-1].is_failing != outcomes[0].is_failing:
             break
     if key is None:  # all tests of the newest CI run say whether there is such a test
-        complete = [TestRun(session, tuple(await source.cases(session))) for session in runs[0].deciding]
+        complete = [TestRun(session, tuple(await reader.cases(session))) for session in runs[0].deciding]
         key = find_test({case.key for each in complete for case in each.cases}, text, searched=searched)
         newest = outcome_in(complete, key)
         outcomes[:1] = [newest] if newest is not None else outcomes[:1]

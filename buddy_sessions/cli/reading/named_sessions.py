@@ -1,0 +1,127 @@
+"""Finds the sessions of a suite that a command names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from buddy_sessions import MAIN, ConfigError, Main, Session
+from buddy_sessions._api.verdicts import MAX_SEARCHED
+from buddy_sessions.analysis.runs import name_sessions, run_identity
+from buddy_sessions.models import has_revision, has_run_url
+
+from ..errors import NothingToJudgeError
+from ..input.session_names import LATEST, is_revision, is_run_url, possible_ids
+from .suite_reader import SuiteReader
+
+_MAX_BELOW = 200  # how many sessions are searched below the last one of a commit or a CI run that was found
+
+
+async def find_sessions(
+    reader: SuiteReader, name: str, *, branch: str | Main | None = MAIN, after: int = 0, all_finished: bool = False
+) -> list[Session]:
+    """Return the session with a name, or all finished sessions of a commit or CI run, newest first.
+
+    Args:
+        reader: The suite.
+        name: The name of a session, or of the sessions of a commit or a CI run.
+        branch: The branch of the session that is named `latest`.
+        after: Only sessions with a higher `relative_id`.
+        all_finished: Whether one that has not finished is an error.
+
+    Raises:
+        NothingToJudgeError: There is none, or one that has not finished.
+        ConfigError: The name fits several sessions or commits.
+    """
+    if name == LATEST:
+        # A gate does not pass over a CI run in which tests are missing.
+        run, *_ = await reader.newest_runs(branch, after=after, with_partial=all_finished)
+        return [session for session in run.deciding if session.relative_id > after]
+    matches = await _matches(reader, name)
+    if len(matches) > 1:
+        raise ConfigError(
+            f"{name!r} fits {' and '.join(matches)}: write # before a relative_id, more digits of the hash of a "
+            "commit, or paste the URL of the session"
+        )
+    for what, matching in matches.items():
+        sessions = [session for session in matching if session.relative_id > after]
+        if not sessions:
+            raise NothingToJudgeError(f"{reader.suite} has no session of {what} above #{after} yet: wait for one")
+        if all_finished:
+            _require_finished(what, sessions)
+        if any(session.is_finished for session in sessions):
+            return [session for session in sessions if session.is_finished]
+        if is_run_url(name) or what.startswith("commit"):
+            raise reader.not_finished(f" of {what} yet")
+        return sessions
+    newest = await reader.search.newest()
+    known = f"the newest is #{newest[0].relative_id}" if newest else "it has none yet"
+    raise NothingToJudgeError(f"no session {name} in {reader.suite}: {known}")
+
+
+async def find_session(reader: SuiteReader, name: str) -> Session:
+    """Return the newest of the sessions that `find_sessions` returns; for `latest`, the one that decides."""
+    if name == LATEST:
+        return (await reader.newest_runs(MAIN))[0].session
+    return (await find_sessions(reader, name))[0]
+
+
+async def find_session_before(reader: SuiteReader, session: Session) -> Session:
+    """Return the newest session of the previous CI run of the same branch, tag or pull request."""
+
+    def is_same(other: Session) -> bool:
+        is_other_run = run_identity(other) != run_identity(session)
+        return is_other_run and (other.ref_type, other.ref_name) == (session.ref_type, session.ref_name)
+
+    try:
+        return (await reader.verdicts(branch=session.branch, below=session.relative_id, where=is_same))[0]
+    except NothingToJudgeError as error:
+        raise NothingToJudgeError(f"nothing to compare #{session.relative_id} with: {error}") from None
+
+
+def require_verdict(sessions: Sequence[Session]) -> None:
+    """Raise NothingToJudgeError if none of the sessions passed or failed."""
+    if not any(session.has_verdict for session in sessions):
+        number = sessions[0].relative_id
+        raise NothingToJudgeError(f"session #{number} neither passed nor failed: wait until it has finished")
+
+
+def _require_finished(what: str, sessions: Sequence[Session]) -> None:
+    """Raise NothingToJudgeError if a session has not finished."""
+    unfinished = [session for session in sessions if not session.is_finished]
+    if unfinished:
+        names = name_sessions(unfinished)
+        of = "" if what.endswith(f" {names}") else f" of {what}"
+        raise NothingToJudgeError(
+            f"no verdict: {names}{of} did not finish; wait with buddy-sessions wait, or, if an earlier run was "
+            f"killed, add --after {unfinished[0].relative_id}"
+        )
+
+
+async def _matches(reader: SuiteReader, name: str) -> dict[str, list[Session]]:
+    """Return what a name fits: a `relative_id`, an ID, commits or a CI run, with their sessions, newest first."""
+    matches: dict[str, list[Session]] = {}
+    for each in possible_ids(name):
+        if (session := await reader.source.session(reader.suite, each)) is not None:
+            label = "session" if isinstance(each, int) else "the ID of session"
+            matches[f"{label} #{session.relative_id}"] = [session]
+    if is_run_url(name):
+        if found := await _search(reader, lambda session: has_run_url(session, name)):
+            matches[f"CI run {name}"] = found
+    elif is_revision(name):
+        for session in await _search(reader, lambda session: has_revision(session, name)):
+            matches.setdefault(f"commit {session.revision}", []).append(session)
+    return matches
+
+
+async def _search(reader: SuiteReader, where: Callable[[Session], bool]) -> list[Session]:
+    """Return the newest sessions for which `where` is true, down to the first gap of 200 other ones."""
+
+    def end(sessions: Sequence[Session]) -> int:
+        end = MAX_SEARCHED
+        for position, session in enumerate(sessions, 1):
+            if position <= end and where(session):
+                end = min(position + _MAX_BELOW, MAX_SEARCHED)
+        return end
+
+    sessions = await reader.search.sessions(None, lambda read: len(read) >= end(read), confirm=True)
+    return list(filter(where, sessions[: end(sessions)]))
