@@ -16,7 +16,7 @@ from .._base.validate import validate_branch
 from .._base.workers import map_concurrently
 from .._paging.scope import ReadSpec
 from ..analysis.branches import MAIN, MAIN_NAMES, NEWEST, Main, main_branch
-from ..analysis.completeness import remark_on_tests, without_partial
+from ..analysis.completeness import remark_on_tests, without_incomplete
 from ..analysis.runs import CIRun, ci_runs, newest_streak
 from ..errors import BuddyError, ClientClosedError, UnstableListingError
 from ..models import Session, SessionStatus, SuiteKey, has_revision
@@ -177,19 +177,19 @@ class VerdictSearch:
         below: int | None = None,
         where: Callable[[CIRun], bool] = lambda _: True,
         is_enough: Callable[[Sequence[CIRun]], object] = bool,
-        with_partial: bool = False,
+        with_incomplete: bool = False,
         confirm: bool = False,
     ) -> tuple[list[CIRun], list[Session]]:
         """Return the CI runs of a branch that have a verdict and for which `where` is true, newest first.
 
         Also return the sessions of the branch that were searched: see `sessions`, also for `confirm`. `is_enough` says
-        whether these CI runs are enough; by default, one is. `with_partial` includes those that `without_partial`
+        whether these CI runs are enough; by default, one is. `with_incomplete` includes those that `without_incomplete`
         leaves out.
         """
 
         def choose(sessions: Iterable[Session]) -> list[CIRun]:
             runs = [run for run in ci_runs(sessions) if run.is_failing is not None]
-            return list(filter(where, runs if with_partial else without_partial(runs)))
+            return list(filter(where, runs if with_incomplete else without_incomplete(runs)))
 
         found = await self.sessions(
             branch, lambda sessions: bool(is_enough(choose(sessions))), below=below, confirm=confirm

@@ -36,8 +36,9 @@ from .._paging.paginator import PageReader, SessionPaginator
 from .._paging.read_ahead import RequestSlots
 from .._paging.scope import ReadSpec
 from .._streams.harvest import Harvest, OnFailure
+from .._streams.reporter import Changes, NoMemory
 from .._streams.status import Statuses, StatusWatch
-from .._streams.watch import Changes, OnFirstFailure, Watch
+from .._streams.watch import OnFirstFailure, Watch
 from ..analysis.branches import MAIN, Main, validate_judged_branch
 from ..models import (
     Cursor,
@@ -503,7 +504,7 @@ class BuddyClient:
             on_failure: "raise" ends the watch if the first poll of a suite gets a 401, 403 or 404; "retry" polls the
                 suite again later.
         """
-        return Watch(self.api, suites, Changes(), branch=branch, interval=interval, on_failure=on_failure)
+        return Watch(self.api, suites, Changes(branch, NoMemory()), interval=interval, on_failure=on_failure)
 
     def watch_status(
         self,
@@ -522,9 +523,8 @@ class BuddyClient:
             interval: Seconds between two polls of a suite, with a jitter of 10 %.
             on_failure: As in `watch`.
         """
-        statuses = Statuses(self.api, branch=validate_judged_branch(branch))
-        read = None if branch is MAIN else branch
-        return StatusWatch(self.api, suites, statuses, branch=read, interval=interval, on_failure=on_failure)
+        reporter = Statuses(self.api, branch, NoMemory())
+        return StatusWatch(self.api, suites, reporter, interval=interval, on_failure=on_failure)
 
 
 def _parse_suite(suite: SuiteRef) -> SuiteKey:

@@ -1,4 +1,4 @@
-"""Detects the changes of one suite from one poll of a watch (a round) to the next. No I/O."""
+"""Detects the changes of one suite from one poll of a watch to the next. No I/O."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Change:
 
 
 class Newest(NamedTuple):
-    """The newest sessions of a suite, as a round has read them.
+    """The newest sessions of a suite, as a poll has read them.
 
     Attributes:
         is_complete: Whether these are all.
@@ -66,25 +66,25 @@ class WatchedSuite:
     Attributes:
         key: The key of the suite.
         index: The index of the suite in the list of suites.
-        rounds: The number of rounds so far.
-        failed_rounds: The number of rounds that failed since the last success.
+        polls: The number of polls so far.
+        failed_polls: The number of polls that failed since the last success.
         is_missing: Whether the suite was not found since the last success.
     """
 
     key: SuiteKey
     index: int
-    rounds: int = 0
-    failed_rounds: int = 0
+    polls: int = 0
+    failed_polls: int = 0
     is_missing: bool = False
-    _digest: bytes = b""  # of the first page, if the last round needed no other page
+    _digest: bytes = b""  # of the first page, if the last poll needed no other page
     _snapshot: bytes = b""  # the known sessions, as compressed JSON: objects take ten times the memory
     _oldest_kept_id: int = 1  # sessions below it are older than those that are kept
-    _read_down_to: int | None = None  # a round reads down to this `relative_id`; None before the first one
-    _unseen_ids: frozenset[str] = frozenset()  # the ids of the unfinished sessions that the last round did not list
+    _read_down_to: int | None = None  # a poll reads down to this `relative_id`; None before the first one
+    _unseen_ids: frozenset[str] = frozenset()  # the ids of the unfinished sessions that the last poll did not list
 
     @property
     def is_started(self) -> bool:
-        """Whether there is anything to compare a round with."""
+        """Whether there is anything to compare a poll with."""
         return self._read_down_to is not None
 
     @property
@@ -93,7 +93,7 @@ class WatchedSuite:
         return b"" if self.is_missing else self._digest
 
     def has_enough(self, sessions: Sequence[Session]) -> bool:
-        """Return whether a round needs no more sessions than these."""
+        """Return whether a poll needs no more sessions than these."""
         if self._read_down_to is None:
             return len(sessions) >= REMEMBERED_SESSIONS
         return bool(sessions) and _lowest_id(sessions) <= self._read_down_to
@@ -109,7 +109,7 @@ class WatchedSuite:
         return {session.id: session for session in map(session_from_dict, rows)}
 
     def needs_baseline(self, newest: Newest, known: Mapping[str, Session]) -> bool:
-        """Return whether the watch starts with this round: the first one, or one after the suite was created again."""
+        """Return whether the watch starts with this poll: the first one, or one after the suite was created again."""
         # Deleted, and created again under the same key: `relative_id`s start at 1 again, and all sessions are new.
         is_other = not any(session.id in known for session in newest.sessions)
         # After a 404, an empty or short response is not enough: it may only lack the known sessions.
@@ -142,10 +142,10 @@ class WatchedSuite:
         return changes
 
     def remember(self, newest: Newest, known: Mapping[str, Session]) -> None:
-        """Keep the newest of the known sessions, and decide how far down the next round reads.
+        """Keep the newest of the known sessions, and decide how far down the next poll reads.
 
         Args:
-            newest: What this round has read. An unfinished session that two rounds in a row do not list was deleted:
+            newest: What this poll has read. An unfinished session that two polls in a row do not list was deleted:
                 a single response may be wrong.
             known: All sessions that were reported, or need not be.
         """
@@ -160,7 +160,7 @@ class WatchedSuite:
         unfinished = [each for each in kept if not each.is_finished]
         watched = [each for each in unfinished if each.id in read_ids or each.id not in self._unseen_ids]
         self._unseen_ids = frozenset(each.id for each in unfinished) - read_ids
-        # New sessions are above `newest_id`, so a round that reads down to `newest_id + 1` has read all of them.
+        # New sessions are above `newest_id`, so a poll that reads down to `newest_id + 1` has read all of them.
         self._read_down_to = min([newest_id + 1, *map(_relative_id, watched)])
         rows = json.dumps(list(map(to_dict, kept)))
         self._snapshot = zlib.compress(rows.encode(), level=1)  # the fastest level, and hardly larger

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from functools import partial
 
@@ -11,16 +11,18 @@ from attrs import frozen
 
 from .._api.api import Api
 from .._api.verdicts import search_of
-from ..analysis.branches import MAIN, NEWEST, Main
-from ..analysis.completeness import is_partial, remark_on_tests, without_partial
+from .._decoding.converter import case_from_dict, session_from_dict, to_dict
+from ..analysis.branches import MAIN, NEWEST, Main, validate_judged_branch
+from ..analysis.completeness import is_incomplete, remark_on_tests, without_incomplete
 from ..analysis.runs import CIRun, ci_runs, newest_streak, runs_since, usual_size
 from ..errors import BuddyError, NotFoundError, ResponseError, UnstableListingError
 from ..models import Session, SuiteKey, TestCase, TestKey, TestRun
-from .changes import Newest
-from .watch import Report, Reporter, SuiteWatch
+from .changes import Change, Newest
+from .reporter import Memory, Report
+from .watch import SuiteWatch
 
 _MAX_UNREAD = 3
-"""The rounds in which the tests of a session are tried to be read."""
+"""The polls in which the tests of a session are tried to be read."""
 
 
 class StatusKind(StrEnum):
@@ -91,7 +93,7 @@ class StatusWatch(SuiteWatch[StatusChange]):
     does one whose main branch was renamed, or is tested for the first time.
 
     The failing tests of a session that fails are read with two requests or more. If they cannot be read, the poll
-    fails: it is done again later, so that no event is lost. After three such rounds of a session whose tests are not
+    fails: it is done again later, so that no event is lost. After three such polls of a session whose tests are not
     found or invalid, the event comes without them: `has_tests` is False.
 
     An event is acknowledged when you ask for the next one. With a store, a watch continues with the first event that
@@ -104,51 +106,46 @@ class StatusWatch(SuiteWatch[StatusChange]):
     """
 
 
-class Statuses(Reporter[StatusChange]):
-    """Reports the changes of the status of each suite, and keeps the session that decides it.
+class Statuses:
+    """Reports the changes of the status of each suite. The memory has the session that decides it.
 
-    `branch` is that of the status; None for all sessions. It saves nothing, unless a subclass does.
+    `branch` is that of the status; None for all sessions.
     """
 
-    def __init__(self, api: Api, *, branch: str | Main | None) -> None:
+    def __init__(self, api: Api, branch: str | Main | None, memory: Memory) -> None:
         self._api = api
-        self._branch = branch
+        self._branch = validate_judged_branch(branch)
+        self.listed_branch = None if isinstance(self._branch, Main) else self._branch
+        self._memory = memory
         self._latest: dict[SuiteKey, TestRun] = {}
-        self._unread: Counter[tuple[SuiteKey, str]] = Counter()  # rounds in which a session's tests were not read
+        self._unread: Counter[tuple[SuiteKey, str]] = Counter()  # polls in which a session's tests were not read
         self._to_repeat: set[SuiteKey] = set()  # their first event was not acknowledged
 
     async def load(self, key: SuiteKey) -> list[Session] | None:
         """Return the session that decided the status when it was saved: newer sessions may have changed the status."""
-        saved = await self.load_status(key)
+        saved = await self._memory.load(key)
         if saved is None:
             return None
-        run, is_acknowledged = saved
-        self._latest[key] = run
-        if not is_acknowledged:
+        session = session_from_dict(saved["session"])
+        self._latest[key] = TestRun(session, tuple(map(case_from_dict, saved["failing"])))
+        if not saved["is_acknowledged"]:
             self._to_repeat.add(key)
-        return [run.session]
+        return [session]
 
-    async def load_status(self, key: SuiteKey) -> tuple[TestRun, bool] | None:
-        """Return the saved session of a suite with its failing tests, and whether its event was acknowledged."""
-
-    async def save_status(self, key: SuiteKey, run: TestRun, *, is_acknowledged: bool) -> None:
-        """Save the session that decides the status of a suite, with its failing tests."""
-
-    def forget(self, key: SuiteKey) -> None:
-        """Forget a suite that is not watched any more."""
-        self._latest.pop(key, None)
-        self._to_repeat.discard(key)
-
-    async def start(self, key: SuiteKey, sessions: object) -> None:  # noqa: ARG002 - as in `Reporter`
+    async def start(self, key: SuiteKey, _sessions: Iterable[Session]) -> None:
         """Begin with the current status: the suite was never watched, or was created again."""
         self.forget(key)
 
-    async def report(self, key: SuiteKey, newest: Newest, changes: object) -> list[Report[StatusChange]]:  # noqa: ARG002 - as in `Reporter`
+    def forget(self, key: SuiteKey) -> None:
+        """As in `Reporter`."""
+        self._latest.pop(key, None)
+        self._to_repeat.discard(key)
+
+    async def report(self, key: SuiteKey, newest: Newest, _changes: Sequence[Change]) -> list[Report[StatusChange]]:
         """Return the events of a poll: the current status, or that of each CI run since the one that decided it."""
         search, sessions = search_of(self._api, key), newest.sessions
         if not newest.is_complete and len(sessions) < NEWEST:  # the server's pages are short
-            listed = None if self._branch is MAIN else self._branch
-            sessions = await search.sessions(listed, lambda found: len(found) >= NEWEST)
+            sessions = await search.sessions(self.listed_branch, lambda found: len(found) >= NEWEST)
         search.know(sessions)
         latest = self._latest.get(key)
         kept = None if latest is None else latest.session.branch
@@ -157,79 +154,44 @@ class Statuses(Reporter[StatusChange]):
             branch = await search_of(self._api, key).choose_branch(self._branch, kept=kept)
         if branch is None and self._branch is MAIN:
             return []
+        reports: list[Report[StatusChange]] = []
         is_first = latest is None or branch not in {None, kept}
         if latest is None or is_first:
             latest = None
             runs, _ = await search.runs(branch)
-            changed, older = runs[:1], runs[1:]
+            changed = runs[:1]
         else:
-            known = ci_runs(each for each in sessions if branch in {None, each.branch})
-            runs = without_partial([run for run in known if run.is_failing is not None])
-            recent = [run for run in runs_since(known, latest.session) if run in runs]
-            changed, older = [run for run in recent if run.session != latest.session], runs[len(recent) :]
-        reports: list[Report[StatusChange]] = []
-        if latest is not None and key in self._to_repeat:
-            own = CIRun([latest.session], [latest.session])
-            event = StatusChange(
-                suite=key,
-                kind=StatusKind.CURRENT,
-                session=latest.session,
-                since=newest_streak([own, *older]).first,
-                newly_failing=latest.cases,
-            )
-            reports.append(Report(event, partial(self.save_status, key, latest, is_acknowledged=True)))
+            runs, changed = _runs_after(latest.session, [each for each in sessions if branch in {None, each.branch}])
+            if key in self._to_repeat:
+                reports.append(self._report(key, latest, _repeated(key, latest, runs[len(changed) :])))
         size = usual_size(run.sessions for run in runs[1:])
         for run in reversed(changed):
             until = runs[runs.index(run) :]
-            if latest is not None and latest.session.is_failing and run.is_failing and is_partial(until, size):
+            if latest is not None and latest.session.is_failing and run.is_failing and is_incomplete(until, size):
                 continue  # a test that is not failing yet may be one of the next job
-            latest, change = await self._next_run(key, latest, until)
-            reports.append(Report(change, partial(self.save_status, key, latest, is_acknowledged=True)))
+            latest, change = _next_status(key, latest, until, await self._read_tests(key, run))
+            reports.append(self._report(key, latest, change))
             if is_first:
-                await self.save_status(key, latest, is_acknowledged=False)
+                await self._save(key, latest, is_acknowledged=False)
         if latest is not None:
             self._latest[key] = latest  # not earlier: if the poll fails, the next one judges all its changes again
             self._to_repeat.discard(key)
         return reports
 
-    async def _next_run(
-        self, suite: SuiteKey, before: TestRun | None, runs: Sequence[CIRun]
-    ) -> tuple[TestRun, StatusChange | None]:
-        """Return the session that decides the status from now on, with the failing tests, and the event, if any.
+    def _report(self, key: SuiteKey, latest: TestRun, change: StatusChange | None) -> Report[StatusChange]:
+        return Report(change, partial(self._save, key, latest, is_acknowledged=True))
 
-        `runs` are the next CI run and the ones before it, newest first.
-        """
-        run, session = runs[0], runs[0].session
-        previous, failed_before = (None, ()) if before is None else (before.session, before.cases)
-        failing, has_tests = await self._read_tests(suite, run)
-        has_none = all(each.tests_count == 0 for each in run.deciding)
-        is_empty = has_none or (session.is_failing and not failing)  # it says nothing about the tests
-        newly_failing = _without(failing, failed_before)
-        no_longer_failing = () if is_empty else _without(failed_before, failing)
-        kind = None
-        if previous is None:
-            kind = StatusKind.CURRENT
-        elif session.is_failing != previous.is_failing:
-            kind = StatusKind.FAILING if session.is_failing else StatusKind.RECOVERED
-        elif newly_failing or no_longer_failing or not has_tests:
-            kind = StatusKind.STILL_FAILING
-        latest = TestRun(session, failed_before if session.is_failing and is_empty else failing)
-        if kind is None:
-            return latest, None
-        return latest, StatusChange(
-            suite=suite,
-            kind=kind,
-            session=session,
-            since=newest_streak(runs).first,
-            previous=previous,
-            newly_failing=newly_failing,
-            no_longer_failing=no_longer_failing,
-            has_tests=has_tests,
-            remark=remark_on_tests(runs),
-        )
+    async def _save(self, key: SuiteKey, run: TestRun, *, is_acknowledged: bool) -> None:
+        """Save the session that decides the status of a suite, with its failing tests."""
 
-    async def _read_tests(self, suite: SuiteKey, run: CIRun) -> tuple[tuple[TestCase, ...], bool]:
-        """Return the failing tests of a CI run, and whether they could be read; if not, fail the first two rounds."""
+        def state(_: object) -> object:
+            failing = list(map(to_dict, run.cases))
+            return {"session": to_dict(run.session), "failing": failing, "is_acknowledged": is_acknowledged}
+
+        await self._memory.update(key, state)
+
+    async def _read_tests(self, suite: SuiteKey, run: CIRun) -> tuple[TestCase, ...] | None:
+        """Return the failing tests of a CI run; None if they could not be read. The first two times, fail the poll."""
         failing: dict[TestKey, TestCase] = {}
         for session in run.deciding:
             if not session.is_failing:
@@ -242,9 +204,64 @@ class Statuses(Reporter[StatusChange]):
                     message = f"the tests of session #{session.relative_id} cannot be read, trying again: {error}"
                     raise BuddyError(message, retryable=True) from None
                 del self._unread[suite, session.id]
-                return (), False
+                return None
             del self._unread[suite, session.id]
-        return tuple(failing.values()), True
+        return tuple(failing.values())
+
+
+def _runs_after(latest: Session, sessions: Sequence[Session]) -> tuple[list[CIRun], list[CIRun]]:
+    """Return the CI runs with a verdict, newest first, and those of them since the session that decided the status.
+
+    The CI run of that session is among the latter, if another session decides it now.
+    """
+    known = ci_runs(sessions)
+    runs = without_incomplete([run for run in known if run.is_failing is not None])
+    recent = [run for run in runs_since(known, latest) if run in runs]
+    return runs, [run for run in recent if run.session != latest]
+
+
+def _repeated(suite: SuiteKey, latest: TestRun, older: Sequence[CIRun]) -> StatusChange:
+    """Return the first event of a suite once more. `older` are the CI runs before, newest first."""
+    session = latest.session
+    runs = [CIRun([session], [session]), *(run for run in older if run.session != session)]
+    since = newest_streak(runs).first
+    return StatusChange(suite=suite, kind=StatusKind.CURRENT, session=session, since=since, newly_failing=latest.cases)
+
+
+def _next_status(
+    suite: SuiteKey, before: TestRun | None, runs: Sequence[CIRun], read: tuple[TestCase, ...] | None
+) -> tuple[TestRun, StatusChange | None]:
+    """Return the session that decides the status from now on, with the failing tests, and the event, if any.
+
+    `runs` are the next CI run and the ones before it, newest first. `read` are its failing tests; None if not known.
+    """
+    run, session, failing = runs[0], runs[0].session, read or ()
+    previous, failed_before = (None, ()) if before is None else (before.session, before.cases)
+    has_none = all(each.tests_count == 0 for each in run.deciding)
+    is_empty = has_none or (session.is_failing and not failing)  # it says nothing about the tests
+    newly_failing = _without(failing, failed_before)
+    no_longer_failing = () if is_empty else _without(failed_before, failing)
+    kind = None
+    if previous is None:
+        kind = StatusKind.CURRENT
+    elif session.is_failing != previous.is_failing:
+        kind = StatusKind.FAILING if session.is_failing else StatusKind.RECOVERED
+    elif newly_failing or no_longer_failing or read is None:
+        kind = StatusKind.STILL_FAILING
+    latest = TestRun(session, failed_before if session.is_failing and is_empty else failing)
+    if kind is None:
+        return latest, None
+    return latest, StatusChange(
+        suite=suite,
+        kind=kind,
+        session=session,
+        since=newest_streak(runs).first,
+        previous=previous,
+        newly_failing=newly_failing,
+        no_longer_failing=no_longer_failing,
+        has_tests=read is not None,
+        remark=remark_on_tests(runs),
+    )
 
 
 def _without(cases: Sequence[TestCase], others: Sequence[TestCase]) -> tuple[TestCase, ...]:

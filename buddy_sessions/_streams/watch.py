@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
-from functools import partial
-from typing import Generic, Literal, NamedTuple, Self, TypeVar, get_args
+from typing import Literal, Self, TypeVar, get_args
 
 import attrs
 
 from .._api.api import Api
 from .._api.wait import add_jitter
-from .._base.validate import validate_branch, validate_names, validate_seconds, validate_suite, validate_suites
+from .._base.validate import validate_names, validate_seconds, validate_suite, validate_suites
 from .._base.workers import WorkerPool
 from .._decoding.converter import NotModified
 from .._paging.scope import ReadSpec
 from ..errors import AuthenticationError, BuddyError, ClientClosedError, ConfigError, ForbiddenError, NotFoundError
 from ..models import Session, SuiteKey, SuiteRef
 from .changes import Change, Newest, WatchedSuite
+from .reporter import Report, Reporter
 from .schedule import Schedule
 
 _log = logging.getLogger("buddy_sessions")
@@ -34,41 +34,6 @@ OnFirstFailure = Literal["raise", "retry"]
 _T = TypeVar("_T")
 
 
-class Report(NamedTuple, Generic[_T]):
-    """An event of a watch, or None, and what to do when it is acknowledged, such as to save it."""
-
-    event: _T | None
-    acknowledge: Callable[[], Awaitable[None]]
-
-
-class Reporter(Generic[_T]):
-    """Decides what a watch reports. A subclass may save it, so that a later watch continues."""
-
-    async def load(self, key: SuiteKey) -> list[Session] | None:
-        """Return the sessions of a suite that were saved; None if the suite was never watched."""
-
-    async def start(self, key: SuiteKey, sessions: Iterable[Session]) -> None:
-        """Save the sessions that exist when the watch of a suite starts, in place of all that were saved before."""
-
-    def forget(self, key: SuiteKey) -> None:
-        """Forget a suite that is not watched any more. What was saved of it stays."""
-
-    async def report(self, key: SuiteKey, newest: Newest, changes: Sequence[Change]) -> Sequence[Report[_T]]:
-        """Return what to report after a poll: it knows these sessions, usually 100 or more, with these changes."""
-        raise NotImplementedError
-
-
-class Changes(Reporter[Change]):
-    """Reports every change."""
-
-    async def report(self, key: object, newest: object, changes: Sequence[Change]) -> list[Report[Change]]:  # noqa: ARG002 - as in `Reporter`
-        """Return the changes."""
-        return [Report(change, partial(self.save, change)) for change in changes]
-
-    async def save(self, change: Change) -> None:
-        """Save a change that was acknowledged."""
-
-
 class SuiteWatch(AsyncIterator[_T]):
     """Polls suites, each once per interval, and passes what its reporter reports to one loop."""
 
@@ -78,7 +43,6 @@ class SuiteWatch(AsyncIterator[_T]):
         suites: Iterable[SuiteRef],
         reporter: Reporter[_T],
         *,
-        branch: str | None,
         interval: float,
         on_failure: OnFirstFailure,
         hold: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,  # entered while the watch runs
@@ -89,7 +53,7 @@ class SuiteWatch(AsyncIterator[_T]):
         keys = [self._parse(suite) for suite in validate_suites(suites)]
         self._suites = {key: WatchedSuite(key, index) for index, key in enumerate(dict.fromkeys(keys))}
         self._checked: set[SuiteKey] = set()  # the suites that are being checked now
-        self._spec = ReadSpec(branch=validate_branch(branch), read_ahead=1)  # most rounds need one page
+        self._spec = ReadSpec(branch=reporter.listed_branch, read_ahead=1)  # most polls need one page
         self._reporter = reporter
         self._interval = validate_seconds("interval", interval)
         self._on_failure = on_failure
@@ -235,7 +199,7 @@ class SuiteWatch(AsyncIterator[_T]):
         if not self._is_watched(suite):
             return
         started = asyncio.get_running_loop().time()
-        is_first = suite.rounds == 0
+        is_first = suite.polls == 0
         self._checked.add(suite.key)
         try:
             await self._check(suite)
@@ -246,14 +210,14 @@ class SuiteWatch(AsyncIterator[_T]):
             if suite.key in self._suites:  # it was added again
                 self._schedule.add_due(self._suites[suite.key])
             return
-        wait = self._interval * 2 ** min(suite.failed_rounds, _MAX_DOUBLINGS)
-        if is_first:  # all suites start at once; spread their second rounds over the interval
+        wait = self._interval * 2 ** min(suite.failed_polls, _MAX_DOUBLINGS)
+        if is_first:  # all suites start at once; spread their second polls over the interval
             wait -= self._interval * suite.index / len(self._suites)
         self._schedule.add(started + add_jitter(wait), suite)
 
     async def _check(self, suite: WatchedSuite) -> None:
-        """Do one round of a suite, and report its changes."""
-        suite.rounds += 1
+        """Poll a suite, and report its changes."""
+        suite.polls += 1
         try:
             reports = await self._read_changes(suite)
         except ClientClosedError:
@@ -262,21 +226,21 @@ class SuiteWatch(AsyncIterator[_T]):
             if not self._is_watched(suite):
                 return
             is_setup_error = isinstance(error, AuthenticationError | ForbiddenError | NotFoundError)
-            if is_setup_error and suite.rounds == 1 and self._on_failure == "raise":
+            if is_setup_error and suite.polls == 1 and self._on_failure == "raise":
                 raise
-            self._on_failed_round(suite, error)
+            self._on_failed_poll(suite, error)
             return
-        suite.failed_rounds, suite.is_missing = 0, False
+        suite.failed_polls, suite.is_missing = 0, False
         self._failures.pop(suite.key, None)
         for report in reports:
             await self._pool.put((suite, report))
 
-    def _on_failed_round(self, suite: WatchedSuite, error: BuddyError) -> None:
-        if not suite.failed_rounds:
+    def _on_failed_poll(self, suite: WatchedSuite, error: BuddyError) -> None:
+        if not suite.failed_polls:
             _log.warning("cannot read %s, trying again at longer intervals: %s", suite.key, error)
-        suite.failed_rounds += 1
+        suite.failed_polls += 1
         suite.is_missing = suite.is_missing or isinstance(error, NotFoundError)
-        self._failures[suite.key] = error.with_traceback(None)  # the frames would keep the sessions of the round
+        self._failures[suite.key] = error.with_traceback(None)  # the frames would keep the sessions of the poll
 
     async def _read_changes(self, suite: WatchedSuite) -> Sequence[Report[_T]]:
         """Read the newest sessions of a suite, and return what to report."""
@@ -291,13 +255,13 @@ class SuiteWatch(AsyncIterator[_T]):
             await self._reporter.start(suite.key, known.values())
         changes = suite.compare(newest.sessions, known)
         lowest_id = 0 if newest.is_complete else min((each.relative_id for each in newest.sessions), default=0)
-        older = [session for session in known.values() if session.relative_id < lowest_id]  # of earlier rounds
+        older = [session for session in known.values() if session.relative_id < lowest_id]  # of earlier polls
         reports = await self._reporter.report(suite.key, newest._replace(sessions=[*newest.sessions, *older]), changes)
         suite.remember(newest, known | {change.session.id: change.session for change in changes})
         return reports
 
     async def _read_newest(self, suite: WatchedSuite) -> Newest | NotModified:
-        """Return the newest sessions of a suite, as many as this round needs."""
+        """Return the newest sessions of a suite, as many as this poll needs."""
         reader = self._api.read(suite.key, attrs.evolve(self._spec, known_digest=suite.known_digest))
         sessions: list[Session] = []
         is_complete = False

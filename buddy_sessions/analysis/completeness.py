@@ -88,16 +88,16 @@ def remark_on_tests(runs: Sequence[CIRun]) -> str | None:
     return f"{ran}: {earlier.usual - count:,} did not run"
 
 
-def without_partial(runs: Sequence[CIRun]) -> list[CIRun]:
-    """Return the CI runs, newest first, without the green ones that are partial.
+def without_incomplete(runs: Sequence[CIRun]) -> list[CIRun]:
+    """Return the CI runs, newest first, without the green ones that are incomplete.
 
     Otherwise, a matrix whose jobs start one after the other would be green before its second job fails.
     """
     size = usual_size(run.sessions for run in runs[1:])
-    return [run for index, run in enumerate(runs) if run.is_failing or not is_partial(runs[index:], size)]
+    return [run for index, run in enumerate(runs) if run.is_failing or not is_incomplete(runs[index:], size)]
 
 
-def is_partial(runs: Sequence[CIRun], size: int) -> bool:
+def is_incomplete(runs: Sequence[CIRun], size: int) -> bool:
     """Return whether sessions and tests are missing in the newest of these CI runs: more jobs may follow.
 
     `size` is the usual number of sessions.

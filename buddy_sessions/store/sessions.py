@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import AsyncGenerator
 
 from ..analysis.branches import MAIN_NAMES, NEWEST, main_branch
-from ..analysis.completeness import without_partial
+from ..analysis.completeness import without_incomplete
 from ..analysis.runs import ci_runs
 from ..models import Session, SuiteKey
 from .columns import OF_BRANCH, Members, branch_parameters, to_session
@@ -77,6 +77,6 @@ def load_newest_run(file: DatabaseFile, key: SuiteKey) -> list[Session]:
     branch = load_main_branch(file, key)
     for limit in (NEWEST, _PAGE_SIZE):
         sessions = [] if branch is None else load_sessions(file, key, branch=branch, limit=limit)
-        if runs := without_partial([run for run in ci_runs(sessions) if run.is_failing is not None]):
+        if runs := without_incomplete([run for run in ci_runs(sessions) if run.is_failing is not None]):
             return list(runs[0].deciding)
     return []

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from attrs import evolve
 
@@ -35,7 +35,8 @@ from .._export.session_files import open_file
 from .._export.session_rows import KEYED_SESSION_COLUMNS, SESSION_CASE_COLUMNS, exported_rows
 from .._paging.read_ahead import RequestSlots
 from .._streams.harvest import Harvest, OnFailure
-from .._streams.status import StatusWatch
+from .._streams.reporter import Changes
+from .._streams.status import Statuses, StatusWatch
 from .._streams.watch import OnFirstFailure, Watch
 from ..analysis.branches import MAIN, Main, validate_judged_branch
 from ..models import CaseScope, Session, Suite, SuiteKey, SuiteRef, TestCase, TestKey, TestRun
@@ -49,7 +50,7 @@ from .sessions import load_main_branch, load_pages, load_sessions
 from .suites import SavedSuite, load_saved_suites, load_suite_row, load_suites
 from .sync import SuiteSync
 from .sync_run import SyncRun
-from .watches import SavedChanges, SavedStatuses, WatchState
+from .watches import WatchState
 
 
 class SessionStore:
@@ -313,8 +314,8 @@ class SessionStore:
         """
         self._thread.check_writable()
         state = WatchState(self._thread, "changes", name, branch)
-        options: dict[str, Any] = {"interval": interval, "on_failure": on_failure, "hold": state.hold}
-        return Watch(buddy.api, suites, SavedChanges(state), branch=branch, **options)
+        reporter = Changes(branch, state)
+        return Watch(buddy.api, suites, reporter, interval=interval, on_failure=on_failure, hold=state.hold)
 
     def watch_status(
         self,
@@ -337,10 +338,8 @@ class SessionStore:
         """
         self._thread.check_writable()
         state = WatchState(self._thread, "status", name, validate_judged_branch(branch))
-        statuses = SavedStatuses(state, buddy.api, branch=branch)
-        read = None if branch is MAIN else branch
-        options: dict[str, Any] = {"interval": interval, "on_failure": on_failure, "hold": state.hold}
-        return StatusWatch(buddy.api, suites, statuses, branch=read, **options)
+        reporter = Statuses(buddy.api, branch, state)
+        return StatusWatch(buddy.api, suites, reporter, interval=interval, on_failure=on_failure, hold=state.hold)
 
     async def sessions(self, suite: SuiteRef, *, branch: str | None = None) -> list[Session]:
         """Return the saved sessions of a suite, except deleted ones, newest first.

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal
 
-from .._api.api import Api
-from .._decoding.converter import case_from_dict, session_from_dict, to_dict
-from .._streams.changes import REMEMBERED_SESSIONS, Change
-from .._streams.status import Statuses
-from .._streams.watch import Changes
 from ..analysis.branches import MAIN, Main
 from ..errors import ConfigError
-from ..models import Session, SuiteKey, TestRun
+from ..models import SuiteKey
 from .columns import from_json
 from .file import DatabaseFile, DatabaseThread
 from .lock import hold_watch
@@ -47,56 +42,6 @@ class WatchState:
     async def update(self, suite: SuiteKey, change: Callable[[Any], object]) -> None:
         """Save what a function returns for the state of a suite; both are JSON values."""
         await self._thread.run(update_watch, self._key, suite, change)
-
-
-class SavedChanges(Changes):
-    """Saves the newest sessions that a watch has seen of each suite."""
-
-    def __init__(self, state: WatchState) -> None:
-        self._state = state
-
-    async def load(self, key: SuiteKey) -> list[Session] | None:
-        """Return the sessions of a suite that were saved; None if the suite was never watched."""
-        saved = await self._state.load(key)
-        return None if saved is None else list(map(session_from_dict, saved))
-
-    async def start(self, key: SuiteKey, sessions: Iterable[Session]) -> None:
-        """Save the sessions that exist when the watch of a suite starts, in place of all that were saved before."""
-        rows = list(map(to_dict, sessions))
-        await self._state.update(key, lambda _: _newest(rows))
-
-    async def save(self, change: Change) -> None:
-        """Save the session of a change that was acknowledged."""
-        row = to_dict(change.session)
-        await self._state.update(change.suite, lambda saved: _newest([*(saved or ()), row]))
-
-
-class SavedStatuses(Statuses):
-    """Saves the status that a watch has seen of each suite, and whether its event was acknowledged."""
-
-    def __init__(self, state: WatchState, api: Api, *, branch: str | Main | None) -> None:
-        super().__init__(api, branch=branch)
-        self._state = state
-
-    async def load_status(self, key: SuiteKey) -> tuple[TestRun, bool] | None:
-        """Return the saved session of a suite with its failing tests, and whether its event was acknowledged."""
-        saved = await self._state.load(key)
-        if saved is None:
-            return None
-        cases = tuple(map(case_from_dict, saved["failing"]))
-        return TestRun(session_from_dict(saved["session"]), cases), saved["is_acknowledged"]
-
-    async def save_status(self, key: SuiteKey, run: TestRun, *, is_acknowledged: bool) -> None:
-        """Save the session that decides the status of a suite, with its failing tests."""
-        failing = list(map(to_dict, run.cases))
-        state = {"session": to_dict(run.session), "failing": failing, "is_acknowledged": is_acknowledged}
-        await self._state.update(key, lambda _: state)
-
-
-def _newest(sessions: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the newest sessions, each as it is listed last."""
-    latest = {session["id"]: session for session in sessions}.values()
-    return sorted(latest, key=lambda session: session["relative_id"])[-REMEMBERED_SESSIONS:]
 
 
 def load_watch(file: DatabaseFile, watch: Sequence[str], suite: SuiteKey) -> Any:

@@ -34,7 +34,7 @@ async def find_sessions(
     """
     if name == LATEST:
         # A gate does not pass over a CI run in which tests are missing.
-        run, *_ = await reader.newest_runs(branch, after=after, with_partial=all_finished)
+        run, *_ = await reader.newest_runs(branch, after=after, with_incomplete=all_finished)
         return [session for session in run.deciding if session.relative_id > after]
     matches = await _matches(reader, name)
     if len(matches) > 1:

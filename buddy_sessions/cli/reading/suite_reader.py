@@ -76,18 +76,18 @@ class SuiteReader:
         return found
 
     async def newest_runs(
-        self, branch: str | Main | None, *, last: int = 1, after: int = 0, with_partial: bool = False
+        self, branch: str | Main | None, *, last: int = 1, after: int = 0, with_incomplete: bool = False
     ) -> list[CIRun]:
         """Return the newest CI runs above #`after` that have a verdict, newest first: `last` of them, or more.
 
-        Raises NothingToJudgeError if there is none. `with_partial` is that of `VerdictSearch.runs`.
+        Raises NothingToJudgeError if there is none. `with_incomplete` is that of `VerdictSearch.runs`.
         """
         name = await self.choose_branch(branch)
         runs, _ = await self.search.runs(
             name,
             where=lambda run: run.sessions[0].relative_id > after,
             is_enough=lambda runs: len(runs) >= last,
-            with_partial=with_partial,
+            with_incomplete=with_incomplete,
         )
         if not runs:
             raise await self._no_verdict(name)
@@ -135,7 +135,7 @@ class SuiteReader:
             below=min(session.relative_id for session in judged),
             where=lambda run: can_be_baseline(run.sessions[0], judged),
             is_enough=lambda runs: len(choose(runs).counting) == last,
-            with_partial=True,
+            with_incomplete=True,
         )
         if not found:
             judged_id, error = judged[0].relative_id, await self._no_verdict(name)

@@ -48,7 +48,7 @@ async def read_history(reader: SuiteReader, text: str, *, branch: str | None, la
         ConfigError: The text fits no test, or several; or the newest sessions were not saved.
         NothingToJudgeError: The branch has no session that passed or failed, or the test ran in none.
     """
-    runs = await reader.newest_runs(branch, last=last, with_partial=True)
+    runs = await reader.newest_runs(branch, last=last, with_incomplete=True)
     await reader.readable_runs(runs[0].deciding)  # raises ConfigError if they were not saved
     saved = await reader.source.history(reader.suite, text, branch=branch)
     if saved is None:

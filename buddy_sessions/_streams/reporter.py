@@ -1,0 +1,95 @@
+"""What a watch reports, and what it remembers of each suite."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+from .._base.validate import validate_branch
+from .._decoding.converter import session_from_dict, to_dict
+from ..models import Session, SuiteKey
+from .changes import REMEMBERED_SESSIONS, Change, Newest
+
+_T = TypeVar("_T")
+
+
+class Memory(Protocol):
+    """Saves what a watch has seen of each suite, as JSON values, so that a later watch continues."""
+
+    async def load(self, suite: SuiteKey) -> Any:
+        """Return what was saved of a suite; None if it was never watched."""
+
+    async def update(self, suite: SuiteKey, change: Callable[[Any], object]) -> None:
+        """Save what a function returns for what was saved of a suite."""
+
+
+class NoMemory:
+    """The memory of a watch that begins anew each time."""
+
+    async def load(self, suite: SuiteKey) -> None:
+        """Return None: nothing was saved."""
+
+    async def update(self, suite: SuiteKey, change: Callable[[Any], object]) -> None:
+        """Save nothing."""
+
+
+class Report(NamedTuple, Generic[_T]):
+    """An event of a watch, or None, and what to do when it is acknowledged, such as to save it."""
+
+    event: _T | None
+    acknowledge: Callable[[], Awaitable[None]]
+
+
+class Reporter(Protocol[_T]):
+    """Decides what a watch reports."""
+
+    @property
+    def listed_branch(self) -> str | None:
+        """The branch whose sessions are read; None for all."""
+
+    async def load(self, key: SuiteKey) -> list[Session] | None:
+        """Return the sessions of a suite that were saved; None if the suite was never watched."""
+
+    async def start(self, key: SuiteKey, sessions: Iterable[Session], /) -> None:
+        """Begin with the sessions that exist, in place of all that were saved before."""
+
+    def forget(self, key: SuiteKey) -> None:
+        """Forget a suite that is not watched any more. What was saved of it stays."""
+
+    async def report(self, key: SuiteKey, newest: Newest, changes: Sequence[Change], /) -> Sequence[Report[_T]]:
+        """Return what to report after a poll: it knows these sessions, usually 100 or more, with these changes."""
+        ...
+
+
+class Changes:
+    """Reports every change. The memory has the newest sessions that were reported of each suite."""
+
+    def __init__(self, branch: str | None, memory: Memory) -> None:
+        self.listed_branch = validate_branch(branch)
+        self._memory = memory
+
+    async def load(self, key: SuiteKey) -> list[Session] | None:
+        """As in `Reporter`."""
+        saved = await self._memory.load(key)
+        return None if saved is None else list(map(session_from_dict, saved))
+
+    async def start(self, key: SuiteKey, sessions: Iterable[Session], /) -> None:
+        """As in `Reporter`."""
+        await self._memory.update(key, lambda _: _newest(map(to_dict, sessions)))
+
+    def forget(self, key: SuiteKey) -> None:
+        """As in `Reporter`."""
+
+    async def report(self, _key: SuiteKey, _newest: Newest, changes: Sequence[Change]) -> list[Report[Change]]:
+        """As in `Reporter`."""
+        return [Report(change, partial(self._save, change)) for change in changes]
+
+    async def _save(self, change: Change) -> None:
+        await self._memory.update(change.suite, lambda saved: _newest([*(saved or ()), to_dict(change.session)]))
+
+
+def _newest(sessions: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the newest sessions, each as it is listed last."""
+    latest = {session["id"]: session for session in sessions}.values()
+    return sorted(latest, key=lambda session: session["relative_id"])[-REMEMBERED_SESSIONS:]
