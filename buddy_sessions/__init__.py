@@ -7,7 +7,6 @@ async with BuddyClient.from_env() as buddy:
 
 from ._base import interrupt as interrupt  # isort: split
 
-from ._api.verdicts import SuiteStatus
 from ._base.regions import Region
 from ._base.stats import Stats
 from ._client.client import BuddyClient
@@ -36,6 +35,7 @@ from .analysis.history import (
     slowest_tests,
 )
 from .analysis.judgement import Baseline, FailingTest, Judgement, judge
+from .analysis.suite_status import SuiteStatus
 from .errors import (
     AuthenticationError,
     BadRequestError,

@@ -154,11 +154,9 @@ class Api:
             return Fetched(stats=stats, error=error)
         return Fetched(stats=stats, value=found)
 
-    async def find(self, key: SuiteKey, session: object, name: str | int) -> Session | str:
-        """Return the session for a `Session` or, with requests, for a `relative_id`; otherwise the ID."""
-        if isinstance(session, Session):
-            return session
-        return (await self.session(key, name)).result() if isinstance(name, int) else name
+    async def find(self, key: SuiteKey, session: Session | str | int) -> Session | str:
+        """Return the session for a `relative_id`, with requests; a session or an ID as it is."""
+        return (await self.session(key, session)).result() if isinstance(session, int) else session
 
     async def _first_session(self, key: SuiteKey, cursor: Cursor | None = None) -> tuple[Session | None, Stats]:
         """Return the newest session of a suite, or the newest one below a cursor, and what this took."""

@@ -22,7 +22,8 @@ from .._base.validate import (
     validate_session,
 )
 from .._paging.scope import ReadSpec
-from ..analysis.runs import name_sessions
+from ..analysis.runs import name_sessions, newest_first
+from ..analysis.suite_status import lacks_numbers
 from ..errors import (
     BuddyError,
     ConfigError,
@@ -34,7 +35,6 @@ from ..errors import (
 )
 from ..models import Session, SuiteKey, has_revision, has_run_url
 from .api import Api
-from .verdicts import lacks_numbers
 
 _log = logging.getLogger("buddy_sessions")
 
@@ -52,7 +52,7 @@ _SHOWN = 10
 
 @attrs.frozen(kw_only=True)
 class WaitScope:
-    """Which sessions are awaited. The attributes are the arguments of `BuddyClient.wait`, and are checked."""
+    """Which sessions are awaited, and how long: the arguments of `BuddyClient.wait`, which are checked here."""
 
     suite: SuiteKey
     revision: str | None
@@ -62,6 +62,9 @@ class WaitScope:
     after: int | None
     count: int
     settle: float
+    interval: float
+    timeout: float
+    appear_timeout: float | None
 
     def __attrs_post_init__(self) -> None:
         validate_revision(self.revision)
@@ -73,6 +76,10 @@ class WaitScope:
             validate_int("after", self.after, minimum=0)
         validate_int("count", self.count)
         validate_seconds("settle", self.settle, zero_allowed=True)
+        validate_seconds("interval", self.interval)
+        validate_seconds("timeout", self.timeout)
+        if self.appear_timeout is not None:
+            validate_seconds("appear_timeout", self.appear_timeout)
         if not self._selectors():
             raise ConfigError("nothing to wait for: pass a revision, a run_url, a branch, an execution_id or after")
 
@@ -191,23 +198,17 @@ class _Search:
             and has_run_url(session, scope.run_url)
             and (scope.execution_id is None or session.execution_id == scope.execution_id)
         ]
-        found.sort(key=lambda session: session.relative_id, reverse=True)
+        found = newest_first(found)
         self.found = found if scope.belong_together else found[: scope.count]
 
 
-async def wait_for_sessions(
-    scope: WaitScope,
-    api: Api,
-    *,
-    interval: float,
-    timeout: float,  # noqa: ASYNC109 - it is an argument of the public method
-    appear_timeout: float,
-) -> list[Session]:
-    """Return the awaited sessions once all have finished. The arguments are those of `BuddyClient.wait`."""
+async def await_sessions(api: Api, scope: WaitScope) -> list[Session]:
+    """Return the awaited sessions once all have finished."""
     search = _Search(scope, api)
     loop = asyncio.get_running_loop()
     started = loop.time()
-    deadline = asyncio.timeout_at(started + min(appear_timeout, timeout))
+    appear_timeout = scope.timeout if scope.appear_timeout is None else scope.appear_timeout
+    deadline = asyncio.timeout_at(started + min(appear_timeout, scope.timeout))
     before: list[Session] = []
     confirmed: list[Session] | None = None
     changed = started
@@ -225,10 +226,10 @@ async def wait_for_sessions(
                             return search.found
                         confirmed = search.found
                         continue  # once more, at once: one response may lack a session
-                    deadline.reschedule(started + timeout)
+                    deadline.reschedule(started + scope.timeout)
                 if search.failure is None:
                     count = _POLLED
-                await asyncio.sleep(add_jitter(interval))
+                await asyncio.sleep(add_jitter(scope.interval))
     except TimeoutError:
         if not deadline.expired():
             raise

@@ -11,8 +11,8 @@ from typing import Self, Unpack
 import attrs
 
 from .._api.api import Api
-from .._api.verdicts import SuiteStatus, find_latest, find_statuses, search_of
-from .._api.wait import WaitScope, wait_for_sessions
+from .._api.verdicts import find_statuses, search_of
+from .._api.wait import WaitScope, await_sessions
 from .._base.validate import (
     validate_branch,
     validate_case,
@@ -21,7 +21,6 @@ from .._base.validate import (
     validate_name,
     validate_names,
     validate_revision,
-    validate_seconds,
     validate_session_ref,
     validate_since,
     validate_status,
@@ -40,6 +39,7 @@ from .._streams.reporter import Changes, NoMemory
 from .._streams.status import Statuses, StatusWatch
 from .._streams.watch import OnFirstFailure, Watch
 from ..analysis.branches import MAIN, Main, validate_judged_branch
+from ..analysis.suite_status import SuiteStatus, find_latest
 from ..models import (
     Cursor,
     Project,
@@ -358,24 +358,20 @@ class BuddyClient:
             >>> (session,) = await buddy.wait("acme/storefront/MNbyVedg", revision="5ff36f3")
             >>> is_red = session.is_failing
         """
-        key = _parse_suite(suite)
-        timeout = validate_seconds("timeout", timeout)
-        return await wait_for_sessions(
-            WaitScope(
-                suite=key,
-                revision=revision,
-                run_url=run_url,
-                branch=branch,
-                execution_id=execution_id,
-                after=after,
-                count=count,
-                settle=settle,
-            ),
-            self.api,
-            interval=validate_seconds("interval", interval),
+        scope = WaitScope(
+            suite=_parse_suite(suite),
+            revision=revision,
+            run_url=run_url,
+            branch=branch,
+            execution_id=execution_id,
+            after=after,
+            count=count,
+            settle=settle,
+            interval=interval,
             timeout=timeout,
-            appear_timeout=timeout if appear_timeout is None else validate_seconds("appear_timeout", appear_timeout),
+            appear_timeout=appear_timeout,
         )
+        return await await_sessions(self.api, scope)
 
     def cases(
         self,
@@ -395,10 +391,9 @@ class BuddyClient:
             max_cases: The maximum number of cases to yield.
         """
         key = _parse_suite(suite)
-        name = validate_session_ref(session, key)
         return self.api.cases(
             key,
-            session if isinstance(session, Session) else name,
+            _parse_session(session, key),
             status=validate_status(status),
             max_cases=None if max_cases is None else validate_int("max_cases", max_cases, minimum=0),
             reads_session=True,
@@ -420,7 +415,7 @@ class BuddyClient:
         """
         key = _parse_suite(suite)
         group_id, case_id = validate_case(case)
-        found = await self.api.find(key, session, validate_session_ref(session, key))
+        found = await self.api.find(key, _parse_session(session, key))
         return await self.api.case(key, found.id if isinstance(found, Session) else found, group_id, case_id)
 
     async def failures(self, suite: SuiteRef, session: SessionRef, *, details: bool | int = False) -> list[TestCase]:
@@ -445,7 +440,7 @@ class BuddyClient:
         """
         key = _parse_suite(suite)
         count = validate_int("details", details, minimum=0) if type(details) is not bool else None if details else 0
-        found = await self.api.find(key, session, validate_session_ref(session, key))
+        found = await self.api.find(key, _parse_session(session, key))
         return await self.api.failures(key, found, details=count)
 
     def harvest(
@@ -530,3 +525,9 @@ class BuddyClient:
 def _parse_suite(suite: SuiteRef) -> SuiteKey:
     """Return the key of a suite whose names can be sent in a URL."""
     return validate_names(validate_suite(suite))
+
+
+def _parse_session(session: SessionRef, suite: SuiteKey) -> Session | str | int:
+    """Return a session as it is, or its ID, or its `relative_id`. An ID can be sent in a URL."""
+    name = validate_session_ref(session, suite)
+    return session if isinstance(session, Session) else name

@@ -57,7 +57,7 @@ class Reporter(Protocol[_T]):
     def forget(self, key: SuiteKey) -> None:
         """Forget a suite that is not watched any more. What was saved of it stays."""
 
-    async def report(self, key: SuiteKey, newest: Newest, changes: Sequence[Change], /) -> Sequence[Report[_T]]:
+    async def events(self, key: SuiteKey, newest: Newest, changes: Sequence[Change], /) -> Sequence[Report[_T]]:
         """Return what to report after a poll: it knows these sessions, usually 100 or more, with these changes."""
         ...
 
@@ -81,7 +81,7 @@ class Changes:
     def forget(self, key: SuiteKey) -> None:
         """As in `Reporter`."""
 
-    async def report(self, _key: SuiteKey, _newest: Newest, changes: Sequence[Change]) -> list[Report[Change]]:
+    async def events(self, _key: SuiteKey, _newest: Newest, changes: Sequence[Change]) -> list[Report[Change]]:
         """As in `Reporter`."""
         return [Report(change, partial(self._save, change)) for change in changes]
 

@@ -141,7 +141,7 @@ class Statuses:
         self._latest.pop(key, None)
         self._to_repeat.discard(key)
 
-    async def report(self, key: SuiteKey, newest: Newest, _changes: Sequence[Change]) -> list[Report[StatusChange]]:
+    async def events(self, key: SuiteKey, newest: Newest, _changes: Sequence[Change]) -> list[Report[StatusChange]]:
         """Return the events of a poll: the current status, or that of each CI run since the one that decided it."""
         search, sessions = search_of(self._api, key), newest.sessions
         if not newest.is_complete and len(sessions) < NEWEST:  # the server's pages are short

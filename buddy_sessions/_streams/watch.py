@@ -256,7 +256,7 @@ class SuiteWatch(AsyncIterator[_T]):
         changes = suite.compare(newest.sessions, known)
         lowest_id = 0 if newest.is_complete else min((each.relative_id for each in newest.sessions), default=0)
         older = [session for session in known.values() if session.relative_id < lowest_id]  # of earlier polls
-        reports = await self._reporter.report(suite.key, newest._replace(sessions=[*newest.sessions, *older]), changes)
+        reports = await self._reporter.events(suite.key, newest._replace(sessions=[*newest.sessions, *older]), changes)
         suite.remember(newest, known | {change.session.id: change.session for change in changes})
         return reports
 

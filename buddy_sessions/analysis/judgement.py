@@ -24,7 +24,7 @@ from .completeness import (
     lists_too_few,
     missing_tests,
 )
-from .runs import CIRun, Streak, name_sessions, newest_streak, run_identity
+from .runs import CIRun, Streak, name_sessions, newest_first, newest_streak, run_identity
 
 Novelty = Literal["new", "known", "flaky", "quarantined"]
 NOVELTIES: tuple[Novelty, ...] = ("new", "known", "flaky", "quarantined")
@@ -183,8 +183,7 @@ them, runs only a part, or is older than main: --min-tests 0
         )
         tests = sorted(_compare(tests, found, earlier, cases_of, str(baseline)), key=_rank)
     unread = list(unread)
-    judged = [*(run.session for run in runs), *unread]
-    judged.sort(key=lambda session: session.relative_id, reverse=True)
+    judged = newest_first([*(run.session for run in runs), *unread])
     lacking, remarks = missing_tests(judged, others, earlier, str(baseline))
     crashed, known = _crashed(runs, past, has_all_tests=not lacking)
     remarks += [f"{crash_text(session)}, as sessions of {baseline} did" for session in known]

@@ -25,14 +25,10 @@ class CIRun:
     @property
     def is_failing(self) -> bool | None:
         """Whether a deciding session is failing; None while one is unfinished, or if none passed or failed."""
-        if not self.is_finished or not any(session.has_verdict for session in self.deciding):
+        are_finished = all(session.is_finished for session in self.deciding)
+        if not are_finished or not any(session.has_verdict for session in self.deciding):
             return None
         return any(session.is_failing for session in self.deciding)
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether all deciding sessions are finished."""
-        return all(session.is_finished for session in self.deciding)
 
     @property
     def session(self) -> Session:
@@ -68,23 +64,25 @@ class Streak:
         return f"#{self.first.relative_id}" + ("" if self.before is not None else " or earlier")
 
 
-def ci_runs(sessions: Iterable[Session], *, usual: int | None = None) -> list[CIRun]:
+def newest_first(sessions: Iterable[Session]) -> list[Session]:
+    """Return sessions by descending `relative_id`."""
+    return sorted(sessions, key=lambda session: session.relative_id, reverse=True)
+
+
+def ci_runs(sessions: Iterable[Session]) -> list[CIRun]:
     """Return the CI runs of sessions, newest first: the one with the newest session is the newest.
 
     Sessions with the same `ci_run_url` are one CI run. Without a `ci_run_url`, those with the same `execution_id` are;
     without this, those with the same `revision`. A session with none of these is a CI run of its own.
 
-    Args:
-        sessions: Sessions of one suite, usually of one branch, in any order.
-        usual: The number of sessions of a CI run that decide (default: `usual_size` of the CI runs before the newest
-            one; if there is only one CI run, all its sessions decide).
+    `usual_size` of the CI runs before the newest one says how many sessions of each decide. If there is only one CI
+    run, all its sessions do. The sessions are those of one suite, usually of one branch, in any order.
     """
     groups: dict[tuple[str, str], list[Session]] = {}
-    for session in sorted(sessions, key=lambda session: session.relative_id, reverse=True):
+    for session in newest_first(sessions):
         groups.setdefault(run_identity(session), []).append(session)
     found = list(groups.values())
-    if usual is None:
-        usual = usual_size(found[1:] or found)
+    usual = usual_size(found[1:] or found)
     return [CIRun(group, group[:usual]) for group in found]
 
 

@@ -17,7 +17,6 @@ from typing import Self
 
 from attrs import evolve
 
-from .._api.verdicts import NoVerdict, SuiteStatus, VerdictSearch, find_status
 from .._base.validate import (
     validate_age,
     validate_branch,
@@ -39,6 +38,7 @@ from .._streams.reporter import Changes
 from .._streams.status import Statuses, StatusWatch
 from .._streams.watch import OnFirstFailure, Watch
 from ..analysis.branches import MAIN, Main, validate_judged_branch
+from ..analysis.suite_status import NoVerdict, SuiteStatus, VerdictSearch, find_status
 from ..models import CaseScope, Session, Suite, SuiteKey, SuiteRef, TestCase, TestKey, TestRun
 from .cases import load_cases, load_history, load_runs
 from .copies import StoreChange, iterate_changes

@@ -10,10 +10,10 @@ from attrs import evolve
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from buddy_sessions import MAIN, ConfigError, ForbiddenError, Main, NotFoundError, Suite, SuiteStatus
-from buddy_sessions._api.verdicts import MAX_SEARCHED
 from buddy_sessions.analysis.by_test import find_test
 from buddy_sessions.analysis.completeness import remark_on_tests
 from buddy_sessions.analysis.runs import ci_runs, name_sessions
+from buddy_sessions.analysis.suite_status import MAX_SEARCHED
 
 from ..input.keys import KeyDefaults, describe_suite
 from ..input.session_names import LATEST, choose_latest, parse_session, parse_session_of

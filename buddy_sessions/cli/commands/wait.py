@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from attrs import asdict
 from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt, PositiveInt
 
 from buddy_sessions import WaitTimeoutError
-from buddy_sessions._api.wait import WaitScope
+from buddy_sessions._api.wait import WaitScope, await_sessions
 from buddy_sessions._base.figures import format_duration
 
 from ..errors import ExitCode, NothingToJudgeError
@@ -79,6 +78,9 @@ async def wait_for_sessions(
             after=after,
             count=count,
             settle=settle,
+            interval=interval,
+            timeout=timeout,
+            appear_timeout=appear_timeout,
         )
         text = f"waiting up to {format_duration(timeout)} for {scope}"
         if not messages.is_terminal:
@@ -86,9 +88,7 @@ async def wait_for_sessions(
         try:
             with messages.progress() as show:
                 show(text)
-                sessions = await buddy.wait(
-                    **asdict(scope, recurse=False), interval=interval, timeout=timeout, appear_timeout=appear_timeout
-                )
+                sessions = await await_sessions(buddy.api, scope)
         except WaitTimeoutError as error:
             if error.__cause__ is not None or len(error.sessions) >= count:
                 raise

@@ -19,8 +19,9 @@ from buddy_sessions import (
     TestRun,
     TestStatus,
 )
-from buddy_sessions._api.verdicts import VerdictSearch, search_of
+from buddy_sessions._api.verdicts import search_of
 from buddy_sessions.analysis.completeness import count_failing
+from buddy_sessions.analysis.suite_status import VerdictSearch
 from buddy_sessions.models import FAILING, CaseScope, SuiteKey
 
 from ..input.keys import KeyDefaults, Target, choose_suite, find_suite, select_suites

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from buddy_sessions import MAIN, ConfigError, Main, Session
-from buddy_sessions._api.verdicts import MAX_SEARCHED
 from buddy_sessions.analysis.runs import name_sessions, run_identity
+from buddy_sessions.analysis.suite_status import MAX_SEARCHED
 from buddy_sessions.models import has_revision, has_run_url
 
 from ..errors import NothingToJudgeError

@@ -21,13 +21,13 @@ from buddy_sessions import (
     TestStatus,
     UnstableListingError,
 )
-from buddy_sessions._api.verdicts import MAX_SEARCHED
 from buddy_sessions._base.figures import format_count
 from buddy_sessions._base.workers import map_concurrently
 from buddy_sessions.analysis.branches import MAIN_NAMES
 from buddy_sessions.analysis.completeness import MIN_TESTS, EarlierRuns, earlier_runs, lists_too_few
 from buddy_sessions.analysis.judgement import Baseline, can_be_baseline
 from buddy_sessions.analysis.runs import CIRun, ci_runs, run_identity, usual_size
+from buddy_sessions.analysis.suite_status import MAX_SEARCHED
 from buddy_sessions.models import SuiteKey
 
 from ..errors import NothingToJudgeError

@@ -11,9 +11,9 @@ from typing import Literal
 from attrs import evolve, frozen
 
 from buddy_sessions import ConfigError, Main, Session, SuiteStatus
-from buddy_sessions._api.verdicts import judged_by
 from buddy_sessions.analysis.judgement import Cause, FailingTest, count_marks, find_causes
 from buddy_sessions.analysis.runs import Streak, newest_streak
+from buddy_sessions.analysis.suite_status import judged_by
 
 from ..options import DEFAULT_LAST
 from ..render.styled import sparkline
