@@ -43,6 +43,11 @@ def validate_suite(suite: SuiteRef) -> SuiteKey:
         raise ConfigError(str(error)) from None
 
 
+def validate_key(suite: SuiteRef) -> SuiteKey:
+    """Return the key of a suite, whose names can be sent in a URL."""
+    return validate_names(validate_suite(suite))
+
+
 def validate_names(key: SuiteKey) -> SuiteKey:
     """Return a key whose names can be sent in a URL."""
     for what, name in zip(SuiteKey._fields, key, strict=True):
@@ -66,12 +71,13 @@ def validate_session(session: Session | str) -> str:
     return validate_name("session", session.id if isinstance(session, Session) else session)
 
 
-def validate_session_ref(session: SessionRef, suite: SuiteKey) -> str | int:
-    """Return the ID of a session of a suite, which can be sent in a URL, or its `relative_id`."""
+def validate_session_ref(session: SessionRef, suite: SuiteKey) -> Session | str | int:
+    """Return a session of a suite, or its ID, or its `relative_id`. An ID can be sent in a URL."""
     if isinstance(session, int):
         return validate_int("session", session)
     if not isinstance(session, str):
-        return validate_session(session)
+        validate_session(session)
+        return session
     if "://" in session:
         key, session_id = validate_suite(session), parse_session_url(session)[1]
         if key != suite or session_id is None:

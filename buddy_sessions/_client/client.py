@@ -18,13 +18,12 @@ from .._base.validate import (
     validate_case,
     validate_cursor,
     validate_int,
+    validate_key,
     validate_name,
-    validate_names,
     validate_revision,
     validate_session_ref,
     validate_since,
     validate_status,
-    validate_suite,
     validate_suites,
     validate_verdict,
 )
@@ -69,6 +68,10 @@ class BuddyClient:
     Use it as `async with BuddyClient(token) as buddy` or `async with BuddyClient.from_env() as buddy`, or call `close`.
     It can be created before the event loop runs. Any number of tasks of one event loop can share it; another loop,
     thread or process needs a client of its own.
+
+    A `suite` is a `SuiteKey`, `"workspace/project/suite_id"`, or its URL in the browser or in the API. A `session` is a
+    `Session`, its `id`, its URL, or its `relative_id` (`383` or `"#383"`), which usually costs two more requests. Each
+    method raises `NotFoundError` if what you name does not exist or is hidden, another `BuddyError` if a request fails.
 
     Args:
         token: A personal access token or an OAuth token with the scope UNIT_TEST_INFO (named UNIT_TEST_READ in newer
@@ -160,7 +163,6 @@ class BuddyClient:
 
         Raises:
             ForbiddenError: The token lacks the scope WORKSPACE, or the API is disabled in the workspace.
-            BuddyError: A request failed for another reason.
         """
         return await self.api.projects(validate_name("workspace", workspace))
 
@@ -170,10 +172,7 @@ class BuddyClient:
         Args:
             workspace: The name of the workspace in its URL.
             project: The name of the project in its URL; None for the suites of all projects that the token can see,
-                with one request for each, and those of `projects`.
-
-        Raises:
-            BuddyError: A request failed. Without a `project`, one that is not found (404) is left out instead.
+                with one request for each, and those of `projects`. One that is not found (404) is left out then.
         """
         validate_name("workspace", workspace)
         if project is not None:
@@ -181,17 +180,8 @@ class BuddyClient:
         return await self.api.suites(workspace, project)
 
     async def suite(self, suite: SuiteRef) -> Suite:
-        """Return one suite, with its timeout and the threshold of slow tests, with one request.
-
-        Args:
-            suite: The suite, as in `sessions`.
-
-        Raises:
-            NotFoundError: The suite does not exist, or the token's owner cannot see it.
-            BuddyError: The request failed for another reason.
-        """
-        key = _parse_suite(suite)
-        return await self.api.suite(key)
+        """Return one suite, with its timeout and the threshold of slow tests, with one request."""
+        return await self.api.suite(validate_key(suite))
 
     def sessions(
         self,
@@ -208,7 +198,6 @@ class BuddyClient:
         """Return a paginator over the sessions of a suite, newest first. The first request is sent when you iterate.
 
         Args:
-            suite: The suite: a `SuiteKey`, `"workspace/project/suite_id"`, or its URL in the browser or in the API.
             branch: Only sessions of this branch.
             after: Only sessions with a higher `relative_id`. Reading stops when all of them were read.
             since: Only sessions created at this time or later; an aware datetime. Reading stops at the first page that
@@ -219,7 +208,7 @@ class BuddyClient:
             per_page: The page size (default: the client's).
             read_ahead: The maximum number of pages to request at once (default: the client's).
         """
-        key = _parse_suite(suite)
+        key = validate_key(suite)
         spec = ReadSpec(
             branch=validate_branch(branch),
             after=0 if after is None else validate_int("after", after, minimum=0),
@@ -234,21 +223,16 @@ class BuddyClient:
     async def session(self, suite: SuiteRef, session: SessionRef) -> Session:
         """Return one session of a suite as it is now, with one request; by its `relative_id`, usually with two.
 
-        Args:
-            suite: The suite, as in `sessions`.
-            session: The session: a `Session`, its `id`, its `relative_id` (`383` or `"#383"`), or its URL.
-
         Raises:
             ConfigError: Also if the URL is one of another suite.
-            NotFoundError: The session or the suite does not exist, or the token's owner cannot see it.
-            BuddyError: The request failed for another reason.
 
         Example:
             >>> (await buddy.session("acme/storefront/MNbyVedg", 383)).relative_id
             383
         """
-        key = _parse_suite(suite)
-        return (await self.api.session(key, validate_session_ref(session, key))).result()
+        key = validate_key(suite)
+        found = validate_session_ref(session, key)
+        return (await self.api.session(key, found.id if isinstance(found, Session) else found)).result()
 
     async def status(self, suites: Iterable[SuiteRef], *, branch: str | Main | None = MAIN) -> list[SuiteStatus]:
         """Return whether suites are red, and since which session, in the order of `suites`.
@@ -258,7 +242,7 @@ class BuddyClient:
         of its status. One is that its list of sessions cannot be verified: then some may be missing.
 
         Args:
-            suites: The suites, each as in `sessions`.
+            suites: The suites.
             branch: The branch to look at; None for all sessions (default: the main branch of each suite).
 
         Raises:
@@ -271,7 +255,7 @@ class BuddyClient:
             ...         print(f"{status.suite} is red since #{status.since.relative_id}")
             acme/storefront/65OmRb8v is red since #217
         """
-        keys = [_parse_suite(suite) for suite in validate_suites(suites)]
+        keys = [validate_key(suite) for suite in validate_suites(suites)]
         selected = validate_judged_branch(branch)
         self.api.check_event_loop()  # otherwise each suite would fail
         return await find_statuses(self.api, keys, branch=selected)
@@ -291,7 +275,6 @@ class BuddyClient:
         with a `revision`, the list is read once more if numbers are missing in it, as after a deletion.
 
         Args:
-            suite: The suite, as in `sessions`.
             branch: Only sessions of this branch; None for all sessions (default: the main branch; with a `revision`,
                 all sessions).
             revision: Only CI runs of this commit: 7 or more digits of its hash.
@@ -299,14 +282,9 @@ class BuddyClient:
 
         Raises:
             UnstableListingError: The list of sessions cannot be verified: some may be missing.
-            BuddyError: A request failed.
-
-        Example:
-            >>> session = await buddy.latest("acme/storefront/MNbyVedg")
-            >>> is_red = session is not None and session.is_failing
         """
         return await find_latest(
-            search_of(self.api, _parse_suite(suite)),
+            search_of(self.api, validate_key(suite)),
             branch=validate_judged_branch(branch),
             revision=validate_revision(revision),
             status=validate_verdict(status),
@@ -336,7 +314,6 @@ class BuddyClient:
         again until the timeout, also after a 401, 403 or 404.
 
         Args:
-            suite: The suite, as in `sessions`.
             revision: Only sessions of this commit: 7 or more digits of its hash.
             run_url: Only sessions of this CI run: their `ci_run_url`. Re-runs share it, so pass `after`, too.
             branch: Only sessions of this branch.
@@ -359,7 +336,7 @@ class BuddyClient:
             >>> is_red = session.is_failing
         """
         scope = WaitScope(
-            suite=_parse_suite(suite),
+            suite=validate_key(suite),
             revision=revision,
             run_url=run_url,
             branch=branch,
@@ -383,39 +360,26 @@ class BuddyClient:
     ) -> CasePaginator:
         """Return a paginator over the test cases of a session. The first request is sent when you iterate.
 
+        If `session` is no `Session`, the client requests that first, to learn how many cases to expect.
+
         Args:
-            suite: The suite, as in `sessions`.
-            session: The session, as in `session`. If it is no `Session`, the client requests that first, to learn how
-                many cases to expect.
             status: Only cases with this status.
             max_cases: The maximum number of cases to yield.
         """
-        key = _parse_suite(suite)
+        key = validate_key(suite)
         return self.api.cases(
             key,
-            _parse_session(session, key),
+            validate_session_ref(session, key),
             status=validate_status(status),
             max_cases=None if max_cases is None else validate_int("max_cases", max_cases, minimum=0),
             reads_session=True,
         )
 
     async def case(self, suite: SuiteRef, session: SessionRef, case: TestCase) -> TestCase:
-        """Return a test case with its `data` and its `failure`, with one request.
-
-        `data` is what was uploaded: JUnit XML, or the JSON of Buddy's own reporters.
-
-        Args:
-            suite: The suite, as in `sessions`.
-            session: The session of the case, as in `session`. A `relative_id` usually costs two more requests.
-            case: The case, as listed by `cases`.
-
-        Raises:
-            NotFoundError: The case does not exist any more.
-            BuddyError: The request failed for another reason.
-        """
-        key = _parse_suite(suite)
+        """Return a test case that `cases` has listed with its `data` and its `failure`, with one request."""
+        key = validate_key(suite)
         group_id, case_id = validate_case(case)
-        found = await self.api.find(key, _parse_session(session, key))
+        found = await self.api.find(key, validate_session_ref(session, key))
         return await self.api.case(key, found.id if isinstance(found, Session) else found, group_id, case_id)
 
     async def failures(self, suite: SuiteRef, session: SessionRef, *, details: bool | int = False) -> list[TestCase]:
@@ -425,22 +389,16 @@ class BuddyClient:
         each page, and often one more to find its end.
 
         Args:
-            suite: The suite, as in `sessions`.
-            session: The session, as in `session`. A `relative_id` usually costs two more requests.
             details: Whether to read `data` and `failure`, with one request for each case; `20` for only the first 20
                 cases. `data` and `failure` are None for a case that was deleted or has changed its status meanwhile, or
                 that no URL can name.
 
         Returns:
             The cases with the status FAILED, then those with the status ERROR.
-
-        Raises:
-            NotFoundError: The session or the suite does not exist, or the token's owner cannot see it.
-            BuddyError: A request failed for another reason.
         """
-        key = _parse_suite(suite)
+        key = validate_key(suite)
         count = validate_int("details", details, minimum=0) if type(details) is not bool else None if details else 0
-        found = await self.api.find(key, _parse_session(session, key))
+        found = await self.api.find(key, validate_session_ref(session, key))
         return await self.api.failures(key, found, details=count)
 
     def harvest(
@@ -520,14 +478,3 @@ class BuddyClient:
         """
         reporter = Statuses(self.api, branch, NoMemory())
         return StatusWatch(self.api, suites, reporter, interval=interval, on_failure=on_failure)
-
-
-def _parse_suite(suite: SuiteRef) -> SuiteKey:
-    """Return the key of a suite whose names can be sent in a URL."""
-    return validate_names(validate_suite(suite))
-
-
-def _parse_session(session: SessionRef, suite: SuiteKey) -> Session | str | int:
-    """Return a session as it is, or its ID, or its `relative_id`. An ID can be sent in a URL."""
-    name = validate_session_ref(session, suite)
-    return session if isinstance(session, Session) else name

@@ -12,7 +12,7 @@ import attrs
 
 from .._api.api import Api
 from .._api.wait import add_jitter
-from .._base.validate import validate_names, validate_seconds, validate_suite, validate_suites
+from .._base.validate import validate_key, validate_seconds, validate_suite, validate_suites
 from .._base.workers import WorkerPool
 from .._decoding.converter import NotModified
 from .._paging.scope import ReadSpec
@@ -50,7 +50,7 @@ class SuiteWatch(AsyncIterator[_T]):
         if on_failure not in get_args(OnFirstFailure):
             raise ConfigError(f"on_failure must be 'raise' or 'retry', not {on_failure!r}")
         self._api = api
-        keys = [self._parse(suite) for suite in validate_suites(suites)]
+        keys = [validate_key(suite) for suite in validate_suites(suites)]
         self._suites = {key: WatchedSuite(key, index) for index, key in enumerate(dict.fromkeys(keys))}
         self._checked: set[SuiteKey] = set()  # the suites that are being checked now
         self._spec = ReadSpec(branch=reporter.listed_branch, read_ahead=1)  # most polls need one page
@@ -85,7 +85,7 @@ class SuiteWatch(AsyncIterator[_T]):
             ConfigError: The suite is invalid.
             RuntimeError: The watch has ended.
         """
-        key = self._parse(suite)
+        key = validate_key(suite)
         self._raise_if_ended()
         if key not in self._suites:
             self._suites[key] = WatchedSuite(key, 0)
@@ -101,7 +101,7 @@ class SuiteWatch(AsyncIterator[_T]):
         Raises:
             ConfigError: The suite is invalid.
         """
-        watched = self._suites.pop(key := self._parse(suite), None)
+        watched = self._suites.pop(key := validate_key(suite), None)
         if watched is not None:
             self._failures.pop(key, None)
             self._schedule.remove(watched)
@@ -175,9 +175,6 @@ class SuiteWatch(AsyncIterator[_T]):
                 self._unacknowledged = report
                 if report.event is not None:
                     return report.event
-
-    def _parse(self, suite: SuiteRef) -> SuiteKey:
-        return validate_names(validate_suite(suite))
 
     def _is_watched(self, suite: WatchedSuite) -> bool:
         """Return whether a suite was not removed, also if it was added again meanwhile."""

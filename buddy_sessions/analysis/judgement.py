@@ -177,7 +177,7 @@ them, runs only a part, or is older than main: --min-tests 0
     if baseline is not None:
         cases_of = {run.session.id: run.cases for run in baseline.runs}
         found = compare_to_baseline(
-            [[case for each in run.sessions for case in cases_of[each.id]] for run in reversed(earlier.counting)],
+            [[case for each in ci_run.sessions for case in cases_of[each.id]] for ci_run in reversed(earlier.counting)],
             [test.case for test in tests],
             quarantine=quarantine,
         )
@@ -210,7 +210,7 @@ def _split(baseline: Baseline | None, min_tests: float) -> tuple[EarlierRuns, li
     runs = () if baseline is None else baseline.runs
     last = None if baseline is None else baseline.last
     earlier = earlier_runs((run.session for run in runs), last=last, min_tests=min_tests)
-    counting = {session.id for run in earlier.counting for session in run.sessions}
+    counting = {session.id for ci_run in earlier.counting for session in ci_run.sessions}
     return earlier, [run for run in runs if run.session.id in counting]
 
 
@@ -227,8 +227,8 @@ def _failing_tests(runs: Iterable[TestRun]) -> list[FailingTest]:
 def _left_out(earlier: EarlierRuns, unread: Sequence[Session]) -> list[str]:
     """Return which sessions of the baseline do not count, and why."""
     remarks = [
-        f"#{run.session.relative_id} was an outage, and excuses nothing: most of its tests failed or did not run"
-        for run in earlier.outages
+        f"#{ci_run.session.relative_id} was an outage, and excuses nothing: most of its tests failed or did not run"
+        for ci_run in earlier.outages
     ]
     if unread:
         remarks.append(f"left out, because their failing tests cannot be read: {name_sessions(unread)}")
@@ -261,8 +261,8 @@ def _compare(
             excuse = ""
         elif novelty == "known":
 
-            def fails(run: CIRun, key: TestKey = key) -> bool:
-                return any(key in failed[session.id] for session in run.sessions)
+            def fails(ci_run: CIRun, key: TestKey = key) -> bool:
+                return any(key in failed[session.id] for session in ci_run.sessions)
 
             streak = newest_streak(before, fails)
         elif novelty == "quarantined":
