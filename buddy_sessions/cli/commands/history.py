@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from cyclopts.types import PositiveInt
 from rich.text import Text
 
-from buddy_sessions import SuiteKey
+from buddy_sessions import SuiteKey, TestKey, to_row
 from buddy_sessions._base.figures import format_count, format_duration
 from buddy_sessions._export.session_rows import suite_names
 from buddy_sessions.analysis.outcomes import Outcome
@@ -33,10 +33,9 @@ _COLUMNS = (
     Column("COMMIT", "commit {}", is_number=False),
     Column("AUTHOR", is_number=False),
 )
-_FIELDS = (
-    *(*SuiteKey._fields, "test_group_name", "classname", "name", "branch", "session_id", "relative_id"),
-    *("status", "time", "create_date", "revision", "created_by_name", "ci_run_url", "html_url"),
-)
+_VALUES = ("test_group_name", "classname", "name", "branch", "session_id", "relative_id", "status", "time")
+_OF_SESSION = ("create_date", "revision", "created_by_name", "ci_run_url", "html_url")
+_FIELDS = (*SuiteKey._fields, *_VALUES, *_OF_SESSION)
 _OLDER = "No older CI run was read: --last N reads more"
 
 
@@ -78,47 +77,18 @@ async def show_history(
 
 def history_result(suite: SuiteKey, branch: str | None, history: TestHistory) -> Result:
     """Return what a test did in CI runs, and since when."""
-    key, now = history.key, datetime.now(UTC)
-
-    def describe(outcome: Outcome) -> Item:
-        session, case = outcome.session, outcome.case
-        cells = (
-            number_text(session),
-            Text("did not fail") if case is None else outcome_text(case.status),
-            format_duration(None if case is None else case.time),
-            format_age(session.create_date, now),
-            revision_text(session),
-            author_text(session),
-        )
-        row = {
-            **suite_names(suite),
-            "test_group_name": key.group,
-            "classname": key.classname,
-            "name": key.name,
-            "branch": branch,
-            "session_id": session.id,
-            "relative_id": session.relative_id,
-            "status": None if case is None else case.status,
-            "time": None if case is None else case.time,
-            "create_date": session.create_date,
-            "revision": session.revision,
-            "created_by_name": session.created_by.name if session.created_by is not None else None,
-            "ci_run_url": session.ci_run_url,
-            "html_url": session.html_url,
-        }
-        return Item(None, cells, row=row)
-
+    now = datetime.now(UTC)
     title, *facts = _since(history)
     return Result(
         command="history",
         noun="CI run",
         suite=suite,
-        scope=f"{describe_branch(branch)}: {key}",
+        scope=f"{describe_branch(branch)}: {history.key}",
         title=title,
         facts=facts,
         columns=_COLUMNS,
         reader_limit=READER_LIMIT,
-        sections=[Section("CI runs", list(map(describe, history.outcomes)))],
+        sections=[Section("CI runs", [_item(suite, branch, history.key, each, now) for each in history.outcomes])],
         fields=_FIELDS,
         warnings=[
             f"left out {count_sessions(sessions)}: {reason}"
@@ -129,6 +99,24 @@ def history_result(suite: SuiteKey, branch: str | None, history: TestHistory) ->
             if sessions
         ],
     )
+
+
+def _item(suite: SuiteKey, branch: str | None, key: TestKey, outcome: Outcome, now: datetime) -> Item:
+    """Return what a test did in a CI run."""
+    session, case = outcome.session, outcome.case
+    status, time = (None, None) if case is None else (case.status, case.time)
+    cells = (
+        number_text(session),
+        Text("did not fail") if status is None else outcome_text(status),
+        format_duration(time),
+        format_age(session.create_date, now),
+        revision_text(session),
+        author_text(session),
+    )
+    values = (key.group, key.classname, key.name, branch, session.id, session.relative_id, status, time)
+    of_session = to_row(session)
+    row = {name: of_session[name] for name in _OF_SESSION}
+    return Item(None, cells, row={**suite_names(suite), **dict(zip(_VALUES, values, strict=True)), **row})
 
 
 def _since(history: TestHistory) -> list[str]:
