@@ -13,7 +13,7 @@ from helpers.command_line import Call, interrupt_at_request, sync_database, use_
 
 A, B = "acme/shop/a", "acme/shop/b"
 OPTIONS = {"compare": ["1", "2"], "wait": ["--branch", "main"]}
-SINGLE = ("list", "wait", "failures", "flaky", "slowest", "compare")
+SINGLE = ("list", "wait", "failures", "compare")
 FAILURES = {
     "unknown suite": (7, "Suite not found (404): check the workspace, the project and the IDs"),
     "rejected token": (4, "(401)"),
@@ -54,7 +54,7 @@ def test_failure_has_its_exit_code_and_one_line(
 
 
 @pytest.mark.usefixtures("suites")
-@pytest.mark.parametrize("command", [*SINGLE, "failures --db", "flaky --db", "slowest --db", "compare --db"])
+@pytest.mark.parametrize("command", [*SINGLE, "failures --db"])
 def test_project_instead_of_a_suite_names_its_suites(command: str, call: Call, fake: FakeBuddy, tmp_path: Path) -> None:
     path = tmp_path / "sessions.db"
     sync_database(fake, path)

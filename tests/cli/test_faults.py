@@ -130,8 +130,9 @@ def test_branch_or_session_that_does_not_exist(
         assert message in result.err
 
 
-@pytest.mark.parametrize("trap", ["", "trap '' INT; "], ids=["", "in the background"])
-@pytest.mark.parametrize("line", [f"harvest {A} --out old.csv", f"sync {A} --db new.db"])
+@pytest.mark.parametrize(
+    ("line", "trap"), [(f"harvest {A} --out old.csv", ""), (f"sync {A} --db new.db", "trap '' INT; ")]
+)
 def test_sigterm(line: str, trap: str, fake: FakeBuddy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The old file is kept, what was read is saved, and no temporary file is left. Shells let jobs ignore SIGINT."""
     waiting = threading.Event()
@@ -190,13 +191,13 @@ asyncio.run(main())
 RETRY = r"HTTP 503 \(injected fault\) \(503\){}; retry 1 of 3 in 0\.\d s\n"
 
 
-def test_structlog_with_a_retry(fake: FakeBuddy) -> None:
+def test_structlog_with_a_retry(fake: FakeBuddy, call: Call) -> None:
     """stdout gets nothing but data, and the retry is one readable record."""
     fake.inject(Fault.status(503))
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
     assert done.stdout == "3\n"
     assert re.fullmatch("WARNING:buddy_sessions:" + RETRY.format(r"; GET http://\S+"), done.stderr)
     fake.inject(Fault.status(503))
-    result = run_process(dict(os.environ), "list", B)
+    result = call("list", B)
     assert (result.code, numbers(result.out)) == (0, [3, 2, 1])
     assert re.fullmatch(RETRY.format(""), result.err)
