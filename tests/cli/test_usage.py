@@ -64,6 +64,14 @@ CASES = {
     "unknown format": (f"failures {A} --format xml", "--format"),
     "format of another command": (f"flaky {A} --format junit", "--format"),
     "last without a baseline": (f"failures {A} --last 5", "--last needs a baseline: add --baseline BRANCH"),
+    "tests without a baseline": (f"failures {A} --min-tests 0", "--min-tests needs a baseline"),
+    **{
+        f"{share} of the tests": (
+            f"failures {A} --baseline main --min-tests={share}",
+            f"--min-tests must be a share such as 90%, or 0, not {share!r}",
+        )
+        for share in ("90", "-1%", "101%", "much")
+    },
     "missing quarantine": (f"failures {A} --baseline main --quarantine no.toml", "cannot read 'no.toml'"),
     "causes as JUnit": (f"failures {A} --group --format junit", "--group contradicts --format junit"),
     "tiny markdown": (f"failures {A} --format markdown --max-bytes 15999", "--max-bytes"),

@@ -1,20 +1,27 @@
-"""`failures --baseline`: which failures count, each excuse, and the exit code."""
+"""The gates `failures --baseline` and `--exit-code`: what is judged, what is printed of it, and the exit code.
+
+Which verdict follows from which evidence is in tests/analysis/test_judgement.py.
+"""
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
-from helpers.command_line import Call, rows, sync_database
+from buddy_sessions.cli import run
+from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
+from helpers.command_line import Call, closed_pipe, rows, sync_database
+from helpers.unverified_list import serve_unverified_list
 
 SUITE = "acme/shop/a"
-GATE = ("--baseline", "main", "--exit-code")
+GATE = ("--baseline", "main", "--exit-code", "--reread-after", "0")
 TODAY = datetime.now(UTC).date()
 OF_COMMIT: dict[str, Any] = {"branch": "fix", "revision": "f00d" * 10}
+CRASH: dict[str, Any] = {"status": "ERROR", "error_message": "disk full"}
 each_gate = pytest.mark.parametrize("gate", [GATE, ["--exit-code"]], ids=["baseline", "alone"])
 
 
@@ -25,19 +32,9 @@ def suite(fake: FakeBuddy) -> FakeSuite:
 
 def add(suite: FakeSuite, *failing: str, branch: str = "main", **fields: Any) -> None:
     """Add a session of eight tests, of which these fail."""
-    cases: list[dict[str, Any]] = [{"name": name, "status": "FAILED", "message": f"{name} is lost"} for name in failing]
-    fields = {"branch": branch, "status": "ERROR" if failing else "SUCCESSFUL", "tests_count": 8, **fields}
-    suite.create(**{"cases": [*cases, {"name": "passes"}], **fields})
-
-
-def quarantine(path: Path, **entries: int) -> str:
-    """Write a quarantine that ends in so many days, and return its path."""
-    texts = [
-        f'[[test]]\nname = "*{name}"\nuntil = {TODAY + timedelta(days)}\nreason = "SHOP-7"\n'
-        for name, days in entries.items()
-    ]
-    path.write_text("".join(texts))
-    return str(path)
+    cases = [{"name": name, "status": "FAILED", "message": f"{name} is lost"} for name in failing]
+    status = "ERROR" if failing else "SUCCESSFUL"
+    suite.create(**{"branch": branch, "status": status, "tests_count": 8, "cases": cases, **fields})
 
 
 class TestVerdicts:
@@ -56,8 +53,14 @@ class TestVerdicts:
         add(suite, "known", "new", "flaky", "quarantined", "late", branch="fix")
         sync_database(fake, tmp_path / "sessions.db", cases="failed")
         fake.requests.clear()
-        file = quarantine(tmp_path / "quarantine.toml", antined=-2, quarantined=1, late=-1, unused=1)
-        return ["failures", SUITE, "4", *GATE, "--quarantine", file]
+        entries = {"antined": -2, "quarantined": 1, "late": -1, "unused": 1}
+        (tmp_path / "quarantine.toml").write_text(
+            "".join(
+                f'[[test]]\nname = "*{name}"\nuntil = {TODAY + timedelta(days)}\nreason = "SHOP-7"\n'
+                for name, days in entries.items()
+            )
+        )
+        return ["failures", SUITE, "4", *GATE, "--quarantine", str(tmp_path / "quarantine.toml")]
 
     @pytest.mark.parametrize("source", ["api", "database"])
     def test_rows_and_notes(self, source: str, words: list[str], fake: FakeBuddy, call: Call, tmp_path: Path) -> None:
@@ -78,81 +81,228 @@ class TestVerdicts:
         ]
         assert (not fake.requests) is (source == "database")
 
-    @pytest.mark.parametrize("output_format", ["table", "table --group", "markdown", "junit"])
-    def test_no_excuse_is_silent(self, output_format: str, words: list[str], call: Call) -> None:
+    @pytest.mark.parametrize(
+        ("output_format", "expected"),
+        [
+            ("table", "2 new failures, 1 known, 1 flaky, 1 quarantined Failing since #3: commit "),
+            ("table --group", "Compared with main: 3 sessions, #1 to #3"),
+            ("markdown", f"the quarantine of '&#42;late' ended on {TODAY - timedelta(1)}: fix the test, or"),
+            ("junit", '" tests="5" failures="2" errors="0" skipped="3" '),
+        ],
+    )
+    def test_no_excuse_is_silent(self, output_format: str, expected: str, words: list[str], call: Call) -> None:
         code, out, _ = call(*words, "--format", *output_format.split())
         shown = " ".join(out.split()).replace("&#58;", ":")
         assert code == 1
-        assert [excuse for excuse in self.EXCUSES if excuse not in shown] == []
-
-    def test_formats(self, words: list[str], call: Call) -> None:
-        assert call(*words, "--format", "csv").out.splitlines()[0].endswith(",baseline,failed_in")
-        assert '" tests="5" failures="2" errors="0" skipped="3" ' in call(*words, "--format", "junit").out
-        table = call(*words, "--format", "table").out
-        *_, verdict, since, baseline = table.splitlines()
-        assert verdict == "2 new failures, 1 known, 1 flaky, 1 quarantined"
-        assert since.startswith("Failing since #3: commit ")
-        assert baseline == "Compared with main: 3 sessions, #1 to #3"
-        markdown = call(*words, "--format", "markdown").out
-        assert "## ❌ 2 new failures, 1 known, 1 flaky, 1 quarantined: <code>fix</code> <a href=" in markdown
-        assert (
-            "### Causes\n\n- 1 test (new): <code>AssertionError&#58; late is lost</code>\n- 1 test (new): " in markdown
-        )
-        titles = ["Causes", "New (2)", "Known (1)", "Flaky (1)", "Quarantined (1)"]
-        assert [line[4:] for line in markdown.splitlines() if line.startswith("###")] == titles
-        assert f"\nthe quarantine of '&#42;late' ended on {TODAY - timedelta(1)}&#58; fix the test, or" in markdown
-        assert "\nFailing since <code>&#35;3</code>&#58; commit " in markdown
+        assert [text for text in (*self.EXCUSES, expected) if text not in shown] == []
+        if output_format == "markdown":
+            titles = ["Causes", "New (2)", "Known (1)", "Flaky (1)", "Quarantined (1)"]
+            assert [line[4:] for line in out.splitlines() if line.startswith("###")] == titles
 
 
 @pytest.mark.parametrize(
-    "other",
+    ("judged", "options", "code", "message"),
     [
-        {"revision": "b" * 40},
-        {"branch": "dev"},
-        {"ref_type": "TAG"},
-        {"ref_type": "PULL_REQUEST"},
-        {"status": "IN_PROGRESS"},
-        {"status": "SKIPPED"},
-        None,
+        ({}, [], 0, ""),
+        ({"failed_count": 2}, [], 5, "warning: no verdict: #2 lists 0 of its 2 failing tests: try again later"),
+        ({"tests_count": 3}, [], 1, "warning: 3 tests ran, on main 8: 5 did not run. A file that cannot be loaded "),
+        ({"tests_count": 3}, ["--min-tests", "0"], 0, ""),
+        ({"tests_count": 3}, ["--min-tests", "30%"], 0, ""),
+        ({"tests_count": None}, [], 0, "whether all tests ran was not checked: Buddy does not say how many "),
+        ({"tests_count": 0}, ["--min-tests", "0"], 5, "warning: no verdict: no test ran in #2: check that "),
+        (CRASH, [], 1, ""),
     ],
-    ids=["same commit", "other branch", "tag", "pull request", "unfinished", "skipped", "newer"],
+    ids=["green", "V1", "V3", "V3: off", "V3: lower share", "V3: no count", "V4", "V5"],
 )
-def test_session_that_is_no_baseline(other: dict[str, Any] | None, suite: FakeSuite, call: Call) -> None:
-    """Without a baseline, there is no verdict: neither green nor red."""
-    if other is not None:
-        add(suite, "pays", **{"revision": "a" * 40, **other})
-    add(suite, "pays", branch="main", revision=None if other is None else "b" * 40)
-    judged = len(suite.sessions)
-    add(suite, "pays", branch="main", revision="c" * 40)
-    code, out, err = call("failures", SUITE, f"#{judged}", *GATE)
-    assert (code, out) == (5, "")
-    assert err.startswith(f"error: nothing older and of another commit to compare #{judged} with: ")
+def test_exit_code(
+    judged: dict[str, Any], options: list[str], code: int, message: str, suite: FakeSuite, call: Call
+) -> None:
+    """A reader of JUnit XML must not see green either."""
+    add(suite)
+    add(suite, branch="fix", **judged)
+    result = call("failures", SUITE, "2", *GATE, *options)
+    messages = [line for line in result.err.splitlines() if "but the API lists" not in line]
+    assert (result.code, len(messages), message in result.err) == (code, int(bool(message)), True)
+    for output_format in ("table", "markdown", "junit"):
+        result = call("failures", SUITE, "2", *GATE, *options, "--format", output_format)
+        has_error = "<error " in result.out or "<failure " in result.out
+        assert result.code == code
+        assert has_error is bool(code) if output_format == "junit" else ("No verdict" in result.out) is (code == 5)
 
 
-@pytest.mark.parametrize(("last", "verdict", "code"), [("2", "new", 1), ("3", "flaky", 0), (None, "flaky", 0)])
-def test_more_sessions_excuse_more(last: str | None, verdict: str, code: int, suite: FakeSuite, call: Call) -> None:
-    for failing in (["pays"], [], []):
-        add(suite, *failing)
-    add(suite, "pays", branch="fix")
-    result = call("failures", SUITE, "4", *GATE, *(["--last", last] if last else []))
-    assert (result.code, [row["baseline"] for row in rows(result.out)]) == (code, [verdict])
-
-
+@pytest.mark.parametrize(
+    ("output_format", "shown"),
+    [
+        ("table", "session #3 failed without a failing test: disk full"),
+        ("junit", '<error message="disk full"'),
+        ("markdown", "\nsession <code>&#35;3</code> failed without a failing test&#58; disk full\n"),
+        ("jsonl", ""),
+    ],
+)
 @each_gate
-@pytest.mark.parametrize("of_run", [OF_COMMIT, {**OF_COMMIT, "ci_run_url": "https://ci/17"}], ids=["commit", "CI run"])
+def test_session_that_failed_without_a_failing_test_is_red(
+    gate: list[str], output_format: str, shown: str, suite: FakeSuite, call: Call
+) -> None:
+    """Even if another one of its commit passed."""
+    add(suite)
+    add(suite, branch="fix", revision="f00d" * 10)
+    add(suite, branch="fix", revision="f00d" * 10, **CRASH)
+    code, out, err = call("failures", SUITE, "f00df00", *gate, "--format", output_format)
+    verdict = "red: Failed without a failing test\n" if output_format == "markdown" else ""
+    assert (code, shown in out, err) == (1, True, verdict)
+
+
+@pytest.mark.parametrize(
+    ("options", "verdict"),
+    [(GATE, "green: 0 new failures, 1 known\n"), (["--exit-code"], "red: 1 of 8 tests failed\n"), ([], "")],
+    ids=["baseline", "alone", "no gate"],
+)
+def test_markdown_is_in_a_file_so_the_verdict_is_on_stderr(
+    options: list[str], verdict: str, suite: FakeSuite, call: Call
+) -> None:
+    add(suite, "pays")
+    add(suite, "pays", branch="fix")
+    assert call("failures", SUITE, "2", *options, "--format", "markdown").err == verdict
+
+
+class TestBaseline:
+    @pytest.mark.parametrize(
+        "other",
+        [
+            {"revision": "b" * 40},
+            {"branch": "dev"},
+            {"ref_type": "TAG"},
+            {"ref_type": "PULL_REQUEST"},
+            {"status": "IN_PROGRESS"},
+            {"status": "SKIPPED"},
+            None,
+        ],
+        ids=["same commit", "other branch", "tag", "pull request", "unfinished", "skipped", "newer"],
+    )
+    def test_session_that_is_none(self, other: dict[str, Any] | None, suite: FakeSuite, call: Call) -> None:
+        """Without a baseline, there is no verdict: neither green nor red."""
+        if other is not None:
+            add(suite, "pays", **{"revision": "a" * 40, **other})
+        add(suite, "pays", revision=None if other is None else "b" * 40)
+        judged = len(suite.sessions)
+        add(suite, "pays", revision="c" * 40)
+        code, out, err = call("failures", SUITE, f"#{judged}", *GATE)
+        assert (code, out) == (5, "")
+        assert err.startswith(f"error: nothing older and of another commit to compare #{judged} with: ")
+
+    def test_earlier_attempt_is_none(self, suite: FakeSuite, call: Call) -> None:
+        add(suite)
+        for _ in range(2):
+            add(suite, "pays", ci_run_url="https://ci/2", revision=None)
+        result = call("failures", SUITE, "https://ci/2", "--after", "2", *GATE)
+        assert (result.code, [row["baseline"] for row in rows(result.out)]) == (1, ["new"])
+
+    @pytest.mark.parametrize(("last", "verdict", "code"), [("2", "new", 1), ("3", "flaky", 0), ("10", "flaky", 0)])
+    def test_more_sessions_excuse_more(self, last: str, verdict: str, code: int, suite: FakeSuite, call: Call) -> None:
+        for failing in (["pays"], [], []):
+            add(suite, *failing)
+        add(suite, "pays", branch="fix")
+        result = call("failures", SUITE, "4", *GATE, "--last", last)
+        assert (result.code, [row["baseline"] for row in rows(result.out)]) == (code, [verdict])
+
+    def test_outage_is_replaced_by_older_runs(self, suite: FakeSuite, call: Call) -> None:
+        """Most tests failed in #3: it excuses nothing, and is named."""
+        for failing in (0, 0, 15, 0):
+            add(suite, *(f"test-{number}" for number in range(failing)), tests_count=20)
+        add(suite, "test-3", branch="fix", tests_count=20)
+        code, out, err = call("failures", SUITE, "5", *GATE, "--last", "3", "--format", "table")
+        assert (code, out.splitlines()[-1]) == (1, "Compared with main: 3 sessions, #1 to #4")
+        assert err == "#3 was an outage, and excuses nothing: most of its tests failed or did not run\n"
+
+    def test_green_sessions_cost_no_request(self, fake: FakeBuddy, suite: FakeSuite, call: Call) -> None:
+        """Of 50 sessions of main, 12 are red: 25 requests, and 3 for the judged session and its failing test."""
+        for number in range(50):
+            add(suite, *(["pays"] if number % 4 == 1 and number < 48 else []))
+        add(suite, "pays", id="judged", branch="fix")
+        fake.requests.clear()
+        assert call("failures", SUITE, "judged", *GATE, "--last", "50").code == 0
+        assert len(fake.requests) == 25 + 1 + 2 + 1
+
+    @pytest.mark.parametrize(
+        ("judged", "others", "baseline", "code"),
+        [
+            ({}, [], "main", 0),
+            ({}, ["fix", "dev"], "master", 0),
+            ({"failed_count": 1, "status": "ERROR"}, [], "main", 5),
+            ({}, [], "dev", 5),
+            ({}, ["master"], "main", 5),
+            ({}, ["fix"] * 100 + ["main"], "main", 5),
+        ],
+        ids=["green", "master", "red", "other branch", "master exists", "newer session of main"],
+    )
+    def test_nothing_to_compare_with_yet(
+        self, judged: dict[str, Any], others: list[str], baseline: str, code: int, suite: FakeSuite, call: Call
+    ) -> None:
+        """A suite in its first pull requests is green, but only if it has no session of main or master at all."""
+        add(suite, branch="fix", **judged)
+        for branch in others:
+            add(suite, branch=branch)
+        result = call("failures", SUITE, "1", "--baseline", baseline, *GATE[2:])
+        text = "nothing to compare with yet: no session of main or master\n"
+        assert (result.code, result.err == text) == (code, code == 0), result.err
+
+    @pytest.mark.parametrize(("since", "code"), [([], 0), (["--after", "1"], 5)], ids=["all", "not the oldest"])
+    def test_database_must_have_all_sessions_to_know_that(
+        self, since: list[str], code: int, suite: FakeSuite, call: Call, tmp_path: Path
+    ) -> None:
+        add(suite, branch="main" if since else "fix")
+        add(suite, branch="fix")
+        db = ["--db", str(tmp_path / "sessions.db")]
+        call("sync", SUITE, *db, "--cases", "failed", *since)
+        assert call("failures", SUITE, "2", *GATE, *db).code == code
+
+
+@pytest.mark.parametrize(
+    ("judged", "broken", "times", "code", "message"),
+    [
+        ("f00df00", "first", 1, 1, ""),
+        ("f00df00", "first", 99, 5, "warning: no verdict: #3: its failing tests cannot be read: try again later\n"),
+        ("#3", "first", 99, 5, "error: no verdict: the failing tests of #3 cannot be read: try again later\n"),
+        ("f00df00", "old-2", 99, 1, "left out, because their failing tests cannot be read: #2\n"),
+        (
+            *("f00df00", "old", 99, 5),
+            "error: no verdict: the failing tests of the sessions to compare with cannot be read: try again later\n",
+        ),
+    ],
+    ids=["once", "one of two", "the only one", "one of the baseline", "the baseline"],
+)
+def test_session_that_cannot_be_read(
+    judged: str, broken: str, times: int, code: int, message: str, fake: FakeBuddy, suite: FakeSuite, call: Call
+) -> None:
+    """A judged one is read again, and never dropped; one of the baseline is named."""
+    for number in (1, 2):
+        add(suite, "other", id=f"old-{number}")
+    add(suite, "pays", branch="fix", revision="f00d" * 10, id="first")
+    add(suite, branch="fix", revision="f00d" * 10, id="second")
+    left = iter(range(times))
+
+    def fail(request: RecordedRequest) -> None:
+        if f"/{broken}" in request.path and request.path.endswith("/cases") and next(left, None) is not None:
+            fake.inject(Fault.status(404))
+
+    fake.on_request = fail
+    result = call("failures", SUITE, judged, *GATE)
+    assert (result.code, "pays" in result.out, result.err) == (code, code == 1, message)
+
+
+@pytest.mark.parametrize("of_run", [{}, {"ci_run_url": "https://ci/17"}], ids=["commit", "CI run"])
 class TestCommit:
     @pytest.mark.parametrize(
         ("failing", "arguments", "expected"),
         [
-            (["pays", ""], [], ["pays"]),
             (["pays", "sells"], [], ["pays", "sells"]),
             (["pays", ""], ["--newest-only"], []),
-            (["pays", "sells"], ["--newest-only"], ["sells"]),
             (["pays", "pays"], [], ["pays"]),
             (["", ""], [], []),
             (["pays", "sells"], ["--after", "2"], ["sells"]),
         ],
     )
+    @each_gate
     def test_all_its_finished_sessions_are_judged(
         self,
         gate: list[str],
@@ -165,44 +315,31 @@ class TestCommit:
     ) -> None:
         add(suite)
         for name in failing:
-            add(suite, *filter(None, [name]), **of_run)
+            add(suite, *filter(None, [name]), branch="fix", revision="f00d" * 10, **of_run)
         code, out, err = call("failures", SUITE, of_run.get("ci_run_url", "f00df00"), *gate, *arguments)
         assert (code, sorted(row["name"] for row in rows(out)), err) == (bool(expected), expected, "")
 
-    @pytest.mark.parametrize("arguments", [[], ["--newest-only"]], ids=["all", "newest only"])
-    @pytest.mark.parametrize("finished", [True, False], ids=["others finished", "alone"])
+    @each_gate
     def test_unfinished_session_is_no_verdict(
-        self,
-        gate: list[str],
-        of_run: dict[str, Any],
-        finished: bool,
-        arguments: list[str],
-        suite: FakeSuite,
-        call: Call,
+        self, gate: list[str], of_run: dict[str, Any], suite: FakeSuite, call: Call
     ) -> None:
-        """Unless --after leaves it out."""
+        """Unless --after leaves it out; one of another run does not count."""
         add(suite)
-        add(suite, status="IN_PROGRESS", **of_run)
+        fields: dict[str, Any] = {"branch": "fix", "revision": "f00d" * 10, **of_run}
+        add(suite, **fields, status="IN_PROGRESS")
+        add(suite, status="IN_PROGRESS", **{**fields, "revision": "f00e" * 10, "ci_run_url": "https://ci/18"})
         name = of_run.get("ci_run_url", "f00df00")
-        what = f"CI run {name}" if "ci_run_url" in of_run else f"commit {'f00d' * 10}"
-        if finished:
-            add(suite, **of_run)
+        what = f"CI run {name}" if of_run else f"commit {'f00d' * 10}"
         error = (
             f"error: no verdict: #2 of {what} did not finish; wait with buddy-sessions wait, or, if an earlier run was "
             "killed, add --after 2\n"
         )
-        assert call("failures", SUITE, name, *gate, *arguments) == (5, "", error)
-        code, out, err = call("failures", SUITE, name, *gate, *arguments, "--after", "2")
         missing = f"error: {SUITE} has no session of {what} above #2 yet: wait for one\n"
-        assert (code, out, err) == ((0, "", "") if finished else (5, "", missing))
-
-    def test_unfinished_session_of_another_run_does_not_count(
-        self, gate: list[str], of_run: dict[str, Any], suite: FakeSuite, call: Call
-    ) -> None:
-        add(suite)
-        add(suite, **of_run)
-        add(suite, status="IN_PROGRESS", **{**of_run, "revision": "f00e" * 10, "ci_run_url": "https://ci/18"})
-        assert call("failures", SUITE, of_run.get("ci_run_url", "f00df00"), *gate) == (0, "", "")
+        assert call("failures", SUITE, name, *gate) == (5, "", error)
+        assert call("failures", SUITE, name, *gate, "--after", "2") == (5, "", missing)
+        add(suite, **fields)
+        assert call("failures", SUITE, name, *gate, "--newest-only") == (5, "", error)
+        assert call("failures", SUITE, name, *gate, "--after", "2") == (0, "", "")
 
 
 @each_gate
@@ -235,158 +372,119 @@ def test_list_is_read_again_only_if_numbers_are_missing(
     assert len([request for request in fake.requests if request.path.endswith("/sessions")]) == cost
 
 
-@each_gate
-class TestOneSession:
-    @pytest.mark.parametrize(
-        ("status", "error"),
-        [
-            ("IN_PROGRESS", "no verdict: #2 did not finish; wait with "),
-            ("SKIPPED", "session #2 neither passed nor failed: "),
-        ],
-    )
-    def test_session_without_verdict_has_none(
-        self, gate: list[str], status: str, error: str, fake: FakeBuddy, suite: FakeSuite, call: Call, tmp_path: Path
-    ) -> None:
-        add(suite)
-        add(suite, branch="fix", status=status)
-        sync_database(fake, tmp_path / "sessions.db", cases="failed")
-        for db in ([], ["--db", str(tmp_path / "sessions.db")]):
-            code, out, err = call("failures", SUITE, "2", *gate, *db)
-            assert (code, out, err.startswith(f"error: {error}")) == (5, "", True), err
-
-    def test_latest_one_after_another(self, gate: list[str], suite: FakeSuite, call: Call) -> None:
-        add(suite)
-        add(suite, "pays")
-        assert call("failures", SUITE, "latest", *gate, "--after", "1").code == 1
-        assert call("failures", SUITE, "latest", *gate, "--after", "2").code == 5
-
-
-def add_matrix(suite: FakeSuite, run: int, *jobs: str | None, branch: str = "main") -> None:
-    """Add a CI run of jobs, in each of which this test fails, or none; None for a job that still runs."""
-    for failing in jobs:
-        status = {} if failing is not None else {"status": "IN_PROGRESS"}
-        names = [failing] if failing else []
-        add(suite, *names, branch=branch, ci_run_url=f"https://ci/{run}", revision=f"{run:x}" * 40, **status)
-
-
 @pytest.mark.parametrize(
-    ("jobs", "options", "code", "judged"),
+    ("status", "error"),
     [
-        (["", "pays", ""], [], 1, [8]),
-        (["", "pays", ""], ["--after", "8"], 0, []),
-        (["pays", "sells", ""], [], 1, [8, 7]),
-        (["", "pays", None], [], 0, []),
-        (["", "pays", "", "", "", ""], [], 0, []),
+        ("IN_PROGRESS", "no verdict: #2 did not finish; wait with "),
+        ("SKIPPED", "session #2 neither passed nor failed: "),
     ],
-    ids=["red job", "after it", "two red jobs", "running", "run again"],
 )
-def test_latest_is_a_ci_run(
-    jobs: list[str | None],
-    options: list[str],
-    code: int,
-    judged: list[int],
-    suite: FakeSuite,
-    call: Call,
-    tmp_path: Path,
-    fake: FakeBuddy,
+@each_gate
+def test_session_without_verdict_has_none(
+    gate: list[str], status: str, error: str, fake: FakeBuddy, suite: FakeSuite, call: Call, tmp_path: Path
 ) -> None:
-    """All its jobs are judged. While one is running, the run before is the latest."""
-    for run in (1, 2):
-        add_matrix(suite, run, "", "", "")
-    add_matrix(suite, 3, *jobs)
+    add(suite)
+    add(suite, branch="fix", status=status)
     sync_database(fake, tmp_path / "sessions.db", cases="failed")
     for db in ([], ["--db", str(tmp_path / "sessions.db")]):
-        result = call("failures", SUITE, "--exit-code", *options, *db)
-        assert (result.code, [row["relative_id"] for row in rows(result.out)], result.err) == (code, judged, "")
+        code, out, err = call("failures", SUITE, "2", *gate, *db)
+        assert (code, out, err.startswith(f"error: {error}")) == (5, "", True), err
 
 
-def test_latest_without_one_of_its_jobs_is_red(suite: FakeSuite, call: Call) -> None:
-    """The gate of a branch does not pass over a CI run in which a job has uploaded nothing."""
-    for run in (1, 2):
-        add_matrix(suite, run, "", "", "")
-    add_matrix(suite, 3, "", "", "", branch="fix")
-    add_matrix(suite, 4, "", "", branch="fix")
-    result = call("failures", SUITE, "--branch", "fix", *GATE)
-    assert (result.code, "did not run" in result.err) == (1, True)
+class TestMatrix:
+    """Three jobs upload a session each."""
+
+    def add(self, suite: FakeSuite, run: int, *jobs: str | None, branch: str = "main") -> None:
+        """Add a CI run of jobs, in each of which this test fails, or none; None for a job that still runs."""
+        for failing in jobs:
+            status = {} if failing is not None else {"status": "IN_PROGRESS"}
+            names = [failing] if failing else []
+            add(suite, *names, branch=branch, ci_run_url=f"https://ci/{run}", revision=f"{run:x}" * 40, **status)
+
+    @pytest.fixture(autouse=True)
+    def green_runs(self, suite: FakeSuite) -> None:
+        for run_number in (1, 2):
+            self.add(suite, run_number, "", "", "")
+
+    @pytest.mark.parametrize(
+        ("jobs", "options", "code", "judged"),
+        [
+            (["pays", "sells", ""], [], 1, [8, 7]),
+            (["", "pays", ""], ["--after", "8"], 0, []),
+            (["", "pays", None], [], 0, []),
+            (["", "pays", "", "", "", ""], [], 0, []),
+        ],
+        ids=["two red jobs", "after them", "running", "run again"],
+    )
+    def test_latest_is_a_ci_run(
+        self,
+        jobs: list[str | None],
+        options: list[str],
+        code: int,
+        judged: list[int],
+        suite: FakeSuite,
+        call: Call,
+        tmp_path: Path,
+        fake: FakeBuddy,
+    ) -> None:
+        """All its jobs are judged. While one is running, the run before is the latest."""
+        self.add(suite, 3, *jobs)
+        sync_database(fake, tmp_path / "sessions.db", cases="failed")
+        for db in ([], ["--db", str(tmp_path / "sessions.db")]):
+            result = call("failures", SUITE, "--exit-code", *options, *db)
+            assert (result.code, [row["relative_id"] for row in rows(result.out)], result.err) == (code, judged, "")
+
+    def test_latest_without_one_of_its_jobs_is_red(self, suite: FakeSuite, call: Call) -> None:
+        """The gate of a branch does not pass over a CI run in which a job has uploaded nothing."""
+        self.add(suite, 3, "", "", "", branch="fix")
+        self.add(suite, 4, "", "", branch="fix")
+        result = call("failures", SUITE, "--branch", "fix", *GATE)
+        assert (result.code, "did not run" in result.err) == (1, True)
+
+    @pytest.mark.parametrize("words", [["3333333", "--newest-only"], ["9"]], ids=str)
+    def test_one_session_is_complete_with_the_others(self, words: list[str], suite: FakeSuite, call: Call) -> None:
+        self.add(suite, 3, "", "", "", branch="fix")
+        assert call("failures", SUITE, *words, *GATE) == (0, "", "")
+
+    def test_run_with_a_running_job_is_no_baseline(self, suite: FakeSuite, call: Call) -> None:
+        self.add(suite, 3, "pays", "", None)
+        self.add(suite, 4, "pays", "", "", branch="fix")
+        result = call("failures", SUITE, "4444444", *GATE)
+        assert (result.code, [row["baseline"] for row in rows(result.out)]) == (1, ["new"])
 
 
-def test_run_with_a_running_job_is_no_baseline(suite: FakeSuite, call: Call) -> None:
-    add_matrix(suite, 1, "", "")
-    add_matrix(suite, 2, "", "")
-    add_matrix(suite, 3, "pays", None)
-    add_matrix(suite, 4, "pays", "", branch="fix")
-    result = call("failures", SUITE, "4444444", *GATE)
-    assert (result.code, [row["baseline"] for row in rows(result.out)]) == (1, ["new"])
+@pytest.mark.parametrize("command", ["failures {}", "compare {}", "flaky {}"])
+class TestNoVerdict:
+    def test_suite_that_tested_no_branch(self, command: str, suite: FakeSuite, call: Call) -> None:
+        for name in ("v1", "v2"):
+            suite.create(name, "ERROR", ref_type="TAG")
+        words = command.format(SUITE).split()
+        result = call(*words)
+        assert (result.code, result.out) == (5, "")
+        text = f"error: {SUITE} has no main branch, because its newest sessions tested no branch: "
+        assert result.err.startswith(text)
+        assert call(*words, "--all-branches").code == 0 or command.startswith("compare")
+
+    def test_list_that_may_lack_sessions(self, command: str, fake: FakeBuddy, suite: FakeSuite, call: Call) -> None:
+        serve_unverified_list(fake, suite)
+        code, out, err = call(*command.format(SUITE).split())
+        assert (code, out) == (5, "")
+        text = f"error: no verdict: the list of sessions of {SUITE} is not verified, some may be missing: try again"
+        assert err.splitlines()[-1] == text
 
 
-def test_earlier_attempt_is_no_baseline_without_a_revision(suite: FakeSuite, call: Call) -> None:
-    add(suite)
-    add(suite, "pays", ci_run_url="https://ci/2", revision=None)
-    add(suite, "pays", ci_run_url="https://ci/2", revision=None)
-    result = call("failures", SUITE, "https://ci/2", "--after", "2", *GATE)
-    assert (result.code, [row["baseline"] for row in rows(result.out)]) == (1, ["new"])
-
-
-@pytest.mark.parametrize(
-    ("output_format", "shown"),
-    [
-        ("table", "session #3 failed without a failing test: disk full"),
-        ("junit", '<error message="disk full"'),
-        ("markdown", "\nsession <code>&#35;3</code> failed without a failing test&#58; disk full\n"),
-        ("jsonl", ""),
-    ],
-)
-@each_gate
-def test_session_that_failed_without_a_failing_test_is_red(
-    gate: list[str], output_format: str, shown: str, suite: FakeSuite, call: Call
-) -> None:
-    """Even if those of the baseline did, too, and another one of its commit passed."""
-    crash: dict[str, Any] = {"status": "ERROR", "cases": [], "error_message": "disk full", "tests_count": 0}
-    add(suite, **crash)
-    add(suite, branch="fix", revision="f00d" * 10)
-    add(suite, branch="fix", revision="f00d" * 10, **crash)
-    code, out, err = call("failures", SUITE, "f00df00", *gate, "--format", output_format)
-    verdict = "red: Failed without a failing test\n" if output_format == "markdown" else ""
-    assert (code, shown in out, err) == (1, True, verdict)
-
-
-@pytest.mark.parametrize(
-    ("options", "verdict"),
-    [(GATE, "green: 0 new failures, 1 known\n"), (["--exit-code"], "red: 1 of 8 tests failed\n"), ([], "")],
-    ids=["baseline", "alone", "no gate"],
-)
-def test_markdown_is_in_a_file_so_the_verdict_is_on_stderr(
-    options: list[str], verdict: str, suite: FakeSuite, call: Call
-) -> None:
-    add(suite, "pays")
-    add(suite, "pays", branch="fix")
-    assert call("failures", SUITE, "2", *options, "--format", "markdown").err == verdict
-
-
-@pytest.mark.parametrize("deleted", ["judged", "main"])
-def test_deleted_session_is_no_verdict(deleted: str, fake: FakeBuddy, suite: FakeSuite, call: Call) -> None:
-    add(suite, "pays", id="main")
-    add(suite, "pays", id="judged", branch="fix")
-    fake.on_request = lambda request: fake.inject(Fault.status(404)) if f"/{deleted}/" in request.path else None
-    what = "#2" if deleted == "judged" else "the sessions to compare with"
-    error = f"error: no verdict: the failing tests of {what} cannot be read: try again later\n"
-    assert call("failures", SUITE, "judged", *GATE, "--reread-after", "0") == (5, "", error)
-
-
-def test_green_sessions_of_the_baseline_cost_no_request(fake: FakeBuddy, suite: FakeSuite, call: Call) -> None:
-    """Of 50 sessions of main, 12 are red: 25 requests, and 3 for the judged session and its failing test."""
-    for number in range(50):
-        add(suite, *(["pays"] if number % 4 == 1 and number < 48 else []))
-    add(suite, "pays", id="judged", branch="fix")
-    fake.requests.clear()
-    assert call("failures", SUITE, "judged", *GATE, "--last", "50").code == 0
-    assert len(fake.requests) == 25 + 1 + 2 + 1
+def test_out_of_order_the_highest_number_is_judged(fake: FakeBuddy, suite: FakeSuite, call: Call) -> None:
+    for failing in ([], [], [], ["pays"]):
+        add(suite, *failing)
+    fake.on_request = lambda request: fake.inject(Fault.swapped(0)) if request.path.endswith("/sessions") else None
+    result = call("failures", SUITE, *GATE)
+    assert (result.code, [row["relative_id"] for row in rows(result.out)]) == (1, [4])
+    assert result.err.splitlines()[-1] == "the list of sessions is out of order: the highest number is the newest"
 
 
 def test_causes(suite: FakeSuite, call: Call) -> None:
     add(suite, "old")
-    names = ["order 17", "order 18", "old", "cart"]
-    add(suite, *names, branch="fix")
+    add(suite, "order 17", "order 18", "old", "cart", branch="fix")
     result = call("failures", SUITE, "2", "--group", "--baseline", "main")
     key = "tests/cart/test_total.py > CartTest > "
     found = [(row["template"], row["count"], row["new"], row["tests"]) for row in rows(result.out)]
@@ -397,9 +495,19 @@ def test_causes(suite: FakeSuite, call: Call) -> None:
     ]
     assert [row["new"] for row in rows(call("failures", SUITE, "2", "--group").out)] == [None] * 3
     lines = call("failures", SUITE, "2", "--group", "--format", "table").out.splitlines()
-    assert lines[3:7] == [
-        "2 tests: AssertionError: order <number> is lost",
-        f"  {key}order 17",
-        f"  {key}order 18",
-        "",
-    ]
+    title = "2 tests: AssertionError: order <number> is lost"
+    assert lines[3:7] == [title, f"  {key}order 17", f"  {key}order 18", ""]
+
+
+@pytest.mark.parametrize(
+    "words", ["failures {} 2 --format jsonl", "compare {} 1 2 --format table", "wait {} --after 1"]
+)
+def test_closed_pipe_does_not_change_the_exit_code(
+    words: str, suite: FakeSuite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(suite)
+    add(suite, "pays")
+    with closed_pipe() as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        code = run([*words.format(SUITE).split(), "--exit-code"])
+    assert code == 1
