@@ -22,7 +22,7 @@ from buddy_sessions._export.session_rows import (
     suite_names,
 )
 
-from ..input.keys import KeyDefaults, select_suites
+from ..input.keys import KeyDefaults, select_keys
 from ..input.paths import find_database
 from ..input.times import Since
 from ..options import OUT, Branch, Json, RowFormat, SavedFile, SavedKeys, Verbosity
@@ -79,16 +79,16 @@ async def export_sessions(
             if changes_after is not None:
                 await _write_changes(store, writer, changes_after)
                 return
-            suites = select_suites(await store.suites(), targets, db)
+            suites = select_keys([suite.key for suite in await store.suites()], targets, db)
             for suite in suites:
-                pages = store.pages(suite.key, branch=branch)
-                load = partial(store.cases, suite.key) if cases else None
-                async for rows in exported_rows(suite.key, pages, load, since=since):
+                pages = store.pages(suite, branch=branch)
+                load = partial(store.cases, suite) if cases else None
+                async for rows in exported_rows(suite, pages, load, since=since):
                     writer.write(rows)
                     count += len(rows)
                     show(format_count(count, noun))
             if branch and suites and not count:
-                messages.print_warning(suggest_branches(branch, suites[0].key, await store.sessions(suites[0].key)))
+                messages.print_warning(suggest_branches(branch, suites[0], await store.sessions(suites[0])))
             elif cases and not count:
                 messages.print_warning(f"no test cases are saved in {db}: sync with --cases failed, or --cases all")
         writer.finish()

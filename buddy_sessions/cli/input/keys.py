@@ -83,12 +83,6 @@ def describe_suite(suite: Suite) -> str:
     return f"{suite.key} ({suite.name})" if suite.name else str(suite.key)
 
 
-def select_suites(stored: Sequence[Suite], targets: Iterable[Group], db: Path) -> list[Suite]:
-    """Return the suites of a database that `select_keys` returns."""
-    chosen = set(select_keys([suite.key for suite in stored], targets, db))
-    return [suite for suite in stored if suite.key in chosen]
-
-
 def select_keys(stored: Sequence[SuiteKey], targets: Iterable[Group], db: Path) -> list[SuiteKey]:
     """Return the suites of a database that are targets, or in a project or workspace that is one; all without targets.
 

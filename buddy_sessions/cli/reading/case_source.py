@@ -24,7 +24,7 @@ from buddy_sessions.analysis.completeness import count_failing
 from buddy_sessions.analysis.suite_status import VerdictSearch
 from buddy_sessions.models import FAILING, CaseScope, SuiteKey
 
-from ..input.keys import KeyDefaults, Target, choose_suite, find_suite, select_suites
+from ..input.keys import KeyDefaults, Target, choose_suite, find_suite, select_keys
 from ..input.paths import find_database
 from ..options import Connection
 from ..render.console import Output
@@ -118,8 +118,9 @@ class SavedCases:
 
     async def list_suites(self, project: str, defaults: KeyDefaults) -> list[Suite]:
         """Return the saved suites of a project or a workspace (see `ApiCases`); without one, all."""
+        suites = {suite.key: suite for suite in await self._store.suites()}
         targets = [defaults.parse_group(project)[:2]] if project else []
-        return select_suites(await self._store.suites(), targets, self._path)
+        return [suites[key] for key in select_keys([*suites], targets, self._path)]
 
     async def statuses(self, suites: Sequence[SuiteKey]) -> list[SuiteStatus]:
         """Return whether the main branches of suites are red."""
@@ -128,7 +129,7 @@ class SavedCases:
     async def find(self, target: Target) -> SuiteKey:
         """Return the suite. Raises ConfigError for a project, and for what was not saved."""
         suites = await self._store.suites()
-        select_suites(suites, [target], self._path)
+        select_keys([suite.key for suite in suites], [target], self._path)
         return choose_suite(target, suites)
 
     def search(self, suite: SuiteKey) -> VerdictSearch:

@@ -201,9 +201,14 @@ async def test_suite_without_a_branch(fake: FakeBuddy) -> None:
     suite = fake.add_suite("acme", "shop", "a")
     for number in "12":
         suite.create(f"v{number}", ref_type="TAG", cases=failing("pays"), revision=number * 40)
-    none, every = await ask_new(("get_failures", {}), ("get_failures", {"all_branches": True}))
+    both = {"branch": "v1", "all_branches": True}
+    none, every, two = await ask_new(
+        ("get_failures", {}), ("get_failures", {"all_branches": True}), ("get_failures", both)
+    )
     assert f"{SUITE} has no main branch, because its newest sessions tested no branch" in none.inside
+    assert none.inside.endswith("name one, or look at all (branch NAME, all_branches)")
     assert "v2" in every.inside
+    assert "branch and all_branches exclude each other" in two.inside
 
 
 async def test_database_gives_the_same_answers_while_the_server_is_down(
