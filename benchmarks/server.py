@@ -3,7 +3,8 @@
 The URL selects what it serves: under `/SESSIONS/MILLISECONDS`, every suite has that many sessions, and every response
 has that latency; under `/SESSIONS-GIANT/MILLISECONDS`, suites whose ID is `giant` have `GIANT` sessions; under
 `/SESSIONSxCASES.KIND/MILLISECONDS`, every session has that many test cases, with IDs of a kind. It is a bare protocol
-that serves prepared pages, because it must be much faster than the clients. Lists of suites are empty.
+that serves prepared pages, because it must be much faster than the clients. The list of the suites of a project has
+those whose sessions were requested before.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ import json
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 from urllib.parse import quote
 
 from buddy_sessions.testing import FakeSuite
@@ -145,6 +146,12 @@ def page_response(sessions: int, page: int, per_page: int, cases: str = "") -> b
     return http_response(page_template(len(numbers), cases) % tuple(values))
 
 
+def suites_response(suites: Iterable[str]) -> bytes:
+    """Return the response for the list of suites with these IDs."""
+    rows = [{"id": suite_id, "identifier": suite_id, "name": suite_id} for suite_id in suites]
+    return http_response(json.dumps({"suites": rows}).encode())
+
+
 def http_response(body: bytes) -> bytes:
     """Return the response with this body."""
     return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
@@ -154,6 +161,7 @@ class Connection(asyncio.Protocol):
     """One connection."""
 
     requests = 0
+    suites: ClassVar[dict[str, dict[str, None]]] = {}  # IDs by the path of their list, in order of the first request
     _transport: asyncio.Transport
     _rest = b""
 
@@ -180,13 +188,15 @@ class Connection(asyncio.Protocol):
         if last == "cases":
             page = cases_response(cases, path.split("/")[-2], number, per_page)
         elif query:
+            suites_path, suite_id, _ = path.rsplit("/", 2)
+            Connection.suites.setdefault(suites_path, {})[suite_id] = None
             small, _, giant = sessions.partition("-")
             count = int(giant if giant and "/giant/" in path else small)
             page = page_response(count, number, per_page, cases)
         elif "/test-groups/" in path:
             page = case_response(cases, path.split("/")[-5], last)
         else:
-            page = http_response(b'{"suites": []}')
+            page = suites_response(Connection.suites.get(path, ()))
         if milliseconds == "0":
             self._transport.write(page)
         else:
