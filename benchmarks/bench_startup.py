@@ -21,7 +21,7 @@ from buddy_sessions.testing import FakeBuddy
 from helpers.command_line import COMMAND, served
 
 PAIRS = 5 if report.QUICK else 15
-LIMIT = 1.3
+LIMIT = 1.4
 MCP_LIMIT = 2.0
 
 OURS = "buddy_sessions"

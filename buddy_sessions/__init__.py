@@ -7,6 +7,8 @@ async with BuddyClient.from_env() as buddy:
 
 from ._base import interrupt as interrupt  # isort: split
 
+from typing import TYPE_CHECKING
+
 from ._base.regions import Region
 from ._base.stats import Stats
 from ._client.client import BuddyClient
@@ -76,7 +78,23 @@ from .models import (
     TestStatus,
     parse_session_url,
 )
-from .store import SavedSuite, SessionStore, StoreChange
+
+if TYPE_CHECKING:
+    from .store import SavedSuite, SessionStore, StoreChange
+else:  # hidden from type checkers, which would accept any name
+
+    def __getattr__(name: str) -> object:
+        """Import the store when it is first used: it needs SQLite."""
+        if name in {"SavedSuite", "SessionStore", "StoreChange"}:
+            from . import store  # noqa: PLC0415 - see the docstring
+
+            return getattr(store, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
 
 __all__ = [
     "MAIN",

@@ -105,7 +105,9 @@ def test_fake_buddy_imports_nothing_from_the_client() -> None:
 def test_public_names_exist_and_are_sorted(module: object) -> None:
     names = vars(module)["__all__"]
     assert names == sorted(names, key=lambda name: (not name.isupper(), name))  # constants first
-    assert all(name in vars(module) for name in names)
+    assert set(names) <= set(dir(module))
+    assert all(hasattr(module, name) for name in names)
+    assert not hasattr(module, "NoSuchName")
 
 
 def test_every_error_is_public() -> None:
@@ -119,7 +121,7 @@ def test_import_loads_no_more_than_needed() -> None:
     assert "buddy_sessions._client.client" in loaded
     unwanted = {"cyclopts", "rich", "pytest", "hypothesis", "msgspec", "orjson", "stamina", "structlog", "tenacity"}
     assert not unwanted & loaded
-    assert not {"buddy_sessions.cli", "buddy_sessions.testing"} & loaded
+    assert not {"buddy_sessions.cli", "buddy_sessions.store", "buddy_sessions.testing"} & loaded
 
 
 def test_every_module_has_a_docstring() -> None:
