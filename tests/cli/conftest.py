@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from buddy_sessions.cli import run
 from buddy_sessions.testing import FakeBuddy, FakeSuite
-from helpers.command_line import Call, Result, served
+from helpers.command_line import Call, Result, Source, served, sync_database
 from helpers.faults import TOKEN
 
 TERMINAL_VARIABLES = {"NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"}
@@ -36,6 +38,28 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBuddy]:
         monkeypatch.setenv("BUDDY_API_URL", str(fake.base_url))
         monkeypatch.setenv("BUDDY_TOKEN", fake.token)
         yield fake
+
+
+@pytest.fixture(params=["api", "database"])
+def source(
+    request: pytest.FixtureRequest, fake: FakeBuddy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Source]:
+    """Yield a function that returns the options to read what is there from the API; or from a database, at no request.
+
+    It takes which test cases are saved.
+    """
+    requests: list[int] = []
+
+    def options(cases: Literal["failed", "all"] = "all") -> list[str]:
+        if request.param == "api":
+            return []
+        sync_database(fake, tmp_path / "sessions.db", cases=cases)
+        monkeypatch.delenv("BUDDY_TOKEN", raising=False)
+        requests.append(len(fake.requests))
+        return ["--db", str(tmp_path / "sessions.db")]
+
+    yield options
+    assert requests[-1:] in ([], [len(fake.requests)])
 
 
 @pytest.fixture

@@ -36,6 +36,9 @@ class Result(NamedTuple):
 Call = Callable[..., Result]
 """Runs a command with these arguments."""
 
+Source = Callable[..., list[str]]
+"""Returns the options that select where a command reads from."""
+
 
 class Terminal(io.StringIO):
     """A stream that claims to be a terminal."""

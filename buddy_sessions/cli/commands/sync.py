@@ -94,9 +94,7 @@ async def sync_suites(
             messages.print_warning(await check_branch(buddy, first, cases_branch))
     if sys.stdout.isatty():
         summary.print_to(Output(), exclude=sync.failures)
-    messages.print_note(progress.summary())
-    _print_saved(messages, db, progress, full=full)
-    progress.print_failures(messages)
+    _print_outcome(messages, db, progress, full=full)
     return progress.exit_code
 
 
@@ -113,8 +111,9 @@ async def _read(sync: Harvest, progress: HarvestProgress, summary: SuiteSummary)
     return None
 
 
-def _print_saved(messages: Output, db: Path, progress: HarvestProgress, *, full: bool) -> None:
-    """Print what a sync has saved, and whether one with --full has found nothing wrong."""
+def _print_outcome(messages: Output, db: Path, progress: HarvestProgress, *, full: bool) -> None:
+    """Print what a sync has saved, what failed, and whether one with --full has found nothing wrong."""
+    messages.print_note(progress.summary())
     stats, is_complete = progress.stats, progress.exit_code == ExitCode.DONE
     if full and is_complete and stats.verified and not stats.repaired:
         messages.print_note("the full check found nothing wrong: no session was missing or wrongly marked")
@@ -124,6 +123,7 @@ def _print_saved(messages: Output, db: Path, progress: HarvestProgress, *, full:
         messages.print_written(db, format_count(stats.sessions, progress.noun), progress.cases(), remaining)
     else:
         messages.print_note(f"Nothing was saved in {db}: no suite was read")
+    progress.print_failures(messages)
 
 
 def _is_unknown(error: BuddyError) -> bool:

@@ -9,8 +9,8 @@ import pytest
 from junitparser import JUnitXml, TestCase, TestSuite
 
 from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS
-from buddy_sessions.testing import FakeBuddy, FakeSuite
-from helpers.command_line import Call, rows, sync_database
+from buddy_sessions.testing import FakeBuddy
+from helpers.command_line import Call, Source, rows, sync_database
 
 SUITE = "acme/shop/a"
 CASES: list[dict[str, Any]] = [
@@ -22,29 +22,15 @@ CASES: list[dict[str, Any]] = [
 ]
 
 
-@pytest.fixture
-def suite(fake: FakeBuddy) -> FakeSuite:
+@pytest.fixture(autouse=True)
+def suite(fake: FakeBuddy) -> None:
     suite = fake.add_suite("acme", "shop", "a")
     suite.create(cases=CASES, duration=62, html_url=None, create_date=None)
     suite.create("dev", cases=[{"name": "other"}])
-    return suite
 
 
-@pytest.fixture(params=["api", "database"])
-def source(
-    request: pytest.FixtureRequest, fake: FakeBuddy, suite: FakeSuite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> list[str]:
-    """The options for a source of the suite."""
-    if request.param == "api":
-        return []
-    sync_database(fake, tmp_path / "sessions.db", cases="all")
-    monkeypatch.delenv("BUDDY_TOKEN")
-    assert suite.sessions
-    return ["--db", str(tmp_path / "sessions.db")]
-
-
-def test_jsonl_has_all_tests_with_their_failures(source: list[str], call: Call) -> None:
-    code, out, err = call("cases", SUITE, *source)
+def test_jsonl_has_all_tests_with_their_failures(source: Source, call: Call) -> None:
+    code, out, err = call("cases", SUITE, *source())
     assert (code, err) == (0, "")
     found = rows(out)
     assert [tuple(row) for row in found] == [("key", *SESSION_CASE_COLUMNS)] * 5
@@ -54,8 +40,8 @@ def test_jsonl_has_all_tests_with_their_failures(source: list[str], call: Call) 
     assert [(row["failure"] or {}).get("message") for row in found] == [None, "1 != 2", None, None, "no such file"]
 
 
-def test_junit_of_all_tests(source: list[str], call: Call) -> None:
-    code, out, err = call("cases", SUITE, "--format", "junit", *source)
+def test_junit_of_all_tests(source: Source, call: Call) -> None:
+    code, out, err = call("cases", SUITE, "--format", "junit", *source())
     assert (code, err) == (0, "")
     document = JUnitXml.fromstring(out.encode())
     assert (document.tests, document.failures, document.errors, document.skipped) == (5, 1, 1, 2)
@@ -85,10 +71,9 @@ def test_junit_of_all_tests(source: list[str], call: Call) -> None:
     ],
 )
 def test_options_select_tests(
-    arguments: str, expected: list[str], requests: list[str | None], fake: FakeBuddy, suite: FakeSuite, call: Call
+    arguments: str, expected: list[str], requests: list[str | None], fake: FakeBuddy, call: Call
 ) -> None:
     """Only tests with the status are requested, and the message of each failing test that is printed."""
-    assert suite.sessions
     code, out, err = call("cases", SUITE, *arguments.split())
     names = [row["name"] for row in rows(out)] if "csv" not in arguments else [out.splitlines()[1].split(",")[6]]
     assert (code, names, err) == (0, expected, "")
@@ -96,8 +81,9 @@ def test_options_select_tests(
     assert [request.query.get("status") for request in read] == requests
 
 
-def test_table_for_80_columns(source: list[str], call: Call) -> None:
-    code, out, err = call("cases", SUITE, "--format", "table", *source)
+def test_table_for_80_columns(source: Source, call: Call) -> None:
+    options = source()
+    code, out, err = call("cases", SUITE, "--format", "table", *options)
     assert (code, err) == (0, "")
     assert [line.rstrip() for line in out.splitlines()] == [
         "acme/shop/a #1  ✘ failed  -  1m02s  main",
@@ -105,11 +91,11 @@ def test_table_for_80_columns(source: list[str], call: Call) -> None:
         "STATUS        TIME  TEST",
         "✔ passed      40ms  tests/cart/test_total.py > CartTest > adds",
         "✘ failed     1m01s  tests/cart/test_total.py > CartTest > pays",
-        *(["                    AssertionError: 1 != 2"] if source else []),
+        *(["                    AssertionError: 1 != 2"] if options else []),
         "○ skipped       0s  tests/cart/test_total.py > CartTest > sends",
         "? timed_out  100ms  slow > CartTest > waits",
         "✘ error      100ms  tests/cart/test_total.py > CartTest > loads",
-        *(["                    OSError: no such file"] if source else []),
+        *(["                    OSError: no such file"] if options else []),
         "",
         "5 tests: 1 error, 1 failed, 1 passed, 1 skipped, 1 timed_out",
     ]
@@ -129,7 +115,7 @@ def test_a_session_that_crashed_is_an_error_in_junit(fake: FakeBuddy, call: Call
     assert (document.tests, document.errors) == (2, 1)
 
 
-def test_database_with_only_failing_tests(fake: FakeBuddy, suite: FakeSuite, call: Call, tmp_path: Path) -> None:
+def test_database_with_only_failing_tests(fake: FakeBuddy, call: Call, tmp_path: Path) -> None:
     """An empty list, or only these, would say that the others did not run."""
     path = tmp_path / "sessions.db"
     sync_database(fake, path, cases="failed")
@@ -138,4 +124,3 @@ def test_database_with_only_failing_tests(fake: FakeBuddy, suite: FakeSuite, cal
         code, out, err = call("cases", SUITE, *arguments, "--db", str(path))
         advice = f"run buddy-sessions sync {SUITE} --db {path} --cases all\n"
         assert (code, out, err.partition(" not in ")[2]) == (2, "", f"{str(path)!r}: {advice}")
-    assert suite.sessions

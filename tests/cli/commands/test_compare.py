@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from buddy_sessions.testing import FakeBuddy, FakeSuite
-from helpers.command_line import Call, rows, sync_database
+from helpers.command_line import Call, Source, rows
 
 SUITE = "acme/shop/a"
 URL = "https://app.buddy.works/acme/shop/unit-tests/a"
@@ -30,18 +29,8 @@ def suite(fake: FakeBuddy) -> FakeSuite:
     return suite
 
 
-@pytest.fixture
-def database(fake: FakeBuddy, suite: FakeSuite, tmp_path: Path) -> str:
-    assert suite.key in fake.suites
-    path = tmp_path / "sessions.db"
-    sync_database(fake, path, cases="all")
-    fake.requests.clear()
-    return str(path)
-
-
-@pytest.mark.parametrize("source", ["api", "database"])
-def test_jsonl_names_the_change(source: str, database: str, suite: FakeSuite, fake: FakeBuddy, call: Call) -> None:
-    code, out, err = call("compare", SUITE, "old", "new", *(["--db", database] if source == "database" else []))
+def test_jsonl_names_the_change(source: Source, suite: FakeSuite, call: Call) -> None:
+    code, out, err = call("compare", SUITE, "old", "new", *source())
     assert (code, err) == (0, "")
     changes = [(row["change"], row["session_id"], row["name"], row["status"], row["old_time"]) for row in rows(out)]
     assert changes == [
@@ -58,7 +47,6 @@ def test_jsonl_names_the_change(source: str, database: str, suite: FakeSuite, fa
     (listed,) = [case for case in suite.cases("new") if case["name"] == "slows"]
     assert listed.items() <= slower.items()
     assert "data" not in slower
-    assert (not fake.requests) is (source == "database")
 
 
 @pytest.mark.parametrize(

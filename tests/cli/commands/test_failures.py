@@ -14,7 +14,7 @@ from rich.cells import cell_len
 
 from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS
 from buddy_sessions.testing import FakeBuddy, FakeSuite
-from helpers.command_line import Call, rows, sync_database
+from helpers.command_line import Call, Source, rows, sync_database
 from helpers.stores import execute
 
 SUITE = "acme/shop/a"
@@ -60,16 +60,6 @@ def suite(fake: FakeBuddy) -> FakeSuite:
     return suite
 
 
-@pytest.fixture
-def database(fake: FakeBuddy, suite: FakeSuite, tmp_path: Path) -> str:
-    """A database with the failing tests of the suite. The requests are cleared."""
-    assert suite.key in fake.suites
-    path = tmp_path / "sessions.db"
-    sync_database(fake, path, cases="failed")
-    fake.requests.clear()
-    return str(path)
-
-
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -89,22 +79,8 @@ def test_latest_finished_session_unless_one_is_named(
     assert (code, [row["name"] for row in rows(out)], err) == (0, expected, "")
 
 
-def test_latest_finished_session_may_be_on_a_later_page(fake: FakeBuddy, call: Call) -> None:
-    suite = fake.add_suite("acme", "shop", "b")
-    suite.create(cases=[{"name": "old", "status": "FAILED", "message": "x"}])
-    for _ in range(120):
-        suite.create()
-    assert [row["name"] for row in rows(call("failures", "acme/shop/b").out)] == ["old"]
-
-
-@pytest.mark.parametrize("source", ["api", "database"])
-def test_jsonl_names_the_session_and_has_the_failure(
-    source: str, suite: FakeSuite, database: str, fake: FakeBuddy, call: Call, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    options = ["--db", database] if source == "database" else []
-    if options:
-        monkeypatch.delenv("BUDDY_TOKEN")
-    code, out, err = call("failures", SUITE, "second", *options)
+def test_jsonl_names_the_session_and_has_the_failure(source: Source, suite: FakeSuite, call: Call) -> None:
+    code, out, err = call("failures", SUITE, "second", *source("failed"))
     assert (code, err) == (0, "")
     first, second = rows(out)
     assert tuple(first) == tuple(second) == ("key", *SESSION_CASE_COLUMNS)
@@ -113,7 +89,6 @@ def test_jsonl_names_the_session_and_has_the_failure(
     failure = {"kind": "failure", "type": "AssertionError", "message": "assert 3 == 4", "text": TRACEBACK}
     assert first == {**names, "session_id": "second", "relative_id": 2, **listed, "failure": failure}
     assert (second["status"], second["failure"]["kind"], second["failure"]["text"]) == ("ERROR", "error", None)
-    assert (not fake.requests) is (source == "database")
 
 
 class TestJUnit:
@@ -200,11 +175,10 @@ class TestMarkdown:
 
     def test_messages_of_200_tests_are_read(self, fake: FakeBuddy, call: Call) -> None:
         suite = fake.add_suite("acme", "shop", "b")
-        suite.create(cases=[{"name": f"t{n}", "status": "FAILED", "message": "x"} for n in range(410)])
+        suite.create(cases=[{"name": f"t{n}", "status": "FAILED", "message": "x"} for n in range(205)])
         out = call("failures", "acme/shop/b", "--format", "markdown").out
-        assert "- 200 tests: <code>AssertionError&#58; x</code>\n- 210 tests: <code>messages that were not read" in out
-        assert "Failing tests (410)" in out
-        assert len(call("failures", "acme/shop/b", "--format", "markdown", "--max-bytes", "16000").out) <= 16_000
+        assert "- 200 tests: <code>AssertionError&#58; x</code>\n- 5 tests: <code>messages that were not read" in out
+        assert "Failing tests (205)" in out
 
 
 class TestTable:
@@ -283,16 +257,15 @@ class TestTable:
         assert len(rows(call("failures", "acme/shop/b").out)) == 51
 
 
-def test_details_that_were_not_read_are_counted(database: str, call: Call) -> None:
-    execute(Path(database), "UPDATE case_rows SET data = NULL WHERE status = 'ERROR'")
-    assert call("failures", SUITE, "second", "--db", database).err.startswith("details not read: 1 test; ")
-
-
-def test_cases_that_are_not_saved_are_an_error(fake: FakeBuddy, suite: FakeSuite, database: str, call: Call) -> None:
-    """An older session would look like the latest one."""
+def test_what_was_not_saved_is_named(fake: FakeBuddy, suite: FakeSuite, call: Call, tmp_path: Path) -> None:
+    """Otherwise, an older session looks like the latest one."""
+    path = tmp_path / "sessions.db"
+    sync_database(fake, path, cases="failed")
+    execute(path, "UPDATE case_rows SET data = NULL WHERE status = 'ERROR'")
+    assert call("failures", SUITE, "second", "--db", str(path)).err.startswith("details not read: 1 test; ")
     suite.create(id="fifth", status="SUCCESSFUL")
-    sync_database(fake, Path(database))
-    advice = f"run buddy-sessions sync {SUITE} --db {database} --cases failed\n"
+    sync_database(fake, path)
+    advice = f"run buddy-sessions sync {SUITE} --db {path} --cases failed\n"
     for arguments, session, condition in (([], "fifth", ""), (["fourth"], "fourth", "when it has finished, ")):
-        missing = f"error: the failing test cases of session {session} are not in {database!r}: "
-        assert call("failures", SUITE, *arguments, "--db", database) == (2, "", missing + condition + advice)
+        missing = f"error: the failing test cases of session {session} are not in {str(path)!r}: "
+        assert call("failures", SUITE, *arguments, "--db", str(path)) == (2, "", missing + condition + advice)

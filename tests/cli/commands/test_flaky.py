@@ -86,12 +86,6 @@ class TestFlaky:
             "4 sessions failed only because of them: 4m08s",
         ]
 
-    def test_markdown(self, call: Call) -> None:
-        code, out, err = call("flaky", SUITE, "--format", "markdown")
-        assert (code, err) == (0, "")
-        assert "## 2 flaky tests in 10 sessions, <code>#3</code> to <code>#12</code>\n" in out
-        assert "CartTest &#62; errors</code>: 3 changes, failed in 2 of 8\n" in out
-
 
 @pytest.mark.parametrize("output_format", ["table", "markdown"])
 def test_formats_for_people_have_20_tests_by_default(output_format: str, suite: FakeSuite, call: Call) -> None:

@@ -223,13 +223,6 @@ class TestNames:
     def names(self, suite: FakeSuite) -> None:
         suite.create(cases=[{"name": name, "status": "FAILED"} for name in ("adds", "adds twice", "pays")])
 
-    @pytest.mark.parametrize(
-        ("text", "name"), [("adds", "adds"), (f"{GROUP} > adds", "adds"), ("TWICE", "adds twice"), ("> pa", "pays")]
-    )
-    def test_text_names_one_test(self, text: str, name: str, options: Any, call: Call) -> None:
-        (row,) = rows(call("history", SUITE, text, *options()).out)
-        assert row["name"] == name
-
     def test_text_that_fits_several_tests(self, options: Any, call: Call) -> None:
         code, out, err = call("history", SUITE, "ad", *options())
         names = f"{GROUP} > adds\n{GROUP} > adds twice\n"

@@ -15,7 +15,7 @@ from buddy_sessions import BuddyClient, Session, SuiteKey, to_dict
 from buddy_sessions.cli import run
 from buddy_sessions.cli.render.styled import RECENT_LEGEND
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
-from helpers.command_line import Call, Terminal, interrupt_at_request, lines_at_each_request, numbers, rows
+from helpers.command_line import Call, interrupt_at_request, lines_at_each_request, numbers, rows
 
 KEY = SuiteKey("acme", "shop", "MNbyVedg")
 SUITE = "/".join(KEY)
@@ -129,19 +129,6 @@ def test_table_has_50_sessions_by_default(arguments: list[str], count: int, mess
     assert (code, err, out.count("\n")) == (0, f"{message}{legend}\n", count + 2 if count else 1)
     title, _, recent = out.splitlines()[0].partition("  ")
     assert (title, len(recent)) == (SUITE, min(count, 30))
-
-
-@pytest.mark.parametrize("no_color", [False, True])
-def test_terminal_gets_colours_unless_no_color_is_set(
-    no_color: bool, fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    add(fake.add_suite(*KEY), status="ERROR", failed_count=3)
-    if no_color:
-        monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setattr(sys, "stdout", terminal := Terminal())
-    assert run(["list", SUITE]) == 0
-    assert "✘ failed" in terminal.getvalue()
-    assert ("\x1b[1;31m" in terminal.getvalue()) is not no_color
 
 
 def test_character_that_the_encoding_lacks_is_replaced(fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch) -> None:

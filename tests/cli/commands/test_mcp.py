@@ -306,17 +306,6 @@ async def test_latest_ci_run_is_judged_as_a_whole(fake: FakeBuddy) -> None:
     assert "6 tests ran, usually 16: 10 did not run" in few.inside
 
 
-async def test_tests_that_were_not_saved_are_no_verdict(fake: FakeBuddy, tmp_path: Path) -> None:
-    """Fewer failing tests are in the file than the session counts: it is not shown as one without a failing test."""
-    suite = fake.add_suite("acme", "shop", "a")
-    for number in range(3):
-        suite.create("main", "ERROR", cases=[], tests_count=8, failed_count=2, revision=f"{number}" * 40)
-    await asyncio.to_thread(sync_database, fake, tmp_path / "x.db", cases="failed")
-    (answer,) = await ask_new(("get_failures", {}), db=tmp_path / "x.db")
-    assert answer.text.startswith("No verdict: acme/shop/a #3")
-    assert "no verdict: #3 lists 0 of its 2 failing tests" in answer.inside
-
-
 @pytest.mark.parametrize("tool", ["get_failures", "get_test_history"])
 async def test_long_name_as_it_is_shown_is_accepted(tool: str, fake: FakeBuddy) -> None:
     cases = failing(*(f"{word} {'x' * 400}" for word in ("pays", "adds")))
@@ -402,14 +391,14 @@ async def test_texts_of_others_stay_between_the_tags(db: bool, fake: FakeBuddy, 
 
 
 def fail(suite: FakeSuite, *, failures: int, causes: int) -> None:
-    """Add a session of 10,000 tests with this number of failures, with long names, messages and traces."""
+    """Add a session with this number of failures, with long names, messages and traces."""
     trace = "\n".join(f"  File 'tests/test_{line}.py', line {line}, in call" for line in range(1000))
     words = [f"q{chr(97 + number // 26)}{chr(97 + number % 26)}" for number in range(causes)]
     failed = [
         failing(f"fails_{number}_{'x' * 100}", message=f"no {words[number % causes]} " * 30, text=trace)[0]
         for number in range(failures)
     ]
-    passing = [{"name": f"passes_{number}"} for number in range(10_000 - failures)]
+    passing = [{"name": f"passes_{number}"} for number in range(300)]
     suite.create(cases=passing)
     suite.create(cases=[*passing, *failed])
 

@@ -201,11 +201,6 @@ def test_unknown_suite_is_named(status: tuple[str, ...], call: Call, fake: FakeB
     assert (code, rows(out)[-1]["suite_id"], err.count("acme/shop/none")) == (130, "s28", 1)
 
 
-def test_unknown_suite_is_named_by_a_sync(call: Call, names: Path, tmp_path: Path) -> None:
-    code, _, err = call("sync", "--from", str(names), "--db", str(tmp_path / "x.db"), "--quiet")
-    assert (code, err.startswith("failed: acme/shop/none: Suite not found (404): ")) == (3, True)
-
-
 def test_projects_files_and_branches(call: Call, fake: FakeBuddy, suite: FakeSuite, tmp_path: Path) -> None:
     other = fake.add_suite("acme", "other", "x")
     names = tmp_path / "names"

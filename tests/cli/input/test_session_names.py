@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from buddy_sessions.testing import FakeBuddy, FakeSuite
-from helpers.command_line import Call, sync_database
+from buddy_sessions.testing import FakeBuddy
+from helpers.command_line import Call, Source
 
 A = "acme/shop/a"
 URL = "https://app.buddy.works/acme/shop/unit-tests/a/7"
@@ -46,7 +44,7 @@ AMBIGUOUS = {
 
 
 @pytest.fixture(autouse=True)
-def suite(fake: FakeBuddy) -> FakeSuite:
+def suite(fake: FakeBuddy) -> None:
     """A suite whose sessions can be named in every way, also in ways that mean two of them."""
     suite = fake.add_suite("acme", "shop", "a")
     commit = "deadbeef" + "0" * 32
@@ -58,32 +56,22 @@ def suite(fake: FakeBuddy) -> FakeSuite:
     suite.create("fix", "SUCCESSFUL", id="7", revision="abcdef1b")
     for revision, run in (("ccccccc1", "https://ci/9"), ("facade5f", "https://ci/8"), (commit, RUN)):
         suite.create("main", "IN_PROGRESS", revision=revision, ci_run_url=run)
-    return suite
-
-
-@pytest.fixture(params=["api", "database"])
-def source(request: pytest.FixtureRequest, fake: FakeBuddy, tmp_path: Path) -> list[str]:
-    """The options that select the source."""
-    if request.param == "api":
-        return []
-    sync_database(fake, tmp_path / "sessions.db", cases="failed")
-    return ["--db", str(tmp_path / "sessions.db")]
 
 
 @pytest.mark.parametrize(("name", "number"), FOUND.items(), ids=FOUND)
-def test_session_is_found(name: str, number: int, source: list[str], call: Call) -> None:
-    code, out, err = call("failures", A, name, *source, "--format", "table")
+def test_session_is_found(name: str, number: int, source: Source, call: Call) -> None:
+    code, out, err = call("failures", A, name, *source("failed"), "--format", "table")
     assert (code, out.startswith(f"{A} #{number} "), err) == (0, True, "")
 
 
 @pytest.mark.parametrize(("name", "message"), NOT_FOUND.items(), ids=NOT_FOUND)
-def test_unknown_session_is_5(name: str, message: str, source: list[str], call: Call) -> None:
-    assert call("failures", A, name, *source) == (5, "", f"error: {message}\n")
+def test_unknown_session_is_5(name: str, message: str, source: Source, call: Call) -> None:
+    assert call("failures", A, name, *source("failed")) == (5, "", f"error: {message}\n")
 
 
 @pytest.mark.parametrize(("name", "meanings"), AMBIGUOUS.items(), ids=AMBIGUOUS)
-def test_name_of_two_sessions_is_2_and_lists_both(name: str, meanings: str, source: list[str], call: Call) -> None:
-    code, out, err = call("failures", A, name, *source)
+def test_name_of_two_sessions_is_2_and_lists_both(name: str, meanings: str, source: Source, call: Call) -> None:
+    code, out, err = call("failures", A, name, *source("failed"))
     assert (code, out, err.startswith(f"error: {name!r} fits {meanings}: write ")) == (2, "", True)
 
 
