@@ -32,9 +32,9 @@ LATENCIES = {0: 3, 20: 3, 100: 1}  # milliseconds: rounds
 FEW, MANY = 10_000, 30_000 if report.QUICK else 300_000  # sessions between which memory must not grow
 
 LIMITS = (
-    ("buddy", "bare_dicts", 0.65),
-    ("buddy", "hand_written", 3.0),
-    ("buddy_plain", "httpx_pydantic", 1.0),
+    ("buddy", "bare_dicts", 0.5),
+    ("buddy", "hand_written", 2.5),
+    ("buddy_plain", "httpx_pydantic", 0.9),
     ("buddy_plain", "generated_client", 1.0),
 )
 """The rate of the first reader is at least so many times that of the second one."""

@@ -36,7 +36,7 @@ SESSIONS = 1_000  # of each suite; a round reads a page of 100
 CONCURRENCY = 16
 INTERVAL = 2.0  # seconds, for the delays
 DELAY_SUITES = 20
-MAX_KB, MAX_CPU_MS = 40, 0.5  # of a suite
+MAX_KB, MAX_CPU_MS = 60, 0.5  # of a suite
 
 Numbers = dict[str, float]
 Round = Callable[[], Awaitable[None]]
