@@ -21,17 +21,16 @@ from ..models import CaseScope, Session, SuiteKey, TestCase, TestKey, TestRun, T
 from .columns import OF_BRANCH, Members, StoredId, branch_parameters, from_sql, to_sql
 from .exchange import SyncScope
 from .file import DatabaseFile
-from .schema import CASE_COLUMNS, CASES, IS_TEST
+from .schema import CASE_COLUMNS, CASES, IS_TEST, OF_SUITE
 from .sessions import SESSION_COLUMNS, SESSIONS, to_session_from
-from .suites import load_suite_row
+from .suites import IS_INCOMPLETE, load_state
 
 MAX_READS = 4
 """The number of syncs that read the cases of a session if something is in doubt: the first one, and the next three."""
 
-_SUITE = "suites.workspace = ? AND suites.project = ? AND suites.suite_id = ?"
 _IS_LIVE = "sessions.deleted_at IS NULL AND sessions.missing_since IS NULL"
 _ALL_CASES = f"SELECT {', '.join(f'{value} AS {name}' for name, value in CASE_COLUMNS.items())} FROM {CASES}"
-_CASES = f"{_ALL_CASES} WHERE {_SUITE} AND sessions.id = ?"
+_CASES = f"{_ALL_CASES} WHERE {OF_SUITE} AND sessions.id = ?"
 _IS_FAILING = "each.status IN ('FAILED', 'ERROR')"
 
 
@@ -42,7 +41,7 @@ def load_pending(file: DatabaseFile, key: SuiteKey, scope: SyncScope, *, full: b
     read up to `MAX_READS` times. With `full`, all sessions.
     """
     sql = f"""
-        SELECT {SESSION_COLUMNS} FROM {SESSIONS} WHERE {_SUITE} AND {_IS_LIVE} AND relative_id > ?
+        SELECT {SESSION_COLUMNS} FROM {SESSIONS} WHERE {OF_SUITE} AND {_IS_LIVE} AND relative_id > ?
         AND {OF_BRANCH}
         AND (? OR last_scope IS NULL OR (last_scope = 'failed' AND ? = 'all')
              OR (NOT is_verified AND (last_scope = ? OR scope IS NULL) AND reads < {MAX_READS}))
@@ -72,7 +71,7 @@ def save_cases(
     with file.transaction():
         sql = f"""
             SELECT {SESSION_COLUMNS}, sessions.suite, sessions.number, scope, last_scope, is_verified, reads
-            FROM {SESSIONS} WHERE {_SUITE} AND sessions.id = ?
+            FROM {SESSIONS} WHERE {OF_SUITE} AND sessions.id = ?
         """
         row = file.execute(sql, (*key, to_sql(session.id))).fetchone()
         if row is None or [*_to_sessions([row])] != [session] or is_before(session, _load_floor(file, key)):
@@ -102,7 +101,7 @@ def _save_read(file: DatabaseFile, row: sqlite3.Row, scope: CaseScope, *, is_com
         ),
     )
     if not is_verified:  # the next sync reads them again, also if it finds the same first page
-        file.execute("UPDATE suite_rows SET digest = NULL, digest_scope = NULL WHERE number = ?", (row["suite"],))
+        file.execute(f"UPDATE suite_rows SET {IS_INCOMPLETE} WHERE number = ?", (row["suite"],))
 
 
 def _merge(before: Sequence[TestCase], cases: Sequence[TestCase], *, keep: bool) -> list[TestCase]:
@@ -173,7 +172,7 @@ def forget_unused_tests(file: DatabaseFile, suite: int) -> None:
 
 def _load_floor(file: DatabaseFile, key: SuiteKey) -> datetime | None:
     """Return the time before which the cases of a suite were pruned; None if they were not."""
-    return load_suite_row(file, key).cases_pruned_before
+    return load_state(file, key).cases_pruned_before
 
 
 def load_cases(file: DatabaseFile, key: SuiteKey, session_id: str) -> list[TestCase]:
@@ -194,7 +193,7 @@ def load_runs(
     """Return the newest sessions with a verdict whose cases were saved in a scope, with these cases, oldest first."""
     sql = f"""
         SELECT {SESSION_COLUMNS} FROM {SESSIONS}
-        WHERE {_SUITE} AND {_IS_LIVE} AND (scope = 'all' OR (scope = 'failed' AND ? = 'failed'))
+        WHERE {OF_SUITE} AND {_IS_LIVE} AND (scope = 'all' OR (scope = 'failed' AND ? = 'failed'))
         AND {OF_BRANCH} AND relative_id <= coalesce(?, relative_id) ORDER BY relative_id DESC
     """
     saved = _to_sessions(file.execute(sql, (*key, scope, *branch_parameters(branch), up_to)))
@@ -218,7 +217,7 @@ def load_history(file: DatabaseFile, key: SuiteKey, test: TestKey | str, *, bran
         test = find_test(_load_tests(file, key), test, searched=searched)
     sql = f"""
         SELECT {SESSION_COLUMNS}, scope FROM {SESSIONS} LEFT JOIN tests ON tests.suite = suites.number AND {IS_TEST}
-        WHERE {_SUITE} AND {_IS_LIVE} AND {OF_BRANCH} AND (scope = 'failed'
+        WHERE {OF_SUITE} AND {_IS_LIVE} AND {OF_BRANCH} AND (scope = 'failed'
             OR EXISTS (SELECT 1 FROM case_rows WHERE session = sessions.number AND test = tests.number))
         ORDER BY relative_id DESC
     """
@@ -233,7 +232,7 @@ def _load_tests(file: DatabaseFile, key: SuiteKey) -> Iterator[TestKey]:
     """Iterate over the tests of a suite of which cases are saved."""
     sql = f"""
         SELECT tests.test_group_name, tests.classname, tests.name
-        FROM suite_rows AS suites JOIN tests ON tests.suite = suites.number WHERE {_SUITE}
+        FROM suite_rows AS suites JOIN tests ON tests.suite = suites.number WHERE {OF_SUITE}
     """
     return (TestKey(*map(from_sql, row)) for row in file.execute(sql, key))
 
@@ -242,7 +241,7 @@ def _check_reads(file: DatabaseFile, key: SuiteKey) -> None:
     """Raise ConfigError if a suite has sessions that passed or failed, but the cases of none were read."""
     sql = f"""
         SELECT count(*), count(last_scope) FROM {SESSIONS}
-        WHERE {_SUITE} AND {_IS_LIVE} AND sessions.status IN ('SUCCESSFUL', 'ERROR')
+        WHERE {OF_SUITE} AND {_IS_LIVE} AND sessions.status IN ('SUCCESSFUL', 'ERROR')
     """
     sessions, reads = file.execute(sql, key).fetchone()
     if sessions and not reads:

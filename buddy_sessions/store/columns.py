@@ -81,17 +81,17 @@ def branch_parameters(branch: str | None) -> tuple[StoredId | None, StoredId | N
 
 def from_sql(value: Any) -> Any:
     """Return a stored value; a blob is text with a lone surrogate. Raises `DecodeError` if it is not valid."""
-    return _convert(lambda blob: blob.decode(errors="surrogatepass"), value) if type(value) is bytes else value
+    return convert(lambda blob: blob.decode(errors="surrogatepass"), value) if type(value) is bytes else value
 
 
 def from_json(text: Any) -> Any:
     """Return the value of a stored JSON text. Raises `DecodeError` if it is not valid."""
-    return _convert(json.loads, text)
+    return convert(json.loads, text)
 
 
 def to_time(text: Any) -> datetime | None:
     """Return a stored time in UTC; None for null. Raises `DecodeError` if it is not valid."""
-    return None if text is None else _convert(datetime.fromisoformat, text).astimezone(UTC)
+    return None if text is None else convert(datetime.fromisoformat, text).astimezone(UTC)
 
 
 def time_to_sql(time: datetime | None) -> str | None:
@@ -104,7 +104,7 @@ def time_to_prefix(time: datetime) -> str:
     return time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds")
 
 
-def _convert(function: Callable[[Any], _T], value: Any) -> _T:
+def convert(function: Callable[[Any], _T], value: Any) -> _T:
     """Convert a stored value, which another program may have changed."""
     try:
         return function(value)

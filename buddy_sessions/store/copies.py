@@ -17,7 +17,7 @@ from ..models import Session, SuiteKey, TestCase
 from .cases import load_failures
 from .columns import Members, from_sql, time_to_prefix, time_to_sql, to_time
 from .file import DatabaseFile, DatabaseThread
-from .schema import CREATED_BEFORE, NEWEST_POSITION
+from .schema import CREATED_BEFORE, NEWEST_POSITION, OF_SUITE
 from .sessions import SESSION_COLUMNS, SESSIONS, to_session_from
 
 _PAGE_SIZE = 100
@@ -116,9 +116,7 @@ def record_prune(file: DatabaseFile, key: SuiteKey, suite: int, before: datetime
     A copy deletes all sessions from before that time, or their cases. So those that are still saved change, too.
     """
     change = "prune-cases" if cases_only else "prune"
-    sql = """
-        SELECT pruned_before FROM suite_changes WHERE workspace = ? AND project = ? AND suite_id = ? AND change = ?
-    """
+    sql = f"SELECT pruned_before FROM suite_changes WHERE {OF_SUITE} AND change = ?"
     row = file.execute(sql, (*key, change)).fetchone()
     earlier = None if row is None else to_time(row["pruned_before"])
     latest = max(before, earlier or before)
@@ -131,5 +129,5 @@ def record_prune(file: DatabaseFile, key: SuiteKey, suite: int, before: datetime
 
 def record_forget(file: DatabaseFile, key: SuiteKey) -> None:
     """Record that a suite was removed. Called in the transaction that removes it."""
-    file.execute("DELETE FROM suite_changes WHERE workspace = ? AND project = ? AND suite_id = ?", key)
+    file.execute(f"DELETE FROM suite_changes WHERE {OF_SUITE}", key)
     file.execute("INSERT INTO suite_changes VALUES (next_position(), ?, ?, ?, 'forget', NULL)", key)

@@ -16,8 +16,7 @@ from attrs import Factory, define
 
 from ..models import Session, is_before
 from .columns import Row, StoredId, to_sql
-from .exchange import PageToSave
-from .known_range import ALL_NUMBERS, Interval, KnownRange
+from .exchange import ALL_NUMBERS, Interval, KnownRange, PageToSave
 
 
 class SavedSession(NamedTuple):

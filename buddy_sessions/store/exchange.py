@@ -9,7 +9,6 @@ from typing import NamedTuple
 from attrs import evolve, frozen
 
 from ..models import CaseScope, Session, is_before
-from .known_range import Interval, KnownRange
 
 MAX_DETAILS = 100
 """The default number of failing cases of a session whose `data` is read: each one costs a request."""
@@ -65,22 +64,89 @@ class CompleteSync:
     scope: SyncScope
 
 
+Interval = tuple[int, int]
+"""The lowest and the highest of some `relative_id`s, both included."""
+
+ALL_NUMBERS: Interval = (1, 2**63 - 1)
+
+
+@frozen(kw_only=True)
+class KnownRange:
+    """The `relative_id`s of which the database has every existing session, except what was pruned.
+
+    Attributes:
+        main: The known range itself; None before the first sync.
+        upper: The range above `main` that a catch-up had read when it was interrupted. The next sync continues there.
+        older_than: All sessions below `main` were created before this time; None if that is unknown.
+    """
+
+    main: Interval | None = None
+    upper: Interval | None = None
+    older_than: datetime | None = None
+
+    def contains(self, number: int) -> bool:
+        """Return whether a `relative_id` is in one of the ranges."""
+        return any(each is not None and each[0] <= number <= each[1] for each in (self.main, self.upper))
+
+    def extend(self, read: Interval) -> KnownRange:
+        """Return what is known after a range was read without a gap.
+
+        If it overlaps a known range, it extends that: a page was compared with both. Otherwise it becomes `main` or,
+        above `main`, `upper`, if there is none yet. A third range is not kept.
+        """
+        if self.main is None:
+            return evolve(self, main=read)
+        parts = [self.main] if self.upper is None else [self.main, self.upper]
+        touched = [each for each in parts if each[0] <= read[1] and read[0] <= each[1]]
+        joined = min(low for low, _ in (read, *touched)), max(high for _, high in (read, *touched))
+        if self.main in touched:
+            return evolve(self, main=joined, upper=None if self.upper in touched else self.upper)
+        if touched or (self.upper is None and read[0] > self.main[1]):
+            return evolve(self, upper=joined)
+        return self
+
+    def up_to(self, highest: int) -> KnownRange:
+        """Return what is known up to a `relative_id`."""
+        main, upper = (
+            (each[0], min(each[1], highest)) if each is not None and each[0] <= highest else None
+            for each in (self.main, self.upper)
+        )
+        return KnownRange(main=main, upper=upper, older_than=self.older_than) if main else NOTHING_KNOWN
+
+
+NOTHING_KNOWN = KnownRange()
+"""What is known before the first sync."""
+
+
 @frozen(kw_only=True)
 class SuiteState:
+    """What the database knows of a suite. The defaults are those of a suite that was never synced.
+
+    Attributes:
+        complete: The last sync, if it was complete and nothing has changed since: then the same first page needs no
+            comparison.
+        pruned_before: A time. The sessions created before it were pruned: they are not saved again.
+        cases_pruned_before: The same for test cases.
+    """
+
+    is_synced: bool = False
+    known: KnownRange = NOTHING_KNOWN
+    complete: CompleteSync | None = None
+    pruned_before: datetime | None = None
+    cases_pruned_before: datetime | None = None
+
+
+class SyncStart(NamedTuple):
     """What the database knows of a suite when a sync begins.
 
     Attributes:
         highest: The highest `relative_id` of a session that is not deleted; 0 if there is none.
         due: The unfinished sessions that are due for a check: first those whose last check is the longest ago.
-        complete: The last sync, if it was complete and nothing has changed since.
     """
 
-    was_synced: bool
+    state: SuiteState
     highest: int
-    known: KnownRange
     due: Sequence[SessionId]
-    pruned_before: datetime | None
-    complete: CompleteSync | None
 
 
 @frozen(kw_only=True)
@@ -120,7 +186,7 @@ class PageToSave:
 class SavedPage:
     """What saving a page has changed, and the known range afterwards.
 
-    `unsaved` is the number of sessions that were in the known range, but not in the database.
+    `repaired` is the number of sessions that were in the known range, but not in the database, or were marked.
     """
 
     known: KnownRange
@@ -128,5 +194,4 @@ class SavedPage:
     is_contradiction: bool = False
     is_recreated: bool = False
     is_stale: bool = False
-    unsaved: int = 0
-    restored: int = 0
+    repaired: int = 0

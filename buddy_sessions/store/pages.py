@@ -24,19 +24,28 @@ from .columns import (
     to_time,
 )
 from .evidence import PageChanges, SavedSession, judge
-from .exchange import CompleteSync, PageToSave, SavedPage, SessionId, SuiteState, SyncScope
+from .exchange import (
+    NOTHING_KNOWN,
+    CompleteSync,
+    KnownRange,
+    PageToSave,
+    SavedPage,
+    SessionId,
+    SuiteState,
+    SyncScope,
+    SyncStart,
+)
 from .file import DatabaseFile
-from .known_range import NOTHING_KNOWN, KnownRange
 from .plan import is_check_due, is_more_below
-from .schema import FIELDS
-from .suites import SuiteRow, load_suite_row, save_suite_row
+from .schema import FIELDS, SUITE
+from .suites import add_suite, load_state, mark_suite_found, save_state
 
 _COLUMNS = ", ".join(FIELDS)
 _VALUES = _COLUMNS.replace("created_by", "member")
-_LIVING = "FROM session_rows WHERE suite = ? AND deleted_at IS NULL AND missing_since IS NULL"
+_LIVING = f"FROM session_rows WHERE suite = {SUITE} AND deleted_at IS NULL AND missing_since IS NULL"
 # The conditions are those of the index sessions_unfinished, so that SQLite uses it.
 _UNFINISHED = f"{_LIVING} AND status <> 'SUCCESSFUL' AND status <> 'ERROR' AND status <> 'SKIPPED'"
-_HIGHEST = "SELECT max(relative_id) FROM session_rows WHERE suite = ? AND deleted_at IS NULL"
+_HIGHEST = f"SELECT max(relative_id) FROM session_rows WHERE suite = {SUITE} AND deleted_at IS NULL"
 _CREATED_BY = FIELDS.index("created_by")
 
 _SAVE_SESSION = f"""
@@ -47,89 +56,78 @@ _SAVE_SESSION = f"""
 """
 
 
-def load_suite(file: DatabaseFile, key: SuiteKey, now: datetime) -> SuiteState:
+def load_suite(file: DatabaseFile, key: SuiteKey, now: datetime) -> SyncStart:
     """Return what the database knows of a suite."""
-    suite = load_suite_row(file, key)
-    return SuiteState(
-        was_synced=suite.is_synced,
-        highest=file.number(_HIGHEST, (suite.number,)),
-        known=suite.known,
-        due=_load_due(file, suite.number, now),
-        pruned_before=suite.pruned_before,
-        complete=suite.complete,
-    )
+    return SyncStart(load_state(file, key), file.number(_HIGHEST, key), _load_due(file, key, now))
 
 
 def load_newest(file: DatabaseFile, key: SuiteKey) -> SessionId | None:
     """Return the newest living session of a suite."""
-    sql = f"SELECT relative_id, id {_LIVING} ORDER BY relative_id DESC LIMIT 1"
-    row = file.execute(sql, (load_suite_row(file, key).number,)).fetchone()
+    row = file.execute(f"SELECT relative_id, id {_LIVING} ORDER BY relative_id DESC LIMIT 1", key).fetchone()
     return None if row is None else SessionId(row["relative_id"], from_sql(row["id"]))
 
 
 def find_missing(file: DatabaseFile, key: SuiteKey, scope: SyncScope, now: datetime, *, below: int) -> int:
     """Return the highest `relative_id` below `below` of a session that is missing since an earlier sync; 0 for none."""
-    sql = """
-        SELECT max(relative_id) FROM session_rows WHERE suite = ? AND missing_since IS NOT NULL AND deleted_at IS NULL
+    sql = f"""
+        {_HIGHEST} AND missing_since IS NOT NULL
         AND marked_at <> ? AND relative_id > ? AND relative_id < ? AND coalesce(create_date >= ?, TRUE)
     """
     since = None if scope.since is None else time_to_prefix(scope.since)
-    return file.number(sql, (load_suite_row(file, key).number, time_to_sql(now), scope.after, below, since))
+    return file.number(sql, (*key, time_to_sql(now), scope.after, below, since))
 
 
 def count_above(file: DatabaseFile, key: SuiteKey, number: int) -> int:
     """Return the number of living sessions with a higher `relative_id`."""
-    return file.number(f"SELECT count(*) {_LIVING} AND relative_id > ?", (load_suite_row(file, key).number, number))
+    return file.number(f"SELECT count(*) {_LIVING} AND relative_id > ?", (*key, number))
 
 
 def save_page(file: DatabaseFile, key: SuiteKey, page: PageToSave, now: datetime) -> SavedPage:
     """Save a page, and what it proves. `now` is the time of the sync: all its marks have it."""
     with file.transaction():
-        suite = load_suite_row(file, key)
+        number, before = add_suite(file, key), load_state(file, key)
         rows: dict[StoredId, Row] = {row[0]: row for row in to_rows(page.sessions)}
-        saved = _load_saved(file, suite.number, page)
-        newest = 0 if page.top is None else file.number(f"SELECT max(relative_id) {_LIVING}", (suite.number,))
-        changes = judge(page, rows, saved, suite.known, newest=newest, pruned_before=suite.pruned_before)
-        after = _after_page(suite, page, changes)
-        number = save_suite_row(file, key, suite, after)
+        saved = _load_saved(file, number, page)
+        newest = 0 if page.top is None else file.number(f"SELECT max(relative_id) {_LIVING}", key)
+        changes = judge(page, rows, saved, before.known, newest=newest, pruned_before=before.pruned_before)
         # Absent sessions are marked before new ones are saved, because the new ones are not in `changes.present`.
-        is_change = _mark_absent(file, number, changes, now)
+        is_change = _mark_absent(file, number, changes, now) or bool(changes.changed or changes.restored)
+        after = _after_page(before, page, changes, is_change=is_change)
+        if after != before:
+            save_state(file, key, after)
+        mark_suite_found(file, key)
         unfinished = {to_sql(session.id) for session in page.sessions if not session.is_finished}
         _save_sessions(file, number, [rows[id_] for id_ in changes.changed], unfinished, now)
         _restore(file, changes.restored)
         forget_cases(file, number, set(changes.changed).difference(changes.new))
-        is_change = is_change or bool(changes.changed or changes.restored)
-        if is_change and after.complete is not None:
-            file.execute("UPDATE suite_rows SET digest = NULL, digest_scope = NULL WHERE number = ?", (number,))
         if page.checked is not None:
             sql = "UPDATE session_rows SET checked_at = ? WHERE suite = ? AND relative_id BETWEEN ? AND ?"
             file.execute(sql, (time_to_sql(now), number, *page.checked))
     changed, new = set(changes.changed), set(changes.new)
     saved_now = tuple(session for session in page.sessions if to_sql(session.id) in changed)
+    unsaved = [each for each in saved_now if to_sql(each.id) in new and before.known.contains(each.relative_id)]
     return SavedPage(
         known=after.known,
         changed=saved_now,
         is_contradiction=changes.is_contradiction,
         is_recreated=changes.is_recreated,
         is_stale=changes.is_stale,
-        unsaved=sum(to_sql(session.id) in new and suite.known.contains(session.relative_id) for session in saved_now),
-        restored=len(changes.restored),
+        repaired=len(unsaved) + len(changes.restored),
     )
 
 
 def withdraw_claims(file: DatabaseFile, key: SuiteKey, known: KnownRange, now: datetime) -> None:
     """Restore the known range, and remove the marks that a sync has set, because its list was out of order."""
+    sql = f"""
+        UPDATE session_rows SET position = next_position(), deleted_at = NULL,
+            missing_since = iif(deleted_at IS NULL, NULL, missing_since)
+        WHERE suite = {SUITE} AND marked_at = ?
+    """
     with file.transaction():
-        suite = load_suite_row(file, key)
-        if suite.number is None:
-            return
-        save_suite_row(file, key, suite, evolve(suite, known=known, complete=None))
-        sql = """
-            UPDATE session_rows SET position = next_position(), deleted_at = NULL,
-                missing_since = iif(deleted_at IS NULL, NULL, missing_since)
-            WHERE suite = ? AND marked_at = ?
-        """
-        file.execute(sql, (suite.number, time_to_sql(now)))
+        state = load_state(file, key)
+        if state.is_synced:
+            save_state(file, key, evolve(state, known=known, complete=None))
+            file.execute(sql, (*key, time_to_sql(now)))
 
 
 def finish_sync(file: DatabaseFile, key: SuiteKey, complete: CompleteSync, *, top: int) -> None:
@@ -138,19 +136,19 @@ def finish_sync(file: DatabaseFile, key: SuiteKey, complete: CompleteSync, *, to
     `top` is the highest `relative_id` on that page.
     """
     with file.transaction():
-        suite = load_suite_row(file, key)
-        recorded = suite.complete
+        state = load_state(file, key)
+        recorded = state.complete
         if recorded and recorded.digest == complete.digest and complete.scope.is_within(recorded.scope):
             return
-        is_all_read = suite.known.upper is None and (not top or not is_more_below(suite.known, complete.scope))
-        sql = f"{_HIGHEST} AND missing_since IS NOT NULL"
-        if is_all_read and not file.number(sql, (suite.number,)) and file.number(_HIGHEST, (suite.number,)) == top:
-            save_suite_row(file, key, suite, evolve(suite, complete=complete))
+        is_all_read = state.known.upper is None and (not top or not is_more_below(state.known, complete.scope))
+        is_missing = file.number(f"{_HIGHEST} AND missing_since IS NOT NULL", key)
+        if is_all_read and not is_missing and file.number(_HIGHEST, key) == top:
+            save_state(file, key, evolve(state, complete=complete))
 
 
-def _after_page(suite: SuiteRow, page: PageToSave, changes: PageChanges) -> SuiteRow:
-    """Return the row of a suite after a page: the suite exists, and the page changes what is known."""
-    known = suite.known
+def _after_page(state: SuiteState, page: PageToSave, changes: PageChanges, *, is_change: bool) -> SuiteState:
+    """Return the state of a suite after a page. `is_change`: whether the page changes saved sessions."""
+    known = state.known
     if changes.is_contradiction:
         known = NOTHING_KNOWN
     elif changes.is_stale:
@@ -159,23 +157,20 @@ def _after_page(suite: SuiteRow, page: PageToSave, changes: PageChanges) -> Suit
         known = known.extend(page.read)
         if page.older_than is not None and known.main is not None and known.main[0] == page.read[0]:
             known = evolve(known, older_than=page.older_than)
-    return evolve(
-        suite,
+    return SuiteState(
         is_synced=True,
-        missing_since=None,
-        deleted_at=None,
         known=known,
-        complete=suite.complete if known == suite.known else None,
-        pruned_before=None if changes.is_recreated else suite.pruned_before,
-        cases_pruned_before=None if changes.is_recreated else suite.cases_pruned_before,
+        complete=state.complete if known == state.known and not is_change else None,
+        pruned_before=None if changes.is_recreated else state.pruned_before,
+        cases_pruned_before=None if changes.is_recreated else state.cases_pruned_before,
     )
 
 
-def _load_due(file: DatabaseFile, suite: int | None, now: datetime) -> Sequence[SessionId]:
+def _load_due(file: DatabaseFile, key: SuiteKey, now: datetime) -> Sequence[SessionId]:
     """Return the unfinished sessions that are due for a check: first those whose last check is the longest ago."""
     columns = "relative_id, id, status, finish_date, coalesce(create_date, start_date) AS created, checked_at"
     due: list[tuple[str, SessionId]] = []
-    for row in file.execute(f"SELECT {columns} {_UNFINISHED} ORDER BY relative_id DESC", (suite,)):
+    for row in file.execute(f"SELECT {columns} {_UNFINISHED} ORDER BY relative_id DESC", key):
         session = Session(
             id=from_sql(row["id"]),
             relative_id=row["relative_id"],
@@ -187,7 +182,7 @@ def _load_due(file: DatabaseFile, suite: int | None, now: datetime) -> Sequence[
     return [session for _, session in sorted(due, key=lambda each: each[0])]
 
 
-def _load_saved(file: DatabaseFile, suite: int | None, page: PageToSave) -> list[SavedSession]:
+def _load_saved(file: DatabaseFile, suite: int, page: PageToSave) -> list[SavedSession]:
     """Return the sessions in the database that have the same `relative_id` as one on the page."""
     sql = f"""
         SELECT {_VALUES}, session_rows.number, missing_since, deleted_at

@@ -13,8 +13,17 @@ from typing import Literal
 from attrs import define, evolve, field, frozen
 
 from ..models import Session, SessionPage, is_before
-from .exchange import PageToSave, SavedPage, SessionId, SuiteState, SyncScope
-from .known_range import ALL_NUMBERS, NOTHING_KNOWN, Interval, KnownRange
+from .exchange import (
+    ALL_NUMBERS,
+    NOTHING_KNOWN,
+    Interval,
+    KnownRange,
+    PageToSave,
+    SavedPage,
+    SessionId,
+    SyncScope,
+    SyncStart,
+)
 
 MAX_CHECKS = 10
 """The number of requests for checks after which the sync of a suite begins no other check."""
@@ -87,15 +96,15 @@ class SyncPlan:
     checks: int = 0
 
     @classmethod
-    def begin(cls, state: SuiteState, scope: SyncScope, *, full: bool) -> tuple[SyncPlan, ReadRange]:
+    def begin(cls, start: SyncStart, scope: SyncScope, *, full: bool) -> tuple[SyncPlan, ReadRange]:
         """Return the plan of a sync that begins, and the first range to read."""
-        due = {session.relative_id: session for session in state.due if session.relative_id > scope.after}
+        due = {session.relative_id: session for session in start.due if session.relative_id > scope.after}
+        state, complete = start.state, start.state.complete
         plan = cls(scope, full, state.known, state.known, state.pruned_before, due)
-        complete = state.complete
         is_complete = complete is not None and not full and not due and scope.is_within(complete.scope)
         first = evolve(
             plan._range("top"),
-            check_end=full or state.highest > 0 or not state.was_synced,
+            check_end=full or start.highest > 0 or not state.is_synced,
             known_digest=complete.digest if complete is not None and is_complete else b"",
         )
         return plan, first

@@ -17,9 +17,9 @@ from .cases import forget_unused_tests
 from .columns import time_to_prefix, to_sql, to_time
 from .copies import record_forget, record_prune
 from .file import BUSY_TIMEOUT, DatabaseFile
-from .schema import CREATED_BEFORE, DAY
+from .schema import CREATED_BEFORE, DAY, OF_SUITE, SUITE
 from .sessions import load_newest_run
-from .suites import load_suite_row, save_suite_row
+from .suites import load_state, save_state
 
 _VACUUM_PAGES = 2_000
 """The number of pages that one call of `return_space` gives back: 8 MB."""
@@ -53,26 +53,25 @@ def prune_suite(file: DatabaseFile, key: SuiteKey, before: datetime, *, cases_on
     One transaction. A session without a date is kept, and so are those that decide whether the suite is red.
     """
     with file.transaction():
-        suite = load_suite_row(file, key)
-        old: dict[str, object] = {"suite": suite.number, "before": time_to_prefix(before), "kept": "[]"}
+        number, state = file.number(f"SELECT {SUITE}", key), load_state(file, key)
+        old: dict[str, object] = {"suite": number, "before": time_to_prefix(before), "kept": "[]"}
         if file.execute(f"SELECT 1 {_OLD} LIMIT 1", old).fetchone() is None:
             return 0
-        old["kept"] = json.dumps([_number_of(file, suite.number, each) for each in load_newest_run(file, key)])
+        old["kept"] = json.dumps([_number_of(file, number, each) for each in load_newest_run(file, key)])
         count = _delete_cases(file, old)
-        if cases_only and count:
-            save_suite_row(file, key, suite, evolve(suite, cases_pruned_before=before))
-        elif not cases_only:
+        if cases_only:
+            state = evolve(state, cases_pruned_before=before)
+        else:
             count = file.execute(f"DELETE {_OLD}", old).rowcount
-            if count:
-                pruned_before = max(before, suite.pruned_before or before)
-                save_suite_row(file, key, suite, evolve(suite, pruned_before=pruned_before))
-        if count and suite.number is not None:
-            forget_unused_tests(file, suite.number)
-            record_prune(file, key, suite.number, before, cases_only=cases_only)
+            state = evolve(state, pruned_before=max(before, state.pruned_before or before))
+        if count:
+            save_state(file, key, state)
+            forget_unused_tests(file, number)
+            record_prune(file, key, number, before, cases_only=cases_only)
     return count
 
 
-def _number_of(file: DatabaseFile, suite: int | None, session: Session) -> int:
+def _number_of(file: DatabaseFile, suite: int, session: Session) -> int:
     sql = "SELECT number FROM session_rows WHERE suite = ? AND id = ?"
     return int(file.execute(sql, (suite, to_sql(session.id))).fetchone()["number"])
 
@@ -116,14 +115,14 @@ _WITH_KEY = ("suite_rows", "watches")
 def forget_suite(file: DatabaseFile, key: SuiteKey) -> None:
     """Delete all rows of a suite, in one transaction. Does nothing if there are none."""
     with file.transaction():
-        number = load_suite_row(file, key).number
+        number = file.number(f"SELECT {SUITE}", key)
         for table in _OF_SESSIONS:
             file.execute(
                 f"DELETE FROM {table} WHERE session IN (SELECT number FROM session_rows WHERE suite = ?)", (number,)
             )
         for table in _OF_SUITE:
             file.execute(f"DELETE FROM {table} WHERE suite = ?", (number,))
-        if number is not None:
+        if number:
             record_forget(file, key)
         for table in _WITH_KEY:
-            file.execute(f"DELETE FROM {table} WHERE workspace = ? AND project = ? AND suite_id = ?", key)
+            file.execute(f"DELETE FROM {table} WHERE {OF_SUITE}", key)

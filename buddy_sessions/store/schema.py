@@ -63,6 +63,12 @@ IS_TEST = """
 """
 """The condition for a test of a suite. Its parameters are the name, the class and the group."""
 
+OF_SUITE = "(workspace, project, suite_id) = (?, ?, ?)"
+"""The condition for the rows of a suite. Its parameters are a `SuiteKey`."""
+
+SUITE = f"(SELECT number FROM suite_rows WHERE {OF_SUITE})"
+"""The number of a suite in other tables; null if it is not in the database. Its parameters are those of `OF_SUITE`."""
+
 CASES = """
     suite_rows AS suites JOIN session_rows AS sessions ON sessions.suite = suites.number
     JOIN case_rows AS each ON each.session = sessions.number
@@ -135,19 +141,9 @@ SCHEMA = (
         workspace TEXT NOT NULL, project TEXT NOT NULL, suite_id TEXT NOT NULL,
         name TEXT, identifier TEXT, html_url TEXT,
         missing_since TEXT, deleted_at TEXT,
-        -- internal: the number in other tables; whether the suite was synced, or only listed
-        number INTEGER PRIMARY KEY, is_synced INTEGER NOT NULL DEFAULT 0,
-        -- internal: when the last sync of the suite began that has read to its end
-        synced_at TEXT,
-        -- internal: the `relative_id`s of which every existing session is saved, those of an interrupted catch-up above
-        -- them, and a time before which all sessions below were created
-        known_low INTEGER, known_high INTEGER, upper_low INTEGER, upper_high INTEGER, older_than TEXT,
-        -- internal: the digest of the first page of the last sync, and the arguments of that sync as JSON. Null unless
-        -- it was complete, and nothing has changed since: then the same page needs no comparison
-        digest BLOB, digest_scope TEXT,
-        -- internal: the sessions that were created before the first time were pruned, and the test cases of those that
-        -- were created before the second time: they are not saved again
-        pruned_before TEXT, cases_pruned_before TEXT,
+        -- internal: the number in other tables; when the last sync began that has read the suite to its end; a
+        -- `SuiteState` as JSON, null if the suite was only listed
+        number INTEGER PRIMARY KEY, synced_at TEXT, state TEXT,
         UNIQUE (workspace, project, suite_id)
     )
     """,

@@ -11,9 +11,9 @@ from ..analysis.completeness import without_incomplete
 from ..analysis.runs import ci_runs
 from ..models import Session, SuiteKey
 from .columns import OF_BRANCH, Members, branch_parameters, to_session
+from .exchange import ALL_NUMBERS
 from .file import DatabaseFile, DatabaseThread
-from .known_range import ALL_NUMBERS
-from .schema import FIELDS
+from .schema import FIELDS, OF_SUITE
 
 _FIRST_SIZE, _PAGE_SIZE = 100, 1000  # a verdict usually needs only the newest sessions
 
@@ -41,7 +41,7 @@ def load_sessions(
     """Return the sessions of a suite that are not deleted, newest first: at most `limit`, up to a `relative_id`."""
     sql = f"""
         SELECT {", ".join(FIELDS)} FROM sessions
-        WHERE workspace = ? AND project = ? AND suite_id = ? AND deleted_at IS NULL AND {OF_BRANCH}
+        WHERE {OF_SUITE} AND deleted_at IS NULL AND {OF_BRANCH}
         AND relative_id <= ? ORDER BY relative_id DESC LIMIT ?
     """
     members: Members = {}

@@ -47,7 +47,7 @@ from .file import DatabaseThread
 from .lock import hold_file, hold_suite
 from .prune import forget_suite, load_newest_date, prune_suite, return_space, shrink_file, time_before
 from .sessions import load_main_branch, load_pages, load_sessions
-from .suites import SavedSuite, load_saved_suites, load_suite_row, load_suites
+from .suites import SavedSuite, load_saved_suites, load_state, load_suites
 from .sync import SuiteSync
 from .sync_run import SyncRun
 from .watches import WatchState
@@ -468,5 +468,5 @@ class SessionStore:
 
         None if the suite was not synced, or if nothing is known, for example because its list is out of order.
         """
-        row = await self._thread.run(load_suite_row, validate_names(validate_suite(suite)))
-        return row.known.main
+        state = await self._thread.run(load_state, validate_names(validate_suite(suite)))
+        return state.known.main

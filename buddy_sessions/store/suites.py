@@ -3,100 +3,49 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
-from attrs import evolve, frozen
+from attrs import frozen
+from cattrs.preconf.json import make_converter
 
 from ..models import Suite, SuiteKey
-from .columns import IS_NOT_MARKED, MARK_ABSENT, from_json, from_sql, time_to_sql, to_sql, to_time
-from .exchange import CompleteSync, SyncScope
+from .columns import IS_NOT_MARKED, MARK_ABSENT, convert, from_sql, time_to_sql, to_sql, to_time
+from .exchange import Interval, SuiteState
 from .file import DatabaseFile
-from .known_range import NOTHING_KNOWN, Interval, KnownRange
+from .schema import OF_SUITE, SUITE
 
-_OF_SUITE = "workspace = ? AND project = ? AND suite_id = ?"
-_COLUMNS = (
-    "is_synced",
-    "missing_since",
-    "deleted_at",
-    *("known_low", "known_high", "upper_low", "upper_high", "older_than"),
-    *("digest", "digest_scope"),
-    *("pruned_before", "cases_pruned_before"),
-)
+IS_INCOMPLETE = "state = json_remove(state, '$.complete')"
+"""Sets that the next sync compares the first page of a suite, even if it is the same."""
+
+_json = make_converter(detailed_validation=False)
 
 
-@frozen(kw_only=True)
-class SuiteRow:
-    """A row of `suite_rows`, without the names. The defaults are those of a suite that is not in the database."""
-
-    number: int | None = None
-    is_synced: bool = False
-    missing_since: datetime | None = None
-    deleted_at: datetime | None = None
-    known: KnownRange = NOTHING_KNOWN
-    complete: CompleteSync | None = None
-    pruned_before: datetime | None = None
-    cases_pruned_before: datetime | None = None
-
-    def values(self) -> tuple[object, ...]:
-        """Return the values of `_COLUMNS`."""
-        complete = self.complete
-        return (
-            self.is_synced,
-            time_to_sql(self.missing_since),
-            time_to_sql(self.deleted_at),
-            *(self.known.main or (None, None)),
-            *(self.known.upper or (None, None)),
-            time_to_sql(self.known.older_than),
-            None if complete is None else complete.digest,
-            None if complete is None else _scope_to_json(complete.scope),
-            time_to_sql(self.pruned_before),
-            time_to_sql(self.cases_pruned_before),
-        )
+def load_state(file: DatabaseFile, key: SuiteKey) -> SuiteState:
+    """Return the state of a suite."""
+    row = file.execute(f"SELECT state FROM suite_rows WHERE {OF_SUITE}", key).fetchone()
+    return SuiteState() if row is None else _to_state(row["state"])
 
 
-def load_suite_row(file: DatabaseFile, key: SuiteKey) -> SuiteRow:
-    """Return the row of a suite."""
-    row = file.execute(f"SELECT number, {', '.join(_COLUMNS)} FROM suite_rows WHERE {_OF_SUITE}", key).fetchone()
-    if row is None:
-        return SuiteRow()
-    known = KnownRange(
-        main=_interval(row["known_low"], row["known_high"]),
-        upper=_interval(row["upper_low"], row["upper_high"]),
-        older_than=to_time(row["older_than"]),
-    )
-    return SuiteRow(
-        number=row["number"],
-        is_synced=bool(row["is_synced"]),
-        missing_since=to_time(row["missing_since"]),
-        deleted_at=to_time(row["deleted_at"]),
-        known=known,
-        complete=CompleteSync(row["digest"], _scope_from_json(row["digest_scope"])) if row["digest"] else None,
-        pruned_before=to_time(row["pruned_before"]),
-        cases_pruned_before=to_time(row["cases_pruned_before"]),
-    )
+def save_state(file: DatabaseFile, key: SuiteKey, state: SuiteState) -> None:
+    """Save the state of a suite that is in the database."""
+    file.execute(f"UPDATE suite_rows SET state = ? WHERE {OF_SUITE}", (_json.dumps(state), *key))
 
 
-def save_suite_row(file: DatabaseFile, key: SuiteKey, before: SuiteRow, after: SuiteRow) -> int:
-    """Save the row of a suite if it has changed. Return its number."""
-    if before.number is not None and after == before:
-        return before.number
-    sql = f"""
-        INSERT INTO suite_rows (workspace, project, suite_id, {", ".join(_COLUMNS)})
-        VALUES (?, ?, ?{", ?" * len(_COLUMNS)}) ON CONFLICT (workspace, project, suite_id) DO UPDATE
-        SET ({", ".join(_COLUMNS)}) = ({", ".join(f"excluded.{name}" for name in _COLUMNS)}) RETURNING number
-    """
-    number: int
-    (number,) = file.execute(sql, (*key, *after.values())).fetchone()
-    return number
+def add_suite(file: DatabaseFile, key: SuiteKey) -> int:
+    """Return the number of a suite in other tables. It is added to the database if it is not in it."""
+    file.execute("INSERT INTO suite_rows (workspace, project, suite_id) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", key)
+    return file.number(f"SELECT {SUITE}", key)
+
+
+def _to_state(text: str | None) -> SuiteState:
+    return SuiteState() if text is None else convert(lambda text: _json.loads(text, SuiteState), text)
 
 
 def mark_suite_missing(file: DatabaseFile, key: SuiteKey, now: datetime) -> None:
     """Record that the server does not know a suite: it is missing, and deleted the second time, in another sync."""
     sql = f"""
-        UPDATE suite_rows SET {MARK_ABSENT}, digest = NULL, digest_scope = NULL
+        UPDATE suite_rows SET {MARK_ABSENT}, {IS_INCOMPLETE}
         WHERE workspace = :workspace AND project = :project AND suite_id = :suite_id AND {IS_NOT_MARKED}
     """
     with file.transaction():
@@ -105,15 +54,14 @@ def mark_suite_missing(file: DatabaseFile, key: SuiteKey, now: datetime) -> None
 
 def mark_suite_found(file: DatabaseFile, key: SuiteKey) -> None:
     """Record that the server knows a suite."""
-    with file.transaction():
-        suite = load_suite_row(file, key)
-        save_suite_row(file, key, suite, evolve(suite, missing_since=None, deleted_at=None))
+    sql = f"UPDATE suite_rows SET missing_since = NULL, deleted_at = NULL WHERE {OF_SUITE} AND missing_since NOT NULL"
+    file.execute(sql, key)
 
 
 def load_suites(file: DatabaseFile, *, with_deleted: bool = False) -> list[Suite]:
     """Return the suites that were synced, sorted by their keys."""
     columns = "workspace, project, suite_id, name, identifier, html_url"
-    condition = "is_synced" if with_deleted else "is_synced AND deleted_at IS NULL"
+    condition = "state NOT NULL" if with_deleted else "state NOT NULL AND deleted_at IS NULL"
     sql = f"SELECT {columns} FROM suite_rows WHERE {condition} ORDER BY 1, 2, 3"
     return [
         Suite(key=SuiteKey(*key), id=key[2], name=name, identifier=identifier, html_url=html_url)
@@ -124,7 +72,7 @@ def load_suites(file: DatabaseFile, *, with_deleted: bool = False) -> list[Suite
 def mark_suite_synced(file: DatabaseFile, key: SuiteKey, now: datetime) -> None:
     """Record that a sync of a suite has read to its end."""
     with file.transaction():
-        file.execute(f"UPDATE suite_rows SET synced_at = ? WHERE {_OF_SUITE}", (time_to_sql(now), *key))
+        file.execute(f"UPDATE suite_rows SET synced_at = ? WHERE {OF_SUITE}", (time_to_sql(now), *key))
 
 
 @frozen(kw_only=True)
@@ -158,10 +106,10 @@ def load_saved_suites(file: DatabaseFile) -> list[SavedSuite]:
     """Return the suites that were synced, sorted by their keys, with deleted ones."""
     count = "SELECT count(*) FROM session_rows WHERE suite = suite_rows.number AND deleted_at"
     sql = f"""
-        SELECT workspace, project, suite_id, name, synced_at, missing_since, deleted_at, known_low, known_high,
+        SELECT workspace, project, suite_id, name, synced_at, missing_since, deleted_at, state,
             ({count} IS NULL) AS sessions, ({count} IS NULL AND missing_since IS NOT NULL) AS missing,
             ({count} IS NOT NULL) AS deleted
-        FROM suite_rows WHERE is_synced ORDER BY 1, 2, 3
+        FROM suite_rows WHERE state NOT NULL ORDER BY 1, 2, 3
     """
     return [
         SavedSuite(
@@ -170,7 +118,7 @@ def load_saved_suites(file: DatabaseFile) -> list[SavedSuite]:
             sessions=row["sessions"],
             missing=row["missing"],
             deleted=row["deleted"],
-            known_range=_interval(row["known_low"], row["known_high"]),
+            known_range=_to_state(row["state"]).known.main,
             synced_at=to_time(row["synced_at"]),
             missing_since=to_time(row["missing_since"]),
             deleted_at=to_time(row["deleted_at"]),
@@ -209,26 +157,8 @@ def save_names(
             ],
         )
     listed = {suite.id for suite in suites}
-    sql = "SELECT suite_id FROM suite_rows WHERE workspace = ? AND project = ? AND is_synced AND deleted_at IS NULL"
+    sql = (
+        "SELECT suite_id FROM suite_rows WHERE (workspace, project) = (?, ?) AND state NOT NULL AND deleted_at IS NULL"
+    )
     saved = [from_sql(row["suite_id"]) for row in file.execute(sql, (workspace, project))]
     return [SuiteKey(workspace, project, suite_id) for suite_id in saved if suite_id not in listed]
-
-
-def _interval(low: int | None, high: int | None) -> Interval | None:
-    return None if low is None or high is None else (low, high)
-
-
-def _scope_to_json(scope: SyncScope) -> str:
-    values = {
-        "after": scope.after,
-        "since": time_to_sql(scope.since),
-        "cases": scope.cases,
-        "cases_branch": scope.cases_branch,
-        "details": scope.details,
-    }
-    return json.dumps(values)
-
-
-def _scope_from_json(text: str) -> SyncScope:
-    values: dict[str, Any] = from_json(text)
-    return SyncScope(**{**values, "since": to_time(values["since"])})

@@ -23,8 +23,7 @@ from ..errors import BuddyError, ConfigError, NotFoundError, StoreError
 from ..models import Cursor, Session, SessionPage, SuiteKey
 from .case_sync import CaseSync
 from .cases import load_pending
-from .exchange import CompleteSync, PageToSave, SavedPage, SyncScope
-from .known_range import Interval
+from .exchange import CompleteSync, Interval, PageToSave, SavedPage, SyncScope
 from .lock import hold_suite
 from .pages import count_above, find_missing, finish_sync, load_newest, load_suite, save_page, withdraw_claims
 from .plan import RangeReading, ReadRange, SyncPlan
@@ -82,9 +81,9 @@ class SuiteSync:
     async def _read_suite(self) -> AsyncGenerator[SessionPage, None]:
         """Iterate over the pages of `pages`."""
         run, key = self._run, self._key
-        state = await run.call(load_suite, key, run.now)
+        start = await run.call(load_suite, key, run.now)
         oldest = None if self._keep is None else await run.time_before(self._keep)
-        plan, self._next = SyncPlan.begin(state, self._scope.limit(oldest), full=self._full)
+        plan, self._next = SyncPlan.begin(start, self._scope.limit(oldest), full=self._full)
         while (part := self._next) is not None:
             self._next = None
             reader = self._read_range(plan, part) if part.session_id is None else self._check(plan, part)
@@ -184,7 +183,7 @@ class SuiteSync:
         """Save a page, in one transaction."""
         saved = await self._run.call(save_page, self._key, to_save, self._run.now)
         plan.after_page(to_save, saved)
-        self._counts += Stats(sessions=len(saved.changed), repaired=saved.unsaved + saved.restored)
+        self._counts += Stats(sessions=len(saved.changed), repaired=saved.repaired)
         message = None
         if saved.is_contradiction and to_save.top == 0:
             message = "the list is empty: all sessions are marked as missing, and the next sync decides"

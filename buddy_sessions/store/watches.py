@@ -14,6 +14,7 @@ from ..models import SuiteKey
 from .columns import from_json
 from .file import DatabaseFile, DatabaseThread
 from .lock import hold_watch
+from .schema import OF_SUITE
 
 _NAME = re.compile("[A-Za-z0-9._-]{1,100}")
 
@@ -46,10 +47,7 @@ class WatchState:
 
 def load_watch(file: DatabaseFile, watch: Sequence[str], suite: SuiteKey) -> Any:
     """Return the state of a watch; None if there is none."""
-    sql = """
-        SELECT state FROM watches
-        WHERE kind = ? AND name = ? AND branch = ? AND workspace = ? AND project = ? AND suite_id = ?
-    """
+    sql = f"SELECT state FROM watches WHERE (kind, name, branch) = (?, ?, ?) AND {OF_SUITE}"  # noqa: S608 - a constant
     row = file.execute(sql, (*watch, *suite)).fetchone()
     return None if row is None else from_json(row[0])
 

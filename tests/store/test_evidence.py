@@ -10,8 +10,7 @@ import pytest
 from buddy_sessions import Session, SessionStatus
 from buddy_sessions.store.columns import StoredId
 from buddy_sessions.store.evidence import PageChanges, SavedSession, judge
-from buddy_sessions.store.exchange import PageToSave
-from buddy_sessions.store.known_range import ALL_NUMBERS, NOTHING_KNOWN, KnownRange
+from buddy_sessions.store.exchange import ALL_NUMBERS, NOTHING_KNOWN, KnownRange, PageToSave
 
 OLD, NEW = datetime(2025, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)
 

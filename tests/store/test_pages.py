@@ -18,9 +18,8 @@ import pytest
 from hypothesis import given, settings
 
 from buddy_sessions import Member, RefType, Session, SessionStatus, Suite, SuiteKey
-from buddy_sessions.store.exchange import CompleteSync, PageToSave, SavedPage, SyncScope
+from buddy_sessions.store.exchange import CompleteSync, Interval, KnownRange, PageToSave, SavedPage, SyncScope
 from buddy_sessions.store.file import DatabaseFile
-from buddy_sessions.store.known_range import Interval, KnownRange
 from buddy_sessions.store.pages import (
     count_above,
     find_missing,
@@ -32,7 +31,14 @@ from buddy_sessions.store.pages import (
 )
 from buddy_sessions.store.prune import prune_suite
 from buddy_sessions.store.sessions import load_newest_run, load_sessions
-from buddy_sessions.store.suites import is_listed, load_suites, mark_suite_found, mark_suite_missing, save_names
+from buddy_sessions.store.suites import (
+    is_listed,
+    load_state,
+    load_suites,
+    mark_suite_found,
+    mark_suite_missing,
+    save_names,
+)
 from buddy_sessions.store.watches import update_watch
 from helpers import session_strategies
 from helpers.stores import KEY, OTHER_KEY, make_due, marked_numbers, query
@@ -153,9 +159,9 @@ class TestSessions:
         save(database, new_sessions(3, 2, 1), (1, 3), is_first=True)
         save(database, new_sessions(5))  # requested by itself
         finish_sync(database, KEY, COMPLETE, top=3)
-        assert load_suite(database, KEY, NOW).complete is None
+        assert load_state(database, KEY).complete is None
         finish_sync(database, KEY, COMPLETE, top=5)
-        assert load_suite(database, KEY, NOW).complete == COMPLETE
+        assert load_state(database, KEY).complete == COMPLETE
 
     def test_empty_list_is_compared_in_little_memory(self, database: DatabaseFile, path: Path) -> None:
         count = 20_000
@@ -187,7 +193,7 @@ class TestMarks:
         assert (marked_numbers(path, "missing_since"), marked_numbers(path)) == ([1, 3], [3])
         withdraw_claims(database, KEY, known, later)
         assert (marked_numbers(path, "missing_since"), marked_numbers(path)) == ([3], [])
-        assert load_suite(database, KEY, NOW).known == known
+        assert load_state(database, KEY).known == known
         assert len(load_sessions(database, KEY)) == 10
 
 

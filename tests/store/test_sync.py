@@ -20,6 +20,7 @@ from buddy_sessions import (
     StoreError,
     SuiteKey,
 )
+from buddy_sessions.store.suites import IS_INCOMPLETE
 from buddy_sessions.testing import FakeSuite, Fault
 from helpers.stores import (
     KEY,
@@ -340,7 +341,7 @@ class TestMissingSessions:
         await db.sync()
         execute(db.path, "UPDATE session_rows SET deleted_at = '2025-01-01T00:00:00Z' WHERE relative_id IN (7, 125)")
         execute(db.path, "DELETE FROM session_rows WHERE relative_id = 40")
-        execute(db.path, "UPDATE suite_rows SET digest = NULL")
+        execute(db.path, f"UPDATE suite_rows SET {IS_INCOMPLETE}")
         assert await db.sync() == [40]
         assert db.marked() == []
         assert await db.is_complete()
@@ -353,7 +354,7 @@ class TestMissingSessions:
         await db.sync(after=50)
         execute(db.path, "UPDATE session_rows SET deleted_at = '2025-01-01T00:00:00Z' WHERE relative_id = 125")
         execute(db.path, "DELETE FROM session_rows WHERE relative_id = 60")
-        execute(db.path, "UPDATE suite_rows SET digest = NULL")
+        execute(db.path, f"UPDATE suite_rows SET {IS_INCOMPLETE}")
         assert await db.sync(**limit) == [60]
         assert [session.relative_id for session in await db.store.sessions(KEY)] == list(range(130, 50, -1))
         assert await db.known_range() == (51, 130)
@@ -362,7 +363,7 @@ class TestMissingSessions:
         create_finished(db.suite, 130)
         await db.sync()
         execute(db.path, "UPDATE session_rows SET deleted_at = '2025-01-01T00:00:00Z' WHERE relative_id = 125")
-        execute(db.path, "UPDATE suite_rows SET digest = NULL, known_low = NULL, known_high = NULL")
+        execute(db.path, "UPDATE suite_rows SET state = json_remove(state, '$.complete', '$.known')")
         assert await db.sync(after=100) == []
         assert (db.marked(), await db.known_range()) == ([], (101, 130))
 
@@ -523,7 +524,7 @@ class TestNotModified:
         create_finished(db.suite, 50)
         await db.sync()
         execute(db.path, "UPDATE session_rows SET deleted_at = '2025-01-01T00:00:00Z' WHERE relative_id = 45")
-        execute(db.path, "UPDATE suite_rows SET digest = NULL")
+        execute(db.path, f"UPDATE suite_rows SET {IS_INCOMPLETE}")
         second = 5  # after the three requests of the first sync, and the first page
         db.fake.on_request = lambda _: len(list_requests(db.fake)) == second and create_finished(db.suite, 1)
         assert await db.sync(after=48) == [51]

@@ -21,7 +21,7 @@ from buddy_sessions.store.exchange import SyncScope
 from buddy_sessions.store.prune import prune_suite
 from buddy_sessions.store.schema import FIELDS
 from buddy_sessions.store.sessions import load_newest_run, load_sessions
-from buddy_sessions.store.suites import load_suite_row
+from buddy_sessions.store.suites import load_state
 from helpers.effort import repeats
 from helpers.model_server import FIRST_DATE, WRONG_RESPONSES, ModelClient, ModelServer, ModelStore
 from helpers.stores import KEY, DatabaseCopy
@@ -134,9 +134,7 @@ class SyncMachine(RuleBasedStateMachine):
             removed.pop(session.id, None)
         assert all(is_before(session, time - keep) for session in removed.values())
         self.pruned.update(removed)
-        self.pruned_before = max(
-            self.pruned_before, load_suite_row(self.store.database, KEY).pruned_before or FIRST_DATE
-        )
+        self.pruned_before = max(self.pruned_before, load_state(self.store.database, KEY).pruned_before or FIRST_DATE)
         self.check_after_healthy_sync(SyncScope(since=time - keep))
 
     @rule(after=st.integers(0, 200), is_offset=st.booleans(), since=st.none() | st.floats(0, 1))
@@ -207,7 +205,7 @@ class SyncMachine(RuleBasedStateMachine):
 
     def check_known_range(self) -> None:
         """Check that the database has every session in the range that it claims to know."""
-        suite, saved = load_suite_row(self.store.database, KEY), {session.id for session in self.rows()}
+        suite, saved = load_state(self.store.database, KEY), {session.id for session in self.rows()}
         lost = [
             session.relative_id
             for session in self.server.rows

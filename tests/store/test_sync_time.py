@@ -10,10 +10,9 @@ from random import Random
 import attrs
 import pytest
 
-from buddy_sessions.store.exchange import SyncScope
-from buddy_sessions.store.known_range import KnownRange
+from buddy_sessions.store.exchange import KnownRange, SyncScope
 from buddy_sessions.store.sessions import load_sessions
-from buddy_sessions.store.suites import load_suite_row
+from buddy_sessions.store.suites import load_state
 from helpers.effort import repeats
 from helpers.model_server import FIRST_DATE, ModelClient, ModelServer, ModelStore
 from helpers.stores import KEY
@@ -53,7 +52,7 @@ def listed(server: ModelServer) -> list[int]:
 
 
 def known(model: ModelStore) -> KnownRange:
-    return load_suite_row(model.database, KEY).known
+    return load_state(model.database, KEY).known
 
 
 def create_daily(server: ModelServer, days: int, *, count: int = 1) -> None:
