@@ -272,10 +272,6 @@ class DatabaseThread:
                 await self.close()
                 raise
 
-    async def check_same_file(self) -> None:
-        """Raise `StoreError` if the file was deleted or replaced since it was opened."""
-        await self.run(DatabaseFile.check_same_file)
-
     async def close(self) -> None:
         """Close the database and end the thread, after the calls made before. Does nothing if it is not open."""
         self._check_process()

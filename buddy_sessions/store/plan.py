@@ -16,6 +16,7 @@ from ..models import Session, SessionPage, is_before
 from .exchange import (
     ALL_NUMBERS,
     NOTHING_KNOWN,
+    CompleteSync,
     Interval,
     KnownRange,
     PageToSave,
@@ -78,6 +79,7 @@ class SyncPlan:
         top: The highest `relative_id` on the first page.
         repair_above: If the known range was dropped, the `relative_id` above which the suite is read again.
         missing_below: The `relative_id` below which to look for missing sessions.
+        complete: What to save if nothing remains to be read.
         checks: The requests so far that were checks of unfinished sessions.
     """
 
@@ -93,6 +95,7 @@ class SyncPlan:
     missing_below: int = ALL_NUMBERS[1]
     is_verified: bool = True
     is_stale: bool = False
+    complete: CompleteSync | None = None
     checks: int = 0
 
     @classmethod
@@ -195,12 +198,10 @@ class RangeReading:
             plan.top = max((session.relative_id for session in listed), default=0)
         unlimited = self._unlimited_above()
         end = min(scope.after, unlimited) + 1
-        pruned = [is_before(session, plan.pruned_before) for session in sessions]
-        is_pruned = bool(sessions) and all(pruned)
-        too_old = [scope.is_too_old(session) and session.relative_id <= unlimited for session in sessions]
-        is_old = bool(sessions) and all(map(any, zip(pruned, too_old, strict=True)))
-        kept = [session for session, is_gone in zip(sessions, pruned, strict=True) if not is_gone]
+        kept = [session for session in sessions if not is_before(session, plan.pruned_before)]
         included = [each for each in kept if each.relative_id > unlimited or scope.includes(each)]
+        is_pruned = bool(sessions) and not kept
+        is_old = bool(sessions) and all(each.relative_id <= unlimited and scope.is_too_old(each) for each in kept)
         self.is_whole &= len(included) == len(kept)
         if plan.is_verified and page.proven_range is not None and not self.is_cut:
             left_out = {session.relative_id for session in kept}.difference(each.relative_id for each in included)

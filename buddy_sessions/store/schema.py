@@ -14,13 +14,10 @@ VERSION = 1
 FIELDS = tuple(field.name for field in attrs.fields(Session))
 """The fields of a session: the columns of `session_rows` and of the view `sessions`, in this order."""
 
-FIELD_TYPES = {field.name: str(field.type).removesuffix(" | None") for field in attrs.fields(Session)}
-"""The types of these fields, as text."""
-
 # A duration has no type, so that SQLite does not convert whole numbers and fractions into each other.
 _COLUMN_TYPES = {"int": "INTEGER", "int | float": "", "Member": "INTEGER"}
 _COLUMNS = ", ".join(
-    f"{field.name} {_COLUMN_TYPES.get(FIELD_TYPES[field.name], 'TEXT')}"
+    f"{field.name} {_COLUMN_TYPES.get(str(field.type).removesuffix(' | None'), 'TEXT')}"
     + (" NOT NULL" if field.default is attrs.NOTHING else "")
     for field in attrs.fields(Session)
 )

@@ -66,15 +66,11 @@ async def load_pages(
         yielded = {session.id for session in sessions if session.relative_id == last}
 
 
-def load_main_branch(file: DatabaseFile, key: SuiteKey) -> str | None:
-    """Return the main branch of a suite; None if it has none."""
-    older = [session for name in MAIN_NAMES for session in load_sessions(file, key, branch=name, limit=1)]
-    return main_branch({session.id: session for session in [*load_sessions(file, key, limit=NEWEST), *older]}.values())
-
-
 def load_newest_run(file: DatabaseFile, key: SuiteKey) -> list[Session]:
     """Return the sessions that decide whether a suite is red, of the newest CI run of its main branch."""
-    branch = load_main_branch(file, key)
+    older = [session for name in MAIN_NAMES for session in load_sessions(file, key, branch=name, limit=1)]
+    newest = load_sessions(file, key, limit=NEWEST)
+    branch = main_branch({session.id: session for session in [*newest, *older]}.values())
     for limit in (NEWEST, _PAGE_SIZE):
         sessions = [] if branch is None else load_sessions(file, key, branch=branch, limit=limit)
         if runs := without_incomplete([run for run in ci_runs(sessions) if run.is_failing is not None]):

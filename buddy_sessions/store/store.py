@@ -43,10 +43,10 @@ from ..models import CaseScope, Session, Suite, SuiteKey, SuiteRef, TestCase, Te
 from .cases import load_cases, load_history, load_runs
 from .copies import StoreChange, iterate_changes
 from .exchange import MAX_DETAILS, SyncScope
-from .file import DatabaseThread
+from .file import DatabaseFile, DatabaseThread
 from .lock import hold_file, hold_suite
 from .prune import forget_suite, load_newest_date, prune_suite, return_space, shrink_file, time_before
-from .sessions import load_main_branch, load_pages, load_sessions
+from .sessions import load_pages, load_sessions
 from .suites import SavedSuite, load_saved_suites, load_state, load_suites
 from .sync import SuiteSync
 from .sync_run import SyncRun
@@ -235,7 +235,7 @@ class SessionStore:
         while await self._thread.run(return_space):
             pass
         await self._thread.run(shrink_file)
-        await self._thread.check_same_file()
+        await self._thread.run(DatabaseFile.check_same_file)
 
     async def export(
         self,
@@ -390,7 +390,7 @@ class SessionStore:
         key, scope = validate_names(validate_suite(suite)), validate_scope(cases)
         highest = None if up_to is None else validate_int("up_to", up_to)
         number = None if last is None else validate_int("last", last)
-        name = await self._choose_branch(key, branch)
+        name = await self._search(key).choose_branch(branch)
         if name is None and branch is MAIN:
             return []
         return await self._thread.run(load_runs, key, scope, branch=name, up_to=highest, last=number)
@@ -411,16 +411,10 @@ class SessionStore:
                 suite were saved.
         """
         key = validate_names(validate_suite(suite))
-        name = await self._choose_branch(key, branch)
+        name = await self._search(key).choose_branch(branch)
         if name is None and branch is MAIN:
             return []
         return await self._thread.run(load_history, key, test, branch=name)
-
-    async def _choose_branch(self, suite: SuiteKey, branch: str | Main | None) -> str | None:
-        """Return the name of the branch; None for all sessions, or for MAIN, if the suite has no main branch."""
-        if branch is MAIN:
-            return await self._thread.run(load_main_branch, suite)
-        return validate_branch(branch)
 
     async def suites(self) -> list[Suite]:
         """Return the suites that were synced, except deleted ones, sorted by their keys.

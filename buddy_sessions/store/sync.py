@@ -24,6 +24,7 @@ from ..models import Cursor, Session, SessionPage, SuiteKey
 from .case_sync import CaseSync
 from .cases import load_pending
 from .exchange import CompleteSync, Interval, PageToSave, SavedPage, SyncScope
+from .file import DatabaseFile
 from .lock import hold_suite
 from .pages import count_above, find_missing, finish_sync, load_newest, load_suite, save_page, withdraw_claims
 from .plan import RangeReading, ReadRange, SyncPlan
@@ -54,8 +55,6 @@ class SuiteSync:
         self._keep = keep
         self._slots = slots
         self._case_sync = None if scope.cases is None else CaseSync(run, key, scope.cases, details=scope.details)
-        self._next: ReadRange | None = None  # planned when the current range was read to its end
-        self._complete: CompleteSync | None = None  # to be saved if nothing remains to be read
         self._reader: PageReader | None = None  # of the current range
         self._counts = Stats()  # the cost of the ranges that have ended, and what was saved
 
@@ -83,17 +82,20 @@ class SuiteSync:
         run, key = self._run, self._key
         start = await run.call(load_suite, key, run.now)
         oldest = None if self._keep is None else await run.time_before(self._keep)
-        plan, self._next = SyncPlan.begin(start, self._scope.limit(oldest), full=self._full)
-        while (part := self._next) is not None:
-            self._next = None
+        plan, part = SyncPlan.begin(start, self._scope.limit(oldest), full=self._full)
+        following: ReadRange | None = part
+        while following is not None:
+            part, following = following, None
             reader = self._read_range(plan, part) if part.session_id is None else self._check(plan, part)
             async with aclosing(reader) as pages:
                 async for page in pages:
-                    if page.sessions or page.is_last:
-                        yield page
+                    following = await self._plan_next(plan) if page.is_last else None
+                    is_last = page.is_last and following is None
+                    if page.sessions or is_last:
+                        yield attrs.evolve(page, is_last=is_last)
         self._counts += await run.update_names(key)
-        if await self._read_cases(plan.scope) and self._complete is not None and plan.is_verified:
-            await run.call(finish_sync, key, self._complete, top=plan.top)
+        if await self._read_cases(plan) and plan.complete is not None and plan.is_verified:
+            await run.call(finish_sync, key, plan.complete, top=plan.top)
         if self._full and self._counts.repaired:
             _log.warning("%s: the full check has corrected %d sessions", key, self._counts.repaired)
         if self._keep is not None:
@@ -101,10 +103,13 @@ class SuiteSync:
             while await run.call(return_space):
                 pass
         await run.call(mark_suite_synced, key, run.now)
-        await run.check_same_file()
+        await run.call(DatabaseFile.check_same_file)
 
     async def _read_range(self, plan: SyncPlan, part: ReadRange) -> AsyncGenerator[SessionPage, None]:
-        """Read and save a range. Iterate over its pages, each with the sessions that are new or have changed."""
+        """Read and save a range. Iterate over its pages, each with the sessions that are new or have changed.
+
+        The last page has `is_last`.
+        """
         reader = self._reader = await self._new_reader(part)
         reading = RangeReading(plan, part, is_first=part.high is None)
         failure: BuddyError | None = None
@@ -114,7 +119,7 @@ class SuiteSync:
                     if self._keep is not None:
                         plan.scope = self._scope.limit(await self._run.time_before(self._keep, page.sessions))
                     if reading.is_first and reader.first_digest is not None:
-                        self._complete = CompleteSync(reader.first_digest, plan.scope)
+                        plan.complete = CompleteSync(reader.first_digest, plan.scope)
                     await self._withdraw_claims(plan, reader)
                     to_save, is_last = reading.take(page, reader.listed)
                     saved = await self._save(plan, to_save)
@@ -124,11 +129,11 @@ class SuiteSync:
                     is_last = is_last or plan.restarts
                     if is_last:
                         plan.checks += reader.stats.requests if part.is_check else 0
-                        self._next = await self._plan_next(plan)
-                    yield attrs.evolve(page, sessions=saved.changed, is_last=is_last and self._next is None)
+                    yield attrs.evolve(page, sessions=saved.changed, is_last=is_last)
                     if is_last:
                         break
             if reader.is_not_modified:
+                plan.parts_left, plan.missing_below = [], 0
                 self._case_sync = None  # the last sync has read the cases, too
                 yield SessionPage(suite=self._key, number=1, sessions=(), is_last=True)
         except BuddyError as error:
@@ -176,8 +181,7 @@ class SuiteSync:
             checked=place if part.is_check else None,
         )
         saved = await self._save(plan, to_save)
-        self._next = await self._plan_next(plan)
-        yield SessionPage(suite=self._key, number=0, sessions=saved.changed, is_last=self._next is None)
+        yield SessionPage(suite=self._key, number=0, sessions=saved.changed, is_last=True)
 
     async def _save(self, plan: SyncPlan, to_save: PageToSave) -> SavedPage:
         """Save a page, in one transaction."""
@@ -232,12 +236,12 @@ class SuiteSync:
                 return ReadRange(low=missing, high=missing)
         return plan.next_check()
 
-    async def _read_cases(self, scope: SyncScope) -> bool:
+    async def _read_cases(self, plan: SyncPlan) -> bool:
         """Read the cases that the database lacks. Return whether none remain."""
         if self._case_sync is None:
             return True
-        pending = await self._run.call(load_pending, self._key, scope, full=self._full)
+        pending = await self._run.call(load_pending, self._key, plan.scope, full=self._full)
         if pending:
             await self._case_sync.read(pending)
-            pending = await self._run.call(load_pending, self._key, scope)
+            pending = await self._run.call(load_pending, self._key, plan.scope)
         return not pending

@@ -58,10 +58,6 @@ class SyncRun:
 
         return await self._thread.run(call)
 
-    async def check_same_file(self) -> None:
-        """Raise `StoreError` if the file was deleted or replaced: then nothing was saved."""
-        await self.call(DatabaseFile.check_same_file)
-
     async def time_before(self, age: timedelta, sessions: Sequence[Session] = ()) -> datetime:
         """Return the time that was an age ago. See `prune.time_before`; the dates of `sessions` count, too."""
         if self._newest is None:
