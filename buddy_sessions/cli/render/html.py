@@ -6,9 +6,11 @@ Templates escape HTML in every text, and `_escape_text` escapes invisible charac
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from buddy_sessions import MAIN, __version__
 from buddy_sessions._base.extras import import_extra
@@ -22,29 +24,9 @@ MIN_BYTES = 32_000
 """What a page may need that says only how many suites are red."""
 
 _STATES = ("newly red", "still red", "recovered")
-_ALL = 10**9
-
-
-class _Detail(NamedTuple):
-    """How much of everything a page shows, and what it says about that."""
-
-    left_out: str
-    others: int  # rows of the table of other branches
-    rows: int  # of the table of all suites
-    suites: int  # of each list
-    causes: int  # of a suite
-    tests: int  # of a cause
-
-
-_DETAILS = (
-    _Detail("", others=300, rows=_ALL, suites=_ALL, causes=10, tests=5),
-    _Detail("other branches", others=0, rows=_ALL, suites=_ALL, causes=10, tests=5),
-    _Detail("other branches, most figures", others=0, rows=50, suites=_ALL, causes=10, tests=5),
-    _Detail("other branches, most figures, most failing tests", others=0, rows=30, suites=100, causes=3, tests=1),
-    _Detail("other branches, figures, failing tests", others=0, rows=0, suites=30, causes=1, tests=0),
-    _Detail("everything but the numbers of suites", others=0, rows=0, suites=0, causes=0, tests=0),
-)
-"""From the whole page to the smallest one: details are left out first."""
+_MAX_OTHERS = 300  # rows of the table of other branches
+_LEFT_OUT = {"others": "other branches", "figures": "figures", "details": "failing tests", "suites": "suites"}
+"""What is left out of a page that is too large, in this order, and how the page names it."""
 
 
 def load_template() -> Any:
@@ -78,36 +60,70 @@ def load_template() -> Any:
 
 
 def render_page(template: Any, suites: Sequence[SuiteReport], scope: Scope, *, max_bytes: int | None) -> bytes:
-    """Return the page in UTF-8. If it has more than `max_bytes`, details are left out, and it says which ones."""
+    """Return the page in UTF-8. If it has more than `max_bytes`, as much as necessary is left out, and it says what."""
     oldest = datetime.min.replace(tzinfo=UTC)
     newest_first = sorted(suites, key=lambda it: (it.streak and ended(it.streak.first)) or oldest, reverse=True)
     newest_first.sort(key=SuiteReport.is_only_flaky)
     newly_red, still_red, recovered = ([it for it in newest_first if it.state == state] for state in _STATES)
+    red = newly_red + still_red
+    flaky = [(it, test) for it in red for test in it.tests if test.baseline == "flaky"]
     others = [(it, session) for it in suites for session in it.others]
     others.sort(key=lambda other: ended(other[1]) or oldest, reverse=True)
     latest = [it.latest for it in suites if it.latest is not None] + [session for _, session in others[:1]]
+    names = Counter(map(_short_name, suites))
     values = {
-        "red": newly_red + still_red,
+        "red": red,
         "newly_red": newly_red,
         "still_red": still_red,
         "recovered": recovered,
-        "flaky": [(it, test) for it in newly_red + still_red for test in it.tests if test.baseline == "flaky"],
+        "flaky": flaky,
         "incomplete": [it for it in suites if it.status.remark],
         "outdated": [it for it in suites if not it.is_up_to_date],
         "no_branch": [it for it in suites if it.status.reason == "no main branch"],
-        "suites": sorted((it for it in suites if it.status.missing_since is None), key=_attention),
+        "suites": sorted(suites, key=_attention),
+        "namesakes": {it.status.suite for it in suites if names[_short_name(it)] > 1},
         "others": others,
         "other_count": sum(it.other_count for it in suites),
         "scope": scope,
         "newest": max(filter(None, map(ended, latest)), default=None),
         "max_bytes": max_bytes,
     }
-    page = b""
-    for detail in _DETAILS:
-        page = template.render(values, detail=detail).encode()
-        if max_bytes is None or len(page) <= max_bytes:
+    most = {
+        "others": min(_MAX_OTHERS, len(others)),
+        "figures": len(suites),
+        "details": len(red),
+        "suites": max(len(suites), len(flaky)),
+    }
+
+    def render(shown: Mapping[str, int]) -> bytes:
+        less = [
+            f"{'some ' if shown[name] else ''}{text}" for name, text in _LEFT_OUT.items() if shown[name] < most[name]
+        ]
+        page: str = template.render(values, shown=shown, left_out=", ".join(less))
+        return page.encode()
+
+    return render(most) if max_bytes is None else _fit(render, most, max_bytes)
+
+
+def _fit(render: Callable[[Mapping[str, int]], bytes], shown: Mapping[str, int], max_bytes: int) -> bytes:
+    """Return a page with as much of everything as fits in `max_bytes`."""
+    page = render(shown)
+    for name in _LEFT_OUT:
+        if len(page) <= max_bytes:
             break
+        choices = [{**shown, name: number} for number in range(max(1, shown[name]))]
+        page = render(choices[0])
+        fitting = 1
+        if len(page) <= max_bytes:
+            fitting = bisect_left(choices, max_bytes + 1, lo=1, key=lambda choice: len(render(choice)))
+        shown = choices[fitting - 1]
+        page = render(shown)
     return page
+
+
+def _short_name(report: SuiteReport) -> tuple[str | None, str]:
+    """Return how lists name a suite, unless another one has the same name."""
+    return report.status.name, report.status.suite.project
 
 
 def _attention(report: SuiteReport) -> tuple[object, ...]:

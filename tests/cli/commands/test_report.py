@@ -90,7 +90,7 @@ class TestVerdict:
         assert "red suite acme/shop/red red main █ 0 % 0 of 1" in page.text
         assert "green suite acme/shop/green green main ▂ 100 % 1 of 1" in page.text
         assert "pull requests: 2" in page.text
-        assert re.search("feature green suite red #2 .* feature red suite green #2", page.text) is not None
+        assert re.search("feature green suite shop red #2 .* feature red suite shop green #2", page.text) is not None
 
     @pytest.mark.parametrize(
         ("options", "verdict", "message"),
@@ -139,7 +139,7 @@ class TestSections:
             "ValueError: no price test_2 tests/cart/test_total.py > CartTest new "
             "ValueError: timeout test_3 tests/cart/test_total.py > CartTest flaky: failed in 1 of the last 3 on main"
         ) in found
-        assert "CartTest of Backend, flaky: failed in 1 of the last 3 on main" in section(page, "Flaky tests")
+        assert "CartTest of Backend shop , flaky: failed in 1 of the last 3 on main" in section(page, "Flaky tests")
         assert section(page, "Still red") == "0"
 
     def test_unknown_author_is_the_run(self, render: Render, suite: FakeSuite) -> None:
@@ -290,7 +290,9 @@ class TestSections:
         assert "not read by later syncs: the newest verdict is of" in found
         assert "the last complete sync of 31 Jan 2026, 10:00" in found
         assert "Backend" not in found
-        assert "1 of 2 suites is red" in page.text
+        assert "1 of 4 suites is red" in page.text
+        assert "All suites 4 " in page.text
+        assert "acme/shop/gone deleted" in page.text
         assert "Backend acme/shop/MNbyVedg : stale: the newest verdict is of" in section(
             render("--max-age", "48h"), "Not up to date"
         )
@@ -314,24 +316,40 @@ class TestPage:
         folded = [attrs for tag, attrs in page.tags if tag == "details" and "open" not in attrs]
         assert len(folded) == 1, "the table of 40 suites"
 
-    def test_size_has_a_limit(self, render: Render, fake: FakeBuddy, tmp_path: Path) -> None:
-        """Details are left out first, and the page says what; red suites stay."""
-        for number in range(60):
+    def test_size_has_a_limit(self, render: Render, fake: FakeBuddy, call: Call, tmp_path: Path) -> None:
+        """As much as fits is shown. The most important parts are left out last, and the page says what is missing."""
+        cases: list[dict[str, Any]] = [
+            {"name": f"test_{number}", "status": "FAILED", "message": f"{'ab'[number % 2]} is lost"}
+            for number in range(9)
+        ]
+        for number in range(40):
             suite = fake.add_suite("acme", "shop", f"s{number}", name=f"Suite {number}")
-            finish(suite, *["lost" if number < 9 else None] * 30, hours=2)
+            finish(suite, hours=2, cases=cases if number < 30 else [{"name": "x"}])
             finish(suite, None, hours=1, branch="feature")
         render()
+        db, path = tmp_path / "sessions.db", tmp_path / "report.html"
         found: list[str] = []
-        while (size := (tmp_path / "report.html").stat().st_size - 1) >= 32_000:
-            page = render("--max-bytes", str(size))
-            assert (tmp_path / "report.html").stat().st_size <= size
+        for size in (path.stat().st_size - 1, 85_000, 60_000, 32_000):
+            call("report", "--db", str(db), "-o", str(path), "--max-bytes", str(size))
+            assert size - 2_000 < path.stat().st_size <= size
+            page = HtmlPage(path.read_text("utf-8"))
+            assert page.mistakes == []
+            assert "30 of 40 suites are red" in page.text
             found += re.findall(f"Left out, to fit in {size:,} bytes: ([^.]*)", page.text)
-            assert "9 of 60 suites are red" in page.text
-            assert page.text.count("main is red since") == 9
-            ids = page.values("id")
-            assert {link[1:] for link in page.values("href") if link.startswith("#")} <= {*ids}
-        assert found[0] == "other branches"
-        assert "most failing tests" in found[2]
+            if "suites" not in found[-1]:
+                assert page.text.count("main is red since") == 30
+                assert {link[1:] for link in page.values("href") if link.startswith("#")} <= {*page.values("id")}
+        assert found == [
+            "some other branches",
+            "other branches, some figures",
+            "other branches, figures, some failing tests",
+            "other branches, figures, failing tests, some suites",
+        ]
+
+    def test_suites_with_one_name_are_told_apart(self, render: Render, fake: FakeBuddy) -> None:
+        for project, name, title in (("shop", "a", "API"), ("shop", "b", "API"), ("other", "c", "API")):
+            finish(fake.add_suite("acme", project, name, name=title), "lost", hours=1)
+        assert "Newly red 3: API other , API acme/shop/a , API acme/shop/b Still" in render().text
 
     def test_text_of_the_server_is_escaped(self, render: Render, fake: FakeBuddy) -> None:
         odd = fake.add_suite("acme", "shop", "a%20b", name=f"{SCRIPT}1")
