@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -32,7 +31,7 @@ from ..options import DEFAULT_LAST, Access, Json, Key, MaxBytes, RunOptions
 from ..reading.suite_reader import SuiteReader, open_suite
 from ..render.markdown import DEFAULT_MAX_BYTES
 from ..render.result import READER_LIMIT, Column, Item, Result, Section, describe_branch
-from ..render.rows import KEYED_TEST_COLUMNS, choose_format, keyed_test_row, prepare_stream
+from ..render.rows import KEYED_TEST_COLUMNS, choose_format, keyed_test_row, write_text
 from ..render.show import show
 from ..render.styled import recent_marks
 from ..render.text import SHORT_HASH, UNKNOWN, count_sessions, unread_text
@@ -89,7 +88,6 @@ async def list_flaky_tests(
 
 def _print_quarantine(result: Result, until: datetime) -> None:
     """Print an entry of a quarantine for each test."""
-    escape_line = prepare_stream(sys.stdout)
     entries: list[QuarantinedTest] = []
     for item in result.items:
         name = str(item.key)
@@ -98,8 +96,7 @@ def _print_quarantine(result: Result, until: datetime) -> None:
         reason = ", ".join(filter(None, [failed, item.remark]))
         exact = pattern == name and not {"*", "?"}.isdisjoint(name)
         entries.append(QuarantinedTest(pattern, until.date(), reason, exact=exact))
-    sys.stdout.writelines(f"{escape_line(line)}\n" for line in format_quarantine(entries).split("\n")[:-1])
-    sys.stdout.flush()
+    write_text(format_quarantine(entries))
 
 
 async def flaky_result(reader: SuiteReader, branch: str | Main | None, *, last: int, changes: int = 3) -> Result:

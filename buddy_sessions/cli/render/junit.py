@@ -4,96 +4,77 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
-from typing import TextIO, TypeAlias
+from collections import Counter
 from xml.etree import ElementTree as ET
 
-from buddy_sessions import Failure, Session, TestCase, TestStatus
+from buddy_sessions import Failure, TestCase, TestStatus
 from buddy_sessions.analysis.judgement import crash_text
 
 from .result import Result
-from .rows import prepare_stream
 from .text import trace_of
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """A character that XML 1.0 does not allow."""
-_Test: TypeAlias = tuple[TestCase, str]
-"""A test case, and why it does not count; an empty text if it does."""
 _MAX_TRACE = 16_000  # characters of a failure that is excused
 
 
-def write_junit(stream: TextIO, result: Result) -> None:
-    """Write the test cases of a result as a document with one test suite for each group of tests.
+def render_junit(result: Result) -> str:
+    """Return the test cases of a result as a document with one test suite for each group of tests.
 
     A test with a remark, which says why it does not count, is skipped. A session that failed without a failing test is
     an error, and so is another reason for which the verdict is not green.
     """
     tests = [(item.case, item.remark) for item in result.items if item.case is not None]
-    crashed = [(f"session #{each.relative_id}", each.error_message or crash_text(each)) for each in result.crashed]
-    errors = [*crashed, *(("verdict", problem) for problem in result.problems)]
-    for name, message in errors:
+    errors = [(f"session #{each.relative_id}", each.error_message or crash_text(each)) for each in result.crashed]
+    for name, message in [*errors, *(("verdict", problem) for problem in result.problems)]:
         failure = Failure(kind="error", message=message)
         tests.append((TestCase(id="", name=name, status=TestStatus.ERROR, failure=failure), ""))
-    escape_line = prepare_stream(stream)
-    numbers = ", ".join(f"#{session.relative_id}" for session in result.sessions)
-    root = _document(f"{result.suite} {numbers}", result.sessions[0], tests)
-    ET.indent(root)
-    stream.write('<?xml version="1.0" encoding="utf-8"?>\n')
-    stream.writelines(f"{escape_line(line)}\n" for line in ET.tostring(root, encoding="unicode").split("\n"))
-    stream.flush()
-
-
-def _document(name: str, session: Session, tests: Sequence[_Test]) -> ET.Element:
-    groups: dict[str, list[_Test]] = {}
+    name = f"{result.suite} {', '.join(f'#{session.relative_id}' for session in result.sessions)}"
+    groups: dict[str, list[ET.Element]] = {}
     for case, excuse in tests:
-        groups.setdefault(case.test_group_name or name, []).append((case, excuse))
-    root = ET.Element("testsuites", {"name": _clean(name), **_totals(tests)})
-    for group, members in (groups or {name: []}).items():
-        suite = ET.SubElement(root, "testsuite", {"name": _clean(group), **_totals(members)})
-        if session.create_date is not None:
-            suite.set("timestamp", session.create_date.isoformat(timespec="seconds"))
-        suite.extend(_case_element(*member) for member in members)
-    return root
+        groups.setdefault(case.test_group_name or name, []).append(_case_element(case, excuse))
+    root = ET.Element("testsuites", name=_clean(name))
+    for group, cases in (groups or {name: []}).items():
+        ET.SubElement(root, "testsuite", name=_clean(group)).extend(cases)
+    created = result.sessions[0].create_date
+    for element in (root, *root):
+        _set_totals(element)
+        if element is not root and created is not None:
+            element.set("timestamp", created.isoformat(timespec="seconds"))
+    ET.indent(root)
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
 
-def _totals(tests: Sequence[_Test]) -> dict[str, str]:
-    kinds = [_kind(*test) for test in tests]
-    return {
-        "tests": str(len(tests)),
-        "failures": str(kinds.count("failure")),
-        "errors": str(kinds.count("error")),
-        "skipped": str(kinds.count("skipped")),
-        "time": f"{sum(case.time or 0 for case, _ in tests):.3f}",
-    }
-
-
-def _kind(case: TestCase, excuse: str) -> str:
-    """Return the name of the element that says how a test ended; empty for one that passed."""
-    if case.status == TestStatus.PASSED:
-        return ""
-    if excuse or not case.is_failing:
-        return "skipped"
-    return case.failure.kind if case.failure is not None else "error" if case.status == TestStatus.ERROR else "failure"
+def _set_totals(element: ET.Element) -> None:
+    """Set how many test cases an element contains, how many of them failed, and how long they took."""
+    cases = list(element.iter("testcase"))
+    kinds = Counter(child.tag for case in cases for child in case)
+    element.set("tests", str(len(cases)))
+    for name, kind in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        element.set(name, str(kinds[kind]))
+    element.set("time", f"{sum(float(case.get('time', 0)) for case in cases):.3f}")
 
 
 def _case_element(case: TestCase, excuse: str) -> ET.Element:
+    """Return a test case with its failure; `excuse` says why that does not count, and is empty if it does."""
     element = ET.Element(
         "testcase",
         classname=_clean(case.classname or case.test_group_name or ""),
         name=_clean(case.name),
         time=f"{case.time or 0:.3f}",
     )
-    failure = case.failure or Failure(kind="failure")
-    kind = _kind(case, excuse)
-    if kind == "skipped":
+    failure = case.failure or Failure(kind="error" if case.status == TestStatus.ERROR else "failure")
+    if case.status == TestStatus.PASSED:
+        return element
+    if excuse or not case.is_failing:
         reason = excuse or ("" if case.status == TestStatus.SKIPPED else case.status.value)
-        skipped = ET.SubElement(element, kind, message=_clean(reason))
+        skipped = ET.SubElement(element, "skipped", message=_clean(reason))
         skipped.text = _clean(trace_of(failure, limit=_MAX_TRACE))
-    elif kind:
-        child = ET.SubElement(element, kind, message=_clean(failure.message or ""))
-        if failure.type is not None:
-            child.set("type", _clean(failure.type))
-        child.text = _clean(failure.text or "")
+        return element
+    child = ET.SubElement(element, failure.kind, message=_clean(failure.message or ""))
+    if failure.type is not None:
+        child.set("type", _clean(failure.type))
+    child.text = _clean(failure.text or "")
     return element
 
 

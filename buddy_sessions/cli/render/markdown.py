@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from html import escape as escape_html
 from itertools import islice
-from typing import NamedTuple, TextIO
+from typing import NamedTuple
 from urllib.parse import quote
 
 from buddy_sessions import Session
@@ -17,7 +17,6 @@ from buddy_sessions._base.figures import format_count
 from buddy_sessions.analysis.judgement import Cause, count_marks, crash_text
 
 from .result import MAX_SESSIONS, Column, Item, Result, Section
-from .rows import prepare_stream
 from .text import (
     UNKNOWN,
     cause_text,
@@ -124,13 +123,6 @@ def verdict(result: Result) -> str:
     numbers = "".join(f" #{session.relative_id}" for session in result.sessions[:1])
     about = f": {one_line(str(result.suite))}{numbers}" if result.suite is not None else ""
     return f"{_MARKS[result.is_red]}{result.title}{about}"
-
-
-def write_markdown(stream: TextIO, result: Result, *, max_bytes: int) -> None:
-    """Write a result as `render_markdown` returns it."""
-    prepare_stream(stream)
-    stream.write(render_markdown(result, max_bytes=max_bytes))
-    stream.flush()
 
 
 def render_markdown(result: Result, *, max_bytes: int) -> str:

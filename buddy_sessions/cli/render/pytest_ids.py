@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TextIO
 
 from buddy_sessions import TestCase
 from buddy_sessions.analysis.judgement import crash_text
 
 from .console import Output
 from .result import Result
-from .rows import prepare_stream
 
 
-def write_node_ids(stream: TextIO, result: Result, messages: Output) -> None:
-    """Write the node ID of each test on one line, once. A warning names each failure that has none."""
-    escape_line = prepare_stream(stream)
-    written: set[str] = set()
+def render_node_ids(result: Result, messages: Output) -> str:
+    """Return the node ID of each test on one line, once. A warning names each failure that has none."""
+    node_ids: dict[str, None] = {}
     for item in result.items:
         node_id = None if item.case is None else find_node_id(item.case, Path())
         if node_id is None:
             messages.print_warning(f"no file of pytest in this folder for {item.key}: run this where pytest ran")
-        elif node_id not in written:
-            written.add(node_id)
-            stream.write(f"{escape_line(node_id)}\n")
-    stream.flush()
+        else:
+            node_ids[node_id] = None
     for session in result.crashed:
         messages.print_warning(crash_text(session))
+    return "".join(f"{node_id}\n" for node_id in node_ids)
 
 
 def find_node_id(case: TestCase, root: Path) -> str | None:

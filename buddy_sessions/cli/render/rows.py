@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -14,7 +14,6 @@ from buddy_sessions._export.session_rows import (
     KEYED_SESSION_COLUMNS,
     Csv,
     JsonLines,
-    Row,
     RowWriter,
     suite_names,
     use_utf8,
@@ -30,10 +29,12 @@ KEYED_TEST_COLUMNS = (*SuiteKey._fields, "test_group_name", "classname", "name",
 """What names a test across sessions, and the sessions that were looked at."""
 
 
-def prepare_stream(stream: TextIO) -> Callable[[str], str]:
-    """Let a stream write the same bytes on every system; return the function that escapes a line for it."""
-    use_utf8(stream)
-    return escape if stream.isatty() else str
+def write_text(text: str) -> None:
+    """Write a text to stdout, in the same bytes on every system. On a terminal, control characters are escaped."""
+    use_utf8(sys.stdout)
+    escape_line = escape if sys.stdout.isatty() else str
+    sys.stdout.writelines(f"{escape_line(line)}\n" for line in text.split("\n")[:-1])
+    sys.stdout.flush()
 
 
 def named_format(requested: str | None, *, json: bool) -> str | None:
@@ -82,14 +83,15 @@ def make_writer(text_format: str, stream: TextIO, columns: Sequence[str]) -> Row
     return Csv(stream, columns, escape_text) if text_format == "csv" else JsonLines(stream, escape_text)
 
 
-def write_rows(text_format: str, stream: TextIO, result: Result) -> None:
-    """Write a row for each item, or for each section that has one."""
-    rows: list[Row] = []
-    for section in result.sections:
-        rows += (
-            [section.row] if section.row is not None else [item.row for item in section.items if item.row is not None]
-        )
-    make_writer(text_format, stream, result.fields).write(rows)
+def write_rows(text_format: str, result: Result) -> None:
+    """Write a row to stdout for each item, or for each section that has one."""
+    rows = [
+        row
+        for section in result.sections
+        for row in ([item.row for item in section.items] if section.row is None else [section.row])
+        if row is not None
+    ]
+    make_writer(text_format, sys.stdout, result.fields).write(rows)
 
 
 def suite_row(suite: Suite) -> dict[str, Any]:

@@ -8,14 +8,14 @@ from contextlib import suppress
 
 from buddy_sessions import Session, SuiteKey
 from buddy_sessions._base.figures import format_count
-from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, keyed_rows
+from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, keyed_rows, use_utf8
 
 from .console import Output
-from .junit import write_junit
-from .markdown import write_markdown
-from .pytest_ids import write_node_ids
+from .junit import render_junit
+from .markdown import render_markdown
+from .pytest_ids import render_node_ids
 from .result import Result
-from .rows import make_writer, write_rows
+from .rows import make_writer, write_rows, write_text
 from .table import SessionTable, print_result
 from .text import one_line, session_facts, web_url
 
@@ -77,10 +77,12 @@ def _write(result: Result, output_format: str, max_bytes: int, messages: Output)
     if output_format == "table":
         print_result(Output(), result)
     elif output_format == "markdown":
-        write_markdown(sys.stdout, result, max_bytes=max_bytes)
+        use_utf8(sys.stdout)
+        sys.stdout.write(render_markdown(result, max_bytes=max_bytes))
+        sys.stdout.flush()
     elif output_format == "junit":
-        write_junit(sys.stdout, result)
+        write_text(render_junit(result))
     elif output_format == "pytest":
-        write_node_ids(sys.stdout, result, messages)
+        write_text(render_node_ids(result, messages))
     else:
-        write_rows(output_format, sys.stdout, result)
+        write_rows(output_format, result)
