@@ -7,7 +7,8 @@ import logging
 import os
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
@@ -86,12 +87,20 @@ class Output(Console):
             with self.status("reading…") as status:
                 yield lambda text: status.update(self._fit(text))
         else:
-            log = _ProgressLog(self)
-            task = asyncio.create_task(log.run())
+            shown = deque(["reading"], maxlen=1)
+            task = asyncio.create_task(self._repeat(shown))
             try:
-                yield log.show
+                yield shown.append
             finally:
                 task.cancel()
+
+    async def _repeat(self, shown: Sequence[str]) -> NoReturn:
+        """Print the last text that is shown, and the elapsed time, every 30 s."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        while True:
+            await asyncio.sleep(_LOG_INTERVAL)
+            self.print_note(f"{shown[-1]} · {format_duration(round(loop.time() - started))}")
 
     def _fit(self, text: str) -> Text:
         fitted = Text(text)
@@ -110,24 +119,6 @@ class Output(Console):
         finally:
             logger.removeHandler(handler)
             logger.setLevel(level)
-
-
-class _ProgressLog:
-    """Prints the last text that is shown, and the elapsed time, every 30 s."""
-
-    def __init__(self, output: Output) -> None:
-        self._output = output
-        self._text = "reading"
-
-    def show(self, text: str) -> None:
-        self._text = text
-
-    async def run(self) -> NoReturn:
-        loop = asyncio.get_running_loop()
-        started = loop.time()
-        while True:
-            await asyncio.sleep(_LOG_INTERVAL)
-            self._output.print_note(f"{self._text} · {format_duration(round(loop.time() - started))}")
 
 
 class _LogHandler(logging.Handler):
