@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 
 from cyclopts import Parameter
-from rich.text import Text
 
-from buddy_sessions import Suite
+from buddy_sessions import SuiteKey
+from buddy_sessions._export.session_rows import suite_names
 
 from ..options import Access, Printing
 from ..render.result import Column, Item, Result, Section
-from ..render.rows import SUITE_COLUMNS, suite_row
 from ..render.show import show
 from ..render.styled import link, plain
 
@@ -20,6 +19,7 @@ _COLUMNS = (
     Column("NAME", is_number=False),
     Column("IDENTIFIER", is_number=False),
 )
+_VALUES = ("url", "html_url", "id", "identifier", "name")
 
 
 async def list_suites(
@@ -43,11 +43,17 @@ async def list_suites(
     workspace, name, *_ = access.defaults.parse_target(project)
     async with access.connection.open_client(messages) as buddy:
         suites = await buddy.suites(workspace, name)
-    items = [Item(None, _cells(suite), row=suite_row(suite)) for suite in suites]
-    result = Result(command="suites", columns=_COLUMNS, sections=[Section("", items)], fields=SUITE_COLUMNS)
-    show(result, output_format, messages)
-
-
-def _cells(suite: Suite) -> tuple[Text, ...]:
-    """Return the key, the name and the identifier."""
-    return plain(str(suite.key)), link(plain(suite.name), suite.html_url), plain(suite.identifier)
+    items = [
+        Item(
+            None,
+            (plain(str(suite.key)), link(plain(suite.name), suite.html_url), plain(suite.identifier)),
+            row={**suite_names(suite.key), **{name: getattr(suite, name) for name in _VALUES}},
+        )
+        for suite in suites
+    ]
+    fields = (*SuiteKey._fields, *_VALUES)
+    show(
+        Result(command="suites", columns=_COLUMNS, sections=[Section("", items)], fields=fields),
+        output_format,
+        messages,
+    )

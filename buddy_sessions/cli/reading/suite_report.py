@@ -55,7 +55,7 @@ _NO_FIGURES = Figures()
 
 
 @frozen
-class Scope:
+class ReportOptions:
     """Which sessions a report is about.
 
     `branch` is a name, MAIN, or None for all sessions. A suite that turned red at `new_since` or later is newly red;
@@ -131,11 +131,13 @@ def is_stale(status: SuiteStatus, now: datetime, max_age: timedelta | None) -> b
     return max_age is not None and any(time is not None and now - time > max_age for time in (verdict, synced))
 
 
-async def read_suite(reader: SuiteReader, status: SuiteStatus, scope: Scope, html_url: str | None) -> SuiteReport:
+async def read_suite(
+    reader: SuiteReader, status: SuiteStatus, options: ReportOptions, html_url: str | None
+) -> SuiteReport:
     """Return the report of a suite with this page. Raises StoreError if the database cannot be read."""
-    lag = scope.synced_at - status.synced_at if scope.synced_at and status.synced_at else timedelta()
+    lag = options.synced_at - status.synced_at if options.synced_at and status.synced_at else timedelta()
     report = SuiteReport(status=status, html_url=html_url, delay="not read by later syncs" if lag > _MAX_LAG else None)
-    if is_stale(status, scope.now, scope.max_age):
+    if is_stale(status, options.now, options.max_age):
         report = evolve(report, delay="stale")
     if status.missing_since is not None:
         return report
@@ -146,7 +148,7 @@ async def read_suite(reader: SuiteReader, status: SuiteStatus, scope: Scope, htm
     if not runs:
         return evolve(report, status=evolve(status, session=None, since=None))
     streak = newest_streak(runs)
-    state = _state(streak, scope.new_since)
+    state = _state(streak, options.new_since)
     judgement = None
     if streak.first.is_failing:
         reach = max(DEFAULT_LAST, min(streak.length, _MAX_STREAK)) if state == "newly red" else DEFAULT_LAST

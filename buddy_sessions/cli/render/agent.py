@@ -14,11 +14,10 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
-from buddy_sessions import Failure
 from buddy_sessions._base.figures import format_count
 
 from .markdown import Style, cause_line, fact_lines, item_line, verdict
-from .result import Result, Section
+from .result import Result
 from .text import cut, escape, one_line, trace_of, web_url
 
 MAX_RESULT = 24_000
@@ -36,8 +35,8 @@ _LOOKS_LIKE_TAG = re.compile(r"<(?=\s*/?\s*untrusted)", re.IGNORECASE)
 _NO_TAG = "\u2039"  # looks like <
 
 
-class _Row(NamedTuple):
-    """A line of a result. Rows that follow each other with the same heading share it."""
+class _Line(NamedTuple):
+    """A line of a result. Those that follow each other with the same heading share it."""
 
     text: str
     heading: str = ""
@@ -59,24 +58,23 @@ def render_for_agent(
 
     Args:
         result: The result. Only its verdict and `hint` are not between the tags.
-        offset: The number of rows that were on earlier pages.
+        offset: The number of items, or lines of traces, that were on earlier pages.
         more: Whether there are more items than those of the result.
         hint: What else can be asked.
         complete: Whether to list the complete traces of the items.
     """
     head = verdict(result)
     facts = [] if offset else _facts(result)
-    rows = islice(_complete_rows(result) if complete else _rows(result), offset, None)
     lines, count, heading = facts, 0, ""
     room = MAX_RESULT - _RESERVE - len(head) - len(hint) - sum(len(line) + 1 for line in lines)
-    for row in rows:
-        new = [row.text] if row.heading in {"", heading} else ["", row.heading, row.text]
+    for each in islice(_complete_lines(result) if complete else _lines(result), offset, None):
+        new = [each.text] if each.heading in {"", heading} else ["", each.heading, each.text]
         room -= sum(len(line) + 1 for line in new)
         if room < 0:
             more = True
             break
         lines += new
-        heading, count = row.heading, count + 1
+        heading, count = each.heading, count + 1
     if more:
         hint = f"This is not all: for the next, call the tool again with offset={offset + count}. {hint}"
     elif offset and not count:
@@ -113,28 +111,23 @@ def _facts(result: Result) -> list[str]:
     return lines
 
 
-def _rows(result: Result) -> Iterator[_Row]:
-    """Yield a row for each item. Below the title of a section is the trace of its first failure."""
+def _lines(result: Result) -> Iterator[_Line]:
+    """Yield a line for each item. Below the title of a section is the trace of its first failure."""
     limit = min(_LONGEST_TRACE, max(_SHORTEST_TRACE, _ALL_TRACES // max(1, len(result.sections))))
     for section in result.sections:
         heading = cut(section.title, _LONGEST_CAUSE)
-        if (failure := _first_failure(section)) is not None and (trace := trace_of(failure, limit=limit)):
+        case = section.items[0].case if section.items else None
+        if case is not None and case.failure is not None and (trace := trace_of(case.failure, limit=limit)):
             heading += f"\n{trace}"
         for item in section.items:
-            yield _Row(f"- {item_line(item, result.columns, _STYLE)}", heading)
+            yield _Line(f"- {item_line(item, result.columns, _STYLE)}", heading)
 
 
-def _complete_rows(result: Result) -> Iterator[_Row]:
+def _complete_lines(result: Result) -> Iterator[_Line]:
     """Yield each item with its complete trace, line by line."""
     for item in result.items:
         lines = [item_line(item, result.columns, _STYLE)]
         if item.case is not None and item.case.failure is not None:
             lines += trace_of(item.case.failure, limit=sys.maxsize).split("\n")
         for line in lines:
-            yield from (_Row(line[at : at + _LONGEST_LINE]) for at in range(0, len(line) or 1, _LONGEST_LINE))
-
-
-def _first_failure(section: Section) -> Failure | None:
-    """Return the failure of the first item."""
-    case = section.items[0].case if section.items else None
-    return case.failure if case is not None else None
+            yield from (_Line(line[at : at + _LONGEST_LINE]) for at in range(0, len(line) or 1, _LONGEST_LINE))

@@ -16,7 +16,7 @@ from buddy_sessions import MAIN, __version__
 from buddy_sessions._base.extras import import_extra
 from buddy_sessions._base.figures import format_count, format_duration
 
-from ..reading.suite_report import MAX_OTHERS, NEWEST, RECENT, Scope, SuiteReport, ended
+from ..reading.suite_report import MAX_OTHERS, NEWEST, RECENT, ReportOptions, SuiteReport, ended
 from .styled import RECENT_LEGEND
 from .text import UNKNOWN, one_line, ref_name, started_by, web_url
 
@@ -59,7 +59,9 @@ def load_template() -> Any:
     return environment.get_template("report.html")
 
 
-def render_page(template: Any, suites: Sequence[SuiteReport], scope: Scope, *, max_bytes: int | None) -> bytes:
+def render_page(
+    template: Any, suites: Sequence[SuiteReport], options: ReportOptions, *, max_bytes: int | None
+) -> bytes:
     """Return the page in UTF-8. If it has more than `max_bytes`, as much as necessary is left out, and it says what."""
     oldest = datetime.min.replace(tzinfo=UTC)
     newest_first = sorted(suites, key=lambda it: (it.streak and ended(it.streak.first)) or oldest, reverse=True)
@@ -84,7 +86,7 @@ def render_page(template: Any, suites: Sequence[SuiteReport], scope: Scope, *, m
         "namesakes": {it.status.suite for it in suites if names[_short_name(it)] > 1},
         "others": others,
         "other_count": sum(it.other_count for it in suites),
-        "scope": scope,
+        "options": options,
         "newest": max(filter(None, map(ended, latest)), default=None),
         "max_bytes": max_bytes,
     }

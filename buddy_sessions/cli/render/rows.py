@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from buddy_sessions import ConfigError, Session, Suite, SuiteKey, TestKey
+from buddy_sessions import ConfigError, Session, SuiteKey, TestKey
 from buddy_sessions._export.session_files import format_of, open_file
 from buddy_sessions._export.session_rows import (
     KEYED_SESSION_COLUMNS,
@@ -23,8 +23,6 @@ from ..input.paths import explain_errors
 from .result import Result
 from .text import escape
 
-SUITE_COLUMNS = (*SuiteKey._fields, "url", "html_url", "id", "identifier", "name")
-"""What the API lists of a suite."""
 KEYED_TEST_COLUMNS = (*SuiteKey._fields, "test_group_name", "classname", "name", "branch", "oldest", "newest")
 """What names a test across sessions, and the sessions that were looked at."""
 
@@ -92,11 +90,6 @@ def write_rows(text_format: str, result: Result) -> None:
         if row is not None
     ]
     make_writer(text_format, sys.stdout, result.fields).write(rows)
-
-
-def suite_row(suite: Suite) -> dict[str, Any]:
-    """Return what the API lists of a suite as a row that begins with its names."""
-    return {**suite_names(suite.key), **{name: getattr(suite, name) for name in SUITE_COLUMNS[3:]}}
 
 
 def keyed_test_row(suite: SuiteKey, test: TestKey, branch: str | None, sessions: Sequence[Session]) -> dict[str, Any]:

@@ -12,17 +12,13 @@ from buddy_sessions import Session, SessionStatus, TestKey, TestRun, TestStatus
 
 from .text import SHORT_HASH, UNKNOWN, one_line, started_by, web_url
 
-_SESSION_STATUSES = {
-    SessionStatus.SUCCESSFUL: ("✔", "passed", "green"),
-    SessionStatus.ERROR: ("✘", "failed", "bold red"),
-    SessionStatus.SKIPPED: ("○", "skipped", "yellow"),
-    SessionStatus.IN_PROGRESS: ("◌", "running", "cyan"),
-}
-_TEST_STATUSES = {
-    TestStatus.PASSED: ("✔", "passed", "green"),
-    TestStatus.FAILED: ("✘", "failed", "bold red"),
-    TestStatus.ERROR: ("✘", "error", "bold red"),
-    TestStatus.SKIPPED: ("○", "skipped", "yellow"),
+_STATUSES = {
+    "SUCCESSFUL": ("✔", "passed", "green"),
+    "PASSED": ("✔", "passed", "green"),
+    "FAILED": ("✘", "failed", "bold red"),
+    "ERROR": ("✘", "error", "bold red"),
+    "SKIPPED": ("○", "skipped", "yellow"),
+    "IN_PROGRESS": ("◌", "running", "cyan"),
 }
 _PASSED_MARK, _FAILED_MARK, _OTHER_MARK = ("▂", "green"), ("█", "bold red"), ("·", "")
 RECENT_LEGEND = "▂ passed, █ failed, · neither; the newest is on the right"
@@ -32,13 +28,12 @@ _RECENT_MARKS = 12  # length of the sparkline of a test
 
 def status_text(session: Session) -> Text:
     """Return the status of a session as a symbol and a word, in its colour."""
-    symbol, word, style = _SESSION_STATUSES.get(session.status) or ("?", one_line(session.status).lower(), "magenta")
-    return Text(f"{symbol} {word}", style)
+    return outcome_text("FAILED" if session.status == SessionStatus.ERROR else session.status)
 
 
-def outcome_text(status: TestStatus) -> Text:
+def outcome_text(status: str) -> Text:
     """Return the status of a test as a symbol and a word, in its colour."""
-    symbol, word, style = _TEST_STATUSES.get(status) or ("?", one_line(status).lower(), "magenta")
+    symbol, word, style = _STATUSES.get(status) or ("?", one_line(status).lower(), "magenta")
     return Text(f"{symbol} {word}", style)
 
 
