@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC
 from functools import cache
 from hashlib import blake2b
+from operator import attrgetter
 from typing import Any, NoReturn, TypeVar
 
 import cattrs
@@ -24,7 +25,7 @@ from attrs import frozen
 
 from ..errors import DecodeError, ResponseError
 from ..models import Failure, Member, Project, Session, Suite, SuiteKey, TestCase
-from .hooks import MAX_INTEGER, MIN_INTEGER, make_converter, wrong_type
+from .hooks import MAX_INTEGER, MIN_INTEGER, fields_of, make_converter, wrong_type
 
 _log = logging.getLogger("buddy_sessions")
 
@@ -257,22 +258,20 @@ def fast_decoder() -> Callable[[bytes], DecodedPage | None] | None:
     return decode
 
 
+_numbers_of = attrgetter(*fields_of(Session, "int", "int | None", "int | float | None"))
+_times_of = attrgetter(*fields_of(Session, "datetime | None"))
+
+
 def _follow_rules(sessions: Iterable[Session]) -> bool:
     """Return whether sessions follow the rules that msgspec does not check: the limits of numbers, times in UTC."""
     for session in sessions:
-        created, started, finished = session.create_date, session.start_date, session.finish_date
         member = session.created_by
-        if (
-            not 1 <= session.relative_id <= MAX_INTEGER
-            or not MIN_INTEGER <= (session.duration or 0) <= MAX_INTEGER
-            or not MIN_INTEGER <= (session.tests_count or 0) <= MAX_INTEGER
-            or not MIN_INTEGER <= (session.failed_count or 0) <= MAX_INTEGER
-            or not MIN_INTEGER <= (session.skipped_count or 0) <= MAX_INTEGER
-            or not MIN_INTEGER <= (session.error_count or 0) <= MAX_INTEGER
-            or (member is not None and not MIN_INTEGER <= (member.id or 0) <= MAX_INTEGER)
-            or (created is not None and created.tzinfo is not UTC)
-            or (started is not None and started.tzinfo is not UTC)
-            or (finished is not None and finished.tzinfo is not UTC)
-        ):
+        if session.relative_id < 1 or (member and not MIN_INTEGER <= (member.id or 0) <= MAX_INTEGER):
             return False
+        for number in _numbers_of(session):
+            if number and not MIN_INTEGER <= number <= MAX_INTEGER:
+                return False
+        for time in _times_of(session):
+            if time and time.tzinfo is not UTC:
+                return False
     return True

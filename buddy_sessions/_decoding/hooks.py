@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+import attrs
 import cattrs
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
@@ -23,6 +24,12 @@ from ..models import CIProvider, Failure, Member, RefType, Session, SessionStatu
 from .failures import read_failure
 
 MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1
+
+
+def fields_of(model: type[attrs.AttrsInstance], *annotations: str) -> tuple[str, ...]:
+    """Return the names of the fields of a model that have one of these annotations."""
+    return tuple(field.name for field in attrs.fields(model) if field.type in annotations)
+
 
 _JSON_TYPES = {
     dict: "an object",

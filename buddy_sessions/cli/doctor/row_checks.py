@@ -30,10 +30,12 @@ from buddy_sessions._decoding.converter import (
     decode_suites,
 )
 from buddy_sessions._decoding.failures import read_failure
+from buddy_sessions._decoding.hooks import fields_of
 
 from .record import REPORT_IT, SESSION_LISTS, Finding, Record, Row, parse_time, problem, unchecked
 
-COUNTS = "tests_count", "failed_count", "skipped_count", "error_count"
+COUNTS = fields_of(Session, "int | None")
+_DATES = fields_of(Session, "datetime | None")
 _OPTIONAL = {*COUNTS, "start_date", "duration", "revision", "ref_type", "ref_name"}
 """Fields of sessions that some part of this package needs, and that may be missing."""
 _FINISHED = SessionStatus.SUCCESSFUL, SessionStatus.ERROR, SessionStatus.SKIPPED
@@ -130,9 +132,7 @@ def check_dates(record: Record) -> Iterator[Finding]:
     duration = record.document("session").get("duration")
     if times and isinstance(duration, int | float) and median(times) > max(duration, 1):
         yield problem("most tests take longer than their session: their times may be in milliseconds", wrong)
-    dates = [
-        str(row[name]) for row in sessions for name in ("create_date", "start_date", "finish_date") if row.get(name)
-    ]
+    dates = [str(row[name]) for row in sessions for name in _DATES if row.get(name)]
     if others := [date for date in dates if not date.upper().endswith(("Z", "+00:00"))]:
         found = f"{len(others)} times have another zone than UTC, or none"
         yield Finding("note", found, "this package converts them; without a zone, they count as UTC")
