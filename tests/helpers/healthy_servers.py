@@ -25,6 +25,12 @@ def _deletes_oldest(fake: FakeBuddy, _request: RecordedRequest) -> None:
     suite.delete(suite.sessions[-1])
 
 
+def _deletes_green_ones(fake: FakeBuddy, _request: RecordedRequest) -> None:
+    suite = fake.suites[KEY]
+    for row in [row for row in suite.sessions if not row["failed_count"]][:3]:
+        suite.delete(row)
+
+
 def _with_retention(fake: FakeBuddy) -> None:
     suite = add_suite(fake, 400)
     for row in suite.sessions[-150:]:
@@ -111,6 +117,7 @@ HEALTHY_SERVERS = (
     Account("sessions are created and finish meanwhile", before=_adds_and_finishes),
     Account("old sessions have been deleted", prepare=_with_retention),
     Account("old sessions are deleted meanwhile", before=_deletes_oldest),
+    Account("new sessions are deleted meanwhile", before=_deletes_green_ones),
     Account("recordings of Buddy's reporters", prepare=_recorded),
     Account("Jest uploads", prepare=lambda fake: add_suite(fake, runner="jest")),
     Account("Playwright uploads", prepare=lambda fake: add_suite(fake, runner="playwright")),

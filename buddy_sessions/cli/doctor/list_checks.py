@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from itertools import pairwise
 
+from buddy_sessions._base.figures import format_count
+
 from .record import SESSION_LISTS, Finding, Record, problem, unchecked
 
-_MAX_DELETED = 2  # newer sessions, between two requests
 _LOSES = "a read may miss sessions or repeat them"
 
 
@@ -56,7 +57,7 @@ def check_paging(record: Record) -> Iterator[Finding]:
         page = f"page {exchange.query['page']} of {exchange.query['per_page']}"
         if exchange.status not in (HTTPStatus.OK, record.status("beyond")):  # the list may end before this page
             yield problem(f"{page} results in {_describe(exchange.status)}", "only the first page can be read")
-        if shift is not None and not -_MAX_DELETED <= shift <= max(again, default=first[0]) - first[0]:
+        if shift and not -len(_deleted(record)) <= shift <= max(again, default=first[0]) - first[0]:
             yield problem(f"{page} begins {abs(shift)} sessions too {'early' if shift > 0 else 'late'}", _LOSES)
     yield Finding("ok", "pages continue each other")
 
@@ -69,7 +70,7 @@ def check_branch(record: Record) -> Iterator[Finding]:
     meaning = "this package filters again, but reads the other sessions, too"
     if record.rows("no-branch"):
         yield problem("a branch that does not exist has sessions: the filter is ignored", meaning)
-    exchange, rows, listed = record.get("branch"), record.rows("branch"), record.numbers("branch")
+    exchange, rows = record.get("branch"), record.rows("branch")
     if exchange is None:
         yield Finding("ok", "no session is of a branch; one that does not exist has no session")
         return
@@ -79,11 +80,9 @@ def check_branch(record: Record) -> Iterator[Finding]:
         return
     if others := [row for row in rows if row.get("ref_name") != name]:
         yield problem(f"{len(others)} of {len(rows)} sessions of a branch are of another one", meaning)
-    expected = [row.get("relative_id") for row in record.rows("page-1") if row.get("ref_name") == name]
-    oldest = min(listed, default=0) if len(rows) >= len(record.rows("page-1")) else 0  # older ones are on page 2
-    missing = [each for each in expected if type(each) is int and each > oldest and each not in listed]
-    if len(missing) > _MAX_DELETED:
-        yield problem(f"{len(missing)} sessions of a branch are not listed for it", "a verdict may be outdated")
+    if missing := missing_of_branch(record) - _deleted(record):
+        found = f"{format_count(len(missing), 'session')} of a branch not listed for it"
+        yield problem(found, "a verdict may be outdated")
     yield Finding("ok", f"{len(rows)} sessions of the most frequent branch, and no other")
 
 
@@ -99,16 +98,33 @@ def check_end(record: Record) -> Iterator[Finding]:
     yield Finding("ok", "a page after the end is empty")
 
 
-def shift_of(record: Record, name: str) -> int | None:
-    """Return how many sessions earlier than expected a page begins, as if so many were created; None if unknown."""
+def shift_of(record: Record, name: str) -> int:
+    """Return how many sessions earlier than expected a page begins, as if so many were created; 0 if unknown."""
     exchange, numbers = record.get(name), record.numbers(name)
     known = sorted({*record.numbers("page-1"), *record.numbers("page-2")}, reverse=True)
     if exchange is None or not numbers or numbers[0] not in known:
-        return None
+        return 0
     size = int(exchange.query["per_page"])
     if name == "page-2":  # page 1 may have been cut
         size = min(size, len(record.rows("page-1")))
     return (int(exchange.query["page"]) - 1) * size - known.index(numbers[0])
+
+
+def missing_of_branch(record: Record) -> set[int]:
+    """Return the sessions of a branch on page 1 that are not listed for it, although an older one is."""
+    exchange, rows, listed = record.get("branch"), record.rows("page-1"), record.numbers("branch")
+    if exchange is None:
+        return set()
+    oldest = min(listed, default=0) if len(record.rows("branch")) >= len(rows) else 0  # older ones are on page 2
+    reference = "BRANCH", exchange.query["branch"]
+    numbers = [row.get("relative_id") for row in rows if (row.get("ref_type"), row.get("ref_name")) == reference]
+    return {number for number in numbers if type(number) is int and number > oldest} - {*listed}
+
+
+def _deleted(record: Record) -> set[int]:
+    """Return the sessions of page 1 that were deleted meanwhile: it lacks them when it is requested again."""
+    again = record.numbers("again")
+    return {number for number in record.numbers("page-1") if again and min(again) < number and number not in again}
 
 
 def _describe(status: int) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from buddy_sessions import BuddyError, RateLimitError
 from buddy_sessions._api.api import Api
 
-from .list_checks import shift_of
+from .list_checks import missing_of_branch, shift_of
 from .record import Exchange, Record, Row
 
 MAX_REQUESTS = 15
@@ -64,11 +64,11 @@ class Probe:
         if len(rows) > 1:  # the second half of page 1, or a page across its end
             window = (3, len(rows) * 2 // 5) if self.record.rows("page-2") and len(rows) > 4 else (2, len(rows) // 2)
             await self._ask("window", *sessions, page=window[0], per_page=window[1])
-        if any(shift_of(self.record, name) for name in ("page-2", "window")):
-            await self._ask("again", *sessions, page=1, per_page=size)
         branches = Counter(str(row["ref_name"]) for row in rows if row.get("ref_type") == "BRANCH")
         if branches:
             await self._ask("branch", *sessions, page=1, per_page=size, branch=branches.most_common(1)[0][0])
+        if missing_of_branch(self.record) or any(shift_of(self.record, name) for name in ("page-2", "window")):
+            await self._ask("again", *sessions, page=1, per_page=size)
         end = max(self.record.numbers("page-1"), default=0) // len(rows)  # the highest relative_id counts sessions
         await self._ask("beyond", *sessions, page=end + 3, per_page=size)
         await self._ask("no-branch", *sessions, page=1, per_page=size, branch=NO_BRANCH)
