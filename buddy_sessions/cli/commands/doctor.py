@@ -71,6 +71,9 @@ async def doctor(
     else:
         names = access.defaults.parse_group(target) if target or access.defaults.workspace else ()
         validate_names(SuiteKey(*names, *["any"] * (3 - len(names))))
+        if report is not None:
+            with explain_errors(report, replace_file(report)):
+                pass  # it can be written, which is checked before the first request
         exchanges = await _probe(names, access, messages, try_regions=try_regions)
     findings = examine(Record(exchanges))
     show(_result(findings, exchanges), output_format, messages)

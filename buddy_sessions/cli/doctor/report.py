@@ -69,7 +69,7 @@ def make_report(exchanges: Sequence[Exchange]) -> bytes:
     disguise = _Disguise(_words(json.dumps(received, ensure_ascii=False)))
     for rows in _MAX_ROWS:
         document = {"format": _FORMAT, "version": __version__, "exchanges": disguise.exchanges(exchanges, rows)}
-        text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+        text = json.dumps(document, ensure_ascii=False, indent=1)  # people read it before they send it
         report = gzip.compress(text.encode(errors="backslashreplace"), mtime=0)
         if len(report) <= MAX_BYTES:
             break

@@ -106,7 +106,7 @@ def test_table_says_what_to_do(call: Call, monkeypatch: pytest.MonkeyPatch, tmp_
     assert max(map(len, out.splitlines())) <= 80
 
 
-def test_certificate_of_a_company(tmp_path: Path) -> None:
+def test_certificate_of_a_company(call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     authority, certificates = trustme.CA(), tmp_path / "company.pem"
     authority.cert_pem.write_to_path(str(certificates))
     fake = FakeBuddy(ssl_context=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
@@ -114,10 +114,22 @@ def test_certificate_of_a_company(tmp_path: Path) -> None:
     authority.issue_cert("127.0.0.1").configure_cert(fake.ssl_context)
     add_suite(fake)
     with serve(fake):
-        connection = {"BUDDY_TOKEN": fake.token, "BUDDY_API_URL": str(fake.base_url)}
-        environment = {**os.environ, **connection, "SSL_CERT_FILE": str(certificates)}
-        result = run_process(environment, "doctor", SUITE, "--format", "jsonl")
-    assert levels(result)["connection"] == "ok"
+        monkeypatch.setenv("BUDDY_TOKEN", fake.token)
+        monkeypatch.setenv("BUDDY_API_URL", str(fake.base_url))
+        arguments = ["doctor", SUITE, "--format", "jsonl"]
+        unknown = call(*arguments)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificates))
+        trusted = run_process({**os.environ}, *arguments)
+    connection = rows(unknown.out)[0]
+    assert connection["advice"].startswith("for the certificate of your company, set SSL_CERT_FILE")
+    assert levels(trusted)["connection"] == "ok"
+
+
+def test_report_that_cannot_be_written(call: Call, fake: FakeBuddy, tmp_path: Path) -> None:
+    """It is an error before the first request."""
+    result = call("doctor", SUITE, "--report", str(tmp_path / "missing" / "report"))
+    assert (result.code, fake.requests) == (2, [])
+    assert "not found: create it, or choose another path" in result.err
 
 
 def test_failed_request_is_repeated_once(call: Call, fake: FakeBuddy) -> None:

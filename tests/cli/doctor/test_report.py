@@ -80,6 +80,7 @@ def test_no_private_string_remains(call: Call, monkeypatch: pytest.MonkeyPatch, 
     assert len(private.kept) > 1000
     assert [each for each in [*private.kept, fake.token] if each.casefold() in text] == []
     assert report.stat().st_size <= 100_000
+    assert max(map(len, text.splitlines())) < 2000  # people read it before they send it
 
 
 def exchange(body: object, purpose: str = "page-1", **fields: Any) -> Exchange:
