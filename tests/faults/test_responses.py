@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
-from typing import Any
 
 import pytest
 
@@ -21,14 +20,12 @@ from buddy_sessions import (
     StatusError,
     TransportError,
 )
-from buddy_sessions.testing import FakeBuddy
-from helpers.faults import KEY, PAGE, TOKEN, CheckedReader
+from helpers.faults import PAGE, TOKEN, CheckedReader
 from helpers.raw_server import End, Script, http_response, raw_server
 
 pytestmark = pytest.mark.fault
 
 GOOD = http_response(PAGE)
-SESSION: dict[str, Any] = json.loads(PAGE)["sessions"][-1]  # number 1, which is the end of every list
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 SIZED = HEAD + b"Content-Length: %d\r\n\r\n" % len(PAGE)
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -36,10 +33,6 @@ MIB = 2**20
 
 Row = tuple[Script, type[BuddyError], int, str]
 """What the server sends, the error, the number of requests, and a part of the message."""
-
-
-def page_response(*sessions: object) -> bytes:
-    return http_response(json.dumps({"sessions": sessions}).encode())
 
 
 def encoded(body: bytes, encoding: str = "gzip") -> bytes:
@@ -94,11 +87,9 @@ TOO_LARGE: dict[str, Script] = {
     "endless chunks": itertools.chain([CHUNKED], itertools.repeat(chunk(bytes(MIB)))),
     "large Content-Length": [HEAD + b"Content-Length: 4194305\r\n\r\n", End.KEEP],
 }
-WRONG_PAGES: dict[str, Row] = {
+WRONG_PAGES: dict[str, Row] = {  # more of them: `tests/_decoding`
     "latin-1": (http_response(PAGE.replace(b"feature", b"f\xe9ature")), ResponseError, 1, "UTF-8"),
-    "sessions missing": (http_response(b'{"suites": []}'), DecodeError, 1, "page 1, field sessions: is missing"),
-    "item null": (page_response(SESSION, None), DecodeError, 1, "page 1, item 1: must be an object, not null"),
-    "id missing": (page_response({"relative_id": 1}), DecodeError, 1, "page 1, item 0, field id: is missing"),
+    "no sessions": (http_response(b'{"suites": []}'), DecodeError, 1, "page 1, field sessions: is missing"),
 }
 MESSAGES = json.dumps({"errors": [{"message": "Not like this"}, {"message": f"nor with {TOKEN}"}]}).encode()
 STATUSES: dict[str, Row] = {
@@ -258,11 +249,3 @@ async def test_redirect(reader: CheckedReader, location: str, status: str) -> No
     assert repr(location.replace(TOKEN, "***")) in str(error)
     assert not error.retryable
     assert other.requests == []
-
-
-@pytest.mark.parametrize(("largest_page", "requests"), [(30, 3), (20, 4)])
-async def test_reduced_page_size(reader: CheckedReader, fake: FakeBuddy, largest_page: int, requests: int) -> None:
-    fake.largest_page = largest_page
-    fake.suites[KEY].populate(67)
-    sessions = await reader.read(fake, requests=requests)
-    assert [session.relative_id for session in sessions] == list(range(70, 0, -1))

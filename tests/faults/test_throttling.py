@@ -18,7 +18,7 @@ from helpers.raw_server import http_response, raw_server
 pytestmark = [pytest.mark.fault, pytest.mark.virtual_time]
 
 GOOD = http_response(PAGE)
-STATUSES = {429: "429 Too Many Requests", 503: "503 Service Unavailable"}
+STATUSES = {429: "429 Too Many Requests", 500: "500 Internal Server Error", 503: "503 Service Unavailable"}
 ERRORS: dict[int, type[StatusError]] = {429: RateLimitError, 503: ServerError}
 
 
@@ -126,17 +126,18 @@ async def test_time_beyond_max_wait(reader: CheckedReader, status: int, header: 
 
 
 @pytest.mark.parametrize(
-    "header",
+    ("status", "header"),
     [
-        "Retry-After: soon",
-        "Retry-After: 0",
-        pytest.param(f"Retry-After: {http_date(-3600)}", id="Retry-After: a time in the past"),
-        "X-Rate-Limit-Reset: 4000000000",
+        (503, "Retry-After: soon"),
+        (503, "Retry-After: 0"),
+        pytest.param(503, f"Retry-After: {http_date(-3600)}", id="503-Retry-After: a time in the past"),
+        (503, "X-Rate-Limit-Reset: 4000000000"),
+        (500, "Retry-After: 30"),
     ],
 )
-async def test_503_that_names_no_wait(reader: CheckedReader, header: str) -> None:
+async def test_failure_that_asks_for_no_wait(reader: CheckedReader, status: int, header: str) -> None:
     """It is a failed attempt, as without these headers."""
-    async with raw_server(throttled(503, header)) as server:
+    async with raw_server(throttled(status, header)) as server:
         await reader.fail(server, ServerError, requests=3)
 
 
@@ -168,7 +169,6 @@ async def test_slow_shared_limiter_leaves_time_for_retries(reader: CheckedReader
 
 async def test_429s_count_neither_as_attempts_nor_as_retries(reader: CheckedReader) -> None:
     """Other clients use up the quota. After 300 429s, a failure is still retried, although 100 retries are allowed."""
-    failure = http_response(b"", status="500 Internal Server Error")
-    async with raw_server(*[throttled(429, "Retry-After: 1")] * 300, failure, GOOD) as server:
+    async with raw_server(*[throttled(429, "Retry-After: 1")] * 300, throttled(500), GOOD) as server:
         assert len(await reader.read(server, requests=302, max_attempts=2, max_wait=100_000)) == 3
     assert reader.stats.retries == 301
