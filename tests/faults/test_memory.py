@@ -13,11 +13,14 @@ from pathlib import Path
 import pytest
 
 from buddy_sessions.testing import FakeBuddy, Fault, RecordedRequest
-from helpers.faults import KEY, Server
+from helpers.faults import Server
 from helpers.raw_server import http_response, raw_server
 from helpers.stores import query
 
-pytestmark = pytest.mark.fault
+pytestmark = [
+    pytest.mark.fault,
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc"),
+]
 
 MIB = 2**20
 MEMBER_SIZE = 160_000  # bytes: a page has at most 4 MiB
@@ -29,71 +32,72 @@ import asyncio, sys
 from pathlib import Path
 from buddy_sessions import BuddyClient, BuddyError, SessionStore, TestCase
 
-async def sync(buddy, key, path):
+async def sync(buddy, path):
     async with SessionStore(path) as store:
-        await store.sync(buddy, [key]).run()
+        await store.sync(buddy, [f"acme/shop/{Path(path).stem}"]).run()
 
-async def main(base_url, key, method, path=""):
+async def main(base_url, *arguments):
+    key = "acme/shop/MNbyVedg"
     async with BuddyClient("secret-token", base_url=base_url, read_ahead=1) as buddy:
         calls = {
-            "sync": lambda: sync(buddy, key, path),
             "sessions": lambda: buddy.sessions(key).collect(),
             "suites": lambda: buddy.suites("acme", "shop"),
             "case": lambda: buddy.case(key, "1", TestCase(id="1", test_group_id="1", name="x", status="FAILED")),
         }
-        try:
-            await calls[method]()
-        except BuddyError as error:
-            print(type(error).__name__)
-        else:
-            print("no error")
+        for argument in arguments:
+            outcome = "no error"
+            try:
+                await (calls[argument]() if argument in calls else sync(buddy, argument))
+            except BuddyError as error:
+                outcome = type(error).__name__
+            status = Path("/proc/self/status").read_text().splitlines()
+            print(outcome, *[line.split()[1] for line in status if line.startswith("VmHWM")], sep=":")
 
 asyncio.run(main(*sys.argv[1:]))
-print(*[line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")])
 """
 
 
 WITHOUT_MSGSPEC = "import sys\nsys.modules['msgspec'] = None\n"
 
 
-async def run(server: Server, *arguments: object, start: str = "") -> tuple[str, int]:
-    """Call a method in a process of its own; return the outcome, and the memory that it needed at most, in KiB."""
-    command = (sys.executable, "-c", start + PROGRAM, server.base_url, KEY, *arguments)
+async def run(server: Server, *arguments: object, start: str = "") -> tuple[list[str], list[int]]:
+    """Call methods in a process of its own, or sync to a file.
+
+    Return the outcomes, and the bytes of memory that the process has needed at most, up to each.
+    """
+    command = (sys.executable, "-c", start + PROGRAM, server.base_url, *arguments)
     process = await asyncio.create_subprocess_exec(*map(str, command), stdout=PIPE)
     out, _ = await process.communicate()
     assert process.returncode == 0
-    outcome, _, kib, _ = out.decode().rsplit(maxsplit=3)
-    return outcome, int(kib)
+    lines = [line.split(":") for line in out.decode().splitlines()]
+    return [outcome for outcome, _ in lines], [int(kib) * 1024 for _, kib in lines]
 
 
-def page_of_large_members(request: RecordedRequest, count: int) -> bytes:
-    """Return a page of sessions, each of another member whose name has 160 kB. Pages have at most 20 sessions."""
+def page_of_large_members(request: RecordedRequest) -> bytes:
+    """Return a page of sessions, each of another member whose name has 160 kB. The ID of the suite is their number."""
     if not request.path.endswith("/sessions"):  # a sync also requests the names of the suites
         return b'{"suites": []}'
     size = min(request.per_page, PAGE_SIZE)
-    highest = count - (request.page - 1) * size
+    highest = int(request.path.split("/")[-2]) - (request.page - 1) * size
     numbers = range(highest, max(highest - size, 0), -1)
     members = [{"id": n, "name": f"{n} " * (MEMBER_SIZE // len(f"{n} "))} for n in numbers]
     rows = [{"id": str(m["id"]), "relative_id": m["id"], "status": "ERROR", "created_by": m} for m in members]
     return json.dumps({"sessions": rows}).encode()
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
 @pytest.mark.parametrize(
     "start", [pytest.param("", id="msgspec"), pytest.param(WITHOUT_MSGSPEC, id="cattrs", marks=pytest.mark.slow)]
 )
 async def test_sync_of_200_members_of_160_kb(fake: FakeBuddy, tmp_path: Path, start: str) -> None:
     """It needs hardly more memory than one of 40 members."""
-    peaks: list[int] = []
-    for count in (40, 200):
-        path = tmp_path / f"{count}.db"
-        fake.on_request = lambda request, count=count: fake.inject(Fault.body(page_of_large_members(request, count)))
-        outcome, kib = await run(fake, "sync", path, start=start)
-        assert outcome == "no error"
-        peaks.append(kib * 1024)
-        saved = query(path, "SELECT count(*), sum(length(created_by)) > 1.5e5 * count(*) FROM sessions")
-        assert saved == [(count, 1)]
+    fake.on_request = lambda request: fake.inject(Fault.body(page_of_large_members(request)))
+    paths = [tmp_path / "40.db", tmp_path / "200.db"]
+    outcomes, peaks = await run(fake, *paths, start=start)
+    assert outcomes == ["no error", "no error"]
     assert peaks[1] - peaks[0] < 3 * PAGE_BYTES
+    for path in paths:
+        saved = query(path, "SELECT count(*), sum(length(created_by)) > 1.5e5 * count(*) FROM sessions")
+        assert saved == [(int(path.stem), 1)]
 
 
 def gzip_bomb() -> bytes:
@@ -127,11 +131,13 @@ RESPONSES = {
 }
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
-@pytest.mark.parametrize(("method", "status", "body", "outcome"), RESPONSES.values(), ids=RESPONSES)
-async def test_single_response(method: str, status: int, body: bytes, outcome: str) -> None:
+async def test_large_responses() -> None:
     """At most 250 MiB are needed, although lists and objects take 20 times the size of their JSON."""
-    async with raw_server(http_response(body, "Content-Encoding: gzip", status=f"{status} X")) as server:
-        found, kib = await run(server, method)
-    assert (found, len(server.requests)) == (outcome, 1)
-    assert kib < 250 * 1024
+    responses = [
+        http_response(body, "Content-Encoding: gzip", status=f"{status} X") for _, status, body, _ in RESPONSES.values()
+    ]
+    async with raw_server(*responses) as server:
+        outcomes, peaks = await run(server, *[method for method, *_ in RESPONSES.values()])
+    assert dict(zip(RESPONSES, outcomes, strict=True)) == {name: outcome for name, (*_, outcome) in RESPONSES.items()}
+    assert len(server.requests) == len(RESPONSES)
+    assert max(peaks) < 250 * MIB, peaks
