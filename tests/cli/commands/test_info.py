@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from buddy_sessions.testing import FakeBuddy, FakeSuite
-from helpers.command_line import Call, rows, sync_database, use_terminal
+from helpers.command_line import Call, rows, sync_database
 from helpers.stores import execute
 
 A, B, X = "acme/shop/a", "acme/shop/b", "acme/other/x"
@@ -38,10 +38,10 @@ def test_rows_say_what_is_saved_of_each_suite(call: Call, database: Path) -> Non
 
 
 def test_table_ends_with_the_size(call: Call, database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal = use_terminal(monkeypatch, "stdout")
     monkeypatch.setenv("COLUMNS", "120")
-    assert call("info", "--db", str(database)).code == 0
-    lines = [" ".join(line.split()) for line in terminal.getvalue().splitlines()]
+    code, out, _ = call("info", "--db", str(database), "--format", "table")
+    assert code == 0
+    lines = [" ".join(line.split()) for line in out.splitlines()]
     assert f"3 suites, 272 sessions, {database.stat().st_size / 1e6:.1f} MB" in lines
     assert any(line.startswith(B) and "2 #1 to #3" in line and line.endswith("1 missing, 1 deleted") for line in lines)
     assert any(line.startswith(X) and "missing since" in line for line in lines)
