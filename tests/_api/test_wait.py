@@ -14,7 +14,6 @@ from buddy_sessions import (
     BuddyClient,
     BuddyError,
     ClientClosedError,
-    ConfigError,
     ForbiddenError,
     NotFoundError,
     WaitTimeoutError,
@@ -92,8 +91,6 @@ MISSING_ROW: Act = lambda fake, _: fake.inject(Fault.missing_row(1))  # noqa: E7
 SHORT_PAGES: Act = lambda fake, _: setattr(fake, "largest_page", 20)  # noqa: E731 - likewise
 
 AWAITED: dict[str, tuple[Steps, dict[str, Any], list[int], float]] = {
-    "finished before": ([(0, DONE)], COMMIT, [1], 0),
-    "running": ([(0, RUNNING), (55, finish(1))], COMMIT, [1], 55),
     "not started yet": ([(65, RUNNING), (95, finish(1))], COMMIT, [1], 95),
     "prefix of the commit": ([(0, DONE)], {"revision": "5FF36F3"}, [1], 0),
     "previous commit is not taken for this one": (
@@ -114,7 +111,6 @@ AWAITED: dict[str, tuple[Steps, dict[str, Any], list[int], float]] = {
         [3, 2, 1],
         65,
     ),
-    "newest session of a branch": ([(0, DONE), (1, create(branch="fix"))], {"branch": "main"}, [1], 0),
     "newest session of a branch, created while an older one runs": (
         [(0, create()), (15, create()), (45, finish(2))],
         {"branch": "main"},
@@ -150,12 +146,6 @@ AWAITED: dict[str, tuple[Steps, dict[str, Any], list[int], float]] = {
         [3],
         15,
     ),
-    "matrix of a CI run": (
-        [(0, create(2, ci_run_url=RUN_URL)), (25, finish(1)), (45, finish(2))],
-        {"run_url": RUN_URL},
-        [2, 1],
-        45,
-    ),
     "jobs that share a session": (
         [
             (0, create(cases=[{"name": "a"}], status="SUCCESSFUL", **COMMIT)),
@@ -185,7 +175,6 @@ AWAITED: dict[str, tuple[Steps, dict[str, Any], list[int], float]] = {
         [1],
         0,
     ),
-    "150 newer ones": ([(0, RUNNING), (5, create(150)), (25, finish(1))], COMMIT, [1], 25),
     "on a later page of a server with short pages": (
         [(0, SHORT_PAGES), (0, RUNNING), (0, create(50)), (25, finish(1))],
         COMMIT,
@@ -324,57 +313,3 @@ async def test_few_requests(fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuit
     assert pages[:10] == [*range(1, 11)]
     assert set(pages[10:]) == {1}
     assert 54 <= len(pages[10:]) <= 66
-
-
-@pytest.mark.parametrize(
-    "options",
-    [{}, {"count": 2}, {"revision": "abc"}, {"branch": ""}, {"branch": "*"}, {"execution_id": ""}, {"after": -1}]
-    + [{"run_url": ""}, {"run_url": "17"}, {"settle": 30}, {"after": 1, "settle": -1}]
-    + [{"after": 1, name: 0} for name in ("count", "interval", "timeout", "appear_timeout")],
-    ids=str,
-)
-async def test_invalid_arguments(buddy: BuddyClient, fake: FakeBuddy, options: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError):
-        await buddy.wait("acme/shop/unit", **options)
-    assert not fake.requests
-
-
-class SharedLimiter:
-    """Admits one request in each second, of all clients together."""
-
-    def __init__(self) -> None:
-        self._next = 0.0
-
-    async def acquire(self) -> None:
-        now = asyncio.get_running_loop().time()
-        self._next = max(self._next + 1, now)
-        await asyncio.sleep(self._next - now)
-
-
-async def test_fifty_jobs_share_the_quota_of_their_account(fake: FakeBuddy, suite: FakeSuite) -> None:
-    """Each job is a client of its own, and would send six requests a minute."""
-    loop, limiter = asyncio.get_running_loop(), SharedLimiter()
-    requests: list[float] = []
-
-    def count(_: object) -> None:
-        requests.append(loop.time())
-        if len(requests) > 60 and requests[-1] - requests[-61] < 59.9:
-            fake.inject(Fault.status(429))
-
-    async def job(number: int) -> list[int]:
-        async with BuddyClient(fake.token, base_url=fake.base_url, limiter=limiter, max_attempts=1) as buddy:
-            return [each.relative_id for each in await buddy.wait(suite.key, revision=f"{number:040x}")]
-
-    def finish_all() -> None:
-        for session in suite.sessions:
-            suite.finish(session)
-
-    fake.on_request = count
-    for number in range(1, 51):
-        suite.create(revision=f"{number:040x}")
-    loop.call_later(600, finish_all)
-    started = loop.time()
-    assert await asyncio.gather(*map(job, range(1, 51))) == [[number] for number in range(1, 51)]
-    assert 600 < loop.time() - started < 700
-    assert {request.status for request in fake.requests} == {200}
-    assert len(requests) > 550

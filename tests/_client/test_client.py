@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
+from itertools import product
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from buddy_sessions import (
     Project,
     Region,
     Session,
+    Suite,
     SuiteKey,
     TestCase,
     TestStatus,
@@ -26,6 +28,7 @@ from buddy_sessions import (
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 
 KEY = SuiteKey("acme", "shop", "unit")
+MANY_SUITES = {"status", "harvest", "watch", "watch_status"}
 SHA = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -49,21 +52,49 @@ class TestArguments:
             BuddyClient("token", **argument)
 
     @pytest.mark.parametrize(
-        "argument",
+        ("methods", "name", "values"),
         [
-            {"branch": ""},
-            {"branch": "*"},
-            *({name: -1} for name in ("after", "max_sessions", "per_page", "read_ahead")),
-            {"since": datetime(2026, 1, 31)},  # noqa: DTZ001 - on purpose
-            {"since": "2026-01-31"},
-            {"cursor": "118@40"},
+            ("sessions latest status wait harvest watch watch_status", "branch", ["", "*"]),
+            ("sessions harvest", "branch", ["\ud800"]),
+            ("sessions harvest wait", "after", [-1]),
+            ("sessions harvest", "since", ["2026-01-31", datetime(2026, 1, 31)]),  # noqa: DTZ001 - on purpose
+            *(("sessions", name, [-1]) for name in ("max_sessions", "per_page", "read_ahead")),
+            ("sessions", "cursor", ["118@40"]),
+            ("latest", "revision", ["abc123", "main-2026"]),
+            ("latest", "status", ["SKIPPED"]),
+            ("wait", "revision", ["abc"]),
+            ("wait", "execution_id", [""]),
+            ("wait", "run_url", ["", "17"]),
+            *(("wait", name, [0]) for name in ("count", "interval", "timeout", "appear_timeout")),
+            ("wait", "settle", [-1]),
+            ("wait", "after", [None]),  # nothing to wait for
+            ("status harvest watch watch_status", "suites", ["a/b/c", KEY, 7]),
+            ("status watch watch_status", "suite", [["a/b"]]),
+            ("harvest", "concurrency", [0]),
+            ("harvest watch watch_status", "on_failure", ["ignore"]),
+            ("watch watch_status", "interval", [0]),
+            ("cases", "status", ["", 7, "\ud800"]),
+            ("cases", "max_cases", [-1]),
+            ("failures", "details", [-1, 1.5, "all", None]),
         ],
-        ids=str,
+        ids=lambda value: value if isinstance(value, str) else "",
     )
-    def test_sessions_arguments(self, argument: dict[str, Any]) -> None:
-        (name,) = argument
-        with pytest.raises(ConfigError, match=name):
-            BuddyClient("token").sessions(KEY, **argument)
+    async def test_arguments_of_methods(self, methods: str, name: str, values: list[Any]) -> None:
+        of_suite: dict[str, Any] = {"suite": KEY}
+        others = {
+            "wait": {**of_suite, "after": 1},
+            "cases": {**of_suite, "session": "any"},
+            "failures": {**of_suite, "session": "any"},
+        }
+        for method, value in product(methods.split(), values):
+            arguments = {"suites": []} if method in MANY_SUITES else others.get(method, of_suite)
+            argument = "suites" if name == "suite" else name
+            with pytest.raises(ConfigError, match=name):
+                await getattr(BuddyClient("token"), method)(**arguments | {argument: value})
+
+    def test_suite_in_place_of_suites(self) -> None:
+        with pytest.raises(ConfigError, match=r"not a Suite: pass \[suite.key\]$"):
+            BuddyClient("token").harvest(Suite(key=KEY, id="unit"))  # type: ignore[arg-type]  # on purpose
 
     @pytest.mark.parametrize(
         "session",
@@ -259,16 +290,14 @@ class TestLatest:
     @pytest.mark.parametrize(
         ("options", "expected"),
         [
-            ({}, 3),
-            ({"branch": "main"}, 3),
-            ({"branch": "fix"}, 4),
             ({"branch": MAIN}, 3),
-            ({"branch": None}, 5),
             ({"branch": "other"}, None),
             ({"revision": SHA}, 4),
             ({"revision": SHA[:7].upper()}, 4),
             ({"revision": SHA, "branch": "main"}, 2),
             ({"revision": "f" * 40}, None),
+            ({"status": "ERROR"}, 2),
+            ({"status": "SUCCESSFUL", "branch": "fix"}, None),
         ],
         ids=str,
     )
@@ -285,12 +314,6 @@ class TestLatest:
         session = await buddy.latest(suite.key, **options)
         assert (session and session.relative_id) == expected
 
-    @pytest.mark.parametrize("count", [0, 3])
-    async def test_suite_without_a_finished_session(self, buddy: BuddyClient, suite: FakeSuite, count: int) -> None:
-        for _ in range(count):
-            suite.create()
-        assert await buddy.latest(suite.key) is None
-
     async def test_few_requests(self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
         """However long the suite is, and although the main branch has no finished session among the newest 100."""
         suite.populate(1000)
@@ -305,13 +328,6 @@ class TestLatest:
             fake.requests.clear()
             session = await buddy.latest(suite.key, **options)
             assert ((session and session.relative_id), len(fake.requests)) == (number, requests)
-
-    @pytest.mark.parametrize(
-        "argument", [{"branch": ""}, {"branch": "*"}, {"revision": "abc123"}, {"revision": "main-2026"}], ids=str
-    )
-    async def test_invalid_arguments(self, argument: dict[str, Any]) -> None:
-        with pytest.raises(ConfigError, match=next(iter(argument))):
-            await BuddyClient("token").latest("a/b/c", **argument)
 
 
 @pytest.mark.parametrize(("suite_id", "message"), [("unit", "Session not found"), ("other", "Suite not found")])

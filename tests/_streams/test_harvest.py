@@ -202,28 +202,6 @@ class TestFailures:
         assert error.__traceback__ is None  # its frames would keep the previous page
 
     @pytest.mark.parametrize(
-        ("arguments", "message"),
-        [
-            *(
-                ({"suites": suites}, "suites must be an iterable of suites")
-                for suites in ("a/b/c", SuiteKey("a", "b", "c"), 7)
-            ),
-            ({"suites": Suite(key=SuiteKey("a", "b", "c"), id="c")}, r"not a Suite: pass \[suite.key\]$"),
-            ({"concurrency": 0}, "concurrency"),
-            ({"on_failure": "ignore"}, "on_failure"),
-            ({"branch": ""}, "branch"),
-            ({"branch": "*"}, "branch"),
-            ({"branch": "\ud800"}, "branch"),
-            ({"after": -1}, "after"),
-            ({"since": 7}, "since"),
-        ],
-        ids=ascii,
-    )
-    def test_arguments_must_be_valid(self, arguments: Any, message: str) -> None:
-        with pytest.raises(ConfigError, match=message):
-            BuddyClient("token").harvest(**{"suites": [], **arguments})
-
-    @pytest.mark.parametrize(
         ("suite", "kind", "message"),
         [
             *((suite, ConfigError, "not a suite") for suite in ("a/b", ("a", "b"), 7)),

@@ -471,13 +471,6 @@ class TestStart:
             green(suite)
             assert await events.settled() == [(RECOVERED, 3, "", "a")]
 
-    @pytest.mark.parametrize(
-        "argument", [{"branch": ""}, {"branch": "*"}, {"interval": 0}, {"on_failure": "collect"}], ids=str
-    )
-    def test_invalid_arguments(self, argument: dict[str, Any]) -> None:
-        with pytest.raises(ConfigError, match=next(iter(argument))):
-            BuddyClient("token").watch_status(["a/b/c"], **argument)
-
 
 class TestOutage:
     @pytest.mark.parametrize(("path", "status"), [("/sessions", 503), ("/cases", 503)])

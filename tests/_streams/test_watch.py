@@ -402,29 +402,7 @@ class TestFailures:
         assert watch.failures == {}
 
 
-async def stream_of_suites() -> AsyncIterator[str]:
-    yield "a/b/c"
-
-
-class TestArguments:
-    @pytest.mark.parametrize(
-        ("arguments", "message"),
-        [
-            ({"suites": "a/b/c"}, "suites must be an iterable of suites"),
-            pytest.param({"suites": stream_of_suites()}, "suites must be an iterable of suites", id="async"),
-            ({"suites": [SuiteKey("a", "b", "c"), "a/b"]}, "not a suite"),
-            ({"suites": [SuiteKey("a", "..", "c")]}, "project"),
-            ({"interval": 0}, "interval"),
-            ({"branch": ""}, "branch"),
-            ({"branch": "*"}, "branch"),
-            ({"on_failure": "ignore"}, "on_failure"),
-        ],
-        ids=str,
-    )
-    def test_arguments_must_be_valid(self, arguments: Any, message: str) -> None:
-        with pytest.raises(ConfigError, match=message):
-            BuddyClient("token").watch(**{"suites": [], **arguments})
-
+class TestSuites:
     async def test_suite_that_is_listed_twice_is_watched_once(
         self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
     ) -> None:
