@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from attrs import evolve
@@ -22,6 +22,7 @@ from ..reading.case_source import CaseSource
 from ..reading.explanation import explain
 from ..reading.named_sessions import find_session, find_session_before, find_sessions
 from ..reading.suite_reader import SuiteReader
+from ..reading.suite_report import is_stale
 from ..reading.test_history import read_history
 from ..render.agent import render_for_agent
 from ..render.result import READER_LIMIT, Column, Item, Result, Section, describe_branch
@@ -39,7 +40,7 @@ _STREAK = 100  # sessions that are searched for the beginning of a red streak
 _PAGE = 25  # sessions, or names of suites
 _SUITES = 100  # of one result
 _MAX_OFFSET = 100_000  # of any list; a higher one is as good as this one
-_STATUSES = {"red": True, "green": False, "no verdict": None}
+_STATES = {True: "red", False: "green", None: "no verdict"}
 _COMPLETE = (Column("STATUS"), Column("TIME"))  # of a single test
 
 
@@ -53,7 +54,10 @@ _Suite = Annotated[
     str, _Text, Field(description="WORKSPACE/PROJECT/SUITE_ID, the URL of a suite or a session, or a suite's name")
 ]
 _Project = Annotated[str, _Text, Field(description="WORKSPACE/PROJECT or WORKSPACE, or the URL of a project")]
-_Status = Annotated[str, _Text, Field(description='Only suites that are "red" or "green", or have "no verdict"')]
+_Status = Annotated[
+    str, _Text, Field(description='Only suites that are "red", "green" or "stale", or have "no verdict"')
+]
+_MaxAge = Annotated[int, Field(ge=0, le=10_000, description="Older verdicts or syncs are stale, in hours (0: none)")]
 _Branch = Annotated[str, _Text, Field(description="A branch (default: the main branch)")]
 _AllBranches = Annotated[bool, Field(description="Mix the sessions of all branches, tags and pull requests")]
 _Session = Annotated[str, _Text, Field(description='#383, an ID, a URL, the hash of a commit, or "latest"')]
@@ -121,17 +125,19 @@ class Tools:
         self,
         project: _Project = "",
         status: _Status = "",
+        max_age: _MaxAge = 0,
         offset: _Offset = 0,
     ) -> str:
         """List suites, red ones first: whether the main branch of each is red, since when, and by whom."""
-        if status not in {"", *_STATUSES}:
-            raise ConfigError(f"status must be one of {', '.join(_STATUSES)}, not {status!r}")
+        if status not in {"", "stale", *_STATES.values()}:
+            raise ConfigError(f"status must be one of {', '.join(_STATES.values())}, stale, not {status!r}")
         names = {suite.key: suite.name for suite in await self._source.list_suites(project, self._defaults)}
         statuses = [evolve(each, name=names[each.suite]) for each in await self._source.statuses(list(names))]
-        now = datetime.now(UTC)
-        total = status_result(statuses, now)
-        shown = [each for each in statuses if not status or each.is_failing is _STATUSES[status]]
-        result = evolve(status_result(shown, now), title=total.title, is_red=total.is_red)
+        now, age = datetime.now(UTC), timedelta(hours=max_age) if max_age else None
+        total = status_result(statuses, now, max_age=age)
+        stale = {each.suite: "stale" for each in statuses if is_stale(each, now, age)}
+        shown = [each for each in statuses if status in {"", _STATES[each.is_failing], stale.get(each.suite)}]
+        result = evolve(status_result(shown, now, max_age=age), title=total.title, is_red=total.is_red)
         return await self._render(result, *statuses, offset=offset, page=_SUITES)
 
     async def list_sessions(
