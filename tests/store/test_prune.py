@@ -111,9 +111,13 @@ class TestSessions:
 
 class TestCases:
     async def test_cases_alone_are_deleted_and_stay_away(self, db: SyncedSuite) -> None:
+        """And the names of tests that have no case any more."""
         create_daily(db.suite, 60, cases=CASES)
-        await db.sync(cases="failed")
+        db.suite.add_cases(db.suite.sessions[-1]["id"], [{"name": "old", "status": "FAILED"}])
+        db.fake.add_suite(*OTHER_KEY).create(cases=[{"name": "other", "status": "FAILED"}])
+        await db.sync(KEY, OTHER_KEY, cases="failed")
         assert await db.store.prune(older_than=MONTH, cases_only=True) == 30
+        assert query(db.path, "SELECT name FROM tests ORDER BY name") == [("other",), ("test",)]
         db.suite.reopen(db.suite.sessions[-1]["id"])
         db.suite.finish(db.suite.sessions[-1]["id"])
         for options in ({"cases": "failed"}, {"cases": "all", "full": True}):
@@ -123,7 +127,9 @@ class TestCases:
         assert await db.count_requests(cases="all") == 1
         assert await db.store.prune(older_than=MONTH, cases_only=True) == 0
         await db.store.prune(older_than=timedelta(days=10))  # cases go with their sessions
-        assert query(db.path, "SELECT count(*), (SELECT count(*) FROM case_rows) FROM cases") == [(10, 10)]
+        assert query(db.path, "SELECT count(*), (SELECT count(*) FROM case_rows) FROM cases WHERE name = 'test'") == [
+            (10, 11)
+        ]
 
 
 class TestKeep:
