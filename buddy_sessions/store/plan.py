@@ -119,7 +119,7 @@ class SyncPlan:
 
     def next_range(self) -> ReadRange | None:
         """Return the next part of the list to read; None if the known range needs no more."""
-        while self.is_verified and self.parts_left:
+        while self.parts_left:
             part = self.parts_left.pop(0)
             if self._is_needed(part):
                 return self._range(part)
@@ -144,7 +144,7 @@ class SyncPlan:
 
     def next_check(self) -> ReadRange | None:
         """Return the next check: of the session whose last check is the longest ago, with due sessions near it."""
-        if not self.due or not self.is_verified or self.checks >= MAX_CHECKS:
+        if not self.due or self.checks >= MAX_CHECKS:
             return None
         first = next(iter(self.due))
         numbers = [number for number in self.due if abs(number - first) < _GROUP_SPAN]

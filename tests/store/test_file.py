@@ -218,12 +218,6 @@ class TestSameFile:
             assert "was deleted or replaced while it was open" in str(harvest.failures[key])
         assert not [request for request in list_requests(db.fake) if OTHER_KEY.suite_id in request.path]
 
-    def test_rows_have_names(self, file: DatabaseFile) -> None:
-        file.open()
-        row = file.execute("SELECT 1 AS one, 2 AS two").fetchone()
-        one, two = row
-        assert (row["one"], row[1]) == (one, two) == (1, 2)
-
 
 def sqlite_error(code: int) -> sqlite3.Error:
     error = sqlite3.OperationalError("cause")

@@ -9,7 +9,6 @@ import tracemalloc
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 
 from buddy_sessions import Member, RefType, Session, SessionStatus, Suite, SuiteKey
+from buddy_sessions.store.columns import to_time
 from buddy_sessions.store.exchange import CompleteSync, Interval, KnownRange, PageToSave, SavedPage, SyncScope
 from buddy_sessions.store.file import DatabaseFile
 from buddy_sessions.store.pages import (
@@ -164,7 +164,7 @@ class TestSessions:
         assert load_state(database, KEY).complete == COMPLETE
 
     def test_empty_list_is_compared_in_little_memory(self, database: DatabaseFile, path: Path) -> None:
-        count = 20_000
+        count = 5_000
         save(database, new_sessions(*range(count, 0, -1)), (1, count))
         tracemalloc.start()
         try:
@@ -177,12 +177,24 @@ class TestSessions:
 
 
 class TestMarks:
-    def test_absence_is_believed_the_second_time(self, database: DatabaseFile, path: Path) -> None:
-        save(database, new_sessions(3, 2, 1), (1, 3))
-        later = NOW + timedelta(hours=1)
-        for now, missing, deleted in ((NOW, [2], []), (NOW, [2], []), (later, [2], [2]), (later, [2], [2])):
-            save(database, new_sessions(3, 1), (1, 3), now=now)
-            assert (marked_numbers(path, "missing_since"), marked_numbers(path)) == (missing, deleted)
+    @pytest.mark.parametrize("view", ["sessions WHERE relative_id = 1", "suites"])
+    @pytest.mark.parametrize("ahead", [timedelta(hours=-1), timedelta(days=9)], ids=str)
+    def test_absence_is_believed_in_the_second_sync(
+        self, database: DatabaseFile, path: Path, view: str, ahead: timedelta
+    ) -> None:
+        """A mark has the time of the first sync, unless its clock was ahead."""
+        save(database, new_sessions(2, 1), (1, 2))
+        first, time = NOW + ahead, min(NOW, NOW + ahead)
+        for now, missing, deleted in ((first, first, None), (first, first, None), (NOW, time, time), (NOW, time, time)):
+            if view == "suites":
+                mark_suite_missing(database, KEY, now)
+            else:
+                save(database, new_sessions(2), (1, 2), now=now)
+            ((*marks,),) = query(path, f"SELECT missing_since, deleted_at FROM {view}")
+            assert list(map(to_time, marks)) == [missing, deleted]
+        if view == "suites":
+            mark_suite_found(database, KEY)
+            assert query(path, f"SELECT missing_since, deleted_at FROM {view}") == [(None, None)]
 
     def test_unverified_sync_withdraws_its_own_claims(self, database: DatabaseFile, path: Path) -> None:
         """Not those of an earlier sync."""
@@ -198,29 +210,6 @@ class TestMarks:
 
 
 class TestSuites:
-    def test_absence_is_believed_the_second_time(self, database: DatabaseFile, path: Path) -> None:
-        save(database, new_sessions(2, 1), (1, 2))
-        later = NOW + timedelta(hours=1)
-        for now, marks in ((NOW, (0, 1)), (NOW, (0, 1)), (later, (0, 0))):
-            mark_suite_missing(database, KEY, now)
-            assert [
-                tuple(row) for row in query(path, "SELECT missing_since IS NULL, deleted_at IS NULL FROM suites")
-            ] == [marks]
-        mark_suite_found(database, KEY)
-        assert query(path, "SELECT missing_since IS NULL, deleted_at IS NULL FROM suites") == [(1, 1)]
-
-    def test_mark_in_the_future_becomes_that_of_the_next_sync(self, database: DatabaseFile, path: Path) -> None:
-        """The clock was ahead. Sessions follow the same rule."""
-        save(database, new_sessions(2, 1), (1, 2))
-        for mark in (partial(save, database, new_sessions(2), (1, 2)), partial(mark_suite_missing, database, KEY)):
-            for now in (NOW + timedelta(days=9), NOW):
-                mark(now=now)
-        marks, time = "SELECT missing_since, deleted_at FROM", "2026-01-01T00:00:00Z"
-        assert query(path, f"{marks} suites") == [(time, time)]
-        assert query(path, f"{marks} sessions WHERE relative_id = 1") == [(time, time)]
-        withdraw_claims(database, KEY, KnownRange(), NOW)
-        assert query(path, f"{marks} sessions WHERE relative_id = 1") == [(time, None)]
-
     def test_names_are_those_of_the_last_listing(self, database: DatabaseFile) -> None:
         listed = [Suite(key=key, id=key.suite_id, name="Old", html_url="https://x") for key in (KEY, OTHER_KEY)]
         save_names(database, "acme", "shop", listed, NOW)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -16,7 +15,6 @@ from buddy_sessions import (
     ConfigError,
     HarvestError,
     ServerError,
-    SessionStore,
     StoreError,
     SuiteKey,
 )
@@ -37,13 +35,6 @@ from helpers.stores import (
 
 
 class TestFirstSync:
-    async def test_first_sync_reads_the_whole_suite(self, db: SyncedSuite) -> None:
-        db.suite.populate(130)
-        assert await db.sync() == list(range(130, 0, -1))
-        assert await db.is_complete()
-        assert [each.key for each in await db.store.suites()] == [KEY]
-        assert await db.known_range() == (1, 130)
-
     async def test_pages_of_a_long_suite_are_requested_in_advance(self, db: SyncedSuite) -> None:
         create_finished(db.suite, 24 * 20)
         db.fake.latency = 0.05
@@ -121,14 +112,6 @@ class TestNextSync:
         assert len(list_requests(db.fake)) == -(-(count + 1) // 20)  # down to a living session
         assert await db.is_complete()
         assert await db.known_range() == (1, 100 + count)
-
-    async def test_concurrent_syncs_into_one_file_yield_each_session_once(self, db: SyncedSuite) -> None:
-        create_finished(db.suite, 200)
-        async with SessionStore(db.path) as other:
-            yielded = await asyncio.gather(db.sync(), sync(other, db.buddy))
-        assert sorted(yielded[0] + yielded[1]) == list(range(1, 201))
-        assert await db.is_complete()
-        assert await db.known_range() == (1, 200)
 
     async def test_pages_and_stats_add_up_over_all_reads(self, db: SyncedSuite) -> None:
         create_finished(db.suite, 100)
@@ -324,38 +307,19 @@ class TestMissingSessions:
             assert (db.marked("missing_since"), db.marked(), await db.known_range()) == (missing, deleted, known)
             assert (harvest.stats.pages > 0) is is_compared
 
-    async def test_time_of_a_deletion_is_that_of_the_first_sync(self, db: SyncedSuite) -> None:
-        create_finished(db.suite, 50)
-        await db.sync()
-        delete(45)(db)
-        await db.sync()
-        ((time,),) = query(db.path, "SELECT missing_since FROM sessions WHERE missing_since IS NOT NULL")
-        assert abs((datetime.fromisoformat(time) - datetime.now(UTC)).total_seconds()) < 60
-        time = "2025-01-01T00:00:00Z"
-        execute(db.path, f"UPDATE session_rows SET missing_since = '{time}' WHERE missing_since IS NOT NULL")
-        await db.sync()
-        assert query(db.path, "SELECT deleted_at FROM sessions WHERE deleted_at IS NOT NULL") == [(time,)]
-
-    async def test_reappearing_session_makes_the_sync_read_everything(self, db: SyncedSuite) -> None:
-        create_finished(db.suite, 130)
-        await db.sync()
-        execute(db.path, "UPDATE session_rows SET deleted_at = '2025-01-01T00:00:00Z' WHERE relative_id IN (7, 125)")
-        execute(db.path, "DELETE FROM session_rows WHERE relative_id = 40")
-        execute(db.path, f"UPDATE suite_rows SET {IS_INCOMPLETE}")
-        assert await db.sync() == [40]
-        assert db.marked() == []
-        assert await db.is_complete()
-        assert await db.known_range() == (1, 130)
-
-    @pytest.mark.parametrize("limit", [{"after": 100}, {"since": datetime(2099, 1, 1, tzinfo=UTC)}], ids=str)
-    async def test_limits_do_not_end_that_sync_early(self, db: SyncedSuite, limit: dict[str, Any]) -> None:
-        """It reads down to where the range ended."""
+    @pytest.mark.parametrize(
+        "limit", [{"after": 50}, {"after": 100}, {"since": datetime(2099, 1, 1, tzinfo=UTC)}], ids=str
+    )
+    async def test_reappearing_session_makes_the_sync_read_everything(
+        self, db: SyncedSuite, limit: dict[str, Any]
+    ) -> None:
+        """Down to where the range ended, whatever its limits are."""
         create_finished(db.suite, 130)
         await db.sync(after=50)
-        execute(db.path, "UPDATE session_rows SET deleted_at = '2025-01-01T00:00:00Z' WHERE relative_id = 125")
+        execute(db.path, "UPDATE session_rows SET deleted_at = '2025-01-01T00:00:00Z' WHERE relative_id IN (55, 125)")
         execute(db.path, "DELETE FROM session_rows WHERE relative_id = 60")
         execute(db.path, f"UPDATE suite_rows SET {IS_INCOMPLETE}")
-        assert await db.sync(**limit) == [60]
+        assert (await db.sync(**limit), db.marked()) == ([60], [])
         assert [session.relative_id for session in await db.store.sessions(KEY)] == list(range(130, 50, -1))
         assert await db.known_range() == (51, 130)
 
@@ -380,13 +344,6 @@ class TestMissingSessions:
         db.fake.suites[KEY] = db.suite
         assert await db.sync() == []
         assert query(db.path, sql) == [(False, False)]
-
-    async def test_outdated_list_is_reported(self, db: SyncedSuite, caplog: pytest.LogCaptureFixture) -> None:
-        create_finished(db.suite, 50)
-        await db.sync()
-        respond_with_older_list(db)
-        assert await db.count_requests() == 2, "the newest living session was checked"
-        assert "does not contain the newest saved session" in caplog.text
 
 
 NOT_LISTED = Fault.body(json.dumps({"suites": []}).encode())
@@ -532,16 +489,6 @@ class TestNotModified:
         delete(51)(db)
         await db.sync(after=48)
         assert db.marked("missing_since") == [51]
-
-    @pytest.mark.parametrize("cases", [None, "failed"])
-    async def test_list_out_of_order_is_compared(self, db: SyncedSuite, cases: Any) -> None:
-        create_finished(db.suite, 10)
-        await db.sync(cases=cases)
-        for _ in range(2):
-            db.fake.inject(Fault.swapped(5))
-            async with db.store.sync(db.buddy, [KEY], cases=cases) as harvest:
-                await collect_numbers(harvest)
-            assert not harvest.stats.verified
 
 
 class TestFullSync:
