@@ -6,7 +6,6 @@ The variables of each CI, and what a session of it stores, are those of the reco
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sys
 from asyncio.subprocess import PIPE, STDOUT
@@ -322,8 +321,3 @@ async def test_begin_of_an_attempt_that_is_unknown(suite: FakeSuite, open_gate: 
     code, out, markdown = await gate.judge()
     assert code > 1, out
     assert NO_VERDICT in markdown
-
-
-def test_marker_is_the_first_line_of_the_markdown() -> None:
-    for name in ("github_actions.yml", "buddy.yml"):
-        assert json.dumps(MARKER.strip().replace(str(KEY), "$SUITE")) in (RECIPES / name).read_text()

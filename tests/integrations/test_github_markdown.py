@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cmarkgfm  # type: ignore[import-untyped]  # has no types
-import pytest
 from cmarkgfm.cmark import Options  # type: ignore[import-untyped]  # has no types
 
-from buddy_sessions.cli import run
 from buddy_sessions.testing import FakeBuddy
-from helpers.command_line import served
 from helpers.html_page import HOSTILE, HtmlPage
+from helpers.recipe_programs import run_program
 
 
-def failures_page(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], text: str) -> HtmlPage:
-    """Return what GitHub shows of a session of 210 failing tests, all of whose texts are `text`."""
-    failure = dict.fromkeys(("message", "type", "text"), text)
-    with served(FakeBuddy()) as fake:
-        monkeypatch.setenv("BUDDY_API_URL", str(fake.base_url))
-        monkeypatch.setenv("BUDDY_TOKEN", fake.token)
-        suite = fake.add_suite("acme", "shop", "a")
-        cases = [{**failure, "name": f"{number} {text}", "status": "FAILED"} for number in range(210)]
-        suite.create(id="one", branch=text, revision=text, status="ERROR", cases=cases)
-        suite.create(id="two", branch=text, status="ERROR", error_message=text, cases=[])
-        pages = []
-        for session in ("one", "two"):
-            assert run(["failures", "acme/shop/a", session, "--format", "markdown"]) == 0
-            pages.append(capsys.readouterr().out)
-    markdown = "\n".join(pages)
-    assert len(markdown.encode()) <= 130_000
+async def failures_page(fake: FakeBuddy, folder: Path, text: str) -> HtmlPage:
+    """Return what GitHub shows of a CI run in which 210 tests fail and a job crashes, and all texts are `text`."""
+    names = dict.fromkeys(("message", "type", "text"), text)
+    cases = [{**names, "name": f"{number} {text}", "status": "FAILED"} for number in range(210)]
+    fake.suites.clear()
+    suite = fake.add_suite("acme", "shop", "a")
+    suite.create(id="one", branch=text, status="ERROR", revision="cafe" * 10, cases=cases)
+    suite.create(id="two", branch=text, status="ERROR", revision="cafe" * 10, cases=[], error_message=text)
+    command = ("-m", "buddy_sessions", "failures", "acme/shop/a", "cafecafe", "--format", "markdown")
+    markdown = (await run_program(fake, folder, *command)).out
+    assert len(markdown.encode()) <= 65_000
     return HtmlPage(cmarkgfm.github_flavored_markdown_to_html(markdown, options=Options.CMARK_OPT_UNSAFE))
 
 
-def test_text_of_others_stays_text(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    hostile = failures_page(monkeypatch, capsys, HOSTILE)
-    plain = failures_page(monkeypatch, capsys, "x" * 250)
+async def test_text_of_others_stays_text(fake: FakeBuddy, tmp_path: Path) -> None:
+    hostile, plain = [await failures_page(fake, tmp_path, text) for text in (HOSTILE, "x" * 250)]
     tags, plain_tags = ({(tag, *attrs.items()) for tag, attrs in page.tags} for page in (hostile, plain))
     assert tags == plain_tags
     assert hostile.count("h3") == plain.count("h3")

@@ -81,12 +81,9 @@ async def test_gauges_for_prometheus(fake: FakeBuddy, tmp_path: Path) -> None:
     await run_program(fake, tmp_path, *sync, "acme/shop/green")
     status = ["-m", "buddy_sessions", "status", "--db", "sessions.db", "--format", "jsonl"]
     rows = (await run_program(fake, tmp_path, *status)).out
-    pipe = subprocess.PIPE
-    gauging = await asyncio.create_subprocess_exec(
-        sys.executable, RECIPES / "prometheus_gauges.py", stdin=pipe, stdout=pipe
-    )
-    printed, _ = await gauging.communicate(rows.encode())
-    gauges = {gauge.name: gauge for gauge in text_string_to_metric_families(printed.decode())}
+    command = [sys.executable, str(RECIPES / "prometheus_gauges.py")]
+    printed = await asyncio.to_thread(subprocess.check_output, command, input=rows, encoding="utf-8")
+    gauges = {gauge.name: gauge for gauge in text_string_to_metric_families(printed)}
     found = {
         gauge.name: {sample.labels["suite_id"]: sample.value for sample in gauge.samples} for gauge in gauges.values()
     }

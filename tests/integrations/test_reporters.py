@@ -14,6 +14,7 @@ import pytest
 
 from buddy_sessions import BuddyClient
 from buddy_sessions.testing import FakeBuddy
+from helpers.recordings import environment_of, requests_of
 from helpers.uploads import GIT, trial_commands
 
 NPM = shutil.which("npm")
@@ -32,19 +33,15 @@ describe('Cart', () => {
   it('has lines', () => undefined.lines)
 })
 """
-RUN = "https://github.com/acme/shop/actions/runs/17"
-SHA = "1cc809d4a7d4c1e5cbd1e7b4b5f3d0a1c2e3f405"
-GITHUB = {
-    "CI": "true",
-    "GITHUB_ACTIONS": "true",
-    "GITHUB_SERVER_URL": "https://github.com",
-    "GITHUB_REPOSITORY": "acme/shop",
-    "GITHUB_RUN_ID": "17",
-    "GITHUB_REF": "refs/heads/main",
-    "GITHUB_REF_NAME": "main",
-    "GITHUB_REF_TYPE": "branch",
-    "GITHUB_SHA": SHA,
-}
+GITHUB = "ci-github-push"
+
+
+async def run_in(folder: Path, *command: str, **variables: str) -> subprocess.CompletedProcess[bytes]:
+    """Run a command in a folder, which is its home."""
+    environment = {"PATH": os.environ["PATH"], "HOME": str(folder), **variables}
+    return await asyncio.to_thread(
+        subprocess.run, command, cwd=folder, env=environment, check=False, capture_output=True, timeout=120
+    )
 
 
 @pytest.fixture(scope="module")
@@ -70,15 +67,13 @@ async def test_reporter_uploads_a_session(
 ) -> None:
     suite = fake_buddy.add_suite("acme", "shop", "MNbyVedg")
     file, command = RUNNERS[runner]
-    environment = {"PATH": os.environ["PATH"], "HOME": str(project), **GITHUB}
-    environment |= {"BUDDY_UT_TOKEN": suite.upload_token, "BUDDY_API_URL": str(fake_buddy.base_url)}
-    process = await asyncio.to_thread(
-        subprocess.run, ["npx", *command], cwd=project, env=environment, check=False, capture_output=True, timeout=120
-    )
+    variables = {"BUDDY_UT_TOKEN": suite.upload_token, "BUDDY_API_URL": str(fake_buddy.base_url)}
+    process = await run_in(project, "npx", *command, **environment_of(GITHUB), **variables)
     assert process.returncode, process.stdout
     (session,) = await buddy_client.sessions(suite.key).collect()
     assert (session.is_finished, session.status, session.tests_count, session.failed_count) == (True, "ERROR", 3, 2)
-    assert (session.branch, session.revision, session.ci_run_url) == ("main", SHA, RUN)
+    expected = requests_of(GITHUB)[0]["json"]
+    assert {name: getattr(session, name) for name in expected} == expected
     assert session.created_by is None
     failures = await buddy_client.failures(suite.key, session, details=True)
     separator = " " if runner == "mocha" else " > "
@@ -97,22 +92,14 @@ async def test_trial_of_the_readme(project: Path, fake_buddy: FakeBuddy, tmp_pat
     (tmp_path / "package.json").write_text(json.dumps({"private": True}))
     (tmp_path / "node_modules").symlink_to(project / "node_modules")
     (tmp_path / "cart.test.js").write_text("test('adds', () => expect(1 + 1).toBe(2))")
-    environment = {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]), **GIT}
-    environment |= {"HOME": str(tmp_path), "BUDDY_TOKEN": fake_buddy.token, "BUDDY_API_URL": str(fake_buddy.base_url)}
-    environment |= {"BUDDY_UT_TOKEN": suite.upload_token}
+    variables = {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]), **GIT}
+    variables |= {"BUDDY_TOKEN": fake_buddy.token, "BUDDY_API_URL": str(fake_buddy.base_url)}
+    variables |= {"BUDDY_UT_TOKEN": suite.upload_token}
     install, *commands = trial_commands()
     names = {package.rpartition("@")[0] for package in PACKAGES}
     assert {*install.removeprefix("npm install --save-dev ").split()} <= names
     script = "\n".join(["git init -qb main", "git add cart.test.js", "git commit -qm main", *commands])
-    process = await asyncio.to_thread(
-        subprocess.run,
-        ["bash", "-c", script],
-        cwd=tmp_path,
-        env=environment,
-        check=False,
-        capture_output=True,
-        timeout=120,
-    )
+    process = await run_in(tmp_path, "bash", "-c", script, **variables)
     assert process.returncode == 1, process.stderr
     failure = json.loads(process.stdout.splitlines()[-1])
     assert (failure["classname"], failure["name"], failure["baseline"]) == ("try.test.js", "fails", "new")
