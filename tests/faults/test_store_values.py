@@ -27,10 +27,6 @@ def new_session(number: int, **fields: Any) -> dict[str, Any]:
     return {"id": f"id{number}", "relative_id": number, "status": "ERROR", "tests_count": 1, **fields}
 
 
-def new_case(number: int, status: str = "FAILED", **fields: Any) -> dict[str, Any]:
-    return {"id": f"case{number}", "name": f"test {number}", "status": status, "test_group_id": "group", **fields}
-
-
 async def sync(
     path: Path, respond: Respond, **options: Any
 ) -> tuple[dict[SuiteKey, BuddyError], dict[SuiteKey, list[TestCase]]]:
@@ -59,35 +55,6 @@ async def sync(
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "sessions.db"
-
-
-@pytest.mark.parametrize(
-    ("counts", "listed", "details", "expected"),
-    [
-        ((1, 1), lambda status: [new_case(1, status)], new_case(1, "ERROR"), [("case1", "ERROR", False)]),
-        (
-            (2, 0),
-            lambda _: [new_case(1), new_case(2)],
-            new_case(2, data="<testcase/>"),
-            [("case1", "FAILED", False), ("case2", "FAILED", True)],
-        ),
-    ],
-    ids=["listed-as-failed-then-as-error", "details-of-another-case-are-not-saved"],
-)
-async def test_responses_that_contradict_each_other(
-    path: Path, counts: tuple[int, int], listed: Callable[[str], Any], details: Any, expected: list[Any]
-) -> None:
-    def respond(path: str, query: dict[str, str]) -> Any:
-        if path == "/s07/sessions" and query["page"] == "1":
-            return {"sessions": [new_session(1, failed_count=counts[0], error_count=counts[1])]}
-        if path == "/s07/sessions/id1/cases":
-            return {"cases": listed(query["status"])}
-        return details if path.startswith("/s07/sessions/id1/test-groups") else None
-
-    failures, cases = await sync(path, respond)
-    assert failures == {}
-    assert [(case.id, case.status, case.data is not None) for case in cases[KEYS[7]]] == expected
-    assert all(cases.values())
 
 
 @pytest.mark.parametrize(
@@ -123,7 +90,7 @@ async def test_session_whose_id_is_not_a_segment_of_a_url(
     def respond(path: str, query: dict[str, str]) -> Any:
         if path == "/s07/sessions":
             start = (int(query["page"]) - 1) * int(query["per_page"])
-            rows = [new_session(number) for number in range(300, 0, -1)]
+            rows = [new_session(number, failed_count=0, error_count=0) for number in range(300, 0, -1)]
             rows[200] = new_session(100, id=session_id, status=status)
             rows[299] = new_session(1, failed_count=1, error_count=0)
             return {"sessions": rows[start : start + int(query["per_page"])]}
@@ -145,9 +112,11 @@ async def test_session_whose_id_is_not_a_segment_of_a_url(
 
 
 async def test_number_that_cannot_be_stored_fails_its_session(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    case = {"id": "case1", "name": "test 1", "status": "FAILED", "test_group_id": "group", "time": 2**63}
+
     def respond(path: str, query: dict[str, str]) -> Any:
         if path.startswith("/s07/sessions/id1/"):
-            return {"cases": [new_case(1, time=2**63)]} if path.endswith("/id1/cases") else new_case(1, time=2**63)
+            return {"cases": [case]} if path.endswith("/id1/cases") else case
         return None
 
     failures, cases = await sync(path, respond)
