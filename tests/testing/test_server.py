@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,10 +16,7 @@ import pytest
 from yarl import URL
 
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
-from helpers.session_json import FULL_SESSION
-
-EXAMPLES = Path(__file__).parent / "examples"
-"""The examples in Buddy's documentation and its OpenAPI document; the list of test cases is shortened."""
+from helpers.buddy_responses import RESPONSES
 
 SUITES = "/workspaces/acme/projects/shop/unit-tests/suites"
 SUITE = f"{SUITES}/MNbyVedg"
@@ -83,44 +78,32 @@ async def reader(fake: FakeBuddy, suite: FakeSuite) -> AsyncIterator[Reader]:
         yield Reader(fake, http)
 
 
-def example(name: str) -> Any:
-    return json.loads((EXAMPLES / f"{name}.json").read_text(encoding="utf-8"))
-
-
 def without_urls(row: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name not in {"url", "html_url"}}
 
 
-class TestDocumentedExamples:
-    async def test_sessions(self, fake: FakeBuddy, reader: Reader) -> None:
-        suite = fake.add_suite("my-workspace", "my-project", "MNbyVedg")
-        for session in reversed(example("sessions")["sessions"]):
-            suite.create(**without_urls(session))
-        assert await reader.get(urlsplit(suite.url).path + "/sessions") == (200, example("sessions"))
+def set_fields(suite: FakeSuite, body: dict[str, Any]) -> None:
+    suite.name, suite.identifier = body["name"], body["identifier"]
+    suite.settings = {name: body[name] for name in suite.settings if name in body}
 
-    async def test_session_has_every_field(self, fake: FakeBuddy, reader: Reader) -> None:
-        suite = fake.add_suite("my-workspace", "my-project", "MNbyVedg")
-        suite.create(**without_urls(FULL_SESSION))
-        _, content = await reader.get(urlsplit(suite.url).path + "/sessions")
-        assert content["sessions"][0].keys() == FULL_SESSION.keys()
 
-    async def test_suite(self, fake: FakeBuddy, reader: Reader) -> None:
-        key = ("my-workspace", "my-project", "65OmRb8v")
-        suite = fake.add_suite(*key, name="Backend Integration Tests", identifier="backend-tests")
-        suite.settings.update(token="bud_ut_us_a1b2c3d4e5f6g7h8i9j0k1l2m3n4o5", slow_threshold=5000)
-        del suite.settings["send_commit_status"]
-        assert await reader.get(urlsplit(suite.url).path) == (200, example("suite"))
+DOCUMENTED: dict[str, Callable[[FakeSuite, Any], object]] = {
+    "suite": set_fields,
+    "sessions": lambda suite, body: [suite.create(**without_urls(row)) for row in reversed(body["sessions"])],
+    "session-with-every-field": lambda suite, body: suite.create(**without_urls(body)),
+    "cases": lambda suite, body: suite.create(id="0eV0P3V7", cases=map(without_urls, body["cases"])),
+    "case-failed": lambda suite, body: suite.create(
+        id="r4nBYXVq", cases=[{**without_urls(body), "html_url": body["html_url"]}]
+    ),
+}
 
-    async def test_cases(self, fake: FakeBuddy, reader: Reader) -> None:
-        suite = fake.add_suite("my-workspace", "my-project", "65OmRb8v")
-        session = suite.create(id="0eV0P3V7", cases=map(without_urls, example("cases")["cases"]))
-        assert await reader.get(urlsplit(session["url"]).path + "/cases") == (200, example("cases"))
 
-    async def test_case(self, fake: FakeBuddy, reader: Reader) -> None:
-        case = example("case")
-        suite = fake.add_suite("my-workspace", "my-project", "5ddb7c180fb38be67bd78a88a")
-        suite.create(id="5ddb7c180fb38be67bd78a88b", cases=[{**without_urls(case), "html_url": case["html_url"]}])
-        assert await reader.get(urlsplit(case["url"]).path) == (200, case)
+@pytest.mark.parametrize("name", DOCUMENTED)
+async def test_documented_response(fake: FakeBuddy, reader: Reader, name: str) -> None:
+    path, body = RESPONSES[name]["path"], RESPONSES[name]["body"]
+    _, _, workspace, _, project, _, _, suite_id, *_ = path.split("/")
+    DOCUMENTED[name](fake.add_suite(workspace, project, suite_id), body)
+    assert await reader.get(path) == (200, body)
 
 
 @pytest.mark.parametrize("row_id", ["/ . .. % ü <&>", "..", "a?b#c;d+e", 7])
