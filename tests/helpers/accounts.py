@@ -18,7 +18,7 @@ from typing import Any, TypeAlias, cast
 
 import trustme
 from aiohttp import web
-from attrs import evolve, frozen
+from attrs import frozen
 
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 from buddy_sessions.testing.endpoints import View
@@ -27,6 +27,7 @@ from buddy_sessions.testing.wire import RecordedRequest, error_response
 
 KEY = ("acme", "shop", "MNbyVedg")
 SUITE, PROJECT = "/".join(KEY), "/".join(KEY[:2])
+_HOSTS = {"US": "api.buddy.works", "EU": "api.eu.buddy.works", "AS": "api.asia.buddy.works"}
 
 JsonObject: TypeAlias = dict[str, Any]
 Change: TypeAlias = Callable[[RecordedRequest, web.Response], web.Response | bytes | None]
@@ -96,6 +97,8 @@ class Account:
         return fake
 
     def _on_request(self, fake: FakeBuddy, request: RecordedRequest) -> None:
+        if self.valid_in is not None and request.headers["Host"] != _HOSTS[self.valid_in]:
+            return fake.inject(Fault.status(401))
         self.before(fake, request)
         view = self.view(request)
 
@@ -110,7 +113,7 @@ class Account:
                 response = changed or response
             return response
 
-        fake.inject(Fault(self.name, handle, view))
+        return fake.inject(Fault(self.name, handle, view))
 
     def _respond_to_others(self, fake: FakeBuddy, request: RecordedRequest, response: web.Response) -> web.Response:
         """Respond to paths that FakeBuddy may not know, if the token is valid."""
@@ -270,42 +273,30 @@ def served(account: Account, folder: Path) -> Iterator[Served]:
 
 @contextmanager
 def _regions(fake: FakeBuddy, account: Account, folder: Path) -> Iterator[dict[str, str | None]]:
-    """Serve Buddy's three hosts; return the environment."""
-    authority = trustme.CA()
-    certificates = folder / "authority.pem"
+    """Serve Buddy's three hosts; yield the environment."""
+    authority, certificates = trustme.CA(), folder / "authority.pem"
     authority.cert_pem.write_to_path(certificates)
-    hosts = {"US": "api.buddy.works", "EU": "api.eu.buddy.works", "AS": "api.asia.buddy.works"}
-    proxy = _Proxy(("127.0.0.1", 0), _Tunnel)
-    with ExitStack() as stack:
-        for region, host in hosts.items():
-            server = fake if region == account.valid_in else evolve(account).server()
-            if server is not fake:
-                server.token = "another-token"
-            server.ssl_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            authority.issue_cert(host).configure_cert(server.ssl_context)
-            stack.enter_context(serve_in_thread(server))
-            assert server.base_url.port is not None
-            proxy.ports[host] = server.base_url.port
-        stack.enter_context(proxy)
+    fake.ssl_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(*_HOSTS.values()).configure_cert(fake.ssl_context)
+    with serve_in_thread(fake), _Proxy(("127.0.0.1", 0), _Tunnel) as proxy:
+        proxy.port = fake.base_url.port
         threading.Thread(target=proxy.serve_forever, args=(0.01,), daemon=True).start()
-        stack.callback(proxy.shutdown)
-        url = f"http://127.0.0.1:{proxy.server_address[1]}"
-        yield {
-            "BUDDY_API_URL": None,
-            "BUDDY_REGION": account.region,
-            "HTTPS_PROXY": url,
-            "SSL_CERT_FILE": str(certificates),
-        }
+        try:
+            yield {
+                "BUDDY_API_URL": None,
+                "BUDDY_REGION": account.region,
+                "HTTPS_PROXY": f"http://127.0.0.1:{proxy.server_address[1]}",
+                "SSL_CERT_FILE": str(certificates),
+            }
+        finally:
+            proxy.shutdown()
 
 
 class _Proxy(socketserver.ThreadingTCPServer):
-    """A proxy with a port of this machine for each host."""
+    """A proxy that connects all hosts with one port of this machine."""
 
     daemon_threads = True
-
-    def __init__(self, *args: Any) -> None:
-        self.ports: dict[str, int] = {}
-        super().__init__(*args)
+    port: int | None = None
 
 
 class _Tunnel(socketserver.StreamRequestHandler):
@@ -314,13 +305,9 @@ class _Tunnel(socketserver.StreamRequestHandler):
     rbufsize = 0  # so that nothing that follows the headers is in a buffer
 
     def handle(self) -> None:
-        host = self.rfile.readline().split()[1].decode().partition(":")[0]
         while self.rfile.readline().strip():
             pass
-        port = cast("_Proxy", self.server).ports.get(host)
-        if port is None:
-            self.wfile.write(b"HTTP/1.1 502 Bad Gateway\r\n\r\n")
-            return
+        port = cast("_Proxy", self.server).port
         self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         with socket.create_connection(("127.0.0.1", port)) as upstream:
             ends = {self.connection: upstream, upstream: self.connection}
