@@ -21,10 +21,10 @@ from buddy_sessions import (
     SessionStore,
     StatusChange,
     StatusKind,
-    StatusWatch,
 )
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
 from buddy_sessions.testing.faults import MakeResponse
+from helpers.collector import Collector, collecting
 
 pytestmark = pytest.mark.virtual_time
 
@@ -32,38 +32,13 @@ CURRENT, FAILING, STILL_FAILING, RECOVERED = StatusKind
 INTERVAL = 60.0
 
 Short = tuple[StatusKind, int, str, str]
+Events = Collector[StatusChange, Short]
 Act = Callable[[FakeSuite], object]
 
 
-class Events:
-    """Collects the events of a status watch. `delay` is the number of seconds that handling one takes."""
-
-    def __init__(self, watch: StatusWatch) -> None:
-        self.watch = watch
-        self.delay = 0.0
-        self._events: list[StatusChange] = []
-
-    async def collect(self) -> None:
-        async for event in self.watch:
-            await asyncio.sleep(self.delay)
-            self._events.append(event)
-
-    def take(self) -> list[StatusChange]:
-        events, self._events = self._events, []
-        return events
-
-    async def settled(self) -> list[Short]:
-        """Check all suites; return the kind, the relative_id, and the tests that newly fail and that no longer fail."""
-        await self.watch.settled()
-        return short(self.take())
-
-    async def after(self, seconds: float) -> list[Short]:
-        """Let time pass, and return the same."""
-        await asyncio.sleep(seconds)
-        return short(self.take())
-
-
 def short(events: list[StatusChange]) -> list[Short]:
+    """Return the kind, the relative_id, and the tests that newly fail and that no longer fail."""
+
     def names(cases: Any) -> str:
         return " ".join(case.name for case in cases)
 
@@ -80,10 +55,7 @@ async def watching(
     """Watch suites; with a store, continue from where the last watch stopped."""
     keys = [suite.key for suite in suites]
     new_watch = buddy.watch_status if store is None else partial(store.watch_status, buddy)
-    watch = new_watch(keys, interval=INTERVAL, **options)
-    async with asyncio.TaskGroup() as group, watch:
-        events = Events(watch)
-        group.create_task(events.collect())
+    async with collecting(new_watch(keys, interval=INTERVAL, **options), short) as events:
         yield events
 
 
@@ -129,8 +101,9 @@ def green(suite: FakeSuite, **fields: Any) -> dict[str, Any]:
     return suite.create(cases=cases_of(""), **fields)
 
 
-def crash(suite: FakeSuite) -> dict[str, Any]:
-    return suite.create(status="ERROR", cases=[], error_message="out of memory")
+def crash(suite: FakeSuite, count: int | None = 0) -> dict[str, Any]:
+    counts = dict.fromkeys(("tests_count", "failed_count", "error_count", "skipped_count"), count)
+    return suite.create(status="ERROR", cases=[], error_message="out of memory", **counts)
 
 
 def reopen_and_finish(suite: FakeSuite, names: str) -> None:
@@ -169,7 +142,7 @@ STEPS: dict[str, list[tuple[Act, list[Short]]]] = {
         (lambda suite: red(suite, "a b"), [(FAILING, 2, "a b", "")]),
         (green, [(RECOVERED, 3, "", "a b")]),
     ],
-    "red and green in one round": [
+    "red and green in one poll": [
         (lambda suite: [red(suite, "a"), green(suite)], [(FAILING, 2, "a", ""), (RECOVERED, 3, "", "a")]),
     ],
     "other tests fail": [
@@ -246,8 +219,9 @@ STEPS: dict[str, list[tuple[Act, list[Short]]]] = {
         (crash, [(FAILING, 2, "", "")]),
         (lambda suite: red(suite, "a"), [(STILL_FAILING, 3, "a", "")]),
         (crash, []),
+        (lambda suite: crash(suite, None), []),
         (lambda suite: red(suite, "a"), []),
-        (lambda suite: suite.create(status="SUCCESSFUL", cases=[]), [(RECOVERED, 6, "", "")]),
+        (lambda suite: suite.create(status="SUCCESSFUL", cases=[]), [(RECOVERED, 7, "", "")]),
     ],
     "another branch": [
         (lambda suite: red(suite, "a", branch="fix"), []),
@@ -272,17 +246,6 @@ class TestChanges:
                 assert await settled() == expected
             assert await settled() == []
 
-    async def test_event_has_both_sessions(self, buddy: BuddyClient, suite: FakeSuite) -> None:
-        first, second = red(suite, "a"), green(suite)
-        suite.delete(second)
-        async with watching(buddy, suite) as events:
-            await events.settled()
-            third = green(suite)
-            await events.watch.settled()
-            (event,) = events.take()
-        assert event.previous is not None
-        assert (event.suite, event.previous.id, event.session.id) == (suite.key, first["id"], third["id"])
-
     async def test_event_says_that_tests_did_not_run(self, buddy: BuddyClient, suite: FakeSuite) -> None:
         """They may include those that failed before: a suite that turns green is not repaired."""
         tests = [{"name": f"t{number}"} for number in range(8)]
@@ -305,7 +268,7 @@ class TestChanges:
         restarted: SessionStore | None,
         is_noticed: bool,
     ) -> None:
-        """Between two rounds, or while it is missing: its numbers start again."""
+        """Between two polls, or while it is missing: its numbers start again."""
         suite.populate(30, until=datetime(2026, 1, 1, tzinfo=UTC))
         async with checking(buddy, suite, restarted, on_failure="retry") as settled:
             ((kind, *_),) = await settled()
@@ -335,7 +298,7 @@ class TestStart:
             assert sorted(await events.settled()) == [(CURRENT, 1, "", ""), (CURRENT, 1, "c", "")]
 
     @pytest.mark.parametrize("path", ["/sessions", "/cases"])
-    async def test_session_that_finishes_during_the_first_round(
+    async def test_session_that_finishes_during_the_first_poll(
         self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, path: str
     ) -> None:
         red(suite, "a")
@@ -438,18 +401,6 @@ class TestStart:
             red(suite, "b")
             assert await events.settled() == [(STILL_FAILING, 3, "b", "")]
 
-    @pytest.mark.parametrize("count", [0, None])
-    async def test_crash_makes_no_test_pass(self, count: int | None, buddy: BuddyClient, suite: FakeSuite) -> None:
-        """A session that failed without a failing test says nothing about the tests, also without counts."""
-        async with watching(buddy, suite) as events:
-            red(suite, "a")
-            assert await events.settled() == [(CURRENT, 1, "a", "")]
-            counts = dict.fromkeys(("failed_count", "error_count", "skipped_count"), count)
-            suite.create("main", "ERROR", cases=[], tests_count=count, **counts)
-            assert await events.settled() == []
-            green(suite)
-            assert await events.settled() == [(RECOVERED, 3, "", "a")]
-
     async def test_suite_without_a_branch_has_no_status(self, buddy: BuddyClient, suite: FakeSuite) -> None:
         """Until a branch is tested."""
         async with watching(buddy, suite) as events:
@@ -473,28 +424,17 @@ class TestStart:
 
 
 class TestOutage:
-    @pytest.mark.parametrize(("path", "status"), [("/sessions", 503), ("/cases", 503)])
-    @pytest.mark.parametrize("is_started", [False, True])
-    async def test_no_event_is_lost(
-        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, path: str, status: int, is_started: bool
+    @pytest.mark.parametrize("path", ["/sessions", "/cases"])
+    async def test_first_event_is_not_lost(
+        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, path: str
     ) -> None:
-        def fail(request: RecordedRequest) -> None:
-            if request.path.endswith(path):
-                fake.inject(Fault.status(status))
-
         red(suite, "a")
+        fake.on_request = lambda request: fake.inject(Fault.status(503)) if request.path.endswith(path) else None
         async with watching(buddy, suite) as events:
-            if is_started:
-                assert await events.settled() == [(CURRENT, 1, "a", "")]
-            fake.on_request = fail
-            if is_started:
-                green(suite)
-                red(suite, "b")
-            assert await events.after(INTERVAL * 10) == []
+            assert await events.settled() == []
             assert set(events.watch.failures) == {suite.key}
             fake.on_request = None
-            expected = [(RECOVERED, 2, "", "a"), (FAILING, 3, "b", "")] if is_started else [(CURRENT, 1, "a", "")]
-            assert await events.after(INTERVAL * 20) == expected
+            assert await events.settled() == [(CURRENT, 1, "a", "")]
             assert not events.watch.failures
 
     @pytest.mark.parametrize("seed", range(3))
@@ -548,7 +488,7 @@ class TestOutage:
 
 class TestStream:
     async def test_requests(self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
-        """One for a round, and two for the failing tests of a session that fails."""
+        """One for a poll, and two for the failing tests of a session that fails."""
         suite.populate(100)
         green(suite)
         async with watching(buddy, suite) as events:
@@ -586,8 +526,14 @@ async def test_since_is_the_first_session_of_the_streak(
         for act in (partial(red, names="b"), green, green, partial(red, names="a")):
             act(suite)
             await events.watch.settled()
-        found = [(event.kind, event.session.relative_id, event.since.relative_id) for event in events.take()]
-    assert found == [(CURRENT, 3, 2), (STILL_FAILING, 4, 2), (RECOVERED, 5, 5), (FAILING, 7, 7)]
+        found = events.take()
+    assert [(each.kind, each.session.relative_id, each.since.relative_id) for each in found] == [
+        (CURRENT, 3, 2),
+        (STILL_FAILING, 4, 2),
+        (RECOVERED, 5, 5),
+        (FAILING, 7, 7),
+    ]
+    assert [each.previous and each.previous.relative_id for each in found] == [None, 3, 4, 6]
 
 
 @pytest.mark.parametrize("branch", [MAIN, "main"])

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from buddy_sessions import (
-    AuthenticationError,
     BuddyClient,
     Change,
     ChangeKind,
@@ -28,51 +27,28 @@ from buddy_sessions import (
     Watch,
 )
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
+from helpers.collector import Collector, collecting
 from helpers.virtual_time import count_jumps
 
 pytestmark = pytest.mark.virtual_time
 
 NEW, CHANGED, FINISHED = ChangeKind.NEW, ChangeKind.CHANGED, ChangeKind.FINISHED
 INTERVAL = 60.0
-ONE_ROUND = INTERVAL * 1.2  # seconds in which every suite is due at least once
+ONE_POLL = INTERVAL * 1.2  # seconds in which every suite is due at least once
 DONE: dict[str, Any] = {"status": "SUCCESSFUL"}
 
 Short = tuple[ChangeKind, int]
+Changes = Collector[Change, Short]
 Act = Callable[[FakeSuite], object]
 
 
-class Rounds:
-    """Collects the changes of a watch while time passes."""
-
-    def __init__(self, watch: Watch) -> None:
-        self.watch = watch
-        self._changes: list[Change] = []
-
-    async def collect(self) -> None:
-        async for change in self.watch:
-            self._changes.append(change)
-
-    async def changes(self, seconds: float = ONE_ROUND) -> list[Change]:
-        """Let time pass, and return the changes of the rounds that are due meanwhile."""
-        await asyncio.sleep(seconds)
-        changes, self._changes = self._changes, []
-        return changes
-
-    async def next(self, seconds: float = ONE_ROUND) -> list[Short]:
-        """Let time pass, and return the kinds of the changes, and the numbers of their sessions."""
-        return short(await self.changes(seconds))
-
-
 @asynccontextmanager
-async def watching(buddy: BuddyClient, *suites: FakeSuite | SuiteRef, **options: Any) -> AsyncIterator[Rounds]:
-    """Watch suites, and yield after the first round."""
+async def watching(buddy: BuddyClient, *suites: FakeSuite | SuiteRef, **options: Any) -> AsyncIterator[Changes]:
+    """Watch suites, and yield after the first poll."""
     references = [suite.key if isinstance(suite, FakeSuite) else suite for suite in suites]
-    watch = buddy.watch(references, interval=INTERVAL, **options)
-    async with asyncio.TaskGroup() as group, watch:
-        rounds = Rounds(watch)
-        group.create_task(rounds.collect())
-        assert await rounds.next(seconds=1) == []
-        yield rounds
+    async with collecting(buddy.watch(references, interval=INTERVAL, **options), short) as collector:
+        assert await collector.after(1) == []
+        yield collector
 
 
 @pytest.fixture
@@ -119,10 +95,10 @@ def record_times(fake: FakeBuddy) -> dict[str, list[float]]:
     return times
 
 
-async def assert_one_request_a_round(fake: FakeBuddy, rounds: Rounds) -> None:
-    """Assert that nothing changes, and that each round costs one request: no two requests are at the same time."""
+async def assert_one_request_a_poll(fake: FakeBuddy, changes: Changes) -> None:
+    """Assert that nothing changes, and that each poll costs one request: no two requests are at the same time."""
     times = record_times(fake)
-    assert await rounds.next(2 * ONE_ROUND) == []
+    assert await changes.after(2 * ONE_POLL) == []
     (requested,) = times.values()
     assert len(requested) >= 2
     assert all(later - earlier >= INTERVAL * 0.9 for earlier, later in pairwise(requested))
@@ -145,7 +121,7 @@ CHANGES: dict[str, tuple[Act, list[tuple[Act, list[Short]]]]] = {
     ),
     "unfinished session that is deleted": (
         lambda suite: [suite.create(id="1"), *create(suite, 60, **DONE)],
-        [(lambda suite: suite.delete("1"), []), (NOTHING, [])],  # the second round looks again: one may be wrong
+        [(lambda suite: suite.delete("1"), []), (NOTHING, [])],  # the second poll looks again: one may be wrong
     ),
     "new sessions, oldest first": (
         lambda suite: suite.populate(5),
@@ -177,7 +153,7 @@ CHANGES: dict[str, tuple[Act, list[tuple[Act, list[Short]]]]] = {
         lambda suite: suite.populate(200),
         [(lambda suite: delete(suite, suite.sessions[:5]), []), (lambda suite: suite.create(), [(NEW, 201)])],
     ),
-    "suite that is created again between two rounds": (
+    "suite that is created again between two polls": (
         lambda suite: suite.populate(200, until=datetime(2026, 1, 1, tzinfo=UTC)),
         [
             (
@@ -196,29 +172,29 @@ class TestChanges:
     async def test_reported(
         self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, largest_page: int | None, name: str
     ) -> None:
-        """A suite that does not change costs one request a round."""
+        """A suite that does not change costs one request a poll."""
         before, steps = CHANGES[name]
         before(suite)
         fake.largest_page = largest_page
-        async with watching(buddy, suite) as rounds:
+        async with watching(buddy, suite) as changes:
             for change, expected in steps:
                 change(suite)
-                assert await rounds.next() == expected
-            await assert_one_request_a_round(fake, rounds)
+                assert await changes.after(ONE_POLL) == expected
+            await assert_one_request_a_poll(fake, changes)
 
     async def test_branch_limits_the_watch(self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
         suite.create()
-        async with watching(buddy, suite, branch="main") as rounds:
+        async with watching(buddy, suite, branch="main") as changes:
             suite.create(branch="develop")
             suite.create()
-            assert await rounds.next() == [(NEW, 3)]
+            assert await changes.after(ONE_POLL) == [(NEW, 3)]
         assert {request.query["branch"] for request in fake.requests} == {"main"}
 
     @pytest.mark.parametrize("seed", range(4))
     async def test_changes_add_up_to_the_state_of_the_suite(
         self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, seed: int, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """The suite changes between rounds and while it is read, and some rounds fail."""
+        """The suite changes between polls and while it is read, and some polls fail."""
         chance = random.Random(seed)
         caplog.set_level(logging.ERROR)  # failures are expected here
         fake.largest_page = chance.choice([20, 50, None])
@@ -231,8 +207,8 @@ class TestChanges:
             if chance.random() < 0.1:
                 fake.inject(Fault.status(503))
 
-        def apply(changes: list[Change]) -> None:
-            for change in changes:
+        def apply(reported: list[Change]) -> None:
+            for change in reported:
                 session = change.session
                 assert (change.kind is NEW) == (session.id not in known)
                 assert (change.previous and change.previous.status) == known.get(session.id)
@@ -240,17 +216,19 @@ class TestChanges:
                     assert session.is_finished > (known[session.id] != "IN_PROGRESS")
                 known[session.id] = session.status
 
-        async with watching(buddy, suite) as rounds:
+        async with watching(buddy, suite) as changes:
             fake.on_request = disturb
             for _ in range(60):
-                apply(await rounds.changes())
+                await asyncio.sleep(ONE_POLL)
+                apply(changes.take())
             fake.on_request = None
             fake.faults.clear()
-            apply(await rounds.changes(INTERVAL * 20))  # longer than the longest wait after a failure
+            await asyncio.sleep(INTERVAL * 20)  # longer than the longest wait after a failure
+            apply(changes.take())
             newest = {session["id"]: session["status"] for session in suite.sessions[:100]}
             assert newest
             assert newest.items() <= known.items()
-            assert await rounds.next() == []
+            assert await changes.after(ONE_POLL) == []
 
 
 def change_at_random(suite: FakeSuite, chance: random.Random) -> None:
@@ -266,33 +244,33 @@ def change_at_random(suite: FakeSuite, chance: random.Random) -> None:
 
 
 class TestRequests:
-    async def test_session_that_one_round_does_not_list_is_still_watched(
+    async def test_session_that_one_poll_does_not_list_is_still_watched(
         self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
     ) -> None:
         running = suite.create()
         create(suite, 30, **DONE)
         fake.largest_page = 20
-        async with watching(buddy, suite) as rounds:
+        async with watching(buddy, suite) as changes:
             fake.on_request = lambda _: fake.inject(Fault.filtered(lambda session: session["id"] == running["id"]))
-            assert await rounds.next() == []
+            assert await changes.after(ONE_POLL) == []
             fake.on_request = None
             suite.finish(running)
-            assert await rounds.next() == [(FINISHED, 1)]
+            assert await changes.after(ONE_POLL) == [(FINISHED, 1)]
 
     async def test_session_behind_a_hundred_newer_ones_is_no_longer_watched(
         self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.DEBUG, "buddy_sessions")
         running = suite.create()
-        async with watching(buddy, suite) as rounds:
+        async with watching(buddy, suite) as changes:
             create(suite, 150, **DONE)
-            assert len(await rounds.next()) == 150
+            assert len(await changes.after(ONE_POLL)) == 150
             reported = [message for message in caplog.messages if "too old" in message]
             assert reported == ["acme/shop/unit: session 1 is unfinished, but too old to be watched"]
             suite.finish(running)
-            await assert_one_request_a_round(fake, rounds)
+            await assert_one_request_a_poll(fake, changes)
             delete(suite, suite.sessions[:60])
-            assert await rounds.next() == []  # the older sessions that moved up are known to be old
+            assert await changes.after(ONE_POLL) == []  # the older sessions that moved up are known to be old
 
 
 class TestFailures:
@@ -300,26 +278,26 @@ class TestFailures:
         self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, caplog: pytest.LogCaptureFixture
     ) -> None:
         missing = SuiteKey("acme", "shop", "late")
-        async with watching(buddy, missing, suite, on_failure="retry") as rounds:
-            assert list(rounds.watch.failures) == [missing]
-            assert isinstance(rounds.watch.failures[missing], NotFoundError)
+        async with watching(buddy, missing, suite, on_failure="retry") as changes:
+            assert list(changes.watch.failures) == [missing]
+            assert isinstance(changes.watch.failures[missing], NotFoundError)
             suite.create()
-            # The second round of the second of two suites is due after half an interval.
-            assert await rounds.next(INTERVAL * 0.62) == [(NEW, 1)]
+            # The second poll of the second of two suites is due after half an interval.
+            assert await changes.after(INTERVAL * 0.62) == [(NEW, 1)]
             for number in range(2, 6):
                 suite.create()
-                assert await rounds.next() == [(NEW, number)]
+                assert await changes.after(ONE_POLL) == [(NEW, number)]
             assert [record.levelname for record in caplog.records] == ["WARNING"]
             assert "cannot read acme/shop/late" in caplog.text
             late = fake.add_suite(*missing)
             late.create()
-            assert await rounds.next(INTERVAL * 16) == []  # the watch of this suite starts here
-            assert rounds.watch.failures == {}
+            assert await changes.after(INTERVAL * 16) == []  # the watch of this suite starts here
+            assert changes.watch.failures == {}
             late.create()
-            assert await rounds.next() == [(NEW, 2)]
+            assert await changes.after(ONE_POLL) == [(NEW, 2)]
             fake.inject(Fault.status(503), times=2)
-            await rounds.next()
-            assert {type(error) for error in rounds.watch.failures.values()} == {ServerError}
+            await changes.after(ONE_POLL)
+            assert {type(error) for error in changes.watch.failures.values()} == {ServerError}
             assert len(caplog.records) == 3
 
     @pytest.mark.parametrize("is_recreated", [True, False])
@@ -328,11 +306,11 @@ class TestFailures:
     ) -> None:
         """All sessions of a suite that was created again are new."""
         suite.populate(200)
-        async with watching(buddy, suite) as rounds:
+        async with watching(buddy, suite) as changes:
             fake.delete_suite(suite)
-            assert await rounds.next() == []
+            assert await changes.after(ONE_POLL) == []
             fake.inject(Fault.status(503))  # another failure in between
-            assert await rounds.next(INTERVAL * 3) == []
+            assert await changes.after(INTERVAL * 3) == []
             if is_recreated:
                 suite = fake.add_suite(*suite.key)
                 create(suite, 3, **DONE)
@@ -341,13 +319,13 @@ class TestFailures:
                 fake.suites[suite.key] = suite
                 suite.create()
                 expected = [(NEW, 201)]
-            assert await rounds.next(INTERVAL * 5) == expected
-            assert await rounds.next() == []
+            assert await changes.after(INTERVAL * 5) == expected
+            assert await changes.after(ONE_POLL) == []
             delete(suite, suite.sessions[:101])  # all that are remembered, unless it was created again
-            assert await rounds.next() == []
+            assert await changes.after(ONE_POLL) == []
 
     @pytest.mark.parametrize("status", [401, 403, 404])
-    async def test_setup_error_in_the_first_round_is_raised(
+    async def test_setup_error_in_the_first_poll_is_raised(
         self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, status: int
     ) -> None:
         fake.inject(Fault.status(status))
@@ -360,16 +338,6 @@ class TestFailures:
                     await action()
         assert caught.value.status == status
         assert len(fake.requests) == 1
-
-    async def test_setup_error_in_a_later_round_is_retried(
-        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
-    ) -> None:
-        async with watching(buddy, suite) as rounds:
-            fake.inject(Fault.status(401))
-            assert await rounds.next() == []
-            assert [type(error) for error in rounds.watch.failures.values()] == [AuthenticationError]
-            suite.create()
-            assert await rounds.next(ONE_ROUND * 2) == [(NEW, 1)]
 
     async def test_failing_suite_is_tried_at_longer_intervals(
         self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
@@ -407,10 +375,10 @@ class TestSuites:
         self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
     ) -> None:
         suite.create()
-        async with watching(buddy, suite, "acme/shop/unit", suite.html_url) as rounds:
+        async with watching(buddy, suite, "acme/shop/unit", suite.html_url) as changes:
             assert len(fake.requests) == 1
             suite.create()
-            assert await rounds.next() == [(NEW, 2)]
+            assert await changes.after(ONE_POLL) == [(NEW, 2)]
 
     async def test_no_suites_are_an_empty_stream(self, buddy: BuddyClient) -> None:
         async with buddy.watch([]) as watch:
@@ -420,18 +388,19 @@ class TestSuites:
 
 
 class TestManySuites:
-    async def test_rounds_are_spread_over_the_interval(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
+    async def test_polls_are_spread_over_the_interval(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
         suites = add_suites(fake, 200)
         tasks = len(asyncio.all_tasks())
         started = asyncio.get_running_loop().time()
         times = record_times(fake)
-        async with watching(buddy, *suites) as rounds:
+        async with watching(buddy, *suites) as changes:
             assert [requested[0] for requested in times.values()] == [started] * 200
             assert len(asyncio.all_tasks()) - tasks <= 4 + 4 + 1  # workers, connections of the server, the consumer
             for suite in suites:
                 suite.create()
-            assert sorted(change.suite for change in await rounds.changes()) == sorted(keys(suites))
-            await rounds.next()
+            await asyncio.sleep(ONE_POLL)
+            assert sorted(change.suite for change in changes.take()) == sorted(keys(suites))
+            await changes.after(ONE_POLL)
         second = [(requested[1] - started) / INTERVAL for requested in times.values()]
         for number in range(10):
             assert 8 <= sum(number / 10 < when <= (number + 1) / 10 for when in second) <= 32
@@ -444,21 +413,22 @@ class TestRefresh:
     @pytest.mark.parametrize("is_all", [False, True])
     async def test_suites_are_checked_at_once(self, fake: FakeBuddy, buddy: BuddyClient, is_all: bool) -> None:
         suites = add_suites(fake, 30)
-        async with watching(buddy, *suites) as rounds:
+        async with watching(buddy, *suites) as changes:
             for suite in suites:
                 suite.create()
-            await (rounds.watch.refresh() if is_all else rounds.watch.refresh(suites[1].html_url))
+            await (changes.watch.refresh() if is_all else changes.watch.refresh(suites[1].html_url))
             changed = suites if is_all else suites[1:2]
-            assert [change.suite for change in await rounds.changes(seconds=0.1)] == keys(changed)
+            await asyncio.sleep(0.1)
+            assert [change.suite for change in changes.take()] == keys(changed)
             assert len(fake.requests) == 30 + len(changed)
 
     @pytest.mark.parametrize("unknown", ["acme/shop/other", "acme/shop", 7, ["acme/shop/s0"]])
     async def test_unknown_suite_is_an_error(self, fake: FakeBuddy, buddy: BuddyClient, unknown: Any) -> None:
         (suite,) = add_suites(fake, 1)
-        async with watching(buddy, suite) as rounds:
+        async with watching(buddy, suite) as changes:
             with pytest.raises(ConfigError, match=r"not a suite|is not watched"):
-                await rounds.watch.refresh(suite.key, unknown)
-            assert await rounds.next(seconds=0.1) == []
+                await changes.watch.refresh(suite.key, unknown)
+            assert await changes.after(0.1) == []
             assert len(fake.requests) == 1
 
 
@@ -494,13 +464,13 @@ class TestSettled:
         """A check that began before the call is not enough."""
         suite.create()
         fake.latency = 10
-        async with watching(buddy, suite) as rounds:
-            await rounds.watch.settled()
-            await rounds.watch.refresh()
+        async with watching(buddy, suite) as changes:
+            await changes.watch.settled()
+            await changes.watch.refresh()
             await asyncio.sleep(9)
             asyncio.get_running_loop().call_later(2, suite.create)  # after the response that is in flight
-            await rounds.watch.settled()
-            assert await rounds.next(0) == [(NEW, 2)]
+            await changes.watch.settled()
+            assert await changes.after(0) == [(NEW, 2)]
 
     async def test_loop_that_has_ended_is_an_error(self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
         create_with_each_request(fake)
@@ -537,7 +507,7 @@ class TestLeaving:
         async with BuddyClient(fake.token, base_url=fake.base_url) as buddy:
             watch = buddy.watch(keys(suites), interval=INTERVAL)
             waiting = asyncio.create_task(anext(watch, None))
-            await asyncio.sleep(0 if is_waiting else ONE_ROUND)
+            await asyncio.sleep(0 if is_waiting else ONE_POLL)
             await watch.aclose()
             assert (await waiting is None) == is_waiting
             assert [change async for change in watch] == []
