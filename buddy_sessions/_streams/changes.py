@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import zlib
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 from .._decoding.converter import session_from_dict, to_dict
-from ..models import Session, SuiteKey
+from ..models import Session, SuiteKey, TestRun
 
 _log = logging.getLogger("buddy_sessions")
 
@@ -69,6 +70,9 @@ class WatchedSuite:
         polls: The number of polls so far.
         failed_polls: The number of polls that failed since the last success.
         is_missing: Whether the suite was not found since the last success.
+        status: The session that decides the status, with its failing tests. Only of a watch of statuses.
+        is_status_new: Whether the event of this status was not acknowledged by an earlier watch: it is repeated.
+        unread: The number of polls in which the tests of a session could not be read, by its ID.
     """
 
     key: SuiteKey
@@ -76,6 +80,9 @@ class WatchedSuite:
     polls: int = 0
     failed_polls: int = 0
     is_missing: bool = False
+    status: TestRun | None = None
+    is_status_new: bool = False
+    unread: Counter[str] = field(factory=Counter)
     _digest: bytes = b""  # of the first page, if the last poll needed no other page
     _snapshot: bytes = b""  # the known sessions, as compressed JSON: objects take ten times the memory
     _oldest_kept_id: int = 1  # sessions below it are older than those that are kept

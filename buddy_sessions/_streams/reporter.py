@@ -9,7 +9,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from .._base.validate import validate_branch
 from .._decoding.converter import session_from_dict, to_dict
 from ..models import Session, SuiteKey
-from .changes import REMEMBERED_SESSIONS, Change, Newest
+from .changes import REMEMBERED_SESSIONS, Change, Newest, WatchedSuite
 
 _T = TypeVar("_T")
 
@@ -48,16 +48,13 @@ class Reporter(Protocol[_T]):
     def listed_branch(self) -> str | None:
         """The branch whose sessions are read; None for all."""
 
-    async def load(self, key: SuiteKey) -> list[Session] | None:
+    async def load(self, suite: WatchedSuite) -> list[Session] | None:
         """Return the sessions of a suite that were saved; None if the suite was never watched."""
 
-    async def start(self, key: SuiteKey, sessions: Iterable[Session], /) -> None:
+    async def start(self, suite: WatchedSuite, sessions: Iterable[Session], /) -> None:
         """Begin with the sessions that exist, in place of all that were saved before."""
 
-    def forget(self, key: SuiteKey) -> None:
-        """Forget a suite that is not watched any more. What was saved of it stays."""
-
-    async def events(self, key: SuiteKey, newest: Newest, changes: Sequence[Change], /) -> Sequence[Report[_T]]:
+    async def events(self, suite: WatchedSuite, newest: Newest, changes: Sequence[Change], /) -> Sequence[Report[_T]]:
         """Return what to report after a poll: it knows these sessions, usually 100 or more, with these changes."""
         ...
 
@@ -69,19 +66,16 @@ class Changes:
         self.listed_branch = validate_branch(branch)
         self._memory = memory
 
-    async def load(self, key: SuiteKey) -> list[Session] | None:
+    async def load(self, suite: WatchedSuite) -> list[Session] | None:
         """As in `Reporter`."""
-        saved = await self._memory.load(key)
+        saved = await self._memory.load(suite.key)
         return None if saved is None else list(map(session_from_dict, saved))
 
-    async def start(self, key: SuiteKey, sessions: Iterable[Session], /) -> None:
+    async def start(self, suite: WatchedSuite, sessions: Iterable[Session], /) -> None:
         """As in `Reporter`."""
-        await self._memory.update(key, lambda _: _newest(map(to_dict, sessions)))
+        await self._memory.update(suite.key, lambda _: _newest(map(to_dict, sessions)))
 
-    def forget(self, key: SuiteKey) -> None:
-        """As in `Reporter`."""
-
-    async def events(self, _key: SuiteKey, _newest: Newest, changes: Sequence[Change]) -> list[Report[Change]]:
+    async def events(self, _suite: WatchedSuite, _newest: Newest, changes: Sequence[Change]) -> list[Report[Change]]:
         """As in `Reporter`."""
         return [Report(change, partial(self._save, change)) for change in changes]
 

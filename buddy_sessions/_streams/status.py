@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from functools import partial
@@ -17,7 +16,7 @@ from ..analysis.completeness import is_incomplete, remark_on_tests, without_inco
 from ..analysis.runs import CIRun, ci_runs, newest_streak, runs_since, usual_size
 from ..errors import BuddyError, NotFoundError, ResponseError, UnstableListingError
 from ..models import Session, SuiteKey, TestCase, TestKey, TestRun
-from .changes import Change, Newest
+from .changes import Change, Newest, WatchedSuite
 from .reporter import Memory, Report
 from .watch import SuiteWatch
 
@@ -117,37 +116,30 @@ class Statuses:
         self._branch = validate_judged_branch(branch)
         self.listed_branch = None if isinstance(self._branch, Main) else self._branch
         self._memory = memory
-        self._latest: dict[SuiteKey, TestRun] = {}
-        self._unread: Counter[tuple[SuiteKey, str]] = Counter()  # polls in which a session's tests were not read
-        self._to_repeat: set[SuiteKey] = set()  # their first event was not acknowledged
 
-    async def load(self, key: SuiteKey) -> list[Session] | None:
+    async def load(self, suite: WatchedSuite) -> list[Session] | None:
         """Return the session that decided the status when it was saved: newer sessions may have changed the status."""
-        saved = await self._memory.load(key)
+        saved = await self._memory.load(suite.key)
         if saved is None:
             return None
         session = session_from_dict(saved["session"])
-        self._latest[key] = TestRun(session, tuple(map(case_from_dict, saved["failing"])))
-        if not saved["is_acknowledged"]:
-            self._to_repeat.add(key)
+        suite.status = TestRun(session, tuple(map(case_from_dict, saved["failing"])))
+        suite.is_status_new = not saved["is_acknowledged"]
         return [session]
 
-    async def start(self, key: SuiteKey, _sessions: Iterable[Session]) -> None:
+    async def start(self, suite: WatchedSuite, _sessions: Iterable[Session]) -> None:
         """Begin with the current status: the suite was never watched, or was created again."""
-        self.forget(key)
+        suite.status, suite.is_status_new = None, False
 
-    def forget(self, key: SuiteKey) -> None:
-        """As in `Reporter`."""
-        self._latest.pop(key, None)
-        self._to_repeat.discard(key)
-
-    async def events(self, key: SuiteKey, newest: Newest, _changes: Sequence[Change]) -> list[Report[StatusChange]]:
+    async def events(
+        self, suite: WatchedSuite, newest: Newest, _changes: Sequence[Change]
+    ) -> list[Report[StatusChange]]:
         """Return the events of a poll: the current status, or that of each CI run since the one that decided it."""
+        key, latest = suite.key, suite.status
         search, sessions = search_of(self._api, key), newest.sessions
         if not newest.is_complete and len(sessions) < NEWEST:  # the server's pages are short
             sessions = await search.sessions(self.listed_branch, lambda found: len(found) >= NEWEST)
         search.know(sessions)
-        latest = self._latest.get(key)
         kept = None if latest is None else latest.session.branch
         branch = await search.choose_branch(self._branch, kept=kept)
         if kept is not None and branch not in {None, kept}:  # one response that lacks sessions renames no branch
@@ -162,20 +154,20 @@ class Statuses:
             changed = runs[:1]
         else:
             runs, changed = _runs_after(latest.session, [each for each in sessions if branch in {None, each.branch}])
-            if key in self._to_repeat:
+            if suite.is_status_new:
                 reports.append(self._report(key, latest, _repeated(key, latest, runs[len(changed) :])))
         size = usual_size(run.sessions for run in runs[1:])
         for run in reversed(changed):
             until = runs[runs.index(run) :]
             if latest is not None and latest.session.is_failing and run.is_failing and is_incomplete(until, size):
                 continue  # a test that is not failing yet may be one of the next job
-            latest, change = _next_status(key, latest, until, await self._read_tests(key, run))
+            latest, change = _next_status(key, latest, until, await self._read_tests(suite, run))
             reports.append(self._report(key, latest, change))
             if is_first:
                 await self._save(key, latest, is_acknowledged=False)
         if latest is not None:
-            self._latest[key] = latest  # not earlier: if the poll fails, the next one judges all its changes again
-            self._to_repeat.discard(key)
+            # Not earlier: if the poll fails, the next one judges all its changes again.
+            suite.status, suite.is_status_new = latest, False
         return reports
 
     def _report(self, key: SuiteKey, latest: TestRun, change: StatusChange | None) -> Report[StatusChange]:
@@ -190,22 +182,22 @@ class Statuses:
 
         await self._memory.update(key, state)
 
-    async def _read_tests(self, suite: SuiteKey, run: CIRun) -> tuple[TestCase, ...] | None:
+    async def _read_tests(self, suite: WatchedSuite, run: CIRun) -> tuple[TestCase, ...] | None:
         """Return the failing tests of a CI run; None if they could not be read. The first two times, fail the poll."""
         failing: dict[TestKey, TestCase] = {}
         for session in run.deciding:
             if not session.is_failing:
                 continue
             try:
-                failing = {case.key: case for case in await self._api.failures(suite, session, details=0)} | failing
+                failing = {case.key: case for case in await self._api.failures(suite.key, session, details=0)} | failing
             except (NotFoundError, ResponseError, UnstableListingError) as error:  # perhaps it was deleted meanwhile
-                self._unread[suite, session.id] += 1
-                if self._unread[suite, session.id] < _MAX_UNREAD:
+                suite.unread[session.id] += 1
+                if suite.unread[session.id] < _MAX_UNREAD:
                     message = f"the tests of session #{session.relative_id} cannot be read, trying again: {error}"
                     raise BuddyError(message, retryable=True) from None
-                del self._unread[suite, session.id]
+                del suite.unread[session.id]
                 return None
-            del self._unread[suite, session.id]
+            del suite.unread[session.id]
         return tuple(failing.values())
 
 

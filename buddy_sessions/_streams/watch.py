@@ -52,7 +52,6 @@ class SuiteWatch(AsyncIterator[_T]):
         self._api = api
         keys = [validate_key(suite) for suite in validate_suites(suites)]
         self._suites = {key: WatchedSuite(key, index) for index, key in enumerate(dict.fromkeys(keys))}
-        self._checked: set[SuiteKey] = set()  # the suites that are being checked now
         self._spec = ReadSpec(branch=reporter.listed_branch, read_ahead=1)  # most polls need one page
         self._reporter = reporter
         self._interval = validate_seconds("interval", interval)
@@ -89,8 +88,7 @@ class SuiteWatch(AsyncIterator[_T]):
         self._raise_if_ended()
         if key not in self._suites:
             self._suites[key] = WatchedSuite(key, 0)
-            if key not in self._checked:  # otherwise, when that check has ended
-                self._schedule.add_due(self._suites[key])
+            self._schedule.add_due(self._suites[key])
 
     def remove(self, suite: SuiteRef) -> None:
         """Do not watch a suite any more. Its changes that the loop has not received yet are dropped.
@@ -105,8 +103,6 @@ class SuiteWatch(AsyncIterator[_T]):
         if watched is not None:
             self._failures.pop(key, None)
             self._schedule.remove(watched)
-            if key not in self._checked:
-                self._reporter.forget(key)
 
     async def refresh(self, *suites: SuiteRef) -> None:
         """Poll suites now, for instance because you were notified that a session has ended.
@@ -197,15 +193,8 @@ class SuiteWatch(AsyncIterator[_T]):
             return
         started = asyncio.get_running_loop().time()
         is_first = suite.polls == 0
-        self._checked.add(suite.key)
-        try:
-            await self._check(suite)
-        finally:
-            self._checked.discard(suite.key)
+        await self._check(suite)
         if not self._is_watched(suite):
-            self._reporter.forget(suite.key)
-            if suite.key in self._suites:  # it was added again
-                self._schedule.add_due(self._suites[suite.key])
             return
         wait = self._interval * 2 ** min(suite.failed_polls, _MAX_DOUBLINGS)
         if is_first:  # all suites start at once; spread their second polls over the interval
@@ -241,7 +230,7 @@ class SuiteWatch(AsyncIterator[_T]):
 
     async def _read_changes(self, suite: WatchedSuite) -> Sequence[Report[_T]]:
         """Read the newest sessions of a suite, and return what to report."""
-        if not suite.is_started and (saved := await self._reporter.load(suite.key)) is not None:
+        if not suite.is_started and (saved := await self._reporter.load(suite)) is not None:
             suite.restore(saved)
         newest = await self._read_newest(suite)
         if isinstance(newest, NotModified):
@@ -249,11 +238,11 @@ class SuiteWatch(AsyncIterator[_T]):
         known = suite.known_sessions()
         if suite.needs_baseline(newest, known):
             known = suite.start(newest)
-            await self._reporter.start(suite.key, known.values())
+            await self._reporter.start(suite, known.values())
         changes = suite.compare(newest.sessions, known)
         lowest_id = 0 if newest.is_complete else min((each.relative_id for each in newest.sessions), default=0)
         older = [session for session in known.values() if session.relative_id < lowest_id]  # of earlier polls
-        reports = await self._reporter.events(suite.key, newest._replace(sessions=[*newest.sessions, *older]), changes)
+        reports = await self._reporter.events(suite, newest._replace(sessions=[*newest.sessions, *older]), changes)
         suite.remember(newest, known | {change.session.id: change.session for change in changes})
         return reports
 
