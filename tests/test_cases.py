@@ -240,24 +240,10 @@ class TestFailures:
         assert kinds == (["failure"] * 15 + ["error"] * 2)[:expected]
         assert (len(fake.requests), fake.max_in_flight) == (2 + expected, min(8, max(2, expected)))
 
-    async def test_case_that_is_gone_is_returned_without_details(
-        self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient
-    ) -> None:
-        session = suite.create(cases=some_cases(failed=2))
-        listed = await buddy.failures(KEY, session["id"])
-
-        def delete(request: RecordedRequest) -> None:
-            if listed[0].id in request.path:
-                fake.inject(Fault.status(404))
-
-        fake.on_request = delete
-        first, second = await buddy.failures(KEY, session["id"], details=True)
-        assert first == listed[0]
-        assert second.failure is not None
-
     @pytest.mark.parametrize(
         ("change", "is_read"),
         [
+            (None, False),
             ({"id": "other"}, False),
             ({"test_group_id": "other"}, False),
             ({"status": "PASSED"}, False),
@@ -265,20 +251,20 @@ class TestFailures:
         ],
         ids=str,
     )
-    async def test_other_case_than_listed_is_not_read(
-        self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient, change: dict[str, Any], is_read: bool
+    async def test_case_that_is_gone_or_another_is_returned_as_listed(
+        self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient, change: dict[str, Any] | None, is_read: bool
     ) -> None:
-        session = suite.create(cases=some_cases(failed=1))
-        (listed,) = await buddy.failures(KEY, session["id"])
+        session = suite.create(cases=some_cases(failed=2))
+        listed, _ = await buddy.failures(KEY, session["id"])
 
         def respond(request: RecordedRequest) -> None:
-            if "test-groups" in request.path:
-                case = suite.case(session["id"], listed.id)
-                fake.inject(Fault.body(json.dumps({**case, **change}).encode()))
+            if listed.id in request.path:
+                body = json.dumps({**suite.case(session["id"], listed.id), **(change or {})}).encode()
+                fake.inject(Fault.status(404) if change is None else Fault.body(body))
 
         fake.on_request = respond
-        (case,) = await buddy.failures(KEY, session["id"], details=True)
-        assert (case == listed, case.has_details) == (not is_read, is_read)
+        case, other = await buddy.failures(KEY, session["id"], details=True)
+        assert (case == listed, case.has_details, other.has_details) == (not is_read, is_read, True)
 
     @pytest.mark.parametrize("ids", [{"test_group_id": None}, {"id": "\ud800"}], ids=["no-group", "no-url"])
     async def test_case_that_no_url_names_is_returned_without_details(
