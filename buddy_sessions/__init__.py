@@ -17,7 +17,7 @@ from ._decoding.converter import to_dict
 from ._export.session_rows import to_row
 from ._http.rate_limit import RequestLimiter
 from ._paging.case_paginator import CasePaginator
-from ._paging.paginator import SessionPaginator
+from ._paging.paginator import SessionPage, SessionPaginator
 from ._streams.changes import Change, ChangeKind
 from ._streams.harvest import Harvest
 from ._streams.status import StatusChange, StatusKind, StatusWatch
@@ -66,7 +66,6 @@ from .models import (
     RateLimit,
     RefType,
     Session,
-    SessionPage,
     SessionRef,
     SessionStatus,
     Suite,

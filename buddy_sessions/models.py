@@ -73,8 +73,6 @@ VERDICTS = frozenset({SessionStatus.SUCCESSFUL, SessionStatus.ERROR})
 _FINISHED = VERDICTS | {SessionStatus.SKIPPED}
 _API_PATH = r"(?:/workspaces)?/([^/]+)/projects/([^/]+)/unit-tests/suites/([^/]+)(?:/sessions/([^/]+))?(?:/|$)"
 _BROWSER_PATH = r"/([^/]+)/([^/]+)/unit-tests/([^/]+)(?:/([^/]+))?(?:/|$)"
-REVISION = re.compile("[0-9a-fA-F]{7,64}")
-"""The hash of a commit, or its beginning."""
 
 
 class SuiteKey(NamedTuple):
@@ -446,31 +444,6 @@ class Cursor:
         if match is None:
             raise ValueError(f"not a cursor: {text!r}; a cursor looks like 118@40")
         return cls(int(match[1]), int(match[2]))
-
-
-@frozen(kw_only=True)
-class SessionPage:
-    """One page of a read, with the sessions that were not yielded before, newest first.
-
-    Attributes:
-        suite: The suite that was read.
-        number: The page number that was requested, from 1.
-        sessions: The sessions that are new in this read.
-        url: The API's URL of the list.
-        html_url: The URL of the suite in the browser.
-        proven_range: `(low, high)`: every existing session (of the branch, if the read has one) with a `relative_id`
-            from `low` to `high` has been yielded after this page. None if the order of the list does not prove it. On
-            the last page, `low` is below the last session only if the end of the list was checked.
-        is_last: Whether the read is complete with this page, which may be empty.
-    """
-
-    suite: SuiteKey
-    number: int
-    sessions: tuple[Session, ...]
-    url: str | None = None
-    html_url: str | None = None
-    proven_range: tuple[int, int] | None = None
-    is_last: bool = False
 
 
 @frozen(kw_only=True)

@@ -11,7 +11,6 @@ from urllib.parse import unquote
 
 from ..errors import ConfigError
 from ..models import (
-    REVISION,
     VERDICTS,
     CaseScope,
     Cursor,
@@ -27,6 +26,9 @@ from ..models import (
 )
 
 _Suites = TypeVar("_Suites")
+
+REVISION = re.compile("[0-9a-fA-F]{7,64}")
+"""The hash of a commit, or its beginning."""
 
 
 def validate_suite(suite: SuiteRef) -> SuiteKey:

@@ -44,9 +44,7 @@ class FlatColumns:
 
     def values(self, row: Row) -> list[Any]:
         """Return the values of a row. Enums and times are texts."""
-        msgspec = find_msgspec()
-        values = [row[name] for name in self._columns]
-        values = list(map(_convert, values)) if msgspec is None else msgspec.to_builtins(values)
+        values = [_convert(row[name]) for name in self._columns]
         for index, fields in self._nested:
             members = values[index] or {}
             values[index : index + 1] = [members.get(field) for field in fields]

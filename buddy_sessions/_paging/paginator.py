@@ -11,13 +11,38 @@ import attrs
 from .._base.stats import Fetched, Stats
 from .._decoding.converter import DecodedPage, FirstPage, NotModified
 from ..errors import BadRequestError, BuddyError
-from ..models import Cursor, Session, SessionPage, SuiteKey
+from ..models import Cursor, Session, SuiteKey
 from .read_ahead import FetchPage, PendingPages, RequestSlots
 from .reconciler import Reconciler
 from .scope import PageResult
 from .window import Window
 
 _log = logging.getLogger("buddy_sessions")
+
+
+@attrs.frozen(kw_only=True)
+class SessionPage:
+    """One page of a read, with the sessions that were not yielded before, newest first.
+
+    Attributes:
+        suite: The suite that was read.
+        number: The page number that was requested, from 1.
+        sessions: The sessions that are new in this read.
+        url: The API's URL of the list.
+        html_url: The URL of the suite in the browser.
+        proven_range: `(low, high)`: every existing session (of the branch, if the read has one) with a `relative_id`
+            from `low` to `high` has been yielded after this page. None if the order of the list does not prove it. On
+            the last page, `low` is below the last session only if the end of the list was checked.
+        is_last: Whether the read is complete with this page, which may be empty.
+    """
+
+    suite: SuiteKey
+    number: int
+    sessions: tuple[Session, ...]
+    url: str | None = None
+    html_url: str | None = None
+    proven_range: tuple[int, int] | None = None
+    is_last: bool = False
 
 
 class PageReader:

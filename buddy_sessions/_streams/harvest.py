@@ -15,9 +15,10 @@ from .._base.outage import Outage
 from .._base.stats import Stats
 from .._base.validate import validate_int, validate_names, validate_suite, validate_suites
 from .._base.workers import WorkerPool
+from .._paging.paginator import SessionPage
 from .._paging.read_ahead import RequestSlots
 from ..errors import BuddyError, ClientClosedError, ConfigError, HarvestError
-from ..models import Session, SessionPage, SuiteKey, SuiteRef
+from ..models import Session, SuiteKey, SuiteRef
 
 OnFailure = Literal["raise", "collect"]
 

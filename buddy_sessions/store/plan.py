@@ -12,7 +12,8 @@ from typing import Literal
 
 from attrs import define, evolve, field, frozen
 
-from ..models import Session, SessionPage, is_before
+from .._paging.paginator import SessionPage
+from ..models import Session, is_before
 from .exchange import (
     ALL_NUMBERS,
     NOTHING_KNOWN,

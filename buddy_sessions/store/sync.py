@@ -16,11 +16,11 @@ from datetime import timedelta
 import attrs
 
 from .._base.stats import Stats
-from .._paging.paginator import PageReader
+from .._paging.paginator import PageReader, SessionPage
 from .._paging.read_ahead import RequestSlots
 from .._paging.scope import ReadSpec
 from ..errors import BuddyError, ConfigError, NotFoundError, StoreError
-from ..models import Cursor, Session, SessionPage, SuiteKey
+from ..models import Cursor, Session, SuiteKey
 from .case_sync import CaseSync
 from .cases import load_pending
 from .exchange import CompleteSync, Interval, PageToSave, SavedPage, SyncScope

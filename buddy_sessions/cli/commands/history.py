@@ -12,10 +12,10 @@ from rich.text import Text
 
 from buddy_sessions import SuiteKey, TestKey, to_row
 from buddy_sessions._base.figures import format_count, format_duration
+from buddy_sessions._base.validate import REVISION
 from buddy_sessions._export.session_rows import suite_names
 from buddy_sessions.analysis.outcomes import Outcome
 from buddy_sessions.analysis.runs import newest_streak
-from buddy_sessions.models import REVISION
 
 from ..options import DEFAULT_LAST, Access, BranchOptions, Key, TestPrinting
 from ..reading.suite_reader import open_suite

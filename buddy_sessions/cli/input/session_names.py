@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from buddy_sessions import MAIN, ConfigError, Main, SuiteKey, parse_session_url
-from buddy_sessions.models import REVISION
+from buddy_sessions._base.validate import REVISION
 
 from .keys import KeyDefaults, Target
 
