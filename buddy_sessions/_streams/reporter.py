@@ -44,9 +44,8 @@ class Report(NamedTuple, Generic[_T]):
 class Reporter(Protocol[_T]):
     """Decides what a watch reports."""
 
-    @property
-    def listed_branch(self) -> str | None:
-        """The branch whose sessions are read; None for all."""
+    listed_branch: str | None
+    """The branch whose sessions are read; None for all."""
 
     async def load(self, suite: WatchedSuite) -> list[Session] | None:
         """Return the sessions of a suite that were saved; None if the suite was never watched."""

@@ -85,8 +85,7 @@ def conflicting_tests(runs: Iterable[TestRun], *, window: int | None = None) -> 
     """Return the tests that passed and failed on the same commit, those with most such commits first.
 
     Unlike `flaky_tests`, which counts changes from session to session, this does not mistake a fixed regression for a
-    flaky test; but it needs several sessions of a commit. Simulated with 50 flaky tests, 20 regressions and 20 % of
-    the sessions run again, it finds 47 and nothing wrong; `flaky_tests` finds 13 and one regression.
+    flaky test; but it needs several sessions of a commit.
 
     Sessions of all branches count. A session counts if it finished as SUCCESSFUL or ERROR, and has a `revision`.
 
