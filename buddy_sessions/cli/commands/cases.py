@@ -13,9 +13,8 @@ from buddy_sessions import Session, SuiteKey, TestCase, TestStatus
 from buddy_sessions._base.figures import format_count, format_duration
 from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS, session_case_row
 
-from ..input.session_names import choose_latest, parse_session
 from ..options import Access, BranchOptions, Json, KeyOrSession, SessionName
-from ..reading.named_sessions import find_sessions
+from ..reading.named_sessions import choose_latest, find_sessions, parse_session
 from ..reading.suite_reader import open_suite
 from ..render.result import Column, Item, Result, Section
 from ..render.rows import choose_format

@@ -13,9 +13,15 @@ from buddy_sessions._base.figures import format_duration
 from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS, session_case_row
 
 from ..errors import ExitCode
-from ..input.session_names import LATEST, parse_session, parse_session_of
 from ..options import Access, Key, TestPrinting
-from ..reading.named_sessions import find_session, find_session_before, require_verdict
+from ..reading.named_sessions import (
+    LATEST,
+    find_session,
+    find_session_before,
+    parse_session,
+    parse_session_of,
+    require_verdict,
+)
 from ..reading.suite_reader import SuiteReader, open_suite
 from ..render.result import Column, Item, Result, Section
 from ..render.show import show

@@ -21,9 +21,9 @@ from buddy_sessions.analysis.runs import name_sessions
 
 from ..errors import ExitCode, NothingToJudgeError
 from ..input.paths import read_text
-from ..input.session_names import choose_latest, parse_session
 from ..options import BRANCH, DEFAULT_LAST, Access, BranchOptions, Json, KeyOrSession, MaxBytes, SessionName
-from ..reading.named_sessions import find_sessions, require_verdict
+from ..reading.judging import is_first_of, other_sessions, read_baseline, read_judged
+from ..reading.named_sessions import choose_latest, find_sessions, parse_session, require_verdict
 from ..reading.suite_reader import SuiteReader, open_suite
 from ..render.markdown import DEFAULT_MAX_BYTES
 from ..render.result import MAX_SESSIONS, Column, Item, Result, Section
@@ -164,22 +164,24 @@ async def _judge(
         sessions = sessions[:1]
     if gate.baseline is not None or gate.exit_code:
         require_verdict(sessions)
-    runs, unread = await reader.judged_runs(sessions, pause=gate.reread_after)
+    runs, unread = await read_judged(reader, sessions, pause=gate.reread_after)
     if not runs:
         names = name_sessions(unread)
         raise NothingToJudgeError(f"no verdict: the failing tests of {names} cannot be read: try again later")
     if gate.baseline is None:
         return judge(runs, unread=unread)
     try:
-        baseline = await reader.baseline(sessions, gate.baseline, last=gate.last or DEFAULT_LAST, min_tests=min_tests)
+        baseline = await read_baseline(
+            reader, sessions, gate.baseline, last=gate.last or DEFAULT_LAST, min_tests=min_tests
+        )
     except NothingToJudgeError:
         judgement = judge(runs, unread=unread)
-        if judgement.is_red is not False or not await reader.is_first_of(gate.baseline):
+        if judgement.is_red is not False or not await is_first_of(reader, gate.baseline):
             raise
         return evolve(
             judgement, remarks=[*judgement.remarks, "nothing to compare with yet: no session of main or master"]
         )
-    others = await reader.other_sessions(sessions, baseline) if min_tests else []
+    others = await other_sessions(reader, sessions, baseline) if min_tests else []
     judgement = judge(runs, baseline, quarantine=quarantine, min_tests=min_tests, others=others, unread=unread)
     unordered = [] if reader.search.is_ordered else [_UNORDERED]
     return evolve(judgement, remarks=[*judgement.remarks, *unordered])

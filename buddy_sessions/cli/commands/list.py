@@ -14,9 +14,9 @@ from buddy_sessions import ConfigError, Session, SessionPaginator, SessionStatus
 from buddy_sessions._base.figures import format_count
 
 from ..input.keys import find_suite
-from ..input.session_names import parse_session
 from ..input.times import Since
 from ..options import Access, Branch, Key, Printing
+from ..reading.named_sessions import parse_session
 from ..reading.suggestions import check_branch
 from ..render.show import session_printer
 from ..render.styled import RECENT_LEGEND

@@ -16,21 +16,27 @@ from buddy_sessions.analysis.runs import ci_runs, name_sessions
 from buddy_sessions.analysis.suite_status import MAX_SEARCHED
 
 from ..input.keys import KeyDefaults, describe_suite
-from ..input.session_names import LATEST, choose_latest, parse_session, parse_session_of
 from ..options import BranchOptions
 from ..reading.case_source import CaseSource
-from ..reading.explanation import explain
-from ..reading.named_sessions import find_session, find_session_before, find_sessions
+from ..reading.judging import explain
+from ..reading.named_sessions import (
+    LATEST,
+    choose_latest,
+    find_session,
+    find_session_before,
+    find_sessions,
+    parse_session,
+    parse_session_of,
+)
 from ..reading.suite_reader import SuiteReader
 from ..reading.suite_report import is_stale
-from ..reading.test_history import read_history
 from ..render.agent import render_for_agent
 from ..render.result import READER_LIMIT, Column, Item, Result, Section, describe_branch
 from ..render.text import format_age, session_facts, streak_facts, web_url
 from .compare import compare_result
 from .failures import failures_result, verdict_text
 from .flaky import flaky_result
-from .history import history_result
+from .history import history_result, read_history
 from .status import status_result
 
 MAX_DETAILS = 200

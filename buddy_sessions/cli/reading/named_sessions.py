@@ -1,19 +1,55 @@
-"""Finds the sessions of a suite that a command names."""
+"""The sessions that arguments name: by a URL, `latest`, a relative_id, an ID, a commit's hash, or a CI run's URL."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
-from buddy_sessions import MAIN, ConfigError, Main, Session
+from buddy_sessions import MAIN, ConfigError, Main, Session, SuiteKey, parse_session_url
+from buddy_sessions._base.validate import REVISION
 from buddy_sessions.analysis.runs import name_sessions, run_identity
 from buddy_sessions.analysis.suite_status import MAX_SEARCHED
 from buddy_sessions.models import has_revision, has_run_url
 
 from ..errors import NothingToJudgeError
-from ..input.session_names import LATEST, is_revision, is_run_url, possible_ids
+from ..input.keys import KeyDefaults, Target
 from .suite_reader import SuiteReader
 
+LATEST = "latest"
+"""The name of the newest session that says whether a branch is good."""
+
+_RELATIVE_ID = re.compile("#([0-9]{1,18})|([0-9]{1,7})")
+_HASH_LENGTH = 40  # digits of a whole hash, which no ID has
 _MAX_BELOW = 200  # how many sessions are searched below the last one of a commit or a CI run that was found
+
+
+def parse_session(defaults: KeyDefaults, key: str, session: str | None = None) -> tuple[Target, str | None]:
+    """Return the suite of a key, and the name of a session; None if neither `key` nor `session` names one."""
+    target = defaults.parse_target(key)
+    is_session = "://" in key and isinstance(target, SuiteKey) and parse_session_url(key)[1] is not None
+    if session is None:
+        return target, key if is_session else None
+    if is_session:
+        raise ConfigError(f"two sessions: {key!r} is the URL of one, so leave out {session!r}")
+    return target, parse_session_of(target, session)
+
+
+def choose_latest(name: str | None, branch: str | Main | None) -> str:
+    """Return the name of a session: by default, the latest of a branch. Raises ConfigError for a branch of another."""
+    if name not in {None, LATEST} and branch is not MAIN:
+        raise ConfigError("--branch selects the latest session: leave it out, or do not name a session")
+    return LATEST if name is None else name
+
+
+def parse_session_of(suite: Target, text: str) -> str:
+    """Return the name of a session of a suite. Raises ConfigError for the URL of another suite, or of no session."""
+    if "://" in text and not _is_run_url(text):
+        key, session = parse_session_url(text)
+        if session is None or key != suite:
+            raise ConfigError(
+                f"not a session of {'/'.join(suite)}: {text!r}; write its relative_id or ID, or paste its URL"
+            )
+    return text
 
 
 async def find_sessions(
@@ -50,7 +86,7 @@ async def find_sessions(
             _require_finished(what, sessions)
         if any(session.is_finished for session in sessions):
             return [session for session in sessions if session.is_finished]
-        if is_run_url(name) or what.startswith("commit"):
+        if _is_run_url(name) or what.startswith("commit"):
             raise reader.not_finished(f" of {what} yet")
         return sessions
     newest = await reader.search.newest()
@@ -100,14 +136,14 @@ def _require_finished(what: str, sessions: Sequence[Session]) -> None:
 async def _matches(reader: SuiteReader, name: str) -> dict[str, list[Session]]:
     """Return what a name fits: a `relative_id`, an ID, commits or a CI run, with their sessions, newest first."""
     matches: dict[str, list[Session]] = {}
-    for each in possible_ids(name):
+    for each in _possible_ids(name):
         if (session := await reader.source.session(reader.suite, each)) is not None:
             label = "session" if isinstance(each, int) else "the ID of session"
             matches[f"{label} #{session.relative_id}"] = [session]
-    if is_run_url(name):
+    if _is_run_url(name):
         if found := await _search(reader, lambda session: has_run_url(session, name)):
             matches[f"CI run {name}"] = found
-    elif is_revision(name):
+    elif _is_revision(name):
         for session in await _search(reader, lambda session: has_revision(session, name)):
             matches.setdefault(f"commit {session.revision}", []).append(session)
     return matches
@@ -125,3 +161,31 @@ async def _search(reader: SuiteReader, where: Callable[[Session], bool]) -> list
 
     sessions = await reader.search.sessions(None, lambda read: len(read) >= end(read), confirm=True)
     return list(filter(where, sessions[: end(sessions)]))
+
+
+def _possible_ids(name: str) -> list[int | str]:
+    """Return the `relative_id` (`#383`, or at most seven digits) and the ID that a name or a URL can be."""
+    if _is_run_url(name):
+        return []
+    if "://" in name:
+        return [parse_session_url(name)[1] or name]
+    match = _RELATIVE_ID.fullmatch(name)
+    relative_ids = [int(match[1] or match[2])] if match else []
+    is_id = not name.startswith("#") and not (_is_revision(name) and len(name) >= _HASH_LENGTH)
+    return [*relative_ids, *([name] if is_id else [])]
+
+
+def _is_run_url(name: str) -> bool:
+    """Return whether a name is the URL of a CI run: one that names no suite."""
+    if "://" not in name:
+        return False
+    try:
+        parse_session_url(name)
+    except ValueError:
+        return True
+    return False
+
+
+def _is_revision(name: str) -> bool:
+    """Return whether a name can be the hash of a commit, or its beginning."""
+    return REVISION.fullmatch(name) is not None

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -23,10 +21,7 @@ from buddy_sessions import (
 )
 from buddy_sessions._base.figures import format_count
 from buddy_sessions._base.workers import map_concurrently
-from buddy_sessions.analysis.branches import MAIN_NAMES
-from buddy_sessions.analysis.completeness import MIN_TESTS, EarlierRuns, earlier_runs, lists_too_few
-from buddy_sessions.analysis.judgement import Baseline, can_be_baseline
-from buddy_sessions.analysis.runs import CIRun, ci_runs, run_identity, usual_size
+from buddy_sessions.analysis.runs import CIRun
 from buddy_sessions.analysis.suite_status import MAX_SEARCHED
 from buddy_sessions.models import SuiteKey
 
@@ -72,7 +67,7 @@ class SuiteReader:
         name = await self.choose_branch(branch)
         found = await self.search.take(last, name, below=below, where=lambda each: each.has_verdict and where(each))
         if not found:
-            raise await self._no_verdict(name)
+            raise await self.no_verdict(name)
         return found
 
     async def newest_runs(
@@ -90,10 +85,10 @@ class SuiteReader:
             with_incomplete=with_incomplete,
         )
         if not runs:
-            raise await self._no_verdict(name)
+            raise await self.no_verdict(name)
         return runs
 
-    async def _no_verdict(self, branch: str | None) -> NothingToJudgeError:
+    async def no_verdict(self, branch: str | None) -> NothingToJudgeError:
         """Return the error for a branch without a session that passed or failed."""
         if branch is None:
             return self.not_finished(" yet")
@@ -104,77 +99,6 @@ class SuiteReader:
     def not_finished(self, of: str) -> NothingToJudgeError:
         """Return the error for sessions of which none has finished."""
         return NothingToJudgeError(f"{self.suite} has no finished session{of}: try again when one has finished")
-
-    async def is_first_of(self, branch: str) -> bool:
-        """Return whether `branch` is `main` or `master`, and the suite has no session of either, in a whole list."""
-        if branch not in MAIN_NAMES or any([await self.search.take(1, name) for name in MAIN_NAMES]):
-            return False
-        return await self.source.has_all_sessions(self.suite)
-
-    async def baseline(
-        self,
-        judged: Sequence[Session],
-        branch: str | Main | None,
-        *,
-        last: int,
-        min_tests: float = MIN_TESTS,
-        skip_unsaved: bool = False,
-    ) -> Baseline:
-        """Return the last CI runs of a branch that are older than the judged sessions, and of another commit.
-
-        Outages among them are replaced by older runs, see `earlier_runs`.
-        """
-        name = await self.choose_branch(branch)
-
-        def choose(runs: Iterable[CIRun]) -> EarlierRuns:
-            sessions = [session for run in runs for session in run.sessions if session.has_verdict]
-            return earlier_runs(sessions, last=last, min_tests=min_tests)
-
-        found, _ = await self.search.runs(
-            name,
-            below=min(session.relative_id for session in judged),
-            where=lambda run: can_be_baseline(run.sessions[0], judged),
-            is_enough=lambda runs: len(choose(runs).counting) == last,
-            with_incomplete=True,
-        )
-        if not found:
-            judged_id, error = judged[0].relative_id, await self._no_verdict(name)
-            raise NothingToJudgeError(f"nothing older and of another commit to compare #{judged_id} with: {error}")
-        chosen = choose(found)
-        to_read = [session for run in chosen.counting for session in run.sessions]
-        runs, unread = await self.readable_runs(to_read, skip_unsaved=skip_unsaved)
-        if to_read and not runs:
-            raise NothingToJudgeError(
-                "no verdict: the failing tests of the sessions to compare with cannot be read: try again later"
-            )
-        runs += [TestRun(session, ()) for run in chosen.outages for session in run.sessions]
-        return Baseline(name, runs, last, unread)
-
-    async def judged_runs(
-        self, sessions: Sequence[Session], *, pause: float = 10.0
-    ) -> tuple[list[TestRun], list[Session]]:
-        """Return the sessions with their failing test cases, and those whose test cases cannot be read.
-
-        What cannot be read, or lists fewer failing tests than the session counts, is read again after `pause` seconds.
-        """
-        runs, unread = await self.readable_runs(sessions)
-        if self.source.is_saved or not (unread or any(map(lists_too_few, runs))):
-            return runs, unread
-        complete = [run for run in runs if not lists_too_few(run)]
-        doubtful = [*unread, *(run.session for run in runs if lists_too_few(run))]
-        await asyncio.sleep(pause)
-        again, unread = await self.readable_runs(doubtful, again=True)
-        return [*complete, *again], unread
-
-    async def other_sessions(self, judged: Sequence[Session], baseline: Baseline) -> list[Session]:
-        """Return other sessions of the CI runs of the judged ones, if these are fewer than usual: one request or none.
-
-        Only the newest 100 sessions are searched.
-        """
-        ids = Counter(map(run_identity, judged))
-        if min(ids.values()) >= usual_size(run.sessions for run in ci_runs(baseline.sessions)):
-            return []
-        return [each for each in await self.search.newest() if run_identity(each) in ids and each not in judged]
 
     async def readable_runs(
         self, sessions: Sequence[Session], *, skip_unsaved: bool = False, again: bool = False

@@ -17,7 +17,7 @@ from buddy_sessions.analysis.suite_status import judged_by
 
 from ..options import DEFAULT_LAST
 from ..render.styled import sparkline
-from .explanation import explain
+from .judging import explain
 from .suite_reader import SuiteReader
 
 RECENT = 20

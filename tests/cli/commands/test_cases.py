@@ -1,4 +1,4 @@
-"""The command `cases`: all tests of a session. Which session a name means is in test_session_names.py."""
+"""The command `cases`: all tests of a session. Which session a name means is in test_named_sessions.py."""
 
 from __future__ import annotations
 
