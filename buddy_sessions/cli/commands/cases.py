@@ -14,7 +14,7 @@ from buddy_sessions._base.figures import format_count, format_duration
 from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS, session_case_row
 
 from ..options import Access, BranchOptions, Json, KeyOrSession, SessionName
-from ..reading.named_sessions import choose_latest, find_sessions, parse_session
+from ..reading.named_sessions import find_sessions, parse_session
 from ..reading.suite_reader import open_suite
 from ..render.result import Column, Item, Result, Section
 from ..render.rows import choose_format
@@ -56,7 +56,6 @@ async def list_cases(
     """
     target, name = parse_session(access.defaults, key, session)
     branch, output_format = branches.choose(), choose_format(format, json=json)
-    name = choose_latest(name, branch)
     wanted = None if status is None else TestStatus(status.upper())
     messages = access.verbosity.open()
     async with open_suite(target, db=db, connection=access.connection, messages=messages) as reader:

@@ -15,7 +15,6 @@ from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS, session_ca
 from ..errors import ExitCode
 from ..options import Access, Key, TestPrinting
 from ..reading.named_sessions import (
-    LATEST,
     find_session,
     find_session_before,
     parse_session,
@@ -61,7 +60,7 @@ async def compare_sessions(
     names = [parse_session_of(target, text) for text in (old, new) if text is not None]
     output_format, messages = printing.choose(), access.verbosity.open()
     async with open_suite(target, db=db, connection=access.connection, messages=messages) as reader:
-        after = await find_session(reader, names[-1] if names else in_key or LATEST)
+        after = await find_session(reader, names[-1] if names else in_key)
         if exit_code:
             require_verdict([after])
         before = await (find_session(reader, names[0]) if len(names) > 1 else find_session_before(reader, after))

@@ -23,7 +23,7 @@ from ..errors import ExitCode, NothingToJudgeError
 from ..input.paths import read_text
 from ..options import BRANCH, DEFAULT_LAST, Access, BranchOptions, Json, KeyOrSession, MaxBytes, SessionName
 from ..reading.judging import is_first_of, other_sessions, read_baseline, read_judged
-from ..reading.named_sessions import choose_latest, find_sessions, parse_session, require_verdict
+from ..reading.named_sessions import find_sessions, parse_session, require_verdict
 from ..reading.suite_reader import SuiteReader, open_suite
 from ..render.markdown import DEFAULT_MAX_BYTES
 from ..render.result import MAX_SESSIONS, Column, Item, Result, Section
@@ -125,7 +125,6 @@ async def list_failures(
     """
     target, name = parse_session(access.defaults, key, session)
     branch = branches.choose()
-    name = choose_latest(name, branch)
     output_format = choose_format(format, json=json)
     if group and output_format in {"junit", "pytest"}:
         raise ConfigError(f"--group contradicts --format {output_format}: leave out one of them")

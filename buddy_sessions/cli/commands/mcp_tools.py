@@ -20,8 +20,6 @@ from ..options import BranchOptions
 from ..reading.case_source import CaseSource
 from ..reading.judging import explain
 from ..reading.named_sessions import (
-    LATEST,
-    choose_latest,
     find_session,
     find_session_before,
     find_sessions,
@@ -183,7 +181,7 @@ class Tools:
         """
         reader, name = await self._open(suite, session)
         selected = _choose(branch, all_branches)
-        sessions = await find_sessions(reader, choose_latest(name, selected), branch=selected)
+        sessions = await find_sessions(reader, name, branch=selected)
         judgement = await explain(reader, sessions, MAIN)
         if test:
             searched = f"the failing tests of {name_sessions(judgement.sessions)}"
@@ -250,7 +248,7 @@ class Tools:
         tests: one request for each 100 tests of each session.
         """
         reader, name = await self._open(suite, new)
-        after = await find_session(reader, name or LATEST)
+        after = await find_session(reader, name)
         name = parse_session_of(reader.suite, old)
         before = await (find_session(reader, name) if old else find_session_before(reader, after))
         result = await compare_result(reader, before, after)

@@ -15,9 +15,7 @@ from ..errors import NothingToJudgeError
 from ..input.keys import KeyDefaults, Target
 from .suite_reader import SuiteReader
 
-LATEST = "latest"
-"""The name of the newest session that says whether a branch is good."""
-
+_LATEST = "latest"  # the name of the newest session that says whether a branch is good
 _RELATIVE_ID = re.compile("#([0-9]{1,18})|([0-9]{1,7})")
 _HASH_LENGTH = 40  # digits of a whole hash, which no ID has
 _MAX_BELOW = 200  # how many sessions are searched below the last one of a commit or a CI run that was found
@@ -34,13 +32,6 @@ def parse_session(defaults: KeyDefaults, key: str, session: str | None = None) -
     return target, parse_session_of(target, session)
 
 
-def choose_latest(name: str | None, branch: str | Main | None) -> str:
-    """Return the name of a session: by default, the latest of a branch. Raises ConfigError for a branch of another."""
-    if name not in {None, LATEST} and branch is not MAIN:
-        raise ConfigError("--branch selects the latest session: leave it out, or do not name a session")
-    return LATEST if name is None else name
-
-
 def parse_session_of(suite: Target, text: str) -> str:
     """Return the name of a session of a suite. Raises ConfigError for the URL of another suite, or of no session."""
     if "://" in text and not _is_run_url(text):
@@ -53,25 +44,32 @@ def parse_session_of(suite: Target, text: str) -> str:
 
 
 async def find_sessions(
-    reader: SuiteReader, name: str, *, branch: str | Main | None = MAIN, after: int = 0, all_finished: bool = False
+    reader: SuiteReader,
+    name: str | None,
+    *,
+    branch: str | Main | None = MAIN,
+    after: int = 0,
+    all_finished: bool = False,
 ) -> list[Session]:
     """Return the session with a name, or all finished sessions of a commit or CI run, newest first.
 
     Args:
         reader: The suite.
-        name: The name of a session, or of the sessions of a commit or a CI run.
+        name: The name of a session, or of the sessions of a commit or a CI run (default: `latest`).
         branch: The branch of the session that is named `latest`.
         after: Only sessions with a higher `relative_id`.
         all_finished: Whether one that has not finished is an error.
 
     Raises:
         NothingToJudgeError: There is none, or one that has not finished.
-        ConfigError: The name fits several sessions or commits.
+        ConfigError: The name fits several sessions or commits, or a branch is given for another one than `latest`.
     """
-    if name == LATEST:
+    if name in {None, _LATEST}:
         # A gate does not pass over a CI run in which tests are missing.
         run, *_ = await reader.newest_runs(branch, after=after, with_incomplete=all_finished)
         return [session for session in run.deciding if session.relative_id > after]
+    if branch is not MAIN:
+        raise ConfigError("--branch selects the latest session: leave it out, or do not name a session")
     matches = await _matches(reader, name)
     if len(matches) > 1:
         raise ConfigError(
@@ -94,9 +92,9 @@ async def find_sessions(
     raise NothingToJudgeError(f"no session {name} in {reader.suite}: {known}")
 
 
-async def find_session(reader: SuiteReader, name: str) -> Session:
+async def find_session(reader: SuiteReader, name: str | None) -> Session:
     """Return the newest of the sessions that `find_sessions` returns; for `latest`, the one that decides."""
-    if name == LATEST:
+    if name in {None, _LATEST}:
         return (await reader.newest_runs(MAIN))[0].session
     return (await find_sessions(reader, name))[0]
 
