@@ -62,6 +62,10 @@ SavedKeys: TypeAlias = Annotated[
 ]
 
 
+Flag: TypeAlias = Annotated[bool, Parameter(show_default=False)]
+"""An option without a value."""
+
+
 def _read_keys(_: Any, tokens: Sequence[Token]) -> SuiteFile:
     """Read all lines. It is done while arguments are parsed, because a read of stdin would block the event loop."""
     return SuiteFile(tokens[0].value, text=read_text(tokens[0].value))
@@ -175,7 +179,7 @@ class BranchOptions:
 
     branch: Annotated[str | None, BRANCH] = None
     """Branch to look at (default: the main branch: main or master, otherwise the one with most sessions)."""
-    all_branches: Annotated[bool, Parameter(show_default=False)] = False
+    all_branches: Flag = False
     """Mix the sessions of all branches, tags and pull requests."""
 
     def choose(self) -> str | Main | None:

@@ -13,7 +13,7 @@ from buddy_sessions._base.figures import format_duration
 from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS, session_case_row
 
 from ..errors import ExitCode
-from ..options import Access, Key, TestPrinting
+from ..options import Access, Flag, Key, TestPrinting
 from ..reading.named_sessions import (
     find_session,
     find_session_before,
@@ -36,7 +36,7 @@ async def compare_sessions(
     /,
     *,
     db: Path | None = None,
-    exit_code: Annotated[bool, Parameter(show_default=False)] = False,
+    exit_code: Flag = False,
     printing: TestPrinting = TestPrinting(),
     access: Access = Access(),
 ) -> ExitCode:

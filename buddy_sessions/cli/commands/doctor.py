@@ -21,7 +21,7 @@ from ..doctor.record import Exchange, Finding, Record
 from ..doctor.report import make_report, read_report
 from ..errors import ExitCode, describe_os_error
 from ..input.paths import explain_errors
-from ..options import Access
+from ..options import Access, Flag
 from ..render.console import Output
 from ..render.result import Column, Item, Result, Section
 from ..render.rows import choose_format
@@ -39,7 +39,7 @@ async def doctor(
     *,
     report: Path | None = None,
     replay: Path | None = None,
-    try_regions: Annotated[bool, Parameter(show_default=False)] = False,
+    try_regions: Flag = False,
     format: Literal["table", "jsonl"] | None = None,  # noqa: A002 - the name of the option
     access: Access = Access(),
 ) -> ExitCode:

@@ -25,7 +25,7 @@ from buddy_sessions._export.session_rows import (
 from ..input.keys import KeyDefaults, select_keys
 from ..input.paths import find_database
 from ..input.times import Since
-from ..options import OUT, Branch, Json, RowFormat, SavedFile, SavedKeys, Verbosity
+from ..options import OUT, Branch, Flag, Json, RowFormat, SavedFile, SavedKeys, Verbosity
 from ..reading.suggestions import suggest_branches
 from ..render.rows import choose_file_format, open_output
 
@@ -38,7 +38,7 @@ async def export_sessions(
     format: RowFormat = None,  # noqa: A002 - the name of the option
     json: Json = False,
     out: Annotated[Path | None, OUT] = None,
-    cases: Annotated[bool, Parameter(show_default=False)] = False,
+    cases: Flag = False,
     changes_after: Annotated[NonNegativeInt | None, Parameter(show_default=False)] = None,
     verbosity: Verbosity = Verbosity(),
     defaults: KeyDefaults = KeyDefaults(),

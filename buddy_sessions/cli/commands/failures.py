@@ -21,7 +21,7 @@ from buddy_sessions.analysis.runs import name_sessions
 
 from ..errors import ExitCode, NothingToJudgeError
 from ..input.paths import read_text
-from ..options import BRANCH, DEFAULT_LAST, Access, BranchOptions, Json, KeyOrSession, MaxBytes, SessionName
+from ..options import BRANCH, DEFAULT_LAST, Access, BranchOptions, Flag, Json, KeyOrSession, MaxBytes, SessionName
 from ..reading.judging import is_first_of, other_sessions, read_baseline, read_judged
 from ..reading.named_sessions import find_sessions, parse_session, require_verdict
 from ..reading.suite_reader import SuiteReader, open_suite
@@ -58,11 +58,11 @@ class Gate:
     min_tests: Annotated[str | None, Parameter(show_default=False)] = None
     """Share of the tests that usually run on the baseline's branch, below which the verdict is red (default: 90%):
     tests did not run. 0 switches it off."""
-    newest_only: Annotated[bool, Parameter(show_default=False)] = False
+    newest_only: Flag = False
     """Of a commit or a CI run, judge only the newest session. All of them must have finished."""
     reread_after: Annotated[float, Parameter(show=False)] = 10.0
     """Seconds after which a list that is too short is read again."""
-    exit_code: Annotated[bool, Parameter(show_default=False)] = False
+    exit_code: Flag = False
     """Exit with 1 if there are failures (with --baseline: new ones), or if the session failed without a failing
     test."""
 
@@ -92,7 +92,7 @@ async def list_failures(
     *,
     branches: BranchOptions = BranchOptions(),
     gate: Gate = Gate(),
-    group: Annotated[bool, Parameter(show_default=False)] = False,
+    group: Flag = False,
     limit: PositiveInt | None = None,
     format: Literal["table", "jsonl", "csv", "junit", "markdown", "pytest"] | None = None,  # noqa: A002 - the name of the option
     json: Json = False,

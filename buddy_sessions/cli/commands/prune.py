@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from cyclopts import Parameter
-
 from buddy_sessions import SessionStore
 from buddy_sessions._base.figures import format_count
 
 from ..input.paths import find_database
 from ..input.times import Age, Duration
-from ..options import SavedFile, Verbosity
+from ..options import Flag, SavedFile, Verbosity
 
 
 async def prune_database(
     *,
     db: SavedFile,
     keep: Age,
-    cases_only: Annotated[bool, Parameter(show_default=False)] = False,
+    cases_only: Flag = False,
     wait: Duration = 0.0,
     verbosity: Verbosity = Verbosity(),
 ) -> None:

@@ -20,7 +20,7 @@ from ..errors import ExitCode
 from ..input.keys import KeyDefaults, select_keys
 from ..input.paths import explain_errors, find_database
 from ..input.times import Age, Since
-from ..options import BranchOptions, SavedFile, Verbosity
+from ..options import BranchOptions, Flag, SavedFile, Verbosity
 from ..reading.case_source import SavedCases
 from ..reading.suggestions import suggest_branches
 from ..reading.suite_reader import SuiteReader
@@ -43,7 +43,7 @@ async def report(
         Since, Parameter(help="What counts as new: the last 24h, 7d or 2w, or since a date (default: 24h).")
     ] = None,
     max_age: Age | None = None,
-    exit_code: Annotated[bool, Parameter(show_default=False)] = False,
+    exit_code: Flag = False,
     out: Annotated[Path | None, Parameter(name=("--out", "-o"))] = None,
     max_bytes: Annotated[int | None, Parameter(validator=Number(gte=MIN_BYTES))] = None,
     format: Literal["jsonl"] | None = None,  # noqa: A002 - the name of the option

@@ -17,6 +17,7 @@ from buddy_sessions.testing import FakeBuddy, FakeSuite
 
 from ..errors import describe_os_error
 from ..input.times import Duration
+from ..options import Flag
 from ..render.console import Output
 
 _FAILURE_RATE = 0.3  # of the sessions of --live: with one a second, main turns red within a minute
@@ -26,7 +27,7 @@ async def serve(
     *,
     port: Port = 0,
     sessions: PositiveInt | None = None,
-    empty: Annotated[bool, Parameter(show_default=False)] = False,
+    empty: Flag = False,
     live: Annotated[Duration | None, Parameter(validator=Number(gt=0))] = None,
 ) -> None:
     """Serve a fake Buddy with realistic suites, until Ctrl-C.

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from attrs import evolve
-from cyclopts import Parameter
 from cyclopts.types import PositiveInt
 from rich.text import Text
 
@@ -22,7 +21,7 @@ from ..input.keys import select_keys
 from ..input.paths import find_database
 from ..input.suite_selection import SuiteSelection
 from ..input.times import Age
-from ..options import Access, BranchOptions, Keys, Source, TestPrinting
+from ..options import Access, BranchOptions, Flag, Keys, Source, TestPrinting
 from ..reading.suggestions import check_branch
 from ..reading.suite_report import is_stale
 from ..render.result import Column, Item, Result, Section
@@ -56,9 +55,9 @@ async def show_status(
     source: Source = None,
     db: Path | None = None,
     branches: BranchOptions = BranchOptions(),
-    red: Annotated[bool, Parameter(show_default=False)] = False,
+    red: Flag = False,
     max_age: Age | None = None,
-    exit_code: Annotated[bool, Parameter(show_default=False)] = False,
+    exit_code: Flag = False,
     concurrency: PositiveInt = 8,
     printing: TestPrinting = TestPrinting(),
     access: Access = Access(),

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt
 
 from buddy_sessions import BuddyError, Harvest, NotFoundError, SessionStore, StoreError
@@ -17,7 +16,7 @@ from buddy_sessions.models import CaseScope
 from ..errors import ExitCode
 from ..input.suite_selection import SuiteSelection
 from ..input.times import Age, Duration
-from ..options import BRANCH, Access, Keys, ReadOptions
+from ..options import BRANCH, Access, Flag, Keys, ReadOptions
 from ..reading.suggestions import check_branch
 from ..render.console import Output
 from ..render.progress import HarvestProgress
@@ -32,9 +31,9 @@ async def sync_suites(
     cases_branch: Annotated[str | None, BRANCH] = None,
     details: NonNegativeInt = 100,
     keep: Age | None = None,
-    full: Annotated[bool, Parameter(show_default=False)] = False,
+    full: Flag = False,
     wait: Duration = 0.0,
-    skip_if_busy: Annotated[bool, Parameter(show_default=False)] = False,
+    skip_if_busy: Flag = False,
     access: Access = Access(),
 ) -> ExitCode:
     """Keep a SQLite database up to date with the sessions of many suites.

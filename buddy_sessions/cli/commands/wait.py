@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt, PositiveInt
 
 from buddy_sessions import WaitTimeoutError
@@ -14,7 +13,7 @@ from buddy_sessions._base.figures import format_duration
 from ..errors import ExitCode, NothingToJudgeError
 from ..input.keys import find_suite
 from ..input.times import Duration
-from ..options import Access, Branch, Json, Key
+from ..options import Access, Branch, Flag, Json, Key
 from ..reading.suggestions import check_branch
 from ..render.rows import named_format
 from ..render.show import show_sessions
@@ -34,7 +33,7 @@ async def wait_for_sessions(
     timeout: Duration = 1800.0,  # noqa: ASYNC109 - the option
     appear_timeout: Duration | None = None,
     interval: Duration = 10.0,
-    exit_code: Annotated[bool, Parameter(show_default=False)] = False,
+    exit_code: Flag = False,
     format: Literal["table", "jsonl", "csv"] | None = None,  # noqa: A002 - the name of the option
     json: Json = False,
     access: Access = Access(),

@@ -6,9 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
-
-from cyclopts import Parameter
+from typing import Literal
 
 from buddy_sessions import MAIN, ConfigError, SessionStore, StatusWatch, Watch
 from buddy_sessions._base.figures import format_count, format_duration
@@ -17,13 +15,13 @@ from buddy_sessions._export.session_files import resolve_file
 from ..errors import error_text
 from ..input.suite_selection import SuiteSelection
 from ..input.times import Duration
-from ..options import Access, BranchOptions, Keys, Printing, Source
+from ..options import Access, BranchOptions, Flag, Keys, Printing, Source
 from ..render.change_lines import change_printer
 
 
 async def watch_suites(
     *key: Keys,
-    status: Annotated[bool, Parameter(show_default=False)] = False,
+    status: Flag = False,
     branches: BranchOptions = BranchOptions(),
     source: Source = None,
     interval: Duration = 60.0,
