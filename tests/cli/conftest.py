@@ -63,6 +63,11 @@ def source(
 
 
 @pytest.fixture
+def suite(fake: FakeBuddy) -> FakeSuite:
+    return fake.add_suite("acme", "shop", "a")
+
+
+@pytest.fixture
 def suites(fake: FakeBuddy) -> dict[str, FakeSuite]:
     """Two suites of one project, and one suite of another."""
     sizes = {"acme/shop/a": 250, "acme/shop/b": 3, "acme/other/x": 20}

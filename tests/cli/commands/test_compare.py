@@ -142,17 +142,6 @@ def test_table_for_80_columns(call: Call) -> None:
     ]
 
 
-@pytest.mark.usefixtures("suite")
-def test_markdown(call: Call) -> None:
-    code, out, err = call("compare", SUITE, "1", "2", "--format", "markdown")
-    assert (code, err) == (0, "")
-    assert f"## ❌ {SUMMARY}: <code>dev</code> " in out
-    assert "\nCompared with <code>&#35;1</code> ERROR, 2 of 6 tests failed, main, commit " in out
-    name = "- <code>tests/cart/test&#95;total.py &#62; CartTest &#62;"
-    assert f"### Newly failing (1)\n\n{name} breaks</code>: 100ms\n" in out
-    assert out.endswith(f"### Slower (1)\n\n{name} slows</code>: 200ms → 1.5s\n")
-
-
 def test_equal_sessions_have_only_a_summary(fake: FakeBuddy, call: Call) -> None:
     suite = fake.add_suite("acme", "shop", "b")
     for _ in range(2):

@@ -32,11 +32,6 @@ def add_runs(suite: FakeSuite, **histories: str) -> None:
 
 
 @pytest.fixture
-def suite(fake: FakeBuddy) -> FakeSuite:
-    return fake.add_suite("acme", "shop", "a")
-
-
-@pytest.fixture
 def flaky(suite: FakeSuite) -> None:
     histories = {"alternates": "PFPFPFPFPFPF", "errors": "PPPPPPSP-EPE", "broken": "PPPPPPPPFFFF"}
     add_runs(suite, **histories, earlier="PFPFPPPPPPPP")

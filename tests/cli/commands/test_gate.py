@@ -25,11 +25,6 @@ CRASH: dict[str, Any] = {"status": "ERROR", "error_message": "disk full"}
 each_gate = pytest.mark.parametrize("gate", [GATE, ["--exit-code"]], ids=["baseline", "alone"])
 
 
-@pytest.fixture
-def suite(fake: FakeBuddy) -> FakeSuite:
-    return fake.add_suite("acme", "shop", "a")
-
-
 def add(suite: FakeSuite, *failing: str, branch: str = "main", **fields: Any) -> None:
     """Add a session of eight tests, of which these fail."""
     cases = [{"name": name, "status": "FAILED", "message": f"{name} is lost"} for name in failing]

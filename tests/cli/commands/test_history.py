@@ -28,11 +28,6 @@ def add(suite: FakeSuite, statuses: str, name: str = "pays", other: str = "PASSE
         suite.create(**{"cases": cases, "revision": revision(number), **fields})
 
 
-@pytest.fixture
-def suite(fake: FakeBuddy) -> FakeSuite:
-    return fake.add_suite("acme", "shop", "a")
-
-
 @pytest.fixture(params=["api", "all", "failed"])
 def options(request: pytest.FixtureRequest, fake: FakeBuddy, tmp_path: Path) -> Any:
     """Return a function that returns the options for the API, or for a database with all or only failing tests."""

@@ -16,11 +16,6 @@ RUN_URL = "https://github.com/acme/shop/actions/runs/17"
 SHA = "5ff36f3a1b2c3d4e5f60718293a4b5c6d7e8f901"
 
 
-@pytest.fixture
-def suite(fake: FakeBuddy) -> FakeSuite:
-    return fake.add_suite("acme", "shop", "a")
-
-
 def test_rows_are_those_of_list(call: Call, suite: FakeSuite) -> None:
     an_hour_ago = format_time(int(time.time()) - 3660)
     suite.create(status="SUCCESSFUL", revision=SHA, create_date=an_hour_ago)

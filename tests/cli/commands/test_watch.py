@@ -22,11 +22,6 @@ READING = (lambda: None,) * 3
 """Events during which nothing happens, so that test cases are read."""
 
 
-@pytest.fixture
-def suite(fake: FakeBuddy) -> FakeSuite:
-    return fake.add_suite("acme", "shop", "a")
-
-
 def failing(name: str, status: str = "FAILED") -> dict[str, Any]:
     return {"name": name, "status": status, "message": "x"}
 
