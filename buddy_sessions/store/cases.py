@@ -18,7 +18,7 @@ from .._decoding.converter import case_from_dict
 from ..analysis.by_test import find_test
 from ..errors import ConfigError
 from ..models import CaseScope, Session, SuiteKey, TestCase, TestKey, TestRun, TestStatus, is_before
-from .columns import OF_BRANCH, Members, StoredId, branch_parameters, from_sql, to_sql
+from .columns import OF_BRANCH, Members, StoredId, from_sql, to_sql
 from .exchange import SyncScope
 from .file import DatabaseFile
 from .schema import CASE_COLUMNS, CASES, IS_TEST, OF_SUITE
@@ -42,13 +42,12 @@ def load_pending(file: DatabaseFile, key: SuiteKey, scope: SyncScope, *, full: b
     """
     sql = f"""
         SELECT {SESSION_COLUMNS} FROM {SESSIONS} WHERE {OF_SUITE} AND {_IS_LIVE} AND relative_id > ?
-        AND {OF_BRANCH}
-        AND (? OR last_scope IS NULL OR (last_scope = 'failed' AND ? = 'all')
+        AND {OF_BRANCH} AND (? OR last_scope IS NULL OR (last_scope = 'failed' AND ? = 'all')
              OR (NOT is_verified AND (last_scope = ? OR scope IS NULL) AND reads < {MAX_READS}))
         ORDER BY relative_id DESC
     """
-    branch = branch_parameters(scope.cases_branch)
-    rows = file.execute(sql, (*key, scope.after, *branch, full, scope.cases, scope.cases))
+    branch = to_sql(scope.cases_branch)
+    rows = file.execute(sql, (*key, scope.after, branch, full, scope.cases, scope.cases))
     scope = scope.limit(_load_floor(file, key))
     return [session for session in _to_sessions(rows) if session.is_finished and scope.includes(session)]
 
@@ -196,7 +195,7 @@ def load_runs(
         WHERE {OF_SUITE} AND {_IS_LIVE} AND (scope = 'all' OR (scope = 'failed' AND ? = 'failed'))
         AND {OF_BRANCH} AND relative_id <= coalesce(?, relative_id) ORDER BY relative_id DESC
     """
-    saved = _to_sessions(file.execute(sql, (*key, scope, *branch_parameters(branch), up_to)))
+    saved = _to_sessions(file.execute(sql, (*key, scope, to_sql(branch), up_to)))
     sessions = [*islice((session for session in saved if session.has_verdict), last)]
     if not sessions:
         _check_reads(file, key)
@@ -222,7 +221,7 @@ def load_history(file: DatabaseFile, key: SuiteKey, test: TestKey | str, *, bran
         ORDER BY relative_id DESC
     """
     names = (to_sql(test.name), to_sql(test.classname), to_sql(test.group))
-    rows = file.execute(sql, (*names, *key, *branch_parameters(branch))).fetchall()
+    rows = file.execute(sql, (*names, *key, to_sql(branch))).fetchall()
     runs = zip(rows, _load_runs(file, key, _to_sessions(rows), f"AND {IS_TEST}", names), strict=True)
     known = [evolve(run, scope="failed") if row["scope"] == "failed" else run for row, run in runs]
     return [run for run in known if run.cases or run.session.has_verdict]

@@ -23,8 +23,9 @@ _get_fields = attrgetter(*FIELDS)
 Row = tuple[Any, ...]
 """The values of a session as they are stored, in the order of the columns."""
 
-OF_BRANCH = "(? IS NULL OR (ref_type = 'BRANCH' AND ref_name = ?))"
-"""The condition for sessions of a branch, or all sessions if it is null. Its parameters are `branch_parameters`."""
+_BRANCH = "iif(ref_type = 'BRANCH', ifnull(ref_name, ''), '')"
+OF_BRANCH = f"ifnull(?, {_BRANCH}) = {_BRANCH}"
+"""The condition for sessions of a branch, or all sessions if it is null. Its parameter is a `to_sql` text."""
 
 IS_NOT_MARKED = "deleted_at IS NULL AND missing_since IS NOT :now"
 """The condition for rows to which a sync can add a mark: all marks of a sync have its time, `:now`."""
@@ -66,12 +67,6 @@ def to_sql(text: _Text) -> _Text | bytes:
         except UnicodeEncodeError:
             return text.encode(errors="surrogatepass")
     return text
-
-
-def branch_parameters(branch: str | None) -> tuple[StoredId | None, StoredId | None]:
-    """Return the parameters of `OF_BRANCH`."""
-    name = to_sql(branch)
-    return name, name
 
 
 def from_sql(value: Any) -> Any:

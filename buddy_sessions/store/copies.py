@@ -15,7 +15,7 @@ from attrs import frozen
 from ..errors import StoreError
 from ..models import Session, SuiteKey, TestCase
 from .cases import load_failures
-from .columns import Members, from_sql, time_to_prefix, time_to_sql, to_time
+from .columns import Members, from_sql, time_to_sql, to_time
 from .file import DatabaseFile, DatabaseThread
 from .schema import CREATED_BEFORE, NEWEST_POSITION, OF_SUITE
 from .sessions import SESSION_COLUMNS, SESSIONS, to_session_from
@@ -116,15 +116,16 @@ def record_prune(file: DatabaseFile, key: SuiteKey, suite: int, before: datetime
     A copy deletes all sessions from before that time, or their cases. So those that are still saved change, too.
     """
     change = "prune-cases" if cases_only else "prune"
-    sql = f"SELECT pruned_before FROM suite_changes WHERE {OF_SUITE} AND change = ?"
-    row = file.execute(sql, (*key, change)).fetchone()
-    earlier = None if row is None else to_time(row["pruned_before"])
-    latest = max(before, earlier or before)
-    values = (*key, change, time_to_sql(latest))
-    file.execute("INSERT OR REPLACE INTO suite_changes VALUES (next_position(), ?, ?, ?, ?, ?)", values)
+    sql = """
+        INSERT INTO suite_changes VALUES (next_position(), ?, ?, ?, ?, ?)
+        ON CONFLICT (workspace, project, suite_id, change) DO UPDATE
+        SET position = excluded.position, pruned_before = max(pruned_before, excluded.pruned_before)
+        RETURNING pruned_before
+    """
+    (latest,) = file.execute(sql, (*key, change, time_to_sql(before))).fetchone()
     kept = "AND number IN (SELECT session FROM case_reads)" if cases_only else ""
     sql = f"UPDATE session_rows SET position = next_position() WHERE suite = :suite AND {CREATED_BEFORE} {kept}"
-    file.execute(sql, {"suite": suite, "before": time_to_prefix(latest)})
+    file.execute(sql, {"suite": suite, "before": latest.removesuffix("Z")})
 
 
 def record_forget(file: DatabaseFile, key: SuiteKey) -> None:

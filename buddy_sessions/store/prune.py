@@ -58,7 +58,7 @@ def prune_suite(file: DatabaseFile, key: SuiteKey, before: datetime, *, cases_on
         if file.execute(f"SELECT 1 {_OLD} LIMIT 1", old).fetchone() is None:
             return 0
         old["kept"] = json.dumps([_number_of(file, number, each) for each in load_newest_run(file, key)])
-        count = _delete_cases(file, old)
+        count = _delete_cases(file, _OLD, old)
         if cases_only:
             state = evolve(state, cases_pruned_before=before)
         else:
@@ -99,30 +99,22 @@ def shrink_file(file: DatabaseFile) -> None:
         file.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT * 1000:.0f}")
 
 
-def _delete_cases(file: DatabaseFile, old: Mapping[str, object]) -> int:
-    """Delete the cases of old sessions. Return the number of sessions whose cases were read."""
-    of_sessions = f"WHERE session IN (SELECT number {_OLD})"
-    file.execute(f"DELETE FROM case_rows {of_sessions}", old)
-    file.execute(f"DELETE FROM case_groups {of_sessions}", old)
-    return file.execute(f"DELETE FROM case_reads {of_sessions}", old).rowcount
-
-
-_OF_SESSIONS = ("case_rows", "case_groups", "case_reads")
-_OF_SUITE = ("session_rows", "tests")
-_WITH_KEY = ("suite_rows", "watches")
+def _delete_cases(file: DatabaseFile, sessions: str, parameters: Mapping[str, object]) -> int:
+    """Delete the cases of sessions, given as SQL. Return the number of sessions whose cases were read."""
+    condition = f"WHERE session IN (SELECT number {sessions})"
+    file.execute(f"DELETE FROM case_rows {condition}", parameters)
+    file.execute(f"DELETE FROM case_groups {condition}", parameters)
+    return file.execute(f"DELETE FROM case_reads {condition}", parameters).rowcount
 
 
 def forget_suite(file: DatabaseFile, key: SuiteKey) -> None:
     """Delete all rows of a suite, in one transaction. Does nothing if there are none."""
     with file.transaction():
         number = file.number(f"SELECT {SUITE}", key)
-        for table in _OF_SESSIONS:
-            file.execute(
-                f"DELETE FROM {table} WHERE session IN (SELECT number FROM session_rows WHERE suite = ?)", (number,)
-            )
-        for table in _OF_SUITE:
+        _delete_cases(file, "FROM session_rows WHERE suite = :suite", {"suite": number})
+        for table in ("session_rows", "tests"):
             file.execute(f"DELETE FROM {table} WHERE suite = ?", (number,))
         if number:
             record_forget(file, key)
-        for table in _WITH_KEY:
+        for table in ("suite_rows", "watches"):
             file.execute(f"DELETE FROM {table} WHERE {OF_SUITE}", key)

@@ -10,7 +10,7 @@ from ..analysis.branches import MAIN_NAMES, NEWEST, main_branch
 from ..analysis.completeness import without_incomplete
 from ..analysis.runs import ci_runs
 from ..models import Session, SuiteKey
-from .columns import OF_BRANCH, Members, branch_parameters, to_session
+from .columns import OF_BRANCH, Members, to_session, to_sql
 from .exchange import ALL_NUMBERS
 from .file import DatabaseFile, DatabaseThread
 from .schema import FIELDS, OF_SUITE
@@ -45,7 +45,7 @@ def load_sessions(
         AND relative_id <= ? ORDER BY relative_id DESC LIMIT ?
     """
     members: Members = {}
-    rows = file.execute(sql, (*key, *branch_parameters(branch), up_to, limit))
+    rows = file.execute(sql, (*key, to_sql(branch), up_to, limit))
     return [to_session(row, members) for row in rows]
 
 

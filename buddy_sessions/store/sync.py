@@ -73,37 +73,32 @@ class SuiteSync:
 
         The last page is included even if it is empty.
         """
-        async with hold_suite(self._run.path, self._key), aclosing(self._read_suite()) as pages:
-            async for page in pages:
-                yield page
-
-    async def _read_suite(self) -> AsyncGenerator[SessionPage, None]:
-        """Iterate over the pages of `pages`."""
         run, key = self._run, self._key
-        start = await run.call(load_suite, key, run.now)
-        oldest = None if self._keep is None else await run.time_before(self._keep)
-        plan, part = SyncPlan.begin(start, self._scope.limit(oldest), full=self._full)
-        following: ReadRange | None = part
-        while following is not None:
-            part, following = following, None
-            reader = self._read_range(plan, part) if part.session_id is None else self._check(plan, part)
-            async with aclosing(reader) as pages:
-                async for page in pages:
-                    following = await self._plan_next(plan) if page.is_last else None
-                    is_last = page.is_last and following is None
-                    if page.sessions or is_last:
-                        yield attrs.evolve(page, is_last=is_last)
-        self._counts += await run.update_names(key)
-        if await self._read_cases(plan) and plan.complete is not None and plan.is_verified:
-            await run.call(finish_sync, key, plan.complete, top=plan.top)
-        if self._full and self._counts.repaired:
-            _log.warning("%s: the full check has corrected %d sessions", key, self._counts.repaired)
-        if self._keep is not None:
-            await run.call(prune_suite, key, await run.time_before(self._keep))
-            while await run.call(return_space):
-                pass
-        await run.call(mark_suite_synced, key, run.now)
-        await run.call(DatabaseFile.check_same_file)
+        async with hold_suite(run.path, key):
+            start = await run.call(load_suite, key, run.now)
+            oldest = None if self._keep is None else await run.time_before(self._keep)
+            plan, part = SyncPlan.begin(start, self._scope.limit(oldest), full=self._full)
+            following: ReadRange | None = part
+            while following is not None:
+                part, following = following, None
+                reader = self._read_range(plan, part) if part.session_id is None else self._check(plan, part)
+                async with aclosing(reader) as pages:
+                    async for page in pages:
+                        following = await self._plan_next(plan) if page.is_last else None
+                        is_last = page.is_last and following is None
+                        if page.sessions or is_last:
+                            yield attrs.evolve(page, is_last=is_last)
+            self._counts += await run.update_names(key)
+            if await self._read_cases(plan) and plan.complete is not None and plan.is_verified:
+                await run.call(finish_sync, key, plan.complete, top=plan.top)
+            if self._full and self._counts.repaired:
+                _log.warning("%s: the full check has corrected %d sessions", key, self._counts.repaired)
+            if self._keep is not None:
+                await run.call(prune_suite, key, await run.time_before(self._keep))
+                while await run.call(return_space):
+                    pass
+            await run.call(mark_suite_synced, key, run.now)
+            await run.call(DatabaseFile.check_same_file)
 
     async def _read_range(self, plan: SyncPlan, part: ReadRange) -> AsyncGenerator[SessionPage, None]:
         """Read and save a range. Iterate over its pages, each with the sessions that are new or have changed.
