@@ -27,11 +27,14 @@ _BRANCH = "iif(ref_type = 'BRANCH', ifnull(ref_name, ''), '')"
 OF_BRANCH = f"ifnull(?, {_BRANCH}) = {_BRANCH}"
 """The condition for sessions of a branch, or all sessions if it is null. Its parameter is a `to_sql` text."""
 
-IS_NOT_MARKED = "deleted_at IS NULL AND missing_since IS NOT :now"
-"""The condition for rows to which a sync can add a mark: all marks of a sync have its time, `:now`."""
-
 MARK_ABSENT = "deleted_at = min(missing_since, :now), missing_since = min(ifnull(missing_since, :now), :now)"
-"""Marks rows that were not found: as missing, and as deleted the second time. A time in the future becomes `:now`."""
+"""Marks rows that a sync, whose time is `:now`, did not find: the first time as missing, the second time as deleted.
+
+Both marks have the time of the first sync, or `:now` if that is in the future.
+"""
+
+IS_NOT_MARKED = "deleted_at IS NULL AND missing_since IS NOT :now"
+"""The condition for `MARK_ABSENT`: one sync sets only one of the marks."""
 
 StoredId = str | bytes
 """An id as it is stored: bytes if it has a lone surrogate."""

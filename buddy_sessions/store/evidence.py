@@ -1,9 +1,6 @@
-"""Decides what a page proves about the sessions in the database. Pure.
+"""Decides what a page proves about the sessions in the database. Pure. `pages` marks the absent ones.
 
-A session on a page existed with these values when the page was requested. An absent session is marked by `pages`.
-
-Later evidence overrules earlier evidence. A contradiction proves that an earlier response was wrong, or that the suite
-was created again. The guide of the store lists the rules.
+A contradiction proves that an earlier response was wrong, or that the suite was created again.
 """
 
 from __future__ import annotations

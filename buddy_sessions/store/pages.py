@@ -231,9 +231,9 @@ def _restore(file: DatabaseFile, numbers: Iterable[int]) -> None:
 
 
 def _mark_absent(file: DatabaseFile, suite: int, changes: PageChanges, now: datetime) -> bool:
-    """Mark sessions that a page should have listed: as missing, and as deleted the second time.
+    """Mark sessions that a page should have listed, by `MARK_ABSENT`. Return whether any was marked.
 
-    Return whether any was marked. This is done in SQL, since a page may prove that many sessions do not exist.
+    This is done in SQL, since a page may prove that many sessions do not exist.
     """
     sql = f"""
         UPDATE session_rows SET {MARK_ABSENT}, marked_at = :now, position = next_position()

@@ -60,12 +60,10 @@ class SessionStore:
     one process share a file: they sync different suites at the same time, and one suite one after the other. Reading
     never waits for a sync. Every call waits up to 30 seconds for another program that is writing to the file.
 
-    You can query the file with any tool that reads SQLite. All views have `workspace`, `project`, `suite_id`. The view
-    `sessions` adds the fields of `Session` (`created_by` as JSON, times as ISO 8601 text in UTC, `duration` in
-    seconds), and `missing_since` and `deleted_at`, which are null unless the session is missing or deleted (see
-    `sync`); the view `suites` adds `name`, `identifier`, `html_url`, and the same two times; the view `cases` adds
-    `session_id`, and the fields of `TestCase` without `failure`. Text with a lone surrogate is a blob. All tables are
-    internal.
+    You can query the file with any tool that reads SQLite. All views have `workspace`, `project`, `suite_id`:
+    `sessions` with the fields of `Session`, and `suites`, both with `missing_since` and `deleted_at` (see `sync`);
+    `cases` with `session_id`, and the fields of `TestCase` without `failure`. Times are ISO 8601 text in UTC,
+    `created_by` is JSON, and text with a lone surrogate is a blob. All tables are internal.
 
     A suite is a `SuiteKey`, `"workspace/project/suite_id"`, or its URL. The methods raise `ConfigError` for an invalid
     argument, before any I/O, and `StoreError` if the store is not open, or its file cannot be read or written.

@@ -43,7 +43,7 @@ def _to_state(text: str | None) -> SuiteState:
 
 
 def mark_suite_missing(file: DatabaseFile, key: SuiteKey, now: datetime) -> None:
-    """Record that the server does not know a suite: it is missing, and deleted the second time, in another sync."""
+    """Record that the server does not know a suite, by `MARK_ABSENT`."""
     sql = f"""
         UPDATE suite_rows SET {MARK_ABSENT}, {IS_INCOMPLETE}
         WHERE workspace = :workspace AND project = :project AND suite_id = :suite_id AND {IS_NOT_MARKED}
