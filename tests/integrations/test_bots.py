@@ -51,16 +51,10 @@ class FakeChat:
 
     def routes(self) -> list[web.RouteDef]:
         """Return the endpoints of both services."""
-        application: dict[str, Any] = {
-            "id": "7",
-            "name": "bot",
-            "description": "",
-            "icon": None,
-            "verify_key": "",
-            "flags": 0,
-        }
-        application |= {"bot_public": False, "bot_require_code_grant": False, "owner": USER}
-        channel: dict[str, Any] = {"id": str(CHANNEL), "type": 0, "name": "builds", "guild_id": "9", "position": 0}
+        texts = dict.fromkeys(("name", "description", "icon", "verify_key"), "")
+        flags = dict.fromkeys(("flags", "bot_public", "bot_require_code_grant"), 0)
+        application = {"id": "7", "owner": USER, **texts, **flags}
+        channel = {"id": str(CHANNEL), "guild_id": "9", "type": 0, "name": "builds", "position": 0}
         channel |= {"parent_id": None, "permission_overwrites": []}
         return [
             web.post("/auth.test", self.respond({"ok": True, "user_id": "U1"})),
@@ -106,13 +100,8 @@ class FakeChat:
                 case 1:
                     await gateway.send_json({"op": 11})
                 case 2:
-                    data = {
-                        "v": 10,
-                        "user": USER,
-                        "guilds": [],
-                        "session_id": "1",
-                        "resume_gateway_url": "ws://[::1]:1",
-                    }
+                    data = {"v": 10, "user": USER, "guilds": [], "session_id": "1"}
+                    data["resume_gateway_url"] = "ws://[::1]:1"
                     await gateway.send_json({"op": 0, "t": "READY", "s": 1, "d": data})
         return gateway
 

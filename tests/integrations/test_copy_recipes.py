@@ -9,6 +9,7 @@ import shutil
 import signal
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +26,16 @@ FORK = multiprocessing.get_context("forkserver")
 FORK.set_forkserver_preload(["buddy_sessions", "dlt", "psycopg"])  # so that a program starts at once
 
 
-class Program:
-    """A program that copies `sessions.db`, which is in its folder."""
+def run_recipe(path: Path, environment: dict[str, str], kill_after: float = 60.0) -> int:
+    """Run a program that copies `sessions.db`, which is in its folder, in a process of its own; return the exit code.
 
-    def __init__(self, name: str, folder: Path, environment: dict[str, str], **constants: object) -> None:
-        self._path = copy_recipe(name, folder, **constants)
-        self._environment = environment
-
-    def run(self, kill_after: float = 60.0) -> int:
-        """Run it in a process of its own, and return the exit code. `kill_after` is in seconds of its own work."""
-        process = FORK.Process(target=run_until_killed, args=(self._path, kill_after, self._environment))
-        process.start()
-        process.join()
-        assert process.exitcode is not None
-        return process.exitcode
+    `kill_after` is in seconds of its own work.
+    """
+    process = FORK.Process(target=run_until_killed, args=(path, kill_after, environment))
+    process.start()
+    process.join()
+    assert process.exitcode is not None
+    return process.exitcode
 
 
 Row = tuple[object, ...]
@@ -107,47 +104,50 @@ def original(fake: FakeBuddy, buddy: BuddyClient, tmp_path: Path) -> Original:
     return Original(fake, buddy, tmp_path / "sessions.db")
 
 
-async def follow(original: Original, program: Program, kills: int, work: float, load: Callable[[], list[Row]]) -> None:
+async def follow(
+    original: Original, run: Callable[..., int], kills: int, work: float, load: Callable[[], list[Row]]
+) -> None:
     """Change the database, and kill the program that copies it so many times. Then the copy equals the database.
 
-    `work` is about the seconds of its own work after which it is first killed; `load` returns the rows of the copy.
+    `run` runs the program, and `load` returns the rows of the copy. `work` is about the seconds of its own work after
+    which it is first killed.
     """
     chance = random.Random(7)
     codes: list[int] = []
     while codes.count(-signal.SIGKILL) < kills:
         if len(codes) % 5 == 0:
             await original.change(len(codes) // 5)
-        codes.append(program.run(chance.uniform(work / 2, work)))
+        codes.append(run(chance.uniform(work / 2, work)))
         work *= 0.7 if codes[-1] == 0 else 1.1  # so that it often has work left
     assert set(codes) <= {0, -signal.SIGKILL}
-    assert program.run() == 0
+    assert run() == 0
     assert copied_rows(load()) == saved_rows(original.path)
 
 
 async def test_copy_in_postgresql(original: Original, postgres: str, tmp_path: Path) -> None:
-    program = Program("copy_to_postgresql", tmp_path, {"DATABASE_URL": postgres}, AT_ONCE=5)
+    recipe = copy_recipe("copy_to_postgresql", tmp_path, AT_ONCE=5)
 
     def load() -> list[Row]:
         with psycopg.connect(postgres) as connection:
             connection.execute("SET TimeZone = 'UTC'")
             return connection.execute(f"SELECT {COLUMNS}, failures FROM sessions").fetchall()
 
-    await follow(original, program, 20, 0.02, load)
+    await follow(original, partial(run_recipe, recipe, {"DATABASE_URL": postgres}), 20, 0.02, load)
 
 
 async def test_copy_with_dlt(original: Original, tmp_path: Path) -> None:
     """Its state is the loaded data: without its folder, it continues, too."""
     environment = {"DLT_DATA_DIR": str(tmp_path / "dlt"), "RUNTIME__DLTHUB_TELEMETRY": "false"}
-    program = Program("dlt_pipeline", tmp_path, environment)
+    run = partial(run_recipe, copy_recipe("dlt_pipeline", tmp_path), environment)
 
     def load() -> list[Row]:
         with duckdb.connect(str(tmp_path / "buddy.duckdb"), read_only=True) as database:
             database.execute("SET TimeZone = 'UTC'")
             return database.execute(f"SELECT {COLUMNS}, failures FROM ci.sessions").fetchall()
 
-    await follow(original, program, 2, 1.0, load)
+    await follow(original, run, 2, 1.0, load)
     shutil.rmtree(tmp_path / "dlt")
     for kind in range(4):
         await original.change(kind)
-    assert program.run() == 0
+    assert run() == 0
     assert copied_rows(load()) == saved_rows(original.path)
