@@ -17,6 +17,7 @@ from buddy_sessions.analysis.suite_status import judged_by
 
 from ..options import DEFAULT_LAST
 from ..render.styled import sparkline
+from ..render.text import cause_message
 from .judging import explain
 from .suite_reader import SuiteReader
 
@@ -180,14 +181,10 @@ def _state(streak: Streak, since: datetime) -> State:
 
 
 def _shorten(cause: Cause) -> Cause:
-    """Return a cause whose tests have no traces, which are long. Its template is the message if that says more."""
-    failure = cause.tests[0].case.failure
-    text = (failure.message or failure.text or "").strip() if failure is not None else ""
-    message, template = text.splitlines()[0].removeprefix(f"{cause.type}: ") if text else "", cause.template
-    if template.startswith("at "):  # the place of failures whose messages are unspecific
-        template = f"{message} {template}"
-    elif message and len(cause.tests) == 1:
-        template = message
+    """Return a cause whose tests have no traces, which are long. Its template is the message of a single test."""
+    failure, template = cause.tests[0].case.failure, cause_message(cause)
+    if failure is not None and failure.message and len(cause.tests) == 1 and template == cause.template:
+        template = failure.message.strip().partition("\n")[0].removeprefix(f"{cause.type}: ")
     tests = [evolve(test, case=evolve(test.case, failure=None, data=None)) for test in cause.tests]
     return Cause(cause.type, template or ("" if cause.type else "no message"), tests)
 

@@ -103,8 +103,16 @@ def trace_of(failure: Failure, *, limit: int) -> str:
 def cause_text(cause: Cause) -> str:
     """Return the type and the message that failures have in common, on one line."""
     is_unknown = all(test.case.failure is None for test in cause.tests)
-    text = ": ".join(filter(None, (cause.type, one_line(cause.template))))
+    text = ": ".join(filter(None, (cause.type, cause_message(cause))))
     return text or ("messages that were not read" if is_unknown else "no message")
+
+
+def cause_message(cause: Cause) -> str:
+    """Return what the messages have in common. If that is only a place, the first message precedes it."""
+    failure, place = cause.tests[0].case.failure, one_line(cause.template)
+    if failure is None or not place.startswith("at "):
+        return place
+    return " ".join(filter(None, (cut((failure.message or "").removeprefix(f"{cause.type}: ")), place)))
 
 
 def cut(text: str, limit: int = _MAX_FIELD) -> str:

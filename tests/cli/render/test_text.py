@@ -9,14 +9,17 @@ from attrs import evolve
 
 from buddy_sessions import CIProvider, Member, Session, SessionStatus, Stats
 from buddy_sessions._base.figures import format_count
+from buddy_sessions.analysis.judgement import FailingTest, find_causes
 from buddy_sessions.cli.render.styled import sparkline
 from buddy_sessions.cli.render.text import (
+    cause_text,
     escape,
     format_age,
     format_requests,
     one_line,
     started_by,
 )
+from helpers.recordings import cases_of
 from helpers.uploads import RUN
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -73,6 +76,24 @@ def test_run_in_place_of_an_unknown_author(
     assert started_by(session) == expected
     assert started_by(evolve(session, created_by=Member(name=""))) == expected
     assert started_by(evolve(session, created_by=Member(name="Ann"))) == ("Ann", None)
+
+
+@pytest.mark.parametrize(
+    ("recording", "text"),
+    [
+        (
+            "jest-full",
+            "expect(received).toBe(expected) // Object.is equality Expected: 18 Received: 20 at tests/cart.te",
+        ),
+        ("mocha-full", "AssertionError: Expected values to be strictly equal: 20 !== 18 at test/cart.js:6"),
+        ("pytest-junit-xml", "AssertionError: assert 1 == 2 at cart/test_total.py:12"),
+        ("vitest-full", "RangeError: page <number> is out of range"),
+    ],
+)
+def test_message_precedes_the_place_of_a_cause(recording: str, text: str) -> None:
+    session = Session(id="x", relative_id=1, status=SessionStatus.ERROR)
+    texts = [cause_text(cause) for cause in find_causes(FailingTest(session, case) for case in cases_of(recording))]
+    assert [found for found in texts if text in found]
 
 
 def test_sparkline_ends_with_the_newest_session() -> None:
