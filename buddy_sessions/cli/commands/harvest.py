@@ -59,12 +59,11 @@ async def harvest_suites(
             is_data_on_terminal = out is None and output_format is not None and sys.stdout.isatty()
             with progress.run(messages, enabled=not is_data_on_terminal, after_interrupt=_not_written(out)):
                 async for page in harvest.pages():
-                    progress.add(page)
                     summary.add(page.suite, page.sessions)
                     if writer is not None:
                         writer.write(keyed_rows(page.suite, page.sessions))
-            if branch and progress.first_suite and not progress.stats.sessions:
-                messages.print_warning(await check_branch(buddy, progress.first_suite, branch))
+            if branch and summary.first_suite and not progress.stats.sessions:
+                messages.print_warning(await check_branch(buddy, summary.first_suite, branch))
         is_new = out is None or not out.exists()
         is_written = progress.exit_code == ExitCode.DONE or (progress.is_partial and is_new)
         if is_written and writer is not None:

@@ -82,13 +82,13 @@ async def sync_suites(
         progress = HarvestProgress(buddy, selection, sync, noun="new or changed session", reads_cases=cases is not None)
         busy: StoreError | None = None
         with progress.run(messages, after_interrupt=f"all sessions read so far are saved in {db}"):
-            busy = await _read(sync, progress, summary)
+            busy = await _read(sync, summary)
         if busy is not None:
             if not skip_if_busy:
                 raise busy
             messages.print_note(f"skipped: another process is syncing or pruning {db}")
             return ExitCode.DONE
-        first = progress.first_suite
+        first = summary.first_suite
         if cases_branch and first and not await store.sessions(first, branch=cases_branch):
             messages.print_warning(await check_branch(buddy, first, cases_branch))
     if sys.stdout.isatty():
@@ -97,11 +97,10 @@ async def sync_suites(
     return progress.exit_code
 
 
-async def _read(sync: Harvest, progress: HarvestProgress, summary: SuiteSummary) -> StoreError | None:
+async def _read(sync: Harvest, summary: SuiteSummary) -> StoreError | None:
     """Read all pages. Return the error if another process is syncing into the file: then none was read."""
     try:
         async for page in sync.pages():
-            progress.add(page)
             summary.add(page.suite, page.sessions)
     except StoreError as error:
         if not error.retryable:

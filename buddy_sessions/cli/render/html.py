@@ -18,7 +18,7 @@ from buddy_sessions._base.figures import format_count, format_duration
 
 from ..reading.suite_report import MAX_OTHERS, NEWEST, RECENT, ReportOptions, SuiteReport, ended
 from .styled import RECENT_LEGEND
-from .text import UNKNOWN, one_line, ref_name, started_by, web_url
+from .text import UNKNOWN, format_share, one_line, ref_name, started_by, web_url
 
 MIN_BYTES = 32_000
 """What a page may need that says only how many suites are red."""
@@ -45,7 +45,7 @@ def load_template() -> Any:
         duration=format_duration,
         ended=ended,
         moment=_moment,
-        percent=_percent,
+        percent=format_share,
         ref_name=ref_name,
         started_by=started_by,
         web_url=web_url,
@@ -137,13 +137,6 @@ def _attention(report: SuiteReport) -> tuple[object, ...]:
 def _moment(value: datetime | None) -> str:
     """Return a day and a time: `2 Nov 2026, 10:16`."""
     return UNKNOWN if value is None else f"{value.day} {value:%b %Y, %H:%M}"
-
-
-def _percent(fraction: float | None) -> str:
-    """Return a share: `93 %`. Only all is 100 %, and only none is 0 %: otherwise 99 % or 1 %."""
-    if fraction is None:
-        return UNKNOWN
-    return f"{round(100 * fraction) if fraction in {0, 1} else min(99, max(1, round(100 * fraction)))} %"
 
 
 def _escape_text(value: object) -> object:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import NoReturn
 
-from buddy_sessions import BuddyClient, BuddyError, ConfigError, Harvest, SessionPage, Stats, SuiteKey
+from buddy_sessions import BuddyClient, BuddyError, ConfigError, Harvest, Stats
 from buddy_sessions._base.figures import format_count, format_duration
 
 from ..errors import ExitCode, error_text, exit_code_of, many_suites_code
@@ -40,7 +40,6 @@ class HarvestProgress:
         self.noun = noun
         self._reads_cases = reads_cases
         self._started = time.monotonic()
-        self.first_suite: SuiteKey | None = None
         self.error: BuddyError | None = None
 
     @property
@@ -64,10 +63,6 @@ class HarvestProgress:
     def is_partial(self) -> bool:
         """Whether the harvest has ended, with some suites that were read and some that failed."""
         return self.error is None and self.stats.suites > 0 and bool(self.failures)
-
-    def add(self, page: SessionPage) -> None:
-        """Count a page of the harvest."""
-        self.first_suite = self.first_suite or page.suite
 
     @contextmanager
     def run(self, messages: Output, *, enabled: bool = True, after_interrupt: str = "") -> Iterator[None]:

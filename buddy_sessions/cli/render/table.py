@@ -26,7 +26,7 @@ from .styled import (
     sparkline,
     status_text,
 )
-from .text import UNKNOWN, format_age, message_of, one_line, ref_name, session_duration
+from .text import UNKNOWN, format_age, format_share, message_of, one_line, ref_name, session_duration
 
 _GAP = 2  # characters between two columns
 _SUMMARY_MARKS = 12  # length of a sparkline in a table
@@ -255,9 +255,11 @@ class SuiteSummary:
     def __init__(self, *, only_new: bool = False) -> None:
         self._only_new = only_new
         self._counts: dict[SuiteKey, _SuiteCounts] = {}
+        self.first_suite: SuiteKey | None = None
 
     def add(self, suite: SuiteKey, sessions: Sequence[Session]) -> None:
         """Add the next sessions of a suite, newest first."""
+        self.first_suite = self.first_suite or suite
         if (self._only_new and not sessions) or (suite not in self._counts and len(self._counts) > self.MAX_SUITES):
             return
         counts = self._counts.setdefault(suite, _SuiteCounts())
@@ -268,10 +270,9 @@ class SuiteSummary:
 
     def print_to(self, output: Output, *, exclude: Container[SuiteKey] = ()) -> None:
         """Print the table, sorted by suite, without the suites in `exclude`. Print nothing without rows."""
-        rows = [(suite, counts) for suite, counts in sorted(self._counts.items()) if suite not in exclude]
-        if not rows or len(self._counts) > self.MAX_SUITES:
+        items = [_summary_item(*counts) for counts in sorted(self._counts.items()) if counts[0] not in exclude]
+        if not items or len(self._counts) > self.MAX_SUITES:
             return
-        now = datetime.now(UTC)
         count_title = "NEW" if self._only_new else "READ"
         columns = (
             Column("SUITE", is_number=False),
@@ -280,18 +281,19 @@ class SuiteSummary:
             Column("AGE"),
             Column("RECENT", is_number=False),
         )
-        _print_suites(output, columns, [Item(None, _summary_cells(*row, now)) for row in rows])
+        _print_suites(output, columns, items)
         output.print_line((f"PASS: the share that passed, of the sessions in {count_title} with a result", "dim"))
         output.print_line((f"RECENT: {RECENT_LEGEND}", "dim"))
 
 
-def _summary_cells(suite: SuiteKey, counts: _SuiteCounts, now: datetime) -> tuple[str | Text, ...]:
+def _summary_item(suite: SuiteKey, counts: _SuiteCounts) -> Item:
     latest = counts.newest[0] if counts.newest else None
-    return (
+    cells = (
         plain(str(suite)),
         f"{counts.read:,}",
-        f"{100 * counts.passed // counts.verdicts} %" if counts.verdicts else UNKNOWN,
+        format_share(counts.passed / counts.verdicts if counts.verdicts else None),
         link(status_text(latest), latest.html_url) if latest else "",
-        format_age(latest.create_date, now) if latest else "",
+        format_age(latest.create_date, datetime.now(UTC)) if latest else "",
         sparkline(counts.newest),
     )
+    return Item(None, cells)

@@ -78,6 +78,13 @@ def format_age(moment: datetime | None, now: datetime) -> str:
     return f"{seconds // _YEAR} y ago"
 
 
+def format_share(share: float | None) -> str:
+    """Return a share: `93 %`. Only all is 100 %, and only none is 0 %: otherwise 99 % or 1 %."""
+    if share is None:
+        return UNKNOWN
+    return f"{round(100 * share) if share in {0, 1} else min(99, max(1, round(100 * share)))} %"
+
+
 def message_of(failure: Failure) -> str:
     """Return the message of a failure after its type, unless the message begins with it."""
     message = failure.message or ""
