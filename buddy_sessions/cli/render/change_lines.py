@@ -9,7 +9,7 @@ from functools import partial
 
 from rich.text import Text
 
-from buddy_sessions import Change, Session, StatusChange, SuiteKey, TestCase, to_dict
+from buddy_sessions import Change, StatusChange, TestCase, to_dict
 from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, case_row, keyed_rows
 from buddy_sessions.analysis.completeness import count_failing
 
@@ -57,7 +57,11 @@ def _print(output: Output, change: Change | StatusChange) -> None:
     time = Text(f"{datetime.now().astimezone():%H:%M:%S}", "dim")
     width = len("still failing") if isinstance(change, StatusChange) else len("finished")
     kind = change.kind.lower().replace("_", " ").ljust(width)
-    output.print_line(_GAP.join([time, Text(kind), status, _result_text(change.suite, session)]))
+    duration = session_duration(session)
+    failed = f", {count:,} failed" if (count := count_failing(session)) else ""
+    suite = Text.assemble(f"{one_line(str(change.suite))} ", number_text(session))
+    result = f"{one_line(session.ref_name or UNKNOWN)}{duration and f'  {duration}'}{failed}"
+    output.print_line(_GAP.join([time, Text(kind), status, suite, Text(result)]))
     origin = [text for text in (revision_text(session), author_text(session)) if text.plain != UNKNOWN]
     if isinstance(change, StatusChange) and change.previous is not None and origin:
         output.print_line(_INDENT, _GAP.join(origin))
@@ -67,14 +71,3 @@ def _print(output: Output, change: Change | StatusChange) -> None:
             output.print_line(_INDENT, _GAP.join([outcome, name_text(case.key)]))
         if len(cases) > _MAX_TESTS:
             output.print_line(_INDENT, Text(f"and {len(cases) - _MAX_TESTS:,} more", "dim"))
-
-
-def _result_text(suite: SuiteKey, session: Session) -> Text:
-    """Return the suite, `relative_id`, branch and result of a session."""
-    duration = session_duration(session)
-    failed = f", {count:,} failed" if (count := count_failing(session)) else ""
-    return Text.assemble(
-        f"{one_line(str(suite))} ",
-        number_text(session),
-        f"  {one_line(session.ref_name or UNKNOWN)}{duration and f'  {duration}'}{failed}",
-    )

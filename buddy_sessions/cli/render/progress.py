@@ -94,7 +94,7 @@ class HarvestProgress:
             self._not_tried(),
             format_count(stats.sessions, self.noun),
             self.cases(),
-            f"{format_requests(stats)} in {format_duration(self._elapsed())}",
+            f"{format_requests(stats)} in {format_duration(time.monotonic() - self._started)}",
         )
         return ", ".join(filter(None, parts))
 
@@ -129,9 +129,6 @@ class HarvestProgress:
         """Return the number of test cases, if they are read; otherwise an empty text."""
         return format_count(self.stats.cases, "test case") if self._reads_cases else ""
 
-    def _elapsed(self) -> float:
-        return time.monotonic() - self._started
-
     def _line(self) -> str:
         """Return the progress, the most important part first, because a narrow terminal cuts the line."""
         stats, failed = self.stats, len(self.failures)
@@ -142,7 +139,7 @@ class HarvestProgress:
             self.cases(),
             self._wait(),
             f"{failed:,} failed" if failed else "",
-            f"{stats.requests / max(self._elapsed(), 1):.0f} requests/s",
+            f"{stats.requests / max(time.monotonic() - self._started, 1):.0f} requests/s",
         )
         return " · ".join(filter(None, parts))
 

@@ -108,16 +108,6 @@ class TestVerdict:
         finish(suite, "lost", hours=1, branch="feature")
         assert verdict in render(*options, message=message).text
 
-    def test_skipped_and_running_sessions_are_ignored(self, render: Render, suite: FakeSuite) -> None:
-        newest = finish(suite, "lost", hours=60)
-        finish(suite, hours=1, status="SKIPPED")
-        suite.create("main", status="IN_PROGRESS")
-        page = render()
-        assert f"the newest passed or failed session is of {newest}; all times are UTC." in page.text
-        assert "main is red" in section(page, "Still red")
-        assert "on at least 1 CI run of main." in page.text
-        assert "red main █ 0 % 0 of 1" in page.text
-
 
 class TestSections:
     def test_newly_red(self, render: Render, suite: FakeSuite) -> None:
@@ -142,19 +132,16 @@ class TestSections:
         assert "CartTest of Backend shop , flaky: failed in 1 of the last 3 on main" in section(page, "Flaky tests")
         assert section(page, "Still red") == "0"
 
-    def test_unknown_author_is_the_run(self, render: Render, suite: FakeSuite) -> None:
-        finish(suite, "lost", hours=2, **GITHUB)
+    def test_what_a_reporter_uploads(self, render: Render, suite: FakeSuite) -> None:
+        """No author, but a run. The file is group and class, and Playwright repeats it in the name."""
+        file = "e2e/a.spec.js"
+        case = {"name": "a.spec.js > Cart > adds", "classname": file, "test_group_name": file, "message": "x"}
+        finish(suite, hours=2, cases=[{**case, "status": "FAILED"}], **GITHUB)
         finish(suite, "lost", hours=1, branch="7/merge", **GITHUB)
         page = render()
         assert "(#1), GitHub run 17, commit cafecaf. Red" in page.text
         assert page.values("href", "a").count(RUN) == 2
-
-    def test_names_of_uploaded_tests(self, render: Render, suite: FakeSuite) -> None:
-        """The file is group and class, and Playwright repeats it in the name."""
-        file = "e2e/a.spec.js"
-        case = {"name": "a.spec.js > Cart > adds", "classname": file, "test_group_name": file, "message": "x"}
-        finish(suite, hours=1, cases=[{**case, "status": "FAILED"}])
-        assert ": x adds e2e/a.spec.js > Cart" in section(render(), "Newly red")
+        assert ": x adds e2e/a.spec.js > Cart" in section(page, "Newly red")
 
     def test_still_red(self, render: Render, suite: FakeSuite) -> None:
         finish(suite, None, hours=200)
@@ -209,6 +196,8 @@ class TestSections:
         for number in range(30):
             finish(suite, None if number % 10 else "lost", hours=100 - number, duration=60 if number < 10 else 90)
         finish(suite, "lost", hours=1, branch="other", duration=9999)
+        finish(suite, hours=1, status="SKIPPED", duration=9999)
+        suite.create("main", status="IN_PROGRESS")
         text = render().text
         assert f"green main {'█▂▂▂▂▂▂▂▂▂' * 2} 90 % 18 of 20 before: 90 % 1m30s before: 1m" in text
         assert "of the last 20 passed or failed sessions of the branch, and of the 20 before" in text

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import sys
 
 import pytest
 
 from buddy_sessions.cli import run
 from buddy_sessions.testing import FakeBuddy, FakeSuite
-from helpers.command_line import Terminal, use_terminal
+from helpers.command_line import use_terminal
 from helpers.uploads import GITHUB, RUN
 
 A = "acme/shop/a"
@@ -20,11 +19,12 @@ def suite(fake: FakeBuddy) -> FakeSuite:
     return fake.add_suite("acme", "shop", "a", name="Unit tests")
 
 
-def run_on_terminal(monkeypatch: pytest.MonkeyPatch, *arguments: str, code: int = 0) -> str:
+def run_on_terminal(monkeypatch: pytest.MonkeyPatch, *arguments: str, colours: bool = True) -> str:
     """Run a command whose output is a terminal; return what it shows."""
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stdout", terminal)
-    assert run(arguments) == code
+    terminal = use_terminal(monkeypatch, "stdout", dumb=False)
+    if colours:
+        monkeypatch.delenv("NO_COLOR")
+    assert run(arguments) == 0
     return terminal.getvalue()
 
 
@@ -59,6 +59,4 @@ def test_other_urls_are_not_links(url: str | None, suite: FakeSuite, monkeypatch
 
 def test_no_links_without_colours(suite: FakeSuite, monkeypatch: pytest.MonkeyPatch) -> None:
     suite.create()
-    terminal = use_terminal(monkeypatch, "stdout", dumb=False)
-    assert run(["list", A]) == 0
-    assert "\x1b]8" not in terminal.getvalue()
+    assert "\x1b]8" not in run_on_terminal(monkeypatch, "list", A, colours=False)
