@@ -30,7 +30,7 @@ from ..reading.suite_reader import SuiteReader
 from ..reading.suite_report import is_stale
 from ..render.agent import render_for_agent
 from ..render.result import READER_LIMIT, Column, Item, Result, Section, describe_branch
-from ..render.text import format_age, session_facts, streak_facts, web_url
+from ..render.text import format_age, format_moment, session_facts, streak_facts, web_url
 from .compare import compare_result
 from .failures import failures_result, verdict_text
 from .flaky import flaky_result
@@ -118,7 +118,7 @@ class Tools:
             statuses = tuple(await self._source.statuses([result.suite]))
         synced = [status.synced_at for status in statuses if status.synced_at is not None]
         if synced:
-            oldest, newest = (f"{find(synced):%Y-%m-%d %H:%M} UTC" for find in (min, max))
+            oldest, newest = (format_moment(find(synced)) for find in (min, max))
             ends = oldest if oldest == newest else f"{oldest} to {newest}"
             hint = f"{hint}\nRead from a database. Last synced: {ends}, {format_age(min(synced), datetime.now(UTC))}."
         shown = result if page is None else result.limited(offset + page)

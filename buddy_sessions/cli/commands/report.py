@@ -28,7 +28,7 @@ from ..reading.suite_report import ReportOptions, State, SuiteReport, ended, rea
 from ..render.html import MIN_BYTES, load_template, render_page
 from ..render.result import Item, Result, Section
 from ..render.show import show
-from ..render.text import cause_text, origin
+from ..render.text import cause_text, format_moment, origin
 from .status import status_item
 
 _NEW = timedelta(hours=24)
@@ -129,11 +129,11 @@ def _digest_item(report: SuiteReport, now: datetime) -> Item:
     if status.remark is not None:
         facts.append(status.remark)
     if status.missing_since is not None:
-        facts.append(f"not found since {status.missing_since:%Y-%m-%d %H:%M} UTC")
+        facts.append(f"not found since {format_moment(status.missing_since)}")
     elif report.delay == "stale" and report.latest is not None and (time := ended(report.latest)) is not None:
-        facts.append(f"stale: the newest verdict is of {time:%Y-%m-%d %H:%M} UTC")
+        facts.append(f"stale: the newest verdict is of {format_moment(time)}")
     elif not report.is_up_to_date and status.synced_at is not None:
-        facts.append(f"not up to date: synced {status.synced_at:%Y-%m-%d %H:%M} UTC")
+        facts.append(f"not up to date: synced {format_moment(status.synced_at)}")
     name = f"{status.name} ({status.suite})" if status.name else str(status.suite)
     failing = {
         "failing": [str(test.case.key) for test in tests],

@@ -85,6 +85,11 @@ def format_share(share: float | None) -> str:
     return f"{round(100 * share) if share in {0, 1} else min(99, max(1, round(100 * share)))} %"
 
 
+def format_moment(moment: datetime) -> str:
+    """Return a day and a time: `2026-11-26 14:05 UTC`."""
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
 def message_of(failure: Failure) -> str:
     """Return the message of a failure after its type, unless the message begins with it."""
     message = failure.message or ""
@@ -161,11 +166,10 @@ def origin(session: Session) -> str:
 def _origin(session: Session) -> list[str]:
     """Return the parts of the origin of a session that are known."""
     author, run_url = started_by(session)
-    created = session.create_date
     parts = [
         f"commit {cut(session.revision[:HASH])}" if session.revision else "",
         f"by {cut(author)}" if author and run_url is None else author,
-        f"{created:%Y-%m-%d %H:%M} UTC" if created else "",
+        format_moment(session.create_date) if session.create_date else "",
     ]
     return list(filter(None, parts))
 
