@@ -108,20 +108,6 @@ class TestRateLimiter:
 
 
 class TestCancellation:
-    async def test_cancelled_waiters_leave_the_queue(self) -> None:
-        limiter = await make_limiter()
-        begin = now()
-        limiter.update(report(0, reset=250), throttled=False)
-        tasks = start(*(acquire(limiter) for _ in range(8)))
-        await asyncio.sleep(1)
-        for task in tasks[:6]:
-            task.cancel()
-        results = await asyncio.gather(*tasks, return_exceptions=True)
-        assert [isinstance(result, asyncio.CancelledError) for result in results] == [True] * 6 + [False] * 2
-        assert now() == begin + 250
-        await acquire(limiter)
-        await acquire(limiter)
-
     async def test_turn_of_a_cancelled_waiter_goes_to_the_next_one(self) -> None:
         limiter = await make_limiter(max_concurrency=1)
         await acquire(limiter)
