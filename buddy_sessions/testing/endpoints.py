@@ -63,21 +63,76 @@ class Call:
     largest_page: int | None
     refuse_above: int | None
 
-    def suite(self, workspace: str, project: str, suite_id: str) -> FakeSuite:
-        """Return a suite, or respond with 404."""
-        suite = self.suites.get((workspace, project, suite_id))
+    def respond(self, path: str) -> JsonObject:
+        """Return the content of the response to a percent-encoded path. Raises `ErrorResponse`.
+
+        The paths are those of the documented ones that a client of sessions needs.
+        """
+        segments = [unquote(segment) for segment in path.split("/")[1:]]
+        match segments if all(segments) else []:
+            case ["workspaces", workspace, "projects"]:
+                return self._list_projects(workspace)
+            case ["workspaces", workspace, "projects", project, "unit-tests", "suites"]:
+                return self._list_suites(workspace, project)
+            case ["workspaces", workspace, "projects", project, "unit-tests", "suites", suite_id, *rest]:
+                return self._read_suite((workspace, project, suite_id), rest)
+        raise ErrorResponse(404, "Not found")
+
+    def _list_projects(self, workspace: str) -> JsonObject:
+        names = [name for in_workspace, name in self.projects() if in_workspace == workspace]
+        if not names:
+            raise ErrorResponse(404, "Workspace not found")
+        rows = [{"name": name, "display_name": name, "status": "ACTIVE", **_urls(workspace, name)} for name in names]
+        urls = {name: url.rpartition("/")[0] for name, url in _urls(workspace, "").items()}
+        return {**urls, "projects": self.view.cut(rows, *self._page())}
+
+    def _list_suites(self, *project: str) -> JsonObject:
+        suites = [
+            suite for key, suite in self.suites.copy().items() if key[:2] == project
+        ]  # another thread may add one
+        if project not in self.projects():
+            raise ErrorResponse(404, "Project not found")
+        urls = {name: f"{url}/unit-tests" for name, url in _urls(*project).items()}
+        urls["url"] += "/suites"
+        return {**urls, "suites": [suite.summary() for suite in suites]}
+
+    def _read_suite(self, key: tuple[str, str, str], path: list[str]) -> JsonObject:
+        """Return what is below a suite. There is no test case without its group."""
+        suite = self.suites.get(key)
         if suite is None:
             raise ErrorResponse(404, "Suite not found")
-        return suite
+        match path:
+            case []:
+                return {**suite.summary(), **suite.settings}
+            case ["sessions"]:
+                sessions = self.view.page(suite.snapshot(), *self._page(), self.query.get("branch"))
+                return {"url": f"{suite.url}/sessions", "html_url": suite.html_url, "sessions": sessions}
+            case ["sessions", session_id]:
+                return self._session(suite, session_id).fields
+            case ["sessions", session_id, "cases"]:
+                return self._list_cases(self._session(suite, session_id))
+            case ["sessions", session_id, "test-groups", group_id, "cases", case_id]:
+                session = self._session(suite, session_id)
+                case = session.cases_by_id().get(case_id)
+                if case is None or str(case["test_group_id"]) != group_id:
+                    raise ErrorResponse(404, "Test case not found")
+                return session.case(case_id)
+        raise ErrorResponse(404, "Not found")
 
-    def session(self, suite: FakeSuite, session_id: str) -> StoredSession:
-        """Return a session of a suite, or respond with 404."""
+    def _list_cases(self, session: StoredSession) -> JsonObject:
+        status = self.query.get("status")
+        if status is not None and status not in CASE_STATUSES:
+            raise ErrorResponse(400, f"status must be one of {', '.join(CASE_STATUSES)}")
+        rows = [shown_in_list(case) for case in self.view.cut(session.cases(status=status), *self._page())]
+        return {"url": f"{session.fields['url']}/cases", "html_url": session.fields["html_url"], "cases": rows}
+
+    def _session(self, suite: FakeSuite, session_id: str) -> StoredSession:
         session = self.view.session(suite.snapshot(), session_id)
         if session is None:
             raise ErrorResponse(404, "Session not found")
         return session
 
-    def page(self) -> tuple[int, int]:
+    def _page(self) -> tuple[int, int]:
         """Return the number and the size of the requested page."""
         page, per_page = self.query.get("page", "1"), self.query.get("per_page", str(DEFAULT_PER_PAGE))
         for name, value in (("page", page), ("per_page", per_page)):
@@ -89,83 +144,9 @@ class Call:
         return int(page), size if self.largest_page is None else min(size, self.largest_page)
 
 
-Endpoint: TypeAlias = Callable[[Call], JsonObject]
-"""Returns the content of a response."""
-
-
-def find_endpoint(path: str) -> Endpoint | None:
-    """Return the endpoint of a percent-encoded path: those of the documented ones that a client of sessions needs."""
-    segments = [unquote(segment) for segment in path.split("/")[1:]]
-    match segments if all(segments) else []:
-        case ["workspaces", workspace, "projects"]:
-            return lambda call: _list_projects(call, workspace)
-        case ["workspaces", workspace, "projects", project, "unit-tests", "suites"]:
-            return lambda call: _list_suites(call, workspace, project)
-        case ["workspaces", workspace, "projects", project, "unit-tests", "suites", suite_id, *rest]:
-            return _find_endpoint_of_suite((workspace, project, suite_id), rest)
-    return None
-
-
-def _find_endpoint_of_suite(key: tuple[str, str, str], segments: list[str]) -> Endpoint | None:
-    """Return the endpoint of a path below a suite. There is none for a test case without its group."""
-    match segments:
-        case []:
-            return lambda call: _get_suite(call.suite(*key))
-        case ["sessions"]:
-            return lambda call: _list_sessions(call, call.suite(*key))
-        case ["sessions", session_id]:
-            return lambda call: call.session(call.suite(*key), session_id).fields
-        case ["sessions", session_id, "cases"]:
-            return lambda call: _list_cases(call, call.session(call.suite(*key), session_id))
-        case ["sessions", session_id, "test-groups", group_id, "cases", case_id]:
-            return lambda call: _get_case(call.session(call.suite(*key), session_id), group_id, case_id)
-    return None
-
-
-def _list_projects(call: Call, workspace: str) -> JsonObject:
-    names = [name for in_workspace, name in call.projects() if in_workspace == workspace]
-    if not names:
-        raise ErrorResponse(404, "Workspace not found")
-    rows = [{"name": name, "display_name": name, "status": "ACTIVE", **_urls(workspace, name)} for name in names]
-    urls = {name: url.rpartition("/")[0] for name, url in _urls(workspace, "").items()}
-    return {**urls, "projects": call.view.cut(rows, *call.page())}
-
-
 def _urls(workspace: str, project: str) -> dict[str, str]:
     """Return the URLs of a project."""
     return {
         "url": f"{API_URL}/workspaces/{path_segment(workspace)}/projects/{path_segment(project)}",
         "html_url": f"{APP_URL}/{path_segment(workspace)}/{path_segment(project)}",
     }
-
-
-def _list_suites(call: Call, *project: str) -> JsonObject:
-    suites = [suite for key, suite in call.suites.copy().items() if key[:2] == project]  # another thread may add one
-    if project not in call.projects():
-        raise ErrorResponse(404, "Project not found")
-    urls = {name: f"{url}/unit-tests" + ("/suites" if name == "url" else "") for name, url in _urls(*project).items()}
-    return {**urls, "suites": [suite.summary() for suite in suites]}
-
-
-def _get_suite(suite: FakeSuite) -> JsonObject:
-    return {**suite.summary(), **suite.settings}
-
-
-def _list_sessions(call: Call, suite: FakeSuite) -> JsonObject:
-    sessions = call.view.page(suite.snapshot(), *call.page(), call.query.get("branch"))
-    return {"url": f"{suite.url}/sessions", "html_url": suite.html_url, "sessions": sessions}
-
-
-def _list_cases(call: Call, session: StoredSession) -> JsonObject:
-    status = call.query.get("status")
-    if status is not None and status not in CASE_STATUSES:
-        raise ErrorResponse(400, f"status must be one of {', '.join(CASE_STATUSES)}")
-    rows = [shown_in_list(case) for case in call.view.cut(session.cases(status=status), *call.page())]
-    return {"url": f"{session.fields['url']}/cases", "html_url": session.fields["html_url"], "cases": rows}
-
-
-def _get_case(session: StoredSession, group_id: str, case_id: str) -> JsonObject:
-    case = session.cases_by_id().get(case_id)
-    if case is None or str(case["test_group_id"]) != group_id:
-        raise ErrorResponse(404, "Test case not found")
-    return session.case(case_id)

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from .endpoints import View, cut_page
 from .stored_sessions import Snapshot
-from .wire import JsonObject, error_response
+from .wire import JsonObject, error_body
 
 MakeResponse: TypeAlias = Callable[[], web.Response]
 """Returns the usual response, changed by the `view` of the fault. It is made at the time of the call."""
@@ -53,7 +53,7 @@ class Fault:
             body: The exact body (default: an error in the API's JSON).
             headers: Additional headers. The content type is JSON unless it is given here.
         """
-        content = error_response(code, f"HTTP {code} (injected fault)")[1] if body is None else body
+        content = error_body(f"HTTP {code} (injected fault)") if body is None else body
 
         async def handler(_request: web.BaseRequest, _make_response: MakeResponse) -> web.Response:
             response = web.Response(status=code, body=content, headers=headers)

@@ -10,7 +10,7 @@ from typing import Any
 from ..models import SuiteKey
 from .faults import Fault
 from .server import FakeBuddy
-from .wire import JsonObject, RecordedRequest, error_response, path_segment
+from .wire import JsonObject, RecordedRequest, error_body, path_segment
 
 _PATH_OF_SESSIONS = 8  # names: workspaces, W, projects, P, unit-tests, suites, ID, sessions
 
@@ -48,7 +48,7 @@ def replay(fake: FakeBuddy, report: str | PathLike[str]) -> SuiteKey | None:
             page = {"sessions": sessions[start : start + request.per_page]}
             fake.inject(Fault.body(json.dumps(page).encode()))
         else:
-            fake.inject(Fault.status(404, body=error_response(404, "This is not in the report")[1]))
+            fake.inject(Fault.status(404, body=error_body("This is not in the report")))
 
     fake.on_request = respond
     place = next((each["path"] for each in lists if len(each["path"]) == _PATH_OF_SESSIONS), None)

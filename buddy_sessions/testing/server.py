@@ -13,12 +13,12 @@ import attrs
 from aiohttp import web
 from yarl import URL
 
-from .endpoints import Call, ErrorResponse, View, find_endpoint
+from .endpoints import Call, ErrorResponse, View
 from .faults import Fault
 from .random_history import DEMO_SUITES, Runner
 from .suite import FakeSuite
 from .uploads import UPLOAD_PATH, Upload
-from .wire import JsonObject, RateLimitWindows, RecordedRequest, error_response, success_response
+from .wire import JsonObject, RateLimitWindows, RecordedRequest, error_body, json_body
 
 _SCOPES = {"UNIT_TEST_INFO", "UNIT_TEST_READ"}  # the older and the newer name of the same scope
 _PROJECT_SCOPE = "WORKSPACE"
@@ -239,30 +239,25 @@ class FakeBuddy:
 
     def _respond(self, record: RecordedRequest, view: View | None = None) -> web.Response:
         headers: dict[str, str] = {}
-        is_upload = record.path.startswith(UPLOAD_PATH)
-        if not is_upload and record.headers.get("Authorization") != f"Bearer {self.token}":
-            status, body = error_response(401, "Unauthorized: the access token is missing, unknown or expired")
-        elif self.rate_limit is None:
-            status, body = self._route(record, view)
-        else:
+        is_upload, is_allowed = record.path.startswith(UPLOAD_PATH), True
+        is_authorised = is_upload or record.headers.get("Authorization") == f"Bearer {self.token}"
+        if is_authorised and self.rate_limit is not None:
             is_allowed, headers = self._rate_limit_windows.count(time(), self.rate_limit, self.rate_window)
-            if is_allowed:
-                status, body = self._route(record, view)
+        try:
+            if not is_authorised:
+                status, body = 401, error_body("Unauthorized: the access token is missing, unknown or expired")
+            elif not is_allowed:
+                status, body = 429, error_body("The API rate limit is exceeded")
             else:
-                status, body = error_response(429, "The API rate limit is exceeded")
+                status, content = self._upload(record) if is_upload else (200, self._read(record, view))
+                body = json_body(content)
+        except ErrorResponse as error:
+            status, body = error.args[0], error_body(error.args[1])
         response = web.Response(status=status, body=body, content_type="application/json", headers=headers)
         accepts_gzip = "gzip" in record.headers.get("Accept-Encoding", "")
         if self.compress and accepts_gzip and len(body) > _MIN_COMPRESSED_SIZE:
             response.enable_compression(web.ContentCoding.gzip)
         return response
-
-    def _route(self, record: RecordedRequest, view: View | None) -> tuple[int, bytes]:
-        try:
-            if record.path.startswith(UPLOAD_PATH):
-                return success_response(*self._upload(record))
-            return success_response(200, self._read(record, view))
-        except ErrorResponse as error:
-            return error_response(*error.args)
 
     def _upload(self, record: RecordedRequest) -> tuple[int, JsonObject]:
         token = record.headers.get("Authorization", "").removeprefix("Bearer ")
@@ -279,9 +274,6 @@ class FakeBuddy:
         return upload.respond(record.method, record.path)
 
     def _read(self, record: RecordedRequest, view: View | None) -> JsonObject:
-        endpoint = find_endpoint(record.path)
-        if endpoint is None:
-            raise ErrorResponse(404, "Not found")
         if record.method != "GET":
             raise ErrorResponse(405, f"Method {record.method} is not allowed")
         if not self.api_enabled:
@@ -297,4 +289,4 @@ class FakeBuddy:
             largest_page=self.largest_page,
             refuse_above=self.refuse_above,
         )
-        return endpoint(call)
+        return call.respond(record.path)

@@ -19,15 +19,15 @@ DEFAULT_PER_PAGE = 20  # documented
 API_URL, APP_URL = "https://api.buddy.works", "https://app.buddy.works"
 
 
-def success_response(status: int, content: JsonObject) -> tuple[int, bytes]:
-    """Return the status and the body of a response with this content."""
+def json_body(content: JsonObject) -> bytes:
+    """Return the body of a response with this content."""
     # A lone surrogate cannot be encoded in UTF-8; backslashreplace turns it into its JSON escape.
-    return status, json.dumps(content, ensure_ascii=False).encode(errors="backslashreplace")
+    return json.dumps(content, ensure_ascii=False).encode(errors="backslashreplace")
 
 
-def error_response(status: int, message: str) -> tuple[int, bytes]:
-    """Return the status and the body of an error, in the shape that Buddy's Go SDK reads (`client.go`)."""
-    return status, json.dumps({"errors": [{"message": message}]}, ensure_ascii=False).encode()
+def error_body(message: str) -> bytes:
+    """Return the body of an error, in the shape that Buddy's Go SDK reads (`client.go`)."""
+    return json_body({"errors": [{"message": message}]})
 
 
 def format_time(seconds: int) -> str:

@@ -23,7 +23,7 @@ from attrs import frozen
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 from buddy_sessions.testing.endpoints import View
 from buddy_sessions.testing.plugin import serve_in_thread
-from buddy_sessions.testing.wire import RecordedRequest, error_response
+from buddy_sessions.testing.wire import RecordedRequest, error_body
 
 KEY = ("acme", "shop", "MNbyVedg")
 SUITE, PROJECT = "/".join(KEY), "/".join(KEY[:2])
@@ -154,7 +154,7 @@ def error(status: int, message: str, response: web.Response) -> web.Response:
     """Return an error of Buddy, with the headers of another response."""
     changed = success({}, response)
     changed.set_status(status)
-    changed.body = error_response(status, message)[1]
+    changed.body = error_body(message)
     return changed
 
 
