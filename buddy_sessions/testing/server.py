@@ -33,9 +33,8 @@ class FakeBuddy:
 
     You may change every attribute while it runs. `host`, `port` and `ssl_context` apply from the next start.
 
-    It also takes what Buddy's own reporters upload, with the token of a suite, `FakeSuite.upload_token`. Nobody outside
-    Buddy knows what happens to a test case that is uploaded twice, and how a session ends that is closed as failed
-    though none of its test cases failed. `keeps_repeated_cases` and `close_decides` are assumptions.
+    It also takes what Buddy's own reporters upload, with the token of a suite, `FakeSuite.upload_token`. Two of its
+    decisions are assumptions, so they are settings: `keeps_repeated_cases` and `close_decides`.
 
     Attributes:
         token: The only token that may read.
