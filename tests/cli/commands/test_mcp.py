@@ -328,6 +328,13 @@ async def test_long_name_as_it_is_shown_is_accepted(tool: str, fake: FakeBuddy) 
     assert (answer.is_error, name in answer.inside or f"pays {'x' * 400}" in answer.inside) == (False, True)
 
 
+async def test_one_test_without_a_failure(fake: FakeBuddy) -> None:
+    case = {"name": "pays", "status": "FAILED", "test_group_id": None}  # no URL can name it
+    fake.add_suite("acme", "shop", "a").create("main", cases=[case])
+    (answer,) = await ask_new(("get_failures", {"test": "pays"}))
+    assert (answer.is_error, answer.inside.splitlines()[-1].endswith("> pays: ✘ failed, 100ms")) == (False, True)
+
+
 @pytest.mark.usefixtures("suite")
 async def test_test_cases_of_finished_sessions_are_read_once(fake: FakeBuddy) -> None:
     async with connected() as client:
