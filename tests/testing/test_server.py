@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -160,7 +161,9 @@ async def test_rate_limit(fake: FakeBuddy, reader: Reader) -> None:
     for _ in range(3):
         async with reader.request(SESSIONS) as response:
             remaining.append((response.status, response.headers["X-Rate-Limit-Remaining"]))
+            wait = int(response.headers["X-Rate-Limit-Reset"]) - time.time()
     assert remaining == [(200, "1"), (200, "0"), (429, "0")]
+    assert 0 < wait <= fake.rate_window + 1
 
 
 async def test_requests_are_recorded(fake: FakeBuddy, reader: Reader) -> None:
