@@ -149,6 +149,16 @@ class TestStream:
                 assert len([pair async for pair in harvest]) == 20
         assert fake.max_in_flight == expected
 
+    async def test_read_ahead_of_1_requests_nothing_in_advance(self, fake: FakeBuddy) -> None:
+        (suite,) = add_suites(fake, 1, 100)
+        fake.latency = 0.01
+        async with (
+            BuddyClient(fake.token, base_url=fake.base_url, per_page=20, read_ahead=1) as buddy,
+            buddy.harvest([suite.key]) as harvest,
+        ):
+            assert len([pair async for pair in harvest]) == 100
+        assert fake.max_in_flight == 1
+
 
 @pytest.mark.parametrize("position", [0, 150, 300])
 async def test_giant_suite_costs_no_time_wherever_it_comes(fake: FakeBuddy, position: int) -> None:
