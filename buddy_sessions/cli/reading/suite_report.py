@@ -115,10 +115,6 @@ class SuiteReport:
         """The marks of the failing tests, and how many have each."""
         return count_marks(self.tests)
 
-    def is_only_flaky(self) -> bool:
-        """Return whether all tests that fail are flaky, and there is at least one."""
-        return [mark for mark, _ in self.marks] == ["flaky"]
-
 
 def ended(session: Session) -> datetime | None:
     """Return when the verdict of a session was known."""

@@ -65,7 +65,6 @@ def render_page(
     """Return the page in UTF-8. If it has more than `max_bytes`, as much as necessary is left out, and it says what."""
     oldest = datetime.min.replace(tzinfo=UTC)
     newest_first = sorted(suites, key=lambda it: (it.streak and ended(it.streak.first)) or oldest, reverse=True)
-    newest_first.sort(key=SuiteReport.is_only_flaky)
     newly_red, still_red, recovered = ([it for it in newest_first if it.state == state] for state in _STATES)
     red = newly_red + still_red
     flaky = [(it, test) for it in red for test in it.tests if test.baseline == "flaky"]
