@@ -114,6 +114,6 @@ def _value_to_sql(value: Any) -> Any:
     return _member_to_sql(value) if isinstance(value, Member) else value
 
 
-@lru_cache(maxsize=1000)
+@lru_cache(maxsize=16)  # a page repeats few members, and a name may be large
 def _member_to_sql(member: Member) -> str:
     return json.dumps(to_dict(member))
