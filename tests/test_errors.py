@@ -57,12 +57,10 @@ def test_status_error_says_cause_advice_and_url(error: StatusError, message: str
     assert str(error) == message
 
 
-@pytest.mark.parametrize(
-    ("kind", "advice"),
-    [(AuthenticationError, "region"), (ForbiddenError, "UNIT_TEST_INFO"), (RateLimitError, "max_wait")],
-)
-def test_advice_names_the_setting(kind: type[StatusError], advice: str) -> None:
-    assert advice in str(kind(status=400))
+def test_advice_names_the_setting() -> None:
+    assert "region" in str(AuthenticationError(status=401))
+    assert "UNIT_TEST_INFO" in str(ForbiddenError(status=403))
+    assert "max_wait" in str(RateLimitError())
 
 
 def test_retryable_is_a_default_or_an_argument() -> None:
