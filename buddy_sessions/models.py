@@ -406,8 +406,7 @@ class TestRun:
     Attributes:
         session: The session.
         cases: All its cases, or some of them: the failing ones, or those of one test.
-        scope: "failed" if only failing cases are known: then a test that is not in `cases` may have passed, been
-            skipped, or not have run.
+        scope: "failed" if only failing cases are known: another test may have passed, been skipped, or not have run.
     """
 
     __test__: ClassVar[bool] = False

@@ -233,7 +233,7 @@ class SuiteWatch(AsyncIterator[_T]):
         if not suite.is_started and (saved := await self._reporter.load(suite)) is not None:
             suite.restore(saved)
         newest = await self._read_newest(suite)
-        if isinstance(newest, NotModified):
+        if isinstance(newest, NotModified) or not self._is_watched(suite):  # it was removed meanwhile
             return ()
         known = suite.known_sessions()
         if suite.needs_baseline(newest, known):
