@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from cyclopts.types import PositiveInt
 from rich.text import Text
 
-from buddy_sessions import Session, SuiteKey, TestKey, TestRun, to_row
+from buddy_sessions import Main, Session, SuiteKey, TestKey, TestRun, to_row
 from buddy_sessions._base.figures import format_count, format_duration
 from buddy_sessions._base.validate import REVISION
 from buddy_sessions._export.session_rows import suite_names
@@ -40,7 +40,7 @@ _COLUMNS = (
 _VALUES = ("test_group_name", "classname", "name", "branch", "session_id", "relative_id", "status", "time")
 _OF_SESSION = ("create_date", "revision", "created_by_name", "ci_run_url", "html_url")
 _FIELDS = (*SuiteKey._fields, *_VALUES, *_OF_SESSION)
-_OLDER = "No older CI run was read: --last N reads more"
+_OLDER, _NO_OLDER = "No older CI run was read: --last N reads more", "No older CI run is listed"
 
 
 async def show_history(
@@ -73,14 +73,12 @@ async def show_history(
     """
     target, output_format, messages = access.defaults.parse_target(key), printing.choose(), access.verbosity.open()
     async with open_suite(target, db=db, connection=access.connection, messages=messages) as reader:
-        branch = await reader.choose_branch(branches.choose())
-        history = await read_history(reader, test, branch=branch, last=last)
-    result = history_result(reader.suite, branch, history)
+        result = await history_result(reader, branches.choose(), test, last=last)
     show(result, output_format, messages, limit=limit, max_bytes=printing.max_bytes)
 
 
 @frozen
-class TestHistory:
+class _History:
     """What a test did in CI runs, newest first, and the sessions of which that is not known.
 
     Of these, `unread` list fewer failing tests than they count, or belong to a CI run with such a session; the failing
@@ -89,27 +87,13 @@ class TestHistory:
 
     key: TestKey
     outcomes: Sequence[Outcome]
+    may_have_older: bool  # otherwise, the list of CI runs was read to its end
     unread: Sequence[Session] = ()
     unreadable: Sequence[Session] = ()
 
 
-async def read_history(reader: SuiteReader, text: str, *, branch: str | None, last: int) -> TestHistory:
-    """Return what the only test that a text names did in CI runs of a branch.
-
-    From a database, these are all of its newest list. From the API, they go back to where the test began or ceased to
-    fail, which costs two requests for each red session: `last` are searched for a failure, and while the test fails,
-    all that are known.
-
-    Args:
-        reader: The suite.
-        text: The text of the key of a test, or a part of it.
-        branch: The branch; None for all sessions.
-        last: The number of CI runs.
-
-    Raises:
-        ConfigError: The text fits no test, or several; or the newest sessions were not saved.
-        NothingToJudgeError: The branch has no session that passed or failed, or the test ran in none.
-    """
+async def _read_history(reader: SuiteReader, branch: str | None, text: str, last: int) -> _History:
+    """Return what the only test that a text names did: in all CI runs of the newest list, or see `_read_failing`."""
     runs = await reader.newest_runs(branch, last=last, with_incomplete=True)
     await reader.readable_runs(runs[0].deciding)  # raises ConfigError if they were not saved
     saved = await reader.source.history(reader.suite, text, branch=branch)
@@ -120,11 +104,15 @@ async def read_history(reader: SuiteReader, text: str, *, branch: str | None, la
         raise NothingToJudgeError(f"{text!r} did not fail in a saved session of {describe_branch(branch)}")
     of_session = {run.session.id: run for run in saved}
     sessions = [[of_session[each.id] for each in run.deciding if each.id in of_session] for run in runs]
-    return TestHistory(key, [outcome for each in sessions if (outcome := outcome_in(each, key)) is not None])
+    outcomes = [outcome for each in sessions if (outcome := outcome_in(each, key)) is not None]
+    return _History(key, outcomes, may_have_older=len(runs) >= last)
 
 
-async def _read_failing(reader: SuiteReader, runs: Sequence[CIRun], text: str, last: int) -> TestHistory:
-    """Return what a test did, back to where it began or ceased to fail, from the failing test cases."""
+async def _read_failing(reader: SuiteReader, runs: Sequence[CIRun], text: str, last: int) -> _History:
+    """Return what a test did, back to where it began or ceased to fail: two requests for each red session.
+
+    `last` CI runs are searched for a failure, and while the test fails, all that are known.
+    """
     searched = f"all tests of #{runs[0].session.relative_id}, and the failures of {last} CI runs"
     key: TestKey | None = None
     outcomes: list[Outcome] = []
@@ -151,23 +139,28 @@ async def _read_failing(reader: SuiteReader, runs: Sequence[CIRun], text: str, l
         key = find_test({case.key for each in complete for case in each.cases}, text, searched=searched)
         newest = outcome_in(complete, key)
         outcomes[:1] = [newest] if newest is not None else outcomes[:1]
-    return TestHistory(key, outcomes, unread, unreadable)
+    return _History(key, outcomes, len(runs) >= last, unread, unreadable)
 
 
-def history_result(suite: SuiteKey, branch: str | None, history: TestHistory) -> Result:
-    """Return what a test did in CI runs, and since when."""
-    now = datetime.now(UTC)
+async def history_result(reader: SuiteReader, branch: str | Main | None, text: str, *, last: int) -> Result:
+    """Return since when the test that a text names fails, and what it did in CI runs of a branch.
+
+    Raises ConfigError if the text fits no test, or several, or if the newest sessions were not saved, and
+    NothingToJudgeError if the branch has no session that passed or failed, or the test ran in none.
+    """
+    name, suite, now = await reader.choose_branch(branch), reader.suite, datetime.now(UTC)
+    history = await _read_history(reader, name, text, last)
     title, *facts = _since(history)
     return Result(
         command="history",
         noun="CI run",
         suite=suite,
-        scope=f"{describe_branch(branch)}: {history.key}",
+        scope=f"{describe_branch(name)}: {history.key}",
         title=title,
         facts=facts,
         columns=_COLUMNS,
         reader_limit=READER_LIMIT,
-        sections=[Section("CI runs", [_item(suite, branch, history.key, each, now) for each in history.outcomes])],
+        sections=[Section("CI runs", [_item(suite, name, history.key, each, now) for each in history.outcomes])],
         fields=_FIELDS,
         warnings=[
             f"left out {count_sessions(sessions)}: {reason}"
@@ -198,19 +191,21 @@ def _item(suite: SuiteKey, branch: str | None, key: TestKey, outcome: Outcome, n
     return Item(None, cells, row={**suite_names(suite), **dict(zip(_VALUES, values, strict=True)), **row})
 
 
-def _since(history: TestHistory) -> list[str]:
+def _since(history: _History) -> list[str]:
     """Return since when a test fails or does not, the last CI run before, and the commits in between."""
     if not history.outcomes:
         return ["Did not run in any of the CI runs"]
     streak = newest_streak(history.outcomes)
     is_failing, first, before = history.outcomes[0].is_failing, streak.first, streak.before
-    runs = format_count(streak.length, "CI run") + (" in a row" if streak.length > 1 else "")
+    runs = format_count(streak.length, "CI run")
+    older, since = (_OLDER, streak) if history.may_have_older else (_NO_OLDER, f"#{first.relative_id}")
     if before is None and not is_failing:
-        return [f"Did not fail in {format_count(streak.length, 'CI run')}, since {streak}", _OLDER]
-    lines = [f"{'Failing' if is_failing else 'Not failing'} since {streak}, {runs}"]
+        return [f"Did not fail in {runs}, since {since}", older]
+    in_a_row = " in a row" if streak.length > 1 else ""
+    lines = [f"{'Failing' if is_failing else 'Not failing'} since {since}, {runs}{in_a_row}"]
     lines.append(f"#{first.relative_id}: {origin(first)}")
     if before is None:
-        return [*lines, _OLDER]
+        return [*lines, older]
     lines.append(f"Before that, #{before.relative_id} {'did not fail' if is_failing else 'failed'}: {origin(before)}")
     commits = [(session.revision or "").lower() for session in (before, first)]
     if commits[0] == commits[1] != "":

@@ -34,7 +34,7 @@ from ..render.text import format_age, format_moment, session_facts, streak_facts
 from .compare import compare_result
 from .failures import failures_result, verdict_text
 from .flaky import flaky_result
-from .history import history_result, read_history
+from .history import history_result
 from .status import status_result
 
 MAX_DETAILS = 200
@@ -237,8 +237,7 @@ class Tools:
         `last` CI runs are searched for a failure; while the test fails, older ones are read, too.
         """
         reader, _ = await self._open(suite)
-        name = await reader.choose_branch(_choose(branch, all_branches))
-        result = history_result(reader.suite, name, await read_history(reader, test, branch=name, last=last))
+        result = await history_result(reader, _choose(branch, all_branches), test, last=last)
         return await self._render(result, offset=offset, page=READER_LIMIT)
 
     async def compare_sessions(self, suite: _Suite, old: _Session = "", new: _Session = "", offset: _Offset = 0) -> str:

@@ -70,9 +70,9 @@ CASES = {
     "fails in the only session": (
         "F",
         [
-            "Failing since #1 or earlier, 1 CI run",
+            "Failing since #1, 1 CI run",
             "#1: commit 000000000000",
-            "No older CI run was read: --last N reads more",
+            "No older CI run is listed",
         ],
     ),
 }
