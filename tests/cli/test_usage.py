@@ -54,6 +54,12 @@ CASES = {
     "one session and a branch": (f"list {URL}/a/first --branch main", "is the URL of one session: leave out"),
     "limit and all": (f"list {A} --limit 3 --all", "--limit"),
     "negative relative_id": (f"harvest {A} --after -1", "--after"),
+    "no suites of a status": ("status", "no suite given"),
+    "age of a verdict": (f"status {A} --max-age 5", "'5' is less than an hour: write 24h, 90d or 12w"),
+    "time to keep": (f"prune {' '.join(DB)} --keep 2026-01-31", "'2026-01-31' is not a duration"),
+    "nothing to keep": (f"prune {' '.join(DB)} --keep 0d", "'0d' is less than an hour: write 24h, 90d or 12w"),
+    "no time to keep": (f"prune {' '.join(DB)}", "--keep"),
+    "prune of a missing database": ("prune --db none.db --keep 90d", "'none.db' not found"),
     "time": (f"list {A} --since yesterday", "--since: 'yesterday' is not a time: write 24h, 7d or 2w"),
     "nothing to wait for": (
         f"wait {A}",

@@ -44,18 +44,3 @@ def test_old_sessions_are_deleted(
     assert (code, out) == (0, "")
     assert re.match(message, err)
     assert query(database, COUNTS) == [counts]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ("--db {} --keep 0d", "'0d' is less than an hour: write 24h, 90d or 12w"),
-        ("--db {} --keep 2026-01-31", "'2026-01-31' is not a duration"),
-        ("--db {}", "--keep"),
-        ("--db missing.db --keep 90d", "'missing.db' not found"),
-    ],
-)
-def test_wrong_usage(call: Call, database: Path, arguments: str, message: str) -> None:
-    result = call("prune", *arguments.format(database).split())
-    assert (result.code, message in result.err) == (2, True), result.err
-    assert query(database, COUNTS) == [(10, 10)]

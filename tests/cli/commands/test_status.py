@@ -152,19 +152,6 @@ def test_one_code_for_many_suites(
     assert all(re.search(rf"^acme/shop/{name}  .*\({status}\)", shown, re.MULTILINE) for name, status in codes.items())
 
 
-@pytest.mark.parametrize("columns", [20, 40, 60, 80])
-def test_key_is_never_broken(columns: int, fake: FakeBuddy, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last columns are left out instead."""
-    monkeypatch.setenv("COLUMNS", str(columns))
-    key = f"acme/{'long' * 4}/suite"
-    fake.add_suite(*key.split("/"), name="A suite with a name that is longer than a column").populate(5)
-    out = call("status", "acme", "--format", "table").out
-    lines = out.splitlines()
-    assert any(line.split()[0] == key for line in lines if line)
-    assert [line.split()[0] for line in lines if line.startswith("acme")].count("acme/shop/red") == 1
-    assert max(map(len, lines[: lines.index("")])) <= max(columns, len(key))
-
-
 def test_markdown_of_many_suites(call: Call) -> None:
     out = call("status", "acme/shop", "--format", "markdown").out
     assert out.splitlines()[0] == "<!-- buddy-sessions status -->"
@@ -211,18 +198,6 @@ def test_suite_that_was_not_synced_lately_is_stale(
             ("no session", bool(code)),
         }
         assert {row["synced_at"] for row in rows(result.out)} == {HOURS[48]}
-
-
-@pytest.mark.parametrize("arguments", ["", "acme/docs", "--db none.db", "acme/shop --max-age 5", "--from empty"])
-def test_wrong_usage(
-    arguments: str, fake: FakeBuddy, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    fake.add_project("acme", "docs")
-    Path("empty").touch()
-    code, out, err = call("status", *arguments.split())
-    assert (code, out) == (2, "")
-    assert err.startswith("error: ")
 
 
 def test_misspelt_branch_is_a_warning(call: Call) -> None:

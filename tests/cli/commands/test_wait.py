@@ -57,26 +57,26 @@ def test_ci_run_that_has_settled(call: Call, suite: FakeSuite) -> None:
 @pytest.mark.parametrize(
     ("arguments", "session", "code", "message"),
     [
-        ("--appear-timeout 1s", {}, 5, f"error: no session of {A} (revision 5ff36f3) appeared within 1s: "),
+        ("--appear-timeout 0.1s", {}, 5, f"error: no session of {A} (revision 5ff36f3) appeared within "),
         ("--count 2", {"revision": SHA, "status": "SUCCESSFUL"}, 5, "error: only 1 of 2 sessions (#1) of "),
         ("--branch mian", {}, 5, f"\nno session of branch 'mian' in {A}: its latest sessions are of main\n"),
-        ("", {"revision": SHA}, 6, f"error: #1 of {A} (revision 5ff36f3) did not finish within 1s: wait longer\n"),
+        ("", {"revision": SHA}, 6, f"error: #1 of {A} (revision 5ff36f3) did not finish within "),
         ("--attempts 1", None, 7, "; the last request failed: HTTP 503 (injected fault) (503)\n"),
     ],
     ids=["none appeared", "too few appeared", "unknown branch", "not finished", "server that is down"],
 )
 def test_exit_codes_tell_why(
-    call: Call,
-    fake: FakeBuddy,
-    suite: FakeSuite,
     arguments: str,
     session: dict[str, Any] | None,
     code: int,
     message: str,
+    fake: FakeBuddy,
+    suite: FakeSuite,
+    call: Call,
 ) -> None:
     if session is None:
         fake.inject(Fault.status(503), times=9)
     else:
         suite.create(**session)
-    result = call("wait", A, "--revision", SHA[:7], "--timeout", "1s", *arguments.split(), "--exit-code")
+    result = call("wait", A, "--revision", SHA[:7], "--timeout", "0.2s", *arguments.split(), "--exit-code")
     assert (result.code, result.out, message in result.err) == (code, "", True), result.err

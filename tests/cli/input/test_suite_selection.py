@@ -95,7 +95,7 @@ def test_workspace_without_its_scope(fake: FakeBuddy, call: Call) -> None:
     assert "name the projects" in err
 
 
-@pytest.mark.parametrize("command", ["harvest", "sync --db x.db", "watch"])
+@pytest.mark.parametrize("command", ["harvest", "sync --db x.db", "watch", "status"])
 @pytest.mark.parametrize("line", ["--from empty.txt", "acme/docs", "docs"])
 def test_no_suite_is_wrong_usage(
     command: str, line: str, fake: FakeBuddy, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
