@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from cyclopts.types import PositiveInt
 from rich.text import Text
 
-from buddy_sessions import Main, Session, SuiteKey, TestKey, TestRun, to_row
+from buddy_sessions import Main, Session, SuiteKey, TestKey, to_row
 from buddy_sessions._base.figures import format_count, format_duration
 from buddy_sessions._base.validate import REVISION
 from buddy_sessions._export.session_rows import suite_names
@@ -135,7 +135,7 @@ async def _read_failing(reader: SuiteReader, runs: Sequence[CIRun], text: str, l
         if outcomes[-1].is_failing != outcomes[0].is_failing:
             break
     if key is None:  # all tests of the newest CI run say whether there is such a test
-        complete = [TestRun(session, tuple(await reader.cases(session))) for session in runs[0].deciding]
+        complete = await reader.full_runs(runs[0].deciding)
         key = find_test({case.key for each in complete for case in each.cases}, text, searched=searched)
         newest = outcome_in(complete, key)
         outcomes[:1] = [newest] if newest is not None else outcomes[:1]

@@ -264,6 +264,9 @@ def test_session_that_cannot_be_read_did_not_pass(suite: FakeSuite, fake: FakeBu
     code, out, err = call("history", SUITE, "pays")
     assert (code, [row["relative_id"] for row in rows(out)]) == (0, [3, 1])
     assert err.endswith("left out 1 session, #2: the failing tests cannot be read\n")
+    fake.on_request = lambda request: fake.inject(Fault.status(404)) if request.path.endswith("/cases") else None
+    error = f"error: the finished sessions of {SUITE} were deleted: try again later\n"
+    assert call("history", SUITE, "pays") == (5, "", error)
 
 
 @pytest.mark.parametrize("cases", [None, "failed"])
