@@ -104,7 +104,7 @@ async def measure_giant(server: Server) -> list[dict[str, Any]]:
     most_requests = max(row["requests"] for row in rows.values())
     name = "with a giant suite at the worst position, time over the lower bound"
     return [
-        report.check_limit(f"harvest {name}", harvest_time, "at most", GIANT_LIMIT, first_version=2.62),
+        report.check_limit(f"harvest {name}", harvest_time, "at most", GIANT_LIMIT),
         report.check_limit(f"sync {name}", sync_time, "at most", GIANT_LIMIT),
         report.check_limit("requests over pages", most_requests / REQUESTS, "at most", 1),
     ]

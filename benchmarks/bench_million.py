@@ -76,7 +76,7 @@ def main() -> None:
     print()
     parquet, page = numbers["export .parquet"], numbers["report"]
     checks = [
-        report.check_limit(f"report over {sessions}, seconds", page["seconds"], "at most", 25, first_version=23),
+        report.check_limit(f"report over {sessions}, seconds", page["seconds"], "at most", 25),
         report.check_limit(f"report over {sessions}, peak MiB", page["mib"], "at most", 200),
         report.check_limit(
             f"half of {sessions} pruned, bytes of the file over those before",
@@ -84,7 +84,7 @@ def main() -> None:
             "at most",
             0.6,
         ),
-        report.check_limit(f"{sessions} as .parquet, peak MiB", parquet["mib"], "at most", 300, first_version=864),
+        report.check_limit(f"{sessions} as .parquet, peak MiB", parquet["mib"], "at most", 300),
         report.check_limit(f"{sessions} as .parquet, seconds", parquet["seconds"], "at most", 60),
     ]
     report.save("million", {"machine": machine, "commands": numbers, "limits": checks})

@@ -311,18 +311,15 @@ def main() -> None:
     print()
     shortest, longest = lengths[f"{LENGTHS[0]:,}"], lengths[f"{LENGTHS[-1]:,}"]
     checks = [
-        report.check_limit(
-            "first sync, CPU over the hand-written loop", longest["sync_ratio"], "at most", 2.2, first_version=2.0
-        ),
+        report.check_limit("first sync, CPU over the hand-written loop", longest["sync_ratio"], "at most", 2.2),
         report.check_limit(
             "an unchanged suite, ms of CPU",
             max(numbers["unchanged_ms"] for numbers in unchanged.values()),
             "at most",
             1.2,
-            first_version=3.0,
         ),
-        report.check_limit("bytes a session", longest["bytes"], "at most", 500, first_version=945),
-        report.check_limit("reading back, CPU over a SELECT", longest["read_ratio"], "at most", 3.5, first_version=3.0),
+        report.check_limit("bytes a session", longest["bytes"], "at most", 500),
+        report.check_limit("reading back, CPU over a SELECT", longest["read_ratio"], "at most", 3.5),
         report.check_limit(
             f"first sync of {LENGTHS[-1]:,} sessions, CPU per session over that of {LENGTHS[0]:,}",
             longest["sync_us"] / shortest["sync_us"],

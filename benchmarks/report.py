@@ -1,6 +1,6 @@
 """Reports results: the machine, tables, whether promised limits are met, and `results.json` with the latest numbers.
 
-Run it to print all limits in `results.json`, next to the values of the first version, from another machine.
+Run it to print all limits in `results.json`.
 """
 
 from __future__ import annotations
@@ -61,23 +61,11 @@ def table(title: str, columns: Mapping[str, str], rows: Mapping[str, Mapping[str
         )
 
 
-def check_limit(
-    name: str, value: float, kind: Literal["at least", "at most"], limit: float, *, first_version: float | None = None
-) -> dict[str, Any]:
-    """Print whether a measured value meets a promised limit, and return the result for `results.json`.
-
-    Args:
-        name: What was measured.
-        value: The measured value.
-        kind: Whether the limit is the lowest or the highest value that is promised.
-        limit: The limit.
-        first_version: The value of the first version, measured on another machine; None if it is unknown.
-    """
+def check_limit(name: str, value: float, kind: Literal["at least", "at most"], limit: float) -> dict[str, Any]:
+    """Print whether a measured value meets a promised limit, and return the result for `results.json`."""
     is_met = value >= limit if kind == "at least" else value <= limit
-    before = "" if first_version is None else f" (first version: {first_version:g})"
-    print(f"  {name}: {value:.3f}{before}, promised {kind} {limit:g}: {_met(is_met)}")
-    known = {} if first_version is None else {"first_version": first_version}
-    return {"name": name, **known, "measured": round(value, 3), "promised": f"{kind} {limit:g}", "met": is_met}
+    print(f"  {name}: {value:.3f}, promised {kind} {limit:g}: {_met(is_met)}")
+    return {"name": name, "measured": round(value, 3), "promised": f"{kind} {limit:g}", "met": is_met}
 
 
 def save(section: str, results: dict[str, Any]) -> None:
@@ -94,12 +82,7 @@ def main() -> None:
     for section, results in json.loads(_RESULTS.read_text()).items():
         facts = results["machine"]
         rows = {each["name"]: {**each, "met": _met(each["met"])} for each in results["limits"]}
-        columns = {
-            "first version": "{first_version}",
-            "measured": "{measured:g}",
-            "promised": "{promised}",
-            "": "{met}",
-        }
+        columns = {"measured": "{measured:g}", "promised": "{promised}", "": "{met}"}
         table(f"{section} (Python {facts['python']}, {facts['cores']} cores of {facts['cpu']})", columns, rows)
 
 
