@@ -1,4 +1,4 @@
-"""Compares ways to read sessions, with one server and in one run: speed, requests, memory, import time.
+"""Compares how fast readers are, with one server and in one run.
 
 Each reader has its own process and takes its turn in every round, so that other work on the machine affects all of
 them. Rates are per second of the process's CPU time.
@@ -16,7 +16,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import report
-from bench_startup import import_seconds
 from reader_process import Numbers, ReaderProcess
 from readers import READERS, generate_client
 from server import Server, run_server
@@ -26,10 +25,8 @@ ROUNDS = 2 if report.QUICK else 9
 LONG = 19_950  # sessions: 200 pages of 100, the last one short, so that all readers need the same number of requests
 SUITES = 30 if report.QUICK else 300
 SMALL = 150  # sessions: two pages
-FULL = 200  # sessions: two full pages
 CONCURRENCY = 16
-LATENCIES = {0: 3, 20: 3, 100: 1}  # milliseconds: rounds
-FEW, MANY = 10_000, 30_000 if report.QUICK else 300_000  # sessions between which memory must not grow
+LATENCY = 20  # milliseconds
 
 LIMITS = (
     ("buddy", "bare_dicts", 0.5),
@@ -71,14 +68,12 @@ def print_table(title: str, columns: dict[str, str], rows: dict[str, Numbers]) -
 
 
 def measure_long_suite(processes: Processes, server: Server) -> tuple[dict[str, Numbers], list[dict[str, Any]]]:
-    """Measure one page and one long suite."""
+    """Measure one long suite."""
     url = server.url(LONG)
-    pages = run_rounds(processes, ROUNDS, "decode", base_url=url)
     run_rounds(processes, 1, "read", base_url=url)  # warms up
     suite = run_rounds(processes, ROUNDS, "read", base_url=url)
     numbers = {
         name: {
-            "decode_us": median(pages, name, "cpu") * 1e6,
             "per_cpu_second": LONG / median(suite, name, "cpu"),
             "per_second": LONG / median(suite, name, "wall"),
             **{f"rate_over_{other}": relative_rate(suite, name, other) for _, other, _ in LIMITS if other in suite},
@@ -88,7 +83,6 @@ def measure_long_suite(processes: Processes, server: Server) -> tuple[dict[str, 
     print_table(
         f"One suite of {LONG:,} sessions in 200 pages of 100 kB, no latency: medians of {ROUNDS} rounds",
         {
-            "decode us/page": "{decode_us:.0f}",
             "sessions/CPU s": "{per_cpu_second:,.0f}",
             "sessions/s": "{per_second:,.0f}",
             "vs bare dicts": "{rate_over_bare_dicts:.2f}",
@@ -111,55 +105,12 @@ def measure_long_suite(processes: Processes, server: Server) -> tuple[dict[str, 
 
 def measure_many_suites(processes: Processes, server: Server) -> dict[str, Numbers]:
     """Measure many small suites, several at once."""
-    options = {"suites": SUITES, "concurrency": CONCURRENCY}
-    numbers: dict[str, Numbers] = {name: {} for name in processes}
-    for sessions in (SMALL, FULL):
-        for name, process in processes.items():
-            server.count_requests()
-            process.measure("read", base_url=server.url(sessions), **options)
-            numbers[name][f"requests_of_{sessions}"] = server.count_requests()
-    for latency, rounds in LATENCIES.items():
-        results = run_rounds(processes, rounds, "read", base_url=server.url(SMALL, latency), **options)
-        for name in processes:
-            numbers[name][f"cpu_at_{latency}_ms"] = median(results, name, "cpu")
-            numbers[name][f"seconds_at_{latency}_ms"] = median(results, name, "wall")
-    bounds = ", ".join(f"{2 * SUITES * latency / 1000 / CONCURRENCY:.2f} s" for latency in LATENCIES)
+    url = server.url(SMALL, LATENCY)
+    results = run_rounds(processes, 3, "read", base_url=url, suites=SUITES, concurrency=CONCURRENCY)
+    numbers = {name: {"per_second_of_many": SUITES * SMALL / median(results, name, "wall")} for name in processes}
     print_table(
-        f"{SUITES} suites of {SMALL} sessions in two pages, {CONCURRENCY} at once (lower bounds: {bounds})",
-        {
-            "CPU at 0 ms": "{cpu_at_0_ms:.2f} s",
-            **{f"at {latency} ms": f"{{seconds_at_{latency}_ms:.2f}} s" for latency in LATENCIES},
-            **{f"requests of {size}": f"{{requests_of_{size}}}" for size in (SMALL, FULL)},
-        },
-        numbers,
-    )
-    return numbers
-
-
-def measure_footprint(processes: Processes, server: Server) -> dict[str, Numbers]:
-    """Measure the import time, the memory in a new process, and how long the event loop is blocked."""
-    numbers: dict[str, Numbers] = {}
-    for name, process in processes.items():
-        with ReaderProcess(name) as fresh:
-            before = fresh.measure("peak_memory")["mib"]
-            fresh.measure("read", base_url=server.url(FEW))
-            few = fresh.measure("peak_memory")["mib"] - before
-            fresh.measure("read", base_url=server.url(MANY))
-            numbers[name] = {"mib_few": few, "mib_many": fresh.measure("peak_memory")["mib"] - before}
-        if name != "dlt_rest":  # it has no event loop
-            observed = run_rounds({name: process}, 1 if report.QUICK else 3, "observe_loop", base_url=server.url(LONG))
-            numbers[name]["iteration_ms"] = median(observed, name, "iteration") * 1000
-    imports = [{name: import_seconds(f"readers.{name}") for name in processes} for _ in range(ROUNDS)]
-    for name, row in numbers.items():
-        row["import_ms"] = statistics.median(times[name] for times in imports) * 1000
-    print_table(
-        "Import time, memory added to it, and the longest iteration of the event loop while one suite is read",
-        {
-            "import": "{import_ms:.0f} ms",
-            f"MiB, {FEW:,}": "{mib_few:.1f}",
-            f"MiB, {MANY:,}": "{mib_many:.1f}",
-            "iteration": "{iteration_ms:.2f} ms",
-        },
+        f"{SUITES} suites of {SMALL} sessions in two pages, {CONCURRENCY} at once, {LATENCY} ms latency",
+        {"sessions/s": "{per_second_of_many:,.0f}"},
         numbers,
     )
     return numbers
@@ -169,8 +120,8 @@ def draw(long_suite: dict[str, Numbers], many_suites: dict[str, Numbers]) -> str
     """Return a bar chart of the rates."""
     rates = {
         "one suite, per second of CPU": {name: row["per_cpu_second"] for name, row in long_suite.items()},
-        f"{SUITES} suites, 20 ms latency": {
-            name: SUITES * SMALL / row["seconds_at_20_ms"] for name, row in many_suites.items()
+        f"{SUITES} suites, {LATENCY} ms latency": {
+            name: row["per_second_of_many"] for name, row in many_suites.items()
         },
     }
     groups = {}
@@ -198,10 +149,10 @@ def main() -> None:
                 print(f"  {READERS[name]} is not measured: {process.import_error}")
                 del processes[name]
         long_suite, checks = measure_long_suite(processes, server)
-        many_suites, footprint = measure_many_suites(processes, server), measure_footprint(processes, server)
+        many_suites = measure_many_suites(processes, server)
     if report.QUICK:
         return
-    readers = {READERS[name]: long_suite[name] | many_suites[name] | footprint[name] for name in processes}
+    readers = {READERS[name]: long_suite[name] | many_suites[name] for name in processes}
     report.save("readers", {"machine": machine, "readers": readers, "limits": checks})
     Path(__file__).with_name("speed.svg").write_text(draw(long_suite, many_suites))
 

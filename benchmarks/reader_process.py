@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import importlib
 import json
 import re
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, Self
 
 from readers import Suite
-
-_DECODED_PAGES = 20
 
 Numbers = dict[str, float]
 
@@ -59,17 +55,6 @@ class ReaderProcess:
         return json.loads(self._process.stdout.readline())
 
 
-def decode(reader: ModuleType, *, base_url: str) -> Numbers:
-    """Decode one page many times: `cpu` seconds per page."""
-    with urllib.request.urlopen(f"{base_url}/sessions?page=1&per_page=100") as response:
-        body = response.read()
-    reader.decode(body)  # what is created on first use is not measured
-    start = time.process_time()
-    for _ in range(_DECODED_PAGES):
-        assert len(reader.decode(body)) == 100
-    return {"cpu": (time.process_time() - start) / _DECODED_PAGES}
-
-
 def read(
     reader: ModuleType, *, base_url: str, suites: int = 1, concurrency: int = 16, per_page: int = 100, times: int = 1
 ) -> Numbers:
@@ -79,30 +64,6 @@ def read(
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     assert count == int(base_url.split("/")[-2]) * suites * times
     return {"wall": wall / times, "cpu": cpu / times}
-
-
-def observe_loop(
-    reader: ModuleType, *, base_url: str, suites: int = 1, concurrency: int = 16, per_page: int = 100
-) -> Numbers:
-    """Read suites: CPU seconds of the event loop's longest `iteration`."""
-    longest = 0.0
-
-    async def observe() -> None:
-        nonlocal longest
-        while True:
-            start = time.thread_time()  # CPU time, because other processes share the machine
-            await asyncio.sleep(0)
-            longest = max(longest, time.thread_time() - start)
-
-    async def main() -> None:
-        observer = asyncio.create_task(observe())
-        await reader.read(base_url, keys(suites), concurrency, per_page)
-        observer.cancel()
-
-    gc.collect()
-    gc.freeze()  # the garbage collector must not search older objects meanwhile
-    asyncio.run(main())
-    return {"iteration": longest}
 
 
 def peak_memory(_: ModuleType) -> Numbers:
@@ -117,7 +78,7 @@ def keys(count: int) -> list[Suite]:
     return [("acme", f"project-{number // 100}", f"suite{number:05}") for number in range(count)]
 
 
-JOBS: dict[str, Callable[..., Numbers]] = {job.__name__: job for job in (decode, read, observe_loop, peak_memory)}
+JOBS: dict[str, Callable[..., Numbers]] = {job.__name__: job for job in (read, peak_memory)}
 
 
 def main() -> None:

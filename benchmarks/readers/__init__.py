@@ -1,8 +1,7 @@
 """The ways to read sessions that are compared: each module here is one reader.
 
 `await read(base_url, suites, concurrency, per_page)` yields the sessions of all suites one by one, and returns their
-number; `decode(body)` returns the sessions of one page. Each process imports one reader, so that its imports and its
-memory are its own.
+number. Each process imports one reader, so that its memory is its own.
 """
 
 from __future__ import annotations

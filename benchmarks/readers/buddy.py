@@ -5,18 +5,12 @@ from __future__ import annotations
 import sys
 from importlib.util import find_spec
 
-from buddy_sessions import BuddyClient, Session, SuiteKey
-from buddy_sessions._decoding.converter import decode_page
+from buddy_sessions import BuddyClient, SuiteKey
 from readers import Suite
 
 # The package imports msgspec with the first page, and works without it: then this would measure `buddy_plain`.
 if "msgspec" not in sys.modules and find_spec("msgspec") is None:
     raise ModuleNotFoundError("No module named 'msgspec'")
-
-
-def decode(body: bytes) -> tuple[Session, ...]:
-    """Return the sessions of a page."""
-    return decode_page(body).sessions
 
 
 async def read(base_url: str, suites: list[Suite], concurrency: int, per_page: int) -> int:

@@ -6,6 +6,6 @@ import sys
 
 sys.modules["msgspec"] = None  # type: ignore[assignment]  # the documented way to make an import fail
 
-from readers.buddy import decode, read  # noqa: E402 - the import must fail from the beginning
+from readers.buddy import read  # noqa: E402 - the import must fail from the beginning
 
-__all__ = ["decode", "read"]
+__all__ = ["read"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,12 +14,6 @@ os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
 # Any: checking the types would need dlt and its many dependencies.
 rest_client: Any = importlib.import_module("dlt.sources.helpers.rest_client")
 paginators: Any = importlib.import_module("dlt.sources.helpers.rest_client.paginators")
-
-
-def decode(body: bytes) -> list[dict[str, Any]]:
-    """Return the sessions of a page, parsed as by the client."""
-    sessions: list[dict[str, Any]] = json.loads(body)["sessions"]
-    return sessions
 
 
 async def read(base_url: str, suites: list[Suite], concurrency: int, per_page: int) -> int:

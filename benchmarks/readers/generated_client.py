@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import json
 from typing import Any
 
 from readers import GENERATED, HEADERS, Suite, read_suites
 
 client: Any = importlib.import_module(GENERATED)
-models: Any = importlib.import_module(f"{GENERATED}.models")
 list_sessions: Any = importlib.import_module(f"{GENERATED}.api.sessions.list_sessions")
-
-
-def decode(body: bytes) -> Any:
-    """Return the sessions of a page."""
-    return models.Page.from_dict(json.loads(body)).sessions
 
 
 async def read(base_url: str, suites: list[Suite], concurrency: int, per_page: int) -> int:

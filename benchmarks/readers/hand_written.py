@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from typing import Any
 
@@ -62,11 +61,6 @@ converter = make_converter()
 def structure(document: Any) -> list[Session]:
     """Return the sessions of a parsed page."""
     return converter.structure(document["sessions"], list[Session])
-
-
-def decode(body: bytes) -> list[Session]:
-    """Return the sessions of a page."""
-    return structure(json.loads(body))
 
 
 async def read(base_url: str, suites: list[Suite], concurrency: int, per_page: int) -> int:
