@@ -3,7 +3,7 @@
 Both save the same sessions in a SQLite file with the same settings, in turn, in one process. Measured are a first sync,
 the size of the file and reading it back, for increasing numbers of sessions; a sync whose list is suddenly empty; and
 syncs of unchanged suites. Then what the passed test cases of sessions add to a sync and to its file, also with other
-kinds of ids, and what DuckDB takes to read all of them.
+kinds of ids.
 
 Writes `results.json` next to this file; not with `--quick`, which stops at 10,000 sessions. `--million` goes further.
 """
@@ -20,8 +20,6 @@ import time
 import tracemalloc
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import closing
-from importlib import resources
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -46,7 +44,6 @@ CASES = (
 )  # sessions, cases
 OF_KINDS = (60, 400)  # sessions and cases for each kind of ids
 LIMITS = {KINDS["mixed"]: 150}  # bytes of a case; 70 for other kinds
-EXTENSION = "duckdb_extension_sqlite_scanner"
 MANY = 20_000 if report.QUICK else 200_000  # sessions in a file whose list is suddenly empty
 CONCURRENCY = 16
 PER_PAGE = 100
@@ -101,16 +98,6 @@ async def sync_store(path: Path, base_url: str, keys: Iterable[SuiteKey], cases:
         store.sync(buddy, keys, cases=cases) as sync,
     ):
         async for _ in sync:
-            pass
-
-
-async def harvest(base_url: str, keys: Iterable[SuiteKey]) -> None:
-    """Read all sessions of suites without saving them."""
-    async with (
-        BuddyClient("token", base_url=base_url, max_concurrency=CONCURRENCY, per_page=PER_PAGE) as buddy,
-        buddy.harvest(keys) as stream,
-    ):
-        async for _ in stream:
             pass
 
 
@@ -180,26 +167,11 @@ def measure_length(folder: Path, base_url: str, length: int) -> dict[str, float]
 
 
 def measure_unchanged(folder: Path, base_url: str, size: int) -> dict[str, float]:
-    """Measure syncs of many unchanged suites of this size, and a harvest of the same suites."""
-    mine, theirs = folder / f"unchanged-{size}-store.db", folder / f"unchanged-{size}-hand.db"
-    first = measure_cpu(sync_store, mine, base_url, KEYS), measure_cpu(sync_by_hand, theirs, base_url, KEYS)
-    rounds = [
-        (
-            measure_cpu(sync_store, mine, base_url, KEYS),
-            measure_cpu(sync_by_hand, theirs, base_url, KEYS),
-            measure_cpu(harvest, base_url, KEYS),
-        )
-        for _ in range(ROUNDS)
-    ]
-    synced, by_hand, harvested = (statistics.median(column) / SUITES * 1e3 for column in zip(*rounds, strict=True))
-    return {
-        "unchanged_ms": synced,
-        "upserted_by_hand_ms": by_hand,
-        "harvested_ms": harvested,
-        "first_ms": first[0] / SUITES * 1e3,
-        "first_by_hand_ms": first[1] / SUITES * 1e3,
-        "bytes": mine.stat().st_size / SUITES / size,
-    }
+    """Measure syncs of many unchanged suites of this size."""
+    path = folder / f"unchanged-{size}.db"
+    measure_cpu(sync_store, path, base_url, KEYS)
+    seconds = statistics.median(measure_cpu(sync_store, path, base_url, KEYS) for _ in range(ROUNDS))
+    return {"unchanged_ms": seconds / SUITES * 1e3}
 
 
 def measure_cases(folder: Path, base_url: str, sessions: int, cases: int) -> dict[str, float]:
@@ -219,16 +191,11 @@ def measure_cases(folder: Path, base_url: str, sessions: int, cases: int) -> dic
             runs = await store.runs(KEY, last=60)
             return (time.process_time() - start) / sum(len(run.cases) for run in runs)
 
-    numbers = {
+    return {
         "us": statistics.median(seconds) / total * 1e6,
         "bytes": (path.stat().st_size - without.stat().st_size) / total,
         "read_us": asyncio.run(read()) * 1e6,
     }
-    if find_spec(EXTENSION):
-        start = time.process_time()
-        assert query_with_duckdb(path, "SELECT count(*), count(DISTINCT id) FROM buddy.cases")[0] == total
-        numbers["duckdb_us"] = (time.process_time() - start) / total * 1e6
-    return numbers
 
 
 def measure_empty_list(path: Path, base_url: str, empty_url: str) -> dict[str, float]:
@@ -242,17 +209,6 @@ def measure_empty_list(path: Path, base_url: str, empty_url: str) -> dict[str, f
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     return {"seconds": seconds, "mib": peak / 2**20}
-
-
-def query_with_duckdb(path: Path, sql: str) -> tuple[Any, ...]:
-    """Return the first row of a query to a file, which DuckDB attaches as `buddy`."""
-    import duckdb  # noqa: PLC0415 - an extra
-
-    (extension,) = (resources.files(EXTENSION) / "extensions" / f"v{duckdb.__version__}").iterdir()
-    with duckdb.connect(config={"extension_directory": str(path.parent)}) as connection:
-        connection.execute(f"INSTALL '{extension}'")
-        connection.execute(f"SET sqlite_all_varchar = true; ATTACH '{path}' AS buddy (TYPE sqlite)")
-        return connection.execute(sql).fetchall()[0]
 
 
 def main() -> None:
@@ -292,20 +248,12 @@ def main() -> None:
         "first sync": "{us:.1f} us",
         "bytes": "{bytes:.1f}",
         "read back": "{read_us:.1f} us",
-        "DuckDB": "{duckdb_us:.1f} us",
     }
     report.table("Passed test cases: CPU and bytes per case, in addition to those of their sessions", columns, cases)
     report.table(f"The same with other ids, for {OF_KINDS[0] * OF_KINDS[1]:,} cases", columns, kinds)
     report.table(
         f"{SUITES:,} suites: CPU per suite, {CONCURRENCY} at once",
-        {
-            "first sync": "{first_ms:.2f} ms",
-            "by hand": "{first_by_hand_ms:.2f} ms",
-            "unchanged": "{unchanged_ms:.2f} ms",
-            "upserted by hand": "{upserted_by_hand_ms:.2f} ms",
-            "only harvested": "{harvested_ms:.2f} ms",
-            "bytes": "{bytes:.0f}",
-        },
+        {"unchanged": "{unchanged_ms:.2f} ms"},
         unchanged,
     )
     print()
