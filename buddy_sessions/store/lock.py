@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from ..errors import StoreError
 from ..models import SuiteKey
@@ -25,44 +25,42 @@ _SUITE_POLL = 0.02
 """Seconds between two checks whether another sync of this process still reads a suite."""
 
 
-@asynccontextmanager
-async def hold_file(path: str, *, wait: float = 0.0) -> AsyncIterator[None]:
+def hold_file(path: str, *, wait: float = 0.0) -> AbstractAsyncContextManager[None]:
     """Hold the lock of a database file, which all stores of this process share.
 
     Raises:
         StoreError: Another process has held it for `wait` seconds, or its file cannot be written.
     """
-    lock = _find_lock(path, "-lock")
-    end = time.monotonic() + wait
-    while not lock.take(None):
-        remaining = end - time.monotonic()
-        if remaining <= 0:
-            raise StoreError(
-                f"another process is syncing or pruning {path}: try again when it has finished, or wait for it "
-                "(wait=600, or --wait 10m)",
-                retryable=True,
-            )
-        await asyncio.sleep(min(_POLL, remaining))
-    try:
-        yield
-    finally:
-        lock.release()
+    message = (
+        f"another process is syncing or pruning {path}: try again when it has finished, or wait for it (wait=600, or "
+        "--wait 10m)"
+    )
+    return _hold(path, "-lock", None, message, wait=wait)
 
 
-@asynccontextmanager
-async def hold_watch(path: str, kind: str, name: str, *, owner: object) -> AsyncIterator[None]:
+def hold_watch(path: str, kind: str, name: str, *, owner: object) -> AbstractAsyncContextManager[None]:
     """Hold the lock of the watches of a kind and name. The workers of one watch, its `owner`, share it.
 
     Raises:
         StoreError: Another watch holds it, or its file cannot be written.
     """
-    lock = _find_lock(path, f"-lock-{kind}-{name}")
-    if not lock.take(owner):
-        raise StoreError(
-            f"another watch named {name!r} is running with {path}: stop it, or give this one another name (name=, or "
-            "--name)",
-            retryable=True,
-        )
+    message = (
+        f"another watch named {name!r} is running with {path}: stop it, or give this one another name (name=, or "
+        "--name)"
+    )
+    return _hold(path, f"-lock-{kind}-{name}", owner, message)
+
+
+@asynccontextmanager
+async def _hold(path: str, suffix: str, owner: object, message: str, *, wait: float = 0.0) -> AsyncIterator[None]:
+    """Hold a lock. Raise StoreError if it is not free within `wait` seconds."""
+    lock = _find_lock(path, suffix)
+    end = time.monotonic() + wait
+    while not lock.take(owner):
+        remaining = end - time.monotonic()
+        if remaining <= 0:
+            raise StoreError(message, retryable=True)
+        await asyncio.sleep(min(_POLL, remaining))
     try:
         yield
     finally:
