@@ -30,7 +30,7 @@ LONG_TESTS = [
     "tests/_paging/test_reconciler_model.py",
     "tests/faults/test_fuzz.py",
     "tests/store/test_kill.py",
-    "tests/store/test_sync_fuzz.py",
+    "tests/store/test_sync_model.py",
 ]
 """The laws that `nox -s long` tests with many more examples."""
 

@@ -17,8 +17,7 @@ from attrs import define, field
 from yarl import URL
 
 from buddy_sessions import BuddyClient, BuddyError, Session, Stats, SuiteKey
-from buddy_sessions.testing import FakeSuite, Fault
-from buddy_sessions.testing.endpoints import View, cut_page
+from buddy_sessions.testing import FakeSuite
 
 TOKEN = "s3cr3t-t0ken"
 KEY = SuiteKey("acme", "shop", "MNbyVedg")
@@ -57,15 +56,6 @@ async def assert_nothing_left_open() -> AsyncIterator[None]:
 def _count_open() -> tuple[int, int]:
     """Return the numbers of asyncio tasks and, on Linux, of file descriptors."""
     return len(asyncio.all_tasks()), len(os.listdir(_DESCRIPTORS)) if _DESCRIPTORS.exists() else 0
-
-
-def lacking(hidden: Callable[[dict[str, Any]], bool]) -> Fault:
-    """Return a fault that leaves sessions out of a page after it was cut, which makes the page shorter."""
-
-    def cut(rows: list[dict[str, Any]], number: int, size: int) -> list[dict[str, Any]]:
-        return [row for row in cut_page(rows, number, size) if not hidden(row)]
-
-    return Fault("lacking()", view=View(cut=cut))
 
 
 def text_of_error(error: BaseException) -> str:

@@ -296,7 +296,9 @@ SYNCS: dict[str, list[Sync]] = {
 
 class TestMissingSessions:
     @pytest.mark.parametrize("syncs", SYNCS.values(), ids=SYNCS)
-    async def test_next_syncs_decide(self, db: SyncedSuite, syncs: list[Sync]) -> None:
+    async def test_next_syncs_decide(
+        self, db: SyncedSuite, syncs: list[Sync], caplog: pytest.LogCaptureFixture
+    ) -> None:
         create_finished(db.suite, 50)
         db.suite.reopen(db.suite.sessions[47]["id"])
         await db.sync()
@@ -306,6 +308,9 @@ class TestMissingSessions:
                 assert await collect_numbers(harvest) == []
             assert (db.marked("missing_since"), db.marked(), await db.known_range()) == (missing, deleted, known)
             assert (harvest.stats.pages > 0) is is_compared
+            is_outdated = action is respond_with_older_list
+            assert ("does not contain the newest saved session" in caplog.text) is is_outdated
+            caplog.clear()
 
     @pytest.mark.parametrize(
         "limit", [{"after": 50}, {"after": 100}, {"since": datetime(2099, 1, 1, tzinfo=UTC)}], ids=str

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -259,5 +260,7 @@ class SyncMachine(RuleBasedStateMachine):
             self.folder.cleanup()
 
 
+@pytest.mark.fault
 def test_database_recovers_from_wrong_responses() -> None:
-    run_state_machine_as_test(SyncMachine, settings=settings(stateful_step_count=repeats(quick=8, thorough=15)))
+    examples, steps = repeats(quick=20, thorough=100, long=2000), repeats(quick=8, thorough=15)
+    run_state_machine_as_test(SyncMachine, settings=settings(max_examples=examples, stateful_step_count=steps))
