@@ -12,10 +12,9 @@ import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buddy_sessions import Member, Session, SuiteKey, to_dict
+from buddy_sessions import Member, Session, SessionStatus, SuiteKey, to_dict
 from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, keyed_rows
 from buddy_sessions.cli.render.rows import make_writer
-from helpers.report_sessions import session
 from helpers.session_strategies import sessions, text
 
 KEY = SuiteKey("acme", "shop", "MNbyVedg")
@@ -48,13 +47,14 @@ class TestJsonLines:
         assert json.dumps(json.loads(line)) == json.dumps(expected_row(key, session))
 
     def test_lone_surrogate_is_escaped(self) -> None:
-        odd = session(1, ref_name="\ud800é\n", duration=1.5)
+        odd = Session(id="1", relative_id=1, status=SessionStatus.ERROR, ref_name="\ud800é\n", duration=1.5)
         line = write("jsonl", KEY, [odd])
         assert r'"\ud800é\n"' in line
         assert json.loads(line) == expected_row(KEY, odd)
 
     def test_number_above_64_bits_is_kept(self) -> None:
-        assert json.loads(write("jsonl", KEY, [session(1, tests_count=2**70)]))["tests_count"] == 2**70
+        large = Session(id="1", relative_id=1, status=SessionStatus.ERROR, tests_count=2**70)
+        assert json.loads(write("jsonl", KEY, [large]))["tests_count"] == 2**70
 
 
 class TestCsv:
