@@ -92,7 +92,7 @@ def _print_quarantine(result: Result, until: datetime) -> None:
     for item in result.items:
         name = str(item.key)
         pattern = _SURROGATE.sub("?", name)  # which TOML cannot contain
-        failed = f"failed in {item.cells[1]} sessions of {result.scope}" if item.cells[1] != UNKNOWN else ""
+        failed = f"failed in {item.cells[1]} sessions of {result.about}" if item.cells[1] != UNKNOWN else ""
         reason = ", ".join(filter(None, [failed, item.remark]))
         exact = pattern == name and not {"*", "?"}.isdisjoint(name)
         entries.append(QuarantinedTest(pattern, until.date(), reason, exact=exact))
@@ -130,7 +130,7 @@ async def flaky_result(reader: SuiteReader, branch: str | Main | None, *, last: 
     return Result(
         command="flaky",
         suite=reader.suite,
-        scope=describe_branch(name),
+        about=describe_branch(name),
         title=f"{count} in {count_sessions(sessions)}",
         facts=facts,
         columns=_COLUMNS,

@@ -155,7 +155,7 @@ async def history_result(reader: SuiteReader, branch: str | Main | None, text: s
         command="history",
         noun="CI run",
         suite=suite,
-        scope=f"{describe_branch(name)}: {history.key}",
+        about=f"{describe_branch(name)}: {history.key}",
         title=title,
         facts=facts,
         columns=_COLUMNS,

@@ -158,7 +158,7 @@ class Tools:
             command="list",
             suite=reader.suite,
             title="Sessions, newest first",
-            scope=describe_branch(name),
+            about=describe_branch(name),
             columns=[Column("SESSION")],
             facts=[streak_facts(verdicts)] if verdicts and name is not None else [],
             sections=[Section("", items)],

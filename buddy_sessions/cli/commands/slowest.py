@@ -52,7 +52,7 @@ async def list_slowest_tests(
     result = Result(
         command="slowest",
         suite=reader.suite,
-        scope=describe_branch(name),
+        about=describe_branch(name),
         title=f"{format_count(len(slowest), 'test')}{slower} in {count_sessions(sessions)}",
         columns=(Column("MEDIAN"), Column("SLOWEST", "at most {}"), Column("SESSIONS", "")),
         reader_limit=READER_LIMIT,

@@ -88,7 +88,7 @@ def fact_lines(result: Result, style: Style) -> list[str]:
         sessions.append(f"and {format_count(more, 'more session')}")
     if result.old is not None:
         sessions.append(f"Compared with {_session_line(result.old, style)}")
-    lines = [] if result.sessions else [result.scope]
+    lines = [] if result.sessions else [result.about]
     lines += [*result.warnings[:MAX_SESSIONS], *result.facts]
     lines += [crash_text(session) for session in result.crashed[:MAX_SESSIONS]]
     return sessions + [style.text(line) for line in filter(None, lines)]

@@ -65,7 +65,7 @@ class Result:
     noun: str = "test"
     """What the items are."""
     suite: SuiteKey | None = None
-    scope: str = ""
+    about: str = ""
     """Which sessions it is about, if these are not listed: `branch main`."""
     sessions: Sequence[Session] = ()
     old: Session | None = None

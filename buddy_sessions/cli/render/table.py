@@ -14,7 +14,7 @@ from buddy_sessions.analysis.completeness import count_failing
 from buddy_sessions.analysis.judgement import crash_text
 
 from .console import Output
-from .result import Column, Item, Result
+from .result import MAX_SESSIONS, Column, Item, Result
 from .styled import (
     RECENT_LEGEND,
     author_text,
@@ -33,11 +33,10 @@ _SUMMARY_MARKS = 12  # length of a sparkline in a table
 _TITLE_MARKS = 30  # length of a sparkline next to a title
 _MAX_WIDTH = 120  # of the table of sessions
 _MIN_CUT = 12  # to which a column is cut
-_MAX_CRASHED = 3
 
 
 def print_result(output: Output, result: Result) -> None:
-    """Print the sessions or the scope of a result, its sections, and the verdict with what it rests on."""
+    """Print what a result is about, its sections, and the verdict with what it rests on."""
     _print_head(output, result)
     for section in result.sections:
         if not section.items and result.suite is not None:
@@ -52,7 +51,7 @@ def print_result(output: Output, result: Result) -> None:
             _print_names(output, section.items)
     if result.title:
         output.print_line((f"\n{result.title}", "bold"))
-    for fact in [*result.facts, *map(crash_text, result.crashed[:_MAX_CRASHED])]:
+    for fact in [*result.facts, *map(crash_text, result.crashed[:MAX_SESSIONS])]:
         output.print_line(one_line(fact))
 
 
@@ -63,7 +62,7 @@ def _print_head(output: Output, result: Result) -> None:
         if session.html_url:
             output.print_line((one_line(session.html_url), "dim"))
     if not result.sessions and result.suite is not None:
-        output.print_line((one_line(f"{result.suite}, {result.scope}"), "bold"))
+        output.print_line((one_line(f"{result.suite}, {result.about}"), "bold"))
 
 
 def _session_line(suite: SuiteKey | None, session: Session) -> Text:
