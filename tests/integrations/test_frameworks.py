@@ -6,8 +6,6 @@ import asyncio
 import base64
 import runpy
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,25 +59,18 @@ async def test_fastapi_app(fake: FakeBuddy, suite: FakeSuite) -> None:
     assert "fake-buddy-token" not in log
 
 
-@asynccontextmanager
-async def webhook_program(fake: FakeBuddy, folder: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
-    """Run the program with the webhook, and yield it with its URL. The watch alone finds no change in time."""
-    recipe = copy_recipe("webhook_refresh", folder, PORT=0, INTERVAL=3600)
-    async with running(fake, folder, recipe, WEBHOOK_SECRET="swordfish") as process:
-        assert process.stderr is not None
-        listening = await process.stderr.readline()
-        yield process, f"http://127.0.0.1:{int(listening.split()[-1])}/refresh"
-
-
 async def call(url: str, *, suite: str = "acme/storefront/MNbyVedg", **headers: str) -> int:
     async with aiohttp.ClientSession() as http, http.post(f"{url}/{suite}", headers=headers) as response:
         return response.status
 
 
 async def test_webhook_delivers_a_change_at_once(fake: FakeBuddy, suite: FakeSuite, tmp_path: Path) -> None:
-    """It accepts only calls with the secret, for a suite that is watched."""
+    """It accepts only calls with the secret, for a suite that is watched. The watch alone finds no change in time."""
+    recipe = copy_recipe("webhook_refresh", tmp_path, PORT=0, INTERVAL=3600)
     authorization = f"Basic {base64.b64encode(b'buddy:swordfish').decode()}"
-    async with webhook_program(fake, tmp_path) as (process, url):
+    async with running(fake, tmp_path, recipe, WEBHOOK_SECRET="swordfish") as process:
+        assert process.stderr is not None
+        url = f"http://127.0.0.1:{int((await process.stderr.readline()).split()[-1])}/refresh"
         while len(fake.requests) < 1:
             await asyncio.sleep(0.01)
         assert await call(url) == 401

@@ -26,14 +26,6 @@ duckdb.sql(f"INSTALL '{{file}}'")
 """
 
 
-@pytest.fixture
-def filled(fake: FakeBuddy) -> FakeBuddy:
-    suite = fake.add_suite("acme", "storefront", "MNbyVedg")
-    suite.create(branch="slow", status="SUCCESSFUL", duration=1000.5)
-    suite.populate(SESSIONS - 1)
-    return fake
-
-
 async def run(fake: FakeBuddy, folder: Path, *command: str | Path) -> str:
     """Run Python in a folder, and return what it prints."""
     # DuckDB keeps its extensions in the home folder.
@@ -51,11 +43,14 @@ async def run(fake: FakeBuddy, folder: Path, *command: str | Path) -> str:
     ],
 )
 async def test_recipe_prints_what_it_reads(
-    filled: FakeBuddy, tmp_path: Path, recipe: str, command: tuple[str, ...], printed: str
+    fake: FakeBuddy, tmp_path: Path, recipe: str, command: tuple[str, ...], printed: str
 ) -> None:
+    suite = fake.add_suite("acme", "storefront", "MNbyVedg")
+    suite.create(branch="slow", status="SUCCESSFUL", duration=1000.5)
+    suite.populate(SESSIONS - 1)
     if command:
-        await run(filled, tmp_path, "-m", "buddy_sessions", command[0], "acme/storefront", *command[1:])
-    assert printed in await run(filled, tmp_path, RECIPES / f"{recipe}.py")
+        await run(fake, tmp_path, "-m", "buddy_sessions", command[0], "acme/storefront", *command[1:])
+    assert printed in await run(fake, tmp_path, RECIPES / f"{recipe}.py")
 
 
 async def test_duckdb_queries_several_files_at_once(fake: FakeBuddy, tmp_path: Path) -> None:
