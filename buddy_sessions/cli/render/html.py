@@ -109,22 +109,21 @@ def render_page(
 def _fit(render: Callable[[Mapping[str, int]], bytes], shown: Mapping[str, int], max_bytes: int) -> bytes:
     """Return a page with as much of everything as fits in `max_bytes`."""
     page = render(shown)
+    if len(page) <= max_bytes:
+        return page
     for name in _LEFT_OUT:
-        if len(page) <= max_bytes:
-            break
         choices = [{**shown, name: number} for number in range(max(1, shown[name]))]
-        page = render(choices[0])
-        fitting = 1
-        if len(page) <= max_bytes:
-            fitting = bisect_left(choices, max_bytes + 1, lo=1, key=lambda choice: len(render(choice)))
-        shown = choices[fitting - 1]
-        page = render(shown)
-    return page
+        if len(render(choices[0])) <= max_bytes:
+            too_large = bisect_left(choices, max_bytes + 1, key=lambda choice: len(render(choice)))
+            return render(choices[too_large - 1])
+        shown = choices[0]
+    return render(shown)
 
 
-def _short_name(report: SuiteReport) -> tuple[str | None, str]:
+def _short_name(report: SuiteReport) -> tuple[str, str]:
     """Return how lists name a suite, unless another one has the same name."""
-    return report.status.name, report.status.suite.project
+    key = report.status.suite
+    return report.status.name or key.suite_id, key.project
 
 
 def _attention(report: SuiteReport) -> tuple[object, ...]:

@@ -336,9 +336,11 @@ class TestPage:
         ]
 
     def test_suites_with_one_name_are_told_apart(self, render: Render, fake: FakeBuddy) -> None:
-        for project, name, title in (("shop", "a", "API"), ("shop", "b", "API"), ("other", "c", "API")):
-            finish(fake.add_suite("acme", project, name, name=title), "lost", hours=1)
-        assert "Newly red 3: API other , API acme/shop/a , API acme/shop/b Still" in render().text
+        for project, name in (("shop", "a"), ("shop", "b"), ("other", "c")):
+            finish(fake.add_suite("acme", project, name, name="API"), "lost", hours=1)
+        for name in ("d", "e"):
+            finish(fake.add_suite("acme", "shop", name, name=""), "lost", hours=2)
+        assert "Newly red 5: API other , API acme/shop/a , API acme/shop/b , d shop , e shop Still" in render().text
 
     def test_text_of_the_server_is_escaped(self, render: Render, fake: FakeBuddy) -> None:
         odd = fake.add_suite("acme", "shop", "a%20b", name=f"{SCRIPT}1")
