@@ -18,13 +18,10 @@ from .._base.workers import map_concurrently
 from .._decoding.converter import (
     DecodedPage,
     NotModified,
-    decode_case,
-    decode_cases,
     decode_if_modified,
+    decode_list,
+    decode_object,
     decode_page,
-    decode_projects,
-    decode_session,
-    decode_suite,
     decode_suites,
 )
 from .._http.responses import Response
@@ -94,7 +91,9 @@ class Api:
 
     async def projects(self, workspace: str) -> list[Project]:
         """Return the projects of a workspace, each once."""
-        fetch = self._page_fetcher(projects_url(self._base_url, workspace), {}, decode_projects)
+        fetch = self._page_fetcher(
+            projects_url(self._base_url, workspace), {}, partial(decode_list, name="projects", model=Project)
+        )
         found: dict[str, Project] = {}
         window = Window(1, _PROJECTS_PER_PAGE)
         while True:
@@ -135,12 +134,14 @@ class Api:
 
     async def suite(self, key: SuiteKey) -> Suite:
         """Return one suite."""
-        return (await self._transport.get(suites_url(self._base_url, *key), partial(decode_suite, key=key))).result()
+        decode = partial(decode_object, model=Suite, key=key)
+        return (await self._transport.get(suites_url(self._base_url, *key), decode)).result()
 
     async def session(self, key: SuiteKey, session: str | int) -> Fetched[Session]:
         """Return one session of a suite: of this ID, or of this `relative_id`, which usually takes two requests."""
         if isinstance(session, str):
-            return await self._transport.get(suites_url(self._base_url, *key, "sessions", session), decode_session)
+            url = suites_url(self._base_url, *key, "sessions", session)
+            return await self._transport.get(url, partial(decode_object, model=Session))
         newest, stats = await self._first_session(key)
         found = newest
         if newest is not None and newest.relative_id > session:
@@ -181,7 +182,7 @@ class Api:
     async def case(self, key: SuiteKey, session_id: str, group_id: str, case_id: str) -> TestCase:
         """Return one test case of a session, with its `data`."""
         url = suites_url(self._base_url, *key, "sessions", session_id, "test-groups", group_id, "cases", case_id)
-        return (await self._transport.get(url, decode_case, max_body=MAX_LONG_BODY)).result()
+        return (await self._transport.get(url, partial(decode_object, model=TestCase), max_body=MAX_LONG_BODY)).result()
 
     async def with_details(self, key: SuiteKey, session_id: str, case: TestCase) -> TestCase:
         """Return a listed test case with its `data`; unchanged if it was deleted meanwhile, or cannot be requested.
@@ -213,7 +214,8 @@ class Api:
 
         def fetch_from(session_id: str) -> FetchPage[list[TestCase]]:
             url = suites_url(self._base_url, *key, "sessions", session_id, "cases")
-            return self._page_fetcher(url, {"status": status and status.value}, decode_cases)
+            decode = partial(decode_list, name="cases", model=TestCase)
+            return self._page_fetcher(url, {"status": status and status.value}, decode)
 
         name = session.id if isinstance(session, Session) else session
         return CasePaginator(

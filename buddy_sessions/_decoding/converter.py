@@ -76,29 +76,14 @@ def decode_if_modified(body: bytes, *, page: int, known_digest: bytes) -> Decode
     return FirstPage(decoded.sessions, decoded.url, decoded.html_url, digest)
 
 
-def decode_session(body: bytes) -> Session:
-    """Return the session in the body of a response that contains only this one."""
-    return _structure(_load_object(body), Session)
+def decode_object(body: bytes, model: type[_M], **fields: object) -> _M:
+    """Return the model in the body of a response that contains only this one, with further fields."""
+    return _structure({**_load_object(body), **fields}, model)
 
 
-def decode_suite(body: bytes, key: SuiteKey) -> Suite:
-    """Return the suite in the body of a response that contains only this one. Its token is dropped."""
-    return _structure({**_load_object(body), "key": key}, Suite)
-
-
-def decode_cases(body: bytes, *, page: int | None = None) -> list[TestCase]:
-    """Return the test cases in the body of a page, whose number is for errors."""
-    return _structure_items(_items(_load_object(body, page), "cases", page), TestCase, page)
-
-
-def decode_case(body: bytes) -> TestCase:
-    """Return the test case in the body of a response that contains only this one."""
-    return _structure(_load_object(body), TestCase)
-
-
-def decode_projects(body: bytes, *, page: int | None = None) -> list[Project]:
-    """Return the projects in the body of a page, whose number is for errors."""
-    return _structure_items(_items(_load_object(body, page), "projects", page), Project, page)
+def decode_list(body: bytes, name: str, model: type[_M], *, page: int | None = None) -> list[_M]:
+    """Return the models in a list in the body of a page, whose number is for errors."""
+    return _structure_items(_items(_load_object(body, page), name, page), model, page)
 
 
 def decode_suites(body: bytes, *, workspace: str, project: str) -> list[Suite]:

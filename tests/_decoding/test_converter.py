@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import given
 
 from buddy_sessions import DecodeError, Session, Suite, to_dict
-from buddy_sessions._decoding.converter import decode_page, decode_session, decode_suites, session_from_dict
+from buddy_sessions._decoding.converter import decode_object, decode_page, decode_suites, session_from_dict
 from helpers.session_json import FULL_SESSION, MINIMAL_SESSION, page_body
 from helpers.session_strategies import sessions
 
@@ -42,6 +43,9 @@ class TestDecodePage:
     def test_page_of_the_wrong_shape_is_rejected(self, body: bytes, problem: str) -> None:
         with pytest.raises(DecodeError, match=f"^{problem}$"):
             decode_page(body, page=2)
+
+
+decode_session = partial(decode_object, model=Session)
 
 
 def decode_shop(body: bytes) -> list[Suite]:

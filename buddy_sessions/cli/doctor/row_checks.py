@@ -21,14 +21,7 @@ from buddy_sessions import (
     TestCase,
     TestStatus,
 )
-from buddy_sessions._decoding.converter import (
-    decode_case,
-    decode_cases,
-    decode_page,
-    decode_projects,
-    decode_session,
-    decode_suites,
-)
+from buddy_sessions._decoding.converter import decode_list, decode_object, decode_page, decode_suites
 from buddy_sessions._decoding.failures import read_failure
 from buddy_sessions._decoding.hooks import fields_of
 
@@ -46,10 +39,10 @@ _PAGE = 100
 
 FORMS: dict[str, tuple[type, Callable[[bytes], object]]] = {
     **dict.fromkeys(SESSION_LISTS, (Session, decode_page)),
-    **dict.fromkeys(("failed", "cases"), (TestCase, decode_cases)),
-    "session": (Session, decode_session),
-    "case": (TestCase, decode_case),
-    "projects": (Project, decode_projects),
+    **dict.fromkeys(("failed", "cases"), (TestCase, partial(decode_list, name="cases", model=TestCase))),
+    "session": (Session, partial(decode_object, model=Session)),
+    "case": (TestCase, partial(decode_object, model=TestCase)),
+    "projects": (Project, partial(decode_list, name="projects", model=Project)),
     "suites": (Suite, partial(decode_suites, workspace="", project="")),
 }
 """The model of the rows in a response, and the function that decodes it, by the purpose of the request."""
