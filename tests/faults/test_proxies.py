@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -16,7 +15,6 @@ from yarl import URL
 
 from buddy_sessions import BuddyClient, BuddyError, ConfigError, StatusError, TransportError
 from buddy_sessions.testing import FakeBuddy
-from helpers.command_line import run_process
 from helpers.faults import KEY, PAGE, TOKEN, CheckedReader, text_of_error, text_of_log
 from helpers.raw_server import RawServer, http_response, raw_server
 
@@ -119,18 +117,6 @@ async def test_proxy_responds_with_an_error(
         assert f"the proxy {proxy.base_url} responded with {status}" in str(error)
         assert proxy.requests[0].startswith(b"CONNECT 127.0.0.1:1 ")
         assert b"Bearer" not in b"".join(proxy.requests)
-
-
-async def test_proxy_of_a_command(proxy: RawServer) -> None:
-    proxy.scripts = (GOOD, http_response(b"<html>", status=REJECTED))
-    variables = {"BUDDY_TOKEN": TOKEN, "BUDDY_API_URL": "http://127.0.0.1:1"}
-    for expected in ((0, 3), (7, 0)):
-        result = await asyncio.to_thread(run_process, os.environ | variables, "list", str(KEY), "--verbose")
-        assert (result.code, result.out.count("\n")) == expected
-        assert ("(407)" in result.err) == (result.code == 7)
-        assert TOKEN not in result.err
-        assert "hun" not in result.err
-    assert len(proxy.requests) == 2
 
 
 @pytest.mark.parametrize(
