@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -50,11 +51,13 @@ def test_first_suite(arguments: list[str], count: int) -> None:
 
 def test_live_sessions_start_and_finish() -> None:
     with serving("--empty", "--live", "0.01") as environment:
-        while len(found := sessions(environment)) < 3:
+        while len(found := sessions(environment)) < 7:
             pass
     newest, *others = found
     assert newest["status"] == "IN_PROGRESS"
     assert all(session["finish_date"] for session in others)
+    statuses = Counter(session["status"] for session in others)
+    assert [status for status, _ in statuses.most_common()] == ["SUCCESSFUL", "ERROR"]
 
 
 def test_uploads_are_judged() -> None:
