@@ -210,6 +210,13 @@ STEPS: dict[str, list[tuple[Act, list[Short]]]] = {
         (lambda suite: matrix(suite, 5, ""), []),
         (lambda suite: matrix(suite, 5, ""), [(RECOVERED, 19, "", "a c")]),
     ],
+    "jobs of two CI runs start in turn": [
+        (
+            lambda suite: [matrix(suite, 1, ""), matrix(suite, 2, "a"), matrix(suite, 1, "")],
+            [(FAILING, 3, "a", ""), (RECOVERED, 4, "", "a")],
+        ),
+        (lambda suite: green(suite, branch="fix"), []),
+    ],
     "clock that is one second off": [
         (lambda suite: [suite.create(create_date=at(9)), green(suite, create_date=at(8))], []),
         (lambda suite: finish_running(suite, "ERROR"), []),
