@@ -51,7 +51,12 @@ def test_jsonl_equals_to_dict_and_is_written_page_by_page(fake: FakeBuddy, call:
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
-    [("--branch only/here", [251]), ("--after 248", [251, 250, 249]), ("--limit 2", [251, 250])],
+    [
+        ("--branch only/here", [251]),
+        ("--after 248", [251, 250, 249]),
+        ("--limit 2", [251, 250]),
+        ("--limit 1 --json --format jsonl", [251]),
+    ],
 )
 def test_options_select_sessions(arguments: str, expected: list[int], suite: FakeSuite, call: Call) -> None:
     suite.create(branch="only/here")
