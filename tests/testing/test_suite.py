@@ -30,6 +30,7 @@ def counts(session: dict[str, Any]) -> tuple[int, ...]:
 def test_relative_id_follows_the_highest_one(suite: FakeSuite) -> None:
     assert [suite.create(relative_id=each)["relative_id"] for each in (41, 7, None)] == [41, 7, None]
     assert suite.create()["relative_id"] == 42
+    assert repr(suite) == "<FakeSuite acme/shop/MNbyVedg with 4 sessions>"
 
 
 def test_duplicate_id_is_rejected(suite: FakeSuite) -> None:
