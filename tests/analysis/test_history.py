@@ -259,7 +259,7 @@ class TestCompare:
 
     @pytest.mark.parametrize(
         ("statuses", "worst"),
-        [("PFP", "F"), ("FEF", "E"), ("EFT", "E"), ("TFT", "F"), ("PTP", "T"), ("ATA", "T"), ("SPS", "P")],
+        [("PFP", "F"), ("FEF", "E"), ("EFT", "E"), ("TFT", "F"), ("PAP", "A"), ("ATA", "T"), ("SPS", "P")],
     )
     def test_cases_with_one_key_have_the_worst_status(self, statuses: str, worst: str) -> None:
         """Of two unknown statuses, it is the last one in alphabetical order."""
