@@ -160,7 +160,7 @@ class TestMarkdown:
         assert lines[8:14] == [
             "### Causes",
             "",
-            "- 1 test: <code>AssertionError&#58; at cart/test&#95;total.py&#58;12</code>",
+            "- 1 test: <code>AssertionError&#58; assert 3 == 4 at cart/test&#95;total.py&#58;12</code>",
             "- 1 test: <code>KeyError&#58; 'currency' is not in the response</code>",
             "",
             "### Failing tests (2)",
