@@ -80,10 +80,6 @@ class RateWindow:
         self._probe_until = math.inf
         return seconds if started else 0.0
 
-    def probe(self) -> None:
-        """Let other requests wait for the next one after a 401: its response shows whether a new token is valid."""
-        self._probe_until = math.inf
-
     def resume(self, now: float) -> None:
         """Resume after a request that was not throttled, unless it was sent before the pause."""
         if now >= self._paused_until:
@@ -247,10 +243,10 @@ class RateLimiter:
         self._in_flight -= 1
         self._admit_waiters()
 
-    def update(self, limit: RateLimit | None, *, throttled: bool, unauthorised: bool = False) -> float:
+    def update(self, limit: RateLimit | None, *, throttled: bool) -> float:
         """Record what a response reports. Return the seconds of the pause that it starts; 0 if it starts none.
 
-        `throttled`: it asks the client to wait (see `is_throttled`). `unauthorised`: it rejects the token.
+        `throttled`: it asks the client to wait (see `is_throttled`).
         """
         now = asyncio.get_running_loop().time()
         window = self._current_window(now)
@@ -261,8 +257,6 @@ class RateLimiter:
         if throttled:
             retry_after = limit.retry_after if limit else None
             seconds = window.pause(now, retry_after or 0.0)
-        elif unauthorised:
-            window.probe()
         else:
             window.resume(now)
         self._fail_expired(self._waiters, now)

@@ -176,9 +176,7 @@ class Transport:
         try:
             response = await self._send(session, url, header, max_body)
             self._credentials.record(header, response.status)
-            pause = self.rate_limiter.update(
-                response.rate_limit, throttled=response.is_throttled, unauthorised=response.status == 401
-            )
+            pause = self.rate_limiter.update(response.rate_limit, throttled=response.is_throttled)
             if pause:
                 reason = "too many requests" if response.status == 429 else "the server is unavailable"
                 _log.warning("%s (%d): the next request is sent in %.1f s", reason, response.status, pause)
