@@ -13,6 +13,9 @@ from ..errors import ExitCode
 from ..options import Access
 from ..reading.case_source import open_source
 
+MAX_WAIT = 30.0
+"""Seconds that a request may wait for the rate limit, because an agent waits for the result."""
+
 
 async def serve_agents(*, db: Path | None = None, access: Access = Access()) -> None:
     """Serve agents that ask about tests, over the Model Context Protocol (MCP) on stdin and stdout.
@@ -28,15 +31,15 @@ async def serve_agents(*, db: Path | None = None, access: Access = Access()) -> 
     Args:
         db: Read from this SQLite file, written by "sync --cases failed" or "--cases all", and send no request.
     """
-    import_extra("mcp.server.mcpserver", extra="mcp")
-    from .mcp_server import MAX_WAIT, make_server  # noqa: PLC0415 - it imports the SDK, which takes a second
-
     # Otherwise the SDK lets the root logger print the warnings of this package a second time.
     handler = logging.StreamHandler()
     handler.setLevel(logging.ERROR)
     logging.basicConfig(handlers=[handler])
     messages = access.verbosity.open()
     async with open_source(db=db, connection=access.connection, messages=messages, max_wait=MAX_WAIT) as source:
+        import_extra("mcp.server.mcpserver", extra="mcp")
+        from .mcp_server import make_server  # noqa: PLC0415 - it imports the SDK, which takes a second
+
         server = make_server(source, access.defaults)
         for number in (signal.SIGINT, signal.SIGTERM):
             # The thread of the SDK that waits for stdin cannot be interrupted; and there is nothing to save.

@@ -29,9 +29,6 @@ from ..render.agent import enclose
 from ..render.text import cut
 from .mcp_tools import Tools
 
-MAX_WAIT = 30.0
-"""Seconds that a request may wait for the rate limit, because an agent waits for the result."""
-
 _INSTRUCTIONS = """\
 Answers questions about the unit tests that Buddy (buddy.works) runs: which suites are red, since which commit, by \
 whom, which failures are new, flaky, or have the same cause. A suite is WORKSPACE/PROJECT/SUITE_ID, or its URL. A \

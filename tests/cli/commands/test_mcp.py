@@ -19,7 +19,8 @@ import pytest
 from mcp import Client
 from mcp_types import TextContent
 
-from buddy_sessions.cli.commands.mcp_server import MAX_WAIT, make_server
+from buddy_sessions.cli.commands.mcp import MAX_WAIT
+from buddy_sessions.cli.commands.mcp_server import make_server
 from buddy_sessions.cli.input.keys import KeyDefaults
 from buddy_sessions.cli.options import Connection
 from buddy_sessions.cli.reading.case_source import open_source
