@@ -13,7 +13,7 @@ import pytest
 
 from buddy_sessions import parse_quarantine
 from buddy_sessions.testing import FakeBuddy, FakeSuite
-from helpers.command_line import Call, rows, sync_database
+from helpers.command_line import Call, Source, rows, sync_database
 
 SUITE = "acme/shop/a"
 STATUSES = {"P": "PASSED", "F": "FAILED", "E": "ERROR", "S": "SKIPPED"}
@@ -121,22 +121,17 @@ class TestSameCommit:
         add(FLAKY, branch="fix", ref_type="PULL_REQUEST")
 
     @pytest.mark.usefixtures("retested")
-    @pytest.mark.parametrize(("source", "requests"), [("api", 13), ("database", 0)])
-    def test_reads_only_commits_that_were_tested_again(
-        self, source: str, requests: int, call: Call, fake: FakeBuddy, tmp_path: Path
-    ) -> None:
+    def test_reads_only_commits_that_were_tested_again(self, source: Source, call: Call, fake: FakeBuddy) -> None:
         """One request for 100 sessions, one for each of ten sessions of main, and of two others of a commit.
 
         The session before the newest 100 is too old.
         """
-        path = tmp_path / "sessions.db"
-        sync_database(fake, path, cases="all")
-        fake.requests.clear()
-        code, out, err = call("flaky", SUITE, *(["--db", str(path)] if source == "database" else []))
+        options = source()
+        code, out, err = call("flaky", SUITE, *options)
         (row,) = rows(out)
         assert (code, row["name"], row["revisions"], row["changes"], err) == (0, "pays", [FLAKY], None, "")
         assert (row["branch"], row["oldest"], row["newest"]) == ("main", 91, 101)
-        assert len(fake.requests) == requests
+        assert options or len(fake.requests) == 13
 
     @pytest.mark.usefixtures("retested")
     def test_retested_sessions_that_were_not_saved_are_named(self, call: Call, fake: FakeBuddy, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from buddy_sessions.cli import run
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
-from helpers.command_line import Call, closed_pipe, rows, sync_database
+from helpers.command_line import Call, Source, closed_pipe, rows
 from helpers.unverified_list import serve_unverified_list
 
 SUITE = "acme/shop/a"
@@ -40,14 +40,12 @@ class TestVerdicts:
     )
 
     @pytest.fixture
-    def words(self, fake: FakeBuddy, suite: FakeSuite, tmp_path: Path) -> list[str]:
+    def words(self, suite: FakeSuite, tmp_path: Path) -> list[str]:
         """Each test of the judged session is called as its verdict; but `late` was in quarantine until yesterday."""
         add(suite, "flaky", "known")
         add(suite)
         add(suite, "known", "other")
         add(suite, "known", "new", "flaky", "quarantined", "late", branch="fix")
-        sync_database(fake, tmp_path / "sessions.db", cases="failed")
-        fake.requests.clear()
         entries = {"antined": -2, "quarantined": 1, "late": -1, "unused": 1}
         (tmp_path / "quarantine.toml").write_text(
             "".join(
@@ -57,10 +55,8 @@ class TestVerdicts:
         )
         return ["failures", SUITE, "4", *GATE, "--quarantine", str(tmp_path / "quarantine.toml")]
 
-    @pytest.mark.parametrize("source", ["api", "database"])
-    def test_rows_and_notes(self, source: str, words: list[str], fake: FakeBuddy, call: Call, tmp_path: Path) -> None:
-        words += ["--db", str(tmp_path / "sessions.db")] if source == "database" else []
-        code, out, err = call(*words)
+    def test_rows_and_notes(self, source: Source, words: list[str], call: Call) -> None:
+        code, out, err = call(*words, *source("failed"))
         assert code == 1
         assert [(row["name"], row["baseline"], row["failed_in"], row["failure"]["message"]) for row in rows(out)] == [
             ("new", "new", 0, "new is lost"),
@@ -74,7 +70,6 @@ class TestVerdicts:
             f"warning: the quarantine of '*late' ended on {TODAY - timedelta(1)}: fix the test, or set another day",
             "the quarantine of '*unused' is unused: no failing test has that name",
         ]
-        assert (not fake.requests) is (source == "database")
 
     @pytest.mark.parametrize(
         ("output_format", "expected"),
@@ -376,14 +371,12 @@ def test_list_is_read_again_only_if_numbers_are_missing(
 )
 @each_gate
 def test_session_without_verdict_has_none(
-    gate: list[str], status: str, error: str, fake: FakeBuddy, suite: FakeSuite, call: Call, tmp_path: Path
+    gate: list[str], status: str, error: str, source: Source, suite: FakeSuite, call: Call
 ) -> None:
     add(suite)
     add(suite, branch="fix", status=status)
-    sync_database(fake, tmp_path / "sessions.db", cases="failed")
-    for db in ([], ["--db", str(tmp_path / "sessions.db")]):
-        code, out, err = call("failures", SUITE, "2", *gate, *db)
-        assert (code, out, err.startswith(f"error: {error}")) == (5, "", True), err
+    code, out, err = call("failures", SUITE, "2", *gate, *source("failed"))
+    assert (code, out, err.startswith(f"error: {error}")) == (5, "", True), err
 
 
 class TestMatrix:
@@ -418,16 +411,13 @@ class TestMatrix:
         code: int,
         judged: list[int],
         suite: FakeSuite,
+        source: Source,
         call: Call,
-        tmp_path: Path,
-        fake: FakeBuddy,
     ) -> None:
         """All its jobs are judged. While one is running, the run before is the latest."""
         self.add(suite, 3, *jobs)
-        sync_database(fake, tmp_path / "sessions.db", cases="failed")
-        for db in ([], ["--db", str(tmp_path / "sessions.db")]):
-            result = call("failures", SUITE, "--exit-code", *options, *db)
-            assert (result.code, [row["relative_id"] for row in rows(result.out)], result.err) == (code, judged, "")
+        result = call("failures", SUITE, "--exit-code", *options, *source("failed"))
+        assert (result.code, [row["relative_id"] for row in rows(result.out)], result.err) == (code, judged, "")
 
     def test_latest_without_one_of_its_jobs_is_red(self, suite: FakeSuite, call: Call) -> None:
         """The gate of a branch does not pass over a CI run in which a job has uploaded nothing."""

@@ -15,7 +15,7 @@ import pytest
 
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 from buddy_sessions.testing.wire import format_time
-from helpers.command_line import Call, rows, sync_database
+from helpers.command_line import Call, Source, rows, sync_database
 
 HOURS = {hours: format_time(int(time.time()) - 3600 * hours - 60) for hours in (1, 2, 3, 48)}
 
@@ -42,19 +42,12 @@ def table(out: str) -> list[list[str]]:
     return [re.split("  +", line.strip()) for line in out.splitlines()]
 
 
-@pytest.mark.parametrize("reads_database", [False, True], ids=["API", "database"])
-def test_red_suites_are_first(
-    reads_database: bool, fake: FakeBuddy, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_red_suites_are_first(source: Source, fake: FakeBuddy, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
-    arguments = ["acme/shop"]
-    if reads_database:
-        sync_database(fake, tmp_path / "x.db")
-        arguments = ["--db", str(tmp_path / "x.db")]
-    fake.requests.clear()
-    code, out, err = call("status", *arguments, "--format", "table")
+    options = source()
+    code, out, err = call("status", *(options or ["acme/shop"]), "--format", "table")
     assert (code, err) == (0, "")
-    assert len(fake.requests) == (0 if reads_database else 8)  # the list of an empty suite is read again
+    assert options or len(fake.requests) == 8  # the list of an empty suite is read again
     heading, *found, _, title = table(out)
     assert heading == ["SUITE", "NAME", "STATUS", "SINCE", "AGE", "COMMIT", "AUTHOR"]
     assert found[0] == ["acme/shop/red", "Unit tests", "main is red", "#2", "2 h ago", "cafecaf", "Ann"]
