@@ -498,9 +498,9 @@ class TestFullSync:
 
 
 class TestSince:
-    def create_dated(self, suite: FakeSuite, count: int = 120) -> None:
+    def create_dated(self, suite: FakeSuite) -> None:
         """One session a day: number 1 on 1 January, number 120 on 30 April."""
-        for day in range(count):
+        for day in range(120):
             suite.create(
                 branch="main", status="SUCCESSFUL", create_date=f"{date(2025, 1, 1) + timedelta(day)}T12:00:00Z"
             )
