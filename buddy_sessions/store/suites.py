@@ -48,8 +48,7 @@ def mark_suite_missing(file: DatabaseFile, key: SuiteKey, now: datetime) -> None
         UPDATE suite_rows SET {MARK_ABSENT}, {IS_INCOMPLETE}
         WHERE workspace = :workspace AND project = :project AND suite_id = :suite_id AND {IS_NOT_MARKED}
     """
-    with file.transaction():
-        file.execute(sql, {**key._asdict(), "now": time_to_sql(now)})
+    file.execute(sql, {**key._asdict(), "now": time_to_sql(now)})
 
 
 def mark_suite_found(file: DatabaseFile, key: SuiteKey) -> None:
@@ -71,8 +70,7 @@ def load_suites(file: DatabaseFile, *, with_deleted: bool = False) -> list[Suite
 
 def mark_suite_synced(file: DatabaseFile, key: SuiteKey, now: datetime) -> None:
     """Record that a sync of a suite has read to its end."""
-    with file.transaction():
-        file.execute(f"UPDATE suite_rows SET synced_at = ? WHERE {OF_SUITE}", (time_to_sql(now), *key))
+    file.execute(f"UPDATE suite_rows SET synced_at = ? WHERE {OF_SUITE}", (time_to_sql(now), *key))
 
 
 @frozen(kw_only=True)
