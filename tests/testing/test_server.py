@@ -158,6 +158,7 @@ async def test_rate_limit(fake: FakeBuddy, reader: Reader) -> None:
     fake.rate_limit = 2
     assert await reader.status(token="wrong") == 401  # does not count
     remaining: list[tuple[int, str]] = []
+    wait = 0.0
     for _ in range(3):
         async with reader.request(SESSIONS) as response:
             remaining.append((response.status, response.headers["X-Rate-Limit-Remaining"]))
