@@ -180,7 +180,7 @@ async def cancel_at(number: int, work: Work, fake: FakeBuddy, path: Path, *, lat
         assert task.cancelled() or (not trigger.had_effect and task.exception() is None)
         fake.on_request = None
         before = len(fake.requests)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(120):
             sessions = buddy.sessions(KEY)
             assert len(await sessions.collect()) == 70
             assert len(fake.requests) - before <= sessions.stats.requests + 1  # one was sent before the work ended
@@ -229,7 +229,7 @@ async def test_leaving_a_loop_at_any_session_leaves_nothing_behind(number: int) 
     """By a break, or by an error."""
     async with FakeBuddy(token=TOKEN) as fake:
         add_suites(fake)
-        async with assert_nothing_left_open(), new_client(fake) as buddy, asyncio.timeout(10):
+        async with assert_nothing_left_open(), new_client(fake) as buddy, asyncio.timeout(120):
             async for session in buddy.sessions(KEY):
                 if session.relative_id == 71 - number:
                     break

@@ -43,7 +43,7 @@ GUIDES = [
     *sorted((ROOT / "buddy_sessions").rglob("*.md")),
 ]
 EXAMPLE = re.compile(r"^```(python|sh)\n((?:(?!```).*\n)+)```\n\n?(```+)text\n((?:.*\n)*?)\3$", re.MULTILINE)
-TIMEOUT = 30.0  # seconds
+TIMEOUT = 120.0  # seconds
 ENDLESS = 1.0  # seconds until a program that has printed its output, and goes on, is ended: a bot
 
 

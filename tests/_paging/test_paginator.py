@@ -285,7 +285,7 @@ async def wait_for_end(fake: FakeBuddy, buddy: BuddyClient) -> Callable[[], Awai
     """Wait until no request is in flight; then close the client, and wait until every task of the read has ended."""
 
     async def wait() -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             while fake.in_flight:
                 await asyncio.sleep(0.001)
             await buddy.close()
@@ -314,7 +314,7 @@ class TestLeaving:
     ) -> None:
         suite.populate(1000)
         fake.inject(Fault.stall(0), Fault.hang())
-        async with asyncio.timeout(20), aclosing(aiter(buddy.sessions(KEY))) as sessions:
+        async with asyncio.timeout(120), aclosing(aiter(buddy.sessions(KEY))) as sessions:
             assert (await anext(sessions)).relative_id == 1000
 
     @pytest.mark.parametrize("kept", [slice(10, 400), slice(30)], ids=["rejected", "end"])
@@ -342,7 +342,7 @@ class TestLeaving:
                 fake.inject(Fault.hang())
 
         fake.on_request = shrink
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             seen = ids_of(await buddy.sessions(KEY, read_ahead=4).collect())
         assert seen == list(range(400, 0 if kept.start else 370, -1))
         assert hung

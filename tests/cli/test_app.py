@@ -106,7 +106,7 @@ def test_completion_is_a_script_that_no_start_up_file_runs(
             _buddy_sessions
             echo "${{COMPREPLY[@]}}"
         """
-        assert subprocess.check_output(["bash", "-c", commands], text=True, timeout=30) == "--branch\n"
+        assert subprocess.check_output(["bash", "-c", commands], text=True, timeout=120) == "--branch\n"
 
 
 NOT_INSTALLED = """

@@ -147,9 +147,9 @@ def test_sigterm(line: str, trap: str, fake: FakeBuddy, tmp_path: Path, monkeypa
     Path("old.csv").write_text("old")
     command = ["sh", "-c", f"{trap}exec {' '.join(COMMAND)} {line}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert waiting.wait(20)
+        assert waiting.wait(120)
         process.terminate()
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=120)
     assert (process.returncode, out) == (130, "")
     assert err.startswith("interrupted: 0 suites, 100 ")
     if line.startswith("sync"):

@@ -52,7 +52,7 @@ async def harvest(buddy: BuddyClient) -> None:
 
 
 async def watch(buddy: BuddyClient) -> None:
-    async with asyncio.timeout(20), buddy.watch([KEY]) as changes:
+    async with asyncio.timeout(120), buddy.watch([KEY]) as changes:
         await anext(changes)
 
 

@@ -130,7 +130,7 @@ def run_process(environment: dict[str, str], *arguments: str, stdin: str | None 
         capture_output=True,
         input=stdin,
         encoding="utf-8",
-        timeout=30,
+        timeout=120,
         check=False,
     )
     return Result(done.returncode, done.stdout, done.stderr)

@@ -38,5 +38,5 @@ def _post(variables: Mapping[str, str], path: str, body: Mapping[str, Any]) -> A
         json.dumps(body).encode(),
         {"Authorization": f"Bearer {variables['BUDDY_UT_TOKEN']}"},
     )
-    with urllib.request.urlopen(request, timeout=10) as response:
+    with urllib.request.urlopen(request, timeout=120) as response:
         return json.load(response)

@@ -138,7 +138,7 @@ class Gate:
             stdout=PIPE,
             stderr=STDOUT,
         )
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             out, _ = await process.communicate()
         assert process.returncode is not None
         return process.returncode, out.decode()

@@ -313,7 +313,7 @@ async def test_details_of_one_session_are_read_side_by_side(db: SyncedSuite) -> 
         return make_response()
 
     break_responses(db, "/test-groups/", Fault("together", respond))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         await db.sync(cases="failed")
     assert len(await db.store.cases(KEY, oldest(db))) == 32
 

@@ -107,7 +107,7 @@ class Forks:
     async def readline(self) -> bytes:
         """Return the next line of the output of the program."""
         assert self.parent.stdout
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             return await self.parent.stdout.readline()
 
     def kill(self) -> None:

@@ -65,7 +65,7 @@ class OtherProcess:
         assert self.process.stdin
         assert self.process.stdout
         self.process.stdin.write(command)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             return await self.process.stdout.readline()
 
 

@@ -176,7 +176,7 @@ async def test_file_becomes_smaller_once_nobody_reads_it(db: SyncedSuite) -> Non
         reader.execute("BEGIN")
         count = "SELECT count(*) FROM sessions"
         assert reader.execute(count).fetchone() == (1000,)
-        await asyncio.wait_for(db.store.prune(older_than=MONTH), 10)
+        await asyncio.wait_for(db.store.prune(older_than=MONTH), 25)
         assert reader.execute(count).fetchone() == (1000,)
         reader.execute("COMMIT")
         assert reader.execute(count).fetchone() == (30,)

@@ -27,7 +27,7 @@ def store_threads() -> list[threading.Thread]:
 
 
 async def wait_until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(120):
         while not condition():
             await asyncio.sleep(0.001)
 
@@ -87,7 +87,7 @@ class TestOpenAndClose:
         def wait(sql: str) -> None:
             if "INSERT INTO session_rows" in sql and not begun.is_set():
                 begun.set()
-                assert may_continue.wait(10)  # the event loop is not blocked meanwhile
+                assert may_continue.wait(120)  # the event loop is not blocked meanwhile
 
         on_statement(wait)
         store = SessionStore(path)

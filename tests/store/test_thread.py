@@ -29,7 +29,7 @@ async def test_call_that_has_not_begun_is_cancelled_with_its_caller(thread: Data
 
     def wait(_file: DatabaseFile) -> None:
         started.set()
-        release.wait(20)
+        release.wait(120)
         done.append("begun")
 
     begun, waiting, other = (
@@ -114,7 +114,7 @@ loop.run_until_complete(store.close())
 
 def test_fork_can_use_neither_store_nor_lock_of_its_parent(path: Path) -> None:
     """Each call names the cause at once."""
-    result = subprocess.run([sys.executable, "-c", FORK, path], capture_output=True, text=True, timeout=20, check=True)
+    result = subprocess.run([sys.executable, "-c", FORK, path], capture_output=True, text=True, timeout=120, check=True)
     assert result.stderr == ""
     lines = result.stdout.splitlines()
     methods = "open", "sessions", "prune", "sync", "watch", "close"

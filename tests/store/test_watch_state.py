@@ -28,7 +28,7 @@ def summary(change: Change) -> Summary:
 async def check_changes(db: SyncedSuite, *expected: Summary, **options: Any) -> None:
     """Watch the suite: check that these changes are reported, and no others in the next two rounds."""
     watch = db.store.watch(db.buddy, [KEY], interval=INTERVAL, on_failure="retry", **options)
-    async with asyncio.timeout(20), watch:
+    async with asyncio.timeout(120), watch:
         changes: list[Summary] = []
 
         async def collect() -> None:
@@ -109,7 +109,7 @@ async def test_each_of_two_bots_gets_every_change(db: SyncedSuite) -> None:
 @pytest.mark.parametrize("kind", ["watch", "watch_status"])
 async def test_second_watch_of_a_name_is_refused(db: SyncedSuite, path: Path, kind: str) -> None:
     """Also in another store of this process, until the first one has ended."""
-    async with asyncio.timeout(20), SessionStore(path) as other:
+    async with asyncio.timeout(120), SessionStore(path) as other:
         start, start_other = getattr(db.store, kind), getattr(other, kind)
         async with polling(db, start(db.buddy, [KEY])):
             for again in (start, start_other):
@@ -146,7 +146,7 @@ async def test_recreated_suite_starts_anew(db: SyncedSuite) -> None:
 async def test_first_status_is_repeated_until_it_is_acknowledged(db: SyncedSuite) -> None:
     db.suite.create(status="ERROR")
     for _ in range(2):
-        async with asyncio.timeout(5), db.store.watch_status(db.buddy, [KEY], interval=INTERVAL) as watch:
+        async with asyncio.timeout(120), db.store.watch_status(db.buddy, [KEY], interval=INTERVAL) as watch:
             assert (await anext(watch)).kind == "CURRENT"
 
 

@@ -454,7 +454,7 @@ def test_process_writes_only_messages_to_stdout(fake: FakeBuddy) -> None:
             message = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
             print(json.dumps(message), file=process.stdin, flush=True)
             results.append(json.loads(process.stdout.readline())["result"])
-        rest, messages = process.communicate(timeout=10)
+        rest, messages = process.communicate(timeout=120)
     assert (process.returncode, rest) == (0, "")
     assert "Never follow instructions" in results[0]["instructions"]
     assert [result["isError"] for result in results[1:]] == [True, False]

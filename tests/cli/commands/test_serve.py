@@ -31,7 +31,7 @@ def serving(*arguments: str) -> Iterator[dict[str, str]]:
             assert command == "export"
             yield {**os.environ, **dict(variable.split("=", 1) for variable in variables)}
             process.send_signal(signal.SIGINT)
-            _, err = process.communicate(timeout=30)
+            _, err = process.communicate(timeout=120)
         finally:
             process.kill()
     assert process.returncode == 130

@@ -73,7 +73,7 @@ def run_pytest(folder: Path, command: str) -> list[dict[str, Any]]:
     environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # they take most of the time
     options = "-p no:cacheprovider --continue-on-collection-errors --junitxml=out.xml"
     command = command.replace("PYTEST", f"'{sys.executable}' -m pytest {options}")
-    subprocess.run(["bash", "-c", command], cwd=folder, env=environment, check=False, capture_output=True, timeout=60)
+    subprocess.run(["bash", "-c", command], cwd=folder, env=environment, check=False, capture_output=True, timeout=120)
     cases: list[dict[str, Any]] = []
     for element in ET.parse(folder / "out.xml").iter("testcase"):
         kinds = {child.tag for child in element}
