@@ -64,7 +64,7 @@ async def find_sessions(
         NothingToJudgeError: There is none, or one that has not finished.
         ConfigError: The name fits several sessions or commits, or a branch is given for another one than `latest`.
     """
-    if name in {None, _LATEST}:
+    if name is None or name == _LATEST:
         # A gate does not pass over a CI run in which tests are missing.
         run, *_ = await reader.newest_runs(branch, after=after, with_incomplete=all_finished)
         return [session for session in run.deciding if session.relative_id > after]
@@ -94,7 +94,7 @@ async def find_sessions(
 
 async def find_session(reader: SuiteReader, name: str | None) -> Session:
     """Return the newest of the sessions that `find_sessions` returns; for `latest`, the one that decides."""
-    if name in {None, _LATEST}:
+    if name is None or name == _LATEST:
         return (await reader.newest_runs(MAIN))[0].session
     return (await find_sessions(reader, name))[0]
 
