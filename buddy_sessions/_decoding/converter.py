@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterable
-from datetime import UTC
+from datetime import UTC, datetime
 from functools import cache
 from hashlib import blake2b
 from operator import attrgetter
@@ -243,8 +243,8 @@ def fast_decoder() -> Callable[[bytes], DecodedPage | None] | None:
     return decode
 
 
-_numbers_of = attrgetter(*fields_of(Session, "int", "int | None", "int | float | None"))
-_times_of = attrgetter(*fields_of(Session, "datetime | None"))
+_numbers_of = attrgetter(*fields_of(Session, int, int | None, int | float | None))
+_times_of = attrgetter(*fields_of(Session, datetime | None))
 
 
 def _follow_rules(sessions: Iterable[Session]) -> bool:

@@ -14,9 +14,8 @@ import math
 from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, get_type_hints
 
-import attrs
 import cattrs
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
@@ -26,9 +25,9 @@ from .failures import read_failure
 MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1
 
 
-def fields_of(model: type[attrs.AttrsInstance], *annotations: str) -> tuple[str, ...]:
+def fields_of(model: type, *annotations: Any) -> tuple[str, ...]:
     """Return the names of the fields of a model that have one of these annotations."""
-    return tuple(field.name for field in attrs.fields(model) if field.type in annotations)
+    return tuple(name for name, annotation in get_type_hints(model).items() if annotation in annotations)
 
 
 _JSON_TYPES = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from functools import partial
 from http import HTTPStatus
 from statistics import median
@@ -27,8 +28,8 @@ from buddy_sessions._decoding.hooks import fields_of
 
 from .record import REPORT_IT, SESSION_LISTS, Finding, Record, Row, parse_time, problem, unchecked
 
-COUNTS = fields_of(Session, "int | None")
-_DATES = fields_of(Session, "datetime | None")
+COUNTS = fields_of(Session, int | None)
+_DATES = fields_of(Session, datetime | None)
 _OPTIONAL = {*COUNTS, "start_date", "duration", "revision", "ref_type", "ref_name"}
 """Fields of sessions that some part of this package needs, and that may be missing."""
 _FINISHED = SessionStatus.SUCCESSFUL, SessionStatus.ERROR, SessionStatus.SKIPPED
