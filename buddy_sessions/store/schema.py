@@ -7,7 +7,8 @@ import zlib
 
 import attrs
 
-from ..models import Session
+from .._decoding.hooks import fields_of
+from ..models import Member, Session
 
 VERSION = 1
 
@@ -15,10 +16,12 @@ FIELDS = tuple(field.name for field in attrs.fields(Session))
 """The fields of a session: the columns of `session_rows` and of the view `sessions`, in this order."""
 
 # A duration has no type, so that SQLite does not convert whole numbers and fractions into each other.
-_COLUMN_TYPES = {"int": "INTEGER", "int | float": "", "Member": "INTEGER"}
+_COLUMN_TYPES = {
+    **dict.fromkeys(fields_of(Session, int, int | None, Member | None), "INTEGER"),
+    **dict.fromkeys(fields_of(Session, int | float | None), ""),
+}
 _COLUMNS = ", ".join(
-    f"{field.name} {_COLUMN_TYPES.get(str(field.type).removesuffix(' | None'), 'TEXT')}"
-    + (" NOT NULL" if field.default is attrs.NOTHING else "")
+    f"{field.name} {_COLUMN_TYPES.get(field.name, 'TEXT')}" + (" NOT NULL" if field.default is attrs.NOTHING else "")
     for field in attrs.fields(Session)
 )
 
