@@ -23,7 +23,7 @@ from .._base.validate import (
 )
 from .._paging.scope import ReadSpec
 from ..analysis.runs import name_sessions, newest_first
-from ..analysis.suite_status import lacks_numbers
+from ..analysis.suite_status import may_lack_sessions
 from ..errors import (
     BuddyError,
     ConfigError,
@@ -39,7 +39,7 @@ from .api import Api
 _log = logging.getLogger("buddy_sessions")
 
 _SEARCHED = 1000
-"""How many sessions a poll searches until one has succeeded: the awaited ones may exist already."""
+"""How many sessions a poll searches while none has succeeded: the awaited ones may exist already."""
 _POLLED = 100
 """How many sessions each later poll searches."""
 _JITTER = 0.1
@@ -102,13 +102,13 @@ class _Search:
     Attributes:
         found: The sessions that the last poll has found, newest first.
         failure: The error of the last poll; None if it has succeeded.
-        lacks_numbers: Whether numbers are missing in the list of the last poll.
+        may_lack_sessions: Whether a `relative_id` is missing in the list of the last poll.
     """
 
     def __init__(self, scope: WaitScope, api: Api) -> None:
         self.found: list[Session] = []
         self.failure: BuddyError | None = None
-        self.lacks_numbers = False
+        self.may_lack_sessions = False
         self._is_first = True  # no poll has succeeded
         self._scope = scope
         self._api = api
@@ -172,7 +172,7 @@ class _Search:
             self._digest = (reader.stats.pages == 1 and reader.first_digest) or b""
             self._listed = {session.id for session in listed}
             lowest = (self._scope.after or 0) + 1 if is_whole else None
-            self.lacks_numbers = self._scope.belong_together and lacks_numbers(listed, lowest=lowest)
+            self.may_lack_sessions = self._scope.belong_together and may_lack_sessions(listed, lowest=lowest)
             self._keep([session for session in self.found if session.id not in self._listed] + listed)
         for session in self.found.copy():
             if session.id not in self._listed and (self._scope.settle or not session.is_finished):
@@ -222,7 +222,7 @@ async def await_sessions(api: Api, scope: WaitScope) -> list[Session]:
                 if len(search.found) >= scope.count:
                     is_settled = search.failure is None and loop.time() - changed >= scope.settle
                     if is_settled and all(session.is_finished for session in search.found):
-                        if not search.lacks_numbers or search.found == confirmed:
+                        if not search.may_lack_sessions or search.found == confirmed:
                             return search.found
                         confirmed = search.found
                         continue  # once more, at once: one response may lack a session

@@ -271,8 +271,8 @@ class BuddyClient:
         """Return the session that decides whether a branch is red; None if the newest 1,000 sessions have no verdict.
 
         It belongs to the newest CI run with a verdict, and is the newest session of that run that is failing, or else
-        that passed. A CI run has no verdict while one of its sessions is unfinished. This usually costs one request;
-        with a `revision`, the list is read once more if numbers are missing in it, as after a deletion.
+        that passed. A CI run has no verdict while one of its sessions is unfinished. This usually costs one request.
+        With a `revision`, the list is read once more if a `relative_id` is missing: one response may lack a session.
 
         Args:
             branch: Only sessions of this branch; None for all sessions (default: the main branch; with a `revision`,
@@ -308,10 +308,10 @@ class BuddyClient:
         """Wait until sessions exist and have finished, such as those of a CI run; return all of them, newest first.
 
         A session has to match all that you pass of `revision`, `run_url`, `branch`, `execution_id` and `after`.
-        Without a `revision`, `run_url` or `execution_id`, only the newest `count` sessions are awaited. The first poll
-        searches the newest 1,000 sessions, a later one the newest 100, usually with one request. If numbers are missing
-        in the last list, as after a deletion, it is read once more. Once the list was read, a failed request is tried
-        again until the timeout, also after a 401, 403 or 404.
+        Without a `revision`, `run_url` or `execution_id`, only the newest `count` sessions are awaited. With one of
+        these, the last list is read once more if a `relative_id` is missing in it: one response may lack a session. The
+        first poll searches the newest 1,000 sessions, a later one the newest 100, usually with one request. Once the
+        list was read, a failed request is tried again until the timeout, also after a 401, 403 or 404.
 
         Args:
             revision: Only sessions of this commit: 7 or more digits of its hash.

@@ -119,8 +119,8 @@ class VerdictSearch:
     ) -> list[Session]:
         """Return the newest sessions of a branch that have a lower `relative_id` than `below`, newest first.
 
-        They are read in lists until they are enough, or `limit`. What is known is not read again. With `confirm`, they
-        are read once more if numbers are missing: such a session was deleted, or one response lacked it.
+        If the known sessions are not enough, the lists are read from the top, until there are enough, or `limit`. With
+        `confirm`, they are read once more if they may lack sessions, see `may_lack_sessions`.
         """
 
         def select(sessions: Iterable[Session]) -> list[Session]:
@@ -143,7 +143,7 @@ class VerdictSearch:
 
         found, is_whole = await read()
         self.is_ordered = self.is_ordered and is_newest_first(found)
-        if confirm and lacks_numbers(found, lowest=1 if is_whole else None):
+        if confirm and may_lack_sessions(found, lowest=1 if is_whole else None):
             again, _ = await read()
             found = list({session.id: session for session in [*found, *again]}.values())
         return newest_first(found)[:limit]
@@ -199,8 +199,11 @@ def is_newest_first(sessions: Sequence[Session]) -> bool:
     return all(one.relative_id > other.relative_id for one, other in pairwise(sessions))
 
 
-def lacks_numbers(sessions: Iterable[Session], *, lowest: int | None) -> bool:
-    """Return whether a `relative_id` is missing among those of a list, which begins at `lowest`; None if not known."""
+def may_lack_sessions(sessions: Iterable[Session], *, lowest: int | None) -> bool:
+    """Return whether a `relative_id` is missing in a list: the session was deleted, or one response lacked it.
+
+    `lowest` is the `relative_id` with which the list should end; None if that is not known.
+    """
     numbers = {session.relative_id for session in sessions}
     return bool(numbers) and len(numbers) <= max(numbers) - (min(numbers) if lowest is None else lowest)
 
