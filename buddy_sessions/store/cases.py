@@ -23,7 +23,7 @@ from .exchange import SyncScope
 from .file import DatabaseFile
 from .schema import CASE_COLUMNS, CASES, IS_TEST, OF_SUITE
 from .sessions import SESSION_COLUMNS, SESSIONS, to_session_from
-from .suites import IS_INCOMPLETE, load_state
+from .suites import MARK_INCOMPLETE, load_state
 
 MAX_READS = 4
 """The number of syncs that read the cases of a session if something is in doubt: the first one, and the next three."""
@@ -100,7 +100,7 @@ def _save_read(file: DatabaseFile, row: sqlite3.Row, scope: CaseScope, *, is_com
         ),
     )
     if not is_verified:  # the next sync reads them again, also if it finds the same first page
-        file.execute(f"UPDATE suite_rows SET {IS_INCOMPLETE} WHERE number = ?", (row["suite"],))
+        file.execute(f"UPDATE suite_rows SET {MARK_INCOMPLETE} WHERE number = ?", (row["suite"],))
 
 
 def _merge(before: Sequence[TestCase], cases: Sequence[TestCase], *, keep: bool) -> list[TestCase]:

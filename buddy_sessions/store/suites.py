@@ -15,8 +15,8 @@ from .exchange import Interval, SuiteState
 from .file import DatabaseFile
 from .schema import OF_SUITE, SUITE
 
-IS_INCOMPLETE = "state = json_remove(state, '$.complete')"
-"""Sets that the next sync compares the first page of a suite, even if it is the same."""
+MARK_INCOMPLETE = "state = json_remove(state, '$.complete')"
+"""Marks that the last sync of a suite was incomplete: the next one compares the first page, even if it is the same."""
 
 _json = make_converter(detailed_validation=False)
 
@@ -45,7 +45,7 @@ def _to_state(text: str | None) -> SuiteState:
 def mark_suite_missing(file: DatabaseFile, key: SuiteKey, now: datetime) -> None:
     """Record that the server does not know a suite, by `MARK_ABSENT`."""
     sql = f"""
-        UPDATE suite_rows SET {MARK_ABSENT}, {IS_INCOMPLETE}
+        UPDATE suite_rows SET {MARK_ABSENT}, {MARK_INCOMPLETE}
         WHERE workspace = :workspace AND project = :project AND suite_id = :suite_id AND {IS_NOT_MARKED}
     """
     file.execute(sql, {**key._asdict(), "now": time_to_sql(now)})

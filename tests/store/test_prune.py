@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from buddy_sessions import ConfigError, SessionStore
-from buddy_sessions.store.suites import IS_INCOMPLETE
+from buddy_sessions.store.suites import MARK_INCOMPLETE
 from buddy_sessions.testing import FakeSuite
 from helpers.stores import KEY, OTHER_KEY, SyncedSuite, execute, query
 
@@ -57,7 +57,7 @@ class TestSessions:
         await db.sync()
         await db.store.prune(older_than=MONTH)
         execute(db.path, "UPDATE session_rows SET deleted_at = create_date WHERE relative_id = 125")
-        execute(db.path, f"UPDATE suite_rows SET {IS_INCOMPLETE}")
+        execute(db.path, f"UPDATE suite_rows SET {MARK_INCOMPLETE}")
         assert await db.count_requests() == 3  # down to the first page that is entirely older
         assert await db.known_range() == (1, 130)
         assert await db.count_requests() == 1

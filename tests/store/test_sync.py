@@ -18,7 +18,7 @@ from buddy_sessions import (
     StoreError,
     SuiteKey,
 )
-from buddy_sessions.store.suites import IS_INCOMPLETE
+from buddy_sessions.store.suites import MARK_INCOMPLETE
 from buddy_sessions.testing import FakeSuite, Fault
 from helpers.stores import (
     KEY,
@@ -323,7 +323,7 @@ class TestMissingSessions:
         await db.sync(after=50)
         execute(db.path, "UPDATE session_rows SET deleted_at = '2025-01-01T00:00:00Z' WHERE relative_id IN (55, 125)")
         execute(db.path, "DELETE FROM session_rows WHERE relative_id = 60")
-        execute(db.path, f"UPDATE suite_rows SET {IS_INCOMPLETE}")
+        execute(db.path, f"UPDATE suite_rows SET {MARK_INCOMPLETE}")
         assert (await db.sync(**limit), db.marked()) == ([60], [])
         assert [session.relative_id for session in await db.store.sessions(KEY)] == list(range(130, 50, -1))
         assert await db.known_range() == (51, 130)
@@ -468,7 +468,7 @@ class TestNotModified:
         create_finished(db.suite, 50)
         await db.sync()
         execute(db.path, "UPDATE session_rows SET deleted_at = '2025-01-01T00:00:00Z' WHERE relative_id = 45")
-        execute(db.path, f"UPDATE suite_rows SET {IS_INCOMPLETE}")
+        execute(db.path, f"UPDATE suite_rows SET {MARK_INCOMPLETE}")
         second = 5  # after the three requests of the first sync, and the first page
         db.fake.on_request = lambda _: len(list_requests(db.fake)) == second and create_finished(db.suite, 1)
         assert await db.sync(after=48) == [51]
