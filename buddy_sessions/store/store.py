@@ -21,12 +21,11 @@ from .._base.validate import (
     validate_age,
     validate_branch,
     validate_int,
-    validate_names,
+    validate_key,
     validate_scope,
     validate_seconds,
     validate_session,
     validate_since,
-    validate_suite,
     validate_suites,
 )
 from .._client.client import BuddyClient
@@ -220,7 +219,7 @@ class SessionStore:
 
         Does nothing if the suite is not in the file. A later sync of the suite begins anew. `wait` is that of `sync`.
         """
-        key = validate_names(validate_suite(suite))
+        key = validate_key(suite)
         validate_seconds("wait", wait, zero_allowed=True)
         self._thread.check_writable()
         async with hold_file(self._thread.path, wait=wait):
@@ -261,7 +260,7 @@ class SessionStore:
         """
         validate_since(since)
         chosen = [suite.key for suite in await self.suites()] if suites is None else validate_suites(suites)
-        keys = [validate_names(validate_suite(suite)) for suite in chosen]
+        keys = [validate_key(suite) for suite in chosen]
         count = 0
         columns = SESSION_CASE_COLUMNS if cases else KEYED_SESSION_COLUMNS
         with open_file(Path(path), columns, source=self._thread.path) as writer:
@@ -344,7 +343,7 @@ class SessionStore:
 
         With a branch, only sessions whose `ref_type` is `BRANCH` and whose `ref_name` is this name.
         """
-        key = validate_names(validate_suite(suite))
+        key = validate_key(suite)
         return await self._thread.run(load_sessions, key, branch=validate_branch(branch))
 
     def pages(self, suite: SuiteRef, *, branch: str | None = None) -> AsyncGenerator[list[Session], None]:
@@ -352,7 +351,7 @@ class SessionStore:
 
         A sync may run meanwhile: what it saves or deletes may be in the next list or not.
         """
-        return load_pages(self._thread, validate_names(validate_suite(suite)), branch=validate_branch(branch))
+        return load_pages(self._thread, validate_key(suite), branch=validate_branch(branch))
 
     async def cases(self, suite: SuiteRef, session: Session | str) -> list[TestCase]:
         """Return the saved test cases of a session (a `Session`, or its `id`), in the order of the API.
@@ -360,7 +359,7 @@ class SessionStore:
         There are none if the session has changed since its cases were read. The URLs of a failing case are those of the
         API. Those of any other case follow from its session; `url` is None if an id has characters that a URL encodes.
         """
-        return await self._thread.run(load_cases, validate_names(validate_suite(suite)), validate_session(session))
+        return await self._thread.run(load_cases, validate_key(suite), validate_session(session))
 
     async def runs(
         self,
@@ -385,7 +384,7 @@ class SessionStore:
         Raises:
             ConfigError: `cases` is "all", and only failing cases were saved; or no cases of the suite were.
         """
-        key, scope = validate_names(validate_suite(suite)), validate_scope(cases)
+        key, scope = validate_key(suite), validate_scope(cases)
         highest = None if up_to is None else validate_int("up_to", up_to)
         number = None if last is None else validate_int("last", last)
         name = await self._search(key).choose_branch(branch)
@@ -408,7 +407,7 @@ class SessionStore:
             ConfigError: The text fits no saved test, or several: the notes of the error name them. Or no cases of the
                 suite were saved.
         """
-        key = validate_names(validate_suite(suite))
+        key = validate_key(suite)
         name = await self._search(key).choose_branch(branch)
         if name is None and branch is MAIN:
             return []
@@ -437,7 +436,7 @@ class SessionStore:
             branch: As in `BuddyClient.status`.
         """
         selected = validate_judged_branch(branch)
-        chosen = None if suites is None else [validate_names(validate_suite(each)) for each in validate_suites(suites)]
+        chosen = None if suites is None else [validate_key(each) for each in validate_suites(suites)]
         states = {each.suite: each for each in await self.info()}
         statuses: list[SuiteStatus] = []
         for key in states if chosen is None else chosen:
@@ -460,5 +459,5 @@ class SessionStore:
 
         None if the suite was not synced, or if nothing is known, for example because its list is out of order.
         """
-        state = await self._thread.run(load_state, validate_names(validate_suite(suite)))
+        state = await self._thread.run(load_state, validate_key(suite))
         return state.known.main
