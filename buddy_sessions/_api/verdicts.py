@@ -21,7 +21,7 @@ class UnverifiedListError(UnstableListingError):
 
 
 def search_of(api: Api, suite: SuiteKey) -> VerdictSearch:
-    """Return the search in a suite of the API. It raises UnverifiedListError, unless the list is out of order."""
+    """Return the search in a suite of the API. A list in order that is not verified raises UnverifiedListError."""
 
     async def read(branch: str | None) -> AsyncGenerator[Sequence[Session], None]:
         reader = api.read(suite, ReadSpec(branch=branch, read_ahead=1))

@@ -171,8 +171,8 @@ class BuddyClient:
 
         Args:
             workspace: The name of the workspace in its URL.
-            project: The name of the project in its URL; None for the suites of all projects that the token can see,
-                with one request for each, and those of `projects`. One that is not found (404) is left out then.
+            project: The name of the project in its URL; None for all projects that the token can see, with the requests
+                of `projects`, and one for each project. A project that is not found (404) is then left out.
         """
         validate_name("workspace", workspace)
         if project is not None:
@@ -376,7 +376,7 @@ class BuddyClient:
         )
 
     async def case(self, suite: SuiteRef, session: SessionRef, case: TestCase) -> TestCase:
-        """Return a test case that `cases` has listed with its `data` and its `failure`, with one request."""
+        """Return a test case, as listed by `cases`, with its `data` and its `failure`, with one request."""
         key = validate_key(suite)
         group_id, case_id = validate_case(case)
         found = await self.api.find(key, validate_session_ref(session, key))

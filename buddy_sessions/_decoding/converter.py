@@ -77,12 +77,12 @@ def decode_if_modified(body: bytes, *, page: int, known_digest: bytes) -> Decode
 
 
 def decode_object(body: bytes, model: type[_M], **fields: object) -> _M:
-    """Return the model in the body of a response that contains only this one, with further fields."""
+    """Return the model in the body of a response that contains only this one. `fields` are added to it."""
     return _structure({**_load_object(body), **fields}, model)
 
 
 def decode_list(body: bytes, name: str, model: type[_M], *, page: int | None = None) -> list[_M]:
-    """Return the models in a list in the body of a page, whose number is for errors."""
+    """Return the models of the list with this name, in the body of a page, whose number is for errors."""
     return _structure_items(_items(_load_object(body, page), name, page), model, page)
 
 

@@ -54,7 +54,7 @@ class Reporter(Protocol[_T]):
         """Begin with the sessions that exist, in place of all that were saved before."""
 
     async def events(self, suite: WatchedSuite, newest: Newest, changes: Sequence[Change], /) -> Sequence[Report[_T]]:
-        """Return what to report after a poll: it knows these sessions, usually 100 or more, with these changes."""
+        """Return what to report after a poll with these changes. `newest` usually has 100 sessions or more."""
         ...
 
 
@@ -83,6 +83,6 @@ class Changes:
 
 
 def _newest(sessions: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the newest sessions, each as it is listed last."""
+    """Return the newest of these sessions, each once: the last one with an ID counts."""
     latest = {session["id"]: session for session in sessions}.values()
     return sorted(latest, key=lambda session: session["relative_id"])[-REMEMBERED_SESSIONS:]

@@ -21,7 +21,7 @@ from .reporter import Memory, Report
 from .watch import SuiteWatch
 
 _MAX_UNREAD = 3
-"""The polls in which the tests of a session are tried to be read."""
+"""How many polls try to read the tests of a session."""
 
 
 class StatusKind(StrEnum):
@@ -204,7 +204,7 @@ class Statuses:
 def _runs_after(latest: Session, sessions: Sequence[Session]) -> tuple[list[CIRun], list[CIRun]]:
     """Return the CI runs with a verdict, newest first, and those of them since the session that decided the status.
 
-    The CI run of that session is among the latter, if another session decides it now.
+    The latter have the CI run of that session, too, if another session decides it now.
     """
     known = ci_runs(sessions)
     runs = without_incomplete([run for run in known if run.is_failing is not None])

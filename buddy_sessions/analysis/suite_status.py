@@ -84,7 +84,7 @@ class VerdictSearch:
         self.is_ordered = True  # what was read so far: each session was listed above the older ones
         self._read = read
         self._newest_of = newest_of or self._read_newest_of
-        self._known: list[Session] | None = None  # the newest sessions, 100 or more
+        self._known: list[Session] | None = None  # the newest sessions, 100 or more, or all
 
     def know(self, sessions: Sequence[Session]) -> None:
         """Search these sessions first: the newest 100 or more, or all; of all branches, or of the searched one."""
@@ -173,9 +173,9 @@ class VerdictSearch:
     ) -> tuple[list[CIRun], list[Session]]:
         """Return the CI runs of a branch that have a verdict and for which `where` is true, newest first.
 
-        Also return the sessions of the branch that were searched: see `sessions`, also for `confirm`. `is_enough` says
-        whether these CI runs are enough; by default, one is. `with_incomplete` includes those that `without_incomplete`
-        leaves out.
+        Also return the sessions of the branch that were searched. `is_enough` says whether these CI runs are enough; by
+        default, one is. `with_incomplete` includes those that `without_incomplete` leaves out. `below` and `confirm`
+        are those of `sessions`.
         """
 
         def choose(sessions: Iterable[Session]) -> list[CIRun]:

@@ -1,4 +1,4 @@
-"""Decides what a page proves about the sessions in the database. Pure. `pages` marks the absent ones.
+"""Decides what a page proves about the sessions in the database. Pure. `pages` marks absent sessions.
 
 A contradiction proves that an earlier response was wrong, or that the suite was created again.
 """

@@ -186,7 +186,8 @@ class PageToSave:
 class SavedPage:
     """What saving a page has changed, and the known range afterwards.
 
-    `repaired` is the number of sessions that were in the known range, but not in the database, or were marked.
+    `repaired` is the number of sessions that it has corrected: they should have been saved, but were not, or were
+    marked as missing or deleted.
     """
 
     known: KnownRange

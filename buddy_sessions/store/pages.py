@@ -57,7 +57,7 @@ _SAVE_SESSION = f"""
 
 
 def load_suite(file: DatabaseFile, key: SuiteKey, now: datetime) -> SyncStart:
-    """Return what the database knows of a suite."""
+    """Return what the database knows of a suite when a sync begins."""
     return SyncStart(load_state(file, key), file.number(_HIGHEST, key), _load_due(file, key, now))
 
 

@@ -33,7 +33,7 @@ def save_state(file: DatabaseFile, key: SuiteKey, state: SuiteState) -> None:
 
 
 def add_suite(file: DatabaseFile, key: SuiteKey) -> int:
-    """Return the number of a suite in other tables. It is added to the database if it is not in it."""
+    """Add a suite, unless it is in the database. Return its number in other tables."""
     file.execute("INSERT INTO suite_rows (workspace, project, suite_id) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", key)
     return file.number(f"SELECT {SUITE}", key)
 

@@ -66,7 +66,7 @@ class Call:
     def respond(self, path: str) -> JsonObject:
         """Return the content of the response to a percent-encoded path. Raises `ErrorResponse`.
 
-        The paths are those of the documented ones that a client of sessions needs.
+        It has those documented paths that a client of sessions needs.
         """
         segments = [unquote(segment) for segment in path.split("/")[1:]]
         match segments if all(segments) else []:
@@ -87,14 +87,12 @@ class Call:
         return {**urls, "projects": self.view.cut(rows, *self._page())}
 
     def _list_suites(self, *project: str) -> JsonObject:
-        suites = [
-            suite for key, suite in self.suites.copy().items() if key[:2] == project
-        ]  # another thread may add one
+        suites = self.suites.copy().items()  # another thread may add one
         if project not in self.projects():
             raise ErrorResponse(404, "Project not found")
         urls = {name: f"{url}/unit-tests" for name, url in _urls(*project).items()}
         urls["url"] += "/suites"
-        return {**urls, "suites": [suite.summary() for suite in suites]}
+        return {**urls, "suites": [suite.summary() for key, suite in suites if key[:2] == project]}
 
     def _read_suite(self, key: tuple[str, str, str], path: list[str]) -> JsonObject:
         """Return what is below a suite. There is no test case without its group."""

@@ -93,7 +93,7 @@ class _History:
 
 
 async def _read_history(reader: SuiteReader, branch: str | None, text: str, last: int) -> _History:
-    """Return what the only test that a text names did: in all CI runs of the newest list, or see `_read_failing`."""
+    """Return what the test that fits a text did in the newest CI runs; without a database, see `_read_failing`."""
     runs = await reader.newest_runs(branch, last=last, with_incomplete=True)
     await reader.readable_runs(runs[0].deciding)  # raises ConfigError if they were not saved
     saved = await reader.source.history(reader.suite, text, branch=branch)

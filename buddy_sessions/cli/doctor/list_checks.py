@@ -111,7 +111,7 @@ def shift_of(record: Record, name: str) -> int:
 
 
 def missing_of_branch(record: Record) -> set[int]:
-    """Return the sessions of a branch on page 1 that are not listed for it, although an older one is."""
+    """Return the `relative_id`s of a branch on page 1 that are not listed for it, although an older one is."""
     exchange, rows, listed = record.get("branch"), record.rows("page-1"), record.numbers("branch")
     if exchange is None:
         return set()
@@ -122,7 +122,7 @@ def missing_of_branch(record: Record) -> set[int]:
 
 
 def _deleted(record: Record) -> set[int]:
-    """Return the sessions of page 1 that were deleted meanwhile: it lacks them when it is requested again."""
+    """Return the `relative_id`s of page 1 that were deleted meanwhile: a second request of page 1 lacks them."""
     again = record.numbers("again")
     return {number for number in record.numbers("page-1") if again and min(again) < number and number not in again}
 

@@ -207,7 +207,7 @@ def _same_kind(word: str, index: int) -> str:
     if old.isdecimal():
         return secrets.choice("0123456789" if index else "12345678")  # a number keeps its digits, and fits 64 bits
     if not old.isalpha():
-        return chr(0x2800 + secrets.randbelow(256))  # a Braille pattern
+        return chr(0x2800 + secrets.randbelow(256))  # a Braille pattern: there are enough for all symbols
     hexadecimal = re.fullmatch("[0-9a-f]{7,}", word)
     letter = secrets.choice(
         "abcdef" if hexadecimal else "bcdfghjklmnpqrstvwxz" if old.isascii() else "áâãäåæçèéêëìíîïð"

@@ -59,7 +59,7 @@ class ApiCases:
         return search_of(self._buddy.api, suite)
 
     async def has_all_sessions(self, _suite: SuiteKey) -> bool:
-        """Return whether lists of sessions begin with the first one."""
+        """Return whether lists have all sessions of a suite, down to the first one."""
         return True
 
     async def session(self, suite: SuiteKey, name: int | str) -> Session | None:
@@ -137,7 +137,7 @@ class SavedCases:
         return VerdictSearch(lambda branch: self._store.pages(suite, branch=branch))
 
     async def has_all_sessions(self, suite: SuiteKey) -> bool:
-        """Return whether the syncs have read the sessions of a suite from the first one."""
+        """Return whether the database has all sessions of a suite, down to the first one."""
         known = await self._store.known_range(suite)
         return known is not None and known[0] == 1
 

@@ -23,10 +23,11 @@ from .suite_reader import SuiteReader
 async def explain(
     reader: SuiteReader, sessions: Sequence[Session], branch: str | Main | None, *, reach: int = DEFAULT_LAST
 ) -> Judgement:
-    """Return the verdict that explains sessions, compared with the CI runs of a branch before them that are known.
+    """Explain why sessions are red: return their verdict, compared with the CI runs of a branch before them.
 
-    It is for the report and for agents: no gate depends on it, and tests that did not run change no colour. `reach` CI
-    runs show since when a test fails. Raises ConfigError if the test cases of the sessions were not saved.
+    It is for the report and for agents, not for gates: tests that did not run change no colour, and only what is known
+    is compared. `reach` CI runs show since when a test fails. Raises ConfigError if the test cases of the sessions were
+    not saved.
     """
     runs, unread = await read_judged(reader, sessions)
     baseline: Baseline | None = None
@@ -40,7 +41,7 @@ async def explain(
 
 
 async def is_first_of(reader: SuiteReader, branch: str) -> bool:
-    """Return whether `branch` is `main` or `master`, and the suite has no session of either, in a whole list."""
+    """Return whether `branch` is `main` or `master`, and it is certain that the suite has no session of either."""
     if branch not in MAIN_NAMES or any([await reader.search.take(1, name) for name in MAIN_NAMES]):
         return False
     return await reader.source.has_all_sessions(reader.suite)

@@ -152,7 +152,7 @@ class SuiteReader:
         *,
         skip_unsaved: bool,
     ) -> list[TestRun]:
-        """Return what `full_runs` does; unless `skip_unsaved`, it is an error if one was not saved."""
+        """Return sessions with these test cases, as `full_runs` does. Unless `skip_unsaved`, all must be saved."""
         done = 0
         errors: list[BuddyError] = []
 

@@ -177,7 +177,7 @@ def _state(streak: Streak, since: datetime) -> State:
 
 
 def _shorten(cause: Cause) -> Cause:
-    """Return a cause whose tests have no traces, which are long. Its template is the message of a single test."""
+    """Return a cause without traces, which are long. If it has a single test, its template is the message of that."""
     failure, template = cause.tests[0].case.failure, cause_message(cause)
     if failure is not None and failure.message and len(cause.tests) == 1 and template == cause.template:
         template = failure.message.strip().partition("\n")[0].removeprefix(f"{cause.type}: ")

@@ -36,7 +36,7 @@ _NO_TAG = "\u2039"  # looks like <
 
 
 class _Line(NamedTuple):
-    """A line of a result. Those that follow each other with the same heading share it."""
+    """A line of a result. Consecutive lines with the same heading share it."""
 
     text: str
     heading: str = ""

@@ -32,7 +32,7 @@ def status_text(session: Session) -> Text:
 
 
 def outcome_text(status: str) -> Text:
-    """Return the status of a test as a symbol and a word, in its colour."""
+    """Return the status of a test or a session as a symbol and a word, in its colour."""
     symbol, word, style = _STATUSES.get(status) or ("?", one_line(status).lower(), "magenta")
     return Text(f"{symbol} {word}", style)
 
