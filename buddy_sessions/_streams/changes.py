@@ -71,7 +71,7 @@ class WatchedSuite:
         failed_polls: The number of polls that failed since the last success.
         is_missing: Whether the suite was not found since the last success.
         status: The session that decides the status, with its failing tests. Only of a watch of statuses.
-        is_status_new: Whether the event of this status was not acknowledged by an earlier watch: it is repeated.
+        repeats_event: Whether the event of this status is repeated, because an earlier watch did not acknowledge it.
         unread: The number of polls in which the tests of a session could not be read, by its ID.
     """
 
@@ -81,7 +81,7 @@ class WatchedSuite:
     failed_polls: int = 0
     is_missing: bool = False
     status: TestRun | None = None
-    is_status_new: bool = False
+    repeats_event: bool = False
     unread: Counter[str] = field(factory=Counter)
     _digest: bytes = b""  # of the first page, if the last poll needed no other page
     _snapshot: bytes = b""  # the known sessions, as compressed JSON: objects take ten times the memory

@@ -124,12 +124,12 @@ class Statuses:
             return None
         session = session_from_dict(saved["session"])
         suite.status = TestRun(session, tuple(map(case_from_dict, saved["failing"])))
-        suite.is_status_new = not saved["is_acknowledged"]
+        suite.repeats_event = not saved["is_acknowledged"]
         return [session]
 
     async def start(self, suite: WatchedSuite, _sessions: Iterable[Session]) -> None:
         """Begin with the current status: the suite was never watched, or was created again."""
-        suite.status, suite.is_status_new = None, False
+        suite.status, suite.repeats_event = None, False
 
     async def events(
         self, suite: WatchedSuite, newest: Newest, _changes: Sequence[Change]
@@ -154,7 +154,7 @@ class Statuses:
             changed = runs[:1]
         else:
             runs, changed = _runs_after(latest.session, [each for each in sessions if branch in {None, each.branch}])
-            if suite.is_status_new:
+            if suite.repeats_event:
                 reports.append(self._report(key, latest, _repeated(key, latest, runs[len(changed) :])))
         size = usual_size(run.sessions for run in runs[1:])
         for run in reversed(changed):
@@ -167,7 +167,7 @@ class Statuses:
                 await self._save(key, latest, is_acknowledged=False)
         if latest is not None:
             # Not earlier: if the poll fails, the next one judges all its changes again.
-            suite.status, suite.is_status_new = latest, False
+            suite.status, suite.repeats_event = latest, False
         return reports
 
     def _report(self, key: SuiteKey, latest: TestRun, change: StatusChange | None) -> Report[StatusChange]:
