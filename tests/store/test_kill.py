@@ -301,7 +301,7 @@ async def test_watch_killed_many_times_misses_no_change(fake: FakeBuddy, forks: 
     path = tmp_path / "watch.db"
     suite = fake.add_suite(*KEY)
     await forks.start(WATCH, path, str(KEY), "watch")
-    # The first watch starts with an empty suite. Its first round takes three requests, which check the end of the list.
+    # The first watch starts with an empty suite. Its first poll takes three requests, which check the end of the list.
     while len(fake.requests) < 4:
         await asyncio.sleep(0.005)
     forks.kill()

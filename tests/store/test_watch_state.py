@@ -26,7 +26,7 @@ def summary(change: Change) -> Summary:
 
 
 async def check_changes(db: SyncedSuite, *expected: Summary, **options: Any) -> None:
-    """Watch the suite: check that these changes are reported, and no others in the next two rounds."""
+    """Watch the suite: check that these changes are reported, and no others in the next two polls."""
     watch = db.store.watch(db.buddy, [KEY], interval=INTERVAL, on_failure="retry", **options)
     async with asyncio.timeout(120), watch:
         changes: list[Summary] = []

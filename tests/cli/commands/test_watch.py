@@ -27,12 +27,12 @@ def failing(name: str, status: str = "FAILED") -> dict[str, Any]:
 
 
 def run_events(fake: FakeBuddy, *events: Callable[[], object]) -> None:
-    """Run one event before every other request after the first round, and interrupt the command at the end."""
+    """Run one event before every other request after the first poll, and interrupt the command at the end."""
     steps = iter((*events, interrupt))
 
     def on_request(_: RecordedRequest) -> None:
-        round_number, is_second = divmod(len(fake.requests), 2)
-        if round_number > 1 and is_second:
+        poll_number, is_second = divmod(len(fake.requests), 2)
+        if poll_number > 1 and is_second:
             next(steps, lambda: None)()
 
     fake.on_request = on_request
@@ -200,14 +200,14 @@ def test_projects_files_and_branches(call: Call, fake: FakeBuddy, suite: FakeSui
     other = fake.add_suite("acme", "other", "x")
     names = tmp_path / "names"
     names.write_text("# mine\nacme/other\n")
-    rounds = iter(range(99))  # of the other suite
+    polls = iter(range(99))  # of the other suite
 
     def on_request(request: RecordedRequest) -> None:
-        round_number = next(rounds) if "/x/" in request.path else 0
-        if round_number == 4:  # the first round sends up to three requests
+        poll_number = next(polls) if "/x/" in request.path else 0
+        if poll_number == 4:  # the first poll sends up to three requests
             suite.create(branch="dev")
             other.create(branch="main")
-        elif round_number == 7:
+        elif poll_number == 7:
             interrupt()
 
     fake.on_request = on_request
