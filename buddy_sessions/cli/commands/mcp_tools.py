@@ -61,7 +61,7 @@ _Project = Annotated[str, _Text, Field(description="WORKSPACE/PROJECT or WORKSPA
 _Status = Annotated[
     str, _Text, Field(description='Only suites that are "red", "green" or "stale", or have "no verdict"')
 ]
-_MaxAge = Annotated[int, Field(ge=0, le=10_000, description="Older verdicts or syncs are stale, in hours (0: none)")]
+_MaxAge = Annotated[int, Field(ge=0, le=10_000, description="Hours after which a verdict or sync is stale (0: never)")]
 _Branch = Annotated[str, _Text, Field(description="A branch (default: the main branch)")]
 _AllBranches = Annotated[bool, Field(description="Mix the sessions of all branches, tags and pull requests")]
 _Session = Annotated[str, _Text, Field(description='#383, an ID, a URL, the hash of a commit, or "latest"')]
@@ -134,7 +134,7 @@ class Tools:
     ) -> str:
         """List suites, red ones first: whether the main branch of each is red, since when, and by whom."""
         if status not in {"", "stale", *_STATES.values()}:
-            raise ConfigError(f"status must be one of {', '.join(_STATES.values())}, stale, not {status!r}")
+            raise ConfigError(f"status must be one of {', '.join([*_STATES.values(), 'stale'])}; it is {status!r}")
         names = {suite.key: suite.name for suite in await self._source.list_suites(project, self._defaults)}
         statuses = [evolve(each, name=names[each.suite]) for each in await self._source.statuses(list(names))]
         now, age = datetime.now(UTC), timedelta(hours=max_age) if max_age else None
