@@ -349,7 +349,7 @@ def test_session_that_one_list_lacks_is_judged(
 
 
 @pytest.mark.parametrize(("deleted", "cost"), [(None, 1), (1, 2)])
-def test_list_is_read_again_only_if_numbers_are_missing(
+def test_list_with_a_missing_relative_id_is_read_again(
     deleted: int | None, cost: int, fake: FakeBuddy, suite: FakeSuite, call: Call
 ) -> None:
     for _ in range(3):
