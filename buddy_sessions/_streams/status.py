@@ -13,7 +13,7 @@ from .._api.verdicts import search_of
 from .._decoding.converter import case_from_dict, session_from_dict, to_dict
 from ..analysis.branches import MAIN, NEWEST, Main, validate_judged_branch
 from ..analysis.completeness import is_incomplete, remark_on_tests, without_incomplete
-from ..analysis.runs import CIRun, ci_runs, newest_streak, runs_since, usual_size
+from ..analysis.runs import CIRun, ci_runs_since, find_ci_runs, newest_streak, usual_size
 from ..errors import BuddyError, NotFoundError, ResponseError, UnstableListingError
 from ..models import Session, SuiteKey, TestCase, TestKey, TestRun
 from .changes import Change, Newest, WatchedSuite
@@ -150,18 +150,20 @@ class Statuses:
         is_first = latest is None or branch not in {None, kept}
         if latest is None or is_first:
             latest = None
-            runs, _ = await search.runs(branch)
-            changed = runs[:1]
+            ci_runs, _ = await search.ci_runs(branch)
+            changed = ci_runs[:1]
         else:
-            runs, changed = _runs_after(latest.session, [each for each in sessions if branch in {None, each.branch}])
+            ci_runs, changed = _ci_runs_after(
+                latest.session, [each for each in sessions if branch in {None, each.branch}]
+            )
             if suite.repeats_event:
-                reports.append(self._report(key, latest, _repeated(key, latest, runs[len(changed) :])))
-        size = usual_size(run.sessions for run in runs[1:])
-        for run in reversed(changed):
-            until = runs[runs.index(run) :]
-            if latest is not None and latest.session.is_failing and run.is_failing and is_incomplete(until, size):
+                reports.append(self._report(key, latest, _repeated(key, latest, ci_runs[len(changed) :])))
+        size = usual_size(ci_run.sessions for ci_run in ci_runs[1:])
+        for ci_run in reversed(changed):
+            until = ci_runs[ci_runs.index(ci_run) :]
+            if latest is not None and latest.session.is_failing and ci_run.is_failing and is_incomplete(until, size):
                 continue  # a test that is not failing yet may be one of the next job
-            latest, change = _next_status(key, latest, until, await self._read_tests(suite, run))
+            latest, change = _next_status(key, latest, until, await self._read_tests(suite, ci_run))
             reports.append(self._report(key, latest, change))
             if is_first:
                 await self._save(key, latest, is_acknowledged=False)
@@ -182,10 +184,10 @@ class Statuses:
 
         await self._memory.update(key, state)
 
-    async def _read_tests(self, suite: WatchedSuite, run: CIRun) -> tuple[TestCase, ...] | None:
+    async def _read_tests(self, suite: WatchedSuite, ci_run: CIRun) -> tuple[TestCase, ...] | None:
         """Return the failing tests of a CI run; None if they could not be read. The first two times, fail the poll."""
         failing: dict[TestKey, TestCase] = {}
-        for session in run.deciding:
+        for session in ci_run.deciding:
             if not session.is_failing:
                 continue
             try:
@@ -201,35 +203,35 @@ class Statuses:
         return tuple(failing.values())
 
 
-def _runs_after(latest: Session, sessions: Sequence[Session]) -> tuple[list[CIRun], list[CIRun]]:
+def _ci_runs_after(latest: Session, sessions: Sequence[Session]) -> tuple[list[CIRun], list[CIRun]]:
     """Return the CI runs with a verdict, newest first, and those of them since the session that decided the status.
 
     The latter have the CI run of that session, too, if another session decides it now.
     """
-    known = ci_runs(sessions)
-    runs = without_incomplete([run for run in known if run.is_failing is not None])
-    recent = [run for run in runs_since(known, latest) if run in runs]
-    return runs, [run for run in recent if run.session != latest]
+    known = find_ci_runs(sessions)
+    ci_runs = without_incomplete([ci_run for ci_run in known if ci_run.is_failing is not None])
+    recent = [ci_run for ci_run in ci_runs_since(known, latest) if ci_run in ci_runs]
+    return ci_runs, [ci_run for ci_run in recent if ci_run.session != latest]
 
 
 def _repeated(suite: SuiteKey, latest: TestRun, older: Sequence[CIRun]) -> StatusChange:
     """Return the first event of a suite once more. `older` are the CI runs before, newest first."""
     session = latest.session
-    runs = [CIRun([session], [session]), *(run for run in older if run.session != session)]
-    since = newest_streak(runs).first
+    ci_runs = [CIRun([session], [session]), *(ci_run for ci_run in older if ci_run.session != session)]
+    since = newest_streak(ci_runs).first
     return StatusChange(suite=suite, kind=StatusKind.CURRENT, session=session, since=since, newly_failing=latest.cases)
 
 
 def _next_status(
-    suite: SuiteKey, before: TestRun | None, runs: Sequence[CIRun], read: tuple[TestCase, ...] | None
+    suite: SuiteKey, before: TestRun | None, ci_runs: Sequence[CIRun], read: tuple[TestCase, ...] | None
 ) -> tuple[TestRun, StatusChange | None]:
     """Return the session that decides the status from now on, with the failing tests, and the event, if any.
 
-    `runs` are the next CI run and the ones before it, newest first. `read` are its failing tests; None if not known.
+    `ci_runs` are the next CI run and the ones before it, newest first. `read` are its failing tests; None if not known.
     """
-    run, session, failing = runs[0], runs[0].session, read or ()
+    ci_run, session, failing = ci_runs[0], ci_runs[0].session, read or ()
     previous, failed_before = (None, ()) if before is None else (before.session, before.cases)
-    has_none = all(each.tests_count == 0 for each in run.deciding)
+    has_none = all(each.tests_count == 0 for each in ci_run.deciding)
     is_empty = has_none or (session.is_failing and not failing)  # it says nothing about the tests
     newly_failing = _without(failing, failed_before)
     no_longer_failing = () if is_empty else _without(failed_before, failing)
@@ -247,12 +249,12 @@ def _next_status(
         suite=suite,
         kind=kind,
         session=session,
-        since=newest_streak(runs).first,
+        since=newest_streak(ci_runs).first,
         previous=previous,
         newly_failing=newly_failing,
         no_longer_failing=no_longer_failing,
         has_tests=read is not None,
-        remark=remark_on_tests(runs),
+        remark=remark_on_tests(ci_runs),
     )
 
 

@@ -8,7 +8,7 @@ from attrs import frozen
 
 from .._base.figures import format_count
 from ..models import Session, TestRun
-from .runs import CIRun, ci_runs, usual_size
+from .runs import CIRun, find_ci_runs, usual_size
 
 MIN_TESTS = 0.9
 """The share of the usual number of tests below which tests did not run."""
@@ -18,7 +18,7 @@ _OUTAGE_TESTS = 20
 
 
 @frozen
-class EarlierRuns:
+class EarlierCIRuns:
     """The CI runs of a branch that others are compared with, newest first."""
 
     counting: Sequence[CIRun]
@@ -39,16 +39,18 @@ class EarlierRuns:
         return count is not None and self.usual is not None and count < self.min_tests * self.usual
 
 
-def earlier_runs(sessions: Iterable[Session], *, last: int | None = None, min_tests: float = MIN_TESTS) -> EarlierRuns:
+def earlier_ci_runs(
+    sessions: Iterable[Session], *, last: int | None = None, min_tests: float = MIN_TESTS
+) -> EarlierCIRuns:
     """Return the last CI runs of a branch that count, without outages, which older ones replace.
 
     A CI run is an outage if more than half of its tests failed, of at least 20, or if it has fewer tests than usual
     although the one before it and the one after it have not. If half of the runs are like this, none is an outage.
     """
-    runs = ci_runs(sessions)
-    last = len(runs) if last is None else last
-    size = usual_size(run.sessions for run in runs[:last])
-    counts = [count_tests(run.sessions, size) for run in runs]
+    ci_runs = find_ci_runs(sessions)
+    last = len(ci_runs) if last is None else last
+    size = usual_size(ci_run.sessions for ci_run in ci_runs[:last])
+    counts = [count_tests(ci_run.sessions, size) for ci_run in ci_runs]
     known = sorted(count for count in counts[:last] if count is not None)
     usual = (known[(len(known) - 1) // 2] + known[len(known) // 2] + 1) // 2 if known else None
     lacking = [count is not None and usual is not None and count < min_tests * usual for count in counts]
@@ -56,31 +58,31 @@ def earlier_runs(sessions: Iterable[Session], *, last: int | None = None, min_te
     differs = (len(first) > 1 and all(first[:2])) or 3 * sum(first) > len(first)
     complete = [count is not None and not lacks for count, lacks in zip(counts, lacking, strict=True)]
     is_outage = [
-        _most_failed(run, count) or (lacking[i] and 0 < i < len(runs) - 1 and complete[i - 1] and complete[i + 1])
-        for i, (run, count) in enumerate(zip(runs, counts, strict=True))
+        _most_failed(ci_run, count) or (lacking[i] and 0 < i < len(ci_runs) - 1 and complete[i - 1] and complete[i + 1])
+        for i, (ci_run, count) in enumerate(zip(ci_runs, counts, strict=True))
     ]
     if 2 * sum(is_outage[:last]) >= len(first):
-        is_outage = [False] * len(runs)
+        is_outage = [False] * len(ci_runs)
     counting: list[CIRun] = []
     outages: list[CIRun] = []
     older: list[CIRun] = []
-    for run, was_down in zip(runs, is_outage, strict=True):
+    for ci_run, was_down in zip(ci_runs, is_outage, strict=True):
         if len(counting) == last:
-            older.append(run)
+            older.append(ci_run)
         else:
-            (outages if was_down else counting).append(run)
-    return EarlierRuns(counting, outages, older, size, usual, min_tests, differs)
+            (outages if was_down else counting).append(ci_run)
+    return EarlierCIRuns(counting, outages, older, size, usual, min_tests, differs)
 
 
-def remark_on_tests(runs: Sequence[CIRun]) -> str | None:
+def remark_on_tests(ci_runs: Sequence[CIRun]) -> str | None:
     """Return that tests did not run in the newest of these CI runs of a branch, compared with the ones before it.
 
-    None if they all ran, or if that is not known. `runs` are newest first. Only a gate is red for that reason.
+    None if they all ran, or if that is not known. `ci_runs` are newest first. Only a gate is red for that reason.
     """
-    newest = runs[0].sessions
+    newest = ci_runs[0].sessions
     revisions = {session.revision for session in newest if session.revision}
-    before = [session for run in runs[1:] for session in run.sessions if session.revision not in revisions]
-    earlier = earlier_runs(before, last=_LAST)
+    before = [session for ci_run in ci_runs[1:] for session in ci_run.sessions if session.revision not in revisions]
+    earlier = earlier_ci_runs(before, last=_LAST)
     count = count_tests(newest, earlier.size)
     if count is None or earlier.usual is None or earlier.differs or not earlier.lacks_tests(count):
         return None
@@ -88,21 +90,23 @@ def remark_on_tests(runs: Sequence[CIRun]) -> str | None:
     return f"{ran}: {earlier.usual - count:,} did not run"
 
 
-def without_incomplete(runs: Sequence[CIRun]) -> list[CIRun]:
+def without_incomplete(ci_runs: Sequence[CIRun]) -> list[CIRun]:
     """Return the CI runs, newest first, without the green ones that are incomplete.
 
     Otherwise, a matrix whose jobs start one after the other would be green before its second job fails.
     """
-    size = usual_size(run.sessions for run in runs[1:])
-    return [run for index, run in enumerate(runs) if run.is_failing or not is_incomplete(runs[index:], size)]
+    size = usual_size(ci_run.sessions for ci_run in ci_runs[1:])
+    return [
+        ci_run for index, ci_run in enumerate(ci_runs) if ci_run.is_failing or not is_incomplete(ci_runs[index:], size)
+    ]
 
 
-def is_incomplete(runs: Sequence[CIRun], size: int) -> bool:
+def is_incomplete(ci_runs: Sequence[CIRun], size: int) -> bool:
     """Return whether sessions and tests are missing in the newest of these CI runs: more jobs may follow.
 
     `size` is the usual number of sessions.
     """
-    return len(runs[0].sessions) < size and remark_on_tests(runs) is not None
+    return len(ci_runs[0].sessions) < size and remark_on_tests(ci_runs) is not None
 
 
 def count_tests(sessions: Iterable[Session], size: int, others: Iterable[Session] = ()) -> int | None:
@@ -122,7 +126,7 @@ def count_failing(session: Session) -> int | None:
 
 
 def missing_tests(
-    judged: Iterable[Session], others: Iterable[Session], earlier: EarlierRuns, branch: str
+    judged: Iterable[Session], others: Iterable[Session], earlier: EarlierCIRuns, branch: str
 ) -> tuple[list[str], list[str]]:
     """Return in which CI runs tests did not run, and why that was not checked.
 
@@ -134,11 +138,11 @@ def missing_tests(
     unchecked: list[str] = []
     judged_ids = {session.id for session in judged}
     others = [session for session in others if session.id not in judged_ids]
-    for run in ci_runs([*judged, *others]):
-        of_run = [session for session in run.sessions if session.id in judged_ids]
+    for ci_run in find_ci_runs([*judged, *others]):
+        of_run = [session for session in ci_run.sessions if session.id in judged_ids]
         if not of_run:
             continue
-        count = count_tests(of_run, earlier.size, [each for each in run.sessions if each.id not in judged_ids])
+        count = count_tests(of_run, earlier.size, [each for each in ci_run.sessions if each.id not in judged_ids])
         if count is None or earlier.usual is None:
             unchecked.append("whether all tests ran was not checked: Buddy does not say how many there are")
         elif earlier.differs:
@@ -164,6 +168,6 @@ def failing_cases(run: TestRun) -> set[tuple[str | None, str]]:
     return {(case.test_group_id, case.id) for case in run.cases if case.is_failing}
 
 
-def _most_failed(run: CIRun, count: int | None) -> bool:
-    failed = sum(count_failing(session) or 0 for session in run.deciding)
+def _most_failed(ci_run: CIRun, count: int | None) -> bool:
+    failed = sum(count_failing(session) or 0 for session in ci_run.deciding)
     return count is not None and count >= _OUTAGE_TESTS and 2 * failed > count

@@ -17,9 +17,9 @@ from .baseline import BaselineComparison, QuarantinedTest, compare_to_baseline
 from .causes import group_failures
 from .completeness import (
     MIN_TESTS,
-    EarlierRuns,
+    EarlierCIRuns,
     count_failing,
-    earlier_runs,
+    earlier_ci_runs,
     failing_cases,
     lists_too_few,
     missing_tests,
@@ -205,11 +205,11 @@ them, runs only a part, or is older than main: --min-tests 0
     return evolve(judgement, baseline=compared, expired=found.expired, unused=found.unused)
 
 
-def _split(baseline: Baseline | None, min_tests: float) -> tuple[EarlierRuns, list[TestRun]]:
+def _split(baseline: Baseline | None, min_tests: float) -> tuple[EarlierCIRuns, list[TestRun]]:
     """Return the CI runs of a baseline, and its sessions that count, newest first."""
     runs = () if baseline is None else baseline.runs
     last = None if baseline is None else baseline.last
-    earlier = earlier_runs((run.session for run in runs), last=last, min_tests=min_tests)
+    earlier = earlier_ci_runs((run.session for run in runs), last=last, min_tests=min_tests)
     counting = {session.id for ci_run in earlier.counting for session in ci_run.sessions}
     return earlier, [run for run in runs if run.session.id in counting]
 
@@ -224,7 +224,7 @@ def _failing_tests(runs: Iterable[TestRun]) -> list[FailingTest]:
     return list(tests.values())
 
 
-def _left_out(earlier: EarlierRuns, unread: Sequence[Session]) -> list[str]:
+def _left_out(earlier: EarlierCIRuns, unread: Sequence[Session]) -> list[str]:
     """Return which sessions of the baseline do not count, and why."""
     remarks = [
         f"#{ci_run.session.relative_id} was an outage, and excuses nothing: most of its tests failed or did not run"
@@ -246,7 +246,7 @@ def _also_passed(runs: Iterable[TestRun]) -> Iterator[str]:
 def _compare(
     tests: Iterable[FailingTest],
     found: BaselineComparison,
-    earlier: EarlierRuns,
+    earlier: EarlierCIRuns,
     cases_of: Mapping[str, Iterable[TestCase]],
     branch: str,
 ) -> Iterator[FailingTest]:

@@ -69,7 +69,7 @@ def newest_first(sessions: Iterable[Session]) -> list[Session]:
     return sorted(sessions, key=lambda session: session.relative_id, reverse=True)
 
 
-def ci_runs(sessions: Iterable[Session]) -> list[CIRun]:
+def find_ci_runs(sessions: Iterable[Session]) -> list[CIRun]:
     """Return the CI runs of sessions, newest first: the one with the newest session is the newest.
 
     Sessions with the same `ci_run_url` are one CI run. Without a `ci_run_url`, those with the same `execution_id` are;
@@ -102,7 +102,7 @@ def newest_streak(runs: Sequence[_Run], belongs: Callable[[_Run], bool] | None =
     return Streak(same[-1].session, len(same), runs[len(same)].session if len(same) < len(runs) else None)
 
 
-def runs_since(runs: Sequence[CIRun], session: Session) -> list[CIRun]:
+def ci_runs_since(runs: Sequence[CIRun], session: Session) -> list[CIRun]:
     """Return the newest CI runs, down to that of a session. If it was deleted, these are the runs that are newer."""
     of_session = [run for run in runs if any(each.id == session.id for each in run.sessions)]
     lowest_id = of_session[0].sessions[0].relative_id if of_session else session.relative_id + 1

@@ -15,7 +15,7 @@ from ..errors import BuddyError
 from ..models import Session, SessionStatus, SuiteKey, has_revision
 from .branches import MAIN, MAIN_NAMES, NEWEST, Main, main_branch
 from .completeness import remark_on_tests, without_incomplete
-from .runs import CIRun, ci_runs, newest_first, newest_streak
+from .runs import CIRun, find_ci_runs, newest_first, newest_streak
 
 MAX_SEARCHED = 1000
 """The maximum number of sessions that are searched: for a wrong name or commit, not the whole suite is read."""
@@ -161,7 +161,7 @@ class VerdictSearch:
         found = await self.sessions(branch, lambda found: sum(map(where, found)) >= count, below=below, limit=limit)
         return list(filter(where, found))
 
-    async def runs(
+    async def ci_runs(
         self,
         branch: str | None,
         *,
@@ -179,8 +179,8 @@ class VerdictSearch:
         """
 
         def choose(sessions: Iterable[Session]) -> list[CIRun]:
-            runs = [run for run in ci_runs(sessions) if run.is_failing is not None]
-            return list(filter(where, runs if with_incomplete else without_incomplete(runs)))
+            ci_runs = [ci_run for ci_run in find_ci_runs(sessions) if ci_run.is_failing is not None]
+            return list(filter(where, ci_runs if with_incomplete else without_incomplete(ci_runs)))
 
         found = await self.sessions(
             branch, lambda sessions: bool(is_enough(choose(sessions))), below=below, confirm=confirm
@@ -214,20 +214,20 @@ async def find_status(search: VerdictSearch, suite: SuiteKey, *, branch: str | M
     status = SuiteStatus(suite=suite, branch=chosen)
     if chosen is None and branch is MAIN:
         return evolve(status, reason="no main branch" if await search.newest() else "no session")
-    runs, sessions = await search.runs(chosen)
-    if runs:
-        return judged_by(runs, status)
+    ci_runs, sessions = await search.ci_runs(chosen)
+    if ci_runs:
+        return judged_by(ci_runs, status)
     if not sessions:
         return evolve(status, reason="no session")
     is_running = any(not session.is_finished for session in sessions)
     return evolve(status, reason="running" if is_running else "no verdict")
 
 
-def judged_by(runs: Sequence[CIRun], status: SuiteStatus) -> SuiteStatus:
+def judged_by(ci_runs: Sequence[CIRun], status: SuiteStatus) -> SuiteStatus:
     """Return a status with the verdict of CI runs, newest first, each with a verdict."""
-    streak = newest_streak(runs)
-    is_exact, remark = streak.before is not None, remark_on_tests(runs)
-    return evolve(status, session=runs[0].session, since=streak.first, is_since_exact=is_exact, remark=remark)
+    streak = newest_streak(ci_runs)
+    is_exact, remark = streak.before is not None, remark_on_tests(ci_runs)
+    return evolve(status, session=ci_runs[0].session, since=streak.first, is_since_exact=is_exact, remark=remark)
 
 
 async def find_latest(
@@ -235,13 +235,13 @@ async def find_latest(
 ) -> Session | None:
     """Return the session that decides the newest CI run with a verdict, as `BuddyClient.latest` does."""
 
-    def is_wanted(run: CIRun) -> bool:
-        has_status = status is None or run.is_failing == (status == SessionStatus.ERROR)
-        return has_status and any(has_revision(session, revision) for session in run.sessions)
+    def is_wanted(ci_run: CIRun) -> bool:
+        has_status = status is None or ci_run.is_failing == (status == SessionStatus.ERROR)
+        return has_status and any(has_revision(session, revision) for session in ci_run.sessions)
 
     selected = None if branch is MAIN and revision is not None else branch
     chosen = await search.choose_branch(selected)
     if chosen is None and selected is MAIN:
         return None  # there is no main branch
-    runs, _ = await search.runs(chosen, where=is_wanted, confirm=revision is not None)
-    return runs[0].session if runs else None
+    ci_runs, _ = await search.ci_runs(chosen, where=is_wanted, confirm=revision is not None)
+    return ci_runs[0].session if ci_runs else None

@@ -18,7 +18,7 @@ from .columns import time_to_prefix, to_sql, to_time
 from .copies import record_forget, record_prune
 from .file import BUSY_TIMEOUT, DatabaseFile
 from .schema import CREATED_BEFORE, DAY, OF_SUITE, SUITE
-from .sessions import load_newest_run
+from .sessions import load_newest_ci_run
 from .suites import load_state, save_state
 
 _VACUUM_PAGES = 2_000
@@ -57,7 +57,7 @@ def prune_suite(file: DatabaseFile, key: SuiteKey, before: datetime, *, cases_on
         old: dict[str, object] = {"suite": number, "before": time_to_prefix(before), "kept": "[]"}
         if file.execute(f"SELECT 1 {_OLD} LIMIT 1", old).fetchone() is None:
             return 0
-        old["kept"] = json.dumps([_number_of(file, number, each) for each in load_newest_run(file, key)])
+        old["kept"] = json.dumps([_number_of(file, number, each) for each in load_newest_ci_run(file, key)])
         count = _delete_cases(file, _OLD, old)
         if cases_only:
             state = evolve(state, cases_pruned_before=before)

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 
 from ..analysis.branches import MAIN_NAMES, NEWEST, main_branch
 from ..analysis.completeness import without_incomplete
-from ..analysis.runs import ci_runs
+from ..analysis.runs import find_ci_runs
 from ..models import Session, SuiteKey
 from .columns import OF_BRANCH, Members, to_session, to_sql
 from .exchange import ALL_NUMBERS
@@ -66,13 +66,13 @@ async def load_pages(
         yielded = {session.id for session in sessions if session.relative_id == last}
 
 
-def load_newest_run(file: DatabaseFile, key: SuiteKey) -> list[Session]:
+def load_newest_ci_run(file: DatabaseFile, key: SuiteKey) -> list[Session]:
     """Return the sessions that decide whether a suite is red, of the newest CI run of its main branch."""
     older = [session for name in MAIN_NAMES for session in load_sessions(file, key, branch=name, limit=1)]
     newest = load_sessions(file, key, limit=NEWEST)
     branch = main_branch({session.id: session for session in [*newest, *older]}.values())
     for limit in (NEWEST, _PAGE_SIZE):
         sessions = [] if branch is None else load_sessions(file, key, branch=branch, limit=limit)
-        if runs := without_incomplete([run for run in ci_runs(sessions) if run.is_failing is not None]):
-            return list(runs[0].deciding)
+        if ci_runs := without_incomplete([each for each in find_ci_runs(sessions) if each.is_failing is not None]):
+            return list(ci_runs[0].deciding)
     return []

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buddy_sessions import Session, SessionStatus
-from buddy_sessions.analysis.runs import CIRun, ci_runs, newest_streak, usual_size
+from buddy_sessions.analysis.runs import CIRun, find_ci_runs, newest_streak, usual_size
 
 PASSED, FAILED, SKIPPED, RUNNING = map(SessionStatus, ("SUCCESSFUL", "ERROR", "SKIPPED", "IN_PROGRESS"))
 STATUSES = {"+": PASSED, "-": FAILED, "s": SKIPPED, "?": RUNNING}
@@ -52,7 +52,7 @@ def numbers(run: CIRun) -> list[int]:
 )
 def test_verdicts(sessions: str, verdicts: list[bool | None], decides: int) -> None:
     """The sessions are written oldest first, the verdicts newest first."""
-    runs = ci_runs(history(sessions))
+    runs = find_ci_runs(history(sessions))
     assert ([run.is_failing for run in runs], runs[0].session.relative_id) == (verdicts, decides)
 
 
@@ -70,7 +70,7 @@ def test_runs_by_url_then_execution_then_commit() -> None:
         {},
     ]
     sessions = [Session(id=str(index), relative_id=index, status=PASSED, **each) for index, each in enumerate(fields)]
-    assert [numbers(run) for run in ci_runs(sessions)] == [[8], [7], [6, 5], [4, 3], [2, 1], [0]]
+    assert [numbers(run) for run in find_ci_runs(sessions)] == [[8], [7], [6, 5], [4, 3], [2, 1], [0]]
 
 
 @pytest.mark.parametrize(("sizes", "expected"), [([], 1), ([3], 3), ([3, 1], 1), ([3, 1, 2], 2)])
@@ -79,11 +79,11 @@ def test_usual_size_is_the_lower_median(sizes: list[int], expected: int) -> None
 
 
 def test_streak_counts_runs() -> None:
-    streak = newest_streak(ci_runs(history("a+ a+ b- b+ c+ c- d- d-")))
+    streak = newest_streak(find_ci_runs(history("a+ a+ b- b+ c+ c- d- d-")))
     assert (streak.first.relative_id, streak.length, str(streak)) == (3, 3, "#3")
     assert streak.before is not None
     assert streak.before.relative_id == 2
-    assert str(newest_streak(ci_runs(history("a-")))) == "#1 or earlier"
+    assert str(newest_streak(find_ci_runs(history("a-")))) == "#1 or earlier"
 
 
 histories = st.lists(st.tuples(st.sampled_from("abcde"), st.sampled_from("+-s?")), max_size=20).map(
@@ -94,8 +94,8 @@ histories = st.lists(st.tuples(st.sampled_from("abcde"), st.sampled_from("+-s?")
 @given(histories.flatmap(st.permutations))
 def test_each_session_is_in_one_run(sessions: list[Session]) -> None:
     """In any order of the sessions. Runs, and the sessions of each, are newest first."""
-    runs = ci_runs(sessions)
-    assert ci_runs(sorted(sessions, key=lambda session: session.relative_id)) == runs
+    runs = find_ci_runs(sessions)
+    assert find_ci_runs(sorted(sessions, key=lambda session: session.relative_id)) == runs
     assert sorted(number for run in runs for number in numbers(run)) == list(range(1, len(sessions) + 1))
     assert all(numbers(run) == sorted(numbers(run), reverse=True) for run in runs)
     assert [numbers(run)[0] for run in runs] == sorted((numbers(run)[0] for run in runs), reverse=True)

@@ -30,7 +30,7 @@ from buddy_sessions.store.pages import (
     withdraw_claims,
 )
 from buddy_sessions.store.prune import prune_suite
-from buddy_sessions.store.sessions import load_newest_run, load_sessions
+from buddy_sessions.store.sessions import load_newest_ci_run, load_sessions
 from buddy_sessions.store.suites import (
     is_listed,
     load_state,
@@ -252,7 +252,7 @@ class TestSchema:
         finish_sync(database, KEY, COMPLETE, top=2)
         load_sessions(database, KEY)
         load_sessions(database, KEY, up_to=1, limit=1)
-        load_newest_run(database, KEY)
+        load_newest_ci_run(database, KEY)
         prune_suite(database, KEY, NOW)
         for now in (NOW, NOW + timedelta(hours=1)):
             mark_suite_missing(database, KEY, now)

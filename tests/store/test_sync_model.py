@@ -21,7 +21,7 @@ from buddy_sessions.store.copies import load_changes
 from buddy_sessions.store.exchange import SyncScope
 from buddy_sessions.store.prune import prune_suite
 from buddy_sessions.store.schema import FIELDS
-from buddy_sessions.store.sessions import load_newest_run, load_sessions
+from buddy_sessions.store.sessions import load_newest_ci_run, load_sessions
 from buddy_sessions.store.suites import load_state
 from helpers.effort import repeats
 from helpers.model_server import FIRST_DATE, WRONG_RESPONSES, ModelClient, ModelServer, ModelStore
@@ -85,7 +85,7 @@ class SyncMachine(RuleBasedStateMachine):
     @rule(share=st.floats(0, 1))
     def prune(self, share: float) -> None:
         before = FIRST_DATE + timedelta(minutes=int(share * self.server.created))
-        kept = {session.id for session in load_newest_run(self.store.database, KEY)}
+        kept = {session.id for session in load_newest_ci_run(self.store.database, KEY)}
         old = {session.id for session in self.rows() if is_before(session, before)} - kept
         assert prune_suite(self.store.database, KEY, before) == len(old)
         self.pruned |= old

@@ -94,34 +94,34 @@ class _History:
 
 async def _read_history(reader: SuiteReader, branch: str | None, text: str, last: int) -> _History:
     """Return what the test that fits a text did in the newest CI runs; without a database, see `_read_failing`."""
-    runs = await reader.newest_runs(branch, last=last, with_incomplete=True)
-    await reader.readable_runs(runs[0].deciding)  # raises ConfigError if they were not saved
+    ci_runs = await reader.newest_ci_runs(branch, last=last, with_incomplete=True)
+    await reader.readable_runs(ci_runs[0].deciding)  # raises ConfigError if they were not saved
     saved = await reader.source.history(reader.suite, text, branch=branch)
     if saved is None:
-        return await _read_failing(reader, runs, text, last)
+        return await _read_failing(reader, ci_runs, text, last)
     key = next((case.key for run in saved for case in run.cases), None)
     if key is None:
         raise NothingToJudgeError(f"{text!r} did not fail in a saved session of {describe_branch(branch)}")
     of_session = {run.session.id: run for run in saved}
-    sessions = [[of_session[each.id] for each in run.deciding if each.id in of_session] for run in runs]
+    sessions = [[of_session[each.id] for each in ci_run.deciding if each.id in of_session] for ci_run in ci_runs]
     outcomes = [outcome for each in sessions if (outcome := outcome_in(each, key)) is not None]
-    return _History(key, outcomes, may_have_older=len(runs) >= last)
+    return _History(key, outcomes, may_have_older=len(ci_runs) >= last)
 
 
-async def _read_failing(reader: SuiteReader, runs: Sequence[CIRun], text: str, last: int) -> _History:
+async def _read_failing(reader: SuiteReader, ci_runs: Sequence[CIRun], text: str, last: int) -> _History:
     """Return what a test did, back to where it began or ceased to fail: two requests for each red session.
 
     `last` CI runs are searched for a failure, and while the test fails, all that are known.
     """
-    searched = f"all tests of #{runs[0].session.relative_id}, and the failures of {last} CI runs"
+    searched = f"all tests of #{ci_runs[0].session.relative_id}, and the failures of {last} CI runs"
     key: TestKey | None = None
     outcomes: list[Outcome] = []
     unread: list[Session] = []
     unreadable: list[Session] = []
-    for number, run in enumerate(runs):
+    for number, ci_run in enumerate(ci_runs):
         if number >= last and not (outcomes and outcomes[0].is_failing):
             break
-        readable, lost = await reader.readable_runs(run.deciding)
+        readable, lost = await reader.readable_runs(ci_run.deciding)
         read = [evolve(each, scope="failed") for each in readable]
         failing = {case.key for each in read for case in each.cases}
         if key is None and find_tests(failing, text):
@@ -131,15 +131,15 @@ async def _read_failing(reader: SuiteReader, runs: Sequence[CIRun], text: str, l
             unread += [] if lost else [each.session for each in read]
             continue
         outcome = None if key is None else outcome_in(read, key)
-        outcomes.append(outcome or Outcome(run.session, None))
+        outcomes.append(outcome or Outcome(ci_run.session, None))
         if outcomes[-1].is_failing != outcomes[0].is_failing:
             break
     if key is None:  # all tests of the newest CI run say whether there is such a test
-        complete = await reader.full_runs(runs[0].deciding)
+        complete = await reader.full_runs(ci_runs[0].deciding)
         key = find_test({case.key for each in complete for case in each.cases}, text, searched=searched)
         newest = outcome_in(complete, key)
         outcomes[:1] = [newest] if newest is not None else outcomes[:1]
-    return _History(key, outcomes, len(runs) >= last, unread, unreadable)
+    return _History(key, outcomes, len(ci_runs) >= last, unread, unreadable)
 
 
 async def history_result(reader: SuiteReader, branch: str | Main | None, text: str, *, last: int) -> Result:
@@ -197,12 +197,12 @@ def _since(history: _History) -> list[str]:
         return ["Did not run in any of the CI runs"]
     streak = newest_streak(history.outcomes)
     is_failing, first, before = history.outcomes[0].is_failing, streak.first, streak.before
-    runs = format_count(streak.length, "CI run")
+    ci_runs = format_count(streak.length, "CI run")
     older, since = (_OLDER, streak) if history.may_have_older else (_NO_OLDER, f"#{first.relative_id}")
     if before is None and not is_failing:
-        return [f"Did not fail in {runs}, since {since}", older]
+        return [f"Did not fail in {ci_runs}, since {since}", older]
     in_a_row = " in a row" if streak.length > 1 else ""
-    lines = [f"{'Failing' if is_failing else 'Not failing'} since {since}, {runs}{in_a_row}"]
+    lines = [f"{'Failing' if is_failing else 'Not failing'} since {since}, {ci_runs}{in_a_row}"]
     lines.append(f"#{first.relative_id}: {origin(first)}")
     if before is None:
         return [*lines, older]

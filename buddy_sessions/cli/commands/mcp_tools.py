@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from buddy_sessions import MAIN, ConfigError, ForbiddenError, Main, NotFoundError, Suite, SuiteStatus
 from buddy_sessions.analysis.by_test import find_test
 from buddy_sessions.analysis.completeness import remark_on_tests
-from buddy_sessions.analysis.runs import ci_runs, name_sessions
+from buddy_sessions.analysis.runs import find_ci_runs, name_sessions
 from buddy_sessions.analysis.suite_status import MAX_SEARCHED
 
 from ..input.keys import KeyDefaults, describe_suite
@@ -196,7 +196,7 @@ class Tools:
         newest = judgement.sessions[0]
         if newest.branch is not None and newest.has_verdict:
             streak = await reader.verdicts(branch=newest.branch, last=_STREAK, below=newest.relative_id + 1)
-            remark = remark_on_tests(ci_runs(streak))
+            remark = remark_on_tests(find_ci_runs(streak))
             result = evolve(result, facts=[streak_facts(streak), *filter(None, [remark]), *result.facts])
         if judgement.is_red is not None:  # a session is red, whether its failures are known or not
             is_red = any(session.is_failing for session in judgement.sessions)

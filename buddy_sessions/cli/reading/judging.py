@@ -11,9 +11,9 @@ from attrs import evolve
 
 from buddy_sessions import ConfigError, Main, Session, TestRun
 from buddy_sessions.analysis.branches import MAIN_NAMES
-from buddy_sessions.analysis.completeness import MIN_TESTS, EarlierRuns, earlier_runs, lists_too_few
+from buddy_sessions.analysis.completeness import MIN_TESTS, EarlierCIRuns, earlier_ci_runs, lists_too_few
 from buddy_sessions.analysis.judgement import Baseline, Judgement, can_be_baseline, judge
-from buddy_sessions.analysis.runs import CIRun, ci_runs, run_identity, usual_size
+from buddy_sessions.analysis.runs import CIRun, find_ci_runs, run_identity, usual_size
 
 from ..errors import NothingToJudgeError
 from ..options import DEFAULT_LAST
@@ -58,32 +58,32 @@ async def read_baseline(
 ) -> Baseline:
     """Return the last CI runs of a branch that are older than the judged sessions, and of another commit.
 
-    Outages among them are replaced by older runs, see `earlier_runs`.
+    Outages among them are replaced by older runs, see `earlier_ci_runs`.
     """
     name = await reader.choose_branch(branch)
 
-    def choose(runs: Iterable[CIRun]) -> EarlierRuns:
-        sessions = [session for run in runs for session in run.sessions if session.has_verdict]
-        return earlier_runs(sessions, last=last, min_tests=min_tests)
+    def choose(ci_runs: Iterable[CIRun]) -> EarlierCIRuns:
+        sessions = [session for ci_run in ci_runs for session in ci_run.sessions if session.has_verdict]
+        return earlier_ci_runs(sessions, last=last, min_tests=min_tests)
 
-    found, _ = await reader.search.runs(
+    found, _ = await reader.search.ci_runs(
         name,
         below=min(session.relative_id for session in judged),
-        where=lambda run: can_be_baseline(run.sessions[0], judged),
-        is_enough=lambda runs: len(choose(runs).counting) == last,
+        where=lambda ci_run: can_be_baseline(ci_run.sessions[0], judged),
+        is_enough=lambda ci_runs: len(choose(ci_runs).counting) == last,
         with_incomplete=True,
     )
     if not found:
         judged_id, error = judged[0].relative_id, await reader.no_verdict(name)
         raise NothingToJudgeError(f"nothing older and of another commit to compare #{judged_id} with: {error}")
     chosen = choose(found)
-    to_read = [session for run in chosen.counting for session in run.sessions]
+    to_read = [session for ci_run in chosen.counting for session in ci_run.sessions]
     runs, unread = await reader.readable_runs(to_read, skip_unsaved=skip_unsaved)
     if to_read and not runs:
         raise NothingToJudgeError(
             "no verdict: the failing tests of the sessions to compare with cannot be read: try again later"
         )
-    runs += [TestRun(session, ()) for run in chosen.outages for session in run.sessions]
+    runs += [TestRun(session, ()) for ci_run in chosen.outages for session in ci_run.sessions]
     return Baseline(name, runs, last, unread)
 
 
@@ -110,6 +110,6 @@ async def other_sessions(reader: SuiteReader, judged: Sequence[Session], baselin
     Only the newest 100 sessions are searched.
     """
     ids = Counter(map(run_identity, judged))
-    if min(ids.values()) >= usual_size(run.sessions for run in ci_runs(baseline.sessions)):
+    if min(ids.values()) >= usual_size(ci_run.sessions for ci_run in find_ci_runs(baseline.sessions)):
         return []
     return [each for each in await reader.search.newest() if run_identity(each) in ids and each not in judged]

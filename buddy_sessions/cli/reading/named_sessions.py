@@ -66,8 +66,8 @@ async def find_sessions(
     """
     if name is None or name == _LATEST:
         # A gate does not pass over a CI run in which tests are missing.
-        run, *_ = await reader.newest_runs(branch, after=after, with_incomplete=all_finished)
-        return [session for session in run.deciding if session.relative_id > after]
+        ci_run, *_ = await reader.newest_ci_runs(branch, after=after, with_incomplete=all_finished)
+        return [session for session in ci_run.deciding if session.relative_id > after]
     if branch is not MAIN:
         raise ConfigError("--branch selects the latest session: leave it out, or do not name a session")
     matches = await _matches(reader, name)
@@ -95,7 +95,7 @@ async def find_sessions(
 async def find_session(reader: SuiteReader, name: str | None) -> Session:
     """Return the newest of the sessions that `find_sessions` returns; for `latest`, the one that decides."""
     if name is None or name == _LATEST:
-        return (await reader.newest_runs(MAIN))[0].session
+        return (await reader.newest_ci_runs(MAIN))[0].session
     return (await find_sessions(reader, name))[0]
 
 

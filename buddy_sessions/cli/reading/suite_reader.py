@@ -70,23 +70,23 @@ class SuiteReader:
             raise await self.no_verdict(name)
         return found
 
-    async def newest_runs(
+    async def newest_ci_runs(
         self, branch: str | Main | None, *, last: int = 1, after: int = 0, with_incomplete: bool = False
     ) -> list[CIRun]:
         """Return the newest CI runs above #`after` that have a verdict, newest first: `last` of them, or more.
 
-        Raises NothingToJudgeError if there is none. `with_incomplete` is that of `VerdictSearch.runs`.
+        Raises NothingToJudgeError if there is none. `with_incomplete` is that of `VerdictSearch.ci_runs`.
         """
         name = await self.choose_branch(branch)
-        runs, _ = await self.search.runs(
+        ci_runs, _ = await self.search.ci_runs(
             name,
-            where=lambda run: run.sessions[0].relative_id > after,
-            is_enough=lambda runs: len(runs) >= last,
+            where=lambda ci_run: ci_run.sessions[0].relative_id > after,
+            is_enough=lambda ci_runs: len(ci_runs) >= last,
             with_incomplete=with_incomplete,
         )
-        if not runs:
+        if not ci_runs:
             raise await self.no_verdict(name)
-        return runs
+        return ci_runs
 
     async def no_verdict(self, branch: str | None) -> NothingToJudgeError:
         """Return the error for a branch without a session that passed or failed."""

@@ -139,27 +139,27 @@ async def read_suite(
     if status.missing_since is not None:
         return report
     branch = status.branch
-    runs, sessions = ([], []) if status.session is None else await reader.search.runs(branch)
+    ci_runs, sessions = ([], []) if status.session is None else await reader.search.ci_runs(branch)
     others = [] if branch is None else _latest_of_others(await reader.search.newest(), branch)
     report = evolve(report, others=others[:MAX_OTHERS], other_count=len(others))
-    if not runs:
+    if not ci_runs:
         return evolve(report, status=evolve(status, session=None, since=None))
-    streak = newest_streak(runs)
+    streak = newest_streak(ci_runs)
     state = _state(streak, options.new_since)
     judgement = None
     if streak.first.is_failing:
         reach = max(DEFAULT_LAST, min(streak.length, _MAX_STREAK)) if state == "newly red" else DEFAULT_LAST
         with suppress(ConfigError):  # its test cases were not saved
-            judgement = await explain(reader, runs[0].deciding, branch, reach=reach)
+            judgement = await explain(reader, ci_runs[0].deciding, branch, reach=reach)
     tests = [] if judgement is None else judgement.tests
     verdicts = [session for session in sessions if session.has_verdict]
     return evolve(
         report,
-        status=judged_by(runs, status),
+        status=judged_by(ci_runs, status),
         state=state,
-        judged=runs[0].deciding,
+        judged=ci_runs[0].deciding,
         streak=streak,
-        red_streak=newest_streak(runs[streak.length :]) if state == "recovered" else None,
+        red_streak=newest_streak(ci_runs[streak.length :]) if state == "recovered" else None,
         causes=[_shorten(cause) for cause in find_causes(test for test in tests if test.case.has_details)],
         unread=[test for test in tests if not test.case.has_details],
         baseline=len(judgement.baseline.runs) if judgement is not None and judgement.baseline is not None else 0,

@@ -15,7 +15,7 @@ from buddy_sessions._base.figures import format_count, format_duration
 from buddy_sessions.analysis.completeness import count_failing, without_incomplete
 from buddy_sessions.analysis.failure_text import without_library_frames
 from buddy_sessions.analysis.judgement import ALL_BRANCHES, Cause
-from buddy_sessions.analysis.runs import ci_runs, newest_streak
+from buddy_sessions.analysis.runs import find_ci_runs, newest_streak
 
 UNKNOWN = "-"
 """The text of an unknown value."""
@@ -190,8 +190,8 @@ def session_facts(session: Session) -> list[str]:
 
 def streak_facts(sessions: Sequence[Session]) -> str:
     """Return whether a branch is red or green, and since when. `sessions` are those with a verdict, newest first."""
-    runs = ci_runs(sessions)
-    streak = newest_streak(without_incomplete(runs) or runs)
+    ci_runs = find_ci_runs(sessions)
+    streak = newest_streak(without_incomplete(ci_runs) or ci_runs)
     first, before = streak.first, streak.before
     state = "red" if first.is_failing else "green"
     text = f"{cut(sessions[0].branch or ALL_BRANCHES)} is {state} since {streak} ({origin(first)})"
