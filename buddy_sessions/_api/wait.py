@@ -51,7 +51,7 @@ _SHOWN = 10
 
 
 @attrs.frozen(kw_only=True)
-class WaitScope:
+class WaitSpec:
     """Which sessions are awaited, and how long: the arguments of `BuddyClient.wait`, which are checked here."""
 
     suite: SuiteKey
@@ -105,14 +105,14 @@ class _Search:
         may_lack_sessions: Whether a `relative_id` is missing in the list of the last poll.
     """
 
-    def __init__(self, scope: WaitScope, api: Api) -> None:
+    def __init__(self, spec: WaitSpec, api: Api) -> None:
         self.found: list[Session] = []
         self.failure: BuddyError | None = None
         self.may_lack_sessions = False
         self._is_first = True  # no poll has succeeded
-        self._scope = scope
+        self._spec = spec
         self._api = api
-        self._spec = ReadSpec(branch=scope.branch, after=scope.after or 0, read_ahead=1)
+        self._read_spec = ReadSpec(branch=spec.branch, after=spec.after or 0, read_ahead=1)
         self._digest = b""  # of page 1, if the last poll needed no other page
         self._listed: set[str] = set()  # the ids of the sessions that the last poll has read
 
@@ -125,23 +125,23 @@ class _Search:
             if not error.retryable and (self._is_first or not isinstance(error, StatusError | ResponseError)):
                 raise
             if self.failure is None:
-                _log.warning("cannot read %s, trying again: %s", self._scope.suite, error)
+                _log.warning("cannot read %s, trying again: %s", self._spec.suite, error)
             self.failure = error
         else:
             self.failure = None
 
     def too_late(self, seconds: float) -> WaitTimeoutError:
         """Return the error of a timeout after these seconds: what is missing, and what to do."""
-        scope, found = self._scope, self.found
+        spec, found = self._spec, self.found
         if self._is_first:
-            text, advice = f"{scope} could not be read", "check the network, or wait longer"
+            text, advice = f"{spec} could not be read", "check the network, or wait longer"
             self.failure = self.failure or TransportError("no response so far")
-        elif len(found) < scope.count:
-            counts = f"{len(found):,} of {scope.count:,} sessions"
+        elif len(found) < spec.count:
+            counts = f"{len(found):,} of {spec.count:,} sessions"
             some = f"only {counts} ({name_sessions(found)})" if found else "no session"
-            text, advice = f"{some} of {scope} appeared", "check that its tests have started, or wait longer"
+            text, advice = f"{some} of {spec} appeared", "check that its tests have started, or wait longer"
         elif unfinished := [session for session in found if not session.is_finished]:
-            text, advice = f"{name_sessions(unfinished)} of {scope} did not finish", "wait longer"
+            text, advice = f"{name_sessions(unfinished)} of {spec} did not finish", "wait longer"
             started = datetime.now(UTC) - timedelta(seconds=seconds) - _CLOCK_DIFFERENCE
             if before := [each for each in unfinished if each.create_date is not None and each.create_date < started]:
                 ages = [f"#{each.relative_id} was created {_age(each)} ago" for each in before[:_SHOWN]]
@@ -149,7 +149,7 @@ class _Search:
                 advice += f"; {', '.join(ages)}: if an earlier run was killed, pass after={number} (--after {number})"
         else:
             text, advice = (
-                f"{name_sessions(found)} of {scope} changed again and again",
+                f"{name_sessions(found)} of {spec} changed again and again",
                 "wait longer, or pass a shorter settle",
             )
         last = f"; the last request failed: {self.failure}" if self.failure is not None else ""
@@ -157,32 +157,32 @@ class _Search:
 
     async def _read(self, count: int) -> None:
         """Read the newest sessions, and the awaited ones that are older and have not finished or settled."""
-        spec = attrs.evolve(self._spec, max_sessions=count, known_digest=self._digest)
-        reader = self._api.read(self._scope.suite, spec)
+        read_spec = attrs.evolve(self._read_spec, max_sessions=count, known_digest=self._digest)
+        reader = self._api.read(self._spec.suite, read_spec)
         listed: list[Session] = []
         is_whole = False
         async with aclosing(reader.pages()) as pages:
             async for page in pages:
                 listed += page.sessions
                 is_whole = page.is_last
-                if not self._scope.belong_together and len(listed) >= self._scope.count:
+                if not self._spec.belong_together and len(listed) >= self._spec.count:
                     break
         self._is_first = False
         if not reader.is_not_modified:
             self._digest = (reader.stats.pages == 1 and reader.first_digest) or b""
             self._listed = {session.id for session in listed}
-            lowest = (self._scope.after or 0) + 1 if is_whole else None
-            self.may_lack_sessions = self._scope.belong_together and may_lack_sessions(listed, lowest=lowest)
+            lowest = (self._spec.after or 0) + 1 if is_whole else None
+            self.may_lack_sessions = self._spec.belong_together and may_lack_sessions(listed, lowest=lowest)
             self._keep([session for session in self.found if session.id not in self._listed] + listed)
         for session in self.found.copy():
-            if session.id not in self._listed and (self._scope.settle or not session.is_finished):
+            if session.id not in self._listed and (self._spec.settle or not session.is_finished):
                 await self._read_again(session)
 
     async def _read_again(self, session: Session) -> None:
         """Read one session that is not listed any more: many newer ones were created, or it was deleted."""
         others = [each for each in self.found if each is not session]
         try:
-            found = await self._api.session(self._scope.suite, validate_session(session))
+            found = await self._api.session(self._spec.suite, validate_session(session))
             self._keep([*others, found.result()])
         except NotFoundError:
             self._keep(others)
@@ -190,25 +190,25 @@ class _Search:
 
     def _keep(self, sessions: Iterable[Session]) -> None:
         """Keep the awaited sessions among those of the branch that are above `after`, newest first."""
-        scope = self._scope
+        spec = self._spec
         found = [
             session
             for session in sessions
-            if has_revision(session, scope.revision)
-            and has_run_url(session, scope.run_url)
-            and (scope.execution_id is None or session.execution_id == scope.execution_id)
+            if has_revision(session, spec.revision)
+            and has_run_url(session, spec.run_url)
+            and (spec.execution_id is None or session.execution_id == spec.execution_id)
         ]
         found = newest_first(found)
-        self.found = found if scope.belong_together else found[: scope.count]
+        self.found = found if spec.belong_together else found[: spec.count]
 
 
-async def await_sessions(api: Api, scope: WaitScope) -> list[Session]:
+async def await_sessions(api: Api, spec: WaitSpec) -> list[Session]:
     """Return the awaited sessions once all have finished."""
-    search = _Search(scope, api)
+    search = _Search(spec, api)
     loop = asyncio.get_running_loop()
     started = loop.time()
-    appear_timeout = scope.timeout if scope.appear_timeout is None else scope.appear_timeout
-    deadline = asyncio.timeout_at(started + min(appear_timeout, scope.timeout))
+    appear_timeout = spec.timeout if spec.appear_timeout is None else spec.appear_timeout
+    deadline = asyncio.timeout_at(started + min(appear_timeout, spec.timeout))
     before: list[Session] = []
     confirmed: list[Session] | None = None
     changed = started
@@ -219,17 +219,17 @@ async def await_sessions(api: Api, scope: WaitScope) -> list[Session]:
                 await search.poll(count)
                 if search.found != before:
                     before, changed = search.found, loop.time()
-                if len(search.found) >= scope.count:
-                    is_settled = search.failure is None and loop.time() - changed >= scope.settle
+                if len(search.found) >= spec.count:
+                    is_settled = search.failure is None and loop.time() - changed >= spec.settle
                     if is_settled and all(session.is_finished for session in search.found):
                         if not search.may_lack_sessions or search.found == confirmed:
                             return search.found
                         confirmed = search.found
                         continue  # once more, at once: one response may lack a session
-                    deadline.reschedule(started + scope.timeout)
+                    deadline.reschedule(started + spec.timeout)
                 if search.failure is None:
                     count = _POLLED
-                await asyncio.sleep(add_jitter(scope.interval))
+                await asyncio.sleep(add_jitter(spec.interval))
     except TimeoutError:
         if not deadline.expired():
             raise

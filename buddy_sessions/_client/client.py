@@ -12,7 +12,7 @@ import attrs
 
 from .._api.api import Api
 from .._api.verdicts import find_statuses, search_of
-from .._api.wait import WaitScope, await_sessions
+from .._api.wait import WaitSpec, await_sessions
 from .._base.validate import (
     validate_branch,
     validate_case,
@@ -335,7 +335,7 @@ class BuddyClient:
             >>> (session,) = await buddy.wait("acme/storefront/MNbyVedg", revision="5ff36f3")
             >>> is_red = session.is_failing
         """
-        scope = WaitScope(
+        spec = WaitSpec(
             suite=validate_key(suite),
             revision=revision,
             run_url=run_url,
@@ -348,7 +348,7 @@ class BuddyClient:
             timeout=timeout,
             appear_timeout=appear_timeout,
         )
-        return await await_sessions(self.api, scope)
+        return await await_sessions(self.api, spec)
 
     def cases(
         self,

@@ -7,7 +7,7 @@ from typing import Literal
 from cyclopts.types import NonNegativeInt, PositiveInt
 
 from buddy_sessions import WaitTimeoutError
-from buddy_sessions._api.wait import WaitScope, await_sessions
+from buddy_sessions._api.wait import WaitSpec, await_sessions
 from buddy_sessions._base.figures import format_duration
 
 from ..errors import ExitCode, NothingToJudgeError
@@ -68,7 +68,7 @@ async def wait_for_sessions(
     messages, output_format = access.verbosity.open(), named_format(format, json=json)
     target = access.defaults.parse_target(key)
     async with access.connection.open_client(messages) as buddy:
-        scope = WaitScope(
+        spec = WaitSpec(
             suite=await find_suite(buddy, target),
             revision=revision,
             run_url=run_url,
@@ -81,19 +81,19 @@ async def wait_for_sessions(
             timeout=timeout,
             appear_timeout=appear_timeout,
         )
-        text = f"waiting up to {format_duration(timeout)} for {scope}"
+        text = f"waiting up to {format_duration(timeout)} for {spec}"
         if not messages.is_terminal:
             messages.print_note(text)
         try:
             with messages.progress() as show:
                 show(text)
-                sessions = await await_sessions(buddy.api, scope)
+                sessions = await await_sessions(buddy.api, spec)
         except WaitTimeoutError as error:
             if error.__cause__ is not None or len(error.sessions) >= count:
                 raise
             failure = NothingToJudgeError(str(error))
-            if branch is not None and not error.sessions and (hint := await check_branch(buddy, scope.suite, branch)):
+            if branch is not None and not error.sessions and (hint := await check_branch(buddy, spec.suite, branch)):
                 failure.add_note(hint)
             raise failure from error
-    show_sessions(sessions, output_format, scope.suite, branch=branch)
+    show_sessions(sessions, output_format, spec.suite, branch=branch)
     return ExitCode.RED if exit_code and any(session.is_failing for session in sessions) else ExitCode.DONE
