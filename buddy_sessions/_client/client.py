@@ -33,9 +33,9 @@ from .._paging.case_paginator import CasePaginator
 from .._paging.paginator import PageReader, SessionPaginator
 from .._paging.read_ahead import RequestSlots
 from .._paging.scope import ReadSpec
+from .._streams.events import ChangeSource, NoMemory
 from .._streams.harvest import Harvest, OnFailure
-from .._streams.reporter import Changes, NoMemory
-from .._streams.status import Statuses, StatusWatch
+from .._streams.status import StatusSource, StatusWatch
 from .._streams.watch import OnFirstFailure, Watch
 from ..analysis.branches import MAIN, Main, validate_judged_branch
 from ..analysis.suite_status import SuiteStatus, find_latest
@@ -457,7 +457,7 @@ class BuddyClient:
             on_failure: "raise" ends the watch if the first poll of a suite gets a 401, 403 or 404; "retry" polls the
                 suite again later.
         """
-        return Watch(self.api, suites, Changes(branch, NoMemory()), interval=interval, on_failure=on_failure)
+        return Watch(self.api, suites, ChangeSource(branch, NoMemory()), interval=interval, on_failure=on_failure)
 
     def watch_status(
         self,
@@ -476,5 +476,5 @@ class BuddyClient:
             interval: Seconds between two polls of a suite, with a jitter of 10 %.
             on_failure: As in `watch`.
         """
-        reporter = Statuses(self.api, branch, NoMemory())
-        return StatusWatch(self.api, suites, reporter, interval=interval, on_failure=on_failure)
+        source = StatusSource(self.api, branch, NoMemory())
+        return StatusWatch(self.api, suites, source, interval=interval, on_failure=on_failure)

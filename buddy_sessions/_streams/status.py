@@ -17,7 +17,7 @@ from ..analysis.runs import CIRun, ci_runs_since, find_ci_runs, newest_streak, u
 from ..errors import BuddyError, NotFoundError, ResponseError, UnstableListingError
 from ..models import Session, SuiteKey, TestCase, TestKey, TestRun
 from .changes import Change, Newest, WatchedSuite
-from .reporter import Memory, Report
+from .events import Memory, Pending
 from .watch import SuiteWatch
 
 _MAX_UNREAD = 3
@@ -105,8 +105,8 @@ class StatusWatch(SuiteWatch[StatusChange]):
     """
 
 
-class Statuses:
-    """Reports the changes of the status of each suite. The memory has the session that decides it.
+class StatusSource:
+    """The events are the changes of the status of each suite. The memory has the session that decides it.
 
     `branch` is that of the status; None for all sessions.
     """
@@ -133,7 +133,7 @@ class Statuses:
 
     async def events(
         self, suite: WatchedSuite, newest: Newest, _changes: Sequence[Change]
-    ) -> list[Report[StatusChange]]:
+    ) -> list[Pending[StatusChange]]:
         """Return the events of a poll: the current status, or that of each CI run since the one that decided it."""
         key, latest = suite.key, suite.status
         search, sessions = search_of(self._api, key), newest.sessions
@@ -146,7 +146,7 @@ class Statuses:
             branch = await search_of(self._api, key).choose_branch(self._branch, kept=kept)
         if branch is None and self._branch is MAIN:
             return []
-        reports: list[Report[StatusChange]] = []
+        pending: list[Pending[StatusChange]] = []
         is_first = latest is None or branch not in {None, kept}
         if latest is None or is_first:
             latest = None
@@ -157,23 +157,23 @@ class Statuses:
                 latest.session, [each for each in sessions if branch in {None, each.branch}]
             )
             if suite.repeats_event:
-                reports.append(self._report(key, latest, _repeated(key, latest, ci_runs[len(changed) :])))
+                pending.append(self._pending(key, latest, _repeated(key, latest, ci_runs[len(changed) :])))
         size = usual_size(ci_run.sessions for ci_run in ci_runs[1:])
         for ci_run in reversed(changed):
             until = ci_runs[ci_runs.index(ci_run) :]
             if latest is not None and latest.session.is_failing and ci_run.is_failing and is_incomplete(until, size):
                 continue  # a test that is not failing yet may be one of the next job
             latest, change = _next_status(key, latest, until, await self._read_tests(suite, ci_run))
-            reports.append(self._report(key, latest, change))
+            pending.append(self._pending(key, latest, change))
             if is_first:
                 await self._save(key, latest, is_acknowledged=False)
         if latest is not None:
             # Not earlier: if the poll fails, the next one judges all its changes again.
             suite.status, suite.repeats_event = latest, False
-        return reports
+        return pending
 
-    def _report(self, key: SuiteKey, latest: TestRun, change: StatusChange | None) -> Report[StatusChange]:
-        return Report(change, partial(self._save, key, latest, is_acknowledged=True))
+    def _pending(self, key: SuiteKey, latest: TestRun, change: StatusChange | None) -> Pending[StatusChange]:
+        return Pending(change, partial(self._save, key, latest, is_acknowledged=True))
 
     async def _save(self, key: SuiteKey, run: TestRun, *, is_acknowledged: bool) -> None:
         """Save the session that decides the status of a suite, with its failing tests."""

@@ -19,7 +19,7 @@ from .._paging.scope import ReadSpec
 from ..errors import AuthenticationError, BuddyError, ClientClosedError, ConfigError, ForbiddenError, NotFoundError
 from ..models import Session, SuiteKey, SuiteRef
 from .changes import Change, Newest, WatchedSuite
-from .reporter import Report, Reporter
+from .events import EventSource, Pending
 from .schedule import Schedule
 
 _log = logging.getLogger("buddy_sessions")
@@ -35,13 +35,13 @@ _T = TypeVar("_T")
 
 
 class SuiteWatch(AsyncIterator[_T]):
-    """Polls suites, each once per interval, and passes what its reporter reports to one loop."""
+    """Polls suites, each once per interval, and passes the events of a source to one loop."""
 
     def __init__(
         self,
         api: Api,
         suites: Iterable[SuiteRef],
-        reporter: Reporter[_T],
+        source: EventSource[_T],
         *,
         interval: float,
         on_failure: OnFirstFailure,
@@ -52,17 +52,17 @@ class SuiteWatch(AsyncIterator[_T]):
         self._api = api
         keys = [validate_key(suite) for suite in validate_suites(suites)]
         self._suites = {key: WatchedSuite(key, index) for index, key in enumerate(dict.fromkeys(keys))}
-        self._spec = ReadSpec(branch=reporter.listed_branch, read_ahead=1)  # most polls need one page
-        self._reporter = reporter
+        self._spec = ReadSpec(branch=source.listed_branch, read_ahead=1)  # most polls need one page
+        self._source = source
         self._interval = validate_seconds("interval", interval)
         self._on_failure = on_failure
         self._schedule = Schedule(self._suites.values())
         self._failures: dict[SuiteKey, BuddyError] = {}
-        self._pool: WorkerPool[tuple[WatchedSuite, Report[_T]]] = WorkerPool(
+        self._pool: WorkerPool[tuple[WatchedSuite, Pending[_T]]] = WorkerPool(
             self._work, size=api.max_concurrency, name="watch", hold=hold
         )
         self._is_closed = False
-        self._unacknowledged: Report[_T] | None = None
+        self._unacknowledged: Pending[_T] | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -166,11 +166,11 @@ class SuiteWatch(AsyncIterator[_T]):
             item = await self._pool.get()
             if item is None:
                 raise StopAsyncIteration
-            suite, report = item
+            suite, pending = item
             if self._is_watched(suite):
-                self._unacknowledged = report
-                if report.event is not None:
-                    return report.event
+                self._unacknowledged = pending
+                if pending.event is not None:
+                    return pending.event
 
     def _is_watched(self, suite: WatchedSuite) -> bool:
         """Return whether a suite was not removed, also if it was added again meanwhile."""
@@ -202,10 +202,10 @@ class SuiteWatch(AsyncIterator[_T]):
         self._schedule.add(started + add_jitter(wait), suite)
 
     async def _check(self, suite: WatchedSuite) -> None:
-        """Poll a suite, and report its changes."""
+        """Poll a suite, and pass on its events."""
         suite.polls += 1
         try:
-            reports = await self._read_changes(suite)
+            events = await self._read_events(suite)
         except ClientClosedError:
             raise  # no other suite can be read either
         except BuddyError as error:
@@ -218,8 +218,8 @@ class SuiteWatch(AsyncIterator[_T]):
             return
         suite.failed_polls, suite.is_missing = 0, False
         self._failures.pop(suite.key, None)
-        for report in reports:
-            await self._pool.put((suite, report))
+        for pending in events:
+            await self._pool.put((suite, pending))
 
     def _on_failed_poll(self, suite: WatchedSuite, error: BuddyError) -> None:
         if not suite.failed_polls:
@@ -228,9 +228,9 @@ class SuiteWatch(AsyncIterator[_T]):
         suite.is_missing = suite.is_missing or isinstance(error, NotFoundError)
         self._failures[suite.key] = error.with_traceback(None)  # the frames would keep the sessions of the poll
 
-    async def _read_changes(self, suite: WatchedSuite) -> Sequence[Report[_T]]:
-        """Read the newest sessions of a suite, and return what to report."""
-        if not suite.is_started and (saved := await self._reporter.load(suite)) is not None:
+    async def _read_events(self, suite: WatchedSuite) -> Sequence[Pending[_T]]:
+        """Read the newest sessions of a suite, and return the events."""
+        if not suite.is_started and (saved := await self._source.load(suite)) is not None:
             suite.restore(saved)
         newest = await self._read_newest(suite)
         if isinstance(newest, NotModified) or not self._is_watched(suite):  # it was removed meanwhile
@@ -238,13 +238,13 @@ class SuiteWatch(AsyncIterator[_T]):
         known = suite.known_sessions()
         if suite.needs_baseline(newest, known):
             known = suite.start(newest)
-            await self._reporter.start(suite, known.values())
+            await self._source.start(suite, known.values())
         changes = suite.compare(newest.sessions, known)
         lowest_id = 0 if newest.is_complete else min((each.relative_id for each in newest.sessions), default=0)
         older = [session for session in known.values() if session.relative_id < lowest_id]  # of earlier polls
-        reports = await self._reporter.events(suite, newest._replace(sessions=[*newest.sessions, *older]), changes)
+        events = await self._source.events(suite, newest._replace(sessions=[*newest.sessions, *older]), changes)
         suite.remember(newest, known | {change.session.id: change.session for change in changes})
-        return reports
+        return events
 
     async def _read_newest(self, suite: WatchedSuite) -> Newest | NotModified:
         """Return the newest sessions of a suite, as many as this poll needs."""

@@ -32,9 +32,9 @@ from .._client.client import BuddyClient
 from .._export.session_files import open_file
 from .._export.session_rows import KEYED_SESSION_COLUMNS, SESSION_CASE_COLUMNS, exported_rows
 from .._paging.read_ahead import RequestSlots
+from .._streams.events import ChangeSource
 from .._streams.harvest import Harvest, OnFailure
-from .._streams.reporter import Changes
-from .._streams.status import Statuses, StatusWatch
+from .._streams.status import StatusSource, StatusWatch
 from .._streams.watch import OnFirstFailure, Watch
 from ..analysis.branches import MAIN, Main, validate_judged_branch
 from ..analysis.suite_status import NoVerdict, SuiteStatus, VerdictSearch, find_status
@@ -311,8 +311,8 @@ class SessionStore:
         """
         self._thread.check_writable()
         state = WatchState(self._thread, "changes", name, branch)
-        reporter = Changes(branch, state)
-        return Watch(buddy.api, suites, reporter, interval=interval, on_failure=on_failure, hold=state.hold)
+        source = ChangeSource(branch, state)
+        return Watch(buddy.api, suites, source, interval=interval, on_failure=on_failure, hold=state.hold)
 
     def watch_status(
         self,
@@ -335,8 +335,8 @@ class SessionStore:
         """
         self._thread.check_writable()
         state = WatchState(self._thread, "status", name, validate_judged_branch(branch))
-        reporter = Statuses(buddy.api, branch, state)
-        return StatusWatch(buddy.api, suites, reporter, interval=interval, on_failure=on_failure, hold=state.hold)
+        source = StatusSource(buddy.api, branch, state)
+        return StatusWatch(buddy.api, suites, source, interval=interval, on_failure=on_failure, hold=state.hold)
 
     async def sessions(self, suite: SuiteRef, *, branch: str | None = None) -> list[Session]:
         """Return the saved sessions of a suite, except deleted ones, newest first.

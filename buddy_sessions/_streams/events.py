@@ -1,4 +1,4 @@
-"""What a watch reports, and what it remembers of each suite."""
+"""The events of a watch, and what it remembers of each suite."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ class NoMemory:
         """Save nothing."""
 
 
-class Report(NamedTuple, Generic[_T]):
+class Pending(NamedTuple, Generic[_T]):
     """An event of a watch, or None, and what to do when it is acknowledged, such as to save it."""
 
     event: _T | None
     acknowledge: Callable[[], Awaitable[None]]
 
 
-class Reporter(Protocol[_T]):
-    """Decides what a watch reports."""
+class EventSource(Protocol[_T]):
+    """Decides which events a watch has."""
 
     listed_branch: str | None
     """The branch whose sessions are read; None for all."""
@@ -53,30 +53,30 @@ class Reporter(Protocol[_T]):
     async def start(self, suite: WatchedSuite, sessions: Iterable[Session], /) -> None:
         """Begin with the sessions that exist, in place of all that were saved before."""
 
-    async def events(self, suite: WatchedSuite, newest: Newest, changes: Sequence[Change], /) -> Sequence[Report[_T]]:
-        """Return what to report after a poll with these changes. `newest` usually has 100 sessions or more."""
+    async def events(self, suite: WatchedSuite, newest: Newest, changes: Sequence[Change], /) -> Sequence[Pending[_T]]:
+        """Return the events of a poll with these changes. `newest` usually has 100 sessions or more."""
         ...
 
 
-class Changes:
-    """Reports every change. The memory has the newest sessions that were reported of each suite."""
+class ChangeSource:
+    """Every change is an event. The memory has the newest sessions of each suite, as they were acknowledged."""
 
     def __init__(self, branch: str | None, memory: Memory) -> None:
         self.listed_branch = validate_branch(branch)
         self._memory = memory
 
     async def load(self, suite: WatchedSuite) -> list[Session] | None:
-        """As in `Reporter`."""
+        """As in `EventSource`."""
         saved = await self._memory.load(suite.key)
         return None if saved is None else list(map(session_from_dict, saved))
 
     async def start(self, suite: WatchedSuite, sessions: Iterable[Session], /) -> None:
-        """As in `Reporter`."""
+        """As in `EventSource`."""
         await self._memory.update(suite.key, lambda _: _newest(map(to_dict, sessions)))
 
-    async def events(self, _suite: WatchedSuite, _newest: Newest, changes: Sequence[Change]) -> list[Report[Change]]:
-        """As in `Reporter`."""
-        return [Report(change, partial(self._save, change)) for change in changes]
+    async def events(self, _suite: WatchedSuite, _newest: Newest, changes: Sequence[Change]) -> list[Pending[Change]]:
+        """As in `EventSource`."""
+        return [Pending(change, partial(self._save, change)) for change in changes]
 
     async def _save(self, change: Change) -> None:
         await self._memory.update(change.suite, lambda saved: _newest([*(saved or ()), to_dict(change.session)]))
