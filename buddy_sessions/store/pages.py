@@ -37,15 +37,15 @@ from .exchange import (
 )
 from .file import DatabaseFile
 from .plan import is_check_due, is_more_below
-from .schema import FIELDS, SUITE
+from .schema import FIELDS, SUITE_NUMBER
 from .suites import add_suite, load_state, mark_suite_found, save_state
 
 _COLUMNS = ", ".join(FIELDS)
 _VALUES = _COLUMNS.replace("created_by", "member")
-_LIVING = f"FROM session_rows WHERE suite = {SUITE} AND deleted_at IS NULL AND missing_since IS NULL"
+_LIVING = f"FROM session_rows WHERE suite = {SUITE_NUMBER} AND deleted_at IS NULL AND missing_since IS NULL"
 # The conditions are those of the index sessions_unfinished, so that SQLite uses it.
 _UNFINISHED = f"{_LIVING} AND status <> 'SUCCESSFUL' AND status <> 'ERROR' AND status <> 'SKIPPED'"
-_HIGHEST = f"SELECT max(relative_id) FROM session_rows WHERE suite = {SUITE} AND deleted_at IS NULL"
+_HIGHEST = f"SELECT max(relative_id) FROM session_rows WHERE suite = {SUITE_NUMBER} AND deleted_at IS NULL"
 _CREATED_BY = FIELDS.index("created_by")
 
 _SAVE_SESSION = f"""
@@ -56,7 +56,7 @@ _SAVE_SESSION = f"""
 """
 
 
-def load_suite(file: DatabaseFile, key: SuiteKey, now: datetime) -> SyncStart:
+def load_start(file: DatabaseFile, key: SuiteKey, now: datetime) -> SyncStart:
     """Return what the database knows of a suite when a sync begins."""
     return SyncStart(load_state(file, key), file.number(_HIGHEST, key), _load_due(file, key, now))
 
@@ -121,7 +121,7 @@ def withdraw_claims(file: DatabaseFile, key: SuiteKey, known: KnownRange, now: d
     sql = f"""
         UPDATE session_rows SET position = next_position(), deleted_at = NULL,
             missing_since = iif(deleted_at IS NULL, NULL, missing_since)
-        WHERE suite = {SUITE} AND marked_at = ?
+        WHERE suite = {SUITE_NUMBER} AND marked_at = ?
     """
     with file.transaction():
         state = load_state(file, key)

@@ -17,7 +17,7 @@ from .cases import forget_unused_tests
 from .columns import time_to_prefix, to_sql, to_time
 from .copies import record_forget, record_prune
 from .file import BUSY_TIMEOUT, DatabaseFile
-from .schema import CREATED_BEFORE, DAY, OF_SUITE, SUITE
+from .schema import CREATED_BEFORE, DAY, OF_SUITE, SUITE_NUMBER
 from .sessions import load_newest_ci_run
 from .suites import load_state, save_state
 
@@ -53,7 +53,7 @@ def prune_suite(file: DatabaseFile, key: SuiteKey, before: datetime, *, cases_on
     One transaction. A session without a date is kept, and so are those that decide whether the suite is red.
     """
     with file.transaction():
-        number, state = file.number(f"SELECT {SUITE}", key), load_state(file, key)
+        number, state = file.number(f"SELECT {SUITE_NUMBER}", key), load_state(file, key)
         old: dict[str, object] = {"suite": number, "before": time_to_prefix(before), "kept": "[]"}
         if file.execute(f"SELECT 1 {_OLD} LIMIT 1", old).fetchone() is None:
             return 0
@@ -110,7 +110,7 @@ def _delete_cases(file: DatabaseFile, sessions: str, parameters: Mapping[str, ob
 def forget_suite(file: DatabaseFile, key: SuiteKey) -> None:
     """Delete all rows of a suite, in one transaction. Does nothing if there are none."""
     with file.transaction():
-        number = file.number(f"SELECT {SUITE}", key)
+        number = file.number(f"SELECT {SUITE_NUMBER}", key)
         _delete_cases(file, "FROM session_rows WHERE suite = :suite", {"suite": number})
         for table in ("session_rows", "tests"):
             file.execute(f"DELETE FROM {table} WHERE suite = ?", (number,))

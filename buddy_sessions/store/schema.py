@@ -66,7 +66,7 @@ IS_TEST = """
 OF_SUITE = "(workspace, project, suite_id) = (?, ?, ?)"
 """The condition for the rows of a suite. Its parameters are a `SuiteKey`."""
 
-SUITE = f"(SELECT number FROM suite_rows WHERE {OF_SUITE})"
+SUITE_NUMBER = f"(SELECT number FROM suite_rows WHERE {OF_SUITE})"
 """The number of a suite in other tables; null if it is not in the database. Its parameters are those of `OF_SUITE`."""
 
 CASES = """

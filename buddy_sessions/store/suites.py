@@ -13,7 +13,7 @@ from ..models import Suite, SuiteKey
 from .columns import IS_NOT_MARKED, MARK_ABSENT, convert, from_sql, time_to_sql, to_sql, to_time
 from .exchange import Interval, SuiteState
 from .file import DatabaseFile
-from .schema import OF_SUITE, SUITE
+from .schema import OF_SUITE, SUITE_NUMBER
 
 MARK_INCOMPLETE = "state = json_remove(state, '$.complete')"
 """Marks that the last sync of a suite was incomplete: the next one compares the first page, even if it is the same."""
@@ -35,7 +35,7 @@ def save_state(file: DatabaseFile, key: SuiteKey, state: SuiteState) -> None:
 def add_suite(file: DatabaseFile, key: SuiteKey) -> int:
     """Add a suite, unless it is in the database. Return its number in other tables."""
     file.execute("INSERT INTO suite_rows (workspace, project, suite_id) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", key)
-    return file.number(f"SELECT {SUITE}", key)
+    return file.number(f"SELECT {SUITE_NUMBER}", key)
 
 
 def _to_state(text: str | None) -> SuiteState:

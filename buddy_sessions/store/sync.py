@@ -26,7 +26,7 @@ from .cases import load_pending
 from .exchange import CompleteSync, Interval, PageToSave, SavedPage, SyncScope
 from .file import DatabaseFile
 from .lock import hold_suite
-from .pages import count_above, find_missing, finish_sync, load_newest, load_suite, save_page, withdraw_claims
+from .pages import count_above, find_missing, finish_sync, load_newest, load_start, save_page, withdraw_claims
 from .plan import RangeReading, ReadRange, SyncPlan
 from .prune import prune_suite, return_space
 from .suites import mark_suite_missing, mark_suite_synced
@@ -75,7 +75,7 @@ class SuiteSync:
         """
         run, key = self._run, self._key
         async with hold_suite(run.path, key):
-            start = await run.call(load_suite, key, run.now)
+            start = await run.call(load_start, key, run.now)
             oldest = None if self._keep is None else await run.time_before(self._keep)
             plan, part = SyncPlan.begin(start, self._scope.limit(oldest), full=self._full)
             following: ReadRange | None = part

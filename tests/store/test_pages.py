@@ -25,7 +25,7 @@ from buddy_sessions.store.pages import (
     find_missing,
     finish_sync,
     load_newest,
-    load_suite,
+    load_start,
     save_page,
     withdraw_claims,
 )
@@ -108,9 +108,9 @@ class TestSessions:
         assert loaded == session
         assert type(loaded.duration) is type(session.duration)
         assert save(shared_database, [session], key=key) == SavedPage(known=KnownRange())
-        assert load_suite(shared_database, key, NOW).due == []
+        assert load_start(shared_database, key, NOW).due == []
         expected = [] if session.is_finished else [(session.relative_id, session.id)]
-        assert load_suite(shared_database, key, NOW + timedelta(days=1)).due == expected
+        assert load_start(shared_database, key, NOW + timedelta(days=1)).due == expected
 
     @pytest.mark.parametrize("field", ["create_date", "start_date"])
     @pytest.mark.parametrize(
@@ -130,8 +130,8 @@ class TestSessions:
     ) -> None:
         created = None if age is None else NOW - age
         save(database, [new_session(1, SessionStatus.IN_PROGRESS, **{field: created})], now=NOW - pause)
-        assert load_suite(database, KEY, NOW).due == [(1, "id1")]
-        assert load_suite(database, KEY, NOW - timedelta(seconds=20)).due == []
+        assert load_start(database, KEY, NOW).due == [(1, "id1")]
+        assert load_start(database, KEY, NOW - timedelta(seconds=20)).due == []
 
     def test_only_sessions_of_a_branch_can_be_selected(self, database: DatabaseFile) -> None:
         refs = ((RefType.BRANCH, "main"), (RefType.BRANCH, "dev"), (RefType.TAG, "main"), (RefType.BRANCH, SURROGATE))
@@ -245,7 +245,7 @@ class TestSchema:
         save(database, new_sessions(2), (1, 2), is_first=True)
         save(database, new_sessions(2), (1, 2), checked=(1, 2))
         withdraw_claims(database, KEY, KnownRange(), NOW)
-        load_suite(database, KEY, NOW)
+        load_start(database, KEY, NOW)
         load_newest(database, KEY)
         find_missing(database, KEY, SyncScope(), NOW, below=9)
         count_above(database, KEY, 1)
