@@ -15,7 +15,7 @@ from attrs import frozen
 from ..errors import StoreError
 from ..models import Session, SuiteKey, TestCase
 from .cases import load_failures
-from .columns import Members, from_sql, time_to_sql, to_time
+from .columns import Members, convert, from_sql, time_to_prefix, time_to_sql, to_time
 from .file import DatabaseFile, DatabaseThread
 from .schema import CREATED_BEFORE, NEWEST_POSITION, OF_SUITE
 from .sessions import SESSION_COLUMNS, SESSIONS, to_session_from
@@ -125,7 +125,7 @@ def record_prune(file: DatabaseFile, key: SuiteKey, suite: int, before: datetime
     (latest,) = file.execute(sql, (*key, change, time_to_sql(before))).fetchone()
     kept = "AND number IN (SELECT session FROM case_reads)" if cases_only else ""
     sql = f"UPDATE session_rows SET position = next_position() WHERE suite = :suite AND {CREATED_BEFORE} {kept}"
-    file.execute(sql, {"suite": suite, "before": latest.removesuffix("Z")})
+    file.execute(sql, {"suite": suite, "before": time_to_prefix(convert(datetime.fromisoformat, latest))})
 
 
 def record_forget(file: DatabaseFile, key: SuiteKey) -> None:
