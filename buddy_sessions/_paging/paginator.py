@@ -26,7 +26,7 @@ class SessionPage:
 
     Attributes:
         suite: The suite that was read.
-        number: The page number that was requested, from 1.
+        number: The page number that was requested, from 1; 0 if a sync requested one session instead of a page.
         sessions: The sessions that are new in this read.
         url: The API's URL of the list.
         html_url: The URL of the suite in the browser.

@@ -103,7 +103,7 @@ class SuiteSync:
     async def _read_range(self, plan: SyncPlan, part: ReadRange) -> AsyncGenerator[SessionPage, None]:
         """Read and save a range. Iterate over its pages, each with the sessions that are new or have changed.
 
-        The last page has `is_last`.
+        `is_last` says that a page is the last one of this range; in `pages`, of the sync.
         """
         reader = self._reader = await self._new_reader(part)
         reading = RangeReading(plan, part, is_first=part.high is None)
@@ -156,7 +156,10 @@ class SuiteSync:
         return self._run.buddy.api.read(self._key, spec)
 
     async def _check(self, plan: SyncPlan, part: ReadRange) -> AsyncGenerator[SessionPage, None]:
-        """Request and save one session. Iterate over one page: with the session if it has changed, otherwise empty."""
+        """Request and save one session. Iterate over one page: with the session if it has changed, otherwise empty.
+
+        `is_last` is that of `_read_range`: this page is a range of its own.
+        """
         place = part.low, part.high or part.low
         sessions: tuple[Session, ...] = ()
         proven: Interval | None = None
