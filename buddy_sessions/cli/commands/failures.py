@@ -22,7 +22,7 @@ from buddy_sessions.analysis.runs import name_sessions
 from ..errors import ExitCode, NothingToJudgeError
 from ..input.paths import read_text
 from ..options import BRANCH, DEFAULT_LAST, Access, BranchOptions, Flag, Json, KeyOrSession, MaxBytes, SessionName
-from ..reading.judging import is_first_of, other_sessions, read_baseline, read_judged
+from ..reading.judging import has_no_main_yet, read_baseline, read_judged, read_other_sessions
 from ..reading.named_sessions import find_sessions, parse_session, require_verdict
 from ..reading.suite_reader import SuiteReader, open_suite
 from ..render.markdown import DEFAULT_MAX_BYTES
@@ -175,12 +175,12 @@ async def _judge(
         )
     except NothingToJudgeError:
         judgement = judge(runs, unread=unread)
-        if judgement.is_red is not False or not await is_first_of(reader, gate.baseline):
+        if judgement.is_red is not False or not await has_no_main_yet(reader, gate.baseline):
             raise
         return evolve(
             judgement, remarks=[*judgement.remarks, "nothing to compare with yet: no session of main or master"]
         )
-    others = await other_sessions(reader, sessions, baseline) if min_tests else []
+    others = await read_other_sessions(reader, sessions, baseline) if min_tests else []
     judgement = judge(runs, baseline, quarantine=quarantine, min_tests=min_tests, others=others, unread=unread)
     unordered = [] if reader.search.is_ordered else [_UNORDERED]
     return evolve(judgement, remarks=[*judgement.remarks, *unordered])

@@ -24,7 +24,7 @@ from ..options import BranchOptions, Flag, SavedFile, Verbosity
 from ..reading.case_source import SavedCases
 from ..reading.suggestions import suggest_branches
 from ..reading.suite_reader import SuiteReader
-from ..reading.suite_report import ReportOptions, State, SuiteReport, ended, read_suite
+from ..reading.suite_report import ReportContext, State, SuiteReport, ended, read_suite
 from ..render.html import MIN_BYTES, load_template, render_page
 from ..render.result import Item, Result, Section
 from ..render.show import show
@@ -85,17 +85,17 @@ async def report(
         pages = {each.key: each.html_url for each in await store.suites()}
         chosen = select_keys(list(statuses), targets, db)
         synced_at = max((it.synced_at for it in statuses.values() if it.synced_at), default=None)
-        options = ReportOptions(branch, now, new_since or now - _NEW, max_age, synced_at)
+        context = ReportContext(branch, now, new_since or now - _NEW, max_age, synced_at)
         suites: list[SuiteReport] = []
         with messages.progress() as progress:
             for key in chosen:
                 reader = SuiteReader(SavedCases(store, db), key)
-                suites.append(await read_suite(reader, statuses[key], options, pages.get(key)))
+                suites.append(await read_suite(reader, statuses[key], context, pages.get(key)))
                 progress(f"{len(suites):,}/{format_count(len(chosen), 'suite')}")
         if isinstance(branch, str) and suites and not any(each.latest for each in suites):
             messages.print_warning(suggest_branches(branch, chosen[0], await store.sessions(chosen[0])))
     if out is not None:
-        page = render_page(template, suites, options, max_bytes=max_bytes)
+        page = render_page(template, suites, context, max_bytes=max_bytes)
         with explain_errors(out, replace_file(out, source=str(db))) as new:
             new.write_bytes(page)
         messages.print_written(out, format_count(len(suites), "suite"))

@@ -36,11 +36,11 @@ async def explain(
         with suppress(ConfigError, NothingToJudgeError):
             baseline = await read_baseline(reader, sessions, branch, last=reach, skip_unsaved=True)
             baseline = evolve(baseline, last=DEFAULT_LAST)
-            others = await other_sessions(reader, sessions, baseline)
+            others = await read_other_sessions(reader, sessions, baseline)
     return evolve(judge(runs, baseline, others=others, unread=unread), missing_tests=())
 
 
-async def is_first_of(reader: SuiteReader, branch: str) -> bool:
+async def has_no_main_yet(reader: SuiteReader, branch: str) -> bool:
     """Return whether `branch` is `main` or `master`, and it is certain that the suite has no session of either."""
     if branch not in MAIN_NAMES or any([await reader.search.take(1, name) for name in MAIN_NAMES]):
         return False
@@ -104,7 +104,7 @@ async def read_judged(
     return [*complete, *again], unread
 
 
-async def other_sessions(reader: SuiteReader, judged: Sequence[Session], baseline: Baseline) -> list[Session]:
+async def read_other_sessions(reader: SuiteReader, judged: Sequence[Session], baseline: Baseline) -> list[Session]:
     """Return other sessions of the CI runs of the judged ones, if these are fewer than usual: one request or none.
 
     Only the newest 100 sessions are searched.

@@ -56,8 +56,8 @@ _NO_FIGURES = Figures()
 
 
 @frozen
-class ReportOptions:
-    """Which sessions a report is about.
+class ReportContext:
+    """The branch, the times and the limits of a report.
 
     `branch` is a name, MAIN, or None for all sessions. A suite that turned red at `new_since` or later is newly red;
     one that turned green has recovered. One whose newest verdict or last sync is older than `max_age` is stale.
@@ -129,12 +129,12 @@ def is_stale(status: SuiteStatus, now: datetime, max_age: timedelta | None) -> b
 
 
 async def read_suite(
-    reader: SuiteReader, status: SuiteStatus, options: ReportOptions, html_url: str | None
+    reader: SuiteReader, status: SuiteStatus, context: ReportContext, html_url: str | None
 ) -> SuiteReport:
     """Return the report of a suite with this page. Raises StoreError if the database cannot be read."""
-    lag = options.synced_at - status.synced_at if options.synced_at and status.synced_at else timedelta()
+    lag = context.synced_at - status.synced_at if context.synced_at and status.synced_at else timedelta()
     report = SuiteReport(status=status, html_url=html_url, delay="not read by later syncs" if lag > _MAX_LAG else None)
-    if is_stale(status, options.now, options.max_age):
+    if is_stale(status, context.now, context.max_age):
         report = evolve(report, delay="stale")
     if status.missing_since is not None:
         return report
@@ -145,7 +145,7 @@ async def read_suite(
     if not ci_runs:
         return evolve(report, status=evolve(status, session=None, since=None))
     streak = newest_streak(ci_runs)
-    state = _state(streak, options.new_since)
+    state = _state(streak, context.new_since)
     judgement = None
     if streak.first.is_failing:
         reach = max(DEFAULT_LAST, min(streak.length, _MAX_STREAK)) if state == "newly red" else DEFAULT_LAST

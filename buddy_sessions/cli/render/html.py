@@ -16,7 +16,7 @@ from buddy_sessions import MAIN, __version__
 from buddy_sessions._base.extras import import_extra
 from buddy_sessions._base.figures import format_count, format_duration
 
-from ..reading.suite_report import MAX_OTHERS, NEWEST, RECENT, ReportOptions, SuiteReport, ended
+from ..reading.suite_report import MAX_OTHERS, NEWEST, RECENT, ReportContext, SuiteReport, ended
 from .styled import RECENT_LEGEND
 from .text import UNKNOWN, format_share, one_line, ref_name, started_by, web_url
 
@@ -24,8 +24,8 @@ MIN_BYTES = 32_000
 """What a page may need that says only how many suites are red."""
 
 _STATES = ("newly red", "still red", "recovered")
-_MAX_OTHERS = 300  # rows of the table of other branches
-_LEFT_OUT = {"others": "other branches", "figures": "figures", "details": "failing tests", "suites": "suites"}
+_MAX_OTHER_ROWS = 300  # rows of the table of other branches
+_LEFT_OUT = {"others": "other branches", "figures": "figures", "tests": "failing tests", "suites": "suites"}
 """What is left out of a page that is too large, in this order, and how the page names it."""
 
 
@@ -60,7 +60,7 @@ def load_template() -> Any:
 
 
 def render_page(
-    template: Any, suites: Sequence[SuiteReport], options: ReportOptions, *, max_bytes: int | None
+    template: Any, suites: Sequence[SuiteReport], context: ReportContext, *, max_bytes: int | None
 ) -> bytes:
     """Return the page in UTF-8. If it has more than `max_bytes`, as much as necessary is left out, and it says what."""
     oldest = datetime.min.replace(tzinfo=UTC)
@@ -85,14 +85,14 @@ def render_page(
         "namesakes": {it.status.suite for it in suites if names[_short_name(it)] > 1},
         "others": others,
         "other_count": sum(it.other_count for it in suites),
-        "options": options,
+        "context": context,
         "newest": max(filter(None, map(ended, latest)), default=None),
         "max_bytes": max_bytes,
     }
     most = {
-        "others": min(_MAX_OTHERS, len(others)),
+        "others": min(_MAX_OTHER_ROWS, len(others)),
         "figures": len(suites),
-        "details": len(red),
+        "tests": len(red),
         "suites": max(len(suites), len(flaky)),
     }
 
