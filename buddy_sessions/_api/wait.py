@@ -160,18 +160,18 @@ class _Search:
         read_spec = attrs.evolve(self._read_spec, max_sessions=count, known_digest=self._digest)
         reader = self._api.read(self._spec.suite, read_spec)
         listed: list[Session] = []
-        is_whole = False
+        is_complete = False
         async with aclosing(reader.pages()) as pages:
             async for page in pages:
                 listed += page.sessions
-                is_whole = page.is_last
+                is_complete = page.is_last
                 if not self._spec.belong_together and len(listed) >= self._spec.count:
                     break
         self._is_first = False
         if not reader.is_not_modified:
             self._digest = (reader.stats.pages == 1 and reader.first_digest) or b""
             self._listed = {session.id for session in listed}
-            lowest = (self._spec.after or 0) + 1 if is_whole else None
+            lowest = (self._spec.after or 0) + 1 if is_complete else None
             self.may_lack_sessions = self._spec.belong_together and may_lack_sessions(listed, lowest=lowest)
             self._keep([session for session in self.found if session.id not in self._listed] + listed)
         for session in self.found.copy():

@@ -141,9 +141,9 @@ class VerdictSearch:
                         return found, False
             return found, True
 
-        found, is_whole = await read()
+        found, is_complete = await read()
         self.is_ordered = self.is_ordered and is_newest_first(found)
-        if confirm and may_lack_sessions(found, lowest=1 if is_whole else None):
+        if confirm and may_lack_sessions(found, lowest=1 if is_complete else None):
             again, _ = await read()
             found = list({session.id: session for session in [*found, *again]}.values())
         return newest_first(found)[:limit]

@@ -140,9 +140,9 @@ def finish_sync(file: DatabaseFile, key: SuiteKey, complete: CompleteSync, *, to
         recorded = state.complete
         if recorded and recorded.digest == complete.digest and complete.scope.is_within(recorded.scope):
             return
-        is_all_read = state.known.upper is None and (not top or not is_more_below(state.known, complete.scope))
+        is_complete = state.known.upper is None and (not top or not is_more_below(state.known, complete.scope))
         is_missing = file.number(f"{_HIGHEST} AND missing_since IS NOT NULL", key)
-        if is_all_read and not is_missing and file.number(_HIGHEST, key) == top:
+        if is_complete and not is_missing and file.number(_HIGHEST, key) == top:
             save_state(file, key, evolve(state, complete=complete))
 
 
