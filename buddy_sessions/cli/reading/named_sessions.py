@@ -53,6 +53,8 @@ async def find_sessions(
 ) -> list[Session]:
     """Return the session with a name, or all finished sessions of a commit or CI run, newest first.
 
+    For `latest`, return the deciding sessions of the newest CI run with a verdict, see `CIRun`.
+
     Args:
         reader: The suite.
         name: The name of a session, or of the sessions of a commit or a CI run (default: `latest`).
