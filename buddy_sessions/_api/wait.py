@@ -39,7 +39,7 @@ from .api import Api
 _log = logging.getLogger("buddy_sessions")
 
 _SEARCHED = 1000
-"""How many sessions a poll searches while none has succeeded: the awaited ones may exist already."""
+"""How many sessions a poll searches until one has succeeded and is confirmed: the awaited ones may exist already."""
 _POLLED = 100
 """How many sessions each later poll searches."""
 _JITTER = 0.1
@@ -109,7 +109,7 @@ class _Search:
         self.found: list[Session] = []
         self.failure: BuddyError | None = None
         self.may_lack_sessions = False
-        self._is_first = True  # no poll has succeeded
+        self._is_first = True  # no poll has read the list
         self._spec = spec
         self._api = api
         self._read_spec = ReadSpec(branch=spec.branch, after=spec.after or 0, read_ahead=1)
