@@ -70,9 +70,8 @@ class BuddyClient:
     thread or process needs a client of its own.
 
     A `suite` is a `SuiteKey`, `"workspace/project/suite_id"`, or its URL in the browser or in the API. A `session` is a
-    `Session`, its `id`, its URL, or its `relative_id` (`383` or `"#383"`), which usually costs one or two requests
-    more. Each method raises `NotFoundError` if what you name does not exist or is hidden, another `BuddyError` if a
-    request fails.
+    `Session`, its `id`, its URL, or its `relative_id` (`383` or `"#383"`), which costs one or two requests more.
+    Methods raise `NotFoundError` if what you name does not exist or is hidden, another `BuddyError` if a request fails.
 
     Args:
         token: A personal access token or an OAuth token with the scope UNIT_TEST_INFO (named UNIT_TEST_READ in newer

@@ -58,8 +58,7 @@ async def wait_for_sessions(
         count: Number of sessions to wait for, such as one for each job of a matrix.
         settle: Time in which no session may have changed, such as 30s, for jobs that share a session and close it one
             after the other.
-        timeout: Time until all sessions must have finished, such as 90s, 30m or 2h (default:
-            30m).
+        timeout: Time until all sessions must have finished, such as 90s, 30m or 2h (default: 30m).
         appear_timeout: Time until --count sessions must exist (default: --timeout).
         interval: Time between two requests (default: 10s).
         exit_code: Exit with 1 if one of the sessions failed (default: 0 whether or not one failed).
