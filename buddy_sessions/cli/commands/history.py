@@ -198,11 +198,11 @@ def _since(history: _History) -> list[str]:
     streak = newest_streak(history.outcomes)
     is_failing, first, before = history.outcomes[0].is_failing, streak.first, streak.before
     ci_runs = format_count(streak.length, "CI run")
-    older, since = (_OLDER, streak) if history.may_have_older else (_NO_OLDER, f"#{first.relative_id}")
+    older = _OLDER if history.may_have_older else _NO_OLDER
     if before is None and not is_failing:
-        return [f"Did not fail in {ci_runs}, since {since}", older]
+        return [f"Did not fail in {ci_runs}, since {streak}", older]
     in_a_row = " in a row" if streak.length > 1 else ""
-    lines = [f"{'Failing' if is_failing else 'Not failing'} since {since}, {ci_runs}{in_a_row}"]
+    lines = [f"{'Failing' if is_failing else 'Not failing'} since {streak}, {ci_runs}{in_a_row}"]
     lines.append(f"#{first.relative_id}: {origin(first)}")
     if before is None:
         return [*lines, older]

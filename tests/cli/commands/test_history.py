@@ -70,7 +70,7 @@ CASES = {
     "fails in the only session": (
         "F",
         [
-            "Failing since #1, 1 CI run",
+            "Failing since #1 or earlier, 1 CI run",
             "#1: commit 000000000000",
             "No older CI run is listed",
         ],
@@ -118,6 +118,14 @@ def test_streak_is_longer_than_the_searched_runs(suite: FakeSuite, call: Call) -
         (["--last", "16"], "Not failing since #17, 15 CI runs in a row\n"),
     ):
         assert title in call("history", SUITE, "pays", "--format", "table", *arguments).out
+
+
+def test_older_runs_that_are_not_saved(suite: FakeSuite, call: Call, tmp_path: Path) -> None:
+    add(suite, "FFF")
+    options = ["--db", str(tmp_path / "sessions.db")]
+    assert call("sync", SUITE, *options, "--cases", "failed", "--after", "1").code == 0
+    out = call("history", SUITE, "pays", "--format", "table", *options).out
+    assert "Failing since #2 or earlier, 2 CI runs in a row\n" in out
 
 
 def test_more_runs_than_one_list_has(suite: FakeSuite, call: Call) -> None:
