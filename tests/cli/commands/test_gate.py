@@ -105,11 +105,12 @@ class TestVerdicts:
     ids=["green", "V1", "V3", "V3: off", "V3: lower share", "V3: no count", "V4", "V5"],
 )
 def test_exit_code(
-    judged: dict[str, Any], options: list[str], code: int, message: str, suite: FakeSuite, call: Call
+    judged: dict[str, Any], options: list[str], code: int, message: str, source: Source, suite: FakeSuite, call: Call
 ) -> None:
     """A reader of JUnit XML must not see green either."""
     add(suite)
     add(suite, branch="fix", **judged)
+    options = [*options, *source("failed")]
     result = call("failures", SUITE, "2", *GATE, *options)
     messages = [line for line in result.err.splitlines() if "but the API lists" not in line]
     assert (result.code, len(messages), message in result.err) == (code, int(bool(message)), True)
@@ -195,12 +196,13 @@ class TestBaseline:
         result = call("failures", SUITE, "4", *GATE, "--last", last)
         assert (result.code, [row["baseline"] for row in rows(result.out)]) == (code, [verdict])
 
-    def test_outage_is_replaced_by_older_runs(self, suite: FakeSuite, call: Call) -> None:
+    def test_outage_is_replaced_by_older_runs(self, source: Source, suite: FakeSuite, call: Call) -> None:
         """Most tests failed in #3: it excuses nothing, and is named."""
         for failing in (0, 0, 15, 0):
             add(suite, *(f"test-{number}" for number in range(failing)), tests_count=20)
         add(suite, "test-3", branch="fix", tests_count=20)
-        code, out, err = call("failures", SUITE, "5", *GATE, "--last", "3", "--format", "table")
+        options = ["--last", "3", "--format", "table", *source("failed")]
+        code, out, err = call("failures", SUITE, "5", *GATE, *options)
         assert (code, out.splitlines()[-1]) == (1, "Compared with main: 3 sessions, #1 to #4")
         assert err == "#3 was an outage, and excuses nothing: most of its tests failed or did not run\n"
 
