@@ -149,7 +149,7 @@ class _Search:
                 advice += f"; {', '.join(ages)}: if an earlier run was killed, pass after={number} (--after {number})"
         else:
             text, advice = (
-                f"{name_sessions(found)} of {spec} changed again and again",
+                f"{name_sessions(found)} of {spec} did not settle",
                 "wait longer, or pass a shorter settle",
             )
         last = f"; the last request failed: {self.failure}" if self.failure is not None else ""

@@ -236,7 +236,7 @@ TOO_LATE: dict[str, tuple[Steps, dict[str, Any], list[int], str]] = {
         [(0, DONE), *((second, add_case(1, str(second))) for second in range(5, 60, 5))],
         {"timeout": 60, "settle": 30},
         [1],
-        "#1 of acme/shop/unit (revision 5ff36f3) changed again and again within 1m: wait longer, or pass a shorter",
+        "#1 of acme/shop/unit (revision 5ff36f3) did not settle within 1m: wait longer, or pass a shorter",
     ),
     "two of three": (
         [(0, DONE), (20, RUNNING)],
