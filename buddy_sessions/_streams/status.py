@@ -12,8 +12,9 @@ from .._api.api import Api
 from .._api.verdicts import search_of
 from .._decoding.converter import case_from_dict, session_from_dict, to_dict
 from ..analysis.branches import MAIN, NEWEST, Main, validate_judged_branch
-from ..analysis.completeness import is_incomplete, remark_on_tests, without_incomplete
+from ..analysis.completeness import find_judged_runs, is_incomplete, remark_on_tests
 from ..analysis.runs import CIRun, ci_runs_since, find_ci_runs, newest_streak, usual_size
+from ..analysis.suite_status import VerdictSearch
 from ..errors import BuddyError, NotFoundError, ResponseError, UnstableListingError
 from ..models import Session, SuiteKey, TestCase, TestKey, TestRun
 from .changes import Change, Newest, WatchedSuite
@@ -136,10 +137,8 @@ class StatusSource:
     ) -> list[Pending[StatusChange]]:
         """Return the events of a poll: the current status, or that of each CI run since the one that decided it."""
         key, latest = suite.key, suite.status
-        search, sessions = search_of(self._api, key), newest.sessions
-        if not newest.is_complete and len(sessions) < NEWEST:  # the server's pages are short
-            sessions = await search.sessions(self.listed_branch, lambda found: len(found) >= NEWEST)
-        search.know(sessions)
+        search = search_of(self._api, key)
+        sessions = await self._know_newest(search, newest)
         kept = None if latest is None else latest.session.branch
         branch = await search.choose_branch(self._branch, kept=kept)
         if kept is not None and branch not in {None, kept}:  # one response that lacks sessions renames no branch
@@ -153,9 +152,11 @@ class StatusSource:
             ci_runs, _ = await search.ci_runs(branch)
             changed = ci_runs[:1]
         else:
-            ci_runs, changed = _ci_runs_after(
-                latest.session, [each for each in sessions if branch in {None, each.branch}]
-            )
+            known = [each for each in sessions if branch in {None, each.branch}]
+            ci_runs, changed = _ci_runs_after(latest.session, known, is_complete=newest.is_complete)
+            if changed:  # with what is known, or a list: there must be older CI runs to compare with
+                _, known = await search.ci_runs(branch)
+                ci_runs, changed = _ci_runs_after(latest.session, known, is_complete=newest.is_complete)
             if suite.repeats_event:
                 pending.append(self._pending(key, latest, _repeated(key, latest, ci_runs[len(changed) :])))
         size = usual_size(ci_run.sessions for ci_run in ci_runs[1:])
@@ -171,6 +172,14 @@ class StatusSource:
             # Not earlier: if the poll fails, the next one judges all its changes again.
             suite.status, suite.repeats_event = latest, False
         return pending
+
+    async def _know_newest(self, search: VerdictSearch, newest: Newest) -> Sequence[Session]:
+        """Return the newest sessions, which are searched first: 100 or more, also if the server's pages are short."""
+        sessions = newest.sessions
+        if not newest.is_complete and len(sessions) < NEWEST:
+            sessions = await search.sessions(self.listed_branch, lambda found: len(found) >= NEWEST)
+        search.know(sessions)
+        return sessions
 
     def _pending(self, key: SuiteKey, latest: TestRun, change: StatusChange | None) -> Pending[StatusChange]:
         return Pending(change, partial(self._save, key, latest, is_acknowledged=True))
@@ -203,13 +212,15 @@ class StatusSource:
         return tuple(failing.values())
 
 
-def _ci_runs_after(latest: Session, sessions: Sequence[Session]) -> tuple[list[CIRun], list[CIRun]]:
+def _ci_runs_after(
+    latest: Session, sessions: Sequence[Session], *, is_complete: bool
+) -> tuple[list[CIRun], list[CIRun]]:
     """Return the CI runs with a verdict, newest first, and those of them since the session that decided the status.
 
     The latter have the CI run of that session, too, if another session decides it now.
     """
-    known = find_ci_runs(sessions)
-    ci_runs = without_incomplete([ci_run for ci_run in known if ci_run.is_failing is not None])
+    known = find_ci_runs(sessions, is_complete=is_complete)
+    ci_runs = find_judged_runs(sessions, is_complete=is_complete)
     recent = [ci_run for ci_run in ci_runs_since(known, latest) if ci_run in ci_runs]
     return ci_runs, [ci_run for ci_run in recent if ci_run.session != latest]
 

@@ -90,6 +90,20 @@ def remark_on_tests(ci_runs: Sequence[CIRun]) -> str | None:
     return f"{ran}: {earlier.usual - count:,} did not run"
 
 
+def find_judged_runs(sessions: Iterable[Session], *, is_complete: bool, with_incomplete: bool = False) -> list[CIRun]:
+    """Return the CI runs of sessions that have a verdict, newest first, but see `without_incomplete`.
+
+    If the list was not read to its end (`is_complete`), sessions of its oldest CI run may follow: this one does not say
+    how large a CI run usually is.
+    """
+    ci_runs = find_ci_runs(sessions, is_complete=is_complete)
+    whole, cut = (ci_runs, []) if is_complete else (ci_runs[:-1], ci_runs[-1:])
+    judged = [each for each in whole if each.is_failing is not None]
+    return (judged if with_incomplete else without_incomplete(judged)) + [
+        each for each in cut if each.is_failing is not None
+    ]
+
+
 def without_incomplete(ci_runs: Sequence[CIRun]) -> list[CIRun]:
     """Return the CI runs, newest first, without the green ones that are incomplete.
 

@@ -69,20 +69,21 @@ def newest_first(sessions: Iterable[Session]) -> list[Session]:
     return sorted(sessions, key=lambda session: session.relative_id, reverse=True)
 
 
-def find_ci_runs(sessions: Iterable[Session]) -> list[CIRun]:
+def find_ci_runs(sessions: Iterable[Session], *, is_complete: bool = True) -> list[CIRun]:
     """Return the CI runs of sessions, newest first: the one with the newest session is the newest.
 
     Sessions with the same `ci_run_url` are one CI run. Without a `ci_run_url`, those with the same `execution_id` are;
     without this, those with the same `revision`. A session with none of these is a CI run of its own.
 
     `usual_size` of the CI runs before the newest one says how many sessions of each decide. If there is only one CI
-    run, all its sessions do. The sessions are those of one suite, usually of one branch, in any order.
+    run, all its sessions do. The sessions are those of one suite, usually of one branch, in any order. If the list was
+    not read to its end (`is_complete`), further sessions of its oldest CI run may follow, so that one does not count.
     """
     groups: dict[tuple[str, str], list[Session]] = {}
     for session in newest_first(sessions):
         groups.setdefault(run_identity(session), []).append(session)
     found = list(groups.values())
-    usual = usual_size(found[1:] or found)
+    usual = usual_size(found[1 : None if is_complete else -1] or found[:1])
     return [CIRun(group, group[:usual]) for group in found]
 
 

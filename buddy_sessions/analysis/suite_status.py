@@ -14,8 +14,8 @@ from .._base.validate import validate_branch
 from ..errors import BuddyError
 from ..models import Session, SessionStatus, SuiteKey, has_revision
 from .branches import MAIN, MAIN_NAMES, NEWEST, Main, main_branch
-from .completeness import remark_on_tests, without_incomplete
-from .runs import CIRun, find_ci_runs, newest_first, newest_streak
+from .completeness import find_judged_runs, remark_on_tests
+from .runs import CIRun, newest_first, newest_streak
 
 MAX_SEARCHED = 1000
 """The maximum number of sessions that are searched: for a wrong name or commit, not the whole suite is read."""
@@ -122,14 +122,28 @@ class VerdictSearch:
         If the known sessions are not enough, the lists are read from the top, until there are enough, or `limit`. With
         `confirm`, they are read once more if they may lack sessions, see `may_lack_sessions`.
         """
+        found, _ = await self._search(branch, is_enough, below=below, limit=limit, confirm=confirm)
+        return found
+
+    async def _search(
+        self,
+        branch: str | None,
+        is_enough: Callable[[Sequence[Session]], bool],
+        *,
+        below: int | None,
+        limit: int = MAX_SEARCHED,
+        confirm: bool,
+    ) -> tuple[list[Session], bool]:
+        """Return what `sessions` does, and whether these are all."""
 
         def select(sessions: Iterable[Session]) -> list[Session]:
             of_branch = [each for each in sessions if branch in {None, each.branch}]
             return [each for each in of_branch if below is None or each.relative_id < below]
 
         found = select(self._known or ())
-        if self._known is not None and (len(self._known) < NEWEST or len(found) >= limit or is_enough(found)):
-            return found[:limit]
+        is_complete = self._known is not None and len(self._known) < NEWEST
+        if self._known is not None and (is_complete or len(found) >= limit or is_enough(found)):
+            return found[:limit], is_complete
 
         async def read() -> tuple[list[Session], bool]:
             """Return the sessions, and whether they are all."""
@@ -146,7 +160,7 @@ class VerdictSearch:
         if confirm and may_lack_sessions(found, lowest=1 if is_complete else None):
             again, _ = await read()
             found = list({session.id: session for session in [*found, *again]}.values())
-        return newest_first(found)[:limit]
+        return newest_first(found)[:limit], is_complete and len(found) <= limit
 
     async def take(
         self,
@@ -174,18 +188,21 @@ class VerdictSearch:
         """Return the CI runs of a branch that have a verdict and for which `where` is true, newest first.
 
         Also return the sessions of the branch that were searched. `is_enough` says whether these CI runs are enough; by
-        default, one is. `with_incomplete` includes those that `without_incomplete` leaves out. `below` and `confirm`
-        are those of `sessions`.
+        default, one is. It is asked about those that are listed above a whole CI run, which says how large they usually
+        are; of the last one in a list, sessions may follow. `with_incomplete` includes those that `without_incomplete`
+        leaves out. `below` and `confirm` are those of `sessions`.
         """
 
-        def choose(sessions: Iterable[Session]) -> list[CIRun]:
-            ci_runs = [ci_run for ci_run in find_ci_runs(sessions) if ci_run.is_failing is not None]
-            return list(filter(where, ci_runs if with_incomplete else without_incomplete(ci_runs)))
+        def choose(sessions: Sequence[Session], *, is_complete: bool) -> list[CIRun]:
+            judged = find_judged_runs(sessions, is_complete=is_complete, with_incomplete=with_incomplete)
+            return list(filter(where, judged))
 
-        found = await self.sessions(
-            branch, lambda sessions: bool(is_enough(choose(sessions))), below=below, confirm=confirm
-        )
-        return choose(found), found
+        def has_enough(sessions: Sequence[Session]) -> bool:
+            judged = find_judged_runs(sessions, is_complete=False, with_incomplete=with_incomplete)
+            return bool(is_enough(list(filter(where, judged[:-2]))))
+
+        found, is_complete = await self._search(branch, has_enough, below=below, confirm=confirm)
+        return choose(found, is_complete=is_complete), found
 
     async def _read_newest_of(self, branch: str, _: object) -> Session | None:
         async with aclosing(self._read(branch)) as lists:

@@ -7,8 +7,7 @@ import sqlite3
 from collections.abc import AsyncGenerator
 
 from ..analysis.branches import MAIN_NAMES, NEWEST, main_branch
-from ..analysis.completeness import without_incomplete
-from ..analysis.runs import find_ci_runs
+from ..analysis.completeness import find_judged_runs
 from ..models import Session, SuiteKey
 from .columns import OF_BRANCH, Members, to_session, to_sql
 from .exchange import ALL_NUMBERS
@@ -73,6 +72,6 @@ def load_newest_ci_run(file: DatabaseFile, key: SuiteKey) -> list[Session]:
     branch = main_branch({session.id: session for session in [*newest, *older]}.values())
     for limit in (NEWEST, _PAGE_SIZE):
         sessions = [] if branch is None else load_sessions(file, key, branch=branch, limit=limit)
-        if ci_runs := without_incomplete([each for each in find_ci_runs(sessions) if each.is_failing is not None]):
+        if ci_runs := find_judged_runs(sessions, is_complete=len(sessions) < limit):
             return list(ci_runs[0].deciding)
     return []

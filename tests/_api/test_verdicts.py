@@ -46,13 +46,20 @@ def create_tags(suite: FakeSuite) -> None:
     suite.create(status="ERROR", ref_type="TAG", ref_name="main")
 
 
-def create_matrix(*statuses: str) -> Callable[[FakeSuite], object]:
-    """Return a function that creates three CI runs of two sessions each: two green ones, then one of these statuses."""
+def create_matrix(*statuses: str, others: int = 0, newer: int = 0) -> Callable[[FakeSuite], object]:
+    """Return a function that creates three CI runs of two sessions each: two green ones, then one of these statuses.
+
+    Before the last one are `others` of another branch, after it `newer` ones.
+    """
 
     def make(suite: FakeSuite) -> None:
         for run, jobs in enumerate([("SUCCESSFUL", "SUCCESSFUL")] * 2 + [statuses]):
+            for _ in range(others if run == 2 else 0):
+                suite.create("fix")
             for status in jobs:
                 suite.create(status=status, ci_run_url=f"https://ci.example/{run}", tests_count=8)
+        for _ in range(newer):
+            suite.create("fix")
 
     return make
 
@@ -72,6 +79,13 @@ CASES = {
     "a matrix that is not complete": Case(create_matrix("SUCCESSFUL", "IN_PROGRESS"), ("main", 4, 2, False)),
     "a matrix whose second job has not started": Case(create_matrix("SUCCESSFUL"), ("main", 4, 2, False)),
     "a matrix whose first job is red": Case(create_matrix("ERROR"), ("main", 5, 5, True)),
+    "100 sessions end in an older matrix": Case(
+        create_matrix("ERROR", "SUCCESSFUL", others=97), ("main", 102, 102, True)
+    ),
+    "100 sessions end in an older matrix, and a job is to come": Case(
+        create_matrix("SUCCESSFUL", others=98), ("main", 4, 2, False)
+    ),
+    "100 sessions end in the newest matrix": Case(create_matrix("ERROR", "SUCCESSFUL", newer=99), ("main", 5, 5, True)),
     "no session": Case(create(), "no session"),
     "no session of the branch": Case(create("main+"), "no session", "fix"),
     "running": Case(create("maino", "main?"), "running"),
