@@ -237,8 +237,8 @@ class BuddyClient:
     async def status(self, suites: Iterable[SuiteRef], *, branch: str | Main | None = MAIN) -> list[SuiteStatus]:
         """Return whether suites are red, and since which session, in the order of `suites`.
 
-        This costs one request for each suite: the newest 100 sessions. It costs more if these have no verdict of the
-        branch, and two more, once, if they have no session of `main` or `master`. The error of a suite is the `error`
+        This costs one request for each suite: the newest 100 sessions. It costs more if these have fewer than three CI
+        runs of the branch, and two more, once, if none is of `main` or `master`. The error of a suite is the `error`
         of its status. One is that its list of sessions cannot be verified: then some may be missing.
 
         Args:
