@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache
 from operator import attrgetter
 from typing import Any, TypeVar
 
@@ -43,9 +43,16 @@ Members = dict[str | None, Member | None]
 """Members by their JSON."""
 
 
-def to_row(session: Session) -> Row:
-    """Return the row of a session."""
-    return tuple(map(_value_to_sql, _get_fields(session)))
+def to_rows(sessions: Iterable[Session]) -> list[Row]:
+    """Return the rows of sessions. These repeat few members, each of which is converted once."""
+    member_to_sql = cache(_member_to_sql)
+    return [
+        tuple(
+            member_to_sql(value) if isinstance(value, Member) else _value_to_sql(value)
+            for value in _get_fields(session)
+        )
+        for session in sessions
+    ]
 
 
 def to_session(row: Sequence[Any], members: Members) -> Session:
@@ -109,11 +116,8 @@ def _value_to_sql(value: Any) -> Any:
     """Return the value of a field as it is stored."""
     if isinstance(value, str):
         return to_sql(str(value))
-    if isinstance(value, datetime):
-        return unstructure_time(value)
-    return _member_to_sql(value) if isinstance(value, Member) else value
+    return unstructure_time(value) if isinstance(value, datetime) else value
 
 
-@lru_cache(maxsize=16)  # a page repeats few members, and a name may be large
 def _member_to_sql(member: Member) -> str:
     return json.dumps(to_dict(member))

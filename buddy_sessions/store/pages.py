@@ -19,7 +19,7 @@ from .columns import (
     from_sql,
     time_to_prefix,
     time_to_sql,
-    to_row,
+    to_rows,
     to_sql,
     to_time,
 )
@@ -86,7 +86,7 @@ def save_page(file: DatabaseFile, key: SuiteKey, page: PageToSave, now: datetime
     """Save a page, and what it proves. `now` is the time of the sync: all its marks have it."""
     with file.transaction():
         number, before = add_suite(file, key), load_state(file, key)
-        rows: dict[StoredId, Row] = {row[0]: row for row in map(to_row, page.sessions)}
+        rows: dict[StoredId, Row] = {row[0]: row for row in to_rows(page.sessions)}
         saved = _load_saved(file, number, page)
         newest = 0 if page.top is None else file.number(f"SELECT max(relative_id) {_LIVING}", key)
         changes = judge(page, rows, saved, before.known, newest=newest, pruned_before=before.pruned_before)

@@ -89,9 +89,9 @@ def page_of_large_members(request: RecordedRequest) -> bytes:
     "start", [pytest.param("", id="msgspec"), pytest.param(WITHOUT_MSGSPEC, id="cattrs", marks=pytest.mark.slow)]
 )
 async def test_sync_of_200_members_of_160_kb(fake: FakeBuddy, tmp_path: Path, start: str) -> None:
-    """It needs hardly more memory than one of 40 members."""
+    """It needs hardly more memory than one of 100 members."""
     fake.on_request = lambda request: fake.inject(Fault.body(page_of_large_members(request)))
-    paths = [tmp_path / "40.db", tmp_path / "200.db"]
+    paths = [tmp_path / "100.db", tmp_path / "200.db"]
     outcomes, peaks = await run(fake, *paths, start=start)
     assert outcomes == ["no error", "no error"]
     assert peaks[1] - peaks[0] < 3 * PAGE_BYTES
