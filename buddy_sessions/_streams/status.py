@@ -153,10 +153,11 @@ class StatusSource:
             changed = ci_runs[:1]
         else:
             known = [each for each in sessions if branch in {None, each.branch}]
-            ci_runs, changed = _ci_runs_after(latest.session, known, is_complete=newest.is_complete)
-            if changed:  # with what is known, or a list: there must be older CI runs to compare with
-                _, known = await search.ci_runs(branch)
-                ci_runs, changed = _ci_runs_after(latest.session, known, is_complete=newest.is_complete)
+            ci_runs = find_judged_runs(known, is_complete=newest.is_complete)
+            changed = _ci_runs_after(latest.session, known, ci_runs)
+            if changed:  # read the list of the branch unless older CI runs to compare with are known
+                ci_runs, known = await search.ci_runs(branch)
+                changed = _ci_runs_after(latest.session, known, ci_runs)
             if suite.repeats_event:
                 pending.append(self._pending(key, latest, _repeated(key, latest, ci_runs[len(changed) :])))
         size = usual_size(ci_run.sessions for ci_run in ci_runs[1:])
@@ -212,17 +213,13 @@ class StatusSource:
         return tuple(failing.values())
 
 
-def _ci_runs_after(
-    latest: Session, sessions: Sequence[Session], *, is_complete: bool
-) -> tuple[list[CIRun], list[CIRun]]:
-    """Return the CI runs with a verdict, newest first, and those of them since the session that decided the status.
+def _ci_runs_after(latest: Session, sessions: Sequence[Session], judged: Sequence[CIRun]) -> list[CIRun]:
+    """Return the judged CI runs of sessions since the session that decided the status.
 
-    The latter have the CI run of that session, too, if another session decides it now.
+    The CI run of that session is one of them if another session decides it now.
     """
-    known = find_ci_runs(sessions, is_complete=is_complete)
-    ci_runs = find_judged_runs(sessions, is_complete=is_complete)
-    recent = [ci_run for ci_run in ci_runs_since(known, latest) if ci_run in ci_runs]
-    return ci_runs, [ci_run for ci_run in recent if ci_run.session != latest]
+    newest = {ci_run.sessions[0] for ci_run in ci_runs_since(find_ci_runs(sessions), latest)}
+    return [ci_run for ci_run in judged if ci_run.sessions[0] in newest and ci_run.session != latest]
 
 
 def _repeated(suite: SuiteKey, latest: TestRun, older: Sequence[CIRun]) -> StatusChange:

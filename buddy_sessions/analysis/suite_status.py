@@ -193,16 +193,17 @@ class VerdictSearch:
         leaves out. `below` and `confirm` are those of `sessions`.
         """
 
-        def choose(sessions: Sequence[Session], *, is_complete: bool) -> list[CIRun]:
+        def choose(sessions: Sequence[Session], end: int | None, *, is_complete: bool) -> list[CIRun]:
             judged = find_judged_runs(sessions, is_complete=is_complete, with_incomplete=with_incomplete)
-            return list(filter(where, judged))
+            return list(filter(where, judged[:end]))
 
-        def has_enough(sessions: Sequence[Session]) -> bool:
-            judged = find_judged_runs(sessions, is_complete=False, with_incomplete=with_incomplete)
-            return bool(is_enough(list(filter(where, judged[:-2]))))
-
-        found, is_complete = await self._search(branch, has_enough, below=below, confirm=confirm)
-        return choose(found, is_complete=is_complete), found
+        found, is_complete = await self._search(
+            branch,
+            lambda sessions: bool(is_enough(choose(sessions, -2, is_complete=False))),
+            below=below,
+            confirm=confirm,
+        )
+        return choose(found, None, is_complete=is_complete), found
 
     async def _read_newest_of(self, branch: str, _: object) -> Session | None:
         async with aclosing(self._read(branch)) as lists:

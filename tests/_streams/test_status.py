@@ -198,6 +198,12 @@ STEPS: dict[str, list[tuple[Act, list[Short]]]] = {
         (lambda suite: matrix(suite, 8, "", None), []),
         (lambda suite: [finish_running(suite, "SUCCESSFUL"), matrix(suite, 8, "")], [(RECOVERED, 31, "", "a")]),
     ],
+    "matrix whose jobs start above 100 other sessions": [
+        (lambda suite: [matrix(suite, run, "", "", "") for run in range(3)], []),
+        (lambda suite: matrix(suite, 3, "", "a", ""), [(FAILING, 12, "a", "")]),
+        (lambda suite: [*(green(suite, branch="fix") for _ in range(98)), matrix(suite, 4, "")], []),
+        (lambda suite: matrix(suite, 4, "", ""), [(RECOVERED, 114, "", "a")]),
+    ],
     "matrix whose jobs start one after the other": [
         (lambda suite: [matrix(suite, run, "", "", "") for run in range(3)], []),
         (lambda suite: matrix(suite, 3, ""), []),
