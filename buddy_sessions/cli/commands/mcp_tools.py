@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from buddy_sessions import MAIN, ConfigError, ForbiddenError, Main, NotFoundError, Suite, SuiteStatus
 from buddy_sessions.analysis.by_test import find_test
-from buddy_sessions.analysis.completeness import remark_on_tests
+from buddy_sessions.analysis.completeness import find_judged_runs, remark_on_tests
 from buddy_sessions.analysis.runs import find_ci_runs, name_sessions
 from buddy_sessions.analysis.suite_status import MAX_SEARCHED
 
@@ -152,7 +152,7 @@ class Tools:
         name = await reader.search.choose_branch(_choose(branch, all_branches))
         count = min(offset + _PAGE + 1, MAX_SEARCHED)
         sessions = await reader.search.take(count, name, limit=count)
-        verdicts = [session for session in sessions if session.has_verdict]
+        ci_runs = find_judged_runs(sessions, is_complete=len(sessions) < count)
         items = [Item(None, (", ".join(session_facts(session)),), web_url(session.html_url)) for session in sessions]
         result = Result(
             command="list",
@@ -160,7 +160,7 @@ class Tools:
             title="Sessions, newest first",
             about=describe_branch(name),
             columns=[Column("SESSION")],
-            facts=[streak_facts(verdicts)] if verdicts and name is not None else [],
+            facts=[streak_facts(ci_runs)] if ci_runs and name is not None else [],
             sections=[Section("", items)],
         )
         return await self._render(result, offset=offset, page=_PAGE)
@@ -196,8 +196,10 @@ class Tools:
         newest = judgement.sessions[0]
         if newest.branch is not None and newest.has_verdict:
             streak = await reader.verdicts(branch=newest.branch, last=_STREAK, below=newest.relative_id + 1)
-            remark = remark_on_tests(find_ci_runs(streak))
-            result = evolve(result, facts=[streak_facts(streak), *filter(None, [remark]), *result.facts])
+            ci_runs = find_ci_runs(streak, is_complete=len(streak) < _STREAK)
+            judged = find_judged_runs(streak, is_complete=len(streak) < _STREAK) or ci_runs
+            facts = [streak_facts(judged), *filter(None, [remark_on_tests(ci_runs)])]
+            result = evolve(result, facts=[*facts, *result.facts])
         if judgement.is_red is not None:  # a session is red, whether its failures are known or not
             is_red = any(session.is_failing for session in judgement.sessions)
             titles = dict.fromkeys([verdict_text(evolve(judgement, baseline=None)), result.title])

@@ -12,10 +12,10 @@ from datetime import datetime
 
 from buddy_sessions import CIProvider, Failure, RefType, Session, Stats
 from buddy_sessions._base.figures import format_count, format_duration
-from buddy_sessions.analysis.completeness import count_failing, without_incomplete
+from buddy_sessions.analysis.completeness import count_failing
 from buddy_sessions.analysis.failure_text import without_library_frames
 from buddy_sessions.analysis.judgement import ALL_BRANCHES, Cause
-from buddy_sessions.analysis.runs import find_ci_runs, newest_streak
+from buddy_sessions.analysis.runs import CIRun, newest_streak
 
 UNKNOWN = "-"
 """The text of an unknown value."""
@@ -188,13 +188,12 @@ def session_facts(session: Session) -> list[str]:
     return list(filter(None, parts))
 
 
-def streak_facts(sessions: Sequence[Session]) -> str:
-    """Return whether a branch is red or green, and since when. `sessions` are those with a verdict, newest first."""
-    ci_runs = find_ci_runs(sessions)
-    streak = newest_streak(without_incomplete(ci_runs) or ci_runs)
+def streak_facts(ci_runs: Sequence[CIRun]) -> str:
+    """Return whether a branch is red or green, and since when. `ci_runs` are those with a verdict, newest first."""
+    streak = newest_streak(ci_runs)
     first, before = streak.first, streak.before
     state = "red" if first.is_failing else "green"
-    text = f"{cut(sessions[0].branch or ALL_BRANCHES)} is {state} since {streak} ({origin(first)})"
+    text = f"{cut(ci_runs[0].session.branch or ALL_BRANCHES)} is {state} since {streak} ({origin(first)})"
     text += f", {streak.length:,} CI runs in a row" if streak.length > 1 else ""
     if before is not None:
         text += f"; before that, #{before.relative_id} {'failed' if before.is_failing else 'passed'}"

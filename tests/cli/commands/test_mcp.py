@@ -299,6 +299,17 @@ async def test_long_error_is_cut_and_names_the_suite(fake: FakeBuddy) -> None:
     assert "no session #1 in acme/shop/s1" in test.inside
 
 
+async def test_listed_sessions_end_in_a_ci_run(fake: FakeBuddy) -> None:
+    """The answer shows 25 sessions: two CI runs of twelve, and one session of an older run."""
+    suite = fake.add_suite("acme", "shop", "a")
+    for number in range(3):
+        for job in range(12):
+            status = "ERROR" if (number, job) == (2, 0) else "SUCCESSFUL"
+            suite.create(status=status, ci_run_url=f"https://ci.example/{number}")
+    (answer,) = await ask_new(("list_sessions", {"suite": "acme/shop/a"}))
+    assert "main is red since #25" in answer.text
+
+
 async def test_latest_ci_run_is_judged_as_a_whole(fake: FakeBuddy) -> None:
     """All jobs of a matrix, as in `status`; tests that did not run change no colour."""
     suite = fake.add_suite("acme", "shop", "a")
