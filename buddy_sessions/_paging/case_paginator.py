@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
 import attrs
 
+from .._base.async_only import AsyncItems
 from .._base.stats import Fetched, Stats
 from ..errors import BadRequestError
 from ..models import Session, TestCase, TestStatus
@@ -24,7 +25,7 @@ from .window import PageLength, PageSize, ServerLimits, Window
 _log = logging.getLogger("buddy_sessions")
 
 
-class CasePaginator:
+class CasePaginator(AsyncItems):
     """The test cases of one session, in the order of the API. Each `async for` is a new read.
 
     Created by `BuddyClient.cases`; the constructor is not public.
@@ -132,7 +133,6 @@ class CasePlan:
         self.yielded = 0  # of these, those that were yielded
         self.stats = Stats()  # without `cases` and `verified`
         self._page_size = PageSize(per_page, limits)
-        self._limits = limits
         self._read_ahead = read_ahead
         self._status = status
         self._max_cases = max_cases
@@ -177,17 +177,12 @@ class CasePlan:
 
     def accept_page(self, window: Window, cases: Sequence[TestCase]) -> list[TestCase]:
         """Take the cases of the first window, and return the new ones."""
-        length = self._limits.classify(window, len(cases))
-        if length is PageLength.UNKNOWN:
-            if self.expected is None:  # the rows that follow may be new: they do not prove a cap
-                self._page_size.limit(len(cases))
-            else:
-                self._page_size.lower(len(cases))
-            self._offset = window.page * len(cases)  # a server that cuts pages to its own size counts by that size
-        else:
-            self._offset = window.end
-            if cases:
-                self._page_size.confirm()
+        length = self._page_size.classify(window, len(cases))
+        if length is PageLength.CUT:
+            self._page_size.assume_cap(len(cases))
+        self._offset = self._page_size.end_of(window)
+        if cases:
+            self._page_size.confirm()
         by_id = {(case.test_group_id, case.id): case for case in cases}
         unique = {ids: case for ids, case in by_id.items() if ids not in self._ids}
         self._ids.update(unique)
@@ -197,7 +192,7 @@ class CasePlan:
         new = [case for case in unique.values() if self._status is None or case.status == self._status]
         # If a short page comes too early, the server may have hidden some of its rows.
         ends_too_early = self.expected is not None and self.count + len(new) < self.expected
-        self.is_complete = not cases or (length is PageLength.END and not ends_too_early)
+        self.is_complete = not cases or (length is PageLength.SHORT and not ends_too_early)
         if self._max_cases is not None and len(new) > self._max_cases - self.count:
             new = new[: self._max_cases - self.count]
             self.is_complete = False

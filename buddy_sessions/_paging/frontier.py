@@ -26,9 +26,6 @@ from .window import Window
 
 _MAX_RECENT_ROWS = 200
 
-_MAX_OFFSET = 10**9
-"""A cursor's offset is a hint, which may be wrong. Servers refuse page numbers that are too high."""
-
 
 @frozen
 class Accepted:
@@ -71,8 +68,6 @@ class Frontier:
 
     def __init__(self, cursor: Cursor | None) -> None:
         self.lowest_id = cursor.lowest_id if cursor else None  # None before the first row
-        # The number of rows at or above it when the last page was accepted; a hint if resumed.
-        self.offset = min(cursor.offset, _MAX_OFFSET) if cursor else 0
         self.has_holes = False  # this read has found a `relative_id` missing between two rows
         self._has_reread_above = False
         # The `relative_id` and `id` of the recent rows, newest first; a whole session may be large.
@@ -102,14 +97,13 @@ class Frontier:
                 return Skipped()
         return Accepted(0 if self.lowest_id is None else bisect_right(relative_ids, -self.lowest_id, key=neg))
 
-    def move(self, sessions: Sequence[Session], known: int, offset: int) -> tuple[int, int] | None:
-        """Move down over an accepted page that ends at `offset`; return the range that it proves, as in `PageResult`.
+    def move(self, sessions: Sequence[Session], known: int) -> tuple[int, int] | None:
+        """Move down over an accepted page; return the range that it proves, as in `PageResult`.
 
         A page that begins below the frontier proves nothing above its first row: page 1 may be outdated.
         """
         first_id = sessions[0].relative_id if sessions else 0
         highest = self.lowest_id - 1 if known and self.lowest_id is not None else first_id
-        self.offset = offset
         if known < len(sessions):
             above = first_id + 1 if self.lowest_id is None else self.lowest_id
             self.lowest_id = sessions[-1].relative_id

@@ -8,6 +8,7 @@ from contextlib import aclosing
 
 import attrs
 
+from .._base.async_only import AsyncItems
 from .._base.stats import Fetched, Stats
 from .._decoding.converter import DecodedPage, FirstPage, NotModified
 from ..errors import BadRequestError, BuddyError
@@ -165,7 +166,7 @@ class PageReader:
         self._consumed = len(result.sessions)
 
 
-class SessionPaginator:
+class SessionPaginator(AsyncItems):
     """The sessions of one suite, newest first. Each `async for` is a new read.
 
     Created by `BuddyClient.sessions`; the constructor is not public.

@@ -63,7 +63,7 @@ class RequestSlots:
     """The requests that several reads may send at once, shared between them.
 
     Each read has a slot for the page that it needs next, whether it uses it or not. A page is requested in advance only
-    if a slot is idle, so it delays no other read; the second request of an end check does not wait for one.
+    if a slot is idle, so it delays no other read.
     """
 
     total: int  # the maximum number of requests at once

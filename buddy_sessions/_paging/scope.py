@@ -20,9 +20,9 @@ class ReadSpec:
     Attributes:
         min_id: The lowest `relative_id` to yield, if it is on the same page as a session above `after` (default:
             `after + 1`).
-        check_end: Whether to check the end of the list always, by two more requests, unless it is `relative_id` 1. By
-            default, the client checks its first list, then one in 50, and long lists.
-        slots: Those of a harvest: pages are requested in advance only while slots are idle, first up to `read_ahead`.
+        check_end: Whether to request one more page at every end above `relative_id` 1. By default, the client does so
+            until it trusts short pages.
+        slots: Those of a harvest: pages are requested in advance only while slots are idle.
             Without, or with a `read_ahead` of 1, the read has slots of its own.
         known_digest: That of page 1 in an earlier read, or empty: the read ends if page 1 has the same one.
     """

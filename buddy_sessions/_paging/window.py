@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from enum import Enum, auto
 from typing import NamedTuple
+
+_log = logging.getLogger("buddy_sessions")
 
 DOCUMENTED_SIZE = 20
 """The default page size in the API's documentation: every server honours it."""
@@ -46,83 +49,95 @@ class Window(NamedTuple):
         return max(windows, key=lambda window: (min(offset - window.start, window.end - offset), window.per_page))
 
 
-_ENDS_PER_CHECK = 50
-"""Of the lists that end above `relative_id` 1, the client checks the end of the first one, and then of one in so many.
-A check costs two requests, so all checks together cost at most 4 %."""
-
-
 class PageLength(Enum):
     """What the number of rows on a page says about the end of the list."""
 
     FULL = auto()
     """As many rows as requested: more may follow."""
-    END = auto()
-    """Fewer rows than requested, and fewer than the server is known to honour: usually the end."""
-    UNKNOWN = auto()
-    """Fewer rows than requested: either the end, or the server has cut the page to a size that is not known yet."""
+    SHORT = auto()
+    """Fewer rows than requested, and than the longest page so far: usually the end."""
+    CUT = auto()
+    """Fewer rows than requested: either the end, or the server has cut the page."""
 
 
 class ServerLimits:
-    """What a client has learned about its server. Shared by all reads of the client.
-
-    `retained_rows` is the length of the last list that ended above `relative_id` 1, because the server deletes old
-    sessions; None if the last list reached 1. It bounds the read-ahead: the next list may have the same length.
-    """
+    """What a client has learned about the pages of its server. Shared by all reads of the client."""
 
     def __init__(self) -> None:
-        self.known_size = DOCUMENTED_SIZE  # the largest page size that the server is known to honour
-        self.cap: int | None = None  # the size to which the server cuts larger pages
-        self.retained_rows: int | None = None
-        self.trusts_short_pages = True  # one with fewer rows than requested has always been the last one so far
-        self._short_ends = 0
+        self.longest_page = DOCUMENTED_SIZE  # the number of its rows; every server honours the documented size
+        self.max_size: int | None = None  # of a page, after a larger one was refused
+        self.rows_follow_short_pages = False
+        self._has_checked = {False: False, True: False}  # a short end of a list without, and with a filter
 
-    def classify(self, window: Window, rows: int) -> PageLength:
-        """Return what the number of rows on a page means, and remember that the server honours this size."""
-        is_short, is_below_known_size = rows < window.per_page, rows < self.known_size
-        self.known_size = max(self.known_size, rows)
-        if not is_short:
-            return PageLength.FULL
-        return PageLength.END if is_below_known_size else PageLength.UNKNOWN
+    def trusts_short_pages(self, *, is_filtered: bool) -> bool:
+        """Return whether a short page is the end of a list."""
+        return self._has_checked[is_filtered] and not self.rows_follow_short_pages
 
-    def count_short_end(self) -> bool:
-        """Count an end that only a short page shows; return whether it is the turn of this one to be checked."""
-        is_due = self._short_ends % _ENDS_PER_CHECK == 0
-        self._short_ends += 1
-        return is_due
+    def trust_short_pages(self, *, is_filtered: bool) -> None:
+        """Trust short pages from now on: the page after one was empty."""
+        self._has_checked[is_filtered] = True
+
+    def distrust_short_pages(self) -> None:
+        """Trust short pages no more: rows have followed one."""
+        if not self.rows_follow_short_pages:
+            self.rows_follow_short_pages = True
+            _log.warning("a list goes on after a short page: the end of each list takes more requests from now on")
 
 
 class PageSize:
-    """The page size of one read. It is lowered if the server seems to have a cap."""
+    """The page size of one read, and how many rows the server counts for each of its pages."""
 
     def __init__(self, per_page: int, limits: ServerLimits) -> None:
-        self.requested = per_page  # unless a lower cap is known
-        self.is_cap_unconfirmed = False  # `requested` was lowered, and is not yet known to be the server's cap
+        self._per_page = per_page
         self._limits = limits
+        self._cap: int | None = None  # the size to which the server cuts larger pages
+        self._cut_rows = 0  # of the last page that may have been cut
+        self._is_refused = False
 
     @property
     def value(self) -> int:
         """The page size to request."""
-        return self.requested if self._limits.cap is None else min(self.requested, self._limits.cap)
+        return self._served(min(self._per_page, self._limits.max_size or self._per_page))
 
-    def lower(self, rows: int) -> None:
-        """Request at most as many rows as a page had, which the server may have cut."""
-        self.requested = rows
-        self.is_cap_unconfirmed = True
+    def start_of(self, window: Window) -> int:
+        """Return the offset of the first row of a page. A server that cuts pages counts by its own size."""
+        return (window.page - 1) * self._served(window.per_page)
 
-    def limit(self, rows: int) -> None:
-        """Request at most as many rows, in this read only."""
-        self.is_cap_unconfirmed = False
-        self.requested = min(self.requested, rows)
+    def end_of(self, window: Window) -> int:
+        """Return the offset after a page."""
+        return window.page * self._served(window.per_page)
+
+    def classify(self, window: Window, rows: int) -> PageLength:
+        """Return what the number of rows on a page says. Two pages that may have been cut, equally long, show a cap."""
+        longest_page = self._limits.longest_page
+        self._limits.longest_page = max(longest_page, rows)
+        if self._served(window.per_page) > rows >= longest_page:
+            if rows == self._cut_rows:
+                self.assume_cap(rows)
+            self._cut_rows = rows
+        if rows >= self._served(window.per_page):
+            return PageLength.FULL
+        return PageLength.SHORT if rows < longest_page else PageLength.CUT
+
+    def assume_cap(self, rows: int) -> None:
+        """Request no larger pages in this read."""
+        self._cap = rows
 
     def refuse(self, window: Window) -> bool:
         """Handle a 400 for a window; return whether a smaller page is worth a request."""
         if window.per_page <= DOCUMENTED_SIZE:
             return False
-        self.lower(DOCUMENTED_SIZE)
+        self._is_refused = True
+        self._per_page = DOCUMENTED_SIZE
         return True
 
     def confirm(self) -> None:
-        """Learn the cap: the list goes on after the page that was shorter than requested."""
-        if self.is_cap_unconfirmed:
-            self.is_cap_unconfirmed = False
-            self._limits.cap = self.requested
+        """Take a page: if a larger one was refused, the client remembers this size."""
+        if self._is_refused:
+            self._limits.max_size = self._per_page
+
+    def _served(self, per_page: int) -> int:
+        # If rows are hidden, two pages may have the same length by chance.
+        if self._cap is None or self._limits.rows_follow_short_pages:
+            return per_page
+        return min(per_page, self._cap)

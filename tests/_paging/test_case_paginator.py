@@ -55,7 +55,7 @@ def test_every_case_is_read_once(
     count: int, per_page: int, cap: int, read_ahead: int, is_known: bool, known_size: int
 ) -> None:
     cases, limits = make_cases(count), ServerLimits()
-    limits.known_size = min(known_size, cap)
+    limits.longest_page = min(known_size, cap)
     plan = make_plan(per_page=per_page, limits=limits, read_ahead=read_ahead, expected=count if is_known else None)
     found, requests = read(plan, cases, cap)
     assert found == cases
@@ -63,22 +63,11 @@ def test_every_case_is_read_once(
     assert requests <= count // min(per_page, cap) + 2
 
 
-@pytest.mark.parametrize(
-    ("expected", "cap", "learned"),
-    [
-        pytest.param(130, 50, 50, id="cut"),
-        pytest.param(130, None, None, id="last-page"),
-        pytest.param(None, None, None, id="running-session"),
-    ],
-)
-def test_cap_is_learned_if_the_list_does_not_grow(expected: int | None, cap: int | None, learned: int | None) -> None:
-    """The cases that follow a short page of a running session may be new."""
-    limits, cases = ServerLimits(), make_cases(130)
-    plan = make_plan(limits=limits, expected=expected)
-    first = cases[: cap or (45 if expected is None else 100)]
-    assert plan.accept_page(plan.windows()[0], first) == first
-    assert first + read(plan, cases, cap or 10**9)[0] == cases
-    assert limits.cap == learned
+def test_cases_that_are_added_after_a_cut_page() -> None:
+    """Page 1 has all cases of a running session so far."""
+    plan, cases = make_plan(), make_cases(130)
+    found = plan.accept_page(plan.windows()[0], cases[:45])
+    assert found + read(plan, cases)[0] == cases
 
 
 def test_hidden_rows_make_no_early_end() -> None:

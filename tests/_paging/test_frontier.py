@@ -11,7 +11,7 @@ from helpers.fake_list import session
 
 def frontier_after(*relative_ids: int) -> Frontier:
     frontier = Frontier(None)
-    frontier.move([session(each) for each in relative_ids], 0, len(relative_ids))
+    frontier.move([session(each) for each in relative_ids], 0)
     return frontier
 
 
@@ -43,5 +43,5 @@ def test_rows_above_are_requested_once_until_the_next_new_row() -> None:
     frontier = frontier_after(205, 204, 203)
     frontier.mark_reread_above()
     assert check(frontier, 207, 206) == Accepted(2)
-    frontier.move([session(202)], 0, 4)
+    frontier.move([session(202)], 0)
     assert check(frontier, 207, 206) == Skipped()

@@ -1,15 +1,14 @@
-"""The reconciler, by examples: ends, orders and limits that the state machines of the guarantee hardly meet."""
+"""The reconciler, by examples: orders and limits that the state machines of the guarantee hardly meet."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import attrs
 import pytest
 
-from buddy_sessions import Session
+from buddy_sessions import Cursor, Session
 from buddy_sessions._paging.reconciler import Reconciler
 from buddy_sessions._paging.scope import PageResult, ReadSpec
 from buddy_sessions._paging.window import ServerLimits, Window
@@ -38,8 +37,14 @@ def accept(reconciler: Reconciler, page: Sequence[Session]) -> PageResult:
 
 
 def test_limit_adds_no_window_and_keeps_those_returned_before() -> None:
+    listing = FakeList(range(1, 1001))
     reconciler = Reconciler(ReadSpec(), per_page=20, limits=ServerLimits(), read_ahead=8)
-    accept(reconciler, FakeList(range(1, 1001)).read(Window(1, 20)))
+    ahead = []
+    for _ in range(5):
+        windows = reconciler.windows(1)
+        ahead.append(len(windows))
+        reconciler.accept_page(listing.read(windows[0]))
+    assert ahead == [1] * 5
     assert [len(reconciler.windows(limit)) for limit in (1, 5, 2, 100)] == [1, 5, 5, 8]
 
 
@@ -71,124 +76,6 @@ def test_joined_pages_prove_no_range_that_since_left_out() -> None:
         result = accept(reconciler, page(81))
         assert ids_of(result.sessions) == [80, *([] if since else [79]), *range(78, 58, -1)]
         assert result.proven_range == proven
-
-
-class TestEnd:
-    @pytest.mark.parametrize(
-        ("relative_ids", "options", "requests"),
-        [
-            pytest.param(range(31, 41), {}, 1, id="one-in-fifty"),
-            pytest.param(range(31, 41), {"limits": ServerLimits()}, 3, id="first-of-a-client"),
-            pytest.param(range(31, 41), {"check_end": True}, 3, id="requested"),
-            pytest.param([], {"check_end": True}, 3, id="empty-list"),
-            pytest.param(range(31, 41), {"check_end": True, "after": 29}, 3, id="above-after"),
-            pytest.param(range(31, 41), {"check_end": True, "after": 30}, 1, id="down-to-after"),
-            pytest.param(range(31, 41), {"check_end": True, "max_sessions": 10}, 1, id="down-to-max-sessions"),
-            pytest.param([5, 3, 1], {"check_end": True}, 1, id="relative-id-1"),
-            pytest.param(range(11, 990), {}, 49, id="49-pages"),
-            pytest.param(range(11, 992), {}, 52, id="50-pages"),
-        ],
-    )
-    def test_which_ends_are_checked(self, relative_ids: Sequence[int], options: Any, requests: int) -> None:
-        limits = options.pop("limits", None) or experienced()
-        reconciler = Reconciler(ReadSpec(**options), per_page=20, limits=limits)
-        windows, found = read_all(reconciler, FakeList(relative_ids))
-        assert found == sorted(relative_ids, reverse=True)
-        assert len(windows) == requests
-
-    def test_page_before_since_ends_a_read(self) -> None:
-        old = [attrs.evolve(session(each), create_date=START) for each in (12, 11)]
-        reconciler = Reconciler(
-            ReadSpec(since=START + timedelta(1), check_end=True), per_page=20, limits=ServerLimits()
-        )
-        assert accept(reconciler, old).proven_range is None
-        assert reconciler.is_complete
-
-    @pytest.mark.parametrize("ahead", [1, 4])
-    def test_page_cut_by_one_server_is_not_the_end(self, ahead: int) -> None:
-        limits = ServerLimits()
-        read_all(Reconciler(ReadSpec(), per_page=100, limits=limits), FakeList(range(1, 201)))
-        listing = FakeList(range(1, 201), cap=30)
-        reconciler = Reconciler(ReadSpec(), per_page=100, limits=limits, read_ahead=ahead)
-        windows, found = read_all(reconciler, listing)
-        assert (found, reconciler.verified) == (listing.numbers, True)
-        assert all(window.per_page <= 30 for window in windows if window.page > 2)
-        assert len(windows) <= 12
-        windows, _ = read_all(Reconciler(ReadSpec(), per_page=100, limits=limits), FakeList(range(11, 21)))
-        assert len(windows) == 3  # every end is checked from now on
-
-    @pytest.mark.parametrize("hidden", [range(start, start + 8) for start in (97, 81, 41, 6)], ids=str)
-    def test_page_with_hidden_rows_is_not_the_end(self, hidden: range) -> None:
-        """A filter hides the last rows of a page after it was cut."""
-        listing = FaultyList(range(1, 121), hidden=hidden)
-        reconciler = Reconciler(ReadSpec(), per_page=20, limits=ServerLimits())
-        _, found = read_all(reconciler, listing)
-        assert found == [each for each in listing.numbers if each not in hidden]
-        assert reconciler.verified
-
-    def test_page_cut_by_another_server_farther_down_is_checked(self) -> None:
-        """The server counts offsets by its own size, so the page has only known rows."""
-        listing = FakeList(range(1, 301))
-        reconciler = Reconciler(ReadSpec(), per_page=100, limits=experienced())
-        found = [*ids_of(accept(reconciler, listing.read(Window(1, 100))).sessions)]
-        found += ids_of(accept(reconciler, listing.read(Window(2, 100))).sessions)
-        listing.cap = 30
-        found += read_all(reconciler, listing)[1]
-        assert found == listing.numbers
-
-    @pytest.mark.parametrize("late", [1, 2])
-    def test_end_of_a_list_that_was_empty_is_checked(self, late: int) -> None:
-        """Rows appear during the check of the empty page: it read no end, so that this one is checked instead."""
-        listing, limits = FakeList([]), ServerLimits()
-        reconciler = Reconciler(ReadSpec(), per_page=20, limits=limits)
-        for _ in range(late):
-            accept(reconciler, listing.read(reconciler.windows()[0]))
-        listing.create(50)
-        for _ in range(5):
-            listing.delete(-1)
-        results: list[PageResult] = []
-        while not reconciler.is_done:
-            results.append(accept(reconciler, listing.read(reconciler.windows()[0])))
-        assert [number for result in results for number in ids_of(result.sessions)] == listing.numbers
-        assert results[-1].proven_range == (1, 5)
-        assert limits.trusts_short_pages
-
-    def test_end_of_a_list_that_outgrew_a_cap_is_checked(self) -> None:
-        """Page 1 was too short to show the cap, by which the server counts the offset of page 2."""
-        listing = FakeList([2], cap=20)
-        reconciler = Reconciler(ReadSpec(), per_page=27, limits=ServerLimits())
-        accept(reconciler, listing.read(reconciler.windows()[0]))
-        listing.create(27)
-        assert read_all(reconciler, listing)[1] == []
-        assert reconciler.verified
-
-    @pytest.mark.parametrize("limits", [ServerLimits, experienced])
-    def test_end_after_an_inconclusive_check_is_checked(self, limits: Callable[[], ServerLimits]) -> None:
-        """The server begins to cut pages, and many sessions are created during the first check."""
-        listing = FakeList(range(1, 801))
-        reconciler = Reconciler(ReadSpec(), per_page=100, limits=limits())
-        found: list[int] = []
-        for created in (0, 29, 108):
-            listing.create(created)
-            found += ids_of(accept(reconciler, listing.read(reconciler.windows()[0])).sessions)
-            listing.cap = 60
-        found += read_all(reconciler, listing)[1]
-        assert (found, reconciler.verified) == (list(range(800, 0, -1)), True)
-
-    @pytest.mark.parametrize(("changes", "verified"), [(2, True), (3, False)])
-    def test_end_that_many_changes_keep_from_being_checked_is_not_verified(self, changes: int, verified: bool) -> None:
-        listing = FakeList(range(101, 111))
-        reconciler = Reconciler(ReadSpec(), per_page=50, limits=ServerLimits())
-        proven = []
-        while not reconciler.is_done:
-            windows = reconciler.windows()
-            if len(windows) == 2 and changes:  # the end is being checked
-                changes -= 1
-                listing.create(25)
-            proven.append(reconciler.accept_page(listing.read(windows[0])).proven_range)
-        assert [each for each in proven if each] == [(101, 110), (1, 100)][: 1 + verified]
-        assert len(proven) < 20
-        assert reconciler.verified == verified
 
 
 class TestOrder:
@@ -227,9 +114,25 @@ class TestOrder:
         _, found = read_all(reconciler, listing)
         assert (set(found), reconciler.verified) == (set(listing.numbers), False)
 
-    def test_unordered_list_is_read_to_an_empty_page_if_short_pages_are_not_trusted(self) -> None:
+    def test_unordered_list_goes_on_after_a_page_of_hidden_rows(self) -> None:
         limits = ServerLimits()
-        limits.trusts_short_pages = False
-        listing = FaultyList(range(1, 61), moved={60: 58.5}, hidden=[50, 30])
+        limits.distrust_short_pages()
+        listing = FaultyList(range(1, 61), moved={60: 58.5}, hidden=[50, *range(21, 41)])
         _, found = read_all(Reconciler(ReadSpec(), per_page=20, limits=limits), listing)
-        assert set(found) == set(listing.numbers) - {50, 30}
+        assert set(found) == set(listing.numbers) - {50, *range(21, 41)}
+
+    @pytest.mark.parametrize("cursor", [None, Cursor(1000, 0)])
+    @pytest.mark.parametrize(
+        ("ids", "per_page"),
+        [
+            pytest.param(range(1, 51), 1, id="rising"),
+            pytest.param([*range(20, 0, -1), *range(50, 20, -1)], 20, id="two-blocks"),
+            pytest.param([*range(30, 10, -1), *range(60, 30, -1)], 20, id="two-blocks-above-1"),
+        ],
+    )
+    def test_first_page_alone_shows_no_order(self, ids: Sequence[int], per_page: int, cursor: Cursor | None) -> None:
+        """Its last row may be number 1, and others follow."""
+        listing = FaultyList(ids, moved={number: -index for index, number in enumerate(ids)})
+        reconciler = Reconciler(ReadSpec(cursor=cursor), per_page=per_page, limits=experienced())
+        _, found = read_all(reconciler, listing)
+        assert (set(found), reconciler.verified) == (set(ids), False)

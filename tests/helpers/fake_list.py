@@ -18,10 +18,11 @@ def session(number: int, suffix: str = "") -> Session:
 
 
 def experienced() -> ServerLimits:
-    """Return the limits of a client that has checked the end of a list, and knows that the server honours 100."""
+    """Return the limits of a client that trusts short pages, and knows that the server honours 100."""
     limits = ServerLimits()
-    limits.count_short_end()
-    limits.known_size = 100
+    limits.trust_short_pages(is_filtered=False)
+    limits.trust_short_pages(is_filtered=True)
+    limits.longest_page = 100
     return limits
 
 
@@ -76,7 +77,7 @@ class FaultyList(FakeList):
         doubled: Collection[int] = (),
         hidden: Collection[int] = (),
     ) -> None:
-        super().__init__(numbers)
+        super().__init__(numbers, visible=lambda number: number not in hidden)
         self.age = 0  # the number of changes that the pages do not show yet: outdated snapshots are served
         self.newest_shown = math.inf  # the lowest of the newest sessions of all snapshots that were served
         self._moved = moved or {}

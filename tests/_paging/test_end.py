@@ -1,0 +1,224 @@
+"""Where a list ends: what a client trusts, what it requests, and what it never says of an end that is in doubt."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import initialize, rule, run_state_machine_as_test
+
+from buddy_sessions import Session
+from buddy_sessions._paging.reconciler import Reconciler
+from buddy_sessions._paging.scope import PageResult, ReadSpec
+from buddy_sessions._paging.window import ServerLimits, Window
+from helpers.fake_list import FakeList, FaultyList, experienced
+from helpers.read_machine import ReadMachine, read_aheads
+
+
+def read(
+    listing: FakeList,
+    limits: ServerLimits,
+    before_request: Callable[[int], object] = lambda requests: None,
+    *,
+    per_page: int = 20,
+    read_ahead: int = 1,
+    stop_after: int | None = None,
+    **options: Any,
+) -> tuple[list[int], int, Reconciler]:
+    """Read a list, or its first pages; return the `relative_id`s, the number of requests, and the reconciler."""
+    reconciler = Reconciler(ReadSpec(**options), per_page=per_page, limits=limits, read_ahead=read_ahead)
+    served: dict[Window, Sequence[Session]] = {}
+    found: list[int] = []
+    requests = 0
+    while not reconciler.is_done and requests != stop_after:
+        windows = reconciler.windows()
+        for window in windows:
+            if window not in served:
+                before_request(requests)
+                requests += 1
+                served[window] = listing.read(window)
+        found += [session.relative_id for session in reconciler.accept_page(served.pop(windows[0])).sessions]
+        served = {window: served[window] for window in reconciler.windows() if window in served}
+    return found, requests, reconciler
+
+
+@pytest.mark.parametrize(
+    ("ids", "options", "requests"),
+    [
+        pytest.param(range(31, 41), {}, 1, id="short"),
+        pytest.param(range(31, 41), {"limits": ServerLimits()}, 2, id="first-of-a-client"),
+        pytest.param(range(31, 41), {"check_end": True}, 2, id="always-checked"),
+        pytest.param([], {"limits": ServerLimits()}, 1, id="empty"),
+        pytest.param([], {"check_end": True}, 2, id="empty-always-checked"),
+        pytest.param(range(31, 41), {"check_end": True, "after": 29}, 2, id="above-after"),
+        pytest.param(range(31, 41), {"check_end": True, "after": 30}, 1, id="down-to-after"),
+        pytest.param(range(31, 41), {"check_end": True, "max_sessions": 10}, 1, id="down-to-max-sessions"),
+        pytest.param([5, 3, 1], {"check_end": True}, 1, id="number-1"),
+        pytest.param(range(31, 61), {"per_page": 100, "limits": ServerLimits()}, 3, id="perhaps-cut"),
+        pytest.param(range(31, 71), {}, 4, id="after-a-full-page"),
+    ],
+)
+def test_what_an_end_costs(ids: Sequence[int], options: dict[str, Any], requests: int) -> None:
+    options = {"limits": experienced()} | options
+    found, count, reconciler = read(FakeList(ids), **options)
+    assert (found, count, reconciler.verified) == (sorted(ids, reverse=True), requests, True)
+
+
+@pytest.mark.parametrize("branch", [None, "main"])
+def test_trust_is_earned_once(branch: str | None) -> None:
+    """By the first end that is read, of lists with a branch and of lists without."""
+    limits, listing = ServerLimits(), FakeList(range(11, 21))
+    for max_sessions, stop_after in (5, None), (10, None), (None, 1):
+        assert read(listing, limits, branch=branch, max_sessions=max_sessions, stop_after=stop_after)[1] == 1
+    assert [read(listing, limits, branch=branch)[1] for _ in range(3)] == [2, 1, 1]
+    assert read(listing, limits, branch=None if branch else "main")[1] == 2
+
+
+def test_row_after_a_short_page_ends_the_trust(caplog: pytest.LogCaptureFixture) -> None:
+    """Later reads go on after short pages; there is one warning."""
+    limits, hidden = ServerLimits(), range(41, 49)
+    for _ in range(3):
+        found, _, reconciler = read(FaultyList(range(11, 91), hidden=hidden), limits)
+        assert (found, reconciler.verified) == ([n for n in range(90, 10, -1) if n not in hidden], True)
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+
+
+def test_rows_below_the_end_in_earlier_responses_are_yielded() -> None:
+    """Page 4 is read before page 3, which has become the last one: the client trusts short pages as before."""
+    listing, limits = FakeList(range(11, 211)), experienced()
+    reconciler = Reconciler(ReadSpec(), per_page=20, limits=limits, read_ahead=4)
+    for _ in range(2):
+        reconciler.accept_page(listing.read(reconciler.windows()[0]))
+    third, fourth = reconciler.windows()
+    early = listing.read(fourth)
+    listing.numbers = [*range(210, 164, -1), *range(159, 150, -1)]
+    results = [reconciler.accept_page(page) for page in (listing.read(third), early)]
+    found = [session.relative_id for result in results for session in result.sessions]
+    assert found == [*range(170, 164, -1), *range(159, 130, -1)]
+    assert read(listing, limits)[1] == 3
+
+
+@pytest.mark.parametrize("limits", [ServerLimits, experienced])
+def test_cap_that_drops_while_the_list_grows(limits: Callable[[], ServerLimits]) -> None:
+    """The server counts pages by the new size: the next ones have only known rows."""
+    listing = FakeList(range(1, 801))
+
+    def change(requests: int) -> None:
+        listing.create({1: 29, 2: 108}.get(requests, 0))
+        listing.cap = 40 if requests else None
+
+    found, _, reconciler = read(listing, limits(), change, per_page=100)
+    assert (found, reconciler.verified) == (list(range(800, 0, -1)), True)
+
+
+def test_end_is_not_verified_if_rows_move_while_it_is_searched() -> None:
+    limits = ServerLimits()
+    limits.distrust_short_pages()
+    listing = FakeList(range(11, 71))
+    found, requests, reconciler = read(listing, limits, lambda requests: listing.create(requests == 4))
+    assert (found, reconciler.verified) == (list(range(70, 10, -1)), False)
+    assert requests <= 16
+
+
+def test_list_that_grows_while_its_end_is_checked() -> None:
+    """The page after the short one has rows that were read before."""
+    listing = FakeList(range(101, 111))
+    found, requests, reconciler = read(
+        listing, ServerLimits(), lambda requests: listing.create(20 * (0 < requests < 4)), per_page=20
+    )
+    assert (found, reconciler.verified) == (list(range(110, 100, -1)), True)
+    assert requests <= 8
+
+
+def test_empty_page_after_a_cut_one_is_a_gap() -> None:
+    """The server cuts page 1, which does not show whether it is the last one; then rows move up into it."""
+    listing = FakeList(range(11, 111), cap=60)
+
+    def delete(requests: int) -> None:
+        if requests == 1:
+            listing.numbers = [*range(110, 105, -1), *range(50, 10, -1)]
+
+    found, _, reconciler = read(listing, ServerLimits(), delete, per_page=100)
+    assert (found, reconciler.verified) == ([*range(110, 50, -1), *range(50, 10, -1)], True)
+
+
+class EndMachine(ReadMachine):
+    """The ends of lists: hidden rows while sessions are created or deleted; or an honest cap, and deletions at the end.
+
+    Rows that move down and up again, and hidden blocks of a page, cannot be noticed: rows are only created or only
+    deleted, and at most four of five rows in succession are hidden.
+    """
+
+    @initialize(
+        random=st.randoms(use_true_random=False),
+        count=st.integers(0, 250),
+        is_hiding=st.booleans(),
+        change=st.sampled_from(["create", "delete"]),
+        cap=st.sampled_from([20, 30, 60]),
+        per_page=st.sampled_from([20, 30, 50, 100]),
+        read_ahead=read_aheads,
+        check_end=st.booleans(),
+    )
+    def begin(
+        self,
+        random: Random,
+        count: int,
+        is_hiding: bool,
+        change: str,
+        cap: int,
+        per_page: int,
+        read_ahead: int,
+        check_end: bool,
+    ) -> None:
+        numbers = range(31, 31 + count)
+        share = random.choice([0.02, 0.3, 0.7]) if is_hiding else 0
+        self.hidden = {number for number in numbers if number % 5 and random.random() < share}
+        self.listing = FaultyList(numbers, hidden=self.hidden)
+        self.listing.cap = None if is_hiding else cap
+        self.is_hiding, self.change = is_hiding, change
+        self.found: list[int] = []
+        self.limits = ServerLimits()
+        self.reader = Reconciler(
+            ReadSpec(check_end=check_end), per_page=per_page, limits=self.limits, read_ahead=read_ahead
+        )
+
+    @rule(count=st.integers(1, 30))
+    def create(self, count: int) -> None:
+        if self.change == "create" or not self.is_hiding:
+            self.listing.create(count)
+
+    @rule(offsets=st.lists(st.integers(0, 300), min_size=1, max_size=30))
+    def delete(self, offsets: list[int]) -> None:
+        if self.change == "delete" or not self.is_hiding:
+            super().delete(offsets)
+
+    @rule(count=st.integers(1, 60))
+    def delete_tail(self, count: int) -> None:
+        if self.change == "delete" or not self.is_hiding:
+            for _ in range(count):
+                self.listing.delete(-1)
+
+    def take(self, result: PageResult) -> None:
+        self.found += [session.relative_id for session in result.sessions]
+
+    def teardown(self) -> None:
+        if not hasattr(self, "reader"):
+            return
+        self.finish(max_reads=200)
+        assert not self.is_unstable
+        if not self.is_hiding:
+            assert self.reader.verified
+            assert not self.limits.rows_follow_short_pages
+        if self.reader.verified:
+            assert self.found == sorted(set(self.found), reverse=True)
+            missed = self.listing.stable - self.hidden - set(self.found)
+            assert not missed, f"lost, but verified: {missed}"
+
+
+def test_end_is_verified_only_if_nothing_is_missed() -> None:
+    run_state_machine_as_test(EndMachine, settings=settings(stateful_step_count=30))
