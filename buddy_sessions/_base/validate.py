@@ -11,12 +11,10 @@ from urllib.parse import unquote
 
 from ..errors import ConfigError
 from ..models import (
-    VERDICTS,
     CaseScope,
     Cursor,
     Session,
     SessionRef,
-    SessionStatus,
     Suite,
     SuiteKey,
     SuiteRef,
@@ -107,13 +105,6 @@ def validate_status(status: TestStatus | str | None) -> TestStatus | None:
     return TestStatus(validate_utf8("status", status))
 
 
-def validate_verdict(status: SessionStatus | str | None) -> SessionStatus | None:
-    """Return the status of a session that has a verdict; None for any."""
-    if status is not None and status not in VERDICTS:
-        raise ConfigError(f"status must be SUCCESSFUL or ERROR, not {status!r}: other sessions have no verdict")
-    return None if status is None else SessionStatus(status)
-
-
 def validate_scope(cases: CaseScope) -> CaseScope:
     """Return the scope of the test cases that a store saves."""
     if cases not in get_args(CaseScope):
@@ -172,10 +163,10 @@ def validate_cursor(cursor: Cursor | None) -> Cursor | None:
     return cursor
 
 
-def validate_since(since: datetime | None) -> datetime | None:
-    """Return an aware time, or None for no limit."""
+def validate_since(since: datetime | None, name: str = "since") -> datetime | None:
+    """Return an aware time, or None for no limit. `name` is that of the argument."""
     if since is not None and (not isinstance(since, datetime) or since.tzinfo is None):
-        raise ConfigError(f"since must be a datetime with a time zone, not {since!r}")
+        raise ConfigError(f"{name} must be a datetime with a time zone, not {since!r}")
     return since
 
 
@@ -200,3 +191,10 @@ def validate_seconds(name: str, value: object, *, zero_allowed: bool = False) ->
         if is_allowed:
             return float(value)
     raise ConfigError(f"{name} must be a number of seconds{'' if zero_allowed else ' above 0'}, not {value!r}")
+
+
+def validate_share(name: str, value: object) -> float:
+    """Return a share: a number from 0.0 to 1.0."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
+        return float(value)
+    raise ConfigError(f"{name} must be a number from 0.0 to 1.0, not {value!r}")

@@ -11,14 +11,13 @@ Each function that decodes a body raises `ResponseError` if the body is not vali
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import cache
 from hashlib import blake2b
 from operator import attrgetter
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import cattrs
 from attrs import frozen
@@ -26,6 +25,7 @@ from attrs import frozen
 from ..errors import DecodeError, ResponseError
 from ..models import Failure, Member, Project, Session, Suite, SuiteKey, TestCase
 from .hooks import MAX_INTEGER, MIN_INTEGER, fields_of, make_converter, wrong_type
+from .json_text import decode_json
 
 _log = logging.getLogger("buddy_sessions")
 
@@ -156,18 +156,11 @@ def _load_json(text: str) -> Any:
     if not text or text.isspace():
         raise ResponseError("the response is empty", retryable=True)
     try:
-        return _JSON.decode(text)
+        return decode_json(text)
     except (ValueError, RecursionError) as error:
         reason = str(error)
     # Outside the except block: json's error contains the whole text, and must not stay as the context of this one.
     raise ResponseError(f"the response is not valid JSON: {reason}; it begins {text[:40]!r}", retryable=True)
-
-
-def _reject_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not allowed")
-
-
-_JSON = json.JSONDecoder(parse_constant=_reject_constant)  # by default, it accepts NaN and Infinity
 
 
 def _items(document: dict[str, Any], name: str, page: int | None = None) -> list[Any]:
@@ -251,7 +244,9 @@ def _follow_rules(sessions: Iterable[Session]) -> bool:
     """Return whether sessions follow the rules that msgspec does not check: the limits of numbers, times in UTC."""
     for session in sessions:
         member = session.created_by
-        if session.relative_id < 1 or (member and not MIN_INTEGER <= (member.id or 0) <= MAX_INTEGER):
+        if not 1 <= session.relative_id < MAX_INTEGER:
+            return False
+        if member and not MIN_INTEGER <= (member.id or 0) <= MAX_INTEGER:
             return False
         for number in _numbers_of(session):
             if number and not MIN_INTEGER <= number <= MAX_INTEGER:

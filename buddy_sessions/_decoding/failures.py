@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any, NoReturn
 from xml.parsers import expat
 
 from ..models import Failure
+from .json_text import decode_json
 
 _TYPE = re.compile(r"(?:[\w$]++[.\\])*+([A-Z]\w*+)(?: \[\w+\])?(?: ?: +(?=\S)| ?:?$)")
 _FRAMES = re.compile(r"^ +at ", re.MULTILINE)
+
+
+_CHUNK = 2**16
+_MAX_DEPTH = 100
+"""The depth of an XML document at which the parser stops."""
+_MAX_LENGTH = 1_000_000
+"""The number of characters of the text of a failure in XML at which the parser stops. `data` has all of it."""
 
 
 def read_failure(data: str) -> Failure | None:
@@ -24,7 +31,7 @@ def read_failure(data: str) -> Failure | None:
 def _read_json(data: str) -> Failure | None:
     """Return the failure in the JSON of Buddy's reporters. Skipped tests have one, too, of empty texts."""
     try:
-        case = json.loads(data)
+        case = decode_json(data)
     except (ValueError, RecursionError):
         return None
     failure = case.get("failure")
@@ -54,12 +61,11 @@ def split_type(message: str) -> tuple[str | None, str]:
 
 
 def _text(value: Any) -> str:
-    """Return a text of JSON, which can contain half a surrogate pair; empty if it is no text."""
-    return value.encode(errors="replace").decode() if isinstance(value, str) else ""
+    return value if isinstance(value, str) else ""
 
 
 def _read_xml(data: str) -> Failure | None:
-    """Return the first failure or error in JUnit XML.
+    """Return the first failure or error in JUnit XML. One that is too long or too deep is cut, with a remark.
 
     XML that declares entities is not valid here: expanded, they could fill the memory.
     """
@@ -71,10 +77,18 @@ def _read_xml(data: str) -> Failure | None:
     parser.EndElementHandler = reader.end_element
     parser.CharacterDataHandler = reader.add_text
     try:
-        parser.Parse(data, True)
+        for start in range(0, len(data), _CHUNK):
+            parser.Parse(data[start : start + _CHUNK], False)
+        parser.Parse("", True)
+    except _TooLargeError as error:
+        return reader.failure(remark=str(error))
     except (expat.ExpatError, ValueError):  # a UnicodeEncodeError is a ValueError: a lone surrogate
         return None
     return reader.failure()
+
+
+class _TooLargeError(Exception):
+    """The rest of the document is not read."""
 
 
 class _FailureReader:
@@ -84,30 +98,38 @@ class _FailureReader:
         self._kind: str | None = None
         self._attributes: dict[str, str] = {}
         self._texts: list[str] = []
-        self._depth = 0  # inside the failure; 0 outside
+        self._length = 0
+        self._depth = 0
+        self._inside = 0  # the depth of the failure; 0 outside
 
     def start_element(self, name: str, attributes: dict[str, str]) -> None:
-        if self._depth:
-            self._depth += 1
-        elif self._kind is None and name in ("failure", "error"):
-            self._kind, self._attributes, self._depth = name, attributes, 1
+        self._depth += 1
+        if self._depth > _MAX_DEPTH:
+            raise _TooLargeError(f"cut: more than {_MAX_DEPTH} nested elements")
+        if self._kind is None and name in ("failure", "error"):
+            self._kind, self._attributes, self._inside = name, attributes, self._depth
 
     def end_element(self, _: str) -> None:
-        if self._depth:
-            self._depth -= 1
+        if self._depth == self._inside:
+            self._inside = 0
+        self._depth -= 1
 
     def add_text(self, text: str) -> None:
-        if self._depth:
-            self._texts.append(text)
+        if self._inside:
+            self._texts.append(text[: _MAX_LENGTH - self._length])
+            self._length += len(text)
+            if self._length > _MAX_LENGTH:
+                raise _TooLargeError(f"cut: longer than {_MAX_LENGTH:,} characters")
 
-    def failure(self) -> Failure | None:
+    def failure(self, *, remark: str = "") -> Failure | None:
         if self._kind is None:
             return None
+        text = "".join(self._texts).strip()
         return Failure(
             kind="error" if self._kind == "error" else "failure",
             type=self._attributes.get("type"),
             message=self._attributes.get("message"),
-            text="".join(self._texts).strip() or None,
+            text=(f"{text}\n[{remark}]" if remark else text) or None,
         )
 
 

@@ -114,10 +114,12 @@ def _structure_optional_identifier(value: Any, _: object) -> str | None:
 
 
 def _structure_relative_id(value: Any, _: object) -> int:
-    if type(value) is int and 1 <= value <= MAX_INTEGER:
+    if type(value) is int and 1 <= value < MAX_INTEGER:
         return value
     if type(value) is int and value < 1:
         raise ValueError("must be at least 1")
+    if value == MAX_INTEGER:
+        raise ValueError(f"must be below {MAX_INTEGER}")  # the next number must fit in 64 bits, too
     raise _wrong_number("a whole number", value)
 
 

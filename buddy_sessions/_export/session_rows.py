@@ -9,7 +9,6 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, I
 from datetime import datetime
 from functools import cache
 from io import TextIOWrapper
-from itertools import chain
 from operator import attrgetter
 from typing import Any, TextIO, TypeAlias
 
@@ -33,22 +32,18 @@ _NESTED = {"created_by": _MEMBER_COLUMNS, "failure": tuple(field.name for field 
 _session_values, _member_values = attrgetter(*SESSION_COLUMNS), attrgetter(*_MEMBER_COLUMNS)
 
 
-class FlatColumns:
-    """The columns of rows without objects, with their `names`: `created_by` becomes `created_by_id` and so on."""
+def flat_columns(columns: Sequence[str]) -> list[str]:
+    """Return the columns of rows without objects: `created_by` becomes `created_by_id` and so on."""
+    return [f"{name}_{field}" if field else name for name in columns for field in _NESTED.get(name, ("",))]
 
-    def __init__(self, columns: Sequence[str]) -> None:
-        nested = [[f"{name}_{field}" for field in _NESTED[name]] if name in _NESTED else [name] for name in columns]
-        self.names = list(chain.from_iterable(nested))
-        self._columns = columns
-        self._nested = [(index, _NESTED[name]) for index, name in enumerate(columns) if name in _NESTED][::-1]
 
-    def values(self, row: Row) -> list[Any]:
-        """Return the values of a row. Enums and times are texts."""
-        values = [_convert(row[name]) for name in self._columns]
-        for index, fields in self._nested:
-            members = values[index] or {}
-            values[index : index + 1] = [members.get(field) for field in fields]
-        return values
+def flat_values(row: Row, columns: Sequence[str]) -> Iterator[Any]:
+    """Yield the values of a row for `flat_columns`. Enums and times are texts."""
+    for name in columns:
+        if name in _NESTED:
+            yield from map((row[name] or {}).get, _NESTED[name])
+        else:
+            yield _convert(row[name])
 
 
 @cache
@@ -68,18 +63,15 @@ def _convert(value: Any) -> Any:
     return unstructure_time(value) if isinstance(value, datetime) else value
 
 
-_FLAT_SESSION, _FLAT_CASE = FlatColumns(SESSION_COLUMNS), FlatColumns(CASE_COLUMNS)
-
-
 def to_row(model: Session | TestCase) -> dict[str, str | float | None]:
     """Return a session or a test case as flat values, such as for `csv.DictWriter`: texts, numbers and None.
 
     The fields of an object are columns of their own: `created_by_name`, `failure_message`. Times are ISO 8601 texts in
     UTC. `data` of a test case is left out.
     """
-    if isinstance(model, Session):
-        return dict(zip(_FLAT_SESSION.names, _FLAT_SESSION.values(session_row(model)), strict=True))
-    return dict(zip(_FLAT_CASE.names, _FLAT_CASE.values(case_row(model)), strict=True))
+    columns = SESSION_COLUMNS if isinstance(model, Session) else CASE_COLUMNS
+    row = session_row(model) if isinstance(model, Session) else case_row(model)
+    return dict(zip(flat_columns(columns), flat_values(row, columns), strict=True))
 
 
 def suite_names(suite: SuiteKey) -> dict[str, Any]:
@@ -132,7 +124,7 @@ async def exported_rows(
             yield [session_case_row(suite, session, case) for case in await load_cases(session)]
 
 
-_FORMULA_STARTS = frozenset("=+-@\t\r")
+_FORMULA_STARTS = frozenset("=+-@\t\r\n＝＋－＠")  # noqa: RUF001 - full-width
 """The first characters by which a spreadsheet recognises a formula (OWASP, CSV injection)."""
 
 _Cell: TypeAlias = str | float | None
@@ -164,7 +156,7 @@ class JsonLines(RowWriter):
 
     def write(self, rows: Iterable[Row]) -> None:
         """Write one line for each row, and flush."""
-        lines = self._encode(list(rows))
+        lines = self._encode(list(rows)).replace(b"##[", b"##\\u005b")  # what a log of GitHub takes for a command
         if self._escape is None and isinstance(self._stream, TextIOWrapper):
             self._stream.buffer.write(lines)  # not as text, which would be decoded, and encoded again
         else:
@@ -195,14 +187,14 @@ class Csv(RowWriter):
     def __init__(self, stream: TextIO, columns: Sequence[str], escape: Callable[[str], str] | None = None) -> None:
         super().__init__(stream, escape)
         self._writer = csv.writer(stream)
-        self._columns = FlatColumns(columns)
+        self._columns = columns
         self._header_written = False
 
     def write(self, rows: Iterable[Row]) -> None:
         """Write one line for each row, and flush. The first call writes the header before them."""
         if not self._header_written:
             self._header_written = True
-            self._writer.writerow(self._columns.names)
+            self._writer.writerow(flat_columns(self._columns))
         self._writer.writerows(self._cells(row) for row in rows)
         self._stream.flush()
 
@@ -212,7 +204,7 @@ class Csv(RowWriter):
         super().finish()
 
     def _cells(self, row: Row) -> list[_Cell]:
-        cells = list(map(_to_cell, self._columns.values(row)))
+        cells = list(map(_to_cell, flat_values(row, self._columns)))
         escape = self._escape
         return cells if escape is None else [escape(cell) if type(cell) is str else cell for cell in cells]
 

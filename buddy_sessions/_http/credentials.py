@@ -19,35 +19,54 @@ _SHORTEST_REDACTED = 8  # characters
 _RENEWAL_INTERVAL = 60.0  # seconds between two renewals, if no request in between has succeeded
 
 
-class Secret(str):
-    """A token or header that is hidden by `repr`, and so among the local variables of a traceback."""
+class Secret:
+    """A text that no traceback shows: tools cut a `str` before they take its `repr`, but not this. Empty if it is none.
 
-    __slots__ = ()
+    No function that may fail keeps the result of `reveal` in a variable.
+    """
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: object) -> None:
+        self._text = text if isinstance(text, str) else ""
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
 
     def __repr__(self) -> str:
         return "'***'"
+
+    def reveal(self) -> str:
+        """Return the text."""
+        return self._text
+
+    @property
+    def has_token_characters(self) -> bool:
+        """Whether it contains no character that no token has."""
+        return self._text.isascii() and self._text.isprintable() and " " not in self._text
 
     def redact(self, text: AnyStr) -> AnyStr:
         """Return `text` with `***` in place of the token: as it is, as in `repr`, or percent-encoded.
 
         A token of fewer than 8 characters is not replaced: it may be part of any text.
         """
-        token = self.removeprefix(_SCHEME)
-        if len(token) < _SHORTEST_REDACTED:
+        if len(self._text.removeprefix(_SCHEME)) < _SHORTEST_REDACTED:
             return text
-        # Servers percent-encode in upper or lower case, and not always a slash.
-        forms = str(token), repr(str(token))[1:-1], quote(token), quote(token, safe="")
-        pattern = "|".join(map(re.escape, forms))
         if isinstance(text, str):
-            return re.sub(pattern, "***", text, flags=re.IGNORECASE)
-        return re.sub(pattern.encode(), b"***", text, flags=re.IGNORECASE)
+            return re.sub(self._pattern(), "***", text, flags=re.IGNORECASE)
+        return re.sub(self._pattern().encode(), b"***", text, flags=re.IGNORECASE)
+
+    def _pattern(self) -> str:
+        """Return a pattern of the token. Servers percent-encode in upper or lower case, and not always a slash."""
+        token = self._text.removeprefix(_SCHEME)
+        return "|".join(map(re.escape, (token, repr(token)[1:-1], quote(token), quote(token, safe=""))))
 
 
 class Credentials:
     """The `Authorization` header, made from a token, or from an async callable that returns one within `timeout`."""
 
-    def __init__(self, token: str | Callable[[], Awaitable[str]], timeout: float) -> None:
-        self._header = Secret()  # empty until the callable was called
+    def __init__(self, token: Secret | Callable[[], Awaitable[str]], timeout: float) -> None:
+        self._header = Secret("")  # empty until the callable was called
         self._is_rejected = False
         self._get_token: Callable[[], Awaitable[str]] | None = None
         self._timeout = timeout
@@ -114,7 +133,7 @@ class Credentials:
         timeout = asyncio.timeout(self._timeout)
         try:
             async with timeout:
-                header = _make_header(await token)
+                header = _make_header(Secret(await token))
         except TimeoutError:
             if not timeout.expired():
                 raise  # by the callable
@@ -128,15 +147,12 @@ class Credentials:
 
 def hide_token(token: str | Callable[[], Awaitable[str]]) -> Secret | Callable[[], Awaitable[str]]:
     """Return a token as a `Secret`, and a callable unchanged. Anything else becomes the empty token, an invalid one."""
-    if callable(token):
-        return token
-    return Secret(token if isinstance(token, str) else "")
+    return token if callable(token) else Secret(token)
 
 
-def _make_header(token: str) -> Secret:
-    token = Secret(token if isinstance(token, str) else "")
+def _make_header(token: Secret) -> Secret:
     if not token:
-        raise ConfigError("the token is empty: create one in Buddy with the scope UNIT_TEST_INFO")
-    if not token.isascii() or not token.isprintable() or " " in token:
+        raise ConfigError("the token is empty: create one in Buddy with the scope UNIT_TEST_READ")
+    if not token.has_token_characters:
         raise ConfigError("the token contains a space, a line break or another character that no token has")
-    return Secret(_SCHEME + token)
+    return Secret(_SCHEME + token.reveal())

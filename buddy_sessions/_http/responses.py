@@ -37,9 +37,10 @@ _T = TypeVar("_T")
 _STATUS_ERRORS: dict[int, type[StatusError]] = {
     400: BadRequestError,
     401: AuthenticationError,
-    403: ForbiddenError,
     404: NotFoundError,
 }
+
+_MAX_SCOPES = 500  # characters
 
 _MAX_VALUES = 2**19
 """The maximum number of JSON values in a body: in memory, a short one such as `[]` takes 20 times its size."""
@@ -106,12 +107,29 @@ def response_error(response: Response, url: URL, header: Secret) -> BuddyError |
     if status == 429:
         limit = response.rate_limit or RateLimit()
         return RateLimitError(messages=messages, url=str(url), reset_at=limit.reset_at, retry_after=limit.retry_after)
+    # Buddy explains each 4xx. A proxy may leave the body empty, too, but then nothing shows that it was a proxy.
+    not_from_buddy = status < 500 and not messages and bool(response.body.strip())
+    if status == 403:
+        return ForbiddenError(
+            messages=messages,
+            url=str(url),
+            scopes=_read_scopes(response, header, ""),
+            accepted_scopes=_read_scopes(response, header, "Accepted-"),
+            not_from_buddy=not_from_buddy,
+        )
     kind = _STATUS_ERRORS.get(status, ServerError if status >= 500 else StatusError)
     # 408: the request arrived too slowly. 501: the server will never support it.
     retryable = status == 408 or (status >= 500 and status != 501)
-    # Buddy explains each 4xx. A proxy may leave the body empty, too, but then nothing shows that it was a proxy.
-    not_from_buddy = status < 500 and not messages and bool(response.body.strip())
     return kind(status=status, messages=messages, url=str(url), retryable=retryable, not_from_buddy=not_from_buddy)
+
+
+def _read_scopes(response: Response, header: Secret, kind: str) -> list[str] | None:
+    """Return the scopes in a header; None if it is absent. Buddy's documentation also spells its name with a zero."""
+    for name in (f"X-{kind}OAuth-Scopes", f"X-{kind}0Auth-Scopes"):
+        if name in response.headers:
+            text = _escape_controls(header.redact(response.headers[name]))[:_MAX_SCOPES]
+            return text.replace(",", " ").split()
+    return None
 
 
 def translate(error: Exception, url: URL, header: Secret, timeout: float | None) -> BuddyError:
@@ -120,6 +138,11 @@ def translate(error: Exception, url: URL, header: Secret, timeout: float | None)
         return error
     if isinstance(error, ValueError) and not isinstance(error, aiohttp.ClientConnectionError):  # as for a certificate
         # Raised before anything is sent: the session has credentials of its own, or the URL of a proxy is invalid.
+        if "AUTHORIZATION header" in str(error):
+            return ConfigError(
+                f"http_session has credentials of its own for {url.host}: create it without auth, "
+                "and without trust_env if ~/.netrc has an entry for this host"
+            )
         return ConfigError(f"the aiohttp session cannot send this request: {_clean(str(error), header)}")
     if isinstance(error, TimeoutError):
         return TransportError(f"no response within {format_duration(timeout)}; GET {url}")

@@ -8,9 +8,9 @@ import os
 import random
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import NoReturn, TypeVar
+from typing import NoReturn, TypeAlias, TypeVar
 
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
@@ -29,6 +29,7 @@ MAX_BODY = 4 * 2**20
 MAX_LONG_BODY = 16 * 2**20
 """The same for a response without pages that may be long: the suites of a project, or a test case with its `data`."""
 
+
 SHORTEST_BACKOFF = 0.5  # seconds
 _LONGEST_BACKOFF = 20.0  # seconds
 _JITTER = 0.5  # of the backoff
@@ -38,6 +39,8 @@ _HEADERS = {
     "Cache-Control": "no-cache",  # a list that a cache has kept is outdated
     "User-Agent": f"buddy_sessions/{__version__}",
 }
+
+OnSize: TypeAlias = Callable[[int], Awaitable[None]] | None
 
 _T = TypeVar("_T")
 _log = logging.getLogger("buddy_sessions")
@@ -91,11 +94,14 @@ class Transport:
         if self._owns_session and self._session is not None:
             await self._session.close()
 
-    async def get(self, url: URL, decode: Callable[[bytes], _T], *, max_body: int = MAX_BODY) -> Fetched[_T]:
+    async def get(
+        self, url: URL, decode: Callable[[bytes], _T], *, max_body: int = MAX_BODY, on_size: OnSize = None
+    ) -> Fetched[_T]:
         """Fetch and decode a URL. A failure that another attempt may fix is retried.
 
         A response that asks the client to wait is no failed attempt. After a 401, a new token is tried once. A body
         that `decode` rejects is retried, too. `max_body` is in bytes; of an error, the first `MAX_BODY` are read.
+        `on_size` is awaited with the number of bytes each time that some have arrived.
 
         Return the decoded value or any `BuddyError`, and the cost. Other errors of the token callable or the limiter
         are raised.
@@ -114,7 +120,7 @@ class Transport:
                 requests += 1
                 was_not_json, is_not_json = is_not_json, False
                 try:
-                    response = await self._send_in_turn(session, url, header, max_body)
+                    response = await self._send_in_turn(session, url, header, max_body, on_size)
                     throttled = response_error(response, url, header) if response.is_throttled else None
                     if throttled is not None:
                         continue
@@ -171,10 +177,12 @@ class Transport:
                 return session, header
             self.rate_limiter.release()  # the session was closed, or the token rejected, during the wait
 
-    async def _send_in_turn(self, session: aiohttp.ClientSession, url: URL, header: Secret, max_body: int) -> Response:
+    async def _send_in_turn(
+        self, session: aiohttp.ClientSession, url: URL, header: Secret, max_body: int, on_size: OnSize = None
+    ) -> Response:
         """Send one request, and record what its response reports about the token and the rate limit."""
         try:
-            response = await self._send(session, url, header, max_body)
+            response = await self._send(session, url, header, max_body, on_size)
             self._credentials.record(header, response.status)
             pause = self.rate_limiter.update(response.rate_limit, throttled=response.is_throttled)
             if pause:
@@ -215,16 +223,19 @@ class Transport:
                 "create a client in each event loop"
             )
 
-    async def _send(self, session: aiohttp.ClientSession, url: URL, header: Secret, max_body: int) -> Response:
+    async def _send(
+        self, session: aiohttp.ClientSession, url: URL, header: Secret, max_body: int, on_size: OnSize
+    ) -> Response:
         """Send one request, and log it. A failure is raised as one of this package's errors."""
         started = time.perf_counter()
         try:
             async with session.get(
                 url,
-                headers={**_HEADERS, "Authorization": header},
+                headers={**_HEADERS, "Authorization": header.reveal()},
                 allow_redirects=False,
                 raise_for_status=False,
                 proxy=self._proxy,
+                auto_decompress=True,
                 ssl=self._ssl,
                 timeout=self._timeout,
             ) as received:
@@ -233,12 +244,9 @@ class Transport:
                     status=received.status,
                     rate_limit=parse_rate_limit(received.headers),
                     headers=received.headers,
-                    body=await _read_body(received, max_body),
+                    body=await _read_body(received, max_body, on_size),
                     is_throttled=is_throttled(received.status, received.headers),
                 )
-        except asyncio.CancelledError as error:
-            strip_traceback(error)  # the frames of aiohttp hold the URL of the proxy, with its password
-            raise
         # A TimeoutError is an OSError.
         except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError, ResponseError) as error:
             failure = translate(error, url, header, self._timeout.total)
@@ -247,13 +255,16 @@ class Transport:
             # As text, because a log record may outlive the request, and the error's frames hold the response.
             _log.debug("GET %s failed after %.1f ms: %s", url.raw_path_qs, _milliseconds_since(started), str(failure))
             raise failure from None
+        except BaseException as error:
+            strip_traceback(error)  # the frames of aiohttp hold the header, and the URL of the proxy with its password
+            raise
         if _log.isEnabledFor(logging.DEBUG):
             arguments = url.raw_path_qs, response.status, _milliseconds_since(started), len(response.body)
             _log.debug("GET %s %d %.1f ms %d bytes", *arguments)
         return response
 
 
-async def _read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
+async def _read_body(response: aiohttp.ClientResponse, limit: int, on_size: OnSize) -> bytes:
     """Return the decompressed body, of an error its first part. Stops at the limit; aiohttp's own `read` has none."""
     is_error = response.status != 200
     if is_error:
@@ -266,6 +277,8 @@ async def _read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
             size += len(chunk)
             if size > limit:
                 break
+            if on_size is not None:
+                await on_size(size)
         if is_error or size <= limit:
             return b"".join(chunks)
     raise ResponseError(f"the response is too large: over {limit // 2**20} MiB; GET {response.url}")

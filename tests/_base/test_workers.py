@@ -1,4 +1,4 @@
-"""The laws of `WorkerPool` that a harvest or a watch shows only by leaking or by losing an item."""
+"""The laws of `Channel` that a harvest or a watch shows only by leaking or by losing an item."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from typing import Any
 
 import pytest
 
-from buddy_sessions._base.workers import WorkerPool
+from buddy_sessions._base.workers import Channel
 
-Work = Callable[[WorkerPool[int]], Coroutine[Any, Any, None]]
+Work = Callable[[Channel[int]], Coroutine[Any, Any, None]]
 
 
-def make_pool(work: Work, size: int = 1) -> WorkerPool[int]:
+def make_channel(work: Work) -> Channel[int]:
     async def run() -> None:
-        await work(pool)
+        await work(channel)
 
-    pool = WorkerPool[int](run, size=size, name="test")
-    return pool
+    channel = Channel[int](run, size=1, name="test")
+    return channel
 
 
-async def put_two(pool: WorkerPool[int]) -> None:
+async def put_two(channel: Channel[int]) -> None:
     for number in (1, 2):
         await asyncio.sleep(0)
-        await pool.put(number)
+        await channel.put(number)
 
 
-async def test_worker_that_is_cancelled_cancels_the_consumer() -> None:
-    async def work(pool: WorkerPool[int]) -> None:
+async def test_work_that_is_cancelled_cancels_the_consumer() -> None:
+    async def work(channel: Channel[int]) -> None:
         raise asyncio.CancelledError
 
     with pytest.raises(asyncio.CancelledError):
-        await make_pool(work).get()
+        await make_channel(work).get()
 
 
 async def test_cancelled_consumer_loses_nothing_and_is_not_kept() -> None:
-    pool = make_pool(put_two)
-    waiting = asyncio.create_task(pool.get())
+    channel = make_channel(put_two)
+    waiting = asyncio.create_task(channel.get())
     await asyncio.sleep(0)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -49,30 +49,30 @@ async def test_cancelled_consumer_loses_nothing_and_is_not_kept() -> None:
     await asyncio.sleep(0)  # the event loop releases it, too
     gc.collect()
     assert reference() is None
-    assert [await pool.get() for _ in range(3)] == [1, 2, None]
+    assert [await channel.get() for _ in range(3)] == [1, 2, None]
 
 
-async def test_closing_waits_for_the_workers() -> None:
+async def test_closing_waits_for_the_work() -> None:
     ended: list[str] = []
 
-    async def work(pool: WorkerPool[int]) -> None:
+    async def work(channel: Channel[int]) -> None:
         try:
-            await put_two(pool)
+            await put_two(channel)
         finally:
             await asyncio.sleep(0)
-            ended.append("worker")
+            ended.append("work")
 
-    pool = make_pool(work)
-    assert await pool.get() == 1
-    await pool.close()
-    assert ended == ["worker"]
-    assert await pool.get() is None
+    channel = make_channel(work)
+    assert await channel.get() == 1
+    await channel.close()
+    assert ended == ["work"]
+    assert await channel.get() is None
 
 
-async def test_unclosed_pool_warns() -> None:
-    pool = make_pool(put_two)
-    assert await pool.get() == 1
+async def test_unclosed_channel_warns() -> None:
+    channel = make_channel(put_two)
+    assert await channel.get() == 1
     with pytest.warns(ResourceWarning, match="unclosed test"):
-        pool.__del__()
-    await pool.close()
-    pool.__del__()
+        channel.__del__()
+    await channel.close()
+    channel.__del__()

@@ -48,6 +48,24 @@ class TestDecodePage:
 decode_session = partial(decode_object, model=Session)
 
 
+@pytest.mark.parametrize(
+    ("text", "decoded"),
+    [
+        (r"\ud800", "\ufffd"),
+        (r"\uDC00\ud800x", "\ufffd\ufffdx"),
+        (r"\ud800\ud83d\ude00", "\ufffd\U0001f600"),
+        (r"\\ud800", r"\ud800"),
+        (r"\\\ud800\"", '\\\ufffd"'),
+    ],
+)
+def test_half_a_surrogate_pair_is_replaced(text: str, decoded: str) -> None:
+    """Whichever library decodes the page."""
+    session = {**json.loads(page_body(MINIMAL_SESSION))["sessions"][0], "id": "%", "ref_name": "%"}
+    body = json.dumps({"sessions": [session]}).replace("%", text).encode()
+    (found,) = decode_page(body).sessions
+    assert (found.id, found.ref_name) == (decoded, decoded)
+
+
 def decode_shop(body: bytes) -> list[Suite]:
     return decode_suites(body, workspace="w", project="p")
 

@@ -40,7 +40,7 @@ def test_numeric_id_becomes_a_string() -> None:
     assert decode_one(id=7).id == "7"
 
 
-@pytest.mark.parametrize("number", [1, 2**53 + 1, 2**63 - 1])
+@pytest.mark.parametrize("number", [1, 2**53 + 1, 2**63 - 2])
 def test_large_numbers_are_exact(number: int) -> None:
     assert decode_one(relative_id=number).relative_id == number
 
@@ -55,6 +55,12 @@ def test_number_beyond_64_bits_is_located(field: str, number: int) -> None:
         decode_one(**{field: number})
     with pytest.raises(DecodeError, match=r"^item 0, field created_by\.id: must fit in 64 bits$"):
         decode_one(created_by={"id": number})
+
+
+def test_largest_relative_id_is_located() -> None:
+    """The number above it must fit in 64 bits, too."""
+    with pytest.raises(DecodeError, match=r"^item 0, field relative_id: must be below 9223372036854775807$"):
+        decode_one(relative_id=2**63 - 1)
 
 
 @pytest.mark.parametrize("seconds", [0, 1, 1.5, 2**63 - 1, -(2**63), 1e300])

@@ -71,14 +71,6 @@ class TestHeaders:
         assert limit is None or limit.retry_after is None or limit.retry_after >= 0
 
 
-def test_first_request_is_sent_alone_for_a_second() -> None:
-    window = RateWindow(max_wait=300.0, now=0.0, clock_offset=0.0)
-    assert [window.next_turn(0.5, in_flight) for in_flight in (0, 1)] == [0.5, 1.0]
-    assert window.next_turn(1.0, in_flight=1) == 1.0
-    window.resume(0.1)
-    assert window.next_turn(0.1, in_flight=5) == 0.1
-
-
 @pytest.mark.parametrize(
     ("limit", "now"),
     [

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from buddy_sessions import AuthenticationError, BuddyClient, ConfigError, Session, SuiteKey
+from buddy_sessions import AuthenticationError, BuddyClient, ConfigError, Session
 from buddy_sessions.testing import FakeBuddy
 from helpers.faults import TOKEN, CheckedReader
 
@@ -49,9 +49,3 @@ async def token_with_line_break() -> str:
 )
 async def test_invalid_client_argument(reader: CheckedReader, fake: FakeBuddy, options: dict[str, Any]) -> None:
     await reader.fail(fake, ConfigError, requests=0, **options)
-
-
-async def test_invalid_name(reader: CheckedReader, fake: FakeBuddy) -> None:
-    key = SuiteKey("acme", "..", "MNbyVedg")
-    await reader.fail(fake, ConfigError, requests=0, function=lambda buddy: buddy.sessions(key).collect())
-    await reader.fail(fake, ConfigError, requests=0, function=lambda buddy: buddy.suites("acme", ".."))

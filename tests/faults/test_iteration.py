@@ -1,8 +1,9 @@
-"""Two tasks that iterate over the same stream: the second one gets an error, and the first one loses nothing."""
+"""Wrong ways to iterate: two tasks over the same stream, of which the first one loses nothing; a forgotten `async`."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -82,3 +83,31 @@ async def test_second_task_acknowledges_no_change(buddy: BuddyClient, fake: Fake
                 await asyncio.create_task(next_change(watch))
         async with store.watch(buddy, [KEY], interval=0.01) as watch:
             assert await next_change(watch) == change
+
+
+async def await_it(value: Any) -> None:
+    await value
+
+
+def enter(value: Any) -> None:
+    with value:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("use", "make", "advice"),
+    [
+        (list, lambda buddy: buddy.sessions(KEY), "needs `async for` in place of `for`, or `await ….collect()`"),
+        (list, lambda buddy: buddy.cases(KEY, "1"), "needs `async for` in place of `for`, or `await ….collect()`"),
+        (list, lambda buddy: buddy.harvest([KEY]), "needs `async for` in place of `for`, or `await ….run()`"),
+        (await_it, lambda buddy: buddy.sessions(KEY), "needs `async for`, or `await ….collect()` for all of it"),
+        (await_it, lambda buddy: buddy.harvest([KEY]), "needs `async for`, or `await ….run()` for all of it"),
+        (enter, lambda buddy: buddy.harvest([KEY]), "needs `async with`"),
+        (enter, lambda buddy: buddy, "needs `async with`"),
+    ],
+)
+async def test_forgotten_async(
+    buddy: BuddyClient, use: Callable[[Any], Any], make: Callable[[BuddyClient], Any], advice: str
+) -> None:
+    with pytest.raises(TypeError, match=re.escape(advice)):
+        await use(make(buddy))

@@ -14,39 +14,6 @@ from helpers.raw_server import http_response, raw_server
 
 pytestmark = pytest.mark.fault
 
-LISTS = {
-    "whole": range(1, 251),
-    "with-holes": [number for number in range(20, 251) if number % 3],
-    "empty": [],
-}
-
-
-@pytest.mark.parametrize(
-    ("listed", "cursor", "requests"),
-    [
-        ("whole", "50@100000000000000000", 25),
-        ("whole", "50@0", 5),
-        ("whole", "100000000000000000@100000000000000000", 30),
-        ("with-holes", "100@100000000000000000", 30),
-        ("empty", "50@100000000000000000", 20),
-    ],
-)
-async def test_absurd_cursor(reader: CheckedReader, fake: FakeBuddy, listed: str, cursor: str, requests: int) -> None:
-    """It costs requests, but is no error. Every session below it is read."""
-    fake.largest_page = 30
-    del fake.suites[KEY]
-    suite = fake.add_suite(*KEY)
-    for relative_id in LISTS[listed]:
-        suite.create(relative_id=relative_id)
-    start = Cursor.parse(cursor)
-
-    async def read(buddy: BuddyClient) -> list[Session]:
-        return await buddy.sessions(KEY, cursor=start).collect()
-
-    sessions = await reader.read(fake, requests=range(1, requests + 1), function=read)
-    expected = [relative_id for relative_id in reversed(LISTS[listed]) if relative_id < start.lowest_id]
-    assert [session.relative_id for session in sessions] == expected
-
 
 async def test_unordered_list_that_never_ends(
     reader: CheckedReader, fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch

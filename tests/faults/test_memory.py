@@ -25,7 +25,6 @@ pytestmark = [
 MIB = 2**20
 MEMBER_SIZE = 160_000  # bytes: a page has at most 4 MiB
 PAGE_SIZE = 20  # sessions
-PAGE_BYTES = PAGE_SIZE * MEMBER_SIZE
 
 PROGRAM = """
 import asyncio, sys
@@ -34,7 +33,8 @@ from buddy_sessions import BuddyClient, BuddyError, SessionStore, TestCase
 
 async def sync(buddy, path):
     async with SessionStore(path) as store:
-        await store.sync(buddy, [f"acme/shop/{Path(path).stem}"]).run()
+        cases = "failed" if Path(path).stem == "cases" else None
+        await store.sync(buddy, [f"acme/shop/{Path(path).stem}"], cases=cases).run()
 
 async def main(base_url, *arguments):
     key = "acme/shop/MNbyVedg"
@@ -88,13 +88,13 @@ def page_of_large_members(request: RecordedRequest) -> bytes:
 @pytest.mark.parametrize(
     "start", [pytest.param("", id="msgspec"), pytest.param(WITHOUT_MSGSPEC, id="cattrs", marks=pytest.mark.slow)]
 )
-async def test_sync_of_200_members_of_160_kb(fake: FakeBuddy, tmp_path: Path, start: str) -> None:
-    """It needs hardly more memory than one of 100 members."""
+async def test_sync_of_400_members_of_160_kb(fake: FakeBuddy, tmp_path: Path, start: str) -> None:
+    """The further 200 need less than half of their size: how many pages have arrived at once differs."""
     fake.on_request = lambda request: fake.inject(Fault.body(page_of_large_members(request)))
-    paths = [tmp_path / "100.db", tmp_path / "200.db"]
+    paths = [tmp_path / "200.db", tmp_path / "400.db"]
     outcomes, peaks = await run(fake, *paths, start=start)
     assert outcomes == ["no error", "no error"]
-    assert peaks[1] - peaks[0] < 3 * PAGE_BYTES
+    assert peaks[1] - peaks[0] < 200 * MEMBER_SIZE / 2
     for path in paths:
         saved = query(path, "SELECT count(*), sum(length(created_by)) > 1.5e5 * count(*) FROM sessions")
         assert saved == [(int(path.stem), 1)]
@@ -140,4 +140,29 @@ async def test_large_responses() -> None:
         outcomes, peaks = await run(server, *[method for method, *_ in RESPONSES.values()])
     assert dict(zip(RESPONSES, outcomes, strict=True)) == {name: outcome for name, (*_, outcome) in RESPONSES.items()}
     assert len(server.requests) == len(RESPONSES)
+    assert max(peaks) < 250 * MIB, peaks
+
+
+@pytest.mark.parametrize(
+    ("count", "output"),
+    [(40, "x" * (4 * MIB)), (12, "<a>" * (15 * MIB // 7) + "</a>" * (15 * MIB // 7))],
+    ids=["40-of-4-MiB", "12-of-15-MiB-of-nested-XML"],
+)
+async def test_sync_of_long_failures(fake: FakeBuddy, tmp_path: Path, count: int, output: str) -> None:
+    """Their details are saved one by one, and not too many arrive at once."""
+    fake.token = "secret-token"
+    suite = fake.add_suite("acme", "shop", "cases")
+    session = suite.create(cases=[{"name": f"test {number}", "status": "FAILED"} for number in range(count)])
+
+    def respond(request: RecordedRequest) -> None:
+        if "/test-groups/" in request.path:
+            case = suite.case(session["id"], request.path.split("/")[-1])
+            data = f"<testcase><failure>{output}</failure></testcase>"
+            fake.inject(Fault.body(json.dumps({**case, "data": data}).encode()))
+
+    fake.on_request = respond
+    path = tmp_path / "cases.db"
+    outcomes, peaks = await run(fake, path)
+    assert outcomes == ["no error"]
+    assert query(path, f"SELECT count(*) FROM cases WHERE length(data) > {len(output)}") == [(count,)]
     assert max(peaks) < 250 * MIB, peaks

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from itertools import product
+from typing import Any
 from urllib.parse import quote
 
+import aiohttp
 import pytest
+from rich.console import Console
+from rich.traceback import Traceback
+from structlog.tracebacks import ExceptionDictTransformer
 
-from buddy_sessions import BuddyError, DecodeError, ForbiddenError, ResponseError, ServerError
+from buddy_sessions import (
+    BuddyClient,
+    BuddyError,
+    ConfigError,
+    DecodeError,
+    ForbiddenError,
+    ResponseError,
+    ServerError,
+)
+from buddy_sessions.testing import FakeBuddy
 from helpers.faults import CheckedReader, text_of_error, text_of_log
 from helpers.raw_server import http_response, raw_server
 
@@ -18,6 +34,9 @@ pytestmark = pytest.mark.fault
 TOKEN = "s3cr3t/t0ken=="
 PARTS = ["s3cr3t", "t0ken"]
 """Parts of the token that no encoding changes."""
+
+LONG_TOKEN = "s3cr3t" * 50 + " "
+"""It ends with a character that no token has."""
 
 CONTROLS = "\x1b[31m\x07\x9b\u202e\u2066"
 
@@ -66,6 +85,49 @@ async def test_token_is_hidden_as_in_repr(reader: CheckedReader) -> None:
     assert "t0ken" not in text_of_error(error) + text_of_log(reader.log.records)
 
 
+async def give_long_token() -> str:
+    return LONG_TOKEN
+
+
+async def fail(*_: object) -> None:
+    raise LookupError("a hook of the session fails")
+
+
+async def read_with(fake: FakeBuddy, **options: Any) -> None:
+    hooks = aiohttp.TraceConfig()
+    hooks.on_request_start.append(fail)
+    async with (
+        aiohttp.ClientSession(trace_configs=[hooks]) as session,
+        BuddyClient(base_url=fake.base_url, http_session=session, **options) as buddy,
+    ):
+        await buddy.suites("acme")
+
+
+@pytest.mark.parametrize(
+    ("use", "error_type"),
+    [
+        (lambda fake: read_with(fake, token=LONG_TOKEN), ConfigError),
+        (lambda fake: read_with(fake, token=give_long_token), ConfigError),
+        (lambda fake: asyncio.to_thread(BuddyClient.from_env, token=LONG_TOKEN), ConfigError),
+        (lambda fake: read_with(fake, token=LONG_TOKEN[:-1]), LookupError),
+    ],
+    ids=["invalid", "callable", "environment", "in-the-frames-of-aiohttp"],
+)
+async def test_tools_that_cut_local_variables_show_nothing_of_a_long_token(
+    fake: FakeBuddy, use: Callable[[FakeBuddy], Awaitable[None]], error_type: type[Exception]
+) -> None:
+    with pytest.raises(error_type) as caught:
+        await use(fake)
+    error, trace = caught.value, caught.value.__traceback__
+    while trace and "buddy_sessions" not in trace.tb_frame.f_code.co_filename:
+        trace = trace.tb_next
+    console = Console(file=io.StringIO(), width=500, record=True)
+    console.print(Traceback.from_exception(type(error), error, trace, show_locals=True))
+    shown = console.export_text() + str(ExceptionDictTransformer(use_rich=False)((type(error), error, trace)))
+    assert trace, "a frame of the package"
+    assert "s3cr3t" not in shown
+
+
 @pytest.mark.parametrize(("token", "shown"), [("a", "a"), ("another", "another"), ("a-parame", "***")])
 async def test_short_token_hides_no_letters(reader: CheckedReader, token: str, shown: str) -> None:
     """Only a token of at least 8 characters is redacted: a shorter one may be part of any message."""
@@ -78,7 +140,7 @@ async def test_short_token_hides_no_letters(reader: CheckedReader, token: str, s
     ("character", "escaped"),
     [
         *((character, f"\\x{ord(character):02x}") for character in "\x1b\x07\0\x7f\x9b"),
-        *((character, f"\\u{ord(character):04x}") for character in "\u202e\u2066\u200f\u061c\ud800"),
+        *((character, f"\\u{ord(character):04x}") for character in "\u202e\u2066\u200f\u061c"),
         *((character, " ") for character in "\n\u2028\x85"),
         ("ż 🐢", "ż 🐢"),
     ],

@@ -124,25 +124,12 @@ PROXIES: dict[str, Row] = {
         (404, b'{"message": "Not here"}', NotFoundError, 1, f"not found (404), {NOT_FROM_BUDDY}"),
         (405, b"<html>", StatusError, 1, f"the request failed (405), {NOT_FROM_BUDDY}"),
         # These may be from Buddy: a 4xx without a body, and a 5xx.
-        (403, b" \n", ForbiddenError, 1, "UNIT_TEST_INFO"),
+        (403, b" \n", ForbiddenError, 1, "UNIT_TEST_READ"),
         (502, b"<html>", ServerError, 3, "the server failed (502); GET"),
     ]
 }
-LARGE_HTML = b"<html>".ljust(5 * MIB)
-LARGE_ERRORS: dict[str, Row] = {
-    f"{status} {name}": ([head.replace(b"200 OK", b"%d No" % status), *body], error_type, requests, text)
-    for name, head, body in [
-        ("of 5 MiB", HEAD + b"Content-Length: %d\r\n\r\n" % len(LARGE_HTML), [LARGE_HTML]),
-        ("that is cut off after 10 MiB", CHUNKED, [chunk(bytes(MIB))] * 10),
-    ]
-    for status, error_type, requests, text in [
-        (401, AuthenticationError, 1, f"the token was rejected (401), {NOT_FROM_BUDDY}"),
-        (403, ForbiddenError, 1, f"access denied (403), {NOT_FROM_BUDDY}"),
-        (404, NotFoundError, 1, f"not found (404), {NOT_FROM_BUDDY}"),
-        (302, ResponseError, 1, "unexpected redirect (302)"),
-        (502, ServerError, 3, "the server failed (502); GET"),
-    ]
-}
+SCOPES = ["X-OAuth-Scopes: WORKSPACE,EMAIL\u202e", f"x-accepted-0auth-scopes: UNIT_TEST_READ {TOKEN}"]
+NEEDED = "nor with ***; the token has WORKSPACE, EMAIL\\u202e; this needs UNIT_TEST_READ or *** (403): give the token"
 FAULTS: dict[str, Row] = {
     **BROKEN,
     **NOT_JSON,
@@ -151,7 +138,13 @@ FAULTS: dict[str, Row] = {
     **WRONG_PAGES,
     **STATUSES,
     **PROXIES,
-    **LARGE_ERRORS,
+    "403 with scopes": (http_response(MESSAGES, *SCOPES, status="403 No"), ForbiddenError, 1, NEEDED),
+    "403 without a scope": (
+        http_response(b"", "x-oauth-scopes:", status="403 No"),
+        ForbiddenError,
+        1,
+        "has no scope (403)",
+    ),
 }
 
 

@@ -1,0 +1,207 @@
+"""The shapes of responses: what FakeBuddy sends, what is documented, and what reports of `doctor` show is the same."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from buddy_sessions._decoding.shapes import CONSTANT, NOT_SHOWN, OBJECTS, Shape, form_of
+from buddy_sessions.testing import FakeBuddy
+from helpers.accounts import add_suite
+from helpers.buddy_responses import RESPONSES
+
+REPORTS = [
+    pytest.param(json.loads(path.read_text(encoding="utf-8")), id=path.stem)
+    for path in sorted((Path(__file__).parent.parent / "fixtures" / "reports").glob("*.json"))
+]
+"""Reports of `doctor`: see their README."""
+DIFFERENT = {
+    "project.html_url": "in FakeBuddy, the address of a suite is below that of its project",
+    "suites.html_url": "FakeBuddy sends it, as in all other lists",
+    "session.ref_name": "reporters upload `7/merge`, which no documentation says",
+}
+"""Where FakeBuddy sends another form than the documented ones, and why."""
+RESPONSE_NAMES = {"projects", "suites", "sessions", "session", "cases", "case", "errors"}
+_SIZES = re.compile("empty (?=list)| number, .*| of a test case")
+_NO_FORMS = {"missing", "null", "true", "false"}
+_ANY_TEXT = {"word", "name", "text", "8 letters and digits", "text of several lines"}
+
+
+def forms_of(fields: Mapping[str, Mapping[str, Iterable[str]]]) -> dict[str, set[str]]:
+    """Return the forms of each field of an object, such as `session.id`, in lists and alone.
+
+    A name may have any form, a number any size; values of enumerations are documented; and any field may be missing.
+    """
+    found: dict[str, set[str]] = {}
+    for response, paths in fields.items():
+        for path, forms in paths.items():
+            name = f"{response}.{path}".replace(f"{response}.{response}[]", response.removesuffix("s"))
+            kinds = {_SIZES.sub("", "text" if form in _ANY_TEXT else form) for form in forms} - _NO_FORMS
+            found.setdefault(name, set()).update(kind for kind in kinds if not CONSTANT.fullmatch(kind))
+    return found
+
+
+def response_name(path: str, status: int) -> str:
+    *_, last_but_one, last = path.partition("?")[0].split("/")
+    return "errors" if status != 200 else last if last in OBJECTS else last_but_one.removesuffix("s")
+
+
+def documented() -> Shape:
+    shape = Shape()
+    for response in RESPONSES.values():
+        shape.add(response_name(response["path"], response["status"]), response["body"])
+    return shape
+
+
+async def sent_by(fake: FakeBuddy) -> Shape:
+    """Return the shape of all that a fake Buddy sends: lists, single objects and an error."""
+    shape = Shape()
+    key = add_suite(fake).key
+    fake.add_suite("acme", "shop", "jest", runner="jest").populate(20)
+    session = next(row["id"] for row in fake.suites[key].sessions if row["failed_count"])
+    projects = "/workspaces/acme/projects"
+    suites = f"{projects}/shop/unit-tests/suites"
+    sessions = f"{suites}/{key[2]}/sessions"
+    paths = [projects, suites, f"{suites}/{key[2]}", f"{suites}/jest/sessions", f"{projects}/none/unit-tests/suites"]
+    paths += [f"{sessions}?per_page=300", f"{sessions}/{session}", f"{sessions}/{session}/cases"]
+    async with fake, aiohttp.ClientSession(headers={"Authorization": f"Bearer {fake.token}"}) as http:
+        for path in paths:
+            async with http.get(f"{fake.base_url.origin()}{path}") as response:
+                content = await response.json()
+            shape.add(response_name(path, response.status), content)
+            for case in content.get("cases", []):
+                paths.append(f"{sessions}/{session}/test-groups/{case['test_group_id']}/cases/{case['id']}")
+    return shape
+
+
+async def test_fake_buddy_sends_what_is_documented() -> None:
+    known, sent = forms_of(documented().fields), await sent_by(FakeBuddy())
+    other = {name: forms - known[name] for name, forms in forms_of(sent.fields).items() if forms - known[name]}
+    assert other.keys() == DIFFERENT.keys(), other
+    assert (sent.unknown_fields, sent.unknown_values) == ({}, {})
+
+
+@pytest.mark.parametrize("report", REPORTS)
+async def test_real_account_sends_what_is_known(report: dict[str, Any]) -> None:
+    """What a report shows is in FakeBuddy or in `tests/fixtures/buddy`, and its unknown words are known now."""
+    known, fake = forms_of(documented().fields), forms_of((await sent_by(FakeBuddy())).fields)
+    responses = {name: fields for name, fields in report["responses"].items() if name in RESPONSE_NAMES}
+    for name, forms in forms_of(responses).items():
+        assert forms <= known.get(name, set()) | fake.get(name, set()), name
+    for name in report["unknown_fields"]:
+        kind, _, field = name.partition(".")
+        assert field in OBJECTS[kind], f"add {name} to the fields of {kind}"
+    for name, values in report["unknown_values"].items():
+        kind, _, field = name.partition(".")
+        constants = OBJECTS[kind][field]
+        assert isinstance(constants, frozenset)
+        assert values.keys() <= constants, f"add it to the values of {name}"
+
+
+def test_documented_responses_have_no_unknown_word() -> None:
+    shape = documented()
+    assert shape.unknown_fields == {}
+    assert shape.unknown_values == {"case.status": {"BROKEN": 1}}
+
+
+@pytest.mark.parametrize(
+    ("value", "form"),
+    [
+        (None, "null"),
+        (True, "true"),
+        (0, "whole number, 1 digit"),
+        (-1761028936000, "negative whole number, 13 digits"),
+        (10**400, "whole number, 19 digits"),
+        (0.25, "decimal number, 1 digit"),
+        (float("nan"), "decimal number, 1 digit"),
+        (float("-inf"), "negative decimal number, 19 digits"),
+        ([], "empty list"),
+        ({"a": 1}, "object"),
+        ("", "empty text"),
+        ("2025-10-21T06:42:16Z", "time with Z"),
+        ("2025-10-21T06:42:16.123456789Z", "time with fraction and Z"),
+        ("2025-10-21T08:42:16+02:00", "time with offset"),
+        ("2025-10-21T06:42:16", "time without zone"),
+        ("2025-10-21", "day without time"),
+        ("1761028936", "decimal digits"),
+        ("68f72b4466907cbc77887a08", "24 hexadecimal digits"),
+        ("755b691cfff32e08aba35f2c9b1451ed76cfd583", "40 hexadecimal digits"),
+        ("YDnagwGk", "8 letters and digits"),
+        ("7/merge", "number/merge"),
+        ("john.doe@company.com", "e-mail address"),
+        ("https://api.eu.buddy.works/workspaces/acme/members/1", "API/workspaces/*/members/*"),
+        ("https://buddy.acme.com/api/workspaces/acme/members/1", "API/workspaces/*/members/*"),
+        ("https://app.buddy.works/acme/shop/unit-tests/MNbyVedg", "PAGES/*/*/unit-tests/*"),
+        ("https://app.buddy.works/a/b/c/d/e/f", "PAGES, another path"),
+        ("https://ci.acme.com/job/1", "another URL"),
+        ("<testcase name='a'/>", "XML of a test case"),
+        ('{"name": "a"}', "JSON object"),
+        ("main", "word"),
+        ("feature/cart", "name"),
+        ("GOOD morning", "text"),
+        ("one\ntwo", "text of several lines"),
+        ("main\n", "text of several lines"),
+    ],
+)
+def test_form_of_value(value: Any, form: str) -> None:
+    assert form_of(value) == form
+
+
+def test_fields_are_counted() -> None:
+    shape = Shape()
+    for row in ({"id": "YDnagwGk", "status": "ERROR"}, {"id": 7, "status": "ERROR", "created_by": None}):
+        shape.add("sessions", {"sessions": [row]})
+    fields = shape.fields["sessions"]
+    assert fields["sessions[].id"] == {"8 letters and digits": 1, "whole number, 1 digit": 1}
+    assert fields["sessions[].status"] == {"ERROR": 2}
+    assert fields["sessions[].created_by"] == {"missing": 1, "null": 1}
+    assert fields["url"] == {"missing": 2}
+
+
+def test_unknown_words_are_kept_if_they_look_like_what_they_are() -> None:
+    shape = Shape()
+    row = {"id": "a", "labels": ["x"], "Ann Lee": 1, "é": 1, "a" * 32: 1, "ref_type": "MERGE_REQUEST"}
+    shape.add("sessions", {"sessions": [row, {**row, "ref_type": "Ann"}, {**row, "ref_type": "A" * 32}]})
+    assert shape.unknown_fields == {
+        "session.labels": {"list": 3},
+        f"session {NOT_SHOWN}": {"whole number, 1 digit": 9},
+    }
+    assert shape.unknown_values == {"session.ref_type": {"MERGE_REQUEST": 1, NOT_SHOWN: 2}}
+
+
+def test_names_in_other_objects_are_counted() -> None:
+    shape = Shape()
+    data = json.dumps({"name": "a", "properties": {"x": 1}, "owner": "y", "failure": {"message": "m", "diff": "d"}})
+    shape.add("case", {"id": "a", "labels": {"nightly": 1}, "created_by": {"ann": 1}, "data": data})
+    assert shape.unknown_fields == {"case.labels": {"object": 1}, "case.created_by": {"object": 1}}
+    assert shape.fields["case"]["data"]["unknown name"] == 2
+    assert shape.fields["case"]["data.failure"] == {"object": 1, "unknown name": 1}
+    shape.add("session", {"id": "a", "created_by": {"ann": 1, "bob": 2}})
+    assert shape.fields["session"]["created_by"] == {"object": 1, "unknown name": 2}
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda values: st.lists(values) | st.dictionaries(st.text() | st.sampled_from(sorted(OBJECTS)), values),
+    ),
+    st.sampled_from(sorted(OBJECTS)),
+)
+def test_any_value_has_a_shape(value: Any, name: str) -> None:
+    shape = Shape()
+    shape.add(name, value)
+    assert shape.fields[name]["body"].total() >= 1
+
+
+def test_deep_lists_have_a_shape() -> None:
+    shape = Shape()
+    shape.add("errors", json.loads("[" * 900 + "]" * 900))
+    assert len(shape.fields["errors"]) == 2
