@@ -10,9 +10,8 @@ It shares no code with the client: each defines the wire format itself, so that 
 """
 
 from .faults import Fault
-from .replay import replay
 from .server import FakeBuddy
 from .suite import FakeSuite
 from .wire import RecordedRequest
 
-__all__ = ["FakeBuddy", "FakeSuite", "Fault", "RecordedRequest", "replay"]
+__all__ = ["FakeBuddy", "FakeSuite", "Fault", "RecordedRequest"]

@@ -20,8 +20,8 @@ from .suite import FakeSuite
 from .uploads import UPLOAD_PATH, Upload
 from .wire import JsonObject, RateLimitWindows, RecordedRequest, error_body, json_body
 
-_SCOPES = {"UNIT_TEST_INFO", "UNIT_TEST_READ"}  # the older and the newer name of the same scope
-_PROJECT_SCOPE = "WORKSPACE"
+_SCOPES = ("UNIT_TEST_READ", "UNIT_TEST_INFO")  # the newer and the older name of the same scope
+_PROJECT_SCOPES = ("WORKSPACE",)
 _MIN_COMPRESSED_SIZE = 1024  # bytes
 _ACCEPT_ITERATIONS = 5  # event loop iterations after which aiohttp knows, and can close, a new connection
 _SHUTDOWN_TIMEOUT = 0.05  # seconds
@@ -33,16 +33,20 @@ class FakeBuddy:
 
     You may change every attribute while it runs. `host`, `port` and `ssl_context` apply from the next start.
 
-    It also takes what Buddy's own reporters upload, with the token of a suite, `FakeSuite.upload_token`. Two of its
-    decisions are assumptions, so they are settings: `keeps_repeated_cases` and `close_decides`.
+    It also takes what Buddy's own reporters upload, with the token of a suite, `FakeSuite.upload_token`.
+
+    It assumes what Buddy does not document: `keeps_repeated_cases` and `close_decides`; that `branch` selects sessions
+    with the `ref_type` `BRANCH` only; fixed windows of the rate limit; the texts of errors; that `run_id` of an upload
+    is shown nowhere; and of JUnit XML, that the group of a test case is the name of the element around it, that
+    namespaces are ignored, an empty `time` is 0, and that of `1,234.5` is 1234.5 seconds.
 
     Attributes:
         token: The only token that may read.
         host: The interface to listen on.
         port: The port to listen on; 0 for a free one.
         seed: The seed of the suites' random data.
-        scopes: The scopes of the token. Without `UNIT_TEST_INFO` or `UNIT_TEST_READ`, responses are 403; without
-            `WORKSPACE`, those that list projects.
+        scopes: The scopes of the token. Without `UNIT_TEST_READ` or `UNIT_TEST_INFO`, responses are 403; without
+            `WORKSPACE`, those that list projects. Headers report them, and those that a request needs.
         api_enabled: If False, responses are 403, like those of a workspace whose API is disabled.
         largest_page: A larger `per_page` is silently reduced to this; None for no limit.
         refuse_above: A larger `per_page` is rejected with 400; None for no limit.
@@ -66,7 +70,7 @@ class FakeBuddy:
     host: str = "127.0.0.1"
     port: int = 0
     seed: int = 0
-    scopes: Collection[str] = ("UNIT_TEST_INFO", "WORKSPACE")
+    scopes: Collection[str] = ("UNIT_TEST_READ", "WORKSPACE")
     api_enabled: bool = True
     largest_page: int | None = None
     refuse_above: int | None = None
@@ -240,8 +244,14 @@ class FakeBuddy:
         headers: dict[str, str] = {}
         is_upload, is_allowed = record.path.startswith(UPLOAD_PATH), True
         is_authorised = is_upload or record.headers.get("Authorization") == f"Bearer {self.token}"
+        if is_authorised and not is_upload:
+            headers = {
+                "X-OAuth-Scopes": ", ".join(self.scopes),
+                "X-Accepted-OAuth-Scopes": ", ".join(_accepted_scopes(record)),
+            }
         if is_authorised and self.rate_limit is not None:
-            is_allowed, headers = self._rate_limit_windows.count(time(), self.rate_limit, self.rate_window)
+            is_allowed, reported = self._rate_limit_windows.count(time(), self.rate_limit, self.rate_window)
+            headers |= reported
         try:
             if not is_authorised:
                 status, body = 401, error_body("Unauthorized: the access token is missing, unknown or expired")
@@ -277,9 +287,9 @@ class FakeBuddy:
             raise ErrorResponse(405, f"Method {record.method} is not allowed")
         if not self.api_enabled:
             raise ErrorResponse(403, "API is disabled in this workspace")
-        scopes = {_PROJECT_SCOPE} if record.path.endswith("/projects") else _SCOPES
-        if scopes.isdisjoint(self.scopes):
-            raise ErrorResponse(403, f"The client cannot receive data: the token lacks the scope {min(scopes)}")
+        accepted = _accepted_scopes(record)
+        if set(accepted).isdisjoint(self.scopes):
+            raise ErrorResponse(403, f"The client cannot receive data: the token lacks the scope {accepted[0]}")
         call = Call(
             suites=self.suites,
             projects=lambda: self.projects,  # not for each request: there may be thousands of suites
@@ -289,3 +299,8 @@ class FakeBuddy:
             refuse_above=self.refuse_above,
         )
         return call.respond(record.path)
+
+
+def _accepted_scopes(record: RecordedRequest) -> tuple[str, ...]:
+    """Return the scopes of which a request needs one."""
+    return _PROJECT_SCOPES if record.path.endswith("/projects") else _SCOPES

@@ -16,9 +16,7 @@ from xml.etree import ElementTree as ET
 import attrs
 
 from .random_history import Runner, random_cause, random_statuses, random_tests
-from .wire import JsonObject, check_fields, path_segment
-
-CASE_STATUSES = ("PASSED", "FAILED", "SKIPPED", "ERROR")
+from .wire import JsonObject, check_fields, check_status, path_segment
 
 # The order of a test case's fields in Buddy's documented example.
 _FIELDS = (
@@ -107,6 +105,7 @@ def _make_case(session: JsonObject, given: Mapping[str, Any]) -> JsonObject:
         "time": _TIME,
         **fields,
     }
+    check_status("test case", case["status"])
     if failure and "data" not in case:
         case["data"] = write_data(case, given_failure(case, failure))
     return {field: case[field] for field in _FIELDS if field in case}

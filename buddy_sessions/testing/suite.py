@@ -10,7 +10,7 @@ from typing import Any, Self, TypeAlias
 from ..models import SuiteKey
 from .random_history import Runner, random_counts, random_members, random_session, random_sessions
 from .stored_sessions import Snapshot, StoredSession, count_cases, make_cases, session_status, shown_in_list
-from .wire import API_URL, APP_URL, JsonObject, check_fields, format_time, path_segment
+from .wire import API_URL, APP_URL, JsonObject, check_fields, check_status, format_time, path_segment
 
 SessionRef: TypeAlias = str | Mapping[str, Any]
 """The `id` of a session, or a session in the API's JSON, as `FakeSuite.create` returns it."""
@@ -29,7 +29,8 @@ class FakeSuite:
 
     Sessions and test cases are in the API's JSON. Every argument `session` may be the session or its `id`; if the suite
     has no such session, the method raises KeyError. A field that the API does not have raises TypeError, in a session
-    and in a test case. All values are copies, which do not change when the suite changes.
+    and in a test case; a status that it does not have, ValueError. All values are copies, which do not change when the
+    suite changes.
 
     The methods are thread-safe. Each change is atomic: a page shows all of it or nothing.
 
@@ -120,8 +121,8 @@ class FakeSuite:
 
         Args:
             branch: The tested branch: `ref_name`, with the `ref_type` `BRANCH`.
-            status: `IN_PROGRESS`, `SUCCESSFUL`, `ERROR`, `SKIPPED`, or any other text (default: the one that follows
-                from `cases`, or `IN_PROGRESS` without them).
+            status: `IN_PROGRESS`, `SUCCESSFUL`, `ERROR`, `SKIPPED`, or a new one in capitals, as Buddy may add it
+                (default: the one that follows from `cases`, or `IN_PROGRESS` without them).
             cases: The test cases, as for `add_cases` (default: random ones that match the counts).
             **fields: Any other field, such as `revision`; None for null. By default, the counts are those of `cases`,
                 and the other fields get plausible values, except `finish_date`, `ci_run_url` and `error_message`, which
@@ -196,6 +197,8 @@ class FakeSuite:
         """
         with self._lock:
             check_fields("session", fields, _FIELDS)
+            if status is not None:
+                check_status("session", status)
             if cases is not None:
                 self.add_cases(session, cases)
             stored, now = self._find(session), self._now()
@@ -294,6 +297,7 @@ class FakeSuite:
         made = None if cases is None else make_cases(session, cases)
         counts: JsonObject = {} if made is None else count_cases(made.values())
         session["status"] = status or given.get("status") or (session_status(counts) if made else "IN_PROGRESS")
+        check_status("session", session["status"])
         if isinstance(session["relative_id"], int):  # a test may serve an invalid one on purpose
             self._highest_relative_id = max(self._highest_relative_id, session["relative_id"])
         if made is None:

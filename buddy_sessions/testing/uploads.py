@@ -1,10 +1,10 @@
 """Uploads of test results, with the token of a suite: from a request to its response. No I/O.
 
-The requests are those of Buddy's OpenAPI document and of Buddy's own reporters on npm. Two decisions of the server are
-assumptions: see `FakeBuddy.keeps_repeated_cases` and `FakeBuddy.close_decides`.
+The requests are those of Buddy's OpenAPI document and of Buddy's own reporters. `FakeBuddy` lists the assumptions.
 """
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from email.message import EmailMessage
@@ -17,9 +17,9 @@ from xml.etree import ElementTree as ET
 import attrs
 
 from .endpoints import ErrorResponse
-from .stored_sessions import CASE_STATUSES, new_id, shown_in_list
+from .stored_sessions import new_id, shown_in_list
 from .suite import FakeSuite
-from .wire import JsonObject, check_fields
+from .wire import CASE_STATUSES, JsonObject, check_fields
 
 UPLOAD_PATH = "/unit-tests/"
 """Where the paths of uploads begin."""
@@ -28,6 +28,7 @@ _SESSION_FIELDS = (
     *("created_by", "ci_provider", "ci_run_url", "revision", "ref_type", "ref_name"),
     *("execution_id", "action_execution_id"),
 )
+_UPLOADED_FIELDS = (*_SESSION_FIELDS, "run_id")  # which no documented response shows
 _NO_FIELDS = dict.fromkeys(("test_group_name", "classname", "time", "data"))
 _STATUSES = {"failure": "FAILED", "error": "ERROR", "skipped": "SKIPPED"}  # of the elements of JUnit XML
 
@@ -72,8 +73,8 @@ class Upload:
 
     def _create(self, given: Mapping[str, Any]) -> JsonObject:
         """Return a new session. Fields that are not given are null."""
-        check_fields("session", given, _SESSION_FIELDS)
-        fields: JsonObject = {**dict.fromkeys(_SESSION_FIELDS), **given}
+        check_fields("session", given, _UPLOADED_FIELDS)
+        fields: JsonObject = {name: given.get(name) for name in _SESSION_FIELDS}
         if isinstance(fields["created_by"], dict):
             fields["created_by"] = self.suite.member(fields["created_by"].get("id"))
         return self.suite.create(status="IN_PROGRESS", cases=(), **fields)
@@ -139,19 +140,29 @@ def _key(case: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _read_junit(content: bytes) -> Iterator[JsonObject]:
-    """Yield the test cases of a file. The group is the name of the test suite."""
+    """Yield every test case of a file. The group is the name of the element around it, usually a test suite."""
     try:
         root = ET.fromstring(content)  # noqa: S314 - in tests, of the user's own files
     except ET.ParseError as error:
         raise ValueError(f"not JUnit XML: {error}") from None
-    for suite in [root] if root.tag == "testsuite" else root.iter("testsuite"):
-        for case in suite.findall("testcase"):
-            case.tail = None
-            yield {
-                "name": case.get("name", ""),
-                "classname": case.get("classname"),
-                "test_group_name": suite.get("name"),
-                "status": next((_STATUSES[child.tag] for child in case if child.tag in _STATUSES), "PASSED"),
-                "time": float(case.get("time", 0)),
-                "data": ET.tostring(case, encoding="unicode"),
-            }
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]  # without a namespace
+    parents = {child: parent for parent in root.iter() for child in parent}
+    for case in root.iter("testcase"):
+        case.tail = None
+        yield {
+            "name": case.get("name", ""),
+            "classname": case.get("classname"),
+            "test_group_name": parents[case].get("name") if case in parents else None,
+            "status": next((_STATUSES[child.tag] for child in case if child.tag in _STATUSES), "PASSED"),
+            "time": _read_seconds(case.get("time", "")),
+            "data": ET.tostring(case, encoding="unicode"),
+        }
+
+
+def _read_seconds(text: str) -> float:
+    """Return the time of a test case. Maven separates thousands with a comma."""
+    seconds = float(text.replace(",", "") or 0)
+    if not math.isfinite(seconds):
+        raise ValueError(f"not a time: {text!r}")
+    return seconds

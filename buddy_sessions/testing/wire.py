@@ -15,6 +15,8 @@ JsonObject: TypeAlias = dict[str, Any]
 
 DEFAULT_PER_PAGE = 20  # documented
 
+CASE_STATUSES = ("PASSED", "FAILED", "SKIPPED", "ERROR")
+_STATUSES = {"session": ("IN_PROGRESS", "SUCCESSFUL", "ERROR", "SKIPPED"), "test case": CASE_STATUSES}
 
 API_URL, APP_URL = "https://api.buddy.works", "https://app.buddy.works"
 
@@ -51,6 +53,14 @@ def check_fields(kind: str, given: Mapping[str, object], known: Collection[str])
             similar = get_close_matches(name, known, n=1)
             hint = f": did you mean {similar[0]!r}?" if similar else f": it has {', '.join(known)}"
             raise TypeError(f"a {kind} has no field {name!r}{hint}")
+
+
+def check_status(kind: str, status: str) -> None:
+    """Raise ValueError for a status that no session or test case has, unless Buddy may have added it."""
+    may_be_new = status.isupper() and not any(status in known for known in _STATUSES.values())
+    if status not in _STATUSES[kind] and not may_be_new:
+        hint = f"use {', '.join(_STATUSES[kind])}, or a new one in capitals"
+        raise ValueError(f"a {kind} has no status {status!r}: {hint}")
 
 
 @attrs.define(eq=False)

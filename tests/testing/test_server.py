@@ -140,8 +140,8 @@ async def test_every_request_is_checked(fake: FakeBuddy, reader: Reader, path: s
     for method in ("POST", "PUT", "DELETE"):
         assert await reader.status(path, method=method) == 405
     fake.scopes = {"WORKSPACE"}
-    assert await reader.get(path) == (403, "The client cannot receive data: the token lacks the scope UNIT_TEST_INFO")
-    fake.scopes, fake.token = {"UNIT_TEST_READ"}, "renewed"
+    assert await reader.get(path) == (403, "The client cannot receive data: the token lacks the scope UNIT_TEST_READ")
+    fake.scopes, fake.token = {"UNIT_TEST_INFO"}, "renewed"
     assert await reader.status(path) == 200
 
 

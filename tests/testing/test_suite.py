@@ -94,6 +94,24 @@ def test_wrong_field_is_rejected(suite: FakeSuite, fields: dict[str, Any], messa
     assert suite.cases(session) == []
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"status": "red"}, "a session has no status 'red': use IN_PROGRESS, SUCCESSFUL, ERROR, SKIPPED, or a new one"),
+        ({"status": "FAILED"}, "a session has no status 'FAILED'"),
+        ({"cases": [{"name": "a", "status": "failed"}]}, "a test case has no status 'failed': use PASSED, FAILED"),
+        ({"cases": [{"name": "a", "status": "SUCCESSFUL"}]}, "a test case has no status 'SUCCESSFUL'"),
+    ],
+    ids=["session", "status-of-a-case", "case", "status-of-a-session"],
+)
+def test_wrong_status_is_rejected(suite: FakeSuite, fields: dict[str, Any], message: str) -> None:
+    session = suite.create("main", "PAUSED", cases=[{"name": "a", "status": "TIMED_OUT"}])  # Buddy adds values
+    for change in (suite.create, lambda **given: suite.finish(session, **given)):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            change(**fields)
+    assert suite.sessions == [session]
+
+
 def test_finish_sets_date_duration_and_counts(suite: FakeSuite) -> None:
     """Unless they are given."""
     started = (datetime.now(UTC) - timedelta(seconds=90)).strftime("%Y-%m-%dT%H:%M:%SZ")
